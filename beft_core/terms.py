@@ -1,0 +1,43 @@
+"""The eight bias terms of a transformer block: keys, labels and symbols (paper, section 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Term:
+    """A bias term: one kind of bias over all layers of a stack."""
+
+    key: str
+    """Key in snapshots, flags and tables."""
+    symbol: str
+    """The paper's symbol, as plain text."""
+    label: str
+    """Words for a legend."""
+    where: str
+    """Where it acts in the block."""
+
+
+TERMS: dict[str, Term] = {
+    term.key: term
+    for term in (
+        Term("q", "b_q", "query", "added to the queries: moves attention"),
+        Term("k", "b_k", "key", "added to the keys: null under plain softmax attention"),
+        Term("v", "b_v", "value", "added to the values: a constant in the residual stream"),
+        Term("o", "b_m1", "attention output", "added after the attention output projection"),
+        Term("mlp_in", "b_m2", "MLP in", "added before the MLP's non-linearity"),
+        Term("mlp_out", "b_m3", "MLP out", "added after the MLP's output projection"),
+        Term("ln1", "b_LN1", "first LayerNorm", "shift of the block's first LayerNorm"),
+        Term("ln2", "b_LN2", "second LayerNorm", "shift of the block's second LayerNorm"),
+    )
+}
+
+TERM_KEYS: tuple[str, ...] = tuple(TERMS)
+"""All terms, in the order in which tables and figures show them."""
+
+CANDIDATES: tuple[str, ...] = ("q", "k", "v")
+"""The terms among which the paper selects (section 2.1, last equation)."""
+
+STACKS: tuple[str, ...] = ("encoder", "decoder")
+"""Names of the stacks of layers that a snapshot may hold."""
