@@ -1,0 +1,586 @@
+"""Where the bias terms of each architecture live: one declarative row per model type.
+
+``layout_for(config)`` turns a row and a model's ``config.json`` into a :class:`Layout`: for every (layer, term) the
+module that holds the bias and which of its elements belong to the term. Fused projections (GPT-2, Falcon, ...) hold q, k
+and v in one vector; a wrong slice there trains the wrong term in silence, so each row has a numeric test on a small model
+of its class. Paths are those of transformers 5 and relative to the backbone (``AutoModel``); ``Layout.checkpoint_names``
+gives the names that safetensors files on disk use. Needs numpy only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from beft_core.errors import UserError
+from beft_core.terms import TERM_KEYS
+
+Config = Mapping[str, Any]
+"""A model's ``config.json``, or ``PretrainedConfig.to_dict()``."""
+
+
+@dataclass(frozen=True, eq=False)
+class BiasSlot:
+    """One term in one layer: ``getattr(module, attribute)[index]``."""
+
+    stack: str
+    layer: int
+    """0-based; ALBERT, which shares layers over depth, counts its distinct layers."""
+    term: str
+    module: str
+    """Path relative to the backbone, such as ``encoder.layer.0.attention.self.value``."""
+    index: slice | np.ndarray
+    """Which elements of the parameter are this term's: a slice, or int64 positions of a fused projection."""
+    width: int
+    """Number of those elements."""
+    attribute: str = "bias"
+    """Name of the parameter in the module; only DeBERTa v1 has bare ``q_bias`` and ``v_bias``."""
+
+    @property
+    def parameter(self) -> str:
+        """Name of the parameter, relative to the backbone."""
+        return f"{self.module}.{self.attribute}"
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """The classification head that transformers' ``AutoModelForSequenceClassification`` puts on the backbone.
+
+    ``pool -> [dense -> dense_activation ->] dropout -> linear``. ModernBERT also normalises after its dense layer; that
+    LayerNorm is left out here.
+    """
+
+    pooling: str
+    """``pooler`` (the backbone's own module on the first token), ``first``, ``last`` or ``mean``."""
+    pooler_module: str | None = None
+    """Linear module of the backbone's pooler, for ``pooling="pooler"``."""
+    pooler_activation: str | None = None
+    dense_activation: str | None = None
+    """Activation of a new hidden layer (hidden_size, hidden_size) below the classifier; ``None``: no such layer."""
+    classifier_bias: bool = True
+    dropout: float = 0.0
+    """Probability, from the config."""
+
+
+@dataclass(frozen=True)
+class KeyRule:
+    """Whether the key bias can act at all, from the kind of attention alone (checked numerically elsewhere)."""
+
+    null: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the bias terms of one model are. ``slots`` is ordered by term (canonical order), then layer."""
+
+    model_type: str
+    stack: str
+    layers: int
+    hidden_size: int
+    heads: int
+    kv_heads: int
+    """Key and value heads; fewer than ``heads`` under grouped-query attention."""
+    head_dim: int
+    slots: tuple[BiasSlot, ...]
+    """Every bias that the model has."""
+    addable: tuple[BiasSlot, ...]
+    """Slots of modules without a bias; a zero bias can be added there without changing the model."""
+    absent: Mapping[str, str]
+    """Term -> why the model has no such bias."""
+    key_rule: KeyRule
+    head: HeadSpec
+    packing: bool
+    """Verified: several examples in one row give the same hidden states as each alone."""
+    causal: bool
+    mask: str = "additive"
+    """Form of a prepared attention mask: ``additive``, ``boolean`` or ``per_layer_type`` (a dict of additive ones)."""
+    window: int | None = None
+    """Sliding-window attention: how many tokens back (causal) or to each side a token sees."""
+    position_offset: int = 0
+    """Position id of an example's first token (RoBERTa starts after its padding index)."""
+    prefix: str = ""
+    """Prefix of the backbone's parameters in checkpoints with a head."""
+    disk: tuple[tuple[str, str], ...] = ()
+    """Renamings (current name, name on disk) of checkpoints older than transformers 5."""
+    added: tuple[str, ...] = ()
+    """Terms that were given a zero bias which the architecture does not have."""
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Terms that the model has, in canonical order."""
+        return tuple(dict.fromkeys(slot.term for slot in self.slots))
+
+    @property
+    def null_terms(self) -> tuple[str, ...]:
+        """Terms that the rule calls null, whether or not the model has them."""
+        return ("k",) if self.key_rule.null else ()
+
+    def slots_of(self, term: str) -> tuple[BiasSlot, ...]:
+        """The slots of one term, one per layer; empty if the model does not have it."""
+        return tuple(slot for slot in self.slots if slot.term == term)
+
+    def with_added(self, terms: Iterable[str]) -> Layout:
+        """The layout after zero biases for ``terms`` were added; terms that exist already change nothing.
+
+        Raises UserError for terms that have no module of their own here.
+        """
+        new = [term for term in terms if term not in self.terms]
+        for term in new:
+            if term not in {slot.term for slot in self.addable}:
+                raise UserError(
+                    f"got no {term} bias and no place for one in {self.model_type}: {self.absent[term]}",
+                    f"one of {', '.join(dict.fromkeys(slot.term for slot in self.addable)) or 'no terms'}",
+                )
+        slots = (*self.slots, *(slot for slot in self.addable if slot.term in new))
+        return dataclasses.replace(
+            self,
+            slots=tuple(sorted(slots, key=lambda s: (TERM_KEYS.index(s.term), s.layer))),
+            addable=tuple(slot for slot in self.addable if slot.term not in new),
+            absent={term: why for term, why in self.absent.items() if term not in new},
+            added=(*self.added, *new),
+        )
+
+    def require(self, terms: Iterable[str]) -> None:
+        """Raise UserError, listing what the model has, unless it has all ``terms``."""
+        for term in terms:
+            if term not in self.terms:
+                why = self.absent.get(term, f"the terms are {', '.join(TERM_KEYS)}")
+                can_add = any(slot.term == term for slot in self.addable)
+                raise UserError(
+                    f"got the term {term}, which this {self.model_type} model does not have ({why})",
+                    f"one of its terms: {', '.join(self.terms) or 'none'}",
+                    f"--add-bias {term} to give it a zero bias" if can_add else "",
+                )
+
+    def checkpoint_names(self, slot: BiasSlot) -> tuple[str, ...]:
+        """Names that the slot's parameter may have in a safetensors file, likeliest first."""
+        current = slot.parameter
+        old = current
+        for new_name, old_name in (*self.disk, (".LayerNorm.bias", ".LayerNorm.beta")):
+            old = old.replace(new_name, old_name, 1)
+        names = [current, old]
+        return tuple(dict.fromkeys([f"{self.prefix}.{name}" for name in names] + names))
+
+
+# ---- How q, k and v lie in a fused projection -----------------------------------------------------------------------
+
+Fused = Callable[[int, int, int], dict[str, slice | np.ndarray]]
+"""(heads, kv_heads, head_dim) -> which elements of the fused bias belong to q, k and v."""
+
+
+def contiguous(heads: int, kv_heads: int, head_dim: int) -> dict[str, slice | np.ndarray]:
+    """All of q, then all of k, then all of v."""
+    q, kv = heads * head_dim, kv_heads * head_dim
+    return {"q": slice(0, q), "k": slice(q, q + kv), "v": slice(q + kv, q + 2 * kv)}
+
+
+def grouped(heads: int, kv_heads: int, head_dim: int) -> dict[str, slice | np.ndarray]:
+    """``view(kv_heads, heads / kv_heads + 2, head_dim)``: in each group its query heads, one key head, one value head.
+
+    With ``kv_heads = heads`` this is ``view(heads, 3, head_dim)`` (BLOOM, GPT-NeoX); with ``kv_heads = 1`` it is
+    Falcon's multi-query ``view(heads + 2, head_dim)``.
+    """
+    per_group = heads // kv_heads + 2
+    elements = np.arange(kv_heads * per_group * head_dim).reshape(kv_heads, per_group, head_dim)
+    return {"q": elements[:, :-2].ravel(), "k": elements[:, -2].ravel(), "v": elements[:, -1].ravel()}
+
+
+# ---- Rows -----------------------------------------------------------------------------------------------------------
+
+
+ABSOLUTE = KeyRule(True, "softmax over keys: the key bias adds the same number to every logit of a row")
+ALIBI = KeyRule(
+    True, "softmax with ALiBi: position enters as a constant per key distance, so the key bias still cancels"
+)
+ROTARY = KeyRule(False, "rotary positions turn the key bias by an angle that differs from key to key")
+
+INTERMEDIATE = ("intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner", "hidden_dim")
+HIDDEN = ("hidden_size", "n_embd", "n_embed", "dim", "d_model")
+HEADS = ("num_attention_heads", "n_head", "n_heads")
+LAYERS = ("num_hidden_layers", "n_layer", "n_layers")
+
+NOT_PLAIN_SOFTMAX = (
+    "attn_logit_softcapping", "attn_logit_softcap", "use_qk_norm", "qk_norm", "qk_layernorm", "query_key_norm",
+    "attention_sink", "attention_sinks", "num_attention_sinks",
+)  # fmt: skip
+"""Config keys that, when set, break the cancellation of the key bias in any architecture."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """Terms whose bias exists only if a config key says so (``key=None``: never, or ``default``)."""
+
+    terms: str
+    key: str | None = None
+    default: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One architecture. Everything that differs between architectures is here; ``layout_for`` has no branches on names."""
+
+    model_type: str
+    prefix: str
+    layer: str
+    """Path of a layer, with ``{n}``."""
+    modules: Mapping[str, str] | Callable[[Config], Mapping[str, str]]
+    """Term -> path below the layer, optionally ``:attribute``. q, k and v with one path are fused."""
+    head: HeadSpec
+    stack: str = "encoder"
+    flags: tuple[Flag, ...] = ()
+    fused: Fused = contiguous
+    kv_heads: Callable[[Config, int], int] = lambda config, heads: heads
+    mlp_width: Callable[[Config, int], int] = lambda config, hidden: _size(
+        config, INTERMEDIATE, default=4 * hidden
+    )
+    key: Callable[[Config], KeyRule] = lambda config: ABSOLUTE
+    head_dropout: tuple[str, ...] = ()
+    """Config keys of the head's dropout; the first that is set counts."""
+    packing: Callable[[Config], bool] = lambda config: True
+    mask: str = "additive"
+    window: Callable[[Config], int | None] = lambda config: None
+    position_offset: Callable[[Config], int] = lambda config: 0
+    shared: bool = False
+    """ALBERT: a few distinct layers, each used several times."""
+    disk: tuple[tuple[str, str], ...] = ()
+    absent: Mapping[str, str] = field(default_factory=dict)
+    """Term -> why the architecture has no module for it, where the general reason is wrong."""
+
+
+def _partial_rotary(config: Config) -> KeyRule:
+    rope: Mapping[str, Any] = config.get("rope_parameters") or {}
+    fraction = float(rope.get("partial_rotary_factor", config.get("rotary_pct", 0.25)))
+    if fraction <= 0:
+        return ABSOLUTE
+    return (
+        ROTARY
+        if fraction >= 1
+        else KeyRule(False, f"{ROTARY.why}; only the first {fraction:.0%} of each head acts")
+    )
+
+
+def _disentangled(config: Config) -> KeyRule:
+    kinds = config.get("pos_att_type") or []
+    kinds = kinds.lower().split("|") if isinstance(kinds, str) else kinds
+    if config.get("relative_attention", False) and "p2c" in [kind.strip() for kind in kinds]:
+        return KeyRule(
+            False, "position-to-content attention: the key bias meets a query that depends on the distance"
+        )
+    return ABSOLUTE
+
+
+def _falcon_kv(config: Config, heads: int) -> int:
+    if config.get("new_decoder_architecture", False):
+        return _size(config, ("num_kv_heads", "n_head_kv"), default=heads)
+    return 1 if config.get("multi_query", True) else heads
+
+
+def _falcon_modules(config: Config) -> dict[str, str]:
+    norms = {"ln1": "input_layernorm"}
+    default_norms = 2 if config.get("new_decoder_architecture", False) else 1
+    if not config.get("parallel_attn", True):
+        norms = {"ln1": "input_layernorm", "ln2": "post_attention_layernorm"}
+    elif _get(config, ("num_ln_in_parallel_attn",), default=default_norms) == 2:
+        norms = {"ln1": "ln_attn", "ln2": "ln_mlp"}
+    return {**FUSED_DENSE, **norms}
+
+
+BERT = {
+    "q": "attention.self.query", "k": "attention.self.key", "v": "attention.self.value", "o": "attention.output.dense",
+    "mlp_in": "intermediate.dense", "mlp_out": "output.dense",
+    "ln1": "attention.output.LayerNorm", "ln2": "output.LayerNorm",
+}  # fmt: skip
+FUSED_DENSE = {
+    **dict.fromkeys("qkv", "self_attention.query_key_value"), "o": "self_attention.dense",
+    "mlp_in": "mlp.dense_h_to_4h", "mlp_out": "mlp.dense_4h_to_h",
+}  # fmt: skip
+LLAMA = {
+    "q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj", "o": "self_attn.o_proj",
+    "mlp_in": "mlp.gate_proj", "mlp_out": "mlp.down_proj",
+}  # fmt: skip
+RMS = dict.fromkeys(("ln1", "ln2"), "RMSNorm has no bias")
+
+BERT_HEAD = HeadSpec("pooler", pooler_module="pooler.dense", pooler_activation="tanh")
+LAST_TOKEN = HeadSpec("last", classifier_bias=False)
+BERT_DROPOUT = ("classifier_dropout", "hidden_dropout_prob")
+
+
+def _group_kv(config: Config, heads: int) -> int:
+    return _size(config, ("num_key_value_heads",), default=heads)
+
+
+def _conv_free(config: Config) -> bool:
+    # DeBERTa-v2 XLarge convolves over neighbouring tokens, which belong to other examples in a packed row.
+    return not config.get("conv_kernel_size")
+
+
+ROWS: dict[str, Row] = {
+    row.model_type: row
+    for row in (
+        Row("bert", "bert", "encoder.layer.{n}", BERT, BERT_HEAD, head_dropout=BERT_DROPOUT),
+        Row(
+            "roberta", "roberta", "encoder.layer.{n}", BERT, HeadSpec("first", dense_activation="tanh"),
+            head_dropout=BERT_DROPOUT,
+            position_offset=lambda config: _get(config, ("pad_token_id",), default=1) + 1,
+        ),
+        Row(
+            "electra", "electra", "encoder.layer.{n}", BERT, HeadSpec("first", dense_activation="gelu"),
+            head_dropout=BERT_DROPOUT,
+        ),
+        Row(
+            "distilbert", "distilbert", "transformer.layer.{n}",
+            {
+                "q": "attention.q_lin", "k": "attention.k_lin", "v": "attention.v_lin", "o": "attention.out_lin",
+                "mlp_in": "ffn.lin1", "mlp_out": "ffn.lin2", "ln1": "sa_layer_norm", "ln2": "output_layer_norm",
+            },
+            HeadSpec("first", dense_activation="relu", dropout=0.2), head_dropout=("seq_classif_dropout",),
+        ),
+        Row(
+            "albert", "albert", "encoder.albert_layer_groups.{group}.albert_layers.{inner}",
+            {
+                "q": "attention.query", "k": "attention.key", "v": "attention.value", "o": "attention.dense",
+                "mlp_in": "ffn", "mlp_out": "ffn_output", "ln1": "attention.LayerNorm", "ln2": "full_layer_layer_norm",
+            },
+            HeadSpec("pooler", pooler_module="pooler", pooler_activation="tanh", dropout=0.1),
+            head_dropout=("classifier_dropout_prob",), shared=True,
+        ),
+        Row(
+            "deberta-v2", "deberta", "encoder.layer.{n}",
+            {**BERT, **{t: f"attention.self.{name}_proj" for t, name in zip("qkv", ("query", "key", "value"), strict=True)}},
+            HeadSpec("first", dense_activation="gelu"), head_dropout=("cls_dropout", "hidden_dropout_prob"),
+            key=_disentangled, packing=_conv_free, mask="boolean",
+        ),
+        Row(
+            "deberta", "deberta", "encoder.layer.{n}",
+            {
+                **{term: path for term, path in BERT.items() if term != "k"},
+                "q": "attention.self:q_bias", "v": "attention.self:v_bias",
+            },
+            HeadSpec("first", dense_activation="gelu"), head_dropout=("cls_dropout", "hidden_dropout_prob"),
+            key=_disentangled, mask="boolean", absent={"k": "DeBERTa v1 has bare q_bias and v_bias only"},
+        ),
+        Row(
+            "opt", "model", "decoder.layers.{n}",
+            {
+                "q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj", "o": "self_attn.out_proj",
+                "mlp_in": "fc1", "mlp_out": "fc2", "ln1": "self_attn_layer_norm", "ln2": "final_layer_norm",
+            },
+            LAST_TOKEN, stack="decoder",
+            flags=(
+                Flag("q k v o mlp_in mlp_out", "enable_bias", True),
+                Flag("ln1 ln2", "layer_norm_elementwise_affine", True),
+            ),
+        ),
+        Row(
+            "gpt2", "transformer", "h.{n}",
+            {
+                **dict.fromkeys("qkv", "attn.c_attn"), "o": "attn.c_proj",
+                "mlp_in": "mlp.c_fc", "mlp_out": "mlp.c_proj", "ln1": "ln_1", "ln2": "ln_2",
+            },
+            LAST_TOKEN, stack="decoder",
+        ),
+        Row(
+            "gptj", "transformer", "h.{n}",
+            {
+                "q": "attn.q_proj", "k": "attn.k_proj", "v": "attn.v_proj", "o": "attn.out_proj",
+                "mlp_in": "mlp.fc_in", "mlp_out": "mlp.fc_out", "ln1": "ln_1",
+            },
+            LAST_TOKEN, stack="decoder", flags=(Flag("q k v o"),), key=lambda config: ROTARY,
+            absent={"ln2": "attention and MLP run in parallel after one LayerNorm"},
+        ),
+        Row(
+            "gpt_neox", "gpt_neox", "layers.{n}",
+            {
+                **dict.fromkeys("qkv", "attention.query_key_value"), "o": "attention.dense",
+                "mlp_in": "mlp.dense_h_to_4h", "mlp_out": "mlp.dense_4h_to_h",
+                "ln1": "input_layernorm", "ln2": "post_attention_layernorm",
+            },
+            LAST_TOKEN, stack="decoder", flags=(Flag("q k v o", "attention_bias", True),), fused=grouped,
+            key=_partial_rotary,
+        ),
+        Row(
+            "bloom", "transformer", "h.{n}",
+            {**FUSED_DENSE, "ln1": "input_layernorm", "ln2": "post_attention_layernorm"},
+            LAST_TOKEN, stack="decoder", fused=grouped, key=lambda config: ALIBI,
+            # BLOOM derives its ALiBi slopes from the two-dimensional padding mask and takes no prepared mask.
+            packing=lambda config: False,
+        ),
+        Row(
+            "qwen2", "model", "layers.{n}", LLAMA, LAST_TOKEN, stack="decoder", flags=(Flag("o mlp_in mlp_out"),),
+            kv_heads=_group_kv, key=lambda config: ROTARY, mask="per_layer_type",
+            window=lambda config: config.get("sliding_window"), absent=RMS,
+        ),
+        Row(
+            "llama", "model", "layers.{n}", LLAMA, LAST_TOKEN, stack="decoder",
+            flags=(Flag("q k v o", "attention_bias"), Flag("mlp_in mlp_out", "mlp_bias")),
+            kv_heads=_group_kv, key=lambda config: ROTARY, absent=RMS,
+        ),
+        Row(
+            "falcon", "transformer", "h.{n}", _falcon_modules, LAST_TOKEN, stack="decoder",
+            flags=(Flag("q k v o mlp_in mlp_out", "bias"),), fused=grouped, kv_heads=_falcon_kv,
+            key=lambda config: ALIBI if config.get("alibi") else ROTARY,
+            packing=lambda config: not config.get("alibi"),
+            absent={"ln2": "attention and MLP run in parallel after one LayerNorm"},
+        ),
+        Row(
+            "phi3", "model", "layers.{n}",
+            {
+                **dict.fromkeys("qkv", "self_attn.qkv_proj"), "o": "self_attn.o_proj",
+                "mlp_in": "mlp.gate_up_proj", "mlp_out": "mlp.down_proj",
+            },
+            LAST_TOKEN, stack="decoder", flags=(Flag("q k v o mlp_in mlp_out"),), kv_heads=_group_kv,
+            mlp_width=lambda config, hidden: 2 * _size(config, ("intermediate_size",)), key=lambda config: ROTARY,
+            window=lambda config: config.get("sliding_window"), absent=RMS,
+        ),
+        Row(
+            "modernbert", "model", "layers.{n}",
+            {
+                **dict.fromkeys("qkv", "attn.Wqkv"), "o": "attn.Wo",
+                "mlp_in": "mlp.Wi", "mlp_out": "mlp.Wo", "ln2": "mlp_norm",
+            },
+            HeadSpec("first", dense_activation="gelu"), head_dropout=("classifier_dropout",),
+            flags=(
+                Flag("q k v o", "attention_bias"), Flag("mlp_in mlp_out", "mlp_bias"), Flag("ln2", "norm_bias"),
+            ),
+            mlp_width=lambda config, hidden: 2 * _size(config, ("intermediate_size",)),
+            key=lambda config: ROTARY, mask="per_layer_type",
+            window=lambda config: _get(config, ("local_attention",), default=128) // 2,
+            absent={"ln1": "the first layer has no such LayerNorm"},
+        ),
+        Row(
+            "vit", "vit", "layers.{n}",
+            {
+                "q": "attention.q_proj", "k": "attention.k_proj", "v": "attention.v_proj", "o": "attention.o_proj",
+                "mlp_in": "mlp.fc1", "mlp_out": "mlp.fc2", "ln1": "layernorm_before", "ln2": "layernorm_after",
+            },
+            HeadSpec("first"), flags=(Flag("q k v", "qkv_bias", True),), packing=lambda config: False,
+            disk=(
+                ("layers.", "encoder.layer."), ("attention.q_proj", "attention.attention.query"),
+                ("attention.k_proj", "attention.attention.key"), ("attention.v_proj", "attention.attention.value"),
+                ("attention.o_proj", "attention.output.dense"), ("mlp.fc1", "intermediate.dense"),
+                ("mlp.fc2", "output.dense"),
+            ),
+        ),
+    )
+}  # fmt: skip
+"""Model type -> row."""
+
+
+def layout_for(config: Config | Any) -> Layout:
+    """Where the bias terms of a model are, from its ``config.json`` (a mapping, or anything with ``to_dict()``).
+
+    Raises UserError for model types without a row and for configs that lack a size.
+    """
+    config = config if isinstance(config, Mapping) else config.to_dict()
+    model_type = str(config.get("model_type"))
+    if model_type not in ROWS:
+        close = difflib.get_close_matches(model_type, ROWS, n=1)
+        raise UserError(
+            f"got the model type {model_type!r}",
+            f"one of {', '.join(sorted(ROWS))}",
+            f"a model of type {close[0]}" if close else "",
+        )
+    row = ROWS[model_type]
+    hidden, heads = _size(config, HIDDEN), _size(config, HEADS)
+    head_dim = _size(config, ("head_dim", "attention_head_size"), default=hidden // heads)
+    kv_heads = row.kv_heads(config, heads)
+    widths = dict.fromkeys(TERM_KEYS, hidden) | {
+        "q": heads * head_dim,
+        "k": kv_heads * head_dim,
+        "v": kv_heads * head_dim,
+        "mlp_in": row.mlp_width(config, hidden),
+    }
+    modules = row.modules(config) if callable(row.modules) else row.modules
+    fused = row.fused(heads, kv_heads, head_dim) if modules["q"] == modules["v"] else {}
+    paths = _layer_paths(row, config)
+    off = {
+        term: f"{flag.key} is off" if flag.key else "its projection has no bias"
+        for flag in row.flags
+        for term in flag.terms.split()
+        if not (_get(config, (flag.key,), default=flag.default) if flag.key else flag.default)
+    }
+
+    def slots(terms: Iterable[str]) -> tuple[BiasSlot, ...]:
+        return tuple(
+            BiasSlot(
+                row.stack, n, term, f"{path}.{module}", fused.get(term, slice(0, widths[term])), widths[term],
+                attribute or "bias",
+            )
+            for term in terms
+            for module, _, attribute in [modules[term].partition(":")]
+            for n, path in enumerate(paths)
+        )  # fmt: skip
+
+    here = [term for term in TERM_KEYS if term in modules]
+    return Layout(
+        model_type=model_type,
+        stack=row.stack,
+        layers=len(paths),
+        hidden_size=hidden,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        slots=slots(term for term in here if term not in off),
+        addable=slots(term for term in here if term in off),
+        absent={t: off.get(t) or row.absent[t] for t in TERM_KEYS if t in off or t not in modules},
+        key_rule=_key_rule(row, config),
+        head=_head(row, config),
+        packing=row.packing(config),
+        causal=row.stack == "decoder" or bool(config.get("is_decoder")),
+        mask=row.mask,
+        window=row.window(config),
+        position_offset=row.position_offset(config),
+        prefix=row.prefix,
+        disk=row.disk,
+    )
+
+
+def _get(config: Config, names: Iterable[str], default: Any = None) -> Any:
+    """The first of ``names`` that is set. Raises UserError if none is and there is no default."""
+    names = tuple(names)
+    for name in names:
+        if config.get(name) is not None:
+            return config[name]
+    if default is None:
+        raise UserError(
+            f"got a {config.get('model_type')} config without {names[0]}", f"a number under {names[0]}"
+        )
+    return default
+
+
+def _size(config: Config, names: Iterable[str], default: int | None = None) -> int:
+    """``_get`` for a positive whole number; a config file may hold anything."""
+    names = tuple(names)
+    value = _get(config, names, default)
+    if type(value) is not int or value < 1:
+        raise UserError(f"got {names[0]} = {value!r} in the config", "a positive whole number")
+    return value
+
+
+def _layer_paths(row: Row, config: Config) -> list[str]:
+    if not row.shared:
+        return [row.layer.format(n=n) for n in range(_size(config, LAYERS))]
+    groups = _size(config, ("num_hidden_groups",), default=1)
+    inner = _size(config, ("inner_group_num",), default=1)
+    return [row.layer.format(group=g, inner=i) for g in range(groups) for i in range(inner)]
+
+
+def _key_rule(row: Row, config: Config) -> KeyRule:
+    if str(config.get("position_embedding_type", "")).startswith("relative_key"):
+        return KeyRule(
+            False, "relative-key positions: the key bias meets position vectors that differ from key to key"
+        )
+    broken = [name for name in NOT_PLAIN_SOFTMAX if config.get(name)]
+    return KeyRule(False, f"{broken[0]} breaks the plain softmax") if broken else row.key(config)
+
+
+def _head(row: Row, config: Config) -> HeadSpec:
+    pooling = {"cls": "first", "mean": "mean"}.get(str(config.get("classifier_pooling")), row.head.pooling)
+    dropout = _get(config, row.head_dropout, default=row.head.dropout)
+    return dataclasses.replace(row.head, pooling=pooling, dropout=float(dropout))
