@@ -1,0 +1,83 @@
+"""Reading JSON that a stranger wrote, and writing files that are either complete or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from beft_core.errors import UserError
+
+
+def parse_json(text: str | bytes, what: str) -> dict[str, Any]:
+    """Parse a JSON object strictly: UTF-8, no duplicate keys, no NaN or infinity.
+
+    Raises:
+        UserError: naming `what` (words for the reader, such as "header of x.safetensors").
+    """
+    try:
+        value = json.loads(
+            text.decode("utf-8") if isinstance(text, bytes) else text,
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+        )
+    except RecursionError:
+        raise UserError(f"{what}: nested too deep", "plain JSON") from None
+    except ValueError as error:  # also not UTF-8, and integers of thousands of digits
+        raise UserError(f"{what}: not valid JSON ({error})", "one JSON object, UTF-8, unique keys") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{what}: a JSON {type(value).__name__}", "a JSON object")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"key {twice[:80]!r} stands twice")
+    return table
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def read_json_file(path: Path, limit: int = 16 * 2**20) -> dict[str, Any]:
+    """A JSON object from a file of at most `limit` bytes.
+
+    Raises:
+        UserError: no such file, not readable, too large, or not a JSON object.
+    """
+    try:
+        if path.stat().st_size > limit:
+            raise UserError(f"{path}: {path.stat().st_size} bytes", f"at most {limit}")
+        return parse_json(path.read_bytes(), str(path))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}", "a readable JSON file") from None
+
+
+def atomic_write(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
+    """Write a file so that any reader sees the old one or the complete new one, also after a crash.
+
+    The temporary file stands in the same folder, because a rename is atomic only within a file system.
+
+    Raises:
+        UserError: the folder is missing or cannot be written, or the disk is full.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        try:
+            with temporary.open("xb") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}", "a folder that exists, with room") from None
