@@ -1,10 +1,11 @@
 """Where the bias terms of each architecture live: one declarative row per model type.
 
-``layout_for(config)`` turns a row and a model's ``config.json`` into a :class:`Layout`: for every (layer, term) the
-module that holds the bias and which of its elements belong to the term. Fused projections (GPT-2, Falcon, ...) hold q, k
-and v in one vector; a wrong slice there trains the wrong term in silence, so each row has a numeric test on a small model
-of its class. Paths are those of transformers 5 and relative to the backbone (``AutoModel``); ``Layout.checkpoint_names``
-gives the names that safetensors files on disk use. Needs numpy only.
+``layout_for(config)`` turns a row and a model's ``config.json`` into a :class:`Layout`: for every (layer,
+term) the module that holds the bias and which of its elements belong to the term. Fused projections (GPT-2,
+Falcon, ...) hold q, k and v in one vector; a wrong slice there trains the wrong term in silence, so each row
+has a numeric test on a small model of its class. Paths are those of transformers 5 and relative to the
+backbone (``AutoModel``); ``Layout.checkpoint_names`` gives the names that safetensors files on disk use.
+Needs numpy only.
 """
 
 from __future__ import annotations
@@ -15,183 +16,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from beft_core.errors import UserError
+from beft_core.layout import BiasSlot, Fused, HeadSpec, KeyRule, Layout, contiguous, grouped
 from beft_core.terms import TERM_KEYS
+
+__all__ = ["ROWS", "BiasSlot", "HeadSpec", "KeyRule", "Layout", "layout_for"]
 
 Config = Mapping[str, Any]
 """A model's ``config.json``, or ``PretrainedConfig.to_dict()``."""
-
-
-@dataclass(frozen=True, eq=False)
-class BiasSlot:
-    """One term in one layer: ``getattr(module, attribute)[index]``."""
-
-    stack: str
-    layer: int
-    """0-based; ALBERT, which shares layers over depth, counts its distinct layers."""
-    term: str
-    module: str
-    """Path relative to the backbone, such as ``encoder.layer.0.attention.self.value``."""
-    index: slice | np.ndarray
-    """Which elements of the parameter are this term's: a slice, or int64 positions of a fused projection."""
-    width: int
-    """Number of those elements."""
-    attribute: str = "bias"
-    """Name of the parameter in the module; only DeBERTa v1 has bare ``q_bias`` and ``v_bias``."""
-
-    @property
-    def parameter(self) -> str:
-        """Name of the parameter, relative to the backbone."""
-        return f"{self.module}.{self.attribute}"
-
-
-@dataclass(frozen=True)
-class HeadSpec:
-    """The classification head that transformers' ``AutoModelForSequenceClassification`` puts on the backbone.
-
-    ``pool -> [dense -> dense_activation ->] dropout -> linear``. ModernBERT also normalises after its dense layer; that
-    LayerNorm is left out here.
-    """
-
-    pooling: str
-    """``pooler`` (the backbone's own module on the first token), ``first``, ``last`` or ``mean``."""
-    pooler_module: str | None = None
-    """Linear module of the backbone's pooler, for ``pooling="pooler"``."""
-    pooler_activation: str | None = None
-    dense_activation: str | None = None
-    """Activation of a new hidden layer (hidden_size, hidden_size) below the classifier; ``None``: no such layer."""
-    classifier_bias: bool = True
-    dropout: float = 0.0
-    """Probability, from the config."""
-
-
-@dataclass(frozen=True)
-class KeyRule:
-    """Whether the key bias can act at all, from the kind of attention alone (checked numerically elsewhere)."""
-
-    null: bool
-    why: str
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the bias terms of one model are. ``slots`` is ordered by term (canonical order), then layer."""
-
-    model_type: str
-    stack: str
-    layers: int
-    hidden_size: int
-    heads: int
-    kv_heads: int
-    """Key and value heads; fewer than ``heads`` under grouped-query attention."""
-    head_dim: int
-    slots: tuple[BiasSlot, ...]
-    """Every bias that the model has."""
-    addable: tuple[BiasSlot, ...]
-    """Slots of modules without a bias; a zero bias can be added there without changing the model."""
-    absent: Mapping[str, str]
-    """Term -> why the model has no such bias."""
-    key_rule: KeyRule
-    head: HeadSpec
-    packing: bool
-    """Verified: several examples in one row give the same hidden states as each alone."""
-    causal: bool
-    mask: str = "additive"
-    """Form of a prepared attention mask: ``additive``, ``boolean`` or ``per_layer_type`` (a dict of additive ones)."""
-    window: int | None = None
-    """Sliding-window attention: how many tokens back (causal) or to each side a token sees."""
-    position_offset: int = 0
-    """Position id of an example's first token (RoBERTa starts after its padding index)."""
-    prefix: str = ""
-    """Prefix of the backbone's parameters in checkpoints with a head."""
-    disk: tuple[tuple[str, str], ...] = ()
-    """Renamings (current name, name on disk) of checkpoints older than transformers 5."""
-    added: tuple[str, ...] = ()
-    """Terms that were given a zero bias which the architecture does not have."""
-
-    @property
-    def terms(self) -> tuple[str, ...]:
-        """Terms that the model has, in canonical order."""
-        return tuple(dict.fromkeys(slot.term for slot in self.slots))
-
-    @property
-    def null_terms(self) -> tuple[str, ...]:
-        """Terms that the rule calls null, whether or not the model has them."""
-        return ("k",) if self.key_rule.null else ()
-
-    def slots_of(self, term: str) -> tuple[BiasSlot, ...]:
-        """The slots of one term, one per layer; empty if the model does not have it."""
-        return tuple(slot for slot in self.slots if slot.term == term)
-
-    def with_added(self, terms: Iterable[str]) -> Layout:
-        """The layout after zero biases for ``terms`` were added; terms that exist already change nothing.
-
-        Raises UserError for terms that have no module of their own here.
-        """
-        new = [term for term in terms if term not in self.terms]
-        for term in new:
-            if term not in {slot.term for slot in self.addable}:
-                raise UserError(
-                    f"got no {term} bias and no place for one in {self.model_type}: {self.absent[term]}",
-                    f"one of {', '.join(dict.fromkeys(slot.term for slot in self.addable)) or 'no terms'}",
-                )
-        slots = (*self.slots, *(slot for slot in self.addable if slot.term in new))
-        return dataclasses.replace(
-            self,
-            slots=tuple(sorted(slots, key=lambda s: (TERM_KEYS.index(s.term), s.layer))),
-            addable=tuple(slot for slot in self.addable if slot.term not in new),
-            absent={term: why for term, why in self.absent.items() if term not in new},
-            added=(*self.added, *new),
-        )
-
-    def require(self, terms: Iterable[str]) -> None:
-        """Raise UserError, listing what the model has, unless it has all ``terms``."""
-        for term in terms:
-            if term not in self.terms:
-                why = self.absent.get(term, f"the terms are {', '.join(TERM_KEYS)}")
-                can_add = any(slot.term == term for slot in self.addable)
-                raise UserError(
-                    f"got the term {term}, which this {self.model_type} model does not have ({why})",
-                    f"one of its terms: {', '.join(self.terms) or 'none'}",
-                    f"--add-bias {term} to give it a zero bias" if can_add else "",
-                )
-
-    def checkpoint_names(self, slot: BiasSlot) -> tuple[str, ...]:
-        """Names that the slot's parameter may have in a safetensors file, likeliest first."""
-        current = slot.parameter
-        old = current
-        for new_name, old_name in (*self.disk, (".LayerNorm.bias", ".LayerNorm.beta")):
-            old = old.replace(new_name, old_name, 1)
-        names = [current, old]
-        return tuple(dict.fromkeys([f"{self.prefix}.{name}" for name in names] + names))
-
-
-# ---- How q, k and v lie in a fused projection -----------------------------------------------------------------------
-
-Fused = Callable[[int, int, int], dict[str, slice | np.ndarray]]
-"""(heads, kv_heads, head_dim) -> which elements of the fused bias belong to q, k and v."""
-
-
-def contiguous(heads: int, kv_heads: int, head_dim: int) -> dict[str, slice | np.ndarray]:
-    """All of q, then all of k, then all of v."""
-    q, kv = heads * head_dim, kv_heads * head_dim
-    return {"q": slice(0, q), "k": slice(q, q + kv), "v": slice(q + kv, q + 2 * kv)}
-
-
-def grouped(heads: int, kv_heads: int, head_dim: int) -> dict[str, slice | np.ndarray]:
-    """``view(kv_heads, heads / kv_heads + 2, head_dim)``: in each group its query heads, one key head, one value head.
-
-    With ``kv_heads = heads`` this is ``view(heads, 3, head_dim)`` (BLOOM, GPT-NeoX); with ``kv_heads = 1`` it is
-    Falcon's multi-query ``view(heads + 2, head_dim)``.
-    """
-    per_group = heads // kv_heads + 2
-    elements = np.arange(kv_heads * per_group * head_dim).reshape(kv_heads, per_group, head_dim)
-    return {"q": elements[:, :-2].ravel(), "k": elements[:, -2].ravel(), "v": elements[:, -1].ravel()}
-
-
-# ---- Rows -----------------------------------------------------------------------------------------------------------
 
 
 ABSOLUTE = KeyRule(True, "softmax over keys: the key bias adds the same number to every logit of a row")
@@ -206,8 +38,8 @@ HEADS = ("num_attention_heads", "n_head", "n_heads")
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers")
 
 NOT_PLAIN_SOFTMAX = (
-    "attn_logit_softcapping", "attn_logit_softcap", "use_qk_norm", "qk_norm", "qk_layernorm", "query_key_norm",
-    "attention_sink", "attention_sinks", "num_attention_sinks",
+    "attn_logit_softcapping", "attn_logit_softcap", "use_qk_norm", "qk_norm", "qk_layernorm",
+    "query_key_norm", "attention_sink", "attention_sinks", "num_attention_sinks",
 )  # fmt: skip
 """Config keys that, when set, break the cancellation of the key bias in any architecture."""
 
@@ -223,7 +55,9 @@ class Flag:
 
 @dataclass(frozen=True)
 class Row:
-    """One architecture. Everything that differs between architectures is here; ``layout_for`` has no branches on names."""
+    """One architecture. Everything that differs between architectures is here; ``layout_for`` has no
+    branches on names.
+    """
 
     model_type: str
     prefix: str
@@ -258,11 +92,9 @@ def _partial_rotary(config: Config) -> KeyRule:
     fraction = float(rope.get("partial_rotary_factor", config.get("rotary_pct", 0.25)))
     if fraction <= 0:
         return ABSOLUTE
-    return (
-        ROTARY
-        if fraction >= 1
-        else KeyRule(False, f"{ROTARY.why}; only the first {fraction:.0%} of each head acts")
-    )
+    if fraction >= 1:
+        return ROTARY
+    return KeyRule(False, f"{ROTARY.why}; only the first {fraction:.0%} of each head acts")
 
 
 def _disentangled(config: Config) -> KeyRule:
@@ -292,8 +124,8 @@ def _falcon_modules(config: Config) -> dict[str, str]:
 
 
 BERT = {
-    "q": "attention.self.query", "k": "attention.self.key", "v": "attention.self.value", "o": "attention.output.dense",
-    "mlp_in": "intermediate.dense", "mlp_out": "output.dense",
+    "q": "attention.self.query", "k": "attention.self.key", "v": "attention.self.value",
+    "o": "attention.output.dense", "mlp_in": "intermediate.dense", "mlp_out": "output.dense",
     "ln1": "attention.output.LayerNorm", "ln2": "output.LayerNorm",
 }  # fmt: skip
 FUSED_DENSE = {
@@ -336,8 +168,9 @@ ROWS: dict[str, Row] = {
         Row(
             "distilbert", "distilbert", "transformer.layer.{n}",
             {
-                "q": "attention.q_lin", "k": "attention.k_lin", "v": "attention.v_lin", "o": "attention.out_lin",
-                "mlp_in": "ffn.lin1", "mlp_out": "ffn.lin2", "ln1": "sa_layer_norm", "ln2": "output_layer_norm",
+                "q": "attention.q_lin", "k": "attention.k_lin", "v": "attention.v_lin",
+                "o": "attention.out_lin", "mlp_in": "ffn.lin1", "mlp_out": "ffn.lin2",
+                "ln1": "sa_layer_norm", "ln2": "output_layer_norm",
             },
             HeadSpec("first", dense_activation="relu", dropout=0.2), head_dropout=("seq_classif_dropout",),
         ),
@@ -345,14 +178,15 @@ ROWS: dict[str, Row] = {
             "albert", "albert", "encoder.albert_layer_groups.{group}.albert_layers.{inner}",
             {
                 "q": "attention.query", "k": "attention.key", "v": "attention.value", "o": "attention.dense",
-                "mlp_in": "ffn", "mlp_out": "ffn_output", "ln1": "attention.LayerNorm", "ln2": "full_layer_layer_norm",
+                "mlp_in": "ffn", "mlp_out": "ffn_output",
+                "ln1": "attention.LayerNorm", "ln2": "full_layer_layer_norm",
             },
             HeadSpec("pooler", pooler_module="pooler", pooler_activation="tanh", dropout=0.1),
             head_dropout=("classifier_dropout_prob",), shared=True,
         ),
         Row(
             "deberta-v2", "deberta", "encoder.layer.{n}",
-            {**BERT, **{t: f"attention.self.{name}_proj" for t, name in zip("qkv", ("query", "key", "value"), strict=True)}},
+            {**BERT, **{term: f"{BERT[term]}_proj" for term in "qkv"}},
             HeadSpec("first", dense_activation="gelu"), head_dropout=("cls_dropout", "hidden_dropout_prob"),
             key=_disentangled, packing=_conv_free, mask="boolean",
         ),
@@ -368,8 +202,9 @@ ROWS: dict[str, Row] = {
         Row(
             "opt", "model", "decoder.layers.{n}",
             {
-                "q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj", "o": "self_attn.out_proj",
-                "mlp_in": "fc1", "mlp_out": "fc2", "ln1": "self_attn_layer_norm", "ln2": "final_layer_norm",
+                "q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj",
+                "o": "self_attn.out_proj", "mlp_in": "fc1", "mlp_out": "fc2",
+                "ln1": "self_attn_layer_norm", "ln2": "final_layer_norm",
             },
             LAST_TOKEN, stack="decoder",
             flags=(
@@ -412,9 +247,9 @@ ROWS: dict[str, Row] = {
             packing=lambda config: False,
         ),
         Row(
-            "qwen2", "model", "layers.{n}", LLAMA, LAST_TOKEN, stack="decoder", flags=(Flag("o mlp_in mlp_out"),),
-            kv_heads=_group_kv, key=lambda config: ROTARY, mask="per_layer_type",
-            window=lambda config: config.get("sliding_window"), absent=RMS,
+            "qwen2", "model", "layers.{n}", LLAMA, LAST_TOKEN, stack="decoder",
+            flags=(Flag("o mlp_in mlp_out"),), kv_heads=_group_kv, key=lambda config: ROTARY,
+            mask="per_layer_type", window=lambda config: config.get("sliding_window"), absent=RMS,
         ),
         Row(
             "llama", "model", "layers.{n}", LLAMA, LAST_TOKEN, stack="decoder",
@@ -435,8 +270,8 @@ ROWS: dict[str, Row] = {
                 "mlp_in": "mlp.gate_up_proj", "mlp_out": "mlp.down_proj",
             },
             LAST_TOKEN, stack="decoder", flags=(Flag("q k v o mlp_in mlp_out"),), kv_heads=_group_kv,
-            mlp_width=lambda config, hidden: 2 * _size(config, ("intermediate_size",)), key=lambda config: ROTARY,
-            window=lambda config: config.get("sliding_window"), absent=RMS,
+            mlp_width=lambda config, hidden: 2 * _size(config, ("intermediate_size",)),
+            key=lambda config: ROTARY, window=lambda config: config.get("sliding_window"), absent=RMS,
         ),
         Row(
             "modernbert", "model", "layers.{n}",
@@ -446,7 +281,8 @@ ROWS: dict[str, Row] = {
             },
             HeadSpec("first", dense_activation="gelu"), head_dropout=("classifier_dropout",),
             flags=(
-                Flag("q k v o", "attention_bias"), Flag("mlp_in mlp_out", "mlp_bias"), Flag("ln2", "norm_bias"),
+                Flag("q k v o", "attention_bias"), Flag("mlp_in mlp_out", "mlp_bias"),
+                Flag("ln2", "norm_bias"),
             ),
             mlp_width=lambda config, hidden: 2 * _size(config, ("intermediate_size",)),
             key=lambda config: ROTARY, mask="per_layer_type",
@@ -456,15 +292,17 @@ ROWS: dict[str, Row] = {
         Row(
             "vit", "vit", "layers.{n}",
             {
-                "q": "attention.q_proj", "k": "attention.k_proj", "v": "attention.v_proj", "o": "attention.o_proj",
-                "mlp_in": "mlp.fc1", "mlp_out": "mlp.fc2", "ln1": "layernorm_before", "ln2": "layernorm_after",
+                "q": "attention.q_proj", "k": "attention.k_proj", "v": "attention.v_proj",
+                "o": "attention.o_proj", "mlp_in": "mlp.fc1", "mlp_out": "mlp.fc2",
+                "ln1": "layernorm_before", "ln2": "layernorm_after",
             },
             HeadSpec("first"), flags=(Flag("q k v", "qkv_bias", True),), packing=lambda config: False,
             disk=(
                 ("layers.", "encoder.layer."), ("attention.q_proj", "attention.attention.query"),
-                ("attention.k_proj", "attention.attention.key"), ("attention.v_proj", "attention.attention.value"),
-                ("attention.o_proj", "attention.output.dense"), ("mlp.fc1", "intermediate.dense"),
-                ("mlp.fc2", "output.dense"),
+                ("attention.k_proj", "attention.attention.key"),
+                ("attention.v_proj", "attention.attention.value"),
+                ("attention.o_proj", "attention.output.dense"),
+                ("mlp.fc1", "intermediate.dense"), ("mlp.fc2", "output.dense"),
             ),
         ),
     )
@@ -473,7 +311,8 @@ ROWS: dict[str, Row] = {
 
 
 def layout_for(config: Config | Any) -> Layout:
-    """Where the bias terms of a model are, from its ``config.json`` (a mapping, or anything with ``to_dict()``).
+    """Where the bias terms of a model are, from its ``config.json`` (a mapping, or anything with
+    ``to_dict()``).
 
     Raises UserError for model types without a row and for configs that lack a size.
     """

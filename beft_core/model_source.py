@@ -1,7 +1,8 @@
-"""Where a model comes from: the bundled one, a folder, or the Hub; decided and checked before torch is imported.
+"""Where a model comes from: the bundled one, a folder, or the Hub; decided and checked before torch is
+imported.
 
-Only safetensors weights are ever read, and only through their own parser: a checkpoint that exists as a pickle alone
-is refused, and remote code is never run.
+Only safetensors weights are ever read, and only through their own parser: a checkpoint that exists as a
+pickle alone is refused, and remote code is never run.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import queue
 import re
 import threading
 from dataclasses import dataclass
@@ -34,7 +36,7 @@ FILES = (
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
 
-HUB_PATIENCE = 3.0
+HUB_PATIENCE = 2.5
 """Seconds to wait for the Hub's first answer; its client would retry for about 28."""
 
 # One or two parts of letters, digits, ".", "_", "-" as the Hub has them, and a branch, tag or commit.
@@ -58,11 +60,12 @@ class ModelSource:
 
 
 def locate(name: str = BUNDLED, *, local_only: bool = False) -> ModelSource:
-    """The files of ``bundled``, of a folder, or of a Hub id with optional ``@revision`` (downloaded if needed).
+    """The files of ``bundled``, of a folder, or of a Hub id with optional ``@revision`` (downloaded if
+    needed).
 
-    The local cache of the Hub is asked first; with ``local_only`` nothing else is. Raises UserError for names that are
-    none of the three, folders that lack a file, pickle-only checkpoints, unknown architectures, and, within seconds,
-    when the Hub cannot be reached.
+    The local cache of the Hub is asked first; with ``local_only`` nothing else is. Raises UserError for names
+    that are none of the three, folders that lack a file, pickle-only checkpoints, unknown architectures, and,
+    within seconds, when the Hub cannot be reached.
     """
     if name == BUNDLED:
         return _source(BUNDLED, None, bundled_path())
@@ -222,15 +225,18 @@ def _hub_answers() -> bool:
 
     if _offline_mode():
         return False
-    answered = threading.Event()
+    answers: queue.Queue[bool] = queue.Queue()
 
     def probe() -> None:
         try:
             get_session().head(constants.ENDPOINT, timeout=HUB_PATIENCE)
-            answered.set()
+            answers.put(True)
         except Exception:  # any failure, of any HTTP library, means the same: no answer
-            answered.clear()
+            answers.put(False)
 
     # A thread, because looking a name up can block for longer than any timeout that a client takes.
     threading.Thread(target=probe, daemon=True).start()
-    return answered.wait(HUB_PATIENCE)
+    try:
+        return answers.get(timeout=HUB_PATIENCE)
+    except queue.Empty:
+        return False

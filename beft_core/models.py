@@ -1,7 +1,7 @@
 """Loading a backbone, and reading and writing its bias terms.
 
-A :class:`LoadedModel` is the frozen pre-trained backbone in float32 on the CPU, in evaluation mode, with its tokenizer
-and the :class:`~beft_core.architectures.Layout` that says where each bias term is.
+A :class:`LoadedModel` is the frozen pre-trained backbone in float32 on the CPU, in evaluation mode, with its
+tokenizer and the :class:`~beft_core.architectures.Layout` that says where each bias term is.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import nn
 from beft_core.architectures import ROWS, BiasSlot, Layout, layout_for
 from beft_core.errors import UserError
 from beft_core.model_source import BUNDLED, ModelSource, locate
+from beft_core.packing import accept_packed_masks
 from beft_core.snapshot import ModelInfo, fingerprint
 
 Biases = Mapping[tuple[str, str], np.ndarray]
@@ -55,7 +56,7 @@ class LoadedModel:
 def known_models() -> dict[str, str]:
     """What ``--model`` takes -> words for a listing."""
     return {
-        BUNDLED: "sentence-transformers/all-MiniLM-L6-v2: BERT, 6 layers, 384 wide, 22.7M parameters; needs no network",
+        BUNDLED: "sentence-transformers/all-MiniLM-L6-v2: BERT, 6 layers, 384 wide; needs no network",
         "ORG/MODEL[@REVISION]": "a model of the Hugging Face Hub with safetensors weights",
         "FOLDER": f"a folder that save_pretrained wrote; model types: {', '.join(sorted(ROWS))}",
     }
@@ -64,8 +65,9 @@ def known_models() -> dict[str, str]:
 def load_model(name: str = BUNDLED, *, attn: str = "sdpa", local_only: bool = False) -> LoadedModel:
     """Load the ``bundled`` model, a Hub id with optional ``@revision``, or a folder.
 
-    ``attn`` is ``sdpa`` or ``eager``; an architecture without the former falls back to the latter. Raises UserError as
-    :func:`beft_core.model_source.locate` does, and for weights that are corrupt or belong to another architecture.
+    ``attn`` is ``sdpa`` or ``eager``; an architecture without the former falls back to the latter. Raises
+    UserError as :func:`beft_core.model_source.locate` does, and for weights that are corrupt or belong to
+    another architecture.
     """
     if attn not in ATTENTION:
         raise UserError(f"got the attention implementation {attn!r}", f"one of {', '.join(ATTENTION)}")
@@ -81,10 +83,14 @@ def load_tokenizer(name: str = BUNDLED, *, local_only: bool = False) -> Any:
 
 
 def wrap(backbone: nn.Module, tokenizer: Any = None, *, id: str, revision: str | None = None) -> LoadedModel:
-    """A :class:`LoadedModel` of a backbone that exists in memory; freezes it and puts it into evaluation mode."""
+    """A :class:`LoadedModel` of a backbone that exists in memory; freezes it and puts it into evaluation
+    mode.
+    """
     backbone.eval().requires_grad_(False)
     config: Any = backbone.config
+    config.use_cache = False  # keys and values are never kept: nothing is generated here
     layout = layout_for(config)
+    accept_packed_masks(backbone, layout)
     info = ModelInfo(
         id=id,
         revision=revision,
@@ -96,7 +102,7 @@ def wrap(backbone: nn.Module, tokenizer: Any = None, *, id: str, revision: str |
     return LoadedModel(backbone, tokenizer, layout, config, info)
 
 
-# ---- Bias terms -----------------------------------------------------------------------------------------------------
+# ---- Bias terms --------------------------------------------------------------------------------------------
 
 
 def get_bias(backbone: nn.Module, slot: BiasSlot) -> torch.Tensor:
@@ -117,7 +123,8 @@ def biases(model: LoadedModel) -> dict[tuple[str, str], np.ndarray]:
 
 
 def write_biases(model: LoadedModel, values: Biases) -> None:
-    """Put bias terms, such as a snapshot's ``post``, back into the model. Nothing is written if anything is wrong.
+    """Put bias terms, such as a snapshot's ``post``, back into the model. Nothing is written if anything is
+    wrong.
 
     Raises UserError for terms that the model does not have and arrays of another shape.
     """
@@ -158,18 +165,20 @@ def require_terms(model: LoadedModel, terms: Iterable[str]) -> None:
 
 
 def add_zero_bias(model: LoadedModel, term: str) -> None:
-    """Give a term that the architecture lacks a bias of zeros, which can then be trained; the outputs stay the same.
+    """Give a term that the architecture lacks a bias of zeros, which can then be trained; the outputs stay
+    the same.
 
-    A fused projection without a bias gets one for q, k and v together, of which only the term's slice is a slot. Does
-    nothing if the model has the term. Raises UserError if there is no module for it (RMSNorm, for one).
+    A fused projection without a bias gets one for q, k and v together, of which only the term's slice is a
+    slot. Does nothing if the model has the term. Raises UserError if there is no module for it (RMSNorm, for
+    one).
     """
     layout = model.layout.with_added([term])
+    like = next(model.backbone.parameters())
     for slot in layout.slots_of(term):
         module: Any = model.backbone.get_submodule(slot.module)
         if module.bias is None:
-            weight = module.weight
-            width = weight.shape[0]
-            zeros = torch.zeros(width, dtype=weight.dtype, device=weight.device)
+            width = module.out_features if isinstance(module, nn.Linear) else module.normalized_shape
+            zeros = torch.zeros(width, dtype=like.dtype, device=like.device)
             module.bias = nn.Parameter(zeros, requires_grad=False)
     model.layout = layout
 
@@ -191,7 +200,7 @@ def _index(slot: BiasSlot) -> slice | torch.Tensor:
     return slot.index if isinstance(slot.index, slice) else torch.from_numpy(slot.index)
 
 
-# ---- Loading --------------------------------------------------------------------------------------------------------
+# ---- Loading -----------------------------------------------------------------------------------------------
 
 
 def _load_backbone(source: ModelSource, attn: str) -> nn.Module:
@@ -199,13 +208,14 @@ def _load_backbone(source: ModelSource, attn: str) -> nn.Module:
     from transformers import AutoConfig, AutoModel
 
     config = AutoConfig.from_pretrained(source.folder, local_files_only=True, trust_remote_code=False)
-    # A checkpoint without a pooler gets a random one; the fork keeps that repeatable and the caller's stream untouched.
+    # A checkpoint without a pooler gets a random one; the fork keeps that repeatable and the caller's stream
+    # untouched.
     with torch.random.fork_rng(devices=[]), _quiet_transformers():
         torch.manual_seed(0)
         try:
             backbone, report = AutoModel.from_pretrained(
-                source.folder, config=config, dtype=torch.float32, use_safetensors=True, local_files_only=True,
-                trust_remote_code=False, output_loading_info=True,
+                source.folder, config=config, dtype=torch.float32, use_safetensors=True,
+                local_files_only=True, trust_remote_code=False, output_loading_info=True,
                 attn_implementation=attn if _supports(config, attn) else "eager",
             )  # fmt: skip
         except (SafetensorError, OSError) as error:

@@ -1,0 +1,125 @@
+"""Which bias terms cannot act: the rule of the architecture, checked by numbers on the loaded model.
+
+Attention of query i to key j is ``softmax_j(q_i . k_j)``. A key bias d adds ``q_i . d``, the same number for
+every j, and the softmax does not see it: d is a null direction with an exactly zero gradient. What training
+sees instead is rounding noise, which Adam normalises into real movement, so a null term must be known before
+it is scored. Rotary and relative-key positions break the argument, because the number then depends on j.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from beft_core.models import LoadedModel, get_bias, restored, set_bias
+from beft_core.terms import CANDIDATES
+
+TOLERANCE = 1e-5
+"""Largest relative change of the hidden states that counts as none. Terms that act change them by more than
+1e-3; in float64 a null term changes them by 1e-13, or by 1e-7 where an architecture computes its softmax in
+float32."""
+SIZE = 3.0
+"""Standard deviation of the perturbation: large against pre-trained biases, small enough not to saturate
+the softmax.
+"""
+TOKENS = 12
+SEED = 20250915
+
+
+@dataclass(frozen=True)
+class NullReport:
+    """What is known about one term."""
+
+    null: bool
+    """Certified: the rule and the numbers both say that the term cannot act."""
+    rule: bool
+    """What the architecture says."""
+    numeric: bool
+    """What the loaded model shows."""
+    max_change: float
+    """Largest change of a final hidden state, relative to the largest hidden state."""
+    why: str
+    """The rule in words."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether rule and numbers agree; a term on which they do not is never treated as null."""
+        return self.rule == self.numeric
+
+
+def null_certificate(model: LoadedModel) -> dict[str, NullReport]:
+    """A report for each of q, k and v that the model has.
+
+    The backbone is turned to float64 in place and restored bit by bit: twice its memory for a moment, no
+    copy. All layers of a term are perturbed at once; a fixed random input of a few tokens shows whether
+    anything changes.
+    """
+    terms = [term for term in CANDIDATES if term in model.layout.terms]
+    generator = torch.Generator().manual_seed(SEED)
+    with torch.inference_mode(False), torch.no_grad(), _float64(model.backbone), restored(model):
+        probe = _probe_input(model, generator)
+        base = _hidden(model, probe)
+        changes = {}
+        for term in terms:
+            with restored(model):
+                for slot in model.layout.slots_of(term):
+                    bias = get_bias(model.backbone, slot)
+                    noise = torch.randn(slot.width, generator=generator, dtype=torch.float64).to(bias.device)
+                    set_bias(model.backbone, slot, bias + SIZE * noise)
+                changes[term] = float((_hidden(model, probe) - base).abs().max() / base.abs().max())
+    return {term: _report(model, term, change) for term, change in changes.items()}
+
+
+def null_terms(model: LoadedModel) -> tuple[str, ...]:
+    """Terms of the model that are certified null, in canonical order."""
+    return tuple(term for term, report in null_certificate(model).items() if report.null)
+
+
+def _report(model: LoadedModel, term: str, change: float) -> NullReport:
+    rule = term in model.layout.null_terms
+    numeric = change <= TOLERANCE
+    why = model.layout.key_rule.why if term == "k" else f"the {term} bias acts in every softmax attention"
+    return NullReport(rule and numeric, rule, numeric, change, why)
+
+
+def _hidden(model: LoadedModel, probe: dict[str, torch.Tensor]) -> torch.Tensor:
+    return model.backbone(**probe).last_hidden_state
+
+
+def _probe_input(model: LoadedModel, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """Two rows of random tokens, or one random image, on the model's device."""
+    device = next(model.backbone.parameters()).device
+    config: Any = model.config
+    if getattr(model.backbone, "main_input_name", "input_ids") == "pixel_values":
+        size = config.image_size if isinstance(config.image_size, int) else next(iter(config.image_size))
+        pixels = torch.randn(1, config.num_channels, size, size, generator=generator, dtype=torch.float64)
+        return {"pixel_values": pixels.to(device)}
+    ids = torch.randint(0, config.vocab_size, (2, TOKENS), generator=generator)
+    if config.pad_token_id is not None:
+        # A padding token would shift RoBERTa's positions.
+        ids[ids == config.pad_token_id] = (config.pad_token_id + 1) % config.vocab_size
+    return {"input_ids": ids.to(device), "attention_mask": torch.ones_like(ids).to(device)}
+
+
+@contextlib.contextmanager
+def _float64(module: nn.Module) -> Iterator[None]:
+    """Within this context the module computes in float64 (on the CPU if its device has none)."""
+    before = [(tensor.dtype, tensor.device) for tensor in _floating(module)]
+    home = next(module.parameters()).device
+    try:
+        module.to(device="cpu" if home.type == "mps" else home, dtype=torch.float64)
+        yield
+    finally:
+        # Asked for again, because a conversion puts new tensors in the place of buffers.
+        for tensor, (dtype, device) in zip(_floating(module), before, strict=True):
+            tensor.data = tensor.data.to(device=device, dtype=dtype)
+        module.to(device=home)
+
+
+def _floating(module: nn.Module) -> list[torch.Tensor]:
+    return [t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
