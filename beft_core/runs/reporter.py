@@ -1,0 +1,102 @@
+"""The observer of a background run: progress into ``status.json``, measurements into ``metrics.jsonl``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import psutil
+
+from beft_core.runs.directory import ProcessId, Run, Status
+from beft_core.training.observer import Observer
+
+STATUS_SECONDS = 0.4
+"""Progress within a stage is written at most this often; changes of stage and state always."""
+STEP_SECONDS = 0.25
+"""Losses are written at most this often ..."""
+STEP_SHARE = 1 / 500
+"""... and less often the longer a run takes: a week leaves some 4000 records, not millions."""
+
+
+class Cancelled(Exception):
+    """Unwinds the worker out of a stage that does not ask :meth:`Reporter.should_stop`."""
+
+
+class Reporter(Observer):
+    """Writes what a run tells. The only writer of its status while the worker lives."""
+
+    def __init__(self, run: Run, device: str) -> None:
+        """Reports the calling process as the run's worker at once."""
+        self.run = run
+        self.stopped = False
+        """Whether the run was told to stop and could keep what it had."""
+        now = time.time()
+        self.status = Status("queued", created=run.recorded().created, device=device)
+        self._written = 0.0
+        self._losses: list[Sequence[float]] = []
+        self._stepped = now
+        with run.metrics.open("ab") as file:
+            if file.tell():
+                file.write(b"\n")  # a crash may have left half a line
+        self.write()
+
+    def write(self, **changes: Any) -> None:
+        """Change the status and replace the file. The start time is read anew: the clock may have been corrected."""
+        process = ProcessId.of(psutil.Process())
+        self.status = replace(self.status, process=process, **changes)
+        self.run.write_status(self.status)
+        self._written = time.monotonic()
+
+    # -- Observer --------------------------------------------------------------------------------------------------
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        self._leave_if_cancelled()
+        self.write(stage=name, total=total, done=0, stage_began=time.time())
+        self._append("stage", name=name, total=total)
+
+    def advance(self, n: int = 1) -> None:
+        self.status = replace(self.status, done=self.status.done + n)
+        if time.monotonic() - self._written > STATUS_SECONDS:
+            self.write()
+            if self.status.stage != "train":  # there it asks should_stop and keeps what was trained
+                self._leave_if_cancelled()
+
+    def step(self, step: int, total: int, losses: Sequence[float]) -> None:
+        self._losses.append(losses)
+        now = time.time()
+        pause = max(STEP_SECONDS, (now - (self.status.began or now)) * STEP_SHARE)
+        if now - self._stepped < pause and step != total:
+            return
+        mean = [sum(column) / len(self._losses) for column in zip(*self._losses, strict=True)]
+        self._append("step", step=step, total=total, loss=[_json(value) for value in mean])
+        self._losses, self._stepped = [], now
+
+    def epoch(self, metrics: dict[str, float], run: int = 0) -> None:
+        self._append("epoch", run=run, **{name: _json(value) for name, value in metrics.items()})
+
+    def message(self, text: str) -> None:
+        self._append("message", text=text)
+
+    def should_stop(self) -> bool:
+        self.stopped = self.stopped or self.run.cancel_asked() is not None
+        return self.stopped
+
+    # -- helpers ---------------------------------------------------------------------------------------------------
+
+    def _leave_if_cancelled(self) -> None:
+        if not self.stopped and self.run.cancel_asked() is not None:
+            raise Cancelled
+
+    def _append(self, kind: str, **values: Any) -> None:
+        seconds = round(time.time() - (self.status.began or self.status.created), 3)
+        line = json.dumps({"type": kind, "seconds": seconds, **values}, allow_nan=False) + "\n"
+        with self.run.metrics.open("ab") as file:
+            file.write(line.encode())
+
+
+def _json(value: float) -> float | None:
+    """A number, or None where JSON has none (a loss that is not finite)."""
+    return value if -float("inf") < value < float("inf") else None

@@ -1,0 +1,132 @@
+"""The process that does a run: ``python -m beft_core.runs.worker RUN_DIR``.
+
+torch is imported after the run's turn has come, so a queue of waiting runs costs little memory.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from beft_core.errors import UserError
+from beft_core.runs.cancel import cancel
+from beft_core.runs.directory import Run
+from beft_core.runs.failure import Terminated, explain
+from beft_core.runs.queue import Queue
+from beft_core.runs.reporter import Cancelled, Reporter
+from beft_core.safe_io import atomic_write
+from beft_core.snapshot import Snapshot, read_snapshot, write_snapshot
+from beft_core.training.observer import Observer
+
+Workflow = Callable[[str, dict[str, Any], Observer, Path], tuple[Snapshot, dict[str, Any] | None]]
+"""(kind, fields of RunConfig, observer, checkpoint) -> (snapshot, content of ``result.json`` if it has one)."""
+
+WATCH_SECONDS = 0.5
+
+
+def main(arguments: Sequence[str], workflow: Workflow | None = None) -> int:
+    """Do the run of a folder; returns the exit status. ``workflow`` replaces the real one in tests."""
+    if len(arguments) != 1 or not (Path(arguments[0]) / "config.json").is_file():
+        sys.stderr.write("got no run folder; expected python -m beft_core.runs.worker RUN_DIR\n")
+        return 2
+    faulthandler.enable()
+    return work(Run(Path(arguments[0]).resolve()), workflow or real_workflow)
+
+
+def real_workflow(
+    kind: str, fields: dict[str, Any], observer: Observer, checkpoint: Path
+) -> tuple[Snapshot, dict[str, Any] | None]:
+    """What :mod:`beft_core.training.workflow` does with a configuration."""
+    from beft_core.training.config import RunConfig
+
+    config = RunConfig.from_dict(fields)
+    observer.stage("start PyTorch")
+    from beft_core.training import workflow
+
+    if kind == "train":
+        return workflow.train(config, observer, checkpoint=checkpoint), None
+    selection = workflow.select(config, observer, checkpoint=checkpoint)
+    means = json.loads(selection.scores.means.to_json(orient="records"))
+    return selection.snapshot, {"selected": selection.selected, "means": means}
+
+
+def work(run: Run, workflow: Workflow) -> int:
+    """Wait for the device, do the run, leave its files and its last word."""
+    reporter: Reporter | None = None
+    try:
+        _listen_to_signals()
+        kind, fields = run.config()
+        queue = Queue(str(fields.get("device", "auto")), run.path.parent.parent)
+        reporter = Reporter(run, queue.name)
+        threading.Thread(target=_enforce_cancel, args=(run,), daemon=True).start()
+        with queue.turn(run, reporter.should_stop, lambda ahead: reporter.write(position=ahead)) as ours:
+            if not ours:
+                raise Cancelled
+            reporter.write(state="running", position=None, began=time.time())
+            snapshot, result = workflow(kind, fields, reporter, run.checkpoint)
+            _save(run, snapshot, result, reporter)
+        if not reporter.stopped:
+            reporter.write(state="done", ended=time.time())
+            return 0
+        reporter.write(state="cancelled", ended=time.time(), message="Cancelled; what was trained until then is kept.")
+        return 1
+    except BaseException as error:
+        return _fail(run, reporter, error)
+
+
+def _save(run: Run, snapshot: Snapshot, result: dict[str, Any] | None, reporter: Reporter) -> None:
+    """Files first, state after: "done" means that they are complete and can be read."""
+    reporter.write(stage="save", done=0, total=None, stage_began=time.time())
+    write_snapshot(run.snapshot, snapshot)
+    read_snapshot(run.snapshot)
+    if result is not None:
+        atomic_write(run.result, [json.dumps(result, indent=1).encode()])
+
+
+def _fail(run: Run, reporter: Reporter | None, error: BaseException) -> int:
+    if isinstance(error, Cancelled) or (isinstance(error, Terminated) and run.cancel_asked() is not None):
+        state, message, proposal = "cancelled", "Cancelled before anything was trained.", None
+        if run.checkpoint.exists():
+            message, proposal = "Cancelled.", "It can be resumed from its checkpoint."
+    else:
+        if not isinstance(error, UserError):
+            traceback.print_exception(error)
+        state, (message, proposal) = "failed", explain(error)
+    if reporter is not None:
+        reporter.write(state=state, message=message, proposal=proposal, ended=time.time())
+    else:
+        sys.stderr.write(f"{message}\n")
+    return 1
+
+
+def _listen_to_signals() -> None:
+    """The first SIGTERM, SIGINT or SIGHUP unwinds the worker; the next ones would only disturb its last word."""
+    ending = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
+
+    def end(number: int, _frame: object) -> None:
+        for each in ending:
+            signal.signal(each, signal.SIG_IGN)
+        raise Terminated(number)
+
+    for each in ending:
+        signal.signal(each, end)
+
+
+def _enforce_cancel(run: Run) -> None:
+    """Cancel must work while tokenising or loading too, and after the page that asked for it was closed."""
+    while True:
+        if run.cancel_asked() is not None:
+            cancel(run)
+        time.sleep(WATCH_SECONDS)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,88 @@
+"""A worker process whose workflow is a play: ``python tests/fake_worker.py RUN_DIR``. The run's config names the act."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from beft_core.errors import UserError
+from beft_core.runs import cancel, worker
+from beft_core.snapshot import ModelInfo, Snapshot, SnapshotMeta, fingerprint
+from beft_core.training.observer import Observer
+
+cancel.TERMINATE_AFTER, cancel.KILL_AFTER, worker.WATCH_SECONDS = 0.4, 0.8, 0.1
+
+
+def small_snapshot(seed: int = 0, layers: int = 6, width: int = 16) -> Snapshot:
+    """A probe with made-up biases: a null k and a v that moves most."""
+    rng = np.random.default_rng(seed)
+    terms = ("q", "k", "v", "o", "mlp_in", "mlp_out", "ln1", "ln2")
+    pre = {("encoder", t): rng.normal(size=(layers, width)).astype(np.float32) for t in terms}
+    share = {"k": 0.0, "v": 1.5, "q": 0.6}
+    post = {
+        key: value + share.get(key[1], 0.3) * rng.normal(size=value.shape).astype(np.float32)
+        for key, value in pre.items()
+    }
+    fisher = {key: rng.random(value.shape).astype(np.float32) * (key[1] != "k") for key, value in pre.items()}
+    meta = SnapshotMeta(
+        model=ModelInfo("bundled", None, "bert", layers, width, fingerprint(pre)),
+        task="demo-sentiment",
+        n_train=300,
+        mode="all",
+        trained_terms=tuple(t for t in terms if t != "k"),
+        hyperparameters={"lr": 2e-3, "epochs": 2, "steps": 40},
+        seed=seed,
+        metric="accuracy",
+        metrics=({"epoch": 1, "train_loss": 0.6, "accuracy": 0.7}, {"epoch": 2, "train_loss": 0.4, "accuracy": 0.8}),
+        null_terms=("k",),
+        versions={"beft-lab": "0.1.0"},
+        device="cpu",
+    )
+    return Snapshot.build(meta, pre, post, fisher=fisher, fisher_batch={k: v / 8 for k, v in fisher.items()})
+
+
+def play(
+    kind: str, config: dict[str, Any], observer: Observer, checkpoint: Path
+) -> tuple[Snapshot, dict[str, Any] | None]:
+    """Behave as ``config["act"]`` says."""
+    act = config.get("act", "train")
+    observer.stage("load model")
+    if act == "crash":
+        raise ZeroDivisionError("a defect")
+    if act == "wrong":
+        raise UserError("got 3 layers", "6", "another model")
+    if act == "memory":
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 TB")
+    if act == "segfault":
+        signal.raise_signal(signal.SIGSEGV)
+    if act == "tokenise":
+        observer.stage("tokenise", 10_000)
+        for _ in range(10_000):
+            time.sleep(0.01)
+            observer.advance()
+    if act == "deaf":
+        while True:
+            time.sleep(0.05)
+    if act == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            time.sleep(0.05)
+    steps = config.get("steps", 20)
+    observer.stage("train", steps)
+    for step in range(1, steps + 1):
+        if observer.should_stop():
+            break
+        time.sleep(config.get("pause", 0.01))
+        observer.step(step, steps, [1.0 / step])
+        observer.advance()
+    observer.epoch({"epoch": 1, "train_loss": 0.5, "accuracy": 0.9})
+    return small_snapshot(), {"selected": {"projection_ratio": "v"}} if kind == "select" else None
+
+
+if __name__ == "__main__":
+    sys.exit(worker.main(sys.argv[1:], workflow=play))

@@ -1,0 +1,183 @@
+"""Run folders as their readers see them: states, half-written files, strangers' folders."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beft_core.errors import UserError
+from beft_core.runs.cancel import cancel
+from beft_core.runs.directory import ProcessId, Run, Status, find_run, home, list_runs
+
+
+def me() -> ProcessId:
+    return ProcessId.of(psutil.Process())
+
+
+def nobody() -> ProcessId:
+    """A process of this machine's past: our PID, another start time."""
+    return replace(me(), started=me().started - 1000)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run.create("train", {"task": "sst2"}, tmp_path)
+
+
+def test_home_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BEFT_HOME", str(tmp_path))
+    assert home() == tmp_path
+    monkeypatch.delenv("BEFT_HOME")
+    assert home().name == "beft-lab"
+
+
+def test_new_run_is_queued_and_found_again(run: Run, tmp_path: Path) -> None:
+    assert run.status().state == "queued"
+    assert run.config() == ("train", {"task": "sst2"})
+    assert list_runs(tmp_path) == [run] == [find_run(run.id, tmp_path)]
+
+
+def test_runs_sort_by_time_of_creation(tmp_path: Path) -> None:
+    made = [Run.create("train", {}, tmp_path) for _ in range(20)]
+    assert list_runs(tmp_path) == made[::-1]
+
+
+@pytest.mark.parametrize("name", ["", "..", "../../etc", "x", "20250101-000000-000000-zzzzzz", "a" * 300, "\0"])
+def test_names_never_become_paths(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the name of a run"):
+        find_run(name, tmp_path)
+
+
+def test_unknown_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="select, train"):
+        Run.create("destroy", {}, tmp_path)
+
+
+def test_status_survives_the_file(run: Run) -> None:
+    status = Status(
+        "running", created=1.0, began=2.0, process=me(), device="cpu", stage="train", stage_began=3.0, done=5, total=10
+    )
+    run.write_status(status)
+    assert run.status() == run.recorded() == status
+
+
+def test_a_worker_that_is_gone_is_lost(run: Run) -> None:
+    run.write_status(Status("running", created=1.0, process=nobody(), stage="train", done=3, total=9))
+    status = run.status()
+    assert status.state == "lost"
+    assert "vanished during “train” (3 of 9)" in str(status.message) and "--batch-size" in str(status.proposal)
+    assert run.recorded().state == "running"  # nobody but the worker writes
+
+
+def test_a_zombie_is_gone(run: Run) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    process = ProcessId.of(psutil.Process(child.pid))
+    assert process.find() is not None
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, but not collected
+    assert process.find() is None
+    child.wait()
+    assert process.find() is None
+
+
+def test_a_worker_that_never_came_is_lost(run: Run) -> None:
+    run.write_status(Status("queued", created=time.time() - 3600))
+    assert run.status().state == "lost"
+
+
+def test_cancel_shows_at_once_and_is_idempotent(run: Run) -> None:
+    run.write_status(Status("running", created=1.0, process=me()))
+    cancel(run)
+    asked = run.cancel_asked()
+    cancel(run)
+    assert run.status().state == "cancelling" and run.cancel_asked() == asked
+    run.write_status(Status("running", created=1.0, process=nobody()))
+    assert run.status().state == "cancelled"
+
+
+@pytest.mark.parametrize("state", ["done", "failed", "cancelled"])
+def test_cancelling_an_ended_run_changes_nothing(run: Run, state: str) -> None:
+    run.write_status(Status(state, created=1.0, process=nobody()))
+    cancel(run)
+    assert run.status().state == state and run.cancel_asked() is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"{", b"[]", b'{"state": "running"}', b'{"state": "dancing", "created": 1}', b'{"state":"done","created":"x"}',
+     b'{"state":"done","created":1,"process":5}', b'{"state":"done","created":1,"colour":"red"}', b"\xff\xfe"],
+)  # fmt: skip
+def test_a_damaged_status_is_a_failed_run(run: Run, damage: bytes) -> None:
+    (run.path / "status.json").write_bytes(damage)
+    status = run.status()
+    assert status.state == "failed" and "damaged" in str(status.message) and status.created > 0
+
+
+def test_strangers_in_the_folder_are_not_runs(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "runs" / "notes").mkdir()
+    (tmp_path / "runs" / "20250101-000000-000000-abcdef").write_text("a file")
+    (tmp_path / "runs" / "20250101-000000-000001-abcdef").symlink_to(run.path)
+    broken = tmp_path / "runs" / "20250101-000000-000002-abcdef"
+    broken.mkdir()
+    assert list_runs(tmp_path) == [run, Run(broken)]
+    assert Run(broken).status().state == "failed"
+    with pytest.raises(UserError):
+        Run(broken).config()
+    assert Run(broken).read_metrics() == ([], 0) and Run(broken).log_tail() == []
+    assert list_runs(tmp_path / "nowhere") == []
+
+
+@given(st.lists(st.integers(0, 10**9), max_size=20), st.integers(1, 60))
+def test_every_record_is_read_once_however_the_bytes_arrive(values: list[int], chunk: int) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(Path(folder))
+        data = b"".join(json.dumps({"v": v}).encode() + b"\n" for v in values)
+        seen, offset = [], 0
+        for at in range(0, len(data), chunk):
+            with run.metrics.open("ab") as file:
+                file.write(data[at : at + chunk])
+            records, offset = run.read_metrics(offset)
+            seen += [record["v"] for record in records]
+        assert seen == values and offset == len(data)
+
+
+def test_metrics_reader_skips_debris_and_starts_over_in_a_shorter_file(run: Run) -> None:
+    run.metrics.write_bytes(b'{"v": 1}\n{"v": 2, "lo\n[3]\n{"v": NaN}\n{"v": 4}\n{"v": 5')
+    records, offset = run.read_metrics()
+    assert records == [{"v": 1}, {"v": 4}]
+    assert run.read_metrics(offset) == ([], offset)
+    run.metrics.write_bytes(b'{"v": 9}\n')
+    assert run.read_metrics(offset)[0] == [{"v": 9}]
+    assert run.read_metrics(-5)[0] == [{"v": 9}]
+
+
+def test_log_tail_is_what_a_terminal_would_show(run: Run) -> None:
+    run.log.write_bytes(b"first\n\n 10%|#\r100%|####\n\x1b[31mred\x1b[0m\n\xff\n")
+    assert run.log_tail() == ["first", "100%|####", "red", "�"]
+    run.log.write_text("x" * 10**6 + "\nlast\n")
+    assert run.log_tail(1) == ["last"]
+
+
+def test_remaining_time_needs_some_progress() -> None:
+    status = Status("running", created=0, stage_began=100.0, done=25, total=100)
+    assert status.fraction == 0.25 and status.remaining_seconds(110.0) == pytest.approx(30.0)
+    assert replace(status, done=1).remaining_seconds(110.0) is None
+    assert replace(status, total=None).fraction is None
+
+
+def test_readers_need_neither_torch_nor_streamlit() -> None:
+    code = (
+        "import sys, beft_core.runs.directory, beft_core.runs.queue, beft_core.runs.cancel, beft_core.runs.launch\n"
+        "assert not {'torch', 'transformers', 'datasets', 'streamlit', 'pandas'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,240 @@
+"""Real worker processes with a played workflow: end, cancel, crash, kill, queue."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beft_core.errors import UserError
+from beft_core.runs import cancel as cancel_module
+from beft_core.runs import launch
+from beft_core.runs.cancel import cancel
+from beft_core.runs.directory import Run, list_runs
+from beft_core.runs.failure import explain
+from beft_core.runs.queue import Queue, queue_name
+from beft_core.snapshot import read_snapshot
+
+FAKE = Path(__file__).parents[1] / "fake_worker.py"
+
+
+@pytest.fixture(autouse=True)
+def played(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.setattr(launch, "worker_command", lambda run: [sys.executable, str(FAKE), str(run.path)])
+    monkeypatch.setattr(cancel_module, "TERMINATE_AFTER", 0.4)
+    monkeypatch.setattr(cancel_module, "KILL_AFTER", 0.8)
+    yield
+    for run in list_runs(tmp_path):
+        process = run.recorded().process
+        if process is not None and (found := process.find()) is not None:
+            found.kill()
+
+
+def begin(root: Path, act: str, kind: str = "train", **config: Any) -> Run:
+    run = Run.create(kind, {"act": act, "device": "cpu", **config}, root)
+    launch.start(run)
+    return run
+
+
+def wait(condition: Callable[[], Any], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+def ended(run: Run) -> Callable[[], bool]:
+    return lambda: not run.status().active
+
+
+def in_stage(run: Run, stage: str) -> Callable[[], bool]:
+    return lambda: run.status().stage == stage
+
+
+def test_a_run_from_launch_to_done(tmp_path: Path) -> None:
+    run = begin(tmp_path, "train", kind="select")
+    wait(ended(run))
+    status = run.status()
+    assert status.state == "done" and status.message is None, run.log_tail()
+    assert status.began and status.ended and status.created <= status.began <= status.ended
+    assert read_snapshot(run.snapshot).meta.null_terms == ("k",)
+    assert "projection_ratio" in run.result.read_text()
+    records, _ = run.read_metrics()
+    kinds = [record["type"] for record in records]
+    assert kinds[:2] == ["stage", "stage"] and "step" in kinds and kinds[-1] == "epoch"
+    last = [record for record in records if record["type"] == "step"][-1]
+    assert (last["step"], last["total"]) == (20, 20) and len(last["loss"]) == 1
+    assert Queue("cpu", tmp_path).waiting() == []
+
+
+@pytest.mark.parametrize(
+    ("act", "words", "proposal"),
+    [
+        ("crash", "ZeroDivisionError: a defect", "log"),
+        ("wrong", "got 3 layers; expected 6", "Try another model"),
+        ("memory", "Memory ran out", "--batch-size"),
+    ],
+)
+def test_failures_are_told_in_words(tmp_path: Path, act: str, words: str, proposal: str) -> None:
+    run = begin(tmp_path, act)
+    wait(ended(run))
+    status = run.status()
+    assert status.state == "failed" and words in str(status.message) and proposal in str(status.proposal)
+    assert not run.snapshot.exists()
+    assert any("ZeroDivisionError" in line for line in run.log_tail()) == (act == "crash")
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "segfault"])
+def test_a_worker_that_dies_silently_is_lost(tmp_path: Path, how: str) -> None:
+    run = begin(tmp_path, "segfault" if how == "segfault" else "deaf")
+    if how == "SIGKILL":
+        wait(in_stage(run, "load model"))
+        os.kill(run.recorded().process.pid, signal.SIGKILL)
+    wait(ended(run))
+    assert run.status().state == "lost"
+    assert "load model" in str(run.status().message)
+
+
+def test_a_signal_from_outside_is_a_failure_with_its_name(tmp_path: Path) -> None:
+    run = begin(tmp_path, "deaf")
+    wait(in_stage(run, "load model"))
+    os.kill(run.recorded().process.pid, signal.SIGTERM)
+    wait(ended(run))
+    assert run.status().state == "failed" and "SIGTERM" in str(run.status().message)
+
+
+def test_cancel_during_training_keeps_what_was_trained(tmp_path: Path) -> None:
+    run = begin(tmp_path, "train", steps=10_000)
+    wait(in_stage(run, "train"))
+    cancel(run)
+    assert run.status().state in ("cancelling", "cancelled")
+    wait(ended(run))
+    assert run.status().state == "cancelled" and "kept" in str(run.status().message)
+    assert read_snapshot(run.snapshot).keys()
+
+
+def test_cancel_while_tokenising_unwinds(tmp_path: Path) -> None:
+    run = begin(tmp_path, "tokenise")
+    wait(in_stage(run, "tokenise"))
+    cancel(run)
+    wait(ended(run))
+    assert run.recorded().state == "cancelled" and not run.snapshot.exists()
+
+
+@pytest.mark.parametrize("act", ["deaf", "stubborn"])
+def test_cancel_escalates_with_nobody_looking(tmp_path: Path, act: str) -> None:
+    run = begin(tmp_path, act)
+    wait(in_stage(run, "load model"))
+    cancel(run)  # once: the worker does the rest to itself
+    wait(ended(run))
+    assert run.status().state == "cancelled"
+    assert run.recorded().state == ("cancelled" if act == "deaf" else "running")
+
+
+def test_a_frozen_worker_is_killed_by_who_looks(tmp_path: Path) -> None:
+    run = begin(tmp_path, "deaf")
+    wait(in_stage(run, "load model"))
+    os.kill(run.recorded().process.pid, signal.SIGSTOP)
+    wait(lambda: cancel(run) or not run.status().active)
+    assert run.status().state == "cancelled"
+
+
+def test_one_at_a_time_in_the_order_of_launching(tmp_path: Path) -> None:
+    first = begin(tmp_path, "train", steps=60)
+    second = begin(tmp_path, "train", steps=5)
+    third = begin(tmp_path, "train", steps=5)
+    wait(lambda: second.status().position == 1 and third.status().position == 2)
+    assert Queue("cpu", tmp_path).waiting() == [first.id, second.id, third.id]
+    wait(ended(third))
+    spans = [(run.status().began, run.status().ended) for run in (first, second, third)]
+    assert all(run.status().state == "done" for run in (first, second, third))
+    assert all(ended_at <= began for (_, ended_at), (began, _) in zip(spans, spans[1:], strict=False))
+
+
+def test_the_queue_survives_the_death_of_its_holder(tmp_path: Path) -> None:
+    first = begin(tmp_path, "deaf")
+    second = begin(tmp_path, "train")
+    wait(lambda: second.status().position == 1)
+    os.kill(first.recorded().process.pid, signal.SIGKILL)
+    wait(ended(second))
+    assert (first.status().state, second.status().state) == ("lost", "done")
+
+
+def test_a_queued_run_can_be_cancelled(tmp_path: Path) -> None:
+    first, second = begin(tmp_path, "deaf"), begin(tmp_path, "train")
+    wait(lambda: second.status().position == 1)
+    cancel(second)
+    wait(ended(second))
+    assert second.status().state == "cancelled" and first.status().active
+
+
+def test_other_devices_do_not_wait(tmp_path: Path) -> None:
+    begin(tmp_path, "deaf")
+    other = begin(tmp_path, "train", device="cuda")
+    wait(ended(other))
+    assert other.status().state == "done"
+
+
+def test_a_lost_run_can_be_resumed_and_a_done_one_not(tmp_path: Path) -> None:
+    run = begin(tmp_path, "train", steps=10_000)
+    wait(in_stage(run, "train"))
+    os.kill(run.recorded().process.pid, signal.SIGKILL)
+    wait(ended(run))
+    with run.metrics.open("ab") as file:
+        file.write(b'{"type": "st')
+    before = len(run.read_metrics()[0])
+    launch.resume(run)
+    wait(in_stage(run, "train"))
+    wait(lambda: len(run.read_metrics()[0]) > before)
+    cancel(run)
+    wait(ended(run))
+    done = begin(tmp_path, "train")
+    wait(ended(done))
+    with pytest.raises(UserError, match="is done"):
+        launch.resume(done)
+
+
+def test_a_worker_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "worker_command", lambda run: [sys.executable, "-c", "raise SystemExit('no numpy')"])
+    run = Run.create("train", {}, tmp_path)
+    with pytest.raises(UserError, match="did not start .*no numpy"):
+        launch.start(run)
+    assert run.status().state == "failed"
+
+
+def test_worker_outlives_its_launcher(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from beft_core.runs import launch; from beft_core.runs.directory import Run\n"
+        f"launch.worker_command = lambda run: [sys.executable, {str(FAKE)!r}, str(run.path)]\n"
+        f"launch.start(Run.create('train', {{'steps': 50}}, Path({str(tmp_path)!r})))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, start_new_session=True, timeout=30)
+    (run,) = list_runs(tmp_path)
+    assert run.status().active
+    wait(ended(run))
+    assert run.status().state == "done"
+
+
+def test_worker_without_a_run_folder_is_told_so(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "beft_core.runs.worker", str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "expected python -m beft_core.runs.worker RUN_DIR" in done.stderr
+
+
+def test_gpu_memory_is_recognised_without_importing_torch() -> None:
+    class OutOfMemoryError(RuntimeError):
+        """As torch.cuda's."""
+
+    assert explain(OutOfMemoryError("CUDA"))[0] == explain(MemoryError())[0] == "Memory ran out."
+    assert explain(OSError(28, "no space"))[0] == "The disk is full."
+    assert "--lr" in str(explain(FloatingPointError("the loss was not finite"))[1])
+
+
+def test_a_device_by_name_has_its_own_queue() -> None:
+    assert queue_name("cpu") == "cpu" and queue_name("auto") in ("cpu", "cuda", "mps")
