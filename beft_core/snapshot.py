@@ -2,11 +2,12 @@
 
 A safetensors file of float32 tensors ``{stack}.{term}.pre`` and ``.post`` [layers, width]; optionally
 ``.fisher`` and ``.fisher_batch`` [layers, width], ``.steps`` [checkpoints, layers, width] with
-``trajectory.step`` [checkpoints], and ``extra.{task}.{part}``. The header's metadata has one key, ``beft``: JSON
-of `SnapshotMeta`.
+``trajectory.step`` [checkpoints], and ``extra.{task}.{part}``. The header's metadata has one key, ``beft``:
+JSON of `SnapshotMeta`.
 
-A snapshot comes from a stranger's cluster as often as from this machine, so what is wrong with it is found when
-it is opened and told in one line. Only the header is read then; a tensor is read, and checked, when asked for.
+A snapshot comes from a stranger's cluster as often as from this machine, so what is wrong with it is found
+when it is opened and told in one line. Only the header is read then; a tensor is read, and checked, when
+asked for.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ PARTS: dict[str, int] = {"pre": 2, "post": 2, "fisher": 2, "fisher_batch": 2, "s
 
 EXTRA_PARTS: dict[str, int] = {
     "pooler.bias": 1,  # [width]
-    "embeddings.bias": 1,  # [width], the LayerNorm below the first layer
+    "outside.bias": 1,  # every other bias (LayerNorm of the embeddings, ...), joined in the model's order
     "head.dense.weight": 2,  # [width, width]
     "head.dense.bias": 1,  # [width]
     "head.weight": 2,  # [classes, width]; one row for a regression

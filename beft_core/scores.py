@@ -1,0 +1,400 @@
+"""How much a bias term matters: projection ratio, Magnitude and Fisher; ranking and selection of terms.
+
+Everything is computed in float64 from [layers, width] arrays. A term's score is the mean over its layers.
+The numbers are numpy; tables for users are pandas, imported only when one is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from beft_core.errors import UserError
+from beft_core.snapshot import Snapshot
+from beft_core.terms import CANDIDATES, TERM_KEYS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# --- formulas ----------------------------------------------------------------------------------
+
+
+def projection_ratio(pre: np.ndarray, post: np.ndarray) -> np.ndarray:
+    """``1 - pre.post / max(|pre|, |post|)^2`` of each layer: [layers, width] twice -> float64 [layers].
+
+    0 where nothing changed (also where both are zero), 1 where exactly one is zero or they are
+    orthogonal, above 1 where the angle exceeds 90 degrees. Equals ``1 - cos(angle) * min(r, 1/r)`` with
+    ``r = |post|/|pre|``.
+
+    The paper's summary equation (section 2.1) prints the norm unsquared; its derivation and the authors'
+    code square it.
+
+    Raises:
+        UserError: shapes that differ, NaN or infinite values.
+    """
+    return _Products(pre, post).projection_ratio()
+
+
+def geometry(pre: np.ndarray, post: np.ndarray) -> dict[str, np.ndarray]:
+    """What the projection ratio is made of: [layers, width] twice -> arrays [layers].
+
+    ``cosine``; ``angle_degrees`` (to about 1e-6); ``length_ratio`` = |post|/|pre|; ``reversed``: angle
+    above 90 degrees. Both zero: angle 0 and ratio 1, nothing changed. Exactly one zero: 90 degrees, and a
+    ratio of 0 or infinity.
+
+    Raises:
+        UserError: as `projection_ratio`.
+    """
+    return _Products(pre, post).geometry()
+
+
+def magnitude(pre: np.ndarray, post: np.ndarray, variant: Literal["l1", "mean_abs"] = "l1") -> np.ndarray:
+    """``sum |post - pre|`` (the paper's L1) or ``mean |post - pre|`` (the authors' code): float64 [layers].
+
+    The mean is the fair one where widths differ: grouped-query k and v, MLP in.
+
+    Raises:
+        UserError: as `projection_ratio`.
+    """
+    _check_pair(pre, post)
+    moved = np.abs(np.subtract(post, pre, dtype=np.float64))
+    total = moved.sum(axis=1) if variant == "l1" else moved.mean(axis=1)
+    _refuse_non_finite(total)
+    return total
+
+
+def fisher_score(fisher: np.ndarray, variant: Literal["exact", "batch"] = "exact") -> np.ndarray:
+    """Empirical Fisher information of each layer from squared gradients [layers, width]: float64 [layers].
+
+    "exact" sums over the elements: (1/N) sum_i |grad_b log p(y_i|x_i)|^2. "batch" averages over them, as
+    the authors' code does with the squared mean gradient of batches of 8.
+
+    Raises:
+        UserError: not two-dimensional, NaN, infinite or negative values.
+    """
+    if fisher.ndim != 2:
+        raise UserError(f"squared gradients of shape {fisher.shape}", "[layers, width]")
+    total = fisher.sum(axis=1, dtype=np.float64) / (1 if variant == "exact" else fisher.shape[1])
+    _refuse_non_finite(total)
+    if (fisher < 0).any():
+        raise UserError("negative squared gradients", "values of at least zero")
+    return total
+
+
+class _Products:
+    """|pre|^2, |post|^2 and pre.post of each layer, each vector scaled by a power of two of its own.
+
+    The scaling is exact, and keeps norms such as 1e-200 or 1e200 from leaving the range of float64 when
+    squared. Equal vectors give equal products, so that a term that did not move scores exactly 0.
+    """
+
+    def __init__(self, pre: np.ndarray, post: np.ndarray) -> None:
+        _check_pair(pre, post)
+        a, self.a_exponent = _scaled(pre)
+        b, self.b_exponent = _scaled(post)
+        self.aa, self.bb, self.ab = (np.multiply(x, y).sum(axis=1) for x, y in ((a, a), (b, b), (a, b)))
+
+    def projection_ratio(self) -> np.ndarray:
+        top = np.maximum(self.a_exponent, self.b_exponent)
+        dot = np.ldexp(self.ab, self.a_exponent + self.b_exponent - 2 * top)
+        square = np.maximum(
+            np.ldexp(self.aa, 2 * (self.a_exponent - top)), np.ldexp(self.bb, 2 * (self.b_exponent - top))
+        )
+        return np.where(square > 0, 1 - dot / np.where(square > 0, square, 1), 0.0)
+
+    def geometry(self) -> dict[str, np.ndarray]:
+        a_zero, b_zero = self.aa == 0, self.bb == 0
+        neither = ~a_zero & ~b_zero
+        cosine = np.where(
+            neither, self.ab / np.where(neither, np.sqrt(self.aa * self.bb), 1), a_zero & b_zero
+        )
+        cosine = np.clip(cosine, -1, 1)
+        with np.errstate(over="ignore"):
+            length = np.ldexp(
+                np.sqrt(self.bb / np.where(a_zero, 1, self.aa)), self.b_exponent - self.a_exponent
+            )
+        return {
+            "cosine": cosine,
+            "angle_degrees": np.degrees(np.arccos(cosine)),
+            "length_ratio": np.where(a_zero, np.where(b_zero, 1.0, np.inf), length),
+            "reversed": cosine < 0,
+        }
+
+
+def _scaled(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float64 [layers, width] with the peak of each layer in [1/2, 1), and the exponents taken out."""
+    peak = np.maximum(vectors.max(axis=1), -vectors.min(axis=1))
+    _refuse_non_finite(peak)
+    # Clipped so that 2**-exponent is finite; what lies below 2**-1000 is then still large enough to square.
+    exponent = np.clip(np.frexp(peak.astype(np.float64))[1], -1000, None)
+    return np.multiply(vectors, np.ldexp(1.0, -exponent)[:, None], dtype=np.float64), exponent
+
+
+def _check_pair(pre: np.ndarray, post: np.ndarray) -> None:
+    if pre.ndim != 2 or pre.shape != post.shape or not pre.size:
+        raise UserError(f"shapes {pre.shape} and {post.shape}", "twice the same [layers, width]")
+
+
+def _refuse_non_finite(per_layer: np.ndarray) -> None:
+    bad = np.flatnonzero(~np.isfinite(per_layer))
+    if len(bad):
+        raise UserError(f"layer {bad[0]} holds a NaN or an infinite value", "finite numbers")
+
+
+# --- the approaches ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Approach:
+    """One way to score a term: it computes and explains itself."""
+
+    key: str
+    label: str
+    formula: str
+    """Per layer, as plain text; a term's score is the mean over layers."""
+    reference: str
+    needs: tuple[str, ...]
+    """Tensors of the snapshot that `per_layer` takes."""
+    per_layer: Callable[..., np.ndarray]
+    """[layers, width] arrays -> float64 [layers]."""
+
+
+_PAPER = "BEFT, https://arxiv.org/abs/2509.15974"
+
+APPROACHES: dict[str, Approach] = {
+    approach.key: approach
+    for approach in (
+        Approach(
+            "projection_ratio",
+            "Projection ratio",
+            "1 − pre·post / max(‖pre‖, ‖post‖)²",
+            f"{_PAPER}, section 2.1",
+            ("pre", "post"),
+            projection_ratio,
+        ),
+        Approach(
+            "magnitude",
+            "Magnitude (L1)",
+            "Σ |post − pre|",
+            f"{_PAPER}, section 2",
+            ("pre", "post"),
+            magnitude,
+        ),
+        Approach(
+            "magnitude_mean_abs",
+            "Magnitude (mean)",
+            "mean |post − pre|",
+            f"{_PAPER}, the authors' code",
+            ("pre", "post"),
+            partial(magnitude, variant="mean_abs"),
+        ),
+        Approach(
+            "fisher",
+            "Fisher",
+            "(1/N) Σᵢ ‖∇b log p(yᵢ|xᵢ)‖²",
+            f"{_PAPER}, section 2",
+            ("fisher",),
+            fisher_score,
+        ),
+        Approach(
+            "fisher_batch",
+            "Fisher (batches)",
+            "mean over elements of (mean gradient of a batch)²",
+            f"{_PAPER}, the authors' code",
+            ("fisher_batch",),
+            partial(fisher_score, variant="batch"),
+        ),
+    )
+}
+"""The order of tables. Which of them a snapshot allows depends on the tensors that it holds."""
+
+
+# --- tables ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TermScores:
+    """One bias term of one snapshot, layer by layer."""
+
+    stack: str
+    term: str
+    null: bool
+    """Certified to have no effect on the model."""
+    trained: bool
+    scores: dict[str, np.ndarray]
+    """Approach -> float64 [layers]."""
+    geometry: dict[str, np.ndarray]
+    """As `geometry` returns it."""
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """The scores of one snapshot. Rank 1 is the highest score of all terms of a stack that were scored."""
+
+    terms: tuple[TermScores, ...]
+    notes: tuple[str, ...]
+    """What a reader must know: null terms that were trained, ties, layers left out."""
+
+    @property
+    def stacks(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(row.stack for row in self.terms))
+
+    @property
+    def approaches(self) -> tuple[str, ...]:
+        """Those for which the snapshot holds the tensors."""
+        return tuple(key for key in APPROACHES if any(key in row.scores for row in self.terms))
+
+    def mean_scores(self, approach: str, stack: str | None = None) -> dict[str, float]:
+        """Term -> mean over layers, in canonical order; by default of the first stack."""
+        stack = stack or self.stacks[0]
+        return {
+            row.term: float(row.scores[approach].mean())
+            for row in self.terms
+            if row.stack == stack and approach in row.scores
+        }
+
+    def selected(self, stack: str | None = None) -> dict[str, str | None]:
+        """Approach -> the term it selects among q, k and v (None if none of them was scored)."""
+        return {approach: select_term(self.mean_scores(approach, stack)) for approach in self.approaches}
+
+    @cached_property
+    def per_layer(self) -> pd.DataFrame:
+        """One row per stack, term, layer and approach, with the geometry beside the score."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "stack": row.stack,
+                "term": row.term,
+                "layer": layer,
+                "approach": approach,
+                "score": float(scores[layer]),
+                **{name: values[layer].item() for name, values in row.geometry.items()},
+                "null": row.null,
+            }
+            for row in self.terms
+            for approach, scores in row.scores.items()
+            for layer in range(len(scores))
+        )
+
+    @cached_property
+    def means(self) -> pd.DataFrame:
+        """One row per stack, term and approach: score (mean over layers), rank, null, trained."""
+        import pandas as pd
+
+        flags = {(row.stack, row.term): (row.null, row.trained) for row in self.terms}
+        rows = []
+        for stack in self.stacks:
+            for approach in self.approaches:
+                scores = self.mean_scores(approach, stack)
+                ranks = rank_terms(scores)
+                for term, score in scores.items():
+                    null, trained = flags[stack, term]
+                    rows.append((stack, term, approach, score, ranks[term], null, trained))
+        return pd.DataFrame(rows, columns=["stack", "term", "approach", "score", "rank", "null", "trained"])
+
+
+def rank_terms(scores: Mapping[str, float]) -> dict[str, int]:
+    """Term -> rank, 1 for the highest score. Equal scores rank in canonical order, so that results repeat."""
+    order = sorted(scores, key=lambda term: (-scores[term], TERM_KEYS.index(term)))
+    return {term: rank for rank, term in enumerate(order, 1)}
+
+
+def select_term(scores: Mapping[str, float], candidates: Iterable[str] = CANDIDATES) -> str | None:
+    """The candidate with the highest score (paper, section 2.1), or None; ties as in `rank_terms`."""
+    ranks = rank_terms({term: scores[term] for term in candidates if term in scores})
+    return min(ranks, key=ranks.__getitem__, default=None)
+
+
+def score_snapshot(snapshot: Snapshot) -> ScoreTable:
+    """Score every term of a snapshot by every approach that its tensors allow.
+
+    Raises:
+        UserError: no bias terms, or values that are not finite, naming the tensor.
+    """
+    if not snapshot.keys():
+        raise UserError(f"{snapshot.source} holds no bias term", "a snapshot of at least one term to score")
+    meta = snapshot.meta
+    rows = []
+    for stack, term in snapshot.keys():  # noqa: SIM118 - a method of Snapshot, not of a dict
+        pre, post = snapshot.pre(stack, term), snapshot.post(stack, term)
+        arrays = {
+            "pre": pre,
+            "post": post,
+            "fisher": snapshot.fisher(stack, term),
+            "fisher_batch": snapshot.fisher(stack, term, "batch"),
+        }
+        scores = {
+            key: approach.per_layer(*(arrays[name] for name in approach.needs))
+            for key, approach in APPROACHES.items()
+            if all(arrays[name] is not None for name in approach.needs)
+        }
+        rows.append(
+            TermScores(
+                stack,
+                term,
+                term in meta.null_terms,
+                term in meta.trained_terms,
+                scores,
+                geometry(pre, post),
+            )
+        )
+    return ScoreTable(tuple(rows), tuple(_notes(ScoreTable(tuple(rows), ()), snapshot)))
+
+
+def _notes(table: ScoreTable, snapshot: Snapshot) -> list[str]:
+    meta = snapshot.meta
+    notes = [
+        f"{term} is a null term and was trained: its movement is rounding noise, not learning"
+        for term in TERM_KEYS
+        if term in meta.null_terms and term in meta.trained_terms
+    ]
+    if meta.layers is not None and len(meta.layers) < meta.model.layers:
+        notes.append(
+            f"only {len(meta.layers)} of {meta.model.layers} layers were trained; means are over all of them"
+        )
+    for stack in table.stacks:
+        for approach in table.approaches:
+            groups: dict[float, list[str]] = {}
+            for term, score in table.mean_scores(approach, stack).items():
+                groups.setdefault(score, []).append(term)
+            notes += [
+                f"{', '.join(terms)} tie on {approach} at {score:g}: ranked in the order of the terms"
+                for score, terms in groups.items()
+                if len(terms) > 1
+            ]
+    return notes
+
+
+def aggregate_seeds(tables: Sequence[ScoreTable | pd.DataFrame]) -> pd.DataFrame:
+    """Several seeds of one experiment (`ScoreTable` or their `means`) -> one row per stack, term and
+    approach.
+
+    Columns: seeds (how many scored the term), mean and std over seeds (n - 1 in the denominator; NaN for
+    one seed), first (how often it ranked first of all terms), first_of_candidates (of q, k and v).
+
+    Raises:
+        UserError: no table.
+    """
+    import pandas as pd
+
+    if not tables:
+        raise UserError("no scores to aggregate", "at least one")
+    frames = [table.means if isinstance(table, ScoreTable) else table for table in tables]
+    runs = pd.concat([frame.assign(run=run) for run, frame in enumerate(frames)], ignore_index=True)
+    of_candidates = (
+        runs[runs["term"].isin(CANDIDATES)].groupby(["run", "stack", "approach"])["rank"].transform("min")
+    )
+    runs["is_first"] = runs["rank"] == 1
+    runs["is_first_of_candidates"] = runs["rank"] == of_candidates.reindex(runs.index)
+    return runs.groupby(["stack", "approach", "term"], sort=False, as_index=False).agg(
+        seeds=("score", "size"),
+        mean=("score", "mean"),
+        std=("score", "std"),
+        first=("is_first", "sum"),
+        first_of_candidates=("is_first_of_candidates", "sum"),
+    )
