@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -23,60 +23,101 @@ if TYPE_CHECKING:
 # --- formulas ----------------------------------------------------------------------------------
 
 
-def projection_ratio(pre: np.ndarray, post: np.ndarray) -> np.ndarray:
-    """``1 - pre.post / max(|pre|, |post|)^2`` of each layer: [layers, width] twice -> float64 [layers].
+class Movement:
+    """What a bias term did, layer by layer, from its values before and after: [layers, width] twice.
 
-    0 where nothing changed (also where both are zero), 1 where exactly one is zero or they are
-    orthogonal, above 1 where the angle exceeds 90 degrees. Equals ``1 - cos(angle) * min(r, 1/r)`` with
-    ``r = |post|/|pre|``.
-
-    The paper's summary equation (section 2.1) prints the norm unsquared; its derivation and the authors'
-    code square it.
+    Holds only [layers] numbers, so that a table of a thousand snapshots does not keep their tensors.
 
     Raises:
         UserError: shapes that differ, NaN or infinite values.
     """
-    return _Products(pre, post).projection_ratio()
+
+    def __init__(self, pre: np.ndarray, post: np.ndarray) -> None:
+        if pre.ndim != 2 or pre.shape != post.shape or not pre.size:
+            raise UserError(f"shapes {pre.shape} and {post.shape}", "twice the same [layers, width]")
+        self._width = pre.shape[1]
+        a, self._a_exponent = _scaled(pre)
+        b, self._b_exponent = _scaled(post)
+        with np.errstate(invalid="ignore", over="ignore"):
+            self._aa, self._bb, self._ab = np.vecdot(a, a), np.vecdot(b, b), np.vecdot(a, b)
+            moved = np.subtract(post, pre, dtype=np.float64)
+            self._l1 = np.abs(moved, out=moved).sum(axis=1)
+        _refuse_non_finite(self._aa + self._bb + self._l1)
+
+    def magnitude(self) -> np.ndarray:
+        """``sum |post - pre|``, the paper's L1: float64 [layers]."""
+        return self._l1
+
+    def magnitude_mean_abs(self) -> np.ndarray:
+        """``mean |post - pre|``, the authors' code: fair where widths differ (grouped-query k and v)."""
+        return self._l1 / self._width
+
+    def projection_ratio(self) -> np.ndarray:
+        """``1 - pre.post / max(|pre|, |post|)^2``: float64 [layers].
+
+        Exactly 0 where nothing changed (also where both are zero), 1 where exactly one is zero, above 1 where
+        the angle exceeds 90 degrees. Equals ``1 - cos(angle) * min(r, 1/r)`` with ``r = |post|/|pre|``.
+
+        The paper's summary equation (section 2.1) prints the norm unsquared; its derivation and the authors'
+        code square it.
+        """
+        top = np.maximum(self._a_exponent, self._b_exponent)
+        dot = np.ldexp(self._ab, self._a_exponent + self._b_exponent - 2 * top)
+        square = np.maximum(
+            np.ldexp(self._aa, 2 * (self._a_exponent - top)), np.ldexp(self._bb, 2 * (self._b_exponent - top))
+        )
+        changed = self._l1 > 0
+        return np.where(changed, 1 - dot / np.where(changed, square, 1), 0.0)
+
+    def geometry(self) -> dict[str, np.ndarray]:
+        """What the projection ratio is made of: arrays [layers].
+
+        ``cosine``; ``angle_degrees`` (to about 1e-6); ``length_ratio`` = |post|/|pre|; ``reversed``: the
+        angle exceeds 90 degrees. Both zero: angle 0, ratio 1. Exactly one zero: 90 degrees, ratio 0 or
+        infinity.
+        """
+        a_zero, b_zero = self._aa == 0, self._bb == 0
+        neither = ~(a_zero | b_zero)
+        norms = np.where(neither, np.sqrt(self._aa * self._bb), 1)
+        cosine = np.clip(np.where(neither, self._ab / norms, a_zero & b_zero), -1, 1)
+        with np.errstate(over="ignore"):
+            ratio = np.ldexp(
+                np.sqrt(self._bb / np.where(a_zero, 1, self._aa)), self._b_exponent - self._a_exponent
+            )
+        return {
+            "cosine": cosine,
+            "angle_degrees": np.degrees(np.arccos(cosine)),
+            "length_ratio": np.where(a_zero, np.where(b_zero, 1.0, np.inf), ratio),
+            "reversed": cosine < 0,
+        }
+
+
+def projection_ratio(pre: np.ndarray, post: np.ndarray) -> np.ndarray:
+    """`Movement.projection_ratio` of [layers, width] twice: float64 [layers]."""
+    return Movement(pre, post).projection_ratio()
 
 
 def geometry(pre: np.ndarray, post: np.ndarray) -> dict[str, np.ndarray]:
-    """What the projection ratio is made of: [layers, width] twice -> arrays [layers].
-
-    ``cosine``; ``angle_degrees`` (to about 1e-6); ``length_ratio`` = |post|/|pre|; ``reversed``: angle
-    above 90 degrees. Both zero: angle 0 and ratio 1, nothing changed. Exactly one zero: 90 degrees, and a
-    ratio of 0 or infinity.
-
-    Raises:
-        UserError: as `projection_ratio`.
-    """
-    return _Products(pre, post).geometry()
+    """`Movement.geometry` of [layers, width] twice: arrays [layers]."""
+    return Movement(pre, post).geometry()
 
 
 def magnitude(pre: np.ndarray, post: np.ndarray, variant: Literal["l1", "mean_abs"] = "l1") -> np.ndarray:
-    """``sum |post - pre|`` (the paper's L1) or ``mean |post - pre|`` (the authors' code): float64 [layers].
-
-    The mean is the fair one where widths differ: grouped-query k and v, MLP in.
-
-    Raises:
-        UserError: as `projection_ratio`.
-    """
-    _check_pair(pre, post)
-    moved = np.abs(np.subtract(post, pre, dtype=np.float64))
-    total = moved.sum(axis=1) if variant == "l1" else moved.mean(axis=1)
-    _refuse_non_finite(total)
-    return total
+    """`Movement.magnitude` or `Movement.magnitude_mean_abs` of [layers, width] twice: float64 [layers]."""
+    movement = Movement(pre, post)
+    return movement.magnitude() if variant == "l1" else movement.magnitude_mean_abs()
 
 
 def fisher_score(fisher: np.ndarray, variant: Literal["exact", "batch"] = "exact") -> np.ndarray:
     """Empirical Fisher information of each layer from squared gradients [layers, width]: float64 [layers].
 
-    "exact" sums over the elements: (1/N) sum_i |grad_b log p(y_i|x_i)|^2. "batch" averages over them, as
-    the authors' code does with the squared mean gradient of batches of 8.
+    "exact" sums over the elements: (1/N) sum_i |grad_b log p(y_i|x_i)|^2. "batch" averages over them, as the
+    authors' code does with the squared mean gradient of batches of 8.
 
     Raises:
         UserError: not two-dimensional, NaN, infinite or negative values.
     """
-    if fisher.ndim != 2:
+    if fisher.ndim != 2 or not fisher.size:
         raise UserError(f"squared gradients of shape {fisher.shape}", "[layers, width]")
     total = fisher.sum(axis=1, dtype=np.float64) / (1 if variant == "exact" else fisher.shape[1])
     _refuse_non_finite(total)
@@ -85,58 +126,20 @@ def fisher_score(fisher: np.ndarray, variant: Literal["exact", "batch"] = "exact
     return total
 
 
-class _Products:
-    """|pre|^2, |post|^2 and pre.post of each layer, each vector scaled by a power of two of its own.
-
-    The scaling is exact, and keeps norms such as 1e-200 or 1e200 from leaving the range of float64 when
-    squared. Equal vectors give equal products, so that a term that did not move scores exactly 0.
-    """
-
-    def __init__(self, pre: np.ndarray, post: np.ndarray) -> None:
-        _check_pair(pre, post)
-        a, self.a_exponent = _scaled(pre)
-        b, self.b_exponent = _scaled(post)
-        self.aa, self.bb, self.ab = (np.multiply(x, y).sum(axis=1) for x, y in ((a, a), (b, b), (a, b)))
-
-    def projection_ratio(self) -> np.ndarray:
-        top = np.maximum(self.a_exponent, self.b_exponent)
-        dot = np.ldexp(self.ab, self.a_exponent + self.b_exponent - 2 * top)
-        square = np.maximum(
-            np.ldexp(self.aa, 2 * (self.a_exponent - top)), np.ldexp(self.bb, 2 * (self.b_exponent - top))
-        )
-        return np.where(square > 0, 1 - dot / np.where(square > 0, square, 1), 0.0)
-
-    def geometry(self) -> dict[str, np.ndarray]:
-        a_zero, b_zero = self.aa == 0, self.bb == 0
-        neither = ~a_zero & ~b_zero
-        cosine = np.where(
-            neither, self.ab / np.where(neither, np.sqrt(self.aa * self.bb), 1), a_zero & b_zero
-        )
-        cosine = np.clip(cosine, -1, 1)
-        with np.errstate(over="ignore"):
-            length = np.ldexp(
-                np.sqrt(self.bb / np.where(a_zero, 1, self.aa)), self.b_exponent - self.a_exponent
-            )
-        return {
-            "cosine": cosine,
-            "angle_degrees": np.degrees(np.arccos(cosine)),
-            "length_ratio": np.where(a_zero, np.where(b_zero, 1.0, np.inf), length),
-            "reversed": cosine < 0,
-        }
-
-
 def _scaled(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """float64 [layers, width] with the peak of each layer in [1/2, 1), and the exponents taken out."""
-    peak = np.maximum(vectors.max(axis=1), -vectors.min(axis=1))
+    """float64 [layers, width], and the exponents that were taken out of each layer so that squares stay
+    in range.
+
+    The squares of float32 fit into float64 as they are. Of float64, a power of two is taken out, which is
+    exact.
+    """
+    if vectors.dtype.itemsize <= 4:
+        return vectors.astype(np.float64), np.zeros(len(vectors), dtype=np.int64)
+    peak = np.abs(vectors).max(axis=1).astype(np.float64)
     _refuse_non_finite(peak)
     # Clipped so that 2**-exponent is finite; what lies below 2**-1000 is then still large enough to square.
-    exponent = np.clip(np.frexp(peak.astype(np.float64))[1], -1000, None)
-    return np.multiply(vectors, np.ldexp(1.0, -exponent)[:, None], dtype=np.float64), exponent
-
-
-def _check_pair(pre: np.ndarray, post: np.ndarray) -> None:
-    if pre.ndim != 2 or pre.shape != post.shape or not pre.size:
-        raise UserError(f"shapes {pre.shape} and {post.shape}", "twice the same [layers, width]")
+    exponent = np.clip(np.frexp(peak)[1].astype(np.int64), -1000, None)
+    return vectors * np.ldexp(1.0, -exponent)[:, None], exponent
 
 
 def _refuse_non_finite(per_layer: np.ndarray) -> None:
@@ -157,10 +160,10 @@ class Approach:
     formula: str
     """Per layer, as plain text; a term's score is the mean over layers."""
     reference: str
-    needs: tuple[str, ...]
-    """Tensors of the snapshot that `per_layer` takes."""
-    per_layer: Callable[..., np.ndarray]
-    """[layers, width] arrays -> float64 [layers]."""
+    per_layer: Callable[[Any], np.ndarray]
+    """`Movement`, or squared gradients [layers, width], -> float64 [layers]."""
+    needs: Literal["movement", "fisher", "fisher_batch"] = "movement"
+    """What `per_layer` takes; of these a snapshot may lack the squared gradients."""
 
 
 _PAPER = "BEFT, https://arxiv.org/abs/2509.15974"
@@ -173,40 +176,37 @@ APPROACHES: dict[str, Approach] = {
             "Projection ratio",
             "1 − pre·post / max(‖pre‖, ‖post‖)²",
             f"{_PAPER}, section 2.1",
-            ("pre", "post"),
-            projection_ratio,
+            Movement.projection_ratio,
         ),
         Approach(
             "magnitude",
             "Magnitude (L1)",
             "Σ |post − pre|",
             f"{_PAPER}, section 2",
-            ("pre", "post"),
-            magnitude,
+            Movement.magnitude,
         ),
         Approach(
             "magnitude_mean_abs",
             "Magnitude (mean)",
             "mean |post − pre|",
             f"{_PAPER}, the authors' code",
-            ("pre", "post"),
-            partial(magnitude, variant="mean_abs"),
+            Movement.magnitude_mean_abs,
         ),
         Approach(
             "fisher",
             "Fisher",
             "(1/N) Σᵢ ‖∇b log p(yᵢ|xᵢ)‖²",
             f"{_PAPER}, section 2",
-            ("fisher",),
             fisher_score,
+            needs="fisher",
         ),
         Approach(
             "fisher_batch",
             "Fisher (batches)",
             "mean over elements of (mean gradient of a batch)²",
             f"{_PAPER}, the authors' code",
-            ("fisher_batch",),
             partial(fisher_score, variant="batch"),
+            needs="fisher_batch",
         ),
     )
 }
@@ -227,8 +227,8 @@ class TermScores:
     trained: bool
     scores: dict[str, np.ndarray]
     """Approach -> float64 [layers]."""
-    geometry: dict[str, np.ndarray]
-    """As `geometry` returns it."""
+    movement: Movement
+    """Its geometry explains the projection ratio."""
 
 
 @dataclass(frozen=True)
@@ -266,20 +266,22 @@ class ScoreTable:
         """One row per stack, term, layer and approach, with the geometry beside the score."""
         import pandas as pd
 
-        return pd.DataFrame(
-            {
-                "stack": row.stack,
-                "term": row.term,
-                "layer": layer,
-                "approach": approach,
-                "score": float(scores[layer]),
-                **{name: values[layer].item() for name, values in row.geometry.items()},
-                "null": row.null,
-            }
+        frames = [
+            pd.DataFrame(
+                {
+                    "stack": row.stack,
+                    "term": row.term,
+                    "layer": np.arange(len(scores)),
+                    "approach": approach,
+                    "score": scores,
+                    **row.movement.geometry(),
+                    "null": row.null,
+                }
+            )
             for row in self.terms
             for approach, scores in row.scores.items()
-            for layer in range(len(scores))
-        )
+        ]
+        return pd.concat(frames, ignore_index=True)
 
     @cached_property
     def means(self) -> pd.DataFrame:
@@ -321,28 +323,19 @@ def score_snapshot(snapshot: Snapshot) -> ScoreTable:
     meta = snapshot.meta
     rows = []
     for stack, term in snapshot.keys():  # noqa: SIM118 - a method of Snapshot, not of a dict
-        pre, post = snapshot.pre(stack, term), snapshot.post(stack, term)
-        arrays = {
-            "pre": pre,
-            "post": post,
+        movement = Movement(snapshot.pre(stack, term), snapshot.post(stack, term))
+        measured = {
+            "movement": movement,
             "fisher": snapshot.fisher(stack, term),
             "fisher_batch": snapshot.fisher(stack, term, "batch"),
         }
         scores = {
-            key: approach.per_layer(*(arrays[name] for name in approach.needs))
+            key: approach.per_layer(measured[approach.needs])
             for key, approach in APPROACHES.items()
-            if all(arrays[name] is not None for name in approach.needs)
+            if measured[approach.needs] is not None
         }
-        rows.append(
-            TermScores(
-                stack,
-                term,
-                term in meta.null_terms,
-                term in meta.trained_terms,
-                scores,
-                geometry(pre, post),
-            )
-        )
+        null, trained = term in meta.null_terms, term in meta.trained_terms
+        rows.append(TermScores(stack, term, null, trained, scores, movement))
     return ScoreTable(tuple(rows), tuple(_notes(ScoreTable(tuple(rows), ()), snapshot)))
 
 
