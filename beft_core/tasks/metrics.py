@@ -1,0 +1,72 @@
+"""Metrics of the tasks, by scikit-learn and scipy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+
+def _accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
+    from sklearn.metrics import accuracy_score
+
+    return float(accuracy_score(labels, predicted))
+
+
+def _f1(predicted: np.ndarray, labels: np.ndarray) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predicted, pos_label=1, zero_division=0))
+
+
+def _f1_macro(predicted: np.ndarray, labels: np.ndarray) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predicted, average="macro", zero_division=0))
+
+
+def _mcc(predicted: np.ndarray, labels: np.ndarray) -> float:
+    from sklearn.metrics import matthews_corrcoef
+
+    return float(matthews_corrcoef(labels, predicted))
+
+
+def _pearson(predicted: np.ndarray, labels: np.ndarray) -> float:
+    from scipy.stats import pearsonr
+
+    return 0.0 if _constant(predicted, labels) else float(pearsonr(predicted, labels).statistic)
+
+
+def _spearman(predicted: np.ndarray, labels: np.ndarray) -> float:
+    from scipy.stats import spearmanr
+
+    return 0.0 if _constant(predicted, labels) else float(spearmanr(predicted, labels).statistic)
+
+
+def _constant(*arrays: np.ndarray) -> bool:
+    """A correlation with a constant is undefined; a predictor that is constant has learnt nothing: 0."""
+    return any(np.ptp(array) == 0 for array in arrays)
+
+
+METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "accuracy": _accuracy,
+    "f1": _f1,
+    "f1_macro": _f1_macro,
+    "mcc": _mcc,
+    "pearson": _pearson,
+    "spearman": _spearman,
+}
+"""Name -> (predictions, labels) -> value: 0 to 1, correlations and MCC -1 to 1."""
+
+
+def compute(names: Sequence[str], logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Metrics of a model's outputs.
+
+    ``logits``: float [examples, classes], or [examples, 1] for a regression; ``labels``: [examples]. A model
+    whose outputs are not finite gets NaN for everything.
+    """
+    if not np.isfinite(logits).all():
+        return dict.fromkeys(names, float("nan"))
+    one = logits.ndim == 1 or logits.shape[1] == 1
+    predicted = logits.reshape(-1).astype(np.float64) if one else logits.argmax(1)
+    return {name: METRICS[name](predicted, labels) for name in names}

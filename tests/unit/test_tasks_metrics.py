@@ -1,0 +1,52 @@
+"""Metrics against values worked out by hand from their definitions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from beft_core.tasks.metrics import compute
+
+PREDICTED = np.array([1, 1, 1, 0, 0, 0, 1, 0])
+LABELS = np.array([1, 1, 0, 0, 0, 1, 1, 0])  # 3 true positives, 1 false positive, 1 false negative, 3 true negatives
+
+
+def one_hot(predicted: np.ndarray, classes: int) -> np.ndarray:
+    return np.eye(classes, dtype=np.float32)[predicted]
+
+
+def test_binary_metrics() -> None:
+    values = compute(("accuracy", "f1", "mcc", "f1_macro"), one_hot(PREDICTED, 2), LABELS)
+    assert values["accuracy"] == pytest.approx(6 / 8)
+    assert values["f1"] == pytest.approx(2 * 3 / (2 * 3 + 1 + 1))
+    assert values["mcc"] == pytest.approx((3 * 3 - 1 * 1) / math.sqrt(4 * 4 * 4 * 4))
+    assert values["f1_macro"] == pytest.approx((6 / 8 + 6 / 8) / 2)
+
+
+def test_macro_f1_weighs_classes_equally() -> None:
+    labels = np.array([0, 0, 0, 0, 1, 2])
+    predicted = np.array([0, 0, 0, 1, 1, 0])
+    # class 0: tp 3, fp 1, fn 1; class 1: tp 1, fp 1, fn 0; class 2: never predicted
+    expected = (6 / 8 + 2 / 3 + 0) / 3
+    assert compute(["f1_macro"], one_hot(predicted, 3), labels)["f1_macro"] == pytest.approx(expected)
+
+
+def test_correlations() -> None:
+    x, y = np.array([1.0, 2.0, 3.0, 5.0]), np.array([1.0, 3.0, 2.0, 9.0])
+    values = compute(("spearman", "pearson"), x[:, None], y)
+    dx, dy = x - x.mean(), y - y.mean()
+    assert values["pearson"] == pytest.approx((dx @ dy) / math.sqrt((dx @ dx) * (dy @ dy)))
+    assert values["spearman"] == pytest.approx(1 - 6 * (0 + 1 + 1 + 0) / (4 * 15))  # no ties: 1 - 6 sum d^2 / n(n^2-1)
+    assert compute(["pearson"], x, y) == compute(["pearson"], x[:, None], y)
+
+
+@pytest.mark.parametrize("name", ["spearman", "pearson", "mcc", "f1"])
+def test_constant_predictions_count_nothing(name: str) -> None:
+    logits = np.zeros((4, 1)) if name in ("spearman", "pearson") else one_hot(np.zeros(4, dtype=int), 2)
+    assert compute([name], logits, np.array([0, 1, 0, 1])) == {name: 0.0}
+
+
+def test_a_model_that_diverged_has_no_score() -> None:
+    assert all(math.isnan(v) for v in compute(["accuracy", "f1"], np.full((2, 2), np.nan), np.array([0, 1])).values())

@@ -1,0 +1,74 @@
+"""The registry says of every task what the benchmark and the paper say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from beft_core.errors import UserError
+from beft_core.tasks import metrics
+from beft_core.tasks.registry import HUB_REVISIONS, REGIMES, TASKS, get_task
+
+# Sizes, learning rates and epochs as the table in the authors' appendix has them, typed in a second time.
+PAPER = {
+    "cola": (7e-4, 16, 1710, 3420, 4275),
+    "mnli": (1e-4, 30, 1000, 5000, 9000),
+    "mrpc": (7e-4, 60, 367, 1191, 1835),
+    "qnli": (1e-4, 30, 1000, 5000, 9000),
+    "qqp": (4e-4, 30, 1000, 5000, 9000),
+    "rte": (1e-3, 30, 300, 900, 1200),
+    "sst2": (4e-4, 16, 1000, 5000, 11000),
+    "stsb": (1e-4, 60, 287, 1150, 2300),
+    "cb": (1e-3, 60, 250, None, None),
+    "wic": (1e-3, 16, 1000, None, None),
+}
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_papers_settings(name: str) -> None:
+    spec = TASKS[name]
+    regimes = spec.regimes
+    assert (spec.lr, spec.epochs, regimes["low"], regimes["medium"], regimes["high"]) == PAPER[name]
+    assert regimes["all"] is None
+
+
+@pytest.mark.parametrize("spec", TASKS.values(), ids=list(TASKS))
+def test_every_row_is_complete(spec) -> None:
+    assert set(spec.regimes) == set(REGIMES)
+    assert set(spec.metrics) <= set(metrics.METRICS)
+    assert spec.labels is None or len(spec.labels) == len(set(spec.labels)) >= 2
+    assert (spec.labels is None) == (spec.metrics[0] == "spearman")
+    assert 0 < spec.quick.lr <= 1e-2 and 0 < spec.quick.epochs <= 20
+    if spec.source != "demo":
+        assert spec.folder and spec.hub and spec.hub[0] in HUB_REVISIONS
+
+
+def test_metrics_that_count() -> None:
+    first = {name: TASKS[name].metrics[0] for name in TASKS}
+    accuracy = {"sst2", "rte", "qnli", "mnli", "wnli", "wic", "boolq"}
+    assert all(first[name] == "accuracy" for name in accuracy)
+    assert (first["qqp"], first["mrpc"], first["cola"], first["stsb"], first["cb"]) == (
+        "f1", "f1", "mcc", "spearman", "f1_macro",
+    )  # fmt: skip
+    assert set(TASKS["mnli"].evals) == {"matched", "mismatched"}
+
+
+@pytest.mark.parametrize("typed", ["sst2", "SST-2", "SST2", "sst-2", "sst_2"])
+def test_spellings(typed: str) -> None:
+    assert get_task(typed).name == "sst2"
+
+
+def test_an_unknown_task_gets_the_list_and_a_proposal() -> None:
+    with pytest.raises(UserError, match=r"'demo-sentimnt'.*cola.*try demo-sentiment"):
+        get_task("demo-sentimnt")
+
+
+def test_the_registry_imports_nothing_heavy() -> None:
+    check = (
+        "import sys, beft_core.tasks.registry\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'pandas', 'sklearn'}\n"
+        "assert not heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", check], check=True)
