@@ -1,0 +1,293 @@
+"""The bank: the trained biases and heads of R fine-tunes that share one frozen model.
+
+All values stand in one matrix [runs, parameters], so that clipping, AdamW, checkpoints and snapshots are each one
+operation. A module whose bias is trained computes its product once for everybody and then adds the bias of the run
+that owns the row. A single fine-tune is a bank of one, and the exact per-example gradients that the Fisher
+information needs are a bank with one run per example.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from beft_core.architectures import BiasSlot, HeadSpec
+from beft_core.errors import UserError
+from beft_core.models import LoadedModel, get_bias
+from beft_core.terms import STACKS
+from beft_core.training.precision import Affine, Precision
+from beft_core.training.routing import Route
+
+ACTIVATIONS: dict[str | None, Callable[[Tensor], Tensor]] = {
+    None: lambda x: x,
+    "tanh": torch.tanh,
+    "gelu": nn.functional.gelu,
+    "relu": torch.relu,
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A named block of columns of the bank: one bias of one module, or one tensor of the head."""
+
+    name: str
+    """``{stack}.{term}.{layer}``, or ``pooler.bias``, ``outside.0.bias``, ``head.weight``, ..."""
+    start: int
+    shape: tuple[int, ...]
+    """Shape for one run."""
+    module: nn.Module | None = None
+    """Module whose bias this replaces; None for tensors of the head."""
+    index: slice | np.ndarray | None = None
+    """Which elements of the module's bias; None: all of it."""
+    per_example: bool = False
+    """Whether the module sees one vector per example (the pooler) instead of rows of tokens."""
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape))
+
+    @property
+    def columns(self) -> slice:
+        return slice(self.start, self.start + self.size)
+
+
+def slot_name(slot: BiasSlot) -> str:
+    """The name of a slot's columns."""
+    return f"{slot.stack}.{slot.term}.{slot.layer}"
+
+
+def is_slot(name: str) -> bool:
+    """Whether a part is a bias term of a layer."""
+    return name.split(".")[0] in STACKS
+
+
+class Bank:
+    """Values and gradients of R runs, and the way they enter the forward pass.
+
+    ``values``, ``grads``: float32 [runs, parameters]. ``owned``: bool [runs, parameters], the columns that a run
+    trains; the others keep their pre-trained value.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        slots: Sequence[BiasSlot],
+        *,
+        runs: int,
+        classes: int,
+        precision: Precision,
+        pooler_bias: bool = True,
+        outside_biases: bool = False,
+    ) -> None:
+        """``slots``: every bias term that some run trains. ``classes``: outputs of the head (1 for a regression).
+        ``outside_biases``: also the biases that belong to no term, as an all-bias fine-tune trains them.
+        """
+        self.model = model
+        self.spec: HeadSpec = model.layout.head
+        self.precision = precision
+        self.runs = runs
+        device = precision.device
+        self.parts: dict[str, Part] = {}
+        initial: list[Tensor] = []
+
+        def add(name: str, value: Tensor, **where: object) -> None:
+            start = sum(part.size for part in self.parts.values())
+            self.parts[name] = Part(name, start, tuple(value.shape), **where)  # type: ignore[arg-type]
+            initial.append(value.detach().float().reshape(-1).to(device))
+
+        for slot in slots:
+            if slot.attribute != "bias":
+                raise UserError(
+                    f"got {model.layout.model_type}, whose {slot.term} bias is not the bias of a projection",
+                    "a model of another type for training (its snapshots can be scored)",
+                )
+            module = model.backbone.get_submodule(slot.module)
+            add(
+                slot_name(slot),
+                torch.as_tensor(get_bias(model.backbone, slot)),
+                module=module,
+                index=slot.index,
+            )
+        if outside_biases:
+            for number, module in enumerate(_outside(model)):
+                add(f"outside.{number}.bias", module.bias, module=module)  # type: ignore[arg-type]
+        if self.spec.pooler_module is not None:
+            self.pooler: nn.Module | None = model.backbone.get_submodule(self.spec.pooler_module)
+            if pooler_bias:
+                add("pooler.bias", self.pooler.bias, module=self.pooler, per_example=True)  # type: ignore[arg-type]
+        else:
+            self.pooler = None
+        hidden = model.layout.hidden_size
+        if self.spec.dense_activation is not None:
+            add("head.dense.weight", torch.zeros(hidden, hidden))
+            add("head.dense.bias", torch.zeros(hidden))
+        add("head.weight", torch.zeros(classes, hidden))
+        if self.spec.classifier_bias:
+            add("head.bias", torch.zeros(classes))
+
+        self.values = torch.cat(initial).repeat(runs, 1)  # (R, P)
+        self.grads = torch.zeros_like(self.values)
+        self.owned = torch.ones_like(self.values, dtype=torch.bool)
+        # Leaves are views into one matrix, and so are their gradients: backward accumulates in place.
+        self.leaves: dict[str, Tensor] = {}
+        for name, part in self.parts.items():
+            leaf = self.values[:, part.columns].view(runs, *part.shape).detach().requires_grad_()
+            leaf.grad = self.grads[:, part.columns].view(runs, *part.shape)
+            self.leaves[name] = leaf
+        self.rows: Route | None = None
+        self.examples: Route | None = None
+
+    # -- forward ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """While it is open, the model's modules add the biases of the bank instead of their own."""
+        by_module: dict[nn.Module, list[Part]] = defaultdict(list)
+        for part in self.parts.values():
+            if part.module is not None:
+                by_module[part.module].append(part)
+        for module in self.model.backbone.modules():
+            if self.precision.patches_every_product(module):
+                by_module.setdefault(module, [])
+        for module, parts in by_module.items():
+            module.forward = self._forward_of(module, parts)
+        # The backbone would pool the first token of each row; the bank pools the vector of each example.
+        backbone: Any = self.model.backbone
+        pooler = getattr(backbone, "pooler", None)
+        if pooler is not None:
+            backbone.pooler = None
+        try:
+            with warnings.catch_warnings():
+                # Gradients are views into one matrix on purpose; PyTorch would rather have them contiguous.
+                warnings.filterwarnings("ignore", message="grad and param do not obey")
+                yield
+        finally:
+            if pooler is not None:
+                backbone.pooler = pooler
+            for module in by_module:
+                del module.forward
+
+    def _forward_of(self, module: nn.Module, parts: list[Part]) -> Callable[[Tensor], Tensor]:
+        affine: Affine = self.precision.affine(module)
+        own: Any = module.bias
+        if not parts:
+            return lambda x: affine(x, own)
+        base: Tensor | None = None if own is None else own.detach()
+        indices = [self._index(part, base) for part in parts]
+
+        def biases() -> Tensor:  # (R, out)
+            if indices[0] is None:
+                return self.leaves[parts[0].name]
+            assert base is not None
+            full = base.float().expand(self.runs, -1)
+            for part, index in zip(parts, indices, strict=True):
+                # Only the slice of this term is replaced: the rest of a fused bias gets no gradient.
+                full = full.index_copy(1, index, self.leaves[part.name])  # type: ignore[arg-type]
+            return full
+
+        if self.runs == 1:
+            return lambda x: affine(x, biases()[0])
+
+        def forward(x: Tensor) -> Tensor:
+            route = self.examples if parts[0].per_example else self.rows
+            assert route is not None
+            out = affine(x, None)
+            rows = route.spread(biases()).to(out.dtype)  # (rows, out)
+            if parts[0].per_example:
+                return out + rows
+            # Some models (OPT) flatten rows and tokens before the MLP.
+            return (out.view(route.items, -1, out.shape[-1]) + rows[:, None]).view(out.shape)
+
+        return forward
+
+    def _index(self, part: Part, base: Tensor | None) -> Tensor | None:
+        if part.index is None or base is None:
+            return None
+        every = np.arange(len(base))
+        chosen = every[part.index]
+        if len(chosen) == len(every) and (chosen == every).all():
+            return None
+        return torch.as_tensor(chosen, dtype=torch.long, device=base.device)
+
+    def route(self, run_of_row: Sequence[int], run_of_example: Sequence[int]) -> None:
+        """Say which run owns each row of tokens and each example of the coming forward pass."""
+        if self.runs > 1:
+            self.rows = Route(run_of_row, self.runs, self.precision.device)
+        self.examples = Route(run_of_example, self.runs, self.precision.device)
+
+    def logits(self, pooled: Tensor) -> Tensor:
+        """Heads: ``pooled`` [examples, hidden], the vector of each example -> float32 logits [examples, classes]."""
+        assert self.examples is not None
+        training = self.model.backbone.training
+        hidden = pooled
+        if self.pooler is not None:
+            hidden = ACTIVATIONS[self.spec.pooler_activation](self.pooler(hidden))
+        with torch.autocast(self.precision.device.type, enabled=False):
+            grouped = self.examples.group(hidden.float())  # (R, most, H)
+            if self.spec.dense_activation is not None:
+                grouped = nn.functional.dropout(grouped, self.spec.dropout, training)
+                dense = torch.baddbmm(
+                    self.leaves["head.dense.bias"][:, None], grouped, self.leaves["head.dense.weight"].mT
+                )
+                grouped = ACTIVATIONS[self.spec.dense_activation](dense)
+            grouped = nn.functional.dropout(grouped, self.spec.dropout, training)
+            logits = torch.bmm(grouped, self.leaves["head.weight"].mT)  # (R, most, C)
+            if "head.bias" in self.leaves:
+                logits = logits + self.leaves["head.bias"][:, None]
+            return self.examples.ungroup(logits)
+
+    # -- values ----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def init_head(self, run: int, seed: int) -> None:
+        """Draw a run's head as transformers does: normal weights of the config's range, zero biases."""
+        spread = float(getattr(self.model.config, "initializer_range", 0.02))
+        generator = torch.Generator().manual_seed(seed)
+        for name in ("head.dense.weight", "head.weight"):
+            if name in self.leaves:
+                draw = torch.normal(0.0, spread, self.parts[name].shape, generator=generator)
+                self.leaves[name][run].copy_(draw)
+
+    @torch.no_grad()
+    def own(self, run: int, names: set[str]) -> None:
+        """Restrict what a run trains to the parts in ``names``."""
+        for name, part in self.parts.items():
+            self.owned[run, part.columns] = name in names
+
+    def mask_grads(self) -> None:
+        """Zero the gradients of what a run does not own (another run in the bank does)."""
+        self.grads.masked_fill_(~self.owned, 0.0)
+
+    def value(self, name: str, run: int = 0) -> np.ndarray:
+        """A copy of one part of one run, float32, on the CPU."""
+        return self.leaves[name][run].detach().cpu().numpy().copy()
+
+    @torch.no_grad()
+    def set_value(self, name: str, value: np.ndarray, run: int = 0) -> None:
+        """Put a value in. Raises ValueError where the shape differs."""
+        part = self.parts[name]
+        if tuple(value.shape) != part.shape:
+            raise ValueError(f"{name}: got shape {value.shape}, expected {part.shape}")
+        self.leaves[name][run].copy_(torch.as_tensor(np.asarray(value, np.float32)))
+
+    def trained_parameters(self, run: int = 0) -> int:
+        """How many numbers a run trains, its head included."""
+        return int(self.owned[run].sum())
+
+
+def _outside(model: LoadedModel) -> Iterator[nn.Module]:
+    """Modules with a bias that is no term of any layer: LayerNorms of the embeddings or at the end, projections."""
+    inside = {slot.module for slot in (*model.layout.slots, *model.layout.addable)}
+    for path, module in model.backbone.named_modules():
+        affine = isinstance(module, nn.Linear | Conv1D | nn.LayerNorm) and module.bias is not None
+        if affine and path not in inside and not path.startswith("pooler"):
+            yield module

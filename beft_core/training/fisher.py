@@ -1,0 +1,194 @@
+"""Empirical Fisher information of every bias term, before fine-tuning (paper, section 2.2).
+
+``F_b = (1/N) sum_i (grad_b log p(y_i | x_i))^2``, one squared gradient per *example*. A bias is added at every token,
+so its gradient for one example is the sum over that example's tokens of the gradient arriving at the module's output.
+A bank with one run per example yields exactly that for a whole batch in one backward pass.
+
+The authors' code squares the clipped gradient of the mean over batches of 8 instead; that is the variant ``batch``.
+Squaring a mean loses the spread between examples, so the two can rank terms differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from beft_core.architectures import BiasSlot
+from beft_core.models import LoadedModel
+from beft_core.training.bank import Bank, slot_name
+from beft_core.training.batching import Encoded, Plan, by_length, lay_out
+from beft_core.training.observer import Observer
+from beft_core.training.precision import Precision
+
+BATCH = 8
+"""Batch size of the authors' variant."""
+CLIP = 1.0
+"""Its clipping norm, over all biases and the head."""
+_WINDOW = 1024
+"""Examples whose gradients are grouped into the authors' batches at a time; a multiple of BATCH."""
+_TOKENS = {"cpu": 1024, "cuda": 32768, "mps": 4096}
+"""Computed tokens per pass, by device."""
+_BANK_BYTES = {"cpu": 2**28, "cuda": 2**31, "mps": 2**29}
+"""Largest bank: every example has its own copy of all biases and of the head, and their gradients."""
+
+
+@dataclass(frozen=True)
+class FisherInformation:
+    """Mean squared gradient per element: (stack, term) -> float32 [layers, width]."""
+
+    exact: dict[tuple[str, str], np.ndarray]
+    batch: dict[tuple[str, str], np.ndarray]
+    examples: int
+
+
+LogLikelihood = Callable[[Tensor, Tensor], Tensor]
+"""(logits [n, classes], labels [n]) -> log p(label | input) [n]."""
+
+
+def classification(logits: Tensor, labels: Tensor) -> Tensor:
+    """Log-probability of the label."""
+    return -F.cross_entropy(logits, labels, reduction="none")
+
+
+def regression(logits: Tensor, labels: Tensor) -> Tensor:
+    """Log-density, up to a constant, of a Gaussian of variance 1 around the prediction."""
+    return -0.5 * (logits.squeeze(-1) - labels.to(logits.dtype)).square()
+
+
+def fisher_information(
+    model: LoadedModel,
+    slots: Sequence[BiasSlot],
+    examples: Encoded,
+    head: dict[str, np.ndarray],
+    log_likelihood: LogLikelihood,
+    precision: Precision,
+    observer: Observer | None = None,
+) -> FisherInformation:
+    """Fisher information of ``slots`` at the current values of the model, dropout off.
+
+    ``head``: the tensors of the head before fine-tuning, by part name (``head.weight`` [classes, hidden], ...).
+    """
+    classes = len(head["head.weight"])
+
+    def pass_over(window: Encoded, members: np.ndarray) -> tuple[Bank, np.ndarray]:
+        part = window.take(members)
+        bank = Bank(model, slots, runs=len(part), classes=classes, precision=precision, outside_biases=True)
+        for name, value in head.items():
+            bank.values[:, bank.parts[name].columns] = torch.as_tensor(value).reshape(-1).to(precision.device)
+        one = Plan([[i] for i in range(len(part))], int(part.lengths.max()))
+        owners = list(range(len(part)))
+        laid = lay_out(model, part, owners, one, precision.device)
+        bank.route(laid.run_of_row, laid.run_of_example)
+        labels = torch.as_tensor(part.labels, device=precision.device)
+        with bank.installed(), precision.autocast():
+            hidden = model.backbone(**laid.inputs)[0]
+            logits = bank.logits(laid.pool(hidden))
+        log_likelihood(logits, labels).sum().backward()
+        if observer is not None:
+            observer.advance(len(part))
+        return bank, members
+
+    weights = sum(value.size for value in head.values()) + sum(slot.width for slot in slots)
+    return _accumulate(slots, examples, pass_over, precision.device, weights)
+
+
+def causal_lm_fisher(
+    model: LoadedModel,
+    slots: Sequence[BiasSlot],
+    texts: Encoded,
+    output_embeddings: Tensor,
+    precision: Precision,
+    observer: Observer | None = None,
+) -> FisherInformation:
+    """The same for a language model: ``log p(x)`` of an example is the sum over its tokens of log p(next token).
+
+    ``output_embeddings``: [vocabulary, hidden], the weight of the language-model head.
+    """
+
+    def pass_over(window: Encoded, members: np.ndarray) -> tuple[Bank, np.ndarray]:
+        part = window.take(members)
+        bank = Bank(model, slots, runs=len(part), classes=1, precision=precision, outside_biases=True)
+        one = Plan([[i] for i in range(len(part))], int(part.lengths.max()))
+        laid = lay_out(model, part, list(range(len(part))), one, precision.device)
+        bank.route(laid.run_of_row, laid.run_of_example)
+        with bank.installed(), precision.autocast():
+            hidden = model.backbone(**laid.inputs)[0]  # (B, T, H)
+            logits = F.linear(hidden, output_embeddings.to(hidden.dtype)).float()
+        target = laid.inputs["input_ids"][:, 1:]
+        real = laid.inputs["attention_mask"][:, 1:].bool()
+        nll = F.cross_entropy(logits[:, :-1].transpose(1, 2), target, reduction="none")
+        (-(nll * real).sum()).backward()
+        if observer is not None:
+            observer.advance(len(part))
+        return bank, members
+
+    return _accumulate(slots, texts, pass_over, precision.device, sum(slot.width for slot in slots))
+
+
+def _accumulate(
+    slots: Sequence[BiasSlot],
+    examples: Encoded,
+    pass_over: Callable[[Encoded, np.ndarray], tuple[Bank, np.ndarray]],
+    device: torch.device,
+    weights: int,
+) -> FisherInformation:
+    """Sum squared gradients over windows of examples; inside a window, passes go by length."""
+    most = max(1, _BANK_BYTES[device.type] // (3 * 4 * weights))
+    squares: Tensor | None = None
+    batch_squares: Tensor | None = None
+    batches = 0
+    bank: Bank | None = None
+    for start in range(0, len(examples), _WINDOW):
+        window = examples.take(range(start, min(start + _WINDOW, len(examples))))
+        count = -(-len(window) // BATCH)
+        sums: Tensor | None = None
+        for members in by_length(window.lengths, _TOKENS[device.type], most):
+            bank, _ = pass_over(window, members)
+            grads = bank.grads  # (examples, P)
+            if sums is None:
+                sums = grads.new_zeros(count, grads.shape[1])
+            if squares is None:
+                squares = torch.zeros(grads.shape[1], dtype=torch.float64, device=device)
+            squares += grads.square().sum(0)
+            _add_by_batch(sums, grads, members // BATCH)
+        assert sums is not None
+        sizes = torch.full((count,), float(BATCH), device=device)
+        sizes[-1] = len(window) - (count - 1) * BATCH
+        means = sums / sizes[:, None]
+        means *= (CLIP / (means.norm(dim=1) + 1e-6)).clamp(max=1.0)[:, None]
+        total = means.square().sum(0).double()
+        batch_squares = total if batch_squares is None else batch_squares + total
+        batches += count
+    assert bank is not None and squares is not None and batch_squares is not None
+    return FisherInformation(
+        _by_term(bank, slots, squares / len(examples)),
+        _by_term(bank, slots, batch_squares / batches),
+        len(examples),
+    )
+
+
+def _add_by_batch(sums: Tensor, grads: Tensor, batch_of: np.ndarray) -> None:
+    """Add each example's gradient to its batch, in a fixed order (atomics would not repeat on a GPU)."""
+    for position in range(BATCH):
+        chosen: list[int] = []
+        seen: dict[int, int] = {}
+        for i, batch in enumerate(batch_of):
+            rank = seen.get(batch, 0)
+            seen[batch] = rank + 1
+            if rank == position:
+                chosen.append(i)
+        if chosen:
+            sums[torch.as_tensor(batch_of[chosen])] += grads[chosen]
+
+
+def _by_term(bank: Bank, slots: Sequence[BiasSlot], flat: Tensor) -> dict[tuple[str, str], np.ndarray]:
+    values = flat.float().cpu().numpy()
+    out: dict[tuple[str, str], list[np.ndarray]] = {}
+    for slot in slots:
+        out.setdefault((slot.stack, slot.term), []).append(values[bank.parts[slot_name(slot)].columns])
+    return {key: np.stack(rows) for key, rows in out.items()}

@@ -1,0 +1,32 @@
+"""What a running fine-tune tells the outside: one small interface for terminals, files and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class Observer:
+    """Receives progress and may ask for an early stop. Every method may be overridden; none needs to be.
+
+    A stage is anything that takes more than a moment (load, tokenise, fisher, train, evaluate, save). Stages do not
+    nest: the next :meth:`stage` ends the one before.
+    """
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        """A new stage begins; ``total`` is its number of units where that is known."""
+
+    def advance(self, n: int = 1) -> None:
+        """``n`` more units of the stage are done."""
+
+    def step(self, step: int, total: int, losses: Sequence[float]) -> None:
+        """Optimizer step ``step`` of ``total`` (1-based) ended; mean loss of each run since the last call."""
+
+    def epoch(self, metrics: dict[str, float], run: int = 0) -> None:
+        """Run number ``run`` ended an epoch: ``{"epoch": 1, "step": .., "train_loss": .., "accuracy": ..}``."""
+
+    def message(self, text: str) -> None:
+        """Something that a user should read once."""
+
+    def should_stop(self) -> bool:
+        """Asked between steps; true ends the fine-tune after the step and keeps what was trained."""
+        return False

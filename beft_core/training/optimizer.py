@@ -1,0 +1,68 @@
+"""AdamW over a bank: R independent optimizers in one tensor expression."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+"""torch.optim.AdamW's defaults, which are the authors' too."""
+
+
+class BankAdamW:
+    """AdamW (https://arxiv.org/abs/1711.05101) on ``values`` [runs, parameters], each run with its own settings.
+
+    torch.optim.AdamW has one learning rate, one step count and one clipping norm per call; here each run has its own,
+    so that a run in a bank makes the same updates as the run alone. Agrees with torch.optim.AdamW to rounding.
+    """
+
+    def __init__(self, values: Tensor, weight_decay: Tensor, clip: Tensor) -> None:
+        self.values = values
+        self.first = torch.zeros_like(values)
+        self.second = torch.zeros_like(values)
+        self.steps = torch.zeros(len(values), dtype=torch.float32, device=values.device)
+        self.weight_decay = weight_decay
+        self.clip = clip
+
+    @torch.no_grad()
+    def step(self, grads: Tensor, lr: Tensor, active: Tensor, other_square_norm: Tensor | float = 0.0) -> Tensor:
+        """One update of the ``active`` runs; returns the factor that clipping applied to each run [runs].
+
+        A run whose gradient is not finite is left as it is: its factor is NaN, which the caller reports.
+
+        grads: [runs, parameters]; lr, active: [runs]; ``other_square_norm`` [runs]: squared norm of trained
+        parameters outside the bank (full fine-tuning), which clip together with it.
+        """
+        norm = (grads.square().sum(1) + other_square_norm).sqrt()
+        # As torch.nn.utils.clip_grad_norm_; a clip of 0 means none.
+        limit = torch.where(self.clip > 0, self.clip, torch.inf)
+        factor = torch.where(norm.isfinite(), (limit / (norm + 1e-6)).clamp(max=1.0), torch.nan)
+        live = active & factor.isfinite()
+
+        # where() and not a product: 0 * NaN would let one run's NaN into its own moments for ever.
+        grads = torch.where(live[:, None], grads * factor[:, None], 0.0)
+        keep = live[:, None].to(grads.dtype)
+        self.steps += live
+        self.first.lerp_(grads, (1 - BETA1) * keep)
+        self.second.add_((grads.square() - self.second) * ((1 - BETA2) * keep))
+        # 1 - beta**steps without the cancellation that float32 suffers in the first steps.
+        correction1 = -torch.expm1(self.steps * math.log(BETA1))
+        correction2 = -torch.expm1(self.steps * math.log(BETA2))
+        rate = torch.where(live, lr, 0.0)
+        scale = torch.where(live, rate / correction1, 0.0)[:, None]
+        denominator = self.second.sqrt() / torch.where(live, correction2, 1.0).sqrt()[:, None] + EPSILON
+        self.values.mul_(1 - (rate * self.weight_decay)[:, None])
+        self.values.sub_(scale * self.first / denominator)
+        return factor
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that the next update depends on besides the values."""
+        return {"first": self.first, "second": self.second, "steps": self.steps}
+
+    @torch.no_grad()
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Put back what :meth:`state` returned. Shapes must match."""
+        for name, tensor in self.state().items():
+            tensor.copy_(state[name])

@@ -1,0 +1,94 @@
+"""bfloat16 for the frozen matrix products; what is trained stays float32.
+
+Under autocast, PyTorch casts a frozen weight again in every forward pass (its cast cache holds only weights that
+require gradients). Here each weight is rounded to bfloat16 once, which gives the same products.
+
+A CPU without bfloat16 instructions emulates such products at less than half of the float32 speed. There the rounded
+weight is kept in float32 and its input is rounded to bfloat16 before the product: a product of two bfloat16 numbers is
+exact in float32 and both ways sum in float32, so the numbers agree up to the order of the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from beft_core.errors import UserError
+
+Affine = Callable[[Tensor, Tensor | None], Tensor]
+"""A module's product with a bias given from outside: (input, bias or None) -> output."""
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto``, ``cpu``, ``cuda`` or ``mps`` -> a device that is there. Raises UserError for one that is not."""
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(n for n in ("cuda", "mps", "cpu") if present[n])
+    if not present[name]:
+        have = ", ".join(n for n, there in present.items() if there)
+        raise UserError(
+            f"got --device {name}, which this machine does not have", f"one of auto, {have}", "--device auto"
+        )
+    return torch.device(name)
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX; ARM builds bring their own kernels)."""
+    if torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2", "AVX512"):
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return True
+
+
+class Precision:
+    """How the frozen products of one run are computed."""
+
+    def __init__(self, name: str, device: torch.device, frozen: bool = True) -> None:
+        """``frozen``: whether no weight is trained, so that weights may be rounded once."""
+        self.low = name == "bfloat16"
+        self.device = device
+        self.frozen = frozen
+        self.emulated = self.low and frozen and device.type == "cpu" and not cpu_has_bfloat16()
+
+    def prepare(self, backbone: nn.Module) -> None:
+        """Round the weights of the matrix products once, in place. Not in float32, nor where weights are trained."""
+        if not self.low or not self.frozen:
+            return
+        for module in backbone.modules():
+            if isinstance(module, nn.Linear | Conv1D):
+                rounded = module.weight.data.to(torch.bfloat16)
+                module.weight.data = rounded.float() if self.emulated else rounded
+
+    def autocast(self) -> AbstractContextManager:
+        """The context in which forward passes run."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.low)
+
+    def affine(self, module: nn.Module) -> Affine:
+        """The arithmetic of one module, with its bias as an argument. Raises TypeError for an unknown kind."""
+        if isinstance(module, nn.LayerNorm):
+            return lambda x, bias: F.layer_norm(x, module.normalized_shape, module.weight, bias, module.eps)
+        if isinstance(module, nn.Linear):
+            weight = module.weight
+        elif isinstance(module, Conv1D):  # GPT-2 stores [in, out]
+            weight = module.weight.t()
+        else:
+            raise TypeError(f"{type(module).__name__} has no bias that can be trained here")
+        if not self.emulated:
+            return lambda x, bias: F.linear(x, weight, bias)
+        return lambda x, bias: _emulated(x, weight, bias)
+
+    def patches_every_product(self, module: nn.Module) -> bool:
+        """Whether even a module without a trained bias must be computed by :meth:`affine`."""
+        return self.emulated and isinstance(module, nn.Linear | Conv1D)
+
+
+def _emulated(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    with torch.autocast("cpu", enabled=False):
+        exact = F.linear(
+            x.to(torch.bfloat16).float(), weight, None if bias is None else bias.to(torch.bfloat16).float()
+        )
+    return exact.to(torch.bfloat16)

@@ -1,0 +1,355 @@
+"""The training loop: R fine-tunes of one frozen model, step by step; a single fine-tune is R = 1."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from beft_core.models import LoadedModel
+from beft_core.training.bank import Bank, is_slot
+from beft_core.training.batching import Encoded, Laid, Plan, by_length, lay_out, plan
+from beft_core.training.checkpoint import Checkpoint, Progress
+from beft_core.training.config import RunConfig
+from beft_core.training.dropout import cpu_dropout
+from beft_core.training.observer import Observer
+from beft_core.training.optimizer import BankAdamW
+from beft_core.training.weights import Weights
+
+EVAL_TOKENS = {"cpu": 2048, "cuda": 65536, "mps": 8192}
+"""Computed tokens per pass without gradients, by device: enough to fill it, little enough to stay in cache."""
+REPORT_SECONDS = 0.2
+"""Losses are read from the device at most this often: reading waits for it."""
+
+Metrics = Callable[[np.ndarray, np.ndarray], dict[str, float]]
+"""(logits [n, classes], labels [n]) -> named values."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a bank: its settings (resolved), its own examples, and the parts of the bank that it trains."""
+
+    config: RunConfig
+    train: Encoded
+    owned: set[str]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(len(self.train) / self.config.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        assert self.config.epochs is not None
+        return self.config.epochs * self.steps_per_epoch
+
+    def batch(self, step: int) -> Encoded:
+        """The examples of a step. The order of an epoch depends on the seed and the epoch alone."""
+        epoch, at = divmod(step, self.steps_per_epoch)
+        order = np.random.default_rng([self.config.seed, 1, epoch]).permutation(len(self.train))
+        return self.train.take(order[at * self.config.batch_size : (at + 1) * self.config.batch_size])
+
+    def lr(self, step: int) -> float:
+        """Learning rate of a step."""
+        assert self.config.lr is not None
+        decay = 1 - step / self.steps if self.config.schedule == "linear" else 1.0
+        return self.config.lr * decay
+
+
+@dataclass
+class Outcome:
+    """What a run left behind."""
+
+    history: list[dict[str, float | None]]
+    steps: int
+    stopped: bool
+    """Whether it was stopped before its last step."""
+    failure: str | None
+    """Why it was taken out of the bank, if it was."""
+    trajectory: dict[str, np.ndarray] = field(default_factory=dict)
+    """Part -> [checkpoints, width]."""
+    trajectory_steps: list[int] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains the jobs of a bank together. All jobs share the task, the batch's padding and the device."""
+
+    def __init__(
+        self,
+        bank: Bank,
+        jobs: Sequence[Job],
+        *,
+        evals: Mapping[str, Encoded],
+        metrics: Mapping[str, Metrics],
+        regression: bool,
+        pad: str,
+        weights: Weights | None = None,
+        checkpoint: Checkpoint | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self.bank, self.jobs, self.evals, self.metrics = bank, list(jobs), evals, metrics
+        self.regression, self.pad, self.weights = regression, pad, weights
+        self.checkpoint, self.observer = checkpoint, observer or Observer()
+        self.model: LoadedModel = bank.model
+        self.device = bank.precision.device
+        for run, job in enumerate(self.jobs):
+            bank.own(run, job.owned)
+        self.optimizer = BankAdamW(
+            bank.values,
+            torch.tensor([job.config.weight_decay for job in self.jobs], device=self.device),
+            torch.tensor([job.config.clip for job in self.jobs], device=self.device),
+        )
+        self.progress = Progress(history=[[] for _ in self.jobs])
+        self.loss_sum = torch.zeros(len(self.jobs), device=self.device)
+        self.trajectory: dict[str, list[np.ndarray]] = {}
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the longest job."""
+        return max((job.steps for job in self.jobs), default=0)
+
+    def fit(self) -> list[Outcome]:
+        """Run every job to its end, to a request to stop, or from the checkpoint on."""
+        self._resume()
+        stopped = False
+        reported = time.monotonic()
+        clock = time.monotonic() - self.progress.seconds
+        self.observer.stage("train", self.total_steps)
+        self.observer.advance(self.progress.step)
+        with self.bank.installed(), self._training():
+            while self.progress.step < self.total_steps and self._live():
+                if self.observer.should_stop():
+                    stopped = True
+                    break
+                step = self.progress.step
+                losses = self._step(step)
+                self.progress.step = step = step + 1
+                self._keep_trajectory(step)
+                if time.monotonic() - reported > REPORT_SECONDS or step == self.total_steps:
+                    self.observer.step(step, self.total_steps, losses.tolist())
+                    reported = time.monotonic()
+                self.observer.advance()
+                self._end_epochs(step)
+                self.progress.seconds = time.monotonic() - clock
+                if self.checkpoint is not None and self.checkpoint.due():
+                    self._save()
+        if stopped and self.checkpoint is not None:
+            self._save()
+        return [self._outcome(run, stopped) for run in range(len(self.jobs))]
+
+    # -- one step --------------------------------------------------------------------------------------------------
+
+    def _live(self) -> list[int]:
+        step = self.progress.step
+        return [run for run, job in enumerate(self.jobs) if step < job.steps and str(run) not in self.progress.failed]
+
+    def _step(self, step: int) -> Tensor:
+        """Forward, backward and update of every live run; returns the mean loss of each run."""
+        live = self._live()
+        torch.manual_seed(_step_seed([self.jobs[run].config.seed for run in live], step))
+        parts = [self.jobs[run].batch(step) for run in live]
+        batch = _join(parts)
+        runs = [run for run, part in zip(live, parts, strict=True) for _ in range(len(part))]
+        size = {run: len(part) for run, part in zip(live, parts, strict=True)}
+
+        self.bank.grads.zero_()
+        if self.weights is not None:
+            self.weights.zero_grad()
+        losses = torch.zeros(len(self.jobs), device=self.device)
+        longest = max(self.jobs[run].config.max_length for run in live)
+        for one in plan(batch.lengths.tolist(), runs, self.pad, longest):
+            weighted = self._weighted_losses(batch, runs, size, one)
+            weighted.sum().backward()
+            assert self.bank.examples is not None
+            losses += self.bank.examples.group(weighted.detach()).sum(1)
+        self.bank.mask_grads()
+
+        active = torch.zeros(len(self.jobs), dtype=torch.bool, device=self.device)
+        active[live] = True
+        lr = torch.tensor([job.lr(step) if step < job.steps else 0.0 for job in self.jobs], device=self.device)
+        other = self.weights.square_norm() if self.weights is not None else 0.0
+        factor = self.optimizer.step(self.bank.grads, lr, active, other)
+        if self.weights is not None:
+            self.weights.step(float(factor[0]), float(lr[0]))
+        self.loss_sum += losses
+        self._note_failures(step, live, losses, factor)
+        return losses
+
+    def _weighted_losses(self, batch: Encoded, runs: list[int], size: dict[int, int], one: Plan) -> Tensor:
+        """Loss of each example of one pass, divided by the examples that its run has in the whole step."""
+        laid = lay_out(self.model, batch, runs, one, self.device, self._dtype())
+        logits = self._forward(laid)
+        labels = torch.as_tensor(batch.labels[laid.examples], device=self.device)
+        share = torch.tensor([1.0 / size[run] for run in laid.run_of_example], device=self.device)
+        return example_losses(logits, labels, self.regression) * share
+
+    def _forward(self, laid: Laid) -> Tensor:
+        self.bank.route(laid.run_of_row, laid.run_of_example)
+        with self.bank.precision.autocast():
+            hidden = self.model.backbone(**laid.inputs)[0]  # (rows, width, H)
+            return self.bank.logits(laid.pool(hidden))
+
+    def _dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self.bank.precision.low else torch.float32
+
+    def _note_failures(self, step: int, live: list[int], losses: Tensor, factor: Tensor) -> None:
+        # One read from the device; every few steps is enough on a GPU, since a failed run is never updated again.
+        if self.device.type != "cpu" and step % 16 and step + 1 < self.total_steps:
+            return
+        bad = ~(losses.isfinite() & factor.isfinite())
+        for run in live:
+            if bool(bad[run]):
+                lr = self.jobs[run].config.lr
+                text = f"the loss or its gradient was not finite at step {step + 1}; try a learning rate below {lr:g}"
+                self.progress.failed[str(run)] = text
+                self.observer.message(f"run {run}: {text}" if len(self.jobs) > 1 else text)
+
+    @contextmanager
+    def _training(self) -> Iterator[None]:
+        """Training mode, with dropout as the jobs want it."""
+        backbone = self.model.backbone
+        with ExitStack() as stack:
+            backbone.train(self.jobs[0].config.dropout)
+            stack.callback(backbone.eval)
+            on_cpu = self.device.type == "cpu" and self.jobs[0].config.dropout
+            stack.enter_context(cpu_dropout(backbone) if on_cpu else nullcontext())
+            yield
+
+    # -- around the steps ------------------------------------------------------------------------------------------
+
+    def _end_epochs(self, step: int) -> None:
+        for run, job in enumerate(self.jobs):
+            if step > job.steps or step % job.steps_per_epoch or str(run) in self.progress.failed:
+                continue
+            row: dict[str, float | None] = {
+                "epoch": step // job.steps_per_epoch,
+                "step": step,
+                "train_loss": _finite(float(self.loss_sum[run]) / job.steps_per_epoch),
+            }
+            self.loss_sum[run] = 0.0
+            last = step == job.steps
+            if job.config.evaluate == "epoch" or (job.config.evaluate == "last" and last):
+                row.update({name: _finite(value) for name, value in self.evaluate(run).items()})
+            self.progress.history[run].append(row)
+            self.observer.epoch({k: v for k, v in row.items() if v is not None}, run)
+
+    def evaluate(self, run: int = 0) -> dict[str, float]:
+        """Metrics of a run on every validation set. Needs the bank to be installed."""
+        out: dict[str, float] = {}
+        for name, encoded in self.evals.items():
+            out.update(self.metrics[name](self.predict(encoded, run), encoded.labels))
+        return out
+
+    @torch.no_grad()
+    def predict(self, encoded: Encoded, run: int = 0) -> np.ndarray:
+        """Logits of a run for every example, float32 [examples, classes]."""
+        backbone = self.model.backbone
+        was_training = backbone.training
+        backbone.eval()
+        out: np.ndarray | None = None
+        for group in by_length(encoded.lengths, EVAL_TOKENS[self.device.type]):
+            part = encoded.take(group)
+            runs = [run] * len(part)
+            laid = lay_out(
+                self.model,
+                part,
+                runs,
+                plan(part.lengths.tolist(), runs, "longest", 0)[0],
+                self.device,
+                self._dtype(),
+            )
+            logits = self._forward(laid).float().cpu().numpy()
+            if out is None:
+                out = np.empty((len(encoded), logits.shape[1]), np.float32)
+            out[group[laid.examples]] = logits
+        backbone.train(was_training)
+        assert out is not None
+        return out
+
+    def _keep_trajectory(self, step: int) -> None:
+        every = self.jobs[0].config.trajectory_every
+        if every is None or (step % every and step != self.total_steps):
+            return
+        self.progress.trajectory_steps.append(step)
+        for name in self.bank.parts:
+            if is_slot(name):
+                values = self.bank.leaves[name].detach().cpu().numpy().copy()  # (R, width)
+                self.trajectory.setdefault(name, []).append(values)
+
+    def _outcome(self, run: int, stopped: bool) -> Outcome:
+        job = self.jobs[run]
+        failure = self.progress.failed.get(str(run))
+        steps = min(self.progress.step, job.steps)
+        kept = [i for i, step in enumerate(self.progress.trajectory_steps) if step <= job.steps]
+        return Outcome(
+            self.progress.history[run],
+            steps,
+            stopped and steps < job.steps,
+            failure,
+            {name: np.stack([values[i][run] for i in kept]) for name, values in self.trajectory.items() if kept},
+            [self.progress.trajectory_steps[i] for i in kept],
+        )
+
+    # -- checkpoint ------------------------------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        assert self.checkpoint is not None
+        tensors: dict[str, np.ndarray] = {
+            "values": self.bank.values.cpu().numpy(),
+            "loss_sum": self.loss_sum.cpu().numpy(),
+        }
+        tensors |= {f"adam.{name}": value.cpu().numpy() for name, value in self.optimizer.state().items()}
+        tensors |= {f"trajectory.{name}": np.stack(values) for name, values in self.trajectory.items()}
+        if self.weights is not None:
+            tensors |= {f"weights.{name}": value for name, value in self.weights.state().items()}
+        self.checkpoint.save(tensors, self.progress)
+
+    @torch.no_grad()
+    def _resume(self) -> None:
+        loaded = self.checkpoint.load() if self.checkpoint is not None else None
+        if loaded is None:
+            return
+        tensors, self.progress = loaded
+        self.bank.values.copy_(torch.from_numpy(tensors["values"]))
+        self.loss_sum.copy_(torch.from_numpy(tensors["loss_sum"]))
+        self.optimizer.load_state({n: torch.from_numpy(tensors[f"adam.{n}"]) for n in self.optimizer.state()})
+        self.trajectory = {
+            name.removeprefix("trajectory."): list(values)
+            for name, values in tensors.items()
+            if name.startswith("trajectory.")
+        }
+        if self.weights is not None:
+            self.weights.load_state(
+                {n.removeprefix("weights."): v for n, v in tensors.items() if n.startswith("weights.")}
+            )
+        self.observer.message(f"resumed after step {self.progress.step} of {self.total_steps}")
+
+
+def example_losses(logits: Tensor, labels: Tensor, regression: bool) -> Tensor:
+    """Loss of each example: cross-entropy, or the squared error as in transformers' regression head."""
+    if regression:
+        return (logits.squeeze(-1) - labels.to(logits.dtype)).square()
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
+def _join(parts: Sequence[Encoded]) -> Encoded:
+    if len(parts) == 1:
+        return parts[0]
+    types = None if parts[0].types is None else [row for part in parts for row in (part.types or [])]
+    return Encoded([row for part in parts for row in part.ids], types, np.concatenate([p.labels for p in parts]))
+
+
+def _step_seed(seeds: Sequence[int], step: int) -> int:
+    """The seed of a step's dropout: a function of the runs' seeds and the step, so that resuming needs no state."""
+    return int(np.random.SeedSequence([*seeds, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,494 @@
+"""Whole jobs, as the command line, the worker and notebooks call them: train, select, evaluate."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from beft_core import models
+from beft_core.architectures import BiasSlot
+from beft_core.errors import UserError
+from beft_core.models import LoadedModel
+from beft_core.null_certificate import null_terms
+from beft_core.scores import ScoreTable, score_snapshot
+from beft_core.snapshot import Snapshot, SnapshotMeta
+from beft_core.tasks import metrics as task_metrics
+from beft_core.tasks.data import TaskData, load_files, load_task, subsample
+from beft_core.terms import TERM_KEYS
+from beft_core.training import fisher
+from beft_core.training.bank import Bank, is_slot, slot_name
+from beft_core.training.batching import Encoded, encode
+from beft_core.training.checkpoint import Checkpoint
+from beft_core.training.config import RunConfig
+from beft_core.training.observer import Observer
+from beft_core.training.precision import Precision, pick_device
+from beft_core.training.trainer import Job, Metrics, Outcome, Trainer
+from beft_core.training.weights import FullWeights, RandomEntries, Weights
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the paper's method gives for a model and a task."""
+
+    snapshot: Snapshot
+    """The probe: an all-bias fine-tune with the Fisher information measured before it."""
+    scores: ScoreTable
+    selected: dict[str, str | None]
+    """Approach -> the term that it selects among q, k and v."""
+    trained: Snapshot | None = None
+    """The fine-tune of the term that the projection ratio selects, where it was asked for."""
+
+
+def load_data(config: RunConfig) -> TaskData:
+    """The task of a run: one of the registry, or the user's own files."""
+    if config.train_file is not None:
+        assert config.text is not None and config.label is not None
+        return load_files(
+            config.train_file,
+            config.eval_file,
+            text=config.text,
+            text_pair=config.text_pair,
+            label=config.label,
+        )
+    return load_task(config.task, folder=config.data_dir)
+
+
+def train(config: RunConfig, observer: Observer | None = None, checkpoint: Path | None = None) -> Snapshot:
+    """One fine-tune, from its configuration to its snapshot.
+
+    ``checkpoint``: a file to save the state in every few seconds; where it exists, the run goes on from it and ends
+    with the same bytes on a CPU as a run that was never interrupted. It is removed at the end.
+
+    Raises UserError for everything that a user can put right, FloatingPointError when the loss was never finite.
+    """
+    return train_bank([config], observer, checkpoint)[0]
+
+
+def train_bank(
+    configs: Sequence[RunConfig], observer: Observer | None = None, checkpoint: Path | None = None
+) -> list[Snapshot]:
+    """Several fine-tunes of one model on one task in one pass; they may differ in all that :data:`PER_RUN` names."""
+    observer = observer or Observer()
+    configs = [config.resolved() for config in configs]
+    first = configs[0]
+    for config in configs[1:]:
+        differ = [f.name for f in dataclasses.fields(config) if getattr(config, f.name) != getattr(first, f.name)]
+        if not set(differ) <= PER_RUN:
+            raise UserError(
+                f"got runs that differ in {', '.join(sorted(set(differ) - PER_RUN))}",
+                f"runs of one bank that differ only in {', '.join(sorted(PER_RUN))}",
+            )
+    if len(configs) > 1 and first.mode in WEIGHT_MODES:
+        raise UserError(f"got {len(configs)} runs of mode {first.mode}", "one: only bias runs share a model")
+
+    observer.stage("load data")
+    data = load_data(first)
+    observer.stage("load model")
+    model = load(first)
+    samples = [subsample(data.train, config.n_train, config.seed) for config in configs]
+    observer.stage("tokenise", sum(map(len, samples)) + sum(map(len, data.evals.values())))
+    tokenise = partial(encode, model.tokenizer, max_length=first.max_length, observer=observer)
+    return fit_bank(
+        model,
+        data,
+        configs,
+        trains=[tokenise(sample) for sample in samples],
+        evals={n: tokenise(e) for n, e in data.evals.items()} if first.evaluate != "never" else {},
+        observer=observer,
+        checkpoint=checkpoint,
+    )
+
+
+def fit_bank(
+    model: LoadedModel,
+    data: TaskData,
+    configs: Sequence[RunConfig],
+    *,
+    trains: Sequence[Encoded],
+    evals: Mapping[str, Encoded],
+    observer: Observer | None = None,
+    checkpoint: Path | None = None,
+) -> list[Snapshot]:
+    """The part of :func:`train_bank` after loading: resolved ``configs``, tokenised examples per run."""
+    observer = observer or Observer()
+    first = configs[0]
+    observer.stage("certify null terms")
+    null = null_terms(model)
+    device = pick_device(first.device)
+    precision = Precision(first.precision, device, frozen=first.mode not in WEIGHT_MODES)
+    before = models.biases(model)
+    total = sum(p.numel() for p in model.backbone.parameters())
+    model.backbone.to(device)
+    chosen = [trained_slots(config, model, null, observer) for config in configs]
+    union = [slot for slot in model.layout.slots if any(slot in slots for slots in chosen)]
+    bank = Bank(
+        model,
+        union,
+        runs=len(configs),
+        classes=1 if data.spec.labels is None else len(data.spec.labels),
+        precision=precision,
+        pooler_bias=first.mode != "full",
+        outside_biases=any(config.mode == "all" for config in configs),
+    )
+    for run, config in enumerate(configs):
+        bank.init_head(run, config.seed)
+    information = _measure_fisher(first, model, bank, data, trains[0], precision, observer) if first.fisher else None
+    precision.prepare(model.backbone)
+    weights = _weights(first, model)
+
+    jobs = [
+        Job(config, encoded, {slot_name(slot) for slot in slots} | _extra_parts(config, bank))
+        for config, encoded, slots in zip(configs, trains, chosen, strict=True)
+    ]
+    trainer = Trainer(
+        bank,
+        jobs,
+        evals=evals,
+        metrics=metrics_of(data),
+        regression=data.spec.labels is None,
+        pad=_padding(first, model),
+        weights=weights,
+        checkpoint=Checkpoint(checkpoint, _identity(configs, model, trains)) if checkpoint is not None else None,
+        observer=observer,
+    )
+    outcomes = trainer.fit()
+    observer.stage("collect")
+    after = models.biases(model) if weights is not None else before
+    snapshots = []
+    for run, (job, outcome, slots) in enumerate(zip(jobs, outcomes, chosen, strict=True)):
+        if outcome.failure is not None and len(jobs) == 1:
+            raise FloatingPointError(outcome.failure)
+        post = {key: value.copy() for key, value in after.items()}
+        for slot in slots:
+            post[slot.stack, slot.term][slot.layer] = bank.value(slot_name(slot), run)
+        snapshots.append(
+            Snapshot.build(
+                _meta(job, outcome, model, data, null, slots, bank, weights, total, trainer.progress.seconds),
+                pre=before,
+                post=post,
+                fisher=information.exact if information else {},
+                fisher_batch=information.batch if information else {},
+                steps=_trajectory(outcome, slots, before),
+                trajectory_step=np.array(outcome.trajectory_steps) if outcome.trajectory_steps else None,
+                extra=_extra(data.spec.name, bank, run, job.owned),
+            )
+        )
+    return snapshots
+
+
+PER_RUN = frozenset(
+    {"mode", "terms", "layers", "train_null", "lr", "seed", "epochs", "n_train", "regime", "schedule", "weight_decay",
+     "clip"}
+)  # fmt: skip
+"""Settings that runs of one bank may differ in."""
+WEIGHT_MODES = ("full", "random")
+"""Modes that train weights too, and so cannot share the model."""
+
+
+def select(
+    config: RunConfig,
+    observer: Observer | None = None,
+    checkpoint: Path | None = None,
+    then_train: bool = False,
+) -> Selection:
+    """The paper's method: fine-tune all bias terms, score them, select one; train it alone if asked.
+
+    The probe takes every setting of ``config`` except what it trains.
+    """
+    probe = train(
+        dataclasses.replace(config, mode="all", fisher=True, evaluate="last"),
+        observer,
+        checkpoint,
+    )
+    scores = score_snapshot(probe)
+    selected = scores.selected()
+    trained = None
+    winner = selected["projection_ratio"]
+    if then_train and winner is not None:
+        trained = train(dataclasses.replace(config, mode="terms", terms=(winner,), fisher=False), observer)
+    return Selection(probe, scores, selected, trained)
+
+
+def evaluate(
+    snapshot: Snapshot,
+    config: RunConfig,
+    *,
+    biases: str = "post",
+    observer: Observer | None = None,
+) -> dict[str, float]:
+    """Put a snapshot (or a merge) back on its base model and score it on the task of ``config``.
+
+    ``biases``: ``post`` or ``pre`` (the base model under the snapshot's head). The snapshot must hold a head for the
+    task. ``config`` names the model only where the snapshot's own cannot be found under its id.
+
+    Raises UserError when the base model differs, the task has no head, or weights were trained too.
+    """
+    observer = observer or Observer()
+    if snapshot.meta.mode in WEIGHT_MODES:
+        raise UserError(
+            f"got a snapshot of mode {snapshot.meta.mode}, whose weights changed too",
+            "one of a fine-tune of biases, since a snapshot holds nothing else",
+        )
+    observer.stage("load data")
+    data = load_data(config)
+    task = data.spec.name
+    prefix = f"extra.{task}."
+    head = {name.removeprefix(prefix): value for name, value in snapshot.extra.items() if name.startswith(prefix)}
+    if "head.weight" not in head:
+        have = sorted(snapshot.meta.heads) or ["none"]
+        raise UserError(f"got a snapshot without a head for {task}", f"one of its tasks: {', '.join(have)}")
+    observer.stage("load model")
+    model = load(config)
+    if model.info.fingerprint != snapshot.meta.model.fingerprint:
+        raise UserError(
+            f"got the base model {config.model}, whose biases differ from those the snapshot started from",
+            snapshot.meta.model.id,
+            f"--model {snapshot.meta.model.id}",
+        )
+    get = snapshot.post if biases == "post" else snapshot.pre
+    models.write_biases(model, {key: get(*key) for key in snapshot.keys()})  # noqa: SIM118
+    observer.stage("tokenise", sum(map(len, data.evals.values())))
+    evals = {n: encode(model.tokenizer, e, config.max_length, observer) for n, e in data.evals.items()}
+    precision = Precision(config.precision, pick_device(config.device))
+    precision.prepare(model.backbone.to(precision.device))
+    bank = Bank(
+        model,
+        [],
+        runs=1,
+        classes=len(head["head.weight"]),
+        precision=precision,
+        outside_biases="outside.bias" in head,
+    )
+    _put_extra(head, bank)
+    observer.stage("evaluate")
+    trainer = Trainer(
+        bank, [], evals=evals, metrics=metrics_of(data), regression=data.spec.labels is None, pad="longest"
+    )
+    with bank.installed():
+        return trainer.evaluate()
+
+
+def load(config: RunConfig) -> LoadedModel:
+    """The base model of a run, with the zero biases that it asks for."""
+    model = models.load_model(config.model)
+    for term in config.add_bias:
+        models.add_zero_bias(model, term)
+    if model.tokenizer is None:
+        raise UserError(f"got {config.model}, which has no tokenizer", "a language model, because the tasks are texts")
+    return model
+
+
+def metrics_of(data: TaskData) -> dict[str, Metrics]:
+    """For each validation set, the task's metrics; with several sets their names get the set's name."""
+
+    def compute(suffix: str, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        values = task_metrics.compute(data.spec.metrics, logits, labels)
+        return {f"{name}{suffix}": value for name, value in values.items()}
+
+    many = len(data.evals) > 1
+    return {name: partial(compute, f"_{name}" if many else "") for name in data.evals}
+
+
+def primary_metric(data: TaskData) -> str:
+    """Name, in the tables of :func:`metrics_of`, of the metric that counts."""
+    many = len(data.evals) > 1
+    return data.spec.metrics[0] + (f"_{next(iter(data.evals))}" if many else "")
+
+
+def _extra(task: str, bank: Bank, run: int, owned: set[str]) -> dict[str, np.ndarray]:
+    """What a snapshot keeps besides the bias terms, so that the run can be evaluated again."""
+    values = {name: bank.value(name, run) for name in bank.parts if name in owned and not is_slot(name)}
+    outside = [values.pop(name) for name in list(values) if name.startswith("outside.")]
+    if outside:
+        values["outside.bias"] = np.concatenate(outside)
+    return {f"extra.{task}.{name}": value for name, value in values.items()}
+
+
+def _put_extra(values: Mapping[str, np.ndarray], bank: Bank) -> None:
+    """The inverse of :func:`_extra` on a bank of one. Raises UserError for tensors that do not fit the model."""
+    values = dict(values)
+    outside = [name for name in bank.parts if name.startswith("outside.")]
+    joined = values.pop("outside.bias", None)
+    if joined is not None:
+        ends = np.cumsum([bank.parts[name].size for name in outside])
+        if len(joined) != ends[-1]:
+            raise UserError(f"got {len(joined)} biases outside of the layers", f"{ends[-1]}, as this model has")
+        values |= dict(zip(outside, np.split(joined, ends[:-1]), strict=True))
+    for name, value in values.items():
+        if name not in bank.parts or value.shape != bank.parts[name].shape:
+            expected = bank.parts[name].shape if name in bank.parts else f"one of {', '.join(bank.parts)}"
+            raise UserError(f"got {name} of shape {value.shape}", f"{expected}", "the model that the snapshot names")
+        bank.set_value(name, value)
+
+
+def trained_slots(
+    config: RunConfig, model: LoadedModel, null: Sequence[str], observer: Observer | None = None
+) -> list[BiasSlot]:
+    """The bias slots that a run trains: its terms (all, for an all-bias run), its layers, without null terms.
+
+    Raises UserError for terms or layers that the model does not have.
+    """
+    if config.mode not in ("terms", "all"):
+        return []
+    layout = model.layout
+    wanted = config.terms if config.mode == "terms" else layout.terms
+    layout.require(wanted)
+    if config.layers is not None and max(config.layers) >= layout.layers:
+        raise UserError(f"got layer {max(config.layers)}", f"0 to {layout.layers - 1}, the layers of this model")
+    frozen = () if config.train_null else tuple(term for term in wanted if term in null)
+    if frozen and observer is not None:
+        observer.message(
+            f"{', '.join(frozen)} is certified null in this model (it cannot change any output) and stays frozen; "
+            "--train-null trains it all the same"
+        )
+    return [
+        slot
+        for slot in layout.slots
+        if slot.term in wanted and slot.term not in frozen and (config.layers is None or slot.layer in config.layers)
+    ]
+
+
+def _extra_parts(config: RunConfig, bank: Bank) -> set[str]:
+    """Parts besides the bias terms that a run trains."""
+    names = {name for name in bank.parts if name.startswith("head.") or name == "pooler.bias"}
+    if config.mode == "all":
+        names |= {name for name in bank.parts if name.startswith("outside.")}
+    return names
+
+
+def _padding(config: RunConfig, model: LoadedModel) -> str:
+    if config.pad == "auto":
+        return "packed" if model.layout.packing else "buckets"
+    if config.pad == "packed" and not model.layout.packing:
+        raise UserError(f"got --pad packed for {model.layout.model_type}", "buckets, longest, max or auto")
+    return config.pad
+
+
+def _weights(config: RunConfig, model: LoadedModel) -> Weights | None:
+    if config.mode == "full":
+        return FullWeights(model.backbone, config.weight_decay)
+    if config.mode == "random":
+        slots = model.layout.slots_of("v") or model.layout.slots
+        return RandomEntries(model.backbone, sum(s.width for s in slots), config.seed, config.weight_decay)
+    return None
+
+
+def _measure_fisher(
+    config: RunConfig,
+    model: LoadedModel,
+    bank: Bank,
+    data: TaskData,
+    train: Encoded,
+    precision: Precision,
+    observer: Observer,
+) -> fisher.FisherInformation:
+    examples = train if config.fisher_examples is None else train.take(range(min(config.fisher_examples, len(train))))
+    observer.stage("measure Fisher information", len(examples))
+    head = {name: bank.value(name) for name in bank.parts if name.startswith("head.")}
+    likelihood = fisher.regression if data.spec.labels is None else fisher.classification
+    # In float32 always: squared gradients of bfloat16 products lose the small terms.
+    exact = Precision("float32", precision.device)
+    return fisher.fisher_information(model, model.layout.slots, examples, head, likelihood, exact, observer)
+
+
+def _trajectory(
+    outcome: Outcome, slots: Sequence[BiasSlot], before: Mapping[tuple[str, str], np.ndarray]
+) -> dict[tuple[str, str], np.ndarray]:
+    """(stack, term) -> [checkpoints, layers, width]; layers that were not trained keep their value."""
+    count = len(outcome.trajectory_steps)
+    steps: dict[tuple[str, str], np.ndarray] = {}
+    for slot in slots:
+        values = outcome.trajectory.get(slot_name(slot))
+        if values is not None:
+            key = slot.stack, slot.term
+            steps.setdefault(key, np.repeat(before[key][None], count, axis=0))[:, slot.layer] = values
+    return steps
+
+
+def _meta(
+    job: Job,
+    outcome: Outcome,
+    model: LoadedModel,
+    data: TaskData,
+    null: Sequence[str],
+    slots: Sequence[BiasSlot],
+    bank: Bank,
+    weights: Weights | None,
+    total: int,
+    seconds: float,
+) -> SnapshotMeta:
+    config = job.config
+    terms = {slot.term for slot in slots}
+    if config.mode == "full":
+        terms = set(model.layout.terms)
+    # As the paper counts (Table 2): neither the head nor, besides it, the pooler's bias; all biases include the latter.
+    counted = {slot_name(slot) for slot in slots}
+    if config.mode == "all":
+        counted |= {name for name in job.owned if not name.startswith("head.")}
+    trained = sum(bank.parts[name].size for name in counted) + (weights.count if weights is not None else 0)
+    kept = ("lr", "epochs", "schedule", "batch_size", "max_length", "dropout", "weight_decay", "clip", "precision",
+            "preset", "pad", "train_null", "add_bias")  # fmt: skip
+    hyper: dict[str, Any] = {name: config.to_dict()[name] for name in kept}
+    hyper |= {"optimizer": "AdamW", "steps": outcome.steps, "stopped_early": outcome.stopped}
+    spec = data.spec
+    return SnapshotMeta(
+        model=model.info,
+        task=spec.name,
+        regime=config.regime,
+        n_train=len(job.train),
+        mode=config.mode,
+        trained_terms=tuple(term for term in TERM_KEYS if term in terms),
+        layers=config.layers,
+        hyperparameters=hyper,
+        seed=config.seed,
+        metric=primary_metric(data),
+        metrics=tuple(outcome.history),
+        null_terms=tuple(null),
+        trained_parameters=trained,
+        total_parameters=total,
+        versions=software_versions(),
+        device=device_name(bank.precision.device),
+        wall_seconds=round(seconds, 3) if config.record_wall_seconds else None,
+        heads={
+            spec.name: {
+                "kind": "regression" if spec.labels is None else "classification",
+                "labels": None if spec.labels is None else list(spec.labels),
+            }
+        },
+        provenance={"data": data.source} if config.train_file is None else {"data": "the user's own table"},
+    )
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of what computes a result."""
+    names = ("beft-lab", "torch", "transformers", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def device_name(device: torch.device) -> str:
+    """Words for a device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _identity(configs: Sequence[RunConfig], model: LoadedModel, trains: Sequence[Encoded]) -> str:
+    """What must be equal for a checkpoint to be resumed: settings, model, examples, software."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps([config.to_dict() for config in configs], sort_keys=True).encode())
+    digest.update(model.info.fingerprint.encode())
+    digest.update(json.dumps(software_versions(), sort_keys=True).encode())
+    for encoded in trains:
+        for row in encoded.ids:
+            digest.update(row.tobytes())
+        digest.update(encoded.labels.tobytes())
+    return digest.hexdigest()

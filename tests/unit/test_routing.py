@@ -1,0 +1,46 @@
+"""Routing rows to runs: plain indexing is the independent computation."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beft_core.training.routing import Route
+
+ASSIGNMENTS = st.integers(1, 5).flatmap(
+    lambda runs: st.tuples(st.just(runs), st.lists(st.integers(0, runs - 1), min_size=1, max_size=12))
+)
+
+
+@given(ASSIGNMENTS)
+def test_spread_is_indexing_and_its_gradient_the_sum_per_run(case: tuple[int, list[int]]) -> None:
+    runs, run_of = case
+    route = Route(run_of, runs)
+    bank = torch.randn(runs, 3, dtype=torch.float64, requires_grad=True)
+    out = route.spread(bank)
+    assert torch.equal(out, bank[run_of])
+    weight = torch.randn_like(out)
+    (out * weight).sum().backward()
+    expected = np.zeros((runs, 3))
+    np.add.at(expected, run_of, weight.numpy())
+    np.testing.assert_allclose(bank.grad.numpy(), expected, atol=1e-12)
+
+
+@given(ASSIGNMENTS)
+def test_ungroup_inverts_group_and_padding_is_zero(case: tuple[int, list[int]]) -> None:
+    runs, run_of = case
+    route = Route(run_of, runs)
+    items = torch.randn(len(run_of), 2)
+    grouped = route.group(items)
+    assert torch.equal(route.ungroup(grouped), items)
+    for run in range(runs):
+        mine = [i for i, owner in enumerate(run_of) if owner == run]
+        assert torch.equal(grouped[run, : len(mine)], items[mine])
+        assert not grouped[run, len(mine) :].any()
+
+
+def test_a_nan_of_one_run_stays_there() -> None:
+    route = Route([0, 1, 1], 2)
+    bank = torch.ones(2, 1, requires_grad=True)
+    (route.spread(bank) * torch.tensor([[float("nan")], [1.0], [2.0]])).sum().backward()
+    assert bank.grad[0].isnan().all() and bank.grad[1].item() == 3.0
