@@ -30,7 +30,7 @@ class BankAdamW:
     def step(self, grads: Tensor, lr: Tensor, active: Tensor, other_square_norm: Tensor | float = 0.0) -> Tensor:
         """One update of the ``active`` runs; returns the factor that clipping applied to each run [runs].
 
-        A run whose gradient is not finite is left as it is: its factor is NaN, which the caller reports.
+        A run whose gradient or new values are not finite is left as it is: its factor is NaN, for the caller to tell.
 
         grads: [runs, parameters]; lr, active: [runs]; ``other_square_norm`` [runs]: squared norm of trained
         parameters outside the bank (full fine-tuning), which clip together with it.
@@ -53,9 +53,10 @@ class BankAdamW:
         rate = torch.where(live, lr, 0.0)
         scale = torch.where(live, rate / correction1, 0.0)[:, None]
         denominator = self.second.sqrt() / torch.where(live, correction2, 1.0).sqrt()[:, None] + EPSILON
-        self.values.mul_(1 - (rate * self.weight_decay)[:, None])
-        self.values.sub_(scale * self.first / denominator)
-        return factor
+        new = self.values * (1 - (rate * self.weight_decay)[:, None]) - scale * self.first / denominator
+        sound = new.isfinite().all(1)
+        self.values.copy_(torch.where(sound[:, None], new, self.values))
+        return torch.where(sound, factor, torch.nan)
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the next update depends on besides the values."""

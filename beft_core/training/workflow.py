@@ -172,6 +172,7 @@ def fit_bank(
         post = {key: value.copy() for key, value in after.items()}
         for slot in slots:
             post[slot.stack, slot.term][slot.layer] = bank.value(slot_name(slot), run)
+        steps = _trajectory(outcome, slots, before)
         snapshots.append(
             Snapshot.build(
                 _meta(job, outcome, model, data, null, slots, bank, weights, total, trainer.progress.seconds),
@@ -179,8 +180,8 @@ def fit_bank(
                 post=post,
                 fisher=information.exact if information else {},
                 fisher_batch=information.batch if information else {},
-                steps=_trajectory(outcome, slots, before),
-                trajectory_step=np.array(outcome.trajectory_steps) if outcome.trajectory_steps else None,
+                steps=steps,
+                trajectory_step=np.array(outcome.trajectory_steps) if steps else None,
                 extra=_extra(data.spec.name, bank, run, job.owned),
             )
         )

@@ -1,0 +1,246 @@
+"""The trainer against a plain PyTorch loop, against itself in other layouts and in banks, and across interruptions."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import tiny
+from training_tools import config, difference, examples, fit
+
+from beft_core.errors import UserError
+from beft_core.models import get_bias
+from beft_core.snapshot import write_snapshot
+from beft_core.training.bank import slot_name
+from beft_core.training.config import RunConfig
+from beft_core.training.observer import Observer
+from beft_core.training.trainer import Job
+
+TRAINABLE = [
+    "bert", "roberta", "electra", "distilbert", "albert", "deberta-v2", "opt", "gpt2", "gptj", "gpt_neox", "bloom",
+    "qwen2", "llama-bias", "falcon-multi-query", "falcon-heads", "falcon-grouped", "modernbert",
+]  # fmt: skip
+ENCODERS = ["bert", "roberta", "electra", "distilbert", "albert", "deberta-v2", "modernbert"]
+
+
+def plain_bert_run(run: RunConfig, terms: tuple[str, ...]) -> tuple[dict[str, np.ndarray], list[float]]:
+    """transformers' own classifier, torch's AdamW and clipping, one padded batch per step; no code of the lab but the
+    order of the examples and the initial head."""
+    from transformers import BertForSequenceClassification
+
+    base = tiny("bert", attn="sdpa", dtype=torch.float32)
+    data = examples(10, 100 + run.seed)
+    peer = BertForSequenceClassification(base.config)
+    peer.bert.load_state_dict(base.backbone.state_dict())
+    generator = torch.Generator().manual_seed(run.seed)
+    with torch.no_grad():
+        peer.classifier.weight.copy_(torch.normal(0.0, 0.02, peer.classifier.weight.shape, generator=generator))
+        peer.classifier.bias.zero_()
+    peer.requires_grad_(False).eval()
+    paths = {"q": "query", "k": "key", "v": "value"}
+    trained = [
+        getattr(layer.attention.self, paths[term]).bias for term in terms for layer in peer.bert.encoder.layer
+    ] + [peer.bert.pooler.dense.bias, *peer.classifier.parameters()]
+    for parameter in trained:
+        parameter.requires_grad_()
+    optimizer = torch.optim.AdamW(trained, lr=run.lr, weight_decay=0.0)
+    job = Job(run, data, set())
+    losses = []
+    for step in range(job.steps):
+        batch = job.batch(step)
+        width = max(map(len, batch.ids))
+        ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in batch.ids])
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in batch.ids])
+        loss = peer(input_ids=ids, attention_mask=mask, labels=torch.as_tensor(batch.labels)).loss
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, run.clip)
+        for group in optimizer.param_groups:
+            group["lr"] = job.lr(step)
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    values = {
+        term: np.stack([getattr(x.attention.self, paths[term]).bias.detach().numpy() for x in peer.bert.encoder.layer])
+        for term in terms
+    }
+    return values | {"head": peer.classifier.weight.detach().numpy()}, losses
+
+
+@pytest.mark.parametrize("terms", [("v",), ("q", "v")])
+def test_same_updates_as_transformers_with_a_plain_loop(terms: tuple[str, ...]) -> None:
+    run = config(terms=terms)
+    (ours,) = fit("bert", run)
+    theirs, losses = plain_bert_run(run, terms)
+    for term in terms:
+        np.testing.assert_allclose(ours.post("encoder", term), theirs[term], atol=2e-5)
+        assert np.abs(ours.post("encoder", term) - ours.pre("encoder", term)).max() > 1e-3
+    np.testing.assert_allclose(ours.extra["extra.toy.head.weight"], theirs["head"], atol=2e-5)
+    steps = len(losses) // 2
+    assert ours.meta.metrics[1]["train_loss"] == pytest.approx(np.mean(losses[steps:]), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_the_layout_of_a_batch_does_not_change_the_update(name: str) -> None:
+    terms = tuple(t for t in ("q", "v") if t in tiny(name).layout.terms) or ("mlp_in",)
+    pads = ["longest", "buckets", "max"] + (["packed"] if tiny(name).layout.packing else [])
+    runs = [fit(name, config(terms=terms, pad=pad, max_length=16))[0] for pad in pads]
+    for pad, run in zip(pads[1:], runs[1:], strict=True):
+        assert difference(runs[0], run) < 2e-5, pad
+    assert difference(runs[0], fit(name, config(terms=terms, lr=1e-9))[0]) > 1e-3
+
+
+@pytest.mark.parametrize("name", [*ENCODERS, "gpt2", "opt", "qwen2"])
+def test_a_run_in_a_bank_ends_as_it_does_alone(name: str) -> None:
+    """Runs with different terms, learning rates, seeds, lengths and schedules share one forward pass."""
+    runs = [
+        config(terms=("v",), seed=0, lr=2e-3),
+        config(terms=("q",), seed=1, lr=1e-3, n_train=7),
+        config(terms=("q", "v"), seed=2, lr=2e-3, epochs=3, schedule="constant", clip=0.1),
+        config(mode="head", seed=3, lr=2e-3),
+        config(terms=("v",), layers=(1,), seed=4, lr=5e-4, weight_decay=0.1),
+    ]
+    together = fit(name, *runs)
+    for run, one in zip(runs, together, strict=True):
+        (alone,) = fit(name, run)
+        assert difference(one, alone) < 1e-5, run.terms
+        assert one.meta.metrics[-1]["accuracy"] == pytest.approx(alone.meta.metrics[-1]["accuracy"], abs=1e-6)
+        assert one.meta.trained_parameters == alone.meta.trained_parameters
+
+
+def test_all_bias_runs_share_a_bank_with_single_terms() -> None:
+    runs = [config(mode="all", seed=0, lr=1e-3), config(terms=("v",), seed=1, lr=2e-3)]
+    together = fit("bert", *runs)
+    for run, one in zip(runs, together, strict=True):
+        assert difference(one, fit("bert", run)[0]) < 1e-5
+    assert "extra.toy.outside.bias" in together[0].extra and "extra.toy.outside.bias" not in together[1].extra
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "bloom", "falcon-multi-query", "falcon-grouped", "modernbert"])
+def test_a_fused_projection_trains_only_its_slice(name: str) -> None:
+    model = tiny(name, attn="sdpa", dtype=torch.float32)
+    before = {slot_name(slot): get_bias(model.backbone, slot) for slot in model.layout.slots}
+    (run,) = fit(model, config(terms=("v",)))
+    stack = model.layout.stack
+    assert (run.post(stack, "v") != run.pre(stack, "v")).any(1).all()
+    for term in ("q", "k"):
+        assert np.array_equal(run.post(stack, term), run.pre(stack, term))
+    for slot in model.layout.slots:  # and the model itself is as it was
+        assert torch.equal(get_bias(model.backbone, slot), before[slot_name(slot)])
+
+
+def test_layers_restrict_what_is_trained() -> None:
+    (run,) = fit("bert", config(terms=("v", "o"), layers=(1,)))
+    for term in ("v", "o"):
+        changed = (run.post("encoder", term) != run.pre("encoder", term)).any(1)
+        assert changed.tolist() == [False, True]
+    assert run.meta.trained_parameters == 2 * 32 and run.meta.layers == (1,)
+
+
+def test_a_null_term_is_frozen_unless_asked_for() -> None:
+    (frozen,) = fit("bert", config(mode="all"))
+    assert np.array_equal(frozen.post("encoder", "k"), frozen.pre("encoder", "k"))
+    assert frozen.meta.null_terms == ("k",) and "k" not in frozen.meta.trained_terms
+    (trained,) = fit("bert", config(mode="all", train_null=True))
+    assert "k" in trained.meta.trained_terms
+    (only_k,) = fit("bert", config(terms=("k",)))
+    assert difference(only_k, fit("bert", config(mode="head"))[0]) == 0
+
+
+def test_full_fine_tuning_moves_every_kind_of_bias_and_counts_everything() -> None:
+    (run,) = fit("bert", config(mode="full", lr=1e-3))
+    assert run.meta.trained_parameters == run.meta.total_parameters
+    assert all((run.post(*key) != run.pre(*key)).any() for key in run.keys() if key[1] != "k")  # noqa: SIM118
+
+
+class StopAfter(Observer):
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def should_stop(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+@pytest.mark.parametrize("mode", ["terms", "all", "full", "random"])
+def test_resuming_gives_the_same_bytes(mode: str, tmp_path: Path) -> None:
+    run = config(mode=mode, dropout=True, trajectory_every=2, epochs=3)
+    (whole,) = fit("bert", run)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    (part,) = fit("bert", run, checkpoint=checkpoint, observer=StopAfter(4))
+    assert part.meta.hyperparameters["stopped_early"] and part.meta.hyperparameters["steps"] == 4
+    (resumed,) = fit("bert", run, checkpoint=checkpoint)
+    for name, snapshot in (("whole", whole), ("resumed", resumed)):
+        write_snapshot(tmp_path / f"{name}.beft.safetensors", snapshot)
+    assert (tmp_path / "whole.beft.safetensors").read_bytes() == (tmp_path / "resumed.beft.safetensors").read_bytes()
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    fit("bert", config(), checkpoint=checkpoint, observer=StopAfter(2))
+    with pytest.raises(UserError, match="another fine-tune"):
+        fit("bert", config(seed=1), checkpoint=checkpoint)
+
+
+def test_an_absurd_learning_rate_is_told_and_leaves_the_other_runs_alone() -> None:
+    bad, good = config(lr=1e38, seed=0, clip=0.0, epochs=4), config(seed=1, epochs=4)
+    messages: list[str] = []
+    observer = Observer()
+    observer.message = messages.append  # type: ignore[method-assign]
+    together = fit("bert", bad, good, observer=observer)
+    assert difference(together[1], fit("bert", good)[0]) < 1e-5
+    assert any("run 0" in text and "not finite" in text for text in messages)
+    with pytest.raises(FloatingPointError, match="learning rate"):
+        fit("bert", bad)
+
+
+def test_dropout_repeats_by_seed_and_differs_between_seeds() -> None:
+    trains = [examples(10, 0)]
+    first, again = (fit("bert", config(dropout=True), trains=trains)[0] for _ in range(2))
+    assert difference(first, again) == 0
+    assert difference(first, fit("bert", config(dropout=True, seed=1), trains=trains)[0]) > 1e-4
+    assert difference(first, fit("bert", config(), trains=trains)[0]) > 1e-4
+
+
+def test_trajectory_ends_at_the_result_and_counts_its_steps() -> None:
+    (run,) = fit("bert", config(trajectory_every=2, n_train=10, epochs=2))  # 3 steps per epoch
+    assert run.trajectory_step is not None and run.trajectory_step.tolist() == [2, 4, 6]
+    steps = run.steps("encoder", "v")
+    assert steps is not None and np.array_equal(steps[-1], run.post("encoder", "v"))
+    assert not np.array_equal(steps[0], steps[1])
+
+
+def test_regression_learns_and_reports_correlations() -> None:
+    (run,) = fit("bert", config(epochs=8, lr=2e-2, n_train=40), regression=True)
+    assert set(run.meta.metrics[-1]) >= {"spearman", "pearson", "train_loss"}
+    assert run.meta.metrics[-1]["train_loss"] < 0.5 * run.meta.metrics[0]["train_loss"]
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "opt"])
+def test_bfloat16_stays_near_float32(name: str) -> None:
+    (exact,) = fit(name, config())
+    (low,) = fit(name, config(precision="bfloat16"))
+    stack = exact.keys()[0][0]
+    movement = exact.post(stack, "v") - exact.pre(stack, "v")
+    error = low.post(stack, "v") - exact.post(stack, "v")
+    assert 0 < np.linalg.norm(error) < 0.5 * np.linalg.norm(movement)
+
+
+def test_added_bias_is_exact_before_training_and_trained_after() -> None:
+    from beft_core.models import add_zero_bias
+
+    model = tiny("gptj", attn="sdpa", dtype=torch.float32)
+    with pytest.raises(UserError, match="--add-bias v"):
+        fit(model, config(terms=("v",)))
+    add_zero_bias(model, "v")
+    (run,) = fit(model, config(terms=("v",)))
+    assert not run.pre("decoder", "v").any() and run.post("decoder", "v").any()
+
+
+def test_runs_of_one_bank_must_agree_on_the_rest() -> None:
+    from beft_core.training.workflow import train_bank
+
+    with pytest.raises(UserError, match="differ in batch_size"):
+        train_bank([RunConfig(), dataclasses.replace(RunConfig(), batch_size=3)])

@@ -1,0 +1,65 @@
+"""Small fine-tunes without a tokenizer: random tokens for tiny random models."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+from tiny_models import VOCABULARY, tiny
+
+from beft_core.models import LoadedModel
+from beft_core.snapshot import Snapshot
+from beft_core.tasks.data import Examples, TaskData
+from beft_core.tasks.registry import get_task
+from beft_core.training.batching import Encoded
+from beft_core.training.config import RunConfig
+from beft_core.training.workflow import fit_bank
+
+CLASSIFICATION = dataclasses.replace(get_task("demo-sentiment"), name="toy")
+REGRESSION = dataclasses.replace(get_task("demo-similarity"), name="toy")
+
+
+def examples(n: int, seed: int, regression: bool = False, longest: int = 11) -> Encoded:
+    """Random token rows of length 3 to ``longest`` with labels that depend on the tokens."""
+    rng = np.random.default_rng(seed)
+    ids = [rng.integers(3, VOCABULARY, rng.integers(3, longest + 1)) for _ in range(n)]
+    score = np.array([row.mean() / VOCABULARY for row in ids])
+    labels = score.astype(np.float32) * 5 if regression else (score > 0.5).astype(np.int64)
+    return Encoded([row.astype(np.int64) for row in ids], None, labels)
+
+
+def toy_data(regression: bool = False) -> TaskData:
+    """A task without texts: only its specification is used."""
+    empty = Examples([], None, np.array([]))
+    return TaskData(REGRESSION if regression else CLASSIFICATION, empty, {"validation": empty}, "made up")
+
+
+def config(**changes: Any) -> RunConfig:
+    """Two short epochs with dropout off, so that layouts and banks can be compared exactly."""
+    values: dict[str, Any] = {
+        "mode": "terms", "terms": ("v",), "epochs": 2, "lr": 1e-2, "batch_size": 4, "dropout": False,
+        "schedule": "linear", "device": "cpu", "evaluate": "last",
+    }  # fmt: skip
+    return RunConfig(**{**values, **changes}).resolved()
+
+
+def fit(model: LoadedModel | str, *configs: RunConfig, regression: bool = False, **more: Any) -> list[Snapshot]:
+    """Train runs in one bank on a fresh model (where it is given by name); each has its own examples by seed."""
+    loaded = tiny(model, attn="sdpa", dtype=torch.float32) if isinstance(model, str) else model
+    return fit_bank(
+        loaded,
+        toy_data(regression),
+        configs,
+        trains=more.pop("trains", [examples(c.n_train or 10, 100 + c.seed, regression) for c in configs]),
+        evals={"validation": examples(12, 7, regression)},
+        **more,
+    )
+
+
+def difference(a: Snapshot, b: Snapshot) -> float:
+    """Largest absolute difference of what two fine-tunes left."""
+    pairs = [(a.post(*key), b.post(*key)) for key in a.keys()]  # noqa: SIM118
+    pairs += [(a.extra[name], b.extra[name]) for name in a.extra]
+    return max(float(np.abs(x - y).max()) for x, y in pairs)
