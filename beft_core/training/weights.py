@@ -149,7 +149,8 @@ def _parameters(backbone: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parame
     """Every parameter once, with the module that owns it; only kinds whose entries can be trained singly."""
     seen: set[int] = set()
     for path, module in backbone.named_modules():
-        if not isinstance(module, nn.Linear | Conv1D | nn.Embedding | nn.LayerNorm) or path.startswith("pooler"):
+        # Subclasses may compute something else (OPT's positions), so kinds are exact.
+        if type(module) not in (nn.Linear, Conv1D, nn.Embedding, nn.LayerNorm) or path.startswith("pooler"):
             continue
         for name, p in module.named_parameters(recurse=False):
             if id(p) not in seen:

@@ -1,0 +1,143 @@
+"""The batched per-example Fisher information against a loop of one example at a time with torch.autograd."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import tiny
+from torch.nn import functional as F
+from training_tools import config, examples, fit
+
+from beft_core.models import LoadedModel
+from beft_core.training import fisher
+from beft_core.training.bank import Bank, slot_name
+from beft_core.training.batching import Encoded
+from beft_core.training.precision import Precision
+
+CPU = Precision("float32", torch.device("cpu"))
+
+
+def head_for(model: LoadedModel, classes: int) -> dict[str, np.ndarray]:
+    bank = Bank(model, [], runs=1, classes=classes, precision=CPU)
+    bank.init_head(0, 5)
+    return {name: bank.value(name) for name in bank.parts if name.startswith("head.")}
+
+
+def loop(model: LoadedModel, data: Encoded, head: dict[str, np.ndarray], regression: bool) -> list[torch.Tensor]:
+    """Gradients of log p for one example after the other: all biases, then the head, concatenated."""
+    slots = model.layout.slots
+    biases = [model.backbone.get_submodule(slot.module).bias for slot in slots]
+    outside = [
+        p for n, p in model.backbone.named_parameters() if n.endswith("bias") and not any(p is b for b in biases)
+    ]
+    rest = {name: torch.tensor(value, requires_grad=True) for name, value in head.items()}
+    leaves = list(dict.fromkeys([*biases, *outside]))
+    for leaf in leaves:
+        leaf.requires_grad_()
+    spec = model.layout.head
+    gradients = []
+    for ids, label in zip(data.ids, data.labels, strict=True):
+        hidden = model.backbone(torch.as_tensor(ids)[None])[0][0]
+        vector = hidden[-1] if spec.pooling == "last" else hidden[0]
+        if spec.pooler_module is not None:
+            vector = torch.tanh(model.backbone.get_submodule(spec.pooler_module)(vector))
+        if spec.dense_activation is not None:
+            activation = {"tanh": torch.tanh, "gelu": F.gelu, "relu": torch.relu}[spec.dense_activation]
+            vector = activation(rest["head.dense.weight"] @ vector + rest["head.dense.bias"])
+        logits = rest["head.weight"] @ vector + rest.get("head.bias", torch.zeros(()))
+        if regression:
+            value = -0.5 * (logits[0] - float(label)) ** 2
+        else:
+            value = F.log_softmax(logits, 0)[int(label)]
+        grads = torch.autograd.grad(value, [*leaves, *rest.values()], allow_unused=True)
+        by_leaf = {id(leaf): g for leaf, g in zip(leaves, grads, strict=False)}
+        terms = [by_leaf[id(b)][slot.index if isinstance(slot.index, slice) else torch.from_numpy(slot.index)]
+                 for b, slot in zip(biases, slots, strict=True)]  # fmt: skip
+        others = [g for leaf, g in zip([*leaves, *rest.values()], grads, strict=True)
+                  if g is not None and not any(leaf is b for b in biases)]  # fmt: skip
+        gradients.append(torch.cat([g.flatten() for g in [*terms, *others]]))
+    for leaf in leaves:
+        leaf.requires_grad_(False)
+    return gradients
+
+
+def split(model: LoadedModel, flat: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
+    out: dict[tuple[str, str], list[np.ndarray]] = {}
+    at = 0
+    for slot in model.layout.slots:
+        out.setdefault((slot.stack, slot.term), []).append(flat[at : at + slot.width])
+        at += slot.width
+    return {key: np.stack(rows) for key, rows in out.items()}
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta", "distilbert", "albert", "gpt2", "gpt_neox", "opt", "qwen2"])
+@pytest.mark.parametrize("regression", [False, True])
+def test_equals_the_loop_over_single_examples(name: str, regression: bool) -> None:
+    model = tiny(name, attn="sdpa", dtype=torch.float32)
+    data = examples(19, 3, regression)  # two batches of eight and one of three
+    head = head_for(model, 1 if regression else 2)
+    likelihood = fisher.regression if regression else fisher.classification
+    ours = fisher.fisher_information(model, model.layout.slots, data, head, likelihood, CPU)
+    single = torch.stack(loop(model, data, head, regression))
+    exact = split(model, single.square().mean(0).numpy())
+    means = torch.stack([part.mean(0) for part in single.split(8)])
+    clipped = means * (1.0 / (means.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1.0)
+    batch = split(model, clipped.square().mean(0).numpy())
+    for key in exact:
+        # Null terms have a zero gradient, of which rounding leaves something around 1e-16.
+        scale = max(float(np.abs(exact[key]).max()), 1e-6)
+        np.testing.assert_allclose(ours.exact[key] / scale, exact[key] / scale, rtol=1e-5, atol=1e-6)
+        scale = max(float(np.abs(batch[key]).max()), 1e-6)
+        np.testing.assert_allclose(ours.batch[key] / scale, batch[key] / scale, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "opt", "llama-bias"])
+def test_causal_language_models(name: str) -> None:
+    model = tiny(name, attn="sdpa", dtype=torch.float32)
+    data = examples(9, 4)
+    embeddings = model.backbone.get_input_embeddings().weight.detach()
+    ours = fisher.causal_lm_fisher(model, model.layout.slots, data, embeddings, CPU)
+    biases = [model.backbone.get_submodule(slot.module).bias for slot in model.layout.slots]
+    for bias in biases:
+        bias.requires_grad_()
+    total: dict[tuple[str, str], list[np.ndarray]] = {}
+    for ids in data.ids:
+        tokens = torch.as_tensor(ids)[None]
+        logits = model.backbone(tokens)[0] @ embeddings.T
+        value = -F.cross_entropy(logits[0, :-1], tokens[0, 1:], reduction="sum")
+        grads = torch.autograd.grad(value, list(dict.fromkeys(biases)))
+        by_bias = dict(zip(dict.fromkeys(biases), grads, strict=True))
+        rows: dict[tuple[str, str], list[np.ndarray]] = {}
+        for bias, slot in zip(biases, model.layout.slots, strict=True):
+            part = by_bias[bias][slot.index if isinstance(slot.index, slice) else torch.from_numpy(slot.index)]
+            rows.setdefault((slot.stack, slot.term), []).append(part.square().numpy())
+        for key, values in rows.items():
+            total.setdefault(key, []).append(np.stack(values))
+    for key, values in total.items():
+        expected = np.mean(values, axis=0)
+        scale = max(float(expected.max()), 1e-6)
+        np.testing.assert_allclose(ours.exact[key] / scale, expected / scale, rtol=1e-5, atol=1e-6)
+
+
+def test_a_probe_measures_before_training_and_leaves_the_null_term_at_zero() -> None:
+    (probe,) = fit("bert", config(mode="all", fisher=True))
+    (measured,) = fit("bert", config(mode="all", fisher=True, lr=1e-9))
+    for key in probe.keys():  # noqa: SIM118
+        ours, again = probe.fisher(*key), measured.fisher(*key)
+        assert ours is not None and again is not None and np.array_equal(ours, again)
+    null, value = probe.fisher("encoder", "k"), probe.fisher("encoder", "v")
+    assert null is not None and value is not None and null.sum() < 1e-9 * value.sum()
+
+
+def test_windows_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny("bert", attn="sdpa", dtype=torch.float32)
+    data, head = examples(40, 3), head_for(model, 2)
+    whole = fisher.fisher_information(model, model.layout.slots, data, head, fisher.classification, CPU)
+    monkeypatch.setattr(fisher, "_WINDOW", 16)
+    monkeypatch.setitem(fisher._TOKENS, "cpu", 30)
+    parts = fisher.fisher_information(model, model.layout.slots, data, head, fisher.classification, CPU)
+    for key in whole.exact:
+        np.testing.assert_allclose(parts.exact[key], whole.exact[key], rtol=1e-4, atol=1e-9)
+        np.testing.assert_allclose(parts.batch[key], whole.batch[key], rtol=1e-4, atol=1e-9)
+    assert {slot_name(slot) for slot in model.layout.slots} and whole.examples == 40
