@@ -32,7 +32,6 @@ ALIBI = KeyRule(
 )
 ROTARY = KeyRule(False, "rotary positions turn the key bias by an angle that differs from key to key")
 
-INTERMEDIATE = ("intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner", "hidden_dim")
 HIDDEN = ("hidden_size", "n_embd", "n_embed", "dim", "d_model")
 HEADS = ("num_attention_heads", "n_head", "n_heads")
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers")
@@ -70,9 +69,12 @@ class Row:
     flags: tuple[Flag, ...] = ()
     fused: Fused = contiguous
     kv_heads: Callable[[Config, int], int] = lambda config, heads: heads
-    mlp_width: Callable[[Config, int], int] = lambda config, hidden: _size(
-        config, INTERMEDIATE, default=4 * hidden
-    )
+    head_dim: str = ""
+    """Config key of a head's width, where it may differ from hidden_size / heads."""
+    mlp: str = "intermediate_size"
+    """Config key of the MLP's width; 4 * hidden_size where it is not set."""
+    mlp_fused: int = 1
+    """2: the MLP's input projection holds gate and values in one bias, which is one term."""
     key: Callable[[Config], KeyRule] = lambda config: ABSOLUTE
     head_dropout: tuple[str, ...] = ()
     """Config keys of the head's dropout; the first that is set counts."""
@@ -101,9 +103,7 @@ def _disentangled(config: Config) -> KeyRule:
     kinds = config.get("pos_att_type") or []
     kinds = kinds.lower().split("|") if isinstance(kinds, str) else kinds
     if config.get("relative_attention", False) and "p2c" in [kind.strip() for kind in kinds]:
-        return KeyRule(
-            False, "position-to-content attention: the key bias meets a query that depends on the distance"
-        )
+        return KeyRule(False, "position-to-content attention: the key bias meets a query that depends on the distance")
     return ABSOLUTE
 
 
@@ -172,7 +172,8 @@ ROWS: dict[str, Row] = {
                 "o": "attention.out_lin", "mlp_in": "ffn.lin1", "mlp_out": "ffn.lin2",
                 "ln1": "sa_layer_norm", "ln2": "output_layer_norm",
             },
-            HeadSpec("first", dense_activation="relu", dropout=0.2), head_dropout=("seq_classif_dropout",),
+            HeadSpec("first", dense_activation="relu", dropout=0.2), mlp="hidden_dim",
+            head_dropout=("seq_classif_dropout",),
         ),
         Row(
             "albert", "albert", "encoder.albert_layer_groups.{group}.albert_layers.{inner}",
@@ -188,7 +189,7 @@ ROWS: dict[str, Row] = {
             "deberta-v2", "deberta", "encoder.layer.{n}",
             {**BERT, **{term: f"{BERT[term]}_proj" for term in "qkv"}},
             HeadSpec("first", dense_activation="gelu"), head_dropout=("cls_dropout", "hidden_dropout_prob"),
-            key=_disentangled, packing=_conv_free, mask="boolean",
+            head_dim="attention_head_size", key=_disentangled, packing=_conv_free, mask="boolean",
         ),
         Row(
             "deberta", "deberta", "encoder.layer.{n}",
@@ -206,7 +207,7 @@ ROWS: dict[str, Row] = {
                 "o": "self_attn.out_proj", "mlp_in": "fc1", "mlp_out": "fc2",
                 "ln1": "self_attn_layer_norm", "ln2": "final_layer_norm",
             },
-            LAST_TOKEN, stack="decoder",
+            LAST_TOKEN, stack="decoder", mlp="ffn_dim",
             flags=(
                 Flag("q k v o mlp_in mlp_out", "enable_bias", True),
                 Flag("ln1 ln2", "layer_norm_elementwise_affine", True),
@@ -218,7 +219,7 @@ ROWS: dict[str, Row] = {
                 **dict.fromkeys("qkv", "attn.c_attn"), "o": "attn.c_proj",
                 "mlp_in": "mlp.c_fc", "mlp_out": "mlp.c_proj", "ln1": "ln_1", "ln2": "ln_2",
             },
-            LAST_TOKEN, stack="decoder",
+            LAST_TOKEN, mlp="n_inner", stack="decoder",
         ),
         Row(
             "gptj", "transformer", "h.{n}",
@@ -226,7 +227,7 @@ ROWS: dict[str, Row] = {
                 "q": "attn.q_proj", "k": "attn.k_proj", "v": "attn.v_proj", "o": "attn.out_proj",
                 "mlp_in": "mlp.fc_in", "mlp_out": "mlp.fc_out", "ln1": "ln_1",
             },
-            LAST_TOKEN, stack="decoder", flags=(Flag("q k v o"),), key=lambda config: ROTARY,
+            LAST_TOKEN, mlp="n_inner", stack="decoder", flags=(Flag("q k v o"),), key=lambda config: ROTARY,
             absent={"ln2": "attention and MLP run in parallel after one LayerNorm"},
         ),
         Row(
@@ -242,22 +243,24 @@ ROWS: dict[str, Row] = {
         Row(
             "bloom", "transformer", "h.{n}",
             {**FUSED_DENSE, "ln1": "input_layernorm", "ln2": "post_attention_layernorm"},
-            LAST_TOKEN, stack="decoder", fused=grouped, key=lambda config: ALIBI,
+            LAST_TOKEN, mlp="", stack="decoder", fused=grouped, key=lambda config: ALIBI,
             # BLOOM derives its ALiBi slopes from the two-dimensional padding mask and takes no prepared mask.
             packing=lambda config: False,
         ),
         Row(
             "qwen2", "model", "layers.{n}", LLAMA, LAST_TOKEN, stack="decoder",
-            flags=(Flag("o mlp_in mlp_out"),), kv_heads=_group_kv, key=lambda config: ROTARY,
+            flags=(Flag("o mlp_in mlp_out"),), head_dim="head_dim", kv_heads=_group_kv,
+            key=lambda config: ROTARY,
             mask="per_layer_type", window=lambda config: config.get("sliding_window"), absent=RMS,
         ),
         Row(
             "llama", "model", "layers.{n}", LLAMA, LAST_TOKEN, stack="decoder",
             flags=(Flag("q k v o", "attention_bias"), Flag("mlp_in mlp_out", "mlp_bias")),
-            kv_heads=_group_kv, key=lambda config: ROTARY, absent=RMS,
+            head_dim="head_dim", kv_heads=_group_kv, key=lambda config: ROTARY, absent=RMS,
         ),
         Row(
-            "falcon", "transformer", "h.{n}", _falcon_modules, LAST_TOKEN, stack="decoder",
+            "falcon", "transformer", "h.{n}", _falcon_modules, LAST_TOKEN, mlp="ffn_hidden_size",
+            stack="decoder",
             flags=(Flag("q k v o mlp_in mlp_out", "bias"),), fused=grouped, kv_heads=_falcon_kv,
             key=lambda config: ALIBI if config.get("alibi") else ROTARY,
             packing=lambda config: not config.get("alibi"),
@@ -270,8 +273,8 @@ ROWS: dict[str, Row] = {
                 "mlp_in": "mlp.gate_up_proj", "mlp_out": "mlp.down_proj",
             },
             LAST_TOKEN, stack="decoder", flags=(Flag("q k v o mlp_in mlp_out"),), kv_heads=_group_kv,
-            mlp_width=lambda config, hidden: 2 * _size(config, ("intermediate_size",)),
-            key=lambda config: ROTARY, window=lambda config: config.get("sliding_window"), absent=RMS,
+            head_dim="head_dim", mlp_fused=2, key=lambda config: ROTARY,
+            window=lambda config: config.get("sliding_window"), absent=RMS,
         ),
         Row(
             "modernbert", "model", "layers.{n}",
@@ -284,8 +287,7 @@ ROWS: dict[str, Row] = {
                 Flag("q k v o", "attention_bias"), Flag("mlp_in mlp_out", "mlp_bias"),
                 Flag("ln2", "norm_bias"),
             ),
-            mlp_width=lambda config, hidden: 2 * _size(config, ("intermediate_size",)),
-            key=lambda config: ROTARY, mask="per_layer_type",
+            mlp_fused=2, key=lambda config: ROTARY, mask="per_layer_type",
             window=lambda config: _get(config, ("local_attention",), default=128) // 2,
             absent={"ln1": "the first layer has no such LayerNorm"},
         ),
@@ -296,7 +298,8 @@ ROWS: dict[str, Row] = {
                 "o": "attention.o_proj", "mlp_in": "mlp.fc1", "mlp_out": "mlp.fc2",
                 "ln1": "layernorm_before", "ln2": "layernorm_after",
             },
-            HeadSpec("first"), flags=(Flag("q k v", "qkv_bias", True),), packing=lambda config: False,
+            HeadSpec("first"), head_dim="head_dim", flags=(Flag("q k v", "qkv_bias", True),),
+            packing=lambda config: False,
             disk=(
                 ("layers.", "encoder.layer."), ("attention.q_proj", "attention.attention.query"),
                 ("attention.k_proj", "attention.attention.key"),
@@ -327,13 +330,13 @@ def layout_for(config: Config | Any) -> Layout:
         )
     row = ROWS[model_type]
     hidden, heads = _size(config, HIDDEN), _size(config, HEADS)
-    head_dim = _size(config, ("head_dim", "attention_head_size"), default=hidden // heads)
+    head_dim = _size(config, (row.head_dim,), default=hidden // heads)
     kv_heads = row.kv_heads(config, heads)
     widths = dict.fromkeys(TERM_KEYS, hidden) | {
         "q": heads * head_dim,
         "k": kv_heads * head_dim,
         "v": kv_heads * head_dim,
-        "mlp_in": row.mlp_width(config, hidden),
+        "mlp_in": row.mlp_fused * _size(config, (row.mlp,), default=4 * hidden),
     }
     modules = row.modules(config) if callable(row.modules) else row.modules
     fused = row.fused(heads, kv_heads, head_dim) if modules["q"] == modules["v"] else {}
@@ -387,9 +390,7 @@ def _get(config: Config, names: Iterable[str], default: Any = None) -> Any:
         if config.get(name) is not None:
             return config[name]
     if default is None:
-        raise UserError(
-            f"got a {config.get('model_type')} config without {names[0]}", f"a number under {names[0]}"
-        )
+        raise UserError(f"got a {config.get('model_type')} config without {names[0]}", f"a number under {names[0]}")
     return default
 
 
@@ -412,9 +413,7 @@ def _layer_paths(row: Row, config: Config) -> list[str]:
 
 def _key_rule(row: Row, config: Config) -> KeyRule:
     if str(config.get("position_embedding_type", "")).startswith("relative_key"):
-        return KeyRule(
-            False, "relative-key positions: the key bias meets position vectors that differ from key to key"
-        )
+        return KeyRule(False, "relative-key positions: the key bias meets position vectors that differ from key to key")
     broken = [name for name in NOT_PLAIN_SOFTMAX if config.get(name)]
     return KeyRule(False, f"{broken[0]} breaks the plain softmax") if broken else row.key(config)
 

@@ -29,9 +29,7 @@ def folded_change(model: LoadedModel, change: np.ndarray) -> np.ndarray:
     layout = model.layout
     shape = (layout.layers, layout.kv_heads * layout.head_dim)
     if np.shape(change) != shape:
-        raise UserError(
-            f"got a change of the value bias of shape {np.shape(change)}", f"{shape} for {model.id}"
-        )
+        raise UserError(f"got a change of the value bias of shape {np.shape(change)}", f"{shape} for {model.id}")
     value_heads = torch.as_tensor(change, dtype=torch.float64).view(-1, layout.kv_heads, layout.head_dim)
     heads = value_heads.repeat_interleave(layout.heads // layout.kv_heads, dim=1)  # (L, heads, head_dim)
     outputs = [slot for slot in (*layout.slots, *layout.addable) if slot.term == "o"]
@@ -70,9 +68,7 @@ def fold_error(model: LoadedModel, change: np.ndarray, inputs: dict[str, Any]) -
         with restored(model):
             for slot, extra in zip(model.layout.slots_of("v"), change, strict=True):
                 bias = get_bias(model.backbone, slot)
-                set_bias(
-                    model.backbone, slot, bias + torch.as_tensor(extra, dtype=bias.dtype, device=bias.device)
-                )
+                set_bias(model.backbone, slot, bias + torch.as_tensor(extra, dtype=bias.dtype, device=bias.device))
             direct = model.backbone(**inputs).last_hidden_state
         with restored(model):
             fold_value_bias(model, change)

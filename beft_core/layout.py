@@ -126,7 +126,7 @@ class Layout:
 
         Raises UserError for terms that have no module of their own here.
         """
-        new = [term for term in terms if term not in self.terms]
+        new = list(dict.fromkeys(term for term in terms if term not in self.terms))
         for term in new:
             if term not in {slot.term for slot in self.addable}:
                 raise UserError(

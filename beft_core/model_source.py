@@ -40,9 +40,7 @@ HUB_PATIENCE = 2.5
 """Seconds to wait for the Hub's first answer; its client would retry for about 28."""
 
 # One or two parts of letters, digits, ".", "_", "-" as the Hub has them, and a branch, tag or commit.
-_HUB_ID = re.compile(
-    r"(?P<id>[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?)(@(?P<revision>[\w][\w./-]{0,127}))?"
-)
+_HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?)(@(?P<revision>[\w][\w./-]{0,127}))?")
 
 
 @dataclass(frozen=True)
@@ -72,9 +70,7 @@ def locate(name: str = BUNDLED, *, local_only: bool = False) -> ModelSource:
     if _looks_like_path(name):
         folder = Path(name).expanduser()
         if not folder.is_dir():
-            raise UserError(
-                f"got {name}, which is not a folder", "a folder with config.json", "--model bundled"
-            )
+            raise UserError(f"got {name}, which is not a folder", "a folder with config.json", "--model bundled")
         return _source(folder.resolve().name, None, folder)
     match = _HUB_ID.fullmatch(name)
     if match is None or ".." in name or "--" in name:
@@ -124,12 +120,7 @@ def _sha256(path: Path, mtime_ns: int, size: int) -> str:
 
 
 def _looks_like_path(name: str) -> bool:
-    return (
-        name.startswith((".", "~"))
-        or Path(name).is_absolute()
-        or name.endswith(("/", os.sep))
-        or "\\" in name
-    )
+    return name.startswith((".", "~")) or Path(name).is_absolute() or name.endswith(("/", os.sep)) or "\\" in name
 
 
 def _source(model_id: str, revision: str | None, folder: Path) -> ModelSource:
@@ -140,9 +131,7 @@ def _source(model_id: str, revision: str | None, folder: Path) -> ModelSource:
     try:
         config = json.loads(config_file.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise UserError(
-            f"got a config.json that is not JSON ({error})", "a transformers configuration"
-        ) from None
+        raise UserError(f"got a config.json that is not JSON ({error})", "a transformers configuration") from None
     if not isinstance(config, dict):
         raise UserError("got a config.json that is not an object", "a transformers configuration")
     layout = layout_for(config)
@@ -192,13 +181,9 @@ def _from_hub(model_id: str, revision: str | None, local_only: bool) -> ModelSou
     try:
         folder = Path(download())
     except GatedRepoError:
-        raise UserError(
-            f"got {model_id}, which is gated", "an account with access", "hf auth login"
-        ) from None
+        raise UserError(f"got {model_id}, which is gated", "an account with access", "hf auth login") from None
     except RevisionNotFoundError:
-        raise UserError(
-            f"got the revision {revision!r} of {model_id}", "a branch, tag or commit of it"
-        ) from None
+        raise UserError(f"got the revision {revision!r} of {model_id}", "a branch, tag or commit of it") from None
     except RepositoryNotFoundError:
         raise UserError(
             f"got {model_id}, which the Hub does not have, or not for you",
@@ -206,9 +191,7 @@ def _from_hub(model_id: str, revision: str | None, local_only: bool) -> ModelSou
             "its full id, org/model",
         ) from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise UserError(
-            f"got an error while downloading {model_id}: {error}", "a working connection"
-        ) from None
+        raise UserError(f"got an error while downloading {model_id}: {error}", "a working connection") from None
     return _source(model_id, folder.name, folder)
 
 

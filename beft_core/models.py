@@ -172,6 +172,8 @@ def add_zero_bias(model: LoadedModel, term: str) -> None:
     slot. Does nothing if the model has the term. Raises UserError if there is no module for it (RMSNorm, for
     one).
     """
+    if term in model.layout.terms:
+        return
     layout = model.layout.with_added([term])
     like = next(model.backbone.parameters())
     for slot in layout.slots_of(term):

@@ -84,9 +84,7 @@ def accept_packed_masks(backbone: nn.Module, layout: Layout) -> None:
     if layout.mask != "boolean":
         return
 
-    def one_value_per_token(
-        module: nn.Module, args: tuple, kwargs: dict[str, Any]
-    ) -> tuple[tuple, dict[str, Any]]:
+    def one_value_per_token(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
         mask = kwargs.get("mask")
         if mask is not None and mask.dim() == 4:
             kwargs["mask"] = mask[:, 0].diagonal(dim1=-2, dim2=-1)  # [rows, tokens]
@@ -100,9 +98,7 @@ def _prepared_mask(layout: Layout, segment_ids: torch.Tensor, dtype: torch.dtype
 
     def additive(window: int | None) -> torch.Tensor:
         see = visible(segment_ids, causal=layout.causal, window=window)[:, None]
-        return torch.zeros(see.shape, dtype=dtype, device=see.device).masked_fill_(
-            ~see, torch.finfo(dtype).min
-        )
+        return torch.zeros(see.shape, dtype=dtype, device=see.device).masked_fill_(~see, torch.finfo(dtype).min)
 
     if layout.mask == "boolean":
         return visible(segment_ids, causal=layout.causal)[:, None].long()

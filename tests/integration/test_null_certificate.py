@@ -1,0 +1,88 @@
+"""The null certificate on every architecture, and what happens when rule and numbers disagree."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import CONFIGS, KEY_ACTS, inputs, tiny
+
+from beft_core.architectures import KeyRule
+from beft_core.models import add_zero_bias, biases, load_model, set_bias
+from beft_core.null_certificate import TOLERANCE, null_certificate, null_terms
+
+
+@pytest.mark.parametrize("attn", ["sdpa", "eager"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_rule_and_numbers_agree(name: str, attn: str) -> None:
+    model = tiny(name, attn=attn, dtype=torch.float32)
+    for term in ("q", "k", "v"):
+        if name != "deberta" or term != "k":
+            add_zero_bias(model, term)
+    for term, report in null_certificate(model).items():
+        assert report.agrees, (term, report)
+        assert report.null == (term == "k" and name not in KEY_ACTS)
+        # No borderline case: a null term is far below the tolerance and any other far above.
+        assert report.max_change < TOLERANCE / 5 or report.max_change > 100 * TOLERANCE
+
+
+def test_bundled_model() -> None:
+    model = load_model()
+    before = {name: value.clone() for name, value in model.backbone.state_dict().items()}
+    report = null_certificate(model)
+    assert null_terms(model) == ("k",)
+    assert report["k"].max_change < 1e-12
+    assert min(report["q"].max_change, report["v"].max_change) > 0.1
+    after = model.backbone.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert {value.dtype for value in after.values()} == {torch.float32}
+
+
+def test_parameters_and_buffers_are_restored_bit_by_bit() -> None:
+    model = tiny("llama-bias", dtype=torch.float32)
+    before = [t.clone() for t in (*model.backbone.parameters(), *model.backbone.buffers())]
+    identities = [id(parameter) for parameter in model.backbone.parameters()]
+    null_certificate(model)
+    after = [*model.backbone.parameters(), *model.backbone.buffers()]
+    assert all(a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(after, before, strict=True))
+    assert identities == [id(parameter) for parameter in model.backbone.parameters()]
+
+
+@pytest.mark.parametrize(("name", "claimed"), [("llama-bias", True), ("bert", False)])
+def test_a_disagreement_is_reported_and_never_certified(name: str, claimed: bool) -> None:
+    model = tiny(name)
+    model.layout = dataclasses.replace(model.layout, key_rule=KeyRule(claimed, "a wrong rule"))
+    report = null_certificate(model)["k"]
+    assert (report.rule, report.numeric, report.null, report.agrees) == (claimed, not claimed, False, False)
+    assert "k" not in null_terms(model)
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "bloom"])
+def test_the_gradient_of_a_null_term_is_rounding_noise(name: str) -> None:
+    model = tiny(name, attn="sdpa")
+    model.backbone.requires_grad_(True)
+    model.backbone(**inputs(model)).last_hidden_state.pow(3).sum().backward()
+    norm = {}
+    for term in ("q", "k"):
+        slot = model.layout.slots_of(term)[0]
+        norm[term] = float(model.backbone.get_parameter(slot.parameter).grad[slot.index].norm())
+    assert norm["k"] < 1e-4 * norm["q"]  # BLOOM computes its softmax in float32
+
+
+def test_only_the_rotated_dimensions_of_gpt_neox_act() -> None:
+    model = tiny("gpt_neox", attn="sdpa")
+    with torch.no_grad():
+        base = model.backbone(**inputs(model)).last_hidden_state
+    values = biases(model)["decoder", "k"].reshape(model.layout.layers, model.layout.heads, -1)
+    half = model.layout.head_dim // 2  # rotary_pct of the tiny model
+    for name, dimensions in (("rotated", slice(0, half)), ("passed", slice(half, None))):
+        changed = values.astype(np.float64).copy()
+        changed[..., dimensions] += 3.0
+        rows = changed.reshape(model.layout.layers, -1)
+        for slot, row in zip(model.layout.slots_of("k"), rows, strict=True):
+            set_bias(model.backbone, slot, row)
+        with torch.no_grad():
+            change = (model.backbone(**inputs(model)).last_hidden_state - base).abs().max()
+        assert (change > 1e-3) if name == "rotated" else (change < 1e-5)
