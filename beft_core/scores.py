@@ -138,7 +138,7 @@ def _scaled(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     peak = np.abs(vectors).max(axis=1).astype(np.float64)
     _refuse_non_finite(peak)
     # Clipped so that 2**-exponent is finite; what lies below 2**-1000 is then still large enough to square.
-    exponent = np.clip(np.frexp(peak)[1].astype(np.int64), -1000, None)
+    exponent = np.where(peak > 0, np.frexp(peak)[1].astype(np.int64), -1000).clip(-1000)
     return vectors * np.ldexp(1.0, -exponent)[:, None], exponent
 
 
@@ -228,7 +228,11 @@ class TermScores:
     scores: dict[str, np.ndarray]
     """Approach -> float64 [layers]."""
     movement: Movement
-    """Its geometry explains the projection ratio."""
+
+    @cached_property
+    def geometry(self) -> dict[str, np.ndarray]:
+        """`Movement.geometry`: explains the projection ratio."""
+        return self.movement.geometry()
 
 
 @dataclass(frozen=True)
@@ -274,7 +278,7 @@ class ScoreTable:
                     "layer": np.arange(len(scores)),
                     "approach": approach,
                     "score": scores,
-                    **row.movement.geometry(),
+                    **row.geometry,
                     "null": row.null,
                 }
             )

@@ -1,0 +1,1 @@
+"""Puts its folder on the path of every test: they share `example_snapshots` and `hostile`."""

@@ -1,0 +1,129 @@
+"""The reader and writer of safetensors against the `safetensors` library, and against bytes that lie."""
+
+from __future__ import annotations
+
+import json
+import os
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save, save_file
+
+from beft_core.errors import UserError
+from beft_core.safetensors_file import SafetensorsFile, write_safetensors
+
+TENSORS = {
+    "b": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "a": np.array([np.pi, -0.0, 1e300]),
+    "step": np.array([1, 2**40]),
+    "empty": np.zeros((0, 4), dtype=np.float32),
+    "scalar": np.array(7.0, dtype=np.float32),
+}
+
+
+def test_the_library_opens_what_we_write(tmp_path: Path) -> None:
+    write_safetensors(tmp_path / "x.safetensors", TENSORS, {"beft": "{}", "text": "ä \N{GRINNING FACE}"})
+    loaded = load_file(tmp_path / "x.safetensors")
+    assert loaded.keys() == TENSORS.keys()
+    for name, array in TENSORS.items():
+        np.testing.assert_array_equal(loaded[name], array)
+        assert loaded[name].dtype == array.dtype and loaded[name].shape == array.shape
+
+
+@pytest.mark.parametrize("from_bytes", [False, True])
+def test_we_open_what_the_library_writes(tmp_path: Path, from_bytes: bool) -> None:
+    save_file(TENSORS, tmp_path / "x.safetensors", metadata={"format": "np"})
+    path = tmp_path / "x.safetensors"
+    file = SafetensorsFile(path.read_bytes() if from_bytes else path)
+    assert file.metadata == {"format": "np"} and file.tensors.keys() == TENSORS.keys()
+    for name, array in TENSORS.items():
+        np.testing.assert_array_equal(file.read(name), array)
+        assert file.tensors[name].nbytes == array.nbytes
+
+
+def test_half_precision_is_widened_exactly() -> None:
+    values = np.array([1.0, -2.5, 0.099609375, 65280.0], dtype=np.float32)  # all exact in bfloat16
+    bf16 = (values.view(np.uint32) >> 16).astype(np.uint16)
+    header = json.dumps({"x": {"dtype": "BF16", "shape": [4], "data_offsets": [0, 8]}}).encode()
+    read = SafetensorsFile(len(header).to_bytes(8, "little") + header + bf16.tobytes()).read("x")
+    np.testing.assert_array_equal(read, values)
+    assert read.dtype == np.float32
+    half = SafetensorsFile(save({"x": values.astype(np.float16)})).read("x")
+    np.testing.assert_array_equal(half, values.astype(np.float16).astype(np.float32))
+
+
+def test_equal_content_in_any_order_gives_equal_bytes(tmp_path: Path) -> None:
+    write_safetensors(tmp_path / "1", TENSORS, {"a": "1", "b": "2"})
+    write_safetensors(tmp_path / "2", dict(reversed(TENSORS.items())), {"b": "2", "a": "1"})
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    write_safetensors(path, TENSORS, {})
+    before = path.read_bytes()
+    with pytest.raises(TypeError, match="complex"):
+        write_safetensors(path, {"x": np.zeros(2, dtype=complex)}, {})
+    with pytest.raises(UserError, match="cannot write"):
+        write_safetensors(tmp_path / "missing" / "x.safetensors", TENSORS, {})
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="cannot write"):
+        write_safetensors(tmp_path / "folder", TENSORS, {})
+    assert path.read_bytes() == before and {entry.name for entry in tmp_path.iterdir()} == {
+        "folder",
+        "x.safetensors",
+    }
+
+
+def test_a_file_that_changed_is_not_read_with_the_old_offsets(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    write_safetensors(path, TENSORS, {})
+    file = SafetensorsFile(path)
+    write_safetensors(path, {"b": np.ones((9, 9))}, {})
+    with pytest.raises(UserError, match="changed since"):
+        file.read("b")
+
+
+def test_only_plain_files_are_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "missing", tmp_path / "pipe", "nul\0byte"):
+        with pytest.raises(UserError):
+            SafetensorsFile(path)
+
+
+def test_no_such_tensor_and_dtypes_numpy_lacks() -> None:
+    header = json.dumps({"x": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}}).encode()
+    file = SafetensorsFile(len(header).to_bytes(8, "little") + header + bytes(4))
+    for name, reason in (("x", "F8_E4M3"), ("y", "no tensor 'y'")):
+        with pytest.raises(UserError, match=reason):
+            file.read(name)
+
+
+def test_a_claimed_giant_allocates_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "sparse"
+    path.write_bytes((2**40).to_bytes(8, "little") + b"{")
+    os.truncate(path, 2**41)  # a sparse file in which the claim is even true
+    tracemalloc.start()
+    with pytest.raises(UserError, match="claims a header"):
+        SafetensorsFile(path)
+    assert tracemalloc.get_traced_memory()[1] < 100_000
+    tracemalloc.stop()
+
+
+@given(st.data())
+def test_any_damage_to_a_sound_file_is_an_error_or_harmless(data: st.DataObject) -> None:
+    raw = bytearray(save(TENSORS, {"beft": "{}"}))
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(raw)))
+    for damaged in (bytes(raw), bytes(raw[:cut])):
+        try:
+            file = SafetensorsFile(damaged)
+            for name in file.tensors:
+                file.read(name)
+        except UserError as error:
+            assert str(error).isprintable()

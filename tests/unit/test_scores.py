@@ -1,0 +1,289 @@
+"""Scores against independent computations, their edge cases, and the tables made of them."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from example_snapshots import LAYERS, base, example
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from beft_core.errors import UserError
+from beft_core.scores import (
+    APPROACHES,
+    aggregate_seeds,
+    fisher_score,
+    geometry,
+    magnitude,
+    projection_ratio,
+    rank_terms,
+    score_snapshot,
+    select_term,
+)
+from beft_core.snapshot import Snapshot, write_snapshot
+from beft_core.terms import TERM_KEYS
+
+SHAPES = array_shapes(min_dims=2, max_dims=2, max_side=6)
+
+
+@st.composite
+def pairs(draw: st.DrawFn, dtype: type = np.float64, bound: float = 1e6) -> tuple[np.ndarray, np.ndarray]:
+    """Two arrays [layers, width] of the same shape."""
+    shape = draw(SHAPES)
+    elements = st.floats(-bound, bound, width=32 if dtype is np.float32 else 64, allow_subnormal=False)
+    return draw(arrays(dtype, shape, elements=elements)), draw(arrays(dtype, shape, elements=elements))
+
+
+def by_angle(pre: np.ndarray, post: np.ndarray) -> list[float]:
+    """The projection ratio another way: 1 - cos(angle) * min(r, 1/r), in pure Python."""
+    scores = []
+    for a, b in zip(pre.astype(float).tolist(), post.astype(float).tolist(), strict=True):
+        norm_a, norm_b = math.hypot(*a), math.hypot(*b)
+        if norm_a == 0 or norm_b == 0:
+            scores.append(0.0 if norm_a == norm_b else 1.0)
+            continue
+        cosine = math.fsum((x / norm_a) * (y / norm_b) for x, y in zip(a, b, strict=True))
+        ratio = norm_b / norm_a
+        scores.append(1 - cosine * min(ratio, 1 / ratio))
+    return scores
+
+
+@given(pairs())
+def test_projection_ratio_equals_its_form_by_angle(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    np.testing.assert_allclose(projection_ratio(*pair), by_angle(*pair), rtol=0, atol=1e-12)
+
+
+@given(pairs(np.float32))
+def test_float32_is_computed_in_float64(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    scores = projection_ratio(*pair)
+    assert scores.dtype == np.float64
+    np.testing.assert_allclose(scores, by_angle(*pair), rtol=0, atol=1e-12)
+
+
+@given(pairs())
+def test_symmetric_in_pre_and_post(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    pre, post = pair
+    np.testing.assert_allclose(projection_ratio(pre, post), projection_ratio(post, pre), rtol=0, atol=1e-15)
+
+
+@given(pairs(bound=1e3), st.integers(-300, 300))
+def test_invariant_to_scale_also_far_outside_the_range_of_squares(
+    pair: tuple[np.ndarray, np.ndarray], exponent: int
+) -> None:
+    assume(all(np.abs(x[x != 0]).min(initial=1) > 1e-3 for x in pair))  # or the scaled ones round to zero
+    scaled = [x * 10.0**exponent for x in pair]
+    np.testing.assert_allclose(projection_ratio(*scaled), projection_ratio(*pair), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(geometry(*scaled)["length_ratio"], geometry(*pair)["length_ratio"], rtol=1e-12)
+
+
+@given(pairs())
+def test_bounds_and_the_reversed_flag(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    scores, shape = projection_ratio(*pair), geometry(*pair)
+    assert ((scores >= -1e-15) & (scores <= 2 + 1e-15)).all()
+    assert (scores[shape["reversed"]] >= 1).all() and (scores[~shape["reversed"]] <= 1).all()
+    assert ((shape["angle_degrees"] >= 0) & (shape["angle_degrees"] <= 180)).all()
+    length = shape["length_ratio"]
+    with np.errstate(divide="ignore", over="ignore"):
+        shorter = np.minimum(length, 1 / length)
+    np.testing.assert_allclose(scores, 1 - shape["cosine"] * shorter, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("pre", "post", "score", "angle", "length"),
+    [
+        ([3, 4], [3, 4], 0, 0, 1),  # nothing changed: exactly 0
+        ([0, 0], [0, 0], 0, 0, 1),
+        ([0, 0], [1, 2], 1, 90, math.inf),
+        ([1, 2], [0, 0], 1, 90, 0),
+        ([1, 0], [0, 5], 1, 90, 5),  # orthogonal
+        ([2, 0], [1, 0], 0.5, 0, 0.5),  # shrunk
+        ([2, 0], [4, 0], 0.5, 0, 2),  # grown by as much
+        ([1, 0], [-1, 0], 2, 180, 1),  # reversed: a value like any other
+        ([1, 1], [1, 0], 0.5, 45, math.sqrt(0.5)),
+    ],
+)
+@pytest.mark.parametrize("scale", [1, 1e-30, 1e30, 1e-45, 1e38])
+def test_worked_cases_at_any_scale(
+    pre: list, post: list, score: float, angle: float, length: float, scale: float
+) -> None:
+    for dtype in (np.float32, np.float64):
+        a, b = (np.sign(x) * np.abs(np.array([x], dtype)) * dtype(scale) for x in (pre, post))
+        if dtype is np.float32 and not np.isfinite(a + b).all():
+            continue
+        assert projection_ratio(a, b)[0] == pytest.approx(score, abs=1e-12 if scale != 1e-45 else 0.2)
+        shape = geometry(a, b)
+        if scale != 1e-45:
+            assert shape["angle_degrees"][0] == pytest.approx(angle, abs=1e-6)
+            assert shape["length_ratio"][0] == pytest.approx(length, rel=1e-6)
+        assert shape["reversed"][0] == (angle > 90)
+
+
+def test_extreme_float64_neither_overflows_nor_vanishes() -> None:
+    for scale in (1e-308, 5e-324, 1e-200, 1e200, 1e307):
+        a = np.array([[1.0, 0.0]]) * scale
+        np.testing.assert_array_equal(projection_ratio(a, a), [0])
+        np.testing.assert_array_equal(projection_ratio(a, -a), [2])
+        np.testing.assert_array_equal(projection_ratio(a, 2 * a), [0.5])
+    far = projection_ratio(np.array([[1e-200, 0.0]]), np.array([[1e200, 0.0]]))
+    assert far[0] == 1  # to all digits, and without a warning
+    assert geometry(np.array([[1e-200, 0.0]]), np.array([[1e200, 0.0]]))["cosine"][0] == 1
+
+
+@given(pairs(bound=1e3))
+def test_magnitudes(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    pre, post = pair
+    naive = [math.fsum(abs(y - x) for x, y in zip(a, b, strict=True)) for a, b in zip(pre, post, strict=True)]
+    np.testing.assert_allclose(magnitude(pre, post), naive, rtol=1e-12)
+    np.testing.assert_allclose(
+        magnitude(pre, post, "mean_abs"), [x / pre.shape[1] for x in naive], rtol=1e-12
+    )
+
+
+@given(arrays(np.float32, SHAPES, elements=st.floats(0, 2.0**100, width=32)))
+def test_fisher_sums_or_averages(squared: np.ndarray) -> None:
+    sums = [math.fsum(row) for row in squared.astype(float)]
+    np.testing.assert_allclose(fisher_score(squared), sums, rtol=1e-12)
+    np.testing.assert_allclose(fisher_score(squared, "batch"), np.divide(sums, squared.shape[1]), rtol=1e-12)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_values_that_are_not_finite_are_refused(bad: float, dtype: type) -> None:
+    good, broken = np.ones((2, 3), dtype), np.ones((2, 3), dtype)
+    broken[1, 2] = bad
+    for pair in ((good, broken), (broken, good), (broken, broken)):
+        for function in (projection_ratio, geometry, magnitude):
+            with pytest.raises(UserError, match="layer 1 holds"):
+                function(*pair)
+    with pytest.raises(UserError, match="layer 1 holds"):
+        fisher_score(broken)
+
+
+def test_shapes_are_checked() -> None:
+    for a, b in (((3,), (3,)), ((2, 3), (2, 4)), ((0, 3), (0, 3))):
+        with pytest.raises(UserError, match="shapes"):
+            projection_ratio(np.ones(a), np.ones(b))
+    with pytest.raises(UserError, match="negative"):
+        fisher_score(-np.ones((2, 3)))
+
+
+def test_ranks_and_selection_break_ties_in_the_order_of_terms() -> None:
+    scores = {"ln2": 0.5, "v": 0.2, "k": 0.2, "q": 0.1, "o": 0.5}
+    assert rank_terms(scores) == {"o": 1, "ln2": 2, "k": 3, "v": 4, "q": 5}
+    assert select_term(scores) == "k"
+    assert select_term({"o": 1.0}) is None
+    assert select_term(scores, ("o", "ln2")) == "o"
+
+
+@given(st.dictionaries(st.sampled_from(TERM_KEYS), st.floats(0, 2), min_size=1))
+def test_ranks_are_a_permutation_that_follows_the_scores(scores: dict[str, float]) -> None:
+    ranks = rank_terms(scores)
+    assert sorted(ranks.values()) == list(range(1, len(scores) + 1))
+    assert all(scores[a] >= scores[b] for a in ranks for b in ranks if ranks[a] < ranks[b])
+
+
+def test_a_table_agrees_with_the_formulas_of_each_tensor() -> None:
+    pre = base(terms=("q", "k", "v", "mlp_in"))
+    snapshot = example(full=True, pre=pre, null_terms=("k",), trained_terms=("q",))
+    table = score_snapshot(snapshot)
+    assert table.approaches == tuple(APPROACHES)
+    assert len(table.per_layer) == 4 * LAYERS * 5 and len(table.means) == 4 * 5
+    for row in table.per_layer.itertuples():
+        pre, post = snapshot.pre(row.stack, row.term), snapshot.post(row.stack, row.term)
+        exact, batch = (snapshot.fisher(row.stack, row.term, variant) for variant in ("exact", "batch"))
+        expected = {
+            "projection_ratio": by_angle(pre, post)[row.layer],
+            "magnitude": np.abs(post.astype(float) - pre)[row.layer].sum(),
+            "magnitude_mean_abs": np.abs(post.astype(float) - pre)[row.layer].mean(),
+            "fisher": exact[row.layer].astype(float).sum(),
+            "fisher_batch": batch[row.layer].astype(float).mean(),
+        }[row.approach]
+        assert row.score == pytest.approx(expected, rel=1e-12, abs=1e-12)
+        assert row.null == (row.term == "k")
+    for (_, approach), group in table.means.groupby(["stack", "approach"]):
+        assert group.sort_values("score", ascending=False)["rank"].tolist() == [1, 2, 3, 4]
+        best = group[group.term.isin(["q", "k", "v"])].sort_values("score").iloc[-1]
+        assert table.selected()[approach] == best.term
+    assert table.means[table.means.trained].term.unique().tolist() == ["q"]
+    assert table.per_layer.columns.tolist() == [
+        "stack", "term", "layer", "approach", "score", "cosine", "angle_degrees", "length_ratio", "reversed",
+        "null",
+    ]  # fmt: skip
+
+
+def test_without_fisher_only_movement_is_scored_and_an_unmoved_term_scores_zero() -> None:
+    pre = base()
+    post = {key: array + (key[1] == "v") for key, array in pre.items()}
+    meta = example(null_terms=("k",)).meta
+    table = score_snapshot(Snapshot.build(meta, pre, post))
+    assert table.approaches == ("projection_ratio", "magnitude", "magnitude_mean_abs")
+    scores = table.mean_scores("projection_ratio")
+    assert scores["q"] == scores["k"] == 0 and scores["v"] > 0
+    assert any("k is a null term and was trained" in note for note in table.notes)
+    assert any("q, k tie on projection_ratio at 0" in note for note in table.notes)
+
+
+def test_notes_tell_that_layers_were_left_out() -> None:
+    assert "only 2 of 3 layers" in score_snapshot(example(layers=(0, 1))).notes[0]
+    assert score_snapshot(example()).notes == ()
+
+
+def test_stacks_are_ranked_apart() -> None:
+    table = score_snapshot(example(pre=base() | base(seed=9, stack="decoder")))
+    assert table.stacks == ("encoder", "decoder")
+    ranks = table.means[table.means.approach == "magnitude"].groupby("stack")["rank"].apply(sorted)
+    assert ranks["encoder"] == ranks["decoder"] == [1, 2, 3]
+    assert table.selected("decoder")["magnitude"] in "qkv"
+
+
+def test_a_head_alone_cannot_be_scored() -> None:
+    head = Snapshot.build(example().meta, {}, {}, extra={"extra.sst2.head.bias": np.zeros(2)})
+    with pytest.raises(UserError, match="no bias term"):
+        score_snapshot(head)
+
+
+def test_seeds_are_averaged_and_first_places_counted() -> None:
+    tables = [score_snapshot(example(seed)) for seed in range(1, 6)]
+    summary = aggregate_seeds([*tables[:2], *(table.means for table in tables[2:])])
+    for row in summary.itertuples():
+        scores = [table.mean_scores(row.approach)[row.term] for table in tables]
+        assert row.mean == pytest.approx(math.fsum(scores) / 5)
+        assert row.std == pytest.approx(np.std(scores, ddof=1))
+        by_seed = [table.mean_scores(row.approach) for table in tables]
+        winners = [max(scores, key=scores.__getitem__) for scores in by_seed]
+        assert row.first == row.first_of_candidates == winners.count(row.term)
+        assert row.seeds == 5
+    assert np.isnan(aggregate_seeds(tables[:1])["std"]).all()
+    with pytest.raises(UserError, match="no scores"):
+        aggregate_seeds([])
+
+
+def test_a_term_outside_the_candidates_does_not_take_their_first_place() -> None:
+    pre = base(terms=("v", "q", "o"))
+    post = {key: array * {"o": 3, "v": 2, "q": 1.5}[key[1]] for key, array in pre.items()}
+    summary = aggregate_seeds([score_snapshot(Snapshot.build(example(pre=pre).meta, pre, post))])
+    ratio = summary[summary.approach == "projection_ratio"].set_index("term")
+    assert ratio["first"].to_dict() == {"q": 0, "v": 0, "o": 1}
+    assert ratio["first_of_candidates"].to_dict() == {"q": 0, "v": 1, "o": 0}
+
+
+def test_scoring_imports_neither_torch_nor_pandas(tmp_path: Path) -> None:
+    write_snapshot(tmp_path / "x.beft.safetensors", example(full=True))
+    code = """if True:
+        import sys
+        from beft_core import extract, merging, peft_io
+        from beft_core.scores import score_snapshot
+        from beft_core.snapshot import read_snapshot
+        print(score_snapshot(read_snapshot(sys.argv[1])).selected()["magnitude"])
+        assert not {"torch", "transformers", "pandas", "safetensors", "streamlit"} & sys.modules.keys()
+    """
+    command = [sys.executable, "-c", code, str(tmp_path / "x.beft.safetensors")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in "qkv"
