@@ -218,6 +218,7 @@ def _load_backbone(source: ModelSource, attn: str) -> nn.Module:
             backbone, report = AutoModel.from_pretrained(
                 source.folder, config=config, dtype=torch.float32, use_safetensors=True,
                 local_files_only=True, trust_remote_code=False, output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported below, with the tensor's name
                 attn_implementation=attn if _supports(config, attn) else "eager",
             )  # fmt: skip
         except (SafetensorError, OSError) as error:
