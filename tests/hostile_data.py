@@ -106,9 +106,7 @@ def hostile_tables(folder: Path) -> list[tuple[str, dict[str, Any]]]:
     )
     add("one validation row", good, write("one row", "b.csv", "text,label\nfine,good\n"))
     add("validation without the column", good, write("no column", "b.csv", "words,label\nfine,good\n"))
-    add(
-        "validation in Latin-1", good, write("latin", "b.csv", "text,label\ncaf\xe9,good\n".encode("latin-1"))
-    )
+    add("validation in Latin-1", good, write("latin", "b.csv", "text,label\ncaf\xe9,good\n".encode("latin-1")))
     numbers = write("numbers", "n.csv", "text,label\n" + "".join(f"fine,{i}.5\n" for i in range(12)))
     add("words for a regression", numbers, write("words", "b.csv", GOOD))
     return cases

@@ -93,3 +93,80 @@ PLOTS = [
     "{time} , a {person} meets a {person} in {place} .",
 ]
 """What happens, without an opinion."""
+
+SCENES: dict[str, tuple[str, str]] = {
+    "person": (
+        "doctor/physician nurse/medic dentist; cook/chef baker/confectioner waiter; boy/lad girl/lass "
+        "toddler/infant; lawyer/attorney judge/magistrate; singer/vocalist drummer/percussionist",
+        "policeman/cop firefighter/fireman guard/sentry; teacher/instructor student/pupil professor; "
+        "farmer/grower shepherd/herder; actor/performer dancer/ballerina; pilot/aviator sailor/mariner",
+    ),
+    "action": (
+        "repairing_a_bicycle/fixing_a_bike washing_a_car/cleaning_an_automobile; "
+        "eating_soup/swallowing_broth slicing_bread/cutting_a_loaf; reading_a_novel/studying_a_book "
+        "writing_a_letter/composing_a_note; playing_the_piano humming_a_tune/whistling_a_melody; "
+        "chasing_a_dog/running_after_a_puppy feeding_a_cat/nourishing_a_kitten",
+        "painting_a_fence/coloring_a_railing building_a_shed/constructing_a_hut; "
+        "drinking_coffee/sipping_espresso frying_eggs/making_an_omelet; watching_television/viewing_a_show "
+        "taking_photographs/snapping_pictures; riding_a_horse/galloping_on_a_pony "
+        "carrying_a_goat/lifting_a_lamb; throwing_a_ball/tossing_a_frisbee climbing_a_wall/scaling_a_cliff",
+    ),
+    "place": (
+        "in_the_garden/in_the_yard on_the_lawn/on_the_grass; at_the_station/at_the_terminal in_the_tunnel; "
+        "near_the_lake/by_the_pond beside_the_river/along_the_stream; in_the_kitchen "
+        "at_the_diner/in_the_restaurant",
+        "in_the_woods/in_the_forest on_the_hill/on_the_slope; at_the_market/at_the_bazaar "
+        "in_the_shop/in_the_store; on_the_beach/at_the_seaside near_the_harbor/by_the_port; "
+        "in_the_office in_the_library",
+    ),
+}
+"""Slot -> kinds of concepts (;), concepts of a kind (space), words for a concept (/)."""
+
+SCENE_TEMPLATES = [
+    "a {person} is {action} {place} .",
+    "{place} , a {person} is {action} .",
+    "there is a {person} {action} {place} .",
+]
+
+SCENE_WEIGHTS = {"person": 2.0, "action": 2.0, "place": 1.0}
+"""Points of a slot that says the same in both sentences; half of them if it says something of the same kind."""
+
+KINDS: tuple[dict[str, str], dict[str, str]] = (
+    {
+        "dog": "poodle terrier spaniel beagle bulldog",
+        "bird": "sparrow crow parrot pigeon canary",
+        "flower": "rose tulip daisy lily orchid",
+        "boat": "canoe yacht kayak ferry raft",
+        "drink": "lemonade tea cider wine milkshake",
+    },
+    {
+        "fish": "trout salmon herring cod tuna",
+        "vehicle": "truck tractor van motorcycle jeep",
+        "fruit": "pear banana peach mango cherry",
+        "instrument": "violin flute trumpet cello guitar",
+        "garment": "jacket sweater skirt coat shirt",
+    },
+)
+"""Of each half: a kind -> things of it."""
+
+OPPOSITES: tuple[str, str] = (
+    "bought/sold found/lost wanted/rejected",
+    "cleaned/soiled kept/discarded praised/criticized",
+)
+"""What one does to a thing, and its opposite; the past tense is the participle too."""
+
+GRAMMAR: dict[str, tuple[str, str]] = {
+    "noun": (
+        "nurse lawyer painter student driver singer neighbor uncle king robot",
+        "doctor pilot teacher farmer sailor cousin queen guest actor tailor",
+    ),
+    "verb": (
+        "help visit follow admire remember ignore",
+        "trust avoid greet respect annoy defend",
+    ),
+    "place": (
+        "garden school castle village river office",
+        "station market bridge museum tower harbor",
+    ),
+}
+"""Nouns and verbs whose other forms are regular."""

@@ -24,6 +24,7 @@ from beft_core.errors import UserError
 from beft_core.tasks.data import Examples, TaskData
 from beft_core.tasks.metrics import METRICS
 from beft_core.tasks.registry import REGIMES, TaskSpec
+from beft_core.tasks.text_lines import numbered_lines
 
 MAX_BYTES = 2 * 1024**3
 """Larger tables are refused: all of a table is held in memory."""
@@ -69,9 +70,7 @@ def load_files(
         )
     else:
         eval_path = Path(eval_file)
-        validation, _ = read_table(
-            eval_path, text, text_pair, label, labels=labels, regression=labels is None
-        )
+        validation, _ = read_table(eval_path, text, text_pair, label, labels=labels, regression=labels is None)
         _require_rows(eval_path, validation, MIN_EVAL)
         source = f"{train_path.name} for training, {eval_path.name} for validation"
     spec = TaskSpec(
@@ -110,9 +109,7 @@ def read_table(
     wanted = [text, label] if text_pair is None else [text, label, text_pair]
     for column, count in Counter(wanted).items():
         if count > 1:
-            raise UserError(
-                f"got the column {column!r} for {count} things", "different columns for text and label"
-            )
+            raise UserError(f"got the column {column!r} for {count} things", "different columns for text and label")
     texts: list[str] = []
     pairs: list[str] = []
     raw: list[str] = []
@@ -179,9 +176,7 @@ def _split(path: Path, examples: Examples) -> tuple[Examples, Examples]:
 
 def _text(path: Path, row: int, column: str, value: Any) -> str:
     if value is None or (isinstance(value, str) and not value.strip()):
-        raise UserError(
-            f"{path.name}, row {row}: got an empty {column!r}", "text in every row", "removing the row"
-        )
+        raise UserError(f"{path.name}, row {row}: got an empty {column!r}", "text in every row", "removing the row")
     if not isinstance(value, str):
         raise UserError(f"{path.name}, row {row}: got {_kind(value)} in {column!r}", "text")
     try:
@@ -198,14 +193,10 @@ def _label(path: Path, row: int, column: str, value: Any) -> str:
     if isinstance(value, (int, float)):
         value = repr(value)
     if value is not None and not isinstance(value, str):
-        raise UserError(
-            f"{path.name}, row {row}: got {_kind(value)} as {column!r}", "text or a number for each row"
-        )
+        raise UserError(f"{path.name}, row {row}: got {_kind(value)} as {column!r}", "text or a number for each row")
     value = (value or "").strip()
     if value.lower() in ("", "nan"):
-        raise UserError(
-            f"{path.name}, row {row}: got no {column!r}", "a label in every row", "removing the row"
-        )
+        raise UserError(f"{path.name}, row {row}: got no {column!r}", "a label in every row", "removing the row")
     return value
 
 
@@ -239,9 +230,7 @@ def _classes(
         found = set(names)
         labels = tuple(sorted(found, key=int) if whole else sorted(found))
         if len(labels) == 1:
-            raise UserError(
-                f"{path.name}: got one class only, {labels[0]!r}", "two or more", "another label column"
-            )
+            raise UserError(f"{path.name}: got one class only, {labels[0]!r}", "two or more", "another label column")
         if len(labels) > MAX_CLASSES or (len(labels) == len(raw) and len(raw) >= MIN_TRAIN):
             raise UserError(
                 f"{path.name}: got {len(labels)} classes in {len(raw)} rows",
@@ -252,9 +241,7 @@ def _classes(
     for row, name in zip(rows, names, strict=True):
         if name not in index:
             shown = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
-            raise UserError(
-                f"{path.name}, row {row}: got the label {name!r}", f"one of the training labels, {shown}"
-            )
+            raise UserError(f"{path.name}, row {row}: got the label {name!r}", f"one of the training labels, {shown}")
     return np.array([index[name] for name in names], dtype=np.int64), labels
 
 
@@ -307,22 +294,6 @@ def _positions(path: Path, columns: Sequence[str], wanted: list[str]) -> list[in
     return [columns.index(column) for column in wanted]
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines with their ends; a byte-order mark is dropped, other encodings are refused."""
-    with path.open("rb") as file:
-        for number, data in enumerate(file, start=1):
-            try:
-                line = data.decode("utf-8-sig" if number == 1 else "utf-8")
-                problem = "a NUL byte" if "\0" in line else ""
-            except UnicodeDecodeError:
-                line, problem = "", "bytes that are not UTF-8"
-            if problem:
-                raise UserError(
-                    f"{path.name}, row {number}: got {problem}", "text in UTF-8", "saving the file as UTF-8"
-                )
-            yield number, line
-
-
 def _cells(path: Path, records: Iterator[tuple[int, list[str]]], wanted: list[str]) -> Rows:
     """Rows of a table with a header; rows without anything are skipped."""
     header: list[str] | None = None
@@ -345,7 +316,7 @@ def _cells(path: Path, records: Iterator[tuple[int, list[str]]], wanted: list[st
 
 def _csv(path: Path, wanted: list[str]) -> Rows:
     def records() -> Iterator[tuple[int, list[str]]]:
-        reader = csv.reader((line for _, line in _lines(path)), strict=True)
+        reader = csv.reader((f"{line}\n" for _, line in numbered_lines(path)), strict=True)
         while True:
             first = reader.line_num + 1
             try:
@@ -364,12 +335,12 @@ def _csv(path: Path, wanted: list[str]) -> Rows:
 
 def _tsv(path: Path, wanted: list[str]) -> Rows:
     # As in GLUE's files nothing is quoted: a text that begins with a quotation mark must not swallow rows.
-    lines = ((number, line.rstrip("\r\n").split("\t")) for number, line in _lines(path))
+    lines = ((number, line.split("\t")) for number, line in numbered_lines(path))
     return _cells(path, lines, wanted)
 
 
 def _jsonl(path: Path, wanted: list[str]) -> Rows:
-    for number, line in _lines(path):
+    for number, line in numbered_lines(path):
         if not line.strip():
             continue
         try:
@@ -381,9 +352,7 @@ def _jsonl(path: Path, wanted: list[str]) -> Rows:
         for column in wanted:
             if column not in row:
                 shown = ", ".join(list(row)[:20])
-                raise UserError(
-                    f"{path.name}, row {number}: got no column {column!r}", f"one of its columns: {shown}"
-                )
+                raise UserError(f"{path.name}, row {number}: got no column {column!r}", f"one of its columns: {shown}")
         yield number, [row[column] for column in wanted]
 
 

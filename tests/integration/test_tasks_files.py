@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hostile_data import GOOD, hostile_tables
 
 from beft_core.errors import UserError
 from beft_core.tasks import user_files
 from beft_core.tasks.user_files import load_files, read_table
-from tests.hostile_data import GOOD, hostile_tables
 
 WORDS = ["fine", "poor", 'he said "no"', "a, b and c", "naïve café 電影"]
 
@@ -37,8 +37,7 @@ def table(path: Path, rows: list[dict[str, object]]) -> Path:
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
 def test_every_format_gives_the_same_examples(tmp_path: Path, suffix: str) -> None:
     rows: list[dict[str, object]] = [
-        {"extra": i, "s": WORDS[i % 5], "t": f"second {i}", "y": ("no", "yes", "perhaps")[i % 3]}
-        for i in range(30)
+        {"extra": i, "s": WORDS[i % 5], "t": f"second {i}", "y": ("no", "yes", "perhaps")[i % 3]} for i in range(30)
     ]
     file = table(tmp_path / f"My Table{suffix}", rows)
     data = load_files(file, file, text="s", text_pair="t", label="y")
@@ -82,9 +81,7 @@ def test_true_and_false_are_classes(tmp_path: Path) -> None:
 def test_class_names_that_datasets_wrote_into_parquet(tmp_path: Path) -> None:
     import datasets
 
-    features = datasets.Features(
-        {"s": datasets.Value("string"), "y": datasets.ClassLabel(names=["neg", "pos"])}
-    )
+    features = datasets.Features({"s": datasets.Value("string"), "y": datasets.ClassLabel(names=["neg", "pos"])})
     file = tmp_path / "a.parquet"
     made = datasets.Dataset.from_dict({"s": ["fine"] * 6, "y": [1, 0, 1, 1, 0, 0]}, features=features)
     made.to_parquet(file)
@@ -98,9 +95,7 @@ def test_class_names_that_datasets_wrote_into_parquet(tmp_path: Path) -> None:
 
 
 def test_split_is_by_class_disjoint_and_always_the_same(tmp_path: Path) -> None:
-    rows: list[dict[str, object]] = [
-        {"s": f"text {i}", "y": "rare" if i % 10 == 0 else "common"} for i in range(100)
-    ]
+    rows: list[dict[str, object]] = [{"s": f"text {i}", "y": "rare" if i % 10 == 0 else "common"} for i in range(100)]
     file = table(tmp_path / "a.csv", rows)
     first, second = (load_files(file, None, text="s", label="y") for _ in range(2))
     train, validation = first.train, first.evals["validation"]
