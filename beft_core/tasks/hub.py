@@ -1,13 +1,16 @@
-"""GLUE and SuperGLUE from the Hub, through ``datasets``; the local cache of it is asked first.
+"""GLUE and SuperGLUE from the Hub: Parquet files, downloaded once, read by ``datasets``.
 
-The ids stand in one table, :data:`beft_core.tasks.registry.HUB_REVISIONS`.
+The files are fetched by name and read locally, instead of naming the data set to ``datasets.load_dataset``: a data
+set that is in the cache then needs no network, a branch without a description of its configurations
+(``refs/convert/parquet``) reads like any other, and without a network the answer comes in seconds.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import os
+import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,108 +20,112 @@ from beft_core.tasks.data import Examples
 from beft_core.tasks.official import VARIABLES, label_reader
 from beft_core.tasks.registry import HUB_REVISIONS, TaskSpec
 
+LAYOUTS = ("{config}/{split}-*.parquet", "{config}/{split}/*.parquet", "{config}/*-{split}.parquet")
+"""Where a split's files are: in data sets that are Parquet, in conversions to it, in older conversions."""
+
 
 def load_hub(spec: TaskSpec) -> tuple[Examples, dict[str, Examples]]:
-    """Training and validation examples of a task that has a place on the Hub.
-
-    Raises UserError, within seconds, where the Hub cannot be reached and the data set is not in the cache, and
-    where what it gives lacks a split, a column or a label.
-    """
-    splits = _cached(spec)
-    if splits is None:
-        if not model_source._hub_answers():
-            raise _unreachable(spec, "which is not in the local cache, and the Hub cannot be reached")
-        splits = _download(spec)
-    train = _examples(spec, splits, "train")
-    return train, {name: _examples(spec, splits, _split_name(name)) for name in spec.evals}
-
-
-def _split_name(name: str) -> str:
-    """MNLI's two validation sets are called ``validation_matched`` and ``validation_mismatched`` there."""
-    return name if name == "validation" else f"validation_{name}"
-
-
-def _unreachable(spec: TaskSpec, why: str) -> UserError:
+    """Training and validation examples of a task. Raises UserError, within 5 s where there is no network."""
     assert spec.hub is not None
-    return UserError(
-        f"got {spec.name}, the data set {spec.hub[0]} of the Hub, {why}",
-        "a network, or files on this computer",
-        f"{VARIABLES[spec.source]}=FOLDER with {spec.folder}/ as officially downloaded, or --task demo-sentiment",
-    )
+    dataset, config = spec.hub
+    splits = {name: name if name == "validation" else f"validation_{name}" for name in spec.evals}
+    patterns = {split: _patterns(config, split) for split in ("train", *splits.values())}
+    folder = _download(spec, dataset, [p for group in patterns.values() for p in group])
+    read = {split: _read(spec, folder, group) for split, group in patterns.items()}
+    return read["train"], {name: read[split] for name, split in splits.items()}
 
 
-def _cached(spec: TaskSpec) -> Any:
-    """The splits as an earlier download left them in the cache of ``datasets``, without asking the Hub."""
-    from huggingface_hub import constants
+def _patterns(config: str, split: str) -> list[str]:
+    return [layout.format(config=config, split=split) for layout in LAYOUTS]
 
-    assert spec.hub is not None
-    repository, config = spec.hub
-    # The place as documented for HF_DATASETS_CACHE: looking here first spares the import when there is nothing.
-    cache = Path(os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets").expanduser()
-    if not any(cache.glob(f"{repository.replace('/', '___')}/{config}/*/*/dataset_info.json")):
-        return None
-    # load_dataset finds cached data too, but only after half a minute of asking the Hub in vain.
-    from datasets.packaged_modules.cache.cache import Cache
 
-    try:
-        builder = Cache(
-            cache_dir=str(cache),
-            dataset_name=repository.split("/")[-1],
-            repo_id=repository,
-            config_name=config,
-            version="auto",
-            hash="auto",
+def _download(spec: TaskSpec, dataset: str, patterns: list[str]) -> Path:
+    """Folder with the data set's files: from the Hub's cache if they are there, else downloaded."""
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    def fetch(local: bool) -> Path:
+        return Path(
+            huggingface_hub.snapshot_download(
+                dataset,
+                repo_type="dataset",
+                revision=HUB_REVISIONS[dataset],
+                allow_patterns=patterns,
+                local_files_only=local,
+            )
         )
-        return builder.as_dataset()
-    except (ValueError, OSError):
-        return None  # incomplete, or of another version of datasets: as if it were not there
 
-
-def _download(spec: TaskSpec) -> Any:
-    import datasets
-
-    assert spec.hub is not None
-    repository, config = spec.hub
     try:
-        return datasets.load_dataset(repository, config, revision=HUB_REVISIONS.get(repository))
-    # One class for each cause (no such data set, no such configuration, connection lost, bad files), of four
-    # libraries: they say what happened, and nothing of this project runs inside.
-    except Exception as error:
-        raise _unreachable(spec, f"which could not be read ({error})") from error
+        folder = fetch(local=True)
+        if all(_files(folder, patterns[i : i + len(LAYOUTS)]) for i in range(0, len(patterns), len(LAYOUTS))):
+            return folder
+    except LocalEntryNotFoundError:
+        pass  # nothing of it in the cache: ask the Hub
+    if not model_source._hub_answers():
+        variable = VARIABLES[spec.source]
+        named = os.environ.get(variable)
+        raise UserError(
+            f"got the task {spec.name}, "
+            + (f"which {variable}={named} lacks, " if named else "")
+            + "and the Hub cannot be reached",
+            f"a network, or {variable} naming a folder with {spec.folder}/ of the official download",
+            "--task demo-sentiment, which needs no data",
+        )
+    try:
+        return fetch(local=False)
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"got an error while downloading {dataset}: {error}",
+            "a working connection",
+            f"{VARIABLES[spec.source]} naming a folder with the official download",
+        ) from None
 
 
-def _examples(spec: TaskSpec, splits: Any, split: str) -> Examples:
-    assert spec.hub is not None
-    where = f"{spec.hub[0]}, {spec.hub[1]}, {split}"
-    if split not in splits:
-        raise UserError(f"{where}: got no such split, only {', '.join(splits)}", f"the splits of {spec.title}")
-    table = splits[split]
-
-    def column(name: str) -> list[Any]:
-        name = spec.hub_columns.get(name, name)
-        if name not in table.column_names:
-            raise UserError(f"{where}: got no {name!r}, only {', '.join(table.column_names)}", "that column")
-        return list(table[name])
-
-    parts = [column(name) for name in spec.text.split("+")]
-    pairs = None if spec.text_pair is None else column(spec.text_pair)
-    for row, cells in enumerate(zip(*parts, *([pairs] if pairs is not None else []), strict=True), start=1):
-        if not all(isinstance(cell, str) for cell in cells):
-            raise UserError(f"{where}, row {row}: got no text", "text")
-    texts = [": ".join(cells) for cells in zip(*parts, strict=True)]
-    return Examples(texts, pairs, _labels(spec, table, column(spec.label), where))
+def _files(folder: Path, patterns: list[str]) -> list[str]:
+    """The files of a split, in order, by the first layout that has any."""
+    here = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/**/*.parquet"))
+    for pattern in patterns:
+        if found := fnmatch.filter(here, pattern):
+            return [str(folder / name) for name in found]
+    return []
 
 
-def _labels(spec: TaskSpec, table: Any, values: list[Any], where: str) -> np.ndarray:
-    """Labels by their names, where the data set has names, so that another order of the classes does no harm."""
-    feature = table.features[spec.hub_columns.get(spec.label, spec.label)]
-    names: list[str] = getattr(feature, "names", [])
-    read = label_reader(spec)
-    numbers: list[float] = []
-    for row, value in enumerate(values, start=1):
-        named = isinstance(value, int) and 0 <= value < len(names)
+def _read(spec: TaskSpec, folder: Path, patterns: list[str]) -> Examples:
+    from datasets import ClassLabel, Dataset, disable_progress_bars, enable_progress_bars
+    from datasets.utils import are_progress_bars_disabled
+
+    files = _files(folder, patterns)
+    if not files:
+        raise UserError(f"got no files {patterns[0]} for {spec.name}", "the Hub's data set in Parquet")
+    quiet = are_progress_bars_disabled()
+    disable_progress_bars()  # the caller's own bars tell what happens
+    try:
+        with tempfile.TemporaryDirectory() as cache:
+            table = Dataset.from_parquet(files, cache_dir=cache, keep_in_memory=True)
+    finally:
+        if not quiet:
+            enable_progress_bars()
+    wanted = [*spec.text.split("+"), *([spec.text_pair] if spec.text_pair else []), spec.label]
+    columns = {name: spec.hub_columns.get(name, name) for name in wanted}
+    missing = sorted(set(columns.values()) - set(table.column_names))
+    if missing:
+        raise UserError(
+            f"got no column {missing[0]!r} for {spec.name}, only {', '.join(table.column_names)}", spec.title
+        )
+    feature = table.features[columns[spec.label]]
+    names = [name.lower() for name in feature.names] if isinstance(feature, ClassLabel) else None
+    if names is not None and tuple(names) != spec.labels:
+        raise UserError(f"got the classes {', '.join(names)} for {spec.name}", ", ".join(spec.labels or ()))
+    to_label = label_reader(spec)
+    labels: list[float] = []
+    for row, value in enumerate(table[columns[spec.label]], start=1):
         try:
-            numbers.append(read((names[value] if named else str(value)).lower()))
+            labels.append(to_label(str(value)))
         except ValueError:
-            raise UserError(f"{where}, row {row}: got the label {value!r}", f"a label of {spec.title}") from None
-    return np.array(numbers, dtype=np.float32 if spec.labels is None else np.int64)
+            raise UserError(f"{spec.name}, row {row}: got the label {value!r}", spec.title) from None
+    parts = [list(table[columns[name]]) for name in spec.text.split("+")]
+    return Examples(
+        [": ".join(words) for words in zip(*parts, strict=True)],
+        list(table[columns[spec.text_pair]]) if spec.text_pair else None,
+        np.array(labels, dtype=np.float32 if spec.labels is None else np.int64),
+    )
