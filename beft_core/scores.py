@@ -262,7 +262,7 @@ class ScoreTable:
         }
 
     def selected(self, stack: str | None = None) -> dict[str, str | None]:
-        """Approach -> the term it selects among q, k and v (None if none of them was scored)."""
+        """Approach -> the term it selects among q, k and v (None: see `select_term`)."""
         return {approach: select_term(self.mean_scores(approach, stack)) for approach in self.approaches}
 
     @cached_property
@@ -311,8 +311,11 @@ def rank_terms(scores: Mapping[str, float]) -> dict[str, int]:
 
 
 def select_term(scores: Mapping[str, float], candidates: Iterable[str] = CANDIDATES) -> str | None:
-    """The candidate with the highest score (paper, section 2.1), or None; ties as in `rank_terms`."""
-    ranks = rank_terms({term: scores[term] for term in candidates if term in scores})
+    """The candidate with the highest score (paper, section 2.1); ties as in `rank_terms`.
+
+    None without a candidate, and where all score 0: nothing moved, so there is nothing to select by.
+    """
+    ranks = rank_terms({term: scores[term] for term in candidates if scores.get(term, 0) > 0})
     return min(ranks, key=ranks.__getitem__, default=None)
 
 
@@ -362,7 +365,7 @@ def _notes(table: ScoreTable, snapshot: Snapshot) -> list[str]:
             notes += [
                 f"{', '.join(terms)} tie on {approach} at {score:g}: ranked in the order of the terms"
                 for score, terms in groups.items()
-                if len(terms) > 1
+                if len(terms) > 1 and score > 0
             ]
     return notes
 

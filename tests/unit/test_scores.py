@@ -178,6 +178,7 @@ def test_ranks_and_selection_break_ties_in_the_order_of_terms() -> None:
     assert rank_terms(scores) == {"o": 1, "ln2": 2, "k": 3, "v": 4, "q": 5}
     assert select_term(scores) == "k"
     assert select_term({"o": 1.0}) is None
+    assert select_term({"q": 0.0, "k": 0.0, "v": 0.0, "o": 1.0}) is None
     assert select_term(scores, ("o", "ln2")) == "o"
 
 
@@ -226,7 +227,16 @@ def test_without_fisher_only_movement_is_scored_and_an_unmoved_term_scores_zero(
     scores = table.mean_scores("projection_ratio")
     assert scores["q"] == scores["k"] == 0 and scores["v"] > 0
     assert any("k is a null term and was trained" in note for note in table.notes)
-    assert any("q, k tie on projection_ratio at 0" in note for note in table.notes)
+    assert not any("tie" in note for note in table.notes)
+    assert table.selected() == dict.fromkeys(table.approaches, "v")
+
+
+def test_notes_tell_that_terms_tie() -> None:
+    pre = base(terms=("k", "q"))
+    pre["encoder", "k"] = pre["encoder", "q"]
+    post = {key: 2 * array for key, array in pre.items()}
+    table = score_snapshot(Snapshot.build(example(pre=pre).meta, pre, post))
+    assert "q, k tie on projection_ratio at 0.5: ranked in the order of the terms" in table.notes
 
 
 def test_notes_tell_that_layers_were_left_out() -> None:
