@@ -54,9 +54,8 @@ def naive_slerp(a: list[float], b: list[float], t: float) -> list[float]:
     angle = math.atan2(math.hypot(*rest), along)
     w = [x / math.hypot(*rest) for x in rest]
     # sin((1-t)W)/sin W a + sin(tW)/sin W b, with a = |a| u and b = |b| (cos W u + sin W w)
-    on_u = (norm_a * math.sin((1 - t) * angle) + norm_b * math.sin(t * angle) * math.cos(angle)) / math.sin(
-        angle
-    )
+    from_a, from_b = norm_a * math.sin((1 - t) * angle), norm_b * math.sin(t * angle)
+    on_u = (from_a + from_b * math.cos(angle)) / math.sin(angle)
     return [on_u * x + from_b * y for x, y in zip(u, w, strict=True)]
 
 
@@ -308,8 +307,11 @@ def test_values_and_differences_are_compared_apart() -> None:
 
 def test_labels_tell_seeds_and_numbers_apart() -> None:
     assert compare([example(1), example(2)]).labels == ("task1", "task2")
-    assert compare([example(1, task="a", seed=3), example(2, task="a", seed=4)]).labels == (
-        "a, seed 3",
-        "a, seed 4",
-    )
+    same = [example(1, task="a"), example(2, task="a")]
+    seeds = [dataclasses.replace(s.meta, seed=number) for number, s in enumerate(same, 3)]
+    named = [
+        Snapshot.build(dataclasses.replace(meta, trained_terms=("v",)), {V: s.pre(*V)}, {V: s.post(*V)})
+        for meta, s in zip(seeds, same, strict=True)
+    ]
+    assert compare(named).labels == ("a, seed 3", "a, seed 4")
     assert compare([example(1), example(1)]).labels == ("1: task1, seed None", "2: task1, seed None")
