@@ -36,6 +36,9 @@ HIDDEN = ("hidden_size", "n_embd", "n_embed", "dim", "d_model")
 HEADS = ("num_attention_heads", "n_head", "n_heads")
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers")
 
+LARGEST = 200_000
+"""No model has a size above this; a hostile config must not make this module allocate."""
+
 NOT_PLAIN_SOFTMAX = (
     "attn_logit_softcapping", "attn_logit_softcap", "use_qk_norm", "qk_norm", "qk_layernorm",
     "query_key_norm", "attention_sink", "attention_sinks", "num_attention_sinks",
@@ -45,11 +48,14 @@ NOT_PLAIN_SOFTMAX = (
 
 @dataclass(frozen=True)
 class Flag:
-    """Terms whose bias exists only if a config key says so (``key=None``: never, or ``default``)."""
+    """Terms whose bias exists only if the config says so."""
 
     terms: str
+    """Term keys, separated by spaces."""
     key: str | None = None
+    """Config key that switches them on; ``None``: they never have a bias."""
     default: bool = False
+    """What holds if the config does not have the key."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class Row:
 
     model_type: str
     prefix: str
+    """Prefix of the backbone's parameters in checkpoints with a head."""
     layer: str
     """Path of a layer, with ``{n}``."""
     modules: Mapping[str, str] | Callable[[Config], Mapping[str, str]]
@@ -67,8 +74,11 @@ class Row:
     head: HeadSpec
     stack: str = "encoder"
     flags: tuple[Flag, ...] = ()
+    """Biases that not every model of the type has."""
     fused: Fused = contiguous
+    """How q, k and v lie in a fused projection."""
     kv_heads: Callable[[Config, int], int] = lambda config, heads: heads
+    """(config, heads) -> key and value heads."""
     head_dim: str = ""
     """Config key of a head's width, where it may differ from hidden_size / heads."""
     mlp: str = "intermediate_size"
@@ -76,10 +86,12 @@ class Row:
     mlp_fused: int = 1
     """2: the MLP's input projection holds gate and values in one bias, which is one term."""
     key: Callable[[Config], KeyRule] = lambda config: ABSOLUTE
+    """Whether the key bias can act."""
     head_dropout: tuple[str, ...] = ()
     """Config keys of the head's dropout; the first that is set counts."""
     packing: Callable[[Config], bool] = lambda config: True
     mask: str = "additive"
+    """As in :class:`~beft_core.layout.Layout`, like ``packing``, ``window``, ``position_offset`` and ``disk``."""
     window: Callable[[Config], int | None] = lambda config: None
     position_offset: Callable[[Config], int] = lambda config: 0
     shared: bool = False
@@ -250,8 +262,8 @@ ROWS: dict[str, Row] = {
         Row(
             "qwen2", "model", "layers.{n}", LLAMA, LAST_TOKEN, stack="decoder",
             flags=(Flag("o mlp_in mlp_out"),), head_dim="head_dim", kv_heads=_group_kv,
-            key=lambda config: ROTARY,
-            mask="per_layer_type", window=lambda config: config.get("sliding_window"), absent=RMS,
+            key=lambda config: ROTARY, mask="per_layer_type",
+            window=lambda config: config.get("sliding_window"), absent=RMS,
         ),
         Row(
             "llama", "model", "layers.{n}", LLAMA, LAST_TOKEN, stack="decoder",
@@ -259,8 +271,7 @@ ROWS: dict[str, Row] = {
             head_dim="head_dim", kv_heads=_group_kv, key=lambda config: ROTARY, absent=RMS,
         ),
         Row(
-            "falcon", "transformer", "h.{n}", _falcon_modules, LAST_TOKEN, mlp="ffn_hidden_size",
-            stack="decoder",
+            "falcon", "transformer", "h.{n}", _falcon_modules, LAST_TOKEN, mlp="ffn_hidden_size", stack="decoder",
             flags=(Flag("q k v o mlp_in mlp_out", "bias"),), fused=grouped, kv_heads=_falcon_kv,
             key=lambda config: ALIBI if config.get("alibi") else ROTARY,
             packing=lambda config: not config.get("alibi"),
@@ -328,7 +339,17 @@ def layout_for(config: Config | Any) -> Layout:
             f"one of {', '.join(sorted(ROWS))}",
             f"a model of type {close[0]}" if close else "",
         )
-    row = ROWS[model_type]
+    try:
+        return _layout(ROWS[model_type], config)
+    except UserError:
+        raise
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"got a {model_type} config with a value of the wrong type ({error})", "a config.json of transformers"
+        ) from error
+
+
+def _layout(row: Row, config: Config) -> Layout:
     hidden, heads = _size(config, HIDDEN), _size(config, HEADS)
     head_dim = _size(config, (row.head_dim,), default=hidden // heads)
     kv_heads = row.kv_heads(config, heads)
@@ -345,7 +366,7 @@ def layout_for(config: Config | Any) -> Layout:
         term: f"{flag.key} is off" if flag.key else "its projection has no bias"
         for flag in row.flags
         for term in flag.terms.split()
-        if not (_get(config, (flag.key,), default=flag.default) if flag.key else flag.default)
+        if not (flag.key and _get(config, (flag.key,), default=flag.default))
     }
 
     def slots(terms: Iterable[str]) -> tuple[BiasSlot, ...]:
@@ -361,7 +382,7 @@ def layout_for(config: Config | Any) -> Layout:
 
     here = [term for term in TERM_KEYS if term in modules]
     return Layout(
-        model_type=model_type,
+        model_type=row.model_type,
         stack=row.stack,
         layers=len(paths),
         hidden_size=hidden,
@@ -398,8 +419,8 @@ def _size(config: Config, names: Iterable[str], default: int | None = None) -> i
     """``_get`` for a positive whole number; a config file may hold anything."""
     names = tuple(names)
     value = _get(config, names, default)
-    if type(value) is not int or value < 1:
-        raise UserError(f"got {names[0]} = {value!r} in the config", "a positive whole number")
+    if type(value) is not int or not 1 <= value <= LARGEST:
+        raise UserError(f"got {names[0]} = {value!r} in the config", f"a whole number from 1 to {LARGEST}")
     return value
 
 
@@ -408,6 +429,7 @@ def _layer_paths(row: Row, config: Config) -> list[str]:
         return [row.layer.format(n=n) for n in range(_size(config, LAYERS))]
     groups = _size(config, ("num_hidden_groups",), default=1)
     inner = _size(config, ("inner_group_num",), default=1)
+    _size({"num_hidden_groups * inner_group_num": groups * inner}, ("num_hidden_groups * inner_group_num",))
     return [row.layer.format(group=g, inner=i) for g in range(groups) for i in range(inner)]
 
 

@@ -206,27 +206,20 @@ def _index(slot: BiasSlot) -> slice | torch.Tensor:
 
 
 def _load_backbone(source: ModelSource, attn: str) -> nn.Module:
-    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel
 
-    config = AutoConfig.from_pretrained(source.folder, local_files_only=True, trust_remote_code=False)
+    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    with _told(source, "configuration"):
+        config = AutoConfig.from_pretrained(source.folder, **local)
     # A checkpoint without a pooler gets a random one; the fork keeps that repeatable and the caller's stream
     # untouched.
-    with torch.random.fork_rng(devices=[]), _quiet_transformers():
+    with torch.random.fork_rng(devices=[]), _quiet_transformers(), _told(source, "weights"):
         torch.manual_seed(0)
-        try:
-            backbone, report = AutoModel.from_pretrained(
-                source.folder, config=config, dtype=torch.float32, use_safetensors=True,
-                local_files_only=True, trust_remote_code=False, output_loading_info=True,
-                ignore_mismatched_sizes=True,  # reported below, with the tensor's name
-                attn_implementation=attn if _supports(config, attn) else "eager",
-            )  # fmt: skip
-        except (SafetensorError, OSError) as error:
-            raise UserError(
-                f"got weights in {source.folder} that cannot be read ({error})",
-                "complete safetensors files",
-                "downloading the model again",
-            ) from None
+        backbone, report = AutoModel.from_pretrained(
+            source.folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below, with the tensor's name
+            attn_implementation=attn if _supports(config, attn) else "eager", **local,
+        )  # fmt: skip
     missing = sorted(name for name in report["missing_keys"] if "pooler" not in name)
     if missing or report["mismatched_keys"]:
         example = missing[0] if missing else str(next(iter(report["mismatched_keys"]))[0])
@@ -241,7 +234,8 @@ def _load_backbone(source: ModelSource, attn: str) -> nn.Module:
 def _load_tokenizer(source: ModelSource) -> Any:
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(source.folder, local_files_only=True, trust_remote_code=False)
+    with _told(source, "tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(source.folder, local_files_only=True, trust_remote_code=False)
     if tokenizer.pad_token is None:
         # Decoders are trained without padding; its positions are masked, so any token does.
         tokenizer.pad_token = tokenizer.eos_token
@@ -252,6 +246,23 @@ def _supports(config: Any, attn: str) -> bool:
     from transformers import MODEL_MAPPING
 
     return attn == "eager" or bool(getattr(MODEL_MAPPING[type(config)], "_supports_sdpa", False))
+
+
+@contextlib.contextmanager
+def _told(source: ModelSource, part: str) -> Iterator[None]:
+    """Turn whatever the readers raise into one line: a checkpoint comes from a stranger, and each reader (JSON,
+    safetensors, tokenizers, transformers' validation) has its own errors for files that are not as they should be.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"got {source.folder}, whose {part} cannot be read ({error})",
+            "a complete model as save_pretrained writes it",
+            "downloading the model again",
+        ) from error
 
 
 @contextlib.contextmanager

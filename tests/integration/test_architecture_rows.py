@@ -4,10 +4,15 @@ only that.
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from tiny_models import CONFIGS, KEY_ACTS, inputs, tiny
+from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
 
 from beft_core.architectures import ROWS, BiasSlot
 from beft_core.errors import UserError
@@ -163,3 +168,20 @@ def test_a_missing_term_is_an_error_that_lists_the_others(name: str, term: str, 
     layout = tiny(name).layout
     with pytest.raises(UserError, match=f"one of its terms: {has}"):
         layout.require([term])
+
+
+@pytest.mark.parametrize("with_head", [False, True])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_checkpoints_on_disk_have_one_of_the_names(name: str, with_head: bool, tmp_path: Path) -> None:
+    model = tiny(name, dtype=torch.float32)
+    saved: Any = model.backbone
+    if with_head:
+        auto = AutoModelForImageClassification if name == "vit" else AutoModelForSequenceClassification
+        saved = auto.from_config(model.config)
+        saved.base_model.load_state_dict(model.backbone.state_dict(), strict=False)
+    saved.save_pretrained(tmp_path)
+    with safe_open(tmp_path / "model.safetensors", framework="np") as file:
+        for slot in model.layout.slots:
+            found = [key for key in model.layout.checkpoint_names(slot) if key in file.keys()]  # noqa: SIM118
+            assert len(found) == 1, slot.parameter
+            np.testing.assert_array_equal(file.get_tensor(found[0])[slot.index], get_bias(model.backbone, slot).numpy())

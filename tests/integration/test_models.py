@@ -166,6 +166,7 @@ def test_remote_code_is_never_run(folder: Path, monkeypatch: pytest.MonkeyPatch)
         ("config.json", b"[1]", "not an object"),
         ("config.json", b'{"model_type": "t5"}', "'t5'"),
         ("model.safetensors", None, "without model.safetensors"),
+        ("tokenizer.json", b"{", "tokenizer cannot be read"),
         ("model.safetensors", b"", "cannot be read"),
         ("model.safetensors", b"\xff" * 64, "cannot be read"),
         ("model.safetensors", b"\x02\0\0\0\0\0\0\0{}", "without a fitting"),
@@ -176,6 +177,14 @@ def test_broken_folders_are_told_in_one_line(folder: Path, name: str, content: b
     with pytest.raises(UserError, match=message) as error:
         load_model(str(folder))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("change", [{"num_attention_heads": 3}, {"hidden_dropout_prob": "x"}, {"vocab_size": -1}])
+def test_configurations_that_no_model_can_have(folder: Path, change: dict) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(UserError, match="cannot be read"):
+        load_model(str(folder))
 
 
 def test_truncated_weights(folder: Path) -> None:
