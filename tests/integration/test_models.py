@@ -179,7 +179,10 @@ def test_broken_folders_are_told_in_one_line(folder: Path, name: str, content: b
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("change", [{"num_attention_heads": 3}, {"hidden_dropout_prob": "x"}, {"vocab_size": -1}])
+@pytest.mark.parametrize(
+    "change",
+    [{"num_attention_heads": 3}, {"hidden_act": "none such"}, {"max_position_embeddings": "x"}, {"vocab_size": -1}],
+)
 def test_configurations_that_no_model_can_have(folder: Path, change: dict) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, **change}))
