@@ -1,0 +1,75 @@
+"""All commands in one application, and the one place where an error becomes a line and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from beft_core.cli import evaluation, fine_tune, reading
+from beft_core.cli.arguments import join_values
+from beft_core.errors import UserError
+from beft_core.runs.failure import explain
+
+WRONG_INPUT = 2
+FAILED = 1
+INTERRUPTED = 130
+
+# The base class of everything that the parser refuses. Releases of typer differ in where it stands (click or typer's
+# own copy of it), but not in its place above BadParameter.
+ClickException: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+def build() -> typer.Typer:
+    """The application with all commands."""
+    app = typer.Typer(
+        name="beft",
+        help="Bias-efficient fine-tuning: train, score, select, merge and compare single bias terms of transformers.",
+        no_args_is_help=False,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    for module in (fine_tune, reading, evaluation):
+        module.register(app)
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; returns the exit status.
+
+    0: done. 1: the fine-tune diverged, or memory or the disk is full. 2: wrong input, told in one line. 130:
+    interrupted. Any other exception is a defect of the lab and keeps its traceback.
+    """
+    if not arguments:
+        arguments = ["--help"]
+    try:
+        command = typer.main.get_command(build())
+        status = command.main(args=join_values(arguments), prog_name="beft", standalone_mode=False)
+        sys.stdout.flush()
+    except UserError as error:
+        return _tell(str(error), WRONG_INPUT)
+    except ClickException as error:
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        where = getattr(getattr(error, "ctx", None), "command_path", "beft")
+        # Through UserError, so that the line is flat and bounded as any other.
+        return _tell(str(UserError(message.rstrip("."), try_=f"{where} --help")), WRONG_INPUT)
+    except (FloatingPointError, MemoryError) as error:
+        sentence, proposal = explain(error)
+        return _tell(" ".join(filter(None, (sentence, proposal))), FAILED)
+    except BrokenPipeError:
+        # The reader (head, less) has left. Python would complain once more when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (KeyboardInterrupt, typer.Abort):
+        return _tell("interrupted", INTERRUPTED)
+    if status == INTERRUPTED:
+        return _tell("interrupted", INTERRUPTED)
+    return int(status or 0)
+
+
+def _tell(line: str, status: int) -> int:
+    sys.stderr.write(f"beft: {' '.join(line.split())}\n")
+    return status

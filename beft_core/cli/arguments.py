@@ -1,0 +1,87 @@
+"""What the command line means by a value: several words after one flag, ranges of layers, modes among the terms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from beft_core.errors import UserError
+from beft_core.terms import TERM_KEYS
+
+_NUMBERS = re.compile(r"[-+]?[0-9.][0-9.,e+-]*")
+_WORDS = re.compile(r"[^-].*")
+
+SEVERAL = {"--terms": _WORDS, "--add-bias": _WORDS, "--layers": _NUMBERS, "--weights": _NUMBERS}
+"""Flags that take several words -> what a further word looks like. Parsers of options know only fixed numbers."""
+
+
+def join_values(arguments: Sequence[str]) -> list[str]:
+    """``--terms v q`` as ``--terms v,q``, so that a parser of fixed numbers of values takes it."""
+    joined: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        joined.append(word)
+        if word == "--":
+            return joined + rest
+        if word in SEVERAL:
+            values = []
+            while rest and SEVERAL[word].fullmatch(rest[0]):
+                values.append(rest.pop(0))
+            if values:
+                joined.append(",".join(values))
+    return joined
+
+
+def words(values: Iterable[str] | None) -> tuple[str, ...]:
+    """The words of a flag that may be repeated and may hold several, separated by commas or spaces."""
+    return tuple(word for value in values or () for word in re.split(r"[,\s]+", value) if word)
+
+
+def terms_and_mode(values: Iterable[str] | None) -> dict[str, object]:
+    """``--terms``: bias terms, or alone one of the modes ``all``, ``head``, ``full``, ``random``.
+
+    Raises UserError for a mode among other words. Unknown terms are for RunConfig to refuse.
+    """
+    from beft_core.training.config import MODES
+
+    chosen = words(values)
+    modes = [word for word in chosen if word in MODES and word != "terms"]
+    if not modes:
+        unknown = [word for word in chosen if word not in TERM_KEYS]
+        if unknown:
+            others = ", ".join(mode for mode in MODES if mode != "terms")
+            raise UserError(f"got --terms {unknown[0]}", f"some of {', '.join(TERM_KEYS)}, or one of {others}")
+        return {"terms": chosen} if chosen else {}
+    if len(chosen) > 1:
+        raise UserError(f"got --terms {' '.join(chosen)}", f"{modes[0]} alone, or bias terms", f"--terms {modes[0]}")
+    return {"mode": modes[0], "terms": ()}
+
+
+def layers(values: Iterable[str] | None) -> tuple[int, ...] | None:
+    """``3-5`` or ``0,2,5`` or both, as sorted layer numbers; None for no flag. Raises UserError."""
+    if not values:
+        return None
+    numbers: set[int] = set()
+    for word in words(values):
+        match = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", word)
+        if match is None or int(match[2] or match[1]) < int(match[1]):
+            raise UserError(f"got --layers {word}", "layer numbers from 0 on", "--layers 3-5 or --layers 0,2,5")
+        numbers.update(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return tuple(sorted(numbers))
+
+
+def numbers(flag: str, values: Iterable[str] | None) -> tuple[float, ...] | None:
+    """Finite numbers of a flag; None for no flag. Raises UserError."""
+    if not values:
+        return None
+    result = []
+    for word in words(values):
+        try:
+            number = float(word)
+        except ValueError:
+            number = float("nan")
+        if not abs(number) < float("inf"):
+            raise UserError(f"got {flag} {word}", "finite numbers", f"{flag} 0.5 0.5")
+        result.append(number)
+    return tuple(result)

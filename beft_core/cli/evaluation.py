@@ -1,0 +1,223 @@
+"""``beft evaluate`` and ``beft merge``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from beft_core.cli import arguments, output
+from beft_core.cli.flags import DATA, config_of, takes
+from beft_core.cli.progress import progress
+from beft_core.errors import UserError
+from beft_core.merging import METHODS, Comparison, compare
+from beft_core.merging import merge as merge_snapshots
+from beft_core.snapshot import Snapshot, read_snapshot
+from beft_core.tasks.registry import TASKS
+
+Biases = Annotated[
+    str, typer.Option("--biases", metavar="[post|pre]", help="pre: the base model under the snapshot's head.")
+]
+MethodName = Annotated[str, typer.Option("--method", metavar="NAME", help=f"One of {', '.join(METHODS)}.")]
+Weights = Annotated[list[str] | None, typer.Option("--weights", metavar="W...", help="One per snapshot (weighted).")]
+Scale = Annotated[float | None, typer.Option("--scale", metavar="X", help="Factor (task_arithmetic, ties).")]
+Density = Annotated[float | None, typer.Option("--density", metavar="X", help="Share that is kept (ties, dare).")]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Of the random choice (dare).")]
+Position = Annotated[float | None, typer.Option("--t", metavar="X", help="0 is the first, 1 the second (slerp).")]
+Scope = Annotated[str | None, typer.Option("--scope", metavar="[layer|global]", help="One vector (ties, slerp).")]
+Terms = Annotated[list[str] | None, typer.Option("--terms", metavar="TERMS", help="Merge only these trained terms.")]
+Evaluate = Annotated[
+    bool, typer.Option("--evaluate", help="Score base, sources and merge on every task (form of the paper's Table 3).")
+]
+
+_WHERE = ("model", "device", "precision", "max_length")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("evaluate")(takes([*DATA, *_WHERE])(evaluate))
+    app.command("merge")(takes(["data_dir", *_WHERE])(merge))
+
+
+def evaluate(file: output.File, given: dict[str, Any], biases: Biases = "post", json: output.Json = False) -> None:
+    """Put a snapshot back on its base model and score it on a task whose head it has."""
+    if biases not in ("post", "pre"):
+        raise UserError(f"got --biases {biases}", "post or pre")
+    snapshot = read_snapshot(file)
+    if "task" not in given and "train_file" not in given:
+        known = [task for task in snapshot.meta.heads if task in TASKS]
+        if len(known) != 1:
+            heads = ", ".join(snapshot.meta.heads) or "none"
+            raise UserError(
+                "got no --task", f"one of the snapshot's heads: {heads}", "--task NAME, or --train-file FILE"
+            )
+        given = {**given, "task": known[0]}
+    config = config_of(_as_trained([snapshot]) | given)
+    with progress() as observer:
+        observer.stage("start PyTorch")
+        from beft_core.training import workflow
+
+        metrics = workflow.evaluate(snapshot, config, biases=biases, observer=observer)
+    task = config.task if config.train_file is None else config.train_file
+    if json:
+        output.print_json({"file": file, "task": task, "biases": biases, "metrics": metrics})
+        return
+    output.print_table(f"{file} on {task}", ["metric", "value"], list(metrics.items()))
+
+
+def _as_trained(snapshots: Sequence[Snapshot]) -> dict[str, Any]:
+    """Base model, token limit and added biases as the snapshots record them; flags come before these."""
+    model = snapshots[0].meta.model
+    fields: dict[str, Any] = {"model": f"{model.id}@{model.revision}" if model.revision else model.id}
+    for snapshot in snapshots:
+        # From a stranger's file: taken only where they are what a flag could have said.
+        recorded = snapshot.meta.hyperparameters
+        length, added = recorded.get("max_length"), recorded.get("add_bias")
+        if type(length) is int and 4 <= length <= 2**20:
+            fields["max_length"] = max(length, fields.get("max_length", 0))
+        if isinstance(added, list) and all(isinstance(term, str) for term in added):
+            fields["add_bias"] = tuple(dict.fromkeys([*fields.get("add_bias", ()), *added]))
+    return fields
+
+
+def merge(
+    files: output.Files,
+    given: dict[str, Any],
+    method: MethodName = "mean",
+    terms: Terms = None,
+    weights: Weights = None,
+    scale: Scale = None,
+    density: Density = None,
+    seed: Seed = None,
+    t: Position = None,
+    scope: Scope = None,
+    evaluate: Evaluate = False,
+    out: output.Out = None,
+    json: output.Json = False,
+) -> None:
+    """Merge fine-tunes of one base model, and compare what they learnt."""
+    path = output.out_path(out) if out else None
+    snapshots = output.read_all(files)
+    settings = {
+        "weights": arguments.numbers("--weights", weights), "scale": scale, "density": density, "seed": seed, "t": t,
+        "scope": scope,
+    }  # fmt: skip
+    only = arguments.words(terms) or None
+    merged = merge_snapshots(
+        snapshots, method, terms=only, **{name: value for name, value in settings.items() if value is not None}
+    )
+    comparison = compare(snapshots, terms=only)
+    if path is not None:
+        output.save(path, merged)
+    table = _evaluate_all(snapshots, merged, comparison.labels, given) if evaluate else None
+    if json:
+        output.print_json(
+            {
+                "method": method,
+                "settings": merged.meta.hyperparameters,
+                "terms": merged.meta.trained_terms,
+                "file": path,
+                "comparison": _comparison_document(comparison),
+                "evaluation": table,
+            }
+        )
+        return
+    output.say(f"{METHODS[method].label} of {', '.join(comparison.labels)}: {', '.join(merged.meta.trained_terms)}")
+    _print_comparison(comparison)
+    if table is not None:
+        _print_table_3(table, comparison)
+    if path is None:
+        output.note("not written: no --out FILE")
+
+
+def _evaluate_all(
+    sources: Sequence[Snapshot], merged: Snapshot, labels: Sequence[str], given: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Base model, each source and the merge, each on every task with that task's own head."""
+    tasks = [task for task in merged.meta.heads if task in TASKS]
+    for task in merged.meta.heads:
+        if task not in TASKS:
+            output.note(f"left out {task}, a table of your own: score it with beft evaluate --train-file")
+    if not tasks:
+        raise UserError("got snapshots without the head of a known task", "snapshots that beft train wrote")
+    keys = merged.keys()
+    before = {key: merged.pre(*key) for key in keys}
+    rows = [("base model", before), *((label, {k: s.post(*k) for k in keys}) for label, s in zip(labels, sources, strict=True)),
+            ("merged", {key: merged.post(*key) for key in keys})]  # fmt: skip
+    recorded = _as_trained(sources)
+    table = []
+    with progress() as observer:
+        observer.stage("start PyTorch")
+        from beft_core.training import workflow
+
+        for name, values in rows:
+            row: dict[str, Any] = {"model": name, "tasks": {}}
+            for task in tasks:
+                snapshot = Snapshot.build(merged.meta, before, values, extra=merged.extra)
+                config = config_of(recorded | given | {"task": task})
+                row["tasks"][task] = workflow.evaluate(snapshot, config, observer=observer)
+            table.append(row)
+    return table
+
+
+def _print_table_3(table: list[dict[str, Any]], comparison: Comparison) -> None:
+    """The form of the paper's Table 3, in percent, with every metric of a task."""
+    columns = [(task, metric) for task, metrics in table[0]["tasks"].items() for metric in metrics]
+    output.print_table(
+        "each task with its own head, in %",
+        ["model", *(f"{task} {metric}" for task, metric in columns)],
+        [[row["model"], *(f"{100 * row['tasks'][task][metric]:.1f}" for task, metric in columns)] for row in table],
+    )
+
+
+def _pairs(comparison: Comparison) -> list[tuple[int, int]]:
+    count = len(comparison.labels)
+    return [(a, b) for a in range(count) for b in range(a + 1, count)]
+
+
+def _print_comparison(comparison: Comparison) -> None:
+    head = ["pair", "where", "cosine", "angle", "sign conflicts", "cosine after", "angle after"]
+    rows: list[list[Any]] = []
+
+    def add(pair: str, where: str, cosine: float, after: float, conflicts: float) -> None:
+        rows.append(
+            [pair, where, float(cosine), _degrees(cosine), f"{100 * conflicts:.1f} %", float(after), _degrees(after)]
+        )
+
+    changes, values = comparison.differences, comparison.values
+    for a, b in _pairs(comparison):
+        pair = f"{comparison.labels[a]} and {comparison.labels[b]}"
+        add(pair, "overall", changes.cosine[a, b], values.cosine[a, b], comparison.sign_conflicts[a, b])
+        for key, per_layer in changes.cosine_per_layer.items():
+            for layer, cosines in enumerate(per_layer):
+                add(
+                    pair, f"{'.'.join(key)} layer {layer}", cosines[a, b],
+                    values.cosine_per_layer[key][layer][a, b],
+                    comparison.sign_conflicts_per_layer[key][layer][a, b],
+                )  # fmt: skip
+    output.print_table("what the fine-tunes changed (after: of the biases themselves)", head, rows)
+
+
+def _degrees(cosine: float) -> str:
+    return f"{np.degrees(np.arccos(np.clip(cosine, -1, 1))):.1f}°"
+
+
+def _comparison_document(comparison: Comparison) -> dict[str, Any]:
+    """Pairs, overall and per layer."""
+    conflicts = comparison.sign_conflicts_per_layer
+    document = []
+    for a, b in _pairs(comparison):
+        pair: dict[str, Any] = {"pair": [comparison.labels[a], comparison.labels[b]]}
+        pair["sign_conflicts"] = comparison.sign_conflicts[a, b]
+        pair["sign_conflicts_per_layer"] = {".".join(key): values[:, a, b] for key, values in conflicts.items()}
+        for name, alike in (("differences", comparison.differences), ("values", comparison.values)):
+            pair[name] = {
+                "cosine": alike.cosine[a, b],
+                "angle_degrees": alike.angle_degrees[a, b],
+                "cosine_per_layer": {".".join(k): v[:, a, b] for k, v in alike.cosine_per_layer.items()},
+                "angle_degrees_per_layer": {".".join(k): v[:, a, b] for k, v in alike.angle_degrees_per_layer.items()},
+            }
+        document.append(pair)
+    return {"labels": comparison.labels, "pairs": document}

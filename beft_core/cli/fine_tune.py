@@ -1,0 +1,244 @@
+"""``beft select`` and ``beft train``."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from beft_core.cli import output
+from beft_core.cli.flags import FLAGS, config_of, takes
+from beft_core.cli.progress import Progress, progress
+from beft_core.errors import UserError
+from beft_core.scores import APPROACHES, ScoreTable
+from beft_core.snapshot import Snapshot
+from beft_core.tasks.registry import get_task
+from beft_core.terms import CANDIDATES
+from beft_core.training.config import RunConfig
+
+INTERRUPTED = 130
+
+Resume = Annotated[
+    str | None,
+    typer.Option("--checkpoint", metavar="FILE", help="Save the state here; where it exists, go on from it."),
+]
+ThenTrain = Annotated[bool, typer.Option("--then-train", help="Fine-tune the selected term alone afterwards.")]
+TrainedOut = Annotated[
+    str | None, typer.Option("--trained-out", metavar="FILE", help="Snapshot of --then-train to write.")
+]
+
+# A probe fine-tunes all terms, measures Fisher always and is scored after its last epoch.
+_SELECT_FLAGS = [name for name in FLAGS if name not in ("terms", "fisher", "evaluate")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("select")(takes(_SELECT_FLAGS)(select))
+    app.command("train")(takes(FLAGS)(train))
+
+
+def select(
+    given: dict[str, Any],
+    then_train: ThenTrain = False,
+    out: output.Out = None,
+    trained_out: TrainedOut = None,
+    checkpoint: Resume = None,
+    force: output.Force = False,
+    json: output.Json = False,
+) -> int:
+    """Fine-tune all bias terms, score them by every approach, select one."""
+    config = config_of(given)
+    probe_path = output.out_path(out) if out else None
+    if trained_out and not then_train:
+        raise UserError("got --trained-out without --then-train", "both", "--then-train")
+    # Which term wins is not known yet, so every name that the file may get is checked before the work begins.
+    trained_paths: dict[str, Path] = {}
+    if then_train:
+        trained_paths = {
+            term: output.out_path(trained_out)
+            if trained_out
+            else output.default_path(default_name(config, [term]), force, "--trained-out")
+            for term in CANDIDATES
+        }
+    if probe_path is not None and probe_path in trained_paths.values():
+        raise UserError(f"got {out} for both snapshots", "two files", "another --trained-out")
+    resume = _checkpoint_path(checkpoint)
+
+    with progress() as observer:
+        observer.stage("start PyTorch")
+        from beft_core.training import workflow
+
+        selection = workflow.select(config, observer, resume)
+    probe, scores = selection.snapshot, selection.scores
+    if probe_path is not None:
+        output.save(probe_path, probe)
+    winner = selection.selected["projection_ratio"]
+    result: dict[str, Any] = {
+        "task": probe.meta.task,
+        "model": probe.meta.model.id,
+        "n_train": probe.meta.n_train,
+        "seed": probe.meta.seed,
+        "selected": selection.selected,
+        "means": scores.means.to_dict("records"),
+        "null_terms": probe.meta.null_terms,
+        "notes": scores.notes,
+        "probe": _cost(probe, observer) | {"file": probe_path, "metrics": probe.meta.metrics},
+        "trained": None,
+    }
+    if not json:
+        _print_selection(probe, scores, selection.selected)
+        output.say(f"probe: {output.percentage(probe.meta)}, {_seconds(observer)}{_last_metrics(probe)}")
+    stopped = observer.stopped
+    if then_train and winner is not None and not stopped:
+        with progress() as observer:
+            # Not through workflow.select, so that the probe is on disk and on the screen before this begins.
+            alone = dataclasses.replace(config, mode="terms", terms=(winner,))
+            trained = workflow.train(alone, observer)
+        output.save(trained_paths[winner], trained)
+        stopped = observer.stopped
+        result["trained"] = _trained(trained, observer, trained_paths[winner])
+        if not json:
+            output.say("")
+            _print_training(trained, observer, trained_paths[winner])
+    if json:
+        output.print_json(result)
+    return _stopped(stopped, then_train and result["trained"] is None)
+
+
+def train(
+    given: dict[str, Any],
+    out: output.Out = None,
+    checkpoint: Resume = None,
+    force: output.Force = False,
+    json: output.Json = False,
+) -> int:
+    """Fine-tune bias terms and save their snapshot."""
+    config = config_of(given)
+    name = default_name(config, config.terms if config.mode == "terms" else [config.mode])
+    path = output.out_path(out) if out else output.default_path(name, force)
+    resume = _checkpoint_path(checkpoint)
+    with progress() as observer:
+        observer.stage("start PyTorch")
+        from beft_core.training import workflow
+
+        snapshot = workflow.train(config, observer, resume)
+    output.save(path, snapshot)
+    if json:
+        output.print_json(_trained(snapshot, observer, path))
+    else:
+        _print_training(snapshot, observer, path)
+    return _stopped(observer.stopped)
+
+
+def default_name(config: RunConfig, terms: Any) -> str:
+    """``<task>-<terms>-seed<k>``."""
+    task = Path(config.train_file).stem if config.train_file is not None else get_task(config.task).name
+    return f"{task}-{'-'.join(terms)}-seed{config.seed}"
+
+
+def _checkpoint_path(checkpoint: str | None) -> Path | None:
+    if checkpoint is None:
+        return None
+    path = Path(checkpoint).expanduser()
+    if path.is_dir() or not path.parent.is_dir():
+        raise UserError(f"got --checkpoint {checkpoint}", "a file in a folder that exists")
+    return path
+
+
+def _stopped(stopped: bool, skipped: bool = False) -> int:
+    if not stopped:
+        return 0
+    output.note("stopped early; what was trained until then is kept" + ("; nothing more was trained" * skipped))
+    return INTERRUPTED
+
+
+def _cost(snapshot: Snapshot, observer: Progress) -> dict[str, Any]:
+    meta = snapshot.meta
+    share = None
+    if meta.trained_parameters is not None and meta.total_parameters:
+        share = 100 * meta.trained_parameters / meta.total_parameters
+    return {
+        "trained_parameters": meta.trained_parameters,
+        "total_parameters": meta.total_parameters,
+        "percentage": share,
+        "seconds": round(observer.total_seconds, 3),
+        "seconds_per_stage": {name: round(seconds, 3) for name, seconds in observer.seconds.items()},
+        "stopped_early": observer.stopped,
+    }
+
+
+def _trained(snapshot: Snapshot, observer: Progress, path: Path) -> dict[str, Any]:
+    meta = snapshot.meta
+    return {
+        "task": meta.task,
+        "model": meta.model.id,
+        "mode": meta.mode,
+        "terms": meta.trained_terms,
+        "null_terms": meta.null_terms,
+        "n_train": meta.n_train,
+        "seed": meta.seed,
+        "metric": meta.metric,
+        "metrics": meta.metrics,
+        "hyperparameters": meta.hyperparameters,
+        "file": path,
+        **_cost(snapshot, observer),
+    }
+
+
+def _seconds(observer: Progress) -> str:
+    return f"{observer.total_seconds:.1f} s ({observer.seconds.get('train', 0.0):.1f} s of them training)"
+
+
+def _last_metrics(snapshot: Snapshot) -> str:
+    last = snapshot.meta.metrics[-1] if snapshot.meta.metrics else {}
+    values = [f"{k} {output.number(v)}" for k, v in last.items() if k not in ("epoch", "step", "train_loss")]
+    return f", {', '.join(values)}" if values else ""
+
+
+def _print_training(snapshot: Snapshot, observer: Progress, path: Path) -> None:
+    meta = snapshot.meta
+    what = ", ".join(meta.trained_terms) if meta.mode == "terms" else meta.mode
+    columns = list(dict.fromkeys(name for row in meta.metrics for name in row))
+    if meta.metrics:
+        output.print_table(
+            f"{meta.task} on {meta.model.id}: {what or 'nothing but the head'}, {meta.n_train} examples",
+            columns,
+            [[_cell(row.get(name), name) for name in columns] for row in meta.metrics],
+        )
+    output.say(f"trained {output.percentage(meta)}, besides the head; {_seconds(observer)}", f"snapshot: {path}")
+
+
+def _cell(value: float | None, name: str) -> str:
+    return "–" if value is None else f"{value:g}" if name in ("epoch", "step") else output.number(float(value))
+
+
+def _print_selection(probe: Snapshot, scores: ScoreTable, selected: dict[str, str | None]) -> None:
+    print_scores(f"{probe.meta.task} on {probe.meta.model.id}, {probe.meta.n_train} examples", probe, scores)
+    for approach, term in selected.items():
+        output.say(f"{APPROACHES[approach].label} selects {term or 'none'}")
+
+
+def print_scores(title: str, snapshot: Snapshot, scores: ScoreTable) -> None:
+    """Terms x approaches with the rank in brackets; null terms are marked and explained below."""
+    from beft_core.architectures import ABSOLUTE
+
+    null = set(snapshot.meta.null_terms)
+    for stack in scores.stacks:
+        means = scores.means[scores.means["stack"] == stack]
+        cells = {
+            (row.term, row.approach): f"{output.number(row.score)} ({row.rank})"
+            for row in means.itertuples(index=False)
+        }
+        output.print_table(
+            f"{title} ({stack}): score, mean over layers (rank)",
+            ["term", *(APPROACHES[key].label for key in scores.approaches)],
+            [
+                [f"{term} null*" if term in null else term, *(cells.get((term, key), "–") for key in scores.approaches)]
+                for term in dict.fromkeys(means["term"])
+            ],
+        )
+    if null:
+        output.say(f"* cannot change any output of this model ({ABSOLUTE.why})")
+    output.say(*(f"note: {text}" for text in scores.notes))

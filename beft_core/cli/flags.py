@@ -1,0 +1,156 @@
+"""The flags of a fine-tune, declared once: each fills one field of RunConfig; commands name the ones they take."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from beft_core.cli import arguments
+from beft_core.errors import UserError
+from beft_core.terms import TERM_KEYS
+from beft_core.training.config import DEVICES, EVALUATIONS, MODES, PADDINGS, PRECISIONS, SCHEDULES, RunConfig
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One flag of the command line."""
+
+    field: str
+    """The field of RunConfig that it fills."""
+    kind: Any
+    help: str
+    name: str = ""
+    """Its name, where that is not the field's."""
+    metavar: str | None = None
+    convert: Callable[[Any], dict[str, Any]] | None = None
+    """From the given value to fields; by default the value is the field's."""
+
+    @property
+    def parameter(self) -> inspect.Parameter:
+        """As a keyword of a command; None means that the flag was not given."""
+        switch = self.kind is bool
+        option = typer.Option(
+            self.name or f"--{self.field.replace('_', '-')}",
+            help=self.help,
+            metavar=None if switch else self.metavar,
+            show_default=False,
+        )
+        annotation = Annotated[self.kind if switch else self.kind | None, option]
+        return inspect.Parameter(
+            f"flag_{self.field}",
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=annotation,
+            default=False if switch else None,
+        )
+
+    def fields(self, value: Any) -> dict[str, Any]:
+        """Fields of RunConfig; none where the flag was not given."""
+        if value is None or value is False or value == []:
+            return {}
+        return self.convert(value) if self.convert else {self.field: value}
+
+
+def _choice(names: Iterable[str]) -> str:
+    return "[" + "|".join(names) + "]"
+
+
+_MODES = ", ".join(mode for mode in MODES if mode != "terms")
+
+FLAGS: dict[str, Flag] = {
+    flag.field: flag
+    for flag in (
+        Flag("task", str, "Task (see: beft tasks). Default: demo-sentiment.", metavar="NAME"),
+        Flag("train_file", str, "Your own table instead: CSV, TSV, JSONL or Parquet.", metavar="FILE"),
+        Flag("eval_file", str, "Its validation table; without it a fifth is held out.", metavar="FILE"),
+        Flag("text", str, "Column of the text.", metavar="COLUMN"),
+        Flag("text_pair", str, "Column of the second text, for tasks on pairs.", metavar="COLUMN"),
+        Flag("label", str, "Column of the label.", metavar="COLUMN"),
+        Flag("data_dir", str, "Folder of the task's data in its official layout.", metavar="FOLDER"),
+        Flag("model", str, "bundled (default), a Hub id with optional @revision, or a folder.", metavar="MODEL"),
+        Flag(
+            "terms", list[str], f"Bias terms to train: some of {', '.join(TERM_KEYS)}; or one of {_MODES}. Default: v.",
+            metavar="TERMS", convert=arguments.terms_and_mode,
+        ),
+        Flag(
+            "layers", list[str], "Layers to train, from 0: 3-5 or 0,2,5. Default: all.", metavar="LAYERS",
+            convert=lambda value: {"layers": arguments.layers(value)},
+        ),
+        Flag(
+            "add_bias", list[str], "Give the model a zero bias of this term where it has none.", metavar="TERM",
+            convert=lambda value: {"add_bias": arguments.words(value)},
+        ),
+        Flag("train_null", bool, "Train terms that are certified to have no effect, too."),
+        Flag("regime", str, "Number of training examples as in the paper. Default: all examples.",
+             metavar="[low|medium|high|all]"),
+        Flag("n_train", int, "Number of training examples; wins over --regime.", metavar="N"),
+        Flag("preset", str, "Learning rate, epochs and schedule: the authors' (paper), or quick (default).",
+             metavar="[paper|quick]"),
+        Flag("epochs", int, "Passes over the training examples. Default: the preset's.", metavar="N"),
+        Flag("lr", float, "Peak learning rate. Default: the preset's.", metavar="RATE"),
+        Flag("schedule", str, "Learning rate over the run. Default: the preset's.", metavar=_choice(SCHEDULES)),
+        Flag("batch_size", int, "Examples per step. Default: 16.", metavar="N"),
+        Flag("seed", int, "Draws examples, their order, the head and dropout. Default: 0.", metavar="N"),
+        Flag("max_length", int, "Tokens per example. Default: 128.", metavar="N"),
+        Flag("dropout", bool, "Train without dropout.", name="--no-dropout", convert=lambda _: {"dropout": False}),
+        Flag("weight_decay", float, "AdamW's decay. Default: 0.", metavar="RATE"),
+        Flag("clip", float, "Largest norm of the gradient; 0: no clipping. Default: 1.", metavar="NORM"),
+        Flag("device", str, "Where to compute. Default: auto.", metavar=_choice(DEVICES)),
+        Flag("precision", str, "Of the frozen products; biases are float32 always. Default: float32.",
+             metavar=_choice(PRECISIONS)),
+        Flag("pad", str, "How a batch is laid out; only the time differs. Default: auto.", metavar=_choice(PADDINGS)),
+        Flag("trajectory_every", int, "Keep the biases every so many steps.", metavar="STEPS"),
+        Flag("fisher", bool, "Measure the Fisher information before the fine-tune."),
+        Flag("fisher_examples", int, "Examples that it averages over. Default: all.", metavar="N"),
+        Flag("evaluate", str, "When to score the validation set. Default: epoch.", name="--evaluate-when",
+             metavar=_choice(EVALUATIONS)),
+    )
+}  # fmt: skip
+"""Field -> flag, in the order of ``--help``."""
+
+DATA = ("task", "train_file", "eval_file", "text", "text_pair", "label", "data_dir")
+"""Flags that say what the examples are."""
+
+
+def takes(fields: Iterable[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the flags of these fields; it gets those that the user set as its argument ``given``."""
+    chosen = [FLAGS[name] for name in fields]
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        own = inspect.signature(command, eval_str=True)
+
+        @functools.wraps(command)
+        def wrapper(**values: Any) -> Any:
+            given: dict[str, Any] = {}
+            for flag in chosen:
+                given |= flag.fields(values.pop(f"flag_{flag.field}"))
+            return command(given=given, **values)
+
+        parameters = [p for p in own.parameters.values() if p.name != "given"]
+        ahead = [p for p in parameters if p.default is inspect.Parameter.empty]
+        behind = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters if p not in ahead]
+        signature = own.replace(parameters=[*ahead, *(flag.parameter for flag in chosen), *behind])
+        wrapper.__signature__ = signature  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+        return wrapper
+
+    return decorate
+
+
+def config_of(given: dict[str, Any]) -> RunConfig:
+    """The configuration of the flags, checked as far as that is possible without data and model. Raises UserError."""
+    if "train_file" in given and "task" in given:
+        raise UserError("got both --task and --train-file", "one of them")
+    if "train_file" not in given:
+        for column in ("text", "text_pair", "label"):
+            if column in given:
+                raise UserError(
+                    f"got --{column.replace('_', '-')} without --train-file", "the table that has this column"
+                )
+    config = RunConfig(**given)
+    config.resolved()
+    return config

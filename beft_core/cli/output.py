@@ -1,0 +1,161 @@
+"""Results on stdout, as tables or as one JSON document, and the paths that they are written to."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from beft_core.errors import UserError
+from beft_core.snapshot import SUFFIX, Snapshot, SnapshotMeta, read_snapshot, write_snapshot
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+Out = Annotated[str | None, typer.Option("--out", metavar="FILE", help=f"Snapshot to write (*{SUFFIX}).")]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that has the default name.")]
+Files = Annotated[list[str], typer.Argument(metavar="FILE...", help=f"Snapshots (*{SUFFIX}).", show_default=False)]
+File = Annotated[str, typer.Argument(metavar="FILE", help=f"A snapshot (*{SUFFIX}).", show_default=False)]
+
+
+def console(stderr: bool = False) -> Console:
+    """A terminal to print on; to a pipe, lines are as long as tables need."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else 200, highlight=False, markup=False, emoji=False)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document; values that JSON does not have become null."""
+    sys.stdout.write(json.dumps(plain(document), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """Arrays, tuples and paths as JSON values; numbers that are not finite as None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table whose columns of numbers stand to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = [[number(cell) if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    table = Table(title=Text(title), title_justify="left", box=_box())
+    for column, name in enumerate(head):
+        right = all(row[column][:1].isdigit() or row[column][:1] in ("", "-", "–") for row in rows) and rows
+        # Names in a stranger's file are shown, never interpreted.
+        table.add_column(Text(name), justify="right" if right else "left", no_wrap=not rows or len(head) > 3)
+    for row in rows:
+        table.add_row(*map(_safe, row))
+    console().print(table)
+
+
+def say(*lines: str) -> None:
+    """Lines of the result."""
+    for line in lines:
+        sys.stdout.write(f"{_printable(line)}\n")
+
+
+def note(line: str) -> None:
+    """A line beside the result."""
+    sys.stderr.write(f"{_printable(line)}\n")
+
+
+def number(value: float | None) -> str:
+    """Four significant digits, without an exponent where that reads well."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
+    return f"{value:.2e}"
+
+
+def percentage(meta: SnapshotMeta) -> str:
+    """``2,304 of 22,713,216 parameters (0.010 %)``, or words where the snapshot does not know."""
+    if meta.trained_parameters is None:
+        return "unknown number of parameters"
+    if not meta.total_parameters:
+        return f"{meta.trained_parameters:,} parameters"
+    share = 100 * meta.trained_parameters / meta.total_parameters
+    return f"{meta.trained_parameters:,} of {meta.total_parameters:,} parameters ({share:.3f} %)"
+
+
+def out_path(out: str) -> Path:
+    """A path that can be written, found out before hours of training. Raises UserError."""
+    path = Path(out).expanduser()
+    if not path.name.endswith(SUFFIX) or path.name == SUFFIX:
+        plain_name = re.sub(r"(\.beft|\.safetensors)+$", "", path.name) or "snapshot"
+        raise UserError(
+            f"got --out {out}", f"a file name that ends in {SUFFIX}", str(path.with_name(plain_name + SUFFIX))
+        )
+    if path.is_dir():
+        raise UserError(f"got --out {out}, which is a folder", "a file")
+    folder = path.parent
+    if not folder.is_dir():
+        raise UserError(f"got --out {out}, whose folder does not exist", "a folder that exists", f"mkdir -p {folder}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"got --out {out}, whose folder cannot be written", "a folder that you may write to")
+    return path
+
+
+def default_path(name: str, force: bool, flag: str = "--out") -> Path:
+    """The file of a default name in the working directory; an existing one is kept. Raises UserError."""
+    path = out_path(f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}{SUFFIX}")
+    if path.exists() and not force:
+        raise UserError(
+            f"got no {flag}, and {path} exists", "a new file, since a default name never replaces one",
+            f"{flag} FILE, or --force",
+        )  # fmt: skip
+    return path
+
+
+def read_all(files: Sequence[str]) -> list[Snapshot]:
+    """Snapshots, in the order of the arguments. Raises UserError."""
+    return [read_snapshot(Path(file)) for file in files]
+
+
+def save(path: Path, snapshot: Snapshot) -> None:
+    """Write a snapshot and say so."""
+    replaced = path.exists()
+    write_snapshot(path, snapshot)
+    note(f"{'replaced' if replaced else 'wrote'} {path}")
+
+
+def _box() -> Any:
+    from rich import box
+
+    return box.SIMPLE_HEAD
+
+
+def _safe(text: str) -> Any:
+    from rich.text import Text
+
+    return Text(_printable(text))
+
+
+def _printable(text: str) -> str:
+    """Without control characters, and only with what the stream's encoding has."""
+    clean = "".join(char if char.isprintable() else "�" for char in text)
+    encoding = sys.stdout.encoding or "utf-8"
+    return clean.encode(encoding, "replace").decode(encoding)

@@ -1,0 +1,182 @@
+"""Progress on stderr: bars in a terminal, sparse lines elsewhere; Ctrl-C as the wish to stop after the step."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, Self
+
+from beft_core.cli.output import console, note, number
+from beft_core.training.observer import Observer
+
+LINE_SECONDS = 10.0
+"""Outside a terminal, a long stage tells how far it is this often ..."""
+WORTH_A_LINE = 1.0
+"""... and one that ends within this many seconds is not worth a line."""
+
+
+class Progress(Observer):
+    """What every kind of progress has: time per stage, and a first Ctrl-C that ends the fine-tune politely.
+
+    A context manager: within it the signal is caught, after it the screen is free for results.
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
+        """Whether the fine-tune was asked to stop early."""
+        self.seconds: dict[str, float] = {}
+        """Stage -> seconds that it took, over all its turns."""
+        self._name = ""
+        self._total: int | None = None
+        self._done = 0
+        self._began = time.monotonic()
+        self._before: Any = None
+
+    @property
+    def total_seconds(self) -> float:
+        """Over all stages that ended."""
+        return sum(self.seconds.values())
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGINT, self._interrupt)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+        self._end()
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        self._end()
+        self._name, self._total, self._done = name, total, 0
+        self._began = time.monotonic()
+        self._begun()
+
+    def advance(self, n: int = 1) -> None:
+        self._done += n
+        self._show()
+
+    def should_stop(self) -> bool:
+        return self.stopped
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        # Only the training loop asks whether to stop; anywhere else there is nothing to keep.
+        if self.stopped or self._name != "train":
+            raise KeyboardInterrupt
+        self.stopped = True
+        self.message("stopping after this step; once more to stop at once")
+
+    def _end(self) -> None:
+        if self._name:
+            self.seconds[self._name] = self.seconds.get(self._name, 0.0) + time.monotonic() - self._began
+            self._ended()
+        self._name = ""
+
+    def _begun(self) -> None:
+        """A stage began."""
+
+    def _ended(self) -> None:
+        """A stage is over."""
+
+    def _show(self) -> None:
+        """A stage went on."""
+
+
+class Lines(Progress):
+    """Lines for a file or a pipe."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told = time.monotonic()
+        self._loss = ""
+
+    def message(self, text: str) -> None:
+        note(text)
+
+    def step(self, step: int, total: int, losses: Sequence[float]) -> None:
+        self._loss = f", loss {', '.join(number(loss) for loss in losses)}"
+
+    def epoch(self, metrics: dict[str, float], run: int = 0) -> None:
+        note(_epoch(metrics))
+
+    def _begun(self) -> None:
+        self._told, self._loss = time.monotonic(), ""
+        if self._name == "train":
+            note(f"train: {self._total} steps")
+
+    def _show(self) -> None:
+        if time.monotonic() - self._told >= LINE_SECONDS:
+            self._told = time.monotonic()
+            of = f" of {self._total}" if self._total else ""
+            note(f"{self._name}: {self._done}{of}{self._loss}")
+
+    def _ended(self) -> None:
+        if self.seconds[self._name] >= WORTH_A_LINE:
+            note(f"{self._name}: {self.seconds[self._name]:.1f} s")
+
+
+class Bars(Progress):
+    """A bar for the present stage, with loss and metrics, in a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from rich import progress
+
+        self._bars = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(bar_width=28),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TimeRemainingColumn(),
+            progress.TextColumn("{task.fields[live]}"),
+            console=console(stderr=True),
+            transient=True,
+        )
+        self._bar: Any = None
+        self._metric = ""
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self._bars.stop()
+
+    def message(self, text: str) -> None:
+        from rich.text import Text
+
+        self._bars.console.print(Text(text))
+
+    def step(self, step: int, total: int, losses: Sequence[float]) -> None:
+        loss = "loss " + ", ".join(number(value) for value in losses)
+        self._bars.update(self._bar, live=f"{loss}  {self._metric}")
+
+    def epoch(self, metrics: dict[str, float], run: int = 0) -> None:
+        self._metric = "  ".join(f"{k} {number(v)}" for k, v in metrics.items() if k not in _NOT_METRICS)
+        self.message(_epoch(metrics))
+
+    def _begun(self) -> None:
+        self._bar = self._bars.add_task(self._name, total=self._total, live="")
+
+    def _show(self) -> None:
+        self._bars.update(self._bar, completed=self._done)
+
+    def _ended(self) -> None:
+        self._bars.remove_task(self._bar)
+
+
+_NOT_METRICS = ("epoch", "step", "train_loss")
+
+
+def _epoch(metrics: dict[str, float]) -> str:
+    values = (f"{name} {number(value)}" for name, value in metrics.items() if name not in ("epoch", "step"))
+    return f"epoch {metrics.get('epoch', 0):g}: {', '.join(values)}"
+
+
+def progress() -> Progress:
+    """Bars where stderr is a terminal, lines elsewhere."""
+    return Bars() if sys.stderr.isatty() else Lines()

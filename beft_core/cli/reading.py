@@ -1,0 +1,179 @@
+"""Commands that only read: ``score``, ``inspect``, ``models`` and ``tasks``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from beft_core.cli import output
+from beft_core.cli.fine_tune import print_scores
+from beft_core.scores import APPROACHES, ScoreTable, aggregate_seeds, score_snapshot
+from beft_core.snapshot import Snapshot, read_snapshot
+from beft_core.tasks.registry import TASKS
+
+PerLayer = Annotated[bool, typer.Option("--per-layer", help="Also every layer, with the geometry beside the score.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("score")(score)
+    app.command("inspect")(inspect)
+    app.command("models")(models)
+    app.command("tasks")(tasks)
+
+
+def score(files: output.Files, per_layer: PerLayer = False, json: output.Json = False) -> None:
+    """Score and rank the bias terms of snapshots; several seeds of one experiment also together."""
+    snapshots = output.read_all(files)
+    tables = [score_snapshot(snapshot) for snapshot in snapshots]
+    groups = [group for group in _experiments(snapshots).values() if len(group) > 1]
+    aggregates = [(group, aggregate_seeds([tables[n] for n in group])) for group in groups]
+    if json:
+        output.print_json(
+            {
+                "files": [
+                    _scored(file, snapshot, table, per_layer)
+                    for file, snapshot, table in zip(files, snapshots, tables, strict=True)
+                ],
+                "aggregates": [
+                    {"files": [files[n] for n in group], **_experiment(snapshots[group[0]]),
+                     "terms": frame.to_dict("records")}
+                    for group, frame in aggregates
+                ],
+            }
+        )  # fmt: skip
+        return
+    for file, snapshot, table in zip(files, snapshots, tables, strict=True):
+        print_scores(f"{file}: {snapshot.meta.task} on {snapshot.meta.model.id}", snapshot, table)
+        for approach, term in table.selected().items():
+            output.say(f"{APPROACHES[approach].label} selects {term or 'none'}")
+        if per_layer:
+            _print_per_layer(table)
+        output.say("")
+    for group, frame in aggregates:
+        about = ", ".join(f"{key} {value}" for key, value in _experiment(snapshots[group[0]]).items())
+        output.print_table(
+            f"{len(group)} snapshots together: {about}",
+            ["stack", "approach", "term", "mean", "std", "ranked first", "first of q, k, v"],
+            [
+                (r.stack, r.approach, r.term, float(r.mean), float(r.std), f"{r.first} of {r.seeds}",
+                 f"{r.first_of_candidates} of {r.seeds}")
+                for r in frame.itertuples(index=False)
+            ],
+        )  # fmt: skip
+
+
+def _experiment(snapshot: Snapshot) -> dict[str, Any]:
+    """What snapshots have in common that differ only in their seed."""
+    meta = snapshot.meta
+    return {"model": meta.model.id, "task": meta.task, "mode": meta.mode, "n_train": meta.n_train}
+
+
+def _experiments(snapshots: list[Snapshot]) -> dict[tuple[Any, ...], list[int]]:
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for number, snapshot in enumerate(snapshots):
+        meta = snapshot.meta
+        key = (meta.model.fingerprint, meta.trained_terms, *_experiment(snapshot).values())
+        groups.setdefault(key, []).append(number)
+    return groups
+
+
+def _scored(file: str, snapshot: Snapshot, table: ScoreTable, per_layer: bool) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "file": file,
+        **_experiment(snapshot),
+        "seed": snapshot.meta.seed,
+        "null_terms": snapshot.meta.null_terms,
+        "notes": table.notes,
+        "selected": {stack: table.selected(stack) for stack in table.stacks},
+        "means": table.means.to_dict("records"),
+    }
+    if per_layer:
+        document["per_layer"] = table.per_layer.to_dict("records")
+    return document
+
+
+def _print_per_layer(table: ScoreTable) -> None:
+    approaches = table.approaches
+    rows = []
+    for row in table.terms:
+        shape = row.movement.geometry()
+        for layer in range(len(shape["cosine"])):
+            rows.append(
+                [
+                    row.stack, row.term, str(layer),
+                    *(float(row.scores[key][layer]) if key in row.scores else "–" for key in approaches),
+                    f"{shape['angle_degrees'][layer]:.1f}", float(shape["length_ratio"][layer]),
+                    "yes" if shape["reversed"][layer] else "no",
+                ]
+            )  # fmt: skip
+    labels = [APPROACHES[key].label for key in approaches]
+    output.print_table("per layer", ["stack", "term", "layer", *labels, "angle", "length ratio", "reversed"], rows)
+
+
+def inspect(file: output.File, json: output.Json = False) -> None:
+    """Show the metadata and the tensors of a snapshot."""
+    snapshot = read_snapshot(file)
+    tensors = [
+        {"name": name, "shape": list(array.shape), "dtype": str(array.dtype), "norm": float(np.linalg.norm(array)),
+         "least": float(array.min()), "largest": float(array.max())}
+        for name, array in snapshot.tensors().items()
+    ]  # fmt: skip
+    meta = asdict(snapshot.meta)
+    if json:
+        output.print_json({"file": file, "metadata": meta, "tensors": tensors})
+        return
+    model = meta.pop("model")
+    epochs = meta.pop("metrics")
+    facts = {f"model {key}": value for key, value in model.items()} | meta
+    output.print_table(file, ["field", "value"], [(key, _words(value)) for key, value in facts.items()])
+    if epochs:
+        columns = list(dict.fromkeys(name for row in epochs for name in row))
+        rows = [[float(row[c]) if row.get(c) is not None else "–" for c in columns] for row in epochs]
+        output.print_table("metrics", columns, rows)
+    output.print_table(
+        "tensors",
+        ["tensor", "shape", "dtype", "norm", "least", "largest"],
+        [(t["name"], "x".join(map(str, t["shape"])), t["dtype"], t["norm"], t["least"], t["largest"]) for t in tensors],
+    )
+
+
+def _words(value: Any) -> str:
+    if value is None or value in ({}, ()):
+        return "–"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_words(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_words, value))
+    return str(value)
+
+
+def models(json: output.Json = False) -> None:
+    """List what --model takes."""
+    from beft_core.models import known_models
+
+    known = known_models()
+    if json:
+        output.print_json([{"name": name, "about": about} for name, about in known.items()])
+        return
+    output.print_table("models", ["--model", "what it is"], list(known.items()))
+
+
+def tasks(json: output.Json = False) -> None:
+    """List the tasks with their metrics and regimes."""
+    if json:
+        output.print_json([asdict(spec) for spec in TASKS.values()])
+        return
+    output.print_table(
+        "tasks",
+        ["--task", "what it is", "metrics", "low", "medium", "high"],
+        [
+            (spec.name, spec.title, ", ".join(spec.metrics),
+             *(str(spec.regimes.get(regime) or "–") for regime in ("low", "medium", "high")))
+            for spec in TASKS.values()
+        ],
+    )  # fmt: skip
+    output.say("GLUE and SuperGLUE are read from --data-dir, BEFT_GLUE_DIR, BEFT_SUPERGLUE_DIR, or the Hub.")
