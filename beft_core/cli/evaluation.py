@@ -144,8 +144,9 @@ def _evaluate_all(
         raise UserError("got snapshots without the head of a known task", "snapshots that beft train wrote")
     keys = merged.keys()
     before = {key: merged.pre(*key) for key in keys}
-    rows = [("base model", before), *((label, {k: s.post(*k) for k in keys}) for label, s in zip(labels, sources, strict=True)),
-            ("merged", {key: merged.post(*key) for key in keys})]  # fmt: skip
+    rows = [("base model", before)]
+    rows += [(label, {k: s.post(*k) for k in keys}) for label, s in zip(labels, sources, strict=True)]
+    rows.append(("merged", {key: merged.post(*key) for key in keys}))
     recorded = _as_trained(sources)
     table = []
     with progress() as observer:

@@ -205,12 +205,13 @@ def _print_training(snapshot: Snapshot, observer: Progress, path: Path) -> None:
         output.print_table(
             f"{meta.task} on {meta.model.id}: {what or 'nothing but the head'}, {meta.n_train} examples",
             columns,
-            [[_cell(row.get(name), name) for name in columns] for row in meta.metrics],
+            [[metric_cell(row.get(name), name) for name in columns] for row in meta.metrics],
         )
     output.say(f"trained {output.percentage(meta)}, besides the head; {_seconds(observer)}", f"snapshot: {path}")
 
 
-def _cell(value: float | None, name: str) -> str:
+def metric_cell(value: float | None, name: str) -> str:
+    """A cell of a table of metrics: counts as whole numbers."""
     return "–" if value is None else f"{value:g}" if name in ("epoch", "step") else output.number(float(value))
 
 

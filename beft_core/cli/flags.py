@@ -40,11 +40,11 @@ class Flag:
             metavar=None if switch else self.metavar,
             show_default=False,
         )
-        annotation = Annotated[self.kind if switch else self.kind | None, option]
+        kind: Any = self.kind if switch else self.kind | None
         return inspect.Parameter(
             f"flag_{self.field}",
             inspect.Parameter.KEYWORD_ONLY,
-            annotation=annotation,
+            annotation=Annotated[kind, option],
             default=False if switch else None,
         )
 

@@ -61,7 +61,8 @@ def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) 
     from rich.text import Text
 
     rows = [[number(cell) if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
-    table = Table(title=Text(title), title_justify="left", box=_box())
+    say(title)
+    table = Table(box=_box())
     for column, name in enumerate(head):
         right = all(row[column][:1].isdigit() or row[column][:1] in ("", "-", "–") for row in rows) and rows
         # Names in a stranger's file are shown, never interpreted.

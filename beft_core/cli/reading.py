@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from beft_core.cli import output
-from beft_core.cli.fine_tune import print_scores
+from beft_core.cli.fine_tune import metric_cell, print_scores
 from beft_core.scores import APPROACHES, ScoreTable, aggregate_seeds, score_snapshot
 from beft_core.snapshot import Snapshot, read_snapshot
 from beft_core.tasks.registry import TASKS
@@ -117,7 +117,7 @@ def _print_per_layer(table: ScoreTable) -> None:
 def inspect(file: output.File, json: output.Json = False) -> None:
     """Show the metadata and the tensors of a snapshot."""
     snapshot = read_snapshot(file)
-    tensors = [
+    tensors: list[dict[str, Any]] = [
         {"name": name, "shape": list(array.shape), "dtype": str(array.dtype), "norm": float(np.linalg.norm(array)),
          "least": float(array.min()), "largest": float(array.max())}
         for name, array in snapshot.tensors().items()
@@ -132,7 +132,7 @@ def inspect(file: output.File, json: output.Json = False) -> None:
     output.print_table(file, ["field", "value"], [(key, _words(value)) for key, value in facts.items()])
     if epochs:
         columns = list(dict.fromkeys(name for row in epochs for name in row))
-        rows = [[float(row[c]) if row.get(c) is not None else "–" for c in columns] for row in epochs]
+        rows = [[metric_cell(row.get(name), name) for name in columns] for row in epochs]
         output.print_table("metrics", columns, rows)
     output.print_table(
         "tensors",

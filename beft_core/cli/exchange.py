@@ -1,0 +1,105 @@
+"""Snapshots from and to other programs: ``beft extract`` and ``beft peft``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from beft_core.cli import output
+from beft_core.errors import UserError
+from beft_core.snapshot import Snapshot, read_snapshot
+
+RequiredOut = Annotated[str, typer.Option("--out", metavar="FILE", help="Snapshot to write.", show_default=False)]
+Base = Annotated[str, typer.Argument(metavar="BASE", help="Folder, file, index, bundled or Hub id.")]
+Tuned = Annotated[str, typer.Argument(metavar="TUNED", help="The fine-tuned model, in the same ways.")]
+ConfigFile = Annotated[
+    str | None, typer.Option("--config", metavar="FILE", help="config.json, where none stands beside the models.")
+]
+Task = Annotated[str, typer.Option("--task", metavar="NAME", help="Task that the snapshot names.")]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed that the snapshot records.")]
+Folder = Annotated[str, typer.Argument(metavar="FOLDER", help="Folder of the adapter.", show_default=False)]
+Model = Annotated[str, typer.Option("--base", metavar="MODEL", help="Base model: folder, bundled or Hub id.")]
+OptionalModel = Annotated[
+    str | None, typer.Option("--base", metavar="MODEL", help="Base model. Default: what the snapshot names.")
+]
+HeadTask = Annotated[
+    str | None, typer.Option("--task", metavar="NAME", help="Head to export. Default: the snapshot's own task.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("extract")(extract)
+    peft = typer.Typer(help="Adapters of the peft library: import and export.", rich_markup_mode=None)
+    peft.command("import")(import_adapter)
+    peft.command("export")(export_adapter)
+    app.add_typer(peft, name="peft")
+
+
+def extract(
+    base: Base,
+    tuned: Tuned,
+    out: RequiredOut,
+    config: ConfigFile = None,
+    task: Task = "imported",
+    seed: Seed = None,
+    json: output.Json = False,
+) -> None:
+    """Make a snapshot of a model that was fine-tuned elsewhere; only its biases are read."""
+    from beft_core.extract import extract as extract_biases
+
+    path = output.out_path(out)
+    snapshot = extract_biases(base, tuned, config=config, task=task, seed=seed)
+    output.save(path, snapshot)
+    _print_written(snapshot, path, json)
+
+
+def import_adapter(
+    folder: Folder, base: Model, out: RequiredOut, task: Task = "imported", json: output.Json = False
+) -> None:
+    """Make a snapshot of a BEFT adapter."""
+    from beft_core.peft_io import import_peft
+
+    path = output.out_path(out)
+    snapshot = import_peft(folder, base, task=task)
+    output.save(path, snapshot)
+    _print_written(snapshot, path, json)
+
+
+def export_adapter(
+    file: output.File, folder: Folder, base: OptionalModel = None, task: HeadTask = None, json: output.Json = False
+) -> None:
+    """Write a snapshot as a BEFT adapter that PeftModel.from_pretrained loads."""
+    from beft_core.peft_io import export_peft
+
+    target = Path(folder).expanduser()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"got {folder}, which exists", "a new or an empty folder")
+    export_peft(read_snapshot(file), target, base=base, task=task)
+    names = sorted(entry.name for entry in target.iterdir())
+    if json:
+        output.print_json({"folder": target, "files": names})
+        return
+    output.say(f"wrote {', '.join(names)} to {target}")
+
+
+def _print_written(snapshot: Snapshot, path: Path, json: bool) -> None:
+    meta = snapshot.meta
+    document: dict[str, Any] = {
+        "file": path,
+        "model": meta.model.id,
+        "architecture": meta.model.architecture,
+        "layers": meta.model.layers,
+        "terms": [f"{stack}.{term}" for stack, term in snapshot.keys()],  # noqa: SIM118 - a method of Snapshot
+        "changed_terms": meta.trained_terms,
+    }
+    if json:
+        output.print_json(document)
+        return
+    output.print_table("snapshot", ["field", "value"], [(key, _words(value)) for key, value in document.items()])
+
+
+def _words(value: Any) -> str:
+    return ", ".join(value) or "none" if isinstance(value, list | tuple) else str(value)
