@@ -1,0 +1,214 @@
+"""Adapters of PEFT's BEFT, both ways, on small random models: the logits stay the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BloomConfig,
+    LlamaConfig,
+    PretrainedConfig,
+    RobertaConfig,
+)
+
+import beft_core.models as models
+from beft_core.errors import UserError
+from beft_core.peft_io import export_peft, import_peft
+from beft_core.snapshot import Snapshot, SnapshotMeta, read_snapshot, write_snapshot
+
+peft = pytest.importorskip("peft")
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "intermediate_size": 24, "num_labels": 3, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+CONFIGS: dict[str, tuple[PretrainedConfig, list[str]]] = {
+    "bert": (BertConfig(**SIZES), ["value"]),
+    "bert, every linear module": (BertConfig(**SIZES), ["query", "key", "value", "dense"]),
+    "roberta": (RobertaConfig(**SIZES), ["query", "value"]),
+    "bloom, fused": (BloomConfig(n_layer=2, n_head=4, **SIZES), ["query_key_value"]),
+    "llama, no bias of its own": (LlamaConfig(num_key_value_heads=2, **SIZES), ["v_proj", "q_proj"]),
+}
+IDS = torch.tensor([[5, 7, 9, 11, 13], [6, 8, 10, 12, 14]])
+
+
+def base_model(folder: Path, config: PretrainedConfig) -> torch.nn.Module:
+    """A random classifier, saved; biases are not zero, as in a pre-trained model."""
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_config(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_(std=0.5)
+    model.save_pretrained(folder)
+    return model
+
+
+def adapted(model: torch.nn.Module, targets: list[str]) -> Any:
+    """The model under a BEFT adapter whose vectors and head have moved."""
+    wrapped = peft.get_peft_model(model, peft.BeftConfig(target_modules=targets, task_type="SEQ_CLS")).eval()
+    with torch.no_grad():
+        for name, parameter in wrapped.named_parameters():
+            if "beft_bias" in name or "modules_to_save" in name:
+                parameter.normal_(std=0.3)
+    return wrapped
+
+
+def logits(model: Any) -> np.ndarray:
+    with torch.no_grad():
+        return model(input_ids=IDS).logits.numpy()
+
+
+def put_into(model: torch.nn.Module, folder: Path, snapshot: Snapshot) -> None:
+    """Write a snapshot's terms and pooler bias into the backbone of a whole classifier, by hand."""
+    backbone = model.base_model
+    loaded = models.wrap(backbone, id=folder.name)
+    for _, term in snapshot.keys():  # noqa: SIM118
+        if term not in loaded.layout.terms:
+            models.add_zero_bias(loaded, term)
+    models.write_biases(loaded, {key: snapshot.post(*key) for key in snapshot.keys()})  # noqa: SIM118
+    pooler = snapshot.extra.get("extra.sst2.pooler.bias")
+    if pooler is not None:
+        backbone.pooler.dense.bias.data = torch.tensor(pooler)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_imported_adapter_gives_the_same_logits(name: str, tmp_path: Path) -> None:
+    config, targets = CONFIGS[name]
+    wrapped = adapted(base_model(tmp_path / "base", config), targets)
+    expected = logits(wrapped)
+    wrapped.save_pretrained(tmp_path / "adapter")
+
+    snapshot = import_peft(tmp_path / "adapter", tmp_path / "base", task="sst2")
+    write_snapshot(tmp_path / "x.beft.safetensors", snapshot)
+    snapshot = read_snapshot(tmp_path / "x.beft.safetensors")
+    assert snapshot.meta.mode == "imported" and snapshot.meta.heads["sst2"]["kind"] == "classification"
+    plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "base").eval()
+    assert np.abs(logits(plain) - expected).max() > 0.01
+    put_into(plain, tmp_path / "base", snapshot)
+    state = plain.state_dict()
+    for part, array in snapshot.extra.items():
+        suffix = part.removeprefix("extra.sst2.")
+        if suffix.startswith("head."):
+            root, _, kind = suffix.rpartition(".")
+            module = "score" if "score.weight" in state else "classifier"
+            if name == "roberta":
+                module = {"head.dense": "classifier.dense", "head": "classifier.out_proj"}[root]
+            state[f"{module}.{kind}"].copy_(torch.tensor(array))
+    np.testing.assert_allclose(logits(plain), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_exported_snapshot_gives_the_same_logits_in_peft(name: str, tmp_path: Path) -> None:
+    config, targets = CONFIGS[name]
+    wrapped = adapted(base_model(tmp_path / "base", config), targets)
+    expected = logits(wrapped)
+    wrapped.save_pretrained(tmp_path / "adapter")
+    snapshot = import_peft(tmp_path / "adapter", tmp_path / "base", task="sst2")
+
+    export_peft(snapshot, tmp_path / "again", base=tmp_path / "base")
+    plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "base").eval()
+    loaded = peft.PeftModel.from_pretrained(plain, tmp_path / "again").eval()
+    np.testing.assert_allclose(logits(loaded), expected, atol=1e-5)
+    back = import_peft(tmp_path / "again", tmp_path / "base", task="sst2")
+    assert back.keys() == snapshot.keys() and set(back.extra) == set(snapshot.extra)
+    for key in snapshot.keys():  # noqa: SIM118
+        np.testing.assert_allclose(back.post(*key), snapshot.post(*key), atol=1e-6)
+
+
+def test_terms_that_moved_are_the_trained_ones(tmp_path: Path) -> None:
+    wrapped = adapted(base_model(tmp_path / "base", CONFIGS["bert"][0]), ["value"])
+    wrapped.save_pretrained(tmp_path / "adapter")
+    snapshot = import_peft(tmp_path / "adapter", tmp_path / "base")
+    assert snapshot.meta.trained_terms == ("v",) and snapshot.meta.null_terms == ("k",)
+    vectors = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    for layer in range(2):
+        name = f"base_model.model.bert.encoder.layer.{layer}.attention.self.value.beft_bias"
+        pre, post = snapshot.pre("encoder", "v"), snapshot.post("encoder", "v")
+        np.testing.assert_array_equal(post[layer], pre[layer] + vectors[name][0])
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    """A sound adapter folder beside its base, to be broken."""
+    wrapped = adapted(base_model(tmp_path / "base", CONFIGS["bert"][0]), ["value"])
+    wrapped.save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+BERT = "base_model.model.bert."
+VALUE = f"{BERT}encoder.layer.1.attention.self.value.beft_bias"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({VALUE: np.ones((1, 17), np.float32)}, "has 17 elements; expected 16"),
+        ({VALUE: np.full((1, 16), np.nan, np.float32)}, "holds a NaN"),
+        (
+            {f"{BERT}pooler.dense.weight": np.ones((16, 16), np.float32)},
+            "also trains .*pooler",
+        ),
+        (
+            {f"{BERT}encoder.layer.7.attention.self.value.beft_bias": np.ones(16)},
+            "also trains",
+        ),
+    ],
+)
+def test_adapters_that_do_not_fit(adapter: Path, change: dict, reason: str) -> None:
+    file = adapter / "adapter_model.safetensors"
+    save_file({**load_file(file), **change}, file)
+    with pytest.raises(UserError, match=reason):
+        import_peft(adapter, adapter.parent / "base")
+
+
+def test_adapters_of_other_kinds(adapter: Path) -> None:
+    base, config = adapter.parent / "base", adapter / "adapter_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "peft_type": "LORA"}))
+    with pytest.raises(UserError, match="type LORA; expected BEFT"):
+        import_peft(adapter, base)
+    (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
+    with pytest.raises(UserError, match="pickle, which is never read"):
+        import_peft(adapter, base)
+    config.unlink()
+    with pytest.raises(UserError, match=r"no adapter_config\.json"):
+        import_peft(adapter, base)
+
+
+def test_what_peft_cannot_hold_is_refused(adapter: Path, tmp_path: Path) -> None:
+    base = adapter.parent / "base"
+    snapshot = import_peft(adapter, base)
+    pre = {key: snapshot.pre(*key) for key in snapshot.keys()}  # noqa: SIM118
+    post = {key: array + (key[1] == "ln1") for key, array in pre.items()}
+    with pytest.raises(UserError, match=r"moved encoder\.ln1"):
+        export_peft(Snapshot.build(snapshot.meta, pre, post), tmp_path / "out", base=base)
+    with pytest.raises(UserError, match="moved no bias term"):
+        export_peft(Snapshot.build(snapshot.meta, pre, pre), tmp_path / "out", base=base)
+    other = base_model(tmp_path / "other", BertConfig(**SIZES))
+    with torch.no_grad():
+        other.bert.encoder.layer[0].output.dense.bias.add_(1)  # type: ignore[union-attr]
+    other.save_pretrained(tmp_path / "other")  # type: ignore[operator]
+    with pytest.raises(UserError, match="other is not the base model"):
+        export_peft(snapshot, tmp_path / "out", base=tmp_path / "other")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_bundled_model_by_name(tmp_path: Path) -> None:
+    model = models.load_model("bundled")
+    pre = models.biases(model)
+    shifted = {key: array + 0.1 * (key[1] == "v") for key, array in pre.items()}
+    meta = SnapshotMeta(model=model.info, task="sst2", trained_terms=("v",))
+    head = {"extra.sst2.head.weight": np.ones((2, 384)), "extra.sst2.head.bias": np.zeros(2)}
+    snapshot = Snapshot.build(meta, pre, shifted, extra=head)
+    export_peft(snapshot, tmp_path / "adapter")
+    back = import_peft(tmp_path / "adapter", "bundled", task="sst2")
+    assert back.meta.model == snapshot.meta.model  # the same fingerprint, from disk and from the loaded model
+    np.testing.assert_allclose(back.post("encoder", "v"), snapshot.post("encoder", "v"), atol=1e-7)
