@@ -52,7 +52,7 @@ def terms_and_mode(values: Iterable[str] | None) -> dict[str, object]:
         if unknown:
             others = ", ".join(mode for mode in MODES if mode != "terms")
             raise UserError(f"got --terms {unknown[0]}", f"some of {', '.join(TERM_KEYS)}, or one of {others}")
-        return {"terms": chosen} if chosen else {}
+        return {"terms": chosen}  # none at all is for RunConfig to refuse, too
     if len(chosen) > 1:
         raise UserError(f"got --terms {' '.join(chosen)}", f"{modes[0]} alone, or bias terms", f"--terms {modes[0]}")
     return {"mode": modes[0], "terms": ()}
@@ -84,4 +84,6 @@ def numbers(flag: str, values: Iterable[str] | None) -> tuple[float, ...] | None
         if not abs(number) < float("inf"):
             raise UserError(f"got {flag} {word}", "finite numbers", f"{flag} 0.5 0.5")
         result.append(number)
+    if not result:
+        raise UserError(f"got {flag} without a number", "one for each snapshot", f"{flag} 0.5 0.5")
     return tuple(result)

@@ -85,10 +85,15 @@ class Progress(Observer):
 
 
 class Lines(Progress):
-    """Lines for a file or a pipe."""
+    """Lines for a file or a pipe.
+
+    None before the first stage of countable work: until then data and model are read, and where they are wrong, the
+    error is the only line.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self._held: list[str] | None = []
         self._told = time.monotonic()
         self._loss = ""
 
@@ -103,6 +108,10 @@ class Lines(Progress):
 
     def _begun(self) -> None:
         self._told, self._loss = time.monotonic(), ""
+        if self._total is not None and self._held is not None:
+            for line in self._held:
+                note(line)
+            self._held = None
         if self._name == "train":
             note(f"train: {self._total} steps")
 
@@ -114,7 +123,11 @@ class Lines(Progress):
 
     def _ended(self) -> None:
         if self.seconds[self._name] >= WORTH_A_LINE:
-            note(f"{self._name}: {self.seconds[self._name]:.1f} s")
+            line = f"{self._name}: {self.seconds[self._name]:.1f} s"
+            if self._held is None:
+                note(line)
+            else:
+                self._held.append(line)
 
 
 class Bars(Progress):
