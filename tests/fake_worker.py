@@ -1,4 +1,4 @@
-"""A worker process whose workflow is a play: ``python tests/fake_worker.py RUN_DIR``. The run's config names the act."""
+"""A worker process whose workflow is a play: ``python tests/fake_worker.py RUN_DIR``; the config names the act."""
 
 from __future__ import annotations
 

@@ -184,7 +184,9 @@ class Run:
         try:
             run.path.mkdir(parents=True)
         except OSError as error:
-            raise UserError(f"cannot create {run.path}: {error.strerror}", "a folder to write to", "BEFT_HOME") from None
+            raise UserError(
+                f"cannot create {run.path}: {error.strerror}", "a folder to write to", "BEFT_HOME"
+            ) from None
         atomic_write(run.path / "config.json", [json.dumps({"kind": kind, "config": config}, indent=1).encode()])
         run.write_status(Status("queued", created=time.time()))
         return run
@@ -328,6 +330,4 @@ def _lost(status: Status) -> str:
     where = f" during “{status.stage}”" if status.stage else ""
     where += f" ({status.done} of {status.total})" if status.stage and status.total else ""
     who = f"process {status.process.pid}" if status.process else "process"
-    return (
-        f"The worker ({who}) vanished{where} without a word: it was killed, crashed, or the machine was restarted."
-    )
+    return f"The worker ({who}) vanished{where} without a word: it was killed, crashed, or the machine was restarted."

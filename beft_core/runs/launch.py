@@ -85,4 +85,3 @@ def start(run: Run) -> None:
         message = f"The worker did not start (exit status {process.returncode}): {words}"
         run.write_status(Status("failed", created=run.recorded().created, ended=time.time(), message=message))
         raise UserError(message, try_="the whole log in " + str(run.log))
-

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from beft_core.runs.directory import Run, find_run
 from beft_core.errors import UserError
+from beft_core.runs.directory import Run, find_run
 
 POLL_SECONDS = 0.3
 
@@ -56,9 +56,7 @@ class Queue:
         return ids
 
     @contextmanager
-    def turn(
-        self, run: Run, should_stop: Callable[[], bool], on_position: Callable[[int], None]
-    ) -> Iterator[bool]:
+    def turn(self, run: Run, should_stop: Callable[[], bool], on_position: Callable[[int], None]) -> Iterator[bool]:
         """Wait for the device and hold it inside the block.
 
         Yields whether it is the run's turn; False: `should_stop` said so first. `on_position` hears the number of

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -145,15 +146,28 @@ def test_a_frozen_worker_is_killed_by_who_looks(tmp_path: Path) -> None:
 
 
 def test_one_at_a_time_in_the_order_of_launching(tmp_path: Path) -> None:
-    first = begin(tmp_path, "train", steps=60)
+    first = begin(tmp_path, "train", steps=10_000)
     second = begin(tmp_path, "train", steps=5)
     third = begin(tmp_path, "train", steps=5)
     wait(lambda: second.status().position == 1 and third.status().position == 2)
     assert Queue("cpu", tmp_path).waiting() == [first.id, second.id, third.id]
+    cancel(first)
     wait(ended(third))
     spans = [(run.status().began, run.status().ended) for run in (first, second, third)]
-    assert all(run.status().state == "done" for run in (first, second, third))
-    assert all(ended_at <= began for (_, ended_at), (began, _) in zip(spans, spans[1:], strict=False))
+    assert [run.status().state for run in (first, second, third)] == ["cancelled", "done", "done"]
+    assert all(ended_at <= began for (_, ended_at), (began, _) in pairwise(spans))
+
+
+def test_a_run_that_came_late_does_not_push_in(tmp_path: Path) -> None:
+    older = Run.create("train", {"device": "cpu"}, tmp_path)
+    at_work = begin(tmp_path, "train", steps=10_000)
+    wait(in_stage(at_work, "train"))
+    launch.start(older)
+    wait(lambda: older.status().position == 1)
+    cancel(at_work)
+    wait(ended(older))
+    assert older.status().state == "done"
+    assert at_work.status().ended <= older.status().began
 
 
 def test_the_queue_survives_the_death_of_its_holder(tmp_path: Path) -> None:
@@ -202,22 +216,24 @@ def test_a_lost_run_can_be_resumed_and_a_done_one_not(tmp_path: Path) -> None:
 def test_a_worker_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "worker_command", lambda run: [sys.executable, "-c", "raise SystemExit('no numpy')"])
     run = Run.create("train", {}, tmp_path)
-    with pytest.raises(UserError, match="did not start .*no numpy"):
+    with pytest.raises(UserError, match=r"did not start .*no numpy"):
         launch.start(run)
     assert run.status().state == "failed"
 
 
 def test_worker_outlives_its_launcher(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from beft_core.runs import launch; from beft_core.runs.directory import Run\n"
+        "import sys; from pathlib import Path\n"
+        "from beft_core.runs import launch; from beft_core.runs.directory import Run\n"
         f"launch.worker_command = lambda run: [sys.executable, {str(FAKE)!r}, str(run.path)]\n"
-        f"launch.start(Run.create('train', {{'steps': 50}}, Path({str(tmp_path)!r})))"
+        f"launch.start(Run.create('train', {{'steps': 10_000}}, Path({str(tmp_path)!r})))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, start_new_session=True, timeout=30)
     (run,) = list_runs(tmp_path)
-    assert run.status().active
+    wait(in_stage(run, "train"))
+    cancel(run)
     wait(ended(run))
-    assert run.status().state == "done"
+    assert run.recorded().state == "cancelled"
 
 
 def test_worker_without_a_run_folder_is_told_so(tmp_path: Path) -> None:

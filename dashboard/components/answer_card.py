@@ -1,0 +1,81 @@
+"""The answer of one approach: the term it selects, the ranking, and the switch between its variants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from beft_core.scores import APPROACHES
+from beft_core.terms import CANDIDATES
+from dashboard.components.sources import Opened
+from dashboard.figures.heatmaps import noise
+from dashboard.figures.ranking import ranking
+from dashboard.figures.style import latex, short
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to score a term, with the variants that an approach has."""
+
+    key: str
+    """Name of the switch in the URL."""
+    asks: str
+    variants: dict[str, str]
+    """Words on the switch -> key in APPROACHES; the first is the paper's."""
+    help: str = ""
+
+
+WAYS: tuple[Way, ...] = (
+    Way("turn", "How far did it turn?", {"": "projection_ratio"}),
+    Way(
+        "magnitude",
+        "How far did it move?",
+        {"sum (L1)": "magnitude", "mean": "magnitude_mean_abs"},
+        "The paper sums |post − pre| over the elements of a layer. The authors' code takes the mean, which is fair to "
+        "terms of different widths.",
+    ),
+    Way(
+        "fisher",
+        "How much did the loss depend on it?",
+        {"per example": "fisher", "per batch": "fisher_batch"},
+        "Squared gradients before the fine-tune: of every example, or, as in the authors' code, of the mean over "
+        "batches of 8.",
+    ),
+)
+
+
+def answer_card(opened: Opened, way: Way, stack: str, dark: bool) -> str:
+    """Draw the card; returns the approach that it shows."""
+    with st.container(border=True, height="stretch"):
+        answer = st.container()  # above the switch that it depends on
+        key = next(iter(way.variants.values()))
+        if len(way.variants) > 1:
+            choice = st.segmented_control(
+                way.key, way.variants, default=next(iter(way.variants)), required=True, key=way.key,
+                bind="query-params", help=way.help, label_visibility="collapsed",
+            )  # fmt: skip
+            key = way.variants.get(str(choice), key)
+        with answer:
+            _answer(opened, key, way, stack, dark)
+    return key
+
+
+def _answer(opened: Opened, key: str, way: Way, stack: str, dark: bool) -> None:
+    label = APPROACHES[key].label
+    scores = opened.scores.mean_scores(key, stack)
+    term = opened.scores.selected(stack).get(key)
+    if term is None:
+        st.markdown(f"#### {label}")
+        st.caption(f"{way.asks} Not measured in this snapshot." if not scores else "It holds none of q, k and v.")
+        return
+    st.markdown(f"#### {label}: {latex(term)}")
+    contest = sorted((t for t in scores if t in CANDIDATES), key=lambda t: (t != term, -scores[t]))
+    st.caption(f"{way.asks} " + ", ".join(f"{latex(t)} {short(scores[t])}" for t in contest))
+    row = next(row for row in opened.scores.terms if (row.stack, row.term) == (stack, term))
+    if noise(row, key):
+        st.markdown(f":orange[⚠ {latex(term)} is null in this model: what was selected is rounding noise.]")
+    st.plotly_chart(
+        ranking(opened.scores, key, term, stack, dark), theme=None, key=f"ranking-{way.key}",
+        config={"displayModeBar": False}, alt=f"Ranking of the bias terms by {label}",
+    )  # fmt: skip

@@ -1,0 +1,209 @@
+"""Layer x term heatmaps of several approaches side by side, with a column for the mean over layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from beft_core.scores import APPROACHES, ScoreTable, TermScores, rank_terms
+from beft_core.terms import TERMS
+from dashboard.figures import style
+
+ROW, TITLE, BELOW, BAR = 34, 36, 44, 40
+"""Pixels: a row, the panel's title, from the panel down to its colour bar, the colour bar with its numbers."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where things lie on the x axis of a panel, in cells: layer n is centred on n."""
+
+    layers: int
+
+    @property
+    def mean_width(self) -> float:
+        return max(1.6, self.layers / 6)
+
+    @property
+    def mean(self) -> float:
+        """Centre of the mean column, set off by a gap."""
+        return self.layers + 0.1 + self.mean_width / 2
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        return -0.5, self.mean + self.mean_width / 2
+
+    def axis(self) -> dict[str, Any]:
+        ticks = list(range(0, self.layers, max(1, self.layers // 6)))
+        left, right = self.ends
+        return {
+            "range": [left - 0.12, right + 0.12],  # room for the frame
+            "tickvals": [*ticks, self.mean],
+            "ticktext": [*map(str, ticks), "mean"],
+            "title": {"text": "layer", "standoff": 2, "font": {"size": 12}},
+        }
+
+
+def heatmaps(
+    table: ScoreTable, approaches: Sequence[str], selected: Mapping[str, str | None], stack: str, dark: bool = False
+) -> go.Figure:
+    """One panel per approach; a row is a term, a column a layer, the last column the mean over layers.
+
+    Terms that did not take part (null and frozen, or not trained) are grey with the reason in words; a cell whose
+    angle is above 90 degrees bears a turned arrow; the selected term of each approach is framed.
+    """
+    rows = [row for row in table.terms if row.stack == stack]
+    columns = Columns(len(next(iter(rows[0].scores.values()))))
+    figure = make_subplots(
+        1, len(approaches), shared_yaxes=True, horizontal_spacing=0.03,
+        subplot_titles=[f"<b>{APPROACHES[key].label}</b>" for key in approaches],
+    )  # fmt: skip
+    for panel, key in enumerate(approaches, 1):
+        _draw_scores(figure, panel, rows, key, columns)
+        _draw_reasons(figure, panel, rows, key, columns, dark)
+        _draw_frame(figure, panel, [row.term for row in rows], selected.get(key), columns, dark)
+    figure.update_xaxes(showgrid=False, fixedrange=True, **columns.axis())
+    figure.update_yaxes(
+        range=[len(rows) - 0.45, -0.55], showgrid=False, fixedrange=True,
+        tickvals=list(range(len(rows))), ticktext=[_row_label(row) for row in rows],
+    )  # fmt: skip
+    figure.update_annotations(font_size=15)
+    figure.update_layout(
+        template=style.template(dark),
+        height=ROW * len(rows) + TITLE + BELOW + BAR,
+        margin={"t": TITLE, "b": BELOW + BAR},
+    )
+    return figure
+
+
+def reason_without_score(row: TermScores, approach: str) -> str | None:
+    """Why a term has no score of an approach that a reader could compare, in words; None if it has one."""
+    if approach not in row.scores:
+        return "not measured"
+    if APPROACHES[approach].needs != "movement" or row.trained:
+        return None
+    return "null: frozen, scores 0" if row.null else "not trained"
+
+
+def noise(row: TermScores, approach: str) -> bool:
+    """Whether the score is rounding noise: a null term that was trained all the same."""
+    return row.null and row.trained and APPROACHES[approach].needs == "movement"
+
+
+def _draw_scores(figure: go.Figure, panel: int, rows: Sequence[TermScores], key: str, columns: Columns) -> None:
+    """The cells of the layers and of the mean, on one colour scale."""
+    reasons = [reason_without_score(row, key) for row in rows]
+    nothing = np.full(columns.layers, np.nan)
+    z = np.array([nothing if why else row.scores[key] for row, why in zip(rows, reasons, strict=True)])
+    turned = np.array([row.movement.geometry()["reversed"] for row in rows]) & np.isfinite(z)
+    turned &= APPROACHES[key].needs == "movement"
+    means = z.mean(axis=1, keepdims=True)
+    ranks = rank_terms({row.term: float(row.scores[key].mean()) for row in rows if key in row.scores})
+    axis = f"coloraxis{panel if panel > 1 else ''}"
+    look: dict[str, Any] = {
+        "coloraxis": axis, "ygap": 2, "texttemplate": "%{text}", "hoverongaps": False,
+        "hovertemplate": "%{customdata}<extra></extra>",
+    }  # fmt: skip
+    figure.add_heatmap(
+        z=_json(z),
+        xgap=1,
+        text=np.where(turned, "↺", ""),
+        customdata=_hover(rows, key, reasons),
+        row=1,
+        col=panel,
+        **look,
+    )
+    figure.add_heatmap(
+        z=_json(means), x0=columns.mean, dx=columns.mean_width, row=1, col=panel,
+        text=[[style.short(mean, 2) if np.isfinite(mean) else ""] for (mean,) in means],
+        customdata=[
+            [f"{TERMS[row.term].symbol}: mean {mean:.4g}, rank {ranks.get(row.term)}"]
+            for row, (mean,) in zip(rows, means, strict=True)
+        ],
+        **look,
+    )  # fmt: skip
+    highest = float(np.nanmax(z)) if np.isfinite(z).any() else 0.0
+    figure.update_layout(
+        {
+            axis: {
+                "colorscale": style.SCALE,
+                "cmin": 0,
+                "cmax": highest or 1.0,
+                "colorbar": _bar(figure, panel, len(rows)),
+            }
+        }
+    )
+
+
+def _draw_reasons(
+    figure: go.Figure, panel: int, rows: Sequence[TermScores], key: str, columns: Columns, dark: bool
+) -> None:
+    left, right = columns.ends
+    for at, row in enumerate(rows):
+        reason = reason_without_score(row, key)
+        if reason is None:
+            continue
+        figure.add_shape(
+            type="rect", x0=left, x1=right, y0=at - 0.45, y1=at + 0.45, line_width=0, fillcolor=style.void(dark),
+            layer="below", row=1, col=panel,
+        )  # fmt: skip
+        figure.add_annotation(
+            x=(left + right) / 2, y=at, text=f"<i>{reason}</i>", showarrow=False, row=1, col=panel, name="reason"
+        )
+
+
+def _draw_frame(
+    figure: go.Figure, panel: int, terms: Sequence[str], selected: str | None, columns: Columns, dark: bool
+) -> None:
+    if selected is None:
+        return
+    left, right = columns.ends
+    at = terms.index(selected)
+    figure.add_shape(
+        type="rect", x0=left, x1=right, y0=at - 0.5, y1=at + 0.5, line={"color": style.ink(dark), "width": 2},
+        row=1, col=panel, name="selected",
+    )  # fmt: skip
+
+
+def _json(z: np.ndarray) -> list[list[float | None]]:
+    """NaN as null: what browsers' JSON knows."""
+    return [[float(value) if np.isfinite(value) else None for value in row] for row in z]
+
+
+def _hover(rows: Sequence[TermScores], key: str, reasons: Sequence[str | None]) -> list[list[str]]:
+    """What the pointer shows over each cell: the score and, of trained terms, the geometry that explains it."""
+    texts = []
+    for row, reason in zip(rows, reasons, strict=True):
+        geometry = row.movement.geometry()
+        line = []
+        for layer in range(len(geometry["cosine"])):
+            value = f"{row.scores[key][layer]:.4g}" if reason is None else reason
+            text = f"<b>{style.symbol(row.term)}</b>, {TERMS[row.term].label}, layer {layer}: <b>{value}</b>"
+            if row.trained:
+                angle, ratio = geometry["angle_degrees"][layer], geometry["length_ratio"][layer]
+                text += f"<br>angle {angle:.1f}°, length ×{ratio:.3f}"
+            if geometry["reversed"][layer]:
+                text += "<br>↺ reversed: the angle is above 90°"
+            line.append(text)
+        texts.append(line)
+    return texts
+
+
+def _row_label(row: TermScores) -> str:
+    flag = " ⚠ null" if row.null and row.trained else ""
+    chip = f'<span style="color:{style.TERM_COLOURS[row.term]}">■</span>'
+    return f"{TERMS[row.term].label}{flag}  {style.symbol(row.term)} {chip} "
+
+
+def _bar(figure: go.Figure, panel: int, rows: int) -> dict[str, Any]:
+    """The colour bar below a panel."""
+    left, right = figure.get_subplot(1, panel).xaxis.domain
+    return {
+        "orientation": "h", "x": (left + right) / 2, "len": (right - left) * 1.02,
+        "y": -BELOW / (ROW * rows), "yanchor": "top", "thickness": 8, "outlinewidth": 0,
+        "nticks": 4, "tickfont": {"size": 11},
+    }  # fmt: skip

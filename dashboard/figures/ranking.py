@@ -1,0 +1,46 @@
+"""The ranking of the terms by one approach, as bars."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from beft_core.scores import ScoreTable, rank_terms
+from beft_core.terms import CANDIDATES, TERMS
+from dashboard.figures import style
+from dashboard.figures.heatmaps import noise, reason_without_score
+
+
+def ranking(table: ScoreTable, approach: str, selected: str | None, stack: str, dark: bool = False) -> go.Figure:
+    """Terms from the highest mean score down. Only q, k and v can be selected: the others are pale."""
+    rows = {row.term: row for row in table.terms if row.stack == stack and approach in row.scores}
+    scores = table.mean_scores(approach, stack)
+    order = sorted(scores, key=rank_terms(scores).__getitem__)
+    labels = [
+        f"{'★ ' if term == selected else ''}{style.symbol(term)}{' ⚠' if noise(rows[term], approach) else ''} "
+        for term in order
+    ]
+    texts = []
+    for term in order:
+        reason = reason_without_score(rows[term], approach)
+        texts.append(f" {style.short(scores[term])}" if reason is None else f" {reason}")
+    top = max([*scores.values(), 0.0]) or 1.0
+    figure = go.Figure(
+        go.Bar(
+            x=[scores[term] for term in order], y=labels, orientation="h", text=texts, textposition="outside",
+            cliponaxis=False, textfont={"size": 12},
+            marker={
+                "color": [style.TERM_COLOURS[term] for term in order],
+                "opacity": [1.0 if term in CANDIDATES else 0.5 for term in order],
+                "line": {"color": style.ink(dark), "width": [2 if term == selected else 0 for term in order]},
+            },
+            customdata=[
+                f"{TERMS[term].symbol} ({TERMS[term].label}): {scores[term]:.4g}, rank {rank}"
+                for rank, term in enumerate(order, 1)
+            ],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.update_xaxes(range=[0, top * 1.35], showticklabels=False, showgrid=False, fixedrange=True)
+    figure.update_yaxes(autorange="reversed", fixedrange=True, showgrid=False)
+    figure.update_layout(template=style.template(dark), height=26 * len(order) + 16, bargap=0.28)
+    return figure

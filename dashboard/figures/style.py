@@ -1,0 +1,78 @@
+"""The look of every figure: one colour per bias term, one colour scale, one template per theme."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from beft_core.terms import TERMS
+
+TERM_COLOURS: dict[str, str] = {
+    "q": "#0072B2",  # blue
+    "k": "#707070",  # grey: the term that is null in most models
+    "v": "#D55E00",  # vermillion
+    "o": "#DD9200",  # orange
+    "mlp_in": "#009E73",  # green
+    "mlp_out": "#56B4E9",  # sky
+    "ln1": "#A4508B",  # purple
+    "ln2": "#E3D13A",  # yellow
+}
+"""After Okabe and Ito (https://jfly.uni-koeln.de/color/), told apart by people with any of the three common kinds of
+colour blindness; on white and on dark ground."""
+
+SCALE = "Viridis"
+"""For scores: even steps look even, also in grey and to the colour-blind."""
+
+FONT = '"Source Sans", "Source Sans Pro", sans-serif'
+_INK = {False: "#1d2330", True: "#e6e9ef"}
+_GRID = {False: "#e3e7ee", True: "#2b3341"}
+_VOID = {False: "#e9ecf1", True: "#242b38"}
+
+
+def ink(dark: bool) -> str:
+    """Colour of text and outlines."""
+    return _INK[dark]
+
+
+def void(dark: bool) -> str:
+    """Colour of cells that have no score."""
+    return _VOID[dark]
+
+
+def symbol(term: str) -> str:
+    """The paper's symbol of a term for plotly: ``b_m1`` with its index lowered."""
+    head, index = TERMS[term].symbol.split("_")
+    return f"{head}<sub>{index}</sub>"
+
+
+def latex(term: str) -> str:
+    """The same for Markdown."""
+    head, index = TERMS[term].symbol.split("_")
+    return f"${head}_{{\\mathrm{{{index}}}}}$" if len(index) > 1 else f"${head}_{index}$"
+
+
+def short(value: float, digits: int = 3) -> str:
+    """Significant digits in as few characters as possible: 0.692, 45.3, 453, 1.2e-05, 3.1e+04."""
+    size = abs(value)
+    if size and (size < 1e-4 or size >= 1e5):
+        return f"{value:.1e}"
+    return f"{value:.0f}" if size >= 100 else f"{value:.{digits}g}"
+
+
+def template(dark: bool) -> go.layout.Template:
+    """Transparent ground, so that a figure sits on the page of either theme and in an exported file."""
+    axis = {
+        "gridcolor": _GRID[dark], "linecolor": _GRID[dark], "zeroline": False, "ticks": "", "automargin": True,
+    }  # fmt: skip
+    return go.layout.Template(
+        layout={
+            "font": {"family": FONT, "size": 13, "color": _INK[dark]},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "xaxis": axis,
+            "yaxis": axis,
+            "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+            "hoverlabel": {"font": {"family": FONT, "size": 13}},
+            "showlegend": False,
+            "dragmode": False,
+        }
+    )

@@ -1,0 +1,25 @@
+"""A folder of bundled samples with made-up biases, for tests of the dashboard."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from fake_worker import small_snapshot
+
+from beft_core.snapshot import write_snapshot
+
+SAMPLES = {"probe": "A probe", "other": "Another probe"}
+
+
+def write_samples(folder: Path) -> None:
+    """Two probes with their index."""
+    folder.mkdir()
+    for seed, name in enumerate(SAMPLES):
+        write_snapshot(folder / f"{name}.beft.safetensors", small_snapshot(seed))
+    entries = [
+        {"file": f"{name}.beft.safetensors", "title": title, "shows": f"{title} to look at.", "kind": "probe"}
+        for name, title in SAMPLES.items()
+    ]
+    index = {"samples": entries, "default": "probe.beft.safetensors"}
+    (folder / "index.json").write_text(json.dumps(index))
