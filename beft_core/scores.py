@@ -36,12 +36,12 @@ class Movement:
         if pre.ndim != 2 or pre.shape != post.shape or not pre.size:
             raise UserError(f"shapes {pre.shape} and {post.shape}", "twice the same [layers, width]")
         self._width = pre.shape[1]
-        a, self._a_exponent = _scaled(pre)
-        b, self._b_exponent = _scaled(post)
+        a, b = pre.astype(np.float64), post.astype(np.float64)
         with np.errstate(invalid="ignore", over="ignore"):
-            self._aa, self._bb, self._ab = np.vecdot(a, a), np.vecdot(b, b), np.vecdot(a, b)
-            moved = np.subtract(post, pre, dtype=np.float64)
+            moved = b - a
             self._l1 = np.abs(moved, out=moved).sum(axis=1)
+            self._a_exponent, self._b_exponent = _take_exponents(a, pre), _take_exponents(b, post)
+            self._aa, self._bb, self._ab = np.vecdot(a, a), np.vecdot(b, b), np.vecdot(a, b)
         _refuse_non_finite(self._aa + self._bb + self._l1)
 
     def magnitude(self) -> np.ndarray:
@@ -126,20 +126,18 @@ def fisher_score(fisher: np.ndarray, variant: Literal["exact", "batch"] = "exact
     return total
 
 
-def _scaled(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """float64 [layers, width], and the exponents that were taken out of each layer so that squares stay
-    in range.
+def _take_exponents(vectors: np.ndarray, stored: np.ndarray) -> np.ndarray:
+    """Divide each layer of float64 [layers, width] by a power of two, exactly, so that squares stay in range.
 
-    The squares of float32 fit into float64 as they are. Of float64, a power of two is taken out, which is
-    exact.
+    Returns the exponents, int64 [layers]. Squares of what is stored as float32 are in range as they are.
     """
-    if vectors.dtype.itemsize <= 4:
-        return vectors.astype(np.float64), np.zeros(len(vectors), dtype=np.int64)
-    peak = np.abs(vectors).max(axis=1).astype(np.float64)
-    _refuse_non_finite(peak)
+    if stored.dtype.itemsize <= 4:
+        return np.zeros(len(vectors), dtype=np.int64)
+    peak = np.abs(vectors).max(axis=1)
     # Clipped so that 2**-exponent is finite; what lies below 2**-1000 is then still large enough to square.
     exponent = np.where(peak > 0, np.frexp(peak)[1].astype(np.int64), -1000).clip(-1000)
-    return vectors * np.ldexp(1.0, -exponent)[:, None], exponent
+    vectors *= np.ldexp(1.0, -exponent)[:, None]
+    return exponent
 
 
 def _refuse_non_finite(per_layer: np.ndarray) -> None:
@@ -240,8 +238,24 @@ class ScoreTable:
     """The scores of one snapshot. Rank 1 is the highest score of all terms of a stack that were scored."""
 
     terms: tuple[TermScores, ...]
-    notes: tuple[str, ...]
-    """What a reader must know: null terms that were trained, ties, layers left out."""
+    remarks: tuple[str, ...] = ()
+    """What a reader must know of the run: null terms that were trained, layers left out."""
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """The remarks, and which terms tie (unless at 0: there, nothing moved)."""
+        ties = []
+        for stack in self.stacks:
+            for approach in self.approaches:
+                groups: dict[float, list[str]] = {}
+                for term, score in self.mean_scores(approach, stack).items():
+                    groups.setdefault(score, []).append(term)
+                ties += [
+                    f"{', '.join(terms)} tie on {approach} at {score:g}: ranked in the order of the terms"
+                    for score, terms in groups.items()
+                    if len(terms) > 1 and score > 0
+                ]
+        return (*self.remarks, *ties)
 
     @property
     def stacks(self) -> tuple[str, ...]:
@@ -343,31 +357,15 @@ def score_snapshot(snapshot: Snapshot) -> ScoreTable:
         }
         null, trained = term in meta.null_terms, term in meta.trained_terms
         rows.append(TermScores(stack, term, null, trained, scores, movement))
-    return ScoreTable(tuple(rows), tuple(_notes(ScoreTable(tuple(rows), ()), snapshot)))
-
-
-def _notes(table: ScoreTable, snapshot: Snapshot) -> list[str]:
-    meta = snapshot.meta
-    notes = [
+    remarks = [
         f"{term} is a null term and was trained: its movement is rounding noise, not learning"
         for term in TERM_KEYS
         if term in meta.null_terms and term in meta.trained_terms
     ]
     if meta.layers is not None and len(meta.layers) < meta.model.layers:
-        notes.append(
-            f"only {len(meta.layers)} of {meta.model.layers} layers were trained; means are over all of them"
-        )
-    for stack in table.stacks:
-        for approach in table.approaches:
-            groups: dict[float, list[str]] = {}
-            for term, score in table.mean_scores(approach, stack).items():
-                groups.setdefault(score, []).append(term)
-            notes += [
-                f"{', '.join(terms)} tie on {approach} at {score:g}: ranked in the order of the terms"
-                for score, terms in groups.items()
-                if len(terms) > 1 and score > 0
-            ]
-    return notes
+        count = f"only {len(meta.layers)} of {meta.model.layers} layers were trained"
+        remarks.append(f"{count}; means are over all of them")
+    return ScoreTable(tuple(rows), tuple(remarks))
 
 
 def aggregate_seeds(tables: Sequence[ScoreTable | pd.DataFrame]) -> pd.DataFrame:

@@ -42,7 +42,7 @@ def write_files(folder: Path) -> list[Path]:
 
 
 def ours(paths: list[Path]) -> list[dict[str, float]]:
-    """Means of the projection ratio; Magnitude, geometry, ranks and notes are computed too."""
+    """Means of the projection ratio; the same pass measures both Magnitudes and the geometry."""
     tables = [score_snapshot(read_snapshot(path)) for path in paths]
     return [table.mean_scores("projection_ratio") for table in tables]
 
@@ -114,7 +114,7 @@ def main() -> None:
         best, scores = seconds(ours, paths)
         loaded = {"torch", "pandas"} & sys.modules.keys()
         assert not loaded, f"scoring imported {loaded}"
-        rows = [("beft_core: all approaches, geometry, checks", best)]
+        rows = [("beft_core: three scores, everything checked", best)]
         rows.append(("beft_core, with pandas tables", seconds(ours_with_tables, paths)[0]))
         for label, peer in (
             ("safe_open and numpy: two scores, no checks", library_and_numpy),
