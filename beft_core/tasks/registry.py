@@ -99,7 +99,7 @@ _SPECS = (
     ),
     TaskSpec(
         "stsb", "STS-B: how similar are two sentences, 0 to 5", "glue", "sentence1", "sentence2", "score",
-        None, ("spearman", "pearson"), _regimes(287, 1150, 2300), 1e-4, 60, Quick(5e-3, 15), "STS-B",
+        None, ("spearman", "pearson"), _regimes(287, 1150, 2300), 1e-4, 60, Quick(1e-2, 15), "STS-B",
         hub=(_GLUE, "stsb"), hub_columns={"score": "label"},
     ),
     TaskSpec(

@@ -88,7 +88,7 @@ def fisher_information(
         with bank.installed(), precision.autocast():
             hidden = model.backbone(**laid.inputs)[0]
             logits = bank.logits(laid.pool(hidden))
-        log_likelihood(logits, labels).sum().backward()
+            log_likelihood(logits, labels).sum().backward()
         if observer is not None:
             observer.advance(len(part))
         return bank, members
@@ -119,10 +119,10 @@ def causal_lm_fisher(
         with bank.installed(), precision.autocast():
             hidden = model.backbone(**laid.inputs)[0]  # (B, T, H)
             logits = F.linear(hidden, output_embeddings.to(hidden.dtype)).float()
-        target = laid.inputs["input_ids"][:, 1:]
-        real = laid.inputs["attention_mask"][:, 1:].bool()
-        nll = F.cross_entropy(logits[:, :-1].transpose(1, 2), target, reduction="none")
-        (-(nll * real).sum()).backward()
+            target = laid.inputs["input_ids"][:, 1:]
+            real = laid.inputs["attention_mask"][:, 1:].bool()
+            nll = F.cross_entropy(logits[:, :-1].transpose(1, 2), target, reduction="none")
+            (-(nll * real).sum()).backward()
         if observer is not None:
             observer.advance(len(part))
         return bank, members

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from beft_core.models import LoadedModel
 from beft_core.training.bank import Bank, is_slot
@@ -25,6 +26,8 @@ from beft_core.training.weights import Weights
 
 EVAL_TOKENS = {"cpu": 2048, "cuda": 65536, "mps": 8192}
 """Computed tokens per pass without gradients, by device: enough to fill it, little enough to stay in cache."""
+KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+"""Kernels of attention on a GPU."""
 REPORT_SECONDS = 0.2
 """Losses are read from the device at most this often: reading waits for it."""
 
@@ -220,6 +223,8 @@ class Trainer:
             stack.callback(backbone.eval)
             on_cpu = self.device.type == "cpu" and self.jobs[0].config.dropout
             stack.enter_context(cpu_dropout(backbone) if on_cpu else nullcontext())
+            # cuDNN's attention builds a plan for every new shape: 100 ms a step where rows have many widths.
+            stack.enter_context(sdpa_kernel(KERNELS) if self.device.type == "cuda" else nullcontext())
             yield
 
     # -- around the steps ------------------------------------------------------------------------------------------
@@ -317,9 +322,9 @@ class Trainer:
         if loaded is None:
             return
         tensors, self.progress = loaded
-        self.bank.values.copy_(torch.from_numpy(tensors["values"]))
-        self.loss_sum.copy_(torch.from_numpy(tensors["loss_sum"]))
-        self.optimizer.load_state({n: torch.from_numpy(tensors[f"adam.{n}"]) for n in self.optimizer.state()})
+        self.bank.values.copy_(torch.tensor(tensors["values"]))
+        self.loss_sum.copy_(torch.tensor(tensors["loss_sum"]))
+        self.optimizer.load_state({n: torch.tensor(tensors[f"adam.{n}"]) for n in self.optimizer.state()})
         self.trajectory = {
             name.removeprefix("trajectory."): list(values)
             for name, values in tensors.items()

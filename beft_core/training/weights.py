@@ -69,9 +69,9 @@ class Weights(ABC):
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """Put back what :meth:`state` returned."""
         for i, parameter in enumerate(self.parameters()):
-            parameter.copy_(torch.from_numpy(state[f"{i}.value"]))
+            parameter.copy_(torch.tensor(state[f"{i}.value"]))
             moments = {
-                key.split(".", 1)[1]: torch.from_numpy(value).to(parameter.device)
+                key.split(".", 1)[1]: torch.tensor(value, device=parameter.device)
                 for key, value in state.items()
                 if key.startswith(f"{i}.") and key != f"{i}.value"
             }

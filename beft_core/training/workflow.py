@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from beft_core import models
+from beft_core import __version__, models
 from beft_core.architectures import BiasSlot
 from beft_core.errors import UserError
 from beft_core.models import LoadedModel
@@ -157,7 +157,7 @@ def fit_bank(
         evals=evals,
         metrics=metrics_of(data),
         regression=data.spec.labels is None,
-        pad=_padding(first, model),
+        pad=_padding(first, model, device, len(configs)),
         weights=weights,
         checkpoint=Checkpoint(checkpoint, _identity(configs, model, trains)) if checkpoint is not None else None,
         observer=observer,
@@ -368,8 +368,12 @@ def _extra_parts(config: RunConfig, bank: Bank) -> set[str]:
     return names
 
 
-def _padding(config: RunConfig, model: LoadedModel) -> str:
+def _padding(config: RunConfig, model: LoadedModel, device: torch.device, runs: int) -> str:
     if config.pad == "auto":
+        if device.type == "cuda" and runs == 1:
+            # A pass of one small batch is bound by kernel launches there, and a prepared mask only adds to them: on an
+            # H200, BERT-base's shape and batch 16, 13.9 ms per step padded to the longest, 18.1 ms packed.
+            return "longest"
         return "packed" if model.layout.packing else "buckets"
     if config.pad == "packed" and not model.layout.packing:
         raise UserError(f"got --pad packed for {model.layout.model_type}", "buckets, longest, max or auto")
@@ -473,8 +477,8 @@ def _meta(
 
 def software_versions() -> dict[str, str]:
     """Versions of what computes a result."""
-    names = ("beft-lab", "torch", "transformers", "numpy")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+    libraries = {name: version(name) for name in ("torch", "transformers", "numpy")}
+    return {"beft-lab": __version__, "python": platform.python_version(), **libraries}
 
 
 def device_name(device: torch.device) -> str:

@@ -33,9 +33,7 @@ def write_files(folder: Path) -> list[Path]:
     meta = SnapshotMeta(model=model, task="sst2", mode="all", trained_terms=TERM_KEYS, null_terms=("k",))
     paths = []
     for number in range(COUNT):
-        post = {
-            key: array + rng.standard_normal(array.shape).astype(np.float32) for key, array in pre.items()
-        }
+        post = {key: array + rng.standard_normal(array.shape).astype(np.float32) for key, array in pre.items()}
         paths.append(folder / f"{number}.beft.safetensors")
         write_snapshot(paths[-1], Snapshot.build(meta, pre, post))
     return paths
@@ -61,9 +59,7 @@ def library_and_numpy(paths: list[Path]) -> list[dict[str, float]]:
         means = {}
         with safe_open(path, framework="np") as file:
             for term in TERM_KEYS:
-                pre, post = (
-                    file.get_tensor(f"encoder.{term}.{part}").astype(float) for part in ("pre", "post")
-                )
+                pre, post = (file.get_tensor(f"encoder.{term}.{part}").astype(float) for part in ("pre", "post"))
                 norms = np.maximum(np.linalg.norm(pre, axis=1), np.linalg.norm(post, axis=1))
                 means[term] = float((1 - (pre * post).sum(axis=1) / norms**2).mean())
                 np.abs(post - pre).sum(axis=1).mean()

@@ -46,10 +46,7 @@ def loop(model: LoadedModel, data: Encoded, head: dict[str, np.ndarray], regress
             activation = {"tanh": torch.tanh, "gelu": F.gelu, "relu": torch.relu}[spec.dense_activation]
             vector = activation(rest["head.dense.weight"] @ vector + rest["head.dense.bias"])
         logits = rest["head.weight"] @ vector + rest.get("head.bias", torch.zeros(()))
-        if regression:
-            value = -0.5 * (logits[0] - float(label)) ** 2
-        else:
-            value = F.log_softmax(logits, 0)[int(label)]
+        value = -0.5 * (logits[0] - float(label)) ** 2 if regression else F.log_softmax(logits, 0)[int(label)]
         grads = torch.autograd.grad(value, [*leaves, *rest.values()], allow_unused=True)
         by_leaf = {id(leaf): g for leaf, g in zip(leaves, grads, strict=False)}
         terms = [by_leaf[id(b)][slot.index if isinstance(slot.index, slice) else torch.from_numpy(slot.index)]

@@ -39,9 +39,9 @@ def test_a_step_moves_the_drawn_entries_and_nothing_else() -> None:
     drawn.step(1.0, 1e-2)
     paths = {module: path for path, module in model.backbone.named_modules()}
     changed = {
-        (n, i)
-        for n, p in model.backbone.named_parameters()
-        for i in (p != before[n]).flatten().nonzero()[:, 0].tolist()
+        (name, i)
+        for name, p in model.backbone.named_parameters()
+        for i in (p != before[name]).flatten().nonzero()[:, 0].tolist()
     }
     chosen = {
         (f"{paths[module]}.{parameter}", i)

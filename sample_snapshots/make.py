@@ -1,0 +1,169 @@
+"""Make the sample snapshots again, from the official GLUE files and the bundled model.
+
+    BEFT_GLUE_DIR=... python sample_snapshots/make.py [--device cuda] [--only sst2-low-seed0-probe ...]
+
+Every row of ``SAMPLES`` becomes one ``*.beft.safetensors`` beside this file; ``index.json`` says what each shows, in
+words that are derived from the numbers. On one GPU all of them take a few minutes, on two CPU cores about two hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from beft_core.scores import score_snapshot
+from beft_core.snapshot import SUFFIX, Snapshot, read_snapshot, write_snapshot
+from beft_core.tasks.data import Examples, load_task
+from beft_core.tasks.metrics import METRICS
+from beft_core.tasks.registry import get_task
+from beft_core.terms import TERMS
+
+HERE = Path(__file__).parent
+CHECKPOINTS = 8
+"""Points of a probe's trajectory: the samples stay small."""
+DEFAULT = "sst2-low-seed0-probe"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One fine-tune to keep."""
+
+    task: str
+    mode: str
+    """``all`` for a probe, or ``terms``."""
+    lr: float
+    epochs: int
+    regime: str = "low"
+    seed: int = 0
+    terms: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """File name without suffix."""
+        what = "probe" if self.mode == "all" else "-".join(self.terms) + "-only"
+        return f"{self.task}-{self.regime}-seed{self.seed}-{what}"
+
+
+SAMPLES = (
+    *(Sample("sst2", "all", 2e-3, 8, seed=seed) for seed in range(3)),
+    Sample("sst2", "all", 2e-3, 8, "medium"),
+    Sample("sst2", "all", 2e-3, 8, "high"),
+    Sample("stsb", "all", 5e-3, 15),
+    Sample("mrpc", "all", 2e-3, 10),
+    Sample("cola", "all", 2e-3, 10),
+    Sample("rte", "all", 2e-3, 15),
+    *(Sample("sst2", "terms", 1e-2, 8, terms=(term,)) for term in ("v", "q", "k")),
+    *(Sample("stsb", "terms", 1e-2, 15, terms=(term,)) for term in ("v", "q", "k")),
+)
+
+
+def main() -> None:
+    """Train what is asked for and write the index over everything that is there."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--only", nargs="*", default=[sample.name for sample in SAMPLES])
+    args = parser.parse_args()
+    for sample in SAMPLES:
+        if sample.name in args.only:
+            snapshot = run(sample, args.device)
+            write_snapshot(args.out / f"{sample.name}{SUFFIX}", snapshot)
+            print(sample.name, snapshot.meta.metrics[-1], flush=True)
+    write_index(args.out)
+
+
+def run(sample: Sample, device: str) -> Snapshot:
+    """One fine-tune in float32."""
+    from beft_core.training.config import RunConfig
+    from beft_core.training.workflow import train
+
+    examples = get_task(sample.task).regimes[sample.regime]
+    assert examples is not None
+    steps = sample.epochs * -(-examples // 16)
+    probe = sample.mode == "all"
+    return train(
+        RunConfig(
+            task=sample.task, mode=sample.mode, terms=sample.terms or ("v",), regime=sample.regime, seed=sample.seed,
+            lr=sample.lr, epochs=sample.epochs, device=device, fisher=probe, record_wall_seconds=True,
+            trajectory_every=-(-steps // CHECKPOINTS) if probe else None,
+        )
+    )  # fmt: skip
+
+
+def write_index(folder: Path) -> None:
+    """``index.json``: what there is and what it shows, read from the files themselves."""
+    entries = []
+    for sample in SAMPLES:
+        path = folder / f"{sample.name}{SUFFIX}"
+        if path.exists():
+            snapshot = read_snapshot(path)
+            entries.append(
+                {
+                    "file": path.name,
+                    "title": title(sample),
+                    "shows": shows(sample, snapshot),
+                    "task": sample.task,
+                    "kind": "probe" if sample.mode == "all" else "run",
+                }
+            )
+    index = {"default": f"{DEFAULT}{SUFFIX}", "samples": entries}
+    (folder / "index.json").write_text(json.dumps(index, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def title(sample: Sample) -> str:
+    """Words for a menu."""
+    what = "all-bias probe" if sample.mode == "all" else f"{TERMS[sample.terms[0]].symbol} only"
+    name = get_task(sample.task).title.split(":")[0]
+    return f"{name}, {sample.regime}, {what}" + (f", seed {sample.seed}" if sample.seed else "")
+
+
+def shows(sample: Sample, snapshot: Snapshot) -> str:
+    """One or two sentences from the numbers: what was selected, what was learned and against what."""
+    task = load_task(sample.task)
+    validation = task.evals["validation"]
+    metric = snapshot.meta.metric
+    assert metric is not None
+    value = snapshot.meta.metrics[-1][metric] or 0.0
+    trivial = baseline(validation, metric)
+    learned = value > trivial + uncertainty(validation, metric, value)
+    result = f"{metric} {100 * value:.1f} on {len(validation)} validation examples"
+    against = f"a constant answer gets {100 * trivial:.1f}"
+    verdict = "" if learned else " Bias-only training learned nothing that this set can show: the score ranks movement."
+    if sample.mode != "all":
+        if snapshot.meta.null_terms == ("k",) and sample.terms == ("k",):
+            verdict = " b_k is null here and stays frozen: this is what the head and the pooler's bias do alone."
+        return f"Fine-tuning {TERMS[sample.terms[0]].symbol} alone: {result} ({against}).{verdict}"
+    table = score_snapshot(snapshot)
+    scores = table.mean_scores("projection_ratio")
+    order = ", ".join(f"{TERMS[t].symbol} {scores[t]:.2f}" for t in sorted("qkv", key=lambda t: -scores[t]))
+    picks = {name: table.selected()[name] for name in ("projection_ratio", "magnitude", "fisher")}
+    chosen = ", ".join(
+        f"{label} {TERMS[term].symbol}"
+        for label, term in zip(("projection ratio", "Magnitude", "Fisher"), picks.values(), strict=True)
+        if term
+    )
+    return f"Projection ratio {order}. Selected by {chosen}. {result} ({against}).{verdict}"
+
+
+def baseline(examples: Examples, metric: str) -> float:
+    """The metric of the best constant answer."""
+    if examples.labels.dtype == np.float32:
+        return 0.0
+    answers = Counter(examples.labels.tolist())
+    return max(METRICS[metric](np.full(len(examples), answer), examples.labels) for answer in answers)
+
+
+def uncertainty(examples: Examples, metric: str, value: float) -> float:
+    """Two standard errors of a proportion (or of a correlation near zero) on this many examples."""
+    spread: Any = np.sqrt(value * (1 - value)) if metric in ("accuracy", "f1") and 0 < value < 1 else 1.0
+    return float(2 * spread / np.sqrt(len(examples)))
+
+
+if __name__ == "__main__":
+    main()
