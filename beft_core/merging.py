@@ -88,8 +88,8 @@ def fisher(deltas: np.ndarray, fisher: np.ndarray) -> np.ndarray:
     From one base, averaging differences or values so is the same.
     """
     total = fisher.sum(axis=0)
-    informed = (fisher * deltas).sum(axis=0) / np.where(total > 0, total, 1)
-    return np.where(total > 0, informed, deltas.mean(axis=0))
+    shares = np.where(total > 0, fisher / np.where(total > 0, total, 1), 1 / len(deltas))
+    return (shares * deltas).sum(axis=0)
 
 
 # --- the registry ------------------------------------------------------------------------------------------
