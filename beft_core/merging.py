@@ -279,7 +279,7 @@ def merge(
         n_train=None,
         mode="merged",
         trained_terms=tuple(term for term in TERM_KEYS if any(term == t for _, t in keys)),
-        hyperparameters={"method": method, **settings},
+        hyperparameters={"method": method, **settings, **_common_settings(snapshots)},
         seed=None,
         metric=None,
         metrics=(),
@@ -374,6 +374,16 @@ def _fisher(snapshots: Sequence[Snapshot], key: Key) -> np.ndarray:
             raise UserError(f"{snapshot.source} has no Fisher information", "snapshots of probes", "mean")
         arrays.append(array.astype(np.float64))
     return np.stack(arrays)
+
+
+def _common_settings(snapshots: Sequence[Snapshot]) -> dict[str, Any]:
+    """What an evaluation of the merge must repeat, where all sources agree on it."""
+    tables = [snapshot.meta.hyperparameters for snapshot in snapshots]
+    return {
+        name: tables[0][name]
+        for name in ("max_length", "add_bias")
+        if all(name in table and table[name] == tables[0][name] for table in tables)
+    }
 
 
 def _heads(snapshots: Sequence[Snapshot]) -> tuple[dict[str, dict[str, Any]], dict[str, np.ndarray]]:

@@ -200,6 +200,19 @@ def test_only_trained_terms_are_merged() -> None:
     assert merge(both, terms=["v"]).meta.trained_terms == ("v",)
 
 
+def test_what_an_evaluation_must_repeat_is_kept_where_all_agree() -> None:
+    recorded = [
+        {"max_length": 64, "add_bias": ["v"], "lr": 0.1},
+        {"max_length": 64, "add_bias": [], "lr": 0.1},
+    ]
+    merged = merge(
+        [example(n, hyperparameters=table) for n, table in enumerate(recorded, 1)], "ties", scale=2
+    )
+    assert merged.meta.hyperparameters == {
+        "method": "ties", "density": 0.2, "scale": 2.0, "scope": "global", "max_length": 64,
+    }  # fmt: skip
+
+
 def test_sources_are_named_without_their_folders(tmp_path) -> None:  # type: ignore[no-untyped-def]
     folder = tmp_path / "secret"
     folder.mkdir()
