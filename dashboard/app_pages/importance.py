@@ -40,7 +40,7 @@ if caveat:
 
 st.subheader("Where in the model", anchor=False)
 st.plotly_chart(
-    heatmaps(scores, approaches, scores.selected(stack), stack, DARK),
+    heatmaps(scores, approaches, opened.selected(stack), stack, DARK),
     theme=None, key="heatmaps", config={"displayModeBar": False},
     alt="Score of every bias term in every layer, by each approach",
 )  # fmt: skip

@@ -64,10 +64,11 @@ def answer_card(opened: Opened, way: Way, stack: str, dark: bool) -> str:
 def _answer(opened: Opened, key: str, way: Way, stack: str, dark: bool) -> None:
     label = APPROACHES[key].label
     scores = opened.scores.mean_scores(key, stack)
-    term = opened.scores.selected(stack).get(key)
+    term = opened.selected(stack).get(key)
     if term is None:
         st.markdown(f"#### {label}")
-        st.caption(f"{way.asks} Not measured in this snapshot." if not scores else "It holds none of q, k and v.")
+        names = ", ".join(latex(candidate) for candidate in CANDIDATES)
+        st.caption(f"{way.asks} " + (f"None of {names} took part." if scores else "Not measured in this snapshot."))
         return
     st.markdown(f"#### {label}: {latex(term)}")
     contest = sorted((t for t in scores if t in CANDIDATES), key=lambda t: (t != term, -scores[t]))

@@ -15,6 +15,7 @@ from beft_core.runs.directory import Run, list_runs
 from beft_core.safe_io import read_json_file
 from beft_core.scores import ScoreTable, score_snapshot
 from beft_core.snapshot import SnapshotMeta, read_snapshot
+from dashboard.figures.heatmaps import reason_without_score
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,16 @@ class Opened:
     meta: SnapshotMeta
     scores: ScoreTable
     shows: str = ""
+
+    def selected(self, stack: str) -> dict[str, str | None]:
+        """Approach -> the term it selects; None where no candidate took part, as in a run of the head alone."""
+        taking_part = {
+            (row.term, key)
+            for row in self.scores.terms
+            for key in row.scores
+            if row.stack == stack and reason_without_score(row, key) is None
+        }
+        return {key: term if (term, key) in taking_part else None for key, term in self.scores.selected(stack).items()}
 
 
 def samples_folder() -> Path:

@@ -24,7 +24,7 @@ from beft_core.runs import cancel as cancel_module
 from beft_core.runs import launch
 from beft_core.runs.directory import Run, list_runs
 from beft_core.scores import score_snapshot
-from beft_core.snapshot import write_snapshot
+from beft_core.snapshot import Snapshot, write_snapshot
 from dashboard.components.sources import open_bytes
 from dashboard.components.text import plain
 
@@ -160,6 +160,15 @@ def test_a_run_of_one_term_is_said_to_be_no_contest(tmp_path: Path) -> None:
     at = opened()
     assert "trained $b_v$ only" in at.info[0].value
     assert "Not measured" in next(c.value for c in at.caption if "depend" in c.value)
+
+
+def test_a_run_of_no_candidate_selects_nothing(tmp_path: Path) -> None:
+    pre = base()
+    still = Snapshot.build(example(pre=pre, trained_terms=(), null_terms=("k",)).meta, pre, pre)
+    write_snapshot(tmp_path / "samples" / "probe.beft.safetensors", still)
+    at = opened()
+    assert headings(at) == ["#### Projection ratio", "#### Magnitude (L1)", "#### Fisher"] and charts(at) == 1
+    assert "took part" in at.caption[1].value
 
 
 @pytest.mark.parametrize("damage", ["missing", "broken", "no entries"])
