@@ -156,6 +156,7 @@ def _evaluate_all(
         for name, values in rows:
             row: dict[str, Any] = {"model": name, "tasks": {}}
             for task in tasks:
+                observer.message(f"{name} on {task}")
                 snapshot = Snapshot.build(merged.meta, before, values, extra=merged.extra)
                 config = config_of(recorded | given | {"task": task})
                 row["tasks"][task] = workflow.evaluate(snapshot, config, observer=observer)

@@ -70,15 +70,16 @@ class Progress(Observer):
 
     def _end(self) -> None:
         if self._name:
-            self.seconds[self._name] = self.seconds.get(self._name, 0.0) + time.monotonic() - self._began
-            self._ended()
+            seconds = time.monotonic() - self._began
+            self.seconds[self._name] = self.seconds.get(self._name, 0.0) + seconds
+            self._ended(seconds)
         self._name = ""
 
     def _begun(self) -> None:
         """A stage began."""
 
-    def _ended(self) -> None:
-        """A stage is over."""
+    def _ended(self, seconds: float) -> None:
+        """The stage is over after so many seconds."""
 
     def _show(self) -> None:
         """A stage went on."""
@@ -121,9 +122,9 @@ class Lines(Progress):
             of = f" of {self._total}" if self._total else ""
             note(f"{self._name}: {self._done}{of}{self._loss}")
 
-    def _ended(self) -> None:
-        if self.seconds[self._name] >= WORTH_A_LINE:
-            line = f"{self._name}: {self.seconds[self._name]:.1f} s"
+    def _ended(self, seconds: float) -> None:
+        if seconds >= WORTH_A_LINE:
+            line = f"{self._name}: {seconds:.1f} s"
             if self._held is None:
                 note(line)
             else:
@@ -178,7 +179,7 @@ class Bars(Progress):
     def _show(self) -> None:
         self._bars.update(self._bar, completed=self._done)
 
-    def _ended(self) -> None:
+    def _ended(self, seconds: float) -> None:
         self._bars.remove_task(self._bar)
 
 
