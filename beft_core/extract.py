@@ -37,19 +37,13 @@ def extract(
         raise UserError(f"no config.json beside {files}", "a model's config.json", "--config FILE")
     own = after.layout()
     if own is not None and own.model_type != layout.model_type:
-        raise UserError(
-            f"a {own.model_type} model tuned from a {layout.model_type} model", "models of one type"
-        )
+        raise UserError(f"a {own.model_type} model tuned from a {layout.model_type} model", "models of one type")
     pre, post = before.biases(layout), after.biases(layout)
     info = model_info(before, layout, pre)
     lost = [f"{stack}.{term}" for stack, term in pre if (stack, term) not in post]
     if lost:
-        raise UserError(
-            f"{after.file.name} lacks {', '.join(lost)}, which the base has", "a fine-tune of that base"
-        )
-    pre |= {
-        key: np.zeros_like(array) for key, array in post.items() if key not in pre
-    }  # a bias that it added
+        raise UserError(f"{after.file.name} lacks {', '.join(lost)}, which the base has", "a fine-tune of that base")
+    pre |= {key: np.zeros_like(array) for key, array in post.items() if key not in pre}  # a bias that it added
     return imported(info, layout, pre, post, task, {"base": before.id, "tuned": after.id}, **details)
 
 

@@ -312,10 +312,7 @@ def _apply(
     pieces = [np.split(array, cuts, axis=1) for array in rows.values()]
     merged = np.concatenate([spec.function(*piece, **options) for piece in zip(*pieces, strict=True)])
     ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
-    return {
-        key: part.reshape(shape)
-        for key, part, shape in zip(keys, np.split(merged, ends), shapes, strict=True)
-    }
+    return {key: part.reshape(shape) for key, part, shape in zip(keys, np.split(merged, ends), shapes, strict=True)}
 
 
 def shared_keys(snapshots: Sequence[Snapshot], terms: Iterable[str] | None = None) -> list[Key]:

@@ -72,9 +72,7 @@ class ModelWeights:
         info = shard.tensors.get(name)
         if info is None or info.shape != (width,):
             found = list(info.shape) if info else "nothing"
-            raise UserError(
-                f"{shard.name}: {name} is {found}", f"a bias of {width} elements, as in config.json"
-            )
+            raise UserError(f"{shard.name}: {name} is {found}", f"a bias of {width} elements, as in config.json")
         values = shard.read(name)
         if not np.isfinite(values).all():
             raise UserError(f"{shard.name}: tensor {name} holds a NaN or an infinite value", "finite numbers")
@@ -118,14 +116,10 @@ class ModelWeights:
         """Tensor name -> file name. The index may be a stranger's: it may only name files of its folder."""
         table: Any = read_json_file(self.file).get("weight_map")
         if not isinstance(table, dict) or not all(isinstance(name, str) for name in table.values()):
-            raise UserError(
-                f"{self.file.name}: no weight_map of names", "the index of a sharded safetensors model"
-            )
+            raise UserError(f"{self.file.name}: no weight_map of names", "the index of a sharded safetensors model")
         for name in set(table.values()):
             if Path(name).name != name or "\\" in name or not name.endswith(".safetensors"):
-                raise UserError(
-                    f"{self.file.name} names the file {name!r}", "plain .safetensors names beside it"
-                )
+                raise UserError(f"{self.file.name} names the file {name!r}", "plain .safetensors names beside it")
         return table
 
     def _shard(self, name: str) -> SafetensorsFile:

@@ -36,9 +36,7 @@ HEADS: dict[str, tuple[str | None, str]] = {
     **dict.fromkeys(("roberta", "electra"), ("classifier.dense", "classifier.out_proj")),
     **dict.fromkeys(("deberta", "deberta-v2"), ("pooler.dense", "classifier")),
     "distilbert": ("pre_classifier", "classifier"),
-    **dict.fromkeys(
-        ("opt", "gpt2", "gptj", "gpt_neox", "bloom", "qwen2", "llama", "falcon", "phi3"), (None, "score")
-    ),
+    **dict.fromkeys(("opt", "gpt2", "gptj", "gpt_neox", "bloom", "qwen2", "llama", "falcon", "phi3"), (None, "score")),
 }
 """Model type -> modules of transformers' classifier that are our head's hidden layer and its output.
 
@@ -49,9 +47,7 @@ CONV1D = ("gpt2",)
 """Its projections are not linear modules, and PEFT's BEFT does not wrap them."""
 
 
-def import_peft(
-    folder: str | os.PathLike[str], base: str | os.PathLike[str], *, task: str = "imported"
-) -> Snapshot:
+def import_peft(folder: str | os.PathLike[str], base: str | os.PathLike[str], *, task: str = "imported") -> Snapshot:
     """A snapshot from a PEFT BEFT adapter and its base model (folder, file, "bundled" or Hub id).
 
     The head is stored under `task`, so that the snapshot can be evaluated on it.
@@ -101,9 +97,7 @@ def import_peft(
     extra = _import_head(adapter, left, layout, task)
     pooler = layout.head.pooler_module
     if pooler is not None:
-        vector = take(
-            [f"{ROOT}{prefix}{pooler}{VECTOR}" for prefix in (f"{layout.prefix}.", "")], layout.hidden_size
-        )
+        vector = take([f"{ROOT}{prefix}{pooler}{VECTOR}" for prefix in (f"{layout.prefix}.", "")], layout.hidden_size)
         if vector is not None:
             extra[f"extra.{task}.pooler.bias"] = _pooler_bias(weights, layout) + vector
     if left:
@@ -112,9 +106,7 @@ def import_peft(
             "vectors of bias terms and a classification head, all that a snapshot can hold",
         )
     if all(vector is None for vector in vectors.values()):
-        raise UserError(
-            f"{adapter.name} holds no {VECTOR[1:]} of a {layout.model_type} model", "its own base model"
-        )
+        raise UserError(f"{adapter.name} holds no {VECTOR[1:]} of a {layout.model_type} model", "its own base model")
     weight = extra.get(f"extra.{task}.head.weight")
     kind = "regression" if weight is not None and len(weight) == 1 else "classification"
     heads = {task: {"kind": kind, "labels": None}} if weight is not None else {}
@@ -147,9 +139,7 @@ def export_peft(
         raise UserError(f"{weights.id} is not the base model of {snapshot.source}", expected, "--base FOLDER")
     tensors = _vectors(snapshot, layout)
     prefix = f"extra.{task}."
-    extra = {
-        name.removeprefix(prefix): array for name, array in snapshot.extra.items() if name.startswith(prefix)
-    }
+    extra = {name.removeprefix(prefix): array for name, array in snapshot.extra.items() if name.startswith(prefix)}
     if "pooler.bias" in extra:
         vector = extra["pooler.bias"] - _pooler_bias(weights, layout)
         tensors[f"{ROOT}{layout.prefix}.{layout.head.pooler_module}{VECTOR}"] = vector[None]
@@ -239,16 +229,10 @@ def _head_names(layout: Layout) -> dict[str, str]:
         raise UserError(f"a head of a {layout.model_type} model", f"a model out of {', '.join(HEADS)}")
     dense, out = HEADS[layout.model_type]
     modules = {"head": out} | ({"head.dense": dense} if dense else {})
-    return {
-        f"{part}.{kind}": f"{module}.{kind}"
-        for part, module in modules.items()
-        for kind in ("weight", "bias")
-    }
+    return {f"{part}.{kind}": f"{module}.{kind}" for part, module in modules.items() for kind in ("weight", "bias")}
 
 
-def _import_head(
-    adapter: SafetensorsFile, left: set[str], layout: Layout, task: str
-) -> dict[str, np.ndarray]:
+def _import_head(adapter: SafetensorsFile, left: set[str], layout: Layout, task: str) -> dict[str, np.ndarray]:
     """The classification head of an adapter; what is taken is removed from `left`."""
     if layout.model_type not in HEADS:
         return {}
@@ -263,7 +247,5 @@ def _pooler_bias(weights: ModelWeights, layout: Layout) -> np.ndarray:
     name = f"{layout.head.pooler_module}.bias"
     found = weights.find((f"{layout.prefix}.{name}", name))
     if found is None:
-        raise UserError(
-            f"{weights.file.name} has no {name}, which the fine-tune trained", "a base with a pooler"
-        )
+        raise UserError(f"{weights.file.name} has no {name}, which the fine-tune trained", "a base with a pooler")
     return weights.vector(found, layout.hidden_size).astype(np.float32)

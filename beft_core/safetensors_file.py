@@ -177,9 +177,7 @@ def _tensor_info(key: str, row: Any, start: int, name: str) -> TensorInfo:
         raise UserError(f"{name}: tensor {key!r} is not described", "exactly dtype, shape and data_offsets")
     dtype, shape, offsets = row["dtype"], row["shape"], row["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
-        raise UserError(
-            f"{name}: tensor {key!r} has dtype {str(dtype)[:40]!r}", f"one of {', '.join(DTYPE_BITS)}"
-        )
+        raise UserError(f"{name}: tensor {key!r} has dtype {str(dtype)[:40]!r}", f"one of {', '.join(DTYPE_BITS)}")
     if not _are_sizes(shape) or len(shape) > MAX_RANK:
         raise UserError(f"{name}: tensor {key!r} has a broken shape", "a list of integers, none negative")
     # Non-zero sizes are bounded too: numpy refuses to reshape nothing to (0, 2**62).
@@ -209,9 +207,7 @@ def write_safetensors(
     Raises:
         UserError: the file cannot be written, or a header larger than what would be read back.
     """
-    arrays = {
-        key: np.asarray(array, array.dtype.newbyteorder("<"), order="C") for key, array in tensors.items()
-    }
+    arrays = {key: np.asarray(array, array.dtype.newbyteorder("<"), order="C") for key, array in tensors.items()}
     for key, array in arrays.items():
         if array.dtype.str not in _WRITABLE:
             raise TypeError(f"tensor {key!r} is {array.dtype}; expected float32, float64 or int64")

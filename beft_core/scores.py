@@ -81,9 +81,7 @@ class Movement:
         norms = np.where(neither, np.sqrt(self._aa * self._bb), 1)
         cosine = np.clip(np.where(neither, self._ab / norms, a_zero & b_zero), -1, 1)
         with np.errstate(over="ignore"):
-            ratio = np.ldexp(
-                np.sqrt(self._bb / np.where(a_zero, 1, self._aa)), self._b_exponent - self._a_exponent
-            )
+            ratio = np.ldexp(np.sqrt(self._bb / np.where(a_zero, 1, self._aa)), self._b_exponent - self._a_exponent)
         return {
             "cosine": cosine,
             "angle_degrees": np.degrees(np.arccos(cosine)),
@@ -384,9 +382,7 @@ def aggregate_seeds(tables: Sequence[ScoreTable | pd.DataFrame]) -> pd.DataFrame
         raise UserError("no scores to aggregate", "at least one")
     frames = [table.means if isinstance(table, ScoreTable) else table for table in tables]
     runs = pd.concat([frame.assign(run=run) for run, frame in enumerate(frames)], ignore_index=True)
-    of_candidates = (
-        runs[runs["term"].isin(CANDIDATES)].groupby(["run", "stack", "approach"])["rank"].transform("min")
-    )
+    of_candidates = runs[runs["term"].isin(CANDIDATES)].groupby(["run", "stack", "approach"])["rank"].transform("min")
     runs["is_first"] = runs["rank"] == 1
     runs["is_first_of_candidates"] = runs["rank"] == of_candidates.reindex(runs.index)
     return runs.groupby(["stack", "approach", "term"], sort=False, as_index=False).agg(

@@ -139,9 +139,7 @@ class Snapshot:
         """After the fine-tune: float32 [layers, width]."""
         return self._read(f"{stack}.{term}.post")
 
-    def fisher(
-        self, stack: str, term: str, variant: Literal["exact", "batch"] = "exact"
-    ) -> np.ndarray | None:
+    def fisher(self, stack: str, term: str, variant: Literal["exact", "batch"] = "exact") -> np.ndarray | None:
         """Squared gradient before the fine-tune, mean over examples (or batches): [layers, width]."""
         return self._read_optional(f"{stack}.{term}.{'fisher' if variant == 'exact' else 'fisher_batch'}")
 
@@ -174,9 +172,7 @@ class Snapshot:
             )
         if name == STEP:
             if (array < 0).any() or (np.diff(array) <= 0).any() or (array != np.floor(array)).any():
-                raise UserError(
-                    f"{self.source}: tensor {name} is not a list of steps", "whole numbers that increase"
-                )
+                raise UserError(f"{self.source}: tensor {name} is not a list of steps", "whole numbers that increase")
             return array.astype(np.int64)
         if ".fisher" in name and (array < 0).any():
             raise UserError(f"{self.source}: tensor {name} is negative", "squared gradients")
@@ -233,9 +229,7 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], meta: SnapshotMeta) -> 
                 raise UserError(f"{stack}.{term} has no {part}", "pre and post of every term")
         for part, shape in parts.items():
             if shape[-2:] != parts["pre"]:
-                raise UserError(
-                    f"{stack}.{term}.{part} has shape {list(shape)}", f"the pre's {list(parts['pre'])}"
-                )
+                raise UserError(f"{stack}.{term}.{part} has shape {list(shape)}", f"the pre's {list(parts['pre'])}")
         if "steps" in parts and parts["steps"][:1] != shapes.get(STEP):
             raise UserError(f"{stack}.{term}.steps has {parts['steps'][0]} checkpoints", f"as many in {STEP}")
     if STEP in shapes and not any("steps" in parts for parts in terms.values()):
@@ -261,15 +255,11 @@ def _check_rank(name: str, shape: tuple[int, ...], rank: int) -> None:
         raise UserError(f"tensor {name} has shape {list(shape)}", f"{rank} dimension(s), none of them zero")
 
 
-def _check_extra(
-    name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]], meta: SnapshotMeta
-) -> None:
+def _check_extra(name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]], meta: SnapshotMeta) -> None:
     part = next((part for part in EXTRA_PARTS if name.endswith(f".{part}")), None)
     task = name[len("extra.") : -len(part) - 1] if part else ""
     if part is None or not task or not task.isprintable() or len(task) > 300:
-        raise UserError(
-            f"tensor name {name!r}", f"extra.task.part, with a part out of {', '.join(EXTRA_PARTS)}"
-        )
+        raise UserError(f"tensor name {name!r}", f"extra.task.part, with a part out of {', '.join(EXTRA_PARTS)}")
     _check_rank(name, shape, EXTRA_PARTS[part])
     if part == "head.bias" and shape[:1] != shapes.get(f"extra.{task}.head.weight", shape)[:1]:
         raise UserError(f"tensor {name} has {shape[0]} values", "as many as the head's weight has rows")

@@ -194,9 +194,7 @@ class SnapshotMeta:
     def __post_init__(self) -> None:
         _check(self, _META_RULES, "snapshot")
         if self.layers and max(self.layers) >= self.model.layers:
-            raise UserError(
-                f"snapshot: layer {max(self.layers)} was trained", f"0 to {self.model.layers - 1}"
-            )
+            raise UserError(f"snapshot: layer {max(self.layers)} was trained", f"0 to {self.model.layers - 1}")
 
     def to_json(self) -> str:
         """Canonical: the same metadata gives the same text."""
@@ -227,9 +225,7 @@ class SnapshotMeta:
 def _from_table(kind: type, table: Mapping[str, Any], where: str) -> Any:
     """A dataclass from JSON, in which tuples are lists."""
     values = {f.name: table[f.name] for f in fields(kind) if f.name in table}
-    missing = [
-        f.name for f in fields(kind) if f.name not in table and f.default is f.default_factory is MISSING
-    ]
+    missing = [f.name for f in fields(kind) if f.name not in table and f.default is f.default_factory is MISSING]
     if missing:
         raise UserError(f"{where}: no {' or '.join(missing)}", ", ".join(f.name for f in fields(kind)))
     for name in ("trained_terms", "null_terms", "metrics", "layers"):

@@ -11,15 +11,11 @@ from beft_core.snapshot import Key, ModelInfo, Snapshot, SnapshotMeta, fingerpri
 LAYERS, WIDTH = 3, 8
 
 
-def base(
-    seed: int = 0, terms: tuple[str, ...] = ("q", "k", "v"), stack: str = "encoder"
-) -> dict[Key, np.ndarray]:
+def base(seed: int = 0, terms: tuple[str, ...] = ("q", "k", "v"), stack: str = "encoder") -> dict[Key, np.ndarray]:
     """Pre-trained biases: float32 [LAYERS, WIDTH], twice as wide for mlp_in."""
     rng = np.random.default_rng(seed)
     return {
-        (stack, term): rng.standard_normal((LAYERS, 2 * WIDTH if term == "mlp_in" else WIDTH)).astype(
-            np.float32
-        )
+        (stack, term): rng.standard_normal((LAYERS, 2 * WIDTH if term == "mlp_in" else WIDTH)).astype(np.float32)
         for term in terms
     }
 
@@ -35,9 +31,7 @@ def example(
     """A fine-tune of `pre` (or `base()`) that moved every element; `full` adds all optional tensors."""
     pre = base() if pre is None else pre
     rng = np.random.default_rng(seed)
-    post = {
-        key: array + size * rng.standard_normal(array.shape).astype(np.float32) for key, array in pre.items()
-    }
+    post = {key: array + size * rng.standard_normal(array.shape).astype(np.float32) for key, array in pre.items()}
     details: dict[str, Any] = {
         "task": f"task{seed}",
         "trained_terms": tuple(dict.fromkeys(term for _, term in pre)),

@@ -176,9 +176,7 @@ def hostile_snapshots() -> Iterator[tuple[str, bytes]]:
         "hole before the first tensor",
         file_bytes(
             {
-                name: row
-                if name == "__metadata__"
-                else {**row, "data_offsets": [8 + x for x in row["data_offsets"]]}
+                name: row if name == "__metadata__" else {**row, "data_offsets": [8 + x for x in row["data_offsets"]]}
                 for name, row in header.items()
             },
             bytes(8) + data,
@@ -225,9 +223,7 @@ def hostile_snapshots() -> Iterator[tuple[str, bytes]]:
     )
     yield (
         "trajectory without steps",
-        _with_header(
-            lambda h: [h.update({f"decoder.{t}.fisher": h.pop(f"encoder.{t}.steps")}) for t in "qkv"]
-        ),
+        _with_header(lambda h: [h.update({f"decoder.{t}.fisher": h.pop(f"encoder.{t}.steps")}) for t in "qkv"]),
     )
     yield "steps without trajectory", _renamed("trajectory.step", "trajectory.stride")
 

@@ -62,9 +62,7 @@ def naive_slerp(a: list[float], b: list[float], t: float) -> list[float]:
 @given(DELTAS, st.floats(0.01, 1), st.floats(0, 2))
 def test_ties_equals_the_naive_loop(deltas: np.ndarray, density: float, scale: float) -> None:
     expected = naive_ties(deltas.tolist(), density, scale)
-    np.testing.assert_allclose(
-        METHODS["ties"].function(deltas, density=density, scale=scale), expected, atol=1e-12
-    )
+    np.testing.assert_allclose(METHODS["ties"].function(deltas, density=density, scale=scale), expected, atol=1e-12)
 
 
 @given(TWO, st.floats(0, 1))
@@ -75,13 +73,9 @@ def test_slerp_equals_a_rotation_in_the_plane(deltas: np.ndarray, t: float) -> N
     sine = 0.0
     if lengths.min() > 0:
         units = deltas / lengths[:, None]
-        sine = math.sin(
-            2 * math.atan2(np.linalg.norm(units[0] - units[1]), np.linalg.norm(units[0] + units[1]))
-        )
+        sine = math.sin(2 * math.atan2(np.linalg.norm(units[0] - units[1]), np.linalg.norm(units[0] + units[1])))
     if sine > 1e-3:
-        np.testing.assert_allclose(
-            merged, naive_slerp(first.tolist(), second.tolist(), t), rtol=1e-7, atol=1e-9
-        )
+        np.testing.assert_allclose(merged, naive_slerp(first.tolist(), second.tolist(), t), rtol=1e-7, atol=1e-9)
     elif sine < 1e-9:
         np.testing.assert_allclose(merged, (1 - t) * first + t * second, atol=1e-9)
 
@@ -99,9 +93,7 @@ def test_dare_equals_the_naive_loop(deltas: np.ndarray, density: float, seed: in
         for i, x in enumerate(delta):
             if draws[task * len(delta) + i] < density:
                 expected[i] += x / density / len(deltas)
-    np.testing.assert_allclose(
-        METHODS["dare"].function(deltas, density=density, seed=seed), expected, atol=1e-12
-    )
+    np.testing.assert_allclose(METHODS["dare"].function(deltas, density=density, seed=seed), expected, atol=1e-12)
 
 
 def test_dare_is_the_mean_in_expectation() -> None:
@@ -154,9 +146,7 @@ def test_every_method_merges_snapshots_with_its_defaults(name: str, tmp_path) ->
         inputs = [np.stack([_deltas(s) for s in sources])]
         if method.needs_fisher:
             keys = sources[0].keys()
-            inputs.append(
-                np.stack([np.concatenate([s.fisher(*key).ravel() for key in keys]) for s in sources])
-            )  # type: ignore[union-attr]
+            inputs.append(np.stack([np.concatenate([s.fisher(*key).ravel() for key in keys]) for s in sources]))  # type: ignore[union-attr]
         np.testing.assert_allclose(_deltas(merged), method.function(*inputs, **defaults), atol=1e-6)
     write_snapshot(tmp_path / "merged.beft.safetensors", merged)
     assert read_snapshot(tmp_path / "merged.beft.safetensors").meta == merged.meta
@@ -205,9 +195,7 @@ def test_what_an_evaluation_must_repeat_is_kept_where_all_agree() -> None:
         {"max_length": 64, "add_bias": ["v"], "lr": 0.1},
         {"max_length": 64, "add_bias": [], "lr": 0.1},
     ]
-    merged = merge(
-        [example(n, hyperparameters=table) for n, table in enumerate(recorded, 1)], "ties", scale=2
-    )
+    merged = merge([example(n, hyperparameters=table) for n, table in enumerate(recorded, 1)], "ties", scale=2)
     assert merged.meta.hyperparameters == {
         "method": "ties", "density": 0.2, "scale": 2.0, "scope": "global", "max_length": 64,
     }  # fmt: skip
@@ -289,8 +277,7 @@ def test_comparison_of_known_angles() -> None:
     moves[1][:, :2] = 1.0
     moves[2][:, :2] = [[-1.0, 1.0]] * LAYERS
     sources = [
-        Snapshot.build(example(seed, pre=pre).meta, pre, {V: pre[V] + move})
-        for seed, move in enumerate(moves, 1)
+        Snapshot.build(example(seed, pre=pre).meta, pre, {V: pre[V] + move}) for seed, move in enumerate(moves, 1)
     ]
     result = compare(sources)
     assert result.labels == ("task1", "task2", "task3")

@@ -140,9 +140,7 @@ def test_magnitudes(pair: tuple[np.ndarray, np.ndarray]) -> None:
     pre, post = pair
     naive = [math.fsum(abs(y - x) for x, y in zip(a, b, strict=True)) for a, b in zip(pre, post, strict=True)]
     np.testing.assert_allclose(magnitude(pre, post), naive, rtol=1e-12)
-    np.testing.assert_allclose(
-        magnitude(pre, post, "mean_abs"), [x / pre.shape[1] for x in naive], rtol=1e-12
-    )
+    np.testing.assert_allclose(magnitude(pre, post, "mean_abs"), [x / pre.shape[1] for x in naive], rtol=1e-12)
 
 
 @given(arrays(np.float32, SHAPES, elements=st.floats(0, 2.0**100, width=32)))

@@ -55,12 +55,8 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
         assert read.trajectory_step.tolist() == [0, 10]  # type: ignore[union-attr]
         assert read.fisher("encoder", "v", "batch").shape == (LAYERS, WIDTH)  # type: ignore[union-attr]
         assert read.steps("encoder", "v").shape == (2, LAYERS, WIDTH)  # type: ignore[union-attr]
-        assert set(read.extra) == {
-            f"extra.task1.{part}" for part in ("head.weight", "head.bias", "pooler.bias")
-        }
-        np.testing.assert_array_equal(
-            read.extra["extra.task1.head.bias"], snapshot.extra["extra.task1.head.bias"]
-        )
+        assert set(read.extra) == {f"extra.task1.{part}" for part in ("head.weight", "head.bias", "pooler.bias")}
+        np.testing.assert_array_equal(read.extra["extra.task1.head.bias"], snapshot.extra["extra.task1.head.bias"])
 
 
 def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
