@@ -114,7 +114,8 @@ def set_bias(backbone: nn.Module, slot: BiasSlot, value: torch.Tensor | np.ndarr
     """Write one slot's bias [width] in place; of a fused projection only that slice changes."""
     parameter = _parameter(backbone, slot)
     with torch.no_grad():
-        parameter[_index(slot)] = torch.as_tensor(value, dtype=parameter.dtype, device=parameter.device)
+        source = torch.tensor(value) if isinstance(value, np.ndarray) else value
+        parameter[_index(slot)] = source.to(parameter)
 
 
 def biases(model: LoadedModel) -> dict[tuple[str, str], np.ndarray]:

@@ -72,7 +72,3 @@ class Checkpoint:
                 "another file, or delete it to start over",
             )
         return {name: file.read(name) for name in file.tensors}, Progress(**about)
-
-    def discard(self) -> None:
-        """Remove the file: the fine-tune is complete."""
-        self.path.unlink(missing_ok=True)

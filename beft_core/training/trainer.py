@@ -112,6 +112,8 @@ class Trainer:
         self.progress = Progress(history=[[] for _ in self.jobs])
         self.loss_sum = torch.zeros(len(self.jobs), device=self.device)
         self.trajectory: dict[str, list[np.ndarray]] = {}
+        self.observing_evaluation = False
+        """Whether predictions advance the observer: not inside a fine-tune, whose unit is the step."""
 
     @property
     def total_steps(self) -> int:
@@ -271,6 +273,8 @@ class Trainer:
                 self._dtype(),
             )
             logits = self._forward(laid).float().cpu().numpy()
+            if self.observing_evaluation:
+                self.observer.advance(len(part))
             if out is None:
                 out = np.empty((len(encoded), logits.shape[1]), np.float32)
             out[group[laid.examples]] = logits

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ def train(config: RunConfig, observer: Observer | None = None, checkpoint: Path 
     """One fine-tune, from its configuration to its snapshot.
 
     ``checkpoint``: a file to save the state in every few seconds; where it exists, the run goes on from it and ends
-    with the same bytes on a CPU as a run that was never interrupted. It is removed at the end.
+    with the same bytes on a CPU as a run that was never interrupted. It stays: remove it once the snapshot is safe.
 
     Raises UserError for everything that a user can put right, FloatingPointError when the loss was never finite.
     """
@@ -159,7 +160,7 @@ def fit_bank(
         regression=data.spec.labels is None,
         pad=_padding(first, model, device, len(configs)),
         weights=weights,
-        checkpoint=Checkpoint(checkpoint, _identity(configs, model, trains)) if checkpoint is not None else None,
+        checkpoint=_checkpoint(checkpoint, _identity(configs, model, trains)),
         observer=observer,
     )
     outcomes = trainer.fit()
@@ -272,10 +273,17 @@ def evaluate(
         outside_biases="outside.bias" in head,
     )
     _put_extra(head, bank)
-    observer.stage("evaluate")
     trainer = Trainer(
-        bank, [], evals=evals, metrics=metrics_of(data), regression=data.spec.labels is None, pad="longest"
+        bank,
+        [],
+        evals=evals,
+        metrics=metrics_of(data),
+        regression=data.spec.labels is None,
+        pad="longest",
+        observer=observer,
     )
+    trainer.observing_evaluation = True
+    observer.stage("evaluate", sum(map(len, evals.values())))
     with bank.installed():
         return trainer.evaluate()
 
@@ -484,6 +492,12 @@ def software_versions() -> dict[str, str]:
 def device_name(device: torch.device) -> str:
     """Words for a device."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _checkpoint(path: Path | None, identity: str) -> Checkpoint | None:
+    if path is None:
+        return None
+    return Checkpoint(path, identity, float(os.environ.get("BEFT_CHECKPOINT_SECONDS", "5")))
 
 
 def _identity(configs: Sequence[RunConfig], model: LoadedModel, trains: Sequence[Encoded]) -> str:
