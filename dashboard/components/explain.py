@@ -71,7 +71,9 @@ def no_contest(opened: Opened) -> str | None:
     missing = [term for term in CANDIDATES if term not in meta.trained_terms and term not in meta.null_terms]
     if meta.mode == "all" or not missing:
         return None
-    moved = ", ".join(latex(term) for term in meta.trained_terms) or "no bias term"
+    if not meta.trained_terms:
+        return "This fine-tune moved no bias term of the layers, so there is nothing to score."
+    moved = ", ".join(latex(term) for term in meta.trained_terms)
     return f"This fine-tune trained {moved} only, so how far the others moved or turned says nothing about them."
 
 

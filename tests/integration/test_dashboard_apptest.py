@@ -168,7 +168,7 @@ def test_a_run_of_no_candidate_selects_nothing(tmp_path: Path) -> None:
     write_snapshot(tmp_path / "samples" / "probe.beft.safetensors", still)
     at = opened()
     assert headings(at) == ["#### Projection ratio", "#### Magnitude (L1)", "#### Fisher"] and charts(at) == 1
-    assert "took part" in at.caption[1].value
+    assert "took part" in at.caption[1].value and "nothing to score" in at.info[0].value
 
 
 @pytest.mark.parametrize("damage", ["missing", "broken", "no entries"])
