@@ -1,4 +1,4 @@
-"""A real process on the bundled model is killed at random moments until it is done: the same bytes as an undisturbed one."""
+"""A real process on the bundled model, killed at random steps and resumed, writes the bytes of an undisturbed one."""
 
 from __future__ import annotations
 

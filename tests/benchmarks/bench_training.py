@@ -54,9 +54,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         model = bert_base(Path(folder)) if args.model == "bert-base" else args.model
-        print(
-            f"{args.model} on {args.task}, {args.device}, {args.precision}, batch 16, {args.steps} steps; {machine(args)}"
-        )
+        print(f"{args.model}, {args.task}, {args.precision}, batch 16, {args.steps} steps; {machine(args)}")
         rows = {}
         for method in args.only:
             command = [
