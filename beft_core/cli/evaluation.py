@@ -14,6 +14,7 @@ from beft_core.cli.progress import progress
 from beft_core.errors import UserError
 from beft_core.merging import METHODS, Comparison, compare
 from beft_core.merging import merge as merge_snapshots
+from beft_core.model_source import locate
 from beft_core.snapshot import Snapshot, read_snapshot
 from beft_core.tasks.registry import TASKS
 
@@ -56,6 +57,8 @@ def evaluate(file: output.File, given: dict[str, Any], biases: Biases = "post", 
         given = {**given, "task": known[0]}
     config = config_of(_as_trained([snapshot]) | given)
     with progress() as observer:
+        observer.stage("find the model")
+        locate(config.model)  # a name that leads nowhere is told before PyTorch takes its seconds
         observer.stage("start PyTorch")
         from beft_core.training import workflow
 

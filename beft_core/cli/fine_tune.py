@@ -12,6 +12,7 @@ from beft_core.cli import output
 from beft_core.cli.flags import FLAGS, config_of, takes
 from beft_core.cli.progress import Progress, progress
 from beft_core.errors import UserError
+from beft_core.model_source import locate
 from beft_core.scores import APPROACHES, ScoreTable
 from beft_core.snapshot import Snapshot
 from beft_core.tasks.registry import get_task
@@ -67,6 +68,8 @@ def select(
     resume = _checkpoint_path(checkpoint)
 
     with progress() as observer:
+        observer.stage("find the model")
+        locate(config.model)  # a name that leads nowhere is told before PyTorch takes its seconds
         observer.stage("start PyTorch")
         from beft_core.training import workflow
 
@@ -120,6 +123,8 @@ def train(
     path = output.out_path(out) if out else output.default_path(name, force)
     resume = _checkpoint_path(checkpoint)
     with progress() as observer:
+        observer.stage("find the model")
+        locate(config.model)  # a name that leads nowhere is told before PyTorch takes its seconds
         observer.stage("start PyTorch")
         from beft_core.training import workflow
 

@@ -277,7 +277,7 @@ class Bank:
         part = self.parts[name]
         if tuple(value.shape) != part.shape:
             raise ValueError(f"{name}: got shape {value.shape}, expected {part.shape}")
-        self.leaves[name][run].copy_(torch.as_tensor(np.asarray(value, np.float32)))
+        self.leaves[name][run].copy_(torch.tensor(np.asarray(value, np.float32)))
 
     def trained_parameters(self, run: int = 0) -> int:
         """How many numbers a run trains, its head included."""

@@ -119,7 +119,7 @@ def _draw_scores(figure: go.Figure, panel: int, rows: Sequence[TermScores], key:
     )
     figure.add_heatmap(
         z=_json(means), x0=columns.mean, dx=columns.mean_width, row=1, col=panel,
-        text=[[style.short(mean, 2) if np.isfinite(mean) else ""] for (mean,) in means],
+        text=[[style.shortest(mean) if np.isfinite(mean) else ""] for (mean,) in means],
         customdata=[
             [f"{TERMS[row.term].symbol}: mean {mean:.4g}, rank {ranks.get(row.term)}"]
             for row, (mean,) in zip(rows, means, strict=True)

@@ -58,6 +58,11 @@ def short(value: float, digits: int = 3) -> str:
     return f"{value:.0f}" if size >= 100 else f"{value:.{digits}g}"
 
 
+def shortest(value: float) -> str:
+    """What fits into a cell of a heatmap: 0.58, 11, 4e-4, 1e-18."""
+    return f"{value:.0e}".replace("e-0", "e-") if 0 < abs(value) < 0.01 else short(value, 2)
+
+
 def template(dark: bool) -> go.layout.Template:
     """Transparent ground, so that a figure sits on the page of either theme and in an exported file."""
     axis = {

@@ -126,6 +126,7 @@ def test_flags_become_the_configuration(
         return example()
 
     monkeypatch.setattr("beft_core.training.workflow.train", fake)
+    monkeypatch.setattr("beft_core.cli.fine_tune.locate", lambda name: None)
     result = beft("train", *words, "--out", "v.beft.safetensors", "--json")
     assert result.status == 0, result.err
     assert seen == [dataclasses.replace(RunConfig(), **fields)]
