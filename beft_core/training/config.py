@@ -69,7 +69,8 @@ class RunConfig:
     regime: str | None = None
     """``low``, ``medium``, ``high`` or ``all``: the number of training examples, as the paper has it for the task."""
     n_train: int | None = None
-    """Number of training examples; wins over ``regime``. Both ``None``: all."""
+    """Number of training examples; wins over ``regime``. Both ``None``: the low regime under the ``quick`` preset,
+    where the task has one, else all."""
     preset: str = "quick"
     """``paper`` (the authors' settings) or ``quick`` (learning rates that suit a small model, few epochs)."""
     epochs: int | None = None
@@ -154,6 +155,9 @@ class RunConfig:
         ``full`` fine-tunes at 1e-5 there. ``quick`` decays linearly.
         """
         lr, epochs = _preset_values(self)
+        unsized = self.regime is None and self.n_train is None and self.train_file is None
+        if unsized and self.preset == "quick" and get_task(self.task).regimes.get("low") is not None:
+            return dataclasses.replace(self, regime="low").resolved()
         return dataclasses.replace(
             self,
             lr=self.lr if self.lr is not None else lr,
