@@ -85,7 +85,7 @@ FLAGS: dict[str, Flag] = {
             convert=lambda value: {"add_bias": arguments.words(value)},
         ),
         Flag("train_null", bool, "Train terms that are certified to have no effect, too."),
-        Flag("regime", str, "Number of training examples as in the paper. Default: low with the quick preset, else all examples.",
+        Flag("regime", str, "Number of training examples as in the paper. Default: low if quick, else all.",
              metavar="[low|medium|high|all]"),
         Flag("n_train", int, "Number of training examples; wins over --regime.", metavar="N"),
         Flag("preset", str, "Learning rate, epochs and schedule: the authors' (paper), or quick (default).",
