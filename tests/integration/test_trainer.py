@@ -71,7 +71,7 @@ def plain_bert_run(run: RunConfig, terms: tuple[str, ...]) -> tuple[dict[str, np
 
 @pytest.mark.parametrize("terms", [("v",), ("q", "v")])
 def test_same_updates_as_transformers_with_a_plain_loop(terms: tuple[str, ...]) -> None:
-    run = config(terms=terms)
+    run = config(terms=terms, lr=2e-3)  # Adam turns rounding into steps, so the tolerance is a share of the rate
     (ours,) = fit("bert", run)
     theirs, losses = plain_bert_run(run, terms)
     for term in terms:

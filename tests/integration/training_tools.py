@@ -40,7 +40,7 @@ def config(**changes: Any) -> RunConfig:
     """Two short epochs with dropout off, so that layouts and banks can be compared exactly."""
     values: dict[str, Any] = {
         "mode": "terms", "terms": ("v",), "epochs": 2, "lr": 1e-2, "batch_size": 4, "dropout": False,
-        "schedule": "linear", "device": "cpu", "evaluate": "last",
+        "schedule": "linear", "device": "cpu", "evaluate": "last", "regime": "all",
     }  # fmt: skip
     return RunConfig(**{**values, **changes}).resolved()
 
