@@ -38,6 +38,8 @@ LAYERS = ("num_hidden_layers", "n_layer", "n_layers")
 
 LARGEST = 200_000
 """No model has a size above this; a hostile config must not make this module allocate."""
+MOST_LAYERS = 2000
+"""Nor has one more layers: a slot is made for each."""
 
 NOT_PLAIN_SOFTMAX = (
     "attn_logit_softcapping", "attn_logit_softcap", "use_qk_norm", "qk_norm", "qk_layernorm",
@@ -415,21 +417,25 @@ def _get(config: Config, names: Iterable[str], default: Any = None) -> Any:
     return default
 
 
-def _size(config: Config, names: Iterable[str], default: int | None = None) -> int:
+def _size(config: Config, names: Iterable[str], default: int | None = None, most: int = LARGEST) -> int:
     """``_get`` for a positive whole number; a config file may hold anything."""
     names = tuple(names)
     value = _get(config, names, default)
-    if type(value) is not int or not 1 <= value <= LARGEST:
-        raise UserError(f"got {names[0]} = {value!r} in the config", f"a whole number from 1 to {LARGEST}")
+    if type(value) is not int or not 1 <= value <= most:
+        raise UserError(f"got {names[0]} = {value!r} in the config", f"a whole number from 1 to {most}")
     return value
 
 
 def _layer_paths(row: Row, config: Config) -> list[str]:
     if not row.shared:
-        return [row.layer.format(n=n) for n in range(_size(config, LAYERS))]
+        return [row.layer.format(n=n) for n in range(_size(config, LAYERS, most=MOST_LAYERS))]
     groups = _size(config, ("num_hidden_groups",), default=1)
     inner = _size(config, ("inner_group_num",), default=1)
-    _size({"num_hidden_groups * inner_group_num": groups * inner}, ("num_hidden_groups * inner_group_num",))
+    _size(
+        {"num_hidden_groups * inner_group_num": groups * inner},
+        ("num_hidden_groups * inner_group_num",),
+        most=MOST_LAYERS,
+    )
     return [row.layer.format(group=g, inner=i) for g in range(groups) for i in range(inner)]
 
 

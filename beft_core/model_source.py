@@ -171,7 +171,7 @@ def _from_hub(model_id: str, revision: str | None, local_only: bool) -> ModelSou
         return _source(model_id, folder.name, folder)
     except (LocalEntryNotFoundError, UserError):
         pass  # not in the cache, or only in part: ask the Hub
-    if local_only or not _hub_answers():
+    if local_only or not hub_answers():
         raise UserError(
             f"got the Hub id {model_id}, which is not in the local cache, and "
             + ("downloads are off" if local_only or _offline_mode() else "the Hub cannot be reached"),
@@ -201,7 +201,7 @@ def _offline_mode() -> bool:
     return bool(constants.HF_HUB_OFFLINE)
 
 
-def _hub_answers() -> bool:
+def hub_answers() -> bool:
     """Whether the Hub answers anything at all within ``HUB_PATIENCE`` seconds, through the user's proxies."""
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session

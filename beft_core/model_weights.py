@@ -62,6 +62,11 @@ class ModelWeights:
         """The first of several names that a tensor here has."""
         return next((name for name in names if name in self._where), None)
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of every tensor of numbers that are not whole; only headers are read."""
+        found = {name: self._shard(file).tensors.get(name) for name, file in self._where.items()}
+        return {name: info.shape for name, info in found.items() if info is not None and "F" in info.dtype}
+
     def vector(self, name: str, width: int) -> np.ndarray:
         """A bias: float32 or float64 [width]. Its shape is checked before it is read.
 

@@ -66,7 +66,7 @@ def null_certificate(model: LoadedModel) -> dict[str, NullReport]:
     with (
         torch.inference_mode(False),
         torch.no_grad(),
-        _few_threads(model.backbone),
+        few_threads(model.backbone),
         _float64(model.backbone),
         restored(model),
     ):
@@ -115,7 +115,7 @@ def _probe_input(model: LoadedModel, generator: torch.Generator) -> dict[str, to
 
 
 @contextlib.contextmanager
-def _few_threads(module: nn.Module) -> Iterator[None]:
+def few_threads(module: nn.Module) -> Iterator[None]:
     """One thread for a small model: a few tokens are less work than the threads' waiting for each other, which on a
     busy computer turns a third of a second into ten.
     """

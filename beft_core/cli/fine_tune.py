@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from beft_core.cli import output
-from beft_core.cli.flags import FLAGS, config_of, takes
+from beft_core.cli.flags import FLAGS, OF_SELECT, config_of, takes
 from beft_core.cli.progress import Progress, progress
 from beft_core.errors import UserError
 from beft_core.model_source import locate
@@ -30,13 +30,10 @@ TrainedOut = Annotated[
     str | None, typer.Option("--trained-out", metavar="FILE", help="Snapshot of --then-train to write.")
 ]
 
-# A probe fine-tunes all terms, measures Fisher always and is scored after its last epoch.
-_SELECT_FLAGS = [name for name in FLAGS if name not in ("terms", "fisher", "evaluate")]
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("select")(takes(_SELECT_FLAGS)(select))
+    app.command("select")(takes(OF_SELECT)(select))
     app.command("train")(takes(FLAGS)(train))
 
 

@@ -103,6 +103,7 @@ FLAGS: dict[str, Flag] = {
         Flag("precision", str, "Of the frozen products; biases are float32 always. Default: float32.",
              metavar=_choice(PRECISIONS)),
         Flag("pad", str, "How a batch is laid out; only the time differs. Default: auto.", metavar=_choice(PADDINGS)),
+        Flag("compile", bool, "Compile the layers first, which long runs and sweeps on a GPU win back."),
         Flag("trajectory_every", int, "Keep the biases every so many steps.", metavar="STEPS"),
         Flag("fisher", bool, "Measure the Fisher information before the fine-tune."),
         Flag("fisher_examples", int, "Examples that it averages over. Default: all.", metavar="N"),
@@ -111,6 +112,9 @@ FLAGS: dict[str, Flag] = {
     )
 }  # fmt: skip
 """Field -> flag, in the order of ``--help``."""
+
+OF_SELECT = tuple(name for name in FLAGS if name not in ("terms", "fisher", "evaluate"))
+"""Flags of ``select``: a probe fine-tunes all terms, measures Fisher always and is scored after its last epoch."""
 
 DATA = ("task", "train_file", "eval_file", "text", "text_pair", "label", "data_dir")
 """Flags that say what the examples are."""

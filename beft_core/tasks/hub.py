@@ -61,7 +61,7 @@ def _download(spec: TaskSpec, dataset: str, patterns: list[str]) -> Path:
             return folder
     except LocalEntryNotFoundError:
         pass  # nothing of it in the cache: ask the Hub
-    if not model_source._hub_answers():
+    if not model_source.hub_answers():
         variable = VARIABLES[spec.source]
         named = os.environ.get(variable)
         raise UserError(

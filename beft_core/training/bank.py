@@ -24,7 +24,8 @@ from beft_core.architectures import BiasSlot, HeadSpec
 from beft_core.errors import UserError
 from beft_core.models import LoadedModel, get_bias
 from beft_core.terms import STACKS
-from beft_core.training.precision import Affine, Precision
+from beft_core.training.affine import OwnAffine, SharedAffine
+from beft_core.training.precision import Precision
 from beft_core.training.routing import Route
 
 ACTIVATIONS: dict[str | None, Callable[[Tensor], Tensor]] = {
@@ -117,6 +118,9 @@ class Bank:
                 module=module,
                 index=slot.index,
             )
+        self.slot_parts: dict[str, Part] = dict(self.parts)
+        """The bias terms of layers: they come first, so their columns end at ``slots_end``."""
+        self.slots_end = sum(part.size for part in self.parts.values())
         if outside_biases:
             for number, module in enumerate(_outside(model)):
                 add(f"outside.{number}.bias", module.bias, module=module)  # type: ignore[arg-type]
@@ -145,6 +149,7 @@ class Bank:
             self.leaves[name] = leaf
         self.rows: Route | None = None
         self.examples: Route | None = None
+        self._shared: list[SharedAffine] = []
 
     # -- forward ---------------------------------------------------------------------------------------------------
 
@@ -158,11 +163,21 @@ class Bank:
         for module in self.model.backbone.modules():
             if self.precision.patches_every_product(module):
                 by_module.setdefault(module, [])
-        for module, parts in by_module.items():
-            module.forward = self._forward_of(module, parts)
-        # The backbone would pool the first token of each row; the bank pools the vector of each example.
+        stand_ins = {module: self._stand_in(module, parts) for module, parts in by_module.items()}
+        self._shared = [one for one in stand_ins.values() if isinstance(one, SharedAffine)]
+        self._hand_out_routes()
         backbone: Any = self.model.backbone
-        pooler = getattr(backbone, "pooler", None)
+        places = [
+            (parent, name, child)
+            for parent in list(backbone.modules())
+            for name, child in parent._modules.items()
+            if child in stand_ins
+        ]
+        own_pooler, pooler = self.pooler, getattr(backbone, "pooler", None)
+        for parent, name, child in places:
+            setattr(parent, name, stand_ins[child])
+        self.pooler = stand_ins.get(own_pooler, own_pooler)  # type: ignore[arg-type]
+        # The backbone would pool the first token of each row; the bank pools the vector of each example.
         if pooler is not None:
             backbone.pooler = None
         try:
@@ -173,41 +188,18 @@ class Bank:
         finally:
             if pooler is not None:
                 backbone.pooler = pooler
-            for module in by_module:
-                del module.forward
+            for parent, name, child in places:
+                setattr(parent, name, child)
+            self.pooler, self._shared = own_pooler, []
 
-    def _forward_of(self, module: nn.Module, parts: list[Part]) -> Callable[[Tensor], Tensor]:
-        affine: Affine = self.precision.affine(module)
-        own: Any = module.bias
+    def _stand_in(self, module: nn.Module, parts: list[Part]) -> nn.Module:
+        affine = self.precision.affine(module)
         if not parts:
-            return lambda x: affine(x, own)
-        base: Tensor | None = None if own is None else own.detach()
-        indices = [self._index(part, base) for part in parts]
-
-        def biases() -> Tensor:  # (R, out)
-            if indices[0] is None:
-                return self.leaves[parts[0].name]
-            assert base is not None
-            full = base.float().expand(self.runs, -1)
-            for part, index in zip(parts, indices, strict=True):
-                # Only the slice of this term is replaced: the rest of a fused bias gets no gradient.
-                full = full.index_copy(1, index, self.leaves[part.name])  # type: ignore[arg-type]
-            return full
-
-        if self.runs == 1:
-            return lambda x: affine(x, biases()[0])
-
-        def forward(x: Tensor) -> Tensor:
-            route = self.examples if parts[0].per_example else self.rows
-            assert route is not None
-            out = affine(x, None)
-            rows = route.spread(biases()).to(out.dtype)  # (rows, out)
-            if parts[0].per_example:
-                return out + rows
-            # Some models (OPT) flatten rows and tokens before the MLP.
-            return (out.view(route.items, -1, out.shape[-1]) + rows[:, None]).view(out.shape)
-
-        return forward
+            return OwnAffine(module, affine)
+        own: Any = module.bias
+        base = None if own is None else own.detach()
+        pieces = [(self.leaves[part.name], self._index(part, base)) for part in parts]
+        return SharedAffine(module, affine, base, pieces, self.runs, parts[0].per_example)
 
     def _index(self, part: Part, base: Tensor | None) -> Tensor | None:
         if part.index is None or base is None:
@@ -220,9 +212,15 @@ class Bank:
 
     def route(self, run_of_row: Sequence[int], run_of_example: Sequence[int]) -> None:
         """Say which run owns each row of tokens and each example of the coming forward pass."""
-        if self.runs > 1:
-            self.rows = Route(run_of_row, self.runs, self.precision.device)
         self.examples = Route(run_of_example, self.runs, self.precision.device)
+        self.rows = Route(run_of_row, self.runs, self.precision.device) if self.runs > 1 else None
+        self._hand_out_routes()
+
+    def _hand_out_routes(self) -> None:
+        for module in self._shared:
+            route = self.examples if module.per_example else self.rows
+            if route is not None:
+                module.run_of, module.items_of = route.run_of, route.items_of
 
     def logits(self, pooled: Tensor) -> Tensor:
         """Heads: ``pooled`` [examples, hidden], the vector of each example -> float32 logits [examples, classes]."""

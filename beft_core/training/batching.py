@@ -8,7 +8,7 @@ does not allow it, two micro-batches by length save part of the padding. The los
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from beft_core.models import LoadedModel
 from beft_core.packing import packed_forward_inputs
 from beft_core.tasks.data import Examples
 from beft_core.training.observer import Observer
+from beft_core.training.routing import to_device
 
 PASS_COST_IN_TOKENS = 57
 """What one more forward and backward pass costs, in tokens: 20 ms over .35 ms per token (see above)."""
@@ -88,8 +89,11 @@ def plan(lengths: Sequence[int], runs: Sequence[int], pad: str, max_length: int)
     longest = max(lengths)
     if pad == "packed":
         rows: list[list[int]] = []
-        for run in dict.fromkeys(runs):
-            rows.extend(_first_fit([i for i in everyone if runs[i] == run], lengths, longest))
+        members: dict[int, list[int]] = {}
+        for i, run in enumerate(runs):
+            members.setdefault(run, []).append(i)
+        for own in members.values():
+            rows.extend(_first_fit(own, lengths, longest))
         return [Plan(rows, max(sum(lengths[i] for i in row) for row in rows))]
     if pad == "buckets":
         return _buckets(lengths)
@@ -150,13 +154,13 @@ class Laid:
         return padded[self.vector_at].sum(1) / self.counts.to(flat.dtype)
 
 
-_POOLED = {
-    "pooler": lambda length: np.array([0]),
-    "first": lambda length: np.array([0]),
-    "last": lambda length: np.array([length - 1]),
-    "mean": lambda length: np.arange(length),
+_POOLED: dict[str, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
+    "pooler": lambda lengths: (np.zeros_like(lengths), np.ones_like(lengths)),
+    "first": lambda lengths: (np.zeros_like(lengths), np.ones_like(lengths)),
+    "last": lambda lengths: (lengths - 1, np.ones_like(lengths)),
+    "mean": lambda lengths: (np.zeros_like(lengths), lengths),
 }
-"""Which of its tokens an example's head reads, by the pooling of the architecture's head."""
+"""Which of its tokens an example's head reads, by the pooling of the architecture's head: the first, and how many."""
 
 
 def lay_out(
@@ -168,46 +172,41 @@ def lay_out(
     dtype: torch.dtype = torch.float32,
 ) -> Laid:
     """Build the tensors of one pass. ``runs``: the run of each example of ``batch``."""
-    shape = (len(plan.rows), plan.width)
-    pad_id = getattr(model.config, "pad_token_id", None) or 0
-    ids = np.full(shape, pad_id, dtype=np.int64)
-    types = np.zeros(shape, dtype=np.int64)
-    segments = np.zeros(shape, dtype=np.int64)
-    positions = np.zeros(shape, dtype=np.int64)
-    pooled = _POOLED[model.layout.head.pooling]
-    vector_at: list[np.ndarray] = []
-    examples: list[int] = []
-    for r, row in enumerate(plan.rows):
-        at = 0
-        for number, i in enumerate(row, start=1):
-            tokens = batch.ids[i]
-            here = slice(at, at + len(tokens))
-            ids[r, here] = tokens
-            if batch.types is not None:
-                types[r, here] = batch.types[i]
-            segments[r, here] = number
-            positions[r, here] = np.arange(len(tokens))
-            vector_at.append(r * plan.width + at + pooled(len(tokens)))
-            examples.append(i)
-            at += len(tokens)
+    rows, width = len(plan.rows), plan.width
+    examples = [i for row in plan.rows for i in row]
+    lengths = batch.lengths[examples]
+    row_of = np.repeat(np.arange(rows), [len(row) for row in plan.rows])  # of each example, in the order of the rows
+    first = np.r_[True, row_of[1:] != row_of[:-1]]
+    before = np.cumsum(lengths) - lengths  # tokens of all examples before it
+    number = np.arange(len(examples)) - np.maximum.accumulate(np.where(first, np.arange(len(examples)), 0))
+    start = row_of * width + before - np.maximum.accumulate(np.where(first, before, 0))
+    within = np.arange(lengths.sum()) - np.repeat(before, lengths)
+    at = np.repeat(start, lengths) + within  # where each token stands in the flattened rows
 
-    def tensor(array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(device, non_blocking=True)
+    tables = np.zeros((4, rows * width), dtype=np.int64)
+    tables[0] = getattr(model.config, "pad_token_id", None) or 0
+    tables[0, at] = np.concatenate([batch.ids[i] for i in examples])
+    tables[1, at] = np.repeat(number + 1, lengths)
+    tables[2, at] = within
+    if batch.types is not None:
+        tables[3, at] = np.concatenate([batch.types[i] for i in examples])
+    ids, segments, positions, types = to_device(tables, device).view(4, rows, width)
 
     if all(len(row) == 1 for row in plan.rows):
-        inputs = {"input_ids": tensor(ids), "attention_mask": tensor(segments)}
+        inputs = {"input_ids": ids}
+        if len(at) < rows * width:  # a mask that hides nothing costs the model a look at the device
+            inputs["attention_mask"] = segments
     else:
-        inputs = packed_forward_inputs(model, tensor(ids), tensor(segments), tensor(positions), dtype)
+        inputs = packed_forward_inputs(model, ids, segments, positions, dtype)
     if batch.types is not None:
-        inputs["token_type_ids"] = tensor(types)
-    counts = np.array([[len(at)] for at in vector_at])
-    places = np.full((len(vector_at), counts.max()), shape[0] * shape[1])
-    for i, at_tokens in enumerate(vector_at):
-        places[i, : len(at_tokens)] = at_tokens
+        inputs["token_type_ids"] = types
+    offset, counts = _POOLED[model.layout.head.pooling](lengths)
+    column = np.arange(counts.max())
+    places = np.where(column < counts[:, None], (start + offset)[:, None] + column, rows * width)
     return Laid(
         inputs,
-        tensor(places),
-        tensor(counts.astype(np.float32)),
+        to_device(places, device),
+        to_device(counts[:, None].astype(np.float32), device),
         examples,
         [runs[row[0]] for row in plan.rows],
         [runs[i] for i in examples],

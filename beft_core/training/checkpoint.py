@@ -29,7 +29,8 @@ class Progress:
     seconds: float = 0.0
     history: list[list[dict[str, float | None]]] = field(default_factory=list)
     """Per run, one table of metrics per evaluated epoch."""
-    trajectory_steps: list[int] = field(default_factory=list)
+    trajectory: list[Any] = field(default_factory=list)
+    """[step, [runs]] of each checkpoint of a trajectory."""
     failed: dict[str, str] = field(default_factory=dict)
     """Run number (as text, for JSON) -> why it was stopped."""
 

@@ -33,6 +33,14 @@ PADDINGS: dict[str, str] = {
 """Ways to lay a batch out. The update is the same; only the time differs."""
 EVALUATIONS = ("epoch", "last", "never")
 
+PER_RUN = frozenset(
+    {"mode", "terms", "layers", "train_null", "lr", "seed", "epochs", "n_train", "regime", "schedule", "weight_decay",
+     "clip", "fisher", "fisher_examples", "trajectory_every"}
+)  # fmt: skip
+"""Settings that runs of one bank may differ in."""
+WEIGHT_MODES = ("full", "random")
+"""Modes that train weights too, and so cannot share the model."""
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -98,6 +106,8 @@ class RunConfig:
     """``auto`` takes CUDA, then MPS, then the CPU."""
     pad: str = "auto"
     """A key of :data:`PADDINGS`."""
+    compile: bool = False
+    """Compile the layers before the first step: about half a minute that long runs and banks on a GPU win back."""
     evaluate: str = "epoch"
     """When to score the validation set: after each ``epoch``, after the ``last``, or ``never``."""
     trajectory_every: int | None = None

@@ -120,7 +120,8 @@ def causal_lm_fisher(
             hidden = model.backbone(**laid.inputs)[0]  # (B, T, H)
             logits = F.linear(hidden, output_embeddings.to(hidden.dtype)).float()
             target = laid.inputs["input_ids"][:, 1:]
-            real = laid.inputs["attention_mask"][:, 1:].bool()
+            mask = laid.inputs.get("attention_mask")
+            real = torch.ones_like(target, dtype=torch.bool) if mask is None else mask[:, 1:].bool()
             nll = F.cross_entropy(logits[:, :-1].transpose(1, 2), target, reduction="none")
             (-(nll * real).sum()).backward()
         if observer is not None:

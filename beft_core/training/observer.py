@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class Observer:
@@ -12,6 +12,9 @@ class Observer:
     nest: the next :meth:`stage` ends the one before.
     """
 
+    wants_scores = False
+    """Whether :meth:`scores` is called; what nobody wants is not computed."""
+
     def stage(self, name: str, total: int | None = None) -> None:
         """A new stage begins; ``total`` is its number of units where that is known."""
 
@@ -20,6 +23,9 @@ class Observer:
 
     def step(self, step: int, total: int, losses: Sequence[float]) -> None:
         """Optimizer step ``step`` of ``total`` (1-based) ended; mean loss of each run since the last call."""
+
+    def scores(self, step: int, table: Mapping[str, Mapping[str, float]]) -> None:
+        """About once a second in a single fine-tune: term -> approach -> mean over layers of how far it moved."""
 
     def epoch(self, metrics: dict[str, float], run: int = 0) -> None:
         """Run number ``run`` ended an epoch: ``{"epoch": 1, "step": .., "train_loss": .., "accuracy": ..}``."""

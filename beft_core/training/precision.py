@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +21,8 @@ from transformers.pytorch_utils import Conv1D
 
 from beft_core.errors import UserError
 
-Affine = Callable[[Tensor, Tensor | None], Tensor]
-"""A module's product with a bias given from outside: (input, bias or None) -> output."""
+Affine = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""The arithmetic of a kind of module: (input, weight, bias or None) -> output."""
 
 
 def pick_device(name: str) -> torch.device:
@@ -68,22 +69,31 @@ class Precision:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.low)
 
     def affine(self, module: nn.Module) -> Affine:
-        """The arithmetic of one module, with its bias as an argument. Raises TypeError for an unknown kind."""
+        """The arithmetic of a module, with weight and bias as arguments. Raises TypeError for an unknown kind.
+
+        It holds nothing of the module itself: what is compiled for one layer then serves all layers.
+        """
         if isinstance(module, nn.LayerNorm):
-            return lambda x, bias: F.layer_norm(x, module.normalized_shape, module.weight, bias, module.eps)
+            return partial(_layer_norm, shape=tuple(module.normalized_shape), eps=module.eps)
+        product = _emulated if self.emulated else F.linear
         if isinstance(module, nn.Linear):
-            weight = module.weight
-        elif isinstance(module, Conv1D):  # GPT-2 stores [in, out]
-            weight = module.weight.t()
-        else:
-            raise TypeError(f"{type(module).__name__} has no bias that can be trained here")
-        if not self.emulated:
-            return lambda x, bias: F.linear(x, weight, bias)
-        return lambda x, bias: _emulated(x, weight, bias)
+            return product
+        if isinstance(module, Conv1D):
+            return partial(_transposed, product=product)
+        raise TypeError(f"{type(module).__name__} has no bias that can be trained here")
 
     def patches_every_product(self, module: nn.Module) -> bool:
         """Whether even a module without a trained bias must be computed by :meth:`affine`."""
         return self.emulated and isinstance(module, nn.Linear | Conv1D)
+
+
+def _layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None, *, shape: tuple[int, ...], eps: float) -> Tensor:
+    return F.layer_norm(x, shape, weight, bias, eps)
+
+
+def _transposed(x: Tensor, weight: Tensor, bias: Tensor | None, *, product: Affine) -> Tensor:
+    """GPT-2 stores its weights as [in, out]."""
+    return product(x, weight.t(), bias)
 
 
 def _emulated(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

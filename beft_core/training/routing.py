@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,41 +20,62 @@ class Route:
     """
 
     def __init__(self, run_of: Sequence[int], runs: int, device: torch.device | str = "cpu") -> None:
-        members: list[list[int]] = [[] for _ in range(runs)]
-        for item, run in enumerate(run_of):
-            members[run].append(item)
-        most = max(1, max(map(len, members)))
-        padded = [m + [len(run_of)] * (most - len(m)) for m in members]
-        self.items = len(run_of)
+        run_of_item = np.asarray(run_of, dtype=np.int64)
+        counts = np.bincount(run_of_item, minlength=runs)
+        most = max(1, int(counts.max(initial=0)))
+        order = np.argsort(run_of_item, kind="stable")  # items by run, in their order within each run
+        owner = run_of_item[order]
+        column = np.arange(len(order)) - (np.cumsum(counts) - counts)[owner]
+        padded = np.full((runs, most), len(order), dtype=np.int64)
+        padded[owner, column] = order
+        place = np.empty(len(order), dtype=np.int64)  # where item i stands in items_of, flattened
+        place[order] = owner * most + column
+        self.items = len(order)
         self.runs = runs
-        self.run_of = torch.tensor(list(run_of), dtype=torch.long, device=device)
-        self.items_of = torch.tensor(padded, dtype=torch.long, device=device)
-        # Where item i stands in items_of, flattened: the inverse of grouping.
-        place = {item: r * most + c for r, m in enumerate(members) for c, item in enumerate(m)}
-        self.place = torch.tensor([place[i] for i in range(self.items)], dtype=torch.long, device=device)
+        self.run_of = to_device(run_of_item, device)
+        self.items_of = to_device(padded, device)
+        self.place = to_device(place, device)
 
     def spread(self, bank: Tensor) -> Tensor:
         """[runs, ...] -> [items, ...]: each item gets its run's slice of the bank."""
-        return _Spread.apply(bank, self)
+        return spread(bank, self.run_of, self.items_of)
 
     def group(self, items: Tensor) -> Tensor:
         """[items, ...] -> [runs, most, ...]: the items of each run side by side, zeros where a run has fewer."""
-        padded = torch.cat([items, items.new_zeros(1, *items.shape[1:])])
-        return padded[self.items_of]
+        return _group(items, self.items_of)
 
     def ungroup(self, grouped: Tensor) -> Tensor:
         """[runs, most, ...] -> [items, ...]: the inverse of :meth:`group`."""
         return grouped.flatten(0, 1)[self.place]
 
 
+def spread(bank: Tensor, run_of: Tensor, items_of: Tensor) -> Tensor:
+    """:meth:`Route.spread` on the tensors of a route, for code that is compiled."""
+    return _Spread.apply(bank, run_of, items_of)
+
+
+def to_device(array: np.ndarray, device: torch.device | str) -> Tensor:
+    """A copy on the device that nobody waits for: from ordinary memory a GPU would make the host wait."""
+    tensor = torch.from_numpy(array)
+    if torch.device(device).type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def _group(items: Tensor, items_of: Tensor) -> Tensor:
+    padded = torch.cat([items, items.new_zeros(1, *items.shape[1:])])
+    return padded[items_of]
+
+
 class _Spread(torch.autograd.Function):
     """``bank[run_of]`` with a backward that sums over the items of each run without atomics."""
 
     @staticmethod
-    def forward(ctx: Any, bank: Tensor, route: Route) -> Tensor:
-        ctx.route = route
-        return bank.index_select(0, route.run_of)
+    def forward(ctx: Any, bank: Tensor, run_of: Tensor, items_of: Tensor) -> Tensor:
+        ctx.save_for_backward(items_of)
+        return bank.index_select(0, run_of)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return ctx.route.group(grads[0]).sum(1), None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (items_of,) = ctx.saved_tensors
+        return _group(grads[0], items_of).sum(1), None, None

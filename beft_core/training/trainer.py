@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -15,13 +16,16 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from beft_core.models import LoadedModel
-from beft_core.training.bank import Bank, is_slot
+from beft_core.training.bank import Bank
 from beft_core.training.batching import Encoded, Laid, Plan, by_length, lay_out, plan
 from beft_core.training.checkpoint import Checkpoint, Progress
+from beft_core.training.compiled import compiled_layers, uncompiled
 from beft_core.training.config import RunConfig
 from beft_core.training.dropout import cpu_dropout
+from beft_core.training.live_scores import LiveScores
 from beft_core.training.observer import Observer
 from beft_core.training.optimizer import BankAdamW
+from beft_core.training.routing import to_device
 from beft_core.training.weights import Weights
 
 EVAL_TOKENS = {"cpu": 2048, "cuda": 65536, "mps": 8192}
@@ -56,7 +60,7 @@ class Job:
     def batch(self, step: int) -> Encoded:
         """The examples of a step. The order of an epoch depends on the seed and the epoch alone."""
         epoch, at = divmod(step, self.steps_per_epoch)
-        order = np.random.default_rng([self.config.seed, 1, epoch]).permutation(len(self.train))
+        order = _order(self.config.seed, epoch, len(self.train))
         return self.train.take(order[at * self.config.batch_size : (at + 1) * self.config.batch_size])
 
     def lr(self, step: int) -> float:
@@ -96,7 +100,10 @@ class Trainer:
         weights: Weights | None = None,
         checkpoint: Checkpoint | None = None,
         observer: Observer | None = None,
+        compile: bool = False,
     ) -> None:
+        """``compile``: run the layers as compiled programs (see :mod:`beft_core.training.compiled`)."""
+        self.compile = compile
         self.bank, self.jobs, self.evals, self.metrics = bank, list(jobs), evals, metrics
         self.regression, self.pad, self.weights = regression, pad, weights
         self.checkpoint, self.observer = checkpoint, observer or Observer()
@@ -111,7 +118,11 @@ class Trainer:
         )
         self.progress = Progress(history=[[] for _ in self.jobs])
         self.loss_sum = torch.zeros(len(self.jobs), device=self.device)
-        self.trajectory: dict[str, list[np.ndarray]] = {}
+        self.trajectory: list[np.ndarray] = []
+        """Bias terms of the runs that wanted them at a step, [runs, bias elements] each: see Progress.trajectory."""
+        wanted = self.observer.wants_scores and len(self.jobs) == 1
+        self.live_scores = LiveScores(bank, self.jobs[0].owned) if wanted else None
+        self._passes: dict[int, tuple[Encoded, list[tuple[np.ndarray, Laid]]]] = {}
         self.observing_evaluation = False
         """Whether predictions advance the observer: not inside a fine-tune, whose unit is the step."""
 
@@ -137,6 +148,7 @@ class Trainer:
                 losses = self._step(step)
                 self.progress.step = step = step + 1
                 self._keep_trajectory(step)
+                self._tell_scores(step)
                 if time.monotonic() - reported > REPORT_SECONDS or step == self.total_steps:
                     self.observer.step(step, self.total_steps, losses.tolist())
                     reported = time.monotonic()
@@ -148,6 +160,13 @@ class Trainer:
         if stopped and self.checkpoint is not None:
             self._save()
         return [self._outcome(run, stopped) for run in range(len(self.jobs))]
+
+    def _tell_scores(self, step: int) -> None:
+        """At the first step, the last one, and about once a second between them."""
+        if self.live_scores is not None and (self.live_scores.due() or step == self.total_steps):
+            table = self.live_scores.table()
+            if table:
+                self.observer.scores(step, table)
 
     # -- one step --------------------------------------------------------------------------------------------------
 
@@ -176,13 +195,13 @@ class Trainer:
             losses += self.bank.examples.group(weighted.detach()).sum(1)
         self.bank.mask_grads()
 
-        active = torch.zeros(len(self.jobs), dtype=torch.bool, device=self.device)
-        active[live] = True
-        lr = torch.tensor([job.lr(step) if step < job.steps else 0.0 for job in self.jobs], device=self.device)
+        active = to_device(np.isin(np.arange(len(self.jobs)), live), self.device)
+        lrs = np.array([job.lr(step) if step < job.steps else 0.0 for job in self.jobs], np.float32)
+        lr = to_device(lrs, self.device)
         other = self.weights.square_norm() if self.weights is not None else 0.0
         factor = self.optimizer.step(self.bank.grads, lr, active, other)
         if self.weights is not None:
-            self.weights.step(float(factor[0]), float(lr[0]))
+            self.weights.step(float(factor[0]), float(lrs[0]))
         self.loss_sum += losses
         self._note_failures(step, live, losses, factor)
         return losses
@@ -191,12 +210,16 @@ class Trainer:
         """Loss of each example of one pass, divided by the examples that its run has in the whole step."""
         laid = lay_out(self.model, batch, runs, one, self.device, self._dtype())
         logits = self._forward(laid)
-        labels = torch.as_tensor(batch.labels[laid.examples], device=self.device)
-        share = torch.tensor([1.0 / size[run] for run in laid.run_of_example], device=self.device)
+        labels = to_device(batch.labels[laid.examples], self.device)
+        share = to_device(np.array([1.0 / size[run] for run in laid.run_of_example], np.float32), self.device)
         return example_losses(logits, labels, self.regression) * share
 
-    def _forward(self, laid: Laid) -> Tensor:
-        self.bank.route(laid.run_of_row, laid.run_of_example)
+    def _forward(self, laid: Laid, run: int | None = None) -> Tensor:
+        """Logits of one pass, for the runs that own its rows, or all of it for one run."""
+        if run is None:
+            self.bank.route(laid.run_of_row, laid.run_of_example)
+        else:
+            self.bank.route([run] * len(laid.run_of_row), [run] * len(laid.run_of_example))
         with self.bank.precision.autocast():
             hidden = self.model.backbone(**laid.inputs)[0]  # (rows, width, H)
             return self.bank.logits(laid.pool(hidden))
@@ -208,9 +231,9 @@ class Trainer:
         # One read from the device; every few steps is enough on a GPU, since a failed run is never updated again.
         if self.device.type != "cpu" and step % 16 and step + 1 < self.total_steps:
             return
-        bad = ~(losses.isfinite() & factor.isfinite())
+        bad = (~(losses.isfinite() & factor.isfinite())).tolist()
         for run in live:
-            if bool(bad[run]):
+            if bad[run]:
                 lr = self.jobs[run].config.lr
                 text = f"the loss or its gradient was not finite at step {step + 1}; try a learning rate below {lr:g}"
                 self.progress.failed[str(run)] = text
@@ -227,6 +250,7 @@ class Trainer:
             stack.enter_context(cpu_dropout(backbone) if on_cpu else nullcontext())
             # cuDNN's attention builds a plan for every new shape: 100 ms a step where rows have many widths.
             stack.enter_context(sdpa_kernel(KERNELS) if self.device.type == "cuda" else nullcontext())
+            stack.enter_context(compiled_layers(self.model) if self.compile else nullcontext())
             yield
 
     # -- around the steps ------------------------------------------------------------------------------------------
@@ -261,20 +285,11 @@ class Trainer:
         was_training = backbone.training
         backbone.eval()
         out: np.ndarray | None = None
-        for group in by_length(encoded.lengths, EVAL_TOKENS[self.device.type]):
-            part = encoded.take(group)
-            runs = [run] * len(part)
-            laid = lay_out(
-                self.model,
-                part,
-                runs,
-                plan(part.lengths.tolist(), runs, "longest", 0)[0],
-                self.device,
-                self._dtype(),
-            )
-            logits = self._forward(laid).float().cpu().numpy()
+        for group, laid in self._laid_out(encoded):
+            with uncompiled() if self.compile else nullcontext():
+                logits = self._forward(laid, run).float().cpu().numpy()
             if self.observing_evaluation:
-                self.observer.advance(len(part))
+                self.observer.advance(len(group))
             if out is None:
                 out = np.empty((len(encoded), logits.shape[1]), np.float32)
             out[group[laid.examples]] = logits
@@ -282,28 +297,51 @@ class Trainer:
         assert out is not None
         return out
 
+    def _laid_out(self, encoded: Encoded) -> list[tuple[np.ndarray, Laid]]:
+        """The passes over a validation set: laid out once, on the device, for every run and epoch."""
+        if id(encoded) not in self._passes:
+            passes = []
+            for group in by_length(encoded.lengths, EVAL_TOKENS[self.device.type]):
+                part = encoded.take(group)
+                runs = [0] * len(part)
+                one = plan(part.lengths.tolist(), runs, "longest", 0)[0]
+                passes.append((group, lay_out(self.model, part, runs, one, self.device, self._dtype())))
+            self._passes[id(encoded)] = encoded, passes
+        return self._passes[id(encoded)][1]
+
     def _keep_trajectory(self, step: int) -> None:
-        every = self.jobs[0].config.trajectory_every
-        if every is None or (step % every and step != self.total_steps):
-            return
-        self.progress.trajectory_steps.append(step)
-        for name in self.bank.parts:
-            if is_slot(name):
-                values = self.bank.leaves[name].detach().cpu().numpy().copy()  # (R, width)
-                self.trajectory.setdefault(name, []).append(values)
+        wanting = [
+            run
+            for run, job in enumerate(self.jobs)
+            if job.config.trajectory_every is not None
+            and step <= job.steps
+            and (step % job.config.trajectory_every == 0 or step == job.steps)
+        ]
+        if wanting:
+            self.progress.trajectory.append([step, wanting])
+            values = self.bank.values[:, : self.bank.slots_end]
+            self.trajectory.append(values[to_device(np.array(wanting), self.device)].cpu().numpy())
 
     def _outcome(self, run: int, stopped: bool) -> Outcome:
         job = self.jobs[run]
         failure = self.progress.failed.get(str(run))
         steps = min(self.progress.step, job.steps)
-        kept = [i for i, step in enumerate(self.progress.trajectory_steps) if step <= job.steps]
+        rows = [
+            (step, values[runs.index(run)])
+            for (step, runs), values in zip(self.progress.trajectory, self.trajectory, strict=True)
+            if run in runs
+        ]
+        trajectory = {}
+        if rows:
+            followed = np.stack([values for _, values in rows])  # (checkpoints, bias elements)
+            trajectory = {name: followed[:, part.columns] for name, part in self.bank.slot_parts.items()}
         return Outcome(
             self.progress.history[run],
             steps,
             stopped and steps < job.steps,
             failure,
-            {name: np.stack([values[i][run] for i in kept]) for name, values in self.trajectory.items() if kept},
-            [self.progress.trajectory_steps[i] for i in kept],
+            trajectory,
+            [step for step, _ in rows],
         )
 
     # -- checkpoint ------------------------------------------------------------------------------------------------
@@ -315,7 +353,7 @@ class Trainer:
             "loss_sum": self.loss_sum.cpu().numpy(),
         }
         tensors |= {f"adam.{name}": value.cpu().numpy() for name, value in self.optimizer.state().items()}
-        tensors |= {f"trajectory.{name}": np.stack(values) for name, values in self.trajectory.items()}
+        tensors |= {f"trajectory.{number}": values for number, values in enumerate(self.trajectory)}
         if self.weights is not None:
             tensors |= {f"weights.{name}": value for name, value in self.weights.state().items()}
         self.checkpoint.save(tensors, self.progress)
@@ -329,16 +367,18 @@ class Trainer:
         self.bank.values.copy_(torch.tensor(tensors["values"]))
         self.loss_sum.copy_(torch.tensor(tensors["loss_sum"]))
         self.optimizer.load_state({n: torch.tensor(tensors[f"adam.{n}"]) for n in self.optimizer.state()})
-        self.trajectory = {
-            name.removeprefix("trajectory."): list(values)
-            for name, values in tensors.items()
-            if name.startswith("trajectory.")
-        }
+        self.trajectory = [tensors[f"trajectory.{number}"] for number in range(len(self.progress.trajectory))]
         if self.weights is not None:
             self.weights.load_state(
                 {n.removeprefix("weights."): v for n, v in tensors.items() if n.startswith("weights.")}
             )
         self.observer.message(f"resumed after step {self.progress.step} of {self.total_steps}")
+
+
+@lru_cache(maxsize=256)
+def _order(seed: int, epoch: int, examples: int) -> np.ndarray:
+    """The order of an epoch; asked for at every step of each run of a bank."""
+    return np.random.default_rng([seed, 1, epoch]).permutation(examples)
 
 
 def example_losses(logits: Tensor, labels: Tensor, regression: bool) -> Tensor:

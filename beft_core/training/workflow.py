@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -25,13 +25,13 @@ from beft_core.null_certificate import null_terms
 from beft_core.scores import ScoreTable, score_snapshot
 from beft_core.snapshot import Snapshot, SnapshotMeta
 from beft_core.tasks import metrics as task_metrics
-from beft_core.tasks.data import TaskData, load_files, load_task, subsample
+from beft_core.tasks.data import Examples, TaskData, load_files, load_task, subsample
 from beft_core.terms import TERM_KEYS
 from beft_core.training import fisher
 from beft_core.training.bank import Bank, is_slot, slot_name
 from beft_core.training.batching import Encoded, encode
 from beft_core.training.checkpoint import Checkpoint
-from beft_core.training.config import RunConfig
+from beft_core.training.config import PER_RUN, WEIGHT_MODES, RunConfig
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
 from beft_core.training.trainer import Job, Metrics, Outcome, Trainer
@@ -49,6 +49,23 @@ class Selection:
     """Approach -> the term that it selects among q, k and v."""
     trained: Snapshot | None = None
     """The fine-tune of the term that the projection ratio selects, where it was asked for."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What one fine-tune of a bank left."""
+
+    snapshot: Snapshot
+    failure: str | None = None
+    """Why it was taken out of the bank, if it was: its snapshot is then what it had before."""
+    stopped: bool = False
+    """Whether it was stopped before its last step."""
+
+    def sound(self) -> Snapshot:
+        """The snapshot. Raises FloatingPointError for a run that failed."""
+        if self.failure is not None:
+            raise FloatingPointError(self.failure)
+        return self.snapshot
 
 
 def load_data(config: RunConfig) -> TaskData:
@@ -73,13 +90,16 @@ def train(config: RunConfig, observer: Observer | None = None, checkpoint: Path 
 
     Raises UserError for everything that a user can put right, FloatingPointError when the loss was never finite.
     """
-    return train_bank([config], observer, checkpoint)[0]
+    return train_bank([config], observer, checkpoint)[0].sound()
 
 
 def train_bank(
     configs: Sequence[RunConfig], observer: Observer | None = None, checkpoint: Path | None = None
-) -> list[Snapshot]:
-    """Several fine-tunes of one model on one task in one pass; they may differ in all that :data:`PER_RUN` names."""
+) -> list[Trained]:
+    """Several fine-tunes of one model on one task in one pass; they may differ in all that :data:`PER_RUN` names.
+
+    A run whose loss is not finite is told as its ``failure`` and leaves the others alone.
+    """
     observer = observer or Observer()
     configs = [config.resolved() for config in configs]
     first = configs[0]
@@ -97,14 +117,15 @@ def train_bank(
     data = load_data(first)
     observer.stage("load model")
     model = load(first)
-    samples = [subsample(data.train, config.n_train, config.seed) for config in configs]
-    observer.stage("tokenise", sum(map(len, samples)) + sum(map(len, data.evals.values())))
+    samples = {_drawn(config): subsample(data.train, config.n_train, config.seed) for config in configs}
+    observer.stage("tokenise", sum(map(len, samples.values())) + sum(map(len, data.evals.values())))
     tokenise = partial(encode, model.tokenizer, max_length=first.max_length, observer=observer)
+    encoded = {drawn: tokenise(sample) for drawn, sample in samples.items()}
     return fit_bank(
         model,
         data,
         configs,
-        trains=[tokenise(sample) for sample in samples],
+        trains=[encoded[_drawn(config)] for config in configs],
         evals={n: tokenise(e) for n, e in data.evals.items()} if first.evaluate != "never" else {},
         observer=observer,
         checkpoint=checkpoint,
@@ -120,7 +141,7 @@ def fit_bank(
     evals: Mapping[str, Encoded],
     observer: Observer | None = None,
     checkpoint: Path | None = None,
-) -> list[Snapshot]:
+) -> list[Trained]:
     """The part of :func:`train_bank` after loading: resolved ``configs``, tokenised examples per run."""
     observer = observer or Observer()
     first = configs[0]
@@ -131,7 +152,12 @@ def fit_bank(
     before = models.biases(model)
     total = sum(p.numel() for p in model.backbone.parameters())
     model.backbone.to(device)
-    chosen = [trained_slots(config, model, null, observer) for config in configs]
+    told: set[tuple[str, tuple[str, ...]]] = set()  # what is said of one run is not said again of the next
+    chosen = []
+    for config in configs:
+        what = config.mode, config.terms
+        chosen.append(trained_slots(config, model, null, None if what in told else observer))
+        told.add(what)
     union = [slot for slot in model.layout.slots if any(slot in slots for slots in chosen)]
     bank = Bank(
         model,
@@ -144,7 +170,7 @@ def fit_bank(
     )
     for run, config in enumerate(configs):
         bank.init_head(run, config.seed)
-    information = _measure_fisher(first, model, bank, data, trains[0], precision, observer) if first.fisher else None
+    information = _measure_fisher(configs, model, bank, data, trains, precision, observer)
     precision.prepare(model.backbone)
     weights = _weights(first, model)
 
@@ -162,40 +188,30 @@ def fit_bank(
         weights=weights,
         checkpoint=_checkpoint(checkpoint, _identity(configs, model, trains)),
         observer=observer,
+        compile=first.compile,
     )
     outcomes = trainer.fit()
     observer.stage("collect")
     after = models.biases(model) if weights is not None else before
-    snapshots = []
+    trained = []
     for run, (job, outcome, slots) in enumerate(zip(jobs, outcomes, chosen, strict=True)):
-        if outcome.failure is not None and len(jobs) == 1:
-            raise FloatingPointError(outcome.failure)
         post = {key: value.copy() for key, value in after.items()}
         for slot in slots:
             post[slot.stack, slot.term][slot.layer] = bank.value(slot_name(slot), run)
         steps = _trajectory(outcome, slots, before)
-        snapshots.append(
-            Snapshot.build(
-                _meta(job, outcome, model, data, null, slots, bank, weights, total, trainer.progress.seconds),
-                pre=before,
-                post=post,
-                fisher=information.exact if information else {},
-                fisher_batch=information.batch if information else {},
-                steps=steps,
-                trajectory_step=np.array(outcome.trajectory_steps) if steps else None,
-                extra=_extra(data.spec.name, bank, run, job.owned),
-            )
+        measured = information[run]
+        snapshot = Snapshot.build(
+            _meta(job, outcome, model, data, null, slots, bank, weights, total, trainer.progress.seconds),
+            pre=before,
+            post=post,
+            fisher=measured.exact if measured else {},
+            fisher_batch=measured.batch if measured else {},
+            steps=steps,
+            trajectory_step=np.array(outcome.trajectory_steps) if steps else None,
+            extra=_extra(data.spec.name, bank, run, job.owned),
         )
-    return snapshots
-
-
-PER_RUN = frozenset(
-    {"mode", "terms", "layers", "train_null", "lr", "seed", "epochs", "n_train", "regime", "schedule", "weight_decay",
-     "clip"}
-)  # fmt: skip
-"""Settings that runs of one bank may differ in."""
-WEIGHT_MODES = ("full", "random")
-"""Modes that train weights too, and so cannot share the model."""
+        trained.append(Trained(snapshot, outcome.failure, outcome.stopped))
+    return trained
 
 
 def select(
@@ -237,20 +253,44 @@ def evaluate(
     Raises UserError when the base model differs, the task has no head, or weights were trained too.
     """
     observer = observer or Observer()
+    refuse_changed_weights(snapshot)
+    observer.stage("load data")
+    data = load_data(config)
+    head = head_of(snapshot, data.spec.name)
+    observer.stage("load model")
+    model = load_base(snapshot, config)
+    get = snapshot.post if biases == "post" else snapshot.pre
+    models.write_biases(model, {key: get(*key) for key in snapshot.keys()})  # noqa: SIM118
+    examples = sum(map(len, data.evals.values()))
+    observer.stage("tokenise", examples)
+    precision = Precision(config.precision, pick_device(config.device))
+    precision.prepare(model.backbone.to(precision.device))
+    score = scorer(model, head, data, data.evals, config.max_length, precision, observer)
+    observer.stage("evaluate", examples)
+    return score()
+
+
+def refuse_changed_weights(snapshot: Snapshot) -> None:
+    """Raises UserError where a snapshot's biases are not all that the fine-tune changed."""
     if snapshot.meta.mode in WEIGHT_MODES:
         raise UserError(
             f"got a snapshot of mode {snapshot.meta.mode}, whose weights changed too",
             "one of a fine-tune of biases, since a snapshot holds nothing else",
         )
-    observer.stage("load data")
-    data = load_data(config)
-    task = data.spec.name
+
+
+def head_of(snapshot: Snapshot, task: str) -> dict[str, np.ndarray]:
+    """Part -> value of what a snapshot keeps for a task besides its bias terms. Raises UserError without a head."""
     prefix = f"extra.{task}."
     head = {name.removeprefix(prefix): value for name, value in snapshot.extra.items() if name.startswith(prefix)}
     if "head.weight" not in head:
         have = sorted(snapshot.meta.heads) or ["none"]
         raise UserError(f"got a snapshot without a head for {task}", f"one of its tasks: {', '.join(have)}")
-    observer.stage("load model")
+    return head
+
+
+def load_base(snapshot: Snapshot, config: RunConfig) -> LoadedModel:
+    """The model of ``config``. Raises UserError unless it is the one that the snapshot started from."""
     model = load(config)
     if model.info.fingerprint != snapshot.meta.model.fingerprint:
         raise UserError(
@@ -258,12 +298,20 @@ def evaluate(
             snapshot.meta.model.id,
             f"--model {snapshot.meta.model.id}",
         )
-    get = snapshot.post if biases == "post" else snapshot.pre
-    models.write_biases(model, {key: get(*key) for key in snapshot.keys()})  # noqa: SIM118
-    observer.stage("tokenise", sum(map(len, data.evals.values())))
-    evals = {n: encode(model.tokenizer, e, config.max_length, observer) for n, e in data.evals.items()}
-    precision = Precision(config.precision, pick_device(config.device))
-    precision.prepare(model.backbone.to(precision.device))
+    return model
+
+
+def scorer(
+    model: LoadedModel,
+    head: Mapping[str, np.ndarray],
+    data: TaskData,
+    examples: Mapping[str, Examples],
+    max_length: int,
+    precision: Precision,
+    observer: Observer,
+) -> Callable[[], dict[str, float]]:
+    """Tokenises validation sets once; each call scores the model, as its bias terms are then, under a task's head."""
+    evals = {name: encode(model.tokenizer, part, max_length, observer) for name, part in examples.items()}
     bank = Bank(
         model,
         [],
@@ -283,9 +331,12 @@ def evaluate(
         observer=observer,
     )
     trainer.observing_evaluation = True
-    observer.stage("evaluate", sum(map(len, evals.values())))
-    with bank.installed():
-        return trainer.evaluate()
+
+    def score() -> dict[str, float]:
+        with bank.installed():
+            return trainer.evaluate()
+
+    return score
 
 
 def load(config: RunConfig) -> LoadedModel:
@@ -397,22 +448,42 @@ def _weights(config: RunConfig, model: LoadedModel) -> Weights | None:
     return None
 
 
+def _drawn(config: RunConfig) -> tuple[int | None, int]:
+    """What the training examples of a run depend on: runs that agree in it share them."""
+    return config.n_train, config.seed
+
+
 def _measure_fisher(
-    config: RunConfig,
+    configs: Sequence[RunConfig],
     model: LoadedModel,
     bank: Bank,
     data: TaskData,
-    train: Encoded,
+    trains: Sequence[Encoded],
     precision: Precision,
     observer: Observer,
-) -> fisher.FisherInformation:
-    examples = train if config.fisher_examples is None else train.take(range(min(config.fisher_examples, len(train))))
-    observer.stage("measure Fisher information", len(examples))
-    head = {name: bank.value(name) for name in bank.parts if name.startswith("head.")}
+) -> list[fisher.FisherInformation | None]:
+    """Of each run that wants it. It depends on examples and head alone, so runs of other rates and terms share it."""
+    wanted: dict[tuple[int | None, int, int | None], int] = {}
+    for run, config in enumerate(configs):
+        if config.fisher:
+            wanted.setdefault((*_drawn(config), config.fisher_examples), run)
+    if not wanted:
+        return [None] * len(configs)
+    examples = {
+        key: trains[run] if key[-1] is None else trains[run].take(range(min(key[-1], len(trains[run]))))
+        for key, run in wanted.items()
+    }
+    observer.stage("measure Fisher information", sum(map(len, examples.values())))
     likelihood = fisher.regression if data.spec.labels is None else fisher.classification
     # In float32 always: squared gradients of bfloat16 products lose the small terms.
     exact = Precision("float32", precision.device)
-    return fisher.fisher_information(model, model.layout.slots, examples, head, likelihood, exact, observer)
+    measured = {}
+    for key, run in wanted.items():
+        head = {name: bank.value(name, run) for name in bank.parts if name.startswith("head.")}
+        measured[key] = fisher.fisher_information(
+            model, model.layout.slots, examples[key], head, likelihood, exact, observer
+        )
+    return [measured[(*_drawn(config), config.fisher_examples)] if config.fisher else None for config in configs]
 
 
 def _trajectory(

@@ -259,7 +259,7 @@ def test_without_an_answer_the_clients_own_retries_never_start(
 ) -> None:
     hub = _FakeHub("never returned")
     monkeypatch.setattr(huggingface_hub, "snapshot_download", hub)
-    monkeypatch.setattr(model_source, "_hub_answers", lambda: False)
+    monkeypatch.setattr(model_source, "hub_answers", lambda: False)
     with pytest.raises(UserError, match="not in the local cache"):
         locate("org/model", local_only=local_only)
     assert hub.asked == ["cache"]
@@ -279,7 +279,7 @@ def test_what_the_hub_refuses_is_told_in_one_line(
 ) -> None:
     response = httpx.Response(404, request=httpx.Request("GET", "https://hub.invalid"))
     monkeypatch.setattr(huggingface_hub, "snapshot_download", _FakeHub(kind("refused\nhere", response=response)))
-    monkeypatch.setattr(model_source, "_hub_answers", lambda: True)
+    monkeypatch.setattr(model_source, "hub_answers", lambda: True)
     with pytest.raises(UserError, match=message) as error:
         locate("org/model@v9")
     assert "\n" not in str(error.value)
@@ -287,7 +287,7 @@ def test_what_the_hub_refuses_is_told_in_one_line(
 
 def test_a_downloaded_folder_is_checked_like_any_other(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setattr(huggingface_hub, "snapshot_download", _FakeHub(str(folder)))
-    monkeypatch.setattr(model_source, "_hub_answers", lambda: True)
+    monkeypatch.setattr(model_source, "hub_answers", lambda: True)
     source = locate("org/model")
     assert (source.id, source.revision) == ("org/model", folder.name)  # the client names the folder by the commit
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
@@ -303,7 +303,7 @@ def test_a_hub_that_never_answers_costs_no_more_than_the_patience(monkeypatch: p
     monkeypatch.setattr(model_source, "HUB_PATIENCE", 0.05)
     monkeypatch.setattr(model_source, "_offline_mode", lambda: False)
     monkeypatch.setattr(huggingface_hub.utils, "get_session", Silent)
-    assert not model_source._hub_answers()
+    assert not model_source.hub_answers()
 
 
 def _cache(folder: Path, home: Path, commit: str) -> None:

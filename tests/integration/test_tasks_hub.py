@@ -113,7 +113,7 @@ def test_without_a_network_the_answer_is_quick_and_helps(tmp_path: Path, monkeyp
         assert words in str(error.value)
     (tmp_path / "SST-2").mkdir()
     monkeypatch.setenv("BEFT_GLUE_DIR", str(tmp_path))
-    monkeypatch.setattr(model_source, "_hub_answers", lambda: False)
+    monkeypatch.setattr(model_source, "hub_answers", lambda: False)
     with pytest.raises(UserError, match=r"which BEFT_GLUE_DIR=.* lacks"):
         load_task("qnli")
 

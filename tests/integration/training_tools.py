@@ -48,7 +48,7 @@ def config(**changes: Any) -> RunConfig:
 def fit(model: LoadedModel | str, *configs: RunConfig, regression: bool = False, **more: Any) -> list[Snapshot]:
     """Train runs in one bank on a fresh model (where it is given by name); each has its own examples by seed."""
     loaded = tiny(model, attn="sdpa", dtype=torch.float32) if isinstance(model, str) else model
-    return fit_bank(
+    trained = fit_bank(
         loaded,
         toy_data(regression),
         configs,
@@ -56,6 +56,7 @@ def fit(model: LoadedModel | str, *configs: RunConfig, regression: bool = False,
         evals={"validation": examples(12, 7, regression)},
         **more,
     )
+    return [one.snapshot if len(trained) > 1 else one.sound() for one in trained]
 
 
 def difference(a: Snapshot, b: Snapshot) -> float:

@@ -166,6 +166,7 @@ def test_names_on_disk() -> None:
         ({**BERT, "num_attention_heads": 0}, "num_attention_heads = 0"),
         ({**BERT, "num_hidden_layers": "six"}, "num_hidden_layers = 'six'"),
         ({**BERT, "num_hidden_layers": 10**12}, "from 1 to"),
+        ({**BERT, "num_hidden_layers": 150_000}, "from 1 to 2000"),
         ({**BERT, "hidden_dropout_prob": "x"}, "wrong type"),
         ({**BERT, "model_type": "deberta-v2", "relative_attention": True, "pos_att_type": 7}, "wrong type"),
         ({**BERT, "model_type": "gpt_neox", "rope_parameters": [1]}, "wrong type"),
