@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from beft_core.cli import evaluation, exchange, fine_tune, reading
+from beft_core.cli import evaluation, exchange, fine_tune, reading, report, sweep
 from beft_core.cli.arguments import join_values
 from beft_core.errors import UserError
 from beft_core.runs.failure import explain
@@ -32,7 +32,7 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
-    for module in (fine_tune, reading, evaluation, exchange):
+    for module in (fine_tune, reading, evaluation, exchange, sweep, report):
         module.register(app)
     return app
 

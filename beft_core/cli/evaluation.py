@@ -12,6 +12,7 @@ from beft_core.cli import arguments, output
 from beft_core.cli.flags import DATA, config_of, takes
 from beft_core.cli.progress import progress
 from beft_core.errors import UserError
+from beft_core.merge_plan import MergeConfig, recorded
 from beft_core.merging import METHODS, Comparison, compare
 from beft_core.merging import merge as merge_snapshots
 from beft_core.model_source import locate
@@ -55,7 +56,7 @@ def evaluate(file: output.File, given: dict[str, Any], biases: Biases = "post", 
                 "got no --task", f"one of the snapshot's heads: {heads}", "--task NAME, or --train-file FILE"
             )
         given = {**given, "task": known[0]}
-    config = config_of(_as_trained([snapshot]) | given)
+    config = config_of(recorded([snapshot]) | given)
     with progress() as observer:
         observer.stage("find the model")
         locate(config.model)  # a name that leads nowhere is told before PyTorch takes its seconds
@@ -68,21 +69,6 @@ def evaluate(file: output.File, given: dict[str, Any], biases: Biases = "post", 
         output.print_json({"file": file, "task": task, "biases": biases, "metrics": metrics})
         return
     output.print_table(f"{file} on {task}", ["metric", "value"], list(metrics.items()))
-
-
-def _as_trained(snapshots: Sequence[Snapshot]) -> dict[str, Any]:
-    """Base model, token limit and added biases as the snapshots record them; flags come before these."""
-    model = snapshots[0].meta.model
-    fields: dict[str, Any] = {"model": f"{model.id}@{model.revision}" if model.revision else model.id}
-    for snapshot in snapshots:
-        # From a stranger's file: taken only where they are what a flag could have said.
-        recorded = snapshot.meta.hyperparameters
-        length, added = recorded.get("max_length"), recorded.get("add_bias")
-        if type(length) is int and 4 <= length <= 2**20:
-            fields["max_length"] = max(length, fields.get("max_length", 0))
-        if isinstance(added, list) and all(isinstance(term, str) for term in added):
-            fields["add_bias"] = tuple(dict.fromkeys([*fields.get("add_bias", ()), *added]))
-    return fields
 
 
 def merge(
@@ -108,13 +94,13 @@ def merge(
         "scope": scope,
     }  # fmt: skip
     only = arguments.words(terms) or None
-    merged = merge_snapshots(
-        snapshots, method, terms=only, **{name: value for name, value in settings.items() if value is not None}
-    )
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    merged = merge_snapshots(snapshots, method, terms=only, **chosen)
     comparison = compare(snapshots, terms=only)
     if path is not None:
         output.save(path, merged)
-    table = _evaluate_all(snapshots, merged, comparison.labels, given) if evaluate else None
+    how = {"method": method, "settings": chosen, "terms": only}
+    table = _evaluate_all(snapshots, files, how, given) if evaluate else None
     if json:
         output.print_json(
             {
@@ -136,35 +122,16 @@ def merge(
 
 
 def _evaluate_all(
-    sources: Sequence[Snapshot], merged: Snapshot, labels: Sequence[str], given: dict[str, Any]
+    snapshots: Sequence[Snapshot], files: Sequence[str], settings: dict[str, Any], given: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """Base model, each source and the merge, each on every task with that task's own head."""
-    tasks = [task for task in merged.meta.heads if task in TASKS]
-    for task in merged.meta.heads:
-        if task not in TASKS:
-            output.note(f"left out {task}, a table of your own: score it with beft evaluate --train-file")
-    if not tasks:
-        raise UserError("got snapshots without the head of a known task", "snapshots that beft train wrote")
-    keys = merged.keys()
-    before = {key: merged.pre(*key) for key in keys}
-    rows = [("base model", before)]
-    rows += [(label, {k: s.post(*k) for k in keys}) for label, s in zip(labels, sources, strict=True)]
-    rows.append(("merged", {key: merged.post(*key) for key in keys}))
-    recorded = _as_trained(sources)
-    table = []
+    config = MergeConfig.of(snapshots, files, **settings, **given)
     with progress() as observer:
         observer.stage("start PyTorch")
-        from beft_core.training import workflow
+        from beft_core.merge_evaluation import evaluate_merge
 
-        for name, values in rows:
-            row: dict[str, Any] = {"model": name, "tasks": {}}
-            for task in tasks:
-                observer.message(f"{name} on {task}")
-                snapshot = Snapshot.build(merged.meta, before, values, extra=merged.extra)
-                config = config_of(recorded | given | {"task": task})
-                row["tasks"][task] = workflow.evaluate(snapshot, config, observer=observer)
-            table.append(row)
-    return table
+        result = evaluate_merge(snapshots, config, observer).result
+    return [{"model": name, "tasks": scores} for name, scores in result.rows.items()]
 
 
 def _print_table_3(table: list[dict[str, Any]], comparison: Comparison) -> None:

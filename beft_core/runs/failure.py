@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import signal
+from collections.abc import Mapping
+from typing import Any
 
 from beft_core.errors import UserError
 
-SMALLER = "Take a smaller --batch-size or --max-length, or close other programs."
+_LEAST = {"batch_size": 1, "max_length": 16}
+"""Settings that memory grows with -> below what less would spoil the fine-tune."""
 
 
 class Terminated(BaseException):
@@ -18,25 +21,37 @@ class Terminated(BaseException):
         self.number = number
 
 
-def explain(error: BaseException) -> tuple[str, str | None]:
-    """(sentence, proposal) for anything that may end a worker."""
+def smaller(config: Mapping[str, Any]) -> str:
+    """What to try where memory ran out: half of each setting that the run had; it names some where it had none."""
+    halves = [
+        f"--{name.replace('_', '-')} {value // 2} (it was {value})"
+        for name, least in _LEAST.items()
+        if isinstance(value := config.get(name), int) and value // 2 >= least
+    ]
+    ways = [*halves, "a smaller model"] if config else ["a smaller --batch-size or --max-length", "a smaller model"]
+    return f"Take {', or '.join(ways)}; or close other programs."
+
+
+def explain(error: BaseException, config: Mapping[str, Any] | None = None) -> tuple[str, str | None]:
+    """(sentence, proposal) for anything that may end a worker; ``config``: the fields of its run."""
     if isinstance(error, UserError):
         parts = [error.got, f"expected {error.expected}" if error.expected else ""]
         return "; ".join(part for part in parts if part), f"Try {error.try_}." if error.try_ else None
     if isinstance(error, Terminated):
         name = signal.Signals(error.number).name
         return f"Another program ended the worker ({name}).", "Start it again, or resume it from its checkpoint."
-    if _out_of_memory(error):
-        return "Memory ran out.", SMALLER
+    if out_of_memory(error):
+        return "Memory ran out.", smaller(config or {})
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "The disk is full.", "Make room in the home folder (BEFT_HOME) and resume the run."
     if isinstance(error, FloatingPointError):
-        return f"The fine-tune diverged: {error}.", "Take a smaller --lr."
+        lr = (config or {}).get("lr")
+        return f"The fine-tune diverged: {error}.", f"Take a smaller --lr{f', such as {lr / 10:g}' if lr else ''}."
     name = type(error).__name__
     return f"The worker crashed: {name}: {error}"[:500], "The log has the details; this may be a defect of the lab."
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
     """MemoryError, or torch's own kinds, known by name so that nothing imports torch to find out."""
     if isinstance(error, MemoryError) or any(c.__name__ == "OutOfMemoryError" for c in type(error).__mro__):
         return True

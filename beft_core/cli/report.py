@@ -1,0 +1,115 @@
+"""``beft report``: the paper's tables from a sweep, and whether the score predicts performance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from beft_core.cli import output
+from beft_core.errors import UserError
+
+if TYPE_CHECKING:
+    from beft_core.evaluation.over_seeds import LrChoice
+    from beft_core.evaluation.report import Contents
+    from beft_core.evaluation.tables import Row, Table
+
+ResultsFile = Annotated[
+    str,
+    typer.Argument(metavar="RESULTS", help="Folder of a sweep, or its results.parquet or .csv.", show_default=False),
+]
+OutFolder = Annotated[
+    str | None, typer.Option("--out", metavar="FOLDER", help="Write report.html and a CSV file for each table there.")
+]
+AtLr = Annotated[
+    str,
+    typer.Option(
+        "--lr",
+        metavar="[best|same|RATE]",
+        help="Numbers at each term's best learning rate, at that of b_v for all, or at one of yours.",
+    ),
+]
+LR_WORDS: dict[str, Literal["best", "same"]] = {"best": "best", "same": "same"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("report")(report)
+
+
+def report(results: ResultsFile, out: OutFolder = None, lr: AtLr = "best", json: output.Json = False) -> None:
+    """Put the results of a sweep beside the paper's tables, and judge whether the score predicts performance."""
+    choice = _choice(lr)
+    # Tables need pandas, which no other command should wait for.
+    from beft_core.evaluation.report import read_contents, write_contents
+
+    found = read_contents(Path(results), choice)
+    files = write_contents(found, Path(out).expanduser()) if out is not None else []
+    if json:
+        tables = {name: frame.to_dict("records") for name, frame in found.frames().items()}
+        output.print_json({"facts": found.facts, "verdict": found.verdict, "tables": tables, "files": files})
+        return
+    for table in found.tables["table1"]:
+        _print_table1(table)
+    _print_prediction(found)
+    if files:
+        output.note(f"wrote {files[0]} and {len(files) - 1} CSV files beside it")
+
+
+def _choice(lr: str) -> LrChoice:
+    """``best``, ``same`` or a learning rate. Raises UserError."""
+    if lr in LR_WORDS:
+        return LR_WORDS[lr]
+    try:
+        rate = float(lr)
+    except ValueError:
+        rate = float("nan")
+    if not 0 < rate < float("inf"):
+        raise UserError(f"got --lr {lr}", "best, same or a learning rate above 0", "--lr best")
+    return rate
+
+
+def _print_table1(table: Table) -> None:
+    """A line per task and regime, the terms side by side: unlike the paper's form, it does not widen with the tasks."""
+    from beft_core.evaluation.cells import ours_text, paper_text
+
+    blocks: dict[str, list[Row]] = {}
+    for row in table.rows:
+        blocks.setdefault(row.labels[0], []).append(row)
+    terms = list(dict.fromkeys(row.labels[1] for row in table.rows))
+    lines: list[tuple[str, ...]] = []
+    without: dict[str, dict[str, list[str]]] = {}
+    for at, column in enumerate(table.columns):
+        for regime, rows in blocks.items():
+            cells = [row.cells[at] for row in rows]
+            if all(cell.ours is None for cell in cells):
+                where = without.setdefault(cells[0].reason, {}) if cells[0].paper is not None else {}
+                where.setdefault(column.label, []).append(regime)
+                continue
+            ours = [f"{ours_text(c, column) or '–'}{'*' * c.bold}{'†' * c.dagger}" for c in cells]
+            lrs = ["–" if c.lr is None else f"{c.lr:g}" for c in cells]
+            lrs = lrs[:1] if len(set(lrs)) == 1 else lrs
+            paper = [paper_text(c, column) or "–" for c in cells]
+            lines.append((column.label, regime, *ours, " ".join(lrs), *paper))
+    head = ["task", "regime", *terms, "at lr", *(f"paper {term}" for term in terms)]
+    output.print_table(f"{table.title}, in %. Ours: {table.ours}. Paper: {table.paper}", head, lines)
+    output.say("* best of the three", *table.notes)
+    for reason, where in without.items():
+        regimes = dict.fromkeys(regime for names in where.values() for regime in names)
+        output.say(f"not in the table: {', '.join(where)} ({', '.join(regimes)}): {reason}")
+    output.say("")
+
+
+def _print_prediction(found: Contents) -> None:
+    from beft_core.evaluation.page import PREDICTION_HEAD, prediction_rows
+    from beft_core.evaluation.prediction import POOLED
+
+    summary = found.series["prediction"]
+    pooled = (summary["task"] == POOLED) & (summary["regime"] == POOLED)
+    title = "Does the score predict performance?"
+    if pooled.any():
+        output.print_table(f"{title} (95 % intervals)", list(PREDICTION_HEAD), prediction_rows(summary[pooled]))
+    else:
+        output.say(title)
+    output.say(found.verdict)

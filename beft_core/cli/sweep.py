@@ -1,0 +1,177 @@
+"""``beft sweep``: a grid of fine-tunes, many in one pass."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from beft_core.cli import arguments, output
+from beft_core.cli.flags import takes
+from beft_core.cli.progress import progress
+from beft_core.errors import UserError
+from beft_core.model_source import locate
+from beft_core.sweeps.spec import COMMON, SweepSpec, read_yaml
+from beft_core.sweeps.store import SweepFolder
+from beft_core.training.config import RunConfig
+
+INTERRUPTED = 130
+
+Words = list[str] | None
+Tasks = Annotated[Words, typer.Option("--tasks", metavar="NAME...", help="Tasks. Default: demo-sentiment.")]
+Regimes = Annotated[Words, typer.Option("--regimes", metavar="REGIME...", help="low, medium, high, all.")]
+Counts = Annotated[Words, typer.Option("--n-train", metavar="N...", help="Numbers of training examples.")]
+Terms = Annotated[
+    Words,
+    typer.Option(
+        "--terms", metavar="TERM...",
+        help="What to train, each alone: bias terms (q+v: together), all (the probe), head, random, full. "
+        "Default: v q k all head.",
+    ),
+]  # fmt: skip
+Rates = Annotated[Words, typer.Option("--lrs", metavar="RATE...", help="Learning rates. Default: the preset's.")]
+ProbeRates = Annotated[
+    Words,
+    typer.Option("--probe-lrs", metavar="RATE...", help="Those of all, which wants smaller ones. Default: --lrs."),
+]
+Seeds = Annotated[int | None, typer.Option("--seeds", metavar="N", help="Seeds 0 to N - 1. Default: 1.")]
+Merges = Annotated[
+    Words, typer.Option("--merges", metavar="A+B...", help="Tasks whose b_v are merged and scored at the end.")
+]
+Config = Annotated[
+    str | None, typer.Option("--config", metavar="FILE", help="The sweep as YAML; flags come before it.")
+]
+Folder = Annotated[
+    str | None,
+    typer.Option("--out", metavar="FOLDER", help="Folder of the sweep; what is finished there is not done again."),
+]
+BankSize = Annotated[
+    int | None, typer.Option("--bank-size", metavar="N", help="Most fine-tunes in one pass. Default: from memory.")
+]
+NoSnapshots = Annotated[bool, typer.Option("--no-snapshots", help="Keep the table only.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("sweep")(takes(COMMON)(sweep))
+
+
+def sweep(
+    given: dict[str, Any],
+    tasks: Tasks = None,
+    regimes: Regimes = None,
+    n_train: Counts = None,
+    terms: Terms = None,
+    lrs: Rates = None,
+    probe_lrs: ProbeRates = None,
+    seeds: Seeds = None,
+    merges: Merges = None,
+    config: Config = None,
+    out: Folder = None,
+    bank_size: BankSize = None,
+    no_snapshots: NoSnapshots = False,
+    json: output.Json = False,
+) -> int:
+    """Fine-tune every task x size x term x learning rate x seed, many in one pass, into one table."""
+    fields = read_yaml(Path(config).expanduser()) if config is not None else {}
+    flags: dict[str, Any] = {
+        "tasks": arguments.words(tasks),
+        "regimes": arguments.words(regimes),
+        "n_train": _whole("--n-train", n_train),
+        "terms": arguments.words(terms),
+        "lrs": arguments.numbers("--lrs", lrs),
+        "probe_lrs": arguments.numbers("--probe-lrs", probe_lrs),
+        "merges": arguments.words(merges),
+    }
+    fields |= {name: value for name, value in flags.items() if value}
+    if seeds is not None:
+        if not 1 <= seeds <= 10_000:
+            raise UserError(f"got --seeds {seeds}", "how many seeds, at least 1", "--seeds 5")
+        fields["seeds"] = seeds
+    if bank_size is not None and bank_size < 1:
+        raise UserError(f"got --bank-size {bank_size}", "at least 1")
+    settings = fields.pop("settings", None) or {}
+    spec = SweepSpec.from_dict({**fields, "settings": {**settings, **given}})
+    runs = spec.runs()
+    folder = SweepFolder(Path(out).expanduser() if out is not None else Path(_default_name(spec)))
+    folder.begin(spec)
+    result = _without_work(spec, folder, runs) or _work(spec, folder, runs, bank_size, not no_snapshots)
+    table = folder.table(runs)
+    if json:
+        output.print_json({"folder": folder.path, **result, "results": _records(table)})
+    else:
+        _print(table)
+        already = result["runs"] - result["trained"] - (len(runs) - len(table))
+        passes = f"{result['banks']} pass{'es' * (result['banks'] != 1)}"
+        output.say(
+            f"{result['trained']} fine-tunes in {passes}, {result['seconds']:.1f} s"
+            + (f"; {already} were there already" if already else "")
+            + (f"; {result['failed']} failed" if result["failed"] else ""),
+            f"table: {folder.path / 'results.parquet'} and results.csv",
+        )
+    if result["stopped"]:
+        output.note("stopped early; the same command goes on from here")
+        return INTERRUPTED
+    return 0
+
+
+def _without_work(spec: SweepSpec, folder: SweepFolder, runs: list[RunConfig]) -> dict[str, Any] | None:
+    """The result where everything is there already; PyTorch is not started to find that out."""
+    if len(folder.finished(runs)) < len(runs) or (spec.merges and not folder.merges.is_file()):
+        return None
+    table = folder.write_table(runs)
+    failed = int((table["state"] == "failed").sum())
+    return {"runs": len(runs), "trained": 0, "failed": failed, "banks": 0, "seconds": 0.0, "stopped": False}
+
+
+def _work(
+    spec: SweepSpec, folder: SweepFolder, runs: list[RunConfig], bank_size: int | None, snapshots: bool
+) -> dict[str, Any]:
+    with progress() as observer:
+        observer.stage("find the model")
+        for name in dict.fromkeys(one.model for one in runs):
+            locate(name)  # a name that leads nowhere is told before PyTorch takes its seconds
+        observer.stage("start PyTorch")
+        from beft_core.sweeps.runner import run_sweep
+
+        return dataclasses.asdict(run_sweep(spec, folder, observer, bank_size=bank_size, snapshots=snapshots))
+
+
+def _records(table: Any) -> list[dict[str, Any]]:
+    """Rows without the cells that are empty."""
+    return [{k: v for k, v in row.items() if v is not None and v == v} for row in table.to_dict("records")]
+
+
+def _print(table: Any) -> None:
+    """One line per task, size, term and learning rate: mean and spread over seeds."""
+    rows = []
+    keys = ["task", "n_train", "trains", "lr"]
+    for key, part in table.groupby(keys, sort=False, dropna=False):
+        done = part[part["state"] == "done"]
+        values = done["value"].dropna().astype(float)
+        spread = f"{100 * values.std():.1f}" if len(values) > 1 else "–"
+        mean = f"{100 * values.mean():.1f}" if len(values) else "failed"
+        selected = done["selected.projection_ratio"].dropna()
+        rows.append(
+            [
+                key[0], f"{key[1]:.0f}" if key[1] == key[1] else "all", key[2], f"{key[3]:g}", str(len(part)),
+                str(part["metric"].iloc[0] or ""), mean, spread, "/".join(dict.fromkeys(selected)) or "",
+            ]
+        )  # fmt: skip
+    head = ["task", "examples", "trains", "lr", "seeds", "metric", "mean, %", "spread", "selects"]
+    output.print_table("validation metric after the last epoch, over seeds", head, rows)
+
+
+def _whole(flag: str, values: Words) -> tuple[int, ...]:
+    numbers = arguments.numbers(flag, values) or ()
+    for number in numbers:
+        if number != int(number) or number < 2:
+            raise UserError(f"got {flag} {number:g}", "whole numbers from 2", f"{flag} 300 1000")
+    return tuple(int(number) for number in numbers)
+
+
+def _default_name(spec: SweepSpec) -> str:
+    return "sweep-" + re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(spec.tasks))[:60]

@@ -1,0 +1,140 @@
+"""A table of the paper with our numbers in it: every cell holds both, or the reason why ours is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table: ours and the paper's."""
+
+    ours: float | None = None
+    spread: float | None = None
+    """Standard deviation over seeds (n - 1); None for one seed."""
+    seeds: int = 0
+    paper: float | None = None
+    bold: bool = False
+    """The best of its block, by our numbers."""
+    dagger: bool = False
+    """Selected by projection ratio, by our probes."""
+    reason: str = ""
+    """Why there is no number of ours, in words."""
+    lr: float | None = None
+    """The learning rate of our number."""
+    failed: int = 0
+    """Fine-tunes of this cell, at any learning rate, that failed."""
+    paper_spread: float | None = None
+    paper_dagger: bool = False
+    note: str = ""
+    """What else one must know of this number."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """What the cells of a column are."""
+
+    key: str
+    label: str
+    unit: str = "%"
+    decimals: int = 1
+    best: Literal["highest", "lowest", "none"] = "highest"
+    """Which number of a block is printed bold."""
+    paper_decimals: int | None = None
+    """Of the paper's numbers, where it prints fewer."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Labels, one for each of the table's heads, and cells, one for each of its columns."""
+
+    labels: tuple[str, ...]
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in the form of the paper."""
+
+    key: str
+    title: str
+    heads: tuple[str, ...]
+    """Names of the columns of labels."""
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    ours: str
+    """Model and data of our numbers."""
+    paper: str
+    """Model, data and source of the paper's numbers; empty where it has none."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def has_ours(self) -> bool:
+        """Whether any cell holds a number of ours."""
+        return any(cell.ours is not None for row in self.rows for cell in row.cells)
+
+    @property
+    def has_paper(self) -> bool:
+        """Whether any cell holds a number of the paper."""
+        return any(cell.paper is not None for row in self.rows for cell in row.cells)
+
+    def frame(self) -> pd.DataFrame:
+        """One row per cell: the heads, ``column``, ``unit``, all fields of `Cell`, ``ours_of`` and ``paper_of``."""
+        frame = pd.DataFrame(
+            [
+                dict(zip(self.heads, row.labels, strict=True))
+                | {"column": column.key, "unit": column.unit}
+                | asdict(cell)
+                | {"ours_of": self.ours, "paper_of": self.paper if cell.paper is not None else ""}
+                for row in self.rows
+                for column, cell in zip(self.columns, row.cells, strict=True)
+            ]
+        )
+        # A column of None alone would be one of objects.
+        return frame.astype(dict.fromkeys(("ours", "spread", "lr", "paper", "paper_spread"), float))
+
+
+def mark_best(rows: Sequence[Row], columns: Sequence[Column], block: Callable[[Row], Any]) -> tuple[Row, ...]:
+    """The same rows with the best cells of each block and column bold; cells that tie all are."""
+    best: dict[tuple[Any, int], float] = {}
+    signs = [{"highest": 1.0, "lowest": -1.0, "none": 0.0}[column.best] for column in columns]
+    for row in rows:
+        for at, (sign, cell) in enumerate(zip(signs, row.cells, strict=True)):
+            if sign and cell.ours is not None:
+                best[block(row), at] = max(best.get((block(row), at), -float("inf")), sign * cell.ours)
+    return tuple(
+        replace(
+            row,
+            cells=tuple(
+                replace(cell, bold=cell.ours is not None and best.get((block(row), at)) == sign * cell.ours)
+                for at, (sign, cell) in enumerate(zip(signs, row.cells, strict=True))
+            ),
+        )
+        for row in rows
+    )
+
+
+def number(value: float, column: Column) -> str:
+    """A number of a column as it is printed."""
+    return f"{value:,.{column.decimals}f}"
+
+
+def ours_text(cell: Cell, column: Column) -> str:
+    """``78.5 ± 1.0``, without the marks; empty where there is none."""
+    if cell.ours is None:
+        return ""
+    spread = "" if cell.spread is None else f" ± {number(cell.spread, column)}"
+    return number(cell.ours, column) + spread
+
+
+def paper_text(cell: Cell, column: Column) -> str:
+    """``58.5 ± 1.9``, with its dagger; empty where the paper has none."""
+    if cell.paper is None:
+        return ""
+    column = replace(column, decimals=column.decimals if column.paper_decimals is None else column.paper_decimals)
+    spread = "" if cell.paper_spread is None else f" ± {number(cell.paper_spread, column)}"
+    return number(cell.paper, column) + spread + ("†" if cell.paper_dagger else "")

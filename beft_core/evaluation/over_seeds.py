@@ -1,0 +1,258 @@
+"""Means over seeds of a sweep's result table, and at which learning rate a table takes them.
+
+Metrics leave here in percent. Fine-tunes that failed enter no mean; they are counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from beft_core.errors import UserError
+from beft_core.tasks.registry import REGIMES
+from beft_core.terms import CANDIDATES
+
+LrChoice = Literal["best", "same"] | float
+"""A key of :data:`LR_CHOICES`, or a learning rate."""
+LR_CHOICES: dict[str, str] = {
+    "best": "every number at the learning rate where its own mean over seeds is best; that is chosen on the validation "
+    "set that the metric is of, so the numbers are a little too good, for all alike",
+    "same": "all at the learning rate where b_v has its best mean over seeds; that is chosen on the validation set and "
+    "for b_v, so the others are a little worse off",
+}
+"""How a learning rate is chosen, per model, task and regime -> in words."""
+
+SETTINGS: tuple[str, ...] = ("epochs", "schedule", "batch_size", "precision")
+"""What should not differ between fine-tunes that are compared."""
+_NUMBERS = (
+    "n_train", "lr", "seed", "value", "seconds", "trained_parameters", "total_parameters", "bank_runs",
+)  # fmt: skip
+_CELL = ["model", "task", "regime", "trains"]
+
+Key = tuple[str, str, str, str]
+"""Model, task, regime, what is trained."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """What the seeds of one fine-tune at one learning rate have in common."""
+
+    lr: float
+    value: float
+    """Mean of the metric after the last epoch, in percent."""
+    spread: float | None
+    """Standard deviation over seeds (n - 1), in percent; None for one seed."""
+    seeds: int
+    seconds: float
+    """Of one fine-tune; its share where several were trained in one pass. NaN where the table does not say."""
+    seconds_spread: float | None
+    parameters: float
+    """Trained ones, without the head."""
+    share: float
+    """Of all parameters, in percent."""
+    together: float
+    """Most fine-tunes that were trained in the same pass."""
+
+
+@dataclass(frozen=True)
+class Votes:
+    """What the probes (all biases trained) of one model, task and regime select by projection ratio."""
+
+    counts: dict[str, int]
+    """Term -> probes; "none" for those that moved nothing."""
+    lr: float | None
+    """Of the probes; None for those of all learning rates."""
+
+    @property
+    def probes(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def winner(self) -> str | None:
+        """The term that most probes select; None without probes and where two lead."""
+        first, second = (*sorted(self.counts.values(), reverse=True), 0, 0)[:2]
+        leads = [term for term, count in self.counts.items() if count == first]
+        return leads[0] if first > second and leads[0] in CANDIDATES else None
+
+
+class Runs:
+    """A result table, checked, with its means over seeds.
+
+    Raises:
+        UserError: no rows, or a column of numbers that holds something else.
+    """
+
+    def __init__(self, results: pd.DataFrame) -> None:
+        self.rows = checked(results)
+        self._means: dict[Key, list[Mean]] = {}
+        for row in _over_seeds(self.rows).itertuples(index=False):
+            key = (row.model, row.task, row.regime, row.trains)
+            self._means.setdefault(key, []).append(
+                Mean(
+                    float(row.lr), 100 * float(row.value), _times(100, row.spread), int(row.seeds), float(row.seconds),
+                    _times(1, row.seconds_spread), float(row.parameters),
+                    100 * float(row.parameters) / float(row.total) if row.total else math.nan, float(row.together),
+                )
+            )  # fmt: skip
+        counts = self.rows.groupby(_CELL, sort=False).agg(
+            fine_tunes=("state", "size"), failed=("is_failed", "sum"), failure=("failure", "first")
+        )
+        self._counts = {
+            key: tuple(row) for key, *row in zip(counts.index, *(counts[name] for name in counts), strict=True)
+        }
+        self._metrics = dict(self.rows.groupby("task", sort=False)["metric"].first())
+        probes = self.rows[(self.rows["trains"] == "all") & ~self.rows["is_failed"]]
+        self._probes = {tuple(cell): group for cell, group in probes.groupby(_CELL[:3], sort=False)}
+        self._no_probes = probes.head(0)
+
+    @classmethod
+    def of(cls, results: pd.DataFrame | Runs) -> Runs:
+        """Of a result table, or what was made of one before."""
+        return results if isinstance(results, Runs) else cls(results)
+
+    @property
+    def models(self) -> list[str]:
+        """Those with most finished fine-tunes first."""
+        done = (~self.rows["is_failed"]).groupby(self.rows["model"], sort=False).sum()
+        return [str(name) for name in done.sort_values(ascending=False, kind="stable").index]
+
+    def tasks(self, model: str) -> list[str]:
+        """In the order of the table."""
+        return [str(name) for name in self.rows.loc[self.rows["model"] == model, "task"].unique()]
+
+    def regimes(self, model: str, task: str | None = None) -> list[str]:
+        """Low to all, then those that are called by their number of examples."""
+        here = self.rows[self.rows["model"] == model]
+        here = here if task is None else here[here["task"] == task]
+        sizes = here.groupby("regime", sort=False)["n_train"].min().to_dict()
+        return [str(name) for name in sorted(sizes, key=lambda name: regime_order(str(name), sizes[name]))]
+
+    def has(self, *key: str) -> bool:
+        """Whether any fine-tune, finished or not, has a key that begins so: ``has("bundled", "rte")``."""
+        return any(found[: len(key)] == key for found in self._counts)
+
+    def has_task(self, task: str) -> bool:
+        """Whether any model was fine-tuned on it."""
+        return task in self._metrics
+
+    def metric(self, task: str) -> str:
+        """Name of the metric that counts; empty where the table has no such task."""
+        return str(self._metrics.get(task) or "")
+
+    def counted(self, key: Key) -> tuple[int, int, str]:
+        """Fine-tunes at any learning rate, how many of them failed, and why the first did."""
+        fine_tunes, failed, failure = self._counts.get(key, (0, 0, ""))
+        return int(fine_tunes), int(failed), failure if isinstance(failure, str) else ""
+
+    def at(self, key: Key, choice: LrChoice) -> Mean | None:
+        """The mean of a fine-tune at the learning rate of choice; None where there is none."""
+        means = self._means.get(key, [])
+        if choice == "best":
+            return max(means, key=lambda mean: (mean.value, -mean.lr), default=None)
+        lr = self.named_lr(key, choice)
+        return next((mean for mean in means if lr is not None and math.isclose(mean.lr, lr)), None)
+
+    def most_seeds(self, key: Key) -> int:
+        """How many seeds of a fine-tune finished at the learning rate where most did."""
+        return max((mean.seeds for mean in self._means.get(key, [])), default=0)
+
+    def named_lr(self, key: Key, choice: LrChoice) -> float | None:
+        """The one learning rate that a choice names for all that is trained; None where it names none."""
+        if choice == "best":
+            return None
+        if choice == "same":
+            best = self.at((*key[:3], "v"), "best")
+            return best.lr if best else None
+        return float(choice)
+
+    def probes(self, model: str, task: str, regime: str, choice: LrChoice) -> tuple[pd.DataFrame, float | None]:
+        """Finished probes at the learning rate of choice, and that rate.
+
+        Where the choice names one that no probe has, those of all learning rates, and None.
+        """
+        here = self._probes.get((model, task, regime), self._no_probes)
+        mean = self.at((model, task, regime, "all"), choice)
+        return (here, None) if mean is None else (here[here["lr"] == mean.lr], mean.lr)
+
+    def votes(self, model: str, task: str, regime: str, choice: LrChoice) -> Votes:
+        """What the probes select by projection ratio."""
+        probes, lr = self.probes(model, task, regime, choice)
+        # A table without a single probe may hold the column as numbers (all of them missing).
+        selected = ["none" if pd.isna(term) else str(term) for term in probes["selected.projection_ratio"]]
+        return Votes({term: selected.count(term) for term in dict.fromkeys(selected)}, lr)
+
+    def remarks(self, model: str) -> tuple[str, ...]:
+        """What a reader of any table of a model must know: failures, null terms, settings that differ."""
+        here = self.rows[self.rows["model"] == model]
+        remarks = []
+        if failed := int(here["is_failed"].sum()):
+            why = "; ".join(str(reason) for reason in here.loc[here["is_failed"], "failure"].dropna().unique()[:3])
+            remarks.append(
+                f"{failed:,} of {len(here):,} fine-tunes failed and enter no mean ({why or 'no reason given'})"
+            )
+        if len(here) > failed and (empty := int((~here["is_failed"] & here["value"].isna()).sum())):
+            remarks.append(f"{empty:,} finished without a metric and enter no mean")
+        null = {term for terms in here["null_terms"].dropna() for term in str(terms).split("+")}
+        remarks += [
+            f"b_{term} is certified null on this model: alone it trains the head only"
+            for term in CANDIDATES
+            if term in null
+        ]
+        for name in SETTINGS:
+            values = here.groupby([*_CELL, "lr"])[name].nunique()
+            if (values > 1).any():
+                remarks.append(f"some means are over fine-tunes that differ in {name.replace('_', ' ')}")
+        return tuple(remarks)
+
+
+Results = pd.DataFrame | Runs
+"""A result table (``beft_core.sweeps.table``), or what :class:`Runs` made of it, so that its means are made once."""
+
+
+def checked(results: pd.DataFrame) -> pd.DataFrame:
+    """A result table with numbers as such, a name for every regime ("300 examples" where it has none), and the
+    column ``is_failed``.
+
+    Raises:
+        UserError: no rows, or a column of numbers that holds something else.
+    """
+    if results.empty:
+        raise UserError("got a result table without rows", "at least one fine-tune", "beft sweep")
+    rows = results.copy()
+    for name in _NUMBERS:
+        try:
+            rows[name] = pd.to_numeric(rows[name])
+        except (ValueError, TypeError) as error:
+            raise UserError(f"got a result table whose column {name} holds no number ({error})", "numbers") from None
+    sizes = rows["n_train"].map(lambda n: "unknown" if math.isnan(n) else f"{n:,.0f} examples")
+    rows["regime"] = rows["regime"].astype(object).where(rows["regime"].notna(), sizes)
+    rows["is_failed"] = rows["state"] != "done"
+    return rows
+
+
+def regime_order(regime: str, size: float) -> tuple[int, float]:
+    """Sorts regimes: low to all, then the others by their number of examples."""
+    return (REGIMES.index(regime), 0.0) if regime in REGIMES else (len(REGIMES), size)
+
+
+def _over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row per fine-tune and learning rate. A seed that stands several times counts once, with its mean."""
+    done = rows[~rows["is_failed"] & rows["value"].notna()]
+    by: Sequence[Hashable] = [*_CELL, "lr"]
+    seeds = done.groupby([*by, "seed"], sort=False, as_index=False).agg(
+        value=("value", "mean"), seconds=("seconds", "mean"), parameters=("trained_parameters", "mean"),
+        total=("total_parameters", "mean"), together=("bank_runs", "max"),
+    )  # fmt: skip
+    return seeds.groupby(list(by), sort=False, as_index=False).agg(
+        value=("value", "mean"), spread=("value", "std"), seeds=("value", "size"), seconds=("seconds", "mean"),
+        seconds_spread=("seconds", "std"), parameters=("parameters", "mean"), total=("total", "mean"),
+        together=("together", "max"),
+    )  # fmt: skip
+
+
+def _times(factor: float, value: Any) -> float | None:
+    return None if math.isnan(value) else factor * float(value)

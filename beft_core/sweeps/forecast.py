@@ -1,0 +1,65 @@
+"""What a sweep will take, counted before it starts and without torch: fine-tunes, steps, passes over the model."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import psutil
+
+from beft_core.errors import UserError
+from beft_core.layout import Layout
+from beft_core.runs.queue import queue_name
+from beft_core.sweeps import banks
+from beft_core.sweeps.spec import SweepSpec
+from beft_core.training import preflight
+from beft_core.training.config import RunConfig
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A sweep, counted."""
+
+    runs: tuple[RunConfig, ...]
+    """Its fine-tunes, resolved."""
+    steps: int | None
+    """Optimizer steps of all of them; None where only the Hub knows how many examples a task has."""
+    banks: tuple[int, ...]
+    """How many fine-tunes each pass trains together."""
+
+
+def forecast(spec: SweepSpec, layout: Layout | None, most: int) -> Forecast:
+    """Count a sweep. ``layout``: of its model, where that is known; ``most``: of :func:`most_at_once`.
+
+    Raises:
+        UserError: settings that no run can have, terms that the model does not have, more examples than there are.
+    """
+    runs = spec.runs()
+    if layout is not None:
+        layout = layout.with_added(runs[0].add_bias)
+        layout.require(sorted({term for run in runs if run.mode == "terms" for term in run.terms}))
+    sizes: dict[tuple[str, int | None], int | None] = {}
+    total: int | None = 0
+    for run in runs:
+        key = run.task, run.n_train
+        if key not in sizes:
+            sizes[key] = _examples(run)
+        count = sizes[key]
+        total = None if total is None or count is None else total + preflight.steps(run, count)
+    return Forecast(tuple(runs), total, tuple(map(len, banks.group(runs, most))))
+
+
+def most_at_once(spec: SweepSpec, layout: Layout | None) -> int:
+    """How many fine-tunes one pass will most likely train together: main memory is looked at, that of a GPU is not."""
+    config = RunConfig.from_dict(dict(spec.settings))
+    device = queue_name(config.device)
+    if device != "cpu" or layout is None:
+        return banks.MOST[device]
+    return banks.most_runs(layout, config, device, psutil.virtual_memory().available)
+
+
+def _examples(run: RunConfig) -> int | None:
+    there = preflight.examples(dataclasses.replace(run, n_train=None, regime="all"))
+    if run.n_train is not None and there is not None and run.n_train > there:
+        raise UserError(f"got {run.n_train:,} training examples of {run.task}", f"at most {there:,}", "regime all")
+    return preflight.examples(run)

@@ -1,0 +1,138 @@
+"""One fine-tune as a row of the result table."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+import numpy as np
+
+from beft_core.scores import APPROACHES, Movement, rank_terms, score_snapshot, select_term
+from beft_core.snapshot import Snapshot
+from beft_core.sweeps.spec import identity, trains
+from beft_core.terms import CANDIDATES
+from beft_core.training.config import RunConfig
+
+
+def row_of(
+    config: RunConfig,
+    snapshot: Snapshot,
+    *,
+    seconds: float,
+    bank_runs: int,
+    failure: str | None = None,
+    file: str | None = None,
+) -> dict[str, Any]:
+    """A row: JSON values by column; columns without a value are left out.
+
+    ``seconds``: the run's share of its bank. ``file``: name of the snapshot where it was kept.
+    """
+    meta = snapshot.meta
+    row = {
+        **plan_columns(config),
+        "n_train": meta.n_train,
+        "metric": meta.metric,
+        "trained_parameters": meta.trained_parameters,
+        "total_parameters": meta.total_parameters,
+        "seconds": round(seconds, 4),
+        "bank_runs": bank_runs,
+        "device": meta.device,
+        "null_terms": "+".join(meta.null_terms),
+        "state": "done",
+    }
+    if failure is not None:
+        return {**row, "state": "failed", "failure": failure}
+    row |= _metrics(snapshot) | _scores(snapshot)
+    row["steps"] = meta.hyperparameters.get("steps")
+    if file is not None:
+        row["snapshot"] = file
+    return row
+
+
+def plan_columns(config: RunConfig) -> dict[str, Any]:
+    """What a resolved configuration alone says."""
+    return {
+        "run": identity(config),
+        "model": config.model,
+        "task": config.task,
+        "regime": config.regime,
+        "n_train": config.n_train,
+        "trains": trains(config),
+        "lr": config.lr,
+        "epochs": config.epochs,
+        "schedule": config.schedule,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+        "precision": config.precision,
+    }
+
+
+def _metrics(snapshot: Snapshot) -> dict[str, Any]:
+    name = snapshot.meta.metric
+    curve = [row.get(name) for row in snapshot.meta.metrics] if name else []
+    row: dict[str, Any] = {"curve": json.dumps(curve), "value": curve[-1] if curve else None}
+    known = [value for value in curve if value is not None]
+    if known:
+        best = max(known)
+        row |= {"best_value": best, "best_epoch": curve.index(best) + 1}
+    if snapshot.meta.metrics:
+        row["train_loss"] = snapshot.meta.metrics[-1].get("train_loss")
+    return row
+
+
+def _scores(snapshot: Snapshot) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    table = score_snapshot(snapshot)
+    for approach in table.approaches:
+        scores = table.mean_scores(approach)
+        ranks = rank_terms(scores)
+        row |= {f"{approach}.{term}": score for term, score in scores.items()}
+        row |= {f"rank.{approach}.{term}": rank for term, rank in ranks.items()}
+        if snapshot.meta.mode == "all":
+            row[f"selected.{approach}"] = select_term(scores)
+    return row | {f"settled.{approach}": share for approach, share in settled(snapshot).items()}
+
+
+def settled(snapshot: Snapshot) -> dict[str, float]:
+    """Approach -> share of the probe after which its selection among q, k and v never changed again.
+
+    Approaches that do not look at the fine-tune, such as Fisher, need none of it: 0. Empty without a trajectory.
+    """
+    steps = snapshot.trajectory_step
+    if steps is None or snapshot.meta.mode != "all":
+        return {}
+    stack = snapshot.keys()[0][0]
+    followed = {t: snapshot.steps(stack, t) for t in CANDIDATES if (stack, t) in snapshot.keys()}  # noqa: SIM118
+    shares: dict[str, float] = {}
+    for key, approach in APPROACHES.items():
+        if approach.needs != "movement":
+            variant: Literal["exact", "batch"] = "batch" if approach.needs == "fisher_batch" else "exact"
+            if snapshot.fisher(*snapshot.keys()[0], variant) is not None:
+                shares[key] = 0.0
+            continue
+        chosen = []
+        for number in range(len(steps)):
+            scores = {
+                term: float(np.mean(approach.per_layer(Movement(snapshot.pre(stack, term), values[number]))))
+                for term, values in followed.items()
+                if values is not None
+            }
+            chosen.append(select_term(scores))
+        changed = [number for number, term in enumerate(chosen) if term != chosen[-1]]
+        shares[key] = float(steps[changed[-1] + 1] / steps[-1]) if changed else 0.0
+    return shares
+
+
+def without_trajectory(snapshot: Snapshot) -> Snapshot:
+    """The same snapshot in an eighth of the bytes."""
+    keys = snapshot.keys()
+    exact = {key: snapshot.fisher(*key) for key in keys}
+    batch = {key: snapshot.fisher(*key, "batch") for key in keys}
+    return Snapshot.build(
+        snapshot.meta,
+        {key: snapshot.pre(*key) for key in keys},
+        {key: snapshot.post(*key) for key in keys},
+        fisher={key: value for key, value in exact.items() if value is not None},
+        fisher_batch={key: value for key, value in batch.items() if value is not None},
+        extra=dict(snapshot.extra),
+    )

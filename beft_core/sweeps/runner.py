@@ -1,0 +1,210 @@
+"""Doing a sweep: bank after bank, each run written as soon as its bank is done, and nothing done twice."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from beft_core.model_source import locate
+from beft_core.runs.failure import out_of_memory
+from beft_core.sweeps import banks
+from beft_core.sweeps.merges import merge_pairs
+from beft_core.sweeps.rows import plan_columns, row_of, without_trajectory
+from beft_core.sweeps.spec import SweepSpec, identity, trains
+from beft_core.sweeps.store import SweepFolder
+from beft_core.training import preflight, workflow
+from beft_core.training.config import RunConfig
+from beft_core.training.observer import Observer
+from beft_core.training.precision import pick_device
+
+CHECKPOINTS = 50
+"""Points at which a probe's selection is looked at, to see when it settled."""
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a call did."""
+
+    runs: int
+    """Fine-tunes of the grid."""
+    trained: int
+    """Of those, trained by this call."""
+    failed: int
+    """Of the grid, not finite."""
+    banks: int
+    """Passes that this call took."""
+    seconds: float
+    stopped: bool
+    """Whether it was asked to stop; what is finished is kept, and the bank in progress goes on from its state."""
+
+
+def run_sweep(
+    spec: SweepSpec,
+    folder: SweepFolder,
+    observer: Observer | None = None,
+    *,
+    bank_size: int | None = None,
+    snapshots: bool = True,
+) -> SweepResult:
+    """Train what the grid lacks, in as few passes as memory allows, and write the table.
+
+    ``bank_size``: most runs of a bank; None: from free memory. ``snapshots``: keep them (merges need those of b_v).
+
+    Raises UserError for everything that a user can put right.
+    """
+    observer = observer or Observer()
+    began = time.monotonic()
+    runs = spec.runs()
+    folder.begin(spec)
+    done = folder.finished(runs)
+    pending = _planned(folder, runs, done, bank_size)
+    folder.keep_plan(pending)
+    steps = {identity(config): _steps(config) or 1 for config in runs}
+    observer.stage("train", sum(steps[identity(config)] for bank in pending for config in bank))
+    passes = trained = 0
+    stopped = False
+    while pending and not stopped:
+        bank = pending.pop(0)
+        observer.message(_describe(bank, len(pending)))
+        inner = _BankObserver(observer, [steps[identity(config)] for config in bank])
+        started = time.monotonic()
+        try:
+            outcome = _train(bank, inner, folder)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            inner.rewind()
+            if len(bank) > 1:
+                observer.message(f"memory ran out with {len(bank)} runs in one pass: going on with half as many")
+                pending = [*banks.halves(bank), *pending]
+            else:
+                _save_failure(folder, bank[0], "memory ran out with this run alone; try a smaller batch size")
+            folder.checkpoint(bank).unlink(missing_ok=True)
+            folder.keep_plan(pending)
+            del error
+            _free()
+            continue
+        if any(one.stopped for one in outcome):
+            stopped = True
+            break
+        passes += 1
+        _save(folder, bank, outcome, time.monotonic() - started, snapshots)
+        trained += len(bank)
+        folder.checkpoint(bank).unlink(missing_ok=True)
+        folder.keep_plan(pending)
+        folder.write_table(runs)
+        stopped = observer.should_stop()
+    table = folder.write_table(runs)
+    if spec.merges and not stopped:
+        folder.keep_merges(merge_pairs(spec, table, folder, observer))
+    failed = int((table["state"] == "failed").sum())
+    return SweepResult(len(runs), trained, failed, passes, time.monotonic() - began, stopped)
+
+
+def _planned(
+    folder: SweepFolder, runs: Sequence[RunConfig], done: Container[str], bank_size: int | None
+) -> list[list[RunConfig]]:
+    """Banks of an earlier call first, as they were: with dropout on, a run's numbers depend on who shares its bank.
+
+    So where a bank's rows were being written when the sweep was killed, all of it is trained again.
+    """
+    by_name = {identity(config): config for config in runs}
+    planned = []
+    for names in folder.planned():
+        known = all(name in by_name for name in names)
+        if known and not all(name in done for name in names) and len(names) <= (bank_size or len(names)):
+            planned.append([by_name.pop(name) for name in names])
+    rest = [config for name, config in by_name.items() if name not in done]
+    return planned + (banks.group(rest, bank_size or _most(rest)) if rest else [])
+
+
+def _most(pending: Sequence[RunConfig]) -> int:
+    device = pick_device(pending[0].device)
+    on_gpu = device.type == "cuda"
+    free = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
+    layout = locate(pending[0].model).layout
+    return min(banks.most_runs(layout, config, device.type, free) for config in pending)
+
+
+def _steps(config: RunConfig) -> int | None:
+    """Optimizer steps of a run; None where only the Hub knows how many examples there are."""
+    count = preflight.examples(config)
+    return preflight.steps(config, count) if count is not None else None
+
+
+def _train(bank: Sequence[RunConfig], observer: Observer, folder: SweepFolder) -> list[workflow.Trained]:
+    configs = [banks.as_trained(config, _steps(config), CHECKPOINTS) for config in bank]
+    return workflow.train_bank(configs, observer, folder.checkpoint(bank))
+
+
+def _save(
+    folder: SweepFolder, bank: Sequence[RunConfig], outcome: Sequence[workflow.Trained], seconds: float, keep: bool
+) -> None:
+    for config, one in zip(bank, outcome, strict=True):
+        kept = without_trajectory(one.snapshot) if keep and one.failure is None else None
+        name = folder.snapshot(identity(config)).name if kept is not None else None
+        row = row_of(
+            config, one.snapshot, seconds=seconds / len(bank), bank_runs=len(bank), failure=one.failure, file=name
+        )
+        folder.save(row, kept)
+
+
+def _save_failure(folder: SweepFolder, config: RunConfig, failure: str) -> None:
+    folder.save({**plan_columns(config), "state": "failed", "failure": failure, "bank_runs": 1}, None)
+
+
+def _describe(bank: Sequence[RunConfig], waiting: int) -> str:
+    sizes = sorted({config.n_train or 0 for config in bank})
+    what = ", ".join(dict.fromkeys(trains(config) for config in bank))
+    examples = " and ".join(str(size) if size else "all" for size in sizes)
+    then = f"; {waiting} more after it" if waiting else ""
+    fine_tunes = f"{len(bank)} fine-tunes in one pass" if len(bank) > 1 else "one fine-tune"
+    return f"{bank[0].task}: {fine_tunes} ({what}; {examples} examples){then}"
+
+
+def _free() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+class _BankObserver(Observer):
+    """What a bank tells, as part of the sweep: one unit is one step of one run, so that the time left is real."""
+
+    def __init__(self, outer: Observer, steps: Sequence[int]) -> None:
+        self._outer, self._steps = outer, steps
+        self._training = False
+        self._step = self._told = 0
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        self._training = name == "train"
+
+    def advance(self, n: int = 1) -> None:
+        if not self._training:
+            return
+        self._step += n
+        reached = sum(min(self._step, steps) for steps in self._steps)
+        self._outer.advance(reached - self._told)
+        self._told = reached
+
+    def rewind(self) -> None:
+        """The bank starts over."""
+        self._outer.advance(-self._told)
+        self._step = self._told = 0
+
+    def step(self, step: int, total: int, losses: Sequence[float]) -> None:
+        pass
+
+    def scores(self, step: int, table: Mapping[str, Mapping[str, float]]) -> None:
+        pass
+
+    def message(self, text: str) -> None:
+        self._outer.message(text)
+
+    def should_stop(self) -> bool:
+        return self._outer.should_stop()

@@ -1,0 +1,215 @@
+"""What a sweep is: a grid of fine-tunes, from flags or a YAML file, and the single runs that it stands for."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from beft_core.errors import UserError
+from beft_core.tasks.registry import get_task
+from beft_core.terms import TERM_KEYS
+from beft_core.training.config import MODES, RunConfig
+
+MOST_RUNS = 100_000
+"""More are a slip of the hand."""
+MODES_OF_SWEEPS: tuple[str, ...] = tuple(mode for mode in MODES if mode != "terms")
+"""What ``terms`` of a sweep may name besides bias terms."""
+
+COMMON: tuple[str, ...] = (
+    "model", "data_dir", "layers", "train_null", "add_bias", "preset", "epochs", "schedule", "batch_size", "max_length",
+    "dropout", "weight_decay", "clip", "precision", "device", "pad", "compile", "fisher_examples",
+    "evaluate",
+)  # fmt: skip
+"""Fields of RunConfig that all runs of a sweep share."""
+NOT_OF_THE_RESULT: tuple[str, ...] = (
+    "device", "pad", "compile", "record_wall_seconds", "trajectory_every", "data_dir", "preset", "regime",
+)  # fmt: skip
+"""Fields that do not change what a fine-tune is: two runs that differ only here are the same run."""
+
+
+@dataclass(frozen=True)
+class SweepSpec:
+    """A grid: every task x size x term x learning rate x seed is one fine-tune."""
+
+    tasks: tuple[str, ...] = ("demo-sentiment",)
+    """Names in the registry."""
+    regimes: tuple[str, ...] = ()
+    """``low``, ``medium``, ``high``, ``all``; without them and ``n_train``, the preset's."""
+    n_train: tuple[int, ...] = ()
+    """Numbers of training examples, besides or instead of regimes."""
+    terms: tuple[str, ...] = ("v", "q", "k", "all", "head")
+    """What each run trains: a bias term, several joined by ``+``, or ``all`` (the probe), ``head``, ``random``,
+    ``full``."""
+    lrs: tuple[float, ...] = ()
+    """Peak learning rates; without them, the preset's."""
+    probe_lrs: tuple[float, ...] = ()
+    """Those of ``all``, which wants smaller ones; without them, the same as the others."""
+    seeds: tuple[int, ...] = (0,)
+    merges: tuple[str, ...] = ()
+    """Pairs of tasks, joined by ``+``, whose b_v fine-tunes are merged and scored at the end (paper, Table 3)."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Other fields of RunConfig for all runs: some of :data:`COMMON`."""
+
+    def __post_init__(self) -> None:
+        for name, kind in _LISTS.items():
+            value = getattr(self, name)
+            values = tuple(value) if isinstance(value, list | tuple) else (value,)
+            if kind is float:
+                values = tuple(float(v) if type(v) is int else v for v in values)
+            if not all(type(v) is kind for v in values):
+                raise UserError(f"got {name} = {str(value)[:80]}", f"a list of {_WORDS[kind]}")
+            if len(set(values)) != len(values):
+                raise UserError(f"got {name} = {', '.join(map(str, values))}", "each once")
+            object.__setattr__(self, name, values)
+        for name in ("tasks", "terms", "seeds"):
+            if not getattr(self, name):
+                raise UserError(f"got a sweep without {name}", "at least one", f"--{name}")
+        object.__setattr__(self, "tasks", tuple(get_task(task).name for task in self.tasks))
+        for value in self.terms:
+            _mode_and_terms(value)
+        for lr in (*self.lrs, *self.probe_lrs):
+            if not 0 < lr < float("inf"):
+                raise UserError(f"got the learning rate {lr}", "positive numbers", "--lrs 2e-3 1e-2")
+        for pair in self.merges:
+            tasks = [get_task(task).name for task in pair.split("+")]
+            if len(set(tasks)) != len(tasks) or len(tasks) < 2 or not set(tasks) <= set(self.tasks):
+                raise UserError(
+                    f"got --merges {pair}", "two or more tasks of the sweep joined by +", "--merges sst2+rte"
+                )
+            if "v" not in self.terms:
+                raise UserError("got --merges in a sweep without v", "the value bias among the terms", "--terms v")
+        for name in self.settings:
+            if name not in COMMON:
+                close = difflib.get_close_matches(name, COMMON, n=1)
+                raise UserError(f"got the setting {name!r}", f"some of {', '.join(COMMON)}", close[0] if close else "")
+        count = len(self.tasks) * (len(self.regimes) + len(self.n_train) or 1) * len(self.seeds)
+        count *= len(self.terms) * max(1, len(self.lrs), len(self.probe_lrs))
+        if count > MOST_RUNS:
+            raise UserError(f"got a sweep of {count:,} runs", f"at most {MOST_RUNS:,}", "fewer seeds or learning rates")
+
+    def runs(self) -> list[RunConfig]:
+        """Every fine-tune of the grid, resolved, each once.
+
+        Raises UserError for settings that no run can have.
+        """
+        found: dict[str, RunConfig] = {}
+        for task, size, what in itertools.product(self.tasks, self._sizes(), self.terms):
+            mode, terms = _mode_and_terms(what)
+            rates: Sequence[float | None] = (self.probe_lrs or self.lrs if mode == "all" else self.lrs) or (None,)
+            for lr, seed in itertools.product(rates, self.seeds):
+                values = {
+                    **self.settings, **size, "task": task, "mode": mode, "terms": terms, "lr": lr, "seed": seed,
+                    "fisher": mode == "all",
+                }  # fmt: skip
+                config = RunConfig.from_dict(values).resolved()
+                found.setdefault(identity(config), config)
+        return list(found.values())
+
+    def _sizes(self) -> Iterator[dict[str, Any]]:
+        if not self.regimes and not self.n_train:
+            yield {}
+        for regime in self.regimes:
+            yield {"regime": regime}
+        for count in self.n_train:
+            yield {"n_train": count}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SweepSpec:
+        """The inverse of :meth:`to_dict`, and what a YAML file may say: single values for lists, and a number of seeds.
+
+        Fields of RunConfig may stand beside the grid or under ``settings``. Raises UserError for unknown ones.
+        """
+        names = [f.name for f in dataclasses.fields(cls)]
+        grid: dict[str, Any] = {}
+        settings: dict[str, Any] = {}
+        for name, value in values.items():
+            if name == "settings":
+                if not isinstance(value, dict):
+                    raise UserError(f"got settings = {str(value)[:80]}", "a table of settings")
+                settings |= value
+            elif name in names:
+                grid[name] = value
+            elif name in COMMON:
+                settings[name] = value
+            else:
+                close = difflib.get_close_matches(str(name), [*names, *COMMON], n=1)
+                raise UserError(
+                    f"got the unknown field {str(name)[:80]!r}", f"one of {', '.join([*names, *COMMON])}",
+                    close[0] if close else "",
+                )  # fmt: skip
+        if type(grid.get("seeds")) is int:
+            grid["seeds"] = tuple(range(grid["seeds"]))
+        return cls(**grid, settings=settings)
+
+
+_LISTS: dict[str, type] = {
+    "tasks": str, "regimes": str, "n_train": int, "terms": str, "lrs": float, "probe_lrs": float, "seeds": int,
+    "merges": str,
+}  # fmt: skip
+_WORDS = {str: "words", int: "whole numbers", float: "numbers"}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The fields of a sweep from a YAML file, for :meth:`SweepSpec.from_dict`.
+
+    Raises UserError: no such file, not YAML, or not a table.
+    """
+    import yaml
+
+    try:
+        if path.stat().st_size > 2**20:
+            raise UserError(f"got {path.name} of {path.stat().st_size} bytes", "a sweep of at most 1 MiB")
+        table = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}", "a YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{path.name} is not YAML: {' '.join(str(error).split())[:200]}", "a YAML file") from None
+    if not isinstance(table, dict):
+        raise UserError(f"{path.name} holds no table", "fields of a sweep, such as tasks: [sst2, rte]")
+    return {str(key): _numbers(str(key), value) for key, value in table.items()}
+
+
+def _numbers(name: str, value: Any) -> Any:
+    """YAML 1.1 reads 1e-3 as text; people mean the number."""
+    if name not in ("lrs", "probe_lrs"):
+        return value
+    values = value if isinstance(value, list) else [value]
+    try:
+        return [float(item) if isinstance(item, str) else item for item in values]
+    except ValueError:
+        return value
+
+
+def _mode_and_terms(what: str) -> tuple[str, tuple[str, ...]]:
+    """``v`` or ``q+v`` or a mode -> (mode, terms). Raises UserError."""
+    if what in MODES_OF_SWEEPS:
+        return what, ()
+    terms = tuple(what.split("+"))
+    if not set(terms) <= set(TERM_KEYS):
+        known = f"{', '.join(TERM_KEYS)}, several joined by +, or {', '.join(MODES_OF_SWEEPS)}"
+        raise UserError(f"got --terms {what}", f"some of {known}", "--terms v q k all head")
+    return "terms", terms
+
+
+def trains(config: RunConfig) -> str:
+    """The inverse: what a run trains, in the words of a sweep."""
+    return "+".join(config.terms) if config.mode == "terms" else config.mode
+
+
+def identity(config: RunConfig) -> str:
+    """16 hexadecimal digits that say which fine-tune a resolved configuration is, on any machine."""
+    table = {name: value for name, value in config.to_dict().items() if name not in NOT_OF_THE_RESULT}
+    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]

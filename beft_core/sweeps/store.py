@@ -1,0 +1,128 @@
+"""The folder of a sweep. Whatever is finished is a file there, so a sweep that was killed goes on where it was.
+
+``sweep.json``: the grid. ``plan.json``: which runs share a bank, kept so that a resumed sweep trains the same banks.
+``rows/<run>.json``: one finished run each. ``snapshots/``, ``bank-*.safetensors``: the state of the bank in progress.
+``results.parquet`` and ``.csv``: the table, ``merges.json``: the merges.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from beft_core.errors import UserError
+from beft_core.safe_io import atomic_write, read_json_file
+from beft_core.snapshot import SUFFIX, Snapshot, write_snapshot
+from beft_core.sweeps.spec import SweepSpec, identity
+from beft_core.sweeps.table import COLUMNS, write_table
+from beft_core.training.config import RunConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MERGES = "merges.json"
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """A folder that holds one sweep, or will."""
+
+    path: Path
+
+    def begin(self, spec: SweepSpec) -> None:
+        """Make the folder and note the grid; a larger grid over an older one keeps the runs that both have.
+
+        Raises UserError: the folder cannot be made or written, or holds files of something else.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            strange = [p.name for p in self.path.iterdir() if not p.name.startswith(".")]
+            if strange and not (self.path / "sweep.json").is_file():
+                raise UserError(f"got {self.path}, which holds {strange[0]}", "an empty folder, or that of a sweep")
+            for name in ("rows", "snapshots"):
+                (self.path / name).mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}", "a folder to write to", "--out") from None
+        self._write("sweep.json", spec.to_dict())
+
+    def spec(self) -> SweepSpec:
+        """The grid. Raises UserError where there is none."""
+        return SweepSpec.from_dict(read_json_file(self.path / "sweep.json"))
+
+    # -- runs ------------------------------------------------------------------------------------------------------
+
+    def finished(self, runs: Iterable[RunConfig]) -> dict[str, dict[str, Any]]:
+        """Identity -> row of every run that has one. A damaged row counts as not finished."""
+        rows = {}
+        for config in runs:
+            name = identity(config)
+            try:
+                row = read_json_file(self.path / "rows" / f"{name}.json")
+            except UserError:
+                continue
+            if row.get("run") == name and set(row) <= set(COLUMNS):
+                rows[name] = row
+        return rows
+
+    def save(self, row: Mapping[str, Any], snapshot: Snapshot | None) -> None:
+        """Keep a finished run: first its snapshot, then the row that says that it is there."""
+        if snapshot is not None:
+            write_snapshot(self.snapshot(str(row["run"])), snapshot)
+        self._write(f"rows/{row['run']}.json", row)
+
+    def snapshot(self, run: str) -> Path:
+        """File of a run's snapshot."""
+        return self.path / "snapshots" / f"{run}{SUFFIX}"
+
+    def table(self, runs: Sequence[RunConfig]) -> pd.DataFrame:
+        """The finished runs in the order of the grid, all of ``COLUMNS``."""
+        import pandas as pd
+
+        rows = self.finished(runs)
+        return pd.DataFrame([rows[name] for name in map(identity, runs) if name in rows], columns=list(COLUMNS))
+
+    def write_table(self, runs: Sequence[RunConfig]) -> pd.DataFrame:
+        """Write the table of what is finished, and return it."""
+        table = self.table(runs)
+        write_table(table, self.path)
+        return table
+
+    # -- banks -----------------------------------------------------------------------------------------------------
+
+    def planned(self) -> list[list[str]]:
+        """Banks as they were planned before, by the identities of their runs."""
+        try:
+            banks = read_json_file(self.path / "plan.json").get("banks")
+        except UserError:
+            return []
+        sound = isinstance(banks, list) and all(
+            isinstance(bank, list) and all(isinstance(run, str) for run in bank) for bank in banks
+        )
+        return banks if sound else []  # type: ignore[return-value]
+
+    def keep_plan(self, banks: Iterable[Sequence[RunConfig]]) -> None:
+        """Remember which runs share a bank."""
+        self._write("plan.json", {"banks": [[identity(config) for config in bank] for bank in banks]})
+
+    def checkpoint(self, bank: Sequence[RunConfig]) -> Path:
+        """File for the state of a bank in progress."""
+        digest = hashlib.sha256("".join(map(identity, bank)).encode()).hexdigest()[:16]
+        return self.path / f"bank-{digest}.safetensors"
+
+    # -- merges ----------------------------------------------------------------------------------------------------
+
+    @property
+    def merges(self) -> Path:
+        """File of the merges."""
+        return self.path / MERGES
+
+    def keep_merges(self, merges: Sequence[Mapping[str, Any]]) -> None:
+        """Write ``merges.json``, a list."""
+        atomic_write(self.merges, [json.dumps(list(merges), indent=1).encode()])
+
+    def _write(self, name: str, table: Mapping[str, Any]) -> None:
+        atomic_write(self.path / name, [json.dumps(table, indent=1).encode()])

@@ -1,0 +1,96 @@
+"""``beft report`` as its users meet it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cli_runner import assert_refused, beft
+from sweep_tables import make_results
+
+from beft_core.evaluation import report
+from beft_core.sweeps.table import write_table
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """The folder of a finished sweep."""
+    write_table(make_results(failed=lambda run: run[2] == "q" and run[4] == 2), tmp_path)
+    return tmp_path
+
+
+def cells(line: str) -> list[str]:
+    """A line of a terminal table."""
+    return [cell.strip() for cell in line.split("  ") if cell.strip()]
+
+
+def test_it_prints_table_1_and_the_prediction(sweep: Path) -> None:
+    result = beft("report", sweep)
+    assert (result.status, result.err) == (0, "")
+    lines = [cells(line) for line in result.out.splitlines()]
+    assert ["task", "regime", "b_v", "b_q", "b_k", "at lr", "paper b_v", "paper b_q", "paper b_k"] in lines
+    assert [
+        "SST-2 (accuracy)", "low", "81.0 ± 1.0*†", "70.5 ± 0.7", "61.0 ± 1.0", "0.01", "85.8†", "80.0", "77.2"
+    ] in lines  # fmt: skip
+    for words in (
+        "Does the score predict performance?", "Always b_v", "8 of 168 fine-tunes failed and enter no mean",
+        "not in the table: QQP (f1) (low, medium, high): no run of qqp in the table",
+        "learning rate: every number at the learning rate where its own mean",
+    ):  # fmt: skip
+        assert words in result.out, words
+
+
+def test_the_choice_of_the_learning_rate(sweep: Path) -> None:
+    assert "0.001" in beft("report", sweep, "--lr", "0.001").out
+    same = beft("report", sweep, "--lr", "same")
+    assert "b_v has its best mean" in same.out
+
+
+def test_it_writes_the_report(sweep: Path) -> None:
+    result = beft("report", sweep / "results.csv", "--out", sweep / "report")
+    assert result.status == 0
+    assert (sweep / "report" / report.PAGE).read_text().startswith("<!doctype html>")
+    assert "11 CSV files" in result.err
+
+
+def test_json(sweep: Path) -> None:
+    document = beft("report", sweep / "results.parquet", "--json", "--out", sweep / "r").json
+    assert set(document) == {"facts", "verdict", "tables", "files"}
+    wanted = ("low", "b_v", "rte")
+    (one,) = (r for r in document["tables"]["table1"] if (r["regime"], r["term"], r["column"]) == wanted)
+    assert (one["ours"], one["paper"], one["lr"]) == (pytest.approx(81), 59.5, 0.01)
+    assert len(document["files"]) == 12
+    assert {row["rule"] for row in document["tables"]["prediction"]} >= {"projection_ratio", "always_v"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere"], "no result table"),
+        (["results.csv", "--lr", "worst"], "got --lr worst"),
+        (["results.csv", "--lr", "0"], "got --lr 0"),
+        (["results.csv", "--lr", "nan"], "got --lr nan"),
+        (["results.csv", "--out", "results.csv"], "cannot be made"),
+        (["broken.csv"], "without the columns"),
+        (["broken.parquet"], "cannot be read"),
+        (["words.csv"], "column value"),
+        (["empty.csv"], "without rows"),
+        ([], "Missing argument"),
+    ],
+)
+def test_wrong_input(arguments: list[str], words: str, sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(sweep)
+    lines = (sweep / "results.csv").read_text().splitlines(keepends=True)
+    (sweep / "broken.csv").write_text("a,b\n1,2\n")
+    (sweep / "broken.parquet").write_bytes(b"PAR1")
+    (sweep / "empty.csv").write_text(lines[0])
+    at = lines[0].split(",").index("value")
+    first = lines[1].split(",")
+    (sweep / "words.csv").write_text(lines[0] + ",".join([*first[:at], "many", *first[at + 1 :]]))
+    assert words in assert_refused(beft("report", *arguments))
+
+
+def test_damaged_merges(sweep: Path) -> None:
+    (sweep / "merges.json").write_text(json.dumps({"tasks": []}))
+    assert "merges.json" in assert_refused(beft("report", sweep))

@@ -1,0 +1,97 @@
+"""``beft sweep`` as a user runs it: one table, a second call without work, killed and started again, wrong input."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from cli_runner import assert_refused, beft
+
+from beft_core.sweeps.table import read_table
+
+GRID = [
+    "--tasks", "demo-sentiment", "--terms", "v", "head", "--seeds", "2", "--n-train", "32", "--epochs", "3",
+    "--evaluate-when", "never", "--device", "cpu", "--max-length", "24", "--bank-size", "2",
+]  # fmt: skip
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "BEFT_CHECKPOINT_SECONDS": "0.02"}
+    command = [sys.executable, "-m", "beft_core", "sweep", *GRID, "--out", str(folder)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_killed_half_way_and_started_again_it_is_the_same_table(tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    undisturbed, killed = start(whole), start(parts)
+    deadline = time.monotonic() + 200
+    while killed.poll() is None and time.monotonic() < deadline:
+        # The first bank is written and the second has saved its state.
+        if len(list(parts.glob("rows/*.json"))) == 2 and list(parts.glob("bank-*.safetensors")):
+            killed.kill()
+            break
+        time.sleep(0.005)
+    assert killed.wait() == -9
+    assert len(list(parts.glob("rows/*.json"))) == 2
+    again = start(parts)
+    out, err = again.communicate(timeout=200)
+    assert again.returncode == 0, err
+    assert b"2 fine-tunes in 1 pass" in out and b"2 were there already" in out
+    assert undisturbed.wait(timeout=200) == 0
+    pd.testing.assert_frame_equal(read_table(parts).drop(columns="seconds"), read_table(whole).drop(columns="seconds"))
+    for name in read_table(whole)["snapshot"]:
+        assert (parts / "snapshots" / name).read_bytes() == (whole / "snapshots" / name).read_bytes()
+    # A call that has nothing to do neither starts PyTorch nor writes another table.
+    before = (whole / "results.csv").read_bytes()
+    code = (
+        "import sys; from beft_core.cli.app import run; "
+        f"status = run({['sweep', *GRID, '--out', str(whole)]!r}); sys.exit(status or 'torch' in sys.modules)"
+    )
+    third = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert third.returncode == 0, third.stderr
+    assert "0 fine-tunes in 0 passes" in third.stdout and (whole / "results.csv").read_bytes() == before
+
+
+def test_a_yaml_file_and_flags_over_it(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text("terms: [head]\nn_train: 8\nepochs: 1\nseeds: 3\nsettings: {evaluate: never, device: cpu}\n")
+    done = beft("sweep", "--config", file, "--seeds", 1, "--out", tmp_path / "out", "--no-snapshots", "--json")
+    assert done.status == 0, done.err
+    assert (done.json["runs"], done.json["trained"], done.json["failed"]) == (1, 1, 0)
+    (row,) = done.json["results"]
+    assert row["trains"] == "head" and row["n_train"] == 8 and "snapshot" not in row
+    assert not list((tmp_path / "out" / "snapshots").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--tasks", "sst9"], "sst2"),
+        (["--terms", "w"], "some of"),
+        (["--lrs", "0"], "positive"),
+        (["--lrs", "fast"], "finite"),
+        (["--seeds", "0"], "at least 1"),
+        (["--n-train", "1.5"], "whole numbers"),
+        (["--bank-size", "0"], "at least 1"),
+        (["--regimes", "tiny"], "low"),
+        (["--model", "nowhere/at-all-x"], "bundled"),
+        (["--config", "/none.yaml"], "cannot read"),
+        (["--epochs", "0"], "at least 1"),
+        (["--merges", "sst2+rte"], "tasks of the sweep"),
+    ],
+)
+def test_wrong_input_is_one_line(flags: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    line = assert_refused(beft("sweep", "--out", tmp_path / "out", *flags))
+    assert words in line
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("two years of work")
+    assert "thesis.txt" in assert_refused(beft("sweep", "--out", tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

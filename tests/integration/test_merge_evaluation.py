@@ -1,0 +1,204 @@
+"""Merges scored on the bundled model: equal to one evaluation after the other, resumable, cancelled, in a worker."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from beft_core import models
+from beft_core.errors import UserError
+from beft_core.merge_evaluation import evaluate_merge
+from beft_core.merge_plan import MergeConfig, read_result
+from beft_core.merging import merge
+from beft_core.runs.cancel import cancel
+from beft_core.runs.directory import Run
+from beft_core.runs.launch import launch, resume
+from beft_core.snapshot import Snapshot, read_snapshot
+from beft_core.tasks.data import TaskData
+from beft_core.training import workflow
+from beft_core.training.config import RunConfig
+from beft_core.training.observer import Observer
+from beft_core.training.workflow import evaluate, train
+
+TASKS = ("demo-sentiment", "demo-similarity")
+EXAMPLES = 48
+LOAD_DATA = workflow.load_data
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few validation examples."""
+
+    def load(config: RunConfig) -> TaskData:
+        data = LOAD_DATA(config)
+        return dataclasses.replace(data, evals={n: part.take(range(EXAMPLES)) for n, part in data.evals.items()})
+
+    monkeypatch.setattr(workflow, "load_data", load)
+
+
+@pytest.fixture(scope="module")
+def pair() -> list[Snapshot]:
+    """Two small fine-tunes of b_v."""
+    return [
+        train(RunConfig(task=task, n_train=32, epochs=2, device="cpu", evaluate="never", max_length=48))
+        for task in TASKS
+    ]
+
+
+def config(pair: list[Snapshot], **changes: Any) -> MergeConfig:
+    return MergeConfig.of(pair, ["first", "second"], **{"device": "cpu", "limit": 24, **changes})
+
+
+class Told(Observer):
+    def __init__(self) -> None:
+        self.stages: list[tuple[str, int | None]] = []
+        self.done = 0
+        self.words: list[str] = []
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        self.stages.append((name, total))
+        self.done = 0
+
+    def advance(self, n: int = 1) -> None:
+        self.done += n
+
+    def message(self, text: str) -> None:
+        self.words.append(text)
+
+
+def test_the_table_is_what_single_evaluations_give(pair: list[Snapshot]) -> None:
+    told = Told()
+    result = evaluate_merge(pair, config(pair, limit=None), told).result
+    merged = merge(pair, "mean")
+    assert list(result.rows) == ["base model", *TASKS, "merged"] and result.left_out == {}
+    for task in TASKS:
+        single = RunConfig(task=task, device="cpu", max_length=48)
+        sources = [
+            Snapshot.build(merged.meta, {k: s.pre(*k) for k in s.keys()}, {k: s.post(*k) for k in s.keys()},  # noqa: SIM118
+                           extra=dict(merged.extra))
+            for s in pair
+        ]  # fmt: skip
+        expected = [evaluate(merged, single, biases="pre"), *(evaluate(s, single) for s in sources)]
+        expected.append(evaluate(merged, single))
+        assert [row[task] for row in result.rows.values()] == expected
+        assert result.tasks[task].examples == result.tasks[task].available == EXAMPLES
+    assert [name for name, _ in told.stages] == [
+        "load data", "load model", "tokenise demo-sentiment", "tokenise demo-similarity", "evaluate"
+    ]  # fmt: skip
+    assert told.stages[-1][1] == told.done == 4 * 2 * EXAMPLES and result.evaluations == 8
+    assert told.words[-1].startswith("merged on demo-similarity: spearman ")
+
+
+def test_model_and_data_are_loaded_once_and_the_line_ends_in_the_sources(
+    pair: list[Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[str] = []
+    real = models.load_model
+    monkeypatch.setattr(models, "load_model", lambda name: loads.append(name) or real(name))
+    result = evaluate_merge(pair, config(pair, points=5)).result
+    assert len(loads) == 1
+    assert [x for x, _ in result.line] == [0, 0.25, 0.5, 0.75, 1] and result.position == 0.5
+    scores = dict(result.line)
+    assert scores[0] == result.rows[TASKS[1]] and scores[1] == result.rows[TASKS[0]]
+    assert scores[0.5] == result.rows["merged"]
+    assert result.evaluations == (4 + 2) * 2 and result.tasks[TASKS[0]].examples == 24
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_was(pair: list[Snapshot], tmp_path: Path) -> None:
+    class Leaves(Told):
+        def message(self, text: str) -> None:
+            super().message(text)
+            if len(self.words) == 3:
+                raise KeyboardInterrupt
+
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_merge(pair, config(pair), Leaves(), checkpoint)
+    again = Told()
+    result = evaluate_merge(pair, config(pair), again, checkpoint).result
+    assert len(again.words) == 8 - 3 and again.done == 8 * 24
+    assert result.rows == evaluate_merge(pair, config(pair)).result.rows
+    other = Told()
+    evaluate_merge(pair, config(pair, limit=12), other, checkpoint)  # of other work nothing is taken
+    assert len(other.words) == 8
+    checkpoint.write_bytes(b"junk")
+    damaged = Told()
+    evaluate_merge(pair, config(pair, limit=12), damaged, checkpoint)
+    assert len(damaged.words) == 8
+
+
+def retasked(snapshot: Snapshot, old: str, new: str) -> Snapshot:
+    """The same fine-tune under another task's name."""
+    extra = {name.replace(f"extra.{old}.", f"extra.{new}."): value for name, value in snapshot.extra.items()}
+    meta = dataclasses.replace(snapshot.meta, task=new, heads={new: snapshot.meta.heads[old]})
+    keys = snapshot.keys()
+    return Snapshot.build(meta, {k: snapshot.pre(*k) for k in keys}, {k: snapshot.post(*k) for k in keys}, extra=extra)
+
+
+def test_a_task_without_data_is_left_out_with_the_reason(
+    pair: list[Snapshot], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEFT_GLUE_DIR", str(tmp_path / "nowhere"))
+    lacking = [pair[0], retasked(pair[1], TASKS[1], "stsb")]
+    told = Told()
+    result = evaluate_merge(lacking, config(lacking), told).result
+    assert list(result.tasks) == [TASKS[0]] and "which is no folder" in result.left_out["stsb"]
+    assert told.words[0].startswith("left out stsb: got BEFT_GLUE_DIR")
+    own = [retasked(pair[0], TASKS[0], "my table"), lacking[1]]
+    with pytest.raises(UserError, match=r"no task that can be scored .*my table: a table of your own"):
+        evaluate_merge(own, config(own))
+
+
+def test_refusals(pair: list[Snapshot]) -> None:
+    full = Snapshot.build(
+        dataclasses.replace(pair[0].meta, mode="full"), {("encoder", "v"): np.zeros((6, 384))},
+        {("encoder", "v"): np.zeros((6, 384))},
+    )  # fmt: skip
+    with pytest.raises(UserError, match="weights changed too"):
+        evaluate_merge([full, pair[1]], config(pair))
+    other = dataclasses.replace(pair[1].meta.model, id="another/model", fingerprint="0" * 64)
+    keys = pair[1].keys()
+    foreign = Snapshot.build(
+        dataclasses.replace(pair[1].meta, model=other), {k: pair[1].pre(*k) for k in keys},
+        {k: pair[1].post(*k) for k in keys},
+    )  # fmt: skip
+    with pytest.raises(UserError, match=r"different base models .*bundled and another/model"):
+        evaluate_merge([pair[0], foreign], config(pair))
+
+
+def wait(run: Run, *states: str) -> None:
+    deadline = time.monotonic() + 120
+    while run.status().state not in states:
+        assert time.monotonic() < deadline, (run.status(), run.log_tail())
+        time.sleep(0.1)
+
+
+def test_a_worker_does_it_is_cancelled_and_resumed(
+    pair: list[Snapshot], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEFT_HOME", str(tmp_path))
+    monkeypatch.setattr(workflow, "load_data", LOAD_DATA)  # the worker has it, too
+    made = config(pair, limit=40)
+    run = launch("merge", made, tmp_path, dict(zip(made.files, pair, strict=True)))
+    wait_for_first_score(run)
+    cancel(run)
+    wait(run, "cancelled", "done")
+    assert run.status().state == "cancelled" and "resumed" in (run.status().proposal or "")
+    resume(run)
+    wait(run, "done")
+    assert read_result(run.result).rows == evaluate_merge(pair, made).result.rows
+    merged = read_snapshot(run.snapshot)
+    np.testing.assert_array_equal(merged.post("encoder", "v"), merge(pair).post("encoder", "v"))
+    assert [source["file"] for source in merged.meta.provenance["sources"]] == ["first", "second"]
+
+
+def wait_for_first_score(run: Run) -> None:
+    deadline = time.monotonic() + 120
+    while not run.checkpoint.exists():
+        assert time.monotonic() < deadline and run.status().active, (run.status(), run.log_tail())
+        time.sleep(0.005)

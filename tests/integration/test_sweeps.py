@@ -1,0 +1,184 @@
+"""Sweeps on the bundled model: one table, nothing done twice, nothing lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from beft_core.scores import score_snapshot
+from beft_core.snapshot import read_snapshot
+from beft_core.sweeps import runner
+from beft_core.sweeps.runner import run_sweep
+from beft_core.sweeps.spec import SweepSpec
+from beft_core.sweeps.store import SweepFolder
+from beft_core.sweeps.table import COLUMNS, read_table
+from beft_core.tasks.data import TaskData
+from beft_core.training import workflow
+from beft_core.training.config import RunConfig
+from beft_core.training.observer import Observer
+
+TINY: dict[str, Any] = {"n_train": 24, "epochs": 2, "device": "cpu", "max_length": 24, "evaluate": "last"}
+
+
+def spec(**values: Any) -> SweepSpec:
+    return SweepSpec.from_dict({**TINY, "terms": ["v", "all"], "seeds": 2, **values})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_validation_examples() -> Iterator[None]:
+    """Most of the time of so small a sweep would go into scoring."""
+    real = workflow.load_data
+
+    def load(config: RunConfig) -> TaskData:
+        data = real(config)
+        return dataclasses.replace(data, evals={name: part.take(range(40)) for name, part in data.evals.items()})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workflow, "load_data", load)
+        yield
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> SweepFolder:
+    """v and the probe, two seeds, one bank."""
+    folder = SweepFolder(tmp_path_factory.mktemp("sweep") / "one")
+    result = run_sweep(spec(), folder)
+    assert (result.runs, result.trained, result.failed, result.banks, result.stopped) == (4, 4, 0, 1, False)
+    return folder
+
+
+def test_the_table_says_what_the_snapshots_say(done: SweepFolder) -> None:
+    table = read_table(done.path)
+    assert list(table.columns) == list(COLUMNS) and len(table) == 4
+    assert list(table["trains"]) == ["v", "v", "all", "all"] and set(table["bank_runs"]) == {4}
+    for row in table.to_dict("records"):
+        snapshot = read_snapshot(done.path / "snapshots" / row["snapshot"])
+        scores = score_snapshot(snapshot)
+        assert row["value"] == snapshot.meta.metrics[-1]["accuracy"] and row["metric"] == "accuracy"
+        assert row["projection_ratio.v"] == pytest.approx(scores.mean_scores("projection_ratio")["v"])
+        assert row["lr"] == snapshot.meta.hyperparameters["lr"] and row["seed"] == snapshot.meta.seed
+        assert row["null_terms"] == "k" and row["steps"] == 4
+        if row["trains"] == "all":
+            assert row["selected.projection_ratio"] == scores.selected()["projection_ratio"]
+            assert row["rank.fisher.k"] == 8 and row["fisher.v"] > 0
+            assert 0 <= row["settled.projection_ratio"] <= 1 and row["settled.fisher"] == 0
+        else:
+            assert pd.isna(row["fisher.v"]) and pd.isna(row["settled.projection_ratio"])
+    csv = read_table(done.path / "results.csv")
+    assert not (csv.notna() != table.notna()).any().any()
+    assert all((csv[name].dropna() == table[name].dropna()).all() for name in COLUMNS)
+
+
+def test_a_run_of_a_sweep_is_the_run_alone(done: SweepFolder) -> None:
+    """Without dropout: with it, the company in the bank decides which elements are dropped."""
+    unscored = {"dropout": False, "evaluate": "never"}
+    one = spec(terms="v", seeds=1, **unscored)
+    together = SweepFolder(done.path.parent / "exact")
+    run_sweep(spec(**unscored), together)
+    alone = workflow.train(one.runs()[0])
+    kept = read_snapshot(together.snapshot(str(together.table(one.runs())["run"][0])))
+    for key in alone.keys():  # noqa: SIM118
+        assert np.abs(alone.post(*key) - kept.post(*key)).max() < 1e-5
+
+
+def test_a_second_call_has_nothing_to_do_and_a_larger_grid_only_the_rest(done: SweepFolder) -> None:
+    before = (done.path / "results.csv").read_bytes()
+    again = run_sweep(spec(), done)
+    assert (again.trained, again.banks) == (0, 0) and (done.path / "results.csv").read_bytes() == before
+    rows = {path.name: path.stat().st_mtime_ns for path in (done.path / "rows").iterdir()}
+    more = run_sweep(spec(seeds=3, terms=["v", "all", "head"]), done)
+    assert more.runs == 9 and more.trained == 5
+    assert {name: (done.path / "rows" / name).stat().st_mtime_ns for name in rows} == rows
+
+
+class Stopper(Observer):
+    """Asks to stop after so many steps."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def advance(self, n: int = 1) -> None:
+        self.left -= n
+
+    def should_stop(self) -> bool:
+        return self.left <= 0
+
+
+def test_stopped_half_way_and_started_again_it_ends_with_the_same_table(tmp_path: Path) -> None:
+    whole, parts = SweepFolder(tmp_path / "whole"), SweepFolder(tmp_path / "parts")
+    one = spec(evaluate="never")
+    run_sweep(one, whole, bank_size=2)
+    first = run_sweep(one, parts, Stopper(12), bank_size=2)
+    assert first.stopped and first.trained == 2
+    assert list(parts.path.glob("bank-*"))  # the state of the second bank
+    second = run_sweep(one, parts)  # the size of a bank is remembered
+    assert second.trained == 2 and not list(parts.path.glob("bank-*"))
+    pd.testing.assert_frame_equal(
+        read_table(parts.path).drop(columns="seconds"), read_table(whole.path).drop(columns="seconds")
+    )
+
+
+def test_killed_while_it_wrote_a_bank_the_whole_bank_is_trained_again(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path / "torn")
+    one = spec(terms="v", evaluate="never")
+    run_sweep(one, folder)
+    before = read_table(folder.path).drop(columns="seconds")
+    folder.keep_plan([one.runs()])
+    (folder.path / "rows" / f"{before['run'][1]}.json").unlink()
+    assert run_sweep(one, folder).trained == 2
+    pd.testing.assert_frame_equal(read_table(folder.path).drop(columns="seconds"), before)
+
+
+def test_an_absurd_learning_rate_fails_its_run_and_leaves_the_others_alone(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path / "absurd")
+    result = run_sweep(spec(terms="v", lrs=[1e38, 1e-2], seeds=1, clip=0, schedule="constant", epochs=3), folder)
+    table = read_table(folder.path)
+    assert result.failed == 1 and list(table["state"]) == ["failed", "done"]
+    assert "learning rate" in table["failure"][0] and pd.isna(table["value"][0]) and table["value"][1] > 0
+    alone = SweepFolder(tmp_path / "alone")
+    assert run_sweep(spec(terms="v", lrs=[1e38], seeds=1, clip=0, schedule="constant", epochs=3), alone).failed == 1
+
+
+def test_out_of_memory_means_smaller_banks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    real = workflow.train_bank
+
+    def small_machine(configs: Any, *rest: Any) -> Any:
+        sizes.append(len(configs))
+        if len(configs) > 1 or configs[0].mode == "all":
+            raise RuntimeError("CUDA out of memory. Tried to allocate a lot")
+        return real(configs, *rest)
+
+    monkeypatch.setattr(runner.workflow, "train_bank", small_machine)
+    folder = SweepFolder(tmp_path / "small")
+    result = run_sweep(spec(seeds=1), folder)
+    assert sizes == [2, 1, 1] and (result.trained, result.failed) == (1, 1)
+    assert "memory" in read_table(folder.path).query("trains == 'all'")["failure"].iloc[0]
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("expected scalar type Float")
+
+    monkeypatch.setattr(runner.workflow, "train_bank", broken)
+    with pytest.raises(RuntimeError, match="scalar type"):
+        run_sweep(spec(), SweepFolder(tmp_path / "broken"))
+
+
+def test_merges_at_the_end(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path / "merges")
+    one = spec(tasks=["demo-sentiment", "demo-similarity"], terms="v", seeds=1, merges="demo-sentiment+demo-similarity")
+    run_sweep(one, folder)
+    (merge,) = json.loads((folder.path / "merges.json").read_text())
+    assert merge["tasks"] == ["demo-sentiment", "demo-similarity"] and 0 < merge["angle_of_change"] < 180
+    assert set(merge["rows"]) == {"base model", "demo-sentiment", "demo-similarity", "merged"}
+    table = read_table(folder.path).set_index("task")
+    own = merge["rows"]["demo-sentiment"]["demo-sentiment"]
+    assert own == pytest.approx(table.loc["demo-sentiment", "value"], abs=0.026)  # one of 40

@@ -1,0 +1,332 @@
+"""Whether the score predicts performance: pairing, regret, hits, tau and intervals, against what hands can compute."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import kendalltau, spearmanr
+from sweep_tables import Run, make_results
+
+from beft_core.evaluation.pairing import match_grids, pairs
+from beft_core.evaluation.prediction import (
+    ALWAYS_V,
+    CASE_COLUMNS,
+    MEASURES,
+    POOLED,
+    RANDOM,
+    RULES,
+    SETTLING_COLUMNS,
+    SUMMARY_COLUMNS,
+    advantage,
+    cases,
+    kendall_tau,
+    score_with_metric,
+    settling,
+    summary,
+    summary_of,
+    verdict,
+)
+from beft_core.scores import APPROACHES
+from beft_core.sweeps.table import read_table, write_table
+from beft_core.terms import CANDIDATES
+
+SHORT = ("v", "q", "k", "all")
+
+
+def one(values: dict[str, float], **more: Any) -> pd.DataFrame:
+    """One probe beside three fine-tunes with the given metrics, by default at one learning rate and seed."""
+    more = {"tasks": ["sst2"], "regimes": ["low"], "lrs": [1e-2], "seeds": [0], "trains": SHORT} | more
+    table = make_results(**more)
+    for term, value in values.items():
+        table.loc[table["trains"] == term, "value"] = value
+    return table
+
+
+def of(table: pd.DataFrame, rule: str) -> pd.DataFrame:
+    return table[table["rule"] == rule]
+
+
+def noisy(run: Run) -> float:
+    return 0.07 * math.sin(sum(map(ord, f"{run}")))
+
+
+# --- one case ------------------------------------------------------------------------------------------------------
+
+
+def test_a_case_by_hand() -> None:
+    table = cases(one({"q": 0.75, "k": 0.60, "v": 0.70}))
+    assert tuple(table.columns) == CASE_COLUMNS and list(table["rule"]) == list(RULES)
+    by_rule = table.set_index("rule")
+    ratio = by_rule.loc["projection_ratio"]  # v, then q, then k; the metrics say q, v, k
+    assert (ratio["selected"], ratio["best"], ratio["hit"]) == ("v", "q", 0)
+    assert ratio["regret"] == pytest.approx(5.0)
+    assert ratio["tau"] == pytest.approx(1 / 3)  # of three pairs one is the other way round
+    magnitude = by_rule.loc["magnitude"]  # q, then k, then v
+    assert (magnitude["selected"], magnitude["regret"], magnitude["hit"]) == ("q", 0, 1)
+    assert magnitude["tau"] == pytest.approx(1 / 3)
+    always = by_rule.loc[ALWAYS_V]
+    assert always["regret"] == pytest.approx(5.0) and np.isnan(always["tau"])
+    floor = by_rule.loc[RANDOM]
+    assert floor["regret"] == pytest.approx((0 + 15 + 5) / 3) and floor["hit"] == pytest.approx(1 / 3)
+    assert floor["tau"] == 0
+
+
+def test_terms_that_tie_are_all_the_best() -> None:
+    table = cases(one({"q": 0.7, "k": 0.7 - 5e-10, "v": 0.6})).set_index("rule")
+    assert table.loc["magnitude", "best"] == "q+k" and table.loc["magnitude", "hit"] == 1
+    assert table.loc[RANDOM, "hit"] == pytest.approx(2 / 3)
+    same = cases(one({"q": 0.5, "k": 0.5, "v": 0.5}))
+    assert set(same["best"]) == {"q+k+v"} and set(same["regret"]) == {0} and (same["hit"] == 1).all()
+    assert same["tau"].isna().all()
+    assert "In 1 case all three terms end equal" in verdict(one({"q": 0.5, "k": 0.5, "v": 0.5}))
+
+
+def test_metrics_below_zero_are_no_exception() -> None:
+    table = cases(one({"q": -0.1, "k": -0.3, "v": -0.2})).set_index("rule")
+    assert table.loc["projection_ratio", "regret"] == pytest.approx(10) and table.loc[ALWAYS_V, "best"] == "q"
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 3)] * 6), min_size=1, max_size=20))
+def test_tau_is_scipys(lines: list[tuple[int, ...]]) -> None:
+    array = np.array(lines, float)
+    ours = kendall_tau(array[:, :3], array[:, 3:])
+    theirs = [kendalltau(line[:3], line[3:], variant="b").statistic for line in array]
+    np.testing.assert_allclose(ours, theirs, atol=1e-12)  # NaN where scipy says NaN
+
+
+# --- which runs belong together ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("probe", "terms", "expected"),
+    [
+        ([1, 2], [1, 2], [(1, 1), (2, 2)]),
+        ([1, 2], [10, 20], [(1, 10), (2, 20)]),
+        ([1, 2], [2, 3], [(1, 2), (2, 3)]),
+        ([5], [1, 2], [(5, 1), (5, 2)]),
+        ([1, 2], [5], [(1, 5), (2, 5)]),
+        ([1], [1, 2], [(1, 1), (1, 2)]),
+        ([1, 2, 3], [2, 3], [(2, 2), (3, 3)]),
+        ([1, 2, 3], [8, 9], []),
+        ([], [1], []),
+    ],
+)
+def test_grids_are_matched(probe: list[float], terms: list[float], expected: list[tuple[float, float]]) -> None:
+    assert match_grids(probe, terms) == expected
+
+
+def test_grids_that_differ_are_matched_by_position_even_if_a_run_failed() -> None:
+    """A failed run keeps its place: its neighbours are not shifted to other learning rates."""
+    table = make_results(["sst2"], ["low"], [1e-3, 1e-2, 1e-1], [0, 1], trains=SHORT)
+    table.loc[table["trains"] == "all", "lr"] /= 10
+    failed = (table["trains"] == "all") & np.isclose(table["lr"], 1e-4)
+    table.loc[failed, ["state", "value"]] = ["failed", np.nan]
+    rows = pairs(table).rows
+    assert sorted(zip(rows["lr"].round(9), rows["term_lr"].round(9), strict=True)) == [
+        (1e-3, 1e-2), (1e-3, 1e-2), (1e-2, 1e-1), (1e-2, 1e-1),
+    ]  # fmt: skip
+    assert pairs(table).left_out == {"probes that failed": 2}
+
+
+def test_each_term_at_its_best() -> None:
+    table = make_results(["sst2"], ["low"], [1e-3, 1e-2], [0], trains=SHORT)
+    table.loc[(table["trains"] == "q") & (table["lr"] == 1e-3), "value"] = 0.95
+    rows = pairs(table, "best").rows
+    assert list(rows["lr"]) == [1e-3, 1e-2] and set(rows["value.q"]) == {0.95} and set(rows["lr.q"]) == {1e-3}
+    assert set(rows["lr.v"]) == {1e-2} and set(rows["value.v"]) == {0.8} and rows["term_lr"].isna().all()
+    table = cases(table, "best")
+    assert list(of(table, "projection_ratio")["regret"].round(6)) == [15, 15]
+
+
+def test_every_value_stands_beside_its_own_probe() -> None:
+    """Pairing over many tasks, sizes, rates and seeds in any order of rows, against a search for each."""
+    table = make_results(add=noisy).sample(frac=1, random_state=3)
+    rows = pairs(table).rows
+    assert len(rows) == 2 * 2 * 2 * 3
+    for row in rows.to_dict("records"):
+        same = (table[["task", "n_train", "seed", "lr"]] == [row[k] for k in ("task", "n_train", "seed", "lr")]).all(1)
+        here = table[same].set_index("trains")
+        for term in CANDIDATES:
+            assert row[f"value.{term}"] == here.loc[term, "value"]
+            assert row[f"projection_ratio.{term}"] == here.loc["all", f"projection_ratio.{term}"]
+
+
+def test_what_is_left_out_is_counted() -> None:
+    def failed(run: Run) -> bool:
+        return run[2] in ("q", "all") and run[4] == 1
+
+    table = make_results(["sst2"], ["low"], [1e-3, 1e-2], [0, 1, 2], trains=SHORT, failed=failed)
+    table = table[~((table["trains"] == "k") & (table["seed"] == 2))]
+    found = pairs(table)
+    assert list(found.rows["seed"]) == [0, 0]
+    assert found.left_out == {
+        "probes that failed": 2,
+        "fine-tunes of one term that failed": 2,
+        "probes without a metric of each of q, k and v": 2,
+    }
+    assert set(of(cases(table), "projection_ratio")["seed"]) == {0}
+
+
+def test_other_rates_than_the_grids_share_are_left_out() -> None:
+    table = make_results(["sst2"], ["low"], [1e-3, 1e-2, 1e-1], [0], trains=SHORT)
+    table = table[(table["trains"] == "all") | (table["lr"] < 1e-1)]
+    assert pairs(table).left_out == {"probes at a learning rate that no fine-tune of one term has": 1}
+
+
+def test_of_repeated_runs_the_last_counts() -> None:
+    table = one({"q": 0.75, "k": 0.6, "v": 0.7})
+    again = table[table["trains"] == "v"].assign(value=0.9)
+    found = pairs(pd.concat([table, again]))
+    assert list(found.rows["value.v"]) == [0.9] and found.left_out == {"repeated fine-tunes": 1}
+
+
+def test_a_rule_without_scores_has_no_case() -> None:
+    table = make_results(trains=SHORT)
+    probes = table["trains"] == "all"
+    table.loc[probes, [f"fisher.{term}" for term in CANDIDATES]] = np.nan
+    table.loc[probes & (table["seed"] == 0), [f"magnitude.{term}" for term in CANDIDATES]] = 0.0
+    found = cases(table)
+    assert of(found, "fisher").empty and len(of(found, "magnitude")) == 16 and len(of(found, "projection_ratio")) == 24
+    assert "fisher" not in set(summary_of(found)["rule"])
+
+
+def test_a_regime_without_a_name_is_called_by_its_size() -> None:
+    table = make_results(["sst2"], ["low"], seeds=[0, 1]).assign(regime=None)
+    assert set(cases(table)["regime"]) == {"1,000 examples"} and set(settling(table)["regime"]) == {"1,000 examples"}
+
+
+@pytest.mark.parametrize("at", ["same", "best"])
+def test_an_empty_table_has_no_answer(at: Any) -> None:
+    for table in (make_results().head(0), make_results(trains=["all"]), make_results(trains=["v", "q", "k"])):
+        assert cases(table, at).empty and tuple(cases(table, at).columns) == CASE_COLUMNS
+        assert summary(table, at).empty and tuple(summary(table, at).columns) == SUMMARY_COLUMNS
+        assert "no answer yet" in verdict(table, at)
+    assert settling(make_results().head(0)).empty
+
+
+def test_files_lead_to_the_same_numbers(tmp_path: Path) -> None:
+    table = make_results(add=noisy, null="k", failed=lambda run: run[4] == 1 and run[2] == "all")
+    write_table(table, tmp_path)
+    for name in ("results.parquet", "results.csv"):
+        pd.testing.assert_frame_equal(summary(read_table(tmp_path / name)), summary(table))
+
+
+def test_scores_and_metrics_correlate_as_scipy_says() -> None:
+    rows = pairs(make_results(["sst2"], ["low"], [1e-4, 1e-3, 1e-2], add=noisy, null="k")).rows
+    found = score_with_metric(rows, "projection_ratio")
+    for term in ("q", "v"):
+        theirs = spearmanr(rows[f"projection_ratio.{term}"], rows[f"value.{term}"]).statistic
+        assert found[term] == pytest.approx(theirs)
+    assert np.isnan(found["k"])  # frozen: its score is always 0
+    assert np.isnan(score_with_metric(rows.head(2), "projection_ratio")["v"])
+
+
+# --- means and intervals -------------------------------------------------------------------------------------------
+
+
+def test_a_planted_table_is_answered() -> None:
+    """q wins on RTE at the low regime, by 10 points over v; the ratio follows it there, Magnitude always says q."""
+    winner = {("rte", "low"): "q"}
+
+    def selects(approach: str, run: Run) -> str:
+        follows = approach == "projection_ratio"
+        return winner.get(run[:2], "v") if follows else "q" if "magnitude" in approach else "v"
+
+    table = make_results(winners=winner, selects=selects)
+    found = summary(table).set_index(["task", "regime", "rule"]).sort_index()
+    assert len(found) == (4 + 1) * len(RULES)
+    low, pooled = found.loc[("rte", "low")], found.loc[(POOLED, POOLED)]
+    assert (low["n"] == 6).all() and (pooled["n"] == 24).all()
+    assert low.loc["projection_ratio", "regret"] == 0 and low.loc["magnitude", "hit_rate"] == 1
+    assert low.loc[ALWAYS_V, "regret"] == pytest.approx(20)  # v is third where q wins
+    assert low.loc[RANDOM, "regret"] == pytest.approx(10)
+    assert pooled.loc["projection_ratio", "hit_rate"] == 1 and pooled.loc["projection_ratio", "tau"] == pytest.approx(1)
+    assert pooled.loc[ALWAYS_V, "regret"] == pytest.approx(20 / 4) and pooled.loc[ALWAYS_V, "tau_n"] == 0
+    assert pooled.loc["magnitude", "regret"] == pytest.approx(10 * 3 / 4)
+    assert (pooled["regret_low"] - 1e-9 <= pooled["regret"]).all()
+    assert (pooled["regret"] <= pooled["regret_high"] + 1e-9).all()
+    said = verdict(table)
+    assert "24 cases (2 tasks, 12 groups" in said and "loses 0.00 points on average" in said
+    assert "always taking b_v loses 5.00 points" in said and "5.00 points fewer" in said
+
+
+def test_intervals_draw_whole_seeds() -> None:
+    """Against a plain loop over resamples; learning rates of a seed go together, so copies of them change nothing."""
+    table = of(cases(make_results(["sst2"], ["low"], seeds=range(6), add=noisy)), "magnitude")
+    row = summary_of(table).iloc[0]
+    groups = [group["regret"].to_numpy() for _, group in table.groupby("seed")]
+    rng = np.random.default_rng(1)
+    means = [np.concatenate([groups[i] for i in rng.integers(0, 6, 6)]).mean() for _ in range(20_000)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    spread = high - low
+    assert row["regret"] == pytest.approx(table["regret"].mean())
+    assert row["regret_low"] == pytest.approx(low, abs=0.08 * spread)
+    assert row["regret_high"] == pytest.approx(high, abs=0.08 * spread)
+    twice = pd.concat([table, table.assign(lr=1.0)])
+    again = summary_of(twice).iloc[0]
+    names = [f"{short}{end}" for short in MEASURES for end in ("_low", "_high")]
+    np.testing.assert_allclose(list(again[names]), list(row[names]))
+
+
+def test_results_repeat_and_one_seed_has_no_interval() -> None:
+    table = make_results(add=noisy)
+    pd.testing.assert_frame_equal(summary(table), summary(table))
+    alone = summary(one({"q": 0.75, "k": 0.6, "v": 0.7}))
+    assert alone["regret_low"].isna().all() and alone["hit_high"].isna().all() and alone["regret"].notna().all()
+    assert "one group, no interval" in verdict(one({"q": 0.75, "k": 0.6, "v": 0.7}))
+
+
+def test_the_advantage_is_that_of_the_same_cases() -> None:
+    table = cases(make_results(selects={**dict.fromkeys(APPROACHES, "q")}, add=noisy))
+    wide = table.pivot(index="case", columns="rule", values="regret")
+    mean, low, high = advantage(table)
+    assert mean == pytest.approx((wide[ALWAYS_V] - wide["projection_ratio"]).mean()) and low < mean < high
+    back = advantage(table, ALWAYS_V, "projection_ratio")
+    assert back == pytest.approx((-mean, -high, -low), abs=1e-9)
+
+
+# --- in words ------------------------------------------------------------------------------------------------------
+
+_VERDICTS: dict[str, tuple[Callable[[Run], str], str]] = {
+    "the same": (lambda run: "v", "the score adds nothing to the rule of thumb"),
+    "worse": (lambda run: "q", "points more"),
+    "at times worse": (lambda run: "q" if run[:2] == ("rte", "low") else "v", "includes 0"),
+}
+
+
+@pytest.mark.parametrize("which", _VERDICTS)
+def test_the_verdict_says_what_the_numbers_say(which: str) -> None:
+    choose, words = _VERDICTS[which]
+    table = make_results(selects=lambda approach, run: choose(run), seeds=[0])
+    said = verdict(table)
+    assert words in said, said
+    if which == "worse":
+        assert "do not overlap" in said and "loses 10.00 points" in said and "loses 0.00 points" in said
+    if which == "at times worse":
+        assert "The intervals overlap" in said
+
+
+# --- settling ------------------------------------------------------------------------------------------------------
+
+
+def test_settling_by_hand() -> None:
+    table = make_results(["sst2"], ["low"], [1e-2], range(5), trains=SHORT)
+    probes = table["trains"] == "all"
+    table.loc[probes, "settled.projection_ratio"] = [0.0, 0.1, 0.2, 0.3, 0.8]
+    table.loc[probes, "settled.magnitude"] = [np.nan, 0.5, np.nan, np.nan, np.nan]
+    table.loc[probes, "settled.fisher"] = np.nan
+    table.loc[probes & (table["seed"] == 4), "state"] = "failed"
+    found = settling(table)
+    assert tuple(found.columns) == SETTLING_COLUMNS
+    found = found.set_index("approach")
+    assert "fisher" not in found.index and found.loc["magnitude", "n"] == 1
+    ratio = found.loc["projection_ratio"]
+    assert (ratio["n"], ratio["median"]) == (4, pytest.approx(0.15)) and ratio["q90"] == pytest.approx(0.27)

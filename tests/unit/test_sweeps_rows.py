@@ -1,0 +1,85 @@
+"""One fine-tune as a row, and when a probe's selection settled, on planted trajectories."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from example_snapshots import base, example
+
+from beft_core.snapshot import Snapshot
+from beft_core.sweeps.rows import row_of, settled, without_trajectory
+from beft_core.sweeps.table import COLUMNS
+from beft_core.training.config import RunConfig
+
+STEPS = np.array([10, 20, 30, 40, 50])
+
+
+def probe(leader: list[str]) -> Snapshot:
+    """A probe in which, at each checkpoint, one of q, k and v has moved farthest by every measure."""
+    pre = base()
+    steps = {
+        key: np.stack([values * (3.0 if key[1] == term else 1.1) for term in leader]) for key, values in pre.items()
+    }
+    whole = example(pre=pre, mode="all")
+    fisher = {key: np.ones_like(values) for key, values in pre.items()}
+    return Snapshot.build(
+        whole.meta, pre, {key: values[-1] for key, values in steps.items()}, fisher=fisher, steps=steps,
+        trajectory_step=STEPS[: len(leader)],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("leader", "share"),
+    [
+        (["v"] * 5, 0.0),
+        (["q", "v", "v", "v", "v"], 20 / 50),
+        (["v", "v", "v", "q", "v"], 1.0),
+        (["k", "q", "v", "v", "v"], 30 / 50),
+        (["v", "q", "q", "q", "q"], 20 / 50),
+    ],
+)
+def test_a_selection_has_settled_after_its_last_change(leader: list[str], share: float) -> None:
+    found = settled(probe(leader))
+    assert found["projection_ratio"] == pytest.approx(share)
+    assert found["fisher"] == 0.0 and "fisher_batch" not in found  # one was measured, before; the other was not
+
+
+def test_only_probes_that_were_followed_have_settled() -> None:
+    assert settled(example(mode="all")) == {} and settled(example(full=True, mode="terms")) == {}
+
+
+def test_a_row_has_known_columns_and_the_best_epoch() -> None:
+    config = RunConfig(task="sst2", mode="all", seed=3).resolved()
+    history = tuple(
+        {"epoch": n, "train_loss": 1 / n, "accuracy": value} for n, value in enumerate((0.5, 0.9, 0.9, 0.7), 1)
+    )
+    row = row_of(config, example(mode="all", metrics=history), seconds=2.0, bank_runs=7)
+    assert set(row) <= set(COLUMNS)
+    assert (row["value"], row["best_value"], row["best_epoch"], row["train_loss"]) == (0.7, 0.9, 2, 0.25)
+    assert json.loads(row["curve"]) == [0.5, 0.9, 0.9, 0.7] and row["trains"] == "all" and row["seed"] == 3
+    json.dumps(row, allow_nan=False)
+
+
+def test_a_failed_run_has_no_metric_and_no_score() -> None:
+    row = row_of(RunConfig().resolved(), example(), seconds=1.0, bank_runs=2, failure="not finite at step 3")
+    assert row["state"] == "failed" and row["failure"] == "not finite at step 3"
+    assert not {"value", "curve", "projection_ratio.v"} & set(row)
+
+
+def test_metrics_that_are_not_finite_leave_the_best_to_the_others() -> None:
+    history = ({"epoch": 1, "mcc": None}, {"epoch": 2, "mcc": 0.1}, {"epoch": 3, "mcc": None})
+    row = row_of(RunConfig().resolved(), example(metric="mcc", metrics=history), seconds=1.0, bank_runs=1)
+    assert row["value"] is None and (row["best_value"], row["best_epoch"]) == (0.1, 2)
+
+
+def test_without_its_trajectory_a_snapshot_says_the_same() -> None:
+    full = example(full=True)
+    small = without_trajectory(full)
+    assert small.trajectory_step is None and small.meta == full.meta and small.keys() == full.keys()
+    for key in full.keys():  # noqa: SIM118
+        assert np.array_equal(small.post(*key), full.post(*key)) and np.array_equal(small.pre(*key), full.pre(*key))
+        for variant in ("exact", "batch"):
+            assert np.array_equal(small.fisher(*key, variant), full.fisher(*key, variant))  # type: ignore[arg-type]
+    assert dict(small.extra).keys() == dict(full.extra).keys()

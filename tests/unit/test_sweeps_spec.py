@@ -1,0 +1,147 @@
+"""The grid of a sweep, and what is the same run."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beft_core.errors import UserError
+from beft_core.sweeps.banks import bytes_per_run, group, halves, most_runs
+from beft_core.sweeps.spec import SweepSpec, identity, read_yaml, trains
+from beft_core.training.config import PER_RUN, RunConfig
+from beft_core.training.preflight import layout_of
+
+
+def spec(**values: Any) -> SweepSpec:
+    return SweepSpec.from_dict(values)
+
+
+def test_a_grid_has_every_combination_once_and_probes_measure_fisher() -> None:
+    runs = spec(tasks=["sst2", "RTE"], regimes=["low", "medium"], terms=["v", "q+v", "all"], lrs=[1e-3, 1e-2],
+                probe_lrs=[1e-4], seeds=3).runs()  # fmt: skip
+    assert len(runs) == 2 * 2 * 3 * (2 + 2 + 1)
+    assert {run.task for run in runs} == {"sst2", "rte"}
+    assert {(trains(run), run.lr) for run in runs} == {
+        ("v", 1e-3), ("v", 1e-2), ("q+v", 1e-3), ("q+v", 1e-2), ("all", 1e-4)
+    }  # fmt: skip
+    assert all(run.fisher == (run.mode == "all") for run in runs)
+    assert {run.n_train for run in runs if run.task == "rte"} == {300, 900}
+    assert len({identity(run) for run in runs}) == len(runs)
+
+
+def test_without_rates_and_sizes_the_preset_decides() -> None:
+    (run,) = spec(tasks="sst2", terms="v").runs()
+    assert run == RunConfig(task="sst2").resolved()
+
+
+def test_seeds_are_a_number_or_a_list() -> None:
+    assert spec(seeds=3).seeds == (0, 1, 2) and spec(seeds=[4, 9]).seeds == (4, 9)
+
+
+def test_a_size_by_regime_and_by_number_is_one_run() -> None:
+    runs = spec(tasks="sst2", terms="v", regimes="low", n_train=1000).runs()
+    assert len(runs) == 1
+
+
+def test_a_spec_is_the_same_after_a_round_trip() -> None:
+    one = spec(tasks=["sst2"], lrs=[1e-3], seeds=2, epochs=3, settings={"layers": [1, 2]}, terms=["v", "k"])
+    assert SweepSpec.from_dict(one.to_dict()) == one
+    assert one.runs()[0].epochs == 3 and one.runs()[0].layers == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"tasks": "sst9"}, "sst2"),
+        ({"terms": ["w"]}, "some of q, k, v"),
+        ({"terms": "v", "lrs": -1.0}, "positive"),
+        ({"lrs": "fast"}, "numbers"),
+        ({"seeds": []}, "at least one"),
+        ({"tasks": ["sst2", "SST-2"], "seeds": [1, 1]}, "each once"),
+        ({"sedes": 3}, "seeds"),
+        ({"settings": {"epochz": 3}}, "epochs"),
+        ({"settings": 3}, "table"),
+        ({"seeds": list(range(60)), "lrs": [i / 1e4 for i in range(1, 500)]}, "100,000"),
+        ({"merges": "sst2+rte"}, "tasks of the sweep"),
+        ({"tasks": ["sst2", "rte"], "merges": "sst2+rte", "terms": "q"}, "without v"),
+    ],
+)
+def test_what_is_no_sweep_is_told(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError) as error:
+        SweepSpec.from_dict(values)
+    assert words in str(error.value)
+
+
+def test_settings_that_no_run_can_have_are_told_by_the_run() -> None:
+    with pytest.raises(UserError, match="at least 1"):
+        spec(epochs=0).runs()
+    with pytest.raises(UserError, match="does not define"):
+        spec(tasks="cb", regimes="high").runs()
+
+
+def test_yaml_as_people_write_it(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text("tasks: [sst2, rte]\nlrs: [1e-3, 0.01]\nseeds: 2\nterms: v\nepochs: 3\n")
+    found = SweepSpec.from_dict(read_yaml(file))
+    assert found.lrs == (1e-3, 1e-2) and found.seeds == (0, 1) and found.settings == {"epochs": 3}
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "tasks: [", "!!python/object/apply:os.system ['true']", "\x00", "3"])
+def test_yaml_that_is_none(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError):
+        read_yaml(file)
+    with pytest.raises(UserError, match="cannot read"):
+        read_yaml(tmp_path / "none.yaml")
+
+
+def test_what_changes_no_result_changes_no_identity() -> None:
+    run = RunConfig(task="sst2").resolved()
+    for name, value in {"device": "cpu", "pad": "max", "trajectory_every": 3, "compile": True, "data_dir": "x"}.items():
+        assert identity(dataclasses.replace(run, **{name: value})) == identity(run)
+    for name, value in {"seed": 1, "lr": 1e-5, "precision": "bfloat16", "dropout": False, "terms": ("q",)}.items():
+        assert identity(dataclasses.replace(run, **{name: value})) != identity(run)
+
+
+@given(most=st.integers(1, 20), seeds=st.integers(1, 6), tasks=st.sampled_from([["sst2"], ["sst2", "rte"]]))
+def test_banks_hold_every_run_once_and_only_what_can_share(most: int, seeds: int, tasks: list[str]) -> None:
+    runs = spec(tasks=tasks, n_train=[50, 100], terms=["v", "all", "full"], seeds=seeds).runs()
+    found = group(runs, most)
+    assert sorted(identity(run) for bank in found for run in bank) == sorted(identity(run) for run in runs)
+    for bank in found:
+        assert 1 <= len(bank) <= most
+        assert len(bank) == 1 or all(run.mode != "full" for run in bank)
+        shared = [{k: v for k, v in run.to_dict().items() if k not in PER_RUN} for run in bank]
+        assert all(one == shared[0] for one in shared)
+    assert len(found) <= len(tasks) * (-(-4 * seeds // most) + 2 * seeds)
+
+
+def test_halves_of_a_bank_are_all_of_it() -> None:
+    runs = spec(seeds=5, terms="v").runs()
+    assert [run for half in halves(runs) for run in half] == runs and all(halves(runs))
+
+
+def test_less_memory_means_smaller_banks_but_never_none() -> None:
+    layout, run = layout_of("bundled"), RunConfig().resolved()
+    need = bytes_per_run(layout, run, "cpu")
+    assert most_runs(layout, run, "cpu", 0) == 1
+    assert most_runs(layout, run, "cpu", int(need * 5 / 0.7) + 10) == 5
+    assert most_runs(layout, run, "cpu", 10**15) == 16
+    # 16 examples of 128 tokens in a small BERT take hundreds of megabytes, and no gigabytes.
+    assert 1e8 < need < 2e9
+
+
+def test_planning_needs_no_torch() -> None:
+    code = (
+        "import sys; from beft_core.sweeps import banks, rows, spec, store, table; "
+        "spec.SweepSpec().runs(); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
