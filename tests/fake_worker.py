@@ -11,8 +11,14 @@ from typing import Any
 import numpy as np
 
 from beft_core.errors import UserError
+from beft_core.merge_plan import MergeConfig, MergeResult, TaskScored, line_label, plan, read_sources, tasks_of
 from beft_core.runs import cancel, worker
+from beft_core.runs.directory import Run
 from beft_core.snapshot import ModelInfo, Snapshot, SnapshotMeta, fingerprint
+from beft_core.sweeps import banks
+from beft_core.sweeps.rows import plan_columns
+from beft_core.sweeps.spec import SweepSpec, identity, trains
+from beft_core.sweeps.store import SweepFolder
 from beft_core.training.observer import Observer
 
 cancel.TERMINATE_AFTER, cancel.KILL_AFTER, worker.WATCH_SECONDS = 0.4, 0.8, 0.1
@@ -46,9 +52,77 @@ def small_snapshot(seed: int = 0, layers: int = 6, width: int = 16) -> Snapshot:
     return Snapshot.build(meta, pre, post, fisher=fisher, fisher_batch={k: v / 8 for k, v in fisher.items()})
 
 
-def play(
-    kind: str, config: dict[str, Any], observer: Observer, checkpoint: Path
-) -> tuple[Snapshot, dict[str, Any] | None]:
+def played_merge(config: dict[str, Any], observer: Observer, folder: Path) -> tuple[Snapshot, dict[str, Any]]:
+    """A real merge with made-up scores: a function of the biases alone."""
+    made = MergeConfig.from_dict({name: value for name, value in config.items() if name not in ("act", "pause")})
+    snapshots = read_sources(made, folder)
+    work = plan(snapshots, made)
+    tasks = tasks_of(snapshots)[0]
+    observer.stage("evaluate", len(work.values) * len(tasks))
+    for _ in range(len(work.values) * len(tasks)):
+        time.sleep(config.get("pause", 0.0))
+        observer.advance()
+
+    def scores(key: str) -> dict[str, dict[str, float | None]]:
+        return {task: {"accuracy": int(key[4 * at : 4 * at + 4], 16) / 2**16} for at, task in enumerate(tasks)}
+
+    result = MergeResult(
+        tasks={task: TaskScored("accuracy", 50, 500, "made up") for task in tasks},
+        rows={row: scores(key) for row, key in work.rows.items()},
+        line=[(x, scores(key)) for x, key in work.line],
+        position=work.position,
+        parameter=line_label(made.method, list(work.rows)[1:]),
+        left_out={},
+        evaluations=len(work.values) * len(tasks),
+        seconds=1.0,
+        device="cpu",
+        versions={"torch": "0"},
+    )
+    return work.merged, result.to_dict()
+
+
+def played_sweep(config: dict[str, Any], observer: Observer, folder: Path) -> dict[str, Any]:
+    """A sweep of made-up numbers, in banks of 4: of b_v 0.8, of everything else 0.6, and 0.01 more for every seed.
+
+    ``fails``: what is trained in fine-tunes that fail.
+    """
+    spec = SweepSpec.from_dict({k: v for k, v in config.items() if k not in ("act", "pause", "fails")})
+    runs, store = spec.runs(), SweepFolder(Run(folder).sweep)
+    store.begin(spec)
+    done = store.finished(runs)
+    pending = [run for run in runs if identity(run) not in done]
+    observer.stage("train", 10 * len(pending))
+    stopped = False
+    for bank in banks.group(pending, 4):
+        observer.message(f"{len(bank)} fine-tunes in one pass")
+        for _ in range(10 * len(bank)):
+            time.sleep(config.get("pause", 0.001))
+            observer.advance()
+            stopped = stopped or observer.should_stop()
+        if stopped:
+            break
+        for run in bank:
+            row = {**plan_columns(run), "state": "done", "metric": "accuracy", "seconds": 1.0}
+            if trains(run) in config.get("fails", ()):
+                row |= {"state": "failed", "failure": "the loss is not a number"}
+            else:
+                row["value"] = row["best_value"] = 0.6 + 0.2 * (trains(run) == "v") + run.seed / 100
+            if run.mode == "all":
+                row["selected.projection_ratio"] = "v"
+            store.save(row, None)
+        store.write_table(runs)
+    failed = sum(row["state"] == "failed" for row in store.finished(runs).values())
+    return {
+        "runs": len(runs),
+        "trained": len(pending),
+        "failed": failed,
+        "banks": 1,
+        "seconds": 1.0,
+        "stopped": stopped,
+    }
+
+
+def play(kind: str, config: dict[str, Any], observer: Observer, checkpoint: Path) -> worker.Outcome:
     """Behave as ``config["act"]`` says."""
     act = config.get("act", "train")
     observer.stage("load model")
@@ -72,6 +146,10 @@ def play(
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         while True:
             time.sleep(0.05)
+    if kind == "merge":
+        return played_merge(config, observer, checkpoint.parent)
+    if kind == "sweep":
+        return None, played_sweep(config, observer, checkpoint.parent)
     steps = config.get("steps", 20)
     observer.stage("train", steps)
     for step in range(1, steps + 1):

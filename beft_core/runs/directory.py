@@ -20,14 +20,20 @@ from typing import Any
 import psutil
 
 from beft_core.errors import UserError
+from beft_core.runs.failure import smaller
 from beft_core.safe_io import atomic_write, parse_json, read_json_file
 from beft_core.snapshot import SUFFIX
 
 KINDS: dict[str, str] = {
     "select": "fine-tune all biases, score every term, select one",
     "train": "one fine-tune",
+    "merge": "score a merge of several fine-tunes on all their tasks",
+    "sweep": "a grid of fine-tunes, many in one pass, into one table",
 }
 """What a run does."""
+FINE_TUNES: tuple[str, ...] = ("select", "train")
+"""Kinds whose configuration is a RunConfig; that of a merge is a :class:`beft_core.merge_plan.MergeConfig`, that of a
+sweep a :class:`beft_core.sweeps.spec.SweepSpec`. A sweep has no snapshot of its own, but a folder full of them."""
 
 ACTIVE: tuple[str, ...] = ("queued", "running", "cancelling")
 FINAL: tuple[str, ...] = ("done", "cancelled", "failed", "lost")
@@ -42,6 +48,8 @@ READ_BYTES = 4 * 2**20
 """Most bytes of ``metrics.jsonl`` that one read returns; the rest comes with the next."""
 
 _ID = re.compile(r"\d{8}-\d{6}-\d{6}-[0-9a-f]{6}")
+_CRASH = "Fatal Python error: "
+"""How the interpreter's last word on a signal begins."""
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -166,8 +174,14 @@ class Run:
         return self.path / f"snapshot{SUFFIX}"
 
     @property
+    def sweep(self) -> Path:
+        """Folder of a "sweep" run, see :mod:`beft_core.sweeps.store`."""
+        return self.path / "sweep"
+
+    @property
     def result(self) -> Path:
-        """``result.json`` of a "select" run: the selected term of each approach and the scores."""
+        """``result.json``: of a "select" run the selected term of each approach and the scores, of a "merge" run a
+        :class:`beft_core.merge_plan.MergeResult`, of a "sweep" run how many fine-tunes it did."""
         return self.path / "result.json"
 
     @classmethod
@@ -192,7 +206,7 @@ class Run:
         return run
 
     def config(self) -> tuple[str, dict[str, Any]]:
-        """(kind, the fields of its RunConfig).
+        """(kind, the fields of its configuration).
 
         Raises:
             UserError: ``config.json`` is missing or damaged.
@@ -231,12 +245,31 @@ class Run:
             return status
         if self.cancel_asked() is not None:
             return replace(status, state="cancelled", message="Cancelled; the worker had to be stopped by force.")
-        return replace(status, state="lost", message=_lost(status), proposal=_AFTER_LOST)
+        return replace(status, state="lost", message=self._lost(status), proposal=self._after_lost())
 
     def _process_expected(self, status: Status) -> bool:
         if status.process is None:
             return time.time() - status.created < START_SECONDS
         return status.process.find() is not None
+
+    def _lost(self, status: Status) -> str:
+        where = f" during “{status.stage}”" if status.stage else ""
+        where += f" ({status.done} of {status.total})" if status.stage and status.total else ""
+        who = f"process {status.process.pid}" if status.process else "process"
+        crash = next((line for line in self.log_tail(60) if line.startswith(_CRASH)), None)
+        if crash is not None:
+            return f"The worker ({who}) crashed{where}: {crash.removeprefix(_CRASH)}."
+        return (
+            f"The worker ({who}) vanished{where} without a word: it was killed, crashed, or the machine was restarted."
+        )
+
+    def _after_lost(self) -> str:
+        try:
+            config = self.config()[1]
+        except UserError:
+            config = {}
+        again = " The run can be resumed from its checkpoint." if self.checkpoint.is_file() else ""
+        return f"If the machine ran out of memory: {smaller(config)}{again}"
 
     def _age_by_name(self) -> float:
         return datetime.strptime(self.id[:22], "%Y%m%d-%H%M%S-%f").timestamp() if _ID.fullmatch(self.id) else 0.0
@@ -297,7 +330,11 @@ class Run:
 
 def list_runs(root: Path | None = None) -> list[Run]:
     """All runs, newest first. Whatever else lies in the folder is not a run."""
-    folder = (root or home()) / "runs"
+    return runs_in((root or home()) / "runs")
+
+
+def runs_in(folder: Path) -> list[Run]:
+    """The run folders in a folder, newest first."""
     try:
         entries = list(os.scandir(folder))
     except FileNotFoundError:
@@ -314,20 +351,12 @@ def find_run(run_id: str, root: Path | None = None) -> Run:
     Raises:
         UserError: not the name of a run, or no such run.
     """
-    run = Run((root or home()) / "runs" / run_id) if _ID.fullmatch(run_id) else None
+    return find_in((root or home()) / "runs", run_id)
+
+
+def find_in(folder: Path, run_id: str) -> Run:
+    """The run of that name in a folder. Raises UserError as :func:`find_run`."""
+    run = Run(folder / run_id) if _ID.fullmatch(run_id) else None
     if run is None or not run.path.is_dir():
         raise UserError(f"got the run {run_id!r}", "the name of a run in the home folder", "another one of the list")
     return run
-
-
-_AFTER_LOST = (
-    "If the machine ran out of memory, take a smaller --batch-size or --max-length, or fewer examples. "
-    "The run can be resumed from its checkpoint."
-)
-
-
-def _lost(status: Status) -> str:
-    where = f" during “{status.stage}”" if status.stage else ""
-    where += f" ({status.done} of {status.total})" if status.stage and status.total else ""
-    who = f"process {status.process.pid}" if status.process else "process"
-    return f"The worker ({who}) vanished{where} without a word: it was killed, crashed, or the machine was restarted."

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from beft_core.errors import UserError
 from beft_core.runs.directory import Run, Status
-from beft_core.runs.queue import Queue
+from beft_core.runs.queue import Queue, device_of
+from beft_core.snapshot import Snapshot, write_snapshot
 
 if TYPE_CHECKING:
+    from beft_core.merge_plan import MergeConfig
+    from beft_core.sweeps.spec import SweepSpec
     from beft_core.training.config import RunConfig
 
 REPORT_SECONDS = 15.0
@@ -27,13 +33,24 @@ _DETACHED: dict[str, Any] = (
 )
 
 
-def launch(kind: str, config: RunConfig, root: Path | None = None) -> Run:
-    """Create a run and start its worker.
+def launch(
+    kind: str,
+    config: RunConfig | MergeConfig | SweepSpec,
+    root: Path | None = None,
+    snapshots: Mapping[str, Snapshot] = MappingProxyType({}),
+) -> Run:
+    """Create a run and start its worker. ``snapshots``: what it works on, by the names of its copies in the folder.
 
     Raises:
         UserError: the home folder cannot be written, or the worker does not start.
     """
     run = Run.create(kind, config.to_dict(), root)
+    try:
+        for name, snapshot in snapshots.items():
+            write_snapshot(run.path / name, snapshot)
+    except UserError:
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise
     start(run)
     return run
 
@@ -65,7 +82,7 @@ def start(run: Run) -> None:
         UserError: it ended before that.
     """
     root = run.path.parent.parent
-    Queue(run.config()[1].get("device", "auto"), root).join(run)
+    Queue(device_of(*run.config()), root).join(run)
     with run.log.open("ab") as log:
         process = subprocess.Popen(
             worker_command(run),

@@ -10,9 +10,10 @@ from __future__ import annotations
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -89,6 +90,12 @@ class Queue:
         except Timeout:
             return False
         return True
+
+
+def device_of(kind: str, fields: Mapping[str, Any]) -> str:
+    """The device that the configuration of a run asks for; a sweep has it among the settings of its runs."""
+    settings = fields.get("settings") if kind == "sweep" else fields
+    return str(settings.get("device", "auto")) if isinstance(settings, Mapping) else "auto"
 
 
 def queue_name(device: str) -> str:

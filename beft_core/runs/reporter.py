@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from beft_core.training.observer import Observer
 STATUS_SECONDS = 0.4
 """Progress within a stage is written at most this often; changes of stage and state always."""
 STEP_SECONDS = 0.25
-"""Losses are written at most this often ..."""
+"""Losses and scores are written at most this often ..."""
 STEP_SHARE = 1 / 500
 """... and less often the longer a run takes: a week leaves some 4000 records, not millions."""
 
@@ -28,6 +28,8 @@ class Cancelled(Exception):
 class Reporter(Observer):
     """Writes what a run tells. The only writer of its status while the worker lives."""
 
+    wants_scores = True
+
     def __init__(self, run: Run, device: str) -> None:
         """Reports the calling process as the run's worker at once."""
         self.run = run
@@ -38,6 +40,7 @@ class Reporter(Observer):
         self._written = 0.0
         self._losses: list[Sequence[float]] = []
         self._stepped = now
+        self._scored = 0.0
         with run.metrics.open("ab") as file:
             if file.tell():
                 file.write(b"\n")  # a crash may have left half a line
@@ -67,12 +70,18 @@ class Reporter(Observer):
     def step(self, step: int, total: int, losses: Sequence[float]) -> None:
         self._losses.append(losses)
         now = time.time()
-        pause = max(STEP_SECONDS, (now - (self.status.began or now)) * STEP_SHARE)
-        if now - self._stepped < pause and step != total:
+        if now - self._stepped < self._pause(now) and step != total:
             return
         mean = [sum(column) / len(self._losses) for column in zip(*self._losses, strict=True)]
         self._append("step", step=step, total=total, loss=[_json(value) for value in mean])
         self._losses, self._stepped = [], now
+
+    def scores(self, step: int, table: Mapping[str, Mapping[str, float]]) -> None:
+        now = time.time()
+        if now - self._scored < self._pause(now) and step != self.status.total:
+            return
+        self._append("scores", step=step, scores=table)
+        self._scored = now
 
     def epoch(self, metrics: dict[str, float], run: int = 0) -> None:
         self._append("epoch", run=run, **{name: _json(value) for name, value in metrics.items()})
@@ -85,6 +94,10 @@ class Reporter(Observer):
         return self.stopped
 
     # -- helpers ---------------------------------------------------------------------------------------------------
+
+    def _pause(self, now: float) -> float:
+        """Seconds between two records of a kind."""
+        return max(STEP_SECONDS, (now - (self.status.began or now)) * STEP_SHARE)
 
     def _leave_if_cancelled(self) -> None:
         if not self.stopped and self.run.cancel_asked() is not None:

@@ -5,6 +5,7 @@ torch is imported after the run's turn has come, so a queue of waiting runs cost
 
 from __future__ import annotations
 
+import dataclasses
 import faulthandler
 import json
 import signal
@@ -20,14 +21,16 @@ from beft_core.errors import UserError
 from beft_core.runs.cancel import cancel
 from beft_core.runs.directory import Run
 from beft_core.runs.failure import Terminated, explain
-from beft_core.runs.queue import Queue
+from beft_core.runs.queue import Queue, device_of
 from beft_core.runs.reporter import Cancelled, Reporter
 from beft_core.safe_io import atomic_write
 from beft_core.snapshot import Snapshot, read_snapshot, write_snapshot
 from beft_core.training.observer import Observer
 
-Workflow = Callable[[str, dict[str, Any], Observer, Path], tuple[Snapshot, dict[str, Any] | None]]
-"""(kind, fields of RunConfig, observer, checkpoint) -> (snapshot, content of ``result.json`` if it has one)."""
+Outcome = tuple[Snapshot | None, dict[str, Any] | None]
+"""(snapshot, content of ``result.json``), where a run has them."""
+Workflow = Callable[[str, dict[str, Any], Observer, Path], Outcome]
+"""(kind, fields of its configuration, observer, checkpoint) -> outcome."""
 
 WATCH_SECONDS = 0.5
 
@@ -41,10 +44,12 @@ def main(arguments: Sequence[str], workflow: Workflow | None = None) -> int:
     return work(Run(Path(arguments[0]).resolve()), workflow or real_workflow)
 
 
-def real_workflow(
-    kind: str, fields: dict[str, Any], observer: Observer, checkpoint: Path
-) -> tuple[Snapshot, dict[str, Any] | None]:
-    """What :mod:`beft_core.training.workflow` does with a configuration."""
+def real_workflow(kind: str, fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outcome:
+    """What :mod:`beft_core.training.workflow` does with a configuration, or what does merges and sweeps."""
+    if kind == "merge":
+        return _merge(fields, observer, checkpoint)
+    if kind == "sweep":
+        return _sweep(fields, observer, checkpoint)
     from beft_core.training.config import RunConfig
 
     config = RunConfig.from_dict(fields)
@@ -58,13 +63,37 @@ def real_workflow(
     return selection.snapshot, {"selected": selection.selected, "means": means}
 
 
+def _merge(fields: dict[str, Any], observer: Observer, checkpoint: Path) -> tuple[Snapshot, dict[str, Any]]:
+    from beft_core.merge_plan import MergeConfig, read_sources
+
+    config = MergeConfig.from_dict(fields)
+    sources = read_sources(config, checkpoint.parent)
+    observer.stage("start PyTorch")
+    from beft_core.merge_evaluation import evaluate_merge
+
+    evaluation = evaluate_merge(sources, config, observer, checkpoint)
+    return evaluation.merged, evaluation.result.to_dict()
+
+
+def _sweep(fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outcome:
+    from beft_core.sweeps.spec import SweepSpec
+    from beft_core.sweeps.store import SweepFolder
+
+    spec = SweepSpec.from_dict(fields)
+    folder = SweepFolder(Run(checkpoint.parent).sweep)
+    observer.stage("start PyTorch")
+    from beft_core.sweeps.runner import run_sweep
+
+    return None, dataclasses.asdict(run_sweep(spec, folder, observer))
+
+
 def work(run: Run, workflow: Workflow) -> int:
     """Wait for the device, do the run, leave its files and its last word."""
     reporter: Reporter | None = None
     try:
         _listen_to_signals()
         kind, fields = run.config()
-        queue = Queue(str(fields.get("device", "auto")), run.path.parent.parent)
+        queue = Queue(device_of(kind, fields), run.path.parent.parent)
         reporter = Reporter(run, queue.name)
         threading.Thread(target=_enforce_cancel, args=(run,), daemon=True).start()
         with queue.turn(run, reporter.should_stop, lambda ahead: reporter.write(position=ahead)) as ours:
@@ -82,11 +111,12 @@ def work(run: Run, workflow: Workflow) -> int:
         return _fail(run, reporter, error)
 
 
-def _save(run: Run, snapshot: Snapshot, result: dict[str, Any] | None, reporter: Reporter) -> None:
+def _save(run: Run, snapshot: Snapshot | None, result: dict[str, Any] | None, reporter: Reporter) -> None:
     """Files first, state after: "done" means that they are complete and can be read."""
     reporter.write(stage="save", done=0, total=None, stage_began=time.time())
-    write_snapshot(run.snapshot, snapshot)
-    read_snapshot(run.snapshot)
+    if snapshot is not None:
+        write_snapshot(run.snapshot, snapshot)
+        read_snapshot(run.snapshot)
     if result is not None:
         atomic_write(run.result, [json.dumps(result, indent=1).encode()])
 
@@ -99,12 +129,19 @@ def _fail(run: Run, reporter: Reporter | None, error: BaseException) -> int:
     else:
         if not isinstance(error, UserError):
             traceback.print_exception(error)
-        state, (message, proposal) = "failed", explain(error)
+        state, (message, proposal) = "failed", explain(error, _settings(run))
     if reporter is not None:
         reporter.write(state=state, message=message, proposal=proposal, ended=time.time())
     else:
         sys.stderr.write(f"{message}\n")
     return 1
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    try:
+        return run.config()[1]
+    except UserError:
+        return {}
 
 
 def _listen_to_signals() -> None:

@@ -1,9 +1,35 @@
 """Tests of this folder may import its tools by name, and leave the machine's cores to each other."""
 
+from __future__ import annotations
+
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import torch
+from made_up_samples import write_samples
+
+from beft_core.runs import cancel as cancel_module
+from beft_core.runs import launch
+from beft_core.runs.directory import list_runs
 
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)
+
+FAKE = Path(__file__).parents[1] / "fake_worker.py"
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home of its own, made-up samples and played workers, for tests of the dashboard."""
+    write_samples(tmp_path / "samples")
+    monkeypatch.setenv("BEFT_SAMPLES_DIR", str(tmp_path / "samples"))
+    monkeypatch.setenv("BEFT_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(launch, "worker_command", lambda run: [sys.executable, str(FAKE), str(run.path)])
+    monkeypatch.setattr(cancel_module, "TERMINATE_AFTER", 0.4)
+    yield tmp_path
+    for run in list_runs(tmp_path / "home"):
+        process = run.recorded().process
+        if process is not None and (found := process.find()) is not None:
+            found.kill()

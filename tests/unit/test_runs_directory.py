@@ -29,7 +29,7 @@ def nobody() -> ProcessId:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return Run.create("train", {"task": "sst2"}, tmp_path)
+    return Run.create("train", {"task": "sst2", "batch_size": 16}, tmp_path)
 
 
 def test_home_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_home_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_new_run_is_queued_and_found_again(run: Run, tmp_path: Path) -> None:
     assert run.status().state == "queued"
-    assert run.config() == ("train", {"task": "sst2"})
+    assert run.config() == ("train", {"task": "sst2", "batch_size": 16})
     assert list_runs(tmp_path) == [run] == [find_run(run.id, tmp_path)]
 
 
@@ -73,7 +73,9 @@ def test_a_worker_that_is_gone_is_lost(run: Run) -> None:
     run.write_status(Status("running", created=1.0, process=nobody(), stage="train", done=3, total=9))
     status = run.status()
     assert status.state == "lost"
-    assert "vanished during “train” (3 of 9)" in str(status.message) and "--batch-size" in str(status.proposal)
+    assert "vanished during “train” (3 of 9)" in str(status.message) and "--batch-size 8 (it was 16)" in str(
+        status.proposal
+    )
     assert run.recorded().state == "running"  # nobody but the worker writes
 
 

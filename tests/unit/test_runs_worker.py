@@ -20,6 +20,7 @@ from beft_core.runs.directory import Run, list_runs
 from beft_core.runs.failure import explain
 from beft_core.runs.queue import Queue, queue_name
 from beft_core.snapshot import read_snapshot
+from beft_core.training.config import RunConfig
 
 FAKE = Path(__file__).parents[1] / "fake_worker.py"
 
@@ -78,11 +79,11 @@ def test_a_run_from_launch_to_done(tmp_path: Path) -> None:
     [
         ("crash", "ZeroDivisionError: a defect", "log"),
         ("wrong", "got 3 layers; expected 6", "Try another model"),
-        ("memory", "Memory ran out", "--batch-size"),
+        ("memory", "Memory ran out", "--batch-size 4 (it was 8)"),
     ],
 )
 def test_failures_are_told_in_words(tmp_path: Path, act: str, words: str, proposal: str) -> None:
-    run = begin(tmp_path, act)
+    run = begin(tmp_path, act, batch_size=8)
     wait(ended(run))
     status = run.status()
     assert status.state == "failed" and words in str(status.message) and proposal in str(status.proposal)
@@ -97,8 +98,12 @@ def test_a_worker_that_dies_silently_is_lost(tmp_path: Path, how: str) -> None:
         wait(in_stage(run, "load model"))
         os.kill(run.recorded().process.pid, signal.SIGKILL)
     wait(ended(run))
-    assert run.status().state == "lost"
-    assert "load model" in str(run.status().message)
+    status = run.status()
+    assert status.state == "lost" and "load model" in str(status.message)
+    assert ("crashed during “load model”: Segmentation fault" in str(status.message)) == (how == "segfault")
+    assert "out of memory: Take" in str(status.proposal) and "resumed" not in str(status.proposal)
+    run.checkpoint.touch()
+    assert "resumed from its checkpoint" in str(run.status().proposal)
 
 
 def test_a_signal_from_outside_is_a_failure_with_its_name(tmp_path: Path) -> None:
@@ -250,6 +255,21 @@ def test_gpu_memory_is_recognised_without_importing_torch() -> None:
     assert explain(OutOfMemoryError("CUDA"))[0] == explain(MemoryError())[0] == "Memory ran out."
     assert explain(OSError(28, "no space"))[0] == "The disk is full."
     assert "--lr" in str(explain(FloatingPointError("the loss was not finite"))[1])
+    assert "such as 0.01." in str(explain(FloatingPointError(), {"lr": 0.1})[1])
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({}, "Take a smaller --batch-size or --max-length, or a smaller model;"),
+        (RunConfig().to_dict(), "Take --batch-size 8 (it was 16), or --max-length 64 (it was 128), or a smaller model"),
+        ({"batch_size": 1, "max_length": 300}, "Take --max-length 150 (it was 300), or a smaller model"),
+        ({"batch_size": 3, "max_length": 20}, "Take --batch-size 1 (it was 3), or a smaller model"),
+        ({"batch_size": 1, "max_length": "?"}, "Take a smaller model;"),
+    ],
+)
+def test_too_little_memory_names_a_smaller_setting(config: dict[str, object], expected: str) -> None:
+    assert str(explain(MemoryError(), config)[1]).startswith(expected)
 
 
 def test_a_device_by_name_has_its_own_queue() -> None:

@@ -1,0 +1,92 @@
+"""Runs as one zip file: snapshot, settings and result as they are, measurements as CSV, of a sweep its table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+import zipfile
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from beft_core.runs.contrast import effective
+from beft_core.runs.curves import CurveReader
+from beft_core.runs.directory import Run
+from beft_core.runs.overview import NOT_METRICS, Overview
+
+_AS_IT_IS = ("config.json", "status.json", "about.json", "result.json", "log.txt")
+_OF_SWEEP = ("sweep/results.csv", "sweep/results.parquet", "sweep/merges.json")
+
+
+def zip_of(runs: Sequence[Overview]) -> bytes:
+    """``runs.csv`` with one row a run, and a folder for each run. Files that a run does not have are left out."""
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("runs.csv", _table(runs))
+        for one in runs:
+            for name in (*_AS_IT_IS, *_OF_SWEEP):
+                _add(archive, one.run, name)
+            # Float32 noise does not get smaller by compression.
+            _add(archive, one.run, one.run.snapshot.name, zipfile.ZIP_STORED)
+            for name, text in _measurements(one.run):
+                archive.writestr(f"{one.id}/{name}", text)
+    return memory.getvalue()
+
+
+def bytes_of(runs: Iterable[Overview]) -> int:
+    """About how large the file becomes."""
+    files = (
+        path
+        for one in runs
+        for path in (one.run.snapshot, one.run.metrics, *(one.run.path / name for name in _OF_SWEEP))
+    )
+    return sum(path.stat().st_size for path in files if path.is_file())
+
+
+def _add(archive: zipfile.ZipFile, run: Run, name: str, how: int | None = None) -> None:
+    path = run.path / name
+    if path.is_file():
+        archive.writestr(f"{run.id}/{name}", path.read_bytes(), compress_type=how)
+
+
+def _table(runs: Sequence[Overview]) -> str:
+    settings = [effective(one) for one in runs]
+    names = list(dict.fromkeys(name for fields in settings for name in fields))
+    metrics = list(dict.fromkeys(name for one in runs for name in one.last if name not in NOT_METRICS))
+    head = ["run", "name", "tags", "state", "seconds", "selected", *metrics, *names]
+    now = time.time()
+    rows = [
+        [one.id, one.about.name, " ".join(one.about.tags), one.status.state, one.seconds(now), one.selected,
+         *(one.last.get(name) for name in metrics), *(fields.get(name) for name in names)]
+        for one, fields in zip(runs, settings, strict=True)
+    ]  # fmt: skip
+    return _csv(head, rows)
+
+
+def _measurements(run: Run) -> Iterable[tuple[str, str]]:
+    curves = CurveReader(run).read()
+    if curves.loss.steps:
+        yield "loss.csv", _csv(["step", "loss"], zip(curves.loss.steps, curves.loss.values, strict=True))
+    if curves.metrics:
+        by_step: dict[int, dict[str, float]] = {}
+        for name, curve in curves.metrics.items():
+            for step, value in zip(curve.steps, curve.values, strict=True):
+                by_step.setdefault(step, {})[name] = value
+        names = list(curves.metrics)
+        rows = [[step, *(values.get(name) for name in names)] for step, values in sorted(by_step.items())]
+        yield "metrics.csv", _csv(["step", *names], rows)
+    if curves.scores:
+        long = [
+            [term, approach, step, value]
+            for (term, approach), curve in curves.scores.items()
+            for step, value in zip(curve.steps, curve.values, strict=True)
+        ]
+        yield "scores.csv", _csv(["term", "approach", "step", "score"], long)
+
+
+def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,111 @@
+"""What a run measured, step by step, for figures and tables: read once by byte offset, then only what is new."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from beft_core.runs.directory import Run
+from beft_core.runs.overview import NOT_METRICS
+
+TRAIN_LOSS = "train_loss"
+
+
+@dataclass
+class Curve:
+    """Values over steps, both growing with the run."""
+
+    steps: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+    def add(self, step: int, value: float) -> None:
+        """Append. A resumed run tells some steps again: what came after them is forgotten."""
+        while self.steps and self.steps[-1] >= step:
+            self.steps.pop()
+            self.values.pop()
+        self.steps.append(step)
+        self.values.append(value)
+
+    def thinned(self, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """At most `most` of its points, at least 4: the first, the last, and the smallest and largest of stretches of
+        equal length, so that a peak is never lost.
+        """
+        steps, values = np.array(self.steps), np.array(self.values)
+        if len(steps) <= most:
+            return steps, values
+        edges = np.linspace(0, len(steps), (most - 2) // 2 + 1).astype(int)
+        kept = [a + f(values[a:b]) for a, b in pairwise(edges) for f in (np.argmin, np.argmax)]
+        chosen = np.unique([0, *kept, len(steps) - 1])
+        return steps[chosen], values[chosen]
+
+
+@dataclass
+class Curves:
+    """All curves of one run."""
+
+    loss: Curve = field(default_factory=Curve)
+    """Mean training loss since the point before."""
+    metrics: dict[str, Curve] = field(default_factory=dict)
+    """Metric of the validation set -> its value after each epoch; and ``train_loss``, the mean of each epoch."""
+    scores: dict[tuple[str, str], Curve] = field(default_factory=dict)
+    """(term, approach) -> mean over layers."""
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Take one record of ``metrics.jsonl``; those of unknown form are skipped."""
+        step = record.get("step")
+        if not isinstance(step, int | float):
+            return
+        match record.get("type"):
+            case "step":
+                losses = record.get("loss")
+                if isinstance(losses, Sequence) and losses and isinstance(losses[0], int | float):
+                    self.loss.add(int(step), float(losses[0]))
+            case "epoch":
+                for name, value in record.items():
+                    if (name == TRAIN_LOSS or name not in NOT_METRICS) and isinstance(value, int | float):
+                        self.metrics.setdefault(name, Curve()).add(int(step), float(value))
+            case "scores":
+                for term, approaches in dict(record.get("scores") or {}).items():
+                    for approach, value in approaches.items():
+                        self.scores.setdefault((term, approach), Curve()).add(int(step), float(value))
+
+
+class CurveReader:
+    """Keeps the curves of one run; each call reads only the bytes that are new. May be shared between threads."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._lock = threading.Lock()
+        self._offset = 0
+        self._curves = Curves()
+        self._told = Curves()
+
+    def read(self) -> Curves:
+        """The curves as they are now; what was returned does not change any more."""
+        with self._lock:
+            size = self._size()
+            if size == self._offset:
+                return self._told
+            if size < self._offset:  # another file under the same name
+                self._offset, self._curves = 0, Curves()
+            while True:
+                records, offset = self._run.read_metrics(self._offset)
+                for record in records:
+                    self._curves.add(record)
+                if offset == self._offset:
+                    break
+                self._offset = offset
+            self._told = copy.deepcopy(self._curves)
+            return self._told
+
+    def _size(self) -> int:
+        try:
+            return self._run.metrics.stat().st_size
+        except OSError:
+            return 0

@@ -1,0 +1,228 @@
+"""A run in one row: state, settings, what people call it and how it ended. Hundreds of them in a moment.
+
+Files are read again only when they have changed, so looking twice at an ended run costs a few calls of ``stat``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from beft_core.errors import UserError
+from beft_core.runs.directory import Run, Status, list_runs
+from beft_core.runs.library import About, about
+from beft_core.safe_io import read_json_file
+from beft_core.terms import TERMS
+
+NOT_METRICS = frozenset({"type", "seconds", "run", "epoch", "step", "train_loss"})
+"""Fields of an epoch's record that are no metric of the validation set."""
+_TAIL_BYTES = 2**16
+_EPOCH = b'"type": "epoch"'
+_WHAT: dict[str, str] = {
+    "all": "all biases",
+    "head": "the head only",
+    "full": "every weight",
+    "random": "random weights",
+}
+"""Mode -> what it trains, in words; mode "terms" names its terms."""
+_Read = TypeVar("_Read")
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What a list says of a run."""
+
+    run: Run
+    status: Status
+    kind: str
+    config: Mapping[str, Any]
+    """Fields of its RunConfig; empty where ``config.json`` is damaged."""
+    about: About
+    last: Mapping[str, float]
+    """The last epoch that was scored: epoch, step, train_loss and the metrics; empty before that."""
+    selected: str | None
+    """The term that a "select" run selects by the projection ratio."""
+    has_snapshot: bool
+    counted: str = ""
+    """Of a "sweep" run that has ended: how many fine-tunes, in words."""
+
+    @property
+    def id(self) -> str:
+        return self.run.id
+
+    @property
+    def label(self) -> str:
+        """Unique and the same forever, so that it may stand in links."""
+        return f"{self.id[-6:]} {self.trains} on {self.task}{f', {self.seed}' if self.seed else ''}"
+
+    @property
+    def seed(self) -> str:
+        """The seed in words; empty for what draws nothing."""
+        return f"seed {self.config['seed']}" if "seed" in self.config else ""
+
+    @property
+    def name(self) -> str:
+        """What people call it, else what it does."""
+        return self.about.name or self.label
+
+    @property
+    def task(self) -> str:
+        """The task, or the file name of the user's own table."""
+        if self.kind == "sweep":
+            tasks = self.config.get("tasks")
+            return " + ".join(map(str, tasks)) if isinstance(tasks, list) else "?"
+        table = self.config.get("train_file")
+        return Path(table).name if isinstance(table, str) else str(self.config.get("task", "?"))
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """All its tasks, one by one."""
+        named = self.config.get("tasks") if self.kind == "sweep" else None
+        return tuple(map(str, named)) if isinstance(named, list) and named else (self.task,)
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The bias terms that it was told to train; empty for every other mode."""
+        if self.kind != "train" or self.config.get("mode", "terms") != "terms":
+            return ()
+        named = self.config.get("terms")
+        return tuple(term for term in named if term in TERMS) if isinstance(named, list | tuple) else ()
+
+    @property
+    def trains(self) -> str:
+        """What it trains, in words."""
+        if self.kind == "select":
+            return "probe of all biases"
+        if self.kind == "merge":
+            return f"{self.config.get('method', '?')} merge"
+        if self.kind == "sweep":
+            return "sweep of " + ", ".join(map(str, self.config.get("terms") or ["?"]))
+        if self.terms:
+            return ", ".join(TERMS[term].symbol for term in self.terms)
+        return _WHAT.get(str(self.config.get("mode")), self.kind)
+
+    @property
+    def metric(self) -> str | None:
+        """Name of the metric that counts: the task's first."""
+        return next((name for name in self.last if name not in NOT_METRICS), None)
+
+    @property
+    def value(self) -> float | None:
+        """Its last value."""
+        return self.last[self.metric] if self.metric is not None else None
+
+    def seconds(self, now: float) -> float | None:
+        """From its turn on the device to its end, or until now; None where it has not begun or nobody saw its end."""
+        if self.status.began is None:
+            return None
+        if self.status.ended is None:
+            return now - self.status.began if self.status.active else None
+        return self.status.ended - self.status.began
+
+
+def overviews(root: Path | None = None) -> list[Overview]:
+    """All runs of the home folder, newest first."""
+    return [overview(run) for run in list_runs(root)]
+
+
+def overview(run: Run) -> Overview:
+    """One run as it is now. What cannot be read is left out."""
+    status = _fresh(_status, run.path / "status.json") or run.recorded()
+    kind, config = _fresh(_config, run.path / "config.json") or ("?", {})
+    return Overview(
+        run,
+        run.status() if status.active else status,  # whether its process is there changes no file
+        kind,
+        config,
+        _fresh(_about, run.path / "about.json") or About(),
+        _fresh(_last_epoch, run.metrics) or {},
+        _fresh(_selected, run.result),
+        run.snapshot.is_file(),
+        (_fresh(_counted, run.result) or "") if kind == "sweep" else "",
+    )
+
+
+def _fresh(read: Callable[[Path], _Read | None], path: Path) -> _Read | None:
+    """What `read` makes of a file; None where there is no file."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return _remembered(read, path, stat.st_ino, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=8192)
+def _remembered(read: Callable[[Path], Any], path: Path, inode: int, changed: int, size: int) -> Any:
+    return read(path)
+
+
+def _status(path: Path) -> Status:
+    return Run(path.parent).recorded()
+
+
+def _about(path: Path) -> About:
+    return about(Run(path.parent))
+
+
+def _config(path: Path) -> tuple[str, dict[str, Any]] | None:
+    try:
+        return Run(path.parent).config()
+    except UserError:
+        return None
+
+
+def _selected(path: Path) -> str | None:
+    try:
+        chosen = read_json_file(path).get("selected")
+    except UserError:
+        return None
+    term = chosen.get("projection_ratio") if isinstance(chosen, dict) else None
+    return term if term in TERMS else None
+
+
+def _counted(path: Path) -> str:
+    try:
+        table = read_json_file(path)
+    except UserError:
+        return ""
+    count, failed = (table.get(name) for name in ("runs", "failed"))
+    if type(count) is not int or type(failed) is not int or table.get("stopped"):
+        return ""
+    return f"{count:,} fine-tune{'s' * (count != 1)}" + (f", {failed:,} failed" if failed else "")
+
+
+def _last_epoch(path: Path) -> dict[str, float]:
+    """The last record of an epoch that names a metric, else the last of any; read from the end of the file."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - _TAIL_BYTES))
+            found = _epoch_in(file.read())
+            if size > _TAIL_BYTES and NOT_METRICS.issuperset(found):
+                file.seek(0)
+                found = _epoch_in(file.read())
+    except OSError:
+        return {}
+    return found
+
+
+def _epoch_in(block: bytes) -> dict[str, float]:
+    without_metric: dict[str, float] = {}
+    end = len(block)
+    while (at := block.rfind(_EPOCH, 0, end)) >= 0:
+        start = block.rfind(b"\n", 0, at) + 1
+        end = start
+        stop = block.find(b"\n", at)
+        try:
+            record = json.loads(block[start : stop if stop >= 0 else len(block)])
+        except ValueError:  # cut off, or being written
+            continue
+        values = {k: float(v) for k, v in record.items() if isinstance(v, int | float) and k not in ("seconds", "run")}
+        if not NOT_METRICS.issuperset(values):
+            return values
+        without_metric = without_metric or values
+    return without_metric

@@ -1,0 +1,200 @@
+"""The command of a run, parsed by the real command line, gives its configuration back."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from beft_core.cli import app, fine_tune, flags, sweep
+from beft_core.errors import UserError
+from beft_core.runs.command import command_line, sweep_command
+from beft_core.sweeps.spec import COMMON, MODES_OF_SWEEPS, SweepSpec
+from beft_core.tasks.registry import REGIMES
+from beft_core.terms import TERM_KEYS
+from beft_core.training.config import DEVICES, EVALUATIONS, MODES, PADDINGS, PRECISIONS, SCHEDULES, RunConfig
+
+
+class Parsed(Exception):
+    """Carries what the command line understood, before it does it."""
+
+
+def parsed(line: str) -> tuple[str, RunConfig]:
+    """(command, configuration) of a line, through the real parser."""
+
+    def stop(fields: dict[str, Any]) -> RunConfig:
+        raise Parsed(flags.config_of(fields))
+
+    words = shlex.split(line)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fine_tune, "config_of", stop)
+        with pytest.raises(Parsed) as caught:
+            assert app.run(words[1:]) == 0  # a refusal ends here, with its status
+    assert words[0] == "beft"
+    return words[1], caught.value.args[0]
+
+
+def some(values: Any) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.lists(values, unique=True, min_size=1, max_size=5).map(tuple)
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+ANY = {
+    "model": st.sampled_from(["bundled", "bert-base-cased@main", "/a folder/with 'quotes' and $signs", "~"]),
+    "layers": st.none() | st.sets(st.integers(0, 40), min_size=1).map(lambda s: tuple(sorted(s))),
+    "train_null": st.booleans(),
+    "add_bias": st.just(()) | some(st.sampled_from(TERM_KEYS)),
+    "n_train": st.none() | st.integers(2, 10**7),
+    "preset": st.sampled_from(["paper", "quick"]),
+    "epochs": st.none() | st.integers(1, 100),
+    "lr": st.none() | st.floats(1e-12, 10),
+    "schedule": st.none() | st.sampled_from(SCHEDULES),
+    "batch_size": st.integers(1, 512),
+    "seed": st.integers(0, 2**31),
+    "max_length": st.integers(4, 512),
+    "dropout": st.booleans(),
+    "weight_decay": st.floats(0, 1),
+    "clip": st.floats(0, 100),
+    "precision": st.sampled_from(PRECISIONS),
+    "device": st.sampled_from(DEVICES),
+    "pad": st.sampled_from(list(PADDINGS)),
+    "trajectory_every": st.none() | st.integers(1, 1000),
+    "fisher_examples": st.none() | st.integers(1, 1000),
+}
+TRAINED = {
+    "mode": st.sampled_from(list(MODES)),
+    "terms": some(st.sampled_from(TERM_KEYS)),
+    "evaluate": st.sampled_from(EVALUATIONS),
+    "fisher": st.booleans(),
+}
+OF_TASK = {
+    "task": st.sampled_from(["demo-sentiment", "sst2", "rte"]),
+    "regime": st.none() | st.sampled_from(REGIMES),
+    "data_dir": st.none() | TEXT,
+}
+OF_TABLE = {
+    "train_file": TEXT,
+    "eval_file": st.none() | TEXT,
+    "text": TEXT,
+    "text_pair": st.none() | TEXT,
+    "label": TEXT,
+}
+
+
+def configs(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Some of the fields, the rest at their defaults."""
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+def meaning(config: RunConfig) -> RunConfig:
+    """Named terms mean nothing to the other modes."""
+    return config if config.mode == "terms" else dataclasses.replace(config, terms=())
+
+
+@settings(max_examples=150, deadline=None)
+@given(configs(**ANY, **TRAINED), configs(**OF_TASK) | st.fixed_dictionaries(OF_TABLE))
+def test_train_comes_back(fields: dict[str, Any], data: dict[str, Any]) -> None:
+    if data.get("regime") in ("medium", "high") and data.get("task") is None:
+        data = {**data, "task": "sst2"}  # the demo task has no such regime
+    config = RunConfig(**fields, **data)
+    kind, again = parsed(command_line("train", config))
+    assert (kind, meaning(again)) == ("train", meaning(config))
+
+
+@settings(max_examples=50, deadline=None)
+@given(configs(**ANY), configs(**OF_TASK) | st.fixed_dictionaries(OF_TABLE))
+def test_select_comes_back(fields: dict[str, Any], data: dict[str, Any]) -> None:
+    if data.get("regime") in ("medium", "high"):
+        data = {**data, "task": "sst2"}
+    config = RunConfig(**fields, **data)
+    assert parsed(command_line("select", config)) == ("select", config)
+
+
+def test_only_what_differs_is_said() -> None:
+    assert command_line("select", RunConfig()) == "beft select"
+    assert command_line("train", RunConfig()) == "beft train"
+    config = RunConfig(task="sst2", terms=("q", "v"), layers=(0, 3, 4, 5), lr=4e-4, dropout=False)
+    assert command_line("train", config, "my run.beft.safetensors") == (
+        "beft train --task sst2 --terms q v --layers 0 3-5 --lr 0.0004 --no-dropout --out 'my run.beft.safetensors'"
+    )
+    assert command_line("train", RunConfig(mode="full")) == "beft train --terms full"
+
+
+def test_what_a_run_ignores_is_not_said() -> None:
+    table = RunConfig(task="sst2", train_file="-f.csv", text="a b", label="l")
+    assert command_line("train", table) == "beft train --train-file=-f.csv --text 'a b' --label l"
+    assert command_line("train", RunConfig(text="a", label="l")) == "beft train"
+    assert command_line("select", RunConfig(mode="terms", terms=("q",), evaluate="last")) == "beft select"
+
+
+def test_every_field_of_a_run_has_a_flag() -> None:
+    # `mode` is said by --terms; the wall clock in a snapshot is for benchmarks.
+    assert {f.name for f in dataclasses.fields(RunConfig)} - set(flags.FLAGS) == {"mode", "record_wall_seconds"}
+
+
+# --- sweeps --------------------------------------------------------------------------------------------------------
+
+
+def parsed_sweep(line: str) -> tuple[SweepSpec, str]:
+    """(spec, folder) of a line, through the real parser."""
+
+    class Stop:
+        def __init__(self, folder: Any) -> None:
+            self.folder = folder
+
+        def begin(self, spec: SweepSpec) -> None:
+            raise Parsed(spec, str(self.folder))
+
+    words = shlex.split(line)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweep, "SweepFolder", Stop)
+        with pytest.raises(Parsed) as caught:
+            assert app.run(words[1:]) == 0
+    return caught.value.args
+
+
+RATES = some(st.floats(1e-12, 10))
+GRID = {
+    "tasks": some(st.sampled_from(["demo-sentiment", "sst2", "rte", "mrpc"])),
+    "regimes": some(st.sampled_from(REGIMES)),
+    "n_train": some(st.integers(2, 10**7)),
+    "terms": some(st.sampled_from([*TERM_KEYS, *MODES_OF_SWEEPS, "q+v", "v+ln1+mlp_in"])),
+    "lrs": RATES,
+    "probe_lrs": RATES,
+    "seeds": st.integers(1, 5).map(lambda count: tuple(range(count))),
+}
+SHARED = {name: values for name, values in {**ANY, **TRAINED}.items() if name in COMMON}
+
+
+@settings(max_examples=100, deadline=None)
+@given(configs(**GRID), configs(**SHARED))
+def test_a_sweep_comes_back(grid: dict[str, Any], shared: dict[str, Any]) -> None:
+    default = RunConfig()
+    told = {name: value for name, value in shared.items() if value != getattr(default, name)}
+    spec = SweepSpec(**grid, settings=told)
+    assert parsed_sweep(sweep_command(spec, "a folder")) == (spec, "a folder")
+
+
+def test_settings_that_are_the_defaults_are_not_said() -> None:
+    spec = SweepSpec(("rte", "sst2"), terms=("v",), merges=("rte+sst2",), settings={"device": "auto", "layers": [3, 4]})
+    assert sweep_command(spec) == "beft sweep --tasks rte sst2 --terms v --merges rte+sst2 --seeds 1 --layers 3-4"
+    assert parsed_sweep(sweep_command(spec))[0].runs() == spec.runs()
+
+
+def test_seeds_that_no_flag_says_are_refused() -> None:
+    with pytest.raises(UserError, match="YAML"):
+        sweep_command(SweepSpec(seeds=(3, 4)))
+
+
+def test_the_server_can_say_it_without_torch() -> None:
+    code = (
+        "import sys, beft_core.runs.command, beft_core.runs.library\n"
+        "assert not {'torch', 'transformers', 'datasets', 'streamlit', 'pandas'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
