@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from fake_worker import small_snapshot
@@ -17,9 +18,14 @@ def write_samples(folder: Path) -> None:
     folder.mkdir()
     for seed, name in enumerate(SAMPLES):
         write_snapshot(folder / f"{name}.beft.safetensors", small_snapshot(seed))
+    write_index(folder, SAMPLES)
+
+
+def write_index(folder: Path, titles: Mapping[str, str]) -> None:
+    """``index.json`` over files whose names and titles are given; the first is the default."""
     entries = [
         {"file": f"{name}.beft.safetensors", "title": title, "shows": f"{title} to look at.", "kind": "probe"}
-        for name, title in SAMPLES.items()
+        for name, title in titles.items()
     ]
-    index = {"samples": entries, "default": "probe.beft.safetensors"}
+    index = {"samples": entries, "default": entries[0]["file"]}
     (folder / "index.json").write_text(json.dumps(index))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,9 +14,13 @@ from beft_core.cli.flags import takes
 from beft_core.cli.progress import progress
 from beft_core.errors import UserError
 from beft_core.model_source import locate
+from beft_core.sweeps.means import over_seeds
 from beft_core.sweeps.spec import COMMON, SweepSpec, read_yaml
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.config import RunConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 INTERRUPTED = 130
 
@@ -140,29 +144,27 @@ def _work(
         return dataclasses.asdict(run_sweep(spec, folder, observer, bank_size=bank_size, snapshots=snapshots))
 
 
-def _records(table: Any) -> list[dict[str, Any]]:
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows without the cells that are empty."""
     return [{k: v for k, v in row.items() if v is not None and v == v} for row in table.to_dict("records")]
 
 
-def _print(table: Any) -> None:
+def _print(table: pd.DataFrame) -> None:
     """One line per task, size, term and learning rate: mean and spread over seeds."""
-    rows = []
-    keys = ["task", "n_train", "trains", "lr"]
-    for key, part in table.groupby(keys, sort=False, dropna=False):
-        done = part[part["state"] == "done"]
-        values = done["value"].dropna().astype(float)
-        spread = f"{100 * values.std():.1f}" if len(values) > 1 else "–"
-        mean = f"{100 * values.mean():.1f}" if len(values) else "failed"
-        selected = done["selected.projection_ratio"].dropna()
-        rows.append(
-            [
-                key[0], f"{key[1]:.0f}" if key[1] == key[1] else "all", key[2], f"{key[3]:g}", str(len(part)),
-                str(part["metric"].iloc[0] or ""), mean, spread, "/".join(dict.fromkeys(selected)) or "",
-            ]
-        )  # fmt: skip
+    rows = [
+        [
+            row["task"], "all" if row["n_train"] != row["n_train"] else f"{row['n_train']:.0f}", row["trains"],
+            f"{row['lr']:g}", f"{row['seeds']}" + (f" ({row['failed']} failed)" if row["failed"] else ""),
+            row["metric"] or "", _percent(row["mean"]), _percent(row["std"]), row["selects"] or "",
+        ]
+        for row in over_seeds(table).to_dict("records")
+    ]  # fmt: skip
     head = ["task", "examples", "trains", "lr", "seeds", "metric", "mean, %", "spread", "selects"]
     output.print_table("validation metric after the last epoch, over seeds", head, rows)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None or value != value else f"{100 * value:.1f}"
 
 
 def _whole(flag: str, values: Words) -> tuple[int, ...]:

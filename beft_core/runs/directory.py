@@ -265,7 +265,9 @@ class Run:
 
     def _after_lost(self) -> str:
         try:
-            config = self.config()[1]
+            kind, config = self.config()
+            if kind == "sweep":  # all its runs share these
+                config = config.get("settings") or {}
         except UserError:
             config = {}
         again = " The run can be resumed from its checkpoint." if self.checkpoint.is_file() else ""

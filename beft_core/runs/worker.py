@@ -126,6 +126,8 @@ def _fail(run: Run, reporter: Reporter | None, error: BaseException) -> int:
         state, message, proposal = "cancelled", "Cancelled before anything was trained.", None
         if run.checkpoint.exists():
             message, proposal = "Cancelled.", "It can be resumed from its checkpoint."
+        elif any(run.sweep.glob("rows/*.json")):
+            message, proposal = "Cancelled; the fine-tunes that are finished are kept.", "It can be resumed."
     else:
         if not isinstance(error, UserError):
             traceback.print_exception(error)

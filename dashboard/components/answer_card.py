@@ -47,18 +47,28 @@ WAYS: tuple[Way, ...] = (
 
 def answer_card(opened: Opened, way: Way, stack: str, dark: bool) -> str:
     """Draw the card; returns the approach that it shows."""
-    with st.container(border=True, height="stretch"):
-        answer = st.container()  # above the switch that it depends on
-        key = next(iter(way.variants.values()))
-        if len(way.variants) > 1:
-            choice = st.segmented_control(
-                way.key, way.variants, default=next(iter(way.variants)), required=True, key=way.key,
-                bind="query-params", help=way.help, label_visibility="collapsed",
-            )  # fmt: skip
-            key = way.variants.get(str(choice), key)
-        with answer:
-            _answer(opened, key, way, stack, dark)
+    answer = st.container()  # above the switch that it depends on
+    key = _variant(way)
+    with answer:
+        _answer(opened, key, way, stack, dark)
     return key
+
+
+def variant_switches() -> list[str]:
+    """The switches of all ways, for where there are no cards; returns the approach of each way."""
+    return [_variant(way, labelled=True) for way in WAYS]
+
+
+def _variant(way: Way, labelled: bool = False) -> str:
+    """The approach that the way's switch names; the same switch, by its key, wherever it is drawn."""
+    key = next(iter(way.variants.values()))
+    if len(way.variants) == 1:
+        return key
+    choice = st.segmented_control(
+        way.key.capitalize(), way.variants, default=next(iter(way.variants)), required=True, key=way.key,
+        bind="query-params", help=way.help, label_visibility="visible" if labelled else "collapsed", width="content",
+    )  # fmt: skip
+    return way.variants.get(str(choice), key)
 
 
 def _answer(opened: Opened, key: str, way: Way, stack: str, dark: bool) -> None:

@@ -9,23 +9,36 @@ from __future__ import annotations
 import json
 import os
 import time
+from typing import Any
 
 import streamlit as st
 
 from beft_core.errors import UserError
+from beft_core.runs import library
 from beft_core.runs.cancel import cancel
-from beft_core.runs.directory import Run, Status, find_run, list_runs
+from beft_core.runs.directory import FINE_TUNES, Run, Status, find_run, home, list_runs
 from beft_core.runs.launch import launch, resume
+from beft_core.safe_io import read_json_file
+from beft_core.scores import APPROACHES
+from beft_core.terms import TERMS
 from beft_core.training.config import RunConfig
+from beft_core.training.preflight import quality
+from dashboard.components import fine_tune_charts, page, tour
+from dashboard.components.cell import kept
 from dashboard.components.picker import CHOICE, OPEN_NEXT
 from dashboard.components.sources import run_title
 from dashboard.components.text import plain
-from dashboard.figures.progress import loss_curve
+from dashboard.figures.style import latex, short
 
 RUN = "run"
 """Name of the watched run in the URL."""
+SWITCH = "active_run"
 TICK_SECONDS = 1.0
 LAUNCH_ERROR = "launch_error"
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
+
+
+# --- launching -----------------------------------------------------------------------------------------------------
 
 
 def demo_config() -> RunConfig:
@@ -37,117 +50,277 @@ def demo_config() -> RunConfig:
 def launcher() -> None:
     """The button that starts the experiment; inactive while the watched run is at work."""
     run = watched()
+    why_not = page.locked()
     st.button(
-        "Run the one-minute experiment", key="launch", icon=":material/play_arrow:", type="primary", on_click=_launch,
-        disabled=run is not None and run.status().active,
-        help="Fine-tunes all biases of the bundled model on 300 generated sentences, on this machine, in the "
-        "background, then scores every term. Closing this tab does not stop it.",
+        "Run the one-minute experiment", key="launch", icon=":material/play_arrow:", type="primary",
+        on_click=_begin_demo,
+        disabled=why_not is not None or (run is not None and run.status().active),
+        help=why_not or "Fine-tunes all biases of the bundled model on 300 generated sentences, on this machine, in "
+        "the background, then scores every term. Closing this tab does not stop it.",
     )  # fmt: skip
 
 
-def _launch() -> None:
+def _begin_demo() -> None:
+    begin("select", demo_config())
+
+
+def begin(kind: str, config: RunConfig, estimate: dict[str, Any] | None = None, name: str = "") -> Run | None:
+    """Launch a run and watch it, from a callback; what goes wrong is told by the card.
+
+    ``estimate``: the preflight's answer for this configuration; ``name``: what lists shall call it.
+    """
     st.session_state.pop(LAUNCH_ERROR, None)
     try:
-        st.query_params[RUN] = launch("select", demo_config()).id
+        if (why_not := page.locked()) is not None:  # a button may be pressed that was drawn before
+            raise UserError(why_not)
+        run = launch(kind, config)
     except UserError as error:
         st.session_state[LAUNCH_ERROR] = plain(error, 900)
+        return None
+    st.query_params[RUN] = run.id
+    tour.done("run")
+    try:
+        if name:
+            library.rename(run, name[: library.NAME_CHARACTERS])
+        if estimate is not None:
+            library.set_estimate(run, estimate["seconds"], int(estimate["bytes"]))
+    except UserError:
+        pass  # the run is at work; what only describes it is not worth an error
+    return run
+
+
+# --- which run -----------------------------------------------------------------------------------------------------
 
 
 def watched() -> Run | None:
-    """The run of the URL, else the newest one at work."""
+    """The fine-tune of the URL, else the newest one at work. Merges and sweeps are watched on pages of their own."""
     try:
-        return find_run(st.query_params[RUN])
+        run = find_run(st.query_params[RUN])
+        if _is_fine_tune(run):
+            return run
     except (KeyError, UserError):
-        st.query_params.pop(RUN, None)
-    return next((run for run in list_runs() if run.status().active), None)
+        pass
+    st.query_params.pop(RUN, None)
+    return next((run for run in list_runs() if run.status().active and _is_fine_tune(run)), None)
 
 
-def card() -> None:
-    """The watched run, if there is one; while it is at work it is read again every second."""
+def _is_fine_tune(run: Run) -> bool:
+    try:
+        return run.config()[0] in FINE_TUNES
+    except UserError:
+        return True  # its card tells what is damaged
+
+
+def at_work() -> list[Run]:
+    """All runs at work or waiting, oldest first: each has a ticket in the queue of its device."""
+    runs = []
+    for ticket in (home() / "queue").glob("*/*"):
+        try:
+            run = find_run(ticket.name)
+        except UserError:
+            continue
+        if run.status().active:
+            runs.append(run)
+    return sorted(runs)
+
+
+# --- the card ------------------------------------------------------------------------------------------------------
+
+
+def card(full: bool = False) -> None:
+    """The watched run, if there is one; while it is at work it is read again every second.
+
+    ``full``: with every curve, for the page where runs are the matter.
+    """
     if st.session_state.get(LAUNCH_ERROR):
         st.error(st.session_state[LAUNCH_ERROR], title="The run could not be started", icon=":material/error:")
     run = watched()
     if run is None:
         return
     if run.status().active:
-        _live(run)
+        _live(full)
     else:
-        _ended(run)
+        _ended(run, full)
 
 
 @st.fragment(run_every=TICK_SECONDS)
-def _live(run: Run) -> None:
-    status = run.status()
-    if not status.active:
-        if status.state == "done":
-            st.session_state[OPEN_NEXT] = run_title(run)
-        st.query_params[RUN] = run.id
+def _live(full: bool) -> None:
+    run = watched()
+    status = run.status() if run is not None else None
+    if run is None or status is None or not status.active:
+        if run is not None and status is not None:
+            if status.state == "done" and not full:
+                st.session_state[OPEN_NEXT] = run_title(run)
+            st.query_params[RUN] = run.id
         st.rerun()
     if status.state == "cancelling":
         cancel(run)  # does the next step when it is time
+    _switch(run)
     records = _records(run)
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.markdown(f"**{plain(run_title(run))}** · {_headline(status)}")
+            st.markdown(f"**{plain(run_title(run))}** · {headline(status)}")
+            why_not = page.locked()
             st.button(
-                "Cancel", key=f"cancel-{run.id}", icon=":material/stop:", on_click=cancel, args=(run,),
-                disabled=status.state == "cancelling", help="Stops after the current step; partial results stay.",
+                "Cancel", key=f"cancel-{run.id}", icon=":material/stop:", on_click=_cancel, args=(run,),
+                disabled=status.state == "cancelling" or why_not is not None,
+                help=why_not or "Stops after the current step; partial results stay.",
             )  # fmt: skip
-        st.progress(status.fraction or 0.0, text=_progress_text(status))
+        st.progress(status.fraction or 0.0, text=_progress_text(run, status))
         for record in [r for r in records if r["type"] == "message"][-2:]:
             st.caption(plain(record["text"]))
-        if any(record["type"] == "step" for record in records):
-            dark = st.context.theme.type == "dark"
-            st.plotly_chart(
-                loss_curve(records, dark), theme=None, key=f"loss-{run.id}", alt="Training loss over the steps so far",
-                config={"displayModeBar": False},
-            )  # fmt: skip
+        if full:
+            fine_tune_charts.everything(records, run.id, ended=False)
+        else:
+            fine_tune_charts.loss(records, run.id)
+
+
+def _switch(run: Run) -> None:
+    """Other fine-tunes at work, to be watched instead; nothing where there is only one."""
+    runs = [one for one in at_work() if _is_fine_tune(one)]
+    if len(runs) < 2:
+        return
+    titles = {run_title(one): one.id for one in runs}
+    st.session_state[SWITCH] = run_title(run)
+    st.segmented_control(
+        "Runs at work, in the order in which they were started", list(titles), key=SWITCH, required=True,
+        on_change=lambda: st.query_params.update({RUN: titles.get(st.session_state[SWITCH], run.id)}),
+    )  # fmt: skip
+
+
+def _cancel(run: Run) -> None:
+    if page.locked() is None:
+        cancel(run)
 
 
 def _records(run: Run) -> list[dict]:
     """All measurements; each tick reads only the bytes that are new."""
     key = f"records-{run.id}"
     known, offset = st.session_state.get(key, ([], 0))
-    new, offset = run.read_metrics(offset)
-    known = [*known, *(record for record in new if "type" in record)]
+    while True:
+        new, after = run.read_metrics(offset)
+        known = [*known, *(record for record in new if "type" in record)]
+        if after <= offset:
+            break
+        offset = after
     st.session_state[key] = known, offset
     return known
 
 
-def _headline(status: Status) -> str:
+def headline(status: Status) -> str:
+    """Its state in words: cancelling, its place in the queue, or for how long it has been running."""
     if status.state == "cancelling":
         return ":orange[cancelling]"
     if status.state == "queued":
         ahead = status.position or 0
-        runs = "one run" if ahead == 1 else f"{ahead} runs"
-        return f"waiting for {runs} ahead" if ahead else "starting"
-    return f":green[running] for {_duration(time.time() - (status.began or status.created))}"
+        if not ahead:
+            return "starting"
+        place = ORDINALS[ahead] if ahead < len(ORDINALS) else f"number {ahead + 1}"
+        return f"{place} in the queue of {plain(status.device or 'its device')}"
+    return f":green[running] for {duration(time.time() - (status.began or status.created))}"
 
 
-def _progress_text(status: Status) -> str:
+def _progress_text(run: Run, status: Status) -> str:
     if not status.stage:
         return "preparing"
     text = plain(status.stage)
     if status.total:
         text += f": {status.done} of {status.total}"
-    remaining = status.remaining_seconds(time.time())
-    return text + (f", about {_duration(remaining)} left in this stage" if remaining is not None else "")
+    now = time.time()
+    in_stage, whole = status.remaining_seconds(now), _remaining(run, status, now)
+    if whole is not None:
+        return text + f", about {duration(whole)} to the end"
+    return text + (f", about {duration(in_stage)} left in this stage" if in_stage is not None else "")
 
 
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+def _remaining(run: Run, status: Status, now: float) -> float | None:
+    """Seconds to the end of the whole run: training is its last long stage; before it the estimate counts."""
+    if status.stage == "train":
+        return status.remaining_seconds(now)
+    estimate = library.about(run).estimate
+    if estimate is None or status.began is None:
+        return None
+    left = estimate["seconds"] - (now - status.began)
+    return left if left > 0 else None
 
 
-def _ended(run: Run) -> None:
+def duration(seconds: float) -> str:
+    """Seconds in words: 41 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+# --- the end -------------------------------------------------------------------------------------------------------
+
+
+def _ended(run: Run, full: bool) -> None:
     status = run.status()
     if status.state == "done":
-        took = _duration((status.ended or 0) - (status.began or 0))
-        with st.container(border=True, horizontal=True, vertical_alignment="center"):
-            st.markdown(f":material/check_circle: **{plain(run_title(run))}** is done after {took}.")
-            if st.session_state.get(CHOICE) != run_title(run):
-                st.button("Show it", icon=":material/visibility:", on_click=_show, args=(run,))
+        _done(run, status, full)
+    else:
+        _stopped(run, status, full)
+
+
+def _done(run: Run, status: Status, full: bool) -> None:
+    seconds = (status.ended or 0) - (status.began or 0)
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(
+                f":material/check_circle: **{plain(run_title(run))}** is done after {duration(seconds)}."
+                f"{_estimated(run, seconds)}"
+            )
+            if full or st.session_state.get(CHOICE) != run_title(run):
+                st.button("Show it", icon=":material/visibility:", on_click=_show, args=(run, full))
             st.button("Dismiss", key="dismiss", on_click=_dismiss)
-        return
+        if full:
+            records = _records(run)
+            for line in _results(run, records):
+                st.markdown(line)
+            fine_tune_charts.everything(records, run.id, ended=True)
+
+
+def _estimated(run: Run, seconds: float) -> str:
+    estimate = library.about(run).estimate
+    if estimate is None:
+        return ""
+    expected = estimate["seconds"]
+    return f" Estimated {duration(expected)}, took {duration(seconds)}: {quality(expected, seconds)}."
+
+
+def _results(run: Run, records: list[dict]) -> list[str]:
+    """What came out, in a few lines of Markdown."""
+    lines = []
+    last: dict[str, Any] = next((record for record in reversed(records) if record["type"] == "epoch"), {})
+    values = [
+        f"{plain(name)} **{value:.3f}**"
+        for name, value in last.items()
+        if name not in ("type", "seconds", "run", "epoch", "step") and isinstance(value, float | int)
+    ]
+    if values:
+        lines.append(f"After epoch {last.get('epoch')}: " + ", ".join(values).replace("train\\_loss", "training loss"))
+    try:
+        selected = read_json_file(run.result).get("selected") if run.result.is_file() else None
+    except UserError:
+        selected = None
+    if isinstance(selected, dict):
+        chosen = [
+            f"{APPROACHES[key].label} selects **{latex(term)}**"
+            for key, term in selected.items()
+            if key in APPROACHES and term in TERMS
+        ]
+        lines.append(" · ".join(chosen))
+    scores: dict[str, dict[str, float]] = next(
+        (record["scores"] for record in reversed(records) if record["type"] == "scores"), {}
+    )
+    turned = {t: s["projection_ratio"] for t, s in scores.items() if t in TERMS and "projection_ratio" in s}
+    if turned:
+        order = sorted(turned, key=lambda term: -turned[term])
+        lines.append("Projection ratio: " + ", ".join(f"{latex(term)} {short(turned[term])}" for term in order))
+    return lines
+
+
+def _stopped(run: Run, status: Status, full: bool) -> None:
     told = " ".join(plain(part, 900) for part in (status.message, status.proposal) if part)
     title = {"cancelled": "The run was cancelled", "lost": "The worker is gone", "failed": "The run failed"}[
         status.state
@@ -158,22 +331,37 @@ def _ended(run: Run) -> None:
             st.code("\n".join(lines), language=None, wrap_lines=True)
     with st.container(horizontal=True):
         if run.snapshot.is_file():
-            st.button("Show what it had", icon=":material/visibility:", on_click=_show, args=(run,))
-        if run.checkpoint.is_file() and st.button("Resume from its checkpoint", icon=":material/restart_alt:"):
-            try:
-                resume(run)
-            except UserError as error:
-                st.error(plain(error, 900))
-            else:
-                st.session_state.pop(f"records-{run.id}", None)
-                st.rerun()
+            st.button("Show what it had", icon=":material/visibility:", on_click=_show, args=(run, full))
+        if run.checkpoint.is_file():
+            why_not = page.locked()
+            st.button(
+                "Resume from its checkpoint", icon=":material/restart_alt:", on_click=_resume, args=(run,),
+                disabled=why_not is not None, help=why_not,
+            )  # fmt: skip
         st.button("Dismiss", key="dismiss", on_click=_dismiss)
+    if full:
+        fine_tune_charts.everything(_records(run), run.id, ended=True)
 
 
-def _show(run: Run) -> None:
+def _resume(run: Run) -> None:
+    st.session_state.pop(LAUNCH_ERROR, None)
+    try:
+        if (why_not := page.locked()) is not None:
+            raise UserError(why_not)
+        resume(run)
+    except UserError as error:
+        st.session_state[LAUNCH_ERROR] = plain(error, 900)
+    else:
+        st.query_params[RUN] = run.id
+
+
+def _show(run: Run, elsewhere: bool) -> None:
     st.session_state[OPEN_NEXT] = run_title(run)
     _dismiss()
+    if elsewhere:
+        st.switch_page(page.file_of("importance"), query_params=kept())
 
 
 def _dismiss() -> None:
     st.query_params.pop(RUN, None)
+    st.session_state.pop(LAUNCH_ERROR, None)

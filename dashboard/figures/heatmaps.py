@@ -14,7 +14,7 @@ from beft_core.scores import APPROACHES, ScoreTable, TermScores, rank_terms
 from beft_core.terms import TERMS
 from dashboard.figures import style
 
-ROW, TITLE, BELOW, BAR = 34, 36, 44, 40
+ROW, TITLE, BELOW, BAR = 28, 34, 44, 40
 """Pixels: a row, the panel's title, from the panel down to its colour bar, the colour bar with its numbers."""
 
 
@@ -26,7 +26,8 @@ class Columns:
 
     @property
     def mean_width(self) -> float:
-        return max(1.6, self.layers / 6)
+        """Wide enough for the longest number of `style.shortest` at 900 pixels, whatever the number of layers."""
+        return max(1.6, self.layers / 3.5)
 
     @property
     def mean(self) -> float:
@@ -49,12 +50,18 @@ class Columns:
 
 
 def heatmaps(
-    table: ScoreTable, approaches: Sequence[str], selected: Mapping[str, str | None], stack: str, dark: bool = False
+    table: ScoreTable,
+    approaches: Sequence[str],
+    selected: Mapping[str, str | None],
+    stack: str,
+    dark: bool = False,
+    marked: tuple[int, str] | None = None,
 ) -> go.Figure:
     """One panel per approach; a row is a term, a column a layer, the last column the mean over layers.
 
     Terms that did not take part (null and frozen, or not trained) are grey with the reason in words; a cell whose
-    angle is above 90 degrees bears a turned arrow; the selected term of each approach is framed.
+    angle is above 90 degrees bears a turned arrow; the selected term of each approach is framed, and so is the cell
+    ``marked`` (layer, term). A click on a cell is a click on a point of the trace "cells": see :func:`clicked`.
     """
     rows = [row for row in table.terms if row.stack == stack]
     columns = Columns(len(next(iter(rows[0].scores.values()))))
@@ -65,7 +72,10 @@ def heatmaps(
     for panel, key in enumerate(approaches, 1):
         _draw_scores(figure, panel, rows, key, columns)
         _draw_reasons(figure, panel, rows, key, columns, dark)
-        _draw_frame(figure, panel, [row.term for row in rows], selected.get(key), columns, dark)
+        terms = [row.term for row in rows]
+        _draw_frame(figure, panel, terms, selected.get(key), columns, dark)
+        _draw_mark(figure, panel, terms, marked, dark)
+        _draw_points(figure, panel, rows, key, columns)
     figure.update_xaxes(showgrid=False, fixedrange=True, **columns.axis())
     figure.update_yaxes(
         range=[len(rows) - 0.45, -0.55], showgrid=False, fixedrange=True,
@@ -76,8 +86,19 @@ def heatmaps(
         template=style.template(dark),
         height=ROW * len(rows) + TITLE + BELOW + BAR,
         margin={"t": TITLE, "b": BELOW + BAR},
+        hovermode="closest",
+        hoverdistance=-1,  # the whole cell hears the pointer, not only its centre
     )
     return figure
+
+
+def clicked(event: Any) -> tuple[int | None, str] | None:
+    """(layer, term) of the cell that a selection event of the figure names; layer None: its mean; None: no cell."""
+    points = ((event or {}).get("selection") or {}).get("points") or []
+    data = points[0].get("customdata") if points else None
+    if not isinstance(data, list | tuple) or len(data) < 2 or data[1] not in TERMS:
+        return None
+    return (int(data[0]) if isinstance(data[0], int | float) and data[0] >= 0 else None), str(data[1])
 
 
 def reason_without_score(row: TermScores, approach: str) -> str | None:
@@ -102,31 +123,28 @@ def _draw_scores(figure: go.Figure, panel: int, rows: Sequence[TermScores], key:
     turned = np.array([row.movement.geometry()["reversed"] for row in rows]) & np.isfinite(z)
     turned &= APPROACHES[key].needs == "movement"
     means = z.mean(axis=1, keepdims=True)
-    ranks = rank_terms({row.term: float(row.scores[key].mean()) for row in rows if key in row.scores})
     axis = f"coloraxis{panel if panel > 1 else ''}"
     look: dict[str, Any] = {
-        "coloraxis": axis, "ygap": 2, "texttemplate": "%{text}", "hoverongaps": False,
-        "hovertemplate": "%{customdata}<extra></extra>",
+        "coloraxis": axis, "ygap": 2, "hoverinfo": "skip",
     }  # fmt: skip
     figure.add_heatmap(
         z=_json(z),
         xgap=1,
-        text=np.where(turned, "↺", ""),
-        customdata=_hover(rows, key, reasons),
         row=1,
         col=panel,
         **look,
     )
-    figure.add_heatmap(
-        z=_json(means), x0=columns.mean, dx=columns.mean_width, row=1, col=panel,
-        text=[[style.shortest(mean) if np.isfinite(mean) else ""] for (mean,) in means],
-        customdata=[
-            [f"{TERMS[row.term].symbol}: mean {mean:.4g}, rank {ranks.get(row.term)}"]
-            for row, (mean,) in zip(rows, means, strict=True)
-        ],
-        **look,
-    )  # fmt: skip
+    figure.add_heatmap(z=_json(means), x0=columns.mean, dx=columns.mean_width, row=1, col=panel, **look)
     highest = float(np.nanmax(z)) if np.isfinite(z).any() else 0.0
+    words = [(layer, at, "↺", z[at, layer]) for at, layer in np.argwhere(turned).tolist()] + [
+        (columns.mean, at, style.shortest(mean), mean) for at, (mean,) in enumerate(means.tolist()) if np.isfinite(mean)
+    ]
+    figure.add_scatter(
+        x=[x for x, *_ in words], y=[at for _, at, *_ in words], text=[text for *_, text, _ in words], mode="text",
+        # A heatmap's own text takes the page's or a middling colour, which is hard to read on the middle of the scale.
+        textfont={"color": [style.on_scale(value / (highest or 1.0)) for *_, value in words], "size": 12},
+        hoverinfo="skip", name="words", row=1, col=panel,
+    )  # fmt: skip
     figure.update_layout(
         {
             axis: {
@@ -169,6 +187,39 @@ def _draw_frame(
     )  # fmt: skip
 
 
+def _draw_mark(figure: go.Figure, panel: int, terms: Sequence[str], marked: tuple[int, str] | None, dark: bool) -> None:
+    """Two lines, one dark and one light: seen on every colour of the scale."""
+    if marked is None or marked[1] not in terms:
+        return
+    layer, at = marked[0], terms.index(marked[1])
+    for colour, width in ((style.ink(dark), 5), (style.ground(dark), 2)):
+        figure.add_shape(
+            type="rect", x0=layer - 0.46, x1=layer + 0.46, y0=at - 0.44, y1=at + 0.44,
+            line={"color": colour, "width": width}, row=1, col=panel, name="cell",
+        )  # fmt: skip
+
+
+def _draw_points(figure: go.Figure, panel: int, rows: Sequence[TermScores], key: str, columns: Columns) -> None:
+    """What hears the pointer and the click, since a heatmap reports none: an invisible point on every cell.
+
+    customdata: layer (-1: the mean), term, what the pointer shows.
+    """
+    reasons = [reason_without_score(row, key) for row in rows]
+    ranks = rank_terms({row.term: float(row.scores[key].mean()) for row in rows if key in row.scores})
+    data: list[list[Any]] = []
+    for row, reason, texts in zip(rows, reasons, _hover(rows, key, reasons), strict=True):
+        data += [[layer, row.term, text] for layer, text in enumerate(texts)]
+        name = f"<b>{style.symbol(row.term)}</b>, {TERMS[row.term].label}"
+        mean = reason or f"mean <b>{row.scores[key].mean():.4g}</b>, rank {ranks[row.term]}"
+        data.append([-1, row.term, f"{name}: {mean}"])
+    hidden = {"marker": {"opacity": 0}}
+    figure.add_scatter(
+        x=[*range(columns.layers), columns.mean] * len(rows), y=np.repeat(range(len(rows)), columns.layers + 1),
+        mode="markers", marker={"size": 16, "opacity": 0}, selected=hidden, unselected=hidden,
+        customdata=data, hovertemplate="%{customdata[2]}<extra></extra>", name="cells", row=1, col=panel,
+    )  # fmt: skip
+
+
 def _json(z: np.ndarray) -> list[list[float | None]]:
     """NaN as null: what browsers' JSON knows."""
     return [[float(value) if np.isfinite(value) else None for value in row] for row in z]
@@ -194,9 +245,9 @@ def _hover(rows: Sequence[TermScores], key: str, reasons: Sequence[str | None]) 
 
 
 def _row_label(row: TermScores) -> str:
-    flag = " ⚠ null" if row.null and row.trained else ""
+    flag = "⚠ null " if row.null and row.trained else ""
     chip = f'<span style="color:{style.TERM_COLOURS[row.term]}">■</span>'
-    return f"{TERMS[row.term].label}{flag}  {style.symbol(row.term)} {chip} "
+    return f"{flag}{style.symbol(row.term)} {chip} "
 
 
 def _bar(figure: go.Figure, panel: int, rows: int) -> dict[str, Any]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
 
 from beft_core.terms import TERMS
+
+_K = TypeVar("_K")
 
 TERM_COLOURS: dict[str, str] = {
     "q": "#0072B2",  # blue
@@ -25,12 +31,26 @@ SCALE = "Viridis"
 FONT = '"Source Sans", "Source Sans Pro", sans-serif'
 _INK = {False: "#1d2330", True: "#e6e9ef"}
 _GRID = {False: "#e3e7ee", True: "#2b3341"}
+_GROUND = {False: "#ffffff", True: "#11151d"}
 _VOID = {False: "#e9ecf1", True: "#242b38"}
 
 
 def ink(dark: bool) -> str:
     """Colour of text and outlines."""
     return _INK[dark]
+
+
+def on_scale(fraction: float) -> str:
+    """Colour of text on :data:`SCALE`, 0 to 1: white or black, whichever stands out more (WCAG contrast)."""
+    red, green, blue = sample_colorscale(SCALE, [min(max(fraction, 0.0), 1.0)], colortype="tuple")[0]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#ffffff" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else "#000000"
+
+
+def ground(dark: bool) -> str:
+    """Colour of the page: for figures that leave it."""
+    return _GROUND[dark]
 
 
 def void(dark: bool) -> str:
@@ -81,3 +101,13 @@ def template(dark: bool) -> go.layout.Template:
             "dragmode": False,
         }
     )
+
+
+def apart(values: Mapping[_K, float], least: float) -> dict[_K, float]:
+    """Heights of labels: as close to their values as the distance `least` between neighbours allows."""
+    order = sorted(values, key=values.__getitem__)
+    placed: dict[_K, float] = {}
+    for at, key in enumerate(order):
+        floor = placed[order[at - 1]] + least if at else values[key]
+        placed[key] = max(values[key], floor)
+    return placed

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,15 @@ from cli_runner import assert_refused, beft
 from example_snapshots import LAYERS, base, example
 from hostile_data import GOOD
 
+from beft_core import models
 from beft_core.cli import arguments, progress
 from beft_core.cli.flags import FLAGS
 from beft_core.errors import UserError
 from beft_core.merging import METHODS
+from beft_core.models import LoadedModel, load_model
 from beft_core.scores import projection_ratio
 from beft_core.snapshot import Snapshot, read_snapshot, write_snapshot
+from beft_core.training import workflow
 from beft_core.training.config import RunConfig
 
 QUICK = ["--epochs", "1", "--max-length", "16", "--device", "cpu"]
@@ -338,12 +342,16 @@ def test_merge_evaluates_every_row_with_each_tasks_own_head(folder: Path, monkey
         for n, task in enumerate(tasks, 1)
     ]
 
-    def fake(snapshot: Snapshot, config: RunConfig, **_: object) -> dict[str, float]:
-        assert config.max_length == 64
-        head = snapshot.extra[f"extra.{config.task}.head.weight"]
-        return {"accuracy": float(snapshot.post("encoder", "v").sum()), "head": float(head.sum())}
+    model = load_model("bundled")
+    monkeypatch.setattr(workflow, "load_base", lambda snapshot, config: model)
 
-    monkeypatch.setattr("beft_core.training.workflow.evaluate", fake)
+    def fake(_: LoadedModel, head: dict[str, np.ndarray], *args: Any) -> Callable[[], dict[str, float]]:
+        assert args[2] == 64
+        return lambda: {"accuracy": float(written[-1]["encoder", "v"].sum()), "head": float(head["head.weight"].sum())}
+
+    written: list[Any] = []
+    monkeypatch.setattr(models, "write_biases", lambda _, values: written.append(values))
+    monkeypatch.setattr(workflow, "scorer", fake)
     result = beft("merge", *files, "--evaluate", "--json")
     assert result.status == 0, result.err
     rows = result.json["evaluation"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from example_snapshots import base, example
 from fake_worker import small_snapshot
+from plotly.colors import sample_colorscale
 
 from beft_core.scores import ScoreTable, score_snapshot
 from beft_core.snapshot import Snapshot
@@ -78,9 +79,10 @@ def table(probe: Snapshot) -> ScoreTable:
 
 def test_heatmaps_draw_the_scores(table: ScoreTable) -> None:
     figure = heatmaps(table, THREE, table.selected(), "encoder")
-    cells = [trace for trace in figure.data if len(trace.z[0]) == 6]
-    assert len(cells) == 3 and len(figure.data) == 6
-    for trace, mean, key in zip(cells, figure.data[1::2], THREE, strict=True):
+    drawn_heatmaps = [trace for trace in figure.data if trace.type == "heatmap"]
+    cells, means = drawn_heatmaps[::2], drawn_heatmaps[1::2]
+    assert len(cells) == len(means) == 3 and all(len(trace.z[0]) == 6 for trace in cells)
+    for trace, mean, key in zip(cells, means, THREE, strict=True):
         for row, drawn, average in zip(table.terms, trace.z, mean.z, strict=True):
             if row.term == "k" and key != "fisher":
                 assert list(drawn) == [None] * 6
@@ -114,8 +116,20 @@ def test_reversed_cells_are_marked_where_they_explain_the_score() -> None:
     meta = example(pre=pre, full=True)
     turned = Snapshot.build(meta.meta, pre, post, fisher={key: np.ones_like(a) for key, a in pre.items()})
     figure = heatmaps(score_snapshot(turned), ["projection_ratio", "fisher"], {}, "encoder")
-    assert figure.data[0].text.tolist() == [["↺", "", ""]] and "".join(figure.data[2].text.ravel()) == ""
-    assert "reversed" in figure.data[0].customdata[0][0]
+    words = [trace for trace in figure.data if trace.name == "words"]
+    assert [trace.text.count("↺") for trace in words] == [1, 0]
+    assert (words[0].x[0], words[0].y[0]) == (0, 0)
+    points = next(trace for trace in figure.data if trace.name == "cells")
+    assert "reversed" in points.customdata[0][2] and "reversed" not in points.customdata[1][2]
+
+
+def test_words_stand_out_on_every_colour_of_the_scale() -> None:
+    for fraction in np.linspace(0, 1, 101):
+        ground, ink = sample_colorscale(style.SCALE, [fraction], colortype="tuple")[0], style.on_scale(fraction)
+        light, low = (sum(w * (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4)
+                          for w, c in zip((0.2126, 0.7152, 0.0722), rgb, strict=True))
+                      for rgb in (ground, {"#ffffff": (1, 1, 1), "#000000": (0, 0, 0)}[ink]))  # fmt: skip
+        assert (max(light, low) + 0.05) / (min(light, low) + 0.05) >= 4.5, fraction  # WCAG AA
 
 
 def test_each_stack_has_its_own_figure() -> None:

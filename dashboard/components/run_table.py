@@ -1,0 +1,190 @@
+"""The list of all runs: filtered, live, and with rows that stay ticked whatever comes or goes.
+
+What is ticked stands in the URL by labels of runs. The table knows rows by number only, so its ticks are set from the
+labels each time it is drawn, and read back through the labels that it was drawn with.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from beft_core.runs.cancel import cancel
+from beft_core.runs.directory import STATES, Status
+from beft_core.runs.overview import Overview, overviews
+from dashboard.components import page
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CHOSEN = "runs"
+"""Key of the list of ticked runs, and its name in the URL."""
+_TABLE, _DRAWN, _TICKED = "runs-table", "runs-drawn", "runs-ticked"
+BUSY_SECONDS, IDLE_SECONDS = 1.5, 5.0
+STATE_COLOURS = {
+    "queued": "gray", "running": "blue", "cancelling": "orange", "done": "green", "cancelled": "gray",
+    "failed": "red", "lost": "red",
+}  # fmt: skip
+ROWS_SHOWN = 10
+_ROW_PIXELS = 35
+
+
+def filters(runs: Sequence[Overview]) -> None:
+    """The row of filters; they stand in the URL."""
+    tasks = sorted({task for one in runs for task in one.tasks})
+    tags = sorted({tag for one in runs for tag in one.about.tags})
+    with page.control("choose", "runs-filter", horizontal=True, vertical_alignment="bottom"):
+        st.text_input(
+            "Search", key="find", bind="query-params", placeholder="name, task, term, setting…",
+            icon=":material/search:", width=260,
+        )  # fmt: skip
+        for label, key, options in (("State", "state", STATES), ("Task", "on", tasks), ("Tag", "tag", tags)):
+            if options:
+                st.multiselect(label, options, key=key, bind="query-params", placeholder="all", width=210)
+
+
+def passing(runs: Sequence[Overview]) -> list[Overview]:
+    """The runs that the filters let through. Words are looked for in names, tags, ids and settings."""
+    words = str(st.session_state.get("find") or "").lower().split()
+    states, tasks, tags = (set(st.session_state.get(key) or ()) for key in ("state", "on", "tag"))
+    return [
+        one
+        for one in runs
+        if (not states or one.status.state in states)
+        and (not tasks or tasks & set(one.tasks))
+        and (not tags or tags & set(one.about.tags))
+        and all(word in _text(one) for word in words)
+    ]
+
+
+def _text(one: Overview) -> str:
+    settings = " ".join(f"{name}={value}" for name, value in one.config.items() if value is not None)
+    return f"{one.about.name} {one.label} {' '.join(one.about.tags)} {one.id} {one.kind} {settings}".lower()
+
+
+def chosen(runs: Sequence[Overview]) -> list[Overview]:
+    """Draw the list of ticked runs; returns them in the order in which they were ticked."""
+    by_label = {one.label: one for one in runs}
+    if CHOSEN in st.session_state:  # without those that are gone
+        st.session_state[CHOSEN] = [label for label in st.session_state[CHOSEN] if label in by_label]
+    labels = st.multiselect(
+        "Runs to compare", list(by_label), key=CHOSEN, bind="query-params",
+        placeholder="Tick runs in the table, or choose them here", label_visibility="collapsed",
+    )  # fmt: skip
+    return [by_label[label] for label in labels]
+
+
+def table(busy: bool) -> None:
+    """The table. It looks at the disk again by itself: often while a run is at work, else now and then."""
+    st.fragment(_table, run_every=BUSY_SECONDS if busy else IDLE_SECONDS)(busy)
+
+
+def _table(busy: bool) -> None:
+    runs = overviews()
+    for one in runs:
+        if one.status.state == "cancelling":
+            cancel(one.run)  # does the next step when it is time
+    if st.session_state.pop(_TICKED, False) or any(one.status.active for one in runs) != busy:
+        st.rerun()  # what is below the table changes too
+    shown = passing(runs)
+    if not shown:
+        st.info("No run passes these filters.", icon=":material/filter_alt_off:")
+        return
+    ticked = set(st.session_state.get(CHOSEN, ()))
+    rows = [row for row, one in enumerate(shown) if one.label in ticked]
+    ticks: Any = {"selection": {"rows": rows, "columns": [], "cells": []}}
+    if _rows() != rows:
+        st.session_state[_TABLE] = ticks
+    st.session_state[_DRAWN] = [one.label for one in shown]
+    st.dataframe(
+        frame(shown, time.time()), key=_TABLE, on_select=_tick, selection_mode="multi-row", hide_index=True,
+        selection_default=ticks,  # what is set above is lost if the browser mounts it later
+        column_config=_columns(shown), placeholder="", alt="Runs of this machine, newest first",
+        height=(min(len(shown), ROWS_SHOWN) + 1) * _ROW_PIXELS + 3,
+    )  # fmt: skip
+
+
+def _rows() -> list[int]:
+    state = st.session_state.get(_TABLE)
+    return sorted(state["selection"]["rows"]) if state else []
+
+
+def _tick() -> None:
+    """Take over what was ticked. Ticked runs that the filters hide stay ticked."""
+    drawn = st.session_state.get(_DRAWN, [])
+    now = [drawn[row] for row in _rows() if row < len(drawn)]
+    before = st.session_state.get(CHOSEN, [])
+    kept = [label for label in before if label in now or label not in drawn]
+    st.session_state[CHOSEN] = [*kept, *(label for label in now if label not in kept)]
+    st.session_state[_TICKED] = True
+
+
+def frame(runs: Sequence[Overview], now: float) -> pd.DataFrame:
+    """What the table shows, one row a run."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "run": [f"{one.about.name} ({one.id[-6:]})" if one.about.name else one.label for one in runs],
+            "state": [[one.status.state] for one in runs],
+            "now": [outcome(one, now) for one in runs],
+            "seconds": pd.array([_round(one.seconds(now)) for one in runs], dtype="Float64"),
+            "started": [datetime.fromtimestamp(one.status.began or one.status.created) for one in runs],
+            "task": [one.task for one in runs],
+            "trains": [one.trains for one in runs],
+            "tags": [list(one.about.tags) for one in runs],
+            "metric": [one.metric or "" for one in runs],
+            "value": pd.array([one.value for one in runs], dtype="Float64"),
+            "id": [one.id for one in runs],
+        }
+    )
+
+
+def outcome(one: Overview, now: float) -> str:
+    """What it is doing, or what came of it, in few words."""
+    status = one.status
+    if status.state == "queued":
+        return f"{status.position} ahead" if status.position else "starting"
+    if status.active:
+        return _progress(status, now)
+    if status.state != "done":
+        return (status.message or "").split(". ")[0].rstrip(".")
+    result = "" if one.value is None else f"{one.metric} {one.value:.3f}"
+    return ", ".join(filter(None, (one.counted, f"selects b_{one.selected}" if one.selected else "", result)))
+
+
+def _progress(status: Status, now: float) -> str:
+    text = status.stage or "preparing"
+    if status.fraction is not None:
+        text += f" {status.fraction:.0%}"
+    left = status.remaining_seconds(now)
+    return text + (f", {left:.0f} s left" if left is not None else "")
+
+
+def _round(seconds: float | None) -> float | None:
+    """To what one can tell apart, so that a table of ended and live runs changes once a second at most."""
+    return None if seconds is None else round(seconds, 1 if seconds < 10 else 0)
+
+
+def _columns(runs: Sequence[Overview]) -> dict[str, Any]:
+    column = st.column_config
+    tags = sorted({tag for one in runs for tag in one.about.tags})
+    return {
+        "run": column.TextColumn("Run", pinned=True, width="medium"),
+        "state": column.MultiselectColumn(
+            "State", options=list(STATE_COLOURS), color=list(STATE_COLOURS.values()), width=110
+        ),
+        "now": column.TextColumn("Progress or outcome", width=220),
+        "seconds": column.NumberColumn("Seconds", format="%g", help="Without the wait in the queue.", width=80),
+        "started": column.DatetimeColumn("Started", format="D MMM, HH:mm", width=110),
+        "task": column.TextColumn("Task", width=130),
+        "trains": column.TextColumn("Trains", width=130),
+        "tags": column.MultiselectColumn("Tags", options=tags, color="auto", width=140) if tags else None,
+        "metric": column.TextColumn("Metric", help="The first metric of the task, on its validation set.", width=95),
+        "value": column.NumberColumn("Result", format="%.3f", help="After the last epoch that was scored.", width=75),
+        "id": column.TextColumn("Id", width=190),
+    }

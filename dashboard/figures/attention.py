@@ -1,0 +1,142 @@
+"""What a change of one bias does: attention before and after, sizes of changes over many decades, layer by layer."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from dashboard.figures import style
+
+LOST, GAINED = "#8E63A8", "#1B9E5A"
+"""Purple and green: apart for the colour-blind, and no term has them."""
+EPSILON: dict[str, float] = {"float64": 2.0**-52, "float32": 2.0**-23}
+"""Distance from 1 to the next number of each precision: what rounding alone does to numbers of about 1."""
+MARKS: dict[str, str] = {"float64": "circle", "float32": "diamond-open"}
+DECADES = range(-18, 5, 3)
+ZERO = 1e-19
+"""Where an exact zero is drawn on a logarithmic axis."""
+
+
+def maps(
+    before: np.ndarray, after: np.ndarray, tokens: Sequence[str], dark: bool = False
+) -> go.Figure:  # fmt: skip
+    """Attention [queries, keys] before and after, and the difference on a scale of its own."""
+    figure = make_subplots(
+        1, 3, shared_yaxes=True, horizontal_spacing=0.03,
+        subplot_titles=["<b>Before</b>", "<b>After</b>", "<b>After − before</b>"],
+    )  # fmt: skip
+    difference = after - before
+    most = float(np.abs(difference).max())
+    reach = 1.001 * most or 1.0  # a tick at the very end of a scale is not drawn
+    names = [html.escape(token) for token in tokens]  # plotly reads a little HTML, and tokens are a visitor's text
+    hover = [[f"from <b>{a}</b> to <b>{b}</b>" for b in names] for a in names]
+    for panel, (values, axis) in enumerate(
+        ((before, "coloraxis"), (after, "coloraxis"), (difference, "coloraxis2")), 1
+    ):
+        figure.add_heatmap(
+            z=values.round(6).tolist(), coloraxis=axis, customdata=hover, xgap=1, ygap=1,
+            hovertemplate="%{customdata}: %{z:.4f}<extra></extra>", row=1, col=panel,
+        )  # fmt: skip
+    if not most:
+        figure.add_annotation(
+            x=(len(tokens) - 1) / 2, y=(len(tokens) - 1) / 2, text="<b>no change</b>", showarrow=False, row=1, col=3,
+            font={"size": 15}, name="no change",
+        )  # fmt: skip
+    ticks = {"tickvals": list(range(len(names))), "ticktext": names, "tickfont": {"size": 11 if len(names) < 18 else 9}}
+    figure.update_xaxes(tickangle=-90, showgrid=False, fixedrange=True, constrain="domain", **ticks)
+    figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True, constrain="domain", **ticks)
+    figure.update_xaxes(title={"text": "looked at (key)", "standoff": 4, "font": {"size": 12}})
+    figure.update_yaxes(title={"text": "looking (query)", "standoff": 4, "font": {"size": 12}}, row=1, col=1)
+    bar: dict[str, Any] = {"orientation": "h", "y": 1.13, "yanchor": "bottom", "thickness": 8, "outlinewidth": 0}
+    figure.update_layout(
+        template=style.template(dark),
+        height=430 if len(tokens) < 18 else 520,
+        margin={"t": 92},
+        coloraxis={
+            "colorscale": style.SCALE, "cmin": 0, "cmax": float(max(before.max(), after.max())),
+            "colorbar": {**bar, "x": 0.325, "len": 0.4, "nticks": 5},
+        },
+        coloraxis2={
+            "colorscale": [[0, LOST], [0.5, style.void(dark)], [1, GAINED]], "cmin": -reach, "cmax": reach,
+            "colorbar": {**bar, "x": 0.84, "len": 0.22, "tickvals": [-most, 0, most] if most else [0],
+                         "ticktext": [f"−{most:.2g}", "0", f"+{most:.2g}"] if most else ["0"]},
+        },
+    )  # fmt: skip
+    figure.update_annotations(font_size=15)
+    return figure
+
+
+def changes(rows: Mapping[str, Mapping[str, float]], term: str, dark: bool = False) -> go.Figure:
+    """Largest changes on a logarithmic axis, with the grain of both precisions: rows are words -> precision -> size."""
+    figure = go.Figure()
+    labels = list(rows)
+    for precision, mark in MARKS.items():
+        sizes = [rows[label][precision] for label in labels]
+        figure.add_scatter(
+            x=[max(size, ZERO) for size in sizes], y=labels, mode="markers+text", name=precision,
+            marker={"symbol": mark, "size": 13, "color": style.TERM_COLOURS[term], "line": {"width": 2.5}},
+            text=[_number(size) for size in sizes],
+            textposition="top center" if precision == "float64" else "bottom center", textfont={"size": 12},
+            cliponaxis=False, hovertemplate="%{y}: %{text} in " + precision + "<extra></extra>",
+        )  # fmt: skip
+    for precision, epsilon in EPSILON.items():
+        figure.add_vline(x=epsilon, line={"color": style.ink(dark), "width": 1, "dash": "dot"})
+        figure.add_annotation(
+            x=np.log10(epsilon), y=1, yref="paper", yanchor="bottom", showarrow=False, font={"size": 11},
+            text=f"rounding in {precision}",
+        )  # fmt: skip
+    largest = max(size for sizes in rows.values() for size in sizes.values())
+    figure.update_xaxes(
+        type="log", range=[np.log10(ZERO) - 2.2, max(1.5, np.log10(max(largest, ZERO)) + 0.8)], fixedrange=True,
+        tickvals=[10.0**e for e in DECADES], ticktext=[f"10<sup>{e}</sup>" if e else "1" for e in DECADES],
+        title={"text": "largest change", "standoff": 4, "font": {"size": 12}},
+    )  # fmt: skip
+    figure.update_yaxes(autorange=False, range=[len(labels) - 0.45, -0.55], fixedrange=True)
+    figure.update_layout(
+        template=style.template(dark), height=62 * len(labels) + 96, showlegend=True, margin={"t": 52, "r": 24},
+        legend={"orientation": "h", "y": 1, "yref": "container", "yanchor": "top", "x": 0, "xref": "container"},
+    )  # fmt: skip
+    return figure
+
+
+def _number(size: float) -> str:
+    """0.43, 1.2·10⁻¹⁵, exactly 0."""
+    if size == 0:
+        return "exactly 0"
+    digits, power = f"{size:.1e}".split("e")
+    return style.short(size, 2) if 1e-3 <= size < 1e4 else f"{digits}·10<sup>{int(power)}</sup>"
+
+
+def by_layer(moved: Mapping[str, Sequence[float]], at: int, dark: bool = False) -> go.Figure:
+    """Share of attention that went elsewhere: term -> [layers]; ``at`` is the layer that was changed."""
+    figure = go.Figure()
+    for term, shares in moved.items():
+        figure.add_scatter(
+            x=list(range(len(shares))), y=list(shares), mode="lines+markers", name=style.symbol(term),
+            line={"color": style.TERM_COLOURS[term], "width": 2.5}, marker={"size": 8},
+            hovertemplate="layer %{x}: %{y:.2%} went elsewhere<extra>" + style.symbol(term) + "</extra>",
+        )  # fmt: skip
+    figure.add_vline(x=at, line={"color": style.ink(dark), "width": 1, "dash": "dot"})
+    figure.add_annotation(
+        x=at, y=1, yref="paper", yanchor="bottom", text="d was added here", showarrow=False, font={"size": 12}
+    )
+    count = max(len(shares) for shares in moved.values())
+    figure.update_xaxes(
+        title={"text": "layer", "standoff": 4}, tickvals=list(range(0, count, max(1, count // 12))), fixedrange=True,
+        range=[-0.4, count - 0.6],
+    )  # fmt: skip
+    top = max(max(shares) for shares in moved.values())
+    figure.update_yaxes(
+        title={"text": "attention that moved", "standoff": 6}, tickformat=".0%" if top > 0.03 else ".1%",
+        range=[-0.04 * (top or 1), 1.12 * (top or 1)], fixedrange=True,
+    )  # fmt: skip
+    figure.update_layout(
+        template=style.template(dark), height=260, showlegend=True, margin={"t": 28},
+        legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 1, "xanchor": "right"},
+    )  # fmt: skip
+    return figure

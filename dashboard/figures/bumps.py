@@ -1,0 +1,74 @@
+"""How the ranking of the terms changes from one approach to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+
+from beft_core.scores import APPROACHES, ScoreTable, rank_terms
+from beft_core.terms import CANDIDATES, TERMS
+from dashboard.figures import style
+from dashboard.figures.heatmaps import noise, reason_without_score
+
+
+def bumps(
+    table: ScoreTable, approaches: Sequence[str], selected: Mapping[str, str | None], stack: str, dark: bool = False
+) -> go.Figure:
+    """One line per term over the approaches, rank 1 on top.
+
+    The candidates are strong, the others pale; a null term is dashed; the selected term of an approach bears a star.
+    A term without a comparable score (:func:`reason_without_score`; null and frozen counts as a score of 0) has a gap.
+    """
+    rows = [row for row in table.terms if row.stack == stack]
+    scores = {key: table.mean_scores(key, stack) for key in approaches}
+    ranks = {key: rank_terms(scores[key]) for key in approaches}
+    figure = go.Figure()
+    for row in sorted(rows, key=lambda row: row.term in CANDIDATES):  # candidates on top
+        term, strong = row.term, row.term in CANDIDATES
+        reasons = {key: reason_without_score(row, key) for key in approaches}
+        ranked = [ranks[key].get(term) if reasons[key] is None or row.null else None for key in approaches]
+        won = [selected.get(key) == term for key in approaches]
+        figure.add_scatter(
+            x=list(range(len(approaches))), y=ranked, mode="lines+markers+text", name=term,
+            opacity=1 if strong else 0.55,
+            line={"color": style.TERM_COLOURS[term], "width": 4 if strong else 2, "dash": _dash(row.null)},
+            marker={
+                "size": [26 if star else 13 if strong else 9 for star in won],
+                "symbol": ["circle" if not row.null else "circle-open"] * len(approaches),
+                "color": style.TERM_COLOURS[term],
+                "opacity": 1,
+                "line": {"color": style.ink(dark), "width": [2 if star else 0 for star in won]},
+            },
+            text=["★" if star else "" for star in won], textfont={"color": "#ffffff", "size": 15},
+            textposition="middle center", cliponaxis=False,
+            customdata=[
+                f"<b>{style.symbol(term)}</b>, {TERMS[term].label}: rank {rank} by {APPROACHES[key].label}"
+                + (f", score {scores[key][term]:.4g}" if term in scores[key] else "")
+                + ("<br>null: the score is rounding noise" if noise(row, key) else "")
+                + ("<br>null and frozen: it cannot score" if row.null and reasons[key] else "")
+                for key, rank in zip(approaches, ranked, strict=True)
+            ],
+            hovertemplate="%{customdata}<extra></extra>",
+        )  # fmt: skip
+        if ranked[-1] is not None:
+            figure.add_annotation(
+                x=len(approaches) - 1, y=ranked[-1], showarrow=False, xanchor="left", xshift=18, name="label",
+                text=f"<b>{style.symbol(term)}</b>" + (" null" if row.null else ""),
+            )  # fmt: skip
+    last = len(approaches) - 1
+    figure.update_xaxes(
+        range=[-0.25, last + 0.25], tickvals=list(range(last + 1)), side="top", showgrid=False, fixedrange=True,
+        ticktext=[APPROACHES[key].label.replace(" ", "<br>", 1) for key in approaches],
+    )  # fmt: skip
+    first = {rank: term for term, rank in ranks[approaches[0]].items()}
+    figure.update_yaxes(
+        range=[len(rows) + 0.5, 0.5], tickvals=list(first), fixedrange=True,
+        ticktext=[f"{TERMS[term].label} {style.symbol(term)}  <b>{rank}</b> " for rank, term in first.items()],
+    )  # fmt: skip
+    figure.update_layout(template=style.template(dark), height=44 * len(rows) + 70, hovermode="closest", margin_r=56)
+    return figure
+
+
+def _dash(null: bool) -> str:
+    return "dot" if null else "solid"

@@ -1,0 +1,180 @@
+"""Ranks or scores of the terms over regimes, approach by approach, with the metric beside it (paper, Fig. 1 and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from beft_core.regimes import Measured
+from beft_core.scores import APPROACHES
+from beft_core.terms import CANDIDATES, TERMS
+from dashboard.figures import style
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PANEL, TITLE, BETWEEN = 250, 34, 84
+"""Pixels: a panel, the titles on top, from a panel to the one below it."""
+
+
+def regimes(
+    rows: pd.DataFrame,
+    approaches: Sequence[str],
+    metric: str,
+    probes: Sequence[Measured],
+    alone: Sequence[Measured],
+    null: Sequence[str] = (),
+    y: str = "rank",
+    dark: bool = False,
+) -> go.Figure:
+    """Two panels in a row: one per approach, and last the metric.
+
+    ``rows``: of :func:`beft_core.regimes.over_regimes`. ``y``: "rank" (1 on top, band from the best to the worst rank
+    of a seed) or "score" (band of one standard deviation over seeds). The candidates are strong and named; a null term
+    is dashed. The metric is that of the probes (all biases) and of fine-tunes of one candidate alone.
+    """
+    sizes = sorted({*rows["n_train"], *(m.n_train for m in (*probes, *alone))})
+    panels = [f"<b>{APPROACHES[key].label}</b>" for key in approaches] + [f"<b>Metric: {metric}</b>"]
+    down = -(-len(panels) // 2)
+    height = TITLE + down * PANEL + (down - 1) * BETWEEN + 60
+    inside = height - TITLE - 60
+    figure = make_subplots(
+        down, 2, subplot_titles=panels, horizontal_spacing=0.12, vertical_spacing=BETWEEN / inside if down > 1 else 0
+    )
+    for panel, key in enumerate(approaches):
+        _draw_approach(figure, rows[rows["approach"] == key], sizes, null, y, _place(panel))
+    names = dict(zip(rows["n_train"], rows["regime"], strict=True))
+    figure.update_xaxes(
+        range=[-0.35, len(sizes) - 1 + 0.25 * len(sizes)], tickvals=list(range(len(sizes))), fixedrange=True,
+        showgrid=False,
+        ticktext=[f"{size:,}" + (f"<br>{names[size]}" if names.get(size) else "") for size in sizes],
+    )  # fmt: skip
+    figure.update_yaxes(fixedrange=True)
+    _draw_metric(figure, sizes, probes, alone, dark, _place(len(approaches)))
+    figure.update_annotations(selector={"yref": "paper"}, font_size=15)
+    figure.update_layout(
+        template=style.template(dark), height=height, margin={"t": TITLE, "b": 60}, hovermode="closest"
+    )
+    return figure
+
+
+def _place(panel: int) -> dict[str, int]:
+    return {"row": panel // 2 + 1, "col": panel % 2 + 1}
+
+
+def _draw_approach(
+    figure: go.Figure, rows: pd.DataFrame, sizes: Sequence[int], null: Sequence[str], y: str, place: dict[str, int]
+) -> None:
+    ends: dict[str, float] = {}
+    for term in sorted(rows["term"].unique(), key=lambda term: (term in CANDIDATES, term)):
+        line = rows[rows["term"] == term].sort_values("n_train")
+        xs = [sizes.index(size) for size in line["n_train"]]
+        if y == "rank":
+            centre, low, high = line["rank"], line["rank_best"], line["rank_worst"]
+        else:
+            spread = line["std"].fillna(0)
+            centre, low, high = line["mean"], line["mean"] - spread, line["mean"] + spread
+        colour, strong = style.TERM_COLOURS[term], term in CANDIDATES
+        if strong:
+            _draw_band(figure, xs, list(low), list(high), list(line["seeds"]), colour, place)
+        figure.add_scatter(
+            x=xs, y=centre, mode="lines+markers", name=term, opacity=1 if strong else 0.45,
+            line={"color": colour, "width": 3 if strong else 1.5, "dash": "dot" if term in null else "solid"},
+            marker={"size": 10 if strong else 6, "symbol": "circle-open" if term in null else "circle"},
+            error_y={
+                "symmetric": False, "array": high - centre, "arrayminus": centre - low, "color": colour,
+                "thickness": 1.5, "width": 5, "visible": strong,
+            },
+            customdata=[
+                f"<b>{style.symbol(term)}</b>, {TERMS[term].label}, {row.n_train:,} examples"
+                f"<br>rank {row.rank:g}, score {row.mean:.4g}" + (f" ± {row.std:.2g}" if row.seeds > 1 else "")
+                + f"<br>{row.seeds} seed{'s' if row.seeds > 1 else ''}" + ("<br>null" if term in null else "")
+                for row in line.itertuples(index=False)
+            ],
+            hovertemplate="%{customdata}<extra></extra>", cliponaxis=False, **place,
+        )  # fmt: skip
+        if strong and len(centre):
+            ends[term] = float(centre.iloc[-1])
+    count = rows["term"].nunique()
+    top = max(float((rows["mean"] + rows["std"].fillna(0)).max()), 0.0) if len(rows) else 1.0
+    scale = (count or 1) if y == "rank" else (top or 1.0)
+    for term, value in style.apart(ends, scale * 0.075).items():
+        figure.add_annotation(
+            x=len(sizes) - 1, y=value, text=f"<b>{style.symbol(term)}</b>" + (" null" if term in null else ""),
+            showarrow=False, xanchor="left", xshift=10, font={"color": style.TERM_COLOURS[term]}, name="end", **place,
+        )  # fmt: skip
+    axis: dict[str, Any] = (
+        {"range": [count + 0.5, 0.5], "tickvals": list(range(1, count + 1)), "title": {"text": "rank", "standoff": 2}}
+        if y == "rank"
+        else {"range": [-0.04 * top, 1.1 * top or 1.0], "title": {"text": "score", "standoff": 2}}
+    )
+    figure.update_yaxes(**axis, **place)
+
+
+def _draw_band(
+    figure: go.Figure, xs: Sequence[int], low: list[float], high: list[float], seeds: Sequence[int], colour: str,
+    place: dict[str, int],
+) -> None:  # fmt: skip
+    """Between neighbours that both have several seeds: a single seed has no spread to show."""
+    for at in range(len(xs) - 1):
+        if min(seeds[at], seeds[at + 1]) > 1:
+            pair = [xs[at], xs[at + 1]]
+            figure.add_scatter(
+                x=pair + pair[::-1], y=[low[at], low[at + 1], high[at + 1], high[at]], fill="toself", mode="none",
+                fillcolor=colour, opacity=0.18, hoverinfo="skip", name="band", **place,
+            )  # fmt: skip
+
+
+def _draw_metric(
+    figure: go.Figure, sizes: Sequence[int], probes: Sequence[Measured], alone: Sequence[Measured], dark: bool,
+    place: dict[str, int],
+) -> None:  # fmt: skip
+    ends: dict[str | None, float] = {}
+    for term in (None, *CANDIDATES):
+        known = [m for m in (*probes, *alone) if m.term == term]
+        if not known:
+            continue
+        colour = style.ink(dark) if term is None else style.TERM_COLOURS[term]
+        what = "all biases" if term is None else f"{style.symbol(term)} alone"
+        figure.add_scatter(
+            x=[sizes.index(m.n_train) for m in known], y=[m.mean for m in known], mode="lines+markers",
+            name=f"metric {term or 'all'}", line={"color": colour, "width": 2 if term is None else 3},
+            marker={
+                "size": 10,
+                "symbol": ["square" if term is None else "circle-open" if m.frozen else "circle" for m in known],
+            },
+            error_y={
+                "symmetric": False, "array": [max(m.values) - m.mean for m in known],
+                "arrayminus": [m.mean - min(m.values) for m in known], "color": colour, "thickness": 1.5, "width": 5,
+            },
+            customdata=[
+                f"<b>{what}</b>, {m.n_train:,} examples: {m.mean:.4g}"
+                f"<br>{len(m.values)} seed{'s' if len(m.values) > 1 else ''}"
+                + ("<br>null, so it stayed frozen: this is what the head does alone" if m.frozen else "")
+                for m in known
+            ],
+            hovertemplate="%{customdata}<extra></extra>", cliponaxis=False, **place,
+        )  # fmt: skip
+        ends[term] = known[-1].mean
+    values = [value for m in (*probes, *alone) for value in m.values]
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    span = (high - low) or 1.0
+    last = {m.term: sizes.index(m.n_train) for m in (*probes, *alone)}
+    for side, terms in (("left", [t for t in ends if last[t] == len(sizes) - 1]), ("right", list(ends))):
+        # Right of a line that goes to the end, left of one that stops before: there it would hide what goes on.
+        here = {term: ends.pop(term) for term in terms if term in ends}
+        for term, value in style.apart(here, span * 0.11).items():
+            figure.add_annotation(
+                x=last[term], y=value, text="all" if term is None else f"<b>{style.symbol(term)}</b>",
+                showarrow=False, xanchor=side, xshift=10 if side == "left" else -10, name="end",
+                font={"color": style.ink(dark) if term is None else style.TERM_COLOURS[term]}, **place,
+            )  # fmt: skip
+    figure.update_yaxes(range=[low - 0.12 * span, high + 0.12 * span], **place)
+    figure.update_xaxes(range=[-0.35 - 0.2 * len(sizes), len(sizes) - 1 + 0.22 * len(sizes)], **place)
+    if not values:
+        figure.add_annotation(
+            x=(len(sizes) - 1) / 2, y=0.5, text="<i>not measured in these snapshots</i>", showarrow=False, **place
+        )

@@ -1,0 +1,106 @@
+"""What a sweep has found so far: the metric of everything that was trained, at every learning rate, seed by seed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from beft_core.terms import TERMS
+from dashboard.figures import style
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_PANELS = 8
+"""More would be a page of their own."""
+TITLE, PLOT, FOOT = 54, 190, 58
+"""Pixels of a panel: its title and the names below it, the dots, learning rates and the gap to the next panel."""
+_GAP, _BESIDE = 0.7, 0.12
+"""In steps from a learning rate to the next: more room between two kinds of fine-tunes, from a seed to the next."""
+
+
+def by_term_and_rate(rows: pd.DataFrame, dark: bool = False) -> go.Figure:
+    """A panel per task and number of examples that has a value; at most :data:`MOST_PANELS`.
+
+    ``rows``: one per fine-tune of the grid with task, size (training examples in words), trains, lr, seed, metric and
+    value (a fraction; NaN: not finished, or failed). Every fine-tune has its place from the start, so that nothing
+    moves when others finish. A dot is a seed, a line the mean over seeds.
+    """
+    panels = [(key, part) for key, part in rows.groupby(["task", "size"], sort=False) if part["value"].notna().any()]
+    panels = panels[:MOST_PANELS]
+    down = max(1, len(panels))
+    height = down * (TITLE + PLOT + FOOT)
+    figure = make_subplots(
+        down, 1, vertical_spacing=(TITLE + FOOT) / (height - TITLE - FOOT) if down > 1 else 0,
+    )  # fmt: skip
+    for number, ((task, size), part) in enumerate(panels, 1):
+        metric = str(part["metric"].dropna().iloc[0]).replace("_", " ")
+        _draw(figure, part, metric, number, dark)
+        figure.add_annotation(
+            text=f"<b>{task}, {size}: {metric}, %</b>", x=0, xref="x domain", xanchor="left", yshift=24, y=1,
+            yref=f"{_axis('y', number)} domain", yanchor="bottom", showarrow=False, font_size=14,
+        )  # fmt: skip
+    figure.update_yaxes(fixedrange=True)
+    figure.update_layout(
+        template=style.template(dark), height=height, margin={"t": TITLE, "b": FOOT}, hovermode="closest"
+    )
+    return figure
+
+
+def _draw(figure: go.Figure, rows: pd.DataFrame, metric: str, number: int, dark: bool) -> None:
+    """One panel. Learning rates stand side by side, those of one thing that is trained together."""
+    place = {"row": number, "col": 1}
+    ticks: list[float] = []
+    labels: list[str] = []
+    at = 0.0
+    for trains, own in rows.groupby("trains", sort=False):
+        rates = sorted(set(own["lr"]))
+        where = {lr: at + step for step, lr in enumerate(rates)}
+        at += len(rates) + _GAP
+        ticks += where.values()
+        labels += [f"{lr:g}" for lr in rates]
+        colour, name = colour_of(str(trains), dark), name_of(str(trains))
+        seeds = sorted(set(own["seed"]))
+        beside = min(_BESIDE, 0.5 / len(seeds))
+        done = own[own["value"].notna()]
+        figure.add_scatter(
+            x=[where[row.lr] + beside * (seeds.index(row.seed) - (len(seeds) - 1) / 2) for row in done.itertuples()],
+            y=100 * done["value"], mode="markers", name=str(trains), cliponaxis=False,
+            marker={"color": colour, "size": 9, "opacity": 0.75},
+            customdata=[
+                f"<b>{name}</b>, learning rate {row.lr:g}, seed {row.seed}<br>{metric} {100 * row.value:.1f} %"
+                for row in done.itertuples()
+            ],
+            hovertemplate="%{customdata}<extra></extra>", **place,
+        )  # fmt: skip
+        means = done.groupby("lr")["value"].mean()
+        figure.add_scatter(
+            x=[where[lr] for lr in means.index], y=100 * means, mode="markers", name=f"mean {trains}", hoverinfo="skip",
+            marker={"symbol": "line-ew", "size": 14, "line": {"color": colour, "width": 3}}, cliponaxis=False, **place,
+        )  # fmt: skip
+        figure.add_annotation(
+            text=f"<b>{name}</b>", x=(where[rates[0]] + where[rates[-1]]) / 2, xref=_axis("x", number), y=1,
+            yref=f"{_axis('y', number)} domain", yanchor="bottom", yshift=2, showarrow=False, name=str(trains),
+            font={"color": colour, "size": 14},
+        )  # fmt: skip
+    figure.update_xaxes(
+        range=[-0.7, at - _GAP - 0.3], tickvals=ticks, ticktext=labels, fixedrange=True, showgrid=False, **place
+    )
+
+
+def _axis(letter: str, number: int) -> str:
+    """Plotly's name of a panel's axis: x, x2, x3."""
+    return letter if number == 1 else f"{letter}{number}"
+
+
+def name_of(trains: str) -> str:
+    """What a fine-tune trains, for plotly: symbols of bias terms, the words of the other modes."""
+    terms = trains.split("+")
+    return " + ".join(map(style.symbol, terms)) if set(terms) <= set(TERMS) else trains
+
+
+def colour_of(trains: str, dark: bool) -> str:
+    """The colour of the bias term, of several the first one's; of everything else that of the text."""
+    return style.TERM_COLOURS.get(trains.split("+")[0], style.ink(dark))

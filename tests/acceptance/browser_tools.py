@@ -1,0 +1,165 @@
+"""The dashboard in a real browser, for every journey of this folder.
+
+Needs Chromium (``chromium`` or ``google-chrome`` on the PATH). ``BEFT_SCREENSHOTS=FOLDER`` keeps pictures of each page.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlparse
+
+import pytest
+from made_up_samples import write_samples
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from beft_core.runs.directory import list_runs
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+REQUIRED = os.environ.get("BEFT_REQUIRE_BROWSER") == "1"
+ARGUMENTS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+WIDTHS = [1400, 900]
+
+expect.set_options(timeout=20_000)
+
+
+@dataclass
+class Lab:
+    """A dashboard that serves one home folder."""
+
+    url: str
+    home: Path
+    process: subprocess.Popen[bytes]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    folder = tmp_path_factory.mktemp("lab")
+    write_samples(folder / "samples")
+    with serving(folder, folder / "samples") as started:
+        yield started
+
+
+@contextmanager
+def serving(folder: Path, samples: Path) -> Iterator[Lab]:
+    """A dashboard on a free port, its home inside `folder`; its workers end with it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = (folder / "server.txt").open("wb")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", str(ROOT / "dashboard" / "app.py"),
+         "--server.port", str(port), "--server.headless", "true"],
+        env={
+            **os.environ, "BEFT_HOME": str(folder / "home"), "BEFT_SAMPLES_DIR": str(samples),
+            "BEFT_DEMO": '{"n_train": 48, "epochs": 2, "device": "cpu"}', "OMP_NUM_THREADS": "1",
+        },
+        cwd=folder, stdout=log, stderr=log,
+    )  # fmt: skip
+    lab = Lab(f"http://127.0.0.1:{port}", folder / "home", process)
+    try:
+        _wait_for_server(process, lab.url, folder / "server.txt")
+        yield lab
+    finally:
+        lab.process.terminate()  # a test may have replaced it
+        lab.process.wait(20)
+        for run in list_runs(folder / "home"):
+            worker = run.recorded().process
+            if worker is not None and (found := worker.find()) is not None:
+                found.kill()
+    assert b"Traceback" not in (folder / "server.txt").read_bytes()
+
+
+def _wait_for_server(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail(f"no dashboard: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None and not REQUIRED:
+        pytest.skip("no Chromium on the PATH")
+    if CHROMIUM is None:
+        pytest.fail("BEFT_REQUIRE_BROWSER=1, but there is no Chromium on the PATH")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+@dataclass
+class Visit:
+    """A browser window that notices what must not happen."""
+
+    page: Page
+    lab: Lab
+    complaints: list[str] = field(default_factory=list)
+
+    def open(self, page: str = "", **query: str | list[str]) -> Page:
+        """Open a page by its link and wait until it is drawn."""
+        self.page.on("console", self._hear)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", self._stay_at_home)
+        self.page.goto(f"{self.lab.url}/{page}{'?' + urlencode(query, doseq=True) if query else ''}")
+        expect(self.page.get_by_role("heading", level=1)).to_be_visible()
+        return self.page
+
+    def _hear(self, message: Any) -> None:
+        # Streamlit takes the address of a page for that of an app at first, and asks below it in vain.
+        probed = "404" in message.text and "/_stcore/" in message.location["url"]
+        if message.type == "error" and not probed:
+            self.complaints.append(f"{message.text} ({message.location['url']})")
+
+    def _stay_at_home(self, request: Any) -> None:
+        host = urlparse(request.url).hostname
+        if host not in (None, "127.0.0.1"):
+            self.complaints.append(f"asked {host} for {request.url}")
+
+    def check(self, name: str, figure: bool = True) -> None:
+        """The page is whole: drawn, as wide as the window, without exception boxes, errors and strangers."""
+        if figure:
+            expect(self.page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+        expect(self.page.locator('[data-stale="true"]')).to_have_count(0)
+        expect(self.page.get_by_test_id("stException")).to_have_count(0)
+        main = self.page.get_by_test_id("stMain")
+        overflow = main.evaluate("main => main.scrollWidth - main.clientWidth")
+        assert overflow <= 0, f"{overflow} pixels wider than the window"
+        assert not self.complaints, self.complaints
+        self._shoot(name)
+
+    def _shoot(self, name: str) -> None:
+        folder = os.environ.get("BEFT_SCREENSHOTS")
+        if not folder:
+            return
+        width = self.page.viewport_size["width"]  # type: ignore[index]
+        height = self.page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.screenshot(path=str(Path(folder) / f"{name}-{width}.png"))
+        self.page.set_viewport_size({"width": width, "height": 1000})
+
+
+@pytest.fixture(params=WIDTHS)
+def visit(request: pytest.FixtureRequest, browser: Browser, lab: Lab) -> Iterator[Visit]:
+    context = browser.new_context(viewport={"width": request.param, "height": 1000}, accept_downloads=True)
+    yield Visit(context.new_page(), lab)
+    context.close()

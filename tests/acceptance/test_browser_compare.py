@@ -1,0 +1,87 @@
+"""Compare, in a real browser: the first look, three good and three hostile files at once, keeping one, links."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from browser_tools import Visit
+from example_snapshots import base, example
+from hostile import hostile_snapshots
+from playwright.sync_api import expect
+
+from beft_core.kept import kept
+from beft_core.snapshot import write_snapshot
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def test_first_look(visit: Visit) -> None:
+    page = visit.open("compare")
+    expect(page.get_by_role("heading", name="Where they differ: A − B")).to_be_visible()
+    expect(page.locator(".js-plotly-plot")).to_have_count(3)
+    expect(page.get_by_text("started from different values: another base model")).to_be_visible()
+    visit.check("compare")
+    page.get_by_text("How was this computed?").click()
+    expect(page.get_by_text("concordant minus discordant")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download everything (CSV)").click()
+    header, *rows = Path(download.value.path()).read_text().splitlines()
+    assert header == "snapshot,other,stack,term,layer,quantity,value" and len(rows) > 1000
+
+
+@pytest.mark.parametrize("visit", [1400], indirect=True)
+def test_three_good_and_three_hostile_files_at_once_and_one_is_kept(visit: Visit, tmp_path: Path) -> None:
+    page = visit.open("compare")
+    files = []
+    for seed in range(3):
+        write_snapshot(tmp_path / f"good{seed}.beft.safetensors", example(seed, pre=base(), null_terms=("k",)))
+        files.append(tmp_path / f"good{seed}.beft.safetensors")
+    hostile = list(hostile_snapshots())
+    for number, (_, data) in enumerate([hostile[0], hostile[40], hostile[-4]]):
+        files.append(tmp_path / f"bad{number}.beft.safetensors")
+        files[-1].write_bytes(data)
+    page.get_by_role("button", name="Open files").click()
+    page.get_by_test_id("stPopoverBody").locator('input[type="file"]').set_input_files(files)
+    expect(page.get_by_text("This file cannot be opened")).to_have_count(3)
+    for number in range(3):
+        expect(page.get_by_text(f"bad{number}.beft.safetensors:")).to_be_visible()
+        expect(page.get_by_text(f"Upload: good{number}").first).to_be_visible()
+    page.keyboard.press("Escape")
+    visit.check("compare-uploads")
+    page.get_by_text("Your own files").click()
+    page.get_by_role("button", name="Keep on this machine").nth(1).click()
+    expect(page.get_by_role("button", name="Keep on this machine")).to_have_count(2)
+    expect(page.get_by_role("combobox", name="Kept on this machine")).to_be_visible()
+    visit.check("compare-kept")
+    (stored,) = kept(visit.lab.home)
+    assert stored.name == "good1.beft.safetensors"
+    page.goto(
+        f"{visit.lab.url}/compare?compare=A+probe&compare=Kept+{stored.id[-6:]}%3A+by+an+old+name"
+    )  # a new session
+    expect(page.get_by_role("heading", name="Where they differ: A − B")).to_be_visible()
+    expect(page.get_by_text(f"Kept {stored.id[-6:]}: good1.beft.safetensors").first).to_be_visible()
+    expect(page.get_by_text("Upload: good0")).to_have_count(0)
+    page.get_by_text("Your own files").click()
+    page.get_by_role("button", name="Forget").click()
+    expect(page.get_by_role("combobox", name="Kept on this machine")).to_have_count(0)
+    expect(page.get_by_text("Upload: good1").first).to_be_visible()
+    assert not kept(visit.lab.home)
+
+
+@pytest.mark.parametrize("visit", [900], indirect=True)
+def test_a_link_restores_the_page(visit: Visit) -> None:
+    page = visit.open("compare")
+    expect(page.get_by_role("heading", name="Where they differ: A − B")).to_be_visible()
+    page.get_by_text("mean", exact=True).first.click()
+    expect(page.get_by_text("Magnitude (mean)").first).to_be_visible()
+    page.get_by_role("radio", name="Fisher").click()
+    page.wait_for_url("**by=Fisher**")
+    link = page.url
+    assert "compare_magnitude=mean" in link
+    page.goto("about:blank")
+    page.goto(link)
+    expect(page.get_by_text("Magnitude (mean)").first).to_be_visible()
+    expect(page.locator(".js-plotly-plot")).to_have_count(3)
+    assert page.url == link
+    visit.check("compare-link")

@@ -1,0 +1,194 @@
+"""The paper's evaluation in a real browser: every tab, both widths, both themes, links, an upload, presenter mode."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from browser_tools import Lab, Visit
+from playwright.sync_api import Browser, Page, expect
+from sweep_tables import Run, make_results
+
+from beft_core.evaluation.merges import NAME as MERGES
+from dashboard.components.evaluation_source import SAMPLE
+
+pytestmark = pytest.mark.timeout(240)
+
+CHARTS = {
+    "Figures 1 and 4": 1, "Table 1": 0, "Table 2": 0, "Table 3": 0, "Table 4": 0, "Learning rate and epochs": 3,
+    "Does the score predict?": 2,
+}  # fmt: skip
+"""Tab -> figures in it."""
+
+
+def noise(run: Run) -> float:
+    return ((sum(map(ord, repr(run))) * 37) % 101 - 50) / 1500
+
+
+def selects(approach: str, run: Run) -> str:
+    if approach.startswith("magnitude"):
+        return "q"
+    return "q" if approach == "projection_ratio" and run[4] == 2 else "v"
+
+
+def results() -> pd.DataFrame:
+    """Five tasks, three sizes, three learning rates, three seeds; on RTE q does best; k is null."""
+    winners = {("rte", regime): "q" for regime in ("low", "medium", "high")}
+    table = make_results(
+        ("sst2", "rte", "cola", "mrpc", "stsb"), ("low", "medium", "high"), (4e-4, 2e-3, 1e-2), (0, 1, 2),
+        winners=winners, add=noise, selects=selects, null="k",
+        failed=lambda run: run[:3] == ("mrpc", "high", "q") and run[4] == 1,
+    )  # fmt: skip
+    share = (table["seed"] + 1) / 10 + table["lr"] * 20
+    table["settled.projection_ratio"] = share.where(table["trains"] == "all")
+    table["settled.magnitude"] = (2 * share).where(table["trains"] == "all")
+    return table
+
+
+def merges() -> list[dict[str, object]]:
+    rows = {
+        "base model": {"sst2": 0.49, "rte": 0.53}, "sst2": {"sst2": 0.79, "rte": 0.50},
+        "rte": {"sst2": 0.51, "rte": 0.58}, "merged": {"sst2": 0.74, "rte": 0.55},
+    }  # fmt: skip
+    return [
+        {"tasks": ["sst2", "rte"], "seed": seed, "term": "v", "method": "mean", "cosine": 0.1 + seed / 100,
+         "angle": 84.0, "rows": rows, "metrics": {"sst2": "accuracy", "rte": "accuracy"}}
+        for seed in range(3)
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def table(lab: Lab) -> Iterator[None]:
+    samples = lab.home.parent / "samples"
+    results().to_parquet(samples / SAMPLE, index=False)
+    (samples / MERGES).write_text(json.dumps(merges()))
+    yield
+
+
+def opened_tab(visit: Visit, tab: str, **query: str) -> Page:
+    page = visit.open("evaluation", part=tab, **query)
+    expect(page.locator(".js-plotly-plot")).to_have_count(CHARTS[tab], timeout=60_000)
+    if tab.startswith("Table"):
+        expect(page.locator(".paper-table table").first).to_be_visible()
+    return page
+
+
+def link_with(page: Page, *parts: str) -> str:
+    """The address, once it says all of that: it follows a click with the end of the run."""
+    expect(page).to_have_url(re.compile("".join(f"(?=.*{re.escape(part)})" for part in parts)))
+    return page.url
+
+
+@pytest.mark.parametrize("tab", CHARTS)
+def test_every_tab(visit: Visit, tab: str) -> None:
+    page = opened_tab(visit, tab)
+    expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
+    page.get_by_text("How was this computed?").first.click()
+    if tab == "Table 1":
+        expect(page.get_by_text("85.8†").first).to_be_visible()
+    if tab == "Does the score predict?":
+        expect(page.get_by_text("following the projection ratio loses")).to_be_visible()
+    visit.check(f"evaluation-{tab.lower().replace(' ', '-').replace('?', '')}", figure=CHARTS[tab] > 0)
+
+
+@pytest.mark.parametrize("tab", ["Figures 1 and 4", "Table 1", "Learning rate and epochs", "Does the score predict?"])
+def test_dark_theme(browser: Browser, lab: Lab, tab: str) -> None:
+    context = browser.new_context(viewport={"width": 1400, "height": 1000}, color_scheme="dark")
+    visit = Visit(context.new_page(), lab)
+    page = opened_tab(visit, tab)
+    if CHARTS[tab]:  # the server learns the theme from the browser: text on a dark page must be light
+        tick = page.locator(".js-plotly-plot .xtick text").first
+        expect(tick).to_have_css("fill", "rgb(230, 233, 239)")
+    visit.check(f"evaluation-dark-{tab.lower().replace(' ', '-').replace('?', '')}", figure=CHARTS[tab] > 0)
+    context.close()
+
+
+def test_links_restore_what_was_chosen(visit: Visit) -> None:
+    page = opened_tab(visit, "Learning rate and epochs")
+    page.get_by_role("combobox", name="Task").click()
+    page.get_by_role("option", name="RTE").click()
+    page.get_by_role("combobox", name="Training examples").click()
+    page.get_by_role("option", name="medium").click()
+    expect(page.get_by_role("combobox", name="Training examples")).to_have_value("medium")
+    page.get_by_text("Magnitude (L1)", exact=True).click()
+    page.get_by_role("tab", name="Does the score predict?").click()
+    expect(page.locator(".js-plotly-plot")).to_have_count(2)
+    expect(page.locator('[data-stale="true"]')).to_have_count(0)
+    page.get_by_text("each term at its best", exact=True).click()
+    expect(page.get_by_role("radio", name="each term at its best")).to_be_checked()
+    page.get_by_text("Hit rate", exact=True).click()
+    expect(page.get_by_text("hits, % (more is better)")).to_be_visible()
+    expect(page.locator('[data-stale="true"]')).to_have_count(0)
+    page.goto(link_with(page, "part=Does", "measure=Hit", "pairing=each"))
+    expect(page.get_by_text("hits, % (more is better)")).to_be_visible()
+    visit.check("evaluation-link")
+    page.get_by_role("tab", name="Figures 1 and 4").click()
+    page.get_by_role("combobox", name="Learning rate").click()
+    page.get_by_role("option", name="0.002").click()
+    page.get_by_text("score", exact=True).first.click()
+    expect(page.locator('[data-stale="true"]')).to_have_count(0)
+    page.goto(link_with(page, "rate=0.002", "height=score"))
+    expect(page.get_by_role("combobox", name="Learning rate")).to_have_value("0.002")
+    expect(page.locator(".js-plotly-plot .ytitle").first).to_have_text("score")
+    visit.check("evaluation-link-figures")
+
+
+def test_downloads(visit: Visit) -> None:
+    page = opened_tab(visit, "Does the score predict?")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download every case (CSV)").click()
+    header, *rows = Path(download.value.path()).read_text().splitlines()
+    assert header.startswith("task,regime,n_train,lr,seed,rule,selected,best,regret,hit,tau") and len(rows) > 500
+    page.get_by_role("button", name="Download", exact=True).first.click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="The figure (HTML, works offline)").click()
+    assert "Plotly" in Path(download.value.path()).read_text(errors="replace")
+    page.keyboard.press("Escape")
+    page.get_by_role("tab", name="Table 1").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download the table (CSV)").click()
+    assert "85.8" in Path(download.value.path()).read_text()
+
+
+def test_uploads_broken_and_good(visit: Visit, tmp_path: Path) -> None:
+    page = opened_tab(visit, "Does the score predict?")
+    page.get_by_role("button", name="Open a table").click()
+    uploader = page.locator('input[type="file"]')
+    uploader.set_input_files({"name": "../x.parquet", "mimeType": "application/octet-stream", "buffer": b"PAR1 junk"})
+    expect(page.get_by_text("This file cannot be opened")).to_be_visible()
+    expect(page.get_by_text("following the projection ratio loses")).to_be_visible()
+    expect(uploader).to_have_count(1)  # a fresh one has taken the place of the old one
+    make_results(("sst2",), ("low",)).to_csv(tmp_path / "mine.csv", index=False)
+    uploader.set_input_files(tmp_path / "mine.csv")
+    expect(page.get_by_text("This file cannot be opened")).to_have_count(0)
+    expect(page.get_by_role("combobox", name="Result table")).to_have_value("Upload: mine.csv")
+    expect(page.get_by_text("Over 6 cases (1 task, 3 groups")).to_be_visible()
+    page.keyboard.press("Escape")
+    visit.check("evaluation-upload")
+
+
+@pytest.mark.parametrize("visit", [1400], indirect=True)
+def test_presenter_mode(visit: Visit) -> None:
+    page = opened_tab(visit, "Does the score predict?", present="true")
+    expect(page.get_by_role("combobox", name="Result table")).to_be_hidden()
+    expect(page.get_by_text("Download every case (CSV)")).to_be_hidden()
+    expect(page.get_by_text(re.compile("following the projection ratio loses"))).to_be_visible()
+    visit.check("evaluation-presenter")
+
+
+@pytest.mark.parametrize("visit", [900], indirect=True)
+def test_without_a_table_the_page_says_what_to_do(visit: Visit) -> None:
+    sample = visit.lab.home.parent / "samples" / SAMPLE
+    away = sample.with_suffix(".away")
+    sample.rename(away)
+    try:
+        page = visit.open("evaluation")
+        expect(page.get_by_text("No result table yet.")).to_be_visible()
+        expect(page.get_by_text("beft sweep")).to_be_visible()
+        visit.check("evaluation-empty", figure=False)
+    finally:
+        away.rename(sample)

@@ -1,0 +1,163 @@
+"""Fine-tune in a real browser: launch and watch a real run, reload, cancel, kill, restart the server, a table."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from browser_tools import Lab, Visit
+from playwright.sync_api import Locator, Page, expect
+
+from beft_core.runs import library
+from beft_core.runs.directory import Run, list_runs
+
+pytestmark = pytest.mark.timeout(300)
+LONG = 90_000
+SMALL = {"ft_do": "train", "ft_regime": "number", "ft_n": "48", "ft_epochs": "2", "ft_device": "cpu"}
+ENDLESS = {**SMALL, "ft_epochs": "4000"}
+"""A real run that is still at work whenever a test looks."""
+
+
+def newest(lab: Lab) -> Run:
+    return list_runs(lab.home)[0]
+
+
+def wait(condition: Callable[[], object], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.2)
+
+
+def started(visit: Visit, **setup: str) -> Run:
+    """Press Start, and wait for the first curve."""
+    page = visit.open("fine_tune", **setup)
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    expect(curve(page)).to_be_visible(timeout=LONG)
+    return newest(visit.lab)
+
+
+def curve(page: Page) -> Locator:
+    return page.get_by_role("img", name="Training loss")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_at_work(lab: Lab) -> Iterator[None]:
+    yield
+    for run in list_runs(lab.home):
+        process = run.recorded().process
+        if process is not None and (found := process.find()) is not None:
+            found.kill()
+
+
+def test_the_form(visit: Visit) -> None:
+    page = visit.open("fine_tune", ft_do="train", ft_terms="k")
+    expect(page.get_by_text("adds the same number to every attention logit")).to_be_visible()
+    expect(page.get_by_text("beft train --terms k --regime low")).to_be_visible()
+    page.get_by_text("Advanced").first.click()
+    page.get_by_text("Some of its examples").click()
+    visit.check("fine-tune-form", figure=False)
+
+
+@pytest.mark.parametrize("visit", [1400], indirect=True)
+def test_a_real_run_is_checked_started_and_watched_to_its_end(visit: Visit) -> None:
+    page = visit.open("fine_tune", **SMALL)
+    page.get_by_role("button", name="Check it first").click()
+    expect(page.get_by_text("How was this measured?")).to_be_visible(timeout=LONG)
+    visit.check("fine-tune-checked", figure=False)
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_text("is done after")).to_be_visible(timeout=LONG)
+    expect(page.get_by_text("Estimated")).to_be_visible()
+    run = newest(visit.lab)
+    assert run.status().state == "done" and library.about(run).estimate
+    expect(page.locator(".js-plotly-plot")).to_have_count(3)
+    visit.check("fine-tune-done")
+
+
+@pytest.mark.parametrize("visit", [900], indirect=True)
+def test_a_live_curve_keeps_its_zoom_through_ticks_and_is_there_after_a_reload(visit: Visit) -> None:
+    run = started(visit, **ENDLESS)
+    page = visit.page
+    ticks = "svg => { svg.seen = 1; return [...svg.querySelectorAll('.tick')].at(-1).textContent; }"
+    whole = curve(page).evaluate(ticks)
+    box = curve(page).bounding_box()
+    assert box is not None
+    curve(page).hover(position={"x": box["width"] * 0.2, "y": 60})
+    page.mouse.down()
+    curve(page).hover(position={"x": box["width"] * 0.5, "y": 90})
+    page.mouse.up()
+    zoomed = curve(page).evaluate(ticks)
+    assert zoomed != whole
+    done = run.recorded().done
+    wait(lambda: run.recorded().done > done + 5)
+    page.wait_for_timeout(2500)
+    assert curve(page).evaluate("svg => svg.seen") == 1  # the same element: nothing was built anew
+    assert curve(page).evaluate(ticks) == zoomed
+    curve(page).dblclick()
+    assert curve(page).evaluate(ticks) == whole
+    visit.check("fine-tune-live", figure=False)
+    page.reload()  # a new session: the run is found on disk
+    expect(curve(page)).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("The run was cancelled")).to_be_visible(timeout=LONG)
+    assert run.status().state == "cancelled"
+    visit.check("fine-tune-cancelled")
+
+
+@pytest.mark.parametrize("visit", [1400], indirect=True)
+def test_a_killed_worker_is_told_and_resumed_and_a_restarted_server_finds_it(visit: Visit) -> None:
+    run = started(visit, **ENDLESS)
+    page = visit.page
+    wait(run.checkpoint.is_file)
+    process = run.recorded().process
+    assert process is not None
+    os.kill(process.pid, signal.SIGKILL)
+    expect(page.get_by_text("The worker is gone")).to_be_visible(timeout=LONG)
+    visit.check("fine-tune-killed")
+    page.get_by_role("button", name="Resume from its checkpoint").click()
+    expect(page.get_by_text("resumed after step")).to_be_visible(timeout=LONG)
+    restart(visit.lab)
+    page.goto(f"{visit.lab.url}/fine_tune")
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    expect(curve(page)).to_be_visible()
+    assert run.status().state == "running"
+
+
+def restart(lab: Lab) -> None:
+    """The same server again; the worker must not notice."""
+    process = psutil.Process(lab.process.pid)
+    command, folder, environment = process.cmdline(), process.cwd(), process.environ()
+    lab.process.terminate()
+    lab.process.wait(30)
+    log = (Path(folder) / "server.txt").open("ab")
+    lab.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+    wait(lambda: b"You can now" in (Path(folder) / "server.txt").read_bytes()[-400:] or lab.process.poll() is not None)
+    time.sleep(1)
+
+
+@pytest.mark.parametrize("visit", [900], indirect=True)
+def test_a_table_of_ones_own(visit: Visit, tmp_path: Path) -> None:
+    words = ["good", "bad"] * 30
+    table = tmp_path / "reviews.csv"
+    table.write_text(
+        "review,verdict\n"
+        + "".join(f"the {i}. film was {w},{'pos' if w == 'good' else 'neg'}\n" for i, w in enumerate(words))
+    )
+    page = visit.open("fine_tune", ft_task="own-table", ft_do="train", ft_epochs="1", ft_device="cpu")
+    page.locator('input[type="file"]').set_input_files(table)
+    expect(page.get_by_text("48 rows to train on, 12 held out")).to_be_visible()
+    visit.check("fine-tune-table", figure=False)
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_text("is done after")).to_be_visible(timeout=LONG)
+    run = newest(visit.lab)
+    assert run.status().state == "done" and "ft_table=table-" in page.url
+    page.reload()
+    expect(page.get_by_text("48 rows to train on, 12 held out")).to_be_visible()
+    visit.check("fine-tune-table-done")

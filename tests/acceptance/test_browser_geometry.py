@@ -1,0 +1,178 @@
+"""The geometry page in a real browser: drag, keys, walk and sliders; a click on a layer; the film and its link."""
+
+from __future__ import annotations
+
+import math
+import re
+from urllib.parse import parse_qs, urlparse
+
+import numpy as np
+import pytest
+from browser_tools import Lab, Visit
+from fake_worker import small_snapshot
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from beft_core.scores import magnitude, projection_ratio
+from beft_core.snapshot import Snapshot, write_snapshot
+
+pytestmark = pytest.mark.timeout(240)
+SLOW = 60_000
+"""Milliseconds: on a busy machine the browser takes its time to load the charts."""
+
+
+def query(page: Page) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlparse(page.url).query).items()}
+
+
+def shown(page: Page) -> list[float]:
+    """Projection ratio, Magnitude, L2 and Fisher, as the picture says."""
+    return [float(text) for text in page.locator("td.now").all_inner_texts()]
+
+
+def expected(length: float, ratio: float, angle: float, gradient: float) -> list[float]:
+    """The same by the engine; L2 and Fisher by hand."""
+    turn = math.radians(angle)
+    pre, post = np.array([[length, 0.0]]), length * ratio * np.array([[math.cos(turn), math.sin(turn)]])
+    l2 = math.dist(pre[0], post[0])
+    return [float(projection_ratio(pre, post)[0]), float(magnitude(pre, post)[0]), l2, gradient**2]
+
+
+def agrees(page: Page, length: float, ratio: float, angle: float, gradient: float = 0.5) -> None:
+    assert np.allclose(shown(page), expected(length, ratio, angle, gradient), atol=6e-4), (ratio, angle)
+
+
+def drag(page: Page, handle: Locator, by: tuple[float, float]) -> None:
+    box = handle.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + by[0], y + by[1], steps=6)
+
+
+def test_sandbox_by_hand(visit: Visit) -> None:
+    page = visit.open("geometry")
+    tip = page.get_by_role("slider", name="Tip of b′")
+    tip.scroll_into_view_if_needed()
+    agrees(page, 1, 1.3, 50)
+    before, sentence = shown(page), page.get_by_text("Magnitude adds up").inner_text()
+    drag(page, tip, (40, 90))
+    during = shown(page)  # still held: everything moved already, and nobody asked the server
+    assert during[:3] != before[:3] and during[3] == before[3] and "r=" not in page.url
+    page.mouse.up()
+    expect(page.get_by_text("Magnitude adds up")).not_to_have_text(sentence)
+    page.wait_for_url(re.compile("angle="))
+    at = query(page)
+    assert at["tour"] == "sandbox"
+    agrees(page, 1, float(at["r"]), float(at["angle"]))
+    assert during == shown(page)
+    expect(page.get_by_role("slider", name="Length of b′")).to_have_value(re.compile(at["r"].rstrip("0").rstrip(".")))
+    tip.press("ArrowUp")
+    tip.press("Shift+ArrowLeft")
+    page.wait_for_url(re.compile(re.escape(f"angle={float(at['angle']) + 10:.1f}")))
+    agrees(page, 1, float(at["r"]) + 0.01, float(at["angle"]) + 10)
+    visit.check("geometry-sandbox", figure=False)
+
+
+@pytest.mark.parametrize("visit", [1400], indirect=True)
+def test_sandbox_agrees_with_the_engine_and_walks_along_a_rhombus(visit: Visit) -> None:
+    page = visit.open("geometry")
+    for length, ratio, angle in [(1, 0.4, 20), (0.5, 1.75, -130), (0.8, 1, 90), (1, 2, 0), (0.4, 0, 50), (1, 1, 0)]:
+        page.goto(f"{visit.lab.url}/geometry?r={ratio}&angle={angle}&len={length}&grad=0.35")
+        expect(page.locator("td.now").first).not_to_be_empty()
+        agrees(page, length, ratio, angle, 0.35)
+        lit = page.locator(".case.active").get_attribute("data-onto")
+        assert lit == ("post" if ratio > 1 else "pre")
+    page.get_by_text("Same Magnitude, other ratio").first.click()
+    expect(page.get_by_text("A only turned")).to_be_visible()
+    page.wait_for_timeout(600)
+    agrees(page, 1, 1, 29, 0.35)
+    page.get_by_role("button", name="Walk from A to B and back").click()
+    seen = []
+    for _ in range(30):
+        seen.append(shown(page))
+        page.wait_for_timeout(130)
+    ratios, magnitudes = np.array(seen)[:, 0], np.array(seen)[:, 1]
+    assert np.ptp(ratios) > 0.4 and np.ptp(magnitudes) < 2e-3
+    agrees(page, 1, 1, 29, 0.35)
+    visit.check("geometry-jump", figure=False)
+
+
+def test_a_layer_by_link_and_by_click(visit: Visit) -> None:
+    page = visit.open("geometry", geo_layer="2", geo_term="v")
+    expect(page.get_by_role("tab", name="Every layer")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_role("combobox", name="Layer")).to_have_value("2", timeout=SLOW)
+    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=SLOW)
+    visit.check("geometry-layer")
+    point = page.locator(".js-plotly-plot").first.locator(".trace.scatter .points path.point")
+    colour = re.compile(r"rgb\(0, 114, 178\)")  # b_q is blue
+    blue = [one for one in point.all() if colour.search(one.get_attribute("style") or "")]
+    assert len(blue) == 6
+    blue[4].scroll_into_view_if_needed()
+    box = blue[4].bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(page.get_by_role("combobox", name="Term")).to_have_value("q")
+    chosen = page.get_by_role("combobox", name="Layer").input_value()
+    probe = small_snapshot()
+    score = projection_ratio(probe.pre("encoder", "q"), probe.post("encoder", "q"))[int(chosen)]
+    expect(page.locator(".katex", has_text=f"{score:.3g}").first).to_be_visible()
+    page.get_by_text("Unroll: angle across").click()
+    expect(page.get_by_text("angle between before and after").first).to_be_visible()
+    link = page.url
+    page.goto(link)
+    expect(page.get_by_role("combobox", name="Term")).to_have_value("q")
+    expect(page.get_by_role("combobox", name="Layer")).to_have_value(chosen)
+    visit.check("geometry-unrolled")
+
+
+@pytest.fixture
+def followed(lab: Lab) -> None:
+    probe = small_snapshot()
+    pre, post = ({key: read(*key) for key in probe.keys()} for read in (probe.pre, probe.post))  # noqa: SIM118
+    steps = {
+        key: np.stack([pre[key] + t * (post[key] - pre[key]) for t in (0.25, 0.5, 0.75, 1)])
+        for key in pre
+        if key[1] != "k"
+    }
+    snapshot = Snapshot.build(probe.meta, pre, post, steps=steps, trajectory_step=np.array([10, 20, 30, 40]))
+    write_snapshot(lab.home.parent / "samples" / "other.beft.safetensors", snapshot)
+
+
+@pytest.mark.usefixtures("followed")
+def test_the_film_plays_steps_and_is_in_the_link(visit: Visit) -> None:
+    page = visit.open("geometry", geo="Through training")
+    page.get_by_role("button", name="Another probe").click()
+    expect(page.locator("output")).to_have_text("step 40 of 40")
+    page.get_by_role("button", name="One checkpoint back").click()
+    page.wait_for_url(re.compile("step=30"))
+    dot = page.locator("circle.dot").nth(3)
+    here = dot.get_attribute("cx")
+    page.get_by_role("button", name="Play").click()
+    places = set()
+    for _ in range(12):
+        places.add(dot.get_attribute("cx"))
+        page.wait_for_timeout(100)
+    assert len(places) > 3, "only the two checkpoints, nothing between"
+    page.wait_for_url(re.compile("step=40"))
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    scrub = page.get_by_role("slider", name="Step of the fine-tune")
+    scrub.press("ArrowLeft")
+    page.wait_for_url(re.compile("step=30"))
+    assert dot.get_attribute("cx") == here
+    page.goto(page.url)
+    expect(page.locator("output")).to_have_text("step 30 of 40")
+    visit.check("geometry-film", figure=False)
+
+
+def test_presenter_mode_in_the_dark(browser: Browser, lab: Lab) -> None:
+    context = browser.new_context(viewport={"width": 1400, "height": 1000}, color_scheme="dark")
+    visit = Visit(context.new_page(), lab)
+    page = visit.open("geometry", present="true", hide="settings", jump="Opposite order", r="1.9", angle="0")
+    expect(page.get_by_text("A only grew")).to_be_visible()
+    expect(page.get_by_role("slider", name="Angle from b to b′")).to_be_hidden()
+    now = page.locator("td.now").first
+    assert float(now.evaluate("cell => parseFloat(getComputedStyle(cell).fontSize)")) > 35
+    assert now.evaluate("cell => getComputedStyle(cell).color") == "rgb(230, 233, 239)"
+    visit.check("geometry-presenter", figure=False)
+    context.close()

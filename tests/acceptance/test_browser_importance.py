@@ -1,0 +1,165 @@
+"""Which bias matters, in a real browser: first minute offline, uploads, links, a real run watched through a reload."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from browser_tools import Lab, Visit
+from example_snapshots import base, example
+from hostile import hostile_snapshots
+from playwright.sync_api import Browser, Page, expect
+
+from beft_core.runs.directory import list_runs
+from beft_core.snapshot import write_snapshot
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def test_first_minute(visit: Visit) -> None:
+    page = visit.open("importance")
+    expect(page.get_by_role("heading", name="Projection ratio")).to_be_visible()
+    expect(page.locator(".js-plotly-plot")).to_have_count(7, timeout=60_000)
+    expect(page.get_by_text("null: frozen, scores 0").first).to_be_visible()
+    page.get_by_text("How was this computed?").click()
+    expect(page.get_by_text("is null in this model")).to_be_visible()
+    visit.check("sample")
+    page.locator(".st-key-control-downloads-heatmap-fisher").get_by_role("button", name="Download").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="The numbers (CSV)").click()
+    header, *rows = Path(download.value.path()).read_text().splitlines()
+    assert header.startswith("stack,term,layer,approach,score") and len(rows) == 8 * 6 * 5
+
+
+def test_dark_theme(browser: Browser, lab: Lab) -> None:
+    context = browser.new_context(viewport={"width": 1400, "height": 1000}, color_scheme="dark")
+    visit = Visit(context.new_page(), lab)
+    page = visit.open("importance")
+    # The server learns the theme from the browser: text on a dark page must be light.
+    tick = page.locator(".js-plotly-plot .ytick text").first
+    expect(tick).to_have_css("fill", "rgb(230, 233, 239)")
+    visit.check("dark")
+    context.close()
+
+
+def test_links_restore_what_was_chosen(visit: Visit) -> None:
+    page = visit.open("importance")
+    page.get_by_role("combobox", name="Snapshot").click()
+    page.get_by_role("option", name="Another probe").click()
+    page.get_by_text("mean", exact=True).first.click()
+    expect(page.get_by_role("heading", name="Magnitude (mean)")).to_be_visible()
+    expect(page.get_by_text("Another probe to look at.")).to_be_visible()
+    link = page.url
+    assert "snapshot=Another" in link and "magnitude=mean" in link
+    page.goto(link)
+    expect(page.get_by_role("heading", name="Magnitude (mean)")).to_be_visible()
+    expect(page.get_by_text("Another probe to look at.")).to_be_visible()
+    visit.check("link")
+
+
+PLACE = """(plot, [layer, row]) => {
+    const {xaxis, yaxis} = plot._fullLayout, box = plot.getBoundingClientRect();
+    return [box.x + xaxis._offset + xaxis.l2p(layer), box.y + yaxis._offset + yaxis.l2p(row)];
+}"""
+"""Where a cell of a heatmap is in the window."""
+
+
+def click_cell(page: Page, approach: str, layer: float, row: float) -> None:
+    plot = page.locator(f".st-key-heatmap-{approach} .js-plotly-plot")
+    expect(page.locator('[data-stale="true"]')).to_have_count(0)
+    expect(plot).to_have_count(1)  # marking another cell draws it anew
+    plot.scroll_into_view_if_needed()
+    page.mouse.click(*plot.evaluate(PLACE, [layer, row]))
+
+
+def test_a_click_on_a_cell_leads_to_its_geometry(visit: Visit) -> None:
+    page = visit.open("importance")
+    expect(page.locator(".js-plotly-plot")).to_have_count(7, timeout=60_000)
+    terms = ["q", "k", "v", "o", "mlp_in", "mlp_out", "ln1", "ln2"]
+    approaches = ["projection_ratio", "magnitude", "fisher"]
+    assert visit.page.viewport_size is not None
+    for turn in range(12 if visit.page.viewport_size["width"] > 1000 else 3):  # every term, layer and approach
+        layer, row, approach = (turn * 5 + 1) % 6, (turn * 3) % 8, approaches[turn % 3]
+        # Near the edge of the cell, so that a point which hears only its surroundings would miss.
+        click_cell(page, approach, layer + 0.35, row - 0.3)
+        expect(page.get_by_role("combobox", name="Layer")).to_have_value(str(layer))
+        expect(page.get_by_role("combobox", name="Term")).to_have_value(terms[row])
+        expect(page.get_by_text(re.compile(rf"in layer {layer}$"))).to_be_visible()
+    page.wait_for_url(re.compile(rf"(?=.*tour=cell).*term={terms[row]}"))
+    visit.check("cell")
+    link = page.url
+    page.goto(link)
+    expect(page.get_by_role("combobox", name="Layer")).to_have_value(str(layer))
+    expect(page.get_by_role("combobox", name="Term")).to_have_value(terms[row])
+    page.get_by_role("link", name="Open in Geometry").click()
+    expect(page.get_by_role("heading", name="Geometry", level=1)).to_be_visible()
+    page.wait_for_url(re.compile(rf"/geometry\?(?=.*tour=cell)(?=.*geo_layer={layer}).*geo_term={terms[row]}"))
+    expect(page.get_by_role("combobox", name="Layer")).to_have_value(str(layer))
+    expect(page.get_by_role("combobox", name="Term")).to_have_value(terms[row])
+
+
+def test_ranking_and_data_sizes(visit: Visit) -> None:
+    page = visit.open("importance", view="Over data sizes")
+    expect(page.locator(".js-plotly-plot")).to_have_count(1, timeout=60_000)
+    expect(page.get_by_text("on 300 (1 seed) training examples")).to_be_visible()
+    visit.check("sizes")
+    page.get_by_role("tab", name="Ranking by approach").click()
+    expect(page.get_by_text("Where lines cross, approaches disagree")).to_be_visible()
+    assert "view=Ranking" in page.url
+    visit.check("bumps")
+
+
+def test_uploads_hostile_and_good(visit: Visit, tmp_path: Path) -> None:
+    page = visit.open("importance")
+    page.get_by_role("button", name="Open files").click()
+    uploader = page.locator('input[type="file"]')
+    for name, data in list(hostile_snapshots())[::40][:3]:
+        expect(uploader).to_have_count(1)  # each batch gets a new one
+        uploader.set_input_files(
+            {"name": f"{name}.safetensors", "mimeType": "application/octet-stream", "buffer": data}
+        )
+        expect(page.get_by_text("This file cannot be opened")).to_be_visible()
+        expect(page.get_by_text(f"{name}.safetensors:")).to_be_visible()
+        expect(page.get_by_text("A probe to look at.")).to_be_visible()
+    write_snapshot(tmp_path / "good.beft.safetensors", example(pre=base(), null_terms=("k",), full=True))
+    expect(uploader).to_have_count(1)
+    uploader.set_input_files(tmp_path / "good.beft.safetensors")
+    expect(page.get_by_text("is a null term and was trained").first).to_be_visible()
+    expect(page.get_by_text("This file cannot be opened")).to_have_count(0)
+    page.keyboard.press("Escape")
+    visit.check("upload")
+
+
+@pytest.mark.parametrize("visit", [1400], indirect=True)
+def test_a_real_run_is_watched_through_a_reload_to_its_result(visit: Visit) -> None:
+    page = visit.open("importance")
+    page.get_by_role("button", name="Run the one-minute experiment").click()
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    expect(page.get_by_role("button", name="Run the one-minute experiment")).to_be_disabled()
+    page.reload()  # a new session: the run is found on disk
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    expect(page.get_by_text("is certified null in this model")).to_be_visible(timeout=90_000)
+    visit.check("running")
+    expect(page.get_by_text("is done after")).to_be_visible(timeout=120_000)
+    run = list_runs(visit.lab.home)[0]
+    assert run.status().state == "done" and run.snapshot.is_file()
+    expect(page.get_by_role("combobox", name="Snapshot")).to_have_value(f"Run {run.id[-6:]}: select on demo-sentiment")
+    expect(page.get_by_text("48 training examples")).to_be_visible()
+    visit.check("done")
+    if sys.platform == "linux":  # the page watched torch work without loading it
+        assert "libtorch" not in Path(f"/proc/{visit.lab.process.pid}/maps").read_text()
+
+
+@pytest.mark.parametrize("visit", [900], indirect=True)
+def test_a_real_run_is_cancelled_while_it_loads(visit: Visit) -> None:
+    page = visit.open("importance")
+    page.get_by_role("button", name="Run the one-minute experiment").click()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("The run was cancelled")).to_be_visible(timeout=60_000)
+    assert list_runs(visit.lab.home)[0].status().state == "cancelled"
+    visit.check("cancelled")
+    page.get_by_role("button", name="Dismiss").click()
+    expect(page.get_by_text("The run was cancelled")).to_have_count(0)
+    expect(page.get_by_role("button", name="Run the one-minute experiment")).to_be_enabled()

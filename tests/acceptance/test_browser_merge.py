@@ -1,0 +1,93 @@
+"""Merge, in a real browser: two real fine-tunes compared, mixed, scored in the background, found again, downloaded."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser_tools import ROOT, Lab, Visit
+from made_up_samples import write_index
+from merge_samples import PAIR, fine_tune
+from playwright.sync_api import Browser, expect
+
+from beft_core.merge_plan import read_result
+from beft_core.merging import merge
+from beft_core.runs.directory import list_runs
+from beft_core.snapshot import read_snapshot, write_snapshot
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def real_samples(lab: Lab) -> None:
+    """The two bundled samples that the page begins with, a third task of another base and one of the same."""
+    folder = lab.home.parent / "samples"
+    for name in PAIR:
+        shutil.copy(ROOT / "sample_snapshots" / f"{name}.beft.safetensors", folder)
+    write_snapshot(folder / "foreign.beft.safetensors", fine_tune("demo-entailment", 5))
+    write_index(folder, PAIR | {"foreign": "Another base"})
+
+
+def test_two_tasks_are_compared_mixed_scored_and_found_again(visit: Visit, tmp_path: Path) -> None:
+    page = visit.open("merge", merge_examples="100", merge_points="5 points")
+    expect(page.get_by_text("nearly unrelated").first).to_be_visible()
+    expect(page.locator(".js-plotly-plot")).to_have_count(4, timeout=60_000)
+    visit.check("merge")
+    if page.viewport_size["width"] < 1000:  # type: ignore[index]
+        return
+    slider = page.locator(".st-key-merge_weighted_weights").get_by_role("slider")
+    slider.focus()
+    for _ in range(10):
+        slider.press("ArrowRight")
+    expect(page.get_by_text("0.60 of demo-sentiment + 0.40 of demo-similarity")).to_be_visible()
+    expect(page.get_by_text("14 evaluations")).to_be_visible()
+    assert "merge_weighted_weights=0.6" in page.url
+    page.get_by_role("button", name="Evaluate on all their tasks").click()
+    expect(page.get_by_text("Evaluating the merge")).to_be_visible()
+    page.reload()  # a new session: the run stands in the link
+    expect(page.get_by_text("Evaluating the merge")).to_be_visible()
+    expect(page.get_by_role("button", name="Evaluate on all their tasks")).to_be_disabled()
+    visit.check("merge-running")
+    expect(page.get_by_text("Fine-tuned on demo-sentiment")).to_be_visible(timeout=200_000)
+    expect(page.locator(".js-plotly-plot")).to_have_count(5, timeout=60_000)
+    visit.check("merge-done")
+    (run,) = list_runs(visit.lab.home)
+    result = read_result(run.result)
+    row = page.get_by_role("row").filter(has_text="Merged")
+    expect(row).to_contain_text(f"{100 * (result.rows['merged']['demo-sentiment']['accuracy'] or 0):.1f}")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="The merged snapshot", exact=True).click()
+    sources = [read_snapshot(run.path / f"source-{n}.beft.safetensors") for n in (1, 2)]
+    expected = merge(sources, "weighted", weights=[0.6, 0.4]).post("encoder", "v")
+    np.testing.assert_array_equal(read_snapshot(Path(download.value.path())).post("encoder", "v"), expected)
+    with page.expect_download() as csv:
+        page.get_by_role("button", name="The table (CSV)").click()
+    header, *lines = Path(csv.value.path()).read_text().splitlines()
+    assert header == "model,task,metric,value" and len(lines) == 4 * 3
+    page.get_by_text("How was this computed?").click()
+    expect(page.get_by_text("Heads are never averaged")).to_be_visible()
+
+
+@pytest.mark.parametrize("visit", [900], indirect=True)
+def test_what_does_not_fit_is_told(visit: Visit) -> None:
+    page = visit.open("merge", merge="Another base")
+    expect(page.get_by_text("two or more fine-tunes of one base model")).to_be_visible()
+    visit.check("merge-empty", figure=False)
+    page.get_by_role("combobox", name="Fine-tunes to merge").click()
+    page.get_by_role("option", name="Sentiment, b_v").click()
+    expect(page.get_by_text("These cannot be merged")).to_be_visible()
+    page.keyboard.press("Escape")
+    visit.check("merge-misfit", figure=False)
+
+
+def test_dark_theme(browser: Browser, lab: Lab) -> None:
+    context = browser.new_context(viewport={"width": 1400, "height": 1000}, color_scheme="dark")
+    visit = Visit(context.new_page(), lab)
+    page = visit.open("merge", merge_method="TIES", merge_of="sign conflicts")
+    expect(page.locator(".js-plotly-plot")).to_have_count(4, timeout=60_000)
+    tick = page.locator(".js-plotly-plot .ytick text").first
+    expect(tick).to_have_css("fill", "rgb(230, 233, 239)")
+    visit.check("merge-dark")
+    context.close()

@@ -1,0 +1,61 @@
+"""The README's pictures, taken from the real samples: ``BEFT_README_PICTURES=dashboard/screenshots`` makes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from browser_tools import ROOT, Lab, Visit, serving
+from playwright.sync_api import Browser, Page, expect
+
+pytestmark = pytest.mark.timeout(240)
+
+LARGEST = 200_000
+"""Bytes of a picture: a README is opened on slow lines too."""
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with serving(tmp_path_factory.mktemp("readme"), ROOT / "sample_snapshots") as lab:
+        yield lab
+
+
+def _importance(page: Page) -> None:
+    expect(page.get_by_role("heading", name="Projection ratio")).to_be_visible(timeout=60_000)
+    expect(page.locator(".js-plotly-plot .main-svg").nth(4)).to_be_visible()
+
+
+def _geometry(page: Page) -> None:
+    expect(page.get_by_text("same score: solid blue line")).to_be_visible(timeout=60_000)
+
+
+def _why(page: Page) -> None:
+    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=90_000)
+
+
+PICTURES: dict[str, tuple[dict[str, str], Callable[[Page], None], str]] = {
+    "importance": ({}, _importance, "This snapshot"),
+    "geometry": ({}, _geometry, "By hand"),
+    "why": ({"why_tab": "2 · Push b_q", "why_seen": "b_q"}, _why, "The attention of layer 2 moves."),
+}
+"""Page -> its link, what must stand there before the picture is taken, and the words that it begins with."""
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures_of_the_readme(name: str, browser: Browser, samples: Lab, tmp_path: Path) -> None:
+    query, ready, top = PICTURES[name]
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    visit = Visit(context.new_page(), samples)
+    ready(visit.open(name, **query))
+    visit.check(f"readme-{name}", figure=False)
+    folder = Path(os.environ.get("BEFT_README_PICTURES") or tmp_path)
+    picture = folder / f"{name}.png"
+    visit.page.get_by_text(top).first.evaluate("words => words.scrollIntoView({block: 'start'})")
+    visit.page.screenshot(path=picture)
+    context.close()
+    assert picture.stat().st_size < LARGEST
+    shown = (ROOT / "README.md").read_text()
+    assert f"dashboard/screenshots/{name}.png" in shown
+    assert (ROOT / "dashboard" / "screenshots" / f"{name}.png").stat().st_size < LARGEST

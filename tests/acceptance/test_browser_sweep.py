@@ -1,0 +1,101 @@
+"""Sweep, in a real browser: a tiny real grid started, watched, found again after a reload, read, and downloaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from browser_tools import Lab, Visit
+from playwright.sync_api import Browser, Page, expect
+from sweep_tables import make_results
+
+from beft_core.runs.directory import Run, Status, list_runs
+from beft_core.sweeps.spec import SweepSpec, identity
+from beft_core.sweeps.spec import trains as trains_of
+from beft_core.sweeps.store import SweepFolder
+from beft_core.sweeps.table import write_table
+
+pytestmark = pytest.mark.timeout(400)
+
+SMALL = {
+    "sw_n": "16", "sw_terms": ["v", "head"], "sw_seeds": "1", "sw_epochs": "1", "sw_device": "cpu",
+}  # fmt: skip
+
+
+def past(lab: Lab) -> Run:
+    """A sweep of the past: two tasks, two sizes, seven kinds of fine-tunes, three learning rates, three seeds."""
+    lrs = (4e-4, 2e-3, 1e-2)
+    trains = ("v", "q", "k", "o", "head", "all")
+    spec = SweepSpec(("sst2", "rte"), ("low", "medium"), (), trains, lrs, (), (0, 1, 2))
+    run = Run.create("sweep", spec.to_dict(), lab.home)
+    SweepFolder(run.sweep).begin(spec)
+    rows = make_results(
+        spec.tasks, spec.regimes, lrs, spec.seeds, trains=trains, winners={("rte", "low"): "q"},
+        add=lambda one: ((sum(map(ord, repr(one))) * 37) % 101 - 50) / 1500,
+        failed=lambda one: one[:3] == ("rte", "low", "q") and one[4] == 1,
+    )  # fmt: skip
+    names = {(c.task, c.regime, trains_of(c), c.lr, c.seed): identity(c) for c in spec.runs()}
+    keys = ("task", "regime", "trains", "lr", "seed")
+    rows["run"] = [names[key] for key in rows[list(keys)].itertuples(index=False, name=None)]
+    write_table(rows, run.sweep)
+    run.result.write_text(f'{{"runs": {len(rows)}, "failed": 3, "stopped": false}}')
+    run.write_status(Status("done", created=run.recorded().created, began=1.0, ended=201.0))
+    return run
+
+
+def drawn(page: Page) -> None:
+    """Nothing waits for its script any more."""
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=60_000)
+
+
+def test_a_tiny_sweep_from_start_to_table(visit: Visit) -> None:
+    before = {run.id for run in list_runs(visit.lab.home)}
+    page = visit.open("sweep", **SMALL)
+    expect(page.get_by_text("beft sweep --tasks demo-sentiment --n-train 16 --terms v head")).to_be_visible()
+    visit.check("sweep-form", figure=False)
+    page.get_by_role("button", name="Start the sweep").click()
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    page.reload()  # a new session: the sweep stands in the link
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    visit.check("sweep-running", figure=False)
+    expect(page.get_by_text("is done after")).to_be_visible(timeout=200_000)
+    (run,) = [run for run in list_runs(visit.lab.home) if run.id not in before]
+    assert f"sweep_run={run.id}" in page.url
+    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_test_id("stDataFrame")).to_be_visible()
+    drawn(page)
+    visit.check("sweep-done")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="The table (CSV)").click()
+    header, *rows = Path(download.value.path()).read_text().splitlines()
+    assert header.startswith("run,model,task") and len(rows) == 2
+    page.get_by_role("link", name="Beside the paper's").click()
+    expect(page.get_by_role("heading", level=1, name="The paper's evaluation")).to_be_visible()
+    expect(page.get_by_role("combobox", name="Result table")).to_have_value(f"Run {run.id[-6:]}: sweep")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_large_one(browser: Browser, lab: Lab, theme: str) -> None:
+    run = past(lab)
+    for width in (1400, 900):
+        context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=theme)  # type: ignore[arg-type]
+        visit = Visit(context.new_page(), lab)
+        page = visit.open("sweep", sweep_run=run.id, sw_regimes=["low", "high"])
+        expect(page.get_by_text("216 fine-tunes, 3 failed")).to_be_visible()
+        tick = page.locator(".js-plotly-plot .xtick text").first
+        colour = "rgb(230, 233, 239)" if theme == "dark" else "rgb(29, 35, 48)"
+        expect(tick).to_have_css("fill", colour, timeout=60_000)
+        drawn(page)
+        visit.check(f"sweep-large-{theme}")
+        context.close()
+
+
+@pytest.mark.parametrize("visit", [1400], indirect=True)
+def test_the_list_of_runs(visit: Visit) -> None:
+    run = past(visit.lab)
+    page = visit.open("runs", runs=f"{run.id[-6:]} sweep of v, q, k, o, head, all on sst2 + rte")
+    expect(page.get_by_role("heading", name="Results")).to_be_visible()
+    drawn(page)
+    visit.check("sweep-in-runs", figure=False)
+    page.get_by_test_id("stMain").get_by_role("link", name="Sweep").click()
+    expect(page.get_by_text("is done after 3 min: 216 fine-tunes, 3 failed")).to_be_visible()

@@ -1,0 +1,182 @@
+"""The dashboard as a visitor feels it: first page after a cold start, page switches with 200 snapshots and 200 runs on
+disk, memory of the server, and ten browser windows at once.
+
+Run: ``python tests/benchmarks/bench_dashboard.py`` (needs Chromium). Targets: first page under 3 s, a page switch under
+1 s of the server's time, server under 500 MB and without torch. The server's time is measured in its own process, by
+Streamlit's test runner; the browser's time beside it includes drawing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+sys.path += [str(ROOT / "tests"), str(ROOT)]
+
+from fake_worker import small_snapshot  # noqa: E402 - after its path
+from made_up_samples import write_index  # noqa: E402
+
+from beft_core.runs.directory import Run, Status  # noqa: E402
+from beft_core.snapshot import write_snapshot  # noqa: E402
+from beft_core.training.config import RunConfig  # noqa: E402
+from dashboard.components.page import PLACES, file_of  # noqa: E402
+
+COUNT, SESSIONS, SWITCHES = 200, 10, 3
+STEPS = 400
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def fill(folder: Path) -> None:
+    """As many samples, and as many finished runs with curves and snapshots."""
+    samples, home = folder / "samples", folder / "home"
+    samples.mkdir()
+    names = {f"sample{n}": f"Sample {n}" for n in range(COUNT)}
+    for seed, name in enumerate(names):
+        write_snapshot(samples / f"{name}.beft.safetensors", small_snapshot(seed))
+    write_index(samples, names)
+    for seed in range(COUNT):
+        config = RunConfig(task="demo-sentiment", n_train=300, seed=seed, mode="all")
+        run = Run.create("select", config.to_dict(), home)
+        shutil.copy(samples / f"sample{seed}.beft.safetensors", run.snapshot)
+        lines = [
+            f'{{"type": "step", "seconds": {step / 10}, "step": {step}, "total": {STEPS}, "loss": [{1 / step}]}}\n'
+            for step in range(1, STEPS + 1)
+        ]
+        lines.append('{"type": "epoch", "run": 0, "epoch": 1, "step": 400, "train_loss": 0.5, "accuracy": 0.8}\n')
+        run.metrics.write_text("".join(lines))
+        now = time.time()
+        run.write_status(Status("done", created=now, began=now - 40, ended=now, device="cpu"))
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], float]]:
+    """A dashboard over a folder: (address, process, when it was started)."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "BEFT_HOME": str(folder / "home"), "BEFT_SAMPLES_DIR": str(folder / "samples")}
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", str(ROOT / "dashboard" / "app.py"),
+         "--server.port", str(port), "--server.headless", "true"],
+        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.02)
+        yield f"http://127.0.0.1:{port}", process, began
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def drawn(page: Page, title: str) -> None:
+    """Wait until a page stands: its title, and a script that has run to its end."""
+    page.get_by_role("heading", level=1, name=title).wait_for(timeout=60_000)
+    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for(timeout=60_000)
+
+
+def cold_start(browser: Browser, folder: Path) -> tuple[float, float]:
+    """Seconds from starting the process to the first page in a browser; megabytes of the server then."""
+    with server(folder) as (url, process, began):
+        page = browser.new_page()
+        page.goto(url)
+        drawn(page, PLACES["start"].title)
+        seconds = time.perf_counter() - began
+        page.close()
+        return seconds, psutil.Process(process.pid).memory_info().rss / 1e6
+
+
+def switches(page: Page) -> dict[str, list[float]]:
+    """Seconds from the click in the navigation until each page is drawn."""
+    times: dict[str, list[float]] = {name: [] for name in PLACES}
+    for _ in range(SWITCHES):
+        for name, place in PLACES.items():
+            began = time.perf_counter()
+            page.get_by_test_id("stSidebarNavLink").filter(has_text=place.title).click()
+            drawn(page, "")
+            times[name].append(time.perf_counter() - began)
+    return times
+
+
+def in_process(folder: Path) -> dict[str, list[float]]:
+    """Seconds that the scripts of the pages take, the first visit of each left out as a warm-up."""
+    from streamlit.testing.v1 import AppTest
+
+    os.environ |= {"BEFT_HOME": str(folder / "home"), "BEFT_SAMPLES_DIR": str(folder / "samples")}
+    at = AppTest.from_file(str(ROOT / "dashboard" / "app.py"), default_timeout=120).run()
+    times: dict[str, list[float]] = {name: [] for name in PLACES}
+    for _ in range(1 + SWITCHES):
+        for name in PLACES:
+            began = time.perf_counter()
+            at.switch_page(file_of(name)).run()
+            times[name].append(time.perf_counter() - began)
+            assert not at.exception, (name, at.exception)
+    assert "torch" not in sys.modules
+    return times
+
+
+def crowd(browser: Browser, url: str, pid: int) -> tuple[list[float], float]:
+    """Ten windows load a page each at the same moment: seconds of each, and megabytes of the server after."""
+    pages = [browser.new_context().new_page() for _ in range(SESSIONS)]
+    names = [list(PLACES)[n % len(PLACES)] for n in range(SESSIONS)]
+    began = time.perf_counter()
+    for page, name in zip(pages, names, strict=True):
+        path = "" if name == "start" else name.replace("_", "-")
+        page.goto(f"{url}/{path}", wait_until="commit")
+    times = []
+    for page in pages:
+        drawn(page, "")
+        times.append(time.perf_counter() - began)
+    return times, psutil.Process(pid).memory_info().rss / 1e6
+
+
+def main() -> None:
+    """Measure and print."""
+    if CHROMIUM is None:
+        sys.exit("no Chromium on the PATH")
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+        folder = Path(name)
+        fill(folder)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--headless", "--no-sandbox"])
+        starts = [cold_start(browser, folder) for _ in range(3)]
+        print(f"{os.cpu_count()} cores; {COUNT} snapshots and {COUNT} runs on disk")
+        print(f"cold start to the first page: {', '.join(f'{s:.2f}' for s, _ in starts)} s; {starts[-1][1]:.0f} MB")
+        own = in_process(folder)
+        with server(folder) as (url, process, _):
+            page = browser.new_page()
+            page.goto(url)
+            drawn(page, PLACES["start"].title)
+            felt = switches(page)
+            memory = psutil.Process(process.pid).memory_info().rss / 1e6
+            times, after = crowd(browser, url, process.pid)
+            loaded = "libtorch" in Path(f"/proc/{process.pid}/maps").read_text()
+        print(f"\n{'page':14}{'server, first':>14}{'server, again':>14}{'in a browser':>14}")
+        for place in PLACES:
+            first, *again = own[place]
+            print(f"{place:14}{first:13.2f}s{statistics.median(again):13.2f}s{statistics.median(felt[place]):13.2f}s")
+        print(f"\nserver after all pages: {memory:.0f} MB; torch loaded: {'yes' if loaded else 'no'}")
+        print(f"{SESSIONS} windows at once: median {statistics.median(times):.1f} s, last {max(times):.1f} s", end="; ")
+        print(f"{after:.0f} MB")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""The dashboard in process: opening a page, looking at it, and background runs that are only played."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from streamlit.testing.v1 import AppTest
+
+from beft_core.runs import launch
+from beft_core.runs.directory import Run
+
+ROOT = Path(__file__).parents[2]
+
+
+def app() -> AppTest:
+    return AppTest.from_file(str(ROOT / "dashboard" / "app.py"), default_timeout=30)
+
+
+def opened(page: str, **query: str | list[str]) -> AppTest:
+    """A page, opened by a link."""
+    at = app()
+    at.switch_page(f"app_pages/{page}.py")
+    for name, value in query.items():
+        at.query_params[name] = value
+    return sound(at.run())
+
+
+def sound(at: AppTest) -> AppTest:
+    assert not at.exception, at.exception
+    return at
+
+
+def headings(at: AppTest) -> list[str]:
+    return [m.value for m in at.markdown if m.value.startswith("####")]
+
+
+def charts(at: AppTest) -> int:
+    return len(at.get("plotly_chart"))
+
+
+def button(at: AppTest, label: str) -> Any:
+    return next(b for b in at.button if b.label == label)
+
+
+def wait(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+def begin(act: str, **config: Any) -> Run:
+    run = Run.create("select", {"act": act, "task": "demo-sentiment", "device": "cpu", **config})
+    launch.start(run)
+    return run

@@ -1,0 +1,34 @@
+"""What holds for all pages: each opens whole, and none of them brings PyTorch into the server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from dashboard_tools import ROOT, opened
+
+from dashboard.components.page import PLACES
+
+pytestmark = pytest.mark.usefixtures("lab")
+
+
+@pytest.mark.parametrize("page", PLACES)
+def test_every_page_opens(page: str) -> None:
+    assert opened(page).title
+
+
+def test_the_server_never_imports_torch() -> None:
+    code = f"""
+        import sys
+        from streamlit.testing.v1 import AppTest
+        from dashboard.components.page import PLACES, file_of
+        at = AppTest.from_file({str(ROOT / "dashboard" / "app.py")!r}, default_timeout=60).run()
+        for page in PLACES:
+            at.switch_page(file_of(page)).run()
+            assert not at.exception, page
+        heavy = {{"torch", "transformers", "datasets", "scipy", "sklearn"}} & set(sys.modules)
+        assert not heavy, heavy
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=120)

@@ -1,0 +1,263 @@
+"""Compare in process: samples, one, none, several uploads, broken ones, adapters, models, keeping and forgetting."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from dashboard_tools import button, charts, opened, sound
+from example_snapshots import base, example
+from fake_worker import small_snapshot
+from hostile import hostile_snapshots
+from streamlit.testing.v1 import AppTest
+
+from beft_core.kept import keep, kept
+from beft_core.model_source import bundled_path
+from beft_core.runs.directory import Run
+from beft_core.runs.library import rename
+from beft_core.safetensors_file import SafetensorsFile, write_safetensors
+from beft_core.snapshot import Snapshot, write_snapshot
+from dashboard.components import sources
+
+pytestmark = pytest.mark.usefixtures("lab")
+
+
+def data_of(snapshot: Snapshot, folder: Path) -> bytes:
+    write_snapshot(folder / "scratch", snapshot)
+    return (folder / "scratch").read_bytes()
+
+
+def chosen(at: AppTest) -> list[str]:
+    return at.multiselect(key="compare").value
+
+
+def said(at: AppTest) -> str:
+    """All words of the page, without the signs that keep a stranger's text harmless."""
+    parts = [str(part.value) for kind in (at.markdown, at.caption, at.info, at.error) for part in kind]
+    return " ".join(parts).replace("\\", "")
+
+
+def uploader(at: AppTest, label: str) -> Any:
+    return next(one for one in at.file_uploader if label in one.label)
+
+
+def upload(at: AppTest, *files: tuple[str, bytes]) -> AppTest:
+    for name, data in files:
+        uploader(at, "Snapshots").upload(name, data)
+    return sound(at.run())
+
+
+def good(folder: Path, *seeds: int) -> list[tuple[str, bytes]]:
+    return [(f"{n}.beft.safetensors", data_of(example(n, pre=base(), null_terms=("k",)), folder)) for n in seeds]
+
+
+def adapter(folder: Path, **config: Any) -> dict[str, bytes]:
+    """An adapter of the bundled model: its b_v moves by one."""
+    module = "base_model.model.bert.encoder.layer.{}.attention.self.value.beft_bias"
+    write_safetensors(folder / "scratch", {module.format(n): np.ones((1, 384), np.float32) for n in range(6)}, {})
+    return {
+        "adapter_config.json": json.dumps({"peft_type": "BEFT", **config}).encode(),
+        "adapter_model.safetensors": (folder / "scratch").read_bytes(),
+    }
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+# --- looking -------------------------------------------------------------------------------------------------------
+
+
+def test_opens_on_two_samples_without_a_click() -> None:
+    at = opened("compare")
+    assert chosen(at) == ["A probe", "Another probe"] and charts(at) == 3 and not at.error
+    assert "started from different base models" in said(at) and "another base model" in said(at)
+    assert [s.value for s in at.subheader][:2] == ["Side by side", "Where they differ: A − B"]
+
+
+def test_fine_tunes_of_one_base_show_their_angles(tmp_path: Path) -> None:
+    at = upload(opened("compare", compare="A probe"), *good(tmp_path, 1, 2, 3))
+    assert len(chosen(at)) == 4
+    at.selectbox(key="minuend").select("Upload: 1.beft.safetensors").run()
+    at.selectbox(key="subtrahend").select("Upload: 2.beft.safetensors").run()
+    assert charts(sound(at)) == 5 and "° apart" in said(at) and not at.error
+    assert "Where they differ: B − C" in [s.value for s in at.subheader]
+    at.selectbox(key="minuend").select("Upload: 2.beft.safetensors").run()
+    assert "two different snapshots" in said(sound(at)) and charts(at) == 2
+
+
+def test_a_link_restores_every_choice(tmp_path: Path) -> None:
+    stored = [keep(example(n, pre=base()), f"{n}") for n in (1, 2, 3)]
+    titles = [f"Kept {one.id[-6:]}: {one.name}" for one in stored]
+    link = {
+        "compare": titles, "by": "Fisher", "compare_magnitude": "mean", "minuend": titles[2], "subtrahend": titles[0],
+        "direction": "b_v value",
+    }  # fmt: skip
+    at = opened("compare", **link)
+    assert chosen(at) == titles and at.selectbox(key="minuend").value == titles[2]
+    assert at.selectbox(key="direction").value == "b_v value" and "C − A" in " ".join(s.value for s in at.subheader)
+    assert "Magnitude (mean)" in said(at) and "Fisher, layer by layer" in said(at)
+
+
+def test_one_snapshot_asks_for_another_and_none_for_two() -> None:
+    at = opened("compare", compare="A probe")
+    assert "Add another above" in said(at) and charts(at) == 2
+    at.multiselect(key="compare").set_value([]).run()
+    assert "Choose two or more snapshots" in sound(at).info[0].value and charts(at) == 0
+
+
+def test_without_samples_uploads_still_compare(tmp_path: Path) -> None:
+    (tmp_path / "samples" / "index.json").unlink()
+    at = opened("compare")
+    assert len(at.warning) == 1 and charts(at) == 0
+    assert charts(upload(at, *good(tmp_path, 1, 2))) == 4
+
+
+def test_snapshots_of_other_shapes_compare_as_far_as_they_go(tmp_path: Path) -> None:
+    files = [
+        ("deep", data_of(small_snapshot(1, layers=3, width=8), tmp_path)),
+        ("decoder", data_of(example(1, pre=base(stack="decoder")), tmp_path)),
+        ("few", data_of(example(2, trained_terms=("v",)), tmp_path)),
+    ]
+    at = upload(opened("compare", compare="A probe"), *files)
+    assert not at.error and "different numbers of layers" in said(at)
+    for other in ("Upload: deep", "Upload: decoder", "Upload: few"):
+        at.selectbox(key="subtrahend").select(other).run()
+        assert not sound(at).error, other
+    at.multiselect(key="compare").set_value(["Upload: decoder", "Upload: few"]).run()
+    assert not sound(at).error and "nothing to subtract" in said(at)
+
+
+# --- uploads -------------------------------------------------------------------------------------------------------
+
+
+def test_good_files_are_taken_and_bad_ones_told_each_by_its_name(tmp_path: Path) -> None:
+    hostile = [(f"bad{n}.safetensors", data) for n, (_, data) in enumerate(list(hostile_snapshots())[::30])]
+    at = upload(opened("compare"), *hostile[:2], *good(tmp_path, 1, 2), *hostile[2:])
+    assert chosen(at)[2:] == ["Upload: 1.beft.safetensors", "Upload: 2.beft.safetensors"]
+    assert [f"bad{n}" in error.value for n, error in enumerate(at.error)] == [True] * len(hostile)
+    assert uploader(at, "Snapshots").value == []  # the bytes are not held twice
+    upload(at, *good(tmp_path, 3))
+    assert not at.error and len(chosen(at)) == 5
+
+
+@pytest.mark.parametrize("form", ["zip", "two files"])
+def test_an_adapter_of_the_bundled_model(form: str, tmp_path: Path) -> None:
+    files = adapter(tmp_path, base_model_name_or_path="sentence-transformers/all-MiniLM-L6-v2")
+    at = opened("compare", compare="A probe")
+    at = upload(at, *([("a.zip", zipped(files))] if form == "zip" else files.items()))
+    assert len(chosen(at)) == 2 and not at.error and "bundled · 6 layers · imported" in said(at)
+    assert charts(at) == 3
+
+
+def test_an_adapter_of_another_base_says_what_is_needed(tmp_path: Path) -> None:
+    at = opened("compare")
+    at = upload(at, ("a.zip", zipped(adapter(tmp_path, base_model_name_or_path="org/model"))))
+    assert "an adapter of the base model org/model" in said(at) and len(chosen(at)) == 2
+    at.text_input(key="upload_base").input(str(tmp_path / "nowhere")).run()
+    at = upload(at, ("a.zip", zipped(adapter(tmp_path))))
+    assert "not a folder" in at.error[0].value
+    at.text_input(key="upload_base").input("bundled").run()
+    assert not upload(at, ("a.zip", zipped(adapter(tmp_path)))).error and len(chosen(at)) == 3
+
+
+def tuned_bundled(folder: Path) -> bytes:
+    """The bundled model's biases, those of b_v moved."""
+    file = SafetensorsFile(bundled_path() / "model.safetensors")
+    biases = {name: file.read(name) for name in file.tensors if name.endswith(".bias")}
+    write_safetensors(folder / "x", {n: a + 0.1 * ("value" in n) for n, a in biases.items()}, {})
+    return (folder / "x").read_bytes()
+
+
+def test_a_pair_of_models(tmp_path: Path) -> None:
+    at = opened("compare", compare="A probe")
+    next(t for t in at.text_input if t.label.startswith("Before")).input("bundled")
+    uploader(at, "After").upload("model.safetensors", tuned_bundled(tmp_path))
+    next(t for t in at.text_input if t.label.startswith("Name")).input("from *elsewhere*")
+    button(at, "Read the biases").click().run()
+    assert not sound(at).error and chosen(at) == ["A probe", "Upload: from *elsewhere*"]
+    button(at, "Read the biases").click().run()  # the form is empty again
+    assert "no model before the fine-tune" in said(sound(at)) and len(at.error) == 1 and len(chosen(at)) == 2
+
+
+def test_a_tab_holds_only_so_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = good(tmp_path, 1, 2, 3)
+    monkeypatch.setattr(sources, "MOST_UPLOADS", 2)
+    at = upload(opened("compare"), *files)
+    assert len(chosen(at)) == 4 and "at most 2 uploads" in at.error[0].value
+    monkeypatch.setattr(sources, "MOST_UPLOADS", 50)
+    monkeypatch.setattr(sources, "MOST_UPLOAD_BYTES", 100)
+    assert "more than this tab" in upload(opened("compare"), files[0]).error[0].value
+
+
+def test_more_than_fit_into_the_list_are_on_the_shelf(tmp_path: Path) -> None:
+    at = upload(opened("compare"), *good(tmp_path, *range(1, 9)))
+    assert len(chosen(at)) == 8 and len(at.multiselect(key="compare").options) == 10
+
+
+# --- keeping -------------------------------------------------------------------------------------------------------
+
+
+def test_keeping_forgetting_and_finding_again(tmp_path: Path) -> None:
+    at = upload(opened("compare"), *good(tmp_path, 1, 2))
+    next(b for b in at.button if b.label == "Keep on this machine").click().run()
+    (stored,) = kept()
+    assert stored.name == "1.beft.safetensors"
+    title = f"Kept {stored.id[-6:]}: 1.beft.safetensors"
+    assert chosen(sound(at))[2:] == [title, "Upload: 2.beft.safetensors"]
+    again = opened("compare", compare=["A probe", title])  # a new session
+    assert chosen(again) == ["A probe", title]
+    assert opened("importance", snapshot=title).selectbox(key="snapshot").value == title
+    button(again, "Forget").click().run()
+    assert chosen(sound(again)) == ["A probe", "Upload: 1.beft.safetensors"] and not kept()
+
+
+@pytest.mark.parametrize("how", ["read only", "presenting"])
+def test_nothing_is_stored_where_that_is_locked(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(example(), "mine")
+    at = upload(opened("compare"), *good(tmp_path, 1))
+    if how == "read only":
+        monkeypatch.setenv("BEFT_READ_ONLY", "1")
+    else:
+        at.toggle(key="present").set_value(True)
+    # The button was drawn before: the callback refuses.
+    next(b for b in at.button if b.label == "Keep on this machine").click().run()
+    assert [one.name for one in kept()] == ["mine"] and "Upload: 1.beft.safetensors" in chosen(sound(at))
+    assert next(b for b in at.button if b.label == "Keep on this machine").disabled
+    assert next(b for b in at.button if b.label == "Forget").disabled
+
+
+def test_a_read_only_server_opens_no_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEFT_READ_ONLY", "1")
+    at = opened("compare")
+    places = [t for t in at.text_input if t.label.startswith(("Before", "After the", "Base model"))]
+    assert len(places) == 3 and all(place.disabled for place in places)
+    at.session_state[str(places[1].key)] = "bundled"  # as a client that does not care for the greyed field would
+    button(at, "Read the biases").click().run()
+    assert "no model before" in sound(at).error[0].value
+
+
+# --- the shelf -----------------------------------------------------------------------------------------------------
+
+
+def test_a_renamed_run_is_found_by_an_old_link(tmp_path: Path) -> None:
+    run = Run.create("select", {"task": "demo-sentiment"})
+    write_snapshot(run.snapshot, small_snapshot(3))
+    old = f"Run {run.id[-6:]}: select on demo-sentiment"
+    assert sources.run_title(run) == old
+    rename(run, "the good one")
+    new = f"Run {run.id[-6:]}: the good one"
+    assert sources.run_title(run) == new
+    assert opened("importance", snapshot=old).selectbox(key="snapshot").value == new
+    assert chosen(opened("compare", compare=["A probe", old])) == ["A probe", new]
+    gone = opened("compare", compare=["A probe", "Another probe", "Upload: lost"])
+    assert chosen(gone) == ["A probe", "Another probe"] and "Not here any more: Upload" in said(gone)

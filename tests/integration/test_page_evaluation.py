@@ -1,0 +1,260 @@
+"""The paper's evaluation in process: nothing there, the bundled table, sweeps of this machine, uploads good and bad."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from dashboard_tools import ROOT, charts, opened, sound
+from streamlit.testing.v1 import AppTest
+from sweep_tables import Run as FineTune
+from sweep_tables import make_results
+
+from beft_core.errors import UserError
+from beft_core.evaluation.merges import NAME as MERGES
+from beft_core.evaluation.tables import table1
+from beft_core.runs.directory import Run
+from beft_core.sweeps.table import write_table
+from dashboard.components import evaluation_received
+from dashboard.components.evaluation_received import MEGABYTES, received
+from dashboard.components.evaluation_source import MOST_UPLOADS, SAMPLE
+from dashboard.components.evaluation_tables import drawn
+
+pytestmark = pytest.mark.usefixtures("lab")
+
+FIGURES, RATES, ANSWER = "Figures 1 and 4", "Learning rate and epochs", "Does the score predict?"
+TABS = {FIGURES: 1, "Table 1": 0, "Table 2": 0, "Table 3": 0, "Table 4": 0, RATES: 3, ANSWER: 2}
+"""Tab -> figures in it."""
+
+
+def put_sample(lab: Path, table: pd.DataFrame | None = None) -> None:
+    (make_results(null="k") if table is None else table).to_parquet(lab / "samples" / SAMPLE, index=False)
+
+
+def said(at: AppTest) -> str:
+    return " ".join(m.value for m in (*at.markdown, *at.caption))
+
+
+def html(at: AppTest) -> str:
+    return " ".join(str(element.proto.body) for element in at.get("html"))
+
+
+def as_bytes(table: pd.DataFrame, kind: str) -> bytes:
+    if kind == "csv":
+        return table.to_csv(index=False).encode()
+    stream = io.BytesIO()
+    table.to_parquet(stream, index=False)
+    return stream.getvalue()
+
+
+# --- what can be opened --------------------------------------------------------------------------------------------
+
+
+def test_without_a_table_the_page_says_what_to_do() -> None:
+    at = opened("evaluation")
+    assert "No result table yet" in said(at) and at.code[0].value.startswith("beft sweep --tasks")
+    assert charts(at) == 0 and not at.error and not at.tabs
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_every_tab_is_drawn_alone(lab: Path, tab: str) -> None:
+    put_sample(lab)
+    at = opened("evaluation", part=tab)
+    assert at.selectbox(key="results").value == "Bundled sweep" and charts(at) == TABS[tab]
+    assert not at.error and not at.warning and len(at.expander) >= 1
+    assert ("paper-table" in html(at)) == (tab.startswith("Table") or tab == FIGURES)
+    assert "168 fine-tunes" in said(at)
+
+
+def test_a_sweep_of_this_machine_is_offered_with_its_merges(lab: Path) -> None:
+    run = Run.create("select", {"task": "demo-sentiment"})
+    (run.path / "sweep").mkdir()
+    write_table(make_results(["sst2"]), run.path / "sweep")
+    rows = {name: {"sst2": 0.5, "rte": 0.25} for name in ("base model", "sst2", "rte", "merged")}
+    merge = {"tasks": ["sst2", "rte"], "seed": 0, "term": "v", "method": "mean", "cosine": 0.2, "angle": 78.5}
+    (run.path / "sweep" / MERGES).write_text(json.dumps([merge | {"rows": rows}]))
+    title = f"Run {run.id[-6:]}: sweep"
+    at = opened("evaluation", part="Table 3")
+    assert at.selectbox(key="results").value == title and "not complete \\(queued\\)" in said(at)
+    assert "78.5" in html(at) and "25.0" in html(at)
+    put_sample(lab)
+    at = opened("evaluation", part="Table 3", results=f"Run {run.id[-6:]}: an older name")
+    assert at.selectbox(key="results").value == title
+    at = opened("evaluation", results="Run 000000: gone")
+    assert at.selectbox(key="results").value == "Bundled sweep" and "Not here any more" in said(at)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_good_upload_is_shown_at_once(lab: Path, kind: str) -> None:
+    put_sample(lab)
+    at = opened("evaluation", part=ANSWER)
+    table = make_results(["stsb"], ["low"], [1e-3], [0, 1], null="k")
+    name = "[x](http://x) $x$ ../../etc/passwd.txt"
+    at.file_uploader[0].upload(name, as_bytes(table, kind)).run()
+    assert sound(at).selectbox(key="results").value == f"Upload: {name}"
+    assert "Over 2 cases \\(1 task, 2 groups" in said(at) and not at.error
+    assert not list(lab.rglob("passwd*"))
+    at.selectbox(key="results").select("Bundled sweep").run()
+    assert "Over 24 cases" in said(sound(at))
+
+
+BROKEN = {
+    "junk": (b"\x00\x01\x02junk", "neither Parquet nor text"),
+    "cut short": (as_bytes(make_results(["sst2"]), "parquet")[:-200], "damaged Parquet"),
+    "words": (b"hello, world\n1, 2\n", "without the columns"),
+    "empty": (b"", "cannot be read"),
+    "no rows": (as_bytes(make_results().head(0), "csv"), "0 rows"),
+    "a column less": (as_bytes(make_results().drop(columns="curve"), "parquet"), "without the column curve"),
+    "text for numbers": (as_bytes(make_results().assign(value="much"), "csv"), "text in the column value"),
+    "infinite": (as_bytes(make_results().assign(lr=float("inf")), "parquet"), "infinite"),
+    "gaps": (as_bytes(make_results().assign(seed=float("nan")), "csv"), "empty cells in the column seed"),
+    "other kinds": (as_bytes(make_results().assign(value=True), "parquet"), "bool in the column value"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_upload_loses_nothing(lab: Path, name: str) -> None:
+    put_sample(lab)
+    at = opened("evaluation", part=ANSWER)
+    before = said(at)
+    data, words = BROKEN[name]
+    at.file_uploader[0].upload(f"{name}.parquet", data).run()
+    assert len(sound(at).error) == 1 and words in at.error[0].value.replace("\\", "")
+    assert at.selectbox(key="results").value == "Bundled sweep" and said(at) == before
+    assert str(lab) not in at.error[0].value and "/tmp" not in at.error[0].value
+
+
+def test_large_uploads_are_refused_before_they_are_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=f"at most {MEGABYTES} MB"):
+        received(b"a" * (MEGABYTES * 2**20 + 1))
+    zeros = make_results(["sst2"], ["low"], [1e-3], [0])
+    many = zeros.loc[zeros.index.repeat(20_000)]
+    data = as_bytes(many, "parquet")
+    assert len(data) < MEGABYTES * 2**20
+    monkeypatch.setattr(evaluation_received, "read_table", lambda path: pytest.fail("it was unpacked"))
+    with pytest.raises(UserError, match="140,000 rows"):
+        received(data)
+
+
+def test_only_so_many_uploads_are_held() -> None:
+    at = opened("evaluation", part="Table 3")
+    data = as_bytes(make_results(["sst2"], ["low"], [1e-3], [0]), "csv")
+    for number in range(MOST_UPLOADS + 2):
+        at.file_uploader[0].upload(f"{number}.csv", data).run()
+    assert sound(at).selectbox(key="results").options == [f"Upload: {n}.csv" for n in range(2, MOST_UPLOADS + 2)]
+
+
+def test_a_damaged_sample_is_told(lab: Path) -> None:
+    (lab / "samples" / SAMPLE).write_bytes(b"PAR1")
+    at = opened("evaluation")
+    assert len(at.error) == 1 and charts(at) == 0
+
+
+# --- what stands on the page ---------------------------------------------------------------------------------------
+
+
+def test_names_of_strangers_stay_text(lab: Path) -> None:
+    bad = "<img src=x onerror=alert(1)>[a](http://a) $x$"
+    table = make_results(["sst2"]).assign(task=bad, model=bad, metric=bad, device=bad, regime=bad)
+    put_sample(lab, table.assign(failure=bad))
+    for tab in TABS:
+        at = opened("evaluation", part=tab)
+        assert "<img" not in html(at) and not at.error, tab
+        assert "[a](http" not in said(at), tab
+
+
+def test_a_link_restores_task_size_rate_and_measure(lab: Path) -> None:
+    put_sample(lab)
+    at = opened("evaluation", part=RATES, on_task="RTE: does the first text entail the second", on_regime="medium")
+    assert at.selectbox(key="on_task").value == "rte" and at.selectbox(key="on_regime").value == "medium"
+    at = opened("evaluation", part="Table 1", rate="0.001")
+    assert at.selectbox(key="rate").value == "0.001" and "all at 0\\.001" in said(at)
+    at = opened("evaluation", part=ANSWER, pairing="each term at its best", size="low")
+    assert at.selectbox(key="size").value == "low" and "Over 12 cases" in said(at)
+
+
+def test_choices_that_another_table_lacks_are_forgotten(lab: Path) -> None:
+    put_sample(lab)
+    at = opened("evaluation", part=RATES)
+    at.selectbox(key="on_task").select("rte").run()
+    at.selectbox(key="on_regime").select("medium").run()
+    at.file_uploader[0].upload("x.csv", as_bytes(make_results(["sst2"], ["low"]), "csv")).run()
+    assert sound(at).selectbox(key="on_task").value == "sst2" and at.selectbox(key="on_regime").value == "low"
+
+
+def test_tasks_have_a_panel_each_and_stand_in_the_papers_order(lab: Path) -> None:
+    put_sample(lab, make_results(["demo-sentiment", "demo-entailment", "rte", "sst2"], ["low"]))
+    at = opened("evaluation", part=ANSWER)
+    spec = str(at.get("plotly_chart")[0].proto.spec)
+    titles = ["All tasks", "SST-2", "RTE", "demo-sentiment", "demo-entailment"]
+    places = [spec.index(f"{title}\\u003c") for title in titles]
+    assert places == sorted(places)
+    assert opened("evaluation", part=RATES).selectbox(key="on_task").value == "sst2"
+
+
+def test_tasks_that_say_little_are_named(lab: Path) -> None:
+    put_sample(lab, make_results(["sst2", "rte"], ["low"], add=lambda run: -run_level(run) if run[0] == "rte" else 0.0))
+    assert "less than 3 points on RTE: the three terms" in said(opened("evaluation", part=ANSWER))
+
+
+def run_level(run: FineTune) -> float:
+    """What makes the three terms of `make_results` equal."""
+    return {"v": 0.2, "q": 0.1}.get(run[2], 0.0)
+
+
+def test_several_models_are_told_apart(lab: Path) -> None:
+    both = pd.concat([make_results(["sst2"], ["low"]), make_results(["sst2"], ["low"], model="ORG/other", seeds=[0])])
+    put_sample(lab, both)
+    at = opened("evaluation", part=ANSWER)
+    assert at.selectbox(key="of_model").value == "bundled" and "Over 6 cases" in said(at)
+    at.selectbox(key="of_model").select("ORG/other").run()
+    assert "Over 2 cases" in said(sound(at))
+
+
+def test_what_is_missing_is_told_where_it_is_missing(lab: Path) -> None:
+    put_sample(lab, make_results(trains=["v", "q"]))
+    assert "no finished probe" in opened("evaluation").info[0].value
+    at = opened("evaluation", part=ANSWER)
+    assert "There is no answer yet" in said(at) and "did not keep when they settled" in said(at)
+    at = opened("evaluation", part=RATES)
+    assert "this table has none here" in said(at) and charts(at) == 2
+    put_sample(lab, make_results(failed=lambda run: True))
+    for tab in TABS:
+        assert not opened("evaluation", part=tab).error, tab
+    assert "failed" in said(opened("evaluation", part="Table 1"))
+
+
+def test_the_server_computes_it_all_without_torch_or_scipy(lab: Path) -> None:
+    put_sample(lab)
+    code = f"""
+        import sys
+        sys.path.insert(0, {str(ROOT / "tests" / "integration")!r})
+        from dashboard_tools import charts, opened
+        for tab, count in {TABS!r}.items():
+            assert charts(opened("evaluation", part=tab)) == count, tab
+        heavy = {{"torch", "transformers", "datasets", "scipy", "sklearn"}} & set(sys.modules)
+        assert not heavy, heavy
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=120, cwd=ROOT)
+
+
+def test_a_null_term_is_explained(lab: Path) -> None:
+    put_sample(lab)
+    for tab in (FIGURES, RATES, ANSWER):
+        assert "$b_k$ is null in this model" in said(opened("evaluation", part=tab)), tab
+
+
+def test_our_tables_hold_both_numbers_and_reasons() -> None:
+    page, reasons = drawn(table1(make_results(winners={("rte", "low"): "q"})))
+    assert "<b>81.0 ± 1.0</b>†" in page  # 80, 81, 82 in the three seeds
+    assert "85.8†" in page and "b<sub>v</sub>" in page
+    assert [mark for _, mark in reasons] == [chr(ord("a") + n) for n in range(len(reasons))]
+    assert any("qqp" in why for why, _ in reasons)
+    for why, mark in reasons:
+        assert f'title="{why}"' in page and f"<sup>{mark}</sup>" in page

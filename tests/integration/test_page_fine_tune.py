@@ -1,0 +1,253 @@
+"""The page Fine-tune in process: form and link, tables good and hostile, check, launch, watch, cancel, fail, resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dashboard_tools import begin, button, charts, opened, sound, wait
+from streamlit.testing.v1 import AppTest
+
+from beft_core.errors import UserError
+from beft_core.runs import library
+from beft_core.runs.directory import Run, list_runs
+from beft_core.training.config import RunConfig
+from beft_core.training.preflight import count, probe_of
+from dashboard.components import engine
+
+pytestmark = pytest.mark.usefixtures("lab")
+
+REVIEWS = "review,stars,verdict\n" + "".join(
+    f'"the {i}. film was {word}, all of it",{i},{"pos" if word == "good" else "neg"}\n'
+    for i, word in enumerate(["good", "bad"] * 12)
+)
+ANSWER = {
+    "trainable": 2304, "total": 22713216, "frozen": [], "examples": 300, "evaluated": 500, "steps": 114,
+    "seconds": 41.0, "parts": {"train": 30.0, "evaluate": 11.0}, "bytes": 800_000_000, "memory": 8_000_000_000,
+    "step_ms": 260.0, "spread": 0.1, "timed_steps": 5, "load": 0.2, "device": "cpu", "how": "5 steps were timed",
+}  # fmt: skip
+
+
+def command(at: AppTest) -> str:
+    return next(code.value for code in at.code if code.value.startswith("beft "))
+
+
+def captions(at: AppTest) -> str:
+    return " ".join(caption.value for caption in at.caption)
+
+
+def metrics(at: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in at.metric}
+
+
+def test_opens_ready_to_start_and_counts_without_measuring() -> None:
+    at = opened("fine_tune")
+    counted = count(probe_of(RunConfig()))
+    assert metrics(at)["Trained parameters"] == f"{counted.trainable:,}"
+    assert metrics(at)["Steps"] == "114" and metrics(at)["Time and memory"] == "not measured"
+    assert not button(at, "Start").disabled and not at.error and not at.warning
+    assert command(at) == "beft select --regime low --trajectory-every 4"
+
+
+def test_a_link_restores_every_choice() -> None:
+    wanted = {
+        "ft_do": "train", "ft_task": "sst2", "ft_regime": "medium", "ft_terms": ["q", "k"], "ft_layers": "3-5",
+        "ft_preset": "paper", "ft_lr": "0.003", "ft_epochs": "2", "ft_schedule": "linear", "ft_batch": "8",
+        "ft_length": "64", "ft_seed": "7", "ft_precision": "bfloat16", "ft_device": "cpu", "ft_dropout": "false",
+        "ft_null": "true", "ft_play": "false", "ft_fisher": "true",
+    }  # fmt: skip
+    at = opened("fine_tune", **wanted)
+    for word in (
+        "beft train", "--task sst2", "--regime medium", "--terms q k", "--layers 3-5", "--preset paper", "--lr 0.003",
+        "--epochs 2", "--schedule linear", "--batch-size 8", "--max-length 64", "--seed 7", "--precision bfloat16",
+        "--device cpu", "--no-dropout", "--train-null", "--fisher",
+    ):  # fmt: skip
+        assert word in command(at), word
+    assert "trajectory" not in command(at)
+    assert any("rounding noise" in box.value for box in at.warning)
+    assert metrics(at)["Trained parameters"] == f"{2 * 3 * 384:,}" and metrics(at)["Steps"] == "1,250"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("ft_model", "/nowhere", "not a folder"), ("ft_model", "../../etc", "folder"),
+        ("ft_model", "a b", "model name"), ("ft_layers", "3-", "layer numbers"), ("ft_layers", "9", "0 to 5"),
+    ],
+)  # fmt: skip
+def test_wrong_input_is_told_in_a_box_and_loses_nothing(key: str, value: str, words: str) -> None:
+    at = opened("fine_tune", ft_seed="7")
+    at.text_input(key=key).input(value).run()
+    told = [box.value for box in [*at.error, *at.warning]]
+    assert any(words in text for text in told), told
+    assert at.number_input(key="ft_seed").value == 7
+
+
+def test_a_model_of_the_hub_that_is_not_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dashboard.components import fine_tune_setup
+
+    fine_tune_setup._hub_answers.clear()
+    monkeypatch.setattr(fine_tune_setup, "hub_answers", lambda: False)
+    at = opened("fine_tune", ft_model="somebody/something")
+    assert "cannot be reached" in at.error[0].value
+    fine_tune_setup._hub_answers.clear()
+    monkeypatch.setattr(fine_tune_setup, "hub_answers", lambda: True)
+    at = opened("fine_tune", ft_model="somebody/something")
+    assert not at.error and "is downloaded" in at.info[0].value
+    fine_tune_setup._hub_answers.clear()
+
+
+def test_the_null_term_is_explained() -> None:
+    at = opened("fine_tune", ft_do="train", ft_terms=["k"])
+    assert "adds the same number" in at.info[0].value and metrics(at)["Trained parameters"] == "the head only"
+    at.toggle(key="ft_null").set_value(True).run()
+    assert "rounding noise" in at.warning[0].value and metrics(at)["Trained parameters"] == "2,304"
+
+
+def upload(at: AppTest, name: str, data: bytes) -> AppTest:
+    return sound(at.file_uploader(key="ft_file").upload(name, data).run())
+
+
+def test_a_table_is_previewed_and_stored_only_when_a_run_on_it_starts(lab: Path) -> None:
+    at = opened("fine_tune", ft_task="own-table", ft_do="train")
+    assert button(at, "Start").disabled and "no table yet" in at.warning[0].value
+    upload(at, "../../re views.csv", REVIEWS.encode())
+    assert at.selectbox(key="ft_text").value == "review" and at.selectbox(key="ft_label").value == "stars"
+    assert "24 classes in 24 rows" in " ".join(box.value for box in at.error)
+    at.selectbox(key="ft_label").select("verdict").run()
+    assert not at.error and "2 classes: neg (10), pos (10)" in captions(at) and metrics(at)["Steps"] == "12"
+    tables = lab / "home" / "tables"
+    assert not tables.exists()
+    button(at, "Start").click().run()
+    (run,) = list_runs()
+    (table,) = tables.iterdir()
+    config = run.config()[1]
+    assert config["train_file"] == str(table) and table.read_text() == REVIEWS and table.name.startswith("table-")
+    assert (config["text"], config["text_pair"], config["label"]) == ("review", None, "verdict")
+    assert library.about(run).name == "train on ../../re views.csv"
+    assert sound(at).selectbox(key="ft_table").value == table.name  # which the browser puts into the URL
+    again = opened("fine_tune", ft_task="own-table", ft_do="train", ft_table=table.name, ft_label="verdict")
+    assert str(table) in command(again) and "--label verdict" in command(again)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("a.csv", b""), ("a.csv", b"\x00\xff" * 50),
+     ("a.csv", b"one\n1\n"), ("a.jsonl", b"[1]\n"), ("a.parquet", b"PAR1junk"),
+     ("a.tsv", b"x\tx\n1\t2\n"), ("a.csv", b'a,b\n"open,1\n')],
+)  # fmt: skip
+def test_hostile_tables_are_told_and_lose_nothing(name: str, data: bytes) -> None:
+    at = upload(opened("fine_tune", ft_task="own-table", ft_seed="7"), name, data)
+    assert at.error and name in at.error[0].value.replace("\\", "") and at.number_input(key="ft_seed").value == 7
+    assert button(at, "Start").disabled
+
+
+def test_check_first_and_the_estimate_stays_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Played:
+        running = True
+
+        def ask(self, question: str, *timeout: float, **fields: Any) -> Any:
+            asked.append({"question": question, **fields})
+            return ANSWER
+
+    engine._asked.clear()
+    monkeypatch.setattr(engine, "desk", Played)
+    at = opened("fine_tune", ft_do="train", ft_seed="11")
+    button(at, "Check it first").click().run()
+    assert asked[0]["question"] == "preflight" and asked[0]["config"]["seed"] == 11 and asked[0]["kind"] == "train"
+    assert metrics(sound(at))["Time"] == "about 41 s" and metrics(at)["Memory"] == "800 MB"
+    at.number_input(key="ft_seed").set_value(12).run()
+    assert "Time" not in metrics(at)  # measured for another setup
+    at.number_input(key="ft_seed").set_value(11).run()
+    button(at, "Start").click().run()
+    (run,) = list_runs()
+    assert library.about(run).estimate == {"seconds": 41.0, "bytes": 800_000_000}
+    wait(lambda: run.status().state == "done")
+    at.run()
+    told = " ".join(m.value for m in sound(at.run()).markdown)
+    assert "Estimated 41 s, took" in told and "too long" in told
+
+
+def test_a_check_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Played:
+        running = True
+
+        def ask(self, question: str, *timeout: float, **fields: Any) -> Any:
+            raise UserError("got <b>nothing</b>", "something")
+
+    engine._asked.clear()
+    monkeypatch.setattr(engine, "desk", Played)
+    at = opened("fine_tune", ft_seed="13")
+    button(at, "Check it first").click().run()
+    assert "got \\<b\\>nothing" in sound(at).error[0].value and not button(at, "Start").disabled
+
+
+@pytest.mark.parametrize("how", ["presenter", "read-only"])
+def test_what_is_locked_cannot_be_started(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = opened("fine_tune")
+    assert not button(at, "Start").disabled
+    if how == "read-only":
+        monkeypatch.setenv("BEFT_READ_ONLY", "1")
+        button(at, "Start").click().run()  # drawn before it was locked
+        assert not list_runs() and "read-only" in sound(at).error[0].value.replace("\\", "")
+        at = opened("fine_tune")
+    else:
+        at = opened("fine_tune", present="true")
+    assert button(at, "Start").disabled
+    assert button(at, "Check it first")
+
+
+def write_records(run: Run, *records: dict[str, Any]) -> None:
+    with run.metrics.open("a") as file:
+        file.writelines(json.dumps(record) + "\n" for record in records)
+
+
+def test_a_run_at_work_shows_its_curves_and_is_cancelled_from_a_new_session() -> None:
+    run = begin("train", steps=10_000)
+    wait(lambda: run.status().stage == "train")
+    write_records(
+        run, {"type": "step", "seconds": 1, "step": 5, "total": 100, "loss": [0.5]},
+        {"type": "epoch", "seconds": 1, "run": 0, "epoch": 1, "step": 5, "train_loss": 0.5, "accuracy": 0.7},
+        {"type": "scores", "seconds": 1, "step": 5,
+         "scores": {"v": {"projection_ratio": 0.3, "magnitude": 7.0, "magnitude_mean_abs": 0.1}}},
+    )  # fmt: skip
+    at = opened("fine_tune")  # no ?run= in its URL
+    assert len(at.get("bidi_component")) == 3 and at.get("progress") and not charts(at)
+    assert len(opened("fine_tune", ft_score="moved").get("bidi_component")) == 3
+    button(at, "Cancel").click().run()
+    assert not [b for b in at.button if b.label == "Cancel" and not b.disabled]  # once is enough
+    wait(lambda: run.status().state == "cancelled")
+    at = opened("fine_tune", run=run.id)
+    assert "kept" in at.info[0].value and charts(at) == 3
+
+
+def test_runs_at_work_can_be_switched_between() -> None:
+    first = begin("train", steps=10_000)
+    wait(lambda: first.status().stage == "train")
+    second = begin("train", steps=10_000)
+    wait(lambda: second.status().position == 1)
+    at = opened("fine_tune")
+    assert "second in the queue of cpu" in " ".join(m.value for m in at.markdown)
+    (switch,) = [group for group in at.segmented_control if "at work" in group.label]
+    switch.select(next(option for option in switch.options if first.id[-6:] in option)).run()
+    assert sound(at).query_params["run"] == first.id
+    assert "running" in " ".join(m.value for m in at.markdown)
+
+
+def test_a_killed_worker_is_told_with_its_log_and_resumed() -> None:
+    run = begin("train", steps=10_000)
+    wait(lambda: run.status().stage == "train")
+    run.log.write_text("last words\n")
+    os.kill(run.recorded().process.pid, signal.SIGKILL)  # type: ignore[union-attr]
+    wait(lambda: not run.status().active)
+    run.checkpoint.write_bytes(b"")
+    at = opened("fine_tune", run=run.id)
+    assert "vanished" in at.error[0].value and any("last words" in code.value for code in at.code)
+    button(at, "Resume from its checkpoint").click().run()
+    assert not sound(at).error and run.status().active

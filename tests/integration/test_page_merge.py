@@ -1,0 +1,203 @@
+"""The page Merge in process: empty, two samples, what does not fit, methods, an evaluation from launch to result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from dashboard_tools import button, charts, opened, sound, wait
+from merge_samples import MORE, PAIR, fine_tune, write_pair
+
+from beft_core.merge_plan import MergeConfig, read_result
+from beft_core.merging import METHODS, compare, merge
+from beft_core.runs.directory import Run, list_runs
+from beft_core.runs.launch import launch
+from beft_core.snapshot import read_snapshot
+from dashboard.components.merge_method import file_of
+
+pytestmark = pytest.mark.usefixtures("lab")
+TITLES = list(PAIR.values())
+EVALUATE = "Evaluate on all their tasks"
+
+
+@pytest.fixture
+def pair(lab: Path) -> None:
+    write_pair(lab / "samples")
+
+
+def words(at: Any) -> str:
+    return " ".join(m.value for m in [*at.markdown, *at.caption])
+
+
+def test_without_two_fine_tunes_the_page_says_what_to_do() -> None:
+    at = opened("merge")
+    assert "two or more fine-tunes" in at.info[0].value and charts(at) == 0
+    assert all(b.label != EVALUATE for b in at.button)
+
+
+@pytest.mark.usefixtures("pair")
+def test_opens_on_the_two_demo_samples_without_a_click() -> None:
+    at = opened("merge")
+    assert at.multiselect(key="merge").value == TITLES and charts(at) == 4 and not at.error
+    snapshots = [fine_tune("demo-sentiment", 1), fine_tune("demo-similarity", 2)]
+    table = compare(snapshots)
+    assert f"**{table.differences.angle_degrees[0, 1]:.0f}°**" in words(at)
+    assert f"{100 * table.sign_conflicts[0, 1]:.0f} %" in words(at)
+    merged = merge(snapshots, "mean")
+    delta = [s.post("encoder", "v").astype(np.float64) - s.pre("encoder", "v") for s in [*snapshots, merged]]
+    for one in delta[:2]:  # an independent look at what the page says is kept
+        assert f"**{100 * (one * delta[2]).sum() / (one * one).sum():.0f} %**" in words(at)
+    # 4 rows and 11 points, of which three are rows, on two tasks
+    assert "**24 evaluations**" in words(at) and "tour" not in at.query_params
+
+
+@pytest.mark.usefixtures("pair")
+def test_what_does_not_fit_is_told_exactly_and_nothing_is_lost() -> None:
+    at = opened("merge", merge=[TITLES[0], MORE["foreign"]])
+    assert "different base models" in at.error[0].value and charts(at) == 0
+    at.multiselect(key="merge").set_value([TITLES[0], MORE["q-only"]]).run()
+    assert "different trained terms" in sound(at).error[0].value
+    at.multiselect(key="merge").set_value(TITLES).run()
+    assert not sound(at).error and charts(at) == 4
+
+
+@pytest.mark.usefixtures("pair")
+def test_of_probes_only_what_all_trained_is_merged() -> None:
+    at = opened("merge", merge=[TITLES[1], MORE["probe-of-all"]])
+    assert "Not all of them trained $b_q$" in words(at) and charts(at) == 4
+
+
+@pytest.mark.usefixtures("pair")
+@pytest.mark.parametrize("name", list(METHODS))
+def test_every_method_has_its_controls_and_its_preview(name: str) -> None:
+    at = opened("merge", merge_method=METHODS[name].label)
+    assert METHODS[name].reference in words(at)
+    if METHODS[name].needs_fisher:
+        assert "no Fisher information" in at.error[0].value and charts(at) == 2
+        return
+    assert not at.error and charts(at) == 4
+    keys = {w.key for kind in (at.slider, at.number_input, at.button_group) for w in kind}
+    for parameter in METHODS[name].parameters:
+        assert f"merge_{name}_{parameter.name}" in keys
+
+
+@pytest.mark.usefixtures("pair")
+def test_sliders_move_the_merge_stand_in_the_link_and_complete_the_tour() -> None:
+    at = opened("merge")
+    at.slider(key="merge_weighted_weights").set_value(1.0).run()
+    assert "demo\\-sentiment: **100 %**" in words(sound(at)) and "merge" in at.query_params["tour"]
+    link = opened("merge", merge_method="TIES", merge_ties_density="0.5", merge_of="sign conflicts")
+    assert link.slider(key="merge_ties_density").value == 0.5
+    assert "Sign conflicts" in words(link)
+
+
+@pytest.mark.usefixtures("pair")
+def test_three_fine_tunes_have_a_weight_each() -> None:
+    at = opened("merge", merge=[*TITLES, MORE["third"]])
+    for number in (1, 2, 3):
+        at.slider(key=f"merge_weighted_weights_{number}").set_value(0.0)
+    at.run()
+    assert "not all zero" in sound(at).error[0].value
+    at.slider(key="merge_weighted_weights_3").set_value(0.5).run()
+    assert "demo\\-entailment: **100 %**" in words(sound(at))
+    at.selectbox(key="merge_method").select("Spherical interpolation").run()
+    assert "exactly 2" in sound(at).error[0].value
+
+
+@pytest.mark.usefixtures("pair")
+def test_evaluated_found_again_and_offered_later() -> None:
+    at = opened("merge")
+    at.slider(key="merge_weighted_weights").set_value(0.25).run()
+    button(at, EVALUATE).click().run()
+    (run,) = list_runs()
+    assert sound(at).query_params["merge_run"] == run.id
+    kind, fields = run.config()
+    config = MergeConfig.from_dict(fields)
+    assert kind == "merge" and config.settings == {"weights": [0.25, 0.75]} and config.limit == 200
+    assert [read_snapshot(run.path / name).meta.task for name in config.files] == ["demo-sentiment", "demo-similarity"]
+    wait(lambda: not run.status().active)
+    assert run.status().state == "done", run.log_tail()
+
+    at = opened("merge", merge_run=run.id)  # as after F5: the controls are at their defaults
+    result = read_result(run.result)
+    assert charts(at) == 5 and "Fine-tuned on demo\\-sentiment" in words(at)
+    best = max(scores["demo-sentiment"]["accuracy"] or 0 for scores in result.rows.values())
+    assert f"**{100 * best:.1f}**" in words(at) and "weights 0\\.25 \\: 0\\.75" in words(at)
+    button(at, "Close this result").click().run()
+    assert charts(sound(at)) == 4 and "merge_run" not in at.query_params
+    earlier = at.selectbox(key="merge_earlier")
+    earlier.select(earlier.options[0]).run()
+    assert at.query_params["merge_run"] == run.id and charts(sound(at)) == 5
+    at.multiselect(key="merge").set_value([TITLES[0], MORE["third"]]).run()
+    assert "not of what is chosen above" in sound(at).info[0].value
+
+
+def started(**fields: Any) -> Run:
+    """A run of the two samples whose worker behaves as `act` says."""
+    snapshots = [fine_tune("demo-sentiment", 1), fine_tune("demo-similarity", 2)]
+    config = MergeConfig.of(snapshots, TITLES, device="cpu")
+
+    class Played:
+        def to_dict(self) -> dict[str, Any]:
+            return config.to_dict() | fields
+
+    return launch("merge", Played(), snapshots=dict(zip(config.files, snapshots, strict=True)))  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("pair")
+@pytest.mark.parametrize(("act", "said"), [("crash", "ZeroDivisionError"), ("memory", "Memory ran out")])
+def test_a_failed_evaluation_is_told_until_dismissed(act: str, said: str) -> None:
+    run = started(act=act)
+    wait(lambda: not run.status().active)
+    at = opened("merge", merge_run=run.id)
+    assert said in at.error[0].value and charts(at) == 4
+    button(at, "Dismiss").click().run()
+    assert not sound(at).error and "merge_run" not in at.query_params
+
+
+@pytest.mark.usefixtures("pair")
+def test_an_evaluation_at_work_is_watched_and_cancelled_and_gone_on_with() -> None:
+    run = started(pause=0.3)
+    wait(lambda: run.status().stage == "evaluate")
+    at = opened("merge", merge_run=run.id)
+    assert at.get("progress") and button(at, EVALUATE).disabled
+    button(at, "Cancel").click().run()
+    wait(lambda: not run.status().active)
+    at = opened("merge", merge_run=run.id)
+    assert run.status().state == "cancelled" and at.info
+    button(at, "Go on with it").click().run()
+    assert not sound(at).error and run.status().active
+
+
+@pytest.mark.usefixtures("pair")
+def test_a_damaged_result_is_told() -> None:
+    run = started()
+    wait(lambda: not run.status().active)
+    run.result.write_text(json.dumps({"rows": 1}))
+    at = opened("merge", merge_run=run.id)
+    assert "result\\.json" in at.error[0].value and charts(at) == 4
+
+
+@pytest.mark.usefixtures("pair")
+def test_a_locked_page_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert button(opened("merge", present="true"), EVALUATE).disabled
+    at = opened("merge")
+    monkeypatch.setenv("BEFT_READ_ONLY", "1")
+    button(at, EVALUATE).click().run()
+    assert "read\\-only" in sound(at).error[0].value and not list_runs()
+
+
+def test_a_run_of_another_kind_is_not_shown_here() -> None:
+    run = Run.create("train", {"task": "sst2"})
+    assert "merge_run" not in opened("merge", merge_run=run.id).query_params
+    assert "merge_run" not in opened("merge", merge_run="../../x").query_params
+
+
+def test_the_download_is_the_merge() -> None:
+    merged = merge([fine_tune("demo-sentiment", 1), fine_tune("demo-similarity", 2)], "ties")
+    again = read_snapshot(file_of(merged))
+    np.testing.assert_array_equal(again.post("encoder", "v"), merged.post("encoder", "v"))
+    assert set(again.meta.heads) == {"demo-sentiment", "demo-similarity"}

@@ -1,0 +1,246 @@
+"""The list of runs in process: empty, filtered, live; comparing; names, tags, deleting and taking back; being told."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dashboard_tools import begin, button, charts, opened, sound, wait
+from fake_worker import small_snapshot
+from streamlit.testing.v1 import AppTest
+
+from beft_core.runs import library
+from beft_core.runs.archive import zip_of
+from beft_core.runs.directory import Run, Status, list_runs
+from beft_core.runs.overview import overview, overviews
+from beft_core.snapshot import write_snapshot
+from beft_core.training.config import RunConfig
+from dashboard.components import run_table
+
+pytestmark = pytest.mark.usefixtures("lab")
+
+
+def ended(state: str = "done", value: float = 0.8, snapshot: bool = True, **config: Any) -> Run:
+    """A run of the past, with curves."""
+    run = Run.create("train", RunConfig(**{"task": "demo-sentiment", "n_train": 300, **config}).to_dict())
+    lines = [f'{{"type": "step", "step": {s}, "total": 40, "loss": [{1 / s}]}}\n' for s in range(1, 41)]
+    lines.append(f'{{"type": "epoch", "run": 0, "epoch": 1, "step": 40, "train_loss": 0.5, "accuracy": {value}}}\n')
+    run.metrics.write_text("".join(lines))
+    if snapshot:
+        write_snapshot(run.snapshot, small_snapshot(1))
+    now = time.time()
+    message = None if state == "done" else "Memory ran out."
+    run.write_status(Status(state, created=now - 60, began=now - 50, ended=now - 10, message=message))
+    return run
+
+
+def label(run: Run) -> str:
+    return overview(run).label
+
+
+def listed(at: AppTest) -> Any:
+    return at.dataframe[0].value
+
+
+def tick(at: AppTest, *runs: Run) -> AppTest:
+    return sound(at.multiselect(key="runs").set_value([label(run) for run in runs]).run())
+
+
+def test_empty_says_how_to_begin() -> None:
+    at = opened("runs")
+    assert "No run yet" in "".join(m.value for m in at.markdown) and not at.dataframe
+    assert at.get("page_link")[0].proto.label == "Start a fine-tune"
+
+
+def test_all_runs_are_listed_with_what_matters() -> None:
+    done, failed = ended(value=0.75), ended("failed", snapshot=False, terms=("q", "v"))
+    library.rename(done, "baseline")
+    library.set_tags(done, ["paper"])
+    table = listed(opened("runs"))
+    assert list(table["id"]) == [failed.id, done.id]
+    assert list(table["run"]) == [label(failed), f"baseline ({done.id[-6:]})"] and list(table["trains"]) == [
+        "b_q, b_v",
+        "b_v",
+    ]
+    assert [list(state) for state in table["state"]] == [["failed"], ["done"]]
+    assert table["value"][1] == 0.75 and table["metric"][1] == "accuracy" and table["seconds"][1] == 40
+    assert table["now"][0] == "Memory ran out" and table["now"][1] == "accuracy 0.750"
+    assert list(table["tags"][1]) == ["paper"]
+
+
+def test_filters_stand_in_the_link() -> None:
+    one, two = ended(seed=1), ended("failed", task="demo-similarity", lr=0.123)
+    library.set_tags(one, ["paper"])
+    for query, expected in (
+        ({}, [two, one]), ({"state": "failed"}, [two]), ({"on": "demo-sentiment"}, [one]), ({"tag": "paper"}, [one]),
+        ({"find": "seed=1 paper"}, [one]), ({"find": "0.123"}, [two]), ({"state": "dancing"}, [two, one]),
+    ):  # fmt: skip
+        assert list(listed(opened("runs", **query))["id"]) == [run.id for run in expected], query
+    at = opened("runs", find="nothing like it")
+    assert not at.dataframe and "No run passes" in at.info[0].value
+
+
+def test_a_link_restores_the_comparison() -> None:
+    runs = [ended(seed=seed, value=0.7 + seed / 10) for seed in range(3)]
+    at = opened("runs", runs=[label(run) for run in runs])
+    assert charts(at) == 2
+    headings = [s.value for s in at.subheader]
+    assert headings == ["Results", "What differs between them", "Spread over seeds"]
+    results, differing, spread = (frame.value for frame in at.dataframe[1:4])
+    assert list(results["accuracy"]) == pytest.approx([0.7, 0.8, 0.9])
+    assert list(differing.columns) == ["run", "seed"] and list(differing["seed"]) == ["0", "1", "2"]
+    assert spread["mean"][0] == pytest.approx(0.8) and spread["std"][0] == pytest.approx(0.1) and spread["n"][0] == 3
+
+
+def test_ticks_in_the_table_follow_the_runs_when_a_new_one_arrives() -> None:
+    old, other = ended(seed=1), ended(seed=2)
+    at = tick(opened("runs"), old)
+    assert at.session_state["runs-table"]["selection"]["rows"] == [1]
+    new = ended(seed=3)
+    sound(at.run())
+    assert list(listed(at)["id"]) == [new.id, other.id, old.id]
+    assert at.session_state["runs-table"]["selection"]["rows"] == [2]
+    assert at.multiselect(key="runs").value == [label(old)]
+
+
+def test_a_tick_by_row_means_the_run_that_was_drawn_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    state: dict[str, Any] = {
+        "runs-drawn": ["a", "b", "c"], "runs": ["hidden by a filter", "a"],
+        "runs-table": {"selection": {"rows": [2, 1]}},
+    }  # fmt: skip
+    monkeypatch.setattr(run_table.st, "session_state", state)
+    run_table._tick()
+    assert state["runs"] == ["hidden by a filter", "b", "c"]
+
+
+def test_rename_and_tags_are_kept_on_disk() -> None:
+    one, two = ended(seed=1), ended(seed=2)
+    library.set_tags(two, ["old"])
+    at = tick(opened("runs"), one)
+    next(t for t in at.text_input if t.label == "Name").set_value(" My\n*run* ").run()
+    assert library.about(one).name == "My *run*" and "My *run* (" in listed(sound(at))["run"][1]
+    at = tick(at, one, two)
+    assert not [t for t in at.text_input if t.label == "Name"]
+    next(m for m in at.multiselect if m.label.startswith("Tags")).set_value(["new"]).run()
+    assert library.about(one).tags == ("new",) and library.about(two).tags == ("old", "new")
+
+
+def test_a_bad_tag_is_told_and_changes_nothing() -> None:
+    run = ended()
+    at = tick(opened("runs"), run)
+    next(m for m in at.multiselect if m.label.startswith("Tags")).set_value(["x" * 50]).run()
+    assert "50 characters" in sound(at).error[0].value and library.about(run).tags == ()
+
+
+def test_deleting_can_be_taken_back_also_by_another_visitor() -> None:
+    runs = [ended(seed=seed) for seed in range(3)]
+    at = tick(opened("runs"), *runs[:2])
+    button(at, "Delete").click().run()
+    assert list_runs() == [runs[2]] and sound(at).multiselect(key="runs").value == []
+    at.run()
+    button(at, "Undo").click().run()
+    assert len(list_runs()) == 3 and sorted(sound(at).multiselect(key="runs").value) == sorted(map(label, runs[:2]))
+    button(at, "Delete").click().run()
+    other = opened("runs", runs=label(runs[0]))  # a link to what is gone
+    assert other.multiselect(key="runs").value == []
+    next(b for b in other.button if b.key == f"restore-{runs[0].id}").click().run()
+    assert {run.id for run in list_runs()} == {runs[0].id, runs[2].id}
+    button(sound(other), "Remove all for good").click().run()
+    assert library.deleted() == [] and not sound(other).error
+
+
+def test_deleting_the_last_run_still_offers_the_way_back() -> None:
+    run = ended()
+    at = tick(opened("runs"), run)
+    button(at, "Delete").click().run()
+    assert "No run yet" in "".join(m.value for m in sound(at).markdown)
+    button(at, "Undo").click().run()
+    assert list_runs() == [run] and charts(sound(at)) == 2
+
+
+@pytest.mark.parametrize("query", [{}, {"present": "true"}])
+def test_a_locked_page_offers_no_change(query: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = ended("failed")
+    if not query:
+        monkeypatch.setenv("BEFT_READ_ONLY", "1")
+    at = opened("runs", runs=label(run), **query)
+    assert button(at, "Delete").disabled and button(at, "Start it again").disabled
+    locked = {popover.proto.popover.label for popover in at.get("popover") if popover.proto.popover.disabled}
+    assert locked == {"Rename", "Tags"}
+
+
+@pytest.mark.parametrize("what", ["Delete", "Start it again", "Name", "Tags of this run"])
+def test_a_page_that_was_locked_meanwhile_changes_nothing(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = ended("failed")
+    at = opened("runs", runs=label(run))
+    before = {path.name: path.read_bytes() for path in run.path.iterdir()}
+    monkeypatch.setenv("BEFT_READ_ONLY", "1")
+    if what == "Name":
+        next(t for t in at.text_input if t.label == what).set_value("x").run()
+    elif what.startswith("Tags"):
+        next(m for m in at.multiselect if m.label == what).set_value(["x"]).run()
+    else:
+        button(at, what).click().run()
+    assert "read-only" in sound(at).error[0].value
+    assert {path.name: path.read_bytes() for path in run.path.iterdir()} == before
+
+
+def test_a_live_run_is_followed_and_cancelled() -> None:
+    run = begin("train", steps=10_000)
+    wait(lambda: run.status().stage == "train")
+    at = opened("runs", runs=label(run))
+    assert [list(state) for state in listed(at)["state"]] == [["running"]] and "train" in listed(at)["now"][0]
+    assert button(at, "Delete").disabled
+    button(at, "Cancel").click().run()
+    wait(lambda: not run.status().active)
+    at.run()
+    assert "was cancelled" in sound(at).info[0].proto.title or "kept" in at.info[0].value
+
+
+@pytest.mark.parametrize(("act", "words"), [("crash", "ZeroDivisionError"), ("memory", "Memory ran out")])
+def test_why_a_run_failed_is_told_with_its_log(act: str, words: str) -> None:
+    run = begin(act)
+    wait(lambda: not run.status().active)
+    at = opened("runs", runs=label(run))
+    assert words in at.error[0].value and any("Traceback" in code.value for code in at.code)
+
+
+def test_a_killed_worker_is_told_and_resumed_from_its_checkpoint() -> None:
+    run = begin("train", steps=10_000)
+    wait(lambda: run.status().stage == "train")
+    os.kill(run.recorded().process.pid, signal.SIGKILL)  # type: ignore[union-attr]
+    wait(lambda: not run.status().active)
+    run.checkpoint.write_bytes(b"")
+    at = opened("runs", runs=label(run))
+    assert "vanished" in at.error[0].value
+    button(at, "Resume from its checkpoint").click().run()
+    assert not sound(at).error and run.status().active
+
+
+def test_the_download_holds_everything() -> None:
+    run = ended(value=0.75)
+    library.rename(run, "baseline")
+    with zipfile.ZipFile(io.BytesIO(zip_of(overviews()))) as archive:
+        assert archive.testzip() is None
+        names = set(archive.namelist())
+        folder = f"{run.id}/"
+        assert {"runs.csv", folder + "config.json", folder + "loss.csv", folder + "metrics.csv"} <= names
+        assert archive.read(folder + run.snapshot.name) == run.snapshot.read_bytes()
+        assert archive.read(folder + "loss.csv").decode().splitlines()[:3] == ["step,loss", "1,1.0", "2,0.5"]
+        assert archive.read(folder + "metrics.csv").decode().splitlines() == ["step,train_loss,accuracy", "40,0.5,0.75"]
+        head, row = archive.read("runs.csv").decode().splitlines()
+        assert head.startswith("run,name,tags,state,seconds,selected,accuracy,kind") and f"{run.id},baseline" in row
+
+
+def test_a_damaged_run_is_a_row_like_any_other(lab: Path) -> None:
+    run = ended()
+    (run.path / "config.json").write_text("{")
+    run.metrics.write_bytes(b'{"type": "epoch", \xff\n[]\n')
+    at = opened("runs", runs=label(run))
+    assert listed(at)["task"][0] == "?" and not at.error

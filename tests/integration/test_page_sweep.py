@@ -1,0 +1,306 @@
+"""The page Sweep in process: form and link, what is wrong, launch, watching, the end, cancelled, failed, locked."""
+
+from __future__ import annotations
+
+import io
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dashboard_tools import button, charts, opened, sound, wait
+from streamlit.testing.v1 import AppTest
+
+from beft_core.runs.archive import bytes_of, zip_of
+from beft_core.runs.command import sweep_command
+from beft_core.runs.directory import Run, Status, list_runs
+from beft_core.runs.launch import launch, start
+from beft_core.runs.overview import overview
+from beft_core.sweeps.spec import SweepSpec
+from beft_core.sweeps.table import read_table
+from beft_core.training.config import RunConfig
+from dashboard.components import sweep_setup
+from dashboard.components.sources import run_title
+
+pytestmark = pytest.mark.usefixtures("lab")
+
+START = "Start the sweep"
+DEFAULT = SweepSpec(terms=("v", "q", "k", "head", "all"), n_train=(200,), seeds=(0, 1))
+SMALL = SweepSpec(terms=("v", "head"), n_train=(16,), seeds=(0, 1))
+
+
+def command(at: AppTest) -> str:
+    return next(code.value for code in at.code if code.value.startswith("beft "))
+
+
+def metrics(at: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in at.metric}
+
+
+def said(at: AppTest) -> str:
+    return " ".join(m.value for m in (*at.markdown, *at.caption)).replace("\\", "")
+
+
+def table(at: AppTest) -> Any:
+    return at.dataframe[0].value
+
+
+def started(spec: SweepSpec = SMALL, **fields: Any) -> Run:
+    """A sweep whose worker behaves as the fields say."""
+    run = Run.create("sweep", spec.to_dict() | fields)
+    start(run)
+    return run
+
+
+def ended(spec: SweepSpec = SMALL, **fields: Any) -> Run:
+    run = started(spec, **fields)
+    wait(lambda: not run.status().active)
+    return run
+
+
+# --- the form ------------------------------------------------------------------------------------------------------
+
+
+def test_opens_ready_to_start_and_counts() -> None:
+    at = opened("sweep")
+    assert metrics(at)["Fine-tunes"] == "10" and metrics(at)["Steps"] == f"{10 * 6 * 13:,}"
+    assert not button(at, START).disabled and not at.error and not at.warning and not charts(at)
+    assert command(at) == (
+        "beft sweep --tasks demo-sentiment --n-train 200 --terms v q k head all --seeds 2 --out sweep-demo-sentiment"
+    )
+    assert "can change nothing in this model" in said(at)
+
+
+def test_a_link_restores_every_choice() -> None:
+    wanted = {
+        "sw_tasks": ["demo-similarity", "demo-sentiment"], "sw_regimes": ["low", "all"], "sw_n": "16 40",
+        "sw_terms": ["v", "q+v", "all"], "sw_lrs": "2e-3, 1e-2", "sw_probe_lrs": "1e-4", "sw_seeds": "3",
+        "sw_epochs": "2", "sw_preset": "paper", "sw_device": "cpu", "sw_precision": "bfloat16",
+    }  # fmt: skip
+    at = opened("sweep", **wanted)
+    assert command(at) == (
+        "beft sweep --tasks demo-similarity demo-sentiment --regimes low all --n-train 16 40 --terms v q+v all "
+        "--lrs 0.002 0.01 --probe-lrs 0.0001 --seeds 3 --preset paper --epochs 2 --precision bfloat16 --device cpu "
+        "--out sweep-demo-similarity-demo-sentiment"
+    )
+    assert metrics(at)["Fine-tunes"] == f"{2 * 4 * (2 + 2 + 1) * 3}"
+    assert "demo-sentiment: low 300, all" in said(at)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("sw_lrs", "fast", "positive numbers"), ("sw_lrs", "-1e-3", "positive numbers"),
+        ("sw_n", "1.5", "whole numbers"), ("sw_n", "100000", "at most"),
+        ("sw_probe_lrs", "nan", "positive numbers"), ("sw_model", "/nowhere", "folder"),
+        ("sw_lrs", " ".join(f"{i}e-6" for i in range(1, 1500)), "on this page"),
+    ],
+)  # fmt: skip
+def test_wrong_input_is_told_and_loses_nothing(key: str, value: str, words: str) -> None:
+    at = opened("sweep", sw_seeds="7")
+    at.text_input(key=key).input(value).run()
+    assert words in sound(at).warning[0].value.replace("\\", "") and button(at, START).disabled
+    assert at.number_input(key="sw_seeds").value == 7 and not at.metric
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "words"),
+    [("sw_terms", ["v", "w"], "got --terms w"), ("sw_terms", [], "at least one"), ("sw_tasks", [], "got no task")],
+)
+def test_a_choice_that_cannot_be_is_told(key: str, values: list[str], words: str) -> None:
+    at = opened("sweep")
+    at.multiselect(key=key).set_value(values).run()
+    assert words in sound(at).warning[0].value.replace("\\", "") and button(at, START).disabled
+
+
+def test_a_regime_that_a_task_does_not_have_is_told(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        sweep_setup.at_hand, "data", lambda: [sweep_setup.at_hand.Data("all", ("demo-sentiment", "wic"))]
+    )
+    at = opened("sweep", sw_tasks="wic", sw_regimes="high")
+    assert "does not define for wic" in sound(at).warning[0].value.replace("\\", "") and "no high" in said(at)
+
+
+# --- from the launch to the end ------------------------------------------------------------------------------------
+
+
+def test_started_watched_and_done() -> None:
+    at = opened("sweep")
+    at.text_input(key="sw_n").input("16").run()
+    button(at, START).click().run()
+    (run,) = list_runs()
+    assert sound(at).query_params["sweep_run"] == run.id
+    kind, fields = run.config()
+    assert kind == "sweep" and SweepSpec.from_dict(fields) == SweepSpec.from_dict({**DEFAULT.to_dict(), "n_train": 16})
+    wait(lambda: run.status().state == "done")
+    at = opened("sweep", sweep_run=run.id)  # as after F5
+    assert charts(at) == 1 and "is done after" in said(at) and "10 fine-tunes." in said(at)
+    means = table(at)
+    assert list(means["trains"]) == ["v", "q", "k", "head", "all"] and list(means["seeds"]) == [2] * 5
+    assert means["mean, %"][0] == pytest.approx(80.5) and means["mean, %"][1] == pytest.approx(60.5)
+    assert means["selects"][4] == "v" and "failed" not in means
+    at.segmented_control(key="sweep_rows").select("every fine-tune").run()
+    assert len(table(sound(at))) == 10 and "seed" in table(at)
+    link = next(e.proto for e in at.get("page_link") if e.proto.label == "Beside the paper's")
+    assert "evaluation" in link.page and f"Run+{run.id[-6:]}" in link.query_string.replace("%20", "+")
+    button(at, "Dismiss").click().run()
+    assert "sweep_run" not in sound(at).query_params and not charts(at)
+    other = at.selectbox(key="sweep_earlier")
+    other.select(other.options[0]).run()
+    assert sound(at).query_params["sweep_run"] == run.id and charts(at) == 1
+
+
+def test_one_at_work_is_found_watched_cancelled_and_gone_on_with() -> None:
+    run = started(SweepSpec(terms=("v", "head"), n_train=(16,), seeds=tuple(range(6))), pause=0.02)
+    wait(lambda: run.status().stage == "train")
+    at = opened("sweep")  # no ?sweep_run= in its URL
+    assert at.query_params["sweep_run"] == run.id and at.get("progress")
+    assert "The first results come" in said(at) and "4 fine-tunes in one pass" in said(at)
+    wait(lambda: (run.sweep / "results.parquet").is_file())
+    at = opened("sweep")
+    assert charts(at) == 1 and "4 of 12 fine-tunes" in said(at) and not button(at, START).disabled
+    button(at, "Cancel").click().run()
+    wait(lambda: not run.status().active)
+    at = opened("sweep", sweep_run=run.id)
+    assert run.status().state == "cancelled" and "of 12 fine-tunes are finished" in at.info[0].value
+    button(at, "Resume").click().run()
+    assert not sound(at).error and at.query_params["sweep_run"] == run.id
+    wait(lambda: run.status().state == "done")
+    assert len(read_table(run.sweep)) == 12
+
+
+def test_a_second_one_waits_and_says_so() -> None:
+    first = started(pause=0.05)
+    wait(lambda: first.status().stage == "train")
+    second = started()
+    wait(lambda: second.status().position == 1)
+    at = opened("sweep", sweep_run=second.id)
+    assert "second in the queue of" in said(at)
+    assert any("sweep of v, head" in option for option in at.selectbox(key="sweep_earlier").options)
+
+
+def test_a_fine_tune_that_failed_is_counted_and_told() -> None:
+    run = ended(fails=["head"])
+    at = opened("sweep", sweep_run=run.id)
+    assert "4 fine-tunes, 2 failed" in said(at)
+    assert list(table(at)["failed"].fillna(0)) == [0, 2]
+    at = opened("sweep", sweep_run=run.id, sweep_rows="every fine-tune")
+    assert list(table(at)["failure"].dropna()) == ["the loss is not a number"] * 2
+    everything = ended(fails=["head", "v"])
+    at = opened("sweep", sweep_run=everything.id)
+    assert not charts(at) and "4 fine-tunes, 4 failed" in said(at)
+
+
+@pytest.mark.parametrize(("act", "words"), [("crash", "ZeroDivisionError"), ("memory", "Memory ran out")])
+def test_why_a_sweep_failed_is_told(act: str, words: str) -> None:
+    run = ended(act=act)
+    at = opened("sweep", sweep_run=run.id)
+    assert words in at.error[0].value and not charts(at) and not button(at, "Resume").disabled
+    assert any("Traceback" in code.value for code in at.code)
+
+
+def test_damage_is_told() -> None:
+    run = ended()
+    (run.sweep / "results.parquet").write_bytes(b"PAR1 junk")
+    assert not charts(opened("sweep", sweep_run=run.id))
+    other = Run.create("train", {"task": "sst2"})
+    assert "sweep_run" not in opened("sweep", sweep_run=other.id).query_params
+    assert "sweep_run" not in opened("sweep", sweep_run="../../x").query_params
+    (other.path / "config.json").write_text("{")
+    assert "sweep_run" not in opened("sweep", sweep_run=other.id).query_params
+
+
+def test_a_locked_page_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert button(opened("sweep", present="true"), START).disabled
+    run = ended(act="crash")
+    at, old = opened("sweep"), opened("sweep", sweep_run=run.id)
+    monkeypatch.setenv("BEFT_READ_ONLY", "1")
+    button(at, START).click().run()
+    button(old, "Resume").click().run()
+    for page in (at, old):
+        assert any("read-only" in box.value.replace("\\", "") for box in sound(page).error)
+    assert list_runs() == [run] and run.status().state == "failed"
+    at = opened("sweep", sweep_run=run.id)
+    assert button(at, START).disabled and button(at, "Resume").disabled
+
+
+# --- other pages ---------------------------------------------------------------------------------------------------
+
+
+def test_the_evaluation_opens_on_it() -> None:
+    run = ended(DEFAULT)
+    at = opened("evaluation", results=f"Run {run.id[-6:]}: sweep")
+    assert at.selectbox(key="results").value == f"Run {run.id[-6:]}: sweep" and "10 fine-tunes" in said(at)
+
+
+@pytest.mark.parametrize("page", ["fine_tune", "importance", "start", "merge", "geometry", "compare"])
+def test_a_sweep_at_work_disturbs_no_other_page(page: str) -> None:
+    run = started(pause=0.05)
+    wait(lambda: run.status().stage == "train")
+    at = opened(page, run=run.id, merge_run=run.id)
+    assert not at.error
+    if page == "start":
+        (link,) = [e.proto for e in at.get("page_link") if run.id[-6:] in e.proto.label]
+        assert "sweep" in link.page and run.id in link.query_string
+    if page == "fine_tune":
+        assert "run" not in at.query_params and not button(at, "Start").disabled
+
+
+def fine_tune() -> Run:
+    """A fine-tune of the past, with a curve."""
+    run = Run.create("train", RunConfig(task="demo-similarity").to_dict())
+    run.metrics.write_text(
+        '{"type": "step", "step": 1, "total": 1, "loss": [0.5]}\n'
+        '{"type": "epoch", "run": 0, "epoch": 1, "step": 1, "train_loss": 0.5, "spearman": 0.7}\n'
+    )
+    run.write_status(Status("done", created=time.time(), began=time.time(), ended=time.time()))
+    return run
+
+
+def test_the_list_of_runs_shows_it_beside_others() -> None:
+    run, other = ended(SMALL, fails=["head"]), fine_tune()
+    listed = table(opened("runs"))
+    assert list(listed["id"]) == [other.id, run.id] and list(listed["now"])[1] == "4 fine-tunes, 2 failed"
+    assert list(table(opened("runs", on="demo-sentiment"))["id"]) == [run.id]
+    alone = opened("runs", runs=overview(run).label)
+    assert not charts(alone) and [s.value for s in alone.subheader] == ["Results"]
+    assert alone.dataframe[1].value["fine-tunes"][0] == "4 fine-tunes, 2 failed"
+    (link,) = [e.proto for e in alone.get("page_link") if e.proto.label == "Sweep" and run.id in e.proto.query_string]
+    assert "sweep" in link.page
+    both = opened("runs", runs=[overview(run).label, overview(other).label])
+    assert charts(both) == 2 and len(both.dataframe) == 3  # the fine-tune has curves, the sweep does not
+    assert {"kind", "tasks", "terms"} <= set(both.dataframe[2].value.columns)
+
+
+def test_the_download_holds_its_table() -> None:
+    run = ended()
+    with zipfile.ZipFile(io.BytesIO(zip_of([overview(run)]))) as archive:
+        names = {name.removeprefix(f"{run.id}/") for name in archive.namelist()}
+        assert {"runs.csv", "config.json", "result.json", "sweep/results.csv", "sweep/results.parquet"} <= names
+        assert archive.read(f"{run.id}/sweep/results.csv") == (run.sweep / "results.csv").read_bytes()
+    assert bytes_of([overview(run)]) >= sum(
+        (run.sweep / f"results.{kind}").stat().st_size for kind in ("csv", "parquet")
+    )
+
+
+def test_deleted_and_taken_back_and_resumed_in_the_list_of_runs() -> None:
+    run = ended(act="crash")
+    at = opened("runs", runs=overview(run).label)
+    button(at, "Delete").click().run()
+    assert list_runs() == []
+    button(sound(at), "Undo").click().run()
+    assert list_runs() == [run] and button(sound(at), "Start it again")
+    run.sweep.mkdir()
+    button(opened("runs", runs=overview(run).label), "Resume").click().run()
+    wait(lambda: not run.status().active)
+
+
+def test_it_is_called_by_its_tasks() -> None:
+    run = ended(SweepSpec(("demo-sentiment", "demo-similarity"), n_train=(16,), terms=("v",)))
+    assert run_title(run) == f"Run {run.id[-6:]}: sweep on demo-sentiment + demo-similarity"
+
+
+def test_launch_takes_a_spec() -> None:
+    run = launch("sweep", SMALL)
+    assert sweep_command(SweepSpec.from_dict(run.config()[1])) == sweep_command(SMALL)

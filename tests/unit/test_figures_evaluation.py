@@ -1,0 +1,157 @@
+"""Figures of the evaluation: rules with intervals, settling, scores beside metrics, learning rates and epochs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sweep_tables import make_results
+
+from beft_core.evaluation.pairing import pairs
+from beft_core.evaluation.prediction import ALWAYS_V, MEASURES, RANDOM, RULES, settled_shares, summary
+from beft_core.evaluation.series import metric_vs_epoch, score_vs_lr
+from beft_core.scores import APPROACHES
+from dashboard.figures import style
+from dashboard.figures.evaluation import MEASURES as DRAWN
+from dashboard.figures.evaluation import RULE_MARKS, rule_dots, score_and_metric, settling_curves
+from dashboard.figures.rates import over_epochs, over_rates
+
+RESULTS = make_results(["sst2"], ["low"], add=lambda run: 0.03 * (run[4] - 1) * (1 if run[2] == "q" else -1))
+
+
+def panels(*titles: str) -> pd.DataFrame:
+    rows = summary(RESULTS)
+    return pd.concat([rows[rows["task"] == "sst2"].assign(panel=title) for title in titles], ignore_index=True)
+
+
+# --- rules ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_rule_has_a_look_and_every_measure_is_drawn() -> None:
+    assert set(RULE_MARKS) == set(RULES) and set(DRAWN) == set(MEASURES.values())
+    assert {DRAWN[mean].short for mean in MEASURES.values()} == set(MEASURES)
+    assert RULE_MARKS[ALWAYS_V].colour == style.TERM_COLOURS["v"]
+    assert RULE_MARKS["fisher"].colour == RULE_MARKS["fisher_batch"].colour
+
+
+@pytest.mark.parametrize("measure", DRAWN)
+@pytest.mark.parametrize("dark", [False, True])
+def test_dots_stand_at_means_and_bars_end_where_intervals_do(measure: str, dark: bool) -> None:
+    rows = panels("All tasks", "SST-2")
+    figure = rule_dots(rows, measure, dark)
+    what = DRAWN[measure]
+    known = rows.dropna(subset=[measure])
+    assert len(figure.data) == len(known) and figure.layout.font.color is None
+    assert figure.layout.template.layout.font.color == style.ink(dark)
+    for trace, row in zip(figure.data, known.to_dict("records"), strict=True):
+        assert trace.name == row["rule"] and trace.x[0] == pytest.approx(what.factor * row[measure])
+        if trace.error_x.visible:
+            low, high = trace.x[0] - trace.error_x.arrayminus[0], trace.x[0] + trace.error_x.array[0]
+            assert low == pytest.approx(what.factor * row[f"{what.short}_low"])
+            assert high == pytest.approx(what.factor * row[f"{what.short}_high"])
+    if measure == "tau":
+        assert not [trace for trace in figure.data if trace.name == ALWAYS_V]
+
+
+def test_the_first_panel_is_wide_and_written_out() -> None:
+    figure = rule_dots(panels("All", "A", "B", "C"), "regret")
+    wide, narrow = (figure.layout[name].domain for name in ("xaxis", "xaxis2"))
+    assert wide[1] - wide[0] == 1 and narrow[1] - narrow[0] < 0.5
+    titles = [a.text for a in figure.layout.annotations if a.yref == "paper"]
+    assert titles == ["<b>All</b>: points lost (less is better)", "<b>A</b>", "<b>B</b>", "<b>C</b>"]
+    written = [a for a in figure.layout.annotations if a.name == "number"]
+    assert len(written) == len(RULES) and all(" to " in a.text for a in written)
+    # All narrow panels have one scale; the wide one has room for the numbers, and no tick among them.
+    assert figure.layout.xaxis2.range == figure.layout.xaxis4.range
+    assert figure.layout.xaxis.range[1] > figure.layout.xaxis2.range[1] > max(figure.layout.xaxis.tickvals)
+
+
+def test_a_single_group_has_no_bar() -> None:
+    rows = summary(make_results(["sst2"], ["low"], seeds=[0]))
+    figure = rule_dots(rows[rows["task"] == "sst2"].assign(panel="x"), "regret")
+    assert not any(trace.error_x.visible for trace in figure.data)
+    assert "one group: no interval" in figure.data[0].customdata[0]
+
+
+def test_rules_without_a_case_get_no_row() -> None:
+    rows = panels("x")
+    figure = rule_dots(rows[rows["rule"].isin([ALWAYS_V, RANDOM])], "regret")
+    assert len(figure.layout.yaxis.ticktext) == 2
+    nothing = rows[["regret", "regret_low", "regret_high"]] * 0
+    assert rule_dots(rows.assign(**nothing), "regret").layout.xaxis.range[1] > 0
+
+
+# --- settling ------------------------------------------------------------------------------------------------------
+
+
+def test_settling_counts_probes() -> None:
+    shares = pd.DataFrame({"approach": "projection_ratio", "share": [0.5, 0.1, 0.1, 0.9]})
+    figure = settling_curves(shares)
+    (line,) = figure.data
+    assert line.line.shape == "hv" and list(line.x) == [0, 10, 10, 50, 90, 100]
+    assert list(line.y) == [0, 25, 50, 75, 100, 100]
+    assert line.name == "Projection ratio: half by 30 %, nine of ten by 78 %"
+    every = settling_curves(settled_shares(RESULTS))
+    assert [trace.name.split(":")[0] for trace in every.data] == [a.label for a in APPROACHES.values()]
+    widths = [trace.line.width for trace in every.data]
+    assert widths == sorted(widths, reverse=True) and every.layout.height > figure.layout.height
+
+
+# --- scores beside metrics -----------------------------------------------------------------------------------------
+
+
+def test_score_and_metric_by_hand() -> None:
+    rows = pairs(RESULTS).rows
+    figure = score_and_metric(rows, "projection_ratio", "accuracy")
+    lines = {trace.name: trace for trace in figure.data if trace.name in ("q", "k", "v")}
+    v = RESULTS[RESULTS["trains"] == "v"].groupby("lr")["value"].mean()
+    np.testing.assert_allclose(lines["v"].y, 100 * v)
+    np.testing.assert_allclose(lines["v"].x, [0.9, 0.95])
+    assert list(lines["v"].text) == ["0.001", "0.01"] and lines["v"].line.color == style.TERM_COLOURS["v"]
+    seeds = next(trace for trace in figure.data if trace.name == "seeds q")
+    assert len(seeds.x) == 2 * 3 and "learning rate 0.001, seed 0" in seeds.customdata[0]
+
+
+def test_a_term_without_scores_is_left_out() -> None:
+    rows = pairs(RESULTS).rows.assign(**{"fisher.k": np.nan})
+    names = {trace.name for trace in score_and_metric(rows, "fisher", "accuracy").data}
+    assert names == {"seeds q", "q", "seeds v", "v"}
+
+
+# --- learning rates and epochs -------------------------------------------------------------------------------------
+
+
+def test_learning_rates_are_on_a_log_scale() -> None:
+    both = score_vs_lr(RESULTS).rename(columns={"term": "trains"})
+    metrics = both.rename(columns={"value_std": "std"})[["trains", "lr", "value", "std", "seeds"]]
+    scores = both[["trains", "lr", "score", "score_std", "probes"]].set_axis(metrics.columns, axis=1)
+    figure = over_rates(metrics, scores.dropna(subset=["value"]), "accuracy", "Projection ratio")
+    assert figure.layout.xaxis.type == "log" and list(figure.layout.xaxis.ticktext) == ["0.001", "0.01"]
+    lines = [trace for trace in figure.data if trace.name != "band"]
+    assert [trace.showlegend for trace in lines] == [True] * 4 + [False] * 3
+    v = next(trace for trace in lines if trace.name.startswith("b<sub>v"))
+    want = metrics[metrics["trains"] == "v"].sort_values("lr")
+    assert list(v.y) == list(want["value"]) and "±" in v.customdata[0] and "3 seeds" in v.customdata[0]
+    band = next(t for t in figure.data if t.name == "band" and t.fillcolor == style.TERM_COLOURS["v"])
+    np.testing.assert_allclose(band.y[:2], want["value"] - want["std"])
+
+
+@pytest.mark.parametrize("rates", [1, 2, 3])
+def test_epochs_have_a_panel_per_learning_rate(rates: int) -> None:
+    table = make_results(["sst2"], ["low"], [1e-4, 1e-3, 1e-2][:rates], [0])
+    rows = metric_vs_epoch(table)
+    figure = over_epochs(rows, "accuracy", dark=True)
+    lines = [trace for trace in figure.data if trace.name != "band"]
+    assert len(lines) == 5 * rates and len(figure.data) == len(lines)  # one seed: no band
+    assert {trace.name for trace in lines if trace.line.color == style.ink(True)} == {"all biases", "head only"}
+    assert sum(bool(trace.showlegend) for trace in lines) == 5
+    assert figure.layout.annotations[0].text == f"<b>learning rate {sorted(set(rows['lr']))[0]:g}</b>"
+    assert list(lines[-1].x) == [1, 2, 3, 4]
+
+
+def test_the_legend_names_what_only_a_later_panel_has() -> None:
+    rows = metric_vs_epoch(make_results(["sst2"], ["low"], [1e-3, 1e-2], [0]))
+    own_rates = rows[(rows["trains"] == "all") == (rows["lr"] == 1e-3)]  # probes at other learning rates than the terms
+    figure = over_epochs(own_rates, "accuracy")
+    named = [trace.name for trace in figure.data if trace.showlegend]
+    assert len(named) == len(set(named)) == 5 and "all biases" in named

@@ -1,0 +1,52 @@
+"""The curves of a run: what they draw of its records, and what the live component is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dashboard.components.fine_tune_live import drawn
+from dashboard.figures import style
+from dashboard.figures.progress import loss_curve, metric_curve, metric_names, score_lines
+
+RECORDS: list[dict[str, Any]] = [
+    {"type": "stage", "name": "train"},
+    {"type": "step", "step": 1, "total": 9, "loss": [0.9]},
+    {"type": "step", "step": 5, "total": 9, "loss": [0.5]},
+    {"type": "step", "step": 3, "total": 9, "loss": [0.7]},  # resumed from a checkpoint before step 5
+    {"type": "step", "step": 5, "total": 9, "loss": [0.4]},
+    {"type": "epoch", "run": 0, "seconds": 1, "epoch": 1, "step": 3, "train_loss": 0.7, "mcc": 0.1, "accuracy": 0.6},
+    {"type": "scores", "step": 1, "scores": {"v": {"projection_ratio": 0.1}, "q": {"projection_ratio": 0.2}}},
+    {"type": "scores", "step": 5, "scores": {"v": {"projection_ratio": 0.5}, "q": {"projection_ratio": 0.3}}},
+]
+
+
+def test_a_resumed_run_goes_over_its_steps_once() -> None:
+    (line,) = loss_curve(RECORDS).data
+    assert list(zip(line.x, line.y, strict=True)) == [(1, 0.9), (3, 0.7), (5, 0.4)]
+
+
+def test_the_metric_that_counts_comes_first() -> None:
+    assert metric_names(RECORDS) == ["mcc", "accuracy"]
+    first, second = metric_curve(RECORDS).data
+    assert (first.name, first.line.dash, second.line.dash) == ("mcc", "solid", "dot")
+
+
+def test_a_line_per_term_in_its_colour() -> None:
+    figure = score_lines(RECORDS, "projection_ratio")
+    lines = {trace.name: trace for trace in figure.data if trace.mode == "lines"}
+    assert list(lines) == ["q", "v"] and list(lines["v"].y) == [0.1, 0.5]
+    assert all(trace.line.color == style.TERM_COLOURS[term] for term, trace in lines.items())
+    assert not score_lines(RECORDS, "magnitude").data
+    alike = {term: {"projection_ratio": 1 + n / 1e3} for n, term in enumerate("qkvo")}
+    close = [{"type": "scores", "step": 1, "scores": alike}]
+    (names,) = (trace for trace in score_lines(close, "projection_ratio").data if trace.name == "names")
+    assert len(names.y) == 4 and np.diff(sorted(names.y)).min() > 0.1  # none is written over another
+
+
+def test_the_live_component_draws_the_same_lines() -> None:
+    told = drawn(score_lines(RECORDS, "projection_ratio"))
+    assert [(line["label"], line["y"]) for line in told["lines"]] == [("b_q", [0.2, 0.3]), ("b_v", [0.1, 0.5])]
+    assert told["total"] >= 9 and told["zero"]
+    assert not drawn(metric_curve(RECORDS))["zero"] and drawn(loss_curve([]))["lines"][0]["x"] == []

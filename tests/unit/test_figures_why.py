@@ -1,0 +1,40 @@
+"""Figures of the proofs: strangers' tokens, exact zeros, noise that is drawn as noise."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dashboard.figures.attention import ZERO, by_layer, changes, maps
+from dashboard.figures.growth import Growth, growth
+
+
+def test_maps_show_the_difference_and_escape_the_visitors_words() -> None:
+    before, after = np.array([[0.5, 0.5], [0.2, 0.8]]), np.array([[0.5, 0.5], [0.6, 0.4]])
+    figure = maps(before, after, ["<a href='x'>", "b & c"])
+    np.testing.assert_allclose(figure.data[2].z, [[0, 0], [0.4, -0.4]])
+    assert figure.layout.xaxis.ticktext[0] == "&lt;a href=&#x27;x&#x27;&gt;" and "<a" not in str(
+        figure.data[0].customdata
+    )
+    assert not [a for a in figure.layout.annotations if a.name == "no change"]
+    same = maps(before, before, ["a", "b"])
+    assert [a.text for a in same.layout.annotations if a.name == "no change"] == ["<b>no change</b>"]
+
+
+def test_changes_place_an_exact_zero_and_keep_the_others() -> None:
+    figure = changes({"x": {"float64": 0.0, "float32": 4e-7}, "y": {"float64": 1.5, "float32": 1.5}}, "v")
+    double, single = figure.data
+    assert list(double.x) == [ZERO, 1.5] and list(double.text) == ["exactly 0", "1.5"]
+    assert single.text[0] == "4.0·10<sup>-7</sup>" and figure.layout.xaxis.range[0] < np.log10(ZERO)
+
+
+def test_lines_of_a_layer_figure_lie_within_it_also_where_nothing_moved() -> None:
+    for shares in ([0.0, 0.0], [0.0, 0.3]):
+        low, high = by_layer({"v": shares}, 0).layout.yaxis.range
+        assert low < min(shares) and high > max(shares)
+
+
+def test_noise_is_dotted_and_flagged() -> None:
+    run = Growth("x", [0, 10], {"k": [0, 1.0], "v": [0, 0.5]}, frozenset("k"))
+    figure = growth([run])
+    assert [trace.line.dash for trace in figure.data] == ["dot", "solid"]
+    assert ["⚠" in a.text for a in figure.layout.annotations if a.name == "end"] == [True, False]
