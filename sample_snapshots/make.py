@@ -42,12 +42,16 @@ class Sample:
     regime: str = "low"
     seed: int = 0
     terms: tuple[str, ...] = ()
+    train_null: bool = False
+    """Train b_k too, which cannot act: what its score is then, is rounding noise."""
+    precision: str = "float32"
 
     @property
     def name(self) -> str:
         """File name without suffix."""
         what = "probe" if self.mode == "all" else "-".join(self.terms) + "-only"
-        return f"{self.task}-{self.regime}-seed{self.seed}-{what}"
+        null = f"-null-{self.precision}" if self.train_null else ""
+        return f"{self.task}-{self.regime}-seed{self.seed}-{what}{null}"
 
 
 SAMPLES = (
@@ -60,6 +64,12 @@ SAMPLES = (
     Sample("rte", "all", 2e-3, 15),
     *(Sample("sst2", "terms", 1e-2, 8, terms=(term,)) for term in ("v", "q", "k")),
     *(Sample("stsb", "terms", 1e-2, 15, terms=(term,)) for term in ("v", "q", "k")),
+    # Data that every machine can generate: a merge of these two can be scored anywhere.
+    Sample("demo-sentiment", "terms", 1e-2, 6, terms=("v",)),
+    Sample("demo-similarity", "terms", 2e-2, 10, terms=("v",)),
+    # One experiment three times: b_k frozen, b_k trained, b_k trained with coarser rounding.
+    Sample("demo-sentiment", "all", 2e-3, 6),
+    *(Sample("demo-sentiment", "all", 2e-3, 6, train_null=True, precision=p) for p in ("float32", "bfloat16")),
 )
 
 
@@ -79,7 +89,7 @@ def main() -> None:
 
 
 def run(sample: Sample, device: str) -> Snapshot:
-    """One fine-tune in float32."""
+    """One fine-tune."""
     from beft_core.training.config import RunConfig
     from beft_core.training.workflow import train
 
@@ -91,6 +101,7 @@ def run(sample: Sample, device: str) -> Snapshot:
         RunConfig(
             task=sample.task, mode=sample.mode, terms=sample.terms or ("v",), regime=sample.regime, seed=sample.seed,
             lr=sample.lr, epochs=sample.epochs, device=device, fisher=probe, record_wall_seconds=True,
+            train_null=sample.train_null, precision=sample.precision,
             trajectory_every=-(-steps // CHECKPOINTS) if probe else None,
         )
     )  # fmt: skip
@@ -119,8 +130,10 @@ def write_index(folder: Path) -> None:
 def title(sample: Sample) -> str:
     """Words for a menu."""
     what = "all-bias probe" if sample.mode == "all" else f"{TERMS[sample.terms[0]].symbol} only"
-    name = get_task(sample.task).title.split(":")[0]
-    return f"{name}, {sample.regime}, {what}" + (f", seed {sample.seed}" if sample.seed else "")
+    task = get_task(sample.task)
+    name = task.name if task.source == "demo" else task.title.split(":")[0]
+    null = f", b_k trained in {sample.precision}" if sample.train_null else ""
+    return f"{name}, {sample.regime}, {what}{null}" + (f", seed {sample.seed}" if sample.seed else "")
 
 
 def shows(sample: Sample, snapshot: Snapshot) -> str:
@@ -148,6 +161,10 @@ def shows(sample: Sample, snapshot: Snapshot) -> str:
         for label, term in zip(("projection ratio", "Magnitude", "Fisher"), picks.values(), strict=True)
         if term
     )
+    null = [t for t in snapshot.meta.null_terms if t in snapshot.meta.trained_terms]
+    if null:
+        names = " and ".join(TERMS[t].symbol for t in null)
+        verdict += f" {names} is null and was trained all the same: its score is rounding noise."
     return f"Projection ratio {order}. Selected by {chosen}. {result} ({against}).{verdict}"
 
 
