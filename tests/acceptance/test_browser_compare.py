@@ -62,7 +62,9 @@ def test_three_good_and_three_hostile_files_at_once_and_one_is_kept(visit: Visit
     expect(page.get_by_role("heading", name="Where they differ: A − B")).to_be_visible()
     expect(page.get_by_text(f"Kept {stored.id[-6:]}: good1.beft.safetensors").first).to_be_visible()
     expect(page.get_by_text("Upload: good0")).to_have_count(0)
+    visit.check("compare-again")  # all of it is drawn: a button that is drawn again under the mouse takes no click
     page.get_by_text("Your own files").click()
+    expect(page.get_by_role("combobox", name="Kept on this machine")).to_be_visible()
     page.get_by_role("button", name="Forget").click()
     expect(page.get_by_role("combobox", name="Kept on this machine")).to_have_count(0)
     expect(page.get_by_text("Upload: good1").first).to_be_visible()
