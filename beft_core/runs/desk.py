@@ -125,8 +125,9 @@ class Desk:
         if self._process is not None and self.running:
             return self._process
         self.close()
-        home().mkdir(parents=True, exist_ok=True)
-        with _log().open("wb") as log:
+        path = _log()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as log:
             process = subprocess.Popen(desk_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
         assert process.stdout is not None
         # Lines of a process that was given up must not be taken for answers of the next one: each has its own queue.

@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,18 @@ class Visit:
         self.page.goto(f"{self.lab.url}/{page}{'?' + urlencode(query, doseq=True) if query else ''}")
         expect(self.page.get_by_role("heading", level=1)).to_be_visible()
         return self.page
+
+    def choose_tab(self, name: str) -> None:
+        """Press a tab. Streamlit disables tabs while the page is drawn again, and a press in that moment is lost."""
+        tab = self.page.get_by_role("tab", name=name)
+        app = self.page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]')
+        for _ in range(5):
+            expect(app).to_be_visible()
+            tab.click()
+            with suppress(AssertionError):
+                expect(tab).to_have_attribute("aria-selected", "true", timeout=2_000)
+                return
+        pytest.fail(f"the tab {name!r} cannot be chosen")
 
     def _hear(self, message: Any) -> None:
         # Streamlit takes the address of a page for that of an app at first, and asks below it in vain.

@@ -105,7 +105,7 @@ def test_ranking_and_data_sizes(visit: Visit) -> None:
     expect(page.locator(".js-plotly-plot")).to_have_count(1, timeout=60_000)
     expect(page.get_by_text("on 300 (1 seed) training examples")).to_be_visible()
     visit.check("sizes")
-    page.get_by_role("tab", name="Ranking by approach").click()
+    visit.choose_tab("Ranking by approach")
     expect(page.get_by_text("Where lines cross, approaches disagree")).to_be_visible()
     assert "view=Ranking" in page.url
     visit.check("bumps")

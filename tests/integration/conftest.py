@@ -13,6 +13,7 @@ from made_up_samples import write_samples
 from beft_core.runs import cancel as cancel_module
 from beft_core.runs import launch
 from beft_core.runs.directory import list_runs
+from dashboard.components import why_proof
 
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)
@@ -28,6 +29,8 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("BEFT_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(launch, "worker_command", lambda run: [sys.executable, str(FAKE), str(run.path)])
     monkeypatch.setattr(cancel_module, "TERMINATE_AFTER", 0.4)
+    # A page that is left while a model loads in the background would load it on, in the home of the next test.
+    monkeypatch.setattr(why_proof, "warm_up", lambda model: None)
     yield tmp_path
     for run in list_runs(tmp_path / "home"):
         process = run.recorded().process

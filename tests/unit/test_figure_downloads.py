@@ -44,3 +44,12 @@ def test_a_room_sees_larger_type(plot: go.Figure) -> None:
     assert larger.layout.annotations[0].font.size == pytest.approx(10 * shown.PRESENTER_SCALE)
     assert larger.layout.height == pytest.approx(200 * shown.PRESENTER_SCALE)
     assert plot.layout.annotations[0].font.size == 10 and plot.layout.height == 200
+
+
+def test_in_a_room_type_with_a_size_of_its_own_grows_too() -> None:
+    figure = go.Figure(go.Bar(x=[1], y=["a"], text=["1"], textfont={"size": 12}))
+    figure.update_yaxes(tickfont={"size": 15}).update_xaxes(title={"text": "x", "font": {"size": 12}})
+    larger = shown._larger(figure)
+    grown = [larger.data[0].textfont.size, larger.layout.yaxis.tickfont.size, larger.layout.xaxis.title.font.size]
+    assert grown == pytest.approx([size * shown.PRESENTER_SCALE for size in (12, 15, 12)])
+    assert figure.data[0].textfont.size == 12
