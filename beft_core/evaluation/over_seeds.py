@@ -198,7 +198,7 @@ class Runs:
             remarks.append(f"{empty:,} finished without a metric and enter no mean")
         null = {term for terms in here["null_terms"].dropna() for term in str(terms).split("+")}
         remarks += [
-            f"b_{term} is certified null on this model: alone it trains the head only"
+            f"b_{term} is certified null on this model: alone it moves nothing but the head and a bias of the pooler"
             for term in CANDIDATES
             if term in null
         ]

@@ -27,7 +27,7 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
                 "metric": next(iter(done["metric"].dropna()), None),
                 "mean": values.mean() if len(values) else None,
                 "std": values.std() if len(values) > 1 else None,
-                "seeds": len(values),
+                "seeds": len(done),
                 "failed": len(part) - len(done),
                 "selects": "/".join(dict.fromkeys(done["selected.projection_ratio"].dropna())) or None,
             }

@@ -248,7 +248,7 @@ def test_what_a_reader_must_know() -> None:
     results = make_results(null="k")
     results.loc[results["seed"] == 1, "epochs"] = 9
     notes = tables.table1(results).notes
-    assert "b_k is certified null on this model: alone it trains the head only" in notes
+    assert "b_k is certified null on this model: alone it moves nothing but the head and a bias of the pooler" in notes
     assert "some means are over fine-tunes that differ in epochs" in notes
     assert not any("null" in note or "differ in" in note for note in tables.table1(make_results()).notes)
 

@@ -62,6 +62,8 @@ def test_means_over_seeds() -> None:
     assert list(means["seeds"][:4]) == [3, 0, 2, 3] and list(means["failed"][:4]) == [0, 3, 1, 0]
     assert means[["mean", "std", "metric"]].loc["q"].isna().all()
     assert means["selects"]["all"] == "v" and means[["selects"]].loc["v"].isna().all()
+    unscored = over_seeds(table.assign(value=None)).set_index("trains")
+    assert list(unscored["seeds"][:4]) == [3, 0, 2, 3] and unscored["mean"].isna().all()
 
 
 def test_counting_needs_no_torch() -> None:
