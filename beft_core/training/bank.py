@@ -161,7 +161,7 @@ class Bank:
             if part.module is not None:
                 by_module[part.module].append(part)
         for module in self.model.backbone.modules():
-            if self.precision.patches_every_product(module):
+            if self.precision.computes(module):
                 by_module.setdefault(module, [])
         stand_ins = {module: self._stand_in(module, parts) for module, parts in by_module.items()}
         self._shared = [one for one in stand_ins.values() if isinstance(one, SharedAffine)]

@@ -1,4 +1,4 @@
-"""bfloat16 for the frozen matrix products; what is trained stays float32.
+"""bfloat16 for the frozen model; what is trained stays float32.
 
 Under autocast, PyTorch casts a frozen weight again in every forward pass (its cast cache holds only weights that
 require gradients). Here each weight is rounded to bfloat16 once, which gives the same products.
@@ -6,6 +6,10 @@ require gradients). Here each weight is rounded to bfloat16 once, which gives th
 A CPU without bfloat16 instructions emulates such products at less than half of the float32 speed. There the rounded
 weight is kept in float32 and its input is rounded to bfloat16 before the product: a product of two bfloat16 numbers is
 exact in float32 and both ways sum in float32, so the numbers agree up to the order of the sum.
+
+Autocast leaves the result of a LayerNorm in float32, and with it the residual stream of a post-norm model. A GPU that
+trains a bank waits for memory more than half of the time, so here a LayerNorm computes in float32 and rounds its
+result: of the bytes that the operations between the products move in a layer of BERT, that saves a quarter.
 """
 
 from __future__ import annotations
@@ -74,7 +78,8 @@ class Precision:
         It holds nothing of the module itself: what is compiled for one layer then serves all layers.
         """
         if isinstance(module, nn.LayerNorm):
-            return partial(_layer_norm, shape=tuple(module.normalized_shape), eps=module.eps)
+            dtype = torch.bfloat16 if self.low and self.frozen else None
+            return partial(_layer_norm, shape=tuple(module.normalized_shape), eps=module.eps, dtype=dtype)
         product = _emulated if self.emulated else F.linear
         if isinstance(module, nn.Linear):
             return product
@@ -82,13 +87,20 @@ class Precision:
             return partial(_transposed, product=product)
         raise TypeError(f"{type(module).__name__} has no bias that can be trained here")
 
-    def patches_every_product(self, module: nn.Module) -> bool:
+    def computes(self, module: nn.Module) -> bool:
         """Whether even a module without a trained bias must be computed by :meth:`affine`."""
+        if isinstance(module, nn.LayerNorm):
+            return self.low and self.frozen and module.weight is not None
         return self.emulated and isinstance(module, nn.Linear | Conv1D)
 
 
-def _layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None, *, shape: tuple[int, ...], eps: float) -> Tensor:
-    return F.layer_norm(x, shape, weight, bias, eps)
+def _layer_norm(
+    x: Tensor, weight: Tensor, bias: Tensor | None, *, shape: tuple[int, ...], eps: float, dtype: torch.dtype | None
+) -> Tensor:
+    if dtype is None:
+        return F.layer_norm(x, shape, weight, bias, eps)
+    with torch.autocast(x.device.type, enabled=False):
+        return F.layer_norm(x.float(), shape, weight, bias, eps).to(dtype)
 
 
 def _transposed(x: Tensor, weight: Tensor, bias: Tensor | None, *, product: Affine) -> Tensor:

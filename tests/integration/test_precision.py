@@ -1,0 +1,52 @@
+"""bfloat16 of the frozen model: what is rounded, and how little that changes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import VOCABULARY, tiny
+from torch import Tensor, nn
+
+from beft_core.training.bank import Bank
+from beft_core.training.precision import Precision
+
+CPU = torch.device("cpu")
+HAS_NORM = ("bert", "roberta", "electra", "distilbert", "albert", "gpt2", "opt")
+
+
+def hidden_states(name: str, precision: Precision) -> tuple[Tensor, list[tuple[Tensor, Tensor, nn.LayerNorm]]]:
+    """Last hidden states of a forward pass with a bank, and input, output and module of each LayerNorm."""
+    model = tiny(name, attn="sdpa", dtype=torch.float32)
+    norms = {path: one for path, one in model.backbone.named_modules() if isinstance(one, nn.LayerNorm)}
+    precision.prepare(model.backbone)
+    bank = Bank(model, model.layout.slots_of("v"), runs=2, classes=2, precision=precision)
+    seen: list[tuple[Tensor, Tensor, nn.LayerNorm]] = []
+    model.backbone.eval()
+    with bank.installed(), precision.autocast(), torch.no_grad():
+        for path, norm in norms.items():
+            model.backbone.get_submodule(path).register_forward_hook(
+                lambda _, inputs, output, norm=norm: seen.append((inputs[0], output, norm))
+            )
+        bank.route([0, 1], [0, 1])
+        tokens = torch.from_numpy(np.random.default_rng(0).integers(3, VOCABULARY, (2, 9)))
+        return model.backbone(input_ids=tokens).last_hidden_state, seen
+
+
+@pytest.mark.parametrize("name", HAS_NORM)
+@pytest.mark.parametrize("emulated", [False, True])
+def test_a_layer_norm_rounds_its_result_and_nothing_else(
+    name: str, emulated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("beft_core.training.precision.cpu_has_bfloat16", lambda: not emulated)
+    exact, plain = hidden_states(name, Precision("float32", CPU))
+    low, seen = hidden_states(name, Precision("bfloat16", CPU))
+    assert plain and all(output.dtype == torch.float32 for _, output, _ in plain)
+    assert len(seen) == len(plain)
+    for x, output, norm in seen:
+        centred = x.double() - x.double().mean(-1, keepdim=True)
+        scaled = centred / (centred.square().mean(-1, keepdim=True) + norm.eps).sqrt()
+        expected = scaled * norm.weight.double() + norm.bias.double()
+        assert output.dtype == torch.bfloat16
+        assert ((output.double() - expected).abs() <= 2**-8 * expected.abs() + 1e-6).all()
+    assert 0 < (low.float() - exact).norm() < 0.02 * exact.norm()
