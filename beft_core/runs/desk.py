@@ -190,10 +190,11 @@ class _Watch:
     def __init__(self) -> None:
         self.asked = time.monotonic()
         self.busy = False
-        threading.Thread(target=self._run, daemon=True).start()
+        # Asked here and not in the thread: that may come to it only when the parent is gone already.
+        threading.Thread(target=self._run, args=(os.getppid(),), daemon=True).start()
 
-    def _run(self) -> None:
-        me, bound, parent = psutil.Process(), memory_bound(), os.getppid()
+    def _run(self, parent: int) -> None:
+        me, bound = psutil.Process(), memory_bound()
         while os.getppid() == parent:
             if me.memory_info().rss > bound:
                 os._exit(_OVER_MEMORY)
