@@ -5,6 +5,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from browser_tools import browser, lab, visit
+from browser_tools import browser, lab, profile, visit
 
-__all__ = ["browser", "lab", "visit"]
+__all__ = ["browser", "lab", "profile", "visit"]

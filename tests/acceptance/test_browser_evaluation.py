@@ -77,12 +77,6 @@ def opened_tab(visit: Visit, tab: str, **query: str) -> Page:
     return page
 
 
-def link_with(page: Page, *parts: str) -> str:
-    """The address, once it says all of that: it follows a click with the end of the run."""
-    expect(page).to_have_url(re.compile("".join(f"(?=.*{re.escape(part)})" for part in parts)))
-    return page.url
-
-
 @pytest.mark.parametrize("tab", CHARTS)
 def test_every_tab(visit: Visit, tab: str) -> None:
     page = opened_tab(visit, tab)
@@ -107,6 +101,7 @@ def test_dark_theme(browser: Browser, lab: Lab, tab: str) -> None:
     context.close()
 
 
+@pytest.mark.parametrize("visit", [900], indirect=True)
 def test_links_restore_what_was_chosen(visit: Visit) -> None:
     page = opened_tab(visit, "Learning rate and epochs")
     page.get_by_role("combobox", name="Task").click()
@@ -123,7 +118,7 @@ def test_links_restore_what_was_chosen(visit: Visit) -> None:
     page.get_by_text("Hit rate", exact=True).click()
     expect(page.get_by_text("hits, % (more is better)")).to_be_visible()
     expect(page.locator('[data-stale="true"]')).to_have_count(0)
-    page.goto(link_with(page, "part=Does", "measure=Hit", "pairing=each"))
+    page.goto(visit.link("part=Does", "measure=Hit", "pairing=each"))
     expect(page.get_by_text("hits, % (more is better)")).to_be_visible()
     visit.check("evaluation-link")
     visit.choose_tab("Figures 1 and 4")
@@ -131,12 +126,13 @@ def test_links_restore_what_was_chosen(visit: Visit) -> None:
     page.get_by_role("option", name="0.002").click()
     page.get_by_text("score", exact=True).first.click()
     expect(page.locator('[data-stale="true"]')).to_have_count(0)
-    page.goto(link_with(page, "rate=0.002", "height=score"))
+    page.goto(visit.link("rate=0.002", "height=score"))
     expect(page.get_by_role("combobox", name="Learning rate")).to_have_value("0.002")
     expect(page.locator(".js-plotly-plot .ytitle").first).to_have_text("score")
     visit.check("evaluation-link-figures")
 
 
+@pytest.mark.parametrize("visit", [1400], indirect=True)
 def test_downloads(visit: Visit) -> None:
     page = opened_tab(visit, "Does the score predict?")
     with page.expect_download() as download:
@@ -154,6 +150,7 @@ def test_downloads(visit: Visit) -> None:
     assert "85.8" in Path(download.value.path()).read_text()
 
 
+@pytest.mark.parametrize("visit", [1400], indirect=True)
 def test_uploads_broken_and_good(visit: Visit, tmp_path: Path) -> None:
     page = opened_tab(visit, "Does the score predict?")
     page.get_by_role("button", name="Open a table").click()

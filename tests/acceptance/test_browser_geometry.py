@@ -119,7 +119,7 @@ def test_a_layer_by_link_and_by_click(visit: Visit) -> None:
     expect(page.locator(".katex", has_text=f"{score:.3g}").first).to_be_visible()
     page.get_by_text("Unroll: angle across").click()
     expect(page.get_by_text("angle between before and after").first).to_be_visible()
-    link = page.url
+    link = visit.link()
     page.goto(link)
     expect(page.get_by_role("combobox", name="Term")).to_have_value("q")
     expect(page.get_by_role("combobox", name="Layer")).to_have_value(chosen)
@@ -140,6 +140,7 @@ def followed(lab: Lab) -> None:
 
 
 @pytest.mark.usefixtures("followed")
+@pytest.mark.parametrize("visit", [900], indirect=True)
 def test_the_film_plays_steps_and_is_in_the_link(visit: Visit) -> None:
     page = visit.open("geometry", geo="Through training")
     page.get_by_role("button", name="Another probe").click()

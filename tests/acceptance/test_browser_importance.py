@@ -44,6 +44,7 @@ def test_dark_theme(browser: Browser, lab: Lab) -> None:
     context.close()
 
 
+@pytest.mark.parametrize("visit", [1400], indirect=True)
 def test_links_restore_what_was_chosen(visit: Visit) -> None:
     page = visit.open("importance")
     page.get_by_role("combobox", name="Snapshot").click()
@@ -51,7 +52,7 @@ def test_links_restore_what_was_chosen(visit: Visit) -> None:
     page.get_by_text("mean", exact=True).first.click()
     expect(page.get_by_role("heading", name="Magnitude (mean)")).to_be_visible()
     expect(page.get_by_text("Another probe to look at.")).to_be_visible()
-    link = page.url
+    link = visit.link()
     assert "snapshot=Another" in link and "magnitude=mean" in link
     page.goto(link)
     expect(page.get_by_role("heading", name="Magnitude (mean)")).to_be_visible()
@@ -89,7 +90,7 @@ def test_a_click_on_a_cell_leads_to_its_geometry(visit: Visit) -> None:
         expect(page.get_by_text(re.compile(rf"in layer {layer}$"))).to_be_visible()
     page.wait_for_url(re.compile(rf"(?=.*tour=cell).*term={terms[row]}"))
     visit.check("cell")
-    link = page.url
+    link = visit.link()
     page.goto(link)
     expect(page.get_by_role("combobox", name="Layer")).to_have_value(str(layer))
     expect(page.get_by_role("combobox", name="Term")).to_have_value(terms[row])
@@ -107,10 +108,11 @@ def test_ranking_and_data_sizes(visit: Visit) -> None:
     visit.check("sizes")
     visit.choose_tab("Ranking by approach")
     expect(page.get_by_text("Where lines cross, approaches disagree")).to_be_visible()
-    assert "view=Ranking" in page.url
+    visit.link("view=Ranking")
     visit.check("bumps")
 
 
+@pytest.mark.parametrize("visit", [900], indirect=True)
 def test_uploads_hostile_and_good(visit: Visit, tmp_path: Path) -> None:
     page = visit.open("importance")
     page.get_by_role("button", name="Open files").click()

@@ -92,6 +92,7 @@ def test_empty(visit: Visit) -> None:
     visit.check("runs-empty", figure=False)
 
 
+@pytest.mark.parametrize("visit", [900], indirect=True)
 def test_ticking_comparing_and_a_new_run_that_moves_nothing(visit: Visit, runs: list[Run]) -> None:
     page = visit.open("runs")
     expect(page.get_by_test_id("stDataFrame").first).to_be_visible()
@@ -110,7 +111,7 @@ def test_ticking_comparing_and_a_new_run_that_moves_nothing(visit: Visit, runs: 
     expect(chip(page, runs[2])).to_be_visible()
     tick(page, 2)  # takes the tick of the third seed away
     expect(chip(page, runs[3])).to_have_count(0)
-    link = page.url
+    link = visit.link()
     page.goto(link)
     expect(chip(page, runs[2])).to_be_visible()
     expect(chip(page, runs[4])).to_be_visible()
@@ -124,6 +125,7 @@ def test_ticking_comparing_and_a_new_run_that_moves_nothing(visit: Visit, runs: 
         expect(page.get_by_title(f"Run {run.id[-6:]}: {name}")).to_be_visible()
 
 
+@pytest.mark.parametrize("visit", [1400], indirect=True)
 def test_seeds_failure_delete_undo_and_download(visit: Visit, runs: list[Run], tmp_path: Path) -> None:
     page = visit.open("runs", runs=[overview(run).label for run in runs])
     expect(page.get_by_role("heading", name="Spread over seeds")).to_be_visible()

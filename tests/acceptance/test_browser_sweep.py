@@ -48,6 +48,7 @@ def drawn(page: Page) -> None:
     expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=60_000)
 
 
+@pytest.mark.parametrize("visit", [900], indirect=True)
 def test_a_tiny_sweep_from_start_to_table(visit: Visit) -> None:
     before = {run.id for run in list_runs(visit.lab.home)}
     page = visit.open("sweep", **SMALL)

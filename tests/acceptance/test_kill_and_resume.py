@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 COMMAND = [
-    sys.executable, "-m", "beft_core", "train", "--task", "demo-sentiment", "--terms", "v", "--n-train", "64",
+    sys.executable, "-m", "beft_core", "train", "--task", "demo-sentiment", "--terms", "v", "--n-train", "32",
     "--epochs", "6", "--evaluate-when", "never", "--seed", "3", "--device", "cpu", "--trajectory-every", "5",
 ]  # fmt: skip
 

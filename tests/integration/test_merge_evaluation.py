@@ -26,7 +26,7 @@ from beft_core.training.observer import Observer
 from beft_core.training.workflow import evaluate, train
 
 TASKS = ("demo-sentiment", "demo-similarity")
-EXAMPLES = 48
+EXAMPLES = 32
 LOAD_DATA = workflow.load_data
 
 
@@ -51,7 +51,7 @@ def pair() -> list[Snapshot]:
 
 
 def config(pair: list[Snapshot], **changes: Any) -> MergeConfig:
-    return MergeConfig.of(pair, ["first", "second"], **{"device": "cpu", "limit": 24, **changes})
+    return MergeConfig.of(pair, ["first", "second"], **{"device": "cpu", "limit": 16, **changes})
 
 
 class Told(Observer):
@@ -106,7 +106,7 @@ def test_model_and_data_are_loaded_once_and_the_line_ends_in_the_sources(
     scores = dict(result.line)
     assert scores[0] == result.rows[TASKS[1]] and scores[1] == result.rows[TASKS[0]]
     assert scores[0.5] == result.rows["merged"]
-    assert result.evaluations == (4 + 2) * 2 and result.tasks[TASKS[0]].examples == 24
+    assert result.evaluations == (4 + 2) * 2 and result.tasks[TASKS[0]].examples == 16
 
 
 def test_an_interrupted_evaluation_goes_on_where_it_was(pair: list[Snapshot], tmp_path: Path) -> None:
@@ -121,14 +121,14 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(pair: list[Snapshot], tm
         evaluate_merge(pair, config(pair), Leaves(), checkpoint)
     again = Told()
     result = evaluate_merge(pair, config(pair), again, checkpoint).result
-    assert len(again.words) == 8 - 3 and again.done == 8 * 24
+    assert len(again.words) == 8 - 3 and again.done == 8 * 16
     assert result.rows == evaluate_merge(pair, config(pair)).result.rows
     other = Told()
-    evaluate_merge(pair, config(pair, limit=12), other, checkpoint)  # of other work nothing is taken
+    evaluate_merge(pair, config(pair, limit=8), other, checkpoint)  # of other work nothing is taken
     assert len(other.words) == 8
     checkpoint.write_bytes(b"junk")
     damaged = Told()
-    evaluate_merge(pair, config(pair, limit=12), damaged, checkpoint)
+    evaluate_merge(pair, config(pair, limit=8), damaged, checkpoint)
     assert len(damaged.words) == 8
 
 

@@ -24,7 +24,9 @@ from beft_core.training import workflow
 from beft_core.training.config import RunConfig
 from beft_core.training.observer import Observer
 
-TINY: dict[str, Any] = {"n_train": 24, "epochs": 2, "device": "cpu", "max_length": 24, "evaluate": "last"}
+TINY: dict[str, Any] = {
+    "n_train": 16, "batch_size": 8, "epochs": 2, "device": "cpu", "max_length": 24, "evaluate": "last",
+}  # fmt: skip
 
 
 def spec(**values: Any) -> SweepSpec:
@@ -38,7 +40,7 @@ def few_validation_examples() -> Iterator[None]:
 
     def load(config: RunConfig) -> TaskData:
         data = real(config)
-        return dataclasses.replace(data, evals={name: part.take(range(40)) for name, part in data.evals.items()})
+        return dataclasses.replace(data, evals={name: part.take(range(24)) for name, part in data.evals.items()})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workflow, "load_data", load)
