@@ -85,7 +85,7 @@ def file_of(snapshot: Snapshot) -> bytes:
 
 
 def _previewed() -> None:
-    tour.done("merge")
+    tour.done("merge", moving=True)
 
 
 def _control(spec: Method, parameter: Parameter, choice: Choice) -> Any:

@@ -56,6 +56,7 @@ def sandbox() -> None:
         st.markdown(seen(position))
     with page.control("details", "sandbox"), st.expander("How was this computed?", icon=":material/function:"):
         _computed()
+    tour.tell_when_quiet()
 
 
 def _computed() -> None:
@@ -88,7 +89,7 @@ def _sliders() -> Position:
         for column, (key, (name, words, least, most, step, shown)) in zip(columns, SLIDERS.items(), strict=True):
             values[name] = column.slider(
                 words, least, most, getattr(START, name), step, format=shown, key=key, bind="query-params",
-                on_change=tour.done, args=("sandbox",),
+                on_change=tour.done, args=("sandbox", True),
             )  # fmt: skip
     return Position(**values)
 
@@ -115,7 +116,7 @@ def _moved() -> None:
     if moved is not None:
         for key, (name, _, least, most, *_) in SLIDERS.items():
             st.session_state[key] = float(min(most, max(least, moved[name])))
-        tour.done("sandbox")
+        tour.done("sandbox", moving=True)
 
 
 def _jumped() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import streamlit as st
 
 TOUR = "tour"
 """Name in the URL: keys of the completed steps, joined by dots."""
+QUIET = 1.0
+"""Seconds after the last move until the hand is said to rest."""
+_MOVED = "tour-moved"
+"""In the session: when something was moved last, by the monotonic clock."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +52,56 @@ def completed() -> set[str]:
     return known & {*st.query_params.get(TOUR, "").split("."), *st.session_state.get(TOUR, ())}
 
 
-def done(key: str) -> None:
-    """The learner did a step; call it where it happens, in a callback or in the script."""
+def done(key: str, moving: bool = False) -> None:
+    """The learner did a step; call it where it happens, in a callback or in the script.
+
+    ``moving``: while something is pushed or dragged. The server can only write the whole URL, as it was at the last
+    step of the slider, over what the browser has written since; so it waits until the hand rests.
+    """
     _remember(completed() | {key})
+    if moving and not _told():
+        st.session_state[_MOVED] = time.monotonic()
+    else:
+        _tell()
 
 
 def carry() -> None:
     """Take the progress along to the next page. Called once by app.py, before the page."""
     _remember(completed())
+    if _moving():
+        with st.sidebar:
+            _look()
+    else:
+        _tell()
+
+
+def tell_when_quiet() -> None:
+    """For the end of a fragment in which something is moved: the page around it is not run, so :func:`carry` is not."""
+    if not _told():
+        _look()
+
+
+@st.fragment(run_every=QUIET)
+def _look() -> None:
+    """Look again and again whether the hand rests."""
+    if not _moving():
+        _tell()
+        st.rerun()  # now without the clock
+
+
+def _moving() -> bool:
+    return time.monotonic() - st.session_state.get(_MOVED, -QUIET) < QUIET
 
 
 def _remember(steps: set[str]) -> None:
     st.session_state[TOUR] = tuple(step.key for step in STEPS if step.key in steps)
-    told = ".".join(st.session_state[TOUR])
-    if told and st.query_params.get(TOUR) != told:
-        st.query_params[TOUR] = told
+
+
+def _told() -> bool:
+    """Whether the URL has it."""
+    return st.query_params.get(TOUR, "") == ".".join(st.session_state[TOUR])
+
+
+def _tell() -> None:
+    if not _told():
+        st.query_params[TOUR] = ".".join(st.session_state[TOUR])

@@ -43,7 +43,7 @@ def test_two_tasks_are_compared_mixed_scored_and_found_again(visit: Visit, tmp_p
         slider.press("ArrowRight")
     expect(page.get_by_text("0.60 of demo-sentiment + 0.40 of demo-similarity")).to_be_visible()
     expect(page.get_by_text("14 evaluations")).to_be_visible()
-    visit.link("merge_weighted_weights=0.6")
+    visit.link("merge_weighted_weights=0.6", "tour=merge")
     page.get_by_role("button", name="Evaluate on all their tasks").click()
     expect(page.get_by_text("Evaluating the merge")).to_be_visible()
     page.reload()  # a new session: the run stands in the link

@@ -88,7 +88,7 @@ def test_every_method_has_its_controls_and_its_preview(name: str) -> None:
 def test_sliders_move_the_merge_stand_in_the_link_and_complete_the_tour() -> None:
     at = opened("merge")
     at.slider(key="merge_weighted_weights").set_value(1.0).run()
-    assert "demo\\-sentiment: **100 %**" in words(sound(at)) and "merge" in at.query_params["tour"]
+    assert "demo\\-sentiment: **100 %**" in words(sound(at)) and at.session_state["tour"] == ("merge",)
     link = opened("merge", merge_method="TIES", merge_ties_density="0.5", merge_of="sign conflicts")
     assert link.slider(key="merge_ties_density").value == 0.5
     assert "Sign conflicts" in words(link)
