@@ -56,12 +56,13 @@ class Precision:
         """``frozen``: whether no weight is trained, so that weights may be rounded once."""
         self.low = name == "bfloat16"
         self.device = device
-        self.frozen = frozen
-        self.emulated = self.low and frozen and device.type == "cpu" and not cpu_has_bfloat16()
+        self.rounds = self.low and frozen
+        """Whether frozen weights, and the results of LayerNorms, are rounded to bfloat16."""
+        self.emulated = self.rounds and device.type == "cpu" and not cpu_has_bfloat16()
 
     def prepare(self, backbone: nn.Module) -> None:
         """Round the weights of the matrix products once, in place. Not in float32, nor where weights are trained."""
-        if not self.low or not self.frozen:
+        if not self.rounds:
             return
         for module in backbone.modules():
             if isinstance(module, nn.Linear | Conv1D):
@@ -78,8 +79,8 @@ class Precision:
         It holds nothing of the module itself: what is compiled for one layer then serves all layers.
         """
         if isinstance(module, nn.LayerNorm):
-            dtype = torch.bfloat16 if self.low and self.frozen else None
-            return partial(_layer_norm, shape=tuple(module.normalized_shape), eps=module.eps, dtype=dtype)
+            arithmetic = _rounded_layer_norm if self.rounds else _layer_norm
+            return partial(arithmetic, shape=tuple(module.normalized_shape), eps=module.eps)
         product = _emulated if self.emulated else F.linear
         if isinstance(module, nn.Linear):
             return product
@@ -90,17 +91,19 @@ class Precision:
     def computes(self, module: nn.Module) -> bool:
         """Whether even a module without a trained bias must be computed by :meth:`affine`."""
         if isinstance(module, nn.LayerNorm):
-            return self.low and self.frozen and module.weight is not None
+            return self.rounds and module.weight is not None
         return self.emulated and isinstance(module, nn.Linear | Conv1D)
 
 
-def _layer_norm(
-    x: Tensor, weight: Tensor, bias: Tensor | None, *, shape: tuple[int, ...], eps: float, dtype: torch.dtype | None
-) -> Tensor:
-    if dtype is None:
-        return F.layer_norm(x, shape, weight, bias, eps)
+def _layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None, *, shape: tuple[int, ...], eps: float) -> Tensor:
+    return F.layer_norm(x, shape, weight, bias, eps)
+
+
+def _rounded_layer_norm(
+    x: Tensor, weight: Tensor, bias: Tensor | None, *, shape: tuple[int, ...], eps: float
+) -> Tensor:  # fmt: skip
     with torch.autocast(x.device.type, enabled=False):
-        return F.layer_norm(x.float(), shape, weight, bias, eps).to(dtype)
+        return _layer_norm(x.float(), weight, bias, shape=shape, eps=eps).to(torch.bfloat16)
 
 
 def _transposed(x: Tensor, weight: Tensor, bias: Tensor | None, *, product: Affine) -> Tensor:

@@ -89,7 +89,7 @@ def _sliders() -> Position:
         for column, (key, (name, words, least, most, step, shown)) in zip(columns, SLIDERS.items(), strict=True):
             values[name] = column.slider(
                 words, least, most, getattr(START, name), step, format=shown, key=key, bind="query-params",
-                on_change=tour.done, args=("sandbox", True),
+                on_change=tour.done, args=("sandbox",), kwargs={"moving": True},
             )  # fmt: skip
     return Position(**values)
 

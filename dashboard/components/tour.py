@@ -98,8 +98,9 @@ def _remember(steps: set[str]) -> None:
 
 
 def _told() -> bool:
-    """Whether the URL has it."""
-    return st.query_params.get(TOUR, "") == ".".join(st.session_state[TOUR])
+    """Whether the URL says all that there is to say."""
+    steps = ".".join(st.session_state[TOUR])
+    return not steps or st.query_params.get(TOUR) == steps
 
 
 def _tell() -> None:

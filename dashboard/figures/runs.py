@@ -63,7 +63,7 @@ def overlay(lines: Sequence[Line], what: str, dark: bool = False, *, marks: bool
         )  # fmt: skip
     figure.update_xaxes(title={"text": "step", "standoff": 4}, rangemode="tozero", fixedrange=True)
     figure.update_yaxes(title={"text": what, "standoff": 6}, fixedrange=True)
-    values = [value for trace in figure.data for value in trace.y if value is not None and np.isfinite(value)]
+    values = [value for trace in figure.data for value in trace.y if np.isfinite(value)]
     if values and max(values) - min(values) < 0.02:  # a value that stands still is no reason to show -1 to 1
         figure.update_yaxes(range=[min(values) - 0.02, max(values) + 0.02])
     named = len(lines) <= MOST_NAMED

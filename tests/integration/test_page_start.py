@@ -50,6 +50,10 @@ def test_a_link_restores_the_answer() -> None:
     assert "#### " not in words(opened("start", guess="<b>"))
 
 
+def test_without_a_step_the_link_stays_as_it_was() -> None:
+    assert opened("start", tour="nonsense").query_params["tour"] in ("nonsense", ["nonsense"])
+
+
 def test_the_tour_ends() -> None:
     assert "All done" in words(opened("start", tour=".".join(step.key for step in tour.STEPS)))
 
