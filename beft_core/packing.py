@@ -27,6 +27,7 @@ def packed_forward_inputs(
     position_ids: torch.Tensor,
     dtype: torch.dtype = torch.float32,
     token_type_ids: torch.Tensor | None = None,
+    by_segments: bool = False,
 ) -> dict[str, Any]:
     """Keyword arguments for ``model.backbone(**inputs)`` on packed rows.
 
@@ -35,7 +36,8 @@ def packed_forward_inputs(
         segment_ids: int64 [rows, tokens]: 1, 2, ... numbers the examples of a row, 0 is padding.
         position_ids: int64 [rows, tokens], starting at 0 in each example (the architecture's own offset is
         added). dtype: of the additive mask: that of the backbone's activations. token_type_ids: int64 [rows,
-        tokens], for sentence pairs; dropped where the architecture has none.
+        tokens], for sentence pairs; dropped where the architecture has none. by_segments: hand the segments
+        themselves to an attention that reads them, int32 [rows, 1, 1, tokens], instead of a mask made of them.
 
     Raises UserError for architectures in which packed rows do not give the same result.
     """
@@ -47,10 +49,8 @@ def packed_forward_inputs(
             "--pad buckets",
         )
     accepted = inspect.signature(model.backbone.forward).parameters
-    inputs: dict[str, Any] = {
-        "input_ids": input_ids,
-        "attention_mask": _prepared_mask(layout, segment_ids, dtype),
-    }
+    mask = segment_ids[:, None, None].int() if by_segments else _prepared_mask(layout, segment_ids, dtype)
+    inputs: dict[str, Any] = {"input_ids": input_ids, "attention_mask": mask}
     if "position_ids" in accepted:
         inputs["position_ids"] = position_ids + layout.position_offset
     # Decoders' token types, where they exist, are words of the vocabulary: zeros there are not neutral.

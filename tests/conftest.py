@@ -1,11 +1,17 @@
 """Puts its folder on the path of every test: they share `example_snapshots` and `hostile`."""
 
 import os
+import shutil
+from importlib.metadata import version
 
 from hypothesis import settings
 
 # One thread per process, workers and commands that tests start included: pytest runs one process per core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Triton's kernels run in its interpreter where PyTorch has no GPU. It asks once, when it is imported.
+if shutil.which("nvidia-smi") is None or "+cpu" in version("torch"):
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # Nothing here asserts a time: a busy machine must not fail a property.
 settings.register_profile("lab", deadline=None)

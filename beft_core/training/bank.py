@@ -210,10 +210,9 @@ class Bank:
             return None
         return torch.as_tensor(chosen, dtype=torch.long, device=base.device)
 
-    def route(self, run_of_row: Sequence[int], run_of_example: Sequence[int]) -> None:
-        """Say which run owns each row of tokens and each example of the coming forward pass."""
-        self.examples = Route(run_of_example, self.runs, self.precision.device)
-        self.rows = Route(run_of_row, self.runs, self.precision.device) if self.runs > 1 else None
+    def route(self, rows: Route | None, examples: Route) -> None:
+        """Say which run owns each row of tokens (None: there is one run) and each example of the coming pass."""
+        self.rows, self.examples = rows, examples
         self._hand_out_routes()
 
     def _hand_out_routes(self) -> None:

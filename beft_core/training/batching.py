@@ -8,7 +8,7 @@ does not allow it, two micro-batches by length save part of the padding. The los
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from beft_core.models import LoadedModel
 from beft_core.packing import packed_forward_inputs
 from beft_core.tasks.data import Examples
 from beft_core.training.observer import Observer
-from beft_core.training.routing import to_device
+from beft_core.training.segment_attention import fits
 
 PASS_COST_IN_TOKENS = 57
 """What one more forward and backward pass costs, in tokens: 20 ms over .35 ms per token (see above)."""
@@ -80,13 +80,18 @@ class Plan:
         return len(self.rows) * self.width
 
 
-def plan(lengths: Sequence[int], runs: Sequence[int], pad: str, max_length: int) -> list[Plan]:
+def plan(
+    lengths: Sequence[int], runs: Sequence[int], pad: str, max_length: int, *, rounded: bool = False
+) -> list[Plan]:
     """Lay examples out. ``lengths``, ``runs``: per example; a row never holds examples of two runs.
 
-    ``pad``: ``packed``, ``buckets``, ``longest`` or ``max``.
+    ``pad``: ``packed``, ``buckets``, ``longest`` or ``max``. ``rounded``: rows are a multiple of 8 tokens wide, so that
+    fewer shapes occur.
     """
     everyone = range(len(lengths))
     longest = max(lengths)
+    if rounded:
+        longest = -(-longest // 8) * 8
     if pad == "packed":
         rows: list[list[int]] = []
         members: dict[int, list[int]] = {}
@@ -94,11 +99,17 @@ def plan(lengths: Sequence[int], runs: Sequence[int], pad: str, max_length: int)
             members.setdefault(run, []).append(i)
         for own in members.values():
             rows.extend(_first_fit(own, lengths, longest))
-        return [Plan(rows, max(sum(lengths[i] for i in row) for row in rows))]
+        return [Plan(rows, longest if rounded else max(sum(lengths[i] for i in row) for row in rows))]
     if pad == "buckets":
         return _buckets(lengths)
     width = max_length if pad == "max" else longest
     return [Plan([[i] for i in everyone], max(width, longest))]
+
+
+def rounded_rows(rows: int) -> int:
+    """At least so many rows: one of 16 numbers between a power of two and the next, so that fewer shapes occur."""
+    step = 1 << max(0, rows.bit_length() - 5)
+    return -(-rows // step) * step
 
 
 def _first_fit(members: Iterable[int], lengths: Sequence[int], width: int) -> list[list[int]]:
@@ -129,6 +140,43 @@ def _buckets(lengths: Sequence[int]) -> list[Plan]:
     return [Plan([[i] for i in sorted(group)], max(lengths[i] for i in group)) for group in groups]
 
 
+MASKS = {
+    "none": "a row is one example without padding",
+    "tokens": "transformers makes a mask of which tokens are none",
+    "additive": "a mask is made here, for packed rows or because transformers would look at the numbers",
+    "segments": "no mask is made: the attention reads the number of each token's example",
+}
+"""How examples and padding are kept apart (see also :mod:`beft_core.training.segment_attention`)."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What is computed in a pass, besides the numbers in its arrays: with the same form and shapes, the same."""
+
+    rows: int
+    width: int
+    mask: str
+    """A key of :data:`MASKS`."""
+    typed: bool
+    """Whether tokens have types (first or second text)."""
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """A pass on the host: which token stands where."""
+
+    form: Form
+    arrays: dict[str, np.ndarray]
+    """``tables`` int64 [4, rows * width]: ids, segments, positions and types of the tokens. ``vector_at`` int64
+    [examples, n]: where the n vectors that an example's head reads stand in the flattened [rows * width] hidden states;
+    its first or last token, or all its tokens, padded with rows * width. ``counts`` float32 [examples, 1]: how many of
+    them are not padding."""
+    examples: list[int]
+    """Positions in the batch, in the order of the rows."""
+    run_of_row: list[int]
+    run_of_example: list[int]
+
+
 @dataclass(frozen=True)
 class Laid:
     """A pass ready for the model."""
@@ -136,14 +184,7 @@ class Laid:
     inputs: dict[str, Any]
     """Keyword arguments of the backbone."""
     vector_at: Tensor
-    """[examples, n]: where the n vectors that an example's head reads stand in the flattened [rows * width] hidden
-    states; its first or last token, or all its tokens, padded with rows * width."""
     counts: Tensor
-    """How many of them are not padding, float32 [examples, 1]."""
-    examples: list[int]
-    """Positions in the batch, in the order of the rows."""
-    run_of_row: list[int]
-    run_of_example: list[int]
 
     def pool(self, hidden: Tensor) -> Tensor:
         """[rows, width, H] -> [examples, H]: the vector of each example (its first or last, or the mean)."""
@@ -163,19 +204,22 @@ _POOLED: dict[str, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
 """Which of its tokens an example's head reads, by the pooling of the architecture's head: the first, and how many."""
 
 
-def lay_out(
+def arrange(
     model: LoadedModel,
     batch: Encoded,
     runs: Sequence[int],
     plan: Plan,
-    device: torch.device,
-    dtype: torch.dtype = torch.float32,
-) -> Laid:
-    """Build the tensors of one pass. ``runs``: the run of each example of ``batch``."""
-    rows, width = len(plan.rows), plan.width
+    *,
+    mask: str = "tokens",
+    rows: int | None = None,
+) -> Arranged:
+    """Build the arrays of one pass. ``runs``: the run of each example of ``batch``; ``mask``: what is made where one is
+    needed, ``tokens``, ``additive`` or ``segments``; ``rows``: how many rows there are, if more than the plan has.
+    """
+    rows, width = rows or len(plan.rows), plan.width
     examples = [i for row in plan.rows for i in row]
     lengths = batch.lengths[examples]
-    row_of = np.repeat(np.arange(rows), [len(row) for row in plan.rows])  # of each example, in the order of the rows
+    row_of = np.repeat(np.arange(len(plan.rows)), [len(row) for row in plan.rows])  # of each example, by row
     first = np.r_[True, row_of[1:] != row_of[:-1]]
     before = np.cumsum(lengths) - lengths  # tokens of all examples before it
     number = np.arange(len(examples)) - np.maximum.accumulate(np.where(first, np.arange(len(examples)), 0))
@@ -190,27 +234,43 @@ def lay_out(
     tables[2, at] = within
     if batch.types is not None:
         tables[3, at] = np.concatenate([batch.types[i] for i in examples])
-    ids, segments, positions, types = to_device(tables, device).view(4, rows, width)
-
-    if all(len(row) == 1 for row in plan.rows):
-        inputs = {"input_ids": ids}
-        if len(at) < rows * width:  # a mask that hides nothing costs the model a look at the device
-            inputs["attention_mask"] = segments
-    else:
-        inputs = packed_forward_inputs(model, ids, segments, positions, dtype)
-    if batch.types is not None:
-        inputs["token_type_ids"] = types
     offset, counts = _POOLED[model.layout.head.pooling](lengths)
-    column = np.arange(counts.max())
-    places = np.where(column < counts[:, None], (start + offset)[:, None] + column, rows * width)
-    return Laid(
-        inputs,
-        to_device(places, device),
-        to_device(counts[:, None].astype(np.float32), device),
+    column = np.arange(1 if counts.max() == 1 else width)
+    run_of_row = [runs[row[0]] for row in plan.rows]
+    packed = len(examples) > len(plan.rows)
+    too_wide = mask == "segments" and not fits(width, model.layout.head_dim)
+    if too_wide or (mask == "tokens" and packed):
+        mask = "additive"
+    if not packed and len(at) == rows * width:  # a mask that hides nothing costs the model a look at the device
+        mask = "none"
+    return Arranged(
+        Form(rows, width, mask, typed=batch.types is not None),
+        {
+            "tables": tables,
+            "vector_at": np.where(column < counts[:, None], (start + offset)[:, None] + column, rows * width),
+            "counts": counts[:, None].astype(np.float32),
+        },
         examples,
-        [runs[row[0]] for row in plan.rows],
+        run_of_row + run_of_row[-1:] * (rows - len(run_of_row)),
         [runs[i] for i in examples],
     )
+
+
+def lay_out(model: LoadedModel, form: Form, arrays: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> Laid:
+    """What the model takes, from the arrays of an arranged pass on its device; nothing is sent there any more.
+
+    ``dtype``: of masks, that of the backbone's activations.
+    """
+    ids, segments, positions, types = arrays["tables"].view(4, form.rows, form.width)
+    if form.mask in ("additive", "segments"):
+        inputs = packed_forward_inputs(
+            model, ids, segments, positions, dtype, by_segments=form.mask == "segments"
+        )  # fmt: skip
+    else:
+        inputs = {"input_ids": ids, **({"attention_mask": segments} if form.mask == "tokens" else {})}
+    if form.typed:
+        inputs["token_type_ids"] = types
+    return Laid(inputs, arrays["vector_at"], arrays["counts"])
 
 
 def by_length(lengths: np.ndarray, tokens: int, most: int | None = None) -> list[np.ndarray]:

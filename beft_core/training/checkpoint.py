@@ -33,6 +33,8 @@ class Progress:
     """[step, [runs]] of each checkpoint of a trajectory."""
     failed: dict[str, str] = field(default_factory=dict)
     """Run number (as text, for JSON) -> why it was stopped."""
+    leaves: dict[str, int] = field(default_factory=dict)
+    """Run number -> the first step without it, if it failed."""
 
 
 class Checkpoint:

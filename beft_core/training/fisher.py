@@ -21,9 +21,10 @@ from torch.nn import functional as F
 from beft_core.architectures import BiasSlot
 from beft_core.models import LoadedModel
 from beft_core.training.bank import Bank, slot_name
-from beft_core.training.batching import Encoded, Plan, by_length, lay_out
+from beft_core.training.batching import Encoded, Laid, Plan, arrange, by_length, lay_out
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision
+from beft_core.training.routing import Route, to_device
 
 BATCH = 8
 """Batch size of the authors' variant."""
@@ -81,9 +82,7 @@ def fisher_information(
         for name, value in head.items():
             bank.values[:, bank.parts[name].columns] = torch.as_tensor(value).reshape(-1).to(precision.device)
         one = Plan([[i] for i in range(len(part))], int(part.lengths.max()))
-        owners = list(range(len(part)))
-        laid = lay_out(model, part, owners, one, precision.device)
-        bank.route(laid.run_of_row, laid.run_of_example)
+        laid = _laid_out(model, bank, part, one)
         labels = torch.as_tensor(part.labels, device=precision.device)
         with bank.installed(), precision.autocast():
             hidden = model.backbone(**laid.inputs)[0]
@@ -95,6 +94,15 @@ def fisher_information(
 
     weights = sum(value.size for value in head.values()) + sum(slot.width for slot in slots)
     return _accumulate(slots, examples, pass_over, precision.device, weights)
+
+
+def _laid_out(model: LoadedModel, bank: Bank, part: Encoded, one: Plan) -> Laid:
+    """Each example is a row and a run."""
+    device = bank.precision.device
+    owners = list(range(len(part)))
+    arranged = arrange(model, part, owners, one)
+    bank.route(Route.to(device, owners, bank.runs), Route.to(device, owners, bank.runs))
+    return lay_out(model, arranged.form, {n: to_device(a, device) for n, a in arranged.arrays.items()})
 
 
 def causal_lm_fisher(
@@ -114,8 +122,7 @@ def causal_lm_fisher(
         part = window.take(members)
         bank = Bank(model, slots, runs=len(part), classes=1, precision=precision, outside_biases=True)
         one = Plan([[i] for i in range(len(part))], int(part.lengths.max()))
-        laid = lay_out(model, part, list(range(len(part))), one, precision.device)
-        bank.route(laid.run_of_row, laid.run_of_example)
+        laid = _laid_out(model, bank, part, one)
         with bank.installed(), precision.autocast():
             hidden = model.backbone(**laid.inputs)[0]  # (B, T, H)
             logits = F.linear(hidden, output_embeddings.to(hidden.dtype)).float()

@@ -17,24 +17,16 @@ class Route:
     ``items_of`` [runs, most]: the items of each run, padded with ``items`` (one past the end), so that sums over the
     items of a run are a gather and a sum. Unlike an atomic scatter-add this gives the same bits every time on a GPU,
     and unlike a product with a one-hot matrix it keeps a NaN of one run away from the others (0 * NaN is NaN).
+    ``place`` [items]: where each item stands in the flattened ``items_of``.
     """
 
-    def __init__(self, run_of: Sequence[int], runs: int, device: torch.device | str = "cpu") -> None:
-        run_of_item = np.asarray(run_of, dtype=np.int64)
-        counts = np.bincount(run_of_item, minlength=runs)
-        most = max(1, int(counts.max(initial=0)))
-        order = np.argsort(run_of_item, kind="stable")  # items by run, in their order within each run
-        owner = run_of_item[order]
-        column = np.arange(len(order)) - (np.cumsum(counts) - counts)[owner]
-        padded = np.full((runs, most), len(order), dtype=np.int64)
-        padded[owner, column] = order
-        place = np.empty(len(order), dtype=np.int64)  # where item i stands in items_of, flattened
-        place[order] = owner * most + column
-        self.items = len(order)
-        self.runs = runs
-        self.run_of = to_device(run_of_item, device)
-        self.items_of = to_device(padded, device)
-        self.place = to_device(place, device)
+    def __init__(self, run_of: Tensor, items_of: Tensor, place: Tensor) -> None:
+        self.run_of, self.items_of, self.place = run_of, items_of, place
+
+    @classmethod
+    def to(cls, device: torch.device | str, run_of: Sequence[int], runs: int) -> Route:
+        """A route on a device."""
+        return cls(**{name: to_device(array, device) for name, array in route_arrays(run_of, runs).items()})
 
     def spread(self, bank: Tensor) -> Tensor:
         """[runs, ...] -> [items, ...]: each item gets its run's slice of the bank."""
@@ -49,17 +41,44 @@ class Route:
         return grouped.flatten(0, 1)[self.place]
 
 
+def route_arrays(run_of: Sequence[int], runs: int, rounded: bool = False) -> dict[str, np.ndarray]:
+    """The arrays of a :class:`Route` on the host, int64. ``rounded``: most items of a run as a power of two, so that
+    fewer shapes occur.
+    """
+    run_of_item = np.asarray(run_of, dtype=np.int64)
+    counts = np.bincount(run_of_item, minlength=runs)
+    most = max(1, int(counts.max(initial=0)))
+    if rounded:
+        most = 1 << (most - 1).bit_length()
+    order = np.argsort(run_of_item, kind="stable")  # items by run, in their order within each run
+    owner = run_of_item[order]
+    column = np.arange(len(order)) - (np.cumsum(counts) - counts)[owner]
+    items_of = np.full((runs, most), len(order), dtype=np.int64)
+    items_of[owner, column] = order
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = owner * most + column
+    return {"run_of": run_of_item, "items_of": items_of, "place": place}
+
+
 def spread(bank: Tensor, run_of: Tensor, items_of: Tensor) -> Tensor:
     """:meth:`Route.spread` on the tensors of a route, for code that is compiled."""
     return _Spread.apply(bank, run_of, items_of)
 
 
 def to_device(array: np.ndarray, device: torch.device | str) -> Tensor:
-    """A copy on the device that nobody waits for: from ordinary memory a GPU would make the host wait."""
+    """The array on the device. A GPU is not waited for: from ordinary memory it would make the host wait."""
+    device = torch.device(device)
+    return _on_host(array, device).to(device, non_blocking=device.type == "cuda")
+
+
+def put(array: np.ndarray, tensor: Tensor) -> None:
+    """The same into a tensor that is there already."""
+    tensor.copy_(_on_host(array, tensor.device), non_blocking=tensor.device.type == "cuda")
+
+
+def _on_host(array: np.ndarray, device: torch.device) -> Tensor:
     tensor = torch.from_numpy(array)
-    if torch.device(device).type != "cuda":
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.pin_memory() if device.type == "cuda" else tensor
 
 
 def _group(items: Tensor, items_of: Tensor) -> Tensor:

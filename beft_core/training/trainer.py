@@ -7,33 +7,39 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from beft_core.models import LoadedModel
 from beft_core.training.bank import Bank
-from beft_core.training.batching import Encoded, Laid, Plan, by_length, lay_out, plan
+from beft_core.training.batching import Arranged, Encoded, Form, Plan, arrange, by_length, lay_out, plan, rounded_rows
 from beft_core.training.checkpoint import Checkpoint, Progress
-from beft_core.training.compiled import compiled_layers, uncompiled
+from beft_core.training.compiled import compiled_layers, layers_of, uncompiled
 from beft_core.training.config import RunConfig
 from beft_core.training.dropout import cpu_dropout
+from beft_core.training.hashed import hand_out_keys, hashed_dropout
 from beft_core.training.live_scores import LiveScores
 from beft_core.training.observer import Observer
 from beft_core.training.optimizer import BankAdamW
-from beft_core.training.routing import to_device
+from beft_core.training.readings import Readings
+from beft_core.training.replay import Replays
+from beft_core.training.routing import Route, route_arrays, to_device
+from beft_core.training.segment_attention import attends_plainly, attention_by, serves
 from beft_core.training.weights import Weights
 
 EVAL_TOKENS = {"cpu": 2048, "cuda": 65536, "mps": 8192}
 """Computed tokens per pass without gradients, by device: enough to fill it, little enough to stay in cache."""
 KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-"""Kernels of attention on a GPU."""
+"""PyTorch's kernels of attention on a GPU, for models and rows that do not fit into ours."""
+HASHED = {"cuda"}
+"""Devices on which compiled layers hash their dropout."""
 REPORT_SECONDS = 0.2
-"""Losses are read from the device at most this often: reading waits for it."""
+"""Losses are told at most this often."""
 
 Metrics = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 """(logits [n, classes], labels [n]) -> named values."""
@@ -101,9 +107,12 @@ class Trainer:
         checkpoint: Checkpoint | None = None,
         observer: Observer | None = None,
         compile: bool = False,
+        replay: bool = True,
     ) -> None:
-        """``compile``: run the layers as compiled programs (see :mod:`beft_core.training.compiled`)."""
-        self.compile = compile
+        """``compile``: run the layers as compiled programs (see :mod:`beft_core.training.compiled`). ``replay``: run
+        steps as CUDA graphs where that can be (see :mod:`beft_core.training.replay`).
+        """
+        self.compile, self.replay = compile, replay
         self.bank, self.jobs, self.evals, self.metrics = bank, list(jobs), evals, metrics
         self.regression, self.pad, self.weights = regression, pad, weights
         self.checkpoint, self.observer = checkpoint, observer or Observer()
@@ -118,11 +127,20 @@ class Trainer:
         )
         self.progress = Progress(history=[[] for _ in self.jobs])
         self.loss_sum = torch.zeros(len(self.jobs), device=self.device)
+        self.readings = Readings(self.device)
+        self._told = 0.0
         self.trajectory: list[np.ndarray] = []
         """Bias terms of the runs that wanted them at a step, [runs, bias elements] each: see Progress.trajectory."""
         wanted = self.observer.wants_scores and len(self.jobs) == 1
         self.live_scores = LiveScores(bank, self.jobs[0].owned) if wanted else None
-        self._passes: dict[int, tuple[Encoded, list[tuple[np.ndarray, Laid]]]] = {}
+        self.mask = "tokens"
+        """What keeps examples apart in a pass, a key of ``MASKS``: inside a fine-tune on a GPU another than outside."""
+        self.rounded = False
+        """Whether shapes are rounded so that few occur: where they are recorded."""
+        self._keyed: list[nn.Module] = []
+        """Modules that need a fresh key before each pass with dropout."""
+        self.replays = Replays(self.device, self.observer.message)
+        self._passes: dict[tuple[int, str], tuple[Encoded, list[tuple[np.ndarray, Arranged]]]] = {}
         self.observing_evaluation = False
         """Whether predictions advance the observer: not inside a fine-tune, whose unit is the step."""
 
@@ -135,7 +153,7 @@ class Trainer:
         """Run every job to its end, to a request to stop, or from the checkpoint on."""
         self._resume()
         stopped = False
-        reported = time.monotonic()
+        self._told = time.monotonic()
         clock = time.monotonic() - self.progress.seconds
         self.observer.stage("train", self.total_steps)
         self.observer.advance(self.progress.step)
@@ -145,18 +163,19 @@ class Trainer:
                     stopped = True
                     break
                 step = self.progress.step
-                losses = self._step(step)
+                self._step(step)
                 self.progress.step = step = step + 1
+                ends = any(step <= job.steps and step % job.steps_per_epoch == 0 for job in self.jobs)
+                saves = self.checkpoint is not None and self.checkpoint.due()
+                self._read(all=ends or saves)
                 self._keep_trajectory(step)
                 self._tell_scores(step)
-                if time.monotonic() - reported > REPORT_SECONDS or step == self.total_steps:
-                    self.observer.step(step, self.total_steps, losses.tolist())
-                    reported = time.monotonic()
                 self.observer.advance()
                 self._end_epochs(step)
                 self.progress.seconds = time.monotonic() - clock
-                if self.checkpoint is not None and self.checkpoint.due():
+                if saves:
                     self._save()
+            self._read(all=True)
         if stopped and self.checkpoint is not None:
             self._save()
         return [self._outcome(run, stopped) for run in range(len(self.jobs))]
@@ -171,73 +190,109 @@ class Trainer:
     # -- one step --------------------------------------------------------------------------------------------------
 
     def _live(self) -> list[int]:
-        step = self.progress.step
-        return [run for run, job in enumerate(self.jobs) if step < job.steps and str(run) not in self.progress.failed]
+        step, leaves = self.progress.step, self.progress.leaves
+        return [run for run, job in enumerate(self.jobs) if step < min(job.steps, leaves.get(str(run), job.steps))]
 
-    def _step(self, step: int) -> Tensor:
-        """Forward, backward and update of every live run; returns the mean loss of each run."""
+    def _step(self, step: int) -> None:
+        """Forward, backward and update of every live run."""
         live = self._live()
         torch.manual_seed(_step_seed([self.jobs[run].config.seed for run in live], step))
         parts = [self.jobs[run].batch(step) for run in live]
         batch = _join(parts)
         runs = [run for run, part in zip(live, parts, strict=True) for _ in range(len(part))]
-        size = {run: len(part) for run, part in zip(live, parts, strict=True)}
+        longest = max(self.jobs[run].config.max_length for run in live)
+        passes = [
+            self._arrange(batch, runs, one)
+            for one in plan(batch.lengths.tolist(), runs, self.pad, longest, rounded=self.rounded)
+        ]
+        lrs = np.array([job.lr(step) if step < job.steps else 0.0 for job in self.jobs], np.float32)
+        arrays = {"lr": lrs, "active": np.isin(np.arange(len(self.jobs)), live)}
+        size = np.bincount(runs, minlength=len(self.jobs))
+        for number, one in enumerate(passes):
+            own = self._arrays(one, one.run_of_row, one.run_of_example)
+            own["labels"] = batch.labels[one.examples]
+            own["share"] = (1.0 / size[one.run_of_example]).astype(np.float32)
+            arrays |= {f"{number}.{name}": array for name, array in own.items()}
+        forms = tuple(one.form for one in passes)
+        values = self.replays.run(forms, arrays, lambda tensors: self._update(forms, tensors, float(lrs[0])))
+        self.readings.add(step, values)
 
+    def _update(self, forms: Sequence[Form], tensors: Mapping[str, Tensor], lr_of_weights: float) -> Tensor:
+        """The device's part of a step: mean loss and clipping factor of each run, [2, runs]."""
         self.bank.grads.zero_()
         if self.weights is not None:
             self.weights.zero_grad()
         losses = torch.zeros(len(self.jobs), device=self.device)
-        longest = max(self.jobs[run].config.max_length for run in live)
-        for one in plan(batch.lengths.tolist(), runs, self.pad, longest):
-            weighted = self._weighted_losses(batch, runs, size, one)
+        for number, form in enumerate(forms):
+            start = f"{number}."
+            own = {name.removeprefix(start): one for name, one in tensors.items() if name.startswith(start)}
+            logits = self._forward(form, own)
+            # The loss of each example, divided by the examples that its run has in the whole step.
+            weighted = example_losses(logits, own["labels"], self.regression) * own["share"]
             weighted.sum().backward()
             assert self.bank.examples is not None
             losses += self.bank.examples.group(weighted.detach()).sum(1)
         self.bank.mask_grads()
-
-        active = to_device(np.isin(np.arange(len(self.jobs)), live), self.device)
-        lrs = np.array([job.lr(step) if step < job.steps else 0.0 for job in self.jobs], np.float32)
-        lr = to_device(lrs, self.device)
         other = self.weights.square_norm() if self.weights is not None else 0.0
-        factor = self.optimizer.step(self.bank.grads, lr, active, other)
+        factor = self.optimizer.step(self.bank.grads, tensors["lr"], tensors["active"], other)
         if self.weights is not None:
-            self.weights.step(float(factor[0]), float(lrs[0]))
+            self.weights.step(float(factor[0]), lr_of_weights)
         self.loss_sum += losses
-        self._note_failures(step, live, losses, factor)
-        return losses
+        return torch.stack([losses, factor])
 
-    def _weighted_losses(self, batch: Encoded, runs: list[int], size: dict[int, int], one: Plan) -> Tensor:
-        """Loss of each example of one pass, divided by the examples that its run has in the whole step."""
-        laid = lay_out(self.model, batch, runs, one, self.device, self._dtype())
-        logits = self._forward(laid)
-        labels = to_device(batch.labels[laid.examples], self.device)
-        share = to_device(np.array([1.0 / size[run] for run in laid.run_of_example], np.float32), self.device)
-        return example_losses(logits, labels, self.regression) * share
+    def _arrange(self, batch: Encoded, runs: list[int], one: Plan) -> Arranged:
+        rows = rounded_rows(len(one.rows)) if self.rounded and self.pad == "packed" else None
+        return arrange(self.model, batch, runs, one, mask=self.mask, rows=rows)
 
-    def _forward(self, laid: Laid, run: int | None = None) -> Tensor:
-        """Logits of one pass, for the runs that own its rows, or all of it for one run."""
-        if run is None:
-            self.bank.route(laid.run_of_row, laid.run_of_example)
-        else:
-            self.bank.route([run] * len(laid.run_of_row), [run] * len(laid.run_of_example))
+    def _arrays(self, one: Arranged, run_of_row: list[int], run_of_example: list[int]) -> dict[str, np.ndarray]:
+        """Everything that a forward pass needs on the device."""
+        arrays = dict(one.arrays)
+        routes = {"row": run_of_row, "example": run_of_example} if self.bank.runs > 1 else {"example": run_of_example}
+        for items, run_of in routes.items():
+            made = route_arrays(run_of, self.bank.runs, rounded=self.rounded)
+            arrays |= {f"{items}.{name}": array for name, array in made.items()}
+        return arrays
+
+    def _forward(self, form: Form, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Logits of one pass."""
+        rows, examples = (
+            Route(*(tensors[f"{items}.{name}"] for name in ("run_of", "items_of", "place")))
+            if f"{items}.run_of" in tensors
+            else None
+            for items in ("row", "example")
+        )
+        assert examples is not None
+        self.bank.route(rows, examples)
+        if self.model.backbone.training and self._keyed:
+            hand_out_keys(self._keyed, self.device)
+        dtype = torch.bfloat16 if self.bank.precision.low else torch.float32
+        laid = lay_out(self.model, form, tensors, dtype)
         with self.bank.precision.autocast():
             hidden = self.model.backbone(**laid.inputs)[0]  # (rows, width, H)
             return self.bank.logits(laid.pool(hidden))
 
-    def _dtype(self) -> torch.dtype:
-        return torch.bfloat16 if self.bank.precision.low else torch.float32
+    def _read(self, all: bool = False) -> None:
+        """Look at the losses of past steps: note which runs failed, and tell the observer."""
+        for step, values in self.readings.due(all):
+            losses, factors = values.tolist()
+            for run, job in enumerate(self.jobs):
+                live = step < job.steps and str(run) not in self.progress.failed
+                if live and not (math.isfinite(losses[run]) and math.isfinite(factors[run])):
+                    self._note_failure(run, step)
+            if time.monotonic() - self._told > REPORT_SECONDS or step + 1 == self.total_steps:
+                self.observer.step(step + 1, self.total_steps, losses)
+                self._told = time.monotonic()
 
-    def _note_failures(self, step: int, live: list[int], losses: Tensor, factor: Tensor) -> None:
-        # One read from the device; every few steps is enough on a GPU, since a failed run is never updated again.
-        if self.device.type != "cpu" and step % 16 and step + 1 < self.total_steps:
-            return
-        bad = (~(losses.isfinite() & factor.isfinite())).tolist()
-        for run in live:
-            if bad[run]:
-                lr = self.jobs[run].config.lr
-                text = f"the loss or its gradient was not finite at step {step + 1}; try a learning rate below {lr:g}"
-                self.progress.failed[str(run)] = text
-                self.observer.message(f"run {run}: {text}" if len(self.jobs) > 1 else text)
+    def _note_failure(self, run: int, step: int) -> None:
+        """The run leaves the bank, at a step that does not depend on when this was read: what the others draw does.
+
+        Until then nothing of it changes in a step that is not finite (see BankAdamW).
+        """
+        lr = self.jobs[run].config.lr
+        text = f"the loss or its gradient was not finite at step {step + 1}; try a learning rate below {lr:g}"
+        self.progress.failed[str(run)] = text
+        self.progress.leaves[str(run)] = self.readings.known_after(step)
+        self.observer.message(f"run {run}: {text}" if len(self.jobs) > 1 else text)
 
     @contextmanager
     def _training(self) -> Iterator[None]:
@@ -250,8 +305,20 @@ class Trainer:
             stack.enter_context(cpu_dropout(backbone) if on_cpu else nullcontext())
             # cuDNN's attention builds a plan for every new shape: 100 ms a step where rows have many widths.
             stack.enter_context(sdpa_kernel(KERNELS) if self.device.type == "cuda" else nullcontext())
+            stack.callback(self._forget_training)
+            by_segments = serves(self.model, self.bank.precision)
+            replays = self.replay and can_replay(self.model, self.device, self.pad, self.weights)
+            self.mask, self.rounded = "segments" if by_segments else "additive" if replays else "tokens", replays
+            if self.mask != "tokens":
+                self._keyed += stack.enter_context(attention_by(self.model, self.mask))
+            if self.compile and self.device.type in HASHED:
+                self._keyed += stack.enter_context(hashed_dropout(layers_of(self.model)))
             stack.enter_context(compiled_layers(self.model) if self.compile else nullcontext())
+            stack.enter_context(self.replays.recording() if replays else nullcontext())
             yield
+
+    def _forget_training(self) -> None:
+        self.mask, self.rounded, self._keyed = "tokens", False, []
 
     # -- around the steps ------------------------------------------------------------------------------------------
 
@@ -285,29 +352,32 @@ class Trainer:
         was_training = backbone.training
         backbone.eval()
         out: np.ndarray | None = None
-        for group, laid in self._laid_out(encoded):
+        for group, one in self._arranged(encoded):
+            arrays = self._arrays(one, [run] * len(one.run_of_row), [run] * len(one.run_of_example))
+            forward = partial(self._forward, one.form)
             with uncompiled() if self.compile else nullcontext():
-                logits = self._forward(laid, run).float().cpu().numpy()
+                logits = self.replays.run(("predict", one.form), arrays, forward).float().cpu().numpy()
             if self.observing_evaluation:
                 self.observer.advance(len(group))
             if out is None:
                 out = np.empty((len(encoded), logits.shape[1]), np.float32)
-            out[group[laid.examples]] = logits
+            out[group[one.examples]] = logits
         backbone.train(was_training)
         assert out is not None
         return out
 
-    def _laid_out(self, encoded: Encoded) -> list[tuple[np.ndarray, Laid]]:
-        """The passes over a validation set: laid out once, on the device, for every run and epoch."""
-        if id(encoded) not in self._passes:
+    def _arranged(self, encoded: Encoded) -> list[tuple[np.ndarray, Arranged]]:
+        """The passes over a validation set: arranged once for every run and epoch."""
+        key = id(encoded), self.mask
+        if key not in self._passes:
             passes = []
             for group in by_length(encoded.lengths, EVAL_TOKENS[self.device.type]):
                 part = encoded.take(group)
                 runs = [0] * len(part)
                 one = plan(part.lengths.tolist(), runs, "longest", 0)[0]
-                passes.append((group, lay_out(self.model, part, runs, one, self.device, self._dtype())))
-            self._passes[id(encoded)] = encoded, passes
-        return self._passes[id(encoded)][1]
+                passes.append((group, arrange(self.model, part, runs, one, mask=self.mask)))
+            self._passes[key] = encoded, passes
+        return self._passes[key][1]
 
     def _keep_trajectory(self, step: int) -> None:
         wanting = [
@@ -373,6 +443,11 @@ class Trainer:
                 {n.removeprefix("weights."): v for n, v in tensors.items() if n.startswith("weights.")}
             )
         self.observer.message(f"resumed after step {self.progress.step} of {self.total_steps}")
+
+
+def can_replay(model: LoadedModel, device: torch.device, pad: str, weights: Weights | None) -> bool:
+    """Whether steps have few shapes and look at no number on the device, as a CUDA graph needs it."""
+    return device.type == "cuda" and weights is None and pad != "buckets" and attends_plainly(model)
 
 
 @lru_cache(maxsize=256)

@@ -95,11 +95,15 @@ def measure(config: RunConfig, start_seconds: float) -> Measured:
         with _timed(took, "load model"):
             model = workflow.load(config)
         took["load model"] = max(took["load model"], _first.setdefault(f"load {config.model}", took["load model"]))
-        first = _fit(config, model, data, _longest(train, config.batch_size), steps=1, few=8)
+        # On a GPU a shape is computed as it is once, then recorded in memory of its own, then replayed (see replay.py).
+        # So there one batch is taken again and again, and what is timed begins with the third.
+        on_gpu = device.type == "cuda"
+        first = _fit(config, model, data, _longest(train, config.batch_size), steps=2 if on_gpu else 1, few=8)
         if config.precision != "float32" or config.mode in workflow.WEIGHT_MODES:
             model = workflow.load(config)  # the first pass rounded its weights, or trained them
-        count = _steps_to_time(first.step_seconds[0])
-        second = _fit(config, model, data, _draw(train, count * config.batch_size, 1), steps=count, few=EVALUATED)
+        count = max(_steps_to_time(first.step_seconds[0]), 6 if on_gpu else 2)
+        batches = 1 if on_gpu else count
+        second = _fit(config, model, data, _draw(train, batches * config.batch_size, 1), steps=count, few=EVALUATED)
         meta = second.meta
     return _extrapolate(config, data, train, took, first, second, meta, memory, device, load)
 
@@ -187,7 +191,8 @@ def _extrapolate(
     config: RunConfig, data: TaskData, train: Examples, took: dict[str, float], first: _Fit, second: _Fit,
     meta: SnapshotMeta, memory: _Memory, device: torch.device, load: float,
 ) -> Measured:  # fmt: skip
-    times = second.step_seconds[1:] or second.step_seconds  # the first one still warms caches
+    warming = 2 if device.type == "cuda" else 1
+    times = second.step_seconds[warming:] or second.step_seconds
     step = statistics.median(times)  # other programs interrupt single steps for long
     job = Job(config, Encoded([np.empty(0)] * len(train), None, np.empty(0)), set())
     evaluated = sum(map(len, data.evals.values()))

@@ -430,8 +430,9 @@ def _extra_parts(config: RunConfig, bank: Bank) -> set[str]:
 def _padding(config: RunConfig, model: LoadedModel, device: torch.device, runs: int) -> str:
     if config.pad == "auto":
         if device.type == "cuda" and runs == 1:
-            # A pass of one small batch is bound by kernel launches there, and a prepared mask only adds to them: on an
-            # H200, BERT-base's shape and batch 16, 13.9 ms per step padded to the longest, 18.1 ms packed.
+            # One small batch leaves a GPU idle, packed or not. Padded to the longest it has few shapes, and each is
+            # recorded (see replay.py); and where operations are launched one by one, a prepared mask only adds to them:
+            # on an H200, BERT-base's shape and batch 16, 13.9 ms per step padded to the longest, 18.1 ms packed.
             return "longest"
         return "packed" if model.layout.packing else "buckets"
     if config.pad == "packed" and not model.layout.packing:

@@ -14,6 +14,7 @@ import argparse
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,16 @@ SHAPES = {
     "bundled": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},
 }
 """Name -> what differs from BertConfig's defaults."""
+METHODS: dict[str, Callable[[BertConfig, list[Encoded], argparse.Namespace], float]] = {
+    "bank, compiled": lambda *on: lab(*on, compile=True),
+    "bank": lambda *on: lab(*on),
+    "bank, launched": lambda *on: lab(*on, replay=False),
+    "sequential": lambda *on: lab(*on, runs=1),
+    "sequential, launched": lambda *on: lab(*on, runs=1, replay=False),
+    "transformers": lambda *on: peer(*on, peft=False),
+    "peft": lambda *on: peer(*on, peft=True),
+}
+"""Name -> seconds per run-step. "Launched": every operation on its own instead of a CUDA graph of the whole step."""
 
 
 def main() -> None:
@@ -47,7 +58,7 @@ def main() -> None:
     parser.add_argument("--precision", default="bfloat16")
     parser.add_argument("--lengths", help="a .npy of token counts, for a machine without the data")
     parser.add_argument("--profile", action="store_true", help="also print where the bank's time goes")
-    parser.add_argument("--only", nargs="*", default=["compiled", "bank", "sequential", "trainer", "peft"])
+    parser.add_argument("--only", nargs="*", default=list(METHODS), choices=METHODS)
     args = parser.parse_args()
     lengths = None
     if args.shape == "bundled":
@@ -61,24 +72,17 @@ def main() -> None:
     data = examples(config, args.runs, args.steps, lengths)
     work = flops(config, data)
     results = {}
-    methods = {
-        "compiled": lambda: lab(config, data, args, args.runs, compile=True),
-        "bank": lambda: lab(config, data, args, args.runs),
-        "sequential": lambda: lab(config, data, args, 1),
-        "trainer": lambda: peer(config, data, args, peft=False),
-        "peft": lambda: peer(config, data, args, peft=True),
-    }
-    print(f"{'method':14}{'ms/run-step':>12}{'TFLOP/s':>10}{'of limit':>10}{'peak MB':>10}{'bank is':>10}")
+    print(f"{'method':22}{'ms/run-step':>12}{'TFLOP/s':>10}{'of limit':>10}{'peak MB':>10}{'first is':>10}")
     for method in args.only:
         if args.device == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
-        seconds = methods[method]()
+        seconds = METHODS[method](config, data, args)
         results[method] = seconds
         peak = torch.cuda.max_memory_allocated() / 2**20 if args.device == "cuda" else float("nan")
         rate, times = work / seconds, seconds / results[args.only[0]]
         print(
-            f"{method:14}{1e3 * seconds:12.2f}{rate / 1e12:10.1f}{rate / limit:10.3f}{peak:10.0f}{times:9.1f}x",
+            f"{method:22}{1e3 * seconds:12.2f}{rate / 1e12:10.1f}{rate / limit:10.3f}{peak:10.0f}{times:9.1f}x",
             flush=True,
         )
     if args.profile:
@@ -155,16 +159,17 @@ class Clock(Observer):
 
 
 def lab(
-    config: BertConfig, data: list[Encoded], args: argparse.Namespace, runs: int, compile: bool = False
+    config: BertConfig, data: list[Encoded], args: argparse.Namespace, runs: int | None = None, **how: bool
 ) -> float:  # fmt: skip
     """Seconds per run-step of the lab's trainer with a bank of so many runs."""
+    runs = runs or args.runs
     clock = Clock(args.device, args.steps)
-    fit(config, data[:runs], args, clock, compile)
+    fit(config, data[:runs], args, clock, **how)
     return clock.seconds() / runs
 
 
 def fit(
-    config: BertConfig, data: list[Encoded], args: argparse.Namespace, observer: Observer, compile: bool = False
+    config: BertConfig, data: list[Encoded], args: argparse.Namespace, observer: Observer, **how: bool
 ) -> None:  # fmt: skip
     torch.manual_seed(0)
     model: LoadedModel = wrap(BertModel(config), id="random")
@@ -184,8 +189,7 @@ def fit(
         jobs.append(Job(settings, encoded, owned))
     Trainer(
         bank, jobs, evals={}, metrics={"": lambda a, b: compute(("accuracy",), a, b)}, regression=False,
-        pad="packed" if args.shape == "bundled" and len(data) > 1 else "longest", observer=observer,
-        compile=compile,
+        pad="packed" if args.shape == "bundled" and len(data) > 1 else "longest", observer=observer, **how,
     ).fit()  # fmt: skip
 
 
@@ -238,7 +242,7 @@ def profile(config: BertConfig, data: list[Encoded], args: argparse.Namespace) -
 
     few = [one.take(range(6 * BATCH)) for one in data]
     with torch.profiler.profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
-        fit(config, few, args, Observer(), "compiled" in args.only)
+        fit(config, few, args, Observer(), compile="bank, compiled" in args.only)
     print(profiler.key_averages().table(sort_by="self_cuda_time_total", row_limit=25, max_name_column_width=70))
 
 

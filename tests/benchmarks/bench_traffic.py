@@ -50,6 +50,7 @@ def count() -> list[float]:
         mock.patch.object(scheduler.Scheduler, "codegen", counted),
         mock.patch.object(precision, "cpu_has_bfloat16", lambda: True),
         mock.patch.object(trainer, "cpu_dropout", lambda backbone: nullcontext()),  # as on a GPU
+        mock.patch.object(trainer, "HASHED", {"cpu"}),
     ):
         torch._dynamo.reset()
         fit(CONFIG, examples(CONFIG, RUNS, 2, None), arguments, Observer(), compile=True)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from beft_core.training.bank import Bank
 from beft_core.training.precision import Precision
+from beft_core.training.routing import Route
 
 CPU = torch.device("cpu")
 HAS_NORM = ("bert", "roberta", "electra", "distilbert", "albert", "gpt2", "opt")
@@ -28,7 +29,7 @@ def hidden_states(name: str, precision: Precision) -> tuple[Tensor, list[tuple[T
             model.backbone.get_submodule(path).register_forward_hook(
                 lambda _, inputs, output, norm=norm: seen.append((inputs[0], output, norm))
             )
-        bank.route([0, 1], [0, 1])
+        bank.route(*[Route.to("cpu", [0, 1], 2)] * 2)
         tokens = torch.from_numpy(np.random.default_rng(0).integers(3, VOCABULARY, (2, 9)))
         return model.backbone(input_ids=tokens).last_hidden_state, seen
 

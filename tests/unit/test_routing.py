@@ -15,7 +15,7 @@ ASSIGNMENTS = st.integers(1, 5).flatmap(
 @given(ASSIGNMENTS)
 def test_spread_is_indexing_and_its_gradient_the_sum_per_run(case: tuple[int, list[int]]) -> None:
     runs, run_of = case
-    route = Route(run_of, runs)
+    route = Route.to("cpu", run_of, runs)
     bank = torch.randn(runs, 3, dtype=torch.float64, requires_grad=True)
     out = route.spread(bank)
     assert torch.equal(out, bank[run_of])
@@ -29,7 +29,7 @@ def test_spread_is_indexing_and_its_gradient_the_sum_per_run(case: tuple[int, li
 @given(ASSIGNMENTS)
 def test_ungroup_inverts_group_and_padding_is_zero(case: tuple[int, list[int]]) -> None:
     runs, run_of = case
-    route = Route(run_of, runs)
+    route = Route.to("cpu", run_of, runs)
     items = torch.randn(len(run_of), 2)
     grouped = route.group(items)
     assert torch.equal(route.ungroup(grouped), items)
@@ -40,7 +40,7 @@ def test_ungroup_inverts_group_and_padding_is_zero(case: tuple[int, list[int]]) 
 
 
 def test_a_nan_of_one_run_stays_there() -> None:
-    route = Route([0, 1, 1], 2)
+    route = Route.to("cpu", [0, 1, 1], 2)
     bank = torch.ones(2, 1, requires_grad=True)
     (route.spread(bank) * torch.tensor([[float("nan")], [1.0], [2.0]])).sum().backward()
     assert bank.grad[0].isnan().all() and bank.grad[1].item() == 3.0

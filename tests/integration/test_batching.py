@@ -1,0 +1,76 @@
+"""Where examples stand in the rows of a pass, against placing them one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_models import VOCABULARY, tiny
+
+from beft_core.training.batching import MASKS, Encoded, Plan, arrange, plan, rounded_rows
+
+LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=30)
+
+
+@given(st.integers(1, 100_000))
+def test_rows_are_rounded_up_by_little_to_few_numbers(rows: int) -> None:
+    rounded = rounded_rows(rows)
+    assert rows <= rounded <= rows * 17 / 16
+    assert rounded_rows(rounded) == rounded
+    octave = 1 << (rows.bit_length() - 1)
+    assert len({rounded_rows(n) for n in range(octave, 2 * octave, max(1, octave // 64))}) <= 17
+
+
+@given(LENGTHS, st.integers(1, 4), st.sampled_from(["packed", "longest", "max", "buckets"]), st.booleans())
+def test_every_example_has_one_place(lengths: list[int], runs: int, pad: str, rounded: bool) -> None:
+    owners = [i % runs for i in range(len(lengths))]
+    passes = plan(lengths, owners, pad, 48, rounded=rounded)
+    assert sorted(i for one in passes for row in one.rows for i in row) == list(range(len(lengths)))
+    for one in passes:
+        for row in one.rows:
+            assert sum(lengths[i] for i in row) <= one.width
+            assert len({owners[i] for i in row}) == 1
+    if rounded and pad in ("packed", "longest"):
+        assert passes[0].width == -(-max(lengths) // 8) * 8
+
+
+@pytest.mark.parametrize("rows", [None, 4])
+def test_tokens_stand_where_the_plan_says(rows: int | None) -> None:
+    rng = np.random.default_rng(0)
+    ids = [rng.integers(3, VOCABULARY, n) for n in (3, 2, 4)]
+    batch = Encoded(ids, [np.full(len(one), number) for number, one in enumerate(ids)], np.zeros(3))
+    one = arrange(tiny("bert"), batch, [0, 0, 1], Plan([[1, 0], [2]], 6), rows=rows)
+    count = rows or 2
+    expected = np.zeros((4, count, 6), np.int64)
+    expected[0] = tiny("bert").config.pad_token_id
+    for row, start, example, segment in ((0, 0, 1, 1), (0, 2, 0, 2), (1, 0, 2, 1)):
+        here = slice(start, start + len(ids[example]))
+        for table, values in enumerate((ids[example], segment, np.arange(len(ids[example])), example)):
+            expected[table, row, here] = values
+    np.testing.assert_array_equal(one.arrays["tables"].reshape(4, count, 6), expected)
+    assert one.examples == [1, 0, 2] and one.run_of_example == [0, 0, 1]
+    assert one.run_of_row == [0, 1] + [1] * (count - 2)
+    assert one.arrays["vector_at"].tolist() == [[0], [2], [6]]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "rows", "wanted", "mask"),
+    [
+        ((4, 4), [[0], [1]], "tokens", "none"),
+        ((4, 4), [[0], [1]], "segments", "none"),
+        ((4, 3), [[0], [1]], "tokens", "tokens"),
+        ((4, 3), [[0], [1]], "additive", "additive"),
+        ((4, 3), [[0], [1]], "segments", "segments"),
+        ((2, 2), [[0, 1]], "tokens", "additive"),
+        ((2, 2), [[0, 1]], "segments", "segments"),
+        ((150, 4), [[0], [1]], "segments", "additive"),  # too wide for the kernels
+    ],
+)
+def test_the_mask_is_what_the_rows_need(
+    lengths: tuple[int, ...], rows: list[list[int]], wanted: str, mask: str
+) -> None:
+    batch = Encoded([np.full(n, 5) for n in lengths], None, np.zeros(2))
+    width = max(sum(lengths[i] for i in row) for row in rows)
+    one = arrange(tiny("bert"), batch, [0, 0], Plan(rows, width), mask=wanted)
+    assert one.form.mask == mask and mask in MASKS
