@@ -71,6 +71,7 @@ class Replays:
                 yield
         finally:
             self.records = False
+            self._seen.clear()
             self._forget()
             outside.wait_stream(stream)
 
@@ -80,20 +81,21 @@ class Replays:
         """
         shapes = (key, *((name, array.shape, array.dtype.str) for name, array in arrays.items()))
         recording = self._recordings.get(shapes)
-        if recording is None:
-            inputs = {name: to_device(array, self.device) for name, array in arrays.items()}
-            if self.records and shapes in self._seen:
-                recording = self._record(inputs, compute)
-            if recording is None:
-                self._seen.add(shapes)
-                return self._compute(inputs, compute) if self.records else compute(inputs)
-            self._recordings[shapes] = recording
-            if len(self._recordings) > MOST_RECORDINGS:
-                self._recordings.popitem(last=False)
-        else:
+        if recording is not None:
             self._recordings.move_to_end(shapes)
             for name, array in arrays.items():
                 put(array, recording.inputs[name])
+        else:
+            inputs = {name: to_device(array, self.device) for name, array in arrays.items()}
+            if not self.records:
+                return compute(inputs)
+            recording = self._record(inputs, compute) if shapes in self._seen else None
+            if recording is None:
+                self._seen.add(shapes)
+                return self._compute(inputs, compute)
+            self._recordings[shapes] = recording
+            if len(self._recordings) > MOST_RECORDINGS:
+                self._recordings.popitem(last=False)
         recording.graph.replay()
         return recording.output
 

@@ -93,6 +93,9 @@ def test_nothing_is_recorded_outside(played: list[Played]) -> None:
     for _ in range(3):
         assert replays.run("a", {"x": np.ones(2)}, lambda tensors: tensors["x"] + 1).tolist() == [2.0, 2.0]
     assert not played
+    with replays.recording():  # what was seen outside was not seen where it is to be recorded
+        replays.run("a", {"x": np.ones(2)}, lambda tensors: tensors["x"] + 1)
+    assert not played
 
 
 def test_the_recording_that_was_used_longest_ago_makes_room(
