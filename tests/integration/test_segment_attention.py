@@ -146,9 +146,10 @@ def everywhere(monkeypatch: pytest.MonkeyPatch) -> list[LoadedModel]:
     return served
 
 
-def short(name: str, *, pad: str = "packed", dropout: bool = False) -> list[Snapshot]:
+def short(name: str, **changes: Any) -> list[Snapshot]:
     """Two runs of two steps: the interpreter is slow."""
-    runs = [config(pad=pad, dropout=dropout, seed=seed, epochs=1, evaluate="never") for seed in (0, 1)]
+    settings = {"pad": "packed", "epochs": 1, "evaluate": "never", **changes}
+    runs = [config(**settings, seed=seed) for seed in (0, 1)]
     return fit(name, *runs, trains=[examples(5, seed, longest=6) for seed in (0, 1)])
 
 
@@ -172,3 +173,12 @@ def test_dropout_acts_and_repeats(name: str, everywhere: list[LoadedModel]) -> N
     first, again = (short(name, dropout=True) for _ in range(2))
     assert difference(first[0], again[0]) == 0.0
     assert difference(first[0], short(name)[0]) > 1e-4
+
+
+@interpreted
+def test_layers_can_be_compiled_around_it(everywhere: list[LoadedModel], monkeypatch: pytest.MonkeyPatch) -> None:
+    real = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: real(module, backend="aot_eager"))
+    plain = short("bert", dropout=True)
+    compiled = short("bert", dropout=True, compile=True)
+    assert max(difference(a, b) for a, b in zip(plain, compiled, strict=True)) < 1e-5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from training_tools import config, difference, examples, fit
 from beft_core.errors import UserError
 from beft_core.models import get_bias
 from beft_core.snapshot import Snapshot, write_snapshot
+from beft_core.training import trainer
 from beft_core.training.bank import slot_name
 from beft_core.training.config import RunConfig
 from beft_core.training.observer import Observer
@@ -277,19 +279,39 @@ def _p_values(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     return float(stats.ttest_rel(*lengths).pvalue), float(stats.ks_2samp(*lengths).pvalue)
 
 
-def test_compiled_layers_make_the_same_updates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Traced and differentiated as for a GPU, but run without a C++ compiler, which would take a minute."""
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Layers are traced and differentiated as for a GPU, but run without a C++ compiler, which would take a minute;
+    returns the classes of what was compiled.
+    """
     compiled: list[str] = []
     real = torch.nn.Module.compile
 
-    def traced(module: torch.nn.Module) -> None:
+    def trace(module: torch.nn.Module) -> None:
         compiled.append(type(module).__name__)
         real(module, backend="aot_eager")
 
-    monkeypatch.setattr(torch.nn.Module, "compile", traced)
+    monkeypatch.setattr(torch.nn.Module, "compile", trace)
+    return compiled
+
+
+def test_compiled_layers_make_the_same_updates(traced: list[str]) -> None:
     runs = [config(terms=("v",), seed=0, lr=2e-3), config(mode="all", seed=1, lr=1e-3, n_train=7)]
     plain = fit("bert", *runs)
-    assert not compiled
+    assert not traced
     for one, other in zip(plain, fit("bert", *(dataclasses.replace(run, compile=True) for run in runs)), strict=True):
         assert difference(one, other) < 1e-5
-    assert compiled == ["BertLayer", "BertLayer"]
+    assert traced == ["BertLayer", "BertLayer"]
+
+
+def test_compiled_layers_drop_the_same_elements(traced: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, where dropout of compiled layers is hashed, with the same layers as they are."""
+    monkeypatch.setattr(trainer, "HASHED", {"cpu"})
+    runs = [config(seed=seed, dropout=True, compile=True, epochs=1) for seed in (0, 1)]
+    compiled = fit("bert", *runs)
+    assert traced == ["BertLayer", "BertLayer"]
+    monkeypatch.setattr(trainer, "compiled_layers", lambda model: nullcontext())
+    for one, other in zip(compiled, fit("bert", *runs), strict=True):
+        assert difference(one, other) < 1e-5
+    monkeypatch.setattr(trainer, "HASHED", set())
+    assert difference(compiled[0], fit("bert", *runs)[0]) > 1e-4
