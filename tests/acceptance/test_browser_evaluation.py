@@ -74,6 +74,8 @@ def opened_tab(visit: Visit, tab: str, **query: str) -> Page:
     expect(page.locator(".js-plotly-plot")).to_have_count(CHARTS[tab], timeout=60_000)
     if tab.startswith("Table"):
         expect(page.locator(".paper-table table").first).to_be_visible()
+        # Streamlit drops a style sheet that it does not trust, and the table then is a heap of numbers.
+        expect(page.locator(".paper-table tbody tr").first.locator("th.label").last).to_have_css("position", "sticky")
     return page
 
 
