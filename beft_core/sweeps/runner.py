@@ -13,6 +13,7 @@ import torch
 from beft_core.model_source import locate
 from beft_core.runs.failure import out_of_memory
 from beft_core.sweeps import banks
+from beft_core.sweeps.interim import Interim
 from beft_core.sweeps.merges import merge_pairs
 from beft_core.sweeps.rows import plan_columns, row_of, without_trajectory
 from beft_core.sweeps.spec import SweepSpec, identity, trains
@@ -71,7 +72,7 @@ def run_sweep(
     while pending and not stopped:
         bank = pending.pop(0)
         observer.message(_describe(bank, len(pending)))
-        inner = _BankObserver(observer, [steps[identity(config)] for config in bank])
+        inner = _BankObserver(observer, [steps[identity(config)] for config in bank], [trains(c) for c in bank])
         started = time.monotonic()
         try:
             outcome = _train(bank, inner, folder)
@@ -176,8 +177,9 @@ def _free() -> None:
 class _BankObserver(Observer):
     """What a bank tells, as part of the sweep: one unit is one step of one run, so that the time left is real."""
 
-    def __init__(self, outer: Observer, steps: Sequence[int]) -> None:
+    def __init__(self, outer: Observer, steps: Sequence[int], kinds: Sequence[str]) -> None:
         self._outer, self._steps = outer, steps
+        self._interim = Interim(kinds, outer.message)
         self._training = False
         self._step = self._told = 0
 
@@ -202,6 +204,9 @@ class _BankObserver(Observer):
 
     def scores(self, step: int, table: Mapping[str, Mapping[str, float]]) -> None:
         pass
+
+    def epoch(self, metrics: dict[str, float], run: int = 0) -> None:
+        self._interim.epoch(metrics, run)
 
     def message(self, text: str) -> None:
         self._outer.message(text)
