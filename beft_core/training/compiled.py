@@ -34,6 +34,13 @@ def layers_of(model: LoadedModel) -> list[nn.Module]:
     return [model.backbone.get_submodule(path) for path in common]
 
 
+def layers_run_once(model: LoadedModel) -> bool:
+    """Whether each layer is a module of its own. Where layers share one (ALBERT), a key for its dropout would serve
+    several of them, which would then drop the same elements.
+    """
+    return model.layout.layers == getattr(model.config, "num_hidden_layers", None)
+
+
 @contextmanager
 def compiled_layers(model: LoadedModel) -> Iterator[None]:
     """While it is open, calls of a layer run its compiled program; the first step takes its time to make it."""

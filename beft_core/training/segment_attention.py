@@ -21,6 +21,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from beft_core.models import LoadedModel
+from beft_core.training.compiled import layers_run_once
 from beft_core.training.precision import Precision
 
 MOST_TOKENS, MOST_WIDTH = 128, 128
@@ -149,15 +150,14 @@ def attention_modules(model: LoadedModel) -> list[nn.Module]:
 def attends_plainly(model: LoadedModel) -> bool:
     """Whether each layer once calls transformers' SDPA, with nothing in its mask but which tokens see each other.
 
-    Not so with sliding windows or disentangled attention, nor where layers share one module (ALBERT): with one key for
-    its dropout, all of them would drop the same elements.
+    Not so with sliding windows, disentangled attention or shared layers.
     """
     layout = model.layout
     backbone: Any = model.backbone
     plain = layout.packing and layout.mask == "additive" and layout.window is None
     sdpa = getattr(backbone, "_supports_attention_backend", False) and backbone.config._attn_implementation == "sdpa"
-    single = len(set(attention_modules(model))) == layout.layers == getattr(model.config, "num_hidden_layers", None)
-    return bool(plain and sdpa and single)
+    once = layers_run_once(model) and len(set(attention_modules(model))) == layout.layers
+    return bool(plain and sdpa and once)
 
 
 def serves(model: LoadedModel, precision: Precision) -> bool:

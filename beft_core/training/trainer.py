@@ -19,7 +19,7 @@ from beft_core.models import LoadedModel
 from beft_core.training.bank import Bank
 from beft_core.training.batching import Arranged, Encoded, Form, Plan, arrange, by_length, lay_out, plan, rounded_rows
 from beft_core.training.checkpoint import Checkpoint, Progress
-from beft_core.training.compiled import compiled_layers, layers_of, uncompiled
+from beft_core.training.compiled import compiled_layers, layers_of, layers_run_once, uncompiled
 from beft_core.training.config import RunConfig
 from beft_core.training.dropout import cpu_dropout
 from beft_core.training.hashed import hand_out_keys, hashed_dropout
@@ -311,7 +311,7 @@ class Trainer:
             self.mask, self.rounded = "segments" if by_segments else "additive" if replays else "tokens", replays
             if self.mask != "tokens":
                 self._keyed += stack.enter_context(attention_by(self.model, self.mask))
-            if self.compile and self.device.type in HASHED:
+            if self.compile and self.device.type in HASHED and layers_run_once(self.model):
                 self._keyed += stack.enter_context(hashed_dropout(layers_of(self.model)))
             stack.enter_context(compiled_layers(self.model) if self.compile else nullcontext())
             stack.enter_context(self.replays.recording() if replays else nullcontext())

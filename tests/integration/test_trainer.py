@@ -315,3 +315,17 @@ def test_compiled_layers_drop_the_same_elements(traced: list[str], monkeypatch: 
         assert difference(one, other) < 1e-5
     monkeypatch.setattr(trainer, "HASHED", set())
     assert difference(compiled[0], fit("bert", *runs)[0]) > 1e-4
+
+
+def test_layers_that_share_a_module_do_not_hash_their_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one key they would all drop the same elements."""
+    monkeypatch.setattr(trainer, "HASHED", {"cpu"})
+    monkeypatch.setattr(trainer, "compiled_layers", lambda model: nullcontext())
+    hashed: list[int] = []
+    real = trainer.hand_out_keys
+    monkeypatch.setattr(trainer, "hand_out_keys", lambda modules, device: (hashed.append(1), real(modules, device)))
+    run = config(terms=("v",), dropout=True, compile=True, epochs=1)
+    fit("albert", run)
+    assert not hashed
+    fit("bert", run)
+    assert hashed
