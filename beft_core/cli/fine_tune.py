@@ -13,6 +13,7 @@ from beft_core.cli.flags import FLAGS, OF_SELECT, config_of, takes
 from beft_core.cli.progress import Progress, progress
 from beft_core.errors import UserError
 from beft_core.model_source import locate
+from beft_core.runs.overview import NOT_METRICS
 from beft_core.scores import APPROACHES, ScoreTable
 from beft_core.snapshot import Snapshot
 from beft_core.tasks.registry import get_task
@@ -195,7 +196,7 @@ def _seconds(observer: Progress) -> str:
 
 def _last_metrics(snapshot: Snapshot) -> str:
     last = snapshot.meta.metrics[-1] if snapshot.meta.metrics else {}
-    values = [f"{k} {output.number(v)}" for k, v in last.items() if k not in ("epoch", "step", "train_loss")]
+    values = [f"{k} {output.number(v)}" for k, v in last.items() if k not in NOT_METRICS]
     return f", {', '.join(values)}" if values else ""
 
 

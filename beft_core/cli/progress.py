@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any, Self
 
 from beft_core.cli.output import console, note, number
+from beft_core.runs.overview import NOT_METRICS
 from beft_core.training.observer import Observer
 
 LINE_SECONDS = 10.0
@@ -170,7 +171,7 @@ class Bars(Progress):
         self._bars.update(self._bar, live=f"{loss}  {self._metric}")
 
     def epoch(self, metrics: dict[str, float], run: int = 0) -> None:
-        self._metric = "  ".join(f"{k} {number(v)}" for k, v in metrics.items() if k not in _NOT_METRICS)
+        self._metric = "  ".join(f"{k} {number(v)}" for k, v in metrics.items() if k not in NOT_METRICS)
         self.message(_epoch(metrics))
 
     def _begun(self) -> None:
@@ -181,9 +182,6 @@ class Bars(Progress):
 
     def _ended(self, seconds: float) -> None:
         self._bars.remove_task(self._bar)
-
-
-_NOT_METRICS = ("epoch", "step", "train_loss")
 
 
 def _epoch(metrics: dict[str, float]) -> str:

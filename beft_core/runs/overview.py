@@ -32,6 +32,11 @@ _WHAT: dict[str, str] = {
 _Read = TypeVar("_Read")
 
 
+def metric_that_counts(epoch: Mapping[str, Any]) -> str | None:
+    """Name of the first metric in an epoch's record."""
+    return next((name for name in epoch if name not in NOT_METRICS), None)
+
+
 @dataclass(frozen=True)
 class Overview:
     """What a list says of a run."""
@@ -108,7 +113,7 @@ class Overview:
     @property
     def metric(self) -> str | None:
         """Name of the metric that counts: the task's first."""
-        return next((name for name in self.last if name not in NOT_METRICS), None)
+        return metric_that_counts(self.last)
 
     @property
     def value(self) -> float | None:

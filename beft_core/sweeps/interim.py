@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from beft_core.runs.overview import metric_that_counts
+
 SECONDS = 15.0
 """Between two lines."""
-_NOT_METRICS = {"epoch", "step", "train_loss"}
 
 
 class Interim:
@@ -16,7 +17,8 @@ class Interim:
     def __init__(self, kinds: Sequence[str], tell: Callable[[str], None]) -> None:
         """``kinds``: what each fine-tune of the bank trains."""
         self._kinds, self._tell = kinds, tell
-        self._latest: dict[int, tuple[float, str]] = {}
+        self._metric = ""
+        self._latest: dict[int, float] = {}
         self._last_run = -1
         self._told = time.monotonic()
 
@@ -26,15 +28,13 @@ class Interim:
             self._tell(self._line())
             self._told = time.monotonic()
         self._last_run = run
-        name = next((name for name in metrics if name not in _NOT_METRICS), None)  # the one that counts comes first
+        name = metric_that_counts(metrics)
         if name is not None:
-            self._latest[run] = metrics[name], name
+            self._metric, self._latest[run] = name, metrics[name]
 
     def _line(self) -> str:
-        parts = []
-        for kind in dict.fromkeys(self._kinds):
-            values = [value for run, (value, _) in self._latest.items() if self._kinds[run] == kind]
-            if values:
-                parts.append(f"{kind} {100 * sum(values) / len(values):.1f}")
-        (name, *_) = (name for _, name in self._latest.values())
-        return f"so far, {name} in %, mean of the latest evaluations: {', '.join(parts)}"
+        values: dict[str, list[float]] = {kind: [] for kind in self._kinds}
+        for run, value in self._latest.items():
+            values[self._kinds[run]].append(value)
+        means = (f"{kind} {100 * sum(some) / len(some):.1f}" for kind, some in values.items() if some)
+        return f"so far, {self._metric} in %, mean of the latest evaluations: {', '.join(means)}"

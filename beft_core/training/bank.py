@@ -27,6 +27,7 @@ from beft_core.terms import STACKS
 from beft_core.training.affine import OwnAffine, SharedAffine
 from beft_core.training.precision import Precision
 from beft_core.training.routing import Route
+from beft_core.training.stand_ins import standing_in
 
 ACTIVATIONS: dict[str | None, Callable[[Tensor], Tensor]] = {
     None: lambda x: x,
@@ -167,29 +168,19 @@ class Bank:
         self._shared = [one for one in stand_ins.values() if isinstance(one, SharedAffine)]
         self._hand_out_routes()
         backbone: Any = self.model.backbone
-        places = [
-            (parent, name, child)
-            for parent in list(backbone.modules())
-            for name, child in parent._modules.items()
-            if child in stand_ins
-        ]
         own_pooler, pooler = self.pooler, getattr(backbone, "pooler", None)
-        for parent, name, child in places:
-            setattr(parent, name, stand_ins[child])
         self.pooler = stand_ins.get(own_pooler, own_pooler)  # type: ignore[arg-type]
         # The backbone would pool the first token of each row; the bank pools the vector of each example.
         if pooler is not None:
             backbone.pooler = None
         try:
-            with warnings.catch_warnings():
+            with standing_in([backbone], stand_ins), warnings.catch_warnings():
                 # Gradients are views into one matrix on purpose; PyTorch would rather have them contiguous.
                 warnings.filterwarnings("ignore", message="grad and param do not obey")
                 yield
         finally:
             if pooler is not None:
                 backbone.pooler = pooler
-            for parent, name, child in places:
-                setattr(parent, name, child)
             self.pooler, self._shared = own_pooler, []
 
     def _stand_in(self, module: nn.Module, parts: list[Part]) -> nn.Module:

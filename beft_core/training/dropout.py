@@ -9,13 +9,15 @@ are scaled by exactly its complement. The generator is torch's own, so ``torch.m
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from beft_core.training.stand_ins import attention_called, for_every_head, takes_attention
 
 _LEVELS = 1 << 16
 ATTENTION_NAME = "beft_cpu"
@@ -57,9 +59,7 @@ def _attention(
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Softmax attention with :func:`fast_dropout`; SDPA falls back to the same arithmetic when dropout is on."""
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    key, value = for_every_head(query, key, value)
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     scores = torch.matmul(query * scale, key.transpose(2, 3))  # (B, heads, T, S)
     if attention_mask is None:
@@ -88,20 +88,14 @@ def cpu_dropout(backbone: nn.Module) -> Iterator[None]:
     ``sdpa`` before; other models keep their own.
     """
     patched: list[nn.Module] = []
-    config: Any = backbone.config
-    before = config._attn_implementation
     for module in backbone.modules():
         if isinstance(module, nn.Dropout):
             module.forward = _forward_of(module)  # type: ignore[method-assign]
             patched.append(module)
-    switch = before == "sdpa" and bool(getattr(backbone, "_supports_attention_backend", False))
     try:
-        if switch:
-            backbone.set_attn_implementation(ATTENTION_NAME)  # type: ignore[operator]
-        yield
+        with attention_called(backbone, ATTENTION_NAME) if takes_attention(backbone) else nullcontext():
+            yield
     finally:
-        if switch:
-            backbone.set_attn_implementation(before)  # type: ignore[operator]
         for module in patched:
             del module.forward
 

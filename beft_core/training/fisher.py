@@ -101,7 +101,8 @@ def _laid_out(model: LoadedModel, bank: Bank, part: Encoded, one: Plan) -> Laid:
     device = bank.precision.device
     owners = list(range(len(part)))
     arranged = arrange(model, part, owners, one)
-    bank.route(Route.to(device, owners, bank.runs), Route.to(device, owners, bank.runs))
+    route = Route.to(device, owners, bank.runs)
+    bank.route(route, route)
     return lay_out(model, arranged.form, {n: to_device(a, device) for n, a in arranged.arrays.items()})
 
 

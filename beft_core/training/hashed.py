@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from beft_core.training.stand_ins import standing_in
+
 FIRST, SECOND = 0x7FEB352D, 0x846CA68B
 """The multipliers of the hash."""
 _LEVELS = 1 << 32
@@ -83,21 +85,16 @@ class HashedDropout(nn.Module):
 @contextmanager
 def hashed_dropout(layers: Iterable[nn.Module]) -> Iterator[list[nn.Module]]:
     """While it is open, every dropout inside of ``layers`` is hashed; yields the modules that need keys."""
-    places = [
-        (parent, name, child)
+    layers = list(layers)
+    stand_ins: dict[nn.Module, nn.Module] = {
+        child: HashedDropout(child.p).train(child.training)
         for layer in layers
         for parent in layer.modules()
-        for name, child in parent._modules.items()
+        for child in parent.children()
         if type(child) is nn.Dropout
-    ]
-    stand_ins: list[nn.Module] = [HashedDropout(child.p).train(child.training) for _, _, child in places]
-    for (parent, name, _), stand_in in zip(places, stand_ins, strict=True):
-        setattr(parent, name, stand_in)
-    try:
-        yield stand_ins
-    finally:
-        for parent, name, child in places:
-            setattr(parent, name, child)
+    }
+    with standing_in(layers, stand_ins):
+        yield list(stand_ins.values())
 
 
 def hand_out_keys(modules: Sequence[nn.Module], device: torch.device) -> None:

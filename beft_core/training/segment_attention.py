@@ -23,6 +23,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from beft_core.models import LoadedModel
 from beft_core.training.compiled import layers_run_once
 from beft_core.training.precision import Precision
+from beft_core.training.stand_ins import attention_called, for_every_head, takes_attention
 
 MOST_TOKENS, MOST_WIDTH = 128, 128
 """Widest rows and heads that fit into a tile; wider ones take PyTorch's attention."""
@@ -117,9 +118,7 @@ def _attention(
     segments = attention_mask is not None and attention_mask.dtype == torch.int32
     if not segments and (attention_mask is not None or not fits(query.shape[2], query.shape[3])):
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, causal, **kwargs)
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    key, value = for_every_head(query, key, value)
     query, key = query.to(value.dtype), key.to(value.dtype)  # rotated positions may come in float32
     out = segment_attention(
         query, key, value, attention_mask[:, 0, 0] if attention_mask is not None else None,
@@ -153,11 +152,9 @@ def attends_plainly(model: LoadedModel) -> bool:
     Not so with sliding windows, disentangled attention or shared layers.
     """
     layout = model.layout
-    backbone: Any = model.backbone
     plain = layout.packing and layout.mask == "additive" and layout.window is None
-    sdpa = getattr(backbone, "_supports_attention_backend", False) and backbone.config._attn_implementation == "sdpa"
     once = layers_run_once(model) and len(set(attention_modules(model))) == layout.layers
-    return bool(plain and sdpa and once)
+    return plain and once and takes_attention(model.backbone)
 
 
 def serves(model: LoadedModel, precision: Precision) -> bool:
@@ -171,13 +168,10 @@ def attention_by(model: LoadedModel, mask: str) -> Iterator[list[nn.Module]]:
     """While it is open, the model's attention takes such masks (a key of :data:`NAMES`); yields the modules that need
     keys for their dropout.
     """
-    backbone: Any = model.backbone
-    before = backbone.config._attn_implementation
     modules = attention_modules(model) if mask == "segments" else []
-    backbone.set_attn_implementation(NAMES[mask])
     try:
-        yield modules
+        with attention_called(model.backbone, NAMES[mask]):
+            yield modules
     finally:
-        backbone.set_attn_implementation(before)
         for module in modules:
             module.__dict__.pop("dropout_key", None)

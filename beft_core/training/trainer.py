@@ -224,8 +224,7 @@ class Trainer:
             self.weights.zero_grad()
         losses = torch.zeros(len(self.jobs), device=self.device)
         for number, form in enumerate(forms):
-            start = f"{number}."
-            own = {name.removeprefix(start): one for name, one in tensors.items() if name.startswith(start)}
+            own = _below(tensors, f"{number}.")
             logits = self._forward(form, own)
             # The loss of each example, divided by the examples that its run has in the whole step.
             weighted = example_losses(logits, own["labels"], self.regression) * own["share"]
@@ -255,14 +254,7 @@ class Trainer:
 
     def _forward(self, form: Form, tensors: Mapping[str, Tensor]) -> Tensor:
         """Logits of one pass."""
-        rows, examples = (
-            Route(*(tensors[f"{items}.{name}"] for name in ("run_of", "items_of", "place")))
-            if f"{items}.run_of" in tensors
-            else None
-            for items in ("row", "example")
-        )
-        assert examples is not None
-        self.bank.route(rows, examples)
+        self.bank.route(_route(tensors, "row") if self.bank.runs > 1 else None, _route(tensors, "example"))
         if self.model.backbone.training and self._keyed:
             hand_out_keys(self._keyed, self.device)
         dtype = torch.bfloat16 if self.bank.precision.low else torch.float32
@@ -448,6 +440,15 @@ class Trainer:
 def can_replay(model: LoadedModel, device: torch.device, pad: str, weights: Weights | None) -> bool:
     """Whether steps have few shapes and look at no number on the device, as a CUDA graph needs it."""
     return device.type == "cuda" and weights is None and pad != "buckets" and attends_plainly(model)
+
+
+def _below(tensors: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:
+    """Those whose names begin so, without it."""
+    return {name.removeprefix(start): one for name, one in tensors.items() if name.startswith(start)}
+
+
+def _route(tensors: Mapping[str, Tensor], items: str) -> Route:
+    return Route(**_below(tensors, f"{items}."))
 
 
 @lru_cache(maxsize=256)

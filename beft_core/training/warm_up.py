@@ -101,8 +101,10 @@ def measure(config: RunConfig, start_seconds: float) -> Measured:
         first = _fit(config, model, data, _longest(train, config.batch_size), steps=2 if on_gpu else 1, few=8)
         if config.precision != "float32" or config.mode in workflow.WEIGHT_MODES:
             model = workflow.load(config)  # the first pass rounded its weights, or trained them
-        count = max(_steps_to_time(first.step_seconds[0]), 6 if on_gpu else 2)
-        batches = 1 if on_gpu else count
+        count = _steps_to_time(first.step_seconds[0])
+        batches = count
+        if on_gpu:
+            count, batches = max(count, 6), 1
         second = _fit(config, model, data, _draw(train, batches * config.batch_size, 1), steps=count, few=EVALUATED)
         meta = second.meta
     return _extrapolate(config, data, train, took, first, second, meta, memory, device, load)

@@ -15,21 +15,21 @@ from dashboard.components.evaluation_view import View, in_html, in_words
 CASE, MERGE = "case", "merge"
 """Keys of the lists of Tables 2 and 3, and their names in the URL."""
 
-# A table that goes on to the right fades there, until it is scrolled to its end; the terms stay. The colours are those
-# behind it. (A "<" in here would have Streamlit drop all of it.)
+# A table that goes on to the right fades there, until it is scrolled to its end; the terms stay, on the colour of what
+# is behind the table. (A "<" in here would have Streamlit drop all of it.)
 _STYLE = """<style>
-@keyframes paper-edge { from { mask-size: 100%% 100%%; } to { mask-size: calc(100%% + 4rem) 100%%; } }
+@keyframes paper-edge { from { mask-size: 100% 100%; } to { mask-size: calc(100% + 4rem) 100%; } }
 .paper-table {
-  overflow-x: auto; mask-image: linear-gradient(to right, black calc(100%% - 4rem), transparent);
-  mask-size: calc(100%% + 4rem) 100%%; mask-repeat: no-repeat;
+  overflow-x: auto; mask-image: linear-gradient(to right, black calc(100% - 4rem), transparent);
+  mask-size: calc(100% + 4rem) 100%; mask-repeat: no-repeat;
   animation: paper-edge linear; animation-timeline: scroll(self inline);
 }
-.paper-table table { border-collapse: collapse; width: 100%%; font-size: 0.85rem; }
+.paper-table table { border-collapse: collapse; width: 100%; font-size: 0.85rem; }
 .paper-table th, .paper-table td {
   padding: 0.25rem 0.28rem; text-align: right; white-space: nowrap; border-bottom: 1px solid rgba(128, 128, 128, 0.25);
 }
 .paper-table th.label { text-align: left; font-weight: 400; }
-.paper-table th.label:not(:has(+ th.label)) { position: sticky; left: 0; z-index: 1; background: light-dark(%s, %s); }
+.paper-table th.label:not(:has(+ th.label)) { position: sticky; left: 0; z-index: 1; background: var(--behind); }
 .paper-table thead th { font-weight: 600; vertical-align: bottom; white-space: normal; min-width: 3.8rem; }
 .paper-table tr.block th, .paper-table tr.block td { border-top: 2px solid rgba(128, 128, 128, 0.5); }
 .paper-table .theirs { display: block; opacity: 0.65; font-size: 0.78rem; }
@@ -99,8 +99,9 @@ def _choose(label: str, options: list[str], key: str) -> str:
 
 def _show(table: Table) -> None:
     html, reasons = drawn(table)
-    backgrounds = (st.get_option(f"theme.{name}.backgroundColor") for name in ("light", "dark"))
-    st.html(_STYLE % tuple(backgrounds) + html)
+    light, dark = (st.get_option(f"theme.{name}.backgroundColor") for name in ("light", "dark"))
+    behind = f"<style>.paper-table {{ --behind: light-dark({light}, {dark}); }}</style>"
+    st.html(_STYLE + behind + html)
     st.caption(
         "Metrics in percent. **Bold**: the best of ours. † selected by projection ratio. In grey below: the paper's."
         + (f"  \nOurs: {in_words(table.ours)}." if table.ours else "")

@@ -10,6 +10,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from beft_core.runs.overview import NOT_METRICS
 from beft_core.scores import APPROACHES
 from beft_core.terms import TERM_KEYS, TERMS
 from dashboard.figures import style
@@ -96,10 +97,9 @@ def score_lines(records: Records, approach: str, dark: bool = False) -> go.Figur
 
 def metric_names(records: Records) -> list[str]:
     """The metrics of a run, the one that counts first."""
-    known = ("type", "seconds", "run", "epoch", "step", "train_loss")
     return list(
         dict.fromkeys(
-            name for record in records if record.get("type") == "epoch" for name in record if name not in known
+            name for record in records if record.get("type") == "epoch" for name in record if name not in NOT_METRICS
         )
     )
 

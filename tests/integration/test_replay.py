@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny_models import tiny
 from torch import Tensor
 from training_tools import config, difference, examples, fit
 
@@ -322,3 +323,17 @@ def test_graphs_give_the_same_bits_as_their_operations(
     monkeypatch.setattr(Replays, "_record", lambda *_: None)
     launched = fit("bert", *runs)
     assert max(difference(a, b) for a, b in zip(graphs, launched, strict=True)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("device", "pad", "name", "weights", "expected"),
+    [
+        ("cuda", "packed", "bert", None, True),
+        ("cpu", "packed", "bert", None, False),
+        ("cuda", "buckets", "bert", None, False),
+        ("cuda", "packed", "albert", None, False),
+        ("cuda", "packed", "bert", "trained", False),
+    ],
+)
+def test_what_can_be_recorded(device: str, pad: str, name: str, weights: Any, expected: bool) -> None:
+    assert trainer.can_replay(tiny(name, attn="sdpa"), torch.device(device), pad, weights) is expected

@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy import stats
 from tiny_models import tiny
-from training_tools import config, difference, examples, fit
+from training_tools import config, difference, examples, fit, trace_layers
 
 from beft_core.errors import UserError
 from beft_core.models import get_bias
@@ -281,18 +281,7 @@ def _p_values(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
 
 @pytest.fixture
 def traced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Layers are traced and differentiated as for a GPU, but run without a C++ compiler, which would take a minute;
-    returns the classes of what was compiled.
-    """
-    compiled: list[str] = []
-    real = torch.nn.Module.compile
-
-    def trace(module: torch.nn.Module) -> None:
-        compiled.append(type(module).__name__)
-        real(module, backend="aot_eager")
-
-    monkeypatch.setattr(torch.nn.Module, "compile", trace)
-    return compiled
+    return trace_layers(monkeypatch)
 
 
 def test_compiled_layers_make_the_same_updates(traced: list[str]) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from tiny_models import VOCABULARY, tiny
 
@@ -57,6 +58,21 @@ def fit(model: LoadedModel | str, *configs: RunConfig, regression: bool = False,
         **more,
     )
     return [one.snapshot if len(trained) > 1 else one.sound() for one in trained]
+
+
+def trace_layers(patch: pytest.MonkeyPatch) -> list[str]:
+    """Layers are traced and differentiated as for a GPU, but run without a C++ compiler, which would take a minute;
+    returns the classes of what was compiled.
+    """
+    compiled: list[str] = []
+    real = torch.nn.Module.compile
+
+    def trace(module: torch.nn.Module) -> None:
+        compiled.append(type(module).__name__)
+        real(module, backend="aot_eager")
+
+    patch.setattr(torch.nn.Module, "compile", trace)
+    return compiled
 
 
 def difference(a: Snapshot, b: Snapshot) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from dropout_law import check_share_scale_and_gradient
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -44,13 +45,7 @@ def dropout(p: float, seed: int = 0) -> HashedDropout:
 
 @pytest.mark.parametrize("p", [0.05, 0.1, 0.5])
 def test_share_scale_and_gradient(p: float) -> None:
-    x = torch.ones(400, 501, requires_grad=True)
-    y = dropout(p)(x)
-    dropped = (y == 0).float().mean().item()
-    assert dropped == pytest.approx(p, abs=5 * (p * (1 - p) / x.numel()) ** 0.5)
-    assert y.max().item() == pytest.approx(1 / (1 - p), rel=1e-6)
-    y.sum().backward()
-    assert torch.equal(x.grad, y.detach())
+    check_share_scale_and_gradient(dropout(p), p, scale_tolerance=1e-6)
 
 
 def test_neighbours_rows_bits_and_keys_are_independent() -> None:

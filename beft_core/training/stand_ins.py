@@ -1,0 +1,54 @@
+"""Other modules and another attention in a frozen model for a while, and the model as it was afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@contextmanager
+def standing_in(roots: Iterable[nn.Module], stand_ins: Mapping[nn.Module, nn.Module]) -> Iterator[None]:
+    """While it is open, everywhere below ``roots`` a value of ``stand_ins`` takes the place of its key."""
+    places = [
+        (parent, name, child)
+        for root in roots
+        for parent in root.modules()
+        for name, child in parent._modules.items()
+        if child in stand_ins
+    ]
+    for parent, name, child in places:
+        setattr(parent, name, stand_ins[child])  # type: ignore[index]
+    try:
+        yield
+    finally:
+        for parent, name, child in places:
+            setattr(parent, name, child)
+
+
+def takes_attention(backbone: nn.Module) -> bool:
+    """Whether a model takes its attention function from transformers' registry, and uses ``sdpa`` now."""
+    config: Any = backbone.config
+    return bool(getattr(backbone, "_supports_attention_backend", False)) and config._attn_implementation == "sdpa"
+
+
+@contextmanager
+def attention_called(backbone: nn.Module, name: str) -> Iterator[None]:
+    """While it is open, the model's attention is the one of that name in the registry (see :func:`takes_attention`)."""
+    model: Any = backbone
+    before = model.config._attn_implementation
+    model.set_attn_implementation(name)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def for_every_head(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values [B, heads, S, hs] where several heads of ``query`` share one of them."""
+    groups = query.shape[1] // key.shape[1]
+    if groups == 1:
+        return key, value
+    return key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
