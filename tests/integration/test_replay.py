@@ -125,6 +125,7 @@ class FakeGPU:
         patch.setattr(torch.cuda, "max_memory_allocated", lambda: self.most)
         patch.setattr(torch.cuda, "synchronize", lambda: None)
         patch.setattr(torch.cuda, "empty_cache", self.empty_cache)
+        patch.setattr(torch._C, "_cuda_endAllocateToPool", lambda device, pool: None, raising=False)
 
     def empty_cache(self) -> None:
         self.emptied += 1
