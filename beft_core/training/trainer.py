@@ -22,6 +22,7 @@ from beft_core.training.checkpoint import Checkpoint, Progress
 from beft_core.training.compiled import compiled_layers, layers_of, layers_run_once, uncompiled
 from beft_core.training.config import RunConfig
 from beft_core.training.dropout import cpu_dropout
+from beft_core.training.gelu import short_gelu
 from beft_core.training.hashed import hand_out_keys, hashed_dropout
 from beft_core.training.live_scores import LiveScores
 from beft_core.training.observer import Observer
@@ -305,6 +306,8 @@ class Trainer:
                 self._keyed += stack.enter_context(attention_by(self.model, self.mask))
             if self.compile and self.device.type in HASHED and layers_run_once(self.model):
                 self._keyed += stack.enter_context(hashed_dropout(layers_of(self.model)))
+            if self.compile and self.device.type in HASHED and self.bank.precision.low:
+                stack.enter_context(short_gelu(layers_of(self.model)))
             stack.enter_context(compiled_layers(self.model) if self.compile else nullcontext())
             stack.enter_context(self.replays.recording() if replays else nullcontext())
             yield
