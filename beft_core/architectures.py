@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from beft_core.errors import UserError
-from beft_core.layout import BiasSlot, Fused, HeadSpec, KeyRule, Layout, contiguous, grouped
+from beft_core.layout import BiasSlot, Fused, HeadSpec, KeyRule, Layout, PostNorm, contiguous, grouped
 from beft_core.terms import TERM_KEYS
 
 __all__ = ["ROWS", "BiasSlot", "HeadSpec", "KeyRule", "Layout", "layout_for"]
@@ -93,12 +93,15 @@ class Row:
     """Config keys of the head's dropout; the first that is set counts."""
     packing: Callable[[Config], bool] = lambda config: True
     mask: str = "additive"
-    """As in :class:`~beft_core.layout.Layout`, like ``packing``, ``window``, ``position_offset`` and ``disk``."""
+    """As in :class:`~beft_core.layout.Layout`, like ``packing``, ``window``, ``position_offset``, ``disk`` and
+    ``block``.
+    """
     window: Callable[[Config], int | None] = lambda config: None
     position_offset: Callable[[Config], int] = lambda config: 0
     shared: bool = False
     """ALBERT: a few distinct layers, each used several times."""
     disk: tuple[tuple[str, str], ...] = ()
+    block: PostNorm | None = None
     absent: Mapping[str, str] = field(default_factory=dict)
     """Term -> why the architecture has no module for it, where the general reason is wrong."""
 
@@ -142,6 +145,9 @@ BERT = {
     "o": "attention.output.dense", "mlp_in": "intermediate.dense", "mlp_out": "output.dense",
     "ln1": "attention.output.LayerNorm", "ln2": "output.LayerNorm",
 }  # fmt: skip
+BERT_BLOCK = PostNorm(
+    "attention.self.dropout", "attention.output.dropout", "intermediate.intermediate_act_fn", "output.dropout"
+)
 FUSED_DENSE = {
     **dict.fromkeys("qkv", "self_attention.query_key_value"), "o": "self_attention.dense",
     "mlp_in": "mlp.dense_h_to_4h", "mlp_out": "mlp.dense_4h_to_h",
@@ -169,15 +175,15 @@ def _conv_free(config: Config) -> bool:
 ROWS: dict[str, Row] = {
     row.model_type: row
     for row in (
-        Row("bert", "bert", "encoder.layer.{n}", BERT, BERT_HEAD, head_dropout=BERT_DROPOUT),
+        Row("bert", "bert", "encoder.layer.{n}", BERT, BERT_HEAD, head_dropout=BERT_DROPOUT, block=BERT_BLOCK),
         Row(
             "roberta", "roberta", "encoder.layer.{n}", BERT, HeadSpec("first", dense_activation="tanh"),
-            head_dropout=BERT_DROPOUT,
+            head_dropout=BERT_DROPOUT, block=BERT_BLOCK,
             position_offset=lambda config: _get(config, ("pad_token_id",), default=1) + 1,
         ),
         Row(
             "electra", "electra", "encoder.layer.{n}", BERT, HeadSpec("first", dense_activation="gelu"),
-            head_dropout=BERT_DROPOUT,
+            head_dropout=BERT_DROPOUT, block=BERT_BLOCK,
         ),
         Row(
             "distilbert", "distilbert", "transformer.layer.{n}",
@@ -188,6 +194,7 @@ ROWS: dict[str, Row] = {
             },
             HeadSpec("first", dense_activation="relu", dropout=0.2), mlp="hidden_dim",
             head_dropout=("seq_classif_dropout",),
+            block=PostNorm("attention.dropout", None, "ffn.activation", "ffn.dropout"),
         ),
         Row(
             "albert", "albert", "encoder.albert_layer_groups.{group}.albert_layers.{inner}",
@@ -403,6 +410,7 @@ def _layout(row: Row, config: Config) -> Layout:
         position_offset=row.position_offset(config),
         prefix=row.prefix,
         disk=row.disk,
+        block=row.block,
     )
 
 

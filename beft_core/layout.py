@@ -70,6 +70,19 @@ class KeyRule:
 
 
 @dataclass(frozen=True)
+class PostNorm:
+    """A layer that computes ``x = ln1(x + o(attention(x)))`` and then ``ln2(x + mlp_out(activation(mlp_in(x))))``:
+    paths, below the layer, of its modules that hold no bias.
+    """
+
+    attention_dropout: str
+    o_dropout: str | None
+    """Dropout of o's output; None: there is none."""
+    activation: str
+    mlp_dropout: str
+
+
+@dataclass(frozen=True)
 class Layout:
     """Where the bias terms of one model are. ``slots`` is ordered by term (canonical order), then layer."""
 
@@ -104,6 +117,8 @@ class Layout:
     """Prefix of the backbone's parameters in checkpoints with a head."""
     disk: tuple[tuple[str, str], ...] = ()
     """Renamings (current name, name on disk) of checkpoints older than transformers 5."""
+    block: PostNorm | None = None
+    """What a layer computes besides its terms, where it is of this kind."""
     added: tuple[str, ...] = ()
     """Terms that were given a zero bias which the architecture does not have."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,8 @@ from beft_core.errors import UserError
 from beft_core.models import LoadedModel, get_bias
 from beft_core.terms import STACKS
 from beft_core.training.affine import OwnAffine, SharedAffine
+from beft_core.training.batching import Laid
+from beft_core.training.last_layer import LastLayer, last_layer_of, sees_examples
 from beft_core.training.precision import Precision
 from beft_core.training.routing import Route
 from beft_core.training.stand_ins import standing_in
@@ -51,7 +53,7 @@ class Part:
     index: slice | np.ndarray | None = None
     """Which elements of the module's bias; None: all of it."""
     per_example: bool = False
-    """Whether the module sees one vector per example (the pooler) instead of rows of tokens."""
+    """Whether the module sees one vector per example (the pooler, most of the last layer) instead of rows of tokens."""
 
     @property
     def size(self) -> int:
@@ -118,6 +120,7 @@ class Bank:
                 torch.as_tensor(get_bias(model.backbone, slot)),
                 module=module,
                 index=slot.index,
+                per_example=sees_examples(model.layout, slot),
             )
         self.slot_parts: dict[str, Part] = dict(self.parts)
         """The bias terms of layers: they come first, so their columns end at ``slots_end``."""
@@ -151,12 +154,15 @@ class Bank:
         self.rows: Route | None = None
         self.examples: Route | None = None
         self._shared: list[SharedAffine] = []
+        self._last: LastLayer | None = None
 
     # -- forward ---------------------------------------------------------------------------------------------------
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """While it is open, the model's modules add the biases of the bank instead of their own."""
+        """While it is open, the model's modules add the biases of the bank instead of their own, and its last layer may
+        compute only what :meth:`vectors` returns.
+        """
         by_module: dict[nn.Module, list[Part]] = defaultdict(list)
         for part in self.parts.values():
             if part.module is not None:
@@ -173,15 +179,21 @@ class Bank:
         # The backbone would pool the first token of each row; the bank pools the vector of each example.
         if pooler is not None:
             backbone.pooler = None
+        last = last_layer_of(self.model)
+        self._last = last and last[1]
         try:
-            with standing_in([backbone], stand_ins), warnings.catch_warnings():
+            with ExitStack() as stack:
+                if last is not None:
+                    stack.enter_context(standing_in([backbone], dict([last])))
+                stack.enter_context(standing_in([backbone], stand_ins))
+                stack.enter_context(warnings.catch_warnings())
                 # Gradients are views into one matrix on purpose; PyTorch would rather have them contiguous.
                 warnings.filterwarnings("ignore", message="grad and param do not obey")
                 yield
         finally:
             if pooler is not None:
                 backbone.pooler = pooler
-            self.pooler, self._shared = own_pooler, []
+            self.pooler, self._shared, self._last = own_pooler, [], None
 
     def _stand_in(self, module: nn.Module, parts: list[Part]) -> nn.Module:
         affine = self.precision.affine(module)
@@ -211,6 +223,13 @@ class Bank:
             route = self.examples if module.per_example else self.rows
             if route is not None:
                 module.run_of, module.items_of = route.run_of, route.items_of
+
+    def vectors(self, laid: Laid) -> Tensor:
+        """[examples, hidden]: the vector of each example that its head reads. The bank must be installed."""
+        if self._last is None:
+            return laid.pool(self.model.backbone(**laid.inputs)[0])
+        self._last.read_at, self._last.row_of, self._last.segments = laid.vector_at[:, 0], laid.row_of, laid.segments
+        return self.model.backbone(**laid.inputs)[0]
 
     def logits(self, pooled: Tensor) -> Tensor:
         """Heads: ``pooled`` [examples, hidden], the vector of each example -> float32 logits [examples, classes]."""

@@ -159,6 +159,8 @@ class Form:
     """A key of :data:`MASKS`."""
     typed: bool
     """Whether tokens have types (first or second text)."""
+    alone: bool
+    """Whether each row is one example, in their order."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,11 @@ class Laid:
     """Keyword arguments of the backbone."""
     vector_at: Tensor
     counts: Tensor
+    segments: Tensor | None
+    """int64 [rows, width]: the number of each token's example in its row, 0 for padding; None: there is no padding, and
+    examples are alone."""
+    row_of: Tensor | None
+    """int64 [examples]: the row of each; None: examples are alone in their rows."""
 
     def pool(self, hidden: Tensor) -> Tensor:
         """[rows, width, H] -> [examples, H]: the vector of each example (its first or last, or the mean)."""
@@ -244,7 +251,7 @@ def arrange(
     if not packed and len(at) == rows * width:  # a mask that hides nothing costs the model a look at the device
         mask = "none"
     return Arranged(
-        Form(rows, width, mask, typed=batch.types is not None),
+        Form(rows, width, mask, typed=batch.types is not None, alone=len(examples) == len(plan.rows) == rows),
         {
             "tables": tables,
             "vector_at": np.where(column < counts[:, None], (start + offset)[:, None] + column, rows * width),
@@ -270,7 +277,9 @@ def lay_out(model: LoadedModel, form: Form, arrays: Mapping[str, Tensor], dtype:
         inputs = {"input_ids": ids, **({"attention_mask": segments} if form.mask == "tokens" else {})}
     if form.typed:
         inputs["token_type_ids"] = types
-    return Laid(inputs, arrays["vector_at"], arrays["counts"])
+    at = arrays["vector_at"]
+    row_of = None if form.alone else at[:, 0].div(form.width, rounding_mode="floor")
+    return Laid(inputs, at, arrays["counts"], None if form.mask == "none" else segments, row_of)
 
 
 def by_length(lengths: np.ndarray, tokens: int, most: int | None = None) -> list[np.ndarray]:

@@ -16,22 +16,12 @@ from torch import _dynamo as dynamo
 from torch import nn
 
 from beft_core.models import LoadedModel
+from beft_core.training.post_norm import layer_path
 
 
 def layers_of(model: LoadedModel) -> list[nn.Module]:
-    """The module of each layer: what the paths of its bias terms have in common."""
-    paths: dict[int, list[list[str]]] = {}
-    for slot in model.layout.slots:
-        paths.setdefault(slot.layer, []).append(slot.module.split("."))
-    common = []
-    for members in paths.values():
-        shared = []
-        for parts in zip(*members, strict=False):
-            if len(set(parts)) > 1:
-                break
-            shared.append(parts[0])
-        common.append(".".join(shared))
-    return [model.backbone.get_submodule(path) for path in common]
+    """The module of each layer."""
+    return [model.backbone.get_submodule(layer_path(model, number)) for number in range(model.layout.layers)]
 
 
 def layers_run_once(model: LoadedModel) -> bool:

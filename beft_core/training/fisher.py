@@ -85,8 +85,7 @@ def fisher_information(
         laid = _laid_out(model, bank, part, one)
         labels = torch.as_tensor(part.labels, device=precision.device)
         with bank.installed(), precision.autocast():
-            hidden = model.backbone(**laid.inputs)[0]
-            logits = bank.logits(laid.pool(hidden))
+            logits = bank.logits(bank.vectors(laid))
             log_likelihood(logits, labels).sum().backward()
         if observer is not None:
             observer.advance(len(part))

@@ -261,8 +261,7 @@ class Trainer:
         dtype = torch.bfloat16 if self.bank.precision.low else torch.float32
         laid = lay_out(self.model, form, tensors, dtype)
         with self.bank.precision.autocast():
-            hidden = self.model.backbone(**laid.inputs)[0]  # (rows, width, H)
-            return self.bank.logits(laid.pool(hidden))
+            return self.bank.logits(self.bank.vectors(laid))
 
     def _read(self, all: bool = False) -> None:
         """Look at the losses of past steps: note which runs failed, and tell the observer."""

@@ -9,6 +9,7 @@ from tiny_models import VOCABULARY, tiny
 from torch import Tensor, nn
 
 from beft_core.training.bank import Bank
+from beft_core.training.batching import Laid
 from beft_core.training.precision import Precision
 from beft_core.training.routing import Route
 
@@ -17,7 +18,7 @@ HAS_NORM = ("bert", "roberta", "electra", "distilbert", "albert", "gpt2", "opt")
 
 
 def hidden_states(name: str, precision: Precision) -> tuple[Tensor, list[tuple[Tensor, Tensor, nn.LayerNorm]]]:
-    """Last hidden states of a forward pass with a bank, and input, output and module of each LayerNorm."""
+    """Last hidden states of a forward pass with a bank, one by one, and input, output and module of each LayerNorm."""
     model = tiny(name, attn="sdpa", dtype=torch.float32)
     norms = {path: one for path, one in model.backbone.named_modules() if isinstance(one, nn.LayerNorm)}
     precision.prepare(model.backbone)
@@ -31,7 +32,10 @@ def hidden_states(name: str, precision: Precision) -> tuple[Tensor, list[tuple[T
             )
         bank.route(*[Route.to("cpu", [0, 1], 2)] * 2)
         tokens = torch.from_numpy(np.random.default_rng(0).integers(3, VOCABULARY, (2, 9)))
-        return model.backbone(input_ids=tokens).last_hidden_state, seen
+        # As if every token were an example, for models whose last layer computes only what is read.
+        everything = torch.arange(18)
+        laid = Laid({"input_ids": tokens}, everything[:, None], torch.ones(18), None, everything // 9)
+        return bank.vectors(laid), seen
 
 
 @pytest.mark.parametrize("name", HAS_NORM)
