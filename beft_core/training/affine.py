@@ -61,12 +61,19 @@ class SharedAffine(nn.Module):
         if self.runs == 1:
             return self.affine(x, self.weight, self._biases()[0])
         out = self.affine(x, self.weight, None)
-        assert self.run_of is not None and self.items_of is not None
-        rows = spread(self._biases(), self.run_of, self.items_of).to(out.dtype)  # (rows, out)
+        assert self.run_of is not None
+        rows = self.bias_of_rows(len(self.run_of)).to(out.dtype)  # (rows, out)
         if self.per_example:
             return out + rows
         # Some models (OPT) flatten rows and tokens before the MLP.
         return (out.view(rows.shape[0], -1, out.shape[-1]) + rows[:, None]).view(out.shape)
+
+    def bias_of_rows(self, rows: int) -> Tensor:
+        """float32 [rows, out]: the bias of each row's run."""
+        if self.runs == 1:
+            return self._biases().expand(rows, -1)
+        assert self.run_of is not None and self.items_of is not None
+        return spread(self._biases(), self.run_of, self.items_of)
 
     def _biases(self) -> Tensor:
         """[runs, out]."""

@@ -9,7 +9,7 @@ dropout is a hash (see :mod:`beft_core.training.hashed`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,39 +33,39 @@ NAMES = {"segments": "beft_segments", "additive": "beft_masks"}
 
 @torch.library.custom_op("beft::segment_attention", mutates_args=())
 def _forward(
-    q: Tensor, k: Tensor, v: Tensor, segments: Tensor | None, key: Tensor | None, p: float, scale: float, causal: bool
-) -> Tensor:
+    q: Tensor, k: Tensor, v: Tensor, q_bias: Tensor | None, k_bias: Tensor | None, v_bias: Tensor | None,
+    segments: Tensor | None, key: Tensor | None, p: float, scale: float, causal: bool,
+) -> Tensor:  # fmt: skip
     from beft_core.training import segment_kernels
 
-    return segment_kernels.forward(q, k, v, segments, key, p, scale, causal)
+    return segment_kernels.forward(q, k, v, (q_bias, k_bias, v_bias), segments, key, p, scale, causal)
 
 
 @_forward.register_fake
-def _(
-    q: Tensor, k: Tensor, v: Tensor, segments: Tensor | None, key: Tensor | None, p: float, scale: float, causal: bool
-) -> Tensor:
+def _(q: Tensor, *_: Any) -> Tensor:
     rows, heads, tokens, width = q.shape
     return q.new_empty(rows, tokens, heads, width)
 
 
 @torch.library.custom_op("beft::segment_attention_backward", mutates_args=())
 def _backward(
-    q: Tensor, k: Tensor, v: Tensor, out_grad: Tensor, segments: Tensor | None, key: Tensor | None,
-    p: float, scale: float, causal: bool,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    q: Tensor, k: Tensor, v: Tensor, q_bias: Tensor | None, k_bias: Tensor | None, v_bias: Tensor | None,
+    out_grad: Tensor, segments: Tensor | None, key: Tensor | None, p: float, scale: float, causal: bool,
+) -> Tensor:  # fmt: skip
     from beft_core.training import segment_kernels
 
-    return segment_kernels.backward(q, k, v, out_grad, segments, key, p, scale, causal)
+    return segment_kernels.backward(q, k, v, (q_bias, k_bias, v_bias), out_grad, segments, key, p, scale, causal)
 
 
 @_backward.register_fake
-def _(
-    q: Tensor, k: Tensor, v: Tensor, out_grad: Tensor, segments: Tensor | None, key: Tensor | None,
-    p: float, scale: float, causal: bool,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+def _(q: Tensor, *_: Any) -> Tensor:
     rows, heads, tokens, width = q.shape
-    q_grad, k_grad, v_grad = (q.new_empty(rows, tokens, heads, width) for _ in range(3))
-    return q_grad, k_grad, v_grad
+    return q.new_empty(rows, tokens, 3, heads, width)
+
+
+def _three(product: Tensor) -> tuple[Tensor, ...]:
+    """[rows, tokens, 3, heads, width] -> q, k and v, [rows, heads, tokens, width] each."""
+    return product.transpose(1, 3).unbind(2)
 
 
 class _Attention(torch.autograd.Function):
@@ -76,13 +76,34 @@ class _Attention(torch.autograd.Function):
     ) -> Tensor:  # fmt: skip
         ctx.save_for_backward(q, k, v, segments, key)
         ctx.settings = p, scale, causal
-        return _forward(q, k, v, segments, key, p, scale, causal)
+        return _forward(q, k, v, None, None, None, segments, key, p, scale, causal)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, segments, key = ctx.saved_tensors
-        of_q, of_k, of_v = _backward(q, k, v, grads[0], segments, key, *ctx.settings)
-        return of_q.transpose(1, 2), of_k.transpose(1, 2), of_v.transpose(1, 2), None, None, None, None, None
+        of_all = _backward(q, k, v, None, None, None, grads[0], segments, key, *ctx.settings)
+        return *_three(of_all), None, None, None, None, None
+
+
+class _OfProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, product: Tensor, q_bias: Tensor | None, k_bias: Tensor | None, v_bias: Tensor | None,
+        segments: Tensor | None, key: Tensor | None, p: float, scale: float,
+    ) -> Tensor:  # fmt: skip
+        ctx.save_for_backward(product, q_bias, k_bias, v_bias, segments, key)
+        ctx.settings = p, scale, False
+        return _forward(*_three(product), q_bias, k_bias, v_bias, segments, key, p, scale, False)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        product, *biases, segments, key = ctx.saved_tensors
+        of_product = _backward(*_three(product), *biases, grads[0], segments, key, *ctx.settings)
+        of_biases = [
+            of_product[:, :, i].sum(1, dtype=torch.float32).flatten(1) if ctx.needs_input_grad[1 + i] else None
+            for i in range(3)
+        ]
+        return of_product, *of_biases, None, None, None, None
 
 
 def segment_attention(
@@ -95,6 +116,17 @@ def segment_attention(
     probability ``p``, or None; ``scale`` is positive. Returns [rows, tokens, heads, width].
     """
     return _Attention.apply(q, k, v, segments, key, p, scale, causal)
+
+
+def product_attention(
+    product: Tensor, biases: Sequence[Tensor | None], segments: Tensor | None, *, key: Tensor | None, p: float,
+    scale: float,
+) -> Tensor:  # fmt: skip
+    """The same of one product for q, k and v, to which each row's own biases are added on the way.
+
+    product: [rows, tokens, 3, heads, width]; biases: of q, k and v, float32 [rows, heads * width] or None. Not causal.
+    """
+    return _OfProduct.apply(product, *biases, segments, key, p, scale)
 
 
 def fits(tokens: int, width: int) -> bool:

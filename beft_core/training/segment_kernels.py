@@ -25,6 +25,9 @@ _NOWHERE = tl.constexpr(-(2**31))
 """The segment of tokens past the end of a row. They see each other, harmlessly: nothing of them is stored or added."""
 _PIECE = tl.constexpr(16)
 
+Biases = tuple[Tensor | None, Tensor | None, Tensor | None]
+"""Added to each row's q, k and v where given: float32 [rows, heads * width]."""
+
 
 class _Launch(NamedTuple):
     """How a kernel is launched. A multiprocessor has 65536 registers, so 128 of them for a thread let 16 warps in."""
@@ -87,8 +90,16 @@ def _dropped_signs(firsts, key, threshold, T: tl.constexpr):
 
 
 @triton.jit
+def _biased(tile, bias, at, d, width):
+    """The tile and the bias of its row, if there is one; past the end of the row too, where it is harmless."""
+    if bias is not None:
+        tile = (tile.to(tl.float32) + tl.load(bias + at + d, mask=d < width, other=0.0)).to(tile.dtype)
+    return tile
+
+
+@triton.jit
 def _forward(
-    q, k, v, out, segments, key, heads, tokens, width, scale, threshold, keep_scale,
+    q, k, v, q_bias, k_bias, v_bias, out, segments, key, heads, tokens, width, scale, threshold, keep_scale,
     q_row, q_head, q_token, k_row, k_head, k_token, v_row, v_head, v_token,
     SEGMENTS: tl.constexpr, CAUSAL: tl.constexpr, DROPOUT: tl.constexpr, FULL: tl.constexpr,
     T: tl.constexpr, D: tl.constexpr, QUERIES: tl.constexpr,
@@ -98,28 +109,34 @@ def _forward(
     head = program % heads
     q += row * q_row + head * q_head
     out += (row * tokens * heads + head) * width
+    part = heads * width
+    bias_at = row * part + head * width
     if SEGMENTS:
         segments += row * tokens
     keys, d = tl.arange(0, T), tl.arange(0, D)[None, :]
     there = (keys[:, None] < tokens) & (d < width)
     k_tile = tl.load(k + row * k_row + head * k_head + keys[:, None] * k_token + d, mask=there, other=0.0)
     v_tile = tl.load(v + row * v_row + head * v_head + keys[:, None] * v_token + d, mask=there, other=0.0)
+    k_tile = _biased(k_tile, k_bias, bias_at, d, width)
+    v_tile = _biased(v_tile, v_bias, bias_at, d, width)
     for start in tl.range(0, T, QUERIES):
         at = start + tl.arange(0, QUERIES)
         inside = (at[:, None] < tokens) & (d < width)
         q_tile = tl.load(q + at[:, None] * q_token + d, mask=inside, other=0.0)
+        q_tile = _biased(q_tile, q_bias, bias_at, d, width)
         p = _powers(q_tile, k_tile, at, keys, segments, tokens, scale, SEGMENTS, CAUSAL, FULL)
         factors = keep_scale / tl.sum(p, 1)
         if DROPOUT:
             numbers = ((program * tokens + at) * tokens)[:, None] + keys[None, :]
             p = tl.where(_dropped(numbers, key, threshold), 0.0, p)
         o = tl.dot(p.to(v_tile.dtype), v_tile) * factors[:, None]
-        tl.store(out + at[:, None] * (heads * width) + d, o.to(v_tile.dtype), mask=inside)
+        tl.store(out + at[:, None] * part + d, o.to(v_tile.dtype), mask=inside)
 
 
 @triton.jit
 def _backward(
-    q, k, v, out_grad, q_grad, k_grad, v_grad, segments, key, heads, tokens, width, scale, threshold, keep_scale,
+    q, k, v, q_bias, k_bias, v_bias, out_grad, grads, segments, key,
+    heads, tokens, width, scale, threshold, keep_scale,
     q_row, q_head, q_token, k_row, k_head, k_token, v_row, v_head, v_token,
     SEGMENTS: tl.constexpr, CAUSAL: tl.constexpr, DROPOUT: tl.constexpr, FULL: tl.constexpr,
     T: tl.constexpr, D: tl.constexpr, QUERIES: tl.constexpr,
@@ -128,16 +145,22 @@ def _backward(
     program = tl.program_id(0)
     row = (program // heads).to(tl.int64)
     head = program % heads
-    first = (row * tokens * heads + head) * width
+    part = heads * width
+    bias_at = row * part + head * width
     if SEGMENTS:
         segments += row * tokens
     at, d = tl.arange(0, T), tl.arange(0, D)[None, :]
     inside = (at[:, None] < tokens) & (d < width)
-    here = at[:, None] * (heads * width) + d
     q_tile = tl.load(q + row * q_row + head * q_head + at[:, None] * q_token + d, mask=inside, other=0.0)
     k_tile = tl.load(k + row * k_row + head * k_head + at[:, None] * k_token + d, mask=inside, other=0.0)
     v_tile = tl.load(v + row * v_row + head * v_head + at[:, None] * v_token + d, mask=inside, other=0.0)
-    o_grad = tl.load(out_grad + first + here, mask=inside, other=0.0)
+    q_tile = _biased(q_tile, q_bias, bias_at, d, width)
+    k_tile = _biased(k_tile, k_bias, bias_at, d, width)
+    v_tile = _biased(v_tile, v_bias, bias_at, d, width)
+    here = at[:, None] * part + d
+    o_grad = tl.load(out_grad + row * tokens * part + head * width + here, mask=inside, other=0.0)
+    grads += row * tokens * 3 * part + head * width
+    there = at[:, None] * (3 * part) + d
     p = _powers(q_tile, k_tile, at, at, segments, tokens, scale, SEGMENTS, CAUSAL, FULL)
     p *= (1.0 / tl.sum(p, 1))[:, None]
     signed = p.to(v_tile.dtype)
@@ -147,45 +170,47 @@ def _backward(
         kept = tl.where(signs < 0, 0.0, p).to(v_tile.dtype)
         signed = (p.to(tl.int32, bitcast=True) ^ signs).to(tl.float32, bitcast=True).to(v_tile.dtype)
     of_v = tl.dot(tl.trans(kept), o_grad) * keep_scale
-    tl.store(v_grad + first + here, of_v.to(v_tile.dtype), mask=inside)
+    tl.store(grads + 2 * part + there, of_v.to(v_tile.dtype), mask=inside)
     p_grad = tl.dot(o_grad, tl.trans(v_tile))
     if DROPOUT:
         p_grad = tl.where(signed > 0, p_grad, 0.0)
     p = tl.abs(signed.to(tl.float32))
     logits_grad = (p * (p_grad - tl.sum(p * p_grad, 1)[:, None])).to(q_tile.dtype)
     of_k = tl.dot(tl.trans(logits_grad), q_tile) * (scale * keep_scale)
-    tl.store(k_grad + first + here, of_k.to(k_tile.dtype), mask=inside)
+    tl.store(grads + part + there, of_k.to(k_tile.dtype), mask=inside)
     of_q = tl.dot(logits_grad, k_tile) * (scale * keep_scale)
-    tl.store(q_grad + first + here, of_q.to(q_tile.dtype), mask=inside)
+    tl.store(grads + there, of_q.to(q_tile.dtype), mask=inside)
 
 
 def forward(
-    q: Tensor, k: Tensor, v: Tensor, segments: Tensor | None, key: Tensor | None, p: float, scale: float, causal: bool
-) -> Tensor:
+    q: Tensor, k: Tensor, v: Tensor, biases: Biases, segments: Tensor | None, key: Tensor | None,
+    p: float, scale: float, causal: bool,
+) -> Tensor:  # fmt: skip
     """[rows, heads, tokens, width] each -> [rows, tokens, heads, width]."""
     rows, heads, tokens, width = q.shape
     out = q.new_empty(rows, tokens, heads, width)
-    _launch(_forward, _forward_launch, (q, k, v), (out,), segments, key, p, scale, causal)
+    _launch(_forward, _forward_launch, (q, k, v), biases, (out,), segments, key, p, scale, causal)
     return out
 
 
 def backward(
-    q: Tensor, k: Tensor, v: Tensor, out_grad: Tensor, segments: Tensor | None, key: Tensor | None,
+    q: Tensor, k: Tensor, v: Tensor, biases: Biases, out_grad: Tensor, segments: Tensor | None, key: Tensor | None,
     p: float, scale: float, causal: bool,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Gradients of q, k and v, [rows, tokens, heads, width] each."""
+) -> Tensor:  # fmt: skip
+    """Gradients of q, k and v: [rows, tokens, 3, heads, width]."""
     rows, heads, tokens, width = q.shape
-    grads = tuple(q.new_empty(rows, tokens, heads, width) for _ in range(3))
-    others = out_grad.contiguous(), *grads
-    _launch(_backward, _backward_launch, (q, k, v), others, segments, key, p, scale, causal)
-    return grads  # type: ignore[return-value]
+    grads = q.new_empty(rows, tokens, 3, heads, width)
+    others = out_grad.contiguous(), grads
+    _launch(_backward, _backward_launch, (q, k, v), biases, others, segments, key, p, scale, causal)
+    return grads
 
 
 def _launch(
-    kernel: object, launch_of: Callable[[int, int], _Launch], inputs: tuple[Tensor, ...], others: tuple[Tensor, ...],
-    segments: Tensor | None, key: Tensor | None, p: float, scale: float, causal: bool,
+    kernel: object, launch_of: Callable[[int, int], _Launch], inputs: tuple[Tensor, ...], biases: Biases,
+    others: tuple[Tensor, ...], segments: Tensor | None, key: Tensor | None, p: float, scale: float, causal: bool,
 ) -> None:  # fmt: skip
     inputs = tuple(one if one.stride(-1) == 1 else one.contiguous() for one in inputs)
+    biases = tuple(one if one is None else one.contiguous() for one in biases)  # type: ignore[assignment]
     rows, heads, tokens, width = inputs[0].shape
     dropout = key is not None and p > 0
     threshold, keep_scale = threshold_of(p if dropout else 0.0)
@@ -193,7 +218,7 @@ def _launch(
     launch = launch_of(tile, d_tile)
     strides = [stride for one in inputs for stride in one.stride()[:3]]
     kernel[(rows * heads,)](  # type: ignore[index]
-        *inputs, *others, segments, key, heads, tokens, width, scale, threshold, keep_scale, *strides,
+        *inputs, *biases, *others, segments, key, heads, tokens, width, scale, threshold, keep_scale, *strides,
         SEGMENTS=segments is not None, CAUSAL=causal, DROPOUT=dropout, FULL=tokens == tile,
         T=tile, D=d_tile, QUERIES=launch.queries, num_warps=launch.num_warps, num_stages=1, maxnreg=launch.maxnreg,
     )  # fmt: skip

@@ -26,6 +26,7 @@ from beft_core.training.gelu import short_gelu
 from beft_core.training.hashed import hand_out_keys, hashed_dropout
 from beft_core.training.live_scores import LiveScores
 from beft_core.training.observer import Observer
+from beft_core.training.one_product import one_product
 from beft_core.training.optimizer import BankAdamW
 from beft_core.training.readings import Readings
 from beft_core.training.replay import Replays
@@ -303,6 +304,7 @@ class Trainer:
             self.mask, self.rounded = "segments" if by_segments else "additive" if replays else "tokens", replays
             if self.mask != "tokens":
                 self._keyed += stack.enter_context(attention_by(self.model, self.mask))
+            stack.enter_context(one_product(self.model) if by_segments and self.weights is None else nullcontext())
             if self.compile and self.device.type in HASHED and layers_run_once(self.model):
                 self._keyed += stack.enter_context(hashed_dropout(layers_of(self.model)))
             if self.compile and self.device.type in HASHED and self.bank.precision.low:

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import math
 import types
-from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import torch
 from tiny_models import CONFIGS, tiny
 from torch import Tensor
-from training_tools import config, difference, examples, fit, trace_layers
+from training_tools import attend_by_segments, difference, short, trace_layers
 
-from beft_core.models import LoadedModel
-from beft_core.snapshot import Snapshot
 from beft_core.training import segment_attention, trainer
 from beft_core.training.hashed import hashed, threshold_of
-from beft_core.training.segment_attention import attends_plainly, attention_by, fits, serves
+from beft_core.training.segment_attention import attends_plainly, attention_by, fits, product_attention, serves
 from beft_core.training.segment_attention import segment_attention as attend
 
 pytest.importorskip("triton", reason="comes with PyTorch's builds for GPUs, and with this project's dev extra on Linux")
@@ -76,6 +73,43 @@ def test_against_float64(
         torch.testing.assert_close(one.double(), other.double(), atol=TOLERANCE, rtol=TOLERANCE)
 
 
+@pytest.mark.parametrize("segmented", [False, True])
+@pytest.mark.parametrize(
+    ("rows", "heads", "tokens", "width", "p", "biased"),
+    [
+        (3, 2, 20, 8, 0.1, "qkv"),
+        (2, 3, 16, 32, 0.0, "v"),
+        (1, 2, 70, 64, 0.1, "q"),
+        (2, 1, 5, 20, 0.5, "kv"),
+        (1, 1, 128, 128, 0.1, "v"),
+        (2, 2, 9, 16, 0.1, ""),
+    ],
+)
+def test_of_one_product_with_biases_of_rows(
+    rows: int, heads: int, tokens: int, width: int, p: float, biased: str, segmented: bool
+) -> None:
+    torch.manual_seed(tokens)
+    product = torch.randn(rows, tokens, 3, heads, width, device=DEVICE, dtype=DTYPE).requires_grad_()
+    biases = [torch.randn(rows, heads * width, device=DEVICE).requires_grad_() if t in biased else None for t in "qkv"]
+    numbers = torch.randint(0, 3, (rows, tokens), dtype=torch.int32, device=DEVICE)
+    segments = numbers.sort(1).values if segmented else None
+    key = torch.randint(-(2**31), 2**31, (4,), dtype=torch.int32, device=DEVICE)
+    out = product_attention(product, biases, segments, key=key if p else None, p=p, scale=0.3)
+    parts = []
+    for part, bias in zip(product.unbind(2), biases, strict=True):
+        biased_part = part if bias is None else part + bias.view(rows, 1, heads, width)
+        parts.append(biased_part.to(DTYPE).transpose(1, 2))
+    expected = exactly(*parts, segments, key, p, False)
+    torch.testing.assert_close(out.double(), expected, atol=TOLERANCE, rtol=TOLERANCE)
+    weight = torch.randn_like(out)
+    trained = [product, *(bias for bias in biases if bias is not None)]
+    ours = torch.autograd.grad(out, trained, weight)
+    for one, other in zip(ours, torch.autograd.grad(expected, trained, weight.double()), strict=True):
+        # That of the key bias is zero but for rounding, so all are measured against the whole product's.
+        assert one.dtype == other.dtype
+        assert (one.double() - other.double()).norm() < TOLERANCE * ours[0].double().norm()
+
+
 def test_a_layout_of_memory_that_is_not_the_usual_one() -> None:
     torch.manual_seed(0)
     # The width is not the last axis in memory.
@@ -90,9 +124,11 @@ def test_the_operators_are_what_compilers_expect() -> None:
     segments, key = (torch.ones(*shape, dtype=torch.int32, device=DEVICE) for shape in ((2, 6), (4,)))
     rest = (segments, key, 0.2, 0.3, False)
     checks = ("test_schema", "test_faketensor")
-    torch.library.opcheck(torch.ops.beft.segment_attention, (q, k, v, *rest), test_utils=checks)
-    grad = torch.randn(2, 6, 2, 16, device=DEVICE)
-    torch.library.opcheck(torch.ops.beft.segment_attention_backward, (q, k, v, grad, *rest), test_utils=checks)
+    grad, bias = torch.randn(2, 6, 2, 16, device=DEVICE), torch.randn(2, 32, device=DEVICE)
+    for biases in ((None, None, None), (None, None, bias), (bias, bias, bias)):
+        torch.library.opcheck(torch.ops.beft.segment_attention, (q, k, v, *biases, *rest), test_utils=checks)
+        backward = torch.ops.beft.segment_attention_backward
+        torch.library.opcheck(backward, (q, k, v, *biases, grad, *rest), test_utils=checks)
 
 
 def test_wide_rows_and_heads_do_not_fit() -> None:
@@ -133,24 +169,9 @@ def test_the_attention_is_given_back() -> None:
 
 
 @pytest.fixture
-def everywhere(monkeypatch: pytest.MonkeyPatch) -> list[LoadedModel]:
-    """Fine-tunes on this CPU attend by segments; returns the models that did."""
-    served: list[LoadedModel] = []
-
-    def serve(model: LoadedModel, precision: Any) -> bool:
-        served.append(model)
-        return attends_plainly(model)
-
-    monkeypatch.setattr(trainer, "serves", serve)
-    monkeypatch.setattr(trainer, "cpu_dropout", lambda backbone: nullcontext())  # it has an attention of its own
-    return served
-
-
-def short(name: str, **changes: Any) -> list[Snapshot]:
-    """Two runs of two steps: the interpreter is slow."""
-    settings = {"pad": "packed", "epochs": 1, "evaluate": "never", **changes}
-    runs = [config(**settings, seed=seed) for seed in (0, 1)]
-    return fit(name, *runs, trains=[examples(5, seed, longest=6) for seed in (0, 1)])
+def everywhere(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Fine-tunes on this CPU attend by segments; the types of the models that did."""
+    return attend_by_segments(monkeypatch)
 
 
 @interpreted
@@ -158,7 +179,7 @@ def short(name: str, **changes: Any) -> list[Snapshot]:
     ("name", "pad"),
     [(name, "packed") for name in sorted(PLAIN - NO_BIAS)] + [("roberta", "longest"), ("opt", "longest")],
 )
-def test_a_fine_tune_is_the_same(name: str, pad: str, everywhere: list[LoadedModel]) -> None:
+def test_a_fine_tune_is_the_same(name: str, pad: str, everywhere: list[str]) -> None:
     by_segments = short(name, pad=pad)
     assert everywhere
     with pytest.MonkeyPatch.context() as patch:
@@ -169,16 +190,16 @@ def test_a_fine_tune_is_the_same(name: str, pad: str, everywhere: list[LoadedMod
 
 @interpreted
 @pytest.mark.parametrize("name", ["bert", "gpt2"])
-def test_dropout_acts_and_repeats(name: str, everywhere: list[LoadedModel]) -> None:
+def test_dropout_acts_and_repeats(name: str, everywhere: list[str]) -> None:
     first, again = (short(name, dropout=True) for _ in range(2))
     assert difference(first[0], again[0]) == 0.0
     assert difference(first[0], short(name)[0]) > 1e-4
 
 
 @interpreted
-def test_layers_can_be_compiled_around_it(everywhere: list[LoadedModel], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_can_be_compiled_around_it(everywhere: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     traced = trace_layers(monkeypatch)
     plain = short("bert", dropout=True)
     compiled = short("bert", dropout=True, compile=True)
-    assert traced == ["BertLayer", "LastLayer"]
+    assert traced == ["OneProductLayer", "LastLayer"]
     assert max(difference(a, b) for a, b in zip(plain, compiled, strict=True)) < 1e-5

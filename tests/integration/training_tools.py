@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ from beft_core.models import LoadedModel
 from beft_core.snapshot import Snapshot
 from beft_core.tasks.data import Examples, TaskData
 from beft_core.tasks.registry import get_task
+from beft_core.training import trainer
 from beft_core.training.batching import Encoded
 from beft_core.training.config import RunConfig
+from beft_core.training.segment_attention import attends_plainly
 from beft_core.training.workflow import fit_bank
 
 CLASSIFICATION = dataclasses.replace(get_task("demo-sentiment"), name="toy")
@@ -58,6 +61,26 @@ def fit(model: LoadedModel | str, *configs: RunConfig, regression: bool = False,
         **more,
     )
     return [one.snapshot if len(trained) > 1 else one.sound() for one in trained]
+
+
+def attend_by_segments(patch: pytest.MonkeyPatch) -> list[str]:
+    """Fine-tunes on this CPU attend as on a GPU; returns the types of the models that did."""
+    served: list[str] = []
+
+    def serve(model: LoadedModel, precision: Any) -> bool:
+        served.append(model.layout.model_type)
+        return attends_plainly(model)
+
+    patch.setattr(trainer, "serves", serve)
+    patch.setattr(trainer, "cpu_dropout", lambda backbone: nullcontext())  # it has an attention of its own
+    return served
+
+
+def short(name: str, **changes: Any) -> list[Snapshot]:
+    """Two runs of two steps: where kernels are interpreted, they are slow."""
+    settings = {"pad": "packed", "epochs": 1, "evaluate": "never", **changes}
+    runs = [config(**settings, seed=seed) for seed in (0, 1)]
+    return fit(name, *runs, trains=[examples(5, seed, longest=6) for seed in (0, 1)])
 
 
 def trace_layers(patch: pytest.MonkeyPatch) -> list[str]:

@@ -1,0 +1,95 @@
+"""One product for queries, keys and values: the same fine-tunes as with three, in every way that biases are trained.
+
+Without a GPU, Triton's interpreter runs the kernels (see conftest.py).
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+from tiny_models import CONFIGS, tiny
+from training_tools import attend_by_segments, config, difference, examples, fit, short
+
+from beft_core.models import LoadedModel
+from beft_core.snapshot import Snapshot
+from beft_core.training import one_product as module
+from beft_core.training import trainer
+from beft_core.training.one_product import OneProductLayer, one_product
+
+pytest.importorskip("triton", reason="comes with PyTorch's builds for GPUs, and with this project's dev extra on Linux")
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="the kernels are interpreted, and this is on a CPU")
+
+
+@pytest.fixture(autouse=True)
+def by_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    attend_by_segments(monkeypatch)
+
+
+@pytest.fixture
+def entered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many layers multiply so, for each fine-tune that does."""
+    counts: list[int] = []
+
+    def counted(model: LoadedModel) -> Any:
+        context = one_product(model)
+        with context:
+            counts.append(sum(isinstance(one, OneProductLayer) for one in model.backbone.modules()))
+        return one_product(model)
+
+    monkeypatch.setattr(trainer, "one_product", counted)
+    return counts
+
+
+def with_three(name: str, **changes: Any) -> list[Snapshot]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "one_product", lambda model: nullcontext())
+        return short(name, **changes)
+
+
+def largest_difference(some: list[Snapshot], others: list[Snapshot]) -> float:
+    return max(difference(a, b) for a, b in zip(some, others, strict=True))
+
+
+@pytest.mark.parametrize("terms", [("v",), ("q",), ("q", "v", "o")])
+@pytest.mark.parametrize("name", ["bert", "roberta", "electra", "distilbert"])
+def test_the_same_whichever_biases_are_trained(name: str, terms: tuple[str, ...], entered: list[int]) -> None:
+    assert largest_difference(short(name, terms=terms), with_three(name, terms=terms)) < 1e-5
+    assert entered == [1]  # the last of two layers computes only what is read
+
+
+def test_the_same_for_runs_of_different_terms_and_for_one_alone() -> None:
+    runs = [config(terms=("v",), evaluate="last"), config(mode="all", seed=1, pad="longest")]
+    trains = [examples(5, seed, longest=6) for seed in (0, 1)]
+    for chosen in (slice(0, 2), slice(1, 2)):
+        one = fit("bert", *runs[chosen], trains=trains[chosen])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(trainer, "one_product", lambda model: nullcontext())
+            three = fit("bert", *runs[chosen], trains=trains[chosen])
+        assert largest_difference(one, three) < 1e-5
+
+
+@pytest.mark.parametrize("pad", ["packed", "longest"])
+def test_rows_that_are_too_wide_for_the_kernels(pad: str, entered: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("beft_core.training.batching.fits", lambda *_: False)
+    monkeypatch.setattr(module, "fits", lambda *_: False)
+    monkeypatch.setattr("beft_core.training.segment_attention.fits", lambda *_: False)
+    assert largest_difference(short("bert", pad=pad), with_three("bert", pad=pad)) < 1e-5
+    assert entered == [1]
+
+
+def test_with_weights_that_are_trained_there_are_three(entered: list[int]) -> None:
+    fit("bert", config(mode="full", epochs=1), trains=[examples(5, 0, longest=6)])
+    assert entered == []
+
+
+@pytest.mark.parametrize(("name", "layers"), [("gpt2", 0), ("opt", 0), ("mean", 2)])
+def test_which_layers(name: str, layers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CONFIGS, "mean", ("bert", {**CONFIGS["bert"][1], "classifier_pooling": "mean"}))
+    model = tiny(name, attn="sdpa", dtype=torch.float32)
+    before = list(model.backbone.modules())
+    with one_product(model):
+        assert sum(isinstance(one, OneProductLayer) for one in model.backbone.modules()) == layers
+    assert list(model.backbone.modules()) == before
