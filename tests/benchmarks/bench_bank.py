@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -67,10 +68,11 @@ def main() -> None:
     name = torch.cuda.get_device_name() if args.device == "cuda" else f"{torch.get_num_threads()} CPU threads"
     print(f"{args.shape}, {args.runs} runs, batch {BATCH}, {args.precision}; {name}, torch {torch.__version__}")
     print(f"tokens per example: {'SST-2' if lengths is not None else LENGTH}")
-    limit = matrix_rate(args.device, args.precision)
-    print(f"matrix rate, measured: {limit / 1e12:.0f} TFLOP/s")
+    limit, sustained = matrix_rate(args.device, args.precision)
+    print(f"matrix rate, measured: {limit / 1e12:.0f} TFLOP/s at once, {sustained / 1e12:.0f} after a second")
     data = examples(config, args.runs, args.steps, lengths)
-    work = flops(config, data)
+    work, nominal = (flops(config, data, needed) for needed in (True, False))
+    print(f"arithmetic of a run-step: {work / 1e12:.3f} TFLOP are needed, {nominal / 1e12:.3f} are the whole model's")
     results = {}
     print(f"{'method':22}{'ms/run-step':>12}{'TFLOP/s':>10}{'of limit':>10}{'peak MB':>10}{'first is':>10}")
     for method in args.only:
@@ -114,26 +116,44 @@ def examples(config: BertConfig, runs: int, steps: int, lengths: np.ndarray | No
     return out
 
 
-def flops(config: BertConfig, data: list[Encoded]) -> float:
-    """Arithmetic of one run's step, without padding: products of forward, and of backward for the inputs only."""
+def flops(config: BertConfig, data: list[Encoded], needed: bool = True) -> float:
+    """Arithmetic of one run's step, without padding: products of forward, and of backward for the inputs only.
+
+    ``needed``: what the update depends on. Of the last layer one token of each example is read, so for the others only
+    keys and values count; below the first layer's values nothing is trained. Otherwise: as if all of it were computed.
+    """
     h, m, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    lengths = np.concatenate([one.lengths for one in data]).astype(float)
-    weights = layers * (4 * h * h + 2 * h * m)
-    per_example = 2 * 2 * weights * lengths + 3 * layers * 2 * 2 * h * lengths**2
-    return float(per_example.mean() * BATCH)
+    n = np.concatenate([one.lengths for one in data]).astype(float)
+    whole, attention = 4 * h * h + 2 * h * m, 2 * 2 * h * n**2  # multiplications of a token, FLOP of an example
+    if not needed:
+        return float((2 * 2 * layers * whole * n + 3 * layers * attention).mean() * BATCH)
+    last = 2 * h * h * n + (2 * h * h + 2 * h * m) + 2 * h * n
+    forward = 2 * ((layers - 1) * whole * n + last) + (layers - 1) * attention
+    backward = 2 * ((layers - 2) * whole * n + (h * h + 2 * h * m) * n + last) + (2 * (layers - 2) + 0.5) * attention
+    return float((forward + backward).mean() * BATCH)
 
 
-def matrix_rate(device: str, precision: str) -> float:
-    """FLOP/s of a large matrix product."""
+def matrix_rate(device: str, precision: str) -> tuple[float, float]:
+    """FLOP/s of a large matrix product: at once, and after a second of nothing else.
+
+    The second is what a GPU's power and temperature allow; the first lasts for some hundredths of a second.
+    """
     n = 8192 if device == "cuda" else 1024
     dtype = torch.bfloat16 if precision == "bfloat16" and device == "cuda" else torch.float32
     a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
+
+    def rate() -> float:
+        began = now(device)
+        for _ in range(20):
+            a @ b
+        return 20 * 2 * n**3 / (now(device) - began)
+
     for _ in range(5):
         a @ b
-    began = now(device)
-    for _ in range(20):
-        a @ b
-    return 20 * 2 * n**3 / (now(device) - began)
+    first, began = rate(), now(device)
+    while now(device) - began < 1:
+        rate()
+    return first, statistics.median(rate() for _ in range(9))
 
 
 def now(device: str) -> float:
