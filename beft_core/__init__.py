@@ -4,4 +4,4 @@ Two halves. ``terms``, ``architectures``, ``snapshot``, ``scores``, ``merging`` 
 and never import torch; ``models``, ``tasks``, ``training`` and the worker half of ``runs`` do the learning.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -136,6 +136,16 @@ class Layout:
         """The slots of one term, one per layer; empty if the model does not have it."""
         return tuple(slot for slot in self.slots if slot.term == term)
 
+    def layer_path(self, layer: int) -> str:
+        """Path of a layer below the backbone: what the paths of its modules have in common."""
+        paths = [slot.module.split(".") for slot in (*self.slots, *self.addable) if slot.layer == layer]
+        common = []
+        for parts in zip(*paths, strict=False):
+            if len(set(parts)) > 1:
+                break
+            common.append(parts[0])
+        return ".".join(common)
+
     def with_added(self, terms: Iterable[str]) -> Layout:
         """The layout after zero biases for ``terms`` were added; terms that exist already change nothing.
 

@@ -59,23 +59,22 @@ class SharedAffine(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[rows, ..., in] -> [rows, ..., out]."""
         if self.runs == 1:
-            return self.affine(x, self.weight, self._biases()[0])
+            return self.affine(x, self.weight, self._of_runs()[0])
         out = self.affine(x, self.weight, None)
-        assert self.run_of is not None
-        rows = self.bias_of_rows(len(self.run_of)).to(out.dtype)  # (rows, out)
+        rows = self.biases().to(out.dtype)  # (rows, out)
         if self.per_example:
             return out + rows
         # Some models (OPT) flatten rows and tokens before the MLP.
         return (out.view(rows.shape[0], -1, out.shape[-1]) + rows[:, None]).view(out.shape)
 
-    def bias_of_rows(self, rows: int) -> Tensor:
-        """float32 [rows, out]: the bias of each row's run."""
+    def biases(self) -> Tensor:
+        """float32 [rows, out], or [examples, out]: the bias of the run of each; [1, out] where there is one run."""
         if self.runs == 1:
-            return self._biases().expand(rows, -1)
+            return self._of_runs()
         assert self.run_of is not None and self.items_of is not None
-        return spread(self._biases(), self.run_of, self.items_of)
+        return spread(self._of_runs(), self.run_of, self.items_of)
 
-    def _biases(self) -> Tensor:
+    def _of_runs(self) -> Tensor:
         """[runs, out]."""
         if self.base is None or self.pieces[0][1] is None:
             return self.pieces[0][0]

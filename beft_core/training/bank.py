@@ -173,18 +173,18 @@ class Bank:
         stand_ins = {module: self._stand_in(module, parts) for module, parts in by_module.items()}
         self._shared = [one for one in stand_ins.values() if isinstance(one, SharedAffine)]
         self._hand_out_routes()
+        last = last_layer_of(self.model)
         backbone: Any = self.model.backbone
         own_pooler, pooler = self.pooler, getattr(backbone, "pooler", None)
         self.pooler = stand_ins.get(own_pooler, own_pooler)  # type: ignore[arg-type]
         # The backbone would pool the first token of each row; the bank pools the vector of each example.
         if pooler is not None:
             backbone.pooler = None
-        last = last_layer_of(self.model)
-        self._last = last and last[1]
         try:
             with ExitStack() as stack:
                 if last is not None:
-                    stack.enter_context(standing_in([backbone], dict([last])))
+                    layer, self._last = last
+                    stack.enter_context(standing_in([backbone], {layer: self._last}))
                 stack.enter_context(standing_in([backbone], stand_ins))
                 stack.enter_context(warnings.catch_warnings())
                 # Gradients are views into one matrix on purpose; PyTorch would rather have them contiguous.
@@ -226,9 +226,10 @@ class Bank:
 
     def vectors(self, laid: Laid) -> Tensor:
         """[examples, hidden]: the vector of each example that its head reads. The bank must be installed."""
-        if self._last is None:
+        last = self._last
+        if last is None:
             return laid.pool(self.model.backbone(**laid.inputs)[0])
-        self._last.read_at, self._last.row_of, self._last.segments = laid.vector_at[:, 0], laid.row_of, laid.segments
+        last.read_at, last.length, last.by_example = laid.vector_at[:, 0], laid.length, laid.by_example
         return self.model.backbone(**laid.inputs)[0]
 
     def logits(self, pooled: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor
 from beft_core.models import LoadedModel
 from beft_core.packing import packed_forward_inputs
 from beft_core.tasks.data import Examples
+from beft_core.training.last_layer import ByExample, reads_few
 from beft_core.training.observer import Observer
 from beft_core.training.segment_attention import fits
 
@@ -159,8 +160,6 @@ class Form:
     """A key of :data:`MASKS`."""
     typed: bool
     """Whether tokens have types (first or second text)."""
-    alone: bool
-    """Whether each row is one example, in their order."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,9 @@ class Arranged:
     """``tables`` int64 [4, rows * width]: ids, segments, positions and types of the tokens. ``vector_at`` int64
     [examples, n]: where the n vectors that an example's head reads stand in the flattened [rows * width] hidden states;
     its first or last token, or all its tokens, padded with rows * width. ``counts`` float32 [examples, 1]: how many of
-    them are not padding."""
+    them are not padding. For a last layer that computes what is read, ``length`` int64 [examples]: the tokens of each.
+    Unless row i is example i, also ``start`` int64 [examples]: where they begin in the flattened rows, and ``place``
+    int64 [rows * width]: of each token, example * width + position, -1 for padding."""
     examples: list[int]
     """Positions in the batch, in the order of the rows."""
     run_of_row: list[int]
@@ -187,11 +188,10 @@ class Laid:
     """Keyword arguments of the backbone."""
     vector_at: Tensor
     counts: Tensor
-    segments: Tensor | None
-    """int64 [rows, width]: the number of each token's example in its row, 0 for padding; None: there is no padding, and
-    examples are alone."""
-    row_of: Tensor | None
-    """int64 [examples]: the row of each; None: examples are alone in their rows."""
+    length: Tensor | None = None
+    """int64 [examples]: the tokens of each, for a last layer that computes only what is read."""
+    by_example: ByExample | None = None
+    """How tokens get from rows to examples; None: row i is example i."""
 
     def pool(self, hidden: Tensor) -> Tensor:
         """[rows, width, H] -> [examples, H]: the vector of each example (its first or last, or the mean)."""
@@ -250,13 +250,21 @@ def arrange(
         mask = "additive"
     if not packed and len(at) == rows * width:  # a mask that hides nothing costs the model a look at the device
         mask = "none"
+    arrays = {
+        "tables": tables,
+        "vector_at": np.where(column < counts[:, None], (start + offset)[:, None] + column, rows * width),
+        "counts": counts[:, None].astype(np.float32),
+    }
+    alone = len(examples) == len(plan.rows) == rows
+    if reads_few(model.layout):
+        arrays["length"] = lengths
+        if not alone:
+            place = np.full(rows * width, -1)
+            place[at] = np.repeat(np.arange(len(examples)) * width, lengths) + within
+            arrays |= {"start": start, "place": place}
     return Arranged(
-        Form(rows, width, mask, typed=batch.types is not None, alone=len(examples) == len(plan.rows) == rows),
-        {
-            "tables": tables,
-            "vector_at": np.where(column < counts[:, None], (start + offset)[:, None] + column, rows * width),
-            "counts": counts[:, None].astype(np.float32),
-        },
+        Form(rows, width, mask, typed=batch.types is not None),
+        arrays,
         examples,
         run_of_row + run_of_row[-1:] * (rows - len(run_of_row)),
         [runs[i] for i in examples],
@@ -277,9 +285,8 @@ def lay_out(model: LoadedModel, form: Form, arrays: Mapping[str, Tensor], dtype:
         inputs = {"input_ids": ids, **({"attention_mask": segments} if form.mask == "tokens" else {})}
     if form.typed:
         inputs["token_type_ids"] = types
-    at = arrays["vector_at"]
-    row_of = None if form.alone else at[:, 0].div(form.width, rounding_mode="floor")
-    return Laid(inputs, at, arrays["counts"], None if form.mask == "none" else segments, row_of)
+    by_example = ByExample(*(arrays[name] for name in ("start", "length", "place"))) if "place" in arrays else None
+    return Laid(inputs, arrays["vector_at"], arrays["counts"], arrays.get("length"), by_example)
 
 
 def by_length(lengths: np.ndarray, tokens: int, most: int | None = None) -> list[np.ndarray]:

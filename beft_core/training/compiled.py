@@ -16,12 +16,12 @@ from torch import _dynamo as dynamo
 from torch import nn
 
 from beft_core.models import LoadedModel
-from beft_core.training.post_norm import layer_path
 
 
 def layers_of(model: LoadedModel) -> list[nn.Module]:
     """The module of each layer."""
-    return [model.backbone.get_submodule(layer_path(model, number)) for number in range(model.layout.layers)]
+    layout = model.layout
+    return [model.backbone.get_submodule(layout.layer_path(number)) for number in range(layout.layers)]
 
 
 def layers_run_once(model: LoadedModel) -> bool:

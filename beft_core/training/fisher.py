@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from beft_core.architectures import BiasSlot
+from beft_core.errors import UserError
 from beft_core.models import LoadedModel
 from beft_core.training.bank import Bank, slot_name
 from beft_core.training.batching import Encoded, Laid, Plan, arrange, by_length, lay_out
@@ -115,8 +116,11 @@ def causal_lm_fisher(
 ) -> FisherInformation:
     """The same for a language model: ``log p(x)`` of an example is the sum over its tokens of log p(next token).
 
-    ``output_embeddings``: [vocabulary, hidden], the weight of the language-model head.
+    ``output_embeddings``: [vocabulary, hidden], the weight of the language-model head. Raises UserError for a model
+    whose tokens see the next ones.
     """
+    if not model.layout.causal:
+        raise UserError(f"got {model.layout.model_type}, whose tokens see the next ones", "a decoder")
 
     def pass_over(window: Encoded, members: np.ndarray) -> tuple[Bank, np.ndarray]:
         part = window.take(members)

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers.activations import GELUActivation
 
 from beft_core.training.stand_ins import standing_in
@@ -49,11 +50,13 @@ class _Gelu(torch.autograd.Function):
 
 
 class ShortGelu(nn.Module):
-    """Stands in for GELU; computes in float32 and returns the type that it is given."""
+    """Stands in for GELU in a layer that is compiled. Called without a compiler (in evaluations), where each of its
+    operations would go through memory, it is PyTorch's own.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
-        return _Gelu.apply(x)
+        """Any shape -> the same, in the same type; computed in float32."""
+        return _Gelu.apply(x) if torch.compiler.is_compiling() else F.gelu(x)
 
 
 def _is_gelu(module: nn.Module) -> bool:

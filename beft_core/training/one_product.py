@@ -16,8 +16,9 @@ from torch.nn import functional as F
 
 from beft_core.models import LoadedModel
 from beft_core.training.affine import SharedAffine
+from beft_core.training.compiled import layers_of
 from beft_core.training.last_layer import LastLayer
-from beft_core.training.post_norm import PostNormLayer, is_post_norm, layer_path
+from beft_core.training.post_norm import PostNormLayer, is_post_norm
 from beft_core.training.segment_attention import fits, product_attention
 from beft_core.training.stand_ins import standing_in
 
@@ -47,7 +48,8 @@ class OneProductLayer(PostNormLayer):
             attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
             return self.after_attention(attended.transpose(1, 2).flatten(2), hidden)
         product = F.linear(hidden, self.weight, self.bias).view(rows, tokens, 3, self.heads, self.head_dim)
-        trained = [one.bias_of_rows(rows) if isinstance(one, SharedAffine) else None for one in map(self.of, _TERMS)]
+        modules = [self.of(term) for term in _TERMS]
+        trained = [one.biases().expand(rows, -1) if isinstance(one, SharedAffine) else None for one in modules]
         attended = product_attention(
             product, trained, None if mask is None else mask[:, 0, 0],
             key=self.at(self.keyed_at).dropout_key if dropout else None, p=dropout, scale=self.head_dim**-0.5,
@@ -57,7 +59,6 @@ class OneProductLayer(PostNormLayer):
 
 def one_product(model: LoadedModel) -> AbstractContextManager[None]:
     """While it is open, layers compute so, where they are post-norm and :class:`LastLayer` does not stand there."""
-    paths = [layer_path(model, number) for number in range(model.layout.layers)] if is_post_norm(model.layout) else []
-    layers = {number: model.backbone.get_submodule(path) for number, path in enumerate(paths)}
-    stand_ins = {one: OneProductLayer(model, n) for n, one in layers.items() if not isinstance(one, LastLayer)}
+    layers = enumerate(layers_of(model) if is_post_norm(model.layout) else [])
+    stand_ins = {one: OneProductLayer(model, number) for number, one in layers if not isinstance(one, LastLayer)}
     return standing_in([model.backbone], stand_ins)

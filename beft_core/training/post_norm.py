@@ -26,7 +26,7 @@ class PostNormLayer(nn.Module):
         layout = model.layout
         assert layout.block is not None
         modules = {slot.term: slot.module for slot in (*layout.slots, *layout.addable) if slot.layer == number}
-        path = layer_path(model, number)
+        path = layout.layer_path(number)
         layer = model.backbone.get_submodule(path)
         self._modules.update(layer._modules)
         self.train(layer.training)
@@ -54,15 +54,3 @@ class PostNormLayer(nn.Module):
 
     def _dropped(self, path: str | None, x: Tensor) -> Tensor:
         return x if path is None else self.at(path)(x)
-
-
-def layer_path(model: LoadedModel, number: int) -> str:
-    """Where a layer is: what the paths of its first and last module have in common."""
-    slots = (*model.layout.slots, *model.layout.addable)
-    paths = [slot.module.split(".") for slot in slots if slot.layer == number]
-    shared = []
-    for parts in zip(*paths, strict=False):
-        if len(set(parts)) > 1:
-            break
-        shared.append(parts[0])
-    return ".".join(shared)

@@ -127,6 +127,7 @@ def flops(config: BertConfig, data: list[Encoded], needed: bool = True) -> float
     whole, attention = 4 * h * h + 2 * h * m, 2 * 2 * h * n**2  # multiplications of a token, FLOP of an example
     if not needed:
         return float((2 * 2 * layers * whole * n + 3 * layers * attention).mean() * BATCH)
+    assert layers > 1
     last = 2 * h * h * n + (2 * h * h + 2 * h * m) + 2 * h * n
     forward = 2 * ((layers - 1) * whole * n + last) + (layers - 1) * attention
     backward = 2 * ((layers - 2) * whole * n + (h * h + 2 * h * m) * n + last) + (2 * (layers - 2) + 0.5) * attention

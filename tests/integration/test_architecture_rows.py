@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from tiny_models import CONFIGS, KEY_ACTS, inputs, tiny
+from torch import nn
 from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
 
 from beft_core.architectures import ROWS, BiasSlot
@@ -95,6 +96,15 @@ def test_each_head_of_q_k_and_v_is_where_the_row_says(name: str) -> None:
                 expected = served if term == "q" or name in KEY_ACTS else set()
                 assert base.attention_heads_changed(changed) == expected
                 assert base.mixed_heads_changed(changed) == expected
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_path_of_a_layer_is_an_entry_of_a_list(name: str) -> None:
+    model = tiny(name)
+    paths = [model.layout.layer_path(layer) for layer in range(model.layout.layers)]
+    lists = {path: model.backbone.get_submodule(path.rpartition(".")[0]) for path in paths}
+    assert len(lists) == len(paths) and all(isinstance(one, nn.ModuleList) for one in lists.values())
+    assert sum(len(one) for one in {id(one): one for one in lists.values()}.values()) == len(paths)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

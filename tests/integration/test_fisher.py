@@ -9,6 +9,7 @@ from tiny_models import tiny
 from torch.nn import functional as F
 from training_tools import config, examples, fit
 
+from beft_core.errors import UserError
 from beft_core.models import LoadedModel
 from beft_core.training import fisher
 from beft_core.training.bank import Bank, slot_name
@@ -87,6 +88,13 @@ def test_equals_the_loop_over_single_examples(name: str, regression: bool) -> No
         np.testing.assert_allclose(ours.exact[key] / scale, exact[key] / scale, rtol=1e-5, atol=1e-6)
         scale = max(float(np.abs(batch[key]).max()), 1e-6)
         np.testing.assert_allclose(ours.batch[key] / scale, batch[key] / scale, rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_that_sees_the_next_token_does_not_predict_it() -> None:
+    model = tiny("bert", attn="sdpa", dtype=torch.float32)
+    embeddings = model.backbone.get_input_embeddings().weight
+    with pytest.raises(UserError, match="see the next ones; expected a decoder"):
+        fisher.causal_lm_fisher(model, model.layout.slots, examples(2, 4), embeddings, CPU)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "opt", "llama-bias"])

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_models import CONFIGS, HIDDEN, LAYERS, tiny
 from torch import Tensor, nn
 from training_tools import config, examples, fit
@@ -16,7 +18,7 @@ from beft_core.models import LoadedModel
 from beft_core.training import trainer
 from beft_core.training.bank import Bank
 from beft_core.training.batching import Laid, Plan, arrange, lay_out
-from beft_core.training.last_layer import LastLayer, reads_few
+from beft_core.training.last_layer import ByExample, LastLayer, reads_few
 from beft_core.training.precision import Precision
 from beft_core.training.routing import Route, to_device
 
@@ -91,16 +93,52 @@ def test_what_is_read_is_all_that_is_computed(name: str, layout: str) -> None:
 def test_every_dropout_of_the_layer_acts(name: str) -> None:
     model = tiny(name, attn="sdpa", dtype=torch.float32)
     bank, laid = pass_over(model, ROWS["packed"])
-    called: list[nn.Module] = []
-    with bank.installed():
+    with bank.installed(), torch.no_grad():
+        expected = bank.vectors(laid)
         layer = next(one for one in model.backbone.modules() if isinstance(one, LastLayer))
         drops = [one for one in layer.modules() if isinstance(one, nn.Dropout)]
-        for drop in drops:
-            drop.p = 0.999
-            drop.register_forward_hook(lambda module, *_: called.append(module))
+        assert len(drops) == (2 if name == "distilbert" else 3)
+        for one in model.backbone.modules():
+            if isinstance(one, nn.Dropout):
+                one.p = 0.0
         model.backbone.train()
-        bank.vectors(laid)
-    assert called == drops and len(drops) == (2 if name == "distilbert" else 3)
+        torch.testing.assert_close(bank.vectors(laid), expected)
+        for drop in drops:
+            drop.p = 0.9
+            assert (bank.vectors(laid) - expected).abs().max() > 1e-2
+            drop.p = 0.0
+
+
+def test_a_run_that_is_not_finite_leaves_the_others_alone() -> None:
+    model = tiny("bert", attn="sdpa", dtype=torch.float32)
+    expected, gradient = vectors_and_gradient(model, ROWS["packed"])
+    bank, laid = pass_over(model, ROWS["packed"])
+    with torch.no_grad():
+        bank.values[1] = float("nan")  # its first row follows the last row of the other
+    with bank.installed():
+        vectors = bank.vectors(laid)
+        weight = torch.randn(vectors.shape, generator=torch.Generator().manual_seed(2))
+        (vectors * weight).sum().backward()
+    assert vectors[3:].isnan().all() and bank.grads[1].isnan().any()
+    assert torch.equal(vectors[:3], expected[:3]) and torch.equal(bank.grads[0], gradient[0])
+
+
+@given(st.lists(st.lists(st.integers(1, 6), min_size=1, max_size=4), min_size=1, max_size=5), st.integers(0, 2))
+def test_tokens_by_example_and_back(lengths: list[list[int]], more: int) -> None:
+    width = max(map(sum, lengths))
+    x = torch.randn(len(lengths) + more, width, 3, dtype=torch.float64, requires_grad=True)
+    expected, start, place = [], [], torch.full((len(x) * width,), -1)
+    for row, own in enumerate(lengths):
+        for at, n in zip(np.cumsum([0, *own]), own, strict=False):
+            place[row * width + at : row * width + at + n] = len(start) * width + torch.arange(n)
+            start.append(row * width + at)
+            expected.append(torch.nn.functional.pad(x[row, at : at + n], (0, 0, 0, width - n)))
+    length = torch.tensor([n for own in lengths for n in own])
+    got = ByExample(torch.tensor(start), length, place)(x)
+    assert torch.equal(got, torch.stack(expected))
+    weight = torch.randn_like(got)
+    ours, theirs = (torch.autograd.grad((one * weight).sum(), x)[0] for one in (got, torch.stack(expected)))
+    assert torch.equal(ours, theirs)
 
 
 def test_the_layer_is_given_back() -> None:

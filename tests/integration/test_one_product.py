@@ -60,6 +60,19 @@ def test_the_same_whichever_biases_are_trained(name: str, terms: tuple[str, ...]
     assert entered == [1]  # the last of two layers computes only what is read
 
 
+@pytest.mark.parametrize("name", ["bert", "distilbert"])
+def test_it_drops_the_same_elements(name: str) -> None:
+    one = short(name, dropout=True)
+    assert largest_difference(one, with_three(name, dropout=True)) < 1e-5
+    assert largest_difference(one, short(name)) > 1e-4
+
+
+def test_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("beft_core.training.precision.cpu_has_bfloat16", lambda: True)
+    one, three = short("bert", precision="bfloat16"), with_three("bert", precision="bfloat16")
+    assert largest_difference(one, three) < 1e-3 < largest_difference(one, short("bert", lr=1e-1))
+
+
 def test_the_same_for_runs_of_different_terms_and_for_one_alone() -> None:
     runs = [config(terms=("v",), evaluate="last"), config(mode="all", seed=1, pad="longest")]
     trains = [examples(5, seed, longest=6) for seed in (0, 1)]
@@ -76,8 +89,10 @@ def test_rows_that_are_too_wide_for_the_kernels(pad: str, entered: list[int], mo
     monkeypatch.setattr("beft_core.training.batching.fits", lambda *_: False)
     monkeypatch.setattr(module, "fits", lambda *_: False)
     monkeypatch.setattr("beft_core.training.segment_attention.fits", lambda *_: False)
-    assert largest_difference(short("bert", pad=pad), with_three("bert", pad=pad)) < 1e-5
-    assert entered == [1]
+    for dropout in (False, True):
+        one, three = (fit_as("bert", pad=pad, dropout=dropout) for fit_as in (short, with_three))
+        assert largest_difference(one, three) < 1e-5
+    assert entered == [1, 1]
 
 
 def test_with_weights_that_are_trained_there_are_three(entered: list[int]) -> None:

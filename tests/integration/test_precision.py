@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from beft_core.training.bank import Bank
 from beft_core.training.batching import Laid
+from beft_core.training.last_layer import ByExample
 from beft_core.training.precision import Precision
 from beft_core.training.routing import Route
 
@@ -32,9 +33,11 @@ def hidden_states(name: str, precision: Precision) -> tuple[Tensor, list[tuple[T
             )
         bank.route(*[Route.to("cpu", [0, 1], 2)] * 2)
         tokens = torch.from_numpy(np.random.default_rng(0).integers(3, VOCABULARY, (2, 9)))
-        # As if every token were an example, for models whose last layer computes only what is read.
+        # As if each row were nine examples, for models whose last layer computes only what is read.
         everything = torch.arange(18)
-        laid = Laid({"input_ids": tokens}, everything[:, None], torch.ones(18), None, everything // 9)
+        nine = torch.full((18,), 9)
+        rows = ByExample(everything // 9 * 9, nine, everything)
+        laid = Laid({"input_ids": tokens}, everything[:, None], torch.ones(18), nine, rows)
         return bank.vectors(laid), seen
 
 

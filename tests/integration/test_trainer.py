@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 from tiny_models import tiny
+from torch import Tensor
 from training_tools import config, difference, examples, fit, trace_layers
 
 from beft_core.errors import UserError
@@ -19,6 +21,7 @@ from beft_core.snapshot import Snapshot, write_snapshot
 from beft_core.training import trainer
 from beft_core.training.bank import slot_name
 from beft_core.training.config import RunConfig
+from beft_core.training.gelu import ShortGelu
 from beft_core.training.observer import Observer
 from beft_core.training.trainer import Job
 
@@ -291,6 +294,25 @@ def test_compiled_layers_make_the_same_updates(traced: list[str]) -> None:
     for one, other in zip(plain, fit("bert", *(dataclasses.replace(run, compile=True) for run in runs)), strict=True):
         assert difference(one, other) < 1e-5
     assert traced == ["BertLayer", "LastLayer"]
+
+
+@pytest.mark.parametrize(
+    ("compile", "precision", "count"), [(True, "bfloat16", 2), (True, "float32", 0), (False, "bfloat16", 0)]
+)
+def test_gelu_is_short_where_layers_are_compiled_and_rounded(
+    compile: bool, precision: str, count: int, traced: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "HASHED", {"cpu"})
+    found = set()
+    update = trainer.Trainer._update
+
+    def counted(self: trainer.Trainer, *args: Any) -> Tensor:
+        found.add(sum(isinstance(one, ShortGelu) for one in self.model.backbone.modules()))
+        return update(self, *args)
+
+    monkeypatch.setattr(trainer.Trainer, "_update", counted)
+    fit("bert", config(compile=compile, precision=precision, epochs=1))
+    assert found == {count}
 
 
 def test_compiled_layers_drop_the_same_elements(traced: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
