@@ -21,35 +21,82 @@ from beft_core.packing import packed_forward_inputs
 from beft_core.tasks.data import Examples
 from beft_core.training.last_layer import ByExample, reads_few
 from beft_core.training.observer import Observer
+from beft_core.training.routing import to_device
 from beft_core.training.segment_attention import fits
 
 PASS_COST_IN_TOKENS = 57
 """What one more forward and backward pass costs, in tokens: 20 ms over .35 ms per token (see above)."""
 
 
+class Tokens:
+    """The tokens of many examples, one after another; a copy on a device is made once."""
+
+    def __init__(self, ids: np.ndarray, types: np.ndarray | None) -> None:
+        """``ids``: int32 [tokens]; ``types``: int32 [tokens] (first or second text), where the tokenizer gives them."""
+        self.ids, self.types = ids, types
+        self._on: dict[torch.device, tuple[Tensor, Tensor | None]] = {}
+
+    def on(self, device: torch.device) -> tuple[Tensor, Tensor | None]:
+        """Ids and types there."""
+        if device not in self._on:
+            types = None if self.types is None else to_device(self.types, device)
+            self._on[device] = to_device(self.ids, device), types
+        return self._on[device]
+
+
 @dataclass(frozen=True)
 class Encoded:
     """Tokenised examples."""
 
-    ids: list[np.ndarray]
-    """Token ids of each example, int64."""
-    types: list[np.ndarray] | None
-    """Token type ids (first or second text), where the tokenizer gives them."""
+    tokens: Tokens
+    """Those of these examples, and maybe of others."""
+    start: np.ndarray
+    """int64 [examples]: where each example begins among the tokens."""
+    lengths: np.ndarray
+    """int64 [examples]: tokens of each example."""
     labels: np.ndarray
     """int64 classes or float32 values, [examples]."""
 
+    @classmethod
+    def of(cls, ids: Sequence[np.ndarray], types: Sequence[np.ndarray] | None, labels: np.ndarray) -> Encoded:
+        """From the token ids of each example and, where there are, their types."""
+        lengths = np.array([len(row) for row in ids], dtype=np.int64)
+        made = [None if rows is None else np.concatenate([*rows, ()]).astype(np.int32) for rows in (ids, types)]
+        return cls(Tokens(*made), np.cumsum(lengths) - lengths, lengths, labels)  # type: ignore[arg-type]
+
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.lengths)
 
     @property
-    def lengths(self) -> np.ndarray:
-        """Tokens of each example."""
-        return np.array([len(row) for row in self.ids])
+    def ids(self) -> list[np.ndarray]:
+        """Token ids of each example, int64."""
+        rows = zip(self.start, self.lengths, strict=True)
+        return [self.tokens.ids[start : start + length].astype(np.int64) for start, length in rows]
 
     def take(self, order: Sequence[int] | np.ndarray) -> Encoded:
         """The examples at ``order``."""
-        types = None if self.types is None else [self.types[i] for i in order]
-        return Encoded([self.ids[i] for i in order], types, self.labels[np.asarray(order, dtype=np.int64)])
+        order = np.asarray(order, dtype=np.int64)
+        return Encoded(self.tokens, self.start[order], self.lengths[order], self.labels[order])
+
+
+def over_one_table(sets: Sequence[Encoded]) -> list[Encoded]:
+    """The same examples, their tokens side by side, so that examples of different sets can stand in one pass."""
+    tables = list({id(one.tokens): one.tokens for one in sets}.values())
+    if len(tables) < 2:
+        return list(sets)
+    ends = np.cumsum([len(table.ids) for table in tables])
+    before = {id(table): end - len(table.ids) for table, end in zip(tables, ends, strict=True)}
+    types = [table.types for table in tables if table.types is not None]
+    assert len(types) in (0, len(tables))
+    both = Tokens(np.concatenate([table.ids for table in tables]), np.concatenate(types) if types else None)
+    return [Encoded(both, one.start + before[id(one.tokens)], one.lengths, one.labels) for one in sets]
+
+
+def join(parts: Sequence[Encoded]) -> Encoded:
+    """The examples of all parts; their tokens must be one table (see :func:`over_one_table`)."""
+    assert len({id(part.tokens) for part in parts}) == 1
+    columns = (np.concatenate([getattr(part, name) for part in parts]) for name in ("start", "lengths", "labels"))
+    return Encoded(parts[0].tokens, *columns)
 
 
 def encode(tokenizer: Any, examples: Examples, max_length: int, observer: Observer | None = None) -> Encoded:
@@ -61,11 +108,11 @@ def encode(tokenizer: Any, examples: Examples, max_length: int, observer: Observ
         stop = min(start + chunk, len(examples))
         pair = None if examples.text_pair is None else examples.text_pair[start:stop]
         out = tokenizer(examples.text[start:stop], pair, truncation=True, max_length=max_length)
-        ids.extend(np.asarray(row, dtype=np.int64) for row in out["input_ids"])
-        types.extend(np.asarray(row, dtype=np.int64) for row in out.get("token_type_ids", ()))
+        ids.extend(np.asarray(row, dtype=np.int32) for row in out["input_ids"])
+        types.extend(np.asarray(row, dtype=np.int32) for row in out.get("token_type_ids", ()))
         if observer is not None:
             observer.advance(stop - start)
-    return Encoded(ids, types or None, examples.labels)
+    return Encoded.of(ids, types or None, examples.labels)
 
 
 @dataclass(frozen=True)
@@ -158,8 +205,6 @@ class Form:
     width: int
     mask: str
     """A key of :data:`MASKS`."""
-    typed: bool
-    """Whether tokens have types (first or second text)."""
 
 
 @dataclass(frozen=True)
@@ -168,12 +213,13 @@ class Arranged:
 
     form: Form
     arrays: dict[str, np.ndarray]
-    """``tables`` int64 [4, rows * width]: ids, segments, positions and types of the tokens. ``vector_at`` int64
-    [examples, n]: where the n vectors that an example's head reads stand in the flattened [rows * width] hidden states;
-    its first or last token, or all its tokens, padded with rows * width. ``counts`` float32 [examples, 1]: how many of
-    them are not padding. For a last layer that computes what is read, ``length`` int64 [examples]: the tokens of each.
-    Unless row i is example i, also ``start`` int64 [examples]: where they begin in the flattened rows, and ``place``
-    int64 [rows * width]: of each token, example * width + position, -1 for padding."""
+    """``tables`` int64 [3, rows * width]: of each token, where it is among all :class:`Tokens`, its segment and its
+    position; of padding -1, 0, 0. ``vector_at`` int64 [examples, n]: where the n vectors that an example's head reads
+    stand in the flattened [rows * width] hidden states; its first or last token, or all its tokens, padded with rows
+    * width. ``counts`` float32 [examples, 1]: how many of them are not padding. For a last layer that computes what
+    is read, ``length`` int64 [examples]: the tokens of each. Unless row i is example i, also ``start`` int64
+    [examples]: where they begin in the flattened rows, and ``place`` int64 [rows * width]: of each token, example *
+    width + position, -1 for padding."""
     examples: list[int]
     """Positions in the batch, in the order of the rows."""
     run_of_row: list[int]
@@ -234,13 +280,11 @@ def arrange(
     within = np.arange(lengths.sum()) - np.repeat(before, lengths)
     at = np.repeat(start, lengths) + within  # where each token stands in the flattened rows
 
-    tables = np.zeros((4, rows * width), dtype=np.int64)
-    tables[0] = getattr(model.config, "pad_token_id", None) or 0
-    tables[0, at] = np.concatenate([batch.ids[i] for i in examples])
+    tables = np.zeros((3, rows * width), dtype=np.int64)
+    tables[0] = -1
+    tables[0, at] = np.repeat(batch.start[examples], lengths) + within
     tables[1, at] = np.repeat(number + 1, lengths)
     tables[2, at] = within
-    if batch.types is not None:
-        tables[3, at] = np.concatenate([batch.types[i] for i in examples])
     offset, counts = _POOLED[model.layout.head.pooling](lengths)
     column = np.arange(1 if counts.max() == 1 else width)
     run_of_row = [runs[row[0]] for row in plan.rows]
@@ -263,7 +307,7 @@ def arrange(
             place[at] = np.repeat(np.arange(len(examples)) * width, lengths) + within
             arrays |= {"start": start, "place": place}
     return Arranged(
-        Form(rows, width, mask, typed=batch.types is not None),
+        Form(rows, width, mask),
         arrays,
         examples,
         run_of_row + run_of_row[-1:] * (rows - len(run_of_row)),
@@ -271,20 +315,25 @@ def arrange(
     )
 
 
-def lay_out(model: LoadedModel, form: Form, arrays: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> Laid:
+def lay_out(
+    model: LoadedModel, form: Form, arrays: Mapping[str, Tensor], tokens: Tokens, dtype: torch.dtype = torch.float32
+) -> Laid:
     """What the model takes, from the arrays of an arranged pass on its device; nothing is sent there any more.
 
-    ``dtype``: of masks, that of the backbone's activations.
+    ``tokens``: the table of all; ``dtype``: of masks, that of the backbone's activations.
     """
-    ids, segments, positions, types = arrays["tables"].view(4, form.rows, form.width)
+    place, segments, positions = arrays["tables"].view(3, form.rows, form.width)
+    all_ids, all_types = tokens.on(place.device)
+    inside, place = place >= 0, place.clamp(min=0)
+    ids = torch.where(inside, all_ids[place].long(), getattr(model.config, "pad_token_id", None) or 0)
     if form.mask in ("additive", "segments"):
         inputs = packed_forward_inputs(
             model, ids, segments, positions, dtype, by_segments=form.mask == "segments"
         )  # fmt: skip
     else:
         inputs = {"input_ids": ids, **({"attention_mask": segments} if form.mask == "tokens" else {})}
-    if form.typed:
-        inputs["token_type_ids"] = types
+    if all_types is not None:
+        inputs["token_type_ids"] = torch.where(inside, all_types[place].long(), 0)
     by_example = ByExample(*(arrays[name] for name in ("start", "length", "place"))) if "place" in arrays else None
     return Laid(inputs, arrays["vector_at"], arrays["counts"], arrays.get("length"), by_example)
 

@@ -103,7 +103,8 @@ def _laid_out(model: LoadedModel, bank: Bank, part: Encoded, one: Plan) -> Laid:
     arranged = arrange(model, part, owners, one)
     route = Route.to(device, owners, bank.runs)
     bank.route(route, route)
-    return lay_out(model, arranged.form, {n: to_device(a, device) for n, a in arranged.arrays.items()})
+    arrays = {name: to_device(array, device) for name, array in arranged.arrays.items()}
+    return lay_out(model, arranged.form, arrays, part.tokens)
 
 
 def causal_lm_fisher(

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 
 import numpy as np
@@ -17,7 +17,19 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from beft_core.models import LoadedModel
 from beft_core.training.bank import Bank
-from beft_core.training.batching import Arranged, Encoded, Form, Plan, arrange, by_length, lay_out, plan, rounded_rows
+from beft_core.training.batching import (
+    Arranged,
+    Encoded,
+    Form,
+    Plan,
+    arrange,
+    by_length,
+    join,
+    lay_out,
+    over_one_table,
+    plan,
+    rounded_rows,
+)
 from beft_core.training.checkpoint import Checkpoint, Progress
 from beft_core.training.compiled import compiled_layers, layers_of, layers_run_once, uncompiled
 from beft_core.training.config import RunConfig
@@ -115,7 +127,11 @@ class Trainer:
         steps as CUDA graphs where that can be (see :mod:`beft_core.training.replay`).
         """
         self.compile, self.replay = compile, replay
-        self.bank, self.jobs, self.evals, self.metrics = bank, list(jobs), evals, metrics
+        sets = over_one_table([*(job.train for job in jobs), *evals.values()])
+        self.tokens = sets[0].tokens
+        self.jobs = [replace(job, train=train) for job, train in zip(jobs, sets, strict=False)]
+        self.evals = dict(zip(evals, sets[len(jobs) :], strict=True))
+        self.bank, self.metrics = bank, metrics
         self.regression, self.pad, self.weights = regression, pad, weights
         self.checkpoint, self.observer = checkpoint, observer or Observer()
         self.model: LoadedModel = bank.model
@@ -200,7 +216,7 @@ class Trainer:
         live = self._live()
         torch.manual_seed(_step_seed([self.jobs[run].config.seed for run in live], step))
         parts = [self.jobs[run].batch(step) for run in live]
-        batch = _join(parts)
+        batch = join(parts)
         runs = [run for run, part in zip(live, parts, strict=True) for _ in range(len(part))]
         longest = max(self.jobs[run].config.max_length for run in live)
         passes = [
@@ -260,7 +276,7 @@ class Trainer:
         if self.model.backbone.training and self._keyed:
             hand_out_keys(self._keyed, self.device)
         dtype = torch.bfloat16 if self.bank.precision.low else torch.float32
-        laid = lay_out(self.model, form, tensors, dtype)
+        laid = lay_out(self.model, form, tensors, self.tokens, dtype)
         with self.bank.precision.autocast():
             return self.bank.logits(self.bank.vectors(laid))
 
@@ -364,6 +380,7 @@ class Trainer:
 
     def _arranged(self, encoded: Encoded) -> list[tuple[np.ndarray, Arranged]]:
         """The passes over a validation set: arranged once for every run and epoch."""
+        assert encoded.tokens is self.tokens
         key = id(encoded), self.mask
         if key not in self._passes:
             passes = []
@@ -466,13 +483,6 @@ def example_losses(logits: Tensor, labels: Tensor, regression: bool) -> Tensor:
     if regression:
         return (logits.squeeze(-1) - labels.to(logits.dtype)).square()
     return F.cross_entropy(logits, labels, reduction="none")
-
-
-def _join(parts: Sequence[Encoded]) -> Encoded:
-    if len(parts) == 1:
-        return parts[0]
-    types = None if parts[0].types is None else [row for part in parts for row in (part.types or [])]
-    return Encoded([row for part in parts for row in part.ids], types, np.concatenate([p.labels for p in parts]))
 
 
 def _step_seed(seeds: Sequence[int], step: int) -> int:

@@ -196,7 +196,7 @@ def _extrapolate(
     warming = 2 if device.type == "cuda" else 1
     times = second.step_seconds[warming:] or second.step_seconds
     step = statistics.median(times)  # other programs interrupt single steps for long
-    job = Job(config, Encoded([np.empty(0)] * len(train), None, np.empty(0)), set())
+    job = Job(config, Encoded.of([np.empty(0)] * len(train), None, np.empty(0)), set())
     evaluated = sum(map(len, data.evals.values()))
     epochs = {"epoch": config.epochs or 1, "last": 1, "never": 0}[config.evaluate]
     if second.evaluation_seconds is not None and second.evaluated:

@@ -112,7 +112,7 @@ def examples(config: BertConfig, runs: int, steps: int, lengths: np.ndarray | No
     for _ in range(runs):
         drawn = np.full(count, LENGTH) if lengths is None else rng.choice(lengths, count)
         ids = [rng.integers(1000, config.vocab_size, size=n) for n in drawn]
-        out.append(Encoded(ids, None, rng.integers(0, 2, count)))
+        out.append(Encoded.of(ids, None, rng.integers(0, 2, count)))
     return out
 
 

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import VOCABULARY, tiny
 
-from beft_core.training.batching import MASKS, Encoded, Plan, arrange, plan, rounded_rows
+from beft_core.training.batching import (
+    MASKS,
+    Encoded,
+    Plan,
+    arrange,
+    join,
+    lay_out,
+    over_one_table,
+    plan,
+    rounded_rows,
+)
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=30)
 
@@ -39,19 +50,52 @@ def test_every_example_has_one_place(lengths: list[int], runs: int, pad: str, ro
 def test_tokens_stand_where_the_plan_says(rows: int | None) -> None:
     rng = np.random.default_rng(0)
     ids = [rng.integers(3, VOCABULARY, n) for n in (3, 2, 4)]
-    batch = Encoded(ids, [np.full(len(one), number) for number, one in enumerate(ids)], np.zeros(3))
-    one = arrange(tiny("bert"), batch, [0, 0, 1], Plan([[1, 0], [2]], 6), rows=rows)
+    batch = Encoded.of(ids, [np.full(len(one), number) for number, one in enumerate(ids)], np.zeros(3))
+    more = Encoded.of([np.array([7])], [np.array([1])], np.zeros(1))
+    _, batch = over_one_table([more, batch])  # the tokens begin somewhere else then
+    model = tiny("bert")
+    one = arrange(model, batch, [0, 0, 1], Plan([[1, 0], [2]], 6), mask="additive", rows=rows)
     count = rows or 2
     expected = np.zeros((4, count, 6), np.int64)
-    expected[0] = tiny("bert").config.pad_token_id
+    expected[0] = model.config.pad_token_id
     for row, start, example, segment in ((0, 0, 1, 1), (0, 2, 0, 2), (1, 0, 2, 1)):
         here = slice(start, start + len(ids[example]))
         for table, values in enumerate((ids[example], segment, np.arange(len(ids[example])), example)):
             expected[table, row, here] = values
-    np.testing.assert_array_equal(one.arrays["tables"].reshape(4, count, 6), expected)
+    arrays = {name: torch.from_numpy(array) for name, array in one.arrays.items()}
+    inputs = lay_out(model, one.form, arrays, batch.tokens).inputs
+    np.testing.assert_array_equal(inputs["input_ids"], expected[0])
+    np.testing.assert_array_equal(inputs["token_type_ids"], expected[3])
+    np.testing.assert_array_equal(one.arrays["tables"].reshape(3, count, 6)[1:], expected[1:3])
     assert one.examples == [1, 0, 2] and one.run_of_example == [0, 0, 1]
     assert one.run_of_row == [0, 1] + [1] * (count - 2)
     assert one.arrays["vector_at"].tolist() == [[0], [2], [6]]
+
+
+@given(st.lists(st.lists(st.integers(1, 5), max_size=4), min_size=1, max_size=4), st.booleans(), st.data())
+def test_sets_over_one_table_hold_the_same_examples(lengths: list[list[int]], typed: bool, data: st.DataObject) -> None:
+    rng = np.random.default_rng(1)
+    sets = []
+    for own in lengths:
+        ids = [rng.integers(0, 99, n) for n in own]
+        made = Encoded.of(ids, [row % 2 for row in ids] if typed else None, np.arange(len(own)))
+        order = data.draw(st.lists(st.sampled_from(range(len(own))), max_size=6)) if own else []
+        sets += [made, made.take(order)]
+    together = over_one_table(sets)
+    assert len({id(one.tokens) for one in together}) == 1
+    for before, after in zip(sets, together, strict=True):
+        assert [row.tolist() for row in after.ids] == [row.tolist() for row in before.ids]
+        assert (after.labels == before.labels).all() and len(after) == len(before)
+    joined = join(together)
+    assert [row.tolist() for row in joined.ids] == [row.tolist() for one in sets for row in one.ids]
+    assert len(joined.tokens.ids) == sum(sum(own) for own in lengths)  # what is shared is there once
+    assert (joined.tokens.types is not None) == typed
+
+
+def test_a_table_of_tokens_is_copied_to_a_device_once() -> None:
+    tokens = Encoded.of([np.arange(3)], None, np.zeros(1)).tokens
+    cpu = torch.device("cpu")
+    assert tokens.on(cpu)[0] is tokens.on(cpu)[0] and tokens.on(cpu)[1] is None
 
 
 @pytest.mark.parametrize(
@@ -70,7 +114,7 @@ def test_tokens_stand_where_the_plan_says(rows: int | None) -> None:
 def test_the_mask_is_what_the_rows_need(
     lengths: tuple[int, ...], rows: list[list[int]], wanted: str, mask: str
 ) -> None:
-    batch = Encoded([np.full(n, 5) for n in lengths], None, np.zeros(2))
+    batch = Encoded.of([np.full(n, 5) for n in lengths], None, np.zeros(2))
     width = max(sum(lengths[i] for i in row) for row in rows)
     one = arrange(tiny("bert"), batch, [0, 0], Plan(rows, width), mask=wanted)
     assert one.form.mask == mask and mask in MASKS

@@ -43,7 +43,7 @@ def pass_over(model: LoadedModel, rows: Sequence[Sequence[int]], seed: int = 3) 
     one = arrange(model, batch, RUNS, Plan([list(row) for row in rows], width))
     arrays = {name: to_device(array, CPU) for name, array in one.arrays.items()}
     bank.route(Route.to(CPU, one.run_of_row, 2), Route.to(CPU, one.run_of_example, 2))
-    return bank, lay_out(model, one.form, arrays)
+    return bank, lay_out(model, one.form, arrays, batch.tokens)
 
 
 def vectors_and_gradient(model: LoadedModel, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

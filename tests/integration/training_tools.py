@@ -31,7 +31,7 @@ def examples(n: int, seed: int, regression: bool = False, longest: int = 11) -> 
     ids = [rng.integers(3, VOCABULARY, rng.integers(3, longest + 1)) for _ in range(n)]
     score = np.array([row.mean() / VOCABULARY for row in ids])
     labels = score.astype(np.float32) * 5 if regression else (score > 0.5).astype(np.int64)
-    return Encoded([row.astype(np.int64) for row in ids], None, labels)
+    return Encoded.of([row.astype(np.int64) for row in ids], None, labels)
 
 
 def toy_data(regression: bool = False) -> TaskData:
