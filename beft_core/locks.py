@@ -1,0 +1,85 @@
+"""One holder at a time of a run, a sweep's folder or a checkpoint; whoever comes second learns who has it.
+
+The lock belongs to the operating system, which frees it when its holder dies, however that happens. Who holds it stands
+in a file beside the lock: it is written by the holder only, and counts only while the lock is taken.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from time import time
+
+from filelock import FileLock, Timeout
+
+from beft_core.errors import UserError
+from beft_core.safe_io import atomic_write, read_json_file
+
+_HOLDER_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process that holds a lock."""
+
+    pid: int
+    since: float
+    """Unix seconds."""
+    host: str
+
+    def __str__(self) -> str:
+        elsewhere = f" on {self.host}" if self.host != platform.node() else ""
+        return f"process {self.pid}{elsewhere}, since {datetime.fromtimestamp(self.since):%Y-%m-%d %H:%M:%S}"
+
+
+@contextmanager
+def hold(path: Path, what: str, try_: str = "", wait_seconds: float = 0.0) -> Iterator[None]:
+    """Hold `path`, which need not exist, alone inside the block; its folder gets ``.NAME.lock`` and ``.NAME.holder``.
+
+    Args:
+        path: what is held. Only its name and its folder matter; the folder must exist.
+        what: in words for the message, such as "the checkpoint run.safetensors".
+        try_: what to do where somebody else holds it.
+        wait_seconds: how long to wait for it first.
+
+    Raises:
+        UserError: somebody else holds it (the message says who and since when), or the folder cannot be written.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=wait_seconds, thread_local=False)
+    file = _holder_file(path)
+    try:
+        path.parent.stat()  # the library would make the folder
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"{what} is in use by {holder(path) or 'another process'}", "one at a time", try_) from None
+    except (OSError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot lock {what} in {path.parent}: {reason}", "a folder to write to") from None
+    try:
+        atomic_write(file, [json.dumps(asdict(Holder(os.getpid(), time(), platform.node()))).encode()])
+        yield
+    finally:
+        # Before the lock: after it, this could be the file of the next holder.
+        file.unlink(missing_ok=True)
+        lock.release()
+
+
+def holder(path: Path) -> Holder | None:
+    """Who wrote last that he holds `path`; None where nobody did or it cannot be read."""
+    try:
+        table = read_json_file(_holder_file(path), limit=_HOLDER_BYTES)
+        held = Holder(int(table["pid"]), float(table["since"]), str(table["host"]))
+        datetime.fromtimestamp(held.since)
+    except (UserError, KeyError, TypeError, ValueError, OverflowError, OSError):
+        return None
+    return held
+
+
+def _holder_file(path: Path) -> Path:
+    return path.with_name(f".{path.name}.holder")
