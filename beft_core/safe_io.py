@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import secrets
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from beft_core.disk import NO_ROOM, NoRoom
 from beft_core.errors import UserError
+from beft_core.leftovers import hold, remove_leftovers_once
+from beft_core.leftovers import temporary as temporary_of
 
 
 def parse_json(text: str | bytes, what: str) -> dict[str, Any]:
@@ -61,23 +65,56 @@ def read_json_file(path: Path, limit: int = 16 * 2**20) -> dict[str, Any]:
 
 
 def atomic_write(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
-    """Write a file so that any reader sees the old one or the complete new one, also after a crash.
+    """Write a file so that any reader sees the old one or the complete new one, also after a crash or a power cut.
 
-    The temporary file stands in the same folder, because a rename is atomic only within a file system.
+    The temporary file stands in the same folder, because a rename is atomic only within a file system. The first
+    write into a folder removes what killed processes left there.
 
     Raises:
-        UserError: the folder is missing or cannot be written, or the disk is full.
+        NoRoom: the disk is full; the old file is still there.
+        UserError: the folder is missing or cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    remove_leftovers_once(path.parent)
+    temporary = temporary_of(path)
+    written, rest = 0, iter(chunks)
     try:
         try:
-            with temporary.open("xb") as file:
-                for chunk in chunks:
-                    file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            with ExitStack() as held:
+                with temporary.open("xb") as file:
+                    held.enter_context(hold(file))
+                    for chunk in rest:
+                        written += _bytes(chunk)
+                        file.write(chunk)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+            sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}", "a folder that exists, with room") from None
+        if error.errno in NO_ROOM:
+            raise NoRoom(path, written + sum(map(_bytes, rest)), error.errno) from None
+        raise UserError(f"cannot write {path}: {error.strerror}", "a folder that exists and can be written") from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk too: until then a power cut undoes a rename.
+
+    Raises:
+        OSError: the disk failed. Systems that cannot do this for folders are no failure.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    except OSError:  # a folder that may be written but not read, or Windows
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _bytes(chunk: bytes | memoryview) -> int:
+    return memoryview(chunk).nbytes
