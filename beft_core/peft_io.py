@@ -21,6 +21,7 @@ from beft_core.extract import imported, model_info
 from beft_core.layout import BiasSlot, Layout
 from beft_core.model_source import BUNDLED
 from beft_core.model_weights import ModelWeights, parameter_sizes
+from beft_core.paths import user_path
 from beft_core.safe_io import atomic_write, read_json_file
 from beft_core.safetensors_file import SafetensorsFile, write_safetensors
 from beft_core.snapshot import Key, Snapshot
@@ -56,7 +57,7 @@ def import_peft(folder: str | os.PathLike[str], base: str | os.PathLike[str], *,
         UserError: not a BEFT adapter in safetensors, another base, or trained parts that a snapshot
         cannot hold.
     """
-    folder = Path(folder)
+    folder = user_path(folder, "the adapter")
     kind = _adapter_config(folder).get("peft_type")
     if kind != "BEFT":
         raise UserError(f"{folder.name} is a PEFT adapter of type {str(kind)[:40]}", "BEFT")
@@ -131,7 +132,7 @@ def export_peft(
         head that
             transformers' classifier does not have.
     """
-    folder, task = Path(folder), task or snapshot.meta.task
+    folder, task = user_path(folder), task or snapshot.meta.task
     weights = ModelWeights(base if base is not None else snapshot.meta.model.id)
     layout = _layout(weights)
     if model_info(weights, layout, weights.biases(layout)).fingerprint != snapshot.meta.model.fingerprint:

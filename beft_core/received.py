@@ -20,6 +20,7 @@ from pathlib import Path
 from beft_core.errors import UserError
 from beft_core.extract import extract
 from beft_core.model_source import BUNDLED, locate
+from beft_core.paths import user_path
 from beft_core.peft_io import BUNDLED_ID, VECTOR, import_peft
 from beft_core.peft_io import CONFIG as ADAPTER_CONFIG
 from beft_core.peft_io import WEIGHTS as ADAPTER_WEIGHTS
@@ -204,7 +205,7 @@ def _model_place(model: Model, folder: Path) -> str | Path:
         return folder
     if not model.place.strip():
         raise UserError(f"no model {folder.name} the fine-tune", "its model.safetensors, or its folder")
-    path = Path(model.place.strip()).expanduser()
+    path = user_path(model.place.strip(), "the model")
     return path if path.is_file() else _on_this_machine(model.place.strip())
 
 
@@ -214,7 +215,7 @@ def _on_this_machine(place: str) -> str | Path:
     Raises:
         UserError: it is not here.
     """
-    folder = Path(place).expanduser()
+    folder = user_path(place, "the model")
     if place != BUNDLED and folder.is_dir():
         return folder
     locate(place, local_only=True)

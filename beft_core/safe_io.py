@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -50,18 +51,42 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+def read_bounded(path: Path, limit: int, what: str = "a readable file") -> bytes:
+    """The bytes of a regular file of at most `limit` bytes; `what`: words for what was expected.
+
+    Neither the size that the system tells nor the kind of file is trusted: a pipe would block, a device never ends, and
+    a file may grow while it is read.
+
+    Raises:
+        UserError: no such file, not readable, not a regular file, or too large.
+    """
+    try:
+        # Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(handle, "rb") as file:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
+                raise UserError(f"cannot read {path}: not a regular file", what)
+            size, data = status.st_size, b""
+            if size <= limit:
+                data = file.read(size + 1)
+                size = max(size, len(data))
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}", what) from None
+    if size > limit:
+        raise UserError(f"{path}: {size} bytes", f"at most {limit}")
+    return data
+
+
 def read_json_file(path: Path, limit: int = 16 * 2**20) -> dict[str, Any]:
-    """A JSON object from a file of at most `limit` bytes.
+    """A JSON object from a regular file of at most `limit` bytes.
 
     Raises:
         UserError: no such file, not readable, too large, or not a JSON object.
     """
-    try:
-        if path.stat().st_size > limit:
-            raise UserError(f"{path}: {path.stat().st_size} bytes", f"at most {limit}")
-        return parse_json(path.read_bytes(), str(path))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}", "a readable JSON file") from None
+    return parse_json(read_bounded(path, limit, "a readable JSON file"), str(path))
 
 
 def atomic_write(path: Path, chunks: Iterable[bytes | memoryview]) -> None:

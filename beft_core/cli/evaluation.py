@@ -16,6 +16,7 @@ from beft_core.merge_plan import MergeConfig, recorded
 from beft_core.merging import METHODS, Comparison, compare
 from beft_core.merging import merge as merge_snapshots
 from beft_core.model_source import locate
+from beft_core.paths import user_path
 from beft_core.snapshot import Snapshot, read_snapshot
 from beft_core.tasks.registry import TASKS
 
@@ -47,7 +48,7 @@ def evaluate(file: output.File, given: dict[str, Any], biases: Biases = "post", 
     """Put a snapshot back on its base model and score it on a task whose head it has."""
     if biases not in ("post", "pre"):
         raise UserError(f"got --biases {biases}", "post or pre")
-    snapshot = read_snapshot(file)
+    snapshot = read_snapshot(user_path(file, "the file"))
     if "task" not in given and "train_file" not in given:
         known = [task for task in snapshot.meta.heads if task in TASKS]
         if len(known) != 1:

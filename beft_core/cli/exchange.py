@@ -9,6 +9,7 @@ import typer
 
 from beft_core.cli import output
 from beft_core.errors import UserError
+from beft_core.paths import user_path
 from beft_core.snapshot import Snapshot, read_snapshot
 
 RequiredOut = Annotated[str, typer.Option("--out", metavar="FILE", help="Snapshot to write.", show_default=False)]
@@ -74,10 +75,10 @@ def export_adapter(
     """Write a snapshot as a BEFT adapter that PeftModel.from_pretrained loads."""
     from beft_core.peft_io import export_peft
 
-    target = Path(folder).expanduser()
+    target = user_path(folder, "the folder")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"got {folder}, which exists", "a new or an empty folder")
-    export_peft(read_snapshot(file), target, base=base, task=task)
+    export_peft(read_snapshot(user_path(file, "the file")), target, base=base, task=task)
     names = sorted(entry.name for entry in target.iterdir())
     if json:
         output.print_json({"folder": target, "files": names})

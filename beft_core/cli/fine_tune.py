@@ -13,6 +13,7 @@ from beft_core.cli.flags import FLAGS, OF_SELECT, config_of, takes
 from beft_core.cli.progress import Progress, progress
 from beft_core.errors import UserError
 from beft_core.model_source import locate
+from beft_core.paths import user_path
 from beft_core.runs.overview import NOT_METRICS
 from beft_core.scores import APPROACHES, ScoreTable
 from beft_core.snapshot import Snapshot
@@ -144,7 +145,7 @@ def default_name(config: RunConfig, terms: Any) -> str:
 def _checkpoint_path(checkpoint: str | None) -> Path | None:
     if checkpoint is None:
         return None
-    path = Path(checkpoint).expanduser()
+    path = user_path(checkpoint, "--checkpoint")
     if path.is_dir() or not path.parent.is_dir():
         raise UserError(f"got --checkpoint {checkpoint}", "a file in a folder that exists")
     return path

@@ -15,10 +15,14 @@ import numpy as np
 import typer
 
 from beft_core.errors import UserError
+from beft_core.paths import user_path
 from beft_core.snapshot import SUFFIX, Snapshot, SnapshotMeta, read_snapshot, write_snapshot
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+LONGEST_OUT = 200
+"""Bytes of a name to write: the temporary file beside it, whose name is longer, must fit too."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 Out = Annotated[str | None, typer.Option("--out", metavar="FILE", help=f"Snapshot to write (*{SUFFIX}).")]
@@ -104,12 +108,14 @@ def percentage(meta: SnapshotMeta) -> str:
 
 def out_path(out: str) -> Path:
     """A path that can be written, found out before hours of training. Raises UserError."""
-    path = Path(out).expanduser()
+    path = user_path(out, "--out")
     if not path.name.endswith(SUFFIX) or path.name == SUFFIX:
         plain_name = re.sub(r"(\.beft|\.safetensors)+$", "", path.name) or "snapshot"
         raise UserError(
             f"got --out {out}", f"a file name that ends in {SUFFIX}", str(path.with_name(plain_name + SUFFIX))
         )
+    if len(os.fsencode(path.name)) > LONGEST_OUT:
+        raise UserError(f"got --out {out}", f"a name of at most {LONGEST_OUT} bytes", "a shorter one")
     if path.is_dir():
         raise UserError(f"got --out {out}, which is a folder", "a file")
     folder = path.parent
@@ -133,7 +139,7 @@ def default_path(name: str, force: bool, flag: str = "--out") -> Path:
 
 def read_all(files: Sequence[str]) -> list[Snapshot]:
     """Snapshots, in the order of the arguments. Raises UserError."""
-    return [read_snapshot(Path(file)) for file in files]
+    return [read_snapshot(user_path(file, "the file")) for file in files]
 
 
 def save(path: Path, snapshot: Snapshot) -> None:

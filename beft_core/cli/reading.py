@@ -10,6 +10,7 @@ import typer
 
 from beft_core.cli import output
 from beft_core.cli.fine_tune import metric_cell, print_scores
+from beft_core.paths import user_path
 from beft_core.scores import APPROACHES, ScoreTable, aggregate_seeds, score_snapshot
 from beft_core.snapshot import Snapshot, read_snapshot
 from beft_core.tasks.registry import TASKS
@@ -116,7 +117,7 @@ def _print_per_layer(table: ScoreTable) -> None:
 
 def inspect(file: output.File, json: output.Json = False) -> None:
     """Show the metadata and the tensors of a snapshot."""
-    snapshot = read_snapshot(file)
+    snapshot = read_snapshot(user_path(file, "the file"))
     tensors: list[dict[str, Any]] = [
         {"name": name, "shape": list(array.shape), "dtype": str(array.dtype), "norm": float(np.linalg.norm(array)),
          "least": float(array.min()), "largest": float(array.max())}

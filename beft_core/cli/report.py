@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from beft_core.cli import output
 from beft_core.errors import UserError
+from beft_core.paths import user_path
 
 if TYPE_CHECKING:
     from beft_core.evaluation.over_seeds import LrChoice
@@ -44,8 +44,8 @@ def report(results: ResultsFile, out: OutFolder = None, lr: AtLr = "best", json:
     # Tables need pandas, which no other command should wait for.
     from beft_core.evaluation.report import read_contents, write_contents
 
-    found = read_contents(Path(results), choice)
-    files = write_contents(found, Path(out).expanduser()) if out is not None else []
+    found = read_contents(user_path(results, "the results"), choice)
+    files = write_contents(found, user_path(out, "--out")) if out is not None else []
     if json:
         tables = {name: frame.to_dict("records") for name, frame in found.frames().items()}
         output.print_json({"facts": found.facts, "verdict": found.verdict, "tables": tables, "files": files})

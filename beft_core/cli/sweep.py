@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +13,7 @@ from beft_core.cli.flags import takes
 from beft_core.cli.progress import progress
 from beft_core.errors import UserError
 from beft_core.model_source import locate
+from beft_core.paths import user_path
 from beft_core.sweeps.means import over_seeds
 from beft_core.sweeps.spec import COMMON, SweepSpec, read_yaml
 from beft_core.sweeps.store import SweepFolder
@@ -80,7 +80,7 @@ def sweep(
     json: output.Json = False,
 ) -> int:
     """Fine-tune every task x size x term x learning rate x seed, many in one pass, into one table."""
-    fields = read_yaml(Path(config).expanduser()) if config is not None else {}
+    fields = read_yaml(user_path(config, "--config")) if config is not None else {}
     flags: dict[str, Any] = {
         "tasks": arguments.words(tasks),
         "regimes": arguments.words(regimes),
@@ -100,7 +100,7 @@ def sweep(
     settings = fields.pop("settings", None) or {}
     spec = SweepSpec.from_dict({**fields, "settings": {**settings, **given}})
     runs = spec.runs()
-    folder = SweepFolder(Path(out).expanduser() if out is not None else Path(_default_name(spec)))
+    folder = SweepFolder(user_path(out if out is not None else _default_name(spec), "--out"))
     folder.begin(spec)
     result = _without_work(spec, folder, runs) or _work(spec, folder, runs, bank_size, not no_snapshots)
     table = folder.table(runs)

@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 
 from beft_core.errors import UserError
+from beft_core.paths import user_path
 from beft_core.runs.failure import smaller
 from beft_core.safe_io import atomic_write, parse_json, read_json_file
 from beft_core.snapshot import SUFFIX
@@ -57,7 +58,7 @@ def home() -> Path:
     """Folder of everything that the lab keeps: ``BEFT_HOME``, else the platform's user data folder."""
     named = os.environ.get("BEFT_HOME")
     if named:
-        return Path(named).expanduser()
+        return user_path(named, "BEFT_HOME")
     import platformdirs
 
     return Path(platformdirs.user_data_dir("beft-lab", appauthor=False))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beft_core.errors import UserError
+from beft_core.paths import user_path
 from beft_core.scores import APPROACHES
 from beft_core.terms import TERM_KEYS
 
@@ -75,7 +76,7 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    path = Path(path)
+    path = user_path(path, "the table")
     if path.is_dir():
         path = path / f"{NAME}.parquet"
     if not path.is_file():

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from beft_core.errors import UserError
+from beft_core.paths import user_path
 from beft_core.tasks.data import Examples
 from beft_core.tasks.registry import TaskSpec
 from beft_core.tasks.text_lines import numbered_lines
@@ -36,7 +37,7 @@ def find_folder(spec: TaskSpec, explicit: str | Path | None = None) -> Path | No
     named, how = (explicit, "--data-dir") if explicit is not None else (os.environ.get(variable), variable)
     if not named:
         return None
-    root = Path(named).expanduser()
+    root = user_path(named, how)
     example = f"{spec.folder}/{_validation_file(spec)}"
     if not root.is_dir():
         raise UserError(f"got {how}={named}, which is no folder", f"a folder with {example}", f"unsetting {how}")

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from beft_core.errors import UserError
+from beft_core.paths import user_path
 from beft_core.tasks.data import Examples, TaskData
 from beft_core.tasks.metrics import METRICS
 from beft_core.tasks.registry import REGIMES, TaskSpec
@@ -60,7 +61,7 @@ def load_files(
 
     Raises UserError for everything that can be wrong with the tables, with file and row.
     """
-    train_path = Path(train_file)
+    train_path = user_path(train_file, "--train-file")
     train, labels = read_table(train_path, text, text_pair, label, regression=regression)
     _require_rows(train_path, train, MIN_TRAIN)
     if eval_file is None:
@@ -70,7 +71,7 @@ def load_files(
             f"{'' if labels is None else ', class by class'}: no validation file was given"
         )
     else:
-        eval_path = Path(eval_file)
+        eval_path = user_path(eval_file, "--eval-file")
         validation, _ = read_table(eval_path, text, text_pair, label, labels=labels, regression=labels is None)
         _require_rows(eval_path, validation, MIN_EVAL)
         source = f"{train_path.name} for training, {eval_path.name} for validation"
@@ -106,7 +107,7 @@ def read_table(
 
     Raises UserError with file name, and row where there is one.
     """
-    path = Path(path)
+    path = user_path(path, "the table")
     wanted = [text, label] if text_pair is None else [text, label, text_pair]
     for column, count in Counter(wanted).items():
         if count > 1:

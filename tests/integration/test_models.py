@@ -161,9 +161,9 @@ def test_remote_code_is_never_run(folder: Path, monkeypatch: pytest.MonkeyPatch)
     ("name", "content", "message"),
     [
         ("config.json", None, "without config.json"),
-        ("config.json", b"{", "not JSON"),
-        ("config.json", b"\xff\xfe", "not JSON"),
-        ("config.json", b"[1]", "not an object"),
+        ("config.json", b"{", "not valid JSON"),
+        ("config.json", b"\xff\xfe", "not valid JSON"),
+        ("config.json", b"[1]", "a JSON list; expected a JSON object"),
         ("config.json", b'{"model_type": "t5"}', "'t5'"),
         ("model.safetensors", None, "without model.safetensors"),
         ("tokenizer.json", b"{", "tokenizer cannot be read"),

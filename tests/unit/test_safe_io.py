@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from beft_core.errors import UserError
-from beft_core.safe_io import atomic_write, parse_json, read_json_file
+from beft_core.safe_io import atomic_write, parse_json, read_bounded, read_json_file
 
 
 @pytest.mark.parametrize(
@@ -91,3 +91,28 @@ def test_a_file_system_that_cannot_do_that_for_folders_is_no_failure_but_a_broke
     with pytest.raises(UserError, match="Input/output error") if fails else nullcontext():
         atomic_write(tmp_path / "x", [b"x"])
     assert (tmp_path / "x").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("what", ["a pipe", "a device without end", "a folder", "a 3 GB file without content"])
+def test_only_regular_files_of_a_bounded_size_are_read(what: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    if what == "a pipe":
+        os.mkfifo(path)  # opened carelessly, it waits for ever
+    elif what == "a folder":
+        path.mkdir()
+    elif what == "a device without end":
+        path.symlink_to("/dev/zero")
+    else:
+        with path.open("wb") as file:
+            file.truncate(3 * 2**30)
+    with pytest.raises(UserError, match=r"not a regular file|Is a directory|at most 1000"):
+        read_bounded(path, 1000)
+    with pytest.raises(UserError):
+        read_json_file(path)
+
+
+def test_a_file_of_exactly_the_limit_is_read(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"12345")
+    assert read_bounded(tmp_path / "x", 5) == b"12345"
+    with pytest.raises(UserError, match="5 bytes; expected at most 4"):
+        read_bounded(tmp_path / "x", 4)
