@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import stat
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +14,7 @@ from beft_core.disk import NO_ROOM, NoRoom
 from beft_core.errors import UserError
 from beft_core.leftovers import hold, remove_leftovers_once
 from beft_core.leftovers import temporary as temporary_of
+from beft_core.plain_file import open_plain
 
 
 def parse_json(text: str | bytes, what: str) -> dict[str, Any]:
@@ -51,30 +51,23 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def read_bounded(path: Path, limit: int, what: str = "a readable file") -> bytes:
+def read_bounded(path: Path, limit: int, what: str = "a readable file", *, follow: bool = True) -> bytes:
     """The bytes of a regular file of at most `limit` bytes; `what`: words for what was expected.
 
-    Neither the size that the system tells nor the kind of file is trusted: a pipe would block, a device never ends, and
-    a file may grow while it is read.
+    The size that the system tells is not trusted: a file may grow while it is read. ``follow`` as in
+    :func:`beft_core.plain_file.open_plain`.
 
     Raises:
         UserError: no such file, not readable, not a regular file, or too large.
     """
     try:
-        # Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with os.fdopen(handle, "rb") as file:
-            status = os.fstat(handle)
-            if not stat.S_ISREG(status.st_mode):
-                raise UserError(f"cannot read {path}: not a regular file", what)
-            size, data = status.st_size, b""
+        with open_plain(path, what=what, follow=follow) as file:
+            size, data = os.fstat(file.fileno()).st_size, b""
             if size <= limit:
                 data = file.read(size + 1)
                 size = max(size, len(data))
-    except UserError:
-        raise
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}", what) from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}", what) from None
     if size > limit:
         raise UserError(f"{path}: {size} bytes", f"at most {limit}")
     return data
