@@ -10,7 +10,7 @@ st.set_page_config(
     page_title="BEFT lab",
     page_icon=Path(__file__).with_name("icon.svg"),  # a Material icon here would be fetched from the network
     layout="wide",
-    initial_sidebar_state="collapsed" if page.presenting() else "expanded",
+    initial_sidebar_state="collapsed" if page.presenting() else "auto",  # on a phone it would cover the page
 )
 chosen = st.navigation(page.navigation())
 tour.carry()

@@ -10,8 +10,9 @@ from beft_core.scores import APPROACHES
 from beft_core.terms import CANDIDATES
 from dashboard.components.sources import Opened
 from dashboard.figures.heatmaps import noise
+from dashboard.figures.numbers import short
 from dashboard.figures.ranking import ranking
-from dashboard.figures.style import latex, short
+from dashboard.figures.style import latex
 
 
 @dataclass(frozen=True)

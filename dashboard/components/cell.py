@@ -20,7 +20,8 @@ from dashboard.components.sources import Opened
 from dashboard.components.text import plain
 from dashboard.figures.cell import cell as drawing
 from dashboard.figures.heatmaps import clicked, heatmaps, noise, reason_without_score
-from dashboard.figures.style import latex, short
+from dashboard.figures.numbers import one_minus, short
+from dashboard.figures.style import latex
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,13 +157,14 @@ def _numbers(
     longest = max(pair.pre_norm, pair.post_norm)
     if longest and pair.magnitude:
         shrink = min(pair.pre_norm, pair.post_norm) / longest
+        fraction = rf"\frac{{{{}}}}{{{_tex(longest**2)}}}"
         st.markdown(
             rf"$1-\frac{{\mathrm{{pre}}\cdot\mathrm{{post}}}}{{\max(\|\mathrm{{pre}}\|,\|\mathrm{{post}}\|)^2}}"
-            rf"=1-\frac{{{_tex(pre @ post)}}}{{{_tex(longest**2)}}}=$ **{short(pair.score)}**, the projection ratio"
+            rf"={one_minus(_tex(pre @ post), fraction)}=$ **{short(pair.score)}**, the projection ratio"
         )
         st.markdown(
             rf"$=1-\cos({pair.angle:.1f}^\circ)\cdot\frac{{{_tex(min(pair.pre_norm, pair.post_norm))}}}"
-            rf"{{{_tex(longest)}}}=1-{np.cos(np.radians(pair.angle)):.3f}\cdot{shrink:.3f}$"
+            rf"{{{_tex(longest)}}}={one_minus(f'{np.cos(np.radians(pair.angle)):.3f}')}\cdot{shrink:.3f}$"
         )
     for key in approaches:
         if key == "projection_ratio":

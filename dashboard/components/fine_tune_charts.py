@@ -27,7 +27,9 @@ WORDS = {"turned": "projection_ratio", "moved": "magnitude", "moved, mean": "mag
 def loss(records: Sequence[Mapping[str, Any]], run_id: str) -> None:
     """The loss of a run at work, for cards that are a detail of their page."""
     if any(record["type"] == "step" for record in records):
-        live(loss_curve(records, page.dark()), f"live-loss-{run_id}", "Training loss over the steps so far")
+        live(
+            loss_curve(records, page.dark()), f"live-loss-{run_id}", "Training loss over the steps so far", page.dark()
+        )
 
 
 def everything(records: Sequence[Mapping[str, Any]], run_id: str, *, ended: bool) -> None:
@@ -41,7 +43,7 @@ def everything(records: Sequence[Mapping[str, Any]], run_id: str, *, ended: bool
         if ended:
             show(figure, f"{name}-{run_id}", alt, data=data)
         else:
-            live(figure, f"live-{name}-{run_id}", alt)
+            live(figure, f"live-{name}-{run_id}", alt, dark)
 
     with st.container(key=HALVES):
         left, right = st.columns(2)

@@ -1,16 +1,7 @@
 // Curves that grow: drawn anew at every tick without losing the reader's zoom (drag over the steps; double-click: all).
 
-const HEIGHT = 220, LABEL = 14, MARGIN = { left: 58, right: 40, top: 10, bottom: 40 };
+const HEIGHT = 220, LABEL = 14, MARGIN = { left: 58, right: 52, top: 10, bottom: 40 };
 const charts = new WeakMap();
-
-const ticksOf = (low, high, most) => {
-  const rough = (high - low) / most || 1, power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * [1, 2, 5, 10].find(factor => factor * power >= rough);
-  const first = Math.ceil(low / step);
-  return Array.from({ length: Math.max(0, Math.floor(high / step + 1e-9) - first + 1) }, (_, i) => (first + i) * step);
-};
-const short = value => (value && (Math.abs(value) < 1e-4 || Math.abs(value) >= 1e5) ? value.toExponential(1)
-  : Math.abs(value) >= 100 ? value.toFixed(0) : String(+value.toPrecision(3)));
 
 class Chart {
   constructor(root) {
@@ -67,26 +58,27 @@ class Chart {
     [this.x, this.y] = [x, y];
     const bottom = HEIGHT - MARGIN.bottom, end = width - MARGIN.right;
     this.svg.replaceChildren();
-    for (const tick of ticksOf(low, high, 4)) {
-      this.add("line", { class: "grid", x1: MARGIN.left, x2: end, y1: y(tick), y2: y(tick) });
-      this.add("text", { class: "tick", x: MARGIN.left - 6, y: y(tick) + 4, "text-anchor": "end" }, short(tick));
-    }
-    for (const tick of ticksOf(this.left, this.right, 5))
-      this.add("text", { class: "tick", x: x(tick), y: bottom + 15, "text-anchor": "middle" }, short(tick));
+    const up = ticks(low, high, 4), along = ticks(this.left, this.right, 5);
+    tickTexts(up).forEach((words, i) => {
+      this.add("line", { class: "grid", x1: MARGIN.left, x2: end, y1: y(up[i]), y2: y(up[i]) });
+      this.add("text", { class: "tick", x: MARGIN.left - 6, y: y(up[i]) + 4, "text-anchor": "end" }, words);
+    });
+    tickTexts(along).forEach((words, i) =>
+      this.add("text", { class: "tick", x: x(along[i]), y: bottom + 15, "text-anchor": "middle" }, words));
     this.add("text", { class: "title", x: (MARGIN.left + end) / 2, y: HEIGHT - 4, "text-anchor": "middle" }, "step");
     this.add("text", { class: "title", "text-anchor": "middle", transform: `translate(12 ${bottom / 2}) rotate(-90)` }, title);
-    const labels = lines.map(line => this.addLine(line, x, y, end)).filter(Boolean).sort((a, b) => a.y - b.y);
-    labels.forEach((label, i) => (label.y = Math.max(label.y, i ? labels[i - 1].y + LABEL : MARGIN.top)));
-    labels.reverse().forEach((label, i) => (label.y = Math.min(label.y, i ? labels[i - 1].y - LABEL : bottom)));
-    for (const { x, y, color, head, index } of labels) {
-      const text = this.add("text", { class: "name", x, y: y + 4, style: `fill: ${color}` }, head);
+    const labels = lines.map(line => this.addLine(line, x, y)).filter(Boolean);
+    const heights = apart(labels.map(label => label.y), LABEL, MARGIN.top, bottom);
+    labels.forEach(({ x, y, ink, head, index }, i) => {
+      const at = heights[i], beside = x + (Math.abs(at - y) < 3 ? 6 : 14);
+      if (beside > x + 6) this.add("line", { class: "joint", x1: x + 3, x2: beside - 2, y1: y, y2: at, stroke: ink });
+      const text = this.add("text", { class: "name", x: beside, y: at + 4, style: `fill: ${ink}` }, head);
       text.append(Object.assign(this.make("tspan", { dy: 3, "font-size": "70%" }), { textContent: index ?? "" }));
-    }
+    });
   }
 
   // Draws a line and says where its label belongs, if it has one.
-
-  addLine(line, x, y, end) {
+  addLine(line, x, y) {
     const inside = line.x.map((step, i) => [step, line.y[i]]).filter(([step]) => step >= this.left && step <= this.right);
     const points = inside.map(([step, value]) => `${x(step)},${y(value)}`);
     this.add("polyline", {
@@ -98,7 +90,7 @@ class Chart {
     for (const [step, value] of dots) this.add("circle", { cx: x(step), cy: y(value), r: 3, fill: line.color });
     if (!line.label) return null;
     const [step, value] = inside.at(-1), [head, index] = line.label.split("_");
-    return { x: Math.min(x(step) + 6, end + 5), y: y(value), color: line.color, head, index };
+    return { x: x(step), y: y(value), ink: line.ink, head, index };
   }
 
   hover(event) {

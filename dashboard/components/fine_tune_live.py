@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from beft_core.terms import TERMS
+from dashboard.figures import style
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+_HERE = Path(__file__).parent
 _COMPONENT = st.components.v2.component(
     "beft_live_curves",
     html='<div class="live">\n<svg role="img"></svg>\n<output></output>\n</div>',
@@ -22,32 +24,34 @@ _COMPONENT = st.components.v2.component(
     text { font-family: var(--st-font); font-size: 0.75rem; fill: var(--st-text-color); }
     text.name { font-size: 0.875rem; }
     .grid { stroke: var(--st-border-color); }
+    .joint { opacity: 0.6; }
     .mark { fill: var(--st-primary-color); opacity: 0.15; }
     output { position: absolute; top: 0; right: 0; font-size: 0.75rem; color: var(--st-text-color); opacity: 0.8; }
     """,
-    js=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
+    js="\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("numbers.js", "fine_tune_live.js")),
 )
 
 
-def live(figure: go.Figure, key: str, alt: str) -> None:
+def live(figure: go.Figure, key: str, alt: str, dark: bool) -> None:
     """Draw a figure of :mod:`dashboard.figures.progress` in place: dragging zooms, a double click shows all."""
-    _COMPONENT(key=key, data=drawn(figure) | {"alt": alt}, height="content")
+    _COMPONENT(key=key, data=drawn(figure, dark) | {"alt": alt}, height="content")
 
 
-def drawn(figure: go.Figure) -> dict[str, Any]:
+def drawn(figure: go.Figure, dark: bool = False) -> dict[str, Any]:
     """The lines of a figure, as the script takes them."""
     return {
-        "lines": [_line(trace) for trace in figure.data if "lines" in trace.mode],
+        "lines": [_line(trace, dark) for trace in figure.data if "lines" in trace.mode],
         "total": figure.layout.xaxis.range[1],
         "title": figure.layout.yaxis.title.text,
         "zero": figure.layout.yaxis.rangemode == "tozero",
     }
 
 
-def _line(trace: Any) -> dict[str, Any]:
+def _line(trace: Any, dark: bool) -> dict[str, Any]:
     term = TERMS.get(trace.name)
     return {
         "name": term.symbol if term else trace.name or "loss", "label": term.symbol if term else "",
-        "x": list(trace.x), "y": list(trace.y), "color": trace.line.color, "width": trace.line.width,
+        "x": list(trace.x), "y": list(trace.y), "color": trace.line.color,
+        "ink": style.readable(trace.line.color, dark), "width": trace.line.width,
         "dotted": trace.line.dash == "dot", "dots": "markers" in trace.mode,
     }  # fmt: skip

@@ -20,7 +20,8 @@ from dashboard.components.picker import GEOMETRY_CHOICE, pick
 from dashboard.components.sources import Opened
 from dashboard.components.text import plain
 from dashboard.figures.geometry import RIM, beyond_rim, one_pair, polar, without_length
-from dashboard.figures.style import latex, short
+from dashboard.figures.numbers import one_minus, short
+from dashboard.figures.style import latex
 
 LAYER, TERM, STACK = "geo_layer", "geo_term", "geo_stack"
 """Keys of the chosen pair, and its names in the URL: ``?geo_layer=2&geo_term=v``; no other page has these names."""
@@ -211,7 +212,8 @@ def both_cases(pair: Pair) -> str:
     for onto, (when, up, down, above, below) in cases.items():
         general = rf"1-\frac{{\|\text{{{up}}}\|\cos\alpha}}{{\|\text{{{down}}}\|}}"
         if onto == pair.onto:
-            numbers = rf"1-\frac{{{short(above, 4)}\cdot{cosine:.4f}}}{{{short(below, 4)}}}"
+            fraction = rf"\frac{{{short(above, 4)}\cdot{{}}}}{{{short(below, 4)}}}"
+            numbers = one_minus(f"{cosine:.4f}", fraction)
             blocks.append(f"**→ {when}**\n\n$${general}={numbers}={short(pair.score)}$$")
         else:
             blocks.append(f":gray[{when}: ${general}$]")

@@ -10,9 +10,6 @@ const mix = (values, at) => {
   const i = Math.min(Math.floor(at), values.length - 1), rest = at - i;
   return rest ? values[i] + rest * (values[i + 1] - values[i]) : values[i];
 };
-// Three significant digits, as everywhere on the page.
-const short = value => (value && (Math.abs(value) < 1e-4 || Math.abs(value) >= 1e5) ? value.toExponential(1)
-  : Math.abs(value) >= 100 ? value.toFixed(0) : String(+value.toPrecision(3)));
 
 class Player {
   constructor(root) {
@@ -133,13 +130,14 @@ class Player {
     svg.replaceChildren();
     set(svg, { viewBox: `0 0 ${WIDTH} ${HEIGHT}` });
     const highest = Math.max(...terms.flatMap(term => term.mean)) || 1;
-    const unit = 10 ** Math.floor(Math.log10(highest)), tick = [0.2, 0.5, 1, 2].map(n => n * unit).find(n => highest / n <= 5);
+    const up = ticks(0, highest, 5);
     this.toX = step => MARGIN.left + (step / steps[this.last]) * (WIDTH - MARGIN.left - MARGIN.right);
     this.toY = value => HEIGHT - MARGIN.bottom - (value / highest) * (HEIGHT - MARGIN.top - MARGIN.bottom);
-    for (let value = 0; value <= highest * 1.001; value += tick) {
-      draw(svg, "line", { class: "faint", x1: MARGIN.left, x2: WIDTH - MARGIN.right, y1: this.toY(value), y2: this.toY(value) });
-      draw(svg, "text", { class: "quiet", x: MARGIN.left - 6, y: this.toY(value) + 4, "text-anchor": "end" }, short(value));
-    }
+    tickTexts(up).forEach((words, i) => {
+      const y = this.toY(up[i]);
+      draw(svg, "line", { class: "faint", x1: MARGIN.left, x2: WIDTH - MARGIN.right, y1: y, y2: y });
+      draw(svg, "text", { class: "quiet", x: MARGIN.left - 6, y: y + 4, "text-anchor": "end" }, words);
+    });
     for (const i of [0, this.last >> 1, this.last]) {
       draw(svg, "text", { class: "quiet", x: this.toX(steps[i]), y: HEIGHT - MARGIN.bottom + 16, "text-anchor": "middle" }, steps[i]);
     }
@@ -147,9 +145,12 @@ class Player {
     draw(svg, "text", { x: MARGIN.left - 30, y: 14 }, `${measure}, mean over layers`);
     this.cursor = draw(svg, "line", { class: "cursor", y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom });
     this.lines = terms.map(term => {
-      const style = `--colour:${term.colour}`;
+      const style = `--colour:${term.colour};--ink:${term.ink}`;
       draw(svg, "polyline", { class: "curve", style, points: this.points(term.mean, this.last) });
-      return { term, done: draw(svg, "polyline", { class: "curve done", style }), value: draw(svg, "text", { class: "value", style }) };
+      return {
+        term, done: draw(svg, "polyline", { class: "curve done", style }), joint: draw(svg, "line", { class: "joint", style }),
+        value: draw(svg, "text", { class: "value", style }),
+      };
     });
   }
 
@@ -174,15 +175,15 @@ class Player {
     }
     const x = this.toX(mix(steps, at));
     set(this.cursor, { x1: x, x2: x });
-    const ends = this.lines.map(line => ({ ...line, y: this.toY(mix(line.term.mean, at)) })).sort((a, b) => a.y - b.y);
-    let free = -Infinity; // labels never cover each other
-    for (const { term, done, value, y } of ends) {
-      const place = Math.max(y, free + 14);
-      free = place;
+    const ends = this.lines.map(line => this.toY(mix(line.term.mean, at)));
+    const places = apart(ends, 14, MARGIN.top, HEIGHT - MARGIN.bottom); // labels never cover each other
+    this.lines.forEach(({ term, done, value, joint }, i) => {
+      const near = Math.abs(places[i] - ends[i]) < 3, beside = x + (near ? 8 : 16);
       set(done, { points: this.points(term.mean, at) });
-      set(value, { x: WIDTH - MARGIN.right + 8, y: place });
+      set(value, { x: beside, y: places[i] });
+      set(joint, { x1: x + 2, x2: beside - 2, y1: ends[i], y2: places[i], visibility: near ? "hidden" : "visible" });
       value.textContent = `${term.name} ${short(mix(term.mean, at))}`;
-    }
+    });
   }
 }
 

@@ -34,7 +34,9 @@ _COMPONENT = st.components.v2.component(
     "beft_film",
     html=(_HERE / "geometry_player.html").read_text(encoding="utf-8"),
     css=(_HERE / "geometry_player.css").read_text(encoding="utf-8"),
-    js="\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("geometry_plane.js", "geometry_player.js")),
+    js="\n".join(
+        (_HERE / name).read_text(encoding="utf-8") for name in ("numbers.js", "geometry_plane.js", "geometry_player.js")
+    ),
 )
 
 
@@ -77,7 +79,7 @@ def _film(track: Trajectory, paths: Sequence[Path], measure: str) -> None:
     at = _at(track)
     _COMPONENT(
         key=KEY,
-        data={"film": film(track, paths, measure), "at": at},
+        data={"film": film(track, paths, measure, page.dark()), "at": at},
         on_at_change=lambda: _moved(track),
     )
     with page.control("downloads", "film", horizontal=True, horizontal_alignment="right"):
@@ -141,7 +143,7 @@ def _moved(track: Trajectory) -> None:
         st.query_params[STEP] = str(track.steps[int(at)])
 
 
-def film(track: Trajectory, paths: Sequence[Path], measure: str) -> dict[str, Any]:
+def film(track: Trajectory, paths: Sequence[Path], measure: str, dark: bool = False) -> dict[str, Any]:
     """What the player draws, as plain lists; x and y are [layers][checkpoints], rounded to what a screen shows."""
     frame = path_frame(paths)
     size = max(frame.x[1] - frame.x[0], frame.y[1])
@@ -153,7 +155,8 @@ def film(track: Trajectory, paths: Sequence[Path], measure: str) -> dict[str, An
             {
                 "name": TERMS[path.term].symbol,
                 "colour": style.TERM_COLOURS[path.term],
-                "inside": "#ffffff" if path.term in ("q", "k", "v", "ln1") else "#11151d",
+                "ink": style.term_ink(path.term, dark),
+                "inside": style.on_colour(style.TERM_COLOURS[path.term]),
                 "x": x[drawn].tolist(),
                 "y": y[drawn].tolist(),
                 "layers": np.flatnonzero(drawn).tolist(),

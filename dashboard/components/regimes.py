@@ -27,8 +27,9 @@ from dashboard.components.answer_card import variant_switches
 from dashboard.components.figure import show
 from dashboard.components.sources import Opened, Source, open_source, shelf
 from dashboard.components.text import plain
+from dashboard.figures.numbers import short
 from dashboard.figures.regimes import regimes
-from dashboard.figures.style import latex, short
+from dashboard.figures.style import latex
 
 LEVELS = ("rank", "score")
 """What a point's height can mean."""

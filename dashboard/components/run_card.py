@@ -28,7 +28,8 @@ from dashboard.components.cell import kept
 from dashboard.components.picker import CHOICE, OPEN_NEXT
 from dashboard.components.sources import run_title
 from dashboard.components.text import plain
-from dashboard.figures.style import latex, short
+from dashboard.figures.numbers import short
+from dashboard.figures.style import latex
 
 RUN = "run"
 """Name of the watched run in the URL."""

@@ -12,7 +12,7 @@ import streamlit as st
 from beft_core.scores import APPROACHES
 from dashboard.components import page, tour
 from dashboard.components.sandbox_jumps import JUMPS, Jump, Position
-from dashboard.figures.style import short
+from dashboard.figures.numbers import short
 
 KEY = "sandbox"
 JUMP = "jump"

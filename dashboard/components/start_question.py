@@ -14,8 +14,9 @@ from dashboard.components.figure import show
 from dashboard.components.regimes import measured_alone, task_title
 from dashboard.components.sources import Opened
 from dashboard.components.text import plain
+from dashboard.figures.numbers import short
 from dashboard.figures.ranking import contest
-from dashboard.figures.style import latex, short
+from dashboard.figures.style import latex
 
 GUESS = "guess"
 """Name of the guess in the URL."""

@@ -17,7 +17,8 @@ from dashboard.components.figure import show
 from dashboard.components.text import plain
 from dashboard.components.why_setup import Setup, reveal, seen
 from dashboard.figures import attention
-from dashboard.figures.style import latex, short
+from dashboard.figures.numbers import short
+from dashboard.figures.style import latex
 
 MEAN = "mean over heads"
 STAYS, MOVES = "stays", "moves"

@@ -20,7 +20,8 @@ from dashboard.components.sources import Opened, Source, open_source, samples
 from dashboard.components.text import plain
 from dashboard.components.why_setup import reveal, seen
 from dashboard.figures.growth import Growth, growth
-from dashboard.figures.style import latex, short
+from dashboard.figures.numbers import short
+from dashboard.figures.style import latex
 
 STARTED, START_ERROR = "why_started", "why_start_error"
 CHECKPOINT_STEPS = 15

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from dashboard.figures import style
+from dashboard.figures.numbers import short
 
 LOST, GAINED = "#8E63A8", "#1B9E5A"
 """Purple and green: apart for the colour-blind, and no term has them."""
@@ -109,7 +110,7 @@ def _number(size: float) -> str:
     if size == 0:
         return "exactly 0"
     digits, power = f"{size:.1e}".split("e")
-    return style.short(size, 2) if 1e-3 <= size < 1e4 else f"{digits}·10<sup>{int(power)}</sup>"
+    return short(size, 2) if 1e-3 <= size < 1e4 else f"{digits}·10<sup>{int(power)}</sup>"
 
 
 def by_layer(moved: Mapping[str, Sequence[float]], at: int, dark: bool = False) -> go.Figure:

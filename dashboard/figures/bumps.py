@@ -28,19 +28,22 @@ def bumps(
         term, strong = row.term, row.term in CANDIDATES
         reasons = {key: reason_without_score(row, key) for key in approaches}
         ranked = [ranks[key].get(term) if reasons[key] is None or row.null else None for key in approaches]
+        star = (
+            style.ink(dark) if row.null else style.on_colour(style.TERM_COLOURS[term])
+        )  # a null term's mark is hollow
         won = [selected.get(key) == term for key in approaches]
         figure.add_scatter(
             x=list(range(len(approaches))), y=ranked, mode="lines+markers+text", name=term,
             opacity=1 if strong else 0.55,
             line={"color": style.TERM_COLOURS[term], "width": 4 if strong else 2, "dash": _dash(row.null)},
             marker={
-                "size": [26 if star else 13 if strong else 9 for star in won],
+                "size": [26 if first else 13 if strong else 9 for first in won],
                 "symbol": ["circle" if not row.null else "circle-open"] * len(approaches),
                 "color": style.TERM_COLOURS[term],
                 "opacity": 1,
-                "line": {"color": style.ink(dark), "width": [2 if star else 0 for star in won]},
+                "line": {"color": style.ink(dark), "width": [2 if first else 0 for first in won]},
             },
-            text=["★" if star else "" for star in won], textfont={"color": "#ffffff", "size": 15},
+            text=["★" if first else "" for first in won], textfont={"color": star, "size": 15},
             textposition="middle center", cliponaxis=False,
             customdata=[
                 f"<b>{style.symbol(term)}</b>, {TERMS[term].label}: rank {rank} by {APPROACHES[key].label}"

@@ -46,7 +46,8 @@ def cell(pair: Pair, term: str, dark: bool = False) -> go.Figure:
             arrowwidth=3, arrowcolor=look, text="", name=name,
         )  # fmt: skip
         figure.add_annotation(
-            x=tip[0], y=tip[1], text=f"<b>{style.symbol(term)}</b> {name}", showarrow=False, font={"color": look},
+            x=tip[0], y=tip[1], text=f"<b>{style.symbol(term)}</b> {name}", showarrow=False,
+            font={"color": style.readable(look, dark)},
             yshift=-14 if name == "before" else 14, xanchor="right" if tip[0] > 0.4 else "center", name="label",
         )  # fmt: skip
     # One scale for both axes, or angles would lie.

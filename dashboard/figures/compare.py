@@ -15,6 +15,7 @@ from beft_core.scores import APPROACHES, ScoreTable
 from beft_core.terms import TERM_KEYS, TERMS
 from dashboard.figures import style
 from dashboard.figures.heatmaps import BAR, BELOW, ROW, Columns
+from dashboard.figures.numbers import shortest
 
 SHAPES: dict[str, str] = {
     "circle": "●", "diamond": "◆", "square": "■", "triangle-up": "▲",
@@ -267,7 +268,7 @@ def _signed(value: float, short: bool = False) -> str:
     """With its sign, so that it is told which of the two is larger."""
     if not np.isfinite(value):
         return "did not move"
-    size = style.shortest(abs(value)) if short else f"{abs(value):.4g}"
+    size = shortest(abs(value)) if short else f"{abs(value):.4g}"
     return f"{'−' if value < 0 else '+' if value > 0 else ''}{size}"
 
 

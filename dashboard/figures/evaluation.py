@@ -16,6 +16,7 @@ from beft_core.evaluation.prediction import ALWAYS_V, RANDOM, RULES
 from beft_core.scores import APPROACHES
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.figures import style
+from dashboard.figures.numbers import ticks
 from dashboard.figures.runs import HUES
 
 
@@ -96,7 +97,9 @@ def rule_dots(rows: pd.DataFrame, measure: str, dark: bool = False) -> go.Figure
         here = rows[(rows["panel"] == title) & rows["rule"].isin(rules)]
         _draw_rules(figure, here, rules, what, number == 0, place)
         room = (high - low) * _ROOM / (1 - _ROOM) if number == 0 else 0
-        figure.update_xaxes(range=[low, high + room], tickvals=what.ticks or _ticks(high), fixedrange=True, **place)
+        figure.update_xaxes(
+            range=[low, high + room], tickvals=what.ticks or ticks(0, high, 5), fixedrange=True, **place
+        )
         figure.update_yaxes(
             range=[len(rules) - 0.4, -0.6], tickvals=list(range(len(rules))), fixedrange=True, showgrid=False,
             ticktext=[f"{_rule_label(rule)} " for rule in rules], **place,
@@ -147,13 +150,6 @@ def _range(rows: pd.DataFrame, what: Measure) -> tuple[float, float]:
     ends = rows[[what.key, f"{what.short}_high"]].to_numpy(float)
     top = float(np.nanmax(ends)) if (~np.isnan(ends)).any() else 0.0
     return -0.04 * (top or 1.0), 1.08 * (top or 1.0)
-
-
-def _ticks(high: float) -> list[float]:
-    """Round numbers from 0 to `high`, about five: none where the numbers are written."""
-    size = 10 ** np.floor(np.log10(high / 4))
-    step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= high / 5)
-    return [float(round(at * step, 10)) for at in range(int(high / step) + 1)]
 
 
 def _rule_label(rule: str) -> str:
@@ -238,7 +234,7 @@ def score_and_metric(rows: pd.DataFrame, approach: str, metric: str, dark: bool 
         last = means.iloc[-1]
         figure.add_annotation(
             x=last["score"], y=last["value"], text=f"<b>{style.symbol(term)}</b>", showarrow=False, xanchor="left",
-            xshift=10, font={"color": colour, "size": 15}, name="end",
+            xshift=10, font={"color": style.term_ink(term, dark), "size": 15}, name="end",
         )  # fmt: skip
     figure.update_xaxes(
         title={"text": f"score in the probe ({APPROACHES[approach].label})", "standoff": 4}, fixedrange=True

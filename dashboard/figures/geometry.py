@@ -127,7 +127,12 @@ def one_pair(pair: Pair, term: str, dark: bool = False) -> go.Figure:
         figure.add_annotation(x=1, y=0, text="<b>pre</b>", showarrow=False, yshift=-12, font={"size": 14})
     _arrow(figure, (0, 0), (float(tip[0]), float(tip[1])), colour)
     figure.add_annotation(
-        x=tip[0], y=tip[1], text="<b>post</b>", showarrow=False, yshift=13, font={"size": 14, "color": colour}
+        x=tip[0],
+        y=tip[1],
+        text="<b>post</b>",
+        showarrow=False,
+        yshift=13,
+        font={"size": 14, "color": style.term_ink(term, dark)},
     )
     _finish(figure, frame, dark, 330)
     return figure
@@ -145,7 +150,7 @@ def _points(row: TermScores, small: bool, dark: bool) -> dict[str, Any]:
     colour = style.TERM_COLOURS[row.term]
     moved = (row.scores["magnitude"] > 0).any()
     contest = row.term in CANDIDATES
-    inside = "#ffffff" if row.term in ("q", "k", "v", "ln1") else "#11151d"
+    inside = style.on_colour(colour)
     return {
         "name": row.term,
         "mode": "lines+markers" + ("" if small else "+text"),

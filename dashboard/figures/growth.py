@@ -10,6 +10,9 @@ from plotly.subplots import make_subplots
 
 from beft_core.terms import TERMS
 from dashboard.figures import style
+from dashboard.figures.end_labels import End, name_ends
+
+HEIGHT = 330
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,11 @@ def growth(runs: Sequence[Growth], dark: bool = False) -> go.Figure:
     figure = make_subplots(
         1, len(runs), shared_yaxes=True, horizontal_spacing=0.05, subplot_titles=[f"<b>{run.title}</b>" for run in runs]
     )
+    last = max(run.steps[-1] for run in runs)
+    top = max(max(scores) for run in runs for scores in run.scores.values()) or 1.0
+    span = (-0.04 * top, 1.12 * top)
     for panel, run in enumerate(runs, 1):
+        ends = []
         for term, scores in run.scores.items():
             noise = term in run.noise
             figure.add_scatter(
@@ -38,24 +45,12 @@ def growth(runs: Sequence[Growth], dark: bool = False) -> go.Figure:
                 marker={"size": 6, "symbol": "x" if noise else "circle"},
                 hovertemplate=f"step %{{x}}: {TERMS[term].symbol} %{{y:.3f}}<extra></extra>",
             )  # fmt: skip
-            figure.add_annotation(
-                x=run.steps[-1], y=scores[-1], row=1, col=panel, xanchor="left", showarrow=False, xshift=6,
-                yshift=_apart(term, run.scores), font={"color": style.TERM_COLOURS[term], "size": 14},
-                text=f"<b>{style.symbol(term)}{' ⚠' if noise else ''}</b>", name="end",
-            )  # fmt: skip
-    last = max(run.steps[-1] for run in runs)
-    top = max(max(scores) for run in runs for scores in run.scores.values())
+            name = f"<b>{style.symbol(term)}{' ⚠' if noise else ''}</b>"
+            ends.append(End(run.steps[-1], scores[-1], name, style.term_ink(term, dark)))
+        name_ends(figure, ends, span, HEIGHT - 90, place={"row": 1, "col": panel})
     figure.update_xaxes(range=[0, last * 1.38], title={"text": "training step", "standoff": 4}, fixedrange=True)
-    figure.update_yaxes(range=[-0.04 * top, 1.12 * top], fixedrange=True)
+    figure.update_yaxes(range=span, fixedrange=True)
     figure.update_yaxes(title={"text": "projection ratio, mean over layers", "standoff": 6}, row=1, col=1)
     figure.update_annotations(selector={"yref": "paper"}, font_size=14)
-    figure.update_layout(template=style.template(dark), height=330, margin={"t": 40})
+    figure.update_layout(template=style.template(dark), height=HEIGHT, margin={"t": 40})
     return figure
-
-
-def _apart(term: str, scores: Mapping[str, Sequence[float]]) -> float:
-    """Pixels that keep the labels of lines apart which end at nearly the same height."""
-    near = sorted(
-        (other for other in scores if abs(scores[other][-1] - scores[term][-1]) < 0.06), key=lambda t: scores[t][-1]
-    )
-    return 16 * (near.index(term) - (len(near) - 1) / 2)

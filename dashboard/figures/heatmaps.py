@@ -13,6 +13,7 @@ from plotly.subplots import make_subplots
 from beft_core.scores import APPROACHES, ScoreTable, TermScores, rank_terms
 from beft_core.terms import TERMS
 from dashboard.figures import style
+from dashboard.figures.numbers import shortest
 
 ROW, TITLE, BELOW, BAR = 28, 34, 44, 40
 """Pixels: a row, the panel's title, from the panel down to its colour bar, the colour bar with its numbers."""
@@ -26,8 +27,8 @@ class Columns:
 
     @property
     def mean_width(self) -> float:
-        """Wide enough for the longest number of `style.shortest` at 900 pixels, whatever the number of layers."""
-        return max(1.6, self.layers / 3.5)
+        """Wide enough for the longest number of `numbers.shortest` at 900 pixels, whatever the number of layers."""
+        return max(2.0, self.layers / 3.2)
 
     @property
     def mean(self) -> float:
@@ -137,7 +138,7 @@ def _draw_scores(figure: go.Figure, panel: int, rows: Sequence[TermScores], key:
     figure.add_heatmap(z=_json(means), x0=columns.mean, dx=columns.mean_width, row=1, col=panel, **look)
     highest = float(np.nanmax(z)) if np.isfinite(z).any() else 0.0
     words = [(layer, at, "↺", z[at, layer]) for at, layer in np.argwhere(turned).tolist()] + [
-        (columns.mean, at, style.shortest(mean), mean) for at, (mean,) in enumerate(means.tolist()) if np.isfinite(mean)
+        (columns.mean, at, shortest(mean), mean) for at, (mean,) in enumerate(means.tolist()) if np.isfinite(mean)
     ]
     figure.add_scatter(
         x=[x for x, *_ in words], y=[at for _, at, *_ in words], text=[text for *_, text, _ in words], mode="text",

@@ -14,6 +14,7 @@ from beft_core.runs.overview import NOT_METRICS
 from beft_core.scores import APPROACHES
 from beft_core.terms import TERM_KEYS, TERMS
 from dashboard.figures import style
+from dashboard.figures.end_labels import End, name_ends
 
 MOST_POINTS = 1000
 HEIGHT = 220
@@ -66,7 +67,7 @@ def score_lines(records: Records, approach: str, dark: bool = False) -> go.Figur
         record for record in records if record.get("type") == "scores" and isinstance(record.get("scores"), Mapping)
     ]
     rows = rows[:: len(rows) // MOST_POINTS + 1] + rows[-1:]
-    figure, ends = go.Figure(), dict[str, tuple[int, float]]()
+    figure, ends = go.Figure(), list[End]()
     for term in TERM_KEYS:
         points = _of_run(
             (row["step"], row["scores"][term][approach]) for row in rows if approach in (row["scores"].get(term) or {})
@@ -84,14 +85,10 @@ def score_lines(records: Records, approach: str, dark: bool = False) -> go.Figur
             x=[last_step], y=[last], mode="markers", marker={"color": colour, "size": 6}, hoverinfo="skip",
             cliponaxis=False,
         )  # fmt: skip
-        ends[term] = last_step, last
-    if ends:
-        heights = style.apart({term: y for term, (_, y) in ends.items()}, 0.12 * max(y for _, y in ends.values()))
-        figure.add_scatter(
-            x=[ends[term][0] for term in heights], y=list(heights.values()), mode="text", textposition="middle right",
-            text=[f"  {style.symbol(term)}" for term in heights], hoverinfo="skip", cliponaxis=False, name="names",
-            textfont={"color": [style.TERM_COLOURS[term] for term in heights], "size": 14},
-        )  # fmt: skip
+        ends.append(End(last_step, last, style.symbol(term), style.term_ink(term, dark)))
+    highest = max((value for trace in figure.data for value in trace.y), default=0.0) or 1.0
+    name_ends(figure, ends, (0.0, 1.05 * highest), HEIGHT - 50)
+    figure.update_yaxes(range=[0, 1.05 * highest])
     return _laid_out(figure, records, APPROACHES[approach].label, dark, room=1.07)
 
 

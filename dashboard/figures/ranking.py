@@ -10,6 +10,7 @@ from beft_core.scores import ScoreTable, rank_terms
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.figures import style
 from dashboard.figures.heatmaps import noise, reason_without_score
+from dashboard.figures.numbers import short
 
 
 def ranking(table: ScoreTable, approach: str, selected: str | None, stack: str, dark: bool = False) -> go.Figure:
@@ -24,7 +25,7 @@ def ranking(table: ScoreTable, approach: str, selected: str | None, stack: str, 
     texts = []
     for term in order:
         reason = reason_without_score(rows[term], approach)
-        texts.append(f" {style.short(scores[term])}" if reason is None else f" {reason}")
+        texts.append(f" {short(scores[term])}" if reason is None else f" {reason}")
     top = max([*scores.values(), 0.0]) or 1.0
     figure = go.Figure(
         go.Bar(

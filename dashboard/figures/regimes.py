@@ -12,6 +12,7 @@ from beft_core.regimes import Measured
 from beft_core.scores import APPROACHES
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.figures import style
+from dashboard.figures.end_labels import End, name_ends
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +46,7 @@ def regimes(
         down, 2, subplot_titles=panels, horizontal_spacing=0.12, vertical_spacing=BETWEEN / inside if down > 1 else 0
     )
     for panel, key in enumerate(approaches):
-        _draw_approach(figure, rows[rows["approach"] == key], sizes, null, y, _place(panel))
+        _draw_approach(figure, rows[rows["approach"] == key], sizes, null, y, dark, _place(panel))
     names = dict(zip(rows["n_train"], rows["regime"], strict=True))
     figure.update_xaxes(
         range=[-0.35, len(sizes) - 1 + 0.25 * len(sizes)], tickvals=list(range(len(sizes))), fixedrange=True,
@@ -66,8 +67,9 @@ def _place(panel: int) -> dict[str, int]:
 
 
 def _draw_approach(
-    figure: go.Figure, rows: pd.DataFrame, sizes: Sequence[int], null: Sequence[str], y: str, place: dict[str, int]
-) -> None:
+    figure: go.Figure, rows: pd.DataFrame, sizes: Sequence[int], null: Sequence[str], y: str, dark: bool,
+    place: dict[str, int],
+) -> None:  # fmt: skip
     ends: dict[str, float] = {}
     for term in sorted(rows["term"].unique(), key=lambda term: (term in CANDIDATES, term)):
         line = rows[rows["term"] == term].sort_values("n_train")
@@ -100,18 +102,20 @@ def _draw_approach(
             ends[term] = float(centre.iloc[-1])
     count = rows["term"].nunique()
     top = max(float((rows["mean"] + rows["std"].fillna(0)).max()), 0.0) if len(rows) else 1.0
-    scale = (count or 1) if y == "rank" else (top or 1.0)
-    for term, value in style.apart(ends, scale * 0.075).items():
-        figure.add_annotation(
-            x=len(sizes) - 1, y=value, text=f"<b>{style.symbol(term)}</b>" + (" null" if term in null else ""),
-            showarrow=False, xanchor="left", xshift=10, font={"color": style.TERM_COLOURS[term]}, name="end", **place,
-        )  # fmt: skip
     axis: dict[str, Any] = (
         {"range": [count + 0.5, 0.5], "tickvals": list(range(1, count + 1)), "title": {"text": "rank", "standoff": 2}}
         if y == "rank"
         else {"range": [-0.04 * top, 1.1 * top or 1.0], "title": {"text": "score", "standoff": 2}}
     )
     figure.update_yaxes(**axis, **place)
+    names = [
+        End(
+            len(sizes) - 1, value, f"<b>{style.symbol(term)}</b>" + (" null" if term in null else ""),
+            style.term_ink(term, dark),
+        )
+        for term, value in ends.items()
+    ]  # fmt: skip
+    name_ends(figure, names, axis["range"], PANEL, size=13, place=place)
 
 
 def _draw_band(
@@ -162,17 +166,20 @@ def _draw_metric(
     values = [value for m in (*probes, *alone) for value in m.values]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     span = (high - low) or 1.0
+    shown = low - 0.12 * span, high + 0.12 * span
     last = {m.term: sizes.index(m.n_train) for m in (*probes, *alone)}
-    for side, terms in (("left", [t for t in ends if last[t] == len(sizes) - 1]), ("right", list(ends))):
+    for side, terms in (("right", [t for t in ends if last[t] == len(sizes) - 1]), ("left", list(ends))):
         # Right of a line that goes to the end, left of one that stops before: there it would hide what goes on.
         here = {term: ends.pop(term) for term in terms if term in ends}
-        for term, value in style.apart(here, span * 0.11).items():
-            figure.add_annotation(
-                x=last[term], y=value, text="all" if term is None else f"<b>{style.symbol(term)}</b>",
-                showarrow=False, xanchor=side, xshift=10 if side == "left" else -10, name="end",
-                font={"color": style.ink(dark) if term is None else style.TERM_COLOURS[term]}, **place,
-            )  # fmt: skip
-    figure.update_yaxes(range=[low - 0.12 * span, high + 0.12 * span], **place)
+        names = [
+            End(
+                last[term], value, "all" if term is None else f"<b>{style.symbol(term)}</b>",
+                style.ink(dark) if term is None else style.term_ink(term, dark),
+            )
+            for term, value in here.items()
+        ]  # fmt: skip
+        name_ends(figure, names, shown, PANEL, size=13, left=side == "left", place=place)
+    figure.update_yaxes(range=shown, **place)
     figure.update_xaxes(range=[-0.35 - 0.2 * len(sizes), len(sizes) - 1 + 0.22 * len(sizes)], **place)
     if not values:
         figure.add_annotation(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypeVar
+from functools import cache
 
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from beft_core.terms import TERMS
-
-_K = TypeVar("_K")
+from dashboard.figures.contrast import TEXT, Colour, contrast, rgb
 
 TERM_COLOURS: dict[str, str] = {
     "q": "#0072B2",  # blue
@@ -29,7 +27,7 @@ SCALE = "Viridis"
 """For scores: even steps look even, also in grey and to the colour-blind."""
 
 FONT = '"Source Sans", "Source Sans Pro", sans-serif'
-_INK = {False: "#1d2330", True: "#e6e9ef"}
+_INK = {False: "#10141d", True: "#e6e9ef"}
 _GRID = {False: "#e3e7ee", True: "#2b3341"}
 _GROUND = {False: "#ffffff", True: "#11151d"}
 _VOID = {False: "#e9ecf1", True: "#242b38"}
@@ -41,11 +39,30 @@ def ink(dark: bool) -> str:
 
 
 def on_scale(fraction: float) -> str:
-    """Colour of text on :data:`SCALE`, 0 to 1: white or black, whichever stands out more (WCAG contrast)."""
-    red, green, blue = sample_colorscale(SCALE, [min(max(fraction, 0.0), 1.0)], colortype="tuple")[0]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
-    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    return "#ffffff" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else "#000000"
+    """Colour of text on :data:`SCALE`, 0 to 1: white or black, whichever stands out more."""
+    return on_colour(sample_colorscale(SCALE, [min(max(fraction, 0.0), 1.0)], colortype="tuple")[0])
+
+
+def on_colour(colour: Colour) -> str:
+    """Colour of text inside a mark of a colour: white or black, whichever stands out more."""
+    return max(("#ffffff", "#000000"), key=lambda text: contrast(text, colour))
+
+
+@cache
+def readable(colour: str, dark: bool) -> str:
+    """The colour itself, or as little darker (on the dark page: lighter) as text of it needs: :data:`TEXT` to 1."""
+    end = (1.0, 1.0, 1.0) if dark else (0.0, 0.0, 0.0)
+    for share in range(101):
+        mixed = tuple(c + share / 100 * (e - c) for c, e in zip(rgb(colour), end, strict=True))
+        text = "#" + "".join(f"{round(255 * c):02x}" for c in mixed)
+        if contrast(text, _GROUND[dark]) >= TEXT:
+            break
+    return text
+
+
+def term_ink(term: str, dark: bool) -> str:
+    """Colour of a term's name on the page: that of its marks, where text of it can be read."""
+    return readable(TERM_COLOURS[term], dark)
 
 
 def ground(dark: bool) -> str:
@@ -70,19 +87,6 @@ def latex(term: str) -> str:
     return f"${head}_{{\\mathrm{{{index}}}}}$" if len(index) > 1 else f"${head}_{index}$"
 
 
-def short(value: float, digits: int = 3) -> str:
-    """Significant digits in as few characters as possible: 0.692, 45.3, 453, 1.2e-05, 3.1e+04."""
-    size = abs(value)
-    if size and (size < 1e-4 or size >= 1e5):
-        return f"{value:.1e}"
-    return f"{value:.0f}" if size >= 100 else f"{value:.{digits}g}"
-
-
-def shortest(value: float) -> str:
-    """What fits into a cell of a heatmap: 0.58, 11, 4e-4, 1e-18."""
-    return f"{value:.0e}".replace("e-0", "e-") if 0 < abs(value) < 0.01 else short(value, 2)
-
-
 def template(dark: bool) -> go.layout.Template:
     """Transparent ground, so that a figure sits on the page of either theme and in an exported file."""
     axis = {
@@ -101,13 +105,3 @@ def template(dark: bool) -> go.layout.Template:
             "dragmode": False,
         }
     )
-
-
-def apart(values: Mapping[_K, float], least: float) -> dict[_K, float]:
-    """Heights of labels: as close to their values as the distance `least` between neighbours allows."""
-    order = sorted(values, key=values.__getitem__)
-    placed: dict[_K, float] = {}
-    for at, key in enumerate(order):
-        floor = placed[order[at - 1]] + least if at else values[key]
-        placed[key] = max(values[key], floor)
-    return placed

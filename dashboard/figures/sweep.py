@@ -83,7 +83,7 @@ def _draw(figure: go.Figure, rows: pd.DataFrame, metric: str, number: int, dark:
         figure.add_annotation(
             text=f"<b>{name}</b>", x=(where[rates[0]] + where[rates[-1]]) / 2, xref=_axis("x", number), y=1,
             yref=f"{_axis('y', number)} domain", yanchor="bottom", yshift=2, showarrow=False, name=str(trains),
-            font={"color": colour, "size": 14},
+            font={"color": style.readable(colour, dark), "size": 14},
         )  # fmt: skip
     figure.update_xaxes(
         range=[-0.7, at - _GAP - 0.3], tickvals=ticks, ticktext=labels, fixedrange=True, showgrid=False, **place

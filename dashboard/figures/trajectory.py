@@ -12,7 +12,10 @@ from beft_core.geometry import Path, Trajectory, iso_line, tips
 from beft_core.scores import APPROACHES
 from beft_core.terms import TERMS
 from dashboard.figures import style
+from dashboard.figures.end_labels import End, name_ends
 from dashboard.figures.geometry import LEVEL_COLOUR, LEVELS, Frame
+
+HEIGHT = 480
 
 
 def path_frame(paths: Sequence[Path]) -> Frame:
@@ -34,6 +37,7 @@ def path_figure(track: Trajectory, paths: Sequence[Path], measure: str, at: int,
             x=x, y=y, mode="lines", name="level", hoverinfo="skip", opacity=0.45,
             line={"color": LEVEL_COLOUR[dark], "width": 1}, row=1, col=1,
         )  # fmt: skip
+    ends = []
     for path in paths:
         x, y = tips(path.geometry)
         colour = style.TERM_COLOURS[path.term]
@@ -50,18 +54,18 @@ def path_figure(track: Trajectory, paths: Sequence[Path], measure: str, at: int,
                 line={"color": colour, "width": width}, row=1, col=2,
                 hovertemplate=f"{style.symbol(path.term)}, step %{{x}}: %{{y:.4g}}<extra></extra>",
             )  # fmt: skip
-        figure.add_annotation(
-            x=track.steps[-1], y=mean[-1], text=f" {style.symbol(path.term)}, {TERMS[path.term].label}",
-            showarrow=False, xanchor="left", font={"color": colour, "size": 13}, row=1, col=2,
-        )  # fmt: skip
+        name = f"{style.symbol(path.term)}, {TERMS[path.term].label}"
+        ends.append(End(float(track.steps[-1]), float(mean[-1]), name, style.term_ink(path.term, dark)))
     figure.add_vline(x=track.steps[at], line={"color": style.ink(dark), "width": 1, "dash": "dot"}, row=1, col=2)
     figure.update_xaxes(showgrid=False, showticklabels=False, range=frame.x, row=1, col=1)
     figure.update_yaxes(
         showgrid=False, showticklabels=False, range=frame.y, scaleanchor="x", scaleratio=1, row=1, col=1
     )
     figure.update_xaxes(title="step", range=[0, float(track.steps[-1]) * 1.35], row=1, col=2)
-    figure.update_yaxes(rangemode="tozero", row=1, col=2)
-    figure.update_layout(template=style.template(dark), height=480, margin_t=36)
+    highest = max((float(path.scores[measure].mean(axis=1).max()) for path in paths), default=0.0) or 1.0
+    figure.update_yaxes(range=[0, 1.05 * highest], row=1, col=2)
+    name_ends(figure, ends, (0.0, 1.05 * highest), HEIGHT - 80, size=13, place={"row": 1, "col": 2})
+    figure.update_layout(template=style.template(dark), height=HEIGHT, margin_t=36)
     return figure
 
 

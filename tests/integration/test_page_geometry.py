@@ -16,7 +16,7 @@ from beft_core.scores import score_snapshot
 from beft_core.snapshot import Key, Snapshot, write_snapshot
 from dashboard.components import geometry_pairs, geometry_training, sandbox
 from dashboard.components.sandbox_jumps import JUMPS, Position
-from dashboard.figures.style import short
+from dashboard.figures.numbers import short
 
 pytestmark = pytest.mark.usefixtures("lab")
 LAYERS, TRAINING = "Every layer", "Through training"

@@ -162,10 +162,3 @@ def test_figures_are_json_that_browsers_accept(table: ScoreTable) -> None:
             ranking(table, "fisher", "q", "encoder", dark),
         ):
             json.loads(figure.to_json(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(0.0, "0"), (0.69249, "0.692"), (452.7, "453"), (1.234e-5, "1.2e-05"), (310000.0, "3.1e+05")]
-)
-def test_short_numbers(value: float, text: str) -> None:
-    assert style.short(value) == text

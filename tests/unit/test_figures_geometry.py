@@ -127,6 +127,8 @@ def test_both_cases_are_written_and_one_is_evaluated() -> None:
     text = both_cases(longer)
     assert text.startswith(":gray[post is not longer") and "=1$$" in text
     assert both_cases(Pair.of(np.zeros(2), np.ones(2))) == ""
+    reversed_ = both_cases(Pair.of(np.array([1.0, 0.0]), np.array([-0.25, 0.0])))
+    assert r"=1+\frac{0.25\cdot1.0000}{1}=1.25" in reversed_  # not 1 - 0.25 · -1
     assert "infinite" in told(Pair.of(np.zeros(2), np.ones(2))) and "made" in told(Pair.of(np.ones(2), np.zeros(2)))
     assert "nothing changed" in told(Pair.of(np.zeros(2), np.zeros(2)))
     assert "reversed" in told(Pair.of(np.ones(2), -np.ones(2))) and "reversed" not in told(shorter)

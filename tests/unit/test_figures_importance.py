@@ -19,8 +19,9 @@ from dashboard.figures.block import PARTS, block
 from dashboard.figures.bumps import bumps
 from dashboard.figures.cell import cell
 from dashboard.figures.heatmaps import clicked, heatmaps
+from dashboard.figures.numbers import shortest
 from dashboard.figures.ranking import contest
-from dashboard.figures.regimes import regimes
+from dashboard.figures.regimes import PANEL, regimes
 
 TABLE = score_snapshot(small_snapshot())
 
@@ -61,7 +62,7 @@ def test_a_tiny_mean_fits_its_column(layers: int) -> None:
     left, right = figure.layout.xaxis.range
     narrowest = 400 if layers > 12 else 270  # as components/cell.py allows, less the names of the rows
     pixels = (narrowest - 50) * figure.data[1].dx / (right - left)
-    assert pixels > 7 * len(style.shortest(5e-19))
+    assert pixels > 7 * len(shortest(5.1e-19))
 
 
 def test_bumps_rank_by_every_approach() -> None:
@@ -113,8 +114,10 @@ def test_regimes_without_a_metric_say_so() -> None:
 def test_labels_never_overlap() -> None:
     alone = [Measured(100, term, (0.5 + shift,)) for term, shift in (("q", 0.0), ("v", 0.001), ("k", 0.1))]
     figure = regimes(rows(), ["projection_ratio"], "accuracy", [], alone)
-    heights = sorted(note.y for note in figure.layout.annotations if note.name == "end" and note.xref == "x2")
-    assert min(np.diff(heights)) > 0.1 * 0.1
+    names = [note for note in figure.layout.annotations if note.name == "end" and note.xref == "x2"]
+    low, high = figure.layout.yaxis2.range
+    heights = [PANEL * (note.y - low) / (high - low) - (note.ay or 0) + (note.yshift or 0) for note in names]
+    assert len(names) == 3 and min(np.diff(sorted(heights))) > 12  # pixels
 
 
 @pytest.mark.parametrize("angle, ratio", [(30, 0.5), (76, 3.0), (120, 0.8), (0, 1.0)])

@@ -41,8 +41,10 @@ def test_a_line_per_term_in_its_colour() -> None:
     assert not score_lines(RECORDS, "magnitude").data
     alike = {term: {"projection_ratio": 1 + n / 1e3} for n, term in enumerate("qkvo")}
     close = [{"type": "scores", "step": 1, "scores": alike}]
-    (names,) = (trace for trace in score_lines(close, "projection_ratio").data if trace.name == "names")
-    assert len(names.y) == 4 and np.diff(sorted(names.y)).min() > 0.1  # none is written over another
+    names = [one for one in score_lines(close, "projection_ratio").layout.annotations if one.name == "end"]
+    places = sorted(-(one.ay or 0) for one in names)  # pixels above the ends, which all but coincide
+    assert len(names) == 4 and np.diff(places).min() > 15 and places[0] < 0 < places[-1]
+    assert all(one.showarrow and one.arrowcolor == one.font.color for one in names)  # joined to its line
 
 
 def test_the_live_component_draws_the_same_lines() -> None:

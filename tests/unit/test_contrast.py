@@ -1,0 +1,64 @@
+"""Text can be read: WCAG 2.2 asks for 4.5 to 1 (success criterion 1.4.3), in the theme and in every figure."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dashboard
+from beft_core.terms import TERM_KEYS
+from dashboard.figures import style
+from dashboard.figures.contrast import TEXT, blend, contrast, luminance
+
+THEME = tomllib.loads((Path(dashboard.__file__).parent / ".streamlit" / "config.toml").read_text())["theme"]
+FADED = 0.6
+"""Streamlit draws captions, help and headings of tables in 60 % of the colour of the text (``fadedText60``)."""
+HUES = ("red", "orange", "yellow", "green", "blue", "violet", "gray")
+
+
+@pytest.fixture(params=["light", "dark"])
+def theme(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return dict(THEME[request.param])
+
+
+def test_the_ratio_is_that_of_the_recommendation() -> None:
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.478, abs=1e-3)  # the grey that just fails
+    assert contrast("#ffffff", "#777777") == contrast("#777777", "#ffffff")
+    assert luminance("#ff0000") == pytest.approx(0.2126)
+
+
+def test_text_and_captions(theme: dict[str, Any]) -> None:
+    for ground in (theme["backgroundColor"], theme["secondaryBackgroundColor"]):
+        assert contrast(theme["textColor"], ground) > 7
+        assert contrast(blend(theme["textColor"], ground, FADED), ground) >= TEXT
+
+
+def test_coloured_text_and_boxes(theme: dict[str, Any]) -> None:
+    for hue in HUES:
+        text = theme[f"{hue}TextColor"]
+        for ground in ("backgroundColor", "secondaryBackgroundColor", f"{hue}BackgroundColor"):
+            assert contrast(text, theme[ground]) >= TEXT, (hue, ground)
+
+
+def test_links_and_chosen_tabs(theme: dict[str, Any]) -> None:
+    assert contrast(theme["primaryColor"], theme["backgroundColor"]) >= TEXT
+
+
+def test_figures_share_the_colours_of_the_theme() -> None:
+    for dark, name in ((False, "light"), (True, "dark")):
+        assert (style.ink(dark), style.ground(dark)) == (THEME[name]["textColor"], THEME[name]["backgroundColor"])
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_names_of_terms(dark: bool) -> None:
+    """The yellow of b_LN2 on white has 1.5 to 1: its name is written in a darker yellow."""
+    for term in TERM_KEYS:
+        assert contrast(style.term_ink(term, dark), style.ground(dark)) >= TEXT, term
+        colour = style.TERM_COLOURS[term]
+        if contrast(colour, style.ground(dark)) >= TEXT:
+            assert style.term_ink(term, dark) == colour.lower()  # changed only where it must be
+        assert contrast(style.on_colour(colour), colour) >= TEXT, term
