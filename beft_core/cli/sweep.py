@@ -15,7 +15,7 @@ from beft_core.errors import UserError
 from beft_core.model_source import locate
 from beft_core.paths import user_path
 from beft_core.sweeps.means import over_seeds
-from beft_core.sweeps.spec import COMMON, SweepSpec, read_yaml
+from beft_core.sweeps.spec import COMMON, MOST_SEEDS, SweepSpec, read_spec
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.config import RunConfig
 
@@ -80,7 +80,7 @@ def sweep(
     json: output.Json = False,
 ) -> int:
     """Fine-tune every task x size x term x learning rate x seed, many in one pass, into one table."""
-    fields = read_yaml(user_path(config, "--config")) if config is not None else {}
+    fields = read_spec(user_path(config, "--config")) if config is not None else {}
     flags: dict[str, Any] = {
         "tasks": arguments.words(tasks),
         "regimes": arguments.words(regimes),
@@ -92,8 +92,8 @@ def sweep(
     }
     fields |= {name: value for name, value in flags.items() if value}
     if seeds is not None:
-        if not 1 <= seeds <= 10_000:
-            raise UserError(f"got --seeds {seeds}", "how many seeds, at least 1", "--seeds 5")
+        if not 1 <= seeds <= MOST_SEEDS:
+            raise UserError(f"got --seeds {seeds}", f"how many seeds, from 1 to {MOST_SEEDS:,}", "--seeds 5")
         fields["seeds"] = seeds
     if bank_size is not None and bank_size < 1:
         raise UserError(f"got --bank-size {bank_size}", "at least 1")

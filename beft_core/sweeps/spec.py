@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from beft_core.errors import UserError
+from beft_core.safe_yaml import read_yaml
 from beft_core.tasks.registry import get_task
 from beft_core.terms import TERM_KEYS
 from beft_core.training.config import MODES, RunConfig
 
 MOST_RUNS = 100_000
 """More are a slip of the hand."""
+MOST_SEEDS = 10_000
+LARGEST = 2**53
+"""Of whole numbers: what every reader of JSON holds exactly."""
 MODES_OF_SWEEPS: tuple[str, ...] = tuple(mode for mode in MODES if mode != "terms")
 """What ``terms`` of a sweep may name besides bias terms."""
 
@@ -61,6 +65,10 @@ class SweepSpec:
         for name, kind in _LISTS.items():
             value = getattr(self, name)
             values = tuple(value) if isinstance(value, list | tuple) else (value,)
+            if len(values) > MOST_RUNS:
+                raise UserError(f"got {len(values):,} {name}", f"at most {MOST_RUNS:,}")
+            if any(type(v) is int and abs(v) > LARGEST for v in values):
+                raise UserError(f"got a huge number in {name}", f"{_WORDS[kind]} of at most {LARGEST}")
             if kind is float:
                 values = tuple(float(v) if type(v) is int else v for v in values)
             if not all(type(v) is kind for v in values):
@@ -150,8 +158,13 @@ class SweepSpec:
                     f"got the unknown field {str(name)[:80]!r}", f"one of {', '.join([*names, *COMMON])}",
                     close[0] if close else "",
                 )  # fmt: skip
-        if type(grid.get("seeds")) is int:
-            grid["seeds"] = tuple(range(grid["seeds"]))
+        count = grid.get("seeds")
+        if type(count) is int:
+            if not 1 <= count <= MOST_SEEDS:
+                raise UserError(
+                    f"got seeds = {str(count)[:40]}", f"how many seeds, from 1 to {MOST_SEEDS:,}", "seeds: 5"
+                )
+            grid["seeds"] = tuple(range(count))
         return cls(**grid, settings=settings)
 
 
@@ -162,24 +175,12 @@ _LISTS: dict[str, type] = {
 _WORDS = {str: "words", int: "whole numbers", float: "numbers"}
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_spec(path: Path) -> dict[str, Any]:
     """The fields of a sweep from a YAML file, for :meth:`SweepSpec.from_dict`.
 
-    Raises UserError: no such file, not YAML, or not a table.
+    Raises UserError: no such file, not plain YAML, or not a table.
     """
-    import yaml
-
-    try:
-        if path.stat().st_size > 2**20:
-            raise UserError(f"got {path.name} of {path.stat().st_size} bytes", "a sweep of at most 1 MiB")
-        table = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}", "a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path.name} is not YAML: {' '.join(str(error).split())[:200]}", "a YAML file") from None
-    if not isinstance(table, dict):
-        raise UserError(f"{path.name} holds no table", "fields of a sweep, such as tasks: [sst2, rte]")
-    return {str(key): _numbers(str(key), value) for key, value in table.items()}
+    return {name: _numbers(name, value) for name, value in read_yaml(path).items()}
 
 
 def _numbers(name: str, value: Any) -> Any:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
+from beft_core.architectures import MOST_LAYERS
 from beft_core.errors import UserError
 from beft_core.tasks.registry import REGIMES, get_task
 from beft_core.terms import TERM_KEYS
@@ -141,14 +143,16 @@ class RunConfig:
             raise UserError("got no bias terms", f"some of {', '.join(TERM_KEYS)}", "--terms v, or --terms all")
         if len(set(self.terms)) != len(self.terms):
             raise UserError(f"got --terms {' '.join(self.terms)}", "each term once")
-        if self.layers is not None and (not self.layers or min(self.layers) < 0):
+        if self.layers is not None and not (self.layers and 0 <= min(self.layers) <= max(self.layers) < MOST_LAYERS):
             raise UserError(f"got --layers {self.layers}", "layer numbers from 0 on", "--layers 3-5")
-        for name, least in _LEAST.items():
+        for name, (least, most) in BOUNDS.items():
             value = getattr(self, name)
-            if value is not None and not value >= least:
-                raise UserError(f"got --{name.replace('_', '-')} {value}", f"at least {least}")
-        if self.lr is not None and not 0 < self.lr < float("inf"):
-            raise UserError(f"got --lr {self.lr}", "a positive number", "--lr 4e-4")
+            if value is not None and not least <= value <= most:
+                expected = f"at least {least}" if not value > most else f"at most {most}"
+                raise UserError(f"got --{name.replace('_', '-')} {value}", expected)
+        if self.lr is not None and not 0 < self.lr <= LARGEST_RATE:
+            expected = f"at most {LARGEST_RATE:g}" if self.lr > 0 else "a positive number"
+            raise UserError(f"got --lr {self.lr}", expected, "--lr 4e-4")
         if self.train_file is not None and (self.text is None or self.label is None):
             raise UserError(
                 "got --train-file without --text and --label",
@@ -197,14 +201,13 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON values."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()
-        }
+        values = vars(self)  # all are flat: copying them deeply would take most of the time that a large grid takes
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunConfig:
         """The inverse of :meth:`to_dict`. Raises UserError for unknown fields and values of the wrong type."""
-        hints = get_type_hints(cls)
+        hints = _hints()
         for key, value in values.items():
             if key not in hints:
                 close = difflib.get_close_matches(key, hints, n=1)
@@ -214,10 +217,19 @@ class RunConfig:
         return cls(**values)
 
 
-_LEAST = {
-    "n_train": 2, "epochs": 1, "batch_size": 1, "seed": 0, "max_length": 4, "weight_decay": 0, "clip": 0,
-    "trajectory_every": 1, "fisher_examples": 1,
-}  # fmt: skip
+LARGEST_RATE = 1000.0
+BOUNDS: dict[str, tuple[int, int]] = {
+    "n_train": (2, 10**9),
+    "epochs": (1, 10_000),
+    "batch_size": (1, 2**16),
+    "seed": (0, 2**53 - 1),  # what every reader of JSON holds exactly, and so a snapshot records
+    "max_length": (4, 2**17),
+    "weight_decay": (0, 1000),
+    "clip": (0, 10**9),
+    "trajectory_every": (1, 10**9),
+    "fisher_examples": (1, 10**9),
+}
+"""Field -> its least and its largest value: beyond these is a slip of the hand, and no work is begun for it."""
 
 ALL_BIAS_SHARE = 0.2
 """All biases together take a fifth of a single term's quick learning rate: at the whole of it, one SST-2 run in two of
@@ -243,6 +255,12 @@ def _one_of(flag: str, value: str, known: Any) -> None:
     if value not in known:
         close = difflib.get_close_matches(str(value), list(known), n=1)
         raise UserError(f"got {flag} {value}", f"one of {', '.join(known)}", close[0] if close else "")
+
+
+@functools.cache
+def _hints() -> dict[str, Any]:
+    """Field -> type; worked out once, because a sweep makes a hundred thousand configurations."""
+    return get_type_hints(RunConfig)
 
 
 def _fits(value: Any, hint: Any) -> bool:

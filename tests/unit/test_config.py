@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from beft_core.errors import UserError
-from beft_core.training.config import ALL_BIAS_SHARE, FULL_LR, RunConfig
+from beft_core.training.config import ALL_BIAS_SHARE, BOUNDS, FULL_LR, RunConfig
 
 
 def test_the_paper_preset_is_the_authors_table() -> None:
@@ -51,6 +51,16 @@ def test_json_round_trip() -> None:
         ({"lr": float("nan")}, "--lr"),
         ({"n_train": 1}, "--n-train"),
         ({"batch_size": 0}, "--batch-size"),
+        *(
+            ({name: most + 1}, rf"--{name.replace('_', '-')} {most + 1}; expected at most")
+            for name, (_, most) in BOUNDS.items()
+        ),
+        ({"seed": 2**64 - 1}, "at most"),  # trained to the end once, and then no snapshot could record it
+        ({"seed": 10**20}, "at most"),
+        ({"lr": 10**400}, "--lr"),
+        ({"weight_decay": float("nan")}, "--weight-decay"),
+        ({"clip": float("inf")}, "--clip"),
+        ({"layers": [10**9]}, "--layers"),
         ({"layers": [-1]}, "--layers"),
         ({"pad": "long"}, "longest"),
         ({"train_file": "a.csv"}, "--text"),

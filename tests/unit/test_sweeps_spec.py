@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from beft_core.errors import UserError
 from beft_core.sweeps.banks import bytes_per_run, group, halves, most_runs
-from beft_core.sweeps.spec import SweepSpec, identity, read_yaml, trains
+from beft_core.sweeps.spec import SweepSpec, identity, read_spec, trains
 from beft_core.training.config import PER_RUN, RunConfig
 from beft_core.training.preflight import layout_of
 
@@ -89,7 +89,7 @@ def test_settings_that_no_run_can_have_are_told_by_the_run() -> None:
 def test_yaml_as_people_write_it(tmp_path: Path) -> None:
     file = tmp_path / "sweep.yaml"
     file.write_text("tasks: [sst2, rte]\nlrs: [1e-3, 0.01]\nseeds: 2\nterms: v\nepochs: 3\n")
-    found = SweepSpec.from_dict(read_yaml(file))
+    found = SweepSpec.from_dict(read_spec(file))
     assert found.lrs == (1e-3, 1e-2) and found.seeds == (0, 1) and found.settings == {"epochs": 3}
 
 
@@ -98,9 +98,9 @@ def test_yaml_that_is_none(text: str, tmp_path: Path) -> None:
     file = tmp_path / "sweep.yaml"
     file.write_text(text)
     with pytest.raises(UserError):
-        read_yaml(file)
+        read_spec(file)
     with pytest.raises(UserError, match="cannot read"):
-        read_yaml(tmp_path / "none.yaml")
+        read_spec(tmp_path / "none.yaml")
 
 
 def test_what_changes_no_result_changes_no_identity() -> None:
