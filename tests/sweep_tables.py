@@ -30,6 +30,8 @@ BY_EPOCH = 0.03
 """Loss of the metric for each epoch before the last; epoch 4 is what ``value`` says."""
 TRAINED = {"all": 23_808, "full": 22_713_216, "head": 0, "random": 2_304, "q+v": 4_608}
 SELECTS = {"projection_ratio": "v", "magnitude": "q", "magnitude_mean_abs": "q", "fisher": "v", "fisher_batch": "v"}
+NORMS = {"q": 4.0, "k": 0.5, "v": 1.0}
+"""Pre-trained norm of the candidates, of the other terms 2: the smallest is k's, unless that is null, and then v's."""
 
 Run = tuple[str, str, str, float, int]
 """Task, regime, what is trained, learning rate, seed."""
@@ -125,4 +127,4 @@ def _probe(
         row |= {f"rank.{approach}.{term}": ranks[term] for term in TERM_KEYS}
         row[f"selected.{approach}"] = select_term(scores)
         row[f"settled.{approach}"] = settled if approach in ("projection_ratio", "magnitude") else 0.0
-    return row
+    return row | {f"pre_norm.{term}": NORMS.get(term, 2.0) for term in TERM_KEYS}

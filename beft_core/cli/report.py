@@ -102,14 +102,18 @@ def _print_table1(table: Table) -> None:
 
 
 def _print_prediction(found: Contents) -> None:
-    from beft_core.evaluation.page import PREDICTION_HEAD, prediction_rows
+    from beft_core.evaluation.page import BASELINES, DRAWS, PREDICTION_HEAD, prediction_rows, shared_rows
     from beft_core.evaluation.prediction import POOLED
+    from beft_core.evaluation.report import NORMS
 
     summary = found.series["prediction"]
     pooled = (summary["task"] == POOLED) & (summary["regime"] == POOLED)
     title = "Does the score predict performance?"
     if pooled.any():
         output.print_table(f"{title} (95 % intervals)", list(PREDICTION_HEAD), prediction_rows(summary[pooled]))
+        output.say(*shared_rows(summary), DRAWS[summary["draws"].iloc[-1]])
+        output.say(*(f"{rule.label} reads {rule.what}." for rule in BASELINES))
+        output.say(f"Pre-trained norms: {found.facts[NORMS]}.")
     else:
         output.say(title)
     output.say(found.verdict)

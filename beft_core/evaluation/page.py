@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from beft_core.evaluation import markup, prediction
+from beft_core.evaluation.rules import RULES
 from beft_core.scores import APPROACHES
 from beft_core.terms import CANDIDATES, TERM_KEYS
 
@@ -52,18 +53,42 @@ def interval(mean: float, low: float, high: float, decimals: int = 2) -> str:
     return f"{mean:.{decimals}f}{ends}"
 
 
+BASELINES = tuple(rule for key, rule in RULES.items() if key not in APPROACHES)
+"""The rules that read no score of a probe."""
 PREDICTION_HEAD = ("rule", "cases", "regret, points", "hit rate", "Kendall's tau")
 
 
 def prediction_rows(summary: pd.DataFrame) -> list[tuple[str, ...]]:
-    """The rows of one task and regime of ``prediction.summary`` as texts under :data:`PREDICTION_HEAD`."""
+    """The rows of one task and regime of ``prediction.summary`` as texts under :data:`PREDICTION_HEAD`.
+
+    Rules that never differ share a row, that of the first; ``(+ 4)`` says how many others, :func:`shared_rows` which.
+    """
+    others = prediction.together(summary)
     return [
         (
-            prediction.RULES.get(row.rule, row.rule), str(row.n), interval(row.regret, row.regret_low, row.regret_high),
+            RULES[row.rule].label + (f" (+ {len(others[row.rule])})" if others[row.rule] else ""), str(row.n),
+            interval(row.regret, row.regret_low, row.regret_high),
             interval(row.hit_rate, row.hit_low, row.hit_high), interval(row.tau, row.tau_low, row.tau_high),
         )
-        for row in summary.itertuples(index=False)
+        for row in summary.itertuples(index=False) if row.rule in others
     ]  # fmt: skip
+
+
+def shared_rows(summary: pd.DataFrame) -> list[str]:
+    """A sentence for each row that several rules share. ``summary``: of ``prediction.summary``."""
+    return [
+        f"{RULES[rule].label} (+ {len(others)}): {'; '.join(others)} name{'s' * (len(others) == 1)} the same term with "
+        "the same tau in every case; one row for all."
+        for rule, others in prediction.together(summary).items()
+        if others
+    ]
+
+
+DRAWS: dict[str, str] = {
+    "tasks": "Intervals: 95 %, of 2,000 bootstrap means that draw tasks, then data sizes and seeds within them.",
+    "seeds": "Intervals: 95 %, of 2,000 bootstrap means that draw data sizes and seeds of this one task.",
+}
+"""Column ``draws`` of ``prediction.summary`` -> in words."""
 
 
 def _prediction(found: Contents) -> Iterator[str]:
@@ -73,9 +98,13 @@ def _prediction(found: Contents) -> Iterator[str]:
         yield markup.paragraph(
             "A case is one probe beside the fine-tunes of b_q, b_k and b_v alone. Regret: what the term that a rule "
             "names loses against the best of the three. Tau: how well the scores order the three. In parentheses: 95 % "
-            "bootstrap intervals.",
+            f"bootstrap intervals. {DRAWS[summary['draws'].iloc[-1]]} Those of a single task draw only its sizes and "
+            "seeds.",
             "notes",
         )
+        yield markup.paragraph(" ".join(f"{rule.label} reads {rule.what}." for rule in BASELINES), "notes")
+        for sentence in shared_rows(summary):
+            yield markup.paragraph(sentence, "notes")
     # The pooled rows come last, and first are what a reader wants.
     pooled = (summary["task"] == prediction.POOLED) & (summary["regime"] == prediction.POOLED)
     if pooled.any():

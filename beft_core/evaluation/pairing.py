@@ -42,7 +42,8 @@ class Pairs:
 
     rows: pd.DataFrame
     """One row per case: model, task, regime, n_train, seed, lr (of the probe), term_lr (of the single terms; NaN where
-    each has its own), ``value.q`` and ``lr.q`` (also k, v), and the scores, ``projection_ratio.q`` and so on."""
+    each has its own), ``value.q`` and ``lr.q`` (also k, v), and of the probe its scores, ``projection_ratio.q`` and so
+    on, ``pre_norm.q`` (also k, v) and null_terms."""
     left_out: dict[str, int]
     """Why -> how many fine-tunes or probes are in no case. Without those that left nothing out."""
 
@@ -64,7 +65,8 @@ def pairs(results: pd.DataFrame, at: At = "same") -> Pairs:
         "fine-tunes of one term that failed": int((~is_probe & ~measured).sum()),
     }
     scores = [f"{key}.{term}" for key in APPROACHES for term in CANDIDATES]
-    probes = probes[["model", "task", "regime", "n_train", "seed", "lr", *scores]]
+    norms = [f"pre_norm.{term}" for term in CANDIDATES]
+    probes = probes[["model", "task", "regime", "n_train", "seed", "lr", *scores, *norms, "null_terms"]]
     if at == "same":
         probes = probes.merge(_counterparts(once), on=[*_GRID, "lr"], how="left")
         apart = probes["term_lr"].isna()

@@ -1,8 +1,9 @@
 """Does the score predict which bias type performs best? (The paper leaves this as future work.)
 
 A *case* is one probe (all biases trained) beside the fine-tunes of b_q, b_k and b_v alone, on the same model, task,
-examples and seed. A *rule* reads the probe and names one of the three; what it loses is the *regret*: the metric of the
-best of the three minus that of the named one, in percentage points. Metrics are those after the last epoch.
+examples and seed. A *rule* (:mod:`beft_core.evaluation.rules`) names one of the three; what it loses is the *regret*:
+the metric of the best of the three minus that of the named one, in percentage points. Metrics are those after the last
+epoch. Intervals: :mod:`beft_core.evaluation.intervals`.
 
 Probes and fine-tunes are put together by :mod:`beft_core.evaluation.pairing`.
 """
@@ -14,31 +15,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from beft_core.evaluation import contests
+from beft_core.evaluation.intervals import GROUP, Bootstrap
 from beft_core.evaluation.pairing import VALUES, At, match_grids, pairs, with_regimes
+from beft_core.evaluation.rules import ALWAYS_V, FIXED_ORDER, RANDOM, RULES, SMALLEST_NORM, YARDSTICKS
 from beft_core.scores import APPROACHES
 from beft_core.terms import CANDIDATES
 
 __all__ = [
-    "ALWAYS_V", "MEASURES", "POOLED", "RANDOM", "RULES", "At", "advantage", "cases", "kendall_tau", "match_grids",
-    "pairs", "score_with_metric", "settled_shares", "settling", "summary", "summary_of", "verdict", "verdict_of",
+    "ALWAYS_V", "MEASURES", "POOLED", "RANDOM", "RULES", "At", "advantage", "alike", "cases", "kendall_tau",
+    "match_grids", "pairs", "score_with_metric", "settled_shares", "settling", "summary", "summary_of", "together",
+    "verdict", "verdict_of",
 ]  # fmt: skip
 
-ALWAYS_V, RANDOM = "always_v", "random"
-RULES: dict[str, str] = {
-    **{key: approach.label for key, approach in APPROACHES.items()},
-    ALWAYS_V: "Always b_v",
-    RANDOM: "Random (expected)",
-}
-"""Key -> label. ``always_v`` needs no probe; ``random`` is the mean over the three terms, the floor."""
 POOLED = "all"
 """Task and regime of the rows over all cases."""
 
 TIE = 1e-9
 """Metrics that differ by no more are equal: any of them is the best."""
-RESAMPLES, SEED, PERCENTILES = 2000, 0, (2.5, 97.5)
-"""The bootstrap behind the 95 % intervals."""
-CLUSTER = ("model", "task", "regime", "n_train", "seed")
-"""What the bootstrap draws as a whole: the learning rates of a seed share examples, order and head."""
 
 MEASURES: dict[str, str] = {"regret": "regret", "hit": "hit_rate", "tau": "tau"}
 """Column of :func:`cases` -> its mean in :func:`summary`; ``_low`` and ``_high`` follow the first name."""
@@ -49,7 +43,7 @@ CASE_COLUMNS = (
 SUMMARY_COLUMNS = (
     "task", "regime", "rule", "n",
     *(name for short, mean in MEASURES.items() for name in (mean, f"{short}_low", f"{short}_high")),
-    "tau_n",
+    "tau_n", "draws", "same_as",
 )  # fmt: skip
 SETTLING_COLUMNS = ("task", "regime", "approach", "n", "median", "q90")
 
@@ -61,8 +55,9 @@ def cases(results: pd.DataFrame, at: At = "same") -> pd.DataFrame:
 
     ``best``: the best term, or several that tie, joined by +. ``regret``: percentage points, at least 0. ``hit``: 1 if
     the selected term is the best; of the random rule the chance of that. ``tau``: Kendall's tau-b between the scores
-    and the metrics of the three terms; NaN where either are all equal, and for the rule that ranks nothing. ``lr``: of
-    the probe. A rule has no row where the probe lacks its scores or scores all three 0.
+    and the metrics of the three terms, NaN where either are all equal; ties on one side alone bound it below 1, so a
+    rule that puts one term first and the other two level has at most 0.82. ``lr``: of the probe. A rule has no row
+    where it cannot tell: a probe without its scores or with all three 0, a table without norms, a seed without others.
     """
     rows = pairs(results, at).rows
     values = rows[list(VALUES)].to_numpy(float)  # [cases, 3]
@@ -88,14 +83,12 @@ def cases(results: pd.DataFrame, at: At = "same") -> pd.DataFrame:
 
 def _follow(rule: str, rows: pd.DataFrame, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """How likely a rule takes each term (float64 [cases, 3]; NaN: it cannot tell), tau, and the term in words."""
-    if rule == RANDOM:
+    read = RULES[rule].scores
+    if read is None:
         # A random order agrees with any other as often as not; with no order at all tau stays undefined.
         return np.full(values.shape, 1 / 3), 0 * kendall_tau(values, values), ["any"] * len(rows)
-    if rule == ALWAYS_V:
-        at = np.full(len(rows), CANDIDATES.index("v"))
-        return np.eye(3)[at], np.full(len(rows), np.nan), ["v"] * len(rows)
-    scores = rows[[f"{rule}.{term}" for term in CANDIDATES]].to_numpy(float)
-    known = (~np.isnan(scores)).all(axis=1) & (scores > 0).any(axis=1)
+    scores = read(rows)
+    known = ~np.isnan(scores).any(axis=1)
     at = np.where(known, np.nan_to_num(scores).argmax(axis=1), 0)  # of equal scores the first, as select_term does
     return (
         np.where(known[:, None], np.eye(3)[at], np.nan),
@@ -104,13 +97,39 @@ def _follow(rule: str, rows: pd.DataFrame, values: np.ndarray) -> tuple[np.ndarr
     )
 
 
+def alike(table: pd.DataFrame) -> dict[str, str]:
+    """Rule -> the first rule (of :data:`RULES`) with the same selection and the same tau in every case, or itself.
+
+    ``table``: of :func:`cases`. Rules that never differ are one rule, and their agreement is no evidence for any. The
+    yardsticks, which nobody can follow, stay apart.
+    """
+    first: dict[tuple[object, ...], str] = {}
+    found = {}
+    for rule in (rule for rule in RULES if (table["rule"] == rule).any()):
+        own = table[table["rule"] == rule].sort_values("case")
+        answers = (*own["case"], *own["selected"], *own["tau"].round(9).astype(str))
+        found[rule] = rule if rule in YARDSTICKS else first.setdefault(answers, rule)
+    return found
+
+
+def together(rows: pd.DataFrame) -> dict[str, list[str]]:
+    """Rule that has a row of its own -> labels of those that share it, because they never differ.
+
+    ``rows``: of :func:`summary`.
+    """
+    shared: dict[str, list[str]] = {}
+    for rule, first in dict(zip(rows["rule"], rows["same_as"], strict=True)).items():
+        shared.setdefault(first, []).extend([RULES[rule].label] * (rule != first))
+    return shared
+
+
 def kendall_tau(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Kendall's tau-b between the rows of two [cases, items] arrays: float64 [cases], NaN where undefined.
 
     All pairs at once: what ``scipy.stats.kendalltau`` computes, which would be called (and imported) for each row.
     """
     first, second = np.triu_indices(one.shape[1], 1)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         signs, others = (np.sign(array[:, first] - array[:, second]) for array in (one, other))
         untied = np.square(signs).sum(axis=1) * np.square(others).sum(axis=1)
         return np.asarray((signs * others).sum(axis=1) / np.sqrt(untied))
@@ -139,9 +158,9 @@ def summary(results: pd.DataFrame, at: At = "same") -> pd.DataFrame:
     """Means over cases with 95 % intervals: :data:`SUMMARY_COLUMNS`, a row per task, regime and rule.
 
     The last rows, task "all" and regime "all", pool everything; there is no pooled row of one task, since a regime may
-    be called "all" too. ``n``: cases of the rule; ``tau_n``: those of them where tau is defined. Intervals are
-    percentiles of 2000 bootstrap means that draw whole :data:`CLUSTER`, the same draws for every rule; NaN for a single
-    cluster. With three seeds they are rather too narrow.
+    be called "all" too. ``n``: cases of the rule; ``tau_n``: those of them where tau is defined. ``draws``: what the
+    intervals resample, "tasks" (and sizes and seeds within them) or, of one task, "seeds" (and sizes); NaN for a single
+    group. ``same_as``: see :func:`alike`, over all cases of the table.
     """
     return summary_of(cases(results, at))
 
@@ -153,11 +172,12 @@ def summary_of(table: pd.DataFrame) -> pd.DataFrame:
         rows += _summarised(group, str(task), str(regime))
     if len(table):
         rows += _summarised(table, POOLED, POOLED)
-    return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
+    first = alike(table)
+    return pd.DataFrame([row | {"same_as": first[row["rule"]]} for row in rows], columns=list(SUMMARY_COLUMNS))
 
 
 def _summarised(table: pd.DataFrame, task: str, regime: str) -> list[dict[str, Any]]:
-    draw = _Bootstrap(table)
+    draw = Bootstrap(table)
     rows = []
     for rule in (rule for rule in RULES if (table["rule"] == rule).any()):
         here = (table["rule"] == rule).to_numpy()
@@ -165,35 +185,8 @@ def _summarised(table: pd.DataFrame, task: str, regime: str) -> list[dict[str, A
         for measure, mean in MEASURES.items():
             values = np.where(here, table[measure].to_numpy(float), np.nan)
             row |= dict(zip((mean, f"{measure}_low", f"{measure}_high"), draw.mean(values), strict=True))
-        rows.append(row | {"tau_n": int(table.loc[here, "tau"].notna().sum())})
+        rows.append(row | {"tau_n": int(table.loc[here, "tau"].notna().sum()), "draws": draw.draws})
     return rows
-
-
-class _Bootstrap:
-    """Draws clusters of a table with replacement, always the same ones."""
-
-    def __init__(self, table: pd.DataFrame) -> None:
-        self._cluster = table.groupby(list(CLUSTER), dropna=False).ngroup().to_numpy()
-        self._count = int(self._cluster.max()) + 1
-        chances = np.full(self._count, 1 / self._count)
-        # [resamples, clusters]: how often each was drawn
-        self._drawn = np.random.default_rng(SEED).multinomial(self._count, chances, size=RESAMPLES)
-
-    def mean(self, values: np.ndarray) -> tuple[float, float, float]:
-        """Mean of what is not NaN of [rows], and the ends of its interval."""
-        known = ~np.isnan(values)
-        sums, counts = (
-            np.bincount(self._cluster[known], weights, minlength=self._count) for weights in (values[known], None)
-        )
-        if not counts.any():
-            return np.nan, np.nan, np.nan
-        mean = float(sums.sum() / counts.sum())
-        if (counts > 0).sum() < 2:
-            return mean, np.nan, np.nan
-        with np.errstate(invalid="ignore"):  # a draw of clusters without such a value has no mean
-            means = (self._drawn @ sums) / (self._drawn @ counts)
-        low, high = np.nanpercentile(means, PERCENTILES)
-        return mean, float(low), float(high)
 
 
 def advantage(table: pd.DataFrame, rule: str = "projection_ratio", other: str = ALWAYS_V) -> tuple[float, float, float]:
@@ -204,7 +197,7 @@ def advantage(table: pd.DataFrame, rule: str = "projection_ratio", other: str = 
     regret = table.pivot(index="case", columns="rule", values="regret").reindex(columns=[rule, other])
     gain = regret[other] - regret[rule]
     first = table.drop_duplicates("case").set_index("case")
-    return _Bootstrap(first).mean(gain.reindex(first.index).to_numpy()) if len(first) else (np.nan, np.nan, np.nan)
+    return Bootstrap(first).mean(gain.reindex(first.index).to_numpy()) if len(first) else (np.nan, np.nan, np.nan)
 
 
 # --- when probes make up their mind --------------------------------------------------------------------------------
@@ -240,12 +233,12 @@ def settled_shares(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict(results: pd.DataFrame, at: At = "same") -> str:
-    """The answer in two or three sentences, every number of it from the table. Plain text."""
-    return verdict_of(cases(results, at))
+    """The answer in a few sentences, every number of it from the table. Plain text."""
+    return " ".join(filter(None, (verdict_of(cases(results, at)), contests.sentence(results))))
 
 
 def verdict_of(table: pd.DataFrame) -> str:
-    """`verdict` of cases that were computed before."""
+    """`verdict` of cases that were computed before, without how the terms stand against each other."""
     ratio, trivial = (table[table["rule"] == rule] for rule in ("projection_ratio", ALWAYS_V))
     if ratio.empty:
         return (
@@ -256,7 +249,7 @@ def verdict_of(table: pd.DataFrame) -> str:
     both = table[table["case"].isin(ratio["case"]) & table["rule"].isin(["projection_ratio", ALWAYS_V])]
     draw = {str(row["rule"]): row for row in _summarised(both, POOLED, POOLED)}
     ours, theirs = draw["projection_ratio"], draw[ALWAYS_V]
-    seeds = len(ratio.drop_duplicates(list(CLUSTER)))
+    seeds = len(ratio.drop_duplicates(list(GROUP)))
     first = (
         f"Over {_count(len(ratio), 'case')} ({_count(ratio['task'].nunique(), 'task')}, "
         f"{_count(seeds, 'group')} of data size and seed), following the projection ratio loses {_points(ours)} "
@@ -265,13 +258,24 @@ def verdict_of(table: pd.DataFrame) -> str:
     same = (ratio.set_index("case")["selected"] == "v").all()
     second = (
         " The projection ratio selected b_v every time, so here the two rules are one and the score adds nothing to "
-        "the rule of thumb."
+        f"the rule of thumb.{_without_probe(table)}"
         if same
         else _compared(both, ours, theirs)
     )
     tied = int((trivial["best"] == "+".join(CANDIDATES)).sum())
     third = f" In {_count(tied, 'case')} all three terms end equal, so that no rule can lose." if tied else ""
     return first + second + third
+
+
+def _without_probe(table: pd.DataFrame) -> str:
+    """Which rules that train nothing give the ratio's answer, order included, in every case."""
+    first = alike(table)
+    names = {FIXED_ORDER: "the fixed order b_v, b_q, b_k", SMALLEST_NORM: "the smallest pre-trained norm"}
+    same = [name for rule, name in names.items() if first.get(rule) == first["projection_ratio"]]
+    if not same:
+        return ""
+    words, s = " and ".join(same), "s" * (len(same) == 1)
+    return f" {words[0].upper()}{words[1:]} need{s} no probe and never differ{s} from it, tau included."
 
 
 def _compared(both: pd.DataFrame, ours: dict[str, Any], theirs: dict[str, Any]) -> str:

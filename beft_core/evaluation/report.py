@@ -15,10 +15,13 @@ from beft_core.errors import UserError
 from beft_core.evaluation import page, prediction, tables
 from beft_core.evaluation.merges import Merge, read_merges
 from beft_core.evaluation.over_seeds import LrChoice, Runs
+from beft_core.evaluation.pretrained import with_norms
 from beft_core.safe_io import atomic_write
 from beft_core.sweeps.table import read_table
 
 PAGE = "report.html"
+NORMS = "Pre-trained norms"
+"""Name of the fact that says where the rule that reads the model alone has them from."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,10 @@ def contents(results: pd.DataFrame, merges: Sequence[Merge] | None = None, lr: L
     Raises:
         UserError: a table without rows, or with something else than numbers where numbers belong.
     """
+    results, norms = with_norms(results)
     runs = Runs(results)
     return Contents(
-        facts=_facts(runs),
+        facts=_facts(runs) | {NORMS: norms},
         tables={
             "table1": [tables.table1(runs, model, lr) for model in runs.models],
             "table2": [

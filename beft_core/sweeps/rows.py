@@ -9,6 +9,7 @@ import numpy as np
 
 from beft_core.scores import APPROACHES, Movement, rank_terms, score_snapshot, select_term
 from beft_core.snapshot import Snapshot
+from beft_core.sweeps.norms import pre_norms
 from beft_core.sweeps.spec import identity, trains
 from beft_core.terms import CANDIDATES
 from beft_core.training.config import RunConfig
@@ -42,7 +43,7 @@ def row_of(
     }
     if failure is not None:
         return {**row, "state": "failed", "failure": failure}
-    row |= _metrics(snapshot) | _scores(snapshot)
+    row |= _metrics(snapshot) | _scores(snapshot) | pre_norms({key: snapshot.pre(*key) for key in snapshot.keys()})  # noqa: SIM118
     row["steps"] = meta.hyperparameters.get("steps")
     if file is not None:
         row["snapshot"] = file

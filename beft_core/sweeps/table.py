@@ -62,7 +62,10 @@ CHOICE_COLUMNS: tuple[str, ...] = tuple(
 )
 """``selected.fisher``: the term among q, k and v that an approach selects. ``settled.projection_ratio``: the share of
 the probe's steps after which its selection never changed again (0: it was right from the first checkpoint on)."""
-COLUMNS: tuple[str, ...] = (*RUN_COLUMNS, *SCORE_COLUMNS, *CHOICE_COLUMNS)
+NORM_COLUMNS: tuple[str, ...] = tuple(f"pre_norm.{term}" for term in TERM_KEYS)
+"""``pre_norm.v``: mean over layers of the L2 norm of the term before the fine-tune, known without one. Empty in tables
+that were written before there was such a column."""
+COLUMNS: tuple[str, ...] = (*RUN_COLUMNS, *SCORE_COLUMNS, *CHOICE_COLUMNS, *NORM_COLUMNS)
 
 KEY: tuple[str, ...] = ("model", "task", "n_train", "lr", "seed")
 """What a probe and the fine-tunes of single terms that it predicts have in common."""
@@ -70,6 +73,8 @@ KEY: tuple[str, ...] = ("model", "task", "n_train", "lr", "seed")
 
 def read_table(path: Path) -> pd.DataFrame:
     """A result table: a ``.parquet`` or ``.csv`` file, or the folder of a sweep. All of :data:`COLUMNS`, in order.
+
+    Only :data:`NORM_COLUMNS` may be missing in the file; they are then empty.
 
     Raises:
         UserError: no such file, not a table, or columns missing.
@@ -88,13 +93,13 @@ def read_table(path: Path) -> pd.DataFrame:
             table = pd.read_parquet(path)
     except Exception as error:  # readers of tables raise dozens of types
         raise UserError(f"got {path.name}, which cannot be read ({error})", "a table that beft sweep wrote") from None
-    missing = [name for name in COLUMNS if name not in table.columns]
+    missing = [name for name in COLUMNS if name not in table.columns and name not in NORM_COLUMNS]
     if missing:
         raise UserError(
             f"got {path.name} without the column{'s' * (len(missing) > 1)} {', '.join(missing[:3])}",
             "a table that beft sweep wrote",
         )
-    return table[list(COLUMNS)]
+    return table.reindex(columns=list(COLUMNS))
 
 
 def write_table(table: pd.DataFrame, folder: Path) -> None:

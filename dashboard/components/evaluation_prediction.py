@@ -8,10 +8,13 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from beft_core.evaluation import prediction
-from beft_core.evaluation.pairing import At, pairs
+from beft_core.evaluation import contests, prediction
+from beft_core.evaluation.page import BASELINES, DRAWS
+from beft_core.evaluation.pairing import At, pairs, with_regimes
 from beft_core.evaluation.prediction import MEASURES as COLUMNS
 from beft_core.evaluation.prediction import POOLED, RANDOM, RULES
+from beft_core.evaluation.pretrained import with_norms
+from beft_core.terms import CANDIDATES
 from dashboard.components import page
 from dashboard.components.evaluation_figures import null_terms
 from dashboard.components.evaluation_view import View, in_figures, in_order, in_words, short_title
@@ -29,17 +32,26 @@ LITTLE = 3.0
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _cases(token: str, at: At, _results: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    return prediction.cases(_results, at), pairs(_results, at).left_out
+def _cases(token: str, at: At, _results: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int], str]:
+    """Cases, what is left out of them, and where pre-trained norms come from."""
+    filled, norms = with_norms(_results)
+    return prediction.cases(filled, at), pairs(filled, at).left_out, norms
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _panels(token: str, at: At, size: str, _table: pd.DataFrame) -> pd.DataFrame:
-    """Summaries with a column ``panel``: all tasks together, then each task, its sizes pooled."""
+    """Summaries with a column ``panel``: all tasks together, then each task, its sizes pooled.
+
+    Rules that never differ in any of them share a row; ``shared`` has the labels of those without one of their own.
+    """
     parts = [(in_figures(short_title(task)), _table[_table["task"] == task]) for task in in_order(_table["task"])]
     if len(parts) > 1:
         parts.insert(0, ("All tasks", _table))
-    return pd.concat([_pooled(part).assign(panel=title) for title, part in parts], ignore_index=True)
+    rows = pd.concat([_pooled(part).assign(panel=title) for title, part in parts], ignore_index=True)
+    rows["same_as"] = rows["rule"].map(prediction.alike(_table))
+    others = prediction.together(rows)
+    rows = rows[rows["rule"].isin(others)]
+    return rows.assign(shared=rows["rule"].map({rule: "; ".join(labels) for rule, labels in others.items()}))
 
 
 def _pooled(table: pd.DataFrame) -> pd.DataFrame:
@@ -50,6 +62,14 @@ def _pooled(table: pd.DataFrame) -> pd.DataFrame:
 @st.cache_data(max_entries=16, show_spinner=False)
 def _summary(token: str, at: At, _table: pd.DataFrame) -> pd.DataFrame:
     return prediction.summary_of(_table)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _contests(token: str, size: str, _results: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """How b_v stands against the other two, in words and cell by cell."""
+    of_size = _results if size == EVERY else _results[with_regimes(_results)["regime"] == size]
+    rows = [contests.paired(of_size, "v", other) for other in CANDIDATES if other != "v"]
+    return contests.sentence(of_size), pd.concat(rows, ignore_index=True)
 
 
 def does_the_score_predict(view: View) -> None:
@@ -63,7 +83,7 @@ def does_the_score_predict(view: View) -> None:
             "that of the same position. “Best”: each term at the rate that served it best.",
         )  # fmt: skip
         at = PAIRINGS[str(pairing)]
-        table, left_out = _cases(view.table.token, at, view.results)
+        table, left_out, norms = _cases(view.table.token, at, view.results)
         sizes = [EVERY, *table["regime"].unique()]
         if SIZE in st.session_state and st.session_state[SIZE] not in sizes:
             del st.session_state[SIZE]  # what another table had
@@ -75,8 +95,9 @@ def does_the_score_predict(view: View) -> None:
             format_func=lambda key: MEASURES[key].label,
         )  # fmt: skip
     shown = table if size == EVERY else table[table["regime"] == size]
+    against, cells = _contests(view.table.token, size, view.results)
     with answer, st.container(border=True):
-        first, *rest = re.split(r"(?<=\.) (?=[A-Z])", prediction.verdict_of(shown))
+        first, *rest = re.split(r"(?<=\.) (?=[A-Z])", f"{prediction.verdict_of(shown)} {against}".strip())
         st.markdown(f"**{in_words(first)}** {in_words(' '.join(rest))}")
         if left_out:
             counts = "; ".join(f"{count:,} {why}" for why, count in left_out.items())
@@ -87,11 +108,23 @@ def does_the_score_predict(view: View) -> None:
             rule_dots(panels, str(measure), view.dark), "rules",
             f"{MEASURES[str(measure)].label} of each rule, with 95 % intervals", data=lambda: panels,
         )  # fmt: skip
+        _say_shared(panels)
         _say_little(panels)
     _settling(view, size)
     if not shown.empty:
-        _numbers(view, at, table)
-    _computed(view)
+        _numbers(view, at, table, cells)
+    _computed(view, norms)
+
+
+def _say_shared(panels: pd.DataFrame) -> None:
+    """Name the rules that one row of the figure stands for."""
+    shared = dict(zip(panels["rule"], panels["shared"], strict=True))
+    told = [f"{RULES[rule].label}: also {others}" for rule, others in shared.items() if others]
+    if told:
+        st.caption(
+            ":material/equal: One row for rules that name the same term, with the same tau, in every case. "
+            + " ".join(f"{in_words(sentence)}." for sentence in told)
+        )
 
 
 def _say_little(panels: pd.DataFrame) -> None:
@@ -124,15 +157,17 @@ def _settling(view: View, size: str) -> None:
     )  # fmt: skip
 
 
-def _numbers(view: View, at: At, table: pd.DataFrame) -> None:
+def _numbers(view: View, at: At, table: pd.DataFrame, cells: pd.DataFrame) -> None:
     st.subheader("In numbers", anchor=False)
     rows = _summary(view.table.token, at, table)
+    others = prediction.together(rows)
+    rows = rows[rows["rule"].isin(others)].reset_index(drop=True)
     pooled = (rows["task"] == POOLED) & (rows.index >= len(rows) - rows["rule"].nunique())
     shown = pd.DataFrame(
         {
             "task": rows["task"].map(short_title).where(~pooled, "all tasks"),
             "examples": rows["regime"].where(~pooled, "all sizes"),
-            "rule": rows["rule"].map(RULES),
+            "rule": rows["rule"].map(lambda rule: "; ".join([RULES[rule].label, *others[rule]])),
             "cases": rows["n"],
             "points lost": _with_interval(rows, "regret"),
             "hits, %": _with_interval(rows, "hit", 100),
@@ -145,6 +180,10 @@ def _numbers(view: View, at: At, table: pd.DataFrame) -> None:
         st.download_button(
             "Download every case (CSV)", lambda: table.to_csv(index=False), "cases.csv", "text/csv", key="cases-csv",
             on_click="ignore", icon=":material/download:", type="tertiary",
+        )  # fmt: skip
+        st.download_button(
+            "Download the paired tests (CSV)", lambda: cells.to_csv(index=False), "contests.csv", "text/csv",
+            key="contests-csv", on_click="ignore", icon=":material/download:", type="tertiary",
         )  # fmt: skip
         st.download_button(
             "Download the table (CSV)", lambda: rows.to_csv(index=False), "prediction.csv", "text/csv",
@@ -161,7 +200,7 @@ def _with_interval(rows: pd.DataFrame, measure: str, factor: float = 1) -> Seque
     return texts
 
 
-def _computed(view: View) -> None:
+def _computed(view: View, norms: str) -> None:
     with page.control("details", "prediction"), st.expander("How was this computed?", icon=":material/function:"):
         st.markdown(
             f"A *case* is one probe beside the fine-tunes of {latex('q')}, {latex('k')} and {latex('v')} alone on the "
@@ -169,13 +208,16 @@ def _computed(view: View) -> None:
             "the three minus that of the named one, after the last epoch, in percentage points. A **hit** is a named "
             "term that is the best, also together with others. **Tau** (Kendall's, variant b) compares the order of "
             "the three scores with that of the three metrics: 1 the same, −1 reversed; it is undefined where one side "
-            "is all equal, and for a rule that ranks nothing.  \n"
-            f"**Always** {latex('v')} needs no probe. **Random** is what drawing one of the three loses on average. "
-            "Variants of an approach are drawn hollow.  \n"
-            "Intervals are percentiles of 2,000 bootstrap means that draw whole seeds of a task and size, because the "
-            "learning rates of a seed share examples and head; with few seeds they are rather too narrow.  \n"
+            "is all equal. Variants of an approach are drawn hollow.\n"
+            + "".join(f"- **{in_words(rule.label)}** reads {in_words(rule.what)}.\n" for rule in BASELINES)
+            + f"\nPre-trained norms: {in_words(norms)}.  \n"
+            f"{DRAWS['tasks']} Those of a single task draw only its sizes and seeds. Learning rates of a seed share "
+            "examples and head and are drawn together; with few tasks or seeds intervals are rather too narrow.  \n"
             "*Each term at its best* takes the learning rate by the validation metric itself: a little too good, for "
-            "all three."
+            "all three.  \n"
+            f"Cell by cell: t of the differences between {latex('v')} and another term over the seeds of a task, size "
+            f"and learning rate; p below {contests.LEVEL:g} on both sides (five seeds: |t| above 2.78), not corrected "
+            "for the number of cells."
         )
         null = null_terms(view.results)
         if null:

@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from beft_core.evaluation.prediction import ALWAYS_V, RANDOM, RULES
+from beft_core.evaluation.rules import ALWAYS_V, FIXED_ORDER, ORACLE, RANDOM, RULES, SMALLEST_NORM
 from beft_core.scores import APPROACHES
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.figures import style
@@ -35,7 +35,10 @@ RULE_MARKS: dict[str, Mark] = {
     "magnitude_mean_abs": Mark(HUES[2], "circle-open", "dash"),
     "fisher": Mark(HUES[0]),
     "fisher_batch": Mark(HUES[0], "circle-open", "dash"),
+    FIXED_ORDER: Mark(style.TERM_COLOURS["v"], "diamond-open"),
     ALWAYS_V: Mark(style.TERM_COLOURS["v"], "diamond"),
+    SMALLEST_NORM: Mark(HUES[3], "square"),
+    ORACLE: Mark(HUES[4], "star"),
     RANDOM: Mark(style.TERM_COLOURS["k"], "x-thin-open"),
 }
 
@@ -76,8 +79,10 @@ def rule_dots(rows: pd.DataFrame, measure: str, dark: bool = False) -> go.Figure
     """A dot with its 95 % interval per rule; the first panel is as wide as the figure, the others two in a row.
 
     ``rows``: panel (its title), rule, n, and the three columns of the measure, as in
-    :func:`beft_core.evaluation.prediction.summary`. A rule without a value has no dot.
+    :func:`beft_core.evaluation.prediction.summary`; ``shared`` (optional): labels of rules that share the row. A rule
+    without a value has no dot.
     """
+    rows = rows if "shared" in rows else rows.assign(shared="")
     what = MEASURES[measure]
     panels = list(dict.fromkeys(rows["panel"]))
     rules = [rule for rule in RULES if rule in set(rows.loc[rows[what.key].notna(), "rule"])]
@@ -92,6 +97,7 @@ def rule_dots(rows: pd.DataFrame, measure: str, dark: bool = False) -> go.Figure
         vertical_spacing=_BETWEEN / inside if down > 1 else 0,
     )  # fmt: skip
     low, high = _range(rows, what)
+    shared = dict(zip(rows["rule"], rows["shared"], strict=True))
     for number, title in enumerate(panels):
         place = {"row": 1, "col": 1} if number == 0 else {"row": 2 + (number - 1) // 2, "col": 1 + (number - 1) % 2}
         here = rows[(rows["panel"] == title) & rows["rule"].isin(rules)]
@@ -102,7 +108,7 @@ def rule_dots(rows: pd.DataFrame, measure: str, dark: bool = False) -> go.Figure
         )
         figure.update_yaxes(
             range=[len(rules) - 0.4, -0.6], tickvals=list(range(len(rules))), fixedrange=True, showgrid=False,
-            ticktext=[f"{_rule_label(rule)} " for rule in rules], **place,
+            ticktext=[f"{_rule_label(rule)}{_more(shared[rule])} " for rule in rules], **place,
         )  # fmt: skip
     figure.update_annotations(selector={"yref": "paper"}, font_size=14)
     figure.update_layout(
@@ -136,6 +142,7 @@ def _draw_rules(
             cliponaxis=False,
             customdata=[
                 f"<b>{_rule_label(row['rule'])}</b>: {mean:.2f}<br>95 % interval: {interval}<br>{row['n']} cases"
+                + "".join(f"<br>also: {_subscripts(label)}" for label in filter(None, row["shared"].split("; ")))
             ],
             hovertemplate="%{customdata}<extra></extra>", **place,
         )  # fmt: skip
@@ -153,7 +160,17 @@ def _range(rows: pd.DataFrame, what: Measure) -> tuple[float, float]:
 
 
 def _rule_label(rule: str) -> str:
-    return RULES[rule].replace("b_v", style.symbol("v"))
+    return _subscripts(RULES[rule].label)
+
+
+def _more(shared: str) -> str:
+    return f" (+ {len(shared.split('; '))})" if shared else ""
+
+
+def _subscripts(text: str) -> str:
+    for term in CANDIDATES:
+        text = text.replace(TERMS[term].symbol, style.symbol(term))
+    return text
 
 
 # --- when probes settle --------------------------------------------------------------------------------------------

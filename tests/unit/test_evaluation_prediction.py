@@ -26,14 +26,17 @@ from beft_core.evaluation.prediction import (
     SETTLING_COLUMNS,
     SUMMARY_COLUMNS,
     advantage,
+    alike,
     cases,
     kendall_tau,
     score_with_metric,
     settling,
     summary,
     summary_of,
+    together,
     verdict,
 )
+from beft_core.evaluation.rules import FIXED_ORDER, ORACLE, SMALLEST_NORM
 from beft_core.scores import APPROACHES
 from beft_core.sweeps.table import read_table, write_table
 from beft_core.terms import CANDIDATES
@@ -63,7 +66,8 @@ def noisy(run: Run) -> float:
 
 def test_a_case_by_hand() -> None:
     table = cases(one({"q": 0.75, "k": 0.60, "v": 0.70}))
-    assert tuple(table.columns) == CASE_COLUMNS and list(table["rule"]) == list(RULES)
+    assert tuple(table.columns) == CASE_COLUMNS
+    assert list(table["rule"]) == [rule for rule in RULES if rule != ORACLE]  # there is no other seed to know from
     by_rule = table.set_index("rule")
     ratio = by_rule.loc["projection_ratio"]  # v, then q, then k; the metrics say q, v, k
     assert (ratio["selected"], ratio["best"], ratio["hit"]) == ("v", "q", 0)
@@ -73,7 +77,12 @@ def test_a_case_by_hand() -> None:
     assert (magnitude["selected"], magnitude["regret"], magnitude["hit"]) == ("q", 0, 1)
     assert magnitude["tau"] == pytest.approx(1 / 3)
     always = by_rule.loc[ALWAYS_V]
-    assert always["regret"] == pytest.approx(5.0) and np.isnan(always["tau"])
+    assert always["regret"] == pytest.approx(5.0)
+    assert always["tau"] == pytest.approx(0.0)  # v before q is wrong, v before k is right, q and k are level
+    fixed = by_rule.loc[FIXED_ORDER]
+    assert (fixed["selected"], fixed["tau"]) == ("v", pytest.approx(1 / 3))
+    norm = by_rule.loc[SMALLEST_NORM]  # k, then v, then q: nothing is null here
+    assert (norm["selected"], norm["regret"], norm["tau"]) == ("k", pytest.approx(15), pytest.approx(-1))
     floor = by_rule.loc[RANDOM]
     assert floor["regret"] == pytest.approx((0 + 15 + 5) / 3) and floor["hit"] == pytest.approx(1 / 3)
     assert floor["tau"] == 0
@@ -85,7 +94,7 @@ def test_terms_that_tie_are_all_the_best() -> None:
     assert table.loc[RANDOM, "hit"] == pytest.approx(2 / 3)
     same = cases(one({"q": 0.5, "k": 0.5, "v": 0.5}))
     assert set(same["best"]) == {"q+k+v"} and set(same["regret"]) == {0} and (same["hit"] == 1).all()
-    assert same["tau"].isna().all()
+    assert same["tau"].isna().all()  # also that of "always b_v": the metrics are level
     assert "In 1 case all three terms end equal" in verdict(one({"q": 0.5, "k": 0.5, "v": 0.5}))
 
 
@@ -100,6 +109,67 @@ def test_tau_is_scipys(lines: list[tuple[int, ...]]) -> None:
     ours = kendall_tau(array[:, :3], array[:, 3:])
     theirs = [kendalltau(line[:3], line[3:], variant="b").statistic for line in array]
     np.testing.assert_allclose(ours, theirs, atol=1e-12)  # NaN where scipy says NaN
+
+
+# --- rules without a probe -----------------------------------------------------------------------------------------
+
+
+def test_a_constant_ranking_has_the_tau_of_scipy() -> None:
+    """“Always b_v” leaves q and k level: with ties on its side tau-b stays below 1 whatever the metrics."""
+    values = {"q": 0.7, "k": 0.6, "v": 0.75}
+    table = cases(one(values)).set_index("rule")
+    metrics = [values[term] for term in CANDIDATES]
+    assert table.loc[ALWAYS_V, "tau"] == pytest.approx(kendalltau([0, 0, 1], metrics, variant="b").statistic)
+    assert table.loc[ALWAYS_V, "tau"] == pytest.approx(0.8165, abs=1e-4) and table.loc[FIXED_ORDER, "tau"] == 1
+
+
+def test_the_smallest_norm_never_names_a_null_term_and_says_nothing_where_norms_do() -> None:
+    null = of(cases(one({"q": 0.75, "k": 0.60, "v": 0.70}, null="k")), SMALLEST_NORM)
+    assert list(null["selected"]) == ["v"] and null["tau"].iloc[0] == pytest.approx(1 / 3)  # v, q, k against q, v, k
+    table = one({"q": 0.75, "k": 0.60, "v": 0.70}, null="k")
+    probe = table["trains"] == "all"
+    for norms in ([np.nan, 0.5, 1.0], [2.0, 0.5, 2.0], [0.0, 0.0, 0.0]):
+        table.loc[probe, [f"pre_norm.{term}" for term in CANDIDATES]] = norms
+        assert of(cases(table), SMALLEST_NORM).empty, norms
+    table.loc[probe, [f"pre_norm.{term}" for term in CANDIDATES]] = [0.3, 0.1, 0.4]
+    assert list(of(cases(table), SMALLEST_NORM)["selected"]) == ["q"]
+
+
+@pytest.mark.parametrize("at", ["same", "best"])
+def test_the_oracle_knows_the_other_seeds_only(at: Any) -> None:
+    """Against a loop: for each case, the mean of each term over the seeds but its own, same task, size and rate."""
+    table = make_results(add=lambda run: 3 * noisy(run))
+    rows = pairs(table, at).rows
+    found = of(cases(table, at), ORACLE).set_index("case")
+    assert len(found) == len(rows) == 24
+    for number, row in rows.iterrows():
+        same = (rows[["task", "n_train", "lr"]] == [row["task"], row["n_train"], row["lr"]]).all(axis=1)
+        others = rows[same & (rows["seed"] != row["seed"])]
+        assert len(others) == 2
+        means = [others[f"value.{term}"].mean() for term in CANDIDATES]
+        assert found.loc[number, "selected"] == CANDIDATES[int(np.argmax(means))]
+        own = [row[f"value.{term}"] for term in CANDIDATES]
+        assert found.loc[number, "regret"] == pytest.approx(100 * (max(own) - own[int(np.argmax(means))]))
+        assert found.loc[number, "tau"] == pytest.approx(kendalltau(means, own).statistic)
+    assert found["regret"].max() > 0  # knowing the others is not knowing the seed
+
+
+def test_one_row_for_rules_that_never_differ() -> None:
+    def selects(approach: str, run: Run) -> str:
+        return {"fisher": "v", "fisher_batch": "v", "magnitude": "q"}.get(approach, "q" if run[4] == 2 else "v")
+
+    table = cases(make_results(null="k", selects=selects))
+    found = alike(table)
+    assert found["fisher_batch"] == found[FIXED_ORDER] == found[SMALLEST_NORM] == "fisher"
+    assert found["projection_ratio"] == found["magnitude_mean_abs"] == "projection_ratio"  # they take q in one seed
+    assert found["magnitude"] == "magnitude" and found[RANDOM] == RANDOM
+    assert found[ALWAYS_V] == ALWAYS_V  # the selection is Fisher's, the order is not: q and k are level
+    assert dict(zip(summary_of(table)["rule"], summary_of(table)["same_as"], strict=True)) == found
+    assert together(summary_of(table))["fisher"] == [
+        "Fisher (batches)", "Fixed order b_v, b_q, b_k", "Smallest pre-trained norm",
+    ]  # fmt: skip
+    one_seed = alike(table[table["seed"] == 0])
+    assert one_seed["projection_ratio"] == one_seed["fisher"] == "projection_ratio"
 
 
 # --- which runs belong together ------------------------------------------------------------------------------------
@@ -249,7 +319,10 @@ def test_a_planted_table_is_answered() -> None:
     assert low.loc[ALWAYS_V, "regret"] == pytest.approx(20)  # v is third where q wins
     assert low.loc[RANDOM, "regret"] == pytest.approx(10)
     assert pooled.loc["projection_ratio", "hit_rate"] == 1 and pooled.loc["projection_ratio", "tau"] == pytest.approx(1)
-    assert pooled.loc[ALWAYS_V, "regret"] == pytest.approx(20 / 4) and pooled.loc[ALWAYS_V, "tau_n"] == 0
+    assert pooled.loc[ALWAYS_V, "regret"] == pytest.approx(20 / 4) and pooled.loc[ALWAYS_V, "tau_n"] == 24
+    right, wrong = 2 / np.sqrt(6), -2 / np.sqrt(6)  # v first of untied metrics, and v last
+    assert pooled.loc[ALWAYS_V, "tau"] == pytest.approx((3 * right + wrong) / 4)
+    assert pooled.loc[ORACLE, "regret"] == 0 and pooled.loc[ORACLE, "tau"] == pytest.approx(1)
     assert pooled.loc["magnitude", "regret"] == pytest.approx(10 * 3 / 4)
     assert (pooled["regret_low"] - 1e-9 <= pooled["regret"]).all()
     assert (pooled["regret"] <= pooled["regret_high"] + 1e-9).all()
@@ -274,6 +347,34 @@ def test_intervals_draw_whole_seeds() -> None:
     again = summary_of(twice).iloc[0]
     names = [f"{short}{end}" for short in MEASURES for end in ("_low", "_high")]
     np.testing.assert_allclose(list(again[names]), list(row[names]))
+
+
+def test_intervals_draw_tasks_and_seeds_within_them() -> None:
+    """Against a plain loop: tasks with replacement, and for each drawn one its sizes and seeds with replacement."""
+    table = make_results(
+        ["sst2", "rte", "cola", "stsb"], seeds=range(4), add=noisy, winners={("rte", "low"): "q", ("cola", "low"): "k"}
+    )
+    table = of(cases(table), "magnitude")
+    row = summary_of(table).iloc[-1]
+    assert row["draws"] == "tasks" and (summary_of(table)["draws"].iloc[:-1] == "seeds").all()
+    groups = {
+        task: [group["regret"].to_numpy() for _, group in own.groupby(["regime", "seed"])]
+        for task, own in table.groupby("task")
+    }
+    rng = np.random.default_rng(1)
+    means = []
+    for _ in range(10_000):
+        drawn: list[np.ndarray] = []
+        for task in rng.choice(list(groups), len(groups)):
+            drawn += [groups[task][at] for at in rng.integers(0, len(groups[task]), len(groups[task]))]
+        means.append(np.concatenate(drawn).mean())
+    low, high = np.percentile(means, [2.5, 97.5])
+    assert row["regret_low"] == pytest.approx(low, abs=0.08 * (high - low))
+    assert row["regret_high"] == pytest.approx(high, abs=0.08 * (high - low))
+    # Seeds alone, as if all were of one task, look far surer than they are.
+    fixed = summary_of(table.assign(regime=table["task"] + table["regime"], task="one")).iloc[-1]
+    assert fixed["draws"] == "seeds"
+    assert row["regret_high"] - row["regret_low"] > 1.5 * (fixed["regret_high"] - fixed["regret_low"])
 
 
 def test_results_repeat_and_one_seed_has_no_interval() -> None:
@@ -312,6 +413,15 @@ def test_the_verdict_says_what_the_numbers_say(which: str) -> None:
         assert "do not overlap" in said and "loses 10.00 points" in said and "loses 0.00 points" in said
     if which == "at times worse":
         assert "The intervals overlap" in said
+
+
+def test_the_verdict_names_what_needs_no_probe_and_what_tasks_can_tell() -> None:
+    said = verdict(make_results(null="k", seeds=range(5), add=noisy))
+    assert "fixed order b_v, b_q, b_k and the smallest pre-trained norm need no probe" in said
+    assert "b_v beats b_q in" in said and "cannot tell a rule that selects well from “always b_v”" in said
+    other = verdict(make_results(winners={("rte", "low"): "q"}, null="k", seeds=range(5)))
+    assert "loses to it in 2" in other and "In the latter a rule could do better" in other
+    assert "need no probe" not in verdict(make_results(selects=dict.fromkeys(APPROACHES, "q")))
 
 
 # --- settling ------------------------------------------------------------------------------------------------------

@@ -188,7 +188,13 @@ def test_the_prediction_of_the_page_is_that_of_the_module(contents: Contents, do
     summary = contents.series["prediction"]
     pooled = summary[(summary["task"] == prediction.POOLED) & (summary["regime"] == prediction.POOLED)]
     rows = page.prediction_rows(pooled)
-    assert [row[0] for row in rows] == list(prediction.RULES.values())
+    assert [row[0] for row in rows] == [
+        "Projection ratio (+ 4)", "Magnitude (L1) (+ 1)", "Always b_v", "Oracle of the other seeds",
+        "Random (expected)",
+    ]  # fmt: skip
+    for words in ("Smallest pre-trained norm name the same term", "draw tasks, then data sizes and seeds within them"):
+        assert words in Page(document).text, words
+    assert contents.facts[report.NORMS] == "recorded in the table"
     assert markup.frame_table(page.PREDICTION_HEAD, rows) in document
     assert {row[1] for row in rows} == {str(len(prediction.cases(make_results()).query("rule == 'always_v'")) - 4)}
     assert page.interval(1.304, 0.4, float("nan")) == "1.30"

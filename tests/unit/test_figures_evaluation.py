@@ -34,23 +34,68 @@ def test_every_rule_has_a_look_and_every_measure_is_drawn() -> None:
     assert RULE_MARKS["fisher"].colour == RULE_MARKS["fisher_batch"].colour
 
 
+def uneven(*titles: str) -> pd.DataFrame:
+    """A row per panel and rule whose every number is another one, and whose means are not in the middle."""
+    rows = []
+    for at, title in enumerate(titles):
+        for place, rule in enumerate(RULES):
+            off = 0.01 * place + 0.1 * at
+            rows.append(
+                {"panel": title, "rule": rule, "n": 10 + place, "regret": 5 + off, "regret_low": 4.5 + off,
+                 "regret_high": 9 + off, "hit_rate": 0.3 + off, "hit_low": 0.05 + off, "hit_high": 0.4 + off,
+                 "tau": 0.1 + off, "tau_low": -0.6 + off, "tau_high": 0.3 + off}
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 @pytest.mark.parametrize("measure", DRAWN)
 @pytest.mark.parametrize("dark", [False, True])
 def test_dots_stand_at_means_and_bars_end_where_intervals_do(measure: str, dark: bool) -> None:
-    rows = panels("All tasks", "SST-2")
+    rows = uneven("All tasks", "SST-2")
     figure = rule_dots(rows, measure, dark)
     what = DRAWN[measure]
-    known = rows.dropna(subset=[measure])
-    assert len(figure.data) == len(known) and figure.layout.font.color is None
+    assert len(figure.data) == len(rows) == 2 * len(RULES) and figure.layout.font.color is None
     assert figure.layout.template.layout.font.color == style.ink(dark)
-    for trace, row in zip(figure.data, known.to_dict("records"), strict=True):
+    written = [a.text for a in figure.layout.annotations if a.name == "number"]
+    for number, (trace, row) in enumerate(zip(figure.data, rows.to_dict("records"), strict=True)):
         assert trace.name == row["rule"] and trace.x[0] == pytest.approx(what.factor * row[measure])
-        if trace.error_x.visible:
-            low, high = trace.x[0] - trace.error_x.arrayminus[0], trace.x[0] + trace.error_x.array[0]
-            assert low == pytest.approx(what.factor * row[f"{what.short}_low"])
-            assert high == pytest.approx(what.factor * row[f"{what.short}_high"])
-    if measure == "tau":
-        assert not [trace for trace in figure.data if trace.name == ALWAYS_V]
+        assert trace.yaxis == ("y" if row["panel"] == "All tasks" else "y2")
+        ticks = figure.layout["yaxis" if trace.yaxis == "y" else "yaxis2"].ticktext
+        assert (
+            ticks[trace.y[0]]
+            == RULES[row["rule"]]
+            .label.replace("b_v", "b<sub>v</sub>")
+            .replace("b_q", "b<sub>q</sub>")
+            .replace("b_k", "b<sub>k</sub>")
+            + " "
+        )
+        assert trace.error_x.visible
+        low, high = (what.factor * row[f"{what.short}_{end}"] for end in ("low", "high"))
+        assert trace.x[0] - trace.error_x.arrayminus[0] == pytest.approx(low)
+        assert trace.x[0] + trace.error_x.array[0] == pytest.approx(high)
+        words = f"{low:.{what.digits}f} to {high:.{what.digits}f}"
+        assert words in trace.customdata[0] and f"{row['n']} cases" in trace.customdata[0]
+        if number < len(RULES):
+            assert written[number].endswith(words)
+
+
+def test_real_summaries_are_drawn_as_they_are() -> None:
+    rows = panels("All tasks", "SST-2")
+    figure = rule_dots(rows, "regret")
+    assert [trace.x[0] for trace in figure.data] == pytest.approx(list(rows["regret"]))
+    assert all(trace.error_x.visible for trace in figure.data)
+
+
+def test_rules_that_share_a_row_are_counted_and_named_under_the_pointer() -> None:
+    rows = uneven("x").iloc[:2].assign(shared=["Fisher; Fixed order b_v, b_q, b_k", ""])
+    figure = rule_dots(rows, "regret")
+    assert list(figure.layout.yaxis.ticktext) == ["Projection ratio (+ 2) ", "Magnitude (L1) "]
+    assert (
+        figure.data[0]
+        .customdata[0]
+        .endswith("also: Fisher<br>also: Fixed order b<sub>v</sub>, b<sub>q</sub>, b<sub>k</sub>")
+    )
+    assert "also" not in figure.data[1].customdata[0]
 
 
 def test_the_first_panel_is_wide_and_written_out() -> None:

@@ -1,0 +1,62 @@
+"""95 % intervals of means over cases, by a bootstrap that draws what is not independent as a whole.
+
+Cases of one task share the task, and the learning rates of a seed share examples, order and head. So with several
+tasks a resample draws *tasks* with replacement, and within each drawn task its *groups* of data size and seed, with all
+their learning rates (a hierarchical bootstrap; Davison and Hinkley, Bootstrap Methods and their Application, 1997,
+section 3.8). With one task there are only the groups to draw. With few tasks or seeds such intervals are rather too
+narrow.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+RESAMPLES, SEED, PERCENTILES = 2000, 0, (2.5, 97.5)
+
+TASK = ("model", "task")
+"""What is drawn first."""
+GROUP = (*TASK, "regime", "n_train", "seed")
+"""What is drawn within a task."""
+
+
+class Bootstrap:
+    """Draws of the rows of a table, always the same ones for the same table.
+
+    Args:
+        table: at least one row, with the columns of :data:`GROUP`.
+    """
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self._group = table.groupby(list(GROUP), dropna=False).ngroup().to_numpy()
+        task_of_row = table.groupby(list(TASK), dropna=False).ngroup().to_numpy()
+        self._task = np.zeros(self._group.max() + 1, int)  # of each group
+        self._task[self._group] = task_of_row
+        tasks = int(self._task.max()) + 1
+        self.draws: Literal["tasks", "seeds"] = "tasks" if tasks > 1 else "seeds"
+        """What the intervals of all rows together resample first."""
+        rng = np.random.default_rng(SEED)
+        times = rng.multinomial(tasks, np.full(tasks, 1 / tasks), size=RESAMPLES)  # [resamples, tasks]
+        self._drawn = np.zeros((RESAMPLES, len(self._task)), int)  # how often each group was drawn
+        for task in range(tasks):
+            own = np.flatnonzero(self._task == task)
+            # A task that was drawn twice has its groups drawn twice: together so many as one draw of double length.
+            self._drawn[:, own] = rng.multinomial(times[:, task] * len(own), np.full(len(own), 1 / len(own)))
+
+    def mean(self, values: np.ndarray) -> tuple[float, float, float]:
+        """Mean of what is not NaN of [rows], and the ends of its 95 % interval (NaN: one group, nothing to draw)."""
+        known = ~np.isnan(values)
+        sums, counts = (
+            np.bincount(self._group[known], weights, minlength=len(self._task)) for weights in (values[known], None)
+        )
+        if not counts.any():
+            return np.nan, np.nan, np.nan
+        mean = float(sums.sum() / counts.sum())
+        if (counts > 0).sum() < 2:
+            return mean, np.nan, np.nan
+        with np.errstate(invalid="ignore"):  # a draw of groups without such a value has no mean
+            means = (self._drawn @ sums) / (self._drawn @ counts)
+        low, high = np.nanpercentile(means, PERCENTILES)
+        return mean, float(low), float(high)
