@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from beft_core.errors import UserError
@@ -87,8 +89,10 @@ class Row:
     """Config key of the MLP's width; 4 * hidden_size where it is not set."""
     mlp_fused: int = 1
     """2: the MLP's input projection holds gate and values in one bias, which is one term."""
-    key: Callable[[Config], KeyRule] = lambda config: ABSOLUTE
-    """Whether the key bias can act."""
+    key: KeyRule | Callable[[Config, int], KeyRule] = ABSOLUTE
+    """What of the key bias can act: one rule for every model of the type, or one from (config, width of a head)."""
+    partial_rotary: bool = False
+    """Whether positions may turn only some elements of each head."""
     head_dropout: tuple[str, ...] = ()
     """Config keys of the head's dropout; the first that is set counts."""
     packing: Callable[[Config], bool] = lambda config: True
@@ -106,17 +110,29 @@ class Row:
     """Term -> why the architecture has no module for it, where the general reason is wrong."""
 
 
-def _partial_rotary(config: Config) -> KeyRule:
-    rope: Mapping[str, Any] = config.get("rope_parameters") or {}
-    fraction = float(rope.get("partial_rotary_factor", config.get("rotary_pct", 0.25)))
-    if fraction <= 0:
+def _rotary(rotated: int, head_dim: int) -> KeyRule:
+    """Rotary positions that turn the first ``rotated`` elements of each head and leave the rest as it is."""
+    if rotated <= 0:
         return ABSOLUTE
-    if fraction >= 1:
+    if rotated >= head_dim:
         return ROTARY
-    return KeyRule(False, f"{ROTARY.why}; only the first {fraction:.0%} of each head acts")
+    part = f"the first {rotated} of each head's {head_dim} elements"
+    return KeyRule(False, f"{ROTARY.why}, but only in {part}: the others add the same number to every logit", rotated)
 
 
-def _disentangled(config: Config) -> KeyRule:
+def _partial_rotary(config: Config, head_dim: int, name: str, default: float) -> KeyRule:
+    rope: Mapping[str, Any] = config.get("rope_parameters") or {}
+    fraction = float(rope.get("partial_rotary_factor", config.get(name, default)))
+    # Elements are turned in pairs, so transformers rounds an odd number up.
+    return _rotary(2 * math.ceil(int(head_dim * fraction) / 2), head_dim)
+
+
+def _gptj_rotary(config: Config, head_dim: int) -> KeyRule:
+    rotated = config.get("rotary_dim", 64)
+    return _rotary(int(rotated), head_dim) if rotated else ROTARY
+
+
+def _disentangled(config: Config, head_dim: int) -> KeyRule:
     kinds = config.get("pos_att_type") or []
     kinds = kinds.lower().split("|") if isinstance(kinds, str) else kinds
     if config.get("relative_attention", False) and "p2c" in [kind.strip() for kind in kinds]:
@@ -248,7 +264,7 @@ ROWS: dict[str, Row] = {
                 "q": "attn.q_proj", "k": "attn.k_proj", "v": "attn.v_proj", "o": "attn.out_proj",
                 "mlp_in": "mlp.fc_in", "mlp_out": "mlp.fc_out", "ln1": "ln_1",
             },
-            LAST_TOKEN, mlp="n_inner", stack="decoder", flags=(Flag("q k v o"),), key=lambda config: ROTARY,
+            LAST_TOKEN, mlp="n_inner", stack="decoder", flags=(Flag("q k v o"),), key=_gptj_rotary, partial_rotary=True,
             absent={"ln2": "attention and MLP run in parallel after one LayerNorm"},
         ),
         Row(
@@ -259,30 +275,30 @@ ROWS: dict[str, Row] = {
                 "ln1": "input_layernorm", "ln2": "post_attention_layernorm",
             },
             LAST_TOKEN, stack="decoder", flags=(Flag("q k v o", "attention_bias", True),), fused=grouped,
-            key=_partial_rotary,
+            key=partial(_partial_rotary, name="rotary_pct", default=0.25), partial_rotary=True,
         ),
         Row(
             "bloom", "transformer", "h.{n}",
             {**FUSED_DENSE, "ln1": "input_layernorm", "ln2": "post_attention_layernorm"},
-            LAST_TOKEN, mlp="", stack="decoder", fused=grouped, key=lambda config: ALIBI,
+            LAST_TOKEN, mlp="", stack="decoder", fused=grouped, key=ALIBI,
             # BLOOM derives its ALiBi slopes from the two-dimensional padding mask and takes no prepared mask.
             packing=lambda config: False,
         ),
         Row(
             "qwen2", "model", "layers.{n}", LLAMA, LAST_TOKEN, stack="decoder",
             flags=(Flag("o mlp_in mlp_out"),), head_dim="head_dim", kv_heads=_group_kv,
-            key=lambda config: ROTARY, mask="per_layer_type",
+            key=ROTARY, mask="per_layer_type",
             window=lambda config: config.get("sliding_window"), absent=RMS,
         ),
         Row(
             "llama", "model", "layers.{n}", LLAMA, LAST_TOKEN, stack="decoder",
             flags=(Flag("q k v o", "attention_bias"), Flag("mlp_in mlp_out", "mlp_bias")),
-            head_dim="head_dim", kv_heads=_group_kv, key=lambda config: ROTARY, absent=RMS,
+            head_dim="head_dim", kv_heads=_group_kv, key=ROTARY, absent=RMS,
         ),
         Row(
             "falcon", "transformer", "h.{n}", _falcon_modules, LAST_TOKEN, mlp="ffn_hidden_size", stack="decoder",
             flags=(Flag("q k v o mlp_in mlp_out", "bias"),), fused=grouped, kv_heads=_falcon_kv,
-            key=lambda config: ALIBI if config.get("alibi") else ROTARY,
+            key=lambda config, head_dim: ALIBI if config.get("alibi") else ROTARY,
             packing=lambda config: not config.get("alibi"),
             absent={"ln2": "attention and MLP run in parallel after one LayerNorm"},
         ),
@@ -293,7 +309,8 @@ ROWS: dict[str, Row] = {
                 "mlp_in": "mlp.gate_up_proj", "mlp_out": "mlp.down_proj",
             },
             LAST_TOKEN, stack="decoder", flags=(Flag("q k v o mlp_in mlp_out"),), kv_heads=_group_kv,
-            head_dim="head_dim", mlp_fused=2, key=lambda config: ROTARY,
+            head_dim="head_dim", mlp_fused=2,
+            key=partial(_partial_rotary, name="partial_rotary_factor", default=1.0), partial_rotary=True,
             window=lambda config: config.get("sliding_window"), absent=RMS,
         ),
         Row(
@@ -307,7 +324,7 @@ ROWS: dict[str, Row] = {
                 Flag("q k v o", "attention_bias"), Flag("mlp_in mlp_out", "mlp_bias"),
                 Flag("ln2", "norm_bias"),
             ),
-            mlp_fused=2, key=lambda config: ROTARY, mask="per_layer_type",
+            mlp_fused=2, key=ROTARY, mask="per_layer_type",
             window=lambda config: _get(config, ("local_attention",), default=128) // 2,
             absent={"ln1": "the first layer has no such LayerNorm"},
         ),
@@ -352,7 +369,7 @@ def layout_for(config: Config | Any) -> Layout:
         return _layout(ROWS[model_type], config)
     except UserError:
         raise
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(
             f"got a {model_type} config with a value of the wrong type ({error})", "a config.json of transformers"
         ) from error
@@ -401,7 +418,7 @@ def _layout(row: Row, config: Config) -> Layout:
         slots=slots(term for term in here if term not in off),
         addable=slots(term for term in here if term in off),
         absent={t: off.get(t) or row.absent[t] for t in TERM_KEYS if t in off or t not in modules},
-        key_rule=_key_rule(row, config),
+        key_rule=_key_rule(row, config, head_dim),
         head=_head(row, config),
         packing=row.packing(config),
         causal=row.stack == "decoder" or bool(config.get("is_decoder")),
@@ -412,6 +429,16 @@ def _layout(row: Row, config: Config) -> Layout:
         disk=row.disk,
         block=row.block,
     )
+
+
+def rule_of_type(model_type: str) -> KeyRule | None:
+    """What of the key bias can act in every model of a type, where its configuration makes no difference.
+
+    None where it does (GPT-NeoX, Falcon, DeBERTa, ...), and for types without a row. Relative-key positions, which
+    transformers 5 no longer has, are left aside.
+    """
+    row = ROWS.get(model_type)
+    return row.key if row is not None and isinstance(row.key, KeyRule) else None
 
 
 def _get(config: Config, names: Iterable[str], default: Any = None) -> Any:
@@ -447,11 +474,13 @@ def _layer_paths(row: Row, config: Config) -> list[str]:
     return [row.layer.format(group=g, inner=i) for g in range(groups) for i in range(inner)]
 
 
-def _key_rule(row: Row, config: Config) -> KeyRule:
+def _key_rule(row: Row, config: Config, head_dim: int) -> KeyRule:
     if str(config.get("position_embedding_type", "")).startswith("relative_key"):
         return KeyRule(False, "relative-key positions: the key bias meets position vectors that differ from key to key")
     broken = [name for name in NOT_PLAIN_SOFTMAX if config.get(name)]
-    return KeyRule(False, f"{broken[0]} breaks the plain softmax") if broken else row.key(config)
+    if broken:
+        return KeyRule(False, f"{broken[0]} breaks the plain softmax")
+    return row.key if isinstance(row.key, KeyRule) else row.key(config, head_dim)
 
 
 def _head(row: Row, config: Config) -> HeadSpec:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from beft_core.certified import certified
+from beft_core.null_elements import count_of
 from beft_core.scores import APPROACHES, ScoreTable, TermScores, rank_terms
 from beft_core.snapshot import Key, Snapshot, SnapshotMeta
 from beft_core.terms import TERM_KEYS, TERMS
@@ -110,7 +112,7 @@ class Moves:
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self.null = set(snapshot.meta.null_terms)
+        self.null = set(certified(snapshot.meta).terms)
         self.trained = set(snapshot.meta.trained_terms)
         self.pre: dict[Key, np.ndarray] = {key: snapshot.pre(*key) for key in snapshot.keys()}  # noqa: SIM118
         self.delta = {
@@ -245,7 +247,7 @@ def _mean_ranks(values: np.ndarray) -> np.ndarray:
 
 def settings(meta: SnapshotMeta) -> dict[str, str]:
     """What a reader would repeat a fine-tune by, as text: its model, data, hyper-parameters, seed and versions."""
-    model = meta.model
+    model, known = meta.model, certified(meta)
     last = meta.metrics[-1] if meta.metrics else {}
     table: dict[str, Any] = {
         "base model": model.id,
@@ -260,7 +262,8 @@ def settings(meta: SnapshotMeta) -> dict[str, str]:
         "mode": meta.mode,
         "trained terms": _symbols(meta.trained_terms),
         "trained layers": None if meta.layers is None else ", ".join(map(str, meta.layers)),
-        "null terms": _symbols(meta.null_terms),
+        "null terms": _symbols(known.terms),
+        "null elements": ", ".join(f"{TERMS[term].symbol} {count_of(of)}" for term, of in known.elements.items()),
         "trained parameters": meta.trained_parameters,
         **meta.hyperparameters,
         "seed": meta.seed,

@@ -12,6 +12,7 @@ from beft_core import __version__
 from beft_core.errors import UserError
 from beft_core.layout import Layout
 from beft_core.model_weights import ModelWeights
+from beft_core.null_elements import ranges_of
 from beft_core.snapshot import Key, ModelInfo, Snapshot, SnapshotMeta, fingerprint
 from beft_core.terms import TERM_KEYS
 
@@ -73,8 +74,17 @@ def imported(
         mode="imported",
         trained_terms=tuple(term for term in TERM_KEYS if term in moved),
         null_terms=tuple(term for term in layout.null_terms if (layout.stack, term) in pre),
+        null_elements=_some_null(layout, pre),
         versions={"beft-lab": __version__, "numpy": np.__version__},
         provenance=provenance,
         **details,
     )
     return Snapshot.build(meta, pre, post, extra=extra)
+
+
+def _some_null(layout: Layout, pre: Mapping[Key, np.ndarray]) -> dict[str, tuple[tuple[int, int], ...]]:
+    """By the architecture's rule alone, for no model is computed here."""
+    if (layout.stack, "k") not in pre:
+        return {}
+    mask = layout.null_elements("k")
+    return {"k": ranges_of(mask)} if mask.any() and not mask.all() else {}

@@ -61,12 +61,20 @@ class HeadSpec:
 
 @dataclass(frozen=True)
 class KeyRule:
-    """Whether the key bias can act at all, from the kind of attention alone (checked numerically
-    elsewhere).
-    """
+    """What of the key bias can act, from the kind of attention alone (checked numerically elsewhere)."""
 
     null: bool
+    """No element can act."""
     why: str
+    acting: int | None = None
+    """Elements of each head that act, from its first on, where only some do (partial rotary positions); None: the
+    whole head is alike.
+    """
+
+    @property
+    def all_acts(self) -> bool:
+        """Whether no element is null."""
+        return not self.null and self.acting is None
 
 
 @dataclass(frozen=True)
@@ -131,6 +139,22 @@ class Layout:
     def null_terms(self) -> tuple[str, ...]:
         """Terms that the rule calls null, whether or not the model has them."""
         return ("k",) if self.key_rule.null else ()
+
+    def null_elements(self, term: str) -> np.ndarray:
+        """Elements of one layer's bias that the rule calls null: bool [width], the same in every layer.
+
+        Also of a bias that can be added. Raises UserError for a term that the model has no place for.
+        """
+        slot = next((slot for slot in (*self.slots, *self.addable) if slot.term == term), None)
+        if slot is None:
+            self.require([term])
+            raise AssertionError(term)
+        mask = np.zeros(slot.width, dtype=bool)
+        if term == "k" and self.key_rule.null:
+            mask[:] = True
+        elif term == "k" and self.key_rule.acting is not None:
+            mask.reshape(self.kv_heads, self.head_dim)[:, self.key_rule.acting :] = True
+        return mask
 
     def slots_of(self, term: str) -> tuple[BiasSlot, ...]:
         """The slots of one term, one per layer; empty if the model does not have it."""

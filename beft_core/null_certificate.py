@@ -3,16 +3,18 @@
 Attention of query i to key j is ``softmax_j(q_i . k_j)``. A key bias d adds ``q_i . d``, the same number for
 every j, and the softmax does not see it: d is a null direction with an exactly zero gradient. What training
 sees instead is rounding noise, which Adam normalises into real movement, so a null term must be known before
-it is scored. Rotary and relative-key positions break the argument, because the number then depends on j.
+it is scored. Rotary and relative-key positions break the argument, because the number then depends on j; partial
+rotary positions break it only for the elements that they turn, so what is certified is each element.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -33,25 +35,31 @@ SMALL = 200_000_000
 SEED = 20250915
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NullReport:
     """What is known about one term."""
 
     null: bool
-    """Certified: the rule and the numbers both say that the term cannot act."""
+    """Certified: the rule and the numbers both say that no element of the term can act."""
     rule: bool
-    """What the architecture says."""
+    """What the architecture says of the whole term."""
     numeric: bool
-    """What the loaded model shows."""
+    """What the loaded model shows of the whole term."""
     max_change: float
-    """Largest change of a final hidden state, relative to the largest hidden state."""
+    """Largest change of a final hidden state, relative to the largest hidden state, when all elements change."""
     why: str
     """The rule in words."""
+    elements: np.ndarray
+    """bool [width]: the elements of a layer that are certified null, the same in every layer."""
+    part_agrees: bool = True
+    """Of a term of which the rule calls only some elements null: whether changing those, and no others, shows
+    nothing.
+    """
 
     @property
     def agrees(self) -> bool:
-        """Whether rule and numbers agree; a term on which they do not is never treated as null."""
-        return self.rule == self.numeric
+        """Whether rule and numbers agree; elements on which they do not are never treated as null."""
+        return self.rule == self.numeric and self.part_agrees
 
 
 def null_certificate(model: LoadedModel) -> dict[str, NullReport]:
@@ -59,7 +67,7 @@ def null_certificate(model: LoadedModel) -> dict[str, NullReport]:
 
     The backbone is turned to float64 in place and restored bit by bit: twice its memory for a moment, no
     copy. All layers of a term are perturbed at once; a fixed random input of a few tokens shows whether
-    anything changes.
+    anything changes. Where the rule calls only some elements null, those are also perturbed alone.
     """
     terms = [term for term in CANDIDATES if term in model.layout.terms]
     generator = torch.Generator().manual_seed(SEED)
@@ -72,27 +80,39 @@ def null_certificate(model: LoadedModel) -> dict[str, NullReport]:
     ):
         probe = _probe_input(model, generator)
         base = _hidden(model, probe)
-        changes = {}
-        for term in terms:
+
+        def change(term: str, elements: np.ndarray) -> float:
+            """The largest relative change of a hidden state when these elements of all layers are perturbed."""
             with restored(model):
                 for slot in model.layout.slots_of(term):
                     bias = get_bias(model.backbone, slot)
-                    noise = torch.randn(slot.width, generator=generator, dtype=torch.float64).to(bias.device)
-                    set_bias(model.backbone, slot, bias + SIZE * noise)
-                changes[term] = float((_hidden(model, probe) - base).abs().max() / base.abs().max())
-    return {term: _report(model, term, change) for term, change in changes.items()}
+                    noise = torch.randn(slot.width, generator=generator, dtype=torch.float64)
+                    noise[torch.from_numpy(~elements)] = 0
+                    set_bias(model.backbone, slot, bias + SIZE * noise.to(bias.device))
+                return float((_hidden(model, probe) - base).abs().max() / base.abs().max())
+
+        return {term: _report(model, term, change) for term in terms}
 
 
 def null_terms(model: LoadedModel) -> tuple[str, ...]:
-    """Terms of the model that are certified null, in canonical order."""
+    """Terms of the model that are certified null as a whole, in canonical order."""
     return tuple(term for term, report in null_certificate(model).items() if report.null)
 
 
-def _report(model: LoadedModel, term: str, change: float) -> NullReport:
-    rule = term in model.layout.null_terms
-    numeric = change <= TOLERANCE
+def null_elements(reports: Mapping[str, NullReport]) -> dict[str, np.ndarray]:
+    """Term -> bool [width] of its certified null elements, for every term that has any."""
+    return {term: report.elements for term, report in reports.items() if report.elements.any()}
+
+
+def _report(model: LoadedModel, term: str, change: Callable[[str, np.ndarray], float]) -> NullReport:
+    claimed = model.layout.null_elements(term)
+    rule = bool(claimed.all())
+    whole = change(term, np.ones_like(claimed))
+    numeric = whole <= TOLERANCE
     why = model.layout.key_rule.why if term == "k" else f"the {term} bias acts in every softmax attention"
-    return NullReport(rule and numeric, rule, numeric, change, why)
+    some = bool(claimed.any()) and not rule
+    still = numeric if not some else change(term, claimed) <= TOLERANCE
+    return NullReport(rule and numeric, rule, numeric, whole, why, claimed & still, still or not some)
 
 
 def _hidden(model: LoadedModel, probe: dict[str, torch.Tensor]) -> torch.Tensor:

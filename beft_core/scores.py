@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from beft_core.certified import certified
 from beft_core.errors import UserError
+from beft_core.null_elements import count_of, noise_share, said
 from beft_core.snapshot import Snapshot
 from beft_core.terms import CANDIDATES, TERM_KEYS
 
@@ -35,7 +37,8 @@ class Movement:
     def __init__(self, pre: np.ndarray, post: np.ndarray) -> None:
         if pre.ndim != 2 or pre.shape != post.shape or not pre.size:
             raise UserError(f"shapes {pre.shape} and {post.shape}", "twice the same [layers, width]")
-        self._width = pre.shape[1]
+        self.width = pre.shape[1]
+        """Elements of a layer."""
         a, b = pre.astype(np.float64), post.astype(np.float64)
         with np.errstate(invalid="ignore", over="ignore"):
             moved = b - a
@@ -50,7 +53,7 @@ class Movement:
 
     def magnitude_mean_abs(self) -> np.ndarray:
         """``mean |post - pre|``, the authors' code: fair where widths differ (grouped-query k and v)."""
-        return self._l1 / self._width
+        return self._l1 / self.width
 
     def projection_ratio(self) -> np.ndarray:
         """``1 - pre.post / max(|pre|, |post|)^2``: float64 [layers].
@@ -224,6 +227,13 @@ class TermScores:
     scores: dict[str, np.ndarray]
     """Approach -> float64 [layers]."""
     movement: Movement
+    null_elements: int = 0
+    """Elements of each layer that are certified null, although the term acts."""
+
+    @property
+    def width(self) -> int:
+        """Elements of a layer."""
+        return self.movement.width
 
     @cached_property
     def geometry(self) -> dict[str, np.ndarray]:
@@ -237,7 +247,7 @@ class ScoreTable:
 
     terms: tuple[TermScores, ...]
     remarks: tuple[str, ...] = ()
-    """What a reader must know of the run: null terms that were trained, layers left out."""
+    """What a reader must know of the run: null terms or elements that were trained, layers left out."""
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -273,9 +283,31 @@ class ScoreTable:
             if row.stack == stack and approach in row.scores
         }
 
+    def contestants(self, approach: str, stack: str | None = None) -> tuple[str, ...]:
+        """Those of q, k and v among which an approach can select: scored, trained if it looks at movement, not null."""
+        stack = stack or self.stacks[0]
+        moves = APPROACHES[approach].needs == "movement"
+        return tuple(
+            row.term
+            for row in self.terms
+            if row.stack == stack
+            and row.term in CANDIDATES
+            and approach in row.scores
+            and not row.null
+            and (row.trained or not moves)
+        )
+
     def selected(self, stack: str | None = None) -> dict[str, str | None]:
-        """Approach -> the term it selects among q, k and v (None: see `select_term`)."""
-        return {approach: select_term(self.mean_scores(approach, stack)) for approach in self.approaches}
+        """Approach -> the term it selects among its `contestants`.
+
+        None where nothing is selected: fewer than two took part, so there is no contest, or none of them moved.
+        """
+        chosen: dict[str, str | None] = {}
+        for approach in self.approaches:
+            rivals = self.contestants(approach, stack)
+            scores = self.mean_scores(approach, stack)
+            chosen[approach] = select_term(scores, rivals) if len(rivals) > 1 else None
+        return chosen
 
     @cached_property
     def per_layer(self) -> pd.DataFrame:
@@ -340,7 +372,9 @@ def score_snapshot(snapshot: Snapshot) -> ScoreTable:
     if not snapshot.keys():
         raise UserError(f"{snapshot.source} holds no bias term", "a snapshot of at least one term to score")
     meta = snapshot.meta
+    known = certified(meta)
     rows = []
+    parts = []
     for stack, term in snapshot.keys():  # noqa: SIM118 - a method of Snapshot, not of a dict
         movement = Movement(snapshot.pre(stack, term), snapshot.post(stack, term))
         measured = {
@@ -353,13 +387,21 @@ def score_snapshot(snapshot: Snapshot) -> ScoreTable:
             for key, approach in APPROACHES.items()
             if measured[approach.needs] is not None
         }
-        null, trained = term in meta.null_terms, term in meta.trained_terms
-        rows.append(TermScores(stack, term, null, trained, scores, movement))
+        null, trained = term in known.terms, term in meta.trained_terms
+        ranges = known.elements.get(term, ())
+        rows.append(TermScores(stack, term, null, trained, scores, movement, count_of(ranges)))
+        if ranges:
+            noise = noise_share(snapshot.pre(stack, term), snapshot.post(stack, term), ranges)
+            moved = f"were trained: {noise:.0%} of its Magnitude is rounding noise" if noise else "did not move"
+            parts.append(f"{said(term, ranges, movement.width)} (null) and {moved}")
     remarks = [
         f"{term} is a null term and was trained: its movement is rounding noise, not learning"
         for term in TERM_KEYS
-        if term in meta.null_terms and term in meta.trained_terms
+        if term in known.terms and term in meta.trained_terms
     ]
+    remarks += parts
+    if known.unknown is not None and any(term == "k" for _, term in snapshot.keys()):  # noqa: SIM118
+        remarks.append(f"whether k can act is not known ({known.unknown}): its score may be rounding noise")
     if meta.layers is not None and len(meta.layers) < meta.model.layers:
         count = f"only {len(meta.layers)} of {meta.model.layers} layers were trained"
         remarks.append(f"{count}; means are over all of them")
@@ -371,7 +413,8 @@ def aggregate_seeds(tables: Sequence[ScoreTable | pd.DataFrame]) -> pd.DataFrame
     approach.
 
     Columns: seeds (how many scored the term), mean and std over seeds (n - 1 in the denominator; NaN for
-    one seed), first (how often it ranked first of all terms), first_of_candidates (of q, k and v).
+    one seed), first (how often it ranked first of all terms), first_of_candidates (of those of q, k and v
+    that took part, as in `ScoreTable.contestants`).
 
     Raises:
         UserError: no table.
@@ -382,9 +425,12 @@ def aggregate_seeds(tables: Sequence[ScoreTable | pd.DataFrame]) -> pd.DataFrame
         raise UserError("no scores to aggregate", "at least one")
     frames = [table.means if isinstance(table, ScoreTable) else table for table in tables]
     runs = pd.concat([frame.assign(run=run) for run, frame in enumerate(frames)], ignore_index=True)
-    of_candidates = runs[runs["term"].isin(CANDIDATES)].groupby(["run", "stack", "approach"])["rank"].transform("min")
+    moves = runs["approach"].map(lambda key: APPROACHES[key].needs == "movement")
+    took_part = runs["term"].isin(CANDIDATES) & ~runs["null"] & (runs["trained"] | ~moves)
+    contests = runs[took_part].groupby(["run", "stack", "approach"])["rank"]
+    best, rivals = (contests.transform(how).reindex(runs.index) for how in ("min", "size"))
     runs["is_first"] = runs["rank"] == 1
-    runs["is_first_of_candidates"] = runs["rank"] == of_candidates.reindex(runs.index)
+    runs["is_first_of_candidates"] = (runs["rank"] == best) & (rivals > 1)
     return runs.groupby(["stack", "approach", "term"], sort=False, as_index=False).agg(
         seeds=("score", "size"),
         mean=("score", "mean"),

@@ -237,6 +237,10 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], meta: SnapshotMeta) -> 
     if not terms and not any(name.startswith("extra.") for name in shapes):
         raise UserError("a snapshot without a bias term", "at least one term with pre and post")
     _check_layers(terms, meta)
+    for (stack, term), parts in terms.items():
+        end = (meta.null_elements or {}).get(term, ((0, 0),))[-1][1]
+        if end > parts["pre"][1]:
+            raise UserError(f"null elements up to {end} of {stack}.{term}", f"at most its width, {parts['pre'][1]}")
     return canonical(terms)
 
 

@@ -10,6 +10,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from beft_core.errors import UserError
+from beft_core.null_elements import is_ranges
 from beft_core.safe_io import parse_json
 from beft_core.terms import TERM_KEYS
 
@@ -110,6 +111,10 @@ _META_RULES: dict[str, Rule] = {
         lambda v: isinstance(v, tuple) and all(map(_is_epoch, v)),
     ),
     "null_terms": _TERMS,
+    "null_elements": (
+        f"a table of terms out of {', '.join(TERM_KEYS)} with ranges of elements, ascending and apart, or null",
+        lambda v: v is None or (isinstance(v, dict) and all(t in TERM_KEYS and is_ranges(r) for t, r in v.items())),
+    ),
     "trained_parameters": _or_none(_count()),
     "total_parameters": _or_none(_count()),
     "versions": (
@@ -181,6 +186,10 @@ class SnapshotMeta:
     """One table per epoch: {"epoch": 1, "train_loss": 0.6, "accuracy": 0.8}."""
     null_terms: tuple[str, ...] = ()
     """Terms certified to have no effect on the base model."""
+    null_elements: dict[str, tuple[tuple[int, int], ...]] | None = None
+    """Of terms of which only some elements are certified null: [first, end) of those of a layer, the same in every
+    layer. None in files that record no certificate of elements.
+    """
     trained_parameters: int | None = None
     total_parameters: int | None = None
     versions: dict[str, str] = field(default_factory=dict)
@@ -199,6 +208,8 @@ class SnapshotMeta:
     def to_json(self) -> str:
         """Canonical: the same metadata gives the same text."""
         table = {"format_version": FORMAT_VERSION, **asdict(self)}
+        if self.null_elements is None:
+            del table["null_elements"]  # a file of before the field keeps its text, by which merges know it
         return json.dumps(table, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @classmethod
@@ -216,6 +227,9 @@ class SnapshotMeta:
                 str(FORMAT_VERSION),
                 "a newer release of the lab",
             )
+        ranges = table.get("null_elements")
+        if isinstance(ranges, dict) and all(map(is_ranges, ranges.values())):
+            table["null_elements"] = {term: tuple(map(tuple, of_term)) for term, of_term in ranges.items()}
         model = table.get("model")
         if not isinstance(model, dict):
             raise UserError("snapshot metadata without a model", "a table that describes the model")

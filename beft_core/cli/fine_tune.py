@@ -85,12 +85,14 @@ def select(
         "selected": selection.selected,
         "means": scores.means.to_dict("records"),
         "null_terms": probe.meta.null_terms,
+        "null_elements": null_elements(scores),
         "notes": scores.notes,
         "probe": _cost(probe, observer) | {"file": probe_path, "metrics": probe.meta.metrics},
         "trained": None,
     }
     if not json:
-        _print_selection(probe, scores, selection.selected)
+        print_scores(f"{probe.meta.task} on {probe.meta.model.id}, {probe.meta.n_train} examples", scores)
+        print_selection(scores)
         output.say(f"probe: {output.percentage(probe.meta)}, {_seconds(observer)}{_last_metrics(probe)}")
     stopped = observer.stopped
     if then_train and winner is not None and not stopped:
@@ -214,22 +216,36 @@ def _print_training(snapshot: Snapshot, observer: Progress, path: Path) -> None:
     output.say(f"trained {output.percentage(meta)}, besides the head; {_seconds(observer)}", f"snapshot: {path}")
 
 
+def null_elements(scores: ScoreTable) -> dict[str, dict[str, int]]:
+    """Of terms that act in part: how many elements of a layer are null, of how many."""
+    return {row.term: {"null": row.null_elements, "of": row.width} for row in scores.terms if row.null_elements}
+
+
 def metric_cell(value: float | None, name: str) -> str:
     """A cell of a table of metrics: counts as whole numbers."""
     return "–" if value is None else f"{value:g}" if name in ("epoch", "step") else output.number(float(value))
 
 
-def _print_selection(probe: Snapshot, scores: ScoreTable, selected: dict[str, str | None]) -> None:
-    print_scores(f"{probe.meta.task} on {probe.meta.model.id}, {probe.meta.n_train} examples", probe, scores)
-    for approach, term in selected.items():
-        output.say(f"{APPROACHES[approach].label} selects {term or 'none'}")
+def print_selection(scores: ScoreTable, stack: str | None = None) -> None:
+    """A line for each approach: the term that it selects, or why it selects none."""
+    for approach, term in scores.selected(stack).items():
+        label, rivals = APPROACHES[approach].label, scores.contestants(approach, stack)
+        if term is not None:
+            output.say(f"{label} selects {term}")
+        elif len(rivals) > 1:
+            output.say(f"{label} selects none: {' and '.join(rivals)} did not move")
+        else:
+            took = f"only {rivals[0]} took part" if rivals else "none of them took part"
+            output.say(f"{label} selects none: there is no contest among {', '.join(CANDIDATES)}, {took}")
 
 
-def print_scores(title: str, snapshot: Snapshot, scores: ScoreTable) -> None:
-    """Terms x approaches with the rank in brackets; null terms are marked and explained below."""
+def print_scores(title: str, scores: ScoreTable) -> None:
+    """Terms x approaches with the rank in brackets; null terms and elements are marked and explained below."""
     from beft_core.architectures import ABSOLUTE
 
-    null = set(snapshot.meta.null_terms)
+    null = {row.term for row in scores.terms if row.null}
+    marks = {row.term: f"{row.term} {row.null_elements}/{row.width} null" for row in scores.terms if row.null_elements}
+    marks |= {term: f"{term} null*" for term in null}
     for stack in scores.stacks:
         means = scores.means[scores.means["stack"] == stack]
         cells = {
@@ -240,7 +256,7 @@ def print_scores(title: str, snapshot: Snapshot, scores: ScoreTable) -> None:
             f"{title} ({stack}): score, mean over layers (rank)",
             ["term", *(APPROACHES[key].label for key in scores.approaches)],
             [
-                [f"{term} null*" if term in null else term, *(cells.get((term, key), "–") for key in scores.approaches)]
+                [marks.get(term, term), *(cells.get((term, key), "–") for key in scores.approaches)]
                 for term in dict.fromkeys(means["term"])
             ],
         )

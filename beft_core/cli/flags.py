@@ -84,7 +84,7 @@ FLAGS: dict[str, Flag] = {
             "add_bias", list[str], "Give the model a zero bias of this term where it has none.", metavar="TERM",
             convert=lambda value: {"add_bias": arguments.words(value)},
         ),
-        Flag("train_null", bool, "Train terms that are certified to have no effect, too."),
+        Flag("train_null", bool, "Train terms and elements that are certified to have no effect, too."),
         Flag("regime", str, "Number of training examples as in the paper. Default: low if quick, else all.",
              metavar="[low|medium|high|all]"),
         Flag("n_train", int, "Number of training examples; wins over --regime.", metavar="N"),

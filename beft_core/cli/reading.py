@@ -8,8 +8,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from beft_core.certified import certified
 from beft_core.cli import output
-from beft_core.cli.fine_tune import metric_cell, print_scores
+from beft_core.cli.fine_tune import metric_cell, null_elements, print_scores, print_selection
+from beft_core.null_elements import count_of
 from beft_core.paths import user_path
 from beft_core.scores import APPROACHES, ScoreTable, aggregate_seeds, score_snapshot
 from beft_core.snapshot import Snapshot, read_snapshot
@@ -48,9 +50,8 @@ def score(files: output.Files, per_layer: PerLayer = False, json: output.Json = 
         )  # fmt: skip
         return
     for file, snapshot, table in zip(files, snapshots, tables, strict=True):
-        print_scores(f"{file}: {snapshot.meta.task} on {snapshot.meta.model.id}", snapshot, table)
-        for approach, term in table.selected().items():
-            output.say(f"{APPROACHES[approach].label} selects {term or 'none'}")
+        print_scores(f"{file}: {snapshot.meta.task} on {snapshot.meta.model.id}", table)
+        print_selection(table)
         if per_layer:
             _print_per_layer(table)
         output.say("")
@@ -83,11 +84,14 @@ def _experiments(snapshots: list[Snapshot]) -> dict[tuple[Any, ...], list[int]]:
 
 
 def _scored(file: str, snapshot: Snapshot, table: ScoreTable, per_layer: bool) -> dict[str, Any]:
+    known = certified(snapshot.meta)
     document: dict[str, Any] = {
         "file": file,
         **_experiment(snapshot),
         "seed": snapshot.meta.seed,
-        "null_terms": snapshot.meta.null_terms,
+        "null_terms": known.terms,
+        "null_elements": null_elements(table),
+        "null_unknown": known.unknown,
         "notes": table.notes,
         "selected": {stack: table.selected(stack) for stack in table.stacks},
         "means": table.means.to_dict("records"),
@@ -129,6 +133,7 @@ def inspect(file: output.File, json: output.Json = False) -> None:
         return
     model = meta.pop("model")
     epochs = meta.pop("metrics")
+    meta["null_elements"] = {t: f"{count_of(r)} of each layer" for t, r in (meta["null_elements"] or {}).items()}
     facts = {f"model {key}": value for key, value in model.items()} | meta
     output.print_table(file, ["field", "value"], [(key, _words(value)) for key, value in facts.items()])
     if epochs:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from beft_core.certified import certified
 from beft_core.scores import APPROACHES, Movement, rank_terms, score_snapshot, select_term
 from beft_core.snapshot import Snapshot
 from beft_core.sweeps.norms import pre_norms
@@ -90,7 +91,7 @@ def _scores(snapshot: Snapshot) -> dict[str, Any]:
         row |= {f"{approach}.{term}": score for term, score in scores.items()}
         row |= {f"rank.{approach}.{term}": rank for term, rank in ranks.items()}
         if snapshot.meta.mode == "all":
-            row[f"selected.{approach}"] = select_term(scores)
+            row[f"selected.{approach}"] = table.selected()[approach]
     return row | {f"settled.{approach}": share for approach, share in settled(snapshot).items()}
 
 
@@ -103,7 +104,12 @@ def settled(snapshot: Snapshot) -> dict[str, float]:
     if steps is None or snapshot.meta.mode != "all":
         return {}
     stack = snapshot.keys()[0][0]
-    followed = {t: snapshot.steps(stack, t) for t in CANDIDATES if (stack, t) in snapshot.keys()}  # noqa: SIM118
+    null = certified(snapshot.meta).terms
+    followed = {
+        term: snapshot.steps(stack, term)
+        for term in CANDIDATES
+        if (stack, term) in snapshot.keys() and term not in null  # noqa: SIM118 - a method of Snapshot
+    }
     shares: dict[str, float] = {}
     for key, approach in APPROACHES.items():
         if approach.needs != "movement":

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -266,13 +266,18 @@ class Bank:
                 self.leaves[name][run].copy_(draw)
 
     @torch.no_grad()
-    def own(self, run: int, names: set[str]) -> None:
-        """Restrict what a run trains to the parts in ``names``."""
+    def own(self, run: int, names: set[str], frozen: Mapping[str, np.ndarray] | None = None) -> None:
+        """Restrict what a run trains to the parts in ``names``, without their ``frozen`` elements (part -> bool of the
+        part's shape).
+        """
         for name, part in self.parts.items():
             self.owned[run, part.columns] = name in names
+        for name, mask in (frozen or {}).items():
+            columns = self.parts[name].columns
+            self.owned[run, columns] &= torch.as_tensor(~mask.ravel(), device=self.owned.device)
 
     def mask_grads(self) -> None:
-        """Zero the gradients of what a run does not own (another run in the bank does)."""
+        """Zero the gradients of what a run does not own: another run in the bank does, or it is null."""
         self.grads.masked_fill_(~self.owned, 0.0)
 
     def value(self, name: str, run: int = 0) -> np.ndarray:

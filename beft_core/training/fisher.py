@@ -10,7 +10,7 @@ Squaring a mean loses the spread between examples, so the two can rank terms dif
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +46,18 @@ class FisherInformation:
     exact: dict[tuple[str, str], np.ndarray]
     batch: dict[tuple[str, str], np.ndarray]
     examples: int
+
+    def without(self, null: Mapping[str, np.ndarray]) -> FisherInformation:
+        """The same with exact zeros where elements are certified null: term -> bool [width] of a layer.
+
+        Their gradient is zero; what is computed of it is rounding noise.
+        """
+
+        def cut(measured: dict[tuple[str, str], np.ndarray]) -> dict[tuple[str, str], np.ndarray]:
+            nothing = np.zeros(1, bool)
+            return {key: np.where(null.get(key[1], nothing), np.float32(0), of) for key, of in measured.items()}
+
+        return FisherInformation(cut(self.exact), cut(self.batch), self.examples)
 
 
 LogLikelihood = Callable[[Tensor, Tensor], Tensor]

@@ -81,7 +81,7 @@ def count(config: RunConfig) -> Count:
         raise UserError(f"got layer {max(config.layers)}", f"0 to {layout.layers - 1}, the layers of this model")
     frozen = () if config.train_null else tuple(term for term in wanted if term in layout.null_terms)
     trained = sum(
-        slot.width
+        slot.width if config.train_null else int((~layout.null_elements(slot.term)).sum())
         for slot in layout.slots
         if slot.term in wanted and slot.term not in frozen and (config.layers is None or slot.layer in config.layers)
     )

@@ -66,6 +66,8 @@ class Job:
     config: RunConfig
     train: Encoded
     owned: set[str]
+    frozen: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Part -> bool of its shape: elements of a trained part that stay as they are, because they are null."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -137,12 +139,15 @@ class Trainer:
         self.model: LoadedModel = bank.model
         self.device = bank.precision.device
         for run, job in enumerate(self.jobs):
-            bank.own(run, job.owned)
+            bank.own(run, job.owned, job.frozen)
         self.optimizer = BankAdamW(
             bank.values,
             torch.tensor([job.config.weight_decay for job in self.jobs], device=self.device),
             torch.tensor([job.config.clip for job in self.jobs], device=self.device),
         )
+        decays = any(job.config.weight_decay for job in self.jobs)
+        self._before = bank.values.clone() if decays else None
+        """What weight decay must not shrink: values of parts that a run does not train, and null elements."""
         self.progress = Progress(history=[[] for _ in self.jobs])
         self.loss_sum = torch.zeros(len(self.jobs), device=self.device)
         self.readings = Readings(self.device)
@@ -252,6 +257,8 @@ class Trainer:
         self.bank.mask_grads()
         other = self.weights.square_norm() if self.weights is not None else 0.0
         factor = self.optimizer.step(self.bank.grads, tensors["lr"], tensors["active"], other)
+        if self._before is not None:
+            self.bank.values.copy_(torch.where(self.bank.owned, self.bank.values, self._before))
         if self.weights is not None:
             self.weights.step(float(factor[0]), lr_of_weights)
         self.loss_sum += losses

@@ -21,7 +21,8 @@ from beft_core import __version__, models
 from beft_core.architectures import BiasSlot
 from beft_core.errors import UserError
 from beft_core.models import LoadedModel
-from beft_core.null_certificate import null_terms
+from beft_core.null_certificate import null_certificate, null_elements
+from beft_core.null_elements import ranges_of
 from beft_core.scores import ScoreTable, score_snapshot
 from beft_core.snapshot import Snapshot, SnapshotMeta
 from beft_core.tasks import metrics as task_metrics
@@ -146,7 +147,9 @@ def fit_bank(
     observer = observer or Observer()
     first = configs[0]
     observer.stage("certify null terms")
-    null = null_terms(model)
+    reports = null_certificate(model)
+    null = tuple(term for term, report in reports.items() if report.null)
+    elements = null_elements(reports)
     device = pick_device(first.device)
     precision = Precision(first.precision, device, frozen=first.mode not in WEIGHT_MODES)
     before = models.biases(model)
@@ -156,7 +159,7 @@ def fit_bank(
     chosen = []
     for config in configs:
         what = config.mode, config.terms
-        chosen.append(trained_slots(config, model, null, None if what in told else observer))
+        chosen.append(trained_slots(config, model, null, None if what in told else observer, elements))
         told.add(what)
     union = [slot for slot in model.layout.slots if any(slot in slots for slots in chosen)]
     bank = Bank(
@@ -175,7 +178,12 @@ def fit_bank(
     weights = _weights(first, model)
 
     jobs = [
-        Job(config, encoded, {slot_name(slot) for slot in slots} | _extra_parts(config, bank))
+        Job(
+            config,
+            encoded,
+            {slot_name(slot) for slot in slots} | _extra_parts(config, bank),
+            {} if config.train_null else {slot_name(s): elements[s.term] for s in slots if s.term in elements},
+        )
         for config, encoded, slots in zip(configs, trains, chosen, strict=True)
     ]
     trainer = Trainer(
@@ -200,8 +208,10 @@ def fit_bank(
             post[slot.stack, slot.term][slot.layer] = bank.value(slot_name(slot), run)
         steps = _trajectory(outcome, slots, before)
         measured = information[run]
+        if measured is not None and not job.config.train_null:
+            measured = measured.without(elements)
         snapshot = Snapshot.build(
-            _meta(job, outcome, model, data, null, slots, bank, weights, total, trainer.progress.seconds),
+            _meta(job, outcome, model, data, null, elements, slots, bank, weights, total, trainer.progress.seconds),
             pre=before,
             post=post,
             fisher=measured.exact if measured else {},
@@ -393,9 +403,15 @@ def _put_extra(values: Mapping[str, np.ndarray], bank: Bank) -> None:
 
 
 def trained_slots(
-    config: RunConfig, model: LoadedModel, null: Sequence[str], observer: Observer | None = None
+    config: RunConfig,
+    model: LoadedModel,
+    null: Sequence[str],
+    observer: Observer | None = None,
+    elements: Mapping[str, np.ndarray] | None = None,
 ) -> list[BiasSlot]:
     """The bias slots that a run trains: its terms (all, for an all-bias run), its layers, without null terms.
+
+    ``elements``: certified null elements (term -> bool [width]), of which the observer is told too.
 
     Raises UserError for terms or layers that the model does not have.
     """
@@ -412,6 +428,10 @@ def trained_slots(
             f"{', '.join(frozen)} is certified null in this model (it cannot change any output) and stays frozen; "
             "--train-null trains it all the same"
         )
+    for term, mask in (elements or {}).items():
+        if term in wanted and not mask.all() and not config.train_null and observer is not None:
+            said = f"{mask.sum()} of {len(mask)} elements of {term} in each layer are certified null in this model"
+            observer.message(f"{said} and stay frozen; --train-null trains them all the same")
     return [
         slot
         for slot in layout.slots
@@ -507,6 +527,7 @@ def _meta(
     model: LoadedModel,
     data: TaskData,
     null: Sequence[str],
+    elements: Mapping[str, np.ndarray],
     slots: Sequence[BiasSlot],
     bank: Bank,
     weights: Weights | None,
@@ -522,6 +543,7 @@ def _meta(
     if config.mode == "all":
         counted |= {name for name in job.owned if not name.startswith("head.")}
     trained = sum(bank.parts[name].size for name in counted) + (weights.count if weights is not None else 0)
+    trained -= sum(int(mask.sum()) for mask in job.frozen.values())
     kept = ("lr", "epochs", "schedule", "batch_size", "max_length", "dropout", "weight_decay", "clip", "precision",
             "preset", "pad", "train_null", "add_bias")  # fmt: skip
     hyper: dict[str, Any] = {name: config.to_dict()[name] for name in kept}
@@ -540,6 +562,7 @@ def _meta(
         metric=primary_metric(data),
         metrics=tuple(outcome.history),
         null_terms=tuple(null),
+        null_elements={term: ranges_of(mask) for term, mask in elements.items() if not mask.all()},
         trained_parameters=trained,
         total_parameters=total,
         versions=software_versions(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -76,18 +77,31 @@ def _answer(opened: Opened, key: str, way: Way, stack: str, dark: bool) -> None:
     label = APPROACHES[key].label
     scores = opened.scores.mean_scores(key, stack)
     term = opened.selected(stack).get(key)
+    rivals = opened.scores.contestants(key, stack)
     if term is None:
         st.markdown(f"#### {label}")
-        names = ", ".join(latex(candidate) for candidate in CANDIDATES)
-        st.caption(f"{way.asks} " + (f"None of {names} took part." if scores else "Not measured in this snapshot."))
+        st.caption(f"{way.asks} " + (_nobody(rivals) if scores else "Not measured in this snapshot."))
+    else:
+        st.markdown(f"#### {label}: {latex(term)}")
+        contest = sorted((t for t in scores if t in CANDIDATES), key=lambda t: (t != term, -scores[t]))
+        st.caption(f"{way.asks} " + ", ".join(f"{latex(t)} {short(scores[t])}" for t in contest))
+    for row in opened.scores.terms:
+        if row.stack == stack and noise(row, key):
+            said = f"{latex(row.term)} is null in this model: its score is rounding noise, and it cannot be selected."
+            st.markdown(f":orange[⚠ {said}]")
+    if not rivals:
         return
-    st.markdown(f"#### {label}: {latex(term)}")
-    contest = sorted((t for t in scores if t in CANDIDATES), key=lambda t: (t != term, -scores[t]))
-    st.caption(f"{way.asks} " + ", ".join(f"{latex(t)} {short(scores[t])}" for t in contest))
-    row = next(row for row in opened.scores.terms if (row.stack, row.term) == (stack, term))
-    if noise(row, key):
-        st.markdown(f":orange[⚠ {latex(term)} is null in this model: what was selected is rounding noise.]")
     st.plotly_chart(
         ranking(opened.scores, key, term, stack, dark), theme=None, key=f"ranking-{way.key}",
         config={"displayModeBar": False}, alt=f"Ranking of the bias terms by {label}",
     )  # fmt: skip
+
+
+def _nobody(rivals: Sequence[str]) -> str:
+    """Why no term is selected, in a sentence."""
+    names = ", ".join(latex(candidate) for candidate in CANDIDATES)
+    if len(rivals) > 1:
+        return f"{' and '.join(map(latex, rivals))} did not move, so none is selected."
+    if rivals:
+        return f"No contest: of {names} only {latex(rivals[0])} took part, so none is selected."
+    return f"None of {names} took part."

@@ -146,8 +146,9 @@ def _what_happened(row: TermScores, pair: Pair) -> str:
     if not pair.pre_norm or not pair.post_norm:
         return "One of the two is zero, so there is no angle: the projection ratio is 1 by convention."
     longer = "longer" if pair.ratio > 1 else "shorter"
+    some = f" {row.null_elements} of its {row.width} elements are null." if row.null_elements else ""
     turned = " It turned by more than 90°, so its projection ratio exceeds 1." if pair.angle > 90 else ""
-    return f"The fine-tune turned it by {pair.angle:.1f}° and made it {longer}, × {short(pair.ratio)}.{turned}"
+    return f"The fine-tune turned it by {pair.angle:.1f}° and made it {longer}, × {short(pair.ratio)}.{turned}{some}"
 
 
 def _numbers(

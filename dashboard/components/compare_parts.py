@@ -140,6 +140,8 @@ def caveats(all_: Compared) -> list[str]:
         found.append("They have different numbers of layers: only the means over layers can be subtracted.")
     if len({model.hidden_size for model in models}) > 1 and "magnitude" in all_.approaches:
         found.append("Magnitude as a sum grows with the width of the model; switch it to the mean to be fair.")
+    for number, one in enumerate(all_.opened):
+        found += [f"{figures.LETTERS[number]}: {plain(remark)}." for remark in one.scores.remarks]
     for stack in {stack for one in all_.opened for stack in one.scores.stacks} - {all_.stack}:
         found.append(f"Some have a stack “{stack}” too; the {all_.stack} is shown.")
     return found
@@ -165,15 +167,19 @@ def _selections(all_: Compared) -> str:
     """The term that each approach selects in each snapshot."""
     parts = []
     for key in all_.approaches:
-        chosen: dict[str, list[str]] = {}
+        chosen: dict[str | None, list[str]] = {}
         for number, one in enumerate(all_.opened):
-            term = one.selected(all_.stack).get(key) if all_.stack in one.scores.stacks else None
-            if term is not None:
-                chosen.setdefault(term, []).append(figures.LETTERS[number])
-        if chosen:
-            words = ", ".join(f"{latex(term)} in {' '.join(letters)}" for term, letters in chosen.items())
-            parts.append(f"{APPROACHES[key].label}: {words}")
-    return "Selected among q, k and v · " + " · ".join(parts) if parts else "None of q, k and v took part."
+            if key in one.scores.approaches and all_.stack in one.scores.stacks:
+                chosen.setdefault(one.selected(all_.stack)[key], []).append(figures.LETTERS[number])
+        if set(chosen) - {None}:
+            words = [
+                f"{'no contest' if term is None else latex(term)} in {' '.join(letters)}"
+                for term, letters in sorted(chosen.items(), key=lambda item: item[0] is None)
+            ]
+            parts.append(f"{APPROACHES[key].label}: {', '.join(words)}")
+    if not parts:
+        return "None is selected: in no snapshot did two of q, k and v take part that are not null."
+    return "Selected among those of q, k and v that took part and are not null · " + " · ".join(parts)
 
 
 def pair(all_: Compared) -> tuple[int, int] | None:

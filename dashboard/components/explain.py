@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from beft_core.certified import certified
+from beft_core.null_elements import count_of
 from beft_core.scores import APPROACHES
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.components.sources import Opened
@@ -26,12 +28,19 @@ def computed(opened: Opened, approaches: Sequence[str]) -> None:
             f"{latex('q')}, {latex('k')} and {latex('v')}. A cell marked ↺ turned by more than 90°: its projection "
             "ratio exceeds 1."
         )
-        if meta.null_terms:
-            names = ", ".join(latex(term) for term in meta.null_terms)
+        known = certified(meta)
+        if known.terms:
+            names = ", ".join(latex(term) for term in known.terms)
             st.markdown(
                 f"{names} **is null in this model**: it adds the same number to every attention logit of a row, which "
                 "softmax ignores. Its exact gradient is zero, so it is frozen unless somebody asks for it; trained, it "
                 "would show rounding noise that looks like importance."
+            )
+        for term, ranges in known.elements.items():
+            st.markdown(
+                f"{count_of(ranges)} elements of {latex(term)} in each layer **are null in this model**: positions "
+                "turn only the first elements of each head, and what the others add is the same for every key, which "
+                "softmax ignores. They are frozen unless somebody asks for them; trained, they move by rounding noise."
             )
         left, right = st.columns(2)
         left.dataframe(_facts(opened), hide_index=True, alt="Inputs of the fine-tune", height="content")
@@ -68,7 +77,8 @@ def _value(value: object) -> str:
 def no_contest(opened: Opened) -> str | None:
     """What to say of a run that did not train all terms among which one is selected; None if it did."""
     meta = opened.meta
-    missing = [term for term in CANDIDATES if term not in meta.trained_terms and term not in meta.null_terms]
+    null = certified(meta).terms
+    missing = [term for term in CANDIDATES if term not in meta.trained_terms and term not in null]
     if meta.mode == "all" or not missing:
         return None
     if not meta.trained_terms:

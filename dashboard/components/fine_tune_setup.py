@@ -320,7 +320,16 @@ def _tell(layout: Layout | None) -> None:
         "to be changed under Advanced."
     )
     named = filled.terms if filled.mode == "terms" else TERM_KEYS if filled.mode == "all" else ()
-    if layout is None or not set(named) & set(layout.null_terms):
+    if layout is None:
+        return
+    if layout.key_rule.acting is not None and "k" in named and "k" in layout.terms:
+        null = layout.null_elements("k")
+        st.caption(
+            f"{null.sum()} of {len(null)} elements of {latex('k')} in each layer are null in this model, for positions "
+            f"turn only the first {layout.key_rule.acting} of each head: they "
+            + ("move by rounding noise." if filled.train_null else "stay frozen.")
+        )
+    if not set(named) & set(layout.null_terms):
         return
     why = f"{latex('k')} is null in this model: it adds the same number to every attention logit of a row, and softmax "
     if filled.train_null:
@@ -382,8 +391,9 @@ def _switches(layout: Layout | None) -> None:
             **bound,
         )  # fmt: skip
         st.toggle(
-            "Train null terms", False, key="ft_null", disabled=layout is not None and not layout.key_rule.null,
-            help="Train terms that are certified to have no effect, too, instead of freezing them.", **bound,
+            "Train null terms", False, key="ft_null", disabled=layout is not None and layout.key_rule.all_acts,
+            help="Train terms and elements that are certified to have no effect, too, instead of freezing them.",
+            **bound,
         )  # fmt: skip
         if _get("ft_do") == "train":
             st.toggle(

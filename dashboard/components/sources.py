@@ -20,7 +20,6 @@ from beft_core.runs.library import about
 from beft_core.safe_io import read_json_file
 from beft_core.scores import ScoreTable, score_snapshot
 from beft_core.snapshot import Snapshot, SnapshotMeta, read_snapshot
-from dashboard.figures.heatmaps import reason_without_score
 
 UPLOADS = "uploads"
 """Session state: title -> the uploads of this tab, as :class:`Source`."""
@@ -78,14 +77,8 @@ class Opened:
     source: Source | None = None
 
     def selected(self, stack: str) -> dict[str, str | None]:
-        """Approach -> the term it selects; None where no candidate took part, as in a run of the head alone."""
-        taking_part = {
-            (row.term, key)
-            for row in self.scores.terms
-            for key in row.scores
-            if row.stack == stack and reason_without_score(row, key) is None
-        }
-        return {key: term if (term, key) in taking_part else None for key, term in self.scores.selected(stack).items()}
+        """Approach -> the term it selects; None without a contest: see `ScoreTable.selected`."""
+        return self.scores.selected(stack)
 
 
 def samples_folder() -> Path:

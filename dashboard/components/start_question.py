@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
+from beft_core.certified import certified
 from beft_core.regimes import Measured
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.components import explain, page, tour
@@ -96,7 +97,7 @@ def _answer(opened: Opened, stack: str, guess: str, dark: bool) -> None:
 
 def _verdict(guess: str, winner: str | None, scores: Mapping[str, float]) -> str:
     if winner is None:
-        return "Nothing moved here, so nobody wins."
+        return "There was no contest here, so nobody wins."
     others = " and ".join(f"{short(scores[term])} for {latex(term)}" for term in scores if term != winner)
     right = "Right" if guess == winner else f"Not {latex(guess)}"
     return f"{right}: it is {latex(winner)}, {short(scores[winner])} against {others}"
@@ -110,7 +111,7 @@ def _why(opened: Opened, winner: str | None, alone: Mapping[str, Measured]) -> s
     parts += [
         f"{latex(term)} cannot win: it adds the same number to every attention logit of a row, which softmax ignores, "
         "so it stays frozen."
-        for term in opened.meta.null_terms
+        for term in certified(opened.meta).terms
         if term in CANDIDATES
     ]
     ranked = sorted(alone.values(), key=lambda m: -m.mean)

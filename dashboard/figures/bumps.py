@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from beft_core.scores import APPROACHES, ScoreTable, rank_terms
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.figures import style
-from dashboard.figures.heatmaps import noise, reason_without_score
+from dashboard.figures.heatmaps import noise, partly_null, reason_without_score
 
 
 def bumps(
@@ -50,6 +50,7 @@ def bumps(
                 + (f", score {scores[key][term]:.4g}" if term in scores[key] else "")
                 + ("<br>null: the score is rounding noise" if noise(row, key) else "")
                 + ("<br>null and frozen: it cannot score" if row.null and reasons[key] else "")
+                + (f"<br>{partly_null(row)}elements in each layer" if row.null_elements else "")
                 for key, rank in zip(approaches, ranked, strict=True)
             ],
             hovertemplate="%{customdata}<extra></extra>",
@@ -57,7 +58,7 @@ def bumps(
         if ranked[-1] is not None:
             figure.add_annotation(
                 x=len(approaches) - 1, y=ranked[-1], showarrow=False, xanchor="left", xshift=18, name="label",
-                text=f"<b>{style.symbol(term)}</b>" + (" null" if row.null else ""),
+                text=f"<b>{style.symbol(term)}</b> " + ("null" if row.null else partly_null(row)).strip(),
             )  # fmt: skip
     last = len(approaches) - 1
     figure.update_xaxes(

@@ -116,6 +116,11 @@ def noise(row: TermScores, approach: str) -> bool:
     return row.null and row.trained and APPROACHES[approach].needs == "movement"
 
 
+def partly_null(row: TermScores) -> str:
+    """A flag for a term of which some elements are null: how many of how many in a layer."""
+    return f"{row.null_elements}/{row.width} null " if row.null_elements else ""
+
+
 def _draw_scores(figure: go.Figure, panel: int, rows: Sequence[TermScores], key: str, columns: Columns) -> None:
     """The cells of the layers and of the mean, on one colour scale."""
     reasons = [reason_without_score(row, key) for row in rows]
@@ -246,7 +251,7 @@ def _hover(rows: Sequence[TermScores], key: str, reasons: Sequence[str | None]) 
 
 
 def _row_label(row: TermScores) -> str:
-    flag = "⚠ null " if row.null and row.trained else ""
+    flag = "⚠ null " if row.null and row.trained else partly_null(row)
     chip = f'<span style="color:{style.TERM_COLOURS[row.term]}">■</span>'
     return f"{flag}{style.symbol(row.term)} {chip} "
 

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from beft_core.scores import ScoreTable, rank_terms
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.figures import style
-from dashboard.figures.heatmaps import noise, reason_without_score
+from dashboard.figures.heatmaps import noise, partly_null, reason_without_score
 from dashboard.figures.numbers import short
 
 
@@ -19,7 +19,8 @@ def ranking(table: ScoreTable, approach: str, selected: str | None, stack: str, 
     scores = table.mean_scores(approach, stack)
     order = sorted(scores, key=rank_terms(scores).__getitem__)
     labels = [
-        f"{'★ ' if term == selected else ''}{style.symbol(term)}{' ⚠' if noise(rows[term], approach) else ''} "
+        f"{'★ ' if term == selected else ''}{partly_null(rows[term])}{style.symbol(term)}"
+        f"{' ⚠' if noise(rows[term], approach) else ''} "
         for term in order
     ]
     texts = []

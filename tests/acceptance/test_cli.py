@@ -280,6 +280,22 @@ def test_a_trained_null_term_is_told(folder: Path) -> None:
     assert "k is a null term and was trained" in text
 
 
+def test_null_elements_are_counted(folder: Path) -> None:
+    file = stored(folder, null_elements={"k": [[2, 8]]})
+    text = beft("score", file).out
+    assert "k 6/8 null" in text and "6 of 8 elements of k in each layer cannot act" in text
+    assert beft("score", file, "--json").json["files"][0]["null_elements"] == {"k": {"null": 6, "of": 8}}
+    assert "k: 6 of each layer" in beft("inspect", file).out
+
+
+def test_one_trained_term_is_no_contest(folder: Path) -> None:
+    file = stored(folder, null_terms=("k",), trained_terms=("v",))
+    assert (
+        "Projection ratio selects none: there is no contest among q, k, v, only v took part" in beft("score", file).out
+    )
+    assert set(beft("score", file, "--json").json["files"][0]["selected"]["encoder"].values()) == {None}
+
+
 def test_inspect(folder: Path) -> None:
     file = stored(folder, full=True, seed=1)
     document = beft("inspect", file, "--json").json

@@ -95,6 +95,18 @@ def test_fine_tunes_of_one_base_show_their_angles(tmp_path: Path) -> None:
     assert "two different snapshots" in said(sound(at)) and charts(at) == 2
 
 
+def test_a_null_term_is_never_named_as_a_choice(tmp_path: Path) -> None:
+    pre = base()
+    post = {key: array * (-9 if key[1] == "k" else 1.1 if key[1] == "q" else 1.01) for key, array in pre.items()}
+    unsaid = Snapshot.build(example(null_elements=None).meta, pre, post)  # certified by its architecture alone
+    alone = example(2, null_terms=("k",), trained_terms=("v",))
+    files = [(name, data_of(one, tmp_path)) for name, one in (("unsaid", unsaid), ("alone", alone))]
+    at = upload(opened("compare", compare="A probe"), *((f"{name}.beft.safetensors", data) for name, data in files))
+    line = next(caption.value for caption in at.caption if "Selected among" in caption.value)
+    assert "$b_q$ in B" in line and "$b_k$" not in line and "no contest in C" in line
+    assert any("B: k is a null term and was trained" in info.value for info in at.info)
+
+
 def test_a_link_restores_every_choice(tmp_path: Path) -> None:
     stored = [keep(example(n, pre=base()), f"{n}") for n in (1, 2, 3)]
     titles = [f"Kept {one.id[-6:]}: {one.name}" for one in stored]

@@ -59,12 +59,14 @@ def test_a_good_upload_is_shown_at_once(tmp_path: Path) -> None:
 
 def test_a_null_term_that_wins_is_called_noise(tmp_path: Path) -> None:
     noisy = example(pre=base(), null_terms=("k",))
-    assert {"k"} == set(score_snapshot(noisy).selected().values())
+    means = score_snapshot(noisy).mean_scores("magnitude")
+    assert means["k"] == max(means.values())
     write_snapshot(tmp_path / "samples" / "probe.beft.safetensors", noisy)
     warnings = [
         m.value for m in opened("importance").markdown if "rounding noise" in m.value and m.value.startswith(":orange")
     ]
-    assert len(warnings) == 2
+    assert len(warnings) == 2 and all("cannot be selected" in warning for warning in warnings)
+    assert not any("b_k" in heading for heading in headings(opened("importance")))
 
 
 def test_every_hostile_upload_is_answered_with_one_line() -> None:
@@ -102,6 +104,8 @@ def test_a_run_of_one_term_is_said_to_be_no_contest(tmp_path: Path) -> None:
     )
     at = opened("importance")
     assert "trained $b_v$ only" in at.info[0].value
+    assert headings(at) == ["#### Projection ratio", "#### Magnitude (L1)", "#### Fisher"]
+    assert sum("No contest: of $b_q$, $b_k$, $b_v$ only $b_v$ took part" in c.value for c in at.caption) == 2
     assert "Not measured" in next(c.value for c in at.caption if "depend" in c.value)
 
 

@@ -115,7 +115,10 @@ def test_key_rule_follows_the_config(config: dict, null: bool) -> None:
 
 
 def test_partial_rotary_says_that_only_some_dimensions_act() -> None:
-    assert "25% of each head" in layout_for({**BERT, "model_type": "gpt_neox"}).key_rule.why
+    layout = layout_for({**BERT, "model_type": "gpt_neox", "rotary_pct": 0.5})
+    assert "the first 2 of each head's 4 elements" in layout.key_rule.why
+    assert layout.null_elements("k").tolist() == [False, False, True, True] * 2
+    assert not layout.null_elements("q").any() and layout_for(BERT).null_elements("k").all()
 
 
 @pytest.mark.parametrize(

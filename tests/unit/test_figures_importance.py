@@ -20,7 +20,7 @@ from dashboard.figures.bumps import bumps
 from dashboard.figures.cell import cell
 from dashboard.figures.heatmaps import clicked, heatmaps
 from dashboard.figures.numbers import shortest
-from dashboard.figures.ranking import contest
+from dashboard.figures.ranking import contest, ranking
 from dashboard.figures.regimes import PANEL, regimes
 
 TABLE = score_snapshot(small_snapshot())
@@ -77,6 +77,16 @@ def test_bumps_rank_by_every_approach() -> None:
         assert trace.line.color == style.TERM_COLOURS[trace.name]
         assert trace.line.dash == ("dot" if trace.name == "k" else "solid")
     assert [trace.name for trace in figure.data[-3:]] == list(CANDIDATES)
+
+
+def test_every_ranking_says_how_many_elements_of_a_term_are_null() -> None:
+    table = score_snapshot(example(pre=base(), null_elements={"k": ((0, 3), (4, 7))}))
+    labels = [note.text for note in bumps(table, ["magnitude"], {}, "encoder").layout.annotations]
+    assert [text for text in labels if "null" in text] == ["<b>b<sub>k</sub></b> 6/8 null"]
+    rows = heatmaps(table, ["magnitude"], {}, "encoder").layout.yaxis.ticktext
+    assert ["6/8 null" in text for text in rows] == [False, True, False]
+    bars = ranking(table, "magnitude", None, "encoder").data[0].y
+    assert [text for text in bars if "null" in text] == ["6/8 null b<sub>k</sub> "]
 
 
 def test_bumps_leave_out_what_was_not_trained() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import subprocess
 import sys
@@ -189,7 +190,7 @@ def test_ranks_are_a_permutation_that_follows_the_scores(scores: dict[str, float
 
 def test_a_table_agrees_with_the_formulas_of_each_tensor() -> None:
     pre = base(terms=("q", "k", "v", "mlp_in"))
-    snapshot = example(full=True, pre=pre, null_terms=("k",), trained_terms=("q",))
+    snapshot = example(full=True, pre=pre, null_terms=("k",), trained_terms=("q", "v"))
     table = score_snapshot(snapshot)
     assert table.approaches == tuple(APPROACHES)
     assert len(table.per_layer) == 4 * LAYERS * 5 and len(table.means) == 4 * 5
@@ -207,13 +208,70 @@ def test_a_table_agrees_with_the_formulas_of_each_tensor() -> None:
         assert row.null == (row.term == "k")
     for (_, approach), group in table.means.groupby(["stack", "approach"]):
         assert group.sort_values("score", ascending=False)["rank"].tolist() == [1, 2, 3, 4]
-        best = group[group.term.isin(["q", "k", "v"])].sort_values("score").iloc[-1]
+        best = group[group.term.isin(["q", "v"])].sort_values("score").iloc[-1]
         assert table.selected()[approach] == best.term
-    assert table.means[table.means.trained].term.unique().tolist() == ["q"]
+    assert table.means[table.means.trained].term.unique().tolist() == ["q", "v"]
     assert table.per_layer.columns.tolist() == [
         "stack", "term", "layer", "approach", "score", "cosine", "angle_degrees", "length_ratio", "reversed",
         "null",
     ]  # fmt: skip
+
+
+def test_a_null_term_is_never_selected_however_high_it_scores() -> None:
+    pre = base()
+    post = {key: array * (-9 if key[1] == "k" else 1.1 if key[1] == "q" else 1.01) for key, array in pre.items()}
+    for meta in (example(null_terms=("k",)).meta, example(null_elements=None).meta):  # recorded; by the architecture
+        table = score_snapshot(Snapshot.build(meta, pre, post))
+        assert set(table.selected().values()) == {"q"}
+        assert table.means[table.means.term == "k"]["rank"].tolist() == [1, 1, 1] and table.terms[1].null
+        first = aggregate_seeds([table]).set_index("term")
+        assert first["first"]["k"].tolist() == [1, 1, 1] and first["first_of_candidates"]["q"].tolist() == [1, 1, 1]
+        assert not first["first_of_candidates"]["k"].any()
+
+
+@pytest.mark.parametrize("trained", [("v",), ("k", "v"), (), ("o",)])
+def test_without_a_contest_nothing_is_selected(trained: tuple[str, ...]) -> None:
+    pre = base(terms=("q", "k", "v", "o"))
+    table = score_snapshot(example(pre=pre, null_terms=("k",), trained_terms=trained))
+    assert table.selected() == dict.fromkeys(("projection_ratio", "magnitude", "magnitude_mean_abs"))
+    assert not aggregate_seeds([table])["first_of_candidates"].any()
+
+
+def test_fisher_information_has_a_contest_whatever_was_trained() -> None:
+    table = score_snapshot(example(full=True, null_terms=("k",), trained_terms=("v",)))
+    assert table.selected()["projection_ratio"] is None and table.selected()["fisher"] in ("q", "v")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "details", "said"),
+    [
+        ("gpt_neox", {"null_elements": None}, "it depends on the configuration of the gpt_neox model"),
+        ("falcon", {"null_elements": None}, "it depends on the configuration"),
+        ("mamba", {"null_elements": None}, "mamba is none of the architectures"),
+        ("gpt_neox", {"null_elements": None, "versions": {"beft-lab": "0.1.0"}}, "made before that was noted"),
+        ("falcon", {"null_elements": None, "versions": {"beft-lab": "0.1.0"}}, None),
+        ("llama", {"null_elements": None}, None),
+        ("gpt_neox", {"null_elements": {}}, None),
+    ],
+)
+def test_what_is_not_known_of_the_key_bias_is_said(architecture: str, details: dict, said: str | None) -> None:
+    meta = example(**details).meta
+    meta = dataclasses.replace(meta, model=dataclasses.replace(meta.model, architecture=architecture))
+    table = score_snapshot(Snapshot.build(meta, base(), base(2)))
+    found = [note for note in table.notes if "whether k can act is not known" in note]
+    assert len(found) == (said is not None) and all(said in note for note in found if said)
+    assert not table.terms[1].null
+
+
+def test_null_elements_are_counted_and_their_noise_is_said() -> None:
+    pre = base()
+    post = {key: array + np.repeat([3.0, 1.0], 4).astype(np.float32) for key, array in pre.items()}
+    meta = example(null_elements={"k": ((4, 8),)}).meta
+    table = score_snapshot(Snapshot.build(meta, pre, post))
+    assert [(row.null, row.null_elements, row.width) for row in table.terms] == [(0, 0, 8), (0, 4, 8), (0, 0, 8)]
+    assert "4 of 8 elements of k in each layer cannot act (null) and were trained: 25% of its" in table.notes[0]
+    post["encoder", "k"][:, 4:] = pre["encoder", "k"][:, 4:]
+    assert "(null) and did not move" in score_snapshot(Snapshot.build(meta, pre, post)).notes[0]
 
 
 def test_without_fisher_only_movement_is_scored_and_an_unmoved_term_scores_zero() -> None:

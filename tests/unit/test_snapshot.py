@@ -141,6 +141,13 @@ def test_metadata_round_trip_ignores_what_it_does_not_know() -> None:
     assert SnapshotMeta.from_json(text).to_json() == text
 
 
+def test_null_elements_come_back_and_files_from_before_them_keep_their_text() -> None:
+    meta = example(null_elements={"k": ((0, 2), (4, 8))}).meta
+    assert SnapshotMeta.from_json(meta.to_json()) == meta
+    old = dataclasses.replace(meta, null_elements=None).to_json()
+    assert "null_elements" not in old and SnapshotMeta.from_json(old).to_json() == old
+
+
 def test_metadata_is_checked_when_it_is_made() -> None:
     with pytest.raises(UserError, match=r"fingerprint is 'x'; expected 64 hexadecimal digits"):
         ModelInfo("m", None, "bert", 3, 8, "x")
