@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard.components import page, tour
+from dashboard.components import address, page, tour
 
 st.set_page_config(
     page_title="BEFT lab",
@@ -13,6 +13,7 @@ st.set_page_config(
     initial_sidebar_state="collapsed" if page.presenting() else "auto",  # on a phone it would cover the page
 )
 chosen = st.navigation(page.navigation())
-tour.carry()
-page.frame()
-chosen.run()
+with address.kept():
+    tour.carry()
+    page.frame()
+    chosen.run()

@@ -14,7 +14,7 @@ from beft_core.errors import UserError
 from beft_core.geometry import Path, Trajectory, has_trajectory, tips, trajectory
 from beft_core.scores import APPROACHES
 from beft_core.terms import TERMS
-from dashboard.components import explain, page
+from dashboard.components import address, explain, page
 from dashboard.components.cell import kept
 from dashboard.components.figure import offer_downloads
 from dashboard.components.geometry_pairs import choose_stack, choose_terms
@@ -74,7 +74,7 @@ def training() -> None:
         explain.computed(opened, [measure])
 
 
-@st.fragment
+@address.fragment()
 def _film(track: Trajectory, paths: Sequence[Path], measure: str) -> None:
     at = _at(track)
     _COMPONENT(
@@ -140,7 +140,7 @@ def _moved(track: Trajectory) -> None:
     """Somebody stopped the film: its step goes into the URL."""
     at = (st.session_state.get(KEY) or {}).get("at")
     if isinstance(at, int | float) and float(at).is_integer() and 0 <= at < len(track.steps):
-        st.query_params[STEP] = str(track.steps[int(at)])
+        address.put(STEP, str(track.steps[int(at)]))
 
 
 def film(track: Trajectory, paths: Sequence[Path], measure: str, dark: bool = False) -> dict[str, Any]:

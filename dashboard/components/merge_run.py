@@ -19,7 +19,7 @@ from beft_core.runs.directory import Run, Status, find_run, list_runs
 from beft_core.runs.launch import launch, resume
 from beft_core.tasks.official import VARIABLES, find_folder
 from beft_core.tasks.registry import TASKS
-from dashboard.components import page
+from dashboard.components import address, page
 from dashboard.components.merge_choice import Choice
 from dashboard.components.merge_method import Merge
 from dashboard.components.run_card import TICK_SECONDS, duration
@@ -43,7 +43,7 @@ def watched() -> Run | None:
             return run
     except UserError:
         pass
-    del st.query_params[RUN]  # gone, or a run of another kind
+    address.put(RUN, None)  # gone, or a run of another kind
     return None
 
 
@@ -134,7 +134,7 @@ def _do(action: Callable[[], Run]) -> None:
     try:
         if (why_not := page.locked()) is not None:  # a button may be pressed that was drawn before
             raise UserError(why_not)
-        st.query_params[RUN] = action().id
+        address.put(RUN, action().id)
     except UserError as error:
         st.session_state[PROBLEM] = plain(error, 900)
 
@@ -185,7 +185,7 @@ def _when(run: Run) -> str:
 def _show_earlier(found: dict[str, str]) -> None:
     chosen = st.session_state.get(EARLIER)
     if chosen in found:
-        st.query_params[RUN] = found[chosen]
+        address.put(RUN, found[chosen])
     st.session_state[EARLIER] = None
 
 
@@ -208,7 +208,7 @@ def card() -> Run | None:
     return run if status.state == "done" else None
 
 
-@st.fragment(run_every=TICK_SECONDS)
+@address.fragment(run_every=TICK_SECONDS)
 def _live(run: Run) -> None:
     status = run.status()
     if not status.active:
@@ -274,7 +274,7 @@ def _stopped(run: Run, status: Status) -> None:
 
 def dismiss() -> None:
     """Look at no evaluation."""
-    st.query_params.pop(RUN, None)
+    address.put(RUN, None)
     st.session_state.pop(PROBLEM, None)
 
 

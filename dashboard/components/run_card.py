@@ -23,7 +23,7 @@ from beft_core.scores import APPROACHES
 from beft_core.terms import TERMS
 from beft_core.training.config import RunConfig
 from beft_core.training.preflight import quality
-from dashboard.components import fine_tune_charts, page, tour
+from dashboard.components import address, fine_tune_charts, page, tour
 from dashboard.components.cell import kept
 from dashboard.components.picker import CHOICE, OPEN_NEXT
 from dashboard.components.sources import run_title
@@ -78,7 +78,7 @@ def begin(kind: str, config: RunConfig, estimate: dict[str, Any] | None = None, 
     except UserError as error:
         st.session_state[LAUNCH_ERROR] = plain(error, 900)
         return None
-    st.query_params[RUN] = run.id
+    address.put(RUN, run.id)
     tour.done("run")
     try:
         if name:
@@ -101,7 +101,7 @@ def watched() -> Run | None:
             return run
     except (KeyError, UserError):
         pass
-    st.query_params.pop(RUN, None)
+    address.put(RUN, None)
     return next((run for run in list_runs() if run.status().active and _is_fine_tune(run)), None)
 
 
@@ -144,7 +144,7 @@ def card(full: bool = False) -> None:
         _ended(run, full)
 
 
-@st.fragment(run_every=TICK_SECONDS)
+@address.fragment(run_every=TICK_SECONDS)
 def _live(full: bool) -> None:
     run = watched()
     status = run.status() if run is not None else None
@@ -152,7 +152,7 @@ def _live(full: bool) -> None:
         if run is not None and status is not None:
             if status.state == "done" and not full:
                 st.session_state[OPEN_NEXT] = run_title(run)
-            st.query_params[RUN] = run.id
+            address.put(RUN, run.id)
         st.rerun()
     if status.state == "cancelling":
         cancel(run)  # does the next step when it is time
@@ -185,7 +185,7 @@ def _switch(run: Run) -> None:
     st.session_state[SWITCH] = run_title(run)
     st.segmented_control(
         "Runs at work, in the order in which they were started", list(titles), key=SWITCH, required=True,
-        on_change=lambda: st.query_params.update({RUN: titles.get(st.session_state[SWITCH], run.id)}),
+        on_change=lambda: address.put(RUN, titles.get(st.session_state[SWITCH], run.id)),
     )  # fmt: skip
 
 
@@ -353,7 +353,7 @@ def _resume(run: Run) -> None:
     except UserError as error:
         st.session_state[LAUNCH_ERROR] = plain(error, 900)
     else:
-        st.query_params[RUN] = run.id
+        address.put(RUN, run.id)
 
 
 def _show(run: Run, elsewhere: bool) -> None:
@@ -364,5 +364,5 @@ def _show(run: Run, elsewhere: bool) -> None:
 
 
 def _dismiss() -> None:
-    st.query_params.pop(RUN, None)
+    address.put(RUN, None)
     st.session_state.pop(LAUNCH_ERROR, None)

@@ -14,7 +14,7 @@ from beft_core.runs.contrast import differences, spreads
 from beft_core.runs.curves import TRAIN_LOSS, CurveReader
 from beft_core.runs.directory import Run
 from beft_core.runs.overview import NOT_METRICS, Overview, overview
-from dashboard.components import page
+from dashboard.components import address, page
 from dashboard.components.figure import show
 from dashboard.components.run_table import BUSY_SECONDS
 from dashboard.figures.runs import MOST_POINTS, Line, looks, overlay
@@ -50,7 +50,7 @@ def curves(runs: Sequence[Overview]) -> None:
     if not runs:
         return
     busy = any(one.status.active for one in runs)
-    st.fragment(_curves, run_every=BUSY_SECONDS if busy else None)([one.run for one in runs], busy)
+    address.fragment(BUSY_SECONDS if busy else None)(_curves)([one.run for one in runs], busy)
 
 
 def _curves(folders: Sequence[Run], busy: bool) -> None:

@@ -16,7 +16,7 @@ import streamlit as st
 from beft_core.runs.cancel import cancel
 from beft_core.runs.directory import STATES, Status
 from beft_core.runs.overview import Overview, overviews
-from dashboard.components import page
+from dashboard.components import address, page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +80,7 @@ def chosen(runs: Sequence[Overview]) -> list[Overview]:
 
 def table(busy: bool) -> None:
     """The table. It looks at the disk again by itself: often while a run is at work, else now and then."""
-    st.fragment(_table, run_every=BUSY_SECONDS if busy else IDLE_SECONDS)(busy)
+    address.fragment(BUSY_SECONDS if busy else IDLE_SECONDS)(_table)(busy)
 
 
 def _table(busy: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from beft_core.scores import APPROACHES
-from dashboard.components import page, tour
+from dashboard.components import address, page, tour
 from dashboard.components.sandbox_jumps import JUMPS, Jump, Position
 from dashboard.figures.numbers import short
 
@@ -34,7 +34,7 @@ _COMPONENT = st.components.v2.component(
 )
 
 
-@st.fragment
+@address.fragment()
 def sandbox() -> None:
     """The picture with its numbers, the jumps, the sliders and a sentence on what one sees."""
     jump = _jumps()

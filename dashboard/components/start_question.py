@@ -9,7 +9,7 @@ import streamlit as st
 from beft_core.certified import certified
 from beft_core.regimes import Measured
 from beft_core.terms import CANDIDATES, TERMS
-from dashboard.components import explain, page, tour
+from dashboard.components import address, explain, page, tour
 from dashboard.components.cell import kept
 from dashboard.components.figure import show
 from dashboard.components.regimes import measured_alone, task_title
@@ -57,7 +57,7 @@ def question(opened: Opened, dark: bool) -> None:
 
 
 def _guess(term: str) -> None:
-    st.query_params[GUESS] = term
+    address.put(GUESS, term)
     tour.done("guess")
 
 

@@ -19,7 +19,7 @@ from beft_core.runs.directory import Run, Status, find_run
 from beft_core.runs.launch import launch, resume
 from beft_core.runs.overview import Overview, overview, overviews
 from beft_core.sweeps.spec import SweepSpec
-from dashboard.components import page, sweep_results, sweep_setup, tour
+from dashboard.components import address, page, sweep_results, sweep_setup, tour
 from dashboard.components.run_card import TICK_SECONDS, duration, headline
 from dashboard.components.sweep_setup import Setup
 from dashboard.components.text import plain
@@ -42,7 +42,7 @@ def watched() -> Run | None:
                 return run
         except UserError:
             pass
-        del st.query_params[RUN]  # gone, or a run of another kind
+        address.put(RUN, None)  # gone, or a run of another kind
     return next((one.run for one in sweeps() if one.status.active), None)
 
 
@@ -70,7 +70,7 @@ def _earlier() -> None:
 def _show_earlier(titles: dict[str, str]) -> None:
     chosen = st.session_state.get(EARLIER)
     if chosen in titles:
-        st.query_params[RUN] = titles[chosen]
+        address.put(RUN, titles[chosen])
     st.session_state[EARLIER] = None
 
 
@@ -150,7 +150,7 @@ def _do(action: Callable[[], Run]) -> None:
     try:
         if (why_not := page.locked()) is not None:  # a button may be pressed that was drawn before
             raise UserError(why_not)
-        st.query_params[RUN] = action().id
+        address.put(RUN, action().id)
     except UserError as error:
         st.session_state[PROBLEM] = plain(error, 900)
     else:
@@ -167,7 +167,7 @@ def card() -> None:
     run = watched()
     if run is None:
         return
-    st.query_params[RUN] = run.id  # a reload finds it again, also when it has ended meanwhile
+    address.put(RUN, run.id)  # a reload finds it again, also when it has ended meanwhile
     status = run.status()
     if status.active:
         _live(run)
@@ -180,7 +180,7 @@ def card() -> None:
         sweep_results.show_results(run, ended=True)
 
 
-@st.fragment(run_every=TICK_SECONDS)
+@address.fragment(run_every=TICK_SECONDS)
 def _live(run: Run) -> None:
     status = run.status()
     if not status.active:
@@ -262,7 +262,7 @@ def _stopped(run: Run, status: Status) -> None:
 
 
 def _dismiss() -> None:
-    st.query_params.pop(RUN, None)
+    address.put(RUN, None)
     st.session_state.pop(PROBLEM, None)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from dashboard.components import address
+
 TOUR = "tour"
 """Name in the URL: keys of the completed steps, joined by dots."""
 QUIET = 1.0
@@ -105,4 +107,4 @@ def _told() -> bool:
 
 def _tell() -> None:
     if not _told():
-        st.query_params[TOUR] = ".".join(st.session_state[TOUR])
+        address.put(TOUR, ".".join(st.session_state[TOUR]))

@@ -110,6 +110,45 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
+class SlowLine:
+    """What the server says to a window, held back while somebody goes on choosing. Made before the page is opened."""
+
+    def __init__(self, page: Page) -> None:
+        self._held: list[str | bytes] | None = None
+        self._window: Any = None
+        page.route_web_socket(re.compile("/_stcore/stream"), self._join)
+
+    def _join(self, window: Any) -> None:
+        server = window.connect_to_server()
+        self._window = window
+        window.on_message(server.send)
+        server.on_message(self._pass_on)
+
+    def _pass_on(self, message: str | bytes) -> None:
+        if self._held is None:
+            self._window.send(message)
+        else:
+            self._held.append(message)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Hold back what comes meanwhile; let it through at the end."""
+        self._held = []
+        yield
+        held, self._held = self._held, None
+        for message in held:
+            self._window.send(message)
+
+    def answered(self, page: Page) -> None:
+        """Wait until the server has said something that is held, and nothing more."""
+        assert self._held is not None
+        before = len(self._held)
+        while len(self._held) == before:
+            page.wait_for_timeout(20)
+        while before != (before := len(self._held)):
+            page.wait_for_timeout(200)
+
+
 @dataclass
 class Visit:
     """A browser window that notices what must not happen."""
