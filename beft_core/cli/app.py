@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import typer
 
 from beft_core.cli import evaluation, exchange, fine_tune, reading, report, sweep
 from beft_core.cli.arguments import join_values
+from beft_core.disk import NO_ROOM, NoRoom
 from beft_core.errors import UserError
 from beft_core.runs.failure import explain
 
 WRONG_INPUT = 2
 FAILED = 1
 INTERRUPTED = 130
+
+_OF_STDOUT = {*NO_ROOM, errno.EIO, errno.EBADF}
 
 # The base class of everything that the parser refuses. Releases of typer differ in where it stands (click or typer's
 # own copy of it), but not in its place above BadParameter.
@@ -40,9 +46,13 @@ def build() -> typer.Typer:
 def run(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit status.
 
-    0: done. 1: the fine-tune diverged, or memory or the disk is full. 2: wrong input, told in one line. 130:
-    interrupted. Any other exception is a defect of the lab and keeps its traceback.
+    0: done. 1: the fine-tune diverged, memory or the disk is full, or nobody takes the result. 2: wrong input, told in
+    one line. 130: interrupted. Any other exception is a defect of the lab and keeps its traceback.
     """
+    if sys.stderr is None:  # closed by whoever started this
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
+    if sys.stdout is None:
+        return _tell("standard output is closed; expected somewhere to write the result", FAILED)
     if not arguments:
         arguments = ["--help"]
     try:
@@ -50,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
         status = command.main(args=join_values(arguments), prog_name="beft", standalone_mode=False)
         sys.stdout.flush()
     except UserError as error:
-        return _tell(str(error), WRONG_INPUT)
+        return _tell(str(error), FAILED if isinstance(error, NoRoom) else WRONG_INPUT)
     except ClickException as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         where = getattr(getattr(error, "ctx", None), "command_path", "beft")
@@ -59,10 +69,15 @@ def run(arguments: Sequence[str]) -> int:
     except (FloatingPointError, MemoryError) as error:
         sentence, proposal = explain(error)
         return _tell(" ".join(filter(None, (sentence, proposal))), FAILED)
-    except BrokenPipeError:
-        # The reader (head, less) has left. Python would complain once more when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader (head, less) has left
+        _drop_output()
         return FAILED
+    except OSError as error:
+        if error.errno not in _OF_STDOUT or error.filename is not None:
+            raise
+        # Files of the lab are written by functions that raise UserError: what is left is stdout.
+        _drop_output()
+        return _tell(f"cannot write the result to standard output: {error.strerror}", FAILED)
     except (KeyboardInterrupt, typer.Abort):
         return _tell("interrupted", INTERRUPTED)
     if status == INTERRUPTED:
@@ -70,6 +85,12 @@ def run(arguments: Sequence[str]) -> int:
     return int(status or 0)
 
 
+def _drop_output() -> None:
+    """Python would complain once more when it flushes stdout at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _tell(line: str, status: int) -> int:
-    sys.stderr.write(f"beft: {' '.join(line.split())}\n")
+    with suppress(OSError):  # the status still says it
+        sys.stderr.write(f"beft: {' '.join(line.split())}\n")
     return status

@@ -75,7 +75,7 @@ def select(
         selection = workflow.select(config, observer, resume)
     probe, scores = selection.snapshot, selection.scores
     if probe_path is not None:
-        output.save(probe_path, probe)
+        output.save_trained(probe_path, probe, resume)
     winner = selection.selected["projection_ratio"]
     result: dict[str, Any] = {
         "task": probe.meta.task,
@@ -100,7 +100,7 @@ def select(
             # Not through workflow.select, so that the probe is on disk and on the screen before this begins.
             alone = dataclasses.replace(config, mode="terms", terms=(winner,))
             trained = workflow.train(alone, observer)
-        output.save(trained_paths[winner], trained)
+        output.save_trained(trained_paths[winner], trained)
         stopped = observer.stopped
         result["trained"] = _trained(trained, observer, trained_paths[winner])
         if not json:
@@ -130,7 +130,7 @@ def train(
         from beft_core.training import workflow
 
         snapshot = workflow.train(config, observer, resume)
-    output.save(path, snapshot)
+    output.save_trained(path, snapshot, resume)
     if json:
         output.print_json(_trained(snapshot, observer, path))
     else:

@@ -8,12 +8,15 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
+from beft_core.disk import with_room
 from beft_core.errors import UserError
 from beft_core.paths import user_path
 from beft_core.snapshot import SUFFIX, Snapshot, SnapshotMeta, read_snapshot, write_snapshot
@@ -83,8 +86,9 @@ def say(*lines: str) -> None:
 
 
 def note(line: str) -> None:
-    """A line beside the result."""
-    sys.stderr.write(f"{_printable(line)}\n")
+    """A line beside the result. Where it cannot be written (a log on a full disk), the work goes on without it."""
+    with suppress(OSError):
+        sys.stderr.write(f"{_printable(line)}\n")
 
 
 def number(value: float | None) -> str:
@@ -140,6 +144,16 @@ def default_path(name: str, force: bool, flag: str = "--out") -> Path:
 def read_all(files: Sequence[str]) -> list[Snapshot]:
     """Snapshots, in the order of the arguments. Raises UserError."""
     return [read_snapshot(user_path(file, "the file")) for file in files]
+
+
+def save_trained(path: Path, snapshot: Snapshot, checkpoint: Path | None = None) -> None:
+    """Write a snapshot that took long to make: a full disk is waited for, and what is left in the end is told."""
+    try:
+        with_room(partial(save, path, snapshot), note)
+    except UserError:
+        if checkpoint is not None and checkpoint.is_file():
+            note(f"the fine-tune is kept in {checkpoint}: the same command goes on from there")
+        raise
 
 
 def save(path: Path, snapshot: Snapshot) -> None:

@@ -101,7 +101,7 @@ def sweep(
     spec = SweepSpec.from_dict({**fields, "settings": {**settings, **given}})
     runs = spec.runs()
     folder = SweepFolder(user_path(out if out is not None else _default_name(spec), "--out"))
-    folder.begin(spec)
+    folder.prepare()
     result = _without_work(spec, folder, runs) or _work(spec, folder, runs, bank_size, not no_snapshots)
     table = folder.table(runs)
     if json:
@@ -126,7 +126,9 @@ def _without_work(spec: SweepSpec, folder: SweepFolder, runs: list[RunConfig]) -
     """The result where everything is there already; PyTorch is not started to find that out."""
     if len(folder.finished(runs)) < len(runs) or (spec.merges and not folder.merges.is_file()):
         return None
-    table = folder.write_table(runs)
+    with folder.held():
+        folder.begin(spec)
+        table = folder.write_table(runs)
     failed = int((table["state"] == "failed").sum())
     return {"runs": len(runs), "trained": 0, "failed": failed, "banks": 0, "seconds": 0.0, "stopped": False}
 

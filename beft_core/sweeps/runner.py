@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import psutil
 import torch
 
+from beft_core.disk import with_room
 from beft_core.model_source import locate
 from beft_core.runs.failure import out_of_memory
+from beft_core.snapshot import Snapshot
 from beft_core.sweeps import banks
 from beft_core.sweeps.interim import Interim
 from beft_core.sweeps.merges import merge_pairs
@@ -55,10 +59,18 @@ def run_sweep(
     """Train what the grid lacks, in as few passes as memory allows, and write the table.
 
     ``bank_size``: most runs of a bank; None: from free memory. ``snapshots``: keep them (merges need those of b_v).
+    Where the disk is full, what is trained waits for room.
 
-    Raises UserError for everything that a user can put right.
+    Raises UserError for everything that a user can put right; another sweep that is at work in the folder is that too.
     """
-    observer = observer or Observer()
+    with folder.held():
+        return _run(spec, folder, observer or Observer(), bank_size, snapshots)
+
+
+def _run(
+    spec: SweepSpec, folder: SweepFolder, observer: Observer, bank_size: int | None, snapshots: bool
+) -> SweepResult:
+    written = partial(with_room, tell=observer.message, give_up=observer.should_stop)
     began = time.monotonic()
     runs = spec.runs()
     folder.begin(spec)
@@ -86,7 +98,7 @@ def run_sweep(
             else:
                 _save_failure(folder, bank[0], "memory ran out with this run alone; try a smaller batch size")
             folder.checkpoint(bank).unlink(missing_ok=True)
-            folder.keep_plan(pending)
+            written(partial(folder.keep_plan, pending))
             del error
             _free()
             continue
@@ -94,15 +106,16 @@ def run_sweep(
             stopped = True
             break
         passes += 1
-        _save(folder, bank, outcome, time.monotonic() - started, snapshots)
+        for row, kept in _results(folder, bank, outcome, time.monotonic() - started, snapshots):
+            written(partial(folder.save, row, kept))
         trained += len(bank)
         folder.checkpoint(bank).unlink(missing_ok=True)
-        folder.keep_plan(pending)
-        folder.write_table(runs)
+        written(partial(folder.keep_plan, pending))
+        written(partial(folder.write_table, runs))
         stopped = observer.should_stop()
-    table = folder.write_table(runs)
+    table = written(partial(folder.write_table, runs))
     if spec.merges and not stopped:
-        folder.keep_merges(merge_pairs(spec, table, folder, observer))
+        written(partial(folder.keep_merges, merge_pairs(spec, table, folder, observer)))
     failed = int((table["state"] == "failed").sum())
     return SweepResult(len(runs), trained, failed, passes, time.monotonic() - began, stopped)
 
@@ -143,16 +156,17 @@ def _train(bank: Sequence[RunConfig], observer: Observer, folder: SweepFolder) -
     return workflow.train_bank(configs, observer, folder.checkpoint(bank))
 
 
-def _save(
+def _results(
     folder: SweepFolder, bank: Sequence[RunConfig], outcome: Sequence[workflow.Trained], seconds: float, keep: bool
-) -> None:
+) -> Iterator[tuple[dict[str, Any], Snapshot | None]]:
+    """Row and snapshot of each run of a bank that took so many seconds."""
     for config, one in zip(bank, outcome, strict=True):
         kept = without_trajectory(one.snapshot) if keep and one.failure is None else None
         name = folder.snapshot(identity(config)).name if kept is not None else None
         row = row_of(
             config, one.snapshot, seconds=seconds / len(bank), bank_runs=len(bank), failure=one.failure, file=name
         )
-        folder.save(row, kept)
+        yield row, kept
 
 
 def _save_failure(folder: SweepFolder, config: RunConfig, failure: str) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beft_core.errors import UserError
+from beft_core.locks import hold
 from beft_core.safe_io import atomic_write, read_json_file
 from beft_core.snapshot import SUFFIX, Snapshot, write_snapshot
 from beft_core.sweeps.spec import SweepSpec, identity
@@ -33,21 +35,37 @@ class SweepFolder:
 
     path: Path
 
-    def begin(self, spec: SweepSpec) -> None:
-        """Make the folder and note the grid; a larger grid over an older one keeps the runs that both have.
+    def prepare(self) -> None:
+        """Make the folder.
 
         Raises UserError: the folder cannot be made or written, or holds files of something else.
         """
-        try:
+        with _telling(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             strange = [p.name for p in self.path.iterdir() if not p.name.startswith(".")]
-            if strange and not (self.path / "sweep.json").is_file():
-                raise UserError(f"got {self.path}, which holds {strange[0]}", "an empty folder, or that of a sweep")
+        if strange and not (self.path / "sweep.json").is_file():
+            raise UserError(f"got {self.path}, which holds {strange[0]}", "an empty folder, or that of a sweep")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Make the folder and hold it alone inside the block: two sweeps in it would train everything twice.
+
+        Raises UserError: another sweep is at work there (the message says which process), or as :meth:`prepare`.
+        """
+        self.prepare()
+        with hold(
+            self.path / "sweep", f"the sweep folder {self.path}", "another --out, or again when that one has ended"
+        ):
+            yield
+
+    def begin(self, spec: SweepSpec) -> None:
+        """Note the grid; a larger grid over an older one keeps the runs that both have. Raises UserError."""
+        self.prepare()
+        self._write("sweep.json", spec.to_dict())
+        # After the file that says whose folder this is: a crash in between leaves nothing that looks strange.
+        with _telling(self.path):
             for name in ("rows", "snapshots"):
                 (self.path / name).mkdir(exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror}", "a folder to write to", "--out") from None
-        self._write("sweep.json", spec.to_dict())
 
     def spec(self) -> SweepSpec:
         """The grid. Raises UserError where there is none."""
@@ -126,3 +144,11 @@ class SweepFolder:
 
     def _write(self, name: str, table: Mapping[str, Any]) -> None:
         atomic_write(self.path / name, [json.dumps(table, indent=1).encode()])
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}", "a folder to write to", "--out") from None

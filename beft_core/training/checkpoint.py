@@ -1,5 +1,6 @@
 """The state of a fine-tune on disk: kilobytes, written atomically every few seconds, read back bit for bit.
 
+It is a safety net: where it cannot be written, the fine-tune goes on without one and tries again later.
 Randomness needs no state: the order of the examples follows from (seed, epoch) and dropout from (seed, step).
 """
 
@@ -7,7 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from beft_core.errors import UserError
+from beft_core.locks import hold
 from beft_core.safetensors_file import SafetensorsFile, write_safetensors
 
 _KEY = "beft_checkpoint"
@@ -37,6 +40,19 @@ class Progress:
     """Run number -> the first step without it, if it failed."""
 
 
+def held(path: Path | None) -> AbstractContextManager[None]:
+    """Hold a checkpoint alone inside the block, where there is one: two fine-tunes would replace each other's state.
+
+    Raises:
+        UserError: another fine-tune has it (the message says which process), or its folder cannot be written.
+    """
+    if path is None:
+        return nullcontext()
+    with suppress(OSError):  # the lock says what is wrong
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return hold(path, f"the checkpoint {path}", "another --checkpoint, or again when that one has ended")
+
+
 class Checkpoint:
     """One file. ``identity`` says which fine-tune it belongs to; another one refuses to resume from it."""
 
@@ -44,20 +60,49 @@ class Checkpoint:
         self.path = path
         self.identity = identity
         self.every_seconds = every_seconds
+        self.step: int | None = None
+        """Steps that are in the file, as far as this process wrote or read it."""
+        self._tried = self._failing = False
         self._due = time.monotonic() + every_seconds
 
     def due(self) -> bool:
         """Whether it is time to save again."""
         return time.monotonic() >= self._due
 
-    def save(self, tensors: Mapping[str, np.ndarray], progress: Progress) -> None:
-        """Replace the file atomically. Saving never takes more than about a twentieth of the time."""
+    def lags(self, step: int) -> bool:
+        """Whether a fine-tune long enough to be saved at all is further than its file."""
+        return self._tried and self.step != step
+
+    def save(
+        self, tensors: Mapping[str, np.ndarray], progress: Progress, tell: Callable[[str], None], *, last: bool = False
+    ) -> bool:
+        """Replace the file atomically; returns whether that worked.
+
+        A failure is told once until a save works again; the one of the ``last`` state always, because nothing comes
+        after it. Saving never takes more than about a twentieth of the time.
+        """
         started = time.monotonic()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         about = json.dumps({"identity": self.identity, **progress.__dict__}, sort_keys=True)
-        write_safetensors(self.path, tensors, {_KEY: about})
+        self._tried = True
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_safetensors(self.path, tensors, {_KEY: about})
+        except (UserError, OSError) as error:
+            if last or not self._failing:
+                tell(f"the state after step {progress.step} is not saved ({error}); {self._then(last)}")
+            self._failing = True
+        else:
+            if self._failing:
+                tell(f"the state is saved again, after step {progress.step}")
+            self._failing, self.step = False, progress.step
         took = time.monotonic() - started
         self._due = time.monotonic() + max(self.every_seconds, 20 * took)
+        return not self._failing
+
+    def _then(self, last: bool) -> str:
+        if not last:
+            return "the fine-tune goes on, and this is tried again later"
+        return f"{self.path.name} holds that after step {self.step}" if self.step is not None else "there is no other"
 
     def load(self) -> tuple[dict[str, np.ndarray], Progress] | None:
         """What was saved last, or None where nothing was.
@@ -74,4 +119,6 @@ class Checkpoint:
                 "one of the same configuration, data and software",
                 "another file, or delete it to start over",
             )
-        return {name: file.read(name) for name in file.tensors}, Progress(**about)
+        progress = Progress(**about)
+        self._tried, self.step = True, progress.step
+        return {name: file.read(name) for name in file.tensors}, progress

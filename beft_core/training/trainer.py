@@ -199,8 +199,9 @@ class Trainer:
                 if saves:
                     self._save()
             self._read(all=True)
-        if stopped and self.checkpoint is not None:
-            self._save()
+        # Also at the end: writing the result may fail, and is then tried again without training again.
+        if self.checkpoint is not None and (stopped or self.checkpoint.lags(self.progress.step)):
+            self._save(last=True)
         return [self._outcome(run, stopped) for run in range(len(self.jobs))]
 
     def _tell_scores(self, step: int) -> None:
@@ -436,7 +437,7 @@ class Trainer:
 
     # -- checkpoint ------------------------------------------------------------------------------------------------
 
-    def _save(self) -> None:
+    def _save(self, last: bool = False) -> None:
         assert self.checkpoint is not None
         tensors: dict[str, np.ndarray] = {
             "values": self.bank.values.cpu().numpy(),
@@ -446,7 +447,7 @@ class Trainer:
         tensors |= {f"trajectory.{number}": values for number, values in enumerate(self.trajectory)}
         if self.weights is not None:
             tensors |= {f"weights.{name}": value for name, value in self.weights.state().items()}
-        self.checkpoint.save(tensors, self.progress)
+        self.checkpoint.save(tensors, self.progress, self.observer.message, last=last)
 
     @torch.no_grad()
     def _resume(self) -> None:

@@ -31,7 +31,7 @@ from beft_core.terms import TERM_KEYS
 from beft_core.training import fisher
 from beft_core.training.bank import Bank, is_slot, slot_name
 from beft_core.training.batching import Encoded, encode
-from beft_core.training.checkpoint import Checkpoint
+from beft_core.training.checkpoint import Checkpoint, held
 from beft_core.training.config import PER_RUN, WEIGHT_MODES, RunConfig
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
@@ -88,10 +88,12 @@ def train(config: RunConfig, observer: Observer | None = None, checkpoint: Path 
 
     ``checkpoint``: a file to save the state in every few seconds; where it exists, the run goes on from it and ends
     with the same bytes on a CPU as a run that was never interrupted. It stays: remove it once the snapshot is safe.
+    One fine-tune at a time may have it.
 
     Raises UserError for everything that a user can put right, FloatingPointError when the loss was never finite.
     """
-    return train_bank([config], observer, checkpoint)[0].sound()
+    with held(checkpoint):
+        return train_bank([config], observer, checkpoint)[0].sound()
 
 
 def train_bank(

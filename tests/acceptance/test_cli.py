@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import io
 import os
 import signal
@@ -28,6 +29,7 @@ from beft_core.models import LoadedModel, load_model
 from beft_core.scores import projection_ratio
 from beft_core.snapshot import Snapshot, read_snapshot, write_snapshot
 from beft_core.training import workflow
+from beft_core.training.checkpoint import held
 from beft_core.training.config import RunConfig
 
 QUICK = ["--epochs", "1", "--max-length", "16", "--device", "cpu"]
@@ -479,3 +481,38 @@ def test_an_interruption_outside_of_training_ends_at_once() -> None:
     with progress.Lines() as observer, pytest.raises(KeyboardInterrupt):
         observer.stage("tokenise", 10)
         signal.raise_signal(signal.SIGINT)
+
+
+# --- one at a time, and a full disk ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["train", "select"])
+def test_the_second_fine_tune_on_a_checkpoint_is_told_who_has_it(command: str, table: list[str], folder: Path) -> None:
+    with held(folder / "state"):
+        line = assert_refused(beft(command, *table, "--checkpoint", "state", "--out", "a.beft.safetensors"))
+    assert f"in use by process {os.getpid()}, since 2" in line and "another --checkpoint" in line
+    assert not (folder / "a.beft.safetensors").exists()
+
+
+def test_a_disk_that_is_full_at_the_end_is_told_and_loses_nothing(
+    table: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEFT_CHECKPOINT_SECONDS", "0")
+    monkeypatch.setenv("BEFT_WAIT_FOR_ROOM", "0.02")
+    command = ["train", *table, "--checkpoint", "state", "--out", "a.beft.safetensors"]
+    replace = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if target.name == "a.beft.safetensors":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        result = beft(*command)
+    *_, waiting, kept, last = result.err.splitlines()
+    assert result.status == 1 and last.startswith("beft: cannot write a.beft.safetensors: the disk is full (")
+    assert "free); expected room for" in last and f"on the disk of {folder}, then the same again" in last
+    assert waiting.endswith("seconds for room") and "kept in state: the same command goes on from there" in kept
+    again = beft(*command)
+    assert again.status == 0 and "resumed after step" in again.err and read_snapshot(folder / "a.beft.safetensors")

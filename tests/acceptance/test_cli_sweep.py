@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from cli_runner import assert_refused, beft
 
+from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import read_table
 
 GRID = [
@@ -95,3 +96,10 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("two years of work")
     assert "thesis.txt" in assert_refused(beft("sweep", "--out", tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_the_second_sweep_in_a_folder_is_told_who_is_at_work_there(tmp_path: Path) -> None:
+    with SweepFolder(tmp_path / "out").held():
+        line = assert_refused(beft("sweep", *GRID, "--out", tmp_path / "out"))
+    assert f"in use by process {os.getpid()}, since 2" in line and "another --out" in line
+    assert not (tmp_path / "out" / "sweep.json").exists()  # the grid of the one at work stays

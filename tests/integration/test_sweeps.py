@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from beft_core import disk
+from beft_core.disk import NoRoom
+from beft_core.errors import UserError
 from beft_core.scores import score_snapshot
 from beft_core.snapshot import read_snapshot
 from beft_core.sweeps import runner
 from beft_core.sweeps.runner import run_sweep
-from beft_core.sweeps.spec import SweepSpec
+from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import COLUMNS, read_table
 from beft_core.tasks.data import TaskData
@@ -136,6 +141,75 @@ def test_killed_while_it_wrote_a_bank_the_whole_bank_is_trained_again(tmp_path: 
     (folder.path / "rows" / f"{before['run'][1]}.json").unlink()
     assert run_sweep(one, folder).trained == 2
     pd.testing.assert_frame_equal(read_table(folder.path).drop(columns="seconds"), before)
+
+
+def test_where_the_disk_is_full_at_the_end_the_next_call_only_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, whole, folder = (
+        spec(terms="v", evaluate="never"),
+        SweepFolder(tmp_path / "whole"),
+        SweepFolder(tmp_path / "full"),
+    )
+    run_sweep(one, whole)
+    monkeypatch.setenv("BEFT_CHECKPOINT_SECONDS", "0")
+    monkeypatch.setenv("BEFT_WAIT_FOR_ROOM", "0")
+    second = f"{identity(one.runs()[1])}.json"
+    replace = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if target.name == second:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(NoRoom, match="the disk is full"):
+            run_sweep(one, folder)
+    assert len(folder.finished(one.runs())) == 1
+    observer = Hears()
+    assert run_sweep(one, folder, observer).trained == 2
+    assert "resumed after step 4 of 4" in observer.told
+    pd.testing.assert_frame_equal(
+        read_table(folder.path).drop(columns="seconds"), read_table(whole.path).drop(columns="seconds")
+    )
+
+
+def test_what_is_trained_waits_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "RETRY_SECONDS", 0.01)
+    failures = {"rows": 2, "results.csv": 1, "plan.json": 1}
+    replace = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        for part in (target.name, target.parent.name):
+            if failures.get(part) and list(folder.path.glob("snapshots/*")):  # not before anything is trained
+                failures[part] -= 1
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    folder, observer = SweepFolder(tmp_path / "waits"), Hears()
+    assert run_sweep(spec(evaluate="never", terms=["v"], seeds=1), folder, observer).trained == 1
+    assert not any(failures.values())
+    assert len([text for text in observer.told if "waiting up to" in text]) == 3
+    assert len(read_table(folder.path)) == 1
+
+
+def test_two_sweeps_in_one_folder_are_one_too_many(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path / "one")
+    with folder.held(), pytest.raises(UserError, match=r"in use by process \d+"):
+        run_sweep(spec(), folder)
+    assert not (folder.path / "sweep.json").exists()
+
+
+class Hears(Observer):
+    """What a sweep says."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.told.append(text)
 
 
 def test_an_absurd_learning_rate_fails_its_run_and_leaves_the_others_alone(tmp_path: Path) -> None:

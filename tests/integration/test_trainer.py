@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from beft_core.models import get_bias
 from beft_core.snapshot import Snapshot, write_snapshot
 from beft_core.training import trainer
 from beft_core.training.bank import slot_name
+from beft_core.training.checkpoint import Checkpoint
 from beft_core.training.config import RunConfig
 from beft_core.training.gelu import ShortGelu
 from beft_core.training.observer import Observer
@@ -181,6 +185,57 @@ def test_resuming_gives_the_same_bytes(mode: str, tmp_path: Path) -> None:
     for name, snapshot in (("whole", whole), ("resumed", resumed)):
         write_snapshot(tmp_path / f"{name}.beft.safetensors", snapshot)
     assert (tmp_path / "whole.beft.safetensors").read_bytes() == (tmp_path / "resumed.beft.safetensors").read_bytes()
+
+
+class Hears(Observer):
+    """What a fine-tune says, and how many steps it does."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.steps = 0
+
+    def message(self, text: str) -> None:
+        self.told.append(text)
+
+    def step(self, step: int, total: int, losses: Sequence[float]) -> None:
+        self.steps += 1
+
+
+def test_a_full_disk_costs_a_fine_tune_its_checkpoint_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = config(mode="all", dropout=True, epochs=3)
+    (whole,) = fit("bert", run)
+    monkeypatch.setattr(Checkpoint, "due", lambda self: True)
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    observer = Hears()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        (saved,) = fit("bert", run, checkpoint=tmp_path / "checkpoint.safetensors", observer=observer)
+    assert difference(whole, saved) == 0 and not list(tmp_path.iterdir())
+    first, last = (text for text in observer.told if "is not saved" in text)
+    assert "after step 1 " in first and "the disk is full" in first and "goes on" in first
+    assert "after step 9 " in last and "there is no other" in last
+
+
+def test_what_ended_is_saved_so_that_writing_its_result_again_trains_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, checkpoint = config(dropout=True, epochs=3), tmp_path / "checkpoint.safetensors"
+    (whole,) = fit("bert", run, checkpoint=checkpoint)
+    assert not checkpoint.exists()  # so short a fine-tune is not worth a file
+    clock = iter([True, *[False] * 100])
+    monkeypatch.setattr(Checkpoint, "due", lambda self: next(clock))
+    fit("bert", run, checkpoint=checkpoint)
+    observer = Hears()
+    (again,) = fit("bert", run, checkpoint=checkpoint, observer=observer)
+    assert observer.steps == 0 and observer.told[-1] == "resumed after step 9 of 9"
+    for name, snapshot in (("whole", whole), ("again", again)):
+        write_snapshot(tmp_path / f"{name}.beft.safetensors", snapshot)
+    assert (tmp_path / "whole.beft.safetensors").read_bytes() == (tmp_path / "again.beft.safetensors").read_bytes()
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,148 @@
+"""The folder of a sweep: what is there after a crash between two writes, and one sweep at a time."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from example_snapshots import example
+
+from beft_core import safe_io
+from beft_core.disk import NoRoom
+from beft_core.errors import UserError
+from beft_core.snapshot import read_snapshot
+from beft_core.sweeps.rows import plan_columns
+from beft_core.sweeps.spec import SweepSpec, identity
+from beft_core.sweeps.store import SweepFolder
+
+SPEC = SweepSpec.from_dict({"terms": ["v", "q"], "seeds": 2, "n_train": 8})
+RUNS = SPEC.runs()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> SweepFolder:
+    made = SweepFolder(tmp_path / "sweep")
+    made.begin(SPEC)
+    return made
+
+
+def row(number: int, **more: Any) -> dict[str, Any]:
+    return {**plan_columns(RUNS[number]), "state": "done", **more}
+
+
+def full_disk_for(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    """Files whose path holds `part` find no room: their last step fails."""
+    real = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if part in str(target):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+
+
+def test_a_row_is_not_there_before_its_snapshot(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = identity(RUNS[0])
+    with monkeypatch.context() as patch:
+        full_disk_for(patch, "/snapshots/")
+        with pytest.raises(NoRoom):
+            folder.save(row(0), example())
+    assert folder.finished(RUNS) == {} and not list((folder.path / "rows").iterdir())
+    with monkeypatch.context() as patch:
+        full_disk_for(patch, "/rows/")
+        with pytest.raises(NoRoom):
+            folder.save(row(0), example())
+    assert read_snapshot(folder.snapshot(name)).keys() and folder.finished(RUNS) == {}
+    folder.save(row(0), example())
+    assert list(folder.finished(RUNS)) == [name]
+
+
+def test_a_row_of_another_run_is_none_of_this_one(folder: SweepFolder) -> None:
+    folder.save(row(0), None)
+    rows = folder.path / "rows"
+    first, second = (rows / f"{identity(run)}.json" for run in RUNS[:2])
+    second.write_bytes(first.read_bytes())
+    assert list(folder.finished(RUNS)) == [identity(RUNS[0])]
+    assert list(folder.table(RUNS)["run"]) == [identity(RUNS[0])]
+    for damaged in (row(1) | {"never heard of": 1}, {"state": "done"}, {}):
+        second.write_text(json.dumps(damaged))
+        assert list(folder.finished(RUNS)) == [identity(RUNS[0])]
+    second.write_bytes(first.read_bytes()[:-9])
+    assert list(folder.finished(RUNS)) == [identity(RUNS[0])]
+
+
+def test_the_order_of_writing_is_that_of_the_files(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is on the disk, name and all, before the next begins."""
+    order: list[str] = []
+    real = safe_io.sync_folder
+
+    def sync(path: Path) -> None:
+        real(path)
+        order.append(path.name)
+
+    monkeypatch.setattr(safe_io, "sync_folder", sync)
+    folder.save(row(0), example())
+    assert order == ["snapshots", "rows"]
+
+
+@pytest.mark.parametrize("survives", [0, 1, 2])
+def test_a_folder_that_was_hardly_begun_is_begun_again(
+    survives: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after the first, second or third thing that makes a sweep's folder."""
+    folder, made = SweepFolder(tmp_path / "sweep"), list[Path]()
+    real = os.mkdir
+
+    def killed(path: Any, *rest: Any) -> None:
+        if len(made) > survives:
+            raise KeyboardInterrupt
+        made.append(path)
+        real(path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "mkdir", killed)
+        with pytest.raises(KeyboardInterrupt):
+            folder.begin(SPEC)
+            raise KeyboardInterrupt
+    folder.begin(SPEC)
+    folder.save(row(0), example())
+    assert list(folder.finished(RUNS)) == [identity(RUNS[0])]
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from beft_core.sweeps.store import SweepFolder
+
+with SweepFolder(Path(sys.argv[1])).held():
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_one_sweep_at_a_time_and_the_second_learns_who(folder: SweepFolder) -> None:
+    command = [sys.executable, "-c", HOLD, str(folder.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        words = rf"sweep folder .* in use by process {other.pid}, since {time.strftime('%Y')}.*another --out"
+        with pytest.raises(UserError, match=words), folder.held():
+            raise AssertionError("held twice")
+        other.kill()
+        other.wait()
+    with folder.held():  # the dead hold nothing
+        assert folder.spec() == SPEC
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(UserError, match=r"holds thesis\.tex"), SweepFolder(tmp_path).held():
+        raise AssertionError("held")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
