@@ -75,7 +75,7 @@ class Row:
     """Path of a layer, with ``{n}``."""
     modules: Mapping[str, str] | Callable[[Config], Mapping[str, str]]
     """Term -> path below the layer, optionally ``:attribute``. q, k and v with one path are fused."""
-    head: HeadSpec
+    head: HeadSpec | Callable[[Config], HeadSpec]
     stack: str = "encoder"
     flags: tuple[Flag, ...] = ()
     """Biases that not every model of the type has."""
@@ -179,6 +179,22 @@ LAST_TOKEN = HeadSpec("last", classifier_bias=False)
 BERT_DROPOUT = ("classifier_dropout", "hidden_dropout_prob")
 
 
+def _modernbert_head(config: Config) -> HeadSpec:
+    """transformers' ``ModernBertPredictionHead`` with its classifier, drawn as ``ModernBertPreTrainedModel`` does."""
+    spread = float(_get(config, ("initializer_range",), default=0.02))
+    layers = _size(config, LAYERS, most=MOST_LAYERS)
+    return HeadSpec(
+        {"cls": "first", "mean": "mean"}[_get(config, ("classifier_pooling",), default="cls")],
+        dense_activation=str(_get(config, ("classifier_activation",), default="gelu")),
+        dense_bias=bool(config.get("classifier_bias", False)),
+        dense_dropout=False,
+        norm_eps=float(_get(config, ("norm_eps",), default=1e-5)),
+        norm_bias=bool(config.get("norm_bias", False)),
+        stds=(spread / math.sqrt(2 * layers), _size(config, HIDDEN) ** -0.5),
+        cutoff=float(_get(config, ("initializer_cutoff_factor",), default=3.0)),
+    )
+
+
 def _group_kv(config: Config, heads: int) -> int:
     return _size(config, ("num_key_value_heads",), default=heads)
 
@@ -208,7 +224,7 @@ ROWS: dict[str, Row] = {
                 "o": "attention.out_lin", "mlp_in": "ffn.lin1", "mlp_out": "ffn.lin2",
                 "ln1": "sa_layer_norm", "ln2": "output_layer_norm",
             },
-            HeadSpec("first", dense_activation="relu", dropout=0.2), mlp="hidden_dim",
+            HeadSpec("first", dense_activation="relu", dense_dropout=False, dropout=0.2), mlp="hidden_dim",
             head_dropout=("seq_classif_dropout",),
             block=PostNorm("attention.dropout", None, "ffn.activation", "ffn.dropout"),
         ),
@@ -319,7 +335,7 @@ ROWS: dict[str, Row] = {
                 **dict.fromkeys("qkv", "attn.Wqkv"), "o": "attn.Wo",
                 "mlp_in": "mlp.Wi", "mlp_out": "mlp.Wo", "ln2": "mlp_norm",
             },
-            HeadSpec("first", dense_activation="gelu"), head_dropout=("classifier_dropout",),
+            _modernbert_head, head_dropout=("classifier_dropout",),
             flags=(
                 Flag("q k v o", "attention_bias"), Flag("mlp_in mlp_out", "mlp_bias"),
                 Flag("ln2", "norm_bias"),
@@ -369,7 +385,7 @@ def layout_for(config: Config | Any) -> Layout:
         return _layout(ROWS[model_type], config)
     except UserError:
         raise
-    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise UserError(
             f"got a {model_type} config with a value of the wrong type ({error})", "a config.json of transformers"
         ) from error
@@ -484,6 +500,5 @@ def _key_rule(row: Row, config: Config, head_dim: int) -> KeyRule:
 
 
 def _head(row: Row, config: Config) -> HeadSpec:
-    pooling = {"cls": "first", "mean": "mean"}.get(str(config.get("classifier_pooling")), row.head.pooling)
-    dropout = _get(config, row.head_dropout, default=row.head.dropout)
-    return dataclasses.replace(row.head, pooling=pooling, dropout=float(dropout))
+    head = row.head(config) if callable(row.head) else row.head
+    return dataclasses.replace(head, dropout=float(_get(config, row.head_dropout, default=head.dropout)))

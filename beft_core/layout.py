@@ -41,8 +41,7 @@ class BiasSlot:
 class HeadSpec:
     """The classification head that transformers' ``AutoModelForSequenceClassification`` puts on the backbone.
 
-    ``pool -> [dense -> dense_activation ->] dropout -> linear``. ModernBERT also normalises after its dense
-    layer; that LayerNorm is left out here.
+    ``pool -> [dropout -> dense -> dense_activation -> [LayerNorm ->]] dropout -> linear``.
     """
 
     pooling: str
@@ -52,11 +51,22 @@ class HeadSpec:
     pooler_activation: str | None = None
     dense_activation: str | None = None
     """Activation of a new hidden layer (hidden_size, hidden_size) below the classifier; ``None``: no such
-    layer.
+    layer. A key of transformers' ``ACT2FN``.
     """
+    dense_bias: bool = True
+    dense_dropout: bool = True
+    """Whether dropout also comes before the dense layer."""
+    norm_eps: float | None = None
+    """Epsilon of a LayerNorm after the dense layer's activation; ``None``: there is none."""
+    norm_bias: bool = True
     classifier_bias: bool = True
     dropout: float = 0.0
     """Probability, from the config."""
+    stds: tuple[float, float] | None = None
+    """Standard deviations from which the dense layer and the classifier are drawn, as normals that are cut off at
+    ``cutoff`` of them; ``None``: both from the config's ``initializer_range``, not cut off.
+    """
+    cutoff: float = 3.0
 
 
 @dataclass(frozen=True)

@@ -32,17 +32,15 @@ VECTOR = ".beft_bias"
 BUNDLED_ID = "sentence-transformers/all-MiniLM-L6-v2"
 """What others call the bundled model."""
 
-HEADS: dict[str, tuple[str | None, str]] = {
+HEADS: dict[str, tuple[str | None, ...]] = {
     **dict.fromkeys(("bert", "albert", "vit"), (None, "classifier")),
     **dict.fromkeys(("roberta", "electra"), ("classifier.dense", "classifier.out_proj")),
     **dict.fromkeys(("deberta", "deberta-v2"), ("pooler.dense", "classifier")),
     "distilbert": ("pre_classifier", "classifier"),
+    "modernbert": ("head.dense", "classifier", "head.norm"),
     **dict.fromkeys(("opt", "gpt2", "gptj", "gpt_neox", "bloom", "qwen2", "llama", "falcon", "phi3"), (None, "score")),
 }
-"""Model type -> modules of transformers' classifier that are our head's hidden layer and its output.
-
-ModernBERT is missing, because its head has a LayerNorm too.
-"""
+"""Model type -> modules of transformers' classifier that are our head's hidden layer, its output and its LayerNorm."""
 
 CONV1D = ("gpt2",)
 """Its projections are not linear modules, and PEFT's BEFT does not wrap them."""
@@ -228,8 +226,8 @@ def _head_names(layout: Layout) -> dict[str, str]:
     """Our part of a head -> name of transformers' parameter."""
     if layout.model_type not in HEADS:
         raise UserError(f"a head of a {layout.model_type} model", f"a model out of {', '.join(HEADS)}")
-    dense, out = HEADS[layout.model_type]
-    modules = {"head": out} | ({"head.dense": dense} if dense else {})
+    names = zip(("head.dense", "head", "head.norm"), HEADS[layout.model_type], strict=False)
+    modules = {part: module for part, module in names if module is not None}
     return {f"{part}.{kind}": f"{module}.{kind}" for part, module in modules.items() for kind in ("weight", "bias")}
 
 

@@ -45,6 +45,8 @@ EXTRA_PARTS: dict[str, int] = {
     "outside.bias": 1,  # every other bias (LayerNorm of the embeddings, ...), joined in the model's order
     "head.dense.weight": 2,  # [width, width]
     "head.dense.bias": 1,  # [width]
+    "head.norm.weight": 1,  # [width]
+    "head.norm.bias": 1,  # [width]
     "head.weight": 2,  # [classes, width]; one row for a regression
     "head.bias": 1,  # [classes]
 }

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers.activations import ACT2FN
 from transformers.pytorch_utils import Conv1D
 
 from beft_core.architectures import BiasSlot, HeadSpec
@@ -31,12 +32,14 @@ from beft_core.training.precision import Precision
 from beft_core.training.routing import Route
 from beft_core.training.stand_ins import standing_in
 
-ACTIVATIONS: dict[str | None, Callable[[Tensor], Tensor]] = {
-    None: lambda x: x,
-    "tanh": torch.tanh,
-    "gelu": nn.functional.gelu,
-    "relu": torch.relu,
-}
+
+def activation(name: str | None) -> Callable[[Tensor], Tensor]:
+    """transformers' activation of a name; None: none. Raises UserError for a name that it does not know."""
+    if name is None:
+        return lambda x: x
+    if name not in ACT2FN:
+        raise UserError(f"got the activation {name[:40]!r} of the classification head", f"one of {', '.join(ACT2FN)}")
+    return ACT2FN[name]
 
 
 @dataclass(frozen=True)
@@ -135,9 +138,15 @@ class Bank:
         else:
             self.pooler = None
         hidden = model.layout.hidden_size
+        activation(self.spec.dense_activation)  # a name that leads nowhere is told here
         if self.spec.dense_activation is not None:
             add("head.dense.weight", torch.zeros(hidden, hidden))
-            add("head.dense.bias", torch.zeros(hidden))
+            if self.spec.dense_bias:
+                add("head.dense.bias", torch.zeros(hidden))
+            if self.spec.norm_eps is not None:
+                add("head.norm.weight", torch.ones(hidden))
+                if self.spec.norm_bias:
+                    add("head.norm.bias", torch.zeros(hidden))
         add("head.weight", torch.zeros(classes, hidden))
         if self.spec.classifier_bias:
             add("head.bias", torch.zeros(classes))
@@ -238,31 +247,48 @@ class Bank:
         training = self.model.backbone.training
         hidden = pooled
         if self.pooler is not None:
-            hidden = ACTIVATIONS[self.spec.pooler_activation](self.pooler(hidden))
+            hidden = activation(self.spec.pooler_activation)(self.pooler(hidden))
         with torch.autocast(self.precision.device.type, enabled=False):
             grouped = self.examples.group(hidden.float())  # (R, most, H)
             if self.spec.dense_activation is not None:
-                grouped = nn.functional.dropout(grouped, self.spec.dropout, training)
-                dense = torch.baddbmm(
-                    self.leaves["head.dense.bias"][:, None], grouped, self.leaves["head.dense.weight"].mT
-                )
-                grouped = ACTIVATIONS[self.spec.dense_activation](dense)
+                grouped = self._dense(grouped, training)
             grouped = nn.functional.dropout(grouped, self.spec.dropout, training)
             logits = torch.bmm(grouped, self.leaves["head.weight"].mT)  # (R, most, C)
             if "head.bias" in self.leaves:
                 logits = logits + self.leaves["head.bias"][:, None]
             return self.examples.ungroup(logits)
 
+    def _dense(self, grouped: Tensor, training: bool) -> Tensor:
+        """The hidden layer of the heads: [runs, most, hidden] -> the same."""
+        spec = self.spec
+        if spec.dense_dropout:
+            grouped = nn.functional.dropout(grouped, spec.dropout, training)
+        dense = torch.bmm(grouped, self.leaves["head.dense.weight"].mT)
+        if spec.dense_bias:
+            dense = dense + self.leaves["head.dense.bias"][:, None]
+        grouped = activation(spec.dense_activation)(dense)
+        if spec.norm_eps is not None:
+            normed = nn.functional.layer_norm(grouped, grouped.shape[-1:], eps=spec.norm_eps)
+            grouped = normed * self.leaves["head.norm.weight"][:, None]
+            if spec.norm_bias:
+                grouped = grouped + self.leaves["head.norm.bias"][:, None]
+        return grouped
+
     # -- values ----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def init_head(self, run: int, seed: int) -> None:
-        """Draw a run's head as transformers does: normal weights of the config's range, zero biases."""
+        """Draw a run's head as transformers does: normal weights, zero biases, a LayerNorm that changes nothing."""
         spread = float(getattr(self.model.config, "initializer_range", 0.02))
         generator = torch.Generator().manual_seed(seed)
-        for name in ("head.dense.weight", "head.weight"):
+        for name, std in zip(("head.dense.weight", "head.weight"), self.spec.stds or (spread, spread), strict=True):
             if name in self.leaves:
-                draw = torch.normal(0.0, spread, self.parts[name].shape, generator=generator)
+                draw = torch.empty(self.parts[name].shape)
+                if self.spec.stds is None:
+                    draw.normal_(0.0, std, generator=generator)
+                else:
+                    end = self.spec.cutoff * std
+                    nn.init.trunc_normal_(draw, 0.0, std, -end, end, generator=generator)
                 self.leaves[name][run].copy_(draw)
 
     @torch.no_grad()

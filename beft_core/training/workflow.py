@@ -397,6 +397,14 @@ def _put_extra(values: Mapping[str, np.ndarray], bank: Bank) -> None:
         if len(joined) != ends[-1]:
             raise UserError(f"got {len(joined)} biases outside of the layers", f"{ends[-1]}, as this model has")
         values |= dict(zip(outside, np.split(joined, ends[:-1]), strict=True))
+    lost = [name for name in bank.parts if name.startswith("head.") and name not in values]
+    if lost:
+        have = ", ".join(name for name in values if name.startswith("head.")) or "none"
+        raise UserError(
+            f"got a head without {lost[0]} (its tensors: {have})",
+            f"the head of transformers' {bank.model.layout.model_type} classifier",
+            "training it again, if an earlier release of the lab made the snapshot",
+        )
     for name, value in values.items():
         if name not in bank.parts or value.shape != bank.parts[name].shape:
             expected = bank.parts[name].shape if name in bank.parts else f"one of {', '.join(bank.parts)}"

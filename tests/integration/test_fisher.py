@@ -45,7 +45,11 @@ def loop(model: LoadedModel, data: Encoded, head: dict[str, np.ndarray], regress
             vector = torch.tanh(model.backbone.get_submodule(spec.pooler_module)(vector))
         if spec.dense_activation is not None:
             activation = {"tanh": torch.tanh, "gelu": F.gelu, "relu": torch.relu}[spec.dense_activation]
-            vector = activation(rest["head.dense.weight"] @ vector + rest["head.dense.bias"])
+            vector = activation(rest["head.dense.weight"] @ vector + rest.get("head.dense.bias", 0))
+        if spec.norm_eps is not None:
+            vector = F.layer_norm(
+                vector, vector.shape, rest["head.norm.weight"], rest.get("head.norm.bias"), spec.norm_eps
+            )
         logits = rest["head.weight"] @ vector + rest.get("head.bias", torch.zeros(()))
         value = -0.5 * (logits[0] - float(label)) ** 2 if regression else F.log_softmax(logits, 0)[int(label)]
         grads = torch.autograd.grad(value, [*leaves, *rest.values()], allow_unused=True)

@@ -15,6 +15,7 @@ from transformers import (
     BertConfig,
     BloomConfig,
     LlamaConfig,
+    ModernBertConfig,
     PretrainedConfig,
     RobertaConfig,
 )
@@ -35,6 +36,7 @@ CONFIGS: dict[str, tuple[PretrainedConfig, list[str]]] = {
     "bert, every linear module": (BertConfig(**SIZES), ["query", "key", "value", "dense"]),
     "roberta": (RobertaConfig(**SIZES), ["query", "value"]),
     "bloom, fused": (BloomConfig(n_layer=2, n_head=4, **SIZES), ["query_key_value"]),
+    "modernbert": (ModernBertConfig(attention_bias=True, classifier_bias=True, **SIZES), ["Wqkv"]),
     "llama, no bias of its own": (LlamaConfig(num_key_value_heads=2, **SIZES), ["v_proj", "q_proj"]),
 }
 IDS = torch.tensor([[5, 7, 9, 11, 13], [6, 8, 10, 12, 14]])
@@ -54,7 +56,9 @@ def base_model(folder: Path, config: PretrainedConfig) -> torch.nn.Module:
 
 def adapted(model: torch.nn.Module, targets: list[str]) -> Any:
     """The model under a BEFT adapter whose vectors and head have moved."""
-    wrapped = peft.get_peft_model(model, peft.BeftConfig(target_modules=targets, task_type="SEQ_CLS")).eval()
+    own = ["head", "classifier"] if model.config.model_type == "modernbert" else None
+    config = peft.BeftConfig(target_modules=targets, task_type="SEQ_CLS", modules_to_save=own)
+    wrapped = peft.get_peft_model(model, config).eval()
     with torch.no_grad():
         for name, parameter in wrapped.named_parameters():
             if "beft_bias" in name or "modules_to_save" in name:
@@ -102,6 +106,8 @@ def test_imported_adapter_gives_the_same_logits(name: str, tmp_path: Path) -> No
             module = "score" if "score.weight" in state else "classifier"
             if name == "roberta":
                 module = {"head.dense": "classifier.dense", "head": "classifier.out_proj"}[root]
+            if name == "modernbert":
+                module = "classifier" if root == "head" else root
             state[f"{module}.{kind}"].copy_(torch.tensor(array))
     np.testing.assert_allclose(logits(plain), expected, atol=1e-5)
 

@@ -133,8 +133,8 @@ def test_partial_rotary_says_that_only_some_dimensions_act() -> None:
         ({"model_type": "distilbert", "dim": 8, "n_layers": 1, "n_heads": 2}, ("first", None, None, "relu",
         True, 0.2)),
         (GPT2, ("last", None, None, None, False, 0.0)),
-        ({**BERT, "model_type": "modernbert", "classifier_pooling": "mean"}, ("mean", None, None, "gelu",
-        True, 0.0)),
+        ({**BERT, "model_type": "modernbert", "classifier_pooling": "mean", "classifier_activation": "silu"},
+        ("mean", None, None, "silu", True, 0.0)),
     ],
 )  # fmt: skip
 def test_heads(config: dict, expected: tuple) -> None:

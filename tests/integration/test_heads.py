@@ -1,0 +1,173 @@
+"""Classification heads through the bank, against transformers' own classes with the same weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import CONFIGS, VOCABULARY, tiny
+from training_tools import config, examples, fit
+from transformers import AutoModelForSequenceClassification
+
+from beft_core.errors import UserError
+from beft_core.models import LoadedModel
+from beft_core.training.bank import Bank
+from beft_core.training.batching import Encoded, arrange, lay_out, plan
+from beft_core.training.precision import Precision
+from beft_core.training.routing import Route, to_device
+
+CPU = torch.device("cpu")
+MODULES = {  # model type -> part of our head -> module of transformers' classifier
+    "modernbert": {"head.dense": "head.dense", "head.norm": "head.norm", "head": "classifier"},
+    "distilbert": {"head.dense": "pre_classifier", "head": "classifier"},
+    "roberta": {"head.dense": "classifier.dense", "head": "classifier.out_proj"},
+    "electra": {"head.dense": "classifier.dense", "head": "classifier.out_proj"},
+    "deberta-v2": {"head.dense": "pooler.dense", "head": "classifier"},
+    "bert": {"head": "classifier"},
+}
+
+
+def with_config(monkeypatch: pytest.MonkeyPatch, name: str, **changes: Any) -> LoadedModel:
+    kind, values = CONFIGS[name]
+    monkeypatch.setitem(CONFIGS, "changed", (kind, {**values, **changes}))
+    return tiny("changed", attn="eager", dtype=torch.float32)
+
+
+def twins(model: LoadedModel) -> tuple[Bank, torch.nn.Module]:
+    """A bank of one and transformers' classifier: the same backbone, the same random head."""
+    model.config.num_labels, model.config.pad_token_id = 3, model.config.pad_token_id or 0
+    torch.manual_seed(5)
+    reference = AutoModelForSequenceClassification.from_config(model.config).eval()
+    reference.base_model.load_state_dict(model.backbone.state_dict(), strict=False)
+    bank = Bank(model, [], runs=1, classes=3, precision=Precision("float32", CPU))
+    modules = MODULES[model.layout.model_type]
+    parts = {name for name in bank.parts if name.startswith("head.")}
+    for part, path in modules.items():
+        module = reference.get_submodule(path)
+        for name, parameter in module.named_parameters():
+            with torch.no_grad():  # everything far from zero, the LayerNorm's too
+                parameter.add_(0.3 * torch.randn_like(parameter))
+            bank.set_value(f"{part}.{name}", parameter.detach().numpy())
+            parts.discard(f"{part}.{name}")
+    assert not parts, "parts that transformers' head does not have"
+    return bank, reference
+
+
+@torch.no_grad()
+def ours(bank: Bank, batch: Encoded, pad: str) -> torch.Tensor:
+    """[examples, classes]"""
+    model, logits = bank.model, torch.zeros(len(batch), 3)
+    for one in plan(batch.lengths.tolist(), [0] * len(batch), pad, 16):
+        arranged = arrange(model, batch, [0] * len(batch), one)
+        bank.route(None, Route.to(CPU, arranged.run_of_example, 1))
+        arrays = {name: to_device(array, CPU) for name, array in arranged.arrays.items()}
+        with bank.installed():
+            logits[arranged.examples] = bank.logits(bank.vectors(lay_out(model, arranged.form, arrays, batch.tokens)))
+    return logits
+
+
+def theirs(reference: torch.nn.Module, batch: Encoded) -> torch.Tensor:
+    """Every example alone, so that nothing depends on how a batch is padded."""
+    with torch.no_grad():
+        rows = [torch.from_numpy(np.asarray(ids))[None] for ids in batch.ids]
+        return torch.cat([reference(input_ids=row, attention_mask=torch.ones_like(row)).logits for row in rows])
+
+
+@pytest.mark.parametrize(
+    ("pooling", "classifier_bias", "norm_bias", "activation"),
+    [*itertools.product(["cls", "mean"], [False, True], [False, True], ["gelu"]), ("mean", False, True, "silu")],
+)
+def test_modernberts_head_is_that_of_transformers(
+    monkeypatch: pytest.MonkeyPatch, pooling: str, classifier_bias: bool, norm_bias: bool, activation: str
+) -> None:
+    model = with_config(
+        monkeypatch, "modernbert", classifier_pooling=pooling, classifier_bias=classifier_bias, norm_bias=norm_bias,
+        classifier_activation=activation,
+    )  # fmt: skip
+    bank, reference = twins(model)
+    batch = examples(5, 3)
+    torch.testing.assert_close(ours(bank, batch, "longest"), theirs(reference, batch), rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("pad", ["packed", "longest", "max", "buckets"])
+def test_a_mean_pooled_example_reads_its_own_tokens_and_no_more(monkeypatch: pytest.MonkeyPatch, pad: str) -> None:
+    model = with_config(monkeypatch, "modernbert", classifier_pooling="mean")
+    bank, reference = twins(model)
+    batch = examples(7, 4)
+    expected = theirs(reference, batch)
+    torch.testing.assert_close(ours(bank, batch, pad), expected, rtol=0, atol=2e-5)
+    for number in range(len(batch)):
+        alone = ours(bank, batch.take([number]), pad)
+        torch.testing.assert_close(alone, expected[number : number + 1], rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_dropout_stands_where_transformers_has_it(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    changes = {"distilbert": {"seq_classif_dropout": 0.5}, "modernbert": {"classifier_dropout": 0.5}}
+    p = changes.get(name, {"hidden_dropout_prob": 0.5, "cls_dropout": 0.5, "pooler_dropout": 0.5})
+    bank, reference = twins(with_config(monkeypatch, name, **p))
+    vectors = torch.randn(2, bank.model.layout.hidden_size)
+
+    drawn: list[str] = []
+
+    def record(x: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:
+        if training:
+            assert p == 0.5
+            drawn.append("dropout")
+        return x
+
+    monkeypatch.setattr(torch.nn.functional, "dropout", record)
+    reference.train()
+    reference.base_model.eval()
+    ids = torch.randint(3, VOCABULARY, (2, 5))
+    reference(input_ids=ids, attention_mask=torch.ones_like(ids))
+    expected = len(drawn)
+    drawn.clear()
+    bank.model.backbone.train()
+    bank.route(None, Route.to(CPU, [0, 0], 1))
+    bank.logits(vectors)
+    assert len(drawn) == expected > 0
+
+
+def test_a_modernbert_head_is_drawn_as_transformers_draws_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = with_config(
+        monkeypatch, "modernbert", hidden_size=256, num_attention_heads=8, initializer_cutoff_factor=2.0
+    )
+    model.config.num_labels = 64
+    bank = Bank(model, [], runs=1, classes=64, precision=Precision("float32", CPU))
+    bank.init_head(0, 0)
+    torch.manual_seed(0)
+    reference = AutoModelForSequenceClassification.from_config(model.config)
+    for part, path in MODULES["modernbert"].items():
+        for name, parameter in reference.get_submodule(path).named_parameters():
+            value, drawn = bank.value(f"{part}.{name}"), parameter.detach().numpy()
+            assert value.std() == pytest.approx(drawn.std(), rel=0.02) and value.mean() == pytest.approx(
+                drawn.mean(), abs=2e-3
+            )
+            assert np.abs(value).max() == pytest.approx(np.abs(drawn).max(), rel=0.02)
+
+
+def test_an_unknown_activation_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = with_config(monkeypatch, "modernbert")
+    model.layout = _with_activation(model, "magic")
+    with pytest.raises(UserError, match="'magic'"):
+        Bank(model, [], runs=1, classes=2, precision=Precision("float32", CPU))
+
+
+def test_a_head_of_before_the_layernorm_is_refused() -> None:
+    from beft_core.training.workflow import _put_extra
+
+    (snapshot,) = fit("modernbert", config())
+    head = {n.removeprefix("extra.toy."): v for n, v in snapshot.extra.items() if "norm" not in n}
+    bank = Bank(tiny("modernbert", dtype=torch.float32), [], runs=1, classes=2, precision=Precision("float32", CPU))
+    with pytest.raises(UserError, match=r"a head without head\.norm\.weight"):
+        _put_extra(head, bank)
+
+
+def _with_activation(model: LoadedModel, name: str) -> Any:
+
+    return dataclasses.replace(model.layout, head=dataclasses.replace(model.layout.head, dense_activation=name))
