@@ -15,6 +15,7 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -62,7 +63,9 @@ def desk_command() -> list[str]:
 class Desk:
     """One process at most; it is started by the first question and again after it ended. Safe to share."""
 
-    def __init__(self) -> None:
+    def __init__(self, keeps_log: bool = True) -> None:
+        """``keeps_log``: what the process says goes into the home folder; else into a file that nobody sees."""
+        self._keeps_log = keeps_log
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -125,15 +128,32 @@ class Desk:
         if self._process is not None and self.running:
             return self._process
         self.close()
-        path = _log()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as log:
+        with self._fresh_log() as log:
             process = subprocess.Popen(desk_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
         assert process.stdout is not None
         # Lines of a process that was given up must not be taken for answers of the next one: each has its own queue.
         self._process, self._lines = process, queue.SimpleQueue()
         threading.Thread(target=_pass_on, args=(process.stdout, self._lines), daemon=True).start()
         return process
+
+    def _fresh_log(self) -> IO[bytes]:
+        if not self._keeps_log:
+            self._unseen = tempfile.TemporaryFile()  # noqa: SIM115  # of the process, until the next one
+            return os.fdopen(os.dup(self._unseen.fileno()), "wb")
+        path = _log()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("wb")
+
+    def _last_words(self) -> list[str]:
+        try:
+            if self._keeps_log:
+                text = _log().read_bytes()
+            else:
+                self._unseen.seek(0)
+                text = self._unseen.read()
+        except OSError:
+            return []
+        return text.decode("utf-8", "replace").strip().splitlines()
 
     def _status(self) -> int:
         """Exit status of the process, which closed its output."""
@@ -159,13 +179,10 @@ class Desk:
                 f"the process that holds the model was killed ({signal.Signals(-status).name}): often, memory ran out",
                 "", "again; a smaller model, or after closing other programs",
             )  # fmt: skip
-        try:
-            words = _log().read_text("utf-8", "replace").strip().splitlines()
-        except OSError:
-            words = []
+        words = self._last_words()
         return UserError(
             f"the process that holds the model ended (status {status}): {words[-1] if words else 'no word'}", "",
-            f"the whole log in {_log()}",
+            f"the whole log in {_log()}" if self._keeps_log else "",
         )  # fmt: skip
 
 

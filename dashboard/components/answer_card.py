@@ -9,6 +9,7 @@ import streamlit as st
 
 from beft_core.scores import APPROACHES
 from beft_core.terms import CANDIDATES
+from dashboard.components.figure import CONFIG
 from dashboard.components.sources import Opened
 from dashboard.figures.heatmaps import noise
 from dashboard.figures.numbers import short
@@ -93,7 +94,7 @@ def _answer(opened: Opened, key: str, way: Way, stack: str, dark: bool) -> None:
         return
     st.plotly_chart(
         ranking(opened.scores, key, term, stack, dark), theme=None, key=f"ranking-{way.key}",
-        config={"displayModeBar": False}, alt=f"Ranking of the bias terms by {label}",
+        config=CONFIG, alt=f"Ranking of the bias terms by {label}",
     )  # fmt: skip
 
 

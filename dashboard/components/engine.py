@@ -10,21 +10,24 @@ from typing import Any
 import streamlit as st
 
 from beft_core.errors import UserError
+from beft_core.model_source import BUNDLED
 from beft_core.runs.desk import ANSWER_SECONDS, Desk
+from dashboard.components import page
 
 
 @st.cache_resource(show_spinner=False)
 def desk() -> Desk:
-    """The one desk of this server."""
-    return Desk()
+    """The one desk of this server; a read-only one keeps no log."""
+    return Desk(keeps_log=not page.read_only())
 
 
 def ask(question: str, spinner: str, timeout: float = ANSWER_SECONDS, **fields: Any) -> Any:
     """An answer of the desk, remembered; while it is worked out the page shows `spinner`.
 
     Raises:
-        UserError: as :meth:`beft_core.runs.desk.Desk.ask`.
+        UserError: as :meth:`beft_core.runs.desk.Desk.ask`; or a model that a read-only server does not open.
     """
+    page.model_of_page(str(fields.get("model", BUNDLED)))
     with st.spinner(spinner if desk().running else f"{spinner} (the first answer takes some seconds: PyTorch starts)"):
         return json.loads(_asked(question, timeout, json.dumps(fields, sort_keys=True)))
 

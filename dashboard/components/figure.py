@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
+CONFIG: dict[str, Any] = {"displayModeBar": False, "showSendToCloud": False}
+"""What every chart of a page is drawn with. Plotly 7 would offer to send the figure to a server."""
+CONFIG_OF_FILES: dict[str, Any] = {"displaylogo": False, "showSendToCloud": False}
+"""The same of downloaded figures, which have Plotly's buttons."""
 PRESENTER_SCALE = 1.35
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 _MIME = {"png": "image/png", "svg": "image/svg+xml"}
@@ -40,7 +44,7 @@ def show(
     """
     if page.presenting():
         figure = _larger(figure)
-    look: dict[str, Any] = {"theme": None, "key": name, "alt": alt, "config": {"displayModeBar": False}}
+    look: dict[str, Any] = {"theme": None, "key": name, "alt": alt, "config": CONFIG}
     if on_select is not None:
         look |= {"on_select": on_select, "selection_mode": "points"}
     event = st.plotly_chart(figure, **look)
@@ -75,7 +79,7 @@ def offer_downloads(figure: go.Figure, name: str, data: Callable[[], pd.DataFram
 
 def html(figure: go.Figure, dark: bool) -> str:
     """A page that shows the figure without a network."""
-    return str(_opaque(figure, dark).to_html(include_plotlyjs=True, config={"displaylogo": False}))
+    return str(_opaque(figure, dark).to_html(include_plotlyjs=True, config=CONFIG_OF_FILES))
 
 
 def picture(figure: go.Figure, kind: str, dark: bool) -> bytes:

@@ -68,7 +68,8 @@ def _buttons(setup: Setup) -> bool:
             help=why_not or "In the background: it goes on when this tab is closed.",
         )  # fmt: skip
         return st.button(
-            "Check it first", key="ft_check", icon=":material/speed:", disabled=setup.config is None,
+            "Check it first", key="ft_check", icon=":material/speed:",
+            disabled=setup.config is None or page.read_only(),
             help="Loads the model and the data and times a few real steps.",
         )  # fmt: skip
 

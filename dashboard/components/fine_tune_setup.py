@@ -80,7 +80,8 @@ def _get(key: str) -> Any:
 
 def _config(kind: str, table: own.Table | None) -> tuple[RunConfig, int | None]:
     fields: dict[str, Any] = {
-        "model": str(_get("ft_model")).strip() or BUNDLED, "preset": _get("ft_preset"), "lr": _get("ft_lr"),
+        "model": page.model_of_page(str(_get("ft_model")).strip() or BUNDLED),
+        "preset": _get("ft_preset"), "lr": _get("ft_lr"),
         "epochs": _get("ft_epochs"), "batch_size": _get("ft_batch"), "max_length": _get("ft_length"),
         "seed": _get("ft_seed"), "precision": _get("ft_precision"), "device": _get("ft_device"),
         "dropout": _get("ft_dropout"), "train_null": _get("ft_null"),
@@ -152,7 +153,7 @@ def _model() -> Layout | None:
     )  # fmt: skip
     name = str(_get("ft_model")).strip() or BUNDLED
     try:
-        layout = preflight.layout_of(name)
+        layout = preflight.layout_of(page.model_of_page(name))
     except UserError as error:
         _model_problem(name, error)
         return None

@@ -213,7 +213,7 @@ def _live(run: Run) -> None:
     status = run.status()
     if not status.active:
         st.rerun()
-    if status.state == "cancelling":
+    if status.state == "cancelling" and not page.read_only():
         cancel(run)  # does the next step when it is time
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):

@@ -10,6 +10,9 @@ from typing import Any
 
 import streamlit as st
 
+from beft_core.errors import UserError
+from beft_core.model_source import BUNDLED
+
 PRESENT, HIDE = "present", "hide"
 """Names in the URL: ``?present=true&hide=choose``."""
 
@@ -130,6 +133,17 @@ def presenting() -> bool:
 def read_only() -> bool:
     """``BEFT_READ_ONLY=1``: the server starts, deletes and stores nothing."""
     return os.environ.get("BEFT_READ_ONLY", "") not in ("", "0")
+
+
+def model_of_page(name: str) -> str:
+    """The model that a visitor or a link names, where this server may open it.
+
+    Raises:
+        UserError: another one than the bundled model, on a read-only server: it opens no folders and fetches nothing.
+    """
+    if read_only() and name != BUNDLED:
+        raise UserError(f"got the model {name[:80]!r} on a read-only server", f"{BUNDLED}, the only one that it opens")
+    return name
 
 
 def locked() -> str | None:

@@ -154,7 +154,7 @@ def _live(full: bool) -> None:
                 st.session_state[OPEN_NEXT] = run_title(run)
             address.put(RUN, run.id)
         st.rerun()
-    if status.state == "cancelling":
+    if status.state == "cancelling" and not page.read_only():
         cancel(run)  # does the next step when it is time
     _switch(run)
     records = _records(run)

@@ -86,7 +86,7 @@ def table(busy: bool) -> None:
 def _table(busy: bool) -> None:
     runs = overviews()
     for one in runs:
-        if one.status.state == "cancelling":
+        if one.status.state == "cancelling" and not page.read_only():
             cancel(one.run)  # does the next step when it is time
     if st.session_state.pop(_TICKED, False) or any(one.status.active for one in runs) != busy:
         st.rerun()  # what is below the table changes too

@@ -75,7 +75,7 @@ def _model() -> str:
 def _layout(model: str) -> Layout | None:
     """None of a model that the sweep has to download first."""
     try:
-        return preflight.layout_of(model)
+        return preflight.layout_of(page.model_of_page(model))
     except UserError as error:
         if "not in the local cache" in error.got:
             return None

@@ -106,8 +106,9 @@ def _layers(model: str) -> int:
         UserError: there is no such model.
     """
     try:
-        return _local_layers(model)
+        return _local_layers(page.model_of_page(model))
     except UserError:
+        page.model_of_page(model)
         return int(ask("model", "The model is being fetched", timeout=DOWNLOAD_SECONDS, model=model)["layers"])
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
+import plotly.graph_objects as go
 import pytest
 from dashboard_tools import button, opened, sound
 from streamlit.testing.v1 import AppTest
 
 from beft_core.runs.directory import list_runs
 from dashboard.components import page
+from dashboard.components.figure import html
 
 pytestmark = pytest.mark.usefixtures("lab")
 
@@ -55,3 +59,16 @@ def test_a_click_that_comes_all_the_same_starts_nothing(monkeypatch: pytest.Monk
     launch.click().run()
     sound(at)
     assert not list_runs()
+
+
+@pytest.mark.parametrize("name", page.PLACES)
+def test_no_chart_offers_to_be_sent_away(name: str) -> None:
+    query = {"guess": "v", "why_seen": "b_k", "geo": "Every layer"}
+    configs = [json.loads(chart.proto.config) for chart in opened(name, **query).get("plotly_chart")]
+    assert all(config["showSendToCloud"] is False for config in configs)
+    assert configs or name not in ("start", "importance", "geometry", "compare")
+
+
+def test_nor_does_a_downloaded_one() -> None:
+    page_of_its_own = html(go.Figure(go.Scatter(y=[1, 2])), dark=False)
+    assert '"showSendToCloud": false' in page_of_its_own

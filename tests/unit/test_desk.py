@@ -145,3 +145,16 @@ def test_it_ends_with_whoever_started_it(tmp_path: Path, act: str) -> None:
     parent.wait()
     parent.stdout.close()
     wait_for_end(pid)
+
+
+def test_one_that_keeps_no_log_writes_no_file_and_still_tells_the_last_words(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = Desk(keeps_log=False)
+    try:
+        assert silent.ask("prove", text="x")["text"] == "x"
+        with pytest.raises(UserError, match="ZeroDivisionError: a defect"):
+            silent.ask("prove", act="crash")
+    finally:
+        silent.close()
+    assert not (tmp_path / "home").exists()
