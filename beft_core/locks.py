@@ -19,9 +19,11 @@ from time import time
 from filelock import FileLock, Timeout
 
 from beft_core.errors import UserError
-from beft_core.safe_io import atomic_write, read_json_file
+from beft_core.json_shape import Number, Table, Text, check
+from beft_core.safe_io import atomic_write, parse_json, read_bounded
 
-_HOLDER_BYTES = 4096
+_NOTE_BYTES = 4096
+_NOTE = Table({"pid": Number(1, 2**31 - 1, whole=True), "since": Number(0, 8e9), "host": Text()})
 
 
 @dataclass(frozen=True)
@@ -51,35 +53,51 @@ def hold(path: Path, what: str, try_: str = "", wait_seconds: float = 0.0) -> It
     Raises:
         UserError: somebody else holds it (the message says who and since when), or the folder cannot be written.
     """
-    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=wait_seconds, thread_local=False)
-    file = _holder_file(path)
+    lock = FileLock(_lock_file(path), timeout=wait_seconds, thread_local=False)
+    note = _note_file(path)
     try:
         path.parent.stat()  # the library would make the folder
         lock.acquire()
     except Timeout:
-        raise UserError(f"{what} is in use by {holder(path) or 'another process'}", "one at a time", try_) from None
+        raise UserError(f"{what} is in use by {_note(path) or 'another process'}", "one at a time", try_) from None
     except (OSError, NotImplementedError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"cannot lock {what} in {path.parent}: {reason}", "a folder to write to") from None
     try:
-        atomic_write(file, [json.dumps(asdict(Holder(os.getpid(), time(), platform.node()))).encode()])
+        atomic_write(note, [json.dumps(asdict(Holder(os.getpid(), time(), platform.node()))).encode()])
         yield
     finally:
-        # Before the lock: after it, this could be the file of the next holder.
-        file.unlink(missing_ok=True)
+        # Before the lock: after it, this could be the note of the next holder.
+        note.unlink(missing_ok=True)
         lock.release()
 
 
 def holder(path: Path) -> Holder | None:
-    """Who wrote last that he holds `path`; None where nobody did or it cannot be read."""
-    try:
-        table = read_json_file(_holder_file(path), limit=_HOLDER_BYTES)
-        held = Holder(int(table["pid"]), float(table["since"]), str(table["host"]))
-        datetime.fromtimestamp(held.since)
-    except (UserError, KeyError, TypeError, ValueError, OverflowError, OSError):
+    """Who holds `path`; None where nobody does, or where he left no readable note."""
+    note = _note(path)
+    if note is None:
         return None
-    return held
+    try:
+        with FileLock(_lock_file(path), timeout=0, thread_local=False):
+            return None  # a note of somebody who died
+    except Timeout:
+        return note
+    except (OSError, NotImplementedError):
+        return None
 
 
-def _holder_file(path: Path) -> Path:
+def _note(path: Path) -> Holder | None:
+    try:
+        table = parse_json(read_bounded(_note_file(path), _NOTE_BYTES, follow=False), "the holder of a lock")
+        check(table, _NOTE, "the holder of a lock")
+    except UserError:
+        return None
+    return Holder(**table)
+
+
+def _lock_file(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
+
+
+def _note_file(path: Path) -> Path:
     return path.with_name(f".{path.name}.holder")

@@ -16,4 +16,5 @@ chosen = st.navigation(page.navigation())
 with address.kept():
     tour.carry()
     page.frame()
+    page.need_home()
     chosen.run()

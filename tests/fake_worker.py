@@ -21,7 +21,7 @@ from beft_core.sweeps.spec import SweepSpec, identity, trains
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.observer import Observer
 
-cancel.TERMINATE_AFTER, cancel.KILL_AFTER, worker.WATCH_SECONDS = 0.4, 0.8, 0.1
+cancel.TERMINATE_AFTER, cancel.KILL_AFTER, worker.WATCH_SECONDS = 0.4, 1.6, 0.1
 
 
 def small_snapshot(seed: int = 0, layers: int = 6, width: int = 16) -> Snapshot:

@@ -9,17 +9,23 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from beft_core.errors import UserError
 from beft_core.runs.contrast import effective
 from beft_core.runs.curves import CurveReader
 from beft_core.runs.directory import Run
 from beft_core.runs.overview import NOT_METRICS, Overview
+from beft_core.safe_io import read_bounded
 
 _AS_IT_IS = ("config.json", "status.json", "about.json", "result.json", "log.txt")
+_MOST_BYTES = 512 * 2**20
+"""Of one file: the archive is made in memory."""
 _OF_SWEEP = ("sweep/results.csv", "sweep/results.parquet", "sweep/merges.json")
 
 
 def zip_of(runs: Sequence[Overview]) -> bytes:
-    """``runs.csv`` with one row a run, and a folder for each run. Files that a run does not have are left out."""
+    """``runs.csv`` with one row a run, and a folder for each run. Files that a run does not have,
+    links and damaged ones are left out.
+    """
     memory = io.BytesIO()
     with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("runs.csv", _table(runs))
@@ -40,13 +46,15 @@ def bytes_of(runs: Iterable[Overview]) -> int:
         for one in runs
         for path in (one.run.snapshot, one.run.metrics, *(one.run.path / name for name in _OF_SWEEP))
     )
-    return sum(path.stat().st_size for path in files if path.is_file())
+    return sum(path.stat().st_size for path in files if path.is_file() and not path.is_symlink())
 
 
 def _add(archive: zipfile.ZipFile, run: Run, name: str, how: int | None = None) -> None:
-    path = run.path / name
-    if path.is_file():
-        archive.writestr(f"{run.id}/{name}", path.read_bytes(), compress_type=how)
+    try:
+        data = read_bounded(run.path / name, _MOST_BYTES, follow=False)
+    except UserError:
+        return
+    archive.writestr(f"{run.id}/{name}", data, compress_type=how)
 
 
 def _table(runs: Sequence[Overview]) -> str:

@@ -6,7 +6,8 @@ never waits: the page calls it at every tick of a run that is being cancelled, a
 
 from __future__ import annotations
 
-import time
+import os
+from pathlib import Path
 
 import psutil
 
@@ -19,20 +20,32 @@ KILL_AFTER = 16.0
 
 
 def cancel(run: Run) -> None:
-    """Ask for the end of a run, or do the next step if that was asked long enough ago. Ended runs stay as they are."""
+    """Ask for the end of a run, or do the next step if that was asked long enough ago. Ended runs stay as they are.
+
+    Raises:
+        UserError: the run's folder cannot be written.
+    """
     run.ask_cancel()
-    asked = run.cancel_asked()
+    if not run.cancel_asked():
+        return
     status = run.recorded()
     process = status.process.find() if status.active and status.process else None
-    if asked is None or process is None:
+    if process is None:
         return
-    age = time.time() - asked
+    age = run.cancel_age()
     try:
+        if age <= TERMINATE_AFTER or not _works_on(run, process):
+            return
         if age > KILL_AFTER:
             for child in process.children(recursive=True):
                 child.kill()
             process.kill()
-        elif age > TERMINATE_AFTER:
+        else:
             process.terminate()
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, psutil.AccessDenied):  # gone meanwhile, or somebody else's
         return
+
+
+def _works_on(run: Run, process: psutil.Process) -> bool:
+    """Whether a process was started for this run. A status that a stranger wrote may name any process."""
+    return process.pid == os.getpid() or any(Path(word).name == run.id for word in process.cmdline())

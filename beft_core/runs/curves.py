@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from beft_core.runs.directory import Run
 from beft_core.runs.overview import NOT_METRICS
+from beft_core.runs.record import METRICS_BYTES
 
 TRAIN_LOSS = "train_loss"
 
@@ -57,23 +57,22 @@ class Curves:
     """(term, approach) -> mean over layers."""
 
     def add(self, record: dict[str, Any]) -> None:
-        """Take one record of ``metrics.jsonl``; those of unknown form are skipped."""
+        """Take one record that :meth:`beft_core.runs.directory.Run.read_metrics` let pass."""
         step = record.get("step")
-        if not isinstance(step, int | float):
+        if step is None:
             return
         match record.get("type"):
             case "step":
-                losses = record.get("loss")
-                if isinstance(losses, Sequence) and losses and isinstance(losses[0], int | float):
-                    self.loss.add(int(step), float(losses[0]))
+                if record["loss"] and record["loss"][0] is not None:
+                    self.loss.add(step, float(record["loss"][0]))
             case "epoch":
                 for name, value in record.items():
                     if (name == TRAIN_LOSS or name not in NOT_METRICS) and isinstance(value, int | float):
-                        self.metrics.setdefault(name, Curve()).add(int(step), float(value))
+                        self.metrics.setdefault(name, Curve()).add(step, float(value))
             case "scores":
-                for term, approaches in dict(record.get("scores") or {}).items():
+                for term, approaches in record["scores"].items():
                     for approach, value in approaches.items():
-                        self.scores.setdefault((term, approach), Curve()).add(int(step), float(value))
+                        self.scores.setdefault((term, approach), Curve()).add(step, float(value))
 
 
 class CurveReader:
@@ -106,6 +105,6 @@ class CurveReader:
 
     def _size(self) -> int:
         try:
-            return self._run.metrics.stat().st_size
+            return min(self._run.metrics.lstat().st_size, METRICS_BYTES)
         except OSError:
             return 0

@@ -12,43 +12,46 @@ import os
 import re
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from beft_core.errors import UserError
+from beft_core.json_shape import check
+from beft_core.locks import holder
 from beft_core.paths import user_path
+from beft_core.plain_file import open_plain
+from beft_core.process_id import ProcessId, boot_id
 from beft_core.runs.failure import smaller
-from beft_core.safe_io import atomic_write, parse_json, read_json_file
+from beft_core.runs.record import (
+    ACTIVE,
+    CONFIG,
+    CONFIG_BYTES,
+    KINDS,
+    METRICS_BYTES,
+    RESULT,
+    RESULT_BYTES,
+    STATUS,
+    STATUS_BYTES,
+    record_of,
+)
+from beft_core.safe_io import atomic_write, parse_json, read_bounded
 from beft_core.snapshot import SUFFIX
 
-KINDS: dict[str, str] = {
-    "select": "fine-tune all biases, score every term, select one",
-    "train": "one fine-tune",
-    "merge": "score a merge of several fine-tunes on all their tasks",
-    "sweep": "a grid of fine-tunes, many in one pass, into one table",
-}
-"""What a run does."""
 FINE_TUNES: tuple[str, ...] = ("select", "train")
 """Kinds whose configuration is a RunConfig; that of a merge is a :class:`beft_core.merge_plan.MergeConfig`, that of a
 sweep a :class:`beft_core.sweeps.spec.SweepSpec`. A sweep has no snapshot of its own, but a folder full of them."""
 
-ACTIVE: tuple[str, ...] = ("queued", "running", "cancelling")
-FINAL: tuple[str, ...] = ("done", "cancelled", "failed", "lost")
-STATES: tuple[str, ...] = ACTIVE + FINAL
-"""``lost`` is never written: it is what readers see of a run whose process vanished."""
-
 START_SECONDS = 60.0
 """A worker that has not reported itself after so long will not come any more."""
-CLOCK_SECONDS = 2.0
-"""Start times are compared up to this: they are counted from boot, and the clock is being corrected meanwhile."""
 READ_BYTES = 4 * 2**20
 """Most bytes of ``metrics.jsonl`` that one read returns; the rest comes with the next."""
+LOG_BYTES = 2**16
+"""Of a log, only so much of its end is looked at."""
 
-_ID = re.compile(r"\d{8}-\d{6}-\d{6}-[0-9a-f]{6}")
+_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}-[0-9a-f]{6}")
 _CRASH = "Fatal Python error: "
 """How the interpreter's last word on a signal begins."""
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -62,28 +65,6 @@ def home() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_data_dir("beft-lab", appauthor=False))
-
-
-@dataclass(frozen=True)
-class ProcessId:
-    """A process, not just a number that the system will give to another one."""
-
-    pid: int
-    started: float
-    """Start time in Unix seconds."""
-
-    @classmethod
-    def of(cls, process: psutil.Process) -> ProcessId:
-        return cls(process.pid, process.create_time())
-
-    def find(self) -> psutil.Process | None:
-        """The process, if it still runs; a zombie does not."""
-        try:
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < CLOCK_SECONDS
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except psutil.NoSuchProcess:
-            return None
 
 
 @dataclass(frozen=True)
@@ -112,6 +93,8 @@ class Status:
     """Why it ended, for a human."""
     proposal: str | None = None
     """What to try then."""
+    start_over: bool = False
+    """Whether it ended because its checkpoint cannot be gone on from: only starting over helps."""
 
     @property
     def active(self) -> bool:
@@ -127,7 +110,7 @@ class Status:
         """Until the end of the stage, at its mean speed so far; None before a fiftieth of it is done."""
         if self.stage_began is None or not self.total or self.done * 50 < self.total:
             return None
-        return max(0.0, (now - self.stage_began) * (self.total - self.done) / self.done)
+        return max(0.0, now - self.stage_began) * max(0, self.total - self.done) / self.done
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -136,16 +119,9 @@ class Status:
     def from_json(cls, text: bytes) -> Status:
         """Raises UserError for anything that :meth:`to_json` would not write."""
         table = parse_json(text, "status.json")
-        try:
-            if table.get("process") is not None:
-                table["process"] = ProcessId(int(table["process"]["pid"]), float(table["process"]["started"]))
-            status = cls(**table)
-            numbers = (status.created, status.done, status.began or 0, status.ended or 0, status.stage_began or 0)
-            if status.state not in STATES or not all(isinstance(n, int | float) for n in numbers):
-                raise ValueError(f"state {status.state!r}")
-        except (TypeError, ValueError, KeyError) as error:
-            raise UserError(f"status.json: {error}", f"a state out of {', '.join(STATES)} and its times") from None
-        return status
+        check(table, STATUS, "status.json")
+        process = table.pop("process", None)
+        return cls(**table, process=ProcessId(**process) if process is not None else None)
 
 
 @dataclass(frozen=True, order=True)
@@ -173,6 +149,16 @@ class Run:
     @property
     def snapshot(self) -> Path:
         return self.path / f"snapshot{SUFFIX}"
+
+    @property
+    def starting(self) -> Path:
+        """What is held (:mod:`beft_core.locks`) by who is just starting its worker."""
+        return self.path / "start"
+
+    @property
+    def working(self) -> Path:
+        """What its worker holds as long as it lives."""
+        return self.path / "worker"
 
     @property
     def sweep(self) -> Path:
@@ -212,11 +198,20 @@ class Run:
         Raises:
             UserError: ``config.json`` is missing or damaged.
         """
-        table = read_json_file(self.path / "config.json")
-        kind, config = table.get("kind"), table.get("config")
-        if kind not in KINDS or not isinstance(config, dict):
-            raise UserError(f"{self.id}/config.json: kind {str(kind)[:40]!r}", f"a kind out of {', '.join(KINDS)}")
-        return str(kind), config
+        text = read_bounded(self.path / "config.json", CONFIG_BYTES, "the configuration of a run", follow=False)
+        table = parse_json(text, "config.json")
+        check(table, CONFIG, "config.json")
+        return table["kind"], table["config"]
+
+    def read_result(self) -> dict[str, Any]:
+        """``result.json``.
+
+        Raises:
+            UserError: it is missing or damaged.
+        """
+        table = parse_json(read_bounded(self.result, RESULT_BYTES, "a result", follow=False), "result.json")
+        check(table, RESULT, "result.json")
+        return table
 
     # -- state -----------------------------------------------------------------------------------------------------
 
@@ -227,30 +222,44 @@ class Run:
     def recorded(self) -> Status:
         """The status as last written. A folder without a readable one is a failed run, not an error."""
         try:
-            return Status.from_json((self.path / "status.json").read_bytes())
-        except (OSError, UserError) as error:
+            return self.read_status()
+        except UserError as error:
             return Status(
                 "failed", created=self._age_by_name(), message=f"The run's folder is damaged: {error}",
                 proposal="Start it again; the folder may be deleted.",
             )  # fmt: skip
+
+    def read_status(self) -> Status:
+        """The status as last written.
+
+        Raises:
+            UserError: ``status.json`` is missing or damaged.
+        """
+        text = read_bounded(self.path / "status.json", STATUS_BYTES, "the status of a run", follow=False)
+        return Status.from_json(text)
 
     def status(self) -> Status:
         """The status as it is: ``lost`` and ``cancelled`` if the process is gone, ``cancelling`` if that was asked."""
         status = self.recorded()
         if not status.active:
             return status
-        if self._process_expected(status):
-            return replace(status, state="cancelling") if self.cancel_asked() is not None else status
+        if self.attended(status):
+            return replace(status, state="cancelling") if self.cancel_asked() else status
         status = self.recorded()  # it may have ended between the two looks
         if not status.active:
             return status
-        if self.cancel_asked() is not None:
-            return replace(status, state="cancelled", message="Cancelled; the worker had to be stopped by force.")
+        if self.cancel_asked():
+            how = "before a worker took it up" if status.process is None else "the worker had to be stopped by force"
+            return replace(status, state="cancelled", message=f"Cancelled; {how}.")
+        # The clock may have been set back since, so what was created in the future is no younger than the past.
+        if status.process is None and abs(time.time() - status.created) < START_SECONDS:
+            return status
         return replace(status, state="lost", message=self._lost(status), proposal=self._after_lost())
 
-    def _process_expected(self, status: Status) -> bool:
+    def attended(self, status: Status) -> bool:
+        """Whether a process works on it or is just starting its worker."""
         if status.process is None:
-            return time.time() - status.created < START_SECONDS
+            return holder(self.starting) is not None
         return status.process.find() is not None
 
     def _lost(self, status: Status) -> str:
@@ -275,73 +284,111 @@ class Run:
         return f"If the machine ran out of memory: {smaller(config)}{again}"
 
     def _age_by_name(self) -> float:
-        return datetime.strptime(self.id[:22], "%Y%m%d-%H%M%S-%f").timestamp() if _ID.fullmatch(self.id) else 0.0
+        try:
+            return max(0.0, datetime.strptime(self.id[:22], "%Y%m%d-%H%M%S-%f").timestamp())
+        except (ValueError, OverflowError, OSError):  # digits that are no date
+            return 0.0
 
     # -- cancelling ------------------------------------------------------------------------------------------------
 
     def ask_cancel(self) -> None:
-        """Leave the request for the worker; asking again changes nothing. See also :mod:`beft_core.runs.cancel`."""
-        if self.status().active:
-            with (self.path / "cancel").open("a"):
-                pass
+        """Leave the request for the worker; asking again changes nothing. See also :mod:`beft_core.runs.cancel`.
 
-    def cancel_asked(self) -> float | None:
-        """When cancelling was first asked for (Unix seconds), if it was."""
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        if self.cancel_asked() or not self.status().active:
+            return
         try:
-            return (self.path / "cancel").stat().st_mtime
+            with open_plain(self._cancel, "ab", what="a folder to write to", follow=False) as file:
+                file.write(f"{boot_id()} {time.monotonic()}".encode())
+        except OSError as error:
+            raise UserError(f"cannot write {self._cancel}: {error.strerror}", "a run that is still there") from None
+
+    def cancel_asked(self) -> bool:
+        """Whether cancelling was asked for."""
+        return os.path.lexists(self._cancel)
+
+    def cancel_age(self) -> float:
+        """Seconds since it was asked for, on the clock that nobody sets where the machine has one."""
+        try:
+            boot, moment = read_bounded(self._cancel, 200, follow=False).decode().split()
+            if boot == boot_id():
+                return max(0.0, time.monotonic() - float(moment))
+        except (UserError, ValueError):  # of an earlier version, or being written
+            pass
+        try:
+            return max(0.0, time.time() - self._cancel.lstat().st_mtime)
         except OSError:
-            return None
+            return 0.0
+
+    def uncancel(self) -> None:
+        """Take the request back."""
+        with suppress(FileNotFoundError):
+            self._cancel.unlink()
+
+    @property
+    def _cancel(self) -> Path:
+        return self.path / "cancel"
 
     # -- measurements and log --------------------------------------------------------------------------------------
 
     def read_metrics(self, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
         """Records from a byte offset on, and the offset to go on from.
 
-        A last line that is still being written waits for the next call; lines that a crash left half-written are
-        skipped. A file that has become shorter is read from its start.
+        A last line that is still being written waits for the next call; lines that a crash left half-written or that
+        a run does not write are skipped (:mod:`beft_core.runs.damage` tells of them). A file that has become shorter is
+        read from its start, and none further than ``METRICS_BYTES``.
         """
         try:
-            with self.metrics.open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
+            with open_plain(self.metrics, follow=False) as file:
+                size = min(os.fstat(file.fileno()).st_size, METRICS_BYTES)
                 offset = offset if 0 <= offset <= size else 0
                 file.seek(offset)
-                block = file.read(READ_BYTES)
-        except FileNotFoundError:
+                room = min(READ_BYTES, METRICS_BYTES - offset)
+                block = file.read(room)
+        except (OSError, UserError):
             return [], 0
         complete = block[: block.rfind(b"\n") + 1]
-        if not complete and len(block) == READ_BYTES:
+        if not complete and len(block) == room:
             complete = block  # no record of ours is that long: skip it
         records = []
         for line in complete.splitlines():
-            try:
-                records.append(parse_json(line, "metrics.jsonl"))
-            except UserError:
-                continue
+            with suppress(UserError):
+                records.append(record_of(line))
         return records, offset + len(complete)
 
     def log_tail(self, lines: int = 12) -> list[str]:
         """The last lines of the log, without terminal colours and overwritten progress bars."""
         try:
-            with self.log.open("rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - 2**16))
-                text = file.read().decode("utf-8", "replace")
-        except FileNotFoundError:
+            with open_plain(self.log, follow=False) as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_BYTES))
+                text = file.read(LOG_BYTES).decode("utf-8", "replace")
+        except (OSError, UserError):
             return []
         kept = [_ANSI.sub("", line.rsplit("\r", 1)[-1]).rstrip() for line in text.split("\n")]
         return [line for line in kept if line][-lines:]
 
 
 def list_runs(root: Path | None = None) -> list[Run]:
-    """All runs, newest first. Whatever else lies in the folder is not a run."""
+    """All runs, newest first. Whatever else lies in the folder is not a run.
+
+    Raises:
+        UserError: the home folder is none, or cannot be read.
+    """
     return runs_in((root or home()) / "runs")
 
 
 def runs_in(folder: Path) -> list[Run]:
-    """The run folders in a folder, newest first."""
+    """The run folders in a folder, newest first. Raises UserError as :func:`list_runs`."""
     try:
         entries = list(os.scandir(folder))
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise UserError(
+            f"cannot list the runs in {folder}: {error.strerror}", "a folder", "another BEFT_HOME"
+        ) from None
     return sorted(
         (Run(Path(e.path)) for e in entries if _ID.fullmatch(e.name) and e.is_dir(follow_symlinks=False)),
         reverse=True,

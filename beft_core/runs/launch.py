@@ -8,11 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from beft_core.errors import UserError
+from beft_core.locks import hold, holder
+from beft_core.plain_file import open_plain
 from beft_core.runs.directory import Run, Status
 from beft_core.runs.queue import Queue, device_of
 from beft_core.snapshot import Snapshot, write_snapshot
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 REPORT_SECONDS = 15.0
 """How long to wait for a new worker's first word."""
+LAST_SECONDS = 5.0
+"""How long a worker may take from its last word to its end."""
 
 # No terminal, no signals of ours, no pipe that somebody has to empty.
 _DETACHED: dict[str, Any] = (
@@ -45,13 +50,14 @@ def launch(
         UserError: the home folder cannot be written, or the worker does not start.
     """
     run = Run.create(kind, config.to_dict(), root)
-    try:
-        for name, snapshot in snapshots.items():
-            write_snapshot(run.path / name, snapshot)
-    except UserError:
-        shutil.rmtree(run.path, ignore_errors=True)
-        raise
-    start(run)
+    with _alone(run):
+        try:
+            for name, snapshot in snapshots.items():
+                write_snapshot(run.path / name, snapshot)
+        except UserError:
+            shutil.rmtree(run.path, ignore_errors=True)
+            raise
+        start(run)
     return run
 
 
@@ -59,15 +65,54 @@ def resume(run: Run) -> None:
     """Start the worker of an ended run again; it goes on from its checkpoint if there is one.
 
     Raises:
-        UserError: the run is still active, is done, or its configuration is damaged.
+        UserError: the run is still active or being started (by whom and since when), is done, or its configuration is
+            damaged.
     """
+    with _alone(run):
+        _must_be_over(run)
+        run.config()
+        run.uncancel()
+        run.write_status(Status("queued", created=time.time()))
+        start(run)
+
+
+def start_over(run: Run) -> None:
+    """Start the worker of an ended run again, from the beginning: its checkpoints are put aside, not deleted.
+
+    Fine-tunes of a sweep that are finished stay so.
+
+    Raises:
+        UserError: as :func:`resume`, or the folder cannot be written.
+    """
+    with _alone(run):
+        _must_be_over(run)
+        run.config()
+        for path in [run.checkpoint, *run.sweep.glob("bank-*.safetensors")]:
+            with suppress(FileNotFoundError):
+                path.replace(path.with_name(f"unusable-{path.name}"))
+        run.uncancel()
+        run.write_status(Status("queued", created=time.time()))
+        start(run)
+
+
+def _alone(run: Run) -> AbstractContextManager[None]:
+    """Hold a run while its worker is started: two that resume it at once would start two."""
+    return hold(run.starting, f"run {run.id}, which is just being started,", "again in a few seconds")
+
+
+def _must_be_over(run: Run) -> None:
+    """Raises UserError unless the run has ended, but for being done."""
+    deadline = time.monotonic() + LAST_SECONDS
+    while (worker := holder(run.working)) is not None and not run.status().active and time.monotonic() < deadline:
+        time.sleep(0.05)  # it has said its last word and is about to end
     status = run.status()
-    if status.active or status.state == "done":
-        raise UserError(f"run {run.id} is {status.state}", "a run that was cancelled, failed or lost")
-    run.config()
-    (run.path / "cancel").unlink(missing_ok=True)
-    run.write_status(Status("queued", created=time.time()))
-    start(run)
+    if status.active or worker is not None:
+        raise UserError(
+            f"run {run.id} is {status.state if status.active else 'in use'}{f' ({worker})' if worker else ''}",
+            "a run that was cancelled, failed or lost",
+        )
+    if status.state == "done":
+        raise UserError(f"run {run.id} is done", "a run that was cancelled, failed or lost")
 
 
 def worker_command(run: Run) -> list[str]:
@@ -76,14 +121,17 @@ def worker_command(run: Run) -> list[str]:
 
 
 def start(run: Run) -> None:
-    """Start the worker of a queued run and wait until it has reported itself.
+    """Start the worker of a queued run and wait until it has reported itself. Whoever calls it holds ``run.starting``,
+    or is the only one who knows the run.
 
     Raises:
-        UserError: it ended before that.
+        UserError: it ended before that, or the run's files cannot be written.
     """
     root = run.path.parent.parent
-    Queue(device_of(*run.config()), root).join(run)
-    with run.log.open("ab") as log:
+    queue = Queue(device_of(*run.config()), root)
+    queue.leave(run)  # where it stood before it ended
+    queue.join(run)
+    with open_plain(run.log, "ab", follow=False) as log:
         process = subprocess.Popen(
             worker_command(run),
             stdin=subprocess.DEVNULL,

@@ -13,16 +13,19 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from beft_core.errors import UserError
+from beft_core.json_shape import Number, Table, check
 from beft_core.runs.directory import Run, find_in, home, runs_in
-from beft_core.safe_io import atomic_write, read_json_file
+from beft_core.safe_io import atomic_write, parse_json, read_bounded
 
 NAME_CHARACTERS = 80
 TAG_CHARACTERS = 24
 MOST_TAGS = 8
 _FILE = "about.json"
+_BYTES = 2**16
+_ESTIMATE = Table({"seconds": Number(0, 1e12), "bytes": Number(0, 1e18)})
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,19 @@ class About:
 def about(run: Run) -> About:
     """What is known; a missing or damaged file says nothing."""
     try:
-        table = read_json_file(run.path / _FILE, limit=2**16)
-        return About(_name(table.get("name", "")), _tags(table.get("tags", ())), _estimate(table.get("estimate")))
+        return read_about(run)
     except UserError:
         return About()
+
+
+def read_about(run: Run) -> About:
+    """What is known.
+
+    Raises:
+        UserError: ``about.json`` is missing or damaged.
+    """
+    table = parse_json(read_bounded(run.path / _FILE, _BYTES, follow=False), _FILE)
+    return About(_name(table.get("name", "")), _tags(table.get("tags", ())), _estimate(table.get("estimate")))
 
 
 def rename(run: Run, name: str) -> None:
@@ -106,28 +118,23 @@ def _line(text: Any, most: int, what: str) -> str:
 def _estimate(table: Any) -> dict[str, float] | None:
     if table is None:
         return None
-    seconds, size = (table.get(key) if isinstance(table, dict) else None for key in ("seconds", "bytes"))
-    if not (_amount(seconds) and _amount(size)):
-        raise UserError(f"got the estimate {str(table)[:80]}", "seconds and bytes of at least zero")
-    return {"seconds": float(seconds), "bytes": int(size)}
-
-
-def _amount(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+    check(table, _ESTIMATE, "the estimate")
+    return {"seconds": float(table["seconds"]), "bytes": int(table["bytes"])}
 
 
 # --- deleting ------------------------------------------------------------------------------------------------------
 
 
 def delete(run: Run) -> None:
-    """Move a run to the trash, from where :func:`restore` brings it back.
+    """Move a run to the trash, from where :func:`restore` brings it back. One that waits for a worker which nobody is
+    starting any more can be deleted too.
 
     Raises:
         UserError: it is still active, is gone, or cannot be moved.
     """
-    state = run.status().state
-    if run.status().active:
-        raise UserError(f"run {run.id} is {state}", "a run that has ended", "to cancel it first")
+    status = run.status()
+    if status.active and run.attended(status):
+        raise UserError(f"run {run.id} is {status.state}", "a run that has ended", "to cancel it first")
     trash = run.path.parent.parent / "trash"
     try:
         trash.mkdir(exist_ok=True)

@@ -5,7 +5,7 @@ Files are read again only when they have changed, so looking twice at an ended r
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from beft_core.errors import UserError
+from beft_core.plain_file import open_plain
+from beft_core.runs.damage import FILES, TAIL_BYTES, damage
 from beft_core.runs.directory import Run, Status, list_runs
 from beft_core.runs.library import About, about
-from beft_core.safe_io import read_json_file
+from beft_core.runs.record import METRICS_BYTES, record_of
 from beft_core.terms import TERMS
 
 NOT_METRICS = frozenset({"type", "seconds", "run", "epoch", "step", "train_loss"})
 """Fields of an epoch's record that are no metric of the validation set."""
-_TAIL_BYTES = 2**16
 _EPOCH = b'"type": "epoch"'
 _WHAT: dict[str, str] = {
     "all": "all biases",
@@ -54,6 +55,8 @@ class Overview:
     has_snapshot: bool
     counted: str = ""
     """Of a "sweep" run that has ended: how many fine-tunes, in words."""
+    damage: tuple[str, ...] = ()
+    """What is wrong with its files, in words; what they held besides is shown."""
 
     @property
     def id(self) -> str:
@@ -125,8 +128,8 @@ class Overview:
         if self.status.began is None:
             return None
         if self.status.ended is None:
-            return now - self.status.began if self.status.active else None
-        return self.status.ended - self.status.began
+            return max(0.0, now - self.status.began) if self.status.active else None
+        return max(0.0, self.status.ended - self.status.began)
 
 
 def overviews(root: Path | None = None) -> list[Overview]:
@@ -148,13 +151,18 @@ def overview(run: Run) -> Overview:
         _fresh(_selected, run.result),
         run.snapshot.is_file(),
         (_fresh(_counted, run.result) or "") if kind == "sweep" else "",
+        tuple(words for name in FILES if (words := _damage(run.path / name)) is not None),
     )
+
+
+def _damage(path: Path) -> str | None:
+    return _fresh(damage, path) if os.path.lexists(path) else damage(path)
 
 
 def _fresh(read: Callable[[Path], _Read | None], path: Path) -> _Read | None:
     """What `read` makes of a file; None where there is no file."""
     try:
-        stat = path.stat()
+        stat = path.lstat()
     except OSError:
         return None
     return _remembered(read, path, stat.st_ino, stat.st_mtime_ns, stat.st_size)
@@ -181,36 +189,37 @@ def _config(path: Path) -> tuple[str, dict[str, Any]] | None:
 
 
 def _selected(path: Path) -> str | None:
-    try:
-        chosen = read_json_file(path).get("selected")
-    except UserError:
-        return None
-    term = chosen.get("projection_ratio") if isinstance(chosen, dict) else None
+    chosen = (_result(path) or {}).get("selected") or {}
+    term = chosen.get("projection_ratio")
     return term if term in TERMS else None
 
 
 def _counted(path: Path) -> str:
-    try:
-        table = read_json_file(path)
-    except UserError:
-        return ""
+    table = _result(path) or {}
     count, failed = (table.get(name) for name in ("runs", "failed"))
-    if type(count) is not int or type(failed) is not int or table.get("stopped"):
+    if count is None or failed is None or table.get("stopped"):
         return ""
     return f"{count:,} fine-tune{'s' * (count != 1)}" + (f", {failed:,} failed" if failed else "")
+
+
+def _result(path: Path) -> dict[str, Any] | None:
+    try:
+        return Run(path.parent).read_result()
+    except UserError:
+        return None
 
 
 def _last_epoch(path: Path) -> dict[str, float]:
     """The last record of an epoch that names a metric, else the last of any; read from the end of the file."""
     try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - _TAIL_BYTES))
-            found = _epoch_in(file.read())
-            if size > _TAIL_BYTES and NOT_METRICS.issuperset(found):
+        with open_plain(path, follow=False) as file:
+            size = min(file.seek(0, 2), METRICS_BYTES)
+            file.seek(max(0, size - TAIL_BYTES))
+            found = _epoch_in(file.read(TAIL_BYTES))
+            if size > TAIL_BYTES and NOT_METRICS.issuperset(found):
                 file.seek(0)
-                found = _epoch_in(file.read())
-    except OSError:
+                found = _epoch_in(file.read(size))
+    except (OSError, UserError):
         return {}
     return found
 
@@ -223,8 +232,10 @@ def _epoch_in(block: bytes) -> dict[str, float]:
         end = start
         stop = block.find(b"\n", at)
         try:
-            record = json.loads(block[start : stop if stop >= 0 else len(block)])
-        except ValueError:  # cut off, or being written
+            record = record_of(block[start : stop if stop >= 0 else len(block)])
+        except UserError:  # cut off, being written, or damaged
+            continue
+        if record.get("type") != "epoch":
             continue
         values = {k: float(v) for k, v in record.items() if isinstance(v, int | float) and k not in ("seconds", "run")}
         if not NOT_METRICS.issuperset(values):

@@ -10,7 +10,9 @@ from typing import Any
 
 import psutil
 
-from beft_core.runs.directory import ProcessId, Run, Status
+from beft_core.plain_file import open_plain
+from beft_core.process_id import ProcessId
+from beft_core.runs.directory import Run, Status
 from beft_core.training.observer import Observer
 
 STATUS_SECONDS = 0.4
@@ -41,7 +43,7 @@ class Reporter(Observer):
         self._losses: list[Sequence[float]] = []
         self._stepped = now
         self._scored = 0.0
-        with run.metrics.open("ab") as file:
+        with open_plain(run.metrics, "ab", follow=False) as file:
             if file.tell():
                 file.write(b"\n")  # a crash may have left half a line
         self.write()
@@ -90,7 +92,7 @@ class Reporter(Observer):
         self._append("message", text=text)
 
     def should_stop(self) -> bool:
-        self.stopped = self.stopped or self.run.cancel_asked() is not None
+        self.stopped = self.stopped or self.run.cancel_asked()
         return self.stopped
 
     # -- helpers ---------------------------------------------------------------------------------------------------
@@ -100,13 +102,13 @@ class Reporter(Observer):
         return max(STEP_SECONDS, (now - (self.status.began or now)) * STEP_SHARE)
 
     def _leave_if_cancelled(self) -> None:
-        if not self.stopped and self.run.cancel_asked() is not None:
+        if not self.stopped and self.run.cancel_asked():
             raise Cancelled
 
     def _append(self, kind: str, **values: Any) -> None:
         seconds = round(time.time() - (self.status.began or self.status.created), 3)
         line = json.dumps({"type": kind, "seconds": seconds, **values}, allow_nan=False) + "\n"
-        with self.run.metrics.open("ab") as file:
+        with open_plain(self.run.metrics, "ab", follow=False) as file:
             file.write(line.encode())
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from beft_core.errors import UserError
+from beft_core.locks import hold
 from beft_core.runs.cancel import cancel
 from beft_core.runs.directory import Run
 from beft_core.runs.failure import Terminated, explain
@@ -25,6 +26,7 @@ from beft_core.runs.queue import Queue, device_of
 from beft_core.runs.reporter import Cancelled, Reporter
 from beft_core.safe_io import atomic_write
 from beft_core.snapshot import Snapshot, read_snapshot, write_snapshot
+from beft_core.training.checkpoint import CheckpointError
 from beft_core.training.observer import Observer
 
 Outcome = tuple[Snapshot | None, dict[str, Any] | None]
@@ -88,7 +90,19 @@ def _sweep(fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outc
 
 
 def work(run: Run, workflow: Workflow) -> int:
-    """Wait for the device, do the run, leave its files and its last word."""
+    """Wait for the device, do the run, leave its files and its last word.
+
+    A second worker of the same run ends at once, with a word in the log and without touching the run's files.
+    """
+    try:
+        with hold(run.working, f"run {run.id}", "waiting for its end"):
+            return _work(run, workflow)
+    except UserError as error:  # of _work, nothing comes out
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+def _work(run: Run, workflow: Workflow) -> int:
     reporter: Reporter | None = None
     try:
         _listen_to_signals()
@@ -97,18 +111,25 @@ def work(run: Run, workflow: Workflow) -> int:
         reporter = Reporter(run, queue.name)
         threading.Thread(target=_enforce_cancel, args=(run,), daemon=True).start()
         with queue.turn(run, reporter.should_stop, lambda ahead: reporter.write(position=ahead)) as ours:
-            if not ours:
-                raise Cancelled
-            reporter.write(state="running", position=None, began=time.time())
-            snapshot, result = workflow(kind, fields, reporter, run.checkpoint)
-            _save(run, snapshot, result, reporter)
-        if not reporter.stopped:
-            reporter.write(state="done", ended=time.time())
-            return 0
-        reporter.write(state="cancelled", ended=time.time(), message="Cancelled; what was trained until then is kept.")
-        return 1
+            try:  # inside, because the next run may begin once the turn is over: this one has ended before
+                if not ours:
+                    raise Cancelled
+                reporter.write(state="running", position=None, began=time.time())
+                snapshot, result = workflow(kind, fields, reporter, run.checkpoint)
+                _save(run, snapshot, result, reporter)
+                return _end(reporter)
+            except BaseException as error:
+                return _fail(run, reporter, error)
     except BaseException as error:
         return _fail(run, reporter, error)
+
+
+def _end(reporter: Reporter) -> int:
+    if not reporter.stopped:
+        reporter.write(state="done", ended=time.time())
+        return 0
+    reporter.write(state="cancelled", ended=time.time(), message="Cancelled; what was trained until then is kept.")
+    return 1
 
 
 def _save(run: Run, snapshot: Snapshot | None, result: dict[str, Any] | None, reporter: Reporter) -> None:
@@ -122,7 +143,8 @@ def _save(run: Run, snapshot: Snapshot | None, result: dict[str, Any] | None, re
 
 
 def _fail(run: Run, reporter: Reporter | None, error: BaseException) -> int:
-    if isinstance(error, Cancelled) or (isinstance(error, Terminated) and run.cancel_asked() is not None):
+    start_over = False
+    if isinstance(error, Cancelled) or (isinstance(error, Terminated) and run.cancel_asked()):
         state, message, proposal = "cancelled", "Cancelled before anything was trained.", None
         if run.checkpoint.exists():
             message, proposal = "Cancelled.", "It can be resumed from its checkpoint."
@@ -132,8 +154,9 @@ def _fail(run: Run, reporter: Reporter | None, error: BaseException) -> int:
         if not isinstance(error, UserError):
             traceback.print_exception(error)
         state, (message, proposal) = "failed", explain(error, _settings(run))
+        start_over = isinstance(error, CheckpointError)
     if reporter is not None:
-        reporter.write(state=state, message=message, proposal=proposal, ended=time.time())
+        reporter.write(state=state, message=message, proposal=proposal, ended=time.time(), start_over=start_over)
     else:
         sys.stderr.write(f"{message}\n")
     return 1
@@ -162,7 +185,7 @@ def _listen_to_signals() -> None:
 def _enforce_cancel(run: Run) -> None:
     """Cancel must work while tokenising or loading too, and after the page that asked for it was closed."""
     while True:
-        if run.cancel_asked() is not None:
+        if run.cancel_asked():
             cancel(run)
         time.sleep(WATCH_SECONDS)
 

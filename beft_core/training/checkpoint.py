@@ -7,6 +7,7 @@ Randomness needs no state: the order of the examples follows from (seed, epoch) 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -17,10 +18,32 @@ from typing import Any
 import numpy as np
 
 from beft_core.errors import UserError
+from beft_core.json_shape import Anything, ListOf, Maybe, Number, Table, Text, check
 from beft_core.locks import hold
+from beft_core.safe_io import parse_json
 from beft_core.safetensors_file import SafetensorsFile, write_safetensors
 
 _KEY = "beft_checkpoint"
+_COUNT = Number(0, 2**53, whole=True)
+_PER_RUN = 10**5
+_ABOUT = Table(
+    {
+        "identity": Text(),
+        "step": _COUNT,
+        "seconds": Number(0),
+        "history": ListOf(ListOf(Table(others=Maybe(Number()))), _PER_RUN),
+        "trajectory": ListOf(Anything()),
+    },
+    {
+        "failed": Table(others=Text(4096), most=_PER_RUN),
+        "leaves": Table(others=_COUNT, most=_PER_RUN),
+    },
+)
+"""The metadata under the key, as :meth:`Checkpoint.save` writes it."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint that a fine-tune cannot go on from; starting over without it helps."""
 
 
 @dataclass
@@ -107,18 +130,30 @@ class Checkpoint:
     def load(self) -> tuple[dict[str, np.ndarray], Progress] | None:
         """What was saved last, or None where nothing was.
 
-        Raises UserError when the file belongs to another fine-tune or is damaged.
+        Raises CheckpointError when the file belongs to another fine-tune or is damaged.
         """
-        if not self.path.exists():
+        if not os.path.lexists(self.path):
             return None
-        file = SafetensorsFile(self.path)
-        about: dict[str, Any] = json.loads(file.metadata.get(_KEY, "{}"))
-        if about.pop("identity", None) != self.identity:
-            raise UserError(
-                f"got the checkpoint {self.path.name} of another fine-tune",
-                "one of the same configuration, data and software",
-                "another file, or delete it to start over",
-            )
-        progress = Progress(**about)
-        self._tried, self.step = True, progress.step
-        return {name: file.read(name) for name in file.tensors}, progress
+        try:
+            file = SafetensorsFile(self.path)
+            about = parse_json(file.metadata.get(_KEY, ""), "its metadata")
+            identity = about.get("identity")
+            if identity == self.identity:
+                check(about, _ABOUT, "its metadata")
+                del about["identity"]
+                tensors, progress = {name: file.read(name) for name in file.tensors}, Progress(**about)
+                self._tried, self.step = True, progress.step
+                return tensors, progress
+        except UserError as error:
+            raise self.damaged(error.got) from None
+        raise CheckpointError(
+            f"got the checkpoint {self.path.name} of another fine-tune",
+            "one of the same configuration, data and software",
+            "another file, or delete it to start over",
+        )
+
+    def damaged(self, why: str) -> CheckpointError:
+        """The error to raise where it cannot be gone on from."""
+        return CheckpointError(
+            f"the checkpoint {self.path} is damaged: {why}", "one that is complete", "deleting it to start over"
+        )

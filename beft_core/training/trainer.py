@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from beft_core.models import LoadedModel
+from beft_core.runs.failure import out_of_memory
 from beft_core.training.bank import Bank
 from beft_core.training.batching import (
     Arranged,
@@ -454,7 +455,17 @@ class Trainer:
         loaded = self.checkpoint.load() if self.checkpoint is not None else None
         if loaded is None:
             return
-        tensors, self.progress = loaded
+        assert self.checkpoint is not None
+        try:
+            self._take_over(*loaded)
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:  # tensors of something else
+            if out_of_memory(error):
+                raise
+            raise self.checkpoint.damaged(f"{type(error).__name__}: {error}") from None
+        self.observer.message(f"resumed after step {self.progress.step} of {self.total_steps}")
+
+    def _take_over(self, tensors: Mapping[str, np.ndarray], progress: Progress) -> None:
+        self.progress = progress
         self.bank.values.copy_(torch.tensor(tensors["values"]))
         self.loss_sum.copy_(torch.tensor(tensors["loss_sum"]))
         self.optimizer.load_state({n: torch.tensor(tensors[f"adam.{n}"]) for n in self.optimizer.state()})
@@ -463,7 +474,6 @@ class Trainer:
             self.weights.load_state(
                 {n.removeprefix("weights."): v for n, v in tensors.items() if n.startswith("weights.")}
             )
-        self.observer.message(f"resumed after step {self.progress.step} of {self.total_steps}")
 
 
 def can_replay(model: LoadedModel, device: torch.device, pad: str, weights: Weights | None) -> bool:

@@ -34,6 +34,8 @@ with above:
 
 if chosen:
     run_actions.bar(chosen, runs)
+    for one in [one for one in chosen if one.damage][:5]:
+        run_actions.damaged(one)
     for one in [one for one in chosen if one.status.state in ("cancelled", "failed", "lost")][:5]:
         run_actions.story(one)
     run_compare.curves(chosen)

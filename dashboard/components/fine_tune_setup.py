@@ -13,7 +13,8 @@ from beft_core.cli.arguments import layers as layer_numbers
 from beft_core.errors import UserError
 from beft_core.layout import Layout
 from beft_core.model_source import BUNDLED, hub_answers
-from beft_core.runs.directory import FINE_TUNES, KINDS
+from beft_core.runs.directory import FINE_TUNES
+from beft_core.runs.record import KINDS
 from beft_core.tasks import official
 from beft_core.tasks.demo import load_demo
 from beft_core.tasks.registry import TASKS, TaskSpec, get_task

@@ -234,7 +234,7 @@ def _headline(status: Status) -> str:
         return ":orange[cancelling]"
     if status.state == "queued":
         return f"waiting for {status.position} before it" if status.position else "starting"
-    return f":green[running] for {duration(time.time() - (status.began or status.created))}"
+    return f":green[running] for {duration(max(0.0, time.time() - (status.began or status.created)))}"
 
 
 def _progress(status: Status) -> str:
@@ -279,8 +279,11 @@ def dismiss() -> None:
 
 
 def _cancel(run: Run) -> None:
-    if page.locked() is None:
-        cancel(run)
+    try:
+        if page.locked() is None:
+            cancel(run)
+    except UserError as error:
+        st.session_state[PROBLEM] = plain(error, 900)
 
 
 def _resume(run: Run) -> None:

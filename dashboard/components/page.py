@@ -12,6 +12,8 @@ import streamlit as st
 
 from beft_core.errors import UserError
 from beft_core.model_source import BUNDLED
+from beft_core.runs.directory import list_runs
+from dashboard.components.text import plain
 
 PRESENT, HIDE = "present", "hide"
 """Names in the URL: ``?present=true&hide=choose``."""
@@ -106,6 +108,15 @@ def frame() -> None:
             + (f"{hidden} {{ display: none; }}" if hidden else "")
             + "</style>"
         )
+
+
+def need_home() -> None:
+    """Stop with one line where the home folder cannot be used: every page lists or starts runs there."""
+    try:
+        list_runs()
+    except UserError as error:
+        st.error(plain(error, 900), title="The home folder cannot be used", icon=":material/folder_off:")
+        st.stop()
 
 
 def begin(name: str, sentence: str, title: str | None = None) -> None:

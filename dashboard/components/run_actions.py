@@ -12,11 +12,12 @@ from beft_core.runs import library
 from beft_core.runs.archive import bytes_of, zip_of
 from beft_core.runs.cancel import cancel
 from beft_core.runs.directory import Run
-from beft_core.runs.launch import resume
+from beft_core.runs.launch import resume, start_over
 from beft_core.runs.overview import Overview, overview
 from dashboard.components import compare_parts, page
 from dashboard.components.cell import kept
 from dashboard.components.picker import CHOICE, GEOMETRY_CHOICE
+from dashboard.components.run_card import START_OVER
 from dashboard.components.run_table import CHOSEN
 from dashboard.components.sources import run_title
 from dashboard.components.text import plain
@@ -247,6 +248,14 @@ def _size(count: int) -> str:
 _TITLES = {"cancelled": "was cancelled", "failed": "failed", "lost": "vanished"}
 
 
+def damaged(one: Overview) -> None:
+    """What is wrong with the files of a run."""
+    st.warning(
+        "  \n".join(plain(words, 300) for words in one.damage), title=f"The folder of {plain(one.name)} is damaged",
+        icon=":material/broken_image:",
+    )  # fmt: skip
+
+
 def story(one: Overview) -> None:
     """Why a run ended before its end, what its log said last, and how to go on."""
     run, status = one.run, one.status
@@ -259,13 +268,15 @@ def story(one: Overview) -> None:
         if lines:
             with st.expander("Last lines of its log", icon=":material/article:"):
                 st.code("\n".join(lines), language=None, wrap_lines=True)
-        label = "Start it again"
-        if one.kind == "sweep" and run.sweep.is_dir():
+        label, action, words = "Start it again", resume, None
+        if status.start_over:
+            label, action, words = "Start over", start_over, START_OVER
+        elif one.kind == "sweep" and run.sweep.is_dir():
             label = "Resume"  # what is finished is not done again
         elif run.checkpoint.is_file():
             label = "Resume from its checkpoint"
         st.button(
             label,
-            key=f"resume-{run.id}", icon=":material/restart_alt:", on_click=lambda: _do(lambda: resume(run)),
-            disabled=bool(locked), help=locked,
+            key=f"resume-{run.id}", icon=":material/restart_alt:", on_click=lambda: _do(lambda: action(run)),
+            disabled=bool(locked), help=locked or words,
         )  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
@@ -17,8 +18,7 @@ from beft_core.errors import UserError
 from beft_core.runs import library
 from beft_core.runs.cancel import cancel
 from beft_core.runs.directory import FINE_TUNES, Run, Status, find_run, home, list_runs
-from beft_core.runs.launch import launch, resume
-from beft_core.safe_io import read_json_file
+from beft_core.runs.launch import launch, resume, start_over
 from beft_core.scores import APPROACHES
 from beft_core.terms import TERMS
 from beft_core.training.config import RunConfig
@@ -36,6 +36,7 @@ RUN = "run"
 SWITCH = "active_run"
 TICK_SECONDS = 1.0
 LAUNCH_ERROR = "launch_error"
+START_OVER = "From the beginning; the checkpoint that cannot be used is put aside in the run's folder."
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
@@ -190,8 +191,12 @@ def _switch(run: Run) -> None:
 
 
 def _cancel(run: Run) -> None:
-    if page.locked() is None:
-        cancel(run)
+    st.session_state.pop(LAUNCH_ERROR, None)
+    try:
+        if page.locked() is None:
+            cancel(run)
+    except UserError as error:
+        st.session_state[LAUNCH_ERROR] = plain(error, 900)
 
 
 def _records(run: Run) -> list[dict]:
@@ -218,7 +223,7 @@ def headline(status: Status) -> str:
             return "starting"
         place = ORDINALS[ahead] if ahead < len(ORDINALS) else f"number {ahead + 1}"
         return f"{place} in the queue of {plain(status.device or 'its device')}"
-    return f":green[running] for {duration(time.time() - (status.began or status.created))}"
+    return f":green[running] for {duration(max(0.0, time.time() - (status.began or status.created)))}"
 
 
 def _progress_text(run: Run, status: Status) -> str:
@@ -264,7 +269,7 @@ def _ended(run: Run, full: bool) -> None:
 
 
 def _done(run: Run, status: Status, full: bool) -> None:
-    seconds = (status.ended or 0) - (status.began or 0)
+    seconds = max(0.0, (status.ended or 0) - (status.began or 0))
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(
@@ -301,10 +306,10 @@ def _results(run: Run, records: list[dict]) -> list[str]:
     if values:
         lines.append(f"After epoch {last.get('epoch')}: " + ", ".join(values).replace("train\\_loss", "training loss"))
     try:
-        selected = read_json_file(run.result).get("selected") if run.result.is_file() else None
-    except UserError:
+        selected = run.read_result().get("selected")
+    except UserError:  # none, or a damaged one
         selected = None
-    if isinstance(selected, dict):
+    if selected:
         chosen = [
             f"{APPROACHES[key].label} selects **{latex(term)}**"
             for key, term in selected.items()
@@ -335,21 +340,22 @@ def _stopped(run: Run, status: Status, full: bool) -> None:
             st.button("Show what it had", icon=":material/visibility:", on_click=_show, args=(run, full))
         if run.checkpoint.is_file():
             why_not = page.locked()
+            label, action = ("Start over", start_over) if status.start_over else ("Resume from its checkpoint", resume)
             st.button(
-                "Resume from its checkpoint", icon=":material/restart_alt:", on_click=_resume, args=(run,),
-                disabled=why_not is not None, help=why_not,
+                label, icon=":material/restart_alt:", on_click=_resume, args=(run, action),
+                disabled=why_not is not None, help=why_not or (START_OVER if status.start_over else None),
             )  # fmt: skip
         st.button("Dismiss", key="dismiss", on_click=_dismiss)
     if full:
         fine_tune_charts.everything(_records(run), run.id, ended=True)
 
 
-def _resume(run: Run) -> None:
+def _resume(run: Run, action: Callable[[Run], None]) -> None:
     st.session_state.pop(LAUNCH_ERROR, None)
     try:
         if (why_not := page.locked()) is not None:
             raise UserError(why_not)
-        resume(run)
+        action(run)
     except UserError as error:
         st.session_state[LAUNCH_ERROR] = plain(error, 900)
     else:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from beft_core.runs.cancel import cancel
-from beft_core.runs.directory import STATES, Status
+from beft_core.runs.directory import Status
 from beft_core.runs.overview import Overview, overviews
+from beft_core.runs.record import STATES
 from dashboard.components import address, page
 
 if TYPE_CHECKING:
@@ -27,8 +28,10 @@ _TABLE, _DRAWN, _TICKED = "runs-table", "runs-drawn", "runs-ticked"
 BUSY_SECONDS, IDLE_SECONDS = 1.5, 5.0
 STATE_COLOURS = {
     "queued": "gray", "running": "blue", "cancelling": "orange", "done": "green", "cancelled": "gray",
-    "failed": "red", "lost": "red",
+    "failed": "red", "lost": "red", "damaged": "red",
 }  # fmt: skip
+DAMAGED = "damaged"
+"""Beside its state, of a run whose files are not as a run writes them."""
 ROWS_SHOWN = 10
 _ROW_PIXELS = 35
 
@@ -42,7 +45,11 @@ def filters(runs: Sequence[Overview]) -> None:
             "Search", key="find", bind="query-params", placeholder="name, task, term, setting…",
             icon=":material/search:", width=260,
         )  # fmt: skip
-        for label, key, options in (("State", "state", STATES), ("Task", "on", tasks), ("Tag", "tag", tags)):
+        for label, key, options in (
+            ("State", "state", (*STATES, DAMAGED)),
+            ("Task", "on", tasks),
+            ("Tag", "tag", tags),
+        ):
             if options:
                 st.multiselect(label, options, key=key, bind="query-params", placeholder="all", width=210)
 
@@ -54,11 +61,16 @@ def passing(runs: Sequence[Overview]) -> list[Overview]:
     return [
         one
         for one in runs
-        if (not states or one.status.state in states)
+        if (not states or states & set(states_of(one)))
         and (not tasks or tasks & set(one.tasks))
         and (not tags or tags & set(one.about.tags))
         and all(word in _text(one) for word in words)
     ]
+
+
+def states_of(one: Overview) -> list[str]:
+    """Its state, and whether it is damaged."""
+    return [one.status.state, *([DAMAGED] if one.damage else [])]
 
 
 def _text(one: Overview) -> str:
@@ -130,7 +142,7 @@ def frame(runs: Sequence[Overview], now: float) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "run": [f"{one.about.name} ({one.id[-6:]})" if one.about.name else one.label for one in runs],
-            "state": [[one.status.state] for one in runs],
+            "state": [states_of(one) for one in runs],
             "now": [outcome(one, now) for one in runs],
             "seconds": pd.array([_round(one.seconds(now)) for one in runs], dtype="Float64"),
             "started": [datetime.fromtimestamp(one.status.began or one.status.created) for one in runs],
@@ -147,6 +159,8 @@ def frame(runs: Sequence[Overview], now: float) -> pd.DataFrame:
 def outcome(one: Overview, now: float) -> str:
     """What it is doing, or what came of it, in few words."""
     status = one.status
+    if one.damage and not status.active:
+        return one.damage[0]
     if status.state == "queued":
         return f"{status.position} ahead" if status.position else "starting"
     if status.active:

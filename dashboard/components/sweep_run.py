@@ -16,7 +16,7 @@ from beft_core.errors import UserError
 from beft_core.runs.cancel import cancel
 from beft_core.runs.command import sweep_command
 from beft_core.runs.directory import Run, Status, find_run
-from beft_core.runs.launch import launch, resume
+from beft_core.runs.launch import launch, resume, start_over
 from beft_core.runs.overview import Overview, overview, overviews
 from beft_core.sweeps.spec import SweepSpec
 from dashboard.components import address, page, sweep_results, sweep_setup, tour
@@ -225,8 +225,11 @@ def _messages(run: Run) -> list[str]:
 
 
 def _cancel(run: Run) -> None:
-    if page.locked() is None:
-        cancel(run)
+    try:
+        if page.locked() is None:
+            cancel(run)
+    except UserError as error:
+        st.session_state[PROBLEM] = plain(error, 900)
 
 
 # --- the end -------------------------------------------------------------------------------------------------------
@@ -234,7 +237,7 @@ def _cancel(run: Run) -> None:
 
 def _done(run: Run, status: Status) -> None:
     one = overview(run)
-    seconds = (status.ended or 0) - (status.began or 0)
+    seconds = max(0.0, (status.ended or 0) - (status.began or 0))
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(
             f":material/check_circle: **{_title(run)}** is done after {duration(seconds)}: {one.counted or 'nothing'}."
@@ -253,8 +256,9 @@ def _stopped(run: Run, status: Status) -> None:
             st.code("\n".join(lines), language=None, wrap_lines=True)
     why_not = page.locked()
     with st.container(horizontal=True, vertical_alignment="center"):
+        label, action = ("Start over", start_over) if status.start_over else ("Resume", resume)
         st.button(
-            "Resume", key=f"sweep-resume-{run.id}", icon=":material/restart_alt:", on_click=_resume, args=(run,),
+            label, key=f"sweep-resume-{run.id}", icon=":material/restart_alt:", on_click=_resume, args=(run, action),
             disabled=why_not is not None, help=why_not or "What is finished is not done again.",
         )  # fmt: skip
         sweep_results.evaluation_link(run)
@@ -266,9 +270,9 @@ def _dismiss() -> None:
     st.session_state.pop(PROBLEM, None)
 
 
-def _resume(run: Run) -> None:
+def _resume(run: Run, action: Callable[[Run], None]) -> None:
     def go_on() -> Run:
-        resume(run)
+        action(run)
         return run
 
     _do(go_on)

@@ -50,6 +50,7 @@ def test_the_second_learns_who_and_since_when_and_a_dead_holder_holds_nothing(tm
         assert found is not None and before - 1 <= found.since <= time.time()
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
+        assert (tmp_path / ".ck.safetensors.holder").is_file() and holder(path) is None
         with hold(path, "the thing", wait_seconds=5):
             assert holder(path).pid == os.getpid()  # type: ignore[union-attr]
     assert holder(path) is None

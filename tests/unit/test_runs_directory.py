@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beft_core.errors import UserError
+from beft_core.process_id import ProcessId
 from beft_core.runs.cancel import cancel
-from beft_core.runs.directory import ProcessId, Run, Status, find_run, home, list_runs
+from beft_core.runs.directory import Run, Status, find_run, home, list_runs
 
 
 def me() -> ProcessId:
@@ -23,8 +24,8 @@ def me() -> ProcessId:
 
 
 def nobody() -> ProcessId:
-    """A process of this machine's past: our PID, another start time."""
-    return replace(me(), started=me().started - 1000)
+    """A process of this machine's past: our PID, another start."""
+    return replace(me(), started=me().started - 1000, boot="before" if me().boot else None)
 
 
 @pytest.fixture
@@ -98,9 +99,9 @@ def test_a_worker_that_never_came_is_lost(run: Run) -> None:
 def test_cancel_shows_at_once_and_is_idempotent(run: Run) -> None:
     run.write_status(Status("running", created=1.0, process=me()))
     cancel(run)
-    asked = run.cancel_asked()
+    asked = (run.path / "cancel").read_bytes()
     cancel(run)
-    assert run.status().state == "cancelling" and run.cancel_asked() == asked
+    assert run.status().state == "cancelling" and (run.path / "cancel").read_bytes() == asked
     run.write_status(Status("running", created=1.0, process=nobody()))
     assert run.status().state == "cancelled"
 
@@ -109,7 +110,7 @@ def test_cancel_shows_at_once_and_is_idempotent(run: Run) -> None:
 def test_cancelling_an_ended_run_changes_nothing(run: Run, state: str) -> None:
     run.write_status(Status(state, created=1.0, process=nobody()))
     cancel(run)
-    assert run.status().state == state and run.cancel_asked() is None
+    assert run.status().state == state and not run.cancel_asked()
 
 
 @pytest.mark.parametrize(

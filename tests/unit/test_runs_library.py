@@ -10,8 +10,9 @@ import psutil
 import pytest
 
 from beft_core.errors import UserError
+from beft_core.process_id import ProcessId
 from beft_core.runs import library
-from beft_core.runs.directory import ProcessId, Run, Status, find_run, list_runs
+from beft_core.runs.directory import Run, Status, find_run, list_runs
 from beft_core.runs.library import About, about
 
 

@@ -29,7 +29,7 @@ FAKE = Path(__file__).parents[1] / "fake_worker.py"
 def played(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setattr(launch, "worker_command", lambda run: [sys.executable, str(FAKE), str(run.path)])
     monkeypatch.setattr(cancel_module, "TERMINATE_AFTER", 0.4)
-    monkeypatch.setattr(cancel_module, "KILL_AFTER", 0.8)
+    monkeypatch.setattr(cancel_module, "KILL_AFTER", 1.6)
     yield
     for run in list_runs(tmp_path):
         process = run.recorded().process

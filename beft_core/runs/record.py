@@ -1,0 +1,133 @@
+"""What the files of a run folder may hold. Whatever differs from it makes a run damaged, and never reaches a page."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from beft_core.errors import UserError
+from beft_core.json_shape import Anything, Flag, ListOf, Maybe, Number, OneOf, Shape, Table, Text, check
+from beft_core.safe_io import parse_json
+
+KINDS: dict[str, str] = {
+    "select": "fine-tune all biases, score every term, select one",
+    "train": "one fine-tune",
+    "merge": "score a merge of several fine-tunes on all their tasks",
+    "sweep": "a grid of fine-tunes, many in one pass, into one table",
+}
+"""What a run does."""
+
+ACTIVE: tuple[str, ...] = ("queued", "running", "cancelling")
+FINAL: tuple[str, ...] = ("done", "cancelled", "failed", "lost")
+STATES: tuple[str, ...] = ACTIVE + FINAL
+"""``lost`` is never written: it is what readers see of a run whose process vanished."""
+
+STATUS_BYTES = 2**16
+CONFIG_BYTES = 2**20
+RESULT_BYTES = 16 * 2**20
+METRICS_BYTES = 16 * 2**20
+"""A week of fine-tuning leaves about one; what stands beyond is not read."""
+
+_TIME = Number(0, 8e9)
+"""Unix seconds, up to the year 2223: pandas counts nanoseconds until 2262."""
+_COUNT = Number(0, 2**53, whole=True)
+_SENTENCE = Maybe(Text(4000))
+_VALUE = Maybe(Number())
+"""A measurement; null where it was not finite."""
+
+STATUS = Table(
+    {"state": OneOf(STATES), "created": _TIME},
+    {
+        "began": Maybe(_TIME),
+        "ended": Maybe(_TIME),
+        "process": Maybe(
+            Table(
+                {"pid": Number(1, 2**31 - 1, whole=True), "started": _TIME},
+                {"boot": Maybe(Text(64)), "ticks": Maybe(_COUNT)},
+            )
+        ),
+        "device": Maybe(Text()),
+        "position": Maybe(_COUNT),
+        "stage": _SENTENCE,
+        "stage_began": Maybe(_TIME),
+        "done": _COUNT,
+        "total": Maybe(_COUNT),
+        "message": _SENTENCE,
+        "proposal": _SENTENCE,
+        "start_over": Flag(),
+    },
+)
+"""``status.json``"""
+
+_NAMES = ListOf(Text(), 256)
+CONFIG = Table(
+    {
+        "kind": OneOf(tuple(KINDS)),
+        "config": Table(
+            optional={
+                "task": Maybe(Text()),
+                "tasks": Maybe(_NAMES),
+                "train_file": Maybe(Text(4096)),
+                "mode": Maybe(Text()),
+                "terms": Maybe(_NAMES),
+                "method": Maybe(Text()),
+                "seed": Maybe(Number(0, 2**64 - 1, whole=True)),
+                "device": Text(),
+                "settings": Maybe(Table(optional={"device": Text()}, others=Anything())),
+            },
+            others=Anything(),
+        ),
+    },
+    others=Anything(),
+)
+"""``config.json``: the fields that every kind of run is listed by; what its own configuration asks for besides, it
+checks itself."""
+
+RESULT = Table(
+    optional={
+        "selected": Maybe(Table(others=Maybe(Text()))),
+        "runs": _COUNT,
+        "failed": _COUNT,
+        "stopped": Flag(),
+    },
+    others=Anything(depth=8),
+)
+"""``result.json``"""
+
+_EXTRA: dict[str, Shape] = {"type": Text(), "seconds": Number()}
+RECORDS: dict[str, Table] = {
+    "stage": Table({"name": Text(4000)}, {**_EXTRA, "total": Maybe(_COUNT)}),
+    "step": Table({"step": _COUNT, "total": _COUNT, "loss": ListOf(_VALUE)}, _EXTRA),
+    "epoch": Table({}, {**_EXTRA, "step": _COUNT, "run": _COUNT}, others=_VALUE),
+    "scores": Table({"step": _COUNT, "scores": Table(others=Table(others=Number()))}, _EXTRA),
+    "message": Table({"text": Text(10_000)}, _EXTRA),
+}
+"""``metrics.jsonl``: type of a line -> its form. Types of later versions are left alone, in the bounds of any JSON."""
+
+
+def record_of(line: bytes) -> dict[str, Any]:
+    """One line of ``metrics.jsonl``.
+
+    Raises:
+        UserError: not what a run writes.
+    """
+    record = parse_json(line, "metrics.jsonl")
+    kind = record.get("type")
+    shape: Shape = (RECORDS.get(kind) if isinstance(kind, str) else None) or Table(others=Anything())
+    check(record, shape, "metrics.jsonl: a line")
+    return record
+
+
+def damage_of(line: bytes) -> str | None:
+    """What is wrong with a line of ``metrics.jsonl``. One that a crash cut off is no damage: it is left out."""
+    try:
+        json.loads(line)
+    except ValueError:
+        return None
+    except RecursionError:
+        pass
+    try:
+        record_of(line)
+    except UserError as error:
+        return str(error)
+    return None
