@@ -62,7 +62,7 @@ def everything(records: Sequence[Mapping[str, Any]], run_id: str, *, ended: bool
                 lambda: _table(records, "epoch", ("epoch", "step", "train_loss", *names)),
             )  # fmt: skip
         else:
-            st.caption(":gray[Nothing was evaluated.]" if ended else ":gray[No epoch has ended yet.]")
+            st.caption(not_evaluated(records, ended))
     if "scores" not in kinds:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -79,6 +79,17 @@ def everything(records: Sequence[Mapping[str, Any]], run_id: str, *, ended: bool
         score_lines(records, approach, dark), "scores",
         f"{APPROACHES[approach].label} of each bias term over the steps so far", lambda: _scores(records),
     )  # fmt: skip
+
+
+def not_evaluated(records: Sequence[Mapping[str, Any]], ended: bool) -> str:
+    """Why there is no curve of a metric: a probe is evaluated once, after its last epoch."""
+    epochs = [record["epoch"] for record in records if record["type"] == "epoch"]
+    if ended:
+        return "Nothing was evaluated."
+    if not epochs:
+        return "No epoch has ended yet."
+    count = f"{max(epochs)} epoch{'s have' if max(epochs) > 1 else ' has'} ended"
+    return f"{count}. A probe is evaluated once, after its last epoch."
 
 
 def _table(records: Sequence[Mapping[str, Any]], kind: str, columns: Sequence[str]) -> pd.DataFrame:

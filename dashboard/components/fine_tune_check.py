@@ -83,7 +83,7 @@ def _start() -> None:
         try:
             setup.table.keep()
         except UserError as error:
-            st.session_state[run_card.LAUNCH_ERROR] = plain(error, 900)
+            run_card.could_not(error)
             return
         st.session_state[own.TABLE] = setup.table.stored.name  # now in the URL: a reload finds it
         name = f"{setup.kind} on {setup.table.name}"

@@ -17,9 +17,10 @@ from beft_core.merging import METHODS
 from beft_core.runs.cancel import cancel
 from beft_core.runs.directory import Run, Status, find_run, list_runs
 from beft_core.runs.launch import launch, resume
+from beft_core.runs.overview import overview
 from beft_core.tasks.official import VARIABLES, find_folder
 from beft_core.tasks.registry import TASKS
-from dashboard.components import address, page
+from dashboard.components import address, page, run_stopped
 from dashboard.components.merge_choice import Choice
 from dashboard.components.merge_method import Merge
 from dashboard.components.run_card import TICK_SECONDS, duration
@@ -217,7 +218,7 @@ def _live(run: Run) -> None:
         cancel(run)  # does the next step when it is time
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.markdown(f"**Evaluating the merge** · {_headline(status)}")
+            st.markdown(f"Evaluating **{plain(overview(run).name, 200)}** · {_headline(status)}")
             why_not = page.locked()
             st.button(
                 "Cancel", key=f"merge-cancel-{run.id}", icon=":material/stop:", on_click=_cancel, args=(run,),
@@ -256,13 +257,7 @@ def _messages(run: Run) -> list[str]:
 
 
 def _stopped(run: Run, status: Status) -> None:
-    told = " ".join(plain(part, 900) for part in (status.message, status.proposal) if part)
-    words = {"cancelled": "The evaluation was cancelled", "lost": "The worker is gone"}
-    show = st.info if status.state == "cancelled" else st.error
-    show(told, title=words.get(status.state, "The evaluation failed"))
-    if status.state != "cancelled" and (lines := run.log_tail()):
-        with st.expander("Last lines of its log", icon=":material/article:"):
-            st.code("\n".join(lines), language=None, wrap_lines=True)
+    run_stopped.tell(run, status)
     why_not = page.locked()
     with st.container(horizontal=True):
         st.button(

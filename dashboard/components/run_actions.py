@@ -14,7 +14,7 @@ from beft_core.runs.cancel import cancel
 from beft_core.runs.directory import Run
 from beft_core.runs.launch import resume, start_over
 from beft_core.runs.overview import Overview, overview
-from dashboard.components import compare_parts, page
+from dashboard.components import compare_parts, page, run_stopped
 from dashboard.components.cell import kept
 from dashboard.components.picker import CHOICE, GEOMETRY_CHOICE
 from dashboard.components.run_card import START_OVER
@@ -245,9 +245,6 @@ def _size(count: int) -> str:
 
 # --- runs that did not end well ------------------------------------------------------------------------------------
 
-_TITLES = {"cancelled": "was cancelled", "failed": "failed", "lost": "vanished"}
-
-
 def damaged(one: Overview) -> None:
     """What is wrong with the files of a run."""
     st.warning(
@@ -261,7 +258,7 @@ def story(one: Overview) -> None:
     run, status = one.run, one.status
     told = " ".join(plain(part, 900) for part in (status.message, status.proposal) if part)
     box = st.info if status.state == "cancelled" else st.error
-    box(told, title=f"{plain(one.name)} {_TITLES[status.state]}", icon=":material/front_hand:")
+    box(told, title=run_stopped.title(run, status), icon=":material/front_hand:")
     lines = run.log_tail()
     locked = page.locked()
     with st.container(horizontal=True, vertical_alignment="top"):

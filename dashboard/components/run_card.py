@@ -23,7 +23,7 @@ from beft_core.scores import APPROACHES
 from beft_core.terms import TERMS
 from beft_core.training.config import RunConfig
 from beft_core.training.preflight import quality
-from dashboard.components import address, fine_tune_charts, page, tour
+from dashboard.components import address, fine_tune_charts, in_view, page, run_stopped, tour
 from dashboard.components.cell import kept
 from dashboard.components.picker import CHOICE, OPEN_NEXT
 from dashboard.components.sources import run_title
@@ -77,8 +77,9 @@ def begin(kind: str, config: RunConfig, estimate: dict[str, Any] | None = None, 
             raise UserError(why_not)
         run = launch(kind, config)
     except UserError as error:
-        st.session_state[LAUNCH_ERROR] = plain(error, 900)
+        could_not(error)
         return None
+    in_view.call("The run was started.")
     address.put(RUN, run.id)
     tour.done("run")
     try:
@@ -89,6 +90,12 @@ def begin(kind: str, config: RunConfig, estimate: dict[str, Any] | None = None, 
     except UserError:
         pass  # the run is at work; what only describes it is not worth an error
     return run
+
+
+def could_not(error: UserError) -> None:
+    """The card tells why a run was not started."""
+    st.session_state[LAUNCH_ERROR] = plain(error, 900)
+    in_view.call("The run could not be started.")
 
 
 # --- which run -----------------------------------------------------------------------------------------------------
@@ -134,11 +141,14 @@ def card(full: bool = False) -> None:
 
     ``full``: with every curve, for the page where runs are the matter.
     """
-    if st.session_state.get(LAUNCH_ERROR):
-        st.error(st.session_state[LAUNCH_ERROR], title="The run could not be started", icon=":material/error:")
+    if problem := st.session_state.get(LAUNCH_ERROR):
+        in_view.here()
+        st.error(problem, title="The run could not be started", icon=":material/error:")
     run = watched()
     if run is None:
         return
+    if not problem:
+        in_view.here()
     if run.status().active:
         _live(full)
     else:
@@ -327,14 +337,7 @@ def _results(run: Run, records: list[dict]) -> list[str]:
 
 
 def _stopped(run: Run, status: Status, full: bool) -> None:
-    told = " ".join(plain(part, 900) for part in (status.message, status.proposal) if part)
-    title = {"cancelled": "The run was cancelled", "lost": "The worker is gone", "failed": "The run failed"}[
-        status.state
-    ]
-    (st.info if status.state == "cancelled" else st.error)(told, title=title)
-    if status.state != "cancelled" and (lines := run.log_tail()):
-        with st.expander("Last lines of its log", icon=":material/article:"):
-            st.code("\n".join(lines), language=None, wrap_lines=True)
+    run_stopped.tell(run, status)
     with st.container(horizontal=True):
         if run.snapshot.is_file():
             st.button("Show what it had", icon=":material/visibility:", on_click=_show, args=(run, full))
@@ -357,7 +360,7 @@ def _resume(run: Run, action: Callable[[Run], None]) -> None:
             raise UserError(why_not)
         action(run)
     except UserError as error:
-        st.session_state[LAUNCH_ERROR] = plain(error, 900)
+        could_not(error)
     else:
         address.put(RUN, run.id)
 

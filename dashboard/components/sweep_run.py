@@ -19,7 +19,7 @@ from beft_core.runs.directory import Run, Status, find_run
 from beft_core.runs.launch import launch, resume, start_over
 from beft_core.runs.overview import Overview, overview, overviews
 from beft_core.sweeps.spec import SweepSpec
-from dashboard.components import address, page, sweep_results, sweep_setup, tour
+from dashboard.components import address, in_view, page, run_stopped, sweep_results, sweep_setup, tour
 from dashboard.components.run_card import TICK_SECONDS, duration, headline
 from dashboard.components.sweep_setup import Setup
 from dashboard.components.text import plain
@@ -153,7 +153,9 @@ def _do(action: Callable[[], Run]) -> None:
         address.put(RUN, action().id)
     except UserError as error:
         st.session_state[PROBLEM] = plain(error, 900)
+        in_view.call("The sweep could not be started.")
     else:
+        in_view.call("The sweep was started.")
         tour.done("run")
 
 
@@ -162,9 +164,11 @@ def _do(action: Callable[[], Run]) -> None:
 
 def card() -> None:
     """The sweep that is looked at; while it is at work it is read again every second."""
+    run = watched()
+    if st.session_state.get(PROBLEM) or run is not None:
+        in_view.here()
     if st.session_state.get(PROBLEM):
         st.error(st.session_state[PROBLEM], title="The sweep could not be started", icon=":material/error:")
-    run = watched()
     if run is None:
         return
     address.put(RUN, run.id)  # a reload finds it again, also when it has ended meanwhile
@@ -247,13 +251,7 @@ def _done(run: Run, status: Status) -> None:
 
 
 def _stopped(run: Run, status: Status) -> None:
-    told = " ".join(plain(part, 900) for part in (status.message, status.proposal) if part)
-    title = {"cancelled": "was cancelled", "lost": "lost its worker", "failed": "failed"}[status.state]
-    show = st.info if status.state == "cancelled" else st.error
-    show(f"{told} {sweep_results.how_far(run)}", title=f"{_title(run)} {title}")
-    if status.state != "cancelled" and (lines := run.log_tail()):
-        with st.expander("Last lines of its log", icon=":material/article:"):
-            st.code("\n".join(lines), language=None, wrap_lines=True)
+    run_stopped.tell(run, status, sweep_results.how_far(run))
     why_not = page.locked()
     with st.container(horizontal=True, vertical_alignment="center"):
         label, action = ("Start over", start_over) if status.start_over else ("Resume", resume)

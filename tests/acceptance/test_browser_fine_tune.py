@@ -39,7 +39,8 @@ def started(visit: Visit, **setup: str) -> Run:
     """Press Start, and wait for the first curve."""
     page = visit.open("fine_tune", **setup)
     page.get_by_role("button", name="Start", exact=True).click()
-    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel")).to_be_in_viewport()  # the card is above: the page scrolled there
+    expect(page.get_by_role("status").filter(has_text="The run was started.")).to_have_count(1)
     expect(curve(page)).to_be_visible(timeout=LONG)
     return newest(visit.lab)
 
@@ -106,7 +107,7 @@ def test_a_live_curve_keeps_its_zoom_through_ticks_and_is_there_after_a_reload(v
     page.reload()  # a new session: the run is found on disk
     expect(curve(page)).to_be_visible()
     page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_text("The run was cancelled")).to_be_visible(timeout=LONG)
+    expect(page.get_by_text(f"{run.id[-6:]} b_v on demo-sentiment, seed 0 was cancelled")).to_be_visible(timeout=LONG)
     assert run.status().state == "cancelled"
     visit.check("fine-tune-cancelled")
 
@@ -119,7 +120,7 @@ def test_a_killed_worker_is_told_and_resumed_and_a_restarted_server_finds_it(vis
     process = run.recorded().process
     assert process is not None
     os.kill(process.pid, signal.SIGKILL)
-    expect(page.get_by_text("The worker is gone")).to_be_visible(timeout=LONG)
+    expect(page.get_by_text("lost its worker")).to_be_visible(timeout=LONG)
     visit.check("fine-tune-killed")
     page.get_by_role("button", name="Resume from its checkpoint").click()
     expect(page.get_by_text("resumed after step")).to_be_visible(timeout=LONG)

@@ -159,9 +159,9 @@ def test_a_real_run_is_cancelled_while_it_loads(visit: Visit) -> None:
     page = visit.open("importance")
     page.get_by_role("button", name="Run the one-minute experiment").click()
     page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_text("The run was cancelled")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("seed 0 was cancelled")).to_be_visible(timeout=60_000)
     assert list_runs(visit.lab.home)[0].status().state == "cancelled"
     visit.check("cancelled")
     page.get_by_role("button", name="Dismiss").click()
-    expect(page.get_by_text("The run was cancelled")).to_have_count(0)
+    expect(page.get_by_text("seed 0 was cancelled")).to_have_count(0)
     expect(page.get_by_role("button", name="Run the one-minute experiment")).to_be_enabled()

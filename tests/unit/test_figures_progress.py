@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dashboard.components.fine_tune_charts import not_evaluated
 from dashboard.components.fine_tune_live import drawn
 from dashboard.figures import style
 from dashboard.figures.progress import loss_curve, metric_curve, metric_names, score_lines
@@ -45,6 +46,16 @@ def test_a_line_per_term_in_its_colour() -> None:
     places = sorted(-(one.ay or 0) for one in names)  # pixels above the ends, which all but coincide
     assert len(names) == 4 and np.diff(places).min() > 15 and places[0] < 0 < places[-1]
     assert all(one.showarrow and one.arrowcolor == one.font.color for one in names)  # joined to its line
+
+
+def test_a_probe_says_when_it_is_evaluated() -> None:
+    """At step 95 of 114 it said that no epoch had ended, when five had."""
+    steps = [record for record in RECORDS if record["type"] == "step"]
+    epochs = [{"type": "epoch", "epoch": n, "step": 19 * n, "train_loss": 0.6} for n in range(1, 6)]
+    assert not_evaluated(steps, ended=False) == "No epoch has ended yet."
+    assert not_evaluated([*steps, epochs[0]], ended=False).startswith("1 epoch has ended. A probe is evaluated once")
+    assert not_evaluated([*steps, *epochs], ended=False).startswith("5 epochs have ended")
+    assert not_evaluated([*steps, *epochs], ended=True) == "Nothing was evaluated."
 
 
 def test_the_live_component_draws_the_same_lines() -> None:

@@ -1,0 +1,27 @@
+"""Bringing what a button has made into view: its place on the page may be far above or below the button."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import streamlit as st
+
+_CALL = "in-view"
+_COMPONENT = st.components.v2.component(
+    "beft_in_view",
+    html='<span role="status"></span>',
+    css="span { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }",
+    js=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
+)
+
+
+def call(words: str) -> None:
+    """From a callback: when the page is drawn, scroll once to where :func:`here` stands, and let screen readers say
+    the words."""
+    st.session_state[_CALL] = {"call": time.time_ns(), "words": words}
+
+
+def here() -> None:
+    """The place to scroll to, above what is to be seen."""
+    _COMPONENT(key="in-view-here", data=st.session_state.get(_CALL) or {"call": 0, "words": ""}, height="content")
