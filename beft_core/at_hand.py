@@ -14,11 +14,11 @@ import psutil
 
 from beft_core.architectures import layout_for
 from beft_core.errors import UserError
-from beft_core.model_source import BUNDLED, BUNDLED_PACKAGE
-from beft_core.paths import user_path
+from beft_core.model_source import BUNDLED, BUNDLED_PACKAGE, hub_cache
 from beft_core.runs.queue import queue_name
 from beft_core.safe_io import read_json_file
-from beft_core.tasks.official import VARIABLES, find_folder
+from beft_core.tasks.official import VARIABLES
+from beft_core.tasks.presence import presence
 from beft_core.tasks.registry import TASKS
 
 NVIDIA_SECONDS = 3.0
@@ -81,12 +81,6 @@ def models() -> list[str]:
     ]
 
 
-def hub_cache() -> Path:
-    """Folder of the Hub's client, by its own variables; importing the client to ask it would take longer."""
-    base = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    return user_path(os.environ.get("HF_HUB_CACHE") or Path(base) / "hub", "HF_HUB_CACHE")
-
-
 def _loads(folder: Path) -> bool:
     try:
         layout_for(read_json_file(folder / "config.json"))
@@ -104,21 +98,18 @@ class Data:
     tasks: tuple[str, ...]
     missing: str = ""
     """What to do when there are none."""
+    lacking: tuple[str, ...] = ()
+    """Its other tasks, which would have to come from a folder or the Hub first."""
 
 
 def data() -> list[Data]:
-    """Tasks that can be read without a network: the demo tasks always, the others from their folders."""
+    """Tasks that can be read without a network: the demo tasks always, the others from their folders or the Hub's
+    cache."""
     found = [Data("demo", tuple(name for name, spec in TASKS.items() if spec.source == "demo"))]
     for source, variable in VARIABLES.items():
-        missing = f"set {variable}"
-        here = []
-        for name, spec in TASKS.items():
-            if spec.source != source:
-                continue
-            try:
-                if find_folder(spec) is not None:
-                    here.append(name)
-            except UserError as error:
-                missing = str(error)
-        found.append(Data(source, tuple(here), "" if here else missing))
+        places = {name: presence(spec) for name, spec in TASKS.items() if spec.source == source}
+        here = tuple(name for name, place in places.items() if place.here)
+        damaged = next((place.advice for place in places.values() if place.damaged), "")
+        missing = "" if here else damaged or f"set {variable}"
+        found.append(Data(source, here, missing, tuple(name for name in places if name not in here)))
     return found

@@ -222,3 +222,9 @@ def hub_answers() -> bool:
         return answers.get(timeout=HUB_PATIENCE)
     except queue.Empty:
         return False
+
+
+def hub_cache() -> Path:
+    """Folder of the Hub's client, by its own variables; importing the client to ask it would take longer."""
+    base = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    return user_path(os.environ.get("HF_HUB_CACHE") or Path(base) / "hub", "HF_HUB_CACHE")

@@ -15,6 +15,7 @@ from beft_core.null_elements import count_of
 from beft_core.paths import user_path
 from beft_core.scores import APPROACHES, ScoreTable, aggregate_seeds, score_snapshot
 from beft_core.snapshot import Snapshot, read_snapshot
+from beft_core.tasks.presence import presence
 from beft_core.tasks.registry import TASKS
 
 PerLayer = Annotated[bool, typer.Option("--per-layer", help="Also every layer, with the geometry beside the score.")]
@@ -169,17 +170,24 @@ def models(json: output.Json = False) -> None:
 
 
 def tasks(json: output.Json = False) -> None:
-    """List the tasks with their metrics and regimes."""
+    """List the tasks with their metrics and regimes, and where their data is on this machine."""
+    places = {name: presence(spec) for name, spec in TASKS.items()}
     if json:
-        output.print_json([asdict(spec) for spec in TASKS.values()])
+        output.print_json([asdict(spec) | {"data": asdict(places[spec.name])} for spec in TASKS.values()])
         return
     output.print_table(
         "tasks",
-        ["--task", "what it is", "metrics", "low", "medium", "high"],
+        ["--task", "what it is", "metrics", "low", "medium", "high", "data"],
         [
             (spec.name, spec.title, ", ".join(spec.metrics),
-             *(str(spec.regimes.get(regime) or "–") for regime in ("low", "medium", "high")))
+             *(str(spec.regimes.get(regime) or "–") for regime in ("low", "medium", "high")),
+             places[spec.name].where or "not here")
             for spec in TASKS.values()
         ],
     )  # fmt: skip
+    ways: dict[str, list[str]] = {}
+    for name, place in places.items():
+        if not place.here:
+            ways.setdefault(place.advice, []).append(name)
+    output.say(*(f"not here ({', '.join(names)}): {way}" for way, names in ways.items()))
     output.say("GLUE and SuperGLUE are read from --data-dir, BEFT_GLUE_DIR, BEFT_SUPERGLUE_DIR, or the Hub.")

@@ -27,22 +27,36 @@ LAYOUTS = ("{config}/{split}-*.parquet", "{config}/{split}/*.parquet", "{config}
 def load_hub(spec: TaskSpec) -> tuple[Examples, dict[str, Examples]]:
     """Training and validation examples of a task. Raises UserError, within 5 s where there is no network."""
     assert spec.hub is not None
-    dataset, config = spec.hub
-    splits = {name: name if name == "validation" else f"validation_{name}" for name in spec.evals}
-    patterns = {split: _patterns(config, split) for split in ("train", *splits.values())}
-    folder = _download(spec, dataset, [p for group in patterns.values() for p in group])
+    patterns = _patterns(spec)
+    folder = _download(spec, patterns)
     read = {split: _read(spec, folder, group) for split, group in patterns.items()}
-    return read["train"], {name: read[split] for name, split in splits.items()}
+    return read["train"], {name: read[split] for name, split in _splits(spec).items()}
 
 
-def _patterns(config: str, split: str) -> list[str]:
-    return [layout.format(config=config, split=split) for layout in LAYOUTS]
+def has_all_splits(spec: TaskSpec, folder: Path) -> bool:
+    """Whether a folder of the Hub's cache holds files of every split of a task."""
+    return all(_files(folder, group) for group in _patterns(spec).values())
 
 
-def _download(spec: TaskSpec, dataset: str, patterns: list[str]) -> Path:
+def _splits(spec: TaskSpec) -> dict[str, str]:
+    """Validation set -> its name on the Hub."""
+    return {name: name if name == "validation" else f"validation_{name}" for name in spec.evals}
+
+
+def _patterns(spec: TaskSpec) -> dict[str, list[str]]:
+    """Split -> names that its files may have."""
+    assert spec.hub is not None
+    splits = ("train", *_splits(spec).values())
+    return {split: [layout.format(config=spec.hub[1], split=split) for layout in LAYOUTS] for split in splits}
+
+
+def _download(spec: TaskSpec, patterns: dict[str, list[str]]) -> Path:
     """Folder with the data set's files: from the Hub's cache if they are there, else downloaded."""
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    assert spec.hub is not None
+    dataset = spec.hub[0]
 
     def fetch(local: bool) -> Path:
         return Path(
@@ -50,14 +64,14 @@ def _download(spec: TaskSpec, dataset: str, patterns: list[str]) -> Path:
                 dataset,
                 repo_type="dataset",
                 revision=HUB_REVISIONS[dataset],
-                allow_patterns=patterns,
+                allow_patterns=[pattern for group in patterns.values() for pattern in group],
                 local_files_only=local,
             )
         )
 
     try:
         folder = fetch(local=True)
-        if all(_files(folder, patterns[i : i + len(LAYOUTS)]) for i in range(0, len(patterns), len(LAYOUTS))):
+        if has_all_splits(spec, folder):
             return folder
     except LocalEntryNotFoundError:
         pass  # nothing of it in the cache: ask the Hub

@@ -17,6 +17,7 @@ from beft_core.runs.directory import FINE_TUNES
 from beft_core.runs.record import KINDS
 from beft_core.tasks import official
 from beft_core.tasks.demo import load_demo
+from beft_core.tasks.presence import presence
 from beft_core.tasks.registry import TASKS, TaskSpec, get_task
 from beft_core.terms import TERM_KEYS, TERMS
 from beft_core.training import preflight
@@ -204,14 +205,10 @@ def _task() -> None:
 def _where(spec: TaskSpec) -> str:
     if spec.source == "demo":
         return "Generated here."
-    variable = official.VARIABLES[spec.source]
-    try:
-        found = official.find_folder(spec)
-    except UserError as error:
-        return f":red[{plain(error)}]"
-    if found is not None:
-        return f"Read from {variable}."
-    return f"Not on this machine as far as {variable} says: it is read from the Hub."
+    place = presence(spec)
+    if place.here:
+        return f"Read from {'the Hub’s cache' if place.where == 'Hub cache' else place.where}."
+    return f":orange[:material/cloud_download: Not on this machine:] {plain(place.advice)}."
 
 
 def _how_many(regimes: dict[str, int | None]) -> None:

@@ -18,7 +18,7 @@ from beft_core.runs.cancel import cancel
 from beft_core.runs.directory import Run, Status, find_run, list_runs
 from beft_core.runs.launch import launch, resume
 from beft_core.runs.overview import overview
-from beft_core.tasks.official import VARIABLES, find_folder
+from beft_core.tasks.presence import presence
 from beft_core.tasks.registry import TASKS
 from dashboard.components import address, page, run_stopped
 from dashboard.components.merge_choice import Choice
@@ -108,19 +108,10 @@ def _data(choice: Choice) -> tuple[list[str], dict[str, str]]:
     known, left_out = tasks_of(choice.snapshots)
     here = []
     for task in known:
-        spec = TASKS[task]
-        try:
-            found = spec.source == "demo" or find_folder(spec) is not None
-        except UserError as error:
-            left_out[task] = plain(error)
-            continue
-        if found:
-            here.append(task)
-        else:
-            left_out[task] = (
-                f"its data is not here. Set {plain(VARIABLES[spec.source])} to a folder that holds "
-                f"{plain(spec.folder)}; with a network it is fetched from the Hub"
-            )
+        place = presence(TASKS[task])
+        if not place.here:
+            left_out[task] = f"its data is not here: {plain(place.advice, 200)}"
+        if place.here or not place.damaged:
             here.append(task)  # the run finds out whether the Hub answers
     return here, left_out
 

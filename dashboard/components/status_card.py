@@ -66,7 +66,8 @@ def _data() -> str:
     told = []
     for one in at_hand.data():
         name = BENCHMARKS[one.source]
-        told.append(f"{name} ({len(one.tasks)})" if one.tasks else f"no {name} ({plain(one.missing, 160)})")
+        count = f"{len(one.tasks)} of {len(one.tasks) + len(one.lacking)}" if one.lacking else f"{len(one.tasks)}"
+        told.append(f"{name} ({count})" if one.tasks else f"no {name} ({plain(one.missing, 160)})")
     return ", ".join(told)
 
 

@@ -16,12 +16,12 @@ from beft_core.layout import Layout
 from beft_core.model_source import BUNDLED
 from beft_core.sweeps.forecast import Forecast, forecast, most_at_once
 from beft_core.sweeps.spec import MODES_OF_SWEEPS, SweepSpec
+from beft_core.tasks.presence import presence
 from beft_core.tasks.registry import REGIMES, TASKS
 from beft_core.terms import TERM_KEYS
 from beft_core.training import preflight
 from beft_core.training.config import DEVICES, MODES, PRECISIONS
 from dashboard.components import page
-from dashboard.components.status_card import BENCHMARKS
 from dashboard.components.text import plain
 from dashboard.figures.style import latex
 
@@ -157,8 +157,9 @@ def _tasks() -> None:
         "Tasks", here, default=DEFAULTS["sw_tasks"], key="sw_tasks", bind="query-params", placeholder="Choose tasks",
         help="; ".join(f"{task}: {TASKS[task].title}" for task in here),
     )  # fmt: skip
-    if missing := [f"for {BENCHMARKS[one.source]} {plain(one.missing, 160)}" for one in data if one.missing]:
-        st.caption(f"Only tasks whose data is on this machine: {'; '.join(missing)}.")
+    if lacking := [task for one in data for task in one.lacking]:
+        advice = dict.fromkeys(plain(presence(TASKS[task]).advice, 200) for task in lacking)
+        st.caption(f"Not on this machine: {', '.join(lacking)}. To have them, {'; '.join(advice)}.")
     st.pills(
         "Training examples, by regime", list(REGIMES), selection_mode="multi", default=DEFAULTS["sw_regimes"],
         key="sw_regimes", bind="query-params", help="The paper's sizes; they differ by task.",

@@ -208,6 +208,17 @@ def write_records(run: Run, *records: dict[str, Any]) -> None:
         file.writelines(json.dumps(record) + "\n" for record in records)
 
 
+def curves(at: AppTest) -> list[Any]:
+    return [one for one in at.get("bidi_component") if str(one.key).startswith("live-")]
+
+
+def test_a_task_that_is_not_here_says_so_and_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("BEFT_GLUE_DIR", raising=False)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    told = " ".join(caption.value for caption in opened("fine_tune", ft_task="rte").caption)
+    assert "Not on this machine" in told and "set BEFT\\_GLUE\\_DIR to a folder" in told
+
+
 def test_a_run_at_work_shows_its_curves_and_is_cancelled_from_a_new_session() -> None:
     run = begin("train", steps=10_000)
     wait(lambda: run.status().stage == "train")
@@ -218,9 +229,8 @@ def test_a_run_at_work_shows_its_curves_and_is_cancelled_from_a_new_session() ->
          "scores": {"v": {"projection_ratio": 0.3, "magnitude": 7.0, "magnitude_mean_abs": 0.1}}},
     )  # fmt: skip
     at = opened("fine_tune")  # no ?run= in its URL
-    curves = [one for one in at.get("bidi_component") if str(one.key).startswith("live-")]
-    assert len(curves) == 3 and at.get("progress") and not charts(at)
-    assert len(opened("fine_tune", ft_score="moved").get("bidi_component")) == 3
+    assert len(curves(at)) == 3 and at.get("progress") and not charts(at)
+    assert len(curves(opened("fine_tune", ft_score="moved"))) == 3
     button(at, "Cancel").click().run()
     assert not [b for b in at.button if b.label == "Cancel" and not b.disabled]  # once is enough
     wait(lambda: run.status().state == "cancelled")

@@ -304,3 +304,15 @@ def test_it_is_called_by_its_tasks() -> None:
 def test_launch_takes_a_spec() -> None:
     run = launch("sweep", SMALL)
     assert sweep_command(SweepSpec.from_dict(run.config()[1])) == sweep_command(SMALL)
+
+
+def test_tasks_that_are_not_here_are_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "RTE").mkdir()
+    (tmp_path / "RTE" / "dev.tsv").write_text("index\n")
+    monkeypatch.setenv("BEFT_GLUE_DIR", str(tmp_path))
+    monkeypatch.delenv("BEFT_SUPERGLUE_DIR", raising=False)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    at = opened("sweep")
+    told = next(caption.value for caption in at.caption if caption.value.startswith("Not on this machine: sst2, cola"))
+    assert "cb" in told and "rte" not in told and "set BEFT\\_SUPERGLUE\\_DIR" in told
+    assert "rte" in at.multiselect(key="sw_tasks").options and "sst2" not in at.multiselect(key="sw_tasks").options

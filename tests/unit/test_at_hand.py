@@ -57,6 +57,7 @@ def test_data_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     demo, glue, superglue = at_hand.data()
     assert len(demo.tasks) == 4 and glue.tasks == ("sst2",) and not glue.missing
     assert superglue.tasks == () and "no folder" in superglue.missing
+    assert "rte" in glue.lacking and "sst2" not in glue.lacking
     monkeypatch.delenv("BEFT_GLUE_DIR")
     assert at_hand.data()[1].missing == "set BEFT_GLUE_DIR"
 
