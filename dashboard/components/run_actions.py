@@ -245,6 +245,7 @@ def _size(count: int) -> str:
 
 # --- runs that did not end well ------------------------------------------------------------------------------------
 
+
 def damaged(one: Overview) -> None:
     """What is wrong with the files of a run."""
     st.warning(
