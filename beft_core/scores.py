@@ -163,9 +163,20 @@ class Approach:
     """`Movement`, or squared gradients [layers, width], -> float64 [layers]."""
     needs: Literal["movement", "fisher", "fisher_batch"] = "movement"
     """What `per_layer` takes; of these a snapshot may lack the squared gradients."""
+    caveat: str = ""
+    """What it depends on besides learning, in plain sentences: see :mod:`beft_core.value_shift`."""
 
 
 _PAPER = "BEFT, https://arxiv.org/abs/2509.15974"
+_ORIGIN = (
+    "Depends on how the model is written down. A constant c added to b_v, with W_o c taken from the bias of the "
+    "attention output, changes no output and no gradient, yet it changes this score of b_v, even which term is "
+    "selected. It mostly reads the pre-trained norm: the shorter a bias is at first, the higher it scores."
+)
+_SCALE = (
+    "Depends on the scale in which values, or queries against keys, are written down, which changes no output. A "
+    "constant moved between b_v and the bias of the attention output leaves it as it is."
+)
 
 APPROACHES: dict[str, Approach] = {
     approach.key: approach
@@ -176,6 +187,7 @@ APPROACHES: dict[str, Approach] = {
             "1 − pre·post / max(‖pre‖, ‖post‖)²",
             f"{_PAPER}, section 2.1",
             Movement.projection_ratio,
+            caveat=_ORIGIN,
         ),
         Approach(
             "magnitude",
@@ -183,6 +195,7 @@ APPROACHES: dict[str, Approach] = {
             "Σ |post − pre|",
             f"{_PAPER}, section 2",
             Movement.magnitude,
+            caveat=_SCALE,
         ),
         Approach(
             "magnitude_mean_abs",
@@ -190,6 +203,7 @@ APPROACHES: dict[str, Approach] = {
             "mean |post − pre|",
             f"{_PAPER}, the authors' code",
             Movement.magnitude_mean_abs,
+            caveat=_SCALE,
         ),
         Approach(
             "fisher",
@@ -198,6 +212,7 @@ APPROACHES: dict[str, Approach] = {
             f"{_PAPER}, section 2",
             fisher_score,
             needs="fisher",
+            caveat=_SCALE,
         ),
         Approach(
             "fisher_batch",
@@ -206,6 +221,7 @@ APPROACHES: dict[str, Approach] = {
             f"{_PAPER}, the authors' code",
             partial(fisher_score, variant="batch"),
             needs="fisher_batch",
+            caveat=_SCALE,
         ),
     )
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from beft_core.evaluation import markup, prediction
+from beft_core.evaluation import markup, paper, prediction
 from beft_core.evaluation.rules import RULES
 from beft_core.scores import APPROACHES
 from beft_core.terms import CANDIDATES, TERM_KEYS
@@ -32,6 +32,7 @@ def _sections(found: Contents) -> Iterator[str]:
         "paper's. Compare them with the two lines over each table in mind: model and data are rarely the same. Our "
         "learning rates, epochs and schedule are those above, the paper's are its own.",
     )
+    yield markup.paragraph(paper.VERSIONS)
     yield markup.section("Which bias term performs best?", *map(markup.paper_table, found.tables["table1"]))
     yield markup.section("Does the score predict performance?", *_prediction(found))
     first, *others = map(markup.paper_table, found.tables["table2"])

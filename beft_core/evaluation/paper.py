@@ -1,4 +1,4 @@
-"""What the paper reports (arXiv 2509.15974), as tidy tables: one row per number, in percent unless a column says else.
+"""What the paper reports (arXiv 2509.15974v1), as tidy tables: a row per number, in percent unless a column says else.
 
 The numbers are in ``paper.json``, typed from Tables 1 to 5, and from the authors' notebook for what is called the
 reference. Every table names its ``model``, its ``data`` and its ``source``. The paper gives no spread but in Table 2.
@@ -20,6 +20,12 @@ from beft_core.safe_io import read_json_file
 from beft_core.terms import CANDIDATES, TERM_KEYS
 
 FILE = Path(__file__).with_name("paper.json")
+VERSIONS = (
+    "The paper has two versions. Reproduced here is the first (arXiv 2509.15974v1), which proposes the projection "
+    "ratio as a way to select a term. The second (ACL 2026, “in Low-Data Regimes”) drops the claim of a selection "
+    "method and keeps that b_v generally performs best."
+)
+"""Which version of the paper the lab reproduces, where they differ."""
 AVERAGE = "average"
 """In the column ``task`` of :func:`table1`: the paper's own mean over its nine columns."""
 ORIGIN: tuple[str, ...] = ("model", "data", "source")

@@ -7,13 +7,14 @@ from collections.abc import Callable
 import streamlit as st
 
 from beft_core.errors import UserError
+from beft_core.evaluation import paper
 from dashboard.components import page
 from dashboard.components.evaluation_figures import figures_1_and_4, rates_and_epochs
 from dashboard.components.evaluation_prediction import does_the_score_predict
 from dashboard.components.evaluation_source import pick_table
 from dashboard.components.evaluation_tables import table_1, table_2, table_3, table_4
 from dashboard.components.evaluation_view import View, choose_view
-from dashboard.components.text import plain
+from dashboard.components.text import in_words, plain
 
 PART = "part"  # key of the tabs, and its name in the URL
 # Title -> what draws it, and whether it stands at a chosen learning rate. Comments, because a page shows bare strings.
@@ -33,6 +34,7 @@ page.begin(
     "them; and the question that the paper leaves open: does the score predict which bias does best?",
     title="The paper's evaluation, ours beside it",
 )
+st.caption(in_words(paper.VERSIONS))
 opened = pick_table()
 if opened is None:
     st.stop()

@@ -10,7 +10,8 @@ from beft_core.evaluation import tables
 from beft_core.evaluation.cells import Cell, Column, Table, ours_text, paper_text
 from beft_core.sweeps.table import NAME
 from dashboard.components import page
-from dashboard.components.evaluation_view import View, in_html, in_words
+from dashboard.components.evaluation_view import View, in_html
+from dashboard.components.text import in_words
 
 CASE, MERGE = "case", "merge"
 """Keys of the lists of Tables 2 and 3, and their names in the URL."""

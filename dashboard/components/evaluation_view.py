@@ -15,8 +15,7 @@ from beft_core.terms import TERMS
 from dashboard.components import page
 from dashboard.components.evaluation_source import OpenTable, of_model
 from dashboard.components.regimes import task_title
-from dashboard.components.text import plain
-from dashboard.figures.style import latex, symbol
+from dashboard.figures.style import symbol
 
 MODEL, RATE, TASK, REGIME = "of_model", "rate", "on_task", "on_regime"
 """Keys of the controls, and their names in the URL."""
@@ -109,14 +108,6 @@ def _list(
 def in_figures(name: object) -> str:
     """A name out of a table as text of a figure: plotly reads tags."""
     return str(name).replace("<", "‹").replace(">", "›")
-
-
-def in_words(text: str) -> str:
-    """A sentence of the engine in Markdown: signs are kept, b_q and the like are set as formulas."""
-    escaped = plain(text, 2000)
-    for term, about in TERMS.items():
-        escaped = escaped.replace(plain(about.symbol), latex(term))
-    return escaped
 
 
 def in_html(text: str) -> str:

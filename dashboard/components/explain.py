@@ -11,7 +11,7 @@ from beft_core.null_elements import count_of
 from beft_core.scores import APPROACHES
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.components.sources import Opened
-from dashboard.components.text import plain
+from dashboard.components.text import in_words, plain
 from dashboard.figures.style import latex
 
 
@@ -21,7 +21,10 @@ def computed(opened: Opened, approaches: Sequence[str]) -> None:
     with st.expander("How was this computed?", icon=":material/function:"):
         for key in approaches:
             approach = APPROACHES[key]
-            st.markdown(f"**{approach.label}**, per layer: `{approach.formula}`  \n:small[{approach.reference}]")
+            st.markdown(
+                f"**{approach.label}**, per layer: `{approach.formula}`  \n:small[{approach.reference}]  \n"
+                f"{in_words(approach.caveat)}"
+            )
         st.markdown(
             "*pre* and *post* are a layer's bias vector before and after the fine-tune, in float64. A term's score is "
             "the mean over layers; the selected term is the highest among "

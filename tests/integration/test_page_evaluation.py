@@ -70,6 +70,7 @@ def test_every_tab_is_drawn_alone(lab: Path, tab: str) -> None:
     assert not at.error and not at.warning and len(at.expander) >= 1
     assert ("paper-table" in html(at)) == (tab.startswith("Table") or tab == FIGURES)
     assert "168 fine-tunes" in said(at)
+    assert "Reproduced here is the first" in said(at) and "$b_v$ generally performs best" in said(at)
 
 
 def test_a_sweep_of_this_machine_is_offered_with_its_merges(lab: Path) -> None:
@@ -258,3 +259,25 @@ def test_our_tables_hold_both_numbers_and_reasons() -> None:
     assert any("qqp" in why for why, _ in reasons)
     for why, mark in reasons:
         assert f'title="{why}"' in page and f"<sup>{mark}</sup>" in page
+
+
+def test_the_answer_names_rules_without_a_probe_and_what_tasks_can_tell(lab: Path) -> None:
+    put_sample(lab, make_results(null="k", seeds=range(5)))
+    at = opened("evaluation", part=ANSWER)
+    assert "beats $b_q$ in 8 of 8 and loses to it in none" in said(at)
+    words = said(at).replace("\\", "")
+    assert "Projection ratio: also Fisher; Fisher (batches); Fixed order $b_v$, $b_q$, $b_k$; Smallest" in words
+    assert "draw tasks, then data sizes and seeds within them" in words
+    assert "Pre-trained norms: recorded in the table" in words
+    spec = str(at.get("plotly_chart")[0].proto.spec)
+    assert "Projection ratio (+ 4)" in spec and "Oracle of the other seeds" in spec
+    (table,) = [frame.value for frame in at.dataframe]
+    pooled = table[table["task"] == "all tasks"].set_index("rule")
+    assert list(pooled.index) == [
+        "Projection ratio; Fisher; Fisher (batches); Fixed order b_v, b_q, b_k; Smallest pre-trained norm",
+        "Magnitude (L1); Magnitude (mean)", "Always b_v", "Oracle of the other seeds", "Random (expected)",
+    ]  # fmt: skip
+    assert pooled.loc["Always b_v", "tau"] == "0.82 (0.82 to 0.82)"
+    table = make_results(null="k")  # and one from before there were columns of norms
+    put_sample(lab, table.drop(columns=[name for name in table if name.startswith("pre_norm.")]))
+    assert "of bundled read from the model's own files" in said(opened("evaluation", part=ANSWER))

@@ -251,3 +251,10 @@ def test_without_a_probe_the_data_sizes_say_what_to_do(tmp_path: Path) -> None:
     write_snapshot(tmp_path / "samples" / "probe.beft.safetensors", example(pre=base(), trained_terms=("v",)))
     at = opened("importance", view="Over data sizes")
     assert charts(at) == 0 and "no all-bias probe" in at.info[0].value
+
+
+def test_the_page_says_what_a_score_depends_on_besides_learning() -> None:
+    at = opened("importance")
+    words = " ".join(m.value for m in at.markdown).replace("\\", "")
+    assert "A constant c added to $b_v$, with W_o c taken from the bias of the attention output" in words
+    assert "even which term is selected" in words and "Depends on the scale in which values" in words
