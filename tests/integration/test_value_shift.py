@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from tiny_models import inputs, tiny
 
 from beft_core.errors import UserError
@@ -120,3 +121,13 @@ def test_what_cannot_be_shifted() -> None:
         shift_values(tiny("falcon-grouped"), np.zeros((2, 32)))
     with pytest.raises(UserError, match="the term o"):
         shift_values(tiny("qwen2"), np.zeros((2, 16)))
+
+
+@pytest.mark.parametrize("path", PROBES, ids=lambda path: path.name.split(".")[0])
+def test_the_ratio_mostly_reads_the_pre_trained_norm(path: Path) -> None:
+    """Spearman's correlation over 42 cells (7 terms that are not null, 6 layers) with 1/|pre|, before any training."""
+    snapshot = read_snapshot(path)
+    terms = [key for key in snapshot.keys() if key[1] not in snapshot.meta.null_terms]  # noqa: SIM118
+    ratios = np.concatenate([projection_ratio(snapshot.pre(*key), snapshot.post(*key)) for key in terms])
+    norms = np.concatenate([np.linalg.norm(snapshot.pre(*key).astype(float), axis=1) for key in terms])
+    assert len(ratios) == 42 and spearmanr(ratios, 1 / norms).statistic > 0.65
