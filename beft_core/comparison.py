@@ -19,6 +19,7 @@ from beft_core.null_elements import count_of
 from beft_core.scores import APPROACHES, ScoreTable, TermScores, rank_terms
 from beft_core.snapshot import Key, Snapshot, SnapshotMeta
 from beft_core.terms import TERM_KEYS, TERMS
+from beft_core.training.presets import hyperparameters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -265,7 +266,7 @@ def settings(meta: SnapshotMeta) -> dict[str, str]:
         "null terms": _symbols(known.terms),
         "null elements": ", ".join(f"{TERMS[term].symbol} {count_of(of)}" for term, of in known.elements.items()),
         "trained parameters": meta.trained_parameters,
-        **meta.hyperparameters,
+        **hyperparameters(meta.hyperparameters),
         "seed": meta.seed,
         f"{meta.metric} at the end": last.get(meta.metric) if meta.metric else None,
         "device": meta.device,

@@ -75,7 +75,9 @@ def evaluate_merge(
     data: dict[str, TaskData] = {}
     for task in tasks:
         try:
-            data[task] = workflow.load_data(RunConfig(**fields, task=task))
+            data[task] = workflow.load_data(
+                RunConfig(**fields, task=task, inputs=workflow.inputs_of(work.merged, task))
+            )
         except UserError as error:
             left_out[task] = str(error)
     for task, reason in left_out.items():

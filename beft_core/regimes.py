@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from beft_core.scores import ScoreTable, aggregate_seeds, rank_terms
 from beft_core.snapshot_meta import SnapshotMeta
 from beft_core.terms import CANDIDATES
+from beft_core.training.presets import hyperparameters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +33,11 @@ def same_experiment(one: SnapshotMeta, other: SnapshotMeta) -> bool:
 
 
 def _settings(meta: SnapshotMeta) -> str:
-    chosen = {name: value for name, value in meta.hyperparameters.items() if name not in OUTCOMES}
-    return json.dumps([meta.mode, sorted(meta.trained_terms), meta.layers, chosen], sort_keys=True)
+    return json.dumps([meta.mode, sorted(meta.trained_terms), meta.layers, _chosen(meta)], sort_keys=True)
+
+
+def _chosen(meta: SnapshotMeta) -> dict[str, Any]:
+    return {name: value for name, value in hyperparameters(meta.hyperparameters).items() if name not in OUTCOMES}
 
 
 def one_per_seed(metas: Iterable[SnapshotMeta]) -> list[int]:
@@ -118,8 +122,7 @@ def metrics_alone(metas: Sequence[SnapshotMeta]) -> list[Measured]:
     for meta in metas:
         term = only_term(meta)
         if term is not None and last_metric(meta) is not None:
-            chosen = {name: value for name, value in meta.hyperparameters.items() if name not in OUTCOMES}
-            key = meta.n_train, json.dumps([meta.layers, chosen], sort_keys=True)
+            key = meta.n_train, json.dumps([meta.layers, _chosen(meta)], sort_keys=True)
             by_settings.setdefault(key, {}).setdefault(term, []).append(meta)
     found = []
     for size in {size for size, _ in by_settings if size is not None}:

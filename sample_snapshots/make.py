@@ -45,13 +45,16 @@ class Sample:
     train_null: bool = False
     """Train b_k too, which cannot act: what its score is then, is rounding noise."""
     precision: str = "float32"
+    authors_epsilon: bool = False
+    """AdamW's epsilon as the ``paper`` preset has it, and where it is added; everything else stays. Of such a sample
+    only the end counts, so it has no trajectory and no Fisher information."""
 
     @property
     def name(self) -> str:
         """File name without suffix."""
         what = "probe" if self.mode == "all" else "-".join(self.terms) + "-only"
         null = f"-null-{self.precision}" if self.train_null else ""
-        return f"{self.task}-{self.regime}-seed{self.seed}-{what}{null}"
+        return f"{self.task}-{self.regime}-seed{self.seed}-{what}{null}{'-authors-epsilon' * self.authors_epsilon}"
 
 
 SAMPLES = (
@@ -67,9 +70,14 @@ SAMPLES = (
     # Data that every machine can generate: a merge of these two can be scored anywhere.
     Sample("demo-sentiment", "terms", 1e-2, 6, terms=("v",)),
     Sample("demo-similarity", "terms", 2e-2, 10, terms=("v",)),
-    # One experiment three times: b_k frozen, b_k trained, b_k trained with coarser rounding.
+    # One experiment five times: b_k frozen, b_k trained, b_k trained with coarser rounding, and the latter two with the
+    # authors' epsilon.
     Sample("demo-sentiment", "all", 2e-3, 6),
-    *(Sample("demo-sentiment", "all", 2e-3, 6, train_null=True, precision=p) for p in ("float32", "bfloat16")),
+    *(
+        Sample("demo-sentiment", "all", 2e-3, 6, train_null=True, precision=precision, authors_epsilon=authors)
+        for authors in (False, True)
+        for precision in ("float32", "bfloat16")
+    ),
 )
 
 
@@ -91,18 +99,21 @@ def main() -> None:
 def run(sample: Sample, device: str) -> Snapshot:
     """One fine-tune."""
     from beft_core.training.config import RunConfig
+    from beft_core.training.presets import PRESETS
     from beft_core.training.workflow import train
 
     examples = get_task(sample.task).regimes[sample.regime]
     assert examples is not None
     steps = sample.epochs * -(-examples // 16)
-    probe = sample.mode == "all"
+    followed = sample.mode == "all" and not sample.authors_epsilon
+    optimizer = PRESETS["paper" if sample.authors_epsilon else "quick"]
     return train(
         RunConfig(
             task=sample.task, mode=sample.mode, terms=sample.terms or ("v",), regime=sample.regime, seed=sample.seed,
-            lr=sample.lr, epochs=sample.epochs, device=device, fisher=probe, record_wall_seconds=True,
+            lr=sample.lr, epochs=sample.epochs, device=device, fisher=followed, record_wall_seconds=True,
             train_null=sample.train_null, precision=sample.precision,
-            trajectory_every=-(-steps // CHECKPOINTS) if probe else None,
+            adam_epsilon=optimizer.adam_epsilon, adam_epsilon_at=optimizer.adam_epsilon_at,
+            trajectory_every=-(-steps // CHECKPOINTS) if followed else None,
         )
     )  # fmt: skip
 
@@ -133,6 +144,7 @@ def title(sample: Sample) -> str:
     task = get_task(sample.task)
     name = task.name if task.source == "demo" else task.title.split(":")[0]
     null = f", b_k trained in {sample.precision}" if sample.train_null else ""
+    null += ", the authors' epsilon" if sample.authors_epsilon else ""
     return f"{name}, {sample.regime}, {what}{null}" + (f", seed {sample.seed}" if sample.seed else "")
 
 
@@ -155,7 +167,7 @@ def shows(sample: Sample, snapshot: Snapshot) -> str:
     table = score_snapshot(snapshot)
     scores = table.mean_scores("projection_ratio")
     order = ", ".join(f"{TERMS[t].symbol} {scores[t]:.2f}" for t in sorted("qkv", key=lambda t: -scores[t]))
-    picks = {name: table.selected()[name] for name in ("projection_ratio", "magnitude", "fisher")}
+    picks = {name: table.selected().get(name) for name in ("projection_ratio", "magnitude", "fisher")}
     chosen = ", ".join(
         f"{label} {TERMS[term].symbol}"
         for label, term in zip(("projection ratio", "Magnitude", "Fisher"), picks.values(), strict=True)

@@ -14,6 +14,7 @@ from beft_core.cli import arguments
 from beft_core.errors import UserError
 from beft_core.terms import TERM_KEYS
 from beft_core.training.config import DEVICES, EVALUATIONS, MODES, PADDINGS, PRECISIONS, SCHEDULES, RunConfig
+from beft_core.training.presets import EPSILON_PLACES, INPUTS, PRESETS, SAMPLERS
 
 
 @dataclass(frozen=True)
@@ -88,16 +89,23 @@ FLAGS: dict[str, Flag] = {
         Flag("regime", str, "Number of training examples as in the paper. Default: low if quick, else all.",
              metavar="[low|medium|high|all]"),
         Flag("n_train", int, "Number of training examples; wins over --regime.", metavar="N"),
-        Flag("preset", str, "Learning rate, epochs and schedule: the authors' (paper), or quick (default).",
-             metavar="[paper|quick]"),
+        Flag("preset", str, "What is not given: the authors' settings (paper), or quick (default).",
+             metavar=_choice(PRESETS)),
         Flag("epochs", int, "Passes over the training examples. Default: the preset's.", metavar="N"),
         Flag("lr", float, "Peak learning rate. Default: the preset's.", metavar="RATE"),
         Flag("schedule", str, "Learning rate over the run. Default: the preset's.", metavar=_choice(SCHEDULES)),
         Flag("batch_size", int, "Examples per step. Default: 16.", metavar="N"),
         Flag("seed", int, "Draws examples, their order, the head and dropout. Default: 0.", metavar="N"),
+        Flag("sampler", str, "How the seed draws the examples: numpy's Generator (quick), or its legacy RandomState as "
+             "the authors do (paper). Default: the preset's.", metavar=_choice(SAMPLERS)),
+        Flag("inputs", str, "Columns of WiC: with the word (lab, quick), or the two sentences as the authors do "
+             "(paper). Default: the preset's.", metavar=_choice(INPUTS)),
         Flag("max_length", int, "Tokens per example. Default: 128.", metavar="N"),
         Flag("dropout", bool, "Train without dropout.", name="--no-dropout", convert=lambda _: {"dropout": False}),
         Flag("weight_decay", float, "AdamW's decay. Default: 0.", metavar="RATE"),
+        Flag("adam_epsilon", float, "AdamW's epsilon. Default: the preset's (paper 1e-6, quick 1e-8).", metavar="X"),
+        Flag("adam_epsilon_at", str, "Add it before or after the bias correction. Default: the preset's "
+             "(paper before, quick after).", metavar=_choice(EPSILON_PLACES)),
         Flag("clip", float, "Largest norm of the gradient; 0: no clipping. Default: 1.", metavar="NORM"),
         Flag("device", str, "Where to compute. Default: auto.", metavar=_choice(DEVICES)),
         Flag("precision", str, "Of the frozen products; biases are float32 always. Default: float32.",

@@ -185,6 +185,7 @@ def tasks(json: output.Json = False) -> None:
             for spec in TASKS.values()
         ],
     )  # fmt: skip
+    output.say(*(f"{spec.name}, {spec.note}" for spec in TASKS.values() if spec.note))
     ways: dict[str, list[str]] = {}
     for name, place in places.items():
         if not place.here:

@@ -103,7 +103,7 @@ def sweep(
     folder = SweepFolder(user_path(out if out is not None else _default_name(spec), "--out"))
     folder.prepare()
     result = _without_work(spec, folder, runs) or _work(spec, folder, runs, bank_size, not no_snapshots)
-    table = folder.table(runs)
+    table = folder.table(runs := spec.runs())  # of a model that came from the Hub meanwhile, the size is known now
     if json:
         output.print_json({"folder": folder.path, **result, "results": _records(table)})
     else:

@@ -39,6 +39,7 @@ from beft_core.runs.record import (
 )
 from beft_core.safe_io import atomic_write, parse_json, read_bounded
 from beft_core.snapshot import SUFFIX
+from beft_core.training.presets import RECORD_VERSION, completed
 
 FINE_TUNES: tuple[str, ...] = ("select", "train")
 """Kinds whose configuration is a RunConfig; that of a merge is a :class:`beft_core.merge_plan.MergeConfig`, that of a
@@ -188,7 +189,8 @@ class Run:
             raise UserError(
                 f"cannot create {run.path}: {error.strerror}", "a folder to write to", "BEFT_HOME"
             ) from None
-        atomic_write(run.path / "config.json", [json.dumps({"kind": kind, "config": config}, indent=1).encode()])
+        record = {"version": RECORD_VERSION, "kind": kind, "config": config}
+        atomic_write(run.path / "config.json", [json.dumps(record, indent=1).encode()])
         run.write_status(Status("queued", created=time.time()))
         return run
 
@@ -201,7 +203,8 @@ class Run:
         text = read_bounded(self.path / "config.json", CONFIG_BYTES, "the configuration of a run", follow=False)
         table = parse_json(text, "config.json")
         check(table, CONFIG, "config.json")
-        return table["kind"], table["config"]
+        kind, config = table["kind"], table["config"]
+        return kind, config if "version" in table else completed(kind, config)
 
     def read_result(self) -> dict[str, Any]:
         """``result.json``.

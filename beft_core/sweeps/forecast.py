@@ -23,7 +23,8 @@ class Forecast:
     runs: tuple[RunConfig, ...]
     """Its fine-tunes, resolved."""
     steps: int | None
-    """Optimizer steps of all of them; None where only the Hub knows how many examples a task has."""
+    """Optimizer steps of all of them; None where only the Hub knows how many examples a task has or how
+    large the model is."""
     banks: tuple[int, ...]
     """How many fine-tunes each pass trains together."""
 
@@ -44,8 +45,8 @@ def forecast(spec: SweepSpec, layout: Layout | None, most: int) -> Forecast:
         key = run.task, run.n_train
         if key not in sizes:
             sizes[key] = _examples(run)
-        count = sizes[key]
-        total = None if total is None or count is None else total + preflight.steps(run, count)
+        count = preflight.steps(run, sizes[key])
+        total = None if total is None or count is None else total + count
     return Forecast(tuple(runs), total, tuple(map(len, banks.group(runs, most))))
 
 

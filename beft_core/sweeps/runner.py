@@ -13,7 +13,7 @@ import psutil
 import torch
 
 from beft_core.disk import with_room
-from beft_core.model_source import locate
+from beft_core.model_source import BUNDLED, locate
 from beft_core.runs.failure import out_of_memory
 from beft_core.snapshot import Snapshot
 from beft_core.sweeps import banks
@@ -72,6 +72,7 @@ def _run(
 ) -> SweepResult:
     written = partial(with_room, tell=observer.message, give_up=observer.should_stop)
     began = time.monotonic()
+    locate(str(spec.settings.get("model", BUNDLED)))  # what the paper preset makes of its size names the runs
     runs = spec.runs()
     folder.begin(spec)
     done = folder.finished(runs)
@@ -147,8 +148,7 @@ def _most(pending: Sequence[RunConfig]) -> int:
 
 def _steps(config: RunConfig) -> int | None:
     """Optimizer steps of a run; None where only the Hub knows how many examples there are."""
-    count = preflight.examples(config)
-    return preflight.steps(config, count) if count is not None else None
+    return preflight.steps(config, preflight.examples(config))
 
 
 def _train(bank: Sequence[RunConfig], observer: Observer, folder: SweepFolder) -> list[workflow.Trained]:

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from beft_core.errors import UserError
+from beft_core.model_source import BUNDLED
 from beft_core.safe_yaml import read_yaml
 from beft_core.tasks.registry import get_task
 from beft_core.terms import TERM_KEYS
 from beft_core.training.config import MODES, RunConfig
+from beft_core.training.presets import chosen, layout_here
 
 MOST_RUNS = 100_000
 """More are a slip of the hand."""
@@ -27,9 +29,9 @@ MODES_OF_SWEEPS: tuple[str, ...] = tuple(mode for mode in MODES if mode != "term
 """What ``terms`` of a sweep may name besides bias terms."""
 
 COMMON: tuple[str, ...] = (
-    "model", "data_dir", "layers", "train_null", "add_bias", "preset", "epochs", "schedule", "batch_size", "max_length",
-    "dropout", "weight_decay", "clip", "precision", "device", "pad", "compile", "fisher_examples",
-    "evaluate",
+    "model", "data_dir", "layers", "train_null", "add_bias", "preset", "epochs", "schedule", "batch_size", "sampler",
+    "inputs", "max_length", "dropout", "weight_decay", "adam_epsilon", "adam_epsilon_at", "clip", "precision", "device",
+    "pad", "compile", "fisher_examples", "evaluate",
 )  # fmt: skip
 """Fields of RunConfig that all runs of a sweep share."""
 NOT_OF_THE_RESULT: tuple[str, ...] = (
@@ -108,6 +110,7 @@ class SweepSpec:
         Raises UserError for settings that no run can have.
         """
         found: dict[str, RunConfig] = {}
+        layout = layout_here(str(self.settings.get("model", BUNDLED))) if self._looks_at_model() else None
         for task, size, what in itertools.product(self.tasks, self._sizes(), self.terms):
             mode, terms = _mode_and_terms(what)
             rates: Sequence[float | None] = (self.probe_lrs or self.lrs if mode == "all" else self.lrs) or (None,)
@@ -116,9 +119,14 @@ class SweepSpec:
                     **self.settings, **size, "task": task, "mode": mode, "terms": terms, "lr": lr, "seed": seed,
                     "fisher": mode == "all",
                 }  # fmt: skip
-                config = RunConfig.from_dict(values).resolved()
+                config = RunConfig.from_dict(values).resolved(layout)
                 found.setdefault(identity(config), config)
         return list(found.values())
+
+    def _looks_at_model(self) -> bool:
+        """Whether what a preset fills in depends on the model."""
+        authors = self.settings.get("preset") == "paper" and self.settings.get("epochs") is None
+        return authors and any(get_task(task).epochs_larger is not None for task in self.tasks)
 
     def _sizes(self) -> Iterator[dict[str, Any]]:
         if not self.regimes and not self.n_train:
@@ -180,16 +188,23 @@ def read_spec(path: Path) -> dict[str, Any]:
 
     Raises UserError: no such file, not plain YAML, or not a table.
     """
-    return {name: _numbers(name, value) for name, value in read_yaml(path).items()}
+    table = {name: _numbers(name, value) for name, value in read_yaml(path).items()}
+    if isinstance(settings := table.get("settings"), dict):
+        table["settings"] = {name: _numbers(str(name), value) for name, value in settings.items()}
+    return table
+
+
+_NUMBERS = ("lrs", "probe_lrs", "adam_epsilon", "weight_decay", "clip")
 
 
 def _numbers(name: str, value: Any) -> Any:
     """YAML 1.1 reads 1e-3 as text; people mean the number."""
-    if name not in ("lrs", "probe_lrs"):
+    if name not in _NUMBERS:
         return value
-    values = value if isinstance(value, list) else [value]
     try:
-        return [float(item) if isinstance(item, str) else item for item in values]
+        if isinstance(value, list):
+            return [float(item) if isinstance(item, str) else item for item in value]
+        return float(value) if isinstance(value, str) else value
     except ValueError:
         return value
 
@@ -212,5 +227,5 @@ def trains(config: RunConfig) -> str:
 
 def identity(config: RunConfig) -> str:
     """16 hexadecimal digits that say which fine-tune a resolved configuration is, on any machine."""
-    table = {name: value for name, value in config.to_dict().items() if name not in NOT_OF_THE_RESULT}
+    table = {name: value for name, value in chosen(config.to_dict()).items() if name not in NOT_OF_THE_RESULT}
     return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]

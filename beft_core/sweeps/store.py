@@ -22,6 +22,7 @@ from beft_core.snapshot import SUFFIX, Snapshot, write_snapshot
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.table import COLUMNS, write_table
 from beft_core.training.config import RunConfig
+from beft_core.training.presets import RECORD_VERSION, completed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +62,7 @@ class SweepFolder:
     def begin(self, spec: SweepSpec) -> None:
         """Note the grid; a larger grid over an older one keeps the runs that both have. Raises UserError."""
         self.prepare()
-        self._write("sweep.json", spec.to_dict())
+        self._write("sweep.json", {"version": RECORD_VERSION, **spec.to_dict()})
         # After the file that says whose folder this is: a crash in between leaves nothing that looks strange.
         with _telling(self.path):
             for name in ("rows", "snapshots"):
@@ -69,7 +70,8 @@ class SweepFolder:
 
     def spec(self) -> SweepSpec:
         """The grid. Raises UserError where there is none."""
-        return SweepSpec.from_dict(read_json_file(self.path / "sweep.json"))
+        table = read_json_file(self.path / "sweep.json")
+        return SweepSpec.from_dict(table if table.pop("version", None) is not None else completed("sweep", table))
 
     # -- runs ------------------------------------------------------------------------------------------------------
 

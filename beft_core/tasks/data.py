@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,26 +50,36 @@ class TaskData:
     """Where the examples came from, in words."""
 
 
-def subsample(examples: Examples, n: int | None, seed: int) -> Examples:
+def subsample(examples: Examples, n: int | None, seed: int, sampler: str = "generator") -> Examples:
     """The first ``n`` of a permutation that the seed draws; all of them, in their order, for ``None``.
 
-    Raises UserError when there are fewer than ``n``.
+    ``sampler``: a key of :data:`beft_core.training.presets.SAMPLERS`. Raises UserError when there are fewer than ``n``,
+    or for a seed that the sampler cannot take.
     """
     if n is None:
         return examples
     if n > len(examples):
         raise UserError(f"got --n-train {n}", f"at most {len(examples)}, the examples that there are", "--regime all")
-    return examples.take(np.random.default_rng([seed, 0]).permutation(len(examples))[:n])
+    if sampler == "randomstate":
+        if seed >= 2**32:
+            raise UserError(f"got --seed {seed}", "below 2**32 with --sampler randomstate", "--sampler generator")
+        order = np.random.RandomState(seed).permutation(len(examples))
+    else:
+        order = np.random.default_rng([seed, 0]).permutation(len(examples))
+    return examples.take(order[:n])
 
 
-def load_task(name: str, *, folder: str | Path | None = None) -> TaskData:
+def load_task(name: str, *, folder: str | Path | None = None, inputs: str = "lab") -> TaskData:
     """A task of the registry. Demo tasks are generated; others are read from ``folder``, else from the
     folder in ``BEFT_GLUE_DIR`` or ``BEFT_SUPERGLUE_DIR`` (official download layout), else from the Hub.
+    ``inputs``: a key of :data:`beft_core.training.presets.INPUTS`.
 
     Raises UserError for unknown tasks, missing or malformed files (with the row), and where the Hub cannot be
     reached.
     """
     spec = get_task(name)
+    if inputs == "paper" and spec.paper_text is not None:
+        spec = dataclasses.replace(spec, text=spec.paper_text)
     if spec.source == "demo":
         from beft_core.tasks.demo import load_demo
 

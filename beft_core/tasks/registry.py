@@ -1,8 +1,8 @@
 """Every task by name: columns, labels, metrics, sizes and hyper-parameters. Data only; reading is elsewhere.
 
-Regimes, learning rates and epochs are the authors' settings for BERT-base (paper, section 3.1, and their
-code); tasks that they leave out (WNLI, BoolQ, the demos) get the middle of the range. The paper's metric
-comes first: accuracy, F1 (QQP, MRPC), Matthews correlation (CoLA), Spearman (STS-B), macro F1 (CB).
+Regimes, learning rates and epochs are the authors' settings (paper, section 3.1, and their code); tasks that they
+leave out (WNLI, BoolQ, the demos) get the middle of the range. The paper's metric comes first: accuracy, F1 (QQP,
+MRPC), Matthews correlation (CoLA), Spearman (STS-B), macro F1 (CB).
 """
 
 from __future__ import annotations
@@ -61,6 +61,20 @@ class TaskSpec:
     """Data set on the Hub and its configuration; see :data:`HUB_REVISIONS`."""
     hub_columns: dict[str, str] = field(default_factory=dict)
     """Column here -> column on the Hub, where the two differ."""
+    epochs_larger: int | None = None
+    """Those for RoBERTa-base and BERT-large, where they differ (the authors train RTE, SST-2, WiC and CB on those)."""
+    paper_text: str | None = None
+    """What the authors feed instead of ``text``, where that differs."""
+
+    @property
+    def note(self) -> str:
+        """In words what a reader of the task must know; empty for most."""
+        if self.paper_text is None:
+            return ""
+        return (
+            f"inputs: quick reads {self.text.replace('+', ': ')} and {self.text_pair}, paper {self.paper_text} and "
+            f"{self.text_pair} alone, as the authors do"
+        )
 
 
 HUB_REVISIONS: dict[str, str | None] = {
@@ -84,7 +98,7 @@ _SPECS = (
     TaskSpec(
         "sst2", "SST-2: sentiment of movie reviews", "glue", "sentence", None, "label",
         ("negative", "positive"), ("accuracy",), _regimes(1000, 5000, 11000), 4e-4, 16, Quick(1e-2, 6),
-        "SST-2", hub=(_GLUE, "sst2"),
+        "SST-2", hub=(_GLUE, "sst2"), epochs_larger=30,
     ),
     TaskSpec(
         "cola", "CoLA: is the sentence acceptable English", "glue", "sentence", None, "label",
@@ -140,7 +154,7 @@ _SPECS = (
     TaskSpec(
         "wic", "WiC: is a word used in the same sense", "superglue", "word+sentence1", "sentence2", "label",
         ("false", "true"), ("accuracy",), _regimes(1000), 1e-3, 16, Quick(5e-3, 10), "WiC", _JSONL,
-        hub=(_SUPERGLUE, "wic"),
+        hub=(_SUPERGLUE, "wic"), epochs_larger=30, paper_text="sentence1",
     ),
     TaskSpec(
         "boolq", "BoolQ: yes or no, after a passage", "superglue", "question", "passage", "label",

@@ -8,10 +8,11 @@ import functools
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
-from beft_core.architectures import MOST_LAYERS
+from beft_core.architectures import MOST_LAYERS, Layout
 from beft_core.errors import UserError
 from beft_core.tasks.registry import REGIMES, get_task
 from beft_core.terms import TERM_KEYS
+from beft_core.training.presets import EPSILON_PLACES, INPUTS, PRESETS, SAMPLERS, layout_here, paper_epochs
 
 MODES: dict[str, str] = {
     "terms": "the named bias terms, the pooler's bias and the head",
@@ -37,7 +38,7 @@ EVALUATIONS = ("epoch", "last", "never")
 
 PER_RUN = frozenset(
     {"mode", "terms", "layers", "train_null", "lr", "seed", "epochs", "n_train", "regime", "schedule", "weight_decay",
-     "clip", "fisher", "fisher_examples", "trajectory_every"}
+     "clip", "adam_epsilon", "adam_epsilon_at", "sampler", "fisher", "fisher_examples", "trajectory_every"}
 )  # fmt: skip
 """Settings that runs of one bank may differ in."""
 WEIGHT_MODES = ("full", "random")
@@ -82,9 +83,14 @@ class RunConfig:
     """Number of training examples; wins over ``regime``. Both ``None``: the low regime under the ``quick`` preset,
     where the task has one, else all."""
     preset: str = "quick"
-    """``paper`` (the authors' settings) or ``quick`` (learning rates that suit a small model, few epochs)."""
+    """A key of :data:`PRESETS`: ``paper`` (the authors' settings) or ``quick`` (learning rates that suit a small model,
+    few epochs)."""
     epochs: int | None = None
     """Passes over the training examples."""
+    sampler: str | None = None
+    """A key of :data:`SAMPLERS`: how the seed draws the training examples."""
+    inputs: str | None = None
+    """A key of :data:`INPUTS`: which columns of a task the model reads."""
     lr: float | None = None
     """Peak learning rate of AdamW."""
     schedule: str | None = None
@@ -99,6 +105,10 @@ class RunConfig:
     """Whether the model's own dropout is on during training."""
     weight_decay: float = 0.0
     """AdamW's decoupled decay."""
+    adam_epsilon: float | None = None
+    """AdamW's epsilon, in the units of a gradient: elements whose gradients stay below it hardly move."""
+    adam_epsilon_at: str | None = None
+    """A key of :data:`EPSILON_PLACES`: ``before`` or ``after`` the bias correction."""
     clip: float = 1.0
     """Largest L2 norm of the gradient over all trained parameters of the run; 0: no clipping."""
 
@@ -132,11 +142,14 @@ class RunConfig:
         _one_of("--device", self.device, DEVICES)
         _one_of("--pad", self.pad, PADDINGS)
         _one_of("--evaluate", self.evaluate, EVALUATIONS)
-        _one_of("--preset", self.preset, ("paper", "quick"))
-        if self.schedule is not None:
-            _one_of("--schedule", self.schedule, SCHEDULES)
-        if self.regime is not None:
-            _one_of("--regime", self.regime, REGIMES)
+        _one_of("--preset", self.preset, PRESETS)
+        for flag, value, known in (
+            ("--schedule", self.schedule, SCHEDULES), ("--regime", self.regime, REGIMES),
+            ("--sampler", self.sampler, SAMPLERS), ("--inputs", self.inputs, INPUTS),
+            ("--adam-epsilon-at", self.adam_epsilon_at, EPSILON_PLACES),
+        ):  # fmt: skip
+            if value is not None:
+                _one_of(flag, value, known)
         for term in (*self.terms, *self.add_bias):
             _one_of("--terms", term, TERM_KEYS)
         if self.mode == "terms" and not self.terms:
@@ -153,6 +166,8 @@ class RunConfig:
         if self.lr is not None and not 0 < self.lr <= LARGEST_RATE:
             expected = f"at most {LARGEST_RATE:g}" if self.lr > 0 else "a positive number"
             raise UserError(f"got --lr {self.lr}", expected, "--lr 4e-4")
+        if self.adam_epsilon is not None and not MIN_EPSILON <= self.adam_epsilon <= 1:
+            raise UserError(f"got --adam-epsilon {self.adam_epsilon}", f"{MIN_EPSILON:g} to 1", "--adam-epsilon 1e-8")
         if self.train_file is not None and (self.text is None or self.label is None):
             raise UserError(
                 "got --train-file without --text and --label",
@@ -162,23 +177,37 @@ class RunConfig:
         if self.train_file is None and self.eval_file is not None:
             raise UserError("got --eval-file without --train-file", "both, or a --task")
 
-    def resolved(self) -> RunConfig:
-        """The same fine-tune with every hyper-parameter filled in from the preset of its task.
+    def resolved(self, layout: Layout | None = None) -> RunConfig:
+        """The same fine-tune with every hyper-parameter filled in from its preset and task.
 
-        The ``paper`` preset is the authors' own: constant learning rate, per-task values (design of their code);
-        ``full`` fine-tunes at 1e-5 there. ``quick`` decays linearly.
+        The ``paper`` preset is the authors' own: constant learning rate, per-task values, epochs by task and size of
+        the model; ``full`` fine-tunes at 1e-5 there. ``quick`` decays linearly.
+
+        ``layout``: of the model; without it, that of the model's files on this machine. Where those are not here
+        either, ``epochs`` stays open if it depends on the model: see :func:`presets.paper_epochs`.
         """
-        lr, epochs = _preset_values(self)
         unsized = self.regime is None and self.n_train is None and self.train_file is None
         if unsized and self.preset == "quick" and get_task(self.task).regimes.get("low") is not None:
-            return dataclasses.replace(self, regime="low").resolved()
-        return dataclasses.replace(
-            self,
-            lr=self.lr if self.lr is not None else lr,
-            epochs=self.epochs if self.epochs is not None else epochs,
-            schedule=self.schedule or ("constant" if self.preset == "paper" else "linear"),
-            n_train=self.n_train if self.n_train is not None else self._regime_examples(),
-        )
+            return dataclasses.replace(self, regime="low").resolved(layout)
+        of_task = {"lr": _preset_lr(self), "epochs": self.epochs or self._preset_epochs(layout)}
+        of_preset = dataclasses.asdict(PRESETS[self.preset]) | of_task
+        filled = {name: value for name, value in of_preset.items() if getattr(self, name) is None}
+        if self.train_file is not None or get_task(self.task).paper_text is None:
+            filled["inputs"] = "lab"  # there is only one way to read the others
+        n_train = self.n_train if self.n_train is not None else self._regime_examples()
+        if n_train is not None and "randomstate" in (self.sampler, filled.get("sampler")) and self.seed >= 2**32:
+            raise UserError(f"got --seed {self.seed}", "below 2**32 with --sampler randomstate", "--sampler generator")
+        return dataclasses.replace(self, **filled, n_train=n_train)
+
+    def _preset_epochs(self, layout: Layout | None) -> int | None:
+        if self.train_file is not None:
+            return OWN_TABLE_EPOCHS
+        task = get_task(self.task)
+        if self.preset == "quick":
+            return task.quick.epochs
+        if task.epochs_larger is not None and layout is None:
+            layout = layout_here(self.model)
+        return paper_epochs(task, layout)
 
     def _regime_examples(self) -> int | None:
         if self.regime is None or self.regime == "all":
@@ -234,21 +263,22 @@ BOUNDS: dict[str, tuple[int, int]] = {
 ALL_BIAS_SHARE = 0.2
 """All biases together take a fifth of a single term's quick learning rate: at the whole of it, one SST-2 run in two of
 the bundled model ended at chance."""
+MIN_EPSILON = 1e-30
+"""Far below any gradient, far above the smallest number of float32: a quotient 0 / 0 is not finite."""
+OWN_TABLE_LR, OWN_TABLE_EPOCHS = 5e-3, 6
+"""For tables of the user's own, in either preset."""
 FULL_LR = 1e-5
 """The authors' learning rate for full fine-tuning; also right for the bundled model."""
 
 
-def _preset_values(config: RunConfig) -> tuple[float, int]:
-    if config.train_file is not None:
-        lr, epochs = 5e-3, 6
-    else:
-        task = get_task(config.task)
-        lr, epochs = (task.lr, task.epochs) if config.preset == "paper" else (task.quick.lr, task.quick.epochs)
+def _preset_lr(config: RunConfig) -> float:
+    task = None if config.train_file is not None else get_task(config.task)
+    lr = OWN_TABLE_LR if task is None else task.lr if config.preset == "paper" else task.quick.lr
     if config.mode == "all" and config.preset == "quick":
         lr *= ALL_BIAS_SHARE
     if config.mode == "full":
         lr = FULL_LR if config.preset == "paper" else 5e-5
-    return lr, epochs
+    return lr
 
 
 def _one_of(flag: str, value: str, known: Any) -> None:

@@ -7,19 +7,25 @@ import math
 import torch
 from torch import Tensor
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-"""torch.optim.AdamW's defaults, which are the authors' too."""
+BETA1, BETA2 = 0.9, 0.999
+"""The defaults of torch.optim.AdamW and of transformers 4.41's AdamW, which the authors use. Their epsilons differ: see
+:data:`beft_core.training.presets.EPSILON_PLACES`."""
 
 
 class BankAdamW:
     """AdamW (https://arxiv.org/abs/1711.05101) on ``values`` [runs, parameters], each run with its own settings.
 
     torch.optim.AdamW has one learning rate, one step count and one clipping norm per call; here each run has its own,
-    so that a run in a bank makes the same updates as the run alone. Agrees with torch.optim.AdamW to rounding.
+    so that a run in a bank makes the same updates as the run alone. Agrees to rounding with torch.optim.AdamW where the
+    epsilon is added after the bias correction, with transformers 4.41's AdamW (without decay) where before.
     """
 
-    def __init__(self, values: Tensor, weight_decay: Tensor, clip: Tensor) -> None:
+    def __init__(
+        self, values: Tensor, *, weight_decay: Tensor, clip: Tensor, epsilon: Tensor, epsilon_before: Tensor
+    ) -> None:
+        """All settings are [runs]; ``epsilon_before``, boolean: add the epsilon before the bias correction."""
         self.values = values
+        self.epsilon, self.epsilon_before = epsilon, epsilon_before
         self.first = torch.zeros_like(values)
         self.second = torch.zeros_like(values)
         self.steps = torch.zeros(len(values), dtype=torch.float32, device=values.device)
@@ -52,7 +58,10 @@ class BankAdamW:
         correction2 = -torch.expm1(self.steps * math.log(BETA2))
         rate = torch.where(live, lr, 0.0)
         scale = torch.where(live, rate / correction1, 0.0)[:, None]
-        denominator = self.second.sqrt() / torch.where(live, correction2, 1.0).sqrt()[:, None] + EPSILON
+        root2 = torch.where(live, correction2, 1.0).sqrt()
+        # (sqrt(v) + epsilon) / root2 where it is added before the correction, sqrt(v) / root2 + epsilon where after.
+        epsilon = torch.where(self.epsilon_before, self.epsilon / root2, self.epsilon)
+        denominator = self.second.sqrt() / root2[:, None] + epsilon[:, None]
         new = self.values * (1 - (rate * self.weight_decay)[:, None]) - scale * self.first / denominator
         sound = new.isfinite().all(1)
         self.values.copy_(torch.where(sound[:, None], new, self.values))

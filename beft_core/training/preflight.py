@@ -122,9 +122,10 @@ def examples(config: RunConfig, rows: int | None = None) -> int | None:
         return sum(1 for _ in lines) - header
 
 
-def steps(config: RunConfig, train_examples: int) -> int:
-    """Optimizer steps of a resolved configuration."""
-    assert config.epochs is not None
+def steps(config: RunConfig, train_examples: int | None) -> int | None:
+    """Optimizer steps of a resolved configuration; None where the number of examples or of epochs is not known yet."""
+    if train_examples is None or config.epochs is None:
+        return None
     return config.epochs * math.ceil(train_examples / config.batch_size)
 
 

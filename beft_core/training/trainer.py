@@ -141,10 +141,13 @@ class Trainer:
         self.device = bank.precision.device
         for run, job in enumerate(self.jobs):
             bank.own(run, job.owned, job.frozen)
+        configs = [job.config for job in self.jobs]
         self.optimizer = BankAdamW(
             bank.values,
-            torch.tensor([job.config.weight_decay for job in self.jobs], device=self.device),
-            torch.tensor([job.config.clip for job in self.jobs], device=self.device),
+            weight_decay=self._settings([config.weight_decay for config in configs]),
+            clip=self._settings([config.clip for config in configs]),
+            epsilon=self._settings([config.adam_epsilon for config in configs]),
+            epsilon_before=self._settings([config.adam_epsilon_at == "before" for config in configs]).bool(),
         )
         decays = any(job.config.weight_decay for job in self.jobs)
         self._before = bank.values.clone() if decays else None
@@ -167,6 +170,10 @@ class Trainer:
         self._passes: dict[tuple[int, str], tuple[Encoded, list[tuple[np.ndarray, Arranged]]]] = {}
         self.observing_evaluation = False
         """Whether predictions advance the observer: not inside a fine-tune, whose unit is the step."""
+
+    def _settings(self, of_runs: Sequence[float | None]) -> Tensor:
+        """One number of each run, float32 [runs]."""
+        return torch.tensor(of_runs, dtype=torch.float32, device=self.device)
 
     @property
     def total_steps(self) -> int:

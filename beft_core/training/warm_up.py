@@ -24,7 +24,7 @@ import torch
 from beft_core.errors import UserError
 from beft_core.models import LoadedModel
 from beft_core.snapshot import SnapshotMeta
-from beft_core.tasks.data import Examples, TaskData, subsample
+from beft_core.tasks.data import Examples, TaskData
 from beft_core.training import workflow
 from beft_core.training.batching import Encoded, encode
 from beft_core.training.config import RunConfig
@@ -91,9 +91,10 @@ def measure(config: RunConfig, start_seconds: float) -> Measured:
         took = {"start PyTorch": start_seconds}
         with _timed(took, "load data"):
             data = workflow.load_data(config)
-            train = subsample(data.train, config.n_train, config.seed)
+            train = workflow.sample(config, data.train)
         with _timed(took, "load model"):
             model = workflow.load(config)
+        config = config.resolved(model.layout)
         took["load model"] = max(took["load model"], _first.setdefault(f"load {config.model}", took["load model"]))
         # On a GPU a shape is computed as it is once, then recorded in memory of its own, then replayed (see replay.py).
         # So there one batch is taken again and again, and what is timed begins with the third.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.pytorch_utils import Conv1D
 
-from beft_core.training.optimizer import BETA1, BETA2, EPSILON
+from beft_core.training.config import RunConfig
+from beft_core.training.optimizer import BETA1, BETA2
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Settings of AdamW besides the learning rate."""
+
+    weight_decay: float = 0.0
+    epsilon: float = 1e-8
+    epsilon_before: bool = False
+    """Whether the epsilon is added before the bias correction."""
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Adam:
+        """Those of a resolved configuration."""
+        assert config.adam_epsilon is not None
+        return cls(config.weight_decay, config.adam_epsilon, config.adam_epsilon_at == "before")
 
 
 class Weights(ABC):
@@ -27,13 +46,14 @@ class Weights(ABC):
     def parameters(self) -> list[Tensor]:
         """The leaves of the graph, float32."""
 
-    def __init__(self, weight_decay: float) -> None:
+    def __init__(self, adam: Adam) -> None:
+        self._adam, self._steps = adam, 0
         self._optimizer = torch.optim.AdamW(
             self.parameters(),
             lr=0.0,
             betas=(BETA1, BETA2),
-            eps=EPSILON,
-            weight_decay=weight_decay,
+            eps=adam.epsilon,
+            weight_decay=adam.weight_decay,
             fused=True,
         )
 
@@ -53,7 +73,11 @@ class Weights(ABC):
         grads = [p.grad for p in self.parameters() if p.grad is not None]
         if clip_factor < 1:
             torch._foreach_mul_(grads, clip_factor)
-        self._optimizer.param_groups[0]["lr"] = lr
+        self._steps += 1
+        group = self._optimizer.param_groups[0]
+        group["lr"] = lr
+        if self._adam.epsilon_before:  # torch adds it after the correction, by whose root it is divided here instead
+            group["eps"] = self._adam.epsilon / math.sqrt(1 - BETA2**self._steps)
         self._optimizer.step()
 
     def state(self) -> dict[str, np.ndarray]:
@@ -77,15 +101,16 @@ class Weights(ABC):
             }
             if moments:
                 moments["step"] = moments["step"].reshape(())
+                self._steps = max(self._steps, int(moments["step"]))
                 self._optimizer.state[parameter] = moments
 
 
 class FullWeights(Weights):
     """Every parameter of the backbone that takes part in the forward pass."""
 
-    def __init__(self, backbone: nn.Module, weight_decay: float) -> None:
+    def __init__(self, backbone: nn.Module, adam: Adam) -> None:
         self._parameters = [p.requires_grad_() for p in backbone.parameters()]
-        super().__init__(weight_decay)
+        super().__init__(adam)
 
     @property
     def count(self) -> int:
@@ -103,7 +128,7 @@ class RandomEntries(Weights):
     vector; before each forward pass they are written into the weights.
     """
 
-    def __init__(self, backbone: nn.Module, count: int, seed: int, weight_decay: float) -> None:
+    def __init__(self, backbone: nn.Module, count: int, seed: int, adam: Adam) -> None:
         self._backbone = backbone
         owners = [(module, name, p) for module, name, p in _parameters(backbone)]
         ends = np.cumsum([p.numel() for _, _, p in owners])
@@ -118,7 +143,7 @@ class RandomEntries(Weights):
                 leaf = p.detach().view(-1)[flat].clone().requires_grad_()
                 self._leaves.append(leaf)
                 self._entries.setdefault(module, []).append((name, flat, leaf))
-        super().__init__(weight_decay)
+        super().__init__(adam)
         for module, entries in self._entries.items():
             module.forward = _forward_with(module, entries)
 

@@ -27,6 +27,7 @@ from beft_core.scores import ScoreTable, score_snapshot
 from beft_core.snapshot import Snapshot, SnapshotMeta
 from beft_core.tasks import metrics as task_metrics
 from beft_core.tasks.data import Examples, TaskData, load_files, load_task, subsample
+from beft_core.tasks.registry import get_task
 from beft_core.terms import TERM_KEYS
 from beft_core.training import fisher
 from beft_core.training.bank import Bank, is_slot, slot_name
@@ -35,8 +36,9 @@ from beft_core.training.checkpoint import Checkpoint, held
 from beft_core.training.config import PER_RUN, WEIGHT_MODES, RunConfig
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
+from beft_core.training.presets import INPUTS, chosen
 from beft_core.training.trainer import Job, Metrics, Outcome, Trainer
-from beft_core.training.weights import FullWeights, RandomEntries, Weights
+from beft_core.training.weights import Adam, FullWeights, RandomEntries, Weights
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def load_data(config: RunConfig) -> TaskData:
             text_pair=config.text_pair,
             label=config.label,
         )
-    return load_task(config.task, folder=config.data_dir)
+    return load_task(config.task, folder=config.data_dir, inputs=config.inputs or "lab")
 
 
 def train(config: RunConfig, observer: Observer | None = None, checkpoint: Path | None = None) -> Snapshot:
@@ -120,7 +122,10 @@ def train_bank(
     data = load_data(first)
     observer.stage("load model")
     model = load(first)
-    samples = {_drawn(config): subsample(data.train, config.n_train, config.seed) for config in configs}
+    # What a preset makes of the model's size is known by now, also of a model that had to be downloaded.
+    configs = [config.resolved(model.layout) for config in configs]
+    first = configs[0]
+    samples = {_drawn(config): sample(config, data.train) for config in configs}
     observer.stage("tokenise", sum(map(len, samples.values())) + sum(map(len, data.evals.values())))
     tokenise = partial(encode, model.tokenizer, max_length=first.max_length, observer=observer)
     encoded = {drawn: tokenise(sample) for drawn, sample in samples.items()}
@@ -267,7 +272,8 @@ def evaluate(
     observer = observer or Observer()
     refuse_changed_weights(snapshot)
     observer.stage("load data")
-    data = load_data(config)
+    task = get_task(config.task).name if config.train_file is None else ""
+    data = load_data(dataclasses.replace(config, inputs=inputs_of(snapshot, task)))
     head = head_of(snapshot, data.spec.name)
     observer.stage("load model")
     model = load_base(snapshot, config)
@@ -299,6 +305,12 @@ def head_of(snapshot: Snapshot, task: str) -> dict[str, np.ndarray]:
         have = sorted(snapshot.meta.heads) or ["none"]
         raise UserError(f"got a snapshot without a head for {task}", f"one of its tasks: {', '.join(have)}")
     return head
+
+
+def inputs_of(snapshot: Snapshot, task: str) -> str:
+    """Which columns the head of a task was trained on: a key of :data:`INPUTS`."""
+    recorded = snapshot.meta.heads.get(task, {}).get("inputs")
+    return recorded if isinstance(recorded, str) and recorded in INPUTS else "lab"
 
 
 def load_base(snapshot: Snapshot, config: RunConfig) -> LoadedModel:
@@ -472,16 +484,24 @@ def _padding(config: RunConfig, model: LoadedModel, device: torch.device, runs: 
 
 def _weights(config: RunConfig, model: LoadedModel) -> Weights | None:
     if config.mode == "full":
-        return FullWeights(model.backbone, config.weight_decay)
+        return FullWeights(model.backbone, Adam.of(config))
     if config.mode == "random":
         slots = model.layout.slots_of("v") or model.layout.slots
-        return RandomEntries(model.backbone, sum(s.width for s in slots), config.seed, config.weight_decay)
+        return RandomEntries(model.backbone, sum(s.width for s in slots), config.seed, Adam.of(config))
     return None
 
 
-def _drawn(config: RunConfig) -> tuple[int | None, int]:
+def sample(config: RunConfig, train: Examples) -> Examples:
+    """The training examples of a resolved configuration. Raises UserError where there are fewer."""
+    return subsample(train, config.n_train, config.seed, config.sampler or "generator")
+
+
+_Drawn = tuple[int | None, int, str | None]
+
+
+def _drawn(config: RunConfig) -> _Drawn:
     """What the training examples of a run depend on: runs that agree in it share them."""
-    return config.n_train, config.seed
+    return config.n_train, config.seed, config.sampler
 
 
 def _measure_fisher(
@@ -494,10 +514,10 @@ def _measure_fisher(
     observer: Observer,
 ) -> list[fisher.FisherInformation | None]:
     """Of each run that wants it. It depends on examples and head alone, so runs of other rates and terms share it."""
-    wanted: dict[tuple[int | None, int, int | None], int] = {}
+    wanted: dict[tuple[_Drawn, int | None], int] = {}
     for run, config in enumerate(configs):
         if config.fisher:
-            wanted.setdefault((*_drawn(config), config.fisher_examples), run)
+            wanted.setdefault((_drawn(config), config.fisher_examples), run)
     if not wanted:
         return [None] * len(configs)
     examples = {
@@ -514,7 +534,7 @@ def _measure_fisher(
         measured[key] = fisher.fisher_information(
             model, model.layout.slots, examples[key], head, likelihood, exact, observer
         )
-    return [measured[(*_drawn(config), config.fisher_examples)] if config.fisher else None for config in configs]
+    return [measured[_drawn(config), config.fisher_examples] if config.fisher else None for config in configs]
 
 
 def _trajectory(
@@ -554,8 +574,8 @@ def _meta(
         counted |= {name for name in job.owned if not name.startswith("head.")}
     trained = sum(bank.parts[name].size for name in counted) + (weights.count if weights is not None else 0)
     trained -= sum(int(mask.sum()) for mask in job.frozen.values())
-    kept = ("lr", "epochs", "schedule", "batch_size", "max_length", "dropout", "weight_decay", "clip", "precision",
-            "preset", "pad", "train_null", "add_bias")  # fmt: skip
+    kept = ("lr", "epochs", "schedule", "batch_size", "max_length", "dropout", "weight_decay", "clip", "adam_epsilon",
+            "adam_epsilon_at", "precision", "preset", "sampler", "inputs", "pad", "train_null", "add_bias")  # fmt: skip
     hyper: dict[str, Any] = {name: config.to_dict()[name] for name in kept}
     hyper |= {"optimizer": "AdamW", "steps": outcome.steps, "stopped_early": outcome.stopped}
     spec = data.spec
@@ -582,6 +602,7 @@ def _meta(
             spec.name: {
                 "kind": "regression" if spec.labels is None else "classification",
                 "labels": None if spec.labels is None else list(spec.labels),
+                "inputs": config.inputs,
             }
         },
         provenance={"data": data.source} if config.train_file is None else {"data": "the user's own table"},
@@ -608,7 +629,7 @@ def _checkpoint(path: Path | None, identity: str) -> Checkpoint | None:
 def _identity(configs: Sequence[RunConfig], model: LoadedModel, trains: Sequence[Encoded]) -> str:
     """What must be equal for a checkpoint to be resumed: settings, model, examples, software."""
     digest = hashlib.sha256()
-    digest.update(json.dumps([config.to_dict() for config in configs], sort_keys=True).encode())
+    digest.update(json.dumps([chosen(config.to_dict()) for config in configs], sort_keys=True).encode())
     digest.update(model.info.fingerprint.encode())
     digest.update(json.dumps(software_versions(), sort_keys=True).encode())
     for encoded in trains:

@@ -10,6 +10,7 @@ from beft_core.certified import certified
 from beft_core.null_elements import count_of
 from beft_core.scores import APPROACHES
 from beft_core.terms import CANDIDATES, TERMS
+from beft_core.training.presets import hyperparameters
 from dashboard.components.sources import Opened
 from dashboard.components.text import in_words, plain
 from dashboard.figures.style import latex
@@ -47,8 +48,9 @@ def computed(opened: Opened, approaches: Sequence[str]) -> None:
             )
         left, right = st.columns(2)
         left.dataframe(_facts(opened), hide_index=True, alt="Inputs of the fine-tune", height="content")
+        settings = hyperparameters(meta.hyperparameters)
         right.dataframe(
-            {"setting": list(meta.hyperparameters), "value": [_value(v) for v in meta.hyperparameters.values()]},
+            {"setting": list(settings), "value": [_value(v) for v in settings.values()]},
             hide_index=True, alt="Hyper-parameters of the fine-tune", height="content",
         )  # fmt: skip
 

@@ -62,7 +62,7 @@ class Setup:
 
     @property
     def steps(self) -> int | None:
-        return None if self.examples is None else preflight.steps(self.trained, self.examples)
+        return preflight.steps(self.trained, self.examples)
 
 
 def current() -> Setup:
@@ -117,7 +117,7 @@ def _config(kind: str, table: own.Table | None) -> tuple[RunConfig, int | None]:
         )
     if _get("ft_play"):
         probe = preflight.probe_of(config) if kind == "select" else config
-        steps = None if examples is None else preflight.steps(probe.resolved(), examples)
+        steps = preflight.steps(probe.resolved(), examples)
         every = UNKNOWN_EVERY if steps is None else preflight.trajectory_every(steps)
         config = dataclasses.replace(config, trajectory_every=every)
     return config, examples
@@ -358,7 +358,8 @@ def _advanced() -> None:
             placeholder=f"{filled.lr:g}" if filled else BY_PRESET, help="Of AdamW. Empty: the preset's.", **bound,
         )  # fmt: skip
         st.number_input(
-            "Epochs", 1, 10_000, None, key="ft_epochs", placeholder=str(filled.epochs) if filled else BY_PRESET,
+            "Epochs", 1, 10_000, None, key="ft_epochs",
+            placeholder=str(filled.epochs) if filled and filled.epochs else BY_PRESET,
             help="Passes over the training examples. Empty: the preset's.", **bound,
         )  # fmt: skip
         st.selectbox("Schedule of the learning rate", [BY_PRESET, *SCHEDULES], key="ft_schedule", **bound)
@@ -403,8 +404,8 @@ def _switches(layout: Layout | None) -> None:
 
 
 def epochs(count: int | None) -> str:
-    """In words."""
-    return f"{count} epoch{'s' * (count != 1)}"
+    """In words. None: they depend on the size of a model that is not on this machine yet."""
+    return "epochs by the model's size" if count is None else f"{count} epoch{'s' * (count != 1)}"
 
 
 def _keep_to(key: str, options: list[str]) -> None:

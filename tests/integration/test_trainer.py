@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from plain_loop import plain_run, terms_and_head
 from scipy import stats
 from tiny_models import tiny
 from torch import Tensor
@@ -27,7 +28,7 @@ from beft_core.training.checkpoint import Checkpoint
 from beft_core.training.config import RunConfig
 from beft_core.training.gelu import ShortGelu
 from beft_core.training.observer import Observer
-from beft_core.training.trainer import Job
+from beft_core.training.weights import Adam, RandomEntries
 
 TRAINABLE = [
     "bert", "roberta", "electra", "distilbert", "albert", "deberta-v2", "opt", "gpt2", "gptj", "gpt_neox", "bloom",
@@ -36,60 +37,87 @@ TRAINABLE = [
 ENCODERS = ["bert", "roberta", "electra", "distilbert", "albert", "deberta-v2", "modernbert"]
 
 
-def plain_bert_run(run: RunConfig, terms: tuple[str, ...]) -> tuple[dict[str, np.ndarray], list[float]]:
-    """transformers' own classifier, torch's AdamW and clipping, one padded batch per step; no code of the lab but the
-    order of the examples and the initial head."""
+def peer_of_tiny_bert() -> Any:
+    """transformers' classifier on the tiny model."""
     from transformers import BertForSequenceClassification
 
     base = tiny("bert", attn="sdpa", dtype=torch.float32)
-    data = examples(10, 100 + run.seed)
     peer = BertForSequenceClassification(base.config)
     peer.bert.load_state_dict(base.backbone.state_dict())
-    generator = torch.Generator().manual_seed(run.seed)
-    with torch.no_grad():
-        peer.classifier.weight.copy_(torch.normal(0.0, 0.02, peer.classifier.weight.shape, generator=generator))
-        peer.classifier.bias.zero_()
-    peer.requires_grad_(False).eval()
-    paths = {"q": "query", "k": "key", "v": "value"}
-    trained = [
-        getattr(layer.attention.self, paths[term]).bias for term in terms for layer in peer.bert.encoder.layer
-    ] + [peer.bert.pooler.dense.bias, *peer.classifier.parameters()]
-    for parameter in trained:
-        parameter.requires_grad_()
-    optimizer = torch.optim.AdamW(trained, lr=run.lr, weight_decay=0.0)
-    job = Job(run, data, set())
-    losses = []
-    for step in range(job.steps):
-        batch = job.batch(step)
-        width = max(map(len, batch.ids))
-        ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in batch.ids])
-        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in batch.ids])
-        loss = peer(input_ids=ids, attention_mask=mask, labels=torch.as_tensor(batch.labels)).loss
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, run.clip)
-        for group in optimizer.param_groups:
-            group["lr"] = job.lr(step)
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    values = {
-        term: np.stack([getattr(x.attention.self, paths[term]).bias.detach().numpy() for x in peer.bert.encoder.layer])
-        for term in terms
-    }
-    return values | {"head": peer.classifier.weight.detach().numpy()}, losses
+    return peer
 
 
 @pytest.mark.parametrize("terms", [("v",), ("q", "v")])
-def test_same_updates_as_transformers_with_a_plain_loop(terms: tuple[str, ...]) -> None:
-    run = config(terms=terms, lr=2e-3)  # Adam turns rounding into steps, so the tolerance is a share of the rate
+@pytest.mark.parametrize("schedule", ["linear", "constant"])
+def test_same_updates_as_transformers_with_a_plain_loop(terms: tuple[str, ...], schedule: str) -> None:
+    # Adam turns rounding into steps, so the tolerance is a share of the rate.
+    run = config(terms=terms, lr=2e-3, schedule=schedule)
     (ours,) = fit("bert", run)
-    theirs, losses = plain_bert_run(run, terms)
+    theirs = plain_run(peer_of_tiny_bert(), run, examples(10, 100), terms_and_head(*terms))
     for term in terms:
-        np.testing.assert_allclose(ours.post("encoder", term), theirs[term], atol=2e-5)
+        np.testing.assert_allclose(ours.post("encoder", term), theirs.bias(term), atol=2e-5)
         assert np.abs(ours.post("encoder", term) - ours.pre("encoder", term)).max() > 1e-3
-    np.testing.assert_allclose(ours.extra["extra.toy.head.weight"], theirs["head"], atol=2e-5)
-    steps = len(losses) // 2
-    assert ours.meta.metrics[1]["train_loss"] == pytest.approx(np.mean(losses[steps:]), abs=1e-5)
+    np.testing.assert_allclose(ours.extra["extra.toy.head.weight"], theirs.peer.classifier.weight.detach(), atol=2e-5)
+    assert ours.meta.metrics[1]["train_loss"] == pytest.approx(np.mean(theirs.losses[3:]), abs=1e-5)
+
+
+@pytest.mark.parametrize("at", ["before", "after"])
+@pytest.mark.parametrize("mode", ["full", "random"])
+def test_clipping_counts_the_weights_outside_of_the_bank(mode: str, at: str) -> None:
+    """Where it binds, against torch's own over all parameters. The large epsilon lets a gradient's length count."""
+    run = config(mode=mode, lr=0.1, clip=0.05, adam_epsilon=2e-3, adam_epsilon_at=at, epochs=3)
+    (ours,) = fit("bert", run)
+    theirs = plain_run(
+        peer_of_tiny_bert(), run, examples(10, 100), lambda peer: list(peer.parameters()),
+        only=keep_drawn(run.seed) if mode == "random" else lambda peer: None,
+    )  # fmt: skip
+    assert min(theirs.norms) > 2 * run.clip
+    moved = np.abs(theirs.bias("v") - ours.pre("encoder", "v")).max()
+    assert moved > 2e-4
+    for term in ("q", "v"):
+        np.testing.assert_allclose(ours.post("encoder", term), theirs.bias(term), atol=5e-3 * moved)
+    np.testing.assert_allclose(
+        ours.extra["extra.toy.head.weight"], theirs.peer.classifier.weight.detach(), atol=5e-3 * moved
+    )
+
+
+def keep_drawn(seed: int) -> Callable[[Any], None]:
+    """Sets every gradient to zero but those of the entries that mode ``random`` draws, the pooler's bias, the head."""
+    model = tiny("bert", attn="sdpa", dtype=torch.float32)
+    drawn = RandomEntries(model.backbone, sum(slot.width for slot in model.layout.slots_of("v")), seed, Adam())
+    paths = {module: path for path, module in model.backbone.named_modules()}
+    masks = {f"bert.{paths[module]}.{name}": flat for module, rows in drawn._entries.items() for name, flat, _ in rows}
+
+    def keep(peer: Any) -> None:
+        for name, parameter in peer.named_parameters():
+            if parameter.grad is None or name.startswith("classifier") or name == "bert.pooler.dense.bias":
+                continue
+            kept = torch.zeros(parameter.numel())
+            kept[masks.get(name, torch.tensor([], dtype=torch.int64))] = 1
+            parameter.grad *= kept.view_as(parameter)
+
+    return keep
+
+
+@pytest.mark.parametrize("name", ["bert", "electra", "gpt2", "opt"])
+def test_dropout_of_attention_acts_alone(name: str) -> None:
+    """Where no other dropout is on."""
+    runs = []
+    for p in (0.0, 0.5):
+        model = tiny(name, attn="sdpa", dtype=torch.float32)
+        for path, module in model.backbone.named_modules():
+            if isinstance(module, torch.nn.Dropout):
+                of_attention = path.endswith(("attention.self.dropout", "attn.attn_dropout"))
+                module.p = p if of_attention else 0.0
+            elif path.endswith("self_attn"):
+                module.dropout = p  # type: ignore[assignment]
+        for layer in model.backbone.modules():  # OPT's own dropout is a number
+            if hasattr(layer, "self_attn"):
+                layer.dropout = 0.0  # type: ignore[assignment]
+        model.layout = dataclasses.replace(model.layout, head=dataclasses.replace(model.layout.head, dropout=0.0))
+        runs.append(fit(model, config(dropout=True, epochs=1))[0])
+    assert difference(*runs) > 1e-4
+    assert difference(runs[0], fit(name, config(epochs=1))[0]) < 1e-5  # nothing but attention drops here
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
@@ -176,7 +204,9 @@ class StopAfter(Observer):
 
 @pytest.mark.parametrize("mode", ["terms", "all", "full", "random"])
 def test_resuming_gives_the_same_bytes(mode: str, tmp_path: Path) -> None:
-    run = config(mode=mode, dropout=True, trajectory_every=2, epochs=3)
+    run = config(
+        mode=mode, dropout=True, trajectory_every=2, epochs=3, adam_epsilon=1e-3, adam_epsilon_at="before"
+    )  # fmt: skip
     (whole,) = fit("bert", run)
     checkpoint = tmp_path / "checkpoint.safetensors"
     (part,) = fit("bert", run, checkpoint=checkpoint, observer=StopAfter(4))

@@ -6,13 +6,13 @@ import pytest
 import torch
 from tiny_models import inputs, tiny
 
-from beft_core.training.weights import RandomEntries
+from beft_core.training.weights import Adam, RandomEntries
 
 
 @pytest.mark.parametrize("name", ["bert", "distilbert", "gpt2", "opt", "qwen2"])
 def test_each_drawn_entry_gets_the_gradient_of_the_dense_weight(name: str) -> None:
     sparse = tiny(name, attn="sdpa", dtype=torch.float32)
-    drawn = RandomEntries(sparse.backbone, 2000, seed=3, weight_decay=0.0)
+    drawn = RandomEntries(sparse.backbone, 2000, seed=3, adam=Adam())
     data = inputs(sparse)
     sparse.backbone(**data)[0].square().sum().backward()
 
@@ -34,7 +34,7 @@ def test_each_drawn_entry_gets_the_gradient_of_the_dense_weight(name: str) -> No
 def test_a_step_moves_the_drawn_entries_and_nothing_else() -> None:
     model = tiny("bert", attn="sdpa", dtype=torch.float32)
     before = {name: p.clone() for name, p in model.backbone.named_parameters()}
-    drawn = RandomEntries(model.backbone, 50, seed=0, weight_decay=0.0)
+    drawn = RandomEntries(model.backbone, 50, seed=0, adam=Adam())
     model.backbone(**inputs(model))[0].square().sum().backward()
     drawn.step(1.0, 1e-2)
     paths = {module: path for path, module in model.backbone.named_modules()}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from beft_core.errors import UserError
+from beft_core.model_source import locate
+from beft_core.sweeps.spec import SweepSpec
 from beft_core.training.config import ALL_BIAS_SHARE, BOUNDS, FULL_LR, RunConfig
+from beft_core.training.preflight import layout_of
 
 
 def test_the_paper_preset_is_the_authors_table() -> None:
@@ -15,6 +20,71 @@ def test_the_paper_preset_is_the_authors_table() -> None:
     assert (run.lr, run.epochs, run.n_train, run.schedule, run.batch_size) == (1e-3, 30, 900, "constant", 16)
     assert RunConfig(task="rte", mode="full", preset="paper").resolved().lr == FULL_LR
     assert RunConfig(task="sst2", preset="paper").resolved().n_train is None
+
+
+def test_the_paper_preset_has_the_authors_optimizer_and_sample() -> None:
+    authors, ours = RunConfig(task="rte", preset="paper").resolved(), RunConfig(task="rte").resolved()
+    assert (authors.adam_epsilon, authors.adam_epsilon_at, authors.sampler) == (1e-6, "before", "randomstate")
+    assert (ours.adam_epsilon, ours.adam_epsilon_at, ours.sampler) == (1e-8, "after", "generator")
+    given = RunConfig(task="rte", preset="paper", adam_epsilon=1e-7, adam_epsilon_at="after", sampler="generator")
+    filled = given.resolved()
+    assert (filled.adam_epsilon, filled.adam_epsilon_at, filled.sampler) == (1e-7, "after", "generator")
+
+
+def test_a_seed_that_the_authors_sampler_cannot_take_is_told_before_any_work() -> None:
+    RunConfig(task="rte", preset="paper", regime="low", seed=2**32 - 1).resolved()
+    with pytest.raises(UserError, match="--sampler generator"):
+        RunConfig(task="rte", preset="paper", regime="low", seed=2**32).resolved()
+    RunConfig(task="rte", regime="low", seed=2**32).resolved()
+
+
+def test_inputs_differ_for_wic_alone() -> None:
+    assert RunConfig(task="wic", preset="paper").resolved().inputs == "paper"
+    assert RunConfig(task="wic").resolved().inputs == "lab"
+    assert RunConfig(task="rte", preset="paper", inputs="paper").resolved().inputs == "lab"
+
+
+def model(folder: Path, model_type: str, layers: int, width: int) -> str:
+    """A folder that looks like a model; its weights are not read."""
+    folder.mkdir()
+    config = {
+        "model_type": model_type, "num_hidden_layers": layers, "hidden_size": width, "num_attention_heads": 4,
+        "intermediate_size": 4 * width,
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    for name in ("model.safetensors", "vocab.txt"):
+        (folder / name).touch()
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "layers", "width", "epochs"),
+    [
+        ("bert", 12, 768, {"rte": 30, "sst2": 16, "wic": 16, "cb": 60, "cola": 16}),
+        ("bert", 6, 384, {"rte": 30, "sst2": 16, "wic": 16, "cb": 60, "cola": 16}),
+        ("bert", 24, 1024, {"rte": 30, "sst2": 30, "wic": 30, "cb": 60, "cola": 16}),
+        ("roberta", 12, 768, {"rte": 30, "sst2": 30, "wic": 30, "cb": 60, "cola": 16}),
+        ("roberta", 24, 1024, {"rte": 30, "sst2": 30, "wic": 30, "cb": 60, "cola": 16}),
+    ],
+)
+def test_the_paper_preset_knows_the_model(
+    model_type: str, layers: int, width: int, epochs: dict[str, int], tmp_path: Path
+) -> None:
+    name = model(tmp_path / "model", model_type, layers, width)
+    found = {task: RunConfig(task=task, model=name, preset="paper").resolved().epochs for task in epochs}
+    assert found == epochs
+    assert RunConfig(task="sst2", model=name, preset="paper", epochs=2).resolved().epochs == 2
+    assert RunConfig(task="sst2", model=name).resolved().epochs == 6
+    sweep = SweepSpec(tasks=("sst2", "cb"), terms=("v",), settings={"model": name, "preset": "paper"})
+    assert [run.epochs for run in sweep.runs()] == [epochs["sst2"], 60]
+
+
+def test_epochs_stay_open_while_the_model_is_not_here(tmp_path: Path) -> None:
+    run = RunConfig(task="sst2", model="org/somewhere-else", preset="paper").resolved()
+    assert run.epochs is None and run.lr == 4e-4
+    large = locate(model(tmp_path / "model", "bert", 24, 1024)).layout
+    assert run.resolved(large).epochs == 30 and run.resolved(layout_of("bundled")).epochs == 16
+    assert RunConfig(task="rte", model="org/somewhere-else", preset="paper").resolved().epochs == 30
 
 
 def test_the_quick_preset_takes_the_low_regime_unless_told() -> None:
@@ -49,6 +119,12 @@ def test_json_round_trip() -> None:
         ({"mode": "terms", "terms": []}, "no bias terms"),
         ({"lr": -1.0}, "--lr"),
         ({"lr": float("nan")}, "--lr"),
+        ({"adam_epsilon": 0.0}, "--adam-epsilon"),
+        ({"adam_epsilon": 2.0}, "--adam-epsilon"),
+        ({"adam_epsilon": float("nan")}, "--adam-epsilon"),
+        ({"adam_epsilon_at": "befor"}, "before"),
+        ({"sampler": "mt19937"}, "--sampler"),
+        ({"inputs": "word"}, "--inputs"),
         ({"n_train": 1}, "--n-train"),
         ({"batch_size": 0}, "--batch-size"),
         *(

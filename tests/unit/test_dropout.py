@@ -4,7 +4,7 @@ import pytest
 import torch
 from dropout_law import check_share_scale_and_gradient
 
-from beft_core.training.dropout import fast_dropout
+from beft_core.training.dropout import _attention, fast_dropout
 
 
 @pytest.mark.parametrize("p", [0.05, 0.1, 0.5])
@@ -29,3 +29,16 @@ def test_zero_probability_is_the_identity_and_a_seed_repeats() -> None:
     first = fast_dropout(x, 0.5)
     torch.manual_seed(7)
     assert torch.equal(fast_dropout(x, 0.5), first)
+
+
+def test_attention_drops_its_weights() -> None:
+    """With the identity as values, attention returns its weights: kept ones are scaled, the rest are zero."""
+    generator = torch.Generator().manual_seed(0)
+    query, key = (torch.randn(40, 2, 8, 8, generator=generator) for _ in range(2))
+    values = torch.eye(8).expand(40, 2, 8, 8)
+    plain, _ = _attention(torch.nn.Module(), query, key, values, None)
+    torch.manual_seed(1)
+    dropped, _ = _attention(torch.nn.Module(), query, key, values, None, dropout=0.25)
+    kept = dropped != 0
+    torch.testing.assert_close(dropped[kept], plain[kept] / 0.75)
+    assert abs(kept.double().mean() - 0.75) < 0.02  # 5120 weights: five standard errors are 0.03

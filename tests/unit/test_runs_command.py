@@ -19,6 +19,7 @@ from beft_core.sweeps.spec import COMMON, MODES_OF_SWEEPS, SweepSpec
 from beft_core.tasks.registry import REGIMES
 from beft_core.terms import TERM_KEYS
 from beft_core.training.config import DEVICES, EVALUATIONS, MODES, PADDINGS, PRECISIONS, SCHEDULES, RunConfig
+from beft_core.training.presets import EPSILON_PLACES, INPUTS, SAMPLERS
 
 
 class Parsed(Exception):
@@ -61,6 +62,10 @@ ANY = {
     "dropout": st.booleans(),
     "weight_decay": st.floats(0, 1),
     "clip": st.floats(0, 100),
+    "adam_epsilon": st.none() | st.floats(1e-12, 1),
+    "adam_epsilon_at": st.none() | st.sampled_from(list(EPSILON_PLACES)),
+    "sampler": st.none() | st.sampled_from(list(SAMPLERS)),
+    "inputs": st.none() | st.sampled_from(list(INPUTS)),
     "precision": st.sampled_from(PRECISIONS),
     "device": st.sampled_from(DEVICES),
     "pad": st.sampled_from(list(PADDINGS)),

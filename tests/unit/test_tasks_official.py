@@ -162,3 +162,15 @@ def test_subsample_is_a_permutation_of_the_seed(tmp_path: Path) -> None:
     assert subsample(train, None, 0) is train
     with pytest.raises(UserError, match=r"--n-train 51; expected at most 50"):
         subsample(train, 51, 0)
+
+
+def test_the_authors_sample_is_numpys_legacy_permutation(tmp_path: Path) -> None:
+    """Two lines as in their code: set_seed, then the draw."""
+    train = load_task("sst2", folder=write(tmp_path, "sst2", [f"text {i}\t{i % 2}" for i in range(50)])).train
+    np.random.seed(7)  # noqa: NPY002
+    theirs = np.random.permutation(50)[:20]  # noqa: NPY002
+    assert subsample(train, 20, 7, "randomstate").text == [f"text {i}" for i in theirs]
+    assert subsample(train, 20, 7, "randomstate").text != subsample(train, 20, 7).text
+    assert subsample(train, None, 7, "randomstate") is train
+    with pytest.raises(UserError, match=r"--seed 4294967296; expected below 2\*\*32"):
+        subsample(train, 20, 2**32, "randomstate")

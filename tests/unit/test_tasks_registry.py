@@ -34,6 +34,17 @@ def test_the_papers_settings(name: str) -> None:
     assert regimes["all"] is None
 
 
+def test_the_papers_settings_for_larger_models() -> None:
+    assert {name: TASKS[name].epochs_larger or TASKS[name].epochs for name in ("rte", "sst2", "wic", "cb")} == {
+        "rte": 30, "sst2": 30, "wic": 30, "cb": 60,
+    }  # fmt: skip
+
+
+def test_wic_says_what_is_fed() -> None:
+    assert "word: sentence1" in TASKS["wic"].note and "paper sentence1 and sentence2 alone" in TASKS["wic"].note
+    assert [name for name, spec in TASKS.items() if spec.note] == ["wic"]
+
+
 @pytest.mark.parametrize("spec", TASKS.values(), ids=list(TASKS))
 def test_every_row_is_complete(spec) -> None:
     assert set(spec.regimes) == set(REGIMES)

@@ -1,0 +1,76 @@
+"""Records from before a setting could be chosen mean what was built in then, and keep their names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from beft_core.comparison import differing
+from beft_core.regimes import same_experiment
+from beft_core.runs.directory import Run
+from beft_core.snapshot import read_snapshot
+from beft_core.sweeps.spec import NOT_OF_THE_RESULT, SweepSpec, identity
+from beft_core.sweeps.store import SweepFolder
+from beft_core.training.config import RunConfig
+from beft_core.training.presets import BUILT_IN, completed, hyperparameters
+
+SAMPLE = Path(__file__).parents[2] / "sample_snapshots" / "sst2-low-seed0-probe.beft.safetensors"
+OLD_WAYS = {"adam_epsilon": 1e-8, "adam_epsilon_at": "after", "sampler": "generator", "inputs": "lab"}
+
+
+def old(config: RunConfig) -> dict[str, Any]:
+    """As it was written before."""
+    return {name: value for name, value in config.to_dict().items() if name not in OLD_WAYS}
+
+
+def test_what_was_built_in() -> None:
+    assert BUILT_IN == OLD_WAYS
+
+
+def test_an_old_run_of_the_paper_preset_is_what_it_was() -> None:
+    table = old(RunConfig(task="sst2", preset="paper", model="org/roberta"))
+    filled = RunConfig.from_dict(completed("train", table)).resolved()
+    assert {name: getattr(filled, name) for name in OLD_WAYS} == OLD_WAYS and filled.epochs == 16
+    quick = old(RunConfig(task="sst2"))
+    assert completed("train", quick) == quick
+    assert RunConfig.from_dict(quick).resolved() == RunConfig(task="sst2").resolved()
+    merge = {"files": [], "preset": "paper"}
+    assert completed("merge", merge) == merge
+
+
+def test_run_folders_without_a_version_are_completed_and_new_ones_are_not(tmp_path: Path) -> None:
+    run = Run.create("train", RunConfig(task="sst2", preset="paper").to_dict(), tmp_path)
+    assert RunConfig.from_dict(run.config()[1]).resolved().adam_epsilon == 1e-6
+    record = {"kind": "train", "config": old(RunConfig(task="sst2", preset="paper"))}
+    (run.path / "config.json").write_text(json.dumps(record))
+    assert RunConfig.from_dict(run.config()[1]).resolved().adam_epsilon == 1e-8
+
+
+def test_sweep_folders_likewise(tmp_path: Path) -> None:
+    spec = SweepSpec(tasks=("rte",), terms=("v",), settings={"preset": "paper"})
+    folder = SweepFolder(tmp_path / "sweep")
+    folder.begin(spec)
+    assert folder.spec() == spec and folder.spec().runs()[0].adam_epsilon == 1e-6
+    (folder.path / "sweep.json").write_text(json.dumps(spec.to_dict()))
+    assert folder.spec().runs()[0].adam_epsilon == 1e-8
+
+
+def test_fine_tunes_of_before_keep_the_name_that_sweep_folders_know_them_by() -> None:
+    run = RunConfig(task="sst2", regime="low").resolved()
+    table = {name: value for name, value in old(run).items() if name not in NOT_OF_THE_RESULT}
+    assert identity(run) == hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]
+    for name, value in {"adam_epsilon": 1e-6, "adam_epsilon_at": "before", "sampler": "randomstate"}.items():
+        assert identity(replace(run, **{name: value})) != identity(run)
+
+
+def test_an_old_snapshot_and_a_new_one_of_the_same_settings_are_one_experiment() -> None:
+    before = read_snapshot(SAMPLE).meta
+    assert "adam_epsilon" not in before.hyperparameters
+    after = replace(before, hyperparameters={**before.hyperparameters, **OLD_WAYS})
+    assert same_experiment(before, after) and differing([before, after]) == {}
+    authors = replace(before, hyperparameters={**after.hyperparameters, "adam_epsilon": 1e-6})
+    assert not same_experiment(before, authors) and set(differing([before, authors])) == {"adam_epsilon"}
+    assert hyperparameters({"method": "ties"}) == {"method": "ties"}  # of a merge nobody knows
