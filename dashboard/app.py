@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard.components import address, page, tour
+from dashboard.components import address, door, page, tour
 
 st.set_page_config(
     page_title="BEFT lab",
@@ -12,9 +12,10 @@ st.set_page_config(
     layout="wide",
     initial_sidebar_state="collapsed" if page.presenting() else "auto",  # on a phone it would cover the page
 )
-chosen = st.navigation(page.navigation())
-with address.kept():
-    tour.carry()
-    page.frame()
-    page.need_home()
-    chosen.run()
+chosen = st.navigation(page.navigation(), position="sidebar" if (admitted := door.admitted()) else "hidden")
+if admitted:
+    with address.kept():
+        tour.carry()
+        page.frame()
+        page.need_home()
+        chosen.run()
