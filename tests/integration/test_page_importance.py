@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import parse_qs
 
+import numpy as np
 import pytest
 from dashboard_tools import begin, button, charts, headings, opened, sound, wait
 from example_snapshots import base, example
@@ -22,6 +25,7 @@ from beft_core.scores import score_snapshot
 from beft_core.snapshot import Snapshot, write_snapshot
 from dashboard.components.sources import accept
 from dashboard.components.text import plain
+from dashboard.figures.numbers import short
 
 pytestmark = pytest.mark.usefixtures("lab")
 
@@ -208,6 +212,15 @@ def test_a_clicked_cell_is_worked_out_below() -> None:
     ratio = 1 - a @ b / max(a @ a, b @ b)
     assert "in layer 4" in said and f"**{ratio:.3g}**, the projection ratio" in said
     assert f"**{abs(b - a).sum():.3g}**, Magnitude" in said
+    # Ratio and Magnitude are the same both ways round: what tells before from after are the lengths.
+    captions = " ".join(caption.value for caption in at.caption)
+    before, after = np.linalg.norm(a), np.linalg.norm(b)
+    assert abs(after / before - 1) > 0.02
+    assert f"‖pre‖ = {short(before)}, ‖post‖ = {short(after)}" in captions
+    assert f"made it {'longer' if after > before else 'shorter'}, × {short(after / before)}" in captions
+    drawn = json.loads(next(c for c in at.get("plotly_chart") if '"after"' in c.proto.spec).proto.spec)
+    tips = {note["name"]: np.hypot(note["x"], note["y"]) for note in drawn["layout"]["annotations"] if "ax" in note}
+    assert tips["after"] / tips["before"] == pytest.approx(after / before)
     link = opened("importance", layer="4", term="o")
     assert "**$b_{\\mathrm{m1}}$ in layer 4**" in " ".join(m.value for m in link.markdown)
 
@@ -258,3 +271,19 @@ def test_the_page_says_what_a_score_depends_on_besides_learning() -> None:
     words = " ".join(m.value for m in at.markdown).replace("\\", "")
     assert "A constant c added to $b_v$, with W_o c taken from the bias of the attention output" in words
     assert "even which term is selected" in words and "Depends on the scale in which values" in words
+
+
+def test_links_to_other_pages_keep_tour_and_presenter() -> None:
+    query: dict[str, str | list[str]] = {"tour": "guess.cell", "present": "true", "hide": ["choose", "details"]}
+    at = opened("importance", layer="4", term="o", **query)
+    (link,) = [one.proto for one in at.get("page_link") if one.proto.label == "Open in Geometry"]
+    kept = parse_qs(link.query_string)
+    assert kept == {
+        "tour": ["guess.cell"], "present": ["true"], "hide": ["choose", "details"], "geo": ["Every layer"],
+        "geo_snapshot": ["A probe"], "geo_layer": ["4"], "geo_term": ["o"],
+    }  # fmt: skip
+    at = opened("start", **query)
+    steps = [parse_qs(one.proto.query_string) for one in at.get("page_link")]
+    assert steps and all(step == {name: kept[name] for name in query} for step in steps)
+    plain = opened("importance").get("page_link")[0].proto
+    assert set(parse_qs(plain.query_string)) == {"geo", "geo_snapshot", "geo_layer", "geo_term"}

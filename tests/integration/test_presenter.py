@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
 from dashboard_tools import button, opened, sound
+from fake_worker import small_snapshot
+from merge_samples import write_pair
 from streamlit.testing.v1 import AppTest
 
-from beft_core.runs.directory import list_runs
+from beft_core.runs.directory import Run, Status, list_runs
+from beft_core.runs.overview import overview
+from beft_core.snapshot import write_snapshot
+from beft_core.training.config import RunConfig
 from dashboard.components import page
 from dashboard.components.figure import html
 
 pytestmark = pytest.mark.usefixtures("lab")
 
-STARTS = ("launch", "start", "evaluate", "delete", "keep", "resume", "run the", "do it live")
-"""Words with which the buttons begin that start, delete or store something."""
+LIVE = {"why_tab": "4 · The trap", "why_seen": "trap"}
+STARTS: dict[str, tuple[dict[str, str], set[str]]] = {
+    "start": ({}, {"Run the one-minute experiment"}),
+    "importance": ({}, {"Run the one-minute experiment"}),
+    "geometry": ({}, set()),
+    "why": (LIVE, {"Train b_k in bfloat16, here and now"}),
+    "evaluation": ({}, set()),
+    "fine_tune": ({}, {"Start"}),
+    "sweep": ({}, {"Start the sweep"}),
+    "runs": ({}, {"Delete"}),
+    "merge": ({}, {"Evaluate on all their tasks"}),
+    "compare": ({}, set()),
+}
+"""Page -> what its link says, and the buttons on it that start, delete or store something."""
+LOADS: dict[str, set[str]] = {"fine_tune": {"Check it first"}}
+"""What a presenter may press and a visitor of a read-only server may not: it loads a model, but stores nothing."""
 
 
 def styles(at: AppTest) -> str:
@@ -40,15 +60,43 @@ def test_without_it_nothing_is_hidden() -> None:
     assert "font-size" not in styles(opened("importance"))
 
 
+@pytest.fixture
+def furnished(lab: Path) -> str:
+    """A finished run to delete, two fine-tunes to merge; the label under which the run is ticked."""
+    write_pair(lab / "samples")
+    run = Run.create("train", RunConfig(task="demo-sentiment", n_train=300).to_dict())
+    write_snapshot(run.snapshot, small_snapshot(1))
+    run.write_status(Status("done", created=1.0, began=2.0, ended=3.0))
+    return overview(run).label
+
+
+def test_every_page_is_listed() -> None:
+    assert set(STARTS) == set(page.PLACES)
+
+
 @pytest.mark.parametrize("how", ["presenter", "read only"])
-@pytest.mark.parametrize("name", page.PLACES)
-def test_nothing_can_be_started_or_deleted(how: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", STARTS)
+def test_nothing_can_be_started_or_deleted(
+    how: str, name: str, furnished: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Locking disables exactly the buttons that start, delete or store something, and these are there without it."""
+    query, starts = STARTS[name]
+
+    def enabled(**more: str) -> set[str]:
+        at = opened(name, **query, **more)
+        if name == "runs":
+            at = sound(at.multiselect(key="runs").set_value([furnished]).run())
+        return {one.label for one in at.button if not one.disabled}
+
+    free = enabled()
     if how == "read only":
         monkeypatch.setenv("BEFT_READ_ONLY", "1")
-    at = opened(name, present="true") if how == "presenter" else opened(name)
-    for one in at.button:
-        if one.label.lower().startswith(STARTS):
-            assert one.disabled, one.label
+        locked = enabled()
+    else:
+        locked = enabled(present="true")
+    assert starts <= free
+    loads = LOADS.get(name, set()) if how == "read only" else set()
+    assert free - locked == starts | loads and locked <= free
 
 
 def test_a_click_that_comes_all_the_same_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

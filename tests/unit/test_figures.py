@@ -89,7 +89,30 @@ def test_heatmaps_draw_the_scores(table: ScoreTable) -> None:
             else:
                 assert np.allclose(np.array(drawn, float), row.scores[key])
                 assert np.isclose(average[0], row.scores[key].mean())
-    assert [shape.name for shape in figure.layout.shapes].count("selected") == 3
+
+
+def test_the_frame_is_on_the_row_that_each_approach_selects(table: ScoreTable) -> None:
+    """Another term in every panel, none of them in the middle of the list."""
+    terms = [row.term for row in table.terms]
+    selected = {"projection_ratio": "v", "magnitude": "q", "fisher": "ln2"}
+    figure = heatmaps(table, THREE, selected, "encoder")
+    frames = [shape for shape in figure.layout.shapes if shape.name == "selected"]
+    assert [frame.xref for frame in frames] == ["x", "x2", "x3"] and [frame.yref for frame in frames] == [
+        "y",
+        "y2",
+        "y3",
+    ]
+    labels = dict(zip(figure.layout.yaxis.tickvals, figure.layout.yaxis.ticktext, strict=True))
+    for frame, key in zip(frames, THREE, strict=True):
+        at = terms.index(selected[key])
+        assert (frame.y0, frame.y1) == (at - 0.5, at + 0.5)
+        assert style.symbol(selected[key]) in labels[(frame.y0 + frame.y1) / 2]
+        assert frame.x0 == -0.5 and frame.x1 > 6  # the layers and the mean
+    assert not [s for s in heatmaps(table, THREE, {}, "encoder").layout.shapes if s.name == "selected"]
+    found = heatmaps(table, ["magnitude"], table.selected(), "encoder")
+    (frame,) = [shape for shape in found.layout.shapes if shape.name == "selected"]
+    highest = max(("q", "k", "v"), key=lambda term: table.mean_scores("magnitude")[term])
+    assert (frame.y0 + frame.y1) / 2 == terms.index(highest)
 
 
 def test_rows_without_a_score_say_why(probe: Snapshot) -> None:

@@ -114,7 +114,12 @@ def test_one_pair_shows_foot_and_right_angle() -> None:
         arrows = [note for note in figure.layout.annotations if note.name == "arrow"]
         assert [(a.ax, a.ay) for a in arrows] == [(0, 0)] * 2 and np.allclose((arrows[1].x, arrows[1].y), pair.post)
         (drop,) = of(figure, "drop")
-        assert np.isclose(drop.x[1], pair.foot[0]) and np.isclose(drop.y[1], pair.foot[1])
+        shorter, longer = ((1, 0), pair.post) if size > 1 else (pair.post, (1, 0))
+        assert np.allclose((drop.x[0], drop.y[0]), shorter) and np.allclose((drop.x[1], drop.y[1]), pair.foot)
+        assert np.isclose(np.dot(np.subtract(shorter, pair.foot), longer), 0)  # at a right angle to the longer one
+        assert np.isclose(np.cross(pair.foot, longer), 0)  # whose line the foot is on
+        (shadow,) = of(figure, "shadow")
+        assert np.allclose((shadow.x[1], shadow.y[1]), pair.foot) and (shadow.x[0], shadow.y[0]) == (0, 0)
     assert (
         len([n for n in one_pair(Pair.of(np.zeros(3), np.ones(3)), "v").layout.annotations if n.name == "arrow"]) == 1
     )

@@ -19,14 +19,19 @@ SPEC = SweepSpec(
 )  # fmt: skip
 
 
+BY_RATE = {1e-3: 0.0, 1e-2: 0.3, 1e-4: 0.1}
+"""What a learning rate adds: no two are alike, so that a dot or a mean at the place of another is seen."""
+
+
 def rows(finished: Any = lambda row: True, spec: SweepSpec = SPEC) -> Any:
-    """The grid, with 0.5 plus a hundredth per seed for what is finished."""
+    """The grid; for what is finished 0.5, a hundredth more per seed, and what its learning rate adds."""
     table = [
         {"task": c.task, "size": f"{c.n_train} examples", "trains": trains(c), "lr": c.lr, "seed": c.seed}
         for c in spec.runs()
     ]
     for row in table:
-        row |= {"metric": "accuracy", "value": 0.5 + row["seed"] / 100} if finished(row) else {"metric": None}
+        value = 0.5 + row["seed"] / 100 + BY_RATE[row["lr"]]
+        row |= {"metric": "accuracy", "value": value} if finished(row) else {"metric": None}
     return pd.DataFrame(table, columns=["task", "size", "trains", "lr", "seed", "metric", "value"])
 
 
@@ -38,14 +43,25 @@ def traces(figure: go.Figure, name: str) -> list[Any]:
 def test_a_dot_per_seed_and_a_line_at_the_mean(dark: bool) -> None:
     figure = by_term_and_rate(rows(), dark)
     first, second = traces(figure, "v")
-    assert list(first.y) == pytest.approx([50, 51, 52] * 2) and (first.yaxis, second.yaxis) == ("y", "y2")
+    assert sorted(first.y) == pytest.approx([50, 51, 52, 80, 81, 82])
+    assert (first.yaxis, second.yaxis) == ("y", "y2")
     assert len(set(first.x)) == 6  # seeds beside each other
-    assert list(traces(figure, "mean v")[0].y) == pytest.approx([51, 51])
+    label = dict(zip(figure.layout.xaxis.tickvals, figure.layout.xaxis.ticktext, strict=True))
+    for what, rates in (("v", ["0.001", "0.01"]), ("head", ["0.001", "0.01"]), ("all", ["0.0001"])):
+        mean, dots = traces(figure, f"mean {what}")[0], traces(figure, what)[0]
+        assert [label[x] for x in mean.x] == rates
+        assert list(mean.y) == pytest.approx([51 + 100 * BY_RATE[float(rate)] for rate in rates])
+        for x, y, words in zip(dots.x, dots.y, dots.customdata, strict=True):
+            rate = label[min(label, key=lambda at, x=x: abs(at - x))]
+            assert f"learning rate {rate}, seed" in words
+            assert y == pytest.approx(50 + int(words.split("seed ")[1][0]) + 100 * BY_RATE[float(rate)])
     assert [figure.layout.xaxis.ticktext[at] for at in (0, 1, -1)] == ["0.001", "0.01", "0.0001"]
     assert first.marker.color == style.TERM_COLOURS["v"] and traces(figure, "head")[0].marker.color == style.ink(dark)
     titles = [a.text for a in figure.layout.annotations if "accuracy" in a.text]
     assert titles == ["<b>sst2, 300 examples: accuracy, %</b>", "<b>rte, 300 examples: accuracy, %</b>"]
-    assert "seed 2" in first.customdata[2] and "52.0 %" in first.customdata[2]
+    seeds = [words.split("seed ")[1][0] for _, words in sorted(zip(first.x, first.customdata, strict=True))]
+    assert seeds == ["0", "1", "2"] * 2  # beside each other from the left
+    assert any("seed 2" in words and "52.0 %" in words for words in first.customdata)
 
 
 def test_nothing_moves_when_others_finish() -> None:
