@@ -25,6 +25,9 @@ WAIT_SECONDS = 600.0
 RETRY_SECONDS = 2.0
 """... and how often it is tried again meanwhile."""
 
+NEARLY_FULL = 2**20
+"""Bytes. File systems keep some for themselves, and a state is replaced by writing the new one first."""
+
 _T = TypeVar("_T")
 
 
@@ -36,15 +39,22 @@ class NoRoom(UserError):
         self.number = number
         self._about = path, needed, number
         folder = path.absolute().parent
+        self._way = (
+            f"deleting what is no longer needed on the disk of {folder}"
+            if number in PASSING
+            else "another folder or a larger limit"
+        )
         free = free_bytes(folder)
         there = f" ({size(free)} free)" if free is not None and number in PASSING else ""
         super().__init__(
             f"cannot write {path}: {NO_ROOM[number]}{there}",
             f"room for {size(needed)}",
-            f"deleting what is no longer needed on the disk of {folder}, then the same again"
-            if number in PASSING
-            else "another folder, or a larger limit",
+            f"{self._way}, then the same again",
         )
+
+    def make_room(self) -> str:
+        """What to do first, to go before "then"."""
+        return f"Try {self._way}"
 
     def __reduce__(self) -> tuple[type[NoRoom], tuple[Path, int, int]]:  # type: ignore[override]
         return (NoRoom, self._about)
@@ -56,6 +66,12 @@ def free_bytes(folder: Path) -> int | None:
         return shutil.disk_usage(folder).free
     except OSError:
         return None
+
+
+def shortage(folder: Path) -> str | None:
+    """How much is free in words, where that is too little for the small files in which the lab keeps its state."""
+    free = free_bytes(folder)
+    return size(free) if free is not None and free < NEARLY_FULL else None
 
 
 def size(count: int) -> str:

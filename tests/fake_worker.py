@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import sys
 import time
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from beft_core import disk
 from beft_core.errors import UserError
 from beft_core.merge_plan import MergeConfig, MergeResult, TaskScored, line_label, plan, read_sources, tasks_of
 from beft_core.runs import cancel, worker
@@ -122,6 +125,20 @@ def played_sweep(config: dict[str, Any], observer: Observer, folder: Path) -> di
     }
 
 
+def fill_disk(failures: dict[str, int]) -> None:
+    """From now on, files of these names find no room so often, by their last step."""
+    real = Path.replace
+    disk.RETRY_SECONDS = 0.02
+
+    def replace(self: Path, target: Path) -> Path:
+        if failures.get(target.name, 0) > 0:
+            failures[target.name] -= 1
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(self, target)
+
+    Path.replace = replace  # type: ignore[assignment]
+
+
 def play(kind: str, config: dict[str, Any], observer: Observer, checkpoint: Path) -> worker.Outcome:
     """Behave as ``config["act"]`` says."""
     act = config.get("act", "train")
@@ -159,6 +176,8 @@ def play(kind: str, config: dict[str, Any], observer: Observer, checkpoint: Path
         observer.step(step, steps, [1.0 / step])
         observer.advance()
     observer.epoch({"epoch": 1, "train_loss": 0.5, "accuracy": 0.9})
+    if act == "full disk":
+        fill_disk(config["failures"])
     return small_snapshot(), {"selected": {"projection_ratio": "v"}} if kind == "select" else None
 
 

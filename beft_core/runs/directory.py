@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from beft_core.disk import shortage
 from beft_core.errors import UserError
 from beft_core.json_shape import check
 from beft_core.locks import holder
@@ -272,6 +273,8 @@ class Run:
         crash = next((line for line in self.log_tail(60) if line.startswith(_CRASH)), None)
         if crash is not None:
             return f"The worker ({who}) crashed{where}: {crash.removeprefix(_CRASH)}."
+        if (left := shortage(self.path)) is not None:
+            return f"The worker ({who}) ended{where} and could not write why: the disk is full ({left} free)."
         return (
             f"The worker ({who}) vanished{where} without a word: it was killed, crashed, or the machine was restarted."
         )
@@ -284,6 +287,8 @@ class Run:
         except UserError:
             config = {}
         again = " The run can be resumed from its checkpoint." if self.checkpoint.is_file() else ""
+        if shortage(self.path) is not None:
+            return f"Delete what is no longer needed on the disk of {self.path}.{again}"
         return f"If the machine ran out of memory: {smaller(config)}{again}"
 
     def _age_by_name(self) -> float:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import signal
 from collections.abc import Mapping
 from typing import Any
 
+from beft_core.disk import PASSING, NoRoom
 from beft_core.errors import UserError
 
 _LEAST = {"batch_size": 1, "max_length": 16}
@@ -34,6 +34,8 @@ def smaller(config: Mapping[str, Any]) -> str:
 
 def explain(error: BaseException, config: Mapping[str, Any] | None = None) -> tuple[str, str | None]:
     """(sentence, proposal) for anything that may end a worker; ``config``: the fields of its run."""
+    if isinstance(error, NoRoom):
+        return f"{error.got}; expected {error.expected}.", f"{error.make_room()}, then resume the run."
     if isinstance(error, UserError):
         parts = [error.got, f"expected {error.expected}" if error.expected else ""]
         return "; ".join(part for part in parts if part), f"Try {error.try_}." if error.try_ else None
@@ -42,7 +44,7 @@ def explain(error: BaseException, config: Mapping[str, Any] | None = None) -> tu
         return f"Another program ended the worker ({name}).", "Start it again, or resume it from its checkpoint."
     if out_of_memory(error):
         return "Memory ran out.", smaller(config or {})
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in PASSING:
         return "The disk is full.", "Make room in the home folder (BEFT_HOME) and resume the run."
     if isinstance(error, FloatingPointError):
         lr = (config or {}).get("lr")

@@ -1,15 +1,22 @@
-"""The observer of a background run: progress into ``status.json``, measurements into ``metrics.jsonl``."""
+"""The observer of a background run: progress into ``status.json``, measurements into ``metrics.jsonl``.
+
+A disk that becomes full ends no run: what cannot be written is kept and written once there is room, and the last word
+waits for it.
+"""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import psutil
 
+from beft_core.disk import NO_ROOM, NoRoom, with_room
 from beft_core.plain_file import open_plain
 from beft_core.process_id import ProcessId
 from beft_core.runs.directory import Run, Status
@@ -22,6 +29,9 @@ STEP_SECONDS = 0.25
 STEP_SHARE = 1 / 500
 """... and less often the longer a run takes: a week leaves some 4000 records, not millions."""
 
+MOST_UNWRITTEN = 16 * 2**20
+"""Bytes of records that wait in memory for room on the disk."""
+
 
 class Cancelled(Exception):
     """Unwinds the worker out of a stage that does not ask :meth:`Reporter.should_stop`."""
@@ -33,7 +43,7 @@ class Reporter(Observer):
     wants_scores = True
 
     def __init__(self, run: Run, device: str) -> None:
-        """Reports the calling process as the run's worker at once."""
+        """Reports the calling process as the run's worker at once. Raises UserError where that cannot be written."""
         self.run = run
         self.stopped = False
         """Whether the run was told to stop and could keep what it had."""
@@ -43,17 +53,30 @@ class Reporter(Observer):
         self._losses: list[Sequence[float]] = []
         self._stepped = now
         self._scored = 0.0
+        self._unwritten = bytearray()
+        """Records that found no room on the disk."""
         with open_plain(run.metrics, "ab", follow=False) as file:
             if file.tell():
                 file.write(b"\n")  # a crash may have left half a line
-        self.write()
+        self._replace()
 
     def write(self, **changes: Any) -> None:
-        """Change the status and replace the file. The start time is read anew: the clock may have been corrected."""
+        """Change the status and replace the file; on a full disk the next change tries again."""
+        with suppress(NoRoom):
+            self._replace(**changes)
+
+    def end(self, state: str, **changes: Any) -> None:
+        """The last word, which waits for room. Raises NoRoom where there was none in time."""
+        changes = {"state": state, "ended": time.time(), **changes}
+        with_room(partial(self._replace, **changes), self.message)
+        self._flush()
+
+    def _replace(self, **changes: Any) -> None:
+        """The start time is read anew: the clock may have been corrected."""
         process = ProcessId.of(psutil.Process())
         self.status = replace(self.status, process=process, **changes)
-        self.run.write_status(self.status)
         self._written = time.monotonic()
+        self.run.write_status(self.status)
 
     # -- Observer --------------------------------------------------------------------------------------------------
 
@@ -108,8 +131,21 @@ class Reporter(Observer):
     def _append(self, kind: str, **values: Any) -> None:
         seconds = round(time.time() - (self.status.began or self.status.created), 3)
         line = json.dumps({"type": kind, "seconds": seconds, **values}, allow_nan=False) + "\n"
-        with open_plain(self.run.metrics, "ab", follow=False) as file:
-            file.write(line.encode())
+        if len(self._unwritten) < MOST_UNWRITTEN:
+            self._unwritten += line.encode()
+        self._flush()
+
+    def _flush(self) -> None:
+        before = self.run.metrics.stat().st_size
+        try:
+            with open_plain(self.run.metrics, "ab", follow=False) as file:
+                file.write(self._unwritten)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            del self._unwritten[: self.run.metrics.stat().st_size - before]  # a part may have found room
+        else:
+            self._unwritten.clear()
 
 
 def _json(value: float) -> float | None:

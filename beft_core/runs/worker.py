@@ -14,9 +14,11 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from beft_core.disk import with_room
 from beft_core.errors import UserError
 from beft_core.locks import hold
 from beft_core.runs.cancel import cancel
@@ -126,20 +128,24 @@ def _work(run: Run, workflow: Workflow) -> int:
 
 def _end(reporter: Reporter) -> int:
     if not reporter.stopped:
-        reporter.write(state="done", ended=time.time())
+        reporter.end("done")
         return 0
-    reporter.write(state="cancelled", ended=time.time(), message="Cancelled; what was trained until then is kept.")
+    reporter.end("cancelled", message="Cancelled; what was trained until then is kept.")
     return 1
 
 
 def _save(run: Run, snapshot: Snapshot | None, result: dict[str, Any] | None, reporter: Reporter) -> None:
-    """Files first, state after: "done" means that they are complete and can be read."""
+    """Files first, state after: "done" means that they are complete and can be read. A full disk is waited for."""
     reporter.write(stage="save", done=0, total=None, stage_began=time.time())
-    if snapshot is not None:
-        write_snapshot(run.snapshot, snapshot)
-        read_snapshot(run.snapshot)
-    if result is not None:
-        atomic_write(run.result, [json.dumps(result, indent=1).encode()])
+
+    def write() -> None:
+        if snapshot is not None:
+            write_snapshot(run.snapshot, snapshot)
+            read_snapshot(run.snapshot)
+        if result is not None:
+            atomic_write(run.result, [json.dumps(result, indent=1).encode()])
+
+    with_room(write, reporter.message, reporter.should_stop)
 
 
 def _fail(run: Run, reporter: Reporter | None, error: BaseException) -> int:
@@ -152,11 +158,12 @@ def _fail(run: Run, reporter: Reporter | None, error: BaseException) -> int:
             message, proposal = "Cancelled; the fine-tunes that are finished are kept.", "It can be resumed."
     else:
         if not isinstance(error, UserError):
-            traceback.print_exception(error)
+            with suppress(OSError):  # the log may be on a full disk
+                traceback.print_exception(error)
         state, (message, proposal) = "failed", explain(error, _settings(run))
         start_over = isinstance(error, CheckpointError)
     if reporter is not None:
-        reporter.write(state=state, message=message, proposal=proposal, ended=time.time(), start_over=start_over)
+        reporter.end(state, message=message, proposal=proposal, start_over=start_over)
     else:
         sys.stderr.write(f"{message}\n")
     return 1

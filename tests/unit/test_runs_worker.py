@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from beft_core import disk
 from beft_core.errors import UserError
 from beft_core.runs import cancel as cancel_module
 from beft_core.runs import launch
@@ -89,6 +90,45 @@ def test_failures_are_told_in_words(tmp_path: Path, act: str, words: str, propos
     assert status.state == "failed" and words in str(status.message) and proposal in str(status.proposal)
     assert not run.snapshot.exists()
     assert any("ZeroDivisionError" in line for line in run.log_tail()) == (act == "crash")
+
+
+def test_a_result_waits_for_room_and_done_for_the_result(tmp_path: Path) -> None:
+    failures = {"snapshot.beft.safetensors": 3, "status.json": 4, "result.json": 3}
+    run = begin(tmp_path, "full disk", kind="select", failures=failures)
+    wait(ended(run))
+    assert run.status().state == "done", run.status()
+    assert read_snapshot(run.snapshot).keys() and "projection_ratio" in run.result.read_text()
+    told = [record["text"] for record in run.read_metrics()[0] if record["type"] == "message"]
+    assert [name for name in failures for text in told if f"/{name}: the disk is full" in text] == list(failures)[
+        :2
+    ]  # once
+
+
+@pytest.mark.parametrize("name", ["snapshot.beft.safetensors", "result.json"])
+def test_a_disk_that_stays_full_is_told_and_is_not_done(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEFT_WAIT_FOR_ROOM", "0.1")
+    run = begin(tmp_path, "full disk", kind="select", failures={name: 10**6})
+    wait(ended(run))
+    status = run.status()
+    assert status.state == "failed" and f"{name}: the disk is full (" in str(status.message)
+    assert "expected room for" in str(status.message) and "memory" not in str(status.proposal)
+    assert f"on the disk of {run.path}, then resume the run" in str(status.proposal)
+
+
+def test_a_worker_that_vanished_from_a_full_disk_was_not_short_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begin(tmp_path, "deaf")
+    wait(in_stage(run, "load model"))
+    os.kill(run.recorded().process.pid, signal.SIGKILL)
+    wait(ended(run))
+    assert "memory" in str(run.status().proposal)
+    monkeypatch.setattr(disk, "free_bytes", lambda folder: 4096)
+    status = run.status()
+    assert status.state == "lost" and "the disk is full (4.1 kB free)" in str(status.message)
+    assert str(tmp_path) in str(status.proposal) and "memory" not in str(status.proposal)
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "segfault"])
