@@ -7,12 +7,17 @@ a run that failed has no metric, a fine-tune of single terms has no Fisher score
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from beft_core import parquet
 from beft_core.errors import UserError
 from beft_core.paths import user_path
+from beft_core.plain_file import open_plain
 from beft_core.scores import APPROACHES
+from beft_core.tasks.records import csv_records
 from beft_core.terms import TERM_KEYS
 
 if TYPE_CHECKING:
@@ -66,6 +71,14 @@ NORM_COLUMNS: tuple[str, ...] = tuple(f"pre_norm.{term}" for term in TERM_KEYS)
 """``pre_norm.v``: mean over layers of the L2 norm of the term before the fine-tune, known without one. Empty in tables
 that were written before there was such a column."""
 COLUMNS: tuple[str, ...] = (*RUN_COLUMNS, *SCORE_COLUMNS, *CHOICE_COLUMNS, *NORM_COLUMNS)
+NEEDED: tuple[str, ...] = tuple(name for name in COLUMNS if name not in NORM_COLUMNS)
+"""Those that every table has."""
+
+MOST_CSV, MOST_PARQUET = 32 * 2**20, 64 * 2**20
+"""Bytes of a file: as CSV a sweep of 1,000 fine-tunes takes three million."""
+MOST_COLUMNS = 1000
+LIMITS = parquet.Limits(rows=100_000, bytes=256 * 2**20)
+"""Of a table when it is read; no sweep has more rows."""
 
 KEY: tuple[str, ...] = ("model", "task", "n_train", "lr", "seed")
 """What a probe and the fine-tunes of single terms that it predicts have in common."""
@@ -77,29 +90,71 @@ def read_table(path: Path) -> pd.DataFrame:
     Only :data:`NORM_COLUMNS` may be missing in the file; they are then empty.
 
     Raises:
-        UserError: no such file, not a table, or columns missing.
+        UserError: no such file, not a table, larger than any sweep's, or columns missing.
     """
-    import pandas as pd
-
     path = user_path(path, "the table")
     if path.is_dir():
         path = path / f"{NAME}.parquet"
-    if not path.is_file():
-        raise UserError(f"got {path}, where no result table is", f"a sweep's folder, {NAME}.parquet or {NAME}.csv")
     try:
-        if path.suffix == ".csv":
-            table = pd.read_csv(path, dtype={"run": str}, float_precision="round_trip")
-        else:
-            table = pd.read_parquet(path)
+        with open_plain(path, what=f"{NAME}.parquet or {NAME}.csv") as file:
+            size, is_csv = os.fstat(file.fileno()).st_size, path.suffix == ".csv"
+    except FileNotFoundError:
+        raise UserError(
+            f"got {path}, where no result table is", f"a sweep's folder, {NAME}.parquet or {NAME}.csv"
+        ) from None
+    most = MOST_CSV if is_csv else MOST_PARQUET
+    if size > most:
+        raise UserError(f"got {path.name} of {size / 2**20:,.1f} MB", f"at most {most >> 20} MB", f"{NAME}.parquet")
+    table = _read_csv(path) if is_csv else _read_parquet(path)
+    return table.reindex(columns=list(COLUMNS))
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    import pyarrow
+
+    try:
+        with parquet.opened(path, NEEDED, LIMITS, optional=NORM_COLUMNS) as (schema, batches):
+            return pyarrow.Table.from_batches(list(batches), schema.remove_metadata()).to_pandas()
+    except parquet.MissingColumn as missing:
+        _require_columns(path, missing.columns)
+        raise UserError(f"got {path.name} with a column twice", "a table that beft sweep wrote") from None
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """First every row is counted: pandas makes what it needs to hold it of any number of columns."""
+    import pandas as pd
+
+    header: list[str] = []
+    for row, (number, cells) in enumerate(csv_records(path)):
+        if row == 0:
+            header = cells
+            if len(header) > MOST_COLUMNS:
+                raise UserError(f"got {path.name} with {len(header):,} columns", f"the {len(COLUMNS)} of a sweep")
+            _require_columns(path, header)
+        elif cells and len(cells) != len(header):
+            got = f"{path.name}, row {number}: got {len(cells):,} columns"
+            raise UserError(got, f"{len(header)}, as in the header")
+        if row > LIMITS.rows:
+            raise UserError(f"got {path.name} with more than {LIMITS.rows:,} rows", "fewer")
+    try:
+        return pd.read_csv(
+            path,
+            dtype={"run": str},
+            float_precision="round_trip",
+            usecols=lambda name: name in COLUMNS,
+            low_memory=False,
+        )
     except Exception as error:  # readers of tables raise dozens of types
         raise UserError(f"got {path.name}, which cannot be read ({error})", "a table that beft sweep wrote") from None
-    missing = [name for name in COLUMNS if name not in table.columns and name not in NORM_COLUMNS]
+
+
+def _require_columns(path: Path, columns: Sequence[str]) -> None:
+    missing = [name for name in NEEDED if name not in columns]
     if missing:
         raise UserError(
             f"got {path.name} without the column{'s' * (len(missing) > 1)} {', '.join(missing[:3])}",
             "a table that beft sweep wrote",
         )
-    return table.reindex(columns=list(COLUMNS))
 
 
 def write_table(table: pd.DataFrame, folder: Path) -> None:

@@ -6,7 +6,6 @@ uses, and :func:`store` keeps them under a name made of their content: a strange
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import itertools
 import json
@@ -19,14 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from beft_core import parquet
 from beft_core.errors import UserError
 from beft_core.safe_io import atomic_write
-from beft_core.tasks.text_lines import numbered_lines
+from beft_core.tasks.records import csv_records, jsonl_records, tsv_records
 from beft_core.tasks.user_files import load_files
 
 ROWS = 5
 """Rows of a preview."""
 MOST_COLUMNS = 200
+MOST_HEAD = 64 * 2**20
+"""Bytes of the first rows."""
 LABELS = re.compile(r"label|class|target|gold|sentiment|score|rating|category|y|is_.*", re.I)
 """Names that columns of labels usually have."""
 SECOND = re.compile(r".*(2|_b|pair|hypothesis|second|question2|answer).*", re.I)
@@ -186,23 +188,16 @@ Head = tuple[list[str], list[list[Any]]]
 
 
 def _csv(path: Path) -> Head:
-    reader = csv.reader((f"{line}\n" for _, line in numbered_lines(path)), strict=True)
-    try:
-        return _head(path, reader)
-    except csv.Error as error:
-        raise UserError(
-            f"{path.name}, row {reader.line_num}: got a broken row ({error})",
-            "comma-separated values with closed quotation marks",
-        ) from None
+    return _head(path, csv_records(path))
 
 
 def _tsv(path: Path) -> Head:
-    return _head(path, (line.split("\t") for _, line in numbered_lines(path)))
+    return _head(path, tsv_records(path))
 
 
-def _head(path: Path, records: Iterator[list[str]]) -> Head:
+def _head(path: Path, records: Iterator[tuple[int, list[str]]]) -> Head:
     """Ragged rows are shown as they are, cut or filled; :func:`check` names them."""
-    full = (cells for cells in records if any(cell.strip() for cell in cells) or len(cells) > 1)
+    full = (cells for _, cells in records if any(cell.strip() for cell in cells) or len(cells) > 1)
     columns = [cell.strip() for cell in next(full, [])]
     if not columns:
         raise UserError(f"{path.name}: got an empty file", "a table with a header and rows")
@@ -210,35 +205,19 @@ def _head(path: Path, records: Iterator[list[str]]) -> Head:
 
 
 def _jsonl(path: Path) -> Head:
-    rows: list[dict[str, Any]] = []
-    for number, line in numbered_lines(path):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            row = None
-        if not isinstance(row, dict):
-            raise UserError(f"{path.name}, row {number}: got no JSON object", "one object in each line")
-        rows.append(row)
-        if len(rows) == ROWS:
-            break
+    rows = [row for _, row in itertools.islice(jsonl_records(path), ROWS)]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     return columns, [[row.get(name) for name in columns] for row in rows]
 
 
 def _parquet(path: Path) -> Head:
-    import pyarrow
-    import pyarrow.parquet
-
+    limits = parquet.Limits(rows=ROWS, bytes=MOST_HEAD, columns=MOST_COLUMNS)
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            columns = list(file.schema_arrow.names)
-            batch = next(file.iter_batches(batch_size=ROWS), None)
-            rows = [] if batch is None else [list(row.values()) for row in batch.to_pylist()]
-            return columns, rows
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError, ValueError) as error:
-        raise UserError(f"{path.name}: got no readable Parquet ({error})", "a Parquet file") from None
+        with parquet.opened(path, None, limits, head=ROWS) as (schema, batches):
+            rows = [[row.get(name) for name in schema.names] for batch in batches for row in batch.to_pylist()]
+    except parquet.MissingColumn as missing:
+        return missing.columns, []  # one stands there twice, which the caller tells
+    return list(schema.names), rows[:ROWS]
 
 
 _PREVIEWS: dict[str, Callable[[Path], Head]] = {".csv": _csv, ".tsv": _tsv, ".jsonl": _jsonl, ".parquet": _parquet}

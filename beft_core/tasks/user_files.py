@@ -2,18 +2,20 @@
 
 What reads what, and why. That a row is wrong helps a user only when the row is named, so CSV, TSV and JSONL
 are read line by line here: the readers of ``datasets`` (pandas, pyarrow) fill or drop ragged rows and know no
-line numbers. Parquet has types and no lines: pyarrow, the reader of ``datasets``, reads the columns. The label
-names that data sets exported from ``datasets`` carry are read from the file's own metadata: importing ``datasets``
-takes seconds, and the dashboard checks tables too.
+line numbers. Parquet has types and no lines: pyarrow, the reader of ``datasets``, reads the columns, in a process
+whose memory is limited (:mod:`beft_core.parquet`). The label names that data sets exported from ``datasets`` carry
+are read from the file's own metadata: importing ``datasets`` takes seconds, and the dashboard checks tables too.
 
 Row numbers count lines of text files, the header being line 1, and rows of Parquet files from 1.
 """
 
 from __future__ import annotations
 
-import csv
 import json
+import os
 import re
+import sys
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,15 +23,22 @@ from typing import Any
 
 import numpy as np
 
+from beft_core import parquet
 from beft_core.errors import UserError
 from beft_core.paths import user_path
+from beft_core.plain_file import open_plain
 from beft_core.tasks.data import Examples, TaskData
 from beft_core.tasks.metrics import METRICS
+from beft_core.tasks.records import csv_records, jsonl_records, tsv_records
 from beft_core.tasks.registry import REGIMES, TaskSpec
-from beft_core.tasks.text_lines import numbered_lines
 
-MAX_BYTES = 2 * 1024**3
-"""Larger tables are refused: all of a table is held in memory."""
+MAX_BYTES = 256 * 2**20
+"""Larger files are refused: all of a table is held in memory."""
+MOST_ROWS = 1_000_000
+MOST_MEMORY = 320 * 2**20
+"""Bytes that a table's texts and labels take in memory: with one rare character a text takes four times its file's."""
+LONGEST_LABEL = 300
+"""Characters; a snapshot records no longer ones."""
 MIN_TRAIN, MIN_EVAL = 4, 2
 """The fewest rows of a training and of a validation table."""
 MAX_CLASSES = 1000
@@ -115,13 +124,19 @@ def read_table(
     texts: list[str] = []
     pairs: list[str] = []
     raw: list[str] = []
-    numbers: list[int] = []
+    numbers = array("q")
+    memory = 0
     for number, values in _reader(path)(path, wanted):
         texts.append(_text(path, number, text, values[0]))
         raw.append(_label(path, number, label, values[1]))
+        memory += sys.getsizeof(texts[-1]) + sys.getsizeof(raw[-1])
         if text_pair is not None:
             pairs.append(_text(path, number, text_pair, values[2]))
+            memory += sys.getsizeof(pairs[-1])
         numbers.append(number)
+        if memory > MOST_MEMORY or len(numbers) > MOST_ROWS:
+            got = f"more than {MOST_MEMORY // 2**20} MB of text" if memory > MOST_MEMORY else f"over {MOST_ROWS:,} rows"
+            raise UserError(f"{path.name}, row {number}: got {got}", "fewer", "a sample of the table")
     if not texts:
         raise UserError(f"{path.name}: got no rows", "a table with a row for each example")
     if labels is None and regression is None:
@@ -192,6 +207,8 @@ def _label(path: Path, row: int, column: str, value: Any) -> str:
     """A label as a string; whole numbers and the same numbers written in another format agree."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, int) and abs(value) >= 10**LONGEST_LABEL:
+        raise UserError(f"{path.name}, row {row}: got a huge number as {column!r}", f"at most {LONGEST_LABEL} digits")
     if isinstance(value, (int, float)):
         value = repr(value)
     if value is not None and not isinstance(value, str):
@@ -199,6 +216,10 @@ def _label(path: Path, row: int, column: str, value: Any) -> str:
     value = (value or "").strip()
     if value.lower() in ("", "nan"):
         raise UserError(f"{path.name}, row {row}: got no {column!r}", "a label in every row", "removing the row")
+    if len(value) > LONGEST_LABEL:
+        raise UserError(
+            f"{path.name}, row {row}: got {len(value):,} characters as {column!r}", f"at most {LONGEST_LABEL}"
+        )
     return value
 
 
@@ -213,18 +234,19 @@ def _is_regression(raw: list[str]) -> bool:
     return 10 * len(numbers) >= 9 * len(raw) and not all(_INTEGER.fullmatch(value) for value in numbers)
 
 
-def _values(path: Path, rows: list[int], raw: list[str]) -> tuple[np.ndarray, None]:
+def _values(path: Path, rows: Sequence[int], raw: list[str]) -> tuple[np.ndarray, None]:
     for row, value in zip(rows, raw, strict=True):
         if not _NUMBER.fullmatch(value) or not np.isfinite(np.float32(value)):
             raise UserError(f"{path.name}, row {row}: got the label {value!r}", "a finite number")
-    values = np.array(raw, dtype=np.float32)
+    # Not np.array(raw): it would first make an array of texts, all as wide as the longest one.
+    values = np.fromiter((np.float32(value) for value in raw), dtype=np.float32, count=len(raw))
     if len(raw) >= MIN_TRAIN and np.ptp(values) == 0:
         raise UserError(f"{path.name}: got the label {raw[0]} in every row", "labels that differ")
     return values, None
 
 
 def _classes(
-    path: Path, rows: list[int], raw: list[str], labels: tuple[str, ...] | None
+    path: Path, rows: Sequence[int], raw: list[str], labels: tuple[str, ...] | None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     whole = all(_INTEGER.fullmatch(value) for value in labels or raw)
     names = [str(int(value)) if whole and _INTEGER.fullmatch(value) else value for value in raw]
@@ -254,30 +276,21 @@ def _reader(path: Path) -> Callable[[Path, list[str]], Rows]:
     """The reader of a file that exists, can be read and is not too big."""
     suffix = path.suffix.lower()
     try:
-        if not path.exists():
-            raise UserError(f"got {path}, which does not exist", "a file", "its full path")
-        if path.is_dir():
-            raise UserError(f"got the folder {path}", "a file")
-        if not path.is_file():
-            raise UserError(f"got {path}, which is not a regular file", "a file")
-        if suffix not in _READERS:
-            raise UserError(
-                f"got {path.name}, whose name ends in {suffix or 'nothing'}",
-                f"one of {', '.join(_READERS)}",
-                "exporting the table as CSV",
-            )
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            file.read(1)
-    except OSError as error:
-        raise UserError(f"got {path}, which cannot be read ({error.strerror})", "a readable file") from None
+        with open_plain(path, what="a file") as file:
+            size = os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        raise UserError(f"got {path}, which does not exist", "a file", "its full path") from None
+    if suffix not in _READERS:
+        raise UserError(
+            f"got {path.name}, whose name ends in {suffix or 'nothing'}",
+            f"one of {', '.join(_READERS)}",
+            "exporting the table as CSV",
+        )
     if size == 0:
         raise UserError(f"{path.name}: got an empty file", "a table with a header and rows")
     if size > MAX_BYTES:
         raise UserError(
-            f"{path.name}: got {size / 1024**3:.1f} GB",
-            f"at most {MAX_BYTES // 1024**3} GB",
-            "a smaller sample",
+            f"{path.name}: got {size / 1024**3:.1f} GB", f"at most {MAX_BYTES // 2**20} MB", "a sample of the table"
         )
     return _READERS[suffix]
 
@@ -317,40 +330,15 @@ def _cells(path: Path, records: Iterator[tuple[int, list[str]]], wanted: list[st
 
 
 def _csv(path: Path, wanted: list[str]) -> Rows:
-    def records() -> Iterator[tuple[int, list[str]]]:
-        reader = csv.reader((f"{line}\n" for _, line in numbered_lines(path)), strict=True)
-        while True:
-            first = reader.line_num + 1
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                raise UserError(
-                    f"{path.name}, row {first}: got a broken row ({error})",
-                    "comma-separated values with closed quotation marks",
-                ) from None
-            yield first, cells
-
-    return _cells(path, records(), wanted)
+    return _cells(path, csv_records(path), wanted)
 
 
 def _tsv(path: Path, wanted: list[str]) -> Rows:
-    # As in GLUE's files nothing is quoted: a text that begins with a quotation mark must not swallow rows.
-    lines = ((number, line.split("\t")) for number, line in numbered_lines(path))
-    return _cells(path, lines, wanted)
+    return _cells(path, tsv_records(path), wanted)
 
 
 def _jsonl(path: Path, wanted: list[str]) -> Rows:
-    for number, line in numbered_lines(path):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):  # ValueError: not JSON, or a number of thousands of digits
-            row = None
-        if not isinstance(row, dict):
-            raise UserError(f"{path.name}, row {number}: got no JSON object", "one object in each line")
+    for number, row in jsonl_records(path):
         for column in wanted:
             if column not in row:
                 shown = ", ".join(list(row)[:20])
@@ -359,26 +347,18 @@ def _jsonl(path: Path, wanted: list[str]) -> Rows:
 
 
 def _parquet(path: Path, wanted: list[str]) -> Rows:
-    import pyarrow
-    import pyarrow.parquet
-
+    number = 0
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            schema = file.schema_arrow
-            _positions(path, schema.names, wanted)
-            groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
-            size = sum(group.total_byte_size for group in groups)
-            if size > MAX_BYTES:
-                raise UserError(
-                    f"{path.name}: got {size / 1024**3:.1f} GB when unpacked",
-                    f"at most {MAX_BYTES // 1024**3} GB",
-                )
-            table = file.read(columns=wanted)
-        columns = [table.column(name).to_pylist() for name in wanted]
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
-        raise UserError(f"{path.name}: got no readable Parquet ({error})", "a Parquet file") from None
-    columns[1] = _named(schema, wanted[1], columns[1])
-    return enumerate(zip(*columns, strict=True), start=1)
+        with parquet.opened(path, wanted, parquet.Limits(MOST_ROWS, MOST_MEMORY)) as (schema, batches):
+            for batch in batches:
+                columns = [column.to_pylist() for column in batch.columns]
+                columns[1] = _named(schema, wanted[1], columns[1])
+                for values in zip(*columns, strict=True):
+                    number += 1
+                    yield number, values
+    except parquet.MissingColumn as missing:
+        _positions(path, missing.columns, wanted)
+        raise
 
 
 def _named(schema: Any, column: str, values: list[Any]) -> list[Any]:

@@ -76,7 +76,7 @@ def test_a_yaml_file_and_flags_over_it(tmp_path: Path) -> None:
         (["--terms", "w"], "some of"),
         (["--lrs", "0"], "positive"),
         (["--lrs", "fast"], "finite"),
-        (["--seeds", "0"], "at least 1"),
+        (["--seeds", "0"], "from 1 to 10,000"),
         (["--n-train", "1.5"], "whole numbers"),
         (["--bank-size", "0"], "at least 1"),
         (["--regimes", "tiny"], "low"),

@@ -181,7 +181,7 @@ def test_size_limit_is_checked_before_reading(tmp_path: Path, monkeypatch: pytes
     file = tmp_path / "a.csv"
     file.write_text(GOOD, encoding="utf-8")
     monkeypatch.setattr(user_files, "MAX_BYTES", 10)
-    with pytest.raises(UserError, match="GB"):
+    with pytest.raises(UserError, match="at most"):
         read_table(file, "text", None, "label")
 
 

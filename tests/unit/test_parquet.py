@@ -1,0 +1,142 @@
+"""Parquet files of strangers: counted in a process of their own before anything of them is here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import parquet_bombs as bombs
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from beft_core import parquet
+from beft_core.errors import UserError
+from beft_core.parquet import Limits, MissingColumn
+from beft_core.sweeps.table import COLUMNS, read_table
+from beft_core.tasks import table_preview, user_files
+
+LIMITS = Limits(rows=1000, bytes=2**20, columns=10, value=2**16)
+
+
+def read(path: Path, columns: list[str] | None = None, limits: Limits = LIMITS, **more: Any) -> list[dict[str, Any]]:
+    with parquet.opened(path, columns, limits, **more) as (_, batches):
+        return [row for batch in batches for row in batch.to_pylist()]
+
+
+def written(folder: Path, table: dict[str, Any], **how: Any) -> Path:
+    pq.write_table(pa.table(table), folder / "x.parquet", **how)
+    return folder / "x.parquet"
+
+
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_values_arrive_as_they_were_written(tmp_path: Path, dictionary: bool) -> None:
+    table = {
+        "text": ["a", None, "ä🎉", "a"], "category": pa.array(["x", "y", "x", None]).dictionary_encode(),
+        "n": [1, None, 3, 2**60], "x": [0.5, None, float("inf"), -0.0], "b": [True, False, None, True],
+        "large": pa.array(["p", "q", "p", None], pa.large_string()), "nothing": pa.nulls(4),
+    }  # fmt: skip
+    path = written(tmp_path, table, use_dictionary=dictionary)
+    assert read(path) == pa.table(table).to_pylist()
+    assert read(path, ["n", "text"]) == pa.table(table).select(["n", "text"]).to_pylist()
+    assert read(path, ["n"], optional=["x", "y"]) == pa.table(table).select(["n", "x"]).to_pylist()
+    assert read(path, head=2) == pa.table(table).to_pylist()[:2]
+
+
+def test_large_batches_arrive_in_pieces(tmp_path: Path) -> None:
+    texts = [f"{n}" * 10_000 for n in range(300)]
+    path = written(tmp_path, {"text": texts * 4})
+    with parquet.opened(path, ["text"], Limits(rows=2000, bytes=2**26)) as (_, batches):
+        sizes = [(batch.num_rows, batch.nbytes) for batch in batches]
+    assert sum(rows for rows, _ in sizes) == 1200 and max(nbytes for _, nbytes in sizes) <= 16 * 2**20
+    assert len(sizes) > 60
+    assert [row["text"] for row in read(path, ["text"], Limits(rows=2000, bytes=2**26))] == texts * 4
+
+
+def test_what_is_no_value_of_a_task_is_named_and_not_read(tmp_path: Path) -> None:
+    path = written(tmp_path, {"when": pa.array([0], pa.timestamp("s")), "list": [[1, 2]], "text": ["a"]})
+    assert read(path) == [{"when": "timestamp[ms]", "list": "list<element: int64>", "text": "a"}]
+    with pytest.raises(UserError, match=r"got list<element: int64> in the column 'list'; expected text or numbers"):
+        read(path, ["text", "list"])
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"text": ["a"] * 1001}, "more than 1,000 rows"),
+        ({"text": ["a" * 2000] * 600}, "more than 1 MB when unpacked"),
+        ({"text": ["a" * 70_000]}, "a text of 70,000 bytes in the column 'text'; expected at most 65,536"),
+        ({f"c{n}": [1] for n in range(11)}, "11 columns; expected at most 10"),
+    ],
+)
+def test_each_limit(table: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=words):
+        read(written(tmp_path, table))
+
+
+def test_missing_columns_and_those_that_are_there_twice(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2]), pa.array([3])], names=["a", "b", "b"]), path)
+    for wanted in (["c"], ["b"]):
+        with pytest.raises(MissingColumn) as caught:
+            read(path, wanted)
+        assert caught.value.columns == ["a", "b", "b"]
+    assert read(path, ["a"]) == [{"a": 1}]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PAR1", b"PAR1" + bytes(40), b"PAR1" + b"\xff" * 64 + b"\xff\xff\xff\x7fPAR1"]
+)
+def test_damaged_files(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(content)
+    with pytest.raises(UserError, match=r"x\.parquet: got no readable Parquet"):
+        read(tmp_path / "x.parquet")
+
+
+def test_names_of_modules_in_the_working_folder_are_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, {"a": [1]})
+    (tmp_path / "json.py").write_text("raise SystemExit(7)")
+    (tmp_path / "pyarrow.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path)
+    assert read(path) == [{"a": 1}]
+
+
+BOMBS: dict[str, tuple[Callable[..., Path], str]] = {
+    "a text that is repeated": (bombs.repeated_text, "320 MB when unpacked"),
+    "a page that is packed": (bombs.packed_page, "640 MB or 8 s of work"),
+    "millions of empty rows": (bombs.many_nulls, "row 1: got an empty"),
+    "long lists": (bombs.nested, "got large_list<element: int8>"),
+}
+
+
+@pytest.mark.parametrize(("make", "words"), BOMBS.values(), ids=BOMBS)
+def test_bombs(make: Callable[..., Path], words: str, tmp_path: Path) -> None:
+    path = make(tmp_path / "x.parquet")
+    assert path.stat().st_size < 200_000
+    with pytest.raises(UserError, match=words):
+        user_files.read_table(path, "text", None, "label")
+    with pytest.raises(UserError):
+        read_table(path)
+    try:
+        table_preview.preview(path.name, path.read_bytes())
+    except UserError as error:
+        assert "640 MB" in str(error)
+
+
+def test_a_result_table_of_a_million_columns_or_rows_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "columns.csv").write_text(",".join(COLUMNS) + "," * 1_000_000 + "\n")
+    with pytest.raises(UserError, match="columns"):
+        read_table(tmp_path / "columns.csv")
+    (tmp_path / "rows.csv").write_text(",".join(COLUMNS) + "\n" + ("," * (len(COLUMNS) - 1) + "\n") * 100_001)
+    with pytest.raises(UserError, match="more than 100,000 rows"):
+        read_table(tmp_path / "rows.csv")
+    (tmp_path / "ragged.csv").write_text(",".join(COLUMNS) + "\n" + "," * 500_000 + "\n")
+    with pytest.raises(UserError, match=r"ragged\.csv, row 2: got 500,001 columns|at most 10,000"):
+        read_table(tmp_path / "ragged.csv")
+    with (tmp_path / "sparse.csv").open("wb") as file:
+        file.truncate(3 * 2**30)
+    with pytest.raises(UserError, match="3,072"):
+        read_table(tmp_path / "sparse.csv")
