@@ -21,7 +21,6 @@ from beft_core.evaluation.merges import NAME as MERGES
 from beft_core.evaluation.tables import table1
 from beft_core.runs.directory import Run
 from beft_core.sweeps.table import write_table
-from dashboard.components import evaluation_received
 from dashboard.components.evaluation_received import MEGABYTES, received
 from dashboard.components.evaluation_source import MOST_UPLOADS, SAMPLE
 from dashboard.components.evaluation_tables import drawn
@@ -107,7 +106,7 @@ def test_a_good_upload_is_shown_at_once(lab: Path, kind: str) -> None:
 
 BROKEN = {
     "junk": (b"\x00\x01\x02junk", "neither Parquet nor text"),
-    "cut short": (as_bytes(make_results(["sst2"]), "parquet")[:-200], "damaged Parquet"),
+    "cut short": (as_bytes(make_results(["sst2"]), "parquet")[:-200], "no readable Parquet"),
     "words": (b"hello, world\n1, 2\n", "without the columns"),
     "empty": (b"", "cannot be read"),
     "no rows": (as_bytes(make_results().head(0), "csv"), "0 rows"),
@@ -131,16 +130,19 @@ def test_a_broken_upload_loses_nothing(lab: Path, name: str) -> None:
     assert str(lab) not in at.error[0].value and "/tmp" not in at.error[0].value
 
 
-def test_large_uploads_are_refused_before_they_are_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match=f"at most {MEGABYTES} MB"):
-        received(b"a" * (MEGABYTES * 2**20 + 1))
-    zeros = make_results(["sst2"], ["low"], [1e-3], [0])
-    many = zeros.loc[zeros.index.repeat(20_000)]
-    data = as_bytes(many, "parquet")
-    assert len(data) < MEGABYTES * 2**20
-    monkeypatch.setattr(evaluation_received, "read_table", lambda path: pytest.fail("it was unpacked"))
-    with pytest.raises(UserError, match="140,000 rows"):
-        received(data)
+def test_large_uploads_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="at most 16 MB"):
+        received(bytes(MEGABYTES * 2**20 + 1))
+    rows = make_results(["sst2"])
+    many = pd.concat([rows] * (100_001 // len(rows) + 1), ignore_index=True)
+    with pytest.raises(UserError, match="more than 100,000 rows"):
+        received(as_bytes(many, "parquet"))
+    # A few kilobytes that stand for gigabytes: the failure of each row is the same long text.
+    told = rows.iloc[[0] * 2000].assign(failure="x" * 900_000)
+    bomb = as_bytes(told, "parquet")
+    assert len(bomb) < 2**20
+    with pytest.raises(UserError, match="more than 256 MB when unpacked"):
+        received(bomb)
 
 
 def test_only_so_many_uploads_are_held() -> None:
