@@ -134,6 +134,11 @@ def control(group: str, name: str, **container: Any) -> AbstractContextManager[A
     return st.container(key=f"control-{group}-{name}", **container)
 
 
+def hides(group: str) -> bool:
+    """Whether presenter mode hides a group of controls, for what is not drawn by Streamlit."""
+    return presenting() and group in (st.session_state.get(HIDE) or [])
+
+
 def presenting() -> bool:
     """Whether the page is shown to a room."""
     if PRESENT in st.session_state:

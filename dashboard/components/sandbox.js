@@ -1,7 +1,5 @@
 // Fig. 2 and Fig. 3 of the paper, by hand. Python owns the position; this moves it while somebody drags or walks.
 
-const LIMITS = { length: [0.4, 1], ratio: [0, 2], angle: [-180, 180], gradient: [0, 1], direction: [-180, 180] };
-const STEPS = { length: 0.05, ratio: 0.01, angle: 0.5, gradient: 0.05, direction: 5 };
 const FAMILY = [0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75];
 const NUMBERS = [
   ["projection_ratio", "Projection ratio", "same score: solid blue line", "--ratio"],
@@ -16,11 +14,6 @@ const instances = new WeakMap();
 
 const radians = degrees => (degrees * Math.PI) / 180;
 const degrees = (x, y) => (Math.atan2(y, x) * 180) / Math.PI;
-const fit = (name, value) => {
-  const [low, high] = LIMITS[name];
-  const stepped = Math.round(value / STEPS[name]) * STEPS[name];
-  return +Math.min(high, Math.max(low, stepped)).toFixed(4);
-};
 const tip = p => [p.length * p.ratio * Math.cos(radians(p.angle)), p.length * p.ratio * Math.sin(radians(p.angle))];
 const pull = p => [p.gradient * Math.cos(radians(p.direction)), p.gradient * Math.sin(radians(p.direction))];
 
@@ -34,6 +27,22 @@ function scores(p) {
     l2: Math.hypot(dx, dy),
     fisher: p.gradient * p.gradient,
   };
+}
+
+// What one sees, in a sentence or two.
+function seen(p) {
+  const now = scores(p), score = now.projection_ratio, angle = Math.abs(p.angle);
+  if (score === 0) return "b′ equals b: nothing changed, so the projection ratio and Magnitude are 0. <b>Drag the red tip.</b>";
+  if (p.ratio === 0) return "b′ is zero: nothing of b is left, so the projection ratio is 1.";
+  const which = p.ratio > 1 ? "b′ is longer than b, so b is projected onto b′" : "b′ is not longer, so it is projected onto b";
+  let rest = `the shadow covers ${(100 * (1 - score)).toFixed(0)}% of the longer vector; what is missing, ${short(score)}, ` +
+    "is the score";
+  if (score > 1 && angle > 90)
+    rest = "the shadow falls on the far side of the origin: the vector is <b>reversed</b> and the score is above 1";
+  else if (Math.abs(score - 1) < 1e-9) rest = "at a right angle there is no shadow: the score is 1";
+  return `${which}; ${rest}. Magnitude adds up how far each coordinate moved, ${short(now.magnitude)}, whether that turned ` +
+    `the vector or not. Fisher, ${short(now.fisher)}, is the squared length of the gradient at b: measured before the ` +
+    "fine-tune, it cannot see where b′ went.";
 }
 
 class Sandbox {
@@ -81,6 +90,35 @@ class Sandbox {
       body.append(row);
       this.cells[key] = row.querySelectorAll("td");
     }
+  }
+
+  // One slider for each number of the position, as Python names them.
+  addSliders(sliders) {
+    this.sliders = Object.fromEntries(sliders.map(one => [one.name, one]));
+    this.inputs = {};
+    for (const { name, words, least, most, step } of sliders) {
+      const label = document.createElement("label"), input = document.createElement("input");
+      const output = document.createElement("output");
+      Object.assign(input, { type: "range", min: least, max: most, step });
+      label.append(words, output, input);
+      input.setAttribute("aria-label", words);
+      input.oninput = () => {
+        this.stop();
+        this.dragging = true;
+        this.show({ ...this.position, [name]: +input.value });
+      };
+      input.onchange = () => {
+        this.dragging = false;
+        this.send();
+      };
+      this.root.querySelector(".sliders").append(label);
+      this.inputs[name] = { input, output, digits: (String(step).split(".")[1] ?? "").length };
+    }
+  }
+
+  fit(name, value) {
+    const { least, most, step } = this.sliders[name];
+    return +Math.min(most, Math.max(least, Math.round(value / step) * step)).toFixed(4);
   }
 
   arrow(parent, cls, name) {
@@ -145,8 +183,8 @@ class Sandbox {
     const [size, turn] = cls === "post" ? ["ratio", "angle"] : ["gradient", "direction"];
     const many = event.shiftKey ? 10 : 1;
     const p = { ...this.position };
-    p[size] = fit(size, p[size] + by[0] * STEPS[size] * many);
-    p[turn] = fit(turn, ((p[turn] + by[1] * STEPS[turn] * 2 * many + 540) % 360) - 180);
+    p[size] = this.fit(size, p[size] + by[0] * this.sliders[size].step * many);
+    p[turn] = this.fit(turn, ((p[turn] + by[1] * this.sliders[turn].step * 2 * many + 540) % 360) - 180);
     this.show(p);
     clearTimeout(this.later); // one message for a held key
     this.later = setTimeout(() => this.send(), 200);
@@ -154,15 +192,15 @@ class Sandbox {
 
   moved(x, y) {
     const size = Math.hypot(x, y) / this.position.length;
-    const angle = size < 0.005 ? this.position.angle : fit("angle", degrees(x, y));
-    this.show({ ...this.position, ratio: fit("ratio", size), angle });
+    const angle = size < 0.005 ? this.position.angle : this.fit("angle", degrees(x, y));
+    this.show({ ...this.position, ratio: this.fit("ratio", size), angle });
   }
 
   pulled(x, y) {
     const dx = x - this.position.length;
     const size = Math.hypot(dx, y);
-    const direction = size < 0.025 ? this.position.direction : fit("direction", degrees(dx, y));
-    this.show({ ...this.position, gradient: fit("gradient", size), direction });
+    const direction = size < 0.025 ? this.position.direction : this.fit("direction", degrees(dx, y));
+    this.show({ ...this.position, gradient: this.fit("gradient", size), direction });
   }
 
   // The picture shows what there is to see: wider when a tip is far out, but never while somebody drags.
@@ -196,7 +234,9 @@ class Sandbox {
   }
 
   // What Python says: the position, unless it is older than what was sent from here.
-  receive({ position, pair, seq, large }) {
+  receive({ position, pair, seq, large, sliders, hidden }) {
+    if (!this.sliders) this.addSliders(sliders);
+    this.root.querySelector(".sliders").classList.toggle("hidden", hidden);
     this.root.classList.toggle("large", large);
     this.root.classList.toggle("paired", Boolean(pair));
     this.pair = pair;
@@ -285,6 +325,13 @@ class Sandbox {
       for (const i of [0, 1]) cells[i + 1].textContent = this.pair ? scores({ ...p, ...this.pair[i] })[key].toFixed(3) : "";
     }
     this.writeCases(p, now.projection_ratio, size);
+    for (const [name, { input, output, digits }] of Object.entries(this.inputs)) {
+      input.value = p[name];
+      output.textContent = p[name].toFixed(digits) + this.sliders[name].unit;
+      input.setAttribute("aria-valuetext", output.textContent);
+    }
+    const words = seen(p);
+    if (words !== this.words) this.root.querySelector(".seen").innerHTML = this.words = words;
   }
 
   point(arrow, x0, y0, x1, y1, [dx, dy]) {
@@ -355,9 +402,9 @@ class Sandbox {
       const [above, below] = ofPre ? [size, p.length] : [p.length, size];
       const fraction = (a, b) => `<span class="fraction"><span>${a}</span><span>${b}</span></span>`;
       box.classList.toggle("active", active);
-      box.querySelector(".formula").innerHTML = `1 − ${fraction(`${up} cos α`, down)}` + (active
-        ? ` = 1 − ${fraction(`${above.toFixed(2)} × ${cosine.toFixed(3)}`, below.toFixed(2))} = <b>${score.toFixed(3)}</b>`
-        : "");
+      const sign = cosine < 0 ? "+" : "−", product = `${above.toFixed(2)} × ${Math.abs(cosine).toFixed(3)}`;
+      box.querySelector(".formula").innerHTML = `1 − ${fraction(`${up} cos α`, down)}` +
+        (active ? ` = 1 ${sign} ${fraction(product, below.toFixed(2))} = <b>${score.toFixed(3)}</b>` : "");
     }
   }
 }

@@ -1,9 +1,10 @@
-"""The sandbox of Fig. 2 and Fig. 3: one vector before, one after, moved by hand; the three scores follow."""
+"""The sandbox of Fig. 2 and Fig. 3: one vector before, one after, moved by hand; scores and words follow."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, fields
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,48 +13,54 @@ import streamlit as st
 from beft_core.scores import APPROACHES
 from dashboard.components import address, page, tour
 from dashboard.components.sandbox_jumps import JUMPS, Jump, Position
-from dashboard.figures.numbers import short
 
 KEY = "sandbox"
 JUMP = "jump"
 SLIDERS: dict[str, tuple[str, str, float, float, float, str]] = {
-    # key in the URL: field of Position, words, least, most, step, format
-    "r": ("ratio", "Length of b′, relative to b", 0.0, 2.0, 0.01, "%.2f"),
-    "angle": ("angle", "Angle from b to b′", -180.0, 180.0, 0.5, "%.1f°"),
-    "len": ("length", "Length of b", 0.4, 1.0, 0.05, "%.2f"),
-    "grad": ("gradient", "Length of the gradient at b", 0.0, 1.0, 0.05, "%.2f"),
-    "graddir": ("direction", "Direction of the negative gradient", -180.0, 180.0, 5.0, "%.0f°"),
+    # key in the URL: field of Position, words, least, most, step, unit
+    "r": ("ratio", "Length of b′, relative to b", 0.0, 2.0, 0.01, ""),
+    "angle": ("angle", "Angle from b to b′", -180.0, 180.0, 0.5, "°"),
+    "len": ("length", "Length of b", 0.4, 1.0, 0.05, ""),
+    "grad": ("gradient", "Length of the gradient at b", 0.0, 1.0, 0.05, ""),
+    "graddir": ("direction", "Direction of the negative gradient", -180.0, 180.0, 5.0, "°"),
 }
+"""What stands in the URL, and what the picture draws as sliders."""
 START = Position()
 _HERE = Path(__file__).parent
 _COMPONENT = st.components.v2.component(
     "beft_sandbox",
     html=(_HERE / "sandbox.html").read_text(encoding="utf-8"),
     css=(_HERE / "sandbox.css").read_text(encoding="utf-8"),
-    js="\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("geometry_plane.js", "sandbox.js")),
+    js="\n".join(
+        (_HERE / name).read_text(encoding="utf-8") for name in ("numbers.js", "geometry_plane.js", "sandbox.js")
+    ),
 )
 
 
 @address.fragment()
 def sandbox() -> None:
-    """The picture with its numbers, the jumps, the sliders and a sentence on what one sees."""
+    """The jumps, and the picture with its numbers, sliders and a sentence on what one sees.
+
+    All of that follows the hand within a frame, because the browser draws it.
+    """
     jump = _jumps()
-    picture = st.container()  # above the sliders that it depends on
-    position = _sliders()
-    with picture:
-        _COMPONENT(
-            key=KEY,
-            data={
-                "position": asdict(position),
-                "pair": _pair(jump),
-                "seq": (_sent() or {}).get("seq", 0),
-                "large": page.presenting(),
-            },
-            on_moved_change=_moved,
-        )
-        if jump is not None:
-            st.info(jump.lesson, title=jump.title, icon=":material/lightbulb:")
-        st.markdown(seen(position))
+    _COMPONENT(
+        key=KEY,
+        data={
+            "position": asdict(_position()),
+            "pair": _pair(jump),
+            "seq": (_sent() or {}).get("seq", 0),
+            "large": page.presenting(),
+            "sliders": [
+                {"name": name, "words": words, "least": least, "most": most, "step": step, "unit": unit}
+                for name, words, least, most, step, unit in SLIDERS.values()
+            ],
+            "hidden": page.hides("settings"),
+        },
+        on_moved_change=_moved,
+    )
+    if jump is not None:
+        st.info(jump.lesson, title=jump.title, icon=":material/lightbulb:")
     with page.control("details", "sandbox"), st.expander("How was this computed?", icon=":material/function:"):
         _computed()
     tour.tell_when_quiet()
@@ -82,16 +89,25 @@ def _jumps() -> Jump | None:
     return next((jump for jump in JUMPS if jump.title == title), None)
 
 
-def _sliders() -> Position:
+def _position() -> Position:
+    """Where the URL says that the sandbox stands; what it does not say, or says wrongly, is as at first."""
     values = {}
-    with page.control("settings", "sandbox"):
-        columns = [*st.columns(2), *st.columns(3)]
-        for column, (key, (name, words, least, most, step, shown)) in zip(columns, SLIDERS.items(), strict=True):
-            values[name] = column.slider(
-                words, least, most, getattr(START, name), step, format=shown, key=key, bind="query-params",
-                on_change=tour.done, args=("sandbox",), kwargs={"moving": True},
-            )  # fmt: skip
-    return Position(**values)
+    for key, (name, _, least, most, *_) in SLIDERS.items():
+        try:
+            value = float(st.query_params.get(key, ""))
+        except ValueError:
+            continue
+        if least <= value <= most:
+            values[name] = value
+    return replace(START, **values)
+
+
+def _put(values: Mapping[str, float]) -> None:
+    """Write fields of a position into the URL; those at their first value do not stand there."""
+    for key, (name, _, least, most, *_) in SLIDERS.items():
+        if name in values:
+            value = min(most, max(least, float(values[name])))
+            address.put(key, None if value == getattr(START, name) else f"{value:g}")
 
 
 def _pair(jump: Jump | None) -> list[dict[str, float]] | None:
@@ -111,43 +127,15 @@ def _sent() -> dict[str, Any] | None:
 
 
 def _moved() -> None:
-    """Somebody let go of a tip: the sliders, and with them the URL, take over where it is."""
+    """Somebody let go of a tip or a slider: the URL takes over where it is."""
     moved = _sent()
     if moved is not None:
-        for key, (name, _, least, most, *_) in SLIDERS.items():
-            st.session_state[key] = float(min(most, max(least, moved[name])))
+        _put(moved)
         tour.done("sandbox", moving=True)
 
 
 def _jumped() -> None:
     jump = next((jump for jump in JUMPS if jump.title == st.session_state[JUMP]), None)
     if jump is not None:
-        for key in ("r", "angle", "len"):
-            st.session_state[key] = getattr(jump.a, SLIDERS[key][0])
+        _put({name: getattr(jump.a, name) for name in ("ratio", "angle", "length")})
         tour.done("sandbox")
-
-
-def seen(position: Position) -> str:
-    """What the picture shows, in a sentence or two of Markdown."""
-    scores = position.scores()
-    score, angle = scores["projection_ratio"], abs(position.angle)
-    if score == 0:
-        return "b′ equals b: nothing changed, so the projection ratio and Magnitude are 0. **Drag the red tip.**"
-    if position.ratio == 0:
-        return "b′ is zero: nothing of b is left, so the projection ratio is 1."
-    longer = position.ratio > 1
-    which = (
-        "b′ is longer than b, so b is projected onto b′" if longer else "b′ is not longer, so it is projected onto b"
-    )
-    if score > 1 and angle > 90:
-        rest = "the shadow falls on the far side of the origin: the vector is **reversed** and the score is above 1"
-    elif math.isclose(score, 1):
-        rest = "at a right angle there is no shadow: the score is 1"
-    else:
-        covered = f"{100 * (1 - score):.0f}%"
-        rest = f"the shadow covers {covered} of the longer vector; what is missing, {short(score)}, is the score"
-    return (
-        f"{which}; {rest}. Magnitude adds up how far each coordinate moved, {short(scores['magnitude'])}, whether that "
-        f"turned the vector or not. Fisher, {short(scores['fisher'])}, is the squared length of the gradient at b: "
-        "measured before the fine-tune, it cannot see where b′ went."
-    )

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from beft_core.scores import magnitude, projection_ratio
 from beft_core.snapshot import Snapshot, write_snapshot
+from dashboard.figures.numbers import short
 
 pytestmark = pytest.mark.timeout(240)
 SLOW = 60_000
@@ -50,26 +51,91 @@ def drag(page: Page, handle: Locator, by: tuple[float, float]) -> None:
     page.mouse.move(x + by[0], y + by[1], steps=6)
 
 
+WATCH = """() => {
+  const all = (element, query) => [...element.querySelectorAll(query)];
+  const find = query => {
+    const inside = node => {
+      const here = node.querySelector(query);
+      if (here) return here;
+      for (const one of node.querySelectorAll("*")) {
+        const there = one.shadowRoot && inside(one.shadowRoot);
+        if (there) return there;
+      }
+      return null;
+    };
+    return inside(document);
+  };
+  const sandbox = find(".sandbox");
+  window.frames_seen = [];
+  const look = () => {
+    const inputs = all(sandbox, ".sliders input");
+    window.frames_seen.push({
+      numbers: all(sandbox, "td.now").map(cell => cell.textContent), words: sandbox.querySelector(".seen").textContent,
+      ratio: inputs[0].value, angle: inputs[1].value,
+    });
+    if (window.frames_seen.length < 2000) requestAnimationFrame(look);
+  };
+  requestAnimationFrame(look);
+}"""
+
+
+def said(length: float, ratio: float, angle: float) -> str:
+    """What the words beside the picture say of its Magnitude."""
+    return f"Magnitude adds up how far each coordinate moved, {short(expected(length, ratio, angle, 0.5)[1])},"
+
+
+def slider(page: Page, name: str) -> Locator:
+    return page.get_by_role("slider", name=re.compile(f"^{name}"))
+
+
+@pytest.mark.parametrize("visit", [1400], indirect=True)
+def test_the_drawing_stays_where_it_is_when_a_pair_or_a_place_is_picked(visit: Visit) -> None:
+    page = visit.open("geometry")
+    picture = page.locator("svg.picture")
+    expect(page.locator("td.now").first).not_to_be_empty()
+    place = picture.bounding_box()
+    page.get_by_text("Opposite order").first.click()
+    expect(page.get_by_text("A only grew")).to_be_visible()
+    for mark in ("B", "A"):
+        page.locator("g.mark", has_text=mark).dispatch_event("click")  # an arrow may lie over it
+        page.wait_for_timeout(500)
+        assert picture.bounding_box() == place
+    page.get_by_text("Reversed", exact=True).first.click()
+    expect(page.get_by_text("Beyond 90° the shadow")).to_be_visible()
+    assert picture.bounding_box() == place
+    expect(page.locator(".case.active .formula")).to_contain_text("= 1 +")  # not 1 - 1.00 · -1.000
+    expect(page.locator(".seen")).to_contain_text("is reversed and the score is above 1")
+
+
 def test_sandbox_by_hand(visit: Visit) -> None:
     page = visit.open("geometry")
     tip = page.get_by_role("slider", name="Tip of b′")
     tip.scroll_into_view_if_needed()
     agrees(page, 1, 1.3, 50)
-    before, sentence = shown(page), page.get_by_text("Magnitude adds up").inner_text()
+    before = shown(page)
+    page.evaluate(WATCH)
     drag(page, tip, (40, 90))
     during = shown(page)  # still held: everything moved already, and nobody asked the server
     assert during[:3] != before[:3] and during[3] == before[3] and "r=" not in page.url
+    frames = page.evaluate("window.frames_seen")  # numbers, words and sliders as each frame showed them
+    assert len(frames) > 3 and len({frame["words"] for frame in frames}) > 3
+    for frame in frames:
+        tip_is = [float(frame["ratio"]), float(frame["angle"])]
+        assert np.allclose([float(n) for n in frame["numbers"]], expected(1, *tip_is, 0.5), atol=6e-4)
+        assert said(1, *tip_is) in frame["words"], frame
     page.mouse.up()
-    expect(page.get_by_text("Magnitude adds up")).not_to_have_text(sentence)
     visit.link("angle=", "tour=sandbox")
     at = query(page)
     agrees(page, 1, float(at["r"]), float(at["angle"]))
     assert during == shown(page)
-    expect(page.get_by_role("slider", name="Length of b′")).to_have_value(re.compile(at["r"].rstrip("0").rstrip(".")))
+    expect(slider(page, "Length of b′")).to_have_value(at["r"].rstrip("0").rstrip("."))
     tip.press("ArrowUp")
     tip.press("Shift+ArrowLeft")
-    page.wait_for_url(re.compile(re.escape(f"angle={float(at['angle']) + 10:.1f}")))
+    page.wait_for_url(re.compile(re.escape(f"angle={float(at['angle']) + 10:g}")))
     agrees(page, 1, float(at["r"]) + 0.01, float(at["angle"]) + 10)
+    slider(page, "Length of the gradient").fill("0.9")  # input and change, as a hand makes them
+    visit.link("grad=0.9")
+    assert shown(page)[3] == pytest.approx(0.81)
     visit.check("geometry-sandbox", figure=False)
 
 

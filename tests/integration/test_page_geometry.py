@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from beft_core.geometry import Pair, trajectory
 from beft_core.scores import score_snapshot
 from beft_core.snapshot import Key, Snapshot, write_snapshot
 from dashboard.components import geometry_pairs, geometry_training, sandbox
-from dashboard.components.sandbox_jumps import JUMPS, Position
+from dashboard.components.sandbox_jumps import JUMPS, Jump, Position
 from dashboard.figures.numbers import short
 
 pytestmark = pytest.mark.usefixtures("lab")
@@ -42,45 +45,44 @@ def followed(layers: int = 6) -> Snapshot:
     return Snapshot.build(probe.meta, pre, post, steps=steps, trajectory_step=np.array([10, 20, 30, 40]))
 
 
+def told(at: AppTest) -> dict[str, Any]:
+    """What the page tells the picture."""
+    (picture,) = [one for one in at.get("bidi_component") if one.key == sandbox.KEY]
+    return dict(json.loads(picture.proto.mixed.json if picture.proto.HasField("mixed") else picture.proto.json))
+
+
 def test_opens_on_the_sandbox_without_a_snapshot_or_a_click() -> None:
     at = opened("geometry")
-    assert [slider.key for slider in at.slider] == ["r", "angle", "len", "grad", "graddir"]
+    assert told(at)["position"] == asdict(Position()) and len(told(at)["sliders"]) == 5
     assert not at.selectbox and charts(at) == 0 and "tour" not in at.query_params
-    scores = Position().scores()
-    assert f"missing, {short(scores['projection_ratio'])}," in words(at) and short(scores["magnitude"]) in words(at)
-
-
-def test_a_slider_moves_what_is_said_and_completes_the_step_of_the_tour() -> None:
-    at = opened("geometry")
-    at.slider(key="r").set_value(0.5).run()
-    at.slider(key="angle").set_value(60.0).run()
-    assert "it is projected onto b; the shadow covers 25%" in words(sound(at))
-    assert at.session_state["tour"] == ("sandbox",) and "tour" not in at.query_params  # the URL waits for a rest
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "position"),
     [
-        ({"r": "1.0", "angle": "0"}, "nothing changed"),
-        ({"r": "0.0"}, "b′ is zero"),
-        ({"r": "1.0", "angle": "180"}, "reversed"),
-        ({"r": "1.5", "angle": "90"}, "right angle"),
-        ({"r": "2.0", "angle": "0"}, "b is projected onto b′; the shadow covers 50%"),
-        ({"r": "nonsense", "angle": "1e99", "jump": "?"}, "Magnitude adds up"),
+        ({"r": "1.0", "angle": "-0.5"}, Position(ratio=1.0, angle=-0.5)),
+        ({"r": "0", "len": "0.4", "grad": "0.35", "graddir": "180"}, Position(0.0, 50.0, 0.4, 0.35, 180.0)),
+        ({"r": "nonsense", "angle": "1e99", "len": "nan", "grad": "", "jump": "?"}, Position()),
     ],
 )
-def test_links_restore_a_position(query: dict[str, str], said: str) -> None:
-    assert said in words(opened("geometry", **query))
+def test_links_restore_a_position(query: dict[str, str], position: Position) -> None:
+    assert told(opened("geometry", **query))["position"] == asdict(position)
 
 
 @pytest.mark.parametrize("jump", JUMPS, ids=lambda jump: jump.title)
-def test_jumps_set_the_sliders_and_tell_the_lesson(jump: object) -> None:
+def test_jumps_move_the_picture_and_tell_the_lesson(jump: Jump) -> None:
     at = opened("geometry", grad="0.9")
-    at.button_group(key="jump").set_value(jump.title).run()  # type: ignore[attr-defined]
-    a = jump.a  # type: ignore[attr-defined]
-    values = [at.slider(key=key).value for key in ("r", "angle", "len", "grad")]
-    assert values == [a.ratio, a.angle, a.length, 0.9]
-    assert jump.lesson in words(sound(at))  # type: ignore[attr-defined]
+    at.button_group(key="jump").set_value(jump.title).run()
+    assert told(sound(at))["position"] == asdict(replace(jump.a, gradient=0.9))
+    assert jump.lesson in words(at)
+    position = {**at.query_params}
+    at = opened("geometry", **{key: value if isinstance(value, str) else value[0] for key, value in position.items()})
+    assert told(at)["position"] == asdict(replace(jump.a, gradient=0.9))  # a link leads there too
+
+
+def test_presenter_mode_can_hide_the_sliders() -> None:
+    assert not told(opened("geometry", present="true"))["hidden"]
+    assert told(opened("geometry", present="true", hide="settings"))["hidden"]
 
 
 def test_what_the_picture_sends_is_checked_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,11 +90,12 @@ def test_what_the_picture_sends_is_checked_before_it_is_used(monkeypatch: pytest
     for bad in (None, 3, {}, {**good, "ratio": "1"}, {**good, "angle": float("nan")}, {**good, "more": 1}):
         monkeypatch.setattr(sandbox.st, "session_state", {sandbox.KEY: {"moved": bad}})
         assert sandbox._sent() is None, bad
-    state = {sandbox.KEY: {"moved": {**good, "ratio": 99.0}}}
+    state: dict[str, Any] = {sandbox.KEY: {"moved": {**good, "ratio": 99.0}}}
     monkeypatch.setattr(sandbox.st, "session_state", state)
     monkeypatch.setattr(sandbox.tour, "done", lambda key, moving: state.update(done=key))
+    monkeypatch.setattr(sandbox.address, "put", state.__setitem__)
     sandbox._moved()
-    assert (state["r"], state["angle"], state["done"]) == (2.0, 9.0, "sandbox")
+    assert (state["r"], state["angle"], state["grad"], state["done"]) == ("2", "9", None, "sandbox")
 
 
 def test_a_link_to_a_layer_opens_it() -> None:
