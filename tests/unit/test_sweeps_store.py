@@ -93,25 +93,32 @@ def test_the_order_of_writing_is_that_of_the_files(folder: SweepFolder, monkeypa
     assert order == ["snapshots", "rows"]
 
 
-@pytest.mark.parametrize("survives", [0, 1, 2])
+@pytest.mark.parametrize("survives", [0, 1, 2, 3])
 def test_a_folder_that_was_hardly_begun_is_begun_again(
     survives: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed after the first, second or third thing that makes a sweep's folder."""
-    folder, made = SweepFolder(tmp_path / "sweep"), list[Path]()
-    real = os.mkdir
+    """Killed after so many of the steps that make a sweep's folder: of folders and of files that get their name."""
+    folder, steps = SweepFolder(tmp_path / "sweep"), list[str]()
+    mkdir, replace = os.mkdir, Path.replace
 
-    def killed(path: Any, *rest: Any) -> None:
-        if len(made) > survives:
+    def alive(name: Any) -> None:
+        if len(steps) == survives:
             raise KeyboardInterrupt
-        made.append(path)
-        real(path, *rest)
+        steps.append(Path(name).name)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "mkdir", killed)
-        with pytest.raises(KeyboardInterrupt):
-            folder.begin(SPEC)
-            raise KeyboardInterrupt
+    def made(path: Any, *rest: Any) -> None:
+        alive(path)
+        mkdir(path, *rest)
+
+    def replaced(path: Path, target: Path) -> Path:
+        alive(target)
+        return replace(path, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "mkdir", made)
+        patch.setattr(Path, "replace", replaced)
+        folder.begin(SPEC)
+    assert steps == ["sweep", "sweep.json", "rows", "snapshots"][:survives]
     folder.begin(SPEC)
     folder.save(row(0), example())
     assert list(folder.finished(RUNS)) == [identity(RUNS[0])]
