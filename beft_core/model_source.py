@@ -40,6 +40,11 @@ PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
 MAX_CONFIG = 2**20
 """Bytes of a ``config.json``; the longest, with the labels of thousands of classes, have a few hundred thousand."""
 
+MAX_FILE = 48 * 2**20
+"""Bytes of a tokenizer's file: those of the largest vocabularies (256,000 words) have 35 million."""
+LARGEST = 2**53
+MOST_TOKENS = 10_000_000
+
 HUB_PATIENCE = 2.5
 """Seconds to wait for the Hub's first answer; its client would retry for about 28."""
 
@@ -133,7 +138,9 @@ def _source(model_id: str, revision: str | None, folder: Path) -> ModelSource:
     if not config_file.is_file():
         raise UserError(f"got {folder} without config.json", "a folder that save_pretrained wrote")
     config = read_json_file(config_file, MAX_CONFIG)
+    _require_numbers(config)
     layout = layout_for(config)
+    _require_small(folder)
     if not any((folder / name).is_file() for name in ("model.safetensors", "model.safetensors.index.json")):
         pickled = next((file.name for pattern in PICKLES for file in folder.glob(pattern)), None)
         raise UserError(
@@ -150,6 +157,30 @@ def _source(model_id: str, revision: str | None, folder: Path) -> ModelSource:
             "tokenizer.save_pretrained into that folder",
         )
     return ModelSource(model_id, revision, folder, config, layout)
+
+
+def _require_numbers(config: dict[str, Any]) -> None:
+    """Numbers that transformers would take for sizes and places, before it does."""
+    for name, value in config.items():
+        if type(value) is int and abs(value) > LARGEST:
+            raise UserError(f"got a huge number as {name[:80]} in config.json", f"at most {LARGEST}")
+    pad, size = config.get("pad_token_id"), config.get("vocab_size")
+    if type(size) is int and not 1 <= size <= MOST_TOKENS:
+        raise UserError(f"got vocab_size = {size} in config.json", f"1 to {MOST_TOKENS:,}")
+    if type(pad) is int and not -1 <= pad < (size if type(size) is int else MOST_TOKENS):
+        raise UserError(f"got pad_token_id = {pad} in config.json", "the number of one of its tokens, or -1: none")
+
+
+def _require_small(folder: Path) -> None:
+    """Files that are read as a whole, in the order of FILES."""
+    for pattern in FILES:
+        if "safetensors" in pattern and not pattern.endswith(".json"):
+            continue  # of weights only headers are read before they are checked
+        for file in folder.glob(pattern):
+            if file.exists() and not file.is_file():
+                raise UserError(f"got {file}, which is not a regular file", "a model as save_pretrained writes it")
+            if file.is_file() and file.stat().st_size > MAX_FILE:
+                raise UserError(f"got {file} of {file.stat().st_size:,} bytes", f"at most {MAX_FILE:,}")
 
 
 def _from_hub(model_id: str, revision: str | None, local_only: bool) -> ModelSource:

@@ -17,6 +17,7 @@ from torch import nn
 
 from beft_core.architectures import ROWS, BiasSlot, Layout, layout_for
 from beft_core.errors import UserError
+from beft_core.model_fit import require_fit, require_known_tokens
 from beft_core.model_source import BUNDLED, ModelSource, locate
 from beft_core.packing import accept_packed_masks
 from beft_core.snapshot import ModelInfo, fingerprint
@@ -212,6 +213,7 @@ def _load_backbone(source: ModelSource, attn: str) -> nn.Module:
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     with _told(source, "configuration"):
         config = AutoConfig.from_pretrained(source.folder, **local)
+        require_fit(source, config)
     # A checkpoint without a pooler gets a random one; the fork keeps that repeatable and the caller's stream
     # untouched.
     with torch.random.fork_rng(devices=[]), _quiet_transformers(), _told(source, "weights"):
@@ -237,6 +239,7 @@ def _load_tokenizer(source: ModelSource) -> Any:
 
     with _told(source, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(source.folder, local_files_only=True, trust_remote_code=False)
+    require_known_tokens(source, tokenizer)
     if tokenizer.pad_token is None:
         # Decoders are trained without padding; its positions are masked, so any token does.
         tokenizer.pad_token = tokenizer.eos_token
@@ -256,7 +259,7 @@ def _told(source: ModelSource, part: str) -> Iterator[None]:
     """
     try:
         yield
-    except MemoryError:
+    except (MemoryError, UserError):
         raise
     except Exception as error:
         raise UserError(

@@ -167,9 +167,9 @@ def test_remote_code_is_never_run(folder: Path, monkeypatch: pytest.MonkeyPatch)
         ("config.json", b'{"model_type": "t5"}', "'t5'"),
         ("model.safetensors", None, "without model.safetensors"),
         ("tokenizer.json", b"{", "tokenizer cannot be read"),
-        ("model.safetensors", b"", "cannot be read"),
-        ("model.safetensors", b"\xff" * 64, "cannot be read"),
-        ("model.safetensors", b"\x02\0\0\0\0\0\0\0{}", "without a fitting"),
+        ("model.safetensors", b"", "0 bytes; expected a safetensors file"),
+        ("model.safetensors", b"\xff" * 64, "claims a header of"),
+        ("model.safetensors", b"\x02\0\0\0\0\0\0\0{}", "2 layers over 0 tensors"),
     ],
 )
 def test_broken_folders_are_told_in_one_line(folder: Path, name: str, content: bytes | None, message: str) -> None:
@@ -180,8 +180,55 @@ def test_broken_folders_are_told_in_one_line(folder: Path, name: str, content: b
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pad_token_id": -7}, "pad_token_id = -7"),
+        ({"pad_token_id": 10**9}, "pad_token_id = 1000000000"),
+        ({"vocab_size": -1}, "vocab_size = -1"),
+        ({"vocab_size": 10**9}, "vocab_size = 1000000000"),
+        ({"vocab_size": 9_000_000, "hidden_size": 32}, "describes"),
+        ({"max_position_embeddings": 10**8}, "describes"),
+        ({"max_position_embeddings": 10**400}, "huge number as max_position_embeddings"),
+        ({"num_hidden_layers": 2000}, "2000 layers over"),
+    ],
+)
+def test_a_configuration_asks_for_no_more_than_its_weights_have(
+    folder: Path, change: dict[str, int], message: str
+) -> None:
+    """Each of these made transformers fill gigabytes, or count places from the end."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(UserError, match=message):
+        load_model(str(folder))
+
+
+def test_a_tokenizer_gives_no_number_that_has_no_embedding(folder: Path) -> None:
+    table = json.loads((folder / "tokenizer.json").read_text())
+    word = max(table["model"]["vocab"], key=table["model"]["vocab"].get)
+    table["model"]["vocab"][word] = 10**9
+    (folder / "tokenizer.json").write_text(json.dumps(table))
+    with pytest.raises(UserError, match="1000000000; expected numbers below the model's"):
+        load_tokenizer(str(folder))
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors.index.json"])
+@pytest.mark.parametrize("kind", ["3 GB", "a pipe", "a folder"])
+def test_files_of_a_model_are_regular_and_small(folder: Path, name: str, kind: str) -> None:
+    (folder / name).unlink(missing_ok=True)
+    if kind == "3 GB":
+        with (folder / name).open("wb") as file:
+            file.truncate(3 * 2**30)
+    elif kind == "a pipe":
+        os.mkfifo(folder / name)
+    else:
+        (folder / name).mkdir()
+    with pytest.raises(UserError):
+        locate(str(folder))
+
+
+@pytest.mark.parametrize(
     "change",
-    [{"num_attention_heads": 3}, {"hidden_act": "none such"}, {"max_position_embeddings": "x"}, {"vocab_size": -1}],
+    [{"num_attention_heads": 3}, {"hidden_act": "none such"}, {"max_position_embeddings": "x"}],
 )
 def test_configurations_that_no_model_can_have(folder: Path, change: dict) -> None:
     config = json.loads((folder / "config.json").read_text())
@@ -193,7 +240,7 @@ def test_configurations_that_no_model_can_have(folder: Path, change: dict) -> No
 def test_truncated_weights(folder: Path) -> None:
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="fill the file exactly"):
         load_model(str(folder))
 
 
