@@ -6,6 +6,7 @@ import dataclasses
 import shlex
 import subprocess
 import sys
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
@@ -146,19 +147,23 @@ def test_every_field_of_a_run_has_a_flag() -> None:
 # --- sweeps --------------------------------------------------------------------------------------------------------
 
 
+class Folder(PurePosixPath):
+    """A sweep's folder that is not made."""
+
+    def prepare(self) -> None:
+        pass
+
+
 def parsed_sweep(line: str) -> tuple[SweepSpec, str]:
     """(spec, folder) of a line, through the real parser."""
 
-    class Stop:
-        def __init__(self, folder: Any) -> None:
-            self.folder = folder
-
-        def begin(self, spec: SweepSpec) -> None:
-            raise Parsed(spec, str(self.folder))
+    def stop(spec: SweepSpec, folder: Any, runs: Any) -> None:
+        raise Parsed(spec, str(folder))
 
     words = shlex.split(line)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweep, "SweepFolder", Stop)
+        patch.setattr(sweep, "SweepFolder", Folder)
+        patch.setattr(sweep, "_without_work", stop)
         with pytest.raises(Parsed) as caught:
             assert app.run(words[1:]) == 0
     return caught.value.args
