@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,9 +76,7 @@ def load_task(name: str, *, folder: str | Path | None = None, inputs: str = "lab
     Raises UserError for unknown tasks, missing or malformed files (with the row), and where the Hub cannot be
     reached.
     """
-    spec = get_task(name)
-    if inputs == "paper" and spec.paper_text is not None:
-        spec = dataclasses.replace(spec, text=spec.paper_text)
+    spec = get_task(name).reading(inputs)
     if spec.source == "demo":
         from beft_core.tasks.demo import load_demo
 

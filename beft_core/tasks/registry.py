@@ -7,6 +7,7 @@ MRPC), Matthews correlation (CoLA), Spearman (STS-B), macro F1 (CB).
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from dataclasses import dataclass, field
 
@@ -65,6 +66,11 @@ class TaskSpec:
     """Those for RoBERTa-base and BERT-large, where they differ (the authors train RTE, SST-2, WiC and CB on those)."""
     paper_text: str | None = None
     """What the authors feed instead of ``text``, where that differs."""
+
+    def reading(self, inputs: str) -> TaskSpec:
+        """The task as its columns are read by a key of :data:`beft_core.training.presets.INPUTS`."""
+        authors = inputs == "paper" and self.paper_text is not None
+        return dataclasses.replace(self, text=self.paper_text) if authors else self
 
     @property
     def note(self) -> str:

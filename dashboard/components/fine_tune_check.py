@@ -14,7 +14,7 @@ from beft_core.tasks import table_preview
 from beft_core.training import preflight
 from dashboard.components import fine_tune_setup as setup_form
 from dashboard.components import fine_tune_table as own
-from dashboard.components import page, run_card
+from dashboard.components import page, preset_words, run_card
 from dashboard.components.engine import ask
 from dashboard.components.fine_tune_setup import Setup
 from dashboard.components.text import plain
@@ -122,7 +122,7 @@ def _numbers(setup: Setup) -> None:
             )  # fmt: skip
         if steps is not None:
             st.metric(
-                "Steps", f"{steps:,}", f"{examples:,} examples × {setup_form.epochs(setup.trained.epochs)}",
+                "Steps", f"{steps:,}", f"{examples:,} examples × {preset_words.epochs(setup.trained.epochs)}",
                 delta_color="off", delta_arrow="off", width="content",
             )  # fmt: skip
         if answer is None:

@@ -23,11 +23,12 @@ from beft_core.terms import TERM_KEYS, TERMS
 from beft_core.training import preflight
 from beft_core.training.config import DEVICES, MODES, PRECISIONS, SCHEDULES, RunConfig
 from dashboard.components import fine_tune_table as own
-from dashboard.components import page
+from dashboard.components import page, preset_words
+from dashboard.components.preset_words import BY_PRESET
 from dashboard.components.text import plain
 from dashboard.figures.style import latex
 
-OWN_TABLE, NUMBER, BY_PRESET = "own-table", "number", "preset"
+OWN_TABLE, NUMBER = "own-table", "number"
 HALVES = "ft-halves"
 """Key of the container of the form's two halves; the page lets them wrap."""
 UNKNOWN_EVERY = 100
@@ -37,7 +38,8 @@ DEFAULTS: dict[str, Any] = {
     "ft_model": BUNDLED, "ft_task": "demo-sentiment", "ft_regime": None, "ft_n": 300, "ft_do": "select",
     "ft_mode": "terms", "ft_terms": ["v"], "ft_layers": "", "ft_preset": "quick", "ft_lr": None, "ft_epochs": None,
     "ft_schedule": BY_PRESET, "ft_batch": 16, "ft_length": 128, "ft_seed": 0, "ft_precision": "float32",
-    "ft_device": "auto", "ft_dropout": True, "ft_null": False, "ft_play": True, "ft_fisher": False,
+    "ft_device": "auto", "ft_eps": None, "ft_eps_at": BY_PRESET, "ft_dropout": True, "ft_null": False,
+    "ft_play": True, "ft_fisher": False,
 }  # fmt: skip
 """Name in the URL -> value at first."""
 
@@ -88,6 +90,8 @@ def _config(kind: str, table: own.Table | None) -> tuple[RunConfig, int | None]:
         "seed": _get("ft_seed"), "precision": _get("ft_precision"), "device": _get("ft_device"),
         "dropout": _get("ft_dropout"), "train_null": _get("ft_null"),
         "schedule": None if _get("ft_schedule") == BY_PRESET else _get("ft_schedule"),
+        "adam_epsilon": _get("ft_eps"),
+        "adam_epsilon_at": None if _get("ft_eps_at") == BY_PRESET else _get("ft_eps_at"),
     }  # fmt: skip
     words = str(_get("ft_layers")).strip()
     fields["layers"] = layer_numbers([words]) if words else None
@@ -196,7 +200,8 @@ def _task() -> None:
         _how_many({"all": None})
         return
     spec = get_task(str(_get("ft_task")))
-    st.caption(f"{spec.title}. Judged by {', '.join(spec.metrics)}. {_where(spec)}")
+    note = f" {spec.note[0].upper()}{spec.note[1:]}." if spec.note else ""
+    st.caption(f"{spec.title}. Judged by {', '.join(spec.metrics)}.{note} {_where(spec)}")
     _how_many(spec.regimes)
     with st.expander("Some of its examples"):
         _examples(spec)
@@ -231,7 +236,7 @@ def _how_many(regimes: dict[str, int | None]) -> None:
 
 def _examples(spec: TaskSpec) -> None:
     try:
-        rows = _rows(spec.name)
+        rows = _rows(spec.name, "paper" if _get("ft_preset") == "paper" else "lab")
     except UserError as error:
         st.caption(plain(error))
         return
@@ -242,9 +247,9 @@ def _examples(spec: TaskSpec) -> None:
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def _rows(task: str) -> list[dict[str, str]]:
-    """The first validation examples; none of tasks that are not on this machine."""
-    spec = get_task(task)
+def _rows(task: str, inputs: str) -> list[dict[str, str]]:
+    """The first validation examples as they are read; none of tasks that are not on this machine."""
+    spec = get_task(task).reading(inputs)
     folder = official.find_folder(spec) if spec.source != "demo" else None
     if spec.source == "demo":
         found = load_demo(task)[1]
@@ -282,8 +287,7 @@ def _what(layout: Layout | None) -> None:
     )  # fmt: skip
     st.segmented_control(
         "Preset", ["quick", "paper"], default="quick", required=True, key="ft_preset", bind="query-params",
-        help="quick: learning rates and few epochs that suit a small model, decaying linearly. paper: the authors' "
-        "settings for BERT base, with a constant learning rate. Both differ by task.",
+        help=preset_words.PRESET_HELP,
     )  # fmt: skip
 
 
@@ -315,9 +319,11 @@ def _tell(layout: Layout | None) -> None:
         return
     filled = setup.trained
     st.caption(
-        f"Learning rate {filled.lr:g} ({filled.schedule}), {epochs(filled.epochs)}, batches of {filled.batch_size}: "
-        "to be changed under Advanced."
+        f"Learning rate {filled.lr:g} ({filled.schedule}), {preset_words.epochs(filled.epochs)}, batches of "
+        f"{filled.batch_size}, {preset_words.optimizer(filled)}: to be changed under Advanced."
     )
+    if said := preset_words.sample(filled):
+        st.caption(f"Preset *paper*: {said}.")
     named = filled.terms if filled.mode == "terms" else TERM_KEYS if filled.mode == "all" else ()
     if layout is None:
         return
@@ -379,6 +385,7 @@ def _advanced() -> None:
             "Precision", list(PRECISIONS), key="ft_precision",
             help="Of the frozen matrix products; what is trained is float32 always.", **bound,
         )  # fmt: skip
+        preset_words.epsilon_controls("ft", filled)
 
 
 def _switches(layout: Layout | None) -> None:
@@ -401,11 +408,6 @@ def _switches(layout: Layout | None) -> None:
                 help="The Fisher information of every bias before the fine-tune. A probe (select) always does.",
                 **bound,
             )  # fmt: skip
-
-
-def epochs(count: int | None) -> str:
-    """In words. None: they depend on the size of a model that is not on this machine yet."""
-    return "epochs by the model's size" if count is None else f"{count} epoch{'s' * (count != 1)}"
 
 
 def _keep_to(key: str, options: list[str]) -> None:

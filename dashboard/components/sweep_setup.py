@@ -21,7 +21,8 @@ from beft_core.tasks.registry import REGIMES, TASKS
 from beft_core.terms import TERM_KEYS
 from beft_core.training import preflight
 from beft_core.training.config import DEVICES, MODES, PRECISIONS
-from dashboard.components import page
+from dashboard.components import page, preset_words
+from dashboard.components.preset_words import BY_PRESET
 from dashboard.components.text import plain
 from dashboard.figures.style import latex
 
@@ -33,10 +34,13 @@ MOST_RUNS = 5_000
 DEFAULTS: dict[str, Any] = {
     "sw_tasks": ["demo-sentiment"], "sw_regimes": [], "sw_n": "200", "sw_terms": ["v", "q", "k", "head", "all"],
     "sw_lrs": "", "sw_probe_lrs": "", "sw_seeds": 2, "sw_epochs": None, "sw_preset": "quick", "sw_model": BUNDLED,
-    "sw_device": "auto", "sw_precision": "float32",
+    "sw_device": "auto", "sw_precision": "float32", "sw_eps": None, "sw_eps_at": BY_PRESET,
 }  # fmt: skip
 """Name in the URL -> value at first."""
-_SETTINGS = {"sw_epochs": "epochs", "sw_preset": "preset", "sw_device": "device", "sw_precision": "precision"}
+_SETTINGS = {
+    "sw_epochs": "epochs", "sw_preset": "preset", "sw_device": "device", "sw_precision": "precision",
+    "sw_eps": "adam_epsilon", "sw_eps_at": "adam_epsilon_at",
+}  # fmt: skip
 """Controls that are settings of all fine-tunes -> field."""
 
 
@@ -144,8 +148,11 @@ def draw() -> None:
     with right, st.container(border=True, height="stretch"):
         st.markdown("##### 2 · What to train, how often")
         _what()
+        told = st.container()  # filled last: it tells of controls that a link sets and that are drawn below
     with page.control("settings", "sw-advanced"), st.expander("Advanced", icon=":material/tune:"):
         _advanced()
+    with told:
+        _tell()
 
 
 def _tasks() -> None:
@@ -210,10 +217,25 @@ def _what() -> None:
         "Epochs", 1, 10_000, None, key="sw_epochs", bind="query-params", placeholder="the preset's",
         help="Passes over the training examples.",
     )  # fmt: skip
-    layout = current().layout
+
+
+def _tell() -> None:
+    """What follows from the controls: what the preset fills in, and what a null term means."""
+    setup = current()
+    if setup.counted is not None:
+        st.caption(_filled(setup.counted))
+    layout = setup.layout
     if layout is not None and (null := [term for term in _get("sw_terms") or () if term in layout.null_terms]):
         names = ", ".join(latex(term) for term in null)
         st.caption(f"{names} can change nothing in this model: its fine-tunes train only the head, as *head* does.")
+
+
+def _filled(counted: Forecast) -> str:
+    """What the preset makes of the epochs of each task, and of the optimizer of all."""
+    of_task = {run.task: run for run in counted.runs}
+    told = ", ".join(f"{task} {preset_words.epochs(run.epochs)}" for task, run in of_task.items())
+    said = max(map(preset_words.sample, of_task.values()), key=len)
+    return f"{told}; {preset_words.optimizer(counted.runs[0])}{'; ' * bool(said)}{said}."
 
 
 def _advanced() -> None:
@@ -225,11 +247,11 @@ def _advanced() -> None:
         )  # fmt: skip
         st.segmented_control(
             "Preset", ["quick", "paper"], default=DEFAULTS["sw_preset"], required=True, key="sw_preset",
-            help="Learning rates and epochs where none are given: quick suits a small model; paper is the authors'.",
-            **bound,
+            help=preset_words.PRESET_HELP, **bound,
         )  # fmt: skip
         st.selectbox("Device", list(DEVICES), key="sw_device", help="auto: CUDA, then MPS, then the CPU.", **bound)
         st.selectbox(
             "Precision", list(PRECISIONS), key="sw_precision",
             help="Of the frozen matrix products; what is trained is float32 always.", **bound,
         )  # fmt: skip
+        preset_words.epsilon_controls("sw", None)

@@ -18,6 +18,7 @@ from dashboard.components.cell import kept
 from dashboard.components.figure import show
 from dashboard.components.sources import Opened, Source, open_source, samples
 from dashboard.components.text import plain
+from dashboard.components.why_epsilon import compared, epsilon, precision, told
 from dashboard.components.why_setup import reveal, seen
 from dashboard.figures.growth import Growth, growth
 from dashboard.figures.numbers import short
@@ -52,24 +53,32 @@ def trap(dark: bool) -> None:
     st.caption("The sentence, the layer and $d$ above belong to the three proofs.")
 
 
-def same_but_for_the_null(sources: list[Source]) -> list[Opened]:
-    """Probes that differ only in whether, and how finely, a null b_k was trained: frozen, float32, bfloat16.
-
-    Empty where the samples hold no such set. Samples that cannot be read are left out.
-    """
+def probes_of_null(sources: list[Source]) -> list[Opened]:
+    """Probes of models in which b_k is null. Samples that cannot be read are left out."""
     opened = []
     for source in sources:
         try:
             opened.append(open_source(source))
         except UserError:
             continue
-    followed = [one for one in opened if one.meta.mode == "all" and "k" in one.meta.null_terms]
-    for noisy in followed:
-        if not _trained_null(noisy.meta):
-            continue
-        kin = [one for one in followed if _experiment(one.meta) == _experiment(noisy.meta)]
-        return sorted(kin, key=lambda one: (_trained_null(one.meta), _precision(one.meta) == "bfloat16"))
+    return [one for one in opened if one.meta.mode == "all" and "k" in one.meta.null_terms]
+
+
+def same_but_for_the_null(probes: list[Opened]) -> list[Opened]:
+    """Probes that differ only in whether, and how finely, a null b_k was trained: frozen, float32, bfloat16.
+
+    Empty where there is no such set.
+    """
+    for noisy in probes:
+        if _trained_null(noisy.meta):
+            kin = [one for one in _kin(noisy, probes) if epsilon(one.meta) == epsilon(noisy.meta)]
+            return sorted(kin, key=lambda one: (_trained_null(one.meta), precision(one.meta) == "bfloat16"))
     return []
+
+
+def _kin(of: Opened, probes: list[Opened]) -> list[Opened]:
+    """The same experiment, whatever its epsilon and precision, and whether b_k was trained."""
+    return [one for one in probes if _experiment(one.meta) == _experiment(of.meta)]
 
 
 def _experiment(meta: SnapshotMeta) -> tuple[object, ...]:
@@ -80,15 +89,12 @@ def _trained_null(meta: SnapshotMeta) -> bool:
     return "k" in meta.trained_terms
 
 
-def _precision(meta: SnapshotMeta) -> str:
-    return str(meta.hyperparameters.get("precision", "float32"))
-
-
 def _answer(guess: str | None, dark: bool) -> None:
     try:
-        runs = same_but_for_the_null(samples())
+        probes = probes_of_null(samples())
     except UserError:
-        runs = []
+        probes = []
+    runs = same_but_for_the_null(probes)
     curves = [(one, curve) for one in runs if (curve := _growth(one)) is not None]
     if not curves:
         st.info("The samples of this experiment are not here. Run it live below.", icon=":material/inventory_2:")
@@ -106,12 +112,12 @@ def _answer(guess: str | None, dark: bool) -> None:
     )  # fmt: skip
     for column, (one, _) in zip(st.columns(len(curves)), curves, strict=True):
         column.markdown(_ranking(one))
-    _explained([one for one, _ in curves])
+    _explained([one for one, _ in curves], [one for one in _kin(worst, probes) if _trained_null(one.meta)])
 
 
 def _growth(one: Opened) -> Growth | None:
     meta = one.meta
-    title = f"b<sub>k</sub> in {_precision(meta)}" if _trained_null(meta) else "b<sub>k</sub> frozen"
+    title = f"b<sub>k</sub> in {precision(meta)}" if _trained_null(meta) else "b<sub>k</sub> frozen"
     stack = one.scores.stacks[0]
     assert one.source is not None
     path = _path(one.source.read(), stack)
@@ -133,7 +139,7 @@ def _verdict(guess: str | None, winner: str, worst: Opened) -> None:
     noise = winner == "k" and _trained_null(worst.meta)
     with st.container(border=True):
         st.markdown(
-            f"In {_precision(worst.meta)} the naive ranking selects **{latex(winner)}**"
+            f"In {precision(worst.meta)} the naive ranking selects **{latex(winner)}**"
             + (": **rounding noise**, in a bias that cannot change one prediction." if noise else ".")
         )
         if guess is not None:
@@ -159,24 +165,25 @@ def _ranking(one: Opened) -> str:
     return "\n".join(rows) + metric
 
 
-def _explained(runs: list[Opened]) -> None:
-    noisy = runs[-1]
-    fisher = noisy.scores.mean_scores("fisher") if "fisher" in noisy.scores.approaches else {}
+def _explained(runs: list[Opened], noisy: list[Opened]) -> None:
+    """``runs``: what is drawn; ``noisy``: those of the experiment that train b_k, with any epsilon."""
+    scores = runs[-1].scores
+    fisher = scores.mean_scores("fisher") if "fisher" in scores.approaches else {}
     st.markdown("##### Why noise wins")
     st.markdown(
         "The exact gradient of $b_k$ is zero"
         + (f" (its Fisher information here: {short(fisher['k'], 2)})" if "k" in fisher else "")
         + ". What is computed instead is a sum of rounding errors. AdamW divides every step by the size of "
-        "the gradients it has seen,"
+        "the gradients it has seen, up to an $\\varepsilon$:"
     )
-    st.latex(r"\Delta b_k = -\,\text{lr}\;\frac{\hat m_t}{\sqrt{\hat v_t} + \varepsilon}, \qquad \varepsilon = 10^{-8}")
+    compared(noisy)
     st.markdown(
-        "so noise well above $\\varepsilon$ takes steps as long as a real gradient does. bfloat16 keeps 8 binary "
+        "Noise well above $\\varepsilon$ takes steps as long as a real gradient does. bfloat16 keeps 8 binary "
         "digits: its noise is far above, and because the pre-trained $b_k$ is short, it has soon turned to nowhere in "
-        "particular, which the projection ratio scores near 1. Noise of float32 lies near $\\varepsilon$: how much of "
-        "it becomes movement depends on the data, the order of sums and the number of steps. The other scores, and "
-        "what the model gets right, are nearly the same in all three. **So the lab freezes a bias that is certified "
-        "null, unless one asks for it, and flags it in every ranking.**"
+        "particular, which the projection ratio scores near 1. Noise of float32 lies near PyTorch's $\\varepsilon$: "
+        "how much of it becomes movement depends on the data, the order of sums and the number of steps. The other "
+        "scores, and what the model gets right, are nearly the same in all three. **So the lab freezes a bias that is "
+        "certified null, unless one asks for it, and flags it in every ranking.**"
     )
     with (
         page.control("details", "why-trap-computed"),
@@ -185,17 +192,18 @@ def _explained(runs: list[Opened]) -> None:
         st.markdown(
             "Three fine-tunes that differ in nothing but $b_k$ and the precision of the matrix products. A score is "
             "the projection ratio `1 − pre·post / max(‖pre‖, ‖post‖)²` of a checkpoint against the biases before the "
-            "fine-tune, in float64, mean over layers."
+            "fine-tune, in float64, mean over layers. The table of epsilons takes the same fine-tunes again with the "
+            "authors' epsilon."
         )
         st.dataframe(
             [
                 {
                     "sample": one.title, "task": one.meta.task, "examples": one.meta.n_train, "seed": one.meta.seed,
                     "steps": one.meta.hyperparameters.get("steps"), "learning rate": one.meta.hyperparameters.get("lr"),
-                    "precision": _precision(one.meta), "device": one.meta.device,
+                    "precision": precision(one.meta), "epsilon": told(one.meta), "device": one.meta.device,
                     "versions": ", ".join(f"{name} {v}" for name, v in one.meta.versions.items()),
                 }
-                for one in runs
+                for one in {id(one): one for one in [*runs, *noisy]}.values()
             ],
             hide_index=True, alt="Inputs of the fine-tunes",
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -15,8 +16,9 @@ from streamlit.testing.v1 import AppTest
 from beft_core.errors import UserError
 from beft_core.runs import library
 from beft_core.runs.directory import Run, list_runs
+from beft_core.training import config
 from beft_core.training.config import RunConfig
-from beft_core.training.preflight import count, probe_of
+from beft_core.training.preflight import count, layout_of, probe_of
 from dashboard.components import engine
 
 pytestmark = pytest.mark.usefixtures("lab")
@@ -58,18 +60,36 @@ def test_a_link_restores_every_choice() -> None:
         "ft_do": "train", "ft_task": "sst2", "ft_regime": "medium", "ft_terms": ["q", "k"], "ft_layers": "3-5",
         "ft_preset": "paper", "ft_lr": "0.003", "ft_epochs": "2", "ft_schedule": "linear", "ft_batch": "8",
         "ft_length": "64", "ft_seed": "7", "ft_precision": "bfloat16", "ft_device": "cpu", "ft_dropout": "false",
+        "ft_eps": "1e-7", "ft_eps_at": "after",
         "ft_null": "true", "ft_play": "false", "ft_fisher": "true",
     }  # fmt: skip
     at = opened("fine_tune", **wanted)
     for word in (
         "beft train", "--task sst2", "--regime medium", "--terms q k", "--layers 3-5", "--preset paper", "--lr 0.003",
         "--epochs 2", "--schedule linear", "--batch-size 8", "--max-length 64", "--seed 7", "--precision bfloat16",
-        "--device cpu", "--no-dropout", "--train-null", "--fisher",
+        "--device cpu", "--no-dropout", "--train-null", "--fisher", "--adam-epsilon 1e-07", "--adam-epsilon-at after",
     ):  # fmt: skip
         assert word in command(at), word
     assert "trajectory" not in command(at)
     assert any("rounding noise" in box.value for box in at.warning)
     assert metrics(at)["Trained parameters"] == f"{2 * 3 * 384:,}" and metrics(at)["Steps"] == "1,250"
+
+
+def test_the_preset_says_what_it_fills_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = opened("fine_tune")
+    assert "epsilon 1e-08 after the bias correction" in captions(at)
+    at = opened("fine_tune", ft_preset="paper", ft_task="wic")
+    said = captions(at)
+    assert "Learning rate 0.001 (constant), 16 epochs, batches of 16, AdamW's epsilon 1e-06 before" in said
+    assert "examples as the authors' does; the two sentences are read without the word" in said
+    assert "Inputs: quick reads word: sentence1 and sentence2, paper sentence1 and sentence2 alone" in said
+    assert command(at).startswith("beft select --task wic --regime low --preset paper")
+    large = dataclasses.replace(layout_of("bundled"), layers=24, hidden_size=1024)
+    monkeypatch.setattr(config, "layout_here", lambda model: large)
+    assert "30 epochs" in captions(opened("fine_tune", ft_preset="paper", ft_task="sst2"))
+    monkeypatch.setattr(config, "layout_here", lambda model: None)
+    at = opened("fine_tune", ft_preset="paper", ft_task="sst2")
+    assert "epochs by the model's size" in captions(at) and not at.exception
 
 
 @pytest.mark.parametrize(

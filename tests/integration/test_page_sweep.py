@@ -77,15 +77,25 @@ def test_a_link_restores_every_choice() -> None:
         "sw_tasks": ["demo-similarity", "demo-sentiment"], "sw_regimes": ["low", "all"], "sw_n": "16 40",
         "sw_terms": ["v", "q+v", "all"], "sw_lrs": "2e-3, 1e-2", "sw_probe_lrs": "1e-4", "sw_seeds": "3",
         "sw_epochs": "2", "sw_preset": "paper", "sw_device": "cpu", "sw_precision": "bfloat16",
+        "sw_eps": "1e-7", "sw_eps_at": "after",
     }  # fmt: skip
     at = opened("sweep", **wanted)
     assert command(at) == (
         "beft sweep --tasks demo-similarity demo-sentiment --regimes low all --n-train 16 40 --terms v q+v all "
-        "--lrs 0.002 0.01 --probe-lrs 0.0001 --seeds 3 --preset paper --epochs 2 --precision bfloat16 --device cpu "
-        "--out sweep-demo-similarity-demo-sentiment"
+        "--lrs 0.002 0.01 --probe-lrs 0.0001 --seeds 3 --preset paper --epochs 2 --adam-epsilon 1e-07 "
+        "--adam-epsilon-at after --precision bfloat16 --device cpu --out sweep-demo-similarity-demo-sentiment"
     )
     assert metrics(at)["Fine-tunes"] == f"{2 * 4 * (2 + 2 + 1) * 3}"
     assert "demo-sentiment: low 300, all" in said(at)
+    assert "demo-sentiment 2 epochs; AdamW's epsilon 1e-07 after the bias correction" in said(at)
+
+
+def test_the_paper_preset_fills_in_epochs_by_task() -> None:
+    at = opened("sweep", sw_preset="paper", sw_tasks=["demo-similarity", "demo-sentiment"])
+    assert (
+        "demo-similarity 30 epochs, demo-sentiment 30 epochs; AdamW's epsilon 1e-06 before the bias correction; the "
+        "seed draws examples as the authors' does."
+    ) in said(at)
 
 
 @pytest.mark.parametrize(

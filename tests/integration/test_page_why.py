@@ -133,7 +133,7 @@ def test_another_model_with_fewer_layers_moves_the_layer(monkeypatch: pytest.Mon
 # ---- the trap ------------------------------------------------------------------------------------
 
 
-def followed(trained: bool, precision: str, share: float) -> Snapshot:
+def followed(trained: bool, precision: str, share: float, **settings: object) -> Snapshot:
     """A probe whose b_k was moved by `share` of its length, sideways, in two checkpoints."""
     made = small_snapshot()
     keys = made.keys()
@@ -143,6 +143,7 @@ def followed(trained: bool, precision: str, share: float) -> Snapshot:
     post = {key: value + amount.get(key[1], 0.3) * noise[key] for key, value in pre.items()}
     terms = tuple(term for _, term in keys if trained or term != "k")
     fields = {**made.meta.__dict__, "trained_terms": terms, "hyperparameters": {"precision": precision, "steps": 40}}
+    fields["hyperparameters"] |= settings
     steps = {key: np.stack([(pre[key] + post[key]) / 2, post[key]]) for key in keys if key[1] in terms}
     return Snapshot.build(SnapshotMeta(**fields), pre, post, steps=steps, trajectory_step=np.array([20, 40]))
 
@@ -168,6 +169,43 @@ def test_the_trap_names_noise_as_noise() -> None:
     lines = {(t["name"] if "name" in t else t["hovertemplate"].split()[2], t["xaxis"]) for t in figure["data"]}
     assert len(figure["data"]) == 9 and len(lines) == 9
     assert sum(t["line"]["dash"] == "dot" for t in figure["data"]) == 2
+
+
+@pytest.fixture
+def five(lab: Path, tmp_path: Path) -> None:
+    """With ours, recorded or from before it was, and with the authors' epsilon."""
+    theirs = {"adam_epsilon": 1e-6, "adam_epsilon_at": "before"}
+    runs: dict[str, tuple[str, float, dict[str, object]]] = {
+        "f32": ("float32", 0.1, {}),
+        "b16": ("bfloat16", 50, {"adam_epsilon": 1e-8, "adam_epsilon_at": "after"}),
+        "a32": ("float32", 0.001, theirs),
+        "a16": ("bfloat16", 40, theirs),
+    }
+    write_snapshot(tmp_path / "samples" / "frozen.beft.safetensors", followed(False, "float32", 0, optimizer="AdamW"))
+    for name, (precision, share, settings) in runs.items():
+        made = followed(True, precision, share, optimizer="AdamW", **settings)
+        write_snapshot(tmp_path / "samples" / f"{name}.beft.safetensors", made)
+    write_index(tmp_path / "samples", {name: name for name in ("b16", "probe", "a16", "frozen", "f32", "a32")})
+
+
+@pytest.mark.usefixtures("five")
+def test_the_trap_shows_what_each_epsilon_makes_of_noise() -> None:
+    at = opened("why", why_tab="4 · The trap", why_seen="trap")
+    assert len(json.loads(at.get("plotly_chart")[0].proto.spec)["data"]) == 9  # the three with our epsilon
+    (table,) = [m.value for m in at.markdown if m.value.startswith("| precision")]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+    assert [row[:2] + row[-1:] for row in rows] == [
+        ["float32", "1e-08, after the correction", "$b_v$"], ["float32", "1e-06, before the correction", "$b_v$"],
+        ["bfloat16", "1e-08, after the correction", "$b_k$"], ["bfloat16", "1e-06, before the correction", "$b_k$"],
+    ]  # fmt: skip
+    moved = {(row[0], row[1][:5]): movement_of(row[3]) for row in rows}
+    assert moved["float32", "1e-06"] == pytest.approx(moved["float32", "1e-08"] / 100, rel=0.1)
+    text = words(at)
+    assert "enough for a $b_k$ of 0.000 without any freezing" in text and "$b_k$ still comes first" in text
+
+
+def movement_of(cell: str) -> float:
+    return float(cell.replace("−", "-"))
 
 
 @pytest.mark.usefixtures("three")
