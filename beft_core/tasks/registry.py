@@ -69,8 +69,9 @@ class TaskSpec:
 
     def reading(self, inputs: str) -> TaskSpec:
         """The task as its columns are read by a key of :data:`beft_core.training.presets.INPUTS`."""
-        authors = inputs == "paper" and self.paper_text is not None
-        return dataclasses.replace(self, text=self.paper_text) if authors else self
+        if inputs != "paper" or self.paper_text is None:
+            return self
+        return dataclasses.replace(self, text=self.paper_text)
 
     @property
     def note(self) -> str:
