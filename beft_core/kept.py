@@ -52,7 +52,11 @@ def keep(snapshot: Snapshot, name: str, root: Path | None = None) -> Kept:
     line = _one_line(name)
     # The name first: whoever lists the folder between the two sees nothing yet.
     atomic_write(_name_file(path), [json.dumps({"name": line}).encode()])
-    write_snapshot(path, snapshot)
+    try:
+        write_snapshot(path, snapshot)
+    except BaseException:
+        _name_file(path).unlink(missing_ok=True)  # the name of nothing
+        raise
     return Kept(path, line)
 
 

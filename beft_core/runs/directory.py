@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -191,8 +192,12 @@ class Run:
                 f"cannot create {run.path}: {error.strerror}", "a folder to write to", "BEFT_HOME"
             ) from None
         record = {"version": RECORD_VERSION, "kind": kind, "config": config}
-        atomic_write(run.path / "config.json", [json.dumps(record, indent=1).encode()])
-        run.write_status(Status("queued", created=time.time()))
+        try:
+            atomic_write(run.path / "config.json", [json.dumps(record, indent=1).encode()])
+            run.write_status(Status("queued", created=time.time()))
+        except BaseException:
+            shutil.rmtree(run.path, ignore_errors=True)  # a folder without them would be listed as a damaged run
+            raise
         return run
 
     def config(self) -> tuple[str, dict[str, Any]]:

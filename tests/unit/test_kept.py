@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from example_snapshots import example
 
 from beft_core import kept as module
+from beft_core.disk import NoRoom
 from beft_core.errors import UserError
 from beft_core.kept import find_kept, forget, keep, kept
 from beft_core.snapshot import read_snapshot
@@ -77,3 +80,18 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file")
     with pytest.raises(UserError, match="cannot create"):
         keep(example(), "a", tmp_path / "home")
+
+
+def test_a_full_disk_leaves_no_name_of_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if target.suffix == ".safetensors":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(NoRoom, match="the disk is full"):
+            keep(example(), "mine", tmp_path)
+    assert kept(tmp_path) == [] and not list((tmp_path / "uploads").iterdir())

@@ -1,5 +1,6 @@
 """Run folders as their readers see them: states, half-written files, strangers' folders."""
 
+import errno
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beft_core.disk import NoRoom
 from beft_core.errors import UserError
 from beft_core.process_id import ProcessId
 from beft_core.runs.cancel import cancel
@@ -44,6 +46,23 @@ def test_new_run_is_queued_and_found_again(run: Run, tmp_path: Path) -> None:
     assert run.status().state == "queued"
     assert run.config() == ("train", {"task": "sst2", "batch_size": 16})
     assert list_runs(tmp_path) == [run] == [find_run(run.id, tmp_path)]
+
+
+@pytest.mark.parametrize("name", ["config.json", "status.json"])
+def test_a_run_that_finds_no_room_leaves_no_damaged_one(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if target.name == name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(NoRoom, match=f"{name}: the disk is full"):
+        Run.create("train", {}, tmp_path)
+    assert list_runs(tmp_path) == []
 
 
 def test_runs_sort_by_time_of_creation(tmp_path: Path) -> None:
