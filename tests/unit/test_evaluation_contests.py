@@ -59,6 +59,7 @@ def test_seeds_that_all_agree_or_lack_a_term() -> None:
     assert paired(gaps).empty and contest(gaps).cells == 0  # one seed with both is no test
     failed = make_results(["sst2"], ["low"], [1e-2], range(3), failed=lambda run: run[2] == "q" and run[4] == 1)
     assert paired(failed)["seeds"].tolist() == [2]
+    assert paired(failed.assign(value=failed["value"].fillna(0.1)))["seeds"].tolist() == [2]  # whatever it left
 
 
 def test_in_words() -> None:

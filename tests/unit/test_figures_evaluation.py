@@ -176,6 +176,7 @@ def test_learning_rates_are_on_a_log_scale() -> None:
     assert [trace.showlegend for trace in lines] == [True] * 4 + [False] * 3
     v = next(trace for trace in lines if trace.name.startswith("b<sub>v"))
     want = metrics[metrics["trains"] == "v"].sort_values("lr")
+    assert list(v.x) == [0.001, 0.01] == list(want["lr"]) and want["value"].nunique() == 2
     assert list(v.y) == list(want["value"]) and "±" in v.customdata[0] and "3 seeds" in v.customdata[0]
     band = next(t for t in figure.data if t.name == "band" and t.fillcolor == style.TERM_COLOURS["v"])
     np.testing.assert_allclose(band.y[:2], want["value"] - want["std"])
@@ -192,6 +193,12 @@ def test_epochs_have_a_panel_per_learning_rate(rates: int) -> None:
     assert sum(bool(trace.showlegend) for trace in lines) == 5
     assert figure.layout.annotations[0].text == f"<b>learning rate {sorted(set(rows['lr']))[0]:g}</b>"
     assert list(lines[-1].x) == [1, 2, 3, 4]
+    titles = [note.text for note in figure.layout.annotations if note.text.startswith("<b>learning rate")]
+    for number, (lr, title) in enumerate(zip(sorted(set(rows["lr"])), titles, strict=True)):
+        assert title == f"<b>learning rate {lr:g}</b>"
+        (line,) = [t for t in lines if t.yaxis == f"y{number + 1 if number else ''}" and t.name.startswith("b<sub>q")]
+        own = rows[(rows["lr"] == lr) & (rows["trains"] == "q")].sort_values("epoch")
+        assert list(line.y) == list(own["value"]) and own["value"].is_unique
 
 
 def test_the_legend_names_what_only_a_later_panel_has() -> None:

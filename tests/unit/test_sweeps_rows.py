@@ -83,3 +83,11 @@ def test_without_its_trajectory_a_snapshot_says_the_same() -> None:
         for variant in ("exact", "batch"):
             assert np.array_equal(small.fisher(*key, variant), full.fisher(*key, variant))  # type: ignore[arg-type]
     assert dict(small.extra).keys() == dict(full.extra).keys()
+
+
+def test_a_row_records_how_long_the_biases_were_before() -> None:
+    pre = base()
+    row = row_of(RunConfig(task="sst2", mode="all").resolved(), example(pre=pre, mode="all"), seconds=1, bank_runs=1)
+    for (_, term), values in pre.items():
+        assert row[f"pre_norm.{term}"] == pytest.approx(np.mean([np.sqrt((layer**2).sum()) for layer in values]))
+    assert "pre_norm.o" not in row  # this model has none
