@@ -24,6 +24,7 @@ from beft_core.merge_plan import (
     recorded,
     tasks_of,
 )
+from beft_core.merging import METHODS
 from beft_core.models import LoadedModel
 from beft_core.safe_io import parse_json
 from beft_core.safetensors_file import SafetensorsFile, write_safetensors
@@ -64,12 +65,15 @@ def evaluate_merge(
     began = time.monotonic()
     for snapshot in snapshots:
         workflow.refuse_changed_weights(snapshot)
-    work = plan(snapshots, config)
-    fields = recorded(snapshots) | {
+    given = {
         name: getattr(config, name)
         for name in ("model", "data_dir", "max_length", "device", "precision")
         if getattr(config, name) is not None
     }
+    if METHODS[config.method].needs_fisher:
+        snapshots = workflow.with_tuned_fisher(snapshots, RunConfig(**given), observer)
+    work = plan(snapshots, config)
+    fields = recorded(snapshots) | given
     observer.stage("load data")
     tasks, left_out = tasks_of([work.merged])
     data: dict[str, TaskData] = {}

@@ -82,11 +82,17 @@ def slerp(deltas: np.ndarray, *, t: float) -> np.ndarray:
 
 
 def fisher(deltas: np.ndarray, fisher: np.ndarray) -> np.ndarray:
-    """An average of each element weighted by its Fisher information; where no task has any, the plain
-    average.
+    """An average of each element weighted by its Fisher information; where no task has any, the plain average.
+
+    `fisher` [tasks, elements], at the fine-tuned models, is first divided by each task's L2 norm over all that is
+    merged, as the code of the paper does. For the scale of a Fisher information says nothing about a task: that of a
+    regression depends on the variance that its likelihood assumes, that of a classification on how sure the model has
+    become. Only where a task's information lies then decides, and no task outweighs another by its loss.
 
     From one base, averaging differences or values so is the same.
     """
+    norms = np.linalg.norm(fisher, axis=1, keepdims=True)
+    fisher = fisher / np.where(norms > 0, norms, 1)
     total = fisher.sum(axis=0)
     shares = np.where(total > 0, fisher / np.where(total > 0, total, 1), 1 / len(deltas))
     return (shares * deltas).sum(axis=0)
@@ -158,6 +164,8 @@ class Method:
     """float64 [tasks, elements] and the parameters -> [elements]."""
     parameters: tuple[Parameter, ...] = ()
     needs_fisher: bool = False
+    remark: str = ""
+    """What a reader must know of it besides the formula."""
     max_tasks: float = math.inf
 
     def settings(self, given: dict[str, Any], tasks: int) -> dict[str, Any]:
@@ -234,10 +242,13 @@ METHODS: dict[str, Method] = {
         Method(
             "fisher",
             "Fisher average",
-            "Σ Fₜ δₜ / Σ Fₜ, element by element",
+            "Σ F̂ₜ δₜ / Σ F̂ₜ, element by element; F̂ₜ = Fₜ / ‖Fₜ‖ at the fine-tuned model",
             "https://arxiv.org/abs/2111.09832",
             fisher,
             needs_fisher=True,
+            remark="Fisher information at each fine-tuned model under its trained head, with labels as that model "
+            "expects them, divided by its L2 norm over all that is merged: the scale of a loss (squared error, "
+            "cross-entropy) says nothing about a task, so only where its information lies decides.",
         ),
     )
 }
@@ -257,7 +268,7 @@ def merge(
 
     Raises:
         UserError: an unknown method or parameter; fewer than two snapshots or more than the method takes;
-            different bases, terms or layers; no Fisher information where the method needs it.
+            different bases, terms or layers; no Fisher information at the fine-tuned model where the method needs it.
     """
     if method not in METHODS:
         raise UserError(f"merge method {method!r}", f"one of {', '.join(METHODS)}")
@@ -366,11 +377,22 @@ def _fisher(snapshots: Sequence[Snapshot], key: Key) -> np.ndarray:
     """float64 [tasks, layers, width]"""
     arrays = []
     for snapshot in snapshots:
-        array = snapshot.fisher(*key)
+        array = snapshot.fisher(*key, "tuned")
         if array is None:
-            raise UserError(f"{snapshot.source} has no Fisher information", "snapshots of probes", "mean")
+            before = snapshot.fisher(*key) is not None
+            only = ", only the one from before its fine-tune, under a random head" if before else ""
+            raise UserError(
+                f"{snapshot.source} has no Fisher information at the fine-tuned model{only}",
+                "snapshots of beft train --fisher-tuned",
+                "beft merge --method fisher, which measures it where model and data are, or another method",
+            )
         arrays.append(array.astype(np.float64))
     return np.stack(arrays)
+
+
+def has_tuned_fisher(snapshot: Snapshot) -> bool:
+    """Whether a snapshot holds what a Fisher average weighs by, for every term that it trained."""
+    return all(snapshot.fisher(*key, "tuned") is not None for key in _trained(snapshot, None))
 
 
 def _common_settings(snapshots: Sequence[Snapshot]) -> dict[str, Any]:

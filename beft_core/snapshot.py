@@ -1,7 +1,9 @@
 """Snapshots: the bias terms of a model before and after a fine-tune, in one small file.
 
 A safetensors file of float32 tensors ``{stack}.{term}.pre`` and ``.post`` [layers, width]; optionally
-``.fisher`` and ``.fisher_batch`` [layers, width], ``.steps`` [checkpoints, layers, width] with
+``.fisher`` and ``.fisher_batch`` (before the fine-tune, under a random head: what the scores read) and
+``.fisher_tuned`` (at the fine-tuned model, under its trained head: what a Fisher average reads), [layers, width] each,
+``.steps`` [checkpoints, layers, width] with
 ``trajectory.step`` [checkpoints], and ``extra.{task}.{part}``. The header's metadata has one key, ``beft``:
 JSON of `SnapshotMeta`.
 
@@ -37,7 +39,7 @@ MAX_HEADER = 4 * 2**20
 Key = tuple[str, str]
 """(stack, term), such as ("encoder", "v")."""
 
-PARTS: dict[str, int] = {"pre": 2, "post": 2, "fisher": 2, "fisher_batch": 2, "steps": 3}
+PARTS: dict[str, int] = {"pre": 2, "post": 2, "fisher": 2, "fisher_batch": 2, "fisher_tuned": 2, "steps": 3}
 """Tensors that a term may have, with their rank."""
 
 EXTRA_PARTS: dict[str, int] = {
@@ -106,6 +108,7 @@ class Snapshot:
         *,
         fisher: Mapping[Key, np.ndarray] | None = None,
         fisher_batch: Mapping[Key, np.ndarray] | None = None,
+        fisher_tuned: Mapping[Key, np.ndarray] | None = None,
         steps: Mapping[Key, np.ndarray] | None = None,
         trajectory_step: np.ndarray | None = None,
         extra: Mapping[str, np.ndarray] | None = None,
@@ -115,7 +118,10 @@ class Snapshot:
         Raises:
             UserError: as `read_snapshot`, and at once for values that are not finite.
         """
-        parts = {"pre": pre, "post": post, "fisher": fisher, "fisher_batch": fisher_batch, "steps": steps}
+        parts = {
+            "pre": pre, "post": post, "fisher": fisher, "fisher_batch": fisher_batch, "fisher_tuned": fisher_tuned,
+            "steps": steps,
+        }  # fmt: skip
         tensors = {
             f"{stack}.{term}.{part}": _frozen(array, np.float32)
             for part, arrays in parts.items()
@@ -141,9 +147,26 @@ class Snapshot:
         """After the fine-tune: float32 [layers, width]."""
         return self._read(f"{stack}.{term}.post")
 
-    def fisher(self, stack: str, term: str, variant: Literal["exact", "batch"] = "exact") -> np.ndarray | None:
-        """Squared gradient before the fine-tune, mean over examples (or batches): [layers, width]."""
-        return self._read_optional(f"{stack}.{term}.{'fisher' if variant == 'exact' else 'fisher_batch'}")
+    def fisher(self, stack: str, term: str, variant: Literal["exact", "batch", "tuned"] = "exact") -> np.ndarray | None:
+        """Mean squared gradient [layers, width]; None where the snapshot lacks it.
+
+        `exact` over examples and `batch` over batches are from before the fine-tune, `tuned` is at the fine-tuned model
+        under its trained head.
+        """
+        return self._read_optional(f"{stack}.{term}.{'fisher' if variant == 'exact' else f'fisher_{variant}'}")
+
+    def with_fisher_tuned(self, fisher: Mapping[Key, np.ndarray]) -> Snapshot:
+        """The same with Fisher information at the fine-tuned model: (stack, term) -> [layers, width].
+
+        Raises:
+            UserError: a term that the snapshot does not have, another shape, or values that are not finite.
+        """
+        new = {f"{stack}.{term}.fisher_tuned": _frozen(array, np.float32) for (stack, term), array in fisher.items()}
+        shapes = self._shapes | {name: array.shape for name, array in new.items()}
+        snapshot = Snapshot(self.meta, shapes, lambda name: new[name] if name in new else self._load(name), self.source)
+        for name in new:
+            snapshot._read(name)
+        return snapshot
 
     def steps(self, stack: str, term: str) -> np.ndarray | None:
         """The term along the fine-tune: [checkpoints, layers, width]."""

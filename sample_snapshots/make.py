@@ -1,6 +1,10 @@
 """Make the sample snapshots again, from the official GLUE files and the bundled model.
 
     BEFT_GLUE_DIR=... python sample_snapshots/make.py [--device cuda] [--only sst2-low-seed0-probe ...]
+    BEFT_GLUE_DIR=... python sample_snapshots/make.py --fisher-tuned
+
+The second trains nothing: it measures the Fisher information at the fine-tuned models of one term, by which the page
+Merge can weigh them.
 
 Every row of ``SAMPLES`` becomes one ``*.beft.safetensors`` beside this file; ``index.json`` says what each shows, in
 words that are derived from the numbers. On one GPU all of them take a few minutes, on two CPU cores about two hours.
@@ -87,13 +91,27 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--only", nargs="*", default=[sample.name for sample in SAMPLES])
+    parser.add_argument("--fisher-tuned", action="store_true", help="only measure it, for the files that are there")
     args = parser.parse_args()
     for sample in SAMPLES:
-        if sample.name in args.only:
-            snapshot = run(sample, args.device)
+        if sample.name in args.only and not (args.fisher_tuned and not merges(sample)):
+            path = args.out / f"{sample.name}{SUFFIX}"
+            snapshot = measured(read_snapshot(path)) if args.fisher_tuned else run(sample, args.device)
             write_snapshot(args.out / f"{sample.name}{SUFFIX}", snapshot)
             print(sample.name, snapshot.meta.metrics[-1], flush=True)
     write_index(args.out)
+
+
+def merges(sample: Sample) -> bool:
+    """Whether the sample is one term's fine-tune, as the page Merge takes it; b_k is null and moved nothing."""
+    return sample.mode == "terms" and sample.terms != ("k",)
+
+
+def measured(snapshot: Snapshot) -> Snapshot:
+    """The same fine-tune with the Fisher information at its end."""
+    from beft_core.training.workflow import with_tuned_fisher
+
+    return with_tuned_fisher([snapshot])[0]
 
 
 def run(sample: Sample, device: str) -> Snapshot:
@@ -111,7 +129,7 @@ def run(sample: Sample, device: str) -> Snapshot:
         RunConfig(
             task=sample.task, mode=sample.mode, terms=sample.terms or ("v",), regime=sample.regime, seed=sample.seed,
             lr=sample.lr, epochs=sample.epochs, device=device, fisher=followed, record_wall_seconds=True,
-            train_null=sample.train_null, precision=sample.precision,
+            train_null=sample.train_null, precision=sample.precision, fisher_tuned=merges(sample),
             adam_epsilon=optimizer.adam_epsilon, adam_epsilon_at=optimizer.adam_epsilon_at,
             trajectory_every=-(-steps // CHECKPOINTS) if followed else None,
         )

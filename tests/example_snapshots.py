@@ -47,6 +47,7 @@ def example(
         optional = {
             "fisher": {key: rng.random(array.shape) for key, array in pre.items()},
             "fisher_batch": {key: rng.random(array.shape) for key, array in pre.items()},
+            "fisher_tuned": {key: rng.random(array.shape) for key, array in pre.items()},
             "steps": {key: np.stack([array, post[key]]) for key, array in pre.items()},
             "trajectory_step": np.array([0, 10]),
             "extra": {

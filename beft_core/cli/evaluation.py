@@ -13,7 +13,7 @@ from beft_core.cli.flags import DATA, config_of, takes
 from beft_core.cli.progress import progress
 from beft_core.errors import UserError
 from beft_core.merge_plan import MergeConfig, recorded
-from beft_core.merging import METHODS, Comparison, compare
+from beft_core.merging import METHODS, Comparison, compare, has_tuned_fisher, shared_keys
 from beft_core.merging import merge as merge_snapshots
 from beft_core.model_source import locate
 from beft_core.paths import user_path
@@ -96,6 +96,8 @@ def merge(
     }  # fmt: skip
     only = arguments.words(terms) or None
     chosen = {name: value for name, value in settings.items() if value is not None}
+    if method in METHODS and METHODS[method].needs_fisher and not all(map(has_tuned_fisher, snapshots)):
+        snapshots = _measured(snapshots, files, given)
     merged = merge_snapshots(snapshots, method, terms=only, **chosen)
     comparison = compare(snapshots, terms=only)
     if path is not None:
@@ -120,6 +122,18 @@ def merge(
         _print_table_3(table, comparison)
     if path is None:
         output.note("not written: no --out FILE")
+
+
+def _measured(snapshots: list[Snapshot], files: Sequence[str], given: dict[str, Any]) -> list[Snapshot]:
+    """The snapshots with the Fisher information at their fine-tuned models, which some of the files lack."""
+    shared_keys(snapshots)  # what cannot be merged anyway is told before PyTorch takes its seconds
+    lacking = [file for file, snapshot in zip(files, snapshots, strict=True) if not has_tuned_fisher(snapshot)]
+    output.note(f"measuring the Fisher information at the fine-tuned model, which {', '.join(lacking)} lack")
+    with progress() as observer:
+        observer.stage("start PyTorch")
+        from beft_core.training import workflow
+
+        return workflow.with_tuned_fisher(snapshots, config_of(given), observer)
 
 
 def _evaluate_all(

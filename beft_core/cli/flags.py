@@ -114,7 +114,8 @@ FLAGS: dict[str, Flag] = {
         Flag("compile", bool, "Compile the layers first, which long runs and sweeps on a GPU win back."),
         Flag("trajectory_every", int, "Keep the biases every so many steps.", metavar="STEPS"),
         Flag("fisher", bool, "Measure the Fisher information before the fine-tune."),
-        Flag("fisher_examples", int, "Examples that it averages over. Default: all.", metavar="N"),
+        Flag("fisher_tuned", bool, "Measure it at the fine-tuned model too, which beft merge --method fisher needs."),
+        Flag("fisher_examples", int, "Examples that they average over. Default: all.", metavar="N"),
         Flag("evaluate", str, "When to score the validation set. Default: epoch.", name="--evaluate-when",
              metavar=_choice(EVALUATIONS)),
     )

@@ -135,11 +135,13 @@ def without_trajectory(snapshot: Snapshot) -> Snapshot:
     keys = snapshot.keys()
     exact = {key: snapshot.fisher(*key) for key in keys}
     batch = {key: snapshot.fisher(*key, "batch") for key in keys}
+    tuned = {key: snapshot.fisher(*key, "tuned") for key in keys}
     return Snapshot.build(
         snapshot.meta,
         {key: snapshot.pre(*key) for key in keys},
         {key: snapshot.post(*key) for key in keys},
         fisher={key: value for key, value in exact.items() if value is not None},
         fisher_batch={key: value for key, value in batch.items() if value is not None},
+        fisher_tuned={key: value for key, value in tuned.items() if value is not None},
         extra=dict(snapshot.extra),
     )

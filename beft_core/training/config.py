@@ -38,7 +38,8 @@ EVALUATIONS = ("epoch", "last", "never")
 
 PER_RUN = frozenset(
     {"mode", "terms", "layers", "train_null", "lr", "seed", "epochs", "n_train", "regime", "schedule", "weight_decay",
-     "clip", "adam_epsilon", "adam_epsilon_at", "sampler", "fisher", "fisher_examples", "trajectory_every"}
+     "clip", "adam_epsilon", "adam_epsilon_at", "sampler", "fisher", "fisher_tuned", "fisher_examples",
+     "trajectory_every"}
 )  # fmt: skip
 """Settings that runs of one bank may differ in."""
 WEIGHT_MODES = ("full", "random")
@@ -126,6 +127,8 @@ class RunConfig:
     """Keep the trained biases every so many steps; ``None``: no trajectory."""
     fisher: bool = False
     """Measure the Fisher information of every bias term before the fine-tune."""
+    fisher_tuned: bool = False
+    """Measure the Fisher information of the trained bias terms at the fine-tuned model too, by which merging weighs."""
     fisher_examples: int | None = None
     """Training examples that the Fisher information averages over; ``None``: all that the run trains on."""
     record_wall_seconds: bool = False
@@ -152,6 +155,8 @@ class RunConfig:
                 _one_of(flag, value, known)
         for term in (*self.terms, *self.add_bias):
             _one_of("--terms", term, TERM_KEYS)
+        if self.fisher_tuned and self.mode not in ("terms", "all"):
+            raise UserError(f"got --fisher-tuned with --terms {self.mode}", "a fine-tune of bias terms", "--terms v")
         if self.mode == "terms" and not self.terms:
             raise UserError("got no bias terms", f"some of {', '.join(TERM_KEYS)}", "--terms v, or --terms all")
         if len(set(self.terms)) != len(self.terms):

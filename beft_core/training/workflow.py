@@ -19,10 +19,14 @@ import torch
 
 from beft_core import __version__, models
 from beft_core.architectures import BiasSlot
+from beft_core.certified import certified
 from beft_core.errors import UserError
+from beft_core.merge_plan import recorded
+from beft_core.merging import has_tuned_fisher
+from beft_core.model_source import BUNDLED
 from beft_core.models import LoadedModel
 from beft_core.null_certificate import null_certificate, null_elements
-from beft_core.null_elements import ranges_of
+from beft_core.null_elements import mask_of, ranges_of
 from beft_core.scores import ScoreTable, score_snapshot
 from beft_core.snapshot import Snapshot, SnapshotMeta
 from beft_core.tasks import metrics as task_metrics
@@ -38,6 +42,7 @@ from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
 from beft_core.training.presets import INPUTS, chosen
 from beft_core.training.trainer import Job, Metrics, Outcome, Trainer
+from beft_core.training.tuned_fisher import passes_over, tuned_fisher
 from beft_core.training.weights import Adam, FullWeights, RandomEntries, Weights
 
 
@@ -129,7 +134,7 @@ def train_bank(
     observer.stage("tokenise", sum(map(len, samples.values())) + sum(map(len, data.evals.values())))
     tokenise = partial(encode, model.tokenizer, max_length=first.max_length, observer=observer)
     encoded = {drawn: tokenise(sample) for drawn, sample in samples.items()}
-    return fit_bank(
+    trained = fit_bank(
         model,
         data,
         configs,
@@ -138,6 +143,15 @@ def train_bank(
         observer=observer,
         checkpoint=checkpoint,
     )
+    if any(config.fisher_tuned for config in configs):
+        model = load(first)  # its weights may have been rounded for the fine-tune
+        for run, config in enumerate(configs):
+            if config.fisher_tuned and trained[run].failure is None:
+                measured = measure_tuned_fisher(
+                    trained[run].snapshot, model, data, encoded[_drawn(config)], config, observer
+                )
+                trained[run] = dataclasses.replace(trained[run], snapshot=measured)
+    return trained
 
 
 def fit_bank(
@@ -286,6 +300,101 @@ def evaluate(
     score = scorer(model, head, data, data.evals, config.max_length, precision, observer)
     observer.stage("evaluate", examples)
     return score()
+
+
+def measure_tuned_fisher(
+    snapshot: Snapshot,
+    model: LoadedModel,
+    data: TaskData,
+    examples: Encoded,
+    config: RunConfig,
+    observer: Observer | None = None,
+) -> Snapshot:
+    """The snapshot with the Fisher information of its trained terms at the fine-tuned model, over ``examples``.
+
+    ``model``: its base, as loaded; it is the same afterwards. The first ``config.fisher_examples`` count, if that is
+    given. Raises UserError when the snapshot trained no bias term, or weights too, or has no head for the task.
+    """
+    observer = observer or Observer()
+    refuse_changed_weights(snapshot)
+    head = head_of(snapshot, data.spec.name)
+    meta = snapshot.meta
+    slots = [
+        slot
+        for slot in model.layout.slots
+        if slot.term in meta.trained_terms and (meta.layers is None or slot.layer in meta.layers)
+    ]
+    if not slots:
+        raise UserError(f"got {snapshot.source}, which trained no bias term", "a fine-tune of a term that is not null")
+    if config.fisher_examples is not None:
+        examples = examples.take(range(min(config.fisher_examples, len(examples))))
+    regression = data.spec.labels is None
+    classes = len(head["head.weight"])
+    count = passes_over(len(examples), None if regression else classes)
+    observer.stage("measure Fisher information of the tuned model", count)
+    exact = Precision("float32", pick_device(config.device))
+    model.backbone.to(exact.device)
+    with models.restored(model):
+        models.write_biases(model, {key: snapshot.post(*key) for key in snapshot.keys()})  # noqa: SIM118
+        bank = Bank(model, [], runs=1, classes=classes, precision=exact, outside_biases=True)
+        _put_extra(head, bank)
+        parts = {name: bank.value(name) for name in bank.parts}
+        found = tuned_fisher(model, slots, examples, parts, regression, exact, observer)
+    measured = {key: np.zeros_like(snapshot.post(*key)) for key in found}
+    at = {key: [slot.layer for slot in slots if (slot.stack, slot.term) == key] for key in found}
+    for key, values in found.items():
+        measured[key][at[key]] = values
+        ranges = certified(meta).elements.get(key[1], ())
+        if not config.train_null:
+            measured[key][:, mask_of(ranges, measured[key].shape[1])] = 0
+    return snapshot.with_fisher_tuned(measured)
+
+
+def with_tuned_fisher(
+    snapshots: Sequence[Snapshot], config: RunConfig | None = None, observer: Observer | None = None
+) -> list[Snapshot]:
+    """Snapshots with the Fisher information at their fine-tuned models; where it is missing, it is measured.
+
+    That takes the base model, and the task's data, of which the same training examples are drawn. ``config`` says where
+    they are and where to compute. Raises UserError where one of them cannot be had.
+    """
+    observer = observer or Observer()
+    return [one if has_tuned_fisher(one) else _tuned(one, config or RunConfig(), observer) for one in snapshots]
+
+
+def _tuned(snapshot: Snapshot, config: RunConfig, observer: Observer) -> Snapshot:
+    meta = snapshot.meta
+    try:
+        hyper, fields = meta.hyperparameters, recorded([snapshot])
+        if config.model != BUNDLED:
+            fields["model"] = config.model
+        run = dataclasses.replace(
+            config,
+            **fields,
+            task=meta.task,
+            n_train=meta.n_train,
+            regime=None if meta.n_train is not None else "all",
+            seed=meta.seed or 0,
+            train_null=hyper.get("train_null") is True,
+            sampler=hyper["sampler"] if isinstance(hyper.get("sampler"), str) else None,
+            inputs=inputs_of(snapshot, meta.task),
+        )
+        observer.stage("load data")
+        data = load_data(run)
+        drawn = sample(run, data.train)
+        observer.stage("load model")
+        model = load_base(snapshot, run)
+        observer.stage("tokenise", len(drawn))
+        return measure_tuned_fisher(
+            snapshot, model, data, encode(model.tokenizer, drawn, run.max_length, observer), run, observer
+        )
+    except UserError as error:
+        raise UserError(
+            f"{snapshot.source} has no Fisher information at the fine-tuned model, and it cannot be measured here:"
+            f" {error.got}",
+            error.expected,
+            error.try_ or "beft train --fisher-tuned, or another method",
+        ) from None
 
 
 def refuse_changed_weights(snapshot: Snapshot) -> None:

@@ -55,6 +55,8 @@ def method(choice: Choice, dark: bool) -> Merge | None:
         )  # fmt: skip
         spec = labels[name]
         st.markdown(f"δ = {plain(spec.formula)}  \n:small[[Where it comes from]({spec.reference})]")
+        if spec.remark:
+            st.caption(plain(spec.remark, 600))
         settings = {parameter.name: _control(spec, parameter, choice) for parameter in spec.parameters}
     try:
         merged = merge(choice.snapshots, spec.name, terms=choice.terms, **settings)

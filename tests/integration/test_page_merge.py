@@ -74,9 +74,11 @@ def test_of_probes_only_what_all_trained_is_merged() -> None:
 @pytest.mark.parametrize("name", list(METHODS))
 def test_every_method_has_its_controls_and_its_preview(name: str) -> None:
     at = opened("merge", merge_method=METHODS[name].label)
-    assert METHODS[name].reference in words(at)
+    assert METHODS[name].reference in words(at) and METHODS[name].remark in words(at).replace("\\", "")
     if METHODS[name].needs_fisher:
-        assert "no Fisher information" in at.error[0].value and charts(at) == 2
+        said = at.error[0].value.replace("\\", "")
+        assert "no Fisher information at the fine-tuned model" in said and charts(at) == 2
+        assert "beft merge --method fisher, which measures it" in said
         return
     assert not at.error and charts(at) == 4
     keys = {w.key for kind in (at.slider, at.number_input, at.button_group) for w in kind}

@@ -104,14 +104,36 @@ def test_dare_is_the_mean_in_expectation() -> None:
 
 @given(DELTAS, st.randoms(use_true_random=False))
 def test_fisher_equals_the_naive_loop(deltas: np.ndarray, chance: random.Random) -> None:
-    weights = [[chance.choice([0.0, chance.random()]) for _ in delta] for delta in deltas]
+    scales = [10 ** chance.uniform(-9, 9) for _ in deltas]  # as losses of different kinds have them
+    weights = [[chance.choice([0.0, scale * chance.random()]) for _ in deltas[0]] for scale in scales]
+    lengths = [math.sqrt(sum(x * x for x in row)) or 1 for row in weights]
     expected = []
     for i in range(deltas.shape[1]):
-        total = sum(row[i] for row in weights)
+        of_one_length = [row[i] / length for row, length in zip(weights, lengths, strict=True)]
+        total = sum(of_one_length)
         column = deltas[:, i].tolist()
-        shares = [row[i] / total if total else 1 / len(column) for row in weights]
+        shares = [x / total if total else 1 / len(column) for x in of_one_length]
         expected.append(sum(share * x for share, x in zip(shares, column, strict=True)))
     np.testing.assert_allclose(METHODS["fisher"].function(deltas, np.array(weights)), expected, atol=1e-9)
+
+
+def test_a_task_does_not_outweigh_another_by_the_scale_of_its_loss() -> None:
+    deltas, fisher = np.random.default_rng(0).random((2, 2, 50))
+    fisher[1] *= 400  # a squared error on labels from 0 to 5 beside a cross-entropy
+    shares = METHODS["fisher"].function(np.array([np.zeros(50), np.ones(50)]), fisher)
+    assert 0.4 < shares.mean() < 0.6
+    for factor in (1e-6, 1e6):
+        scaled = METHODS["fisher"].function(deltas, fisher * [[factor], [1]])
+        np.testing.assert_allclose(scaled, METHODS["fisher"].function(deltas, fisher), rtol=1e-12)
+
+
+def test_the_fisher_information_from_before_the_fine_tune_is_not_merged_by() -> None:
+    sources = [example(1, full=True), example(2, full=True)]
+    for source in sources:
+        for stack, term in source.keys():  # noqa: SIM118
+            del source._shapes[f"{stack}.{term}.fisher_tuned"]
+    with pytest.raises(UserError, match="only the one from before its fine-tune, under a random head; expected"):
+        merge(sources, "fisher")
 
 
 @given(DELTAS, st.floats(0, 4), st.data())
@@ -146,7 +168,9 @@ def test_every_method_merges_snapshots_with_its_defaults(name: str, tmp_path) ->
         inputs = [np.stack([_deltas(s) for s in sources])]
         if method.needs_fisher:
             keys = sources[0].keys()
-            inputs.append(np.stack([np.concatenate([s.fisher(*key).ravel() for key in keys]) for s in sources]))  # type: ignore[union-attr]
+            inputs.append(
+                np.stack([np.concatenate([s.fisher(*key, "tuned").ravel() for key in keys]) for s in sources])
+            )  # type: ignore[union-attr]
         np.testing.assert_allclose(_deltas(merged), method.function(*inputs, **defaults), atol=1e-6)
     write_snapshot(tmp_path / "merged.beft.safetensors", merged)
     assert read_snapshot(tmp_path / "merged.beft.safetensors").meta == merged.meta
