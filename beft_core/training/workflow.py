@@ -393,7 +393,7 @@ def _tuned(snapshot: Snapshot, config: RunConfig, observer: Observer) -> Snapsho
             f"{snapshot.source} has no Fisher information at the fine-tuned model, and it cannot be measured here:"
             f" {error.got}",
             error.expected,
-            error.try_ or "beft train --fisher-tuned, or another method",
+            "that, beft train --fisher-tuned, or another method",
         ) from None
 
 
