@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from time import time
+from time import monotonic, sleep, time
 
 from filelock import FileLock, Timeout
 
@@ -22,6 +22,8 @@ from beft_core.errors import UserError
 from beft_core.json_shape import Number, Table, Text, check
 from beft_core.safe_io import atomic_write, parse_json, read_bounded
 
+NOTE_SECONDS = 1.0
+"""How long to wait for the note of somebody who has taken a lock."""
 _NOTE_BYTES = 4096
 _NOTE = Table({"pid": Number(1, 2**31 - 1, whole=True), "since": Number(0, 8e9), "host": Text()})
 
@@ -59,7 +61,7 @@ def hold(path: Path, what: str, try_: str = "", wait_seconds: float = 0.0) -> It
         path.parent.stat()  # the library would make the folder
         lock.acquire()
     except Timeout:
-        raise UserError(f"{what} is in use by {_note(path) or 'another process'}", "one at a time", try_) from None
+        raise UserError(f"{what} is in use by {_named(path)}", "one at a time", try_) from None
     except (OSError, NotImplementedError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"cannot lock {what} in {path.parent}: {reason}", "a folder to write to") from None
@@ -84,6 +86,13 @@ def holder(path: Path) -> Holder | None:
         return note
     except (OSError, NotImplementedError):
         return None
+
+
+def _named(path: Path) -> str:
+    deadline = monotonic() + NOTE_SECONDS
+    while (note := _note(path)) is None and monotonic() < deadline:
+        sleep(0.02)  # he has just got it
+    return str(note or "another process")
 
 
 def _note(path: Path) -> Holder | None:

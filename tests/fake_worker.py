@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ from beft_core.sweeps import banks
 from beft_core.sweeps.rows import plan_columns
 from beft_core.sweeps.spec import SweepSpec, identity, trains
 from beft_core.sweeps.store import SweepFolder
+from beft_core.training.checkpoint import Checkpoint
 from beft_core.training.observer import Observer
 
 cancel.TERMINATE_AFTER, cancel.KILL_AFTER, worker.WATCH_SECONDS = 0.4, 1.6, 0.1
@@ -149,6 +151,8 @@ def play(kind: str, config: dict[str, Any], observer: Observer, checkpoint: Path
         raise UserError("got 3 layers", "6", "another model")
     if act == "memory":
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 TB")
+    if act == "checkpoint":
+        Checkpoint(checkpoint, "this fine-tune").load()
     if act == "segfault":
         signal.raise_signal(signal.SIGSEGV)
     if act == "tokenise":
@@ -159,7 +163,10 @@ def play(kind: str, config: dict[str, Any], observer: Observer, checkpoint: Path
     if act == "deaf":
         while True:
             time.sleep(0.05)
-    if act == "stubborn":
+    if act == "parent":
+        child = subprocess.Popen(["sleep", "60"])
+        (checkpoint.parent / "child").write_text(str(child.pid))
+    if act in ("stubborn", "parent"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         while True:
             time.sleep(0.05)

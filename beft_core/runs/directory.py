@@ -51,6 +51,9 @@ START_SECONDS = 60.0
 """A worker that has not reported itself after so long will not come any more."""
 READ_BYTES = 4 * 2**20
 """Most bytes of ``metrics.jsonl`` that one read returns; the rest comes with the next."""
+READ_LINES, MOST_STRANGE = 80_000, 1000
+"""Lines that so many bytes may hold, and how many of them may be no records, before the rest of them is skipped: a run
+writes a hundred bytes a line."""
 LOG_BYTES = 2**16
 """Of a log, only so much of its end is looked at."""
 
@@ -351,7 +354,8 @@ class Run:
 
         A last line that is still being written waits for the next call; lines that a crash left half-written or that
         a run does not write are skipped (:mod:`beft_core.runs.damage` tells of them). A file that has become shorter is
-        read from its start, and none further than ``METRICS_BYTES``.
+        read from its start, and none further than ``METRICS_BYTES``
+        and ``READ_LINES`` allow.
         """
         try:
             with open_plain(self.metrics, follow=False) as file:
@@ -365,10 +369,14 @@ class Run:
         complete = block[: block.rfind(b"\n") + 1]
         if not complete and len(block) == room:
             complete = block  # no record of ours is that long: skip it
-        records = []
-        for line in complete.splitlines():
-            with suppress(UserError):
+        records, strange = [], 0
+        for line in list(filter(None, complete.splitlines()))[:READ_LINES]:
+            try:
                 records.append(record_of(line))
+            except UserError:
+                strange += 1
+                if strange == MOST_STRANGE:
+                    break
         return records, offset + len(complete)
 
     def log_tail(self, lines: int = 12) -> list[str]:

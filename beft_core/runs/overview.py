@@ -22,6 +22,8 @@ from beft_core.terms import TERMS
 
 NOT_METRICS = frozenset({"type", "seconds", "run", "epoch", "step", "train_loss"})
 """Fields of an epoch's record that are no metric of the validation set."""
+_MOST_EPOCHS = 10_000
+"""Records that are looked through for one with a metric."""
 _EPOCH = b'"type": "epoch"'
 _WHAT: dict[str, str] = {
     "all": "all biases",
@@ -227,7 +229,9 @@ def _last_epoch(path: Path) -> dict[str, float]:
 def _epoch_in(block: bytes) -> dict[str, float]:
     without_metric: dict[str, float] = {}
     end = len(block)
-    while (at := block.rfind(_EPOCH, 0, end)) >= 0:
+    for _ in range(_MOST_EPOCHS):
+        if (at := block.rfind(_EPOCH, 0, end)) < 0:
+            break
         start = block.rfind(b"\n", 0, at) + 1
         end = start
         stop = block.find(b"\n", at)

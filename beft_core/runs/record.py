@@ -104,6 +104,8 @@ RECORDS: dict[str, Table] = {
 }
 """``metrics.jsonl``: type of a line -> its form. Types of later versions are left alone, in the bounds of any JSON."""
 
+_UNKNOWN = Table(optional={"type": Text()}, others=Anything())
+
 
 def record_of(line: bytes) -> dict[str, Any]:
     """One line of ``metrics.jsonl``.
@@ -113,7 +115,7 @@ def record_of(line: bytes) -> dict[str, Any]:
     """
     record = parse_json(line, "metrics.jsonl")
     kind = record.get("type")
-    shape: Shape = (RECORDS.get(kind) if isinstance(kind, str) else None) or Table(others=Anything())
+    shape: Shape = (RECORDS.get(kind) if isinstance(kind, str) else None) or _UNKNOWN
     check(record, shape, "metrics.jsonl: a line")
     return record
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from beft_core import locks
 from beft_core.errors import UserError
 from beft_core.locks import hold, holder
 
@@ -79,7 +80,10 @@ def test_an_error_inside_frees_it(tmp_path: Path) -> None:
     "damage", [b"", b"[]", b"{}", b'{"pid": "x", "since": 1, "host": ""}', b'{"pid": 1, "since": 1e308, "host": ""}',
                b'{"pid": 1, "since": null, "host": ""}', b"9" * 5000],
 )  # fmt: skip
-def test_a_damaged_note_of_the_holder_only_hides_his_name(tmp_path: Path, damage: bytes) -> None:
+def test_a_damaged_note_of_the_holder_only_hides_his_name(
+    tmp_path: Path, damage: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "NOTE_SECONDS", 0.05)
     with hold(tmp_path / "a", "a"):
         (tmp_path / ".a.holder").write_bytes(damage)
         with pytest.raises(UserError, match="in use by another process"), hold(tmp_path / "a", "a"):

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from beft_core.disk import NoRoom
 from beft_core.errors import UserError
+from beft_core.locks import hold
 from beft_core.process_id import ProcessId
 from beft_core.runs.cancel import cancel
 from beft_core.runs.directory import Run, Status, find_run, home, list_runs
+from beft_core.runs.library import delete
 
 
 def me() -> ProcessId:
@@ -181,6 +183,63 @@ def test_metrics_reader_skips_debris_and_starts_over_in_a_shorter_file(run: Run)
     run.metrics.write_bytes(b'{"v": 9}\n')
     assert run.read_metrics(offset)[0] == [{"v": 9}]
     assert run.read_metrics(-5)[0] == [{"v": 9}]
+
+
+def test_a_start_that_was_recorded_ten_seconds_off_is_still_the_worker(run: Run) -> None:
+    if me().ticks is None:
+        pytest.skip("the system has no boot id")
+    run.write_status(Status("running", created=1.0, process=replace(me(), started=me().started - 10)))
+    assert run.status().state == "running"
+
+
+def test_a_status_of_an_earlier_version_is_read(run: Run) -> None:
+    process = {"pid": me().pid, "started": me().started}
+    (run.path / "status.json").write_text(json.dumps({"state": "running", "created": 1.0, "process": process}))
+    assert run.status().state == "running" and run.recorded().process == ProcessId(me().pid, me().started)
+    process["started"] -= 10
+    (run.path / "status.json").write_text(json.dumps({"state": "running", "created": 1.0, "process": process}))
+    assert run.status().state == "lost"
+
+
+@pytest.mark.parametrize("ahead", [30.0, 3600.0, 1e9])
+def test_a_run_that_was_created_in_the_future_is_cancelled_and_deleted(run: Run, ahead: float, tmp_path: Path) -> None:
+    """The clock was set back since; nobody is starting a worker."""
+    run.write_status(Status("queued", created=time.time() + ahead))
+    assert run.status().state == ("queued" if ahead < 60 else "lost")
+    other = Run.create("train", {}, tmp_path)
+    other.write_status(Status("queued", created=time.time() + ahead))
+    delete(other)
+    assert list_runs(tmp_path) == [run]
+    run.write_status(Status("queued", created=time.time() + 30))
+    cancel(run)
+    assert run.status().state == "cancelled"
+    delete(run)
+    assert list_runs(tmp_path) == []
+
+
+def test_a_run_that_is_being_started_is_neither_lost_nor_deleted(run: Run) -> None:
+    run.write_status(Status("queued", created=1.0))
+    with hold(run.starting, "the start"):
+        assert run.status().state == "queued"
+        with pytest.raises(UserError, match="is queued"):
+            delete(run)
+        cancel(run)
+        assert run.status().state == "cancelling"
+    assert run.status().state == "cancelled"
+
+
+def test_how_long_ago_cancelling_was_asked_does_not_follow_the_clock(run: Run) -> None:
+    run.write_status(Status("running", created=1.0, process=me()))
+    run.ask_cancel()
+    for at in (1.0, time.time() + 1e6):
+        os.utime(run.path / "cancel", (at, at))
+        if me().boot is not None:
+            assert 0 <= run.cancel_age() < 30
+    (run.path / "cancel").write_bytes(b"")  # as earlier versions left it
+    os.utime(run.path / "cancel", (time.time() - 100,) * 2)
+    assert 99 < run.cancel_age() < 130
+    os.utime(run.path / "cancel", (time.time() + 100,) * 2)
+    assert run.cancel_age() == 0
 
 
 def test_log_tail_is_what_a_terminal_would_show(run: Run) -> None:

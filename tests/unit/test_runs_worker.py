@@ -10,14 +10,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from fake_worker import small_snapshot
+from filelock import FileLock, Timeout
 
 from beft_core import disk
 from beft_core.errors import UserError
 from beft_core.runs import cancel as cancel_module
-from beft_core.runs import launch
+from beft_core.runs import launch, worker
 from beft_core.runs.cancel import cancel
-from beft_core.runs.directory import Run, list_runs
+from beft_core.runs.directory import Run, Status, list_runs
 from beft_core.runs.failure import explain
 from beft_core.runs.queue import Queue, queue_name
 from beft_core.snapshot import read_snapshot
@@ -34,7 +37,7 @@ def played(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     yield
     for run in list_runs(tmp_path):
         process = run.recorded().process
-        if process is not None and (found := process.find()) is not None:
+        if process is not None and process.pid != os.getpid() and (found := process.find()) is not None:
             found.kill()
 
 
@@ -182,6 +185,23 @@ def test_cancel_escalates_with_nobody_looking(tmp_path: Path, act: str) -> None:
     assert run.recorded().state == ("cancelled" if act == "deaf" else "running")
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_what_a_worker_started_is_killed_with_it(frozen: bool, tmp_path: Path) -> None:
+    """Its own helpers, as of a data loader: whether it kills itself, or who looks does because it is frozen."""
+    run = begin(tmp_path, "parent")
+    wait((run.path / "child").is_file)
+    child = psutil.Process(int((run.path / "child").read_text()))
+    if frozen:
+        os.kill(run.recorded().process.pid, signal.SIGSTOP)
+    cancel(run)
+    wait(lambda: (frozen and cancel(run)) or not run.status().active)
+    try:
+        wait(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    finally:
+        if child.is_running():
+            child.kill()
+
+
 def test_a_frozen_worker_is_killed_by_who_looks(tmp_path: Path) -> None:
     run = begin(tmp_path, "deaf")
     wait(in_stage(run, "load model"))
@@ -256,6 +276,121 @@ def test_a_lost_run_can_be_resumed_and_a_done_one_not(tmp_path: Path) -> None:
     wait(ended(done))
     with pytest.raises(UserError, match="is done"):
         launch.resume(done)
+
+
+_RESUME = """
+import sys
+from pathlib import Path
+from beft_core.errors import UserError
+from beft_core.runs import launch
+from beft_core.runs.directory import Run
+launch.worker_command = lambda run: [sys.executable, sys.argv[2], str(run.path)]
+input()
+try:
+    launch.resume(Run(Path(sys.argv[1])))
+except UserError as error:
+    print(error)
+else:
+    print("started")
+"""
+
+
+def test_four_that_resume_a_run_at_once_start_one_worker(tmp_path: Path) -> None:
+    run = begin(tmp_path, "train", steps=10_000)
+    wait(in_stage(run, "train"))
+    os.kill(run.recorded().process.pid, signal.SIGKILL)
+    wait(ended(run))
+    began = [record for record in run.read_metrics()[0] if record.get("name") == "load model"]
+    four = [
+        subprocess.Popen(
+            [sys.executable, "-c", _RESUME, str(run.path), str(FAKE)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for _ in range(4)
+    ]  # fmt: skip
+    for process in four:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    said = sorted(process.communicate(timeout=60)[0].strip() for process in four)
+    assert said.count("started") == 1, said
+    assert all("process" in words and "since 20" in words for words in said if words != "started"), said
+    wait(in_stage(run, "train"))
+    stages = [record for record in run.read_metrics()[0] if record.get("name") == "load model"]
+    assert len(stages) == len(began) + 1
+    assert [p.pid for p in psutil.process_iter() if str(run.path) in _words(p)] == [run.recorded().process.pid]
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def test_a_second_worker_ends_without_touching_the_run(tmp_path: Path) -> None:
+    run = begin(tmp_path, "train", steps=10_000)
+    wait(in_stage(run, "train"))
+    at_work = run.recorded().process
+    second = subprocess.run([sys.executable, str(FAKE), str(run.path)], capture_output=True, text=True, timeout=60)
+    assert second.returncode == 2 and f"in use by process {at_work.pid}, since 20" in second.stderr
+    assert run.status().active and run.recorded().process == at_work
+    with pytest.raises(UserError, match=rf"is running \(process {at_work.pid}, since 20"):
+        launch.resume(run)
+
+
+@pytest.mark.parametrize("fails", [None, "snapshot.beft.safetensors", "result.json"])
+def test_done_is_said_only_when_the_files_are_there(
+    fails: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process: what the status says at each write, and what it says if one of them fails."""
+    run = Run.create("select", {"device": "cpu"}, tmp_path)
+    seen: dict[str, str] = {}
+
+    def watched(write: Callable[..., None]) -> Callable[..., None]:
+        def first_look(path: Path, *content: Any) -> None:
+            seen[path.name] = run.recorded().state
+            if path.name == fails:
+                raise UserError("the disk is full")
+            write(path, *content)
+
+        return first_look
+
+    monkeypatch.setattr(worker, "write_snapshot", watched(worker.write_snapshot))
+    monkeypatch.setattr(worker, "atomic_write", watched(worker.atomic_write))
+    monkeypatch.setattr(worker, "_listen_to_signals", lambda: None)
+    monkeypatch.setattr(worker, "_enforce_cancel", lambda run: None)
+    status = worker.work(run, lambda *_: (small_snapshot(), {"selected": {"projection_ratio": "v"}}))
+    expected = ["snapshot.beft.safetensors"] if fails and "snapshot" in fails else [run.snapshot.name, run.result.name]
+    assert seen == dict.fromkeys(expected, "running")
+    assert (status, run.recorded().state) == ((1, "failed") if fails else (0, "done"))
+    assert run.result.exists() == (fails is None)
+
+
+def test_a_run_has_ended_before_the_next_one_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last word is spoken while it still holds the device, whether it is done or failed."""
+    monkeypatch.setattr(worker, "_listen_to_signals", lambda: None)
+    monkeypatch.setattr(worker, "_enforce_cancel", lambda run: None)
+    free: list[bool] = []
+    write = Run.write_status
+
+    def noted(run: Run, status: Status) -> None:
+        if status.ended is not None:
+            free.append(not _held(tmp_path / "queue" / "cpu.lock"))
+        write(run, status)
+
+    monkeypatch.setattr(Run, "write_status", noted)
+    for outcome in (lambda *_: (None, None), lambda *_: 1 / 0):
+        worker.work(Run.create("train", {"device": "cpu"}, tmp_path), outcome)  # type: ignore[arg-type]
+    assert free == [False, False]
+
+
+def _held(path: Path) -> bool:
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def test_a_worker_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
