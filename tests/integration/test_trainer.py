@@ -21,10 +21,11 @@ from training_tools import config, difference, examples, fit, trace_layers
 
 from beft_core.errors import UserError
 from beft_core.models import get_bias
+from beft_core.safetensors_file import SafetensorsFile, write_safetensors
 from beft_core.snapshot import Snapshot, write_snapshot
 from beft_core.training import trainer
 from beft_core.training.bank import slot_name
-from beft_core.training.checkpoint import Checkpoint
+from beft_core.training.checkpoint import Checkpoint, CheckpointError
 from beft_core.training.config import RunConfig
 from beft_core.training.gelu import ShortGelu
 from beft_core.training.observer import Observer
@@ -266,6 +267,21 @@ def test_what_ended_is_saved_so_that_writing_its_result_again_trains_nothing(
     for name, snapshot in (("whole", whole), ("again", again)):
         write_snapshot(tmp_path / f"{name}.beft.safetensors", snapshot)
     assert (tmp_path / "whole.beft.safetensors").read_bytes() == (tmp_path / "again.beft.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["no values", "values of another shape", "values that are integers of none"])
+def test_a_checkpoint_whose_tensors_do_not_fit_says_how_to_start_over(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    fit("bert", config(), checkpoint=path, observer=StopAfter(2))
+    file = SafetensorsFile(path)
+    tensors = {name: file.read(name) for name in file.tensors}
+    if damage == "no values":
+        del tensors["values"]
+    else:
+        tensors["values"] = np.zeros((3, 5) if "shape" in damage else (0,), np.float32)
+    write_safetensors(path, tensors, file.metadata)
+    with pytest.raises(CheckpointError, match=r"is damaged: .*; try deleting it to start over"):
+        fit("bert", config(), checkpoint=path)
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:

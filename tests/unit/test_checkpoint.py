@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from beft_core.errors import UserError
-from beft_core.training.checkpoint import Checkpoint, Progress, held
+from beft_core.safetensors_file import write_safetensors
+from beft_core.training.checkpoint import Checkpoint, CheckpointError, Progress, held
 
 TENSORS = {"values": np.arange(6, dtype=np.float32).reshape(2, 3)}
 
@@ -111,3 +113,46 @@ def test_one_fine_tune_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot lock the checkpoint"), held(tmp_path / "file" / "c"):
         raise AssertionError("held")
+
+
+def _written(path: Path, metadata: dict[str, str]) -> None:
+    write_safetensors(path, {"values": np.zeros(2, np.float32)}, metadata)
+
+
+def _about(**changes: object) -> str:
+    return json.dumps({"identity": "mine", **Progress(step=3, seconds=1.0).__dict__, **changes})
+
+
+@pytest.mark.parametrize(
+    "about", ["", "[]", "{", '"x"', "9" * 5000, "[" * 10**5, _about(step="x"), _about(step=-1), _about(step=10**400),
+              _about(seconds="long"), _about(history={}), _about(history=[["x"]]), _about(trajectory=5),
+              _about(failed=[]), _about(leaves={"0": "x"}), _about(colour="red"), '{"identity": "mine"}'],
+)  # fmt: skip
+def test_a_checkpoint_whose_metadata_is_damaged_says_how_to_start_over(about: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    _written(path, {"beft_checkpoint": about})
+    with pytest.raises(
+        CheckpointError, match=r"c\.safetensors is damaged: .*; try deleting it to start over"
+    ) as caught:
+        Checkpoint(path, "mine").load()
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"\x08\0\0\0\0\0\0\0[[[[[[[[", "a pipe", "a folder"])
+def test_a_checkpoint_that_is_none_says_how_to_start_over(content: bytes | str, tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        os.mkfifo(path) if content == "a pipe" else path.mkdir()
+    with pytest.raises(CheckpointError, match=r"is damaged: .*; try deleting it to start over"):
+        Checkpoint(path, "mine").load()
+
+
+def test_a_sound_checkpoint_passes_the_same_look(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    _written(path, {"beft_checkpoint": _about(history=[[{"accuracy": 0.5, "train_loss": None}]], failed={"0": "nan"})})
+    tensors, progress = Checkpoint(path, "mine").load() or ({}, Progress())
+    assert list(tensors) == ["values"] and progress.step == 3 and progress.failed == {"0": "nan"}
+    with pytest.raises(CheckpointError, match="of another fine-tune"):
+        Checkpoint(path, "yours").load()
