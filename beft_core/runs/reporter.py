@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -136,16 +137,23 @@ class Reporter(Observer):
         self._flush()
 
     def _flush(self) -> None:
-        before = self.run.metrics.stat().st_size
+        before = _size(self.run.metrics)
         try:
             with open_plain(self.run.metrics, "ab", follow=False) as file:
                 file.write(self._unwritten)
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
-            del self._unwritten[: self.run.metrics.stat().st_size - before]  # a part may have found room
+            del self._unwritten[: _size(self.run.metrics) - before]  # a part may have found room
         else:
             self._unwritten.clear()
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:  # somebody removed it; appending makes it anew
+        return 0
 
 
 def _json(value: float) -> float | None:

@@ -121,3 +121,11 @@ def test_a_broken_disk_is_not_taken_for_a_full_one(run: Run, monkeypatch: pytest
     full.full = True
     with pytest.raises(OSError, match="Input/output"):
         reporter.message("lost")
+
+
+def test_measurements_that_somebody_removed_are_begun_anew(run: Run) -> None:
+    reporter = Reporter(run, "cpu")
+    reporter.message("before")
+    run.metrics.unlink()
+    reporter.message("after")
+    assert [record["text"] for record in run.read_metrics()[0]] == ["after"]
