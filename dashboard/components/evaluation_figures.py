@@ -16,11 +16,12 @@ from beft_core.terms import CANDIDATES, TERM_KEYS
 from dashboard.components import page
 from dashboard.components.answer_card import variant_switches
 from dashboard.components.evaluation_tables import reference
-from dashboard.components.evaluation_view import View, choose_regime, choose_task, in_figures
+from dashboard.components.evaluation_view import View, choose_regime, choose_task
 from dashboard.components.figure import show
 from dashboard.components.regimes import LEVELS, task_title
 from dashboard.components.text import plain
 from dashboard.figures.evaluation import score_and_metric
+from dashboard.figures.labels import in_figures
 from dashboard.figures.rates import over_epochs, over_rates
 from dashboard.figures.regimes import regimes
 from dashboard.figures.style import latex

@@ -17,10 +17,11 @@ from beft_core.evaluation.pretrained import with_norms
 from beft_core.terms import CANDIDATES
 from dashboard.components import page
 from dashboard.components.evaluation_figures import null_terms
-from dashboard.components.evaluation_view import View, in_figures, in_order, short_title
+from dashboard.components.evaluation_view import View, in_order, short_title
 from dashboard.components.figure import show
 from dashboard.components.text import in_words, plain
 from dashboard.figures.evaluation import MEASURES, rule_dots, settling_curves
+from dashboard.figures.labels import in_figures
 from dashboard.figures.style import latex
 
 PAIRING, MEASURE, SIZE = "pairing", "measure", "size"

@@ -105,11 +105,6 @@ def _list(
     )  # fmt: skip
 
 
-def in_figures(name: object) -> str:
-    """A name out of a table as text of a figure: plotly reads tags."""
-    return str(name).replace("<", "‹").replace(">", "›")
-
-
 def in_html(text: str) -> str:
     """The same for HTML that is escaped already."""
     for term, about in TERMS.items():

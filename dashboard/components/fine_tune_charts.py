@@ -11,6 +11,7 @@ from beft_core.scores import APPROACHES
 from dashboard.components import page
 from dashboard.components.figure import show
 from dashboard.components.fine_tune_live import live
+from dashboard.components.text import plain
 from dashboard.figures.progress import loss_curve, metric_curve, metric_names, score_lines
 
 SCORE = "ft_score"
@@ -55,7 +56,9 @@ def everything(records: Sequence[Mapping[str, Any]], run_id: str, *, ended: bool
         )  # fmt: skip
     names = metric_names(records)
     with right:
-        st.caption(f"Validation after each epoch: {', '.join(names)}" if names else "Validation after each epoch")
+        st.caption(
+            f"Validation after each epoch: {', '.join(map(plain, names))}" if names else "Validation after each epoch"
+        )
         if names:
             draw(
                 metric_curve(records, dark), "metric", "Validation metrics after each epoch",

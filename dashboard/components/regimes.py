@@ -27,6 +27,7 @@ from dashboard.components.answer_card import variant_switches
 from dashboard.components.figure import show
 from dashboard.components.sources import Opened, Source, open_source, shelf
 from dashboard.components.text import plain
+from dashboard.figures.labels import in_figures
 from dashboard.figures.numbers import short
 from dashboard.figures.regimes import regimes
 from dashboard.figures.style import latex
@@ -99,7 +100,7 @@ def over_data_sizes(opened: Opened, stack: str, dark: bool) -> None:
     probes, alone = metrics_of([probe.meta for probe in relatives.probes]), metrics_alone(relatives.alone)
     null = [term for term in opened.meta.null_terms if term in TERMS]
     show(
-        regimes(rows, shown, opened.meta.metric or "metric", probes, alone, null, str(y), dark), "regimes",
+        regimes(rows, shown, in_figures(opened.meta.metric or "metric"), probes, alone, null, str(y), dark), "regimes",
         "Rank or score of each bias term over the number of training examples, by each approach, and the metric",
         data=lambda: rows,
     )  # fmt: skip

@@ -17,6 +17,7 @@ from beft_core.runs.overview import NOT_METRICS, Overview, overview
 from dashboard.components import address, page
 from dashboard.components.figure import show
 from dashboard.components.run_table import BUSY_SECONDS
+from dashboard.components.text import plain
 from dashboard.figures.runs import MOST_POINTS, Line, looks, overlay
 
 if TYPE_CHECKING:
@@ -95,13 +96,14 @@ def _choose(metrics: Sequence[str]) -> str | None:
     """The heading, which is a switch where there are several metrics."""
     if not metrics:
         return None
-    st.markdown("**Validation metric**" if len(metrics) > 1 else f"**Validation {metrics[0].replace('_', ' ')}**")
+    st.markdown(
+        "**Validation metric**" if len(metrics) > 1 else f"**Validation {plain(metrics[0].replace('_', ' '))}**"
+    )
     if len(metrics) == 1:
         return metrics[0]
     return str(
-        st.segmented_control(
-            "Metric", metrics, default=metrics[0], required=True, key=METRIC, bind="query-params",
-            label_visibility="collapsed",
+        st.selectbox(  # whose options are no Markdown
+            "Metric", metrics, key=METRIC, bind="query-params", label_visibility="collapsed", width=240
         )
     )  # fmt: skip
 

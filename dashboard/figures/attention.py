@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from dashboard.figures import style
+from dashboard.figures.labels import in_figures
 from dashboard.figures.numbers import short
 
 LOST, GAINED = "#8E63A8", "#1B9E5A"
@@ -34,7 +34,7 @@ def maps(
     difference = after - before
     most = float(np.abs(difference).max())
     reach = 1.001 * most or 1.0  # a tick at the very end of a scale is not drawn
-    names = [html.escape(token) for token in tokens]  # plotly reads a little HTML, and tokens are a visitor's text
+    names = [in_figures(token) for token in tokens]  # plotly reads a little HTML, and tokens are a visitor's text
     hover = [[f"from <b>{a}</b> to <b>{b}</b>" for b in names] for a in names]
     for panel, (values, axis) in enumerate(
         ((before, "coloraxis"), (after, "coloraxis"), (difference, "coloraxis2")), 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 
@@ -14,6 +13,7 @@ from beft_core.merge_plan import BASE, MERGED, MergeResult
 from beft_core.merge_preview import Preview
 from beft_core.snapshot import Key
 from dashboard.figures import style
+from dashboard.figures.labels import in_figures
 
 ALIGNED, OPPOSITE = "#0072B2", "#D55E00"
 """Ends of the scale of angles; its middle, 90 degrees, has the colour of an empty cell."""
@@ -210,7 +210,7 @@ def _cell(value: float, percent: bool) -> str:
 
 def _plain(label: str) -> str:
     """A task's name may come from a stranger: no tags of Plotly's come out of it."""
-    return html.escape(label if len(label) <= MOST_CHARACTERS else label[: MOST_CHARACTERS - 1] + "…", quote=False)
+    return in_figures(label if len(label) <= MOST_CHARACTERS else label[: MOST_CHARACTERS - 1] + "…")
 
 
 def _wrapped(label: str) -> str:

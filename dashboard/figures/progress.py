@@ -15,6 +15,7 @@ from beft_core.scores import APPROACHES
 from beft_core.terms import TERM_KEYS, TERMS
 from dashboard.figures import style
 from dashboard.figures.end_labels import End, name_ends
+from dashboard.figures.labels import in_figures
 
 MOST_POINTS = 1000
 HEIGHT = 220
@@ -44,9 +45,9 @@ def metric_curve(records: Records, dark: bool = False) -> go.Figure:
     """The metrics on the validation set after each epoch, the one that counts as a solid line."""
     rows = [record for record in records if record.get("type") == "epoch" and "step" in record]
     figure = go.Figure()
-    for number, name in enumerate(metric_names(records)):
-        first = number == 0
-        points = _of_run((row["step"], row[name]) for row in rows if row.get(name) is not None)
+    for number, metric in enumerate(metric_names(records)):
+        first, name = number == 0, in_figures(metric)
+        points = _of_run((row["step"], row[metric]) for row in rows if row.get(metric) is not None)
         figure.add_scatter(
             x=[step for step, _ in points], y=[value for _, value in points], mode="lines+markers", name=name,
             line={"color": style.ink(dark), "width": 2 if first else 1, "dash": "solid" if first else "dot"},
@@ -111,6 +112,6 @@ def _laid_out(
 ) -> go.Figure:
     total = max((record["total"] for record in records if record.get("type") == "step"), default=1)
     figure.update_xaxes(range=[0, total * room], title={"text": "step", "standoff": 2})
-    figure.update_yaxes(title={"text": what, "standoff": 4}, rangemode="tozero" if from_zero else "normal")
+    figure.update_yaxes(title={"text": in_figures(what), "standoff": 4}, rangemode="tozero" if from_zero else "normal")
     figure.update_layout(template=style.template(dark), height=HEIGHT, dragmode="zoom", uirevision="run")
     return figure

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from beft_core.runs.curves import Curve
 from dashboard.figures import style
+from dashboard.figures.labels import in_figures
 
 MOST_POINTS = 1000
 HUES = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377")
@@ -57,12 +58,12 @@ def overlay(lines: Sequence[Line], what: str, dark: bool = False, *, marks: bool
     for line in lines:
         x, y = line.curve.thinned(MOST_POINTS)
         figure.add_scatter(
-            x=x, y=y, name=line.label, mode="lines+markers" if marks else "lines", marker={"size": 6},
+            x=x, y=y, name=in_figures(line.label), mode="lines+markers" if marks else "lines", marker={"size": 6},
             line={"color": line.look.colour, "dash": line.look.dash, "width": 2},
             hovertemplate="step %{x}: %{y:.4f}<extra>%{fullData.name}</extra>",
         )  # fmt: skip
     figure.update_xaxes(title={"text": "step", "standoff": 4}, rangemode="tozero", fixedrange=True)
-    figure.update_yaxes(title={"text": what, "standoff": 6}, fixedrange=True)
+    figure.update_yaxes(title={"text": in_figures(what), "standoff": 6}, fixedrange=True)
     values = [value for trace in figure.data for value in trace.y if np.isfinite(value)]
     if values and max(values) - min(values) < 0.02:  # a value that stands still is no reason to show -1 to 1
         figure.update_yaxes(range=[min(values) - 0.02, max(values) + 0.02])

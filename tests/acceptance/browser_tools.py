@@ -201,7 +201,7 @@ class Visit:
     def check(self, name: str, figure: bool = True) -> None:
         """The page is whole: drawn, as wide as the window, without exception boxes, errors and strangers."""
         if figure:
-            expect(self.page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+            expect(self.page.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=60_000)  # 5 MB of script
         expect(self.page.locator('[data-stale="true"]')).to_have_count(0)
         expect(self.page.get_by_test_id("stException")).to_have_count(0)
         main = self.page.get_by_test_id("stMain")

@@ -84,7 +84,7 @@ def test_a_large_one(browser: Browser, lab: Lab, theme: str) -> None:
         page = visit.open("sweep", sweep_run=run.id, sw_regimes=["low", "high"])
         expect(page.get_by_text("216 fine-tunes, 3 failed")).to_be_visible()
         tick = page.locator(".js-plotly-plot .xtick text").first
-        colour = "rgb(230, 233, 239)" if theme == "dark" else "rgb(29, 35, 48)"
+        colour = "rgb(230, 233, 239)" if theme == "dark" else "rgb(16, 20, 29)"
         expect(tick).to_have_css("fill", colour, timeout=60_000)
         drawn(page)
         visit.check(f"sweep-large-{theme}")
