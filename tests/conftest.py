@@ -4,6 +4,7 @@ import os
 import shutil
 from importlib.metadata import version
 
+import pytest
 from hypothesis import settings
 
 # One thread per process, workers and commands that tests start included: pytest runs one process per core.
@@ -16,3 +17,9 @@ if shutil.which("nvidia-smi") is None or "+cpu" in version("torch"):
 # Nothing here asserts a time: a busy machine must not fail a property.
 settings.register_profile("lab", deadline=None)
 settings.load_profile("lab")
+
+
+@pytest.fixture
+def any_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Learning rates beyond what a command takes: the surest way to a loss that is not finite."""
+    monkeypatch.setattr("beft_core.training.config.LARGEST_RATE", 1e39)

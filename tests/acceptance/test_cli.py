@@ -211,6 +211,7 @@ def test_select_prints_the_ranking(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert not list(folder.iterdir())
 
 
+@pytest.mark.usefixtures("any_rate")
 def test_a_diverging_fine_tune_is_one_line_and_no_file(table: list[str], folder: Path) -> None:
     result = beft("train", *table, "--lr", "1e38", "--epochs", "5", "--clip", "0", "--out", "v.beft.safetensors")
     assert result.status == 1

@@ -280,6 +280,7 @@ class Listener(Observer):
         self.told.append(text)
 
 
+@pytest.mark.usefixtures("any_rate")
 def test_one_run_fails_and_the_others_go_on(recorded_fine_tunes: list[Played]) -> None:
     listener = Listener()
     good, bad = config(seed=0, epochs=4), config(seed=1, epochs=4, lr=1e38)
@@ -289,6 +290,7 @@ def test_one_run_fails_and_the_others_go_on(recorded_fine_tunes: list[Played]) -
     assert difference(first, alone[0]) < 1e-5
 
 
+@pytest.mark.usefixtures("any_rate")
 @pytest.mark.parametrize("rhythm", [Rhythm(1, 0), Rhythm(1, 4), Rhythm(4, 0)])
 def test_when_a_failure_is_noticed_changes_nothing_for_the_others(
     rhythm: Rhythm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

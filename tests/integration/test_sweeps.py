@@ -212,6 +212,7 @@ class Hears(Observer):
         self.told.append(text)
 
 
+@pytest.mark.usefixtures("any_rate")
 def test_an_absurd_learning_rate_fails_its_run_and_leaves_the_others_alone(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path / "absurd")
     result = run_sweep(spec(terms="v", lrs=[1e38, 1e-2], seeds=1, clip=0, schedule="constant", epochs=3), folder)

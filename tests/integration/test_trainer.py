@@ -291,6 +291,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
         fit("bert", config(seed=1), checkpoint=checkpoint)
 
 
+@pytest.mark.usefixtures("any_rate")
 def test_an_absurd_learning_rate_is_told_and_leaves_the_other_runs_alone() -> None:
     bad, good = config(lr=1e38, seed=0, clip=0.0, epochs=4), config(seed=1, epochs=4)
     messages: list[str] = []
