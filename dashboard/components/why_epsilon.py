@@ -28,11 +28,11 @@ def precision(meta: SnapshotMeta) -> str:
 
 
 def told(meta: SnapshotMeta) -> str:
-    """Its epsilon in words."""
+    """Its epsilon, and whether it is added before or after the bias correction."""
     value, place = epsilon(meta)
     if not isinstance(value, float):
         return "not recorded"
-    return f"{value:g}, {'before' if place == 'before' else 'after'} the correction"
+    return f"{value:g} {'before' if place == 'before' else 'after'}"
 
 
 def compared(probes: Sequence[Opened]) -> None:
@@ -40,10 +40,10 @@ def compared(probes: Sequence[Opened]) -> None:
 
     ``probes``: they train a null b_k and differ in precision and epsilon alone.
     """
+    st.latex(r"\Delta b_k = -\,\text{lr}\;\frac{\hat m_t}{\sqrt{\hat v_t} + \varepsilon_t}")
     st.latex(
-        r"\Delta b_k = -\,\text{lr}\;\frac{\hat m_t}{\sqrt{\hat v_t} + \varepsilon_t}, \qquad "
-        r"\varepsilon_t = 10^{-8} \;\text{(PyTorch)} \quad\text{or}\quad "
-        r"\frac{10^{-6}}{\sqrt{1 - \beta_2^t}} \;\text{(the authors)}"
+        r"\varepsilon_t = 10^{-8} \;\text{(PyTorch)}, \quad "
+        r"\tfrac{10^{-6}}{\sqrt{1 - \beta_2^t}} \;\text{(the authors)}"
     )
     if len({epsilon(one.meta) for one in probes}) < 2:
         return
@@ -53,8 +53,11 @@ def compared(probes: Sequence[Opened]) -> None:
 
 
 def _table(probes: Sequence[Opened]) -> str:
-    head = f"| precision | epsilon | ratio of {latex('k')} | {latex('k')} moved by | {latex('q')} moved by | first |"
-    rows = [head, "| --- | --- | ---: | ---: | ---: | --- |"]
+    names = [
+        "precision", "epsilon and bias correction", f"ratio of {latex('k')}", f"{latex('k')} moved by",
+        f"{latex('q')} moved by", "first",
+    ]  # fmt: skip
+    rows = [f"| {' | '.join(names)} |", "| --- | --- | ---: | ---: | ---: | --- |"]
     for one in probes:
         ratios, moved = one.scores.mean_scores(RATIO), one.scores.mean_scores(MOVEMENT)
         first = select_term(ratios)

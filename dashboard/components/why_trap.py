@@ -200,7 +200,8 @@ def _explained(runs: list[Opened], noisy: list[Opened]) -> None:
                 {
                     "sample": one.title, "task": one.meta.task, "examples": one.meta.n_train, "seed": one.meta.seed,
                     "steps": one.meta.hyperparameters.get("steps"), "learning rate": one.meta.hyperparameters.get("lr"),
-                    "precision": precision(one.meta), "epsilon": told(one.meta), "device": one.meta.device,
+                    "precision": precision(one.meta), "epsilon, bias correction": told(one.meta),
+                    "device": one.meta.device,
                     "versions": ", ".join(f"{name} {v}" for name, v in one.meta.versions.items()),
                 }
                 for one in {id(one): one for one in [*runs, *noisy]}.values()

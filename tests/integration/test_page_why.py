@@ -195,8 +195,8 @@ def test_the_trap_shows_what_each_epsilon_makes_of_noise() -> None:
     (table,) = [m.value for m in at.markdown if m.value.startswith("| precision")]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
     assert [row[:2] + row[-1:] for row in rows] == [
-        ["float32", "1e-08, after the correction", "$b_v$"], ["float32", "1e-06, before the correction", "$b_v$"],
-        ["bfloat16", "1e-08, after the correction", "$b_k$"], ["bfloat16", "1e-06, before the correction", "$b_k$"],
+        ["float32", "1e-08 after", "$b_v$"], ["float32", "1e-06 before", "$b_v$"],
+        ["bfloat16", "1e-08 after", "$b_k$"], ["bfloat16", "1e-06 before", "$b_k$"],
     ]  # fmt: skip
     moved = {(row[0], row[1][:5]): movement_of(row[3]) for row in rows}
     assert moved["float32", "1e-06"] == pytest.approx(moved["float32", "1e-08"] / 100, rel=0.1)
