@@ -48,6 +48,15 @@ def _constant(*arrays: np.ndarray) -> bool:
     return any(np.ptp(array) == 0 for array in arrays)
 
 
+def chance(metric: str, classes: int | None) -> float | None:
+    """What guesses that ignore the text are worth on average, each class as often: the accuracy of one in ``classes``,
+    0 for correlations. None where it depends on how often the classes occur, as for F1.
+    """
+    if metric.startswith("accuracy"):
+        return None if classes is None else 1 / classes
+    return 0.0 if metric.split("_")[0] in ("mcc", "pearson", "spearman") else None
+
+
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "accuracy": _accuracy,
     "f1": _f1,

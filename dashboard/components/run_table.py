@@ -34,6 +34,10 @@ DAMAGED = "damaged"
 """Beside its state, of a run whose files are not as a run writes them."""
 ROWS_SHOWN = 10
 _ROW_PIXELS = 35
+SHOWN = ("run", "state", "now", "value", "seconds", "started")
+"""Columns that fit into 1400 pixels. The name of a run says what it trains, on which task and with which seed; the
+outcome says the metric."""
+RUN_PIXELS, TAG_PIXELS = 340, 115
 
 
 def filters(runs: Sequence[Overview]) -> None:
@@ -112,8 +116,10 @@ def _table(busy: bool) -> None:
     if _rows() != rows:
         st.session_state[_TABLE] = ticks
     st.session_state[_DRAWN] = [one.label for one in shown]
+    order = [*SHOWN, "tags"] if _tags(shown) else SHOWN
     st.dataframe(
-        frame(shown, time.time()), key=_TABLE, on_select=_tick, selection_mode="multi-row", hide_index=True,
+        frame(shown, time.time()), key=_TABLE, column_order=order, on_select=_tick, selection_mode="multi-row",
+        hide_index=True,
         selection_default=ticks,  # what is set above is lost if the browser mounts it later
         column_config=_columns(shown), placeholder="", alt="Runs of this machine, newest first",
         height=(min(len(shown), ROWS_SHOWN) + 1) * _ROW_PIXELS + 3,
@@ -186,19 +192,22 @@ def _round(seconds: float | None) -> float | None:
 
 def _columns(runs: Sequence[Overview]) -> dict[str, Any]:
     column = st.column_config
-    tags = sorted({tag for one in runs for tag in one.about.tags})
+    tags = _tags(runs)
     return {
-        "run": column.TextColumn("Run", pinned=True, width="medium"),
+        "run": column.TextColumn("Run", pinned=True, width=RUN_PIXELS - (TAG_PIXELS if tags else 0)),
         "state": column.MultiselectColumn(
-            "State", options=list(STATE_COLOURS), color=list(STATE_COLOURS.values()), width=110
+            "State", options=list(STATE_COLOURS), color=list(STATE_COLOURS.values()), width=100
         ),
-        "now": column.TextColumn("Progress or outcome", width=220),
-        "seconds": column.NumberColumn("Seconds", format="%g", help="Without the wait in the queue.", width=80),
-        "started": column.DatetimeColumn("Started", format="D MMM, HH:mm", width=110),
-        "task": column.TextColumn("Task", width=130),
-        "trains": column.TextColumn("Trains", width=130),
-        "tags": column.MultiselectColumn("Tags", options=tags, color="auto", width=140) if tags else None,
-        "metric": column.TextColumn("Metric", help="The first metric of the task, on its validation set.", width=95),
-        "value": column.NumberColumn("Result", format="%.3f", help="After the last epoch that was scored.", width=75),
-        "id": column.TextColumn("Id", width=190),
-    }
+        "now": column.TextColumn("Progress or outcome", width=195),
+        "seconds": column.NumberColumn("Seconds", format="%g", help="Without the wait in the queue.", width=75),
+        "started": column.DatetimeColumn("Started", format="D MMM, HH:mm", width=105),
+        "tags": column.MultiselectColumn("Tags", options=tags, color="auto", width=TAG_PIXELS) if tags else None,
+        "value": column.NumberColumn(
+            "Result", format="%.3f", width=70,
+            help="The first metric of the task on its validation set, after the last epoch that was scored.",
+        ),
+    }  # fmt: skip
+
+
+def _tags(runs: Sequence[Overview]) -> list[str]:
+    return sorted({tag for one in runs for tag in one.about.tags})

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from beft_core.tasks.metrics import chance
+from beft_core.tasks.registry import TASKS
 from beft_core.terms import TERMS
 from dashboard.figures import style
 
@@ -17,6 +19,8 @@ MOST_PANELS = 8
 """More would be a page of their own."""
 TITLE, PLOT, FOOT = 54, 190, 58
 """Pixels of a panel: its title and the names below it, the dots, learning rates and the gap to the next panel."""
+LEAST = 10.0
+"""Points that the y axis of a panel spans at least."""
 _GAP, _BESIDE = 0.7, 0.12
 """In steps from a learning rate to the next: more room between two kinds of fine-tunes, from a seed to the next."""
 
@@ -42,6 +46,7 @@ def by_term_and_rate(rows: pd.DataFrame, dark: bool = False) -> go.Figure:
             text=f"<b>{task}, {size}: {metric}, %</b>", x=0, xref="x domain", xanchor="left", yshift=24, y=1,
             yref=f"{_axis('y', number)} domain", yanchor="bottom", showarrow=False, font_size=14,
         )  # fmt: skip
+        _scale(figure, part, str(task), number, dark)
     figure.update_yaxes(fixedrange=True)
     figure.update_layout(
         template=style.template(dark), height=height, margin={"t": TITLE, "b": FOOT}, hovermode="closest"
@@ -88,6 +93,22 @@ def _draw(figure: go.Figure, rows: pd.DataFrame, metric: str, number: int, dark:
     figure.update_xaxes(
         range=[-0.7, at - _GAP - 0.3], tickvals=ticks, ticktext=labels, fixedrange=True, showgrid=False, **place
     )
+
+
+def _scale(figure: go.Figure, rows: pd.DataFrame, task: str, number: int, dark: bool) -> None:
+    """The y axis: chance is on it, and differences of less than :data:`LEAST` points look as small as they are."""
+    values = 100 * rows["value"].dropna()
+    spec = TASKS.get(task)
+    guess = chance(str(rows["metric"].dropna().iloc[0]), len(spec.labels) if spec and spec.labels else None)
+    low, high = float(values.min()), float(values.max())
+    if guess is not None:
+        low, high = min(low, 100 * guess), max(high, 100 * guess)
+        figure.add_hline(
+            y=100 * guess, line={"color": style.ink(dark), "width": 1, "dash": "dot"}, row=number, col=1, name="chance",
+            annotation={"text": "chance", "xanchor": "right", "yanchor": "top", "font": {"size": 12}},
+        )  # fmt: skip
+    more = max(0.0, LEAST - (high - low)) / 2 + 0.06 * max(high - low, LEAST)
+    figure.update_yaxes(range=[low - more, high + more], row=number, col=1)
 
 
 def _axis(letter: str, number: int) -> str:

@@ -45,3 +45,16 @@ def test_the_experiment_leads_to_where_it_is_watched(visit: Visit) -> None:
     page.get_by_role("button", name="Run the one-minute experiment").click()
     expect(page.get_by_role("heading", name="Fine-tune", level=1)).to_be_visible(timeout=60_000)
     page.wait_for_url(re.compile(r"/fine_tune\?(.*&)?run="))
+
+
+@pytest.mark.parametrize("visit", [390], indirect=True)
+def test_a_phone_shows_the_page_and_not_the_navigation(visit: Visit) -> None:
+    visit.page.set_viewport_size({"width": 390, "height": 844})
+    page = visit.open("runs")
+    visit.settle()
+    heading = page.get_by_role("heading", level=1)
+    place = heading.bounding_box()
+    assert place is not None
+    middle = {"x": place["x"] + 20, "y": place["y"] + place["height"] / 2}
+    on_top = "({x, y}) => document.elementFromPoint(x, y).closest('h1, [data-testid=stSidebar]').tagName"
+    assert page.evaluate(on_top, middle) == "H1"

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -244,3 +245,14 @@ def test_a_damaged_run_is_a_row_like_any_other(lab: Path) -> None:
     run.metrics.write_bytes(b'{"type": "epoch", \xff\n[]\n')
     at = opened("runs", runs=label(run))
     assert listed(at)["task"][0] == "?" and not at.error
+
+
+@pytest.mark.parametrize("tags", [(), ("good",)])
+def test_all_columns_fit_at_1400_pixels(tags: tuple[str, ...]) -> None:
+    one = overview(Run.create("train", RunConfig(task="demo-sentiment", n_train=300).to_dict()))
+    row = replace(one, about=replace(one.about, tags=tags))
+    order = [*run_table.SHOWN, *(["tags"] if tags else [])]
+    columns = run_table._columns([row])
+    room = 1400 - 300 - 2 * 80 - 34  # less the sidebar, the page's margins and the boxes to tick
+    assert sum(columns[name]["width"] for name in order) <= room
+    assert set(order) == {name for name, column in columns.items() if column is not None}

@@ -87,3 +87,21 @@ def test_many_panels_are_bounded_and_none_is_empty() -> None:
 def test_names_and_colours() -> None:
     assert name_of("q+v") == "b<sub>q</sub> + b<sub>v</sub>" and name_of("head") == "head"
     assert colour_of("q+v", False) == style.TERM_COLOURS["q"] and colour_of("all", True) == style.ink(True)
+
+
+def test_small_differences_look_small_and_chance_is_drawn() -> None:
+    """Values of 49.6 to 50 % once filled the axis, and nothing said that guessing gets 50."""
+    table = rows().assign(value=lambda t: 0.496 + 0.002 * t["seed"])
+    figure = by_term_and_rate(table)
+    low, high = figure.layout.yaxis.range
+    assert high - low >= 10 and low < 49.6 and high > 50
+    lines = [shape for shape in figure.layout.shapes if shape.name == "chance"]
+    assert [shape.y0 for shape in lines] == [50, 50] and [shape.yref for shape in lines] == ["y", "y2"]
+    assert [note.text for note in figure.layout.annotations].count("chance") == 2
+    far = by_term_and_rate(rows().assign(value=0.9)).layout.yaxis.range
+    assert far[0] < 50 < 90 < far[1]  # chance is in sight
+
+
+def test_a_metric_without_a_chance_has_no_line() -> None:
+    figure = by_term_and_rate(rows().assign(metric="f1", value=0.81))
+    assert not figure.layout.shapes and figure.layout.yaxis.range[1] - figure.layout.yaxis.range[0] >= 10

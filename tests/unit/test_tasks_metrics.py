@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from beft_core.tasks.metrics import compute
+from beft_core.tasks.metrics import chance, compute
 
 PREDICTED = np.array([1, 1, 1, 0, 0, 0, 1, 0])
 LABELS = np.array([1, 1, 0, 0, 0, 1, 1, 0])  # 3 true positives, 1 false positive, 1 false negative, 3 true negatives
@@ -15,6 +15,16 @@ LABELS = np.array([1, 1, 0, 0, 0, 1, 1, 0])  # 3 true positives, 1 false positiv
 
 def one_hot(predicted: np.ndarray, classes: int) -> np.ndarray:
     return np.eye(classes, dtype=np.float32)[predicted]
+
+
+def test_chance_is_what_guesses_get() -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.choice(3, 20_000, p=[0.7, 0.2, 0.1])  # however often the classes occur
+    guesses = generator.integers(0, 3, 20_000)
+    values = compute(("accuracy", "mcc"), one_hot(guesses, 3), labels)
+    assert chance("accuracy", 3) == pytest.approx(values["accuracy"], abs=0.015)
+    assert chance("mcc", 3) == pytest.approx(values["mcc"], abs=0.015)
+    assert (chance("spearman", None), chance("f1", 2), chance("accuracy", None)) == (0, None, None)
 
 
 def test_binary_metrics() -> None:
