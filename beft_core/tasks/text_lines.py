@@ -13,7 +13,7 @@ MAX_FILE = 512 * 2**20
 """Bytes of a file: the longest of GLUE have some hundred million."""
 MAX_LINE = 2**20
 """Bytes in one line; more is no table."""
-MAX_LINES = 4_000_000
+MAX_LINES = 1_500_000
 """Blank ones included."""
 
 
