@@ -207,7 +207,7 @@ def fit(
         settings = RunConfig(
             lr=1e-3, epochs=1, schedule="constant", n_train=len(encoded), seed=run, batch_size=BATCH, evaluate="never"
         )
-        jobs.append(Job(settings, encoded, owned))
+        jobs.append(Job(settings.resolved(model.layout), encoded, owned))
     Trainer(
         bank, jobs, evals={}, metrics={"": lambda a, b: compute(("accuracy",), a, b)}, regression=False,
         pad="packed" if args.shape == "bundled" and len(data) > 1 else "longest", observer=observer, **how,
