@@ -194,7 +194,8 @@ class _Row:
 def _map(cells: Sequence[_Row], top: float, last: str, quantity: str, dark: bool) -> go.Figure:
     """Layer by term between ``-top`` and ``top``; the last column, called `last`, is over all layers."""
     columns = Columns(max((len(row.layers) for row in cells if row.layers is not None), default=1))
-    z = np.array([_padded(row.layers, columns.layers) for row in cells])
+    empty = np.full(columns.layers, np.nan)  # all others have as many layers as their stack
+    z = np.array([empty if row.layers is None else row.layers for row in cells])
     whole = np.array([[np.nan if row.whole is None else row.whole] for row in cells])
     look: dict[str, Any] = {
         "coloraxis": "coloraxis", "ygap": 2, "texttemplate": "%{text}", "hoverongaps": False,
@@ -256,12 +257,6 @@ def _hover(cells: Sequence[_Row], z: np.ndarray, where: str, quantity: str) -> l
         ]
         for row, line in zip(cells, z, strict=True)
     ]
-
-
-def _padded(values: np.ndarray | None, length: int) -> np.ndarray:
-    if values is None:
-        return np.full(length, np.nan)
-    return np.concatenate([values, np.full(length - len(values), np.nan)])
 
 
 def _signed(value: float, short: bool = False) -> str:

@@ -28,6 +28,7 @@ def test_the_ratio_is_that_of_the_recommendation() -> None:
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     assert contrast("#777777", "#ffffff") == pytest.approx(4.478, abs=1e-3)  # the grey that just fails
     assert contrast("#ffffff", "#777777") == contrast("#777777", "#ffffff")
+    assert contrast("#595959", "#ffffff") == pytest.approx(7.005, abs=1e-3)  # just passes 7 to 1
     assert luminance("#ff0000") == pytest.approx(0.2126)
 
 

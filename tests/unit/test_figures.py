@@ -58,6 +58,13 @@ def test_terms_are_told_apart_by_the_colour_blind(kind: str) -> None:
         assert np.linalg.norm(seen[one] - seen[other]) > least, (one, other)
 
 
+def test_terms_have_the_colours_of_the_published_palette() -> None:
+    """Okabe and Ito (2008), in their order blue, vermillion, bluish green, sky blue."""
+    published = {"q": (0, 114, 178), "v": (213, 94, 0), "mlp_in": (0, 158, 115), "mlp_out": (86, 180, 233)}
+    for term, rgb in published.items():
+        assert style.TERM_COLOURS[term] == "#" + "".join(f"{part:02X}" for part in rgb), term
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_text_and_bars_stand_out_from_the_page(dark: bool) -> None:
     ground = "#11151d" if dark else "#ffffff"
@@ -169,12 +176,21 @@ def test_ranking_goes_down_and_stars_the_selected_term(table: ScoreTable) -> Non
     assert bars.y[0].strip() == "★ b<sub>v</sub>" and bars.marker.color[0] == style.TERM_COLOURS["v"]
     pale = [label for label, opacity in zip(bars.y, bars.marker.opacity, strict=True) if opacity < 1]
     assert len(pale) == 5 and not any("b<sub>q" in label for label in pale)
+    assert not any("⚠" in label for label in bars.y)  # k is null, but it was frozen
+
+
+def test_a_ranking_flags_the_noise_of_a_null_term_that_was_trained() -> None:
+    noisy = score_snapshot(example(pre=base(), null_terms=("k",)))
+    labels = ranking(noisy, "magnitude", None, "encoder").data[0].y
+    assert [label.strip() for label in labels if "⚠" in label] == ["b<sub>k</sub> ⚠"]
 
 
 def test_loss_curve_is_thinned_and_survives_losses_that_are_not_numbers() -> None:
     records = [{"type": "step", "step": i, "total": 9000, "loss": [1 / i if i % 7 else None]} for i in range(1, 9001)]
     figure = loss_curve([{"type": "stage", "name": "train"}, *records])
     assert 500 < len(figure.data[0].x) <= 1000 and None not in figure.data[0].y
+    assert figure.data[0].x[0] == 1 and figure.data[0].x[-1] > 8980  # from its beginning to its end
+    assert max(np.diff(figure.data[0].x)) < 30
     assert loss_curve([]).data[0].x == ()
 
 

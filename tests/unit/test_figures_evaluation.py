@@ -179,7 +179,9 @@ def test_learning_rates_are_on_a_log_scale() -> None:
     assert list(v.x) == [0.001, 0.01] == list(want["lr"]) and want["value"].nunique() == 2
     assert list(v.y) == list(want["value"]) and "±" in v.customdata[0] and "3 seeds" in v.customdata[0]
     band = next(t for t in figure.data if t.name == "band" and t.fillcolor == style.TERM_COLOURS["v"])
-    np.testing.assert_allclose(band.y[:2], want["value"] - want["std"])
+    low, high = list(want["value"] - want["std"]), list(want["value"] + want["std"])
+    assert high[0] != high[1] and list(band.x) == [0.001, 0.01, 0.01, 0.001]  # round the band: out below, back above
+    np.testing.assert_allclose(band.y, [low[0], low[1], high[1], high[0]])
 
 
 @pytest.mark.parametrize("rates", [1, 2, 3])

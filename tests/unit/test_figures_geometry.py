@@ -100,10 +100,23 @@ def test_zero_pre_and_far_and_reversed_layers() -> None:
     added = Snapshot.build(example(pre=pre).meta, pre, {key: np.ones((3, 8)) for key in pre})
     rows = score_snapshot(added).terms
     figure = polar(rows, ("q", 0))
+    assert beyond_rim(rows) == 0  # without a length they are drawn nowhere
     assert without_length(rows) == {"q": 3} and set(of(figure, "q")[0].x) == {None} and not of(figure, "chosen")
     json.loads(figure.to_json(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
     only = polar(rows[:1], ("q", 0), unrolled=True)
     assert np.isfinite(only.layout.xaxis.range).all()
+
+
+@pytest.mark.parametrize("unrolled", [False, True])
+def test_a_point_beyond_the_rim_keeps_its_angle(unrolled: bool) -> None:
+    far = np.ones((3, 8))
+    far[0] = 20 * np.array([2.0, 2.0, 2.0, 2.0, -1.0, 0.0, 0.0, 0.0])
+    snapshot = changed(q=far)
+    angle = geometry(snapshot.pre("encoder", "q"), snapshot.post("encoder", "q"))["angle_degrees"][0]
+    assert 45 < angle < 80
+    (q,) = of(polar(score_snapshot(snapshot).terms, None, unrolled=unrolled), "q")
+    wanted = (angle, RIM) if unrolled else (RIM * np.cos(np.radians(angle)), RIM * np.sin(np.radians(angle)))
+    assert (q.x[0], q.y[0]) == pytest.approx(wanted)
 
 
 def test_one_pair_shows_foot_and_right_angle() -> None:
@@ -174,6 +187,19 @@ def test_film_and_figure_follow_the_checkpoints() -> None:
     figure = path_figure(track, track.paths, "magnitude", 1)
     lines = [trace for trace in of(figure, "v") if trace.line.width == 3]
     assert np.allclose(lines[0].y, next(p for p in track.paths if p.term == "v").scores["magnitude"].mean(axis=1))
+    assert [shape.x0 for shape in figure.layout.shapes] == [
+        10
+    ]  # a step of the optimizer, not the number of a checkpoint
+    paths = [trace for trace in of(figure, "v") if trace.xaxis == "x"]
+    v = next(term for term in reel["terms"] if term["name"] == "b_v")
+    assert len(paths) == 3
+    for layer, trace in enumerate(paths):  # up to the checkpoint that is looked at, which has the mark
+        np.testing.assert_allclose(trace.x, v["x"][layer], atol=1e-4)
+        np.testing.assert_allclose(trace.y, v["y"][layer], atol=1e-4)
+        assert list(trace.marker.size) == [0, 9]
+    begin = path_figure(track, track.paths, "magnitude", 0)
+    assert all(len(trace.x) == 1 for trace in of(begin, "v") if trace.xaxis == "x")
+    assert [shape.x0 for shape in begin.layout.shapes] == [0]
     assert len(tables(track, track.paths)) == 3 * 3 * 2
     json.loads(figure.to_json(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
 

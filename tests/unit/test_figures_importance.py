@@ -77,6 +77,8 @@ def test_bumps_rank_by_every_approach() -> None:
         assert trace.line.color == style.TERM_COLOURS[trace.name]
         assert trace.line.dash == ("dot" if trace.name == "k" else "solid")
     assert [trace.name for trace in figure.data[-3:]] == list(CANDIDATES)
+    bottom, top = figure.layout.yaxis.range
+    assert bottom > 8 and top < 1  # rank 1 on top
 
 
 def test_every_ranking_says_how_many_elements_of_a_term_are_null() -> None:
@@ -114,6 +116,34 @@ def test_regimes_draw_ranks_or_scores_and_the_metric(y: str) -> None:
     assert drawn == {"metric all": [0.75, 0.9], "metric k": [0.5], "metric v": [0.75]}
     assert figure.layout.xaxis.ticktext[0] == "100<br>low"
     assert next(trace for trace in figure.data if trace.name == "k").line.dash == "dot"
+
+
+def one_term(**columns: list[float]) -> pd.DataFrame:
+    """Term v over three sizes; whatever is asked for, with other numbers at every place."""
+    plain = {"rank": [2, 3, 2], "rank_best": [1, 1, 2], "rank_worst": [4, 3, 2], "mean": [0.2, 0.5, 0.3],
+             "std": [0.05, 0.1, np.nan], "seeds": [3, 2, 1]}  # fmt: skip
+    table = pd.DataFrame({"n_train": [100, 300, 900], **plain, **columns})
+    return table.assign(approach="fisher", term="v", regime="")
+
+
+def test_spreads_reach_from_the_best_rank_to_the_worst_and_bands_need_seeds_on_both_sides() -> None:
+    figure = regimes(one_term(), ["fisher"], "accuracy", [], [])
+    line = next(trace for trace in figure.data if trace.name == "v")
+    assert list(line.error_y.array) == [2, 0, 0] and list(line.error_y.arrayminus) == [1, 2, 0]  # rank 4 lies below
+    (band,) = [trace for trace in figure.data if trace.name == "band"]  # 900 examples have one seed
+    assert list(zip(band.x, band.y, strict=True)) == [(0, 1), (1, 1), (1, 3), (0, 4)]
+    figure = regimes(one_term(), ["fisher"], "accuracy", [], [], y="score")
+    line = next(trace for trace in figure.data if trace.name == "v")
+    assert list(line.error_y.array) == pytest.approx([0.05, 0.1, 0])
+    assert list(line.error_y.arrayminus) == pytest.approx([0.05, 0.1, 0])
+
+
+def test_the_spread_of_a_metric_reaches_from_the_lowest_seed_to_the_highest() -> None:
+    probes = [Measured(100, None, (0.70, 0.71, 0.81))]
+    figure = regimes(one_term(), ["fisher"], "accuracy", probes, [])
+    (trace,) = [trace for trace in figure.data if trace.name == "metric all"]
+    assert trace.y[0] + trace.error_y.array[0] == pytest.approx(0.81)
+    assert trace.y[0] - trace.error_y.arrayminus[0] == pytest.approx(0.70)
 
 
 def test_regimes_without_a_metric_say_so() -> None:
@@ -163,3 +193,20 @@ def test_the_block_shows_every_term_once() -> None:
     assert sorted(part.term for part in PARTS.values() if part.term) == sorted(TERM_KEYS)
     strong = {shape.name for shape in block(CANDIDATES).layout.shapes if shape.line.width == 3}
     assert strong == set(CANDIDATES)
+
+
+def test_arrows_of_the_block_lead_where_the_numbers_go() -> None:
+    figure = block(())
+    boxes = {name: (part.x, part.y) for name, part in PARTS.items()}
+
+    def nearest(x: float, y: float) -> str:
+        return min(boxes, key=lambda name: np.hypot(x - boxes[name][0], y - boxes[name][1]))
+
+    into: dict[str, set[str]] = {}
+    for note in figure.layout.annotations:
+        if note.showarrow:
+            into.setdefault(nearest(note.x, note.y), set()).add(nearest(note.ax, note.ay))
+    assert into["attention"] == {"q", "k"}  # the values take no part in the weights
+    assert into["sum"] == {"attention", "v"}
+    assert into["o"] == {"sum"} and into["ln1"] == {"o"} and into["mlp_in"] == {"ln1"}
+    assert into["q"] == into["k"] == into["v"] == {"in"} and into["ln2"] == {"mlp_out"}

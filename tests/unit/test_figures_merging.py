@@ -61,6 +61,13 @@ def test_layer_lines_have_the_colours_of_their_terms() -> None:
     assert figure.layout.yaxis.range[1] > max(90, max(figure.data[0].y))
 
 
+def test_shares_by_layer_are_in_percent_beside_the_half_of_unrelated_ones() -> None:
+    figure = merging.layer_lines({KEY: np.array([0.25, 0.5, 0.75])}, percent=True)
+    assert list(figure.data[0].y) == [25, 50, 75] and figure.layout.yaxis.ticksuffix == " %"
+    (line,) = figure.layout.shapes
+    assert line.y0 == line.y1 == 50 and figure.layout.annotations[0].text == "unrelated: 50 %"
+
+
 def test_previews() -> None:
     sources = fine_tunes()
     found = preview(sources, merge(sources))

@@ -48,6 +48,16 @@ def test_a_line_per_term_in_its_colour() -> None:
     assert all(one.showarrow and one.arrowcolor == one.font.color for one in names)  # joined to its line
 
 
+def test_long_scores_are_thinned_and_keep_their_last_value() -> None:
+    records = [{"type": "step", "step": 1, "total": 2500, "loss": [0.1]}]
+    records += [
+        {"type": "scores", "step": step, "scores": {"v": {"projection_ratio": step / 5000}}} for step in range(1, 2501)
+    ]
+    line, end = score_lines(records, "projection_ratio").data
+    assert len(line.x) <= 1001 and (line.x[0], line.x[-1], line.y[-1]) == (1, 2500, 0.5)
+    assert (end.x[0], end.y[0]) == (2500, 0.5)
+
+
 def test_a_probe_says_when_it_is_evaluated() -> None:
     """At step 95 of 114 it said that no epoch had ended, when five had."""
     steps = [record for record in RECORDS if record["type"] == "step"]
@@ -62,4 +72,7 @@ def test_the_live_component_draws_the_same_lines() -> None:
     told = drawn(score_lines(RECORDS, "projection_ratio"))
     assert [(line["label"], line["y"]) for line in told["lines"]] == [("b_q", [0.2, 0.3]), ("b_v", [0.1, 0.5])]
     assert told["total"] >= 9 and told["zero"]
+    assert [(line["name"], line["dotted"]) for line in drawn(metric_curve(RECORDS))["lines"]] == [
+        ("mcc", False), ("accuracy", True),
+    ]  # fmt: skip
     assert not drawn(metric_curve(RECORDS))["zero"] and drawn(loss_curve([]))["lines"][0]["x"] == []

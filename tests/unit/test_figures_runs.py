@@ -24,6 +24,15 @@ def test_a_line_for_each_run_with_its_values() -> None:
     assert {trace.mode for trace in overlay(lines(1), "accuracy", marks=True).data} == {"lines+markers"}
 
 
+def test_the_axis_is_the_runs_own_where_they_differ_and_calm_where_they_stand_still() -> None:
+    def axis(*values: float) -> tuple[float, float] | None:
+        one = Line("run", Curve(list(range(len(values))), list(values)), Look("#000000", "solid"))
+        return overlay([one], "accuracy").layout.yaxis.range
+
+    assert axis(0.70, 0.75, 0.80) is None
+    assert axis(0.75, 0.76) == pytest.approx((0.73, 0.78))
+
+
 def test_long_runs_are_thinned() -> None:
     (trace,) = overlay(lines(1, 50_000), "loss").data
     assert 500 <= len(trace.x) <= MOST_POINTS and trace.x[-1] == 49_999

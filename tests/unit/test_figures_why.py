@@ -18,6 +18,14 @@ def test_maps_show_the_difference_and_escape_the_visitors_words() -> None:
     assert [a.text for a in same.layout.annotations if a.name == "no change"] == ["<b>no change</b>"]
 
 
+def test_before_and_after_share_a_scale_that_reaches_the_larger_of_them() -> None:
+    flat, sharp = np.array([[0.5, 0.5], [0.4, 0.6]]), np.array([[0.1, 0.9], [0.3, 0.7]])
+    for before, after in ((flat, sharp), (sharp, flat)):
+        figure = maps(before, after, ["a", "b"])
+        assert [trace.coloraxis for trace in figure.data] == ["coloraxis", "coloraxis", "coloraxis2"]
+        assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (0, 0.9)
+
+
 def test_changes_place_an_exact_zero_and_keep_the_others() -> None:
     figure = changes({"x": {"float64": 0.0, "float32": 4e-7}, "y": {"float64": 1.5, "float32": 1.5}}, "v")
     double, single = figure.data
