@@ -50,9 +50,10 @@ class Preview:
         label = named[0] if named else min(self.columns, key=lambda name: (width[name], -self.columns.index(name)))
         rest = sorted((name for name in self.columns if name != label), key=lambda name: -width[name])
         texts = [name for name in rest if self.rows and width[name] >= 8 * len(self.rows)] or rest[:1]
-        texts = sorted(texts[:2], key=lambda name: (bool(SECOND.fullmatch(name)), self.columns.index(name)))
-        pair = texts[1] if len(texts) > 1 and SECOND.fullmatch(texts[1]) else None
-        return Columns(texts[0] if texts else label, pair, label)
+        two = sorted(texts[:2], key=lambda name: (bool(SECOND.fullmatch(name)), self.columns.index(name)))
+        if len(two) > 1 and SECOND.fullmatch(two[1]):
+            return Columns(two[0], two[1], label)
+        return Columns(next(iter(texts), label), None, label)  # alone, the longest: others are names or times
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -82,3 +83,10 @@ def test_a_broken_driver_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_memory_is_in_gib() -> None:
     free, total = at_hand.memory()
     assert 0 < free <= total < 1e5
+
+
+def test_what_the_system_would_give_back_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that the system keeps in memory are given back: ``available`` counts them, ``free`` does not."""
+    told = {"total": 16 * 2**30, "available": 6 * 2**30, "free": 2**30, "used": 9 * 2**30}
+    monkeypatch.setattr(at_hand.psutil, "virtual_memory", lambda: SimpleNamespace(**told))
+    assert at_hand.memory() == (6.0, 16.0)

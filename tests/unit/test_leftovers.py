@@ -62,6 +62,17 @@ def test_the_first_write_into_a_folder_removes_them(tmp_path: Path) -> None:
     assert left.exists()
 
 
+def test_a_process_that_was_forked_looks_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child inherits what its parent has looked through, long ago maybe."""
+    atomic_write(tmp_path / "x", [b"x"])
+    left = temporary(tmp_path / "y")
+    left.write_bytes(b"half")
+    child = os.getpid() + 1
+    monkeypatch.setattr(os, "getpid", lambda: child)
+    atomic_write(tmp_path / "z", [b"z"])
+    assert not left.exists()
+
+
 def test_names_of_others_links_and_files_that_have_only_just_begun_stay(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_bytes(b"precious")

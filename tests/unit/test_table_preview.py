@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pyarrow
@@ -45,6 +46,14 @@ def test_pairs_are_guessed() -> None:
     assert table_preview.preview("x.csv", table).guess() == Columns("premise", "hypothesis", "gold_label")
 
 
+def test_of_many_columns_the_longest_is_the_text() -> None:
+    table = (
+        b"posted_at,user_name,review,label\n2024-01-01 12:00,anonymous-01,I did not like it at all,0\n"
+        b"2024-01-02 13:30,anonymous-02,one of the best that I saw,1\n"
+    )
+    assert table_preview.preview("x.csv", table).guess() == Columns("review", None, "label")
+
+
 @pytest.mark.parametrize(
     ("name", "data", "words"),
     [
@@ -77,3 +86,10 @@ def test_names_are_made_of_content(tmp_path: Path) -> None:
     (folder / "table-notes.csv").write_text("")
     assert set(table_preview.stored(folder)) == {one, two} and one.read_bytes() == b"a,b\n"
     assert table_preview.stored(tmp_path / "nothing") == []
+
+
+def test_the_table_that_was_kept_last_is_offered_first(tmp_path: Path) -> None:
+    tables = [table_preview.store("x.csv", f"a,b\n{number},1\n".encode(), tmp_path) for number in range(3)]
+    for path, written in zip(tables, (20.0, 30.0, 10.0), strict=True):
+        os.utime(path, (written, written))
+    assert table_preview.stored(tmp_path) == [tables[1], tables[0], tables[2]]

@@ -67,6 +67,11 @@ def test_quotes_stay_in_the_text(tmp_path: Path) -> None:
     assert load_task("sst2", folder=write(tmp_path, "sst2")).train.text[0] == 'a " quoted film '
 
 
+def test_an_empty_cell_at_either_end_of_a_row_is_a_cell(tmp_path: Path) -> None:
+    train = load_task("cola", folder=write(tmp_path, "cola", ["\t1\t\tFine it is.", "gj04\t0\t*\t"])).train
+    assert (train.text, train.labels.tolist()) == (["Fine it is.", ""], [1, 0])
+
+
 def test_mnli_has_two_validation_sets(tmp_path: Path) -> None:
     (tmp_path / "MNLI").mkdir()
     for name, labels in (

@@ -66,6 +66,20 @@ def test_metrics_that_count() -> None:
     assert set(TASKS["mnli"].evals) == {"matched", "mismatched"}
 
 
+def test_classes_have_the_numbers_that_the_hub_gives_them() -> None:
+    """The features of nyu-mll/glue and aps/super_glue, typed in a second time: class 0, class 1, class 2."""
+    entailment = "entailment not_entailment"
+    hub = {
+        "sst2": "negative positive", "cola": "unacceptable acceptable", "mrpc": "not_equivalent equivalent",
+        "qqp": "not_duplicate duplicate", "qnli": entailment, "rte": entailment, "wnli": "not_entailment entailment",
+        "mnli": "entailment neutral contradiction", "cb": "entailment contradiction neutral", "wic": "false true",
+        "boolq": "false true", "stsb": None,
+    }  # fmt: skip
+    assert {name: names and tuple(names.split()) for name, names in hub.items()} == {
+        name: spec.labels for name, spec in TASKS.items() if spec.source != "demo"
+    }
+
+
 @pytest.mark.parametrize("typed", ["sst2", "SST-2", "SST2", "sst-2", "sst_2"])
 def test_spellings(typed: str) -> None:
     assert get_task(typed).name == "sst2"
