@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,6 +68,19 @@ def test_two_threads_of_one_process_exclude_each_other_too(tmp_path: Path) -> No
         raise AssertionError("held twice")
     with hold(tmp_path / "a", "a"):
         pass
+
+
+def test_whoever_may_wait_gets_it_when_it_is_free(tmp_path: Path) -> None:
+    with held_elsewhere(tmp_path / "a") as process:
+        threading.Timer(0.3, process.kill).start()
+        with hold(tmp_path / "a", "a", wait_seconds=30):
+            assert holder(tmp_path / "a").pid == os.getpid()  # type: ignore[union-attr]
+
+
+def test_no_name_is_left_that_the_next_holder_could_be_taken_for(tmp_path: Path) -> None:
+    with hold(tmp_path / "a", "a"):
+        assert (tmp_path / ".a.holder").is_file()
+    assert not (tmp_path / ".a.holder").exists()
 
 
 def test_an_error_inside_frees_it(tmp_path: Path) -> None:

@@ -57,6 +57,16 @@ def test_a_link_is_followed_only_where_that_is_wanted(tmp_path: Path) -> None:
         read_bounded(link, 10, follow=False)
 
 
+def test_what_is_appended_stands_behind_what_others_wrote_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_bytes(b"old;")
+    with open_plain(path, "ab") as one, open_plain(path, "ab") as other:
+        for file, words in ((one, b"one;"), (other, b"two;"), (one, b"three")):
+            file.write(words)
+            file.flush()
+    assert path.read_bytes() == b"old;one;two;three"
+
+
 def test_a_missing_file_is_made_to_append_and_not_to_read(tmp_path: Path) -> None:
     path = tmp_path / "log.txt"
     with pytest.raises(FileNotFoundError):

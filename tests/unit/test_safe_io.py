@@ -116,3 +116,21 @@ def test_a_file_of_exactly_the_limit_is_read(tmp_path: Path) -> None:
     assert read_bounded(tmp_path / "x", 5) == b"12345"
     with pytest.raises(UserError, match="5 bytes; expected at most 4"):
         read_bounded(tmp_path / "x", 4)
+
+
+def test_a_file_that_grows_after_it_was_measured_is_no_larger_than_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"12345")
+    measure = os.fstat
+
+    def measured(descriptor: int) -> os.stat_result:
+        found = measure(descriptor)
+        with path.open("ab") as file:
+            file.write(b"67890")
+        return found
+
+    monkeypatch.setattr(os, "fstat", measured)
+    with pytest.raises(UserError, match="expected at most 5"):
+        read_bounded(path, 5)

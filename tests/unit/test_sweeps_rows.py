@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from example_snapshots import base, example
 
 from beft_core.snapshot import Snapshot
 from beft_core.sweeps.rows import row_of, settled, without_trajectory
-from beft_core.sweeps.table import COLUMNS
+from beft_core.sweeps.table import COLUMNS, read_table, write_table
 from beft_core.training.config import RunConfig
 
 STEPS = np.array([10, 20, 30, 40, 50])
@@ -91,3 +93,12 @@ def test_a_row_records_how_long_the_biases_were_before() -> None:
     for (_, term), values in pre.items():
         assert row[f"pre_norm.{term}"] == pytest.approx(np.mean([np.sqrt((layer**2).sum()) for layer in values]))
     assert "pre_norm.o" not in row  # this model has none
+
+
+def test_csv_gives_back_every_digit(tmp_path: Path) -> None:
+    """A learning rate that is read one bit off is another cell of the grid."""
+    drawn = 10 ** np.random.default_rng(0).uniform(-9, 3, 500)
+    table = pd.DataFrame({"run": "x", "lr": drawn, "value": drawn / 7}).reindex(columns=list(COLUMNS))
+    write_table(table, tmp_path)
+    again = read_table(tmp_path / "results.csv")
+    assert again["lr"].tolist() == drawn.tolist() and again["value"].tolist() == (drawn / 7).tolist()

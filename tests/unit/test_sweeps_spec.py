@@ -139,6 +139,13 @@ def test_less_memory_means_smaller_banks_but_never_none() -> None:
     assert 1e8 < need < 2e9
 
 
+def test_only_a_cpu_stores_attention_weights() -> None:
+    """Scores, softmax and dropout of each layer and head, [batch, length, length] of 4 bytes each."""
+    layout, run = layout_of("bundled"), RunConfig().resolved()
+    more = bytes_per_run(layout, run, "cpu") - bytes_per_run(layout, run, "cuda")
+    assert more == 3 * 4 * layout.layers * layout.heads * run.batch_size * run.max_length**2
+
+
 def test_planning_needs_no_torch() -> None:
     code = (
         "import sys; from beft_core.sweeps import banks, rows, spec, store, table; "

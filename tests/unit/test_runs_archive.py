@@ -1,0 +1,57 @@
+"""Measurements of a run as tables in the archive that is downloaded."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beft_core.runs.archive import zip_of
+from beft_core.runs.directory import Run, Status
+from beft_core.runs.overview import overview
+from beft_core.training.config import RunConfig
+
+RECORDS: list[dict[str, Any]] = [
+    {"type": "step", "step": 1, "total": 4, "loss": [0.9]},
+    {"type": "scores", "step": 2, "scores": {"v": {"magnitude": 0.5, "projection_ratio": 1.25}}},
+    {"type": "epoch", "run": 0, "epoch": 1, "step": 2, "train_loss": 0.8, "accuracy": 0.5, "f1": 0.25},
+    {"type": "step", "step": 3, "total": 4, "loss": [0.7]},
+    {"type": "epoch", "run": 0, "epoch": 2, "step": 4, "train_loss": 0.6, "accuracy": 0.75, "f1": 0.625},
+]
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> dict[str, list[dict[str, str]]]:
+    """Name of a table in the archive -> its rows."""
+    run = Run.create("train", RunConfig(task="sst2", seed=7).to_dict(), tmp_path)
+    run.metrics.write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
+    run.write_status(Status("done", created=1.0, began=2.0, ended=5.5))
+    with zipfile.ZipFile(io.BytesIO(zip_of([overview(run)]))) as archive:
+        return {
+            name.removeprefix(f"{run.id}/"): list(csv.DictReader(io.StringIO(archive.read(name).decode())))
+            for name in archive.namelist()
+            if name.endswith(".csv")
+        }
+
+
+def test_every_measurement_stands_at_its_step(tables: dict[str, list[dict[str, str]]]) -> None:
+    assert tables["loss.csv"] == [{"step": "1", "loss": "0.9"}, {"step": "3", "loss": "0.7"}]
+    assert tables["metrics.csv"] == [
+        {"step": "2", "train_loss": "0.8", "accuracy": "0.5", "f1": "0.25"},
+        {"step": "4", "train_loss": "0.6", "accuracy": "0.75", "f1": "0.625"},
+    ]
+    assert tables["scores.csv"] == [
+        {"term": "v", "approach": "magnitude", "step": "2", "score": "0.5"},
+        {"term": "v", "approach": "projection_ratio", "step": "2", "score": "1.25"},
+    ]
+
+
+def test_a_run_is_a_row_with_its_last_metrics_and_settings(tables: dict[str, list[dict[str, str]]]) -> None:
+    (row,) = tables["runs.csv"]
+    told = {name: row[name] for name in ("state", "seconds", "accuracy", "f1", "task", "seed")}
+    assert told == {"state": "done", "seconds": "3.5", "accuracy": "0.75", "f1": "0.625", "task": "sst2", "seed": "7"}
