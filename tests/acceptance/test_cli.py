@@ -247,6 +247,29 @@ def test_ctrl_c_keeps_what_was_trained(folder: Path) -> None:
     assert not np.array_equal(snapshot.pre("encoder", "v"), snapshot.post("encoder", "v"))
 
 
+def test_a_second_snapshot_without_a_second_fine_tune_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def began(_: str) -> None:
+        raise AssertionError("the work began")
+
+    monkeypatch.setattr("beft_core.cli.fine_tune.locate", began)
+    assert "without --then-train" in assert_refused(beft("select", "--trained-out", "v.beft.safetensors"))
+
+
+@pytest.mark.parametrize("biases", ["post", "pre"])
+def test_the_named_biases_are_evaluated(biases: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def fake(_: Snapshot, config: RunConfig, biases: str = "post", **_rest: object) -> dict[str, float]:
+        asked.append((config.task, biases))
+        return {"accuracy": 0.5}
+
+    monkeypatch.setattr(workflow, "evaluate", fake)
+    monkeypatch.setattr("beft_core.cli.evaluation.locate", lambda name: None)
+    done = beft("evaluate", stored(folder, task="sst2"), "--task", "sst2", "--biases", biases, "--json")
+    assert done.status == 0, done.err
+    assert asked == [("sst2", biases)] and done.json["biases"] == biases
+
+
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
@@ -275,6 +298,16 @@ def test_score_of_several_seeds(folder: Path) -> None:
 def test_seeds_of_different_experiments_are_not_mixed(folder: Path) -> None:
     files = [stored(folder, name=task, seed=1, task=task) for task in ("sst2", "rte")]
     assert beft("score", *files, "--json").json["aggregates"] == []
+
+
+def test_fine_tunes_of_other_terms_are_no_seeds_of_one_experiment(folder: Path) -> None:
+    files = [
+        stored(folder, name=str(seed), seed=seed, task="sst2", trained_terms=terms)
+        for seed, terms in enumerate((("v",), ("q",), ("v",)))
+    ]
+    assert [group["files"] for group in beft("score", *files, "--json").json["aggregates"]] == [
+        [str(files[0]), str(files[2])]
+    ]
 
 
 def test_a_trained_null_term_is_told(folder: Path) -> None:
@@ -348,7 +381,8 @@ def test_merge_writes_the_average_and_compares(folder: Path) -> None:
     assert pair["sign_conflicts"] == pytest.approx((da * db < 0).mean())
     assert len(pair["differences"]["cosine_per_layer"]["encoder.v"]) == LAYERS
     text = beft("merge", *files, "--method", "ties", "--density", "0.5").out
-    assert "overall" in text
+    overall = next(line for line in text.splitlines() if "overall" in line)
+    assert f"{np.degrees(np.arccos(cosine)):.1f}°" in overall and f"{100 * (da * db < 0).mean():.1f} %" in overall
     assert f"encoder.v layer {LAYERS - 1}" in text
 
 
@@ -400,9 +434,12 @@ def test_extract_and_peft_there_and_back(folder: Path) -> None:
     write_snapshot("v.beft.safetensors", tuned)
     assert beft("peft", "export", "v.beft.safetensors", "adapter").status == 0
     assert "exists" in assert_refused(beft("peft", "export", "v.beft.safetensors", "adapter"))
-    back = beft("peft", "import", "adapter", "--base", "bundled", "--out", "back.beft.safetensors", "--json")
+    words = ["--base", "bundled", "--task", "rte", "--out", "back.beft.safetensors", "--json"]
+    back = beft("peft", "import", "adapter", *words)
     assert back.json["changed_terms"] == ["v"]
-    np.testing.assert_allclose(read_snapshot("back.beft.safetensors").post("encoder", "v"), moved, atol=1e-6)
+    imported = read_snapshot("back.beft.safetensors")
+    np.testing.assert_allclose(imported.post("encoder", "v"), moved, atol=1e-6)
+    assert imported.meta.task == "rte"
 
 
 # --- the process -----------------------------------------------------------------------------------------------------

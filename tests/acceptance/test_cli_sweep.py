@@ -60,12 +60,16 @@ def test_killed_half_way_and_started_again_it_is_the_same_table(tmp_path: Path) 
 
 def test_a_yaml_file_and_flags_over_it(tmp_path: Path) -> None:
     file = tmp_path / "sweep.yaml"
-    file.write_text("terms: [head]\nn_train: 8\nepochs: 1\nseeds: 3\nsettings: {evaluate: never, device: cpu}\n")
-    done = beft("sweep", "--config", file, "--seeds", 1, "--out", tmp_path / "out", "--no-snapshots", "--json")
+    file.write_text(
+        "terms: [head]\nn_train: 8\nepochs: 1\nseeds: 3\nsettings: {evaluate: never, device: cpu, batch_size: 8}\n"
+    )
+    over = ["--seeds", 1, "--batch-size", 4]
+    done = beft("sweep", "--config", file, *over, "--out", tmp_path / "out", "--no-snapshots", "--json")
     assert done.status == 0, done.err
     assert (done.json["runs"], done.json["trained"], done.json["failed"]) == (1, 1, 0)
     (row,) = done.json["results"]
     assert row["trains"] == "head" and row["n_train"] == 8 and "snapshot" not in row
+    assert (row["epochs"], row["batch_size"], row["steps"]) == (1, 4, 2)
     assert not list((tmp_path / "out" / "snapshots").iterdir())
 
 
@@ -78,6 +82,7 @@ def test_a_yaml_file_and_flags_over_it(tmp_path: Path) -> None:
         (["--lrs", "fast"], "finite"),
         (["--seeds", "0"], "from 1 to 10,000"),
         (["--n-train", "1.5"], "whole numbers"),
+        (["--n-train", "1"], "whole numbers from 2"),
         (["--bank-size", "0"], "at least 1"),
         (["--regimes", "tiny"], "low"),
         (["--model", "nowhere/at-all-x"], "bundled"),
