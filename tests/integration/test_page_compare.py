@@ -21,8 +21,9 @@ from beft_core.model_source import bundled_path
 from beft_core.runs.directory import Run
 from beft_core.runs.library import rename
 from beft_core.safetensors_file import SafetensorsFile, write_safetensors
+from beft_core.scores import score_snapshot
 from beft_core.snapshot import Snapshot, write_snapshot
-from dashboard.components import sources
+from dashboard.components import compare_parts, sources
 
 pytestmark = pytest.mark.usefixtures("lab")
 
@@ -82,6 +83,15 @@ def test_opens_on_two_samples_without_a_click() -> None:
     assert chosen(at) == ["A probe", "Another probe"] and charts(at) == 3 and not at.error
     assert "started from different base models" in said(at) and "another base model" in said(at)
     assert [s.value for s in at.subheader][:2] == ["Side by side", "Where they differ: A − B"]
+    spec = json.loads(next(c.proto.spec for c in at.get("plotly_chart") if "compare-difference" in c.proto.id))
+    first, second = (score_snapshot(small_snapshot(seed)).mean_scores("projection_ratio") for seed in (0, 1))
+    names = [text.split()[0] for text in spec["layout"]["yaxis"]["ticktext"]]
+    drawn = dict(zip(names, (row[0] for row in spec["data"][1]["z"]), strict=True))
+    assert drawn["value"] == pytest.approx(first["v"] - second["v"]) and abs(drawn["value"]) > 1e-4
+
+
+def test_a_rank_that_becomes_smaller_is_a_rise() -> None:
+    assert [compare_parts._change(*ranks) for ranks in ((3, 1), (1, 3), (2, 2))] == ["▲\u00a02", "▼\u00a02", ""]
 
 
 def test_fine_tunes_of_one_base_show_their_angles(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_every_tab_is_drawn_alone(lab: Path, tab: str) -> None:
     assert at.selectbox(key="results").value == "Bundled sweep" and charts(at) == TABS[tab]
     assert not at.error and not at.warning and len(at.expander) >= 1
     assert ("paper-table" in html(at)) == (tab.startswith("Table") or tab == FIGURES)
-    assert "168 fine-tunes" in said(at)
+    assert "168 fine-tunes · bundled · 2 tasks · 3 seeds · learning rates 0.001, 0.01" in said(at)
     assert "Reproduced here is the first" in said(at) and "$b_v$ generally performs best" in said(at)
 
 
@@ -227,6 +227,8 @@ def test_what_is_missing_is_told_where_it_is_missing(lab: Path) -> None:
     assert "There is no answer yet" in said(at) and "did not keep when they settled" in said(at)
     at = opened("evaluation", part=RATES)
     assert "this table has none here" in said(at) and charts(at) == 2
+    put_sample(lab, make_results(failed=lambda run: run[4] == 1))
+    assert "168 fine-tunes, 56 of them failed · bundled" in said(opened("evaluation"))
     put_sample(lab, make_results(failed=lambda run: True))
     for tab in TABS:
         assert not opened("evaluation", part=tab).error, tab
@@ -256,6 +258,8 @@ def test_a_null_term_is_explained(lab: Path) -> None:
 def test_our_tables_hold_both_numbers_and_reasons() -> None:
     page, reasons = drawn(table1(make_results(winners={("rte", "low"): "q"})))
     assert "<b>81.0 ± 1.0</b>†" in page  # 80, 81, 82 in the three seeds
+    v, q = page.split("<tr")[2:4]  # on the low data of RTE, the second task, the probes select v and q is better
+    assert ">61.0 ± 1.0†" in v and "<b>61.0" not in v and "<b>81.0 ± 1.0</b><" in q and "†<" not in q
     assert "85.8†" in page and "b<sub>v</sub>" in page
     assert [mark for _, mark in reasons] == [chr(ord("a") + n) for n in range(len(reasons))]
     assert any("qqp" in why for why, _ in reasons)
@@ -267,6 +271,9 @@ def test_the_answer_names_rules_without_a_probe_and_what_tasks_can_tell(lab: Pat
     put_sample(lab, make_results(null="k", seeds=range(5)))
     at = opened("evaluation", part=ANSWER)
     assert "beats $b_q$ in 8 of 8 and loses to it in none" in said(at)
+    at.selectbox(key="size").select("low").run()
+    assert "beats $b_q$ in 4 of 4 and loses to it in none" in said(sound(at))
+    at.selectbox(key="size").select("all together").run()
     words = said(at).replace("\\", "")
     assert "Projection ratio: also Fisher; Fisher (batches); Fixed order $b_v$, $b_q$, $b_k$; Smallest" in words
     assert "draw tasks, then data sizes and seeds within them" in words

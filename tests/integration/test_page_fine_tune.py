@@ -50,6 +50,8 @@ def test_opens_ready_to_start_and_counts_without_measuring() -> None:
     at = opened("fine_tune")
     counted = count(probe_of(RunConfig()))
     assert metrics(at)["Trained parameters"] == f"{counted.trainable:,}"
+    share = next(metric.delta for metric in at.metric if metric.label == "Trained parameters")
+    assert float(share.split(" % of ")[0]) == pytest.approx(100 * counted.trainable / counted.total, rel=5e-3)
     assert metrics(at)["Steps"] == "114" and metrics(at)["Time and memory"] == "not measured"
     assert not button(at, "Start").disabled and not at.error and not at.warning
     assert command(at) == "beft select --regime low --trajectory-every 4"
@@ -152,6 +154,14 @@ def test_a_table_is_previewed_and_stored_only_when_a_run_on_it_starts(lab: Path)
     assert sound(at).selectbox(key="ft_table").value == table.name  # which the browser puts into the URL
     again = opened("fine_tune", ft_task="own-table", ft_do="train", ft_table=table.name, ft_label="verdict")
     assert str(table) in command(again) and "--label verdict" in command(again)
+
+
+def test_no_more_examples_than_a_table_has_for_training() -> None:
+    at = opened("fine_tune", ft_task="own-table", ft_do="train", ft_regime="number", ft_n="20", ft_label="verdict")
+    upload(at, "reviews.csv", REVIEWS.encode())
+    assert not button(at, "Start").disabled
+    at.number_input(key="ft_n").set_value(21).run()
+    assert "at most 20" in sound(at).warning[0].value and button(at, "Start").disabled
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,35 @@ def test_a_link_restores_the_choice_and_the_variants() -> None:
     link = opened("importance", snapshot="Another probe", magnitude="mean", fisher="per batch")
     assert link.selectbox(key="snapshot").value == "Another probe"
     assert "Magnitude (mean)" in headings(link)[1] and "Fisher (batches)" in headings(link)[2]
+    said = " ".join(m.value for m in link.markdown)  # the cell's numbers are those of the variants too
+    assert "**, Magnitude (mean)" in said and "**, Magnitude (L1)" not in said
+
+
+def test_it_opens_on_the_strongest_layer_and_names_the_contest_from_the_highest_down() -> None:
+    at = opened("importance")
+    scores = score_snapshot(small_snapshot(0))
+    v = next(row for row in scores.terms if row.term == "v").scores["projection_ratio"]
+    assert f"**$b_v$ in layer {int(np.argmax(v))}**" in [m.value for m in at.markdown]
+    means = scores.mean_scores("projection_ratio")
+    assert means["v"] > means["q"] > means["k"]
+    told = ", ".join(f"$b_{term}$ {short(means[term])}" for term in "vqk")
+    assert f"How far did it turn? {told}" in [caption.value for caption in at.caption]
+
+
+def test_the_headline_has_the_metric_after_the_last_epoch(tmp_path: Path) -> None:
+    metrics = ({"epoch": 1, "accuracy": 0.5}, {"epoch": 2, "accuracy": 0.75})
+    write_snapshot(tmp_path / "samples" / "probe.beft.safetensors", example(pre=base(), metrics=metrics))
+    at = opened("importance")
+    assert any("accuracy 0.750 on the validation set" in caption.value for caption in at.caption)
+
+
+def test_a_sample_that_was_replaced_shows_its_own_scores(tmp_path: Path) -> None:
+    at = opened("importance")
+    write_snapshot(tmp_path / "samples" / "probe.beft.safetensors", small_snapshot(7))
+    at.run()
+    means = score_snapshot(small_snapshot(7)).mean_scores("projection_ratio")
+    assert means["v"] != score_snapshot(small_snapshot(0)).mean_scores("projection_ratio")["v"]
+    assert any(f"$b_v$ {short(means['v'])}" in caption.value for caption in sound(at).caption)
 
 
 def test_a_link_to_something_unknown_falls_back_to_the_sample() -> None:

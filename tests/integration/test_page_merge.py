@@ -135,6 +135,8 @@ def test_evaluated_found_again_and_offered_later() -> None:
     assert at.query_params["merge_run"] == run.id and charts(sound(at)) == 5
     at.multiselect(key="merge").set_value([TITLES[0], MORE["third"]]).run()
     assert "not of what is chosen above" in sound(at).info[0].value
+    button(at, "Close this result").click().run()
+    assert all(one.key != "merge_earlier" for one in sound(at).selectbox)  # of these there is none
 
 
 def started(**fields: Any) -> Run:

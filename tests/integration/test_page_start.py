@@ -93,12 +93,16 @@ def test_fine_tunes_of_one_term_are_shown_beside_the_answer(tmp_path: Path) -> N
     from beft_core.snapshot import Snapshot, write_snapshot
 
     whole = small_snapshot(0)
-    for term, value in (("q", 0.9), ("v", 0.7)):
-        meta = replace(whole.meta, mode="terms", trained_terms=(term,), metrics=({"epoch": 1, "accuracy": value},))
+    for name, value, examples in (("q", 0.9, 300), ("v", 0.7, 300), ("v-more", 0.95, 900)):
+        term = name[0]
+        made = {"n_train": examples, "metrics": ({"epoch": 1, "accuracy": value},)}
+        meta = replace(whole.meta, mode="terms", trained_terms=(term,), **made)  # type: ignore[arg-type]
         pre = {key: whole.pre(*key) for key in whole.keys()}  # noqa: SIM118 - a method of Snapshot
         post = {key: whole.post(*key) if key[1] == term else pre[key] for key in pre}
-        write_snapshot(tmp_path / "samples" / f"{term}.beft.safetensors", Snapshot.build(meta, pre, post))
-    write_index(tmp_path / "samples", {"probe": "A probe", "q": "q only", "v": "v only"})
+        write_snapshot(tmp_path / "samples" / f"{name}.beft.safetensors", Snapshot.build(meta, pre, post))
+    write_index(
+        tmp_path / "samples", {"probe": "A probe", "q": "q only", "v": "v only", "v-more": "v only, on more data"}
+    )
     at = opened("start", guess="v")
     assert charts(at) == 3
     assert "Alone, $b_q$ ended 0.2 ahead of it (1 seed each)" in words(at)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 import time
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from dashboard_tools import button, charts, opened, sound, wait
 from streamlit.testing.v1 import AppTest
@@ -18,7 +21,7 @@ from beft_core.runs.directory import Run, Status, list_runs
 from beft_core.runs.launch import launch, start
 from beft_core.runs.overview import overview
 from beft_core.sweeps.spec import SweepSpec
-from beft_core.sweeps.table import read_table
+from beft_core.sweeps.table import read_table, write_table
 from beft_core.training.config import RunConfig
 from dashboard.components import sweep_setup
 from dashboard.components.sources import run_title
@@ -169,7 +172,7 @@ def test_one_at_work_is_found_watched_cancelled_and_gone_on_with() -> None:
     assert "The first results come" in said(at) and "4 fine-tunes in one pass" in said(at)
     wait(lambda: (run.sweep / "results.parquet").is_file())
     at = opened("sweep")
-    assert charts(at) == 1 and "4 of 12 fine-tunes" in said(at) and not button(at, START).disabled
+    assert charts(at) == 1 and re.search("[48] of 12 fine-tunes", said(at)) and not button(at, START).disabled
     button(at, "Cancel").click().run()
     wait(lambda: not run.status().active)
     at = opened("sweep", sweep_run=run.id)
@@ -178,6 +181,19 @@ def test_one_at_work_is_found_watched_cancelled_and_gone_on_with() -> None:
     assert not sound(at).error and at.query_params["sweep_run"] == run.id
     wait(lambda: run.status().state == "done")
     assert len(read_table(run.sweep)) == 12
+
+
+def test_what_is_not_finished_has_its_place_in_the_picture() -> None:
+    run = ended()
+    done = read_table(run.sweep)
+    last = done[(done["trains"] == "v") & (done["seed"] == 1)]
+    write_table(pd.concat([last, done[(done["trains"] == "head") & (done["seed"] == 0)]]), run.sweep)
+    at = opened("sweep", sweep_run=run.id)
+    assert "2 of 4 fine-tunes" in said(at)
+    figure = json.loads(at.get("plotly_chart")[0].proto.spec)
+    (v,), (head,) = (next(t["x"] for t in figure["data"] if t["name"] == name) for name in ("v", "head"))
+    first, second = figure["layout"]["xaxis"]["tickvals"]
+    assert v > first and head < second  # the second of two seeds stands right of its rate, the first left of it
 
 
 def test_a_second_one_waits_and_says_so() -> None:

@@ -162,6 +162,8 @@ def three(lab: Path, tmp_path: Path) -> None:
 def test_the_trap_names_noise_as_noise() -> None:
     at = opened("why", why_tab="4 · The trap", why_seen="trap", why_trap="b_v")
     assert "selects **$b_k$**: **rounding noise**" in words(at) and "you predicted b\\_v" in words(at)
+    right = words(opened("why", why_tab="4 · The trap", why_seen="trap", why_trap="b_k"))
+    assert "as you predicted" in right and "you predicted b" not in right
     rankings = [m.value for m in at.markdown if m.value.startswith("1. ")]
     assert [r.split()[1] for r in rankings] == ["$b_v$", "$b_v$", "$b_k$"]
     assert "3. $b_k$ 0.00 frozen" in rankings[0] and "⚠ noise" in rankings[1] and "⚠ noise" in rankings[2]

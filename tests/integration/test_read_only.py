@@ -50,6 +50,12 @@ def watching(folder: Path) -> Iterator[list[str]]:
     _WATCHED.pop()
 
 
+@pytest.mark.parametrize(("value", "locked"), [("", False), ("0", False), ("1", True), ("yes", True)])
+def test_the_variable_says_yes_or_no(value: str, locked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEFT_READ_ONLY", value)
+    assert page.read_only() is locked and bool(page.locked()) is locked
+
+
 def everything(folder: Path) -> dict[str, tuple[int, str]]:
     """Path -> time of change and content, of all files and folders."""
     return {

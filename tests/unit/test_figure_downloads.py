@@ -23,6 +23,7 @@ def test_html_is_whole_and_stands_on_the_ground_of_its_theme(plot: go.Figure, da
     page = shown.html(plot, dark)
     assert not re.search(r'<(script|link)[^>]+(src|href)="', page)
     assert style.ground(dark) in page
+    assert re.search(r'"showSendToCloud":\s*false', page) and not re.search(r'"showSendToCloud":\s*true', page)
     assert plot.layout.paper_bgcolor is None  # the figure on the page stays as it was
 
 
