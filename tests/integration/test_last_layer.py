@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -163,13 +164,16 @@ def test_others_compute_the_whole_layer(name: str) -> None:
         assert bank.vectors(laid).shape == (5, HIDDEN)
 
 
-@pytest.mark.parametrize("changes", [{"is_decoder": True}, {"classifier_pooling": "mean"}])
-def test_neither_do_models_that_look_back_only_or_whose_heads_read_everything(
-    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(CONFIGS, "changed", ("bert", {**CONFIGS["bert"][1], **changes}))
-    model = tiny("changed", attn="sdpa", dtype=torch.float32)
-    assert model.layout.block is not None and not reads_few(model.layout)
+def test_models_that_look_back_only_compute_the_whole_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CONFIGS, "changed", ("bert", {**CONFIGS["bert"][1], "is_decoder": True}))
+    layout = tiny("changed", attn="sdpa", dtype=torch.float32).layout
+    assert layout.block is not None and not reads_few(layout)
+
+
+def test_models_whose_heads_read_every_token_compute_the_whole_layer() -> None:
+    layout = tiny("bert", attn="sdpa", dtype=torch.float32).layout
+    assert reads_few(layout)
+    assert not reads_few(replace(layout, head=replace(layout.head, pooling="mean")))
 
 
 @pytest.mark.parametrize("name", POST_NORM)
