@@ -282,7 +282,9 @@ def hostile_snapshots() -> Iterator[tuple[str, bytes]]:
     yield "NaN in pre", _with_values(f"{V}.pre", np.nan)
     yield "infinity in post", _with_values(f"{V}.post", np.inf)
     yield "minus infinity in fisher", _with_values(f"{V}.fisher", -np.inf)
-    yield "negative fisher", _with_values(f"{V}.fisher", -1.0)
+    for part in ("fisher", "fisher_batch", "fisher_tuned"):
+        yield f"negative {part}", _with_values(f"{V}.{part}", -1.0)
     yield "NaN in steps", _with_values(f"{V}.steps", np.nan)
     yield "NaN in head", _with_values("extra.task1.head.weight", np.nan)
     yield "steps go back", _with_values("trajectory.step", -5, "<i8")
+    yield "a step twice", _with_values("trajectory.step", 0, "<i8")  # the first is 0 too

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -9,11 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import VOCABULARY, tiny
 
+from beft_core import models
+from beft_core.tasks.data import Examples
 from beft_core.training.batching import (
     MASKS,
     Encoded,
     Plan,
     arrange,
+    by_length,
+    encode,
     join,
     lay_out,
     over_one_table,
@@ -118,3 +124,27 @@ def test_the_mask_is_what_the_rows_need(
     width = max(sum(lengths[i] for i in row) for row in rows)
     one = arrange(tiny("bert"), batch, [0, 0], Plan(rows, width), mask=wanted)
     assert one.form.mask == mask and mask in MASKS
+
+
+@given(LENGTHS, st.integers(1, 200), st.none() | st.integers(1, 8))
+def test_groups_by_length_hold_as_much_as_they_may(lengths: list[int], tokens: int, most: int | None) -> None:
+    groups = by_length(np.array(lengths), tokens, most)
+    assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
+    for group, following in itertools.zip_longest(groups, groups[1:]):
+        longest = max(lengths[i] for i in group)
+        assert len(group) == 1 or len(group) * longest <= tokens
+        assert most is None or len(group) <= most
+        if following is not None:  # its first example did not fit into this one
+            assert lengths[following[0]] >= longest
+            assert (len(group) + 1) * lengths[following[0]] > tokens or len(group) == most
+
+
+def test_examples_are_cut_to_the_limit_of_tokens_and_the_longer_text_first() -> None:
+    tokenizer = models.load_tokenizer()
+    texts, pairs = ["a b c d e f g h", "a"], ["a b", "a b c d e f g h"]
+    encoded = encode(tokenizer, Examples(texts, pairs, np.array([0, 1])), 9)
+    assert encoded.lengths.tolist() == [9, 9]
+    begin, end = tokenizer.cls_token_id, tokenizer.sep_token_id
+    a_to_h = [tokenizer.convert_tokens_to_ids(letter) for letter in "abcdefgh"]
+    assert encoded.ids[0].tolist() == [begin, *a_to_h[:4], end, *a_to_h[:2], end]
+    assert encoded.ids[1].tolist() == [begin, *a_to_h[:1], end, *a_to_h[:5], end]

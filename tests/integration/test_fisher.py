@@ -137,6 +137,8 @@ def test_a_probe_measures_before_training_and_leaves_the_null_term_at_zero() -> 
         assert ours is not None and again is not None and np.array_equal(ours, again)
     null, value = probe.fisher("encoder", "k"), probe.fisher("encoder", "v")
     assert null is not None and value is not None and null.sum() < 1e-9 * value.sum()
+    (rounded,) = fit("bert", config(mode="all", fisher=True, precision="bfloat16"))  # measured in float32 all the same
+    assert np.array_equal(rounded.fisher("encoder", "v"), value)
 
 
 def test_windows_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:

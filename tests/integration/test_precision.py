@@ -58,3 +58,17 @@ def test_a_layer_norm_rounds_its_result_and_nothing_else(
         assert output.dtype == torch.bfloat16
         assert ((output.double() - expected).abs() <= 2**-8 * expected.abs() + 1e-6).all()
     assert 0 < (low.float() - exact).norm() < 0.02 * exact.norm()
+
+
+def test_weights_are_rounded_once_unless_they_are_trained() -> None:
+    for precision, rounds in (
+        (Precision("bfloat16", CPU), True), (Precision("bfloat16", CPU, frozen=False), False),
+        (Precision("float32", CPU), False),
+    ):  # fmt: skip
+        model = tiny("bert", attn="sdpa", dtype=torch.float32)
+        weights = [one.weight for one in model.backbone.modules() if isinstance(one, nn.Linear)]
+        before = [weight.data.clone() for weight in weights]
+        precision.prepare(model.backbone)
+        for weight, exact in zip(weights, before, strict=True):
+            expected = exact.to(torch.bfloat16).float() if rounds else exact
+            assert torch.equal(weight.data.float(), expected)

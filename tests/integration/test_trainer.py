@@ -147,6 +147,7 @@ def test_a_run_in_a_bank_ends_as_it_does_alone(name: str) -> None:
         assert difference(one, alone) < 1e-5, run.terms
         assert one.meta.metrics[-1]["accuracy"] == pytest.approx(alone.meta.metrics[-1]["accuracy"], abs=1e-6)
         assert one.meta.trained_parameters == alone.meta.trained_parameters
+        assert one.meta.hyperparameters["steps"] == run.epochs * -(-(run.n_train or 10) // run.batch_size)
 
 
 def test_all_bias_runs_share_a_bank_with_single_terms() -> None:
@@ -289,6 +290,11 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     fit("bert", config(), checkpoint=checkpoint, observer=StopAfter(2))
     with pytest.raises(UserError, match="another fine-tune"):
         fit("bert", config(seed=1), checkpoint=checkpoint)
+    same = examples(10, 100)  # the texts of that run, of which somebody has corrected a label since
+    corrected = dataclasses.replace(same, labels=np.r_[1 - same.labels[:1], same.labels[1:]])
+    with pytest.raises(UserError, match="another fine-tune"):
+        fit("bert", config(), checkpoint=checkpoint, trains=[corrected])
+    fit("bert", config(), checkpoint=checkpoint, trains=[same])
 
 
 @pytest.mark.usefixtures("any_rate")

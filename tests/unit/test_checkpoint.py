@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,24 @@ def test_a_save_that_fails_is_not_due_again_at_once(tmp_path: Path, monkeypatch:
     checkpoint.every_seconds = 60.0
     checkpoint.save(TENSORS, Progress(step=1), lambda text: None)
     assert not checkpoint.due()
+
+
+def test_saving_takes_a_twentieth_of_the_time_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    real = Path.replace
+
+    def slow(path: Path, target: Path) -> Path:
+        now[0] += 3.0  # seconds
+        return real(path, target)
+
+    checkpoint = Checkpoint(tmp_path / "c", "mine", every_seconds=5.0)
+    monkeypatch.setattr(Path, "replace", slow)
+    assert checkpoint.save(TENSORS, Progress(step=1), lambda text: None)
+    now[0] += 59.9
+    assert not checkpoint.due()
+    now[0] += 0.2
+    assert checkpoint.due()
 
 
 def test_the_last_state_is_told_always_with_what_can_be_resumed(
@@ -156,3 +175,9 @@ def test_a_sound_checkpoint_passes_the_same_look(tmp_path: Path) -> None:
     assert list(tensors) == ["values"] and progress.step == 3 and progress.failed == {"0": "nan"}
     with pytest.raises(CheckpointError, match="of another fine-tune"):
         Checkpoint(path, "yours").load()
+
+
+def test_the_state_of_another_fine_tune_is_not_taken(tmp_path: Path) -> None:
+    Checkpoint(tmp_path / "c", "mine").save(TENSORS, Progress(step=1), lambda text: None)
+    with pytest.raises(CheckpointError, match="checkpoint c of another fine-tune"):
+        Checkpoint(tmp_path / "c", "yours").load()

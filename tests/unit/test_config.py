@@ -20,6 +20,8 @@ def test_the_paper_preset_is_the_authors_table() -> None:
     assert (run.lr, run.epochs, run.n_train, run.schedule, run.batch_size) == (1e-3, 30, 900, "constant", 16)
     assert RunConfig(task="rte", mode="full", preset="paper").resolved().lr == FULL_LR
     assert RunConfig(task="sst2", preset="paper").resolved().n_train is None
+    every, one = (RunConfig(task="rte", mode=mode, preset="paper").resolved() for mode in ("all", "terms"))
+    assert every.lr == one.lr == 1e-3  # the authors train all biases at the rate of one
 
 
 def test_the_paper_preset_has_the_authors_optimizer_and_sample() -> None:

@@ -42,3 +42,16 @@ def test_attention_drops_its_weights() -> None:
     kept = dropped != 0
     torch.testing.assert_close(dropped[kept], plain[kept] / 0.75)
     assert abs(kept.double().mean() - 0.75) < 0.02  # 5120 weights: five standard errors are 0.03
+
+
+@pytest.mark.parametrize("kind", [torch.bool, torch.float32])
+def test_attention_looks_where_the_mask_lets_it(kind: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(3, 2, 5, 4, generator=generator) for _ in range(3))
+    see = torch.rand(3, 1, 5, 5, generator=generator) < 0.5
+    see |= torch.eye(5, dtype=torch.bool)  # no row of the softmax is empty
+    mask = see if kind == torch.bool else torch.zeros(see.shape).masked_fill(~see, torch.finfo(kind).min)
+    found, _ = _attention(torch.nn.Module(), query, key, value, mask)
+    scores = (query.double() @ key.double().mT / 2).masked_fill(~see, -torch.inf)  # the root of a head of 4 is 2
+    expected = (scores.exp() / scores.exp().sum(-1, keepdim=True)) @ value.double()
+    torch.testing.assert_close(found.double(), expected.transpose(1, 2), rtol=1e-5, atol=1e-6)

@@ -22,12 +22,13 @@ from beft_core.merge_plan import (
     plan,
     position,
     read_sources,
+    recorded,
     settings_at,
     source_file,
     tasks_of,
 )
 from beft_core.merging import METHODS
-from beft_core.snapshot import read_snapshot, write_snapshot
+from beft_core.snapshot import Snapshot, read_snapshot, write_snapshot
 
 PAIR = [example(seed, trained_terms=("v",), full=True) for seed in (1, 2)]
 KEY = ("encoder", "v")
@@ -80,6 +81,32 @@ def test_sources_are_read_back_under_their_titles(tmp_path: Path) -> None:
     assert [s.source for s in found] == ["one", "two"] and [content(s) for s in found] == list(made.sources)
     assert content(PAIR[0]) != content(PAIR[1])
     assert content(read_snapshot(tmp_path / made.files[0])) == content(PAIR[0])
+
+
+def test_the_content_of_a_snapshot_is_its_metadata_and_both_sets_of_biases() -> None:
+    one = PAIR[0]
+    pre, post = {KEY: one.pre(*KEY)}, {KEY: one.post(*KEY)}
+    moved = {KEY: post[KEY] + np.float32(1)}
+    others = [
+        Snapshot.build(one.meta, pre, moved),
+        Snapshot.build(one.meta, moved, post),
+        Snapshot.build(dataclasses.replace(one.meta, seed=8), pre, post),
+    ]
+    assert len({content(snapshot) for snapshot in [Snapshot.build(one.meta, pre, post), *others]}) == 4
+
+
+def test_a_merge_is_scored_with_the_longest_limit_and_every_added_bias_of_its_sources() -> None:
+    recorded_settings = [
+        {"max_length": 256, "add_bias": ["v"]},
+        {"max_length": 64, "add_bias": ["q", "v"]},
+        {"max_length": "512", "add_bias": "o"},  # from a stranger's file: no such flag could have been given
+        {},
+    ]
+    sources = [example(1, hyperparameters=table) for table in recorded_settings]
+    for order in (sources, sources[::-1]):
+        fields = recorded(order)
+        assert fields["max_length"] == 256 and set(fields["add_bias"]) == {"q", "v"} and fields["model"] == "bundled"
+    assert recorded(sources[3:]) == {"model": "bundled"}
 
 
 def delta(index: int) -> np.ndarray:

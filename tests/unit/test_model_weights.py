@@ -124,6 +124,28 @@ def test_a_bias_that_the_fine_tune_added_starts_at_zero(tmp_path: Path) -> None:
     np.testing.assert_array_equal(snapshot.post("decoder", "v"), [moved])
 
 
+def test_an_added_bias_that_only_some_layers_have_is_no_term(tmp_path: Path) -> None:
+    config = {**BERT, "model_type": "llama", "num_hidden_layers": 2}
+    bias = np.ones(HIDDEN, np.float32)
+    tensors = {f"model.layers.{layer}.self_attn.{p}_proj.bias": bias for layer, p in ((0, "v"), (0, "q"), (1, "q"))}
+    weights = ModelWeights(write_model(tmp_path / "some", tensors, config))
+    layout = weights.layout()
+    assert layout is not None and set(weights.biases(layout)) == {("decoder", "q")}
+
+
+def test_only_terms_that_a_snapshot_holds_are_called_null(tmp_path: Path) -> None:
+    """A model without a key bias: the rule of its attention would call one null, but there is none to speak of."""
+    config = {**BERT, "model_type": "vit", "num_hidden_layers": 1, "qkv_bias": False}
+    widths = {"attention.o_proj": HIDDEN, "mlp.fc1": MLP, "mlp.fc2": HIDDEN,
+              "layernorm_before": HIDDEN, "layernorm_after": HIDDEN}  # fmt: skip
+    tensors = {f"layers.0.{name}.bias": np.zeros(width, np.float32) for name, width in widths.items()}
+    base = write_model(tmp_path / "base", tensors, config)
+    with_key = {**tensors, "layers.0.attention.k_proj.bias": np.ones(HIDDEN, np.float32)}
+    same, added = extract(base, base), extract(base, write_model(tmp_path / "tuned", with_key, config))
+    assert ("encoder", "k") not in same.keys() and same.meta.null_terms == ()  # noqa: SIM118
+    assert ("encoder", "k") in added.keys() and added.meta.null_terms == ("k",)  # noqa: SIM118
+
+
 def _sharded(folder: Path, names: dict[str, str]) -> Path:
     """The small BERT in two shards; `names` changes what the index says."""
     write_model(folder, {"unused": np.ones(1, np.float32)})

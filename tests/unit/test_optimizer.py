@@ -93,3 +93,12 @@ def test_state_round_trip_continues_bit_for_bit() -> None:
         return values
 
     assert torch.equal(run(False), run(True))
+
+
+def test_new_values_that_are_not_finite_are_told_and_not_taken() -> None:
+    """The gradient is sound, the rate is not: from -3e38, a step of 1e38 leaves float32."""
+    values = torch.tensor([[-3e38] * 3, [0.0] * 3])
+    optimizer = bank(values, clip=[0.0, 0.0])
+    factor = optimizer.step(torch.ones(2, 3), torch.tensor([1e38, 0.1]), torch.tensor([True, True]))
+    assert factor[0].isnan() and factor[1] == 1
+    assert (values[0] == -3e38).all() and torch.allclose(values[1], torch.tensor(-0.1))

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beft_core.training.routing import Route
+from beft_core.training.routing import Route, route_arrays
 
 ASSIGNMENTS = st.integers(1, 5).flatmap(
     lambda runs: st.tuples(st.just(runs), st.lists(st.integers(0, runs - 1), min_size=1, max_size=12))
@@ -44,3 +44,14 @@ def test_a_nan_of_one_run_stays_there() -> None:
     bank = torch.ones(2, 1, requires_grad=True)
     (route.spread(bank) * torch.tensor([[float("nan")], [1.0], [2.0]])).sum().backward()
     assert bank.grad[0].isnan().all() and bank.grad[1].item() == 3.0
+
+
+@given(ASSIGNMENTS)
+def test_rounded_routes_are_the_least_power_of_two_wide_and_lead_to_the_same_items(case: tuple[int, list[int]]) -> None:
+    runs, run_of = case
+    exact, rounded = route_arrays(run_of, runs), route_arrays(run_of, runs, rounded=True)
+    width = exact["items_of"].shape[1]
+    assert rounded["items_of"].shape[1] == next(2**n for n in range(5) if 2**n >= width)
+    np.testing.assert_array_equal(rounded["items_of"][:, :width], exact["items_of"])
+    assert (rounded["items_of"][:, width:] == len(run_of)).all()
+    np.testing.assert_array_equal(rounded["items_of"].ravel()[rounded["place"]], np.arange(len(run_of)))

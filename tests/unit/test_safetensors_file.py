@@ -86,6 +86,24 @@ def test_a_file_that_changed_is_not_read_with_the_old_offsets(tmp_path: Path) ->
     write_safetensors(path, {"b": np.ones((9, 9))}, {})
     with pytest.raises(UserError, match="changed since"):
         file.read("b")
+    file = SafetensorsFile(path)
+    size = path.stat().st_size
+    write_safetensors(path, {"b": np.zeros((9, 9))}, {})  # of the same layout and size, but another
+    assert path.stat().st_size == size
+    with pytest.raises(UserError, match="changed since"):
+        file.read("b")
+
+
+@pytest.mark.parametrize("count", range(1, 4))
+def test_every_tensor_stands_at_a_multiple_of_its_element(count: int, tmp_path: Path) -> None:
+    """So that readers which map the file into memory need no copy."""
+    path = tmp_path / "x.safetensors"
+    write_safetensors(path, {"a": np.ones(count, np.float32), "b": np.ones(2), "c": np.ones(1, np.int64)}, {})
+    raw = path.read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    for name, row in json.loads(raw[8 : 8 + length]).items():
+        at = 8 + length + row["data_offsets"][0]
+        assert at % (4 if row["dtype"] == "F32" else 8) == 0, name
 
 
 def test_only_plain_files_are_opened(tmp_path: Path) -> None:

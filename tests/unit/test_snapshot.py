@@ -141,6 +141,13 @@ def test_metadata_round_trip_ignores_what_it_does_not_know() -> None:
     assert SnapshotMeta.from_json(text).to_json() == text
 
 
+def test_the_order_in_which_settings_were_given_leaves_the_text_as_it_is() -> None:
+    """By this text merges know their sources, and equal snapshots are equal files."""
+    one = example(hyperparameters={"lr": 1e-3, "epochs": 3}, versions={"a": "1", "b": "2"}).meta
+    other = example(hyperparameters={"epochs": 3, "lr": 1e-3}, versions={"b": "2", "a": "1"}).meta
+    assert one == other and one.to_json() == other.to_json()
+
+
 def test_null_elements_come_back_and_files_from_before_them_keep_their_text() -> None:
     meta = example(null_elements={"k": ((0, 2), (4, 8))}).meta
     assert SnapshotMeta.from_json(meta.to_json()) == meta
