@@ -138,3 +138,10 @@ def test_only_old_trash_is_emptied(tmp_path: Path) -> None:
     assert [run.id for run in library.deleted(tmp_path)] == [young.id]
     assert library.empty_trash(root=tmp_path) == 1
     assert (tmp_path / "trash" / "notes").is_dir() and outside.is_dir()
+
+
+def test_trash_is_as_old_as_the_deletion_however_old_the_run_is(tmp_path: Path) -> None:
+    old = ended(tmp_path)
+    os.utime(old.path, (1.0, 1.0))
+    library.delete(old)
+    assert library.empty_trash(3600, tmp_path) == 0 and library.deleted(tmp_path)

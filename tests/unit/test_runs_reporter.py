@@ -129,3 +129,14 @@ def test_measurements_that_somebody_removed_are_begun_anew(run: Run) -> None:
     run.metrics.unlink()
     reporter.message("after")
     assert [record["text"] for record in run.read_metrics()[0]] == ["after"]
+
+
+def test_a_record_of_losses_is_their_mean_since_the_record_before(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    reporter = Reporter(run, "cpu")
+    clock = [reporter._stepped]
+    monkeypatch.setattr(module.time, "time", lambda: clock[0])
+    for step, losses in enumerate(([4.0, 1.0], [2.0, 1.0], [0.0, 7.0], [5.0, 5.0], [1.0, 3.0]), 1):
+        clock[0] += 1.0 if step == 3 else 0.01  # records at the third step and, whatever the time, at the last
+        reporter.step(step, 5, losses)
+    records, _ = run.read_metrics()
+    assert [(record["step"], record["loss"]) for record in records] == [(3, [2.0, 3.0]), (5, [3.0, 4.0])]
