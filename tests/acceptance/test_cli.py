@@ -221,7 +221,7 @@ def test_a_diverging_fine_tune_is_one_line_and_no_file(table: list[str], folder:
 
 
 def test_ctrl_c_keeps_what_was_trained(folder: Path) -> None:
-    command = [sys.executable, "-m", "beft_core", "train", "--n-train", "32", "--epochs", "100000", "--evaluate-when",
+    command = [sys.executable, "-m", "beft_core", "train", "--n-train", "32", "--epochs", "10000", "--evaluate-when",
                "never", "--device", "cpu", "--out", "v.beft.safetensors", "--json"]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
@@ -243,7 +243,7 @@ def test_ctrl_c_keeps_what_was_trained(folder: Path) -> None:
     assert '"stopped_early": true' in out
     snapshot = read_snapshot(folder / "v.beft.safetensors")
     assert snapshot.meta.hyperparameters["stopped_early"] is True
-    assert 2 <= snapshot.meta.hyperparameters["steps"] < 200_000
+    assert 2 <= snapshot.meta.hyperparameters["steps"] < 20_000
     assert not np.array_equal(snapshot.pre("encoder", "v"), snapshot.post("encoder", "v"))
 
 

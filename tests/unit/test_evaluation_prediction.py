@@ -216,6 +216,13 @@ def test_each_term_at_its_best() -> None:
     assert list(of(table, "projection_ratio")["regret"].round(6)) == [15, 15]
 
 
+def test_of_rates_that_serve_equally_the_smaller_is_the_best() -> None:
+    table = make_results(["sst2"], ["low"], [1e-4, 1e-3, 1e-2], [0], trains=SHORT)
+    table.loc[(table["trains"] == "q") & (table["lr"] > 1e-4), "value"] = 0.9
+    for rows in (table, table.iloc[::-1]):
+        assert set(pairs(rows, "best").rows["lr.q"]) == {1e-3}
+
+
 def test_every_value_stands_beside_its_own_probe() -> None:
     """Pairing over many tasks, sizes, rates and seeds in any order of rows, against a search for each."""
     table = make_results(add=noisy).sample(frac=1, random_state=3)
