@@ -22,7 +22,7 @@ from transformers import (
 
 import beft_core.models as models
 from beft_core.errors import UserError
-from beft_core.peft_io import export_peft, import_peft
+from beft_core.peft_io import CONFIG, WEIGHTS, export_peft, import_peft
 from beft_core.snapshot import Snapshot, SnapshotMeta, read_snapshot, write_snapshot
 
 peft = pytest.importorskip("peft")
@@ -124,6 +124,8 @@ def test_exported_snapshot_gives_the_same_logits_in_peft(name: str, tmp_path: Pa
     plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "base").eval()
     loaded = peft.PeftModel.from_pretrained(plain, tmp_path / "again").eval()
     np.testing.assert_allclose(logits(loaded), expected, atol=1e-5)
+    own = {module.split(".")[2] for module in load_file(tmp_path / "again" / WEIGHTS) if ".beft_bias" not in module}
+    assert set(json.loads((tmp_path / "again" / CONFIG).read_text())["modules_to_save"]) == own
     back = import_peft(tmp_path / "again", tmp_path / "base", task="sst2")
     assert back.keys() == snapshot.keys() and set(back.extra) == set(snapshot.extra)
     for key in snapshot.keys():  # noqa: SIM118

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 
+from beft_core import models
 from beft_core.errors import UserError
 from beft_core.merging import merge
 from beft_core.snapshot import Snapshot
-from beft_core.tasks.data import TaskData
+from beft_core.tasks.data import Examples, TaskData
+from beft_core.tasks.registry import get_task
 from beft_core.training import workflow
 from beft_core.training.config import RunConfig
 from beft_core.training.workflow import evaluate, train, train_bank
@@ -55,6 +57,33 @@ def test_the_base_under_the_same_head_is_another_model(pair: list[Snapshot]) -> 
     untouched = dataclasses.replace(BASE, mode="head", seed=1)
     head_only = train(untouched)
     assert evaluate(head_only, BASE, biases="pre") == evaluate(head_only, BASE)
+
+
+def test_the_base_is_scored_with_its_own_biases(pair: list[Snapshot], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[models.Biases] = []
+
+    def record(model: models.LoadedModel, *_: object) -> Callable[[], dict[str, float]]:
+        seen.append(models.biases(model))
+        return dict
+
+    monkeypatch.setattr(workflow, "scorer", record)
+    for which in ("pre", "post"):
+        evaluate(pair[0], BASE, biases=which)
+    for found, expected in zip(seen, (pair[0].pre, pair[0].post), strict=True):
+        for key in pair[0].keys():  # noqa: SIM118
+            np.testing.assert_array_equal(found[key], expected(*key))
+    assert (pair[0].pre("encoder", "v") != pair[0].post("encoder", "v")).all()
+
+
+def test_of_two_validation_sets_the_first_one_counts() -> None:
+    """As for MNLI, where the paper reports the matched set."""
+    empty = Examples([], None, np.array([]))
+    two = TaskData(get_task("mnli"), empty, {"matched": empty, "mismatched": empty}, "made up")
+    one = dataclasses.replace(two, evals={"matched": empty})
+    assert workflow.primary_metric(two) == "accuracy_matched" and workflow.primary_metric(one) == "accuracy"
+    logits, labels = np.eye(3, dtype=np.float32), np.array([0, 1, 1])
+    tables = {name: compute(logits, labels) for name, compute in workflow.metrics_of(two).items()}
+    assert list(tables["matched"]) == ["accuracy_matched"] and list(tables["mismatched"]) == ["accuracy_mismatched"]
 
 
 def test_a_merge_of_a_run_with_itself_is_the_run(pair: list[Snapshot]) -> None:
