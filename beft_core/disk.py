@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from beft_core.environment import number
 from beft_core.errors import UserError
 
 NO_ROOM: dict[int, str] = {
@@ -98,12 +98,12 @@ def with_room(
     Raises:
         NoRoom: there was no room in time, or waiting cannot help.
     """
-    limit = _wait_seconds() if seconds is None else seconds
     began: float | None = None
     while True:
         try:
             return write()
         except NoRoom as error:
+            limit = number("BEFT_WAIT_FOR_ROOM", WAIT_SECONDS) if seconds is None else seconds
             now = time.monotonic()
             if began is None:
                 began = now
@@ -112,10 +112,3 @@ def with_room(
             if error.number not in PASSING or now - began >= limit or give_up():
                 raise
         time.sleep(min(RETRY_SECONDS, limit))
-
-
-def _wait_seconds() -> float:
-    try:
-        return max(0.0, float(os.environ.get("BEFT_WAIT_FOR_ROOM", WAIT_SECONDS)))
-    except ValueError:
-        return WAIT_SECONDS

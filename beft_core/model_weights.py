@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from beft_core.safetensors_file import SafetensorsFile
 from beft_core.snapshot import Key
 
 WEIGHTS = ("model.safetensors.index.json", "model.safetensors")
+MOST_ELEMENTS = 2**24
+"""Of all bias terms together. BLOOM has 11 million, OPT of 175 billion parameters 13."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -90,12 +93,13 @@ class ModelWeights:
         Terms that the architecture can do without (`Layout.addable`) are included where the files have them.
 
         Raises:
-            UserError: a bias that the architecture has is missing or has another shape.
+            UserError: a bias that the architecture has is missing or has another shape, or they are too many.
         """
         sizes = parameter_sizes(layout)
         rows: dict[Key, list[np.ndarray]] = {}
-        for slot in (*layout.slots, *layout.addable):
-            name = self.find(layout.checkpoint_names(slot))
+        found = [(slot, self.find(layout.checkpoint_names(slot))) for slot in (*layout.slots, *layout.addable)]
+        bound_elements(self.file.name, (slot.width for slot, name in found if name is not None))
+        for slot, name in found:
             if name is not None:
                 values = self.vector(name, sizes[slot.parameter])[slot.index]
                 rows.setdefault((slot.stack, slot.term), []).append(values.astype(np.float32))
@@ -132,6 +136,17 @@ class ModelWeights:
         if name not in self._shards:
             self._shards[name] = SafetensorsFile(self.folder / name)
         return self._shards[name]
+
+
+def bound_elements(file: str, widths: Iterable[int]) -> None:
+    """Refuse biases that are too many together, before any of them is read. ``widths``: elements of each.
+
+    Raises:
+        UserError: more than :data:`MOST_ELEMENTS`.
+    """
+    total = sum(widths)
+    if total > MOST_ELEMENTS:
+        raise UserError(f"{file}: biases of {total:,} elements", f"at most {MOST_ELEMENTS:,}")
 
 
 def parameter_sizes(layout: Layout) -> Counter[str]:

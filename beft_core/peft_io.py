@@ -19,10 +19,11 @@ import numpy as np
 from beft_core.errors import UserError
 from beft_core.extract import imported, model_info
 from beft_core.layout import BiasSlot, Layout
+from beft_core.leftovers import temporary
 from beft_core.model_source import BUNDLED
-from beft_core.model_weights import ModelWeights, parameter_sizes
+from beft_core.model_weights import ModelWeights, bound_elements, parameter_sizes
 from beft_core.paths import user_path
-from beft_core.safe_io import atomic_write, read_json_file
+from beft_core.safe_io import atomic_write, read_json_file, sync_folder
 from beft_core.safetensors_file import SafetensorsFile, write_safetensors
 from beft_core.snapshot import Key, Snapshot
 
@@ -41,6 +42,9 @@ HEADS: dict[str, tuple[str | None, ...]] = {
     **dict.fromkeys(("opt", "gpt2", "gptj", "gpt_neox", "bloom", "qwen2", "llama", "falcon", "phi3"), (None, "score")),
 }
 """Model type -> modules of transformers' classifier that are our head's hidden layer, its output and its LayerNorm."""
+
+MOST_HEAD = 2**24
+"""Elements of one weight of a head: 4,000 by 4,000, or 4,000 classes of a large model."""
 
 CONV1D = ("gpt2",)
 """Its projections are not linear modules, and PEFT's BEFT does not wrap them."""
@@ -80,10 +84,12 @@ def import_peft(folder: str | os.PathLike[str], base: str | os.PathLike[str], *,
             raise UserError(f"{adapter.name}: {name} holds a NaN or an infinite value", "finite numbers")
         return values
 
-    vectors = {
-        parameter: take((f"{ROOT}{name.removesuffix('.bias')}{VECTOR}" for name in names), width)
+    wanted = [
+        (parameter, [f"{ROOT}{name.removesuffix('.bias')}{VECTOR}" for name in names], width)
         for parameter, names, width in _linear_parameters(layout)
-    }
+    ]
+    bound_elements(adapter.name, (width for _, names, width in wanted if not left.isdisjoint(names)))
+    vectors = {parameter: take(names, width) for parameter, names, width in wanted}
     post = {key: array.copy() for key, array in pre.items()}
     for slot in (*layout.slots, *layout.addable):
         vector = vectors.get(slot.parameter)
@@ -161,8 +167,27 @@ def export_peft(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make {folder}: {error.strerror}", "a new or an existing folder") from None
-    write_safetensors(folder / WEIGHTS, tensors, {"format": "pt"})
-    atomic_write(folder / CONFIG, [json.dumps(config, indent=2, sort_keys=True).encode()])
+    _write_both(folder, tensors, json.dumps(config, indent=2, sort_keys=True).encode())
+
+
+def _write_both(folder: Path, tensors: dict[str, np.ndarray], config: bytes) -> None:
+    """Put an adapter into a folder that may hold another one; a crash never leaves the weights of one with the
+    configuration of the other: for the moment of the renames there is none, and no reader takes that for an adapter.
+    """
+    weights, table = (temporary(folder / name) for name in (WEIGHTS, CONFIG))
+    try:
+        write_safetensors(weights, tensors, {"format": "pt"})
+        atomic_write(table, [config])
+        (folder / CONFIG).unlink(missing_ok=True)
+        sync_folder(folder)
+        weights.replace(folder / WEIGHTS)
+        table.replace(folder / CONFIG)
+        sync_folder(folder)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror}", "a folder that can be written") from None
+    finally:
+        weights.unlink(missing_ok=True)
+        table.unlink(missing_ok=True)
 
 
 def _adapter_config(folder: Path) -> dict:
@@ -232,13 +257,35 @@ def _head_names(layout: Layout) -> dict[str, str]:
 
 
 def _import_head(adapter: SafetensorsFile, left: set[str], layout: Layout, task: str) -> dict[str, np.ndarray]:
-    """The classification head of an adapter; what is taken is removed from `left`."""
+    """The classification head of an adapter; what is taken is removed from `left`.
+
+    Raises:
+        UserError: a part of another shape than the head of this model has; it is not read then.
+    """
     if layout.model_type not in HEADS:
         return {}
     names = {part: f"{ROOT}{name}" for part, name in _head_names(layout).items()}
     found = {part: name for part, name in names.items() if name in left}
     left.difference_update(found.values())
+    for part, name in found.items():
+        _check_head(adapter, part, name, layout.hidden_size)
     return {f"extra.{task}.{part}": adapter.read(name) for part, name in found.items()}
+
+
+def _check_head(adapter: SafetensorsFile, part: str, name: str, hidden: int) -> None:
+    """Whether a part of a head can be one, by the header alone."""
+    shape = adapter.tensors[name].shape
+    expected = ["classes" if part in ("head.weight", "head.bias") else hidden]
+    if part in ("head.weight", "head.dense.weight"):
+        expected.append(hidden)
+    fits = len(shape) == len(expected) and all(
+        want in ("classes", have) for want, have in zip(expected, shape, strict=True)
+    )
+    if not fits or not 0 < math.prod(shape) <= MOST_HEAD:
+        raise UserError(
+            f"{adapter.name}: {name} is {list(shape)}",
+            f"[{', '.join(map(str, expected))}], as the base, with at most {MOST_HEAD:,} elements",
+        )
 
 
 def _pooler_bias(weights: ModelWeights, layout: Layout) -> np.ndarray:

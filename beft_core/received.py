@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import re
 import stat
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ from beft_core.peft_io import WEIGHTS as ADAPTER_WEIGHTS
 from beft_core.safe_io import parse_json
 from beft_core.safetensors_file import SafetensorsFile
 from beft_core.scores import score_snapshot
+from beft_core.scratch import put, scratch_folder
 from beft_core.snapshot import SUFFIX, Snapshot, read_snapshot
 
 ADAPTER = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
@@ -141,12 +141,12 @@ def adapter(files: dict[str, bytes], base: str = "") -> Snapshot:
             "the folder of that model as base model: post is its bias plus the adapter's vector",
         )
     # The engine reads folders: here one that exists for a moment, with names that this program chose.
-    with tempfile.TemporaryDirectory(prefix="beft-") as name:
-        folder = Path(name) / "adapter"
+    with scratch_folder() as root:
+        folder = root / "adapter"
         folder.mkdir()
-        for part, data in files.items():
-            (folder / part).write_bytes(data)
         try:
+            for part, data in files.items():
+                put(folder / part, data)
             snapshot = import_peft(folder, _on_this_machine(base or BUNDLED))
         except UserError as error:
             raise _without(error, f"{folder}/", f" in {folder}") from None
@@ -162,12 +162,11 @@ def from_models(before: Model, after: Model, config: bytes | None = None, task: 
     Raises:
         UserError: a model is missing or damaged, or the two do not fit each other.
     """
-    with tempfile.TemporaryDirectory(prefix="beft-") as name:
-        root = Path(name)
+    with scratch_folder() as root:
         given = root / "config.json" if config is not None else None
         try:
             if given is not None and config is not None:
-                given.write_bytes(config)
+                put(given, config)
             pre, post = (_model_place(model, root / side) for model, side in ((before, "before"), (after, "after")))
             snapshot = extract(pre, post, config=given, task=task)
         except UserError as error:
@@ -201,7 +200,7 @@ def _model_place(model: Model, folder: Path) -> str | Path:
     """Where the engine finds a model; its bytes are put into `folder`."""
     if model.data is not None:
         folder.mkdir()
-        (folder / "model.safetensors").write_bytes(model.data)
+        put(folder / "model.safetensors", model.data)
         return folder
     if not model.place.strip():
         raise UserError(f"no model {folder.name} the fine-tune", "its model.safetensors, or its folder")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import typer
 
+from beft_core import environment
 from beft_core.cli import evaluation, exchange, fine_tune, reading, report, sweep
 from beft_core.cli.arguments import join_values
 from beft_core.disk import NO_ROOM, NoRoom
@@ -56,6 +57,7 @@ def run(arguments: Sequence[str]) -> int:
     if not arguments:
         arguments = ["--help"]
     try:
+        environment.check()
         command = typer.main.get_command(build())
         status = command.main(args=join_values(arguments), prog_name="beft", standalone_mode=False)
         sys.stdout.flush()

@@ -24,6 +24,7 @@ from typing import IO, Any
 
 import psutil
 
+from beft_core.environment import number
 from beft_core.errors import UserError
 from beft_core.runs.directory import home
 
@@ -50,9 +51,12 @@ _END_SECONDS = 5.0
 
 
 def memory_bound() -> int:
-    """Bytes that a desk may take."""
-    named = os.environ.get("BEFT_DESK_GB")
-    return int(float(named) * 1e9) if named else int(psutil.virtual_memory().total * MEMORY_SHARE)
+    """Bytes that a desk may take.
+
+    Raises:
+        UserError: ``BEFT_DESK_GB`` is no such number.
+    """
+    return int(number("BEFT_DESK_GB", psutil.virtual_memory().total * MEMORY_SHARE / 1e9) * 1e9)
 
 
 def desk_command() -> list[str]:
@@ -128,6 +132,7 @@ class Desk:
         if self._process is not None and self.running:
             return self._process
         self.close()
+        memory_bound()  # a wrong one is told here, not by a process that ends at once
         with self._fresh_log() as log:
             process = subprocess.Popen(desk_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
         assert process.stdout is not None

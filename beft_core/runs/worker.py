@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from beft_core import environment
 from beft_core.disk import with_room
 from beft_core.errors import UserError
 from beft_core.locks import hold
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str], workflow: Workflow | None = None) -> int:
 
 def real_workflow(kind: str, fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outcome:
     """What :mod:`beft_core.training.workflow` does with a configuration, or what does merges and sweeps."""
+    environment.check()
     if kind == "merge":
         return _merge(fields, observer, checkpoint)
     if kind == "sweep":

@@ -10,7 +10,6 @@ import hashlib
 import itertools
 import json
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from typing import Any
 from beft_core import parquet
 from beft_core.errors import UserError
 from beft_core.safe_io import atomic_write
+from beft_core.scratch import put, scratch_folder
 from beft_core.tasks.records import csv_records, jsonl_records, tsv_records
 from beft_core.tasks.user_files import load_files
 
@@ -147,10 +147,8 @@ def stored(folder: Path) -> list[Path]:
 @contextmanager
 def on_disk(name: str, data: bytes) -> Iterator[Path]:
     """The table as a temporary file, under the name that :func:`store` would give it."""
-    with tempfile.TemporaryDirectory(prefix="beft-") as folder:
-        path = Path(folder) / stored_name(name, data)
-        path.write_bytes(data)
-        yield path
+    with scratch_folder() as folder:
+        yield put(folder / stored_name(name, data), data)
 
 
 @contextmanager

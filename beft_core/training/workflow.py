@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from beft_core import __version__, models
+from beft_core import __version__, environment, models
 from beft_core.architectures import BiasSlot
 from beft_core.certified import certified
 from beft_core.errors import UserError
@@ -732,7 +731,7 @@ def device_name(device: torch.device) -> str:
 def _checkpoint(path: Path | None, identity: str) -> Checkpoint | None:
     if path is None:
         return None
-    return Checkpoint(path, identity, float(os.environ.get("BEFT_CHECKPOINT_SECONDS", "5")))
+    return Checkpoint(path, identity, environment.number("BEFT_CHECKPOINT_SECONDS", 5.0))
 
 
 def _identity(configs: Sequence[RunConfig], model: LoadedModel, trains: Sequence[Encoded]) -> str:

@@ -6,13 +6,12 @@ The name of a file is only shown, its kind is told by its content, and text in t
 from __future__ import annotations
 
 import hashlib
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from beft_core.errors import UserError
+from beft_core.scratch import put, scratch_folder
 from beft_core.sweeps.table import COLUMNS, KEY, NAME, RUN_COLUMNS, read_table
 
 if TYPE_CHECKING:
@@ -44,10 +43,8 @@ def received(data: bytes) -> tuple[pd.DataFrame, str]:
     if kind == ".csv" and b"\0" in data[:4096]:
         raise UserError("a file that is neither Parquet nor text", f"{NAME}.parquet or {NAME}.csv of a sweep")
     # The reader takes paths: here one that exists for a moment, with a name that this program chose.
-    with tempfile.TemporaryDirectory(prefix="beft-") as folder:
-        path = Path(folder) / f"{NAME}{kind}"
-        path.write_bytes(data)
-        results = checked(read_table(path))
+    with scratch_folder() as folder:
+        results = checked(read_table(put(folder / f"{NAME}{kind}", data)))
     return results, hashlib.sha256(data).hexdigest()
 
 

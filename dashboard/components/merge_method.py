@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,6 +11,7 @@ import streamlit as st
 from beft_core.errors import UserError
 from beft_core.merge_preview import Preview, preview
 from beft_core.merging import METHODS, Method, Parameter, merge
+from beft_core.scratch import scratch_folder
 from beft_core.snapshot import SUFFIX, Key, Snapshot, write_snapshot
 from beft_core.terms import TERMS
 from dashboard.components import page, tour
@@ -80,8 +79,8 @@ def method(choice: Choice, dark: bool) -> Merge | None:
 
 def file_of(snapshot: Snapshot) -> bytes:
     """A snapshot as a file, made when it is asked for."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"merged{SUFFIX}"
+    with scratch_folder() as folder:
+        path = folder / f"merged{SUFFIX}"
         write_snapshot(path, snapshot)
         return path.read_bytes()
 

@@ -98,6 +98,13 @@ def test_the_memory_bound_is_held_and_named(desk: Desk, monkeypatch: pytest.Monk
     assert desk.ask("prove")["asked"] == 1
 
 
+def test_a_bound_that_is_no_number_is_told_and_nothing_is_started(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEFT_DESK_GB", "abc")
+    with pytest.raises(UserError, match="got BEFT_DESK_GB='abc'"):
+        desk.ask("prove")
+    assert not desk.running
+
+
 def test_a_question_that_takes_too_long_is_given_up(desk: Desk) -> None:
     pid = desk.ask("prove")["pid"]
     with pytest.raises(UserError, match="no answer after 0 seconds"):

@@ -1,0 +1,58 @@
+"""Numbers that environment variables set: one table, one reader, one line for a value that is none."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+
+from beft_core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a variable may hold."""
+
+    least: float
+    most: float
+    unit: str
+
+
+SETTINGS: dict[str, Setting] = {
+    "BEFT_CHECKPOINT_SECONDS": Setting(0, 86_400, "seconds"),
+    "BEFT_WAIT_FOR_ROOM": Setting(0, 30 * 86_400, "seconds"),
+    "BEFT_DESK_GB": Setting(0.1, 1_000_000, "GB"),
+}
+"""Every environment variable of the lab that is a number."""
+
+
+def number(name: str, default: float) -> float:
+    """The number that a variable of :data:`SETTINGS` sets; ``default`` where it is unset or empty.
+
+    Raises:
+        UserError: not a number, or one outside of what the setting may be.
+    """
+    setting, text = SETTINGS[name], os.environ.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not setting.least <= value <= setting.most:  # also refuses NaN
+        raise UserError(
+            f"got {name}={text[:40]!r} in the environment",
+            f"{setting.unit}, a number from {setting.least:,g} to {setting.most:,.0f}",
+            f"unset {name}",
+        )
+    return value
+
+
+def check() -> None:
+    """Look at every setting, before work begins that a wrong one would end.
+
+    Raises:
+        UserError: as :func:`number`.
+    """
+    for name in SETTINGS:
+        number(name, 0)

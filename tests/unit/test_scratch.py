@@ -1,0 +1,68 @@
+"""Temporary copies of uploads where there is no room for them: one line from every function that makes one."""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from beft_core.disk import NoRoom
+from beft_core.errors import UserError
+from beft_core.received import Model, adapter, from_models
+from beft_core.scratch import put, scratch_folder
+from beft_core.tasks import table_preview
+from dashboard.components.evaluation_received import received
+
+LIMIT = 4000
+TABLE = b"text,label\n" + b"a,b\n" * LIMIT
+PARTS = {"adapter_config.json": b'{"peft_type": "BEFT"}', "adapter_model.safetensors": bytes(2 * LIMIT)}
+COPIES: dict[str, Callable[[], object]] = {
+    "a table's preview": lambda: table_preview.preview("a.csv", TABLE),
+    "a table's check": lambda: table_preview.check("a.csv", TABLE, table_preview.Columns("text", None, "label")),
+    "an adapter": lambda: adapter(PARTS),
+    "a model": lambda: from_models(Model("bundled"), Model(data=bytes(2 * LIMIT))),
+    "a configuration": lambda: from_models(Model("bundled"), Model("bundled"), config=b"{" + bytes(2 * LIMIT)),
+    "a result table": lambda: received(TABLE),
+}
+
+
+@pytest.fixture
+def no_room() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("no_room")
+@pytest.mark.parametrize("what", COPIES)
+def test_a_copy_that_does_not_fit_is_one_line(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(UserError, match="no file may become that large here"):
+        COPIES[what]()
+    assert list(tmp_path.iterdir()) == [], "something was left"
+
+
+@pytest.mark.parametrize("what", COPIES)
+def test_no_place_for_temporary_files_is_one_line(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(UserError, match=r"cannot make a temporary folder: No such file.*try TMPDIR"):
+        COPIES[what]()
+
+
+def test_what_is_put_stands_there_while_it_is_needed() -> None:
+    with scratch_folder() as folder:
+        path = put(folder / "a", b"b")
+        assert path.read_bytes() == b"b"
+        with pytest.raises(UserError, match="cannot write a temporary file: No such file"):
+            put(folder / "no" / "a", b"b")
+    assert not folder.exists()
+
+
+@pytest.mark.usefixtures("no_room")
+def test_it_says_how_much_room_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(NoRoom, match=r"expected room for 8\.0 kB"):
+        put(tmp_path / "a", bytes(2 * LIMIT))
