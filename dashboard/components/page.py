@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -15,6 +16,8 @@ from beft_core.model_source import BUNDLED
 from beft_core.runs.directory import list_runs
 from dashboard.components.text import plain
 
+STYLE = Path(__file__).with_name("page.css")
+"""Style of all pages, where Streamlit's theme has no setting for it."""
 PRESENT, HIDE = "present", "hide"
 """Names in the URL: ``?present=true&hide=choose``."""
 
@@ -88,7 +91,8 @@ def navigation() -> Mapping[str, list[Any]]:
 
 
 def frame() -> None:
-    """The sidebar below the navigation, and the look of presenter mode. Called once by app.py, before the page."""
+    """The sidebar below the navigation, and the look of the page. Called once by app.py, before the page."""
+    st.html(STYLE)
     with st.sidebar:
         st.toggle(
             "Presenter mode", key=PRESENT, bind="query-params",

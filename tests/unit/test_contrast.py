@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 import dashboard
 from beft_core.terms import TERM_KEYS
+from dashboard.components.page import STYLE
 from dashboard.figures import style
 from dashboard.figures.contrast import TEXT, blend, contrast, luminance
 
@@ -47,6 +49,15 @@ def test_coloured_text_and_boxes(theme: dict[str, Any]) -> None:
 
 def test_links_and_chosen_tabs(theme: dict[str, Any]) -> None:
     assert contrast(theme["primaryColor"], theme["backgroundColor"]) >= TEXT
+
+
+def test_white_text_on_buttons_and_chips(theme: dict[str, Any]) -> None:
+    """Streamlit writes white on the accent colour, whatever that is; the style of the page fills these otherwise."""
+    fills = re.findall(r"background-color: (#\w{6})", STYLE.read_text())
+    assert len(fills) == 2  # at rest and under the pointer
+    for fill in fills:
+        assert contrast("#ffffff", fill) >= TEXT
+    assert contrast(fills[0], theme["backgroundColor"]) >= 3  # a button stands out (success criterion 1.4.11)
 
 
 def test_figures_share_the_colours_of_the_theme() -> None:
