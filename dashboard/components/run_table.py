@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from beft_core.runs.cancel import cancel
+from beft_core.runs.damage import FILES
 from beft_core.runs.directory import Status
 from beft_core.runs.overview import Overview, overviews
 from beft_core.runs.record import STATES
@@ -34,10 +35,18 @@ DAMAGED = "damaged"
 """Beside its state, of a run whose files are not as a run writes them."""
 ROWS_SHOWN = 10
 _ROW_PIXELS = 35
-SHOWN = ("run", "state", "now", "value", "seconds", "started")
-"""Columns that fit into 1400 pixels. The name of a run says what it trains, on which task and with which seed; the
-outcome says the metric."""
-RUN_PIXELS, TAG_PIXELS = 340, 115
+SHOWN = ("run", "trains", "state", "now", "value", "started")
+"""Columns that fit into 1400 pixels; others can be shown from the menu of the table."""
+TABLE_PIXELS = 906
+"""Width of all columns: 1400 pixels less the sidebar, the page's margins and the boxes to tick."""
+_PIXELS = {"run": 64, "trains": 258, "state": 90, "now": 182, "value": 62, "started": 96, "seconds": 75, "tags": 104}
+"""Column -> least width; what is left goes to the names of the runs, or to the outcomes where no run has a name."""
+_CHARACTER_PIXELS, _CELL_PIXELS = 6.1, 16
+"""Mean width of a character, and margins of a cell."""
+_MOST_TERMS = 3
+"""Terms of a fine-tune that are named in a row; of more there stands the number."""
+_MOST_CHARACTERS = 27
+"""The same of a sweep, whose terms have short names."""
 
 
 def filters(runs: Sequence[Overview]) -> None:
@@ -116,7 +125,7 @@ def _table(busy: bool) -> None:
     if _rows() != rows:
         st.session_state[_TABLE] = ticks
     st.session_state[_DRAWN] = [one.label for one in shown]
-    order = [*SHOWN, "tags"] if _tags(shown) else SHOWN
+    order = [*SHOWN, "tags"] if _tags(shown) else [*SHOWN]
     st.dataframe(
         frame(shown, time.time()), key=_TABLE, column_order=order, on_select=_tick, selection_mode="multi-row",
         hide_index=True,
@@ -147,13 +156,13 @@ def frame(runs: Sequence[Overview], now: float) -> pd.DataFrame:
 
     return pd.DataFrame(
         {
-            "run": [f"{one.about.name} ({one.id[-6:]})" if one.about.name else one.label for one in runs],
-            "state": [states_of(one) for one in runs],
-            "now": [outcome(one, now) for one in runs],
+            "run": [f"{one.id[-6:]} {one.about.name}".rstrip() for one in runs],
+            "trains": [_trains(one) for one in runs],
+            "state": [_chips(one) for one in runs],
+            "now": [_shortened(outcome(one, now), widths(runs)["now"]) for one in runs],
             "seconds": pd.array([_round(one.seconds(now)) for one in runs], dtype="Float64"),
             "started": [datetime.fromtimestamp(one.status.began or one.status.created) for one in runs],
             "task": [one.task for one in runs],
-            "trains": [one.trains for one in runs],
             "tags": [list(one.about.tags) for one in runs],
             "metric": [one.metric or "" for one in runs],
             "value": pd.array([one.value for one in runs], dtype="Float64"),
@@ -162,19 +171,62 @@ def frame(runs: Sequence[Overview], now: float) -> pd.DataFrame:
     )
 
 
+def widths(runs: Sequence[Overview]) -> dict[str, int]:
+    """Column -> width in pixels; those that are shown are as wide as the table at 1400 pixels."""
+    order = [*SHOWN, "tags"] if _tags(runs) else [*SHOWN]
+    left = TABLE_PIXELS - sum(_PIXELS[name] for name in order)
+    widest = "run" if any(one.about.name for one in runs) else "now"
+    return {**_PIXELS, widest: _PIXELS[widest] + left}
+
+
+def _shortened(text: str, pixels: int) -> str:
+    """A text that ends within its cell; below the table the whole of it is told of a ticked run."""
+    most = int((pixels - _CELL_PIXELS) / _CHARACTER_PIXELS)
+    return text if len(text) <= most else text[: most - 1].rstrip(" ,;:(“") + "…"
+
+
+def _trains(one: Overview) -> str:
+    """What it trains, on what and with which seed, in a row's few words."""
+    if one.kind == "select":
+        what = "probe"
+    elif one.kind == "sweep" and len(one.trains) > _MOST_CHARACTERS:
+        what = f"sweep of {len(one.config['terms'])} kinds"
+    else:
+        what = one.trains if len(one.terms) <= _MOST_TERMS else f"{len(one.terms)} terms"
+    where = one.task if len(one.tasks) == 1 else f"{len(one.tasks)} tasks"
+    before, after = f"{what} on ", one.seed and f", {one.seed}"
+    return before + _shortened(where, _PIXELS["trains"] - int(len(before + after) * _CHARACTER_PIXELS)) + after
+
+
+def _chips(one: Overview) -> list[str]:
+    """Its state; of a run that has ended and is damaged, that instead."""
+    return [DAMAGED] if one.damage and not one.status.active else [one.status.state]
+
+
 def outcome(one: Overview, now: float) -> str:
     """What it is doing, or what came of it, in few words."""
     status = one.status
-    if one.damage and not status.active:
-        return one.damage[0]
     if status.state == "queued":
         return f"{status.position} ahead" if status.position else "starting"
     if status.active:
         return _progress(status, now)
+    if one.damage:
+        return ", ".join(dict.fromkeys(next((name for name in FILES if name in text), text) for text in one.damage))
+    result = "" if one.value is None else f"{one.metric} {one.value:.3f}"
+    if status.state == "cancelled":
+        return _kept(one) + (f", {result}" if result else "")
+    if status.state == "lost":
+        return "its worker is gone" + (f" ({status.stage})" if status.stage else "")
     if status.state != "done":
         return (status.message or "").split(". ")[0].rstrip(".")
-    result = "" if one.value is None else f"{one.metric} {one.value:.3f}"
     return ", ".join(filter(None, (one.counted, f"selects b_{one.selected}" if one.selected else "", result)))
+
+
+def _kept(one: Overview) -> str:
+    """What a cancelled run has left."""
+    if one.has_snapshot:
+        return "snapshot kept"
+    return "can be resumed" if "resumed" in (one.status.proposal or "") else "nothing was trained"
 
 
 def _progress(status: Status, now: float) -> str:
@@ -192,18 +244,21 @@ def _round(seconds: float | None) -> float | None:
 
 def _columns(runs: Sequence[Overview]) -> dict[str, Any]:
     column = st.column_config
-    tags = _tags(runs)
+    tags, wide = _tags(runs), widths(runs)
     return {
-        "run": column.TextColumn("Run", pinned=True, width=RUN_PIXELS - (TAG_PIXELS if tags else 0)),
+        "run": column.TextColumn("Run", pinned=True, width=wide["run"]),
+        "trains": column.TextColumn("Trains", width=wide["trains"]),
         "state": column.MultiselectColumn(
-            "State", options=list(STATE_COLOURS), color=list(STATE_COLOURS.values()), width=100
+            "State", options=list(STATE_COLOURS), color=list(STATE_COLOURS.values()), width=wide["state"]
         ),
-        "now": column.TextColumn("Progress or outcome", width=195),
-        "seconds": column.NumberColumn("Seconds", format="%g", help="Without the wait in the queue.", width=75),
-        "started": column.DatetimeColumn("Started", format="D MMM, HH:mm", width=105),
-        "tags": column.MultiselectColumn("Tags", options=tags, color="auto", width=TAG_PIXELS) if tags else None,
+        "now": column.TextColumn("Progress or outcome", width=wide["now"]),
+        "seconds": column.NumberColumn(
+            "Seconds", format="%g", help="Without the wait in the queue.", width=wide["seconds"]
+        ),
+        "started": column.DatetimeColumn("Started", format="D MMM, HH:mm", width=wide["started"]),
+        "tags": column.MultiselectColumn("Tags", options=tags, color="auto", width=wide["tags"]) if tags else None,
         "value": column.NumberColumn(
-            "Result", format="%.3f", width=70,
+            "Result", format="%.3f", width=wide["value"],
             help="The first metric of the task on its validation set, after the last epoch that was scored.",
         ),
     }  # fmt: skip

@@ -65,10 +65,8 @@ def test_all_runs_are_listed_with_what_matters() -> None:
     library.set_tags(done, ["paper"])
     table = listed(opened("runs"))
     assert list(table["id"]) == [failed.id, done.id]
-    assert list(table["run"]) == [label(failed), f"baseline ({done.id[-6:]})"] and list(table["trains"]) == [
-        "b_q, b_v",
-        "b_v",
-    ]
+    assert list(table["run"]) == [failed.id[-6:], f"{done.id[-6:]} baseline"]
+    assert list(table["trains"]) == ["b_q, b_v on demo-sentiment, seed 0", "b_v on demo-sentiment, seed 0"]
     assert [list(state) for state in table["state"]] == [["failed"], ["done"]]
     assert table["value"][1] == 0.75 and table["metric"][1] == "accuracy" and table["seconds"][1] == 40
     assert table["now"][0] == "Memory ran out" and table["now"][1] == "accuracy 0.750"
@@ -126,7 +124,7 @@ def test_rename_and_tags_are_kept_on_disk() -> None:
     library.set_tags(two, ["old"])
     at = tick(opened("runs"), one)
     next(t for t in at.text_input if t.label == "Name").set_value(" My\n*run* ").run()
-    assert library.about(one).name == "My *run*" and "My *run* (" in listed(sound(at))["run"][1]
+    assert library.about(one).name == "My *run*" and "My *run*" in listed(sound(at))["run"][1]
     at = tick(at, one, two)
     assert not [t for t in at.text_input if t.label == "Name"]
     next(m for m in at.multiselect if m.label.startswith("Tags")).set_value(["new"]).run()
@@ -251,9 +249,69 @@ def test_a_damaged_run_is_a_row_like_any_other(lab: Path) -> None:
 @pytest.mark.parametrize("tags", [(), ("good",)])
 def test_all_columns_fit_at_1400_pixels(tags: tuple[str, ...]) -> None:
     one = overview(Run.create("train", RunConfig(task="demo-sentiment", n_train=300).to_dict()))
-    row = replace(one, about=replace(one.about, tags=tags))
-    order = [*run_table.SHOWN, *(["tags"] if tags else [])]
-    columns = run_table._columns([row])
     room = 1400 - 300 - 2 * 80 - 34  # less the sidebar, the page's margins and the boxes to tick
-    assert sum(columns[name]["width"] for name in order) <= room
-    assert set(order) == {name for name, column in columns.items() if column is not None}
+    for name in ("", "baseline"):
+        row = replace(one, about=replace(one.about, tags=tags, name=name))
+        order = [*run_table.SHOWN, *(["tags"] if tags else [])]
+        columns = run_table._columns([row])
+        assert sum(columns[name]["width"] for name in order) <= room
+        assert set(order) <= {name for name, column in columns.items() if column is not None}
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "row"),
+    [
+        ({"terms": ("q", "v"), "seed": 3}, "train", "b_q, b_v on demo-sentiment, seed 3"),
+        ({"terms": ("q", "k", "v", "o")}, "train", "4 terms on demo-sentiment, seed 0"),
+        ({"mode": "head"}, "train", "the head only on demo-sentiment, seed 0"),
+        ({}, "select", "probe on demo-sentiment, seed 0"),
+    ],
+)
+def test_a_row_says_what_is_trained_on_what_also_when_renamed(
+    lab: Path, fields: dict[str, Any], kind: str, row: str
+) -> None:
+    run = Run.create(kind, RunConfig(**{"task": "demo-sentiment", "n_train": 300, **fields}).to_dict())
+    for name in ("", "a name"):
+        library.rename(run, name)
+        assert run_table.frame([overview(run)], 0.0)["trains"][0] == row
+    assert run.id[-6:] in run_table.frame([overview(run)], 0.0)["run"][0]
+
+
+def test_a_row_of_many_tasks_or_of_a_long_file_name(lab: Path) -> None:
+    many = ("q k v o i d ln1 ln2 all", "sweep of 9 kinds")
+    for terms, row in (("v q k head all", "sweep of v, q, k, head, all"), many):
+        sweep = Run.create("sweep", {"tasks": ["rte", "cb", "sst2"], "terms": terms.split()})
+        assert run_table.frame([overview(sweep)], 0.0)["trains"][0] == f"{row} on 3 tasks"
+    own = {"train_file": f"/x/{'long-' * 20}.csv", "text": "a", "label": "b"}
+    table = Run.create("train", RunConfig(**own, seed=7).to_dict())
+    said = run_table.frame([overview(table)], 0.0)["trains"][0]
+    assert said.startswith("b_v on long-") and said.endswith("…, seed 7") and len(said) < 43
+
+
+@pytest.mark.parametrize(
+    ("status", "snapshot", "said"),
+    [
+        (Status("cancelled", 0, message="Cancelled before anything was trained."), False, "nothing was trained"),
+        (Status("cancelled", 0, message="Cancelled.", proposal="It can be resumed."), False, "can be resumed"),
+        (Status("cancelled", 0, message="Cancelled; what was trained until then is kept."), True, "snapshot kept"),
+        (Status("lost", 0, message="The worker vanished.", stage="train"), False, "its worker is gone (train)"),
+        (Status("failed", 0, message="Memory ran out. Take less."), False, "Memory ran out"),
+        (Status("failed", 0, message="got a model of " + "many words " * 20), False, "got a model of many words…"),
+    ],
+)  # fmt: skip
+def test_outcomes_end_within_their_cell(lab: Path, status: Status, snapshot: bool, said: str) -> None:
+    run = Run.create("train", RunConfig(task="demo-sentiment", n_train=300).to_dict())
+    if snapshot:
+        write_snapshot(run.snapshot, small_snapshot(1))
+    library.rename(run, "named")
+    one = replace(overview(run), status=status)
+    assert run_table.frame([one], 0.0)["now"][0] == said
+
+
+def test_a_damaged_run_names_its_damaged_files(lab: Path) -> None:
+    run = ended()
+    (run.path / "config.json").write_text("{")
+    (run.path / "about.json").write_text("[")
+    row = run_table.frame([overview(run)], 0.0).iloc[0]
+    assert row["now"] == "config.json, about.json" and list(row["state"]) == ["damaged"]
+    assert run_table.states_of(overview(run)) == ["done", "damaged"]  # the filter finds it by both
