@@ -69,12 +69,19 @@ def fragment(run_every: float | None = None) -> Callable[[Callable[..., None]], 
     return decorate
 
 
-def put(name: str, value: str | None) -> None:
-    """Write a value that no control holds into the address; None takes it out.
+def goes_back() -> bool:
+    """Whether this run is one that the browser's back or forward asked for: then the controls follow the address."""
+    context = get_script_run_ctx()
+    return context is not None and context.is_history_navigation
+
+
+def put(name: str, value: str | list[str] | None) -> None:
+    """Write a value, or several, that no control holds into the address; None takes them out.
 
     Unlike an assignment to ``st.query_params`` it holds against a choice that was made before the browser knew of it.
     """
-    before, after = st.query_params.get_all(name), [] if value is None else [value]
+    after = [] if value is None else [value] if isinstance(value, str) else value
+    before = st.query_params.get_all(name)
     if before == after:
         return
     if value is None:

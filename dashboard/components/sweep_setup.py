@@ -10,7 +10,6 @@ from typing import Any
 
 import streamlit as st
 
-from beft_core import at_hand
 from beft_core.errors import UserError
 from beft_core.layout import Layout
 from beft_core.model_source import BUNDLED
@@ -21,7 +20,7 @@ from beft_core.tasks.registry import REGIMES, TASKS
 from beft_core.terms import TERM_KEYS
 from beft_core.training import preflight
 from beft_core.training.config import DEVICES, MODES, PRECISIONS
-from dashboard.components import page, preset_words
+from dashboard.components import marked, page, preset_words
 from dashboard.components.preset_words import BY_PRESET
 from dashboard.components.text import plain
 from dashboard.figures.style import latex
@@ -156,17 +155,17 @@ def draw() -> None:
 
 
 def _tasks() -> None:
-    data = at_hand.data()
-    here = [task for one in data for task in one.tasks]
-    if "sw_tasks" in st.session_state:  # a link may name tasks of another machine
-        st.session_state["sw_tasks"] = [task for task in _get("sw_tasks") or [] if task in here]
-    st.multiselect(
-        "Tasks", here, default=DEFAULTS["sw_tasks"], key="sw_tasks", bind="query-params", placeholder="Choose tasks",
-        help="; ".join(f"{task}: {TASKS[task].title}" for task in here),
+    missing = marked.lacking()
+    chosen = marked.choose_some(
+        "Tasks", [*TASKS], DEFAULTS["sw_tasks"], "sw_tasks", missing,
+        help="; ".join(f"{task}: {spec.title}" for task, spec in TASKS.items()),
     )  # fmt: skip
-    if lacking := [task for one in data for task in one.lacking]:
-        advice = dict.fromkeys(plain(presence(TASKS[task]).advice, 200) for task in lacking)
-        st.caption(f"Not on this machine: {', '.join(lacking)}. To have them, {'; '.join(advice)}.")
+    if absent := [task for task in chosen if task in missing]:
+        advice = dict.fromkeys(plain(presence(TASKS[task]).advice, 200) for task in absent)
+        st.caption(
+            f":orange[:material/cloud_download: Not on this machine:] {', '.join(absent)}. To have them, "
+            f"{'; '.join(advice)}."
+        )
     st.pills(
         "Training examples, by regime", list(REGIMES), selection_mode="multi", default=DEFAULTS["sw_regimes"],
         key="sw_regimes", bind="query-params", help="The paper's sizes; they differ by task.",

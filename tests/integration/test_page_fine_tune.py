@@ -249,6 +249,27 @@ def test_a_task_that_is_not_here_says_so_and_what_to_do(monkeypatch: pytest.Monk
     assert "Not on this machine" in told and "set BEFT\\_GLUE\\_DIR to a folder" in told
 
 
+def test_the_list_marks_tasks_that_are_not_here_and_links_name_them_plainly(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "RTE").mkdir()
+    (tmp_path / "RTE" / "dev.tsv").write_text("index\n")
+    monkeypatch.setenv("BEFT_GLUE_DIR", str(tmp_path))
+    monkeypatch.delenv("BEFT_SUPERGLUE_DIR", raising=False)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    at = opened("fine_tune")
+    shown = at.selectbox(key="ft_task").options
+    assert "sst2 (not on this machine)" in shown and "cb (not on this machine)" in shown
+    assert {"rte", "demo-sentiment", "own-table"} <= set(shown) and "ft_task" not in at.query_params
+    at.selectbox(key="ft_task").select("sst2").run()
+    assert sound(at).query_params["ft_task"] == "sst2" and "--task sst2" in command(at)
+    at.selectbox(key="ft_task").select("demo-sentiment").run()
+    assert "ft_task" not in sound(at).query_params  # the default does not stand there
+    for task in ("sst2", "own-table"):
+        assert opened("fine_tune", ft_task=task).selectbox(key="ft_task").value == task
+    assert opened("fine_tune", ft_task="nonsense").selectbox(key="ft_task").value == "demo-sentiment"
+
+
 def test_a_run_at_work_shows_its_curves_and_is_cancelled_from_a_new_session() -> None:
     run = begin("train", steps=10_000)
     wait(lambda: run.status().stage == "train")

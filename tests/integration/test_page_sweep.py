@@ -23,7 +23,6 @@ from beft_core.runs.overview import overview
 from beft_core.sweeps.spec import SweepSpec
 from beft_core.sweeps.table import read_table, write_table
 from beft_core.training.config import RunConfig
-from dashboard.components import sweep_setup
 from dashboard.components.sources import run_title
 
 pytestmark = pytest.mark.usefixtures("lab")
@@ -127,10 +126,7 @@ def test_a_choice_that_cannot_be_is_told(key: str, values: list[str], words: str
     assert words in sound(at).warning[0].value.replace("\\", "") and button(at, START).disabled
 
 
-def test_a_regime_that_a_task_does_not_have_is_told(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        sweep_setup.at_hand, "data", lambda: [sweep_setup.at_hand.Data("all", ("demo-sentiment", "wic"))]
-    )
+def test_a_regime_that_a_task_does_not_have_is_told() -> None:
     at = opened("sweep", sw_tasks="wic", sw_regimes="high")
     assert "does not define for wic" in sound(at).warning[0].value.replace("\\", "") and "no high" in said(at)
 
@@ -338,7 +334,17 @@ def test_tasks_that_are_not_here_are_named_with_what_to_do(monkeypatch: pytest.M
     monkeypatch.setenv("BEFT_GLUE_DIR", str(tmp_path))
     monkeypatch.delenv("BEFT_SUPERGLUE_DIR", raising=False)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
-    at = opened("sweep")
-    told = next(caption.value for caption in at.caption if caption.value.startswith("Not on this machine: sst2, cola"))
-    assert "cb" in told and "rte" not in told and "set BEFT\\_SUPERGLUE\\_DIR" in told
-    assert "rte" in at.multiselect(key="sw_tasks").options and "sst2" not in at.multiselect(key="sw_tasks").options
+    at = opened("sweep", sw_tasks=["rte", "sst2"])
+    chosen = at.multiselect(key="sw_tasks")
+    assert chosen.value == ["rte", "sst2"] and "--tasks rte sst2" in command(at)
+    assert {"rte", "demo-sentiment", "sst2 (not on this machine)", "cb (not on this machine)"} <= set(chosen.options)
+    told = next(caption.value for caption in at.caption if "Not on this machine" in caption.value)
+    assert "sst2. To have them, set BEFT\\_GLUE\\_DIR" in told and "rte" not in told
+    chosen.set_value(["cb", "demo-sentiment"]).run()
+    assert sound(at).query_params["sw_tasks"] == ["cb", "demo-sentiment"]
+    at.multiselect(key="sw_tasks").set_value([]).run()
+    assert sound(at).query_params["sw_tasks"] == ""
+    assert opened("sweep", sw_tasks="").multiselect(key="sw_tasks").value == []
+    assert opened("sweep", sw_tasks=["nonsense", "cb"]).multiselect(key="sw_tasks").value == ["cb"]
+    at.multiselect(key="sw_tasks").set_value(["demo-sentiment"]).run()
+    assert "sw_tasks" not in sound(at).query_params  # the default does not stand there
