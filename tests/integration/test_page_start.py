@@ -96,7 +96,7 @@ def test_fine_tunes_of_one_term_are_shown_beside_the_answer(tmp_path: Path) -> N
     for name, value, examples in (("q", 0.9, 300), ("v", 0.7, 300), ("v-more", 0.95, 900)):
         term = name[0]
         made = {"n_train": examples, "metrics": ({"epoch": 1, "accuracy": value},)}
-        meta = replace(whole.meta, mode="terms", trained_terms=(term,), **made)  # type: ignore[arg-type]
+        meta = replace(whole.meta, mode="terms", trained_terms=(term,), **made)
         pre = {key: whole.pre(*key) for key in whole.keys()}  # noqa: SIM118 - a method of Snapshot
         post = {key: whole.post(*key) if key[1] == term else pre[key] for key in pre}
         write_snapshot(tmp_path / "samples" / f"{name}.beft.safetensors", Snapshot.build(meta, pre, post))
