@@ -49,13 +49,13 @@ def test_a_line_per_term_in_its_colour() -> None:
 
 
 def test_long_scores_are_thinned_and_keep_their_last_value() -> None:
-    records = [{"type": "step", "step": 1, "total": 2500, "loss": [0.1]}]
+    records = [{"type": "step", "step": 1, "total": 2501, "loss": [0.1]}]
     records += [
-        {"type": "scores", "step": step, "scores": {"v": {"projection_ratio": step / 5000}}} for step in range(1, 2501)
+        {"type": "scores", "step": step, "scores": {"v": {"projection_ratio": step / 5002}}} for step in range(1, 2502)
     ]
     line, end = score_lines(records, "projection_ratio").data
-    assert len(line.x) <= 1001 and (line.x[0], line.x[-1], line.y[-1]) == (1, 2500, 0.5)
-    assert (end.x[0], end.y[0]) == (2500, 0.5)
+    assert len(line.x) <= 1001 and (line.x[0], line.x[-1], line.y[-1]) == (1, 2501, 0.5)
+    assert (end.x[0], end.y[0]) == (2501, 0.5)
 
 
 def test_a_probe_says_when_it_is_evaluated() -> None:
