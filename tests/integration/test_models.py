@@ -39,6 +39,8 @@ from beft_core.models import (
     load_model,
     load_tokenizer,
     require_terms,
+    restored,
+    wrap,
     write_biases,
 )
 from beft_core.null_certificate import null_terms
@@ -400,6 +402,22 @@ def test_write_biases_puts_back_exactly_what_it_is_given() -> None:
         np.testing.assert_array_equal(value, changed.get(key, before[key]))
     write_biases(model, before)
     assert fingerprint(biases(model)) == model.info.fingerprint
+
+
+def test_biases_are_as_before_after_a_block_that_overwrote_them_and_failed() -> None:
+    model = tiny("gpt2", dtype=torch.float32)
+    before = {name: parameter.clone() for name, parameter in model.backbone.named_parameters()}
+    with pytest.raises(RuntimeError, match="half way"), restored(model):
+        write_biases(model, {key: value + 1 for key, value in biases(model).items()})
+        raise RuntimeError("half way")
+    assert all(torch.equal(parameter, before[name]) for name, parameter in model.backbone.named_parameters())
+
+
+def test_a_model_in_memory_is_frozen_and_put_into_evaluation_mode() -> None:
+    backbone = BertModel(BertConfig(num_hidden_layers=1, hidden_size=8, num_attention_heads=2, vocab_size=9)).train()
+    model = wrap(backbone, id="mine")
+    assert not any(module.training for module in model.backbone.modules())
+    assert not any(parameter.requires_grad for parameter in model.backbone.parameters())
 
 
 @pytest.mark.parametrize(
