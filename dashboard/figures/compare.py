@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -203,9 +204,11 @@ def _map(cells: Sequence[_Row], top: float, last: str, quantity: str, dark: bool
     }  # fmt: skip
     figure = go.Figure(
         [
-            go.Heatmap(z=_json(z), xgap=1, text=_texts(z), customdata=_hover(cells, z, "layer {}", quantity), **look),
             go.Heatmap(
-                z=_json(whole), x0=columns.mean, dx=columns.mean_width, text=_texts(whole),
+                z=_json(z), xgap=1, text=_texts(z, top), customdata=_hover(cells, z, "layer {}", quantity), **look
+            ),
+            go.Heatmap(
+                z=_json(whole), x0=columns.mean, dx=columns.mean_width, text=_texts(whole, top),
                 customdata=_hover(cells, whole, f"{last} layers" if last == "all" else last, quantity), **look,
             ),
         ]
@@ -245,8 +248,22 @@ def _map(cells: Sequence[_Row], top: float, last: str, quantity: str, dark: bool
     return figure
 
 
-def _texts(z: np.ndarray) -> list[list[str]]:
-    return [[_signed(value, short=True) if np.isfinite(value) else "" for value in line] for line in z]
+def _texts(z: np.ndarray, top: float) -> list[list[str]]:
+    """Numbers that fit into the cells of a narrow window: as many decimals as tell them apart on the scale up to `top`.
+
+    A scale that would take more than three decimals has powers of ten. Exact values are told under the pointer.
+    """
+    decimals = max(0, 1 - math.floor(math.log10(top * 0.999))) if top > 0 else 0
+
+    def text(value: float) -> str:
+        if not np.isfinite(value):
+            return ""
+        if decimals > 3:
+            return _signed(value, short=True)
+        size = f"{abs(value):.{decimals}f}"
+        return f"{'−' if value < 0 else '+'}{size.removeprefix('0') or '0'}" if float(size) else "0"
+
+    return [[text(value) for value in line] for line in z]
 
 
 def _hover(cells: Sequence[_Row], z: np.ndarray, where: str, quantity: str) -> list[list[str]]:

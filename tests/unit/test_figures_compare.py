@@ -97,3 +97,11 @@ def test_cosines_and_angles() -> None:
     text = figures.angles(matrix, ["a", "b", "c"]).data[0].text
     assert text[0][0] == "0°" and text[0][2] == text[2][1] == "–"
     assert text[0][1] == f"{np.degrees(np.arccos(matrix[0, 1])):.0f}°"
+
+
+def test_numbers_of_a_map_fit_into_narrow_cells() -> None:
+    z = np.array([[0.0281, -0.0062, 0.0004, np.nan, -0.096]])
+    assert figures._texts(z, 0.096) == [["+.028", "−.006", "0", "", "−.096"]]
+    assert figures._texts(np.array([[0.474, -1.0, 0.5]]), 1.0) == [["+.47", "−1.00", "+.50"]]
+    assert figures._texts(np.array([[12.34, -68.2, 0.2]]), 68.2) == [["+12", "−68", "0"]]
+    assert figures._texts(np.array([[1.2e-5, 0.0]]), 3e-4) == [["+1.2e-5", "0"]]
