@@ -41,8 +41,6 @@ def test_a_choice_that_the_address_lost_is_said_again() -> None:
 @pytest.mark.parametrize(
     ("page", "act", "name", "value"),
     [
-        ("geometry", lambda at: at.slider(key="r").set_value(1.5), "r", ["1.5"]),
-        ("geometry", lambda at: at.slider(key="angle").set_value(40.0), "angle", ["40"]),
         ("sweep", lambda at: at.number_input(key="sw_seeds").set_value(9), "sw_seeds", ["9"]),
         ("sweep", lambda at: at.multiselect(key="sw_terms").set_value(["v", "q"]), "sw_terms", ["v", "q"]),
         ("sweep", lambda at: at.multiselect(key="sw_terms").set_value([]), "sw_terms", [""]),
