@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pickle
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import huggingface_hub
@@ -204,6 +206,14 @@ def test_a_configuration_asks_for_no_more_than_its_weights_have(
         load_model(str(folder))
 
 
+def test_padding_has_a_number_below_the_size_of_the_vocabulary(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    for pad, fits in ((config["vocab_size"] - 1, True), (-1, True), (config["vocab_size"], False), (-2, False)):
+        (folder / "config.json").write_text(json.dumps(config | {"pad_token_id": pad}))
+        with nullcontext() if fits else pytest.raises(UserError, match=f"pad_token_id = {pad} "):
+            locate(str(folder))
+
+
 def test_a_tokenizer_gives_no_number_that_has_no_embedding(folder: Path) -> None:
     table = json.loads((folder / "tokenizer.json").read_text())
     word = max(table["model"]["vocab"], key=table["model"]["vocab"].get)
@@ -378,6 +388,23 @@ for name in ("org/tiny", "org/tiny@main", "org/tiny@" + "0123456789abcdef0123456
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=120
     )
     assert result.stdout.split("\n")[:3] == [f"org/tiny {commit} 2"] * 3
+
+
+def test_of_two_commits_in_the_cache_the_named_one_is_taken(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path_factory.mktemp("cache")
+    old, new = "a" * 40, "b" * 40
+    for commit in (old, new):
+        shutil.copytree(folder, cache / "models--org--tiny" / "snapshots" / commit)
+    for branch, commit in (("main", new), ("v1", old)):
+        file = cache / "models--org--tiny" / "refs" / branch
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(commit)
+    real = huggingface_hub.snapshot_download
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", functools.partial(real, cache_dir=cache))
+    for name, commit in (("org/tiny", new), ("org/tiny@v1", old), (f"org/tiny@{old}", old)):
+        assert locate(name, local_only=True).revision == commit
 
 
 def test_locating_needs_no_torch() -> None:

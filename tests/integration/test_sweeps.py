@@ -20,6 +20,7 @@ from beft_core.errors import UserError
 from beft_core.scores import score_snapshot
 from beft_core.snapshot import read_snapshot
 from beft_core.sweeps import runner
+from beft_core.sweeps.merges import merge_pairs
 from beft_core.sweeps.runner import run_sweep
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
@@ -58,6 +59,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> SweepFolder:
     folder = SweepFolder(tmp_path_factory.mktemp("sweep") / "one")
     result = run_sweep(spec(), folder)
     assert (result.runs, result.trained, result.failed, result.banks, result.stopped) == (4, 4, 0, 1, False)
+    assert 0 < read_table(folder.path)["seconds"].sum() <= result.seconds  # shares of the pass, not the pass
     return folder
 
 
@@ -225,10 +227,12 @@ def test_an_absurd_learning_rate_fails_its_run_and_leaves_the_others_alone(tmp_p
 
 def test_out_of_memory_means_smaller_banks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
+    planned: list[list[int]] = []
     real = workflow.train_bank
 
     def small_machine(configs: Any, *rest: Any) -> Any:
         sizes.append(len(configs))
+        planned.append(list(map(len, folder.planned())))
         if len(configs) > 1 or configs[0].mode == "all":
             raise RuntimeError("CUDA out of memory. Tried to allocate a lot")
         return real(configs, *rest)
@@ -236,6 +240,7 @@ def test_out_of_memory_means_smaller_banks(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(runner.workflow, "train_bank", small_machine)
     folder = SweepFolder(tmp_path / "small")
     result = run_sweep(spec(seeds=1), folder)
+    assert planned == [[2], [1, 1], [1]]  # a sweep that is killed here goes on with the halves
     assert sizes == [2, 1, 1] and (result.trained, result.failed) == (1, 1)
     assert "memory" in read_table(folder.path).query("trains == 'all'")["failure"].iloc[0]
 
@@ -247,6 +252,50 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(tmp_path: Path, monkeyp
     monkeypatch.setattr(runner.workflow, "train_bank", broken)
     with pytest.raises(RuntimeError, match="scalar type"):
         run_sweep(spec(), SweepFolder(tmp_path / "broken"))
+
+
+def test_progress_counts_every_step_of_every_run_once(tmp_path: Path) -> None:
+    class Heard(Observer):
+        def __init__(self) -> None:
+            self.total: int | None = None
+            self.done: list[int] = []
+
+        def stage(self, name: str, total: int | None = None) -> None:
+            self.total = total
+
+        def advance(self, n: int = 1) -> None:
+            self.done.append(n)
+
+    heard = Heard()
+    short_and_long = spec(terms="v", seeds=1, n_train=[8, 16], evaluate="never")
+    assert run_sweep(short_and_long, SweepFolder(tmp_path / "two"), heard).banks == 1
+    assert heard.total == sum(heard.done) == 2 * (1 + 2)
+    assert [count for count in heard.done if count] == [2, 2, 1, 1]  # at first a step of both, then of the longer one
+
+
+def test_a_merge_takes_the_smallest_size_and_the_rate_that_is_best_over_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {  # (examples, learning rate, seed) -> metric; 1e-3 is best in seed 1 alone
+        (100, 1e-3, 0): 0.5, (100, 1e-3, 1): 0.8, (100, 1e-2, 0): 0.7, (100, 1e-2, 1): 0.7,
+        (200, 1e-3, 0): 0.9, (200, 1e-3, 1): 0.9,
+    }  # fmt: skip
+    table = pd.DataFrame(
+        {"run": f"{task} {size} {lr:g} {seed}", "task": task, "trains": "v", "state": "done", "n_train": size, "lr": lr,
+         "seed": seed, "value": value}
+        for task in ("sst2", "rte")
+        for (size, lr, seed), value in values.items()
+    )  # fmt: skip
+    asked: list[str] = []
+
+    def missing(_: SweepFolder, run: str) -> Path:
+        asked.append(run)
+        return tmp_path / "nothing"
+
+    monkeypatch.setattr(SweepFolder, "snapshot", missing)
+    one = SweepSpec(("sst2", "rte"), terms=("v",), seeds=(0, 1), merges=("sst2+rte",))
+    assert merge_pairs(one, table, SweepFolder(tmp_path), Observer()) == []
+    assert asked == ["sst2 100 0.01 0", "rte 100 0.01 0", "sst2 100 0.01 1", "rte 100 0.01 1"]
 
 
 def test_merges_at_the_end(tmp_path: Path) -> None:

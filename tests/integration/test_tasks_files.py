@@ -175,6 +175,10 @@ def test_metric_can_be_chosen(tmp_path: Path) -> None:
     assert data.spec.metrics == ("mcc", "accuracy", "f1_macro")
     with pytest.raises(UserError, match="got the metric 'pearson'"):
         load_files(file, None, text="text", label="label", metric="pearson")
+    assert load_files(file, None, text="text", label="label", metric="f1").spec.metrics[0] == "f1"
+    three = table(tmp_path / "three.csv", [{"s": "fine", "y": "abc"[i % 3]} for i in range(12)])
+    with pytest.raises(UserError, match="got the metric 'f1'"):  # of which class?
+        load_files(three, None, text="s", label="y", metric="f1")
 
 
 def test_size_limit_is_checked_before_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,6 +129,11 @@ def test_all_failed() -> None:
     assert cell(table, "low", "b_v", column="here").ours is None
 
 
+def test_failures_at_one_learning_rate_are_not_all_failures() -> None:
+    table = tables.table1(make_results(failed=lambda run: run[2] == "k" and run[3] == 1e-3), lr=1e-3)
+    assert cell(table, "low", "b_k", column="rte").reason == "no finished run at the learning rate 0.001"
+
+
 def test_finished_without_a_metric() -> None:
     results = make_results()
     results.loc[(results["trains"] == "v") & (results["task"] == "rte"), "value"] = np.nan
