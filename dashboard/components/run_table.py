@@ -226,7 +226,7 @@ def _kept(one: Overview) -> str:
     """What a cancelled run has left."""
     if one.has_snapshot:
         return "snapshot kept"
-    return "can be resumed" if "resumed" in (one.status.proposal or "") else "nothing was trained"
+    return "can be resumed" if "resumed" in (one.status.proposal or "") else "no snapshot"
 
 
 def _progress(status: Status, now: float) -> str:

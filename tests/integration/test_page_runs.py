@@ -291,7 +291,7 @@ def test_a_row_of_many_tasks_or_of_a_long_file_name(lab: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "snapshot", "said"),
     [
-        (Status("cancelled", 0, message="Cancelled before anything was trained."), False, "nothing was trained"),
+        (Status("cancelled", 0, message="Cancelled before anything was trained."), False, "no snapshot"),
         (Status("cancelled", 0, message="Cancelled.", proposal="It can be resumed."), False, "can be resumed"),
         (Status("cancelled", 0, message="Cancelled; what was trained until then is kept."), True, "snapshot kept"),
         (Status("lost", 0, message="The worker vanished.", stage="train"), False, "its worker is gone (train)"),
