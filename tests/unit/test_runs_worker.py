@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from beft_core import disk
 from beft_core.errors import UserError
+from beft_core.process_id import ProcessId
 from beft_core.runs import cancel as cancel_module
 from beft_core.runs import launch, worker
 from beft_core.runs.cancel import cancel
@@ -276,6 +277,24 @@ def test_a_lost_run_can_be_resumed_and_a_done_one_not(tmp_path: Path) -> None:
     wait(ended(done))
     with pytest.raises(UserError, match="is done"):
         launch.resume(done)
+
+
+def test_a_resumed_run_waits_behind_those_that_came_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Started:
+        def __init__(self, *_: object, **__: object) -> None:
+            first.write_status(Status("queued", created=time.time(), process=ProcessId.of(psutil.Process())))
+
+        def poll(self) -> None:
+            pass
+
+    queue = Queue("cpu", tmp_path)
+    first, second = (Run.create("train", {"device": "cpu"}, tmp_path) for _ in range(2))
+    for run in (first, second):
+        queue.join(run)
+    first.write_status(Status("failed", created=1.0))  # killed, with its ticket where it was
+    monkeypatch.setattr(launch.subprocess, "Popen", Started)
+    launch.resume(first)
+    assert queue.waiting() == [second.id, first.id]
 
 
 _RESUME = """
