@@ -1,14 +1,17 @@
 """Hostile inputs of every kind, generated, each read in a process of its own whose memory and time are measured.
 
 ``python tests/hostile_corpora.py`` prints the table of README. An input counts as refused if one readable UserError is
-raised, as accepted if none is; anything else is a failure. One preloaded process forks for each input.
+raised (a run folder: if it is listed as damaged, and a sound one beside it as before), as accepted if none is; anything
+else is a failure. One process forks for each input, after it has read a sound one of the kind itself.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import io
 import json
+import math
 import os
 import random
 import resource
@@ -26,14 +29,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import parquet_bombs
+from damaged_runs import DAMAGES, finished
 from example_snapshots import example
 from hostile import hostile_snapshots
 from hostile_data import GOOD, hostile_tables
 from sweep_tables import make_results
 
 from beft_core import received
+from beft_core.architectures import layout_for
 from beft_core.errors import UserError
 from beft_core.model_source import bundled_path, locate
+from beft_core.peft_io import import_peft
+from beft_core.runs.curves import CurveReader
+from beft_core.runs.directory import Run
+from beft_core.runs.overview import overviews
 from beft_core.safetensors_file import write_safetensors
 from beft_core.scores import score_snapshot
 from beft_core.snapshot import read_snapshot, write_snapshot
@@ -45,8 +54,8 @@ from dashboard.components.evaluation_received import checked
 
 MOST_BYTES, MOST_SECONDS = 2**30, 10.0
 """What an input may take before it is refused: memory beyond that of the process, and processor time."""
-PATIENCE = 120
-"""Seconds after which an input counts as one that never ends."""
+CPU_SECONDS, PATIENCE = 30, 200
+"""Seconds after which an input counts as one that never ends: of processor time, and where it waits for something."""
 
 Read = Callable[[], object]
 """Reads one input that lies on the disk."""
@@ -78,21 +87,27 @@ def measured(kind: str, name: str, read: Read) -> Measured:
     pid = os.fork()
     if pid == 0:
         try:
+            resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
             signal.alarm(PATIENCE)
             address, resident = (int(pages) for pages in Path("/proc/self/statm").read_text().split()[:2])
             resource.setrlimit(resource.RLIMIT_AS, (address * resource.getpagesize() + 3 * 2**30,) * 2)
-            os.write(sender, f"{resident * resource.getpagesize()} ".encode())
-            os.write(sender, _outcome(read).encode("utf-8", "replace")[:4000])
+            outcome = _outcome(read).encode("utf-8", "replace")[:3000]
+            os.write(sender, f"{_most_memory() - resident * resource.getpagesize()} ".encode() + outcome)
         finally:
             os._exit(0)
     os.close(sender)
     with os.fdopen(receiver, "rb") as pipe:
-        base, _, outcome = pipe.read().decode().partition(" ")
+        taken, _, outcome = pipe.read().decode().partition(" ")
     _, status, usage = os.wait4(pid, 0)
     if not outcome:
         outcome = f"ended by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "ended without a word"
-    taken = max(0, usage.ru_maxrss * 1024 - int(base))
-    return Measured(kind, name, outcome, taken, usage.ru_utime + usage.ru_stime)
+    nbytes = max(0, int(taken)) if taken else usage.ru_maxrss * 1024
+    return Measured(kind, name, outcome, nbytes, usage.ru_utime + usage.ru_stime)
+
+
+def _most_memory() -> int:
+    """Bytes: the most that this process had, and the largest that it started (which begins as a copy of this one)."""
+    return 1024 * sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 def _outcome(read: Read) -> str:
@@ -147,6 +162,19 @@ def sparse(path: Path, nbytes: int = 3 * 2**30) -> Path:
     return path
 
 
+def unfilled(path: Path, tensors: dict[str, tuple[str, list[int]]]) -> Path:
+    """A safetensors file of zeros that takes no room: name -> dtype of four bytes, shape."""
+    rows, end = {}, 0
+    for name, (dtype, shape) in tensors.items():
+        begin, end = end, end + 4 * math.prod(shape)
+        rows[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+    header = json.dumps(rows).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with path.open("ab") as file:
+        file.truncate(8 + len(header) + end)
+    return path
+
+
 def snapshots(folder: Path) -> Inputs:
     """Snapshot files."""
     write_snapshot(folder / "sound", example(full=True))
@@ -157,6 +185,7 @@ def snapshots(folder: Path) -> Inputs:
         snapshot.tensors()
         score_snapshot(snapshot)
 
+    read(folder / "sound")
     for number, (name, data) in enumerate([*hostile_snapshots(), *damaged(sound, 120, 1)]):
         path = put(folder, f"{number}.beft.safetensors", data)
         yield name, lambda path=path: read(path)
@@ -175,6 +204,8 @@ def tables(folder: Path) -> Inputs:
         ".jsonl": frame.to_json(orient="records", lines=True).encode(),
         ".parquet": (folder / "good.parquet").read_bytes(),
     }  # fmt: skip
+    table_preview.preview("sound.csv", sound[".csv"])
+    load_files(put(folder, "sound.csv", sound[".csv"]), None, **columns)
     for seed, (suffix, data) in enumerate(sound.items()):
         for name, broken in damaged(data, 12 if suffix == ".parquet" else 40, seed):
             path = put(folder, f"{suffix[1:]}-{name.replace(' ', '-')}{suffix}", broken)
@@ -235,6 +266,7 @@ def yaml(folder: Path) -> Inputs:
         "[[[[1]]]]", "&a [*a]", "*b", "''", "null", "[1, 1]", "2024-12-24", "~nosuchuser/x", "n" * 300, "[" * 3000,
     )  # fmt: skip
     fields = ("tasks", "seeds", "n_train", "lrs", "terms", "epochs", "batch_size", "max_length", "layers", "settings")
+    SweepSpec.from_dict(read_spec(put(folder, "sound.yaml", "tasks: [sst2]\n"))).runs()
     for field in fields:
         for number, value in enumerate(values):
             path = put(folder, f"{field}-{number}.yaml", f"{field}: {value}\n")
@@ -263,6 +295,7 @@ def models(folder: Path) -> Inputs:
         locate(str(place))
         received.from_models(received.Model(str(place)), received.Model(str(place)))
 
+    look(bundled_path())
     for field in sorted({*config, "num_key_value_heads", "position_embedding_type"}):
         for number, value in enumerate(NUMBERS):
             place = made(f"{field}-{number}")
@@ -274,6 +307,17 @@ def models(folder: Path) -> Inputs:
         place = made(f"damaged-{number}")
         put(place, "config.json", data)
         yield name, lambda place=place: look(place)
+    for layers, width in ((2000, 4096), (1000, 32768), (170, 8192)):
+        place = folder / f"biases-{layers}-{width}"
+        sizes = {"num_hidden_layers": layers, "hidden_size": width, "intermediate_size": 4 * width}
+        put(place, "config.json", json.dumps({**config, **sizes}))
+        layout = layout_for({**config, **sizes})
+        widths = {slot.parameter: [slot.width] for slot in layout.slots}
+        unfilled(place / "model.safetensors", {name: ("F32", shape) for name, shape in widths.items()})
+        yield (
+            f"biases of {layers} layers of {width}",
+            lambda place=place: received.from_models(received.Model(str(place)), received.Model(str(place))),
+        )
     for name in ("config.json", "tokenizer.json", "model.safetensors", "model.safetensors.index.json", "vocab.txt"):
         for kind in ("3 GB", "pipe", "folder", "nothing", "lists"):
             place = made(f"{name}-{kind}".replace(" ", ""))
@@ -307,6 +351,7 @@ def adapters(folder: Path) -> Inputs:
 
     parts = (("adapter_config.json", config), ("adapter_model.safetensors", weights))
     sound = zipped(parts)
+    received.opened("a.zip", sound)
     made = {
         "zeros": zipped([parts[0], ("adapter_model.safetensors", bytes(100 * 2**20))]),
         "a configuration of zeros": zipped([("adapter_config.json", bytes(64 * 2**20)), parts[1]]),
@@ -324,6 +369,12 @@ def adapters(folder: Path) -> Inputs:
         made[name] = zipped([("adapter_config.json", json.dumps({"peft_type": "BEFT", **value}).encode()), parts[1]])
     for name, data in [*made.items(), *damaged(sound, 80, 5)]:
         yield name, lambda data=data: received.opened("a.zip", data)
+    for name, shape in {"of 4 GB": (2**20, 1024), "of 6 GB": (2**22, 384), "of one row too wide": (1, 385)}.items():
+        place = folder / f"head {name}"
+        put(place, "adapter_config.json", config)
+        described = {"base_model.model.classifier.weight": ("F32", list(shape))}
+        unfilled(place / "adapter_model.safetensors", described)
+        yield f"a head {name}", lambda place=place: import_peft(place, "bundled")
 
 
 def results(folder: Path) -> Inputs:
@@ -334,12 +385,13 @@ def results(folder: Path) -> Inputs:
         checked(read_table(path))
 
     for number, column in enumerate(COLUMNS):
-        for value in ("x" * 5000, None):
-            path = folder / f"{number}-{str(value)[:3]}.csv"
-            table.assign(**{column: value}).to_csv(path, index=False)
-            yield f"{column} = {str(value)[:10]}", lambda path=path: look(path)
+        value = "x" * 5000 if number % 2 else None
+        path = folder / f"{number}.csv"
+        table.assign(**{column: value}).to_csv(path, index=False)
+        yield f"{column} = {str(value)[:10]}", lambda path=path: look(path)
     table.to_parquet(folder / "sound.parquet", index=False)
     table.to_csv(folder / "sound.csv", index=False)
+    look(folder / "sound.csv")
     for seed, suffix in enumerate((".parquet", ".csv")):
         for name, data in damaged((folder / f"sound{suffix}").read_bytes(), 12 if suffix == ".parquet" else 40, seed):
             path = put(folder, f"{name.replace(' ', '-')}{suffix}", data)
@@ -362,9 +414,37 @@ def results(folder: Path) -> Inputs:
     yield "3 GB of zeros", lambda: look(sparse(folder / "zeros.parquet"))
 
 
+def runs(folder: Path) -> Inputs:
+    """Run folders beside a sound one."""
+
+    def look(root: Path, run: Run, sound: Run) -> None:
+        rows = {row.run: row for row in overviews(root)}
+        CurveReader(run).read()
+        run.log_tail()
+        if len(rows) != 2 or rows[sound].damage or rows[sound].value != 0.75:
+            raise AssertionError("the other run suffered")
+        if rows[run].damage:
+            raise UserError("; ".join(rows[run].damage))
+
+    def made(root: Path) -> tuple[Path, Run, Run]:
+        return root, finished(root), finished(root, seed=7)
+
+    look(*made(folder / "sound"))
+    for number, (name, damage) in enumerate(DAMAGES.items()):
+        root, run, sound = made(folder / f"{number}")
+        damage(run)
+        yield name, lambda root=root, run=run, sound=sound: look(root, run, sound)
+    place = made(folder / "lines")
+    text = place[1].metrics.read_bytes()
+    for number, (name, data) in enumerate(damaged(text, 20, 7)):
+        root, run, sound = made(folder / f"metrics-{number}")
+        run.metrics.write_bytes(data)
+        yield f"measurements, {name}", lambda root=root, run=run, sound=sound: look(root, run, sound)
+
+
 KINDS: dict[str, Callable[[Path], Inputs]] = {
     "snapshots": snapshots, "tables": tables, "YAML": yaml, "model folders": models, "PEFT zips": adapters,
-    "result tables": results,
+    "result tables": results, "run folders": runs,
 }  # fmt: skip
 
 
@@ -375,6 +455,7 @@ def run(kinds: Iterable[str] = KINDS) -> list[Measured]:
         folder = Path(tempfile.mkdtemp(prefix="beft-corpus-"))
         try:
             for name, read in KINDS[kind](folder):
+                gc.freeze()  # what is there already is not looked at, and so not copied, by any fork
                 found.append(measured(kind, name, read))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
