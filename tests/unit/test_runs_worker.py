@@ -386,6 +386,14 @@ def test_done_is_said_only_when_the_files_are_there(
     assert run.result.exists() == (fails is None)
 
 
+def test_a_snapshot_that_cannot_be_read_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run.create("train", {"device": "cpu"}, tmp_path)
+    monkeypatch.setattr(worker, "write_snapshot", lambda path, _: path.write_bytes(b"half of it"))
+    monkeypatch.setattr(worker, "_listen_to_signals", lambda: None)
+    monkeypatch.setattr(worker, "_enforce_cancel", lambda run: None)
+    assert worker.work(run, lambda *_: (small_snapshot(), None)) == 1 and run.recorded().state == "failed"
+
+
 def test_a_run_has_ended_before_the_next_one_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its last word is spoken while it still holds the device, whether it is done or failed."""
     monkeypatch.setattr(worker, "_listen_to_signals", lambda: None)

@@ -7,9 +7,11 @@ import os
 import stat
 from contextlib import nullcontext
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
+from beft_core import safe_io
 from beft_core.errors import UserError
 from beft_core.safe_io import atomic_write, parse_json, read_bounded, read_json_file
 
@@ -131,6 +133,13 @@ def test_a_file_that_grows_after_it_was_measured_is_no_larger_than_the_limit(
             file.write(b"67890")
         return found
 
-    monkeypatch.setattr(os, "fstat", measured)
+    opened = safe_io.open_plain
+
+    def open_first(*arguments: Any, **more: Any) -> IO[bytes]:
+        file = opened(*arguments, **more)
+        monkeypatch.setattr(os, "fstat", measured)
+        return file
+
+    monkeypatch.setattr(safe_io, "open_plain", open_first)
     with pytest.raises(UserError, match="expected at most 5"):
         read_bounded(path, 5)
