@@ -128,12 +128,13 @@ def _measured(snapshots: list[Snapshot], files: Sequence[str], given: dict[str, 
     """The snapshots with the Fisher information at their fine-tuned models, which some of the files lack."""
     shared_keys(snapshots)  # what cannot be merged anyway is told before PyTorch takes its seconds
     lacking = [file for file, snapshot in zip(files, snapshots, strict=True) if not has_tuned_fisher(snapshot)]
-    output.note(f"measuring the Fisher information at the fine-tuned model, which {', '.join(lacking)} lack")
     with progress() as observer:
         observer.stage("start PyTorch")
         from beft_core.training import workflow
 
-        return workflow.with_tuned_fisher(snapshots, config_of(given), observer)
+        measured = workflow.with_tuned_fisher(snapshots, config_of(given), observer)
+    output.note(f"measured the Fisher information at the fine-tuned model, which {', '.join(lacking)} lack")
+    return measured
 
 
 def _evaluate_all(

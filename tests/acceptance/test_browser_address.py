@@ -109,13 +109,6 @@ QUICK: dict[str, Hands] = {
         (word("medium"), word("paper"), word("k"), fill("Layers", "2-4"), word("select"), PRESENT),
         {"ft_regime": ["medium"], "ft_preset": ["paper"], "ft_layers": ["2-4"], "ft_do": [], "present": ["true"]},
     ),
-    "sweep": Hands(
-        "sweep", {}, (fill("and by number", "75"), word("medium"), fill("Learning rates", "1e-3"), fill("Seeds", "7")),
-        {"sw_n": ["75"], "sw_lrs": ["1e-3"], "sw_seeds": ["7"]},
-    ),
-    "compare": Hands(
-        "compare", {}, (word("Fisher"), word("mean"), PRESENT), {"present": ["true"]},
-    ),
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from beft_core.runs.directory import list_runs
 from beft_core.snapshot import read_snapshot, write_snapshot
 
 pytestmark = pytest.mark.timeout(300)
+AT_WORK = re.compile(r"^Evaluating .+ · (starting|running|waiting)")
+"""The card of an evaluation, which names the merge."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,9 +48,9 @@ def test_two_tasks_are_compared_mixed_scored_and_found_again(visit: Visit, tmp_p
     expect(page.get_by_text("14 evaluations")).to_be_visible()
     visit.link("merge_weighted_weights=0.6", "tour=merge")
     page.get_by_role("button", name="Evaluate on all their tasks").click()
-    expect(page.get_by_text("Evaluating the merge")).to_be_visible()
+    expect(page.get_by_text(AT_WORK)).to_be_visible()
     page.reload()  # a new session: the run stands in the link
-    expect(page.get_by_text("Evaluating the merge")).to_be_visible()
+    expect(page.get_by_text(AT_WORK)).to_be_visible()
     expect(page.get_by_role("button", name="Evaluate on all their tasks")).to_be_disabled()
     visit.check("merge-running")
     expect(page.get_by_text("Fine-tuned on demo-sentiment")).to_be_visible(timeout=200_000)

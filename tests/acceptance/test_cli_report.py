@@ -73,7 +73,7 @@ def test_json(sweep: Path) -> None:
         (["results.csv", "--lr", "nan"], "got --lr nan"),
         (["results.csv", "--out", "results.csv"], "cannot be made"),
         (["broken.csv"], "without the columns"),
-        (["broken.parquet"], "cannot be read"),
+        (["broken.parquet"], "no readable Parquet"),
         (["words.csv"], "column value"),
         (["empty.csv"], "without rows"),
         ([], "Missing argument"),
