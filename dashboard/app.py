@@ -4,7 +4,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard.components import address, door, page, tour
+from dashboard import door
+from dashboard.shared import address, page, tour
 
 st.set_page_config(
     page_title="BEFT lab",

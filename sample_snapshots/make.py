@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from beft_core.scores import score_snapshot
-from beft_core.snapshot import SUFFIX, Snapshot, read_snapshot, write_snapshot
-from beft_core.tasks.data import Examples, load_task
+from beft_core.scores.table import score_snapshot
+from beft_core.snapshots.snapshot import SUFFIX, Snapshot, read_snapshot, write_snapshot
+from beft_core.tasks.load import Examples, load_task
 from beft_core.tasks.metrics import METRICS
 from beft_core.tasks.registry import get_task
 from beft_core.terms import TERMS
@@ -116,8 +116,8 @@ def measured(snapshot: Snapshot) -> Snapshot:
 
 def run(sample: Sample, device: str) -> Snapshot:
     """One fine-tune."""
-    from beft_core.training.config import RunConfig
-    from beft_core.training.presets import PRESETS
+    from beft_core.config import RunConfig
+    from beft_core.presets import PRESETS
     from beft_core.training.workflow import train
 
     examples = get_task(sample.task).regimes[sample.regime]

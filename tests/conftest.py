@@ -22,4 +22,4 @@ settings.load_profile("lab")
 @pytest.fixture
 def any_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Learning rates beyond what a command takes: the surest way to a loss that is not finite."""
-    monkeypatch.setattr("beft_core.training.config.LARGEST_RATE", 1e39)
+    monkeypatch.setattr("beft_core.config.LARGEST_RATE", 1e39)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from beft_core.runs.directory import Run, Status
-from beft_core.training.config import RunConfig
+from beft_core.config import RunConfig
+from beft_core.runs.run import Run, Status
 
 FILES = ("status.json", "config.json", "metrics.jsonl", "about.json", "result.json", "log.txt")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from beft_core.snapshot import Key, ModelInfo, Snapshot, SnapshotMeta, fingerprint
+from beft_core.snapshots.snapshot import Key, ModelInfo, Snapshot, SnapshotMeta, fingerprint
 
 LAYERS, WIDTH = 3, 8
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from beft_core.errors import UserError
-from beft_core.runs import desk
+from beft_core.execution import model_service
 
-desk.QUESTIONS.update(prove="fake_desk:answer")
-desk.IDLE_SECONDS = float(os.environ.get("FAKE_DESK_IDLE", desk.IDLE_SECONDS))
-desk.WATCH_SECONDS = 0.05
+model_service.QUESTIONS.update(prove="fake_desk:answer")
+model_service.IDLE_SECONDS = float(os.environ.get("FAKE_DESK_IDLE", model_service.IDLE_SECONDS))
+model_service.WATCH_SECONDS = 0.05
 _asked = 0
 
 
@@ -39,4 +39,4 @@ def answer(act: str = "", text: str = "") -> Any:
 
 
 if __name__ == "__main__":
-    desk.serve()
+    model_service.serve()

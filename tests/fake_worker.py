@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from beft_core import disk
 from beft_core.errors import UserError
-from beft_core.merge_plan import MergeConfig, MergeResult, TaskScored, line_label, plan, read_sources, tasks_of
-from beft_core.runs import cancel, worker
-from beft_core.runs.directory import Run
-from beft_core.snapshot import ModelInfo, Snapshot, SnapshotMeta, fingerprint
-from beft_core.sweeps import banks
+from beft_core.execution import cancel, worker
+from beft_core.files import disk
+from beft_core.merging.config import MergeConfig, MergeResult, TaskScored, line_label, plan, read_sources, tasks_of
+from beft_core.runs.run import Run
+from beft_core.snapshots.snapshot import ModelInfo, Snapshot, SnapshotMeta, fingerprint
+from beft_core.sweeps import grouping
 from beft_core.sweeps.rows import plan_columns
 from beft_core.sweeps.spec import SweepSpec, identity, trains
 from beft_core.sweeps.store import SweepFolder
@@ -98,7 +98,7 @@ def played_sweep(config: dict[str, Any], observer: Observer, folder: Path) -> di
     pending = [run for run in runs if identity(run) not in done]
     observer.stage("train", 10 * len(pending))
     stopped = False
-    for bank in banks.group(pending, 4):
+    for bank in grouping.group(pending, 4):
         observer.message(f"{len(bank)} fine-tunes in one pass")
         for _ in range(10 * len(bank)):
             time.sleep(config.get("pause", 0.001))

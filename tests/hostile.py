@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from example_snapshots import LAYERS, WIDTH, example
 
-from beft_core.snapshot import Snapshot
+from beft_core.snapshots.snapshot import Snapshot
 
 Header = dict[str, Any]
 V = "encoder.v"

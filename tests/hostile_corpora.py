@@ -35,22 +35,22 @@ from hostile import hostile_snapshots
 from hostile_data import GOOD, hostile_tables
 from sweep_tables import make_results
 
-from beft_core import received
-from beft_core.architectures import layout_for
+from beft_core.architectures.table import layout_for
 from beft_core.errors import UserError
-from beft_core.model_source import bundled_path, locate
-from beft_core.peft_io import import_peft
+from beft_core.exchange import uploads
+from beft_core.exchange.peft_adapter import import_peft
+from beft_core.files.safetensors_file import write_safetensors
+from beft_core.models.source import bundled_path, locate
 from beft_core.runs.curves import CurveReader
-from beft_core.runs.directory import Run
 from beft_core.runs.overview import overviews
-from beft_core.safetensors_file import write_safetensors
-from beft_core.scores import score_snapshot
-from beft_core.snapshot import read_snapshot, write_snapshot
+from beft_core.runs.run import Run
+from beft_core.scores.table import score_snapshot
+from beft_core.snapshots.snapshot import read_snapshot, write_snapshot
 from beft_core.sweeps.spec import SweepSpec, read_spec
 from beft_core.sweeps.table import COLUMNS, read_table
-from beft_core.tasks import table_preview
-from beft_core.tasks.user_files import load_files
-from dashboard.components.evaluation_received import checked
+from beft_core.tasks.sources import table_preview
+from beft_core.tasks.sources.user_files import load_files
+from dashboard.app_pages.evaluation.received import checked
 
 MOST_BYTES, MOST_SECONDS = 2**30, 10.0
 """What an input may take before it is refused: memory beyond that of the process, and processor time."""
@@ -293,7 +293,7 @@ def models(folder: Path) -> Inputs:
 
     def look(place: Path) -> None:
         locate(str(place))
-        received.from_models(received.Model(str(place)), received.Model(str(place)))
+        uploads.from_models(uploads.Model(str(place)), uploads.Model(str(place)))
 
     look(bundled_path())
     for field in sorted({*config, "num_key_value_heads", "position_embedding_type"}):
@@ -316,7 +316,7 @@ def models(folder: Path) -> Inputs:
         unfilled(place / "model.safetensors", {name: ("F32", shape) for name, shape in widths.items()})
         yield (
             f"biases of {layers} layers of {width}",
-            lambda place=place: received.from_models(received.Model(str(place)), received.Model(str(place))),
+            lambda place=place: uploads.from_models(uploads.Model(str(place)), uploads.Model(str(place))),
         )
     for name in ("config.json", "tokenizer.json", "model.safetensors", "model.safetensors.index.json", "vocab.txt"):
         for kind in ("3 GB", "pipe", "folder", "nothing", "lists"):
@@ -351,7 +351,7 @@ def adapters(folder: Path) -> Inputs:
 
     parts = (("adapter_config.json", config), ("adapter_model.safetensors", weights))
     sound = zipped(parts)
-    received.opened("a.zip", sound)
+    uploads.opened("a.zip", sound)
     made = {
         "zeros": zipped([parts[0], ("adapter_model.safetensors", bytes(100 * 2**20))]),
         "a configuration of zeros": zipped([("adapter_config.json", bytes(64 * 2**20)), parts[1]]),
@@ -368,7 +368,7 @@ def adapters(folder: Path) -> Inputs:
     ):
         made[name] = zipped([("adapter_config.json", json.dumps({"peft_type": "BEFT", **value}).encode()), parts[1]])
     for name, data in [*made.items(), *damaged(sound, 80, 5)]:
-        yield name, lambda data=data: received.opened("a.zip", data)
+        yield name, lambda data=data: uploads.opened("a.zip", data)
     for name, shape in {"of 4 GB": (2**20, 1024), "of 6 GB": (2**22, 384), "of one row too wide": (1, 385)}.items():
         place = folder / f"head {name}"
         put(place, "adapter_config.json", config)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fake_worker import small_snapshot
 
-from beft_core.snapshot import write_snapshot
+from beft_core.snapshots.snapshot import write_snapshot
 
 SAMPLES = {"probe": "A probe", "other": "Another probe"}
 

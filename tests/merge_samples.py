@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from made_up_samples import write_index
 
-from beft_core.snapshot import ModelInfo, Snapshot, SnapshotMeta, fingerprint, write_snapshot
+from beft_core.snapshots.snapshot import ModelInfo, Snapshot, SnapshotMeta, fingerprint, write_snapshot
 
 LAYERS, WIDTH = 6, 16
 PAIR = {

@@ -14,8 +14,8 @@ import typer
 from beft_core import environment
 from beft_core.cli import evaluation, exchange, fine_tune, reading, report, sweep
 from beft_core.cli.arguments import join_values
-from beft_core.disk import NO_ROOM, NoRoom
 from beft_core.errors import UserError
+from beft_core.files.disk import NO_ROOM, NoRoom
 from beft_core.runs.failure import explain
 
 WRONG_INPUT = 2

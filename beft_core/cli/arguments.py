@@ -46,7 +46,7 @@ def terms_and_mode(values: Iterable[str] | None) -> dict[str, object]:
 
     Raises UserError for a mode among other words. Unknown terms are for RunConfig to refuse.
     """
-    from beft_core.training.config import MODES
+    from beft_core.config import MODES
 
     chosen = words(values)
     modes = [word for word in chosen if word in MODES and word != "terms"]

@@ -12,12 +12,12 @@ from beft_core.cli import arguments, output
 from beft_core.cli.flags import DATA, config_of, takes
 from beft_core.cli.progress import progress
 from beft_core.errors import UserError
-from beft_core.merge_plan import MergeConfig, recorded
-from beft_core.merging import METHODS, Comparison, compare, has_tuned_fisher, shared_keys
-from beft_core.merging import merge as merge_snapshots
-from beft_core.model_source import locate
-from beft_core.paths import user_path
-from beft_core.snapshot import Snapshot, read_snapshot
+from beft_core.files.paths import user_path
+from beft_core.merging.config import MergeConfig, recorded
+from beft_core.merging.merge import METHODS, Comparison, compare, has_tuned_fisher, shared_keys
+from beft_core.merging.merge import merge as merge_snapshots
+from beft_core.models.source import locate
+from beft_core.snapshots.snapshot import Snapshot, read_snapshot
 from beft_core.tasks.registry import TASKS
 
 Biases = Annotated[
@@ -144,7 +144,7 @@ def _evaluate_all(
     config = MergeConfig.of(snapshots, files, **settings, **given)
     with progress() as observer:
         observer.stage("start PyTorch")
-        from beft_core.merge_evaluation import evaluate_merge
+        from beft_core.merging.evaluate import evaluate_merge
 
         result = evaluate_merge(snapshots, config, observer).result
     return [{"model": name, "tasks": scores} for name, scores in result.rows.items()]

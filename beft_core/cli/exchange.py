@@ -9,8 +9,8 @@ import typer
 
 from beft_core.cli import output
 from beft_core.errors import UserError
-from beft_core.paths import user_path
-from beft_core.snapshot import Snapshot, read_snapshot
+from beft_core.files.paths import user_path
+from beft_core.snapshots.snapshot import Snapshot, read_snapshot
 
 RequiredOut = Annotated[str, typer.Option("--out", metavar="FILE", help="Snapshot to write.", show_default=False)]
 Base = Annotated[str, typer.Argument(metavar="BASE", help="Folder, file, index, bundled or Hub id.")]
@@ -49,7 +49,7 @@ def extract(
     json: output.Json = False,
 ) -> None:
     """Make a snapshot of a model that was fine-tuned elsewhere; only its biases are read."""
-    from beft_core.extract import extract as extract_biases
+    from beft_core.exchange.checkpoints import extract as extract_biases
 
     path = output.out_path(out)
     snapshot = extract_biases(base, tuned, config=config, task=task, seed=seed)
@@ -61,7 +61,7 @@ def import_adapter(
     folder: Folder, base: Model, out: RequiredOut, task: Task = "imported", json: output.Json = False
 ) -> None:
     """Make a snapshot of a BEFT adapter."""
-    from beft_core.peft_io import import_peft
+    from beft_core.exchange.peft_adapter import import_peft
 
     path = output.out_path(out)
     snapshot = import_peft(folder, base, task=task)
@@ -73,7 +73,7 @@ def export_adapter(
     file: output.File, folder: Folder, base: OptionalModel = None, task: HeadTask = None, json: output.Json = False
 ) -> None:
     """Write a snapshot as a BEFT adapter that PeftModel.from_pretrained loads."""
-    from beft_core.peft_io import export_peft
+    from beft_core.exchange.peft_adapter import export_peft
 
     target = user_path(folder, "the folder")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):

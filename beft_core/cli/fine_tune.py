@@ -11,15 +11,15 @@ import typer
 from beft_core.cli import output
 from beft_core.cli.flags import FLAGS, OF_SELECT, config_of, takes
 from beft_core.cli.progress import Progress, progress
+from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.model_source import locate
-from beft_core.paths import user_path
+from beft_core.files.paths import user_path
+from beft_core.models.source import locate
 from beft_core.runs.overview import NOT_METRICS
-from beft_core.scores import APPROACHES, ScoreTable
-from beft_core.snapshot import Snapshot
+from beft_core.scores.table import APPROACHES, ScoreTable
+from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.registry import get_task
 from beft_core.terms import CANDIDATES
-from beft_core.training.config import RunConfig
 
 INTERRUPTED = 130
 
@@ -241,7 +241,7 @@ def print_selection(scores: ScoreTable, stack: str | None = None) -> None:
 
 def print_scores(title: str, scores: ScoreTable) -> None:
     """Terms x approaches with the rank in brackets; null terms and elements are marked and explained below."""
-    from beft_core.architectures import ABSOLUTE
+    from beft_core.architectures.table import ABSOLUTE
 
     null = {row.term for row in scores.terms if row.null}
     marks = {row.term: f"{row.term} {row.null_elements}/{row.width} null" for row in scores.terms if row.null_elements}

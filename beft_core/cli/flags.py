@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from beft_core.cli import arguments
+from beft_core.config import DEVICES, EVALUATIONS, MODES, PADDINGS, PRECISIONS, SCHEDULES, RunConfig
 from beft_core.errors import UserError
+from beft_core.presets import EPSILON_PLACES, INPUTS, PRESETS, SAMPLERS
 from beft_core.terms import TERM_KEYS
-from beft_core.training.config import DEVICES, EVALUATIONS, MODES, PADDINGS, PRECISIONS, SCHEDULES, RunConfig
-from beft_core.training.presets import EPSILON_PLACES, INPUTS, PRESETS, SAMPLERS
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from beft_core.disk import with_room
 from beft_core.errors import UserError
-from beft_core.paths import user_path
-from beft_core.snapshot import SUFFIX, Snapshot, SnapshotMeta, read_snapshot, write_snapshot
+from beft_core.files.disk import with_room
+from beft_core.files.paths import user_path
+from beft_core.snapshots.snapshot import SUFFIX, Snapshot, SnapshotMeta, read_snapshot, write_snapshot
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,15 +8,15 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from beft_core.certified import certified
+from beft_core.architectures.certified import certified
 from beft_core.cli import output
 from beft_core.cli.fine_tune import metric_cell, null_elements, print_scores, print_selection
-from beft_core.null_elements import count_of
-from beft_core.paths import user_path
-from beft_core.scores import APPROACHES, ScoreTable, aggregate_seeds, score_snapshot
-from beft_core.snapshot import Snapshot, read_snapshot
-from beft_core.tasks.presence import presence
+from beft_core.files.paths import user_path
+from beft_core.scores.table import APPROACHES, ScoreTable, aggregate_seeds, score_snapshot
+from beft_core.snapshots.null_elements import count_of
+from beft_core.snapshots.snapshot import Snapshot, read_snapshot
 from beft_core.tasks.registry import TASKS
+from beft_core.tasks.sources.presence import presence
 
 PerLayer = Annotated[bool, typer.Option("--per-layer", help="Also every layer, with the geometry beside the score.")]
 
@@ -160,7 +160,7 @@ def _words(value: Any) -> str:
 
 def models(json: output.Json = False) -> None:
     """List what --model takes."""
-    from beft_core.models import known_models
+    from beft_core.models.load import known_models
 
     known = known_models()
     if json:

@@ -8,12 +8,12 @@ import typer
 
 from beft_core.cli import output
 from beft_core.errors import UserError
-from beft_core.paths import user_path
+from beft_core.files.paths import user_path
 
 if TYPE_CHECKING:
-    from beft_core.evaluation.over_seeds import LrChoice
-    from beft_core.evaluation.report import Contents
-    from beft_core.evaluation.tables import Row, Table
+    from beft_core.reports.report import Contents
+    from beft_core.reports.seed_means import LrChoice
+    from beft_core.reports.tables import Row, Table
 
 ResultsFile = Annotated[
     str,
@@ -42,7 +42,7 @@ def report(results: ResultsFile, out: OutFolder = None, lr: AtLr = "best", json:
     """Put the results of a sweep beside the paper's tables, and judge whether the score predicts performance."""
     choice = _choice(lr)
     # Tables need pandas, which no other command should wait for.
-    from beft_core.evaluation.report import read_contents, write_contents
+    from beft_core.reports.report import read_contents, write_contents
 
     found = read_contents(user_path(results, "the results"), choice)
     files = write_contents(found, user_path(out, "--out")) if out is not None else []
@@ -72,7 +72,7 @@ def _choice(lr: str) -> LrChoice:
 
 def _print_table1(table: Table) -> None:
     """A line per task and regime, the terms side by side: unlike the paper's form, it does not widen with the tasks."""
-    from beft_core.evaluation.cells import ours_text, paper_text
+    from beft_core.reports.cells import ours_text, paper_text
 
     blocks: dict[str, list[Row]] = {}
     for row in table.rows:
@@ -102,9 +102,9 @@ def _print_table1(table: Table) -> None:
 
 
 def _print_prediction(found: Contents) -> None:
-    from beft_core.evaluation.page import BASELINES, DRAWS, PREDICTION_HEAD, prediction_rows, shared_rows
-    from beft_core.evaluation.prediction import POOLED
-    from beft_core.evaluation.report import NORMS
+    from beft_core.reports.html_page import BASELINES, DRAWS, PREDICTION_HEAD, prediction_rows, shared_rows
+    from beft_core.reports.report import NORMS
+    from beft_core.reports.selection.prediction import POOLED
 
     summary = found.series["prediction"]
     pooled = (summary["task"] == POOLED) & (summary["regime"] == POOLED)

@@ -11,13 +11,13 @@ import typer
 from beft_core.cli import arguments, output
 from beft_core.cli.flags import takes
 from beft_core.cli.progress import progress
+from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.model_source import locate
-from beft_core.paths import user_path
-from beft_core.sweeps.means import over_seeds
+from beft_core.files.paths import user_path
+from beft_core.models.source import locate
+from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.spec import COMMON, MOST_SEEDS, SweepSpec, read_spec
 from beft_core.sweeps.store import SweepFolder
-from beft_core.training.config import RunConfig
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from beft_core.errors import UserError
-from beft_core.runs.contrast import effective
+from beft_core.files.safe_io import read_bounded
+from beft_core.runs.compare import effective
 from beft_core.runs.curves import CurveReader
-from beft_core.runs.directory import Run
 from beft_core.runs.overview import NOT_METRICS, Overview
-from beft_core.safe_io import read_bounded
+from beft_core.runs.run import Run
 
 _AS_IT_IS = ("config.json", "status.json", "about.json", "result.json", "log.txt")
 _MOST_BYTES = 512 * 2**20

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from beft_core.runs.directory import Run
 from beft_core.runs.overview import NOT_METRICS
 from beft_core.runs.record import METRICS_BYTES
+from beft_core.runs.run import Run
 
 TRAIN_LOSS = "train_loss"
 
@@ -57,7 +57,7 @@ class Curves:
     """(term, approach) -> mean over layers."""
 
     def add(self, record: dict[str, Any]) -> None:
-        """Take one record that :meth:`beft_core.runs.directory.Run.read_metrics` let pass."""
+        """Take one record that :meth:`beft_core.runs.run.Run.read_metrics` let pass."""
         step = record.get("step")
         if step is None:
             return

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from beft_core.errors import UserError
-from beft_core.plain_file import open_plain
-from beft_core.runs.directory import Run
-from beft_core.runs.library import read_about
+from beft_core.files.plain_file import open_plain
+from beft_core.runs.about import read_about
 from beft_core.runs.record import METRICS_BYTES, damage_of
+from beft_core.runs.run import Run
 
 TAIL_BYTES = 2**16
 """Of the measurements, lists look at so much of the end."""

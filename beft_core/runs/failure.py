@@ -6,8 +6,8 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-from beft_core.disk import PASSING, NoRoom
 from beft_core.errors import UserError
+from beft_core.files.disk import PASSING, NoRoom
 
 _LEAST = {"batch_size": 1, "max_length": 16}
 """Settings that memory grows with -> below what less would spoil the fine-tune."""

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from beft_core.errors import UserError
-from beft_core.plain_file import open_plain
+from beft_core.files.plain_file import open_plain
+from beft_core.runs.about import About, about
 from beft_core.runs.damage import FILES, TAIL_BYTES, damage
-from beft_core.runs.directory import Run, Status, list_runs
-from beft_core.runs.library import About, about
 from beft_core.runs.record import METRICS_BYTES, record_of
+from beft_core.runs.run import Run, Status, list_runs
 from beft_core.terms import TERMS
 
 NOT_METRICS = frozenset({"type", "seconds", "run", "epoch", "step", "train_loss"})

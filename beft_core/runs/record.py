@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from beft_core.errors import UserError
-from beft_core.json_shape import Anything, Flag, ListOf, Maybe, Number, OneOf, Shape, Table, Text, check
-from beft_core.safe_io import parse_json
+from beft_core.files.json_shape import Anything, Flag, ListOf, Maybe, Number, OneOf, Shape, Table, Text, check
+from beft_core.files.safe_io import parse_json
 
 KINDS: dict[str, str] = {
     "select": "fine-tune all biases, score every term, select one",

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import psutil
 
+from beft_core.architectures.layout import Layout
+from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.layout import Layout
-from beft_core.runs.queue import queue_name
-from beft_core.sweeps import banks
+from beft_core.execution.queue import queue_name
+from beft_core.sweeps import grouping
 from beft_core.sweeps.spec import SweepSpec
-from beft_core.training import preflight
-from beft_core.training.config import RunConfig
+from beft_core.training.estimate import count as preflight
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def forecast(spec: SweepSpec, layout: Layout | None, most: int) -> Forecast:
             sizes[key] = _examples(run)
         count = preflight.steps(run, sizes[key])
         total = None if total is None or count is None else total + count
-    return Forecast(tuple(runs), total, tuple(map(len, banks.group(runs, most))))
+    return Forecast(tuple(runs), total, tuple(map(len, grouping.group(runs, most))))
 
 
 def most_at_once(spec: SweepSpec, layout: Layout | None) -> int:
@@ -55,8 +55,8 @@ def most_at_once(spec: SweepSpec, layout: Layout | None) -> int:
     config = RunConfig.from_dict(dict(spec.settings))
     device = queue_name(config.device)
     if device != "cpu" or layout is None:
-        return banks.MOST[device]
-    return banks.most_runs(layout, config, device, psutil.virtual_memory().available)
+        return grouping.MOST[device]
+    return grouping.most_runs(layout, config, device, psutil.virtual_memory().available)
 
 
 def _examples(run: RunConfig) -> int | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from beft_core.merge_plan import MergeConfig
-from beft_core.merging import Similarity, compare
-from beft_core.snapshot import read_snapshot
+from beft_core.merging.config import MergeConfig
+from beft_core.merging.merge import Similarity, compare
+from beft_core.snapshots.snapshot import read_snapshot
 from beft_core.sweeps.spec import SweepSpec
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.observer import Observer
@@ -21,7 +21,7 @@ def merge_pairs(spec: SweepSpec, table: pd.DataFrame, folder: SweepFolder, obser
     """Merge and score every pair of tasks for every seed, each task by the fine-tune of its best learning rate (mean
     over seeds) and smallest size. Pairs that lack a snapshot are left out and told.
     """
-    from beft_core.merge_evaluation import evaluate_merge
+    from beft_core.merging.evaluate import evaluate_merge
 
     results = []
     for pair in spec.merges:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from beft_core.snapshot import Key
+from beft_core.snapshots.snapshot import Key
 
 
 def pre_norms(biases: Mapping[Key, np.ndarray]) -> dict[str, float]:

@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from beft_core.certified import certified
-from beft_core.scores import APPROACHES, Movement, rank_terms, score_snapshot, select_term
-from beft_core.snapshot import Snapshot
+from beft_core.architectures.certified import certified
+from beft_core.config import RunConfig
+from beft_core.scores.table import APPROACHES, Movement, rank_terms, score_snapshot, select_term
+from beft_core.snapshots.snapshot import Snapshot
 from beft_core.sweeps.norms import pre_norms
 from beft_core.sweeps.spec import identity, trains
 from beft_core.terms import CANDIDATES
-from beft_core.training.config import RunConfig
 
 
 def row_of(

@@ -12,18 +12,19 @@ from typing import Any
 import psutil
 import torch
 
-from beft_core.disk import with_room
-from beft_core.model_source import BUNDLED, locate
+from beft_core.config import RunConfig
+from beft_core.files.disk import with_room
+from beft_core.models.source import BUNDLED, locate
 from beft_core.runs.failure import out_of_memory
-from beft_core.snapshot import Snapshot
-from beft_core.sweeps import banks
-from beft_core.sweeps.interim import Interim
+from beft_core.snapshots.snapshot import Snapshot
+from beft_core.sweeps import grouping
 from beft_core.sweeps.merges import merge_pairs
+from beft_core.sweeps.progress_line import Interim
 from beft_core.sweeps.rows import plan_columns, row_of, without_trajectory
 from beft_core.sweeps.spec import SweepSpec, identity, trains
 from beft_core.sweeps.store import SweepFolder
-from beft_core.training import preflight, workflow
-from beft_core.training.config import RunConfig
+from beft_core.training import workflow
+from beft_core.training.estimate import count
 from beft_core.training.observer import Observer
 from beft_core.training.precision import pick_device
 
@@ -95,7 +96,7 @@ def _run(
             inner.rewind()
             if len(bank) > 1:
                 observer.message(f"memory ran out with {len(bank)} runs in one pass: going on with half as many")
-                pending = [*banks.halves(bank), *pending]
+                pending = [*grouping.halves(bank), *pending]
             else:
                 _save_failure(folder, bank[0], "memory ran out with this run alone; try a smaller batch size")
             folder.checkpoint(bank).unlink(missing_ok=True)
@@ -135,7 +136,7 @@ def _planned(
         if known and not all(name in done for name in names) and len(names) <= (bank_size or len(names)):
             planned.append([by_name.pop(name) for name in names])
     rest = [config for name, config in by_name.items() if name not in done]
-    return planned + (banks.group(rest, bank_size or _most(rest)) if rest else [])
+    return planned + (grouping.group(rest, bank_size or _most(rest)) if rest else [])
 
 
 def _most(pending: Sequence[RunConfig]) -> int:
@@ -143,16 +144,16 @@ def _most(pending: Sequence[RunConfig]) -> int:
     on_gpu = device.type == "cuda"
     free = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
     layout = locate(pending[0].model).layout
-    return min(banks.most_runs(layout, config, device.type, free) for config in pending)
+    return min(grouping.most_runs(layout, config, device.type, free) for config in pending)
 
 
 def _steps(config: RunConfig) -> int | None:
     """Optimizer steps of a run; None where only the Hub knows how many examples there are."""
-    return preflight.steps(config, preflight.examples(config))
+    return count.steps(config, count.examples(config))
 
 
 def _train(bank: Sequence[RunConfig], observer: Observer, folder: SweepFolder) -> list[workflow.Trained]:
-    configs = [banks.as_trained(config, _steps(config), CHECKPOINTS) for config in bank]
+    configs = [grouping.as_trained(config, _steps(config), CHECKPOINTS) for config in bank]
     return workflow.train_bank(configs, observer, folder.checkpoint(bank))
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from beft_core.config import MODES, RunConfig
 from beft_core.errors import UserError
-from beft_core.model_source import BUNDLED
-from beft_core.safe_yaml import read_yaml
+from beft_core.files.safe_yaml import read_yaml
+from beft_core.models.source import BUNDLED
+from beft_core.presets import chosen, layout_here
 from beft_core.tasks.registry import get_task
 from beft_core.terms import TERM_KEYS
-from beft_core.training.config import MODES, RunConfig
-from beft_core.training.presets import chosen, layout_here
 
 MOST_RUNS = 100_000
 """More are a slip of the hand."""

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.locks import hold
-from beft_core.safe_io import atomic_write, read_json_file
-from beft_core.snapshot import SUFFIX, Snapshot, write_snapshot
+from beft_core.files.locks import hold
+from beft_core.files.safe_io import atomic_write, read_json_file
+from beft_core.presets import RECORD_VERSION, completed
+from beft_core.snapshots.snapshot import SUFFIX, Snapshot, write_snapshot
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.table import COLUMNS, write_table
-from beft_core.training.config import RunConfig
-from beft_core.training.presets import RECORD_VERSION, completed
 
 if TYPE_CHECKING:
     import pandas as pd

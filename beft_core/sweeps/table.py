@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from beft_core import parquet
 from beft_core.errors import UserError
-from beft_core.paths import user_path
-from beft_core.plain_file import open_plain
-from beft_core.scores import APPROACHES
-from beft_core.tasks.records import csv_records
+from beft_core.files import parquet
+from beft_core.files.paths import user_path
+from beft_core.files.plain_file import open_plain
+from beft_core.scores.table import APPROACHES
+from beft_core.tasks.sources.records import csv_records
 from beft_core.terms import TERM_KEYS
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def write_table(table: pd.DataFrame, folder: Path) -> None:
     """Write ``results.parquet`` and ``results.csv``, each replaced atomically."""
     import io
 
-    from beft_core.safe_io import atomic_write
+    from beft_core.files.safe_io import atomic_write
 
     ordered = table.reindex(columns=list(COLUMNS))
     parquet = io.BytesIO()

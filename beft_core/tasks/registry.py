@@ -68,7 +68,7 @@ class TaskSpec:
     """What the authors feed instead of ``text``, where that differs."""
 
     def reading(self, inputs: str) -> TaskSpec:
-        """The task as its columns are read by a key of :data:`beft_core.training.presets.INPUTS`."""
+        """The task as its columns are read by a key of :data:`beft_core.presets.INPUTS`."""
         if inputs != "paper" or self.paper_text is None:
             return self
         return dataclasses.replace(self, text=self.paper_text)

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from beft_core.errors import UserError
-from beft_core.json_shape import Anything, ListOf, Maybe, Number, Table, Text, check
-from beft_core.locks import hold
-from beft_core.safe_io import parse_json
-from beft_core.safetensors_file import SafetensorsFile, write_safetensors
+from beft_core.files.json_shape import Anything, ListOf, Maybe, Number, Table, Text, check
+from beft_core.files.locks import hold
+from beft_core.files.safe_io import parse_json
+from beft_core.files.safetensors_file import SafetensorsFile, write_safetensors
 
 _KEY = "beft_checkpoint"
 _COUNT = Number(0, 2**53, whole=True)

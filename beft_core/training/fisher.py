@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from beft_core.architectures import BiasSlot
+from beft_core.architectures.table import BiasSlot
 from beft_core.errors import UserError
-from beft_core.models import LoadedModel
-from beft_core.training.bank import Bank, slot_name
-from beft_core.training.batching import Encoded, Laid, Plan, arrange, by_length, lay_out
+from beft_core.models.load import LoadedModel
+from beft_core.training.batches.arrange import Encoded, Laid, Plan, arrange, by_length, lay_out
+from beft_core.training.batches.run_index import Route, to_device
+from beft_core.training.methods.bias_bank import Bank, slot_name
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision
-from beft_core.training.routing import Route, to_device
 
 BATCH = 8
 """Batch size of the authors' variant."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 BETA1, BETA2 = 0.9, 0.999
 """The defaults of torch.optim.AdamW and of transformers 4.41's AdamW, which the authors use. Their epsilons differ: see
-:data:`beft_core.training.presets.EPSILON_PLACES`."""
+:data:`beft_core.presets.EPSILON_PLACES`."""
 
 
 class BankAdamW:

@@ -15,10 +15,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from beft_core.models import LoadedModel
+from beft_core.config import RunConfig
+from beft_core.models.load import LoadedModel
 from beft_core.runs.failure import out_of_memory
-from beft_core.training.bank import Bank
-from beft_core.training.batching import (
+from beft_core.training.acceleration.compiled_layers import compiled_layers, layers_of, layers_run_once, uncompiled
+from beft_core.training.acceleration.cpu_dropout import cpu_dropout
+from beft_core.training.acceleration.cuda_graphs import Replays
+from beft_core.training.acceleration.deferred_reads import Readings
+from beft_core.training.acceleration.fast_gelu import short_gelu
+from beft_core.training.acceleration.fused_qkv import one_product
+from beft_core.training.acceleration.hashed_dropout import hand_out_keys, hashed_dropout
+from beft_core.training.acceleration.segment_attention import attends_plainly, attention_by, serves
+from beft_core.training.batches.arrange import (
     Arranged,
     Encoded,
     Form,
@@ -31,21 +39,13 @@ from beft_core.training.batching import (
     plan,
     rounded_rows,
 )
+from beft_core.training.batches.run_index import Route, route_arrays, to_device
 from beft_core.training.checkpoint import Checkpoint, Progress
-from beft_core.training.compiled import compiled_layers, layers_of, layers_run_once, uncompiled
-from beft_core.training.config import RunConfig
-from beft_core.training.dropout import cpu_dropout
-from beft_core.training.gelu import short_gelu
-from beft_core.training.hashed import hand_out_keys, hashed_dropout
 from beft_core.training.live_scores import LiveScores
+from beft_core.training.methods.bias_bank import Bank
+from beft_core.training.methods.weights import Weights
 from beft_core.training.observer import Observer
-from beft_core.training.one_product import one_product
 from beft_core.training.optimizer import BankAdamW
-from beft_core.training.readings import Readings
-from beft_core.training.replay import Replays
-from beft_core.training.routing import Route, route_arrays, to_device
-from beft_core.training.segment_attention import attends_plainly, attention_by, serves
-from beft_core.training.weights import Weights
 
 EVAL_TOKENS = {"cpu": 2048, "cuda": 65536, "mps": 8192}
 """Computed tokens per pass without gradients, by device: enough to fill it, little enough to stay in cache."""
@@ -126,8 +126,9 @@ class Trainer:
         compile: bool = False,
         replay: bool = True,
     ) -> None:
-        """``compile``: run the layers as compiled programs (see :mod:`beft_core.training.compiled`). ``replay``: run
-        steps as CUDA graphs where that can be (see :mod:`beft_core.training.replay`).
+        """``compile``: run the layers as compiled programs (see
+        :mod:`beft_core.training.acceleration.compiled_layers`). ``replay``: run steps as CUDA graphs where that can be
+        (see :mod:`beft_core.training.acceleration.cuda_graphs`).
         """
         self.compile, self.replay = compile, replay
         sets = over_one_table([*(job.train for job in jobs), *evals.values()])

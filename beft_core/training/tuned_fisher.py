@@ -18,9 +18,9 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
-from beft_core.architectures import BiasSlot
-from beft_core.models import LoadedModel
-from beft_core.training.batching import Encoded
+from beft_core.architectures.table import BiasSlot
+from beft_core.models.load import LoadedModel
+from beft_core.training.batches.arrange import Encoded
 from beft_core.training.fisher import LogLikelihood, fisher_information
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision

@@ -16,33 +16,34 @@ from typing import Any
 import numpy as np
 import torch
 
-from beft_core import __version__, environment, models
-from beft_core.architectures import BiasSlot
-from beft_core.certified import certified
+from beft_core import __version__, environment
+from beft_core.architectures.certified import certified
+from beft_core.architectures.table import BiasSlot
+from beft_core.config import PER_RUN, WEIGHT_MODES, RunConfig
 from beft_core.errors import UserError
-from beft_core.merge_plan import recorded
-from beft_core.merging import has_tuned_fisher
-from beft_core.model_source import BUNDLED
-from beft_core.models import LoadedModel
-from beft_core.null_certificate import null_certificate, null_elements
-from beft_core.null_elements import mask_of, ranges_of
-from beft_core.scores import ScoreTable, score_snapshot
-from beft_core.snapshot import Snapshot, SnapshotMeta
+from beft_core.merging.config import recorded
+from beft_core.merging.merge import has_tuned_fisher
+from beft_core.models import load as models
+from beft_core.models.load import LoadedModel
+from beft_core.models.null_certificate import null_certificate, null_elements
+from beft_core.models.source import BUNDLED
+from beft_core.presets import INPUTS, chosen
+from beft_core.scores.table import ScoreTable, score_snapshot
+from beft_core.snapshots.null_elements import mask_of, ranges_of
+from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta
 from beft_core.tasks import metrics as task_metrics
-from beft_core.tasks.data import Examples, TaskData, load_files, load_task, subsample
+from beft_core.tasks.load import Examples, TaskData, load_files, load_task, subsample
 from beft_core.tasks.registry import get_task
 from beft_core.terms import TERM_KEYS
 from beft_core.training import fisher
-from beft_core.training.bank import Bank, is_slot, slot_name
-from beft_core.training.batching import Encoded, encode
+from beft_core.training.batches.arrange import Encoded, encode
 from beft_core.training.checkpoint import Checkpoint, held
-from beft_core.training.config import PER_RUN, WEIGHT_MODES, RunConfig
+from beft_core.training.methods.bias_bank import Bank, is_slot, slot_name
+from beft_core.training.methods.weights import Adam, FullWeights, RandomEntries, Weights
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
-from beft_core.training.presets import INPUTS, chosen
 from beft_core.training.trainer import Job, Metrics, Outcome, Trainer
 from beft_core.training.tuned_fisher import passes_over, tuned_fisher
-from beft_core.training.weights import Adam, FullWeights, RandomEntries, Weights
 
 
 @dataclass(frozen=True)

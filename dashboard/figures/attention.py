@@ -9,9 +9,9 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from dashboard.figures import style
-from dashboard.figures.labels import in_figures
-from dashboard.figures.numbers import short
+from dashboard.figures.parts import style
+from dashboard.figures.parts.labels import in_figures
+from dashboard.figures.parts.numbers import short
 
 LOST, GAINED = "#8E63A8", "#1B9E5A"
 """Purple and green: apart for the colour-blind, and no term has them."""

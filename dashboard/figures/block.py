@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from beft_core.terms import TERMS
-from dashboard.figures import style
+from dashboard.figures.parts import style
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from beft_core.scores import APPROACHES, ScoreTable, rank_terms
+from beft_core.scores.table import APPROACHES, ScoreTable, rank_terms
 from beft_core.terms import CANDIDATES, TERMS
-from dashboard.figures import style
 from dashboard.figures.heatmaps import noise, partly_null, reason_without_score
+from dashboard.figures.parts import style
 
 
 def bumps(

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import plotly.graph_objects as go
 
-from beft_core.geometry import Pair
-from dashboard.figures import style
+from beft_core.scores.plane import Pair
+from dashboard.figures.parts import style
 
 
 def cell(pair: Pair, term: str, dark: bool = False) -> go.Figure:

@@ -11,12 +11,12 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from beft_core.comparison import Alike, Difference, no_score, rows
-from beft_core.scores import APPROACHES, ScoreTable
+from beft_core.scores.compare import Alike, Difference, no_score, rows
+from beft_core.scores.table import APPROACHES, ScoreTable
 from beft_core.terms import TERM_KEYS, TERMS
-from dashboard.figures import style
 from dashboard.figures.heatmaps import BAR, BELOW, ROW, Columns
-from dashboard.figures.numbers import shortest
+from dashboard.figures.parts import style
+from dashboard.figures.parts.numbers import shortest
 
 SHAPES: dict[str, str] = {
     "circle": "●", "diamond": "◆", "square": "■", "triangle-up": "▲",

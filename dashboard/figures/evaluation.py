@@ -1,6 +1,6 @@
 """Whether scores predict performance: rules with their intervals, when probes settle, scores beside metrics.
 
-Curves over learning rates and epochs are in :mod:`dashboard.figures.rates`.
+Curves over learning rates and epochs are in :mod:`dashboard.figures.curves.rates`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from beft_core.evaluation.rules import ALWAYS_V, FIXED_ORDER, ORACLE, RANDOM, RULES, SMALLEST_NORM
-from beft_core.scores import APPROACHES
+from beft_core.reports.selection.rules import ALWAYS_V, FIXED_ORDER, ORACLE, RANDOM, RULES, SMALLEST_NORM
+from beft_core.scores.table import APPROACHES
 from beft_core.terms import CANDIDATES, TERMS
-from dashboard.figures import style
-from dashboard.figures.numbers import ticks
-from dashboard.figures.runs import HUES
+from dashboard.figures.curves.runs import HUES
+from dashboard.figures.parts import style
+from dashboard.figures.parts.numbers import ticks
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ def rule_dots(rows: pd.DataFrame, measure: str, dark: bool = False) -> go.Figure
     """A dot with its 95 % interval per rule; the first panel is as wide as the figure, the others two in a row.
 
     ``rows``: panel (its title), rule, n, and the three columns of the measure, as in
-    :func:`beft_core.evaluation.prediction.summary`; ``shared`` (optional): labels of rules that share the row. A rule
-    without a value has no dot.
+    :func:`beft_core.reports.selection.prediction.summary`; ``shared`` (optional): labels of rules that share the row. A
+    rule without a value has no dot.
     """
     rows = rows if "shared" in rows else rows.assign(shared="")
     what = MEASURES[measure]

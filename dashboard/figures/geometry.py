@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from beft_core.geometry import Pair, iso_line, tips
-from beft_core.scores import TermScores
+from beft_core.scores.plane import Pair, iso_line, tips
+from beft_core.scores.table import TermScores
 from beft_core.terms import CANDIDATES, TERMS
-from dashboard.figures import style
+from dashboard.figures.parts import style
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 LEVEL_COLOUR = {False: "#0072B2", True: "#3C9BD6"}

@@ -10,10 +10,10 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from beft_core.scores import APPROACHES, ScoreTable, TermScores, rank_terms
+from beft_core.scores.table import APPROACHES, ScoreTable, TermScores, rank_terms
 from beft_core.terms import TERMS
-from dashboard.figures import style
-from dashboard.figures.numbers import shortest
+from dashboard.figures.parts import style
+from dashboard.figures.parts.numbers import shortest
 
 ROW, TITLE, BELOW, BAR = 28, 34, 44, 40
 """Pixels: a row, the panel's title, from the panel down to its colour bar, the colour bar with its numbers."""

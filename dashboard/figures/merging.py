@@ -9,11 +9,11 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from beft_core.merge_plan import BASE, MERGED, MergeResult
-from beft_core.merge_preview import Preview
-from beft_core.snapshot import Key
-from dashboard.figures import style
-from dashboard.figures.labels import in_figures
+from beft_core.merging.config import BASE, MERGED, MergeResult
+from beft_core.merging.preview import Preview
+from beft_core.snapshots.snapshot import Key
+from dashboard.figures.parts import style
+from dashboard.figures.parts.labels import in_figures
 
 ALIGNED, OPPOSITE = "#0072B2", "#D55E00"
 """Ends of the scale of angles; its middle, 90 degrees, has the colour of an empty cell."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from beft_core.scores import ScoreTable, rank_terms
+from beft_core.scores.table import ScoreTable, rank_terms
 from beft_core.terms import CANDIDATES, TERMS
-from dashboard.figures import style
 from dashboard.figures.heatmaps import noise, partly_null, reason_without_score
-from dashboard.figures.numbers import short
+from dashboard.figures.parts import style
+from dashboard.figures.parts.numbers import short
 
 
 def ranking(table: ScoreTable, approach: str, selected: str | None, stack: str, dark: bool = False) -> go.Figure:

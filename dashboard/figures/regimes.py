@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from beft_core.regimes import Measured
-from beft_core.scores import APPROACHES
+from beft_core.scores.regimes import Measured
+from beft_core.scores.table import APPROACHES
 from beft_core.terms import CANDIDATES, TERMS
-from dashboard.figures import style
-from dashboard.figures.end_labels import End, name_ends
+from dashboard.figures.parts import style
+from dashboard.figures.parts.end_labels import End, name_ends
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,9 +33,9 @@ def regimes(
 ) -> go.Figure:
     """Two panels in a row: one per approach, and last the metric.
 
-    ``rows``: of :func:`beft_core.regimes.over_regimes`. ``y``: "rank" (1 on top, band from the best to the worst rank
-    of a seed) or "score" (band of one standard deviation over seeds). The candidates are strong and named; a null term
-    is dashed. The metric is that of the probes (all biases) and of fine-tunes of one candidate alone.
+    ``rows``: of :func:`beft_core.scores.regimes.over_regimes`. ``y``: "rank" (1 on top, band from the best to the worst
+    rank of a seed) or "score" (band of one standard deviation over seeds). The candidates are strong and named; a null
+    term is dashed. The metric is that of the probes (all biases) and of fine-tunes of one candidate alone.
     """
     sizes = sorted({*rows["n_train"], *(m.n_train for m in (*probes, *alone))})
     panels = [f"<b>{APPROACHES[key].label}</b>" for key in approaches] + [f"<b>Metric: {metric}</b>"]

@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 from beft_core.tasks.metrics import chance
 from beft_core.tasks.registry import TASKS
 from beft_core.terms import TERMS
-from dashboard.figures import style
+from dashboard.figures.parts import style
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,12 +8,12 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from beft_core.geometry import Path, Trajectory, iso_line, tips
-from beft_core.scores import APPROACHES
+from beft_core.scores.plane import Path, Trajectory, iso_line, tips
+from beft_core.scores.table import APPROACHES
 from beft_core.terms import TERMS
-from dashboard.figures import style
-from dashboard.figures.end_labels import End, name_ends
 from dashboard.figures.geometry import LEVEL_COLOUR, LEVELS, Frame
+from dashboard.figures.parts import style
+from dashboard.figures.parts.end_labels import End, name_ends
 
 HEIGHT = 480
 

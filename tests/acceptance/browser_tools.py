@@ -25,7 +25,7 @@ import pytest
 from made_up_samples import write_samples
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from beft_core.runs.directory import list_runs
+from beft_core.runs.run import list_runs
 
 ROOT = Path(__file__).parents[2]
 _NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")

@@ -11,7 +11,7 @@ from browser_tools import Lab, SlowLine, Visit
 from playwright.sync_api import Page
 from sweep_tables import make_results
 
-from dashboard.components.evaluation_source import SAMPLE
+from dashboard.app_pages.evaluation.source import SAMPLE
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.parametrize("visit", [1400], indirect=True)]
 

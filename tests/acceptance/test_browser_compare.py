@@ -10,8 +10,8 @@ from example_snapshots import base, example
 from hostile import hostile_snapshots
 from playwright.sync_api import expect
 
-from beft_core.kept import kept
-from beft_core.snapshot import write_snapshot
+from beft_core.exchange.upload_library import kept
+from beft_core.snapshots.snapshot import write_snapshot
 
 pytestmark = pytest.mark.timeout(240)
 

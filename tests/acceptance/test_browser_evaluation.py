@@ -13,8 +13,8 @@ from browser_tools import Lab, Visit
 from playwright.sync_api import Browser, Page, expect
 from sweep_tables import Run, make_results
 
-from beft_core.evaluation.merges import NAME as MERGES
-from dashboard.components.evaluation_source import SAMPLE
+from beft_core.reports.merges import NAME as MERGES
+from dashboard.app_pages.evaluation.source import SAMPLE
 
 pytestmark = pytest.mark.timeout(240)
 

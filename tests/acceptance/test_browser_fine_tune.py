@@ -14,8 +14,8 @@ import pytest
 from browser_tools import Lab, Visit
 from playwright.sync_api import Locator, Page, expect
 
-from beft_core.runs import library
-from beft_core.runs.directory import Run, list_runs
+from beft_core.runs import about
+from beft_core.runs.run import Run, list_runs
 
 pytestmark = pytest.mark.timeout(300)
 LONG = 90_000
@@ -77,7 +77,7 @@ def test_a_real_run_is_checked_started_and_watched_to_its_end(visit: Visit) -> N
     expect(page.get_by_text("is done after")).to_be_visible(timeout=LONG)
     expect(page.get_by_text("Estimated")).to_be_visible()
     run = newest(visit.lab)
-    assert run.status().state == "done" and library.about(run).estimate
+    assert run.status().state == "done" and about.about(run).estimate
     expect(page.locator(".js-plotly-plot")).to_have_count(3)
     visit.check("fine-tune-done")
 

@@ -12,9 +12,9 @@ from browser_tools import Lab, Visit
 from fake_worker import small_snapshot
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from beft_core.scores import magnitude, projection_ratio
-from beft_core.snapshot import Snapshot, write_snapshot
-from dashboard.figures.numbers import short
+from beft_core.scores.table import magnitude, projection_ratio
+from beft_core.snapshots.snapshot import Snapshot, write_snapshot
+from dashboard.figures.parts.numbers import short
 
 pytestmark = pytest.mark.timeout(240)
 SLOW = 60_000

@@ -12,8 +12,8 @@ from example_snapshots import base, example
 from hostile import hostile_snapshots
 from playwright.sync_api import Browser, Page, expect
 
-from beft_core.runs.directory import list_runs
-from beft_core.snapshot import write_snapshot
+from beft_core.runs.run import list_runs
+from beft_core.snapshots.snapshot import write_snapshot
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -13,10 +13,10 @@ from made_up_samples import write_index
 from merge_samples import PAIR, fine_tune
 from playwright.sync_api import Browser, expect
 
-from beft_core.merge_plan import read_result
-from beft_core.merging import merge
-from beft_core.runs.directory import list_runs
-from beft_core.snapshot import read_snapshot, write_snapshot
+from beft_core.merging.config import read_result
+from beft_core.merging.merge import merge
+from beft_core.runs.run import list_runs
+from beft_core.snapshots.snapshot import read_snapshot, write_snapshot
 
 pytestmark = pytest.mark.timeout(300)
 AT_WORK = re.compile(r"^Evaluating .+ · (starting|running|waiting)")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
-import dashboard
-from dashboard.figures.numbers import apart, short, tick_texts, ticks
+from dashboard.figures.parts.numbers import NUMBERS_JS, apart, short, tick_texts, ticks
 
-SCRIPT = (Path(dashboard.__file__).parent / "components" / "numbers.js").read_text(encoding="utf-8")
+SCRIPT = NUMBERS_JS.read_text(encoding="utf-8")
 VALUES = [0, 0.69249, -0.0224, 452.7, 99.96, 1.234e-5, -3.1e5, 1.08e-18, 1e5, 0.0001]
 AXES = [(0.7488, 0.7504, 4), (0, 114, 5), (-0.3, 0.02, 4), (3e-7, 9e-7, 4), (0, 3e6, 4), (0.5, 0.5, 4), (0, 0.69, 5)]
 

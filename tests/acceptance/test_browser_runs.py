@@ -13,11 +13,11 @@ from browser_tools import Lab, Visit
 from fake_worker import small_snapshot
 from playwright.sync_api import Locator, Page, expect
 
-from beft_core.runs import library
-from beft_core.runs.directory import Run, Status, list_runs
+from beft_core.config import RunConfig
+from beft_core.runs import about
 from beft_core.runs.overview import overview
-from beft_core.snapshot import write_snapshot
-from beft_core.training.config import RunConfig
+from beft_core.runs.run import Run, Status, list_runs
+from beft_core.snapshots.snapshot import write_snapshot
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -47,7 +47,7 @@ def ended(lab: Lab, state: str = "done", minutes: float = 1.0, name: str = "", *
         Status(state, created=now - 42, began=now - 41, ended=now, device="cpu", message=told[0], proposal=told[1])
     )
     if name:
-        library.rename(run, name)
+        about.rename(run, name)
     return run
 
 
@@ -57,11 +57,11 @@ def runs(lab: Lab) -> Iterator[list[Run]]:
     made = [ended(lab, minutes=90, state="failed", terms=("q", "v"), batch_size=512)]
     made += [ended(lab, minutes=60 - n, seed=n) for n in range(3)]
     made.append(ended(lab, terms=("q",), name="queries only", lr=0.01))
-    library.set_tags(made[-1], ["paper", "sst2"])
+    about.set_tags(made[-1], ["paper", "sst2"])
     yield made
     for run in list_runs(lab.home):
-        library.delete(run)
-    library.empty_trash(root=lab.home)
+        about.delete(run)
+    about.empty_trash(root=lab.home)
 
 
 def tick(page: Page, row: int) -> None:

@@ -20,17 +20,16 @@ from cli_runner import assert_refused, beft
 from example_snapshots import LAYERS, base, example
 from hostile_data import GOOD
 
-from beft_core import models
 from beft_core.cli import arguments, progress
 from beft_core.cli.flags import FLAGS
+from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.merging import METHODS
-from beft_core.models import LoadedModel, load_model
-from beft_core.scores import projection_ratio
-from beft_core.snapshot import Snapshot, read_snapshot, write_snapshot
+from beft_core.merging.merge import METHODS
+from beft_core.models.load import LoadedModel, load, load_model
+from beft_core.scores.table import projection_ratio
+from beft_core.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
 from beft_core.training import workflow
 from beft_core.training.checkpoint import held
-from beft_core.training.config import RunConfig
 
 QUICK = ["--epochs", "1", "--max-length", "16", "--device", "cpu"]
 
@@ -192,7 +191,7 @@ def test_select_then_train(table: list[str], folder: Path) -> None:
 
 
 def test_select_prints_the_ranking(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from beft_core.scores import score_snapshot
+    from beft_core.scores.table import score_snapshot
     from beft_core.training import workflow
 
     probe = example(full=True, null_terms=("k",), n_train=32, mode="all", trained_parameters=72, total_parameters=7200)
@@ -403,7 +402,7 @@ def test_merge_evaluates_every_row_with_each_tasks_own_head(folder: Path, monkey
         return lambda: {"accuracy": float(written[-1]["encoder", "v"].sum()), "head": float(head["head.weight"].sum())}
 
     written: list[Any] = []
-    monkeypatch.setattr(models, "write_biases", lambda _, values: written.append(values))
+    monkeypatch.setattr(load, "write_biases", lambda _, values: written.append(values))
     monkeypatch.setattr(workflow, "scorer", fake)
     result = beft("merge", *files, "--evaluate", "--json")
     assert result.status == 0, result.err

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from example_snapshots import example
 
-from beft_core.snapshot import write_snapshot
+from beft_core.snapshots.snapshot import write_snapshot
 
 COMMANDS = {
     "inspect": ["inspect", "FILE"],

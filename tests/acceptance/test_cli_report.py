@@ -9,7 +9,7 @@ import pytest
 from cli_runner import assert_refused, beft
 from sweep_tables import make_results
 
-from beft_core.evaluation import report
+from beft_core.reports import report
 from beft_core.sweeps.table import write_table
 
 

@@ -12,7 +12,7 @@ from example_snapshots import base, example
 from hostile import hostile_snapshots
 from hostile_data import hostile_tables
 
-from beft_core.snapshot import write_snapshot
+from beft_core.snapshots.snapshot import write_snapshot
 
 SNAPSHOTS = list(hostile_snapshots())
 

@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
-from beft_core.models import LoadedModel, wrap
+from beft_core.config import RunConfig
+from beft_core.models.load import LoadedModel, wrap
 from beft_core.tasks.metrics import compute
-from beft_core.training.bank import Bank, slot_name
-from beft_core.training.batching import Encoded
-from beft_core.training.config import RunConfig
+from beft_core.training.batches.arrange import Encoded
+from beft_core.training.methods.bias_bank import Bank, slot_name
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision
 from beft_core.training.trainer import Job, Trainer
@@ -93,9 +93,9 @@ def main() -> None:
 
 def sentence_lengths() -> np.ndarray:
     """Tokens of SST-2's sentences in their own order: words, more or less, and two special tokens."""
-    from beft_core.models import load_tokenizer
-    from beft_core.tasks.data import load_task
-    from beft_core.training.batching import encode
+    from beft_core.models.load import load_tokenizer
+    from beft_core.tasks.load import load_task
+    from beft_core.training.batches.arrange import encode
 
     if "BEFT_GLUE_DIR" not in os.environ:
         raise SystemExit("BEFT_GLUE_DIR names no folder with SST-2")

@@ -29,10 +29,10 @@ sys.path += [str(ROOT / "tests"), str(ROOT)]
 from fake_worker import small_snapshot  # noqa: E402 - after its path
 from made_up_samples import write_index  # noqa: E402
 
-from beft_core.runs.directory import Run, Status  # noqa: E402
-from beft_core.snapshot import write_snapshot  # noqa: E402
-from beft_core.training.config import RunConfig  # noqa: E402
-from dashboard.components.page import PLACES, file_of  # noqa: E402
+from beft_core.config import RunConfig  # noqa: E402
+from beft_core.runs.run import Run, Status  # noqa: E402
+from beft_core.snapshots.snapshot import write_snapshot  # noqa: E402
+from dashboard.shared.page import PLACES, file_of  # noqa: E402
 
 COUNT, SESSIONS, SWITCHES = 200, 10, 3
 STEPS = 400

@@ -15,11 +15,11 @@ import torch
 from bench_training import bert_base, machine, now
 from torch.nn import functional as F
 
-from beft_core.models import LoadedModel, load_model
-from beft_core.tasks.data import load_task, subsample
+from beft_core.models.load import LoadedModel, load_model
+from beft_core.tasks.load import load_task, subsample
 from beft_core.training import fisher
-from beft_core.training.bank import Bank
-from beft_core.training.batching import Encoded, encode
+from beft_core.training.batches.arrange import Encoded, encode
+from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.precision import Precision, pick_device
 
 

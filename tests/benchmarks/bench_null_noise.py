@@ -10,7 +10,7 @@ from __future__ import annotations
 from tiny_models import CONFIGS
 from training_tools import config, fit
 
-from beft_core.null_elements import noise_share
+from beft_core.snapshots.null_elements import noise_share
 
 
 def main() -> None:

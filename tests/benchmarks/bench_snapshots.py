@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from beft_core.scores import score_snapshot
-from beft_core.snapshot import ModelInfo, Snapshot, SnapshotMeta, fingerprint, read_snapshot, write_snapshot
+from beft_core.scores.table import score_snapshot
+from beft_core.snapshots.snapshot import ModelInfo, Snapshot, SnapshotMeta, fingerprint, read_snapshot, write_snapshot
 from beft_core.terms import TERM_KEYS
 
 COUNT, LAYERS, HIDDEN, MLP = 100, 12, 768, 3072

@@ -105,7 +105,7 @@ def now(device: str) -> float:
 
 def run_lab(args: argparse.Namespace, steps: int, settings: dict[str, Any]) -> list[float]:
     """The lab's trainer: the time after each step."""
-    from beft_core.training.config import RunConfig
+    from beft_core.config import RunConfig
     from beft_core.training.observer import Observer
     from beft_core.training.workflow import train
 
@@ -141,9 +141,9 @@ def run_peer(args: argparse.Namespace, steps: int, peer: str, train: str) -> lis
         TrainingArguments,
     )  # fmt: skip
 
-    from beft_core.model_source import locate
-    from beft_core.models import load_tokenizer
-    from beft_core.tasks.data import load_task, subsample
+    from beft_core.models.load import load_tokenizer
+    from beft_core.models.source import locate
+    from beft_core.tasks.load import load_task, subsample
 
     source = locate(args.model).folder
     tokenizer = load_tokenizer(args.model)
@@ -190,7 +190,7 @@ def bert_base(folder: Path) -> Path:
     import torch
     from transformers import BertConfig, BertModel
 
-    from beft_core.model_source import locate
+    from beft_core.models.source import locate
 
     torch.manual_seed(0)
     BertModel(BertConfig()).save_pretrained(folder)

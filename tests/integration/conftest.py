@@ -10,10 +10,10 @@ import pytest
 import torch
 from made_up_samples import write_samples
 
-from beft_core.runs import cancel as cancel_module
-from beft_core.runs import launch
-from beft_core.runs.directory import list_runs
-from dashboard.components import why_proof
+from beft_core.execution import cancel as cancel_module
+from beft_core.execution import local
+from beft_core.runs.run import list_runs
+from dashboard.app_pages.why import proof
 
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)
@@ -27,10 +27,10 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     write_samples(tmp_path / "samples")
     monkeypatch.setenv("BEFT_SAMPLES_DIR", str(tmp_path / "samples"))
     monkeypatch.setenv("BEFT_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(launch, "worker_command", lambda run: [sys.executable, str(FAKE), str(run.path)])
+    monkeypatch.setattr(local, "worker_command", lambda run: [sys.executable, str(FAKE), str(run.path)])
     monkeypatch.setattr(cancel_module, "TERMINATE_AFTER", 0.4)
     # A page that is left while a model loads in the background would load it on, in the home of the next test.
-    monkeypatch.setattr(why_proof, "warm_up", lambda model: None)
+    monkeypatch.setattr(proof, "warm_up", lambda model: None)
     yield tmp_path
     for run in list_runs(tmp_path / "home"):
         process = run.recorded().process

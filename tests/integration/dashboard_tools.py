@@ -9,8 +9,8 @@ from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
-from beft_core.runs import launch
-from beft_core.runs.directory import Run
+from beft_core.execution import local
+from beft_core.runs.run import Run
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +22,7 @@ def app() -> AppTest:
 def opened(page: str, **query: str | list[str]) -> AppTest:
     """A page, opened by a link."""
     at = app()
-    at.switch_page(f"app_pages/{page}.py")
+    at.switch_page(f"app_pages/{page}/page.py")
     for name, value in query.items():
         at.query_params[name] = value
     return sound(at.run())
@@ -54,5 +54,5 @@ def wait(condition: Callable[[], Any]) -> None:
 
 def begin(act: str, **config: Any) -> Run:
     run = Run.create("select", {"act": act, "task": "demo-sentiment", "device": "cpu", **config})
-    launch.start(run)
+    local.start(run)
     return run

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from beft_core.training.batching import Encoded
-from beft_core.training.config import RunConfig
+from beft_core.config import RunConfig
+from beft_core.training.batches.arrange import Encoded
 
 Parameters = list[nn.Parameter]
 

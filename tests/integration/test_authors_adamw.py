@@ -13,11 +13,11 @@ import torch
 from plain_loop import Plain, plain_run, terms_and_head
 
 from beft_core.cli import app
-from beft_core.model_source import bundled_path
-from beft_core.snapshot import Snapshot, read_snapshot
-from beft_core.tasks.data import load_task
-from beft_core.training.batching import encode
-from beft_core.training.config import RunConfig
+from beft_core.config import RunConfig
+from beft_core.models.source import bundled_path
+from beft_core.snapshots.snapshot import Snapshot, read_snapshot
+from beft_core.tasks.load import load_task
+from beft_core.training.batches.arrange import encode
 from beft_core.training.workflow import load, train
 
 RUN = RunConfig(

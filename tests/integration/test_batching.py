@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import VOCABULARY, tiny
 
-from beft_core import models
-from beft_core.tasks.data import Examples
-from beft_core.training.batching import (
+from beft_core.models import load
+from beft_core.tasks.load import Examples
+from beft_core.training.batches.arrange import (
     MASKS,
     Encoded,
     Plan,
@@ -140,7 +140,7 @@ def test_groups_by_length_hold_as_much_as_they_may(lengths: list[int], tokens: i
 
 
 def test_examples_are_cut_to_the_limit_of_tokens_and_the_longer_text_first() -> None:
-    tokenizer = models.load_tokenizer()
+    tokenizer = load.load_tokenizer()
     texts, pairs = ["a b c d e f g h", "a"], ["a b", "a b c d e f g h"]
     encoded = encode(tokenizer, Examples(texts, pairs, np.array([0, 1])), 9)
     assert encoded.lengths.tolist() == [9, 9]

@@ -10,9 +10,9 @@ from damaged_runs import DAMAGES, finished
 from dashboard_tools import button, opened, sound, wait
 from fake_worker import small_snapshot
 
-from beft_core.runs.directory import Run
 from beft_core.runs.overview import overview
-from beft_core.snapshot import write_snapshot
+from beft_core.runs.run import Run
+from beft_core.snapshots.snapshot import write_snapshot
 
 pytestmark = [pytest.mark.usefixtures("lab"), pytest.mark.timeout(120)]
 

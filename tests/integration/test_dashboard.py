@@ -9,7 +9,7 @@ import textwrap
 import pytest
 from dashboard_tools import ROOT, opened
 
-from dashboard.components.page import PLACES
+from dashboard.shared.page import PLACES
 
 pytestmark = pytest.mark.usefixtures("lab")
 
@@ -23,7 +23,7 @@ def test_the_server_never_imports_torch() -> None:
     code = f"""
         import sys
         from streamlit.testing.v1 import AppTest
-        from dashboard.components.page import PLACES, file_of
+        from dashboard.shared.page import PLACES, file_of
         at = AppTest.from_file({str(ROOT / "dashboard" / "app.py")!r}, default_timeout=60).run()
         for page in PLACES:
             at.switch_page(file_of(page)).run()

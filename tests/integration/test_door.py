@@ -9,7 +9,8 @@ import streamlit as st
 from dashboard_tools import app, button, charts, opened, sound
 from streamlit.testing.v1 import AppTest
 
-from dashboard.components import door, page
+from dashboard import door
+from dashboard.shared import page
 
 pytestmark = pytest.mark.usefixtures("lab")
 TOKEN = "a long enough töken"

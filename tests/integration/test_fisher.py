@@ -10,10 +10,10 @@ from torch.nn import functional as F
 from training_tools import config, examples, fit
 
 from beft_core.errors import UserError
-from beft_core.models import LoadedModel
+from beft_core.models.load import LoadedModel
 from beft_core.training import fisher
-from beft_core.training.bank import Bank, slot_name
-from beft_core.training.batching import Encoded
+from beft_core.training.batches.arrange import Encoded
+from beft_core.training.methods.bias_bank import Bank, slot_name
 from beft_core.training.precision import Precision
 
 CPU = Precision("float32", torch.device("cpu"))

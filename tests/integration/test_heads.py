@@ -14,11 +14,11 @@ from training_tools import config, examples, fit
 from transformers import AutoModelForSequenceClassification
 
 from beft_core.errors import UserError
-from beft_core.models import LoadedModel
-from beft_core.training.bank import Bank
-from beft_core.training.batching import Encoded, arrange, lay_out, plan
+from beft_core.models.load import LoadedModel
+from beft_core.training.batches.arrange import Encoded, arrange, lay_out, plan
+from beft_core.training.batches.run_index import Route, to_device
+from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.precision import Precision
-from beft_core.training.routing import Route, to_device
 
 CPU = torch.device("cpu")
 MODULES = {  # model type -> part of our head -> module of transformers' classifier

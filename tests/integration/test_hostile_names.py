@@ -23,15 +23,15 @@ from merge_samples import fine_tune
 from streamlit.testing.v1 import AppTest
 from sweep_tables import make_results
 
-from beft_core import kept
-from beft_core.evaluation.merges import NAME as MERGES
-from beft_core.runs import library
-from beft_core.runs.directory import ProcessId, Run, Status
+from beft_core.config import RunConfig
+from beft_core.exchange import upload_library
+from beft_core.reports.merges import NAME as MERGES
+from beft_core.runs import about
 from beft_core.runs.overview import overview
-from beft_core.snapshot import Snapshot, write_snapshot
-from beft_core.training.config import RunConfig
-from dashboard.components import page
-from dashboard.components.evaluation_source import SAMPLE
+from beft_core.runs.run import ProcessId, Run, Status
+from beft_core.snapshots.snapshot import Snapshot, write_snapshot
+from dashboard.app_pages.evaluation.source import SAMPLE
+from dashboard.shared import page
 
 pytestmark = pytest.mark.usefixtures("lab")
 
@@ -119,7 +119,7 @@ def run_of(kind: str, state: str, **fields: Any) -> Run:
     lines += [{"type": "message", "text": EVIL}]
     run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
     run.log.write_text(EVIL)
-    library.set_tags(run, [SHORT])
+    about.set_tags(run, [SHORT])
     return run
 
 
@@ -154,11 +154,11 @@ def home(tmp_path: Path) -> dict[str, list[str]]:
         for seed in range(3)
     ]  # fmt: skip
     (samples / MERGES).write_text(json.dumps(merged))
-    kept.keep(hostile(small_snapshot(5)), EVIL[:60])
+    upload_library.keep(hostile(small_snapshot(5)), EVIL[:60])
     runs = [run_of("select", "done"), run_of("train", "failed"), run_of("train", "running")]
     runs.append(run_of("train", "done", task=None, train_file=f"/data/{EVIL}", text=EVIL, label=EVIL))
     write_snapshot(runs[0].snapshot, hostile(small_snapshot(7)))
-    library.rename(runs[1], EVIL[:80])
+    about.rename(runs[1], EVIL[:80])
     sweeps = [run_of("sweep", state, tasks=[EVIL], terms=["v", EVIL]) for state in ("done", "failed", "running")]
     for sweep in sweeps:
         sweep.sweep.mkdir()
@@ -198,7 +198,7 @@ def test_names_do_nothing(name: str, home: dict[str, list[str]]) -> None:
     found = {}
     for link in links(name, home):
         at = app()
-        at.switch_page(f"app_pages/{name}.py")
+        at.switch_page(f"app_pages/{name}/page.py")
         at.query_params.update(link)
         for leak in leaks(sound(at.run())):
             found.setdefault(leak, str(link)[:150])

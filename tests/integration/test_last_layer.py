@@ -15,13 +15,13 @@ from tiny_models import CONFIGS, HIDDEN, LAYERS, tiny
 from torch import Tensor, nn
 from training_tools import config, examples, fit
 
-from beft_core.models import LoadedModel
+from beft_core.models.load import LoadedModel
 from beft_core.training import trainer
-from beft_core.training.bank import Bank
-from beft_core.training.batching import Laid, Plan, arrange, lay_out
-from beft_core.training.last_layer import ByExample, LastLayer, reads_few
+from beft_core.training.acceleration.last_layer import ByExample, LastLayer, reads_few
+from beft_core.training.batches.arrange import Laid, Plan, arrange, lay_out
+from beft_core.training.batches.run_index import Route, to_device
+from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.precision import Precision
-from beft_core.training.routing import Route, to_device
 
 CPU = torch.device("cpu")
 POST_NORM = ("bert", "roberta", "electra", "distilbert")
@@ -58,7 +58,7 @@ def vectors_and_gradient(model: LoadedModel, rows: Sequence[Sequence[int]]) -> t
 
 def whole(patch: pytest.MonkeyPatch) -> None:
     """Every token goes through the last layer, in transformers' code."""
-    patch.setattr("beft_core.training.last_layer.reads_few", lambda layout: False)
+    patch.setattr("beft_core.training.acceleration.last_layer.reads_few", lambda layout: False)
 
 
 @pytest.mark.parametrize("layout", ROWS)

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from beft_core import models
+from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.merge_evaluation import evaluate_merge
-from beft_core.merge_plan import MergeConfig, read_result
-from beft_core.merging import merge
-from beft_core.runs.cancel import cancel
-from beft_core.runs.directory import Run
-from beft_core.runs.launch import launch, resume
-from beft_core.snapshot import Snapshot, read_snapshot
-from beft_core.tasks.data import TaskData
+from beft_core.execution.cancel import cancel
+from beft_core.execution.local import launch, resume
+from beft_core.merging.config import MergeConfig, read_result
+from beft_core.merging.evaluate import evaluate_merge
+from beft_core.merging.merge import merge
+from beft_core.models import load as models
+from beft_core.runs.run import Run
+from beft_core.snapshots.snapshot import Snapshot, read_snapshot
+from beft_core.tasks.load import TaskData
 from beft_core.training import workflow
-from beft_core.training.config import RunConfig
 from beft_core.training.observer import Observer
 from beft_core.training.workflow import evaluate, train
 

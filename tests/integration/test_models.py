@@ -29,11 +29,10 @@ from huggingface_hub.utils import httpx
 from tiny_models import CONFIGS, inputs, tiny
 from transformers import AutoModelForSequenceClassification, BertConfig, BertForMaskedLM, BertModel
 
-from beft_core import model_source
+from beft_core.architectures.layout import HeadSpec
 from beft_core.errors import UserError
-from beft_core.layout import HeadSpec
-from beft_core.model_source import bundled_path, locate
-from beft_core.models import (
+from beft_core.models import source as model_source
+from beft_core.models.load import (
     LoadedModel,
     add_zero_bias,
     biases,
@@ -45,8 +44,9 @@ from beft_core.models import (
     wrap,
     write_biases,
 )
-from beft_core.null_certificate import null_terms
-from beft_core.snapshot import fingerprint
+from beft_core.models.null_certificate import null_terms
+from beft_core.models.source import bundled_path, locate
+from beft_core.snapshots.snapshot import fingerprint
 
 TERMS_OF_BERT = ("q", "k", "v", "o", "mlp_in", "mlp_out", "ln1", "ln2")
 
@@ -290,7 +290,7 @@ def test_paths_are_never_sent_to_the_hub(name: str, monkeypatch: pytest.MonkeyPa
 
 def test_offline_a_hub_id_says_what_to_use(tmp_path: Path) -> None:
     """The endpoint is a port of this computer that nobody listens on."""
-    code = "from beft_core.model_source import locate; locate('google-bert/bert-base-cased@main')"
+    code = "from beft_core.models.source import locate; locate('google-bert/bert-base-cased@main')"
     environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     last = result.stderr.strip().splitlines()[-1]
@@ -377,7 +377,7 @@ def test_a_cached_hub_model_needs_no_network(folder: Path, tmp_path_factory: pyt
     home, commit = tmp_path_factory.mktemp("hf"), "0123456789abcdef0123456789abcdef01234567"
     _cache(folder, home, commit)
     code = """
-from beft_core.model_source import locate
+from beft_core.models.source import locate
 for name in ("org/tiny", "org/tiny@main", "org/tiny@" + "0123456789abcdef0123456789abcdef01234567"):
     source = locate(name)
     print(source.id, source.revision, source.layout.layers)
@@ -408,7 +408,7 @@ def test_of_two_commits_in_the_cache_the_named_one_is_taken(
 
 
 def test_locating_needs_no_torch() -> None:
-    code = "import sys; from beft_core.model_source import locate; locate(); sys.exit('torch' in sys.modules)"
+    code = "import sys; from beft_core.models.source import locate; locate(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from tiny_models import CONFIGS, KEY_ACTS, inputs, tiny
 
-from beft_core.architectures import KeyRule
-from beft_core.models import add_zero_bias, biases, load_model, set_bias
-from beft_core.null_certificate import TOLERANCE, null_certificate, null_terms
+from beft_core.architectures.table import KeyRule
+from beft_core.models.load import add_zero_bias, biases, load_model, set_bias
+from beft_core.models.null_certificate import TOLERANCE, null_certificate, null_terms
 
 
 @pytest.mark.parametrize("attn", ["sdpa", "eager"])

@@ -10,10 +10,10 @@ import torch
 from tiny_models import CONFIGS, inputs, tiny
 from training_tools import config, fit
 
-from beft_core.architectures import KeyRule, layout_for
-from beft_core.models import add_zero_bias
-from beft_core.null_certificate import null_certificate
-from beft_core.null_elements import mask_of, noise_share
+from beft_core.architectures.table import KeyRule, layout_for
+from beft_core.models.load import add_zero_bias
+from beft_core.models.null_certificate import null_certificate
+from beft_core.snapshots.null_elements import mask_of, noise_share
 
 PARTIAL = {  # name -> leading elements of each head of 8 that positions turn
     "gpt_neox": 4, "gptj": 4, "phi3-partial": 6,

@@ -13,11 +13,11 @@ import torch
 from tiny_models import tiny
 from training_tools import attend_by_segments, config, difference, examples, fit, short
 
-from beft_core.models import LoadedModel
-from beft_core.snapshot import Snapshot
-from beft_core.training import one_product as module
+from beft_core.models.load import LoadedModel
+from beft_core.snapshots.snapshot import Snapshot
 from beft_core.training import trainer
-from beft_core.training.one_product import OneProductLayer, one_product
+from beft_core.training.acceleration import fused_qkv as module
+from beft_core.training.acceleration.fused_qkv import OneProductLayer, one_product
 
 pytest.importorskip("triton", reason="comes with PyTorch's builds for GPUs, and with this project's dev extra on Linux")
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="the kernels are interpreted, and this is on a CPU")
@@ -86,9 +86,9 @@ def test_the_same_for_runs_of_different_terms_and_for_one_alone() -> None:
 
 @pytest.mark.parametrize("pad", ["packed", "longest"])
 def test_rows_that_are_too_wide_for_the_kernels(pad: str, entered: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("beft_core.training.batching.fits", lambda *_: False)
+    monkeypatch.setattr("beft_core.training.batches.arrange.fits", lambda *_: False)
     monkeypatch.setattr(module, "fits", lambda *_: False)
-    monkeypatch.setattr("beft_core.training.segment_attention.fits", lambda *_: False)
+    monkeypatch.setattr("beft_core.training.acceleration.segment_attention.fits", lambda *_: False)
     for dropout in (False, True):
         one, three = (fit_as("bert", pad=pad, dropout=dropout) for fit_as in (short, with_three))
         assert largest_difference(one, three) < 1e-5

@@ -6,10 +6,10 @@ import pytest
 import torch
 from tiny_models import CONFIGS, VOCABULARY, tiny
 
-from beft_core.architectures import layout_for
+from beft_core.architectures.table import layout_for
 from beft_core.errors import UserError
-from beft_core.models import LoadedModel, load_model
-from beft_core.packing import packed_forward_inputs, visible
+from beft_core.models.load import LoadedModel, load_model
+from beft_core.models.packing import packed_forward_inputs, visible
 
 NOT_PACKED = {"bloom", "falcon-heads", "vit"}
 """ALiBi is built from a two-dimensional mask; images have no rows of tokens."""

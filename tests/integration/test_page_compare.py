@@ -16,14 +16,15 @@ from fake_worker import small_snapshot
 from hostile import hostile_snapshots
 from streamlit.testing.v1 import AppTest
 
-from beft_core.kept import keep, kept
-from beft_core.model_source import bundled_path
-from beft_core.runs.directory import Run
-from beft_core.runs.library import rename
-from beft_core.safetensors_file import SafetensorsFile, write_safetensors
-from beft_core.scores import score_snapshot
-from beft_core.snapshot import Snapshot, write_snapshot
-from dashboard.components import compare_parts, sources
+from beft_core.exchange.upload_library import keep, kept
+from beft_core.files.safetensors_file import SafetensorsFile, write_safetensors
+from beft_core.models.source import bundled_path
+from beft_core.runs.about import rename
+from beft_core.runs.run import Run
+from beft_core.scores.table import score_snapshot
+from beft_core.snapshots.snapshot import Snapshot, write_snapshot
+from dashboard.app_pages.compare import parts as compare_parts
+from dashboard.shared import sources
 
 pytestmark = pytest.mark.usefixtures("lab")
 

@@ -17,13 +17,13 @@ from sweep_tables import Run as FineTune
 from sweep_tables import make_results
 
 from beft_core.errors import UserError
-from beft_core.evaluation.merges import NAME as MERGES
-from beft_core.evaluation.tables import table1
-from beft_core.runs.directory import Run
+from beft_core.reports.merges import NAME as MERGES
+from beft_core.reports.tables import table1
+from beft_core.runs.run import Run
 from beft_core.sweeps.table import write_table
-from dashboard.components.evaluation_received import MEGABYTES, received
-from dashboard.components.evaluation_source import MOST_UPLOADS, SAMPLE
-from dashboard.components.evaluation_tables import drawn
+from dashboard.app_pages.evaluation.received import MEGABYTES, received
+from dashboard.app_pages.evaluation.source import MOST_UPLOADS, SAMPLE
+from dashboard.app_pages.evaluation.tables import drawn
 
 pytestmark = pytest.mark.usefixtures("lab")
 

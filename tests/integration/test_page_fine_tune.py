@@ -13,13 +13,13 @@ import pytest
 from dashboard_tools import begin, button, charts, opened, sound, wait
 from streamlit.testing.v1 import AppTest
 
+from beft_core import config
+from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.runs import library
-from beft_core.runs.directory import Run, list_runs
-from beft_core.training import config
-from beft_core.training.config import RunConfig
-from beft_core.training.preflight import count, layout_of, probe_of
-from dashboard.components import engine
+from beft_core.runs import about
+from beft_core.runs.run import Run, list_runs
+from beft_core.training.estimate.count import count, layout_of, probe_of
+from dashboard.shared import model_service
 
 pytestmark = pytest.mark.usefixtures("lab")
 
@@ -110,17 +110,17 @@ def test_wrong_input_is_told_in_a_box_and_loses_nothing(key: str, value: str, wo
 
 
 def test_a_model_of_the_hub_that_is_not_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dashboard.components import fine_tune_setup
+    from dashboard.app_pages.fine_tune import setup
 
-    fine_tune_setup._hub_answers.clear()
-    monkeypatch.setattr(fine_tune_setup, "hub_answers", lambda: False)
+    setup._hub_answers.clear()
+    monkeypatch.setattr(setup, "hub_answers", lambda: False)
     at = opened("fine_tune", ft_model="somebody/something")
     assert "cannot be reached" in at.error[0].value
-    fine_tune_setup._hub_answers.clear()
-    monkeypatch.setattr(fine_tune_setup, "hub_answers", lambda: True)
+    setup._hub_answers.clear()
+    monkeypatch.setattr(setup, "hub_answers", lambda: True)
     at = opened("fine_tune", ft_model="somebody/something")
     assert not at.error and "is downloaded" in at.info[0].value
-    fine_tune_setup._hub_answers.clear()
+    setup._hub_answers.clear()
 
 
 def test_the_null_term_is_explained() -> None:
@@ -150,7 +150,7 @@ def test_a_table_is_previewed_and_stored_only_when_a_run_on_it_starts(lab: Path)
     config = run.config()[1]
     assert config["train_file"] == str(table) and table.read_text() == REVIEWS and table.name.startswith("table-")
     assert (config["text"], config["text_pair"], config["label"]) == ("review", None, "verdict")
-    assert library.about(run).name == "train on ../../re views.csv"
+    assert about.about(run).name == "train on ../../re views.csv"
     assert sound(at).selectbox(key="ft_table").value == table.name  # which the browser puts into the URL
     again = opened("fine_tune", ft_task="own-table", ft_do="train", ft_table=table.name, ft_label="verdict")
     assert str(table) in command(again) and "--label verdict" in command(again)
@@ -186,8 +186,8 @@ def test_check_first_and_the_estimate_stays_with_the_run(monkeypatch: pytest.Mon
             asked.append({"question": question, **fields})
             return ANSWER
 
-    engine._asked.clear()
-    monkeypatch.setattr(engine, "desk", Played)
+    model_service._asked.clear()
+    monkeypatch.setattr(model_service, "desk", Played)
     at = opened("fine_tune", ft_do="train", ft_seed="11")
     button(at, "Check it first").click().run()
     assert asked[0]["question"] == "preflight" and asked[0]["config"]["seed"] == 11 and asked[0]["kind"] == "train"
@@ -197,7 +197,7 @@ def test_check_first_and_the_estimate_stays_with_the_run(monkeypatch: pytest.Mon
     at.number_input(key="ft_seed").set_value(11).run()
     button(at, "Start").click().run()
     (run,) = list_runs()
-    assert library.about(run).estimate == {"seconds": 41.0, "bytes": 800_000_000}
+    assert about.about(run).estimate == {"seconds": 41.0, "bytes": 800_000_000}
     wait(lambda: run.status().state == "done")
     at.run()
     told = " ".join(m.value for m in sound(at.run()).markdown)
@@ -211,8 +211,8 @@ def test_a_check_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
         def ask(self, question: str, *timeout: float, **fields: Any) -> Any:
             raise UserError("got <b>nothing</b>", "something")
 
-    engine._asked.clear()
-    monkeypatch.setattr(engine, "desk", Played)
+    model_service._asked.clear()
+    monkeypatch.setattr(model_service, "desk", Played)
     at = opened("fine_tune", ft_seed="13")
     button(at, "Check it first").click().run()
     assert "got \\<b\\>nothing" in sound(at).error[0].value and not button(at, "Start").disabled

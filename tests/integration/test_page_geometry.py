@@ -14,12 +14,12 @@ from example_snapshots import base, example
 from fake_worker import small_snapshot
 from streamlit.testing.v1 import AppTest
 
-from beft_core.geometry import Pair, trajectory
-from beft_core.scores import score_snapshot
-from beft_core.snapshot import Key, Snapshot, write_snapshot
-from dashboard.components import geometry_pairs, geometry_training, sandbox
-from dashboard.components.sandbox_jumps import JUMPS, Jump, Position
-from dashboard.figures.numbers import short
+from beft_core.scores.plane import Pair, trajectory
+from beft_core.scores.table import score_snapshot
+from beft_core.snapshots.snapshot import Key, Snapshot, write_snapshot
+from dashboard.app_pages.geometry import pairs, sandbox, training
+from dashboard.app_pages.geometry.sandbox_jumps import JUMPS, Jump, Position
+from dashboard.figures.parts.numbers import short
 
 pytestmark = pytest.mark.usefixtures("lab")
 LAYERS, TRAINING = "Every layer", "Through training"
@@ -123,8 +123,8 @@ def test_a_click_on_a_point_chooses_it_and_nonsense_does_not(monkeypatch: pytest
     rows = score_snapshot(small_snapshot()).terms
     for points in ([{"customdata": ["ln1", 3, "text"]}], [], [{}], [{"customdata": ["x", 1]}], [{"customdata": "q"}]):
         state = {"plane": {"selection": {"points": points}}, "geo_term": "q", "geo_layer": 0}
-        monkeypatch.setattr(geometry_pairs.st, "session_state", state)
-        geometry_pairs._clicked(rows)
+        monkeypatch.setattr(pairs.st, "session_state", state)
+        pairs._clicked(rows)
         assert (state["geo_term"], state["geo_layer"]) == (("ln1", 3) if points and "text" in str(points) else ("q", 0))
 
 
@@ -160,8 +160,8 @@ def test_a_trajectory_is_shown_and_frozen_terms_are_named(tmp_path: Path) -> Non
 def test_the_step_in_the_link(monkeypatch: pytest.MonkeyPatch, named: str, at: int) -> None:
     track = trajectory(followed(), "encoder")
     assert track is not None
-    monkeypatch.setattr(geometry_training.st, "query_params", {"step": named})
-    assert geometry_training._at(track) == at
+    monkeypatch.setattr(training.st, "query_params", {"step": named})
+    assert training._at(track) == at
 
 
 def test_without_a_trajectory_the_page_says_how_to_get_one(tmp_path: Path) -> None:

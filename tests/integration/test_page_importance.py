@@ -19,13 +19,13 @@ from fake_worker import small_snapshot
 from hostile import hostile_snapshots
 
 from beft_core.errors import UserError
-from beft_core.runs import launch
-from beft_core.runs.directory import list_runs
-from beft_core.scores import score_snapshot
-from beft_core.snapshot import Snapshot, write_snapshot
-from dashboard.components.sources import accept
-from dashboard.components.text import plain
-from dashboard.figures.numbers import short
+from beft_core.execution import local
+from beft_core.runs.run import list_runs
+from beft_core.scores.table import score_snapshot
+from beft_core.snapshots.snapshot import Snapshot, write_snapshot
+from dashboard.figures.parts.numbers import short
+from dashboard.shared.sources import accept
+from dashboard.shared.text import plain
 
 pytestmark = pytest.mark.usefixtures("lab")
 
@@ -224,7 +224,7 @@ def test_a_killed_worker_is_told_and_can_be_resumed() -> None:
 
 
 def test_a_launch_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "worker_command", lambda run: [sys.executable, "-c", "raise SystemExit('no numpy')"])
+    monkeypatch.setattr(local, "worker_command", lambda run: [sys.executable, "-c", "raise SystemExit('no numpy')"])
     at = opened("importance")
     button(at, "Run the one-minute experiment").click().run()
     assert "no numpy" in sound(at).error[0].value and charts(at) == CHARTS

@@ -11,12 +11,12 @@ import pytest
 from dashboard_tools import button, charts, opened, sound, wait
 from merge_samples import MORE, PAIR, fine_tune, write_pair
 
-from beft_core.merge_plan import MergeConfig, read_result
-from beft_core.merging import METHODS, compare, merge
-from beft_core.runs.directory import Run, list_runs
-from beft_core.runs.launch import launch
-from beft_core.snapshot import read_snapshot
-from dashboard.components.merge_method import file_of
+from beft_core.execution.local import launch
+from beft_core.merging.config import MergeConfig, read_result
+from beft_core.merging.merge import METHODS, compare, merge
+from beft_core.runs.run import Run, list_runs
+from beft_core.snapshots.snapshot import read_snapshot
+from dashboard.app_pages.merge.method import file_of
 
 pytestmark = pytest.mark.usefixtures("lab")
 TITLES = list(PAIR.values())

@@ -16,13 +16,13 @@ from dashboard_tools import begin, button, charts, opened, sound, wait
 from fake_worker import small_snapshot
 from streamlit.testing.v1 import AppTest
 
-from beft_core.runs import library
+from beft_core.config import RunConfig
+from beft_core.runs import about
 from beft_core.runs.archive import zip_of
-from beft_core.runs.directory import Run, Status, list_runs
 from beft_core.runs.overview import overview, overviews
-from beft_core.snapshot import write_snapshot
-from beft_core.training.config import RunConfig
-from dashboard.components import run_table
+from beft_core.runs.run import Run, Status, list_runs
+from beft_core.snapshots.snapshot import write_snapshot
+from dashboard.app_pages.runs import table as run_table
 
 pytestmark = pytest.mark.usefixtures("lab")
 
@@ -61,8 +61,8 @@ def test_empty_says_how_to_begin() -> None:
 
 def test_all_runs_are_listed_with_what_matters() -> None:
     done, failed = ended(value=0.75), ended("failed", snapshot=False, terms=("q", "v"))
-    library.rename(done, "baseline")
-    library.set_tags(done, ["paper"])
+    about.rename(done, "baseline")
+    about.set_tags(done, ["paper"])
     table = listed(opened("runs"))
     assert list(table["id"]) == [failed.id, done.id]
     assert list(table["run"]) == [failed.id[-6:], f"{done.id[-6:]} baseline"]
@@ -75,7 +75,7 @@ def test_all_runs_are_listed_with_what_matters() -> None:
 
 def test_filters_stand_in_the_link() -> None:
     one, two = ended(seed=1), ended("failed", task="demo-similarity", lr=0.123)
-    library.set_tags(one, ["paper"])
+    about.set_tags(one, ["paper"])
     for query, expected in (
         ({}, [two, one]), ({"state": "failed"}, [two]), ({"on": "demo-sentiment"}, [one]), ({"tag": "paper"}, [one]),
         ({"find": "seed=1 paper"}, [one]), ({"find": "0.123"}, [two]), ({"state": "dancing"}, [two, one]),
@@ -121,21 +121,21 @@ def test_a_tick_by_row_means_the_run_that_was_drawn_there(monkeypatch: pytest.Mo
 
 def test_rename_and_tags_are_kept_on_disk() -> None:
     one, two = ended(seed=1), ended(seed=2)
-    library.set_tags(two, ["old"])
+    about.set_tags(two, ["old"])
     at = tick(opened("runs"), one)
     next(t for t in at.text_input if t.label == "Name").set_value(" My\n*run* ").run()
-    assert library.about(one).name == "My *run*" and "My *run*" in listed(sound(at))["run"][1]
+    assert about.about(one).name == "My *run*" and "My *run*" in listed(sound(at))["run"][1]
     at = tick(at, one, two)
     assert not [t for t in at.text_input if t.label == "Name"]
     next(m for m in at.multiselect if m.label.startswith("Tags")).set_value(["new"]).run()
-    assert library.about(one).tags == ("new",) and library.about(two).tags == ("old", "new")
+    assert about.about(one).tags == ("new",) and about.about(two).tags == ("old", "new")
 
 
 def test_a_bad_tag_is_told_and_changes_nothing() -> None:
     run = ended()
     at = tick(opened("runs"), run)
     next(m for m in at.multiselect if m.label.startswith("Tags")).set_value(["x" * 50]).run()
-    assert "50 characters" in sound(at).error[0].value and library.about(run).tags == ()
+    assert "50 characters" in sound(at).error[0].value and about.about(run).tags == ()
 
 
 def test_deleting_can_be_taken_back_also_by_another_visitor() -> None:
@@ -152,7 +152,7 @@ def test_deleting_can_be_taken_back_also_by_another_visitor() -> None:
     next(b for b in other.button if b.key == f"restore-{runs[0].id}").click().run()
     assert {run.id for run in list_runs()} == {runs[0].id, runs[2].id}
     button(sound(other), "Remove all for good").click().run()
-    assert library.deleted() == [] and not sound(other).error
+    assert about.deleted() == [] and not sound(other).error
 
 
 def test_deleting_the_last_run_still_offers_the_way_back() -> None:
@@ -225,7 +225,7 @@ def test_a_killed_worker_is_told_and_resumed_from_its_checkpoint() -> None:
 
 def test_the_download_holds_everything() -> None:
     run = ended(value=0.75)
-    library.rename(run, "baseline")
+    about.rename(run, "baseline")
     with zipfile.ZipFile(io.BytesIO(zip_of(overviews()))) as archive:
         assert archive.testzip() is None
         names = set(archive.namelist())
@@ -272,7 +272,7 @@ def test_a_row_says_what_is_trained_on_what_also_when_renamed(
 ) -> None:
     run = Run.create(kind, RunConfig(**{"task": "demo-sentiment", "n_train": 300, **fields}).to_dict())
     for name in ("", "a name"):
-        library.rename(run, name)
+        about.rename(run, name)
         assert run_table.frame([overview(run)], 0.0)["trains"][0] == row
     assert run.id[-6:] in run_table.frame([overview(run)], 0.0)["run"][0]
 
@@ -303,7 +303,7 @@ def test_outcomes_end_within_their_cell(lab: Path, status: Status, snapshot: boo
     run = Run.create("train", RunConfig(task="demo-sentiment", n_train=300).to_dict())
     if snapshot:
         write_snapshot(run.snapshot, small_snapshot(1))
-    library.rename(run, "named")
+    about.rename(run, "named")
     one = replace(overview(run), status=status)
     assert run_table.frame([one], 0.0)["now"][0] == said
 

@@ -10,9 +10,9 @@ from fake_worker import small_snapshot
 from made_up_samples import write_index
 from streamlit.testing.v1 import AppTest
 
-from beft_core.runs.directory import list_runs
-from beft_core.scores import score_snapshot
-from dashboard.components import tour
+from beft_core.runs.run import list_runs
+from beft_core.scores.table import score_snapshot
+from dashboard.shared import tour
 
 pytestmark = pytest.mark.usefixtures("lab")
 
@@ -90,7 +90,7 @@ def test_without_samples_the_rest_still_stands(tmp_path: Path, damage: str) -> N
 def test_fine_tunes_of_one_term_are_shown_beside_the_answer(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from beft_core.snapshot import Snapshot, write_snapshot
+    from beft_core.snapshots.snapshot import Snapshot, write_snapshot
 
     whole = small_snapshot(0)
     for name, value, examples in (("q", 0.9, 300), ("v", 0.7, 300), ("v-more", 0.95, 900)):

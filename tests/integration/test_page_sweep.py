@@ -15,15 +15,15 @@ import pytest
 from dashboard_tools import button, charts, opened, sound, wait
 from streamlit.testing.v1 import AppTest
 
+from beft_core.cli.command_line import sweep_command
+from beft_core.config import RunConfig
+from beft_core.execution.local import launch, start
 from beft_core.runs.archive import bytes_of, zip_of
-from beft_core.runs.command import sweep_command
-from beft_core.runs.directory import Run, Status, list_runs
-from beft_core.runs.launch import launch, start
 from beft_core.runs.overview import overview
+from beft_core.runs.run import Run, Status, list_runs
 from beft_core.sweeps.spec import SweepSpec
 from beft_core.sweeps.table import read_table, write_table
-from beft_core.training.config import RunConfig
-from dashboard.components.sources import run_title
+from dashboard.shared.sources import run_title
 
 pytestmark = pytest.mark.usefixtures("lab")
 

@@ -15,11 +15,12 @@ from made_up_samples import write_index
 from streamlit.testing.v1 import AppTest
 from test_proofs import tiny_with_words
 
-from beft_core import proofs
 from beft_core.errors import UserError
-from beft_core.runs.directory import list_runs
-from beft_core.snapshot import Snapshot, SnapshotMeta, write_snapshot
-from dashboard.components import engine, why_trap
+from beft_core.models import attention_experiments
+from beft_core.runs.run import list_runs
+from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta, write_snapshot
+from dashboard.app_pages.why import trap
+from dashboard.shared import model_service
 
 pytestmark = pytest.mark.usefixtures("lab")
 
@@ -37,15 +38,15 @@ class InProcess:
         self.asked.append(question)
         if self.refusal is not None:
             raise self.refusal
-        return {"model": proofs.describe, "prove": proofs.answer}[question](**fields)
+        return {"model": attention_experiments.describe, "prove": attention_experiments.answer}[question](**fields)
 
 
 @pytest.fixture(autouse=True)
 def desk(monkeypatch: pytest.MonkeyPatch) -> InProcess:
     played = InProcess()
-    monkeypatch.setattr(engine, "desk", lambda: played)
+    monkeypatch.setattr(model_service, "desk", lambda: played)
     st.cache_data.clear()
-    proofs.describe("bundled")  # loaded before a page waits for it: that has a limit of its own
+    attention_experiments.describe("bundled")  # loaded before a page waits for it: that has a limit of its own
     return played
 
 
@@ -85,7 +86,7 @@ def test_a_link_restores_each_answer(tab: str, term: str, attention: str, output
     assert f"The attention of layer 4 **{attention}**." in text and f"The output of the model **{output}**." in text
     assert text.count("as you predicted") == 1 and text.count("you predicted that it") == 1
     assert charts(at) == figures and "has length 30" in text
-    result = proofs.answer("bundled", "A link, restored.", 4, 30.0, 7)
+    result = attention_experiments.answer("bundled", "A link, restored.", 4, 30.0, 7)
     assert f"{result['terms'][term]['logits_after'][0]:.4f}".replace("-", "−") in text
 
 
@@ -114,18 +115,18 @@ def test_a_desk_that_fails_is_told_in_a_box_and_asked_again(desk: InProcess) -> 
 
 
 def test_a_model_whose_key_bias_acts_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proofs, "load_model", lambda name, **_: tiny_with_words("llama"))
+    monkeypatch.setattr(attention_experiments, "load_model", lambda name, **_: tiny_with_words("llama"))
     at = opened("why", why_model="org/rotary", why_text="5 17 23 9", why_seen="b_k")
     assert at.warning and "rotary positions" in at.warning[0].value
     assert "The attention of layer 1 **moves**." in words(at)
-    monkeypatch.setattr(proofs, "load_model", lambda name, **_: tiny_with_words("deberta"))
+    monkeypatch.setattr(attention_experiments, "load_model", lambda name, **_: tiny_with_words("deberta"))
     at = opened("why", why_model="org/no-key-bias", why_text="5 17 23 9", why_seen="b_k")
     assert "has no $b_k$" in at.info[0].value and charts(at) == 0
 
 
 def test_another_model_with_fewer_layers_moves_the_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     at = opened("why", why_layer="5")
-    monkeypatch.setattr(proofs, "load_model", lambda name, **_: tiny_with_words("bert"))
+    monkeypatch.setattr(attention_experiments, "load_model", lambda name, **_: tiny_with_words("bert"))
     at.text_input(key="why_model").set_value("org/two-layers").run()
     assert sound(at).slider(key="why_layer").value == 1
 
@@ -237,5 +238,5 @@ def test_the_live_run_is_locked(how: str, monkeypatch: pytest.MonkeyPatch) -> No
     at = opened("why", why_tab="4 · The trap", why_seen="trap", **query)
     assert button(at, "Train b_k in bfloat16, here and now").disabled
     if how == "read only":
-        why_trap._launch()  # a click that was on its way
+        trap._launch()  # a click that was on its way
         assert not list_runs()

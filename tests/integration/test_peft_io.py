@@ -20,10 +20,10 @@ from transformers import (
     RobertaConfig,
 )
 
-import beft_core.models as models
+import beft_core.models.load as models
 from beft_core.errors import UserError
-from beft_core.peft_io import CONFIG, WEIGHTS, export_peft, import_peft
-from beft_core.snapshot import Snapshot, SnapshotMeta, read_snapshot, write_snapshot
+from beft_core.exchange.peft_adapter import CONFIG, WEIGHTS, export_peft, import_peft
+from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta, read_snapshot, write_snapshot
 
 peft = pytest.importorskip("peft")
 

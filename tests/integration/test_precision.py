@@ -8,11 +8,11 @@ import torch
 from tiny_models import VOCABULARY, tiny
 from torch import Tensor, nn
 
-from beft_core.training.bank import Bank
-from beft_core.training.batching import Laid
-from beft_core.training.last_layer import ByExample
+from beft_core.training.acceleration.last_layer import ByExample
+from beft_core.training.batches.arrange import Laid
+from beft_core.training.batches.run_index import Route
+from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.precision import Precision
-from beft_core.training.routing import Route
 
 CPU = torch.device("cpu")
 HAS_NORM = ("bert", "roberta", "electra", "distilbert", "albert", "gpt2", "opt")

@@ -10,13 +10,15 @@ import pytest
 import torch
 from tiny_models import tiny
 
+from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.models import LoadedModel
-from beft_core.tasks.data import Examples, TaskData
-from beft_core.tasks.demo import load_demo
+from beft_core.models.load import LoadedModel
+from beft_core.tasks.load import Examples, TaskData
 from beft_core.tasks.registry import get_task
-from beft_core.training import preflight, warm_up, workflow
-from beft_core.training.config import RunConfig
+from beft_core.tasks.sources.demo import load_demo
+from beft_core.training import workflow
+from beft_core.training.estimate import count as preflight
+from beft_core.training.estimate import measure
 
 SMALL = RunConfig(n_train=32, epochs=3, batch_size=8, device="cpu", max_length=16)
 
@@ -75,13 +77,13 @@ def test_a_step_takes_what_it_takes(slow: LoadedModel, monkeypatch: pytest.Monke
     }
     monkeypatch.setattr(workflow, "load", lambda config: slow)
     monkeypatch.setattr(workflow, "load_data", lambda config: data)
-    measured = warm_up.measure(SMALL.resolved(), start_seconds=2.0)
+    measured = measure.measure(SMALL.resolved(), start_seconds=2.0)
     assert (measured.steps, measured.examples, measured.evaluated) == (12, 32, 500)
     assert measured.step_ms >= 20 and measured.parts["train"] == pytest.approx(12 * measured.step_ms / 1000, rel=0.01)
     assert measured.parts["start PyTorch"] == 2.0
     assert measured.seconds == pytest.approx(sum(measured.parts.values()), rel=0.01)
     assert measured.bytes > 50e6 and measured.timed_steps >= 1
-    probe = warm_up.measure(preflight.probe_of(SMALL).resolved(), start_seconds=2.0)
+    probe = measure.measure(preflight.probe_of(SMALL).resolved(), start_seconds=2.0)
     assert probe.parts["measure Fisher information"] > 0 and probe.frozen == ("k",)
     assert probe.parts["evaluate"] < measured.parts["evaluate"]  # once instead of after each of three epochs
 
@@ -90,10 +92,10 @@ def test_the_answer_is_json_and_wrong_input_is_told_before_pytorch_starts() -> N
     code = """
         import sys
         from beft_core.errors import UserError
-        from beft_core.training import preflight
+        from beft_core.training.estimate import count
         for wrong in ({"model": "/nowhere"}, {"n_train": 1}, {"epoch": 3}, {"task": "sst9"}):
             try:
-                preflight.answer(wrong)
+                count.answer(wrong)
             except UserError:
                 assert "torch" not in sys.modules
             else:
@@ -104,8 +106,8 @@ def test_the_answer_is_json_and_wrong_input_is_told_before_pytorch_starts() -> N
 
 def test_longest_first_and_draws() -> None:
     examples = Examples(["a", "abc", "ab"], None, torch.arange(3).numpy())
-    assert warm_up._longest(examples, 2).text == ["ab", "abc"]
-    assert sorted(warm_up._draw(examples, 9, 1).text) == ["a", "ab", "abc"]
+    assert measure._longest(examples, 2).text == ["ab", "abc"]
+    assert sorted(measure._draw(examples, 9, 1).text) == ["a", "ab", "abc"]
 
 
 def test_layers_that_the_model_does_not_have() -> None:

@@ -12,12 +12,12 @@ from fake_worker import small_snapshot
 from merge_samples import write_pair
 from streamlit.testing.v1 import AppTest
 
-from beft_core.runs.directory import Run, Status, list_runs
+from beft_core.config import RunConfig
 from beft_core.runs.overview import overview
-from beft_core.snapshot import write_snapshot
-from beft_core.training.config import RunConfig
-from dashboard.components import page
-from dashboard.components.figure import html
+from beft_core.runs.run import Run, Status, list_runs
+from beft_core.snapshots.snapshot import write_snapshot
+from dashboard.shared import page
+from dashboard.shared.figure import html
 
 pytestmark = pytest.mark.usefixtures("lab")
 

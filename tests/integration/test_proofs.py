@@ -12,10 +12,9 @@ import pytest
 import torch
 from tiny_models import CONFIGS, HEAD_DIM, HEADS, KEY_ACTS, LAYERS, tiny
 
-from beft_core import proofs
 from beft_core.errors import UserError
-from beft_core.models import get_bias, load_model, set_bias
-from beft_core.proofs import Bench, direction, prove
+from beft_core.models.attention_experiments import Bench, direction, prove
+from beft_core.models.load import attention_experiments, get_bias, load_model, set_bias
 
 FLOAT32_INSIDE = {"deberta", "bloom", "gptj", "gpt_neox", "gpt_neox-no-bias", "opt", "qwen2", "qwen2-sliding", "llama",
                   "llama-bias", "falcon-multi-query", "falcon-heads", "falcon-grouped", "phi3", "modernbert",
@@ -129,7 +128,7 @@ def test_changes_equal_a_plain_forward_pass_with_another_bias(name: str) -> None
             shown = result["terms"][term]
             hidden = (after.last_hidden_state - before.last_hidden_state)[0]
             assert math.isclose(shown["float64"]["hidden"], float(hidden.abs().max()), rel_tol=1e-6)
-            logits = proofs.head(hidden.shape[1], 3) @ after.last_hidden_state[0].mean(0).numpy()
+            logits = attention_experiments.head(hidden.shape[1], 3) @ after.last_hidden_state[0].mean(0).numpy()
             np.testing.assert_allclose(shown["logits_after"], logits, atol=1e-6)
             shares = [
                 float((a - b).abs().sum(-1).mean() / 2)
@@ -152,18 +151,18 @@ def test_a_model_without_such_biases_is_given_zeros() -> None:
 
 
 def test_the_bundled_model_in_both_precisions() -> None:
-    result = proofs.answer("bundled", "The film was surprisingly good.", 2, 5.0, 0, pair="I liked it.")
+    result = attention_experiments.answer("bundled", "The film was surprisingly good.", 2, 5.0, 0, pair="I liked it.")
     assert result["tokens"][:4] == ["[CLS]", "the", "film", "was"] and result["tokens"].count("[SEP]") == 2
     assert result["cut"] == 0 and np.shape(result["attention"]) == (12, len(result["tokens"]), len(result["tokens"]))
     q, k, v = (result["terms"][term] for term in "qkv")
     assert max(k["float64"].values()) < 1e-13 < 1e-8 < max(k["float32"].values()) < 1e-5
     assert v["float64"]["fold"] < 1e-13 and v["float32"]["fold"] < 1e-5 and v["float64"]["logits"] > 1e-3
-    assert q["moved"] > 0.01 and proofs.describe("bundled") == result["model"]
+    assert q["moved"] > 0.01 and attention_experiments.describe("bundled") == result["model"]
 
 
 def test_long_sentences_are_cut_and_the_number_is_told() -> None:
     result = prove(bench("bert"), " ".join(["7"] * 55), 0, 1.0, 0)
-    assert len(result["tokens"]) == proofs.MOST_TOKENS and result["cut"] == 15
+    assert len(result["tokens"]) == attention_experiments.MOST_TOKENS and result["cut"] == 15
 
 
 @pytest.mark.parametrize(
@@ -182,15 +181,17 @@ def test_wrong_input_is_told(change: dict[str, Any], words: str) -> None:
 
 def test_one_model_is_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
-    monkeypatch.setattr(proofs, "load_model", lambda name, **_: (loaded.append(name), tiny_with_words(name))[1])
+    monkeypatch.setattr(
+        attention_experiments, "load_model", lambda name, **_: (loaded.append(name), tiny_with_words(name))[1]
+    )
     for name in ("bert", "bert", "roberta", "bert"):
-        proofs.describe(name)
+        attention_experiments.describe(name)
     assert loaded == ["bert", "roberta", "bert"]
-    monkeypatch.setattr(proofs, "load_model", lambda name, **_: tiny("vit"))
+    monkeypatch.setattr(attention_experiments, "load_model", lambda name, **_: tiny("vit"))
     with pytest.raises(UserError, match="reads pictures"):
-        proofs.describe("a picture model")
-    monkeypatch.setattr(proofs, "load_model", load_model)
-    assert proofs.describe("bundled")["layers"] == 6
+        attention_experiments.describe("a picture model")
+    monkeypatch.setattr(attention_experiments, "load_model", load_model)
+    assert attention_experiments.describe("bundled")["layers"] == 6
 
 
 def tiny_with_words(name: str) -> Any:

@@ -19,13 +19,13 @@ import streamlit as st
 from dashboard_tools import app, sound
 from fake_worker import small_snapshot
 
-from beft_core import kept
+from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.model_source import bundled_path
-from beft_core.runs.directory import ProcessId, Run, Status, home
-from beft_core.snapshot import write_snapshot
-from beft_core.training.config import RunConfig
-from dashboard.components import engine, page
+from beft_core.exchange import upload_library
+from beft_core.models.source import bundled_path
+from beft_core.runs.run import ProcessId, Run, Status, home
+from beft_core.snapshots.snapshot import write_snapshot
+from dashboard.shared import model_service, page
 
 pytestmark = pytest.mark.usefixtures("lab")
 
@@ -97,7 +97,7 @@ def busy_home(worker: subprocess.Popen[bytes]) -> Path:
         if process is not None:
             run.ask_cancel()
             os.utime(run.path / "cancel", (now - 800, now - 800))
-    kept.keep(small_snapshot(3), "kept.beft.safetensors")
+    upload_library.keep(small_snapshot(3), "kept.beft.safetensors")
     return home()
 
 
@@ -125,11 +125,11 @@ def test_pages_write_nothing_and_open_no_folder_of_a_link(
             asked.append(json.dumps(fields))
             raise UserError("not now")
 
-    monkeypatch.setattr(engine, "desk", Desk)
+    monkeypatch.setattr(model_service, "desk", Desk)
     with watching(outside.parent) as opened:
         for link in [{}, *links(outside)]:
             at = app()
-            at.switch_page(f"app_pages/{name}.py")
+            at.switch_page(f"app_pages/{name}/page.py")
             at.query_params.update(link)
             sound(at.run())
     assert not opened
@@ -146,7 +146,7 @@ def test_a_model_of_a_link_is_opened_elsewhere_and_refused_here(
         monkeypatch.setenv("BEFT_READ_ONLY", read_only)
         st.cache_data.clear()
         at = app()
-        at.switch_page(f"app_pages/{name}.py")
+        at.switch_page(f"app_pages/{name}/page.py")
         if key == "sw_model":  # not part of links
             sound(at.run())
             at.text_input(key=key).input(str(outside))
@@ -161,4 +161,4 @@ def test_a_model_of_a_link_is_opened_elsewhere_and_refused_here(
 def test_the_desk_is_not_asked_for_another_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BEFT_READ_ONLY", "1")
     with pytest.raises(UserError, match="read-only"):
-        engine.ask("model", "", model="./somewhere")
+        model_service.ask("model", "", model="./somewhere")

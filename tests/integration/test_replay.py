@@ -17,11 +17,12 @@ from tiny_models import tiny
 from torch import Tensor
 from training_tools import config, difference, examples, fit
 
-from beft_core.training import replay, trainer
+from beft_core.training import trainer
+from beft_core.training.acceleration import cuda_graphs
+from beft_core.training.acceleration.cuda_graphs import Recording, Replays
+from beft_core.training.acceleration.deferred_reads import RHYTHMS, Rhythm
 from beft_core.training.checkpoint import Checkpoint
 from beft_core.training.observer import Observer
-from beft_core.training.readings import RHYTHMS, Rhythm
-from beft_core.training.replay import Recording, Replays
 
 CPU = torch.device("cpu")
 
@@ -102,7 +103,7 @@ def test_nothing_is_recorded_outside(played: list[Played]) -> None:
 def test_the_recording_that_was_used_longest_ago_makes_room(
     played: list[Played], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replay, "MOST_RECORDINGS", 2)
+    monkeypatch.setattr(cuda_graphs, "MOST_RECORDINGS", 2)
     replays = Replays(CPU, print)
     with replays.recording():
         for width in (1, 1, 2, 2, 1, 3, 3, 1, 2, 2):  # 3 takes the place of 2, and 2 then that of 3

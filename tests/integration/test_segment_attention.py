@@ -16,10 +16,17 @@ from tiny_models import CONFIGS, tiny
 from torch import Tensor
 from training_tools import attend_by_segments, difference, short, trace_layers
 
-from beft_core.training import segment_attention, trainer
-from beft_core.training.hashed import hashed, threshold_of
-from beft_core.training.segment_attention import attends_plainly, attention_by, fits, product_attention, serves
-from beft_core.training.segment_attention import segment_attention as attend
+from beft_core.training import trainer
+from beft_core.training.acceleration import segment_attention
+from beft_core.training.acceleration.hashed_dropout import hashed, threshold_of
+from beft_core.training.acceleration.segment_attention import (
+    attends_plainly,
+    attention_by,
+    fits,
+    product_attention,
+    serves,
+)
+from beft_core.training.acceleration.segment_attention import segment_attention as attend
 
 pytest.importorskip("triton", reason="comes with PyTorch's builds for GPUs, and with this project's dev extra on Linux")
 

@@ -14,20 +14,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from beft_core import disk
-from beft_core.disk import NoRoom
+from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.scores import score_snapshot
-from beft_core.snapshot import read_snapshot
+from beft_core.files import disk
+from beft_core.files.disk import NoRoom
+from beft_core.scores.table import score_snapshot
+from beft_core.snapshots.snapshot import read_snapshot
 from beft_core.sweeps import runner
 from beft_core.sweeps.merges import merge_pairs
 from beft_core.sweeps.runner import run_sweep
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import COLUMNS, read_table
-from beft_core.tasks.data import TaskData
+from beft_core.tasks.load import TaskData
 from beft_core.training import workflow
-from beft_core.training.config import RunConfig
 from beft_core.training.observer import Observer
 
 TINY: dict[str, Any] = {

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from example_snapshots import example
 
-from beft_core.merge_evaluation import evaluate_merge
-from beft_core.merge_plan import MergeConfig
-from beft_core.snapshot import Snapshot
-from beft_core.tasks.data import TaskData, load_task
+from beft_core.config import RunConfig
+from beft_core.merging.config import MergeConfig
+from beft_core.merging.evaluate import evaluate_merge
+from beft_core.snapshots.snapshot import Snapshot
+from beft_core.tasks.load import TaskData, load_task
 from beft_core.training import workflow
-from beft_core.training.config import RunConfig
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 from hostile_data import GOOD, hostile_tables
 
 from beft_core.errors import UserError
-from beft_core.tasks import user_files
-from beft_core.tasks.user_files import load_files, read_table
+from beft_core.tasks.sources import user_files
+from beft_core.tasks.sources.user_files import load_files, read_table
 
 WORDS = ["fine", "poor", 'he said "no"', "a, b and c", "naïve café 電影"]
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
-from beft_core import model_source
 from beft_core.errors import UserError
-from beft_core.tasks.data import load_task
+from beft_core.models import source
+from beft_core.tasks.load import load_task
 from beft_core.tasks.registry import HUB_REVISIONS, TASKS
 
 
@@ -113,7 +113,7 @@ def test_without_a_network_the_answer_is_quick_and_helps(tmp_path: Path, monkeyp
         assert words in str(error.value)
     (tmp_path / "SST-2").mkdir()
     monkeypatch.setenv("BEFT_GLUE_DIR", str(tmp_path))
-    monkeypatch.setattr(model_source, "hub_answers", lambda: False)
+    monkeypatch.setattr(source, "hub_answers", lambda: False)
     with pytest.raises(UserError, match=r"which BEFT_GLUE_DIR=.* lacks"):
         load_task("qnli")
 

@@ -19,17 +19,17 @@ from tiny_models import tiny
 from torch import Tensor
 from training_tools import config, difference, examples, fit, trace_layers
 
+from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.models import get_bias
-from beft_core.safetensors_file import SafetensorsFile, write_safetensors
-from beft_core.snapshot import Snapshot, write_snapshot
+from beft_core.files.safetensors_file import SafetensorsFile, write_safetensors
+from beft_core.models.load import get_bias
+from beft_core.snapshots.snapshot import Snapshot, write_snapshot
 from beft_core.training import trainer
-from beft_core.training.bank import slot_name
+from beft_core.training.acceleration.fast_gelu import ShortGelu
 from beft_core.training.checkpoint import Checkpoint, CheckpointError
-from beft_core.training.config import RunConfig
-from beft_core.training.gelu import ShortGelu
+from beft_core.training.methods.bias_bank import slot_name
+from beft_core.training.methods.weights import Adam, RandomEntries
 from beft_core.training.observer import Observer
-from beft_core.training.weights import Adam, RandomEntries
 
 TRAINABLE = [
     "bert", "roberta", "electra", "distilbert", "albert", "deberta-v2", "opt", "gpt2", "gptj", "gpt_neox", "bloom",
@@ -343,7 +343,7 @@ def test_bfloat16_stays_near_float32(name: str) -> None:
 
 
 def test_added_bias_is_exact_before_training_and_trained_after() -> None:
-    from beft_core.models import add_zero_bias
+    from beft_core.models.load import add_zero_bias
 
     model = tiny("gptj", attn="sdpa", dtype=torch.float32)
     with pytest.raises(UserError, match="--add-bias v"):

@@ -12,14 +12,14 @@ from tiny_models import tiny
 from torch import nn
 from training_tools import config, examples, fit, toy_data
 
+from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.merge_evaluation import evaluate_merge
-from beft_core.merge_plan import MergeConfig
-from beft_core.merging import merge
-from beft_core.models import biases, write_biases
-from beft_core.snapshot import Snapshot, read_snapshot, write_snapshot
+from beft_core.merging.config import MergeConfig
+from beft_core.merging.evaluate import evaluate_merge
+from beft_core.merging.merge import merge
+from beft_core.models.load import biases, write_biases
+from beft_core.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
 from beft_core.training import workflow
-from beft_core.training.config import RunConfig
 
 
 def by_loop(name: str, snapshot: Snapshot, data: object, regression: bool) -> dict[str, np.ndarray]:

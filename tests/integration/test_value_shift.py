@@ -11,11 +11,11 @@ from scipy.stats import spearmanr
 from tiny_models import inputs, tiny
 
 from beft_core.errors import UserError
-from beft_core.models import LoadedModel, add_zero_bias, biases, load_model, write_biases
-from beft_core.scores import magnitude, projection_ratio, score_snapshot, select_term
-from beft_core.snapshot import SUFFIX, Snapshot, read_snapshot
+from beft_core.models.load import LoadedModel, add_zero_bias, biases, load_model, write_biases
+from beft_core.models.value_shift import shift_values
+from beft_core.scores.table import magnitude, projection_ratio, score_snapshot, select_term
+from beft_core.snapshots.snapshot import SUFFIX, Snapshot, read_snapshot
 from beft_core.sweeps.norms import pre_norms
-from beft_core.value_shift import shift_values
 
 FOLDER = Path(__file__).parents[2] / "sample_snapshots"
 PROBES = sorted(FOLDER.glob(f"*-probe{SUFFIX}"))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_models import inputs, tiny
 
-from beft_core.training.weights import Adam, RandomEntries
+from beft_core.training.methods.weights import Adam, RandomEntries
 
 
 @pytest.mark.parametrize("name", ["bert", "distilbert", "gpt2", "opt", "qwen2"])

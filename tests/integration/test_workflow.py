@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from beft_core import models
+from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.merging import merge
-from beft_core.snapshot import Snapshot
-from beft_core.tasks.data import Examples, TaskData
+from beft_core.merging.merge import merge
+from beft_core.models import load as models
+from beft_core.snapshots.snapshot import Snapshot
+from beft_core.tasks.load import Examples, TaskData
 from beft_core.tasks.registry import get_task
 from beft_core.training import workflow
-from beft_core.training.config import RunConfig
 from beft_core.training.workflow import evaluate, train, train_bank
 
 BASE = RunConfig(task="demo-sentiment", n_train=32, epochs=2, device="cpu", evaluate="last")

@@ -11,14 +11,14 @@ import pytest
 import torch
 from tiny_models import VOCABULARY, tiny
 
-from beft_core.models import LoadedModel
-from beft_core.snapshot import Snapshot
-from beft_core.tasks.data import Examples, TaskData
+from beft_core.config import RunConfig
+from beft_core.models.load import LoadedModel
+from beft_core.snapshots.snapshot import Snapshot
+from beft_core.tasks.load import Examples, TaskData
 from beft_core.tasks.registry import get_task
 from beft_core.training import trainer
-from beft_core.training.batching import Encoded
-from beft_core.training.config import RunConfig
-from beft_core.training.segment_attention import attends_plainly
+from beft_core.training.acceleration.segment_attention import attends_plainly
+from beft_core.training.batches.arrange import Encoded
 from beft_core.training.workflow import fit_bank
 
 CLASSIFICATION = dataclasses.replace(get_task("demo-sentiment"), name="toy")

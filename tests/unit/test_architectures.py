@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from beft_core.architectures import ROWS, layout_for
+from beft_core.architectures.layout import contiguous, grouped
+from beft_core.architectures.table import ROWS, layout_for
 from beft_core.errors import UserError
-from beft_core.layout import contiguous, grouped
 from beft_core.terms import TERM_KEYS
 
 BERT = {
@@ -190,5 +190,5 @@ def test_unknown_types_list_the_known_ones() -> None:
 
 def test_needs_no_torch() -> None:
     loaded = "'torch' in sys.modules or 'transformers' in sys.modules"
-    code = f"import sys, beft_core.architectures; sys.exit({loaded})"
+    code = f"import sys, beft_core.architectures.table; sys.exit({loaded})"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from beft_core.errors import UserError
-from beft_core.safetensors_file import write_safetensors
+from beft_core.files.safetensors_file import write_safetensors
 from beft_core.training.checkpoint import Checkpoint, CheckpointError, Progress, held
 
 TENSORS = {"values": np.arange(6, dtype=np.float32).reshape(2, 3)}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import kendalltau, spearmanr
 
-from beft_core.comparison import (
+from beft_core.scores.compare import (
     Moves,
     agreement,
     alike,
@@ -28,8 +28,8 @@ from beft_core.comparison import (
     settings,
     spearman_rho,
 )
-from beft_core.scores import score_snapshot
-from beft_core.snapshot import Snapshot
+from beft_core.scores.table import score_snapshot
+from beft_core.snapshots.snapshot import Snapshot
 
 SIX = ("q", "k", "v", "o", "mlp_in", "ln1")
 
@@ -189,7 +189,7 @@ def test_the_table_of_everything_holds_every_number_once() -> None:
 
 def test_numpy_is_all_it_imports() -> None:
     code = (
-        "import sys, beft_core.comparison, beft_core.received, beft_core.kept\n"
+        "import sys, beft_core.scores.compare, beft_core.exchange.uploads, beft_core.exchange.upload_library\n"
         "heavy = {'torch', 'transformers', 'scipy', 'sklearn', 'pandas', 'datasets'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

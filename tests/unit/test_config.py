@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from beft_core.config import ALL_BIAS_SHARE, BOUNDS, FULL_LR, RunConfig
 from beft_core.errors import UserError
-from beft_core.model_source import locate
+from beft_core.models.source import locate
 from beft_core.sweeps.spec import SweepSpec
-from beft_core.training.config import ALL_BIAS_SHARE, BOUNDS, FULL_LR, RunConfig
-from beft_core.training.preflight import layout_of
+from beft_core.training.estimate.count import layout_of
 
 
 def test_the_paper_preset_is_the_authors_table() -> None:

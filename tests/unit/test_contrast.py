@@ -11,9 +11,9 @@ import pytest
 
 import dashboard
 from beft_core.terms import TERM_KEYS
-from dashboard.components.page import STYLE
-from dashboard.figures import style
-from dashboard.figures.contrast import TEXT, blend, contrast, luminance
+from dashboard.figures.parts import style
+from dashboard.figures.parts.contrast import TEXT, blend, contrast, luminance
+from dashboard.shared.page import STYLE
 
 THEME = tomllib.loads((Path(dashboard.__file__).parent / ".streamlit" / "config.toml").read_text())["theme"]
 FADED = 0.6

@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from beft_core.errors import UserError
-from beft_core.runs import desk as module
-from beft_core.runs.desk import Desk
+from beft_core.execution import model_service as module
+from beft_core.execution.model_service import Desk
 
 FAKE = Path(__file__).parents[1] / "fake_desk.py"
 
@@ -138,7 +138,7 @@ def test_questions_of_several_threads_get_their_own_answers(desk: Desk) -> None:
 def test_it_ends_with_whoever_started_it(tmp_path: Path, act: str) -> None:
     """Also when that one is killed, and in the middle of an answer."""
     script = (
-        "import sys, threading, time\nfrom beft_core.runs import desk as module\n"
+        "import sys, threading, time\nfrom beft_core.execution import model_service as module\n"
         f"module.desk_command = lambda: [sys.executable, {str(FAKE)!r}]\n"
         "desk = module.Desk()\nprint(desk.ask('prove')['pid'], flush=True)\n"
         f"desk.ask('prove', act={act!r})\ntime.sleep(60)\n"

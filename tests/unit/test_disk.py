@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from beft_core import disk
-from beft_core.disk import NoRoom, size, with_room
 from beft_core.errors import UserError
-from beft_core.safe_io import atomic_write
+from beft_core.files import disk
+from beft_core.files.disk import NoRoom, size, with_room
+from beft_core.files.safe_io import atomic_write
 
 
 def no_room(path: Path, number: int = errno.ENOSPC) -> NoRoom:

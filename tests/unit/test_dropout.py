@@ -4,7 +4,7 @@ import pytest
 import torch
 from dropout_law import check_share_scale_and_gradient
 
-from beft_core.training.dropout import _attention, fast_dropout
+from beft_core.training.acceleration.cpu_dropout import _attention, fast_dropout
 
 
 @pytest.mark.parametrize("p", [0.05, 0.1, 0.5])

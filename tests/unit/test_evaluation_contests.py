@@ -10,7 +10,7 @@ from scipy.stats import t as student
 from scipy.stats import ttest_rel
 from sweep_tables import Run, make_results
 
-from beft_core.evaluation.contests import COLUMNS, contest, paired, sentence, two_sided_p
+from beft_core.reports.selection.contests import COLUMNS, contest, paired, sentence, two_sided_p
 
 
 def uneven(run: Run) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from beft_core.errors import UserError
-from beft_core.evaluation import paper
+from beft_core.reports import paper
 from beft_core.terms import TERM_KEYS
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau, spearmanr
 from sweep_tables import Run, make_results
 
-from beft_core.evaluation.pairing import match_grids, pairs
-from beft_core.evaluation.prediction import (
+from beft_core.reports.pairing import match_grids, pairs
+from beft_core.reports.selection.prediction import (
     ALWAYS_V,
     CASE_COLUMNS,
     MEASURES,
@@ -36,8 +36,8 @@ from beft_core.evaluation.prediction import (
     together,
     verdict,
 )
-from beft_core.evaluation.rules import FIXED_ORDER, ORACLE, SMALLEST_NORM
-from beft_core.scores import APPROACHES
+from beft_core.reports.selection.rules import FIXED_ORDER, ORACLE, SMALLEST_NORM
+from beft_core.scores.table import APPROACHES
 from beft_core.sweeps.table import read_table, write_table
 from beft_core.terms import CANDIDATES
 

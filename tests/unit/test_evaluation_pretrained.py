@@ -11,10 +11,10 @@ from safetensors.numpy import load_file
 from sweep_tables import NORMS, make_results
 
 from beft_core.errors import UserError
-from beft_core.evaluation import pretrained
-from beft_core.evaluation.pretrained import with_norms
-from beft_core.evaluation.rules import SMALLEST_NORM
-from beft_core.model_source import bundled_path
+from beft_core.models.source import bundled_path
+from beft_core.reports.selection import pretrained
+from beft_core.reports.selection.pretrained import with_norms
+from beft_core.reports.selection.rules import SMALLEST_NORM
 from beft_core.sweeps.norms import pre_norms
 from beft_core.sweeps.table import NORM_COLUMNS, read_table
 from beft_core.terms import CANDIDATES
@@ -51,7 +51,7 @@ def test_an_older_table_of_the_bundled_model_is_completed_from_its_files(tmp_pat
 
 
 def test_of_other_models_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from beft_core.evaluation.prediction import cases
+    from beft_core.reports.selection.prediction import cases
 
     older = make_results(["sst2"], ["low"], model="ORG/other").drop(columns=list(NORM_COLUMNS))
     older = older.reindex(columns=[*older.columns, *NORM_COLUMNS])

@@ -14,9 +14,10 @@ import pytest
 from sweep_tables import make_results
 
 from beft_core.errors import UserError
-from beft_core.evaluation import markup, page, prediction, report
-from beft_core.evaluation.cells import Cell, Column, Row, Table
-from beft_core.evaluation.report import Contents
+from beft_core.reports import html_page, html_parts, report
+from beft_core.reports.cells import Cell, Column, Row, Table
+from beft_core.reports.report import Contents
+from beft_core.reports.selection import prediction
 from beft_core.sweeps.table import write_table
 
 FILES = {
@@ -65,7 +66,7 @@ def contents() -> Contents:
 
 @pytest.fixture(scope="module")
 def document(contents: Contents) -> str:
-    return page.html(contents)
+    return html_page.html(contents)
 
 
 def stored(folder: Path) -> Path:
@@ -147,7 +148,7 @@ def test_ours_and_the_papers_number_share_a_cell() -> None:
     missing = (Cell(paper=80.0, reason="no run"),)
     neither = (Cell(reason="no run"),)
     rows = tuple(Row((name,), cell) for name, cell in (("v", cells), ("q", missing), ("k", missing), ("o", neither)))
-    text = markup.paper_table(Table("t", "T", ("term",), (column,), rows, "we", "they"))
+    text = html_parts.paper_table(Table("t", "T", ("term",), (column,), rows, "we", "they"))
     assert "<b>81.0</b> ± 1.0†<small>lr 0.01, 3 seeds, 1 failed</small>" in text
     assert '<div class="paper">paper 85.8†</div>' in text
     assert text.count("<sup>1</sup>") == 2  # the same reason is told once, and not where the paper has nothing
@@ -158,7 +159,7 @@ def test_hostile_names_stay_text() -> None:
     results = make_results(tasks=("rte",), regimes=("low",), model=HOSTILE, failed=lambda run: run[2] == "k")
     results["failure"] = results["failure"].astype(object).where(results["failure"].isna(), HOSTILE)
     results[["device", "task", "regime"]] = HOSTILE
-    seen = Page(page.html(report.contents(results)))
+    seen = Page(html_page.html(report.contents(results)))
     assert "script" not in seen.tags
     assert "onload" not in {name for name, _ in seen.attributes}
     assert HOSTILE in seen.text
@@ -166,18 +167,20 @@ def test_hostile_names_stay_text() -> None:
 
 def test_charts_follow_the_numbers() -> None:
     nan = (float("nan"),) * 3
-    chart = markup.chart("C", ["low", "high"], {"v": [(1, 1, 1), (8, 7, 8)], "q": [nan, (2, 2, 2)], "k": [nan, nan]}, 8)
+    chart = html_parts.chart(
+        "C", ["low", "high"], {"v": [(1, 1, 1), (8, 7, 8)], "q": [nan, (2, 2, 2)], "k": [nan, nan]}, 8
+    )
     dots = [(term, float(y)) for term, y in re.findall(r'<circle class="(\w)" cx="[\d.]+" cy="([\d.]+)"', chart)]
     assert [term for term, _ in dots] == ["v", "v", "q"]
     first, last, second = (y for _, y in dots)
     assert first < second < last  # rank 1 is on top
     assert second - first == pytest.approx((last - first) / 7, abs=0.1)
-    assert markup.chart("C", ["low"], {"v": [nan]}, 0) == ""
+    assert html_parts.chart("C", ["low"], {"v": [nan]}, 0) == ""
 
 
 def test_sparklines_share_a_scale() -> None:
     def heights(values: list[float]) -> list[float]:
-        return [float(y) for y in re.findall(r'cy="([\d.]+)"', markup.sparkline(values, 0, 100))]
+        return [float(y) for y in re.findall(r'cy="([\d.]+)"', html_parts.sparkline(values, 0, 100))]
 
     assert heights([0, 100]) == [22, 4]
     assert heights([50, float("nan"), 50]) == [13, 13]
@@ -187,7 +190,7 @@ def test_sparklines_share_a_scale() -> None:
 def test_the_prediction_of_the_page_is_that_of_the_module(contents: Contents, document: str) -> None:
     summary = contents.series["prediction"]
     pooled = summary[(summary["task"] == prediction.POOLED) & (summary["regime"] == prediction.POOLED)]
-    rows = page.prediction_rows(pooled)
+    rows = html_page.prediction_rows(pooled)
     assert [row[0] for row in rows] == [
         "Projection ratio (+ 4)", "Magnitude (L1) (+ 1)", "Always b_v", "Oracle of the other seeds",
         "Random (expected)",
@@ -195,11 +198,11 @@ def test_the_prediction_of_the_page_is_that_of_the_module(contents: Contents, do
     for words in ("Smallest pre-trained norm name the same term", "draw tasks, then data sizes and seeds within them"):
         assert words in Page(document).text, words
     assert contents.facts[report.NORMS] == "recorded in the table"
-    assert markup.frame_table(page.PREDICTION_HEAD, rows) in document
+    assert html_parts.frame_table(html_page.PREDICTION_HEAD, rows) in document
     assert {row[1] for row in rows} == {str(len(prediction.cases(make_results()).query("rule == 'always_v'")) - 4)}
-    assert page.interval(1.304, 0.4, float("nan")) == "1.30"
-    assert page.interval(1.304, 0.4, 2.1) == "1.30 (0.40 to 2.10)"
-    assert page.interval(float("nan"), 0, 1) == "–"
+    assert html_page.interval(1.304, 0.4, float("nan")) == "1.30"
+    assert html_page.interval(1.304, 0.4, 2.1) == "1.30 (0.40 to 2.10)"
+    assert html_page.interval(float("nan"), 0, 1) == "–"
 
 
 @pytest.mark.parametrize("trains", [("all",), ("v",), ("q", "k"), ("q+v",), ("v", "q", "k", "all")])
@@ -208,7 +211,7 @@ def test_a_sweep_of_any_kind_has_a_report(trains: tuple[str, ...], tmp_path: Pat
         results = make_results(
             tasks=("demo-sentiment",), regimes=("low",), trains=trains, failed=lambda run, f=failed: f
         )
-        Page(page.html(report.contents(results.assign(regime=None))))
+        Page(html_page.html(report.contents(results.assign(regime=None))))
 
 
 def test_every_model_has_its_tables() -> None:
@@ -219,5 +222,5 @@ def test_every_model_has_its_tables() -> None:
 
 
 def test_no_torch() -> None:
-    code = "import sys, beft_core.evaluation.report, beft_core.cli.report; sys.exit('torch' in sys.modules)"
+    code = "import sys, beft_core.reports.report, beft_core.cli.report; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

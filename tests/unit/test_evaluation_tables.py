@@ -13,10 +13,10 @@ import pytest
 from sweep_tables import EPOCHS, Run, make_results
 
 from beft_core.errors import UserError
-from beft_core.evaluation import tables
-from beft_core.evaluation.cells import Cell, Column, Row, mark_best, ours_text, paper_text
-from beft_core.evaluation.over_seeds import Runs
-from beft_core.evaluation.tables import Merge, Table
+from beft_core.reports import tables
+from beft_core.reports.cells import Cell, Column, Row, mark_best, ours_text, paper_text
+from beft_core.reports.seed_means import Runs
+from beft_core.reports.tables import Merge, Table
 from beft_core.sweeps.table import read_table, write_table
 
 LRS = (1e-4, 1e-3, 1e-2)

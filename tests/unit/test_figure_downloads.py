@@ -7,8 +7,8 @@ import re
 import plotly.graph_objects as go
 import pytest
 
-from dashboard.components import figure as shown
-from dashboard.figures import style
+from dashboard.figures.parts import style
+from dashboard.shared import figure as shown
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from example_snapshots import base, example
 from fake_worker import small_snapshot
 from plotly.colors import sample_colorscale
 
-from beft_core.scores import ScoreTable, score_snapshot
-from beft_core.snapshot import Snapshot
+from beft_core.scores.table import ScoreTable, score_snapshot
+from beft_core.snapshots.snapshot import Snapshot
 from beft_core.terms import TERM_KEYS
-from dashboard.figures import style
+from dashboard.figures.curves.progress import loss_curve
 from dashboard.figures.heatmaps import heatmaps
-from dashboard.figures.progress import loss_curve
+from dashboard.figures.parts import style
 from dashboard.figures.ranking import ranking
 
 THREE = ["projection_ratio", "magnitude", "fisher"]

@@ -8,10 +8,10 @@ import pytest
 from example_snapshots import base, example
 from fake_worker import small_snapshot
 
-from beft_core.comparison import Moves, alike, cosines, differences
-from beft_core.scores import score_snapshot
+from beft_core.scores.compare import Moves, alike, cosines, differences
+from beft_core.scores.table import score_snapshot
 from dashboard.figures import compare as figures
-from dashboard.figures import style
+from dashboard.figures.parts import style
 
 TABLES = [score_snapshot(small_snapshot(seed)) for seed in (0, 1)]
 TITLES = ["one", "two <b>%{x}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import plotly.graph_objects as go
 import pytest
 
-from dashboard.figures.end_labels import LINE_PIXELS, End, name_ends
+from dashboard.figures.parts.end_labels import LINE_PIXELS, End, name_ends
 
 SPAN, PIXELS = (0.0, 2.0), 200.0
 

@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 from sweep_tables import make_results
 
-from beft_core.evaluation.pairing import pairs
-from beft_core.evaluation.prediction import ALWAYS_V, MEASURES, RANDOM, RULES, settled_shares, summary
-from beft_core.evaluation.series import metric_vs_epoch, score_vs_lr
-from beft_core.scores import APPROACHES
-from dashboard.figures import style
+from beft_core.reports.pairing import pairs
+from beft_core.reports.selection.prediction import ALWAYS_V, MEASURES, RANDOM, RULES, settled_shares, summary
+from beft_core.reports.series import metric_vs_epoch, score_vs_lr
+from beft_core.scores.table import APPROACHES
+from dashboard.figures.curves.rates import over_epochs, over_rates
 from dashboard.figures.evaluation import MEASURES as DRAWN
 from dashboard.figures.evaluation import RULE_MARKS, rule_dots, score_and_metric, settling_curves
-from dashboard.figures.rates import over_epochs, over_rates
+from dashboard.figures.parts import style
 
 RESULTS = make_results(["sst2"], ["low"], add=lambda run: 0.03 * (run[4] - 1) * (1 if run[2] == "q" else -1))
 

@@ -12,14 +12,14 @@ import pytest
 from example_snapshots import base, example
 from fake_worker import small_snapshot
 
-import dashboard.components
-from beft_core.geometry import Pair, trajectory
-from beft_core.scores import ScoreTable, geometry, projection_ratio, score_snapshot
-from beft_core.snapshot import Snapshot
-from dashboard.components.geometry_pairs import both_cases, standing, table, told
-from dashboard.components.geometry_training import film
-from dashboard.figures import style
+import dashboard
+from beft_core.scores.plane import Pair, trajectory
+from beft_core.scores.table import ScoreTable, geometry, projection_ratio, score_snapshot
+from beft_core.snapshots.snapshot import Snapshot
+from dashboard.app_pages.geometry.pairs import both_cases, standing, table, told
+from dashboard.app_pages.geometry.training import film
 from dashboard.figures.geometry import RIM, Frame, beyond_rim, one_pair, polar, without_length
+from dashboard.figures.parts import style
 from dashboard.figures.trajectory import level_labels, path_figure, path_frame, tables
 
 
@@ -243,8 +243,8 @@ def test_large_models_stay_small() -> None:
 
 
 def test_pictures_use_no_network_and_no_old_interface() -> None:
-    folder = Path(str(dashboard.components.__file__)).parent
-    sources = [*folder.glob("sandbox.*"), *folder.glob("geometry_pl*.*")]
+    folder = Path(str(dashboard.__file__)).parent / "app_pages" / "geometry"
+    sources = [*folder.glob("sandbox.*"), *folder.glob("pl*.*")]
     assert len(sources) >= 8
     for source in sources:
         text = source.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")

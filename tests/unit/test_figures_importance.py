@@ -10,16 +10,16 @@ import pytest
 from example_snapshots import base, example
 from fake_worker import small_snapshot
 
-from beft_core.geometry import Pair
-from beft_core.regimes import Measured, over_regimes
-from beft_core.scores import score_snapshot
+from beft_core.scores.plane import Pair
+from beft_core.scores.regimes import Measured, over_regimes
+from beft_core.scores.table import score_snapshot
 from beft_core.terms import CANDIDATES, TERM_KEYS
-from dashboard.figures import style
 from dashboard.figures.block import PARTS, block
 from dashboard.figures.bumps import bumps
 from dashboard.figures.cell import cell
 from dashboard.figures.heatmaps import clicked, heatmaps
-from dashboard.figures.numbers import shortest
+from dashboard.figures.parts import style
+from dashboard.figures.parts.numbers import shortest
 from dashboard.figures.ranking import contest, ranking
 from dashboard.figures.regimes import PANEL, regimes
 
@@ -60,7 +60,7 @@ def test_the_marked_cell_is_framed_in_every_panel() -> None:
 def test_a_tiny_mean_fits_its_column(layers: int) -> None:
     figure = heatmaps(score_snapshot(small_snapshot(layers=layers)), ["fisher"], {}, "encoder")
     left, right = figure.layout.xaxis.range
-    narrowest = 400 if layers > 12 else 270  # as components/cell.py allows, less the names of the rows
+    narrowest = 400 if layers > 12 else 270  # as app_pages/importance/cell.py allows, less the names of the rows
     pixels = (narrowest - 50) * figure.data[1].dx / (right - left)
     assert pixels > 7 * len(shortest(5.1e-19))
 

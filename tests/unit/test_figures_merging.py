@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from example_snapshots import LAYERS, example
 
-from beft_core.merge_plan import MergeResult, TaskScored
-from beft_core.merge_preview import preview
-from beft_core.merging import compare, merge
-from beft_core.snapshot import Snapshot
-from dashboard.figures import merging, style
+from beft_core.merging.config import MergeResult, TaskScored
+from beft_core.merging.merge import compare, merge
+from beft_core.merging.preview import preview
+from beft_core.snapshots.snapshot import Snapshot
+from dashboard.figures import merging
+from dashboard.figures.parts import style
 
 KEY = ("encoder", "v")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from dashboard.figures.numbers import apart, one_minus, short, shortest, tick_texts, ticks
+from dashboard.figures.parts.numbers import apart, one_minus, short, shortest, tick_texts, ticks
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from dashboard.components.fine_tune_charts import not_evaluated
-from dashboard.components.fine_tune_live import drawn
-from dashboard.figures import style
-from dashboard.figures.progress import loss_curve, metric_curve, metric_names, score_lines
+from dashboard.figures.curves.progress import loss_curve, metric_curve, metric_names, score_lines
+from dashboard.figures.parts import style
+from dashboard.run_watch.charts import not_evaluated
+from dashboard.run_watch.live import drawn
 
 RECORDS: list[dict[str, Any]] = [
     {"type": "stage", "name": "train"},

@@ -7,8 +7,8 @@ from itertools import product
 import pytest
 
 from beft_core.runs.curves import Curve
-from dashboard.figures import style
-from dashboard.figures.runs import DASHES, HUES, MOST_POINTS, Line, Look, looks, overlay
+from dashboard.figures.curves.runs import DASHES, HUES, MOST_POINTS, Line, Look, looks, overlay
+from dashboard.figures.parts import style
 
 
 def lines(count: int, points: int = 5) -> list[Line]:

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import pytest
 
 from beft_core.sweeps.spec import SweepSpec, trains
-from dashboard.figures import style
+from dashboard.figures.parts import style
 from dashboard.figures.sweep import MOST_PANELS, by_term_and_rate, colour_of, name_of
 
 pd = pytest.importorskip("pandas")

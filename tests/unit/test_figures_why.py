@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dashboard.figures.attention import ZERO, by_layer, changes, maps
-from dashboard.figures.growth import Growth, growth
+from dashboard.figures.curves.growth import Growth, growth
 
 
 def test_maps_show_the_difference_and_escape_the_visitors_words() -> None:

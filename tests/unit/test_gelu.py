@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers.activations import ACT2FN
 
-from beft_core.training.gelu import ShortGelu, _Gelu, normal, short_gelu
+from beft_core.training.acceleration.fast_gelu import ShortGelu, _Gelu, normal, short_gelu
 
 X = torch.linspace(-12, 12, 48_001)
 

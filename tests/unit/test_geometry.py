@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beft_core.errors import UserError
-from beft_core.geometry import Pair, has_trajectory, iso_line, tips, trajectory
-from beft_core.scores import geometry, projection_ratio
-from beft_core.snapshot import Snapshot
-from dashboard.components.sandbox_jumps import JUMPS, Position
+from beft_core.scores.plane import Pair, has_trajectory, iso_line, tips, trajectory
+from beft_core.scores.table import geometry, projection_ratio
+from beft_core.snapshots.snapshot import Snapshot
+from dashboard.app_pages.geometry.sandbox_jumps import JUMPS, Position
 
 PRE = np.array([1.0, 0.0])
 
@@ -162,5 +162,5 @@ def test_walking_between_a_and_b_keeps_the_shared_score() -> None:
 
 
 def test_needs_no_torch() -> None:
-    code = "import sys, beft_core.geometry; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    code = "import sys, beft_core.scores.plane; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

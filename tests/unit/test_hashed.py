@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from beft_core.training.hashed import HashedDropout, hand_out_keys, hashed, hashed_dropout, threshold_of
+from beft_core.training.acceleration.hashed_dropout import (
+    HashedDropout,
+    hand_out_keys,
+    hashed,
+    hashed_dropout,
+    threshold_of,
+)
 
 WORDS = st.integers(-(2**31), 2**31 - 1)
 CPU = torch.device("cpu")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from beft_core.training.batching import Encoded
-from beft_core.training.config import RunConfig
+from beft_core.config import RunConfig
+from beft_core.training.batches.arrange import Encoded
 from beft_core.training.trainer import Job
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from beft_core.errors import UserError
-from beft_core.json_shape import Anything, Flag, ListOf, Maybe, Number, OneOf, Shape, Table, Text, check, told
+from beft_core.files.json_shape import Anything, Flag, ListOf, Maybe, Number, OneOf, Shape, Table, Text, check, told
 
 ROW = Table({"a": Number(0, 9, whole=True)}, {"b": Text(3)})
 

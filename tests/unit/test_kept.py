@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from example_snapshots import example
 
-from beft_core import kept as module
-from beft_core.disk import NoRoom
 from beft_core.errors import UserError
-from beft_core.kept import find_kept, forget, keep, kept
-from beft_core.snapshot import read_snapshot
+from beft_core.exchange import upload_library as module
+from beft_core.exchange.upload_library import find_kept, forget, keep, kept
+from beft_core.files.disk import NoRoom
+from beft_core.snapshots.snapshot import read_snapshot
 
 
 def test_kept_snapshots_come_back_whole_and_the_newest_first(tmp_path: Path) -> None:

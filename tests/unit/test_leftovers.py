@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from beft_core import leftovers
-from beft_core.leftovers import remove_leftovers, temporary
-from beft_core.safe_io import atomic_write, read_json_file
+from beft_core.files import leftovers
+from beft_core.files.leftovers import remove_leftovers, temporary
+from beft_core.files.safe_io import atomic_write, read_json_file
 
 WRITER = """
 import sys, time
 from pathlib import Path
-from beft_core.safe_io import atomic_write
+from beft_core.files.safe_io import atomic_write
 
 def chunks():
     yield b"{"

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from beft_core import locks
 from beft_core.errors import UserError
-from beft_core.locks import hold, holder
+from beft_core.files import locks
+from beft_core.files.locks import hold, holder
 
 _HOLD = """
 import sys, time
 from pathlib import Path
-from beft_core.locks import hold
+from beft_core.files.locks import hold
 with hold(Path(sys.argv[1]), "the thing"):
     print("held", flush=True)
     time.sleep(60)

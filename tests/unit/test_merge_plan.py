@@ -13,7 +13,7 @@ import pytest
 from example_snapshots import base, example
 
 from beft_core.errors import UserError
-from beft_core.merge_plan import (
+from beft_core.merging.config import (
     LINES,
     MergeConfig,
     MergeResult,
@@ -27,8 +27,8 @@ from beft_core.merge_plan import (
     source_file,
     tasks_of,
 )
-from beft_core.merging import METHODS
-from beft_core.snapshot import Snapshot, read_snapshot, write_snapshot
+from beft_core.merging.merge import METHODS
+from beft_core.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
 
 PAIR = [example(seed, trained_terms=("v",), full=True) for seed in (1, 2)]
 KEY = ("encoder", "v")
@@ -192,5 +192,5 @@ def test_a_result_survives_json_and_damage_is_told() -> None:
 
 
 def test_needs_no_torch() -> None:
-    code = "import beft_core.merge_plan, sys; sys.exit('torch' in sys.modules)"
+    code = "import beft_core.merging.config, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

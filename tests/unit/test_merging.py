@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from beft_core.errors import UserError
-from beft_core.merging import METHODS, Parameter, compare, merge
-from beft_core.snapshot import Snapshot, read_snapshot, write_snapshot
+from beft_core.merging.merge import METHODS, Parameter, compare, merge
+from beft_core.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
 
 V = ("encoder", "v")
 Rows = list[list[float]]

@@ -13,10 +13,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from beft_core.errors import UserError
-from beft_core.extract import extract
-from beft_core.model_weights import ModelWeights
-from beft_core.scores import score_snapshot
-from beft_core.snapshot import fingerprint
+from beft_core.exchange.checkpoints import extract
+from beft_core.models.bias_reader import ModelWeights
+from beft_core.scores.table import score_snapshot
+from beft_core.snapshots.snapshot import fingerprint
 from beft_core.terms import TERM_KEYS
 
 HIDDEN, MLP, LAYERS = 8, 12, 2
@@ -263,8 +263,8 @@ def test_thirteen_gigabytes_in_two_hundred_megabytes_of_memory(tmp_path: Path) -
     code = """if True:
         import re, resource, sys
         from pathlib import Path
-        from beft_core.extract import extract
-        from beft_core.snapshot import write_snapshot
+        from beft_core.exchange.checkpoints import extract
+        from beft_core.snapshots.snapshot import write_snapshot
         snapshot = extract(sys.argv[1], sys.argv[2])
         write_snapshot(sys.argv[3], snapshot)
         print(snapshot.meta.trained_terms, float(snapshot.post("decoder", "v")[31, 0]))

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from beft_core import parquet
 from beft_core.errors import UserError
-from beft_core.parquet import Limits, MissingColumn
+from beft_core.files import parquet
+from beft_core.files.parquet import Limits, MissingColumn
 from beft_core.sweeps.table import COLUMNS, read_table
-from beft_core.tasks import table_preview, user_files
+from beft_core.tasks.sources import table_preview, user_files
 
 LIMITS = Limits(rows=1000, bytes=2**20, columns=10, value=2**16)
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from test_model_weights import HIDDEN, LAYERS, bert_tensors, write_model
 
-from beft_core import model_weights
 from beft_core.errors import UserError
-from beft_core.extract import extract
-from beft_core.model_weights import ModelWeights
-from beft_core.peft_io import CONFIG, WEIGHTS, export_peft, import_peft
-from beft_core.safetensors_file import write_safetensors
-from beft_core.snapshot import Snapshot
+from beft_core.exchange.checkpoints import extract
+from beft_core.exchange.peft_adapter import CONFIG, WEIGHTS, export_peft, import_peft
+from beft_core.files.safetensors_file import write_safetensors
+from beft_core.models import bias_reader
+from beft_core.models.bias_reader import ModelWeights
+from beft_core.snapshots.snapshot import Snapshot
 
 VALUE = "base_model.model.bert.encoder.layer.{}.attention.self.value.beft_bias"
 HEAD = "base_model.model.classifier."
@@ -75,9 +75,9 @@ def test_a_head_of_this_model_is_taken(base: Path, tmp_path: Path) -> None:
 def test_biases_are_bounded_over_all_layers(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tuned = write_model(tmp_path / "tuned", bert_tensors(1))
     total = sum(array.size for name, array in bert_tensors().items() if name.endswith("bias"))
-    monkeypatch.setattr(model_weights, "MOST_ELEMENTS", total)
+    monkeypatch.setattr(bias_reader, "MOST_ELEMENTS", total)
     extract(base, tuned)
-    monkeypatch.setattr(model_weights, "MOST_ELEMENTS", total - 1)
+    monkeypatch.setattr(bias_reader, "MOST_ELEMENTS", total - 1)
     with pytest.raises(UserError, match=f"biases of {total} elements; expected at most {total - 1}"):
         extract(base, tuned)
 
@@ -97,9 +97,9 @@ def test_the_vectors_of_an_adapter_are_bounded_over_all_layers(
     name = "base_model.model.model.layers.{}.self_attn.v_proj.beft_bias"
     vectors = {name.format(n): np.ones((1, HIDDEN), np.float32) for n in range(LAYERS)}
     write_safetensors(folder / WEIGHTS, vectors, {})
-    monkeypatch.setattr(model_weights, "MOST_ELEMENTS", LAYERS * HIDDEN)
+    monkeypatch.setattr(bias_reader, "MOST_ELEMENTS", LAYERS * HIDDEN)
     assert import_peft(folder, bare).post("decoder", "v").shape == (LAYERS, HIDDEN)
-    monkeypatch.setattr(model_weights, "MOST_ELEMENTS", LAYERS * HIDDEN - 1)
+    monkeypatch.setattr(bias_reader, "MOST_ELEMENTS", LAYERS * HIDDEN - 1)
     with pytest.raises(UserError, match="biases of 16 elements"):
         import_peft(folder, bare)
 

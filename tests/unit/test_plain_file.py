@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from beft_core.errors import UserError
-from beft_core.plain_file import open_plain
-from beft_core.safe_io import read_bounded, read_json_file
+from beft_core.files.plain_file import open_plain
+from beft_core.files.safe_io import read_bounded, read_json_file
 
 pytestmark = pytest.mark.timeout(20)  # opening a pipe would wait for ever
 

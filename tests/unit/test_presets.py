@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from beft_core.comparison import differing
-from beft_core.regimes import same_experiment
-from beft_core.runs.directory import Run
-from beft_core.snapshot import read_snapshot
+from beft_core.config import RunConfig
+from beft_core.presets import BUILT_IN, completed, hyperparameters
+from beft_core.runs.run import Run
+from beft_core.scores.compare import differing
+from beft_core.scores.regimes import same_experiment
+from beft_core.snapshots.snapshot import read_snapshot
 from beft_core.sweeps.spec import NOT_OF_THE_RESULT, SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
-from beft_core.training.config import RunConfig
-from beft_core.training.presets import BUILT_IN, completed, hyperparameters
 
 SAMPLE = Path(__file__).parents[2] / "sample_snapshots" / "sst2-low-seed0-probe.beft.safetensors"
 OLD_WAYS = {"adam_epsilon": 1e-8, "adam_epsilon_at": "after", "sampler": "generator", "inputs": "lab"}

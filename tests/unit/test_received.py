@@ -17,11 +17,11 @@ from example_snapshots import example
 from hostile import hostile_snapshots
 from test_model_weights import BERT, HIDDEN, LAYERS, bert_tensors
 
-from beft_core import received
 from beft_core.errors import UserError
-from beft_core.received import ADAPTER, Model, from_models, opened, receive, unzipped
-from beft_core.safetensors_file import write_safetensors
-from beft_core.snapshot import write_snapshot
+from beft_core.exchange import uploads
+from beft_core.exchange.uploads import ADAPTER, Model, from_models, opened, receive, unzipped
+from beft_core.files.safetensors_file import write_safetensors
+from beft_core.snapshots.snapshot import write_snapshot
 
 CONFIG, WEIGHTS = ADAPTER
 VALUE = "base_model.model.bert.encoder.layer.{}.attention.self.value.beft_bias"
@@ -221,7 +221,7 @@ def test_a_pickle_is_told_as_such(adapter: dict[str, bytes]) -> None:
 
 
 def test_sound_zips_of_zeros_are_not_bombs(adapter: dict[str, bytes]) -> None:
-    files = {CONFIG: b" " * 1000, WEIGHTS: bytes(received.FREE_BYTES)}
+    files = {CONFIG: b" " * 1000, WEIGHTS: bytes(uploads.FREE_BYTES)}
     assert unzipped(zipped(files)) == files
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from example_snapshots import base, example
 
-from beft_core.regimes import (
+from beft_core.scores.regimes import (
     metrics_alone,
     metrics_of,
     one_per_seed,
@@ -18,8 +18,8 @@ from beft_core.regimes import (
     over_regimes,
     same_experiment,
 )
-from beft_core.scores import score_snapshot
-from beft_core.snapshot import Snapshot, SnapshotMeta
+from beft_core.scores.table import score_snapshot
+from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta
 
 
 def probe(seed: int, n_train: int | None, size: float = 0.3, **more: Any) -> Snapshot:

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beft_core.training.routing import Route, route_arrays
+from beft_core.training.batches.run_index import Route, route_arrays
 
 ASSIGNMENTS = st.integers(1, 5).flatmap(
     lambda runs: st.tuples(st.just(runs), st.lists(st.integers(0, runs - 1), min_size=1, max_size=12))

@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beft_core.cli import app, fine_tune, flags, sweep
+from beft_core.cli.command_line import command_line, sweep_command
+from beft_core.config import DEVICES, EVALUATIONS, MODES, PADDINGS, PRECISIONS, SCHEDULES, RunConfig
 from beft_core.errors import UserError
-from beft_core.runs.command import command_line, sweep_command
+from beft_core.presets import EPSILON_PLACES, INPUTS, SAMPLERS
 from beft_core.sweeps.spec import COMMON, MODES_OF_SWEEPS, SweepSpec
 from beft_core.tasks.registry import REGIMES
 from beft_core.terms import TERM_KEYS
-from beft_core.training.config import DEVICES, EVALUATIONS, MODES, PADDINGS, PRECISIONS, SCHEDULES, RunConfig
-from beft_core.training.presets import EPSILON_PLACES, INPUTS, SAMPLERS
 
 
 class Parsed(Exception):
@@ -204,7 +204,7 @@ def test_seeds_that_no_flag_says_are_refused() -> None:
 
 def test_the_server_can_say_it_without_torch() -> None:
     code = (
-        "import sys, beft_core.runs.command, beft_core.runs.library\n"
+        "import sys, beft_core.cli.command_line, beft_core.runs.about\n"
         "assert not {'torch', 'transformers', 'datasets', 'streamlit', 'pandas'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

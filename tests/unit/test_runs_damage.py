@@ -17,16 +17,16 @@ import pytest
 from damaged_runs import DAMAGES, finished
 
 from beft_core.errors import UserError
+from beft_core.execution import cancel as module
+from beft_core.execution.cancel import cancel
 from beft_core.process_id import ProcessId
-from beft_core.runs import cancel as module
-from beft_core.runs import library
+from beft_core.runs import about
 from beft_core.runs.archive import bytes_of, zip_of
-from beft_core.runs.cancel import cancel
-from beft_core.runs.contrast import differences, spreads
+from beft_core.runs.compare import differences, spreads
 from beft_core.runs.curves import CurveReader
-from beft_core.runs.directory import READ_BYTES, Run, list_runs
 from beft_core.runs.overview import overview, overviews
 from beft_core.runs.record import METRICS_BYTES, RECORDS, damage_of
+from beft_core.runs.run import READ_BYTES, Run, list_runs
 
 pytestmark = pytest.mark.timeout(60)  # a pipe would be waited for, a device read, for ever
 
@@ -59,10 +59,10 @@ def test_a_damaged_run_is_listed_with_what_is_wrong(damage: str, sound: Run, tmp
     assert one.run.log_tail() in (["a line"], [])
     assert b"root:" not in zip_of(rows) and bytes_of(rows) > 0  # a link does not lead out of the folder
     cancel(run)
-    library.rename(run, "broken") if "about.json as a folder" not in damage else None
-    library.delete(run)
+    about.rename(run, "broken") if "about.json as a folder" not in damage else None
+    about.delete(run)
     assert list_runs(tmp_path) == [sound]
-    assert library.restore(run.id, tmp_path) == run
+    assert about.restore(run.id, tmp_path) == run
 
 
 @pytest.mark.parametrize("torn", ['{"type": "epoch", "accu', "\x00\x00", '{"type": "step", "step": 1'])

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beft_core.disk import NoRoom
 from beft_core.errors import UserError
-from beft_core.locks import hold
+from beft_core.execution.cancel import cancel
+from beft_core.files.disk import NoRoom
+from beft_core.files.locks import hold
 from beft_core.process_id import ProcessId
-from beft_core.runs.cancel import cancel
-from beft_core.runs.directory import Run, Status, find_run, home, list_runs
-from beft_core.runs.library import delete
+from beft_core.runs.about import delete
+from beft_core.runs.run import Run, Status, find_run, home, list_runs
 
 
 def me() -> ProcessId:
@@ -258,7 +258,8 @@ def test_remaining_time_needs_some_progress() -> None:
 
 def test_readers_need_neither_torch_nor_streamlit() -> None:
     code = (
-        "import sys, beft_core.runs.directory, beft_core.runs.queue, beft_core.runs.cancel, beft_core.runs.launch\n"
+        "import sys, beft_core.runs.run\n"
+        "import beft_core.execution.queue, beft_core.execution.cancel, beft_core.execution.local\n"
         "assert not {'torch', 'transformers', 'datasets', 'streamlit', 'pandas'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,9 +11,9 @@ import pytest
 
 from beft_core.errors import UserError
 from beft_core.process_id import ProcessId
-from beft_core.runs import library
-from beft_core.runs.directory import Run, Status, find_run, list_runs
-from beft_core.runs.library import About, about
+from beft_core.runs import about as library
+from beft_core.runs.about import About, about
+from beft_core.runs.run import Run, Status, find_run, list_runs
 
 
 def ended(root: Path, state: str = "done") -> Run:

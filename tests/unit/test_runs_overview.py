@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beft_core.runs.contrast import differences, effective, spreads
+from beft_core.config import RunConfig
+from beft_core.runs.compare import differences, effective, spreads
 from beft_core.runs.curves import Curve, CurveReader
-from beft_core.runs.directory import Run, Status
 from beft_core.runs.overview import overview, overviews
+from beft_core.runs.run import Run, Status
 from beft_core.sweeps.spec import SweepSpec
-from beft_core.training.config import RunConfig
 
 
 def made(root: Path, value: float | None = 0.5, kind: str = "train", state: str = "done", **config: Any) -> Run:

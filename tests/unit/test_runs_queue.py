@@ -13,11 +13,11 @@ import psutil
 import pytest
 
 from beft_core.errors import UserError
+from beft_core.execution import queue as module
+from beft_core.execution.queue import Queue
 from beft_core.process_id import ProcessId
-from beft_core.runs import directory
-from beft_core.runs import queue as module
-from beft_core.runs.directory import Run, Status
-from beft_core.runs.queue import Queue
+from beft_core.runs import run as directory
+from beft_core.runs.run import Run, Status
 
 
 @pytest.fixture(autouse=True)
@@ -120,8 +120,8 @@ def test_places_are_given_out_one_at_a_time(tmp_path: Path) -> None:
     """Four processes at once: no two get the same number."""
     runs = [Run.create("train", {"device": "cpu"}, tmp_path) for _ in range(4)]
     code = (
-        "import sys; from pathlib import Path; from beft_core.runs.directory import Run\n"
-        "from beft_core.runs.queue import Queue\n"
+        "import sys; from pathlib import Path; from beft_core.runs.run import Run\n"
+        "from beft_core.execution.queue import Queue\n"
         "input(); Queue('cpu', Path(sys.argv[1])).join(Run(Path(sys.argv[2])))"
     )
     started = [

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from beft_core import disk
-from beft_core.disk import NoRoom
-from beft_core.runs import reporter as module
-from beft_core.runs.directory import Run
-from beft_core.runs.reporter import Reporter
+from beft_core.execution import reporter as module
+from beft_core.execution.reporter import Reporter
+from beft_core.files import disk
+from beft_core.files.disk import NoRoom
+from beft_core.runs.run import Run
 
 
 class Disk:

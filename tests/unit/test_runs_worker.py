@@ -15,24 +15,24 @@ import pytest
 from fake_worker import small_snapshot
 from filelock import FileLock, Timeout
 
-from beft_core import disk
+from beft_core.config import RunConfig
 from beft_core.errors import UserError
+from beft_core.execution import cancel as cancel_module
+from beft_core.execution import local, worker
+from beft_core.execution.cancel import cancel
+from beft_core.execution.queue import Queue, queue_name
+from beft_core.files import disk
 from beft_core.process_id import ProcessId
-from beft_core.runs import cancel as cancel_module
-from beft_core.runs import launch, worker
-from beft_core.runs.cancel import cancel
-from beft_core.runs.directory import Run, Status, list_runs
 from beft_core.runs.failure import explain
-from beft_core.runs.queue import Queue, queue_name
-from beft_core.snapshot import read_snapshot
-from beft_core.training.config import RunConfig
+from beft_core.runs.run import Run, Status, list_runs
+from beft_core.snapshots.snapshot import read_snapshot
 
 FAKE = Path(__file__).parents[1] / "fake_worker.py"
 
 
 @pytest.fixture(autouse=True)
 def played(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    monkeypatch.setattr(launch, "worker_command", lambda run: [sys.executable, str(FAKE), str(run.path)])
+    monkeypatch.setattr(local, "worker_command", lambda run: [sys.executable, str(FAKE), str(run.path)])
     monkeypatch.setattr(cancel_module, "TERMINATE_AFTER", 0.4)
     monkeypatch.setattr(cancel_module, "KILL_AFTER", 1.6)
     yield
@@ -44,7 +44,7 @@ def played(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 def begin(root: Path, act: str, kind: str = "train", **config: Any) -> Run:
     run = Run.create(kind, {"act": act, "device": "cpu", **config}, root)
-    launch.start(run)
+    local.start(run)
     return run
 
 
@@ -228,7 +228,7 @@ def test_a_run_that_came_late_does_not_push_in(tmp_path: Path) -> None:
     older = Run.create("train", {"device": "cpu"}, tmp_path)
     at_work = begin(tmp_path, "train", steps=10_000)
     wait(in_stage(at_work, "train"))
-    launch.start(older)
+    local.start(older)
     wait(lambda: older.status().position == 1)
     cancel(at_work)
     wait(ended(older))
@@ -268,7 +268,7 @@ def test_a_lost_run_can_be_resumed_and_a_done_one_not(tmp_path: Path) -> None:
     with run.metrics.open("ab") as file:
         file.write(b'{"type": "st')
     before = len(run.read_metrics()[0])
-    launch.resume(run)
+    local.resume(run)
     wait(in_stage(run, "train"))
     wait(lambda: len(run.read_metrics()[0]) > before)
     cancel(run)
@@ -276,7 +276,7 @@ def test_a_lost_run_can_be_resumed_and_a_done_one_not(tmp_path: Path) -> None:
     done = begin(tmp_path, "train")
     wait(ended(done))
     with pytest.raises(UserError, match="is done"):
-        launch.resume(done)
+        local.resume(done)
 
 
 def test_a_resumed_run_waits_behind_those_that_came_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,8 +292,8 @@ def test_a_resumed_run_waits_behind_those_that_came_meanwhile(tmp_path: Path, mo
     for run in (first, second):
         queue.join(run)
     first.write_status(Status("failed", created=1.0))  # killed, with its ticket where it was
-    monkeypatch.setattr(launch.subprocess, "Popen", Started)
-    launch.resume(first)
+    monkeypatch.setattr(local.subprocess, "Popen", Started)
+    local.resume(first)
     assert queue.waiting() == [second.id, first.id]
 
 
@@ -301,12 +301,12 @@ _RESUME = """
 import sys
 from pathlib import Path
 from beft_core.errors import UserError
-from beft_core.runs import launch
-from beft_core.runs.directory import Run
-launch.worker_command = lambda run: [sys.executable, sys.argv[2], str(run.path)]
+from beft_core.execution import local
+from beft_core.runs.run import Run
+local.worker_command = lambda run: [sys.executable, sys.argv[2], str(run.path)]
 input()
 try:
-    launch.resume(Run(Path(sys.argv[1])))
+    local.resume(Run(Path(sys.argv[1])))
 except UserError as error:
     print(error)
 else:
@@ -355,7 +355,7 @@ def test_a_second_worker_ends_without_touching_the_run(tmp_path: Path) -> None:
     assert second.returncode == 2 and f"in use by process {at_work.pid}, since 20" in second.stderr
     assert run.status().active and run.recorded().process == at_work
     with pytest.raises(UserError, match=rf"is running \(process {at_work.pid}, since 20"):
-        launch.resume(run)
+        local.resume(run)
 
 
 @pytest.mark.parametrize("fails", [None, "snapshot.beft.safetensors", "result.json"])
@@ -421,17 +421,17 @@ def _held(path: Path) -> bool:
 
 
 def test_a_worker_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "worker_command", lambda run: [sys.executable, "-c", "raise SystemExit('no numpy')"])
+    monkeypatch.setattr(local, "worker_command", lambda run: [sys.executable, "-c", "raise SystemExit('no numpy')"])
     run = Run.create("train", {}, tmp_path)
     with pytest.raises(UserError, match=r"did not start .*no numpy"):
-        launch.start(run)
+        local.start(run)
     assert run.status().state == "failed"
 
 
 def test_worker_outlives_its_launcher(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from beft_core.runs import launch; from beft_core.runs.directory import Run\n"
+        "from beft_core.execution import local as launch; from beft_core.runs.run import Run\n"
         f"launch.worker_command = lambda run: [sys.executable, {str(FAKE)!r}, str(run.path)]\n"
         f"launch.start(Run.create('train', {{'steps': 10_000}}, Path({str(tmp_path)!r})))"
     )
@@ -445,9 +445,9 @@ def test_worker_outlives_its_launcher(tmp_path: Path) -> None:
 
 def test_worker_without_a_run_folder_is_told_so(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "beft_core.runs.worker", str(tmp_path)], capture_output=True, text=True
+        [sys.executable, "-m", "beft_core.execution.worker", str(tmp_path)], capture_output=True, text=True
     )
-    assert done.returncode == 2 and "expected python -m beft_core.runs.worker RUN_DIR" in done.stderr
+    assert done.returncode == 2 and "expected python -m beft_core.execution.worker RUN_DIR" in done.stderr
 
 
 def test_gpu_memory_is_recognised_without_importing_torch() -> None:

@@ -11,9 +11,9 @@ from typing import IO, Any
 
 import pytest
 
-from beft_core import safe_io
 from beft_core.errors import UserError
-from beft_core.safe_io import atomic_write, parse_json, read_bounded, read_json_file
+from beft_core.files import safe_io
+from beft_core.files.safe_io import atomic_write, parse_json, read_bounded, read_json_file
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from beft_core.errors import UserError
-from beft_core.safe_yaml import LARGEST, MOST_BYTES, read_yaml
+from beft_core.files.safe_yaml import LARGEST, MOST_BYTES, read_yaml
 from beft_core.sweeps.spec import SweepSpec, read_spec
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(

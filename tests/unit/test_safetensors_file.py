@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save, save_file
 
 from beft_core.errors import UserError
-from beft_core.safetensors_file import SafetensorsFile, write_safetensors
+from beft_core.files.safetensors_file import SafetensorsFile, write_safetensors
 
 TENSORS = {
     "b": np.arange(6, dtype=np.float32).reshape(2, 3),

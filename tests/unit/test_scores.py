@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from beft_core.errors import UserError
-from beft_core.scores import (
+from beft_core.scores.table import (
     APPROACHES,
     aggregate_seeds,
     fisher_score,
@@ -27,7 +27,7 @@ from beft_core.scores import (
     score_snapshot,
     select_term,
 )
-from beft_core.snapshot import Snapshot, write_snapshot
+from beft_core.snapshots.snapshot import Snapshot, write_snapshot
 from beft_core.terms import TERM_KEYS
 
 SHAPES = array_shapes(min_dims=2, max_dims=2, max_side=6)
@@ -343,9 +343,10 @@ def test_scoring_imports_neither_torch_nor_pandas(tmp_path: Path) -> None:
     write_snapshot(tmp_path / "x.beft.safetensors", example(full=True))
     code = """if True:
         import sys
-        from beft_core import extract, merging, peft_io
-        from beft_core.scores import score_snapshot
-        from beft_core.snapshot import read_snapshot
+        from beft_core.exchange import checkpoints, peft_adapter
+        from beft_core.merging import merge
+        from beft_core.scores.table import score_snapshot
+        from beft_core.snapshots.snapshot import read_snapshot
         print(score_snapshot(read_snapshot(sys.argv[1])).selected()["magnitude"])
         assert not {"torch", "transformers", "pandas", "safetensors", "streamlit"} & sys.modules.keys()
     """

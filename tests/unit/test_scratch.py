@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from beft_core.disk import NoRoom
 from beft_core.errors import UserError
-from beft_core.received import Model, adapter, from_models
-from beft_core.scratch import put, scratch_folder
-from beft_core.tasks import table_preview
-from dashboard.components.evaluation_received import received
+from beft_core.exchange.uploads import Model, adapter, from_models
+from beft_core.files.disk import NoRoom
+from beft_core.files.scratch import put, scratch_folder
+from beft_core.tasks.sources import table_preview
+from dashboard.app_pages.evaluation.received import received
 
 LIMIT = 4000
 TABLE = b"text,label\n" + b"a,b\n" * LIMIT

@@ -14,7 +14,7 @@ from hostile import file_bytes, hostile_snapshots, parts
 from safetensors import safe_open
 
 from beft_core.errors import UserError
-from beft_core.snapshot import ModelInfo, Snapshot, SnapshotMeta, fingerprint, read_snapshot, write_snapshot
+from beft_core.snapshots.snapshot import ModelInfo, Snapshot, SnapshotMeta, fingerprint, read_snapshot, write_snapshot
 
 HOSTILE = dict(hostile_snapshots())
 

@@ -10,11 +10,11 @@ import pytest
 from sweep_tables import make_results
 
 from beft_core.errors import UserError
-from beft_core.sweeps import banks, forecast
+from beft_core.sweeps import forecast, grouping
 from beft_core.sweeps.forecast import most_at_once
-from beft_core.sweeps.means import over_seeds
+from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.spec import SweepSpec
-from beft_core.training.preflight import layout_of
+from beft_core.training.estimate.count import layout_of
 
 SPEC = SweepSpec(("demo-sentiment", "demo-similarity"), n_train=(200,), terms=("v", "q", "all"), seeds=(0, 1, 2))
 
@@ -47,8 +47,8 @@ def test_memory_decides_how_many_share_a_pass(free: dict[str, float]) -> None:
     layout, spec = layout_of("bundled"), SweepSpec(settings={"device": "cpu"})
     few = most_at_once(spec, layout)
     free["available"] = 1e12
-    assert 1 <= few < most_at_once(spec, layout) == banks.MOST["cpu"]
-    assert most_at_once(SweepSpec(settings={"device": "cuda"}), layout) == banks.MOST["cuda"]
+    assert 1 <= few < most_at_once(spec, layout) == grouping.MOST["cpu"]
+    assert most_at_once(SweepSpec(settings={"device": "cuda"}), layout) == grouping.MOST["cuda"]
 
 
 def test_means_over_seeds() -> None:

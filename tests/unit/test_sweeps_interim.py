@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from beft_core.sweeps import interim
-from beft_core.sweeps.interim import Interim
+from beft_core.sweeps import progress_line
+from beft_core.sweeps.progress_line import Interim
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that have passed, in a list of one."""
     now = [0.0]
-    monkeypatch.setattr(interim.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress_line.time, "monotonic", lambda: now[0])
     return now
 
 

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from example_snapshots import base, example
 
-from beft_core.snapshot import Snapshot
+from beft_core.config import RunConfig
+from beft_core.snapshots.snapshot import Snapshot
 from beft_core.sweeps.rows import row_of, settled, without_trajectory
 from beft_core.sweeps.table import COLUMNS, read_table, write_table
-from beft_core.training.config import RunConfig
 
 STEPS = np.array([10, 20, 30, 40, 50])
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beft_core.config import PER_RUN, RunConfig
 from beft_core.errors import UserError
-from beft_core.sweeps.banks import bytes_per_run, group, halves, most_runs
+from beft_core.sweeps.grouping import bytes_per_run, group, halves, most_runs
 from beft_core.sweeps.spec import SweepSpec, identity, read_spec, trains
-from beft_core.training.config import PER_RUN, RunConfig
-from beft_core.training.preflight import layout_of
+from beft_core.training.estimate.count import layout_of
 
 
 def spec(**values: Any) -> SweepSpec:
@@ -148,7 +148,7 @@ def test_only_a_cpu_stores_attention_weights() -> None:
 
 def test_planning_needs_no_torch() -> None:
     code = (
-        "import sys; from beft_core.sweeps import banks, rows, spec, store, table; "
+        "import sys; from beft_core.sweeps import grouping, rows, spec, store, table; "
         "spec.SweepSpec().runs(); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from example_snapshots import example
 
-from beft_core import safe_io
-from beft_core.disk import NoRoom
 from beft_core.errors import UserError
-from beft_core.snapshot import read_snapshot
+from beft_core.files import safe_io
+from beft_core.files.disk import NoRoom
+from beft_core.snapshots.snapshot import read_snapshot
 from beft_core.sweeps.rows import plan_columns
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder

@@ -11,8 +11,8 @@ import pyarrow.parquet
 import pytest
 
 from beft_core.errors import UserError
-from beft_core.tasks import table_preview
-from beft_core.tasks.table_preview import Columns
+from beft_core.tasks.sources import table_preview
+from beft_core.tasks.sources.table_preview import Columns
 
 ROWS = [{"id": i, "sentence": f"the {i}. long sentence of it, all", "label": "yn"[i % 2]} for i in range(20)]
 

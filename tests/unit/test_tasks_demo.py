@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from beft_core.errors import UserError
-from beft_core.tasks import demo_words
-from beft_core.tasks.data import Examples, load_task
-from beft_core.tasks.demo import TRAIN_SIZE, VALIDATION_SIZE, load_demo
+from beft_core.tasks.load import Examples, load_task
+from beft_core.tasks.sources import demo_words
+from beft_core.tasks.sources.demo import TRAIN_SIZE, VALIDATION_SIZE, load_demo
 
 DEMOS = ("demo-sentiment", "demo-similarity", "demo-entailment", "demo-acceptability")
 # Words of templates and of grammar: they say nothing about a label by themselves.
@@ -57,7 +57,7 @@ def test_examples_are_distinct_many_and_balanced(name: str) -> None:
 
 def test_other_processes_generate_the_same() -> None:
     code = (
-        "from beft_core.tasks.demo import load_demo\n"
+        "from beft_core.tasks.sources.demo import load_demo\n"
         f"for name in {DEMOS}:\n"
         "    for half in load_demo(name):\n"
         "        print(repr((half.text, half.text_pair, half.labels.tolist())))"

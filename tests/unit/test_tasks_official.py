@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from beft_core.errors import UserError
-from beft_core.tasks.data import load_task, subsample
+from beft_core.tasks.load import load_task, subsample
 
 PAIRS = "index\tsentence1\tsentence2\tlabel\n{}"
 TABLES = {

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from beft_core.cli.app import run
-from beft_core.tasks.presence import presence
 from beft_core.tasks.registry import HUB_REVISIONS, TASKS
+from beft_core.tasks.sources.presence import presence
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,247 @@
+"""Where the bias terms of one model are: the record that `beft_core.architectures.table` fills in for each model
+type.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from beft_core.errors import UserError
+from beft_core.terms import TERM_KEYS
+
+
+@dataclass(frozen=True, eq=False)
+class BiasSlot:
+    """One term in one layer: ``getattr(module, attribute)[index]``."""
+
+    stack: str
+    layer: int
+    """0-based; ALBERT, which shares layers over depth, counts its distinct layers."""
+    term: str
+    module: str
+    """Path relative to the backbone, such as ``encoder.layer.0.attention.self.value``."""
+    index: slice | np.ndarray
+    """Which elements of the parameter are this term's: a slice, or int64 positions of a fused projection."""
+    width: int
+    """Number of those elements."""
+    attribute: str = "bias"
+    """Name of the parameter in the module; only DeBERTa v1 has bare ``q_bias`` and ``v_bias``."""
+
+    @property
+    def parameter(self) -> str:
+        """Name of the parameter, relative to the backbone."""
+        return f"{self.module}.{self.attribute}"
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """The classification head that transformers' ``AutoModelForSequenceClassification`` puts on the backbone.
+
+    ``pool -> [dropout -> dense -> dense_activation -> [LayerNorm ->]] dropout -> linear``.
+    """
+
+    pooling: str
+    """``pooler`` (the backbone's own module on the first token), ``first``, ``last`` or ``mean``."""
+    pooler_module: str | None = None
+    """Linear module of the backbone's pooler, for ``pooling="pooler"``."""
+    pooler_activation: str | None = None
+    dense_activation: str | None = None
+    """Activation of a new hidden layer (hidden_size, hidden_size) below the classifier; ``None``: no such
+    layer. A key of transformers' ``ACT2FN``.
+    """
+    dense_bias: bool = True
+    dense_dropout: bool = True
+    """Whether dropout also comes before the dense layer."""
+    norm_eps: float | None = None
+    """Epsilon of a LayerNorm after the dense layer's activation; ``None``: there is none."""
+    norm_bias: bool = True
+    classifier_bias: bool = True
+    dropout: float = 0.0
+    """Probability, from the config."""
+    stds: tuple[float, float] | None = None
+    """Standard deviations from which the dense layer and the classifier are drawn, as normals that are cut off at
+    ``cutoff`` of them; ``None``: both from the config's ``initializer_range``, not cut off.
+    """
+    cutoff: float = 3.0
+
+
+@dataclass(frozen=True)
+class KeyRule:
+    """What of the key bias can act, from the kind of attention alone (checked numerically elsewhere)."""
+
+    null: bool
+    """No element can act."""
+    why: str
+    acting: int | None = None
+    """Elements of each head that act, from its first on, where only some do (partial rotary positions); None: the
+    whole head is alike.
+    """
+
+    @property
+    def all_acts(self) -> bool:
+        """Whether no element is null."""
+        return not self.null and self.acting is None
+
+
+@dataclass(frozen=True)
+class PostNorm:
+    """A layer that computes ``x = ln1(x + o(attention(x)))`` and then ``ln2(x + mlp_out(activation(mlp_in(x))))``:
+    paths, below the layer, of its modules that hold no bias.
+    """
+
+    attention_dropout: str
+    o_dropout: str | None
+    """Dropout of o's output; None: there is none."""
+    activation: str
+    mlp_dropout: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the bias terms of one model are. ``slots`` is ordered by term (canonical order), then layer."""
+
+    model_type: str
+    stack: str
+    layers: int
+    hidden_size: int
+    heads: int
+    kv_heads: int
+    """Key and value heads; fewer than ``heads`` under grouped-query attention."""
+    head_dim: int
+    slots: tuple[BiasSlot, ...]
+    """Every bias that the model has."""
+    addable: tuple[BiasSlot, ...]
+    """Slots of modules without a bias; a zero bias can be added there without changing the model."""
+    absent: Mapping[str, str]
+    """Term -> why the model has no such bias."""
+    key_rule: KeyRule
+    head: HeadSpec
+    packing: bool
+    """Verified: several examples in one row give the same hidden states as each alone."""
+    causal: bool
+    mask: str = "additive"
+    """Form of a prepared attention mask: ``additive``, ``boolean`` or ``per_layer_type`` (a dict of
+    additive ones).
+    """
+    window: int | None = None
+    """Sliding-window attention: how many tokens back (causal) or to each side a token sees."""
+    position_offset: int = 0
+    """Position id of an example's first token (RoBERTa starts after its padding index)."""
+    prefix: str = ""
+    """Prefix of the backbone's parameters in checkpoints with a head."""
+    disk: tuple[tuple[str, str], ...] = ()
+    """Renamings (current name, name on disk) of checkpoints older than transformers 5."""
+    block: PostNorm | None = None
+    """What a layer computes besides its terms, where it is of this kind."""
+    added: tuple[str, ...] = ()
+    """Terms that were given a zero bias which the architecture does not have."""
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Terms that the model has, in canonical order."""
+        return tuple(dict.fromkeys(slot.term for slot in self.slots))
+
+    @property
+    def null_terms(self) -> tuple[str, ...]:
+        """Terms that the rule calls null, whether or not the model has them."""
+        return ("k",) if self.key_rule.null else ()
+
+    def null_elements(self, term: str) -> np.ndarray:
+        """Elements of one layer's bias that the rule calls null: bool [width], the same in every layer.
+
+        Also of a bias that can be added. Raises UserError for a term that the model has no place for.
+        """
+        slot = next((slot for slot in (*self.slots, *self.addable) if slot.term == term), None)
+        if slot is None:
+            self.require([term])
+            raise AssertionError(term)
+        mask = np.zeros(slot.width, dtype=bool)
+        if term == "k" and self.key_rule.null:
+            mask[:] = True
+        elif term == "k" and self.key_rule.acting is not None:
+            mask.reshape(self.kv_heads, self.head_dim)[:, self.key_rule.acting :] = True
+        return mask
+
+    def slots_of(self, term: str) -> tuple[BiasSlot, ...]:
+        """The slots of one term, one per layer; empty if the model does not have it."""
+        return tuple(slot for slot in self.slots if slot.term == term)
+
+    def layer_path(self, layer: int) -> str:
+        """Path of a layer below the backbone: what the paths of its modules have in common."""
+        paths = [slot.module.split(".") for slot in (*self.slots, *self.addable) if slot.layer == layer]
+        common = []
+        for parts in zip(*paths, strict=False):
+            if len(set(parts)) > 1:
+                break
+            common.append(parts[0])
+        return ".".join(common)
+
+    def with_added(self, terms: Iterable[str]) -> Layout:
+        """The layout after zero biases for ``terms`` were added; terms that exist already change nothing.
+
+        Raises UserError for terms that have no module of their own here.
+        """
+        new = list(dict.fromkeys(term for term in terms if term not in self.terms))
+        for term in new:
+            if term not in {slot.term for slot in self.addable}:
+                raise UserError(
+                    f"got no {term} bias and no place for one in {self.model_type}: {self.absent[term]}",
+                    f"one of {', '.join(dict.fromkeys(slot.term for slot in self.addable)) or 'no terms'}",
+                )
+        slots = (*self.slots, *(slot for slot in self.addable if slot.term in new))
+        return dataclasses.replace(
+            self,
+            slots=tuple(sorted(slots, key=lambda s: (TERM_KEYS.index(s.term), s.layer))),
+            addable=tuple(slot for slot in self.addable if slot.term not in new),
+            absent={term: why for term, why in self.absent.items() if term not in new},
+            added=(*self.added, *new),
+        )
+
+    def require(self, terms: Iterable[str]) -> None:
+        """Raise UserError, listing what the model has, unless it has all ``terms``."""
+        for term in terms:
+            if term not in self.terms:
+                why = self.absent.get(term, f"the terms are {', '.join(TERM_KEYS)}")
+                can_add = any(slot.term == term for slot in self.addable)
+                raise UserError(
+                    f"got the term {term}, which this {self.model_type} model does not have ({why})",
+                    f"one of its terms: {', '.join(self.terms) or 'none'}",
+                    f"--add-bias {term} to give it a zero bias" if can_add else "",
+                )
+
+    def checkpoint_names(self, slot: BiasSlot) -> tuple[str, ...]:
+        """Names that the slot's parameter may have in a safetensors file, likeliest first."""
+        current = slot.parameter
+        old = current
+        for new_name, old_name in (*self.disk, (".LayerNorm.bias", ".LayerNorm.beta")):
+            old = old.replace(new_name, old_name, 1)
+        names = [current, old]
+        return tuple(dict.fromkeys([f"{self.prefix}.{name}" for name in names] + names))
+
+
+# ---- How q, k and v lie in a fused projection --------------------------------------------------------------
+
+Fused = Callable[[int, int, int], dict[str, slice | np.ndarray]]
+"""(heads, kv_heads, head_dim) -> which elements of the fused bias belong to q, k and v."""
+
+
+def contiguous(heads: int, kv_heads: int, head_dim: int) -> dict[str, slice | np.ndarray]:
+    """All of q, then all of k, then all of v."""
+    q, kv = heads * head_dim, kv_heads * head_dim
+    return {"q": slice(0, q), "k": slice(q, q + kv), "v": slice(q + kv, q + 2 * kv)}
+
+
+def grouped(heads: int, kv_heads: int, head_dim: int) -> dict[str, slice | np.ndarray]:
+    """``view(kv_heads, heads / kv_heads + 2, head_dim)``: in each group its query heads, one key head, one
+    value head.
+
+    With ``kv_heads = heads`` this is ``view(heads, 3, head_dim)`` (BLOOM, GPT-NeoX); with ``kv_heads = 1`` it
+    is Falcon's multi-query ``view(heads + 2, head_dim)``.
+    """
+    per_group = heads // kv_heads + 2
+    elements = np.arange(kv_heads * per_group * head_dim).reshape(kv_heads, per_group, head_dim)
+    return {"q": elements[:, :-2].ravel(), "k": elements[:, -2].ravel(), "v": elements[:, -1].ravel()}

@@ -1,0 +1,93 @@
+"""The ``beft`` command that does what a run does: to be copied to a terminal, a script or another machine."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+from beft_core.cli.flags import FLAGS, OF_SELECT, Flag
+from beft_core.config import RunConfig
+from beft_core.errors import UserError
+from beft_core.sweeps.spec import COMMON, SweepSpec
+
+_OF_TABLES = ("eval_file", "text", "text_pair", "label")
+"""Fields that the command line takes together with ``train_file`` only; without it they mean nothing."""
+
+
+def command_line(kind: str, config: RunConfig, out: str | None = None) -> str:
+    """The command of a run of a kind ("select" or "train"), quoted for a shell.
+
+    Only what differs from the defaults stands in it. ``out``: name of the snapshot to write.
+    """
+    default = RunConfig()
+    words = ["beft", kind]
+    for name in OF_SELECT if kind == "select" else FLAGS:
+        value = getattr(config, name)
+        ignored = name == "task" if config.train_file is not None else name in _OF_TABLES
+        if name == "terms" and config.mode != "terms":
+            words += ["--terms", config.mode]
+        elif value != getattr(default, name) and not ignored:
+            words += _words(FLAGS[name], value)
+    if out is not None:
+        words += _option("--out", out)
+    return shlex.join(words)
+
+
+_OF_GRID: tuple[str, ...] = ("tasks", "regimes", "n_train", "terms", "lrs", "probe_lrs", "merges")
+"""Fields of a sweep that one flag each lists."""
+
+
+def sweep_command(spec: SweepSpec, out: str | None = None) -> str:
+    """The command of a sweep, quoted for a shell. ``out``: name of the folder to write.
+
+    The grid stands in it completely, of the other settings what differs from the defaults.
+
+    Raises:
+        UserError: seeds other than 0 to N - 1, which only a YAML file can say.
+    """
+    if spec.seeds != tuple(range(len(spec.seeds))):
+        seeds = ", ".join(map(str, spec.seeds))
+        raise UserError(f"got the seeds {seeds}", "those that --seeds N means, 0 to N - 1", f"seeds: [{seeds}] as YAML")
+    words = ["beft", "sweep"]
+    for name in _OF_GRID:
+        if values := getattr(spec, name):
+            words += [_flag(name), *(repr(value) if isinstance(value, float) else str(value) for value in values)]
+    words += ["--seeds", str(len(spec.seeds))]
+    settings, default = RunConfig.from_dict(dict(spec.settings)), RunConfig()
+    for name in COMMON:
+        if (value := getattr(settings, name)) != getattr(default, name):
+            words += _words(FLAGS[name], value)
+    if out is not None:
+        words += _option("--out", out)
+    return shlex.join(words)
+
+
+def _flag(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
+
+
+def _words(flag: Flag, value: Any) -> list[str]:
+    name = flag.name or _flag(flag.field)
+    if flag.kind is bool:
+        return [name]
+    if flag.field == "layers":
+        return [name, *_ranges(value)]
+    if isinstance(value, tuple):
+        return [name, *value]
+    return _option(name, repr(value) if isinstance(value, float) else str(value))
+
+
+def _option(name: str, value: str) -> list[str]:
+    # A value that begins like an option, or is empty, would be mistaken on its own.
+    return [f"{name}={value}"] if value.startswith("-") or not value else [name, value]
+
+
+def _ranges(layers: tuple[int, ...]) -> Iterator[str]:
+    """Layer numbers as ``0``, ``3-5``."""
+    ordered = sorted(set(layers))
+    breaks = [i for i, (a, b) in enumerate(pairwise(ordered), 1) if b != a + 1]
+    for start, end in pairwise([0, *breaks, len(ordered)]):
+        first, last = ordered[start], ordered[end - 1]
+        yield f"{first}-{last}" if last > first else str(first)

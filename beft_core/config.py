@@ -1,0 +1,318 @@
+"""The configuration of one fine-tune: a frozen record that is written into run directories and snapshots."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+from dataclasses import dataclass
+from typing import Any, get_args, get_type_hints
+
+from beft_core.architectures.table import MOST_LAYERS, Layout
+from beft_core.errors import UserError
+from beft_core.presets import EPSILON_PLACES, INPUTS, PRESETS, SAMPLERS, layout_here, paper_epochs
+from beft_core.tasks.registry import REGIMES, get_task
+from beft_core.terms import TERM_KEYS
+
+MODES: dict[str, str] = {
+    "terms": "the named bias terms, the pooler's bias and the head",
+    "all": "every bias of the model and the head (BitFit)",
+    "head": "only the pooler's bias and the head: what every bias mode trains besides its bias",
+    "full": "every parameter",
+    "random": "as many single parameters as one bias term has, drawn over the whole model, and the head",
+}
+"""Which parameters a mode trains."""
+
+SCHEDULES = ("constant", "linear")
+PRECISIONS = ("float32", "bfloat16")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PADDINGS: dict[str, str] = {
+    "auto": "what was measured to be fastest: packed (buckets where the architecture forbids it), or longest on a GPU",
+    "packed": "several examples in one row, each attending only to itself",
+    "buckets": "two micro-batches by length, each padded to its longest example",
+    "longest": "one batch, padded to its longest example",
+    "max": "one batch, padded to --max-length, as the authors do",
+}
+"""Ways to lay a batch out. The update is the same; only the time differs."""
+EVALUATIONS = ("epoch", "last", "never")
+
+PER_RUN = frozenset(
+    {"mode", "terms", "layers", "train_null", "lr", "seed", "epochs", "n_train", "regime", "schedule", "weight_decay",
+     "clip", "adam_epsilon", "adam_epsilon_at", "sampler", "fisher", "fisher_tuned", "fisher_examples",
+     "trajectory_every"}
+)  # fmt: skip
+"""Settings that runs of one bank may differ in."""
+WEIGHT_MODES = ("full", "random")
+"""Modes that train weights too, and so cannot share the model."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One fine-tune. Fields that are ``None`` are filled in from the preset by :meth:`resolved`."""
+
+    model: str = "bundled"
+    """``bundled``, a Hub id with optional ``@revision``, or a folder."""
+    task: str = "demo-sentiment"
+    """Name of a task in the registry; ignored where ``train_file`` is given."""
+    train_file: str | None = None
+    """A table of the user's own: CSV, TSV, JSONL or Parquet."""
+    eval_file: str | None = None
+    """Validation table; without it a fifth of the training table is held out."""
+    text: str | None = None
+    """Column of the text in ``train_file``."""
+    text_pair: str | None = None
+    """Column of the second text, for tasks on pairs."""
+    label: str | None = None
+    """Column of the label."""
+    data_dir: str | None = None
+    """Folder with the task's data in its official layout, before any environment folder."""
+
+    mode: str = "terms"
+    """A key of :data:`MODES`."""
+    terms: tuple[str, ...] = ("v",)
+    """Bias terms that mode ``terms`` trains."""
+    layers: tuple[int, ...] | None = None
+    """Layers whose terms are trained (0-based); ``None``: all."""
+    train_null: bool = False
+    """Train terms that are certified null too, instead of freezing them in an all-bias run."""
+    add_bias: tuple[str, ...] = ()
+    """Terms that are given a zero bias where the architecture has none."""
+
+    regime: str | None = None
+    """``low``, ``medium``, ``high`` or ``all``: the number of training examples, as the paper has it for the task."""
+    n_train: int | None = None
+    """Number of training examples; wins over ``regime``. Both ``None``: the low regime under the ``quick`` preset,
+    where the task has one, else all."""
+    preset: str = "quick"
+    """A key of :data:`PRESETS`: ``paper`` (the authors' settings) or ``quick`` (learning rates that suit a small model,
+    few epochs)."""
+    epochs: int | None = None
+    """Passes over the training examples."""
+    sampler: str | None = None
+    """A key of :data:`SAMPLERS`: how the seed draws the training examples."""
+    inputs: str | None = None
+    """A key of :data:`INPUTS`: which columns of a task the model reads."""
+    lr: float | None = None
+    """Peak learning rate of AdamW."""
+    schedule: str | None = None
+    """``constant`` or ``linear`` (decay to zero over the run)."""
+    batch_size: int = 16
+    """Examples per optimizer step."""
+    seed: int = 0
+    """Draws the examples, their order, the head's initial values and dropout."""
+    max_length: int = 128
+    """Tokens per example; longer examples are cut."""
+    dropout: bool = True
+    """Whether the model's own dropout is on during training."""
+    weight_decay: float = 0.0
+    """AdamW's decoupled decay."""
+    adam_epsilon: float | None = None
+    """AdamW's epsilon, in the units of a gradient: elements whose gradients stay below it hardly move."""
+    adam_epsilon_at: str | None = None
+    """A key of :data:`EPSILON_PLACES`: ``before`` or ``after`` the bias correction."""
+    clip: float = 1.0
+    """Largest L2 norm of the gradient over all trained parameters of the run; 0: no clipping."""
+
+    precision: str = "float32"
+    """``float32``, or ``bfloat16`` for the frozen matrix products; trained biases are float32 always."""
+    device: str = "auto"
+    """``auto`` takes CUDA, then MPS, then the CPU."""
+    pad: str = "auto"
+    """A key of :data:`PADDINGS`."""
+    compile: bool = False
+    """Compile the layers before the first step: about half a minute that long runs and banks on a GPU win back."""
+    evaluate: str = "epoch"
+    """When to score the validation set: after each ``epoch``, after the ``last``, or ``never``."""
+    trajectory_every: int | None = None
+    """Keep the trained biases every so many steps; ``None``: no trajectory."""
+    fisher: bool = False
+    """Measure the Fisher information of every bias term before the fine-tune."""
+    fisher_tuned: bool = False
+    """Measure the Fisher information of the trained bias terms at the fine-tuned model too, by which merging weighs."""
+    fisher_examples: int | None = None
+    """Training examples that the Fisher information averages over; ``None``: all that the run trains on."""
+    record_wall_seconds: bool = False
+    """Write the duration into the snapshot; off, so that two equal runs write equal bytes."""
+
+    def __post_init__(self) -> None:
+        # JSON has lists where this record has tuples.
+        for name in ("terms", "layers", "add_bias"):
+            value = getattr(self, name)
+            if isinstance(value, list):
+                object.__setattr__(self, name, tuple(value))
+        _one_of("--mode", self.mode, MODES)
+        _one_of("--precision", self.precision, PRECISIONS)
+        _one_of("--device", self.device, DEVICES)
+        _one_of("--pad", self.pad, PADDINGS)
+        _one_of("--evaluate", self.evaluate, EVALUATIONS)
+        _one_of("--preset", self.preset, PRESETS)
+        for flag, value, known in (
+            ("--schedule", self.schedule, SCHEDULES), ("--regime", self.regime, REGIMES),
+            ("--sampler", self.sampler, SAMPLERS), ("--inputs", self.inputs, INPUTS),
+            ("--adam-epsilon-at", self.adam_epsilon_at, EPSILON_PLACES),
+        ):  # fmt: skip
+            if value is not None:
+                _one_of(flag, value, known)
+        for term in (*self.terms, *self.add_bias):
+            _one_of("--terms", term, TERM_KEYS)
+        if self.fisher_tuned and self.mode not in ("terms", "all"):
+            raise UserError(f"got --fisher-tuned with --terms {self.mode}", "a fine-tune of bias terms", "--terms v")
+        if self.mode == "terms" and not self.terms:
+            raise UserError("got no bias terms", f"some of {', '.join(TERM_KEYS)}", "--terms v, or --terms all")
+        if len(set(self.terms)) != len(self.terms):
+            raise UserError(f"got --terms {' '.join(self.terms)}", "each term once")
+        if self.layers is not None and not (self.layers and 0 <= min(self.layers) <= max(self.layers) < MOST_LAYERS):
+            raise UserError(f"got --layers {self.layers}", "layer numbers from 0 on", "--layers 3-5")
+        for name, (least, most) in BOUNDS.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                expected = f"at least {least}" if not value > most else f"at most {most}"
+                raise UserError(f"got --{name.replace('_', '-')} {value}", expected)
+        if self.lr is not None and not 0 < self.lr <= LARGEST_RATE:
+            expected = f"at most {LARGEST_RATE:g}" if self.lr > 0 else "a positive number"
+            raise UserError(f"got --lr {self.lr}", expected, "--lr 4e-4")
+        if self.adam_epsilon is not None and not MIN_EPSILON <= self.adam_epsilon <= 1:
+            raise UserError(f"got --adam-epsilon {self.adam_epsilon}", f"{MIN_EPSILON:g} to 1", "--adam-epsilon 1e-8")
+        if self.train_file is not None and (self.text is None or self.label is None):
+            raise UserError(
+                "got --train-file without --text and --label",
+                "the names of its columns",
+                "--text sentence --label label",
+            )
+        if self.train_file is None and self.eval_file is not None:
+            raise UserError("got --eval-file without --train-file", "both, or a --task")
+
+    def resolved(self, layout: Layout | None = None) -> RunConfig:
+        """The same fine-tune with every hyper-parameter filled in from its preset and task.
+
+        The ``paper`` preset is the authors' own: constant learning rate, per-task values, epochs by task and size of
+        the model; ``full`` fine-tunes at 1e-5 there. ``quick`` decays linearly.
+
+        ``layout``: of the model; without it, that of the model's files on this machine. Where those are not here
+        either, ``epochs`` stays open if it depends on the model: see :func:`presets.paper_epochs`.
+        """
+        unsized = self.regime is None and self.n_train is None and self.train_file is None
+        if unsized and self.preset == "quick" and get_task(self.task).regimes.get("low") is not None:
+            return dataclasses.replace(self, regime="low").resolved(layout)
+        of_task = {"lr": _preset_lr(self), "epochs": self.epochs or self._preset_epochs(layout)}
+        of_preset = dataclasses.asdict(PRESETS[self.preset]) | of_task
+        filled = {name: value for name, value in of_preset.items() if getattr(self, name) is None}
+        if self.train_file is not None or get_task(self.task).paper_text is None:
+            filled["inputs"] = "lab"  # there is only one way to read the others
+        n_train = self.n_train if self.n_train is not None else self._regime_examples()
+        if n_train is not None and "randomstate" in (self.sampler, filled.get("sampler")) and self.seed >= 2**32:
+            raise UserError(f"got --seed {self.seed}", "below 2**32 with --sampler randomstate", "--sampler generator")
+        return dataclasses.replace(self, **filled, n_train=n_train)
+
+    def _preset_epochs(self, layout: Layout | None) -> int | None:
+        if self.train_file is not None:
+            return OWN_TABLE_EPOCHS
+        task = get_task(self.task)
+        if self.preset == "quick":
+            return task.quick.epochs
+        if task.epochs_larger is not None and layout is None:
+            layout = layout_here(self.model)
+        return paper_epochs(task, layout)
+
+    def _regime_examples(self) -> int | None:
+        if self.regime is None or self.regime == "all":
+            return None
+        if self.train_file is not None:
+            raise UserError(
+                f"got --regime {self.regime} with --train-file",
+                "a number of examples, because regimes belong to the paper's tasks",
+                "--n-train 1000",
+            )
+        regimes = get_task(self.task).regimes
+        if regimes.get(self.regime) is None:
+            known = ", ".join(name for name, n in regimes.items() if n is not None) or "none"
+            raise UserError(
+                f"got --regime {self.regime}, which the paper does not define for {self.task}",
+                f"one of: {known}",
+                "--n-train N",
+            )
+        return regimes[self.regime]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        values = vars(self)  # all are flat: copying them deeply would take most of the time that a large grid takes
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> RunConfig:
+        """The inverse of :meth:`to_dict`. Raises UserError for unknown fields and values of the wrong type."""
+        hints = _hints()
+        for key, value in values.items():
+            if key not in hints:
+                close = difflib.get_close_matches(key, hints, n=1)
+                raise UserError(f"got the unknown field {key!r}", "a field of a run", close[0] if close else "")
+            if not _fits(value, hints[key]):
+                raise UserError(f"got {key} = {value!r}", f"a value of type {hints[key]}")
+        return cls(**values)
+
+
+LARGEST_RATE = 1000.0
+BOUNDS: dict[str, tuple[int, int]] = {
+    "n_train": (2, 10**9),
+    "epochs": (1, 10_000),
+    "batch_size": (1, 2**16),
+    "seed": (0, 2**53 - 1),  # what every reader of JSON holds exactly, and so a snapshot records
+    "max_length": (4, 2**17),
+    "weight_decay": (0, 1000),
+    "clip": (0, 10**9),
+    "trajectory_every": (1, 10**9),
+    "fisher_examples": (1, 10**9),
+}
+"""Field -> its least and its largest value: beyond these is a slip of the hand, and no work is begun for it."""
+
+ALL_BIAS_SHARE = 0.2
+"""All biases together take a fifth of a single term's quick learning rate: at the whole of it, one SST-2 run in two of
+the bundled model ended at chance."""
+MIN_EPSILON = 1e-30
+"""Far below any gradient, far above the smallest number of float32: a quotient 0 / 0 is not finite."""
+OWN_TABLE_LR, OWN_TABLE_EPOCHS = 5e-3, 6
+"""For tables of the user's own, in either preset."""
+FULL_LR = 1e-5
+"""The authors' learning rate for full fine-tuning; also right for the bundled model."""
+
+
+def _preset_lr(config: RunConfig) -> float:
+    task = None if config.train_file is not None else get_task(config.task)
+    lr = OWN_TABLE_LR if task is None else task.lr if config.preset == "paper" else task.quick.lr
+    if config.mode == "all" and config.preset == "quick":
+        lr *= ALL_BIAS_SHARE
+    if config.mode == "full":
+        lr = FULL_LR if config.preset == "paper" else 5e-5
+    return lr
+
+
+def _one_of(flag: str, value: str, known: Any) -> None:
+    if value not in known:
+        close = difflib.get_close_matches(str(value), list(known), n=1)
+        raise UserError(f"got {flag} {value}", f"one of {', '.join(known)}", close[0] if close else "")
+
+
+@functools.cache
+def _hints() -> dict[str, Any]:
+    """Field -> type; worked out once, because a sweep makes a hundred thousand configurations."""
+    return get_type_hints(RunConfig)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a JSON value has the type of a field; only the hints that RunConfig uses."""
+    options = get_args(hint) if type(None) in get_args(hint) else (hint,)
+    for option in options:
+        if option is type(None):
+            if value is None:
+                return True
+        elif option is float:
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                return True
+        elif option in (int, str, bool):
+            if type(value) is option:
+                return True
+        else:  # tuple[X, ...]
+            item = get_args(option)[0]
+            if isinstance(value, list | tuple) and all(type(v) is item for v in value):
+                return True
+    return False

@@ -1,0 +1,90 @@
+"""A snapshot from a base model and a fully fine-tuned one: what its biases did. Only biases are read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from beft_core import __version__
+from beft_core.architectures.layout import Layout
+from beft_core.errors import UserError
+from beft_core.models.bias_reader import ModelWeights
+from beft_core.snapshots.null_elements import ranges_of
+from beft_core.snapshots.snapshot import Key, ModelInfo, Snapshot, SnapshotMeta, fingerprint
+from beft_core.terms import TERM_KEYS
+
+Source = str | os.PathLike[str]
+
+
+def extract(
+    base: Source, tuned: Source, *, config: Source | None = None, task: str = "imported", **details: Any
+) -> Snapshot:
+    """Bias terms before (`base`) and after (`tuned`) a fine-tune that happened elsewhere.
+
+    Both are a folder, a safetensors file, the index of a sharded one, "bundled" or a Hub id. `config` is a
+    ``config.json``; by default the one beside the base, or else beside the tuned model. Terms of which
+    any element changed count as trained. `details` are fields of `SnapshotMeta`, such as ``seed=1``.
+
+    Raises:
+        UserError: unreadable files, an unknown architecture, or models that do not fit each other.
+    """
+    before, after = ModelWeights(base), ModelWeights(tuned)
+    layout = before.layout(config) or after.layout()
+    if layout is None:
+        files = f"{before.file.name} or {after.file.name}"
+        raise UserError(f"no config.json beside {files}", "a model's config.json", "--config FILE")
+    own = after.layout()
+    if own is not None and own.model_type != layout.model_type:
+        raise UserError(f"a {own.model_type} model tuned from a {layout.model_type} model", "models of one type")
+    pre, post = before.biases(layout), after.biases(layout)
+    info = model_info(before, layout, pre)
+    lost = [f"{stack}.{term}" for stack, term in pre if (stack, term) not in post]
+    if lost:
+        raise UserError(f"{after.file.name} lacks {', '.join(lost)}, which the base has", "a fine-tune of that base")
+    pre |= {key: np.zeros_like(array) for key, array in post.items() if key not in pre}  # a bias that it added
+    return imported(info, layout, pre, post, task, {"base": before.id, "tuned": after.id}, **details)
+
+
+def model_info(base: ModelWeights, layout: Layout, pre: Mapping[Key, np.ndarray]) -> ModelInfo:
+    """The base model by its biases on disk; its fingerprint is over those that the architecture has."""
+    own = {key: array for key, array in pre.items() if key[1] in layout.terms}
+    sizes = (layout.layers, layout.hidden_size)
+    return ModelInfo(base.id, base.revision, layout.model_type, *sizes, fingerprint(own))
+
+
+def imported(
+    model: ModelInfo,
+    layout: Layout,
+    pre: Mapping[Key, np.ndarray],
+    post: Mapping[Key, np.ndarray],
+    task: str,
+    provenance: dict[str, Any],
+    *,
+    extra: Mapping[str, np.ndarray] | None = None,
+    **details: Any,
+) -> Snapshot:
+    """A snapshot of mode "imported"; the terms that moved count as trained."""
+    moved = {term for (stack, term), array in post.items() if not np.array_equal(array, pre[stack, term])}
+    meta = SnapshotMeta(
+        model=model,
+        task=task,
+        mode="imported",
+        trained_terms=tuple(term for term in TERM_KEYS if term in moved),
+        null_terms=tuple(term for term in layout.null_terms if (layout.stack, term) in pre),
+        null_elements=_some_null(layout, pre),
+        versions={"beft-lab": __version__, "numpy": np.__version__},
+        provenance=provenance,
+        **details,
+    )
+    return Snapshot.build(meta, pre, post, extra=extra)
+
+
+def _some_null(layout: Layout, pre: Mapping[Key, np.ndarray]) -> dict[str, tuple[tuple[int, int], ...]]:
+    """By the architecture's rule alone, for no model is computed here."""
+    if (layout.stack, "k") not in pre:
+        return {}
+    mask = layout.null_elements("k")
+    return {"k": ranges_of(mask)} if mask.any() and not mask.all() else {}

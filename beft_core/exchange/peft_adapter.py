@@ -1,0 +1,297 @@
+"""PEFT's BEFT adapters become snapshots, and snapshots become such adapters; numpy only.
+
+PEFT (``peft/tuners/beft``) adds a vector ``beft_bias`` [1, out] to the output of a linear module, on top
+of the module's own bias if it has one. So ``post = base bias + vector`` and ``vector = post - pre``. Its
+adapter folder is ``adapter_config.json`` and ``adapter_model.safetensors``, whose tensors are named
+``base_model.model.{module}.beft_bias``, with the head (``modules_to_save``) beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from beft_core.architectures.layout import BiasSlot, Layout
+from beft_core.errors import UserError
+from beft_core.exchange.checkpoints import imported, model_info
+from beft_core.files.leftovers import temporary
+from beft_core.files.paths import user_path
+from beft_core.files.safe_io import atomic_write, read_json_file, sync_folder
+from beft_core.files.safetensors_file import SafetensorsFile, write_safetensors
+from beft_core.models.bias_reader import ModelWeights, bound_elements, parameter_sizes
+from beft_core.models.source import BUNDLED
+from beft_core.snapshots.snapshot import Key, Snapshot
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+ROOT = "base_model.model."
+VECTOR = ".beft_bias"
+BUNDLED_ID = "sentence-transformers/all-MiniLM-L6-v2"
+"""What others call the bundled model."""
+
+HEADS: dict[str, tuple[str | None, ...]] = {
+    **dict.fromkeys(("bert", "albert", "vit"), (None, "classifier")),
+    **dict.fromkeys(("roberta", "electra"), ("classifier.dense", "classifier.out_proj")),
+    **dict.fromkeys(("deberta", "deberta-v2"), ("pooler.dense", "classifier")),
+    "distilbert": ("pre_classifier", "classifier"),
+    "modernbert": ("head.dense", "classifier", "head.norm"),
+    **dict.fromkeys(("opt", "gpt2", "gptj", "gpt_neox", "bloom", "qwen2", "llama", "falcon", "phi3"), (None, "score")),
+}
+"""Model type -> modules of transformers' classifier that are our head's hidden layer, its output and its LayerNorm."""
+
+MOST_HEAD = 2**24
+"""Elements of one weight of a head: 4,000 by 4,000, or 4,000 classes of a large model."""
+
+CONV1D = ("gpt2",)
+"""Its projections are not linear modules, and PEFT's BEFT does not wrap them."""
+
+
+def import_peft(folder: str | os.PathLike[str], base: str | os.PathLike[str], *, task: str = "imported") -> Snapshot:
+    """A snapshot from a PEFT BEFT adapter and its base model (folder, file, "bundled" or Hub id).
+
+    The head is stored under `task`, so that the snapshot can be evaluated on it.
+
+    Raises:
+        UserError: not a BEFT adapter in safetensors, another base, or trained parts that a snapshot
+        cannot hold.
+    """
+    folder = user_path(folder, "the adapter")
+    kind = _adapter_config(folder).get("peft_type")
+    if kind != "BEFT":
+        raise UserError(f"{folder.name} is a PEFT adapter of type {str(kind)[:40]}", "BEFT")
+    adapter = SafetensorsFile(folder / WEIGHTS)
+    weights = ModelWeights(base)
+    layout = _layout(weights)
+    pre = weights.biases(layout)
+    info = model_info(weights, layout, pre)
+    left = set(adapter.tensors)
+
+    def take(names: Iterable[str], width: int) -> np.ndarray | None:
+        """The first tensor of these names, flat, of as many elements."""
+        name = next((name for name in names if name in left), None)
+        if name is None:
+            return None
+        left.remove(name)
+        found = math.prod(adapter.tensors[name].shape)
+        if found != width:
+            raise UserError(f"{adapter.name}: {name} has {found} elements", f"{width}, as the base")
+        values = adapter.read(name).ravel()
+        if not np.isfinite(values).all():
+            raise UserError(f"{adapter.name}: {name} holds a NaN or an infinite value", "finite numbers")
+        return values
+
+    wanted = [
+        (parameter, [f"{ROOT}{name.removesuffix('.bias')}{VECTOR}" for name in names], width)
+        for parameter, names, width in _linear_parameters(layout)
+    ]
+    bound_elements(adapter.name, (width for _, names, width in wanted if not left.isdisjoint(names)))
+    vectors = {parameter: take(names, width) for parameter, names, width in wanted}
+    post = {key: array.copy() for key, array in pre.items()}
+    for slot in (*layout.slots, *layout.addable):
+        vector = vectors.get(slot.parameter)
+        if vector is not None:
+            key = (slot.stack, slot.term)
+            if key not in pre:  # the base has no such bias: zero
+                pre[key] = np.zeros((layout.layers, slot.width), np.float32)
+                post[key] = pre[key].copy()
+            post[key][slot.layer] += vector[slot.index]
+    extra = _import_head(adapter, left, layout, task)
+    pooler = layout.head.pooler_module
+    if pooler is not None:
+        vector = take([f"{ROOT}{prefix}{pooler}{VECTOR}" for prefix in (f"{layout.prefix}.", "")], layout.hidden_size)
+        if vector is not None:
+            extra[f"extra.{task}.pooler.bias"] = _pooler_bias(weights, layout) + vector
+    if left:
+        raise UserError(
+            f"the adapter also trains {sorted(left)[0]} ({len(left)} such tensors)",
+            "vectors of bias terms and a classification head, all that a snapshot can hold",
+        )
+    if all(vector is None for vector in vectors.values()):
+        raise UserError(f"{adapter.name} holds no {VECTOR[1:]} of a {layout.model_type} model", "its own base model")
+    weight = extra.get(f"extra.{task}.head.weight")
+    kind = "regression" if weight is not None and len(weight) == 1 else "classification"
+    heads = {task: {"kind": kind, "labels": None}} if weight is not None else {}
+    origin = {"adapter": folder.resolve().name, "base": weights.id}
+    return imported(info, layout, pre, post, task, origin, extra=extra, heads=heads)
+
+
+def export_peft(
+    snapshot: Snapshot,
+    folder: str | os.PathLike[str],
+    *,
+    base: str | os.PathLike[str] | None = None,
+    task: str | None = None,
+) -> None:
+    """Write a snapshot as a PEFT BEFT adapter that ``PeftModel.from_pretrained`` loads with the same logits.
+
+    `base` is the base model's folder, by default what the snapshot names. `task` chooses the head; by
+    default the snapshot's own task, if it has a head for it.
+
+    Raises:
+        UserError: another base model, a moved term that is not a linear module's bias (LayerNorms), or a
+        head that
+            transformers' classifier does not have.
+    """
+    folder, task = user_path(folder), task or snapshot.meta.task
+    weights = ModelWeights(base if base is not None else snapshot.meta.model.id)
+    layout = _layout(weights)
+    if model_info(weights, layout, weights.biases(layout)).fingerprint != snapshot.meta.model.fingerprint:
+        expected = snapshot.meta.model.id
+        raise UserError(f"{weights.id} is not the base model of {snapshot.source}", expected, "--base FOLDER")
+    tensors = _vectors(snapshot, layout)
+    prefix = f"extra.{task}."
+    extra = {name.removeprefix(prefix): array for name, array in snapshot.extra.items() if name.startswith(prefix)}
+    if "pooler.bias" in extra:
+        vector = extra["pooler.bias"] - _pooler_bias(weights, layout)
+        tensors[f"{ROOT}{layout.prefix}.{layout.head.pooler_module}{VECTOR}"] = vector[None]
+    targets = [name.removeprefix(ROOT).removesuffix(VECTOR) for name in tensors]
+    head = {part: array for part, array in extra.items() if part.startswith("head.")}
+    for part, array in head.items():
+        tensors[f"{ROOT}{_head_names(layout)[part]}"] = array
+    config = {
+        "auto_mapping": None,
+        "base_model_name_or_path": BUNDLED_ID if weights.id == BUNDLED else weights.id,
+        "inference_mode": True,
+        "init_weights": True,
+        "modules_to_save": sorted({_head_names(layout)[part].split(".")[0] for part in head}) or None,
+        "peft_type": "BEFT",
+        "revision": snapshot.meta.model.revision,
+        "target_modules": sorted(targets),
+        "task_type": "SEQ_CLS" if head else None,
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make {folder}: {error.strerror}", "a new or an existing folder") from None
+    _write_both(folder, tensors, json.dumps(config, indent=2, sort_keys=True).encode())
+
+
+def _write_both(folder: Path, tensors: dict[str, np.ndarray], config: bytes) -> None:
+    """Put an adapter into a folder that may hold another one; a crash never leaves the weights of one with the
+    configuration of the other: for the moment of the renames there is none, and no reader takes that for an adapter.
+    """
+    weights, table = (temporary(folder / name) for name in (WEIGHTS, CONFIG))
+    try:
+        write_safetensors(weights, tensors, {"format": "pt"})
+        atomic_write(table, [config])
+        (folder / CONFIG).unlink(missing_ok=True)
+        sync_folder(folder)
+        weights.replace(folder / WEIGHTS)
+        table.replace(folder / CONFIG)
+        sync_folder(folder)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror}", "a folder that can be written") from None
+    finally:
+        weights.unlink(missing_ok=True)
+        table.unlink(missing_ok=True)
+
+
+def _adapter_config(folder: Path) -> dict:
+    if not (folder / CONFIG).is_file():
+        raise UserError(f"no {CONFIG} in {folder}", "a folder that PEFT's save_pretrained wrote")
+    if not (folder / WEIGHTS).is_file():
+        pickled = (folder / "adapter_model.bin").exists()
+        only = ", only adapter_model.bin, a pickle, which is never read" if pickled else ""
+        raise UserError(
+            f"no {WEIGHTS} in {folder}{only}",
+            "an adapter in the safetensors format",
+            "saving it again with save_pretrained(safe_serialization=True)" if pickled else "",
+        )
+    return read_json_file(folder / CONFIG)
+
+
+def _layout(weights: ModelWeights) -> Layout:
+    layout = weights.layout()
+    if layout is None:
+        raise UserError(f"no config.json beside {weights.file.name}", "the folder of the base model")
+    return layout
+
+
+def _linear_parameters(layout: Layout) -> list[tuple[str, tuple[str, ...], int]]:
+    """(parameter, names that its module may have, elements) of each bias that an adapter may hold."""
+    sizes = parameter_sizes(layout)
+    slots = {slot.parameter: slot for slot in (*layout.slots, *layout.addable) if _is_linear(slot)}
+    return [(name, layout.checkpoint_names(slot), sizes[name]) for name, slot in slots.items()]
+
+
+def _is_linear(slot: BiasSlot) -> bool:
+    return slot.attribute == "bias" and slot.term not in ("ln1", "ln2")
+
+
+def _vectors(snapshot: Snapshot, layout: Layout) -> dict[str, np.ndarray]:
+    """``post - pre`` of every term that moved, as vectors [1, out]; zero for others of a fused module."""
+    sizes = parameter_sizes(layout)
+    moved: dict[Key, np.ndarray] = {}
+    for stack, term in snapshot.keys():  # noqa: SIM118 - a method of Snapshot, not of a dict
+        delta = snapshot.post(stack, term) - snapshot.pre(stack, term)
+        if delta.any():
+            moved[stack, term] = delta
+    tensors: dict[str, np.ndarray] = {}
+    for (stack, term), delta in moved.items():
+        slots = [s for s in (*layout.slots, *layout.addable) if (s.stack, s.term) == (stack, term)]
+        if layout.model_type in CONV1D or not slots or not all(map(_is_linear, slots)):
+            raise UserError(
+                f"{snapshot.source} moved {stack}.{term}, not a linear module's bias in {layout.model_type}",
+                "terms that PEFT's BEFT can hold (q, k, v, o, mlp_in, mlp_out of linear modules)",
+            )
+        for slot in slots:
+            name = f"{ROOT}{layout.prefix}.{slot.module}{VECTOR}"
+            vector = tensors.setdefault(name, np.zeros((1, sizes[slot.parameter]), np.float32))
+            vector[0, slot.index] = delta[slot.layer]
+    if not tensors:
+        raise UserError(f"{snapshot.source} moved no bias term", "a snapshot of a fine-tune")
+    return tensors
+
+
+def _head_names(layout: Layout) -> dict[str, str]:
+    """Our part of a head -> name of transformers' parameter."""
+    if layout.model_type not in HEADS:
+        raise UserError(f"a head of a {layout.model_type} model", f"a model out of {', '.join(HEADS)}")
+    names = zip(("head.dense", "head", "head.norm"), HEADS[layout.model_type], strict=False)
+    modules = {part: module for part, module in names if module is not None}
+    return {f"{part}.{kind}": f"{module}.{kind}" for part, module in modules.items() for kind in ("weight", "bias")}
+
+
+def _import_head(adapter: SafetensorsFile, left: set[str], layout: Layout, task: str) -> dict[str, np.ndarray]:
+    """The classification head of an adapter; what is taken is removed from `left`.
+
+    Raises:
+        UserError: a part of another shape than the head of this model has; it is not read then.
+    """
+    if layout.model_type not in HEADS:
+        return {}
+    names = {part: f"{ROOT}{name}" for part, name in _head_names(layout).items()}
+    found = {part: name for part, name in names.items() if name in left}
+    left.difference_update(found.values())
+    for part, name in found.items():
+        _check_head(adapter, part, name, layout.hidden_size)
+    return {f"extra.{task}.{part}": adapter.read(name) for part, name in found.items()}
+
+
+def _check_head(adapter: SafetensorsFile, part: str, name: str, hidden: int) -> None:
+    """Whether a part of a head can be one, by the header alone."""
+    shape = adapter.tensors[name].shape
+    expected = ["classes" if part in ("head.weight", "head.bias") else hidden]
+    if part in ("head.weight", "head.dense.weight"):
+        expected.append(hidden)
+    fits = len(shape) == len(expected) and all(
+        want in ("classes", have) for want, have in zip(expected, shape, strict=True)
+    )
+    if not fits or not 0 < math.prod(shape) <= MOST_HEAD:
+        raise UserError(
+            f"{adapter.name}: {name} is {list(shape)}",
+            f"[{', '.join(map(str, expected))}], as the base, with at most {MOST_HEAD:,} elements",
+        )
+
+
+def _pooler_bias(weights: ModelWeights, layout: Layout) -> np.ndarray:
+    """float32 [hidden size]. Without a pooler on disk everyone starts from a random one of their own."""
+    name = f"{layout.head.pooler_module}.bias"
+    found = weights.find((f"{layout.prefix}.{name}", name))
+    if found is None:
+        raise UserError(f"{weights.file.name} has no {name}, which the fine-tune trained", "a base with a pooler")
+    return weights.vector(found, layout.hidden_size).astype(np.float32)

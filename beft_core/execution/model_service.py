@@ -1,0 +1,251 @@
+"""A process that holds a loaded model and answers questions about it, so that whoever asks never imports torch.
+
+One line of JSON a question, one line an answer, over pipes. The process ends when whoever started it ends (its input
+closes), when nobody asked for a while, and before it takes more memory than it was allowed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from beft_core.environment import number
+from beft_core.errors import UserError
+from beft_core.runs.run import home
+
+QUESTIONS: dict[str, str] = {
+    "model": "beft_core.models.attention_experiments:describe",
+    "prove": "beft_core.models.attention_experiments:answer",
+    "preflight": "beft_core.training.estimate.count:answer",
+}
+"""Question -> ``module:function`` that answers it: fields as keywords -> a JSON value. May raise UserError."""
+
+IDLE_SECONDS = 600.0
+"""A desk that nobody asked for so long gives its memory back."""
+ANSWER_SECONDS = 120.0
+"""After so long a question is given up, and the desk with it."""
+MEMORY_SHARE = 0.6
+"""Of the machine's memory; ``BEFT_DESK_GB`` names another bound."""
+WATCH_SECONDS = 0.25
+_OVER_MEMORY = 77
+_IDLE = 78
+_CLOSED = 79
+"""Exit statuses; the last is never one of the process itself."""
+_END_SECONDS = 5.0
+"""For a process that closed its output to end."""
+
+
+def memory_bound() -> int:
+    """Bytes that a desk may take.
+
+    Raises:
+        UserError: ``BEFT_DESK_GB`` is no such number.
+    """
+    return int(number("BEFT_DESK_GB", psutil.virtual_memory().total * MEMORY_SHARE / 1e9) * 1e9)
+
+
+def desk_command() -> list[str]:
+    """The command line of the process."""
+    return [sys.executable, "-m", "beft_core.execution.model_service"]
+
+
+class Desk:
+    """One process at most; it is started by the first question and again after it ended. Safe to share."""
+
+    def __init__(self, keeps_log: bool = True) -> None:
+        """``keeps_log``: what the process says goes into the home folder; else into a file that nobody sees."""
+        self._keeps_log = keeps_log
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        atexit.register(self.close)
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        process = self._process
+        return process is not None and process.poll() is None
+
+    def ask(self, question: str, timeout: float = ANSWER_SECONDS, **fields: Any) -> Any:
+        """The answer to a question out of :data:`QUESTIONS`. Questions wait for each other.
+
+        Raises:
+            UserError: what the answering function raised; or the process ended, ran out of its memory or of time.
+        """
+        assert question in QUESTIONS, question
+        asked = json.dumps({"question": question, "fields": fields}).encode() + b"\n"
+        with self._lock:
+            line = self._put(asked, timeout)
+            if not line and self._status() == _IDLE:  # it left just when it was asked
+                line = self._put(asked, timeout)
+            if not line:
+                raise self._ended(self._status())
+        answer = json.loads(line)
+        if "error" in answer:
+            raise UserError(*answer["error"])
+        return answer["answer"]
+
+    def close(self) -> None:
+        """End the process, if it is there."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):  # a question that it did not take any more
+                process.stdin.close()
+
+    def _put(self, asked: bytes, timeout: float) -> bytes:
+        """The line that answers; empty when the process ended instead. Raises UserError when the time ran out."""
+        process = self._started()
+        assert process.stdin is not None
+        try:
+            process.stdin.write(asked)
+            process.stdin.flush()
+        except BrokenPipeError:
+            return b""
+        try:
+            return self._lines.get(timeout=timeout)
+        except queue.Empty:
+            self.close()
+            raise UserError(
+                f"no answer after {timeout:.0f} seconds", "a model that this machine can run at once",
+                "a smaller model, or again when no fine-tune is at work",
+            ) from None  # fmt: skip
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is not None and self.running:
+            return self._process
+        self.close()
+        memory_bound()  # a wrong one is told here, not by a process that ends at once
+        with self._fresh_log() as log:
+            process = subprocess.Popen(desk_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+        assert process.stdout is not None
+        # Lines of a process that was given up must not be taken for answers of the next one: each has its own queue.
+        self._process, self._lines = process, queue.SimpleQueue()
+        threading.Thread(target=_pass_on, args=(process.stdout, self._lines), daemon=True).start()
+        return process
+
+    def _fresh_log(self) -> IO[bytes]:
+        if not self._keeps_log:
+            self._unseen = tempfile.TemporaryFile()  # noqa: SIM115  # of the process, until the next one
+            return os.fdopen(os.dup(self._unseen.fileno()), "wb")
+        path = _log()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("wb")
+
+    def _last_words(self) -> list[str]:
+        try:
+            if self._keeps_log:
+                text = _log().read_bytes()
+            else:
+                self._unseen.seek(0)
+                text = self._unseen.read()
+        except OSError:
+            return []
+        return text.decode("utf-8", "replace").strip().splitlines()
+
+    def _status(self) -> int:
+        """Exit status of the process, which closed its output."""
+        process = self._process
+        if process is None:  # closed by another thread, in the middle of the answer
+            return _CLOSED
+        try:
+            return process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+    def _ended(self, status: int) -> UserError:
+        if status == _OVER_MEMORY:
+            return UserError(
+                f"the model needs more than the {memory_bound() / 1e9:.1f} GB of memory that it may take",
+                "a smaller model", "BEFT_DESK_GB, where the machine has more",
+            )  # fmt: skip
+        if status == _CLOSED:
+            return UserError("the process that holds the model was closed", "", "the question again")
+        if status < 0:
+            return UserError(
+                f"the process that holds the model was killed ({signal.Signals(-status).name}): often, memory ran out",
+                "", "again; a smaller model, or after closing other programs",
+            )  # fmt: skip
+        words = self._last_words()
+        return UserError(
+            f"the process that holds the model ended (status {status}): {words[-1] if words else 'no word'}", "",
+            f"the whole log in {_log()}" if self._keeps_log else "",
+        )  # fmt: skip
+
+
+def _pass_on(output: IO[bytes], lines: queue.SimpleQueue[bytes]) -> None:
+    """Read a process's output to its end, which is told as an empty line: a pipe knows no time-out everywhere."""
+    with output:
+        for line in output:
+            lines.put(line)
+    lines.put(b"")
+
+
+def _log() -> Path:
+    return home() / "desk.txt"
+
+
+# --- inside the process --------------------------------------------------------------------------------------------
+
+
+class _Watch:
+    """Ends the process when it is idle, takes too much memory, or is left alone in the middle of an answer."""
+
+    def __init__(self) -> None:
+        self.asked = time.monotonic()
+        self.busy = False
+        # Asked here and not in the thread: that may come to it only when the parent is gone already.
+        threading.Thread(target=self._run, args=(os.getppid(),), daemon=True).start()
+
+    def _run(self, parent: int) -> None:
+        me, bound = psutil.Process(), memory_bound()
+        while os.getppid() == parent:
+            if me.memory_info().rss > bound:
+                os._exit(_OVER_MEMORY)
+            if not self.busy and time.monotonic() - self.asked > IDLE_SECONDS:
+                os._exit(_IDLE)
+            time.sleep(WATCH_SECONDS)
+        os._exit(0)
+
+
+def serve() -> None:
+    """Answer the questions on standard input until it ends."""
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not be taken for an answer
+    watch = _Watch()
+    for line in sys.stdin.buffer:
+        watch.busy = True
+        out.write(json.dumps(_answer(json.loads(line))).encode() + b"\n")
+        out.flush()
+        watch.busy, watch.asked = False, time.monotonic()
+
+
+def _answer(asked: dict[str, Any]) -> dict[str, Any]:
+    try:
+        module, name = QUESTIONS[asked["question"]].split(":")
+        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        return {"answer": function(**asked["fields"])}
+    except UserError as error:
+        return {"error": [error.got, error.expected, error.try_]}
+
+
+if __name__ == "__main__":
+    serve()

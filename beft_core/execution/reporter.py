@@ -1,0 +1,161 @@
+"""The observer of a background run: progress into ``status.json``, measurements into ``metrics.jsonl``.
+
+A disk that becomes full ends no run: what cannot be written is kept and written once there is room, and the last word
+waits for it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from beft_core.files.disk import NO_ROOM, NoRoom, with_room
+from beft_core.files.plain_file import open_plain
+from beft_core.process_id import ProcessId
+from beft_core.runs.run import Run, Status
+from beft_core.training.observer import Observer
+
+STATUS_SECONDS = 0.4
+"""Progress within a stage is written at most this often; changes of stage and state always."""
+STEP_SECONDS = 0.25
+"""Losses and scores are written at most this often ..."""
+STEP_SHARE = 1 / 500
+"""... and less often the longer a run takes: a week leaves some 4000 records, not millions."""
+
+MOST_UNWRITTEN = 16 * 2**20
+"""Bytes of records that wait in memory for room on the disk."""
+
+
+class Cancelled(Exception):
+    """Unwinds the worker out of a stage that does not ask :meth:`Reporter.should_stop`."""
+
+
+class Reporter(Observer):
+    """Writes what a run tells. The only writer of its status while the worker lives."""
+
+    wants_scores = True
+
+    def __init__(self, run: Run, device: str) -> None:
+        """Reports the calling process as the run's worker at once. Raises UserError where that cannot be written."""
+        self.run = run
+        self.stopped = False
+        """Whether the run was told to stop and could keep what it had."""
+        now = time.time()
+        self.status = Status("queued", created=run.recorded().created, device=device)
+        self._written = 0.0
+        self._losses: list[Sequence[float]] = []
+        self._stepped = now
+        self._scored = 0.0
+        self._unwritten = bytearray()
+        """Records that found no room on the disk."""
+        with open_plain(run.metrics, "ab", follow=False) as file:
+            if file.tell():
+                file.write(b"\n")  # a crash may have left half a line
+        self._replace()
+
+    def write(self, **changes: Any) -> None:
+        """Change the status and replace the file; on a full disk the next change tries again."""
+        with suppress(NoRoom):
+            self._replace(**changes)
+
+    def end(self, state: str, **changes: Any) -> None:
+        """The last word, which waits for room. Raises NoRoom where there was none in time."""
+        changes = {"state": state, "ended": time.time(), **changes}
+        with_room(partial(self._replace, **changes), self.message)
+        self._flush()
+
+    def _replace(self, **changes: Any) -> None:
+        """The start time is read anew: the clock may have been corrected."""
+        process = ProcessId.of(psutil.Process())
+        self.status = replace(self.status, process=process, **changes)
+        self._written = time.monotonic()
+        self.run.write_status(self.status)
+
+    # -- Observer --------------------------------------------------------------------------------------------------
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        self._leave_if_cancelled()
+        self.write(stage=name, total=total, done=0, stage_began=time.time())
+        self._append("stage", name=name, total=total)
+
+    def advance(self, n: int = 1) -> None:
+        self.status = replace(self.status, done=self.status.done + n)
+        if time.monotonic() - self._written > STATUS_SECONDS:
+            self.write()
+            if self.status.stage != "train":  # there it asks should_stop and keeps what was trained
+                self._leave_if_cancelled()
+
+    def step(self, step: int, total: int, losses: Sequence[float]) -> None:
+        self._losses.append(losses)
+        now = time.time()
+        if now - self._stepped < self._pause(now) and step != total:
+            return
+        mean = [sum(column) / len(self._losses) for column in zip(*self._losses, strict=True)]
+        self._append("step", step=step, total=total, loss=[_json(value) for value in mean])
+        self._losses, self._stepped = [], now
+
+    def scores(self, step: int, table: Mapping[str, Mapping[str, float]]) -> None:
+        now = time.time()
+        if now - self._scored < self._pause(now) and step != self.status.total:
+            return
+        self._append("scores", step=step, scores=table)
+        self._scored = now
+
+    def epoch(self, metrics: dict[str, float], run: int = 0) -> None:
+        self._append("epoch", run=run, **{name: _json(value) for name, value in metrics.items()})
+
+    def message(self, text: str) -> None:
+        self._append("message", text=text)
+
+    def should_stop(self) -> bool:
+        self.stopped = self.stopped or self.run.cancel_asked()
+        return self.stopped
+
+    # -- helpers ---------------------------------------------------------------------------------------------------
+
+    def _pause(self, now: float) -> float:
+        """Seconds between two records of a kind."""
+        return max(STEP_SECONDS, (now - (self.status.began or now)) * STEP_SHARE)
+
+    def _leave_if_cancelled(self) -> None:
+        if not self.stopped and self.run.cancel_asked():
+            raise Cancelled
+
+    def _append(self, kind: str, **values: Any) -> None:
+        seconds = round(time.time() - (self.status.began or self.status.created), 3)
+        line = json.dumps({"type": kind, "seconds": seconds, **values}, allow_nan=False) + "\n"
+        if len(self._unwritten) < MOST_UNWRITTEN:
+            self._unwritten += line.encode()
+        self._flush()
+
+    def _flush(self) -> None:
+        before = _size(self.run.metrics)
+        try:
+            with open_plain(self.run.metrics, "ab", follow=False) as file:
+                file.write(self._unwritten)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            del self._unwritten[: _size(self.run.metrics) - before]  # a part may have found room
+        else:
+            self._unwritten.clear()
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:  # somebody removed it; appending makes it anew
+        return 0
+
+
+def _json(value: float) -> float | None:
+    """A number, or None where JSON has none (a loss that is not finite)."""
+    return value if -float("inf") < value < float("inf") else None

@@ -1,0 +1,203 @@
+"""The process that does a run: ``python -m beft_core.execution.worker RUN_DIR``.
+
+torch is imported after the run's turn has come, so a queue of waiting runs costs little memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import faulthandler
+import json
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from beft_core import environment
+from beft_core.errors import UserError
+from beft_core.execution.cancel import cancel
+from beft_core.execution.queue import Queue, device_of
+from beft_core.execution.reporter import Cancelled, Reporter
+from beft_core.files.disk import with_room
+from beft_core.files.locks import hold
+from beft_core.files.safe_io import atomic_write
+from beft_core.runs.failure import Terminated, explain
+from beft_core.runs.run import Run
+from beft_core.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
+from beft_core.training.checkpoint import CheckpointError
+from beft_core.training.observer import Observer
+
+Outcome = tuple[Snapshot | None, dict[str, Any] | None]
+"""(snapshot, content of ``result.json``), where a run has them."""
+Workflow = Callable[[str, dict[str, Any], Observer, Path], Outcome]
+"""(kind, fields of its configuration, observer, checkpoint) -> outcome."""
+
+WATCH_SECONDS = 0.5
+
+
+def main(arguments: Sequence[str], workflow: Workflow | None = None) -> int:
+    """Do the run of a folder; returns the exit status. ``workflow`` replaces the real one in tests."""
+    if len(arguments) != 1 or not (Path(arguments[0]) / "config.json").is_file():
+        sys.stderr.write("got no run folder; expected python -m beft_core.execution.worker RUN_DIR\n")
+        return 2
+    faulthandler.enable()
+    return work(Run(Path(arguments[0]).resolve()), workflow or real_workflow)
+
+
+def real_workflow(kind: str, fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outcome:
+    """What :mod:`beft_core.training.workflow` does with a configuration, or what does merges and sweeps."""
+    environment.check()
+    if kind == "merge":
+        return _merge(fields, observer, checkpoint)
+    if kind == "sweep":
+        return _sweep(fields, observer, checkpoint)
+    from beft_core.config import RunConfig
+
+    config = RunConfig.from_dict(fields)
+    observer.stage("start PyTorch")
+    from beft_core.training import workflow
+
+    if kind == "train":
+        return workflow.train(config, observer, checkpoint=checkpoint), None
+    selection = workflow.select(config, observer, checkpoint=checkpoint)
+    means = json.loads(selection.scores.means.to_json(orient="records"))
+    return selection.snapshot, {"selected": selection.selected, "means": means}
+
+
+def _merge(fields: dict[str, Any], observer: Observer, checkpoint: Path) -> tuple[Snapshot, dict[str, Any]]:
+    from beft_core.merging.config import MergeConfig, read_sources
+
+    config = MergeConfig.from_dict(fields)
+    sources = read_sources(config, checkpoint.parent)
+    observer.stage("start PyTorch")
+    from beft_core.merging.evaluate import evaluate_merge
+
+    evaluation = evaluate_merge(sources, config, observer, checkpoint)
+    return evaluation.merged, evaluation.result.to_dict()
+
+
+def _sweep(fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outcome:
+    from beft_core.sweeps.spec import SweepSpec
+    from beft_core.sweeps.store import SweepFolder
+
+    spec = SweepSpec.from_dict(fields)
+    folder = SweepFolder(Run(checkpoint.parent).sweep)
+    observer.stage("start PyTorch")
+    from beft_core.sweeps.runner import run_sweep
+
+    return None, dataclasses.asdict(run_sweep(spec, folder, observer))
+
+
+def work(run: Run, workflow: Workflow) -> int:
+    """Wait for the device, do the run, leave its files and its last word.
+
+    A second worker of the same run ends at once, with a word in the log and without touching the run's files.
+    """
+    try:
+        with hold(run.working, f"run {run.id}", "waiting for its end"):
+            return _work(run, workflow)
+    except UserError as error:  # of _work, nothing comes out
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+def _work(run: Run, workflow: Workflow) -> int:
+    reporter: Reporter | None = None
+    try:
+        _listen_to_signals()
+        kind, fields = run.config()
+        queue = Queue(device_of(kind, fields), run.path.parent.parent)
+        reporter = Reporter(run, queue.name)
+        threading.Thread(target=_enforce_cancel, args=(run,), daemon=True).start()
+        with queue.turn(run, reporter.should_stop, lambda ahead: reporter.write(position=ahead)) as ours:
+            try:  # inside, because the next run may begin once the turn is over: this one has ended before
+                if not ours:
+                    raise Cancelled
+                reporter.write(state="running", position=None, began=time.time())
+                snapshot, result = workflow(kind, fields, reporter, run.checkpoint)
+                _save(run, snapshot, result, reporter)
+                return _end(reporter)
+            except BaseException as error:
+                return _fail(run, reporter, error)
+    except BaseException as error:
+        return _fail(run, reporter, error)
+
+
+def _end(reporter: Reporter) -> int:
+    if not reporter.stopped:
+        reporter.end("done")
+        return 0
+    reporter.end("cancelled", message="Cancelled; what was trained until then is kept.")
+    return 1
+
+
+def _save(run: Run, snapshot: Snapshot | None, result: dict[str, Any] | None, reporter: Reporter) -> None:
+    """Files first, state after: "done" means that they are complete and can be read. A full disk is waited for."""
+    reporter.write(stage="save", done=0, total=None, stage_began=time.time())
+
+    def write() -> None:
+        if snapshot is not None:
+            write_snapshot(run.snapshot, snapshot)
+            read_snapshot(run.snapshot)
+        if result is not None:
+            atomic_write(run.result, [json.dumps(result, indent=1).encode()])
+
+    with_room(write, reporter.message, reporter.should_stop)
+
+
+def _fail(run: Run, reporter: Reporter | None, error: BaseException) -> int:
+    start_over = False
+    if isinstance(error, Cancelled) or (isinstance(error, Terminated) and run.cancel_asked()):
+        state, message, proposal = "cancelled", "Cancelled before anything was trained.", None
+        if run.checkpoint.exists():
+            message, proposal = "Cancelled.", "It can be resumed from its checkpoint."
+        elif any(run.sweep.glob("rows/*.json")):
+            message, proposal = "Cancelled; the fine-tunes that are finished are kept.", "It can be resumed."
+    else:
+        if not isinstance(error, UserError):
+            with suppress(OSError):  # the log may be on a full disk
+                traceback.print_exception(error)
+        state, (message, proposal) = "failed", explain(error, _settings(run))
+        start_over = isinstance(error, CheckpointError)
+    if reporter is not None:
+        reporter.end(state, message=message, proposal=proposal, start_over=start_over)
+    else:
+        sys.stderr.write(f"{message}\n")
+    return 1
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    try:
+        return run.config()[1]
+    except UserError:
+        return {}
+
+
+def _listen_to_signals() -> None:
+    """The first SIGTERM, SIGINT or SIGHUP unwinds the worker; the next ones would only disturb its last word."""
+    ending = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
+
+    def end(number: int, _frame: object) -> None:
+        for each in ending:
+            signal.signal(each, signal.SIG_IGN)
+        raise Terminated(number)
+
+    for each in ending:
+        signal.signal(each, end)
+
+
+def _enforce_cancel(run: Run) -> None:
+    """Cancel must work while tokenising or loading too, and after the page that asked for it was closed."""
+    while True:
+        if run.cancel_asked():
+            cancel(run)
+        time.sleep(WATCH_SECONDS)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,138 @@
+"""Reading JSON that a stranger wrote, and writing files that are either complete or not there."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from beft_core.errors import UserError
+from beft_core.files.disk import NO_ROOM, NoRoom
+from beft_core.files.leftovers import hold, remove_leftovers_once
+from beft_core.files.leftovers import temporary as temporary_of
+from beft_core.files.plain_file import open_plain
+
+
+def parse_json(text: str | bytes, what: str) -> dict[str, Any]:
+    """Parse a JSON object strictly: UTF-8, no duplicate keys, no NaN or infinity.
+
+    Raises:
+        UserError: naming `what` (words for the reader, such as "header of x.safetensors").
+    """
+    try:
+        value = json.loads(
+            text.decode("utf-8") if isinstance(text, bytes) else text,
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+        )
+    except RecursionError:
+        raise UserError(f"{what}: nested too deep", "plain JSON") from None
+    except ValueError as error:  # also not UTF-8, and integers of thousands of digits
+        raise UserError(f"{what}: not valid JSON ({error})", "one JSON object, UTF-8, unique keys") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{what}: a JSON {type(value).__name__}", "a JSON object")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"key {twice[:80]!r} stands twice")
+    return table
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def read_bounded(path: Path, limit: int, what: str = "a readable file", *, follow: bool = True) -> bytes:
+    """The bytes of a regular file of at most `limit` bytes; `what`: words for what was expected.
+
+    The size that the system tells is not trusted: a file may grow while it is read. ``follow`` as in
+    :func:`beft_core.files.plain_file.open_plain`.
+
+    Raises:
+        UserError: no such file, not readable, not a regular file, or too large.
+    """
+    try:
+        with open_plain(path, what=what, follow=follow) as file:
+            size, data = os.fstat(file.fileno()).st_size, b""
+            if size <= limit:
+                data = file.read(size + 1)
+                size = max(size, len(data))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}", what) from None
+    if size > limit:
+        raise UserError(f"{path}: {size} bytes", f"at most {limit}")
+    return data
+
+
+def read_json_file(path: Path, limit: int = 16 * 2**20) -> dict[str, Any]:
+    """A JSON object from a regular file of at most `limit` bytes.
+
+    Raises:
+        UserError: no such file, not readable, too large, or not a JSON object.
+    """
+    return parse_json(read_bounded(path, limit, "a readable JSON file"), str(path))
+
+
+def atomic_write(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
+    """Write a file so that any reader sees the old one or the complete new one, also after a crash or a power cut.
+
+    The temporary file stands in the same folder, because a rename is atomic only within a file system. The first
+    write into a folder removes what killed processes left there.
+
+    Raises:
+        NoRoom: the disk is full; the old file is still there.
+        UserError: the folder is missing or cannot be written.
+    """
+    remove_leftovers_once(path.parent)
+    temporary = temporary_of(path)
+    written, rest = 0, iter(chunks)
+    try:
+        try:
+            with ExitStack() as held:
+                with temporary.open("xb") as file:
+                    held.enter_context(hold(file))
+                    for chunk in rest:
+                        written += _bytes(chunk)
+                        file.write(chunk)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+            sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise NoRoom(path, written + sum(map(_bytes, rest)), error.errno) from None
+        raise UserError(f"cannot write {path}: {error.strerror}", "a folder that exists and can be written") from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk too: until then a power cut undoes a rename.
+
+    Raises:
+        OSError: the disk failed. Systems that cannot do this for folders are no failure.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    except OSError:  # a folder that may be written but not read, or Windows
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _bytes(chunk: bytes | memoryview) -> int:
+    return memoryview(chunk).nbytes

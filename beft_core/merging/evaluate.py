@@ -1,0 +1,187 @@
+"""Scoring a merge: the base model and every task's data are loaded once, then one set of biases after the other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from beft_core.config import RunConfig
+from beft_core.errors import UserError
+from beft_core.files.safe_io import parse_json
+from beft_core.files.safetensors_file import SafetensorsFile, write_safetensors
+from beft_core.merging.config import (
+    BASE,
+    MergeConfig,
+    MergeResult,
+    Scores,
+    TaskScored,
+    line_label,
+    plan,
+    recorded,
+    tasks_of,
+)
+from beft_core.merging.merge import METHODS
+from beft_core.models import load
+from beft_core.models.load import LoadedModel
+from beft_core.snapshots.snapshot import MAX_HEADER, Snapshot
+from beft_core.tasks.load import TaskData, subsample
+from beft_core.training import workflow
+from beft_core.training.observer import Observer
+from beft_core.training.precision import Precision, pick_device
+
+Score = Callable[[], dict[str, float]]
+"""Metrics of the model as its biases are now."""
+
+
+@dataclass(frozen=True)
+class MergeEvaluation:
+    """A merge and what it is worth."""
+
+    merged: Snapshot
+    result: MergeResult
+
+
+def evaluate_merge(
+    snapshots: Sequence[Snapshot],
+    config: MergeConfig,
+    observer: Observer | None = None,
+    checkpoint: Path | None = None,
+) -> MergeEvaluation:
+    """Score base model, sources and merge on every task with that task's own head (the form of the paper's Table 3),
+    and the merge along its method's line.
+
+    A task whose data cannot be had is left out, with the reason. ``checkpoint``: a file that keeps every score; where
+    it exists, what it holds is not computed again.
+
+    Raises UserError for snapshots of different bases, a base model that cannot be found, and when no task is left.
+    """
+    observer = observer or Observer()
+    began = time.monotonic()
+    for snapshot in snapshots:
+        workflow.refuse_changed_weights(snapshot)
+    given = {
+        name: getattr(config, name)
+        for name in ("model", "data_dir", "max_length", "device", "precision")
+        if getattr(config, name) is not None
+    }
+    if METHODS[config.method].needs_fisher:
+        snapshots = workflow.with_tuned_fisher(snapshots, RunConfig(**given), observer)
+    work = plan(snapshots, config)
+    fields = recorded(snapshots) | given
+    observer.stage("load data")
+    tasks, left_out = tasks_of([work.merged])
+    data: dict[str, TaskData] = {}
+    for task in tasks:
+        try:
+            data[task] = workflow.load_data(
+                RunConfig(**fields, task=task, inputs=workflow.inputs_of(work.merged, task))
+            )
+        except UserError as error:
+            left_out[task] = str(error)
+    for task, reason in left_out.items():
+        observer.message(f"left out {task}: {reason}")
+    if not data:
+        reasons = "; ".join(f"{task}: {reason}" for task, reason in left_out.items()) or "no snapshot has a head"
+        raise UserError(f"got no task that can be scored ({reasons})", "snapshots of tasks whose data is here")
+
+    observer.stage("load model")
+    run = RunConfig(**fields)
+    model = workflow.load_base(work.merged, run)
+    precision = Precision(run.precision, pick_device(run.device))
+    precision.prepare(model.backbone.to(precision.device))
+    scorers, scored = {}, {}
+    for task, loaded in data.items():
+        scorers[task], scored[task] = _scorer(work.merged, task, loaded, model, run, config.limit, precision, observer)
+
+    known = _Known(checkpoint, [*work.values, *data, str(config.limit), work.merged.meta.model.fingerprint])
+    parameter = line_label(config.method, [row for row in work.rows if row != BASE])
+    names = {key: f"{parameter} {x:g}" for x, key in work.line}
+    names |= {key: row for row, key in work.rows.items()}
+    observer.stage("evaluate", len(work.values) * sum(task.examples for task in scored.values()))
+    for key, values in work.values.items():
+        load.write_biases(model, values)
+        for task, score in scorers.items():
+            if (key, task) in known:
+                observer.advance(scored[task].examples)
+                continue
+            found = score()
+            known.add(key, task, found)
+            first = scored[task].metric
+            observer.message(f"{names[key]} on {task}: {first} {100 * found[first]:.1f} %")
+
+    def of(key: str) -> Scores:
+        return {task: known[key, task] for task in data}
+
+    result = MergeResult(
+        tasks=scored,
+        rows={row: of(key) for row, key in work.rows.items()},
+        line=[(x, of(key)) for x, key in work.line],
+        position=work.position,
+        parameter=parameter,
+        left_out=left_out,
+        evaluations=len(work.values) * len(data),
+        seconds=round(time.monotonic() - began, 3),
+        device=workflow.device_name(precision.device),
+        versions=workflow.software_versions(),
+    )
+    return MergeEvaluation(work.merged, result)
+
+
+def _scorer(
+    merged: Snapshot,
+    task: str,
+    data: TaskData,
+    model: LoadedModel,
+    config: RunConfig,
+    limit: int | None,
+    precision: Precision,
+    observer: Observer,
+) -> tuple[Score, TaskScored]:
+    """Tokenise a task's validation sets once, under the task's own head."""
+    evals = {
+        name: subsample(examples, None if limit is None else min(limit, len(examples)), seed=0)
+        for name, examples in data.evals.items()
+    }
+    count = sum(map(len, evals.values()))
+    observer.stage(f"tokenise {task}", count)
+    about = TaskScored(workflow.primary_metric(data), count, sum(map(len, data.evals.values())), data.source)
+    head = workflow.head_of(merged, task)
+    return workflow.scorer(model, head, data, evals, config.max_length, precision, observer), about
+
+
+class _Known:
+    """Scores by biases and task; with a path, each is on disk as soon as it is known."""
+
+    def __init__(self, path: Path | None, identity: Sequence[str]) -> None:
+        self._path = path
+        versions = json.dumps(workflow.software_versions(), sort_keys=True)
+        self._identity = hashlib.sha256("\n".join([*identity, versions]).encode()).hexdigest()
+        self._table: dict[str, dict[str, float | None]] = {}
+        if path is not None and path.is_file():
+            self._table = self._read(path)
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        """What an interrupted run of the same work left; nothing of a damaged file or of other work."""
+        try:
+            kept = parse_json(SafetensorsFile(path, max_header=MAX_HEADER).metadata.get("merge", ""), path.name)
+        except UserError:
+            return {}
+        return dict(kept["scores"]) if kept.get("identity") == self._identity else {}
+
+    def __contains__(self, place: tuple[str, str]) -> bool:
+        return " ".join(place) in self._table
+
+    def __getitem__(self, place: tuple[str, str]) -> dict[str, float | None]:
+        return self._table[" ".join(place)]
+
+    def add(self, key: str, task: str, metrics: dict[str, float]) -> None:
+        self._table[f"{key} {task}"] = {n: value if math.isfinite(value) else None for n, value in metrics.items()}
+        if self._path is not None:
+            text = json.dumps({"identity": self._identity, "scores": self._table}, allow_nan=False)
+            write_safetensors(self._path, {}, {"merge": text})

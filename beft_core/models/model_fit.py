@@ -1,0 +1,59 @@
+"""Whether a model's parts fit each other, found out from what they say of themselves, before memory is taken for them.
+
+A configuration may ask for a vocabulary of a billion words over weights of a thousand; transformers would then make the
+missing rows. A tokenizer may give numbers for which there is no embedding, which training meets at the first such word.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from beft_core.errors import UserError
+from beft_core.models.bias_reader import ModelWeights
+from beft_core.models.source import ModelSource
+
+ROOM = 64_000_000
+"""Parameters that a model may have besides those in its file: a pooler, tables of positions."""
+
+
+def require_fit(source: ModelSource, config: Any) -> None:
+    """Compare what ``config.json`` describes with the headers of the weights.
+
+    Raises:
+        UserError: the configuration describes a model that is far larger than its weights.
+    """
+    from transformers import AutoModel
+
+    shapes = ModelWeights(source.folder).shapes()
+    if source.layout.layers > max(1, len(shapes)):
+        raise UserError(
+            f"got a config.json with {source.layout.layers} layers over {len(shapes)} tensors", "its own weights"
+        )
+    with torch.device("meta"):  # shapes only
+        described = sum(parameter.numel() for parameter in AutoModel.from_config(config).parameters())
+    stored = sum(math.prod(shape) for shape in shapes.values())
+    if described > 2 * stored + ROOM:
+        raise UserError(
+            f"got a config.json that describes {described:,} parameters over weights of {stored:,}",
+            "the weights of the model that it describes",
+        )
+
+
+def require_known_tokens(source: ModelSource, tokenizer: Any) -> None:
+    """Every number that a tokenizer can give has an embedding.
+
+    Raises:
+        UserError: one has none.
+    """
+    size = source.config.get("vocab_size")
+    if type(size) is not int:
+        return
+    token, number = max(tokenizer.get_vocab().items(), key=lambda item: item[1], default=("", 0))
+    if number >= size:
+        raise UserError(
+            f"got a tokenizer in {source.folder.name} that numbers {token[:40]!r} with {number}",
+            f"numbers below the model's {size} embeddings", "the tokenizer of this model",
+        )  # fmt: skip

@@ -1,0 +1,107 @@
+"""Several examples in one row, each attending only to itself: the inputs of a backbone's forward pass.
+
+Padding is most of the work of a naive batch of short texts. In a packed row examples follow one another, a
+block-diagonal attention mask (causal for decoders) keeps them apart and positions restart with each, so every
+example gets the hidden states it would get alone. ``Layout.packing`` says for which architectures this holds.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from beft_core.architectures.layout import Layout
+from beft_core.errors import UserError
+
+if TYPE_CHECKING:
+    from beft_core.models.load import LoadedModel
+
+
+def packed_forward_inputs(
+    model: LoadedModel,
+    input_ids: torch.Tensor,
+    segment_ids: torch.Tensor,
+    position_ids: torch.Tensor,
+    dtype: torch.dtype = torch.float32,
+    token_type_ids: torch.Tensor | None = None,
+    by_segments: bool = False,
+) -> dict[str, Any]:
+    """Keyword arguments for ``model.backbone(**inputs)`` on packed rows.
+
+    Args:
+        input_ids: int64 [rows, tokens].
+        segment_ids: int64 [rows, tokens]: 1, 2, ... numbers the examples of a row, 0 is padding.
+        position_ids: int64 [rows, tokens], starting at 0 in each example (the architecture's own offset is
+        added). dtype: of the additive mask: that of the backbone's activations. token_type_ids: int64 [rows,
+        tokens], for sentence pairs; dropped where the architecture has none. by_segments: hand the segments
+        themselves to an attention that reads them, int32 [rows, 1, 1, tokens], instead of a mask made of them.
+
+    Raises UserError for architectures in which packed rows do not give the same result.
+    """
+    layout = model.layout
+    if not layout.packing:
+        raise UserError(
+            f"got packed rows for {layout.model_type}, whose positions come from a two-dimensional mask",
+            "an architecture with packing",
+            "--pad buckets",
+        )
+    accepted = inspect.signature(model.backbone.forward).parameters
+    mask = segment_ids[:, None, None].int() if by_segments else _prepared_mask(layout, segment_ids, dtype)
+    inputs: dict[str, Any] = {"input_ids": input_ids, "attention_mask": mask}
+    if "position_ids" in accepted:
+        inputs["position_ids"] = position_ids + layout.position_offset
+    # Decoders' token types, where they exist, are words of the vocabulary: zeros there are not neutral.
+    if token_type_ids is not None and "token_type_ids" in accepted and layout.stack == "encoder":
+        inputs["token_type_ids"] = token_type_ids
+    return inputs
+
+
+def visible(segment_ids: torch.Tensor, *, causal: bool, window: int | None = None) -> torch.Tensor:
+    """bool [rows, tokens, tokens]: whether a query (second axis) sees a key (third axis).
+
+    A padding token sees itself alone: a row of the softmax without any key would be NaN.
+    """
+    tokens = torch.arange(segment_ids.shape[1], device=segment_ids.device)
+    back = tokens[:, None] - tokens[None, :]  # [queries, keys]: how far back the key is
+    see = (segment_ids[:, :, None] == segment_ids[:, None, :]) & (segment_ids > 0)[:, None, :]
+    if causal:
+        see &= back >= 0
+    if window is not None:
+        # transformers counts the token itself in a causal window, and neighbours on each side otherwise.
+        see &= back < window if causal else back.abs() <= window
+    return see | (back == 0)
+
+
+def accept_packed_masks(backbone: nn.Module, layout: Layout) -> None:
+    """Let a DeBERTa take a mask per query.
+
+    Its attention does, but its embeddings multiply by the same mask as if it were one value per token. A hook
+    hands them the diagonal: whether a token sees itself.
+    """
+    if layout.mask != "boolean":
+        return
+
+    def one_value_per_token(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        mask = kwargs.get("mask")
+        if mask is not None and mask.dim() == 4:
+            kwargs["mask"] = mask[:, 0].diagonal(dim1=-2, dim2=-1)  # [rows, tokens]
+        return args, kwargs
+
+    backbone.get_submodule("embeddings").register_forward_pre_hook(one_value_per_token, with_kwargs=True)
+
+
+def _prepared_mask(layout: Layout, segment_ids: torch.Tensor, dtype: torch.dtype) -> Any:
+    """The mask [rows, 1, tokens, tokens] in the form that the architecture takes without touching it."""
+
+    def additive(window: int | None) -> torch.Tensor:
+        see = visible(segment_ids, causal=layout.causal, window=window)[:, None]
+        return torch.zeros(see.shape, dtype=dtype, device=see.device).masked_fill_(~see, torch.finfo(dtype).min)
+
+    if layout.mask == "boolean":
+        return visible(segment_ids, causal=layout.causal)[:, None].long()
+    if layout.mask == "per_layer_type":
+        return {"full_attention": additive(None), "sliding_attention": additive(layout.window)}
+    return additive(layout.window)

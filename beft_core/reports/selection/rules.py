@@ -1,0 +1,109 @@
+"""Rules that name one of b_q, b_k and b_v: those that read a probe, and those that any of them has to beat.
+
+A rule orders the three terms by a score; the term with the highest is the named one (of equal ones the first of q, k,
+v, as in ``scores.select_term``). A rule that cannot tell has no score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from beft_core.reports.pairing import VALUES
+from beft_core.scores.table import APPROACHES
+from beft_core.terms import CANDIDATES
+
+ALWAYS_V, FIXED_ORDER, SMALLEST_NORM, ORACLE, RANDOM = "always_v", "fixed_order", "smallest_norm", "oracle", "random"
+YARDSTICKS = (ORACLE, RANDOM)
+"""What nobody can or would follow: how much there is to gain, and to lose."""
+
+FIXED: dict[str, float] = {"v": 3.0, "q": 2.0, "k": 1.0}
+"""The constant order v > q > k, as scores."""
+ONLY_V: dict[str, float] = {"v": 1.0, "q": 0.0, "k": 0.0}
+"""What "always b_v" says: v first, and nothing about the other two."""
+_NULL = -np.finfo(float).max
+"""Below every norm with its sign turned: a null term is named by no rule that knows of it."""
+_DIGITS = 9
+"""Means of fractions that agree to so many digits are equal: sums in another order differ in the last ones."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One way to name a term."""
+
+    key: str
+    label: str
+    what: str
+    """What it reads, in words that begin a sentence after its label."""
+    scores: Callable[[pd.DataFrame], np.ndarray] | None
+    """Cases (``pairing.Pairs.rows``) -> float64 [cases, 3] in the order q, k, v, the highest is named; a row of NaN: it
+    cannot tell. None: it draws one of the three."""
+
+
+def _probe(rows: pd.DataFrame, approach: str) -> np.ndarray:
+    scores = rows[[f"{approach}.{term}" for term in CANDIDATES]].to_numpy(float)
+    known = (~np.isnan(scores)).all(axis=1) & (scores > 0).any(axis=1)
+    return np.where(known[:, None], scores, np.nan)
+
+
+def _constant(rows: pd.DataFrame, order: dict[str, float]) -> np.ndarray:
+    return np.tile([order[term] for term in CANDIDATES], (len(rows), 1))
+
+
+def _smallest_norm(rows: pd.DataFrame) -> np.ndarray:
+    norms = rows[[f"pre_norm.{term}" for term in CANDIDATES]].to_numpy(float)
+    nulls = rows["null_terms"].map(lambda names: str(names).split("+"))
+    null = np.array([[term in names for term in CANDIDATES] for names in nulls], bool).reshape(norms.shape)
+    scores = np.where(null, _NULL, -norms)
+    # Biases that were added to a model without any are all zero: their norms tell nothing.
+    alike = [len(set(line[line > _NULL])) == 1 and (line > _NULL).sum() > 1 for line in scores]
+    known = ~np.isnan(scores).any(axis=1) & ~np.array(alike, bool)
+    return np.where(known[:, None], scores, np.nan)
+
+
+def _oracle(rows: pd.DataFrame) -> np.ndarray:
+    values = rows[list(VALUES)].to_numpy(float)
+    if not len(rows):
+        return values
+    cell = rows.groupby(["model", "task", "regime", "n_train", "lr", "term_lr"], dropna=False).ngroup().to_numpy()
+    count = np.bincount(cell)[cell]
+    sums = np.stack([np.bincount(cell, column)[cell] for column in values.T], axis=1)
+    with np.errstate(invalid="ignore"):  # without another seed 0/0, which is NaN
+        return ((sums - values) / (count - 1)[:, None]).round(_DIGITS)
+
+
+RULES: dict[str, Rule] = {
+    rule.key: rule
+    for rule in (
+        *(
+            Rule(key, approach.label, f"the probe's scores: {approach.formula}", partial(_probe, approach=key))
+            for key, approach in APPROACHES.items()
+        ),
+        Rule(
+            FIXED_ORDER, "Fixed order b_v, b_q, b_k", "nothing; it always ranks the three in this order",
+            partial(_constant, order=FIXED),
+        ),
+        Rule(
+            ALWAYS_V, "Always b_v",
+            "nothing; b_v is first and the other two are equal, so its tau is at most 2/√6 = 0.82",
+            partial(_constant, order=ONLY_V),
+        ),
+        Rule(
+            SMALLEST_NORM, "Smallest pre-trained norm",
+            "the model alone, no probe: the smaller the mean over layers of ‖pre‖, the better; null terms come last",
+            _smallest_norm,
+        ),
+        Rule(
+            ORACLE, "Oracle of the other seeds",
+            "the metrics themselves: the best mean over the other seeds of the same task, size and learning rate; so "
+            "much a rule could gain that knows all but the seed",
+            _oracle,
+        ),
+        Rule(RANDOM, "Random (expected)", "nothing; the mean over the three terms, the floor", None),
+    )
+}  # fmt: skip
+"""The order of tables."""

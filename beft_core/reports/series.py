@@ -1,0 +1,148 @@
+"""What the paper's figures and its section 3.4 draw, from a sweep's result table: tidy tables, metrics in percent.
+
+A standard deviation is over seeds (n - 1) and NaN for one seed.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+
+from beft_core.errors import UserError
+from beft_core.reports.seed_means import LrChoice, Results, Runs, regime_order
+from beft_core.reports.selection.prediction import match_grids
+from beft_core.scores.table import APPROACHES
+from beft_core.terms import CANDIDATES, TERM_KEYS
+
+FIGURE_COLUMNS: tuple[str, ...] = (
+    "model", "task", "regime", "n_train", "approach", "term", "probes", "probe_lr", "score", "score_std", "rank",
+    "rank_min", "rank_max", "selected", "value", "value_std", "seeds", "lr",
+)  # fmt: skip
+LR_COLUMNS: tuple[str, ...] = (
+    "model", "task", "regime", "term", "lr", "probe_lr", "score", "score_std", "probes", "value", "value_std", "seeds",
+)  # fmt: skip
+EPOCH_COLUMNS: tuple[str, ...] = ("model", "task", "regime", "trains", "lr", "epoch", "value", "std", "seeds")
+
+_CELL = ["model", "task", "regime"]
+
+
+def figure4(results: Results, lr: LrChoice = "best") -> pd.DataFrame:
+    """Ranks of all terms by every approach, and the metric of the candidates alone: :data:`FIGURE_COLUMNS`.
+
+    One row per model, task, regime, approach and term that probes scored. ``rank`` (1 is the highest of all eight):
+    mean over the probes at ``probe_lr`` (NaN: of all learning rates), with its least and its largest; ``selected``: how
+    many of the probes select the term. ``value``: the metric of the term alone at ``lr``, NaN for those that are no
+    candidates or have no run.
+    """
+    runs = Runs.of(results)
+    rows = []
+    for model in runs.models:
+        for task in runs.tasks(model):
+            for regime in runs.regimes(model, task):
+                probes, probe_lr = runs.probes(model, task, regime, lr)
+                for approach in APPROACHES:
+                    for term in TERM_KEYS:
+                        scores = pd.to_numeric(probes[f"{approach}.{term}"]).dropna()
+                        if scores.empty:
+                            continue
+                        ranks = pd.to_numeric(probes[f"rank.{approach}.{term}"])
+                        chosen = int((probes[f"selected.{approach}"] == term).sum())
+                        mean = runs.at((model, task, regime, term), lr) if term in CANDIDATES else None
+                        alone = (mean.value, mean.spread, mean.seeds, mean.lr) if mean else (None, None, 0, None)
+                        rows.append(
+                            (model, task, regime, probes["n_train"].max(), approach, term, len(scores), probe_lr,
+                             scores.mean(), scores.std(), ranks.mean(), ranks.min(), ranks.max(), chosen, *alone)
+                        )  # fmt: skip
+    return _numbers(rows, FIGURE_COLUMNS, ("probe_lr", "value", "value_std", "lr"))
+
+
+def figure1(results: Results, lr: LrChoice = "best") -> pd.DataFrame:
+    """The part of :func:`figure4` that the paper's Figure 1 shows: SST-2 in the low regime, q, k and v."""
+    whole = figure4(results, lr)
+    shown = (whole["task"] == "sst2") & (whole["regime"] == "low") & whole["term"].isin(CANDIDATES)
+    return whole[shown].reset_index(drop=True)
+
+
+def score_vs_lr(results: Results) -> pd.DataFrame:
+    """Does a learning rate that moves a term further also serve it better? :data:`LR_COLUMNS` (section 3.4).
+
+    One row per learning rate of a fine-tune of q, k or v alone, or of all biases (term "all", which has no score).
+    ``score``: mean projection ratio of the term over the ``probes`` at ``probe_lr``, which belongs to ``lr`` as in
+    ``prediction.match_grids``: the same where both have it. ``value``: metric of the term alone. NaN where there is no
+    such run; without any fine-tune of one term, scores stand at the learning rates of the probes.
+    """
+    rows = Runs.of(results).rows
+    done = rows[~rows["is_failed"]]
+    probes = done[done["trains"] == "all"].melt(
+        [*_CELL, "lr"], [f"projection_ratio.{term}" for term in CANDIDATES], var_name="term", value_name="of"
+    )
+    probes["term"] = probes["term"].str.removeprefix("projection_ratio.")
+    probes["of"] = pd.to_numeric(probes["of"])
+    scores = probes.groupby([*_CELL, "term", "lr"])["of"].agg(score="mean", score_std="std", probes="count")
+    scores = (
+        scores.rename_axis(index={"lr": "probe_lr"}).reset_index().merge(_counterparts(rows), on=[*_CELL, "probe_lr"])
+    )
+    alone = done[done["trains"].isin([*CANDIDATES, "all"]) & done["value"].notna()].rename(columns={"trains": "term"})
+    per_seed = 100 * alone.groupby([*_CELL, "term", "lr", "seed"])["value"].mean()
+    values = per_seed.groupby([*_CELL, "term", "lr"]).agg(value="mean", value_std="std", seeds="count").reset_index()
+    table = scores.merge(values, on=[*_CELL, "term", "lr"], how="outer")
+    table[["probes", "seeds"]] = table[["probes", "seeds"]].fillna(0).astype(int)
+    return _in_order(table[list(LR_COLUMNS)], rows, "term")
+
+
+def _counterparts(rows: pd.DataFrame) -> pd.DataFrame:
+    """Which learning rate of probes belongs to which of the fine-tunes of one term: _CELL, probe_lr, lr."""
+    found: list[tuple[object, ...]] = []
+    for cell, group in rows.groupby(_CELL, sort=False):
+        of_probes = sorted(set(group.loc[group["trains"] == "all", "lr"]))
+        of_terms = sorted(set(group.loc[group["trains"].isin(CANDIDATES), "lr"])) or of_probes
+        found += [(*cell, *pair) for pair in match_grids(of_probes, of_terms)]
+    return pd.DataFrame(found, columns=[*_CELL, "probe_lr", "lr"]).astype({"probe_lr": float, "lr": float})
+
+
+def metric_vs_epoch(results: Results) -> pd.DataFrame:
+    """The mean curve over seeds of everything that was trained, at each learning rate: :data:`EPOCH_COLUMNS`.
+
+    Raises:
+        UserError: a curve that is no JSON list of numbers.
+    """
+    rows = Runs.of(results).rows
+    done = rows[~rows["is_failed"] & rows["curve"].notna()]
+    long = done[[*_CELL, "trains", "lr", "seed"]].assign(value=[_curve(text) for text in done["curve"]])
+    long["epoch"] = [list(range(1, len(curve) + 1)) for curve in long["value"]]
+    long = long.explode(["value", "epoch"]).dropna(subset=["value"])
+    long = long.astype({"value": float, "epoch": int})
+    by = [*_CELL, "trains", "lr", "epoch"]
+    per_seed = 100 * long.groupby([*by, "seed"])["value"].mean()
+    table = per_seed.groupby(by).agg(value="mean", std="std", seeds="count").reset_index()
+    return _in_order(table[list(EPOCH_COLUMNS)], rows, "trains")
+
+
+def _curve(text: object) -> list[float | None]:
+    try:
+        values = json.loads(str(text))
+        if isinstance(values, list):
+            return [None if value is None else float(value) for value in values]
+    except (ValueError, TypeError, RecursionError):
+        pass
+    raise UserError(f"got the curve {str(text)[:60]!r} in a result table", "a JSON list of numbers")
+
+
+def _in_order(table: pd.DataFrame, rows: pd.DataFrame, what: str) -> pd.DataFrame:
+    """Models and tasks as they come in the result table, regimes by size, v, q and k before all else."""
+    sizes = rows.groupby("regime")["n_train"].min()
+    places: dict[str, dict[str, Any]] = {
+        "model": {name: at for at, name in enumerate(rows["model"].unique())},
+        "task": {name: at for at, name in enumerate(rows["task"].unique())},
+        "regime": {name: regime_order(str(name), size) for name, size in sizes.items()},
+        what: {name: at for at, name in enumerate(dict.fromkeys(["v", "q", "k", *rows["trains"].unique()]))},
+    }
+    order = sorted(range(len(table)), key=lambda at: tuple(of[table[name].iloc[at]] for name, of in places.items()))
+    return table.iloc[order].reset_index(drop=True)
+
+
+def _numbers(rows: list[tuple[object, ...]], columns: tuple[str, ...], may_lack: tuple[str, ...]) -> pd.DataFrame:
+    # None would make a column of objects.
+    return pd.DataFrame(rows, columns=list(columns)).astype(dict.fromkeys(may_lack, float))

@@ -1,0 +1,81 @@
+"""Several runs beside each other: the settings in which they differ, and what remains between seeds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from beft_core.config import RunConfig
+from beft_core.errors import UserError
+from beft_core.runs.overview import Overview
+
+_PROBE = {"mode": "all", "terms": [], "fisher": True, "evaluate": "last"}
+"""What a "select" run sets itself."""
+
+
+def effective(one: Overview) -> dict[str, Any]:
+    """The settings that a run works with: presets filled in, and without what its mode ignores. Of a sweep its grid and
+    what its fine-tunes share, as it was told.
+    """
+    fields = dict(one.config)
+    if one.kind == "sweep" and isinstance(settings := fields.pop("settings", None), Mapping):
+        return {"kind": one.kind, **fields, **settings}
+    with suppress(UserError):  # of a later version, or no fine-tune: as it stands
+        fields = RunConfig.from_dict(fields).resolved().to_dict()
+    if one.kind == "select":
+        fields |= _PROBE
+    elif fields.get("mode", "terms") != "terms":
+        fields["terms"] = []
+    if fields.get("train_file") is not None:
+        fields.pop("task", None)
+    return {"kind": one.kind, **fields}
+
+
+def differences(runs: Sequence[Overview]) -> dict[str, list[Any]]:
+    """Setting -> its value in each run, only of those that are not the same in all; None: the run has no such one."""
+    settings = [effective(one) for one in runs]
+    names = dict.fromkeys(name for fields in settings for name in fields)
+    columns = {name: [fields.get(name) for fields in settings] for name in names}
+    return {name: values for name, values in columns.items() if len({_key(v) for v in values}) > 1}
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Runs that are equal but for the seed."""
+
+    runs: tuple[Overview, ...]
+    """One for each seed, by seed."""
+    metric: str
+    mean: float
+    std: float
+    """Over seeds, with n - 1 in the denominator."""
+
+    @property
+    def seeds(self) -> list[int]:
+        return [one.config["seed"] for one in self.runs]
+
+
+def spreads(runs: Sequence[Overview]) -> list[Spread]:
+    """Groups of at least two seeds among finished runs. Of two runs with the same seed the newer one counts."""
+    groups: dict[str, dict[int, Overview]] = {}
+    for one in sorted(runs, key=lambda one: one.run):
+        seed = one.config.get("seed")
+        if one.status.state == "done" and one.value is not None and math.isfinite(one.value) and isinstance(seed, int):
+            fields: Mapping[str, Any] = {k: v for k, v in effective(one).items() if k != "seed"}
+            groups.setdefault(_key(fields), {})[seed] = one
+    found = []
+    for by_seed in groups.values():
+        members = tuple(by_seed[seed] for seed in sorted(by_seed))
+        values = [one.value for one in members if one.value is not None]
+        if len(members) > 1 and members[0].metric is not None:
+            found.append(Spread(members, members[0].metric, fmean(values), stdev(values)))
+    return found
+
+
+def _key(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)

@@ -1,0 +1,433 @@
+"""A run is a folder: configuration, state, measurements, log, checkpoint and snapshot, each in a file of its own.
+
+Whoever looks at a run (page, command line, another run in the queue) only reads these files, so closing a tab,
+restarting the dashboard or killing a terminal changes nothing. Exactly one process, the worker, writes the status.
+What it can no longer write, namely that it is gone, readers derive: see :meth:`Run.status`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from beft_core.errors import UserError
+from beft_core.files.disk import shortage
+from beft_core.files.json_shape import check
+from beft_core.files.locks import holder
+from beft_core.files.paths import user_path
+from beft_core.files.plain_file import open_plain
+from beft_core.files.safe_io import atomic_write, parse_json, read_bounded
+from beft_core.presets import RECORD_VERSION, completed
+from beft_core.process_id import ProcessId, boot_id
+from beft_core.runs.failure import smaller
+from beft_core.runs.record import (
+    ACTIVE,
+    CONFIG,
+    CONFIG_BYTES,
+    KINDS,
+    METRICS_BYTES,
+    RESULT,
+    RESULT_BYTES,
+    STATUS,
+    STATUS_BYTES,
+    record_of,
+)
+from beft_core.snapshots.snapshot import SUFFIX
+
+FINE_TUNES: tuple[str, ...] = ("select", "train")
+"""Kinds whose configuration is a RunConfig; that of a merge is a :class:`beft_core.merging.config.MergeConfig`, that of
+a sweep a :class:`beft_core.sweeps.spec.SweepSpec`. A sweep has no snapshot of its own, but a folder full of them."""
+
+START_SECONDS = 60.0
+"""A worker that has not reported itself after so long will not come any more."""
+READ_BYTES = 4 * 2**20
+"""Most bytes of ``metrics.jsonl`` that one read returns; the rest comes with the next."""
+READ_LINES, MOST_STRANGE = 80_000, 1000
+"""Lines that so many bytes may hold, and how many of them may be no records, before the rest of them is skipped: a run
+writes a hundred bytes a line."""
+LOG_BYTES = 2**16
+"""Of a log, only so much of its end is looked at."""
+
+_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}-[0-9a-f]{6}")
+_CRASH = "Fatal Python error: "
+"""How the interpreter's last word on a signal begins."""
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def home() -> Path:
+    """Folder of everything that the lab keeps: ``BEFT_HOME``, else the platform's user data folder."""
+    named = os.environ.get("BEFT_HOME")
+    if named:
+        return user_path(named, "BEFT_HOME")
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("beft-lab", appauthor=False))
+
+
+@dataclass(frozen=True)
+class Status:
+    """What ``status.json`` says. Times are Unix seconds."""
+
+    state: str
+    created: float
+    began: float | None = None
+    """When it left the queue."""
+    ended: float | None = None
+    process: ProcessId | None = None
+    """The worker."""
+    device: str | None = None
+    """Name of the queue it stands in."""
+    position: int | None = None
+    """Runs before it in the queue."""
+    stage: str | None = None
+    """What it is doing."""
+    stage_began: float | None = None
+    done: int = 0
+    """Units of the stage that are done."""
+    total: int | None = None
+    """Units of the stage, where known."""
+    message: str | None = None
+    """Why it ended, for a human."""
+    proposal: str | None = None
+    """What to try then."""
+    start_over: bool = False
+    """Whether it ended because its checkpoint cannot be gone on from: only starting over helps."""
+
+    @property
+    def active(self) -> bool:
+        """Whether its worker is at work or will be."""
+        return self.state in ACTIVE
+
+    @property
+    def fraction(self) -> float | None:
+        """Share of the stage that is done, 0 to 1."""
+        return min(1.0, self.done / self.total) if self.total else None
+
+    def remaining_seconds(self, now: float) -> float | None:
+        """Until the end of the stage, at its mean speed so far; None before a fiftieth of it is done."""
+        if self.stage_began is None or not self.total or self.done * 50 < self.total:
+            return None
+        return max(0.0, now - self.stage_began) * max(0, self.total - self.done) / self.done
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Status:
+        """Raises UserError for anything that :meth:`to_json` would not write."""
+        table = parse_json(text, "status.json")
+        check(table, STATUS, "status.json")
+        process = table.pop("process", None)
+        return cls(**table, process=ProcessId(**process) if process is not None else None)
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """One run folder. Sorted by age, because its name begins with the time of its creation."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def snapshot(self) -> Path:
+        return self.path / f"snapshot{SUFFIX}"
+
+    @property
+    def starting(self) -> Path:
+        """What is held (:mod:`beft_core.files.locks`) by who is just starting its worker."""
+        return self.path / "start"
+
+    @property
+    def working(self) -> Path:
+        """What its worker holds as long as it lives."""
+        return self.path / "worker"
+
+    @property
+    def sweep(self) -> Path:
+        """Folder of a "sweep" run, see :mod:`beft_core.sweeps.store`."""
+        return self.path / "sweep"
+
+    @property
+    def result(self) -> Path:
+        """``result.json``: of a "select" run the selected term of each approach and the scores, of a "merge" run a
+        :class:`beft_core.merging.config.MergeResult`, of a "sweep" run how many fine-tunes it did."""
+        return self.path / "result.json"
+
+    @classmethod
+    def create(cls, kind: str, config: dict[str, Any], root: Path | None = None) -> Run:
+        """A new queued run. Its name is made here and contains nothing that a user typed.
+
+        Raises:
+            UserError: unknown kind, or the folder cannot be written.
+        """
+        if kind not in KINDS:
+            raise UserError(f"got a run of kind {kind!r}", f"one of {', '.join(KINDS)}")
+        name = f"{datetime.now():%Y%m%d-%H%M%S-%f}-{secrets.token_hex(3)}"
+        run = cls((root or home()) / "runs" / name)
+        try:
+            run.path.mkdir(parents=True)
+        except OSError as error:
+            raise UserError(
+                f"cannot create {run.path}: {error.strerror}", "a folder to write to", "BEFT_HOME"
+            ) from None
+        record = {"version": RECORD_VERSION, "kind": kind, "config": config}
+        try:
+            atomic_write(run.path / "config.json", [json.dumps(record, indent=1).encode()])
+            run.write_status(Status("queued", created=time.time()))
+        except BaseException:
+            shutil.rmtree(run.path, ignore_errors=True)  # a folder without them would be listed as a damaged run
+            raise
+        return run
+
+    def config(self) -> tuple[str, dict[str, Any]]:
+        """(kind, the fields of its configuration).
+
+        Raises:
+            UserError: ``config.json`` is missing or damaged.
+        """
+        text = read_bounded(self.path / "config.json", CONFIG_BYTES, "the configuration of a run", follow=False)
+        table = parse_json(text, "config.json")
+        check(table, CONFIG, "config.json")
+        kind, config = table["kind"], table["config"]
+        return kind, config if "version" in table else completed(kind, config)
+
+    def read_result(self) -> dict[str, Any]:
+        """``result.json``.
+
+        Raises:
+            UserError: it is missing or damaged.
+        """
+        table = parse_json(read_bounded(self.result, RESULT_BYTES, "a result", follow=False), "result.json")
+        check(table, RESULT, "result.json")
+        return table
+
+    # -- state -----------------------------------------------------------------------------------------------------
+
+    def write_status(self, status: Status) -> None:
+        """Replace ``status.json``. Only for the worker, and for whoever creates the run."""
+        atomic_write(self.path / "status.json", [status.to_json().encode()])
+
+    def recorded(self) -> Status:
+        """The status as last written. A folder without a readable one is a failed run, not an error."""
+        try:
+            return self.read_status()
+        except UserError as error:
+            return Status(
+                "failed", created=self._age_by_name(), message=f"The run's folder is damaged: {error}.",
+                proposal="Start it again; the folder may be deleted.",
+            )  # fmt: skip
+
+    def read_status(self) -> Status:
+        """The status as last written.
+
+        Raises:
+            UserError: ``status.json`` is missing or damaged.
+        """
+        text = read_bounded(self.path / "status.json", STATUS_BYTES, "the status of a run", follow=False)
+        return Status.from_json(text)
+
+    def status(self) -> Status:
+        """The status as it is: ``lost`` and ``cancelled`` if the process is gone, ``cancelling`` if that was asked."""
+        status = self.recorded()
+        if not status.active:
+            return status
+        if self.attended(status):
+            return replace(status, state="cancelling") if self.cancel_asked() else status
+        status = self.recorded()  # it may have ended between the two looks
+        if not status.active:
+            return status
+        if self.cancel_asked():
+            how = "before a worker took it up" if status.process is None else "the worker had to be stopped by force"
+            return replace(status, state="cancelled", message=f"Cancelled; {how}.")
+        # The clock may have been set back since, so what was created in the future is no younger than the past.
+        if status.process is None and abs(time.time() - status.created) < START_SECONDS:
+            return status
+        return replace(status, state="lost", message=self._lost(status), proposal=self._after_lost())
+
+    def attended(self, status: Status) -> bool:
+        """Whether a process works on it or is just starting its worker."""
+        if status.process is None:
+            return holder(self.starting) is not None
+        return status.process.find() is not None
+
+    def _lost(self, status: Status) -> str:
+        where = f" during “{status.stage}”" if status.stage else ""
+        where += f" ({status.done} of {status.total})" if status.stage and status.total else ""
+        who = f"process {status.process.pid}" if status.process else "process"
+        crash = next((line for line in self.log_tail(60) if line.startswith(_CRASH)), None)
+        if crash is not None:
+            return f"The worker ({who}) crashed{where}: {crash.removeprefix(_CRASH)}."
+        if (left := shortage(self.path)) is not None:
+            return f"The worker ({who}) ended{where} and could not write why: the disk is full ({left} free)."
+        return (
+            f"The worker ({who}) vanished{where} without a word: it was killed, crashed, or the machine was restarted."
+        )
+
+    def _after_lost(self) -> str:
+        try:
+            kind, config = self.config()
+            if kind == "sweep":  # all its runs share these
+                config = config.get("settings") or {}
+        except UserError:
+            config = {}
+        again = " The run can be resumed from its checkpoint." if self.checkpoint.is_file() else ""
+        if shortage(self.path) is not None:
+            return f"Delete what is no longer needed on the disk of {self.path}.{again}"
+        return f"If the machine ran out of memory: {smaller(config)}{again}"
+
+    def _age_by_name(self) -> float:
+        try:
+            return max(0.0, datetime.strptime(self.id[:22], "%Y%m%d-%H%M%S-%f").timestamp())
+        except (ValueError, OverflowError, OSError):  # digits that are no date
+            return 0.0
+
+    # -- cancelling ------------------------------------------------------------------------------------------------
+
+    def ask_cancel(self) -> None:
+        """Leave the request for the worker; asking again changes nothing. See also :mod:`beft_core.execution.cancel`.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        if self.cancel_asked() or not self.status().active:
+            return
+        try:
+            with open_plain(self._cancel, "ab", what="a folder to write to", follow=False) as file:
+                file.write(f"{boot_id()} {time.monotonic()}".encode())
+        except OSError as error:
+            raise UserError(f"cannot write {self._cancel}: {error.strerror}", "a run that is still there") from None
+
+    def cancel_asked(self) -> bool:
+        """Whether cancelling was asked for."""
+        return os.path.lexists(self._cancel)
+
+    def cancel_age(self) -> float:
+        """Seconds since it was asked for, on the clock that nobody sets where the machine has one."""
+        try:
+            boot, moment = read_bounded(self._cancel, 200, follow=False).decode().split()
+            if boot == boot_id():
+                return max(0.0, time.monotonic() - float(moment))
+        except (UserError, ValueError):  # of an earlier version, or being written
+            pass
+        try:
+            return max(0.0, time.time() - self._cancel.lstat().st_mtime)
+        except OSError:
+            return 0.0
+
+    def uncancel(self) -> None:
+        """Take the request back."""
+        with suppress(FileNotFoundError):
+            self._cancel.unlink()
+
+    @property
+    def _cancel(self) -> Path:
+        return self.path / "cancel"
+
+    # -- measurements and log --------------------------------------------------------------------------------------
+
+    def read_metrics(self, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+        """Records from a byte offset on, and the offset to go on from.
+
+        A last line that is still being written waits for the next call; lines that a crash left half-written or that
+        a run does not write are skipped (:mod:`beft_core.runs.damage` tells of them). A file that has become shorter is
+        read from its start, and none further than ``METRICS_BYTES``
+        and ``READ_LINES`` allow.
+        """
+        try:
+            with open_plain(self.metrics, follow=False) as file:
+                size = min(os.fstat(file.fileno()).st_size, METRICS_BYTES)
+                offset = offset if 0 <= offset <= size else 0
+                file.seek(offset)
+                room = min(READ_BYTES, METRICS_BYTES - offset)
+                block = file.read(room)
+        except (OSError, UserError):
+            return [], 0
+        complete = block[: block.rfind(b"\n") + 1]
+        if not complete and len(block) == room:
+            complete = block  # no record of ours is that long: skip it
+        records, strange = [], 0
+        for line in list(filter(None, complete.splitlines()))[:READ_LINES]:
+            try:
+                records.append(record_of(line))
+            except UserError:
+                strange += 1
+                if strange == MOST_STRANGE:
+                    break
+        return records, offset + len(complete)
+
+    def log_tail(self, lines: int = 12) -> list[str]:
+        """The last lines of the log, without terminal colours and overwritten progress bars."""
+        try:
+            with open_plain(self.log, follow=False) as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_BYTES))
+                text = file.read(LOG_BYTES).decode("utf-8", "replace")
+        except (OSError, UserError):
+            return []
+        kept = [_ANSI.sub("", line.rsplit("\r", 1)[-1]).rstrip() for line in text.split("\n")]
+        return [line for line in kept if line][-lines:]
+
+
+def list_runs(root: Path | None = None) -> list[Run]:
+    """All runs, newest first. Whatever else lies in the folder is not a run.
+
+    Raises:
+        UserError: the home folder is none, or cannot be read.
+    """
+    return runs_in((root or home()) / "runs")
+
+
+def runs_in(folder: Path) -> list[Run]:
+    """The run folders in a folder, newest first. Raises UserError as :func:`list_runs`."""
+    try:
+        entries = list(os.scandir(folder))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(
+            f"cannot list the runs in {folder}: {error.strerror}", "a folder", "another BEFT_HOME"
+        ) from None
+    return sorted(
+        (Run(Path(e.path)) for e in entries if _ID.fullmatch(e.name) and e.is_dir(follow_symlinks=False)),
+        reverse=True,
+    )
+
+
+def find_run(run_id: str, root: Path | None = None) -> Run:
+    """The run of that name.
+
+    Raises:
+        UserError: not the name of a run, or no such run.
+    """
+    return find_in((root or home()) / "runs", run_id)
+
+
+def find_in(folder: Path, run_id: str) -> Run:
+    """The run of that name in a folder. Raises UserError as :func:`find_run`."""
+    run = Run(folder / run_id) if _ID.fullmatch(run_id) else None
+    if run is None or not run.path.is_dir():
+        raise UserError(f"got the run {run_id!r}", "the name of a run in the home folder", "another one of the list")
+    return run

@@ -1,0 +1,144 @@
+"""The same experiment on more or less training data: ranks, scores and metrics over regimes (paper, Fig. 1 and Fig. 4).
+
+Takes what snapshots say of themselves and their scores; numpy and pandas only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from beft_core.presets import hyperparameters
+from beft_core.scores.table import ScoreTable, aggregate_seeds, rank_terms
+from beft_core.snapshots.meta import SnapshotMeta
+from beft_core.terms import CANDIDATES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OUTCOMES: tuple[str, ...] = ("steps", "stopped_early")
+"""Hyper-parameters that follow from the amount of data or the course of the run: they may differ."""
+
+
+def same_task(one: SnapshotMeta, other: SnapshotMeta) -> bool:
+    """Whether two fine-tunes are of the same base model on the same task, so that their metrics can be compared."""
+    return (one.model.fingerprint, one.task, one.metric) == (other.model.fingerprint, other.task, other.metric)
+
+
+def same_experiment(one: SnapshotMeta, other: SnapshotMeta) -> bool:
+    """Whether two fine-tunes differ in nothing but the seed and the number of training examples."""
+    return same_task(one, other) and _settings(one) == _settings(other)
+
+
+def _settings(meta: SnapshotMeta) -> str:
+    return json.dumps([meta.mode, sorted(meta.trained_terms), meta.layers, _chosen(meta)], sort_keys=True)
+
+
+def _chosen(meta: SnapshotMeta) -> dict[str, Any]:
+    return {name: value for name, value in hyperparameters(meta.hyperparameters).items() if name not in OUTCOMES}
+
+
+def one_per_seed(metas: Iterable[SnapshotMeta]) -> list[int]:
+    """Positions of those to keep, so that a fine-tune that was repeated with its seed is not counted as two."""
+    kept: dict[tuple[object, ...], int] = {}
+    for at, meta in enumerate(metas):
+        kept.setdefault((meta.n_train, _settings(meta), at if meta.seed is None else meta.seed), at)
+    return list(kept.values())
+
+
+def over_regimes(probes: Sequence[tuple[SnapshotMeta, ScoreTable]], stack: str) -> pd.DataFrame:
+    """Ranks and scores of every term by every approach, for each number of training examples.
+
+    ``probes``: fine-tunes of one experiment (:func:`same_experiment`). One row per n_train, approach and term, in
+    increasing n_train: regime (its name, if it has one), seeds, mean and std of the score over seeds (n - 1; NaN for
+    one seed), rank of the mean score, best and worst rank of a seed. Probes that do not say n_train are left out.
+    """
+    import pandas as pd
+
+    frames = []
+    for size in sorted({meta.n_train for meta, _ in probes if meta.n_train is not None}):
+        here = [(meta, table) for meta, table in probes if meta.n_train == size and stack in table.stacks]
+        if not here:
+            continue
+        rows = aggregate_seeds([table for _, table in here])
+        rows = rows[rows["stack"] == stack].copy()
+        rows["rank"] = 0
+        for approach, group in rows.groupby("approach"):
+            ranks = rank_terms(dict(zip(group["term"], group["mean"], strict=True)))
+            rows.loc[group.index, "rank"] = group["term"].map(ranks)
+            of_seeds = [rank_terms(table.mean_scores(str(approach), stack)) for _, table in here]
+            for name, choose in (("rank_best", min), ("rank_worst", max)):
+                rows.loc[group.index, name] = [choose(r[t] for r in of_seeds if t in r) for t in group["term"]]
+        rows.insert(0, "n_train", size)
+        rows.insert(1, "regime", next((meta.regime for meta, _ in here if meta.regime), None))
+        frames.append(rows.drop(columns=["stack", "first", "first_of_candidates"]))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The metric after the last epoch, over the seeds of one kind of fine-tune on one amount of data."""
+
+    n_train: int
+    term: str | None
+    """The only term that was trained; None: all of them."""
+    values: tuple[float, ...]
+    """One per seed."""
+    frozen: bool = False
+    """The term is null, so it was not trained: this is what the head does alone."""
+
+    @property
+    def mean(self) -> float:
+        return sum(self.values) / len(self.values)
+
+
+def last_metric(meta: SnapshotMeta) -> float | None:
+    """The primary metric after the last epoch, which is what the paper reports; None where it was not measured."""
+    return meta.metrics[-1].get(meta.metric) if meta.metric and meta.metrics else None
+
+
+def only_term(meta: SnapshotMeta) -> str | None:
+    """The one candidate that a term-only fine-tune was about; a null one counts although it stayed frozen."""
+    if meta.mode != "terms":
+        return None
+    asked = meta.trained_terms or tuple(term for term in meta.null_terms if term in CANDIDATES)
+    return asked[0] if len(asked) == 1 and asked[0] in CANDIDATES else None
+
+
+def metrics_of(probes: Sequence[SnapshotMeta]) -> list[Measured]:
+    """The metric of the probes themselves, for each number of training examples."""
+    return _by_size({None: list(probes)})
+
+
+def metrics_alone(metas: Sequence[SnapshotMeta]) -> list[Measured]:
+    """The metric of fine-tunes of one candidate alone, for each candidate and number of training examples.
+
+    Terms are only comparable under the same settings: of several settings, the one that covers most terms counts,
+    then the one with most runs.
+    """
+    by_settings: dict[tuple[int | None, str], dict[str | None, list[SnapshotMeta]]] = {}
+    for meta in metas:
+        term = only_term(meta)
+        if term is not None and last_metric(meta) is not None:
+            key = meta.n_train, json.dumps([meta.layers, _chosen(meta)], sort_keys=True)
+            by_settings.setdefault(key, {}).setdefault(term, []).append(meta)
+    found = []
+    for size in {size for size, _ in by_settings if size is not None}:
+        groups = [group for (of, _), group in by_settings.items() if of == size]
+        found += _by_size(max(groups, key=lambda group: (len(group), sum(map(len, group.values())))))
+    return sorted(found, key=lambda m: (m.n_train, CANDIDATES.index(m.term or "q")))
+
+
+def _by_size(groups: Mapping[str | None, Sequence[SnapshotMeta]]) -> list[Measured]:
+    found = []
+    for term, metas in groups.items():
+        values: dict[int, list[float]] = {}
+        for meta in metas:
+            value = last_metric(meta)
+            if meta.n_train is not None and value is not None:
+                values.setdefault(meta.n_train, []).append(value)
+        frozen = term is not None and all(not meta.trained_terms for meta in metas)
+        found += [Measured(size, term, tuple(values[size]), frozen) for size in sorted(values)]
+    return found

@@ -1,0 +1,248 @@
+"""What a snapshot says about itself: which model, task and run it comes from; every field has one rule."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any
+
+from beft_core.errors import UserError
+from beft_core.files.safe_io import parse_json
+from beft_core.snapshots.null_elements import is_ranges
+from beft_core.terms import TERM_KEYS
+
+FORMAT_VERSION = 1
+
+MODES = ("terms", "all", "head", "full", "random", "imported", "merged")
+HEAD_KINDS = ("classification", "regression")
+
+
+Rule = tuple[str, Callable[[Any], bool]]
+"""(what is expected, whether a value is that)"""
+
+
+def _text(limit: int = 300) -> Rule:
+    return (
+        f"a text of at most {limit} printable characters",
+        lambda v: isinstance(v, str) and len(v) <= limit and v.isprintable(),
+    )
+
+
+def _count(low: int = 0) -> Rule:
+    return f"a whole number, at least {low}", lambda v: type(v) is int and low <= v < 2**53
+
+
+def _or_none(rule: Rule) -> Rule:
+    return f"{rule[0]}, or null", lambda v: v is None or rule[1](v)
+
+
+def _among(choices: Iterable[str]) -> Rule:
+    known = tuple(choices)
+    return f"one of {', '.join(known)}", lambda v: isinstance(v, str) and v in known
+
+
+def _distinct(what: str, rule: Rule) -> Rule:
+    return (
+        f"distinct {what}",
+        lambda v: isinstance(v, tuple) and all(map(rule[1], v)) and len(set(v)) == len(v),
+    )
+
+
+def _is_plain(value: Any, depth: int = 8) -> bool:
+    """JSON that any program can show: finite numbers, texts, and not too deep."""
+    if isinstance(value, dict):
+        return depth > 0 and all(isinstance(k, str) and _is_plain(v, depth - 1) for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return depth > 0 and all(_is_plain(item, depth - 1) for item in value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, bool | str) or (isinstance(value, int) and abs(value) < 2**63)
+
+
+def _is_epoch(value: Any) -> bool:
+    """{"epoch": 1, "train_loss": 0.4, "accuracy": 0.8}"""
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and (number is None or (isinstance(number, int | float) and _is_plain(number)))
+        for name, number in value.items()
+    )
+
+
+def _is_head(value: Any) -> bool:
+    labels = value.get("labels") if isinstance(value, dict) else ()
+    return (
+        _is_plain(value)
+        and isinstance(value, dict)
+        and value.get("kind") in HEAD_KINDS
+        and (labels is None or (isinstance(labels, list | tuple) and all(isinstance(x, str) for x in labels)))
+    )
+
+
+_TABLE: Rule = ("a table of plain JSON values", lambda v: isinstance(v, dict) and _is_plain(v))
+_TERMS = _distinct(f"terms out of {', '.join(TERM_KEYS)}", _among(TERM_KEYS))
+
+_MODEL_RULES: dict[str, Rule] = {
+    "id": _text(),
+    "revision": _or_none(_text()),
+    "architecture": _text(),
+    "layers": _count(1),
+    "hidden_size": _count(1),
+    "fingerprint": (
+        "64 hexadecimal digits",
+        lambda v: isinstance(v, str) and re.fullmatch("[0-9a-f]{64}", v) is not None,
+    ),
+}
+
+_META_RULES: dict[str, Rule] = {
+    "model": ("a table that describes the model", lambda v: isinstance(v, ModelInfo)),
+    "task": _text(),
+    "regime": _or_none(_text()),
+    "n_train": _or_none(_count()),
+    "mode": _among(MODES),
+    "trained_terms": _TERMS,
+    "layers": _or_none(_distinct("layer numbers", _count())),
+    "hyperparameters": _TABLE,
+    "seed": _or_none(_count()),
+    "metric": _or_none(_text()),
+    "metrics": (
+        "a list of tables of finite numbers, one per epoch",
+        lambda v: isinstance(v, tuple) and all(map(_is_epoch, v)),
+    ),
+    "null_terms": _TERMS,
+    "null_elements": (
+        f"a table of terms out of {', '.join(TERM_KEYS)} with ranges of elements, ascending and apart, or null",
+        lambda v: v is None or (isinstance(v, dict) and all(t in TERM_KEYS and is_ranges(r) for t, r in v.items())),
+    ),
+    "trained_parameters": _or_none(_count()),
+    "total_parameters": _or_none(_count()),
+    "versions": (
+        "a table of texts",
+        lambda v: isinstance(v, dict) and all(isinstance(x, str) for kv in v.items() for x in kv),
+    ),
+    "device": _or_none(_text()),
+    "wall_seconds": _or_none(
+        (
+            "seconds, not negative",
+            lambda v: isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v < math.inf,
+        )
+    ),
+    "heads": (
+        f"a table of heads, each with a kind ({' or '.join(HEAD_KINDS)}) and labels",
+        lambda v: isinstance(v, dict) and all(_text()[1](k) and _is_head(h) for k, h in v.items()),
+    ),
+    "provenance": _TABLE,
+}
+
+
+def _check(values: Any, rules: Mapping[str, Rule], where: str) -> None:
+    for name, (expected, holds) in rules.items():
+        value = getattr(values, name)
+        if not holds(value):
+            raise UserError(f"{where}: {name} is {str(value)[:60]!r}", expected)
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The base model that a snapshot belongs to."""
+
+    id: str
+    """"bundled", a Hub id, or the name of a folder."""
+    revision: str | None
+    architecture: str
+    """transformers' model type, such as "bert"."""
+    layers: int
+    hidden_size: int
+    fingerprint: str
+    """`fingerprint` of all bias terms that the base model has."""
+
+    def __post_init__(self) -> None:
+        _check(self, _MODEL_RULES, "model")
+
+
+@dataclass(frozen=True)
+class SnapshotMeta:
+    """How a snapshot came about. Every field is checked on construction, wherever it comes from.
+
+    Raises:
+        UserError: a field of the wrong type, size or vocabulary.
+    """
+
+    model: ModelInfo
+    task: str
+    regime: str | None = None
+    n_train: int | None = None
+    """Training examples."""
+    mode: str = "terms"
+    trained_terms: tuple[str, ...] = ()
+    layers: tuple[int, ...] | None = None
+    """Which layers were trained; None means all."""
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    metric: str | None = None
+    """Name of the primary metric."""
+    metrics: tuple[dict[str, float | None], ...] = ()
+    """One table per epoch: {"epoch": 1, "train_loss": 0.6, "accuracy": 0.8}."""
+    null_terms: tuple[str, ...] = ()
+    """Terms certified to have no effect on the base model."""
+    null_elements: dict[str, tuple[tuple[int, int], ...]] | None = None
+    """Of terms of which only some elements are certified null: [first, end) of those of a layer, the same in every
+    layer. None in files that record no certificate of elements.
+    """
+    trained_parameters: int | None = None
+    total_parameters: int | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    device: str | None = None
+    wall_seconds: float | None = None
+    heads: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Task -> {"kind": "classification" or "regression", "labels": [...] or None, ...}."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """Sources of a merge or an import."""
+
+    def __post_init__(self) -> None:
+        _check(self, _META_RULES, "snapshot")
+        if self.layers and max(self.layers) >= self.model.layers:
+            raise UserError(f"snapshot: layer {max(self.layers)} was trained", f"0 to {self.model.layers - 1}")
+
+    def to_json(self) -> str:
+        """Canonical: the same metadata gives the same text."""
+        table = {"format_version": FORMAT_VERSION, **asdict(self)}
+        if self.null_elements is None:
+            del table["null_elements"]  # a file of before the field keeps its text, by which merges know it
+        return json.dumps(table, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> SnapshotMeta:
+        """Unknown extra keys are ignored; an unknown `format_version` is refused.
+
+        Raises:
+            UserError: not JSON, another version, a missing or a wrong field.
+        """
+        table = parse_json(text, "snapshot metadata")
+        version = table.get("format_version")
+        if type(version) is not int or version != FORMAT_VERSION:
+            raise UserError(
+                f"snapshot format version {str(version)[:20]}",
+                str(FORMAT_VERSION),
+                "a newer release of the lab",
+            )
+        ranges = table.get("null_elements")
+        if isinstance(ranges, dict) and all(map(is_ranges, ranges.values())):
+            table["null_elements"] = {term: tuple(map(tuple, of_term)) for term, of_term in ranges.items()}
+        model = table.get("model")
+        if not isinstance(model, dict):
+            raise UserError("snapshot metadata without a model", "a table that describes the model")
+        return _from_table(cls, {**table, "model": _from_table(ModelInfo, model, "model")}, "snapshot")
+
+
+def _from_table(kind: type, table: Mapping[str, Any], where: str) -> Any:
+    """A dataclass from JSON, in which tuples are lists."""
+    values = {f.name: table[f.name] for f in fields(kind) if f.name in table}
+    missing = [f.name for f in fields(kind) if f.name not in table and f.default is f.default_factory is MISSING]
+    if missing:
+        raise UserError(f"{where}: no {' or '.join(missing)}", ", ".join(f.name for f in fields(kind)))
+    for name in ("trained_terms", "null_terms", "metrics", "layers"):
+        if isinstance(values.get(name), list):
+            values[name] = tuple(values[name])
+    return kind(**values)

@@ -1,0 +1,67 @@
+"""Which runs of a sweep are trained in one pass: those that share a model, a task and all but what a run owns."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+from beft_core.architectures.layout import Layout
+from beft_core.config import PER_RUN, WEIGHT_MODES, RunConfig
+
+MOST = {"cpu": 16, "cuda": 128, "mps": 16}
+"""Most runs of a bank. A CPU has no idle cores to fill, and small banks leave finished work behind sooner."""
+SHARE_OF_MEMORY = 0.7
+"""Of what is free when a sweep is planned."""
+
+
+def group(configs: Sequence[RunConfig], most: int) -> list[list[RunConfig]]:
+    """Split resolved runs into banks of at most ``most``. Runs of similar length share a bank, so that it does not
+    empty early; runs that train weights stand alone.
+    """
+    groups: dict[str, list[RunConfig]] = {}
+    for number, config in enumerate(configs):
+        table = {name: value for name, value in config.to_dict().items() if name not in PER_RUN}
+        alone = number if config.mode in WEIGHT_MODES else None
+        groups.setdefault(json.dumps([table, alone], sort_keys=True), []).append(config)
+    banks = []
+    for members in groups.values():
+        members = sorted(members, key=lambda c: (c.n_train is None, c.n_train or 0, c.epochs or 0), reverse=True)
+        count = -(-len(members) // most)
+        size = -(-len(members) // count)  # banks of equal size: a remainder of one run costs a whole pass
+        banks += [members[start : start + size] for start in range(0, len(members), size)]
+    return banks
+
+
+def bytes_per_run(layout: Layout, config: RunConfig, device: str) -> int:
+    """Upper bound of the memory that one more run takes while it trains: activations of a batch of longest examples.
+
+    Counted, not measured: about a dozen tensors of the hidden size and three of the MLP's per token and layer, and the
+    attention weights, which only a CPU stores.
+    """
+    inner = next((slot.width for slot in layout.slots if slot.term == "mlp_in"), 4 * layout.hidden_size)
+    per_token = (12 * layout.hidden_size + 3 * inner) * 4
+    if device == "cpu":
+        per_token += layout.heads * config.max_length * 12
+    activations = config.batch_size * config.max_length * layout.layers * per_token
+    trained = sum(slot.width for slot in layout.slots) * 4 * 8  # values, gradients, two moments, temporaries
+    return activations + trained
+
+
+def most_runs(layout: Layout, config: RunConfig, device: str, free_bytes: int) -> int:
+    """How many runs fit into memory at once, at least one."""
+    fit = int(free_bytes * SHARE_OF_MEMORY) // bytes_per_run(layout, config, device)
+    return max(1, min(MOST[device], fit))
+
+
+def halves(bank: Sequence[RunConfig]) -> list[list[RunConfig]]:
+    """Two smaller banks, where memory did not suffice for one."""
+    middle = -(-len(bank) // 2)
+    return [list(bank[:middle]), list(bank[middle:])]
+
+
+def as_trained(config: RunConfig, steps: int | None, checkpoints: int) -> RunConfig:
+    """A run as the sweep trains it: a probe is followed, to see when its selection settles."""
+    if config.mode != "all" or steps is None:
+        return config
+    return dataclasses.replace(config, trajectory_every=max(1, steps // checkpoints))

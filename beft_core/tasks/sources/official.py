@@ -1,0 +1,144 @@
+"""GLUE and SuperGLUE as their official downloads lay them out (gluebenchmark.com, super.gluebenchmark.com).
+
+The TSV files are not CSV: quotation marks belong to the text and nothing is escaped, so lines are split at
+tabs and nowhere else. Rows are counted as lines of the file, from 1, with the header.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from beft_core.errors import UserError
+from beft_core.files.paths import user_path
+from beft_core.tasks.load import Examples
+from beft_core.tasks.registry import TaskSpec
+from beft_core.tasks.sources.text_lines import numbered_lines
+
+VARIABLES = {"glue": "BEFT_GLUE_DIR", "superglue": "BEFT_SUPERGLUE_DIR"}
+"""Environment variable that names the folder of a benchmark."""
+
+Row = dict[str, str]
+
+
+def find_folder(spec: TaskSpec, explicit: str | Path | None = None) -> Path | None:
+    """The folder with a task's files: in (or itself) ``explicit``, else the environment's folder, else None.
+
+    An environment folder that simply lacks this task gives None too, because many people have only some
+    tasks. Raises UserError for an explicit folder without the task, for a folder that does not exist, and for
+    a task's folder that lacks its validation file.
+    """
+    assert spec.folder is not None
+    variable = VARIABLES[spec.source]
+    named, how = (explicit, "--data-dir") if explicit is not None else (os.environ.get(variable), variable)
+    if not named:
+        return None
+    root = user_path(named, how)
+    example = f"{spec.folder}/{_validation_file(spec)}"
+    if not root.is_dir():
+        raise UserError(f"got {how}={named}, which is no folder", f"a folder with {example}", f"unsetting {how}")
+    if (root / spec.folder).is_dir():
+        found = root / spec.folder
+    elif explicit is not None or root.name.lower() == spec.folder.lower():
+        found = root
+    else:
+        return None
+    if not (found / _validation_file(spec)).is_file():
+        raise UserError(
+            f"got {how}={named} without {example}",
+            "the official download layout, such as GLUE/SST-2/train.tsv",
+        )
+    return found
+
+
+def read_task(spec: TaskSpec, folder: Path) -> tuple[Examples, dict[str, Examples]]:
+    """Training and validation examples of a task. Raises UserError with file and row."""
+    suffix = Path(_validation_file(spec)).suffix
+    train = read_file(spec, folder / f"train{suffix}")
+    return train, {name: read_file(spec, folder / file) for name, file in spec.evals.items()}
+
+
+def read_file(spec: TaskSpec, path: Path) -> Examples:
+    """The examples of one TSV or JSONL file. Raises UserError with file and row."""
+    if not path.is_file():
+        raise UserError(f"got no file {path}", f"{path.name} of the official download")
+    texts: list[str] = []
+    pairs: list[str] = []
+    labels: list[float] = []
+    to_label = label_reader(spec)
+    for number, row in _tsv(spec, path) if path.suffix == ".tsv" else _jsonl(path):
+        try:
+            texts.append(": ".join(row[column] for column in spec.text.split("+")))
+            if spec.text_pair is not None:
+                pairs.append(row[spec.text_pair])
+            labels.append(to_label(row[spec.label]))
+        except KeyError as error:
+            raise UserError(
+                f"{path.name}, row {number}: got no {error.args[0]!r}, only {', '.join(row)}",
+                f"the columns of {spec.title}",
+            ) from None
+        except ValueError:
+            raise UserError(f"{path.name}, row {number}: got the label {row[spec.label]!r}", _expected(spec)) from None
+    if not texts:
+        raise UserError(f"{path.name}: got no examples", f"the examples of {spec.title}")
+    kind = np.float32 if spec.labels is None else np.int64
+    return Examples(texts, pairs if spec.text_pair is not None else None, np.array(labels, dtype=kind))
+
+
+def label_reader(spec: TaskSpec) -> Callable[[str], float]:
+    """How a task's labels are read: a class by name or number, or a finite number; else ValueError."""
+    if spec.labels is None:
+        return _finite
+    by_name = {name: i for i, name in enumerate(spec.labels)} | {str(i): i for i in range(len(spec.labels))}
+
+    def read(value: str) -> float:
+        if value not in by_name:
+            raise ValueError(value)
+        return by_name[value]
+
+    return read
+
+
+def _finite(value: str) -> float:
+    number = float(value)
+    if not np.isfinite(number):
+        raise ValueError(value)
+    return number
+
+
+def _expected(spec: TaskSpec) -> str:
+    return "a number" if spec.labels is None else f"one of {', '.join(spec.labels)}, or its number"
+
+
+def _validation_file(spec: TaskSpec) -> str:
+    return next(iter(spec.evals.values()))
+
+
+def _tsv(spec: TaskSpec, path: Path) -> Iterator[tuple[int, Row]]:
+    lines = ((number, line.split("\t")) for number, line in numbered_lines(path) if line.strip())
+    header = list(spec.columns) if spec.columns is not None else next(lines, (0, []))[1]
+    for number, cells in lines:
+        if len(cells) == len(header):
+            yield number, dict(zip(header, cells, strict=True))
+        elif not spec.skips_ragged_rows:
+            raise UserError(
+                f"{path.name}, row {number}: got {len(cells)} columns", f"{len(header)}: {', '.join(header)}"
+            )
+
+
+def _jsonl(path: Path) -> Iterator[tuple[int, Row]]:
+    for number, line in numbered_lines(path):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            raise UserError(f"{path.name}, row {number}: got no JSON object", "one object per line")
+        # "label": true is how SuperGLUE writes yes; the registry's names are in lower case.
+        yield number, {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in row.items()}

@@ -1,0 +1,172 @@
+"""The steps of a bank as CUDA graphs: recorded once for each shape, then started with one call.
+
+A step is a thousand small operations, and Python takes 20 to 60 ms to ask a GPU for them; what the GPU then does takes
+3 ms for a bank of 30 small runs. A graph holds the operations together with the addresses of their tensors. So the
+arrays of a step (tokens, routes, labels, learning rates) are first copied to where the graph expects them, and what it
+changes (biases, moments, losses) never moves. Random numbers are new at each replay: PyTorch sets the generator's seed
+and offset from outside.
+
+A shape is computed as it is the first time, because much is compiled and chosen at a first time, and recorded the
+second time. Shapes are rounded so that few occur (see :func:`beft_core.training.batches.arrange.plan`).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from beft_core.training.batches.run_index import put, to_device
+
+MOST_RECORDINGS = 64
+"""More shapes than that are not kept; the one that was used longest ago makes room."""
+
+Arrays = Mapping[str, np.ndarray]
+Compute = Callable[[Mapping[str, Tensor]], Tensor]
+"""Tensors on the device, by the names of the arrays -> one tensor. It sends nothing to the device and reads nothing. If
+memory runs out in it, it is done again.
+"""
+
+
+@dataclass
+class Recording:
+    """One graph, and where it reads and writes."""
+
+    inputs: dict[str, Tensor]
+    graph: Any
+    output: Tensor
+
+
+class Replays:
+    """Runs computations, and records and replays them while :meth:`recording` is open."""
+
+    def __init__(self, device: torch.device, tell: Callable[[str], None]) -> None:
+        """``tell`` receives what a user should know."""
+        self.device, self.tell = device, tell
+        self.records = False
+        self._pool: Any = None
+        self._seen: set[Hashable] = set()
+        self._recordings: OrderedDict[Hashable, Recording] = OrderedDict()
+        self._most_bytes = self._pooled_bytes = 0
+        self._told = False
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Everything inside it runs in one stream of its own: a graph must not wait for another stream."""
+        stream, outside = _stream(), torch.cuda.current_stream()
+        stream.wait_stream(outside)
+        torch.cuda.empty_cache()  # one stream's memory is of no use to another
+        torch.cuda.reset_peak_memory_stats()
+        self._pool = torch.cuda.graph_pool_handle()
+        self.records = True
+        try:
+            with torch.cuda.stream(stream):
+                yield
+        finally:
+            self.records = False
+            self._seen.clear()
+            self._forget()
+            outside.wait_stream(stream)
+
+    def run(self, key: Hashable, arrays: Arrays, compute: Compute) -> Tensor:
+        """The result of ``compute`` on ``arrays``. With the same ``key`` and shapes it must be the same computation.
+        Any later run may overwrite the result.
+        """
+        shapes = (key, *((name, array.shape, array.dtype.str) for name, array in arrays.items()))
+        recording = self._recordings.get(shapes)
+        if recording is not None:
+            self._recordings.move_to_end(shapes)
+            for name, array in arrays.items():
+                put(array, recording.inputs[name])
+        else:
+            inputs = {name: to_device(array, self.device) for name, array in arrays.items()}
+            if not self.records:
+                return compute(inputs)
+            recording = self._record(inputs, compute) if shapes in self._seen else None
+            if recording is None:
+                self._seen.add(shapes)
+                return self._compute(inputs, compute)
+            self._recordings[shapes] = recording
+            if len(self._recordings) > MOST_RECORDINGS:
+                self._recordings.popitem(last=False)
+        recording.graph.replay()
+        return recording.output
+
+    def _compute(self, inputs: dict[str, Tensor], compute: Compute) -> Tensor:
+        before = torch.cuda.memory_allocated()
+        try:
+            out = compute(inputs)
+        except torch.OutOfMemoryError:
+            if not self._recordings:
+                raise
+            self._forget()  # the graphs' memory is not free for anything else
+            out = compute(inputs)
+        self._most_bytes = max(self._most_bytes, torch.cuda.max_memory_allocated() - before)
+        return out
+
+    def _record(self, inputs: dict[str, Tensor], compute: Compute) -> Recording | None:
+        """None where a graph cannot be: then the operations are started one by one."""
+        if not self._has_room():
+            self._tell_once("memory is short, so steps run without CUDA graphs, which is slower for small ones")
+            return None
+        graph = torch.cuda.CUDAGraph()
+        complete = False
+        try:
+            graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+            try:
+                output = compute(inputs)
+            except BaseException:
+                with suppress(RuntimeError):  # it says only that something went wrong before
+                    graph.capture_end()
+                raise
+            graph.capture_end()
+            complete = True
+        except torch.OutOfMemoryError:
+            self._tell_once("memory ran out for a CUDA graph: steps of this size run without")
+            return None
+        except RuntimeError as error:
+            self.records = False
+            self._tell_once(f"steps run without CUDA graphs, which did not take one: {str(error).splitlines()[0]}")
+            return None
+        finally:
+            if not complete:
+                self._end_recording()
+        self._pooled_bytes = self._most_bytes
+        return Recording(inputs, graph, output)
+
+    def _end_recording(self) -> None:
+        """Tell the generator and the allocator that nothing is recorded any more, which a failed recording does not."""
+        device = torch.cuda.current_device()
+        generator = torch.cuda.default_generators[device]
+        generator.graphsafe_set_state(generator.clone_state())
+        with suppress(RuntimeError, AttributeError):  # it knows already
+            torch._C._cuda_endAllocateToPool(device, self._pool)
+
+    def _has_room(self) -> bool:
+        """Graphs have memory of their own, and share it: about as much as the largest step took without."""
+        free, _ = torch.cuda.mem_get_info()
+        return free > 1.5 * (self._most_bytes - self._pooled_bytes)
+
+    def _forget(self) -> None:
+        self._recordings.clear()
+        self._pooled_bytes = 0
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+
+    def _tell_once(self, text: str) -> None:
+        if not self._told:
+            self._told = True
+            self.tell(text)
+
+
+@lru_cache(maxsize=1)
+def _stream() -> Any:
+    """One for the process: memory that was used in a stream stays with it."""
+    return torch.cuda.Stream()

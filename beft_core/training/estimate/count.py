@@ -1,0 +1,179 @@
+"""Before a fine-tune: what it will train, and how long it will take on this machine, by a measured warm-up.
+
+What can be counted from a configuration and the headers of the model's files is here and needs no PyTorch;
+:func:`answer` runs :mod:`beft_core.training.estimate.measure`, in a process that may import it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from beft_core.architectures.layout import Layout
+from beft_core.config import RunConfig
+from beft_core.errors import UserError
+from beft_core.models.bias_reader import ModelWeights
+from beft_core.models.source import locate
+from beft_core.tasks.registry import get_task
+from beft_core.tasks.sources import official
+from beft_core.tasks.sources.demo import TRAIN_SIZE
+
+CHECKPOINTS = 30
+"""Checkpoints of a trajectory: enough to be played smoothly, few enough to stay small."""
+
+
+_TIMED_IMPORT = (
+    "import time; t = time.perf_counter(); import beft_core.training.workflow; print(time.perf_counter() - t)"
+)
+
+
+@dataclass(frozen=True)
+class Count:
+    """What a fine-tune trains, counted as the paper does (Table 2): without the head."""
+
+    trainable: int
+    total: int
+    """Parameters of the backbone."""
+    frozen: tuple[str, ...] = ()
+    """Terms that were asked for and stay frozen, because by the architecture's rule they can change nothing."""
+
+    @property
+    def percentage(self) -> float:
+        return 100 * self.trainable / self.total if self.total else 0.0
+
+
+def probe_of(config: RunConfig) -> RunConfig:
+    """What a run of kind "select" trains: every bias, with the Fisher information before."""
+    return dataclasses.replace(config, mode="all", fisher=True, evaluate="last")
+
+
+def layout_of(model: str) -> Layout:
+    """Where a model that is on this machine has its biases. Raises UserError as ``locate`` does; never downloads."""
+    return locate(model, local_only=True).layout
+
+
+def count(config: RunConfig) -> Count:
+    """Trained and all parameters, from the configuration and the headers of the model's files.
+
+    Raises:
+        UserError: no such model on this machine, terms or layers that it does not have.
+    """
+    source = locate(config.model, local_only=True)
+    layout = source.layout.with_added(config.add_bias)
+    sizes = _sizes(source.folder, layout.prefix)
+    total = sum(sizes.values())
+    if config.mode in ("head", "full"):
+        return Count(total if config.mode == "full" else 0, total)
+    if config.mode == "random":
+        return Count(sum(slot.width for slot in layout.slots_of("v") or layout.slots), total)
+    wanted = config.terms if config.mode == "terms" else layout.terms
+    layout.require(wanted)
+    if config.layers is not None and max(config.layers) >= layout.layers:
+        raise UserError(f"got layer {max(config.layers)}", f"0 to {layout.layers - 1}, the layers of this model")
+    frozen = () if config.train_null else tuple(term for term in wanted if term in layout.null_terms)
+    trained = sum(
+        slot.width if config.train_null else int((~layout.null_elements(slot.term)).sum())
+        for slot in layout.slots
+        if slot.term in wanted and slot.term not in frozen and (config.layers is None or slot.layer in config.layers)
+    )
+    if config.mode == "all":
+        inside = {name.removeprefix(f"{layout.prefix}.") for s in layout.slots for name in layout.checkpoint_names(s)}
+        trained += sum(size for name, size in sizes.items() if name.endswith((".bias", ".beta")) and name not in inside)
+    return Count(trained, total, frozen)
+
+
+def _sizes(folder: Path, prefix: str) -> dict[str, int]:
+    """Parameters of the backbone -> their elements; the heads that a checkpoint may hold are left out."""
+    shapes = ModelWeights(folder).shapes()
+    start = f"{prefix}."
+    inside = {name.removeprefix(start): shape for name, shape in shapes.items() if prefix and name.startswith(start)}
+    return {name: math.prod(shape) for name, shape in (inside or shapes).items()}
+
+
+def examples(config: RunConfig, rows: int | None = None) -> int | None:
+    """Training examples of a resolved configuration; None where only the Hub knows.
+
+    ``rows``: training examples of the user's own table, where there is one.
+    """
+    if config.n_train is not None:
+        return config.n_train
+    if config.train_file is not None:
+        return rows
+    spec = get_task(config.task)
+    if spec.source == "demo":
+        return TRAIN_SIZE
+    folder = official.find_folder(spec, config.data_dir)
+    if folder is None:
+        return None
+    file = next((path for path in sorted(folder.glob("train.*")) if path.suffix in (".tsv", ".jsonl")), None)
+    if file is None:
+        return None
+    header = file.suffix == ".tsv" and spec.columns is None
+    with file.open("rb") as lines:
+        return sum(1 for _ in lines) - header
+
+
+def steps(config: RunConfig, train_examples: int | None) -> int | None:
+    """Optimizer steps of a resolved configuration; None where the number of examples or of epochs is not known yet."""
+    if train_examples is None or config.epochs is None:
+        return None
+    return config.epochs * math.ceil(train_examples / config.batch_size)
+
+
+def trajectory_every(total_steps: int, checkpoints: int = CHECKPOINTS) -> int:
+    """Steps between two checkpoints of a trajectory."""
+    return max(1, round(total_steps / checkpoints))
+
+
+def quality(estimated: float, took: float) -> str:
+    """In words how good an estimate of seconds was."""
+    if took <= 0:
+        return ""
+    off = estimated / took - 1
+    if abs(off) < 0.1:
+        return "right within a tenth"
+    return f"{abs(off):.0%} too {'long' if off > 0 else 'short'}"
+
+
+def answer(config: dict[str, Any], kind: str = "train") -> dict[str, Any]:
+    """The desk's answer: :func:`beft_core.training.estimate.measure.measure` of a configuration, as JSON.
+
+    Raises:
+        UserError: the configuration, its model or its data are wrong.
+    """
+    record = RunConfig.from_dict(config)
+    record.resolved()
+    locate(record.model)  # a name that leads nowhere is told before PyTorch takes its seconds
+    start = _start_seconds()
+    from beft_core.training.estimate import measure
+
+    measured = measure.measure(probe_of(record) if kind == "select" else record, start)
+    return {key: _plain(value) for key, value in dataclasses.asdict(measured).items()}
+
+
+@functools.cache
+def _start_seconds() -> float:
+    """What importing PyTorch costs a new process: seen here, or, where something else imported it, tried once."""
+    if "torch" in sys.modules:
+        tried = subprocess.run(
+            [sys.executable, "-c", _TIMED_IMPORT],
+            capture_output=True, check=True, text=True,
+        )  # fmt: skip
+        return float(tried.stdout)
+    now = time.perf_counter()
+    import beft_core.training.workflow  # noqa: F401
+
+    return time.perf_counter() - now
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,299 @@
+"""A few real steps of a fine-tune, timed, and what they say about all of it.
+
+The same code as in the fine-tune itself runs twice on parts of its data. First on its longest examples: that is what
+fills the memory, and it takes what only the first pass costs. Then on random batches, which are timed, with one
+evaluation. Everything else (loading, tokenising, certifying, Fisher information) is timed where it happens.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import math
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import psutil
+import torch
+
+from beft_core.config import RunConfig
+from beft_core.errors import UserError
+from beft_core.models.load import LoadedModel
+from beft_core.snapshots.snapshot import SnapshotMeta
+from beft_core.tasks.load import Examples, TaskData
+from beft_core.training import workflow
+from beft_core.training.batches.arrange import Encoded, encode
+from beft_core.training.observer import Observer
+from beft_core.training.precision import pick_device
+from beft_core.training.trainer import Job
+
+TIMED_SECONDS = 4.0
+"""About how long steps are timed."""
+MOST_STEPS = 12
+EVALUATED, SCORED, TOKENISED = 128, 32, 256
+"""Examples on which evaluation, Fisher information and the tokenizer are timed."""
+
+_first: dict[str, float] = {}
+"""What only the first time in a process costs, in seconds: every run is a new process, this one is not."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a warm-up says about a fine-tune."""
+
+    trainable: int
+    """Trained parameters, counted as in the paper: without the head."""
+    total: int
+    frozen: tuple[str, ...]
+    """Terms that were asked for and are certified null."""
+    examples: int
+    """Training examples."""
+    evaluated: int
+    """Examples of the validation sets."""
+    steps: int
+    seconds: float
+    """From the first stage of the run to its end, without the wait in the queue."""
+    parts: dict[str, float]
+    """The same by stage."""
+    bytes: int
+    """Most memory at a time: of the GPU where there is one, else of the process."""
+    memory: int
+    """Bytes of such memory that are free now or held by this measurement."""
+    step_ms: float
+    spread: float
+    """Standard deviation of the timed steps over their median."""
+    timed_steps: int
+    load: float
+    """Processes per core that wanted to compute during the last minute; above 1 the machine is busy with others."""
+    device: str
+    how: str
+    """How this was measured, in words."""
+
+
+def measure(config: RunConfig, start_seconds: float) -> Measured:
+    """Load what the fine-tune needs, run a few steps of it, extrapolate.
+
+    ``start_seconds``: what a new process needs to import PyTorch.
+
+    Raises:
+        UserError: wrong configuration, data or model, or a loss that is not finite within these steps.
+    """
+    config = config.resolved()
+    device = pick_device(config.device)
+    load = psutil.getloadavg()[0] / (psutil.cpu_count() or 1)
+    gc.collect()
+    with _Memory(device) as memory:
+        took = {"start PyTorch": start_seconds}
+        with _timed(took, "load data"):
+            data = workflow.load_data(config)
+            train = workflow.sample(config, data.train)
+        with _timed(took, "load model"):
+            model = workflow.load(config)
+        config = config.resolved(model.layout)
+        took["load model"] = max(took["load model"], _first.setdefault(f"load {config.model}", took["load model"]))
+        # On a GPU a shape is computed as it is once, then recorded in memory of its own, then replayed (see replay.py).
+        # So there one batch is taken again and again, and what is timed begins with the third.
+        on_gpu = device.type == "cuda"
+        first = _fit(config, model, data, _longest(train, config.batch_size), steps=2 if on_gpu else 1, few=8)
+        if config.precision != "float32" or config.mode in workflow.WEIGHT_MODES:
+            model = workflow.load(config)  # the first pass rounded its weights, or trained them
+        count = _steps_to_time(first.step_seconds[0])
+        batches = count
+        if on_gpu:
+            count, batches = max(count, 6), 1
+        second = _fit(config, model, data, _draw(train, batches * config.batch_size, 1), steps=count, few=EVALUATED)
+        meta = second.meta
+    return _extrapolate(config, data, train, took, first, second, meta, memory, device, load)
+
+
+@dataclass
+class _Fit:
+    """One short fine-tune: how long its stages took."""
+
+    clock: _Clock
+    meta: SnapshotMeta
+    tokens: float
+    """Mean tokens of its examples."""
+    tokenised_per_second: float
+    evaluated: int
+    scored: int
+
+    @property
+    def step_seconds(self) -> list[float]:
+        return list(np.diff(self.clock.ticks))
+
+    @property
+    def evaluation_seconds(self) -> float | None:
+        """None where the time ran out before it."""
+        return self.clock.evaluated
+
+
+def _fit(config: RunConfig, model: LoadedModel, data: TaskData, train: Examples, *, steps: int, few: int) -> _Fit:
+    """Fine-tune `steps` steps and evaluate `few` examples of each validation set."""
+    evals = {name: _draw(part, few, 2) for name, part in data.evals.items()} if config.evaluate != "never" else {}
+    began = time.perf_counter()
+    encoded = encode(model.tokenizer, train, config.max_length)
+    coded = {name: encode(model.tokenizer, part, config.max_length) for name, part in evals.items()}
+    texts = len(encoded) + sum(map(len, coded.values()))
+    speed = texts / max(time.perf_counter() - began, 1e-6)
+    per_epoch = math.ceil(len(encoded) / config.batch_size)
+    short = dataclasses.replace(
+        config, n_train=len(encoded), epochs=math.ceil(steps / per_epoch), trajectory_every=None,
+        evaluate="last" if evals else "never", fisher_examples=min(config.fisher_examples or SCORED, SCORED),
+    )  # fmt: skip
+    clock = _Clock(pick_device(config.device))
+    (trained,) = workflow.fit_bank(model, data, [short], trains=[encoded], evals=coded, observer=clock)
+    if trained.failure is not None:
+        raise UserError(
+            f"the fine-tune diverged: {trained.failure}", "a loss that stays finite", "a smaller learning rate"
+        )
+    tokens = float(np.mean(np.concatenate([encoded.lengths, *(part.lengths for part in coded.values())])))
+    scored = min(SCORED, len(encoded)) if config.fisher else 0
+    return _Fit(clock, trained.snapshot.meta, tokens, speed, sum(map(len, coded.values())), scored)
+
+
+class _Clock(Observer):
+    """Notes when stages and steps end."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.stages: dict[str, float] = {}
+        self.ticks: list[float] = []
+        """Begin of the training, and the end of each step."""
+        self.evaluated: float | None = None
+        self._stage = ("", time.perf_counter())
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        now = self._now()
+        before, began = self._stage
+        self.stages[before] = now - began
+        self._stage = name, now
+
+    def advance(self, n: int = 1) -> None:
+        if self._stage[0] == "train":
+            self.ticks.append(self._now())  # the first one comes before the first step, with n = 0
+
+    def epoch(self, metrics: dict[str, float], run: int = 0) -> None:
+        self.evaluated = self._now() - self.ticks[-1]
+
+    def should_stop(self) -> bool:
+        return len(self.ticks) > 2 and self.ticks[-1] - self.ticks[0] > 4 * TIMED_SECONDS
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # its steps are only queued when they return
+        return time.perf_counter()
+
+
+def _extrapolate(
+    config: RunConfig, data: TaskData, train: Examples, took: dict[str, float], first: _Fit, second: _Fit,
+    meta: SnapshotMeta, memory: _Memory, device: torch.device, load: float,
+) -> Measured:  # fmt: skip
+    warming = 2 if device.type == "cuda" else 1
+    times = second.step_seconds[warming:] or second.step_seconds
+    step = statistics.median(times)  # other programs interrupt single steps for long
+    job = Job(config, Encoded.of([np.empty(0)] * len(train), None, np.empty(0)), set())
+    evaluated = sum(map(len, data.evals.values()))
+    epochs = {"epoch": config.epochs or 1, "last": 1, "never": 0}[config.evaluate]
+    if second.evaluation_seconds is not None and second.evaluated:
+        per_example = second.evaluation_seconds / second.evaluated
+    else:  # a forward pass alone is about a third of a step
+        per_example = step / config.batch_size / 3
+    once = max(0.0, first.step_seconds[0] - step)
+    once += max(0.0, (first.evaluation_seconds or 0.0) - per_example * first.evaluated)
+    took["first pass"] = _first.setdefault("pass", once)
+    took["tokenise"] = (len(train) + evaluated) / second.tokenised_per_second
+    took["certify null terms"] = first.clock.stages.get("certify null terms", 0.0)
+    if config.fisher:
+        wanted = min(config.fisher_examples or len(train), len(train))
+        took["measure Fisher information"] = second.clock.stages["measure Fisher information"] * wanted / second.scored
+    took["train"] = step * job.steps
+    took["evaluate"] = per_example * evaluated * epochs
+    tokens = (len(train) + evaluated) * second.tokens
+    most = memory.peak if device.type == "cuda" else memory.peak + int(16 * tokens)
+    assert meta.trained_parameters is not None and meta.total_parameters is not None
+    return Measured(
+        trainable=meta.trained_parameters, total=meta.total_parameters,
+        frozen=tuple(t for t in meta.null_terms if _asked(config, t)) if not config.train_null else (),
+        examples=len(train), evaluated=evaluated, steps=job.steps,
+        seconds=sum(took.values()), parts={name: round(seconds, 4) for name, seconds in took.items()},
+        bytes=most, memory=memory.available, step_ms=1000 * step,
+        spread=statistics.pstdev(times) / step if len(times) > 1 else 0.0, timed_steps=len(times), load=load,
+        device=workflow.device_name(device), how=_how(len(times), config, second, device),
+    )  # fmt: skip
+
+
+def _asked(config: RunConfig, term: str) -> bool:
+    return config.mode == "all" or (config.mode == "terms" and term in config.terms)
+
+
+def _how(timed: int, config: RunConfig, fit: _Fit, device: torch.device) -> str:
+    text = f"{timed} training step{'s' * (timed != 1)} of {config.batch_size} random examples were timed"
+    text += f", {fit.evaluated} examples evaluated" if fit.evaluation_seconds is not None and fit.evaluated else ""
+    text += f", the Fisher information of {fit.scored} measured" if fit.scored else ""
+    where = "of the GPU" if device.type == "cuda" else "of the process"
+    return f"{text}; the memory is the most {where} during that, with the longest examples in one batch"
+
+
+def _steps_to_time(cold: float) -> int:
+    """Steps that fit into the time, the first of which is not counted; at least one more."""
+    return 1 + max(1, min(MOST_STEPS, int(TIMED_SECONDS / max(cold, 1e-3))))
+
+
+def _longest(examples: Examples, count: int) -> Examples:
+    """The examples with the longest texts."""
+    pairs = examples.text_pair or [""] * len(examples)
+    lengths = [len(text) + len(pair) for text, pair in zip(examples.text, pairs, strict=True)]
+    return examples.take(np.argsort(lengths, kind="stable")[-count:])
+
+
+def _draw(examples: Examples, count: int, salt: int) -> Examples:
+    """Up to `count` examples, drawn without repetition."""
+    return examples.take(np.random.default_rng([7, salt]).permutation(len(examples))[:count])
+
+
+@contextmanager
+def _timed(took: dict[str, float], name: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    took[name] = time.perf_counter() - began
+
+
+@dataclass
+class _Memory:
+    """The most memory that was in use inside the block: of the GPU, or of this process."""
+
+    device: torch.device
+    peak: int = 0
+    available: int = 0
+    _ended: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> _Memory:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(self.device)
+            self.available = torch.cuda.mem_get_info(self.device)[0]
+        else:
+            process = psutil.Process()
+            self.available = psutil.virtual_memory().available + process.memory_info().rss
+            self._watcher = threading.Thread(target=self._watch, args=(process,), daemon=True)
+            self._watcher.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.device.type == "cuda":
+            self.peak = torch.cuda.max_memory_reserved(self.device)
+            return
+        self._ended.set()
+        self._watcher.join()
+
+    def _watch(self, process: psutil.Process) -> None:
+        while True:
+            self.peak = max(self.peak, process.memory_info().rss)
+            if self._ended.wait(0.01):
+                return

@@ -1,0 +1,332 @@
+"""The bank: the trained biases and heads of R fine-tunes that share one frozen model.
+
+All values stand in one matrix [runs, parameters], so that clipping, AdamW, checkpoints and snapshots are each one
+operation. A module whose bias is trained computes its product once for everybody and then adds the bias of the run
+that owns the row. A single fine-tune is a bank of one, and the exact per-example gradients that the Fisher
+information needs are a bank with one run per example.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers.activations import ACT2FN
+from transformers.pytorch_utils import Conv1D
+
+from beft_core.architectures.table import BiasSlot, HeadSpec
+from beft_core.errors import UserError
+from beft_core.models.load import LoadedModel, get_bias
+from beft_core.terms import STACKS
+from beft_core.training.acceleration.last_layer import LastLayer, last_layer_of, sees_examples
+from beft_core.training.batches.arrange import Laid
+from beft_core.training.batches.run_index import Route
+from beft_core.training.methods.bank_linear import OwnAffine, SharedAffine
+from beft_core.training.module_swap import standing_in
+from beft_core.training.precision import Precision
+
+
+def activation(name: str | None) -> Callable[[Tensor], Tensor]:
+    """transformers' activation of a name; None: none. Raises UserError for a name that it does not know."""
+    if name is None:
+        return lambda x: x
+    if name not in ACT2FN:
+        raise UserError(f"got the activation {name[:40]!r} of the classification head", f"one of {', '.join(ACT2FN)}")
+    return ACT2FN[name]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A named block of columns of the bank: one bias of one module, or one tensor of the head."""
+
+    name: str
+    """``{stack}.{term}.{layer}``, or ``pooler.bias``, ``outside.0.bias``, ``head.weight``, ..."""
+    start: int
+    shape: tuple[int, ...]
+    """Shape for one run."""
+    module: nn.Module | None = None
+    """Module whose bias this replaces; None for tensors of the head."""
+    index: slice | np.ndarray | None = None
+    """Which elements of the module's bias; None: all of it."""
+    per_example: bool = False
+    """Whether the module sees one vector per example (the pooler, most of the last layer) instead of rows of tokens."""
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape))
+
+    @property
+    def columns(self) -> slice:
+        return slice(self.start, self.start + self.size)
+
+
+def slot_name(slot: BiasSlot) -> str:
+    """The name of a slot's columns."""
+    return f"{slot.stack}.{slot.term}.{slot.layer}"
+
+
+def is_slot(name: str) -> bool:
+    """Whether a part is a bias term of a layer."""
+    return name.split(".")[0] in STACKS
+
+
+class Bank:
+    """Values and gradients of R runs, and the way they enter the forward pass.
+
+    ``values``, ``grads``: float32 [runs, parameters]. ``owned``: bool [runs, parameters], the columns that a run
+    trains; the others keep their pre-trained value.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        slots: Sequence[BiasSlot],
+        *,
+        runs: int,
+        classes: int,
+        precision: Precision,
+        pooler_bias: bool = True,
+        outside_biases: bool = False,
+    ) -> None:
+        """``slots``: every bias term that some run trains. ``classes``: outputs of the head (1 for a regression).
+        ``outside_biases``: also the biases that belong to no term, as an all-bias fine-tune trains them.
+        """
+        self.model = model
+        self.spec: HeadSpec = model.layout.head
+        self.precision = precision
+        self.runs = runs
+        device = precision.device
+        self.parts: dict[str, Part] = {}
+        initial: list[Tensor] = []
+
+        def add(name: str, value: Tensor, **where: object) -> None:
+            start = sum(part.size for part in self.parts.values())
+            self.parts[name] = Part(name, start, tuple(value.shape), **where)  # type: ignore[arg-type]
+            initial.append(value.detach().float().reshape(-1).to(device))
+
+        for slot in slots:
+            if slot.attribute != "bias":
+                raise UserError(
+                    f"got {model.layout.model_type}, whose {slot.term} bias is not the bias of a projection",
+                    "a model of another type for training (its snapshots can be scored)",
+                )
+            module = model.backbone.get_submodule(slot.module)
+            add(
+                slot_name(slot),
+                torch.as_tensor(get_bias(model.backbone, slot)),
+                module=module,
+                index=slot.index,
+                per_example=sees_examples(model.layout, slot),
+            )
+        self.slot_parts: dict[str, Part] = dict(self.parts)
+        """The bias terms of layers: they come first, so their columns end at ``slots_end``."""
+        self.slots_end = sum(part.size for part in self.parts.values())
+        if outside_biases:
+            for number, module in enumerate(_outside(model)):
+                add(f"outside.{number}.bias", module.bias, module=module)  # type: ignore[arg-type]
+        if self.spec.pooler_module is not None:
+            self.pooler: nn.Module | None = model.backbone.get_submodule(self.spec.pooler_module)
+            if pooler_bias:
+                add("pooler.bias", self.pooler.bias, module=self.pooler, per_example=True)  # type: ignore[arg-type]
+        else:
+            self.pooler = None
+        hidden = model.layout.hidden_size
+        activation(self.spec.dense_activation)  # a name that leads nowhere is told here
+        if self.spec.dense_activation is not None:
+            add("head.dense.weight", torch.zeros(hidden, hidden))
+            if self.spec.dense_bias:
+                add("head.dense.bias", torch.zeros(hidden))
+            if self.spec.norm_eps is not None:
+                add("head.norm.weight", torch.ones(hidden))
+                if self.spec.norm_bias:
+                    add("head.norm.bias", torch.zeros(hidden))
+        add("head.weight", torch.zeros(classes, hidden))
+        if self.spec.classifier_bias:
+            add("head.bias", torch.zeros(classes))
+
+        self.values = torch.cat(initial).repeat(runs, 1)  # (R, P)
+        self.grads = torch.zeros_like(self.values)
+        self.owned = torch.ones_like(self.values, dtype=torch.bool)
+        # Leaves are views into one matrix, and so are their gradients: backward accumulates in place.
+        self.leaves: dict[str, Tensor] = {}
+        for name, part in self.parts.items():
+            leaf = self.values[:, part.columns].view(runs, *part.shape).detach().requires_grad_()
+            leaf.grad = self.grads[:, part.columns].view(runs, *part.shape)
+            self.leaves[name] = leaf
+        self.rows: Route | None = None
+        self.examples: Route | None = None
+        self._shared: list[SharedAffine] = []
+        self._last: LastLayer | None = None
+
+    # -- forward ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """While it is open, the model's modules add the biases of the bank instead of their own, and its last layer may
+        compute only what :meth:`vectors` returns.
+        """
+        by_module: dict[nn.Module, list[Part]] = defaultdict(list)
+        for part in self.parts.values():
+            if part.module is not None:
+                by_module[part.module].append(part)
+        for module in self.model.backbone.modules():
+            if self.precision.computes(module):
+                by_module.setdefault(module, [])
+        stand_ins = {module: self._stand_in(module, parts) for module, parts in by_module.items()}
+        self._shared = [one for one in stand_ins.values() if isinstance(one, SharedAffine)]
+        self._hand_out_routes()
+        last = last_layer_of(self.model)
+        backbone: Any = self.model.backbone
+        own_pooler, pooler = self.pooler, getattr(backbone, "pooler", None)
+        self.pooler = stand_ins.get(own_pooler, own_pooler)  # type: ignore[arg-type]
+        # The backbone would pool the first token of each row; the bank pools the vector of each example.
+        if pooler is not None:
+            backbone.pooler = None
+        try:
+            with ExitStack() as stack:
+                if last is not None:
+                    layer, self._last = last
+                    stack.enter_context(standing_in([backbone], {layer: self._last}))
+                stack.enter_context(standing_in([backbone], stand_ins))
+                stack.enter_context(warnings.catch_warnings())
+                # Gradients are views into one matrix on purpose; PyTorch would rather have them contiguous.
+                warnings.filterwarnings("ignore", message="grad and param do not obey")
+                yield
+        finally:
+            if pooler is not None:
+                backbone.pooler = pooler
+            self.pooler, self._shared, self._last = own_pooler, [], None
+
+    def _stand_in(self, module: nn.Module, parts: list[Part]) -> nn.Module:
+        affine = self.precision.affine(module)
+        if not parts:
+            return OwnAffine(module, affine)
+        own: Any = module.bias
+        base = None if own is None else own.detach()
+        pieces = [(self.leaves[part.name], self._index(part, base)) for part in parts]
+        return SharedAffine(module, affine, base, pieces, self.runs, parts[0].per_example)
+
+    def _index(self, part: Part, base: Tensor | None) -> Tensor | None:
+        if part.index is None or base is None:
+            return None
+        every = np.arange(len(base))
+        chosen = every[part.index]
+        if len(chosen) == len(every) and (chosen == every).all():
+            return None
+        return torch.as_tensor(chosen, dtype=torch.long, device=base.device)
+
+    def route(self, rows: Route | None, examples: Route) -> None:
+        """Say which run owns each row of tokens (None: there is one run) and each example of the coming pass."""
+        self.rows, self.examples = rows, examples
+        self._hand_out_routes()
+
+    def _hand_out_routes(self) -> None:
+        for module in self._shared:
+            route = self.examples if module.per_example else self.rows
+            if route is not None:
+                module.run_of, module.items_of = route.run_of, route.items_of
+
+    def vectors(self, laid: Laid) -> Tensor:
+        """[examples, hidden]: the vector of each example that its head reads. The bank must be installed."""
+        last = self._last
+        if last is None:
+            return laid.pool(self.model.backbone(**laid.inputs)[0])
+        last.read_at, last.length, last.by_example = laid.vector_at[:, 0], laid.length, laid.by_example
+        return self.model.backbone(**laid.inputs)[0]
+
+    def logits(self, pooled: Tensor) -> Tensor:
+        """Heads: ``pooled`` [examples, hidden], the vector of each example -> float32 logits [examples, classes]."""
+        assert self.examples is not None
+        training = self.model.backbone.training
+        hidden = pooled
+        if self.pooler is not None:
+            hidden = activation(self.spec.pooler_activation)(self.pooler(hidden))
+        with torch.autocast(self.precision.device.type, enabled=False):
+            grouped = self.examples.group(hidden.float())  # (R, most, H)
+            if self.spec.dense_activation is not None:
+                grouped = self._dense(grouped, training)
+            grouped = nn.functional.dropout(grouped, self.spec.dropout, training)
+            logits = torch.bmm(grouped, self.leaves["head.weight"].mT)  # (R, most, C)
+            if "head.bias" in self.leaves:
+                logits = logits + self.leaves["head.bias"][:, None]
+            return self.examples.ungroup(logits)
+
+    def _dense(self, grouped: Tensor, training: bool) -> Tensor:
+        """The hidden layer of the heads: [runs, most, hidden] -> the same."""
+        spec = self.spec
+        if spec.dense_dropout:
+            grouped = nn.functional.dropout(grouped, spec.dropout, training)
+        dense = torch.bmm(grouped, self.leaves["head.dense.weight"].mT)
+        if spec.dense_bias:
+            dense = dense + self.leaves["head.dense.bias"][:, None]
+        grouped = activation(spec.dense_activation)(dense)
+        if spec.norm_eps is not None:
+            normed = nn.functional.layer_norm(grouped, grouped.shape[-1:], eps=spec.norm_eps)
+            grouped = normed * self.leaves["head.norm.weight"][:, None]
+            if spec.norm_bias:
+                grouped = grouped + self.leaves["head.norm.bias"][:, None]
+        return grouped
+
+    # -- values ----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def init_head(self, run: int, seed: int) -> None:
+        """Draw a run's head as transformers does: normal weights, zero biases, a LayerNorm that changes nothing."""
+        spread = float(getattr(self.model.config, "initializer_range", 0.02))
+        generator = torch.Generator().manual_seed(seed)
+        for name, std in zip(("head.dense.weight", "head.weight"), self.spec.stds or (spread, spread), strict=True):
+            if name in self.leaves:
+                draw = torch.empty(self.parts[name].shape)
+                if self.spec.stds is None:
+                    draw.normal_(0.0, std, generator=generator)
+                else:
+                    end = self.spec.cutoff * std
+                    nn.init.trunc_normal_(draw, 0.0, std, -end, end, generator=generator)
+                self.leaves[name][run].copy_(draw)
+
+    @torch.no_grad()
+    def own(self, run: int, names: set[str], frozen: Mapping[str, np.ndarray] | None = None) -> None:
+        """Restrict what a run trains to the parts in ``names``, without their ``frozen`` elements (part -> bool of the
+        part's shape).
+        """
+        for name, part in self.parts.items():
+            self.owned[run, part.columns] = name in names
+        for name, mask in (frozen or {}).items():
+            columns = self.parts[name].columns
+            self.owned[run, columns] &= torch.as_tensor(~mask.ravel(), device=self.owned.device)
+
+    def mask_grads(self) -> None:
+        """Zero the gradients of what a run does not own: another run in the bank does, or it is null."""
+        self.grads.masked_fill_(~self.owned, 0.0)
+
+    def value(self, name: str, run: int = 0) -> np.ndarray:
+        """A copy of one part of one run, float32, on the CPU."""
+        return self.leaves[name][run].detach().cpu().numpy().copy()
+
+    @torch.no_grad()
+    def set_value(self, name: str, value: np.ndarray, run: int = 0) -> None:
+        """Put a value in. Raises ValueError where the shape differs."""
+        part = self.parts[name]
+        if tuple(value.shape) != part.shape:
+            raise ValueError(f"{name}: got shape {value.shape}, expected {part.shape}")
+        self.leaves[name][run].copy_(torch.tensor(np.asarray(value, np.float32)))
+
+    def trained_parameters(self, run: int = 0) -> int:
+        """How many numbers a run trains, its head included."""
+        return int(self.owned[run].sum())
+
+
+def _outside(model: LoadedModel) -> Iterator[nn.Module]:
+    """Modules with a bias that is no term of any layer: LayerNorms of the embeddings or at the end, projections."""
+    inside = {slot.module for slot in (*model.layout.slots, *model.layout.addable)}
+    for path, module in model.backbone.named_modules():
+        affine = isinstance(module, nn.Linear | Conv1D | nn.LayerNorm) and module.bias is not None
+        if affine and path not in inside and not path.startswith("pooler"):
+            yield module

@@ -1,0 +1,235 @@
+"""The baselines that train weights: every parameter, or a few single entries drawn over the whole model."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.pytorch_utils import Conv1D
+
+from beft_core.config import RunConfig
+from beft_core.training.optimizer import BETA1, BETA2
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Settings of AdamW besides the learning rate."""
+
+    weight_decay: float = 0.0
+    epsilon: float = 1e-8
+    epsilon_before: bool = False
+    """Whether the epsilon is added before the bias correction."""
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Adam:
+        """Those of a resolved configuration."""
+        assert config.adam_epsilon is not None
+        return cls(config.weight_decay, config.adam_epsilon, config.adam_epsilon_at == "before")
+
+
+class Weights(ABC):
+    """Trained parameters outside of the bank. They belong to one run, so the bank then has one."""
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """How many numbers are trained."""
+
+    @abstractmethod
+    def parameters(self) -> list[Tensor]:
+        """The leaves of the graph, float32."""
+
+    def __init__(self, adam: Adam) -> None:
+        self._adam, self._steps = adam, 0
+        self._optimizer = torch.optim.AdamW(
+            self.parameters(),
+            lr=0.0,
+            betas=(BETA1, BETA2),
+            eps=adam.epsilon,
+            weight_decay=adam.weight_decay,
+            fused=True,
+        )
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def square_norm(self) -> Tensor:
+        """Squared L2 norm of the gradient, which clips together with that of the bank."""
+        grads = [p.grad for p in self.parameters() if p.grad is not None]
+        return torch.stack(torch._foreach_norm(grads)).square().sum()
+
+    def step(self, clip_factor: float, lr: float) -> None:
+        """One AdamW update; a clip factor that is not finite skips it."""
+        if not np.isfinite(clip_factor):
+            return
+        grads = [p.grad for p in self.parameters() if p.grad is not None]
+        if clip_factor < 1:
+            torch._foreach_mul_(grads, clip_factor)
+        self._steps += 1
+        group = self._optimizer.param_groups[0]
+        group["lr"] = lr
+        if self._adam.epsilon_before:  # torch adds it after the correction, by whose root it is divided here instead
+            group["eps"] = self._adam.epsilon / math.sqrt(1 - BETA2**self._steps)
+        self._optimizer.step()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Values and moments, for a checkpoint."""
+        out = {}
+        for i, parameter in enumerate(self.parameters()):
+            out[f"{i}.value"] = parameter.detach().cpu().numpy()
+            for name, value in self._optimizer.state.get(parameter, {}).items():
+                out[f"{i}.{name}"] = np.atleast_1d(value.detach().cpu().numpy())
+        return out
+
+    @torch.no_grad()
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Put back what :meth:`state` returned."""
+        for i, parameter in enumerate(self.parameters()):
+            parameter.copy_(torch.tensor(state[f"{i}.value"]))
+            moments = {
+                key.split(".", 1)[1]: torch.tensor(value, device=parameter.device)
+                for key, value in state.items()
+                if key.startswith(f"{i}.") and key != f"{i}.value"
+            }
+            if moments:
+                moments["step"] = moments["step"].reshape(())
+                self._steps = max(self._steps, int(moments["step"]))
+                self._optimizer.state[parameter] = moments
+
+
+class FullWeights(Weights):
+    """Every parameter of the backbone that takes part in the forward pass."""
+
+    def __init__(self, backbone: nn.Module, adam: Adam) -> None:
+        self._parameters = [p.requires_grad_() for p in backbone.parameters()]
+        super().__init__(adam)
+
+    @property
+    def count(self) -> int:
+        return sum(p.numel() for p in self._parameters)
+
+    def parameters(self) -> list[Tensor]:
+        return list(self._parameters)
+
+
+class RandomEntries(Weights):
+    """``count`` single entries, drawn uniformly over all parameters of the backbone (the paper's "rand uniform").
+
+    No mask and no dense gradient of a weight matrix is ever made: the gradient of entry (i, j) of a product is the sum
+    over tokens of (gradient of output i) x (input j), and only the drawn entries are summed. The entries live in one
+    vector; before each forward pass they are written into the weights.
+    """
+
+    def __init__(self, backbone: nn.Module, count: int, seed: int, adam: Adam) -> None:
+        self._backbone = backbone
+        owners = [(module, name, p) for module, name, p in _parameters(backbone)]
+        ends = np.cumsum([p.numel() for _, _, p in owners])
+        drawn = np.random.default_rng([seed, 2]).choice(int(ends[-1]), size=count, replace=False)
+        drawn.sort()
+        self._leaves: list[Tensor] = []
+        self._entries: dict[nn.Module, list[tuple[str, Tensor, Tensor]]] = {}
+        for i, (module, name, p) in enumerate(owners):
+            low = int(ends[i - 1]) if i else 0
+            flat = torch.from_numpy(drawn[(drawn >= low) & (drawn < ends[i])] - low).to(p.device)
+            if len(flat):
+                leaf = p.detach().view(-1)[flat].clone().requires_grad_()
+                self._leaves.append(leaf)
+                self._entries.setdefault(module, []).append((name, flat, leaf))
+        super().__init__(adam)
+        for module, entries in self._entries.items():
+            module.forward = _forward_with(module, entries)
+
+    @property
+    def count(self) -> int:
+        return sum(leaf.numel() for leaf in self._leaves)
+
+    def parameters(self) -> list[Tensor]:
+        return list(self._leaves)
+
+    def step(self, clip_factor: float, lr: float) -> None:
+        """One update, written into the weights."""
+        super().step(clip_factor, lr)
+        self._write()
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        super().load_state(state)
+        self._write()
+
+    @torch.no_grad()
+    def _write(self) -> None:
+        for module, entries in self._entries.items():
+            for name, flat, leaf in entries:
+                getattr(module, name).data.view(-1)[flat] = leaf
+
+
+def _parameters(backbone: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
+    """Every parameter once, with the module that owns it; only kinds whose entries can be trained singly."""
+    seen: set[int] = set()
+    for path, module in backbone.named_modules():
+        # Subclasses may compute something else (OPT's positions), so kinds are exact.
+        if type(module) not in (nn.Linear, Conv1D, nn.Embedding, nn.LayerNorm) or path.startswith("pooler"):
+            continue
+        for name, p in module.named_parameters(recurse=False):
+            if id(p) not in seen:
+                seen.add(id(p))
+                yield module, name, p
+
+
+def _forward_with(module: nn.Module, entries: list[tuple[str, Tensor, Tensor]]) -> Any:
+    where = {name: (flat, leaf) for name, flat, leaf in entries}
+    weight: Any = module.weight
+
+    def vector(name: str) -> Tensor | None:
+        """A vector parameter with its trained entries in the graph: vectors are small, so this copy is free."""
+        value: Tensor | None = getattr(module, name)
+        if name not in where or value is None:
+            return value
+        flat, leaf = where[name]
+        return value.index_copy(0, flat, leaf)
+
+    def matrix(out: Tensor, x: Tensor) -> Tensor:
+        return _AddEntries.apply(out, x, *where["weight"][::-1], _layout(module)) if "weight" in where else out
+
+    if isinstance(module, nn.LayerNorm):
+        return lambda x: F.layer_norm(x, module.normalized_shape, vector("weight"), vector("bias"), module.eps)
+    if isinstance(module, nn.Embedding):
+        return lambda ids: matrix(F.embedding(ids, module.weight, module.padding_idx), ids)
+    if isinstance(module, Conv1D):
+        return lambda x: matrix(F.linear(x, weight.t(), vector("bias")), x)
+    return lambda x: matrix(F.linear(x, weight, vector("bias")), x)
+
+
+def _layout(module: nn.Module) -> tuple[str, int]:
+    """How a flat index falls into (row, column), and what the two mean."""
+    kind = "embedding" if isinstance(module, nn.Embedding) else "in_out" if isinstance(module, Conv1D) else "out_in"
+    return kind, module.weight.shape[1]  # type: ignore[return-value, index]
+
+
+class _AddEntries(torch.autograd.Function):
+    """The product as it is (the weight already holds the entries), with gradients for the entries alone."""
+
+    @staticmethod
+    def forward(ctx: Any, out: Tensor, x: Tensor, leaf: Tensor, flat: Tensor, layout: tuple[str, int]) -> Tensor:
+        kind, width = layout
+        row, column = flat // width, flat % width
+        ctx.kind, ctx.count = kind, leaf.numel()
+        if kind == "embedding":
+            ctx.save_for_backward(x.reshape(-1)[:, None] == row, column)  # (T, n), (n)
+        else:
+            source, target = (column, row) if kind == "out_in" else (row, column)
+            ctx.save_for_backward(x.detach().reshape(-1, x.shape[-1])[:, source], target)  # (T, n), (n)
+        return out.view_as(out)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, Tensor, None, None]:
+        inputs, target = ctx.saved_tensors
+        arriving = grads[0].reshape(-1, grads[0].shape[-1])[:, target]  # (T, n)
+        return grads[0], None, (inputs * arriving).sum(0).float(), None, None

@@ -1,0 +1,219 @@
+"""The tabs "Figures 1 and 4" and "Learning rate and epochs": what the paper draws, from a result table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from beft_core.reports.pairing import pairs
+from beft_core.reports.selection.prediction import score_with_metric
+from beft_core.reports.series import figure4, metric_vs_epoch, score_vs_lr
+from beft_core.scores.regimes import Measured
+from beft_core.scores.table import APPROACHES
+from beft_core.terms import CANDIDATES, TERM_KEYS
+from dashboard.app_pages.evaluation.tables import reference
+from dashboard.app_pages.evaluation.view import View, choose_regime, choose_task
+from dashboard.figures.curves.rates import over_epochs, over_rates
+from dashboard.figures.evaluation import score_and_metric
+from dashboard.figures.parts.labels import in_figures
+from dashboard.figures.parts.style import latex
+from dashboard.figures.regimes import regimes
+from dashboard.shared import page
+from dashboard.shared.answer_card import variant_switches
+from dashboard.shared.figure import show
+from dashboard.shared.regimes import LEVELS, task_title
+from dashboard.shared.text import plain
+
+HEIGHT, APPROACH = "height", "by_score"
+"""Keys of controls, and their names in the URL."""
+_SHOWN = ["regime", "n_train", "approach", "term", "seeds", "probe_lr", "mean", "rank", "selected", "value", "lr"]
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _figure4(token: str, lr: str | float, _results: pd.DataFrame) -> pd.DataFrame:
+    return figure4(_results, lr)  # type: ignore[arg-type]
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _epochs(token: str, _results: pd.DataFrame) -> pd.DataFrame:
+    return metric_vs_epoch(_results)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _rates(token: str, _results: pd.DataFrame) -> pd.DataFrame:
+    return score_vs_lr(_results)
+
+
+def null_terms(results: pd.DataFrame) -> list[str]:
+    """Bias terms that are certified to change nothing."""
+    named = {term for cell in results["null_terms"].dropna() for term in str(cell).split("+")}
+    return [term for term in TERM_KEYS if term in named]
+
+
+def _say_null(null: Sequence[str]) -> None:
+    if null:
+        names = ", ".join(latex(term) for term in null)
+        st.markdown(
+            f"{names} is null in this model: a probe keeps it frozen, so it scores 0, and “alone” only the head and "
+            "the pooler's bias learn."
+        )
+
+
+# --- Figures 1 and 4 -----------------------------------------------------------------------------------------------
+
+
+def figures_1_and_4(view: View) -> None:
+    """Draw the tab."""
+    st.markdown(
+        "Rank of each bias term by three approaches, over amounts of training data, and what the terms are worth "
+        "alone. In the paper, Fig. 1 is SST-2 on 1,000 examples, Fig. 4 SST-2, CoLA and STS-B. A good approach ranks "
+        "highest the term that does best alone."
+    )
+    with page.control("settings", "figures", horizontal=True):
+        task = choose_task(view)
+        approaches = variant_switches()
+        y = st.segmented_control(
+            "Height", LEVELS, default=LEVELS[0], required=True, key=HEIGHT, bind="query-params"
+        )  # fmt: skip
+    drawn = _figure4(view.table.token, view.lr, view.results)
+    rows = drawn[drawn["task"] == task].rename(
+        columns={
+            "seeds": "alone", "probes": "seeds", "score": "mean", "score_std": "std", "rank_min": "rank_best",
+            "rank_max": "rank_worst",
+        }
+    )  # fmt: skip
+    names = zip(rows["regime"], rows["n_train"], strict=True)
+    # A regime without a name is called by its size, which stands there anyway.
+    names_shown = ["" if name == f"{size:,.0f} examples" else in_figures(name) for name, size in names]
+    rows = rows.assign(regime=names_shown).astype({"n_train": int})
+    null = null_terms(view.results)
+    if rows.empty:
+        st.info(
+            f"There is no finished probe (all biases) of {plain(task_title(task))} in this table, so nothing to rank. "
+            "The tables have what was trained alone.",
+            icon=":material/info:",
+        )
+        return
+    probes, alone = measured(view, task, null)
+    shown = [key for key in approaches if key in set(rows["approach"])]
+    figure = regimes(rows, shown, f"{in_figures(view.metric(task))} (%)", probes, alone, null, str(y), view.dark)
+    # Four points leave no room for words beside the lines; that they are of terms alone is said above.
+    figure.for_each_annotation(lambda one: one.update(text=str(one.text).removesuffix(" alone")))
+    show(
+        figure, "figure4",
+        "Rank or score of each bias term over the number of training examples, by each approach, and the metric",
+        data=lambda: rows,
+    )  # fmt: skip
+    with page.control("details", "figure4"), st.expander("How was this computed?", icon=":material/function:"):
+        st.markdown(
+            "A score is the mean over layers and over the probes' seeds. A rank is among all eight terms, 1 the "
+            "highest: the mean over probes, with a band from the best to the worst of them; with *score*, one standard "
+            "deviation each way. The metric is that after the last epoch, with bars from the lowest to the highest "
+            "seed. Probes and single terms stand at the learning rate chosen above, which may differ between them."
+        )
+        _say_null(null)
+        st.dataframe(rows[_SHOWN], hide_index=True, alt="Numbers behind the figure")
+    if task == "sst2":
+        st.subheader("Beside the authors' notebook", anchor=False)
+        reference(view)
+
+
+def measured(view: View, task: str, null: Sequence[str]) -> tuple[list[Measured], list[Measured]]:
+    """Metrics in percent at the chosen learning rate, one per size: of all biases, and of each term alone."""
+    runs = view.runs
+    found: dict[str, list[Measured]] = {what: [] for what in (*CANDIDATES, "all")}
+    for regime in runs.regimes(view.model, task):
+        for what, points in found.items():
+            mean = runs.at((view.model, task, regime, what), view.lr)
+            if mean is None:
+                continue
+            rows = runs.rows
+            own = rows[(rows["task"] == task) & (rows["regime"] == regime) & (rows["trains"] == what)]
+            own = own[(own["lr"] == mean.lr) & ~own["is_failed"] & own["value"].notna()]
+            values = tuple(100 * float(value) for value in own["value"])
+            term = None if what == "all" else what
+            points.append(Measured(int(own["n_train"].iloc[0]), term, values, what in null))
+    return found["all"], [point for term in CANDIDATES for point in found[term]]
+
+
+# --- section 3.4 ---------------------------------------------------------------------------------------------------
+
+
+def rates_and_epochs(view: View) -> None:
+    """Draw the tab."""
+    st.markdown(
+        "The paper's section 3.4: a learning rate that moves a bias further gives it a higher score, and, so the "
+        "claim, a better result; and few examples want many epochs."
+    )
+    with page.control("settings", "rates", horizontal=True):
+        task = choose_task(view)
+        regime = choose_regime(view, task)
+    metric, label = in_figures(view.metric(task)), APPROACHES["projection_ratio"].label
+    of_rates = _rates(view.table.token, view.results)
+    of_rates = of_rates[(of_rates["task"] == task) & (of_rates["regime"] == regime)].rename(columns={"term": "trains"})
+    scores = of_rates[["trains", "probe_lr", "score", "score_std", "probes"]].dropna(subset=["score"])
+    scores = scores.set_axis(["trains", "lr", "value", "std", "seeds"], axis=1).drop_duplicates(["trains", "lr"])
+    st.subheader("Learning rate", anchor=False)
+    show(
+        over_rates(
+            of_rates.rename(columns={"value_std": "std"})[["trains", "lr", "value", "std", "seeds"]],
+            scores, metric, label, view.dark,
+        ),
+        "rates", "Metric of each term alone and of all biases, and projection ratio, over learning rates",
+        data=lambda: of_rates,
+    )  # fmt: skip
+    _scores_beside_metrics(view, task, regime, metric)
+    st.subheader("Epochs", anchor=False)
+    curves = _epochs(view.table.token, view.results)
+    curves = curves[(curves["task"] == task) & (curves["regime"] == regime)]
+    if curves.empty:
+        st.caption("No curve in this table.")
+    else:
+        show(
+            over_epochs(curves, metric, view.dark), "epochs",
+            "Metric after each epoch, of each term alone and of all biases, at each learning rate", data=lambda: curves,
+        )  # fmt: skip
+    with page.control("details", "rates"), st.expander("How was this computed?", icon=":material/function:"):
+        st.markdown(
+            "Lines are means over seeds, bands one standard deviation (n − 1) each way. Metrics are of the validation "
+            "set; curves end at the last epoch, whose value all tables show. Scores are those of the probes (all "
+            "biases trained together), means over layers, at the probes' own learning rates. Below, a dot joins the "
+            "score and the metric that belong together: of the same learning rate, or, where probes have others, of "
+            "the same place in the two lists; the number beside it is that of the term alone."
+        )
+        _say_null(null_terms(view.results))
+
+
+def _scores_beside_metrics(view: View, task: str, regime: str, metric: str) -> None:
+    rows = pairs(view.results).rows
+    rows = rows[(rows["task"] == task) & (rows["regime"] == regime)]
+    st.subheader("Does a higher score come with a better result?", anchor=False)
+    if rows.empty:
+        st.caption("It takes a probe and the three terms alone, on the same data and seed; this table has none here.")
+        return
+    known = [key for key in APPROACHES if rows[[f"{key}.{term}" for term in CANDIDATES]].notna().all(axis=None)]
+    if not known:
+        st.caption("The probes hold no scores.")
+        return
+    if APPROACH in st.session_state and st.session_state[APPROACH] not in known:
+        del st.session_state[APPROACH]
+    with page.control("settings", "scatter"):
+        approach = str(
+            st.segmented_control(
+                "Score", known, default=known[0], required=True, key=APPROACH, bind="query-params",
+                format_func=lambda key: APPROACHES[key].label,
+            )
+        )  # fmt: skip
+    related = score_with_metric(rows, approach)
+    told = ", ".join(f"{latex(t)} {value:.2f}" for t, value in related.items() if value == value)
+    st.markdown(
+        "Along a line, from one learning rate to the next, the paper expects up and to the right. "
+        + (f"Spearman's correlation over learning rates and seeds: {told}. " if told else "")
+        + "Both follow the learning rate, so this alone does not say which term to take; that is the last tab."
+    )
+    show(
+        score_and_metric(rows, approach, metric, view.dark), "score-metric",
+        "Score of each term in the probe against the metric of the term alone, over learning rates", data=lambda: rows,
+    )  # fmt: skip

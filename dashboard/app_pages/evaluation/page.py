@@ -1,0 +1,63 @@
+"""The paper's evaluation with the numbers of a sweep beside it: figures, tables, and whether the score predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from beft_core.errors import UserError
+from beft_core.reports import paper
+from dashboard.app_pages.evaluation.figures import figures_1_and_4, rates_and_epochs
+from dashboard.app_pages.evaluation.prediction import does_the_score_predict
+from dashboard.app_pages.evaluation.source import pick_table
+from dashboard.app_pages.evaluation.tables import table_1, table_2, table_3, table_4
+from dashboard.app_pages.evaluation.view import View, choose_view
+from dashboard.shared import page
+from dashboard.shared.text import in_words, plain
+
+PART = "part"  # key of the tabs, and its name in the URL
+# Title -> what draws it, and whether it stands at a chosen learning rate. Comments, because a page shows bare strings.
+TABS: dict[str, tuple[Callable[[View], None], bool]] = {
+    "Figures 1 and 4": (figures_1_and_4, True),
+    "Table 1": (table_1, True),
+    "Table 2": (table_2, True),
+    "Table 3": (table_3, False),
+    "Table 4": (table_4, True),
+    "Learning rate and epochs": (rates_and_epochs, False),
+    "Does the score predict?": (does_the_score_predict, False),
+}
+
+page.begin(
+    "evaluation",
+    "The figures and tables of the paper, drawn again from a sweep of fine-tunes, with the paper's own numbers beside "
+    "them; and the question that the paper leaves open: does the score predict which bias does best?",
+    title="The paper's evaluation, ours beside it",
+)
+st.caption(in_words(paper.VERSIONS))
+opened = pick_table()
+if opened is None:
+    st.stop()
+results = opened.results
+failed = int((results["state"] != "done").sum())
+st.caption(
+    f"{len(results):,} fine-tunes"
+    + (f", {failed:,} of them failed" if failed else "")
+    + f" · {', '.join(plain(name, 60) for name in results['model'].unique()[:4])}"
+    + f" · {results['task'].nunique()} task{'s' * (results['task'].nunique() > 1)}"
+    + f" · {results['seed'].nunique()} seed{'s' * (results['seed'].nunique() > 1)}"
+    + f" · learning rates {', '.join(f'{lr:g}' for lr in sorted(set(results['lr'])))}"
+    + (f"  \n{plain(opened.shows)}" if opened.shows else "")
+)
+above = st.container()
+tabs = st.tabs(list(TABS), key=PART, on_change="rerun", bind="query-params")
+for tab, (title, (draw, rated)) in zip(tabs, TABS.items(), strict=True):
+    if not tab.open:
+        continue
+    try:
+        with above:
+            view = choose_view(opened, rated)
+        with tab:
+            draw(view)
+    except UserError as error:
+        tab.error(plain(error), title=f"{title} cannot be drawn", icon=":material/error:")

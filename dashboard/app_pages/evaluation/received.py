@@ -1,0 +1,88 @@
+"""A result table that somebody hands over: its size limited before and after, every number and text of it checked.
+
+The name of a file is only shown, its kind is told by its content, and text in the table is only ever content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from beft_core.errors import UserError
+from beft_core.files.scratch import put, scratch_folder
+from beft_core.sweeps.table import COLUMNS, KEY, NAME, RUN_COLUMNS, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEGABYTES = 16
+"""Of an upload. A sweep of 1,000 fine-tunes takes about half a megabyte as Parquet, three as CSV."""
+MOST_ROWS = 50_000
+MOST_CHARACTERS = 300
+"""Of a name in the table; a failure may be told in more."""
+
+_TEXT = (
+    "run", "model", "task", "regime", "trains", "schedule", "precision", "state", "failure", "metric", "curve",
+    "device", "null_terms", "snapshot",
+)  # fmt: skip
+_FREE = ("failure", "curve")
+_NEEDED = (*KEY, "trains", "state")
+
+
+def received(data: bytes) -> tuple[pd.DataFrame, str]:
+    """A table from the bytes of a Parquet or CSV file, and a token that tells it from others.
+
+    Raises:
+        UserError: too large, not a table, or not one of a sweep.
+    """
+    if len(data) > MEGABYTES * 2**20:
+        raise UserError(f"{len(data) / 2**20:.1f} MB", f"at most {MEGABYTES} MB")
+    kind = ".parquet" if data[:4] == b"PAR1" else ".csv"
+    if kind == ".csv" and b"\0" in data[:4096]:
+        raise UserError("a file that is neither Parquet nor text", f"{NAME}.parquet or {NAME}.csv of a sweep")
+    # The reader takes paths: here one that exists for a moment, with a name that this program chose.
+    with scratch_folder() as folder:
+        results = checked(read_table(put(folder / f"{NAME}{kind}", data)))
+    return results, hashlib.sha256(data).hexdigest()
+
+
+def checked(results: pd.DataFrame) -> pd.DataFrame:
+    """The same with numbers as numbers and text as text, so that no picture stumbles over a cell.
+
+    Raises:
+        UserError: no rows or too many, text where a number should be, an infinite number, or a gap where none may be.
+    """
+    import pandas as pd
+
+    if not 0 < len(results) <= MOST_ROWS:
+        raise UserError(f"got a table of {len(results):,} rows", f"1 to {MOST_ROWS:,} fine-tunes")
+    columns: dict[str, Any] = {}
+    for name in COLUMNS:
+        text = name in _TEXT or name.startswith("selected.")
+        if text:
+            most = 10**6 if name in _FREE else MOST_CHARACTERS
+            columns[name] = [None if _missing(value) else str(value)[:most] for value in results[name]]
+            continue
+        try:
+            columns[name] = pd.to_numeric(results[name]).to_numpy()
+        except (ValueError, TypeError):
+            raise UserError(f"got text in the column {name}", "numbers", _meaning(name)) from None
+        if columns[name].dtype.kind not in "iuf":
+            raise UserError(f"got {columns[name].dtype} in the column {name}", "numbers", _meaning(name))
+        if np.isinf(columns[name]).any():
+            raise UserError(f"got an infinite number in the column {name}", "finite numbers or empty cells")
+    table = pd.DataFrame(columns)
+    for name in _NEEDED:
+        if table[name].isna().any():
+            raise UserError(f"got empty cells in the column {name}", "a value in every row", _meaning(name))
+    return table
+
+
+def _missing(value: object) -> bool:
+    return value is None or value != value  # NaN
+
+
+def _meaning(name: str) -> str:
+    return f"a table that beft sweep wrote ({RUN_COLUMNS[name]})" if name in RUN_COLUMNS else ""

@@ -1,0 +1,204 @@
+"""Result tables that the page can open: the bundled one, those of sweeps in the home folder, and uploads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from beft_core.errors import UserError
+from beft_core.reports.merges import Merge, read_merges
+from beft_core.runs.about import about
+from beft_core.runs.run import Run, list_runs
+from beft_core.sweeps.table import NAME, read_table
+from dashboard.app_pages.evaluation.received import MEGABYTES, checked, received
+from dashboard.shared import page
+from dashboard.shared.sources import samples_folder, still_there
+from dashboard.shared.text import plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CHOICE = "results"
+"""Key of the list, and its name in the URL."""
+SAMPLE = "sweep-results.parquet"
+"""Name of the bundled table, beside the bundled snapshots."""
+UPLOADS, ERRORS, ROUND = "table_uploads", "table_errors", "table_round"
+"""Session state: title -> uploaded tables of this tab; what was wrong with the last one; counts the uploads."""
+
+MOST_UPLOADS = 5
+
+
+@dataclass(frozen=True)
+class TableSource:
+    """A result table that can be opened."""
+
+    title: str
+    """Unique: it is what stands in the list and in the URL."""
+    path: Path | None = None
+    shows: str = ""
+    """What one must know of it, in a sentence."""
+    memory: pd.DataFrame | None = None
+    """An upload, where there is no path."""
+    token: str = ""
+    """Of an upload: says which bytes it was made of."""
+
+
+@dataclass(frozen=True)
+class OpenTable:
+    """A result table, read and checked."""
+
+    title: str
+    results: pd.DataFrame
+    token: str
+    """Changes with the content: what is computed from it is remembered under it."""
+    merges: tuple[Merge, ...] | None = None
+    shows: str = ""
+
+
+# --- what there is -------------------------------------------------------------------------------------------------
+
+
+def tables() -> list[TableSource]:
+    """The bundled table first, then uploads, then sweeps, newest first."""
+    sample = samples_folder() / SAMPLE
+    found = [TableSource("Bundled sweep", sample)] if sample.is_file() else []
+    found += st.session_state.get(UPLOADS, {}).values()
+    return found + [source for run in list_runs() if (source := _of_run(run)) is not None]
+
+
+def _of_run(run: Run) -> TableSource | None:
+    path = run.path / "sweep" / f"{NAME}.parquet"
+    if not path.is_file():
+        return None
+    state = run.recorded().state
+    early = "" if state == "done" else f"This sweep is not complete ({state}): what it had until now."
+    return TableSource(f"Run {run.id[-6:]}: {about(run).name or 'sweep'}", path, early)
+
+
+def pick_table() -> OpenTable | None:
+    """Draw the list and the upload; below, what went wrong. None (after saying why) if nothing can be shown."""
+    sources = tables()
+    options = [source.title for source in sources]
+    wanted = st.session_state.get(CHOICE) or st.query_params.get(CHOICE)
+    found, gone = still_there([wanted] if wanted else [], options)
+    if found and st.session_state.get(CHOICE) != found[0]:
+        st.session_state[CHOICE] = found[0]
+    elif gone:
+        st.session_state.pop(CHOICE, None)
+    with page.control("choose", "results", horizontal=True, vertical_alignment="bottom"):
+        choice = None
+        if options:
+            choice = st.selectbox(
+                "Result table", options, key=CHOICE, bind="query-params", width="stretch",
+                help="The bundled sweep, sweeps of this machine, and what you upload.",
+            )  # fmt: skip
+        _opener()
+    with st.container():  # always there, so that what follows keeps its place
+        if error := st.session_state.get(ERRORS):
+            st.error(error, title="This file cannot be opened", icon=":material/error:")
+        if gone:
+            names = ", ".join(plain(title, 80) for title in gone)
+            st.caption(f":material/link_off: Not here any more: {names}. Uploads live in one tab.")
+    if choice is None:
+        _nothing_yet()
+        return None
+    source = next(source for source in sources if source.title == choice)
+    try:
+        return open_table(source)
+    except UserError as error:
+        st.error(plain(error), title=f"{plain(source.title)} cannot be shown", icon=":material/error:")
+        return None
+
+
+def _nothing_yet() -> None:
+    with st.container(border=True):
+        st.markdown(
+            "**No result table yet.** A sweep fine-tunes every bias term alone and all of them together, over tasks, "
+            "learning rates and seeds, and writes one row per fine-tune. This one takes a few minutes on two cores:"
+        )
+        st.code(
+            "beft sweep --tasks demo-sentiment --n-train 100 --seeds 2 --out my-sweep", language="sh", wrap_lines=True
+        )
+        st.markdown(f"Then open `my-sweep/{NAME}.parquet` here.")
+
+
+# --- opening -------------------------------------------------------------------------------------------------------
+
+
+def open_table(source: TableSource) -> OpenTable:
+    """Read and check a table; remembered until the file changes.
+
+    Raises:
+        UserError: it is gone, or not a result table.
+    """
+    if source.path is None:
+        assert source.memory is not None
+        return OpenTable(source.title, source.memory, source.token, None, source.shows)
+    try:
+        stat = source.path.stat()
+    except OSError:
+        raise UserError(f"{source.path.name} is gone", "a table that is still there", "another of the list") from None
+    results = _read(str(source.path), stat.st_mtime_ns, stat.st_size)
+    token = f"{source.path}:{stat.st_mtime_ns}:{stat.st_size}"
+    return OpenTable(source.title, results, token, read_merges(source.path.parent), source.shows)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _read(path: str, mtime: int, size: int) -> pd.DataFrame:
+    return checked(read_table(Path(path)))
+
+
+# --- uploads -------------------------------------------------------------------------------------------------------
+
+
+def _opener() -> None:
+    with st.popover("Open a table", icon=":material/upload_file:"):
+        key = f"upload-results-{st.session_state.get(ROUND, 0)}"
+        st.file_uploader(
+            f"{NAME}.parquet or {NAME}.csv of a sweep", key=key, on_change=_accept, args=(key,),
+            max_upload_size=MEGABYTES,
+        )  # fmt: skip
+        st.caption("Checked before use and held in memory by this tab; nothing is stored on disk.")
+
+
+def _accept(key: str) -> None:
+    """Check the upload before anything else runs. A broken one leaves everything else as it was."""
+    file = st.session_state[key]
+    if file is None:
+        return
+    try:
+        results, token = received(file.getvalue())
+    except UserError as error:
+        st.session_state[ERRORS] = plain(f"{file.name}: {error}", 900)
+        return
+    finally:
+        _let_go([file])
+    source = TableSource(f"Upload: {file.name}", memory=results, token=token)
+    held: dict[str, TableSource] = st.session_state.setdefault(UPLOADS, {})
+    held.pop(source.title, None)
+    while len(held) >= MOST_UPLOADS:
+        held.pop(next(iter(held)))  # the oldest
+    held[source.title] = source
+    st.session_state[ERRORS] = None
+    st.session_state[CHOICE] = source.title
+
+
+def _let_go(files: Sequence[Any]) -> None:
+    """Empty the uploader: under a new key it holds nothing, and the server forgets the bytes."""
+    st.session_state[ROUND] = st.session_state.get(ROUND, 0) + 1
+    context = get_script_run_ctx()
+    if context is not None and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
+        for file in files:
+            context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
+
+
+def of_model(opened: OpenTable, model: str) -> OpenTable:
+    """Only the rows of one model."""
+    own = opened.results[opened.results["model"] == model].reset_index(drop=True)
+    return replace(opened, results=own, token=f"{opened.token}:{model}")

@@ -1,0 +1,112 @@
+"""What the tabs of the evaluation share: the choices above them, lists of tasks and regimes, words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+import streamlit as st
+
+from beft_core.reports import paper
+from beft_core.reports.seed_means import LrChoice, Runs
+from beft_core.terms import TERMS
+from dashboard.app_pages.evaluation.source import OpenTable, of_model
+from dashboard.figures.parts.style import symbol
+from dashboard.shared import page
+from dashboard.shared.regimes import task_title
+
+MODEL, RATE, TASK, REGIME = "of_model", "rate", "on_task", "on_regime"
+"""Keys of the controls, and their names in the URL."""
+RATES: dict[str, str] = {"best": "each at its best", "same": "the best for b_v"}
+"""Choice of the learning rate -> words; besides, every learning rate of the table."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A result table and how it is looked at."""
+
+    whole: OpenTable
+    """All models."""
+    table: OpenTable
+    """Of the chosen model."""
+    model: str
+    lr: LrChoice
+    dark: bool
+
+    @property
+    def results(self) -> pd.DataFrame:
+        return self.table.results
+
+    @cached_property
+    def runs(self) -> Runs:
+        return Runs(self.results)
+
+    def metric(self, task: str) -> str:
+        return self.runs.metric(task).replace("_", " ") or "metric"
+
+
+def choose_view(opened: OpenTable, rated: bool) -> View:
+    """The model, where the table has several, and the learning rate.
+
+    ``rated``: whether the open tab depends on that; the list is there in any case, so that the URL keeps it.
+
+    Raises:
+        UserError: not a result table.
+    """
+    models = Runs(opened.results).models
+    rates = [*RATES, *(f"{lr:g}" for lr in sorted(set(opened.results["lr"])))]
+    with page.control("settings", "evaluation", horizontal=True):
+        model = models[0]
+        if len(models) > 1:
+            model = _list("Model", models, MODEL)
+        rate = _list(
+            "Learning rate", rates, RATE, words=lambda rate: RATES.get(rate, rate), disabled=not rated,
+            help="Which fine-tunes stand in the figures and tables of the first tabs. The best is chosen on the "
+            "validation set, so those numbers are a little too good, for all alike.",
+        )  # fmt: skip
+    lr: LrChoice = "best" if rate == "best" else "same" if rate == "same" else float(rate)
+    return View(opened, of_model(opened, model), model, lr, page.dark())
+
+
+def choose_task(view: View) -> str:
+    """A task of the table; one list, by its key, in whatever tab it is drawn."""
+    return _list("Task", in_order(view.runs.tasks(view.model)), TASK, words=task_title, width=320)
+
+
+def in_order(tasks: Iterable[str]) -> list[str]:
+    """The paper's tasks in its order, SST-2 (Fig. 1) first, then the others as they come."""
+    given = list(dict.fromkeys(tasks))
+    known = [task for task in paper.tasks("table1") if task in given]
+    return known + [task for task in given if task not in known]
+
+
+def short_title(task: str) -> str:
+    """``SST-2`` for ``sst2``; tasks that the paper has not keep their registered name: no two are alike."""
+    return paper.task_labels().get(task, task)
+
+
+def choose_regime(view: View, task: str) -> str:
+    """A regime of the task."""
+    return _list("Training examples", view.runs.regimes(view.model, task), REGIME)
+
+
+def _list(
+    label: str, options: list[str], key: str, words: Callable[[str], str] = str, help: str | None = None,
+    disabled: bool = False, width: int = 230,
+) -> str:  # fmt: skip
+    if key in st.session_state and st.session_state[key] not in options:
+        del st.session_state[key]  # what another table had
+    return str(
+        st.selectbox(
+            label, options, key=key, bind="query-params", width=width, help=help, format_func=words, disabled=disabled
+        )
+    )  # fmt: skip
+
+
+def in_html(text: str) -> str:
+    """The same for HTML that is escaped already."""
+    for term, about in TERMS.items():
+        text = text.replace(about.symbol, symbol(term))
+    return text

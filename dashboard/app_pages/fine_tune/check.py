@@ -1,0 +1,189 @@
+"""Before the launch: what it trains, what it takes, the command that does the same, and the two buttons."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import streamlit as st
+
+from beft_core.cli.command_line import command_line
+from beft_core.errors import UserError
+from beft_core.tasks.sources import table_preview
+from beft_core.training.estimate import count as preflight
+from dashboard.app_pages.fine_tune import setup as setup_form
+from dashboard.app_pages.fine_tune import table as own
+from dashboard.app_pages.fine_tune.setup import Setup
+from dashboard.run_watch import card
+from dashboard.shared import page, preset_words
+from dashboard.shared.model_service import ask
+from dashboard.shared.text import plain
+
+MEASURED = "ft_measured"
+"""Session state: key of a setup -> the preflight's answer."""
+KEPT_ANSWERS = 32
+BUSY, UNEVEN = 1.2, 0.3
+"""Load per core, and spread of the timed steps, above which other programs disturbed the measurement."""
+
+
+def panel(setup: Setup) -> None:
+    """Draw it all."""
+    with st.container(border=True):
+        st.markdown("##### 3 · Check and start")
+        if setup.config is None:
+            assert setup.problem is not None
+            st.warning(plain(setup.problem, 900), title="Not ready to start", icon=":material/edit:")
+        asked = _buttons(setup)
+        if setup.config is None:
+            return
+        if asked:
+            _measure(setup)
+        _numbers(setup)
+        answer = measured(setup)
+        if answer is not None:
+            _details(answer)
+        with page.control("details", "ft-command"):
+            st.caption("The same from a terminal:")
+            st.code(command_line(setup.kind, setup.config), language="bash", wrap_lines=True)
+
+
+def measured(setup: Setup) -> dict[str, Any] | None:
+    """The preflight of exactly this setup, if this tab has asked for it."""
+    answers: dict[str, dict[str, Any]] = st.session_state.get(MEASURED, {})
+    return answers.get(_key(setup)) if setup.config is not None else None
+
+
+def _key(setup: Setup) -> str:
+    assert setup.config is not None
+    return json.dumps([setup.kind, setup.config.to_dict()], sort_keys=True)
+
+
+def _buttons(setup: Setup) -> bool:
+    """Returns whether a check was asked for."""
+    why_not = page.locked()
+    with st.container(horizontal=True):
+        st.button(
+            "Start", key="ft_start", type="primary", icon=":material/play_arrow:", on_click=_start,
+            disabled=setup.config is None or why_not is not None,
+            help=why_not or "In the background: it goes on when this tab is closed.",
+        )  # fmt: skip
+        return st.button(
+            "Check it first", key="ft_check", icon=":material/speed:",
+            disabled=setup.config is None or page.read_only(),
+            help="Loads the model and the data and times a few real steps.",
+        )  # fmt: skip
+
+
+def _start() -> None:
+    setup = setup_form.current()
+    if setup.config is None:
+        return
+    name = ""
+    if setup.table is not None and page.locked() is None:
+        try:
+            setup.table.keep()
+        except UserError as error:
+            card.could_not(error)
+            return
+        st.session_state[own.TABLE] = setup.table.stored.name  # now in the URL: a reload finds it
+        name = f"{setup.kind} on {setup.table.name}"
+    card.begin(setup.kind, setup.config, measured(setup), name)
+
+
+def _measure(setup: Setup) -> None:
+    assert setup.config is not None
+    spinner = "Timing a few real steps"
+    busy = len(card.at_work())
+    try:
+        if setup.table is None:
+            answer = ask("preflight", spinner, config=setup.config.to_dict(), kind=setup.kind)
+        else:
+            with table_preview.on_disk(setup.table.name, setup.table.data) as path:
+                there = dataclasses.replace(setup.config, train_file=str(path))
+                answer = ask("preflight", spinner, config=there.to_dict(), kind=setup.kind)
+    except UserError as error:
+        st.error(plain(error, 900), title="This could not be measured", icon=":material/error:")
+        return
+    answers = {**st.session_state.get(MEASURED, {}), _key(setup): answer | {"busy": busy}}
+    st.session_state[MEASURED] = dict(list(answers.items())[-KEPT_ANSWERS:])
+
+
+def _numbers(setup: Setup) -> None:
+    answer = measured(setup)
+    trained, total = _count(setup, answer)
+    examples = answer["examples"] if answer else setup.examples
+    steps = answer["steps"] if answer else setup.steps
+    with st.container(horizontal=True, gap="medium"):
+        if trained is not None and total:
+            st.metric(
+                "Trained parameters", f"{trained:,}" if trained else "the head only",
+                f"{100 * trained / total:.3g} % of {_short(total)}", delta_color="off", delta_arrow="off",
+                width="content", help="Counted as in the paper (Table 2): without the classifier's head.",
+            )  # fmt: skip
+        if steps is not None:
+            st.metric(
+                "Steps", f"{steps:,}", f"{examples:,} examples × {preset_words.epochs(setup.trained.epochs)}",
+                delta_color="off", delta_arrow="off", width="content",
+            )  # fmt: skip
+        if answer is None:
+            st.metric(
+                "Time and memory", "not measured", "check it first", delta_color="off", delta_arrow="off",
+                width="content",
+            )  # fmt: skip
+            return
+        st.metric(
+            "Time", f"about {card.duration(answer['seconds'])}",
+            f"{answer['step_ms']:.0f} ms a step on {plain(answer['device'])}", delta_color="off", delta_arrow="off",
+            width="content",
+        )  # fmt: skip
+        st.metric(
+            "Memory", _bytes(answer["bytes"]), f"of {_bytes(answer['memory'])} free", delta_color="off",
+            delta_arrow="off", width="content",
+        )  # fmt: skip
+
+
+def _count(setup: Setup, answer: dict[str, Any] | None) -> tuple[int | None, int | None]:
+    if answer is not None:
+        return answer["trainable"], answer["total"]
+    try:
+        counted = preflight.count(setup.trained)
+    except UserError as error:
+        if "not in the local cache" not in error.got:  # the form tells of models that are not here
+            st.error(plain(error, 900), title="This cannot be trained", icon=":material/error:")
+        return None, None
+    return counted.trainable, counted.total
+
+
+def _details(answer: dict[str, Any]) -> None:
+    if answer["bytes"] > answer["memory"]:
+        st.warning(
+            "This needs more memory than is free. A smaller batch or fewer tokens per example help.",
+            icon=":material/memory:",
+        )  # fmt: skip
+    if answer["busy"]:
+        st.caption("Another run was at work while this was measured: alone it is faster.")
+    elif answer["load"] > BUSY or answer["spread"] > UNEVEN:
+        st.caption("This machine was busy with other programs while this was measured: the time is a rough guess.")
+    with page.control("details", "ft-measured"), st.expander("How was this measured?", icon=":material/function:"):
+        st.markdown(
+            f"{plain(answer['how'], 900)}. The steps differed by {100 * answer['spread']:.0f} % of their median. "
+            "Extrapolated over all steps, epochs and evaluations:"
+        )
+        parts = [(name, seconds) for name, seconds in answer["parts"].items() if seconds >= 0.05]
+        st.dataframe(
+            {"stage": [name for name, _ in parts], "seconds": [round(seconds, 1) for _, seconds in parts]},
+            hide_index=True, width="content", height="content", alt="Estimated seconds of each stage",
+        )  # fmt: skip
+        st.caption("The estimate stays with the run, and the run tells afterwards how good it was.")
+
+
+def _short(count: int) -> str:
+    for size, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g} {sign}"
+    return str(count)
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -1,0 +1,32 @@
+"""Fine-tune: set a run up, check what it takes, start it, watch it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard.app_pages.fine_tune import check, setup
+from dashboard.run_watch import card, charts
+from dashboard.shared import page
+
+# Halves stand below each other where the page is too narrow. Not inside the live fragment: a style that a fragment
+# writes replaces those of the page.
+NARROWEST = {setup.HALVES: "24rem", charts.HALVES: "20rem"}
+
+page.begin(
+    "fine_tune",
+    "Set up a fine-tune of single bias terms, see what it trains and what it takes, start it, and watch loss, metric "
+    "and scores grow. It runs in the background, also when this tab is closed.",
+)
+st.html(
+    "<style>"
+    + "".join(
+        f".st-key-{key} > div > .stHorizontalBlock > .stColumn {{ min-width: {width}; }}"
+        for key, width in NARROWEST.items()
+    )
+    + "</style>"
+)
+with st.container():  # always there, so that what follows keeps its place when a run comes or goes
+    card.card(full=True)
+with page.control("settings", "ft-setup"):
+    setup.draw()
+check.panel(setup.current())

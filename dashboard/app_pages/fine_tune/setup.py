@@ -1,0 +1,416 @@
+"""The form of a fine-tune, and the configuration that it stands for. Every control is in the URL."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from beft_core.architectures.layout import Layout
+from beft_core.cli.arguments import layers as layer_numbers
+from beft_core.config import DEVICES, MODES, PRECISIONS, SCHEDULES, RunConfig
+from beft_core.errors import UserError
+from beft_core.models.source import BUNDLED, hub_answers
+from beft_core.runs.record import KINDS
+from beft_core.runs.run import FINE_TUNES
+from beft_core.tasks.registry import TASKS, TaskSpec, get_task
+from beft_core.tasks.sources import official
+from beft_core.tasks.sources.demo import load_demo
+from beft_core.tasks.sources.presence import presence
+from beft_core.terms import TERM_KEYS, TERMS
+from beft_core.training.estimate import count as preflight
+from dashboard.app_pages.fine_tune import table as own
+from dashboard.figures.parts.style import latex
+from dashboard.shared import marked, page, preset_words
+from dashboard.shared.preset_words import BY_PRESET
+from dashboard.shared.text import plain
+
+OWN_TABLE, NUMBER = "own-table", "number"
+HALVES = "ft-halves"
+"""Key of the container of the form's two halves; the page lets them wrap."""
+UNKNOWN_EVERY = 100
+"""Steps between two checkpoints where nobody knows yet how many steps there will be."""
+
+DEFAULTS: dict[str, Any] = {
+    "ft_model": BUNDLED, "ft_task": "demo-sentiment", "ft_regime": None, "ft_n": 300, "ft_do": "select",
+    "ft_mode": "terms", "ft_terms": ["v"], "ft_layers": "", "ft_preset": "quick", "ft_lr": None, "ft_epochs": None,
+    "ft_schedule": BY_PRESET, "ft_batch": 16, "ft_length": 128, "ft_seed": 0, "ft_precision": "float32",
+    "ft_device": "auto", "ft_eps": None, "ft_eps_at": BY_PRESET, "ft_dropout": True, "ft_null": False,
+    "ft_play": True, "ft_fisher": False,
+}  # fmt: skip
+"""Name in the URL -> value at first."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the form says."""
+
+    kind: str
+    config: RunConfig | None
+    """Complete and checked as far as that needs neither model nor data; None: see ``problem``."""
+    problem: UserError | None
+    table: own.Table | None
+    examples: int | None
+    """Training examples, where they are known."""
+
+    @property
+    def trained(self) -> RunConfig:
+        """The fine-tune that the run does, with the preset filled in."""
+        assert self.config is not None
+        return (preflight.probe_of(self.config) if self.kind == "select" else self.config).resolved()
+
+    @property
+    def steps(self) -> int | None:
+        return preflight.steps(self.trained, self.examples)
+
+
+def current() -> Setup:
+    """The setup as the widgets are now; also right in a callback, which runs before they are drawn again."""
+    kind = str(_get("ft_do"))
+    table = own.current() if _get("ft_task") == OWN_TABLE else None
+    try:
+        config, examples = _config(kind, table)
+    except UserError as error:
+        return Setup(kind, None, error, table, None)
+    return Setup(kind, config, None, table, examples)
+
+
+def _get(key: str) -> Any:
+    return st.session_state.get(key, DEFAULTS[key])
+
+
+def _config(kind: str, table: own.Table | None) -> tuple[RunConfig, int | None]:
+    fields: dict[str, Any] = {
+        "model": page.model_of_page(str(_get("ft_model")).strip() or BUNDLED),
+        "preset": _get("ft_preset"), "lr": _get("ft_lr"),
+        "epochs": _get("ft_epochs"), "batch_size": _get("ft_batch"), "max_length": _get("ft_length"),
+        "seed": _get("ft_seed"), "precision": _get("ft_precision"), "device": _get("ft_device"),
+        "dropout": _get("ft_dropout"), "train_null": _get("ft_null"),
+        "schedule": None if _get("ft_schedule") == BY_PRESET else _get("ft_schedule"),
+        "adam_epsilon": _get("ft_eps"),
+        "adam_epsilon_at": None if _get("ft_eps_at") == BY_PRESET else _get("ft_eps_at"),
+    }  # fmt: skip
+    words = str(_get("ft_layers")).strip()
+    fields["layers"] = layer_numbers([words]) if words else None
+    if kind == "train":
+        fields |= {"mode": _get("ft_mode"), "fisher": _get("ft_fisher")}
+        if fields["mode"] == "terms":
+            fields["terms"] = tuple(_get("ft_terms") or ())
+    rows = None
+    if _get("ft_task") == OWN_TABLE:
+        if table is None:
+            raise UserError("got no table yet", "a table of yours, or a task of the list")
+        columns = own.columns(table)
+        rows = table.check(columns).train
+        fields |= {"train_file": str(table.stored), **dataclasses.asdict(columns)}
+    else:
+        fields["task"] = get_task(str(_get("ft_task"))).name
+    regime = _get("ft_regime")
+    if regime == NUMBER:
+        fields["n_train"] = _get("ft_n")
+    elif regime is not None and not (table is not None and regime == "all"):
+        fields["regime"] = regime
+    config = RunConfig(**fields)
+    examples = preflight.examples(config.resolved(), rows)
+    if rows is not None and examples is not None and examples > rows:
+        raise UserError(
+            f"got {examples} training examples", f"at most {rows}, the rows that the table has for training"
+        )
+    if _get("ft_play"):
+        probe = preflight.probe_of(config) if kind == "select" else config
+        steps = preflight.steps(probe.resolved(), examples)
+        every = UNKNOWN_EVERY if steps is None else preflight.trajectory_every(steps)
+        config = dataclasses.replace(config, trajectory_every=every)
+    return config, examples
+
+
+# --- drawing -------------------------------------------------------------------------------------------------------
+
+
+def draw() -> None:
+    """The form."""
+    with st.container(key=HALVES):
+        left, right = st.columns(2, gap="medium")
+    with left, st.container(border=True, height="stretch"):
+        st.markdown("##### 1 · Model and task")
+        layout = _model()
+        _task()
+    with right, st.container(border=True, height="stretch"):
+        st.markdown("##### 2 · What to train")
+        _what(layout)
+        told = st.container()  # filled last: it tells of controls that a link sets and that are drawn below
+    with page.control("settings", "ft-advanced"), st.expander("Advanced", icon=":material/tune:"):
+        _advanced()
+        _switches(layout)
+    with told:
+        _tell(layout)
+
+
+def _model() -> Layout | None:
+    """The name of the model and what it is; None where that cannot be known yet."""
+    st.text_input(
+        "Model", DEFAULTS["ft_model"], key="ft_model", bind="query-params", placeholder=BUNDLED,
+        help="bundled: all-MiniLM-L6-v2, which comes with the lab. Or the id of a model of the Hugging Face Hub, such "
+        "as google-bert/bert-base-cased (with @revision, if you like), or the path of a folder with config.json, "
+        "model.safetensors and the tokenizer.",
+    )  # fmt: skip
+    name = str(_get("ft_model")).strip() or BUNDLED
+    try:
+        layout = preflight.layout_of(page.model_of_page(name))
+    except UserError as error:
+        _model_problem(name, error)
+        return None
+    what = "all-MiniLM-L6-v2: " if name == BUNDLED else ""
+    st.caption(f"{what}{plain(layout.model_type)}, {layout.layers} layers, {layout.hidden_size} wide")
+    return layout
+
+
+def _model_problem(name: str, error: UserError) -> None:
+    if "not in the local cache" not in error.got:
+        st.error(plain(error, 900), title="This model cannot be used", icon=":material/error:")
+    elif _hub_answers():
+        st.info(
+            f"{plain(name)} is not on this machine yet: it is downloaded when the run is checked or starts.",
+            icon=":material/download:",
+        )  # fmt: skip
+    else:
+        st.error(
+            f"{plain(name)} is not on this machine, and the Hub cannot be reached. Take *bundled*, or the path of a "
+            "folder with a model.",
+            title="This model cannot be used", icon=":material/cloud_off:",
+        )  # fmt: skip
+
+
+@st.cache_data(ttl=60, max_entries=1, show_spinner="Asking whether the Hub can be reached")
+def _hub_answers() -> bool:
+    return hub_answers()
+
+
+def _task() -> None:
+    marked.choose_one(
+        "Task", [*TASKS, OWN_TABLE], DEFAULTS["ft_task"], "ft_task", marked.lacking(),
+        help="demo-…: generated by the lab, always there. The others are those of GLUE and SuperGLUE. own-table: a "
+        "CSV, TSV, JSONL or Parquet file of yours.",
+    )  # fmt: skip
+    if _get("ft_task") == OWN_TABLE:
+        own.choose()
+        _how_many({"all": None})
+        return
+    spec = get_task(str(_get("ft_task")))
+    note = f" {spec.note[0].upper()}{spec.note[1:]}." if spec.note else ""
+    st.caption(f"{spec.title}. Judged by {', '.join(spec.metrics)}.{note} {_where(spec)}")
+    _how_many(spec.regimes)
+    with st.expander("Some of its examples"):
+        _examples(spec)
+
+
+def _where(spec: TaskSpec) -> str:
+    if spec.source == "demo":
+        return "Generated here."
+    place = presence(spec)
+    if place.here:
+        return f"Read from {'the Hub’s cache' if place.where == 'Hub cache' else place.where}."
+    return f":orange[:material/cloud_download: Not on this machine:] {plain(place.advice)}."
+
+
+def _how_many(regimes: dict[str, int | None]) -> None:
+    known = [name for name, count in regimes.items() if count is not None or name == "all"]
+    options = [*known, NUMBER]
+    default = "low" if "low" in known else "all"
+    _keep_to("ft_regime", options)
+    st.segmented_control(
+        "Training examples", options, default=default, key="ft_regime", required=True, bind="query-params",
+        help="low, medium and high are the paper's sizes for the task.",
+    )  # fmt: skip
+    counts = ", ".join(f"{name} {count:,}" for name, count in regimes.items() if count is not None)
+    if _get("ft_regime") == NUMBER:
+        st.number_input(
+            "Number", 2, 10_000_000, DEFAULTS["ft_n"], key="ft_n", bind="query-params", label_visibility="collapsed"
+        )
+    elif counts:
+        st.caption(f"As in the paper: {counts} examples." if "demo" not in str(_get("ft_task")) else f"{counts}.")
+
+
+def _examples(spec: TaskSpec) -> None:
+    try:
+        rows = _rows(spec.name, "paper" if _get("ft_preset") == "paper" else "lab")
+    except UserError as error:
+        st.caption(plain(error))
+        return
+    if not rows:
+        st.caption("They come from the Hub when the run is checked or starts.")
+        return
+    own.table_of(rows, f"Examples of {spec.title}")
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _rows(task: str, inputs: str) -> list[dict[str, str]]:
+    """The first validation examples as they are read; none of tasks that are not on this machine."""
+    spec = get_task(task).reading(inputs)
+    folder = official.find_folder(spec) if spec.source != "demo" else None
+    if spec.source == "demo":
+        found = load_demo(task)[1]
+    elif folder is None:
+        return []
+    else:
+        found = official.read_file(spec, folder / Path(next(iter(spec.evals.values()))))
+    rows = []
+    for i in range(3):
+        label = found.labels[i]
+        row = {"text": found.text[i]}
+        if found.text_pair is not None:
+            row["second text"] = found.text_pair[i]
+        rows.append(row | {"label": f"{label:g}" if spec.labels is None else spec.labels[int(label)]})
+    return rows
+
+
+def _what(layout: Layout | None) -> None:
+    st.radio(
+        "What to do", list(FINE_TUNES), key="ft_do", bind="query-params", horizontal=True, label_visibility="collapsed",
+        captions=["all biases, then score every term", "the terms that you choose"],
+        help="; ".join(f"{kind}: {KINDS[kind]}" for kind in FINE_TUNES),
+    )  # fmt: skip
+    if _get("ft_do") == "train":
+        _mode(layout)
+    else:
+        st.caption(
+            "The probe of the paper: the Fisher information of every bias is measured, then all biases and the head "
+            f"are fine-tuned, then each approach selects one of {latex('q')}, {latex('k')} and {latex('v')}."
+        )
+    st.text_input(
+        "Layers", "", key="ft_layers", bind="query-params",
+        placeholder="all" if layout is None else f"all (0–{layout.layers - 1})",
+        help="Numbers from 0 on, such as 3-5 or 0,2,5. Empty: all layers.",
+    )  # fmt: skip
+    st.segmented_control(
+        "Preset", ["quick", "paper"], default="quick", required=True, key="ft_preset", bind="query-params",
+        help=preset_words.PRESET_HELP,
+    )  # fmt: skip
+
+
+def _mode(layout: Layout | None) -> None:
+    st.selectbox(
+        "Which parameters", list(MODES), key="ft_mode", bind="query-params",
+        help="; ".join(f"{mode}: {words}" for mode, words in MODES.items()),
+    )  # fmt: skip
+    if _get("ft_mode") != "terms":
+        st.caption(f"{MODES[str(_get('ft_mode'))].capitalize()}.")
+        return
+    options = list(TERM_KEYS if layout is None else layout.terms)
+    if "ft_terms" in st.session_state:  # another model may not have them all
+        st.session_state["ft_terms"] = [term for term in _get("ft_terms") or [] if term in options]
+    st.pills(
+        "Bias terms", options, selection_mode="multi", default=[t for t in DEFAULTS["ft_terms"] if t in options],
+        key="ft_terms", bind="query-params",
+        help="; ".join(f"{term}: {TERMS[term].label} bias, {TERMS[term].where}" for term in options),
+    )  # fmt: skip
+    terms = [term for term in _get("ft_terms") or [] if term in TERMS]
+    if terms:
+        st.caption(", ".join(f"{latex(term)} ({TERMS[term].label})" for term in terms) + " and the head.")
+
+
+def _tell(layout: Layout | None) -> None:
+    """What follows from the controls: the settings of the preset, and what a null term means."""
+    setup = current()
+    if setup.config is None:
+        return
+    filled = setup.trained
+    st.caption(
+        f"Learning rate {filled.lr:g} ({filled.schedule}), {preset_words.epochs(filled.epochs)}, batches of "
+        f"{filled.batch_size}, {preset_words.optimizer(filled)}: to be changed under Advanced."
+    )
+    if said := preset_words.sample(filled):
+        st.caption(f"Preset *paper*: {said}.")
+    named = filled.terms if filled.mode == "terms" else TERM_KEYS if filled.mode == "all" else ()
+    if layout is None:
+        return
+    if layout.key_rule.acting is not None and "k" in named and "k" in layout.terms:
+        null = layout.null_elements("k")
+        st.caption(
+            f"{null.sum()} of {len(null)} elements of {latex('k')} in each layer are null in this model, for positions "
+            f"turn only the first {layout.key_rule.acting} of each head: they "
+            + ("move by rounding noise." if filled.train_null else "stay frozen.")
+        )
+    if not set(named) & set(layout.null_terms):
+        return
+    why = f"{latex('k')} is null in this model: it adds the same number to every attention logit of a row, and softmax "
+    if filled.train_null:
+        st.warning(
+            f"{why}ignores that. You chose to train it all the same: it will move by rounding noise, which looks like "
+            "importance and changes nothing.",
+            icon=":material/warning:",
+        )  # fmt: skip
+    elif filled.mode == "terms":
+        st.info(
+            f"{why}ignores that. It stays frozen, so a run of it alone trains only the head. *Train null terms* under "
+            "Advanced trains it all the same.",
+            icon=":material/block:",
+        )  # fmt: skip
+    else:
+        st.caption(f"{why}ignores that. It stays frozen and scores exactly 0.")
+
+
+def _advanced() -> None:
+    setup = current()
+    filled = setup.trained if setup.config is not None else None
+    bound: dict[str, Any] = {"bind": "query-params"}
+    first, second, third = st.columns(3)
+    with first:
+        st.number_input(
+            "Learning rate", min_value=0.0, value=None, step=1e-4, format="%g", key="ft_lr",
+            placeholder=f"{filled.lr:g}" if filled else BY_PRESET, help="Of AdamW. Empty: the preset's.", **bound,
+        )  # fmt: skip
+        st.number_input(
+            "Epochs", 1, 10_000, None, key="ft_epochs",
+            placeholder=str(filled.epochs) if filled and filled.epochs else BY_PRESET,
+            help="Passes over the training examples. Empty: the preset's.", **bound,
+        )  # fmt: skip
+        st.selectbox("Schedule of the learning rate", [BY_PRESET, *SCHEDULES], key="ft_schedule", **bound)
+    with second:
+        st.number_input("Batch size", 1, 4096, DEFAULTS["ft_batch"], key="ft_batch", **bound)
+        st.number_input(
+            "Tokens per example", 4, 8192, DEFAULTS["ft_length"], key="ft_length", help="Longer examples are cut.",
+            **bound,
+        )  # fmt: skip
+        st.number_input(
+            "Seed", 0, 2**31 - 1, 0, key="ft_seed", help="Draws the examples, their order, the head and dropout.",
+            **bound,
+        )  # fmt: skip
+    with third:
+        st.selectbox("Device", list(DEVICES), key="ft_device", help="auto: CUDA, then MPS, then the CPU.", **bound)
+        st.selectbox(
+            "Precision", list(PRECISIONS), key="ft_precision",
+            help="Of the frozen matrix products; what is trained is float32 always.", **bound,
+        )  # fmt: skip
+        preset_words.epsilon_controls("ft", filled)
+
+
+def _switches(layout: Layout | None) -> None:
+    bound: dict[str, Any] = {"bind": "query-params"}
+    with st.container(horizontal=True, gap="large"):
+        st.toggle("Dropout", True, key="ft_dropout", help="The model's own dropout while it trains.", **bound)
+        st.toggle(
+            "Keep checkpoints to play", True, key="ft_play",
+            help=f"About {preflight.CHECKPOINTS} states of the trained biases, which the page Geometry can play.",
+            **bound,
+        )  # fmt: skip
+        st.toggle(
+            "Train null terms", False, key="ft_null", disabled=layout is not None and layout.key_rule.all_acts,
+            help="Train terms and elements that are certified to have no effect, too, instead of freezing them.",
+            **bound,
+        )  # fmt: skip
+        if _get("ft_do") == "train":
+            st.toggle(
+                "Measure Fisher first", False, key="ft_fisher",
+                help="The Fisher information of every bias before the fine-tune. A probe (select) always does.",
+                **bound,
+            )  # fmt: skip
+
+
+def _keep_to(key: str, options: list[str]) -> None:
+    """Forget a choice that is not offered any more."""
+    if st.session_state.get(key) not in options:
+        st.session_state.pop(key, None)

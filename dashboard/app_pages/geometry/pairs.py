@@ -1,0 +1,260 @@
+"""Every layer of a real fine-tune in one plane, and one layer taken apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from beft_core.errors import UserError
+from beft_core.scores.plane import Pair, tips
+from beft_core.scores.table import APPROACHES, ScoreTable, TermScores
+from beft_core.terms import CANDIDATES, TERM_KEYS, TERMS
+from dashboard.figures.geometry import RIM, beyond_rim, one_pair, polar, without_length
+from dashboard.figures.parts.numbers import one_minus, short
+from dashboard.figures.parts.style import latex
+from dashboard.shared import explain, page
+from dashboard.shared.figure import show
+from dashboard.shared.picker import GEOMETRY_CHOICE, pick
+from dashboard.shared.sources import Opened
+from dashboard.shared.text import plain
+
+LAYER, TERM, STACK = "geo_layer", "geo_term", "geo_stack"
+"""Keys of the chosen pair, and its names in the URL: ``?geo_layer=2&geo_term=v``; no other page has these names."""
+SHOWN = "terms"
+FIGURE = "plane"
+
+
+def pairs() -> None:
+    """Snapshot, terms, the plane with every layer, and beside it the chosen pair."""
+    opened = pick(GEOMETRY_CHOICE)
+    if opened is None:
+        return
+    st.caption(explain.headline(opened))
+    with page.control("settings", "pairs"):
+        stack = choose_stack(opened.scores)
+        rows = [row for row in opened.scores.terms if row.stack == stack]
+        shown = choose_terms([row.term for row in rows])
+        unrolled = st.toggle(
+            "Unroll: angle across, length up", key="unrolled", bind="query-params",
+            help="Keeps points apart that crowd in the round picture. Angles and lengths are the same.",
+        )  # fmt: skip
+    with side_by_side("pairs"):
+        left, right = st.columns([1.35, 1], gap="large")
+    with right:
+        row, layer = _choose(rows)
+    picked = [one for one in rows if one.term in shown]
+    with left:
+        show(
+            polar(picked, (row.term, layer), page.dark(), unrolled), FIGURE,
+            "Every layer of every term: angle from before to after, and length after relative to before",
+            data=lambda: table(picked), on_select=lambda: _clicked(rows),
+        )  # fmt: skip
+        _legend(picked)
+    with right:
+        _taken_apart(opened, rows, row, layer)
+    with page.control("details", "pairs"):
+        explain.computed(opened, ["projection_ratio", "magnitude"])
+
+
+def side_by_side(name: str) -> AbstractContextManager[Any]:
+    """A container whose columns stand below each other where they would get too narrow."""
+    st.html(f"<style>.st-key-sides-{name} .stColumn {{ min-width: min(24rem, 100%); }}</style>")
+    return st.container(key=f"sides-{name}")
+
+
+def choose_stack(scores: ScoreTable) -> str:
+    """The switch between encoder and decoder, where there are both."""
+    if len(scores.stacks) == 1:
+        return scores.stacks[0]
+    return str(
+        st.segmented_control(
+            "Stack", scores.stacks, default=scores.stacks[0], required=True, key=STACK, bind="query-params"
+        )
+    )
+
+
+def choose_terms(terms: Sequence[str]) -> list[str]:
+    """Which of the terms to draw, at first those among which one is selected; none chosen means all."""
+    chosen = st.pills(
+        "Terms", TERM_KEYS, default=CANDIDATES, selection_mode="multi", key=SHOWN, bind="query-params",
+        help=f"None chosen: all of them. {legend_of_terms(TERM_KEYS)}",
+    )  # fmt: skip
+    return [term for term in terms if term in chosen] or list(terms)
+
+
+def legend_of_terms(terms: Sequence[str]) -> str:
+    """Which key is which symbol, in Markdown."""
+    return ", ".join(f"{term}: {latex(term)} {TERMS[term].label}" for term in terms)
+
+
+def _choose(rows: Sequence[TermScores]) -> tuple[TermScores, int]:
+    """The two lists of the chosen pair. At first: the layer of a candidate that scores highest."""
+    terms = [row.term for row in rows]
+    contest = [row for row in rows if row.term in CANDIDATES] or list(rows)
+    best = max(contest, key=lambda row: float(row.scores["projection_ratio"].mean()))
+    layers = list(range(len(best.scores["projection_ratio"])))
+    with page.control("settings", "pair", horizontal=True):
+        term = st.selectbox("Term", terms, terms.index(best.term), key=TERM, bind="query-params")
+        layer = st.selectbox(
+            "Layer", layers, int(best.scores["projection_ratio"].argmax()), key=LAYER, bind="query-params"
+        )
+    return next(row for row in rows if row.term == term), int(layer)
+
+
+def _clicked(rows: Sequence[TermScores]) -> None:
+    points = st.session_state[FIGURE]["selection"]["points"]
+    data = points[0].get("customdata") if points else None
+    layers = {row.term: len(row.scores["projection_ratio"]) for row in rows}
+    if isinstance(data, list) and len(data) >= 2 and data[0] in layers and data[1] in range(layers[data[0]]):
+        st.session_state[TERM], st.session_state[LAYER] = data[0], data[1]
+
+
+def _legend(rows: Sequence[TermScores]) -> None:
+    """What the picture means, and what it cannot show."""
+    frozen = [row.term for row in rows if row.null and not row.trained]
+    notes = [
+        "Each point is one layer: its number is in it, its direction is the angle between before and after, its "
+        "distance from the origin is the length after, relative to before. Blue lines join points of one projection "
+        "ratio. Click a point to take it apart."
+    ]
+    if frozen:
+        notes.append(
+            f"■ {', '.join(latex(term) for term in frozen)}: null here and therefore frozen, so every layer lies at "
+            "(×1, 0°) and scores 0."
+        )
+    back = {row.term: int(row.movement.geometry()["reversed"].sum()) for row in rows}
+    if any(back.values()):
+        told = ", ".join(f"{latex(term)} ({count})" for term, count in back.items() if count)
+        notes.append(f"◆ ↺ reversed, turned by more than 90°: {told}. These layers score above 1.")
+    for term, count in without_length(rows).items():
+        notes.append(
+            f"{latex(term)}: before the fine-tune {'it is' if count == 1 else f'{count} layers are'} zero, so there is "
+            "neither angle nor length ratio (it is infinite). Not drawn; the projection ratio is 1 by definition."
+        )
+    if _sideways(rows):
+        notes.append(
+            "Most points lie straight above the tip of *before*: the bias was moved sideways, at right angles to what "
+            "it was. So it turned and grew at once."
+        )
+    if beyond_rim(rows):
+        notes.append(f"{beyond_rim(rows)} points are longer than ×{RIM:g} and drawn there; the hover text is exact.")
+    st.caption("  \n".join(notes))
+
+
+def _sideways(rows: Sequence[TermScores]) -> bool:
+    """Whether most layers that moved did so at right angles to pre, within 15 degrees."""
+    x, y = (np.concatenate(axis) for axis in zip(*(tips(row.movement.geometry()) for row in rows), strict=True))
+    far = np.hypot(x - 1, y)
+    moved = np.isfinite(far) & (far > 1e-6)
+    return bool(moved.any()) and float(np.mean(np.abs(x[moved] - 1) < np.sin(np.radians(15)) * far[moved])) > 0.8
+
+
+def _taken_apart(opened: Opened, rows: Sequence[TermScores], row: TermScores, layer: int) -> None:
+    pair = read_pair(opened, row, layer)
+    if pair is None:
+        return
+    show(
+        one_pair(pair, row.term, page.dark()), "pair",
+        f"Layer {layer} of the {TERMS[row.term].label} bias before and after, in the plane that they span",
+        data=lambda: table([row]).iloc[[layer]],
+    )  # fmt: skip
+    st.markdown(told(pair))
+    st.markdown(both_cases(pair))
+    st.markdown(standing(rows, row, layer))
+
+
+def read_pair(opened: Opened, row: TermScores, layer: int) -> Pair | None:
+    """The vectors themselves, from the snapshot; None after saying why not."""
+    assert opened.source is not None
+    try:
+        snapshot = opened.source.read()
+        return Pair.of(snapshot.pre(row.stack, row.term)[layer], snapshot.post(row.stack, row.term)[layer])
+    except UserError as error:
+        st.error(plain(error), title="This layer cannot be read", icon=":material/error:")
+        return None
+
+
+def told(pair: Pair) -> str:
+    """The pair in a line of Markdown."""
+    if pair.pre_norm == 0 and pair.post_norm == 0:
+        return "Both vectors are **zero**: nothing there, nothing changed."
+    if pair.pre_norm == 0:
+        return (
+            "Before the fine-tune this bias is **zero**, so there is no angle and the length ratio is infinite; "
+            f"after it its length is {short(pair.post_norm)}. The projection ratio is 1 by definition."
+        )
+    if pair.post_norm == 0:
+        return (
+            f"The fine-tune made this bias **zero** (its length was {short(pair.pre_norm)}): the projection ratio is 1."
+        )
+    back = " :red[↺ reversed: more than 90°.]" if pair.angle > 90 else ""
+    return (
+        f"Turned by **{pair.angle:.1f}°**, length {short(pair.pre_norm)} → {short(pair.post_norm)} "
+        f"(**×{short(pair.ratio)}**), Magnitude {short(pair.magnitude)}.{back}"
+    )
+
+
+def both_cases(pair: Pair) -> str:
+    """The two cases of the formula in Markdown; the one that applies is evaluated with this pair's numbers."""
+    if pair.pre_norm == 0 or pair.post_norm == 0:
+        return ""
+    cosine = np.cos(np.radians(pair.angle))
+    cases = {
+        "pre": ("post is not longer: project it onto pre", "post", "pre", pair.post_norm, pair.pre_norm),
+        "post": ("post is longer: project pre onto it", "pre", "post", pair.pre_norm, pair.post_norm),
+    }
+    blocks = []
+    for onto, (when, up, down, above, below) in cases.items():
+        general = rf"1-\frac{{\|\text{{{up}}}\|\cos\alpha}}{{\|\text{{{down}}}\|}}"
+        if onto == pair.onto:
+            fraction = rf"\frac{{{short(above, 4)}\cdot{{}}}}{{{short(below, 4)}}}"
+            numbers = one_minus(f"{cosine:.4f}", fraction)
+            blocks.append(f"**→ {when}**\n\n$${general}={numbers}={short(pair.score)}$$")
+        else:
+            blocks.append(f":gray[{when}: ${general}$]")
+    return "\n\n".join(blocks)
+
+
+def standing(rows: Sequence[TermScores], row: TermScores, layer: int) -> str:
+    """What the layer contributes to its term's score, and where it ranks."""
+    scores = row.scores["projection_ratio"]
+    score, total = float(scores[layer]), float(scores.sum())
+    if total == 0:
+        reason = "it is null in this model and was frozen" if row.null and not row.trained else "no layer of it moved"
+        return f"{latex(row.term)} scores 0 in every layer: {reason}."
+    every = np.concatenate([one.scores["projection_ratio"] for one in rows])
+    return (
+        f"The score of {latex(row.term)} is the mean of its {len(scores)} layers, **{short(float(scores.mean()))}**. "
+        f"This layer gives {short(score / len(scores))} of it ({100 * score / total:.0f}%). It ranks "
+        f"**{_place(scores, score)} of {len(scores)}** within {latex(row.term)} and **{_place(every, score)} of "
+        f"{len(every)}** among all layers of all terms."
+    )
+
+
+def _place(scores: np.ndarray, score: float) -> str:
+    rank = int((scores > score).sum()) + 1
+    ending = "th" if 10 <= rank % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(rank % 10, "th")
+    return f"{rank}{ending}"
+
+
+def table(rows: Sequence[TermScores]) -> pd.DataFrame:
+    """The numbers of the picture, one row per term and layer."""
+    frames: list[dict[str, Any]] = [
+        {
+            "stack": row.stack,
+            "term": row.term,
+            "layer": layer,
+            **{key: values[layer] for key, values in row.movement.geometry().items()},
+            **{key: row.scores[key][layer] for key in APPROACHES if key in row.scores},
+            "null": row.null,
+            "trained": row.trained,
+        }
+        for row in rows
+        for layer in range(len(row.scores["projection_ratio"]))
+    ]
+    return pd.DataFrame(frames)

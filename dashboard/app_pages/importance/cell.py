@@ -1,0 +1,187 @@
+"""One cell of the heatmaps, worked out: the geometry of one layer and term, and its scores from their formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from beft_core.errors import UserError
+from beft_core.scores.plane import Pair
+from beft_core.scores.table import APPROACHES, TermScores
+from beft_core.terms import TERMS
+from dashboard.figures.cell import cell as drawing
+from dashboard.figures.heatmaps import clicked, heatmaps, noise, reason_without_score
+from dashboard.figures.parts.numbers import one_minus, short
+from dashboard.figures.parts.style import latex
+from dashboard.shared import page, tour
+from dashboard.shared.figure import show
+from dashboard.shared.sources import Opened
+from dashboard.shared.text import plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LAYER, TERM = "layer", "term"
+"""Names of the cell in the URL, and keys of the two lists."""
+STRONGEST, SELECTED = "strongest", "selected"
+"""What the lists begin with. They mean something in every snapshot, so a link without a cell does too."""
+SIDE_BY_SIDE = {12: 270, 1000: 400}
+"""Most layers -> pixels that a heatmap needs at least; where the page has less, the next one goes below."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Where one looks."""
+
+    layer: int
+    term: str
+
+
+def rows_of(opened: Opened, stack: str) -> dict[str, TermScores]:
+    """Term -> its scores in a stack."""
+    return {row.term: row for row in opened.scores.terms if row.stack == stack}
+
+
+def choose(opened: Opened, stack: str) -> Cell:
+    """Two lists that say the same as a click on a cell: for the keyboard, for links, and to see where one is."""
+    rows = rows_of(opened, stack)
+    layers = len(next(iter(rows.values())).movement.magnitude())
+    terms: list[str] = [SELECTED, *rows]
+    places: list[str | int] = [STRONGEST, *range(layers)]
+    for key, allowed in ((TERM, terms), (LAYER, places)):
+        if key in st.session_state and st.session_state[key] not in allowed:
+            del st.session_state[key]  # a cell that this snapshot does not have
+    with page.control("settings", "cell", horizontal=True):
+        wanted = st.selectbox(
+            "Term", terms, key=TERM, bind="query-params", width=180,
+            help="Or click a cell. “selected”: the term that the projection ratio selects.",
+        )  # fmt: skip
+        place = st.selectbox(
+            "Layer", places, key=LAYER, bind="query-params", width=180,
+            help="Or click a cell. “strongest”: where that term's projection ratio is highest.",
+        )  # fmt: skip
+    term = wanted if wanted in rows else opened.selected(stack).get("projection_ratio") or next(iter(rows))
+    ratios = rows[term].movement.projection_ratio()
+    return Cell(place if isinstance(place, int) and place < layers else int(np.argmax(ratios)), term)
+
+
+def cell_maps(
+    opened: Opened, stack: str, approaches: Sequence[str], at: Cell, data: Callable[[], pd.DataFrame], dark: bool
+) -> None:
+    """A heatmap per approach, side by side where there is room; their cells can be clicked."""
+    rows = rows_of(opened, stack)
+    layers = len(rows[at.term].movement.magnitude())
+    width = next(width for most, width in SIDE_BY_SIDE.items() if layers <= most)
+    grid = st.grid(len(approaches), min_column_width=width)
+    for key in approaches:
+        name = f"heatmap-{key}"
+        with grid.cell():
+            show(
+                heatmaps(opened.scores, [key], opened.selected(stack), stack, dark, (at.layer, at.term)), name,
+                f"{APPROACHES[key].label} of every bias term in every layer", data=data,
+                on_select=partial(_on_click, name),
+            )  # fmt: skip
+    st.caption(" · ".join(f"{latex(term)} {TERMS[term].label}" for term in rows))
+
+
+def _on_click(name: str) -> None:
+    """A cell was clicked: the lists follow, and through them the URL."""
+    at = clicked(st.session_state.get(name))
+    if at is None:
+        return
+    layer, term = at
+    st.session_state[TERM] = term
+    st.session_state[LAYER] = STRONGEST if layer is None else layer
+    tour.done("cell")
+
+
+def cell_card(opened: Opened, stack: str, at: Cell, approaches: Sequence[str], dark: bool) -> None:
+    """The cell: what happened to its vector, drawn, and how its scores come out of the formulas."""
+    row = rows_of(opened, stack)[at.term]
+    assert opened.source is not None
+    try:
+        snapshot = opened.source.read()
+        pre, post = (part(stack, at.term)[at.layer].astype(np.float64) for part in (snapshot.pre, snapshot.post))
+    except UserError as error:
+        st.error(plain(error), icon=":material/error:")
+        return
+    pair = Pair.of(pre, post)
+    st.markdown(f"**{latex(at.term)} in layer {at.layer}**")
+    st.caption(f"The {TERMS[at.term].label} bias: {TERMS[at.term].where}. {_what_happened(row, pair)}")
+    grid = st.grid(2, min_column_width=320, vertical_alignment="center")
+    with grid.cell():
+        show(
+            drawing(pair, at.term, dark), "cell",
+            f"{TERMS[at.term].label} bias of layer {at.layer} before and after, in the plane that they span",
+            downloads=False,
+        )  # fmt: skip
+    with grid.cell():
+        _numbers(row, at, pair, pre, post, approaches)
+    which = {"geo_stack": stack} if len(opened.scores.stacks) > 1 else {}
+    st.page_link(
+        page.file_of("geometry"), label="Open in Geometry", icon=":material/square_foot:",
+        query_params=kept(
+            geo="Every layer", geo_snapshot=opened.title, geo_layer=str(at.layer), geo_term=at.term, **which
+        ),
+    )  # fmt: skip
+
+
+def kept(**more: str) -> dict[str, str | list[str]]:
+    """Parameters of a link to another page: what holds on all pages stays, `more` is added."""
+    names = (tour.TOUR, page.PRESENT, page.HIDE)
+    return {**{name: st.query_params.get_all(name) for name in names if name in st.query_params}, **more}
+
+
+def _what_happened(row: TermScores, pair: Pair) -> str:
+    if noise(row, "projection_ratio"):
+        return ":orange[⚠ It is null in this model: what moved is rounding noise.]"
+    reason = reason_without_score(row, "projection_ratio")
+    if reason is not None and not pair.magnitude:
+        return f"{'It is null, so it was frozen' if row.null else 'It was not trained'}: both vectors are the same."
+    if not pair.pre_norm or not pair.post_norm:
+        return "One of the two is zero, so there is no angle: the projection ratio is 1 by convention."
+    longer = "longer" if pair.ratio > 1 else "shorter"
+    some = f" {row.null_elements} of its {row.width} elements are null." if row.null_elements else ""
+    turned = " It turned by more than 90°, so its projection ratio exceeds 1." if pair.angle > 90 else ""
+    return f"The fine-tune turned it by {pair.angle:.1f}° and made it {longer}, × {short(pair.ratio)}.{turned}{some}"
+
+
+def _numbers(
+    row: TermScores, at: Cell, pair: Pair, pre: np.ndarray, post: np.ndarray, approaches: Sequence[str]
+) -> None:
+    """Each score of the cell with its formula and the numbers in it."""
+    longest = max(pair.pre_norm, pair.post_norm)
+    if longest and pair.magnitude:
+        shrink = min(pair.pre_norm, pair.post_norm) / longest
+        fraction = rf"\frac{{{{}}}}{{{_tex(longest**2)}}}"
+        st.markdown(
+            rf"$1-\frac{{\mathrm{{pre}}\cdot\mathrm{{post}}}}{{\max(\|\mathrm{{pre}}\|,\|\mathrm{{post}}\|)^2}}"
+            rf"={one_minus(_tex(pre @ post), fraction)}=$ **{short(pair.score)}**, the projection ratio"
+        )
+        st.markdown(
+            rf"$=1-\cos({pair.angle:.1f}^\circ)\cdot\frac{{{_tex(min(pair.pre_norm, pair.post_norm))}}}"
+            rf"{{{_tex(longest)}}}={one_minus(f'{np.cos(np.radians(pair.angle)):.3f}')}\cdot{shrink:.3f}$"
+        )
+    for key in approaches:
+        if key == "projection_ratio":
+            continue
+        if key not in row.scores:
+            st.caption(f"{APPROACHES[key].label}: not measured in this snapshot.")
+            continue
+        st.markdown(f"{plain(APPROACHES[key].formula)} = **{short(float(row.scores[key][at.layer]))}**, "
+                    f"{APPROACHES[key].label}")  # fmt: skip
+    st.caption(
+        f"‖pre‖ = {short(pair.pre_norm)}, ‖post‖ = {short(pair.post_norm)}, {pre.size} elements each; computed in "
+        "float64 from the snapshot's tensors."
+    )
+
+
+def _tex(value: float) -> str:
+    """A number for a formula, with the power of ten written out."""
+    digits, _, power = f"{value:.4g}".partition("e")
+    return rf"{digits}\cdot10^{{{int(power)}}}" if power else digits

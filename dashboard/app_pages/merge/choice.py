@@ -1,0 +1,115 @@
+"""What is merged: snapshots that fit together, and the terms that all of them trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from beft_core.errors import UserError
+from beft_core.merging.config import content
+from beft_core.merging.merge import Comparison, compare
+from beft_core.snapshots.snapshot import Snapshot
+from beft_core.terms import TERM_KEYS
+from beft_core.terms import TERMS as SYMBOLS
+from dashboard.figures.parts.style import latex
+from dashboard.shared import page
+from dashboard.shared.picker import pick_many
+from dashboard.shared.sources import Opened, Source
+from dashboard.shared.text import plain
+
+CHOICE = "merge"
+"""Key of the list of snapshots, and its name in the URL."""
+TERMS = "merge_terms"
+DEFAULTS: tuple[tuple[str, ...], ...] = (
+    ("demo-sentiment-low-seed0-v-only", "demo-similarity-low-seed0-v-only"),
+    ("sst2-low-seed0-v-only", "stsb-low-seed0-v-only"),
+)
+"""Files of samples to begin with: the first pair that is there. The data of demo tasks is generated, so a merge of
+them can be scored anywhere.
+"""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Snapshots that can be merged."""
+
+    titles: tuple[str, ...]
+    snapshots: tuple[Snapshot, ...]
+    terms: tuple[str, ...]
+    """What is merged: trained by all of them."""
+    comparison: Comparison
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Short names of the snapshots, unique: their tasks where these differ."""
+        return self.comparison.labels
+
+    @property
+    def contents(self) -> tuple[str, ...]:
+        """By which evaluations of the same snapshots are found again."""
+        return tuple(map(content, self.snapshots))
+
+
+def default(sources: Sequence[Source]) -> list[str]:
+    """Titles of the first pair of :data:`DEFAULTS` that is complete."""
+    by_file = {source.path.name.split(".")[0]: source.title for source in sources if source.path is not None}
+    return next(([by_file[name] for name in pair] for pair in DEFAULTS if all(name in by_file for name in pair)), [])
+
+
+def choose() -> Choice | None:
+    """Draw the list, and the terms where there is something to choose; None, after saying why, if nothing fits."""
+    opened = pick_many(
+        "Fine-tunes to merge", CHOICE, default=default,
+        help="Two or more fine-tunes of one base model, best of different tasks: samples, runs of this machine, files.",
+    )  # fmt: skip
+    if len(opened) < 2:
+        st.info(
+            "Choose **two or more fine-tunes of one base model**: their changes can then be compared and added up. "
+            "Bundled samples, runs of this machine and files of yours are in the list.",
+            icon=":material/arrow_upward:",
+        )
+        return None
+    try:
+        snapshots = tuple(_named(one) for one in opened)
+        return _fitting(tuple(one.title for one in opened), snapshots)
+    except UserError as error:
+        st.error(plain(error, 900), title="These cannot be merged", icon=":material/error:")
+        return None
+
+
+def _named(opened: Opened) -> Snapshot:
+    """The snapshot under its title, as errors shall call it. (An upload is shared, so it is not renamed.)"""
+    assert opened.source is not None
+    snapshot = opened.source.read()
+    if opened.source.path is not None:
+        snapshot.source = opened.title
+    return snapshot
+
+
+def _fitting(titles: tuple[str, ...], snapshots: tuple[Snapshot, ...]) -> Choice:
+    trained = [set(snapshot.meta.trained_terms) for snapshot in snapshots]
+    common = [term for term in TERM_KEYS if all(term in terms for terms in trained)]
+    if not common:
+        compare(snapshots)  # raises, and says which two do not fit
+    if len(common) == 1:
+        terms: tuple[str, ...] = tuple(common)
+    else:
+        with page.control("settings", "merge-terms"):
+            names = {SYMBOLS[term].symbol: term for term in common}
+            picked = st.pills(
+                "Bias terms to merge", list(names), selection_mode="multi", default=list(names), key=TERMS,
+                bind="query-params", help="Those that all of the fine-tunes trained.",
+            )  # fmt: skip
+        terms = tuple(term for name, term in names.items() if name in picked)
+        if not terms:
+            raise UserError("got no bias terms to merge", f"some of {', '.join(common)}")
+    choice = Choice(titles, snapshots, terms, compare(snapshots, terms=terms))
+    left = sorted(set.union(*trained) - set(common), key=TERM_KEYS.index)
+    if left:
+        st.caption(
+            f":material/info: Not all of them trained {', '.join(latex(term) for term in left)}: only what they share "
+            "is merged and scored, so a fine-tune that also changed other biases scores lower here than alone."
+        )
+    return choice

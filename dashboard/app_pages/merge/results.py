@@ -1,0 +1,129 @@
+"""What an evaluated merge is worth: the form of the paper's Table 3, and the line along its parameter."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from beft_core.errors import UserError
+from beft_core.merging.config import BASE, MERGED, MergeConfig, MergeResult, read_result
+from beft_core.runs.run import Run
+from beft_core.snapshots.snapshot import SUFFIX
+from beft_core.terms import TERM_KEYS
+from dashboard.app_pages.merge import run as merge_run
+from dashboard.app_pages.merge.choice import Choice
+from dashboard.figures.merging import along_the_line
+from dashboard.figures.parts import style
+from dashboard.shared import page, tour
+from dashboard.shared.figure import show
+from dashboard.shared.text import plain
+
+
+def results(run: Run, choice: Choice | None, dark: bool) -> MergeResult | None:
+    """The section of the page; None, after saying why, if the result cannot be read."""
+    config = merge_run.config_of(run)
+    try:
+        if config is None:
+            raise UserError("the run's configuration is damaged", "a merge", "evaluating it again")
+        result = read_result(run.result)
+    except UserError as error:
+        st.error(plain(error, 900), title="This result cannot be read", icon=":material/error:")
+        return None
+    tour.done("merge")
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.markdown(f"#### {plain(merge_run.title(config))}")
+        st.button("Close this result", key="merge-close", icon=":material/close:", on_click=merge_run.dismiss)
+    if choice is None or config.sources != choice.contents:
+        names = " and ".join(f"*{plain(title)}*" for title in config.titles)
+        st.info(f"This evaluation is of {names}, not of what is chosen above.", icon=":material/info:")
+    for task, why in result.left_out.items():
+        st.warning(f"**{plain(task)}** was left out: {plain(why)}", icon=":material/database_off:")
+    st.markdown(_table(result))
+    st.caption(_caption(result))
+    with page.control("downloads", "merge-table", horizontal=True, horizontal_alignment="right"):
+        st.download_button(
+            "The table (CSV)", lambda: table(result).to_csv(index=False), "merge-table.csv", "text/csv",
+            icon=":material/download:", type="tertiary", on_click="ignore", key="merge-table-csv",
+        )  # fmt: skip
+        st.download_button(
+            "The merged snapshot", run.snapshot.read_bytes, f"merged-{run.id[-6:]}{SUFFIX}",
+            "application/octet-stream", icon=":material/download:", type="tertiary", on_click="ignore",
+            key="merge-evaluated-snapshot",
+        )  # fmt: skip
+    if result.line:
+        st.markdown(f"**{plain(_upper(result.parameter or ''))} against the metric of each task**")
+        figure = along_the_line(result, sources(result), _colour(config), dark)
+        show(figure, "merge-line", "Metric of each task along the parameter of the merge", data=lambda: line(result))
+        st.caption(
+            "The large point is the merge itself. Dashed: each fine-tune alone, on this task; dotted: the base model "
+            "under the task's head."
+        )
+    return result
+
+
+def sources(result: MergeResult) -> list[str]:
+    """Rows that are fine-tunes."""
+    return [row for row in result.rows if row not in (BASE, MERGED)]
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _colour(config: MergeConfig) -> str:
+    terms = config.terms or TERM_KEYS
+    return style.TERM_COLOURS[terms[0] if len(terms) == 1 else "v"]
+
+
+def _table(result: MergeResult) -> str:
+    """A Markdown table; the best of each column, among all rows, is bold."""
+    tasks = list(result.tasks)
+    head = ["", *(f"{plain(task)}  \n{plain(about.metric)}" for task, about in result.tasks.items())]
+    best = {
+        task: max((v for row in result.rows.values() if (v := result.value(row, task)) is not None), default=None)
+        for task in tasks
+    }
+
+    def cell(row: str, task: str) -> str:
+        value = result.value(result.rows[row], task)
+        if value is None:
+            return "not finite"
+        text = f"{100 * value:.1f}"
+        return f"**{text}**" if value == best[task] else text
+
+    lines = [" | ".join(part.replace("  \n", " ") for part in head), " | ".join([":--", *["--:"] * len(tasks)])]
+    for row in result.rows:
+        name = {BASE: "Base model, nothing tuned", MERGED: "**Merged**"}.get(row, f"Fine-tuned on {plain(row)}")
+        lines.append(" | ".join([name, *(cell(row, task) for task in tasks)]))
+    return "\n".join(f"| {text} |" for text in lines)
+
+
+def _caption(result: MergeResult) -> str:
+    sizes = ", ".join(
+        f"{plain(task)} {about.examples}" + (f" of {about.available}" if about.examples < about.available else "")
+        for task, about in result.tasks.items()
+    )
+    return (
+        f"In %, each row under each task's own head. Best of each column in bold. Validation examples: {sizes}. "
+        f"{result.evaluations} evaluations in {merge_run.duration(result.seconds)} on {plain(result.device)}."
+    )
+
+
+def table(result: MergeResult) -> pd.DataFrame:
+    """All metrics of all rows, long."""
+    return pd.DataFrame(
+        {"model": row, "task": task, "metric": metric, "value": value}
+        for row, scores in result.rows.items()
+        for task, metrics in scores.items()
+        for metric, value in metrics.items()
+    )
+
+
+def line(result: MergeResult) -> pd.DataFrame:
+    """All metrics of all points, long."""
+    return pd.DataFrame(
+        {"parameter": result.parameter, "position": x, "task": task, "metric": metric, "value": value}
+        for x, scores in result.line
+        for task, metrics in scores.items()
+        for metric, value in metrics.items()
+    )

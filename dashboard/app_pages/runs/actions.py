@@ -1,0 +1,282 @@
+"""What can be done with the ticked runs: name, tag, cancel, resume, delete and take back, download, open elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from beft_core.errors import UserError
+from beft_core.execution.cancel import cancel
+from beft_core.execution.local import resume, start_over
+from beft_core.runs import about
+from beft_core.runs.archive import bytes_of, zip_of
+from beft_core.runs.overview import Overview, overview
+from beft_core.runs.run import Run
+from dashboard.app_pages.compare import parts
+from dashboard.app_pages.importance.cell import kept
+from dashboard.app_pages.runs.table import CHOSEN
+from dashboard.run_watch import stopped
+from dashboard.run_watch.card import START_OVER
+from dashboard.shared import page
+from dashboard.shared.picker import CHOICE, GEOMETRY_CHOICE
+from dashboard.shared.sources import run_title
+from dashboard.shared.text import plain
+
+_PROBLEM = "runs-problem"
+_UNDO = "runs-undo"
+"""Session state: ids of what was deleted last, and the labels that were ticked then."""
+TRASH_SECONDS = 30 * 86400.0
+"""What was deleted longer ago is removed for good at the next deletion."""
+
+
+def problem() -> None:
+    """What went wrong in the last action."""
+    with st.container():  # always there, so that what follows keeps its place
+        text = st.session_state.pop(_PROBLEM, None)
+        if text:
+            st.error(text, title="That did not work", icon=":material/error:")
+
+
+def _do(action: Callable[[], None]) -> None:
+    """Do it unless the page is locked; tell what is wrong with it on the page."""
+    why = page.locked()
+    if why is not None:
+        st.session_state[_PROBLEM] = why
+        return
+    try:
+        action()
+    except UserError as error:
+        st.session_state[_PROBLEM] = plain(error, 900)
+
+
+def bar(chosen: Sequence[Overview], everything: Sequence[Overview]) -> None:
+    """The row of buttons for the ticked runs."""
+    locked = page.locked()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        _open_links(chosen)
+        with page.control("settings", "runs-change", horizontal=True, width="content"):
+            _name(chosen, locked)
+            _tags(chosen, everything, locked)
+            active = [one for one in chosen if one.status.active]
+            if active:
+                st.button(
+                    "Cancel", icon=":material/stop:", on_click=_cancel, args=([one.run for one in active],),
+                    disabled=bool(locked), help=locked or "Stops after the current step; partial results stay.",
+                )  # fmt: skip
+            st.button(
+                "Delete", icon=":material/delete:", on_click=_delete, args=([one.run for one in chosen],),
+                disabled=bool(locked or active),
+                help=locked or ("Cancel runs at work first." if active else "It can be taken back."),
+            )  # fmt: skip
+        download(chosen, "chosen", f"Download {_count(chosen)}")
+
+
+def _open_links(chosen: Sequence[Overview]) -> None:
+    """Where else the ticked runs can be looked at."""
+    if len(chosen) == 1 and chosen[0].kind == "sweep":
+        st.page_link(
+            page.file_of("sweep"), label=page.PLACES["sweep"].title, icon=f":material/{page.PLACES['sweep'].icon}:",
+            query_params=kept(sweep_run=chosen[0].id),
+        )  # fmt: skip
+    with_snapshot = [run_title(one.run) for one in chosen if one.has_snapshot]
+    if len(with_snapshot) == 1:
+        for place, name, more in (("importance", CHOICE, {}), ("geometry", GEOMETRY_CHOICE, {"geo": "Every layer"})):
+            st.page_link(
+                page.file_of(place), label=page.PLACES[place].title, icon=f":material/{page.PLACES[place].icon}:",
+                query_params=kept(**{name: with_snapshot[0], **more}),
+            )  # fmt: skip
+    if len(with_snapshot) > 1:
+        st.page_link(
+            page.file_of("compare"), label="Compare snapshots", icon=":material/compare:",
+            query_params={**kept(), parts.CHOICE: with_snapshot[: parts.MOST]},
+        )  # fmt: skip
+
+
+def _count(runs: Sequence[Overview]) -> str:
+    return "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+
+
+def _key(what: str, runs: Sequence[Overview]) -> str:
+    """A key of its own for every choice of runs: what was typed for one must not reach another."""
+    return f"{what}-{hashlib.sha256(' '.join(one.id for one in runs).encode()).hexdigest()[:12]}"
+
+
+def _name(chosen: Sequence[Overview], locked: str | None) -> None:
+    if len(chosen) != 1:
+        return
+    one, key = chosen[0], _key("name", chosen)
+    with st.popover("Rename", icon=":material/edit:", disabled=bool(locked), help=locked):
+        st.text_input(
+            "Name", one.about.name, key=key, on_change=_rename, args=(one.run, key), placeholder=one.label,
+            max_chars=about.NAME_CHARACTERS, help="Shown instead of the label; links keep the label.",
+        )  # fmt: skip
+
+
+def _rename(run: Run, key: str) -> None:
+    _do(lambda: about.rename(run, st.session_state[key]))
+
+
+def _tags(chosen: Sequence[Overview], everything: Sequence[Overview], locked: str | None) -> None:
+    known = sorted({tag for one in everything for tag in one.about.tags})
+    common = [tag for tag in known if all(tag in one.about.tags for one in chosen)]
+    key = _key("tags", chosen)
+    with st.popover("Tags", icon=":material/sell:", disabled=bool(locked), help=locked):
+        st.multiselect(
+            f"Tags of {'this run' if len(chosen) == 1 else f'all {len(chosen)} runs'}", known, default=common, key=key,
+            accept_new_options=True, max_selections=about.MOST_TAGS, placeholder="Type a word, press Enter",
+            on_change=_retag, args=([one.run for one in chosen], common, key),
+        )  # fmt: skip
+
+
+def _retag(runs: Sequence[Run], before: Sequence[str], key: str) -> None:
+    """Add and take away only what was changed: tags that not all of the runs have stay."""
+    wanted = st.session_state[key]
+
+    def change() -> None:
+        for run in runs:
+            kept = [tag for tag in about.about(run).tags if tag in wanted or tag not in before]
+            about.set_tags(run, [*kept, *wanted])
+
+    _do(change)
+
+
+def _cancel(runs: Sequence[Run]) -> None:
+    def stop() -> None:
+        for run in runs:
+            cancel(run)
+
+    _do(stop)
+
+
+# --- deleting ------------------------------------------------------------------------------------------------------
+
+
+def _delete(runs: Sequence[Run]) -> None:
+    ticked = list(st.session_state.get(CHOSEN, []))
+    gone: list[str] = []
+
+    def throw() -> None:
+        for run in runs:
+            about.delete(run)
+            gone.append(run.id)
+
+    _do(throw)
+    if gone:
+        about.empty_trash(TRASH_SECONDS)
+        st.session_state[_UNDO] = gone, ticked
+
+
+def _restore(ids: Sequence[str], ticked: Sequence[str] = ()) -> None:
+    def bring() -> None:
+        for run_id in ids:
+            about.restore(run_id)
+
+    _do(bring)
+    if ticked:
+        st.session_state[CHOSEN] = list(ticked)
+    st.session_state.pop(_UNDO, None)
+
+
+def undo() -> None:
+    """What was deleted last, with the way back."""
+    with st.container():
+        ids, ticked = st.session_state.get(_UNDO, ((), ()))
+        if not ids:
+            return
+        locked = page.locked()
+        with st.container(border=True, horizontal=True, vertical_alignment="center"):
+            what = "One run was" if len(ids) == 1 else f"{len(ids)} runs were"
+            st.markdown(f":material/delete: {what} deleted.")
+            st.button(
+                "Undo", icon=":material/undo:", on_click=_restore, args=(ids, ticked), disabled=bool(locked),
+                help=locked, type="primary",
+            )  # fmt: skip
+            st.button("Dismiss", key="runs-undo-dismiss", on_click=lambda: st.session_state.pop(_UNDO, None))
+
+
+def trash() -> None:
+    """Everything that was deleted and can still be brought back."""
+    runs = about.deleted()
+    if not runs:
+        return
+    locked = page.locked()
+    with (
+        page.control("settings", "runs-trash"),
+        st.expander(f"Deleted runs ({len(runs)})", icon=":material/auto_delete:"),
+    ):
+        st.caption("Kept for 30 days in the folder “trash” of the home folder.")
+        for run in runs[:20]:
+            with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+                st.markdown(plain(overview(run).name))
+                st.button(
+                    "Restore", key=f"restore-{run.id}", icon=":material/undo:", on_click=_restore, args=([run.id],),
+                    disabled=bool(locked), help=locked,
+                )  # fmt: skip
+        st.button(
+            "Remove all for good", icon=":material/delete_forever:", on_click=_empty, disabled=bool(locked), help=locked
+        )
+
+
+def _empty() -> None:
+    def remove() -> None:
+        about.empty_trash()
+
+    _do(remove)
+    st.session_state.pop(_UNDO, None)
+
+
+# --- downloads -----------------------------------------------------------------------------------------------------
+
+
+def download(runs: Sequence[Overview], key: str, label: str) -> None:
+    """The button that makes a zip of runs when it is clicked."""
+    with page.control("downloads", f"runs-{key}", width="content"):
+        st.download_button(
+            label, lambda: zip_of(runs), f"beft-{key}-runs.zip", "application/zip", icon=":material/download:",
+            key=f"zip-{key}", on_click="ignore",
+            help="Snapshot, settings and result; measurements as CSV; of a sweep its table. About "
+            f"{_size(bytes_of(runs))}.",
+        )  # fmt: skip
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(1, count // 1000)} kB"
+
+
+# --- runs that did not end well ------------------------------------------------------------------------------------
+
+
+def damaged(one: Overview) -> None:
+    """What is wrong with the files of a run."""
+    st.warning(
+        "  \n".join(plain(words, 300) for words in one.damage), title=f"The folder of {plain(one.name)} is damaged",
+        icon=":material/broken_image:",
+    )  # fmt: skip
+
+
+def story(one: Overview) -> None:
+    """Why a run ended before its end, what its log said last, and how to go on."""
+    run, status = one.run, one.status
+    told = " ".join(plain(part, 900) for part in (status.message, status.proposal) if part)
+    box = st.info if status.state == "cancelled" else st.error
+    box(told, title=stopped.title(run, status), icon=":material/front_hand:")
+    lines = run.log_tail()
+    locked = page.locked()
+    with st.container(horizontal=True, vertical_alignment="top"):
+        if lines:
+            with st.expander("Last lines of its log", icon=":material/article:"):
+                st.code("\n".join(lines), language=None, wrap_lines=True)
+        label, action, words = "Start it again", resume, None
+        if status.start_over:
+            label, action, words = "Start over", start_over, START_OVER
+        elif one.kind == "sweep" and run.sweep.is_dir():
+            label = "Resume"  # what is finished is not done again
+        elif run.checkpoint.is_file():
+            label = "Resume from its checkpoint"
+        st.button(
+            label,
+            key=f"resume-{run.id}", icon=":material/restart_alt:", on_click=lambda: _do(lambda: action(run)),
+            disabled=bool(locked), help=locked or words,
+        )  # fmt: skip

@@ -1,0 +1,268 @@
+"""The list of all runs: filtered, live, and with rows that stay ticked whatever comes or goes.
+
+What is ticked stands in the URL by labels of runs. The table knows rows by number only, so its ticks are set from the
+labels each time it is drawn, and read back through the labels that it was drawn with.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from beft_core.execution.cancel import cancel
+from beft_core.runs.damage import FILES
+from beft_core.runs.overview import Overview, overviews
+from beft_core.runs.record import STATES
+from beft_core.runs.run import Status
+from dashboard.shared import address, page
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CHOSEN = "runs"
+"""Key of the list of ticked runs, and its name in the URL."""
+_TABLE, _DRAWN, _TICKED = "runs-table", "runs-drawn", "runs-ticked"
+BUSY_SECONDS, IDLE_SECONDS = 1.5, 5.0
+STATE_COLOURS = {
+    "queued": "gray", "running": "blue", "cancelling": "orange", "done": "green", "cancelled": "gray",
+    "failed": "red", "lost": "red", "damaged": "red",
+}  # fmt: skip
+DAMAGED = "damaged"
+"""Beside its state, of a run whose files are not as a run writes them."""
+ROWS_SHOWN = 10
+_ROW_PIXELS = 35
+SHOWN = ("run", "trains", "state", "now", "value", "started")
+"""Columns that fit into 1400 pixels; others can be shown from the menu of the table."""
+TABLE_PIXELS = 906
+"""Width of all columns: 1400 pixels less the sidebar, the page's margins and the boxes to tick."""
+_PIXELS = {"run": 64, "trains": 258, "state": 90, "now": 182, "value": 62, "started": 96, "seconds": 75, "tags": 104}
+"""Column -> least width; what is left goes to the names of the runs, or to the outcomes where no run has a name."""
+_CHARACTER_PIXELS, _CELL_PIXELS = 6.1, 16
+"""Mean width of a character, and margins of a cell."""
+_MOST_TERMS = 3
+"""Terms of a fine-tune that are named in a row; of more there stands the number."""
+_MOST_CHARACTERS = 27
+"""The same of a sweep, whose terms have short names."""
+
+
+def filters(runs: Sequence[Overview]) -> None:
+    """The row of filters; they stand in the URL."""
+    tasks = sorted({task for one in runs for task in one.tasks})
+    tags = sorted({tag for one in runs for tag in one.about.tags})
+    with page.control("choose", "runs-filter", horizontal=True, vertical_alignment="bottom"):
+        st.text_input(
+            "Search", key="find", bind="query-params", placeholder="name, task, term, setting…",
+            icon=":material/search:", width=260,
+        )  # fmt: skip
+        for label, key, options in (
+            ("State", "state", (*STATES, DAMAGED)),
+            ("Task", "on", tasks),
+            ("Tag", "tag", tags),
+        ):
+            if options:
+                st.multiselect(label, options, key=key, bind="query-params", placeholder="all", width=210)
+
+
+def passing(runs: Sequence[Overview]) -> list[Overview]:
+    """The runs that the filters let through. Words are looked for in names, tags, ids and settings."""
+    words = str(st.session_state.get("find") or "").lower().split()
+    states, tasks, tags = (set(st.session_state.get(key) or ()) for key in ("state", "on", "tag"))
+    return [
+        one
+        for one in runs
+        if (not states or states & set(states_of(one)))
+        and (not tasks or tasks & set(one.tasks))
+        and (not tags or tags & set(one.about.tags))
+        and all(word in _text(one) for word in words)
+    ]
+
+
+def states_of(one: Overview) -> list[str]:
+    """Its state, and whether it is damaged."""
+    return [one.status.state, *([DAMAGED] if one.damage else [])]
+
+
+def _text(one: Overview) -> str:
+    settings = " ".join(f"{name}={value}" for name, value in one.config.items() if value is not None)
+    return f"{one.about.name} {one.label} {' '.join(one.about.tags)} {one.id} {one.kind} {settings}".lower()
+
+
+def chosen(runs: Sequence[Overview]) -> list[Overview]:
+    """Draw the list of ticked runs; returns them in the order in which they were ticked."""
+    by_label = {one.label: one for one in runs}
+    if CHOSEN in st.session_state:  # without those that are gone
+        st.session_state[CHOSEN] = [label for label in st.session_state[CHOSEN] if label in by_label]
+    labels = st.multiselect(
+        "Runs to compare", list(by_label), key=CHOSEN, bind="query-params",
+        placeholder="Tick runs in the table, or choose them here", label_visibility="collapsed",
+    )  # fmt: skip
+    return [by_label[label] for label in labels]
+
+
+def table(busy: bool) -> None:
+    """The table. It looks at the disk again by itself: often while a run is at work, else now and then."""
+    address.fragment(BUSY_SECONDS if busy else IDLE_SECONDS)(_table)(busy)
+
+
+def _table(busy: bool) -> None:
+    runs = overviews()
+    for one in runs:
+        if one.status.state == "cancelling" and not page.read_only():
+            cancel(one.run)  # does the next step when it is time
+    if st.session_state.pop(_TICKED, False) or any(one.status.active for one in runs) != busy:
+        st.rerun()  # what is below the table changes too
+    shown = passing(runs)
+    if not shown:
+        st.info("No run passes these filters.", icon=":material/filter_alt_off:")
+        return
+    ticked = set(st.session_state.get(CHOSEN, ()))
+    rows = [row for row, one in enumerate(shown) if one.label in ticked]
+    ticks: Any = {"selection": {"rows": rows, "columns": [], "cells": []}}
+    if _rows() != rows:
+        st.session_state[_TABLE] = ticks
+    st.session_state[_DRAWN] = [one.label for one in shown]
+    order = [*SHOWN, "tags"] if _tags(shown) else [*SHOWN]
+    st.dataframe(
+        frame(shown, time.time()), key=_TABLE, column_order=order, on_select=_tick, selection_mode="multi-row",
+        hide_index=True,
+        selection_default=ticks,  # what is set above is lost if the browser mounts it later
+        column_config=_columns(shown), placeholder="", alt="Runs of this machine, newest first",
+        height=(min(len(shown), ROWS_SHOWN) + 1) * _ROW_PIXELS + 3,
+    )  # fmt: skip
+
+
+def _rows() -> list[int]:
+    state = st.session_state.get(_TABLE)
+    return sorted(state["selection"]["rows"]) if state else []
+
+
+def _tick() -> None:
+    """Take over what was ticked. Ticked runs that the filters hide stay ticked."""
+    drawn = st.session_state.get(_DRAWN, [])
+    now = [drawn[row] for row in _rows() if row < len(drawn)]
+    before = st.session_state.get(CHOSEN, [])
+    kept = [label for label in before if label in now or label not in drawn]
+    st.session_state[CHOSEN] = [*kept, *(label for label in now if label not in kept)]
+    st.session_state[_TICKED] = True
+
+
+def frame(runs: Sequence[Overview], now: float) -> pd.DataFrame:
+    """What the table shows, one row a run."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "run": [f"{one.id[-6:]} {one.about.name}".rstrip() for one in runs],
+            "trains": [_trains(one) for one in runs],
+            "state": [_chips(one) for one in runs],
+            "now": [_shortened(outcome(one, now), widths(runs)["now"]) for one in runs],
+            "seconds": pd.array([_round(one.seconds(now)) for one in runs], dtype="Float64"),
+            "started": [datetime.fromtimestamp(one.status.began or one.status.created) for one in runs],
+            "task": [one.task for one in runs],
+            "tags": [list(one.about.tags) for one in runs],
+            "metric": [one.metric or "" for one in runs],
+            "value": pd.array([one.value for one in runs], dtype="Float64"),
+            "id": [one.id for one in runs],
+        }
+    )
+
+
+def widths(runs: Sequence[Overview]) -> dict[str, int]:
+    """Column -> width in pixels; those that are shown are as wide as the table at 1400 pixels."""
+    order = [*SHOWN, "tags"] if _tags(runs) else [*SHOWN]
+    left = TABLE_PIXELS - sum(_PIXELS[name] for name in order)
+    widest = "run" if any(one.about.name for one in runs) else "now"
+    return {**_PIXELS, widest: _PIXELS[widest] + left}
+
+
+def _shortened(text: str, pixels: int) -> str:
+    """A text that ends within its cell; below the table the whole of it is told of a ticked run."""
+    most = int((pixels - _CELL_PIXELS) / _CHARACTER_PIXELS)
+    return text if len(text) <= most else text[: most - 1].rstrip(" ,;:(“") + "…"
+
+
+def _trains(one: Overview) -> str:
+    """What it trains, on what and with which seed, in a row's few words."""
+    if one.kind == "select":
+        what = "probe"
+    elif one.kind == "sweep" and len(one.trains) > _MOST_CHARACTERS:
+        what = f"sweep of {len(one.config['terms'])} kinds"
+    else:
+        what = one.trains if len(one.terms) <= _MOST_TERMS else f"{len(one.terms)} terms"
+    where = one.task if len(one.tasks) == 1 else f"{len(one.tasks)} tasks"
+    before, after = f"{what} on ", one.seed and f", {one.seed}"
+    return before + _shortened(where, _PIXELS["trains"] - int(len(before + after) * _CHARACTER_PIXELS)) + after
+
+
+def _chips(one: Overview) -> list[str]:
+    """Its state; of a run that has ended and is damaged, that instead."""
+    return [DAMAGED] if one.damage and not one.status.active else [one.status.state]
+
+
+def outcome(one: Overview, now: float) -> str:
+    """What it is doing, or what came of it, in few words."""
+    status = one.status
+    if status.state == "queued":
+        return f"{status.position} ahead" if status.position else "starting"
+    if status.active:
+        return _progress(status, now)
+    if one.damage:
+        return ", ".join(dict.fromkeys(next((name for name in FILES if name in text), text) for text in one.damage))
+    result = "" if one.value is None else f"{one.metric} {one.value:.3f}"
+    if status.state == "cancelled":
+        return _kept(one) + (f", {result}" if result else "")
+    if status.state == "lost":
+        return "its worker is gone" + (f" ({status.stage})" if status.stage else "")
+    if status.state != "done":
+        return (status.message or "").split(". ")[0].rstrip(".")
+    return ", ".join(filter(None, (one.counted, f"selects b_{one.selected}" if one.selected else "", result)))
+
+
+def _kept(one: Overview) -> str:
+    """What a cancelled run has left."""
+    if one.has_snapshot:
+        return "snapshot kept"
+    return "can be resumed" if "resumed" in (one.status.proposal or "") else "no snapshot"
+
+
+def _progress(status: Status, now: float) -> str:
+    text = status.stage or "preparing"
+    if status.fraction is not None:
+        text += f" {status.fraction:.0%}"
+    left = status.remaining_seconds(now)
+    return text + (f", {left:.0f} s left" if left is not None else "")
+
+
+def _round(seconds: float | None) -> float | None:
+    """To what one can tell apart, so that a table of ended and live runs changes once a second at most."""
+    return None if seconds is None else round(seconds, 1 if seconds < 10 else 0)
+
+
+def _columns(runs: Sequence[Overview]) -> dict[str, Any]:
+    column = st.column_config
+    tags, wide = _tags(runs), widths(runs)
+    return {
+        "run": column.TextColumn("Run", pinned=True, width=wide["run"]),
+        "trains": column.TextColumn("Trains", width=wide["trains"]),
+        "state": column.MultiselectColumn(
+            "State", options=list(STATE_COLOURS), color=list(STATE_COLOURS.values()), width=wide["state"]
+        ),
+        "now": column.TextColumn("Progress or outcome", width=wide["now"]),
+        "seconds": column.NumberColumn(
+            "Seconds", format="%g", help="Without the wait in the queue.", width=wide["seconds"]
+        ),
+        "started": column.DatetimeColumn("Started", format="D MMM, HH:mm", width=wide["started"]),
+        "tags": column.MultiselectColumn("Tags", options=tags, color="auto", width=wide["tags"]) if tags else None,
+        "value": column.NumberColumn(
+            "Result", format="%.3f", width=wide["value"],
+            help="The first metric of the task on its validation set, after the last epoch that was scored.",
+        ),
+    }  # fmt: skip
+
+
+def _tags(runs: Sequence[Overview]) -> list[str]:
+    return sorted({tag for one in runs for tag in one.about.tags})

@@ -1,0 +1,179 @@
+"""What a sweep has found so far: a picture, a table of means or of every fine-tune, downloads, the way to more."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from beft_core.errors import UserError
+from beft_core.runs.run import Run
+from beft_core.sweeps.rows import plan_columns
+from beft_core.sweeps.seed_means import over_seeds
+from beft_core.sweeps.store import SweepFolder
+from beft_core.sweeps.table import NAME
+from dashboard.app_pages.evaluation.source import CHOICE, TableSource, open_table, tables
+from dashboard.app_pages.importance.cell import kept
+from dashboard.figures.sweep import MOST_PANELS, by_term_and_rate
+from dashboard.shared import page
+from dashboard.shared.figure import show
+from dashboard.shared.text import plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LOOK = "sweep_rows"
+"""Key of the switch between means and fine-tunes, and its name in the URL."""
+MEANS, ALL = "means over seeds", "every fine-tune"
+ROWS_SHOWN = 12
+_ROW_PIXELS = 35
+_SAME = ["task", "examples", "metric"]
+"""Columns that are left out where they say the same in every row: room is scarce."""
+_MIME = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
+
+
+def finished(run: Run) -> pd.DataFrame | None:
+    """The result table as far as it is; None before the first pass has ended."""
+    path = run.sweep / f"{NAME}.parquet"
+    if not path.is_file():
+        return None
+    try:
+        return open_table(TableSource(run.id, path)).results
+    except UserError:
+        return None
+
+
+@lru_cache(maxsize=16)
+def _grid(path: Path) -> pd.DataFrame:
+    """Every fine-tune of the sweep of a folder, finished or not; which those are never changes.
+
+    Raises:
+        UserError: it has not begun, or the folder is damaged.
+    """
+    import pandas as pd
+
+    configs = SweepFolder(path).spec().runs()
+    table = pd.DataFrame([plan_columns(config) for config in configs])
+    sizes = [f"{config.n_train:,} examples" if config.n_train else "all examples" for config in configs]
+    return table[["run", "task", "trains", "lr", "seed"]].assign(size=sizes)
+
+
+def how_far(run: Run) -> str:
+    """In a sentence, of a sweep that did not come to its end."""
+    done = finished(run)
+    try:
+        total = len(_grid(run.sweep))
+    except UserError:
+        return ""
+    return f"{0 if done is None else len(done):,} of {total:,} fine-tunes are finished; going on does only the rest."
+
+
+def show_results(run: Run, ended: bool) -> None:
+    """Picture and table; nothing before the first pass has ended."""
+    done = finished(run)
+    if done is None:
+        if not ended:
+            st.caption("The first results come when the first pass is through: its fine-tunes end together.")
+        return
+    try:
+        grid = _grid(run.sweep)
+    except UserError as error:
+        st.error(plain(error, 900), title="The grid of this sweep cannot be read", icon=":material/error:")
+        return
+    if len(done) < len(grid):
+        failed = int((done["state"] != "done").sum())
+        st.markdown(
+            f"**{len(done):,} of {len(grid):,} fine-tunes**" + (f", {failed:,} of them failed" if failed else "")
+        )
+    _picture(grid, done)
+    _table(done)
+    if ended:
+        _downloads(run)
+
+
+def _picture(grid: pd.DataFrame, done: pd.DataFrame) -> None:
+    if done["value"].notna().sum() == 0:
+        return
+    rows = grid.merge(done[["run", "metric", "value"]], on="run", how="left")
+    show(
+        by_term_and_rate(rows, page.dark()), "sweep-values",
+        "Validation metric of everything that was trained, by learning rate: a dot per seed, a line at the mean",
+        data=lambda: rows,
+    )  # fmt: skip
+    panels = len(rows.loc[rows["value"].notna(), ["task", "size"]].drop_duplicates())
+    more = f" The first {MOST_PANELS} of {panels}; the evaluation shows all." if panels > MOST_PANELS else ""
+    st.caption(f"After the last epoch, by learning rate; a dot is a seed, a line the mean over seeds.{more}")
+
+
+def _table(done: pd.DataFrame) -> None:
+    with page.control("settings", "sweep-rows"):
+        look = st.segmented_control(
+            "Rows", [MEANS, ALL], default=MEANS, required=True, key=LOOK, bind="query-params",
+            label_visibility="collapsed",
+        )  # fmt: skip
+    table = _means(done) if look == MEANS else _fine_tunes(done)
+    same = [name for name in _SAME if table[name].nunique() <= 1]
+    table = table.drop(columns=same).dropna(axis="columns", how="all")
+    column = st.column_config
+    st.dataframe(
+        table, hide_index=True, placeholder="–", alt=f"Result of the sweep: {look}",
+        height=(min(len(table), ROWS_SHOWN) + 1) * _ROW_PIXELS + 3,
+        column_config={
+            "examples": column.NumberColumn(format="localized"),
+            "learning rate": column.NumberColumn("rate", format="%g", help="Learning rate."),
+            **{name: column.NumberColumn(format="%.1f") for name in ("mean, %", "spread", "value, %", "best, %")},
+            "spread": column.NumberColumn(format="%.1f", help="Standard deviation over seeds, in points."),
+            "selects": column.TextColumn(help="By the projection ratio, of probes (all)."),
+            "seconds": column.NumberColumn(format="%.2f", help="Of its pass, divided by the fine-tunes in it."),
+        },
+    )  # fmt: skip
+
+
+def _means(done: pd.DataFrame) -> pd.DataFrame:
+    table = over_seeds(done)
+    table["failed"] = table["failed"].replace(0, None)
+    return _named(table.assign(mean=100 * table["mean"].astype(float), std=100 * table["std"].astype(float)))[
+        [*_SAME, "trains", "learning rate", "mean, %", "spread", "seeds", "selects", "failed"]
+    ]
+
+
+def _fine_tunes(done: pd.DataFrame) -> pd.DataFrame:
+    table = done.assign(value=100 * done["value"], best_value=100 * done["best_value"])
+    table["selects"] = done["selected.projection_ratio"]
+    return _named(table)[
+        [*_SAME, "trains", "learning rate", "seed", "value, %", "best, %", "selects", "seconds", "failure"]
+    ]  # fmt: skip
+
+
+def _named(table: pd.DataFrame) -> pd.DataFrame:
+    return table.rename(
+        columns={
+            "n_train": "examples", "lr": "learning rate", "mean": "mean, %", "std": "spread", "value": "value, %",
+            "best_value": "best, %",
+        }
+    )  # fmt: skip
+
+
+def _downloads(run: Run) -> None:
+    with page.control("downloads", "sweep-results", horizontal=True):
+        for kind, mime in _MIME.items():
+            path = run.sweep / f"{NAME}.{kind}"
+            if path.is_file():
+                st.download_button(
+                    f"The table ({'CSV' if kind == 'csv' else 'Parquet'})", path.read_bytes,
+                    f"beft-sweep-{run.id[-6:]}.{kind}", mime, icon=":material/download:", key=f"sweep-{kind}",
+                    on_click="ignore",
+                )  # fmt: skip
+
+
+def evaluation_link(run: Run) -> None:
+    """The page that compares it with the paper, opened on this sweep; nothing where it has no table."""
+    path = run.sweep / f"{NAME}.parquet"
+    title = next((source.title for source in tables() if source.path == path), None)
+    if title is not None:
+        st.page_link(
+            page.file_of("evaluation"), label="Beside the paper's", icon=":material/fact_check:",
+            query_params=kept(**{CHOICE: title}),
+        )  # fmt: skip

@@ -1,0 +1,256 @@
+"""The form of a sweep, and the grid that it stands for. Every control is in the URL."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import streamlit as st
+
+from beft_core.architectures.layout import Layout
+from beft_core.config import DEVICES, MODES, PRECISIONS
+from beft_core.errors import UserError
+from beft_core.models.source import BUNDLED
+from beft_core.sweeps.forecast import Forecast, forecast, most_at_once
+from beft_core.sweeps.spec import MODES_OF_SWEEPS, SweepSpec
+from beft_core.tasks.registry import REGIMES, TASKS
+from beft_core.tasks.sources.presence import presence
+from beft_core.terms import TERM_KEYS
+from beft_core.training.estimate import count as preflight
+from dashboard.figures.parts.style import latex
+from dashboard.shared import marked, page, preset_words
+from dashboard.shared.preset_words import BY_PRESET
+from dashboard.shared.text import plain
+
+HALVES = "sw-halves"
+"""Key of the container of the form's two halves; the page lets them wrap."""
+MOST_RUNS = 5_000
+"""Of a sweep that is started here: the command takes more."""
+
+DEFAULTS: dict[str, Any] = {
+    "sw_tasks": ["demo-sentiment"], "sw_regimes": [], "sw_n": "200", "sw_terms": ["v", "q", "k", "head", "all"],
+    "sw_lrs": "", "sw_probe_lrs": "", "sw_seeds": 2, "sw_epochs": None, "sw_preset": "quick", "sw_model": BUNDLED,
+    "sw_device": "auto", "sw_precision": "float32", "sw_eps": None, "sw_eps_at": BY_PRESET,
+}  # fmt: skip
+"""Name in the URL -> value at first."""
+_SETTINGS = {
+    "sw_epochs": "epochs", "sw_preset": "preset", "sw_device": "device", "sw_precision": "precision",
+    "sw_eps": "adam_epsilon", "sw_eps_at": "adam_epsilon_at",
+}  # fmt: skip
+"""Controls that are settings of all fine-tunes -> field."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the form says."""
+
+    spec: SweepSpec | None
+    """The grid; None: see ``problem``."""
+    counted: Forecast | None
+    problem: UserError | None
+    layout: Layout | None
+    """Of the model, where it is on this machine."""
+
+
+def current() -> Setup:
+    """The setup as the widgets are now; also right in a callback, which runs before they are drawn again."""
+    layout = None
+    try:
+        layout = _layout(_model())
+        spec = _spec()
+        counted = _counted(json.dumps(spec.to_dict()), most_at_once(spec, layout))
+    except UserError as error:
+        return Setup(None, None, error, layout)
+    return Setup(spec, counted, None, layout)
+
+
+def _get(key: str) -> Any:
+    return st.session_state.get(key, DEFAULTS[key])
+
+
+def _model() -> str:
+    return str(_get("sw_model")).strip() or BUNDLED
+
+
+def _layout(model: str) -> Layout | None:
+    """None of a model that the sweep has to download first."""
+    try:
+        return preflight.layout_of(page.model_of_page(model))
+    except UserError as error:
+        if "not in the local cache" in error.got:
+            return None
+        raise
+
+
+def _spec() -> SweepSpec:
+    for key, what in (("sw_tasks", "task"), ("sw_terms", "kind of fine-tune")):
+        if not _get(key):
+            raise UserError(f"got no {what}", "at least one")
+    settings = {field: _get(key) for key, field in _SETTINGS.items() if _get(key) != DEFAULTS[key]}
+    if _model() != BUNDLED:
+        settings["model"] = _model()
+    counts = _numbers("sw_n", "number of examples")
+    if strange := [count for count in counts if count != int(count) or count < 2]:
+        raise UserError(f"got the number of examples {strange[0]:g}", "whole numbers from 2", "300, 1000")
+    spec = SweepSpec(
+        tasks=tuple(_get("sw_tasks")),
+        regimes=tuple(name for name in REGIMES if name in (_get("sw_regimes") or ())),
+        n_train=tuple(map(int, counts)),
+        terms=tuple(_get("sw_terms")),
+        lrs=_numbers("sw_lrs", "learning rate"),
+        probe_lrs=_numbers("sw_probe_lrs", "learning rate"),
+        seeds=tuple(range(int(_get("sw_seeds")))),
+        settings=settings,
+    )
+    count = len(spec.tasks) * max(1, len(spec.regimes) + len(spec.n_train)) * len(spec.seeds)
+    count *= sum(len(spec.probe_lrs or spec.lrs if what == "all" else spec.lrs) or 1 for what in spec.terms)
+    if count > MOST_RUNS:
+        raise UserError(f"got {count:,} fine-tunes", f"at most {MOST_RUNS:,} on this page", "the command beft sweep")
+    return spec
+
+
+def _numbers(key: str, what: str) -> tuple[float, ...]:
+    """The numbers of a text, each once."""
+    found = []
+    for word in re.split(r"[,;\s]+", str(_get(key)).strip()):
+        try:
+            number = float(word) if word else None
+        except ValueError:
+            number = -1.0
+        if number is not None and not 0 < number < float("inf"):
+            example = "200, 1000" if key == "sw_n" else "2e-3, 1e-2"
+            raise UserError(f"got the {what} {word[:40]}", "positive numbers", example)
+        found += [number] if number is not None else []
+    return tuple(dict.fromkeys(found))
+
+
+@lru_cache(maxsize=32)
+def _counted(grid: str, most: int) -> Forecast:
+    """``grid``: a spec as JSON."""
+    spec = SweepSpec.from_dict(json.loads(grid))
+    return forecast(spec, _layout(str(spec.settings.get("model", BUNDLED))), most)
+
+
+# --- drawing -------------------------------------------------------------------------------------------------------
+
+
+def draw() -> None:
+    """The form."""
+    with st.container(key=HALVES):
+        left, right = st.columns(2, gap="medium")
+    with left, st.container(border=True, height="stretch"):
+        st.markdown("##### 1 · Tasks and sizes")
+        _tasks()
+    with right, st.container(border=True, height="stretch"):
+        st.markdown("##### 2 · What to train, how often")
+        _what()
+        told = st.container()  # filled last: it tells of controls that a link sets and that are drawn below
+    with page.control("settings", "sw-advanced"), st.expander("Advanced", icon=":material/tune:"):
+        _advanced()
+    with told:
+        _tell()
+
+
+def _tasks() -> None:
+    missing = marked.lacking()
+    chosen = marked.choose_some(
+        "Tasks", [*TASKS], DEFAULTS["sw_tasks"], "sw_tasks", missing,
+        help="; ".join(f"{task}: {spec.title}" for task, spec in TASKS.items()),
+    )  # fmt: skip
+    if absent := [task for task in chosen if task in missing]:
+        advice = dict.fromkeys(plain(presence(TASKS[task]).advice, 200) for task in absent)
+        st.caption(
+            f":orange[:material/cloud_download: Not on this machine:] {', '.join(absent)}. To have them, "
+            f"{'; '.join(advice)}."
+        )
+    st.pills(
+        "Training examples, by regime", list(REGIMES), selection_mode="multi", default=DEFAULTS["sw_regimes"],
+        key="sw_regimes", bind="query-params", help="The paper's sizes; they differ by task.",
+    )  # fmt: skip
+    st.text_input(
+        "and by number", DEFAULTS["sw_n"], key="sw_n", bind="query-params", placeholder="none",
+        help="One or several, such as 200, 1000. With neither a regime nor a number the preset decides.",
+    )  # fmt: skip
+    if sizes := _sizes():
+        st.caption(sizes)
+
+
+def _sizes() -> str:
+    """What the chosen regimes mean for the chosen tasks."""
+    told = []
+    for task in _get("sw_tasks") or ():
+        counts = [
+            f"{name} {count:,}" if count is not None else name if name == "all" else f"no {name}"
+            for name, count in TASKS[task].regimes.items()
+            if name in (_get("sw_regimes") or ())
+        ]
+        told += [f"{task}: {', '.join(counts)}"] if counts else []
+    return "; ".join(told)
+
+
+def _what() -> None:
+    st.multiselect(
+        "What to train, each alone", [*TERM_KEYS, *MODES_OF_SWEEPS], default=DEFAULTS["sw_terms"], key="sw_terms",
+        bind="query-params", accept_new_options=True, placeholder="Choose bias terms",
+        help="Bias terms, each a fine-tune of its own; type q+v for both together. "
+        + "; ".join(f"{mode}: {MODES[mode]}" for mode in MODES_OF_SWEEPS) + ".",
+    )  # fmt: skip
+    left, right = st.columns(2)
+    left.text_input(
+        "Learning rates", DEFAULTS["sw_lrs"], key="sw_lrs", bind="query-params", placeholder="2e-3, 1e-2",
+        help="One or several. Empty: the preset's.",
+    )  # fmt: skip
+    right.text_input(
+        "of *all* (the probe)", DEFAULTS["sw_probe_lrs"], key="sw_probe_lrs", bind="query-params",
+        placeholder="as the others", help="All biases together want smaller ones. Empty: the same as the others.",
+    )  # fmt: skip
+    left, right = st.columns(2)
+    left.number_input(
+        "Seeds", 1, 100, DEFAULTS["sw_seeds"], key="sw_seeds", bind="query-params",
+        help="How many: each draws other examples, another order, head and dropout.",
+    )  # fmt: skip
+    right.number_input(
+        "Epochs", 1, 10_000, None, key="sw_epochs", bind="query-params", placeholder="the preset's",
+        help="Passes over the training examples.",
+    )  # fmt: skip
+
+
+def _tell() -> None:
+    """What follows from the controls: what the preset fills in, and what a null term means."""
+    setup = current()
+    if setup.counted is not None:
+        st.caption(_filled(setup.counted))
+    layout = setup.layout
+    if layout is not None and (null := [term for term in _get("sw_terms") or () if term in layout.null_terms]):
+        names = ", ".join(latex(term) for term in null)
+        st.caption(f"{names} can change nothing in this model: its fine-tunes train only the head, as *head* does.")
+
+
+def _filled(counted: Forecast) -> str:
+    """What the preset makes of the epochs of each task, and of the optimizer of all."""
+    of_task = {run.task: run for run in counted.runs}
+    told = ", ".join(f"{task} {preset_words.epochs(run.epochs)}" for task, run in of_task.items())
+    said = max(map(preset_words.sample, of_task.values()), key=len)
+    return f"{told}; {preset_words.optimizer(counted.runs[0])}{'; ' * bool(said)}{said}."
+
+
+def _advanced() -> None:
+    bound: dict[str, Any] = {"bind": "query-params"}
+    with st.grid(min_column_width=190, gap="medium"):
+        st.text_input(
+            "Model", DEFAULTS["sw_model"], key="sw_model", placeholder=BUNDLED,
+            help="bundled, a model of the Hugging Face Hub, or the path of a folder.", **bound,
+        )  # fmt: skip
+        st.segmented_control(
+            "Preset", ["quick", "paper"], default=DEFAULTS["sw_preset"], required=True, key="sw_preset",
+            help=preset_words.PRESET_HELP, **bound,
+        )  # fmt: skip
+        st.selectbox("Device", list(DEVICES), key="sw_device", help="auto: CUDA, then MPS, then the CPU.", **bound)
+        st.selectbox(
+            "Precision", list(PRECISIONS), key="sw_precision",
+            help="Of the frozen matrix products; what is trained is float32 always.", **bound,
+        )  # fmt: skip
+        preset_words.epsilon_controls("sw", None)

@@ -1,0 +1,267 @@
+"""One proof: what is asked, a prediction, the answer in pictures and numbers, and why it must be so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from beft_core.errors import UserError
+from dashboard.app_pages.why.setup import Setup, reveal, seen
+from dashboard.figures import attention
+from dashboard.figures.parts.numbers import short
+from dashboard.figures.parts.style import latex
+from dashboard.shared import page, tour
+from dashboard.shared.figure import show
+from dashboard.shared.model_service import ask, warm_up
+from dashboard.shared.text import plain
+
+MEAN = "mean over heads"
+STAYS, MOVES = "stays", "moves"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What is said of one term. Mathematics as Markdown with LaTeX."""
+
+    term: str
+    asks: str
+    why: str
+    formula: str
+    so: str
+
+
+PROOFS: dict[str, Proof] = {
+    proof.term: proof
+    for proof in (
+        Proof(
+            "k",
+            "Add a random vector $d$ to the **key bias** of one layer: every key moves by the same $d$.",
+            "The logit by which token $i$ looks at token $j$ is the product of a query and a key, here per head of "
+            "width $w$. With $d$ in every key, it becomes",
+            r"\frac{q_i \cdot (k_j + d)}{\sqrt w} = \frac{q_i \cdot k_j}{\sqrt w} + "
+            r"\underbrace{\frac{q_i \cdot d}{\sqrt w}}_{\text{the same for every } j}",
+            "A softmax over $j$ does not see what is the same for every $j$. So no value of $b_k$ can change anything, "
+            "and its exact gradient is zero: a fine-tune that trains it can only follow rounding errors.",
+        ),
+        Proof(
+            "q",
+            "Add the same $d$ to the **query bias**: every query moves by the same $d$.",
+            "Now the addition is multiplied by the key, which differs from token to token:",
+            r"\frac{(q_i + d) \cdot k_j}{\sqrt w} = \frac{q_i \cdot k_j}{\sqrt w} + "
+            r"\underbrace{\frac{d \cdot k_j}{\sqrt w}}_{\text{differs with } j}",
+            "Tokens whose key points along $d$ get more attention, from every token alike. Of the three biases only "
+            "$b_q$ can do this.",
+        ),
+        Proof(
+            "v",
+            "Add the same $d$ to the **value bias**: every value moves by the same $d$.",
+            "Attention averages the values with weights $a_{ij}$, and the weights of a token sum to 1, $\\sum_j "
+            "a_{ij} = 1$:",
+            r"W_o \sum_j a_{ij}\,(v_j + d) = W_o \sum_j a_{ij}\,v_j + W_o\,d",
+            "The weights themselves do not know the values, so this layer's attention stays exactly as it was, and "
+            "every token receives the same constant $W_o d$. One may as well **fold** it into the bias after the "
+            "attention, $b_o + W_o d$, and leave $b_v$ alone: the model is the same. So $b_v$ reaches the output "
+            "directly, whatever the tokens look at.",
+        ),
+    )
+}
+
+
+def proof(term: str, setup: Setup, dark: bool) -> None:
+    """Draw it. The model starts to load while the visitor predicts."""
+    told = PROOFS[term]
+    st.markdown(f"{told.asks} What happens?")
+    guesses = _predict(term)
+    if not seen(term):
+        warm_up(setup.model)
+        return
+    try:
+        result = ask("prove", "Running the model with and without d", **setup.asked())
+    except UserError as error:
+        st.error(plain(error, 900), title="The experiment could not be run", icon=":material/error:")
+        return
+    part = result["terms"][term]
+    if "absent" in part:
+        st.info(f"This model has no {latex(term)}: {plain(part['absent'])}.", icon=":material/info:")
+        return
+    if result["cut"]:
+        st.caption(f"Only the first {len(result['tokens'])} tokens were read; {result['cut']} were cut off.")
+    if term == "k" and not result["model"]["key_null"]:
+        st.warning(
+            f"{plain(result['model']['key_why'])}. The proof below does not hold here: $b_k$ is a bias like the "
+            f"others.",
+            title="In this model b_k can act", icon=":material/rotate_right:",
+        )  # fmt: skip
+    _verdict(guesses, part["moves"], setup.layer)
+    _numbers(term, part, result, dark)
+    _maps(term, part, result, dark)
+    if term == "v":
+        _other_layers(result, dark)
+    st.markdown("##### Why it must be so")
+    st.markdown(told.why)
+    st.latex(told.formula)
+    st.markdown(told.so)
+    _computed(setup, result)
+
+
+def _predict(term: str) -> dict[str, str | None]:
+    """What will move -> the visitor's guess, None without one."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
+        guesses = {
+            what: st.segmented_control(label, [STAYS, MOVES], key=f"why_{term}_{key}", bind="query-params")
+            for what, key, label in (
+                ("attention", "att", "The attention of this layer …"),
+                ("output", "out", "The output of the model …"),
+            )
+        }
+        if not seen(term):
+            st.button(
+                "Show what happens", key=f"why-show-{term}", type="primary", icon=":material/visibility:",
+                on_click=_show, args=(term,),
+            )  # fmt: skip
+    return guesses
+
+
+def _show(term: str) -> None:
+    reveal(term)
+    if term == "k":
+        tour.done("proof")
+
+
+def _verdict(guesses: Mapping[str, str | None], moves: Mapping[str, bool], layer: int) -> None:
+    names = {"attention": f"The attention of layer {layer}", "output": "The output of the model"}
+    for column, (what, name) in zip(st.columns(2), names.items(), strict=True):
+        truth = MOVES if moves[what] else STAYS
+        with column, st.container(border=True):
+            st.markdown(f"{name} **{truth}**.")
+            if guesses[what] is not None:
+                right = guesses[what] == truth
+                st.caption(
+                    ":green[:material/check: as you predicted]" if right
+                    else ":orange[:material/close: you predicted that it " + str(guesses[what]) + "]"
+                )  # fmt: skip
+
+
+def _numbers(term: str, part: dict[str, Any], result: dict[str, Any], dark: bool) -> None:
+    """How large each change is, over twenty decades: an effect, or the rounding of the numbers."""
+    st.markdown("##### How much")
+    norm, size = part["norm"], result["size"]
+    own = (
+        f"{size / norm:,.3g} times as long as the layer's own {latex(term)}" if norm else f"its own {latex(term)} is 0"
+    )
+    moved = f"**{part['moved']:.1%}** of this layer's attention went elsewhere" if part["moves"]["attention"] else (
+        "This layer's attention did not move at all" if part["float64"]["attention"] == 0
+        else "What is left of a change is the rounding of the numbers: with finer numbers it goes away"
+    )  # fmt: skip
+    before, after = (_pair(logits) for logits in (result["logits"], part["logits_after"]))
+    st.markdown(f"{moved}. The logits went from {before} to {after}. ($d$ has length {size:g}, {own}.)")
+    rows = {
+        f"attention of layer {result['layer']}": "attention", "logits": "logits",
+        "hidden states at the output": "hidden",
+        **({"with d − folded": "fold"} if "fold" in part["float64"] else {}),
+    }  # fmt: skip
+    sizes = {label: {p: part[p][key] for p in attention.EPSILON} for label, key in rows.items()}
+    show(
+        attention.changes(sizes, term, dark), f"why-changes-{term}", "Largest changes in float64 and float32",
+        data=lambda: pd.DataFrame([{"change of": label, **values} for label, values in sizes.items()]),
+    )  # fmt: skip
+    if "fold" in part["float64"]:
+        st.markdown(
+            "The last row compares two models: $d$ in $b_v$, and $W_o d$ in the output bias instead. Their hidden "
+            "states "
+            f"differ by {short(part['float64']['fold'], 2)} in float64: they are the same model." + _beside(result)
+        )
+
+
+def _beside(result: dict[str, Any]) -> str:
+    """How far the same d reaches through the queries."""
+    if "absent" in result["terms"]["q"] or not seen("q"):
+        return ""
+    v, q = (result["terms"][term]["float64"]["hidden"] for term in "vq")
+    return (
+        f" For comparison, the same $d$ in {latex('q')} moves the hidden states {q / v:.2g} times as far." if v else ""
+    )
+
+
+def _pair(logits: list[float]) -> str:
+    return "(" + ", ".join(f"{value:.4f}".replace("-", "−") for value in logits) + ")"
+
+
+def _maps(term: str, part: dict[str, Any], result: dict[str, Any], dark: bool) -> None:
+    st.markdown(f"##### The attention of layer {result['layer']}")
+    heads = result["model"]["heads"]
+    with page.control("settings", f"why-head-{term}"):
+        head = st.selectbox(
+            "Heads", [MEAN, *(f"head {head}" for head in range(heads))], key="why_head", bind="query-params", width=260
+        )  # fmt: skip
+    before = np.array(result["attention"])
+    after = before if part["after"] is None else np.array(part["after"])
+    most = int(np.argmax(part["moved_by_head"]))
+    if part["moves"]["attention"]:
+        st.caption(f"Head {most} moved most: {part['moved_by_head'][most]:.1%} of its attention went elsewhere.")
+    chosen = slice(None) if head == MEAN else slice(int(head[5:]), int(head[5:]) + 1)
+    before, after = (values[chosen].mean(0) for values in (before, after))
+    show(
+        attention.maps(before, after, result["tokens"], dark), f"why-maps-{term}",
+        "Attention between the tokens before and after, and the difference",
+        data=lambda: _long(before, after, result["tokens"]),
+    )  # fmt: skip
+
+
+def _long(before: np.ndarray, after: np.ndarray, tokens: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"query": i, "from": tokens[i], "key": j, "to": tokens[j], "before": before[i, j], "after": after[i, j]}
+            for i in range(len(tokens))
+            for j in range(len(tokens))
+        ]
+    )
+
+
+def _other_layers(result: dict[str, Any], dark: bool) -> None:
+    shown = {t: p["by_use"] for t, p in result["terms"].items() if "by_use" in p and (t == "v" or seen(t))}
+    st.markdown("##### And the layers after it?")
+    st.markdown(
+        "They read other hidden states, so their attention may move. Only *this* layer's cannot: it was fixed before "
+        "the values were averaged."
+    )
+    show(
+        attention.by_layer(shown, result["at"], dark), "why-layers", "Share of attention that moved, in every layer",
+        data=lambda: pd.DataFrame(shown).rename_axis("layer").reset_index(),
+    )  # fmt: skip
+
+
+def _computed(setup: Setup, result: dict[str, Any]) -> None:
+    with page.control("details", "why-computed"), st.expander("How was this computed?", icon=":material/function:"):
+        model = result["model"]
+        st.markdown(
+            "The model reads the sentence once as it is and once with $d$ added to the bias, in float64 and again in "
+            "float32, without dropout.\n"
+            "- $d$: normally distributed, scaled to the chosen length, drawn by the seed (numpy's default generator); "
+            "the same for all three biases where they are equally wide.\n"
+            "- **Logits**: of a head with two classes and random weights (by the seed) on the mean of the final hidden "
+            "states. Nobody trained it: what holds for the hidden states holds for every head, a trained one "
+            "included.\n"
+            "- **Largest change**: max |after − before| over all its numbers. The dotted lines are the distance from 1 "
+            "to the next number of a precision, $2^{-52}$ and $2^{-23}$.\n"
+            r"- **Attention that went elsewhere**: total variation $\tfrac12\sum_j |a'_{ij} - a_{ij}|$, mean over "
+            "queries and heads, in float64; 0 is nothing, 100% is all of it.\n"
+            "- **Folded**: $W_o d$ added to the bias after the attention instead, and the final hidden states "
+            "compared.\n"
+            "- The maps are rounded to six decimals for the page, the numbers are not."
+        )
+        facts = {
+            "model": f"{model['id']}{'@' + model['revision'] if model['revision'] else ''}",
+            "architecture": f"{model['architecture']}, {model['layers']} layers, {model['heads']} heads, "
+            f"{model['parameters']:,} parameters",
+            "base biases (SHA-256)": model["fingerprint"],
+            "given a bias of zeros": ", ".join(model["added"]) or "none: the model has all that take part",
+            "layer, length of d, seed": f"{setup.layer}, {setup.size:g}, {setup.seed}",
+            "versions": ", ".join(f"{name} {version}" for name, version in model["versions"].items()),
+        }
+        st.dataframe({"input": list(facts), "value": list(facts.values())}, hide_index=True, alt="Inputs of the proof")

@@ -1,0 +1,108 @@
+"""The metric over learning rates and over epochs, one line per bias term (paper, section 3.4).
+
+Rows come from :mod:`beft_core.reports.series`: metrics in percent, bands of one standard deviation over seeds.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from beft_core.terms import CANDIDATES, TERMS
+from dashboard.figures.parts import style
+
+OTHERS: dict[str, str] = {"all": "all biases", "head": "head only"}
+"""What is drawn besides the candidates, in the colour of the text: ``trains`` -> words."""
+_DASHES = {"all": "dash", "head": "dot"}
+PANEL, TITLE, FOOT, BETWEEN = 240, 34, 78, 74
+"""Pixels: a panel, the titles on top, axis and legend below, from a panel to the one below it."""
+MOST_DOTS = 20
+"""A curve of more points is a line without dots."""
+
+
+def over_rates(metrics: pd.DataFrame, scores: pd.DataFrame, metric: str, label: str, dark: bool = False) -> go.Figure:
+    """Left the metric of each term alone and of all biases, right the scores of the terms in the probe.
+
+    ``metrics`` and ``scores``: trains (a term, or all), lr, value, std, seeds. ``label``: what the scores are called.
+    """
+    figure = make_subplots(1, 2, subplot_titles=[f"<b>{metric}, %</b>", f"<b>{label}</b>"], horizontal_spacing=0.1)
+    rates = sorted({*metrics["lr"], *scores["lr"]})
+    for col, (rows, what) in enumerate(((metrics, metric), (scores, label)), 1):
+        _draw_lines(figure, rows, "lr", what, dark, {"row": 1, "col": col})
+    figure.update_xaxes(
+        type="log", tickvals=rates, ticktext=[f"{lr:g}" for lr in rates], fixedrange=True,
+        title={"text": "learning rate", "standoff": 4},
+    )  # fmt: skip
+    return _laid_out(figure, 1, dark)
+
+
+def over_epochs(rows: pd.DataFrame, metric: str, dark: bool = False) -> go.Figure:
+    """The metric after each epoch: a panel per learning rate, two in a row, on one scale.
+
+    ``rows``: trains, lr, epoch, value, std, seeds.
+    """
+    rows = rows[rows["trains"].isin([*OTHERS, *CANDIDATES])]  # what else was trained had rates of its own
+    rates = sorted(set(rows["lr"]))
+    down = max(1, -(-len(rates) // 2))
+    inside = down * PANEL + (down - 1) * BETWEEN
+    figure = make_subplots(
+        down, 2, subplot_titles=[f"<b>learning rate {lr:g}</b>" for lr in rates], horizontal_spacing=0.1,
+        shared_yaxes="all", vertical_spacing=BETWEEN / inside if down > 1 else 0,
+    )  # fmt: skip
+    for number, lr in enumerate(rates):
+        place = {"row": number // 2 + 1, "col": number % 2 + 1}
+        _draw_lines(figure, rows[rows["lr"] == lr], "epoch", metric, dark, place)
+        figure.update_xaxes(title={"text": "epoch", "standoff": 4}, fixedrange=True, **place)
+        if number % 2 == 0:
+            figure.update_yaxes(title={"text": f"{metric}, %", "standoff": 4}, **place)
+    if len(rates) % 2:  # the place beside the last panel stays empty
+        figure.update_xaxes(visible=False, row=down, col=2)
+        figure.update_yaxes(visible=False, row=down, col=2)
+    return _laid_out(figure, down, dark)
+
+
+def _draw_lines(figure: go.Figure, rows: pd.DataFrame, x: str, what: str, dark: bool, place: dict[str, int]) -> None:
+    """A line per term with a band over its seeds, those of all biases and of the head dashed."""
+    for key in (*OTHERS, *CANDIDATES):
+        own = rows[(rows["trains"] == key) & rows["value"].notna()].sort_values(x)
+        if own.empty:
+            continue
+        alone = key in CANDIDATES
+        colour = style.TERM_COLOURS[key] if alone else style.ink(dark)
+        name = f"{style.symbol(key)} ({TERMS[key].label})" if alone else OTHERS[key]
+        spread = own["std"].fillna(0)
+        if (spread > 0).any():
+            xs = list(own[x])
+            figure.add_scatter(
+                x=xs + xs[::-1], y=[*(own["value"] - spread), *(own["value"] + spread)[::-1]], fill="toself",
+                mode="none", fillcolor=colour, opacity=0.16, hoverinfo="skip", name="band", showlegend=False, **place,
+            )  # fmt: skip
+        figure.add_scatter(
+            x=own[x], y=own["value"], mode="lines+markers" if len(own) <= MOST_DOTS else "lines", name=name,
+            legendgroup=key, cliponaxis=False,
+            showlegend=not any(trace.legendgroup == key for trace in figure.data),  # once, in whatever panel
+            line={"color": colour, "width": 3 if alone else 1.5, "dash": _DASHES.get(key, "solid")},
+            marker={"size": 8 if alone else 6, "symbol": "circle" if alone else "square"},
+            customdata=[
+                f"<b>{name}</b>, {x.replace('lr', 'learning rate')} {at:g}: {what} {value:.4g}"
+                + (f" ± {std:.2g}" if seeds > 1 else "")
+                + f"<br>{seeds} seed{'s' * (seeds > 1)}"
+                for at, value, std, seeds in zip(own[x], own["value"], own["std"], own["seeds"], strict=True)
+            ],
+            hovertemplate="%{customdata}<extra></extra>", **place,
+        )  # fmt: skip
+
+
+def _laid_out(figure: go.Figure, down: int, dark: bool) -> go.Figure:
+    height = TITLE + down * PANEL + (down - 1) * BETWEEN + FOOT
+    figure.update_yaxes(fixedrange=True)
+    figure.update_annotations(selector={"yref": "paper"}, font_size=14)
+    figure.update_layout(
+        template=style.template(dark), height=height, margin={"t": TITLE, "b": FOOT}, hovermode="closest",
+        showlegend=True,
+        legend={
+            "orientation": "h", "x": 0, "xanchor": "left", "y": -46 / (height - TITLE - FOOT), "yanchor": "top",
+        },
+    )  # fmt: skip
+    return figure

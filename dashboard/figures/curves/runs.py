@@ -1,0 +1,77 @@
+"""Several runs in one figure: a line a run, over the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+from beft_core.runs.curves import Curve
+from dashboard.figures.parts import style
+from dashboard.figures.parts.labels import in_figures
+
+MOST_POINTS = 1000
+HUES = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377")
+"""Paul Tol's "bright" scheme (https://personal.sron.nl/~pault/), for runs that no single term stands for."""
+MOST_NAMED = 24
+"""With more runs than this the names are left to the pointer: a legend would be longer than the page."""
+_PLOT_HEIGHT, _LEGEND_ROW = 290, 20
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a run is drawn, the same in every figure of a page."""
+
+    colour: str
+    dash: str
+
+
+def looks(terms: Sequence[Sequence[str]]) -> list[Look]:
+    """A look for each run, from the bias terms that each trains.
+
+    Where every run trains one term and they are not all the same, the colour is the term's and the line style tells
+    runs of a term apart. Otherwise colours go round, and then line styles.
+    """
+    names = [only[0] for only in terms if len(only) == 1]
+    if len(names) == len(terms) and len(set(names)) > 1:
+        return [
+            Look(style.TERM_COLOURS[name], DASHES[names[:i].count(name) % len(DASHES)]) for i, name in enumerate(names)
+        ]
+    return [Look(HUES[i % len(HUES)], DASHES[i // len(HUES) % len(DASHES)]) for i in range(len(terms))]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One run in a figure."""
+
+    label: str
+    curve: Curve
+    look: Look
+
+
+def overlay(lines: Sequence[Line], what: str, dark: bool = False, *, marks: bool = False) -> go.Figure:
+    """A value over the steps of each run, at most :data:`MOST_POINTS` of each; ``marks``: a dot at each value."""
+    figure = go.Figure()
+    for line in lines:
+        x, y = line.curve.thinned(MOST_POINTS)
+        figure.add_scatter(
+            x=x, y=y, name=in_figures(line.label), mode="lines+markers" if marks else "lines", marker={"size": 6},
+            line={"color": line.look.colour, "dash": line.look.dash, "width": 2},
+            hovertemplate="step %{x}: %{y:.4f}<extra>%{fullData.name}</extra>",
+        )  # fmt: skip
+    figure.update_xaxes(title={"text": "step", "standoff": 4}, rangemode="tozero", fixedrange=True)
+    figure.update_yaxes(title={"text": in_figures(what), "standoff": 6}, fixedrange=True)
+    values = [value for trace in figure.data for value in trace.y if np.isfinite(value)]
+    if values and max(values) - min(values) < 0.02:  # a value that stands still is no reason to show -1 to 1
+        figure.update_yaxes(range=[min(values) - 0.02, max(values) + 0.02])
+    named = len(lines) <= MOST_NAMED
+    below = _LEGEND_ROW * len(lines) if named else 0
+    figure.update_layout(
+        template=style.template(dark), height=_PLOT_HEIGHT + below, showlegend=named,
+        legend={"orientation": "v", "x": 0, "xanchor": "left", "y": -52 / (_PLOT_HEIGHT - 64), "yanchor": "top"},
+        margin={"b": below + 56},  # the axis, and the legend below it
+    )  # fmt: skip
+    return figure

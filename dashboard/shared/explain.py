@@ -1,0 +1,106 @@
+"""How the numbers on the page came about: formula, inputs, seed, versions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from beft_core.architectures.certified import certified
+from beft_core.presets import hyperparameters
+from beft_core.scores.table import APPROACHES
+from beft_core.snapshots.null_elements import count_of
+from beft_core.terms import CANDIDATES, TERMS
+from dashboard.figures.parts.style import latex
+from dashboard.shared.sources import Opened
+from dashboard.shared.text import in_words, plain
+
+
+def computed(opened: Opened, approaches: Sequence[str]) -> None:
+    """An expander with everything that one needs to compute the page again."""
+    meta = opened.meta
+    with st.expander("How was this computed?", icon=":material/function:"):
+        for key in approaches:
+            approach = APPROACHES[key]
+            st.markdown(
+                f"**{approach.label}**, per layer: `{approach.formula}`  \n:small[{approach.reference}]  \n"
+                f"{in_words(approach.caveat)}"
+            )
+        st.markdown(
+            "*pre* and *post* are a layer's bias vector before and after the fine-tune, in float64. A term's score is "
+            "the mean over layers; the selected term is the highest among "
+            f"{latex('q')}, {latex('k')} and {latex('v')}. A cell marked ↺ turned by more than 90°: its projection "
+            "ratio exceeds 1."
+        )
+        known = certified(meta)
+        if known.terms:
+            names = ", ".join(latex(term) for term in known.terms)
+            st.markdown(
+                f"{names} **is null in this model**: it adds the same number to every attention logit of a row, which "
+                "softmax ignores. Its exact gradient is zero, so it is frozen unless somebody asks for it; trained, it "
+                "would show rounding noise that looks like importance."
+            )
+        for term, ranges in known.elements.items():
+            st.markdown(
+                f"{count_of(ranges)} elements of {latex(term)} in each layer **are null in this model**: positions "
+                "turn only the first elements of each head, and what the others add is the same for every key, which "
+                "softmax ignores. They are frozen unless somebody asks for them; trained, they move by rounding noise."
+            )
+        left, right = st.columns(2)
+        left.dataframe(_facts(opened), hide_index=True, alt="Inputs of the fine-tune", height="content")
+        settings = hyperparameters(meta.hyperparameters)
+        right.dataframe(
+            {"setting": list(settings), "value": [_value(v) for v in settings.values()]},
+            hide_index=True, alt="Hyper-parameters of the fine-tune", height="content",
+        )  # fmt: skip
+
+
+def _facts(opened: Opened) -> dict[str, list[str]]:
+    meta = opened.meta
+    facts = {
+        "snapshot": opened.title,
+        "model": f"{meta.model.id}{'@' + meta.model.revision if meta.model.revision else ''}",
+        "architecture": f"{meta.model.architecture}, {meta.model.layers} layers × {meta.model.hidden_size}",
+        "base biases (SHA-256)": meta.model.fingerprint,
+        "task": meta.task,
+        "training examples": f"{meta.n_train}{f' ({meta.regime})' if meta.regime else ''}",
+        "trained": f"{meta.mode}: {', '.join(TERMS[t].symbol for t in meta.trained_terms) or 'no bias term'}",
+        "trained parameters": f"{meta.trained_parameters} of {meta.total_parameters}",
+        "seed": meta.seed,
+        "device": meta.device,
+        "seconds": None if meta.wall_seconds is None else f"{meta.wall_seconds:.1f}",
+        "versions": ", ".join(f"{name} {version}" for name, version in meta.versions.items()),
+    }
+    known = {name: str(value) for name, value in facts.items() if value not in (None, "None", "", "None of None")}
+    return {"input": list(known), "value": [value[:300] for value in known.values()]}
+
+
+def _value(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)[:200]
+
+
+def no_contest(opened: Opened) -> str | None:
+    """What to say of a run that did not train all terms among which one is selected; None if it did."""
+    meta = opened.meta
+    null = certified(meta).terms
+    missing = [term for term in CANDIDATES if term not in meta.trained_terms and term not in null]
+    if meta.mode == "all" or not missing:
+        return None
+    if not meta.trained_terms:
+        return "This fine-tune moved no bias term of the layers, so there is nothing to score."
+    moved = ", ".join(latex(term) for term in meta.trained_terms)
+    return f"This fine-tune trained {moved} only, so how far the others moved or turned says nothing about them."
+
+
+def headline(opened: Opened) -> str:
+    """The line of facts below the title, in Markdown."""
+    meta = opened.meta
+    parts = [plain(meta.model.id), f"{meta.model.layers} layers", plain(meta.task)]
+    if meta.n_train:
+        parts.append(f"{meta.n_train:,} training examples")
+    if meta.seed is not None:
+        parts.append(f"seed {meta.seed}")
+    last = meta.metrics[-1] if meta.metrics else {}
+    if meta.metric and last.get(meta.metric) is not None:
+        parts.append(f"{plain(meta.metric)} {last[meta.metric]:.3f} on the validation set")
+    return " · ".join(parts)

@@ -1,0 +1,126 @@
+"""Showing a figure: one look on every page, with its downloads."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from dashboard.figures.parts import style
+from dashboard.shared import page
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+CONFIG: dict[str, Any] = {"displayModeBar": False, "showSendToCloud": False}
+"""What every chart of a page is drawn with. Plotly 7 would offer to send the figure to a server."""
+CONFIG_OF_FILES: dict[str, Any] = {"displaylogo": False, "showSendToCloud": False}
+"""The same of downloaded figures, which have Plotly's buttons."""
+PRESENTER_SCALE = 1.35
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
+_MIME = {"png": "image/png", "svg": "image/svg+xml"}
+
+
+def show(
+    figure: go.Figure,
+    name: str,
+    alt: str,
+    *,
+    data: Callable[[], pd.DataFrame] | None = None,
+    downloads: bool = True,
+    on_select: Callable[[], None] | None = None,
+) -> Any:
+    """Draw a figure, and below it its downloads: HTML, the numbers as CSV, and pictures where a browser is there.
+
+    ``name``: key of the chart on the page and name of the files; ``alt``: what it shows, for those who cannot see it;
+    ``data``: the numbers behind it; ``on_select``: called when a point was clicked, see ``st.session_state[name]``.
+    Returns the selection event, or None without ``on_select``.
+    """
+    if page.presenting():
+        figure = _larger(figure)
+    look: dict[str, Any] = {"theme": None, "key": name, "alt": alt, "config": CONFIG}
+    if on_select is not None:
+        look |= {"on_select": on_select, "selection_mode": "points"}
+    event = st.plotly_chart(figure, **look)
+    if downloads:
+        with page.control("downloads", name, horizontal=True, horizontal_alignment="right"):
+            offer_downloads(figure, name, data)
+    return event if on_select is not None else None
+
+
+def offer_downloads(figure: go.Figure, name: str, data: Callable[[], pd.DataFrame] | None) -> None:
+    """What `show` offers below a figure, for a picture that is drawn otherwise."""
+    dark = page.dark()
+    with st.popover("Download", icon=":material/download:", type="tertiary", width="content"):
+        if data is not None:
+            st.download_button(
+                "The numbers (CSV)", lambda: data().to_csv(index=False), f"{name}.csv", "text/csv",
+                key=f"{name}-csv", on_click="ignore",
+            )  # fmt: skip
+        st.download_button(
+            "The figure (HTML, works offline)", lambda: html(figure, dark), f"{name}.html", "text/html",
+            key=f"{name}-html", on_click="ignore",
+        )  # fmt: skip
+        if picture_browser() is None:
+            st.caption("PNG and SVG need the package kaleido and a Chromium or Chrome on this machine.")
+            return
+        for kind, mime in _MIME.items():
+            st.download_button(
+                f"The figure ({kind.upper()})", partial(picture, figure, kind, dark), f"{name}.{kind}", mime,
+                key=f"{name}-{kind}", on_click="ignore",
+            )  # fmt: skip
+
+
+def html(figure: go.Figure, dark: bool) -> str:
+    """A page that shows the figure without a network."""
+    return str(_opaque(figure, dark).to_html(include_plotlyjs=True, config=CONFIG_OF_FILES))
+
+
+def picture(figure: go.Figure, kind: str, dark: bool) -> bytes:
+    """The figure as ``png`` or ``svg``, 1200 pixels wide. Needs :func:`picture_browser`."""
+    browser = picture_browser()
+    assert browser is not None
+    os.environ.setdefault("BROWSER_PATH", browser)
+    return bytes(_opaque(figure, dark).to_image(kind, width=1200, height=figure.layout.height, scale=2))
+
+
+def picture_browser() -> str | None:
+    """Path of the browser that makes pictures; None where it or kaleido is missing."""
+    if importlib.util.find_spec("kaleido") is None:
+        return None
+    return os.environ.get("BROWSER_PATH") or next(filter(None, map(shutil.which, _BROWSERS)), None)
+
+
+def _opaque(figure: go.Figure, dark: bool) -> go.Figure:
+    copy = type(figure)(figure)
+    copy.update_layout(paper_bgcolor=style.ground(dark), plot_bgcolor=style.ground(dark))
+    return copy
+
+
+def _larger(figure: go.Figure) -> go.Figure:
+    """For a room: every size of type and the height grow alike."""
+    copy = type(figure)(figure)
+    _scale_fonts(copy)
+    base = copy.layout.template.layout.font.size or 12
+    copy.update_layout(font_size=base * PRESENTER_SCALE)
+    if copy.layout.height:
+        copy.update_layout(height=copy.layout.height * PRESENTER_SCALE)
+    return copy
+
+
+def _scale_fonts(figure: Any) -> None:
+    """What has a size of its own; all other type follows the size of the figure."""
+    axes = [*figure.select_xaxes(), *figure.select_yaxes()]
+    bars = [axis.colorbar for axis in figure.select_coloraxes()]
+    fonts = [annotation.font for annotation in figure.layout.annotations]
+    fonts += [part.tickfont for part in (*axes, *bars)] + [axis.title.font for axis in axes]
+    fonts += [trace.textfont for trace in figure.data if "textfont" in trace]
+    for font in fonts:
+        if isinstance(font.size, int | float):
+            font.size *= PRESENTER_SCALE

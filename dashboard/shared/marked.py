@@ -1,0 +1,60 @@
+"""Lists in the URL whose options may bear a mark, such as that their data is not on this machine.
+
+Streamlit writes a bound option into the URL as it is shown, so a mark would stand in links, and a machine that has the
+data would not know them. These lists write the plain option instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import streamlit as st
+
+from beft_core.execution import machine
+from dashboard.shared import address
+
+NOT_HERE = "not on this machine"
+
+
+def lacking() -> frozenset[str]:
+    """The tasks whose data is not on this machine."""
+    return frozenset(task for one in machine.data() for task in one.lacking)
+
+
+def with_mark(option: str, marked: frozenset[str]) -> str:
+    """An option as a list shows it."""
+    return f"{option} ({NOT_HERE})" if option in marked else option
+
+
+def choose_one(
+    label: str, options: Sequence[str], default: str, key: str, marked: frozenset[str], help: str | None = None
+) -> str:
+    """A selectbox under `key`, which is also its name in the URL; the default does not stand there."""
+    _follow_the_address(key, lambda found: found[-1] if found and found[-1] in options else default)
+    chosen: str = st.selectbox(label, options, key=key, format_func=partial(with_mark, marked=marked), help=help)
+    address.put(key, None if chosen == default else chosen)
+    return chosen
+
+
+def choose_some(
+    label: str, options: Sequence[str], default: list[str], key: str, marked: frozenset[str], help: str | None = None
+) -> list[str]:
+    """A multiselect, likewise. One that was emptied stands in the URL as an empty value."""
+
+    def named(found: list[str]) -> list[str]:
+        known = [option for option in dict.fromkeys(found) if option in options]
+        return known if known or found == [""] else default
+
+    _follow_the_address(key, named)
+    chosen = st.multiselect(
+        label, options, key=key, format_func=partial(with_mark, marked=marked), help=help, placeholder="Choose tasks"
+    )
+    address.put(key, None if chosen == default else chosen or "")
+    return chosen
+
+
+def _follow_the_address(key: str, value: Callable[[list[str]], str | list[str]]) -> None:
+    """Set a list from the URL where that leads: when the page is opened, and when the browser goes back."""
+    if key not in st.session_state or address.goes_back():
+        st.session_state[key] = value(st.query_params.get_all(key))

@@ -1,0 +1,49 @@
+"""Questions to a loaded model, answered by one process of its own: this one never imports torch."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from typing import Any
+
+import streamlit as st
+
+from beft_core.errors import UserError
+from beft_core.execution.model_service import ANSWER_SECONDS, Desk
+from beft_core.models.source import BUNDLED
+from dashboard.shared import page
+
+
+@st.cache_resource(show_spinner=False)
+def desk() -> Desk:
+    """The one desk of this server; a read-only one keeps no log."""
+    return Desk(keeps_log=not page.read_only())
+
+
+def ask(question: str, spinner: str, timeout: float = ANSWER_SECONDS, **fields: Any) -> Any:
+    """An answer of the desk, remembered; while it is worked out the page shows `spinner`.
+
+    Raises:
+        UserError: as :meth:`beft_core.execution.model_service.Desk.ask`; or a model that a read-only server does not
+        open.
+    """
+    page.model_of_page(str(fields.get("model", BUNDLED)))
+    with st.spinner(spinner if desk().running else f"{spinner} (the first answer takes some seconds: PyTorch starts)"):
+        return json.loads(_asked(question, timeout, json.dumps(fields, sort_keys=True)))
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _asked(question: str, timeout: float, fields: str) -> str:
+    return json.dumps(desk().ask(question, timeout, **json.loads(fields)))
+
+
+def warm_up(model: str) -> None:
+    """Have the desk load a model while somebody still reads; whatever goes wrong is told by the first real question."""
+    if not desk().running:
+        threading.Thread(target=_load, args=(desk(), model), daemon=True).start()
+
+
+def _load(desk: Desk, model: str) -> None:
+    with contextlib.suppress(UserError):
+        desk.ask("model", model=model)

@@ -1,0 +1,178 @@
+"""What all pages have: their place in the navigation, a title with one sentence, presenter mode, what is locked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from beft_core.errors import UserError
+from beft_core.models.source import BUNDLED
+from beft_core.runs.run import list_runs
+from dashboard.shared.text import plain
+
+STYLE = Path(__file__).with_name("page.css")
+"""Style of all pages, where Streamlit's theme has no setting for it."""
+PRESENT, HIDE = "present", "hide"
+"""Names in the URL: ``?present=true&hide=choose``."""
+
+CONTROLS: dict[str, str] = {
+    "choose": "choosing and uploading snapshots",
+    "settings": "switches and sliders",
+    "downloads": "downloads",
+    "details": "how it was computed",
+}
+"""Groups of controls that a presenter can hide: key in the URL -> words."""
+HIDDEN_AT_FIRST = ["choose", "downloads"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A page of the navigation."""
+
+    file: str
+    title: str
+    icon: str
+    section: str
+    help: str
+
+
+PLACES: dict[str, Place] = {
+    place.file: place
+    for place in (
+        Place("start", "Start", "flag", "Understand", "Guess which bias wins, see the answer, take the tour."),
+        Place(
+            "importance", "Which bias matters", "leaderboard", "Understand",
+            "Every bias term of a model scored three ways, layer by layer, and the term that each way selects.",
+        ),
+        Place(
+            "geometry", "Geometry", "square_foot", "Understand",
+            "What the scores measure: angle and length of a bias before and after, to move by hand and in real runs.",
+        ),
+        Place("why", "Why b_v and not b_k", "psychology", "Understand", "Three live proofs on a model of yours."),
+        Place(
+            "evaluation", "The paper's evaluation", "fact_check", "Understand",
+            "Figures and tables of the paper from a sweep, the paper's numbers beside them; does the score predict?",
+        ),
+        Place("fine_tune", "Fine-tune", "tune", "Experiment", "Set up a fine-tune, check it, start it, watch it."),
+        Place("sweep", "Sweep", "apps", "Experiment", "A grid of fine-tunes, many in one pass, into one table."),
+        Place("runs", "Runs", "history", "Experiment", "All runs of this machine: compare, tag, download."),
+        Place("merge", "Merge", "merge", "Combine", "Merge fine-tunes of several tasks and score the result."),
+        Place("compare", "Compare", "compare", "Combine", "Your snapshots beside the samples and the runs."),
+    )
+}  # fmt: skip
+
+
+def file_of(name: str) -> str:
+    """Script of a page, as ``st.switch_page`` and ``st.page_link`` take it."""
+    return f"app_pages/{PLACES[name].file}/page.py"
+
+
+def navigation() -> Mapping[str, list[Any]]:
+    """All pages by section, for ``st.navigation``."""
+    sections: dict[str, list[Any]] = {}
+    for name, place in PLACES.items():
+        sections.setdefault(place.section, []).append(
+            st.Page(
+                file_of(name),
+                title=place.title,
+                icon=f":material/{place.icon}:",
+                help=place.help,
+                default=name == "start",
+                url_path=name,
+            )
+        )
+    return sections
+
+
+def frame() -> None:
+    """The sidebar below the navigation, and the look of the page. Called once by app.py, before the page."""
+    st.html(STYLE)
+    with st.sidebar:
+        st.toggle(
+            "Presenter mode", key=PRESENT, bind="query-params",
+            help="Large type, nothing can be started or deleted, and chosen controls are hidden. It is in the URL.",
+        )  # fmt: skip
+        if presenting():
+            st.pills(
+                "Hidden", list(CONTROLS), selection_mode="multi", default=HIDDEN_AT_FIRST, key=HIDE,
+                bind="query-params", help="; ".join(f"{key}: {words}" for key, words in CONTROLS.items()),
+            )  # fmt: skip
+        if read_only():
+            st.caption(":material/lock: Read only: nothing can be started, deleted or stored on this machine.")
+    if presenting():
+        hidden = ", ".join(f'[class*="st-key-control-{group}-"]' for group in st.session_state.get(HIDE) or [])
+        st.html(
+            "<style>html { font-size: 20px; } .stMainBlockContainer { max-width: 100rem; } "
+            + (f"{hidden} {{ display: none; }}" if hidden else "")
+            + "</style>"
+        )
+
+
+def need_home() -> None:
+    """Stop with one line where the home folder cannot be used: every page lists or starts runs there."""
+    try:
+        list_runs()
+    except UserError as error:
+        st.error(plain(error, 900), title="The home folder cannot be used", icon=":material/folder_off:")
+        st.stop()
+
+
+def begin(name: str, sentence: str, title: str | None = None) -> None:
+    """Title of the page and the one sentence that says what one sees."""
+    st.title(title or PLACES[name].title, anchor=False)
+    st.markdown(sentence)
+
+
+def control(group: str, name: str, **container: Any) -> AbstractContextManager[Any]:
+    """A container of controls that presenter mode can hide. They are still drawn, so that the URL keeps their values.
+
+    ``group``: a key of :data:`CONTROLS`; ``name``: unique on the page; ``container``: arguments of ``st.container``.
+    """
+    assert group in CONTROLS, group
+    return st.container(key=f"control-{group}-{name}", **container)
+
+
+def hides(group: str) -> bool:
+    """Whether presenter mode hides a group of controls, for what is not drawn by Streamlit."""
+    return presenting() and group in (st.session_state.get(HIDE) or [])
+
+
+def presenting() -> bool:
+    """Whether the page is shown to a room."""
+    if PRESENT in st.session_state:
+        return bool(st.session_state[PRESENT])
+    return str(st.query_params.get(PRESENT, "")).lower() in ("true", "1")
+
+
+def read_only() -> bool:
+    """``BEFT_READ_ONLY=1``: the server starts, deletes and stores nothing."""
+    return os.environ.get("BEFT_READ_ONLY", "") not in ("", "0")
+
+
+def model_of_page(name: str) -> str:
+    """The model that a visitor or a link names, where this server may open it.
+
+    Raises:
+        UserError: another one than the bundled model, on a read-only server: it opens no folders and fetches nothing.
+    """
+    if read_only() and name != BUNDLED:
+        raise UserError(f"got the model {name[:80]!r} on a read-only server", f"{BUNDLED}, the only one that it opens")
+    return name
+
+
+def locked() -> str | None:
+    """Why nothing may be started, deleted or stored now, as help for a disabled button; None if it may."""
+    if read_only():
+        return "This server is read-only (BEFT_READ_ONLY)."
+    return "Presenter mode locks this; leave it in the sidebar." if presenting() else None
+
+
+def dark() -> bool:
+    """Whether the visitor's theme is dark."""
+    return st.context.theme.type == "dark"

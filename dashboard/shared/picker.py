@@ -1,0 +1,125 @@
+"""Choosing what to look at: lists in the URL, and the button that opens files, which then join them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from beft_core.errors import UserError
+from dashboard.shared import page
+from dashboard.shared.sources import Opened, Source, open_source, shelf, still_there
+from dashboard.shared.text import plain
+from dashboard.shared.uploads import complaints, opener
+
+CHOICE = "snapshot"
+"""Key of the list, and its name in the URL; of the page Which bias matters."""
+GEOMETRY_CHOICE = "geo_snapshot"
+"""Of the page Geometry. A link from one page to another loses what both pages bind: its names must differ."""
+OPEN_NEXT = "open_next"
+"""Title to choose in the next run of the script; a widget's value can only be set before it is drawn."""
+
+
+def pick(key: str = CHOICE, beside: Callable[[], None] = lambda: None) -> Opened | None:
+    """Draw the list, the upload and what `beside` draws, in a row; below, what went wrong.
+
+    Returns what is chosen, or None (after saying why) if nothing can be shown.
+    """
+    sources, problem = shelf()
+    options = [source.title for source in sources]
+    if OPEN_NEXT in st.session_state:
+        st.session_state[key] = st.session_state.pop(OPEN_NEXT)
+    found, gone = still_there(_wanted(key)[:1], options)
+    if found and st.session_state.get(key) != found[0]:
+        st.session_state[key] = found[0]
+    elif gone:
+        st.session_state.pop(key, None)
+    with page.control("choose", "snapshot", horizontal=True, vertical_alignment="bottom"):
+        choice = None
+        if options:
+            choice = st.selectbox(
+                "Snapshot", options, key=key, bind="query-params", width="stretch",
+                help="Bundled samples, finished runs of this machine, and what you upload.",
+            )  # fmt: skip
+        opener(key, _show_one)
+        beside()
+    _tell(problem, gone)
+    if choice is None:
+        st.info("Open a snapshot file, or run the one-minute experiment.", icon=":material/arrow_upward:")
+        return None
+    return opened_or_told(next(source for source in sources if source.title == choice))
+
+
+def pick_many(
+    label: str,
+    key: str,
+    *,
+    default: Callable[[list[Source]], list[str]],
+    most: int = 8,
+    fits: Callable[[Source], bool] = lambda source: True,
+    help: str | None = None,
+) -> list[Opened]:
+    """A list of several snapshots in the URL under `key`, with the upload beside it.
+
+    ``default``: titles to begin with, from what there is; ``fits``: which sources are offered. Snapshots that cannot
+    be read are told and left out.
+    """
+    sources, problem = shelf()
+    offered = [source for source in sources if fits(source)]
+    options = [source.title for source in offered]
+    again = st.session_state.pop(f"{key}-again", None)
+    wanted = again or _wanted(key)
+    found, gone = still_there(wanted, options)
+    found = found[:most]
+    if found and (again or found != wanted):
+        st.session_state[key] = found
+    elif gone and not found:
+        st.session_state.pop(key, None)
+    with page.control("choose", key, horizontal=True, vertical_alignment="bottom"):
+        chosen = st.multiselect(
+            label, options, default=[title for title in default(offered) if title in options][:most], key=key,
+            bind="query-params", max_selections=most, help=help, width="stretch",
+        )  # fmt: skip
+        opener(key, lambda titles: add_to(key, titles, most))
+    if found and chosen != found and not again:
+        # A link comes before what is set here, and what it calls by an old name was dropped: once more, by the new one.
+        st.session_state[f"{key}-again"] = found
+        st.rerun()
+    _tell(problem, gone)
+    by_title = {source.title: source for source in offered}
+    opened = [opened_or_told(by_title[title]) for title in chosen]
+    return [one for one in opened if one is not None]
+
+
+def opened_or_told(source: Source) -> Opened | None:
+    """Open a source, or say on the page why that cannot be done."""
+    try:
+        return open_source(source)
+    except UserError as error:
+        st.error(plain(error), title=f"{plain(source.title)} cannot be shown", icon=":material/error:")
+        return None
+
+
+def _wanted(key: str) -> list[str]:
+    """What the list holds before it is drawn: its value, or what the link that opened the page names."""
+    value = st.session_state[key] if key in st.session_state else st.query_params.get_all(key)
+    return [title for title in ([value] if isinstance(value, str) else value or []) if title]
+
+
+def _show_one(titles: list[str]) -> None:
+    st.session_state[OPEN_NEXT] = titles[-1]
+
+
+def add_to(key: str, titles: list[str], most: int) -> None:
+    """What does not fit into the list is on the shelf all the same."""
+    st.session_state[key] = list(dict.fromkeys([*st.session_state.get(key, []), *titles]))[:most]
+
+
+def _tell(problem: UserError | None, gone: list[str]) -> None:
+    with st.container():  # always there, so that what follows keeps its place
+        complaints()
+        if gone:
+            names = ", ".join(plain(title, 80) for title in gone[:8])
+            st.caption(f":material/link_off: Not here any more: {names}. Uploads live in one tab unless they are kept.")
+        if problem is not None:
+            st.warning(plain(problem), title="The bundled samples are missing", icon=":material/inventory_2:")

@@ -1,0 +1,182 @@
+"""The tab "Over data sizes": everything on the shelf that repeats the chosen probe on more or less data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from beft_core.errors import UserError
+from beft_core.scores.regimes import (
+    Measured,
+    last_metric,
+    metrics_alone,
+    metrics_of,
+    one_per_seed,
+    only_term,
+    over_regimes,
+    same_experiment,
+    same_task,
+)
+from beft_core.snapshots.snapshot import SnapshotMeta, read_snapshot
+from beft_core.tasks.registry import TASKS
+from beft_core.terms import TERMS
+from dashboard.figures.parts.labels import in_figures
+from dashboard.figures.parts.numbers import short
+from dashboard.figures.parts.style import latex
+from dashboard.figures.regimes import regimes
+from dashboard.shared import page
+from dashboard.shared.answer_card import variant_switches
+from dashboard.shared.figure import show
+from dashboard.shared.sources import Opened, Source, open_source, shelf
+from dashboard.shared.text import plain
+
+LEVELS = ("rank", "score")
+"""What a point's height can mean."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A probe with its relatives on the shelf."""
+
+    probes: list[Opened]
+    """The same fine-tune on other data sizes and seeds, the chosen one included."""
+    alone: list[SnapshotMeta]
+    """Fine-tunes of one candidate alone, of the same model and task."""
+    others: int
+    """All-bias probes of the same model and task that were left out, because other settings differ."""
+
+
+def family(opened: Opened) -> Family:
+    """The relatives of a probe; of a fine-tune of one term, those of the first probe of its model and task."""
+    known = [(source, meta) for source, meta in _metas() if same_task(meta, opened.meta)]
+    alone = [meta for _, meta in known if only_term(meta)]
+    alone = [alone[at] for at in one_per_seed(alone)]
+    everything = [(source, meta) for source, meta in known if meta.mode == "all"]
+    like = opened.meta if opened.meta.mode == "all" else next((meta for _, meta in everything), None)
+    if like is None:
+        return Family([], alone, 0)
+    same = [(source, meta) for source, meta in everything if same_experiment(meta, like)]
+    kept = [same[at][0] for at in one_per_seed([meta for _, meta in same])]
+    return Family(list(_readable(kept)), alone, len(everything) - len(same))
+
+
+def task_title(task: str) -> str:
+    """How a task is called, in words where it is a known one."""
+    return TASKS[task].title if task in TASKS else task
+
+
+def measured_alone(opened: Opened) -> list[Measured]:
+    """The metric of each candidate trained alone, on as much data as `opened`."""
+    return [m for m in metrics_alone(family(opened).alone) if m.n_train == opened.meta.n_train]
+
+
+def over_data_sizes(opened: Opened, stack: str, dark: bool) -> None:
+    """Draw the tab."""
+    relatives = family(opened)
+    task = plain(task_title(opened.meta.task))
+    rows = over_regimes([(probe.meta, probe.scores) for probe in relatives.probes], stack)
+    if rows.empty:
+        st.info(
+            f"There is no all-bias probe of {task} with this model on the shelf. Run one, or open its snapshots: what "
+            "repeats one experiment on more or less data is drawn here by itself.",
+            icon=":material/info:",
+        )
+        return
+    sizes = sorted(set(rows["n_train"]))
+    seeds = {size: int(rows[rows["n_train"] == size]["seeds"].max()) for size in sizes}
+    st.markdown(
+        f"**{task}** on " + ", ".join(f"{size:,} ({seeds[size]} seed{'s' * (seeds[size] > 1)})" for size in sizes)
+        + " training examples. Strong lines are the three terms that can be selected, pale ones the others; bars and "
+        "bands show the spread over seeds. A good approach ranks highest the term that does best alone."
+    )  # fmt: skip
+    with page.control("settings", "regimes", horizontal=True):
+        approaches = variant_switches()
+        y = st.segmented_control(
+            "Height", LEVELS, default=LEVELS[0], required=True, key="height", bind="query-params"
+        )  # fmt: skip
+    shown = [key for key in approaches if key in set(rows["approach"])]
+    probes, alone = metrics_of([probe.meta for probe in relatives.probes]), metrics_alone(relatives.alone)
+    null = [term for term in opened.meta.null_terms if term in TERMS]
+    show(
+        regimes(rows, shown, in_figures(opened.meta.metric or "metric"), probes, alone, null, str(y), dark), "regimes",
+        "Rank or score of each bias term over the number of training examples, by each approach, and the metric",
+        data=lambda: rows,
+    )  # fmt: skip
+    if len(sizes) == 1:
+        st.caption(
+            ":material/info: Only one data size so far. Fine-tune all biases on other regimes with the same settings, "
+            "and lines grow here."
+        )
+    if relatives.others:
+        st.caption(
+            f":material/filter_alt: {relatives.others} more of this task left out: their settings differ in more than "
+            "seed and data size."
+        )
+    _say_alone(alone, opened.meta.metric or "metric")
+    _computed(relatives, null)
+
+
+def _say_alone(alone: Sequence[Measured], metric: str) -> None:
+    for size in sorted({m.n_train for m in alone}):
+        here = sorted((m for m in alone if m.n_train == size), key=lambda m: -m.mean)
+        values = ", ".join(f"{latex(m.term or '')} {short(m.mean)}{' (frozen)' * m.frozen}" for m in here)
+        st.caption(f"Trained alone on {size:,} examples, {plain(metric)}: {values}.")
+
+
+def _computed(relatives: Family, null: Sequence[str]) -> None:
+    with page.control("details", "regimes"), st.expander("How was this computed?", icon=":material/function:"):
+        st.markdown(
+            "Each point is the mean over seeds of a term's score (the mean over layers); its rank is that of the mean "
+            "among all terms that were scored, as in Fig. 1 and Fig. 4 of the paper. Bars and bands reach from the "
+            "best to the worst rank of a seed; with *Score*, one standard deviation over seeds (n − 1) each way; for "
+            "the metric, from the lowest to the highest seed. Metrics are those after the last epoch. Probes belong "
+            "together when base biases (SHA-256), task, mode, trained terms and all settings but the seed and the "
+            "amount of data agree. A term trained alone may have a learning rate of its own."
+        )
+        if null:
+            names = ", ".join(latex(term) for term in null)
+            st.markdown(f"{names} is null in this model (dotted): it stays frozen in a probe and scores 0.")
+        metas = [*(probe.meta for probe in relatives.probes), *relatives.alone]
+        titles = [*(probe.title for probe in relatives.probes), *("" for _ in relatives.alone)]
+        values = [last_metric(meta) for meta in metas]
+        st.dataframe(
+            {
+                "snapshot": titles,
+                "trained": [only_term(meta) or meta.mode for meta in metas],
+                "examples": [meta.n_train for meta in metas],
+                "seed": [meta.seed for meta in metas],
+                "learning rate": [meta.hyperparameters.get("lr") for meta in metas],
+                "metric": [None if value is None else round(value, 4) for value in values],
+                "device": [meta.device for meta in metas],
+                "beft-lab": [meta.versions.get("beft-lab") for meta in metas],
+            },
+            hide_index=True, alt="Snapshots behind the figure", height="content",
+        )  # fmt: skip
+
+
+def _metas() -> Iterator[tuple[Source, SnapshotMeta]]:
+    """What everything on the shelf says of itself; only headers are read, and what cannot be read is passed over."""
+    for source in shelf()[0]:
+        try:
+            if source.path is None:
+                yield source, source.read().meta
+            else:
+                stat = source.path.stat()
+                yield source, _meta(str(source.path), stat.st_mtime_ns, stat.st_size)
+        except (UserError, OSError):
+            continue  # the list of snapshots tells what is wrong with it when it is chosen
+
+
+@st.cache_data(max_entries=1000, show_spinner=False)
+def _meta(path: str, mtime: int, size: int) -> SnapshotMeta:
+    return read_snapshot(path).meta
+
+
+def _readable(sources: Sequence[Source]) -> Iterator[Opened]:
+    for source in sources:
+        try:
+            yield open_source(source)
+        except UserError:
+            continue

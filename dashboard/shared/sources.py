@@ -1,0 +1,253 @@
+"""What the dashboard can open: bundled samples, finished runs, uploaded files, and those of them that are kept."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import streamlit as st
+
+import dashboard
+from beft_core.errors import UserError
+from beft_core.exchange import upload_library as kept_files
+from beft_core.exchange import uploads as received
+from beft_core.files.safe_io import read_json_file
+from beft_core.runs.about import about
+from beft_core.runs.run import Run, list_runs
+from beft_core.scores.table import ScoreTable, score_snapshot
+from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta, read_snapshot
+
+UPLOADS = "uploads"
+"""Session state: title -> the uploads of this tab, as :class:`Source`."""
+MOST_UPLOADS = 50
+MOST_UPLOAD_BYTES = 256 * 2**20
+"""What one tab may hold in memory, all its uploads together."""
+
+_NUMBERED = re.compile(r"(Run|Kept) ([0-9a-f]{6})\b")
+"""Titles that begin with six digits of an id: whatever follows may change, a link still leads there."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A snapshot that can be opened: a file, or an upload that this tab holds in memory."""
+
+    title: str
+    """Unique: it is what stands in the list and in the URL."""
+    path: Path | None
+    shows: str = ""
+    """What one sees there, in a sentence."""
+    group: str = "sample"
+    """``sample``, ``run``, ``kept`` (an upload on disk) or ``upload`` (one in memory)."""
+    memory: Snapshot | None = None
+    """The upload itself, where there is no path."""
+    size: int = 0
+    """Bytes of an upload in memory."""
+    kept_id: str = ""
+    """Of a kept upload, as :func:`beft_core.exchange.upload_library.find_kept` takes it."""
+
+    def read(self) -> Snapshot:
+        """The snapshot; of a file only the header is read now.
+
+        Raises:
+            UserError: the file is gone, or not a snapshot.
+        """
+        if self.memory is not None:
+            return self.memory
+        assert self.path is not None
+        return read_snapshot(self.path)
+
+    @cached_property
+    def scores(self) -> ScoreTable:
+        """Of an upload in memory, which does not change."""
+        return score_snapshot(self.read())
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A snapshot, read and scored."""
+
+    title: str
+    meta: SnapshotMeta
+    scores: ScoreTable
+    shows: str = ""
+    source: Source | None = None
+
+    def selected(self, stack: str) -> dict[str, str | None]:
+        """Approach -> the term it selects; None without a contest: see `ScoreTable.selected`."""
+        return self.scores.selected(stack)
+
+
+def samples_folder() -> Path:
+    """The bundled samples, beside the dashboard; ``BEFT_SAMPLES_DIR`` names another folder (tests use it)."""
+    named = os.environ.get("BEFT_SAMPLES_DIR")
+    return Path(named) if named else Path(str(dashboard.__file__)).parents[1] / "sample_snapshots"
+
+
+def samples() -> list[Source]:
+    """The samples of ``index.json``, the default one first.
+
+    Raises:
+        UserError: no index, or one that is damaged.
+    """
+    folder = samples_folder()
+    index = read_json_file(folder / "index.json")
+    entries = index.get("samples")
+    if not isinstance(entries, list) or not all(
+        isinstance(e, dict) and isinstance(e.get("file"), str) for e in entries
+    ):
+        raise UserError(f"{folder / 'index.json'} lists no samples", 'entries with a "file"')
+    # The first of the list is what opens; the sort is stable, so the others keep their order.
+    entries = sorted(entries, key=lambda entry: entry["file"] != index.get("default"))
+    return [
+        Source(
+            str(entry.get("title") or entry["file"]), folder / Path(entry["file"]).name, str(entry.get("shows") or "")
+        )
+        for entry in entries
+        if (folder / Path(entry["file"]).name).is_file()
+    ]
+
+
+def finished_runs() -> list[Source]:
+    """Runs of the home folder that left a snapshot, newest first."""
+    return [_run_source(run) for run in list_runs() if run.snapshot.is_file()]
+
+
+def kept() -> list[Source]:
+    """Uploads that somebody asked to keep in the home folder, newest first."""
+    return [kept_source(one) for one in kept_files.kept()]
+
+
+def kept_source(one: kept_files.Kept) -> Source:
+    return Source(f"Kept {one.id[-6:]}: {one.name}", one.path, group="kept", kept_id=one.id)
+
+
+def uploads() -> list[Source]:
+    """What this tab uploaded, oldest first."""
+    return list(st.session_state.get(UPLOADS, {}).values())
+
+
+def shelf() -> tuple[list[Source], UserError | None]:
+    """Everything that can be opened, samples first; and what is wrong with the samples, if something is."""
+    problem: UserError | None = None
+    bundled: list[Source] = []
+    try:
+        bundled = samples()
+    except UserError as error:
+        problem = error
+    unique: dict[str, Source] = {}
+    for source in [*bundled, *uploads(), *kept(), *finished_runs()]:
+        unique.setdefault(source.title, source)  # of two with one title the samples win
+    return list(unique.values()), problem
+
+
+def still_there(titles: Iterable[str], options: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Titles of a link or of a list as they are called now, and those that are gone.
+
+    A run or kept upload is found by its six digits, whatever its name was when the link was made.
+    """
+    numbered = {match[0]: title for title in options if (match := _NUMBERED.match(title))}
+    found: list[str] = []
+    gone: list[str] = []
+    for title in titles:
+        match = _NUMBERED.match(title)
+        now = title if title in options else numbered.get(match[0]) if match else None
+        (gone if now is None else found).append(now or title)
+    return list(dict.fromkeys(found)), gone
+
+
+def run_title(run: Run) -> str:
+    """Short and unique, for lists and the URL: the name that somebody gave it, or what it does."""
+    return _run_source(run).title
+
+
+def _run_source(run: Run) -> Source:
+    return _described(run, *(_version(run.path / name) for name in ("config.json", "status.json", "about.json")))
+
+
+def _version(path: Path) -> tuple[int, int, int]:
+    """Changes whenever a file is replaced; zeros where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+@lru_cache(maxsize=4096)
+def _described(run: Run, *versions: tuple[int, int, int]) -> Source:
+    """Read once per version of its files: lists of hundreds of runs are drawn with every click."""
+    number = f"Run {run.id[-6:]}"
+    name = about(run).name
+    try:
+        kind, config = run.config()
+        tasks = config.get("tasks") if kind == "sweep" else None
+        does = f"{kind} on {' + '.join(map(str, tasks)) if isinstance(tasks, list) else config.get('task')}"
+    except UserError:
+        does = ""
+    state = run.recorded().state
+    early = "" if state == "done" else f"This run ended early ({state}): what it had until then."
+    title = ": ".join(filter(None, (number, name or does)))
+    return Source(title, run.snapshot, early, "run")
+
+
+def open_source(source: Source) -> Opened:
+    """Read and score a snapshot; remembered until the file changes.
+
+    Raises:
+        UserError: it is gone, or not a snapshot that can be scored.
+    """
+    if source.path is None:
+        return Opened(source.title, source.read().meta, source.scores, source.shows, source)
+    try:
+        stat = source.path.stat()
+    except OSError:
+        raise UserError(
+            f"{source.path.name} is gone", "a file that is still there", "another one of the list"
+        ) from None
+    meta, scores = _read(str(source.path), stat.st_mtime_ns, stat.st_size)
+    return Opened(source.title, meta, scores, source.shows, source)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _read(path: str, mtime: int, size: int) -> tuple[SnapshotMeta, ScoreTable]:
+    snapshot = read_snapshot(path)
+    return snapshot.meta, score_snapshot(snapshot)
+
+
+def accept(name: str, data: bytes) -> Source:
+    """Check an upload to its last tensor and put it on the shelf of this tab. Its name is only shown.
+
+    Raises:
+        UserError: not a snapshot that can be scored, nor the zip of an adapter; or no room for it.
+    """
+    return add_upload(name, received.opened(name, data))
+
+
+def add_upload(name: str, snapshot: Snapshot) -> Source:
+    """Put a checked snapshot on the shelf of this tab; one of the same name is replaced.
+
+    Raises:
+        UserError: this tab holds as many uploads, or bytes, as it may.
+    """
+    size = sum(array.nbytes for array in snapshot.tensors().values())
+    source = Source(f"Upload: {name}", None, group="upload", memory=snapshot, size=size)
+    held: dict[str, Source] = st.session_state.setdefault(UPLOADS, {})
+    others = [other for other in held.values() if other.title != source.title]
+    room = MOST_UPLOAD_BYTES - sum(other.size for other in others)
+    if len(others) >= MOST_UPLOADS or size > room:
+        raise UserError(
+            f"{size / 1e6:.1f} MB more than this tab's {len(others)} uploads",
+            f"at most {MOST_UPLOADS} uploads of {MOST_UPLOAD_BYTES / 1e6:.0f} MB together",
+            "removing or keeping some on the page Compare",
+        )
+    held[source.title] = source
+    return source
+
+
+def remove_upload(title: str) -> None:
+    """Take an upload of this tab off the shelf; its memory is free again."""
+    st.session_state.get(UPLOADS, {}).pop(title, None)

@@ -1,0 +1,234 @@
+"""Files that a visitor brings: opened in memory, told one by one, kept on this machine only when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import streamlit as st
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from beft_core.errors import UserError
+from beft_core.exchange import upload_library as kept_files
+from beft_core.exchange import uploads as received
+from beft_core.models.source import BUNDLED
+from beft_core.snapshots.snapshot import SUFFIX
+from dashboard.shared import page
+from dashboard.shared.sources import (
+    MOST_UPLOAD_BYTES,
+    Source,
+    add_upload,
+    kept,
+    kept_source,
+    remove_upload,
+    uploads,
+)
+from dashboard.shared.text import plain
+
+MEGABYTES = 64
+"""Of one file among several."""
+MODEL_MEGABYTES = 200
+"""Of a whole model; larger ones are read where they lie."""
+
+ERRORS = "upload_errors"
+"""Session state: what was wrong with the last files, ready to be shown."""
+ROUND = "upload_round"
+"""Session state: counts the batches. An uploader with a new key is empty, so that nothing is held twice."""
+BASE = "upload_base"
+
+_PLACE_HELP = {
+    False: "A folder that save_pretrained wrote, one .safetensors file, or the index of several, on this machine.",
+    True: "This server is read-only: it opens no folders.",
+}
+
+Then = Callable[[list[str]], None]
+"""Called with the titles of what was opened."""
+
+
+def opener(place: str, then: Then) -> None:
+    """The button that opens files. ``place``: unique on the page."""
+    with st.popover("Open files", icon=":material/upload_file:"):
+        key = f"upload-{place}-{st.session_state.get(ROUND, 0)}"
+        st.file_uploader(
+            "Snapshots or PEFT adapters, several at once", key=key, on_change=_accept, args=(key, then),
+            accept_multiple_files=True, max_upload_size=MEGABYTES,
+            help=f"Snapshots (*{SUFFIX}), PEFT BEFT adapters as zip, or an adapter's two files "
+            f"({' and '.join(received.ADAPTER)}) chosen together.",
+        )  # fmt: skip
+        st.text_input(
+            "Base model of adapters", key=BASE, placeholder=BUNDLED, persist_state="session",
+            help="An adapter holds only what is added to a bias, so the biases of its base model are needed: the "
+            "bundled model, a folder on this machine, or a Hub model that was downloaded before.",
+            disabled=page.read_only(),
+        )  # fmt: skip
+        st.caption("Checked before use and held in memory by this tab; nothing is stored on disk.")
+
+
+def complaints() -> None:
+    """What was wrong with the last files that were opened."""
+    for text in st.session_state.get(ERRORS, []):
+        st.error(text, title="This file cannot be opened", icon=":material/error:")
+
+
+def _accept(key: str, then: Then) -> None:
+    """Check the uploads before anything else runs. A broken one leaves everything else as it was."""
+    files = st.session_state[key] or []
+    base = "" if page.read_only() else str(st.session_state.get(BASE) or "").strip()
+    try:
+        answers = received.receive([(file.name, file.getvalue()) for file in files], base)
+    finally:
+        _let_go(files)
+    shelve(answers, then)
+
+
+def shelve(answers: Sequence[received.Received], then: Then) -> None:
+    """Put what is good on the shelf and hand its titles on; what is not is told by :func:`complaints`."""
+    errors, titles = [], []
+    for answer in answers:
+        problem = answer.problem
+        if answer.snapshot is not None:
+            try:
+                titles.append(add_upload(answer.name, answer.snapshot).title)
+            except UserError as error:
+                problem = error
+        if problem is not None:
+            errors.append(plain(f"{answer.name}: {problem}", 900))
+    st.session_state[ERRORS] = errors
+    if titles:
+        then(titles)
+
+
+def _let_go(files: Sequence[Any]) -> None:
+    """Empty the uploader. The server would hold the bytes of its files until the tab is closed."""
+    st.session_state[ROUND] = st.session_state.get(ROUND, 0) + 1
+    context = get_script_run_ctx()
+    if context is not None and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
+        for file in files:
+            context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
+
+
+# --- what is there -------------------------------------------------------------------------------------------------
+
+
+def shelf_of_mine(key: str) -> None:
+    """The uploads of this tab and those that are kept, each with what can be done with it.
+
+    ``key``: of the list whose titles follow when an upload is kept or forgotten.
+    """
+    mine, stored = uploads(), kept()
+    if not mine and not stored:
+        st.caption("Nothing yet. **Open files** above takes snapshots and adapters, several at once.")
+        return
+    lock = page.locked()
+    for number, source in enumerate(mine):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"{plain(source.title.removeprefix('Upload: '), 80)} :gray[{source.size / 1e6:.1f} MB]")
+            st.button(
+                "Keep on this machine", key=f"keep-{number}", icon=":material/save:", disabled=lock is not None,
+                help=lock or "Writes it into the home folder of the lab; it is then on every page, after F5 too.",
+                on_click=_keep, args=(source, key),
+            )  # fmt: skip
+            st.button(
+                "Remove", key=f"remove-{number}", icon=":material/close:", type="tertiary",
+                on_click=remove_upload, args=(source.title,),
+            )  # fmt: skip
+    if mine:
+        used = sum(source.size for source in mine) / 1e6
+        st.caption(
+            f"{used:.1f} of {MOST_UPLOAD_BYTES / 1e6:.0f} MB that a tab may hold. They go with the tab, unless kept."
+        )
+    if stored:
+        titles = {source.title: source for source in stored}
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            chosen = st.selectbox("Kept on this machine", titles, key="kept", width="stretch")
+            st.button(
+                "Forget", icon=":material/delete:", disabled=lock is not None, on_click=_forget,
+                args=(titles.get(chosen, stored[0]), key),
+                help=lock or "Removes it from the disk. It stays in this tab, as an upload, until the tab is closed.",
+            )  # fmt: skip
+
+
+def _keep(source: Source, key: str) -> None:
+    if page.locked() is not None:
+        return
+    try:
+        stored = kept_files.keep(source.read(), source.title.removeprefix("Upload: "))
+    except UserError as error:
+        st.session_state[ERRORS] = [plain(error, 900)]
+        return
+    remove_upload(source.title)
+    _rename(key, source.title, kept_source(stored).title)
+
+
+def _forget(source: Source, key: str) -> None:
+    """The snapshot stays in this tab, so that a wrong click costs nothing; where it cannot, it stays on the disk."""
+    if page.locked() is not None:
+        return
+    try:
+        snapshot = received.in_memory(source.read())
+    except UserError:  # damaged, or gone: nothing to go back to
+        snapshot = None
+    try:
+        title = add_upload(source.title.split(": ", 1)[-1], snapshot).title if snapshot is not None else None
+        kept_files.forget(source.kept_id)
+    except UserError as error:
+        st.session_state[ERRORS] = [plain(error, 900)]
+        return
+    _rename(key, source.title, title)
+
+
+def _rename(key: str, old: str, new: str | None) -> None:
+    """Follow a title in the list that holds it."""
+    chosen = st.session_state.get(key)
+    if isinstance(chosen, list) and old in chosen:
+        st.session_state[key] = [title for title in (new if one == old else one for one in chosen) if title]
+
+
+# --- a model before and after --------------------------------------------------------------------------------------
+
+
+def two_models(then: Then) -> None:
+    """A form that makes a snapshot of a model before and after a fine-tune that happened elsewhere."""
+    number = st.session_state.get(ROUND, 0)
+    keys = {name: f"models-{name}-{number}" for name in ("before", "after", "config")}
+    with st.form(f"models-{number}", border=False):
+        st.caption(
+            "A model before and after a fine-tune that happened elsewhere: only its biases are read. Give a folder on "
+            f"this machine, however large, or send a model.safetensors of at most {MODEL_MEGABYTES} MB."
+        )
+        sides = {"before": "Before the fine-tune", "after": "After the fine-tune"}
+        for column, (side, label) in zip(st.columns(2), sides.items(), strict=True):
+            with column:
+                st.text_input(
+                    label, key=f"{keys[side]}-place", disabled=page.read_only(), help=_PLACE_HELP[page.read_only()],
+                    placeholder="folder, .safetensors file, or bundled",
+                )  # fmt: skip
+                st.file_uploader(
+                    f"{label}: model.safetensors", key=keys[side], type="safetensors",
+                    max_upload_size=MODEL_MEGABYTES, label_visibility="collapsed",
+                )  # fmt: skip
+        left, right = st.columns(2, vertical_alignment="bottom")
+        left.file_uploader(
+            "config.json, if neither is a folder that has one", key=keys["config"], type="json", max_upload_size=1
+        )
+        right.text_input("Name of the result", key=f"{keys['after']}-name", placeholder="fine-tuned elsewhere")
+        st.form_submit_button("Read the biases", icon=":material/difference:", on_click=_read_models, args=(keys, then))
+
+
+def _read_models(keys: dict[str, str], then: Then) -> None:
+    files = {name: st.session_state.get(key) for name, key in keys.items()}
+    name = str(st.session_state.get(f"{keys['after']}-name") or "").strip() or "fine-tuned elsewhere"
+    models = []
+    for side in ("before", "after"):
+        place = "" if page.read_only() else str(st.session_state.get(f"{keys[side]}-place") or "")
+        file = files[side]
+        models.append(received.Model(place, file.getvalue() if file else None, file.name if file else ""))
+    config = files["config"].getvalue() if files["config"] else None
+    try:
+        answer = received.Received(name, snapshot=received.from_models(models[0], models[1], config))
+        # Only now: after a mistake the fields are as they were.
+        _let_go([file for file in files.values() if file])
+    except UserError as error:
+        answer = received.Received(name, problem=error)
+    shelve([answer], then)
