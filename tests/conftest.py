@@ -1,4 +1,4 @@
-"""Puts its folder on the path of every test: they share `example_snapshots` and `hostile`."""
+"""What holds for every test: threads, Triton's interpreter, and how hypothesis searches."""
 
 import os
 import shutil

@@ -1,9 +1,4 @@
-"""Tests of this folder may import its tools by name and use the fixtures of the browser."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
+"""Fixtures of the browser, for the journeys of this folder."""
 
 from browser_tools import browser, lab, profile, visit
 

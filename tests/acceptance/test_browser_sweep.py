@@ -89,7 +89,7 @@ def test_a_large_one(browser: Browser, lab: Lab, theme: str) -> None:
         drawn(page)
         for white in (page.get_by_role("button", name="Start the sweep"), page.locator("[data-tag]").first):
             expect(white).to_have_css("color", "rgb(255, 255, 255)")
-            expect(white).to_have_css("background-color", "rgb(0, 114, 178)")  # tests/unit/test_contrast.py
+            expect(white).to_have_css("background-color", "rgb(0, 114, 178)")  # test_contrast.py
         visit.check(f"sweep-large-{theme}")
         context.close()
 

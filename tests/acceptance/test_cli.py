@@ -25,7 +25,8 @@ from beft_core.cli.flags import FLAGS
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.merging.merge import METHODS
-from beft_core.models.load import LoadedModel, load, load_model
+from beft_core.models import load
+from beft_core.models.load import LoadedModel, load_model
 from beft_core.scores.table import projection_ratio
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
 from beft_core.training import workflow

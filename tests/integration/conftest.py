@@ -1,4 +1,4 @@
-"""Tests of this folder may import its tools by name, and leave the machine's cores to each other."""
+"""What tests of this folder share: a home of their own; and they leave the machine's cores to each other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from beft_core.execution import local
 from beft_core.runs.run import list_runs
 from dashboard.app_pages.why import proof
 
-sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)
 
 FAKE = Path(__file__).parents[1] / "fake_worker.py"

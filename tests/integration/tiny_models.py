@@ -137,3 +137,24 @@ def inputs(model: LoadedModel, *, rows: int = 2, tokens: int = 9, seed: int = 1)
         return {"pixel_values": torch.randn(rows, 3, 12, 12, generator=generator, dtype=torch.float64).to(dtype)}
     ids = torch.randint(3, VOCABULARY, (rows, tokens), generator=generator)
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+class Words:
+    """A tokenizer of a made-up language whose words are numbers."""
+
+    def __call__(self, text: str, pair: str = "", truncation: bool = False, max_length: int = 0, **_: Any) -> Any:
+        ids = [int(word) for word in f"{text} {pair}".split()]
+        ids = ids[:max_length] if truncation else ids
+        return {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids))} if truncation else {
+            "input_ids": ids
+        }  # fmt: skip
+
+    def decode(self, ids: list[int]) -> str:
+        return f"w{ids[0]}"
+
+
+def tiny_with_words(name: str) -> LoadedModel:
+    """A tiny model with a tokenizer of words."""
+    model = tiny(name, dtype=torch.float32)
+    model.tokenizer = Words()  # type: ignore[assignment]
+    return model

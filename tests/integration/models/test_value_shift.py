@@ -17,7 +17,7 @@ from beft_core.scores.table import magnitude, projection_ratio, score_snapshot, 
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot, read_snapshot
 from beft_core.sweeps.norms import pre_norms
 
-FOLDER = Path(__file__).parents[2] / "sample_snapshots"
+FOLDER = Path(__file__).parents[3] / "sample_snapshots"
 PROBES = sorted(FOLDER.glob(f"*-probe{SUFFIX}"))
 V, Q = ("encoder", "v"), ("encoder", "q")
 

@@ -27,7 +27,7 @@ from beft_core.runs.failure import explain
 from beft_core.runs.run import Run, Status, list_runs
 from beft_core.snapshots.snapshot import read_snapshot
 
-FAKE = Path(__file__).parents[1] / "fake_worker.py"
+FAKE = Path(__file__).parents[2] / "fake_worker.py"
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from dashboard_tools import button, charts, opened, sound
 from fake_worker import small_snapshot
 from made_up_samples import write_index
 from streamlit.testing.v1 import AppTest
-from test_proofs import tiny_with_words
+from tiny_models import tiny_with_words
 
 from beft_core.errors import UserError
 from beft_core.models import attention_experiments

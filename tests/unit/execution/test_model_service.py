@@ -18,7 +18,7 @@ from beft_core.errors import UserError
 from beft_core.execution import model_service as module
 from beft_core.execution.model_service import Desk
 
-FAKE = Path(__file__).parents[1] / "fake_desk.py"
+FAKE = Path(__file__).parents[2] / "fake_desk.py"
 
 
 @pytest.fixture

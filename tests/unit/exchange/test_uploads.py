@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from example_models import BERT, HIDDEN, LAYERS, bert_tensors
 from example_snapshots import example
 from hostile import hostile_snapshots
-from test_model_weights import BERT, HIDDEN, LAYERS, bert_tensors
 
 from beft_core.errors import UserError
 from beft_core.exchange import uploads

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_model_weights import HIDDEN, LAYERS, bert_tensors, write_model
+from example_models import HIDDEN, LAYERS, bert_tensors, write_model
 
 from beft_core.errors import UserError
 from beft_core.exchange.checkpoints import extract

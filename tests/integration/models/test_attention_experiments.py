@@ -10,31 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import CONFIGS, HEAD_DIM, HEADS, KEY_ACTS, LAYERS, tiny
+from tiny_models import CONFIGS, HEAD_DIM, HEADS, KEY_ACTS, LAYERS, Words, tiny, tiny_with_words
 
 from beft_core.errors import UserError
+from beft_core.models import attention_experiments
 from beft_core.models.attention_experiments import Bench, direction, prove
-from beft_core.models.load import attention_experiments, get_bias, load_model, set_bias
+from beft_core.models.load import get_bias, load_model, set_bias
 
 FLOAT32_INSIDE = {"deberta", "bloom", "gptj", "gpt_neox", "gpt_neox-no-bias", "opt", "qwen2", "qwen2-sliding", "llama",
                   "llama-bias", "falcon-multi-query", "falcon-heads", "falcon-grouped", "phi3", "modernbert",
                   "modernbert-no-bias"}  # fmt: skip
 """Architectures whose softmax or LayerNorm is computed in float32 even where the model is float64."""
 TEXT = [name for name in CONFIGS if name != "vit"]
-
-
-class Words:
-    """A tokenizer of a made-up language whose words are numbers."""
-
-    def __call__(self, text: str, pair: str = "", truncation: bool = False, max_length: int = 0, **_: Any) -> Any:
-        ids = [int(word) for word in f"{text} {pair}".split()]
-        ids = ids[:max_length] if truncation else ids
-        return {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids))} if truncation else {
-            "input_ids": ids
-        }  # fmt: skip
-
-    def decode(self, ids: list[int]) -> str:
-        return f"w{ids[0]}"
 
 
 SENTENCE = "5 17 23 9 41 8"
@@ -192,9 +179,3 @@ def test_one_model_is_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
         attention_experiments.describe("a picture model")
     monkeypatch.setattr(attention_experiments, "load_model", load_model)
     assert attention_experiments.describe("bundled")["layers"] == 6
-
-
-def tiny_with_words(name: str) -> Any:
-    model = tiny(name, dtype=torch.float32)
-    model.tokenizer = Words()
-    return model
