@@ -37,10 +37,28 @@ PADDINGS: dict[str, str] = {
 EVALUATIONS = ("epoch", "last", "never")
 
 PER_RUN = frozenset(
-    {"mode", "terms", "layers", "train_null", "lr", "seed", "epochs", "n_train", "regime", "schedule", "weight_decay",
-     "clip", "adam_epsilon", "adam_epsilon_at", "sampler", "fisher", "fisher_tuned", "fisher_examples",
-     "trajectory_every"}
-)  # fmt: skip
+    {
+        "mode",
+        "terms",
+        "layers",
+        "train_null",
+        "lr",
+        "seed",
+        "epochs",
+        "n_train",
+        "regime",
+        "schedule",
+        "weight_decay",
+        "clip",
+        "adam_epsilon",
+        "adam_epsilon_at",
+        "sampler",
+        "fisher",
+        "fisher_tuned",
+        "fisher_examples",
+        "trajectory_every",
+    }
+)
 """Settings that runs of one bank may differ in."""
 WEIGHT_MODES = ("full", "random")
 """Modes that train weights too, and so cannot share the model."""
@@ -147,10 +165,12 @@ class RunConfig:
         _one_of("--evaluate", self.evaluate, EVALUATIONS)
         _one_of("--preset", self.preset, PRESETS)
         for flag, value, known in (
-            ("--schedule", self.schedule, SCHEDULES), ("--regime", self.regime, REGIMES),
-            ("--sampler", self.sampler, SAMPLERS), ("--inputs", self.inputs, INPUTS),
+            ("--schedule", self.schedule, SCHEDULES),
+            ("--regime", self.regime, REGIMES),
+            ("--sampler", self.sampler, SAMPLERS),
+            ("--inputs", self.inputs, INPUTS),
             ("--adam-epsilon-at", self.adam_epsilon_at, EPSILON_PLACES),
-        ):  # fmt: skip
+        ):
             if value is not None:
                 _one_of(flag, value, known)
         for term in (*self.terms, *self.add_bias):

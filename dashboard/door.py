@@ -44,8 +44,9 @@ def admitted() -> bool:
         st.error(
             f"It has {len(wanted)} characters; {FEWEST_CHARACTERS} is the least. Start the server with a longer one, "
             f"or with BEFT_TOKEN={AUTO}, which makes one.",
-            title="The token of this server (BEFT_TOKEN) is too short", icon=":material/lock:",
-        )  # fmt: skip
+            title="The token of this server (BEFT_TOKEN) is too short",
+            icon=":material/lock:",
+        )
         return False
     typed, kept = st.session_state.get(_TYPED), (st.session_state.get(_KEPT) or {}).get("kept")
     if any(same(one, wanted) for one in (given, typed, kept)):
@@ -118,7 +119,11 @@ def _logged_in() -> bool:
     st.markdown("Log in to see it. Who may is decided by the provider below.")
     for name in providers():
         st.button(
-            f"Log in with {name}" if name else "Log in", key=f"door-login-{name}", type="primary",
-            icon=":material/login:", on_click=st.login, args=(name,) if name else (),
-        )  # fmt: skip
+            f"Log in with {name}" if name else "Log in",
+            key=f"door-login-{name}",
+            type="primary",
+            icon=":material/login:",
+            on_click=st.login,
+            args=(name,) if name else (),
+        )
     return False

@@ -127,13 +127,24 @@ def run(sample: Sample, device: str) -> Snapshot:
     optimizer = PRESETS["paper" if sample.authors_epsilon else "quick"]
     return train(
         RunConfig(
-            task=sample.task, mode=sample.mode, terms=sample.terms or ("v",), regime=sample.regime, seed=sample.seed,
-            lr=sample.lr, epochs=sample.epochs, device=device, fisher=followed, record_wall_seconds=True,
-            train_null=sample.train_null, precision=sample.precision, fisher_tuned=merges(sample),
-            adam_epsilon=optimizer.adam_epsilon, adam_epsilon_at=optimizer.adam_epsilon_at,
+            task=sample.task,
+            mode=sample.mode,
+            terms=sample.terms or ("v",),
+            regime=sample.regime,
+            seed=sample.seed,
+            lr=sample.lr,
+            epochs=sample.epochs,
+            device=device,
+            fisher=followed,
+            record_wall_seconds=True,
+            train_null=sample.train_null,
+            precision=sample.precision,
+            fisher_tuned=merges(sample),
+            adam_epsilon=optimizer.adam_epsilon,
+            adam_epsilon_at=optimizer.adam_epsilon_at,
             trajectory_every=-(-steps // CHECKPOINTS) if followed else None,
         )
-    )  # fmt: skip
+    )
 
 
 def write_index(folder: Path) -> None:

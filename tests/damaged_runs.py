@@ -141,9 +141,7 @@ DAMAGES: dict[str, Callable[[Run], object]] = {
     "a selection that is a list": _holds("result.json", b'{"selected": {"projection_ratio": []}}'),
     "runs that are text": _holds("result.json", b'{"runs": "x", "failed": 0}'),
     "a name that is a number": _holds("about.json", b'{"name": 5}'),
-    "an estimate of 400 digits": _holds(
-        "about.json", b'{"estimate": {"seconds": 1' + b"0" * 400 + b', "bytes": 1}}'
-    ),
+    "an estimate of 400 digits": _holds("about.json", b'{"estimate": {"seconds": 1' + b"0" * 400 + b', "bytes": 1}}'),
     **{f"{name} that is no text": _holds(name, b"\xff\xfe\x00") for name in FILES if name.endswith("json")},
     **{f"{name} as a pipe": _is(name, lambda path: os.mkfifo(path)) for name in FILES},
     **{f"{name} as a folder": _is(name, lambda path: path.mkdir()) for name in FILES},
@@ -153,4 +151,4 @@ DAMAGES: dict[str, Callable[[Run], object]] = {
     **{f"no {name}": _is(name, lambda path: None) for name in ("status.json", "config.json")},
     "the snapshot as a pipe": _is("snapshot.beft.safetensors", lambda path: os.mkfifo(path)),
     "the snapshot as a link elsewhere": _is("snapshot.beft.safetensors", lambda path: path.symlink_to("/etc/passwd")),
-}  # fmt: skip
+}

@@ -10,14 +10,22 @@ from safetensors.numpy import save_file
 
 HIDDEN, MLP, LAYERS = 8, 12, 2
 BERT = {
-    "model_type": "bert", "hidden_size": HIDDEN, "num_attention_heads": 2, "num_hidden_layers": LAYERS,
+    "model_type": "bert",
+    "hidden_size": HIDDEN,
+    "num_attention_heads": 2,
+    "num_hidden_layers": LAYERS,
     "intermediate_size": MLP,
-}  # fmt: skip
+}
 PATHS = {
-    "q": "attention.self.query", "k": "attention.self.key", "v": "attention.self.value",
-    "o": "attention.output.dense", "mlp_in": "intermediate.dense", "mlp_out": "output.dense",
-    "ln1": "attention.output.LayerNorm", "ln2": "output.LayerNorm",
-}  # fmt: skip
+    "q": "attention.self.query",
+    "k": "attention.self.key",
+    "v": "attention.self.value",
+    "o": "attention.output.dense",
+    "mlp_in": "intermediate.dense",
+    "mlp_out": "output.dense",
+    "ln1": "attention.output.LayerNorm",
+    "ln2": "output.LayerNorm",
+}
 
 
 def bert_tensors(seed: int = 0, prefix: str = "bert.", norm: str = "bias") -> dict[str, np.ndarray]:

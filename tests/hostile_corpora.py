@@ -200,10 +200,11 @@ def tables(folder: Path) -> Inputs:
     frame = pd.read_csv(io.StringIO(GOOD))
     frame.to_parquet(folder / "good.parquet")
     sound = {
-        ".csv": GOOD.encode(), ".tsv": GOOD.replace(",", "\t").encode(),
+        ".csv": GOOD.encode(),
+        ".tsv": GOOD.replace(",", "\t").encode(),
         ".jsonl": frame.to_json(orient="records", lines=True).encode(),
         ".parquet": (folder / "good.parquet").read_bytes(),
-    }  # fmt: skip
+    }
     table_preview.preview("sound.csv", sound[".csv"])
     load_files(put(folder, "sound.csv", sound[".csv"]), None, **columns)
     for seed, (suffix, data) in enumerate(sound.items()):
@@ -217,7 +218,8 @@ def tables(folder: Path) -> Inputs:
                 ),
             )
     large = {
-        "a million commas.csv": "text,label" + "," * 10**6, "a million columns.tsv": "\t".join(["a"] * 500_000),
+        "a million commas.csv": "text,label" + "," * 10**6,
+        "a million columns.tsv": "\t".join(["a"] * 500_000),
         "rows of nothing.csv": "text,label\n" + "\n" * 2_000_000,
         "a text of 20 MB.jsonl": '{"text": "' + "x" * (20 * 2**20) + '", "label": 1}',
         "lists of nothing.jsonl": '{"text": "a", "label": 1, "z": [' + "[]," * 340_000 + "[]]}\n" * 1,
@@ -225,7 +227,7 @@ def tables(folder: Path) -> Inputs:
         "a label of 1 MB.csv": "text,label\n" + "a," + "b" * 100_000 + "\n",
         "a number of 4000 digits.jsonl": '{"text": "a", "label": ' + "9" * 4000 + "}\n",
         "one rare character.csv": "text,label\n" + "".join(f"{'x' * 1000}🎉,{n % 2}\n" for n in range(100_000)),
-    }  # fmt: skip
+    }
     for name, text in large.items():
         path = put(folder, name, text)
         yield name, lambda path=path: load_files(path, None, **columns)
@@ -261,10 +263,33 @@ def _apart(make: Read) -> None:
 def yaml(folder: Path) -> Inputs:
     """Sweeps as YAML."""
     values = (
-        "2024-13-45", "!!bool x", "!!int ''", "!!float x", "!!timestamp x", "[0x_]", "9" * 6000, "0x" + "f" * 6000,
-        "1000000000", "-7", "[18446744073709551615]", "99999999999999999999", ".nan", ".inf", "[.nan]", "{a: b}",
-        "[[[[1]]]]", "&a [*a]", "*b", "''", "null", "[1, 1]", "2024-12-24", "~nosuchuser/x", "n" * 300, "[" * 3000,
-    )  # fmt: skip
+        "2024-13-45",
+        "!!bool x",
+        "!!int ''",
+        "!!float x",
+        "!!timestamp x",
+        "[0x_]",
+        "9" * 6000,
+        "0x" + "f" * 6000,
+        "1000000000",
+        "-7",
+        "[18446744073709551615]",
+        "99999999999999999999",
+        ".nan",
+        ".inf",
+        "[.nan]",
+        "{a: b}",
+        "[[[[1]]]]",
+        "&a [*a]",
+        "*b",
+        "''",
+        "null",
+        "[1, 1]",
+        "2024-12-24",
+        "~nosuchuser/x",
+        "n" * 300,
+        "[" * 3000,
+    )
     fields = ("tasks", "seeds", "n_train", "lrs", "terms", "epochs", "batch_size", "max_length", "layers", "settings")
     SweepSpec.from_dict(read_spec(put(folder, "sound.yaml", "tasks: [sst2]\n"))).runs()
     for field in fields:
@@ -356,10 +381,12 @@ def adapters(folder: Path) -> Inputs:
         "zeros": zipped([parts[0], ("adapter_model.safetensors", bytes(100 * 2**20))]),
         "a configuration of zeros": zipped([("adapter_config.json", bytes(64 * 2**20)), parts[1]]),
         "many files": zipped([*parts, *((f"{n}", b"") for n in range(5000))]),
-        "packed otherwise": zipped(parts, zipfile.ZIP_LZMA), "one of two": zipped(parts[:1]), "none": zipped([]),
+        "packed otherwise": zipped(parts, zipfile.ZIP_LZMA),
+        "one of two": zipped(parts[:1]),
+        "none": zipped([]),
         "twice": zipped([("a/adapter_config.json", config), ("b/adapter_config.json", config), parts[1]]),
         "paths upwards": zipped([(f"../../{name}", data) for name, data in parts]),
-    }  # fmt: skip
+    }
     for name, value in (
         (f"{field} = {str(value)[:20]}", {field: value})
         for field in ("peft_type", "target_modules", "base_model_name_or_path")
@@ -398,10 +425,11 @@ def results(folder: Path) -> Inputs:
             yield f"{suffix} {name}", lambda path=path: look(path)
     header = ",".join(COLUMNS)
     for name, text in {
-        "a million lines.csv": header + "\n" * 10**6, "two million commas.csv": header + "," * 2_000_000,
+        "a million lines.csv": header + "\n" * 10**6,
+        "two million commas.csv": header + "," * 2_000_000,
         "a million rows.csv": header + "\n" + ("," * (len(COLUMNS) - 1) + "\n") * 150_000,
         "numbers of 5000 digits.csv": header + "\n" + ",".join(["9" * 5000] * len(COLUMNS)) + "\n",
-    }.items():  # fmt: skip
+    }.items():
         path = put(folder, name, text)
         yield name, lambda path=path: look(path)
     for make in (parquet_bombs.repeated_text, parquet_bombs.many_columns):
@@ -443,9 +471,14 @@ def runs(folder: Path) -> Inputs:
 
 
 KINDS: dict[str, Callable[[Path], Inputs]] = {
-    "snapshots": snapshots, "tables": tables, "YAML": yaml, "model folders": models, "PEFT zips": adapters,
-    "result tables": results, "run folders": runs,
-}  # fmt: skip
+    "snapshots": snapshots,
+    "tables": tables,
+    "YAML": yaml,
+    "model folders": models,
+    "PEFT zips": adapters,
+    "result tables": results,
+    "run folders": runs,
+}
 
 
 def run(kinds: Iterable[str] = KINDS) -> list[Measured]:

@@ -88,20 +88,38 @@ def _common(run: Run, model: str) -> dict[str, Any]:
     n_train = TASKS[task].regimes.get(regime) or 20_000
     return {
         "run": hashlib.sha256(repr((model, *run)).encode()).hexdigest()[:16],
-        "model": model, "task": task, "regime": regime, "n_train": n_train, "trains": what, "lr": lr,
-        "epochs": EPOCHS, "schedule": "linear", "batch_size": 16, "seed": seed, "precision": "float32",
-        "metric": METRICS.get(task, "accuracy"), "steps": EPOCHS * -(-n_train // 16), "bank_runs": 6,
-        "trained_parameters": TRAINED.get(what, 2_304), "total_parameters": 22_713_216, "device": "a made-up device",
-    }  # fmt: skip
+        "model": model,
+        "task": task,
+        "regime": regime,
+        "n_train": n_train,
+        "trains": what,
+        "lr": lr,
+        "epochs": EPOCHS,
+        "schedule": "linear",
+        "batch_size": 16,
+        "seed": seed,
+        "precision": "float32",
+        "metric": METRICS.get(task, "accuracy"),
+        "steps": EPOCHS * -(-n_train // 16),
+        "bank_runs": 6,
+        "trained_parameters": TRAINED.get(what, 2_304),
+        "total_parameters": 22_713_216,
+        "device": "a made-up device",
+    }
 
 
 def _run(run: Run, value: float, model: str) -> dict[str, Any]:
     curve = [value - BY_EPOCH * (EPOCHS - epoch) for epoch in range(1, EPOCHS + 1)]
     seconds = {"full": 20.0, "all": 14.0, "random": 13.0}.get(run[2], 12.0) + run[4]
     return _common(run, model) | {
-        "state": "done", "value": value, "best_value": max(curve), "best_epoch": int(np.argmax(curve)) + 1,
-        "curve": json.dumps(curve), "train_loss": 1 - value, "seconds": seconds,
-    }  # fmt: skip
+        "state": "done",
+        "value": value,
+        "best_value": max(curve),
+        "best_epoch": int(np.argmax(curve)) + 1,
+        "curve": json.dumps(curve),
+        "train_loss": 1 - value,
+        "seconds": seconds,
+    }
 
 
 def _failure(run: Run, model: str) -> dict[str, Any]:

@@ -12,9 +12,17 @@ _NUMBERS = re.compile(r"[-+]?[0-9.][0-9.,e+-]*")
 _WORDS = re.compile(r"[^-].*")
 
 SEVERAL = {
-    "--terms": _WORDS, "--add-bias": _WORDS, "--layers": _NUMBERS, "--weights": _NUMBERS, "--tasks": _WORDS,
-    "--regimes": _WORDS, "--n-train": _NUMBERS, "--lrs": _NUMBERS, "--probe-lrs": _NUMBERS, "--merges": _WORDS,
-}  # fmt: skip
+    "--terms": _WORDS,
+    "--add-bias": _WORDS,
+    "--layers": _NUMBERS,
+    "--weights": _NUMBERS,
+    "--tasks": _WORDS,
+    "--regimes": _WORDS,
+    "--n-train": _NUMBERS,
+    "--lrs": _NUMBERS,
+    "--probe-lrs": _NUMBERS,
+    "--merges": _WORDS,
+}
 """Flags that take several words -> what a further word looks like. Parsers of options know only fixed numbers."""
 
 

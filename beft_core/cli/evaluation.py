@@ -91,9 +91,13 @@ def merge(
     path = output.out_path(out) if out else None
     snapshots = output.read_all(files)
     settings = {
-        "weights": arguments.numbers("--weights", weights), "scale": scale, "density": density, "seed": seed, "t": t,
+        "weights": arguments.numbers("--weights", weights),
+        "scale": scale,
+        "density": density,
+        "seed": seed,
+        "t": t,
         "scope": scope,
-    }  # fmt: skip
+    }
     only = arguments.words(terms) or None
     chosen = {name: value for name, value in settings.items() if value is not None}
     if method in METHODS and METHODS[method].needs_fisher and not all(map(has_tuned_fisher, snapshots)):
@@ -181,10 +185,12 @@ def _print_comparison(comparison: Comparison) -> None:
         for key, per_layer in changes.cosine_per_layer.items():
             for layer, cosines in enumerate(per_layer):
                 add(
-                    pair, f"{'.'.join(key)} layer {layer}", cosines[a, b],
+                    pair,
+                    f"{'.'.join(key)} layer {layer}",
+                    cosines[a, b],
                     values.cosine_per_layer[key][layer][a, b],
                     comparison.sign_conflicts_per_layer[key][layer][a, b],
-                )  # fmt: skip
+                )
     output.print_table("what the fine-tunes changed (after: of the biases themselves)", head, rows)
 
 

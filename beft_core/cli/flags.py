@@ -74,52 +74,92 @@ FLAGS: dict[str, Flag] = {
         Flag("data_dir", str, "Folder of the task's data in its official layout.", metavar="FOLDER"),
         Flag("model", str, "bundled (default), a Hub id with optional @revision, or a folder.", metavar="MODEL"),
         Flag(
-            "terms", list[str], f"Bias terms to train: some of {', '.join(TERM_KEYS)}; or one of {_MODES}. Default: v.",
-            metavar="TERMS", convert=arguments.terms_and_mode,
+            "terms",
+            list[str],
+            f"Bias terms to train: some of {', '.join(TERM_KEYS)}; or one of {_MODES}. Default: v.",
+            metavar="TERMS",
+            convert=arguments.terms_and_mode,
         ),
         Flag(
-            "layers", list[str], "Layers to train, from 0: 3-5 or 0,2,5. Default: all.", metavar="LAYERS",
+            "layers",
+            list[str],
+            "Layers to train, from 0: 3-5 or 0,2,5. Default: all.",
+            metavar="LAYERS",
             convert=lambda value: {"layers": arguments.layers(value)},
         ),
         Flag(
-            "add_bias", list[str], "Give the model a zero bias of this term where it has none.", metavar="TERM",
+            "add_bias",
+            list[str],
+            "Give the model a zero bias of this term where it has none.",
+            metavar="TERM",
             convert=lambda value: {"add_bias": arguments.words(value)},
         ),
         Flag("train_null", bool, "Train terms and elements that are certified to have no effect, too."),
-        Flag("regime", str, "Number of training examples as in the paper. Default: low if quick, else all.",
-             metavar="[low|medium|high|all]"),
+        Flag(
+            "regime",
+            str,
+            "Number of training examples as in the paper. Default: low if quick, else all.",
+            metavar="[low|medium|high|all]",
+        ),
         Flag("n_train", int, "Number of training examples; wins over --regime.", metavar="N"),
-        Flag("preset", str, "What is not given: the authors' settings (paper), or quick (default).",
-             metavar=_choice(PRESETS)),
+        Flag(
+            "preset",
+            str,
+            "What is not given: the authors' settings (paper), or quick (default).",
+            metavar=_choice(PRESETS),
+        ),
         Flag("epochs", int, "Passes over the training examples. Default: the preset's.", metavar="N"),
         Flag("lr", float, "Peak learning rate. Default: the preset's.", metavar="RATE"),
         Flag("schedule", str, "Learning rate over the run. Default: the preset's.", metavar=_choice(SCHEDULES)),
         Flag("batch_size", int, "Examples per step. Default: 16.", metavar="N"),
         Flag("seed", int, "Draws examples, their order, the head and dropout. Default: 0.", metavar="N"),
-        Flag("sampler", str, "How the seed draws the examples: numpy's Generator (quick), or its legacy RandomState as "
-             "the authors do (paper). Default: the preset's.", metavar=_choice(SAMPLERS)),
-        Flag("inputs", str, "Columns of WiC: with the word (lab, quick), or the two sentences as the authors do "
-             "(paper). Default: the preset's.", metavar=_choice(INPUTS)),
+        Flag(
+            "sampler",
+            str,
+            "How the seed draws the examples: numpy's Generator (quick), or its legacy RandomState as "
+            "the authors do (paper). Default: the preset's.",
+            metavar=_choice(SAMPLERS),
+        ),
+        Flag(
+            "inputs",
+            str,
+            "Columns of WiC: with the word (lab, quick), or the two sentences as the authors do "
+            "(paper). Default: the preset's.",
+            metavar=_choice(INPUTS),
+        ),
         Flag("max_length", int, "Tokens per example. Default: 128.", metavar="N"),
         Flag("dropout", bool, "Train without dropout.", name="--no-dropout", convert=lambda _: {"dropout": False}),
         Flag("weight_decay", float, "AdamW's decay. Default: 0.", metavar="RATE"),
         Flag("adam_epsilon", float, "AdamW's epsilon. Default: the preset's (paper 1e-6, quick 1e-8).", metavar="X"),
-        Flag("adam_epsilon_at", str, "Add it before or after the bias correction. Default: the preset's "
-             "(paper before, quick after).", metavar=_choice(EPSILON_PLACES)),
+        Flag(
+            "adam_epsilon_at",
+            str,
+            "Add it before or after the bias correction. Default: the preset's (paper before, quick after).",
+            metavar=_choice(EPSILON_PLACES),
+        ),
         Flag("clip", float, "Largest norm of the gradient; 0: no clipping. Default: 1.", metavar="NORM"),
         Flag("device", str, "Where to compute. Default: auto.", metavar=_choice(DEVICES)),
-        Flag("precision", str, "Of the frozen products; biases are float32 always. Default: float32.",
-             metavar=_choice(PRECISIONS)),
+        Flag(
+            "precision",
+            str,
+            "Of the frozen products; biases are float32 always. Default: float32.",
+            metavar=_choice(PRECISIONS),
+        ),
         Flag("pad", str, "How a batch is laid out; only the time differs. Default: auto.", metavar=_choice(PADDINGS)),
         Flag("compile", bool, "Compile the layers first, which long runs and sweeps on a GPU win back."),
         Flag("trajectory_every", int, "Keep the biases every so many steps.", metavar="STEPS"),
         Flag("fisher", bool, "Measure the Fisher information before the fine-tune."),
         Flag("fisher_tuned", bool, "Measure it at the fine-tuned model too, which beft merge --method fisher needs."),
         Flag("fisher_examples", int, "Examples that they average over. Default: all.", metavar="N"),
-        Flag("evaluate", str, "When to score the validation set. Default: epoch.", name="--evaluate-when",
-             metavar=_choice(EVALUATIONS)),
+        Flag(
+            "evaluate",
+            str,
+            "When to score the validation set. Default: epoch.",
+            name="--evaluate-when",
+            metavar=_choice(EVALUATIONS),
+        ),
     )
-}  # fmt: skip
+}
 """Field -> flag, in the order of ``--help``."""
 
 OF_SELECT = tuple(name for name in FLAGS if name not in ("terms", "fisher", "evaluate"))

@@ -135,9 +135,10 @@ def default_path(name: str, force: bool, flag: str = "--out") -> Path:
     path = out_path(f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}{SUFFIX}")
     if path.exists() and not force:
         raise UserError(
-            f"got no {flag}, and {path} exists", "a new file, since a default name never replaces one",
+            f"got no {flag}, and {path} exists",
+            "a new file, since a default name never replaces one",
             f"{flag} FILE, or --force",
-        )  # fmt: skip
+        )
     return path
 
 

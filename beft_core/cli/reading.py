@@ -43,12 +43,15 @@ def score(files: output.Files, per_layer: PerLayer = False, json: output.Json = 
                     for file, snapshot, table in zip(files, snapshots, tables, strict=True)
                 ],
                 "aggregates": [
-                    {"files": [files[n] for n in group], **_experiment(snapshots[group[0]]),
-                     "terms": frame.to_dict("records")}
+                    {
+                        "files": [files[n] for n in group],
+                        **_experiment(snapshots[group[0]]),
+                        "terms": frame.to_dict("records"),
+                    }
                     for group, frame in aggregates
                 ],
             }
-        )  # fmt: skip
+        )
         return
     for file, snapshot, table in zip(files, snapshots, tables, strict=True):
         print_scores(f"{file}: {snapshot.meta.task} on {snapshot.meta.model.id}", table)
@@ -62,11 +65,18 @@ def score(files: output.Files, per_layer: PerLayer = False, json: output.Json = 
             f"{len(group)} snapshots together: {about}",
             ["stack", "approach", "term", "mean", "std", "ranked first", "first of q, k, v"],
             [
-                (r.stack, r.approach, r.term, float(r.mean), float(r.std), f"{r.first} of {r.seeds}",
-                 f"{r.first_of_candidates} of {r.seeds}")
+                (
+                    r.stack,
+                    r.approach,
+                    r.term,
+                    float(r.mean),
+                    float(r.std),
+                    f"{r.first} of {r.seeds}",
+                    f"{r.first_of_candidates} of {r.seeds}",
+                )
                 for r in frame.itertuples(index=False)
             ],
-        )  # fmt: skip
+        )
 
 
 def _experiment(snapshot: Snapshot) -> dict[str, Any]:
@@ -110,12 +120,15 @@ def _print_per_layer(table: ScoreTable) -> None:
         for layer in range(len(shape["cosine"])):
             rows.append(
                 [
-                    row.stack, row.term, str(layer),
+                    row.stack,
+                    row.term,
+                    str(layer),
                     *(float(row.scores[key][layer]) if key in row.scores else "–" for key in approaches),
-                    f"{shape['angle_degrees'][layer]:.1f}", float(shape["length_ratio"][layer]),
+                    f"{shape['angle_degrees'][layer]:.1f}",
+                    float(shape["length_ratio"][layer]),
                     "yes" if shape["reversed"][layer] else "no",
                 ]
-            )  # fmt: skip
+            )
     labels = [APPROACHES[key].label for key in approaches]
     output.print_table("per layer", ["stack", "term", "layer", *labels, "angle", "length ratio", "reversed"], rows)
 
@@ -124,10 +137,16 @@ def inspect(file: output.File, json: output.Json = False) -> None:
     """Show the metadata and the tensors of a snapshot."""
     snapshot = read_snapshot(user_path(file, "the file"))
     tensors: list[dict[str, Any]] = [
-        {"name": name, "shape": list(array.shape), "dtype": str(array.dtype), "norm": float(np.linalg.norm(array)),
-         "least": float(array.min()), "largest": float(array.max())}
+        {
+            "name": name,
+            "shape": list(array.shape),
+            "dtype": str(array.dtype),
+            "norm": float(np.linalg.norm(array)),
+            "least": float(array.min()),
+            "largest": float(array.max()),
+        }
         for name, array in snapshot.tensors().items()
-    ]  # fmt: skip
+    ]
     meta = asdict(snapshot.meta)
     if json:
         output.print_json({"file": file, "metadata": meta, "tensors": tensors})
@@ -179,12 +198,16 @@ def tasks(json: output.Json = False) -> None:
         "tasks",
         ["--task", "what it is", "metrics", "low", "medium", "high", "data"],
         [
-            (spec.name, spec.title, ", ".join(spec.metrics),
-             *(str(spec.regimes.get(regime) or "–") for regime in ("low", "medium", "high")),
-             places[spec.name].where or "not here")
+            (
+                spec.name,
+                spec.title,
+                ", ".join(spec.metrics),
+                *(str(spec.regimes.get(regime) or "–") for regime in ("low", "medium", "high")),
+                places[spec.name].where or "not here",
+            )
             for spec in TASKS.values()
         ],
-    )  # fmt: skip
+    )
     output.say(*(f"{spec.name}, {spec.note}" for spec in TASKS.values() if spec.note))
     ways: dict[str, list[str]] = {}
     for name, place in places.items():

@@ -31,11 +31,12 @@ Counts = Annotated[Words, typer.Option("--n-train", metavar="N...", help="Number
 Terms = Annotated[
     Words,
     typer.Option(
-        "--terms", metavar="TERM...",
+        "--terms",
+        metavar="TERM...",
         help="What to train, each alone: bias terms (q+v: together), all (the probe), head, random, full. "
         "Default: v q k all head.",
     ),
-]  # fmt: skip
+]
 Rates = Annotated[Words, typer.Option("--lrs", metavar="RATE...", help="Learning rates. Default: the preset's.")]
 ProbeRates = Annotated[
     Words,
@@ -155,12 +156,18 @@ def _print(table: pd.DataFrame) -> None:
     """One line per task, size, term and learning rate: mean and spread over seeds."""
     rows = [
         [
-            row["task"], "all" if row["n_train"] != row["n_train"] else f"{row['n_train']:.0f}", row["trains"],
-            f"{row['lr']:g}", f"{row['seeds']}" + (f" ({row['failed']} failed)" if row["failed"] else ""),
-            row["metric"] or "", _percent(row["mean"]), _percent(row["std"]), row["selects"] or "",
+            row["task"],
+            "all" if row["n_train"] != row["n_train"] else f"{row['n_train']:.0f}",
+            row["trains"],
+            f"{row['lr']:g}",
+            f"{row['seeds']}" + (f" ({row['failed']} failed)" if row["failed"] else ""),
+            row["metric"] or "",
+            _percent(row["mean"]),
+            _percent(row["std"]),
+            row["selects"] or "",
         ]
         for row in over_seeds(table).to_dict("records")
-    ]  # fmt: skip
+    ]
     head = ["task", "examples", "trains", "lr", "seeds", "metric", "mean, %", "spread", "selects"]
     output.print_table("validation metric after the last epoch, over seeds", head, rows)
 

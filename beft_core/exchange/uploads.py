@@ -270,8 +270,9 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     if member.file_size > FREE_BYTES and member.file_size > MOST_RATIO * member.compress_size:
         raise UserError(
             f"{name} in the zip unpacks to {member.file_size / max(1, member.compress_size):,.0f} times its size",
-            f"at most {MOST_RATIO} times", "the two files without the zip",
-        )  # fmt: skip
+            f"at most {MOST_RATIO} times",
+            "the two files without the zip",
+        )
     with archive.open(member) as file:
         data = file.read(most + 1)
     if len(data) != member.file_size:

@@ -56,9 +56,12 @@ def _nvidia() -> str | None:
         return None
     try:
         answer = subprocess.run(
-            [command, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True,
-            timeout=NVIDIA_SECONDS, check=True,
-        )  # fmt: skip
+            [command, "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=NVIDIA_SECONDS,
+            check=True,
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     names = [line.strip() for line in answer.stdout.splitlines() if line.strip()]

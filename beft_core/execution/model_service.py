@@ -124,9 +124,10 @@ class Desk:
         except queue.Empty:
             self.close()
             raise UserError(
-                f"no answer after {timeout:.0f} seconds", "a model that this machine can run at once",
+                f"no answer after {timeout:.0f} seconds",
+                "a model that this machine can run at once",
                 "a smaller model, or again when no fine-tune is at work",
-            ) from None  # fmt: skip
+            ) from None
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self.running:
@@ -175,20 +176,23 @@ class Desk:
         if status == _OVER_MEMORY:
             return UserError(
                 f"the model needs more than the {memory_bound() / 1e9:.1f} GB of memory that it may take",
-                "a smaller model", "BEFT_DESK_GB, where the machine has more",
-            )  # fmt: skip
+                "a smaller model",
+                "BEFT_DESK_GB, where the machine has more",
+            )
         if status == _CLOSED:
             return UserError("the process that holds the model was closed", "", "the question again")
         if status < 0:
             return UserError(
                 f"the process that holds the model was killed ({signal.Signals(-status).name}): often, memory ran out",
-                "", "again; a smaller model, or after closing other programs",
-            )  # fmt: skip
+                "",
+                "again; a smaller model, or after closing other programs",
+            )
         words = self._last_words()
         return UserError(
-            f"the process that holds the model ended (status {status}): {words[-1] if words else 'no word'}", "",
+            f"the process that holds the model ended (status {status}): {words[-1] if words else 'no word'}",
+            "",
             f"the whole log in {_log()}" if self._keeps_log else "",
-        )  # fmt: skip
+        )
 
 
 def _pass_on(output: IO[bytes], lines: queue.SimpleQueue[bytes]) -> None:

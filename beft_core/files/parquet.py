@@ -66,11 +66,17 @@ def opened(
     import pyarrow
 
     request = {
-        "path": str(path.absolute()), "columns": None if columns is None else list(columns), "head": head,
+        "path": str(path.absolute()),
+        "columns": None if columns is None else list(columns),
+        "head": head,
         "optional": list(optional),
-        "rows": limits.rows, "bytes": limits.bytes, "most_columns": limits.columns, "value": limits.value,
-        "memory": MEMORY, "seconds": CPU_SECONDS,
-    }  # fmt: skip
+        "rows": limits.rows,
+        "bytes": limits.bytes,
+        "most_columns": limits.columns,
+        "value": limits.value,
+        "memory": MEMORY,
+        "seconds": CPU_SECONDS,
+    }
     # Arrow's own allocators reserve address space in advance, which the limit would count.
     environment = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1"}
     # -P: the working folder may be a stranger's too, and holds no modules.

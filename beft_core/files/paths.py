@@ -47,5 +47,6 @@ def user_path(text: str | os.PathLike[str], what: str = "the path") -> Path:
     except RuntimeError:
         raise UserError(
             f"got {what} {raw[:80]}, but there is no user {path.parts[0].removeprefix('~')[:80] or 'here'} with a home",
-            "a path", "its full path, from / on",
-        ) from None  # fmt: skip
+            "a path",
+            "its full path, from / on",
+        ) from None

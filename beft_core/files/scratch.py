@@ -42,7 +42,8 @@ def put(path: Path, data: bytes) -> Path:
         if error.errno in NO_ROOM:
             raise NoRoom(path, len(data), error.errno) from None
         raise UserError(
-            f"cannot write a temporary file: {error.strerror}", "a folder for temporary files that can be written",
+            f"cannot write a temporary file: {error.strerror}",
+            "a folder for temporary files that can be written",
             "TMPDIR",
-        ) from None  # fmt: skip
+        ) from None
     return path

@@ -188,9 +188,15 @@ def head(hidden_size: int, seed: int) -> np.ndarray:
 
 
 def _experiment(
-    bench: Bench, term: str, inputs: dict[str, Tensor], before: dict[str, Seen], layer: int, at: int, size: float,
+    bench: Bench,
+    term: str,
+    inputs: dict[str, Tensor],
+    before: dict[str, Seen],
+    layer: int,
+    at: int,
+    size: float,
     seed: int,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """What d does to one term of the layer.
 
     ``norm``: of the layer's own bias; per precision the largest absolute change of this layer's ``attention``, of the

@@ -219,10 +219,15 @@ def _load_backbone(source: ModelSource, attn: str) -> nn.Module:
     with torch.random.fork_rng(devices=[]), _quiet_transformers(), _told(source, "weights"):
         torch.manual_seed(0)
         backbone, report = AutoModel.from_pretrained(
-            source.folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True,
+            source.folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below, with the tensor's name
-            attn_implementation=attn if _supports(config, attn) else "eager", **local,
-        )  # fmt: skip
+            attn_implementation=attn if _supports(config, attn) else "eager",
+            **local,
+        )
     missing = sorted(name for name in report["missing_keys"] if "pooler" not in name)
     if missing or report["mismatched_keys"]:
         example = missing[0] if missing else str(next(iter(report["mismatched_keys"]))[0])

@@ -55,5 +55,6 @@ def require_known_tokens(source: ModelSource, tokenizer: Any) -> None:
     if number >= size:
         raise UserError(
             f"got a tokenizer in {source.folder.name} that numbers {token[:40]!r} with {number}",
-            f"numbers below the model's {size} embeddings", "the tokenizer of this model",
-        )  # fmt: skip
+            f"numbers below the model's {size} embeddings",
+            "the tokenizer of this model",
+        )

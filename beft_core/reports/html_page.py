@@ -70,12 +70,15 @@ def prediction_rows(summary: pd.DataFrame) -> list[tuple[str, ...]]:
     others = prediction.together(summary)
     return [
         (
-            RULES[row.rule].label + (f" (+ {len(others[row.rule])})" if others[row.rule] else ""), str(row.n),
+            RULES[row.rule].label + (f" (+ {len(others[row.rule])})" if others[row.rule] else ""),
+            str(row.n),
             interval(row.regret, row.regret_low, row.regret_high),
-            interval(row.hit_rate, row.hit_low, row.hit_high), interval(row.tau, row.tau_low, row.tau_high),
+            interval(row.hit_rate, row.hit_low, row.hit_high),
+            interval(row.tau, row.tau_low, row.tau_high),
         )
-        for row in summary.itertuples(index=False) if row.rule in others
-    ]  # fmt: skip
+        for row in summary.itertuples(index=False)
+        if row.rule in others
+    ]
 
 
 def shared_rows(summary: pd.DataFrame) -> list[str]:
@@ -122,10 +125,16 @@ def _prediction(found: Contents) -> Iterator[str]:
         )
     if len(settling):
         shares = [
-            (str(row.task), str(row.regime), APPROACHES[str(row.approach)].label, str(row.n),
-             f"{100 * row.median:.0f} %", f"{100 * row.q90:.0f} %")
+            (
+                str(row.task),
+                str(row.regime),
+                APPROACHES[str(row.approach)].label,
+                str(row.n),
+                f"{100 * row.median:.0f} %",
+                f"{100 * row.q90:.0f} %",
+            )
             for row in settling.itertuples(index=False)
-        ]  # fmt: skip
+        ]
         head = ("task", "regime", "approach", "probes", "median", "nine of ten")
         yield html_parts.paragraph(
             "How much of a probe it takes until its selection never changes again, as a share of its steps. Fisher is "

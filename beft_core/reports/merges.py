@@ -84,9 +84,15 @@ def _merge(entry: Any, number: int) -> Merge:
             for label, values in entry["rows"].items()
         }
         return Merge(
-            tasks, int(entry["seed"]), str(entry["term"]), str(entry["method"]), _number(entry["cosine"]),
-            _number(entry["angle"]), rows, {str(task): str(name) for task, name in entry.get("metrics", {}).items()},
-        )  # fmt: skip
+            tasks,
+            int(entry["seed"]),
+            str(entry["term"]),
+            str(entry["method"]),
+            _number(entry["cosine"]),
+            _number(entry["angle"]),
+            rows,
+            {str(task): str(name) for task, name in entry.get("metrics", {}).items()},
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"{NAME}, entry {number}: {type(error).__name__} {error}",

@@ -29,8 +29,15 @@ LR_CHOICES: dict[str, str] = {
 SETTINGS: tuple[str, ...] = ("epochs", "schedule", "batch_size", "precision")
 """What should not differ between fine-tunes that are compared."""
 _NUMBERS = (
-    "n_train", "lr", "seed", "value", "seconds", "trained_parameters", "total_parameters", "bank_runs",
-)  # fmt: skip
+    "n_train",
+    "lr",
+    "seed",
+    "value",
+    "seconds",
+    "trained_parameters",
+    "total_parameters",
+    "bank_runs",
+)
 _CELL = ["model", "task", "regime", "trains"]
 
 Key = tuple[str, str, str, str]
@@ -93,11 +100,17 @@ class Runs:
             key = (row.model, row.task, row.regime, row.trains)
             self._means.setdefault(key, []).append(
                 Mean(
-                    float(row.lr), 100 * float(row.value), _times(100, row.spread), int(row.seeds), float(row.seconds),
-                    _times(1, row.seconds_spread), float(row.parameters),
-                    100 * float(row.parameters) / float(row.total) if row.total else math.nan, float(row.together),
+                    float(row.lr),
+                    100 * float(row.value),
+                    _times(100, row.spread),
+                    int(row.seeds),
+                    float(row.seconds),
+                    _times(1, row.seconds_spread),
+                    float(row.parameters),
+                    100 * float(row.parameters) / float(row.total) if row.total else math.nan,
+                    float(row.together),
                 )
-            )  # fmt: skip
+            )
         counts = self.rows.groupby(_CELL, sort=False).agg(
             fine_tunes=("state", "size"), failed=("is_failed", "sum"), failure=("failure", "first")
         )
@@ -244,14 +257,22 @@ def _over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     done = rows[~rows["is_failed"] & rows["value"].notna()]
     by: Sequence[Hashable] = [*_CELL, "lr"]
     seeds = done.groupby([*by, "seed"], sort=False, as_index=False).agg(
-        value=("value", "mean"), seconds=("seconds", "mean"), parameters=("trained_parameters", "mean"),
-        total=("total_parameters", "mean"), together=("bank_runs", "max"),
-    )  # fmt: skip
+        value=("value", "mean"),
+        seconds=("seconds", "mean"),
+        parameters=("trained_parameters", "mean"),
+        total=("total_parameters", "mean"),
+        together=("bank_runs", "max"),
+    )
     return seeds.groupby(list(by), sort=False, as_index=False).agg(
-        value=("value", "mean"), spread=("value", "std"), seeds=("value", "size"), seconds=("seconds", "mean"),
-        seconds_spread=("seconds", "std"), parameters=("parameters", "mean"), total=("total", "mean"),
+        value=("value", "mean"),
+        spread=("value", "std"),
+        seeds=("value", "size"),
+        seconds=("seconds", "mean"),
+        seconds_spread=("seconds", "std"),
+        parameters=("parameters", "mean"),
+        total=("total", "mean"),
         together=("together", "max"),
-    )  # fmt: skip
+    )
 
 
 def _times(factor: float, value: Any) -> float | None:

@@ -17,12 +17,39 @@ from beft_core.scores.table import APPROACHES
 from beft_core.terms import CANDIDATES, TERM_KEYS
 
 FIGURE_COLUMNS: tuple[str, ...] = (
-    "model", "task", "regime", "n_train", "approach", "term", "probes", "probe_lr", "score", "score_std", "rank",
-    "rank_min", "rank_max", "selected", "value", "value_std", "seeds", "lr",
-)  # fmt: skip
+    "model",
+    "task",
+    "regime",
+    "n_train",
+    "approach",
+    "term",
+    "probes",
+    "probe_lr",
+    "score",
+    "score_std",
+    "rank",
+    "rank_min",
+    "rank_max",
+    "selected",
+    "value",
+    "value_std",
+    "seeds",
+    "lr",
+)
 LR_COLUMNS: tuple[str, ...] = (
-    "model", "task", "regime", "term", "lr", "probe_lr", "score", "score_std", "probes", "value", "value_std", "seeds",
-)  # fmt: skip
+    "model",
+    "task",
+    "regime",
+    "term",
+    "lr",
+    "probe_lr",
+    "score",
+    "score_std",
+    "probes",
+    "value",
+    "value_std",
+    "seeds",
+)
 EPOCH_COLUMNS: tuple[str, ...] = ("model", "task", "regime", "trains", "lr", "epoch", "value", "std", "seeds")
 
 _CELL = ["model", "task", "regime"]
@@ -52,9 +79,24 @@ def figure4(results: Results, lr: LrChoice = "best") -> pd.DataFrame:
                         mean = runs.at((model, task, regime, term), lr) if term in CANDIDATES else None
                         alone = (mean.value, mean.spread, mean.seeds, mean.lr) if mean else (None, None, 0, None)
                         rows.append(
-                            (model, task, regime, probes["n_train"].max(), approach, term, len(scores), probe_lr,
-                             scores.mean(), scores.std(), ranks.mean(), ranks.min(), ranks.max(), chosen, *alone)
-                        )  # fmt: skip
+                            (
+                                model,
+                                task,
+                                regime,
+                                probes["n_train"].max(),
+                                approach,
+                                term,
+                                len(scores),
+                                probe_lr,
+                                scores.mean(),
+                                scores.std(),
+                                ranks.mean(),
+                                ranks.min(),
+                                ranks.max(),
+                                chosen,
+                                *alone,
+                            )
+                        )
     return _numbers(rows, FIGURE_COLUMNS, ("probe_lr", "value", "value_std", "lr"))
 
 

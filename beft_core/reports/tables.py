@@ -36,9 +36,26 @@ from beft_core.tasks.registry import REGIMES, TASKS
 from beft_core.terms import TERM_KEYS
 
 __all__ = [
-    "LR_CHOICES", "Cell", "Column", "Merge", "Row", "Table", "figure1", "figure4", "metric_vs_epoch", "read_merges",
-    "reference", "score_vs_lr", "table1", "table2", "table2_cases", "table3", "table3_cases", "table4", "table5",
-]  # fmt: skip
+    "LR_CHOICES",
+    "Cell",
+    "Column",
+    "Merge",
+    "Row",
+    "Table",
+    "figure1",
+    "figure4",
+    "metric_vs_epoch",
+    "read_merges",
+    "reference",
+    "score_vs_lr",
+    "table1",
+    "table2",
+    "table2_cases",
+    "table3",
+    "table3_cases",
+    "table4",
+    "table5",
+]
 
 TERM_ORDER: tuple[str, ...] = ("v", "q", "k")
 """The candidates as the paper's tables list them."""
@@ -108,10 +125,15 @@ def table1(results: Results, model: str | None = None, lr: LrChoice = "best") ->
     columns = [Column(task, label(runs, task)) for task in tasks]
     columns += [Column(HERE, "Mean of tasks here"), Column(paper.AVERAGE, "Avg. of the paper's nine")]
     return Table(
-        "table1", "Table 1: fine-tuning one bias term", ("regime", "term"), tuple(columns),
-        mark_best(rows, columns, lambda row: row.labels[0]), ours_of(runs, model), paper_of("table1"),
+        "table1",
+        "Table 1: fine-tuning one bias term",
+        ("regime", "term"),
+        tuple(columns),
+        mark_best(rows, columns, lambda row: row.labels[0]),
+        ours_of(runs, model),
+        paper_of("table1"),
         (lr_note(lr), SPREAD, DAGGER, *runs.remarks(model)),
-    )  # fmt: skip
+    )
 
 
 def _averages(block: dict[str, dict[str, Cell]], term: str, printed: float | None) -> tuple[Cell, Cell]:
@@ -190,10 +212,15 @@ def table2(
         f"seconds on {', '.join(devices) or 'an unknown device'}; where fine-tunes were trained in one pass, its share"
     )
     return Table(
-        "table2", f"Table 2: cost and metric on {task}, {regime} regime", ("technique",), columns,
-        mark_best(rows, columns, lambda row: None), ours_of(runs, model), paper_of("table2"),
+        "table2",
+        f"Table 2: cost and metric on {task}, {regime} regime",
+        ("technique",),
+        columns,
+        mark_best(rows, columns, lambda row: None),
+        ours_of(runs, model),
+        paper_of("table2"),
         (lr_note(lr), SPREAD, "parameters are those that are trained, without the head", cost, *runs.remarks(model)),
-    )  # fmt: skip
+    )
 
 
 def _each_alone(runs: Runs, model: str, task: str, regime: str) -> Runs:
@@ -267,11 +294,15 @@ def table3(
     columns += [Column("cosine", "Cosine", "", 2, "none"), Column("angle", "Angle", "°", 1, "none")]
     between = "the two biases" if len(tasks) == 2 else f"the biases of {' and '.join(list(tasks)[:2])}"
     return Table(
-        "table3", f"Table 3: merging {symbol(term)} of {' and '.join(tasks)} by {method}", ("adaptation",),
-        tuple(columns), tuple(rows),
+        "table3",
+        f"Table 3: merging {symbol(term)} of {' and '.join(tasks)} by {method}",
+        ("adaptation",),
+        tuple(columns),
+        tuple(rows),
         f"{model or 'the model of the sweep'}; validation sets, each task with its own head",
-        paper_of("table3"), (SPREAD, f"cosine and angle are between {between} after fine-tuning"),
-    )  # fmt: skip
+        paper_of("table3"),
+        (SPREAD, f"cosine and angle are between {between} after fine-tuning"),
+    )
 
 
 def _metric_name(merges: Sequence[Merge], task: str) -> str:
@@ -333,10 +364,15 @@ def table4(results: Results, lr: LrChoice = "best") -> Table:
             rows.append(Row((shown, symbol(term)), tuple(cells)))
     columns = [Column(task, label(runs, task)) for task in tasks]
     return Table(
-        "table4", "Table 4: one bias term over models, low regime", ("model", "term"), tuple(columns),
-        mark_best(rows, columns, lambda row: row.labels[0]), "the model that each row names; validation sets",
-        paper_of("table4"), (lr_note(lr), SPREAD, DAGGER),
-    )  # fmt: skip
+        "table4",
+        "Table 4: one bias term over models, low regime",
+        ("model", "term"),
+        tuple(columns),
+        mark_best(rows, columns, lambda row: row.labels[0]),
+        "the model that each row names; validation sets",
+        paper_of("table4"),
+        (lr_note(lr), SPREAD, DAGGER),
+    )
 
 
 def table5(results: Results, lr: LrChoice = "best") -> Table:
@@ -369,10 +405,15 @@ def table5(results: Results, lr: LrChoice = "best") -> Table:
             rows.append(Row((shown, str(technique)), tuple(cells)))
     columns = [Column(task, label(runs, task)) for task in tasks]
     return Table(
-        "table5", "Table 5: decoders, low regime", ("model", "technique"), tuple(columns),
-        mark_best(rows, columns, lambda row: row.labels[0]), "the model that each row names; validation sets",
-        paper_of("table5"), (lr_note(lr), SPREAD, DAGGER),
-    )  # fmt: skip
+        "table5",
+        "Table 5: decoders, low regime",
+        ("model", "technique"),
+        tuple(columns),
+        mark_best(rows, columns, lambda row: row.labels[0]),
+        "the model that each row names; validation sets",
+        paper_of("table5"),
+        (lr_note(lr), SPREAD, DAGGER),
+    )
 
 
 # --- the authors' notebook ---------------------------------------------------------------------------------
@@ -406,7 +447,12 @@ def reference(results: Results, model: str | None = None, lr: LrChoice = "best")
         cells.append(_metric_cell(runs, (model, "sst2", "low", term), lr, paper=float(accuracy)) if known else Cell())
         rows.append(Row((symbol(term),), tuple(cells)))
     return Table(
-        "reference", "Scores on SST-2, low regime, beside the authors' notebook", ("term",), columns,
-        mark_best(rows, columns, lambda row: None), ours_of(runs, model), paper_of("reference"),
+        "reference",
+        "Scores on SST-2, low regime, beside the authors' notebook",
+        ("term",),
+        columns,
+        mark_best(rows, columns, lambda row: None),
+        ours_of(runs, model),
+        paper_of("reference"),
         (lr_note(lr), SPREAD, *runs.remarks(model)),
-    )  # fmt: skip
+    )

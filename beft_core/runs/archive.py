@@ -64,10 +64,18 @@ def _table(runs: Sequence[Overview]) -> str:
     head = ["run", "name", "tags", "state", "seconds", "selected", *metrics, *names]
     now = time.time()
     rows = [
-        [one.id, one.about.name, " ".join(one.about.tags), one.status.state, one.seconds(now), one.selected,
-         *(one.last.get(name) for name in metrics), *(fields.get(name) for name in names)]
+        [
+            one.id,
+            one.about.name,
+            " ".join(one.about.tags),
+            one.status.state,
+            one.seconds(now),
+            one.selected,
+            *(one.last.get(name) for name in metrics),
+            *(fields.get(name) for name in names),
+        ]
         for one, fields in zip(runs, settings, strict=True)
-    ]  # fmt: skip
+    ]
     return _csv(head, rows)
 
 

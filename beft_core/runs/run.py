@@ -237,9 +237,11 @@ class Run:
             return self.read_status()
         except UserError as error:
             return Status(
-                "failed", created=self._age_by_name(), message=f"The run's folder is damaged: {error}.",
+                "failed",
+                created=self._age_by_name(),
+                message=f"The run's folder is damaged: {error}.",
                 proposal="Start it again; the folder may be deleted.",
-            )  # fmt: skip
+            )
 
     def read_status(self) -> Status:
         """The status as last written.

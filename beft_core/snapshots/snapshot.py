@@ -27,9 +27,20 @@ from beft_core.snapshots.meta import FORMAT_VERSION, HEAD_KINDS, MODES, ModelInf
 from beft_core.terms import STACKS, TERM_KEYS
 
 __all__ = [
-    "EXTRA_PARTS", "FORMAT_VERSION", "HEAD_KINDS", "MODES", "SUFFIX", "Key", "ModelInfo", "Snapshot",
-    "SnapshotMeta", "canonical", "fingerprint", "read_snapshot", "write_snapshot",
-]  # fmt: skip
+    "EXTRA_PARTS",
+    "FORMAT_VERSION",
+    "HEAD_KINDS",
+    "MODES",
+    "SUFFIX",
+    "Key",
+    "ModelInfo",
+    "Snapshot",
+    "SnapshotMeta",
+    "canonical",
+    "fingerprint",
+    "read_snapshot",
+    "write_snapshot",
+]
 
 SUFFIX = ".beft.safetensors"
 
@@ -119,9 +130,13 @@ class Snapshot:
             UserError: as `read_snapshot`, and at once for values that are not finite.
         """
         parts = {
-            "pre": pre, "post": post, "fisher": fisher, "fisher_batch": fisher_batch, "fisher_tuned": fisher_tuned,
+            "pre": pre,
+            "post": post,
+            "fisher": fisher,
+            "fisher_batch": fisher_batch,
+            "fisher_tuned": fisher_tuned,
             "steps": steps,
-        }  # fmt: skip
+        }
         tensors = {
             f"{stack}.{term}.{part}": _frozen(array, np.float32)
             for part, arrays in parts.items()

@@ -40,17 +40,21 @@ def merge_pairs(spec: SweepSpec, table: pd.DataFrame, folder: SweepFolder, obser
             comparison = compare(snapshots, terms=(TERM,))
             results.append(
                 {
-                    "tasks": tasks, "seed": seed, "term": TERM, "method": METHOD,
+                    "tasks": tasks,
+                    "seed": seed,
+                    "term": TERM,
+                    "method": METHOD,
                     "runs": [row["run"] for row in rows if row is not None],
                     # Of the biases after the fine-tune, as the paper words it, and of what the fine-tunes changed.
-                    **_angle("", comparison.values), **_angle("_of_change", comparison.differences),
+                    **_angle("", comparison.values),
+                    **_angle("_of_change", comparison.differences),
                     "metrics": {task: scored.metric for task, scored in evaluation.tasks.items()},
                     "rows": {
                         name: {task: evaluation.value(scores, task) for task in evaluation.tasks}
                         for name, scores in evaluation.rows.items()
                     },
                 }
-            )  # fmt: skip
+            )
     return results
 
 

@@ -29,14 +29,41 @@ MODES_OF_SWEEPS: tuple[str, ...] = tuple(mode for mode in MODES if mode != "term
 """What ``terms`` of a sweep may name besides bias terms."""
 
 COMMON: tuple[str, ...] = (
-    "model", "data_dir", "layers", "train_null", "add_bias", "preset", "epochs", "schedule", "batch_size", "sampler",
-    "inputs", "max_length", "dropout", "weight_decay", "adam_epsilon", "adam_epsilon_at", "clip", "precision", "device",
-    "pad", "compile", "fisher_examples", "evaluate",
-)  # fmt: skip
+    "model",
+    "data_dir",
+    "layers",
+    "train_null",
+    "add_bias",
+    "preset",
+    "epochs",
+    "schedule",
+    "batch_size",
+    "sampler",
+    "inputs",
+    "max_length",
+    "dropout",
+    "weight_decay",
+    "adam_epsilon",
+    "adam_epsilon_at",
+    "clip",
+    "precision",
+    "device",
+    "pad",
+    "compile",
+    "fisher_examples",
+    "evaluate",
+)
 """Fields of RunConfig that all runs of a sweep share."""
 NOT_OF_THE_RESULT: tuple[str, ...] = (
-    "device", "pad", "compile", "record_wall_seconds", "trajectory_every", "data_dir", "preset", "regime",
-)  # fmt: skip
+    "device",
+    "pad",
+    "compile",
+    "record_wall_seconds",
+    "trajectory_every",
+    "data_dir",
+    "preset",
+    "regime",
+)
 """Fields that do not change what a fine-tune is: two runs that differ only here are the same run."""
 
 
@@ -116,9 +143,15 @@ class SweepSpec:
             rates: Sequence[float | None] = (self.probe_lrs or self.lrs if mode == "all" else self.lrs) or (None,)
             for lr, seed in itertools.product(rates, self.seeds):
                 values = {
-                    **self.settings, **size, "task": task, "mode": mode, "terms": terms, "lr": lr, "seed": seed,
+                    **self.settings,
+                    **size,
+                    "task": task,
+                    "mode": mode,
+                    "terms": terms,
+                    "lr": lr,
+                    "seed": seed,
                     "fisher": mode == "all",
-                }  # fmt: skip
+                }
                 config = RunConfig.from_dict(values).resolved(layout)
                 found.setdefault(identity(config), config)
         return list(found.values())
@@ -163,9 +196,10 @@ class SweepSpec:
             else:
                 close = difflib.get_close_matches(str(name), [*names, *COMMON], n=1)
                 raise UserError(
-                    f"got the unknown field {str(name)[:80]!r}", f"one of {', '.join([*names, *COMMON])}",
+                    f"got the unknown field {str(name)[:80]!r}",
+                    f"one of {', '.join([*names, *COMMON])}",
                     close[0] if close else "",
-                )  # fmt: skip
+                )
         count = grid.get("seeds")
         if type(count) is int:
             if not 1 <= count <= MOST_SEEDS:
@@ -177,9 +211,15 @@ class SweepSpec:
 
 
 _LISTS: dict[str, type] = {
-    "tasks": str, "regimes": str, "n_train": int, "terms": str, "lrs": float, "probe_lrs": float, "seeds": int,
+    "tasks": str,
+    "regimes": str,
+    "n_train": int,
+    "terms": str,
+    "lrs": float,
+    "probe_lrs": float,
+    "seeds": int,
     "merges": str,
-}  # fmt: skip
+}
 _WORDS = {str: "words", int: "whole numbers", float: "numbers"}
 
 

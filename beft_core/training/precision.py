@@ -101,7 +101,7 @@ def _layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None, *, shape: tuple[
 
 def _rounded_layer_norm(
     x: Tensor, weight: Tensor, bias: Tensor | None, *, shape: tuple[int, ...], eps: float
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
         return _layer_norm(x.float(), weight, bias, shape=shape, eps=eps).to(torch.bfloat16)
 

@@ -683,8 +683,25 @@ def _meta(
         counted |= {name for name in job.owned if not name.startswith("head.")}
     trained = sum(bank.parts[name].size for name in counted) + (weights.count if weights is not None else 0)
     trained -= sum(int(mask.sum()) for mask in job.frozen.values())
-    kept = ("lr", "epochs", "schedule", "batch_size", "max_length", "dropout", "weight_decay", "clip", "adam_epsilon",
-            "adam_epsilon_at", "precision", "preset", "sampler", "inputs", "pad", "train_null", "add_bias")  # fmt: skip
+    kept = (
+        "lr",
+        "epochs",
+        "schedule",
+        "batch_size",
+        "max_length",
+        "dropout",
+        "weight_decay",
+        "clip",
+        "adam_epsilon",
+        "adam_epsilon_at",
+        "precision",
+        "preset",
+        "sampler",
+        "inputs",
+        "pad",
+        "train_null",
+        "add_bias",
+    )
     hyper: dict[str, Any] = {name: config.to_dict()[name] for name in kept}
     hyper |= {"optimizer": "AdamW", "steps": outcome.steps, "stopped_early": outcome.stopped}
     spec = data.spec

@@ -23,14 +23,15 @@ ZERO = 1e-19
 """Where an exact zero is drawn on a logarithmic axis."""
 
 
-def maps(
-    before: np.ndarray, after: np.ndarray, tokens: Sequence[str], dark: bool = False
-) -> go.Figure:  # fmt: skip
+def maps(before: np.ndarray, after: np.ndarray, tokens: Sequence[str], dark: bool = False) -> go.Figure:
     """Attention [queries, keys] before and after, and the difference on a scale of its own."""
     figure = make_subplots(
-        1, 3, shared_yaxes=True, horizontal_spacing=0.03,
+        1,
+        3,
+        shared_yaxes=True,
+        horizontal_spacing=0.03,
         subplot_titles=["<b>Before</b>", "<b>After</b>", "<b>After − before</b>"],
-    )  # fmt: skip
+    )
     difference = after - before
     most = float(np.abs(difference).max())
     reach = 1.001 * most or 1.0  # a tick at the very end of a scale is not drawn
@@ -40,14 +41,26 @@ def maps(
         ((before, "coloraxis"), (after, "coloraxis"), (difference, "coloraxis2")), 1
     ):
         figure.add_heatmap(
-            z=values.round(6).tolist(), coloraxis=axis, customdata=hover, xgap=1, ygap=1,
-            hovertemplate="%{customdata}: %{z:.4f}<extra></extra>", row=1, col=panel,
-        )  # fmt: skip
+            z=values.round(6).tolist(),
+            coloraxis=axis,
+            customdata=hover,
+            xgap=1,
+            ygap=1,
+            hovertemplate="%{customdata}: %{z:.4f}<extra></extra>",
+            row=1,
+            col=panel,
+        )
     if not most:
         figure.add_annotation(
-            x=(len(tokens) - 1) / 2, y=(len(tokens) - 1) / 2, text="<b>no change</b>", showarrow=False, row=1, col=3,
-            font={"size": 15}, name="no change",
-        )  # fmt: skip
+            x=(len(tokens) - 1) / 2,
+            y=(len(tokens) - 1) / 2,
+            text="<b>no change</b>",
+            showarrow=False,
+            row=1,
+            col=3,
+            font={"size": 15},
+            name="no change",
+        )
     ticks = {"tickvals": list(range(len(names))), "ticktext": names, "tickfont": {"size": 11 if len(names) < 18 else 9}}
     figure.update_xaxes(tickangle=-90, showgrid=False, fixedrange=True, constrain="domain", **ticks)
     figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True, constrain="domain", **ticks)
@@ -59,15 +72,24 @@ def maps(
         height=430 if len(tokens) < 18 else 520,
         margin={"t": 92},
         coloraxis={
-            "colorscale": style.SCALE, "cmin": 0, "cmax": float(max(before.max(), after.max())),
+            "colorscale": style.SCALE,
+            "cmin": 0,
+            "cmax": float(max(before.max(), after.max())),
             "colorbar": {**bar, "x": 0.325, "len": 0.4, "nticks": 5},
         },
         coloraxis2={
-            "colorscale": [[0, LOST], [0.5, style.void(dark)], [1, GAINED]], "cmin": -reach, "cmax": reach,
-            "colorbar": {**bar, "x": 0.84, "len": 0.22, "tickvals": [-most, 0, most] if most else [0],
-                         "ticktext": [f"−{most:.2g}", "0", f"+{most:.2g}"] if most else ["0"]},
+            "colorscale": [[0, LOST], [0.5, style.void(dark)], [1, GAINED]],
+            "cmin": -reach,
+            "cmax": reach,
+            "colorbar": {
+                **bar,
+                "x": 0.84,
+                "len": 0.22,
+                "tickvals": [-most, 0, most] if most else [0],
+                "ticktext": [f"−{most:.2g}", "0", f"+{most:.2g}"] if most else ["0"],
+            },
         },
-    )  # fmt: skip
+    )
     figure.update_annotations(font_size=15)
     return figure
 
@@ -79,29 +101,45 @@ def changes(rows: Mapping[str, Mapping[str, float]], term: str, dark: bool = Fal
     for precision, mark in MARKS.items():
         sizes = [rows[label][precision] for label in labels]
         figure.add_scatter(
-            x=[max(size, ZERO) for size in sizes], y=labels, mode="markers+text", name=precision,
+            x=[max(size, ZERO) for size in sizes],
+            y=labels,
+            mode="markers+text",
+            name=precision,
             marker={"symbol": mark, "size": 13, "color": style.TERM_COLOURS[term], "line": {"width": 2.5}},
             text=[_number(size) for size in sizes],
-            textposition="top center" if precision == "float64" else "bottom center", textfont={"size": 12},
-            cliponaxis=False, hovertemplate="%{y}: %{text} in " + precision + "<extra></extra>",
-        )  # fmt: skip
+            textposition="top center" if precision == "float64" else "bottom center",
+            textfont={"size": 12},
+            cliponaxis=False,
+            hovertemplate="%{y}: %{text} in " + precision + "<extra></extra>",
+        )
     for precision, epsilon in EPSILON.items():
         figure.add_vline(x=epsilon, line={"color": style.ink(dark), "width": 1, "dash": "dot"})
         figure.add_annotation(
-            x=np.log10(epsilon), y=1, yref="paper", yanchor="bottom", showarrow=False, font={"size": 11},
+            x=np.log10(epsilon),
+            y=1,
+            yref="paper",
+            yanchor="bottom",
+            showarrow=False,
+            font={"size": 11},
             text=f"rounding in {precision}",
-        )  # fmt: skip
+        )
     largest = max(size for sizes in rows.values() for size in sizes.values())
     figure.update_xaxes(
-        type="log", range=[np.log10(ZERO) - 2.2, max(1.5, np.log10(max(largest, ZERO)) + 0.8)], fixedrange=True,
-        tickvals=[10.0**e for e in DECADES], ticktext=[f"10<sup>{e}</sup>" if e else "1" for e in DECADES],
+        type="log",
+        range=[np.log10(ZERO) - 2.2, max(1.5, np.log10(max(largest, ZERO)) + 0.8)],
+        fixedrange=True,
+        tickvals=[10.0**e for e in DECADES],
+        ticktext=[f"10<sup>{e}</sup>" if e else "1" for e in DECADES],
         title={"text": "largest change", "standoff": 4, "font": {"size": 12}},
-    )  # fmt: skip
+    )
     figure.update_yaxes(autorange=False, range=[len(labels) - 0.45, -0.55], fixedrange=True)
     figure.update_layout(
-        template=style.template(dark), height=62 * len(labels) + 96, showlegend=True, margin={"t": 52, "r": 24},
+        template=style.template(dark),
+        height=62 * len(labels) + 96,
+        showlegend=True,
+        margin={"t": 52, "r": 24},
         legend={"orientation": "h", "y": 1, "yref": "container", "yanchor": "top", "x": 0, "xref": "container"},
-    )  # fmt: skip
+    )
     return figure
 
 
@@ -118,26 +156,37 @@ def by_layer(moved: Mapping[str, Sequence[float]], at: int, dark: bool = False) 
     figure = go.Figure()
     for term, shares in moved.items():
         figure.add_scatter(
-            x=list(range(len(shares))), y=list(shares), mode="lines+markers", name=style.symbol(term),
-            line={"color": style.TERM_COLOURS[term], "width": 2.5}, marker={"size": 8},
+            x=list(range(len(shares))),
+            y=list(shares),
+            mode="lines+markers",
+            name=style.symbol(term),
+            line={"color": style.TERM_COLOURS[term], "width": 2.5},
+            marker={"size": 8},
             hovertemplate="layer %{x}: %{y:.2%} went elsewhere<extra>" + style.symbol(term) + "</extra>",
-        )  # fmt: skip
+        )
     figure.add_vline(x=at, line={"color": style.ink(dark), "width": 1, "dash": "dot"})
     figure.add_annotation(
         x=at, y=1, yref="paper", yanchor="bottom", text="d was added here", showarrow=False, font={"size": 12}
     )
     count = max(len(shares) for shares in moved.values())
     figure.update_xaxes(
-        title={"text": "layer", "standoff": 4}, tickvals=list(range(0, count, max(1, count // 12))), fixedrange=True,
+        title={"text": "layer", "standoff": 4},
+        tickvals=list(range(0, count, max(1, count // 12))),
+        fixedrange=True,
         range=[-0.4, count - 0.6],
-    )  # fmt: skip
+    )
     top = max(max(shares) for shares in moved.values())
     figure.update_yaxes(
-        title={"text": "attention that moved", "standoff": 6}, tickformat=".0%" if top > 0.03 else ".1%",
-        range=[-0.04 * (top or 1), 1.12 * (top or 1)], fixedrange=True,
-    )  # fmt: skip
+        title={"text": "attention that moved", "standoff": 6},
+        tickformat=".0%" if top > 0.03 else ".1%",
+        range=[-0.04 * (top or 1), 1.12 * (top or 1)],
+        fixedrange=True,
+    )
     figure.update_layout(
-        template=style.template(dark), height=260, showlegend=True, margin={"t": 28},
+        template=style.template(dark),
+        height=260,
+        showlegend=True,
+        margin={"t": 28},
         legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 1, "xanchor": "right"},
-    )  # fmt: skip
+    )
     return figure

@@ -35,9 +35,19 @@ PARTS: dict[str, Part] = {
     "ln2": Part(5, -1, "norm", "ln2"),
 }
 ARROWS: tuple[tuple[str, str], ...] = (
-    ("in", "q"), ("in", "k"), ("in", "v"), ("q", "attention"), ("k", "attention"), ("attention", "sum"), ("v", "sum"),
-    ("sum", "o"), ("o", "ln1"), ("ln1", "mlp_in"), ("mlp_in", "mlp_out"), ("mlp_out", "ln2"),
-)  # fmt: skip
+    ("in", "q"),
+    ("in", "k"),
+    ("in", "v"),
+    ("q", "attention"),
+    ("k", "attention"),
+    ("attention", "sum"),
+    ("v", "sum"),
+    ("sum", "o"),
+    ("o", "ln1"),
+    ("ln1", "mlp_in"),
+    ("mlp_in", "mlp_out"),
+    ("mlp_out", "ln2"),
+)
 WIDTH, HEIGHT = 0.72, 0.74
 """Of a box, in units of the axes."""
 
@@ -53,10 +63,21 @@ def block(strong: Sequence[str], dark: bool = False) -> go.Figure:
         down = one.x == other.x
         across, along = (0.0, -HEIGHT / 2) if down else (WIDTH / 2, 0.0)
         figure.add_annotation(
-            x=other.x - across, y=other.y - along, ax=one.x + across, ay=one.y + along, xref="x", yref="y",
-            axref="x", ayref="y", text="", showarrow=True, arrowhead=2, arrowwidth=1.2, arrowcolor=style.ink(dark),
+            x=other.x - across,
+            y=other.y - along,
+            ax=one.x + across,
+            ay=one.y + along,
+            xref="x",
+            yref="y",
+            axref="x",
+            ayref="y",
+            text="",
+            showarrow=True,
+            arrowhead=2,
+            arrowwidth=1.2,
+            arrowcolor=style.ink(dark),
             opacity=0.55,
-        )  # fmt: skip
+        )
     for part in PARTS.values():
         _draw(figure, part, part.term in strong, dark)
     figure.update_xaxes(range=[-0.4, 5.4], visible=False, fixedrange=True)
@@ -70,21 +91,32 @@ def block(strong: Sequence[str], dark: bool = False) -> go.Figure:
 def _draw(figure: go.Figure, part: Part, strong: bool, dark: bool) -> None:
     colour = style.TERM_COLOURS[part.term] if part.term else style.void(dark)
     ends = {
-        "x0": part.x - WIDTH / 2, "x1": part.x + WIDTH / 2, "y0": part.y - HEIGHT / 2, "y1": part.y + HEIGHT / 2,
-    }  # fmt: skip
+        "x0": part.x - WIDTH / 2,
+        "x1": part.x + WIDTH / 2,
+        "y0": part.y - HEIGHT / 2,
+        "y1": part.y + HEIGHT / 2,
+    }
     figure.add_shape(
-        type="rect", **ends, layer="below", fillcolor=colour, opacity=(0.28 if strong else 0.12) if part.term else 1,
+        type="rect",
+        **ends,
+        layer="below",
+        fillcolor=colour,
+        opacity=(0.28 if strong else 0.12) if part.term else 1,
         line_width=0,
-    )  # fmt: skip
+    )
     if part.term:
         figure.add_shape(
             type="rect", **ends, line={"color": colour, "width": 3 if strong else 1}, layer="below", name=part.term
         )
         term = TERMS[part.term]
         figure.add_scatter(
-            x=[part.x], y=[part.y], mode="markers", marker={"size": 40, "opacity": 0}, showlegend=False,
+            x=[part.x],
+            y=[part.y],
+            mode="markers",
+            marker={"size": 40, "opacity": 0},
+            showlegend=False,
             hovertemplate=f"<b>{style.symbol(part.term)}</b>, {term.label}: {term.where}<extra></extra>",
-        )  # fmt: skip
+        )
     bias = f"<br><b>+ {style.symbol(part.term)}</b>" if part.term else ""
     figure.add_annotation(
         x=part.x, y=part.y, text=part.text + bias, showarrow=False, font={"size": 14 if strong else 12}, name="part"

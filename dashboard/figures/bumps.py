@@ -33,7 +33,10 @@ def bumps(
         )  # a null term's mark is hollow
         won = [selected.get(key) == term for key in approaches]
         figure.add_scatter(
-            x=list(range(len(approaches))), y=ranked, mode="lines+markers+text", name=term,
+            x=list(range(len(approaches))),
+            y=ranked,
+            mode="lines+markers+text",
+            name=term,
             opacity=1 if strong else 0.55,
             line={"color": style.TERM_COLOURS[term], "width": 4 if strong else 2, "dash": _dash(row.null)},
             marker={
@@ -43,8 +46,10 @@ def bumps(
                 "opacity": 1,
                 "line": {"color": style.ink(dark), "width": [2 if first else 0 for first in won]},
             },
-            text=["★" if first else "" for first in won], textfont={"color": star, "size": 15},
-            textposition="middle center", cliponaxis=False,
+            text=["★" if first else "" for first in won],
+            textfont={"color": star, "size": 15},
+            textposition="middle center",
+            cliponaxis=False,
             customdata=[
                 f"<b>{style.symbol(term)}</b>, {TERMS[term].label}: rank {rank} by {APPROACHES[key].label}"
                 + (f", score {scores[key][term]:.4g}" if term in scores[key] else "")
@@ -54,22 +59,33 @@ def bumps(
                 for key, rank in zip(approaches, ranked, strict=True)
             ],
             hovertemplate="%{customdata}<extra></extra>",
-        )  # fmt: skip
+        )
         if ranked[-1] is not None:
             figure.add_annotation(
-                x=len(approaches) - 1, y=ranked[-1], showarrow=False, xanchor="left", xshift=18, name="label",
+                x=len(approaches) - 1,
+                y=ranked[-1],
+                showarrow=False,
+                xanchor="left",
+                xshift=18,
+                name="label",
                 text=f"<b>{style.symbol(term)}</b> " + ("null" if row.null else partly_null(row)).strip(),
-            )  # fmt: skip
+            )
     last = len(approaches) - 1
     figure.update_xaxes(
-        range=[-0.25, last + 0.25], tickvals=list(range(last + 1)), side="top", showgrid=False, fixedrange=True,
+        range=[-0.25, last + 0.25],
+        tickvals=list(range(last + 1)),
+        side="top",
+        showgrid=False,
+        fixedrange=True,
         ticktext=[APPROACHES[key].label.replace(" ", "<br>", 1) for key in approaches],
-    )  # fmt: skip
+    )
     first = {rank: term for term, rank in ranks[approaches[0]].items()}
     figure.update_yaxes(
-        range=[len(rows) + 0.5, 0.5], tickvals=list(first), fixedrange=True,
+        range=[len(rows) + 0.5, 0.5],
+        tickvals=list(first),
+        fixedrange=True,
         ticktext=[f"{TERMS[term].label} {style.symbol(term)}  <b>{rank}</b> " for rank, term in first.items()],
-    )  # fmt: skip
+    )
     figure.update_layout(template=style.template(dark), height=44 * len(rows) + 70, hovermode="closest", margin_r=56)
     return figure
 

@@ -42,14 +42,31 @@ def cell(pair: Pair, term: str, dark: bool = False) -> go.Figure:
             )
     for name, tip, look in (("before", pre, ink), ("after", post, colour)):
         figure.add_annotation(
-            x=tip[0], y=tip[1], ax=0, ay=0, xref="x", yref="y", axref="x", ayref="y", showarrow=True, arrowhead=2,
-            arrowwidth=3, arrowcolor=look, text="", name=name,
-        )  # fmt: skip
+            x=tip[0],
+            y=tip[1],
+            ax=0,
+            ay=0,
+            xref="x",
+            yref="y",
+            axref="x",
+            ayref="y",
+            showarrow=True,
+            arrowhead=2,
+            arrowwidth=3,
+            arrowcolor=look,
+            text="",
+            name=name,
+        )
         figure.add_annotation(
-            x=tip[0], y=tip[1], text=f"<b>{style.symbol(term)}</b> {name}", showarrow=False,
+            x=tip[0],
+            y=tip[1],
+            text=f"<b>{style.symbol(term)}</b> {name}",
+            showarrow=False,
             font={"color": style.readable(look, dark)},
-            yshift=-14 if name == "before" else 14, xanchor="right" if tip[0] > 0.4 else "center", name="label",
-        )  # fmt: skip
+            yshift=-14 if name == "before" else 14,
+            xanchor="right" if tip[0] > 0.4 else "center",
+            name="label",
+        )
     # One scale for both axes, or angles would lie.
     figure.update_xaxes(range=[min(-0.05, post[0] - 0.25), 1.05], visible=False, fixedrange=True)
     figure.update_yaxes(

@@ -19,9 +19,15 @@ from dashboard.figures.parts import style
 from dashboard.figures.parts.numbers import shortest
 
 SHAPES: dict[str, str] = {
-    "circle": "●", "diamond": "◆", "square": "■", "triangle-up": "▲",
-    "x": "✖", "star": "★", "hourglass": "⧗", "triangle-down": "▼",
-}  # fmt: skip
+    "circle": "●",
+    "diamond": "◆",
+    "square": "■",
+    "triangle-up": "▲",
+    "x": "✖",
+    "star": "★",
+    "hourglass": "⧗",
+    "triangle-down": "▼",
+}
 """Plotly's name -> the sign for text: of the first snapshot, the second, and so on."""
 LETTERS = "ABCDEFGH"
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "10px,2px", "2px,6px")
@@ -42,9 +48,12 @@ def overview(
     """Mean score of every term (rows) by each approach (panels); the snapshots are told apart by shape."""
     terms = terms_of(tables, stack)
     figure = make_subplots(
-        1, len(approaches), shared_yaxes=True, horizontal_spacing=0.03,
+        1,
+        len(approaches),
+        shared_yaxes=True,
+        horizontal_spacing=0.03,
         subplot_titles=[f"<b>{APPROACHES[key].label.replace(' ', '<br>', 1)}</b>" for key in approaches],
-    )  # fmt: skip
+    )
     for panel, key in enumerate(approaches, 1):
         reach: dict[str, list[float]] = {term: [] for term in terms}
         for number, table in enumerate(tables):
@@ -53,34 +62,59 @@ def overview(
             for term, mean in means.items():
                 reach[term].append(mean)
             figure.add_scatter(
-                x=list(means.values()), y=[terms.index(term) for term in means], mode="markers",
+                x=list(means.values()),
+                y=[terms.index(term) for term in means],
+                mode="markers",
                 marker=_marker(number, [style.TERM_COLOURS[term] for term in means], dark, 11),
                 customdata=[
                     f"<b>{LETTERS[number]}</b> {_escaped(titles[number])}<br>"
                     f"{style.symbol(term)}, {TERMS[term].label}: <b>{mean:.4g}</b>"
                     for term, mean in means.items()
                 ],
-                hovertemplate="%{customdata}<extra></extra>", showlegend=False, row=1, col=panel,
-            )  # fmt: skip
+                hovertemplate="%{customdata}<extra></extra>",
+                showlegend=False,
+                row=1,
+                col=panel,
+            )
         for at, term in enumerate(terms):
             if reach[term]:
                 figure.add_shape(
-                    type="line", x0=min(reach[term]), x1=max(reach[term]), y0=at, y1=at, layer="below",
-                    line={"color": style.TERM_COLOURS[term], "width": 3}, opacity=0.35, row=1, col=panel,
-                )  # fmt: skip
+                    type="line",
+                    x0=min(reach[term]),
+                    x1=max(reach[term]),
+                    y0=at,
+                    y1=at,
+                    layer="below",
+                    line={"color": style.TERM_COLOURS[term], "width": 3},
+                    opacity=0.35,
+                    row=1,
+                    col=panel,
+                )
             else:
                 why = {no_score(rows(table, stack).get(term), key) for table in tables} - {"absent"}
                 figure.add_annotation(
-                    x=0, y=at, text=f"<i>{' or '.join(sorted(filter(None, why)))}</i>", showarrow=False,
-                    xanchor="left", xshift=6, font={"size": 12}, opacity=0.7, row=1, col=panel, name="reason",
-                )  # fmt: skip
+                    x=0,
+                    y=at,
+                    text=f"<i>{' or '.join(sorted(filter(None, why)))}</i>",
+                    showarrow=False,
+                    xanchor="left",
+                    xshift=6,
+                    font={"size": 12},
+                    opacity=0.7,
+                    row=1,
+                    col=panel,
+                    name="reason",
+                )
         top = max((max(values) for values in reach.values() if values), default=1.0) or 1.0
         figure.update_xaxes(range=[-0.05 * top, 1.08 * top], nticks=4, row=1, col=panel)
     figure.update_xaxes(fixedrange=True, rangemode="tozero")
     figure.update_yaxes(
-        range=[len(terms) - 0.5, -0.5], tickvals=list(range(len(terms))), ticktext=[_row_label(term) for term in terms],
-        fixedrange=True, showgrid=True,
-    )  # fmt: skip
+        range=[len(terms) - 0.5, -0.5],
+        tickvals=list(range(len(terms))),
+        ticktext=[_row_label(term) for term in terms],
+        fixedrange=True,
+        showgrid=True,
+    )
     figure.update_annotations({"font": {"size": 15}}, lambda note: note.name != "reason")
     _legend(figure, len(tables), dark)
     figure.update_layout(
@@ -100,10 +134,14 @@ def by_layer(
     ]
     down = -(-len(terms) // ACROSS) or 1
     figure = make_subplots(
-        down, min(ACROSS, len(terms) or 1), shared_xaxes=False, shared_yaxes="all", horizontal_spacing=0.025,
+        down,
+        min(ACROSS, len(terms) or 1),
+        shared_xaxes=False,
+        shared_yaxes="all",
+        horizontal_spacing=0.025,
         vertical_spacing=min(0.32, 0.64 / down),
         subplot_titles=[f"<b>{style.symbol(term)}</b><br>{TERMS[term].label}" for term in terms],
-    )  # fmt: skip
+    )
     top, deep = 0.0, 1
     for at, term in enumerate(terms):
         for number, table in enumerate(tables):
@@ -114,13 +152,17 @@ def by_layer(
             top, deep = max(top, float(values.max())), max(deep, len(values))
             colour = style.TERM_COLOURS[term]
             figure.add_scatter(
-                x=list(range(len(values))), y=values.tolist(), mode="lines+markers",
+                x=list(range(len(values))),
+                y=values.tolist(),
+                mode="lines+markers",
                 line={"color": colour, "width": 2, "dash": DASHES[number]},
                 marker=_marker(number, colour, dark, 8),
                 hovertemplate=f"<b>{LETTERS[number]}</b> {_escaped(titles[number])}<br>{style.symbol(term)}, layer "
                 "%{x}: <b>%{y:.4g}</b><extra></extra>",
-                showlegend=False, row=at // ACROSS + 1, col=at % ACROSS + 1,
-            )  # fmt: skip
+                showlegend=False,
+                row=at // ACROSS + 1,
+                col=at % ACROSS + 1,
+            )
     ticks = list(range(0, deep, max(1, -(-deep // 6))))
     figure.update_xaxes(tickvals=ticks, range=[-0.4, deep - 0.6], fixedrange=True, showgrid=False)
     figure.update_yaxes(range=[-0.04 * (top or 1), 1.08 * (top or 1)], fixedrange=True, nticks=5)
@@ -152,21 +194,34 @@ def angles(cosines: np.ndarray, titles: Sequence[str], dark: bool = False) -> go
     degrees = np.degrees(np.arccos(np.where(known, cosines, 0)))
     figure = go.Figure(
         go.Heatmap(
-            z=_json(cosines), x=names, y=names, xgap=2, ygap=2, zmin=-1, zmax=1, colorscale=_diverging(dark),
+            z=_json(cosines),
+            x=names,
+            y=names,
+            xgap=2,
+            ygap=2,
+            zmin=-1,
+            zmax=1,
+            colorscale=_diverging(dark),
             text=np.where(known, np.char.add(np.round(degrees).astype(int).astype(str), "°"), "–").tolist(),
-            texttemplate="%{text}", textfont={"size": 14}, showscale=False, hoverongaps=False,
+            texttemplate="%{text}",
+            textfont={"size": 14},
+            showscale=False,
+            hoverongaps=False,
             customdata=[
                 [
                     f"<b>{LETTERS[i]}</b> {_escaped(a)}<br><b>{LETTERS[j]}</b> {_escaped(b)}<br>"
-                    + (f"angle <b>{degrees[i, j]:.1f}°</b>, cosine <b>{cosines[i, j]:.3f}</b>" if known[i, j]
-                       else "nothing to compare")
+                    + (
+                        f"angle <b>{degrees[i, j]:.1f}°</b>, cosine <b>{cosines[i, j]:.3f}</b>"
+                        if known[i, j]
+                        else "nothing to compare"
+                    )
                     for j, b in enumerate(titles)
                 ]
                 for i, a in enumerate(titles)
             ],
             hovertemplate="%{customdata}<extra></extra>",
         )
-    )  # fmt: skip
+    )
     figure.update_xaxes(side="top", fixedrange=True, showgrid=False)
     figure.update_yaxes(autorange="reversed", fixedrange=True, showgrid=False)
     figure.update_layout(template=style.template(dark), height=max(220, 46 * len(titles) + 60))
@@ -199,52 +254,89 @@ def _map(cells: Sequence[_Row], top: float, last: str, quantity: str, dark: bool
     z = np.array([empty if row.layers is None else row.layers for row in cells])
     whole = np.array([[np.nan if row.whole is None else row.whole] for row in cells])
     look: dict[str, Any] = {
-        "coloraxis": "coloraxis", "ygap": 2, "texttemplate": "%{text}", "hoverongaps": False,
-        "textfont": {"size": 12}, "hovertemplate": "%{customdata}<extra></extra>",
-    }  # fmt: skip
+        "coloraxis": "coloraxis",
+        "ygap": 2,
+        "texttemplate": "%{text}",
+        "hoverongaps": False,
+        "textfont": {"size": 12},
+        "hovertemplate": "%{customdata}<extra></extra>",
+    }
     figure = go.Figure(
         [
             go.Heatmap(
                 z=_json(z), xgap=1, text=_texts(z, top), customdata=_hover(cells, z, "layer {}", quantity), **look
             ),
             go.Heatmap(
-                z=_json(whole), x0=columns.mean, dx=columns.mean_width, text=_texts(whole, top),
-                customdata=_hover(cells, whole, f"{last} layers" if last == "all" else last, quantity), **look,
+                z=_json(whole),
+                x0=columns.mean,
+                dx=columns.mean_width,
+                text=_texts(whole, top),
+                customdata=_hover(cells, whole, f"{last} layers" if last == "all" else last, quantity),
+                **look,
             ),
         ]
-    )  # fmt: skip
+    )
     left, right = columns.ends
     shapes, notes = [], []
     for at, row in enumerate(cells):
         if row.reason is not None:
             end = right if row.whole is None else columns.layers - 0.5
             shapes.append(
-                {"type": "rect", "x0": left, "x1": end, "y0": at - 0.45, "y1": at + 0.45, "line": {"width": 0},
-                 "fillcolor": style.void(dark), "layer": "below"}
-            )  # fmt: skip
+                {
+                    "type": "rect",
+                    "x0": left,
+                    "x1": end,
+                    "y0": at - 0.45,
+                    "y1": at + 0.45,
+                    "line": {"width": 0},
+                    "fillcolor": style.void(dark),
+                    "layer": "below",
+                }
+            )
             notes.append(
-                {"x": (left + end) / 2, "y": at, "text": f"<i>{row.reason}</i>", "showarrow": False, "name": "reason",
-                 "font": {"size": 12}}
-            )  # fmt: skip
+                {
+                    "x": (left + end) / 2,
+                    "y": at,
+                    "text": f"<i>{row.reason}</i>",
+                    "showarrow": False,
+                    "name": "reason",
+                    "font": {"size": 12},
+                }
+            )
     axis = columns.axis()
     height = ROW * len(cells)
     figure.update_layout(
-        template=style.template(dark), shapes=shapes, annotations=notes, height=height + 8 + BELOW + BAR,
+        template=style.template(dark),
+        shapes=shapes,
+        annotations=notes,
+        height=height + 8 + BELOW + BAR,
         margin={"t": 8, "b": BELOW + BAR},
         xaxis={**axis, "ticktext": [*axis["ticktext"][:-1], last], "showgrid": False, "fixedrange": True},
         yaxis={
-            "range": [len(cells) - 0.45, -0.55], "showgrid": False, "fixedrange": True,
-            "tickvals": list(range(len(cells))), "ticktext": [_row_label(row.term) for row in cells],
+            "range": [len(cells) - 0.45, -0.55],
+            "showgrid": False,
+            "fixedrange": True,
+            "tickvals": list(range(len(cells))),
+            "ticktext": [_row_label(row.term) for row in cells],
         },
         coloraxis={
-            "colorscale": _diverging(dark), "cmin": -top, "cmax": top,
+            "colorscale": _diverging(dark),
+            "cmin": -top,
+            "cmax": top,
             "colorbar": {
-                "orientation": "h", "x": 0.5, "len": 1.02, "y": -BELOW / height, "yanchor": "top", "thickness": 8,
-                "outlinewidth": 0, "tickvals": [-top, 0, top], "tickfont": {"size": 11},
+                "orientation": "h",
+                "x": 0.5,
+                "len": 1.02,
+                "y": -BELOW / height,
+                "yanchor": "top",
+                "thickness": 8,
+                "outlinewidth": 0,
+                "tickvals": [-top, 0, top],
+                "tickfont": {"size": 11},
                 "ticktext": [_signed(-top, short=True), "0", _signed(top, short=True)],
             },
         },
-    )  # fmt: skip
+    )
     return figure
 
 
@@ -287,8 +379,13 @@ def _signed(value: float, short: bool = False) -> str:
 def _diverging(dark: bool) -> list[tuple[float, str]]:
     """Blue below, vermillion above, the ground between: told apart by the colour-blind, calm where nothing differs."""
     middle = "#2a3140" if dark else "#f5f6f8"
-    return [(0.0, "#0072B2"), (0.25, "#3d7ea6" if dark else "#86bbdd"), (0.5, middle),
-            (0.75, "#b5703d" if dark else "#f0ae82"), (1.0, "#D55E00")]  # fmt: skip
+    return [
+        (0.0, "#0072B2"),
+        (0.25, "#3d7ea6" if dark else "#86bbdd"),
+        (0.5, middle),
+        (0.75, "#b5703d" if dark else "#f0ae82"),
+        (1.0, "#D55E00"),
+    ]
 
 
 # --- small parts ---------------------------------------------------------------------------------------------------
@@ -296,25 +393,39 @@ def _diverging(dark: bool) -> list[tuple[float, str]]:
 
 def _marker(number: int, colour: str | list[str], dark: bool, size: int) -> dict[str, Any]:
     return {
-        "symbol": list(SHAPES)[number], "size": size, "color": colour,
+        "symbol": list(SHAPES)[number],
+        "size": size,
+        "color": colour,
         "line": {"color": style.ink(dark), "width": 0.8},
-    }  # fmt: skip
+    }
 
 
 def _legend(figure: go.Figure, count: int, dark: bool) -> None:
     """Shapes with letters: the titles are too long for a figure."""
     for number in range(count):
         figure.add_scatter(
-            x=[None], y=[None], mode="markers", name=LETTERS[number], showlegend=True, hoverinfo="skip",
+            x=[None],
+            y=[None],
+            mode="markers",
+            name=LETTERS[number],
+            showlegend=True,
+            hoverinfo="skip",
             marker=_marker(number, style.ink(dark), dark, 10),
-        )  # fmt: skip
+        )
     figure.update_layout(
         showlegend=True,
         legend={
-            "orientation": "h", "x": 0, "xanchor": "left", "yref": "container", "y": 1, "yanchor": "top",
-            "itemclick": False, "itemdoubleclick": False, "font": {"size": 14},
+            "orientation": "h",
+            "x": 0,
+            "xanchor": "left",
+            "yref": "container",
+            "y": 1,
+            "yanchor": "top",
+            "itemclick": False,
+            "itemdoubleclick": False,
+            "font": {"size": 14},
         },
-    )  # fmt: skip
+    )
 
 
 def _row_label(term: str) -> str:

@@ -67,7 +67,7 @@ MEASURES: dict[str, Measure] = {
         Measure("hit_rate", "hit", "Hit rate", "hits, % (more is better)", (0, 25, 50, 75, 100), 100, 0),
         Measure("tau", "tau", "Order of the three", "Kendall's tau (more is better)", (-1, -0.5, 0, 0.5, 1)),
     )
-}  # fmt: skip
+}
 
 _ROW, _TITLE, _FOOT, _BETWEEN = 26, 34, 34, 66
 """Pixels: a rule, the title of a panel, the axis below, from a panel to the one below it."""
@@ -91,11 +91,14 @@ def rule_dots(rows: pd.DataFrame, measure: str, dark: bool = False) -> go.Figure
     height = _TITLE + down * tall + (down - 1) * _BETWEEN + _FOOT
     inside = height - _TITLE - _FOOT
     figure = make_subplots(
-        down, 2, specs=[[{"colspan": 2}, None], *[[{}, {}]] * (down - 1)], shared_yaxes=True,
+        down,
+        2,
+        specs=[[{"colspan": 2}, None], *[[{}, {}]] * (down - 1)],
+        shared_yaxes=True,
         subplot_titles=[f"<b>{title}</b>{'' if at else f': {what.axis}'}" for at, title in enumerate(panels)],
         horizontal_spacing=0.06,
         vertical_spacing=_BETWEEN / inside if down > 1 else 0,
-    )  # fmt: skip
+    )
     low, high = _range(rows, what)
     shared = dict(zip(rows["rule"], rows["shared"], strict=True))
     for number, title in enumerate(panels):
@@ -107,9 +110,13 @@ def rule_dots(rows: pd.DataFrame, measure: str, dark: bool = False) -> go.Figure
             range=[low, high + room], tickvals=what.ticks or ticks(0, high, 5), fixedrange=True, **place
         )
         figure.update_yaxes(
-            range=[len(rules) - 0.4, -0.6], tickvals=list(range(len(rules))), fixedrange=True, showgrid=False,
-            ticktext=[f"{_rule_label(rule)}{_more(shared[rule])} " for rule in rules], **place,
-        )  # fmt: skip
+            range=[len(rules) - 0.4, -0.6],
+            tickvals=list(range(len(rules))),
+            fixedrange=True,
+            showgrid=False,
+            ticktext=[f"{_rule_label(rule)}{_more(shared[rule])} " for rule in rules],
+            **place,
+        )
     figure.update_annotations(selector={"yref": "paper"}, font_size=14)
     figure.update_layout(
         template=style.template(dark), height=height, margin={"t": _TITLE, "b": _FOOT}, hovermode="closest"
@@ -129,23 +136,39 @@ def _draw_rules(
         interval = " to ".join(ends) if known else "one group: no interval"
         if wide:
             figure.add_annotation(
-                x=1, xref="x domain", y=rules.index(row["rule"]), yref="y", xanchor="right", showarrow=False,
-                text=f"<b>{first}</b>  {interval}", font={"size": 12}, name="number",
-            )  # fmt: skip
+                x=1,
+                xref="x domain",
+                y=rules.index(row["rule"]),
+                yref="y",
+                xanchor="right",
+                showarrow=False,
+                text=f"<b>{first}</b>  {interval}",
+                font={"size": 12},
+                name="number",
+            )
         figure.add_scatter(
-            x=[mean], y=[rules.index(row["rule"])], mode="markers", name=row["rule"],
+            x=[mean],
+            y=[rules.index(row["rule"])],
+            mode="markers",
+            name=row["rule"],
             marker={"color": mark.colour, "symbol": mark.symbol, "size": 11, "line": {"width": 2.5}},
             error_x={
-                "symmetric": False, "array": [high - mean if known else 0], "arrayminus": [mean - low if known else 0],
-                "color": mark.colour, "thickness": 2, "width": 5, "visible": known,
+                "symmetric": False,
+                "array": [high - mean if known else 0],
+                "arrayminus": [mean - low if known else 0],
+                "color": mark.colour,
+                "thickness": 2,
+                "width": 5,
+                "visible": known,
             },
             cliponaxis=False,
             customdata=[
                 f"<b>{_rule_label(row['rule'])}</b>: {mean:.2f}<br>95 % interval: {interval}<br>{row['n']} cases"
                 + "".join(f"<br>also: {_subscripts(label)}" for label in filter(None, row["shared"].split("; ")))
             ],
-            hovertemplate="%{customdata}<extra></extra>", **place,
-        )  # fmt: skip
+            hovertemplate="%{customdata}<extra></extra>",
+            **place,
+        )
 
 
 def _range(rows: pd.DataFrame, what: Measure) -> tuple[float, float]:
@@ -190,22 +213,27 @@ def settling_curves(shares: pd.DataFrame, dark: bool = False) -> go.Figure:
         mark = RULE_MARKS[key]
         median, slow = np.quantile(own, [0.5, 0.9])
         figure.add_scatter(
-            x=[0, *(100 * own), 100], y=[0, *(100 * np.arange(1, len(own) + 1) / len(own)), 100], mode="lines",
+            x=[0, *(100 * own), 100],
+            y=[0, *(100 * np.arange(1, len(own) + 1) / len(own)), 100],
+            mode="lines",
             name=f"{APPROACHES[key].label}: half by {100 * median:.0f} %, nine of ten by {100 * slow:.0f} %",
             # The first lines are the widest, so that those which lie on each other stay visible.
             line={"color": mark.colour, "dash": mark.dash, "width": 2 + 0.8 * (len(drawn) - place), "shape": "hv"},
             hovertemplate=f"{APPROACHES[key].label}: %{{y:.0f}} % of {len(own)} probes settled after %{{x:.0f}} % of "
             "their steps<extra></extra>",
-        )  # fmt: skip
+        )
     below = _LEGEND_ROW * len(drawn)
     figure.update_xaxes(
         title={"text": "share of the probe's steps, %", "standoff": 4}, range=[-2, 101], fixedrange=True
     )
     figure.update_yaxes(title={"text": "probes settled, %", "standoff": 6}, range=[-3, 105], fixedrange=True)
     figure.update_layout(
-        template=style.template(dark), height=_PLOT + below, showlegend=True, margin={"b": below + 58, "t": 8},
+        template=style.template(dark),
+        height=_PLOT + below,
+        showlegend=True,
+        margin={"b": below + 58, "t": 8},
         legend={"orientation": "v", "x": 0, "xanchor": "left", "y": -56 / (_PLOT - 66), "yanchor": "top"},
-    )  # fmt: skip
+    )
     return figure
 
 
@@ -227,32 +255,49 @@ def score_and_metric(rows: pd.DataFrame, approach: str, metric: str, dark: bool 
             continue
         colour = style.TERM_COLOURS[term]
         figure.add_scatter(
-            x=own["score"], y=own["value"], mode="markers", name=f"seeds {term}",
-            marker={"color": colour, "size": 6, "opacity": 0.45}, cliponaxis=False,
+            x=own["score"],
+            y=own["value"],
+            mode="markers",
+            name=f"seeds {term}",
+            marker={"color": colour, "size": 6, "opacity": 0.45},
+            cliponaxis=False,
             customdata=[
                 f"<b>{style.symbol(term)}</b>, learning rate {row.lr:g}, seed {row.seed}<br>score {row.score:.4g}, "
                 f"{metric} {row.value:.2f} %"
                 for row in own.itertuples(index=False)
             ],
             hovertemplate="%{customdata}<extra></extra>",
-        )  # fmt: skip
+        )
         means = own.groupby("lr")[["score", "value"]].mean()
         figure.add_scatter(
-            x=means["score"], y=means["value"], mode="lines+markers+text", name=term, cliponaxis=False,
-            line={"color": colour, "width": 2.5}, marker={"size": 11, "line": {"color": style.ink(dark), "width": 1}},
-            text=[f"{lr:g}" for lr in means.index], textposition="top center", textfont={"size": 11},
+            x=means["score"],
+            y=means["value"],
+            mode="lines+markers+text",
+            name=term,
+            cliponaxis=False,
+            line={"color": colour, "width": 2.5},
+            marker={"size": 11, "line": {"color": style.ink(dark), "width": 1}},
+            text=[f"{lr:g}" for lr in means.index],
+            textposition="top center",
+            textfont={"size": 11},
             customdata=[
                 f"<b>{style.symbol(term)}</b> ({TERMS[term].label}), learning rate {lr:g}, mean over seeds<br>"
                 f"score {row.score:.4g}, {metric} {row.value:.2f} %"
                 for lr, row in zip(means.index, means.itertuples(index=False), strict=True)
             ],
             hovertemplate="%{customdata}<extra></extra>",
-        )  # fmt: skip
+        )
         last = means.iloc[-1]
         figure.add_annotation(
-            x=last["score"], y=last["value"], text=f"<b>{style.symbol(term)}</b>", showarrow=False, xanchor="left",
-            xshift=10, font={"color": style.term_ink(term, dark), "size": 15}, name="end",
-        )  # fmt: skip
+            x=last["score"],
+            y=last["value"],
+            text=f"<b>{style.symbol(term)}</b>",
+            showarrow=False,
+            xanchor="left",
+            xshift=10,
+            font={"color": style.term_ink(term, dark), "size": 15},
+            name="end",
+        )
     figure.update_xaxes(
         title={"text": f"score in the probe ({APPROACHES[approach].label})", "standoff": 4}, fixedrange=True
     )

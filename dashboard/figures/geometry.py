@@ -75,11 +75,18 @@ def polar(
         figure.add_scatter(x=_json(x), y=_json(y), **_points(row, small, dark))
         if chosen is not None and chosen[0] == row.term and chosen[1] < len(x) and np.isfinite(x[chosen[1]]):
             figure.add_scatter(
-                x=[x[chosen[1]]], y=[y[chosen[1]]], mode="markers", name="chosen", hoverinfo="skip",
+                x=[x[chosen[1]]],
+                y=[y[chosen[1]]],
+                mode="markers",
+                name="chosen",
+                hoverinfo="skip",
                 marker={
-                    "size": 18 if small else 26, "symbol": "circle-open", "color": style.ink(dark), "line_width": 2.5,
+                    "size": 18 if small else 26,
+                    "symbol": "circle-open",
+                    "color": style.ink(dark),
+                    "line_width": 2.5,
                 },
-            )  # fmt: skip
+            )
     if not unrolled:
         _arrow(figure, (0, 0), (1, 0), style.ink(dark))
         figure.add_annotation(x=0.5, y=0, text="<b>before</b>", showarrow=False, yshift=11, font={"size": 13})
@@ -112,17 +119,30 @@ def one_pair(pair: Pair, term: str, dark: bool = False) -> go.Figure:
     if measured:
         shorter = tip if pair.onto == "pre" else np.array([1.0, 0.0])
         figure.add_scatter(
-            x=[0, foot[0]], y=[0, foot[1]], mode="lines", line={"color": colour, "width": 9}, opacity=0.3,
-            hovertemplate="the shadow of the shorter one<extra></extra>", name="shadow",
-        )  # fmt: skip
+            x=[0, foot[0]],
+            y=[0, foot[1]],
+            mode="lines",
+            line={"color": colour, "width": 9},
+            opacity=0.3,
+            hovertemplate="the shadow of the shorter one<extra></extra>",
+            name="shadow",
+        )
         figure.add_scatter(
-            x=[shorter[0], foot[0]], y=[shorter[1], foot[1]], mode="lines", name="drop", hoverinfo="skip",
+            x=[shorter[0], foot[0]],
+            y=[shorter[1], foot[1]],
+            mode="lines",
+            name="drop",
+            hoverinfo="skip",
             line={"color": style.ink(dark), "width": 1.5, "dash": "dash"},
-        )  # fmt: skip
+        )
         figure.add_scatter(
-            x=[foot[0]], y=[foot[1]], mode="markers", name="foot", hoverinfo="skip",
+            x=[foot[0]],
+            y=[foot[1]],
+            mode="markers",
+            name="foot",
+            hoverinfo="skip",
             marker={"size": 8, "color": style.ground(dark), "line": {"color": style.ink(dark), "width": 1.5}},
-        )  # fmt: skip
+        )
         _arrow(figure, (0, 0), (1, 0), style.ink(dark))
         figure.add_annotation(x=1, y=0, text="<b>pre</b>", showarrow=False, yshift=-12, font={"size": 14})
     _arrow(figure, (0, 0), (float(tip[0]), float(tip[1])), colour)
@@ -168,7 +188,7 @@ def _points(row: TermScores, small: bool, dark: bool) -> dict[str, Any]:
         "hovertemplate": "%{customdata[2]}<extra></extra>",
         "selected": {"marker": {"opacity": 1.0}},
         "unselected": {"marker": {"opacity": 1.0}, "textfont": {"color": inside}},
-    }  # fmt: skip
+    }
 
 
 def _told(row: TermScores, shape: dict[str, np.ndarray], layer: int) -> str:
@@ -202,9 +222,15 @@ def _draw_plane(figure: go.Figure, frame: Frame, dark: bool, labels: bool = True
         if labels and inside.size:  # labels are furthest apart where the lines leave the frame
             at = inside[np.argmax(y[inside])]
             figure.add_scatter(  # not an annotation: those would cover the points
-                x=[x[at]], y=[y[at]], mode="text", text=[f"{level:g}"], textfont={"size": 12, "color": colour},
-                textposition="middle right", name="level label", hoverinfo="skip",
-            )  # fmt: skip
+                x=[x[at]],
+                y=[y[at]],
+                mode="text",
+                text=[f"{level:g}"],
+                textfont={"size": 12, "color": colour},
+                textposition="middle right",
+                name="level label",
+                hoverinfo="skip",
+            )
 
 
 def _draw_circles_and_rays(figure: go.Figure, frame: Frame, reach: float, dark: bool, labels: bool) -> None:
@@ -213,9 +239,13 @@ def _draw_circles_and_rays(figure: go.Figure, frame: Frame, reach: float, dark: 
         ray = np.linspace(0, reach, 400)
         x, y = ray * np.cos(np.radians(angle)), ray * np.sin(np.radians(angle))
         figure.add_scatter(
-            x=x[[0, -1]], y=y[[0, -1]], mode="lines", hoverinfo="skip", name="ray",
+            x=x[[0, -1]],
+            y=y[[0, -1]],
+            mode="lines",
+            hoverinfo="skip",
+            name="ray",
             line={"color": style.void(dark), "width": 1},
-        )  # fmt: skip
+        )
         inside = np.flatnonzero((x > frame.x[0]) & (x < frame.x[1]) & (y < frame.y[1]))
         end = inside[-1]
         if labels and ray[end] > 0.5:
@@ -223,9 +253,13 @@ def _draw_circles_and_rays(figure: go.Figure, frame: Frame, reach: float, dark: 
     turn = np.radians(np.linspace(0, 180, 181))
     for radius in _circles(reach / 2):
         figure.add_scatter(
-            x=radius * np.cos(turn), y=radius * np.sin(turn), mode="lines", hoverinfo="skip", name="circle",
+            x=radius * np.cos(turn),
+            y=radius * np.sin(turn),
+            mode="lines",
+            hoverinfo="skip",
+            name="circle",
             line={"color": style.void(dark), "width": 2 if radius == 1 else 1, "dash": "dot" if radius != 1 else None},
-        )  # fmt: skip
+        )
         if labels and radius < frame.x[1]:
             figure.add_annotation(x=radius, y=0, text=f"×{radius:g}", yshift=-12, **faint)
 
@@ -245,9 +279,22 @@ def _arrow(figure: go.Figure, tail: tuple[float, float], tip: tuple[float, float
     if np.hypot(tip[0] - tail[0], tip[1] - tail[1]) < 1e-9:
         return
     figure.add_annotation(
-        x=tip[0], y=tip[1], ax=tail[0], ay=tail[1], xref="x", yref="y", axref="x", ayref="y", text="",
-        showarrow=True, arrowhead=2, arrowsize=1.1, arrowwidth=3, arrowcolor=colour, name="arrow",
-    )  # fmt: skip
+        x=tip[0],
+        y=tip[1],
+        ax=tail[0],
+        ay=tail[1],
+        xref="x",
+        yref="y",
+        axref="x",
+        ayref="y",
+        text="",
+        showarrow=True,
+        arrowhead=2,
+        arrowsize=1.1,
+        arrowwidth=3,
+        arrowcolor=colour,
+        name="arrow",
+    )
 
 
 def _finish(figure: go.Figure, frame: Frame, dark: bool, height: int) -> None:

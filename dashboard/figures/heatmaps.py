@@ -67,9 +67,12 @@ def heatmaps(
     rows = [row for row in table.terms if row.stack == stack]
     columns = Columns(len(next(iter(rows[0].scores.values()))))
     figure = make_subplots(
-        1, len(approaches), shared_yaxes=True, horizontal_spacing=0.03,
+        1,
+        len(approaches),
+        shared_yaxes=True,
+        horizontal_spacing=0.03,
         subplot_titles=[f"<b>{APPROACHES[key].label}</b>" for key in approaches],
-    )  # fmt: skip
+    )
     for panel, key in enumerate(approaches, 1):
         _draw_scores(figure, panel, rows, key, columns)
         _draw_reasons(figure, panel, rows, key, columns, dark)
@@ -79,9 +82,12 @@ def heatmaps(
         _draw_points(figure, panel, rows, key, columns)
     figure.update_xaxes(showgrid=False, fixedrange=True, **columns.axis())
     figure.update_yaxes(
-        range=[len(rows) - 0.45, -0.55], showgrid=False, fixedrange=True,
-        tickvals=list(range(len(rows))), ticktext=[_row_label(row) for row in rows],
-    )  # fmt: skip
+        range=[len(rows) - 0.45, -0.55],
+        showgrid=False,
+        fixedrange=True,
+        tickvals=list(range(len(rows))),
+        ticktext=[_row_label(row) for row in rows],
+    )
     figure.update_annotations(font_size=15)
     figure.update_layout(
         template=style.template(dark),
@@ -131,8 +137,10 @@ def _draw_scores(figure: go.Figure, panel: int, rows: Sequence[TermScores], key:
     means = z.mean(axis=1, keepdims=True)
     axis = f"coloraxis{panel if panel > 1 else ''}"
     look: dict[str, Any] = {
-        "coloraxis": axis, "ygap": 2, "hoverinfo": "skip",
-    }  # fmt: skip
+        "coloraxis": axis,
+        "ygap": 2,
+        "hoverinfo": "skip",
+    }
     figure.add_heatmap(
         z=_json(z),
         xgap=1,
@@ -146,11 +154,17 @@ def _draw_scores(figure: go.Figure, panel: int, rows: Sequence[TermScores], key:
         (columns.mean, at, shortest(mean), mean) for at, (mean,) in enumerate(means.tolist()) if np.isfinite(mean)
     ]
     figure.add_scatter(
-        x=[x for x, *_ in words], y=[at for _, at, *_ in words], text=[text for *_, text, _ in words], mode="text",
+        x=[x for x, *_ in words],
+        y=[at for _, at, *_ in words],
+        text=[text for *_, text, _ in words],
+        mode="text",
         # A heatmap's own text takes the page's or a middling colour, which is hard to read on the middle of the scale.
         textfont={"color": [style.on_scale(value / (highest or 1.0)) for *_, value in words], "size": 12},
-        hoverinfo="skip", name="words", row=1, col=panel,
-    )  # fmt: skip
+        hoverinfo="skip",
+        name="words",
+        row=1,
+        col=panel,
+    )
     figure.update_layout(
         {
             axis: {
@@ -172,9 +186,17 @@ def _draw_reasons(
         if reason is None:
             continue
         figure.add_shape(
-            type="rect", x0=left, x1=right, y0=at - 0.45, y1=at + 0.45, line_width=0, fillcolor=style.void(dark),
-            layer="below", row=1, col=panel,
-        )  # fmt: skip
+            type="rect",
+            x0=left,
+            x1=right,
+            y0=at - 0.45,
+            y1=at + 0.45,
+            line_width=0,
+            fillcolor=style.void(dark),
+            layer="below",
+            row=1,
+            col=panel,
+        )
         figure.add_annotation(
             x=(left + right) / 2, y=at, text=f"<i>{reason}</i>", showarrow=False, row=1, col=panel, name="reason"
         )
@@ -188,9 +210,16 @@ def _draw_frame(
     left, right = columns.ends
     at = terms.index(selected)
     figure.add_shape(
-        type="rect", x0=left, x1=right, y0=at - 0.5, y1=at + 0.5, line={"color": style.ink(dark), "width": 2},
-        row=1, col=panel, name="selected",
-    )  # fmt: skip
+        type="rect",
+        x0=left,
+        x1=right,
+        y0=at - 0.5,
+        y1=at + 0.5,
+        line={"color": style.ink(dark), "width": 2},
+        row=1,
+        col=panel,
+        name="selected",
+    )
 
 
 def _draw_mark(figure: go.Figure, panel: int, terms: Sequence[str], marked: tuple[int, str] | None, dark: bool) -> None:
@@ -200,9 +229,16 @@ def _draw_mark(figure: go.Figure, panel: int, terms: Sequence[str], marked: tupl
     layer, at = marked[0], terms.index(marked[1])
     for colour, width in ((style.ink(dark), 5), (style.ground(dark), 2)):
         figure.add_shape(
-            type="rect", x0=layer - 0.46, x1=layer + 0.46, y0=at - 0.44, y1=at + 0.44,
-            line={"color": colour, "width": width}, row=1, col=panel, name="cell",
-        )  # fmt: skip
+            type="rect",
+            x0=layer - 0.46,
+            x1=layer + 0.46,
+            y0=at - 0.44,
+            y1=at + 0.44,
+            line={"color": colour, "width": width},
+            row=1,
+            col=panel,
+            name="cell",
+        )
 
 
 def _draw_points(figure: go.Figure, panel: int, rows: Sequence[TermScores], key: str, columns: Columns) -> None:
@@ -220,10 +256,18 @@ def _draw_points(figure: go.Figure, panel: int, rows: Sequence[TermScores], key:
         data.append([-1, row.term, f"{name}: {mean}"])
     hidden = {"marker": {"opacity": 0}}
     figure.add_scatter(
-        x=[*range(columns.layers), columns.mean] * len(rows), y=np.repeat(range(len(rows)), columns.layers + 1),
-        mode="markers", marker={"size": 16, "opacity": 0}, selected=hidden, unselected=hidden,
-        customdata=data, hovertemplate="%{customdata[2]}<extra></extra>", name="cells", row=1, col=panel,
-    )  # fmt: skip
+        x=[*range(columns.layers), columns.mean] * len(rows),
+        y=np.repeat(range(len(rows)), columns.layers + 1),
+        mode="markers",
+        marker={"size": 16, "opacity": 0},
+        selected=hidden,
+        unselected=hidden,
+        customdata=data,
+        hovertemplate="%{customdata[2]}<extra></extra>",
+        name="cells",
+        row=1,
+        col=panel,
+    )
 
 
 def _json(z: np.ndarray) -> list[list[float | None]]:
@@ -260,7 +304,13 @@ def _bar(figure: go.Figure, panel: int, rows: int) -> dict[str, Any]:
     """The colour bar below a panel."""
     left, right = figure.get_subplot(1, panel).xaxis.domain
     return {
-        "orientation": "h", "x": (left + right) / 2, "len": (right - left) * 1.02,
-        "y": -BELOW / (ROW * rows), "yanchor": "top", "thickness": 8, "outlinewidth": 0,
-        "nticks": 4, "tickfont": {"size": 11},
-    }  # fmt: skip
+        "orientation": "h",
+        "x": (left + right) / 2,
+        "len": (right - left) * 1.02,
+        "y": -BELOW / (ROW * rows),
+        "yanchor": "top",
+        "thickness": 8,
+        "outlinewidth": 0,
+        "nticks": 4,
+        "tickfont": {"size": 11},
+    }

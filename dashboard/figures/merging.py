@@ -33,18 +33,25 @@ def angle_matrix(labels: Sequence[str], values: np.ndarray, dark: bool = False, 
     middle = 0.5 if percent else 90.0
     figure = go.Figure(
         go.Heatmap(
-            z=shown, x=list(range(count)), y=list(range(count)), text=text, texttemplate="%{text}", xgap=3, ygap=3,
-            textfont={"size": 16 if count < 5 else 12}, zmin=0, zmax=2 * middle, showscale=False,
+            z=shown,
+            x=list(range(count)),
+            y=list(range(count)),
+            text=text,
+            texttemplate="%{text}",
+            xgap=3,
+            ygap=3,
+            textfont={"size": 16 if count < 5 else 12},
+            zmin=0,
+            zmax=2 * middle,
+            showscale=False,
             colorscale=[[0, ALIGNED], [0.5, style.void(dark)], [1, OPPOSITE]],
             customdata=[[f"{_plain(a)} and {_plain(b)}" for b in labels] for a in labels],
             hovertemplate="%{customdata}: %{text}<extra></extra>",
         )
-    )  # fmt: skip
+    )
     ticks = {"tickvals": list(range(count)), "showgrid": False, "fixedrange": True}
     figure.update_xaxes(ticktext=[_wrapped(label) for label in labels], **ticks)
-    figure.update_yaxes(
-        ticktext=[f"{_wrapped(label)} " for label in labels], range=[count - 0.5, -0.5], **ticks
-    )  # fmt: skip
+    figure.update_yaxes(ticktext=[f"{_wrapped(label)} " for label in labels], range=[count - 0.5, -0.5], **ticks)
     figure.update_layout(template=style.template(dark), height=max(220, 60 * count + 60))
     return figure
 
@@ -61,15 +68,21 @@ def layer_lines(values: Mapping[Key, np.ndarray], dark: bool = False, percent: b
         highest = max(highest, float(y.max()))
         name = style.symbol(term) + (f", {stack}" if several else "")
         figure.add_scatter(
-            x=list(range(len(y))), y=y.tolist(), mode="lines+markers", name=name,
+            x=list(range(len(y))),
+            y=y.tolist(),
+            mode="lines+markers",
+            name=name,
             line={"color": style.TERM_COLOURS[term], "width": 2, "dash": "dot" if stack == "decoder" else "solid"},
-            marker={"size": 7}, hovertemplate=f"{name}, layer %{{x}}: %{{y:.1f}}{unit}<extra></extra>",
-        )  # fmt: skip
+            marker={"size": 7},
+            hovertemplate=f"{name}, layer %{{x}}: %{{y:.1f}}{unit}<extra></extra>",
+        )
     figure.add_hline(
-        y=unrelated, line={"color": style.ink(dark), "width": 1, "dash": "dash"}, opacity=0.6,
+        y=unrelated,
+        line={"color": style.ink(dark), "width": 1, "dash": "dash"},
+        opacity=0.6,
         annotation={"text": f"unrelated: {unrelated:.0f}{unit}", "font": {"size": 12}, "yanchor": "top"},
         annotation_position="bottom right",
-    )  # fmt: skip
+    )
     layers = max((len(line) for line in values.values()), default=1)
     figure.update_xaxes(**_layers(layers))
     figure.update_yaxes(range=[0, highest * 1.2], ticksuffix=unit, fixedrange=True)
@@ -83,16 +96,24 @@ def preview_lengths(labels: Sequence[str], preview: Preview, key: Key, dark: boo
     figure = go.Figure()
     for at, (label, line) in enumerate(zip(map(_plain, labels), sources, strict=True)):
         figure.add_scatter(
-            x=list(range(len(line))), y=line.tolist(), mode="lines+markers", name=label,
+            x=list(range(len(line))),
+            y=line.tolist(),
+            mode="lines+markers",
+            name=label,
             line={"color": style.ink(dark), "width": 1.4, "dash": DASHES[at % len(DASHES)]},
-            marker={"symbol": SYMBOLS[at % len(SYMBOLS)], "size": 7}, opacity=0.75,
+            marker={"symbol": SYMBOLS[at % len(SYMBOLS)], "size": 7},
+            opacity=0.75,
             hovertemplate=f"{label}, layer %{{x}}: %{{y:.4g}}<extra></extra>",
-        )  # fmt: skip
+        )
     figure.add_scatter(
-        x=list(range(len(merged))), y=merged.tolist(), mode="lines+markers", name="<b>merged</b>",
-        line={"color": style.TERM_COLOURS[key[1]], "width": 4}, marker={"size": 9},
+        x=list(range(len(merged))),
+        y=merged.tolist(),
+        mode="lines+markers",
+        name="<b>merged</b>",
+        line={"color": style.TERM_COLOURS[key[1]], "width": 4},
+        marker={"size": 9},
         hovertemplate="merged, layer %{x}: %{y:.4g}<extra></extra>",
-    )  # fmt: skip
+    )
     figure.update_xaxes(**_layers(len(merged)))
     # The scale is the sources' own, so that a slider moves the merge and not the axis.
     figure.update_yaxes(
@@ -107,17 +128,24 @@ def preview_cosines(labels: Sequence[str], preview: Preview, colour: str, dark: 
     cosines = np.clip(preview.cosine, -1, 1)
     figure = go.Figure(
         go.Bar(
-            x=cosines.tolist(), y=[f"{_wrapped(label)} " for label in labels], orientation="h",
-            marker={"color": colour}, cliponaxis=False, textposition="outside", textangle=0,
+            x=cosines.tolist(),
+            y=[f"{_wrapped(label)} " for label in labels],
+            orientation="h",
+            marker={"color": colour},
+            cliponaxis=False,
+            textposition="outside",
+            textangle=0,
             text=[f" {c:.2f} ({math.degrees(math.acos(c)):.0f}°)" for c in cosines],
             customdata=[f"{_plain(label)}: cosine {c:.4f}" for label, c in zip(labels, cosines, strict=True)],
             hovertemplate="%{customdata}<extra></extra>",
         )
-    )  # fmt: skip
+    )
     figure.update_xaxes(
-        range=[min(0.0, float(cosines.min()) - 0.35), 1.35], tickvals=[-1, -0.5, 0, 0.5, 1], fixedrange=True,
+        range=[min(0.0, float(cosines.min()) - 0.35), 1.35],
+        tickvals=[-1, -0.5, 0, 0.5, 1],
+        fixedrange=True,
         title={"text": "cosine with the merge", "standoff": 4, "font": {"size": 12}},
-    )  # fmt: skip
+    )
     figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True)
     figure.update_layout(template=style.template(dark), height=max(190, 44 * len(labels) + 70), bargap=0.35)
     return figure
@@ -132,33 +160,48 @@ def along_the_line(result: MergeResult, sources: Sequence[str], colour: str, dar
     columns = min(len(tasks), MOST_COLUMNS)
     rows = math.ceil(len(tasks) / columns)
     figure = make_subplots(
-        rows, columns, horizontal_spacing=0.09, vertical_spacing=0.28 / rows,
+        rows,
+        columns,
+        horizontal_spacing=0.09,
+        vertical_spacing=0.28 / rows,
         subplot_titles=[f"<b>{_plain(task)}</b>: {result.tasks[task].metric.replace('_', ' ')}, %" for task in tasks],
-    )  # fmt: skip
+    )
     for at, task in enumerate(tasks):
         place = {"row": at // columns + 1, "col": at % columns + 1}
         _draw_levels(figure, result, task, [BASE, *sources], place, dark)
         points = [(x, result.value(scores, task)) for x, scores in result.line]
         figure.add_scatter(
-            x=[x for x, _ in points], y=[_percent(value) for _, value in points], mode="lines+markers",
-            line={"color": colour, "width": 2.5}, marker={"size": 6}, name="merged",
-            hovertemplate=f"{parameter} %{{x:.3g}}: %{{y:.1f}} %<extra></extra>", **place,
-        )  # fmt: skip
+            x=[x for x, _ in points],
+            y=[_percent(value) for _, value in points],
+            mode="lines+markers",
+            line={"color": colour, "width": 2.5},
+            marker={"size": 6},
+            name="merged",
+            hovertemplate=f"{parameter} %{{x:.3g}}: %{{y:.1f}} %<extra></extra>",
+            **place,
+        )
         value = _percent(result.value(result.rows[MERGED], task))
         if result.position is not None and value is not None:
             figure.add_scatter(
-                x=[result.position], y=[value], mode="markers+text", text=[f"<b>{value:.1f}</b>"], name="current",
-                textposition="top center", cliponaxis=False,
+                x=[result.position],
+                y=[value],
+                mode="markers+text",
+                text=[f"<b>{value:.1f}</b>"],
+                name="current",
+                textposition="top center",
+                cliponaxis=False,
                 marker={"size": 14, "color": colour, "line": {"color": style.ink(dark), "width": 2}},
-                hovertemplate=f"the merge, {parameter} %{{x:.3g}}: %{{y:.1f}} %<extra></extra>", **place,
-            )  # fmt: skip
+                hovertemplate=f"the merge, {parameter} %{{x:.3g}}: %{{y:.1f}} %<extra></extra>",
+                **place,
+            )
     positions = [x for x, _ in result.line]
     low, high = min(positions), max(positions)
     margin = 0.04 * (high - low)
     figure.update_xaxes(
-        range=[low - margin, high + margin], fixedrange=True,
+        range=[low - margin, high + margin],
+        fixedrange=True,
         title={"text": parameter, "standoff": 4, "font": {"size": 12}},
-    )  # fmt: skip
+    )
     figure.update_yaxes(fixedrange=True)
     figure.update_annotations(font_size=13)
     figure.update_layout(template=style.template(dark), height=PANEL * rows + 20, margin={"t": 36})
@@ -186,18 +229,29 @@ def _draw_levels(
     ends = [result.line[0][0], result.line[-1][0]]
     for value, row in levels:
         figure.add_scatter(
-            x=ends, y=[value, value], mode="lines", opacity=0.8, name=_plain(row),
+            x=ends,
+            y=[value, value],
+            mode="lines",
+            opacity=0.8,
+            name=_plain(row),
             line={"color": style.ink(dark), "width": 1.3, "dash": "dot" if row == BASE else "dash"},
-            hovertemplate=f"{_plain(row)}: %{{y:.1f}} %<extra></extra>", **place,
-        )  # fmt: skip
+            hovertemplate=f"{_plain(row)}: %{{y:.1f}} %<extra></extra>",
+            **place,
+        )
     taken: list[float] = []
     for value, row in sorted(levels, reverse=True):
         close = sum(abs(value - other) < 0.09 * pad for other in taken)
         taken.append(value)
         figure.add_annotation(
-            x=ends[close < 2], y=value, text=_plain(row), showarrow=False, font={"size": 11},
-            xanchor="right" if close < 2 else "left", yanchor="top" if close else "bottom", **place,
-        )  # fmt: skip
+            x=ends[close < 2],
+            y=value,
+            text=_plain(row),
+            showarrow=False,
+            font={"size": 11},
+            xanchor="right" if close < 2 else "left",
+            yanchor="top" if close else "bottom",
+            **place,
+        )
 
 
 def _percent(value: float | None) -> float | None:
@@ -220,9 +274,12 @@ def _wrapped(label: str) -> str:
 
 def _layers(count: int) -> dict[str, object]:
     return {
-        "tickvals": list(range(0, count, max(1, count // 8))), "range": [-0.2, count - 0.8], "fixedrange": True,
-        "showgrid": False, "title": {"text": "layer", "standoff": 2, "font": {"size": 12}},
-    }  # fmt: skip
+        "tickvals": list(range(0, count, max(1, count // 8))),
+        "range": [-0.2, count - 0.8],
+        "fixedrange": True,
+        "showgrid": False,
+        "title": {"text": "layer", "standoff": 2, "font": {"size": 12}},
+    }
 
 
 _LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}}

@@ -30,8 +30,13 @@ def ranking(table: ScoreTable, approach: str, selected: str | None, stack: str, 
     top = max([*scores.values(), 0.0]) or 1.0
     figure = go.Figure(
         go.Bar(
-            x=[scores[term] for term in order], y=labels, orientation="h", text=texts, textposition="outside",
-            cliponaxis=False, textfont={"size": 12},
+            x=[scores[term] for term in order],
+            y=labels,
+            orientation="h",
+            text=texts,
+            textposition="outside",
+            cliponaxis=False,
+            textfont={"size": 12},
             marker={
                 "color": [style.TERM_COLOURS[term] for term in order],
                 "opacity": [1.0 if term in CANDIDATES else 0.5 for term in order],
@@ -43,7 +48,7 @@ def ranking(table: ScoreTable, approach: str, selected: str | None, stack: str, 
             ],
             hovertemplate="%{customdata}<extra></extra>",
         )
-    )  # fmt: skip
+    )
     figure.update_xaxes(range=[0, top * 1.35], showticklabels=False, showgrid=False, fixedrange=True)
     figure.update_yaxes(autorange="reversed", fixedrange=True, showgrid=False)
     figure.update_layout(template=style.template(dark), height=26 * len(order) + 16, bargap=0.28)
@@ -58,19 +63,28 @@ def contest(
     top = max([*scores.values(), 0.0]) or 1.0
     figure = go.Figure(
         go.Bar(
-            x=[scores[term] for term in terms], y=list(range(len(terms))), orientation="h",
+            x=[scores[term] for term in terms],
+            y=list(range(len(terms))),
+            orientation="h",
             text=[
                 f" <b>{values[term]}</b>{' ★' if term == winner else ''}{'  your guess' if term == guess else ''}"
                 for term in terms
             ],
-            textposition="outside", cliponaxis=False, textfont={"size": 15}, hoverinfo="skip",
+            textposition="outside",
+            cliponaxis=False,
+            textfont={"size": 15},
+            hoverinfo="skip",
             marker={"color": [style.TERM_COLOURS[term] for term in terms]},
         )
-    )  # fmt: skip
+    )
     figure.update_xaxes(range=[0, top * 1.75], visible=False, fixedrange=True)
     figure.update_yaxes(
-        range=[len(terms) - 0.45, -0.55], showgrid=False, fixedrange=True, tickvals=list(range(len(terms))),
-        ticktext=[f"{TERMS[term].label} <b>{style.symbol(term)}</b> " for term in terms], tickfont={"size": 15},
-    )  # fmt: skip
+        range=[len(terms) - 0.45, -0.55],
+        showgrid=False,
+        fixedrange=True,
+        tickvals=list(range(len(terms))),
+        ticktext=[f"{TERMS[term].label} <b>{style.symbol(term)}</b> " for term in terms],
+        tickfont={"size": 15},
+    )
     figure.update_layout(template=style.template(dark), height=52 * len(terms) + 16, bargap=0.3)
     return figure

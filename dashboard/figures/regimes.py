@@ -49,10 +49,12 @@ def regimes(
         _draw_approach(figure, rows[rows["approach"] == key], sizes, null, y, dark, _place(panel))
     names = dict(zip(rows["n_train"], rows["regime"], strict=True))
     figure.update_xaxes(
-        range=[-0.35, len(sizes) - 1 + 0.25 * len(sizes)], tickvals=list(range(len(sizes))), fixedrange=True,
+        range=[-0.35, len(sizes) - 1 + 0.25 * len(sizes)],
+        tickvals=list(range(len(sizes))),
+        fixedrange=True,
         showgrid=False,
         ticktext=[f"{size:,}" + (f"<br>{names[size]}" if names.get(size) else "") for size in sizes],
-    )  # fmt: skip
+    )
     figure.update_yaxes(fixedrange=True)
     _draw_metric(figure, sizes, probes, alone, dark, _place(len(approaches)))
     figure.update_annotations(selector={"yref": "paper"}, font_size=15)
@@ -67,9 +69,14 @@ def _place(panel: int) -> dict[str, int]:
 
 
 def _draw_approach(
-    figure: go.Figure, rows: pd.DataFrame, sizes: Sequence[int], null: Sequence[str], y: str, dark: bool,
+    figure: go.Figure,
+    rows: pd.DataFrame,
+    sizes: Sequence[int],
+    null: Sequence[str],
+    y: str,
+    dark: bool,
     place: dict[str, int],
-) -> None:  # fmt: skip
+) -> None:
     ends: dict[str, float] = {}
     for term in sorted(rows["term"].unique(), key=lambda term: (term in CANDIDATES, term)):
         line = rows[rows["term"] == term].sort_values("n_train")
@@ -83,21 +90,34 @@ def _draw_approach(
         if strong:
             _draw_band(figure, xs, list(low), list(high), list(line["seeds"]), colour, place)
         figure.add_scatter(
-            x=xs, y=centre, mode="lines+markers", name=term, opacity=1 if strong else 0.45,
+            x=xs,
+            y=centre,
+            mode="lines+markers",
+            name=term,
+            opacity=1 if strong else 0.45,
             line={"color": colour, "width": 3 if strong else 1.5, "dash": "dot" if term in null else "solid"},
             marker={"size": 10 if strong else 6, "symbol": "circle-open" if term in null else "circle"},
             error_y={
-                "symmetric": False, "array": high - centre, "arrayminus": centre - low, "color": colour,
-                "thickness": 1.5, "width": 5, "visible": strong,
+                "symmetric": False,
+                "array": high - centre,
+                "arrayminus": centre - low,
+                "color": colour,
+                "thickness": 1.5,
+                "width": 5,
+                "visible": strong,
             },
             customdata=[
                 f"<b>{style.symbol(term)}</b>, {TERMS[term].label}, {row.n_train:,} examples"
-                f"<br>rank {row.rank:g}, score {row.mean:.4g}" + (f" ± {row.std:.2g}" if row.seeds > 1 else "")
-                + f"<br>{row.seeds} seed{'s' if row.seeds > 1 else ''}" + ("<br>null" if term in null else "")
+                f"<br>rank {row.rank:g}, score {row.mean:.4g}"
+                + (f" ± {row.std:.2g}" if row.seeds > 1 else "")
+                + f"<br>{row.seeds} seed{'s' if row.seeds > 1 else ''}"
+                + ("<br>null" if term in null else "")
                 for row in line.itertuples(index=False)
             ],
-            hovertemplate="%{customdata}<extra></extra>", cliponaxis=False, **place,
-        )  # fmt: skip
+            hovertemplate="%{customdata}<extra></extra>",
+            cliponaxis=False,
+            **place,
+        )
         if strong and len(centre):
             ends[term] = float(centre.iloc[-1])
     count = rows["term"].nunique()
@@ -110,32 +130,50 @@ def _draw_approach(
     figure.update_yaxes(**axis, **place)
     names = [
         End(
-            len(sizes) - 1, value, f"<b>{style.symbol(term)}</b>" + (" null" if term in null else ""),
+            len(sizes) - 1,
+            value,
+            f"<b>{style.symbol(term)}</b>" + (" null" if term in null else ""),
             style.term_ink(term, dark),
         )
         for term, value in ends.items()
-    ]  # fmt: skip
+    ]
     name_ends(figure, names, axis["range"], PANEL, size=13, place=place)
 
 
 def _draw_band(
-    figure: go.Figure, xs: Sequence[int], low: list[float], high: list[float], seeds: Sequence[int], colour: str,
+    figure: go.Figure,
+    xs: Sequence[int],
+    low: list[float],
+    high: list[float],
+    seeds: Sequence[int],
+    colour: str,
     place: dict[str, int],
-) -> None:  # fmt: skip
+) -> None:
     """Between neighbours that both have several seeds: a single seed has no spread to show."""
     for at in range(len(xs) - 1):
         if min(seeds[at], seeds[at + 1]) > 1:
             pair = [xs[at], xs[at + 1]]
             figure.add_scatter(
-                x=pair + pair[::-1], y=[low[at], low[at + 1], high[at + 1], high[at]], fill="toself", mode="none",
-                fillcolor=colour, opacity=0.18, hoverinfo="skip", name="band", **place,
-            )  # fmt: skip
+                x=pair + pair[::-1],
+                y=[low[at], low[at + 1], high[at + 1], high[at]],
+                fill="toself",
+                mode="none",
+                fillcolor=colour,
+                opacity=0.18,
+                hoverinfo="skip",
+                name="band",
+                **place,
+            )
 
 
 def _draw_metric(
-    figure: go.Figure, sizes: Sequence[int], probes: Sequence[Measured], alone: Sequence[Measured], dark: bool,
+    figure: go.Figure,
+    sizes: Sequence[int],
+    probes: Sequence[Measured],
+    alone: Sequence[Measured],
+    dark: bool,
     place: dict[str, int],
-) -> None:  # fmt: skip
+) -> None:
     ends: dict[str | None, float] = {}
     for term in (None, *CANDIDATES):
         known = [m for m in (*probes, *alone) if m.term == term]
@@ -144,15 +182,22 @@ def _draw_metric(
         colour = style.ink(dark) if term is None else style.TERM_COLOURS[term]
         what = "all biases" if term is None else f"{style.symbol(term)} alone"
         figure.add_scatter(
-            x=[sizes.index(m.n_train) for m in known], y=[m.mean for m in known], mode="lines+markers",
-            name=f"metric {term or 'all'}", line={"color": colour, "width": 2 if term is None else 3},
+            x=[sizes.index(m.n_train) for m in known],
+            y=[m.mean for m in known],
+            mode="lines+markers",
+            name=f"metric {term or 'all'}",
+            line={"color": colour, "width": 2 if term is None else 3},
             marker={
                 "size": 10,
                 "symbol": ["square" if term is None else "circle-open" if m.frozen else "circle" for m in known],
             },
             error_y={
-                "symmetric": False, "array": [max(m.values) - m.mean for m in known],
-                "arrayminus": [m.mean - min(m.values) for m in known], "color": colour, "thickness": 1.5, "width": 5,
+                "symmetric": False,
+                "array": [max(m.values) - m.mean for m in known],
+                "arrayminus": [m.mean - min(m.values) for m in known],
+                "color": colour,
+                "thickness": 1.5,
+                "width": 5,
             },
             customdata=[
                 f"<b>{what}</b>, {m.n_train:,} examples: {m.mean:.4g}"
@@ -160,8 +205,10 @@ def _draw_metric(
                 + ("<br>null, so it stayed frozen: this is what the head does alone" if m.frozen else "")
                 for m in known
             ],
-            hovertemplate="%{customdata}<extra></extra>", cliponaxis=False, **place,
-        )  # fmt: skip
+            hovertemplate="%{customdata}<extra></extra>",
+            cliponaxis=False,
+            **place,
+        )
         ends[term] = known[-1].mean
     values = [value for m in (*probes, *alone) for value in m.values]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
@@ -173,11 +220,13 @@ def _draw_metric(
         here = {term: ends.pop(term) for term in terms if term in ends}
         names = [
             End(
-                last[term], value, "all" if term is None else f"<b>{style.symbol(term)}</b>",
+                last[term],
+                value,
+                "all" if term is None else f"<b>{style.symbol(term)}</b>",
                 style.ink(dark) if term is None else style.term_ink(term, dark),
             )
             for term, value in here.items()
-        ]  # fmt: skip
+        ]
         name_ends(figure, names, shown, PANEL, size=13, left=side == "left", place=place)
     figure.update_yaxes(range=shown, **place)
     figure.update_xaxes(range=[-0.35 - 0.2 * len(sizes), len(sizes) - 1 + 0.22 * len(sizes)], **place)

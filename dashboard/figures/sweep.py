@@ -37,15 +37,25 @@ def by_term_and_rate(rows: pd.DataFrame, dark: bool = False) -> go.Figure:
     down = max(1, len(panels))
     height = down * (TITLE + PLOT + FOOT)
     figure = make_subplots(
-        down, 1, vertical_spacing=(TITLE + FOOT) / (height - TITLE - FOOT) if down > 1 else 0,
-    )  # fmt: skip
+        down,
+        1,
+        vertical_spacing=(TITLE + FOOT) / (height - TITLE - FOOT) if down > 1 else 0,
+    )
     for number, ((task, size), part) in enumerate(panels, 1):
         metric = str(part["metric"].dropna().iloc[0]).replace("_", " ")
         _draw(figure, part, metric, number, dark)
         figure.add_annotation(
-            text=f"<b>{task}, {size}: {metric}, %</b>", x=0, xref="x domain", xanchor="left", yshift=24, y=1,
-            yref=f"{_axis('y', number)} domain", yanchor="bottom", showarrow=False, font_size=14,
-        )  # fmt: skip
+            text=f"<b>{task}, {size}: {metric}, %</b>",
+            x=0,
+            xref="x domain",
+            xanchor="left",
+            yshift=24,
+            y=1,
+            yref=f"{_axis('y', number)} domain",
+            yanchor="bottom",
+            showarrow=False,
+            font_size=14,
+        )
         _scale(figure, part, str(task), number, dark)
     figure.update_yaxes(fixedrange=True)
     figure.update_layout(
@@ -72,24 +82,41 @@ def _draw(figure: go.Figure, rows: pd.DataFrame, metric: str, number: int, dark:
         done = own[own["value"].notna()]
         figure.add_scatter(
             x=[where[row.lr] + beside * (seeds.index(row.seed) - (len(seeds) - 1) / 2) for row in done.itertuples()],
-            y=100 * done["value"], mode="markers", name=str(trains), cliponaxis=False,
+            y=100 * done["value"],
+            mode="markers",
+            name=str(trains),
+            cliponaxis=False,
             marker={"color": colour, "size": 9, "opacity": 0.75},
             customdata=[
                 f"<b>{name}</b>, learning rate {row.lr:g}, seed {row.seed}<br>{metric} {100 * row.value:.1f} %"
                 for row in done.itertuples()
             ],
-            hovertemplate="%{customdata}<extra></extra>", **place,
-        )  # fmt: skip
+            hovertemplate="%{customdata}<extra></extra>",
+            **place,
+        )
         means = done.groupby("lr")["value"].mean()
         figure.add_scatter(
-            x=[where[lr] for lr in means.index], y=100 * means, mode="markers", name=f"mean {trains}", hoverinfo="skip",
-            marker={"symbol": "line-ew", "size": 14, "line": {"color": colour, "width": 3}}, cliponaxis=False, **place,
-        )  # fmt: skip
+            x=[where[lr] for lr in means.index],
+            y=100 * means,
+            mode="markers",
+            name=f"mean {trains}",
+            hoverinfo="skip",
+            marker={"symbol": "line-ew", "size": 14, "line": {"color": colour, "width": 3}},
+            cliponaxis=False,
+            **place,
+        )
         figure.add_annotation(
-            text=f"<b>{name}</b>", x=(where[rates[0]] + where[rates[-1]]) / 2, xref=_axis("x", number), y=1,
-            yref=f"{_axis('y', number)} domain", yanchor="bottom", yshift=2, showarrow=False, name=str(trains),
+            text=f"<b>{name}</b>",
+            x=(where[rates[0]] + where[rates[-1]]) / 2,
+            xref=_axis("x", number),
+            y=1,
+            yref=f"{_axis('y', number)} domain",
+            yanchor="bottom",
+            yshift=2,
+            showarrow=False,
+            name=str(trains),
             font={"color": style.readable(colour, dark), "size": 14},
-        )  # fmt: skip
+        )
     figure.update_xaxes(
         range=[-0.7, at - _GAP - 0.3], tickvals=ticks, ticktext=labels, fixedrange=True, showgrid=False, **place
     )
@@ -104,9 +131,13 @@ def _scale(figure: go.Figure, rows: pd.DataFrame, task: str, number: int, dark: 
     if guess is not None:
         low, high = min(low, 100 * guess), max(high, 100 * guess)
         figure.add_hline(
-            y=100 * guess, line={"color": style.ink(dark), "width": 1, "dash": "dot"}, row=number, col=1, name="chance",
+            y=100 * guess,
+            line={"color": style.ink(dark), "width": 1, "dash": "dot"},
+            row=number,
+            col=1,
+            name="chance",
             annotation={"text": "chance", "xanchor": "right", "yanchor": "top", "font": {"size": 12}},
-        )  # fmt: skip
+        )
     more = max(0.0, LEAST - (high - low)) / 2 + 0.06 * max(high - low, LEAST)
     figure.update_yaxes(range=[low - more, high + more], row=number, col=1)
 

@@ -34,26 +34,45 @@ def path_figure(track: Trajectory, paths: Sequence[Path], measure: str, at: int,
     for level in LEVELS:
         x, y = iso_line(level, reach)
         figure.add_scatter(
-            x=x, y=y, mode="lines", name="level", hoverinfo="skip", opacity=0.45,
-            line={"color": LEVEL_COLOUR[dark], "width": 1}, row=1, col=1,
-        )  # fmt: skip
+            x=x,
+            y=y,
+            mode="lines",
+            name="level",
+            hoverinfo="skip",
+            opacity=0.45,
+            line={"color": LEVEL_COLOUR[dark], "width": 1},
+            row=1,
+            col=1,
+        )
     ends = []
     for path in paths:
         x, y = tips(path.geometry)
         colour = style.TERM_COLOURS[path.term]
         for layer in range(x.shape[1]):
             figure.add_scatter(
-                x=x[: at + 1, layer], y=y[: at + 1, layer], mode="lines+markers", name=path.term,
-                line={"color": colour, "width": 1.5}, marker={"color": colour, "size": [0] * at + [9]},
-                hovertemplate=f"{style.symbol(path.term)}, layer {layer}<extra></extra>", row=1, col=1,
-            )  # fmt: skip
+                x=x[: at + 1, layer],
+                y=y[: at + 1, layer],
+                mode="lines+markers",
+                name=path.term,
+                line={"color": colour, "width": 1.5},
+                marker={"color": colour, "size": [0] * at + [9]},
+                hovertemplate=f"{style.symbol(path.term)}, layer {layer}<extra></extra>",
+                row=1,
+                col=1,
+            )
         mean = path.scores[measure].mean(axis=1)
         for until, opacity, width in ((len(mean), 0.35, 1.5), (at + 1, 1.0, 3)):
             figure.add_scatter(
-                x=track.steps[:until], y=mean[:until], mode="lines", name=path.term, opacity=opacity,
-                line={"color": colour, "width": width}, row=1, col=2,
+                x=track.steps[:until],
+                y=mean[:until],
+                mode="lines",
+                name=path.term,
+                opacity=opacity,
+                line={"color": colour, "width": width},
+                row=1,
+                col=2,
                 hovertemplate=f"{style.symbol(path.term)}, step %{{x}}: %{{y:.4g}}<extra></extra>",
-            )  # fmt: skip
+            )
         name = f"{style.symbol(path.term)}, {TERMS[path.term].label}"
         ends.append(End(float(track.steps[-1]), float(mean[-1]), name, style.term_ink(path.term, dark)))
     figure.add_vline(x=track.steps[at], line={"color": style.ink(dark), "width": 1, "dash": "dot"}, row=1, col=2)

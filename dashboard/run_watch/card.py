@@ -55,12 +55,16 @@ def launcher() -> None:
     run = watched()
     why_not = page.locked()
     st.button(
-        "Run the one-minute experiment", key="launch", icon=":material/play_arrow:", type="primary",
+        "Run the one-minute experiment",
+        key="launch",
+        icon=":material/play_arrow:",
+        type="primary",
         on_click=_begin_demo,
         disabled=why_not is not None or (run is not None and run.status().active),
-        help=why_not or "Fine-tunes all biases of the bundled model on 300 generated sentences, on this machine, in "
+        help=why_not
+        or "Fine-tunes all biases of the bundled model on 300 generated sentences, on this machine, in "
         "the background, then scores every term. Closing this tab does not stop it.",
-    )  # fmt: skip
+    )
 
 
 def _begin_demo() -> None:
@@ -175,10 +179,14 @@ def _live(full: bool) -> None:
             st.markdown(f"**{plain(run_title(run))}** · {headline(status)}")
             why_not = page.locked()
             st.button(
-                "Cancel", key=f"cancel-{run.id}", icon=":material/stop:", on_click=_cancel, args=(run,),
+                "Cancel",
+                key=f"cancel-{run.id}",
+                icon=":material/stop:",
+                on_click=_cancel,
+                args=(run,),
                 disabled=status.state == "cancelling" or why_not is not None,
                 help=why_not or "Stops after the current step; partial results stay.",
-            )  # fmt: skip
+            )
         st.progress(status.fraction or 0.0, text=_progress_text(run, status))
         for record in [r for r in records if r["type"] == "message"][-2:]:
             st.caption(plain(record["text"]))
@@ -196,9 +204,12 @@ def _switch(run: Run) -> None:
     titles = {run_title(one): one.id for one in runs}
     st.session_state[SWITCH] = run_title(run)
     st.segmented_control(
-        "Runs at work, in the order in which they were started", list(titles), key=SWITCH, required=True,
+        "Runs at work, in the order in which they were started",
+        list(titles),
+        key=SWITCH,
+        required=True,
         on_change=lambda: address.put(RUN, titles.get(st.session_state[SWITCH], run.id)),
-    )  # fmt: skip
+    )
 
 
 def _cancel(run: Run) -> None:
@@ -346,9 +357,13 @@ def _stopped(run: Run, status: Status, full: bool) -> None:
             why_not = page.locked()
             label, action = ("Start over", start_over) if status.start_over else ("Resume from its checkpoint", resume)
             st.button(
-                label, icon=":material/restart_alt:", on_click=_resume, args=(run, action),
-                disabled=why_not is not None, help=why_not or (START_OVER if status.start_over else None),
-            )  # fmt: skip
+                label,
+                icon=":material/restart_alt:",
+                on_click=_resume,
+                args=(run, action),
+                disabled=why_not is not None,
+                help=why_not or (START_OVER if status.start_over else None),
+            )
         st.button("Dismiss", key="dismiss", on_click=_dismiss)
     if full:
         charts.everything(_records(run), run.id, ended=True)

@@ -51,9 +51,11 @@ def everything(records: Sequence[Mapping[str, Any]], run_id: str, *, ended: bool
     with left:
         st.caption("Training loss")
         draw(
-            loss_curve(records, dark), "loss", "Training loss over the steps so far",
+            loss_curve(records, dark),
+            "loss",
+            "Training loss over the steps so far",
             lambda: _table(records, "step", ("step", "loss")),
-        )  # fmt: skip
+        )
     names = metric_names(records)
     with right:
         st.caption(
@@ -61,9 +63,11 @@ def everything(records: Sequence[Mapping[str, Any]], run_id: str, *, ended: bool
         )
         if names:
             draw(
-                metric_curve(records, dark), "metric", "Validation metrics after each epoch",
+                metric_curve(records, dark),
+                "metric",
+                "Validation metrics after each epoch",
                 lambda: _table(records, "epoch", ("epoch", "step", "train_loss", *names)),
-            )  # fmt: skip
+            )
         else:
             st.caption(not_evaluated(records, ended))
     if "scores" not in kinds:
@@ -74,14 +78,22 @@ def everything(records: Sequence[Mapping[str, Any]], run_id: str, *, ended: bool
             "or how far it *moved* (Magnitude)."
         )
         chosen = st.segmented_control(
-            "Score", list(WORDS), default="turned", required=True, key=SCORE, bind="query-params",
-            label_visibility="collapsed", width="content",
-        )  # fmt: skip
+            "Score",
+            list(WORDS),
+            default="turned",
+            required=True,
+            key=SCORE,
+            bind="query-params",
+            label_visibility="collapsed",
+            width="content",
+        )
     approach = WORDS.get(str(chosen), "projection_ratio")
     draw(
-        score_lines(records, approach, dark), "scores",
-        f"{APPROACHES[approach].label} of each bias term over the steps so far", lambda: _scores(records),
-    )  # fmt: skip
+        score_lines(records, approach, dark),
+        "scores",
+        f"{APPROACHES[approach].label} of each bias term over the steps so far",
+        lambda: _scores(records),
+    )
 
 
 def not_evaluated(records: Sequence[Mapping[str, Any]], ended: bool) -> str:

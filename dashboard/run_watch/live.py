@@ -51,8 +51,13 @@ def drawn(figure: go.Figure, dark: bool = False) -> dict[str, Any]:
 def _line(trace: Any, dark: bool) -> dict[str, Any]:
     term = TERMS.get(trace.name)
     return {
-        "name": term.symbol if term else trace.name or "loss", "label": term.symbol if term else "",
-        "x": list(trace.x), "y": list(trace.y), "color": trace.line.color,
-        "ink": style.readable(trace.line.color, dark), "width": trace.line.width,
-        "dotted": trace.line.dash == "dot", "dots": "markers" in trace.mode,
-    }  # fmt: skip
+        "name": term.symbol if term else trace.name or "loss",
+        "label": term.symbol if term else "",
+        "x": list(trace.x),
+        "y": list(trace.y),
+        "color": trace.line.color,
+        "ink": style.readable(trace.line.color, dark),
+        "width": trace.line.width,
+        "dotted": trace.line.dash == "dot",
+        "dots": "markers" in trace.mode,
+    }

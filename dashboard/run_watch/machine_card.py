@@ -41,9 +41,11 @@ def status_card() -> None:
         for run in _at_work():
             place, key = _WATCHED_ON.get(_kind(run), ("fine_tune", RUN))
             st.page_link(
-                page.file_of(place), label=plain(run_title(run)), icon=":material/play_circle:",
+                page.file_of(place),
+                label=plain(run_title(run)),
+                icon=":material/play_circle:",
                 query_params=kept(**{key: run.id}),
-            )  # fmt: skip
+            )
 
 
 def _kind(run: Run) -> str:

@@ -68,9 +68,16 @@ def _variant(way: Way, labelled: bool = False) -> str:
     if len(way.variants) == 1:
         return key
     choice = st.segmented_control(
-        way.key.capitalize(), way.variants, default=next(iter(way.variants)), required=True, key=way.key,
-        bind="query-params", help=way.help, label_visibility="visible" if labelled else "collapsed", width="content",
-    )  # fmt: skip
+        way.key.capitalize(),
+        way.variants,
+        default=next(iter(way.variants)),
+        required=True,
+        key=way.key,
+        bind="query-params",
+        help=way.help,
+        label_visibility="visible" if labelled else "collapsed",
+        width="content",
+    )
     return way.variants.get(str(choice), key)
 
 
@@ -93,9 +100,12 @@ def _answer(opened: Opened, key: str, way: Way, stack: str, dark: bool) -> None:
     if not rivals:
         return
     st.plotly_chart(
-        ranking(opened.scores, key, term, stack, dark), theme=None, key=f"ranking-{way.key}",
-        config=CONFIG, alt=f"Ranking of the bias terms by {label}",
-    )  # fmt: skip
+        ranking(opened.scores, key, term, stack, dark),
+        theme=None,
+        key=f"ranking-{way.key}",
+        config=CONFIG,
+        alt=f"Ranking of the bias terms by {label}",
+    )
 
 
 def _nobody(rivals: Sequence[str]) -> str:

@@ -51,8 +51,10 @@ def computed(opened: Opened, approaches: Sequence[str]) -> None:
         settings = hyperparameters(meta.hyperparameters)
         right.dataframe(
             {"setting": list(settings), "value": [_value(v) for v in settings.values()]},
-            hide_index=True, alt="Hyper-parameters of the fine-tune", height="content",
-        )  # fmt: skip
+            hide_index=True,
+            alt="Hyper-parameters of the fine-tune",
+            height="content",
+        )
 
 
 def _facts(opened: Opened) -> dict[str, list[str]]:

@@ -60,21 +60,33 @@ def offer_downloads(figure: go.Figure, name: str, data: Callable[[], pd.DataFram
     with st.popover("Download", icon=":material/download:", type="tertiary", width="content"):
         if data is not None:
             st.download_button(
-                "The numbers (CSV)", lambda: data().to_csv(index=False), f"{name}.csv", "text/csv",
-                key=f"{name}-csv", on_click="ignore",
-            )  # fmt: skip
+                "The numbers (CSV)",
+                lambda: data().to_csv(index=False),
+                f"{name}.csv",
+                "text/csv",
+                key=f"{name}-csv",
+                on_click="ignore",
+            )
         st.download_button(
-            "The figure (HTML, works offline)", lambda: html(figure, dark), f"{name}.html", "text/html",
-            key=f"{name}-html", on_click="ignore",
-        )  # fmt: skip
+            "The figure (HTML, works offline)",
+            lambda: html(figure, dark),
+            f"{name}.html",
+            "text/html",
+            key=f"{name}-html",
+            on_click="ignore",
+        )
         if picture_browser() is None:
             st.caption("PNG and SVG need the package kaleido and a Chromium or Chrome on this machine.")
             return
         for kind, mime in _MIME.items():
             st.download_button(
-                f"The figure ({kind.upper()})", partial(picture, figure, kind, dark), f"{name}.{kind}", mime,
-                key=f"{name}-{kind}", on_click="ignore",
-            )  # fmt: skip
+                f"The figure ({kind.upper()})",
+                partial(picture, figure, kind, dark),
+                f"{name}.{kind}",
+                mime,
+                key=f"{name}-{kind}",
+                on_click="ignore",
+            )
 
 
 def html(figure: go.Figure, dark: bool) -> str:

@@ -47,16 +47,25 @@ PLACES: dict[str, Place] = {
     for place in (
         Place("start", "Start", "flag", "Understand", "Guess which bias wins, see the answer, take the tour."),
         Place(
-            "importance", "Which bias matters", "leaderboard", "Understand",
+            "importance",
+            "Which bias matters",
+            "leaderboard",
+            "Understand",
             "Every bias term of a model scored three ways, layer by layer, and the term that each way selects.",
         ),
         Place(
-            "geometry", "Geometry", "square_foot", "Understand",
+            "geometry",
+            "Geometry",
+            "square_foot",
+            "Understand",
             "What the scores measure: angle and length of a bias before and after, to move by hand and in real runs.",
         ),
         Place("why", "Why b_v and not b_k", "psychology", "Understand", "Three live proofs on a model of yours."),
         Place(
-            "evaluation", "The paper's evaluation", "fact_check", "Understand",
+            "evaluation",
+            "The paper's evaluation",
+            "fact_check",
+            "Understand",
             "Figures and tables of the paper from a sweep, the paper's numbers beside them; does the score predict?",
         ),
         Place("fine_tune", "Fine-tune", "tune", "Experiment", "Set up a fine-tune, check it, start it, watch it."),
@@ -65,7 +74,7 @@ PLACES: dict[str, Place] = {
         Place("merge", "Merge", "merge", "Combine", "Merge fine-tunes of several tasks and score the result."),
         Place("compare", "Compare", "compare", "Combine", "Your snapshots beside the samples and the runs."),
     )
-}  # fmt: skip
+}
 
 
 def file_of(name: str) -> str:
@@ -95,14 +104,21 @@ def frame() -> None:
     st.html(STYLE)
     with st.sidebar:
         st.toggle(
-            "Presenter mode", key=PRESENT, bind="query-params",
+            "Presenter mode",
+            key=PRESENT,
+            bind="query-params",
             help="Large type, nothing can be started or deleted, and chosen controls are hidden. It is in the URL.",
-        )  # fmt: skip
+        )
         if presenting():
             st.pills(
-                "Hidden", list(CONTROLS), selection_mode="multi", default=HIDDEN_AT_FIRST, key=HIDE,
-                bind="query-params", help="; ".join(f"{key}: {words}" for key, words in CONTROLS.items()),
-            )  # fmt: skip
+                "Hidden",
+                list(CONTROLS),
+                selection_mode="multi",
+                default=HIDDEN_AT_FIRST,
+                key=HIDE,
+                bind="query-params",
+                help="; ".join(f"{key}: {words}" for key, words in CONTROLS.items()),
+            )
         if read_only():
             st.caption(":material/lock: Read only: nothing can be started, deleted or stored on this machine.")
     if presenting():

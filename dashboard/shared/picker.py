@@ -38,9 +38,13 @@ def pick(key: str = CHOICE, beside: Callable[[], None] = lambda: None) -> Opened
         choice = None
         if options:
             choice = st.selectbox(
-                "Snapshot", options, key=key, bind="query-params", width="stretch",
+                "Snapshot",
+                options,
+                key=key,
+                bind="query-params",
+                width="stretch",
                 help="Bundled samples, finished runs of this machine, and what you upload.",
-            )  # fmt: skip
+            )
         opener(key, _show_one)
         beside()
     _tell(problem, gone)
@@ -77,9 +81,15 @@ def pick_many(
         st.session_state.pop(key, None)
     with page.control("choose", key, horizontal=True, vertical_alignment="bottom"):
         chosen = st.multiselect(
-            label, options, default=[title for title in default(offered) if title in options][:most], key=key,
-            bind="query-params", max_selections=most, help=help, width="stretch",
-        )  # fmt: skip
+            label,
+            options,
+            default=[title for title in default(offered) if title in options][:most],
+            key=key,
+            bind="query-params",
+            max_selections=most,
+            help=help,
+            width="stretch",
+        )
         opener(key, lambda titles: add_to(key, titles, most))
     if found and chosen != found and not again:
         # A link comes before what is set here, and what it calls by an old name was dropped: once more, by the new one.

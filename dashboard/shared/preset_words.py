@@ -44,11 +44,21 @@ def epsilon_controls(prefix: str, filled: RunConfig | None) -> None:
     bound: dict[str, Any] = {"bind": "query-params"}
     known = ", ".join(f"{name} {preset.adam_epsilon:g} {preset.adam_epsilon_at}" for name, preset in PRESETS.items())
     st.number_input(
-        "AdamW's epsilon", 0.0, 1.0, None, step=1e-8, format="%g", key=f"{prefix}_eps",
+        "AdamW's epsilon",
+        0.0,
+        1.0,
+        None,
+        step=1e-8,
+        format="%g",
+        key=f"{prefix}_eps",
         placeholder=f"{filled.adam_epsilon:g}" if filled and filled.adam_epsilon else "the preset's",
-        help=f"Elements whose gradients stay below it hardly move. Empty: the preset's ({known}).", **bound,
-    )  # fmt: skip
+        help=f"Elements whose gradients stay below it hardly move. Empty: the preset's ({known}).",
+        **bound,
+    )
     st.selectbox(
-        "Epsilon is added", [BY_PRESET, *EPSILON_PLACES], key=f"{prefix}_eps_at",
-        help="; ".join(f"{name}: {words}" for name, words in EPSILON_PLACES.items()), **bound,
-    )  # fmt: skip
+        "Epsilon is added",
+        [BY_PRESET, *EPSILON_PLACES],
+        key=f"{prefix}_eps_at",
+        help="; ".join(f"{name}: {words}" for name, words in EPSILON_PLACES.items()),
+        **bound,
+    )

@@ -87,23 +87,23 @@ def over_data_sizes(opened: Opened, stack: str, dark: bool) -> None:
     sizes = sorted(set(rows["n_train"]))
     seeds = {size: int(rows[rows["n_train"] == size]["seeds"].max()) for size in sizes}
     st.markdown(
-        f"**{task}** on " + ", ".join(f"{size:,} ({seeds[size]} seed{'s' * (seeds[size] > 1)})" for size in sizes)
+        f"**{task}** on "
+        + ", ".join(f"{size:,} ({seeds[size]} seed{'s' * (seeds[size] > 1)})" for size in sizes)
         + " training examples. Strong lines are the three terms that can be selected, pale ones the others; bars and "
         "bands show the spread over seeds. A good approach ranks highest the term that does best alone."
-    )  # fmt: skip
+    )
     with page.control("settings", "regimes", horizontal=True):
         approaches = variant_switches()
-        y = st.segmented_control(
-            "Height", LEVELS, default=LEVELS[0], required=True, key="height", bind="query-params"
-        )  # fmt: skip
+        y = st.segmented_control("Height", LEVELS, default=LEVELS[0], required=True, key="height", bind="query-params")
     shown = [key for key in approaches if key in set(rows["approach"])]
     probes, alone = metrics_of([probe.meta for probe in relatives.probes]), metrics_alone(relatives.alone)
     null = [term for term in opened.meta.null_terms if term in TERMS]
     show(
-        regimes(rows, shown, in_figures(opened.meta.metric or "metric"), probes, alone, null, str(y), dark), "regimes",
+        regimes(rows, shown, in_figures(opened.meta.metric or "metric"), probes, alone, null, str(y), dark),
+        "regimes",
         "Rank or score of each bias term over the number of training examples, by each approach, and the metric",
         data=lambda: rows,
-    )  # fmt: skip
+    )
     if len(sizes) == 1:
         st.caption(
             ":material/info: Only one data size so far. Fine-tune all biases on other regimes with the same settings, "
@@ -152,8 +152,10 @@ def _computed(relatives: Family, null: Sequence[str]) -> None:
                 "device": [meta.device for meta in metas],
                 "beft-lab": [meta.versions.get("beft-lab") for meta in metas],
             },
-            hide_index=True, alt="Snapshots behind the figure", height="content",
-        )  # fmt: skip
+            hide_index=True,
+            alt="Snapshots behind the figure",
+            height="content",
+        )
 
 
 def _metas() -> Iterator[tuple[Source, SnapshotMeta]]:

@@ -32,20 +32,26 @@ class Step:
 STEPS: tuple[Step, ...] = (
     Step("guess", "start", "Guess which bias wins, and look", "The value bias b_v turned furthest, by far."),
     Step(
-        "cell", "importance", "Click a cell of a heatmap",
+        "cell",
+        "importance",
+        "Click a cell of a heatmap",
         "Every layer's score is an angle and a length ratio; the cell is where they come from.",
     ),
     Step(
-        "sandbox", "geometry", "Turn the tuned vector by hand",
+        "sandbox",
+        "geometry",
+        "Turn the tuned vector by hand",
         "The same Magnitude can belong to very different projection ratios.",
     ),
     Step(
-        "proof", "why", "Add something to b_k and see nothing happen",
+        "proof",
+        "why",
+        "Add something to b_k and see nothing happen",
         "Softmax ignores what is the same for every key. A score that prefers b_k has measured noise.",
     ),
     Step("run", "fine_tune", "Start a fine-tune of your own", "It goes on when the tab is closed."),
     Step("merge", "merge", "Merge two tasks", "b_v of two tasks point in nearly right-angled directions."),
-)  # fmt: skip
+)
 
 
 def completed() -> set[str]:

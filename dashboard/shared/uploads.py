@@ -51,17 +51,24 @@ def opener(place: str, then: Then) -> None:
     with st.popover("Open files", icon=":material/upload_file:"):
         key = f"upload-{place}-{st.session_state.get(ROUND, 0)}"
         st.file_uploader(
-            "Snapshots or PEFT adapters, several at once", key=key, on_change=_accept, args=(key, then),
-            accept_multiple_files=True, max_upload_size=MEGABYTES,
+            "Snapshots or PEFT adapters, several at once",
+            key=key,
+            on_change=_accept,
+            args=(key, then),
+            accept_multiple_files=True,
+            max_upload_size=MEGABYTES,
             help=f"Snapshots (*{SUFFIX}), PEFT BEFT adapters as zip, or an adapter's two files "
             f"({' and '.join(received.ADAPTER)}) chosen together.",
-        )  # fmt: skip
+        )
         st.text_input(
-            "Base model of adapters", key=BASE, placeholder=BUNDLED, persist_state="session",
+            "Base model of adapters",
+            key=BASE,
+            placeholder=BUNDLED,
+            persist_state="session",
             help="An adapter holds only what is added to a bias, so the biases of its base model are needed: the "
             "bundled model, a folder on this machine, or a Hub model that was downloaded before.",
             disabled=page.read_only(),
-        )  # fmt: skip
+        )
         st.caption("Checked before use and held in memory by this tab; nothing is stored on disk.")
 
 
@@ -125,14 +132,22 @@ def shelf_of_mine(key: str) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"{plain(source.title.removeprefix('Upload: '), 80)} :gray[{source.size / 1e6:.1f} MB]")
             st.button(
-                "Keep on this machine", key=f"keep-{number}", icon=":material/save:", disabled=lock is not None,
+                "Keep on this machine",
+                key=f"keep-{number}",
+                icon=":material/save:",
+                disabled=lock is not None,
                 help=lock or "Writes it into the home folder of the lab; it is then on every page, after F5 too.",
-                on_click=_keep, args=(source, key),
-            )  # fmt: skip
+                on_click=_keep,
+                args=(source, key),
+            )
             st.button(
-                "Remove", key=f"remove-{number}", icon=":material/close:", type="tertiary",
-                on_click=remove_upload, args=(source.title,),
-            )  # fmt: skip
+                "Remove",
+                key=f"remove-{number}",
+                icon=":material/close:",
+                type="tertiary",
+                on_click=remove_upload,
+                args=(source.title,),
+            )
     if mine:
         used = sum(source.size for source in mine) / 1e6
         st.caption(
@@ -143,10 +158,13 @@ def shelf_of_mine(key: str) -> None:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             chosen = st.selectbox("Kept on this machine", titles, key="kept", width="stretch")
             st.button(
-                "Forget", icon=":material/delete:", disabled=lock is not None, on_click=_forget,
+                "Forget",
+                icon=":material/delete:",
+                disabled=lock is not None,
+                on_click=_forget,
                 args=(titles.get(chosen, stored[0]), key),
                 help=lock or "Removes it from the disk. It stays in this tab, as an upload, until the tab is closed.",
-            )  # fmt: skip
+            )
 
 
 def _keep(source: Source, key: str) -> None:
@@ -201,13 +219,19 @@ def two_models(then: Then) -> None:
         for column, (side, label) in zip(st.columns(2), sides.items(), strict=True):
             with column:
                 st.text_input(
-                    label, key=f"{keys[side]}-place", disabled=page.read_only(), help=_PLACE_HELP[page.read_only()],
+                    label,
+                    key=f"{keys[side]}-place",
+                    disabled=page.read_only(),
+                    help=_PLACE_HELP[page.read_only()],
                     placeholder="folder, .safetensors file, or bundled",
-                )  # fmt: skip
+                )
                 st.file_uploader(
-                    f"{label}: model.safetensors", key=keys[side], type="safetensors",
-                    max_upload_size=MODEL_MEGABYTES, label_visibility="collapsed",
-                )  # fmt: skip
+                    f"{label}: model.safetensors",
+                    key=keys[side],
+                    type="safetensors",
+                    max_upload_size=MODEL_MEGABYTES,
+                    label_visibility="collapsed",
+                )
         left, right = st.columns(2, vertical_alignment="bottom")
         left.file_uploader(
             "config.json, if neither is a folder that has one", key=keys["config"], type="json", max_upload_size=1

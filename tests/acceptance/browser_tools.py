@@ -32,9 +32,15 @@ _NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chr
 CHROMIUM = next(filter(None, map(shutil.which, _NAMES)), None)
 REQUIRED = os.environ.get("BEFT_REQUIRE_BROWSER") == "1"
 ARGUMENTS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 WIDTHS = [1400, 900]
 
 expect.set_options(timeout=20_000)
@@ -65,14 +71,28 @@ def serving(folder: Path, samples: Path) -> Iterator[Lab]:
         port = probe.getsockname()[1]
     log = (folder / "server.txt").open("wb")
     process = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", str(ROOT / "dashboard" / "app.py"),
-         "--server.port", str(port), "--server.headless", "true"],
+        [
+            sys.executable,
+            "-m",
+            "streamlit",
+            "run",
+            str(ROOT / "dashboard" / "app.py"),
+            "--server.port",
+            str(port),
+            "--server.headless",
+            "true",
+        ],
         env={
-            **os.environ, "BEFT_HOME": str(folder / "home"), "BEFT_SAMPLES_DIR": str(samples),
-            "BEFT_DEMO": '{"n_train": 48, "epochs": 2, "device": "cpu"}', "OMP_NUM_THREADS": "1",
+            **os.environ,
+            "BEFT_HOME": str(folder / "home"),
+            "BEFT_SAMPLES_DIR": str(samples),
+            "BEFT_DEMO": '{"n_train": 48, "epochs": 2, "device": "cpu"}',
+            "OMP_NUM_THREADS": "1",
         },
-        cwd=folder, stdout=log, stderr=log,
-    )  # fmt: skip
+        cwd=folder,
+        stdout=log,
+        stderr=log,
+    )
     lab = Lab(f"http://127.0.0.1:{port}", folder / "home", process)
     try:
         _wait_for_server(process, lab.url, folder / "server.txt")

@@ -65,23 +65,31 @@ PRESENT = word("Presenter mode")
 HANDS: dict[str, Hands] = {
     # The first act takes a control off the page, or writes a value that no control holds: the server speaks.
     "evaluation": Hands(
-        "evaluation", {"part": "Figures 1 and 4", "height": "score"},
-        (press("tab", "Table 1"), pick("Learning rate", "0.002")), {"part": ["Table 1"], "rate": ["0.002"]},
+        "evaluation",
+        {"part": "Figures 1 and 4", "height": "score"},
+        (press("tab", "Table 1"), pick("Learning rate", "0.002")),
+        {"part": ["Table 1"], "rate": ["0.002"]},
     ),
     "importance": Hands(
-        "importance", {"term": "q"}, (press("tab", "Ranking by approach"), PRESENT),
+        "importance",
+        {"term": "q"},
+        (press("tab", "Ranking by approach"), PRESENT),
         {"view": ["Ranking by approach"], "present": ["true"]},
     ),
     "geometry": Hands(
-        "geometry", {"geo": "Every layer", "unrolled": "true"}, (press("tab", "By hand"), PRESENT),
+        "geometry",
+        {"geo": "Every layer", "unrolled": "true"},
+        (press("tab", "By hand"), PRESENT),
         {"present": ["true"]},
     ),
     "fine-tune": Hands(
-        "fine_tune", {"ft_regime": "number", "ft_n": "50"}, (word("medium"), word("paper")),
+        "fine_tune",
+        {"ft_regime": "number", "ft_n": "50"},
+        (word("medium"), word("paper")),
         {"ft_regime": ["medium"], "ft_preset": ["paper"]},
     ),
     "start": Hands("", {}, (guess, PRESENT), {"guess": ["v"], "present": ["true"]}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("hands", HANDS.values(), ids=list(HANDS))
@@ -100,16 +108,18 @@ def test_what_the_server_says_late_takes_no_choice_away(visit: Visit, hands: Han
 
 QUICK: dict[str, Hands] = {
     "evaluation": Hands(
-        "evaluation", {"part": "Does the score predict?", "pairing": "each term at its best"},
+        "evaluation",
+        {"part": "Does the score predict?", "pairing": "each term at its best"},
         (press("tab", "Figures 1 and 4"), pick("Learning rate", "0.002"), word("score")),
         {"part": [], "rate": ["0.002"], "height": ["score"], "pairing": []},
     ),
     "fine-tune": Hands(
-        "fine_tune", {"ft_regime": "number", "ft_n": "50", "ft_do": "train"},
+        "fine_tune",
+        {"ft_regime": "number", "ft_n": "50", "ft_do": "train"},
         (word("medium"), word("paper"), word("k"), fill("Layers", "2-4"), word("select"), PRESENT),
         {"ft_regime": ["medium"], "ft_preset": ["paper"], "ft_layers": ["2-4"], "ft_do": [], "present": ["true"]},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("hands", QUICK.values(), ids=list(QUICK))

@@ -19,9 +19,14 @@ from dashboard.app_pages.evaluation.source import SAMPLE
 pytestmark = pytest.mark.timeout(240)
 
 CHARTS = {
-    "Figures 1 and 4": 1, "Table 1": 0, "Table 2": 0, "Table 3": 0, "Table 4": 0, "Learning rate and epochs": 3,
+    "Figures 1 and 4": 1,
+    "Table 1": 0,
+    "Table 2": 0,
+    "Table 3": 0,
+    "Table 4": 0,
+    "Learning rate and epochs": 3,
     "Does the score predict?": 2,
-}  # fmt: skip
+}
 """Tab -> figures in it."""
 
 
@@ -39,10 +44,16 @@ def results() -> pd.DataFrame:
     """Five tasks, three sizes, three learning rates, three seeds; on RTE q does best; k is null."""
     winners = {("rte", regime): "q" for regime in ("low", "medium", "high")}
     table = make_results(
-        ("sst2", "rte", "cola", "mrpc", "stsb"), ("low", "medium", "high"), (4e-4, 2e-3, 1e-2), (0, 1, 2),
-        winners=winners, add=noise, selects=selects, null="k",
+        ("sst2", "rte", "cola", "mrpc", "stsb"),
+        ("low", "medium", "high"),
+        (4e-4, 2e-3, 1e-2),
+        (0, 1, 2),
+        winners=winners,
+        add=noise,
+        selects=selects,
+        null="k",
         failed=lambda run: run[:3] == ("mrpc", "high", "q") and run[4] == 1,
-    )  # fmt: skip
+    )
     share = (table["seed"] + 1) / 10 + table["lr"] * 20
     table["settled.projection_ratio"] = share.where(table["trains"] == "all")
     table["settled.magnitude"] = (2 * share).where(table["trains"] == "all")
@@ -51,14 +62,24 @@ def results() -> pd.DataFrame:
 
 def merges() -> list[dict[str, object]]:
     rows = {
-        "base model": {"sst2": 0.49, "rte": 0.53}, "sst2": {"sst2": 0.79, "rte": 0.50},
-        "rte": {"sst2": 0.51, "rte": 0.58}, "merged": {"sst2": 0.74, "rte": 0.55},
-    }  # fmt: skip
+        "base model": {"sst2": 0.49, "rte": 0.53},
+        "sst2": {"sst2": 0.79, "rte": 0.50},
+        "rte": {"sst2": 0.51, "rte": 0.58},
+        "merged": {"sst2": 0.74, "rte": 0.55},
+    }
     return [
-        {"tasks": ["sst2", "rte"], "seed": seed, "term": "v", "method": "mean", "cosine": 0.1 + seed / 100,
-         "angle": 84.0, "rows": rows, "metrics": {"sst2": "accuracy", "rte": "accuracy"}}
+        {
+            "tasks": ["sst2", "rte"],
+            "seed": seed,
+            "term": "v",
+            "method": "mean",
+            "cosine": 0.1 + seed / 100,
+            "angle": 84.0,
+            "rows": rows,
+            "metrics": {"sst2": "accuracy", "rte": "accuracy"},
+        }
         for seed in range(3)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.fixture(scope="module", autouse=True)

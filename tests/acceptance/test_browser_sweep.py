@@ -18,8 +18,12 @@ from beft_core.sweeps.table import write_table
 pytestmark = pytest.mark.timeout(400)
 
 SMALL = {
-    "sw_n": "16", "sw_terms": ["v", "head"], "sw_seeds": "1", "sw_epochs": "1", "sw_device": "cpu",
-}  # fmt: skip
+    "sw_n": "16",
+    "sw_terms": ["v", "head"],
+    "sw_seeds": "1",
+    "sw_epochs": "1",
+    "sw_device": "cpu",
+}
 
 
 def past(lab: Lab) -> Run:
@@ -30,10 +34,15 @@ def past(lab: Lab) -> Run:
     run = Run.create("sweep", spec.to_dict(), lab.home)
     SweepFolder(run.sweep).begin(spec)
     rows = make_results(
-        spec.tasks, spec.regimes, lrs, spec.seeds, trains=trains, winners={("rte", "low"): "q"},
+        spec.tasks,
+        spec.regimes,
+        lrs,
+        spec.seeds,
+        trains=trains,
+        winners={("rte", "low"): "q"},
         add=lambda one: ((sum(map(ord, repr(one))) * 37) % 101 - 50) / 1500,
         failed=lambda one: one[:3] == ("rte", "low", "q") and one[4] == 1,
-    )  # fmt: skip
+    )
     names = {(c.task, c.regime, trains_of(c), c.lr, c.seed): identity(c) for c in spec.runs()}
     keys = ("task", "regime", "trains", "lr", "seed")
     rows["run"] = [names[key] for key in rows[list(keys)].itertuples(index=False, name=None)]

@@ -61,11 +61,19 @@ def stored(folder: Path, *, name: str = "a", **details: Any) -> Path:
 
 def test_several_words_after_one_flag() -> None:
     assert arguments.join_values(["train", "--terms", "v", "q", "--seed", "1"]) == [
-        "train", "--terms", "v,q", "--seed", "1"
-    ]  # fmt: skip
+        "train",
+        "--terms",
+        "v,q",
+        "--seed",
+        "1",
+    ]
     assert arguments.join_values(["merge", "--weights", "1", ".5", "a.st", "b.st"]) == [
-        "merge", "--weights", "1,.5", "a.st", "b.st"
-    ]  # fmt: skip
+        "merge",
+        "--weights",
+        "1,.5",
+        "a.st",
+        "b.st",
+    ]
     assert arguments.join_values(["x", "--terms"]) == ["x", "--terms"]
     assert arguments.join_values(["x", "--", "--terms", "v", "q"]) == ["x", "--", "--terms", "v", "q"]
 
@@ -108,20 +116,32 @@ def test_every_parameter_of_a_merge_has_a_flag() -> None:
         (["--layers", "0,2,5"], {"layers": (0, 2, 5)}),
         (["--add-bias", "q", "k"], {"add_bias": ("q", "k")}),
         (["--no-dropout", "--train-null", "--fisher"], {"dropout": False, "train_null": True, "fisher": True}),
-        (["--task", "sst2", "--regime", "low", "--preset", "paper"],
-         {"task": "sst2", "regime": "low", "preset": "paper"}),
-        (["--n-train", "64", "--epochs", "2", "--lr", "4e-4", "--schedule", "constant", "--batch-size", "8"],
-         {"n_train": 64, "epochs": 2, "lr": 4e-4, "schedule": "constant", "batch_size": 8}),
-        (["--seed", "3", "--max-length", "64", "--weight-decay", "0", "--clip", "0"],
-         {"seed": 3, "max_length": 64, "weight_decay": 0.0, "clip": 0.0}),
-        (["--device", "cpu", "--precision", "bfloat16", "--pad", "max", "--evaluate-when", "never"],
-         {"device": "cpu", "precision": "bfloat16", "pad": "max", "evaluate": "never"}),
-        (["--trajectory-every", "5", "--fisher-examples", "9", "--data-dir", "x", "--model", "./m"],
-         {"trajectory_every": 5, "fisher_examples": 9, "data_dir": "x", "model": "./m"}),
-        (["--train-file", "a.csv", "--eval-file", "b.csv", "--text", "s", "--text-pair", "t", "--label", "l"],
-         {"train_file": "a.csv", "eval_file": "b.csv", "text": "s", "text_pair": "t", "label": "l"}),
+        (
+            ["--task", "sst2", "--regime", "low", "--preset", "paper"],
+            {"task": "sst2", "regime": "low", "preset": "paper"},
+        ),
+        (
+            ["--n-train", "64", "--epochs", "2", "--lr", "4e-4", "--schedule", "constant", "--batch-size", "8"],
+            {"n_train": 64, "epochs": 2, "lr": 4e-4, "schedule": "constant", "batch_size": 8},
+        ),
+        (
+            ["--seed", "3", "--max-length", "64", "--weight-decay", "0", "--clip", "0"],
+            {"seed": 3, "max_length": 64, "weight_decay": 0.0, "clip": 0.0},
+        ),
+        (
+            ["--device", "cpu", "--precision", "bfloat16", "--pad", "max", "--evaluate-when", "never"],
+            {"device": "cpu", "precision": "bfloat16", "pad": "max", "evaluate": "never"},
+        ),
+        (
+            ["--trajectory-every", "5", "--fisher-examples", "9", "--data-dir", "x", "--model", "./m"],
+            {"trajectory_every": 5, "fisher_examples": 9, "data_dir": "x", "model": "./m"},
+        ),
+        (
+            ["--train-file", "a.csv", "--eval-file", "b.csv", "--text", "s", "--text-pair", "t", "--label", "l"],
+            {"train_file": "a.csv", "eval_file": "b.csv", "text": "s", "text_pair": "t", "label": "l"},
+        ),
     ],
-)  # fmt: skip
+)
 def test_flags_become_the_configuration(
     words: list[str], fields: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,8 +241,23 @@ def test_a_diverging_fine_tune_is_one_line_and_no_file(table: list[str], folder:
 
 
 def test_ctrl_c_keeps_what_was_trained(folder: Path) -> None:
-    command = [sys.executable, "-m", "beft_core", "train", "--n-train", "32", "--epochs", "10000", "--evaluate-when",
-               "never", "--device", "cpu", "--out", "v.beft.safetensors", "--json"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "beft_core",
+        "train",
+        "--n-train",
+        "32",
+        "--epochs",
+        "10000",
+        "--evaluate-when",
+        "never",
+        "--device",
+        "cpu",
+        "--out",
+        "v.beft.safetensors",
+        "--json",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=folder
@@ -448,9 +483,14 @@ def test_extract_and_peft_there_and_back(folder: Path) -> None:
 def test_reading_never_imports_torch(folder: Path) -> None:
     files = [str(stored(folder, name=str(n), seed=n)) for n in (1, 2)]
     commands = [
-        ["--help"], ["tasks"], ["train", "--help"], ["score", *files], ["inspect", files[0]], ["merge", *files],
+        ["--help"],
+        ["tasks"],
+        ["train", "--help"],
+        ["score", *files],
+        ["inspect", files[0]],
+        ["merge", *files],
         ["extract", "bundled", "bundled", "--out", "e.beft.safetensors"],
-    ]  # fmt: skip
+    ]
     script = (
         "import sys\n"
         "from beft_core.cli import main\n"

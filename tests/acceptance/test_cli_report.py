@@ -31,13 +31,23 @@ def test_it_prints_table_1_and_the_prediction(sweep: Path) -> None:
     lines = [cells(line) for line in result.out.splitlines()]
     assert ["task", "regime", "b_v", "b_q", "b_k", "at lr", "paper b_v", "paper b_q", "paper b_k"] in lines
     assert [
-        "SST-2 (accuracy)", "low", "81.0 ± 1.0*†", "70.5 ± 0.7", "61.0 ± 1.0", "0.01", "85.8†", "80.0", "77.2"
-    ] in lines  # fmt: skip
+        "SST-2 (accuracy)",
+        "low",
+        "81.0 ± 1.0*†",
+        "70.5 ± 0.7",
+        "61.0 ± 1.0",
+        "0.01",
+        "85.8†",
+        "80.0",
+        "77.2",
+    ] in lines
     for words in (
-        "Does the score predict performance?", "Always b_v", "8 of 168 fine-tunes failed and enter no mean",
+        "Does the score predict performance?",
+        "Always b_v",
+        "8 of 168 fine-tunes failed and enter no mean",
         "not in the table: QQP (f1) (low, medium, high): no run of qqp in the table",
         "learning rate: every number at the learning rate where its own mean",
-    ):  # fmt: skip
+    ):
         assert words in result.out, words
 
 

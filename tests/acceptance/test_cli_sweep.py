@@ -16,9 +16,26 @@ from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import read_table
 
 GRID = [
-    "--tasks", "demo-sentiment", "--terms", "v", "head", "--seeds", "2", "--n-train", "32", "--epochs", "3",
-    "--evaluate-when", "never", "--device", "cpu", "--max-length", "24", "--bank-size", "2",
-]  # fmt: skip
+    "--tasks",
+    "demo-sentiment",
+    "--terms",
+    "v",
+    "head",
+    "--seeds",
+    "2",
+    "--n-train",
+    "32",
+    "--epochs",
+    "3",
+    "--evaluate-when",
+    "never",
+    "--device",
+    "cpu",
+    "--max-length",
+    "24",
+    "--bank-size",
+    "2",
+]
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:

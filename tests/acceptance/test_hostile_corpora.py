@@ -11,9 +11,14 @@ import pytest
 
 SCRIPT = Path(__file__).parents[1] / "hostile_corpora.py"
 LEAST: dict[str, int] = {
-    "snapshots": 240, "tables": 200, "YAML": 250, "model folders": 340, "PEFT zips": 120, "result tables": 160,
+    "snapshots": 240,
+    "tables": 200,
+    "YAML": 250,
+    "model folders": 340,
+    "PEFT zips": 120,
+    "result tables": 160,
     "run folders": 110,
-}  # fmt: skip
+}
 """Kind -> the fewest inputs that a run of it must have tried."""
 
 

@@ -36,12 +36,16 @@ class FineTune:
 
 MANY_STEPS = FineTune(
     "--task demo-sentiment --terms v --n-train 32 --epochs 6 --evaluate-when never --seed 3 --trajectory-every 5",
-    threads=1, kills=2, longest_wait=0.4,
-)  # fmt: skip
+    threads=1,
+    kills=2,
+    longest_wait=0.4,
+)
 WHOLE_VALIDATION = FineTune(
     "--task demo-acceptability --terms v q --n-train 32 --epochs 2 --evaluate-when epoch --seed 4",
-    threads=2, kills=3, longest_wait=4.0,
-)  # fmt: skip
+    threads=2,
+    kills=3,
+    longest_wait=4.0,
+)
 """Nearly all of its time goes into the 500 validation examples, so that is where it is killed."""
 WHOLE_SST2 = FineTune(
     "--task sst2 --terms v --n-train 32 --epochs 2 --evaluate-when epoch --seed 5", threads=2, kills=3, longest_wait=8.0
@@ -84,8 +88,10 @@ def killed_and_resumed(fine_tune: FineTune, folder: Path) -> list[str]:
     assert result.read_bytes() == (folder / "whole.beft.safetensors").read_bytes()
     # The last process has removed what the killed ones left half-written.
     assert {path.name for path in folder.iterdir() if not path.name.startswith(".checkpoint.safetensors.")} == {
-        "whole.beft.safetensors", "resumed.beft.safetensors", "checkpoint.safetensors",
-    }  # fmt: skip
+        "whole.beft.safetensors",
+        "resumed.beft.safetensors",
+        "checkpoint.safetensors",
+    }
     assert not list(folder.glob("*.tmp"))
     return said[1:]
 

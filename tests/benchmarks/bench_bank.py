@@ -181,7 +181,7 @@ class Clock(Observer):
 
 def lab(
     config: BertConfig, data: list[Encoded], args: argparse.Namespace, runs: int | None = None, **how: bool
-) -> float:  # fmt: skip
+) -> float:
     """Seconds per run-step of the lab's trainer with a bank of so many runs."""
     runs = runs or args.runs
     clock = Clock(args.device, args.steps)
@@ -189,9 +189,7 @@ def lab(
     return clock.seconds() / runs
 
 
-def fit(
-    config: BertConfig, data: list[Encoded], args: argparse.Namespace, observer: Observer, **how: bool
-) -> None:  # fmt: skip
+def fit(config: BertConfig, data: list[Encoded], args: argparse.Namespace, observer: Observer, **how: bool) -> None:
     torch.manual_seed(0)
     model: LoadedModel = wrap(BertModel(config), id="random")
     device = torch.device(args.device)
@@ -209,9 +207,15 @@ def fit(
         )
         jobs.append(Job(settings.resolved(model.layout), encoded, owned))
     Trainer(
-        bank, jobs, evals={}, metrics={"": lambda a, b: compute(("accuracy",), a, b)}, regression=False,
-        pad="packed" if args.shape == "bundled" and len(data) > 1 else "longest", observer=observer, **how,
-    ).fit()  # fmt: skip
+        bank,
+        jobs,
+        evals={},
+        metrics={"": lambda a, b: compute(("accuracy",), a, b)},
+        regression=False,
+        pad="packed" if args.shape == "bundled" and len(data) > 1 else "longest",
+        observer=observer,
+        **how,
+    ).fit()
 
 
 def peer(config: BertConfig, data: list[Encoded], args: argparse.Namespace, peft: bool) -> float:
@@ -241,19 +245,28 @@ def peer(config: BertConfig, data: list[Encoded], args: argparse.Namespace, peft
         for line, row in zip(ids, batch, strict=True):
             line[: len(row["input_ids"])] = row["input_ids"]
         return {
-            "input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy((ids > 0).astype(np.int64)),
+            "input_ids": torch.from_numpy(ids),
+            "attention_mask": torch.from_numpy((ids > 0).astype(np.int64)),
             "labels": torch.tensor([row["labels"] for row in batch]),
-        }  # fmt: skip
+        }
 
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
-            folder, per_device_train_batch_size=BATCH, num_train_epochs=1, learning_rate=1e-3, weight_decay=0.0,
-            max_grad_norm=1.0, lr_scheduler_type="constant", save_strategy="no", logging_strategy="no", report_to=[],
-            disable_tqdm=True, use_cpu=args.device == "cpu", bf16=args.precision == "bfloat16",
-        )  # fmt: skip
-        HuggingFaceTrainer(
-            model, arguments, train_dataset=rows, data_collator=collate, callbacks=[Tick()]
-        ).train()  # fmt: skip
+            folder,
+            per_device_train_batch_size=BATCH,
+            num_train_epochs=1,
+            learning_rate=1e-3,
+            weight_decay=0.0,
+            max_grad_norm=1.0,
+            lr_scheduler_type="constant",
+            save_strategy="no",
+            logging_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            use_cpu=args.device == "cpu",
+            bf16=args.precision == "bfloat16",
+        )
+        HuggingFaceTrainer(model, arguments, train_dataset=rows, data_collator=collate, callbacks=[Tick()]).train()
         return clock.seconds()
 
 

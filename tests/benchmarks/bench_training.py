@@ -58,9 +58,21 @@ def main() -> None:
         rows = {}
         for method in args.only:
             command = [
-                sys.executable, __file__, "--method", method, "--model", str(model), "--task", args.task,
-                "--device", args.device, "--precision", args.precision, "--steps", str(args.steps),
-            ]  # fmt: skip
+                sys.executable,
+                __file__,
+                "--method",
+                method,
+                "--model",
+                str(model),
+                "--task",
+                args.task,
+                "--device",
+                args.device,
+                "--precision",
+                args.precision,
+                "--steps",
+                str(args.steps),
+            ]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 sys.exit(f"{method} failed:\n{done.stderr[-3000:]}")
@@ -123,11 +135,18 @@ def run_lab(args: argparse.Namespace, steps: int, settings: dict[str, Any]) -> l
 
     train(
         RunConfig(
-            model=args.model, task=args.task, n_train=16 * steps, epochs=1, lr=1e-3, evaluate="never",
-            device=args.device, precision=args.precision, **settings,
+            model=args.model,
+            task=args.task,
+            n_train=16 * steps,
+            epochs=1,
+            lr=1e-3,
+            evaluate="never",
+            device=args.device,
+            precision=args.precision,
+            **settings,
         ),
         Clock(),
-    )  # fmt: skip
+    )
     return times
 
 
@@ -139,7 +158,7 @@ def run_peer(args: argparse.Namespace, steps: int, peer: str, train: str) -> lis
         Trainer,
         TrainerCallback,
         TrainingArguments,
-    )  # fmt: skip
+    )
 
     from beft_core.models.load import load_tokenizer
     from beft_core.models.source import locate
@@ -172,14 +191,24 @@ def run_peer(args: argparse.Namespace, steps: int, peer: str, train: str) -> lis
         Trainer(
             model,
             TrainingArguments(
-                folder, per_device_train_batch_size=16, num_train_epochs=1, learning_rate=1e-3, weight_decay=0.0,
-                max_grad_norm=1.0, lr_scheduler_type="constant", save_strategy="no", logging_strategy="no",
-                report_to=[], disable_tqdm=True, use_cpu=args.device == "cpu", bf16=args.precision == "bfloat16",
+                folder,
+                per_device_train_batch_size=16,
+                num_train_epochs=1,
+                learning_rate=1e-3,
+                weight_decay=0.0,
+                max_grad_norm=1.0,
+                lr_scheduler_type="constant",
+                save_strategy="no",
+                logging_strategy="no",
+                report_to=[],
+                disable_tqdm=True,
+                use_cpu=args.device == "cpu",
+                bf16=args.precision == "bfloat16",
             ),
             train_dataset=rows,
             data_collator=DataCollatorWithPadding(tokenizer),
             callbacks=[Clock()],
-        ).train()  # fmt: skip
+        ).train()
     return times
 
 

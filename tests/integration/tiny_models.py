@@ -13,17 +13,25 @@ HEADS, HEAD_DIM, LAYERS, VOCABULARY = 4, 8, 2, 60
 HIDDEN = HEADS * HEAD_DIM
 
 _SIZES: dict[str, Any] = {
-    "vocab_size": VOCABULARY, "hidden_size": HIDDEN, "num_hidden_layers": LAYERS,
+    "vocab_size": VOCABULARY,
+    "hidden_size": HIDDEN,
+    "num_hidden_layers": LAYERS,
     "num_attention_heads": HEADS,
-    "intermediate_size": 48, "max_position_embeddings": 64,
-}  # fmt: skip
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+}
 _BERT = {**_SIZES, "type_vocab_size": 2}
 _DECODER = {**_SIZES, "pad_token_id": None, "bos_token_id": 1, "eos_token_id": 2}
 _GPT2 = {
-    "vocab_size": VOCABULARY, "n_embd": HIDDEN, "n_layer": LAYERS, "n_head": HEADS, "n_positions": 64,
+    "vocab_size": VOCABULARY,
+    "n_embd": HIDDEN,
+    "n_layer": LAYERS,
+    "n_head": HEADS,
+    "n_positions": 64,
     "n_inner": 48,
-    "bos_token_id": 1, "eos_token_id": 2,
-}  # fmt: skip
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 _DEBERTA = {**_BERT, "relative_attention": True, "position_buckets": 8, "max_relative_positions": 32}
 
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -55,7 +63,10 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen2-sliding": (
         "qwen2",
         {
-            **_DECODER, "num_key_value_heads": 2, "use_sliding_window": True, "sliding_window": 4,
+            **_DECODER,
+            "num_key_value_heads": 2,
+            "use_sliding_window": True,
+            "sliding_window": 4,
             "max_window_layers": 1,
         },
     ),
@@ -77,34 +88,61 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "modernbert": (
         "modernbert",
         {
-            **_SIZES, "num_hidden_layers": 4, "global_attn_every_n_layers": 2, "local_attention": 6,
-            "attention_bias": True, "mlp_bias": True, "norm_bias": True, "pad_token_id": 0, "bos_token_id": 1,
-            "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2,
+            **_SIZES,
+            "num_hidden_layers": 4,
+            "global_attn_every_n_layers": 2,
+            "local_attention": 6,
+            "attention_bias": True,
+            "mlp_bias": True,
+            "norm_bias": True,
+            "pad_token_id": 0,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "cls_token_id": 1,
+            "sep_token_id": 2,
         },
     ),
     "modernbert-no-bias": (
         "modernbert",
         {
-            **_SIZES, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1,
+            **_SIZES,
+            "pad_token_id": 0,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "cls_token_id": 1,
             "sep_token_id": 2,
         },
     ),
     "vit": (
         "vit",
         {
-            "hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
+            "hidden_size": HIDDEN,
+            "num_hidden_layers": LAYERS,
+            "num_attention_heads": HEADS,
             "intermediate_size": 48,
-            "image_size": 12, "patch_size": 4,
+            "image_size": 12,
+            "patch_size": 4,
         },
     ),
-}  # fmt: skip
+}
 """Name -> (model type, configuration)."""
 
 KEY_ACTS = {
-    "deberta-v2", "deberta-v2-shared", "gptj", "gpt_neox", "gpt_neox-no-bias", "qwen2", "qwen2-sliding",
+    "deberta-v2",
+    "deberta-v2-shared",
+    "gptj",
+    "gpt_neox",
+    "gpt_neox-no-bias",
+    "qwen2",
+    "qwen2-sliding",
     "llama",
-    "llama-bias", "falcon-multi-query", "falcon-grouped", "phi3", "modernbert", "modernbert-no-bias",
-}  # fmt: skip
+    "llama-bias",
+    "falcon-multi-query",
+    "falcon-grouped",
+    "phi3",
+    "modernbert",
+    "modernbert-no-bias",
+}
 """Tiny models whose key bias changes the attention."""
 
 
@@ -145,9 +183,11 @@ class Words:
     def __call__(self, text: str, pair: str = "", truncation: bool = False, max_length: int = 0, **_: Any) -> Any:
         ids = [int(word) for word in f"{text} {pair}".split()]
         ids = ids[:max_length] if truncation else ids
-        return {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids))} if truncation else {
-            "input_ids": ids
-        }  # fmt: skip
+        return (
+            {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids))}
+            if truncation
+            else {"input_ids": ids}
+        )
 
     def decode(self, ids: list[int]) -> str:
         return f"w{ids[0]}"

@@ -43,9 +43,17 @@ def toy_data(regression: bool = False) -> TaskData:
 def config(**changes: Any) -> RunConfig:
     """Two short epochs with dropout off, so that layouts and banks can be compared exactly."""
     values: dict[str, Any] = {
-        "mode": "terms", "terms": ("v",), "epochs": 2, "lr": 1e-2, "batch_size": 4, "dropout": False,
-        "schedule": "linear", "device": "cpu", "evaluate": "last", "regime": "all",
-    }  # fmt: skip
+        "mode": "terms",
+        "terms": ("v",),
+        "epochs": 2,
+        "lr": 1e-2,
+        "batch_size": 4,
+        "dropout": False,
+        "schedule": "linear",
+        "device": "cpu",
+        "evaluate": "last",
+        "regime": "all",
+    }
     return RunConfig(**{**values, **changes}).resolved()
 
 

@@ -50,9 +50,12 @@ def model(folder: Path, model_type: str, layers: int, width: int) -> str:
     """A folder that looks like a model; its weights are not read."""
     folder.mkdir()
     config = {
-        "model_type": model_type, "num_hidden_layers": layers, "hidden_size": width, "num_attention_heads": 4,
+        "model_type": model_type,
+        "num_hidden_layers": layers,
+        "hidden_size": width,
+        "num_attention_heads": 4,
         "intermediate_size": 4 * width,
-    }  # fmt: skip
+    }
     (folder / "config.json").write_text(json.dumps(config))
     for name in ("model.safetensors", "vocab.txt"):
         (folder / name).touch()

@@ -23,10 +23,27 @@ from beft_core.scores.table import APPROACHES
 from beft_core.terms import CANDIDATES
 
 __all__ = [
-    "ALWAYS_V", "MEASURES", "POOLED", "RANDOM", "RULES", "At", "advantage", "alike", "cases", "kendall_tau",
-    "match_grids", "pairs", "score_with_metric", "settled_shares", "settling", "summary", "summary_of", "together",
-    "verdict", "verdict_of",
-]  # fmt: skip
+    "ALWAYS_V",
+    "MEASURES",
+    "POOLED",
+    "RANDOM",
+    "RULES",
+    "At",
+    "advantage",
+    "alike",
+    "cases",
+    "kendall_tau",
+    "match_grids",
+    "pairs",
+    "score_with_metric",
+    "settled_shares",
+    "settling",
+    "summary",
+    "summary_of",
+    "together",
+    "verdict",
+    "verdict_of",
+]
 
 POOLED = "all"
 """Task and regime of the rows over all cases."""
@@ -37,14 +54,31 @@ TIE = 1e-9
 MEASURES: dict[str, str] = {"regret": "regret", "hit": "hit_rate", "tau": "tau"}
 """Column of :func:`cases` -> its mean in :func:`summary`; ``_low`` and ``_high`` follow the first name."""
 CASE_COLUMNS = (
-    "task", "regime", "n_train", "lr", "seed", "rule", "selected", "best", "regret", "hit", "tau", "model", "term_lr",
+    "task",
+    "regime",
+    "n_train",
+    "lr",
+    "seed",
+    "rule",
+    "selected",
+    "best",
+    "regret",
+    "hit",
+    "tau",
+    "model",
+    "term_lr",
     "case",
-)  # fmt: skip
+)
 SUMMARY_COLUMNS = (
-    "task", "regime", "rule", "n",
+    "task",
+    "regime",
+    "rule",
+    "n",
     *(name for short, mean in MEASURES.items() for name in (mean, f"{short}_low", f"{short}_high")),
-    "tau_n", "draws", "same_as",
-)  # fmt: skip
+    "tau_n",
+    "draws",
+    "same_as",
+)
 SETTLING_COLUMNS = ("task", "regime", "approach", "n", "median", "q90")
 
 # --- what rules lose -----------------------------------------------------------------------------------------------

@@ -84,26 +84,31 @@ RULES: dict[str, Rule] = {
             for key, approach in APPROACHES.items()
         ),
         Rule(
-            FIXED_ORDER, "Fixed order b_v, b_q, b_k", "nothing; it always ranks the three in this order",
+            FIXED_ORDER,
+            "Fixed order b_v, b_q, b_k",
+            "nothing; it always ranks the three in this order",
             partial(_constant, order=FIXED),
         ),
         Rule(
-            ALWAYS_V, "Always b_v",
+            ALWAYS_V,
+            "Always b_v",
             "nothing; b_v is first and the other two are equal, so its tau is at most 2/√6 = 0.82",
             partial(_constant, order=ONLY_V),
         ),
         Rule(
-            SMALLEST_NORM, "Smallest pre-trained norm",
+            SMALLEST_NORM,
+            "Smallest pre-trained norm",
             "the model alone, no probe: the smaller the mean over layers of ‖pre‖, the better; null terms come last",
             _smallest_norm,
         ),
         Rule(
-            ORACLE, "Oracle of the other seeds",
+            ORACLE,
+            "Oracle of the other seeds",
             "the metrics themselves: the best mean over the other seeds of the same task, size and learning rate; so "
             "much a rule could gain that knows all but the seed",
             _oracle,
         ),
         Rule(RANDOM, "Random (expected)", "nothing; the mean over the three terms, the floor", None),
     )
-}  # fmt: skip
+}
 """The order of tables."""

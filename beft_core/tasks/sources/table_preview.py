@@ -94,9 +94,10 @@ def preview(name: str, data: bytes) -> Preview:
             )
         if len(columns) < 2:
             raise UserError(
-                f"{path.name}: got the one column {columns[0]!r}", "columns for text and label",
+                f"{path.name}: got the one column {columns[0]!r}",
+                "columns for text and label",
                 "commas between columns (.csv) or tabs (.tsv)",
-            )  # fmt: skip
+            )
         if not rows:
             raise UserError(f"{path.name}: got no rows", "a table with a row for each example")
         return Preview(tuple(columns), tuple(tuple(map(_cell, row)) for row in rows))
@@ -171,9 +172,10 @@ def _suffix(name: str) -> str:
     suffix = Path(name).suffix.lower()
     if suffix not in _PREVIEWS:
         raise UserError(
-            f"got {name[-80:]!r}, whose name ends in {suffix or 'nothing'}", f"one of {', '.join(_PREVIEWS)}",
+            f"got {name[-80:]!r}, whose name ends in {suffix or 'nothing'}",
+            f"one of {', '.join(_PREVIEWS)}",
             "exporting the table as CSV",
-        )  # fmt: skip
+        )
     return suffix
 
 

@@ -51,9 +51,13 @@ class OneProductLayer(PostNormLayer):
         modules = [self.of(term) for term in _TERMS]
         trained = [one.biases().expand(rows, -1) if isinstance(one, SharedAffine) else None for one in modules]
         attended = product_attention(
-            product, trained, None if mask is None else mask[:, 0, 0],
-            key=self.at(self.keyed_at).dropout_key if dropout else None, p=dropout, scale=self.head_dim**-0.5,
-        )  # fmt: skip
+            product,
+            trained,
+            None if mask is None else mask[:, 0, 0],
+            key=self.at(self.keyed_at).dropout_key if dropout else None,
+            p=dropout,
+            scale=self.head_dim**-0.5,
+        )
         return self.after_attention(attended.flatten(2), hidden)
 
 

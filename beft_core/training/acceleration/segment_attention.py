@@ -33,9 +33,18 @@ NAMES = {"segments": "beft_segments", "additive": "beft_masks"}
 
 @torch.library.custom_op("beft::segment_attention", mutates_args=())
 def _forward(
-    q: Tensor, k: Tensor, v: Tensor, q_bias: Tensor | None, k_bias: Tensor | None, v_bias: Tensor | None,
-    segments: Tensor | None, key: Tensor | None, p: float, scale: float, causal: bool,
-) -> Tensor:  # fmt: skip
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    q_bias: Tensor | None,
+    k_bias: Tensor | None,
+    v_bias: Tensor | None,
+    segments: Tensor | None,
+    key: Tensor | None,
+    p: float,
+    scale: float,
+    causal: bool,
+) -> Tensor:
     from beft_core.training.acceleration import segment_kernels
 
     return segment_kernels.forward(q, k, v, (q_bias, k_bias, v_bias), segments, key, p, scale, causal)
@@ -49,9 +58,19 @@ def _(q: Tensor, *_: Any) -> Tensor:
 
 @torch.library.custom_op("beft::segment_attention_backward", mutates_args=())
 def _backward(
-    q: Tensor, k: Tensor, v: Tensor, q_bias: Tensor | None, k_bias: Tensor | None, v_bias: Tensor | None,
-    out_grad: Tensor, segments: Tensor | None, key: Tensor | None, p: float, scale: float, causal: bool,
-) -> Tensor:  # fmt: skip
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    q_bias: Tensor | None,
+    k_bias: Tensor | None,
+    v_bias: Tensor | None,
+    out_grad: Tensor,
+    segments: Tensor | None,
+    key: Tensor | None,
+    p: float,
+    scale: float,
+    causal: bool,
+) -> Tensor:
     from beft_core.training.acceleration import segment_kernels
 
     return segment_kernels.backward(q, k, v, (q_bias, k_bias, v_bias), out_grad, segments, key, p, scale, causal)
@@ -71,9 +90,16 @@ def _three(product: Tensor) -> tuple[Tensor, ...]:
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, segments: Tensor | None, key: Tensor | None,
-        p: float, scale: float, causal: bool,
-    ) -> Tensor:  # fmt: skip
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        segments: Tensor | None,
+        key: Tensor | None,
+        p: float,
+        scale: float,
+        causal: bool,
+    ) -> Tensor:
         ctx.save_for_backward(q, k, v, segments, key)
         ctx.settings = p, scale, causal
         return _forward(q, k, v, None, None, None, segments, key, p, scale, causal)
@@ -88,9 +114,16 @@ class _Attention(torch.autograd.Function):
 class _OfProduct(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, product: Tensor, q_bias: Tensor | None, k_bias: Tensor | None, v_bias: Tensor | None,
-        segments: Tensor | None, key: Tensor | None, p: float, scale: float,
-    ) -> Tensor:  # fmt: skip
+        ctx: Any,
+        product: Tensor,
+        q_bias: Tensor | None,
+        k_bias: Tensor | None,
+        v_bias: Tensor | None,
+        segments: Tensor | None,
+        key: Tensor | None,
+        p: float,
+        scale: float,
+    ) -> Tensor:
         ctx.save_for_backward(product, q_bias, k_bias, v_bias, segments, key)
         ctx.settings = p, scale, False
         return _forward(*_three(product), q_bias, k_bias, v_bias, segments, key, p, scale, False)
@@ -107,9 +140,16 @@ class _OfProduct(torch.autograd.Function):
 
 
 def segment_attention(
-    q: Tensor, k: Tensor, v: Tensor, segments: Tensor | None, *, key: Tensor | None, p: float, scale: float,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    segments: Tensor | None,
+    *,
+    key: Tensor | None,
+    p: float,
+    scale: float,
     causal: bool,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Softmax attention within segments. A pass without segments has one per row.
 
     q, k, v: [rows, heads, tokens, width]; segments: int32 [rows, tokens] or None; key: int32 [4] for dropout with
@@ -119,9 +159,14 @@ def segment_attention(
 
 
 def product_attention(
-    product: Tensor, biases: Sequence[Tensor | None], segments: Tensor | None, *, key: Tensor | None, p: float,
+    product: Tensor,
+    biases: Sequence[Tensor | None],
+    segments: Tensor | None,
+    *,
+    key: Tensor | None,
+    p: float,
     scale: float,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """The same of one product for q, k and v, to which each row's own biases are added on the way.
 
     product: [rows, tokens, 3, heads, width]; biases: of q, k and v, float32 [rows, heads * width] or None. Not causal.
@@ -153,10 +198,15 @@ def _attention(
     key, value = for_every_head(query, key, value)
     query, key = query.to(value.dtype), key.to(value.dtype)  # rotated positions may come in float32
     out = segment_attention(
-        query, key, value, attention_mask[:, 0, 0] if attention_mask is not None else None,
+        query,
+        key,
+        value,
+        attention_mask[:, 0, 0] if attention_mask is not None else None,
         key=module.dropout_key if dropout else None,  # type: ignore[arg-type]
-        p=dropout, scale=scaling if scaling is not None else query.shape[-1] ** -0.5, causal=causal,
-    )  # fmt: skip
+        p=dropout,
+        scale=scaling if scaling is not None else query.shape[-1] ** -0.5,
+        causal=causal,
+    )
     return out, None
 
 

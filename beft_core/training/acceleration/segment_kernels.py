@@ -50,9 +50,7 @@ def _backward_launch(tile: int, width: int) -> _Launch:
 
 
 @triton.jit
-def _powers(
-    q, k, at, keys, segments, tokens, scale, SEGMENTS: tl.constexpr, CAUSAL: tl.constexpr, FULL: tl.constexpr
-):  # fmt: skip
+def _powers(q, k, at, keys, segments, tokens, scale, SEGMENTS: tl.constexpr, CAUSAL: tl.constexpr, FULL: tl.constexpr):
     """Softmax of the visible logits before division by its sum, float32 [queries, T]; ``scale`` is positive."""
     logits = tl.dot(q, tl.trans(k))
     if SEGMENTS:
@@ -101,11 +99,38 @@ def _biased(tile, bias, at, d, width):
 
 @triton.jit
 def _forward(
-    q, k, v, q_bias, k_bias, v_bias, out, segments, key, heads, tokens, width, scale, threshold, keep_scale,
-    q_row, q_head, q_token, k_row, k_head, k_token, v_row, v_head, v_token,
-    SEGMENTS: tl.constexpr, CAUSAL: tl.constexpr, DROPOUT: tl.constexpr, FULL: tl.constexpr,
-    T: tl.constexpr, D: tl.constexpr, QUERIES: tl.constexpr,
-):  # fmt: skip
+    q,
+    k,
+    v,
+    q_bias,
+    k_bias,
+    v_bias,
+    out,
+    segments,
+    key,
+    heads,
+    tokens,
+    width,
+    scale,
+    threshold,
+    keep_scale,
+    q_row,
+    q_head,
+    q_token,
+    k_row,
+    k_head,
+    k_token,
+    v_row,
+    v_head,
+    v_token,
+    SEGMENTS: tl.constexpr,
+    CAUSAL: tl.constexpr,
+    DROPOUT: tl.constexpr,
+    FULL: tl.constexpr,
+    T: tl.constexpr,
+    D: tl.constexpr,
+    QUERIES: tl.constexpr,
+):
     program = tl.program_id(0)
     row = (program // heads).to(tl.int64)
     head = program % heads
@@ -137,12 +162,39 @@ def _forward(
 
 @triton.jit
 def _backward(
-    q, k, v, q_bias, k_bias, v_bias, out_grad, grads, segments, key,
-    heads, tokens, width, scale, threshold, keep_scale,
-    q_row, q_head, q_token, k_row, k_head, k_token, v_row, v_head, v_token,
-    SEGMENTS: tl.constexpr, CAUSAL: tl.constexpr, DROPOUT: tl.constexpr, FULL: tl.constexpr,
-    T: tl.constexpr, D: tl.constexpr, QUERIES: tl.constexpr,
-):  # fmt: skip
+    q,
+    k,
+    v,
+    q_bias,
+    k_bias,
+    v_bias,
+    out_grad,
+    grads,
+    segments,
+    key,
+    heads,
+    tokens,
+    width,
+    scale,
+    threshold,
+    keep_scale,
+    q_row,
+    q_head,
+    q_token,
+    k_row,
+    k_head,
+    k_token,
+    v_row,
+    v_head,
+    v_token,
+    SEGMENTS: tl.constexpr,
+    CAUSAL: tl.constexpr,
+    DROPOUT: tl.constexpr,
+    FULL: tl.constexpr,
+    T: tl.constexpr,
+    D: tl.constexpr,
+    QUERIES: tl.constexpr,
+):
     tl.static_assert(QUERIES == T)
     program = tl.program_id(0)
     row = (program // heads).to(tl.int64)
@@ -185,9 +237,16 @@ def _backward(
 
 
 def forward(
-    q: Tensor, k: Tensor, v: Tensor, biases: Biases, segments: Tensor | None, key: Tensor | None,
-    p: float, scale: float, causal: bool,
-) -> Tensor:  # fmt: skip
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    biases: Biases,
+    segments: Tensor | None,
+    key: Tensor | None,
+    p: float,
+    scale: float,
+    causal: bool,
+) -> Tensor:
     """[rows, heads, tokens, width] each -> [rows, tokens, heads, width]."""
     rows, heads, tokens, width = q.shape
     out = q.new_empty(rows, tokens, heads, width)
@@ -196,9 +255,17 @@ def forward(
 
 
 def backward(
-    q: Tensor, k: Tensor, v: Tensor, biases: Biases, out_grad: Tensor, segments: Tensor | None, key: Tensor | None,
-    p: float, scale: float, causal: bool,
-) -> Tensor:  # fmt: skip
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    biases: Biases,
+    out_grad: Tensor,
+    segments: Tensor | None,
+    key: Tensor | None,
+    p: float,
+    scale: float,
+    causal: bool,
+) -> Tensor:
     """Gradients of q, k and v: [rows, tokens, 3, heads, width]."""
     rows, heads, tokens, width = q.shape
     grads = q.new_empty(rows, tokens, 3, heads, width)
@@ -208,9 +275,17 @@ def backward(
 
 
 def _launch(
-    kernel: object, launch_of: Callable[[int, int], _Launch], inputs: tuple[Tensor, ...], biases: Biases,
-    others: tuple[Tensor, ...], segments: Tensor | None, key: Tensor | None, p: float, scale: float, causal: bool,
-) -> None:  # fmt: skip
+    kernel: object,
+    launch_of: Callable[[int, int], _Launch],
+    inputs: tuple[Tensor, ...],
+    biases: Biases,
+    others: tuple[Tensor, ...],
+    segments: Tensor | None,
+    key: Tensor | None,
+    p: float,
+    scale: float,
+    causal: bool,
+) -> None:
     inputs = tuple(one if one.stride(-1) == 1 else one.contiguous() for one in inputs)
     biases = tuple(one if one is None else one.contiguous() for one in biases)  # type: ignore[assignment]
     rows, heads, tokens, width = inputs[0].shape
@@ -220,7 +295,26 @@ def _launch(
     launch = launch_of(tile, d_tile)
     strides = [stride for one in inputs for stride in one.stride()[:3]]
     kernel[(rows * heads,)](  # type: ignore[index]
-        *inputs, *biases, *others, segments, key, heads, tokens, width, scale, threshold, keep_scale, *strides,
-        SEGMENTS=segments is not None, CAUSAL=causal, DROPOUT=dropout, FULL=tokens == tile,
-        T=tile, D=d_tile, QUERIES=launch.queries, num_warps=launch.num_warps, num_stages=1, maxnreg=launch.maxnreg,
-    )  # fmt: skip
+        *inputs,
+        *biases,
+        *others,
+        segments,
+        key,
+        heads,
+        tokens,
+        width,
+        scale,
+        threshold,
+        keep_scale,
+        *strides,
+        SEGMENTS=segments is not None,
+        CAUSAL=causal,
+        DROPOUT=dropout,
+        FULL=tokens == tile,
+        T=tile,
+        D=d_tile,
+        QUERIES=launch.queries,
+        num_warps=launch.num_warps,
+        num_stages=1,
+        maxnreg=launch.maxnreg,
+    )

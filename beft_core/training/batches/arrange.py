@@ -327,9 +327,7 @@ def lay_out(
     inside, place = place >= 0, place.clamp(min=0)
     ids = torch.where(inside, all_ids[place].long(), getattr(model.config, "pad_token_id", None) or 0)
     if form.mask in ("additive", "segments"):
-        inputs = packed_forward_inputs(
-            model, ids, segments, positions, dtype, by_segments=form.mask == "segments"
-        )  # fmt: skip
+        inputs = packed_forward_inputs(model, ids, segments, positions, dtype, by_segments=form.mask == "segments")
     else:
         inputs = {"input_ids": ids, **({"attention_mask": segments} if form.mask == "tokens" else {})}
     if all_types is not None:

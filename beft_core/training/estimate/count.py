@@ -166,8 +166,10 @@ def _start_seconds() -> float:
     if "torch" in sys.modules:
         tried = subprocess.run(
             [sys.executable, "-c", _TIMED_IMPORT],
-            capture_output=True, check=True, text=True,
-        )  # fmt: skip
+            capture_output=True,
+            check=True,
+            text=True,
+        )
         return float(tried.stdout)
     now = time.perf_counter()
     import beft_core.training.workflow  # noqa: F401

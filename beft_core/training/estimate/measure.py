@@ -143,9 +143,13 @@ def _fit(config: RunConfig, model: LoadedModel, data: TaskData, train: Examples,
     speed = texts / max(time.perf_counter() - began, 1e-6)
     per_epoch = math.ceil(len(encoded) / config.batch_size)
     short = dataclasses.replace(
-        config, n_train=len(encoded), epochs=math.ceil(steps / per_epoch), trajectory_every=None,
-        evaluate="last" if evals else "never", fisher_examples=min(config.fisher_examples or SCORED, SCORED),
-    )  # fmt: skip
+        config,
+        n_train=len(encoded),
+        epochs=math.ceil(steps / per_epoch),
+        trajectory_every=None,
+        evaluate="last" if evals else "never",
+        fisher_examples=min(config.fisher_examples or SCORED, SCORED),
+    )
     clock = _Clock(pick_device(config.device))
     (trained,) = workflow.fit_bank(model, data, [short], trains=[encoded], evals=coded, observer=clock)
     if trained.failure is not None:
@@ -191,9 +195,17 @@ class _Clock(Observer):
 
 
 def _extrapolate(
-    config: RunConfig, data: TaskData, train: Examples, took: dict[str, float], first: _Fit, second: _Fit,
-    meta: SnapshotMeta, memory: _Memory, device: torch.device, load: float,
-) -> Measured:  # fmt: skip
+    config: RunConfig,
+    data: TaskData,
+    train: Examples,
+    took: dict[str, float],
+    first: _Fit,
+    second: _Fit,
+    meta: SnapshotMeta,
+    memory: _Memory,
+    device: torch.device,
+    load: float,
+) -> Measured:
     warming = 2 if device.type == "cuda" else 1
     times = second.step_seconds[warming:] or second.step_seconds
     step = statistics.median(times)  # other programs interrupt single steps for long
@@ -218,14 +230,23 @@ def _extrapolate(
     most = memory.peak if device.type == "cuda" else memory.peak + int(16 * tokens)
     assert meta.trained_parameters is not None and meta.total_parameters is not None
     return Measured(
-        trainable=meta.trained_parameters, total=meta.total_parameters,
+        trainable=meta.trained_parameters,
+        total=meta.total_parameters,
         frozen=tuple(t for t in meta.null_terms if _asked(config, t)) if not config.train_null else (),
-        examples=len(train), evaluated=evaluated, steps=job.steps,
-        seconds=sum(took.values()), parts={name: round(seconds, 4) for name, seconds in took.items()},
-        bytes=most, memory=memory.available, step_ms=1000 * step,
-        spread=statistics.pstdev(times) / step if len(times) > 1 else 0.0, timed_steps=len(times), load=load,
-        device=workflow.device_name(device), how=_how(len(times), config, second, device),
-    )  # fmt: skip
+        examples=len(train),
+        evaluated=evaluated,
+        steps=job.steps,
+        seconds=sum(took.values()),
+        parts={name: round(seconds, 4) for name, seconds in took.items()},
+        bytes=most,
+        memory=memory.available,
+        step_ms=1000 * step,
+        spread=statistics.pstdev(times) / step if len(times) > 1 else 0.0,
+        timed_steps=len(times),
+        load=load,
+        device=workflow.device_name(device),
+        how=_how(len(times), config, second, device),
+    )
 
 
 def _asked(config: RunConfig, term: str) -> bool:

@@ -14,9 +14,12 @@ page.begin(
     "the same, and whether they rank the terms alike.",
 )
 opened = pick_many(
-    "Snapshots", parts.CHOICE, default=parts.default, most=parts.MOST,
+    "Snapshots",
+    parts.CHOICE,
+    default=parts.default,
+    most=parts.MOST,
     help="Bundled samples, finished runs of this machine, and what you upload; the first is A, the next B.",
-)  # fmt: skip
+)
 with page.control("choose", "compare-mine"), st.expander("Your own files", icon=":material/folder_open:"):
     mine, models = st.tabs(["Your uploads", "From two models"])
     with mine:

@@ -101,19 +101,29 @@ def choose_view(opened: Sequence[Opened]) -> tuple[str, tuple[str, ...], str]:
             )
         names = {way.key: APPROACHES[next(iter(way.variants.values()))].label.split(" (")[0] for way in WAYS}
         by = st.segmented_control(
-            "Layer by layer", list(names.values()), default=next(iter(names.values())), required=True, key=BY,
-            bind="query-params", help="The approach whose layers are shown and subtracted below.",
-        )  # fmt: skip
+            "Layer by layer",
+            list(names.values()),
+            default=next(iter(names.values())),
+            required=True,
+            key=BY,
+            bind="query-params",
+            help="The approach whose layers are shown and subtracted below.",
+        )
         chosen = {}
         for way in WAYS:
             words = next(iter(way.variants))
             if len(way.variants) > 1:
                 words = str(
                     st.segmented_control(
-                        way.key.capitalize(), way.variants, default=words, required=True, key=f"compare_{way.key}",
-                        bind="query-params", help=way.help,
+                        way.key.capitalize(),
+                        way.variants,
+                        default=words,
+                        required=True,
+                        key=f"compare_{way.key}",
+                        bind="query-params",
+                        help=way.help,
                     )
-                )  # fmt: skip
+                )
             chosen[names[way.key]] = way.variants.get(words, next(iter(way.variants.values())))
     return stack, tuple(chosen.values()), chosen[str(by)]
 
@@ -152,15 +162,18 @@ def overlay(all_: Compared) -> None:
     st.subheader("Side by side", anchor=False)
     st.caption(_selections(all_))
     show(
-        figures.overview(all_.tables, all_.titles, all_.approaches, all_.stack, all_.dark), "compare-overview",
-        "Mean score of every bias term in each snapshot, by each approach", data=lambda: means(all_),
-    )  # fmt: skip
+        figures.overview(all_.tables, all_.titles, all_.approaches, all_.stack, all_.dark),
+        "compare-overview",
+        "Mean score of every bias term in each snapshot, by each approach",
+        data=lambda: means(all_),
+    )
     st.markdown(f"**{APPROACHES[all_.approach].label}, layer by layer**")
     show(
-        figures.by_layer(all_.tables, all_.titles, all_.approach, all_.stack, all_.dark), "compare-layers",
+        figures.by_layer(all_.tables, all_.titles, all_.approach, all_.stack, all_.dark),
+        "compare-layers",
         f"{APPROACHES[all_.approach].label} of every layer, one panel per bias term, one line per snapshot",
         data=lambda: scores(all_),
-    )  # fmt: skip
+    )
 
 
 def _selections(all_: Compared) -> str:
@@ -223,10 +236,11 @@ def apart(all_: Compared, two: tuple[int, int]) -> None:
         return
     st.caption(f"{label}. :orange[Vermillion]: higher in {all_.name(a)}. :blue[Blue]: higher in {all_.name(b)}.")
     show(
-        figures.difference_map(found, all_.approach, all_.dark), "compare-difference",
+        figures.difference_map(found, all_.approach, all_.dark),
+        "compare-difference",
         f"{label} of {names[0]} minus that of {names[1]}, layer by bias term",
         data=lambda: _difference_frame(found, all_.approach),
-    )  # fmt: skip
+    )
 
 
 def _reasons(found: Sequence[compare.Difference | compare.Alike]) -> str:
@@ -255,10 +269,11 @@ def alike(all_: Compared, two: tuple[int, int]) -> None:
         st.info(f"Nothing to compare. {_reasons(found)}", icon=":material/block:")
     else:
         show(
-            figures.cosine_map(found, all_.dark), "compare-cosines",
+            figures.cosine_map(found, all_.dark),
+            "compare-cosines",
             f"Cosine between what {names[0]} and {names[1]} learnt, layer by bias term",
             data=lambda: _cosine_frame(found),
-        )  # fmt: skip
+        )
     if len(moves) < 3:
         return
     with st.container(width=460):
@@ -272,9 +287,11 @@ def alike(all_: Compared, two: tuple[int, int]) -> None:
         term = None if chosen == ALL else [terms[options.index(str(chosen)) - 1]]
         shown = compare.cosines(moves, all_.stack, term)
         show(
-            figures.angles(shown, all_.titles, all_.dark), "compare-angles",
-            "Angles between what the snapshots learnt, two by two", data=lambda: _matrix_frame(shown, all_),
-        )  # fmt: skip
+            figures.angles(shown, all_.titles, all_.dark),
+            "compare-angles",
+            "Angles between what the snapshots learnt, two by two",
+            data=lambda: _matrix_frame(shown, all_),
+        )
 
 
 def _direction_words(cosine: float, names: compare.Names, a: compare.Moves, b: compare.Moves) -> str:
@@ -282,11 +299,14 @@ def _direction_words(cosine: float, names: compare.Names, a: compare.Moves, b: c
         return f"{names[0]} and {names[1]} trained no term whose directions can be compared."
     chance = compare.chance(sum(delta.size for key, delta in a.delta.items() if a.not_like(b, key) is None))
     words = (
-        "far more alike than" if cosine > max(0.2, 3 * chance)
-        else "hardly more alike than" if cosine > chance
-        else "more opposed than" if cosine < -chance
+        "far more alike than"
+        if cosine > max(0.2, 3 * chance)
+        else "hardly more alike than"
+        if cosine > chance
+        else "more opposed than"
+        if cosine < -chance
         else "no more alike than"
-    )  # fmt: skip
+    )
     return (
         f"What {names[0]} and {names[1]} learnt points in directions **{np.degrees(np.arccos(cosine)):.0f}° apart** "
         f"(cosine {cosine:.2f}): {words} two random directions, which in so many dimensions are 90° ± "
@@ -342,8 +362,10 @@ def made(all_: Compared) -> None:
     columns = {all_.name(n): [texts[n] for texts in table.values()] for n in range(len(all_.opened))}
     st.dataframe(
         {"setting": list(table), **columns},
-        hide_index=True, height="content", alt="Settings that are not the same in all snapshots",
-    )  # fmt: skip
+        hide_index=True,
+        height="content",
+        alt="Settings that are not the same in all snapshots",
+    )
 
 
 def export(all_: Compared) -> None:
@@ -352,10 +374,14 @@ def export(all_: Compared) -> None:
         st.dataframe(means(all_), hide_index=True, alt="Mean score and rank of every term in every snapshot")
     with page.control("downloads", "compare-everything"):
         st.download_button(
-            "Download everything (CSV)", lambda: everything(all_).to_csv(index=False), "comparison.csv", "text/csv",
-            icon=":material/download:", on_click="ignore",
+            "Download everything (CSV)",
+            lambda: everything(all_).to_csv(index=False),
+            "comparison.csv",
+            "text/csv",
+            icon=":material/download:",
+            on_click="ignore",
             help="Scores and geometry of every layer, differences and cosines of every two: one number a row.",
-        )  # fmt: skip
+        )
 
 
 def computed(all_: Compared) -> None:
@@ -381,8 +407,9 @@ def computed(all_: Compared) -> None:
         names = list(dict.fromkeys(name for table in tables for name in table))
         st.dataframe(
             {"input": names, **{all_.name(n): [t.get(name, "–") for name in names] for n, t in enumerate(tables)}},
-            hide_index=True, alt="Inputs of every fine-tune",
-        )  # fmt: skip
+            hide_index=True,
+            alt="Inputs of every fine-tune",
+        )
 
 
 # --- tables --------------------------------------------------------------------------------------------------------

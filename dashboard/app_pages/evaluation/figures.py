@@ -74,16 +74,18 @@ def figures_1_and_4(view: View) -> None:
     with page.control("settings", "figures", horizontal=True):
         task = choose_task(view)
         approaches = variant_switches()
-        y = st.segmented_control(
-            "Height", LEVELS, default=LEVELS[0], required=True, key=HEIGHT, bind="query-params"
-        )  # fmt: skip
+        y = st.segmented_control("Height", LEVELS, default=LEVELS[0], required=True, key=HEIGHT, bind="query-params")
     drawn = _figure4(view.table.token, view.lr, view.results)
     rows = drawn[drawn["task"] == task].rename(
         columns={
-            "seeds": "alone", "probes": "seeds", "score": "mean", "score_std": "std", "rank_min": "rank_best",
+            "seeds": "alone",
+            "probes": "seeds",
+            "score": "mean",
+            "score_std": "std",
+            "rank_min": "rank_best",
             "rank_max": "rank_worst",
         }
-    )  # fmt: skip
+    )
     names = zip(rows["regime"], rows["n_train"], strict=True)
     # A regime without a name is called by its size, which stands there anyway.
     names_shown = ["" if name == f"{size:,.0f} examples" else in_figures(name) for name, size in names]
@@ -102,10 +104,11 @@ def figures_1_and_4(view: View) -> None:
     # Four points leave no room for words beside the lines; that they are of terms alone is said above.
     figure.for_each_annotation(lambda one: one.update(text=str(one.text).removesuffix(" alone")))
     show(
-        figure, "figure4",
+        figure,
+        "figure4",
         "Rank or score of each bias term over the number of training examples, by each approach, and the metric",
         data=lambda: rows,
-    )  # fmt: skip
+    )
     with page.control("details", "figure4"), st.expander("How was this computed?", icon=":material/function:"):
         st.markdown(
             "A score is the mean over layers and over the probes' seeds. A rank is among all eight terms, 1 the "
@@ -159,11 +162,15 @@ def rates_and_epochs(view: View) -> None:
     show(
         over_rates(
             of_rates.rename(columns={"value_std": "std"})[["trains", "lr", "value", "std", "seeds"]],
-            scores, metric, label, view.dark,
+            scores,
+            metric,
+            label,
+            view.dark,
         ),
-        "rates", "Metric of each term alone and of all biases, and projection ratio, over learning rates",
+        "rates",
+        "Metric of each term alone and of all biases, and projection ratio, over learning rates",
         data=lambda: of_rates,
-    )  # fmt: skip
+    )
     _scores_beside_metrics(view, task, regime, metric)
     st.subheader("Epochs", anchor=False)
     curves = _epochs(view.table.token, view.results)
@@ -172,9 +179,11 @@ def rates_and_epochs(view: View) -> None:
         st.caption("No curve in this table.")
     else:
         show(
-            over_epochs(curves, metric, view.dark), "epochs",
-            "Metric after each epoch, of each term alone and of all biases, at each learning rate", data=lambda: curves,
-        )  # fmt: skip
+            over_epochs(curves, metric, view.dark),
+            "epochs",
+            "Metric after each epoch, of each term alone and of all biases, at each learning rate",
+            data=lambda: curves,
+        )
     with page.control("details", "rates"), st.expander("How was this computed?", icon=":material/function:"):
         st.markdown(
             "Lines are means over seeds, bands one standard deviation (n − 1) each way. Metrics are of the validation "
@@ -202,10 +211,15 @@ def _scores_beside_metrics(view: View, task: str, regime: str, metric: str) -> N
     with page.control("settings", "scatter"):
         approach = str(
             st.segmented_control(
-                "Score", known, default=known[0], required=True, key=APPROACH, bind="query-params",
+                "Score",
+                known,
+                default=known[0],
+                required=True,
+                key=APPROACH,
+                bind="query-params",
                 format_func=lambda key: APPROACHES[key].label,
             )
-        )  # fmt: skip
+        )
     related = score_with_metric(rows, approach)
     told = ", ".join(f"{latex(t)} {value:.2f}" for t, value in related.items() if value == value)
     st.markdown(
@@ -214,6 +228,8 @@ def _scores_beside_metrics(view: View, task: str, regime: str, metric: str) -> N
         + "Both follow the learning rate, so this alone does not say which term to take; that is the last tab."
     )
     show(
-        score_and_metric(rows, approach, metric, view.dark), "score-metric",
-        "Score of each term in the probe against the metric of the term alone, over learning rates", data=lambda: rows,
-    )  # fmt: skip
+        score_and_metric(rows, approach, metric, view.dark),
+        "score-metric",
+        "Score of each term in the probe against the metric of the term alone, over learning rates",
+        data=lambda: rows,
+    )

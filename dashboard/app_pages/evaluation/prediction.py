@@ -78,11 +78,15 @@ def does_the_score_predict(view: View) -> None:
     answer = st.container()  # above the switches that it depends on
     with page.control("settings", "prediction", horizontal=True):
         pairing = st.segmented_control(
-            "Learning rates", list(PAIRINGS), default=next(iter(PAIRINGS)), required=True, key=PAIRING,
+            "Learning rates",
+            list(PAIRINGS),
+            default=next(iter(PAIRINGS)),
+            required=True,
+            key=PAIRING,
             bind="query-params",
             help="“Same”: a probe is asked about fine-tunes at its own learning rate, or, where the grids differ, at "
             "that of the same position. “Best”: each term at the rate that served it best.",
-        )  # fmt: skip
+        )
         at = PAIRINGS[str(pairing)]
         table, left_out, norms = _cases(view.table.token, at, view.results)
         sizes = [EVERY, *table["regime"].unique()]
@@ -92,9 +96,14 @@ def does_the_score_predict(view: View) -> None:
         if len(sizes) > 2:
             size = str(st.selectbox("Training examples", sizes, key=SIZE, bind="query-params", width=180))
         measure = st.segmented_control(
-            "Measure", list(MEASURES), default="regret", required=True, key=MEASURE, bind="query-params",
+            "Measure",
+            list(MEASURES),
+            default="regret",
+            required=True,
+            key=MEASURE,
+            bind="query-params",
             format_func=lambda key: MEASURES[key].label,
-        )  # fmt: skip
+        )
     shown = table if size == EVERY else table[table["regime"] == size]
     against, cells = _contests(view.table.token, size, view.results)
     with answer, st.container(border=True):
@@ -106,9 +115,11 @@ def does_the_score_predict(view: View) -> None:
     if not shown.empty:
         panels = _panels(view.table.token, at, size, shown)
         show(
-            rule_dots(panels, str(measure), view.dark), "rules",
-            f"{MEASURES[str(measure)].label} of each rule, with 95 % intervals", data=lambda: panels,
-        )  # fmt: skip
+            rule_dots(panels, str(measure), view.dark),
+            "rules",
+            f"{MEASURES[str(measure)].label} of each rule, with 95 % intervals",
+            data=lambda: panels,
+        )
         _say_shared(panels)
         _say_little(panels)
     _settling(view, size)
@@ -152,10 +163,11 @@ def _settling(view: View, size: str) -> None:
         "probe would have selected the same term, right or wrong."
     )
     show(
-        settling_curves(shares, view.dark), "settling",
+        settling_curves(shares, view.dark),
+        "settling",
         "Share of probes that have settled on a selection after each fraction of their steps, by approach",
         data=lambda: prediction.settling(view.results),
-    )  # fmt: skip
+    )
 
 
 def _numbers(view: View, at: At, table: pd.DataFrame, cells: pd.DataFrame) -> None:
@@ -179,17 +191,35 @@ def _numbers(view: View, at: At, table: pd.DataFrame, cells: pd.DataFrame) -> No
     st.dataframe(shown, hide_index=True, alt="What each rule loses, by task and amount of data")
     with page.control("downloads", "prediction", horizontal=True, horizontal_alignment="right"):
         st.download_button(
-            "Download every case (CSV)", lambda: table.to_csv(index=False), "cases.csv", "text/csv", key="cases-csv",
-            on_click="ignore", icon=":material/download:", type="tertiary",
-        )  # fmt: skip
+            "Download every case (CSV)",
+            lambda: table.to_csv(index=False),
+            "cases.csv",
+            "text/csv",
+            key="cases-csv",
+            on_click="ignore",
+            icon=":material/download:",
+            type="tertiary",
+        )
         st.download_button(
-            "Download the paired tests (CSV)", lambda: cells.to_csv(index=False), "contests.csv", "text/csv",
-            key="contests-csv", on_click="ignore", icon=":material/download:", type="tertiary",
-        )  # fmt: skip
+            "Download the paired tests (CSV)",
+            lambda: cells.to_csv(index=False),
+            "contests.csv",
+            "text/csv",
+            key="contests-csv",
+            on_click="ignore",
+            icon=":material/download:",
+            type="tertiary",
+        )
         st.download_button(
-            "Download the table (CSV)", lambda: rows.to_csv(index=False), "prediction.csv", "text/csv",
-            key="prediction-csv", on_click="ignore", icon=":material/download:", type="tertiary",
-        )  # fmt: skip
+            "Download the table (CSV)",
+            lambda: rows.to_csv(index=False),
+            "prediction.csv",
+            "text/csv",
+            key="prediction-csv",
+            on_click="ignore",
+            icon=":material/download:",
+            type="tertiary",
+        )
 
 
 def _with_interval(rows: pd.DataFrame, measure: str, factor: float = 1) -> Sequence[str]:

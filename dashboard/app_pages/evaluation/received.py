@@ -24,9 +24,21 @@ MOST_CHARACTERS = 300
 """Of a name in the table; a failure may be told in more."""
 
 _TEXT = (
-    "run", "model", "task", "regime", "trains", "schedule", "precision", "state", "failure", "metric", "curve",
-    "device", "null_terms", "snapshot",
-)  # fmt: skip
+    "run",
+    "model",
+    "task",
+    "regime",
+    "trains",
+    "schedule",
+    "precision",
+    "state",
+    "failure",
+    "metric",
+    "curve",
+    "device",
+    "null_terms",
+    "snapshot",
+)
 _FREE = ("failure", "curve")
 _NEEDED = (*KEY, "trains", "state")
 

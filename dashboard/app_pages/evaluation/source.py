@@ -95,9 +95,13 @@ def pick_table() -> OpenTable | None:
         choice = None
         if options:
             choice = st.selectbox(
-                "Result table", options, key=CHOICE, bind="query-params", width="stretch",
+                "Result table",
+                options,
+                key=CHOICE,
+                bind="query-params",
+                width="stretch",
                 help="The bundled sweep, sweeps of this machine, and what you upload.",
-            )  # fmt: skip
+            )
         _opener()
     with st.container():  # always there, so that what follows keeps its place
         if error := st.session_state.get(ERRORS):
@@ -161,9 +165,12 @@ def _opener() -> None:
     with st.popover("Open a table", icon=":material/upload_file:"):
         key = f"upload-results-{st.session_state.get(ROUND, 0)}"
         st.file_uploader(
-            f"{NAME}.parquet or {NAME}.csv of a sweep", key=key, on_change=_accept, args=(key,),
+            f"{NAME}.parquet or {NAME}.csv of a sweep",
+            key=key,
+            on_change=_accept,
+            args=(key,),
             max_upload_size=MEGABYTES,
-        )  # fmt: skip
+        )
         st.caption("Checked before use and held in memory by this tab; nothing is stored on disk.")
 
 

@@ -114,9 +114,15 @@ def _show(table: Table) -> None:
         )
     with page.control("downloads", table.key, horizontal=True, horizontal_alignment="right"):
         st.download_button(
-            "Download the table (CSV)", lambda: table.frame().to_csv(index=False), f"{table.key}.csv", "text/csv",
-            key=f"{table.key}-csv", on_click="ignore", icon=":material/download:", type="tertiary",
-        )  # fmt: skip
+            "Download the table (CSV)",
+            lambda: table.frame().to_csv(index=False),
+            f"{table.key}.csv",
+            "text/csv",
+            key=f"{table.key}-csv",
+            on_click="ignore",
+            icon=":material/download:",
+            type="tertiary",
+        )
     with page.control("details", table.key), st.expander("How was this computed?", icon=":material/function:"):
         st.markdown("\n".join(f"- {in_words(note)}" for note in table.notes))
         st.markdown(

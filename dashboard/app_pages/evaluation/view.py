@@ -62,10 +62,14 @@ def choose_view(opened: OpenTable, rated: bool) -> View:
         if len(models) > 1:
             model = _list("Model", models, MODEL)
         rate = _list(
-            "Learning rate", rates, RATE, words=lambda rate: RATES.get(rate, rate), disabled=not rated,
+            "Learning rate",
+            rates,
+            RATE,
+            words=lambda rate: RATES.get(rate, rate),
+            disabled=not rated,
             help="Which fine-tunes stand in the figures and tables of the first tabs. The best is chosen on the "
             "validation set, so those numbers are a little too good, for all alike.",
-        )  # fmt: skip
+        )
     lr: LrChoice = "best" if rate == "best" else "same" if rate == "same" else float(rate)
     return View(opened, of_model(opened, model), model, lr, page.dark())
 
@@ -93,16 +97,21 @@ def choose_regime(view: View, task: str) -> str:
 
 
 def _list(
-    label: str, options: list[str], key: str, words: Callable[[str], str] = str, help: str | None = None,
-    disabled: bool = False, width: int = 230,
-) -> str:  # fmt: skip
+    label: str,
+    options: list[str],
+    key: str,
+    words: Callable[[str], str] = str,
+    help: str | None = None,
+    disabled: bool = False,
+    width: int = 230,
+) -> str:
     if key in st.session_state and st.session_state[key] not in options:
         del st.session_state[key]  # what another table had
     return str(
         st.selectbox(
             label, options, key=key, bind="query-params", width=width, help=help, format_func=words, disabled=disabled
         )
-    )  # fmt: skip
+    )
 
 
 def in_html(text: str) -> str:

@@ -64,15 +64,21 @@ def _buttons(setup: Setup) -> bool:
     why_not = page.locked()
     with st.container(horizontal=True):
         st.button(
-            "Start", key="ft_start", type="primary", icon=":material/play_arrow:", on_click=_start,
+            "Start",
+            key="ft_start",
+            type="primary",
+            icon=":material/play_arrow:",
+            on_click=_start,
             disabled=setup.config is None or why_not is not None,
             help=why_not or "In the background: it goes on when this tab is closed.",
-        )  # fmt: skip
+        )
         return st.button(
-            "Check it first", key="ft_check", icon=":material/speed:",
+            "Check it first",
+            key="ft_check",
+            icon=":material/speed:",
             disabled=setup.config is None or page.read_only(),
             help="Loads the model and the data and times a few real steps.",
-        )  # fmt: skip
+        )
 
 
 def _start() -> None:
@@ -117,30 +123,49 @@ def _numbers(setup: Setup) -> None:
     with st.container(horizontal=True, gap="medium"):
         if trained is not None and total:
             st.metric(
-                "Trained parameters", f"{trained:,}" if trained else "the head only",
-                f"{100 * trained / total:.3g} % of {_short(total)}", delta_color="off", delta_arrow="off",
-                width="content", help="Counted as in the paper (Table 2): without the classifier's head.",
-            )  # fmt: skip
+                "Trained parameters",
+                f"{trained:,}" if trained else "the head only",
+                f"{100 * trained / total:.3g} % of {_short(total)}",
+                delta_color="off",
+                delta_arrow="off",
+                width="content",
+                help="Counted as in the paper (Table 2): without the classifier's head.",
+            )
         if steps is not None:
             st.metric(
-                "Steps", f"{steps:,}", f"{examples:,} examples × {preset_words.epochs(setup.trained.epochs)}",
-                delta_color="off", delta_arrow="off", width="content",
-            )  # fmt: skip
+                "Steps",
+                f"{steps:,}",
+                f"{examples:,} examples × {preset_words.epochs(setup.trained.epochs)}",
+                delta_color="off",
+                delta_arrow="off",
+                width="content",
+            )
         if answer is None:
             st.metric(
-                "Time and memory", "not measured", "check it first", delta_color="off", delta_arrow="off",
+                "Time and memory",
+                "not measured",
+                "check it first",
+                delta_color="off",
+                delta_arrow="off",
                 width="content",
-            )  # fmt: skip
+            )
             return
         st.metric(
-            "Time", f"about {card.duration(answer['seconds'])}",
-            f"{answer['step_ms']:.0f} ms a step on {plain(answer['device'])}", delta_color="off", delta_arrow="off",
+            "Time",
+            f"about {card.duration(answer['seconds'])}",
+            f"{answer['step_ms']:.0f} ms a step on {plain(answer['device'])}",
+            delta_color="off",
+            delta_arrow="off",
             width="content",
-        )  # fmt: skip
+        )
         st.metric(
-            "Memory", _bytes(answer["bytes"]), f"of {_bytes(answer['memory'])} free", delta_color="off",
-            delta_arrow="off", width="content",
-        )  # fmt: skip
+            "Memory",
+            _bytes(answer["bytes"]),
+            f"of {_bytes(answer['memory'])} free",
+            delta_color="off",
+            delta_arrow="off",
+            width="content",
+        )
 
 
 def _count(setup: Setup, answer: dict[str, Any] | None) -> tuple[int | None, int | None]:
@@ -160,7 +185,7 @@ def _details(answer: dict[str, Any]) -> None:
         st.warning(
             "This needs more memory than is free. A smaller batch or fewer tokens per example help.",
             icon=":material/memory:",
-        )  # fmt: skip
+        )
     if answer["busy"]:
         st.caption("Another run was at work while this was measured: alone it is faster.")
     elif answer["load"] > BUSY or answer["spread"] > UNEVEN:
@@ -173,8 +198,11 @@ def _details(answer: dict[str, Any]) -> None:
         parts = [(name, seconds) for name, seconds in answer["parts"].items() if seconds >= 0.05]
         st.dataframe(
             {"stage": [name for name, _ in parts], "seconds": [round(seconds, 1) for _, seconds in parts]},
-            hide_index=True, width="content", height="content", alt="Estimated seconds of each stage",
-        )  # fmt: skip
+            hide_index=True,
+            width="content",
+            height="content",
+            alt="Estimated seconds of each stage",
+        )
         st.caption("The estimate stays with the run, and the run tells afterwards how good it was.")
 
 

@@ -101,16 +101,23 @@ def choose() -> None:
     if st.session_state.get(TABLE) not in options:
         st.session_state.pop(TABLE, None)
     st.selectbox(
-        "Table", options, key=TABLE, bind="query-params", disabled=not kept,
+        "Table",
+        options,
+        key=TABLE,
+        bind="query-params",
+        disabled=not kept,
         help="new: the file below. The others were kept when a run on them was launched; they are named by their "
         "content.",
-    )  # fmt: skip
+    )
     if st.session_state.get(TABLE, NEW) == NEW:
         st.file_uploader(
-            "A table with a row for each example", key=FILE, on_change=_take, max_upload_size=64,
+            "A table with a row for each example",
+            key=FILE,
+            on_change=_take,
+            max_upload_size=64,
             type=[kind.removeprefix(".") for kind in table_preview.KINDS],
             help="CSV, TSV, JSONL or Parquet, with named columns. It stays in memory until you launch a run on it.",
-        )  # fmt: skip
+        )
     for text in filter(None, [st.session_state.get(PROBLEM)]):
         st.error(text, title="This table cannot be read", icon=":material/error:")
     table = current()

@@ -40,9 +40,11 @@ def pairs() -> None:
         rows = [row for row in opened.scores.terms if row.stack == stack]
         shown = choose_terms([row.term for row in rows])
         unrolled = st.toggle(
-            "Unroll: angle across, length up", key="unrolled", bind="query-params",
+            "Unroll: angle across, length up",
+            key="unrolled",
+            bind="query-params",
             help="Keeps points apart that crowd in the round picture. Angles and lengths are the same.",
-        )  # fmt: skip
+        )
     with side_by_side("pairs"):
         left, right = st.columns([1.35, 1], gap="large")
     with right:
@@ -50,10 +52,12 @@ def pairs() -> None:
     picked = [one for one in rows if one.term in shown]
     with left:
         show(
-            polar(picked, (row.term, layer), page.dark(), unrolled), FIGURE,
+            polar(picked, (row.term, layer), page.dark(), unrolled),
+            FIGURE,
             "Every layer of every term: angle from before to after, and length after relative to before",
-            data=lambda: table(picked), on_select=lambda: _clicked(rows),
-        )  # fmt: skip
+            data=lambda: table(picked),
+            on_select=lambda: _clicked(rows),
+        )
         _legend(picked)
     with right:
         _taken_apart(opened, rows, row, layer)
@@ -81,9 +85,14 @@ def choose_stack(scores: ScoreTable) -> str:
 def choose_terms(terms: Sequence[str]) -> list[str]:
     """Which of the terms to draw, at first those among which one is selected; none chosen means all."""
     chosen = st.pills(
-        "Terms", TERM_KEYS, default=CANDIDATES, selection_mode="multi", key=SHOWN, bind="query-params",
+        "Terms",
+        TERM_KEYS,
+        default=CANDIDATES,
+        selection_mode="multi",
+        key=SHOWN,
+        bind="query-params",
         help=f"None chosen: all of them. {legend_of_terms(TERM_KEYS)}",
-    )  # fmt: skip
+    )
     return [term for term in terms if term in chosen] or list(terms)
 
 
@@ -159,10 +168,11 @@ def _taken_apart(opened: Opened, rows: Sequence[TermScores], row: TermScores, la
     if pair is None:
         return
     show(
-        one_pair(pair, row.term, page.dark()), "pair",
+        one_pair(pair, row.term, page.dark()),
+        "pair",
         f"Layer {layer} of the {TERMS[row.term].label} bias before and after, in the plane that they span",
         data=lambda: table([row]).iloc[[layer]],
-    )  # fmt: skip
+    )
     st.markdown(told(pair))
     st.markdown(both_cases(pair))
     st.markdown(standing(rows, row, layer))

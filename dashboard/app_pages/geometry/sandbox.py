@@ -82,9 +82,12 @@ def _computed() -> None:
 def _jumps() -> Jump | None:
     with page.control("settings", "jumps"):
         title = st.pills(
-            "Jump to a place where the approaches disagree", [jump.title for jump in JUMPS], key=JUMP,
-            bind="query-params", on_change=_jumped,
-        )  # fmt: skip
+            "Jump to a place where the approaches disagree",
+            [jump.title for jump in JUMPS],
+            key=JUMP,
+            bind="query-params",
+            on_change=_jumped,
+        )
     return next((jump for jump in JUMPS if jump.title == title), None)
 
 

@@ -106,4 +106,4 @@ JUMPS: tuple[Jump, ...] = (
         "its maximum. The lab marks such layers with ↺.",
         Position(1.0, 180.0),
     ),
-)  # fmt: skip
+)

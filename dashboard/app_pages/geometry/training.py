@@ -52,11 +52,15 @@ def training() -> None:
         measure = MEASURES[
             str(
                 st.segmented_control(
-                    "Score over the steps", list(MEASURES), default=next(iter(MEASURES)), required=True, key=MEASURE,
+                    "Score over the steps",
+                    list(MEASURES),
+                    default=next(iter(MEASURES)),
+                    required=True,
+                    key=MEASURE,
                     bind="query-params",
                 )
             )
-        ]  # fmt: skip
+        ]
     track = _track(opened, stack)
     if track is None:
         return
@@ -83,9 +87,10 @@ def _film(track: Trajectory, paths: Sequence[Path], measure: str) -> None:
     )
     with page.control("downloads", "film", horizontal=True, horizontal_alignment="right"):
         offer_downloads(
-            path_figure(track, paths, measure, at, page.dark()), "trajectory",
+            path_figure(track, paths, measure, at, page.dark()),
+            "trajectory",
             lambda: pd.DataFrame(tables(track, paths)),
-        )  # fmt: skip
+        )
 
 
 def _track(opened: Opened, stack: str) -> Trajectory | None:
@@ -100,8 +105,9 @@ def _track(opened: Opened, stack: str) -> Trajectory | None:
         st.info(
             "It holds the biases before and after the fine-tune, not in between. Fine-tune with a trajectory to see "
             "the way there, or open one of these.",
-            title="This snapshot was not followed through its training", icon=":material/timeline:",
-        )  # fmt: skip
+            title="This snapshot was not followed through its training",
+            icon=":material/timeline:",
+        )
         with st.container(horizontal=True):
             st.page_link(page.file_of("fine_tune"), label="Fine-tune", icon=":material/tune:", query_params=kept())
             for source in followed():
@@ -167,11 +173,14 @@ def film(track: Trajectory, paths: Sequence[Path], measure: str, dark: bool = Fa
         "terms": terms,
         "measure": APPROACHES[measure].label,
         "frame": {
-            "left": frame.x[0], "right": frame.x[1], "top": frame.y[1], "bottom": -frame.y[0],
+            "left": frame.x[0],
+            "right": frame.x[1],
+            "top": frame.y[1],
+            "bottom": -frame.y[0],
             "circles": next((step for step in (0.25, 0.5, 1.0) if size / step <= 8), 2.0),
         },
         "labels": level_labels(frame),
-    }  # fmt: skip
+    }
 
 
 def _notes(track: Trajectory, paths: Sequence[Path], chosen: Sequence[str]) -> None:

@@ -58,13 +58,21 @@ def choose(opened: Opened, stack: str) -> Cell:
             del st.session_state[key]  # a cell that this snapshot does not have
     with page.control("settings", "cell", horizontal=True):
         wanted = st.selectbox(
-            "Term", terms, key=TERM, bind="query-params", width=180,
+            "Term",
+            terms,
+            key=TERM,
+            bind="query-params",
+            width=180,
             help="Or click a cell. “selected”: the term that the projection ratio selects.",
-        )  # fmt: skip
+        )
         place = st.selectbox(
-            "Layer", places, key=LAYER, bind="query-params", width=180,
+            "Layer",
+            places,
+            key=LAYER,
+            bind="query-params",
+            width=180,
             help="Or click a cell. “strongest”: where that term's projection ratio is highest.",
-        )  # fmt: skip
+        )
     term = wanted if wanted in rows else opened.selected(stack).get("projection_ratio") or next(iter(rows))
     ratios = rows[term].movement.projection_ratio()
     return Cell(place if isinstance(place, int) and place < layers else int(np.argmax(ratios)), term)
@@ -82,10 +90,12 @@ def cell_maps(
         name = f"heatmap-{key}"
         with grid.cell():
             show(
-                heatmaps(opened.scores, [key], opened.selected(stack), stack, dark, (at.layer, at.term)), name,
-                f"{APPROACHES[key].label} of every bias term in every layer", data=data,
+                heatmaps(opened.scores, [key], opened.selected(stack), stack, dark, (at.layer, at.term)),
+                name,
+                f"{APPROACHES[key].label} of every bias term in every layer",
+                data=data,
                 on_select=partial(_on_click, name),
-            )  # fmt: skip
+            )
     st.caption(" · ".join(f"{latex(term)} {TERMS[term].label}" for term in rows))
 
 
@@ -116,19 +126,22 @@ def cell_card(opened: Opened, stack: str, at: Cell, approaches: Sequence[str], d
     grid = st.grid(2, min_column_width=320, vertical_alignment="center")
     with grid.cell():
         show(
-            drawing(pair, at.term, dark), "cell",
+            drawing(pair, at.term, dark),
+            "cell",
             f"{TERMS[at.term].label} bias of layer {at.layer} before and after, in the plane that they span",
             downloads=False,
-        )  # fmt: skip
+        )
     with grid.cell():
         _numbers(row, at, pair, pre, post, approaches)
     which = {"geo_stack": stack} if len(opened.scores.stacks) > 1 else {}
     st.page_link(
-        page.file_of("geometry"), label="Open in Geometry", icon=":material/square_foot:",
+        page.file_of("geometry"),
+        label="Open in Geometry",
+        icon=":material/square_foot:",
         query_params=kept(
             geo="Every layer", geo_snapshot=opened.title, geo_layer=str(at.layer), geo_term=at.term, **which
         ),
-    )  # fmt: skip
+    )
 
 
 def kept(**more: str) -> dict[str, str | list[str]]:
@@ -173,8 +186,9 @@ def _numbers(
         if key not in row.scores:
             st.caption(f"{APPROACHES[key].label}: not measured in this snapshot.")
             continue
-        st.markdown(f"{plain(APPROACHES[key].formula)} = **{short(float(row.scores[key][at.layer]))}**, "
-                    f"{APPROACHES[key].label}")  # fmt: skip
+        st.markdown(
+            f"{plain(APPROACHES[key].formula)} = **{short(float(row.scores[key][at.layer]))}**, {APPROACHES[key].label}"
+        )
     st.caption(
         f"‖pre‖ = {short(pair.pre_norm)}, ‖post‖ = {short(pair.post_norm)}, {pre.size} elements each; computed in "
         "float64 from the snapshot's tensors."

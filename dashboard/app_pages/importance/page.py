@@ -54,9 +54,11 @@ def ranking_by_approach(opened: Opened, stack: str) -> None:
         "that can be selected, ★ the one that the approach selects. Where lines cross, approaches disagree."
     )
     show(
-        bumps(scores, scores.approaches, opened.selected(stack), stack, DARK), "bumps",
-        "Rank of every bias term by each approach", data=lambda: scores.means,
-    )  # fmt: skip
+        bumps(scores, scores.approaches, opened.selected(stack), stack, DARK),
+        "bumps",
+        "Rank of every bias term by each approach",
+        data=lambda: scores.means,
+    )
     caveat = explain.no_contest(opened)
     if caveat:
         st.info(caveat, icon=":material/info:")

@@ -63,9 +63,14 @@ def angles(choice: Choice, dark: bool) -> None:
     st.markdown(_sentence(choice))
     with page.control("settings", "merge-of"):
         name = st.segmented_control(
-            "Compare by", list(VIEWS), default="angle of the change", required=True, key=OF, bind="query-params",
+            "Compare by",
+            list(VIEWS),
+            default="angle of the change",
+            required=True,
+            key=OF,
+            bind="query-params",
             label_visibility="collapsed",
-        )  # fmt: skip
+        )
     view = VIEWS[name]
     row = st.container(horizontal=True, gap="medium")  # in a narrow window the second goes below the first
     with row.container(width=MATRIX):
@@ -78,9 +83,11 @@ def angles(choice: Choice, dark: bool) -> None:
         names = f"{plain(choice.labels[a])} and {plain(choice.labels[b])}"
         st.markdown(f"**Layer by layer**, {names}")
         show(
-            layer_lines(lines, dark, view.percent), "merge-layers", f"{name} in every layer, {names}",
+            layer_lines(lines, dark, view.percent),
+            "merge-layers",
+            f"{name} in every layer, {names}",
             data=lambda: _per_layer(choice),
-        )  # fmt: skip
+        )
     st.caption(view.says)
 
 

@@ -61,9 +61,11 @@ def default(sources: Sequence[Source]) -> list[str]:
 def choose() -> Choice | None:
     """Draw the list, and the terms where there is something to choose; None, after saying why, if nothing fits."""
     opened = pick_many(
-        "Fine-tunes to merge", CHOICE, default=default,
+        "Fine-tunes to merge",
+        CHOICE,
+        default=default,
         help="Two or more fine-tunes of one base model, best of different tasks: samples, runs of this machine, files.",
-    )  # fmt: skip
+    )
     if len(opened) < 2:
         st.info(
             "Choose **two or more fine-tunes of one base model**: their changes can then be compared and added up. "
@@ -99,9 +101,14 @@ def _fitting(titles: tuple[str, ...], snapshots: tuple[Snapshot, ...]) -> Choice
         with page.control("settings", "merge-terms"):
             names = {SYMBOLS[term].symbol: term for term in common}
             picked = st.pills(
-                "Bias terms to merge", list(names), selection_mode="multi", default=list(names), key=TERMS,
-                bind="query-params", help="Those that all of the fine-tunes trained.",
-            )  # fmt: skip
+                "Bias terms to merge",
+                list(names),
+                selection_mode="multi",
+                default=list(names),
+                key=TERMS,
+                bind="query-params",
+                help="Those that all of the fine-tunes trained.",
+            )
         terms = tuple(term for name, term in names.items() if name in picked)
         if not terms:
             raise UserError("got no bias terms to merge", f"some of {', '.join(common)}")

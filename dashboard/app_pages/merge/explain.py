@@ -47,6 +47,8 @@ def explained(choice: Choice, made: Merge | None, result: MergeResult | None) ->
             facts |= {f"data of {task}": about.data for task, about in result.tasks.items()}
         facts["versions"] = ", ".join(f"{name} {number}" for name, number in versions.items())
         st.dataframe(
-            {"input": list(facts), "value": [value[:300] for value in facts.values()]}, hide_index=True,
-            alt="Inputs of the merge", height="content",
-        )  # fmt: skip
+            {"input": list(facts), "value": [value[:300] for value in facts.values()]},
+            hide_index=True,
+            alt="Inputs of the merge",
+            height="content",
+        )

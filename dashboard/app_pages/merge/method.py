@@ -49,9 +49,13 @@ def method(choice: Choice, dark: bool) -> Merge | None:
     with controls, page.control("settings", "merge-method"):
         labels = {one.label: one for one in METHODS.values()}
         name = st.selectbox(
-            "Method", list(labels), index=list(METHODS).index(FIRST), key=METHOD, bind="query-params",
+            "Method",
+            list(labels),
+            index=list(METHODS).index(FIRST),
+            key=METHOD,
+            bind="query-params",
             on_change=_previewed,
-        )  # fmt: skip
+        )
         spec = labels[name]
         st.markdown(f"δ = {plain(spec.formula)}  \n:small[[Where it comes from]({spec.reference})]")
         if spec.remark:
@@ -68,10 +72,15 @@ def method(choice: Choice, dark: bool) -> Merge | None:
         _kept(choice, made)
         with page.control("downloads", "merge-snapshot"):
             st.download_button(
-                "Download the merged snapshot", lambda: file_of(merged), f"merged{SUFFIX}",
-                "application/octet-stream", icon=":material/download:", type="tertiary", on_click="ignore",
+                "Download the merged snapshot",
+                lambda: file_of(merged),
+                f"merged{SUFFIX}",
+                "application/octet-stream",
+                icon=":material/download:",
+                type="tertiary",
+                on_click="ignore",
                 key="merge-snapshot-file",
-            )  # fmt: skip
+            )
     with picture:
         _pictures(choice, made, dark)
     return made
@@ -98,14 +107,19 @@ def _control(spec: Method, parameter: Parameter, choice: Choice) -> Any:
     if parameter.choices:
         return st.segmented_control(
             label, parameter.choices, default=parameter.default, required=True, help=text, **bound
-        )  # fmt: skip
+        )
     if parameter.default is None:
         return _weights(choice, bound)
     if isinstance(parameter.default, int):
         return st.number_input(
-            label, min_value=int(parameter.low), max_value=int(min(parameter.high, MOST_WHOLE)),
-            value=parameter.default, step=1, help=text, **bound,
-        )  # fmt: skip
+            label,
+            min_value=int(parameter.low),
+            max_value=int(min(parameter.high, MOST_WHOLE)),
+            value=parameter.default,
+            step=1,
+            help=text,
+            **bound,
+        )
     low = 0.0 if parameter.low < 0.01 else parameter.low
     value = st.slider(label, low, parameter.high, float(parameter.default), 0.01, help=text, **bound)
     return max(value, parameter.low)
@@ -149,14 +163,18 @@ def _pictures(choice: Choice, made: Merge, dark: bool) -> None:
     symbol = latex(key[1])
     st.markdown(f"**How long the change of {symbol} is in each layer**")
     show(
-        preview_lengths(choice.labels, made.preview, key, dark), "merge-lengths",
-        "Length of the change in every layer: each fine-tune and the merge", data=lambda: _lengths(choice, made),
-    )  # fmt: skip
+        preview_lengths(choice.labels, made.preview, key, dark),
+        "merge-lengths",
+        "Length of the change in every layer: each fine-tune and the merge",
+        data=lambda: _lengths(choice, made),
+    )
     st.markdown("**How much the merge points the way of each task**")
     show(
-        preview_cosines(choice.labels, made.preview, style.TERM_COLOURS[key[1]], dark), "merge-cosines",
-        "Cosine of the merged change with each fine-tune's", data=lambda: _cosines(choice, made),
-    )  # fmt: skip
+        preview_cosines(choice.labels, made.preview, style.TERM_COLOURS[key[1]], dark),
+        "merge-cosines",
+        "Cosine of the merged change with each fine-tune's",
+        data=lambda: _cosines(choice, made),
+    )
 
 
 def _one_of(keys: list[Key]) -> Key:
@@ -165,8 +183,13 @@ def _one_of(keys: list[Key]) -> Key:
     start = next((name for name, (_, term) in names.items() if term == "v"), next(iter(names)))
     with page.control("settings", "merge-term"):
         chosen = st.segmented_control(
-            "Bias term", list(names), default=start, required=True, key=TERM, bind="query-params",
-        )  # fmt: skip
+            "Bias term",
+            list(names),
+            default=start,
+            required=True,
+            key=TERM,
+            bind="query-params",
+        )
     return names.get(chosen, names[start])
 
 

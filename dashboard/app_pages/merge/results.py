@@ -42,14 +42,25 @@ def results(run: Run, choice: Choice | None, dark: bool) -> MergeResult | None:
     st.caption(_caption(result))
     with page.control("downloads", "merge-table", horizontal=True, horizontal_alignment="right"):
         st.download_button(
-            "The table (CSV)", lambda: table(result).to_csv(index=False), "merge-table.csv", "text/csv",
-            icon=":material/download:", type="tertiary", on_click="ignore", key="merge-table-csv",
-        )  # fmt: skip
+            "The table (CSV)",
+            lambda: table(result).to_csv(index=False),
+            "merge-table.csv",
+            "text/csv",
+            icon=":material/download:",
+            type="tertiary",
+            on_click="ignore",
+            key="merge-table-csv",
+        )
         st.download_button(
-            "The merged snapshot", run.snapshot.read_bytes, f"merged-{run.id[-6:]}{SUFFIX}",
-            "application/octet-stream", icon=":material/download:", type="tertiary", on_click="ignore",
+            "The merged snapshot",
+            run.snapshot.read_bytes,
+            f"merged-{run.id[-6:]}{SUFFIX}",
+            "application/octet-stream",
+            icon=":material/download:",
+            type="tertiary",
+            on_click="ignore",
             key="merge-evaluated-snapshot",
-        )  # fmt: skip
+        )
     if result.line:
         st.markdown(f"**{plain(_upper(result.parameter or ''))} against the metric of each task**")
         figure = along_the_line(result, sources(result), _colour(config), dark)

@@ -64,17 +64,32 @@ def launcher(choice: Choice, made: Merge) -> None:
     """How much to score, how many evaluations that is, and the button."""
     with page.control("settings", "merge-launch", horizontal=True, gap="large"):
         limit = st.segmented_control(
-            "Validation examples of each task", list(LIMITS), default="200", required=True, key=LIMIT,
-            bind="query-params", help="Drawn once, the same for every row. More are slower and more certain.",
-        )  # fmt: skip
+            "Validation examples of each task",
+            list(LIMITS),
+            default="200",
+            required=True,
+            key=LIMIT,
+            bind="query-params",
+            help="Drawn once, the same for every row. More are slower and more certain.",
+        )
         points = st.segmented_control(
-            "Line along the method's parameter", list(LINES), default="11 points", required=True, key=POINTS,
-            bind="query-params", help="The merge at so many values of its first parameter, the others as they are.",
-        )  # fmt: skip
+            "Line along the method's parameter",
+            list(LINES),
+            default="11 points",
+            required=True,
+            key=POINTS,
+            bind="query-params",
+            help="The merge at so many values of its first parameter, the others as they are.",
+        )
     config = MergeConfig.of(
-        choice.snapshots, choice.titles, method=made.method.name, settings=made.settings, terms=choice.terms,
-        points=LINES[points], limit=LIMITS[limit],
-    )  # fmt: skip
+        choice.snapshots,
+        choice.titles,
+        method=made.method.name,
+        settings=made.settings,
+        terms=choice.terms,
+        points=LINES[points],
+        limit=LIMITS[limit],
+    )
     here, missing = _data(choice)
     work = plan(choice.snapshots, config)
     count = len(work.values) * len(here)
@@ -85,10 +100,15 @@ def launcher(choice: Choice, made: Merge) -> None:
     why_not = page.locked() or ("One evaluation at a time: cancel the one at work first." if busy else None)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
-            "Evaluate on all their tasks", key="merge-evaluate", type="primary", icon=":material/play_arrow:",
-            on_click=_launch, args=(config, choice), disabled=why_not is not None or not here,
+            "Evaluate on all their tasks",
+            key="merge-evaluate",
+            type="primary",
+            icon=":material/play_arrow:",
+            on_click=_launch,
+            args=(config, choice),
+            disabled=why_not is not None or not here,
             help=why_not or "Runs in the background on this machine; closing this tab does not stop it.",
-        )  # fmt: skip
+        )
         st.caption(_estimate(count, len(work.values), len(here), config))
         _earlier(choice)
 
@@ -153,10 +173,16 @@ def _earlier(choice: Choice) -> None:
             break
     if found:
         st.selectbox(
-            "Earlier evaluations of these", list(found), index=None, key=EARLIER, on_change=_show_earlier,
-            args=(found,), placeholder=f"Earlier evaluations of these ({len(found)})", label_visibility="collapsed",
+            "Earlier evaluations of these",
+            list(found),
+            index=None,
+            key=EARLIER,
+            on_change=_show_earlier,
+            args=(found,),
+            placeholder=f"Earlier evaluations of these ({len(found)})",
+            label_visibility="collapsed",
             width=360,
-        )  # fmt: skip
+        )
 
 
 def title(config: MergeConfig) -> str:
@@ -213,10 +239,14 @@ def _live(run: Run) -> None:
             st.markdown(f"Evaluating **{plain(overview(run).name, 200)}** · {_headline(status)}")
             why_not = page.locked()
             st.button(
-                "Cancel", key=f"merge-cancel-{run.id}", icon=":material/stop:", on_click=_cancel, args=(run,),
+                "Cancel",
+                key=f"merge-cancel-{run.id}",
+                icon=":material/stop:",
+                on_click=_cancel,
+                args=(run,),
                 disabled=status.state == "cancelling" or why_not is not None,
                 help=why_not or "Stops at once; what was scored is kept and can be gone on from.",
-            )  # fmt: skip
+            )
         st.progress(status.fraction or 0.0, text=_progress(status))
         for text in _messages(run)[-3:]:
             st.caption(plain(text))
@@ -253,9 +283,13 @@ def _stopped(run: Run, status: Status) -> None:
     why_not = page.locked()
     with st.container(horizontal=True):
         st.button(
-            "Go on with it", icon=":material/restart_alt:", on_click=_resume, args=(run,),
-            disabled=why_not is not None, help=why_not or "What was scored before is not scored again.",
-        )  # fmt: skip
+            "Go on with it",
+            icon=":material/restart_alt:",
+            on_click=_resume,
+            args=(run,),
+            disabled=why_not is not None,
+            help=why_not or "What was scored before is not scored again.",
+        )
         st.button("Dismiss", key="merge-dismiss", on_click=dismiss)
 
 

@@ -62,14 +62,21 @@ def bar(chosen: Sequence[Overview], everything: Sequence[Overview]) -> None:
             active = [one for one in chosen if one.status.active]
             if active:
                 st.button(
-                    "Cancel", icon=":material/stop:", on_click=_cancel, args=([one.run for one in active],),
-                    disabled=bool(locked), help=locked or "Stops after the current step; partial results stay.",
-                )  # fmt: skip
+                    "Cancel",
+                    icon=":material/stop:",
+                    on_click=_cancel,
+                    args=([one.run for one in active],),
+                    disabled=bool(locked),
+                    help=locked or "Stops after the current step; partial results stay.",
+                )
             st.button(
-                "Delete", icon=":material/delete:", on_click=_delete, args=([one.run for one in chosen],),
+                "Delete",
+                icon=":material/delete:",
+                on_click=_delete,
+                args=([one.run for one in chosen],),
                 disabled=bool(locked or active),
                 help=locked or ("Cancel runs at work first." if active else "It can be taken back."),
-            )  # fmt: skip
+            )
         download(chosen, "chosen", f"Download {_count(chosen)}")
 
 
@@ -77,21 +84,27 @@ def _open_links(chosen: Sequence[Overview]) -> None:
     """Where else the ticked runs can be looked at."""
     if len(chosen) == 1 and chosen[0].kind == "sweep":
         st.page_link(
-            page.file_of("sweep"), label=page.PLACES["sweep"].title, icon=f":material/{page.PLACES['sweep'].icon}:",
+            page.file_of("sweep"),
+            label=page.PLACES["sweep"].title,
+            icon=f":material/{page.PLACES['sweep'].icon}:",
             query_params=kept(sweep_run=chosen[0].id),
-        )  # fmt: skip
+        )
     with_snapshot = [run_title(one.run) for one in chosen if one.has_snapshot]
     if len(with_snapshot) == 1:
         for place, name, more in (("importance", CHOICE, {}), ("geometry", GEOMETRY_CHOICE, {"geo": "Every layer"})):
             st.page_link(
-                page.file_of(place), label=page.PLACES[place].title, icon=f":material/{page.PLACES[place].icon}:",
+                page.file_of(place),
+                label=page.PLACES[place].title,
+                icon=f":material/{page.PLACES[place].icon}:",
                 query_params=kept(**{name: with_snapshot[0], **more}),
-            )  # fmt: skip
+            )
     if len(with_snapshot) > 1:
         st.page_link(
-            page.file_of("compare"), label="Compare snapshots", icon=":material/compare:",
+            page.file_of("compare"),
+            label="Compare snapshots",
+            icon=":material/compare:",
             query_params={**kept(), parts.CHOICE: with_snapshot[: parts.MOST]},
-        )  # fmt: skip
+        )
 
 
 def _count(runs: Sequence[Overview]) -> str:
@@ -109,9 +122,15 @@ def _name(chosen: Sequence[Overview], locked: str | None) -> None:
     one, key = chosen[0], _key("name", chosen)
     with st.popover("Rename", icon=":material/edit:", disabled=bool(locked), help=locked):
         st.text_input(
-            "Name", one.about.name, key=key, on_change=_rename, args=(one.run, key), placeholder=one.label,
-            max_chars=about.NAME_CHARACTERS, help="Shown instead of the label; links keep the label.",
-        )  # fmt: skip
+            "Name",
+            one.about.name,
+            key=key,
+            on_change=_rename,
+            args=(one.run, key),
+            placeholder=one.label,
+            max_chars=about.NAME_CHARACTERS,
+            help="Shown instead of the label; links keep the label.",
+        )
 
 
 def _rename(run: Run, key: str) -> None:
@@ -124,10 +143,16 @@ def _tags(chosen: Sequence[Overview], everything: Sequence[Overview], locked: st
     key = _key("tags", chosen)
     with st.popover("Tags", icon=":material/sell:", disabled=bool(locked), help=locked):
         st.multiselect(
-            f"Tags of {'this run' if len(chosen) == 1 else f'all {len(chosen)} runs'}", known, default=common, key=key,
-            accept_new_options=True, max_selections=about.MOST_TAGS, placeholder="Type a word, press Enter",
-            on_change=_retag, args=([one.run for one in chosen], common, key),
-        )  # fmt: skip
+            f"Tags of {'this run' if len(chosen) == 1 else f'all {len(chosen)} runs'}",
+            known,
+            default=common,
+            key=key,
+            accept_new_options=True,
+            max_selections=about.MOST_TAGS,
+            placeholder="Type a word, press Enter",
+            on_change=_retag,
+            args=([one.run for one in chosen], common, key),
+        )
 
 
 def _retag(runs: Sequence[Run], before: Sequence[str], key: str) -> None:
@@ -190,9 +215,14 @@ def undo() -> None:
             what = "One run was" if len(ids) == 1 else f"{len(ids)} runs were"
             st.markdown(f":material/delete: {what} deleted.")
             st.button(
-                "Undo", icon=":material/undo:", on_click=_restore, args=(ids, ticked), disabled=bool(locked),
-                help=locked, type="primary",
-            )  # fmt: skip
+                "Undo",
+                icon=":material/undo:",
+                on_click=_restore,
+                args=(ids, ticked),
+                disabled=bool(locked),
+                help=locked,
+                type="primary",
+            )
             st.button("Dismiss", key="runs-undo-dismiss", on_click=lambda: st.session_state.pop(_UNDO, None))
 
 
@@ -211,9 +241,14 @@ def trash() -> None:
             with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
                 st.markdown(plain(overview(run).name))
                 st.button(
-                    "Restore", key=f"restore-{run.id}", icon=":material/undo:", on_click=_restore, args=([run.id],),
-                    disabled=bool(locked), help=locked,
-                )  # fmt: skip
+                    "Restore",
+                    key=f"restore-{run.id}",
+                    icon=":material/undo:",
+                    on_click=_restore,
+                    args=([run.id],),
+                    disabled=bool(locked),
+                    help=locked,
+                )
         st.button(
             "Remove all for good", icon=":material/delete_forever:", on_click=_empty, disabled=bool(locked), help=locked
         )
@@ -234,11 +269,16 @@ def download(runs: Sequence[Overview], key: str, label: str) -> None:
     """The button that makes a zip of runs when it is clicked."""
     with page.control("downloads", f"runs-{key}", width="content"):
         st.download_button(
-            label, lambda: zip_of(runs), f"beft-{key}-runs.zip", "application/zip", icon=":material/download:",
-            key=f"zip-{key}", on_click="ignore",
+            label,
+            lambda: zip_of(runs),
+            f"beft-{key}-runs.zip",
+            "application/zip",
+            icon=":material/download:",
+            key=f"zip-{key}",
+            on_click="ignore",
             help="Snapshot, settings and result; measurements as CSV; of a sweep its table. About "
             f"{_size(bytes_of(runs))}.",
-        )  # fmt: skip
+        )
 
 
 def _size(count: int) -> str:
@@ -251,9 +291,10 @@ def _size(count: int) -> str:
 def damaged(one: Overview) -> None:
     """What is wrong with the files of a run."""
     st.warning(
-        "  \n".join(plain(words, 300) for words in one.damage), title=f"The folder of {plain(one.name)} is damaged",
+        "  \n".join(plain(words, 300) for words in one.damage),
+        title=f"The folder of {plain(one.name)} is damaged",
         icon=":material/broken_image:",
-    )  # fmt: skip
+    )
 
 
 def story(one: Overview) -> None:
@@ -277,6 +318,9 @@ def story(one: Overview) -> None:
             label = "Resume from its checkpoint"
         st.button(
             label,
-            key=f"resume-{run.id}", icon=":material/restart_alt:", on_click=lambda: _do(lambda: action(run)),
-            disabled=bool(locked), help=locked or words,
-        )  # fmt: skip
+            key=f"resume-{run.id}",
+            icon=":material/restart_alt:",
+            on_click=lambda: _do(lambda: action(run)),
+            disabled=bool(locked),
+            help=locked or words,
+        )

@@ -69,9 +69,11 @@ def _curves(folders: Sequence[Run], busy: bool) -> None:
             if any(each.loss.steps for each in drawn):
                 lines = [Line(n, each.loss, k) for n, each, k in zip(names, drawn, look, strict=True)]
                 show(
-                    overlay(lines, "loss", dark), "runs-loss", "Training loss of the ticked runs over their steps",
+                    overlay(lines, "loss", dark),
+                    "runs-loss",
+                    "Training loss of the ticked runs over their steps",
                     data=partial(_numbers, lines, "loss"),
-                )  # fmt: skip
+                )
             else:
                 st.caption("No step was trained yet.")
         with st.container():
@@ -86,10 +88,11 @@ def _curves(folders: Sequence[Run], busy: bool) -> None:
                 if metric in each.metrics
             ]
             show(
-                overlay(lines, metric, dark, marks=True), "runs-metric",
+                overlay(lines, metric, dark, marks=True),
+                "runs-metric",
                 f"{metric} of the ticked runs on the validation set, over their steps",
                 data=partial(_numbers, lines, metric),
-            )  # fmt: skip
+            )
 
 
 def _choose(metrics: Sequence[str]) -> str | None:
@@ -105,7 +108,7 @@ def _choose(metrics: Sequence[str]) -> str | None:
         st.selectbox(  # whose options are no Markdown
             "Metric", metrics, key=METRIC, bind="query-params", label_visibility="collapsed", width=240
         )
-    )  # fmt: skip
+    )
 
 
 def _numbers(lines: Sequence[Line], what: str) -> pd.DataFrame:
@@ -139,13 +142,17 @@ def results(runs: Sequence[Overview]) -> None:
     table = pd.DataFrame(rows).dropna(axis="columns", how="all")
     number = st.column_config.NumberColumn
     st.dataframe(
-        table, hide_index=True, placeholder="–", alt="Results of the ticked runs", height="content",
+        table,
+        hide_index=True,
+        placeholder="–",
+        alt="Results of the ticked runs",
+        height="content",
         column_config={
             "run": st.column_config.TextColumn(pinned=True),
             **{name: number(format="%.4f") for name in (*metrics, "training loss")},
             **{name: number(format="%.1f") for name in ("seconds", "expected seconds")},
         },
-    )  # fmt: skip
+    )
 
 
 def settings(runs: Sequence[Overview]) -> None:
@@ -159,9 +166,12 @@ def settings(runs: Sequence[Overview]) -> None:
         return
     shown = {"run": labels(runs), **{name: [_words(v) for v in values] for name, values in fields.items()}}
     st.dataframe(
-        pd.DataFrame(shown), hide_index=True, height="content", alt="Settings in which the ticked runs differ",
+        pd.DataFrame(shown),
+        hide_index=True,
+        height="content",
+        alt="Settings in which the ticked runs differ",
         column_config={"run": st.column_config.TextColumn(pinned=True)},
-    )  # fmt: skip
+    )
     st.caption("Settings that presets fill in are shown as they were used; every other setting is the same.")
 
 
@@ -197,9 +207,11 @@ def seeds(runs: Sequence[Overview]) -> None:
                 "seeds": [", ".join(map(str, group.seeds)) for group in groups],
             }
         ),
-        hide_index=True, height="content", alt="Mean and standard deviation over seeds",
+        hide_index=True,
+        height="content",
+        alt="Mean and standard deviation over seeds",
         column_config={name: st.column_config.NumberColumn(format="%.4f") for name in ("mean", "std")},
-    )  # fmt: skip
+    )
     st.caption(
         "Over ticked runs that are done and equal in every setting but the seed; std with n − 1 in the denominator. "
         "Of two runs with the same seed the newer one counts."

@@ -28,9 +28,15 @@ CHOSEN = "runs"
 _TABLE, _DRAWN, _TICKED = "runs-table", "runs-drawn", "runs-ticked"
 BUSY_SECONDS, IDLE_SECONDS = 1.5, 5.0
 STATE_COLOURS = {
-    "queued": "gray", "running": "blue", "cancelling": "orange", "done": "green", "cancelled": "gray",
-    "failed": "red", "lost": "red", "damaged": "red",
-}  # fmt: skip
+    "queued": "gray",
+    "running": "blue",
+    "cancelling": "orange",
+    "done": "green",
+    "cancelled": "gray",
+    "failed": "red",
+    "lost": "red",
+    "damaged": "red",
+}
 DAMAGED = "damaged"
 """Beside its state, of a run whose files are not as a run writes them."""
 ROWS_SHOWN = 10
@@ -55,9 +61,13 @@ def filters(runs: Sequence[Overview]) -> None:
     tags = sorted({tag for one in runs for tag in one.about.tags})
     with page.control("choose", "runs-filter", horizontal=True, vertical_alignment="bottom"):
         st.text_input(
-            "Search", key="find", bind="query-params", placeholder="name, task, term, setting…",
-            icon=":material/search:", width=260,
-        )  # fmt: skip
+            "Search",
+            key="find",
+            bind="query-params",
+            placeholder="name, task, term, setting…",
+            icon=":material/search:",
+            width=260,
+        )
         for label, key, options in (
             ("State", "state", (*STATES, DAMAGED)),
             ("Task", "on", tasks),
@@ -97,9 +107,13 @@ def chosen(runs: Sequence[Overview]) -> list[Overview]:
     if CHOSEN in st.session_state:  # without those that are gone
         st.session_state[CHOSEN] = [label for label in st.session_state[CHOSEN] if label in by_label]
     labels = st.multiselect(
-        "Runs to compare", list(by_label), key=CHOSEN, bind="query-params",
-        placeholder="Tick runs in the table, or choose them here", label_visibility="collapsed",
-    )  # fmt: skip
+        "Runs to compare",
+        list(by_label),
+        key=CHOSEN,
+        bind="query-params",
+        placeholder="Tick runs in the table, or choose them here",
+        label_visibility="collapsed",
+    )
     return [by_label[label] for label in labels]
 
 
@@ -127,12 +141,18 @@ def _table(busy: bool) -> None:
     st.session_state[_DRAWN] = [one.label for one in shown]
     order = [*SHOWN, "tags"] if _tags(shown) else [*SHOWN]
     st.dataframe(
-        frame(shown, time.time()), key=_TABLE, column_order=order, on_select=_tick, selection_mode="multi-row",
+        frame(shown, time.time()),
+        key=_TABLE,
+        column_order=order,
+        on_select=_tick,
+        selection_mode="multi-row",
         hide_index=True,
         selection_default=ticks,  # what is set above is lost if the browser mounts it later
-        column_config=_columns(shown), placeholder="", alt="Runs of this machine, newest first",
+        column_config=_columns(shown),
+        placeholder="",
+        alt="Runs of this machine, newest first",
         height=(min(len(shown), ROWS_SHOWN) + 1) * _ROW_PIXELS + 3,
-    )  # fmt: skip
+    )
 
 
 def _rows() -> list[int]:
@@ -258,10 +278,12 @@ def _columns(runs: Sequence[Overview]) -> dict[str, Any]:
         "started": column.DatetimeColumn("Started", format="D MMM, HH:mm", width=wide["started"]),
         "tags": column.MultiselectColumn("Tags", options=tags, color="auto", width=wide["tags"]) if tags else None,
         "value": column.NumberColumn(
-            "Result", format="%.3f", width=wide["value"],
+            "Result",
+            format="%.3f",
+            width=wide["value"],
             help="The first metric of the task on its validation set, after the last epoch that was scored.",
         ),
-    }  # fmt: skip
+    }
 
 
 def _tags(runs: Sequence[Overview]) -> list[str]:

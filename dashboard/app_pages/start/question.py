@@ -49,9 +49,13 @@ def question(opened: Opened, dark: bool) -> None:
     grid = st.grid(len(OFFERS), min_column_width=250)
     for term, offer in OFFERS.items():
         grid.button(
-            f"**{latex(term)}, the {TERMS[term].label}**: {offer}", key=f"guess-{term}", on_click=_guess, args=(term,),
-            width="stretch", type="primary" if guess == term else "secondary",
-        )  # fmt: skip
+            f"**{latex(term)}, the {TERMS[term].label}**: {offer}",
+            key=f"guess-{term}",
+            on_click=_guess,
+            args=(term,),
+            width="stretch",
+            type="primary" if guess == term else "secondary",
+        )
     if guess is not None:
         _answer(opened, stack, guess, dark)
 
@@ -71,9 +75,11 @@ def _answer(opened: Opened, stack: str, guess: str, dark: bool) -> None:
         with grid.cell():
             st.markdown("**How far it turned** (projection ratio, mean over layers)")
             show(
-                contest(scores, {term: short(value) for term, value in scores.items()}, guess, winner, dark), "contest",
-                "Projection ratio of the three biases", downloads=False,
-            )  # fmt: skip
+                contest(scores, {term: short(value) for term, value in scores.items()}, guess, winner, dark),
+                "contest",
+                "Projection ratio of the three biases",
+                downloads=False,
+            )
         if alone:
             metric = plain(opened.meta.metric or "metric")
             with grid.cell():
@@ -81,8 +87,10 @@ def _answer(opened: Opened, stack: str, guess: str, dark: bool) -> None:
                 reached = {term: m.mean for term, m in alone.items()}
                 show(
                     contest(reached, {term: short(mean) for term, mean in reached.items()}, None, None, dark),
-                    "contest-alone", f"{metric} of the three biases, each fine-tuned alone", downloads=False,
-                )  # fmt: skip
+                    "contest-alone",
+                    f"{metric} of the three biases, each fine-tuned alone",
+                    downloads=False,
+                )
         st.markdown(_why(opened, winner, alone))
         with st.container(horizontal=True):
             for name, label, icon in (

@@ -22,8 +22,10 @@ def tour_card() -> None:
                     continue
                 icon = "arrow_forward" if step.key == following else "radio_button_unchecked"
                 st.page_link(
-                    page.file_of(step.page), label=f"**{step.ask}**" if step.key == following else step.ask,
-                    icon=f":material/{icon}:", query_params=kept(),
-                )  # fmt: skip
+                    page.file_of(step.page),
+                    label=f"**{step.ask}**" if step.key == following else step.ask,
+                    icon=f":material/{icon}:",
+                    query_params=kept(),
+                )
         if following is None:
             st.markdown(":material/celebration: All done. What you saw here, you can now ask of a model of your own.")

@@ -98,10 +98,11 @@ def _picture(grid: pd.DataFrame, done: pd.DataFrame) -> None:
         return
     rows = grid.merge(done[["run", "metric", "value"]], on="run", how="left")
     show(
-        by_term_and_rate(rows, page.dark()), "sweep-values",
+        by_term_and_rate(rows, page.dark()),
+        "sweep-values",
         "Validation metric of everything that was trained, by learning rate: a dot per seed, a line at the mean",
         data=lambda: rows,
-    )  # fmt: skip
+    )
     panels = len(rows.loc[rows["value"].notna(), ["task", "size"]].drop_duplicates())
     more = f" The first {MOST_PANELS} of {panels}; the evaluation shows all." if panels > MOST_PANELS else ""
     st.caption(f"After the last epoch, by learning rate; a dot is a seed, a line the mean over seeds.{more}")
@@ -110,15 +111,23 @@ def _picture(grid: pd.DataFrame, done: pd.DataFrame) -> None:
 def _table(done: pd.DataFrame) -> None:
     with page.control("settings", "sweep-rows"):
         look = st.segmented_control(
-            "Rows", [MEANS, ALL], default=MEANS, required=True, key=LOOK, bind="query-params",
+            "Rows",
+            [MEANS, ALL],
+            default=MEANS,
+            required=True,
+            key=LOOK,
+            bind="query-params",
             label_visibility="collapsed",
-        )  # fmt: skip
+        )
     table = _means(done) if look == MEANS else _fine_tunes(done)
     same = [name for name in _SAME if table[name].nunique() <= 1]
     table = table.drop(columns=same).dropna(axis="columns", how="all")
     column = st.column_config
     st.dataframe(
-        table, hide_index=True, placeholder="–", alt=f"Result of the sweep: {look}",
+        table,
+        hide_index=True,
+        placeholder="–",
+        alt=f"Result of the sweep: {look}",
         height=(min(len(table), ROWS_SHOWN) + 1) * _ROW_PIXELS + 3,
         column_config={
             "examples": column.NumberColumn(format="localized"),
@@ -128,7 +137,7 @@ def _table(done: pd.DataFrame) -> None:
             "selects": column.TextColumn(help="By the projection ratio, of probes (all)."),
             "seconds": column.NumberColumn(format="%.2f", help="Of its pass, divided by the fine-tunes in it."),
         },
-    )  # fmt: skip
+    )
 
 
 def _means(done: pd.DataFrame) -> pd.DataFrame:
@@ -144,16 +153,20 @@ def _fine_tunes(done: pd.DataFrame) -> pd.DataFrame:
     table["selects"] = done["selected.projection_ratio"]
     return _named(table)[
         [*_SAME, "trains", "learning rate", "seed", "value, %", "best, %", "selects", "seconds", "failure"]
-    ]  # fmt: skip
+    ]
 
 
 def _named(table: pd.DataFrame) -> pd.DataFrame:
     return table.rename(
         columns={
-            "n_train": "examples", "lr": "learning rate", "mean": "mean, %", "std": "spread", "value": "value, %",
+            "n_train": "examples",
+            "lr": "learning rate",
+            "mean": "mean, %",
+            "std": "spread",
+            "value": "value, %",
             "best_value": "best, %",
         }
-    )  # fmt: skip
+    )
 
 
 def _downloads(run: Run) -> None:
@@ -162,10 +175,14 @@ def _downloads(run: Run) -> None:
             path = run.sweep / f"{NAME}.{kind}"
             if path.is_file():
                 st.download_button(
-                    f"The table ({'CSV' if kind == 'csv' else 'Parquet'})", path.read_bytes,
-                    f"beft-sweep-{run.id[-6:]}.{kind}", mime, icon=":material/download:", key=f"sweep-{kind}",
+                    f"The table ({'CSV' if kind == 'csv' else 'Parquet'})",
+                    path.read_bytes,
+                    f"beft-sweep-{run.id[-6:]}.{kind}",
+                    mime,
+                    icon=":material/download:",
+                    key=f"sweep-{kind}",
                     on_click="ignore",
-                )  # fmt: skip
+                )
 
 
 def evaluation_link(run: Run) -> None:
@@ -174,6 +191,8 @@ def evaluation_link(run: Run) -> None:
     title = next((source.title for source in tables() if source.path == path), None)
     if title is not None:
         st.page_link(
-            page.file_of("evaluation"), label="Beside the paper's", icon=":material/fact_check:",
+            page.file_of("evaluation"),
+            label="Beside the paper's",
+            icon=":material/fact_check:",
             query_params=kept(**{CHOICE: title}),
-        )  # fmt: skip
+        )

@@ -65,9 +65,16 @@ def _earlier() -> None:
     if titles:
         with page.control("choose", "sweep-earlier", width="content"):
             st.selectbox(
-                "Other sweeps", list(titles), index=None, key=EARLIER, on_change=_show_earlier, args=(titles,),
-                placeholder=f"Other sweeps of this machine ({len(titles)})", label_visibility="collapsed", width=340,
-            )  # fmt: skip
+                "Other sweeps",
+                list(titles),
+                index=None,
+                key=EARLIER,
+                on_change=_show_earlier,
+                args=(titles,),
+                placeholder=f"Other sweeps of this machine ({len(titles)})",
+                label_visibility="collapsed",
+                width=340,
+            )
 
 
 def _show_earlier(titles: dict[str, str]) -> None:
@@ -90,10 +97,14 @@ def panel(setup: Setup) -> None:
         why_not = page.locked()
         with st.container(horizontal=True, vertical_alignment="center"):
             st.button(
-                "Start the sweep", key="sw_start", type="primary", icon=":material/play_arrow:", on_click=_start,
+                "Start the sweep",
+                key="sw_start",
+                type="primary",
+                icon=":material/play_arrow:",
+                on_click=_start,
                 disabled=setup.spec is None or why_not is not None,
                 help=why_not or "In the background: it goes on when this tab is closed.",
-            )  # fmt: skip
+            )
             _earlier()
         if setup.spec is not None:
             with page.control("details", "sw-command"):
@@ -108,29 +119,43 @@ def _numbers(setup: Setup) -> None:
     passes = len(counted.banks)
     with st.container(horizontal=True, gap="medium"):
         st.metric(
-            "Fine-tunes", f"{len(counted.runs):,}", _product(spec, len(counted.runs)), delta_color="off",
-            delta_arrow="off", width="content",
-        )  # fmt: skip
+            "Fine-tunes",
+            f"{len(counted.runs):,}",
+            _product(spec, len(counted.runs)),
+            delta_color="off",
+            delta_arrow="off",
+            width="content",
+        )
         if counted.steps is not None:
             st.metric(
-                "Steps", f"{counted.steps:,}", "of single fine-tunes", delta_color="off", delta_arrow="off",
+                "Steps",
+                f"{counted.steps:,}",
+                "of single fine-tunes",
+                delta_color="off",
+                delta_arrow="off",
                 width="content",
-            )  # fmt: skip
+            )
         st.metric(
-            "Passes over the model", f"about {passes:,}" if passes > 1 else "1",
+            "Passes over the model",
+            f"about {passes:,}" if passes > 1 else "1",
             f"up to {max(counted.banks)} fine-tunes share one" if passes > 1 else "all fine-tunes share it",
-            delta_color="off", delta_arrow="off", width="content",
+            delta_color="off",
+            delta_arrow="off",
+            width="content",
             help="Fine-tunes of one task share a pass: each has its own biases, head, learning rate, seed and data. "
             "How many fit is seen from the memory that is free when the sweep starts.",
-        )  # fmt: skip
+        )
 
 
 def _product(spec: SweepSpec, count: int) -> str:
     """The grid as a product of what it has several of; empty where it is none, as with rates of the probe's own."""
     parts = {
-        "tasks": len(spec.tasks), "sizes": max(1, len(spec.regimes) + len(spec.n_train)), "kinds": len(spec.terms),
-        "learning rates": max(1, len(spec.lrs)), "seeds": len(spec.seeds),
-    }  # fmt: skip
+        "tasks": len(spec.tasks),
+        "sizes": max(1, len(spec.regimes) + len(spec.n_train)),
+        "kinds": len(spec.terms),
+        "learning rates": max(1, len(spec.lrs)),
+        "seeds": len(spec.seeds),
+    }
     if prod(parts.values()) != count:
         return "in the grid"
     return " × ".join(f"{number} {what}" for what, number in parts.items() if number > 1) or "alone"
@@ -199,10 +224,14 @@ def _live(run: Run) -> None:
             st.markdown(f"**{_title(run)}** · {headline(status)}")
             why_not = page.locked()
             st.button(
-                "Cancel", key=f"sweep-cancel-{run.id}", icon=":material/stop:", on_click=_cancel, args=(run,),
+                "Cancel",
+                key=f"sweep-cancel-{run.id}",
+                icon=":material/stop:",
+                on_click=_cancel,
+                args=(run,),
                 disabled=status.state == "cancelling" or why_not is not None,
                 help=why_not or "Stops after the current step; what is finished is kept and can be gone on from.",
-            )  # fmt: skip
+            )
         st.progress(status.fraction or 0.0, text=_progress(status))
         for text in _messages(run)[-2:]:
             st.caption(plain(text))
@@ -259,9 +288,14 @@ def _stopped(run: Run, status: Status) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         label, action = ("Start over", start_over) if status.start_over else ("Resume", resume)
         st.button(
-            label, key=f"sweep-resume-{run.id}", icon=":material/restart_alt:", on_click=_resume, args=(run, action),
-            disabled=why_not is not None, help=why_not or "What is finished is not done again.",
-        )  # fmt: skip
+            label,
+            key=f"sweep-resume-{run.id}",
+            icon=":material/restart_alt:",
+            on_click=_resume,
+            args=(run, action),
+            disabled=why_not is not None,
+            help=why_not or "What is finished is not done again.",
+        )
         results.evaluation_link(run)
         st.button("Dismiss", key="sweep-dismiss", on_click=_dismiss)
 

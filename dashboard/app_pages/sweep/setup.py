@@ -31,15 +31,30 @@ MOST_RUNS = 5_000
 """Of a sweep that is started here: the command takes more."""
 
 DEFAULTS: dict[str, Any] = {
-    "sw_tasks": ["demo-sentiment"], "sw_regimes": [], "sw_n": "200", "sw_terms": ["v", "q", "k", "head", "all"],
-    "sw_lrs": "", "sw_probe_lrs": "", "sw_seeds": 2, "sw_epochs": None, "sw_preset": "quick", "sw_model": BUNDLED,
-    "sw_device": "auto", "sw_precision": "float32", "sw_eps": None, "sw_eps_at": BY_PRESET,
-}  # fmt: skip
+    "sw_tasks": ["demo-sentiment"],
+    "sw_regimes": [],
+    "sw_n": "200",
+    "sw_terms": ["v", "q", "k", "head", "all"],
+    "sw_lrs": "",
+    "sw_probe_lrs": "",
+    "sw_seeds": 2,
+    "sw_epochs": None,
+    "sw_preset": "quick",
+    "sw_model": BUNDLED,
+    "sw_device": "auto",
+    "sw_precision": "float32",
+    "sw_eps": None,
+    "sw_eps_at": BY_PRESET,
+}
 """Name in the URL -> value at first."""
 _SETTINGS = {
-    "sw_epochs": "epochs", "sw_preset": "preset", "sw_device": "device", "sw_precision": "precision",
-    "sw_eps": "adam_epsilon", "sw_eps_at": "adam_epsilon_at",
-}  # fmt: skip
+    "sw_epochs": "epochs",
+    "sw_preset": "preset",
+    "sw_device": "device",
+    "sw_precision": "precision",
+    "sw_eps": "adam_epsilon",
+    "sw_eps_at": "adam_epsilon_at",
+}
 """Controls that are settings of all fine-tunes -> field."""
 
 
@@ -157,9 +172,13 @@ def draw() -> None:
 def _tasks() -> None:
     missing = marked.lacking()
     chosen = marked.choose_some(
-        "Tasks", [*TASKS], DEFAULTS["sw_tasks"], "sw_tasks", missing,
+        "Tasks",
+        [*TASKS],
+        DEFAULTS["sw_tasks"],
+        "sw_tasks",
+        missing,
         help="; ".join(f"{task}: {spec.title}" for task, spec in TASKS.items()),
-    )  # fmt: skip
+    )
     if absent := [task for task in chosen if task in missing]:
         advice = dict.fromkeys(plain(presence(TASKS[task]).advice, 200) for task in absent)
         st.caption(
@@ -167,13 +186,22 @@ def _tasks() -> None:
             f"{'; '.join(advice)}."
         )
     st.pills(
-        "Training examples, by regime", list(REGIMES), selection_mode="multi", default=DEFAULTS["sw_regimes"],
-        key="sw_regimes", bind="query-params", help="The paper's sizes; they differ by task.",
-    )  # fmt: skip
+        "Training examples, by regime",
+        list(REGIMES),
+        selection_mode="multi",
+        default=DEFAULTS["sw_regimes"],
+        key="sw_regimes",
+        bind="query-params",
+        help="The paper's sizes; they differ by task.",
+    )
     st.text_input(
-        "and by number", DEFAULTS["sw_n"], key="sw_n", bind="query-params", placeholder="none",
+        "and by number",
+        DEFAULTS["sw_n"],
+        key="sw_n",
+        bind="query-params",
+        placeholder="none",
         help="One or several, such as 200, 1000. With neither a regime nor a number the preset decides.",
-    )  # fmt: skip
+    )
     if sizes := _sizes():
         st.caption(sizes)
 
@@ -193,29 +221,54 @@ def _sizes() -> str:
 
 def _what() -> None:
     st.multiselect(
-        "What to train, each alone", [*TERM_KEYS, *MODES_OF_SWEEPS], default=DEFAULTS["sw_terms"], key="sw_terms",
-        bind="query-params", accept_new_options=True, placeholder="Choose bias terms",
+        "What to train, each alone",
+        [*TERM_KEYS, *MODES_OF_SWEEPS],
+        default=DEFAULTS["sw_terms"],
+        key="sw_terms",
+        bind="query-params",
+        accept_new_options=True,
+        placeholder="Choose bias terms",
         help="Bias terms, each a fine-tune of its own; type q+v for both together. "
-        + "; ".join(f"{mode}: {MODES[mode]}" for mode in MODES_OF_SWEEPS) + ".",
-    )  # fmt: skip
+        + "; ".join(f"{mode}: {MODES[mode]}" for mode in MODES_OF_SWEEPS)
+        + ".",
+    )
     left, right = st.columns(2)
     left.text_input(
-        "Learning rates", DEFAULTS["sw_lrs"], key="sw_lrs", bind="query-params", placeholder="2e-3, 1e-2",
+        "Learning rates",
+        DEFAULTS["sw_lrs"],
+        key="sw_lrs",
+        bind="query-params",
+        placeholder="2e-3, 1e-2",
         help="One or several. Empty: the preset's.",
-    )  # fmt: skip
+    )
     right.text_input(
-        "of *all* (the probe)", DEFAULTS["sw_probe_lrs"], key="sw_probe_lrs", bind="query-params",
-        placeholder="as the others", help="All biases together want smaller ones. Empty: the same as the others.",
-    )  # fmt: skip
+        "of *all* (the probe)",
+        DEFAULTS["sw_probe_lrs"],
+        key="sw_probe_lrs",
+        bind="query-params",
+        placeholder="as the others",
+        help="All biases together want smaller ones. Empty: the same as the others.",
+    )
     left, right = st.columns(2)
     left.number_input(
-        "Seeds", 1, 100, DEFAULTS["sw_seeds"], key="sw_seeds", bind="query-params",
+        "Seeds",
+        1,
+        100,
+        DEFAULTS["sw_seeds"],
+        key="sw_seeds",
+        bind="query-params",
         help="How many: each draws other examples, another order, head and dropout.",
-    )  # fmt: skip
+    )
     right.number_input(
-        "Epochs", 1, 10_000, None, key="sw_epochs", bind="query-params", placeholder="the preset's",
+        "Epochs",
+        1,
+        10_000,
+        None,
+        key="sw_epochs",
+        bind="query-params",
+        placeholder="the preset's",
         help="Passes over the training examples.",
-    )  # fmt: skip
+    )
 
 
 def _tell() -> None:
@@ -241,16 +294,28 @@ def _advanced() -> None:
     bound: dict[str, Any] = {"bind": "query-params"}
     with st.grid(min_column_width=190, gap="medium"):
         st.text_input(
-            "Model", DEFAULTS["sw_model"], key="sw_model", placeholder=BUNDLED,
-            help="bundled, a model of the Hugging Face Hub, or the path of a folder.", **bound,
-        )  # fmt: skip
+            "Model",
+            DEFAULTS["sw_model"],
+            key="sw_model",
+            placeholder=BUNDLED,
+            help="bundled, a model of the Hugging Face Hub, or the path of a folder.",
+            **bound,
+        )
         st.segmented_control(
-            "Preset", ["quick", "paper"], default=DEFAULTS["sw_preset"], required=True, key="sw_preset",
-            help=preset_words.PRESET_HELP, **bound,
-        )  # fmt: skip
+            "Preset",
+            ["quick", "paper"],
+            default=DEFAULTS["sw_preset"],
+            required=True,
+            key="sw_preset",
+            help=preset_words.PRESET_HELP,
+            **bound,
+        )
         st.selectbox("Device", list(DEVICES), key="sw_device", help="auto: CUDA, then MPS, then the CPU.", **bound)
         st.selectbox(
-            "Precision", list(PRECISIONS), key="sw_precision",
-            help="Of the frozen matrix products; what is trained is float32 always.", **bound,
-        )  # fmt: skip
+            "Precision",
+            list(PRECISIONS),
+            key="sw_precision",
+            help="Of the frozen matrix products; what is trained is float32 always.",
+            **bound,
+        )
         preset_words.epsilon_controls("sw", None)

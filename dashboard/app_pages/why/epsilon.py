@@ -54,17 +54,25 @@ def compared(probes: Sequence[Opened]) -> None:
 
 def _table(probes: Sequence[Opened]) -> str:
     names = [
-        "precision", "epsilon and bias correction", f"ratio of {latex('k')}", f"{latex('k')} moved by",
-        f"{latex('q')} moved by", "first",
-    ]  # fmt: skip
+        "precision",
+        "epsilon and bias correction",
+        f"ratio of {latex('k')}",
+        f"{latex('k')} moved by",
+        f"{latex('q')} moved by",
+        "first",
+    ]
     rows = [f"| {' | '.join(names)} |", "| --- | --- | ---: | ---: | ---: | --- |"]
     for one in probes:
         ratios, moved = one.scores.mean_scores(RATIO), one.scores.mean_scores(MOVEMENT)
         first = select_term(ratios)
         cells = [
-            precision(one.meta), told(one.meta), short(ratios["k"], 2), short(moved["k"], 2), short(moved["q"], 3),
+            precision(one.meta),
+            told(one.meta),
+            short(ratios["k"], 2),
+            short(moved["k"], 2),
+            short(moved["q"], 3),
             latex(first) if first else "–",
-        ]  # fmt: skip
+        ]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 

@@ -95,8 +95,9 @@ def proof(term: str, setup: Setup, dark: bool) -> None:
         st.warning(
             f"{plain(result['model']['key_why'])}. The proof below does not hold here: $b_k$ is a bias like the "
             f"others.",
-            title="In this model b_k can act", icon=":material/rotate_right:",
-        )  # fmt: skip
+            title="In this model b_k can act",
+            icon=":material/rotate_right:",
+        )
     _verdict(guesses, part["moves"], setup.layer)
     _numbers(term, part, result, dark)
     _maps(term, part, result, dark)
@@ -121,9 +122,13 @@ def _predict(term: str) -> dict[str, str | None]:
         }
         if not seen(term):
             st.button(
-                "Show what happens", key=f"why-show-{term}", type="primary", icon=":material/visibility:",
-                on_click=_show, args=(term,),
-            )  # fmt: skip
+                "Show what happens",
+                key=f"why-show-{term}",
+                type="primary",
+                icon=":material/visibility:",
+                on_click=_show,
+                args=(term,),
+            )
     return guesses
 
 
@@ -142,9 +147,10 @@ def _verdict(guesses: Mapping[str, str | None], moves: Mapping[str, bool], layer
             if guesses[what] is not None:
                 right = guesses[what] == truth
                 st.caption(
-                    ":green[:material/check: as you predicted]" if right
+                    ":green[:material/check: as you predicted]"
+                    if right
                     else ":orange[:material/close: you predicted that it " + str(guesses[what]) + "]"
-                )  # fmt: skip
+                )
 
 
 def _numbers(term: str, part: dict[str, Any], result: dict[str, Any], dark: bool) -> None:
@@ -154,22 +160,30 @@ def _numbers(term: str, part: dict[str, Any], result: dict[str, Any], dark: bool
     own = (
         f"{size / norm:,.3g} times as long as the layer's own {latex(term)}" if norm else f"its own {latex(term)} is 0"
     )
-    moved = f"**{part['moved']:.1%}** of this layer's attention went elsewhere" if part["moves"]["attention"] else (
-        "This layer's attention did not move at all" if part["float64"]["attention"] == 0
-        else "What is left of a change is the rounding of the numbers: with finer numbers it goes away"
-    )  # fmt: skip
+    moved = (
+        f"**{part['moved']:.1%}** of this layer's attention went elsewhere"
+        if part["moves"]["attention"]
+        else (
+            "This layer's attention did not move at all"
+            if part["float64"]["attention"] == 0
+            else "What is left of a change is the rounding of the numbers: with finer numbers it goes away"
+        )
+    )
     before, after = (_pair(logits) for logits in (result["logits"], part["logits_after"]))
     st.markdown(f"{moved}. The logits went from {before} to {after}. ($d$ has length {size:g}, {own}.)")
     rows = {
-        f"attention of layer {result['layer']}": "attention", "logits": "logits",
+        f"attention of layer {result['layer']}": "attention",
+        "logits": "logits",
         "hidden states at the output": "hidden",
         **({"with d − folded": "fold"} if "fold" in part["float64"] else {}),
-    }  # fmt: skip
+    }
     sizes = {label: {p: part[p][key] for p in attention.EPSILON} for label, key in rows.items()}
     show(
-        attention.changes(sizes, term, dark), f"why-changes-{term}", "Largest changes in float64 and float32",
+        attention.changes(sizes, term, dark),
+        f"why-changes-{term}",
+        "Largest changes in float64 and float32",
         data=lambda: pd.DataFrame([{"change of": label, **values} for label, values in sizes.items()]),
-    )  # fmt: skip
+    )
     if "fold" in part["float64"]:
         st.markdown(
             "The last row compares two models: $d$ in $b_v$, and $W_o d$ in the output bias instead. Their hidden "
@@ -198,7 +212,7 @@ def _maps(term: str, part: dict[str, Any], result: dict[str, Any], dark: bool) -
     with page.control("settings", f"why-head-{term}"):
         head = st.selectbox(
             "Heads", [MEAN, *(f"head {head}" for head in range(heads))], key="why_head", bind="query-params", width=260
-        )  # fmt: skip
+        )
     before = np.array(result["attention"])
     after = before if part["after"] is None else np.array(part["after"])
     most = int(np.argmax(part["moved_by_head"]))
@@ -207,10 +221,11 @@ def _maps(term: str, part: dict[str, Any], result: dict[str, Any], dark: bool) -
     chosen = slice(None) if head == MEAN else slice(int(head[5:]), int(head[5:]) + 1)
     before, after = (values[chosen].mean(0) for values in (before, after))
     show(
-        attention.maps(before, after, result["tokens"], dark), f"why-maps-{term}",
+        attention.maps(before, after, result["tokens"], dark),
+        f"why-maps-{term}",
         "Attention between the tokens before and after, and the difference",
         data=lambda: _long(before, after, result["tokens"]),
-    )  # fmt: skip
+    )
 
 
 def _long(before: np.ndarray, after: np.ndarray, tokens: list[str]) -> pd.DataFrame:
@@ -231,9 +246,11 @@ def _other_layers(result: dict[str, Any], dark: bool) -> None:
         "the values were averaged."
     )
     show(
-        attention.by_layer(shown, result["at"], dark), "why-layers", "Share of attention that moved, in every layer",
+        attention.by_layer(shown, result["at"], dark),
+        "why-layers",
+        "Share of attention that moved, in every layer",
         data=lambda: pd.DataFrame(shown).rename_axis("layer").reset_index(),
-    )  # fmt: skip
+    )
 
 
 def _computed(setup: Setup, result: dict[str, Any]) -> None:

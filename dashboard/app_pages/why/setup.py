@@ -47,14 +47,25 @@ def setup() -> Setup | None:
             "Your sentence", SENTENCE, max_chars=400, key="why_text", bind="query-params", width=420
         )
         pair = st.text_input(
-            "Second sentence", "", max_chars=400, key="why_pair", bind="query-params", placeholder="optional",
-            width=202, help="For models that read two sentences at once, as for similarity or entailment.",
-        )  # fmt: skip
+            "Second sentence",
+            "",
+            max_chars=400,
+            key="why_pair",
+            bind="query-params",
+            placeholder="optional",
+            width=202,
+            help="For models that read two sentences at once, as for similarity or entailment.",
+        )
         model = st.text_input(
-            "Model", BUNDLED, max_chars=300, key="why_model", bind="query-params", width=202,
+            "Model",
+            BUNDLED,
+            max_chars=300,
+            key="why_model",
+            bind="query-params",
+            width=202,
             help="bundled (MiniLM, needs no network), an id of the Hugging Face Hub such as "
             "google-bert/bert-base-cased, or a folder on this machine. Only safetensors are read, and no code is run.",
-        ).strip()  # fmt: skip
+        ).strip()
     try:
         layers = _layers(model)
     except UserError as error:
@@ -63,18 +74,33 @@ def setup() -> Setup | None:
     with page.control("settings", "why-d", horizontal=True, gap="medium"):
         layer = _layer(layers)
         size = st.select_slider(
-            "Length of d", SIZES, value=10.0, key="why_size", bind="query-params", width=200,
+            "Length of d",
+            SIZES,
+            value=10.0,
+            key="why_size",
+            bind="query-params",
+            width=200,
             format_func=lambda size: f"{size:g}",
             help="The norm ‖d‖ of the random vector that is added. Each answer says how long the layer's own bias is.",
-        )  # fmt: skip
+        )
         seed = st.number_input(
-            "Seed", 0, 2**31 - 1, 0, key="why_seed", bind="query-params", width=120,
+            "Seed",
+            0,
+            2**31 - 1,
+            0,
+            key="why_seed",
+            bind="query-params",
+            width=120,
             help="Draws the direction of d, and the head whose logits are shown.",
-        )  # fmt: skip
+        )
         st.pills(
-            "Answers shown", list(PARTS.values()), selection_mode="multi", key=SEEN, bind="query-params",
+            "Answers shown",
+            list(PARTS.values()),
+            selection_mode="multi",
+            key=SEEN,
+            bind="query-params",
             help="Take one away to predict it again.",
-        )  # fmt: skip
+        )
     return Setup(model, sentence, pair, layer, float(size), int(seed))
 
 

@@ -45,9 +45,13 @@ def trap(dark: bool) -> None:
         )
         if not seen("trap"):
             st.button(
-                "Show what happens", key="why-show-trap", type="primary", icon=":material/visibility:",
-                on_click=reveal, args=("trap",),
-            )  # fmt: skip
+                "Show what happens",
+                key="why-show-trap",
+                type="primary",
+                icon=":material/visibility:",
+                on_click=reveal,
+                args=("trap",),
+            )
             return
     _answer(guess, dark)
     _live()
@@ -105,12 +109,13 @@ def _answer(guess: str | None, dark: bool) -> None:
     if winner is not None:
         _verdict(guess, winner, worst)
     show(
-        growth([curve for _, curve in curves], dark), "why-trap-growth",
+        growth([curve for _, curve in curves], dark),
+        "why-trap-growth",
         "Projection ratio of the three biases along three fine-tunes",
         data=lambda: pd.concat(
             [pd.DataFrame({"run": c.title, "step": c.steps, **c.scores}) for _, c in curves], ignore_index=True
         ),
-    )  # fmt: skip
+    )
     for column, (one, _) in zip(st.columns(len(curves)), curves, strict=True):
         column.markdown(_ranking(one))
     _explained([one for one, _ in curves], [one for one in _kin(worst, probes) if _trained_null(one.meta)])
@@ -146,9 +151,10 @@ def _verdict(guess: str | None, winner: str, worst: Opened) -> None:
         if guess is not None:
             right = guess == TERMS[winner].symbol
             st.caption(
-                ":green[:material/check: as you predicted]" if right
+                ":green[:material/check: as you predicted]"
+                if right
                 else f":orange[:material/close: you predicted {plain(guess)}]"
-            )  # fmt: skip
+            )
 
 
 def _ranking(one: Opened) -> str:
@@ -199,16 +205,22 @@ def _explained(runs: list[Opened], noisy: list[Opened]) -> None:
         st.dataframe(
             [
                 {
-                    "sample": one.title, "task": one.meta.task, "examples": one.meta.n_train, "seed": one.meta.seed,
-                    "steps": one.meta.hyperparameters.get("steps"), "learning rate": one.meta.hyperparameters.get("lr"),
-                    "precision": precision(one.meta), "epsilon, bias correction": told(one.meta),
+                    "sample": one.title,
+                    "task": one.meta.task,
+                    "examples": one.meta.n_train,
+                    "seed": one.meta.seed,
+                    "steps": one.meta.hyperparameters.get("steps"),
+                    "learning rate": one.meta.hyperparameters.get("lr"),
+                    "precision": precision(one.meta),
+                    "epsilon, bias correction": told(one.meta),
                     "device": one.meta.device,
                     "versions": ", ".join(f"{name} {v}" for name, v in one.meta.versions.items()),
                 }
                 for one in {id(one): one for one in [*runs, *noisy]}.values()
             ],
-            hide_index=True, alt="Inputs of the fine-tunes",
-        )  # fmt: skip
+            hide_index=True,
+            alt="Inputs of the fine-tunes",
+        )
 
 
 def _live() -> None:
@@ -217,16 +229,23 @@ def _live() -> None:
     why = page.locked()
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
-            "Train b_k in bfloat16, here and now", key="why-live", icon=":material/play_arrow:", on_click=_launch,
-            disabled=why is not None, help=why or "All biases of the bundled model on 300 made-up sentences, in the "
+            "Train b_k in bfloat16, here and now",
+            key="why-live",
+            icon=":material/play_arrow:",
+            on_click=_launch,
+            disabled=why is not None,
+            help=why
+            or "All biases of the bundled model on 300 made-up sentences, in the "
             "background. On a processor without bfloat16 it is emulated and takes some minutes.",
-        )  # fmt: skip
+        )
         started = st.session_state.get(STARTED)
         if started:
             st.page_link(
-                page.file_of("importance"), label="It has started: watch it, then see the ranking",
-                icon=":material/monitoring:", query_params=kept(**{card.RUN: started}),
-            )  # fmt: skip
+                page.file_of("importance"),
+                label="It has started: watch it, then see the ranking",
+                icon=":material/monitoring:",
+                query_params=kept(**{card.RUN: started}),
+            )
     if st.session_state.get(START_ERROR):
         st.error(st.session_state[START_ERROR], title="The run could not be started", icon=":material/error:")
 
@@ -236,9 +255,13 @@ def _launch() -> None:
     if page.locked():
         return
     config = dataclasses.replace(
-        card.demo_config(), mode="all", fisher=True, train_null=True, precision="bfloat16",
+        card.demo_config(),
+        mode="all",
+        fisher=True,
+        train_null=True,
+        precision="bfloat16",
         trajectory_every=CHECKPOINT_STEPS,
-    )  # fmt: skip
+    )
     try:
         st.session_state[STARTED] = launch("select", config).id
     except UserError as error:

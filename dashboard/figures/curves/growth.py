@@ -40,11 +40,15 @@ def growth(runs: Sequence[Growth], dark: bool = False) -> go.Figure:
         for term, scores in run.scores.items():
             noise = term in run.noise
             figure.add_scatter(
-                x=list(run.steps), y=list(scores), mode="lines+markers", row=1, col=panel,
+                x=list(run.steps),
+                y=list(scores),
+                mode="lines+markers",
+                row=1,
+                col=panel,
                 line={"color": style.TERM_COLOURS[term], "width": 3, "dash": "dot" if noise else "solid"},
                 marker={"size": 6, "symbol": "x" if noise else "circle"},
                 hovertemplate=f"step %{{x}}: {TERMS[term].symbol} %{{y:.3f}}<extra></extra>",
-            )  # fmt: skip
+            )
             name = f"<b>{style.symbol(term)}{' ⚠' if noise else ''}</b>"
             ends.append(End(run.steps[-1], scores[-1], name, style.term_ink(term, dark)))
         name_ends(figure, ends, span, HEIGHT - 90, place={"row": 1, "col": panel})

@@ -34,10 +34,13 @@ def loss_curve(records: Records, dark: bool = False) -> go.Figure:
     kept = points[:: len(points) // MOST_POINTS + 1]
     figure = go.Figure(
         go.Scatter(
-            x=[step for step, _ in kept], y=[loss for _, loss in kept], mode="lines",
-            line={"color": style.ink(dark), "width": 1.5}, hovertemplate="step %{x}: loss %{y:.4f}<extra></extra>",
+            x=[step for step, _ in kept],
+            y=[loss for _, loss in kept],
+            mode="lines",
+            line={"color": style.ink(dark), "width": 1.5},
+            hovertemplate="step %{x}: loss %{y:.4f}<extra></extra>",
         )
-    )  # fmt: skip
+    )
     return _laid_out(figure, records, "training loss", dark)
 
 
@@ -49,11 +52,15 @@ def metric_curve(records: Records, dark: bool = False) -> go.Figure:
         first, name = number == 0, in_figures(metric)
         points = _of_run((row["step"], row[metric]) for row in rows if row.get(metric) is not None)
         figure.add_scatter(
-            x=[step for step, _ in points], y=[value for _, value in points], mode="lines+markers", name=name,
+            x=[step for step, _ in points],
+            y=[value for _, value in points],
+            mode="lines+markers",
+            name=name,
             line={"color": style.ink(dark), "width": 2 if first else 1, "dash": "solid" if first else "dot"},
             marker={"size": 7 if first else 5},
-            hovertemplate=f"step %{{x}}: {name} %{{y:.4f}}<extra></extra>", cliponaxis=False,
-        )  # fmt: skip
+            hovertemplate=f"step %{{x}}: {name} %{{y:.4f}}<extra></extra>",
+            cliponaxis=False,
+        )
     values = [value for trace in figure.data for value in trace.y]
     if values:
         room = max(0.02, 0.08 * (max(values) - min(values)))  # a metric that stands still is no reason to show -1 to 1
@@ -78,14 +85,21 @@ def score_lines(records: Records, approach: str, dark: bool = False) -> go.Figur
         last_step, last = points[-1]
         colour = style.TERM_COLOURS[term]
         figure.add_scatter(
-            x=[step for step, _ in points], y=[value for _, value in points], mode="lines", name=term,
+            x=[step for step, _ in points],
+            y=[value for _, value in points],
+            mode="lines",
+            name=term,
             line={"color": colour, "width": 2.5 if term in ("q", "k", "v") else 1.5},
             hovertemplate=f"{style.symbol(term)} ({TERMS[term].label}), step %{{x}}: %{{y:.4g}}<extra></extra>",
-        )  # fmt: skip
+        )
         figure.add_scatter(
-            x=[last_step], y=[last], mode="markers", marker={"color": colour, "size": 6}, hoverinfo="skip",
+            x=[last_step],
+            y=[last],
+            mode="markers",
+            marker={"color": colour, "size": 6},
+            hoverinfo="skip",
             cliponaxis=False,
-        )  # fmt: skip
+        )
         ends.append(End(last_step, last, style.symbol(term), style.term_ink(term, dark)))
     highest = max((value for trace in figure.data for value in trace.y), default=0.0) or 1.0
     name_ends(figure, ends, (0.0, 1.05 * highest), HEIGHT - 50)

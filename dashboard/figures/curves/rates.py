@@ -31,9 +31,12 @@ def over_rates(metrics: pd.DataFrame, scores: pd.DataFrame, metric: str, label: 
     for col, (rows, what) in enumerate(((metrics, metric), (scores, label)), 1):
         _draw_lines(figure, rows, "lr", what, dark, {"row": 1, "col": col})
     figure.update_xaxes(
-        type="log", tickvals=rates, ticktext=[f"{lr:g}" for lr in rates], fixedrange=True,
+        type="log",
+        tickvals=rates,
+        ticktext=[f"{lr:g}" for lr in rates],
+        fixedrange=True,
         title={"text": "learning rate", "standoff": 4},
-    )  # fmt: skip
+    )
     return _laid_out(figure, 1, dark)
 
 
@@ -47,9 +50,13 @@ def over_epochs(rows: pd.DataFrame, metric: str, dark: bool = False) -> go.Figur
     down = max(1, -(-len(rates) // 2))
     inside = down * PANEL + (down - 1) * BETWEEN
     figure = make_subplots(
-        down, 2, subplot_titles=[f"<b>learning rate {lr:g}</b>" for lr in rates], horizontal_spacing=0.1,
-        shared_yaxes="all", vertical_spacing=BETWEEN / inside if down > 1 else 0,
-    )  # fmt: skip
+        down,
+        2,
+        subplot_titles=[f"<b>learning rate {lr:g}</b>" for lr in rates],
+        horizontal_spacing=0.1,
+        shared_yaxes="all",
+        vertical_spacing=BETWEEN / inside if down > 1 else 0,
+    )
     for number, lr in enumerate(rates):
         place = {"row": number // 2 + 1, "col": number % 2 + 1}
         _draw_lines(figure, rows[rows["lr"] == lr], "epoch", metric, dark, place)
@@ -75,12 +82,24 @@ def _draw_lines(figure: go.Figure, rows: pd.DataFrame, x: str, what: str, dark: 
         if (spread > 0).any():
             xs = list(own[x])
             figure.add_scatter(
-                x=xs + xs[::-1], y=[*(own["value"] - spread), *(own["value"] + spread)[::-1]], fill="toself",
-                mode="none", fillcolor=colour, opacity=0.16, hoverinfo="skip", name="band", showlegend=False, **place,
-            )  # fmt: skip
+                x=xs + xs[::-1],
+                y=[*(own["value"] - spread), *(own["value"] + spread)[::-1]],
+                fill="toself",
+                mode="none",
+                fillcolor=colour,
+                opacity=0.16,
+                hoverinfo="skip",
+                name="band",
+                showlegend=False,
+                **place,
+            )
         figure.add_scatter(
-            x=own[x], y=own["value"], mode="lines+markers" if len(own) <= MOST_DOTS else "lines", name=name,
-            legendgroup=key, cliponaxis=False,
+            x=own[x],
+            y=own["value"],
+            mode="lines+markers" if len(own) <= MOST_DOTS else "lines",
+            name=name,
+            legendgroup=key,
+            cliponaxis=False,
             showlegend=not any(trace.legendgroup == key for trace in figure.data),  # once, in whatever panel
             line={"color": colour, "width": 3 if alone else 1.5, "dash": _DASHES.get(key, "solid")},
             marker={"size": 8 if alone else 6, "symbol": "circle" if alone else "square"},
@@ -90,8 +109,9 @@ def _draw_lines(figure: go.Figure, rows: pd.DataFrame, x: str, what: str, dark: 
                 + f"<br>{seeds} seed{'s' * (seeds > 1)}"
                 for at, value, std, seeds in zip(own[x], own["value"], own["std"], own["seeds"], strict=True)
             ],
-            hovertemplate="%{customdata}<extra></extra>", **place,
-        )  # fmt: skip
+            hovertemplate="%{customdata}<extra></extra>",
+            **place,
+        )
 
 
 def _laid_out(figure: go.Figure, down: int, dark: bool) -> go.Figure:
@@ -99,10 +119,17 @@ def _laid_out(figure: go.Figure, down: int, dark: bool) -> go.Figure:
     figure.update_yaxes(fixedrange=True)
     figure.update_annotations(selector={"yref": "paper"}, font_size=14)
     figure.update_layout(
-        template=style.template(dark), height=height, margin={"t": TITLE, "b": FOOT}, hovermode="closest",
+        template=style.template(dark),
+        height=height,
+        margin={"t": TITLE, "b": FOOT},
+        hovermode="closest",
         showlegend=True,
         legend={
-            "orientation": "h", "x": 0, "xanchor": "left", "y": -46 / (height - TITLE - FOOT), "yanchor": "top",
+            "orientation": "h",
+            "x": 0,
+            "xanchor": "left",
+            "y": -46 / (height - TITLE - FOOT),
+            "yanchor": "top",
         },
-    )  # fmt: skip
+    )
     return figure

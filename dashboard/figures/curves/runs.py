@@ -58,10 +58,14 @@ def overlay(lines: Sequence[Line], what: str, dark: bool = False, *, marks: bool
     for line in lines:
         x, y = line.curve.thinned(MOST_POINTS)
         figure.add_scatter(
-            x=x, y=y, name=in_figures(line.label), mode="lines+markers" if marks else "lines", marker={"size": 6},
+            x=x,
+            y=y,
+            name=in_figures(line.label),
+            mode="lines+markers" if marks else "lines",
+            marker={"size": 6},
             line={"color": line.look.colour, "dash": line.look.dash, "width": 2},
             hovertemplate="step %{x}: %{y:.4f}<extra>%{fullData.name}</extra>",
-        )  # fmt: skip
+        )
     figure.update_xaxes(title={"text": "step", "standoff": 4}, rangemode="tozero", fixedrange=True)
     figure.update_yaxes(title={"text": in_figures(what), "standoff": 6}, fixedrange=True)
     values = [value for trace in figure.data for value in trace.y if np.isfinite(value)]
@@ -70,8 +74,10 @@ def overlay(lines: Sequence[Line], what: str, dark: bool = False, *, marks: bool
     named = len(lines) <= MOST_NAMED
     below = _LEGEND_ROW * len(lines) if named else 0
     figure.update_layout(
-        template=style.template(dark), height=_PLOT_HEIGHT + below, showlegend=named,
+        template=style.template(dark),
+        height=_PLOT_HEIGHT + below,
+        showlegend=named,
         legend={"orientation": "v", "x": 0, "xanchor": "left", "y": -52 / (_PLOT_HEIGHT - 64), "yanchor": "top"},
         margin={"b": below + 56},  # the axis, and the legend below it
-    )  # fmt: skip
+    )
     return figure

@@ -26,9 +26,15 @@ class End:
 
 
 def name_ends(
-    figure: go.Figure, ends: Sequence[End], span: tuple[float, float], pixels: float, *, left: bool = False,
-    size: int = 14, place: Mapping[str, int] | None = None,
-) -> None:  # fmt: skip
+    figure: go.Figure,
+    ends: Sequence[End],
+    span: tuple[float, float],
+    pixels: float,
+    *,
+    left: bool = False,
+    size: int = 14,
+    place: Mapping[str, int] | None = None,
+) -> None:
     """Write the names of lines beside their last points, right of them or `left`.
 
     ``span``: the y axis from its bottom to its top; ``pixels``: its height on the screen, about; ``place``: row and col
@@ -46,11 +52,22 @@ def name_ends(
             {"showarrow": False, "xshift": side * _BESIDE / 2, "yshift": -down}
             if abs(down) < _NEAR
             else {
-                "showarrow": True, "ax": side * _BESIDE, "ay": down, "arrowhead": 0, "arrowwidth": 1,
-                "arrowcolor": end.colour, "standoff": 4,
+                "showarrow": True,
+                "ax": side * _BESIDE,
+                "ay": down,
+                "arrowhead": 0,
+                "arrowwidth": 1,
+                "arrowcolor": end.colour,
+                "standoff": 4,
             }
-        )  # fmt: skip
+        )
         figure.add_annotation(
-            x=end.x, y=end.y, text=end.text, xanchor="right" if left else "left", name="end",
-            font={"color": end.colour, "size": size}, **look, **(place or {}),
-        )  # fmt: skip
+            x=end.x,
+            y=end.y,
+            text=end.text,
+            xanchor="right" if left else "left",
+            name="end",
+            font={"color": end.colour, "size": size},
+            **look,
+            **(place or {}),
+        )

@@ -90,8 +90,12 @@ def latex(term: str) -> str:
 def template(dark: bool) -> go.layout.Template:
     """Transparent ground, so that a figure sits on the page of either theme and in an exported file."""
     axis = {
-        "gridcolor": _GRID[dark], "linecolor": _GRID[dark], "zeroline": False, "ticks": "", "automargin": True,
-    }  # fmt: skip
+        "gridcolor": _GRID[dark],
+        "linecolor": _GRID[dark],
+        "zeroline": False,
+        "ticks": "",
+        "automargin": True,
+    }
     return go.layout.Template(
         layout={
             "font": {"family": FONT, "size": 13, "color": _INK[dark]},

@@ -143,10 +143,14 @@ def test_slots_cover_whole_parameters_and_no_element_twice(name: str) -> None:
         if key.endswith("bias") and key.split(".")[0] in prefixes and not seen[key].any()
     }
     outside = {
-        "albert": {"embedding_hidden_mapping_in"}, "modernbert": {"attn_norm"}, "llama-bias": {"up_proj"},
-        "deberta-v2": {"pos_key_proj", "pos_query_proj", "LayerNorm"}, "deberta": {"pos_q_proj"},
-        "deberta-v2-c2p": {"pos_key_proj"}, "opt": {"final_layer_norm"},
-    }  # fmt: skip
+        "albert": {"embedding_hidden_mapping_in"},
+        "modernbert": {"attn_norm"},
+        "llama-bias": {"up_proj"},
+        "deberta-v2": {"pos_key_proj", "pos_query_proj", "LayerNorm"},
+        "deberta": {"pos_q_proj"},
+        "deberta-v2-c2p": {"pos_key_proj"},
+        "opt": {"final_layer_norm"},
+    }
     assert rest <= outside.get(name, set())
 
 

@@ -93,10 +93,15 @@ def hostile(snapshot: Snapshot) -> Snapshot:
     """The same under a hostile description."""
     metrics = tuple({**row, EVIL: 0.5} for row in snapshot.meta.metrics)
     meta = replace(
-        snapshot.meta, task=EVIL, metric=EVIL, metrics=({"epoch": 1, EVIL: 0.5}, *metrics), device=EVIL,
-        versions={EVIL: EVIL}, hyperparameters={"lr": 1e-3, EVIL: EVIL, "max_length": 64},
+        snapshot.meta,
+        task=EVIL,
+        metric=EVIL,
+        metrics=({"epoch": 1, EVIL: 0.5}, *metrics),
+        device=EVIL,
+        versions={EVIL: EVIL},
+        hyperparameters={"lr": 1e-3, EVIL: EVIL, "max_length": 64},
         model=replace(snapshot.meta.model, id=EVIL, revision=EVIL),
-    )  # fmt: skip
+    )
     snapshot.meta = meta
     return snapshot
 
@@ -111,9 +116,21 @@ def run_of(kind: str, state: str, **fields: Any) -> Run:
         process = ProcessId.of(psutil.Process(sleeper.pid))
     now = time.time()
     run.write_status(
-        Status(state, created=now - 60, began=now - 50, ended=None if process else now - 10, process=process,
-               device=EVIL, stage=EVIL, stage_began=now - 40, done=3, total=9, message=EVIL, proposal=EVIL)
-    )  # fmt: skip
+        Status(
+            state,
+            created=now - 60,
+            began=now - 50,
+            ended=None if process else now - 10,
+            process=process,
+            device=EVIL,
+            stage=EVIL,
+            stage_began=now - 40,
+            done=3,
+            total=9,
+            message=EVIL,
+            proposal=EVIL,
+        )
+    )
     lines: list[dict[str, Any]] = [{"type": "step", "step": s, "total": 40, "loss": [1 / s]} for s in range(1, 41)]
     lines += [{"type": "epoch", "run": 0, "epoch": e, "step": 20 * e, "train_loss": 0.5, EVIL: 0.7} for e in (1, 2)]
     lines += [{"type": "message", "text": EVIL}]
@@ -141,18 +158,28 @@ def home(tmp_path: Path) -> dict[str, list[str]]:
     table = make_results(("sst2", "rte"), ("low", "medium"), (1e-3, 1e-2), (0, 1))
     rename = {"sst2": EVIL, "rte": f"rte{EVIL}"}
     table = table.assign(
-        task=[rename[task] for task in table["task"]], metric=EVIL, model=[EVIL] * len(table), device=EVIL,
+        task=[rename[task] for task in table["task"]],
+        metric=EVIL,
+        model=[EVIL] * len(table),
+        device=EVIL,
         regime=[f"{EVIL}{regime}" for regime in table["regime"]],
         state=["failed" if at % 7 == 3 else state for at, state in enumerate(table["state"])],
         failure=[EVIL if at % 7 == 3 else None for at in range(len(table))],
-    )  # fmt: skip
+    )
     table.to_parquet(samples / SAMPLE, index=False)
     merged = [
-        {"tasks": [EVIL, "rte"], "seed": seed, "term": "v", "method": EVIL, "cosine": 0.1, "angle": 84.0,
-         "rows": {row: {EVIL: 0.5, "rte": 0.6} for row in ("base model", EVIL, "rte", "merged")},
-         "metrics": {EVIL: EVIL, "rte": "accuracy"}}
+        {
+            "tasks": [EVIL, "rte"],
+            "seed": seed,
+            "term": "v",
+            "method": EVIL,
+            "cosine": 0.1,
+            "angle": 84.0,
+            "rows": {row: {EVIL: 0.5, "rte": 0.6} for row in ("base model", EVIL, "rte", "merged")},
+            "metrics": {EVIL: EVIL, "rte": "accuracy"},
+        }
         for seed in range(3)
-    ]  # fmt: skip
+    ]
     (samples / MERGES).write_text(json.dumps(merged))
     upload_library.keep(hostile(small_snapshot(5)), EVIL[:60])
     runs = [run_of("select", "done"), run_of("train", "failed"), run_of("train", "running")]
@@ -165,14 +192,24 @@ def home(tmp_path: Path) -> dict[str, list[str]]:
         table.to_parquet(sweep.sweep / "results.parquet", index=False)
     merges = [run_of("merge", state, method=EVIL, tasks=[EVIL]) for state in ("done", "failed")]
     return {
-        "run": [run.id for run in runs], "sweep_run": [run.id for run in sweeps],
-        "merge_run": [run.id for run in merges], "runs": [overview(run).label for run in (*runs, *sweeps, *merges)],
-        "snapshot": list(names.values()), "fine-tunes": [title for title in names.values() if "merge" in title],
-    }  # fmt: skip
+        "run": [run.id for run in runs],
+        "sweep_run": [run.id for run in sweeps],
+        "merge_run": [run.id for run in merges],
+        "runs": [overview(run).label for run in (*runs, *sweeps, *merges)],
+        "snapshot": list(names.values()),
+        "fine-tunes": [title for title in names.values() if "merge" in title],
+    }
 
 
-PARTS = ["Figures 1 and 4", "Table 1", "Table 2", "Table 3", "Table 4", "Learning rate and epochs",
-         "Does the score predict?"]  # fmt: skip
+PARTS = [
+    "Figures 1 and 4",
+    "Table 1",
+    "Table 2",
+    "Table 3",
+    "Table 4",
+    "Learning rate and epochs",
+    "Does the score predict?",
+]
 
 
 def links(name: str, home: dict[str, list[str]]) -> list[dict[str, Any]]:

@@ -103,8 +103,24 @@ def busy_home(worker: subprocess.Popen[bytes]) -> Path:
 
 def links(outside: Path) -> list[dict[str, str]]:
     """Hostile query strings: every name of a link that could lead to a place."""
-    names = ("why_model", "ft_model", "sw_model", "upload_base", "snapshot", "geo_snapshot", "compare", "results",
-             "run", "merge_run", "sweep_run", "runs", "ft_table", "ft_task", "sw_tasks", "merge")  # fmt: skip
+    names = (
+        "why_model",
+        "ft_model",
+        "sw_model",
+        "upload_base",
+        "snapshot",
+        "geo_snapshot",
+        "compare",
+        "results",
+        "run",
+        "merge_run",
+        "sweep_run",
+        "runs",
+        "ft_table",
+        "ft_task",
+        "sw_tasks",
+        "merge",
+    )
     places = (str(outside), f"../../../../{outside.relative_to('/')}", "~root", "some-org/some-model")
     return [dict.fromkeys(names, place) for place in places]
 

@@ -28,9 +28,16 @@ from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta, read_snapshot, 
 peft = pytest.importorskip("peft")
 
 SIZES: dict[str, Any] = {
-    "vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "intermediate_size": 24, "num_labels": 3, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
-}  # fmt: skip
+    "vocab_size": 50,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 24,
+    "num_labels": 3,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 CONFIGS: dict[str, tuple[PretrainedConfig, list[str]]] = {
     "bert": (BertConfig(**SIZES), ["value"]),
     "bert, every linear module": (BertConfig(**SIZES), ["query", "key", "value", "dense"]),

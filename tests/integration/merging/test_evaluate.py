@@ -79,17 +79,25 @@ def test_the_table_is_what_single_evaluations_give(pair: list[Snapshot]) -> None
     for task in TASKS:
         single = RunConfig(task=task, device="cpu", max_length=48)
         sources = [
-            Snapshot.build(merged.meta, {k: s.pre(*k) for k in s.keys()}, {k: s.post(*k) for k in s.keys()},  # noqa: SIM118
-                           extra=dict(merged.extra))
+            Snapshot.build(
+                merged.meta,
+                {k: s.pre(*k) for k in s.keys()},  # noqa: SIM118
+                {k: s.post(*k) for k in s.keys()},  # noqa: SIM118
+                extra=dict(merged.extra),
+            )
             for s in pair
-        ]  # fmt: skip
+        ]
         expected = [evaluate(merged, single, biases="pre"), *(evaluate(s, single) for s in sources)]
         expected.append(evaluate(merged, single))
         assert [row[task] for row in result.rows.values()] == expected
         assert result.tasks[task].examples == result.tasks[task].available == EXAMPLES
     assert [name for name, _ in told.stages] == [
-        "load data", "load model", "tokenise demo-sentiment", "tokenise demo-similarity", "evaluate"
-    ]  # fmt: skip
+        "load data",
+        "load model",
+        "tokenise demo-sentiment",
+        "tokenise demo-similarity",
+        "evaluate",
+    ]
     assert told.stages[-1][1] == told.done == 4 * 2 * EXAMPLES and result.evaluations == 8
     assert told.words[-1].startswith("merged on demo-similarity: spearman ")
 
@@ -156,17 +164,19 @@ def test_a_task_without_data_is_left_out_with_the_reason(
 
 def test_refusals(pair: list[Snapshot]) -> None:
     full = Snapshot.build(
-        dataclasses.replace(pair[0].meta, mode="full"), {("encoder", "v"): np.zeros((6, 384))},
+        dataclasses.replace(pair[0].meta, mode="full"),
         {("encoder", "v"): np.zeros((6, 384))},
-    )  # fmt: skip
+        {("encoder", "v"): np.zeros((6, 384))},
+    )
     with pytest.raises(UserError, match="weights changed too"):
         evaluate_merge([full, pair[1]], config(pair))
     other = dataclasses.replace(pair[1].meta.model, id="another/model", fingerprint="0" * 64)
     keys = pair[1].keys()
     foreign = Snapshot.build(
-        dataclasses.replace(pair[1].meta, model=other), {k: pair[1].pre(*k) for k in keys},
+        dataclasses.replace(pair[1].meta, model=other),
+        {k: pair[1].pre(*k) for k in keys},
         {k: pair[1].post(*k) for k in keys},
-    )  # fmt: skip
+    )
     with pytest.raises(UserError, match=r"different base models .*bundled and another/model"):
         evaluate_merge([pair[0], foreign], config(pair))
 

@@ -17,9 +17,24 @@ from beft_core.models import attention_experiments
 from beft_core.models.attention_experiments import Bench, direction, prove
 from beft_core.models.load import get_bias, load_model, set_bias
 
-FLOAT32_INSIDE = {"deberta", "bloom", "gptj", "gpt_neox", "gpt_neox-no-bias", "opt", "qwen2", "qwen2-sliding", "llama",
-                  "llama-bias", "falcon-multi-query", "falcon-heads", "falcon-grouped", "phi3", "modernbert",
-                  "modernbert-no-bias"}  # fmt: skip
+FLOAT32_INSIDE = {
+    "deberta",
+    "bloom",
+    "gptj",
+    "gpt_neox",
+    "gpt_neox-no-bias",
+    "opt",
+    "qwen2",
+    "qwen2-sliding",
+    "llama",
+    "llama-bias",
+    "falcon-multi-query",
+    "falcon-heads",
+    "falcon-grouped",
+    "phi3",
+    "modernbert",
+    "modernbert-no-bias",
+}
 """Architectures whose softmax or LayerNorm is computed in float32 even where the model is float64."""
 TEXT = [name for name in CONFIGS if name != "vit"]
 
@@ -155,11 +170,16 @@ def test_long_sentences_are_cut_and_the_number_is_told() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"sentence": " \n"}, "no sentence"), ({"sentence": "x" * 401}, "401 characters"),
-        ({"pair": "x" * 401}, "401 characters"), ({"layer": 2}, "layer 2"), ({"layer": -1}, "layer -1"),
-        ({"size": float("nan")}, "size nan"), ({"size": 1e9}, "size"), ({"seed": -1}, "seed -1"),
+        ({"sentence": " \n"}, "no sentence"),
+        ({"sentence": "x" * 401}, "401 characters"),
+        ({"pair": "x" * 401}, "401 characters"),
+        ({"layer": 2}, "layer 2"),
+        ({"layer": -1}, "layer -1"),
+        ({"size": float("nan")}, "size nan"),
+        ({"size": 1e9}, "size"),
+        ({"seed": -1}, "seed -1"),
     ],
-)  # fmt: skip
+)
 def test_wrong_input_is_told(change: dict[str, Any], words: str) -> None:
     asked = {"sentence": SENTENCE, "layer": 0, "size": 1.0, "seed": 0, **change}
     with pytest.raises(UserError, match=words):

@@ -85,9 +85,13 @@ def test_modernberts_head_is_that_of_transformers(
     monkeypatch: pytest.MonkeyPatch, pooling: str, classifier_bias: bool, norm_bias: bool, activation: str
 ) -> None:
     model = with_config(
-        monkeypatch, "modernbert", classifier_pooling=pooling, classifier_bias=classifier_bias, norm_bias=norm_bias,
+        monkeypatch,
+        "modernbert",
+        classifier_pooling=pooling,
+        classifier_bias=classifier_bias,
+        norm_bias=norm_bias,
         classifier_activation=activation,
-    )  # fmt: skip
+    )
     bank, reference = twins(model)
     batch = examples(5, 3)
     torch.testing.assert_close(ours(bank, batch, "longest"), theirs(reference, batch), rtol=0, atol=2e-5)

@@ -75,8 +75,12 @@ def folder(tmp_path: Path) -> Path:
 def test_bundled(bundled: LoadedModel) -> None:
     info = bundled.info
     assert (bundled.id, bundled.revision, info.architecture, info.layers, info.hidden_size) == (
-        "bundled", None, "bert", 6, 384,
-    )  # fmt: skip
+        "bundled",
+        None,
+        "bert",
+        6,
+        384,
+    )
     assert bundled.layout.terms == TERMS_OF_BERT
     parameters = list(bundled.backbone.parameters())
     assert {p.dtype for p in parameters} == {torch.float32} and not any(p.requires_grad for p in parameters)
@@ -511,11 +515,14 @@ def _apply(head: HeadSpec, model: LoadedModel, hidden: torch.Tensor, dense: obje
 
 
 HEAD_MODULES = {
-    "bert": ("", "classifier"), "roberta": ("classifier.dense", "classifier.out_proj"),
-    "electra": ("classifier.dense", "classifier.out_proj"), "distilbert": ("pre_classifier", "classifier"),
-    "albert": ("", "classifier"), "deberta-v2": ("pooler.dense", "classifier"),
+    "bert": ("", "classifier"),
+    "roberta": ("classifier.dense", "classifier.out_proj"),
+    "electra": ("classifier.dense", "classifier.out_proj"),
+    "distilbert": ("pre_classifier", "classifier"),
+    "albert": ("", "classifier"),
+    "deberta-v2": ("pooler.dense", "classifier"),
     "deberta": ("pooler.dense", "classifier"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name != "vit" and "modernbert" not in name])

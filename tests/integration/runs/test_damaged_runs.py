@@ -50,8 +50,9 @@ def test_damaged_runs_are_compared_told_filtered_and_deleted(damaged: dict[str, 
     assert not any(run.path.exists() for run in chosen)
 
 
-@pytest.mark.parametrize("damage", ["an epoch that is a list", "a selection that is a list", "log.txt as a pipe",
-                                    "no config.json"])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage", ["an epoch that is a list", "a selection that is a list", "log.txt as a pipe", "no config.json"]
+)
 def test_the_card_of_a_damaged_run(damage: str) -> None:
     run = finished()
     DAMAGES[damage](run)

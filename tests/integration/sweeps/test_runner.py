@@ -31,8 +31,13 @@ from beft_core.training import workflow
 from beft_core.training.observer import Observer
 
 TINY: dict[str, Any] = {
-    "n_train": 16, "batch_size": 8, "epochs": 2, "device": "cpu", "max_length": 24, "evaluate": "last",
-}  # fmt: skip
+    "n_train": 16,
+    "batch_size": 8,
+    "epochs": 2,
+    "device": "cpu",
+    "max_length": 24,
+    "evaluate": "last",
+}
 
 
 def spec(**values: Any) -> SweepSpec:
@@ -277,15 +282,27 @@ def test_a_merge_takes_the_smallest_size_and_the_rate_that_is_best_over_seeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = {  # (examples, learning rate, seed) -> metric; 1e-3 is best in seed 1 alone
-        (100, 1e-3, 0): 0.5, (100, 1e-3, 1): 0.8, (100, 1e-2, 0): 0.7, (100, 1e-2, 1): 0.7,
-        (200, 1e-3, 0): 0.9, (200, 1e-3, 1): 0.9,
-    }  # fmt: skip
+        (100, 1e-3, 0): 0.5,
+        (100, 1e-3, 1): 0.8,
+        (100, 1e-2, 0): 0.7,
+        (100, 1e-2, 1): 0.7,
+        (200, 1e-3, 0): 0.9,
+        (200, 1e-3, 1): 0.9,
+    }
     table = pd.DataFrame(
-        {"run": f"{task} {size} {lr:g} {seed}", "task": task, "trains": "v", "state": "done", "n_train": size, "lr": lr,
-         "seed": seed, "value": value}
+        {
+            "run": f"{task} {size} {lr:g} {seed}",
+            "task": task,
+            "trains": "v",
+            "state": "done",
+            "n_train": size,
+            "lr": lr,
+            "seed": seed,
+            "value": value,
+        }
         for task in ("sst2", "rte")
         for (size, lr, seed), value in values.items()
-    )  # fmt: skip
+    )
     asked: list[str] = []
 
     def missing(_: SweepFolder, run: str) -> Path:

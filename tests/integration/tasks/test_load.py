@@ -25,9 +25,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wic.mkdir()
     for name, count in (("train", 32), ("val", 12)):
         rows = [
-            {"word": "same" if n % 2 else "other", "sentence1": f"One of {n}.", "sentence2": f"{n} of them.",
-             "label": bool(n % 2)} for n in range(count)
-        ]  # fmt: skip
+            {
+                "word": "same" if n % 2 else "other",
+                "sentence1": f"One of {n}.",
+                "sentence2": f"{n} of them.",
+                "label": bool(n % 2),
+            }
+            for n in range(count)
+        ]
         (wic / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
     return wic.parent
 
@@ -50,10 +55,16 @@ def fed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 def fine_tune(folder: Path, preset: str, seed: int = 0) -> Snapshot:
     return workflow.train(
         RunConfig(
-            task="wic", preset=preset, data_dir=str(folder), n_train=16, epochs=1, seed=seed, device="cpu",
+            task="wic",
+            preset=preset,
+            data_dir=str(folder),
+            n_train=16,
+            epochs=1,
+            seed=seed,
+            device="cpu",
             evaluate="last",
         )
-    )  # fmt: skip
+    )
 
 
 def test_the_authors_feed_the_sentences_alone(folder: Path) -> None:

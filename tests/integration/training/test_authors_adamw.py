@@ -21,9 +21,17 @@ from beft_core.training.batches.arrange import encode
 from beft_core.training.workflow import load, train
 
 RUN = RunConfig(
-    task="demo-sentiment", preset="paper", n_train=32, epochs=3, lr=2e-3, seed=3, terms=("q", "v"), dropout=False,
-    device="cpu", evaluate="never",
-)  # fmt: skip
+    task="demo-sentiment",
+    preset="paper",
+    n_train=32,
+    epochs=3,
+    lr=2e-3,
+    seed=3,
+    terms=("q", "v"),
+    dropout=False,
+    device="cpu",
+    evaluate="never",
+)
 
 
 def plain(run: RunConfig) -> Plain:
@@ -72,9 +80,13 @@ def test_select_with_the_paper_preset_records_what_it_fills_in(
     assert app.run([*words, "--data-dir", str(tmp_path / "GLUE"), "--out", str(out)]) == 0
     settings = read_snapshot(out).meta.hyperparameters
     expected = {
-        "adam_epsilon": 1e-6, "adam_epsilon_at": "before", "sampler": "randomstate", "inputs": "lab", "lr": 4e-4,
+        "adam_epsilon": 1e-6,
+        "adam_epsilon_at": "before",
+        "sampler": "randomstate",
+        "inputs": "lab",
+        "lr": 4e-4,
         "schedule": "constant",
-    }  # fmt: skip
+    }
     assert {name: settings[name] for name in expected} == expected
     capsys.readouterr()
     assert app.run(["inspect", str(out)]) == 0

@@ -54,10 +54,15 @@ def loop(model: LoadedModel, data: Encoded, head: dict[str, np.ndarray], regress
         value = -0.5 * (logits[0] - float(label)) ** 2 if regression else F.log_softmax(logits, 0)[int(label)]
         grads = torch.autograd.grad(value, [*leaves, *rest.values()], allow_unused=True)
         by_leaf = {id(leaf): g for leaf, g in zip(leaves, grads, strict=False)}
-        terms = [by_leaf[id(b)][slot.index if isinstance(slot.index, slice) else torch.from_numpy(slot.index)]
-                 for b, slot in zip(biases, slots, strict=True)]  # fmt: skip
-        others = [g for leaf, g in zip([*leaves, *rest.values()], grads, strict=True)
-                  if g is not None and not any(leaf is b for b in biases)]  # fmt: skip
+        terms = [
+            by_leaf[id(b)][slot.index if isinstance(slot.index, slice) else torch.from_numpy(slot.index)]
+            for b, slot in zip(biases, slots, strict=True)
+        ]
+        others = [
+            g
+            for leaf, g in zip([*leaves, *rest.values()], grads, strict=True)
+            if g is not None and not any(leaf is b for b in biases)
+        ]
         gradients.append(torch.cat([g.flatten() for g in [*terms, *others]]))
     for leaf in leaves:
         leaf.requires_grad_(False)

@@ -16,8 +16,10 @@ from beft_core.models.null_certificate import null_certificate
 from beft_core.snapshots.null_elements import mask_of, noise_share
 
 PARTIAL = {  # name -> leading elements of each head of 8 that positions turn
-    "gpt_neox": 4, "gptj": 4, "phi3-partial": 6,
-}  # fmt: skip
+    "gpt_neox": 4,
+    "gptj": 4,
+    "phi3-partial": 6,
+}
 
 
 @pytest.fixture(autouse=True)

@@ -62,9 +62,10 @@ def test_a_layer_norm_rounds_its_result_and_nothing_else(
 
 def test_weights_are_rounded_once_unless_they_are_trained() -> None:
     for precision, rounds in (
-        (Precision("bfloat16", CPU), True), (Precision("bfloat16", CPU, frozen=False), False),
+        (Precision("bfloat16", CPU), True),
+        (Precision("bfloat16", CPU, frozen=False), False),
         (Precision("float32", CPU), False),
-    ):  # fmt: skip
+    ):
         model = tiny("bert", attn="sdpa", dtype=torch.float32)
         weights = [one.weight for one in model.backbone.modules() if isinstance(one, nn.Linear)]
         before = [weight.data.clone() for weight in weights]

@@ -32,9 +32,24 @@ from beft_core.training.methods.weights import Adam, RandomEntries
 from beft_core.training.observer import Observer
 
 TRAINABLE = [
-    "bert", "roberta", "electra", "distilbert", "albert", "deberta-v2", "opt", "gpt2", "gptj", "gpt_neox", "bloom",
-    "qwen2", "llama-bias", "falcon-multi-query", "falcon-heads", "falcon-grouped", "modernbert",
-]  # fmt: skip
+    "bert",
+    "roberta",
+    "electra",
+    "distilbert",
+    "albert",
+    "deberta-v2",
+    "opt",
+    "gpt2",
+    "gptj",
+    "gpt_neox",
+    "bloom",
+    "qwen2",
+    "llama-bias",
+    "falcon-multi-query",
+    "falcon-heads",
+    "falcon-grouped",
+    "modernbert",
+]
 ENCODERS = ["bert", "roberta", "electra", "distilbert", "albert", "deberta-v2", "modernbert"]
 
 
@@ -69,9 +84,12 @@ def test_clipping_counts_the_weights_outside_of_the_bank(mode: str, at: str) -> 
     run = config(mode=mode, lr=0.1, clip=0.05, adam_epsilon=2e-3, adam_epsilon_at=at, epochs=3)
     (ours,) = fit("bert", run)
     theirs = plain_run(
-        peer_of_tiny_bert(), run, examples(10, 100), lambda peer: list(peer.parameters()),
+        peer_of_tiny_bert(),
+        run,
+        examples(10, 100),
+        lambda peer: list(peer.parameters()),
         only=keep_drawn(run.seed) if mode == "random" else lambda peer: None,
-    )  # fmt: skip
+    )
     assert min(theirs.norms) > 2 * run.clip
     moved = np.abs(theirs.bias("v") - ours.pre("encoder", "v")).max()
     assert moved > 2e-4
@@ -206,9 +224,7 @@ class StopAfter(Observer):
 
 @pytest.mark.parametrize("mode", ["terms", "all", "full", "random"])
 def test_resuming_gives_the_same_bytes(mode: str, tmp_path: Path) -> None:
-    run = config(
-        mode=mode, dropout=True, trajectory_every=2, epochs=3, adam_epsilon=1e-3, adam_epsilon_at="before"
-    )  # fmt: skip
+    run = config(mode=mode, dropout=True, trajectory_every=2, epochs=3, adam_epsilon=1e-3, adam_epsilon_at="before")
     (whole,) = fit("bert", run)
     checkpoint = tmp_path / "checkpoint.safetensors"
     (part,) = fit("bert", run, checkpoint=checkpoint, observer=StopAfter(4))

@@ -125,24 +125,30 @@ def test_partial_rotary_says_that_only_some_dimensions_act() -> None:
     ("config", "expected"),
     [
         (BERT, ("pooler", "pooler.dense", "tanh", None, True, 0.0)),
-        ({**BERT, "hidden_dropout_prob": 0.1, "classifier_dropout": 0.3}, ("pooler", "pooler.dense", "tanh",
-        None, True, 0.3)),
-        ({**BERT, "model_type": "roberta", "hidden_dropout_prob": 0.1}, ("first", None, None, "tanh", True,
-        0.1)),
+        (
+            {**BERT, "hidden_dropout_prob": 0.1, "classifier_dropout": 0.3},
+            ("pooler", "pooler.dense", "tanh", None, True, 0.3),
+        ),
+        ({**BERT, "model_type": "roberta", "hidden_dropout_prob": 0.1}, ("first", None, None, "tanh", True, 0.1)),
         ({**BERT, "model_type": "electra"}, ("first", None, None, "gelu", True, 0.0)),
-        ({"model_type": "distilbert", "dim": 8, "n_layers": 1, "n_heads": 2}, ("first", None, None, "relu",
-        True, 0.2)),
+        ({"model_type": "distilbert", "dim": 8, "n_layers": 1, "n_heads": 2}, ("first", None, None, "relu", True, 0.2)),
         (GPT2, ("last", None, None, None, False, 0.0)),
-        ({**BERT, "model_type": "modernbert", "classifier_pooling": "mean", "classifier_activation": "silu"},
-        ("mean", None, None, "silu", True, 0.0)),
+        (
+            {**BERT, "model_type": "modernbert", "classifier_pooling": "mean", "classifier_activation": "silu"},
+            ("mean", None, None, "silu", True, 0.0),
+        ),
     ],
-)  # fmt: skip
+)
 def test_heads(config: dict, expected: tuple) -> None:
     head = layout_for(config).head
     assert (
-        head.pooling, head.pooler_module, head.pooler_activation, head.dense_activation, head.classifier_bias,
+        head.pooling,
+        head.pooler_module,
+        head.pooler_activation,
+        head.dense_activation,
+        head.classifier_bias,
         head.dropout,
-    ) == expected  # fmt: skip
+    ) == expected
 
 
 def test_names_on_disk() -> None:
@@ -152,10 +158,15 @@ def test_names_on_disk() -> None:
     assert {"encoder.layer.0.output.LayerNorm.bias", "bert.encoder.layer.0.output.LayerNorm.beta"} <= set(names)
     layout = layout_for({**BERT, "model_type": "vit"})
     old = {
-        "q": "attention.attention.query", "k": "attention.attention.key", "v": "attention.attention.value",
-        "o": "attention.output.dense", "mlp_in": "intermediate.dense", "mlp_out": "output.dense",
-        "ln1": "layernorm_before", "ln2": "layernorm_after",
-    }  # fmt: skip
+        "q": "attention.attention.query",
+        "k": "attention.attention.key",
+        "v": "attention.attention.value",
+        "o": "attention.output.dense",
+        "mlp_in": "intermediate.dense",
+        "mlp_out": "output.dense",
+        "ln1": "layernorm_before",
+        "ln2": "layernorm_after",
+    }
     for term, path in old.items():
         assert f"vit.encoder.layer.1.{path}.bias" in layout.checkpoint_names(layout.slots_of(term)[1])
 

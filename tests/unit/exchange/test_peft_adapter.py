@@ -50,11 +50,16 @@ def adapter(folder: Path, head: dict[str, tuple[int, ...]]) -> Path:
 @pytest.mark.parametrize(
     "head",
     [
-        {"weight": (2**28, HIDDEN)}, {"weight": (2**30,)}, {"weight": (3, HIDDEN), "bias": (2**30,)},
-        {"weight": (3, HIDDEN + 1)}, {"weight": (0, HIDDEN)}, {"weight": ()}, {"weight": (3, HIDDEN), "bias": (3, 1)},
+        {"weight": (2**28, HIDDEN)},
+        {"weight": (2**30,)},
+        {"weight": (3, HIDDEN), "bias": (2**30,)},
+        {"weight": (3, HIDDEN + 1)},
+        {"weight": (0, HIDDEN)},
+        {"weight": ()},
+        {"weight": (3, HIDDEN), "bias": (3, 1)},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_head_of_another_shape_is_refused_before_it_is_read(
     head: dict[str, tuple[int, ...]], base: Path, tmp_path: Path
 ) -> None:
@@ -87,9 +92,13 @@ def test_the_vectors_of_an_adapter_are_bounded_over_all_layers(
 ) -> None:
     """A base without biases, to which an adapter adds some: the base's own bound does not see them."""
     config = {
-        "model_type": "llama", "hidden_size": HIDDEN, "num_attention_heads": 2, "num_hidden_layers": LAYERS,
-        "intermediate_size": 12, "attention_bias": False,
-    }  # fmt: skip
+        "model_type": "llama",
+        "hidden_size": HIDDEN,
+        "num_attention_heads": 2,
+        "num_hidden_layers": LAYERS,
+        "intermediate_size": 12,
+        "attention_bias": False,
+    }
     bare = write_model(tmp_path / "llama", {"model.norm.weight": np.ones(HIDDEN, np.float32)}, config)
     folder = tmp_path / "a"
     folder.mkdir()

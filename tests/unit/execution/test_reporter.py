@@ -73,9 +73,13 @@ def test_what_found_no_room_is_written_later_in_order(run: Run, monkeypatch: pyt
     assert (status.state, status.stage, status.total) == ("done", "train", 3) and status.ended is not None
     records, _ = run.read_metrics()
     assert [(r["type"], r.get("name") or r.get("epoch") or r.get("text")) for r in records] == [
-        ("stage", "load model"), ("stage", "train"), ("epoch", 1), ("epoch", 2), ("epoch", 3),
+        ("stage", "load model"),
+        ("stage", "train"),
+        ("epoch", 1),
+        ("epoch", 2),
+        ("epoch", 3),
         ("message", "room again"),
-    ]  # fmt: skip
+    ]
 
 
 def test_memory_for_what_waits_is_bounded(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -323,10 +323,12 @@ def test_four_that_resume_a_run_at_once_start_one_worker(tmp_path: Path) -> None
     four = [
         subprocess.Popen(
             [sys.executable, "-c", _RESUME, str(run.path), str(FAKE)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for _ in range(4)
-    ]  # fmt: skip
+    ]
     for process in four:
         assert process.stdin is not None
         process.stdin.write("\n")

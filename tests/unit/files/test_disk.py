@@ -22,9 +22,16 @@ def no_room(path: Path, number: int = errno.ENOSPC) -> NoRoom:
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (999_949, "999.9 kB"), (999_950, "1.0 MB"),
-     (12_345_678, "12.3 MB"), (3 * 10**12, "3000.0 GB")],
-)  # fmt: skip
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (999_949, "999.9 kB"),
+        (999_950, "1.0 MB"),
+        (12_345_678, "12.3 MB"),
+        (3 * 10**12, "3000.0 GB"),
+    ],
+)
 def test_sizes(count: int, text: str) -> None:
     assert size(count) == text
 

@@ -27,7 +27,7 @@ ROW = Table({"a": Number(0, 9, whole=True)}, {"b": Text(3)})
         (Table(others=Number(), most=2), [{}, {"x": 1, "y": 2}], [dict.fromkeys("xyz", 1), {"x": ""}, {"n" * 201: 1}]),
         (Anything(2), [None, True, "x", 1.5, [[1]], {"a": [1]}], [[[[1]]], {"a": {"b": {}}}, "x" * 4097, 10**400]),
     ],
-)  # fmt: skip
+)
 def test_shapes(shape: Shape, passes: list[Any], fails: list[Any]) -> None:
     for value in passes:
         check(value, shape, "it")
@@ -44,8 +44,16 @@ def test_what_is_wrong_says_where_and_what() -> None:
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(None, "null"), (True, "true"), (7, "7"), (0.5, "0.5"), ([1, 2], "a list of 2"), ({}, "a table of 0"),
-     (10**400, "a whole number of some 401 digits"), ("x" * 30, f"the text {'x' * 20!r} and 10 characters more")],
-)  # fmt: skip
+    [
+        (None, "null"),
+        (True, "true"),
+        (7, "7"),
+        (0.5, "0.5"),
+        ([1, 2], "a list of 2"),
+        ({}, "a table of 0"),
+        (10**400, "a whole number of some 401 digits"),
+        ("x" * 30, f"the text {'x' * 20!r} and 10 characters more"),
+    ],
+)
 def test_a_value_in_a_few_words(value: Any, words: str) -> None:
     assert told(value) == words

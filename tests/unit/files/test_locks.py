@@ -91,9 +91,17 @@ def test_an_error_inside_frees_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"[]", b"{}", b'{"pid": "x", "since": 1, "host": ""}', b'{"pid": 1, "since": 1e308, "host": ""}',
-               b'{"pid": 1, "since": null, "host": ""}', b"9" * 5000],
-)  # fmt: skip
+    "damage",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"pid": "x", "since": 1, "host": ""}',
+        b'{"pid": 1, "since": 1e308, "host": ""}',
+        b'{"pid": 1, "since": null, "host": ""}',
+        b"9" * 5000,
+    ],
+)
 def test_a_damaged_note_of_the_holder_only_hides_his_name(
     tmp_path: Path, damage: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

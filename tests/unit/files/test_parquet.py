@@ -33,10 +33,14 @@ def written(folder: Path, table: dict[str, Any], **how: Any) -> Path:
 @pytest.mark.parametrize("dictionary", [True, False])
 def test_values_arrive_as_they_were_written(tmp_path: Path, dictionary: bool) -> None:
     table = {
-        "text": ["a", None, "ä🎉", "a"], "category": pa.array(["x", "y", "x", None]).dictionary_encode(),
-        "n": [1, None, 3, 2**60], "x": [0.5, None, float("inf"), -0.0], "b": [True, False, None, True],
-        "large": pa.array(["p", "q", "p", None], pa.large_string()), "nothing": pa.nulls(4),
-    }  # fmt: skip
+        "text": ["a", None, "ä🎉", "a"],
+        "category": pa.array(["x", "y", "x", None]).dictionary_encode(),
+        "n": [1, None, 3, 2**60],
+        "x": [0.5, None, float("inf"), -0.0],
+        "b": [True, False, None, True],
+        "large": pa.array(["p", "q", "p", None], pa.large_string()),
+        "nothing": pa.nulls(4),
+    }
     path = written(tmp_path, table, use_dictionary=dictionary)
     assert read(path) == pa.table(table).to_pylist()
     assert read(path, ["n", "text"]) == pa.table(table).select(["n", "text"]).to_pylist()

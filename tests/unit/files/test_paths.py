@@ -73,7 +73,15 @@ COMMANDS: dict[str, list[str]] = {
     "train --model": ["train", "--model", "PATH", "--out", "o.beft.safetensors"],
     "train --data-dir": ["train", "--task", "sst2", "--data-dir", "PATH", "--out", "o.beft.safetensors"],
     "train --train-file": [
-        "train", "--train-file", "PATH", "--text", "a", "--label", "b", "--out", "o.beft.safetensors"
+        "train",
+        "--train-file",
+        "PATH",
+        "--text",
+        "a",
+        "--label",
+        "b",
+        "--out",
+        "o.beft.safetensors",
     ],
     "train --checkpoint": ["train", "--checkpoint", "PATH", "--out", "o.beft.safetensors"],
     "extract": ["extract", "PATH", "bundled", "--out", "o.beft.safetensors"],
@@ -83,7 +91,7 @@ COMMANDS: dict[str, list[str]] = {
     "sweep --config": ["sweep", "--config", "PATH"],
     "sweep --out": ["sweep", "--out", "PATH"],
     "report": ["report", "PATH"],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)

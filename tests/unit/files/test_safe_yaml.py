@@ -75,9 +75,13 @@ def test_what_people_write_is_read(tmp_path: Path) -> None:
         "settings: {epochs: 3, model: |\n  a\n  }\n".replace("model: |\n  a\n  }", 'pad: "max"}')
     )
     assert read_yaml(tmp_path / "x.yaml") == {
-        "tasks": ["sst2", "rte"], "lrs": ["1e-3", 0.01], "seeds": 16, "fisher": True, "model": None,
+        "tasks": ["sst2", "rte"],
+        "lrs": ["1e-3", 0.01],
+        "seeds": 16,
+        "fisher": True,
+        "model": None,
         "settings": {"epochs": 3, "pad": "max"},
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(

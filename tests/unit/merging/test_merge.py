@@ -221,8 +221,12 @@ def test_what_an_evaluation_must_repeat_is_kept_where_all_agree() -> None:
     ]
     merged = merge([example(n, hyperparameters=table) for n, table in enumerate(recorded, 1)], "ties", scale=2)
     assert merged.meta.hyperparameters == {
-        "method": "ties", "density": 0.2, "scale": 2.0, "scope": "global", "max_length": 64,
-    }  # fmt: skip
+        "method": "ties",
+        "density": 0.2,
+        "scale": 2.0,
+        "scope": "global",
+        "max_length": 64,
+    }
 
 
 def test_sources_are_named_without_their_folders(tmp_path) -> None:  # type: ignore[no-untyped-def]

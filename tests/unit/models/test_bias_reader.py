@@ -55,8 +55,14 @@ def test_only_terms_that_moved_count_as_trained(tmp_path: Path) -> None:
 
 def test_fused_projections_are_cut(tmp_path: Path) -> None:
     config = {"model_type": "gpt2", "n_embd": HIDDEN, "n_head": 2, "n_layer": 1, "n_inner": MLP}
-    widths = {"attn.c_attn": 3 * HIDDEN, "attn.c_proj": HIDDEN, "mlp.c_fc": MLP, "mlp.c_proj": HIDDEN,
-              "ln_1": HIDDEN, "ln_2": HIDDEN}  # fmt: skip
+    widths = {
+        "attn.c_attn": 3 * HIDDEN,
+        "attn.c_proj": HIDDEN,
+        "mlp.c_fc": MLP,
+        "mlp.c_proj": HIDDEN,
+        "ln_1": HIDDEN,
+        "ln_2": HIDDEN,
+    }
     tensors = {f"h.0.{name}.bias": np.arange(width, dtype=np.float32) for name, width in widths.items()}
     tensors["h.0.attn.bias"] = np.ones((1, 1, 4, 4), np.float32)  # GPT-2's causal mask, named like a bias
     biases = ModelWeights(write_model(tmp_path / "gpt2", tensors, config))
@@ -105,8 +111,13 @@ def test_an_added_bias_that_only_some_layers_have_is_no_term(tmp_path: Path) -> 
 def test_only_terms_that_a_snapshot_holds_are_called_null(tmp_path: Path) -> None:
     """A model without a key bias: the rule of its attention would call one null, but there is none to speak of."""
     config = {**BERT, "model_type": "vit", "num_hidden_layers": 1, "qkv_bias": False}
-    widths = {"attention.o_proj": HIDDEN, "mlp.fc1": MLP, "mlp.fc2": HIDDEN,
-              "layernorm_before": HIDDEN, "layernorm_after": HIDDEN}  # fmt: skip
+    widths = {
+        "attention.o_proj": HIDDEN,
+        "mlp.fc1": MLP,
+        "mlp.fc2": HIDDEN,
+        "layernorm_before": HIDDEN,
+        "layernorm_after": HIDDEN,
+    }
     tensors = {f"layers.0.{name}.bias": np.zeros(width, np.float32) for name, width in widths.items()}
     base = write_model(tmp_path / "base", tensors, config)
     with_key = {**tensors, "layers.0.attention.k_proj.bias": np.ones(HIDDEN, np.float32)}

@@ -143,10 +143,16 @@ def _damaged(change: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "change",
     [
-        "a table is gone", "a value is gone", "a value is a text", "a value is no percentage", "a term is unknown",
-        "a model is unknown", "a dagger is nowhere", "a source is gone",
+        "a table is gone",
+        "a value is gone",
+        "a value is a text",
+        "a value is no percentage",
+        "a term is unknown",
+        "a model is unknown",
+        "a dagger is nowhere",
+        "a source is gone",
     ],
-)  # fmt: skip
+)
 def test_damage_is_refused(change: str, tmp_path: Path) -> None:
     path = tmp_path / "paper.json"
     path.write_text(json.dumps(_damaged("none")))

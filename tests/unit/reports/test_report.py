@@ -21,9 +21,19 @@ from beft_core.reports.selection import prediction
 from beft_core.sweeps.table import write_table
 
 FILES = {
-    "report.html", "table1.csv", "table2.csv", "table3.csv", "table4.csv", "table5.csv", "reference.csv", "figure4.csv",
-    "score_vs_lr.csv", "metric_vs_epoch.csv", "prediction.csv", "settling.csv",
-}  # fmt: skip
+    "report.html",
+    "table1.csv",
+    "table2.csv",
+    "table3.csv",
+    "table4.csv",
+    "table5.csv",
+    "reference.csv",
+    "figure4.csv",
+    "score_vs_lr.csv",
+    "metric_vs_epoch.csv",
+    "prediction.csv",
+    "settling.csv",
+}
 EMPTY = {"meta", "line", "circle", "polyline"}
 HOSTILE = "<script>alert('1')</script>\" onload=\"x"
 
@@ -85,8 +95,12 @@ def test_what_is_written(tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "new" / "report" / "table1.csv")
     one = table[(table["regime"] == "low") & (table["term"] == "b_v") & (table["column"] == "rte")].iloc[0]
     assert (one["ours"], one["paper"], one["lr"], one["bold"], one["dagger"]) == (
-        pytest.approx(81), 59.5, 0.01, True, True
-    )  # fmt: skip
+        pytest.approx(81),
+        59.5,
+        0.01,
+        True,
+        True,
+    )
     assert one["paper_of"] == "BERT-base on GLUE (Table 1)"
 
 
@@ -134,11 +148,19 @@ def test_the_page_is_whole_and_fetches_nothing(document: str) -> None:
 def test_the_page_says_what_it_must(document: str, contents: Contents) -> None:
     text = Page(document).text
     for words in (
-        "Does the score predict performance?", contents.verdict, "4 of 168 fine-tunes failed and enter no mean",
-        "BERT-base on GLUE (Table 1)", "the lab's bundled all-MiniLM-L6-v2", "no run of qqp in the table",
-        "generation and multiple choice are not tasks of this lab", "beft sweep --model FacebookAI/roberta-base",
-        "b_k is certified null", "Projection ratio", "lr 0.01, 3 seeds", "drops the claim of a selection method",
-    ):  # fmt: skip
+        "Does the score predict performance?",
+        contents.verdict,
+        "4 of 168 fine-tunes failed and enter no mean",
+        "BERT-base on GLUE (Table 1)",
+        "the lab's bundled all-MiniLM-L6-v2",
+        "no run of qqp in the table",
+        "generation and multiple choice are not tasks of this lab",
+        "beft sweep --model FacebookAI/roberta-base",
+        "b_k is certified null",
+        "Projection ratio",
+        "lr 0.01, 3 seeds",
+        "drops the claim of a selection method",
+    ):
         assert words in text, words
 
 
@@ -192,9 +214,12 @@ def test_the_prediction_of_the_page_is_that_of_the_module(contents: Contents, do
     pooled = summary[(summary["task"] == prediction.POOLED) & (summary["regime"] == prediction.POOLED)]
     rows = html_page.prediction_rows(pooled)
     assert [row[0] for row in rows] == [
-        "Projection ratio (+ 4)", "Magnitude (L1) (+ 1)", "Always b_v", "Oracle of the other seeds",
+        "Projection ratio (+ 4)",
+        "Magnitude (L1) (+ 1)",
+        "Always b_v",
+        "Oracle of the other seeds",
         "Random (expected)",
-    ]  # fmt: skip
+    ]
     for words in ("Smallest pre-trained norm name the same term", "draw tasks, then data sizes and seeds within them"):
         assert words in Page(document).text, words
     assert contents.facts[report.NORMS] == "recorded in the table"

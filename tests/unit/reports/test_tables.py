@@ -289,9 +289,13 @@ def test_table_2() -> None:
     assert (value.ours, value.paper, value.paper_spread) == (pytest.approx(86), 57.46, 2.2)
     bold = table.frame().query("bold")[["technique", "column"]].to_numpy().tolist()
     assert bold == [
-        ["BEFT (b_v)", "parameters"], ["BEFT (b_v)", "share"], ["BEFT (b_v)", "seconds"],
-        ["rand uniform", "parameters"], ["rand uniform", "share"], ["all parameters", "value"],
-    ]  # fmt: skip
+        ["BEFT (b_v)", "parameters"],
+        ["BEFT (b_v)", "share"],
+        ["BEFT (b_v)", "seconds"],
+        ["rand uniform", "parameters"],
+        ["rand uniform", "share"],
+        ["all parameters", "value"],
+    ]
     assert any("a made-up device" in note for note in table.notes)
 
 
@@ -306,8 +310,11 @@ def test_table_2_needs_the_other_techniques() -> None:
     assert cell(tables.table2(results), "rand uniform", column="seconds").reason.startswith("no run that trains random")
     assert tables.table2_cases(results) == [("rte", "low")]
     assert tables.table2_cases(make_results()) == [
-        ("rte", "low"), ("sst2", "low"), ("sst2", "medium"), ("rte", "medium")
-    ]  # fmt: skip
+        ("rte", "low"),
+        ("sst2", "low"),
+        ("sst2", "medium"),
+        ("rte", "medium"),
+    ]
 
 
 # --- Table 3 -----------------------------------------------------------------------------------------------
@@ -319,9 +326,16 @@ def entry(seed: int = 0, tasks: tuple[str, ...] = ("sst2", "rte"), **other: Any)
     rows |= {source: {task: 0.8 if task == source else 0.4 for task in tasks} for source in tasks}
     rows["merged"] = dict.fromkeys(tasks, 0.7 + 0.02 * seed)
     return {
-        "tasks": list(tasks), "seed": seed, "term": "v", "method": "mean", "cosine": 0.2, "angle": 78.0, "rows": rows,
-        "metrics": dict.fromkeys(tasks, "accuracy"), **other,
-    }  # fmt: skip
+        "tasks": list(tasks),
+        "seed": seed,
+        "term": "v",
+        "method": "mean",
+        "cosine": 0.2,
+        "angle": 78.0,
+        "rows": rows,
+        "metrics": dict.fromkeys(tasks, "accuracy"),
+        **other,
+    }
 
 
 def merges(folder: Path, *entries: Any) -> tuple[Merge, ...] | None:
@@ -379,11 +393,18 @@ def test_a_score_that_was_not_finite(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "{}", "[1]", "[", '[{"tasks": ["sst2", "rte"]}]', json.dumps([entry(cosine="0.2")]),
-        json.dumps([entry(rows={"base model": {}, "merged": {}})]), json.dumps([entry() | {"seed": None}]),
-        json.dumps([entry()]).replace("0.5", "true"), json.dumps([entry()]).replace("0.5", "NaN"), "\xff",
+        "{}",
+        "[1]",
+        "[",
+        '[{"tasks": ["sst2", "rte"]}]',
+        json.dumps([entry(cosine="0.2")]),
+        json.dumps([entry(rows={"base model": {}, "merged": {}})]),
+        json.dumps([entry() | {"seed": None}]),
+        json.dumps([entry()]).replace("0.5", "true"),
+        json.dumps([entry()]).replace("0.5", "NaN"),
+        "\xff",
     ],
-)  # fmt: skip
+)
 def test_damaged_merges_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "merges.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(UserError, match=r"merges\.json"):
@@ -556,8 +577,11 @@ def test_cells_that_tie_are_all_bold() -> None:
     rows.append(Row(("x",), (Cell(), Cell(), Cell())))
     marked = mark_best(rows, columns, lambda row: row.labels)
     assert [[c.bold for c in row.cells] for row in marked] == [
-        [True, False, False], [True, True, False], [False, False, False], [False, False, False]
-    ]  # fmt: skip
+        [True, False, False],
+        [True, True, False],
+        [False, False, False],
+        [False, False, False],
+    ]
 
 
 def test_texts() -> None:

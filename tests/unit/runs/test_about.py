@@ -63,9 +63,19 @@ def test_bad_estimates_are_refused(run: Run, seconds: object) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [b"", b"{", b"[]", b'{"name": 5}', b'{"tags": "x"}', b'{"tags": [5]}', b'{"estimate": 5}', b"\xff",
-     b'{"estimate": {"seconds": 1}}', b'{"name": "' + b"x" * 10**5 + b'"}'],
-)  # fmt: skip
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"name": 5}',
+        b'{"tags": "x"}',
+        b'{"tags": [5]}',
+        b'{"estimate": 5}',
+        b"\xff",
+        b'{"estimate": {"seconds": 1}}',
+        b'{"name": "' + b"x" * 10**5 + b'"}',
+    ],
+)
 def test_a_damaged_file_says_nothing(run: Run, damage: bytes) -> None:
     (run.path / "about.json").write_bytes(damage)
     assert about(run) == About()

@@ -144,8 +144,15 @@ def test_curves_are_read_once_and_grow(tmp_path: Path) -> None:
 
 def test_strange_records_are_skipped(tmp_path: Path) -> None:
     run = made(tmp_path, None)
-    tell(run, {"type": "step"}, {"type": "step", "step": "x"}, {"type": "step", "step": 1, "loss": []}, {"step": 1},
-         {"type": "scores", "step": 1, "scores": None}, {"type": "epoch", "step": 1, "accuracy": "high"})  # fmt: skip
+    tell(
+        run,
+        {"type": "step"},
+        {"type": "step", "step": "x"},
+        {"type": "step", "step": 1, "loss": []},
+        {"step": 1},
+        {"type": "scores", "step": 1, "scores": None},
+        {"type": "epoch", "step": 1, "accuracy": "high"},
+    )
     read = CurveReader(run).read()
     assert not read.loss.steps and not read.metrics and not read.scores
 

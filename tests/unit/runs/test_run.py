@@ -136,9 +136,18 @@ def test_cancelling_an_ended_run_changes_nothing(run: Run, state: str) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [b"", b"{", b"[]", b'{"state":"running"}', b'{"state":"dancing","created":1}', b'{"state":"done","created":"x"}',
-     b'{"state":"done","created":1,"process":5}', b'{"state":"done","created":1,"colour":"red"}', b"\xff\xfe"],
-)  # fmt: skip
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"state":"running"}',
+        b'{"state":"dancing","created":1}',
+        b'{"state":"done","created":"x"}',
+        b'{"state":"done","created":1,"process":5}',
+        b'{"state":"done","created":1,"colour":"red"}',
+        b"\xff\xfe",
+    ],
+)
 def test_a_damaged_status_is_a_failed_run(run: Run, damage: bytes) -> None:
     (run.path / "status.json").write_bytes(damage)
     status = run.status()

@@ -212,9 +212,17 @@ def test_a_table_agrees_with_the_formulas_of_each_tensor() -> None:
         assert table.selected()[approach] == best.term
     assert table.means[table.means.trained].term.unique().tolist() == ["q", "v"]
     assert table.per_layer.columns.tolist() == [
-        "stack", "term", "layer", "approach", "score", "cosine", "angle_degrees", "length_ratio", "reversed",
+        "stack",
+        "term",
+        "layer",
+        "approach",
+        "score",
+        "cosine",
+        "angle_degrees",
+        "length_ratio",
+        "reversed",
         "null",
-    ]  # fmt: skip
+    ]
 
 
 def test_a_null_term_is_never_selected_however_high_it_scores() -> None:

@@ -27,9 +27,13 @@ def probe(leader: list[str]) -> Snapshot:
     whole = example(pre=pre, mode="all")
     fisher = {key: np.ones_like(values) for key, values in pre.items()}
     return Snapshot.build(
-        whole.meta, pre, {key: values[-1] for key, values in steps.items()}, fisher=fisher, steps=steps,
+        whole.meta,
+        pre,
+        {key: values[-1] for key, values in steps.items()},
+        fisher=fisher,
+        steps=steps,
         trajectory_step=STEPS[: len(leader)],
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(

@@ -24,13 +24,23 @@ def spec(**values: Any) -> SweepSpec:
 
 
 def test_a_grid_has_every_combination_once_and_probes_measure_fisher() -> None:
-    runs = spec(tasks=["sst2", "RTE"], regimes=["low", "medium"], terms=["v", "q+v", "all"], lrs=[1e-3, 1e-2],
-                probe_lrs=[1e-4], seeds=3).runs()  # fmt: skip
+    runs = spec(
+        tasks=["sst2", "RTE"],
+        regimes=["low", "medium"],
+        terms=["v", "q+v", "all"],
+        lrs=[1e-3, 1e-2],
+        probe_lrs=[1e-4],
+        seeds=3,
+    ).runs()
     assert len(runs) == 2 * 2 * 3 * (2 + 2 + 1)
     assert {run.task for run in runs} == {"sst2", "rte"}
     assert {(trains(run), run.lr) for run in runs} == {
-        ("v", 1e-3), ("v", 1e-2), ("q+v", 1e-3), ("q+v", 1e-2), ("all", 1e-4)
-    }  # fmt: skip
+        ("v", 1e-3),
+        ("v", 1e-2),
+        ("q+v", 1e-3),
+        ("q+v", 1e-2),
+        ("all", 1e-4),
+    }
     assert all(run.fisher == (run.mode == "all") for run in runs)
     assert {run.n_train for run in runs if run.task == "rte"} == {300, 900}
     assert len({identity(run) for run in runs}) == len(runs)

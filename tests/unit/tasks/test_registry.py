@@ -36,8 +36,11 @@ def test_the_papers_settings(name: str) -> None:
 
 def test_the_papers_settings_for_larger_models() -> None:
     assert {name: TASKS[name].epochs_larger or TASKS[name].epochs for name in ("rte", "sst2", "wic", "cb")} == {
-        "rte": 30, "sst2": 30, "wic": 30, "cb": 60,
-    }  # fmt: skip
+        "rte": 30,
+        "sst2": 30,
+        "wic": 30,
+        "cb": 60,
+    }
 
 
 def test_wic_says_what_is_fed() -> None:
@@ -61,8 +64,12 @@ def test_metrics_that_count() -> None:
     accuracy = {"sst2", "rte", "qnli", "mnli", "wnli", "wic", "boolq"}
     assert all(first[name] == "accuracy" for name in accuracy)
     assert (first["qqp"], first["mrpc"], first["cola"], first["stsb"], first["cb"]) == (
-        "f1", "f1", "mcc", "spearman", "f1_macro",
-    )  # fmt: skip
+        "f1",
+        "f1",
+        "mcc",
+        "spearman",
+        "f1_macro",
+    )
     assert set(TASKS["mnli"].evals) == {"matched", "mismatched"}
 
 
@@ -70,11 +77,19 @@ def test_classes_have_the_numbers_that_the_hub_gives_them() -> None:
     """The features of nyu-mll/glue and aps/super_glue, typed in a second time: class 0, class 1, class 2."""
     entailment = "entailment not_entailment"
     hub = {
-        "sst2": "negative positive", "cola": "unacceptable acceptable", "mrpc": "not_equivalent equivalent",
-        "qqp": "not_duplicate duplicate", "qnli": entailment, "rte": entailment, "wnli": "not_entailment entailment",
-        "mnli": "entailment neutral contradiction", "cb": "entailment contradiction neutral", "wic": "false true",
-        "boolq": "false true", "stsb": None,
-    }  # fmt: skip
+        "sst2": "negative positive",
+        "cola": "unacceptable acceptable",
+        "mrpc": "not_equivalent equivalent",
+        "qqp": "not_duplicate duplicate",
+        "qnli": entailment,
+        "rte": entailment,
+        "wnli": "not_entailment entailment",
+        "mnli": "entailment neutral contradiction",
+        "cb": "entailment contradiction neutral",
+        "wic": "false true",
+        "boolq": "false true",
+        "stsb": None,
+    }
     assert {name: names and tuple(names.split()) for name, names in hub.items()} == {
         name: spec.labels for name, spec in TASKS.items() if spec.source != "demo"
     }

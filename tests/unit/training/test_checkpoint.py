@@ -143,10 +143,27 @@ def _about(**changes: object) -> str:
 
 
 @pytest.mark.parametrize(
-    "about", ["", "[]", "{", '"x"', "9" * 5000, "[" * 10**5, _about(step="x"), _about(step=-1), _about(step=10**400),
-              _about(seconds="long"), _about(history={}), _about(history=[["x"]]), _about(trajectory=5),
-              _about(failed=[]), _about(leaves={"0": "x"}), _about(colour="red"), '{"identity": "mine"}'],
-)  # fmt: skip
+    "about",
+    [
+        "",
+        "[]",
+        "{",
+        '"x"',
+        "9" * 5000,
+        "[" * 10**5,
+        _about(step="x"),
+        _about(step=-1),
+        _about(step=10**400),
+        _about(seconds="long"),
+        _about(history={}),
+        _about(history=[["x"]]),
+        _about(trajectory=5),
+        _about(failed=[]),
+        _about(leaves={"0": "x"}),
+        _about(colour="red"),
+        '{"identity": "mine"}',
+    ],
+)
 def test_a_checkpoint_whose_metadata_is_damaged_says_how_to_start_over(about: str, tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     _written(path, {"beft_checkpoint": about})

@@ -122,9 +122,13 @@ def test_a_link_restores_every_choice(tmp_path: Path) -> None:
     stored = [keep(example(n, pre=base()), f"{n}") for n in (1, 2, 3)]
     titles = [f"Kept {one.id[-6:]}: {one.name}" for one in stored]
     link = {
-        "compare": titles, "by": "Fisher", "compare_magnitude": "mean", "minuend": titles[2], "subtrahend": titles[0],
+        "compare": titles,
+        "by": "Fisher",
+        "compare_magnitude": "mean",
+        "minuend": titles[2],
+        "subtrahend": titles[0],
         "direction": "b_v value",
-    }  # fmt: skip
+    }
     at = opened("compare", **link)
     assert chosen(at) == titles and at.selectbox(key="minuend").value == titles[2]
     assert at.selectbox(key="direction").value == "b_v value" and "C − A" in " ".join(s.value for s in at.subheader)

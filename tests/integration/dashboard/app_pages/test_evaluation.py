@@ -284,8 +284,11 @@ def test_the_answer_names_rules_without_a_probe_and_what_tasks_can_tell(lab: Pat
     pooled = table[table["task"] == "all tasks"].set_index("rule")
     assert list(pooled.index) == [
         "Projection ratio; Fisher; Fisher (batches); Fixed order b_v, b_q, b_k; Smallest pre-trained norm",
-        "Magnitude (L1); Magnitude (mean)", "Always b_v", "Oracle of the other seeds", "Random (expected)",
-    ]  # fmt: skip
+        "Magnitude (L1); Magnitude (mean)",
+        "Always b_v",
+        "Oracle of the other seeds",
+        "Random (expected)",
+    ]
     assert pooled.loc["Always b_v", "tau"] == "0.82 (0.82 to 0.82)"
     table = make_results(null="k")  # and one from before there were columns of norms
     put_sample(lab, table.drop(columns=[name for name in table if name.startswith("pre_norm.")]))

@@ -28,10 +28,23 @@ REVIEWS = "review,stars,verdict\n" + "".join(
     for i, word in enumerate(["good", "bad"] * 12)
 )
 ANSWER = {
-    "trainable": 2304, "total": 22713216, "frozen": [], "examples": 300, "evaluated": 500, "steps": 114,
-    "seconds": 41.0, "parts": {"train": 30.0, "evaluate": 11.0}, "bytes": 800_000_000, "memory": 8_000_000_000,
-    "step_ms": 260.0, "spread": 0.1, "timed_steps": 5, "load": 0.2, "device": "cpu", "how": "5 steps were timed",
-}  # fmt: skip
+    "trainable": 2304,
+    "total": 22713216,
+    "frozen": [],
+    "examples": 300,
+    "evaluated": 500,
+    "steps": 114,
+    "seconds": 41.0,
+    "parts": {"train": 30.0, "evaluate": 11.0},
+    "bytes": 800_000_000,
+    "memory": 8_000_000_000,
+    "step_ms": 260.0,
+    "spread": 0.1,
+    "timed_steps": 5,
+    "load": 0.2,
+    "device": "cpu",
+    "how": "5 steps were timed",
+}
 
 
 def command(at: AppTest) -> str:
@@ -59,18 +72,49 @@ def test_opens_ready_to_start_and_counts_without_measuring() -> None:
 
 def test_a_link_restores_every_choice() -> None:
     wanted = {
-        "ft_do": "train", "ft_task": "sst2", "ft_regime": "medium", "ft_terms": ["q", "k"], "ft_layers": "3-5",
-        "ft_preset": "paper", "ft_lr": "0.003", "ft_epochs": "2", "ft_schedule": "linear", "ft_batch": "8",
-        "ft_length": "64", "ft_seed": "7", "ft_precision": "bfloat16", "ft_device": "cpu", "ft_dropout": "false",
-        "ft_eps": "1e-7", "ft_eps_at": "after",
-        "ft_null": "true", "ft_play": "false", "ft_fisher": "true",
-    }  # fmt: skip
+        "ft_do": "train",
+        "ft_task": "sst2",
+        "ft_regime": "medium",
+        "ft_terms": ["q", "k"],
+        "ft_layers": "3-5",
+        "ft_preset": "paper",
+        "ft_lr": "0.003",
+        "ft_epochs": "2",
+        "ft_schedule": "linear",
+        "ft_batch": "8",
+        "ft_length": "64",
+        "ft_seed": "7",
+        "ft_precision": "bfloat16",
+        "ft_device": "cpu",
+        "ft_dropout": "false",
+        "ft_eps": "1e-7",
+        "ft_eps_at": "after",
+        "ft_null": "true",
+        "ft_play": "false",
+        "ft_fisher": "true",
+    }
     at = opened("fine_tune", **wanted)
     for word in (
-        "beft train", "--task sst2", "--regime medium", "--terms q k", "--layers 3-5", "--preset paper", "--lr 0.003",
-        "--epochs 2", "--schedule linear", "--batch-size 8", "--max-length 64", "--seed 7", "--precision bfloat16",
-        "--device cpu", "--no-dropout", "--train-null", "--fisher", "--adam-epsilon 1e-07", "--adam-epsilon-at after",
-    ):  # fmt: skip
+        "beft train",
+        "--task sst2",
+        "--regime medium",
+        "--terms q k",
+        "--layers 3-5",
+        "--preset paper",
+        "--lr 0.003",
+        "--epochs 2",
+        "--schedule linear",
+        "--batch-size 8",
+        "--max-length 64",
+        "--seed 7",
+        "--precision bfloat16",
+        "--device cpu",
+        "--no-dropout",
+        "--train-null",
+        "--fisher",
+        "--adam-epsilon 1e-07",
+        "--adam-epsilon-at after",
+    ):
         assert word in command(at), word
     assert "trajectory" not in command(at)
     assert any("rounding noise" in box.value for box in at.warning)
@@ -97,10 +141,13 @@ def test_the_preset_says_what_it_fills_in(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("ft_model", "/nowhere", "not a folder"), ("ft_model", "../../etc", "folder"),
-        ("ft_model", "a b", "model name"), ("ft_layers", "3-", "layer numbers"), ("ft_layers", "9", "0 to 5"),
+        ("ft_model", "/nowhere", "not a folder"),
+        ("ft_model", "../../etc", "folder"),
+        ("ft_model", "a b", "model name"),
+        ("ft_layers", "3-", "layer numbers"),
+        ("ft_layers", "9", "0 to 5"),
     ],
-)  # fmt: skip
+)
 def test_wrong_input_is_told_in_a_box_and_loses_nothing(key: str, value: str, words: str) -> None:
     at = opened("fine_tune", ft_seed="7")
     at.text_input(key=key).input(value).run()
@@ -166,10 +213,16 @@ def test_no_more_examples_than_a_table_has_for_training() -> None:
 
 @pytest.mark.parametrize(
     ("name", "data"),
-    [("a.csv", b""), ("a.csv", b"\x00\xff" * 50),
-     ("a.csv", b"one\n1\n"), ("a.jsonl", b"[1]\n"), ("a.parquet", b"PAR1junk"),
-     ("a.tsv", b"x\tx\n1\t2\n"), ("a.csv", b'a,b\n"open,1\n')],
-)  # fmt: skip
+    [
+        ("a.csv", b""),
+        ("a.csv", b"\x00\xff" * 50),
+        ("a.csv", b"one\n1\n"),
+        ("a.jsonl", b"[1]\n"),
+        ("a.parquet", b"PAR1junk"),
+        ("a.tsv", b"x\tx\n1\t2\n"),
+        ("a.csv", b'a,b\n"open,1\n'),
+    ],
+)
 def test_hostile_tables_are_told_and_lose_nothing(name: str, data: bytes) -> None:
     at = upload(opened("fine_tune", ft_task="own-table", ft_seed="7"), name, data)
     assert at.error and name in at.error[0].value.replace("\\", "") and at.number_input(key="ft_seed").value == 7
@@ -274,11 +327,16 @@ def test_a_run_at_work_shows_its_curves_and_is_cancelled_from_a_new_session() ->
     run = begin("train", steps=10_000)
     wait(lambda: run.status().stage == "train")
     write_records(
-        run, {"type": "step", "seconds": 1, "step": 5, "total": 100, "loss": [0.5]},
+        run,
+        {"type": "step", "seconds": 1, "step": 5, "total": 100, "loss": [0.5]},
         {"type": "epoch", "seconds": 1, "run": 0, "epoch": 1, "step": 5, "train_loss": 0.5, "accuracy": 0.7},
-        {"type": "scores", "seconds": 1, "step": 5,
-         "scores": {"v": {"projection_ratio": 0.3, "magnitude": 7.0, "magnitude_mean_abs": 0.1}}},
-    )  # fmt: skip
+        {
+            "type": "scores",
+            "seconds": 1,
+            "step": 5,
+            "scores": {"v": {"projection_ratio": 0.3, "magnitude": 7.0, "magnitude_mean_abs": 0.1}},
+        },
+    )
     at = opened("fine_tune")  # no ?run= in its URL
     assert len(curves(at)) == 3 and at.get("progress") and not charts(at)
     assert len(curves(opened("fine_tune", ft_score="moved"))) == 3

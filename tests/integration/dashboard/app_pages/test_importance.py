@@ -308,9 +308,14 @@ def test_links_to_other_pages_keep_tour_and_presenter() -> None:
     (link,) = [one.proto for one in at.get("page_link") if one.proto.label == "Open in Geometry"]
     kept = parse_qs(link.query_string)
     assert kept == {
-        "tour": ["guess.cell"], "present": ["true"], "hide": ["choose", "details"], "geo": ["Every layer"],
-        "geo_snapshot": ["A probe"], "geo_layer": ["4"], "geo_term": ["o"],
-    }  # fmt: skip
+        "tour": ["guess.cell"],
+        "present": ["true"],
+        "hide": ["choose", "details"],
+        "geo": ["Every layer"],
+        "geo_snapshot": ["A probe"],
+        "geo_layer": ["4"],
+        "geo_term": ["o"],
+    }
     at = opened("start", **query)
     steps = [parse_qs(one.proto.query_string) for one in at.get("page_link")]
     assert steps and all(step == {name: kept[name] for name in query} for step in steps)

@@ -77,9 +77,14 @@ def test_filters_stand_in_the_link() -> None:
     one, two = ended(seed=1), ended("failed", task="demo-similarity", lr=0.123)
     about.set_tags(one, ["paper"])
     for query, expected in (
-        ({}, [two, one]), ({"state": "failed"}, [two]), ({"on": "demo-sentiment"}, [one]), ({"tag": "paper"}, [one]),
-        ({"find": "seed=1 paper"}, [one]), ({"find": "0.123"}, [two]), ({"state": "dancing"}, [two, one]),
-    ):  # fmt: skip
+        ({}, [two, one]),
+        ({"state": "failed"}, [two]),
+        ({"on": "demo-sentiment"}, [one]),
+        ({"tag": "paper"}, [one]),
+        ({"find": "seed=1 paper"}, [one]),
+        ({"find": "0.123"}, [two]),
+        ({"state": "dancing"}, [two, one]),
+    ):
         assert list(listed(opened("runs", **query))["id"]) == [run.id for run in expected], query
     for words in ("nothing like it", "seed=1 demo-similarity"):  # each of these two is in one of the runs
         at = opened("runs", find=words)
@@ -111,9 +116,10 @@ def test_ticks_in_the_table_follow_the_runs_when_a_new_one_arrives() -> None:
 
 def test_a_tick_by_row_means_the_run_that_was_drawn_there(monkeypatch: pytest.MonkeyPatch) -> None:
     state: dict[str, Any] = {
-        "runs-drawn": ["a", "b", "c"], "runs": ["hidden by a filter", "a"],
+        "runs-drawn": ["a", "b", "c"],
+        "runs": ["hidden by a filter", "a"],
         "runs-table": {"selection": {"rows": [2, 1]}},
-    }  # fmt: skip
+    }
     monkeypatch.setattr(run_table.st, "session_state", state)
     run_table._tick()
     assert state["runs"] == ["hidden by a filter", "b", "c"]
@@ -298,7 +304,7 @@ def test_a_row_of_many_tasks_or_of_a_long_file_name(lab: Path) -> None:
         (Status("failed", 0, message="Memory ran out. Take less."), False, "Memory ran out"),
         (Status("failed", 0, message="got a model of " + "many words " * 20), False, "got a model of many words…"),
     ],
-)  # fmt: skip
+)
 def test_outcomes_end_within_their_cell(lab: Path, status: Status, snapshot: bool, said: str) -> None:
     run = Run.create("train", RunConfig(task="demo-sentiment", n_train=300).to_dict())
     if snapshot:

@@ -76,11 +76,20 @@ def test_opens_ready_to_start_and_counts() -> None:
 
 def test_a_link_restores_every_choice() -> None:
     wanted = {
-        "sw_tasks": ["demo-similarity", "demo-sentiment"], "sw_regimes": ["low", "all"], "sw_n": "16 40",
-        "sw_terms": ["v", "q+v", "all"], "sw_lrs": "2e-3, 1e-2", "sw_probe_lrs": "1e-4", "sw_seeds": "3",
-        "sw_epochs": "2", "sw_preset": "paper", "sw_device": "cpu", "sw_precision": "bfloat16",
-        "sw_eps": "1e-7", "sw_eps_at": "after",
-    }  # fmt: skip
+        "sw_tasks": ["demo-similarity", "demo-sentiment"],
+        "sw_regimes": ["low", "all"],
+        "sw_n": "16 40",
+        "sw_terms": ["v", "q+v", "all"],
+        "sw_lrs": "2e-3, 1e-2",
+        "sw_probe_lrs": "1e-4",
+        "sw_seeds": "3",
+        "sw_epochs": "2",
+        "sw_preset": "paper",
+        "sw_device": "cpu",
+        "sw_precision": "bfloat16",
+        "sw_eps": "1e-7",
+        "sw_eps_at": "after",
+    }
     at = opened("sweep", **wanted)
     assert command(at) == (
         "beft sweep --tasks demo-similarity demo-sentiment --regimes low all --n-train 16 40 --terms v q+v all "
@@ -103,12 +112,15 @@ def test_the_paper_preset_fills_in_epochs_by_task() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("sw_lrs", "fast", "positive numbers"), ("sw_lrs", "-1e-3", "positive numbers"),
-        ("sw_n", "1.5", "whole numbers"), ("sw_n", "100000", "at most"),
-        ("sw_probe_lrs", "nan", "positive numbers"), ("sw_model", "/nowhere", "folder"),
+        ("sw_lrs", "fast", "positive numbers"),
+        ("sw_lrs", "-1e-3", "positive numbers"),
+        ("sw_n", "1.5", "whole numbers"),
+        ("sw_n", "100000", "at most"),
+        ("sw_probe_lrs", "nan", "positive numbers"),
+        ("sw_model", "/nowhere", "folder"),
         ("sw_lrs", " ".join(f"{i}e-6" for i in range(1, 1500)), "on this page"),
     ],
-)  # fmt: skip
+)
 def test_wrong_input_is_told_and_loses_nothing(key: str, value: str, words: str) -> None:
     at = opened("sweep", sw_seeds="7")
     at.text_input(key=key).input(value).run()

@@ -73,15 +73,23 @@ def test_predict_reveal_and_the_tour_knows() -> None:
 
 @pytest.mark.parametrize(
     ("tab", "term", "attention", "output", "figures"),
-    [("1 · Push b_k", "k", "stays", "stays", 2), ("2 · Push b_q", "q", "moves", "moves", 2),
-     ("3 · Push b_v", "v", "stays", "moves", 3)],
-)  # fmt: skip
+    [
+        ("1 · Push b_k", "k", "stays", "stays", 2),
+        ("2 · Push b_q", "q", "moves", "moves", 2),
+        ("3 · Push b_v", "v", "stays", "moves", 3),
+    ],
+)
 def test_a_link_restores_each_answer(tab: str, term: str, attention: str, output: str, figures: int) -> None:
     at = opened(
-        "why", why_tab=tab, why_seen=f"b_{term}",
-        why_layer="4", why_size="30", why_seed="7", why_text="A link, restored.",
+        "why",
+        why_tab=tab,
+        why_seen=f"b_{term}",
+        why_layer="4",
+        why_size="30",
+        why_seed="7",
+        why_text="A link, restored.",
         **{f"why_{term}_att": attention, f"why_{term}_out": "moves" if output == "stays" else "stays"},
-    )  # fmt: skip
+    )
     text = words(at)
     assert f"The attention of layer 4 **{attention}**." in text and f"The output of the model **{output}**." in text
     assert text.count("as you predicted") == 1 and text.count("you predicted that it") == 1
@@ -93,11 +101,13 @@ def test_a_link_restores_each_answer(tab: str, term: str, attention: str, output
 @pytest.mark.parametrize(
     ("query", "told"),
     [
-        ({"why_text": "   "}, "no sentence"), ({"why_model": "/no/such/folder"}, "not a folder"),
-        ({"why_model": "no such model <b>"}, "the model name"), ({"why_text": "x" * 500}, ""),
+        ({"why_text": "   "}, "no sentence"),
+        ({"why_model": "/no/such/folder"}, "not a folder"),
+        ({"why_model": "no such model <b>"}, "the model name"),
+        ({"why_text": "x" * 500}, ""),
         ({"why_layer": "77", "why_size": "?", "why_seed": "-5", "why_tab": "?", "why_seen": "?"}, ""),
     ],
-)  # fmt: skip
+)
 def test_wrong_input_is_told_and_loses_nothing(query: dict[str, str], told: str) -> None:
     at = opened("why", **{"why_seen": "b_k", **query})
     assert told in words(at) and len(at.error) == (1 if told else 0)
@@ -198,9 +208,11 @@ def test_the_trap_shows_what_each_epsilon_makes_of_noise() -> None:
     (table,) = [m.value for m in at.markdown if m.value.startswith("| precision")]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
     assert [row[:2] + row[-1:] for row in rows] == [
-        ["float32", "1e-08 after", "$b_v$"], ["float32", "1e-06 before", "$b_v$"],
-        ["bfloat16", "1e-08 after", "$b_k$"], ["bfloat16", "1e-06 before", "$b_k$"],
-    ]  # fmt: skip
+        ["float32", "1e-08 after", "$b_v$"],
+        ["float32", "1e-06 before", "$b_v$"],
+        ["bfloat16", "1e-08 after", "$b_k$"],
+        ["bfloat16", "1e-06 before", "$b_k$"],
+    ]
     moved = {(row[0], row[1][:5]): movement_of(row[3]) for row in rows}
     assert moved["float32", "1e-06"] == pytest.approx(moved["float32", "1e-08"] / 100, rel=0.1)
     text = words(at)

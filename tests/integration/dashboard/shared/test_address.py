@@ -47,7 +47,7 @@ def test_a_choice_that_the_address_lost_is_said_again() -> None:
         ("start", lambda at: at.toggle(key="present").set_value(True), "present", ["true"]),
         ("why", lambda at: at.text_input(key="why_text").input("Ünïcode & more"), "why_text", ["Ünïcode & more"]),
     ],
-)  # fmt: skip
+)
 def test_controls_of_every_kind(page: str, act: Any, name: str, value: list[str]) -> None:
     at = opened(page)
     act(at)

@@ -166,8 +166,9 @@ def test_what_a_graph_does_not_take_goes_on_without_and_is_told(gpu: FakeGPU) ->
 
     for _ in range(3):
         assert replays.run("a", {"x": np.ones(2)}, compute).tolist() == [2.0, 2.0]
-    assert told == ["steps run without CUDA graphs, which did not take one: operation not permitted when stream is "
-                    "capturing"]  # fmt: skip
+    assert told == [
+        "steps run without CUDA graphs, which did not take one: operation not permitted when stream is capturing"
+    ]
     assert not replays.records and gpu.repaired == 1
 
 

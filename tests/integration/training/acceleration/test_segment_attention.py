@@ -31,8 +31,17 @@ from beft_core.training.acceleration.segment_attention import segment_attention 
 pytest.importorskip("triton", reason="comes with PyTorch's builds for GPUs, and with this project's dev extra on Linux")
 
 PLAIN = {
-    "bert", "roberta", "electra", "distilbert", "opt", "gpt2", "gpt_neox", "gpt_neox-no-bias", "llama", "llama-bias",
-}  # fmt: skip
+    "bert",
+    "roberta",
+    "electra",
+    "distilbert",
+    "opt",
+    "gpt2",
+    "gpt_neox",
+    "gpt_neox-no-bias",
+    "llama",
+    "llama-bias",
+}
 """Architectures whose attention is softmax over what a mask shows, once per layer."""
 NO_BIAS = {"gpt_neox-no-bias", "llama"}
 

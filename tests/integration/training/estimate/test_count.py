@@ -26,11 +26,17 @@ SMALL = RunConfig(n_train=32, epochs=3, batch_size=8, device="cpu", max_length=1
 @pytest.mark.parametrize(
     "change",
     [
-        {}, {"terms": ("q", "k")}, {"terms": ("q", "k"), "train_null": True}, {"terms": ("mlp_in",), "layers": (0, 5)},
-        {"mode": "all"}, {"mode": "head"}, {"mode": "random"}, {"mode": "full"},
+        {},
+        {"terms": ("q", "k")},
+        {"terms": ("q", "k"), "train_null": True},
+        {"terms": ("mlp_in",), "layers": (0, 5)},
+        {"mode": "all"},
+        {"mode": "head"},
+        {"mode": "random"},
+        {"mode": "full"},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_counts_without_pytorch_are_those_of_the_fine_tune(change: dict[str, Any]) -> None:
     config = RunConfig(n_train=4, epochs=1, batch_size=4, device="cpu", max_length=8, evaluate="never", **change)
     meta = workflow.train(config).meta

@@ -41,10 +41,21 @@ def uneven(*titles: str) -> pd.DataFrame:
         for place, rule in enumerate(RULES):
             off = 0.01 * place + 0.1 * at
             rows.append(
-                {"panel": title, "rule": rule, "n": 10 + place, "regret": 5 + off, "regret_low": 4.5 + off,
-                 "regret_high": 9 + off, "hit_rate": 0.3 + off, "hit_low": 0.05 + off, "hit_high": 0.4 + off,
-                 "tau": 0.1 + off, "tau_low": -0.6 + off, "tau_high": 0.3 + off}
-            )  # fmt: skip
+                {
+                    "panel": title,
+                    "rule": rule,
+                    "n": 10 + place,
+                    "regret": 5 + off,
+                    "regret_low": 4.5 + off,
+                    "regret_high": 9 + off,
+                    "hit_rate": 0.3 + off,
+                    "hit_low": 0.05 + off,
+                    "hit_high": 0.4 + off,
+                    "tau": 0.1 + off,
+                    "tau_low": -0.6 + off,
+                    "tau_high": 0.3 + off,
+                }
+            )
     return pd.DataFrame(rows)
 
 

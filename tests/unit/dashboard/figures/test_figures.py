@@ -27,7 +27,7 @@ BLINDNESS = {
     "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
     "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
     "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
-}  # fmt: skip
+}
 
 
 def linear(colour: str) -> np.ndarray:
@@ -156,9 +156,13 @@ def test_reversed_cells_are_marked_where_they_explain_the_score() -> None:
 def test_words_stand_out_on_every_colour_of_the_scale() -> None:
     for fraction in np.linspace(0, 1, 101):
         ground, ink = sample_colorscale(style.SCALE, [fraction], colortype="tuple")[0], style.on_scale(fraction)
-        light, low = (sum(w * (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4)
-                          for w, c in zip((0.2126, 0.7152, 0.0722), rgb, strict=True))
-                      for rgb in (ground, {"#ffffff": (1, 1, 1), "#000000": (0, 0, 0)}[ink]))  # fmt: skip
+        light, low = (
+            sum(
+                w * (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4)
+                for w, c in zip((0.2126, 0.7152, 0.0722), rgb, strict=True)
+            )
+            for rgb in (ground, {"#ffffff": (1, 1, 1), "#000000": (0, 0, 0)}[ink])
+        )
         assert (max(light, low) + 0.05) / (min(light, low) + 0.05) >= 4.5, fraction  # WCAG AA
 
 

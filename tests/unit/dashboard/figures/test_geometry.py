@@ -231,9 +231,12 @@ def test_large_models_stay_small() -> None:
     big = small_snapshot(layers=24)
     steps = {key: np.stack([big.post(*key)] * 8) for key in big.keys()}  # noqa: SIM118
     snapshot = Snapshot.build(
-        big.meta, {k: big.pre(*k) for k in big.keys()}, {k: big.post(*k) for k in big.keys()},  # noqa: SIM118
-        steps=steps, trajectory_step=np.arange(1, 9),
-    )  # fmt: skip
+        big.meta,
+        {k: big.pre(*k) for k in big.keys()},  # noqa: SIM118
+        {k: big.post(*k) for k in big.keys()},  # noqa: SIM118
+        steps=steps,
+        trajectory_step=np.arange(1, 9),
+    )
     rows = score_snapshot(snapshot).terms
     figure = polar(rows, ("v", 23))
     assert "text" not in of(figure, "v")[0].mode and len(figure.to_json()) < 500_000

@@ -41,9 +41,15 @@ def test_every_cell_can_be_clicked_and_says_which_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "event", [None, {}, {"selection": {"points": []}}, {"selection": {"points": [{"x": 1}]}},
-              {"selection": {"points": [{"customdata": [1, "nothing"]}]}}],
-)  # fmt: skip
+    "event",
+    [
+        None,
+        {},
+        {"selection": {"points": []}},
+        {"selection": {"points": [{"x": 1}]}},
+        {"selection": {"points": [{"customdata": [1, "nothing"]}]}},
+    ],
+)
 def test_a_click_elsewhere_names_no_cell(event: object) -> None:
     assert clicked(event) is None
 
@@ -120,8 +126,14 @@ def test_regimes_draw_ranks_or_scores_and_the_metric(y: str) -> None:
 
 def one_term(**columns: list[float]) -> pd.DataFrame:
     """Term v over three sizes; whatever is asked for, with other numbers at every place."""
-    plain = {"rank": [2, 3, 2], "rank_best": [1, 1, 2], "rank_worst": [4, 3, 2], "mean": [0.2, 0.5, 0.3],
-             "std": [0.05, 0.1, np.nan], "seeds": [3, 2, 1]}  # fmt: skip
+    plain = {
+        "rank": [2, 3, 2],
+        "rank_best": [1, 1, 2],
+        "rank_worst": [4, 3, 2],
+        "mean": [0.2, 0.5, 0.3],
+        "std": [0.05, 0.1, np.nan],
+        "seeds": [3, 2, 1],
+    }
     table = pd.DataFrame({"n_train": [100, 300, 900], **plain, **columns})
     return table.assign(approach="fisher", term="v", regime="")
 

@@ -14,9 +14,13 @@ from dashboard.figures.sweep import MOST_PANELS, by_term_and_rate, colour_of, na
 pd = pytest.importorskip("pandas")
 
 SPEC = SweepSpec(
-    ("sst2", "rte"), n_train=(300,), terms=("v", "q+v", "head", "all"), lrs=(1e-3, 1e-2), probe_lrs=(1e-4,),
+    ("sst2", "rte"),
+    n_train=(300,),
+    terms=("v", "q+v", "head", "all"),
+    lrs=(1e-3, 1e-2),
+    probe_lrs=(1e-4,),
     seeds=(0, 1, 2),
-)  # fmt: skip
+)
 
 
 BY_RATE = {1e-3: 0.0, 1e-2: 0.3, 1e-4: 0.1}

@@ -166,8 +166,10 @@ def test_one_row_for_rules_that_never_differ() -> None:
     assert found[ALWAYS_V] == ALWAYS_V  # the selection is Fisher's, the order is not: q and k are level
     assert dict(zip(summary_of(table)["rule"], summary_of(table)["same_as"], strict=True)) == found
     assert together(summary_of(table))["fisher"] == [
-        "Fisher (batches)", "Fixed order b_v, b_q, b_k", "Smallest pre-trained norm",
-    ]  # fmt: skip
+        "Fisher (batches)",
+        "Fixed order b_v, b_q, b_k",
+        "Smallest pre-trained norm",
+    ]
     one_seed = alike(table[table["seed"] == 0])
     assert one_seed["projection_ratio"] == one_seed["fisher"] == "projection_ratio"
 
@@ -201,8 +203,11 @@ def test_grids_that_differ_are_matched_by_position_even_if_a_run_failed() -> Non
     table.loc[failed, ["state", "value"]] = ["failed", np.nan]
     rows = pairs(table).rows
     assert sorted(zip(rows["lr"].round(9), rows["term_lr"].round(9), strict=True)) == [
-        (1e-3, 1e-2), (1e-3, 1e-2), (1e-2, 1e-1), (1e-2, 1e-1),
-    ]  # fmt: skip
+        (1e-3, 1e-2),
+        (1e-3, 1e-2),
+        (1e-2, 1e-1),
+        (1e-2, 1e-1),
+    ]
     assert pairs(table).left_out == {"probes that failed": 2}
 
 

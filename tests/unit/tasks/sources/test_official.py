@@ -41,7 +41,7 @@ TABLES = {
         ['0\tmain\tf\t2012\t1\tnone\tnone\tA "man".\tB\t4.750', "1\tmain\tf\t2012\t1\tnone\tnone\tC\tD\t0"],
         [4.75, 0.0],
     ),
-}  # fmt: skip
+}
 
 
 def write(root: Path, task: str, rows: list[str] | None = None) -> Path:

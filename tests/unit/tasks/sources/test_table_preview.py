@@ -57,16 +57,22 @@ def test_of_many_columns_the_longest_is_the_text() -> None:
 @pytest.mark.parametrize(
     ("name", "data", "words"),
     [
-        ("x.exe", b"a,b\n1,2\n", "ends in .exe"), ("x", b"a,b\n", "ends in nothing"), ("x.csv", b"", "empty file"),
-        ("x.csv", b"a\n1\n", "one column"), ("x.csv", b"a,b\n", "no rows"), ("x.csv", b"a,a\n1,2\n", "more than once"),
-        ("x.csv", b"a,\n1,2\n", "without a name"), ("x.csv", b'a,b\n"1,2\n', "broken row"),
+        ("x.exe", b"a,b\n1,2\n", "ends in .exe"),
+        ("x", b"a,b\n", "ends in nothing"),
+        ("x.csv", b"", "empty file"),
+        ("x.csv", b"a\n1\n", "one column"),
+        ("x.csv", b"a,b\n", "no rows"),
+        ("x.csv", b"a,a\n1,2\n", "more than once"),
+        ("x.csv", b"a,\n1,2\n", "without a name"),
+        ("x.csv", b'a,b\n"1,2\n', "broken row"),
         ("x.csv", b"a\0,b\n", "zero byte"),
-        ("x.csv", b"a,b\n\xff,1\n", "not UTF-8"), ("x.jsonl", b"{}\n", "0 columns"),
+        ("x.csv", b"a,b\n\xff,1\n", "not UTF-8"),
+        ("x.jsonl", b"{}\n", "0 columns"),
         ("x.jsonl", b"[1]\n", "no JSON object"),
         ("x.parquet", b"PAR1" * 9, "no readable Parquet"),
         ("x.csv", ",".join(f"c{i}" for i in range(300)).encode() + b"\n1\n", "300 columns"),
     ],
-)  # fmt: skip
+)
 def test_hostile_tables_are_one_line(name: str, data: bytes, words: str) -> None:
     with pytest.raises(UserError, match=words) as caught:
         table_preview.preview(name, data)

@@ -96,7 +96,8 @@ def test_modules_stand_in_for_dropout_while_it_is_open() -> None:
     with hashed_dropout([layer]) as modules:
         assert modules == [layer[2], layer[1][0]]
         assert [(type(one), one.p, one.training) for one in modules] == [
-            (HashedDropout, 0.4, False), (HashedDropout, 0.2, True),
-        ]  # fmt: skip
+            (HashedDropout, 0.4, False),
+            (HashedDropout, 0.2, True),
+        ]
         assert isinstance(layer[3], nn.AlphaDropout)
     assert layer[1][0] is inner and layer[2] is last

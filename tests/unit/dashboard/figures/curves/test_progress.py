@@ -73,6 +73,7 @@ def test_the_live_component_draws_the_same_lines() -> None:
     assert [(line["label"], line["y"]) for line in told["lines"]] == [("b_q", [0.2, 0.3]), ("b_v", [0.1, 0.5])]
     assert told["total"] >= 9 and told["zero"]
     assert [(line["name"], line["dotted"]) for line in drawn(metric_curve(RECORDS))["lines"]] == [
-        ("mcc", False), ("accuracy", True),
-    ]  # fmt: skip
+        ("mcc", False),
+        ("accuracy", True),
+    ]
     assert not drawn(metric_curve(RECORDS))["zero"] and drawn(loss_curve([]))["lines"][0]["x"] == []

@@ -40,9 +40,10 @@ def test_long_runs_are_thinned() -> None:
 
 def test_runs_of_single_terms_have_the_colours_of_their_terms() -> None:
     assert looks([("v",), ("q",), ("v",)]) == [
-        Look(style.TERM_COLOURS["v"], "solid"), Look(style.TERM_COLOURS["q"], "solid"),
+        Look(style.TERM_COLOURS["v"], "solid"),
+        Look(style.TERM_COLOURS["q"], "solid"),
         Look(style.TERM_COLOURS["v"], "dash"),
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("terms", [[("v",)] * 12, [("v",), ("q", "v"), ()] * 4])

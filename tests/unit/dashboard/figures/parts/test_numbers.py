@@ -14,10 +14,16 @@ from dashboard.figures.parts.numbers import apart, one_minus, short, shortest, t
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (0.0, "0"), (0.69249, "0.692"), (45.26, "45.3"), (452.7, "453"), (1.234e-5, "1.2e-05"), (310000.0, "3.1e+05"),
-        (-0.0224, "-0.0224"), (99.96, "100"),
+        (0.0, "0"),
+        (0.69249, "0.692"),
+        (45.26, "45.3"),
+        (452.7, "453"),
+        (1.234e-5, "1.2e-05"),
+        (310000.0, "3.1e+05"),
+        (-0.0224, "-0.0224"),
+        (99.96, "100"),
     ],
-)  # fmt: skip
+)
 def test_short_numbers(value: float, text: str) -> None:
     assert short(value) == text
 
@@ -63,11 +69,13 @@ def test_labels_give_way_as_little_as_they_can(seed: int, bounds: tuple[float, f
     order = sorted(values, key=values.__getitem__)
     start = np.array([values[key] for key in order])
     best = minimize(  # an independent answer to the same question
-        lambda at: ((at - start) ** 2).sum(), np.linspace(0.1, 0.8, 7), jac=lambda at: 2 * (at - start), method="SLSQP",
-        bounds=[bounds] * 7, constraints=[
-            {"type": "ineq", "fun": lambda at, i=i: at[i + 1] - at[i] - 0.1} for i in range(6)
-        ],
-    ).x  # fmt: skip
+        lambda at: ((at - start) ** 2).sum(),
+        np.linspace(0.1, 0.8, 7),
+        jac=lambda at: 2 * (at - start),
+        method="SLSQP",
+        bounds=[bounds] * 7,
+        constraints=[{"type": "ineq", "fun": lambda at, i=i: at[i + 1] - at[i] - 0.1} for i in range(6)],
+    ).x
     assert np.allclose([placed[key] for key in order], best, atol=1e-3)
 
 
