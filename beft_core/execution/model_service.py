@@ -15,7 +15,6 @@ import queue
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ import psutil
 
 from beft_core.environment import number
 from beft_core.errors import UserError
+from beft_core.files.scratch import scratch_file
 from beft_core.runs.run import home
 
 QUESTIONS: dict[str, str] = {
@@ -144,11 +144,14 @@ class Desk:
 
     def _fresh_log(self) -> IO[bytes]:
         if not self._keeps_log:
-            self._unseen = tempfile.TemporaryFile()  # noqa: SIM115  # of the process, until the next one
+            self._unseen = scratch_file()  # of the process, until the next one
             return os.fdopen(os.dup(self._unseen.fileno()), "wb")
         path = _log()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("wb")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path.open("wb")
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror}", "a folder to write to", "BEFT_HOME") from None
 
     def _last_words(self) -> list[str]:
         try:

@@ -34,7 +34,7 @@ def temporary(path: Path) -> Path:
 
 
 @contextmanager
-def hold(file: IO[Any]) -> Iterator[None]:
+def being_written(file: IO[Any]) -> Iterator[None]:
     """Mark a temporary file as being written, also after it was closed. Without effect where files have no locks."""
     if fcntl is None:
         yield

@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beft_core.errors import UserError
+from beft_core.files.scratch import scratch_file
 
 if TYPE_CHECKING:
     import pyarrow
@@ -61,7 +61,8 @@ def opened(
 
     Raises:
         MissingColumn: see there.
-        UserError: damaged, or more than the limits; while opening or while the batches are read.
+        UserError: damaged, or more than the limits, or no room for temporary files; while opening or while the batches
+            are read.
     """
     import pyarrow
 
@@ -82,7 +83,7 @@ def opened(
     # -P: the working folder may be a stranger's too, and holds no modules.
     command = [sys.executable, "-P", str(CHILD), json.dumps(request)]
     with (
-        tempfile.TemporaryFile() as told,
+        scratch_file() as told,
         subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=told, env=environment
         ) as child,
@@ -123,8 +124,15 @@ def _raise(path: Path, child: subprocess.Popen[bytes], told: Any) -> None:
     if status == 0:
         return
     told.seek(0)
+    said = told.read(2**20)
+    if status > 0 and not said:  # it ended itself, and its last words found no room
+        raise UserError(
+            f"{path.name}: the process that reads it cannot write a temporary file",
+            "a folder for temporary files with room",
+            "TMPDIR",
+        )
     try:
-        words = json.loads(told.read(2**20))
+        words = json.loads(said)
     except ValueError:
         words = {"memory": True}  # killed, or ended by a library that does not know how to run out of memory
     if "columns" in words:

@@ -12,7 +12,7 @@ from typing import Any
 
 from beft_core.errors import UserError
 from beft_core.files.disk import NO_ROOM, NoRoom
-from beft_core.files.leftovers import hold, remove_leftovers_once
+from beft_core.files.leftovers import being_written, remove_leftovers_once
 from beft_core.files.leftovers import temporary as temporary_of
 from beft_core.files.plain_file import open_plain
 
@@ -99,7 +99,7 @@ def atomic_write(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
         try:
             with ExitStack() as held:
                 with temporary.open("xb") as file:
-                    held.enter_context(hold(file))
+                    held.enter_context(being_written(file))
                     for chunk in rest:
                         written += _bytes(chunk)
                         file.write(chunk)

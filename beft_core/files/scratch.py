@@ -1,4 +1,4 @@
-"""Temporary copies of what somebody handed over as bytes, for readers that take paths. A full disk is one line."""
+"""Temporary files and folders, such as copies of uploads for readers that take paths. A full disk is one line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from beft_core.errors import UserError
 from beft_core.files.disk import NO_ROOM, NoRoom
@@ -18,15 +19,34 @@ def scratch_folder() -> Iterator[Path]:
     Raises:
         UserError: there is no place for temporary files, or no room in it.
     """
-    try:
+    with _telling("make a temporary folder"):
         folder = tempfile.TemporaryDirectory(prefix="beft-", ignore_cleanup_errors=True)
-    except OSError as error:
-        reason = NO_ROOM.get(error.errno or 0, error.strerror)
-        raise UserError(
-            f"cannot make a temporary folder: {reason}", "a folder for temporary files with room", "TMPDIR"
-        ) from None
     with folder as name:
         yield Path(name)
+
+
+def scratch_file() -> IO[bytes]:
+    """A new file without a name, to be written and read; it is gone once it is closed.
+
+    Raises:
+        UserError: as :func:`scratch_folder`.
+    """
+    with _telling("make a temporary file"):
+        return tempfile.TemporaryFile(prefix="beft-")
+
+
+def no_room(did: str, error: OSError) -> UserError:
+    """What to say where ``did`` ("write a temporary file") failed with an error of the system."""
+    reason = NO_ROOM.get(error.errno or 0, error.strerror)
+    return UserError(f"cannot {did}: {reason}", "a folder for temporary files with room", "TMPDIR")
+
+
+@contextmanager
+def _telling(did: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise no_room(did, error) from None
 
 
 def put(path: Path, data: bytes) -> Path:

@@ -16,6 +16,7 @@ import numpy as np
 
 from beft_core.architectures.certified import certified
 from beft_core.presets import hyperparameters
+from beft_core.scores.rank_correlation import kendall_tau, spearman_rho
 from beft_core.scores.table import APPROACHES, ScoreTable, TermScores, rank_terms
 from beft_core.snapshots.null_elements import count_of
 from beft_core.snapshots.snapshot import Key, Snapshot, SnapshotMeta
@@ -215,32 +216,8 @@ def agreement(a: ScoreTable, b: ScoreTable, approach: str, stack: str) -> Agreem
     x, y = (np.array([one[t] for t in terms]) for one in scores)
     ranks = [rank_terms(one) for one in scores]
     return Agreement(
-        tuple(terms), kendall_tau(x, y), spearman_rho(x, y), {t: (ranks[0][t], ranks[1][t]) for t in terms}
+        tuple(terms), float(kendall_tau(x, y)), spearman_rho(x, y), {t: (ranks[0][t], ranks[1][t]) for t in terms}
     )
-
-
-def kendall_tau(x: np.ndarray, y: np.ndarray) -> float:
-    """Kendall's tau-b: concordant minus discordant pairs, over the geometric mean of the pairs without a tie in each.
-
-    https://doi.org/10.1093/biomet/33.3.239
-    """
-    upper = np.triu_indices(len(x), 1)
-    dx, dy = (np.sign(v[:, None] - v[None, :])[upper] for v in (x, y))
-    pairs = math.sqrt(np.count_nonzero(dx)) * math.sqrt(np.count_nonzero(dy))
-    return float((dx * dy).sum() / pairs) if pairs else math.nan
-
-
-def spearman_rho(x: np.ndarray, y: np.ndarray) -> float:
-    """Pearson's correlation of the ranks, equal values sharing the mean of theirs."""
-    a, b = (_mean_ranks(v) - (len(v) + 1) / 2 for v in (x, y))
-    size = math.sqrt((a * a).sum()) * math.sqrt((b * b).sum())
-    return float((a * b).sum() / size) if size else math.nan
-
-
-def _mean_ranks(values: np.ndarray) -> np.ndarray:
-    below = (values[:, None] > values[None, :]).sum(axis=1)
-    same = (values[:, None] == values[None, :]).sum(axis=1)
-    return np.asarray(below + (same + 1) / 2, dtype=np.float64)
 
 
 # --- how they were made --------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from beft_core.reports.pairing import VALUES, At, match_grids, pairs, with_regim
 from beft_core.reports.selection import contests
 from beft_core.reports.selection.intervals import GROUP, Bootstrap
 from beft_core.reports.selection.rules import ALWAYS_V, FIXED_ORDER, RANDOM, RULES, SMALLEST_NORM, YARDSTICKS
+from beft_core.scores.rank_correlation import kendall_tau
 from beft_core.scores.table import APPROACHES
 from beft_core.terms import CANDIDATES
 
@@ -32,7 +33,6 @@ __all__ = [
     "advantage",
     "alike",
     "cases",
-    "kendall_tau",
     "match_grids",
     "pairs",
     "score_with_metric",
@@ -155,18 +155,6 @@ def together(rows: pd.DataFrame) -> dict[str, list[str]]:
     for rule, first in dict(zip(rows["rule"], rows["same_as"], strict=True)).items():
         shared.setdefault(first, []).extend([RULES[rule].label] * (rule != first))
     return shared
-
-
-def kendall_tau(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Kendall's tau-b between the rows of two [cases, items] arrays: float64 [cases], NaN where undefined.
-
-    All pairs at once: what ``scipy.stats.kendalltau`` computes, which would be called (and imported) for each row.
-    """
-    first, second = np.triu_indices(one.shape[1], 1)
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        signs, others = (np.sign(array[:, first] - array[:, second]) for array in (one, other))
-        untied = np.square(signs).sum(axis=1) * np.square(others).sum(axis=1)
-        return np.asarray((signs * others).sum(axis=1) / np.sqrt(untied))
 
 
 def score_with_metric(rows: pd.DataFrame, approach: str) -> dict[str, float]:

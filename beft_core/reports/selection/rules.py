@@ -1,7 +1,9 @@
 """Rules that name one of b_q, b_k and b_v: those that read a probe, and those that any of them has to beat.
 
 A rule orders the three terms by a score; the term with the highest is the named one (of equal ones the first of q, k,
-v, as in ``scores.select_term``). A rule that cannot tell has no score.
+v, as in ``scores.select_term``). A rule that cannot tell has no score. A term that is certified null is named by no
+rule that reads scores or norms, also where a sweep trained it all the same (``train_null``), so that it moved by
+rounding; yardsticks read the metrics alone.
 """
 
 from __future__ import annotations
@@ -44,9 +46,18 @@ class Rule:
     cannot tell. None: it draws one of the three."""
 
 
+def _null(rows: pd.DataFrame) -> np.ndarray:
+    """Which of q, k and v are certified null: bool [cases, 3]."""
+    names = [str(joined).split("+") for joined in rows["null_terms"]]
+    return np.array([[term in null for term in CANDIDATES] for null in names], bool).reshape(len(rows), len(CANDIDATES))
+
+
 def _probe(rows: pd.DataFrame, approach: str) -> np.ndarray:
     scores = rows[[f"{approach}.{term}" for term in CANDIDATES]].to_numpy(float)
-    known = (~np.isnan(scores)).all(axis=1) & (scores > 0).any(axis=1)
+    null = _null(rows)
+    scores = np.where(null & ~np.isnan(scores), 0.0, scores)  # what it scores where it stays frozen
+    # As in ScoreTable.selected: fewer than two rivals are no contest, and where none moved there is nothing to tell by.
+    known = (~np.isnan(scores)).all(axis=1) & (scores > 0).any(axis=1) & ((~null).sum(axis=1) > 1)
     return np.where(known[:, None], scores, np.nan)
 
 
@@ -56,9 +67,7 @@ def _constant(rows: pd.DataFrame, order: dict[str, float]) -> np.ndarray:
 
 def _smallest_norm(rows: pd.DataFrame) -> np.ndarray:
     norms = rows[[f"pre_norm.{term}" for term in CANDIDATES]].to_numpy(float)
-    nulls = rows["null_terms"].map(lambda names: str(names).split("+"))
-    null = np.array([[term in names for term in CANDIDATES] for names in nulls], bool).reshape(norms.shape)
-    scores = np.where(null, _NULL, -norms)
+    scores = np.where(_null(rows), _NULL, -norms)
     # Biases that were added to a model without any are all zero: their norms tell nothing.
     alike = [len(set(line[line > _NULL])) == 1 and (line > _NULL).sum() > 1 for line in scores]
     known = ~np.isnan(scores).any(axis=1) & ~np.array(alike, bool)

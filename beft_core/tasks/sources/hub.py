@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from beft_core.errors import UserError
+from beft_core.files.scratch import scratch_folder
 from beft_core.models import source
 from beft_core.tasks.load import Examples
 from beft_core.tasks.registry import HUB_REVISIONS, TaskSpec
@@ -114,8 +114,8 @@ def _read(spec: TaskSpec, folder: Path, patterns: list[str]) -> Examples:
     quiet = are_progress_bars_disabled()
     disable_progress_bars()  # the caller's own bars tell what happens
     try:
-        with tempfile.TemporaryDirectory() as cache:
-            table = Dataset.from_parquet(files, cache_dir=cache, keep_in_memory=True)
+        with scratch_folder() as cache:
+            table = Dataset.from_parquet(files, cache_dir=str(cache), keep_in_memory=True)
     finally:
         if not quiet:
             enable_progress_bars()

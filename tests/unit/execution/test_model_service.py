@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -165,3 +166,12 @@ def test_one_that_keeps_no_log_writes_no_file_and_still_tells_the_last_words(
     finally:
         silent.close()
     assert not (tmp_path / "home").exists()
+
+
+def test_no_place_for_its_words_is_one_line(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "home").write_text("no folder")
+    with pytest.raises(UserError, match=r"cannot write .*desk\.txt: .*try BEFT_HOME"):
+        desk.ask("prove")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(UserError, match=r"cannot make a temporary file: No such file.*try TMPDIR"):
+        Desk(keeps_log=False).ask("prove")

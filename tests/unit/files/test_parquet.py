@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,24 @@ def read(path: Path, columns: list[str] | None = None, limits: Limits = LIMITS, 
 def written(folder: Path, table: dict[str, Any], **how: Any) -> Path:
     pq.write_table(pa.table(table), folder / "x.parquet", **how)
     return folder / "x.parquet"
+
+
+def test_no_place_for_temporary_files_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, {"n": [1]})
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(UserError, match=r"cannot make a temporary file: No such file.*try TMPDIR"):
+        read(path)
+
+
+def test_a_refusal_that_finds_no_room_is_not_taken_for_one_of_memory(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 no table")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"x\.parquet: the process that reads it cannot write a temporary file"):
+            read(tmp_path / "x.parquet")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("dictionary", [True, False])

@@ -12,7 +12,7 @@ import pytest
 from beft_core.errors import UserError
 from beft_core.exchange.uploads import Model, adapter, from_models
 from beft_core.files.disk import NoRoom
-from beft_core.files.scratch import put, scratch_folder
+from beft_core.files.scratch import put, scratch_file, scratch_folder
 from beft_core.tasks.sources import table_preview
 from dashboard.app_pages.evaluation.received import received
 
@@ -51,6 +51,17 @@ def test_no_place_for_temporary_files_is_one_line(what: str, tmp_path: Path, mon
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(UserError, match=r"cannot make a temporary folder: No such file.*try TMPDIR"):
         COPIES[what]()
+
+
+def test_a_file_without_a_name_has_a_place_or_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with scratch_file() as file:
+        file.write(b"a")
+        file.seek(0)
+        assert file.read() == b"a" and list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(UserError, match=r"cannot make a temporary file: No such file.*try TMPDIR"):
+        scratch_file()
 
 
 def test_what_is_put_stands_there_while_it_is_needed() -> None:

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.stats import kendalltau, spearmanr
 from sweep_tables import Run, make_results
 
@@ -28,7 +26,6 @@ from beft_core.reports.selection.prediction import (
     advantage,
     alike,
     cases,
-    kendall_tau,
     score_with_metric,
     settling,
     summary,
@@ -103,14 +100,6 @@ def test_metrics_below_zero_are_no_exception() -> None:
     assert table.loc["projection_ratio", "regret"] == pytest.approx(10) and table.loc[ALWAYS_V, "best"] == "q"
 
 
-@given(st.lists(st.tuples(*[st.integers(0, 3)] * 6), min_size=1, max_size=20))
-def test_tau_is_scipys(lines: list[tuple[int, ...]]) -> None:
-    array = np.array(lines, float)
-    ours = kendall_tau(array[:, :3], array[:, 3:])
-    theirs = [kendalltau(line[:3], line[3:], variant="b").statistic for line in array]
-    np.testing.assert_allclose(ours, theirs, atol=1e-12)  # NaN where scipy says NaN
-
-
 # --- rules without a probe -----------------------------------------------------------------------------------------
 
 
@@ -121,6 +110,23 @@ def test_a_constant_ranking_has_the_tau_of_scipy() -> None:
     metrics = [values[term] for term in CANDIDATES]
     assert table.loc[ALWAYS_V, "tau"] == pytest.approx(kendalltau([0, 0, 1], metrics, variant="b").statistic)
     assert table.loc[ALWAYS_V, "tau"] == pytest.approx(0.8165, abs=1e-4) and table.loc[FIXED_ORDER, "tau"] == 1
+
+
+def test_a_null_term_that_was_trained_all_the_same_is_not_named() -> None:
+    """Rounding moved it (``train_null``): its score is the highest, and it is read as that of a frozen one, 0."""
+    values = {"q": 0.75, "k": 0.80, "v": 0.70}
+    frozen = one(values, null="k")
+    moved = frozen.copy()
+    probe = moved["trains"] == "all"
+    for approach in APPROACHES:
+        moved.loc[probe, f"{approach}.k"] = 1.5
+    table = cases(moved)
+    assert set(table.loc[table["rule"].isin(APPROACHES), "selected"]) == {"q", "v"}
+    pd.testing.assert_frame_equal(table, cases(frozen))
+    for approach in APPROACHES:  # nothing but the null term moved: there is nothing to select by
+        moved.loc[probe, [f"{approach}.q", f"{approach}.v"]] = 0.0
+    assert not set(cases(moved)["rule"]) & set(APPROACHES)
+    assert not set(cases(frozen.assign(null_terms="q+k"))["rule"]) & set(APPROACHES), "one rival is no contest"
 
 
 def test_the_smallest_norm_never_names_a_null_term_and_says_nothing_where_norms_do() -> None:
