@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
 
 from beft_core.execution import local
 from beft_core.runs.run import Run
@@ -15,14 +16,20 @@ from beft_core.runs.run import Run
 ROOT = Path(__file__).parents[2]
 
 
-def app() -> AppTest:
-    return AppTest.from_file(str(ROOT / "dashboard" / "app.py"), default_timeout=30)
+def app(page: str = "start") -> AppTest:
+    """The app, about to run for the first time, on a page.
+
+    AppTest knows a page by the name of its file until the app has run, and ours are all called page.py: so it is told
+    what a browser would ask for.
+    """
+    at = AppTest.from_file(str(ROOT / "dashboard" / "app.py"), default_timeout=30)
+    at._page_hash = calc_hash(page)
+    return at
 
 
 def opened(page: str, **query: str | list[str]) -> AppTest:
     """A page, opened by a link."""
-    at = app()
-    at.switch_page(f"app_pages/{page}/page.py")
+    at = app(page)
     for name, value in query.items():
         at.query_params[name] = value
     return sound(at.run())

@@ -234,8 +234,7 @@ def test_names_do_nothing(name: str, home: dict[str, list[str]]) -> None:
     st.cache_data.clear()
     found = {}
     for link in links(name, home):
-        at = app()
-        at.switch_page(f"app_pages/{name}/page.py")
+        at = app(name)
         at.query_params.update(link)
         for leak in leaks(sound(at.run())):
             found.setdefault(leak, str(link)[:150])

@@ -144,8 +144,7 @@ def test_pages_write_nothing_and_open_no_folder_of_a_link(
     monkeypatch.setattr(model_service, "desk", Desk)
     with watching(outside.parent) as opened:
         for link in [{}, *links(outside)]:
-            at = app()
-            at.switch_page(f"app_pages/{name}/page.py")
+            at = app(name)
             at.query_params.update(link)
             sound(at.run())
     assert not opened
@@ -161,8 +160,7 @@ def test_a_model_of_a_link_is_opened_elsewhere_and_refused_here(
     for read_only in ("", "1"):
         monkeypatch.setenv("BEFT_READ_ONLY", read_only)
         st.cache_data.clear()
-        at = app()
-        at.switch_page(f"app_pages/{name}/page.py")
+        at = app(name)
         if key == "sw_model":  # not part of links
             sound(at.run())
             at.text_input(key=key).input(str(outside))
