@@ -84,13 +84,15 @@ def completed(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration of a run or sweep folder of version 1 with the ``paper`` preset, as it was meant then: with
     :data:`BUILT_IN`, and with BERT-base's epochs whatever the model. That of any other preset or kind as it is.
 
-    ``fields``: of a RunConfig (kind ``train`` or ``select``) or of a SweepSpec (``sweep``). The epochs of a sweep
-    differ by task, so no setting can say them: where it left them open, they are today's.
+    ``fields``: of a RunConfig (kind ``train`` or ``select``) or of a SweepSpec (``sweep``, whose epochs differ by task:
+    ``task_epochs``).
     """
     if kind == "sweep":
         settings = fields.get("settings")
-        authors = isinstance(settings, Mapping) and settings.get("preset") == "paper"
-        return {**fields, "settings": {**BUILT_IN, **settings}} if authors else dict(fields)  # type: ignore[dict-item]
+        if not isinstance(settings, Mapping) or settings.get("preset") != "paper":
+            return dict(fields)
+        then = {"task_epochs": _epochs_then(fields.get("tasks"))} if settings.get("epochs") is None else {}
+        return {**fields, **then, "settings": {**BUILT_IN, **settings}}
     if kind not in ("train", "select") or fields.get("preset") != "paper":
         return dict(fields)
     task = TASKS.get(str(fields.get("task", "demo-sentiment")))
@@ -98,6 +100,13 @@ def completed(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     if epochs is None and task is not None and fields.get("train_file") is None:
         epochs = task.epochs
     return {**BUILT_IN, **fields, "epochs": epochs}
+
+
+def _epochs_then(tasks: object) -> dict[str, int]:
+    """Task -> epochs, of those tasks for which the ``paper`` preset of version 1 had others on a larger model."""
+    names = tasks if isinstance(tasks, list | tuple) else ()
+    found = [TASKS[name] for name in names if isinstance(name, str) and name in TASKS]
+    return {task.name: task.epochs for task in found if task.epochs_larger is not None}
 
 
 def chosen(fields: Mapping[str, Any]) -> dict[str, Any]:

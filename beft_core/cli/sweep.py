@@ -103,6 +103,8 @@ def sweep(
     runs = spec.runs()
     folder = SweepFolder(user_path(out if out is not None else _default_name(spec), "--out"))
     folder.prepare()
+    if (continued := folder.continued(spec)) != spec:
+        spec, runs = continued, continued.runs()
     result = _without_work(spec, folder, runs) or _work(spec, folder, runs, bank_size, not no_snapshots)
     table = folder.table(runs := spec.runs())  # of a model that came from the Hub meanwhile, the size is known now
     if json:

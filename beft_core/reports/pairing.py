@@ -1,7 +1,7 @@
 """Probes beside the fine-tunes of single terms that they should predict.
 
-A probe trains all biases; the fine-tunes train b_q, b_k or b_v alone on the same model, task, examples and seed. Which
-learning rates belong together (``at``):
+A probe trains all biases; the fine-tunes train b_q, b_k or b_v alone on the same model, task, examples and seed, with
+the same epsilon of AdamW. Which learning rates belong together (``at``):
 
 - ``"same"``: per model, task and number of examples, the learning rates of all probes and those of all fine-tunes of
   one term, failed ones included, are two sorted grids. Equal grids: the same learning rate. Grids that differ but are
@@ -22,6 +22,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from beft_core.reports.optimizers import optimizers, told_apart
 from beft_core.scores.table import APPROACHES
 from beft_core.sweeps.table import KEY
 from beft_core.terms import CANDIDATES
@@ -31,8 +32,9 @@ At = Literal["same", "best"]
 VALUES: tuple[str, ...] = tuple(f"value.{term}" for term in CANDIDATES)
 """Columns of :class:`Pairs` with the metrics of the three terms, fractions."""
 
-_GRID = [name for name in KEY if name not in ("lr", "seed")]
-_GROUP = [name for name in KEY if name != "lr"]
+_KEY = [*KEY, "optimizer"]
+_GRID = [name for name in _KEY if name not in ("lr", "seed")]
+_GROUP = [name for name in _KEY if name != "lr"]
 _LRS = [f"lr.{term}" for term in CANDIDATES]
 
 
@@ -41,9 +43,9 @@ class Pairs:
     """Probes with the fine-tunes that they should predict."""
 
     rows: pd.DataFrame
-    """One row per case: model, task, regime, n_train, seed, lr (of the probe), term_lr (of the single terms; NaN where
-    each has its own), ``value.q`` and ``lr.q`` (also k, v), and of the probe its scores, ``projection_ratio.q`` and so
-    on, ``pre_norm.q`` (also k, v) and null_terms."""
+    """One row per case: model, task, regime, n_train, seed, optimizer, lr (of the probe), term_lr (of the single terms;
+    NaN where each has its own), ``value.q`` and ``lr.q`` (also k, v), and of the probe its scores,
+    ``projection_ratio.q`` and so on, ``pre_norm.q`` (also k, v) and null_terms."""
     left_out: dict[str, int]
     """Why -> how many fine-tunes or probes are in no case. Without those that left nothing out."""
 
@@ -51,11 +53,12 @@ class Pairs:
 def pairs(results: pd.DataFrame, at: At = "same") -> Pairs:
     """Put probes and fine-tunes of q, k and v together; the module says which. ``results``: see ``sweeps.table``.
 
-    Of fine-tunes that repeat another (equal KEY and ``trains``) the last row counts. A regime without a name is called
-    by its number of examples.
+    Of fine-tunes that repeat another (equal KEY, optimizer and ``trains``) the last row counts. A regime without a
+    name is called by its number of examples.
     """
-    table = with_regimes(results[results["trains"].isin(["all", *CANDIDATES])])
-    once = table.drop_duplicates([*KEY, "trains"], keep="last")
+    table = with_regimes(results)
+    table = table[table["trains"].isin(["all", *CANDIDATES])].assign(optimizer=optimizers)
+    once = table.drop_duplicates([*_KEY, "trains"], keep="last")
     is_probe, done = once["trains"] == "all", once["state"] == "done"
     measured = done & once["value"].notna()
     probes, terms = once[is_probe & done], once[~is_probe & measured]
@@ -66,7 +69,7 @@ def pairs(results: pd.DataFrame, at: At = "same") -> Pairs:
     }
     scores = [f"{key}.{term}" for key in APPROACHES for term in CANDIDATES]
     norms = [f"pre_norm.{term}" for term in CANDIDATES]
-    probes = probes[["model", "task", "regime", "n_train", "seed", "lr", *scores, *norms, "null_terms"]]
+    probes = probes[[*_KEY, "regime", *scores, *norms, "null_terms"]]
     if at == "same":
         probes = probes.merge(_counterparts(once), on=[*_GRID, "lr"], how="left")
         apart = probes["term_lr"].isna()
@@ -102,9 +105,9 @@ def _counterparts(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_regimes(results: pd.DataFrame) -> pd.DataFrame:
-    """The same with a name for every regime: where it has none, "300 examples"."""
+    """The same with a name for every regime: where it has none, "300 examples"; optimizers are told apart by it."""
     sizes = results["n_train"].map(lambda n: f"{n:,.0f} examples" if pd.notna(n) else "")
-    return results.assign(regime=results["regime"].astype(object).where(results["regime"].notna(), sizes))
+    return told_apart(results.assign(regime=results["regime"].astype(object).where(results["regime"].notna(), sizes)))
 
 
 def match_grids(probe: Sequence[float], terms: Sequence[float]) -> list[tuple[float, float]]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from beft_core.errors import UserError
+from beft_core.reports.optimizers import optimizers, told_apart, usual
 from beft_core.tasks.registry import REGIMES
 from beft_core.terms import CANDIDATES
 
@@ -37,6 +38,7 @@ _NUMBERS = (
     "trained_parameters",
     "total_parameters",
     "bank_runs",
+    "adam_epsilon",
 )
 _CELL = ["model", "task", "regime", "trains"]
 
@@ -219,6 +221,11 @@ class Runs:
             values = here.groupby([*_CELL, "lr"])[name].nunique()
             if (values > 1).any():
                 remarks.append(f"some means are over fine-tunes that differ in {name.replace('_', ' ')}")
+        if optimizers(here).nunique() > 1:
+            remarks.append(
+                f"fine-tunes differ in AdamW's epsilon and are never averaged together: it is {usual(here)} where the "
+                "name of a regime says nothing of it"
+            )
         return tuple(remarks)
 
 
@@ -227,8 +234,8 @@ Results = pd.DataFrame | Runs
 
 
 def checked(results: pd.DataFrame) -> pd.DataFrame:
-    """A result table with numbers as such, a name for every regime ("300 examples" where it has none), and the
-    column ``is_failed``.
+    """A result table with numbers as such, a name for every regime ("300 examples" where it has none), optimizers told
+    apart by it, and the column ``is_failed``.
 
     Raises:
         UserError: no rows, or a column of numbers that holds something else.
@@ -244,7 +251,7 @@ def checked(results: pd.DataFrame) -> pd.DataFrame:
     sizes = rows["n_train"].map(lambda n: "unknown" if math.isnan(n) else f"{n:,.0f} examples")
     rows["regime"] = rows["regime"].astype(object).where(rows["regime"].notna(), sizes)
     rows["is_failed"] = rows["state"] != "done"
-    return rows
+    return told_apart(rows)
 
 
 def regime_order(regime: str, size: float) -> tuple[int, float]:

@@ -63,6 +63,8 @@ def plan_columns(config: RunConfig) -> dict[str, Any]:
         "lr": config.lr,
         "epochs": config.epochs,
         "schedule": config.schedule,
+        "adam_epsilon": config.adam_epsilon,
+        "adam_epsilon_at": config.adam_epsilon_at,
         "batch_size": config.batch_size,
         "seed": config.seed,
         "precision": config.precision,

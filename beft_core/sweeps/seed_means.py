@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from beft_core.sweeps.table import OPTIMIZER_COLUMNS
+
 if TYPE_CHECKING:
     import pandas as pd
 
-CELL: tuple[str, ...] = ("model", "task", "n_train", "trains", "lr")
+CELL: tuple[str, ...] = ("model", "task", "n_train", "trains", "lr", *OPTIMIZER_COLUMNS)
 """What fine-tunes that differ in nothing but the seed have in common."""
 
 

@@ -89,6 +89,8 @@ class SweepSpec:
     """Pairs of tasks, joined by ``+``, whose b_v fine-tunes are merged and scored at the end (paper, Table 3)."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Other fields of RunConfig for all runs: some of :data:`COMMON`."""
+    task_epochs: dict[str, int] = field(default_factory=dict)
+    """Task -> its epochs where the settings leave them open: of a sweep that began when its preset had other ones."""
 
     def __post_init__(self) -> None:
         for name, kind in _LISTS.items():
@@ -126,6 +128,9 @@ class SweepSpec:
             if name not in COMMON:
                 close = difflib.get_close_matches(name, COMMON, n=1)
                 raise UserError(f"got the setting {name!r}", f"some of {', '.join(COMMON)}", close[0] if close else "")
+        epochs = self.task_epochs
+        if not isinstance(epochs, dict) or not all(type(n) is int and get_task(str(t)) for t, n in epochs.items()):
+            raise UserError(f"got task_epochs = {str(epochs)[:80]}", "a table of tasks and whole numbers")
         count = len(self.tasks) * (len(self.regimes) + len(self.n_train) or 1) * len(self.seeds)
         count *= len(self.terms) * max(1, len(self.lrs), len(self.probe_lrs))
         if count > MOST_RUNS:
@@ -152,6 +157,8 @@ class SweepSpec:
                     "seed": seed,
                     "fisher": mode == "all",
                 }
+                if values.get("epochs") is None and task in self.task_epochs:
+                    values["epochs"] = self.task_epochs[task]
                 config = RunConfig.from_dict(values).resolved(layout)
                 found.setdefault(identity(config), config)
         return list(found.values())
@@ -159,7 +166,8 @@ class SweepSpec:
     def _looks_at_model(self) -> bool:
         """Whether what a preset fills in depends on the model."""
         authors = self.settings.get("preset") == "paper" and self.settings.get("epochs") is None
-        return authors and any(get_task(task).epochs_larger is not None for task in self.tasks)
+        open_tasks = (task for task in self.tasks if task not in self.task_epochs)
+        return authors and any(get_task(task).epochs_larger is not None for task in open_tasks)
 
     def _sizes(self) -> Iterator[dict[str, Any]]:
         if not self.regimes and not self.n_train:

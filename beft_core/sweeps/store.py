@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,8 +20,9 @@ from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.files.locks import hold
 from beft_core.files.safe_io import atomic_write, read_json_file
-from beft_core.presets import RECORD_VERSION, completed
+from beft_core.presets import BUILT_IN, RECORD_VERSION, completed
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot, write_snapshot
+from beft_core.sweeps.rows import plan_columns
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.table import COLUMNS, write_table
 
@@ -68,6 +70,19 @@ class SweepFolder:
             for name in ("rows", "snapshots"):
                 (self.path / name).mkdir(exist_ok=True)
 
+    def continued(self, spec: SweepSpec) -> SweepSpec:
+        """A grid as the sweep that began here means it: a preset that has changed since is what it was then.
+
+        Only where the settings are those that the sweep began with; others are a sweep of their own in this folder.
+        """
+        try:
+            began = self.spec()
+        except UserError:
+            return spec
+        built_in = BUILT_IN if began.settings.get("preset") == "paper" else {}
+        same = began.settings in (spec.settings, {**built_in, **spec.settings})
+        return dataclasses.replace(spec, settings=began.settings, task_epochs=began.task_epochs) if same else spec
+
     def spec(self) -> SweepSpec:
         """The grid. Raises UserError where there is none."""
         table = read_json_file(self.path / "sweep.json")
@@ -99,11 +114,16 @@ class SweepFolder:
         return self.path / "snapshots" / f"{run}{SUFFIX}"
 
     def table(self, runs: Sequence[RunConfig]) -> pd.DataFrame:
-        """The finished runs in the order of the grid, all of ``COLUMNS``."""
+        """The finished runs in the order of the grid, all of ``COLUMNS``.
+
+        A row that was written before a column existed is completed from its configuration.
+        """
         import pandas as pd
 
         rows = self.finished(runs)
-        return pd.DataFrame([rows[name] for name in map(identity, runs) if name in rows], columns=list(COLUMNS))
+        named = [(identity(config), config) for config in runs]
+        whole = [{**plan_columns(config), **rows[name]} for name, config in named if name in rows]
+        return pd.DataFrame(whole, columns=list(COLUMNS))
 
     def write_table(self, runs: Sequence[RunConfig]) -> pd.DataFrame:
         """Write the table of what is finished, and return it."""

@@ -16,6 +16,7 @@ from beft_core.errors import UserError
 from beft_core.files import parquet
 from beft_core.files.paths import user_path
 from beft_core.files.plain_file import open_plain
+from beft_core.presets import BUILT_IN
 from beft_core.scores.table import APPROACHES
 from beft_core.tasks.sources.records import csv_records
 from beft_core.terms import TERM_KEYS
@@ -36,6 +37,8 @@ RUN_COLUMNS: dict[str, str] = {
     "lr": "peak learning rate",
     "epochs": "passes over the training examples",
     "schedule": "constant or linear",
+    "adam_epsilon": "AdamW's epsilon; empty where it is not known",
+    "adam_epsilon_at": "before or after: where it is added, as seen from the bias correction",
     "batch_size": "examples per step",
     "seed": "of examples, order, head and dropout",
     "precision": "float32 or bfloat16",
@@ -70,8 +73,13 @@ the probe's steps after which its selection never changed again (0: it was right
 NORM_COLUMNS: tuple[str, ...] = tuple(f"pre_norm.{term}" for term in TERM_KEYS)
 """``pre_norm.v``: mean over layers of the L2 norm of the term before the fine-tune, known without one. Empty in tables
 that were written before there was such a column."""
+OPTIMIZER_COLUMNS: tuple[str, ...] = ("adam_epsilon", "adam_epsilon_at")
+"""The optimizer of a fine-tune, which means over seeds never mix. In tables that were written before there were such
+columns: what was built in, ``presets.BUILT_IN``, where the table is older than the choice, and so has none of
+:data:`NORM_COLUMNS`, which are older than it too; otherwise empty, because the release between the two could choose."""
 COLUMNS: tuple[str, ...] = (*RUN_COLUMNS, *SCORE_COLUMNS, *CHOICE_COLUMNS, *NORM_COLUMNS)
-NEEDED: tuple[str, ...] = tuple(name for name in COLUMNS if name not in NORM_COLUMNS)
+_LATER: tuple[str, ...] = (*NORM_COLUMNS, *OPTIMIZER_COLUMNS)
+NEEDED: tuple[str, ...] = tuple(name for name in COLUMNS if name not in _LATER)
 """Those that every table has."""
 
 MOST_CSV, MOST_PARQUET = 32 * 2**20, 64 * 2**20
@@ -87,7 +95,7 @@ KEY: tuple[str, ...] = ("model", "task", "n_train", "lr", "seed")
 def read_table(path: Path) -> pd.DataFrame:
     """A result table: a ``.parquet`` or ``.csv`` file, or the folder of a sweep. All of :data:`COLUMNS`, in order.
 
-    Only :data:`NORM_COLUMNS` may be missing in the file; they are then empty.
+    Only :data:`NORM_COLUMNS`, then empty, and :data:`OPTIMIZER_COLUMNS` may be missing in the file.
 
     Raises:
         UserError: no such file, not a table, larger than any sweep's, or columns missing.
@@ -106,14 +114,17 @@ def read_table(path: Path) -> pd.DataFrame:
     if size > most:
         raise UserError(f"got {path.name} of {size / 2**20:,.1f} MB", f"at most {most >> 20} MB", f"{NAME}.parquet")
     table = _read_csv(path) if is_csv else _read_parquet(path)
-    return table.reindex(columns=list(COLUMNS))
+    whole = table.reindex(columns=list(COLUMNS))
+    if not set(table) & set(_LATER):
+        whole = whole.assign(**{name: BUILT_IN[name] for name in OPTIMIZER_COLUMNS})
+    return whole
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     import pyarrow
 
     try:
-        with parquet.opened(path, NEEDED, LIMITS, optional=NORM_COLUMNS) as (schema, batches):
+        with parquet.opened(path, NEEDED, LIMITS, optional=_LATER) as (schema, batches):
             return pyarrow.Table.from_batches(list(batches), schema.remove_metadata()).to_pandas()
     except parquet.MissingColumn as missing:
         _require_columns(path, missing.columns)

@@ -8,14 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from beft_core.config import RunConfig
+from beft_core.errors import UserError
 from beft_core.presets import BUILT_IN, completed, hyperparameters
 from beft_core.runs.run import Run
 from beft_core.scores.compare import differing
 from beft_core.scores.regimes import same_experiment
 from beft_core.snapshots.snapshot import read_snapshot
+from beft_core.sweeps import spec
 from beft_core.sweeps.spec import NOT_OF_THE_RESULT, SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
+from beft_core.training.estimate.count import layout_of
 
 SAMPLE = Path(__file__).parents[2] / "sample_snapshots" / "sst2-low-seed0-probe.beft.safetensors"
 OLD_WAYS = {"adam_epsilon": 1e-8, "adam_epsilon_at": "after", "sampler": "generator", "inputs": "lab"}
@@ -50,12 +55,43 @@ def test_run_folders_without_a_version_are_completed_and_new_ones_are_not(tmp_pa
 
 
 def test_sweep_folders_likewise(tmp_path: Path) -> None:
-    spec = SweepSpec(tasks=("rte",), terms=("v",), settings={"preset": "paper"})
+    grid = SweepSpec(tasks=("rte",), terms=("v",), settings={"preset": "paper"})
     folder = SweepFolder(tmp_path / "sweep")
-    folder.begin(spec)
-    assert folder.spec() == spec and folder.spec().runs()[0].adam_epsilon == 1e-6
-    (folder.path / "sweep.json").write_text(json.dumps(spec.to_dict()))
+    folder.begin(grid)
+    assert folder.spec() == grid and folder.spec().runs()[0].adam_epsilon == 1e-6
+    (folder.path / "sweep.json").write_text(json.dumps(grid.to_dict()))
     assert folder.spec().runs()[0].adam_epsilon == 1e-8
+
+
+def test_an_old_paper_sweep_of_a_larger_model_keeps_its_epochs_and_its_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roberta = replace(layout_of("bundled"), model_type="roberta")
+    monkeypatch.setattr(spec, "layout_here", lambda name: roberta)
+    settings = {"preset": "paper", "model": "FacebookAI/roberta-base"}
+    asked = SweepSpec(tasks=("sst2", "rte"), regimes=("low",), terms=("v",), settings=settings)
+    folder = SweepFolder(tmp_path / "sweep")
+    folder.prepare()
+    record = {name: value for name, value in asked.to_dict().items() if name != "task_epochs"}
+    (folder.path / "sweep.json").write_text(json.dumps(record))
+    assert {run.task: run.epochs for run in asked.runs()} == {"sst2": 30, "rte": 30}
+    began = folder.spec()
+    assert {run.task: run.epochs for run in began.runs()} == {"sst2": 16, "rte": 30}
+    # What version 1 resolved to, and by what its rows are named.
+    then = [replace(run, epochs={"sst2": 16, "rte": 30}[run.task], **OLD_WAYS) for run in asked.runs()]
+    assert [identity(run) for run in began.runs()] == [identity(run) for run in then]
+    for _ in range(2):  # the same command, and once more after the folder was written anew
+        again = folder.continued(asked)
+        assert again == began
+        folder.begin(again)
+    larger = replace(asked, tasks=("sst2", "rte", "wic"), seeds=(0, 1))
+    assert folder.continued(larger) == replace(began, tasks=larger.tasks, seeds=larger.seeds)
+    for other in ({"epochs": 3}, {"batch_size": 8}, {"adam_epsilon": 1e-5}):
+        changed = replace(asked, settings={**settings, **other})
+        assert folder.continued(changed) == changed
+    assert SweepFolder(tmp_path / "none").continued(asked) == asked
+    with pytest.raises(UserError, match="task_epochs"):
+        replace(asked, task_epochs={"sst2": "16"})
 
 
 def test_fine_tunes_of_before_keep_the_name_that_sweep_folders_know_them_by() -> None:

@@ -242,7 +242,8 @@ def settling(results: pd.DataFrame) -> pd.DataFrame:
 def settled_shares(results: pd.DataFrame) -> pd.DataFrame:
     """One row per finished probe and approach that says when it settled: task, regime, n_train, lr, seed, approach,
     share."""
-    probes = with_regimes(results[(results["trains"] == "all") & (results["state"] == "done")])
+    named_apart = with_regimes(results)
+    probes = named_apart[(named_apart["trains"] == "all") & (named_apart["state"] == "done")]
     named = probes.rename(columns={f"settled.{key}": key for key in APPROACHES})
     long = named.melt(
         ["task", "regime", "n_train", "lr", "seed"], list(APPROACHES), var_name="approach", value_name="share"

@@ -68,7 +68,8 @@ def _summary(token: str, at: At, _table: pd.DataFrame) -> pd.DataFrame:
 @st.cache_data(max_entries=16, show_spinner=False)
 def _contests(token: str, size: str, _results: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     """How b_v stands against the other two, in words and cell by cell."""
-    of_size = _results if size == EVERY else _results[with_regimes(_results)["regime"] == size]
+    named = with_regimes(_results)
+    of_size = _results if size == EVERY else named[named["regime"] == size]
     rows = [contests.paired(of_size, "v", other) for other in CANDIDATES if other != "v"]
     return contests.sentence(of_size), pd.concat(rows, ignore_index=True)
 

@@ -30,6 +30,7 @@ _TEXT = (
     "regime",
     "trains",
     "schedule",
+    "adam_epsilon_at",
     "precision",
     "state",
     "failure",

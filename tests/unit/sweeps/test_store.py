@@ -65,6 +65,15 @@ def test_a_row_is_not_there_before_its_snapshot(folder: SweepFolder, monkeypatch
     assert list(folder.finished(RUNS)) == [name]
 
 
+def test_a_row_from_before_a_column_existed_is_completed_from_its_configuration(folder: SweepFolder) -> None:
+    older = {name: value for name, value in row(0, value=0.5).items() if not name.startswith("adam_")}
+    folder.save(older, None)
+    folder.save(row(1), None)
+    table = folder.table(RUNS)
+    assert list(table["adam_epsilon"]) == [1e-8, 1e-8] and set(table["adam_epsilon_at"]) == {"after"}
+    assert table["value"][0] == 0.5
+
+
 def test_a_row_of_another_run_is_none_of_this_one(folder: SweepFolder) -> None:
     folder.save(row(0), None)
     rows = folder.path / "rows"

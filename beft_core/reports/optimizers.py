@@ -1,0 +1,43 @@
+"""Optimizers told apart: where fine-tunes of a model had several, their regimes are named apart, and no mean mixes two.
+
+Every table, figure and case groups by regime, so this is the one place that has to look at the optimizer.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from beft_core.sweeps.table import OPTIMIZER_COLUMNS
+
+UNKNOWN = "unknown"
+
+
+def optimizers(results: pd.DataFrame) -> pd.Series:
+    """AdamW's epsilon and its place for each row of a result table: ``1e-06 before``, or ``unknown``."""
+    columns = results.reindex(columns=list(OPTIMIZER_COLUMNS))
+    words = [
+        UNKNOWN if pd.isna(epsilon) or pd.isna(at) else f"{epsilon:g} {at}"
+        for epsilon, at in zip(pd.to_numeric(columns["adam_epsilon"]), columns["adam_epsilon_at"], strict=True)
+    ]
+    return pd.Series(words, index=results.index, dtype=object)
+
+
+def usual(results: pd.DataFrame) -> str:
+    """The optimizer of most rows; of equally many, the one that comes first."""
+    counts = optimizers(results).value_counts(sort=False)
+    return str(counts.idxmax())
+
+
+def told_apart(results: pd.DataFrame) -> pd.DataFrame:
+    """The same rows, regimes of a model's unusual optimizers renamed: ``low`` becomes ``low, epsilon 1e-06 before``.
+
+    ``results``: with a name for every regime. Every model has its own :func:`usual` optimizer, whose regimes keep their
+    names.
+    """
+    said = optimizers(results)
+    if said.nunique() <= 1:
+        return results
+    main = results["model"].map({name: usual(rows) for name, rows in results.groupby("model", dropna=False)})
+    apart = (said != main) & main.notna()
+    regimes = [f"{name}, epsilon {of}" for name, of in zip(results["regime"], said, strict=True)]
+    return results.assign(regime=results["regime"].where(~apart, regimes))
