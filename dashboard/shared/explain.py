@@ -81,6 +81,24 @@ def _value(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)[:200]
 
 
+def bars(opened: Opened, approaches: Sequence[str], stack: str) -> str:
+    """What the marks of the bars by some approaches mean; empty where no bars are drawn."""
+    scores = opened.scores
+    drawn = [approach for approach in approaches if scores.contestants(approach, stack)]
+    said = []
+    if any(opened.selected(stack).get(approach) for approach in drawn):
+        said.append("★ is the selected term.")
+    if any(term not in CANDIDATES for approach in drawn for term in scores.mean_scores(approach, stack)):
+        said.append("Pale bars are terms outside the contest, there for comparison.")
+    return " ".join(said)
+
+
+def star(opened: Opened, approaches: Sequence[str], stack: str) -> str:
+    """What a star at a line means, as the end of a sentence about the three candidates."""
+    selects = any(opened.selected(stack).get(approach) for approach in approaches)
+    return ", ★ the one that the approach selects" if selects else "; here no approach selects one"
+
+
 def no_contest(opened: Opened) -> str | None:
     """What to say of a run that did not train all terms among which one is selected; None if it did."""
     meta = opened.meta

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from beft_core.cli.app import run
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.presets import BUILT_IN, completed, hyperparameters
@@ -18,6 +19,7 @@ from beft_core.scores.compare import differing
 from beft_core.scores.regimes import same_experiment
 from beft_core.snapshots.snapshot import read_snapshot
 from beft_core.sweeps import spec
+from beft_core.sweeps.rows import plan_columns
 from beft_core.sweeps.spec import NOT_OF_THE_RESULT, SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.estimate.count import layout_of
@@ -92,6 +94,24 @@ def test_an_old_paper_sweep_of_a_larger_model_keeps_its_epochs_and_its_names(
     assert SweepFolder(tmp_path / "none").continued(asked) == asked
     with pytest.raises(UserError, match="task_epochs"):
         replace(asked, task_epochs={"sst2": "16"})
+
+
+def test_the_command_of_an_old_paper_sweep_finds_what_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = SweepSpec(tasks=("rte",), regimes=("low",), terms=("v",), settings={"preset": "paper"})
+    folder = SweepFolder(tmp_path / "sweep")
+    folder.begin(grid)
+    (folder.path / "sweep.json").write_text(json.dumps(grid.to_dict()))
+    (then,) = folder.spec().runs()
+    assert identity(then) != identity(grid.runs()[0])
+    folder.save({**plan_columns(then), "state": "done", "value": 0.5}, None)
+    command = ["sweep", "--tasks", "rte", "--regimes", "low", "--terms", "v", "--preset", "paper", "--out"]
+    for _ in range(2):
+        assert run([*command, str(folder.path), "--json"]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert (said["runs"], said["trained"]) == (1, 0) and said["results"][0]["run"] == identity(then)
+        assert said["results"][0]["adam_epsilon"] == 1e-8
 
 
 def test_fine_tunes_of_before_keep_the_name_that_sweep_folders_know_them_by() -> None:

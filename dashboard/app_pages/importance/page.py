@@ -28,7 +28,8 @@ def this_snapshot(opened: Opened, stack: str) -> None:
     for way in WAYS:
         with grid.cell():
             approaches.append(answer_card(opened, way, stack, DARK))
-    st.caption("★ is the selected term. Pale bars are terms outside the contest, there for comparison.")
+    if marks := explain.bars(opened, approaches, stack):
+        st.caption(marks)
     caveat = explain.no_contest(opened)
     if caveat:
         st.info(caveat, icon=":material/info:")
@@ -51,7 +52,7 @@ def ranking_by_approach(opened: Opened, stack: str) -> None:
     scores = opened.scores
     st.markdown(
         "Each line is a bias term, each column an approach, the highest score on top. Strong lines are the three terms "
-        "that can be selected, ★ the one that the approach selects. Where lines cross, approaches disagree."
+        f"that can be selected{explain.star(opened, scores.approaches, stack)}. Where lines cross, approaches disagree."
     )
     show(
         bumps(scores, scores.approaches, opened.selected(stack), stack, DARK),

@@ -17,6 +17,7 @@ from dashboard_tools import begin, button, charts, headings, opened, sound, wait
 from example_snapshots import base, example
 from fake_worker import small_snapshot
 from hostile import hostile_snapshots
+from streamlit.testing.v1 import AppTest
 
 from beft_core.errors import UserError
 from beft_core.execution import local
@@ -140,6 +141,7 @@ def test_a_run_of_one_term_is_said_to_be_no_contest(tmp_path: Path) -> None:
     assert headings(at) == ["#### Projection ratio", "#### Magnitude (L1)", "#### Fisher"]
     assert sum("No contest: of $b_q$, $b_k$, $b_v$ only $b_v$ took part" in c.value for c in at.caption) == 2
     assert "Not measured" in next(c.value for c in at.caption if "depend" in c.value)
+    assert captions_of_bars(at) == ["Pale bars are terms outside the contest, there for comparison."]
 
 
 def test_a_run_of_no_candidate_selects_nothing(tmp_path: Path) -> None:
@@ -149,6 +151,21 @@ def test_a_run_of_no_candidate_selects_nothing(tmp_path: Path) -> None:
     at = opened("importance")
     assert headings(at) == ["#### Projection ratio", "#### Magnitude (L1)", "#### Fisher"] and charts(at) == 4
     assert any("took part" in caption.value for caption in at.caption) and "nothing to score" in at.info[0].value
+    assert captions_of_bars(at) == []
+    at = opened("importance", view="Ranking by approach")
+    assert any("here no approach selects one" in text.value for text in at.markdown)
+
+
+def captions_of_bars(at: AppTest) -> list[str]:
+    return [caption.value for caption in at.caption if "★" in caption.value or "Pale" in caption.value]
+
+
+def test_a_probe_says_what_its_star_and_its_pale_bars_mean() -> None:
+    at = opened("importance")
+    said = "★ is the selected term. Pale bars are terms outside the contest, there for comparison."
+    assert captions_of_bars(at) == [said]
+    at = opened("importance", view="Ranking by approach")
+    assert any("★ the one that the approach selects" in text.value for text in at.markdown)
 
 
 @pytest.mark.parametrize("damage", ["missing", "broken", "no entries"])
