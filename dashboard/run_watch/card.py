@@ -6,7 +6,6 @@ is found on disk anyway, so reloading the page, another tab or a restarted serve
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.execution.cancel import cancel
 from beft_core.execution.local import launch, resume, start_over
+from beft_core.files.safe_io import parse_json
 from beft_core.runs import about
 from beft_core.runs.run import FINE_TUNES, Run, Status, find_run, home, list_runs
 from beft_core.scores.table import APPROACHES
@@ -32,6 +32,8 @@ from dashboard.shared.picker import CHOICE, OPEN_NEXT
 from dashboard.shared.sources import run_title
 from dashboard.shared.text import plain
 
+DEMO = "BEFT_DEMO"
+"""Environment variable: see :func:`demo_config`."""
 RUN = "run"
 """Name of the watched run in the URL."""
 SWITCH = "active_run"
@@ -45,8 +47,20 @@ ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
 def demo_config() -> RunConfig:
-    """The one-minute experiment. ``BEFT_DEMO`` may change fields of it as JSON (tests make it shorter)."""
-    fields = {"task": "demo-sentiment", "n_train": 300, **json.loads(os.environ.get("BEFT_DEMO", "{}"))}
+    """The one-minute experiment. ``BEFT_DEMO`` may change fields of it as a JSON object (tests make it shorter).
+
+    Raises:
+        UserError: ``BEFT_DEMO`` is no such object, or one of its fields is none of a run.
+    """
+    fields: dict[str, Any] = {"task": "demo-sentiment", "n_train": 300}
+    if text := os.environ.get(DEMO, "").strip():
+        try:
+            fields |= parse_json(text, "its value")
+            return RunConfig.from_dict(fields)
+        except UserError as error:
+            raise UserError(
+                f"{DEMO} in the environment: {error.got}", error.expected, error.try_ or f"unset {DEMO}"
+            ) from None
     return RunConfig.from_dict(fields)
 
 
@@ -68,7 +82,12 @@ def launcher() -> None:
 
 
 def _begin_demo() -> None:
-    begin("select", demo_config())
+    try:
+        config = demo_config()
+    except UserError as error:
+        could_not(error)
+    else:
+        begin("select", config)
 
 
 def begin(kind: str, config: RunConfig, estimate: dict[str, Any] | None = None, name: str = "") -> Run | None:

@@ -254,15 +254,15 @@ def _launch() -> None:
     st.session_state.pop(START_ERROR, None)
     if page.locked():
         return
-    config = dataclasses.replace(
-        card.demo_config(),
-        mode="all",
-        fisher=True,
-        train_null=True,
-        precision="bfloat16",
-        trajectory_every=CHECKPOINT_STEPS,
-    )
     try:
+        config = dataclasses.replace(
+            card.demo_config(),
+            mode="all",
+            fisher=True,
+            train_null=True,
+            precision="bfloat16",
+            trajectory_every=CHECKPOINT_STEPS,
+        )
         st.session_state[STARTED] = launch("select", config).id
     except UserError as error:
         st.session_state[START_ERROR] = plain(error, 900)

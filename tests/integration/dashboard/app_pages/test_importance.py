@@ -141,7 +141,7 @@ def test_a_run_of_one_term_is_said_to_be_no_contest(tmp_path: Path) -> None:
     assert headings(at) == ["#### Projection ratio", "#### Magnitude (L1)", "#### Fisher"]
     assert sum("No contest: of $b_q$, $b_k$, $b_v$ only $b_v$ took part" in c.value for c in at.caption) == 2
     assert "Not measured" in next(c.value for c in at.caption if "depend" in c.value)
-    assert captions_of_bars(at) == ["Pale bars are terms outside the contest, there for comparison."]
+    assert captions_of_bars(at) == []  # nothing is selected, and this snapshot has no other terms
 
 
 def test_a_run_of_no_candidate_selects_nothing(tmp_path: Path) -> None:
@@ -183,6 +183,24 @@ def test_a_sample_that_was_damaged_leaves_the_rest_usable(tmp_path: Path) -> Non
     assert len(at.error) == 1 and charts(at) == 0
     at.selectbox(key="snapshot").select("Another probe").run()
     assert not sound(at).error and charts(at) == CHARTS
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("{n_train: 5}", "not valid JSON"), ("[1]", "a JSON list"), ('"x"', "a JSON str"),
+        ("[" * 100_000, "nested too deep"),
+        ('{"n_trian": 5}', "n_trian"), ('{"n_train": "5"}', "n_train"), ('{"epochs": 0}', "--epochs 0"),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_of_the_experiment_is_one_line(value: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEFT_DEMO", value)
+    at = opened("importance")
+    button(at, "Run the one-minute experiment").click().run()
+    assert list_runs() == []
+    (error,) = sound(at).error
+    said = error.value.replace("\\", "")
+    assert "BEFT_DEMO in the environment" in said and words in said and "\n" not in said and len(said) < 1000
 
 
 def test_launch_watch_and_show_the_result() -> None:
