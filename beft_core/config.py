@@ -60,6 +60,8 @@ PER_RUN = frozenset(
     }
 )
 """Settings that runs of one bank may differ in."""
+BIAS_MODES = ("terms", "all")
+"""Modes that train bias terms: only of those can the Fisher information at the fine-tuned model be measured."""
 WEIGHT_MODES = ("full", "random")
 """Modes that train weights too, and so cannot share the model."""
 
@@ -175,7 +177,7 @@ class RunConfig:
                 _one_of(flag, value, known)
         for term in (*self.terms, *self.add_bias):
             _one_of("--terms", term, TERM_KEYS)
-        if self.fisher_tuned and self.mode not in ("terms", "all"):
+        if self.fisher_tuned and self.mode not in BIAS_MODES:
             raise UserError(f"got --fisher-tuned with --terms {self.mode}", "a fine-tune of bias terms", "--terms v")
         if self.mode == "terms" and not self.terms:
             raise UserError("got no bias terms", f"some of {', '.join(TERM_KEYS)}", "--terms v, or --terms all")

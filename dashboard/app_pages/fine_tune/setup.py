@@ -11,7 +11,7 @@ import streamlit as st
 
 from beft_core.architectures.layout import Layout
 from beft_core.cli.arguments import layers as layer_numbers
-from beft_core.config import DEVICES, MODES, PRECISIONS, SCHEDULES, RunConfig
+from beft_core.config import BIAS_MODES, DEVICES, MODES, PRECISIONS, SCHEDULES, RunConfig
 from beft_core.errors import UserError
 from beft_core.models.source import BUNDLED, hub_answers
 from beft_core.runs.record import KINDS
@@ -58,6 +58,7 @@ DEFAULTS: dict[str, Any] = {
     "ft_null": False,
     "ft_play": True,
     "ft_fisher": False,
+    "ft_fisher_tuned": False,
 }
 """Name in the URL -> value at first."""
 
@@ -123,6 +124,7 @@ def _config(kind: str, table: own.Table | None) -> tuple[RunConfig, int | None]:
         fields |= {"mode": _get("ft_mode"), "fisher": _get("ft_fisher")}
         if fields["mode"] == "terms":
             fields["terms"] = tuple(_get("ft_terms") or ())
+    fields["fisher_tuned"] = _trains_biases() and _get("ft_fisher_tuned")
     rows = None
     if _get("ft_task") == OWN_TABLE:
         if table is None:
@@ -498,6 +500,20 @@ def _switches(layout: Layout | None) -> None:
                 help="The Fisher information of every bias before the fine-tune. A probe (select) always does.",
                 **bound,
             )
+        if _trains_biases():
+            st.toggle(
+                "Measure Fisher afterwards",
+                False,
+                key="ft_fisher_tuned",
+                help="The Fisher information of the trained biases at the fine-tuned model, under its trained head: "
+                "the weights of Fisher merging. It takes one more pass over the training examples; where a snapshot "
+                "lacks it, the page Merge measures it.",
+                **bound,
+            )
+
+
+def _trains_biases() -> bool:
+    return _get("ft_do") == "select" or _get("ft_mode") in BIAS_MODES
 
 
 def _keep_to(key: str, options: list[str]) -> None:

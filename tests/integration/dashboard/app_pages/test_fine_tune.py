@@ -92,6 +92,7 @@ def test_a_link_restores_every_choice() -> None:
         "ft_null": "true",
         "ft_play": "false",
         "ft_fisher": "true",
+        "ft_fisher_tuned": "true",
     }
     at = opened("fine_tune", **wanted)
     for word in (
@@ -111,7 +112,8 @@ def test_a_link_restores_every_choice() -> None:
         "--device cpu",
         "--no-dropout",
         "--train-null",
-        "--fisher",
+        "--fisher ",
+        "--fisher-tuned",
         "--adam-epsilon 1e-07",
         "--adam-epsilon-at after",
     ):
@@ -119,6 +121,18 @@ def test_a_link_restores_every_choice() -> None:
     assert "trajectory" not in command(at)
     assert any("rounding noise" in box.value for box in at.warning)
     assert metrics(at)["Trained parameters"] == f"{2 * 3 * 384:,}" and metrics(at)["Steps"] == "1,250"
+
+
+def test_fisher_at_the_fine_tuned_model_is_offered_where_bias_terms_are_trained() -> None:
+    for link in ({"ft_do": "select"}, {"ft_do": "train"}, {"ft_do": "train", "ft_mode": "all"}):
+        at = opened("fine_tune", **link)
+        assert "--fisher-tuned" not in command(at)
+        at.toggle(key="ft_fisher_tuned").set_value(True).run()
+        assert "--fisher-tuned" in command(at) and sound(at).query_params["ft_fisher_tuned"] == "true"
+    for mode in ("head", "full", "random"):  # the command refuses it there
+        at = opened("fine_tune", ft_do="train", ft_mode=mode, ft_fisher_tuned="true")
+        assert "--fisher-tuned" not in command(at) and not at.error
+        assert "ft_fisher_tuned" not in [toggle.key for toggle in at.toggle]
 
 
 def test_the_preset_says_what_it_fills_in(monkeypatch: pytest.MonkeyPatch) -> None:
