@@ -1,4 +1,4 @@
-"""The one error that a user of the lab is meant to read."""
+"""The one error that a user of the lab is meant to read, and what tells a lack of memory from a defect."""
 
 from __future__ import annotations
 
@@ -27,3 +27,11 @@ def _one_line(text: str, limit: int = 400) -> str:
     """Collapse white space, drop control characters (names in files are hostile) and bound the length."""
     flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """MemoryError, or torch's own kinds, known by name so that nothing imports torch to find out."""
+    if isinstance(error, MemoryError) or any(c.__name__ == "OutOfMemoryError" for c in type(error).__mro__):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)

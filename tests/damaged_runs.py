@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from beft_core.config import RunConfig
-from beft_core.runs.run import Run, Status
+from beft_core.runs.run import Run
+from beft_core.runs.status import Status
 
 FILES = ("status.json", "config.json", "metrics.jsonl", "about.json", "result.json", "log.txt")
 

@@ -10,8 +10,7 @@ from types import FrameType
 from typing import Any, Self
 
 from beft_core.cli.output import console, note, number
-from beft_core.runs.overview import NOT_METRICS
-from beft_core.training.observer import Observer
+from beft_core.training.observer import NOT_METRICS, Observer
 
 LINE_SECONDS = 10.0
 """Outside a terminal, a long stage tells how far it is this often ..."""

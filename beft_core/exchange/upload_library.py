@@ -11,8 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from beft_core.errors import UserError
+from beft_core.files.home import home
 from beft_core.files.safe_io import atomic_write, read_json_file
-from beft_core.runs.run import home
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot, write_snapshot
 
 MOST_KEPT = 500

@@ -17,7 +17,8 @@ from beft_core.errors import UserError
 from beft_core.execution.queue import Queue, device_of
 from beft_core.files.locks import hold, holder
 from beft_core.files.plain_file import open_plain
-from beft_core.runs.run import Run, Status
+from beft_core.runs.run import Run
+from beft_core.runs.status import Status
 from beft_core.snapshots.snapshot import Snapshot, write_snapshot
 
 if TYPE_CHECKING:

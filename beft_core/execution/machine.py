@@ -13,10 +13,11 @@ from pathlib import Path
 import psutil
 
 from beft_core.architectures.table import layout_for
+from beft_core.devices import queue_name
 from beft_core.errors import UserError
-from beft_core.execution.queue import queue_name
+from beft_core.files.hub import hub_cache
 from beft_core.files.safe_io import read_json_file
-from beft_core.models.source import BUNDLED, BUNDLED_PACKAGE, hub_cache
+from beft_core.models.source import BUNDLED, BUNDLED_PACKAGE
 from beft_core.tasks.registry import TASKS
 from beft_core.tasks.sources.official import VARIABLES
 from beft_core.tasks.sources.presence import presence
@@ -32,7 +33,7 @@ class Device:
     """Where a run with ``device="auto"`` will most likely compute."""
 
     queue: str
-    """``cuda``, ``mps`` or ``cpu``: a guess without torch, as in :func:`beft_core.execution.queue.queue_name`."""
+    """``cuda``, ``mps`` or ``cpu``: a guess without torch, as in :func:`beft_core.devices.queue_name`."""
     name: str
     cores: int
     """Processors that this process may use."""

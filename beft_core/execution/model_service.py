@@ -25,8 +25,8 @@ import psutil
 
 from beft_core.environment import number
 from beft_core.errors import UserError
+from beft_core.files.home import home
 from beft_core.files.scratch import scratch_file
-from beft_core.runs.run import home
 
 QUESTIONS: dict[str, str] = {
     "model": "beft_core.models.attention_experiments:describe",

@@ -9,9 +9,7 @@ leaves the queue by itself.
 
 from __future__ import annotations
 
-import platform
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,6 +18,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from beft_core.devices import queue_name
 from beft_core.errors import UserError
 from beft_core.files.locks import hold
 from beft_core.files.safe_io import atomic_write, read_bounded
@@ -137,16 +136,3 @@ def device_of(kind: str, fields: Mapping[str, Any]) -> str:
     """The device that the configuration of a run asks for; a sweep has it among the settings of its runs."""
     settings = fields.get("settings") if kind == "sweep" else fields
     return str(settings.get("device", "auto")) if isinstance(settings, Mapping) else "auto"
-
-
-def queue_name(device: str) -> str:
-    """Device name -> name of its queue.
-
-    ``auto`` is guessed without importing torch, so that a waiting run costs no memory. A wrong guess only means that
-    two runs may share a device.
-    """
-    if device != "auto":
-        return device
-    if shutil.which("nvidia-smi"):
-        return "cuda"
-    return "mps" if (platform.system(), platform.machine()) == ("Darwin", "arm64") else "cpu"

@@ -20,7 +20,8 @@ import psutil
 from beft_core.files.disk import NO_ROOM, NoRoom, with_room
 from beft_core.files.plain_file import open_plain
 from beft_core.process_id import ProcessId
-from beft_core.runs.run import Run, Status
+from beft_core.runs.run import Run
+from beft_core.runs.status import Status
 from beft_core.training.observer import Observer
 
 STATUS_SECONDS = 0.4

@@ -11,15 +11,14 @@ import functools
 import hashlib
 import importlib.util
 import os
-import queue
 import re
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from beft_core.architectures.table import Layout, layout_for
 from beft_core.errors import UserError
+from beft_core.files.hub import hub_answers, offline_mode
 from beft_core.files.paths import user_path
 from beft_core.files.safe_io import read_json_file
 
@@ -53,9 +52,6 @@ MAX_FILE = 48 * 2**20
 """Bytes of a tokenizer's file: those of the largest vocabularies (256,000 words) have 35 million."""
 LARGEST = 2**53
 MOST_TOKENS = 10_000_000
-
-HUB_PATIENCE = 2.5
-"""Seconds to wait for the Hub's first answer; its client would retry for about 28."""
 
 # One or two parts of letters, digits, ".", "_", "-" as the Hub has them, and a branch, tag or commit.
 _HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?)(@(?P<revision>[\w][\w./-]{0,127}))?")
@@ -213,7 +209,7 @@ def _from_hub(model_id: str, revision: str | None, local_only: bool) -> ModelSou
     if local_only or not hub_answers():
         raise UserError(
             f"got the Hub id {model_id}, which is not in the local cache, and "
-            + ("downloads are off" if local_only or _offline_mode() else "the Hub cannot be reached"),
+            + ("downloads are off" if local_only or offline_mode() else "the Hub cannot be reached"),
             "a network, or a model on this computer",
             "--model bundled, or --model FOLDER with config.json, model.safetensors and the tokenizer",
         )
@@ -232,39 +228,3 @@ def _from_hub(model_id: str, revision: str | None, local_only: bool) -> ModelSou
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(f"got an error while downloading {model_id}: {error}", "a working connection") from None
     return _source(model_id, folder.name, folder)
-
-
-def _offline_mode() -> bool:
-    from huggingface_hub import constants
-
-    return bool(constants.HF_HUB_OFFLINE)
-
-
-def hub_answers() -> bool:
-    """Whether the Hub answers anything at all within ``HUB_PATIENCE`` seconds, through the user's proxies."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
-
-    if _offline_mode():
-        return False
-    answers: queue.Queue[bool] = queue.Queue()
-
-    def probe() -> None:
-        try:
-            get_session().head(constants.ENDPOINT, timeout=HUB_PATIENCE)
-            answers.put(True)
-        except Exception:  # any failure, of any HTTP library, means the same: no answer
-            answers.put(False)
-
-    # A thread, because looking a name up can block for longer than any timeout that a client takes.
-    threading.Thread(target=probe, daemon=True).start()
-    try:
-        return answers.get(timeout=HUB_PATIENCE)
-    except queue.Empty:
-        return False
-
-
-def hub_cache() -> Path:
-    """Folder of the Hub's client, by its own variables; importing the client to ask it would take longer."""
-    base = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    return user_path(os.environ.get("HF_HUB_CACHE") or Path(base) / "hub", "HF_HUB_CACHE")

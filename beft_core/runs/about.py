@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from beft_core.errors import UserError
+from beft_core.files.home import home
 from beft_core.files.json_shape import Number, Table, check
 from beft_core.files.safe_io import atomic_write, parse_json, read_bounded
-from beft_core.runs.run import Run, find_in, home, runs_in
+from beft_core.runs.run import Run, find_in, runs_in
 
 NAME_CHARACTERS = 80
 TAG_CHARACTERS = 24

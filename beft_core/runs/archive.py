@@ -13,8 +13,9 @@ from beft_core.errors import UserError
 from beft_core.files.safe_io import read_bounded
 from beft_core.runs.compare import effective
 from beft_core.runs.curves import CurveReader
-from beft_core.runs.overview import NOT_METRICS, Overview
+from beft_core.runs.overview import Overview
 from beft_core.runs.run import Run
+from beft_core.training.observer import NOT_METRICS
 
 _AS_IT_IS = ("config.json", "status.json", "about.json", "result.json", "log.txt")
 _MOST_BYTES = 512 * 2**20

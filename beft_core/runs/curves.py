@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from beft_core.runs.overview import NOT_METRICS
 from beft_core.runs.record import METRICS_BYTES
 from beft_core.runs.run import Run
+from beft_core.training.observer import NOT_METRICS
 
 TRAIN_LOSS = "train_loss"
 

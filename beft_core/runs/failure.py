@@ -6,7 +6,7 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-from beft_core.errors import UserError
+from beft_core.errors import UserError, out_of_memory
 from beft_core.files.disk import PASSING, NoRoom
 
 _LEAST = {"batch_size": 1, "max_length": 16}
@@ -51,11 +51,3 @@ def explain(error: BaseException, config: Mapping[str, Any] | None = None) -> tu
         return f"The fine-tune diverged: {error}.", f"Take a smaller --lr{f', such as {lr / 10:g}' if lr else ''}."
     name = type(error).__name__
     return f"The worker crashed: {name}: {error}"[:500], "The log has the details; this may be a defect of the lab."
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """MemoryError, or torch's own kinds, known by name so that nothing imports torch to find out."""
-    if isinstance(error, MemoryError) or any(c.__name__ == "OutOfMemoryError" for c in type(error).__mro__):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)

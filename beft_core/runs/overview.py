@@ -17,11 +17,11 @@ from beft_core.files.plain_file import open_plain
 from beft_core.runs.about import About, about
 from beft_core.runs.damage import FILES, TAIL_BYTES, damage
 from beft_core.runs.record import METRICS_BYTES, record_of
-from beft_core.runs.run import Run, Status, list_runs
+from beft_core.runs.run import Run, list_runs
+from beft_core.runs.status import Status
 from beft_core.terms import TERMS
+from beft_core.training.observer import NOT_METRICS, metric_that_counts
 
-NOT_METRICS = frozenset({"type", "seconds", "run", "epoch", "step", "train_loss"})
-"""Fields of an epoch's record that are no metric of the validation set."""
 _MOST_EPOCHS = 10_000
 """Records that are looked through for one with a metric."""
 _EPOCH = b'"type": "epoch"'
@@ -33,11 +33,6 @@ _WHAT: dict[str, str] = {
 }
 """Mode -> what it trains, in words; mode "terms" names its terms."""
 _Read = TypeVar("_Read")
-
-
-def metric_that_counts(epoch: Mapping[str, Any]) -> str | None:
-    """Name of the first metric in an epoch's record."""
-    return next((name for name in epoch if name not in NOT_METRICS), None)
 
 
 @dataclass(frozen=True)

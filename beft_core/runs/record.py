@@ -17,12 +17,6 @@ KINDS: dict[str, str] = {
 }
 """What a run does."""
 
-ACTIVE: tuple[str, ...] = ("queued", "running", "cancelling")
-FINAL: tuple[str, ...] = ("done", "cancelled", "failed", "lost")
-STATES: tuple[str, ...] = ACTIVE + FINAL
-"""``lost`` is never written: it is what readers see of a run whose process vanished."""
-
-STATUS_BYTES = 2**16
 CONFIG_BYTES = 2**20
 RESULT_BYTES = 16 * 2**20
 METRICS_BYTES = 16 * 2**20
@@ -34,30 +28,6 @@ _COUNT = Number(0, 2**53, whole=True)
 _SENTENCE = Maybe(Text(4000))
 _VALUE = Maybe(Number())
 """A measurement; null where it was not finite."""
-
-STATUS = Table(
-    {"state": OneOf(STATES), "created": _TIME},
-    {
-        "began": Maybe(_TIME),
-        "ended": Maybe(_TIME),
-        "process": Maybe(
-            Table(
-                {"pid": Number(1, 2**31 - 1, whole=True), "started": _TIME},
-                {"boot": Maybe(Text(64)), "ticks": Maybe(_COUNT)},
-            )
-        ),
-        "device": Maybe(Text()),
-        "position": Maybe(_COUNT),
-        "stage": _SENTENCE,
-        "stage_began": Maybe(_TIME),
-        "done": _COUNT,
-        "total": Maybe(_COUNT),
-        "message": _SENTENCE,
-        "proposal": _SENTENCE,
-        "start_over": Flag(),
-    },
-)
-"""``status.json``"""
 
 _NAMES = ListOf(Text(), 256)
 CONFIG = Table(

@@ -14,33 +14,31 @@ import secrets
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from beft_core.errors import UserError
 from beft_core.files.disk import shortage
+from beft_core.files.home import home
 from beft_core.files.json_shape import check
 from beft_core.files.locks import holder
-from beft_core.files.paths import user_path
 from beft_core.files.plain_file import open_plain
 from beft_core.files.safe_io import atomic_write, parse_json, read_bounded
 from beft_core.presets import RECORD_VERSION, completed
-from beft_core.process_id import ProcessId, boot_id
+from beft_core.process_id import boot_id
 from beft_core.runs.failure import smaller
 from beft_core.runs.record import (
-    ACTIVE,
     CONFIG,
     CONFIG_BYTES,
     KINDS,
     METRICS_BYTES,
     RESULT,
     RESULT_BYTES,
-    STATUS,
-    STATUS_BYTES,
     record_of,
 )
+from beft_core.runs.status import STATUS_BYTES, Status
 from beft_core.snapshots.snapshot import SUFFIX
 
 FINE_TUNES: tuple[str, ...] = ("select", "train")
@@ -61,73 +59,6 @@ _ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}-[0-9a-f]{6}")
 _CRASH = "Fatal Python error: "
 """How the interpreter's last word on a signal begins."""
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-
-
-def home() -> Path:
-    """Folder of everything that the lab keeps: ``BEFT_HOME``, else the platform's user data folder."""
-    named = os.environ.get("BEFT_HOME")
-    if named:
-        return user_path(named, "BEFT_HOME")
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("beft-lab", appauthor=False))
-
-
-@dataclass(frozen=True)
-class Status:
-    """What ``status.json`` says. Times are Unix seconds."""
-
-    state: str
-    created: float
-    began: float | None = None
-    """When it left the queue."""
-    ended: float | None = None
-    process: ProcessId | None = None
-    """The worker."""
-    device: str | None = None
-    """Name of the queue it stands in."""
-    position: int | None = None
-    """Runs before it in the queue."""
-    stage: str | None = None
-    """What it is doing."""
-    stage_began: float | None = None
-    done: int = 0
-    """Units of the stage that are done."""
-    total: int | None = None
-    """Units of the stage, where known."""
-    message: str | None = None
-    """Why it ended, for a human."""
-    proposal: str | None = None
-    """What to try then."""
-    start_over: bool = False
-    """Whether it ended because its checkpoint cannot be gone on from: only starting over helps."""
-
-    @property
-    def active(self) -> bool:
-        """Whether its worker is at work or will be."""
-        return self.state in ACTIVE
-
-    @property
-    def fraction(self) -> float | None:
-        """Share of the stage that is done, 0 to 1."""
-        return min(1.0, self.done / self.total) if self.total else None
-
-    def remaining_seconds(self, now: float) -> float | None:
-        """Until the end of the stage, at its mean speed so far; None before a fiftieth of it is done."""
-        if self.stage_began is None or not self.total or self.done * 50 < self.total:
-            return None
-        return max(0.0, now - self.stage_began) * max(0, self.total - self.done) / self.done
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: bytes) -> Status:
-        """Raises UserError for anything that :meth:`to_json` would not write."""
-        table = parse_json(text, "status.json")
-        check(table, STATUS, "status.json")
-        process = table.pop("process", None)
-        return cls(**table, process=ProcessId(**process) if process is not None else None)
 
 
 @dataclass(frozen=True, order=True)

@@ -9,8 +9,8 @@ import psutil
 
 from beft_core.architectures.layout import Layout
 from beft_core.config import RunConfig
+from beft_core.devices import queue_name
 from beft_core.errors import UserError
-from beft_core.execution.queue import queue_name
 from beft_core.sweeps import grouping
 from beft_core.sweeps.spec import SweepSpec
 from beft_core.training.estimate import count as preflight

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from beft_core.runs.overview import metric_that_counts
+from beft_core.training.observer import metric_that_counts
 
 SECONDS = 15.0
 """Between two lines."""

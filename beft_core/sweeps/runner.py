@@ -13,9 +13,9 @@ import psutil
 import torch
 
 from beft_core.config import RunConfig
+from beft_core.errors import out_of_memory
 from beft_core.files.disk import with_room
 from beft_core.models.source import BUNDLED, locate
-from beft_core.runs.failure import out_of_memory
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.sweeps import grouping
 from beft_core.sweeps.merges import merge_pairs

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+NOT_METRICS = frozenset({"type", "seconds", "run", "epoch", "step", "train_loss"})
+"""Fields of an epoch's record that are no metric of the validation set."""
 
 
 class Observer:
@@ -36,3 +40,8 @@ class Observer:
     def should_stop(self) -> bool:
         """Asked between steps; true ends the fine-tune after the step and keeps what was trained."""
         return False
+
+
+def metric_that_counts(epoch: Mapping[str, Any]) -> str | None:
+    """Name of the first metric in an epoch's record."""
+    return next((name for name in epoch if name not in NOT_METRICS), None)

@@ -17,9 +17,11 @@ from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.execution.cancel import cancel
 from beft_core.execution.local import launch, resume, start_over
+from beft_core.files.home import home
 from beft_core.files.safe_io import parse_json
 from beft_core.runs import about
-from beft_core.runs.run import FINE_TUNES, Run, Status, find_run, home, list_runs
+from beft_core.runs.run import FINE_TUNES, Run, find_run, list_runs
+from beft_core.runs.status import Status
 from beft_core.scores.table import APPROACHES
 from beft_core.terms import TERMS
 from beft_core.training.estimate.count import quality

@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from beft_core.runs.overview import overview
-from beft_core.runs.run import Run, Status
+from beft_core.runs.run import Run
+from beft_core.runs.status import Status
 from dashboard.shared.text import plain
 
 HOW: dict[str, str] = {"cancelled": "was cancelled", "failed": "failed", "lost": "lost its worker"}

@@ -16,7 +16,8 @@ from playwright.sync_api import Locator, Page, expect
 from beft_core.config import RunConfig
 from beft_core.runs import about
 from beft_core.runs.overview import overview
-from beft_core.runs.run import Run, Status, list_runs
+from beft_core.runs.run import Run, list_runs
+from beft_core.runs.status import Status
 from beft_core.snapshots.snapshot import write_snapshot
 
 pytestmark = pytest.mark.timeout(240)

@@ -9,7 +9,8 @@ from browser_tools import Lab, Visit
 from playwright.sync_api import Browser, Page, expect
 from sweep_tables import make_results
 
-from beft_core.runs.run import Run, Status, list_runs
+from beft_core.runs.run import Run, list_runs
+from beft_core.runs.status import Status
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.spec import trains as trains_of
 from beft_core.sweeps.store import SweepFolder

@@ -30,7 +30,8 @@ from fake_worker import small_snapshot  # noqa: E402 - after its path
 from made_up_samples import write_index  # noqa: E402
 
 from beft_core.config import RunConfig  # noqa: E402
-from beft_core.runs.run import Run, Status  # noqa: E402
+from beft_core.runs.run import Run  # noqa: E402
+from beft_core.runs.status import Status  # noqa: E402
 from beft_core.snapshots.snapshot import write_snapshot  # noqa: E402
 from dashboard.shared.page import PLACES, file_of  # noqa: E402
 

@@ -2,10 +2,11 @@
 
 import pickle
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beft_core.errors import UserError
+from beft_core.errors import UserError, out_of_memory
 
 
 @given(st.text(), st.text(), st.text())
@@ -19,3 +20,17 @@ def test_parts_are_joined_and_survive_pickling() -> None:
     error = UserError("got 3 layers", "6 layers", "another base model")
     assert str(error) == "got 3 layers; expected 6 layers; try another base model"
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "lacking"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_a_lack_of_memory_is_told_from_a_defect(error: BaseException, lacking: bool) -> None:
+    assert out_of_memory(error) is lacking

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from beft_core.errors import UserError
+from beft_core.files.hub import hub_answers
 from beft_core.files.scratch import scratch_folder
-from beft_core.models import source
 from beft_core.tasks.load import Examples
 from beft_core.tasks.registry import HUB_REVISIONS, TaskSpec
 from beft_core.tasks.sources.official import VARIABLES, label_reader
@@ -75,7 +75,7 @@ def _download(spec: TaskSpec, patterns: dict[str, list[str]]) -> Path:
             return folder
     except LocalEntryNotFoundError:
         pass  # nothing of it in the cache: ask the Hub
-    if not source.hub_answers():
+    if not hub_answers():
         variable = VARIABLES[spec.source]
         named = os.environ.get(variable)
         raise UserError(

@@ -13,7 +13,8 @@ from beft_core.architectures.layout import Layout
 from beft_core.cli.arguments import layers as layer_numbers
 from beft_core.config import BIAS_MODES, DEVICES, MODES, PRECISIONS, SCHEDULES, RunConfig
 from beft_core.errors import UserError
-from beft_core.models.source import BUNDLED, hub_answers
+from beft_core.files.hub import hub_answers
+from beft_core.models.source import BUNDLED
 from beft_core.runs.record import KINDS
 from beft_core.runs.run import FINE_TUNES
 from beft_core.tasks.registry import TASKS, TaskSpec, get_task

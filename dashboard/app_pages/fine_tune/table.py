@@ -13,7 +13,7 @@ from pathlib import Path
 import streamlit as st
 
 from beft_core.errors import UserError
-from beft_core.runs.run import home
+from beft_core.files.home import home
 from beft_core.tasks.sources import table_preview
 from beft_core.tasks.sources.table_preview import Checked, Columns, Preview
 from dashboard.shared.text import plain

@@ -17,7 +17,8 @@ from beft_core.execution.local import launch, resume
 from beft_core.merging.config import MergeConfig, plan, tasks_of
 from beft_core.merging.merge import METHODS
 from beft_core.runs.overview import overview
-from beft_core.runs.run import Run, Status, find_run, list_runs
+from beft_core.runs.run import Run, find_run, list_runs
+from beft_core.runs.status import Status
 from beft_core.tasks.registry import TASKS
 from beft_core.tasks.sources.presence import presence
 from dashboard.app_pages.merge.choice import Choice

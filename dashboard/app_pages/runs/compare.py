@@ -12,8 +12,9 @@ import streamlit as st
 
 from beft_core.runs.compare import differences, spreads
 from beft_core.runs.curves import TRAIN_LOSS, CurveReader
-from beft_core.runs.overview import NOT_METRICS, Overview, overview
+from beft_core.runs.overview import Overview, overview
 from beft_core.runs.run import Run
+from beft_core.training.observer import NOT_METRICS
 from dashboard.app_pages.runs.table import BUSY_SECONDS
 from dashboard.figures.curves.runs import MOST_POINTS, Line, looks, overlay
 from dashboard.shared import address, page

@@ -16,8 +16,7 @@ import streamlit as st
 from beft_core.execution.cancel import cancel
 from beft_core.runs.damage import FILES
 from beft_core.runs.overview import Overview, overviews
-from beft_core.runs.record import STATES
-from beft_core.runs.run import Status
+from beft_core.runs.status import STATES, Status
 from dashboard.shared import address, page
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from beft_core.errors import UserError
 from beft_core.execution.cancel import cancel
 from beft_core.execution.local import launch, resume, start_over
 from beft_core.runs.overview import Overview, overview, overviews
-from beft_core.runs.run import Run, Status, find_run
+from beft_core.runs.run import Run, find_run
+from beft_core.runs.status import Status
 from beft_core.sweeps.spec import SweepSpec
 from dashboard.app_pages.sweep import results
 from dashboard.app_pages.sweep import setup as sweep_setup

@@ -10,9 +10,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from beft_core.runs.overview import NOT_METRICS
 from beft_core.scores.table import APPROACHES
 from beft_core.terms import TERM_KEYS, TERMS
+from beft_core.training.observer import NOT_METRICS
 from dashboard.figures.parts import style
 from dashboard.figures.parts.end_labels import End, name_ends
 from dashboard.figures.parts.labels import in_figures

@@ -25,10 +25,12 @@ from sweep_tables import make_results
 
 from beft_core.config import RunConfig
 from beft_core.exchange import upload_library
+from beft_core.process_id import ProcessId
 from beft_core.reports.merges import NAME as MERGES
 from beft_core.runs import about
 from beft_core.runs.overview import overview
-from beft_core.runs.run import ProcessId, Run, Status
+from beft_core.runs.run import Run
+from beft_core.runs.status import Status
 from beft_core.snapshots.snapshot import Snapshot, write_snapshot
 from dashboard.app_pages.evaluation.source import SAMPLE
 from dashboard.shared import page

@@ -14,7 +14,8 @@ from streamlit.testing.v1 import AppTest
 
 from beft_core.config import RunConfig
 from beft_core.runs.overview import overview
-from beft_core.runs.run import Run, Status, list_runs
+from beft_core.runs.run import Run, list_runs
+from beft_core.runs.status import Status
 from beft_core.snapshots.snapshot import write_snapshot
 from dashboard.shared import page
 from dashboard.shared.figure import html

@@ -22,8 +22,11 @@ from fake_worker import small_snapshot
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.exchange import upload_library
+from beft_core.files.home import home
 from beft_core.models.source import bundled_path
-from beft_core.runs.run import ProcessId, Run, Status, home
+from beft_core.process_id import ProcessId
+from beft_core.runs.run import Run
+from beft_core.runs.status import Status
 from beft_core.snapshots.snapshot import write_snapshot
 from dashboard.shared import model_service, page
 

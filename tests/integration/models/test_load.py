@@ -9,7 +9,6 @@ import pickle
 import shutil
 import subprocess
 import sys
-import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -356,17 +355,6 @@ def test_a_downloaded_folder_is_checked_like_any_other(monkeypatch: pytest.Monke
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(UserError, match="a pickle"):
         locate("org/model")
-
-
-def test_a_hub_that_never_answers_costs_no_more_than_the_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Silent:
-        def head(self, *_: object, **__: object) -> None:
-            time.sleep(60)
-
-    monkeypatch.setattr(model_source, "HUB_PATIENCE", 0.05)
-    monkeypatch.setattr(model_source, "_offline_mode", lambda: False)
-    monkeypatch.setattr(huggingface_hub.utils, "get_session", Silent)
-    assert not model_source.hub_answers()
 
 
 def _cache(folder: Path, home: Path, commit: str) -> None:

@@ -17,7 +17,8 @@ from beft_core.execution import queue as module
 from beft_core.execution.queue import Queue
 from beft_core.process_id import ProcessId
 from beft_core.runs import run as directory
-from beft_core.runs.run import Run, Status
+from beft_core.runs.run import Run
+from beft_core.runs.status import Status
 
 
 @pytest.fixture(autouse=True)

@@ -15,16 +15,15 @@ import pytest
 from fake_worker import small_snapshot
 from filelock import FileLock, Timeout
 
-from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.execution import cancel as cancel_module
 from beft_core.execution import local, worker
 from beft_core.execution.cancel import cancel
-from beft_core.execution.queue import Queue, queue_name
+from beft_core.execution.queue import Queue
 from beft_core.files import disk
 from beft_core.process_id import ProcessId
-from beft_core.runs.failure import explain
-from beft_core.runs.run import Run, Status, list_runs
+from beft_core.runs.run import Run, list_runs
+from beft_core.runs.status import Status
 from beft_core.snapshots.snapshot import read_snapshot
 
 FAKE = Path(__file__).parents[2] / "fake_worker.py"
@@ -450,31 +449,3 @@ def test_worker_without_a_run_folder_is_told_so(tmp_path: Path) -> None:
         [sys.executable, "-m", "beft_core.execution.worker", str(tmp_path)], capture_output=True, text=True
     )
     assert done.returncode == 2 and "expected python -m beft_core.execution.worker RUN_DIR" in done.stderr
-
-
-def test_gpu_memory_is_recognised_without_importing_torch() -> None:
-    class OutOfMemoryError(RuntimeError):
-        """As torch.cuda's."""
-
-    assert explain(OutOfMemoryError("CUDA"))[0] == explain(MemoryError())[0] == "Memory ran out."
-    assert explain(OSError(28, "no space"))[0] == "The disk is full."
-    assert "--lr" in str(explain(FloatingPointError("the loss was not finite"))[1])
-    assert "such as 0.01." in str(explain(FloatingPointError(), {"lr": 0.1})[1])
-
-
-@pytest.mark.parametrize(
-    ("config", "expected"),
-    [
-        ({}, "Take a smaller --batch-size or --max-length, or a smaller model;"),
-        (RunConfig().to_dict(), "Take --batch-size 8 (it was 16), or --max-length 64 (it was 128), or a smaller model"),
-        ({"batch_size": 1, "max_length": 300}, "Take --max-length 150 (it was 300), or a smaller model"),
-        ({"batch_size": 3, "max_length": 20}, "Take --batch-size 1 (it was 3), or a smaller model"),
-        ({"batch_size": 1, "max_length": "?"}, "Take a smaller model;"),
-    ],
-)
-def test_too_little_memory_names_a_smaller_setting(config: dict[str, object], expected: str) -> None:
-    assert str(explain(MemoryError(), config)[1]).startswith(expected)
-
-
-def test_a_device_by_name_has_its_own_queue() -> None:
-    assert queue_name("cpu") == "cpu" and queue_name("auto") in ("cpu", "cuda", "mps")

@@ -10,10 +10,10 @@ import pytest
 from beft_core.cli import app
 from beft_core.cli.output import out_path
 from beft_core.errors import UserError
+from beft_core.files.home import home
 from beft_core.files.paths import user_path
 from beft_core.files.safe_io import atomic_write
 from beft_core.models.source import locate
-from beft_core.runs.run import home
 from beft_core.tasks.registry import get_task
 from beft_core.tasks.sources.official import find_folder
 from beft_core.tasks.sources.user_files import load_files

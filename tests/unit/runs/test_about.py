@@ -13,7 +13,8 @@ from beft_core.errors import UserError
 from beft_core.process_id import ProcessId
 from beft_core.runs import about as library
 from beft_core.runs.about import About, about
-from beft_core.runs.run import Run, Status, find_run, list_runs
+from beft_core.runs.run import Run, find_run, list_runs
+from beft_core.runs.status import Status
 
 
 def ended(root: Path, state: str = "done") -> Run:

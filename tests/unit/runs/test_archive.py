@@ -14,7 +14,8 @@ import pytest
 from beft_core.config import RunConfig
 from beft_core.runs.archive import zip_of
 from beft_core.runs.overview import overview
-from beft_core.runs.run import Run, Status
+from beft_core.runs.run import Run
+from beft_core.runs.status import Status
 
 RECORDS: list[dict[str, Any]] = [
     {"type": "step", "step": 1, "total": 4, "loss": [0.9]},

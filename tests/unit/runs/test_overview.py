@@ -16,7 +16,8 @@ from beft_core.config import RunConfig
 from beft_core.runs.compare import differences, effective, spreads
 from beft_core.runs.curves import Curve, CurveReader
 from beft_core.runs.overview import overview, overviews
-from beft_core.runs.run import Run, Status
+from beft_core.runs.run import Run
+from beft_core.runs.status import Status
 from beft_core.sweeps.spec import SweepSpec
 
 

@@ -20,7 +20,8 @@ from beft_core.files.disk import NoRoom
 from beft_core.files.locks import hold
 from beft_core.process_id import ProcessId
 from beft_core.runs.about import delete
-from beft_core.runs.run import Run, Status, find_run, home, list_runs
+from beft_core.runs.run import Run, find_run, list_runs
+from beft_core.runs.status import Status
 
 
 def me() -> ProcessId:
@@ -35,13 +36,6 @@ def nobody() -> ProcessId:
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     return Run.create("train", {"task": "sst2", "batch_size": 16}, tmp_path)
-
-
-def test_home_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("BEFT_HOME", str(tmp_path))
-    assert home() == tmp_path
-    monkeypatch.delenv("BEFT_HOME")
-    assert home().name == "beft-lab"
 
 
 def test_new_run_is_queued_and_found_again(run: Run, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from beft_core.config import RunConfig
 from beft_core.runs import about
 from beft_core.runs.archive import zip_of
 from beft_core.runs.overview import overview, overviews
-from beft_core.runs.run import Run, Status, list_runs
+from beft_core.runs.run import Run, list_runs
+from beft_core.runs.status import Status
 from beft_core.snapshots.snapshot import write_snapshot
 from dashboard.app_pages.runs import table as run_table
 

@@ -20,7 +20,8 @@ from beft_core.config import RunConfig
 from beft_core.execution.local import launch, start
 from beft_core.runs.archive import bytes_of, zip_of
 from beft_core.runs.overview import overview
-from beft_core.runs.run import Run, Status, list_runs
+from beft_core.runs.run import Run, list_runs
+from beft_core.runs.status import Status
 from beft_core.sweeps.spec import SweepSpec
 from beft_core.sweeps.table import read_table, write_table
 from dashboard.shared.sources import run_title

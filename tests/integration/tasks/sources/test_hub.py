@@ -11,9 +11,9 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
 from beft_core.errors import UserError
-from beft_core.models import source
 from beft_core.tasks.load import load_task
 from beft_core.tasks.registry import HUB_REVISIONS, TASKS
+from beft_core.tasks.sources import hub
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +113,7 @@ def test_without_a_network_the_answer_is_quick_and_helps(tmp_path: Path, monkeyp
         assert words in str(error.value)
     (tmp_path / "SST-2").mkdir()
     monkeypatch.setenv("BEFT_GLUE_DIR", str(tmp_path))
-    monkeypatch.setattr(source, "hub_answers", lambda: False)
+    monkeypatch.setattr(hub, "hub_answers", lambda: False)
     with pytest.raises(UserError, match=r"which BEFT_GLUE_DIR=.* lacks"):
         load_task("qnli")
 
