@@ -15,6 +15,9 @@ from dashboard.figures.parts.style import latex
 from dashboard.shared.sources import Opened
 from dashboard.shared.text import in_words, plain
 
+_TABLE_WIDTH = 380
+"""Pixels below which the two tables stand below each other."""
+
 
 def computed(opened: Opened, approaches: Sequence[str]) -> None:
     """An expander with everything that one needs to compute the page again."""
@@ -46,18 +49,19 @@ def computed(opened: Opened, approaches: Sequence[str]) -> None:
                 "turn only the first elements of each head, and what the others add is the same for every key, which "
                 "softmax ignores. They are frozen unless somebody asks for them; trained, they move by rounding noise."
             )
-        left, right = st.columns(2)
-        left.dataframe(_facts(opened), hide_index=True, alt="Inputs of the fine-tune", height="content")
-        settings = hyperparameters(meta.hyperparameters)
-        right.dataframe(
-            {"setting": list(settings), "value": [_value(v) for v in settings.values()]},
-            hide_index=True,
-            alt="Hyper-parameters of the fine-tune",
-            height="content",
-        )
+        settings = {name: _value(value) for name, value in hyperparameters(meta.hyperparameters).items()}
+        grid = st.grid(2, min_column_width=_TABLE_WIDTH)
+        for head, table, alt in (
+            ("input", _facts(opened), "Inputs of the fine-tune"),
+            ("setting", settings, "Hyper-parameters of the fine-tune"),
+        ):
+            with grid.cell():
+                # Static, because its cells wrap: a long value is read without a click, in a narrow window too.
+                rows = {head: [plain(name) for name in table], "value": [plain(value, 300) for value in table.values()]}
+                st.table(rows, hide_index=True, alt=alt)
 
 
-def _facts(opened: Opened) -> dict[str, list[str]]:
+def _facts(opened: Opened) -> dict[str, str]:
     meta = opened.meta
     facts = {
         "snapshot": opened.title,
@@ -73,8 +77,7 @@ def _facts(opened: Opened) -> dict[str, list[str]]:
         "seconds": None if meta.wall_seconds is None else f"{meta.wall_seconds:.1f}",
         "versions": ", ".join(f"{name} {version}" for name, version in meta.versions.items()),
     }
-    known = {name: str(value) for name, value in facts.items() if value not in (None, "None", "", "None of None")}
-    return {"input": list(known), "value": [value[:300] for value in known.values()]}
+    return {name: str(value) for name, value in facts.items() if value not in (None, "None", "", "None of None")}
 
 
 def _value(value: object) -> str:
