@@ -11,7 +11,7 @@ from beft_core.errors import UserError
 from beft_core.files.paths import user_path
 
 if TYPE_CHECKING:
-    from beft_core.reports.report import Contents
+    from beft_core.reports.contents import Contents
     from beft_core.reports.seed_means import LrChoice
     from beft_core.reports.tables import Row, Table
 
@@ -102,17 +102,17 @@ def _print_table1(table: Table) -> None:
 
 
 def _print_prediction(found: Contents) -> None:
-    from beft_core.reports.html_page import BASELINES, DRAWS, PREDICTION_HEAD, prediction_rows, shared_rows
     from beft_core.reports.report import NORMS
+    from beft_core.reports.selection import in_words
     from beft_core.reports.selection.prediction import POOLED
 
     summary = found.series["prediction"]
     pooled = (summary["task"] == POOLED) & (summary["regime"] == POOLED)
     title = "Does the score predict performance?"
     if pooled.any():
-        output.print_table(f"{title} (95 % intervals)", list(PREDICTION_HEAD), prediction_rows(summary[pooled]))
-        output.say(*shared_rows(summary), DRAWS[summary["draws"].iloc[-1]])
-        output.say(*(f"{rule.label} reads {rule.what}." for rule in BASELINES))
+        output.print_table(f"{title} (95 % intervals)", list(in_words.HEAD), in_words.rows(summary[pooled]))
+        output.say(*in_words.shared_rows(summary), in_words.DRAWS[summary["draws"].iloc[-1]])
+        output.say(*in_words.BASELINE_NOTES)
         output.say(f"Pre-trained norms: {found.facts[NORMS]}.")
     else:
         output.say(title)

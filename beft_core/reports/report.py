@@ -6,7 +6,6 @@ One HTML page that needs nothing else, and a CSV file for each table.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +13,7 @@ import pandas as pd
 from beft_core.errors import UserError
 from beft_core.files.safe_io import atomic_write
 from beft_core.reports import html_page, tables
+from beft_core.reports.contents import Contents
 from beft_core.reports.merges import Merge, read_merges
 from beft_core.reports.seed_means import LrChoice, Runs
 from beft_core.reports.selection import prediction
@@ -23,28 +23,6 @@ from beft_core.sweeps.table import read_table
 PAGE = "report.html"
 NORMS = "Pre-trained norms"
 """Name of the fact that says where the rule that reads the model alone has them from."""
-
-
-@dataclass(frozen=True)
-class Contents:
-    """All that a report says, before it is a page."""
-
-    facts: dict[str, str]
-    """What the sweep was: name -> words."""
-    tables: dict[str, list[tables.Table]]
-    """table1 (one for each model), table2 (task and regime), table3 (pair of tasks), table4, table5, reference."""
-    series: dict[str, pd.DataFrame]
-    """figure4, score_vs_lr, metric_vs_epoch, prediction and settling."""
-    verdict: str
-    """Whether the score predicts performance, in two or three sentences."""
-
-    def frames(self) -> dict[str, pd.DataFrame]:
-        """Every table as data: name -> one row per cell, or the series as it is."""
-        found = {
-            name: pd.concat([table.frame().assign(title=table.title) for table in group], ignore_index=True)
-            for name, group in self.tables.items()
-        }
-        return found | self.series
 
 
 def contents(results: pd.DataFrame, merges: Sequence[Merge] | None = None, lr: LrChoice = "best") -> Contents:

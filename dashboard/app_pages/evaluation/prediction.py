@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from beft_core.reports.html_page import BASELINES, DRAWS
 from beft_core.reports.pairing import At, pairs, with_regimes
 from beft_core.reports.selection import contests, prediction
+from beft_core.reports.selection.in_words import BASELINES, DRAWS
 from beft_core.reports.selection.prediction import MEASURES as COLUMNS
 from beft_core.reports.selection.prediction import POOLED, RANDOM, RULES
 from beft_core.reports.selection.pretrained import with_norms

@@ -14,10 +14,10 @@ import pytest
 from sweep_tables import make_results
 
 from beft_core.errors import UserError
-from beft_core.reports import html_page, html_parts, report
-from beft_core.reports.cells import Cell, Column, Row, Table
-from beft_core.reports.report import Contents
-from beft_core.reports.selection import prediction
+from beft_core.reports import html_page, report
+from beft_core.reports.contents import Contents
+from beft_core.reports.html_parts import ENVIRONMENT
+from beft_core.reports.selection import in_words, prediction
 from beft_core.sweeps.table import write_table
 
 FILES = {
@@ -34,6 +34,7 @@ FILES = {
     "prediction.csv",
     "settling.csv",
 }
+PARTS = ENVIRONMENT.get_template("parts.html").module
 EMPTY = {"meta", "line", "circle", "polyline"}
 HOSTILE = "<script>alert('1')</script>\" onload=\"x"
 
@@ -164,19 +165,6 @@ def test_the_page_says_what_it_must(document: str, contents: Contents) -> None:
         assert words in text, words
 
 
-def test_ours_and_the_papers_number_share_a_cell() -> None:
-    column = Column("a", "A (accuracy)")
-    cells = (Cell(81.04, 1, 3, paper=85.8, bold=True, dagger=True, lr=0.01, failed=1, paper_dagger=True),)
-    missing = (Cell(paper=80.0, reason="no run"),)
-    neither = (Cell(reason="no run"),)
-    rows = tuple(Row((name,), cell) for name, cell in (("v", cells), ("q", missing), ("k", missing), ("o", neither)))
-    text = html_parts.paper_table(Table("t", "T", ("term",), (column,), rows, "we", "they"))
-    assert "<b>81.0</b> ± 1.0†<small>lr 0.01, 3 seeds, 1 failed</small>" in text
-    assert '<div class="paper">paper 85.8†</div>' in text
-    assert text.count("<sup>1</sup>") == 2  # the same reason is told once, and not where the paper has nothing
-    assert text.count("no run") == 1
-
-
 def test_hostile_names_stay_text() -> None:
     results = make_results(tasks=("rte",), regimes=("low",), model=HOSTILE, failed=lambda run: run[2] == "k")
     results["failure"] = results["failure"].astype(object).where(results["failure"].isna(), HOSTILE)
@@ -187,32 +175,10 @@ def test_hostile_names_stay_text() -> None:
     assert HOSTILE in seen.text
 
 
-def test_charts_follow_the_numbers() -> None:
-    nan = (float("nan"),) * 3
-    chart = html_parts.chart(
-        "C", ["low", "high"], {"v": [(1, 1, 1), (8, 7, 8)], "q": [nan, (2, 2, 2)], "k": [nan, nan]}, 8
-    )
-    dots = [(term, float(y)) for term, y in re.findall(r'<circle class="(\w)" cx="[\d.]+" cy="([\d.]+)"', chart)]
-    assert [term for term, _ in dots] == ["v", "v", "q"]
-    first, last, second = (y for _, y in dots)
-    assert first < second < last  # rank 1 is on top
-    assert second - first == pytest.approx((last - first) / 7, abs=0.1)
-    assert html_parts.chart("C", ["low"], {"v": [nan]}, 0) == ""
-
-
-def test_sparklines_share_a_scale() -> None:
-    def heights(values: list[float]) -> list[float]:
-        return [float(y) for y in re.findall(r'cy="([\d.]+)"', html_parts.sparkline(values, 0, 100))]
-
-    assert heights([0, 100]) == [22, 4]
-    assert heights([50, float("nan"), 50]) == [13, 13]
-    assert heights([50]) == [13]
-
-
 def test_the_prediction_of_the_page_is_that_of_the_module(contents: Contents, document: str) -> None:
     summary = contents.series["prediction"]
     pooled = summary[(summary["task"] == prediction.POOLED) & (summary["regime"] == prediction.POOLED)]
-    rows = html_page.prediction_rows(pooled)
+    rows = in_words.rows(pooled)
     assert [row[0] for row in rows] == [
         "Projection ratio (+ 4)",
         "Magnitude (L1) (+ 1)",
@@ -223,11 +189,11 @@ def test_the_prediction_of_the_page_is_that_of_the_module(contents: Contents, do
     for words in ("Smallest pre-trained norm name the same term", "draw tasks, then data sizes and seeds within them"):
         assert words in Page(document).text, words
     assert contents.facts[report.NORMS] == "recorded in the table"
-    assert html_parts.frame_table(html_page.PREDICTION_HEAD, rows) in document
+    assert PARTS.table(in_words.HEAD, rows) in document
     assert {row[1] for row in rows} == {str(len(prediction.cases(make_results()).query("rule == 'always_v'")) - 4)}
-    assert html_page.interval(1.304, 0.4, float("nan")) == "1.30"
-    assert html_page.interval(1.304, 0.4, 2.1) == "1.30 (0.40 to 2.10)"
-    assert html_page.interval(float("nan"), 0, 1) == "–"
+    assert in_words.interval(1.304, 0.4, float("nan")) == "1.30"
+    assert in_words.interval(1.304, 0.4, 2.1) == "1.30 (0.40 to 2.10)"
+    assert in_words.interval(float("nan"), 0, 1) == "–"
 
 
 @pytest.mark.parametrize("trains", [("all",), ("v",), ("q", "k"), ("q+v",), ("v", "q", "k", "all")])

@@ -1,0 +1,31 @@
+"""All that a report says, before it is a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from beft_core.reports.cells import Table
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The facts, tables and series of a report, and its verdict."""
+
+    facts: dict[str, str]
+    """What the sweep was: name -> words."""
+    tables: dict[str, list[Table]]
+    """table1 (one for each model), table2 (task and regime), table3 (pair of tasks), table4, table5, reference."""
+    series: dict[str, pd.DataFrame]
+    """figure4, score_vs_lr, metric_vs_epoch, prediction and settling."""
+    verdict: str
+    """Whether the score predicts performance, in two or three sentences."""
+
+    def frames(self) -> dict[str, pd.DataFrame]:
+        """Every table as data: name -> one row per cell, or the series as it is."""
+        found = {
+            name: pd.concat([table.frame().assign(title=table.title) for table in group], ignore_index=True)
+            for name, group in self.tables.items()
+        }
+        return found | self.series
