@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 from made_up_samples import write_samples
+from streamlit.components.v2 import manifest_scanner
 
 from beft_core.execution import cancel as cancel_module
 from beft_core.execution import local
@@ -18,6 +20,14 @@ from dashboard.app_pages.why import proof
 torch.set_num_threads(1)
 
 FAKE = Path(__file__).parents[1] / "fake_worker.py"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def packages_read_once() -> Iterator[None]:
+    """Every new AppTest reads the metadata of all installed packages, for components; a server does it once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", cache(manifest_scanner.scan_component_manifests))
+        yield
 
 
 @pytest.fixture

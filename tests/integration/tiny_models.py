@@ -146,15 +146,18 @@ KEY_ACTS = {
 """Tiny models whose key bias changes the attention."""
 
 
-def tiny(name: str, *, attn: str = "eager", dtype: torch.dtype = torch.float64, seed: int = 0) -> LoadedModel:
-    """A random model in which every parameter, biases included, is far from zero."""
-    model_type, config = CONFIGS[name]
+def tiny(
+    name: str, *, attn: str = "eager", dtype: torch.dtype = torch.float64, seed: int = 0, heads: int | None = None
+) -> LoadedModel:
+    """A random model in which every parameter, biases included, is far from zero. ``heads``: other than HEADS."""
+    model_type, values = CONFIGS[name]
+    config = AutoConfig.for_model(model_type, **values)
+    if heads is not None:
+        config.num_attention_heads = heads
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         supported = attn if model_type not in ("bloom", "gptj", "deberta", "deberta-v2") else "eager"
-        backbone = AutoModel.from_config(
-            AutoConfig.for_model(model_type, **config), attn_implementation=supported, dtype=dtype
-        )
+        backbone = AutoModel.from_config(config, attn_implementation=supported, dtype=dtype)
         with torch.no_grad():
             for parameter_name, parameter in backbone.named_parameters():
                 noise = torch.randn(parameter.shape, dtype=torch.float64)
