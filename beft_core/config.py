@@ -8,7 +8,8 @@ import functools
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
-from beft_core.architectures.table import MOST_LAYERS, Layout
+from beft_core.architectures.config_values import MAX_LAYERS
+from beft_core.architectures.layout import Layout
 from beft_core.errors import UserError
 from beft_core.presets import EPSILON_PLACES, INPUTS, PRESETS, SAMPLERS, layout_here, paper_epochs
 from beft_core.tasks.registry import REGIMES, get_task
@@ -183,7 +184,7 @@ class RunConfig:
             raise UserError("got no bias terms", f"some of {', '.join(TERM_KEYS)}", "--terms v, or --terms all")
         if len(set(self.terms)) != len(self.terms):
             raise UserError(f"got --terms {' '.join(self.terms)}", "each term once")
-        if self.layers is not None and not (self.layers and 0 <= min(self.layers) <= max(self.layers) < MOST_LAYERS):
+        if self.layers is not None and not (self.layers and 0 <= min(self.layers) <= max(self.layers) < MAX_LAYERS):
             raise UserError(f"got --layers {self.layers}", "layer numbers from 0 on", "--layers 3-5")
         for name, (least, most) in BOUNDS.items():
             value = getattr(self, name)

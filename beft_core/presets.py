@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from beft_core.architectures.table import Layout
+from beft_core.architectures.layout import Layout
 from beft_core.errors import UserError
 from beft_core.models.source import locate
 from beft_core.tasks.registry import TASKS, TaskSpec

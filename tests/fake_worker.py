@@ -16,7 +16,10 @@ import numpy as np
 from beft_core.errors import UserError
 from beft_core.execution import cancel, worker
 from beft_core.files import disk
-from beft_core.merging.config import MergeConfig, MergeResult, TaskScored, line_label, plan, read_sources, tasks_of
+from beft_core.merging.config import MergeConfig, read_sources
+from beft_core.merging.curve import line_label
+from beft_core.merging.plan import plan, tasks_of
+from beft_core.merging.result import MergeResult, TaskScored
 from beft_core.runs.run import Run
 from beft_core.snapshots.snapshot import ModelInfo, Snapshot, SnapshotMeta, fingerprint
 from beft_core.sweeps import grouping

@@ -35,7 +35,7 @@ from hostile import hostile_snapshots
 from hostile_data import GOOD, hostile_tables
 from sweep_tables import make_results
 
-from beft_core.architectures.table import layout_for
+from beft_core.architectures.resolve import layout_for
 from beft_core.errors import UserError
 from beft_core.exchange import uploads
 from beft_core.exchange.peft_adapter import import_peft

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from beft_core.scores.table import APPROACHES, rank_terms, select_term
+from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.table import rank_terms, select_term
 from beft_core.sweeps.table import COLUMNS
 from beft_core.tasks.registry import TASKS
 from beft_core.terms import CANDIDATES, TERM_KEYS

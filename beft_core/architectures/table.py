@@ -1,7 +1,7 @@
 """Where the bias terms of each architecture live: one declarative row per model type.
 
-``layout_for(config)`` turns a row and a model's ``config.json`` into a :class:`Layout`: for every (layer,
-term) the module that holds the bias and which of its elements belong to the term. Fused projections (GPT-2,
+:func:`beft_core.architectures.resolve.layout_for` turns a row and a model's ``config.json`` into a ``Layout``: for each
+(layer, term) the module that holds the bias and which of its elements belong to the term. Fused projections (GPT-2,
 Falcon, ...) hold q, k and v in one vector; a wrong slice there trains the wrong term in silence, so each row
 has a numeric test on a small model of its class. Paths are those of transformers 5 and relative to the
 backbone (``AutoModel``); ``Layout.checkpoint_names`` gives the names that safetensors files on disk use.
@@ -10,38 +10,20 @@ Needs numpy only.
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from beft_core.architectures.layout import BiasSlot, Fused, HeadSpec, KeyRule, Layout, PostNorm, contiguous, grouped
-from beft_core.errors import UserError
-from beft_core.terms import TERM_KEYS
-
-__all__ = ["ROWS", "BiasSlot", "HeadSpec", "KeyRule", "Layout", "layout_for"]
-
-Config = Mapping[str, Any]
-"""A model's ``config.json``, or ``PretrainedConfig.to_dict()``."""
-
+from beft_core.architectures.config_values import HIDDEN, LAYERS, MAX_LAYERS, Config, first_set, size
+from beft_core.architectures.layout import Fused, HeadSpec, KeyRule, PostNorm, contiguous, grouped
 
 ABSOLUTE = KeyRule(True, "softmax over keys: the key bias adds the same number to every logit of a row")
 ALIBI = KeyRule(
     True, "softmax with ALiBi: position enters as a constant per key distance, so the key bias still cancels"
 )
 ROTARY = KeyRule(False, "rotary positions turn the key bias by an angle that differs from key to key")
-
-HIDDEN = ("hidden_size", "n_embd", "n_embed", "dim", "d_model")
-HEADS = ("num_attention_heads", "n_head", "n_heads")
-LAYERS = ("num_hidden_layers", "n_layer", "n_layers")
-
-LARGEST = 200_000
-"""No model has a size above this; a hostile config must not make this module allocate."""
-MOST_LAYERS = 2000
-"""Nor has one more layers: a slot is made for each."""
 
 NOT_PLAIN_SOFTMAX = (
     "attn_logit_softcapping",
@@ -149,7 +131,7 @@ def _disentangled(config: Config, head_dim: int) -> KeyRule:
 
 def _falcon_kv(config: Config, heads: int) -> int:
     if config.get("new_decoder_architecture", False):
-        return _size(config, ("num_kv_heads", "n_head_kv"), default=heads)
+        return size(config, ("num_kv_heads", "n_head_kv"), default=heads)
     return 1 if config.get("multi_query", True) else heads
 
 
@@ -158,7 +140,7 @@ def _falcon_modules(config: Config) -> dict[str, str]:
     default_norms = 2 if config.get("new_decoder_architecture", False) else 1
     if not config.get("parallel_attn", True):
         norms = {"ln1": "input_layernorm", "ln2": "post_attention_layernorm"}
-    elif _get(config, ("num_ln_in_parallel_attn",), default=default_norms) == 2:
+    elif first_set(config, ("num_ln_in_parallel_attn",), default=default_norms) == 2:
         norms = {"ln1": "ln_attn", "ln2": "ln_mlp"}
     return {**FUSED_DENSE, **norms}
 
@@ -199,22 +181,22 @@ BERT_DROPOUT = ("classifier_dropout", "hidden_dropout_prob")
 
 def _modernbert_head(config: Config) -> HeadSpec:
     """transformers' ``ModernBertPredictionHead`` with its classifier, drawn as ``ModernBertPreTrainedModel`` does."""
-    spread = float(_get(config, ("initializer_range",), default=0.02))
-    layers = _size(config, LAYERS, most=MOST_LAYERS)
+    spread = float(first_set(config, ("initializer_range",), default=0.02))
+    layers = size(config, LAYERS, most=MAX_LAYERS)
     return HeadSpec(
-        {"cls": "first", "mean": "mean"}[_get(config, ("classifier_pooling",), default="cls")],
-        dense_activation=str(_get(config, ("classifier_activation",), default="gelu")),
+        {"cls": "first", "mean": "mean"}[first_set(config, ("classifier_pooling",), default="cls")],
+        dense_activation=str(first_set(config, ("classifier_activation",), default="gelu")),
         dense_bias=bool(config.get("classifier_bias", False)),
         dense_dropout=False,
-        norm_eps=float(_get(config, ("norm_eps",), default=1e-5)),
+        norm_eps=float(first_set(config, ("norm_eps",), default=1e-5)),
         norm_bias=bool(config.get("norm_bias", False)),
-        stds=(spread / math.sqrt(2 * layers), _size(config, HIDDEN) ** -0.5),
-        cutoff=float(_get(config, ("initializer_cutoff_factor",), default=3.0)),
+        stds=(spread / math.sqrt(2 * layers), size(config, HIDDEN) ** -0.5),
+        cutoff=float(first_set(config, ("initializer_cutoff_factor",), default=3.0)),
     )
 
 
 def _group_kv(config: Config, heads: int) -> int:
-    return _size(config, ("num_key_value_heads",), default=heads)
+    return size(config, ("num_key_value_heads",), default=heads)
 
 
 def _conv_free(config: Config) -> bool:
@@ -234,7 +216,7 @@ ROWS: dict[str, Row] = {
             HeadSpec("first", dense_activation="tanh"),
             head_dropout=BERT_DROPOUT,
             block=BERT_BLOCK,
-            position_offset=lambda config: _get(config, ("pad_token_id",), default=1) + 1,
+            position_offset=lambda config: first_set(config, ("pad_token_id",), default=1) + 1,
         ),
         Row(
             "electra",
@@ -485,7 +467,7 @@ ROWS: dict[str, Row] = {
             mlp_fused=2,
             key=ROTARY,
             mask="per_layer_type",
-            window=lambda config: _get(config, ("local_attention",), default=128) // 2,
+            window=lambda config: first_set(config, ("local_attention",), default=128) // 2,
             absent={"ln1": "the first layer has no such LayerNorm"},
         ),
         Row(
@@ -521,92 +503,6 @@ ROWS: dict[str, Row] = {
 """Model type -> row."""
 
 
-def layout_for(config: Config | Any) -> Layout:
-    """Where the bias terms of a model are, from its ``config.json`` (a mapping, or anything with
-    ``to_dict()``).
-
-    Raises UserError for model types without a row and for configs that lack a size.
-    """
-    config = config if isinstance(config, Mapping) else config.to_dict()
-    model_type = str(config.get("model_type"))
-    if model_type not in ROWS:
-        close = difflib.get_close_matches(model_type, ROWS, n=1)
-        raise UserError(
-            f"got the model type {model_type!r}",
-            f"one of {', '.join(sorted(ROWS))}",
-            f"a model of type {close[0]}" if close else "",
-        )
-    try:
-        return _layout(ROWS[model_type], config)
-    except UserError:
-        raise
-    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
-        raise UserError(
-            f"got a {model_type} config with a value of the wrong type ({error})", "a config.json of transformers"
-        ) from error
-
-
-def _layout(row: Row, config: Config) -> Layout:
-    hidden, heads = _size(config, HIDDEN), _size(config, HEADS)
-    head_dim = _size(config, (row.head_dim,), default=hidden // heads)
-    kv_heads = row.kv_heads(config, heads)
-    widths = dict.fromkeys(TERM_KEYS, hidden) | {
-        "q": heads * head_dim,
-        "k": kv_heads * head_dim,
-        "v": kv_heads * head_dim,
-        "mlp_in": row.mlp_fused * _size(config, (row.mlp,), default=4 * hidden),
-    }
-    modules = row.modules(config) if callable(row.modules) else row.modules
-    fused = row.fused(heads, kv_heads, head_dim) if modules["q"] == modules["v"] else {}
-    paths = _layer_paths(row, config)
-    off = {
-        term: f"{flag.key} is off" if flag.key else "its projection has no bias"
-        for flag in row.flags
-        for term in flag.terms.split()
-        if not (flag.key and _get(config, (flag.key,), default=flag.default))
-    }
-
-    def slots(terms: Iterable[str]) -> tuple[BiasSlot, ...]:
-        return tuple(
-            BiasSlot(
-                row.stack,
-                n,
-                term,
-                f"{path}.{module}",
-                fused.get(term, slice(0, widths[term])),
-                widths[term],
-                attribute or "bias",
-            )
-            for term in terms
-            for module, _, attribute in [modules[term].partition(":")]
-            for n, path in enumerate(paths)
-        )
-
-    here = [term for term in TERM_KEYS if term in modules]
-    return Layout(
-        model_type=row.model_type,
-        stack=row.stack,
-        layers=len(paths),
-        hidden_size=hidden,
-        heads=heads,
-        kv_heads=kv_heads,
-        head_dim=head_dim,
-        slots=slots(term for term in here if term not in off),
-        addable=slots(term for term in here if term in off),
-        absent={t: off.get(t) or row.absent[t] for t in TERM_KEYS if t in off or t not in modules},
-        key_rule=_key_rule(row, config, head_dim),
-        head=_head(row, config),
-        packing=row.packing(config),
-        causal=row.stack == "decoder" or bool(config.get("is_decoder")),
-        mask=row.mask,
-        window=row.window(config),
-        position_offset=row.position_offset(config),
-        prefix=row.prefix,
-        disk=row.disk,
-        block=row.block,
-    )
-
-
 def rule_of_type(model_type: str) -> KeyRule | None:
     """What of the key bias can act in every model of a type, where its configuration makes no difference.
 
@@ -615,50 +511,3 @@ def rule_of_type(model_type: str) -> KeyRule | None:
     """
     row = ROWS.get(model_type)
     return row.key if row is not None and isinstance(row.key, KeyRule) else None
-
-
-def _get(config: Config, names: Iterable[str], default: Any = None) -> Any:
-    """The first of ``names`` that is set. Raises UserError if none is and there is no default."""
-    names = tuple(names)
-    for name in names:
-        if config.get(name) is not None:
-            return config[name]
-    if default is None:
-        raise UserError(f"got a {config.get('model_type')} config without {names[0]}", f"a number under {names[0]}")
-    return default
-
-
-def _size(config: Config, names: Iterable[str], default: int | None = None, most: int = LARGEST) -> int:
-    """``_get`` for a positive whole number; a config file may hold anything."""
-    names = tuple(names)
-    value = _get(config, names, default)
-    if type(value) is not int or not 1 <= value <= most:
-        raise UserError(f"got {names[0]} = {value!r} in the config", f"a whole number from 1 to {most}")
-    return value
-
-
-def _layer_paths(row: Row, config: Config) -> list[str]:
-    if not row.shared:
-        return [row.layer.format(n=n) for n in range(_size(config, LAYERS, most=MOST_LAYERS))]
-    groups = _size(config, ("num_hidden_groups",), default=1)
-    inner = _size(config, ("inner_group_num",), default=1)
-    _size(
-        {"num_hidden_groups * inner_group_num": groups * inner},
-        ("num_hidden_groups * inner_group_num",),
-        most=MOST_LAYERS,
-    )
-    return [row.layer.format(group=g, inner=i) for g in range(groups) for i in range(inner)]
-
-
-def _key_rule(row: Row, config: Config, head_dim: int) -> KeyRule:
-    if str(config.get("position_embedding_type", "")).startswith("relative_key"):
-        return KeyRule(False, "relative-key positions: the key bias meets position vectors that differ from key to key")
-    broken = [name for name in NOT_PLAIN_SOFTMAX if config.get(name)]
-    if broken:
-        return KeyRule(False, f"{broken[0]} breaks the plain softmax")
-    return row.key if isinstance(row.key, KeyRule) else row.key(config, head_dim)
-
-
-def _head(row: Row, config: Config) -> HeadSpec:
-    head = row.head(config) if callable(row.head) else row.head
-    return dataclasses.replace(head, dropout=float(_get(config, row.head_dropout, default=head.dropout)))

@@ -14,8 +14,11 @@ from beft_core.cli.progress import progress
 from beft_core.errors import UserError
 from beft_core.files.paths import user_path
 from beft_core.merging.config import MergeConfig, recorded
-from beft_core.merging.merge import METHODS, Comparison, compare, has_tuned_fisher, shared_keys
+from beft_core.merging.merge import has_tuned_fisher
 from beft_core.merging.merge import merge as merge_snapshots
+from beft_core.merging.methods import METHODS
+from beft_core.merging.shared_terms import shared_keys
+from beft_core.merging.similarity import Comparison, compare
 from beft_core.models.source import locate
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
 from beft_core.tasks.registry import TASKS

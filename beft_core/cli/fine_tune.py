@@ -15,7 +15,8 @@ from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.files.paths import user_path
 from beft_core.models.source import locate
-from beft_core.scores.table import APPROACHES, ScoreTable
+from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.table import ScoreTable
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.registry import get_task
 from beft_core.terms import CANDIDATES

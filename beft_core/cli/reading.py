@@ -12,7 +12,8 @@ from beft_core.architectures.certified import certified
 from beft_core.cli import output
 from beft_core.cli.fine_tune import metric_cell, null_elements, print_scores, print_selection
 from beft_core.files.paths import user_path
-from beft_core.scores.table import APPROACHES, ScoreTable, aggregate_seeds, score_snapshot
+from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.table import ScoreTable, aggregate_seeds, score_snapshot
 from beft_core.snapshots.null_elements import count_of
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
 from beft_core.tasks.registry import TASKS

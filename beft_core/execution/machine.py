@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from beft_core.architectures.table import layout_for
+from beft_core.architectures.resolve import layout_for
 from beft_core.devices import queue_name
 from beft_core.errors import UserError
 from beft_core.files.hub import hub_cache

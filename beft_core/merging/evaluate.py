@@ -15,20 +15,12 @@ from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.files.safe_io import parse_json
 from beft_core.files.safetensors_file import SafetensorsFile, write_safetensors
-from beft_core.merging.config import (
-    BASE,
-    MergeConfig,
-    MergeResult,
-    Scores,
-    TaskScored,
-    line_label,
-    plan,
-    recorded,
-    tasks_of,
-)
-from beft_core.merging.merge import METHODS
-from beft_core.models import load
-from beft_core.models.load import LoadedModel
+from beft_core.merging.config import MergeConfig, recorded
+from beft_core.merging.curve import line_label
+from beft_core.merging.methods import METHODS
+from beft_core.merging.plan import plan, tasks_of
+from beft_core.merging.result import BASE, MergeResult, Scores, TaskScored
+from beft_core.models.biases import LoadedModel, write_biases
 from beft_core.snapshots.snapshot import MAX_HEADER, Snapshot
 from beft_core.tasks.load import TaskData, subsample
 from beft_core.training import workflow
@@ -105,7 +97,7 @@ def evaluate_merge(
     names |= {key: row for row, key in work.rows.items()}
     observer.stage("evaluate", len(work.values) * sum(task.examples for task in scored.values()))
     for key, values in work.values.items():
-        load.write_biases(model, values)
+        write_biases(model, values)
         for task, score in scorers.items():
             if (key, task) in known:
                 observer.advance(scored[task].examples)

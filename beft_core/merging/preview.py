@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from beft_core.scores.table import geometry
+from beft_core.scores.formulas import geometry
 from beft_core.snapshots.snapshot import Key, Snapshot
 
 

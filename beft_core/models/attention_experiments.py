@@ -24,8 +24,9 @@ from torch import Tensor, nn
 
 from beft_core.architectures.layout import BiasSlot
 from beft_core.errors import UserError
+from beft_core.models.biases import LoadedModel, add_zero_bias, get_bias, restored, set_bias
 from beft_core.models.folding import folded_change
-from beft_core.models.load import LoadedModel, add_zero_bias, get_bias, load_model, restored, set_bias
+from beft_core.models.load import load_model
 from beft_core.models.null_certificate import TOLERANCE, NullReport, few_threads, null_certificate
 from beft_core.terms import CANDIDATES
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from beft_core.architectures.layout import Layout
-from beft_core.architectures.table import layout_for
+from beft_core.architectures.resolve import layout_for
 from beft_core.errors import UserError
 from beft_core.files.paths import user_path
 from beft_core.files.safe_io import read_json_file

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from beft_core.errors import UserError
-from beft_core.models.load import LoadedModel, get_bias, require_terms, restored, set_bias
+from beft_core.models.biases import LoadedModel, get_bias, require_terms, restored, set_bias
 from beft_core.snapshots.snapshot import Snapshot
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from beft_core.models.load import LoadedModel, get_bias, restored, set_bias
+from beft_core.models.biases import LoadedModel, get_bias, restored, set_bias
 from beft_core.terms import CANDIDATES
 
 TOLERANCE = 1e-5

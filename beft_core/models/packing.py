@@ -17,7 +17,7 @@ from beft_core.architectures.layout import Layout
 from beft_core.errors import UserError
 
 if TYPE_CHECKING:
-    from beft_core.models.load import LoadedModel
+    from beft_core.models.biases import LoadedModel
 
 
 def packed_forward_inputs(

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from beft_core.architectures.table import Layout, layout_for
+from beft_core.architectures.layout import Layout
+from beft_core.architectures.resolve import layout_for
 from beft_core.errors import UserError
 from beft_core.files.hub import hub_answers, offline_mode
 from beft_core.files.paths import user_path

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from beft_core.errors import UserError
+from beft_core.models.biases import LoadedModel, get_bias, require_terms, set_bias
 from beft_core.models.folding import fold_value_bias
-from beft_core.models.load import LoadedModel, get_bias, require_terms, set_bias
 
 
 def shift_values(model: LoadedModel, shift: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from beft_core.reports import paper, pictures
 from beft_core.reports.contents import Contents
 from beft_core.reports.html_parts import ENVIRONMENT, NOTHING
 from beft_core.reports.selection import in_words, prediction
-from beft_core.scores.table import APPROACHES
+from beft_core.scores.approaches import APPROACHES
 from beft_core.terms import CANDIDATES, TERM_KEYS
 
 TITLE = "BEFT: the paper's tables, measured again"

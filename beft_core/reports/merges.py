@@ -33,7 +33,7 @@ class Merge:
     seed: int
     term: str
     method: str
-    """A key of ``beft_core.merging.merge.METHODS``."""
+    """A key of ``beft_core.merging.methods.METHODS``."""
     cosine: float | None
     """Between the biases of the first two, over all layers."""
     angle: float | None

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from beft_core.reports.optimizers import optimizers, told_apart
-from beft_core.scores.table import APPROACHES
+from beft_core.scores.approaches import APPROACHES
 from beft_core.sweeps.table import KEY
 from beft_core.terms import CANDIDATES
 

@@ -13,7 +13,7 @@ import pandas as pd
 from beft_core.errors import UserError
 from beft_core.reports.seed_means import LrChoice, Results, Runs, regime_order
 from beft_core.reports.selection.prediction import match_grids
-from beft_core.scores.table import APPROACHES
+from beft_core.scores.approaches import APPROACHES
 from beft_core.terms import CANDIDATES, TERM_KEYS
 
 FIGURE_COLUMNS: tuple[str, ...] = (

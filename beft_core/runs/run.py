@@ -105,7 +105,7 @@ class Run:
     @property
     def result(self) -> Path:
         """``result.json``: of a "select" run the selected term of each approach and the scores, of a "merge" run a
-        :class:`beft_core.merging.config.MergeResult`, of a "sweep" run how many fine-tunes it did."""
+        :class:`beft_core.merging.result.MergeResult`, of a "sweep" run how many fine-tunes it did."""
         return self.path / "result.json"
 
     @classmethod

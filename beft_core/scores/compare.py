@@ -1,7 +1,7 @@
 """Any snapshots beside each other: differences of scores, cosines between what was learnt, agreement of rankings.
 
-Unlike :func:`beft_core.merging.merge.compare`, which asks for fine-tunes of one base, everything here compares whatever
-can be compared and says of the rest why it cannot. Numbers are float64 and numpy only.
+Unlike :func:`beft_core.merging.similarity.compare`, which asks for fine-tunes of one base, everything here compares
+whatever can be compared and says of the rest why it cannot. Numbers are float64 and numpy only.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import numpy as np
 
 from beft_core.architectures.certified import certified
 from beft_core.presets import hyperparameters
+from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.rank_correlation import kendall_tau, spearman_rho
-from beft_core.scores.table import APPROACHES, ScoreTable, TermScores, rank_terms
+from beft_core.scores.table import ScoreTable, TermScores, rank_terms
 from beft_core.snapshots.null_elements import count_of
 from beft_core.snapshots.snapshot import Key, Snapshot, SnapshotMeta
 from beft_core.terms import TERM_KEYS, TERMS

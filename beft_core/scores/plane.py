@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from beft_core.errors import UserError
-from beft_core.scores.table import Movement
+from beft_core.scores.formulas import Movement
 from beft_core.snapshots.snapshot import Snapshot
 
 

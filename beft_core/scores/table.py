@@ -1,231 +1,28 @@
-"""How much a bias term matters: projection ratio, Magnitude and Fisher; ranking and selection of terms.
+"""Scores of a snapshot: every term by every approach, ranking, and the selection of a term.
 
-Everything is computed in float64 from [layers, width] arrays. A term's score is the mean over its layers.
-The numbers are numpy; tables for users are pandas, imported only when one is asked for.
+A term's score is the mean over its layers. The numbers are numpy; tables for users are pandas, imported only when one
+is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from beft_core.architectures.certified import certified
 from beft_core.errors import UserError
+from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.formulas import Movement
 from beft_core.snapshots.null_elements import count_of, noise_share, said
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.terms import CANDIDATES, TERM_KEYS
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# --- formulas ----------------------------------------------------------------------------------
-
-
-class Movement:
-    """What a bias term did, layer by layer, from its values before and after: [layers, width] twice.
-
-    Holds only [layers] numbers, so that a table of a thousand snapshots does not keep their tensors.
-
-    Raises:
-        UserError: shapes that differ, NaN or infinite values.
-    """
-
-    def __init__(self, pre: np.ndarray, post: np.ndarray) -> None:
-        if pre.ndim != 2 or pre.shape != post.shape or not pre.size:
-            raise UserError(f"shapes {pre.shape} and {post.shape}", "twice the same [layers, width]")
-        self.width = pre.shape[1]
-        """Elements of a layer."""
-        a, b = pre.astype(np.float64), post.astype(np.float64)
-        with np.errstate(invalid="ignore", over="ignore"):
-            moved = b - a
-            self._l1 = np.abs(moved, out=moved).sum(axis=1)
-            self._a_exponent, self._b_exponent = _take_exponents(a, pre), _take_exponents(b, post)
-            self._aa, self._bb, self._ab = np.vecdot(a, a), np.vecdot(b, b), np.vecdot(a, b)
-        _refuse_non_finite(self._aa + self._bb + self._l1)
-
-    def magnitude(self) -> np.ndarray:
-        """``sum |post - pre|``, the paper's L1: float64 [layers]."""
-        return self._l1
-
-    def magnitude_mean_abs(self) -> np.ndarray:
-        """``mean |post - pre|``, the authors' code: fair where widths differ (grouped-query k and v)."""
-        return self._l1 / self.width
-
-    def projection_ratio(self) -> np.ndarray:
-        """``1 - pre.post / max(|pre|, |post|)^2``: float64 [layers].
-
-        Exactly 0 where nothing changed (also where both are zero), 1 where exactly one is zero, above 1 where
-        the angle exceeds 90 degrees. Equals ``1 - cos(angle) * min(r, 1/r)`` with ``r = |post|/|pre|``.
-
-        The paper's summary equation (section 2.1) prints the norm unsquared; its derivation and the authors'
-        code square it.
-        """
-        top = np.maximum(self._a_exponent, self._b_exponent)
-        dot = np.ldexp(self._ab, self._a_exponent + self._b_exponent - 2 * top)
-        square = np.maximum(
-            np.ldexp(self._aa, 2 * (self._a_exponent - top)), np.ldexp(self._bb, 2 * (self._b_exponent - top))
-        )
-        changed = self._l1 > 0
-        return np.where(changed, 1 - dot / np.where(changed, square, 1), 0.0)
-
-    def geometry(self) -> dict[str, np.ndarray]:
-        """What the projection ratio is made of: arrays [layers].
-
-        ``cosine``; ``angle_degrees`` (to about 1e-6); ``length_ratio`` = |post|/|pre|; ``reversed``: the
-        angle exceeds 90 degrees. Both zero: angle 0, ratio 1. Exactly one zero: 90 degrees, ratio 0 or
-        infinity.
-        """
-        a_zero, b_zero = self._aa == 0, self._bb == 0
-        neither = ~(a_zero | b_zero)
-        norms = np.where(neither, np.sqrt(self._aa * self._bb), 1)
-        cosine = np.clip(np.where(neither, self._ab / norms, a_zero & b_zero), -1, 1)
-        with np.errstate(over="ignore"):
-            ratio = np.ldexp(np.sqrt(self._bb / np.where(a_zero, 1, self._aa)), self._b_exponent - self._a_exponent)
-        return {
-            "cosine": cosine,
-            "angle_degrees": np.degrees(np.arccos(cosine)),
-            "length_ratio": np.where(a_zero, np.where(b_zero, 1.0, np.inf), ratio),
-            "reversed": cosine < 0,
-        }
-
-
-def projection_ratio(pre: np.ndarray, post: np.ndarray) -> np.ndarray:
-    """`Movement.projection_ratio` of [layers, width] twice: float64 [layers]."""
-    return Movement(pre, post).projection_ratio()
-
-
-def geometry(pre: np.ndarray, post: np.ndarray) -> dict[str, np.ndarray]:
-    """`Movement.geometry` of [layers, width] twice: arrays [layers]."""
-    return Movement(pre, post).geometry()
-
-
-def magnitude(pre: np.ndarray, post: np.ndarray, variant: Literal["l1", "mean_abs"] = "l1") -> np.ndarray:
-    """`Movement.magnitude` or `Movement.magnitude_mean_abs` of [layers, width] twice: float64 [layers]."""
-    movement = Movement(pre, post)
-    return movement.magnitude() if variant == "l1" else movement.magnitude_mean_abs()
-
-
-def fisher_score(fisher: np.ndarray, variant: Literal["exact", "batch"] = "exact") -> np.ndarray:
-    """Empirical Fisher information of each layer from squared gradients [layers, width]: float64 [layers].
-
-    "exact" sums over the elements: (1/N) sum_i |grad_b log p(y_i|x_i)|^2. "batch" averages over them, as the
-    authors' code does with the squared mean gradient of batches of 8.
-
-    Raises:
-        UserError: not two-dimensional, NaN, infinite or negative values.
-    """
-    if fisher.ndim != 2 or not fisher.size:
-        raise UserError(f"squared gradients of shape {fisher.shape}", "[layers, width]")
-    total = fisher.sum(axis=1, dtype=np.float64) / (1 if variant == "exact" else fisher.shape[1])
-    _refuse_non_finite(total)
-    if (fisher < 0).any():
-        raise UserError("negative squared gradients", "values of at least zero")
-    return total
-
-
-def _take_exponents(vectors: np.ndarray, stored: np.ndarray) -> np.ndarray:
-    """Divide each layer of float64 [layers, width] by a power of two, exactly, so that squares stay in range.
-
-    Returns the exponents, int64 [layers]. Squares of what is stored as float32 are in range as they are.
-    """
-    if stored.dtype.itemsize <= 4:
-        return np.zeros(len(vectors), dtype=np.int64)
-    peak = np.abs(vectors).max(axis=1)
-    # Clipped so that 2**-exponent is finite; what lies below 2**-1000 is then still large enough to square.
-    exponent = np.where(peak > 0, np.frexp(peak)[1].astype(np.int64), -1000).clip(-1000)
-    vectors *= np.ldexp(1.0, -exponent)[:, None]
-    return exponent
-
-
-def _refuse_non_finite(per_layer: np.ndarray) -> None:
-    bad = np.flatnonzero(~np.isfinite(per_layer))
-    if len(bad):
-        raise UserError(f"layer {bad[0]} holds a NaN or an infinite value", "finite numbers")
-
-
-# --- the approaches ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Approach:
-    """One way to score a term: it computes and explains itself."""
-
-    key: str
-    label: str
-    formula: str
-    """Per layer, as plain text; a term's score is the mean over layers."""
-    reference: str
-    per_layer: Callable[[Any], np.ndarray]
-    """`Movement`, or squared gradients [layers, width], -> float64 [layers]."""
-    needs: Literal["movement", "fisher", "fisher_batch"] = "movement"
-    """What `per_layer` takes; of these a snapshot may lack the squared gradients."""
-    caveat: str = ""
-    """What it depends on besides learning, in plain sentences: see :mod:`beft_core.models.value_shift`."""
-
-
-_PAPER = "BEFT, https://arxiv.org/abs/2509.15974"
-_ORIGIN = (
-    "Depends on how the model is written down. A constant c added to b_v, with W_o c taken from the bias of the "
-    "attention output, changes no output and no gradient, yet it changes this score of b_v, even which term is "
-    "selected. It mostly reads the pre-trained norm: the shorter a bias is at first, the higher it scores."
-)
-_SCALE = (
-    "Depends on the scale in which values, or queries against keys, are written down, which changes no output. A "
-    "constant moved between b_v and the bias of the attention output leaves it as it is."
-)
-
-APPROACHES: dict[str, Approach] = {
-    approach.key: approach
-    for approach in (
-        Approach(
-            "projection_ratio",
-            "Projection ratio",
-            "1 − pre·post / max(‖pre‖, ‖post‖)²",
-            f"{_PAPER}, section 2.1",
-            Movement.projection_ratio,
-            caveat=_ORIGIN,
-        ),
-        Approach(
-            "magnitude",
-            "Magnitude (L1)",
-            "Σ |post − pre|",
-            f"{_PAPER}, section 2",
-            Movement.magnitude,
-            caveat=_SCALE,
-        ),
-        Approach(
-            "magnitude_mean_abs",
-            "Magnitude (mean)",
-            "mean |post − pre|",
-            f"{_PAPER}, the authors' code",
-            Movement.magnitude_mean_abs,
-            caveat=_SCALE,
-        ),
-        Approach(
-            "fisher",
-            "Fisher",
-            "(1/N) Σᵢ ‖∇b log p(yᵢ|xᵢ)‖²",
-            f"{_PAPER}, section 2",
-            fisher_score,
-            needs="fisher",
-            caveat=_SCALE,
-        ),
-        Approach(
-            "fisher_batch",
-            "Fisher (batches)",
-            "mean over elements of (mean gradient of a batch)²",
-            f"{_PAPER}, the authors' code",
-            partial(fisher_score, variant="batch"),
-            needs="fisher_batch",
-            caveat=_SCALE,
-        ),
-    )
-}
-"""The order of tables. Which of them a snapshot allows depends on the tensors that it holds."""
 
 
 # --- tables ------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from beft_core.merging.config import MergeConfig
-from beft_core.merging.merge import Similarity, compare
+from beft_core.merging.similarity import Similarity, compare
 from beft_core.snapshots.snapshot import read_snapshot
 from beft_core.sweeps.spec import SweepSpec
 from beft_core.sweeps.store import SweepFolder

@@ -9,7 +9,9 @@ import numpy as np
 
 from beft_core.architectures.certified import certified
 from beft_core.config import RunConfig
-from beft_core.scores.table import APPROACHES, Movement, rank_terms, score_snapshot, select_term
+from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.formulas import Movement
+from beft_core.scores.table import rank_terms, score_snapshot, select_term
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.sweeps.norms import pre_norms
 from beft_core.sweeps.spec import identity, trains

@@ -17,7 +17,7 @@ from beft_core.files import parquet
 from beft_core.files.paths import user_path
 from beft_core.files.plain_file import open_plain
 from beft_core.presets import BUILT_IN
-from beft_core.scores.table import APPROACHES
+from beft_core.scores.approaches import APPROACHES
 from beft_core.tasks.sources.records import csv_records
 from beft_core.terms import TERM_KEYS
 

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from beft_core.architectures.table import BiasSlot
+from beft_core.architectures.layout import BiasSlot
 from beft_core.errors import UserError
-from beft_core.models.load import LoadedModel
+from beft_core.models.biases import LoadedModel
 from beft_core.training.batches.arrange import Encoded, Laid, Plan, arrange, by_length, lay_out
 from beft_core.training.batches.run_index import Route, to_device
 from beft_core.training.methods.bias_bank import Bank, slot_name

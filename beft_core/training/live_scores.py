@@ -7,7 +7,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from beft_core.scores.table import APPROACHES, Movement
+from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.formulas import Movement
 from beft_core.training.methods.bias_bank import Bank, Part, is_slot
 
 PAUSE_SECONDS = 1.0

@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from beft_core.config import RunConfig
 from beft_core.errors import out_of_memory
-from beft_core.models.load import LoadedModel
+from beft_core.models.biases import LoadedModel
 from beft_core.training.acceleration.compiled_layers import compiled_layers, layers_of, layers_run_once, uncompiled
 from beft_core.training.acceleration.cpu_dropout import cpu_dropout
 from beft_core.training.acceleration.cuda_graphs import Replays

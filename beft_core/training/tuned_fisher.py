@@ -18,8 +18,8 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
-from beft_core.architectures.table import BiasSlot
-from beft_core.models.load import LoadedModel
+from beft_core.architectures.layout import BiasSlot
+from beft_core.models.biases import LoadedModel
 from beft_core.training.batches.arrange import Encoded
 from beft_core.training.fisher import LogLikelihood, fisher_information
 from beft_core.training.observer import Observer

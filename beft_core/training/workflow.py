@@ -18,13 +18,14 @@ import torch
 
 from beft_core import __version__, environment
 from beft_core.architectures.certified import certified
-from beft_core.architectures.table import BiasSlot
+from beft_core.architectures.layout import BiasSlot
 from beft_core.config import PER_RUN, WEIGHT_MODES, RunConfig
 from beft_core.errors import UserError
 from beft_core.merging.config import recorded
 from beft_core.merging.merge import has_tuned_fisher
+from beft_core.models import biases
 from beft_core.models import load as models
-from beft_core.models.load import LoadedModel
+from beft_core.models.biases import LoadedModel, restored, write_biases
 from beft_core.models.null_certificate import null_certificate, null_elements
 from beft_core.models.source import BUNDLED
 from beft_core.presets import INPUTS, chosen
@@ -173,7 +174,7 @@ def fit_bank(
     elements = null_elements(reports)
     device = pick_device(first.device)
     precision = Precision(first.precision, device, frozen=first.mode not in WEIGHT_MODES)
-    before = models.biases(model)
+    before = biases.biases(model)
     total = sum(p.numel() for p in model.backbone.parameters())
     model.backbone.to(device)
     told: set[tuple[str, tuple[str, ...]]] = set()  # what is said of one run is not said again of the next
@@ -221,7 +222,7 @@ def fit_bank(
     )
     outcomes = trainer.fit()
     observer.stage("collect")
-    after = models.biases(model) if weights is not None else before
+    after = biases.biases(model) if weights is not None else before
     trained = []
     for run, (job, outcome, slots) in enumerate(zip(jobs, outcomes, chosen, strict=True)):
         post = {key: value.copy() for key, value in after.items()}
@@ -292,7 +293,7 @@ def evaluate(
     observer.stage("load model")
     model = load_base(snapshot, config)
     get = snapshot.post if biases == "post" else snapshot.pre
-    models.write_biases(model, {key: get(*key) for key in snapshot.keys()})  # noqa: SIM118
+    write_biases(model, {key: get(*key) for key in snapshot.keys()})  # noqa: SIM118
     examples = sum(map(len, data.evals.values()))
     observer.stage("tokenise", examples)
     precision = Precision(config.precision, pick_device(config.device))
@@ -334,8 +335,8 @@ def measure_tuned_fisher(
     observer.stage("measure Fisher information of the tuned model", count)
     exact = Precision("float32", pick_device(config.device))
     model.backbone.to(exact.device)
-    with models.restored(model):
-        models.write_biases(model, {key: snapshot.post(*key) for key in snapshot.keys()})  # noqa: SIM118
+    with restored(model):
+        write_biases(model, {key: snapshot.post(*key) for key in snapshot.keys()})  # noqa: SIM118
         bank = Bank(model, [], runs=1, classes=classes, precision=exact, outside_biases=True)
         _put_extra(head, bank)
         parts = {name: bank.value(name) for name in bank.parts}
@@ -476,7 +477,7 @@ def load(config: RunConfig) -> LoadedModel:
     """The base model of a run, with the zero biases that it asks for."""
     model = models.load_model(config.model)
     for term in config.add_bias:
-        models.add_zero_bias(model, term)
+        biases.add_zero_bias(model, term)
     if model.tokenizer is None:
         raise UserError(f"got {config.model}, which has no tokenizer", "a language model, because the tasks are texts")
     return model

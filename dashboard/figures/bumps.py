@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from beft_core.scores.table import APPROACHES, ScoreTable, rank_terms
+from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.table import ScoreTable, rank_terms
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.figures.heatmaps import noise, partly_null, reason_without_score
 from dashboard.figures.parts import style

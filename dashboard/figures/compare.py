@@ -11,8 +11,9 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.compare import Alike, Difference, no_score, rows
-from beft_core.scores.table import APPROACHES, ScoreTable
+from beft_core.scores.table import ScoreTable
 from beft_core.terms import TERM_KEYS, TERMS
 from dashboard.figures.heatmaps import BAR, BELOW, ROW, Columns
 from dashboard.figures.parts import style

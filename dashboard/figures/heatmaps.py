@@ -10,7 +10,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from beft_core.scores.table import APPROACHES, ScoreTable, TermScores, rank_terms
+from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.table import ScoreTable, TermScores, rank_terms
 from beft_core.terms import TERMS
 from dashboard.figures.parts import style
 from dashboard.figures.parts.numbers import shortest

@@ -9,8 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from beft_core.merging.config import BASE, MERGED, MergeResult
 from beft_core.merging.preview import Preview
+from beft_core.merging.result import BASE, MERGED, MergeResult
 from beft_core.snapshots.snapshot import Key
 from dashboard.figures.parts import style
 from dashboard.figures.parts.labels import in_figures

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.regimes import Measured
-from beft_core.scores.table import APPROACHES
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.figures.parts import style
 from dashboard.figures.parts.end_labels import End, name_ends

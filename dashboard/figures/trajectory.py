@@ -8,8 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.plane import Path, Trajectory, iso_line, tips
-from beft_core.scores.table import APPROACHES
 from beft_core.terms import TERMS
 from dashboard.figures.geometry import LEVEL_COLOUR, LEVELS, Frame
 from dashboard.figures.parts import style

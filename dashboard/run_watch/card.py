@@ -22,7 +22,7 @@ from beft_core.files.safe_io import parse_json
 from beft_core.runs import about
 from beft_core.runs.run import FINE_TUNES, Run, find_run, list_runs
 from beft_core.runs.status import Status
-from beft_core.scores.table import APPROACHES
+from beft_core.scores.approaches import APPROACHES
 from beft_core.terms import TERMS
 from beft_core.training.estimate.count import quality
 from dashboard.app_pages.importance.cell import kept

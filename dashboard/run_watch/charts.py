@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from beft_core.scores.table import APPROACHES
+from beft_core.scores.approaches import APPROACHES
 from dashboard.figures.curves.progress import loss_curve, metric_curve, metric_names, score_lines
 from dashboard.run_watch.live import live
 from dashboard.shared import page

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from beft_core.scores.table import APPROACHES
+from beft_core.scores.approaches import APPROACHES
 from beft_core.terms import CANDIDATES
 from dashboard.figures.heatmaps import noise
 from dashboard.figures.parts.numbers import short

@@ -9,7 +9,7 @@ import streamlit as st
 
 from beft_core.architectures.certified import certified
 from beft_core.presets import hyperparameters
-from beft_core.scores.table import APPROACHES
+from beft_core.scores.approaches import APPROACHES
 from beft_core.snapshots.null_elements import count_of
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.figures.parts.style import latex

@@ -12,7 +12,7 @@ from browser_tools import Lab, Visit
 from fake_worker import small_snapshot
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from beft_core.scores.table import magnitude, projection_ratio
+from beft_core.scores.formulas import magnitude, projection_ratio
 from beft_core.snapshots.snapshot import Snapshot, write_snapshot
 from dashboard.figures.parts.numbers import short
 

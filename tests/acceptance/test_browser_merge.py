@@ -13,8 +13,8 @@ from made_up_samples import write_index
 from merge_samples import PAIR, fine_tune
 from playwright.sync_api import Browser, expect
 
-from beft_core.merging.config import read_result
 from beft_core.merging.merge import merge
+from beft_core.merging.result import read_result
 from beft_core.runs.run import list_runs
 from beft_core.snapshots.snapshot import read_snapshot, write_snapshot
 

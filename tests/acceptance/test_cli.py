@@ -24,10 +24,11 @@ from beft_core.cli import arguments, progress
 from beft_core.cli.flags import FLAGS
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.merging.merge import METHODS
-from beft_core.models import load
-from beft_core.models.load import LoadedModel, load_model
-from beft_core.scores.table import projection_ratio
+from beft_core.merging import evaluate as merge_evaluation
+from beft_core.merging.methods import METHODS
+from beft_core.models.biases import LoadedModel
+from beft_core.models.load import load_model
+from beft_core.scores.formulas import projection_ratio
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
 from beft_core.training import workflow
 from beft_core.training.checkpoint import held
@@ -438,7 +439,7 @@ def test_merge_evaluates_every_row_with_each_tasks_own_head(folder: Path, monkey
         return lambda: {"accuracy": float(written[-1]["encoder", "v"].sum()), "head": float(head["head.weight"].sum())}
 
     written: list[Any] = []
-    monkeypatch.setattr(load, "write_biases", lambda _, values: written.append(values))
+    monkeypatch.setattr(merge_evaluation, "write_biases", lambda _, values: written.append(values))
     monkeypatch.setattr(workflow, "scorer", fake)
     result = beft("merge", *files, "--evaluate", "--json")
     assert result.status == 0, result.err

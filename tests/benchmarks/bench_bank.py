@@ -23,7 +23,8 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from beft_core.config import RunConfig
-from beft_core.models.load import LoadedModel, wrap
+from beft_core.models.biases import LoadedModel
+from beft_core.models.load import wrap
 from beft_core.tasks.metrics import compute
 from beft_core.training.batches.arrange import Encoded
 from beft_core.training.methods.bias_bank import Bank, slot_name

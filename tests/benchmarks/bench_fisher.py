@@ -15,7 +15,8 @@ import torch
 from bench_training import bert_base, machine, now
 from torch.nn import functional as F
 
-from beft_core.models.load import LoadedModel, load_model
+from beft_core.models.biases import LoadedModel
+from beft_core.models.load import load_model
 from beft_core.tasks.load import load_task, subsample
 from beft_core.training import fisher
 from beft_core.training.batches.arrange import Encoded, encode

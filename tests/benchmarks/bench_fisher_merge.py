@@ -14,7 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from beft_core.merging.merge import METHODS, shared_keys
+from beft_core.merging.methods import METHODS
+from beft_core.merging.shared_terms import shared_keys
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
 from beft_core.training.workflow import with_tuned_fisher
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel
 
-from beft_core.models.load import LoadedModel, wrap
+from beft_core.models.biases import LoadedModel
+from beft_core.models.load import wrap
 
 HEADS, HEAD_DIM, LAYERS, VOCABULARY = 4, 8, 2, 60
 HIDDEN = HEADS * HEAD_DIM

@@ -12,7 +12,7 @@ import torch
 from tiny_models import VOCABULARY, tiny
 
 from beft_core.config import RunConfig
-from beft_core.models.load import LoadedModel
+from beft_core.models.biases import LoadedModel
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.load import Examples, TaskData
 from beft_core.tasks.registry import get_task

@@ -8,7 +8,7 @@ import pandas as pd
 
 from beft_core.reports.selection.prediction import together
 from beft_core.reports.selection.rules import RULES, Rule
-from beft_core.scores.table import APPROACHES
+from beft_core.scores.approaches import APPROACHES
 
 BASELINES: tuple[Rule, ...] = tuple(rule for key, rule in RULES.items() if key not in APPROACHES)
 """The rules that read no score of a probe."""

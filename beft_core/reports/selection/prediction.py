@@ -19,8 +19,8 @@ from beft_core.reports.pairing import VALUES, At, match_grids, pairs, with_regim
 from beft_core.reports.selection import contests
 from beft_core.reports.selection.intervals import GROUP, Bootstrap
 from beft_core.reports.selection.rules import ALWAYS_V, FIXED_ORDER, RANDOM, RULES, SMALLEST_NORM, YARDSTICKS
+from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.rank_correlation import kendall_tau
-from beft_core.scores.table import APPROACHES
 from beft_core.terms import CANDIDATES
 
 __all__ = [

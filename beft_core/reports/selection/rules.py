@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from beft_core.reports.pairing import VALUES
-from beft_core.scores.table import APPROACHES
+from beft_core.scores.approaches import APPROACHES
 from beft_core.terms import CANDIDATES
 
 ALWAYS_V, FIXED_ORDER, SMALLEST_NORM, ORACLE, RANDOM = "always_v", "fixed_order", "smallest_norm", "oracle", "random"

@@ -1,5 +1,6 @@
 """Which tasks this machine can train on without a network, and what to do about the others. Nothing is read but names
-of files."""
+of files.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import torch
 from torch import _dynamo as dynamo
 from torch import nn
 
-from beft_core.models.load import LoadedModel
+from beft_core.models.biases import LoadedModel
 
 
 def layers_of(model: LoadedModel) -> list[nn.Module]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from beft_core.models.load import LoadedModel
+from beft_core.models.biases import LoadedModel
 from beft_core.training.acceleration.compiled_layers import layers_of
 from beft_core.training.acceleration.last_layer import LastLayer
 from beft_core.training.acceleration.post_norm_layer import PostNormLayer, is_post_norm

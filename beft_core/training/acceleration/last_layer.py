@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from beft_core.architectures.layout import BiasSlot, Layout
-from beft_core.models.load import LoadedModel
+from beft_core.models.biases import LoadedModel
 from beft_core.training.acceleration.post_norm_layer import PostNormLayer, is_post_norm
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from beft_core.architectures.layout import Layout
-from beft_core.models.load import LoadedModel
+from beft_core.models.biases import LoadedModel
 
 
 def is_post_norm(layout: Layout) -> bool:

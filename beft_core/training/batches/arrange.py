@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from beft_core.models.load import LoadedModel
+from beft_core.models.biases import LoadedModel
 from beft_core.models.packing import packed_forward_inputs
 from beft_core.tasks.load import Examples
 from beft_core.training.acceleration.last_layer import ByExample, reads_few

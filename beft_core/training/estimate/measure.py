@@ -23,7 +23,7 @@ import torch
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.models.load import LoadedModel
+from beft_core.models.biases import LoadedModel
 from beft_core.snapshots.snapshot import SnapshotMeta
 from beft_core.tasks.load import Examples, TaskData
 from beft_core.training import workflow

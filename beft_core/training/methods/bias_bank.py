@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from transformers.activations import ACT2FN
 from transformers.pytorch_utils import Conv1D
 
-from beft_core.architectures.table import BiasSlot, HeadSpec
+from beft_core.architectures.layout import BiasSlot, HeadSpec
 from beft_core.errors import UserError
-from beft_core.models.load import LoadedModel, get_bias
+from beft_core.models.biases import LoadedModel, get_bias
 from beft_core.terms import STACKS
 from beft_core.training.acceleration.last_layer import LastLayer, last_layer_of, sees_examples
 from beft_core.training.batches.arrange import Laid

@@ -14,7 +14,8 @@ import streamlit as st
 
 from beft_core.errors import UserError
 from beft_core.scores import compare
-from beft_core.scores.table import APPROACHES, ScoreTable
+from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.table import ScoreTable
 from beft_core.snapshots.snapshot import SnapshotMeta
 from beft_core.terms import TERM_KEYS, TERMS
 from dashboard.figures import compare as figures

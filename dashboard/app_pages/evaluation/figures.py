@@ -10,8 +10,8 @@ import streamlit as st
 from beft_core.reports.pairing import pairs
 from beft_core.reports.selection.prediction import score_with_metric
 from beft_core.reports.series import figure4, metric_vs_epoch, score_vs_lr
+from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.regimes import Measured
-from beft_core.scores.table import APPROACHES
 from beft_core.terms import CANDIDATES, TERM_KEYS
 from dashboard.app_pages.evaluation.tables import reference
 from dashboard.app_pages.evaluation.view import View, choose_regime, choose_task

@@ -11,8 +11,9 @@ import pandas as pd
 import streamlit as st
 
 from beft_core.errors import UserError
+from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.plane import Pair, tips
-from beft_core.scores.table import APPROACHES, ScoreTable, TermScores
+from beft_core.scores.table import ScoreTable, TermScores
 from beft_core.terms import CANDIDATES, TERM_KEYS, TERMS
 from dashboard.figures.geometry import RIM, beyond_rim, one_pair, polar, without_length
 from dashboard.figures.parts.numbers import one_minus, short

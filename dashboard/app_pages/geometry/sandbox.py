@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from beft_core.scores.table import APPROACHES
+from beft_core.scores.approaches import APPROACHES
 from dashboard.app_pages.geometry.sandbox_jumps import JUMPS, Jump, Position
 from dashboard.figures.parts.numbers import NUMBERS_JS
 from dashboard.shared import address, page, tour

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from beft_core.scores.table import Movement
+from beft_core.scores.formulas import Movement
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import pandas as pd
 import streamlit as st
 
 from beft_core.errors import UserError
+from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.plane import Path, Trajectory, has_trajectory, tips, trajectory
-from beft_core.scores.table import APPROACHES
 from beft_core.terms import TERMS
 from dashboard.app_pages.geometry.pairs import choose_stack, choose_terms
 from dashboard.app_pages.importance.cell import kept

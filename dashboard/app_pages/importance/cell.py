@@ -11,8 +11,9 @@ import numpy as np
 import streamlit as st
 
 from beft_core.errors import UserError
+from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.plane import Pair
-from beft_core.scores.table import APPROACHES, TermScores
+from beft_core.scores.table import TermScores
 from beft_core.terms import TERMS
 from dashboard.figures.cell import cell as drawing
 from dashboard.figures.heatmaps import clicked, heatmaps, noise, reason_without_score

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from beft_core.scores.table import APPROACHES
+from beft_core.scores.approaches import APPROACHES
 from dashboard.app_pages.importance.cell import cell_card, cell_maps, choose
 from dashboard.figures.bumps import bumps
 from dashboard.figures.parts.style import latex

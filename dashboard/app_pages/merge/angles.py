@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from beft_core.merging.merge import Comparison
+from beft_core.merging.similarity import Comparison
 from beft_core.snapshots.snapshot import Key
 from dashboard.app_pages.merge.choice import Choice
 from dashboard.figures.merging import angle_matrix, layer_lines

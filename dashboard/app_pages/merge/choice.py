@@ -9,7 +9,7 @@ import streamlit as st
 
 from beft_core.errors import UserError
 from beft_core.merging.config import content
-from beft_core.merging.merge import Comparison, compare
+from beft_core.merging.similarity import Comparison, compare
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.terms import TERM_KEYS
 from beft_core.terms import TERMS as SYMBOLS

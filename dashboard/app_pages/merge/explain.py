@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import streamlit as st
 
-from beft_core.merging.config import MergeResult
+from beft_core.merging.result import MergeResult
 from dashboard.app_pages.merge.choice import Choice
 from dashboard.app_pages.merge.method import Merge
 from dashboard.shared import page

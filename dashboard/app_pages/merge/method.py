@@ -10,7 +10,8 @@ import streamlit as st
 
 from beft_core.errors import UserError
 from beft_core.files.scratch import scratch_folder
-from beft_core.merging.merge import METHODS, Method, Parameter, merge
+from beft_core.merging.merge import merge
+from beft_core.merging.methods import METHODS, Method, Parameter
 from beft_core.merging.preview import Preview, preview
 from beft_core.snapshots.snapshot import SUFFIX, Key, Snapshot, write_snapshot
 from beft_core.terms import TERMS

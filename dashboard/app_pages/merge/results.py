@@ -6,7 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from beft_core.errors import UserError
-from beft_core.merging.config import BASE, MERGED, MergeConfig, MergeResult, read_result
+from beft_core.merging.config import MergeConfig
+from beft_core.merging.result import BASE, MERGED, MergeResult, read_result
 from beft_core.runs.run import Run
 from beft_core.snapshots.snapshot import SUFFIX
 from beft_core.terms import TERM_KEYS

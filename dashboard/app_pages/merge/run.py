@@ -14,8 +14,9 @@ import streamlit as st
 from beft_core.errors import UserError
 from beft_core.execution.cancel import cancel
 from beft_core.execution.local import launch, resume
-from beft_core.merging.config import MergeConfig, plan, tasks_of
-from beft_core.merging.merge import METHODS
+from beft_core.merging.config import MergeConfig
+from beft_core.merging.methods import METHODS
+from beft_core.merging.plan import plan, tasks_of
 from beft_core.runs.overview import overview
 from beft_core.runs.run import Run, find_run, list_runs
 from beft_core.runs.status import Status

@@ -10,7 +10,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from beft_core.scores.table import APPROACHES
+from beft_core.scores.approaches import APPROACHES
 from beft_core.terms import TERM_KEYS, TERMS
 from beft_core.training.observer import NOT_METRICS
 from dashboard.figures.parts import style

@@ -20,9 +20,9 @@ from transformers import (
     RobertaConfig,
 )
 
-import beft_core.models.load as models
 from beft_core.errors import UserError
 from beft_core.exchange.peft_adapter import CONFIG, WEIGHTS, export_peft, import_peft
+from beft_core.models import biases, load
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta, read_snapshot, write_snapshot
 
 peft = pytest.importorskip("peft")
@@ -81,11 +81,11 @@ def logits(model: Any) -> np.ndarray:
 def put_into(model: torch.nn.Module, folder: Path, snapshot: Snapshot) -> None:
     """Write a snapshot's terms and pooler bias into the backbone of a whole classifier, by hand."""
     backbone = model.base_model
-    loaded = models.wrap(backbone, id=folder.name)
+    loaded = load.wrap(backbone, id=folder.name)
     for _, term in snapshot.keys():  # noqa: SIM118
         if term not in loaded.layout.terms:
-            models.add_zero_bias(loaded, term)
-    models.write_biases(loaded, {key: snapshot.post(*key) for key in snapshot.keys()})  # noqa: SIM118
+            biases.add_zero_bias(loaded, term)
+    biases.write_biases(loaded, {key: snapshot.post(*key) for key in snapshot.keys()})  # noqa: SIM118
     pooler = snapshot.extra.get("extra.sst2.pooler.bias")
     if pooler is not None:
         backbone.pooler.dense.bias.data = torch.tensor(pooler)
@@ -217,8 +217,8 @@ def test_what_peft_cannot_hold_is_refused(adapter: Path, tmp_path: Path) -> None
 
 
 def test_the_bundled_model_by_name(tmp_path: Path) -> None:
-    model = models.load_model("bundled")
-    pre = models.biases(model)
+    model = load.load_model("bundled")
+    pre = biases.biases(model)
     shifted = {key: array + 0.1 * (key[1] == "v") for key, array in pre.items()}
     meta = SnapshotMeta(model=model.info, task="sst2", trained_terms=("v",))
     head = {"extra.sst2.head.weight": np.ones((2, 384)), "extra.sst2.head.bias": np.zeros(2)}

@@ -14,9 +14,10 @@ from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.execution.cancel import cancel
 from beft_core.execution.local import launch, resume
-from beft_core.merging.config import MergeConfig, read_result
+from beft_core.merging.config import MergeConfig
 from beft_core.merging.evaluate import evaluate_merge
 from beft_core.merging.merge import merge
+from beft_core.merging.result import read_result
 from beft_core.models import load as models
 from beft_core.runs.run import Run
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot

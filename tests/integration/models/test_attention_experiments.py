@@ -15,7 +15,8 @@ from tiny_models import CONFIGS, HEAD_DIM, HEADS, KEY_ACTS, LAYERS, Words, tiny,
 from beft_core.errors import UserError
 from beft_core.models import attention_experiments
 from beft_core.models.attention_experiments import Bench, direction, prove
-from beft_core.models.load import get_bias, load_model, set_bias
+from beft_core.models.biases import get_bias, set_bias
+from beft_core.models.load import load_model
 
 FLOAT32_INSIDE = {
     "deberta",

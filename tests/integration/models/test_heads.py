@@ -14,7 +14,7 @@ from training_tools import config, examples, fit
 from transformers import AutoModelForSequenceClassification
 
 from beft_core.errors import UserError
-from beft_core.models.load import LoadedModel
+from beft_core.models.biases import LoadedModel
 from beft_core.training.batches.arrange import Encoded, arrange, lay_out, plan
 from beft_core.training.batches.run_index import Route, to_device
 from beft_core.training.methods.bias_bank import Bank

@@ -9,8 +9,9 @@ import pytest
 import torch
 from tiny_models import CONFIGS, KEY_ACTS, inputs, tiny
 
-from beft_core.architectures.table import KeyRule
-from beft_core.models.load import add_zero_bias, biases, load_model, set_bias
+from beft_core.architectures.layout import KeyRule
+from beft_core.models.biases import add_zero_bias, biases, set_bias
+from beft_core.models.load import load_model
 from beft_core.models.null_certificate import TOLERANCE, null_certificate, null_terms
 
 

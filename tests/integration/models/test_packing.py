@@ -6,9 +6,10 @@ import pytest
 import torch
 from tiny_models import CONFIGS, VOCABULARY, tiny
 
-from beft_core.architectures.table import layout_for
+from beft_core.architectures.resolve import layout_for
 from beft_core.errors import UserError
-from beft_core.models.load import LoadedModel, load_model
+from beft_core.models.biases import LoadedModel
+from beft_core.models.load import load_model
 from beft_core.models.packing import packed_forward_inputs, visible
 
 NOT_PACKED = {"bloom", "falcon-heads", "vit"}

@@ -11,9 +11,11 @@ from scipy.stats import spearmanr
 from tiny_models import inputs, tiny
 
 from beft_core.errors import UserError
-from beft_core.models.load import LoadedModel, add_zero_bias, biases, load_model, write_biases
+from beft_core.models.biases import LoadedModel, add_zero_bias, biases, write_biases
+from beft_core.models.load import load_model
 from beft_core.models.value_shift import shift_values
-from beft_core.scores.table import magnitude, projection_ratio, score_snapshot, select_term
+from beft_core.scores.formulas import magnitude, projection_ratio
+from beft_core.scores.table import score_snapshot, select_term
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot, read_snapshot
 from beft_core.sweeps.norms import pre_norms
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from training_tools import config, examples, fit
 
 from beft_core.errors import UserError
-from beft_core.models.load import LoadedModel
+from beft_core.models.biases import LoadedModel
 from beft_core.training import fisher
 from beft_core.training.batches.arrange import Encoded
 from beft_core.training.methods.bias_bank import Bank, slot_name

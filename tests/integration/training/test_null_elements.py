@@ -10,8 +10,9 @@ import torch
 from tiny_models import CONFIGS, inputs, tiny
 from training_tools import config, fit
 
-from beft_core.architectures.table import KeyRule, layout_for
-from beft_core.models.load import add_zero_bias
+from beft_core.architectures.layout import KeyRule
+from beft_core.architectures.resolve import layout_for
+from beft_core.models.biases import add_zero_bias
 from beft_core.models.null_certificate import null_certificate
 from beft_core.snapshots.null_elements import mask_of, noise_share
 

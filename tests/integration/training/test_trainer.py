@@ -22,7 +22,7 @@ from training_tools import config, difference, examples, fit, trace_layers
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.files.safetensors_file import SafetensorsFile, write_safetensors
-from beft_core.models.load import get_bias
+from beft_core.models.biases import get_bias
 from beft_core.snapshots.snapshot import Snapshot, write_snapshot
 from beft_core.training import trainer
 from beft_core.training.acceleration.fast_gelu import ShortGelu
@@ -359,7 +359,7 @@ def test_bfloat16_stays_near_float32(name: str) -> None:
 
 
 def test_added_bias_is_exact_before_training_and_trained_after() -> None:
-    from beft_core.models.load import add_zero_bias
+    from beft_core.models.biases import add_zero_bias
 
     model = tiny("gptj", attn="sdpa", dtype=torch.float32)
     with pytest.raises(UserError, match="--add-bias v"):

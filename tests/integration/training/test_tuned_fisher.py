@@ -17,7 +17,7 @@ from beft_core.errors import UserError
 from beft_core.merging.config import MergeConfig
 from beft_core.merging.evaluate import evaluate_merge
 from beft_core.merging.merge import merge
-from beft_core.models.load import biases, write_biases
+from beft_core.models.biases import biases, write_biases
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
 from beft_core.training import workflow
 

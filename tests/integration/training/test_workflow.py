@@ -11,7 +11,7 @@ import pytest
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.merging.merge import merge
-from beft_core.models import load as models
+from beft_core.models import biases
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.load import Examples, TaskData
 from beft_core.tasks.registry import get_task
@@ -60,10 +60,10 @@ def test_the_base_under_the_same_head_is_another_model(pair: list[Snapshot]) -> 
 
 
 def test_the_base_is_scored_with_its_own_biases(pair: list[Snapshot], monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[models.Biases] = []
+    seen: list[biases.Biases] = []
 
-    def record(model: models.LoadedModel, *_: object) -> Callable[[], dict[str, float]]:
-        seen.append(models.biases(model))
+    def record(model: biases.LoadedModel, *_: object) -> Callable[[], dict[str, float]]:
+        seen.append(biases.biases(model))
         return dict
 
     monkeypatch.setattr(workflow, "scorer", record)

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beft_core.errors import UserError
+from beft_core.scores.formulas import geometry, projection_ratio
 from beft_core.scores.plane import Pair, has_trajectory, iso_line, tips, trajectory
-from beft_core.scores.table import geometry, projection_ratio
 from beft_core.snapshots.snapshot import Snapshot
 from dashboard.app_pages.geometry.sandbox_jumps import JUMPS, Position
 

@@ -12,8 +12,11 @@ from dashboard_tools import button, charts, opened, sound, wait
 from merge_samples import MORE, PAIR, fine_tune, write_pair
 
 from beft_core.execution.local import launch
-from beft_core.merging.config import MergeConfig, read_result
-from beft_core.merging.merge import METHODS, compare, merge
+from beft_core.merging.config import MergeConfig
+from beft_core.merging.merge import merge
+from beft_core.merging.methods import METHODS
+from beft_core.merging.result import read_result
+from beft_core.merging.similarity import compare
 from beft_core.runs.run import Run, list_runs
 from beft_core.snapshots.snapshot import read_snapshot
 from dashboard.app_pages.merge.method import file_of

@@ -13,7 +13,7 @@ import torch
 from tiny_models import tiny
 from training_tools import attend_by_segments, config, difference, examples, few_heads, fit, short
 
-from beft_core.models.load import LoadedModel
+from beft_core.models.biases import LoadedModel
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.training import trainer
 from beft_core.training.acceleration import fused_qkv as module

@@ -15,7 +15,7 @@ from tiny_models import CONFIGS, HIDDEN, LAYERS, tiny
 from torch import Tensor, nn
 from training_tools import config, examples, fit
 
-from beft_core.models.load import LoadedModel
+from beft_core.models.biases import LoadedModel
 from beft_core.training import trainer
 from beft_core.training.acceleration.last_layer import ByExample, LastLayer, reads_few
 from beft_core.training.batches.arrange import Laid, Plan, arrange, lay_out

@@ -12,7 +12,7 @@ from tiny_models import tiny
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.models.load import LoadedModel
+from beft_core.models.biases import LoadedModel
 from beft_core.tasks.load import Examples, TaskData
 from beft_core.tasks.registry import get_task
 from beft_core.tasks.sources.demo import load_demo

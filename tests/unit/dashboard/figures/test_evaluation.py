@@ -10,7 +10,7 @@ from sweep_tables import make_results
 from beft_core.reports.pairing import pairs
 from beft_core.reports.selection.prediction import ALWAYS_V, MEASURES, RANDOM, RULES, settled_shares, summary
 from beft_core.reports.series import metric_vs_epoch, score_vs_lr
-from beft_core.scores.table import APPROACHES
+from beft_core.scores.approaches import APPROACHES
 from dashboard.figures.curves.rates import over_epochs, over_rates
 from dashboard.figures.evaluation import MEASURES as DRAWN
 from dashboard.figures.evaluation import RULE_MARKS, rule_dots, score_and_metric, settling_curves

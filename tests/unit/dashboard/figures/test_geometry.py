@@ -13,8 +13,9 @@ from example_snapshots import base, example
 from fake_worker import small_snapshot
 
 import dashboard
+from beft_core.scores.formulas import geometry, projection_ratio
 from beft_core.scores.plane import Pair, trajectory
-from beft_core.scores.table import ScoreTable, geometry, projection_ratio, score_snapshot
+from beft_core.scores.table import ScoreTable, score_snapshot
 from beft_core.snapshots.snapshot import Snapshot
 from dashboard.app_pages.geometry.pairs import both_cases, standing, table, told
 from dashboard.app_pages.geometry.training import film

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from example_snapshots import LAYERS, example
 
-from beft_core.merging.config import MergeResult, TaskScored
-from beft_core.merging.merge import compare, merge
+from beft_core.merging.merge import merge
 from beft_core.merging.preview import preview
+from beft_core.merging.result import MergeResult, TaskScored
+from beft_core.merging.similarity import compare
 from beft_core.snapshots.snapshot import Snapshot
 from dashboard.figures import merging
 from dashboard.figures.parts import style

@@ -34,7 +34,7 @@ from beft_core.reports.selection.prediction import (
     verdict,
 )
 from beft_core.reports.selection.rules import FIXED_ORDER, ORACLE, SMALLEST_NORM
-from beft_core.scores.table import APPROACHES
+from beft_core.scores.approaches import APPROACHES
 from beft_core.sweeps.table import read_table, write_table
 from beft_core.terms import CANDIDATES
 

@@ -15,9 +15,10 @@ from tiny_models import CONFIGS, KEY_ACTS, inputs, tiny
 from torch import nn
 from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
 
-from beft_core.architectures.table import ROWS, BiasSlot
+from beft_core.architectures.layout import BiasSlot
+from beft_core.architectures.table import ROWS
 from beft_core.errors import UserError
-from beft_core.models.load import LoadedModel, add_zero_bias, biases, get_bias, restored, set_bias
+from beft_core.models.biases import LoadedModel, add_zero_bias, biases, get_bias, restored, set_bias
 
 CLOSE = {"rtol": 0, "atol": 1e-5}
 """Some architectures compute their softmax in float32 even where the model is float64."""

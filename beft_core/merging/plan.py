@@ -1,0 +1,77 @@
+"""The plan of an evaluation: every set of biases that is put on the base model, each once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from beft_core.merging.config import MergeConfig
+from beft_core.merging.curve import LINES, position, settings_at
+from beft_core.merging.merge import merge
+from beft_core.merging.methods import METHODS
+from beft_core.merging.result import BASE, MERGED
+from beft_core.merging.similarity import compare
+from beft_core.snapshots.snapshot import Key, Snapshot
+from beft_core.tasks.registry import TASKS
+
+Values = Mapping[Key, np.ndarray]
+"""Bias terms to put on the base model: float32 [layers, width] each."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is put on the base model, each set of biases once."""
+
+    merged: Snapshot
+    rows: dict[str, str]
+    """Row of the table -> key of its biases: base model, each source by its label, merged."""
+    line: list[tuple[float, str]]
+    """(position, key of the biases), in order."""
+    values: dict[str, Values]
+    """Key -> biases, in the order in which they are scored. The ends of a line are often sources."""
+    position: float | None
+    """Where the merge itself lies on the line."""
+
+
+def plan(snapshots: Sequence[Snapshot], config: MergeConfig) -> Plan:
+    """What has to be scored.
+
+    Raises:
+        UserError: as :func:`beft_core.merging.merge.merge`; different bases are refused with the two names.
+    """
+    labels = compare(snapshots, terms=config.terms).labels
+    merged = merge(snapshots, config.method, terms=config.terms, **config.settings)
+    keys = merged.keys()
+    values: dict[str, Values] = {}
+
+    def add(biases: Values) -> str:
+        digest = hashlib.sha256(b"".join(biases[key].tobytes() for key in keys)).hexdigest()
+        values.setdefault(digest, biases)
+        return digest
+
+    rows = {BASE: add({key: merged.pre(*key) for key in keys})}
+    for label, source in zip(labels, snapshots, strict=True):
+        rows[label] = add({key: source.post(*key) for key in keys})
+    rows[MERGED] = add({key: merged.post(*key) for key in keys})
+    settings = METHODS[config.method].settings(config.settings, len(snapshots))
+    at = position(config.method, settings, len(snapshots))
+    line: list[tuple[float, str]] = []
+    if config.points and at is not None:
+        found = LINES[config.method]
+        for x in np.linspace(found.low, max(found.high, at), config.points).round(6).tolist():
+            options = settings_at(config.method, settings, len(snapshots), x)
+            point = merge(snapshots, found.method, terms=config.terms, **options)
+            line.append((x, add({key: point.post(*key) for key in keys})))
+        line = sorted({*line, (at, rows[MERGED])})
+    return Plan(merged, rows, line, values, at)
+
+
+def tasks_of(snapshots: Sequence[Snapshot]) -> tuple[list[str], dict[str, str]]:
+    """Tasks whose head some snapshot has and that can be scored, and those that cannot with the reason."""
+    heads = dict.fromkeys(task for snapshot in snapshots for task in snapshot.meta.heads)
+    known = [task for task in heads if task in TASKS]
+    own = "a table of your own: score it with beft evaluate --train-file"
+    return known, {task: own for task in heads if task not in TASKS}

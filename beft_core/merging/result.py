@@ -1,0 +1,84 @@
+"""The result of an evaluation: ``result.json`` of a run that scored a merge."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from beft_core.errors import UserError
+from beft_core.files.safe_io import read_json_file
+
+BASE, MERGED = "base model", "merged"
+"""Names of the first and the last row of the table."""
+
+
+@dataclass(frozen=True)
+class TaskScored:
+    """A task of the table."""
+
+    metric: str
+    """The metric that counts; its value for each row and point is in the tables."""
+    examples: int
+    """Validation examples that were scored, of ...
+    """
+    available: int
+    """... so many."""
+    data: str
+    """Where they came from, in words."""
+
+
+Scores = dict[str, dict[str, float | None]]
+"""Task -> metric -> value; None where the outputs were not finite."""
+
+
+@dataclass(frozen=True)
+class MergeResult:
+    """What an evaluation found."""
+
+    tasks: dict[str, TaskScored]
+    rows: dict[str, Scores]
+    """Base model, each source by its label, merged."""
+    line: list[tuple[float, Scores]]
+    position: float | None
+    """Where the merge itself lies on the line."""
+    parameter: str | None
+    """What the line follows, in words."""
+    left_out: dict[str, str]
+    """Task -> why it was not scored."""
+    evaluations: int
+    """Passes over a task's examples."""
+    seconds: float
+    device: str
+    versions: dict[str, str]
+
+    def value(self, scores: Scores, task: str) -> float | None:
+        """The metric that counts, in a row or at a point."""
+        return scores[task][self.tasks[task].metric]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> MergeResult:
+        """The inverse of :meth:`to_dict`. Raises UserError for anything that it would not write."""
+        try:
+            values = dict(table)
+            values["tasks"] = {name: TaskScored(**task) for name, task in table["tasks"].items()}
+            values["line"] = [(float(x), scores) for x, scores in table["line"]]
+            result = cls(**values)
+            for scores in [*result.rows.values(), *(scores for _, scores in result.line)]:
+                for task in result.tasks:
+                    if not isinstance(result.value(scores, task), int | float | None):
+                        raise ValueError(f"a value for {task} that is no number")
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise UserError(f"result.json: {error}", "the result of a merge") from None
+        return result
+
+
+def read_result(path: Path) -> MergeResult:
+    """``result.json`` of a merge. Raises UserError where it is missing or damaged."""
+    return MergeResult.from_dict(read_json_file(path))
