@@ -68,14 +68,6 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 """Name -> (predictions, labels) -> value: 0 to 1, correlations and MCC -1 to 1."""
 
 
-def compute(names: Sequence[str], logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Metrics of a model's outputs.
-
-    ``logits``: float [examples, classes], or [examples, 1] for a regression; ``labels``: [examples]. A model
-    whose outputs are not finite gets NaN for everything.
-    """
-    if not np.isfinite(logits).all():
-        return dict.fromkeys(names, float("nan"))
-    one = logits.ndim == 1 or logits.shape[1] == 1
-    predicted = logits.reshape(-1).astype(np.float64) if one else logits.argmax(1)
+def compute(names: Sequence[str], predicted: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Compute metrics by name. ``predicted``, ``labels``: [examples], numbers of classes or values."""
     return {name: METRICS[name](predicted, labels) for name in names}

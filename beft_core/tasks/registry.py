@@ -12,6 +12,7 @@ import difflib
 from dataclasses import dataclass, field
 
 from beft_core.errors import UserError
+from beft_core.tasks.targets import Target, target_of
 
 REGIMES: tuple[str, ...] = ("low", "medium", "high", "all")
 """How many training examples, in words."""
@@ -40,7 +41,7 @@ class TaskSpec:
     label: str
     """Column of the label."""
     labels: tuple[str, ...] | None
-    """Names of the classes in the official order; ``None``: a regression."""
+    """Names of the classes in the official order; ``None``: a label is a number."""
     metrics: tuple[str, ...]
     """The first is the one that counts."""
     regimes: dict[str, int | None] = field(default_factory=dict)
@@ -66,6 +67,13 @@ class TaskSpec:
     """Those for RoBERTa-base and BERT-large, where they differ (the authors train RTE, SST-2, WiC and CB on those)."""
     paper_text: str | None = None
     """What the authors feed instead of ``text``, where that differs."""
+    objective: str | None = None
+    """What a fine-tune optimises, a key of ``training.objectives.registry.OBJECTIVES``; None: its labels say."""
+
+    @property
+    def target(self) -> Target:
+        """What a label is."""
+        return target_of(self.labels)
 
     def reading(self, inputs: str) -> TaskSpec:
         """The task as its columns are read by a key of :data:`beft_core.presets.INPUTS`."""

@@ -24,6 +24,7 @@ from beft_core.models.biases import LoadedModel
 from beft_core.training.batches.arrange import Encoded, Laid, Plan, arrange, by_length, lay_out
 from beft_core.training.batches.run_index import Route, to_device
 from beft_core.training.methods.bias_bank import Bank, slot_name
+from beft_core.training.objectives.base import LogLikelihood
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision
 
@@ -58,20 +59,6 @@ class FisherInformation:
             return {key: np.where(null.get(key[1], nothing), np.float32(0), of) for key, of in measured.items()}
 
         return FisherInformation(cut(self.exact), cut(self.batch), self.examples)
-
-
-LogLikelihood = Callable[[Tensor, Tensor], Tensor]
-"""(logits [n, classes], labels [n]) -> log p(label | input) [n]."""
-
-
-def classification(logits: Tensor, labels: Tensor) -> Tensor:
-    """Log-probability of the label."""
-    return -F.cross_entropy(logits, labels, reduction="none")
-
-
-def regression(logits: Tensor, labels: Tensor) -> Tensor:
-    """Log-density, up to a constant, of a Gaussian of variance 1 around the prediction."""
-    return -0.5 * (logits.squeeze(-1) - labels.to(logits.dtype)).square()
 
 
 def fisher_information(

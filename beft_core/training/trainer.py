@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -12,7 +12,6 @@ from functools import lru_cache, partial
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from beft_core.config import RunConfig
@@ -44,6 +43,7 @@ from beft_core.training.checkpoint import Checkpoint, Progress
 from beft_core.training.live_scores import LiveScores
 from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.methods.weights import Weights
+from beft_core.training.objectives.base import Metrics, Objective
 from beft_core.training.observer import Observer
 from beft_core.training.optimizer import BankAdamW
 
@@ -55,9 +55,6 @@ HASHED = {"cuda"}
 """Devices on which compiled layers hash their dropout."""
 REPORT_SECONDS = 0.2
 """Losses are told at most this often."""
-
-Metrics = Callable[[np.ndarray, np.ndarray], dict[str, float]]
-"""(logits [n, classes], labels [n]) -> named values."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,7 @@ class Trainer:
         *,
         evals: Mapping[str, Encoded],
         metrics: Mapping[str, Metrics],
-        regression: bool,
+        objective: Objective,
         pad: str,
         weights: Weights | None = None,
         checkpoint: Checkpoint | None = None,
@@ -136,7 +133,7 @@ class Trainer:
         self.jobs = [replace(job, train=train) for job, train in zip(jobs, sets, strict=False)]
         self.evals = dict(zip(evals, sets[len(jobs) :], strict=True))
         self.bank, self.metrics = bank, metrics
-        self.regression, self.pad, self.weights = regression, pad, weights
+        self.objective, self.pad, self.weights = objective, pad, weights
         self.checkpoint, self.observer = checkpoint, observer or Observer()
         self.model: LoadedModel = bank.model
         self.device = bank.precision.device
@@ -260,7 +257,7 @@ class Trainer:
             own = _below(tensors, f"{number}.")
             logits = self._forward(form, own)
             # The loss of each example, divided by the examples that its run has in the whole step.
-            weighted = example_losses(logits, own["labels"], self.regression) * own["share"]
+            weighted = self.objective.loss(logits, own["labels"]) * own["share"]
             weighted.sum().backward()
             assert self.bank.examples is not None
             losses += self.bank.examples.group(weighted.detach()).sum(1)
@@ -502,13 +499,6 @@ def _route(tensors: Mapping[str, Tensor], items: str) -> Route:
 def _order(seed: int, epoch: int, examples: int) -> np.ndarray:
     """The order of an epoch; asked for at every step of each run of a bank."""
     return np.random.default_rng([seed, 1, epoch]).permutation(examples)
-
-
-def example_losses(logits: Tensor, labels: Tensor, regression: bool) -> Tensor:
-    """Loss of each example: cross-entropy, or the squared error as in transformers' regression head."""
-    if regression:
-        return (logits.squeeze(-1) - labels.to(logits.dtype)).square()
-    return F.cross_entropy(logits, labels, reduction="none")
 
 
 def _step_seed(seeds: Sequence[int], step: int) -> int:

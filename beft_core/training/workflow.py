@@ -32,7 +32,6 @@ from beft_core.presets import INPUTS, chosen
 from beft_core.scores.table import ScoreTable, score_snapshot
 from beft_core.snapshots.null_elements import mask_of, ranges_of
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta
-from beft_core.tasks import metrics as task_metrics
 from beft_core.tasks.load import Examples, TaskData, load_files, load_task, subsample
 from beft_core.tasks.registry import get_task
 from beft_core.terms import TERM_KEYS
@@ -41,10 +40,12 @@ from beft_core.training.batches.arrange import Encoded, encode
 from beft_core.training.checkpoint import Checkpoint, held
 from beft_core.training.methods.bias_bank import Bank, is_slot, slot_name
 from beft_core.training.methods.weights import Adam, FullWeights, RandomEntries, Weights
+from beft_core.training.objectives.base import Metrics, Objective
+from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
-from beft_core.training.trainer import Job, Metrics, Outcome, Trainer
-from beft_core.training.tuned_fisher import passes_over, tuned_fisher
+from beft_core.training.trainer import Job, Outcome, Trainer
+from beft_core.training.tuned_fisher import tuned_fisher
 
 
 @dataclass(frozen=True)
@@ -183,19 +184,20 @@ def fit_bank(
         what = config.mode, config.terms
         chosen.append(trained_slots(config, model, null, None if what in told else observer, elements))
         told.add(what)
+    objective = objective_of(data.spec)
     union = [slot for slot in model.layout.slots if any(slot in slots for slots in chosen)]
     bank = Bank(
         model,
         union,
         runs=len(configs),
-        classes=1 if data.spec.labels is None else len(data.spec.labels),
+        classes=objective.outputs,
         precision=precision,
         pooler_bias=first.mode != "full",
         outside_biases=any(config.mode == "all" for config in configs),
     )
     for run, config in enumerate(configs):
         bank.init_head(run, config.seed)
-    information = _measure_fisher(configs, model, bank, data, trains, precision, observer)
+    information = _measure_fisher(configs, model, bank, objective, trains, precision, observer)
     precision.prepare(model.backbone)
     weights = _weights(first, model)
 
@@ -213,7 +215,7 @@ def fit_bank(
         jobs,
         evals=evals,
         metrics=metrics_of(data),
-        regression=data.spec.labels is None,
+        objective=objective,
         pad=_padding(first, model, device, len(configs)),
         weights=weights,
         checkpoint=_checkpoint(checkpoint, _identity(configs, model, trains)),
@@ -329,18 +331,17 @@ def measure_tuned_fisher(
         raise UserError(f"got {snapshot.source}, which trained no bias term", "a fine-tune of a term that is not null")
     if config.fisher_examples is not None:
         examples = examples.take(range(min(config.fisher_examples, len(examples))))
-    regression = data.spec.labels is None
-    classes = len(head["head.weight"])
-    count = passes_over(len(examples), None if regression else classes)
-    observer.stage("measure Fisher information of the tuned model", count)
+    objective = objective_of(data.spec)
+    passes = len(objective.expectations())
+    observer.stage("measure Fisher information of the tuned model", passes * len(examples))
     exact = Precision("float32", pick_device(config.device))
     model.backbone.to(exact.device)
     with restored(model):
         write_biases(model, {key: snapshot.post(*key) for key in snapshot.keys()})  # noqa: SIM118
-        bank = Bank(model, [], runs=1, classes=classes, precision=exact, outside_biases=True)
+        bank = Bank(model, [], runs=1, classes=objective.outputs, precision=exact, outside_biases=True)
         _put_extra(head, bank)
         parts = {name: bank.value(name) for name in bank.parts}
-        found = tuned_fisher(model, slots, examples, parts, regression, exact, observer)
+        found = tuned_fisher(model, slots, examples, parts, objective, exact, observer)
     measured = {key: np.zeros_like(snapshot.post(*key)) for key in found}
     at = {key: [slot.layer for slot in slots if (slot.stack, slot.term) == key] for key in found}
     for key, values in found.items():
@@ -446,11 +447,12 @@ def scorer(
 ) -> Callable[[], dict[str, float]]:
     """Tokenises validation sets once; each call scores the model, as its bias terms are then, under a task's head."""
     evals = {name: encode(model.tokenizer, part, max_length, observer) for name, part in examples.items()}
+    objective = objective_of(data.spec)
     bank = Bank(
         model,
         [],
         runs=1,
-        classes=len(head["head.weight"]),
+        classes=objective.outputs,
         precision=precision,
         outside_biases="outside.bias" in head,
     )
@@ -460,7 +462,7 @@ def scorer(
         [],
         evals=evals,
         metrics=metrics_of(data),
-        regression=data.spec.labels is None,
+        objective=objective,
         pad="longest",
         observer=observer,
     )
@@ -486,8 +488,10 @@ def load(config: RunConfig) -> LoadedModel:
 def metrics_of(data: TaskData) -> dict[str, Metrics]:
     """For each validation set, the task's metrics; with several sets their names get the set's name."""
 
+    objective = objective_of(data.spec)
+
     def compute(suffix: str, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        values = task_metrics.compute(data.spec.metrics, logits, labels)
+        values = objective.metrics(data.spec.metrics, logits, labels)
         return {f"{name}{suffix}": value for name, value in values.items()}
 
     many = len(data.evals) > 1
@@ -530,7 +534,8 @@ def _put_extra(values: Mapping[str, np.ndarray], bank: Bank) -> None:
     for name, value in values.items():
         if name not in bank.parts or value.shape != bank.parts[name].shape:
             expected = bank.parts[name].shape if name in bank.parts else f"one of {', '.join(bank.parts)}"
-            raise UserError(f"got {name} of shape {value.shape}", f"{expected}", "the model that the snapshot names")
+            named = "task" if name in ("head.weight", "head.bias") else "model"
+            raise UserError(f"got {name} of shape {value.shape}", f"{expected}", f"the {named} that the snapshot names")
         bank.set_value(name, value)
 
 
@@ -618,7 +623,7 @@ def _measure_fisher(
     configs: Sequence[RunConfig],
     model: LoadedModel,
     bank: Bank,
-    data: TaskData,
+    objective: Objective,
     trains: Sequence[Encoded],
     precision: Precision,
     observer: Observer,
@@ -635,14 +640,13 @@ def _measure_fisher(
         for key, run in wanted.items()
     }
     observer.stage("measure Fisher information", sum(map(len, examples.values())))
-    likelihood = fisher.regression if data.spec.labels is None else fisher.classification
     # In float32 always: squared gradients of bfloat16 products lose the small terms.
     exact = Precision("float32", precision.device)
     measured = {}
     for key, run in wanted.items():
         head = {name: bank.value(name, run) for name in bank.parts if name.startswith("head.")}
         measured[key] = fisher.fisher_information(
-            model, model.layout.slots, examples[key], head, likelihood, exact, observer
+            model, model.layout.slots, examples[key], head, objective.log_likelihood, exact, observer
         )
     return [measured[_drawn(config), config.fisher_examples] if config.fisher else None for config in configs]
 
@@ -725,13 +729,7 @@ def _meta(
         versions=software_versions(),
         device=device_name(bank.precision.device),
         wall_seconds=round(seconds, 3) if config.record_wall_seconds else None,
-        heads={
-            spec.name: {
-                "kind": "regression" if spec.labels is None else "classification",
-                "labels": None if spec.labels is None else list(spec.labels),
-                "inputs": config.inputs,
-            }
-        },
+        heads={spec.name: {**objective_of(spec).head(), "inputs": config.inputs}},
         provenance={"data": data.source} if config.train_file is None else {"data": "the user's own table"},
     )
 

@@ -126,7 +126,7 @@ def _scale(figure: go.Figure, rows: pd.DataFrame, task: str, number: int, dark: 
     """The y axis: chance is on it, and differences of less than :data:`LEAST` points look as small as they are."""
     values = 100 * rows["value"].dropna()
     spec = TASKS.get(task)
-    guess = chance(str(rows["metric"].dropna().iloc[0]), len(spec.labels) if spec and spec.labels else None)
+    guess = chance(str(rows["metric"].dropna().iloc[0]), spec.target.classes if spec else None)
     low, high = float(values.min()), float(values.max())
     if guess is not None:
         low, high = min(low, 100 * guess), max(high, 100 * guess)

@@ -25,9 +25,10 @@ from transformers import BertConfig, BertForSequenceClassification, BertModel
 from beft_core.config import RunConfig
 from beft_core.models.biases import LoadedModel
 from beft_core.models.load import wrap
-from beft_core.tasks.metrics import compute
+from beft_core.tasks.registry import get_task
 from beft_core.training.batches.arrange import Encoded
 from beft_core.training.methods.bias_bank import Bank, slot_name
+from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision
 from beft_core.training.trainer import Job, Trainer
@@ -211,8 +212,8 @@ def fit(config: BertConfig, data: list[Encoded], args: argparse.Namespace, obser
         bank,
         jobs,
         evals={},
-        metrics={"": lambda a, b: compute(("accuracy",), a, b)},
-        regression=False,
+        metrics={},
+        objective=objective_of(get_task("demo-sentiment")),
         pad="packed" if args.shape == "bundled" and len(data) > 1 else "longest",
         observer=observer,
         **how,

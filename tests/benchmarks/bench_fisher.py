@@ -18,9 +18,11 @@ from torch.nn import functional as F
 from beft_core.models.biases import LoadedModel
 from beft_core.models.load import load_model
 from beft_core.tasks.load import load_task, subsample
+from beft_core.tasks.registry import get_task
 from beft_core.training import fisher
 from beft_core.training.batches.arrange import Encoded, encode
 from beft_core.training.methods.bias_bank import Bank
+from beft_core.training.objectives.registry import objective_of
 from beft_core.training.precision import Precision, pick_device
 
 
@@ -58,8 +60,10 @@ def main() -> None:
     bank.init_head(0, 0)
     head = {name: bank.value(name) for name in bank.parts if name.startswith("head.")}
 
+    likelihood = objective_of(get_task(args.task)).log_likelihood
+
     def batched() -> fisher.FisherInformation:
-        return fisher.fisher_information(model, model.layout.slots, data, head, fisher.classification, precision)
+        return fisher.fisher_information(model, model.layout.slots, data, head, likelihood, precision)
 
     few = data.take(range(32))
     single_examples(model, few, head, device)  # warm-up

@@ -11,14 +11,12 @@ import fnmatch
 import os
 from pathlib import Path
 
-import numpy as np
-
 from beft_core.errors import UserError
 from beft_core.files.hub import hub_answers
 from beft_core.files.scratch import scratch_folder
 from beft_core.tasks.load import Examples
 from beft_core.tasks.registry import HUB_REVISIONS, TaskSpec
-from beft_core.tasks.sources.official import VARIABLES, label_reader
+from beft_core.tasks.sources.official import VARIABLES
 
 LAYOUTS = ("{config}/{split}-*.parquet", "{config}/{split}/*.parquet", "{config}/*-{split}.parquet")
 """Where a split's files are: in data sets that are Parquet, in conversions to it, in older conversions."""
@@ -130,16 +128,16 @@ def _read(spec: TaskSpec, folder: Path, patterns: list[str]) -> Examples:
     names = [name.lower() for name in feature.names] if isinstance(feature, ClassLabel) else None
     if names is not None and tuple(names) != spec.labels:
         raise UserError(f"got the classes {', '.join(names)} for {spec.name}", ", ".join(spec.labels or ()))
-    to_label = label_reader(spec)
+    target = spec.target
     labels: list[float] = []
     for row, value in enumerate(table[columns[spec.label]], start=1):
         try:
-            labels.append(to_label(str(value)))
+            labels.append(target.read(str(value)))
         except ValueError:
             raise UserError(f"{spec.name}, row {row}: got the label {value!r}", spec.title) from None
     parts = [list(table[columns[name]]) for name in spec.text.split("+")]
     return Examples(
         [": ".join(words) for words in zip(*parts, strict=True)],
         list(table[columns[spec.text_pair]]) if spec.text_pair else None,
-        np.array(labels, dtype=np.float32 if spec.labels is None else np.int64),
+        target.encode(labels),
     )

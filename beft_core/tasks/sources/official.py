@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
 
 from beft_core.errors import UserError
 from beft_core.files.paths import user_path
@@ -69,49 +67,23 @@ def read_file(spec: TaskSpec, path: Path) -> Examples:
     texts: list[str] = []
     pairs: list[str] = []
     labels: list[float] = []
-    to_label = label_reader(spec)
+    target = spec.target
     for number, row in _tsv(spec, path) if path.suffix == ".tsv" else _jsonl(path):
         try:
             texts.append(": ".join(row[column] for column in spec.text.split("+")))
             if spec.text_pair is not None:
                 pairs.append(row[spec.text_pair])
-            labels.append(to_label(row[spec.label]))
+            labels.append(target.read(row[spec.label]))
         except KeyError as error:
             raise UserError(
                 f"{path.name}, row {number}: got no {error.args[0]!r}, only {', '.join(row)}",
                 f"the columns of {spec.title}",
             ) from None
         except ValueError:
-            raise UserError(f"{path.name}, row {number}: got the label {row[spec.label]!r}", _expected(spec)) from None
+            raise UserError(f"{path.name}, row {number}: got the label {row[spec.label]!r}", target.expected) from None
     if not texts:
         raise UserError(f"{path.name}: got no examples", f"the examples of {spec.title}")
-    kind = np.float32 if spec.labels is None else np.int64
-    return Examples(texts, pairs if spec.text_pair is not None else None, np.array(labels, dtype=kind))
-
-
-def label_reader(spec: TaskSpec) -> Callable[[str], float]:
-    """How a task's labels are read: a class by name or number, or a finite number; else ValueError."""
-    if spec.labels is None:
-        return _finite
-    by_name = {name: i for i, name in enumerate(spec.labels)} | {str(i): i for i in range(len(spec.labels))}
-
-    def read(value: str) -> float:
-        if value not in by_name:
-            raise ValueError(value)
-        return by_name[value]
-
-    return read
-
-
-def _finite(value: str) -> float:
-    number = float(value)
-    if not np.isfinite(number):
-        raise ValueError(value)
-    return number
-
-
-def _expected(spec: TaskSpec) -> str:
-    return "a number" if spec.labels is None else f"one of {', '.join(spec.labels)}, or its number"
+    return Examples(texts, pairs if spec.text_pair is not None else None, target.encode(labels))
 
 
 def _validation_file(spec: TaskSpec) -> str:

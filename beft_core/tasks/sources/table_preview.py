@@ -73,7 +73,7 @@ class Checked:
     evaluated: int
     """Examples held out for validation."""
     classes: tuple[tuple[str, int], ...] | None
-    """Class -> training examples; None for a regression."""
+    """Class -> training examples; None where the labels are numbers."""
     metric: str
 
 
@@ -111,10 +111,7 @@ def check(name: str, data: bytes, columns: Columns) -> Checked:
     """
     with _on_disk(name, data) as path:
         task = load_files(path, None, text=columns.text, text_pair=columns.text_pair, label=columns.label)
-    counts = None
-    if task.spec.labels is not None:
-        found = Counter(task.train.labels.tolist())
-        counts = tuple((label, found[i]) for i, label in enumerate(task.spec.labels))
+    counts = task.spec.target.count(task.train.labels)
     return Checked(len(task.train), len(task.evals["validation"]), counts, task.spec.metrics[0])
 
 

@@ -304,7 +304,7 @@ def _rows(task: str, inputs: str) -> list[dict[str, str]]:
         row = {"text": found.text[i]}
         if found.text_pair is not None:
             row["second text"] = found.text_pair[i]
-        rows.append(row | {"label": f"{label:g}" if spec.labels is None else spec.labels[int(label)]})
+        rows.append(row | {"label": spec.target.show(label)})
     return rows
 
 

@@ -7,13 +7,14 @@ import pytest
 import torch
 from tiny_models import tiny
 from torch.nn import functional as F
-from training_tools import config, examples, fit
+from training_tools import CLASSIFICATION, REGRESSION, config, examples, fit
 
 from beft_core.errors import UserError
 from beft_core.models.biases import LoadedModel
 from beft_core.training import fisher
 from beft_core.training.batches.arrange import Encoded
 from beft_core.training.methods.bias_bank import Bank, slot_name
+from beft_core.training.objectives.registry import objective_of
 from beft_core.training.precision import Precision
 
 CPU = Precision("float32", torch.device("cpu"))
@@ -84,7 +85,7 @@ def test_equals_the_loop_over_single_examples(name: str, regression: bool) -> No
     model = tiny(name, attn="sdpa", dtype=torch.float32)
     data = examples(19, 3, regression)  # two batches of eight and one of three
     head = head_for(model, 1 if regression else 2)
-    likelihood = fisher.regression if regression else fisher.classification
+    likelihood = objective_of(REGRESSION if regression else CLASSIFICATION).log_likelihood
     ours = fisher.fisher_information(model, model.layout.slots, data, head, likelihood, CPU)
     single = torch.stack(loop(model, data, head, regression))
     exact = split(model, single.square().mean(0).numpy())
@@ -149,10 +150,11 @@ def test_a_probe_measures_before_training_and_leaves_the_null_term_at_zero() -> 
 def test_windows_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny("bert", attn="sdpa", dtype=torch.float32)
     data, head = examples(40, 3), head_for(model, 2)
-    whole = fisher.fisher_information(model, model.layout.slots, data, head, fisher.classification, CPU)
+    likelihood = objective_of(CLASSIFICATION).log_likelihood
+    whole = fisher.fisher_information(model, model.layout.slots, data, head, likelihood, CPU)
     monkeypatch.setattr(fisher, "_WINDOW", 16)
     monkeypatch.setitem(fisher._TOKENS, "cpu", 30)
-    parts = fisher.fisher_information(model, model.layout.slots, data, head, fisher.classification, CPU)
+    parts = fisher.fisher_information(model, model.layout.slots, data, head, likelihood, CPU)
     for key in whole.exact:
         np.testing.assert_allclose(parts.exact[key], whole.exact[key], rtol=1e-4, atol=1e-9)
         np.testing.assert_allclose(parts.batch[key], whole.batch[key], rtol=1e-4, atol=1e-9)

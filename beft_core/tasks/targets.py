@@ -1,0 +1,109 @@
+"""What a label is: one of named classes, or a number. Everything that can be said of it without a model is said here.
+
+How a model learns such labels is an objective (:mod:`beft_core.training.objectives.base`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+
+class Target(ABC):
+    """A kind of label: how it is read, stored and shown."""
+
+    kind: ClassVar[str]
+    """One of :data:`beft_core.snapshots.meta.HEAD_KINDS`: what a snapshot says of a head that predicts it. Also the key
+    of the objective that a task of such labels has unless it names another.
+    """
+    dtype: ClassVar[type[np.generic]]
+    """Type of an array of encoded labels."""
+    labels: tuple[str, ...] | None = None
+    """Names of the classes in the order of their numbers; None where there are none."""
+    expected: str
+    """In words, what a label must be."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Numbers that a head computes for one example."""
+
+    @property
+    def classes(self) -> int | None:
+        """Number of classes; None where a label is no class."""
+        return None if self.labels is None else len(self.labels)
+
+    @abstractmethod
+    def read(self, text: str) -> float:
+        """Encode a label as it stands in a file. Raises ValueError for anything else."""
+
+    @abstractmethod
+    def show(self, value: float) -> str:
+        """Write an encoded label as people do."""
+
+    def encode(self, values: Sequence[float]) -> np.ndarray:
+        """Make the array [examples] of labels that :meth:`read` returned."""
+        return np.array(values, dtype=self.dtype)
+
+    def count(self, encoded: np.ndarray) -> tuple[tuple[str, int], ...] | None:
+        """Count the examples of each class, also of those that do not occur; None where a label is no class."""
+        return None
+
+
+class Classes(Target):
+    """One of several classes, encoded as its number."""
+
+    kind = "classification"
+    dtype = np.int64
+
+    def __init__(self, labels: tuple[str, ...]) -> None:
+        self.labels = labels
+        self.names = labels
+        self.expected = f"one of {', '.join(labels)}, or its number"
+        self._numbers = {name: i for i, name in enumerate(labels)} | {str(i): i for i in range(len(labels))}
+
+    @property
+    def outputs(self) -> int:
+        return len(self.names)
+
+    def read(self, text: str) -> float:
+        if text not in self._numbers:
+            raise ValueError(text)
+        return self._numbers[text]
+
+    def show(self, value: float) -> str:
+        return self.names[int(value)]
+
+    def count(self, encoded: np.ndarray) -> tuple[tuple[str, int], ...]:
+        found = Counter(encoded.tolist())
+        return tuple((name, found[i]) for i, name in enumerate(self.names))
+
+
+class Number(Target):
+    """A finite number."""
+
+    kind = "regression"
+    dtype = np.float32
+    expected = "a number"
+
+    @property
+    def outputs(self) -> int:
+        return 1
+
+    def read(self, text: str) -> float:
+        number = float(text)
+        if not np.isfinite(number):
+            raise ValueError(text)
+        return number
+
+    def show(self, value: float) -> str:
+        return f"{value:g}"
+
+
+def target_of(labels: tuple[str, ...] | None) -> Target:
+    """Give the target of a task by the names of its classes; None: its labels are numbers."""
+    return Number() if labels is None else Classes(labels)

@@ -1,0 +1,72 @@
+"""What a fine-tune optimises: the loss of each example, and everything else that follows from what an output means.
+
+An objective is one class in one file of this folder, and one row of
+:data:`beft_core.training.objectives.registry.OBJECTIVES`. Training, Fisher information and evaluation ask it and know
+no kind of task themselves.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from beft_core.tasks import metrics
+from beft_core.tasks.targets import Target
+
+LogLikelihood = Callable[[Tensor, Tensor], Tensor]
+"""(logits [n, outputs], labels [n]) -> log p(label | input) [n], up to a constant."""
+Metrics = Callable[[np.ndarray, np.ndarray], dict[str, float]]
+"""(logits [n, outputs], labels [n]) -> named values."""
+
+
+class Objective(ABC):
+    """A loss, and what its outputs mean, for labels of one task."""
+
+    key: ClassVar[str]
+    """Its name in the registry and in :attr:`beft_core.tasks.registry.TaskSpec.objective`."""
+    nats: ClassVar[float]
+    """Negative log-likelihood, up to a constant, of one unit of loss."""
+
+    def __init__(self, target: Target) -> None:
+        """``target``: what the labels are."""
+        self.target = target
+
+    @property
+    def outputs(self) -> int:
+        """Logits of one example."""
+        return self.target.outputs
+
+    @abstractmethod
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Loss of each example: (logits [n, outputs], labels [n]) -> [n]."""
+
+    def log_likelihood(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Log-probability or log-density of each label, up to a constant: the loss, in nats, with the other sign."""
+        return -self.nats * self.loss(logits, labels)
+
+    @abstractmethod
+    def expectations(self) -> list[LogLikelihood]:
+        """Functions whose squared gradients add up to the expectation of the squared gradient of the log-likelihood.
+
+        The expectation is over labels as the model predicts them: ``E_{y ~ p(y | x)} (grad log p(y | x))^2``, the
+        Fisher information at one example. The labels that the functions are given do not count.
+        """
+
+    @abstractmethod
+    def predict(self, logits: np.ndarray) -> np.ndarray:
+        """What the metrics compare with the labels: logits [n, outputs] -> [n]."""
+
+    def metrics(self, names: Sequence[str], logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Compute metrics, keys of :data:`beft_core.tasks.metrics.METRICS`; NaN for logits that are not finite."""
+        if not np.isfinite(logits).all():
+            return dict.fromkeys(names, float("nan"))
+        return metrics.compute(names, self.predict(logits), labels)
+
+    def head(self) -> dict[str, Any]:
+        """What a snapshot records of a head that was trained for it, as JSON."""
+        labels = self.target.labels
+        return {"kind": self.target.kind, "labels": None if labels is None else list(labels)}

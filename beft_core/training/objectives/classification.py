@@ -1,0 +1,35 @@
+"""One of several classes: cross-entropy of softmax."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional as F
+
+from beft_core.training.objectives.base import LogLikelihood, Objective
+
+
+class Classification(Objective):
+    """Cross-entropy between the softmax of the logits and the class."""
+
+    key = "classification"
+    nats = 1.0
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, reduction="none")
+
+    def expectations(self) -> list[LogLikelihood]:
+        """One pass for each class: the expectation over labels is their exact sum."""
+        return [partial(_weighted, label=label) for label in range(self.outputs)]
+
+    def predict(self, logits: np.ndarray) -> np.ndarray:
+        """The number of the most probable class; of several equal ones the first."""
+        return np.asarray(logits.argmax(1))
+
+
+def _weighted(logits: Tensor, labels: Tensor, *, label: int) -> Tensor:
+    """A function whose squared gradient is ``p(label | x) (grad log p(label | x))^2``."""
+    log_likelihood = F.log_softmax(logits, dim=1)[:, label]
+    return log_likelihood * (0.5 * log_likelihood).exp().detach()

@@ -1,0 +1,17 @@
+"""Every objective by name."""
+
+from __future__ import annotations
+
+from beft_core.tasks.registry import TaskSpec
+from beft_core.training.objectives.base import Objective
+from beft_core.training.objectives.classification import Classification
+from beft_core.training.objectives.regression import Regression
+
+OBJECTIVES: dict[str, type[Objective]] = {objective.key: objective for objective in (Classification, Regression)}
+"""Key -> objective; a row is all that a new one needs beside its own file."""
+
+
+def objective_of(spec: TaskSpec) -> Objective:
+    """Make the objective of a task: the one that it names, else the one that its labels suggest."""
+    target = spec.target
+    return OBJECTIVES[spec.objective or target.kind](target)
