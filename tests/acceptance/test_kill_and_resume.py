@@ -9,9 +9,10 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
+import prepared
 import pytest
+from prepared import Command
 
 SEED = 20250915
 
@@ -26,25 +27,39 @@ class FineTune:
     longest_wait: float
     """Seconds from the first save of a process to its end, at most."""
 
-    def start(self, folder: Path, name: str, *more: str) -> subprocess.Popen[bytes]:
-        """The command, saving its state about as often as it can."""
-        environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads), "BEFT_CHECKPOINT_SECONDS": "0.05"}
+    def words(self, folder: Path, name: str, *more: str) -> list[str]:
         out = ["--out", str(folder / f"{name}.beft.safetensors"), *more]
-        command = [sys.executable, "-m", "beft_core", "train", *self.flags.split(), "--device", "cpu", *out]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        return ["train", *self.flags.split(), "--device", "cpu", *out]
+
+    def start(self, folder: Path, name: str, *more: str) -> Command:
+        """The command, saving its state about as often as it can."""
+        streams = folder / "said" / name
+        streams.parent.mkdir(exist_ok=True)
+        return prepared.start(
+            self.words(folder, name, *more), streams, threads=self.threads, BEFT_CHECKPOINT_SECONDS="0.05"
+        )
+
+    def whole(self, folder: Path) -> bytes:
+        """The snapshot of an undisturbed command, from the start of its interpreter on."""
+        command = [sys.executable, "-m", "beft_core", *self.words(folder, "whole")]
+        environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+        assert done.returncode == 0, done.stderr
+        return (folder / "whole.beft.safetensors").read_bytes()
 
 
 MANY_STEPS = FineTune(
-    "--task demo-sentiment --terms v --n-train 32 --epochs 6 --evaluate-when never --seed 3 --trajectory-every 5",
+    "--task demo-sentiment --terms v --n-train 16 --batch-size 4 --epochs 6 --max-length 16 --evaluate-when never "
+    "--seed 3 --trajectory-every 5",
     threads=1,
     kills=2,
     longest_wait=0.4,
 )
 WHOLE_VALIDATION = FineTune(
-    "--task demo-acceptability --terms v q --n-train 32 --epochs 2 --evaluate-when epoch --seed 4",
+    "--task demo-acceptability --terms v q --n-train 8 --epochs 2 --max-length 16 --evaluate-when epoch --seed 4",
     threads=2,
     kills=3,
-    longest_wait=4.0,
+    longest_wait=1.0,
 )
 """Nearly all of its time goes into the 500 validation examples, so that is where it is killed."""
 WHOLE_SST2 = FineTune(
@@ -56,15 +71,9 @@ def saved(checkpoint: Path) -> int:
     return checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
 
 
-def words(stream: IO[bytes] | None) -> str:
-    assert stream is not None
-    return stream.read().decode()
-
-
 def killed_and_resumed(fine_tune: FineTune, folder: Path) -> list[str]:
     """Holds the bytes against those of an undisturbed process; returns what each resumed process said."""
-    whole = fine_tune.start(folder, "whole")
-    assert whole.wait(timeout=200) == 0, words(whole.stderr)
+    whole = fine_tune.whole(folder)
     checkpoint, result = folder / "checkpoint.safetensors", folder / "resumed.beft.safetensors"
     rng, said = random.Random(SEED), list[str]()
     for kill in range(fine_tune.kills + 1):
@@ -72,25 +81,24 @@ def killed_and_resumed(fine_tune: FineTune, folder: Path) -> list[str]:
         process = fine_tune.start(folder, "resumed", "--checkpoint", str(checkpoint))
         if kill < fine_tune.kills:
             # Wait until this process has saved something itself, then a random while longer.
-            while process.poll() is None and saved(checkpoint) == before:
+            while process.running() and saved(checkpoint) == before:
                 time.sleep(0.01)
             time.sleep(rng.uniform(0, fine_tune.longest_wait))
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-                said.append(words(process.stderr))
+            if process.kill() == -9:
+                said.append(process.stderr.read_text())
                 assert not result.exists()
                 continue
-        assert process.wait(timeout=200) == 0, words(process.stderr)
-        said.append(words(process.stderr))
+        assert process.wait(timeout=200) == 0, process.stderr.read_text()
+        said.append(process.stderr.read_text())
         break
     assert len(said) > 1, "nothing was killed"
-    assert result.read_bytes() == (folder / "whole.beft.safetensors").read_bytes()
+    assert result.read_bytes() == whole
     # The last process has removed what the killed ones left half-written.
     assert {path.name for path in folder.iterdir() if not path.name.startswith(".checkpoint.safetensors.")} == {
         "whole.beft.safetensors",
         "resumed.beft.safetensors",
         "checkpoint.safetensors",
+        "said",
     }
     assert not list(folder.glob("*.tmp"))
     return said[1:]
