@@ -91,16 +91,16 @@ def few_heads(name: str) -> LoadedModel:
     return tiny(name, attn="sdpa", dtype=torch.float32, heads=None if name in GROUPED else 2)
 
 
-def short(name: str, **changes: Any) -> list[Snapshot]:
-    """Two runs of two steps, where kernels are interpreted."""
+def short(name: str, n: int = 3, longest: int = 6, **changes: Any) -> list[Snapshot]:
+    """Two runs of two steps, where kernels are interpreted. With ``n`` 4 and ``longest`` 3 both have one shape."""
     settings = {"pad": "packed", "epochs": 1, "batch_size": 2, "evaluate": "never", **changes}
     runs = [config(**settings, seed=seed) for seed in (0, 1)]
-    return fit(few_heads(name), *runs, trains=[examples(3, seed, longest=6) for seed in (0, 1)])
+    return fit(few_heads(name), *runs, trains=[examples(n, seed, longest=longest) for seed in (0, 1)])
 
 
 def trace_layers(patch: pytest.MonkeyPatch) -> list[str]:
     """Layers are traced and differentiated as for a GPU, but run without a C++ compiler, which would take a minute;
-    returns the classes of what was compiled.
+    returns the classes of what was compiled. A second shape is traced again, for any, and takes twice as long.
     """
     compiled: list[str] = []
     real = torch.nn.Module.compile

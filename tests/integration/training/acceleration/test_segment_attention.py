@@ -215,7 +215,6 @@ def test_dropout_acts_and_repeats(name: str, everywhere: list[str]) -> None:
 @interpreted
 def test_layers_can_be_compiled_around_it(everywhere: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     traced = trace_layers(monkeypatch)
-    plain = short("bert", dropout=True)
-    compiled = short("bert", dropout=True, compile=True)
+    plain, compiled = (short("bert", n=4, longest=3, dropout=True, compile=compile) for compile in (False, True))
     assert traced == ["OneProductLayer", "LastLayer"]
     assert max(difference(a, b) for a, b in zip(plain, compiled, strict=True)) < 1e-5
