@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import prepared
 import pytest
 from cli_runner import assert_refused, beft
 
@@ -38,28 +39,29 @@ GRID = [
 ]
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "BEFT_CHECKPOINT_SECONDS": "0.02"}
-    command = [sys.executable, "-m", "beft_core", "sweep", *GRID, "--out", str(folder)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+WORDS = ["sweep", *GRID, "--out"]
+
+
+def start(folder: Path) -> prepared.Command:
+    return prepared.start([*WORDS, str(folder)], folder.parent / f"{folder.name} says", BEFT_CHECKPOINT_SECONDS="0.02")
 
 
 def test_killed_half_way_and_started_again_it_is_the_same_table(tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    undisturbed, killed = start(whole), start(parts)
+    undisturbed = subprocess.Popen([sys.executable, "-m", "beft_core", *WORDS, str(whole)], stdout=subprocess.DEVNULL)
+    killed = start(parts)
     deadline = time.monotonic() + 200
-    while killed.poll() is None and time.monotonic() < deadline:
+    while killed.running() and time.monotonic() < deadline:
         # The first bank is written and the second has saved its state.
         if len(list(parts.glob("rows/*.json"))) == 2 and list(parts.glob("bank-*.safetensors")):
-            killed.kill()
             break
         time.sleep(0.005)
-    assert killed.wait() == -9
+    assert killed.kill() == -9
     assert len(list(parts.glob("rows/*.json"))) == 2
     again = start(parts)
-    out, err = again.communicate(timeout=200)
-    assert again.returncode == 0, err
-    assert b"2 fine-tunes in 1 pass" in out and b"2 were there already" in out
+    assert again.wait(timeout=200) == 0, again.stderr.read_text()
+    out = again.stdout.read_text()
+    assert "2 fine-tunes in 1 pass" in out and "2 were there already" in out
     assert undisturbed.wait(timeout=200) == 0
     pd.testing.assert_frame_equal(read_table(parts).drop(columns="seconds"), read_table(whole).drop(columns="seconds"))
     for name in read_table(whole)["snapshot"]:

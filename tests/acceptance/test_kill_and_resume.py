@@ -28,13 +28,18 @@ class FineTune:
     """Seconds from the first save of a process to its end, at most."""
 
     def words(self, folder: Path, name: str, *more: str) -> list[str]:
+        """The command; ``TABLE`` in the flags stands for a file of 160 rows."""
+        table = folder / "beside" / "films.csv"
+        if not table.exists():
+            table.parent.mkdir()
+            rows = (f"film {row} has {row % 7} parts,{('bad', 'good')[row * row % 3 == 1]}" for row in range(160))
+            table.write_text("\n".join(["text,label", *rows]))
         out = ["--out", str(folder / f"{name}.beft.safetensors"), *more]
-        return ["train", *self.flags.split(), "--device", "cpu", *out]
+        return ["train", *self.flags.replace("TABLE", str(table)).split(), "--device", "cpu", *out]
 
     def start(self, folder: Path, name: str, *more: str) -> Command:
         """The command, saving its state about as often as it can."""
-        streams = folder / "said" / name
-        streams.parent.mkdir(exist_ok=True)
+        streams = folder / "beside" / name
         return prepared.start(
             self.words(folder, name, *more), streams, threads=self.threads, BEFT_CHECKPOINT_SECONDS="0.05"
         )
@@ -56,12 +61,13 @@ MANY_STEPS = FineTune(
     longest_wait=0.4,
 )
 WHOLE_VALIDATION = FineTune(
-    "--task demo-acceptability --terms v q --n-train 8 --epochs 2 --max-length 16 --evaluate-when epoch --seed 4",
+    "--train-file TABLE --eval-file TABLE --text text --label label --terms v q --n-train 8 --epochs 2 "
+    "--evaluate-when epoch --seed 4",
     threads=2,
     kills=3,
     longest_wait=1.0,
 )
-"""Nearly all of its time goes into the 500 validation examples, so that is where it is killed."""
+"""Nearly all of its time goes into the 160 validation examples, so that is where it is killed."""
 WHOLE_SST2 = FineTune(
     "--task sst2 --terms v --n-train 32 --epochs 2 --evaluate-when epoch --seed 5", threads=2, kills=3, longest_wait=8.0
 )
@@ -98,7 +104,7 @@ def killed_and_resumed(fine_tune: FineTune, folder: Path) -> list[str]:
         "whole.beft.safetensors",
         "resumed.beft.safetensors",
         "checkpoint.safetensors",
-        "said",
+        "beside",
     }
     assert not list(folder.glob("*.tmp"))
     return said[1:]

@@ -31,11 +31,11 @@ from beft_core.training import workflow
 from beft_core.training.observer import Observer
 
 TINY: dict[str, Any] = {
-    "n_train": 16,
-    "batch_size": 8,
+    "n_train": 8,
+    "batch_size": 4,
     "epochs": 2,
     "device": "cpu",
-    "max_length": 24,
+    "max_length": 16,
     "evaluate": "last",
 }
 
@@ -272,7 +272,7 @@ def test_progress_counts_every_step_of_every_run_once(tmp_path: Path) -> None:
             self.done.append(n)
 
     heard = Heard()
-    short_and_long = spec(terms="v", seeds=1, n_train=[8, 16], evaluate="never")
+    short_and_long = spec(terms="v", seeds=1, n_train=[4, 8], evaluate="never")
     assert run_sweep(short_and_long, SweepFolder(tmp_path / "two"), heard).banks == 1
     assert heard.total == sum(heard.done) == 2 * (1 + 2)
     assert [count for count in heard.done if count] == [2, 2, 1, 1]  # at first a step of both, then of the longer one
