@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import kendalltau, spearmanr
+from report_tools import SHORT, noisy, one_case
+from scipy.stats import spearmanr
 from sweep_tables import Run, make_results
 
-from beft_core.reports.pairing import match_grids, pairs
+from beft_core.reports.pairing import pairs
 from beft_core.reports.selection.prediction import (
     ALWAYS_V,
     CASE_COLUMNS,
-    MEASURES,
     POOLED,
     RANDOM,
     RULES,
@@ -36,33 +35,12 @@ from beft_core.reports.selection.prediction import (
 from beft_core.reports.selection.rules import FIXED_ORDER, ORACLE, SMALLEST_NORM
 from beft_core.scores.approaches import APPROACHES
 from beft_core.sweeps.table import read_table, write_table
-from beft_core.terms import CANDIDATES
-
-SHORT = ("v", "q", "k", "all")
-
-
-def one(values: dict[str, float], **more: Any) -> pd.DataFrame:
-    """One probe beside three fine-tunes with the given metrics, by default at one learning rate and seed."""
-    more = {"tasks": ["sst2"], "regimes": ["low"], "lrs": [1e-2], "seeds": [0], "trains": SHORT} | more
-    table = make_results(**more)
-    for term, value in values.items():
-        table.loc[table["trains"] == term, "value"] = value
-    return table
-
-
-def of(table: pd.DataFrame, rule: str) -> pd.DataFrame:
-    return table[table["rule"] == rule]
-
-
-def noisy(run: Run) -> float:
-    return 0.07 * math.sin(sum(map(ord, f"{run}")))
-
 
 # --- one case ------------------------------------------------------------------------------------------------------
 
 
 def test_a_case_by_hand() -> None:
-    table = cases(one({"q": 0.75, "k": 0.60, "v": 0.70}))
+    table = cases(one_case({"q": 0.75, "k": 0.60, "v": 0.70}))
     assert tuple(table.columns) == CASE_COLUMNS
     assert list(table["rule"]) == [rule for rule in RULES if rule != ORACLE]  # there is no other seed to know from
     by_rule = table.set_index("rule")
@@ -86,78 +64,21 @@ def test_a_case_by_hand() -> None:
 
 
 def test_terms_that_tie_are_all_the_best() -> None:
-    table = cases(one({"q": 0.7, "k": 0.7 - 5e-10, "v": 0.6})).set_index("rule")
+    table = cases(one_case({"q": 0.7, "k": 0.7 - 5e-10, "v": 0.6})).set_index("rule")
     assert table.loc["magnitude", "best"] == "q+k" and table.loc["magnitude", "hit"] == 1
     assert table.loc[RANDOM, "hit"] == pytest.approx(2 / 3)
-    same = cases(one({"q": 0.5, "k": 0.5, "v": 0.5}))
+    same = cases(one_case({"q": 0.5, "k": 0.5, "v": 0.5}))
     assert set(same["best"]) == {"q+k+v"} and set(same["regret"]) == {0} and (same["hit"] == 1).all()
     assert same["tau"].isna().all()  # also that of "always b_v": the metrics are level
-    assert "In 1 case all three terms end equal" in verdict(one({"q": 0.5, "k": 0.5, "v": 0.5}))
+    assert "In 1 case all three terms end equal" in verdict(one_case({"q": 0.5, "k": 0.5, "v": 0.5}))
 
 
 def test_metrics_below_zero_are_no_exception() -> None:
-    table = cases(one({"q": -0.1, "k": -0.3, "v": -0.2})).set_index("rule")
+    table = cases(one_case({"q": -0.1, "k": -0.3, "v": -0.2})).set_index("rule")
     assert table.loc["projection_ratio", "regret"] == pytest.approx(10) and table.loc[ALWAYS_V, "best"] == "q"
 
 
 # --- rules without a probe -----------------------------------------------------------------------------------------
-
-
-def test_a_constant_ranking_has_the_tau_of_scipy() -> None:
-    """“Always b_v” leaves q and k level: with ties on its side tau-b stays below 1 whatever the metrics."""
-    values = {"q": 0.7, "k": 0.6, "v": 0.75}
-    table = cases(one(values)).set_index("rule")
-    metrics = [values[term] for term in CANDIDATES]
-    assert table.loc[ALWAYS_V, "tau"] == pytest.approx(kendalltau([0, 0, 1], metrics, variant="b").statistic)
-    assert table.loc[ALWAYS_V, "tau"] == pytest.approx(0.8165, abs=1e-4) and table.loc[FIXED_ORDER, "tau"] == 1
-
-
-def test_a_null_term_that_was_trained_all_the_same_is_not_named() -> None:
-    """Rounding moved it (``train_null``): its score is the highest, and it is read as that of a frozen one, 0."""
-    values = {"q": 0.75, "k": 0.80, "v": 0.70}
-    frozen = one(values, null="k")
-    moved = frozen.copy()
-    probe = moved["trains"] == "all"
-    for approach in APPROACHES:
-        moved.loc[probe, f"{approach}.k"] = 1.5
-    table = cases(moved)
-    assert set(table.loc[table["rule"].isin(APPROACHES), "selected"]) == {"q", "v"}
-    pd.testing.assert_frame_equal(table, cases(frozen))
-    for approach in APPROACHES:  # nothing but the null term moved: there is nothing to select by
-        moved.loc[probe, [f"{approach}.q", f"{approach}.v"]] = 0.0
-    assert not set(cases(moved)["rule"]) & set(APPROACHES)
-    assert not set(cases(frozen.assign(null_terms="q+k"))["rule"]) & set(APPROACHES), "one rival is no contest"
-
-
-def test_the_smallest_norm_never_names_a_null_term_and_says_nothing_where_norms_do() -> None:
-    null = of(cases(one({"q": 0.75, "k": 0.60, "v": 0.70}, null="k")), SMALLEST_NORM)
-    assert list(null["selected"]) == ["v"] and null["tau"].iloc[0] == pytest.approx(1 / 3)  # v, q, k against q, v, k
-    table = one({"q": 0.75, "k": 0.60, "v": 0.70}, null="k")
-    probe = table["trains"] == "all"
-    for norms in ([np.nan, 0.5, 1.0], [2.0, 0.5, 2.0], [0.0, 0.0, 0.0]):
-        table.loc[probe, [f"pre_norm.{term}" for term in CANDIDATES]] = norms
-        assert of(cases(table), SMALLEST_NORM).empty, norms
-    table.loc[probe, [f"pre_norm.{term}" for term in CANDIDATES]] = [0.3, 0.1, 0.4]
-    assert list(of(cases(table), SMALLEST_NORM)["selected"]) == ["q"]
-
-
-@pytest.mark.parametrize("at", ["same", "best"])
-def test_the_oracle_knows_the_other_seeds_only(at: Any) -> None:
-    """Against a loop: for each case, the mean of each term over the seeds but its own, same task, size and rate."""
-    table = make_results(add=lambda run: 3 * noisy(run))
-    rows = pairs(table, at).rows
-    found = of(cases(table, at), ORACLE).set_index("case")
-    assert len(found) == len(rows) == 24
-    for number, row in rows.iterrows():
-        same = (rows[["task", "n_train", "lr"]] == [row["task"], row["n_train"], row["lr"]]).all(axis=1)
-        others = rows[same & (rows["seed"] != row["seed"])]
-        assert len(others) == 2
-        means = [others[f"value.{term}"].mean() for term in CANDIDATES]
-        assert found.loc[number, "selected"] == CANDIDATES[int(np.argmax(means))]
-        own = [row[f"value.{term}"] for term in CANDIDATES]
-        assert found.loc[number, "regret"] == pytest.approx(100 * (max(own) - own[int(np.argmax(means))]))
-        assert found.loc[number, "tau"] == pytest.approx(kendalltau(means, own).statistic)
-    assert found["regret"].max() > 0  # knowing the others is not knowing the seed
 
 
 def test_one_row_for_rules_that_never_differ() -> None:
@@ -180,115 +101,7 @@ def test_one_row_for_rules_that_never_differ() -> None:
     assert one_seed["projection_ratio"] == one_seed["fisher"] == "projection_ratio"
 
 
-# --- which runs belong together ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("probe", "terms", "expected"),
-    [
-        ([1, 2], [1, 2], [(1, 1), (2, 2)]),
-        ([1, 2], [10, 20], [(1, 10), (2, 20)]),
-        ([1, 2], [2, 3], [(1, 2), (2, 3)]),
-        ([5], [1, 2], [(5, 1), (5, 2)]),
-        ([1, 2], [5], [(1, 5), (2, 5)]),
-        ([1], [1, 2], [(1, 1), (1, 2)]),
-        ([1, 2, 3], [2, 3], [(2, 2), (3, 3)]),
-        ([1, 2, 3], [8, 9], []),
-        ([], [1], []),
-    ],
-)
-def test_grids_are_matched(probe: list[float], terms: list[float], expected: list[tuple[float, float]]) -> None:
-    assert match_grids(probe, terms) == expected
-
-
-def test_grids_that_differ_are_matched_by_position_even_if_a_run_failed() -> None:
-    """A failed run keeps its place: its neighbours are not shifted to other learning rates."""
-    table = make_results(["sst2"], ["low"], [1e-3, 1e-2, 1e-1], [0, 1], trains=SHORT)
-    table.loc[table["trains"] == "all", "lr"] /= 10
-    failed = (table["trains"] == "all") & np.isclose(table["lr"], 1e-4)
-    table.loc[failed, ["state", "value"]] = ["failed", np.nan]
-    rows = pairs(table).rows
-    assert sorted(zip(rows["lr"].round(9), rows["term_lr"].round(9), strict=True)) == [
-        (1e-3, 1e-2),
-        (1e-3, 1e-2),
-        (1e-2, 1e-1),
-        (1e-2, 1e-1),
-    ]
-    assert pairs(table).left_out == {"probes that failed": 2}
-
-
-def test_each_term_at_its_best() -> None:
-    table = make_results(["sst2"], ["low"], [1e-3, 1e-2], [0], trains=SHORT)
-    table.loc[(table["trains"] == "q") & (table["lr"] == 1e-3), "value"] = 0.95
-    rows = pairs(table, "best").rows
-    assert list(rows["lr"]) == [1e-3, 1e-2] and set(rows["value.q"]) == {0.95} and set(rows["lr.q"]) == {1e-3}
-    assert set(rows["lr.v"]) == {1e-2} and set(rows["value.v"]) == {0.8} and rows["term_lr"].isna().all()
-    table = cases(table, "best")
-    assert list(of(table, "projection_ratio")["regret"].round(6)) == [15, 15]
-
-
-def test_of_rates_that_serve_equally_the_smaller_is_the_best() -> None:
-    table = make_results(["sst2"], ["low"], [1e-4, 1e-3, 1e-2], [0], trains=SHORT)
-    table.loc[(table["trains"] == "q") & (table["lr"] > 1e-4), "value"] = 0.9
-    for rows in (table, table.iloc[::-1]):
-        assert set(pairs(rows, "best").rows["lr.q"]) == {1e-3}
-
-
-def test_every_value_stands_beside_its_own_probe() -> None:
-    """Pairing over many tasks, sizes, rates and seeds in any order of rows, against a search for each."""
-    table = make_results(add=noisy).sample(frac=1, random_state=3)
-    rows = pairs(table).rows
-    assert len(rows) == 2 * 2 * 2 * 3
-    for row in rows.to_dict("records"):
-        same = (table[["task", "n_train", "seed", "lr"]] == [row[k] for k in ("task", "n_train", "seed", "lr")]).all(1)
-        here = table[same].set_index("trains")
-        for term in CANDIDATES:
-            assert row[f"value.{term}"] == here.loc[term, "value"]
-            assert row[f"projection_ratio.{term}"] == here.loc["all", f"projection_ratio.{term}"]
-
-
-def test_what_is_left_out_is_counted() -> None:
-    def failed(run: Run) -> bool:
-        return run[2] in ("q", "all") and run[4] == 1
-
-    table = make_results(["sst2"], ["low"], [1e-3, 1e-2], [0, 1, 2], trains=SHORT, failed=failed)
-    table = table[~((table["trains"] == "k") & (table["seed"] == 2))]
-    found = pairs(table)
-    assert list(found.rows["seed"]) == [0, 0]
-    assert found.left_out == {
-        "probes that failed": 2,
-        "fine-tunes of one term that failed": 2,
-        "probes without a metric of each of q, k and v": 2,
-    }
-    assert set(of(cases(table), "projection_ratio")["seed"]) == {0}
-
-
-def test_other_rates_than_the_grids_share_are_left_out() -> None:
-    table = make_results(["sst2"], ["low"], [1e-3, 1e-2, 1e-1], [0], trains=SHORT)
-    table = table[(table["trains"] == "all") | (table["lr"] < 1e-1)]
-    assert pairs(table).left_out == {"probes at a learning rate that no fine-tune of one term has": 1}
-
-
-def test_of_repeated_runs_the_last_counts() -> None:
-    table = one({"q": 0.75, "k": 0.6, "v": 0.7})
-    again = table[table["trains"] == "v"].assign(value=0.9)
-    found = pairs(pd.concat([table, again]))
-    assert list(found.rows["value.v"]) == [0.9] and found.left_out == {"repeated fine-tunes": 1}
-
-
-def test_a_rule_without_scores_has_no_case() -> None:
-    table = make_results(trains=SHORT)
-    probes = table["trains"] == "all"
-    table.loc[probes, [f"fisher.{term}" for term in CANDIDATES]] = np.nan
-    table.loc[probes & (table["seed"] == 0), [f"magnitude.{term}" for term in CANDIDATES]] = 0.0
-    found = cases(table)
-    assert of(found, "fisher").empty and len(of(found, "magnitude")) == 16 and len(of(found, "projection_ratio")) == 24
-    assert "fisher" not in set(summary_of(found)["rule"])
-
-
-def test_a_regime_without_a_name_is_called_by_its_size() -> None:
-    table = make_results(["sst2"], ["low"], seeds=[0, 1]).assign(regime=None)
-    assert set(cases(table)["regime"]) == {"1,000 examples"} and set(settling(table)["regime"]) == {"1,000 examples"}
+# --- answers of whole tables ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("at", ["same", "best"])
@@ -347,60 +160,6 @@ def test_a_planted_table_is_answered() -> None:
     said = verdict(table)
     assert "24 cases (2 tasks, 12 groups" in said and "loses 0.00 points on average" in said
     assert "always taking b_v loses 5.00 points" in said and "5.00 points fewer" in said
-
-
-def test_intervals_draw_whole_seeds() -> None:
-    """Against a plain loop over resamples; learning rates of a seed go together, so copies of them change nothing."""
-    table = of(cases(make_results(["sst2"], ["low"], seeds=range(6), add=noisy)), "magnitude")
-    row = summary_of(table).iloc[0]
-    groups = [group["regret"].to_numpy() for _, group in table.groupby("seed")]
-    rng = np.random.default_rng(1)
-    means = [np.concatenate([groups[i] for i in rng.integers(0, 6, 6)]).mean() for _ in range(20_000)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    spread = high - low
-    assert row["regret"] == pytest.approx(table["regret"].mean())
-    assert row["regret_low"] == pytest.approx(low, abs=0.08 * spread)
-    assert row["regret_high"] == pytest.approx(high, abs=0.08 * spread)
-    twice = pd.concat([table, table.assign(lr=1.0)])
-    again = summary_of(twice).iloc[0]
-    names = [f"{short}{end}" for short in MEASURES for end in ("_low", "_high")]
-    np.testing.assert_allclose(list(again[names]), list(row[names]))
-
-
-def test_intervals_draw_tasks_and_seeds_within_them() -> None:
-    """Against a plain loop: tasks with replacement, and for each drawn one its sizes and seeds with replacement."""
-    table = make_results(
-        ["sst2", "rte", "cola", "stsb"], seeds=range(4), add=noisy, winners={("rte", "low"): "q", ("cola", "low"): "k"}
-    )
-    table = of(cases(table), "magnitude")
-    row = summary_of(table).iloc[-1]
-    assert row["draws"] == "tasks" and (summary_of(table)["draws"].iloc[:-1] == "seeds").all()
-    groups = {
-        task: [group["regret"].to_numpy() for _, group in own.groupby(["regime", "seed"])]
-        for task, own in table.groupby("task")
-    }
-    rng = np.random.default_rng(1)
-    means = []
-    for _ in range(10_000):
-        drawn: list[np.ndarray] = []
-        for task in rng.choice(list(groups), len(groups)):
-            drawn += [groups[task][at] for at in rng.integers(0, len(groups[task]), len(groups[task]))]
-        means.append(np.concatenate(drawn).mean())
-    low, high = np.percentile(means, [2.5, 97.5])
-    assert row["regret_low"] == pytest.approx(low, abs=0.08 * (high - low))
-    assert row["regret_high"] == pytest.approx(high, abs=0.08 * (high - low))
-    # Seeds alone, as if all were of one task, look far surer than they are.
-    fixed = summary_of(table.assign(regime=table["task"] + table["regime"], task="one")).iloc[-1]
-    assert fixed["draws"] == "seeds"
-    assert row["regret_high"] - row["regret_low"] > 1.5 * (fixed["regret_high"] - fixed["regret_low"])
-
-
-def test_results_repeat_and_one_seed_has_no_interval() -> None:
-    table = make_results(add=noisy)
-    pd.testing.assert_frame_equal(summary(table), summary(table))
-    alone = summary(one({"q": 0.75, "k": 0.6, "v": 0.7}))
-    assert alone["regret_low"].isna().all() and alone["hit_high"].isna().all() and alone["regret"].notna().all()
-    assert "one group, no interval" in verdict(one({"q": 0.75, "k": 0.6, "v": 0.7}))
 
 
 def test_the_advantage_is_that_of_the_same_cases() -> None:

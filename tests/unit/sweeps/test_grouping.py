@@ -1,0 +1,60 @@
+"""Which runs of a sweep share a pass, and how many fit into memory."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from beft_core.config import RunConfig
+from beft_core.sweeps.grouping import as_trained, group, halves
+
+
+def runs(**fields: object) -> list[RunConfig]:
+    """Runs that differ in what a run owns: term, learning rate and seed."""
+    return [
+        RunConfig(terms=(term,), lr=lr, seed=seed, n_train=40, epochs=1, **fields)  # type: ignore[arg-type]
+        for term in ("q", "v")
+        for lr in (1e-3, 1e-2)
+        for seed in (0, 1)
+    ]
+
+
+def test_runs_that_share_task_and_model_share_a_pass() -> None:
+    ours, others = runs(), runs(task="demo-topic")
+    banks = group([*ours, *others], most=16)
+    assert sorted(len(bank) for bank in banks) == [8, 8]
+    for bank in banks:
+        assert len({config.task for config in bank}) == 1
+    assert {id(config) for bank in banks for config in bank} == {id(config) for config in [*ours, *others]}
+
+
+def test_banks_are_of_equal_size_and_none_is_too_large() -> None:
+    sizes = [len(bank) for bank in group(runs()[:7], most=3)]
+    assert sum(sizes) == 7
+    assert max(sizes) <= 3 and len(sizes) == 3
+    assert [len(bank) for bank in group(runs()[:4], most=3)] == [2, 2]  # not 3 and 1
+
+
+def test_runs_of_one_length_stand_together() -> None:
+    mixed = [dataclasses.replace(config, n_train=40 + 400 * (at % 2)) for at, config in enumerate(runs())]
+    banks = group(mixed, most=4)
+    assert [{config.n_train for config in bank} for bank in banks] == [{440}, {40}]
+
+
+def test_runs_that_train_weights_stand_alone() -> None:
+    full = [RunConfig(mode="full", terms=(), seed=seed, n_train=40, epochs=1) for seed in (0, 1)]
+    assert [len(bank) for bank in group(full, most=16)] == [1, 1]
+
+
+def test_halves_keep_every_run_once() -> None:
+    bank = runs()[:5]
+    one, other = halves(bank)
+    assert (len(one), len(other)) == (3, 2)
+    assert [*one, *other] == bank
+
+
+def test_only_probes_are_followed() -> None:
+    probe, single = RunConfig(mode="all", terms=()), RunConfig(terms=("v",))
+    assert as_trained(single, 100, 10) is single
+    assert as_trained(probe, None, 10) is probe
+    assert as_trained(probe, 100, 10).trajectory_every == 10
+    assert as_trained(probe, 5, 10).trajectory_every == 1
