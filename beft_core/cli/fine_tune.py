@@ -15,7 +15,7 @@ from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.files.paths import user_path
 from beft_core.models.source import locate
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import APPROACHES, PAPER
 from beft_core.scores.table import ScoreTable
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.registry import get_task
@@ -77,7 +77,7 @@ def select(
     probe, scores = selection.snapshot, selection.scores
     if probe_path is not None:
         output.save_trained(probe_path, probe, resume)
-    winner = selection.selected["projection_ratio"]
+    winner = selection.selected[PAPER]
     result: dict[str, Any] = {
         "task": probe.meta.task,
         "model": probe.meta.model.id,

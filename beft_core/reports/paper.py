@@ -17,6 +17,7 @@ import pandas as pd
 
 from beft_core.errors import UserError
 from beft_core.files.safe_io import read_json_file
+from beft_core.scores.approaches import PAPER
 from beft_core.terms import CANDIDATES, TERM_KEYS
 
 FILE = Path(__file__).with_name("paper.json")
@@ -37,7 +38,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "table3": ("adaptation", "task", "value", *ORIGIN),
     "table4": ("term", "task", "value", "dagger", *ORIGIN),
     "table5": ("technique", "trains", "parameters_percent", "task", "kind", "value", *ORIGIN),
-    "reference": ("term", "projection_ratio", "magnitude_mean_abs", "accuracy", *ORIGIN),
+    "reference": ("term", PAPER, "magnitude_mean_abs", "accuracy", *ORIGIN),
 }
 """Table -> its columns. ``dagger``: the paper's approach selected this term. ``trains``: as in a sweep's result table;
 None for techniques that the lab has not. ``adaptation``: base model, the task of a fine-tune, or merged."""
@@ -142,7 +143,7 @@ def _by_row(about: Mapping[str, Any], content: Mapping[str, Any]) -> Iterable[di
 
 
 def _by_term(about: Mapping[str, Any], content: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    quantities = ("projection_ratio", "magnitude_mean_abs", "accuracy")
+    quantities = (PAPER, "magnitude_mean_abs", "accuracy")
     for term in TERM_KEYS:
         yield {"term": term} | {name: about[name].get(term) for name in quantities}
 
@@ -181,7 +182,7 @@ def _check(content: Mapping[str, Any]) -> None:
         about = content[name]
         _require(bool(about["source"] and about["data"]), f"{name} does not name its source and data")
         if name == "reference":
-            _require(set(about["projection_ratio"]) == set(TERM_KEYS), f"{name}: terms")
+            _require(set(about[PAPER]) == set(TERM_KEYS), f"{name}: terms")
             _require(set(about["accuracy"]) == set(CANDIDATES), f"{name}: candidates")
             continue
         for row in about["rows"]:

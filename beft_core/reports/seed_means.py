@@ -14,6 +14,7 @@ import pandas as pd
 
 from beft_core.errors import UserError
 from beft_core.reports.optimizers import optimizers, told_apart, usual
+from beft_core.scores.approaches import PAPER
 from beft_core.tasks.registry import REGIMES
 from beft_core.terms import CANDIDATES
 
@@ -197,7 +198,7 @@ class Runs:
         """What the probes select by projection ratio."""
         probes, lr = self.probes(model, task, regime, choice)
         # A table without a single probe may hold the column as numbers (all of them missing).
-        selected = ["none" if pd.isna(term) else str(term) for term in probes["selected.projection_ratio"]]
+        selected = ["none" if pd.isna(term) else str(term) for term in probes[f"selected.{PAPER}"]]
         return Votes({term: selected.count(term) for term in dict.fromkeys(selected)}, lr)
 
     def remarks(self, model: str) -> tuple[str, ...]:

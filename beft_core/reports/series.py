@@ -13,7 +13,7 @@ import pandas as pd
 from beft_core.errors import UserError
 from beft_core.reports.seed_means import LrChoice, Results, Runs, regime_order
 from beft_core.reports.selection.prediction import match_grids
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import APPROACHES, PAPER
 from beft_core.terms import CANDIDATES, TERM_KEYS
 
 FIGURE_COLUMNS: tuple[str, ...] = (
@@ -118,9 +118,9 @@ def score_vs_lr(results: Results) -> pd.DataFrame:
     rows = Runs.of(results).rows
     done = rows[~rows["is_failed"]]
     probes = done[done["trains"] == "all"].melt(
-        [*_CELL, "lr"], [f"projection_ratio.{term}" for term in CANDIDATES], var_name="term", value_name="of"
+        [*_CELL, "lr"], [f"{PAPER}.{term}" for term in CANDIDATES], var_name="term", value_name="of"
     )
-    probes["term"] = probes["term"].str.removeprefix("projection_ratio.")
+    probes["term"] = probes["term"].str.removeprefix(f"{PAPER}.")
     probes["of"] = pd.to_numeric(probes["of"])
     scores = probes.groupby([*_CELL, "term", "lr"])["of"].agg(score="mean", score_std="std", probes="count")
     scores = (

@@ -32,6 +32,7 @@ from beft_core.reports.cells import Cell, Column, Row, Table, mark_best
 from beft_core.reports.merges import BASE, MERGED, Merge, read_merges
 from beft_core.reports.seed_means import LR_CHOICES, Key, LrChoice, Mean, Results, Runs
 from beft_core.reports.series import figure1, figure4, metric_vs_epoch, score_vs_lr
+from beft_core.scores.approaches import PAPER
 from beft_core.tasks.registry import REGIMES, TASKS
 from beft_core.terms import TERM_KEYS
 
@@ -430,14 +431,14 @@ def reference(results: Results, model: str | None = None, lr: LrChoice = "best")
     theirs = paper.reference().set_index("term")
     probes, probe_lr = runs.probes(model, "sst2", "low", lr)
     columns = (
-        Column("projection_ratio", "Projection ratio", "", 3),
+        Column(PAPER, "Projection ratio", "", 3),
         Column("magnitude_mean_abs", "Magnitude (mean)", "", 3),
         Column("accuracy", label(runs, "sst2")),
     )
     rows = []
     for term in TERM_KEYS:
         cells = []
-        for approach in ("projection_ratio", "magnitude_mean_abs"):
+        for approach in (PAPER, "magnitude_mean_abs"):
             values = pd.to_numeric(probes[f"{approach}.{term}"]).dropna().tolist()
             reason = "" if len(probes) else missing(runs, (model, "sst2", "low", "all"), lr)
             cell = _seeds(values, float(theirs.loc[term, approach]), reason or "the probes have no such score")

@@ -19,6 +19,7 @@ from beft_core.runs.damage import FILES, TAIL_BYTES, damage
 from beft_core.runs.record import METRICS_BYTES, record_of
 from beft_core.runs.run import Run, list_runs
 from beft_core.runs.status import Status
+from beft_core.scores.approaches import PAPER
 from beft_core.terms import TERMS
 from beft_core.training.observer import NOT_METRICS, metric_that_counts
 
@@ -187,7 +188,7 @@ def _config(path: Path) -> tuple[str, dict[str, Any]] | None:
 
 def _selected(path: Path) -> str | None:
     chosen = (_result(path) or {}).get("selected") or {}
-    term = chosen.get("projection_ratio")
+    term = chosen.get(PAPER)
     return term if term in TERMS else None
 
 

@@ -16,6 +16,20 @@ from beft_core.scores.formulas import Movement, fisher_score
 
 
 @dataclass(frozen=True)
+class Question:
+    """What an approach asks of a bias term; approaches that ask the same are variants of each other."""
+
+    key: str
+    """Name in URLs of the switch between its variants."""
+    words: str
+    """The question as a sentence."""
+    past: str = ""
+    """What a term did by it, as one word: "turned". Only where a term can be followed while it is trained."""
+    help: str = ""
+    """What tells its variants apart."""
+
+
+@dataclass(frozen=True)
 class Approach:
     """One way to score a term: it computes and explains itself."""
 
@@ -26,13 +40,34 @@ class Approach:
     reference: str
     per_layer: Callable[[Any], np.ndarray]
     """`Movement`, or squared gradients [layers, width], -> float64 [layers]."""
+    question: Question
+    variant: str = ""
+    """Word for it among those that ask the same; the first of them in the registry is the one that is shown first."""
     needs: Literal["movement", "fisher", "fisher_batch"] = "movement"
     """What `per_layer` takes; of these a snapshot may lack the squared gradients."""
     caveat: str = ""
     """What it depends on besides learning, in plain sentences: see :mod:`beft_core.models.value_shift`."""
 
 
-_PAPER = "BEFT, https://arxiv.org/abs/2509.15974"
+PAPER = "projection_ratio"
+"""The approach by which the paper selects a term, and so does whatever does not say by which."""
+
+TURN = Question("turn", "How far did it turn?", "turned")
+MOVE = Question(
+    "magnitude",
+    "How far did it move?",
+    "moved",
+    "The paper sums |post − pre| over the elements of a layer. The authors' code takes the mean, which is fair to "
+    "terms of different widths.",
+)
+DEPEND = Question(
+    "fisher",
+    "How much did the loss depend on it?",
+    help="Squared gradients before the fine-tune: of every example, or, as in the authors' code, of the mean over "
+    "batches of 8.",
+)
+
+_SOURCE = "BEFT, https://arxiv.org/abs/2509.15974"
 _ORIGIN = (
     "Depends on how the model is written down. A constant c added to b_v, with W_o c taken from the bias of the "
     "attention output, changes no output and no gradient, yet it changes this score of b_v, even which term is "
@@ -47,35 +82,42 @@ APPROACHES: dict[str, Approach] = {
     approach.key: approach
     for approach in (
         Approach(
-            "projection_ratio",
+            PAPER,
             "Projection ratio",
             "1 − pre·post / max(‖pre‖, ‖post‖)²",
-            f"{_PAPER}, section 2.1",
+            f"{_SOURCE}, section 2.1",
             Movement.projection_ratio,
+            TURN,
             caveat=_ORIGIN,
         ),
         Approach(
             "magnitude",
             "Magnitude (L1)",
             "Σ |post − pre|",
-            f"{_PAPER}, section 2",
+            f"{_SOURCE}, section 2",
             Movement.magnitude,
+            MOVE,
+            "sum (L1)",
             caveat=_SCALE,
         ),
         Approach(
             "magnitude_mean_abs",
             "Magnitude (mean)",
             "mean |post − pre|",
-            f"{_PAPER}, the authors' code",
+            f"{_SOURCE}, the authors' code",
             Movement.magnitude_mean_abs,
+            MOVE,
+            "mean",
             caveat=_SCALE,
         ),
         Approach(
             "fisher",
             "Fisher",
             "(1/N) Σᵢ ‖∇b log p(yᵢ|xᵢ)‖²",
-            f"{_PAPER}, section 2",
+            f"{_SOURCE}, section 2",
             fisher_score,
+            DEPEND,
+            "per example",
             needs="fisher",
             caveat=_SCALE,
         ),
@@ -83,11 +125,36 @@ APPROACHES: dict[str, Approach] = {
             "fisher_batch",
             "Fisher (batches)",
             "mean over elements of (mean gradient of a batch)²",
-            f"{_PAPER}, the authors' code",
+            f"{_SOURCE}, the authors' code",
             partial(fisher_score, variant="batch"),
+            DEPEND,
+            "per batch",
             needs="fisher_batch",
             caveat=_SCALE,
         ),
     )
 }
 """The order of tables. Which of them a snapshot allows depends on the tensors that it holds."""
+
+
+def questions() -> dict[Question, tuple[Approach, ...]]:
+    """Questions of the registry with the approaches that ask them, both in the order of the registry."""
+    asked: dict[Question, tuple[Approach, ...]] = {}
+    for approach in APPROACHES.values():
+        asked[approach.question] = (*asked.get(approach.question, ()), approach)
+    return asked
+
+
+def of_movement() -> tuple[Approach, ...]:
+    """Approaches that compare a bias before and after, and so can follow it while it is trained."""
+    return tuple(approach for approach in APPROACHES.values() if approach.needs == "movement")
+
+
+def score_words() -> dict[str, str]:
+    """Short words for the approaches that compare before and after -> their keys: "turned", "moved", "moved, mean"."""
+    words = {}
+    for question, variants in questions().items():
+        for number, approach in enumerate(one for one in variants if one.needs == "movement"):
+            name = question.past or approach.label
+            words[f"{name}, {approach.variant}" if number and approach.variant else name] = approach.key
+    return words

@@ -18,7 +18,7 @@ from beft_core.architectures.certified import certified
 from beft_core.presets import hyperparameters
 from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.rank_correlation import kendall_tau, spearman_rho
-from beft_core.scores.table import ScoreTable, TermScores, rank_terms
+from beft_core.scores.table import ABSENT, FROZEN, NOT_TRAINED, ScoreTable, rank_terms, reason_without_score
 from beft_core.snapshots.null_elements import count_of
 from beft_core.snapshots.snapshot import Key, Snapshot, SnapshotMeta
 from beft_core.terms import TERM_KEYS, TERMS
@@ -50,13 +50,13 @@ def differences(
     a: ScoreTable, b: ScoreTable, approach: str, stack: str, names: Names = ("A", "B")
 ) -> tuple[Difference, ...]:
     """Every term that one of the two has: first minus second."""
-    first, second = rows(a, stack), rows(b, stack)
+    first, second = a.rows(stack), b.rows(stack)
     found = []
     for term in TERM_KEYS:
         pair = first.get(term), second.get(term)
         if pair == (None, None):
             continue
-        reason = _both([no_score(row, approach) for row in pair], names)
+        reason = _both([reason_without_score(row, approach) for row in pair], names)
         if reason is not None or pair[0] is None or pair[1] is None:
             found.append(Difference(term, None, None, reason))
             continue
@@ -67,22 +67,6 @@ def differences(
         else:
             found.append(Difference(term, x - y, mean, None))
     return tuple(found)
-
-
-def rows(table: ScoreTable, stack: str) -> dict[str, TermScores]:
-    """The terms of a stack by their keys."""
-    return {row.term: row for row in table.terms if row.stack == stack}
-
-
-def no_score(row: TermScores | None, approach: str) -> str | None:
-    """Why a term has no score that says something, in words; None if it has one."""
-    if row is None:
-        return "absent"
-    if approach not in row.scores:
-        return "not measured"
-    if APPROACHES[approach].needs != "movement" or row.trained:
-        return None
-    return "null and frozen" if row.null else "not trained"
 
 
 def _both(reasons: Sequence[str | None], names: Sequence[str]) -> str | None:
@@ -136,9 +120,9 @@ class Moves:
 
     def _still(self, key: Key) -> str | None:
         if key not in self.pre:
-            return "absent"
+            return ABSENT
         if key[1] not in self.trained:
-            return "null and frozen" if key[1] in self.null else "not trained"
+            return FROZEN if key[1] in self.null else NOT_TRAINED
         return None if self.delta[key].any() else "did not move"
 
 
@@ -211,8 +195,12 @@ class Agreement:
 
 def agreement(a: ScoreTable, b: ScoreTable, approach: str, stack: str) -> Agreement:
     """The rankings of the terms that have a score in both."""
-    first, second = rows(a, stack), rows(b, stack)
-    terms = [t for t in TERM_KEYS if no_score(first.get(t), approach) is no_score(second.get(t), approach) is None]
+    first, second = a.rows(stack), b.rows(stack)
+    terms = [
+        t
+        for t in TERM_KEYS
+        if reason_without_score(first.get(t), approach) is reason_without_score(second.get(t), approach) is None
+    ]
     scores = [{t: float(of[t].scores[approach].mean()) for t in terms} for of in (first, second)]
     x, y = (np.array([one[t] for t in terms]) for one in scores)
     ranks = [rank_terms(one) for one in scores]

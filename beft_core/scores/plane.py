@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from beft_core.errors import UserError
+from beft_core.scores.approaches import of_movement
 from beft_core.scores.formulas import Movement
 from beft_core.snapshots.snapshot import Snapshot
 
@@ -110,7 +111,7 @@ class Path:
     geometry: Mapping[str, np.ndarray]
     """As `Movement.geometry`."""
     scores: Mapping[str, np.ndarray]
-    """``projection_ratio``, ``magnitude`` and ``magnitude_mean_abs``."""
+    """By every approach that compares before and after: key -> scores."""
 
 
 @dataclass(frozen=True)
@@ -154,8 +155,8 @@ def trajectory(snapshot: Snapshot, stack: str, most: int = 100) -> Trajectory | 
                 term,
                 {key: np.stack([shape[key] for shape in shapes]) for key in shapes[0]},
                 {
-                    key: np.stack([getattr(movement, key)() for movement in movements])
-                    for key in ("projection_ratio", "magnitude", "magnitude_mean_abs")
+                    approach.key: np.stack([approach.per_layer(movement) for movement in movements])
+                    for approach in of_movement()
                 },
             )
         )

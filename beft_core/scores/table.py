@@ -82,6 +82,10 @@ class ScoreTable:
     def stacks(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(row.stack for row in self.terms))
 
+    def rows(self, stack: str) -> dict[str, TermScores]:
+        """Term -> its scores in a stack, in canonical order."""
+        return {row.term: row for row in self.terms if row.stack == stack}
+
     @property
     def approaches(self) -> tuple[str, ...]:
         """Those for which the snapshot holds the tensors."""
@@ -91,9 +95,7 @@ class ScoreTable:
         """Term -> mean over layers, in canonical order; by default of the first stack."""
         stack = stack or self.stacks[0]
         return {
-            row.term: float(row.scores[approach].mean())
-            for row in self.terms
-            if row.stack == stack and approach in row.scores
+            term: float(row.scores[approach].mean()) for term, row in self.rows(stack).items() if approach in row.scores
         }
 
     def contestants(self, approach: str, stack: str | None = None) -> tuple[str, ...]:
@@ -101,13 +103,9 @@ class ScoreTable:
         stack = stack or self.stacks[0]
         moves = APPROACHES[approach].needs == "movement"
         return tuple(
-            row.term
-            for row in self.terms
-            if row.stack == stack
-            and row.term in CANDIDATES
-            and approach in row.scores
-            and not row.null
-            and (row.trained or not moves)
+            term
+            for term, row in self.rows(stack).items()
+            if term in CANDIDATES and approach in row.scores and not row.null and (row.trained or not moves)
         )
 
     def selected(self, stack: str | None = None) -> dict[str, str | None]:
@@ -159,6 +157,29 @@ class ScoreTable:
                     null, trained = flags[stack, term]
                     rows.append((stack, term, approach, score, ranks[term], null, trained))
         return pd.DataFrame(rows, columns=["stack", "term", "approach", "score", "rank", "null", "trained"])
+
+
+ABSENT, NOT_MEASURED, FROZEN, NOT_TRAINED = "absent", "not measured", "null and frozen", "not trained"
+"""Why a term has no score that says something."""
+
+
+def reason_without_score(row: TermScores | None, approach: str) -> str | None:
+    """Why a term has no score of an approach that a reader could compare, in words; None if it has one.
+
+    ``row``: None where the snapshot or the stack does not have the term.
+    """
+    if row is None:
+        return ABSENT
+    if approach not in row.scores:
+        return NOT_MEASURED
+    if APPROACHES[approach].needs != "movement" or row.trained:
+        return None
+    return FROZEN if row.null else NOT_TRAINED
+
+
+def is_noise(row: TermScores, approach: str) -> bool:
+    """Whether a score is rounding noise: that of a null term that was trained all the same."""
+    return row.null and row.trained and APPROACHES[approach].needs == "movement"
 
 
 def rank_terms(scores: Mapping[str, float]) -> dict[str, int]:

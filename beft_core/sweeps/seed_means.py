@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from beft_core.scores.approaches import PAPER
 from beft_core.sweeps.table import OPTIMIZER_COLUMNS
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
                 "std": values.std() if len(values) > 1 else None,
                 "seeds": len(done),
                 "failed": len(part) - len(done),
-                "selects": "/".join(dict.fromkeys(done["selected.projection_ratio"].dropna())) or None,
+                "selects": "/".join(dict.fromkeys(done[f"selected.{PAPER}"].dropna())) or None,
             }
         )
     return pd.DataFrame(rows)

@@ -17,7 +17,7 @@ from beft_core.files import parquet
 from beft_core.files.paths import user_path
 from beft_core.files.plain_file import open_plain
 from beft_core.presets import BUILT_IN
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import APPROACHES, PAPER
 from beft_core.tasks.sources.records import csv_records
 from beft_core.terms import TERM_KEYS
 
@@ -79,7 +79,12 @@ columns: what was built in, ``presets.BUILT_IN``, where the table is older than 
 :data:`NORM_COLUMNS`, which are older than it too; otherwise empty, because the release between the two could choose."""
 COLUMNS: tuple[str, ...] = (*RUN_COLUMNS, *SCORE_COLUMNS, *CHOICE_COLUMNS, *NORM_COLUMNS)
 _LATER: tuple[str, ...] = (*NORM_COLUMNS, *OPTIMIZER_COLUMNS)
-NEEDED: tuple[str, ...] = tuple(name for name in COLUMNS if name not in _LATER)
+_OPTIONAL: tuple[str, ...] = (
+    *_LATER,
+    *(name for name in (*SCORE_COLUMNS, *CHOICE_COLUMNS) if PAPER not in name.split(".")),
+)
+"""A table may be older than an approach: only the paper's has always been there."""
+NEEDED: tuple[str, ...] = tuple(name for name in COLUMNS if name not in _OPTIONAL)
 """Those that every table has."""
 
 MOST_CSV, MOST_PARQUET = 32 * 2**20, 64 * 2**20
@@ -95,7 +100,8 @@ KEY: tuple[str, ...] = ("model", "task", "n_train", "lr", "seed")
 def read_table(path: Path) -> pd.DataFrame:
     """A result table: a ``.parquet`` or ``.csv`` file, or the folder of a sweep. All of :data:`COLUMNS`, in order.
 
-    Only :data:`NORM_COLUMNS`, then empty, and :data:`OPTIMIZER_COLUMNS` may be missing in the file.
+    Only :data:`NORM_COLUMNS` and the columns of an approach that is younger than the file, then empty, and
+    :data:`OPTIMIZER_COLUMNS` may be missing in the file.
 
     Raises:
         UserError: no such file, not a table, larger than any sweep's, or columns missing.
@@ -124,7 +130,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     import pyarrow
 
     try:
-        with parquet.opened(path, NEEDED, LIMITS, optional=_LATER) as (schema, batches):
+        with parquet.opened(path, NEEDED, LIMITS, optional=_OPTIONAL) as (schema, batches):
             return pyarrow.Table.from_batches(list(batches), schema.remove_metadata()).to_pandas()
     except parquet.MissingColumn as missing:
         _require_columns(path, missing.columns)

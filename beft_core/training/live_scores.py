@@ -7,7 +7,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import of_movement
 from beft_core.scores.formulas import Movement
 from beft_core.training.methods.bias_bank import Bank, Part, is_slot
 
@@ -55,11 +55,7 @@ class LiveScores:
         pre, post = (np.stack([array[part.columns] for part in parts]) for array in (self._before, values))
         movement = Movement(pre, post)
         layers = self._bank.model.layout.layers
-        return {
-            key: float(approach.per_layer(movement).sum()) / layers
-            for key, approach in APPROACHES.items()
-            if approach.needs == "movement"
-        }
+        return {approach.key: float(approach.per_layer(movement).sum()) / layers for approach in of_movement()}
 
     def _values(self) -> np.ndarray:
         """A copy of the run's row of the bank: float32 [parameters]."""

@@ -29,6 +29,7 @@ from beft_core.models.biases import LoadedModel, restored, write_biases
 from beft_core.models.null_certificate import null_certificate, null_elements
 from beft_core.models.source import BUNDLED
 from beft_core.presets import INPUTS, chosen
+from beft_core.scores.approaches import PAPER
 from beft_core.scores.table import ScoreTable, score_snapshot
 from beft_core.snapshots.null_elements import mask_of, ranges_of
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta
@@ -266,7 +267,7 @@ def select(
     scores = score_snapshot(probe)
     selected = scores.selected()
     trained = None
-    winner = selected["projection_ratio"]
+    winner = selected[PAPER]
     if then_train and winner is not None:
         trained = train(dataclasses.replace(config, mode="terms", terms=(winner,), fisher=False), observer)
     return Selection(probe, scores, selected, trained)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from beft_core.scores.approaches import APPROACHES
-from beft_core.scores.table import ScoreTable, rank_terms
+from beft_core.scores.table import ScoreTable, is_noise, rank_terms, reason_without_score
 from beft_core.terms import CANDIDATES, TERMS
-from dashboard.figures.heatmaps import noise, partly_null, reason_without_score
+from dashboard.figures.heatmaps import partly_null
 from dashboard.figures.parts import style
 
 
@@ -21,7 +21,7 @@ def bumps(
     The candidates are strong, the others pale; a null term is dashed; the selected term of an approach bears a star.
     A term without a comparable score (:func:`reason_without_score`; null and frozen counts as a score of 0) has a gap.
     """
-    rows = [row for row in table.terms if row.stack == stack]
+    rows = list(table.rows(stack).values())
     scores = {key: table.mean_scores(key, stack) for key in approaches}
     ranks = {key: rank_terms(scores[key]) for key in approaches}
     figure = go.Figure()
@@ -54,7 +54,7 @@ def bumps(
             customdata=[
                 f"<b>{style.symbol(term)}</b>, {TERMS[term].label}: rank {rank} by {APPROACHES[key].label}"
                 + (f", score {scores[key][term]:.4g}" if term in scores[key] else "")
-                + ("<br>null: the score is rounding noise" if noise(row, key) else "")
+                + ("<br>null: the score is rounding noise" if is_noise(row, key) else "")
                 + ("<br>null and frozen: it cannot score" if row.null and reasons[key] else "")
                 + (f"<br>{partly_null(row)}elements in each layer" if row.null_elements else "")
                 for key, rank in zip(approaches, ranked, strict=True)

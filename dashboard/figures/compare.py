@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from beft_core.scores.approaches import APPROACHES
-from beft_core.scores.compare import Alike, Difference, no_score, rows
-from beft_core.scores.table import ScoreTable
+from beft_core.scores.compare import Alike, Difference
+from beft_core.scores.table import ABSENT, ScoreTable, reason_without_score
 from beft_core.terms import TERM_KEYS, TERMS
 from dashboard.figures.heatmaps import BAR, BELOW, ROW, Columns
 from dashboard.figures.parts import style
@@ -31,6 +31,8 @@ SHAPES: dict[str, str] = {
 }
 """Plotly's name -> the sign for text: of the first snapshot, the second, and so on."""
 LETTERS = "ABCDEFGH"
+MAX_COMPARED = len(LETTERS)
+"""Snapshots beside each other: each has a letter, a shape and a dash."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "10px,2px", "2px,6px")
 
 LEGEND, TITLES, PANEL, ACROSS = 34, 44, 200, 4
@@ -58,7 +60,7 @@ def overview(
     for panel, key in enumerate(approaches, 1):
         reach: dict[str, list[float]] = {term: [] for term in terms}
         for number, table in enumerate(tables):
-            here = {t: row for t, row in rows(table, stack).items() if no_score(row, key) is None}
+            here = {t: row for t, row in table.rows(stack).items() if reason_without_score(row, key) is None}
             means = {term: float(row.scores[key].mean()) for term, row in here.items()}
             for term, mean in means.items():
                 reach[term].append(mean)
@@ -92,7 +94,7 @@ def overview(
                     col=panel,
                 )
             else:
-                why = {no_score(rows(table, stack).get(term), key) for table in tables} - {"absent"}
+                why = {reason_without_score(table.rows(stack).get(term), key) for table in tables} - {ABSENT}
                 figure.add_annotation(
                     x=0,
                     y=at,
@@ -131,7 +133,7 @@ def by_layer(
     terms = [
         term
         for term in terms_of(tables, stack)
-        if any(no_score(rows(table, stack).get(term), approach) is None for table in tables)
+        if any(reason_without_score(table.rows(stack).get(term), approach) is None for table in tables)
     ]
     down = -(-len(terms) // ACROSS) or 1
     figure = make_subplots(
@@ -146,8 +148,8 @@ def by_layer(
     top, deep = 0.0, 1
     for at, term in enumerate(terms):
         for number, table in enumerate(tables):
-            row = rows(table, stack).get(term)
-            if row is None or no_score(row, approach) is not None:
+            row = table.rows(stack).get(term)
+            if row is None or reason_without_score(row, approach) is not None:
                 continue
             values = row.scores[approach]
             top, deep = max(top, float(values.max())), max(deep, len(values))
@@ -231,7 +233,7 @@ def angles(cosines: np.ndarray, titles: Sequence[str], dark: bool = False) -> go
 
 def terms_of(tables: Sequence[ScoreTable], stack: str) -> list[str]:
     """The terms that at least one snapshot has, in canonical order."""
-    return [term for term in TERM_KEYS if any(term in rows(table, stack) for table in tables)]
+    return [term for term in TERM_KEYS if any(term in table.rows(stack) for table in tables)]
 
 
 # --- maps of two snapshots -----------------------------------------------------------------------------------------

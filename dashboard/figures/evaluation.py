@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from beft_core.reports.selection.rules import ALWAYS_V, FIXED_ORDER, ORACLE, RANDOM, RULES, SMALLEST_NORM
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import APPROACHES, DEPEND, MOVE, TURN, Question, questions
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.figures.curves.runs import HUES
 from dashboard.figures.parts import style
@@ -29,12 +29,16 @@ class Mark:
     dash: str = "solid"
 
 
+_HUES: dict[Question, str] = {TURN: HUES[5], MOVE: HUES[2], DEPEND: HUES[0]}
+_OTHER_HUE = HUES[1]
+"""Colour of what asks another question."""
+
 RULE_MARKS: dict[str, Mark] = {
-    "projection_ratio": Mark(HUES[5]),
-    "magnitude": Mark(HUES[2]),
-    "magnitude_mean_abs": Mark(HUES[2], "circle-open", "dash"),
-    "fisher": Mark(HUES[0]),
-    "fisher_batch": Mark(HUES[0], "circle-open", "dash"),
+    **{
+        approach.key: Mark(_HUES.get(question, _OTHER_HUE), *(("circle-open", "dash") if number else ()))
+        for question, asked in questions().items()
+        for number, approach in enumerate(asked)
+    },
     FIXED_ORDER: Mark(style.TERM_COLOURS["v"], "diamond-open"),
     ALWAYS_V: Mark(style.TERM_COLOURS["v"], "diamond"),
     SMALLEST_NORM: Mark(HUES[3], "square"),

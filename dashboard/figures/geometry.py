@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from beft_core.scores.approaches import PAPER
 from beft_core.scores.plane import Pair, iso_line, tips
 from beft_core.scores.table import TermScores
 from beft_core.terms import CANDIDATES, TERMS
@@ -195,7 +196,7 @@ def _told(row: TermScores, shape: dict[str, np.ndarray], layer: int) -> str:
     text = (
         f"<b>{style.symbol(row.term)}</b>, {TERMS[row.term].label}, layer {layer}"
         f"<br>angle {shape['angle_degrees'][layer]:.1f}°, length ×{shape['length_ratio'][layer]:.3g}"
-        f"<br>projection ratio {row.scores['projection_ratio'][layer]:.4g}"
+        f"<br>projection ratio {row.scores[PAPER][layer]:.4g}"
     )
     if shape["reversed"][layer]:
         text += "<br>↺ reversed: the angle is above 90°"

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from beft_core.scores.approaches import APPROACHES
-from beft_core.scores.table import ScoreTable, TermScores, rank_terms
+from beft_core.scores.table import FROZEN, ScoreTable, TermScores, rank_terms, reason_without_score
 from beft_core.terms import TERMS
 from dashboard.figures.parts import style
 from dashboard.figures.parts.numbers import shortest
@@ -65,7 +65,7 @@ def heatmaps(
     angle is above 90 degrees bears a turned arrow; the selected term of each approach is framed, and so is the cell
     ``marked`` (layer, term). A click on a cell is a click on a point of the trace "cells": see :func:`clicked`.
     """
-    rows = [row for row in table.terms if row.stack == stack]
+    rows = list(table.rows(stack).values())
     columns = Columns(len(next(iter(rows[0].scores.values()))))
     figure = make_subplots(
         1,
@@ -109,18 +109,10 @@ def clicked(event: Any) -> tuple[int | None, str] | None:
     return (int(data[0]) if isinstance(data[0], int | float) and data[0] >= 0 else None), str(data[1])
 
 
-def reason_without_score(row: TermScores, approach: str) -> str | None:
-    """Why a term has no score of an approach that a reader could compare, in words; None if it has one."""
-    if approach not in row.scores:
-        return "not measured"
-    if APPROACHES[approach].needs != "movement" or row.trained:
-        return None
-    return "null: frozen, scores 0" if row.null else "not trained"
-
-
-def noise(row: TermScores, approach: str) -> bool:
-    """Whether the score is rounding noise: a null term that was trained all the same."""
-    return row.null and row.trained and APPROACHES[approach].needs == "movement"
+def why_grey(row: TermScores, approach: str) -> str | None:
+    """Why the row of a term is grey, in words that stand in it; None where it has a score that can be compared."""
+    reason = reason_without_score(row, approach)
+    return "null: frozen, scores 0" if reason == FROZEN else reason
 
 
 def partly_null(row: TermScores) -> str:
@@ -130,7 +122,7 @@ def partly_null(row: TermScores) -> str:
 
 def _draw_scores(figure: go.Figure, panel: int, rows: Sequence[TermScores], key: str, columns: Columns) -> None:
     """The cells of the layers and of the mean, on one colour scale."""
-    reasons = [reason_without_score(row, key) for row in rows]
+    reasons = [why_grey(row, key) for row in rows]
     nothing = np.full(columns.layers, np.nan)
     z = np.array([nothing if why else row.scores[key] for row, why in zip(rows, reasons, strict=True)])
     turned = np.array([row.movement.geometry()["reversed"] for row in rows]) & np.isfinite(z)
@@ -183,7 +175,7 @@ def _draw_reasons(
 ) -> None:
     left, right = columns.ends
     for at, row in enumerate(rows):
-        reason = reason_without_score(row, key)
+        reason = why_grey(row, key)
         if reason is None:
             continue
         figure.add_shape(
@@ -247,7 +239,7 @@ def _draw_points(figure: go.Figure, panel: int, rows: Sequence[TermScores], key:
 
     customdata: layer (-1: the mean), term, what the pointer shows.
     """
-    reasons = [reason_without_score(row, key) for row in rows]
+    reasons = [why_grey(row, key) for row in rows]
     ranks = rank_terms({row.term: float(row.scores[key].mean()) for row in rows if key in row.scores})
     data: list[list[Any]] = []
     for row, reason, texts in zip(rows, reasons, _hover(rows, key, reasons), strict=True):

@@ -6,26 +6,26 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from beft_core.scores.table import ScoreTable, rank_terms
+from beft_core.scores.table import ScoreTable, is_noise, rank_terms
 from beft_core.terms import CANDIDATES, TERMS
-from dashboard.figures.heatmaps import noise, partly_null, reason_without_score
+from dashboard.figures.heatmaps import partly_null, why_grey
 from dashboard.figures.parts import style
 from dashboard.figures.parts.numbers import short
 
 
 def ranking(table: ScoreTable, approach: str, selected: str | None, stack: str, dark: bool = False) -> go.Figure:
     """Terms from the highest mean score down. Only q, k and v can be selected: the others are pale."""
-    rows = {row.term: row for row in table.terms if row.stack == stack and approach in row.scores}
+    rows = {term: row for term, row in table.rows(stack).items() if approach in row.scores}
     scores = table.mean_scores(approach, stack)
     order = sorted(scores, key=rank_terms(scores).__getitem__)
     labels = [
         f"{'★ ' if term == selected else ''}{partly_null(rows[term])}{style.symbol(term)}"
-        f"{' ⚠' if noise(rows[term], approach) else ''} "
+        f"{' ⚠' if is_noise(rows[term], approach) else ''} "
         for term in order
     ]
     texts = []
     for term in order:
-        reason = reason_without_score(rows[term], approach)
+        reason = why_grey(rows[term], approach)
         texts.append(f" {short(scores[term])}" if reason is None else f" {reason}")
     top = max([*scores.values(), 0.0]) or 1.0
     figure = go.Figure(

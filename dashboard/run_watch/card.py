@@ -22,10 +22,9 @@ from beft_core.files.safe_io import parse_json
 from beft_core.runs import about
 from beft_core.runs.run import FINE_TUNES, Run, find_run, list_runs
 from beft_core.runs.status import Status
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import APPROACHES, PAPER
 from beft_core.terms import TERMS
 from beft_core.training.estimate.count import quality
-from dashboard.app_pages.importance.cell import kept
 from dashboard.figures.parts.numbers import short
 from dashboard.figures.parts.style import latex
 from dashboard.run_watch import charts, stopped
@@ -362,7 +361,7 @@ def _results(run: Run, records: list[dict]) -> list[str]:
     scores: dict[str, dict[str, float]] = next(
         (record["scores"] for record in reversed(records) if record["type"] == "scores"), {}
     )
-    turned = {t: s["projection_ratio"] for t, s in scores.items() if t in TERMS and "projection_ratio" in s}
+    turned = {t: s[PAPER] for t, s in scores.items() if t in TERMS and PAPER in s}
     if turned:
         order = sorted(turned, key=lambda term: -turned[term])
         lines.append("Projection ratio: " + ", ".join(f"{latex(term)} {short(turned[term])}" for term in order))
@@ -406,7 +405,7 @@ def _show(run: Run, elsewhere: bool) -> None:
     st.session_state[OPEN_NEXT] = run_title(run)
     _dismiss()
     if elsewhere:
-        st.switch_page(page.file_of("importance"), query_params=kept())
+        st.switch_page(page.file_of("importance"), query_params=page.kept())
 
 
 def _dismiss() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import APPROACHES, score_words
 from dashboard.figures.curves.progress import loss_curve, metric_curve, metric_names, score_lines
 from dashboard.run_watch.live import live
 from dashboard.shared import page
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 HALVES = "ft-curves"
 """Key of the container of two curves side by side; the page lets them wrap."""
-WORDS = {"turned": "projection_ratio", "moved": "magnitude", "moved, mean": "magnitude_mean_abs"}
 
 
 def loss(records: Sequence[Mapping[str, Any]], run_id: str) -> None:
@@ -72,6 +71,8 @@ def everything(records: Sequence[Mapping[str, Any]], run_id: str, *, ended: bool
             st.caption(not_evaluated(records, ended))
     if "scores" not in kinds:
         return
+    words = score_words()
+    first = next(iter(words))
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
             "How far each bias term has come so far, mean over its layers: how much it *turned* (projection ratio) "
@@ -79,15 +80,15 @@ def everything(records: Sequence[Mapping[str, Any]], run_id: str, *, ended: bool
         )
         chosen = st.segmented_control(
             "Score",
-            list(WORDS),
-            default="turned",
+            list(words),
+            default=first,
             required=True,
             key=SCORE,
             bind="query-params",
             label_visibility="collapsed",
             width="content",
         )
-    approach = WORDS.get(str(chosen), "projection_ratio")
+    approach = words.get(str(chosen), words[first])
     draw(
         score_lines(records, approach, dark),
         "scores",

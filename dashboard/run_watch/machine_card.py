@@ -9,7 +9,6 @@ import streamlit as st
 from beft_core.errors import UserError
 from beft_core.execution import machine
 from beft_core.runs.run import Run, list_runs
-from dashboard.app_pages.importance.cell import kept
 from dashboard.run_watch.card import RUN
 from dashboard.shared import page
 from dashboard.shared.sources import run_title
@@ -44,7 +43,7 @@ def status_card() -> None:
                 page.file_of(place),
                 label=plain(run_title(run)),
                 icon=":material/play_circle:",
-                query_params=kept(**{key: run.id}),
+                query_params=page.kept(**{key: run.id}),
             )
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import streamlit as st
 
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import APPROACHES, Question, questions
+from beft_core.scores.table import is_noise
 from beft_core.terms import CANDIDATES
-from dashboard.figures.heatmaps import noise
 from dashboard.figures.parts.numbers import short
 from dashboard.figures.parts.style import latex
 from dashboard.figures.ranking import ranking
@@ -17,84 +16,59 @@ from dashboard.shared.figure import CONFIG
 from dashboard.shared.sources import Opened
 
 
-@dataclass(frozen=True)
-class Way:
-    """A way to score a term, with the variants that an approach has."""
-
-    key: str
-    """Name of the switch in the URL."""
-    asks: str
-    variants: dict[str, str]
-    """Words on the switch -> key in APPROACHES; the first is the paper's."""
-    help: str = ""
+def variants(question: Question) -> dict[str, str]:
+    """Words on the switch of a question -> keys of the approaches that ask it; the first is the paper's."""
+    return {approach.variant or approach.label: approach.key for approach in questions()[question]}
 
 
-WAYS: tuple[Way, ...] = (
-    Way("turn", "How far did it turn?", {"": "projection_ratio"}),
-    Way(
-        "magnitude",
-        "How far did it move?",
-        {"sum (L1)": "magnitude", "mean": "magnitude_mean_abs"},
-        "The paper sums |post − pre| over the elements of a layer. The authors' code takes the mean, which is fair to "
-        "terms of different widths.",
-    ),
-    Way(
-        "fisher",
-        "How much did the loss depend on it?",
-        {"per example": "fisher", "per batch": "fisher_batch"},
-        "Squared gradients before the fine-tune: of every example, or, as in the authors' code, of the mean over "
-        "batches of 8.",
-    ),
-)
-
-
-def answer_card(opened: Opened, way: Way, stack: str, dark: bool) -> str:
-    """Draw the card; returns the approach that it shows."""
+def answer_card(opened: Opened, question: Question, stack: str, dark: bool) -> str:
+    """Draw the card of a question; returns the approach that it shows."""
     answer = st.container()  # above the switch that it depends on
-    key = _variant(way)
+    key = _variant(question)
     with answer:
-        _answer(opened, key, way, stack, dark)
+        _answer(opened, key, question, stack, dark)
     return key
 
 
 def variant_switches() -> list[str]:
-    """The switches of all ways, for where there are no cards; returns the approach of each way."""
-    return [_variant(way, labelled=True) for way in WAYS]
+    """Draw the switches of all questions, for where there are no cards; returns the approach of each question."""
+    return [_variant(question, labelled=True) for question in questions()]
 
 
-def _variant(way: Way, labelled: bool = False) -> str:
-    """The approach that the way's switch names; the same switch, by its key, wherever it is drawn."""
-    key = next(iter(way.variants.values()))
-    if len(way.variants) == 1:
-        return key
+def _variant(question: Question, labelled: bool = False) -> str:
+    """The approach that the question's switch names; the same switch, by its key, wherever it is drawn."""
+    keys = variants(question)
+    first = next(iter(keys))
+    if len(keys) == 1:
+        return keys[first]
     choice = st.segmented_control(
-        way.key.capitalize(),
-        way.variants,
-        default=next(iter(way.variants)),
+        question.key.capitalize(),
+        keys,
+        default=first,
         required=True,
-        key=way.key,
+        key=question.key,
         bind="query-params",
-        help=way.help,
+        help=question.help,
         label_visibility="visible" if labelled else "collapsed",
         width="content",
     )
-    return way.variants.get(str(choice), key)
+    return keys.get(str(choice), keys[first])
 
 
-def _answer(opened: Opened, key: str, way: Way, stack: str, dark: bool) -> None:
+def _answer(opened: Opened, key: str, question: Question, stack: str, dark: bool) -> None:
     label = APPROACHES[key].label
     scores = opened.scores.mean_scores(key, stack)
     term = opened.selected(stack).get(key)
     rivals = opened.scores.contestants(key, stack)
     if term is None:
         st.markdown(f"#### {label}")
-        st.caption(f"{way.asks} " + (_nobody(rivals) if scores else "Not measured in this snapshot."))
+        st.caption(f"{question.words} " + (_nobody(rivals) if scores else "Not measured in this snapshot."))
     else:
         st.markdown(f"#### {label}: {latex(term)}")
         contest = sorted((t for t in scores if t in CANDIDATES), key=lambda t: (t != term, -scores[t]))
-        st.caption(f"{way.asks} " + ", ".join(f"{latex(t)} {short(scores[t])}" for t in contest))
-    for row in opened.scores.terms:
-        if row.stack == stack and noise(row, key):
+        st.caption(f"{question.words} " + ", ".join(f"{latex(t)} {short(scores[t])}" for t in contest))
+    for row in opened.scores.rows(stack).values():
+        if is_noise(row, key):
             said = f"{latex(row.term)} is null in this model: its score is rounding noise, and it cannot be selected."
             st.markdown(f":orange[⚠ {said}]")
     if not rivals:
@@ -102,7 +76,7 @@ def _answer(opened: Opened, key: str, way: Way, stack: str, dark: bool) -> None:
     st.plotly_chart(
         ranking(opened.scores, key, term, stack, dark),
         theme=None,
-        key=f"ranking-{way.key}",
+        key=f"ranking-{question.key}",
         config=CONFIG,
         alt=f"Ranking of the bias terms by {label}",
     )

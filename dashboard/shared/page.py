@@ -14,6 +14,7 @@ import streamlit as st
 from beft_core.errors import UserError
 from beft_core.models.source import BUNDLED
 from beft_core.runs.run import list_runs
+from dashboard.shared import tour
 from dashboard.shared.text import plain
 
 STYLE = Path(__file__).with_name("page.css")
@@ -80,6 +81,12 @@ PLACES: dict[str, Place] = {
 def file_of(name: str) -> str:
     """Script of a page, as ``st.switch_page`` and ``st.page_link`` take it."""
     return f"app_pages/{PLACES[name].file}/page.py"
+
+
+def kept(**more: str) -> dict[str, str | list[str]]:
+    """Parameters of a link to another page: what holds on all pages stays, `more` is added."""
+    names = (tour.TOUR, PRESENT, HIDE)
+    return {**{name: st.query_params.get_all(name) for name in names if name in st.query_params}, **more}
 
 
 def navigation() -> Mapping[str, list[Any]]:

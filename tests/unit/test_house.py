@@ -53,21 +53,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 
 UPWARD: dict[tuple[str, str], str] = {
     ("dashboard.app_pages.sweep.results", "dashboard.app_pages.evaluation.source"): "reads the tables of sweeps",
-    ("dashboard.app_pages.runs.actions", "dashboard.app_pages.compare.parts"): "names the choice of the page Compare",
-} | {
-    (name, "dashboard.app_pages.importance.cell"): "needs `kept`, which moves to shared.page"
-    for name in (
-        "dashboard.app_pages.geometry.training",
-        "dashboard.app_pages.runs.actions",
-        "dashboard.app_pages.runs.page",
-        "dashboard.app_pages.start.page",
-        "dashboard.app_pages.start.question",
-        "dashboard.app_pages.start.tour_card",
-        "dashboard.app_pages.sweep.results",
-        "dashboard.app_pages.why.trap",
-        "dashboard.run_watch.card",
-        "dashboard.run_watch.machine_card",
-    )
 }
 """(importer, imported) that do not hold to the floors yet -> why."""
 
@@ -161,7 +146,6 @@ UNTESTED: frozenset[str] = frozenset(
         "beft_core.runs.curves",
         "beft_core.runs.record",
         "beft_core.runs.status",
-        "beft_core.scores.approaches",
         "beft_core.snapshots.meta",
         "beft_core.sweeps.merges",
         "beft_core.tasks.sources.demo_words",

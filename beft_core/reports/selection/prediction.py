@@ -19,7 +19,7 @@ from beft_core.reports.pairing import VALUES, At, match_grids, pairs, with_regim
 from beft_core.reports.selection import contests
 from beft_core.reports.selection.intervals import GROUP, Bootstrap
 from beft_core.reports.selection.rules import ALWAYS_V, FIXED_ORDER, RANDOM, RULES, SMALLEST_NORM, YARDSTICKS
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import APPROACHES, PAPER
 from beft_core.scores.rank_correlation import kendall_tau
 from beft_core.terms import CANDIDATES
 
@@ -211,7 +211,7 @@ def _summarised(table: pd.DataFrame, task: str, regime: str) -> list[dict[str, A
     return rows
 
 
-def advantage(table: pd.DataFrame, rule: str = "projection_ratio", other: str = ALWAYS_V) -> tuple[float, float, float]:
+def advantage(table: pd.DataFrame, rule: str = PAPER, other: str = ALWAYS_V) -> tuple[float, float, float]:
     """How many points fewer ``rule`` loses than ``other``, case by case: mean and its 95 % interval.
 
     ``table``: of :func:`cases`. Cases that only one of the two can decide are left out. NaN without a case.
@@ -262,16 +262,16 @@ def verdict(results: pd.DataFrame, at: At = "same") -> str:
 
 def verdict_of(table: pd.DataFrame) -> str:
     """`verdict` of cases that were computed before, without how the terms stand against each other."""
-    ratio, trivial = (table[table["rule"] == rule] for rule in ("projection_ratio", ALWAYS_V))
+    ratio, trivial = (table[table["rule"] == rule] for rule in (PAPER, ALWAYS_V))
     if ratio.empty:
         return (
             "There is no answer yet: it takes a finished probe (all biases) with projection ratios, and beside it "
             "finished fine-tunes of b_q, b_k and b_v alone on the same task, examples and seed."
         )
     # Both rules on the same cases, so that neither is helped by those that the other could not decide.
-    both = table[table["case"].isin(ratio["case"]) & table["rule"].isin(["projection_ratio", ALWAYS_V])]
+    both = table[table["case"].isin(ratio["case"]) & table["rule"].isin([PAPER, ALWAYS_V])]
     draw = {str(row["rule"]): row for row in _summarised(both, POOLED, POOLED)}
-    ours, theirs = draw["projection_ratio"], draw[ALWAYS_V]
+    ours, theirs = draw[PAPER], draw[ALWAYS_V]
     seeds = len(ratio.drop_duplicates(list(GROUP)))
     first = (
         f"Over {_count(len(ratio), 'case')} ({_count(ratio['task'].nunique(), 'task')}, "
@@ -294,7 +294,7 @@ def _without_probe(table: pd.DataFrame) -> str:
     """Which rules that train nothing give the ratio's answer, order included, in every case."""
     first = alike(table)
     names = {FIXED_ORDER: "the fixed order b_v, b_q, b_k", SMALLEST_NORM: "the smallest pre-trained norm"}
-    same = [name for rule, name in names.items() if first.get(rule) == first["projection_ratio"]]
+    same = [name for rule, name in names.items() if first.get(rule) == first[PAPER]]
     if not same:
         return ""
     words, s = " and ".join(same), "s" * (len(same) == 1)

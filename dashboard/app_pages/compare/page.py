@@ -5,8 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard.app_pages.compare import parts
+from dashboard.figures.compare import MAX_COMPARED
 from dashboard.shared import page, uploads
-from dashboard.shared.picker import add_to, pick_many
+from dashboard.shared.picker import COMPARE_CHOICE, add_to, pick_many
 
 page.begin(
     "compare",
@@ -15,17 +16,17 @@ page.begin(
 )
 opened = pick_many(
     "Snapshots",
-    parts.CHOICE,
+    COMPARE_CHOICE,
     default=parts.default,
-    most=parts.MOST,
+    most=MAX_COMPARED,
     help="Bundled samples, finished runs of this machine, and what you upload; the first is A, the next B.",
 )
 with page.control("choose", "compare-mine"), st.expander("Your own files", icon=":material/folder_open:"):
     mine, models = st.tabs(["Your uploads", "From two models"])
     with mine:
-        uploads.shelf_of_mine(parts.CHOICE)
+        uploads.shelf_of_mine(COMPARE_CHOICE)
     with models:
-        uploads.two_models(lambda titles: add_to(parts.CHOICE, titles, parts.MOST))
+        uploads.two_models(lambda titles: add_to(COMPARE_CHOICE, titles, MAX_COMPARED))
 if not opened:
     st.info(
         "Choose two or more snapshots above, or open your own: snapshot files, PEFT adapters, or a model before and "

@@ -14,14 +14,14 @@ import streamlit as st
 
 from beft_core.errors import UserError
 from beft_core.scores import compare
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import APPROACHES, questions
 from beft_core.scores.table import ScoreTable
 from beft_core.snapshots.snapshot import SnapshotMeta
 from beft_core.terms import TERM_KEYS, TERMS
 from dashboard.figures import compare as figures
 from dashboard.figures.parts.style import latex
 from dashboard.shared import explain, page
-from dashboard.shared.answer_card import WAYS
+from dashboard.shared.answer_card import variants
 from dashboard.shared.figure import show
 from dashboard.shared.sources import Opened, Source, still_there
 from dashboard.shared.text import plain
@@ -29,9 +29,6 @@ from dashboard.shared.text import plain
 if TYPE_CHECKING:
     import pandas as pd
 
-CHOICE = "compare"
-"""Key of the list, and its name in the URL."""
-MOST = len(figures.LETTERS)
 FIRST, SECOND, BY, TERM, STACK = "minuend", "subtrahend", "by", "direction", "compare_stack"
 """Keys of the controls, and their names in the URL."""
 ALL = "all of them"
@@ -100,7 +97,10 @@ def choose_view(opened: Sequence[Opened]) -> tuple[str, tuple[str, ...], str]:
             stack = str(
                 st.segmented_control("Stack", stacks, default=stack, required=True, key=STACK, bind="query-params")
             )
-        names = {way.key: APPROACHES[next(iter(way.variants.values()))].label.split(" (")[0] for way in WAYS}
+        asked = {question: variants(question) for question in questions()}
+        names = {
+            question: APPROACHES[next(iter(keys.values()))].label.split(" (")[0] for question, keys in asked.items()
+        }
         by = st.segmented_control(
             "Layer by layer",
             list(names.values()),
@@ -111,21 +111,21 @@ def choose_view(opened: Sequence[Opened]) -> tuple[str, tuple[str, ...], str]:
             help="The approach whose layers are shown and subtracted below.",
         )
         chosen = {}
-        for way in WAYS:
-            words = next(iter(way.variants))
-            if len(way.variants) > 1:
+        for question, keys in asked.items():
+            words = next(iter(keys))
+            if len(keys) > 1:
                 words = str(
                     st.segmented_control(
-                        way.key.capitalize(),
-                        way.variants,
+                        question.key.capitalize(),
+                        keys,
                         default=words,
                         required=True,
-                        key=f"compare_{way.key}",
+                        key=f"compare_{question.key}",
                         bind="query-params",
-                        help=way.help,
+                        help=question.help,
                     )
                 )
-            chosen[names[way.key]] = way.variants.get(words, next(iter(way.variants.values())))
+            chosen[names[question]] = keys.get(words, next(iter(keys.values())))
     return stack, tuple(chosen.values()), chosen[str(by)]
 
 

@@ -10,7 +10,7 @@ import streamlit as st
 from beft_core.reports.pairing import pairs
 from beft_core.reports.selection.prediction import score_with_metric
 from beft_core.reports.series import figure4, metric_vs_epoch, score_vs_lr
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import APPROACHES, PAPER
 from beft_core.scores.regimes import Measured
 from beft_core.terms import CANDIDATES, TERM_KEYS
 from dashboard.app_pages.evaluation.tables import reference
@@ -153,7 +153,7 @@ def rates_and_epochs(view: View) -> None:
     with page.control("settings", "rates", horizontal=True):
         task = choose_task(view)
         regime = choose_regime(view, task)
-    metric, label = in_figures(view.metric(task)), APPROACHES["projection_ratio"].label
+    metric, label = in_figures(view.metric(task)), APPROACHES[PAPER].label
     of_rates = _rates(view.table.token, view.results)
     of_rates = of_rates[(of_rates["task"] == task) & (of_rates["regime"] == regime)].rename(columns={"term": "trains"})
     scores = of_rates[["trains", "probe_lr", "score", "score_std", "probes"]].dropna(subset=["score"])

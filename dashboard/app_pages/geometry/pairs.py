@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from beft_core.errors import UserError
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import APPROACHES, PAPER
 from beft_core.scores.plane import Pair, tips
 from beft_core.scores.table import ScoreTable, TermScores
 from beft_core.terms import CANDIDATES, TERM_KEYS, TERMS
@@ -38,7 +38,7 @@ def pairs() -> None:
     st.caption(explain.headline(opened))
     with page.control("settings", "pairs"):
         stack = choose_stack(opened.scores)
-        rows = [row for row in opened.scores.terms if row.stack == stack]
+        rows = list(opened.scores.rows(stack).values())
         shown = choose_terms([row.term for row in rows])
         unrolled = st.toggle(
             "Unroll: angle across, length up",
@@ -63,7 +63,7 @@ def pairs() -> None:
     with right:
         _taken_apart(opened, rows, row, layer)
     with page.control("details", "pairs"):
-        explain.computed(opened, ["projection_ratio", "magnitude"])
+        explain.computed(opened, [PAPER, "magnitude"])
 
 
 def side_by_side(name: str) -> AbstractContextManager[Any]:
@@ -106,20 +106,18 @@ def _choose(rows: Sequence[TermScores]) -> tuple[TermScores, int]:
     """The two lists of the chosen pair. At first: the layer of a candidate that scores highest."""
     terms = [row.term for row in rows]
     contest = [row for row in rows if row.term in CANDIDATES] or list(rows)
-    best = max(contest, key=lambda row: float(row.scores["projection_ratio"].mean()))
-    layers = list(range(len(best.scores["projection_ratio"])))
+    best = max(contest, key=lambda row: float(row.scores[PAPER].mean()))
+    layers = list(range(len(best.scores[PAPER])))
     with page.control("settings", "pair", horizontal=True):
         term = st.selectbox("Term", terms, terms.index(best.term), key=TERM, bind="query-params")
-        layer = st.selectbox(
-            "Layer", layers, int(best.scores["projection_ratio"].argmax()), key=LAYER, bind="query-params"
-        )
+        layer = st.selectbox("Layer", layers, int(best.scores[PAPER].argmax()), key=LAYER, bind="query-params")
     return next(row for row in rows if row.term == term), int(layer)
 
 
 def _clicked(rows: Sequence[TermScores]) -> None:
     points = st.session_state[FIGURE]["selection"]["points"]
     data = points[0].get("customdata") if points else None
-    layers = {row.term: len(row.scores["projection_ratio"]) for row in rows}
+    layers = {row.term: len(row.scores[PAPER]) for row in rows}
     if isinstance(data, list) and len(data) >= 2 and data[0] in layers and data[1] in range(layers[data[0]]):
         st.session_state[TERM], st.session_state[LAYER] = data[0], data[1]
 
@@ -233,12 +231,12 @@ def both_cases(pair: Pair) -> str:
 
 def standing(rows: Sequence[TermScores], row: TermScores, layer: int) -> str:
     """What the layer contributes to its term's score, and where it ranks."""
-    scores = row.scores["projection_ratio"]
+    scores = row.scores[PAPER]
     score, total = float(scores[layer]), float(scores.sum())
     if total == 0:
         reason = "it is null in this model and was frozen" if row.null and not row.trained else "no layer of it moved"
         return f"{latex(row.term)} scores 0 in every layer: {reason}."
-    every = np.concatenate([one.scores["projection_ratio"] for one in rows])
+    every = np.concatenate([one.scores[PAPER] for one in rows])
     return (
         f"The score of {latex(row.term)} is the mean of its {len(scores)} layers, **{short(float(scores.mean()))}**. "
         f"This layer gives {short(score / len(scores))} of it ({100 * score / total:.0f}%). It ranks "
@@ -266,6 +264,6 @@ def table(rows: Sequence[TermScores]) -> pd.DataFrame:
             "trained": row.trained,
         }
         for row in rows
-        for layer in range(len(row.scores["projection_ratio"]))
+        for layer in range(len(row.scores[PAPER]))
     ]
     return pd.DataFrame(frames)

@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import APPROACHES, PAPER
 from dashboard.app_pages.geometry.sandbox_jumps import JUMPS, Jump, Position
 from dashboard.figures.parts.numbers import NUMBERS_JS
 from dashboard.shared import address, page, tour
@@ -66,7 +66,7 @@ def sandbox() -> None:
 
 
 def _computed() -> None:
-    for key in ("projection_ratio", "magnitude", "fisher"):
+    for key in (PAPER, "magnitude", "fisher"):
         approach = APPROACHES[key]
         st.markdown(f"**{approach.label}**: `{approach.formula}`  \n:small[{approach.reference}]")
     st.markdown(

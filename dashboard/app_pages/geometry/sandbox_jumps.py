@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from beft_core.scores.approaches import PAPER
 from beft_core.scores.formulas import Movement
 
 
@@ -35,7 +35,7 @@ class Position:
     def scores(self) -> dict[str, float]:
         """Projection ratio, Magnitude and Fisher, by the engine's formulas."""
         return {
-            "projection_ratio": float(self.movement.projection_ratio()[0]),
+            PAPER: float(self.movement.projection_ratio()[0]),
             "magnitude": float(self.movement.magnitude()[0]),
             "fisher": self.gradient**2,
         }
@@ -49,7 +49,7 @@ class Jump:
     lesson: str
     a: Position
     b: Position | None = None
-    same: Literal["projection_ratio", "magnitude", None] = None
+    same: str | None = None
     """Which score the two positions share, to three digits; all others differ."""
     opposite: bool = False
     """The two scores rank the positions in opposite order."""
@@ -70,7 +70,7 @@ JUMPS: tuple[Jump, ...] = (
         "ratio; Magnitude sees B move almost three times as far.",
         Position(0.5, 0.0),
         Position(1.0, 60.0),
-        same="projection_ratio",
+        same=PAPER,
     ),
     Jump(
         "Opposite order",
@@ -86,7 +86,7 @@ JUMPS: tuple[Jump, ...] = (
         "measures relative to b and stays. So Magnitude favours terms with large biases to begin with.",
         Position(1.2, 45.0, 1.0),
         Position(1.2, 45.0, 0.5),
-        same="projection_ratio",
+        same=PAPER,
     ),
     Jump(
         "Only longer, not turned",

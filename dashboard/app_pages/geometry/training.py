@@ -11,11 +11,10 @@ import pandas as pd
 import streamlit as st
 
 from beft_core.errors import UserError
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import APPROACHES, of_movement
 from beft_core.scores.plane import Path, Trajectory, has_trajectory, tips, trajectory
 from beft_core.terms import TERMS
 from dashboard.app_pages.geometry.pairs import choose_stack, choose_terms
-from dashboard.app_pages.importance.cell import kept
 from dashboard.figures.parts import style
 from dashboard.figures.parts.numbers import NUMBERS_JS
 from dashboard.figures.parts.style import latex
@@ -29,7 +28,6 @@ from dashboard.shared.text import plain
 KEY = "film"
 STEP, MEASURE = "step", "measure"
 """Names in the URL: an optimizer step, and the approach whose scores are drawn."""
-MEASURES = {APPROACHES[key].label: key for key in ("projection_ratio", "magnitude", "magnitude_mean_abs")}
 _HERE = File(__file__).parent
 _COMPONENT = st.components.v2.component(
     "beft_film",
@@ -48,13 +46,14 @@ def training() -> None:
     stack = opened.scores.stacks[0]
     with page.control("settings", "film"):
         stack = choose_stack(opened.scores)
-        chosen = choose_terms([row.term for row in opened.scores.terms if row.stack == stack])
-        measure = MEASURES[
+        chosen = choose_terms(list(opened.scores.rows(stack)))
+        measures = {approach.label: approach.key for approach in of_movement()}
+        measure = measures[
             str(
                 st.segmented_control(
                     "Score over the steps",
-                    list(MEASURES),
-                    default=next(iter(MEASURES)),
+                    list(measures),
+                    default=next(iter(measures)),
                     required=True,
                     key=MEASURE,
                     bind="query-params",
@@ -109,7 +108,7 @@ def _track(opened: Opened, stack: str) -> Trajectory | None:
             icon=":material/timeline:",
         )
         with st.container(horizontal=True):
-            st.page_link(page.file_of("fine_tune"), label="Fine-tune", icon=":material/tune:", query_params=kept())
+            st.page_link(page.file_of("fine_tune"), label="Fine-tune", icon=":material/tune:", query_params=page.kept())
             for source in followed():
                 st.button(source.title, on_click=_open, args=(source.title,), icon=":material/timeline:")
     return track

@@ -11,12 +11,12 @@ import numpy as np
 import streamlit as st
 
 from beft_core.errors import UserError
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import APPROACHES, PAPER
 from beft_core.scores.plane import Pair
-from beft_core.scores.table import TermScores
+from beft_core.scores.table import TermScores, is_noise, reason_without_score
 from beft_core.terms import TERMS
 from dashboard.figures.cell import cell as drawing
-from dashboard.figures.heatmaps import clicked, heatmaps, noise, reason_without_score
+from dashboard.figures.heatmaps import clicked, heatmaps
 from dashboard.figures.parts.numbers import one_minus, short
 from dashboard.figures.parts.style import latex
 from dashboard.shared import page, tour
@@ -43,14 +43,9 @@ class Cell:
     term: str
 
 
-def rows_of(opened: Opened, stack: str) -> dict[str, TermScores]:
-    """Term -> its scores in a stack."""
-    return {row.term: row for row in opened.scores.terms if row.stack == stack}
-
-
 def choose(opened: Opened, stack: str) -> Cell:
     """Two lists that say the same as a click on a cell: for the keyboard, for links, and to see where one is."""
-    rows = rows_of(opened, stack)
+    rows = opened.scores.rows(stack)
     layers = len(next(iter(rows.values())).movement.magnitude())
     terms: list[str] = [SELECTED, *rows]
     places: list[str | int] = [STRONGEST, *range(layers)]
@@ -74,7 +69,7 @@ def choose(opened: Opened, stack: str) -> Cell:
             width=180,
             help="Or click a cell. “strongest”: where that term's projection ratio is highest.",
         )
-    term = wanted if wanted in rows else opened.selected(stack).get("projection_ratio") or next(iter(rows))
+    term = wanted if wanted in rows else opened.selected(stack).get(PAPER) or next(iter(rows))
     ratios = rows[term].movement.projection_ratio()
     return Cell(place if isinstance(place, int) and place < layers else int(np.argmax(ratios)), term)
 
@@ -83,7 +78,7 @@ def cell_maps(
     opened: Opened, stack: str, approaches: Sequence[str], at: Cell, data: Callable[[], pd.DataFrame], dark: bool
 ) -> None:
     """A heatmap per approach, side by side where there is room; their cells can be clicked."""
-    rows = rows_of(opened, stack)
+    rows = opened.scores.rows(stack)
     layers = len(rows[at.term].movement.magnitude())
     width = next(width for most, width in SIDE_BY_SIDE.items() if layers <= most)
     grid = st.grid(len(approaches), min_column_width=width)
@@ -113,7 +108,7 @@ def _on_click(name: str) -> None:
 
 def cell_card(opened: Opened, stack: str, at: Cell, approaches: Sequence[str], dark: bool) -> None:
     """The cell: what happened to its vector, drawn, and how its scores come out of the formulas."""
-    row = rows_of(opened, stack)[at.term]
+    row = opened.scores.rows(stack)[at.term]
     assert opened.source is not None
     try:
         snapshot = opened.source.read()
@@ -139,22 +134,16 @@ def cell_card(opened: Opened, stack: str, at: Cell, approaches: Sequence[str], d
         page.file_of("geometry"),
         label="Open in Geometry",
         icon=":material/square_foot:",
-        query_params=kept(
+        query_params=page.kept(
             geo="Every layer", geo_snapshot=opened.title, geo_layer=str(at.layer), geo_term=at.term, **which
         ),
     )
 
 
-def kept(**more: str) -> dict[str, str | list[str]]:
-    """Parameters of a link to another page: what holds on all pages stays, `more` is added."""
-    names = (tour.TOUR, page.PRESENT, page.HIDE)
-    return {**{name: st.query_params.get_all(name) for name in names if name in st.query_params}, **more}
-
-
 def _what_happened(row: TermScores, pair: Pair) -> str:
-    if noise(row, "projection_ratio"):
+    if is_noise(row, PAPER):
         return ":orange[⚠ It is null in this model: what moved is rounding noise.]"
-    reason = reason_without_score(row, "projection_ratio")
+    reason = reason_without_score(row, PAPER)
     if reason is not None and not pair.magnitude:
         return f"{'It is null, so it was frozen' if row.null else 'It was not trained'}: both vectors are the same."
     if not pair.pre_norm or not pair.post_norm:
@@ -182,7 +171,7 @@ def _numbers(
             rf"{{{_tex(longest)}}}={one_minus(f'{np.cos(np.radians(pair.angle)):.3f}')}\cdot{shrink:.3f}$"
         )
     for key in approaches:
-        if key == "projection_ratio":
+        if key == PAPER:
             continue
         if key not in row.scores:
             st.caption(f"{APPROACHES[key].label}: not measured in this snapshot.")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import APPROACHES, questions
 from dashboard.app_pages.importance.cell import cell_card, cell_maps, choose
 from dashboard.figures.bumps import bumps
 from dashboard.figures.parts.style import latex
 from dashboard.run_watch import card
 from dashboard.shared import explain, page
-from dashboard.shared.answer_card import WAYS, answer_card
+from dashboard.shared.answer_card import answer_card
 from dashboard.shared.figure import show
 from dashboard.shared.picker import pick
 from dashboard.shared.regimes import over_data_sizes
@@ -22,12 +22,12 @@ THIS, RANKING, SIZES = "This snapshot", "Ranking by approach", "Over data sizes"
 
 
 def this_snapshot(opened: Opened, stack: str) -> None:
-    scores = opened.scores
-    grid = st.grid(len(WAYS), min_column_width=270, border=True)
+    scores, asked = opened.scores, questions()
+    grid = st.grid(len(asked), min_column_width=270, border=True)
     approaches = []
-    for way in WAYS:
+    for question in asked:
         with grid.cell():
-            approaches.append(answer_card(opened, way, stack, DARK))
+            approaches.append(answer_card(opened, question, stack, DARK))
     if marks := explain.bars(opened, approaches, stack):
         st.caption(marks)
     caveat = explain.no_contest(opened)

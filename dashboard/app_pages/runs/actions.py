@@ -14,13 +14,12 @@ from beft_core.runs import about
 from beft_core.runs.archive import bytes_of, zip_of
 from beft_core.runs.overview import Overview, overview
 from beft_core.runs.run import Run
-from dashboard.app_pages.compare import parts
-from dashboard.app_pages.importance.cell import kept
 from dashboard.app_pages.runs.table import CHOSEN
+from dashboard.figures.compare import MAX_COMPARED
 from dashboard.run_watch import stopped
 from dashboard.run_watch.card import START_OVER
 from dashboard.shared import page
-from dashboard.shared.picker import CHOICE, GEOMETRY_CHOICE
+from dashboard.shared.picker import CHOICE, COMPARE_CHOICE, GEOMETRY_CHOICE
 from dashboard.shared.sources import run_title
 from dashboard.shared.text import plain
 
@@ -87,7 +86,7 @@ def _open_links(chosen: Sequence[Overview]) -> None:
             page.file_of("sweep"),
             label=page.PLACES["sweep"].title,
             icon=f":material/{page.PLACES['sweep'].icon}:",
-            query_params=kept(sweep_run=chosen[0].id),
+            query_params=page.kept(sweep_run=chosen[0].id),
         )
     with_snapshot = [run_title(one.run) for one in chosen if one.has_snapshot]
     if len(with_snapshot) == 1:
@@ -96,14 +95,14 @@ def _open_links(chosen: Sequence[Overview]) -> None:
                 page.file_of(place),
                 label=page.PLACES[place].title,
                 icon=f":material/{page.PLACES[place].icon}:",
-                query_params=kept(**{name: with_snapshot[0], **more}),
+                query_params=page.kept(**{name: with_snapshot[0], **more}),
             )
     if len(with_snapshot) > 1:
         st.page_link(
             page.file_of("compare"),
             label="Compare snapshots",
             icon=":material/compare:",
-            query_params={**kept(), parts.CHOICE: with_snapshot[: parts.MOST]},
+            query_params={**page.kept(), COMPARE_CHOICE: with_snapshot[:MAX_COMPARED]},
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import streamlit as st
 
 from beft_core.runs.overview import overviews
-from dashboard.app_pages.importance.cell import kept
 from dashboard.app_pages.runs import actions, compare, table
 from dashboard.shared import page
 
@@ -23,7 +22,9 @@ if not runs:
             "**No run yet.** A fine-tune of bias terms takes about a minute on a laptop; it appears here at once, goes "
             "on when you close this tab, and stays until you delete it."
         )
-        st.page_link(page.file_of("fine_tune"), label="Start a fine-tune", icon=":material/tune:", query_params=kept())
+        st.page_link(
+            page.file_of("fine_tune"), label="Start a fine-tune", icon=":material/tune:", query_params=page.kept()
+        )
     actions.trash()
     st.stop()
 

@@ -6,7 +6,6 @@ import streamlit as st
 
 from beft_core.errors import UserError
 from beft_core.terms import CANDIDATES
-from dashboard.app_pages.importance.cell import kept
 from dashboard.app_pages.start.question import question
 from dashboard.app_pages.start.tour_card import tour_card
 from dashboard.figures.block import block
@@ -42,18 +41,24 @@ def begin_here() -> None:
             card.launcher()
         st.caption("All biases of the bundled model on 300 made-up sentences, here and now; then every term is scored.")
         st.page_link(
-            page.file_of("importance"), label="Open the samples", icon=":material/leaderboard:", query_params=kept()
+            page.file_of("importance"),
+            label="Open the samples",
+            icon=":material/leaderboard:",
+            query_params=page.kept(),
         )
         st.caption("Real fine-tunes on SST-2, STS-B, MRPC, CoLA and RTE, ready to look into.")
         st.page_link(
-            page.file_of("compare"), label="Upload your snapshots", icon=":material/upload_file:", query_params=kept()
+            page.file_of("compare"),
+            label="Upload your snapshots",
+            icon=":material/upload_file:",
+            query_params=page.kept(),
         )
         st.caption("From a cluster or a colleague: checked, then beside the samples and your runs.")
 
 
 if st.session_state.get("launch") and card.RUN in st.query_params:  # it was just started: go and watch, before
     # anything is drawn here that would rerun this page when the run ends at once
-    st.switch_page(page.file_of("fine_tune"), query_params=kept(run=st.query_params[card.RUN]))
+    st.switch_page(page.file_of("fine_tune"), query_params=page.kept(run=st.query_params[card.RUN]))
 page.begin(
     "start",
     "A transformer adds small learned vectors, its **biases**, at eight places of every layer. Bias-efficient "

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import streamlit as st
 
 from beft_core.architectures.certified import certified
+from beft_core.scores.approaches import PAPER
 from beft_core.scores.regimes import Measured
 from beft_core.terms import CANDIDATES, TERMS
-from dashboard.app_pages.importance.cell import kept
 from dashboard.figures.parts.numbers import short
 from dashboard.figures.parts.style import latex
 from dashboard.figures.ranking import contest
@@ -27,7 +27,6 @@ OFFERS: dict[str, str] = {
     "k": "what a word answers to",
     "v": "what a word hands on",
 }
-APPROACH = "projection_ratio"
 ALONE = (
     "After the last epoch, of fine-tunes of one term and the classification head on as many examples, with a learning "
     "rate of their own. A null term stays frozen: there, the head learns alone."
@@ -66,8 +65,8 @@ def _guess(term: str) -> None:
 
 
 def _answer(opened: Opened, stack: str, guess: str, dark: bool) -> None:
-    scores = {term: value for term, value in opened.scores.mean_scores(APPROACH, stack).items() if term in CANDIDATES}
-    winner = opened.selected(stack).get(APPROACH)
+    scores = {term: value for term, value in opened.scores.mean_scores(PAPER, stack).items() if term in CANDIDATES}
+    winner = opened.selected(stack).get(PAPER)
     alone = {m.term: m for m in measured_alone(opened) if m.term}
     with st.container(border=True):
         st.markdown(f"#### {_verdict(guess, winner, scores)}")
@@ -98,9 +97,9 @@ def _answer(opened: Opened, stack: str, guess: str, dark: bool) -> None:
                 ("geometry", "What “turned” means", "square_foot"),
                 ("why", "Why, with live proofs", "psychology"),
             ):
-                st.page_link(page.file_of(name), label=label, icon=f":material/{icon}:", query_params=kept())
+                st.page_link(page.file_of(name), label=label, icon=f":material/{icon}:", query_params=page.kept())
         with page.control("details", "guess"):
-            explain.computed(opened, [APPROACH])
+            explain.computed(opened, [PAPER])
 
 
 def _verdict(guess: str, winner: str | None, scores: Mapping[str, float]) -> str:

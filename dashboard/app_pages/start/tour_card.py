@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.app_pages.importance.cell import kept
 from dashboard.shared import page, tour
 
 
@@ -25,7 +24,7 @@ def tour_card() -> None:
                     page.file_of(step.page),
                     label=f"**{step.ask}**" if step.key == following else step.ask,
                     icon=f":material/{icon}:",
-                    query_params=kept(),
+                    query_params=page.kept(),
                 )
         if following is None:
             st.markdown(":material/celebration: All done. What you saw here, you can now ask of a model of your own.")

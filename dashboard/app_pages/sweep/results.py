@@ -10,12 +10,12 @@ import streamlit as st
 
 from beft_core.errors import UserError
 from beft_core.runs.run import Run
+from beft_core.scores.approaches import PAPER
 from beft_core.sweeps.rows import plan_columns
 from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import NAME
 from dashboard.app_pages.evaluation.source import CHOICE, TableSource, open_table, tables
-from dashboard.app_pages.importance.cell import kept
 from dashboard.figures.sweep import MOST_PANELS, by_term_and_rate
 from dashboard.shared import page
 from dashboard.shared.figure import show
@@ -150,7 +150,7 @@ def _means(done: pd.DataFrame) -> pd.DataFrame:
 
 def _fine_tunes(done: pd.DataFrame) -> pd.DataFrame:
     table = done.assign(value=100 * done["value"], best_value=100 * done["best_value"])
-    table["selects"] = done["selected.projection_ratio"]
+    table["selects"] = done[f"selected.{PAPER}"]
     return _named(table)[
         [*_SAME, "trains", "learning rate", "seed", "value, %", "best, %", "selects", "seconds", "failure"]
     ]
@@ -194,5 +194,5 @@ def evaluation_link(run: Run) -> None:
             page.file_of("evaluation"),
             label="Beside the paper's",
             icon=":material/fact_check:",
-            query_params=kept(**{CHOICE: title}),
+            query_params=page.kept(**{CHOICE: title}),
         )

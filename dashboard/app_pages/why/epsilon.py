@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import streamlit as st
 
 from beft_core.presets import hyperparameters
+from beft_core.scores.approaches import PAPER
 from beft_core.scores.table import select_term
 from beft_core.snapshots.snapshot import SnapshotMeta
 from dashboard.figures.parts.numbers import short
 from dashboard.figures.parts.style import latex
 from dashboard.shared.sources import Opened
 
-RATIO, MOVEMENT = "projection_ratio", "magnitude_mean_abs"
+MOVEMENT = "magnitude_mean_abs"
 
 
 def epsilon(meta: SnapshotMeta) -> tuple[object, object]:
@@ -63,7 +64,7 @@ def _table(probes: Sequence[Opened]) -> str:
     ]
     rows = [f"| {' | '.join(names)} |", "| --- | --- | ---: | ---: | ---: | --- |"]
     for one in probes:
-        ratios, moved = one.scores.mean_scores(RATIO), one.scores.mean_scores(MOVEMENT)
+        ratios, moved = one.scores.mean_scores(PAPER), one.scores.mean_scores(MOVEMENT)
         first = select_term(ratios)
         cells = [
             precision(one.meta),
@@ -84,8 +85,8 @@ def _words(probes: Sequence[Opened]) -> str:
         "Moved: mean of |after − before| over elements and layers. The authors call transformers 4.41's AdamW, which "
         "adds 1e-6 before the bias correction; PyTorch's adds 1e-8 after it. "
     )
-    if (exact := theirs.get("float32")) is not None and exact.scores.mean_scores(RATIO)["k"] < 5e-4:
+    if (exact := theirs.get("float32")) is not None and exact.scores.mean_scores(PAPER)["k"] < 5e-4:
         text += "In float32 theirs lies above the noise: enough for a $b_k$ of 0.000 without any freezing. "
-    if (rounded := theirs.get("bfloat16")) is not None and select_term(rounded.scores.mean_scores(RATIO)) == "k":
+    if (rounded := theirs.get("bfloat16")) is not None and select_term(rounded.scores.mean_scores(PAPER)) == "k":
         text += "In bfloat16 the noise lies above either, and $b_k$ still comes first. "
     return text + "The *paper* preset has the authors' epsilon, *quick* has PyTorch's."

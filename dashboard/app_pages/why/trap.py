@@ -9,11 +9,11 @@ import streamlit as st
 
 from beft_core.errors import UserError
 from beft_core.execution.local import launch
+from beft_core.scores.approaches import PAPER
 from beft_core.scores.plane import trajectory
 from beft_core.scores.table import rank_terms, select_term
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta
 from beft_core.terms import CANDIDATES, TERMS
-from dashboard.app_pages.importance.cell import kept
 from dashboard.app_pages.why.epsilon import compared, epsilon, precision, told
 from dashboard.app_pages.why.setup import reveal, seen
 from dashboard.figures.curves.growth import Growth, growth
@@ -27,7 +27,6 @@ from dashboard.shared.text import plain
 
 STARTED, START_ERROR = "why_started", "why_start_error"
 CHECKPOINT_STEPS = 15
-SCORE = "projection_ratio"
 
 
 def trap(dark: bool) -> None:
@@ -105,7 +104,7 @@ def _answer(guess: str | None, dark: bool) -> None:
         st.info("The samples of this experiment are not here. Run it live below.", icon=":material/inventory_2:")
         return
     worst, _ = curves[-1]
-    winner = select_term(worst.scores.mean_scores(SCORE))  # the naive choice: the lab itself selects no null term
+    winner = select_term(worst.scores.mean_scores(PAPER))  # the naive choice: the lab itself selects no null term
     if winner is not None:
         _verdict(guess, winner, worst)
     show(
@@ -138,7 +137,7 @@ def _path(snapshot: Snapshot, stack: str) -> tuple[list[int], dict[str, list[flo
     followed = trajectory(snapshot, stack)
     if followed is None:
         return None
-    return followed.steps.tolist(), {path.term: path.scores[SCORE].mean(axis=1).tolist() for path in followed.paths}
+    return followed.steps.tolist(), {path.term: path.scores[PAPER].mean(axis=1).tolist() for path in followed.paths}
 
 
 def _verdict(guess: str | None, winner: str, worst: Opened) -> None:
@@ -159,7 +158,7 @@ def _verdict(guess: str | None, winner: str, worst: Opened) -> None:
 
 def _ranking(one: Opened) -> str:
     """The naive ranking as Markdown."""
-    scores = one.scores.mean_scores(SCORE)
+    scores = one.scores.mean_scores(PAPER)
     ranks = rank_terms({term: scores[term] for term in CANDIDATES if term in scores})
     rows = []
     for term in sorted(ranks, key=ranks.__getitem__):
@@ -244,7 +243,7 @@ def _live() -> None:
                 page.file_of("importance"),
                 label="It has started: watch it, then see the ranking",
                 icon=":material/monitoring:",
-                query_params=kept(**{card.RUN: started}),
+                query_params=page.kept(**{card.RUN: started}),
             )
     if st.session_state.get(START_ERROR):
         st.error(st.session_state[START_ERROR], title="The run could not be started", icon=":material/error:")

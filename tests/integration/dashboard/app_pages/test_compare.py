@@ -23,7 +23,7 @@ from beft_core.runs.about import rename
 from beft_core.runs.run import Run
 from beft_core.scores.table import score_snapshot
 from beft_core.snapshots.snapshot import Snapshot, write_snapshot
-from dashboard.app_pages.compare import parts as compare_parts
+from dashboard.app_pages.compare import parts
 from dashboard.shared import sources
 
 pytestmark = pytest.mark.usefixtures("lab")
@@ -92,7 +92,7 @@ def test_opens_on_two_samples_without_a_click() -> None:
 
 
 def test_a_rank_that_becomes_smaller_is_a_rise() -> None:
-    assert [compare_parts._change(*ranks) for ranks in ((3, 1), (1, 3), (2, 2))] == ["▲\u00a02", "▼\u00a02", ""]
+    assert [parts._change(*ranks) for ranks in ((3, 1), (1, 3), (2, 2))] == ["▲\u00a02", "▼\u00a02", ""]
 
 
 def test_fine_tunes_of_one_base_show_their_angles(tmp_path: Path) -> None:
