@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -26,6 +27,11 @@ Row = tuple[str, str | None, float]
 """Text, second text, label."""
 
 
+@cache
+def _words(slot: str, half: int) -> tuple[str, ...]:
+    return tuple(demo_words.WORDS[slot][half].split())
+
+
 class _Half:
     """Draws words from one half (0 training, 1 validation) of the word lists."""
 
@@ -34,7 +40,7 @@ class _Half:
         self.rng = rng
 
     def pick(self, slot: str, avoid: frozenset[str] = frozenset()) -> str:
-        words = [word for word in demo_words.WORDS[slot][self.half].split() if word not in avoid]
+        words = [word for word in _words(slot, self.half) if word not in avoid]
         return self.rng.choice(words).replace("_", " ")
 
     def fill(self, template: str) -> str:
