@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -27,6 +28,15 @@ class Command:
 
     def running(self) -> bool:
         return self.process.is_alive()
+
+    def said(self) -> str:
+        """What it has written on stderr until now."""
+        return self.stderr.read_text() if self.stderr.exists() else ""
+
+    def interrupt(self) -> None:
+        """SIGINT, as Ctrl-C sends it."""
+        if self.process.pid is not None and self.running():
+            os.kill(self.process.pid, signal.SIGINT)
 
     def kill(self) -> int | None:
         """SIGKILL; returns the exit status, -9 unless the process had ended."""

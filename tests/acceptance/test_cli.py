@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import prepared
 import pytest
 from cli_runner import assert_refused, beft
 from example_snapshots import LAYERS, base, example
@@ -242,37 +243,16 @@ def test_a_diverging_fine_tune_is_one_line_and_no_file(table: list[str], folder:
 
 
 def test_ctrl_c_keeps_what_was_trained(folder: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "beft_core",
-        "train",
-        "--n-train",
-        "32",
-        "--epochs",
-        "10000",
-        "--evaluate-when",
-        "never",
-        "--device",
-        "cpu",
-        "--out",
-        "v.beft.safetensors",
-        "--json",
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=folder
-    )
-    assert process.stderr is not None
+    words = ["train", "--n-train", "8", "--epochs", "10000", "--max-length", "16", "--evaluate-when", "never"]
+    command = prepared.start([*words, "--device", "cpu", "--out", "v.beft.safetensors", "--json"], folder / "says")
     try:
-        for line in process.stderr:
-            if line.startswith("epoch 1:"):
-                break
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
+        while command.running() and "epoch 1:" not in command.said():
+            time.sleep(0.01)
+        command.interrupt()
+        assert command.wait(120) == 130
     finally:
-        process.kill()
-    assert process.returncode == 130
+        command.kill()
+    out, err = command.stdout.read_text(), command.said()
     assert "stopping after this step" in err
     assert "stopped early; what was trained until then is kept" in err
     assert "Traceback" not in err

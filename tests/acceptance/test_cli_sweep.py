@@ -59,7 +59,7 @@ def test_killed_half_way_and_started_again_it_is_the_same_table(tmp_path: Path) 
     assert killed.kill() == -9
     assert len(list(parts.glob("rows/*.json"))) == 2
     again = start(parts)
-    assert again.wait(timeout=200) == 0, again.stderr.read_text()
+    assert again.wait(timeout=200) == 0, again.said()
     out = again.stdout.read_text()
     assert "2 fine-tunes in 1 pass" in out and "2 were there already" in out
     assert undisturbed.wait(timeout=200) == 0

@@ -91,11 +91,11 @@ def killed_and_resumed(fine_tune: FineTune, folder: Path) -> list[str]:
                 time.sleep(0.01)
             time.sleep(rng.uniform(0, fine_tune.longest_wait))
             if process.kill() == -9:
-                said.append(process.stderr.read_text())
+                said.append(process.said())
                 assert not result.exists()
                 continue
-        assert process.wait(timeout=200) == 0, process.stderr.read_text()
-        said.append(process.stderr.read_text())
+        assert process.wait(timeout=200) == 0, process.said()
+        said.append(process.said())
         break
     assert len(said) > 1, "nothing was killed"
     assert result.read_bytes() == whole
