@@ -27,7 +27,7 @@ from beft_core.training.observer import Observer
 from beft_core.training.workflow import evaluate, train
 
 TASKS = ("demo-sentiment", "demo-similarity")
-EXAMPLES = 32
+EXAMPLES = 12
 LOAD_DATA = workflow.load_data
 
 
@@ -46,13 +46,13 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def pair() -> list[Snapshot]:
     """Two small fine-tunes of b_v."""
     return [
-        train(RunConfig(task=task, n_train=32, epochs=2, device="cpu", evaluate="never", max_length=48))
+        train(RunConfig(task=task, n_train=16, epochs=1, device="cpu", evaluate="never", max_length=48))
         for task in TASKS
     ]
 
 
 def config(pair: list[Snapshot], **changes: Any) -> MergeConfig:
-    return MergeConfig.of(pair, ["first", "second"], **{"device": "cpu", "limit": 16, **changes})
+    return MergeConfig.of(pair, ["first", "second"], **{"device": "cpu", "limit": 8, **changes})
 
 
 class Told(Observer):
@@ -115,7 +115,7 @@ def test_model_and_data_are_loaded_once_and_the_line_ends_in_the_sources(
     scores = dict(result.line)
     assert scores[0] == result.rows[TASKS[1]] and scores[1] == result.rows[TASKS[0]]
     assert scores[0.5] == result.rows["merged"]
-    assert result.evaluations == (4 + 2) * 2 and result.tasks[TASKS[0]].examples == 16
+    assert result.evaluations == (4 + 2) * 2 and result.tasks[TASKS[0]].examples == 8
 
 
 def test_an_interrupted_evaluation_goes_on_where_it_was(pair: list[Snapshot], tmp_path: Path) -> None:
@@ -130,14 +130,14 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(pair: list[Snapshot], tm
         evaluate_merge(pair, config(pair), Leaves(), checkpoint)
     again = Told()
     result = evaluate_merge(pair, config(pair), again, checkpoint).result
-    assert len(again.words) == 8 - 3 and again.done == 8 * 16
+    assert len(again.words) == 8 - 3 and again.done == 8 * 8
     assert result.rows == evaluate_merge(pair, config(pair)).result.rows
     other = Told()
-    evaluate_merge(pair, config(pair, limit=8), other, checkpoint)  # of other work nothing is taken
+    evaluate_merge(pair, config(pair, limit=4), other, checkpoint)  # of other work nothing is taken
     assert len(other.words) == 8
     checkpoint.write_bytes(b"junk")
     damaged = Told()
-    evaluate_merge(pair, config(pair, limit=8), damaged, checkpoint)
+    evaluate_merge(pair, config(pair, limit=4), damaged, checkpoint)
     assert len(damaged.words) == 8
 
 

@@ -91,7 +91,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """b_v of two demo tasks on the bundled model, as an earlier release kept them: without this tensor."""
     folder, paths = tmp_path_factory.mktemp("pair"), []
     for task in ("demo-sentiment", "demo-similarity"):
-        settings = {"n_train": 24, "epochs": 1, "evaluate": "never"}
+        settings = {"n_train": 8, "epochs": 1, "evaluate": "never"}
         snapshot = workflow.train(RunConfig(task=task, terms=("v",), device="cpu", **settings))  # type: ignore[arg-type]
         paths.append(folder / f"{task}.beft.safetensors")
         write_snapshot(paths[-1], snapshot)
@@ -100,7 +100,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def test_training_measures_it_on_its_own_examples_and_merging_measures_the_same(pair: list[Path]) -> None:
     old = read_snapshot(pair[0])
-    hyper = {"n_train": 24, "epochs": 1, "evaluate": "never", "fisher_tuned": True}
+    hyper = {"n_train": 8, "epochs": 1, "evaluate": "never", "fisher_tuned": True}
     new = workflow.train(RunConfig(task="demo-sentiment", terms=("v",), device="cpu", **hyper))  # type: ignore[arg-type]
     np.testing.assert_array_equal(new.post("encoder", "v"), old.post("encoder", "v"))
     (filled,) = workflow.with_tuned_fisher([old])

@@ -18,8 +18,8 @@ from beft_core.tasks.registry import get_task
 from beft_core.training import workflow
 from beft_core.training.workflow import evaluate, train, train_bank
 
-BASE = RunConfig(task="demo-sentiment", n_train=32, epochs=2, device="cpu", evaluate="last")
-EXAMPLES = 96
+BASE = RunConfig(task="demo-sentiment", n_train=16, epochs=2, device="cpu", evaluate="last")
+EXAMPLES = 48
 """Of the validation set."""
 
 
