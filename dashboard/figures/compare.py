@@ -57,6 +57,7 @@ def overview(
         horizontal_spacing=0.03,
         subplot_titles=[f"<b>{APPROACHES[key].label.replace(' ', '<br>', 1)}</b>" for key in approaches],
     )
+    spans: list[dict[str, Any]] = []  # put in together: add_shape checks all that are there once more
     for panel, key in enumerate(approaches, 1):
         reach: dict[str, list[float]] = {term: [] for term in terms}
         for number, table in enumerate(tables):
@@ -79,19 +80,22 @@ def overview(
                 row=1,
                 col=panel,
             )
+        trace = next(figure.select_traces(row=1, col=panel))
         for at, term in enumerate(terms):
             if reach[term]:
-                figure.add_shape(
-                    type="line",
-                    x0=min(reach[term]),
-                    x1=max(reach[term]),
-                    y0=at,
-                    y1=at,
-                    layer="below",
-                    line={"color": style.TERM_COLOURS[term], "width": 3},
-                    opacity=0.35,
-                    row=1,
-                    col=panel,
+                spans.append(
+                    {
+                        "type": "line",
+                        "x0": min(reach[term]),
+                        "x1": max(reach[term]),
+                        "y0": at,
+                        "y1": at,
+                        "layer": "below",
+                        "line": {"color": style.TERM_COLOURS[term], "width": 3},
+                        "opacity": 0.35,
+                        "xref": trace.xaxis,
+                        "yref": trace.yaxis,
+                    }
                 )
             else:
                 why = {reason_without_score(table.rows(stack).get(term), key) for table in tables} - {ABSENT}
@@ -121,7 +125,10 @@ def overview(
     figure.update_annotations({"font": {"size": 15}}, lambda note: note.name != "reason")
     _legend(figure, len(tables), dark)
     figure.update_layout(
-        template=style.template(dark), height=ROW * len(terms) + TITLES + LEGEND + 40, margin={"t": TITLES + LEGEND}
+        template=style.template(dark),
+        height=ROW * len(terms) + TITLES + LEGEND + 40,
+        margin={"t": TITLES + LEGEND},
+        shapes=spans,
     )
     return figure
 
