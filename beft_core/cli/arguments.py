@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from beft_core.errors import UserError
+from beft_core.merging.methods import flags
 from beft_core.terms import TERM_KEYS
 
 _NUMBERS = re.compile(r"[-+]?[0-9.][0-9.,e+-]*")
@@ -15,7 +16,6 @@ SEVERAL = {
     "--terms": _WORDS,
     "--add-bias": _WORDS,
     "--layers": _NUMBERS,
-    "--weights": _NUMBERS,
     "--tasks": _WORDS,
     "--regimes": _WORDS,
     "--n-train": _NUMBERS,
@@ -23,11 +23,12 @@ SEVERAL = {
     "--probe-lrs": _NUMBERS,
     "--merges": _WORDS,
 }
-"""Flags that take several words -> what a further word looks like. Parsers of options know only fixed numbers."""
+"""Flags that take several words -> what a further word looks like; those of merge methods come from their registry."""
 
 
 def join_values(arguments: Sequence[str]) -> list[str]:
     """``--terms v q`` as ``--terms v,q``, so that a parser of fixed numbers of values takes it."""
+    several = SEVERAL | {parameter.flag: _NUMBERS for parameter, _ in flags().values() if parameter.is_list}
     joined: list[str] = []
     rest = list(arguments)
     while rest:
@@ -35,9 +36,9 @@ def join_values(arguments: Sequence[str]) -> list[str]:
         joined.append(word)
         if word == "--":
             return joined + rest
-        if word in SEVERAL:
+        if word in several:
             values = []
-            while rest and SEVERAL[word].fullmatch(rest[0]):
+            while rest and several[word].fullmatch(rest[0]):
                 values.append(rest.pop(0))
             if values:
                 joined.append(",".join(values))

@@ -10,6 +10,7 @@ import typer
 
 from beft_core.cli import arguments, output
 from beft_core.cli.flags import DATA, config_of, takes
+from beft_core.cli.merge_flags import takes_parameters
 from beft_core.cli.progress import progress
 from beft_core.errors import UserError
 from beft_core.files.paths import user_path
@@ -26,13 +27,6 @@ from beft_core.tasks.registry import TASKS
 Biases = Annotated[
     str, typer.Option("--biases", metavar="[post|pre]", help="pre: the base model under the snapshot's head.")
 ]
-MethodName = Annotated[str, typer.Option("--method", metavar="NAME", help=f"One of {', '.join(METHODS)}.")]
-Weights = Annotated[list[str] | None, typer.Option("--weights", metavar="W...", help="One per snapshot (weighted).")]
-Scale = Annotated[float | None, typer.Option("--scale", metavar="X", help="Factor (task_arithmetic, ties).")]
-Density = Annotated[float | None, typer.Option("--density", metavar="X", help="Share that is kept (ties, dare).")]
-Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Of the random choice (dare).")]
-Position = Annotated[float | None, typer.Option("--t", metavar="X", help="0 is the first, 1 the second (slerp).")]
-Scope = Annotated[str | None, typer.Option("--scope", metavar="[layer|global]", help="One vector (ties, slerp).")]
 Terms = Annotated[list[str] | None, typer.Option("--terms", metavar="TERMS", help="Merge only these trained terms.")]
 Evaluate = Annotated[
     bool, typer.Option("--evaluate", help="Score base, sources and merge on every task (form of the paper's Table 3).")
@@ -44,7 +38,7 @@ _WHERE = ("model", "device", "precision", "max_length")
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("evaluate")(takes([*DATA, *_WHERE])(evaluate))
-    app.command("merge")(takes(["data_dir", *_WHERE])(merge))
+    app.command("merge")(takes(["data_dir", *_WHERE])(takes_parameters(merge)))
 
 
 def evaluate(file: output.File, given: dict[str, Any], biases: Biases = "post", json: output.Json = False) -> None:
@@ -78,14 +72,9 @@ def evaluate(file: output.File, given: dict[str, Any], biases: Biases = "post", 
 def merge(
     files: output.Files,
     given: dict[str, Any],
-    method: MethodName = "mean",
+    settings: dict[str, Any],
+    method: str = "mean",
     terms: Terms = None,
-    weights: Weights = None,
-    scale: Scale = None,
-    density: Density = None,
-    seed: Seed = None,
-    t: Position = None,
-    scope: Scope = None,
     evaluate: Evaluate = False,
     out: output.Out = None,
     json: output.Json = False,
@@ -93,23 +82,14 @@ def merge(
     """Merge fine-tunes of one base model, and compare what they learnt."""
     path = output.out_path(out) if out else None
     snapshots = output.read_all(files)
-    settings = {
-        "weights": arguments.numbers("--weights", weights),
-        "scale": scale,
-        "density": density,
-        "seed": seed,
-        "t": t,
-        "scope": scope,
-    }
     only = arguments.words(terms) or None
-    chosen = {name: value for name, value in settings.items() if value is not None}
     if method in METHODS and METHODS[method].needs_fisher and not all(map(has_tuned_fisher, snapshots)):
         snapshots = _measured(snapshots, files, given)
-    merged = merge_snapshots(snapshots, method, terms=only, **chosen)
+    merged = merge_snapshots(snapshots, method, terms=only, **settings)
     comparison = compare(snapshots, terms=only)
     if path is not None:
         output.save(path, merged)
-    how = {"method": method, "settings": chosen, "terms": only}
+    how = {"method": method, "settings": settings, "terms": only}
     table = _evaluate_all(snapshots, files, how, given) if evaluate else None
     if json:
         output.print_json(

@@ -101,6 +101,29 @@ class Parameter:
     low: float = 0.0
     high: float = math.inf
     choices: tuple[str, ...] = ()
+    brief: str = ""
+    """What a flag that methods share says of it; by default ``help``."""
+    each: str = ""
+    """Of a list, what one number is: "Weight"."""
+
+    @property
+    def flag(self) -> str:
+        """Its name on the command line."""
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it is one number per snapshot."""
+        return self.default is None
+
+    @property
+    def metavar(self) -> str:
+        """What stands for a value in the help of a flag."""
+        if self.choices:
+            return f"[{'|'.join(self.choices)}]"
+        if self.is_list:
+            return f"{self.name[0].upper()}..."
+        return "N" if isinstance(self.default, int) else "X"
 
     @property
     def expected(self) -> str:
@@ -170,8 +193,10 @@ class Method:
         return {p.name: p.parse(given.get(p.name, p.default), tasks) for p in self.parameters}
 
 
-_SCOPE = Parameter("scope", "layer", "what is looked at as one vector", choices=("layer", "global"))
+_SCALE = Parameter("scale", 1.0, "λ", high=4.0, brief="factor")
+_SCOPE = Parameter("scope", "layer", "what is looked at as one vector", choices=("layer", "global"), brief="one vector")
 _SMALLEST = 1e-6  # a density of zero would keep nothing
+_DENSITY = Parameter("density", 0.5, "probability that an element survives", _SMALLEST, 1.0, brief="share that is kept")
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -183,7 +208,7 @@ METHODS: dict[str, Method] = {
             "Σ wₜ δₜ / Σ wₜ",
             "https://arxiv.org/abs/2203.05482",
             weighted,
-            (Parameter("weights", None, "how much each snapshot counts"),),
+            (Parameter("weights", None, "how much each snapshot counts", brief="one per snapshot", each="Weight"),),
         ),
         Method(
             "task_arithmetic",
@@ -191,7 +216,7 @@ METHODS: dict[str, Method] = {
             "λ Σ δₜ",
             "https://arxiv.org/abs/2212.04089",
             task_arithmetic,
-            (Parameter("scale", 0.4, "λ; 1 / T is the average", high=4.0),),
+            (replace(_SCALE, default=0.4, help="λ; 1 / T is the average"),),
         ),
         Method(
             "ties",
@@ -200,8 +225,8 @@ METHODS: dict[str, Method] = {
             "https://arxiv.org/abs/2306.01708",
             ties,
             (
-                Parameter("density", 0.2, "share of each task's elements that is kept", _SMALLEST, 1.0),
-                Parameter("scale", 1.0, "λ", high=4.0),
+                replace(_DENSITY, default=0.2, help="share of each task's elements that is kept"),
+                _SCALE,
                 replace(_SCOPE, default="global", help="trim each layer, or all layers and terms together"),
             ),
         ),
@@ -212,7 +237,7 @@ METHODS: dict[str, Method] = {
             "https://arxiv.org/abs/2311.03099",
             dare,
             (
-                Parameter("density", 0.5, "probability that an element survives", _SMALLEST, 1.0),
+                _DENSITY,
                 Parameter("seed", 0, "of the random choice", high=2**53),
             ),
         ),
@@ -223,7 +248,9 @@ METHODS: dict[str, Method] = {
             "https://doi.org/10.1145/325165.325242",
             slerp,
             (
-                Parameter("t", 0.5, "0 is the first snapshot, 1 the second", high=1.0),
+                Parameter(
+                    "t", 0.5, "0 is the first snapshot, 1 the second", high=1.0, brief="0 is the first, 1 the second"
+                ),
                 replace(_SCOPE, help="an arc for each layer, or one for all layers and terms together"),
             ),
             max_tasks=2,
@@ -241,3 +268,16 @@ METHODS: dict[str, Method] = {
         ),
     )
 }
+
+
+def flags() -> dict[str, tuple[Parameter, tuple[str, ...]]]:
+    """Parameters of all methods by name, each with the methods that take it: what a command line has flags for.
+
+    In the order of the registry, choices last. A name means the same kind of value in every method.
+    """
+    found: dict[str, tuple[Parameter, tuple[str, ...]]] = {}
+    for method in METHODS.values():
+        for parameter in method.parameters:
+            first, methods = found.get(parameter.name, (parameter, ()))
+            found[parameter.name] = first, (*methods, method.name)
+    return dict(sorted(found.items(), key=lambda item: bool(item[1][0].choices)))

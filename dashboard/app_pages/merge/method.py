@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,8 +110,8 @@ def _control(spec: Method, parameter: Parameter, choice: Choice) -> Any:
         return st.segmented_control(
             label, parameter.choices, default=parameter.default, required=True, help=text, **bound
         )
-    if parameter.default is None:
-        return _weights(choice, bound)
+    if parameter.is_list:
+        return _shares(parameter, choice, bound)
     if isinstance(parameter.default, int):
         return st.number_input(
             label,
@@ -121,22 +122,26 @@ def _control(spec: Method, parameter: Parameter, choice: Choice) -> Any:
             help=text,
             **bound,
         )
+    assert isinstance(parameter.default, float)
+    if math.isinf(parameter.high):
+        return st.number_input(label, parameter.low, value=parameter.default, help=text, **bound)
     low = 0.0 if parameter.low < 0.01 else parameter.low
-    value = st.slider(label, low, parameter.high, float(parameter.default), 0.01, help=text, **bound)
+    value = st.slider(label, low, parameter.high, parameter.default, 0.01, help=text, **bound)
     return max(value, parameter.low)
 
 
-def _weights(choice: Choice, bound: dict[str, Any]) -> list[float]:
-    """Of two, one slider moves weight from one to the other; of more, each has its own."""
+def _shares(parameter: Parameter, choice: Choice, bound: dict[str, Any]) -> list[float]:
+    """Draw one number per snapshot: of two, one slider moves from one to the other; of more, each has its own."""
+    each = parameter.each or parameter.name.capitalize()
     if len(choice.labels) == 2:
         first, second = choice.labels
         share = st.slider(
-            f"Weight of {plain(first)}",
+            f"{each} of {plain(first)}",
             0.0,
             1.0,
             0.5,
             0.01,
-            help=f"The rest is the weight of {plain(second)}.",
+            help=f"The rest is the {each.lower()} of {plain(second)}.",
             **bound,
         )
         st.caption(f"{share:.2f} of {plain(first)} + {1 - share:.2f} of {plain(second)}")
@@ -144,7 +149,7 @@ def _weights(choice: Choice, bound: dict[str, Any]) -> list[float]:
     weights = []
     for number, label in enumerate(choice.labels, 1):
         numbered = {**bound, "key": f"{bound['key']}_{number}"}
-        weights.append(st.slider(f"Weight of {plain(label)}", 0.0, 1.0, 1.0, 0.01, **numbered))
+        weights.append(st.slider(f"{each} of {plain(label)}", 0.0, 1.0, 1.0, 0.01, **numbered))
     if total := sum(weights):
         st.caption("Shares: " + ", ".join(f"{weight / total:.2f}" for weight in weights))
     return weights

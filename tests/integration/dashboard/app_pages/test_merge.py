@@ -14,7 +14,7 @@ from merge_samples import MORE, PAIR, fine_tune, write_pair
 from beft_core.execution.local import launch
 from beft_core.merging.config import MergeConfig
 from beft_core.merging.merge import merge
-from beft_core.merging.methods import METHODS
+from beft_core.merging.methods import METHODS, Method, Parameter
 from beft_core.merging.result import read_result
 from beft_core.merging.similarity import compare
 from beft_core.runs.run import Run, list_runs
@@ -87,6 +87,29 @@ def test_every_method_has_its_controls_and_its_preview(name: str) -> None:
     keys = {w.key for kind in (at.slider, at.number_input, at.button_group) for w in kind}
     for parameter in METHODS[name].parameters:
         assert f"merge_{name}_{parameter.name}" in keys
+
+
+@pytest.mark.usefixtures("pair")
+def test_a_registered_method_has_its_widgets_and_merges_by_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def toy(deltas: np.ndarray, *, shares: list[float], tilt: float, reach: float, places: int) -> np.ndarray:
+        return np.round(tilt * reach * (np.asarray(shares) @ deltas), places)
+
+    parameters = (
+        Parameter("shares", None, "how much of each", each="Share"),
+        Parameter("tilt", 1.0, "by how much all is multiplied", high=9.0),
+        Parameter("reach", 1.0, "without an upper end"),
+        Parameter("places", 8, "decimal places", high=12),
+    )
+    monkeypatch.setitem(METHODS, "toy", Method("toy", "Toy", "tilt · Σ sₜ δₜ", "https://example.org", toy, parameters))
+    at = opened("merge", merge_method="Toy", merge_toy_tilt="0.0")
+    assert at.slider(key="merge_toy_tilt").value == 0 and at.slider(key="merge_toy_tilt").max == 9
+    assert at.slider(key="merge_toy_shares").label.startswith("Share of ")
+    assert at.number_input(key="merge_toy_places").value == 8
+    assert "demo\\-sentiment: **0 %**" in words(at)
+    at.slider(key="merge_toy_tilt").set_value(1.0)
+    at.number_input(key="merge_toy_reach").set_value(1.0)
+    at.slider(key="merge_toy_shares").set_value(1.0).run()
+    assert "demo\\-sentiment: **100 %**" in words(sound(at))
 
 
 @pytest.mark.usefixtures("pair")
