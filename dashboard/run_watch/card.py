@@ -172,6 +172,7 @@ def card(full: bool = False) -> None:
     run = watched()
     if run is None:
         return
+    address.put(RUN, run.id)  # a reload finds it again, also when it has ended meanwhile
     if not problem:
         in_view.here()
     if run.status().active:

@@ -361,6 +361,16 @@ def test_a_run_at_work_shows_its_curves_and_is_cancelled_from_a_new_session() ->
     assert "kept" in at.info[0].value and charts(at) == 3
 
 
+def test_how_a_run_ended_is_told_where_it_was_found_at_work() -> None:
+    run = begin("train", steps=10_000)
+    wait(lambda: run.status().stage == "train")
+    at = opened("fine_tune")  # no ?run= in its URL
+    assert at.query_params["run"] == run.id
+    button(at, "Cancel").click().run()
+    wait(lambda: run.status().state == "cancelled")
+    assert "kept" in sound(at.run()).info[0].value
+
+
 def test_runs_at_work_can_be_switched_between() -> None:
     first = begin("train", steps=10_000)
     wait(lambda: first.status().stage == "train")
