@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,15 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
                 seen.append(f"{event} {arguments[0]}")
 
 
-sys.addaudithook(_audit)
+@cache
+def _listen() -> None:
+    """From here on every event of the interpreter calls the hook, so that not all tests pay for it."""
+    sys.addaudithook(_audit)
 
 
 @contextmanager
 def watching(folder: Path) -> Iterator[list[str]]:
+    _listen()
     _WATCHED.append((str(folder), []))
     yield _WATCHED[-1][1]
     _WATCHED.pop()
