@@ -6,11 +6,14 @@ import contextlib
 import io
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+from example_snapshots import example
 
 from beft_core.cli import main
+from beft_core.snapshots.snapshot import write_snapshot
 
 
 @dataclass(frozen=True)
@@ -50,3 +53,10 @@ def assert_refused(result: Result) -> str:
     assert "Traceback" not in lines[0]
     assert lines[0].isprintable()
     return lines[0]
+
+
+def stored(folder: Path, *, name: str = "a", **details: Any) -> Path:
+    """A synthetic snapshot on disk."""
+    path = folder / f"{name}.beft.safetensors"
+    write_snapshot(path, example(**details))
+    return path

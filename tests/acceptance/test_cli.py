@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
-import io
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -17,20 +14,14 @@ from typing import Any
 import numpy as np
 import prepared
 import pytest
-from cli_runner import assert_refused, beft
-from example_snapshots import LAYERS, base, example
+from cli_runner import assert_refused, beft, stored
+from example_snapshots import base, example
 from hostile_data import GOOD
 
-from beft_core.cli import arguments, progress
-from beft_core.cli.flags import FLAGS
-from beft_core.config import RunConfig
-from beft_core.errors import UserError
 from beft_core.merging import evaluate as merge_evaluation
-from beft_core.merging.methods import METHODS
 from beft_core.models.biases import LoadedModel
 from beft_core.models.load import load_model
-from beft_core.scores.formulas import projection_ratio
-from beft_core.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
+from beft_core.snapshots.snapshot import read_snapshot
 from beft_core.training import workflow
 from beft_core.training.checkpoint import held
 
@@ -51,113 +42,7 @@ def table(folder: Path) -> list[str]:
     return ["--train-file", "films.csv", "--text", "text", "--label", "label", *QUICK]
 
 
-def stored(folder: Path, *, name: str = "a", **details: Any) -> Path:
-    """A synthetic snapshot on disk."""
-    path = folder / f"{name}.beft.safetensors"
-    write_snapshot(path, example(**details))
-    return path
-
-
 # --- flags -----------------------------------------------------------------------------------------------------------
-
-
-def test_several_words_after_one_flag() -> None:
-    assert arguments.join_values(["train", "--terms", "v", "q", "--seed", "1"]) == [
-        "train",
-        "--terms",
-        "v,q",
-        "--seed",
-        "1",
-    ]
-    assert arguments.join_values(["merge", "--weights", "1", ".5", "a.st", "b.st"]) == [
-        "merge",
-        "--weights",
-        "1,.5",
-        "a.st",
-        "b.st",
-    ]
-    assert arguments.join_values(["x", "--terms"]) == ["x", "--terms"]
-    assert arguments.join_values(["x", "--", "--terms", "v", "q"]) == ["x", "--", "--terms", "v", "q"]
-
-
-def test_layers() -> None:
-    assert arguments.layers(["3-5"]) == (3, 4, 5)
-    assert arguments.layers(["5,0,2", "2-3"]) == (0, 2, 3, 5)
-    assert arguments.layers(None) is None
-    with pytest.raises(UserError):
-        arguments.layers(["5-3"])
-
-
-def test_every_setting_has_a_flag() -> None:
-    fields = {field.name for field in dataclasses.fields(RunConfig)}
-    # The mode is said with --terms; the duration would make equal runs write different bytes.
-    assert fields - set(FLAGS) == {"mode", "record_wall_seconds"}
-    help_ = beft("train", "--help").out
-    for flag in FLAGS.values():
-        assert (flag.name or f"--{flag.field.replace('_', '-')}") in help_
-
-
-def test_every_parameter_of_a_merge_has_a_flag() -> None:
-    help_ = beft("merge", "--help").out
-    for method in METHODS.values():
-        for parameter in method.parameters:
-            assert f"--{parameter.name}" in help_
-
-
-@pytest.mark.parametrize(
-    ("words", "fields"),
-    [
-        (["--terms", "v", "q"], {"terms": ("v", "q")}),
-        (["--terms", "v,q"], {"terms": ("v", "q")}),
-        (["--terms", "v", "--terms", "q"], {"terms": ("v", "q")}),
-        (["--terms", "all"], {"mode": "all", "terms": ()}),
-        (["--terms", "head"], {"mode": "head", "terms": ()}),
-        (["--terms", "full"], {"mode": "full", "terms": ()}),
-        (["--terms", "random"], {"mode": "random", "terms": ()}),
-        (["--layers", "3-5"], {"layers": (3, 4, 5)}),
-        (["--layers", "0,2,5"], {"layers": (0, 2, 5)}),
-        (["--add-bias", "q", "k"], {"add_bias": ("q", "k")}),
-        (["--no-dropout", "--train-null", "--fisher"], {"dropout": False, "train_null": True, "fisher": True}),
-        (
-            ["--task", "sst2", "--regime", "low", "--preset", "paper"],
-            {"task": "sst2", "regime": "low", "preset": "paper"},
-        ),
-        (
-            ["--n-train", "64", "--epochs", "2", "--lr", "4e-4", "--schedule", "constant", "--batch-size", "8"],
-            {"n_train": 64, "epochs": 2, "lr": 4e-4, "schedule": "constant", "batch_size": 8},
-        ),
-        (
-            ["--seed", "3", "--max-length", "64", "--weight-decay", "0", "--clip", "0"],
-            {"seed": 3, "max_length": 64, "weight_decay": 0.0, "clip": 0.0},
-        ),
-        (
-            ["--device", "cpu", "--precision", "bfloat16", "--pad", "max", "--evaluate-when", "never"],
-            {"device": "cpu", "precision": "bfloat16", "pad": "max", "evaluate": "never"},
-        ),
-        (
-            ["--trajectory-every", "5", "--fisher-examples", "9", "--data-dir", "x", "--model", "./m"],
-            {"trajectory_every": 5, "fisher_examples": 9, "data_dir": "x", "model": "./m"},
-        ),
-        (
-            ["--train-file", "a.csv", "--eval-file", "b.csv", "--text", "s", "--text-pair", "t", "--label", "l"],
-            {"train_file": "a.csv", "eval_file": "b.csv", "text": "s", "text_pair": "t", "label": "l"},
-        ),
-    ],
-)
-def test_flags_become_the_configuration(
-    words: list[str], fields: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[RunConfig] = []
-
-    def fake(config: RunConfig, *_: object) -> Snapshot:
-        seen.append(config)
-        return example()
-
-    monkeypatch.setattr("beft_core.training.workflow.train", fake)
-    monkeypatch.setattr("beft_core.cli.fine_tune.locate", lambda name: None)
-    result = beft("train", *words, "--out", "v.beft.safetensors", "--json")
-    assert result.status == 0, result.err
-    assert seen == [dataclasses.replace(RunConfig(), **fields)]
 
 
 # --- training --------------------------------------------------------------------------------------------------------
@@ -263,143 +148,10 @@ def test_ctrl_c_keeps_what_was_trained(folder: Path) -> None:
     assert not np.array_equal(snapshot.pre("encoder", "v"), snapshot.post("encoder", "v"))
 
 
-def test_a_second_snapshot_without_a_second_fine_tune_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def began(_: str) -> None:
-        raise AssertionError("the work began")
-
-    monkeypatch.setattr("beft_core.cli.fine_tune.locate", began)
-    assert "without --then-train" in assert_refused(beft("select", "--trained-out", "v.beft.safetensors"))
-
-
-@pytest.mark.parametrize("biases", ["post", "pre"])
-def test_the_named_biases_are_evaluated(biases: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, str]] = []
-
-    def fake(_: Snapshot, config: RunConfig, biases: str = "post", **_rest: object) -> dict[str, float]:
-        asked.append((config.task, biases))
-        return {"accuracy": 0.5}
-
-    monkeypatch.setattr(workflow, "evaluate", fake)
-    monkeypatch.setattr("beft_core.cli.evaluation.locate", lambda name: None)
-    done = beft("evaluate", stored(folder, task="sst2"), "--task", "sst2", "--biases", biases, "--json")
-    assert done.status == 0, done.err
-    assert asked == [("sst2", biases)] and done.json["biases"] == biases
-
-
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def test_score_of_several_seeds(folder: Path) -> None:
-    files = [stored(folder, name=str(seed), seed=seed, task="sst2", full=True) for seed in (1, 2, 3)]
-    document = beft("score", *files, "--per-layer", "--json").json
-    expected = []
-    for file, scored in zip(files, document["files"], strict=True):
-        snapshot = read_snapshot(file)
-        ratio = projection_ratio(snapshot.pre("encoder", "v"), snapshot.post("encoder", "v"))
-        layers = [r["score"] for r in scored["per_layer"] if r["term"] == "v" and r["approach"] == "projection_ratio"]
-        assert layers == pytest.approx(ratio.tolist(), abs=1e-12)
-        assert len(layers) == LAYERS
-        mean = next(r for r in scored["means"] if r["term"] == "v" and r["approach"] == "projection_ratio")
-        assert mean["score"] == pytest.approx(ratio.mean(), abs=1e-12)
-        expected.append(ratio.mean())
-    (group,) = document["aggregates"]
-    row = next(r for r in group["terms"] if r["term"] == "v" and r["approach"] == "projection_ratio")
-    assert row["mean"] == pytest.approx(np.mean(expected))
-    assert row["std"] == pytest.approx(np.std(expected, ddof=1))
-    text = beft("score", *files, "--per-layer").out
-    assert "3 snapshots together" in text
-    assert "length ratio" in text
-
-
-def test_seeds_of_different_experiments_are_not_mixed(folder: Path) -> None:
-    files = [stored(folder, name=task, seed=1, task=task) for task in ("sst2", "rte")]
-    assert beft("score", *files, "--json").json["aggregates"] == []
-
-
-def test_fine_tunes_of_other_terms_are_no_seeds_of_one_experiment(folder: Path) -> None:
-    files = [
-        stored(folder, name=str(seed), seed=seed, task="sst2", trained_terms=terms)
-        for seed, terms in enumerate((("v",), ("q",), ("v",)))
-    ]
-    assert [group["files"] for group in beft("score", *files, "--json").json["aggregates"]] == [
-        [str(files[0]), str(files[2])]
-    ]
-
-
-def test_a_trained_null_term_is_told(folder: Path) -> None:
-    text = beft("score", stored(folder, null_terms=("k",))).out
-    assert "k null*" in text
-    assert "k is a null term and was trained" in text
-
-
-def test_null_elements_are_counted(folder: Path) -> None:
-    file = stored(folder, null_elements={"k": [[2, 8]]})
-    text = beft("score", file).out
-    assert "k 6/8 null" in text and "6 of 8 elements of k in each layer cannot act" in text
-    assert beft("score", file, "--json").json["files"][0]["null_elements"] == {"k": {"null": 6, "of": 8}}
-    assert "k: 6 of each layer" in beft("inspect", file).out
-
-
-def test_one_trained_term_is_no_contest(folder: Path) -> None:
-    file = stored(folder, null_terms=("k",), trained_terms=("v",))
-    assert (
-        "Projection ratio selects none: there is no contest among q, k, v, only v took part" in beft("score", file).out
-    )
-    assert set(beft("score", file, "--json").json["files"][0]["selected"]["encoder"].values()) == {None}
-
-
-def test_inspect(folder: Path) -> None:
-    file = stored(folder, full=True, seed=1)
-    document = beft("inspect", file, "--json").json
-    snapshot = read_snapshot(file)
-    assert document["metadata"]["model"]["fingerprint"] == snapshot.meta.model.fingerprint
-    assert {tensor["name"]: tensor["shape"] for tensor in document["tensors"]} == {
-        name: list(array.shape) for name, array in snapshot.tensors().items()
-    }
-    text = beft("inspect", file).out
-    assert "encoder.v.pre" in text
-    assert "3x8" in text
-
-
-def test_names_in_a_file_cannot_speak_to_the_terminal(folder: Path) -> None:
-    file = stored(folder, hyperparameters={"note": "\x1b[31m[bold]red"})
-    text = beft("inspect", file).out
-    assert "\x1b" not in text
-    assert "[bold]red" in text
-
-
-def test_lists() -> None:
-    assert "demo-sentiment" in beft("tasks").out
-    assert {task["name"] for task in beft("tasks", "--json").json} >= {"sst2", "cb", "demo-similarity"}
-    assert "bundled" in beft("models").out
-    assert beft("models", "--json").json[0]["name"] == "bundled"
-    assert "select" in beft().out
-
-
 # --- merging and exchange --------------------------------------------------------------------------------------------
-
-
-def test_merge_writes_the_average_and_compares(folder: Path) -> None:
-    files = [stored(folder, name=str(n), seed=n, trained_terms=("v",), full=True) for n in (1, 2)]
-    result = beft("merge", *files, "--method", "mean", "--out", "m.beft.safetensors", "--json")
-    assert result.status == 0, result.err
-    a, b = (read_snapshot(file) for file in files)
-    merged = read_snapshot("m.beft.safetensors")
-    both = [s.post("encoder", "v").astype(np.float64) for s in (a, b)]
-    np.testing.assert_allclose(merged.post("encoder", "v"), sum(both) / 2, rtol=1e-6)
-    assert set(merged.meta.heads) == {"task1", "task2"}
-
-    da, db = (s.post("encoder", "v").astype(np.float64) - s.pre("encoder", "v") for s in (a, b))
-    cosine = (da * db).sum() / np.sqrt((da**2).sum() * (db**2).sum())
-    (pair,) = result.json["comparison"]["pairs"]
-    assert pair["differences"]["cosine"] == pytest.approx(cosine)
-    assert pair["differences"]["angle_degrees"] == pytest.approx(np.degrees(np.arccos(cosine)))
-    assert pair["sign_conflicts"] == pytest.approx((da * db < 0).mean())
-    assert len(pair["differences"]["cosine_per_layer"]["encoder.v"]) == LAYERS
-    text = beft("merge", *files, "--method", "ties", "--density", "0.5").out
-    overall = next(line for line in text.splitlines() if "overall" in line)
-    assert f"{np.degrees(np.arccos(cosine)):.1f}°" in overall and f"{100 * (da * db < 0).mean():.1f} %" in overall
-    assert f"encoder.v layer {LAYERS - 1}" in text
 
 
 def test_merge_evaluates_every_row_with_each_tasks_own_head(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -435,27 +187,6 @@ def test_merge_evaluates_every_row_with_each_tasks_own_head(folder: Path, monkey
     text = beft("merge", *files, "--evaluate").out
     assert "each task with its own head, in %" in text
     assert "base model" in text
-
-
-def test_extract_and_peft_there_and_back(folder: Path) -> None:
-    result = beft("extract", "bundled", "bundled", "--out", "base.beft.safetensors", "--json")
-    assert result.status == 0, result.err
-    assert result.json["changed_terms"] == []
-    untouched = read_snapshot("base.beft.safetensors")
-    pre = {key: untouched.pre(*key) for key in untouched.keys()}  # noqa: SIM118 - a method of Snapshot
-    moved = pre["encoder", "v"] + np.float32(0.25)
-    tuned = Snapshot.build(
-        dataclasses.replace(untouched.meta, trained_terms=("v",)), pre, pre | {("encoder", "v"): moved}
-    )
-    write_snapshot("v.beft.safetensors", tuned)
-    assert beft("peft", "export", "v.beft.safetensors", "adapter").status == 0
-    assert "exists" in assert_refused(beft("peft", "export", "v.beft.safetensors", "adapter"))
-    words = ["--base", "bundled", "--task", "rte", "--out", "back.beft.safetensors", "--json"]
-    back = beft("peft", "import", "adapter", *words)
-    assert back.json["changed_terms"] == ["v"]
-    imported = read_snapshot("back.beft.safetensors")
-    np.testing.assert_allclose(imported.post("encoder", "v"), moved, atol=1e-6)
-    assert imported.meta.task == "rte"
 
 
 # --- the process -----------------------------------------------------------------------------------------------------
@@ -500,46 +231,6 @@ def test_python_m() -> None:
     )
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
-
-
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
-def test_progress(stream: type[io.StringIO], monkeypatch: pytest.MonkeyPatch) -> None:
-    stderr = stream()
-    monkeypatch.setattr("sys.stderr", stderr)
-    with progress.progress() as observer:
-        observer.stage("load data")
-        observer.stage("tokenise", 10)
-        observer.advance(10)
-        observer.stage("train", 4)
-        observer.advance(0)
-        observer.step(1, 4, [0.5])
-        observer.advance()
-        observer.epoch({"epoch": 1, "step": 4, "train_loss": 0.5, "accuracy": 0.75})
-        observer.message("a [message]")
-        assert not observer.should_stop()
-        signal.raise_signal(signal.SIGINT)
-        assert observer.should_stop()
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-            time.sleep(1)
-    text = stderr.getvalue()
-    assert "epoch 1: train_loss 0.5000, accuracy 0.7500" in text
-    assert "a [message]" in text
-    assert set(observer.seconds) == {"load data", "tokenise", "train"}
-    assert isinstance(observer, progress.Bars if stream is Terminal else progress.Lines)
-
-
-def test_an_interruption_outside_of_training_ends_at_once() -> None:
-    with progress.Lines() as observer, pytest.raises(KeyboardInterrupt):
-        observer.stage("tokenise", 10)
-        signal.raise_signal(signal.SIGINT)
 
 
 # --- one at a time, and a full disk ----------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pandas as pd
 import prepared
-import pytest
 from cli_runner import assert_refused, beft
 
 from beft_core.sweeps.store import SweepFolder
@@ -90,30 +89,6 @@ def test_a_yaml_file_and_flags_over_it(tmp_path: Path) -> None:
     assert row["trains"] == "head" and row["n_train"] == 8 and "snapshot" not in row
     assert (row["epochs"], row["batch_size"], row["steps"]) == (1, 4, 2)
     assert not list((tmp_path / "out" / "snapshots").iterdir())
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (["--tasks", "sst9"], "sst2"),
-        (["--terms", "w"], "some of"),
-        (["--lrs", "0"], "positive"),
-        (["--lrs", "fast"], "finite"),
-        (["--seeds", "0"], "from 1 to 10,000"),
-        (["--n-train", "1.5"], "whole numbers"),
-        (["--n-train", "1"], "whole numbers from 2"),
-        (["--bank-size", "0"], "at least 1"),
-        (["--regimes", "tiny"], "low"),
-        (["--model", "nowhere/at-all-x"], "bundled"),
-        (["--config", "/none.yaml"], "cannot read"),
-        (["--epochs", "0"], "at least 1"),
-        (["--merges", "sst2+rte"], "tasks of the sweep"),
-    ],
-)
-def test_wrong_input_is_one_line(flags: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    line = assert_refused(beft("sweep", "--out", tmp_path / "out", *flags))
-    assert words in line
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:

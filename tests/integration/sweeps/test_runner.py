@@ -21,7 +21,6 @@ from beft_core.files.disk import NoRoom
 from beft_core.scores.table import score_snapshot
 from beft_core.snapshots.snapshot import read_snapshot
 from beft_core.sweeps import runner
-from beft_core.sweeps.merges import merge_pairs
 from beft_core.sweeps.runner import run_sweep
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
@@ -276,43 +275,6 @@ def test_progress_counts_every_step_of_every_run_once(tmp_path: Path) -> None:
     assert run_sweep(short_and_long, SweepFolder(tmp_path / "two"), heard).banks == 1
     assert heard.total == sum(heard.done) == 2 * (1 + 2)
     assert [count for count in heard.done if count] == [2, 2, 1, 1]  # at first a step of both, then of the longer one
-
-
-def test_a_merge_takes_the_smallest_size_and_the_rate_that_is_best_over_seeds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    values = {  # (examples, learning rate, seed) -> metric; 1e-3 is best in seed 1 alone
-        (100, 1e-3, 0): 0.5,
-        (100, 1e-3, 1): 0.8,
-        (100, 1e-2, 0): 0.7,
-        (100, 1e-2, 1): 0.7,
-        (200, 1e-3, 0): 0.9,
-        (200, 1e-3, 1): 0.9,
-    }
-    table = pd.DataFrame(
-        {
-            "run": f"{task} {size} {lr:g} {seed}",
-            "task": task,
-            "trains": "v",
-            "state": "done",
-            "n_train": size,
-            "lr": lr,
-            "seed": seed,
-            "value": value,
-        }
-        for task in ("sst2", "rte")
-        for (size, lr, seed), value in values.items()
-    )
-    asked: list[str] = []
-
-    def missing(_: SweepFolder, run: str) -> Path:
-        asked.append(run)
-        return tmp_path / "nothing"
-
-    monkeypatch.setattr(SweepFolder, "snapshot", missing)
-    one = SweepSpec(("sst2", "rte"), terms=("v",), seeds=(0, 1), merges=("sst2+rte",))
-    assert merge_pairs(one, table, SweepFolder(tmp_path), Observer()) == []
-    assert asked == ["sst2 100 0.01 0", "rte 100 0.01 0", "sst2 100 0.01 1", "rte 100 0.01 1"]
 
 
 def test_merges_at_the_end(tmp_path: Path) -> None:

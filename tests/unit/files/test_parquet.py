@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import resource
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import parquet_bombs as bombs
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,7 +15,6 @@ from beft_core.errors import UserError
 from beft_core.files import parquet
 from beft_core.files.parquet import Limits, MissingColumn
 from beft_core.sweeps.table import COLUMNS, read_table
-from beft_core.tasks.sources import table_preview, user_files
 
 LIMITS = Limits(rows=1000, bytes=2**20, columns=10, value=2**16)
 
@@ -68,37 +65,6 @@ def test_values_arrive_as_they_were_written(tmp_path: Path, dictionary: bool) ->
     assert read(path, head=2) == pa.table(table).to_pylist()[:2]
 
 
-def test_large_batches_arrive_in_pieces(tmp_path: Path) -> None:
-    texts = [f"{n}" * 10_000 for n in range(300)]
-    path = written(tmp_path, {"text": texts * 4})
-    with parquet.opened(path, ["text"], Limits(rows=2000, bytes=2**26)) as (_, batches):
-        sizes = [(batch.num_rows, batch.nbytes) for batch in batches]
-    assert sum(rows for rows, _ in sizes) == 1200 and max(nbytes for _, nbytes in sizes) <= 16 * 2**20
-    assert len(sizes) > 60
-    assert [row["text"] for row in read(path, ["text"], Limits(rows=2000, bytes=2**26))] == texts * 4
-
-
-def test_what_is_no_value_of_a_task_is_named_and_not_read(tmp_path: Path) -> None:
-    path = written(tmp_path, {"when": pa.array([0], pa.timestamp("s")), "list": [[1, 2]], "text": ["a"]})
-    assert read(path) == [{"when": "timestamp[ms]", "list": "list<element: int64>", "text": "a"}]
-    with pytest.raises(UserError, match=r"got list<element: int64> in the column 'list'; expected text or numbers"):
-        read(path, ["text", "list"])
-
-
-@pytest.mark.parametrize(
-    ("table", "words"),
-    [
-        ({"text": ["a"] * 1001}, "more than 1,000 rows"),
-        ({"text": ["a" * 2000] * 600}, "more than 1 MB when unpacked"),
-        ({"text": ["a" * 70_000]}, "a text of 70,000 bytes in the column 'text'; expected at most 65,536"),
-        ({f"c{n}": [1] for n in range(11)}, "11 columns; expected at most 10"),
-    ],
-)
-def test_each_limit(table: dict[str, Any], words: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=words):
-        read(written(tmp_path, table))
-
-
 def test_missing_columns_and_those_that_are_there_twice(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2]), pa.array([3])], names=["a", "b", "b"]), path)
@@ -116,38 +82,6 @@ def test_damaged_files(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(content)
     with pytest.raises(UserError, match=r"x\.parquet: got no readable Parquet"):
         read(tmp_path / "x.parquet")
-
-
-def test_names_of_modules_in_the_working_folder_are_not_imported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = written(tmp_path, {"a": [1]})
-    (tmp_path / "json.py").write_text("raise SystemExit(7)")
-    (tmp_path / "pyarrow.py").write_text("raise SystemExit(7)")
-    monkeypatch.chdir(tmp_path)
-    assert read(path) == [{"a": 1}]
-
-
-BOMBS: dict[str, tuple[Callable[..., Path], str]] = {
-    "a text that is repeated": (bombs.repeated_text, "320 MB when unpacked"),
-    "a page that is packed": (bombs.packed_page, "640 MB or 8 s of work"),
-    "millions of empty rows": (bombs.many_nulls, "row 1: got an empty"),
-    "long lists": (bombs.nested, "got large_list<element: int8>"),
-}
-
-
-@pytest.mark.parametrize(("make", "words"), BOMBS.values(), ids=BOMBS)
-def test_bombs(make: Callable[..., Path], words: str, tmp_path: Path) -> None:
-    path = make(tmp_path / "x.parquet")
-    assert path.stat().st_size < 200_000
-    with pytest.raises(UserError, match=words):
-        user_files.read_table(path, "text", None, "label")
-    with pytest.raises(UserError):
-        read_table(path)
-    try:
-        table_preview.preview(path.name, path.read_bytes())
-    except UserError as error:
-        assert "640 MB" in str(error)
 
 
 def test_a_result_table_of_a_million_columns_or_rows_is_refused(tmp_path: Path) -> None:

@@ -46,13 +46,6 @@ def test_prefixes_and_old_names(tmp_path: Path, prefix: str, norm: str) -> None:
     assert score_snapshot(snapshot).selected()["projection_ratio"] in "qkv"
 
 
-def test_only_terms_that_moved_count_as_trained(tmp_path: Path) -> None:
-    after = bert_tensors(0)
-    after["bert.encoder.layer.1.attention.self.value.bias"][0] += 1
-    base = write_model(tmp_path / "base", bert_tensors(0))
-    assert extract(base, write_model(tmp_path / "tuned", after)).meta.trained_terms == ("v",)
-
-
 def test_fused_projections_are_cut(tmp_path: Path) -> None:
     config = {"model_type": "gpt2", "n_embd": HIDDEN, "n_head": 2, "n_layer": 1, "n_inner": MLP}
     widths = {
@@ -83,22 +76,6 @@ def test_half_precision_and_single_files(tmp_path: Path) -> None:
     assert snapshot.meta.model.id == "base"
 
 
-def test_a_bias_that_the_fine_tune_added_starts_at_zero(tmp_path: Path) -> None:
-    config = {
-        **BERT,
-        "model_type": "llama",
-        "num_key_value_heads": 1,
-        "num_hidden_layers": 1,
-    }
-    base = write_model(tmp_path / "base", {"model.norm.weight": np.ones(HIDDEN, np.float32)}, config)
-    moved = np.arange(1, 1 + HIDDEN // 2, dtype=np.float32)  # one of two heads: grouped-query width
-    tuned = write_model(tmp_path / "tuned", {"model.layers.0.self_attn.v_proj.bias": moved}, config)
-    snapshot = extract(base, tuned)
-    assert snapshot.keys() == [("decoder", "v")]
-    np.testing.assert_array_equal(snapshot.pre("decoder", "v"), [np.zeros(HIDDEN // 2)])
-    np.testing.assert_array_equal(snapshot.post("decoder", "v"), [moved])
-
-
 def test_an_added_bias_that_only_some_layers_have_is_no_term(tmp_path: Path) -> None:
     config = {**BERT, "model_type": "llama", "num_hidden_layers": 2}
     bias = np.ones(HIDDEN, np.float32)
@@ -106,24 +83,6 @@ def test_an_added_bias_that_only_some_layers_have_is_no_term(tmp_path: Path) -> 
     weights = ModelWeights(write_model(tmp_path / "some", tensors, config))
     layout = weights.layout()
     assert layout is not None and set(weights.biases(layout)) == {("decoder", "q")}
-
-
-def test_only_terms_that_a_snapshot_holds_are_called_null(tmp_path: Path) -> None:
-    """A model without a key bias: the rule of its attention would call one null, but there is none to speak of."""
-    config = {**BERT, "model_type": "vit", "num_hidden_layers": 1, "qkv_bias": False}
-    widths = {
-        "attention.o_proj": HIDDEN,
-        "mlp.fc1": MLP,
-        "mlp.fc2": HIDDEN,
-        "layernorm_before": HIDDEN,
-        "layernorm_after": HIDDEN,
-    }
-    tensors = {f"layers.0.{name}.bias": np.zeros(width, np.float32) for name, width in widths.items()}
-    base = write_model(tmp_path / "base", tensors, config)
-    with_key = {**tensors, "layers.0.attention.k_proj.bias": np.ones(HIDDEN, np.float32)}
-    same, added = extract(base, base), extract(base, write_model(tmp_path / "tuned", with_key, config))
-    assert ("encoder", "k") not in same.keys() and same.meta.null_terms == ()  # noqa: SIM118
-    assert ("encoder", "k") in added.keys() and added.meta.null_terms == ("k",)  # noqa: SIM118
 
 
 def _sharded(folder: Path, names: dict[str, str]) -> Path:
@@ -167,28 +126,6 @@ def test_an_index_that_lies(tmp_path: Path) -> None:
         index.write_text(content)
         with pytest.raises(UserError):
             ModelWeights(tmp_path / "parts")
-
-
-def test_models_that_do_not_fit(tmp_path: Path) -> None:
-    base = write_model(tmp_path / "base", bert_tensors(0))
-    value = "bert.encoder.layer.1.attention.self.value.bias"
-    for change, reason in (
-        ({value: np.ones((HIDDEN, 1), np.float32)}, "value.bias is"),
-        ({value: np.ones(HIDDEN + 1, np.float32)}, "value.bias is"),
-        ({value: np.full(HIDDEN, np.nan, np.float32)}, "value.bias holds a NaN"),
-        ({value: None}, "has no encoder.layer.1.attention.self.value.bias"),
-    ):
-        tensors = {n: a for n, a in {**bert_tensors(1), **change}.items() if a is not None}
-        with pytest.raises(UserError, match=reason):
-            extract(base, write_model(tmp_path / "tuned", tensors))
-    with pytest.raises(UserError, match="roberta model tuned from a bert model"):
-        extract(base, write_model(tmp_path / "tuned", bert_tensors(1), {**BERT, "model_type": "roberta"}))
-    with pytest.raises(UserError, match="model type"):
-        ModelWeights(write_model(tmp_path / "odd", bert_tensors(1), {"model_type": "odd"})).layout()
-    save_file(bert_tensors(1), tmp_path / "1.safetensors")
-    with pytest.raises(UserError, match=r"no config\.json.*--config FILE"):
-        extract(tmp_path / "1.safetensors", tmp_path / "1.safetensors")
-    extract(tmp_path / "1.safetensors", tmp_path / "1.safetensors", config=base / "config.json")
 
 
 def test_pickles_are_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hostile import file_bytes, hostile_snapshots, parts
 from safetensors import safe_open
 
 from beft_core.errors import UserError
-from beft_core.snapshots.snapshot import ModelInfo, Snapshot, SnapshotMeta, fingerprint, read_snapshot, write_snapshot
+from beft_core.snapshots.snapshot import Snapshot, fingerprint, read_snapshot, write_snapshot
 
 HOSTILE = dict(hostile_snapshots())
 
@@ -131,35 +131,6 @@ def test_fingerprint_is_the_hash_of_the_bytes_in_canonical_order() -> None:
     assert fingerprint({key: array.astype(np.float64) for key, array in pre.items()}) == fingerprint(pre)
     pre["encoder", "q"][0, 0] += 1
     assert fingerprint(pre) != hashlib.sha256(joined).hexdigest()
-
-
-def test_metadata_round_trip_ignores_what_it_does_not_know() -> None:
-    meta = example(full=True).meta
-    text = meta.to_json()
-    assert SnapshotMeta.from_json(text) == meta
-    assert SnapshotMeta.from_json(text[:-1] + ',"of the future":[1]}') == meta
-    assert SnapshotMeta.from_json(text).to_json() == text
-
-
-def test_the_order_in_which_settings_were_given_leaves_the_text_as_it_is() -> None:
-    """By this text merges know their sources, and equal snapshots are equal files."""
-    one = example(hyperparameters={"lr": 1e-3, "epochs": 3}, versions={"a": "1", "b": "2"}).meta
-    other = example(hyperparameters={"epochs": 3, "lr": 1e-3}, versions={"b": "2", "a": "1"}).meta
-    assert one == other and one.to_json() == other.to_json()
-
-
-def test_null_elements_come_back_and_files_from_before_them_keep_their_text() -> None:
-    meta = example(null_elements={"k": ((0, 2), (4, 8))}).meta
-    assert SnapshotMeta.from_json(meta.to_json()) == meta
-    old = dataclasses.replace(meta, null_elements=None).to_json()
-    assert "null_elements" not in old and SnapshotMeta.from_json(old).to_json() == old
-
-
-def test_metadata_is_checked_when_it_is_made() -> None:
-    with pytest.raises(UserError, match=r"fingerprint is 'x'; expected 64 hexadecimal digits"):
-        ModelInfo("m", None, "bert", 3, 8, "x")
-    with pytest.raises(UserError, match="metrics"):
-        dataclasses.replace(example().meta, metrics=({"epoch": 1, "train_loss": float("nan")},))
 
 
 def test_two_stacks_are_kept_apart() -> None:

@@ -19,7 +19,7 @@ def runs(**fields: object) -> list[RunConfig]:
 
 
 def test_runs_that_share_task_and_model_share_a_pass() -> None:
-    ours, others = runs(), runs(task="demo-topic")
+    ours, others = runs(), runs(task="demo-similarity")
     banks = group([*ours, *others], most=16)
     assert sorted(len(bank) for bank in banks) == [8, 8]
     for bank in banks:

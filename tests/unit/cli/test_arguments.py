@@ -1,0 +1,62 @@
+"""Words of the command line: several after one flag, ranges of layers, modes among the terms."""
+
+from __future__ import annotations
+
+import pytest
+
+from beft_core.cli import arguments
+from beft_core.errors import UserError
+
+
+def test_several_words_after_one_flag() -> None:
+    assert arguments.join_values(["train", "--terms", "v", "q", "--seed", "1"]) == [
+        "train",
+        "--terms",
+        "v,q",
+        "--seed",
+        "1",
+    ]
+    assert arguments.join_values(["merge", "--weights", "1", ".5", "a.st", "b.st"]) == [
+        "merge",
+        "--weights",
+        "1,.5",
+        "a.st",
+        "b.st",
+    ]
+    assert arguments.join_values(["x", "--terms"]) == ["x", "--terms"]
+    assert arguments.join_values(["x", "--", "--terms", "v", "q"]) == ["x", "--", "--terms", "v", "q"]
+
+
+def test_layers() -> None:
+    assert arguments.layers(["3-5"]) == (3, 4, 5)
+    assert arguments.layers(["5,0,2", "2-3"]) == (0, 2, 3, 5)
+    assert arguments.layers(None) is None
+    with pytest.raises(UserError):
+        arguments.layers(["5-3"])
+
+
+def test_words_are_parted_by_commas_and_spaces() -> None:
+    assert arguments.words(["a,b", "c d", ",", ""]) == ("a", "b", "c", "d")
+    assert arguments.words(None) == ()
+
+
+def test_terms_or_one_mode() -> None:
+    assert arguments.terms_and_mode(["v", "q"]) == {"terms": ("v", "q")}
+    assert arguments.terms_and_mode(["all"]) == {"mode": "all", "terms": ()}
+    for wrong, said in ((["v", "all"], "all alone"), (["w"], "some of q"), (["terms"], "some of q")):
+        with pytest.raises(UserError, match=said):
+            arguments.terms_and_mode(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["x", "1-", "-1", "1-2-3", "99999", "1.5"])
+def test_what_is_no_range_of_layers(wrong: str) -> None:
+    with pytest.raises(UserError, match="--layers"):
+        arguments.layers([wrong])
+
+
+def test_numbers_are_finite() -> None:
+    assert arguments.numbers("--weights", ["1,.5", "-2e-1"]) == (1.0, 0.5, -0.2)
+    assert arguments.numbers("--weights", None) is None
+    for wrong in ("x", "nan", "inf", "-inf", ","):
+        with pytest.raises(UserError, match="--weights"):
+            arguments.numbers("--weights", [wrong])

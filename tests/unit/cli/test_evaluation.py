@@ -1,0 +1,60 @@
+"""The commands evaluate and merge: what they compute, write and print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_runner import beft, stored
+from example_snapshots import LAYERS
+
+from beft_core.config import RunConfig
+from beft_core.merging.methods import METHODS
+from beft_core.snapshots.snapshot import Snapshot, read_snapshot
+from beft_core.training import workflow
+
+
+def test_every_parameter_of_a_merge_has_a_flag() -> None:
+    help_ = beft("merge", "--help").out
+    for method in METHODS.values():
+        for parameter in method.parameters:
+            assert f"--{parameter.name}" in help_
+
+
+@pytest.mark.parametrize("biases", ["post", "pre"])
+def test_the_named_biases_are_evaluated(biases: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def fake(_: Snapshot, config: RunConfig, biases: str = "post", **_rest: object) -> dict[str, float]:
+        asked.append((config.task, biases))
+        return {"accuracy": 0.5}
+
+    monkeypatch.setattr(workflow, "evaluate", fake)
+    monkeypatch.setattr("beft_core.cli.evaluation.locate", lambda name: None)
+    done = beft("evaluate", stored(folder, task="sst2"), "--task", "sst2", "--biases", biases, "--json")
+    assert done.status == 0, done.err
+    assert asked == [("sst2", biases)] and done.json["biases"] == biases
+
+
+def test_merge_writes_the_average_and_compares(folder: Path) -> None:
+    files = [stored(folder, name=str(n), seed=n, trained_terms=("v",), full=True) for n in (1, 2)]
+    result = beft("merge", *files, "--method", "mean", "--out", "m.beft.safetensors", "--json")
+    assert result.status == 0, result.err
+    a, b = (read_snapshot(file) for file in files)
+    merged = read_snapshot("m.beft.safetensors")
+    both = [s.post("encoder", "v").astype(np.float64) for s in (a, b)]
+    np.testing.assert_allclose(merged.post("encoder", "v"), sum(both) / 2, rtol=1e-6)
+    assert set(merged.meta.heads) == {"task1", "task2"}
+
+    da, db = (s.post("encoder", "v").astype(np.float64) - s.pre("encoder", "v") for s in (a, b))
+    cosine = (da * db).sum() / np.sqrt((da**2).sum() * (db**2).sum())
+    (pair,) = result.json["comparison"]["pairs"]
+    assert pair["differences"]["cosine"] == pytest.approx(cosine)
+    assert pair["differences"]["angle_degrees"] == pytest.approx(np.degrees(np.arccos(cosine)))
+    assert pair["sign_conflicts"] == pytest.approx((da * db < 0).mean())
+    assert len(pair["differences"]["cosine_per_layer"]["encoder.v"]) == LAYERS
+    text = beft("merge", *files, "--method", "ties", "--density", "0.5").out
+    overall = next(line for line in text.splitlines() if "overall" in line)
+    assert f"{np.degrees(np.arccos(cosine)):.1f}°" in overall and f"{100 * (da * db < 0).mean():.1f} %" in overall
+    assert f"encoder.v layer {LAYERS - 1}" in text

@@ -1,0 +1,115 @@
+"""Flags of a fine-tune: one for each setting, and what they mean."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_runner import beft
+from example_snapshots import example
+
+from beft_core.cli.flags import FLAGS, config_of, takes
+from beft_core.config import RunConfig
+from beft_core.errors import UserError
+from beft_core.snapshots.snapshot import Snapshot
+
+
+def test_every_setting_has_a_flag() -> None:
+    fields = {field.name for field in dataclasses.fields(RunConfig)}
+    # The mode is said with --terms; the duration would make equal runs write different bytes.
+    assert fields - set(FLAGS) == {"mode", "record_wall_seconds"}
+    help_ = beft("train", "--help").out
+    for flag in FLAGS.values():
+        assert (flag.name or f"--{flag.field.replace('_', '-')}") in help_
+
+
+@pytest.mark.parametrize(
+    ("words", "fields"),
+    [
+        (["--terms", "v", "q"], {"terms": ("v", "q")}),
+        (["--terms", "v,q"], {"terms": ("v", "q")}),
+        (["--terms", "v", "--terms", "q"], {"terms": ("v", "q")}),
+        (["--terms", "all"], {"mode": "all", "terms": ()}),
+        (["--terms", "head"], {"mode": "head", "terms": ()}),
+        (["--terms", "full"], {"mode": "full", "terms": ()}),
+        (["--terms", "random"], {"mode": "random", "terms": ()}),
+        (["--layers", "3-5"], {"layers": (3, 4, 5)}),
+        (["--layers", "0,2,5"], {"layers": (0, 2, 5)}),
+        (["--add-bias", "q", "k"], {"add_bias": ("q", "k")}),
+        (["--no-dropout", "--train-null", "--fisher"], {"dropout": False, "train_null": True, "fisher": True}),
+        (
+            ["--task", "sst2", "--regime", "low", "--preset", "paper"],
+            {"task": "sst2", "regime": "low", "preset": "paper"},
+        ),
+        (
+            ["--n-train", "64", "--epochs", "2", "--lr", "4e-4", "--schedule", "constant", "--batch-size", "8"],
+            {"n_train": 64, "epochs": 2, "lr": 4e-4, "schedule": "constant", "batch_size": 8},
+        ),
+        (
+            ["--seed", "3", "--max-length", "64", "--weight-decay", "0", "--clip", "0"],
+            {"seed": 3, "max_length": 64, "weight_decay": 0.0, "clip": 0.0},
+        ),
+        (
+            ["--device", "cpu", "--precision", "bfloat16", "--pad", "max", "--evaluate-when", "never"],
+            {"device": "cpu", "precision": "bfloat16", "pad": "max", "evaluate": "never"},
+        ),
+        (
+            ["--trajectory-every", "5", "--fisher-examples", "9", "--data-dir", "x", "--model", "./m"],
+            {"trajectory_every": 5, "fisher_examples": 9, "data_dir": "x", "model": "./m"},
+        ),
+        (
+            ["--train-file", "a.csv", "--eval-file", "b.csv", "--text", "s", "--text-pair", "t", "--label", "l"],
+            {"train_file": "a.csv", "eval_file": "b.csv", "text": "s", "text_pair": "t", "label": "l"},
+        ),
+    ],
+)
+def test_flags_become_the_configuration(
+    words: list[str], fields: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[RunConfig] = []
+
+    def fake(config: RunConfig, *_: object) -> Snapshot:
+        seen.append(config)
+        return example()
+
+    monkeypatch.setattr("beft_core.training.workflow.train", fake)
+    monkeypatch.setattr("beft_core.cli.fine_tune.locate", lambda name: None)
+    result = beft("train", *words, "--out", "v.beft.safetensors", "--json")
+    assert result.status == 0, result.err
+    assert seen == [dataclasses.replace(RunConfig(), **fields)]
+
+
+def test_what_was_not_given_says_nothing() -> None:
+    flag = FLAGS["lr"]
+    assert flag.fields(None) == {}
+    assert flag.fields(0.0) == {"lr": 0.0}  # a value, though it is false
+    assert FLAGS["dropout"].fields(False) == {}
+    assert FLAGS["dropout"].fields(True) == {"dropout": False}
+    assert FLAGS["terms"].fields([]) == {}
+
+
+def test_a_table_and_its_columns_come_together() -> None:
+    for given, said in (
+        ({"task": "sst2", "train_file": "a.csv"}, "both --task and --train-file"),
+        ({"text_pair": "b"}, "--text-pair without --train-file"),
+        ({"label": "l"}, "--label without --train-file"),
+    ):
+        with pytest.raises(UserError, match=said):
+            config_of(given)
+    assert config_of({"train_file": "a.csv", "text": "t", "label": "l"}).train_file == "a.csv"
+
+
+def test_a_command_gets_what_the_user_set_and_nothing_else() -> None:
+    got: list[Any] = []
+
+    @takes(["seed", "dropout"])
+    def command(given: dict[str, Any], own: int = 3) -> None:
+        got.append((given, own))
+
+    names = list(inspect.signature(command).parameters)
+    assert names == ["flag_seed", "flag_dropout", "own"]
+    command(flag_seed=0, flag_dropout=False, own=4)
+    assert got == [({"seed": 0}, 4)]

@@ -1,0 +1,100 @@
+"""Commands that only read: scores over seeds, metadata, lists of models and tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_runner import beft, stored
+from example_snapshots import LAYERS
+
+from beft_core.scores.formulas import projection_ratio
+from beft_core.snapshots.snapshot import read_snapshot
+
+
+def test_score_of_several_seeds(folder: Path) -> None:
+    files = [stored(folder, name=str(seed), seed=seed, task="sst2", full=True) for seed in (1, 2, 3)]
+    document = beft("score", *files, "--per-layer", "--json").json
+    expected = []
+    for file, scored in zip(files, document["files"], strict=True):
+        snapshot = read_snapshot(file)
+        ratio = projection_ratio(snapshot.pre("encoder", "v"), snapshot.post("encoder", "v"))
+        layers = [r["score"] for r in scored["per_layer"] if r["term"] == "v" and r["approach"] == "projection_ratio"]
+        assert layers == pytest.approx(ratio.tolist(), abs=1e-12)
+        assert len(layers) == LAYERS
+        mean = next(r for r in scored["means"] if r["term"] == "v" and r["approach"] == "projection_ratio")
+        assert mean["score"] == pytest.approx(ratio.mean(), abs=1e-12)
+        expected.append(ratio.mean())
+    (group,) = document["aggregates"]
+    row = next(r for r in group["terms"] if r["term"] == "v" and r["approach"] == "projection_ratio")
+    assert row["mean"] == pytest.approx(np.mean(expected))
+    assert row["std"] == pytest.approx(np.std(expected, ddof=1))
+    text = beft("score", *files, "--per-layer").out
+    assert "3 snapshots together" in text
+    assert "length ratio" in text
+
+
+def test_seeds_of_different_experiments_are_not_mixed(folder: Path) -> None:
+    files = [stored(folder, name=task, seed=1, task=task) for task in ("sst2", "rte")]
+    assert beft("score", *files, "--json").json["aggregates"] == []
+
+
+def test_fine_tunes_of_other_terms_are_no_seeds_of_one_experiment(folder: Path) -> None:
+    files = [
+        stored(folder, name=str(seed), seed=seed, task="sst2", trained_terms=terms)
+        for seed, terms in enumerate((("v",), ("q",), ("v",)))
+    ]
+    assert [group["files"] for group in beft("score", *files, "--json").json["aggregates"]] == [
+        [str(files[0]), str(files[2])]
+    ]
+
+
+def test_a_trained_null_term_is_told(folder: Path) -> None:
+    text = beft("score", stored(folder, null_terms=("k",))).out
+    assert "k null*" in text
+    assert "k is a null term and was trained" in text
+
+
+def test_null_elements_are_counted(folder: Path) -> None:
+    file = stored(folder, null_elements={"k": [[2, 8]]})
+    text = beft("score", file).out
+    assert "k 6/8 null" in text and "6 of 8 elements of k in each layer cannot act" in text
+    assert beft("score", file, "--json").json["files"][0]["null_elements"] == {"k": {"null": 6, "of": 8}}
+    assert "k: 6 of each layer" in beft("inspect", file).out
+
+
+def test_one_trained_term_is_no_contest(folder: Path) -> None:
+    file = stored(folder, null_terms=("k",), trained_terms=("v",))
+    assert (
+        "Projection ratio selects none: there is no contest among q, k, v, only v took part" in beft("score", file).out
+    )
+    assert set(beft("score", file, "--json").json["files"][0]["selected"]["encoder"].values()) == {None}
+
+
+def test_inspect(folder: Path) -> None:
+    file = stored(folder, full=True, seed=1)
+    document = beft("inspect", file, "--json").json
+    snapshot = read_snapshot(file)
+    assert document["metadata"]["model"]["fingerprint"] == snapshot.meta.model.fingerprint
+    assert {tensor["name"]: tensor["shape"] for tensor in document["tensors"]} == {
+        name: list(array.shape) for name, array in snapshot.tensors().items()
+    }
+    text = beft("inspect", file).out
+    assert "encoder.v.pre" in text
+    assert "3x8" in text
+
+
+def test_names_in_a_file_cannot_speak_to_the_terminal(folder: Path) -> None:
+    file = stored(folder, hyperparameters={"note": "\x1b[31m[bold]red"})
+    text = beft("inspect", file).out
+    assert "\x1b" not in text
+    assert "[bold]red" in text
+
+
+def test_lists() -> None:
+    assert "demo-sentiment" in beft("tasks").out
+    assert {task["name"] for task in beft("tasks", "--json").json} >= {"sst2", "cb", "demo-similarity"}
+    assert "bundled" in beft("models").out
+    assert beft("models", "--json").json[0]["name"] == "bundled"
+    assert "select" in beft().out

@@ -1,0 +1,61 @@
+"""The command sweep: what is refused, and how a table over seeds is printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cli_runner import assert_refused, beft
+from sweep_tables import make_results
+
+from beft_core.cli import sweep
+from beft_core.sweeps.spec import SweepSpec
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--tasks", "sst9"], "sst2"),
+        (["--terms", "w"], "some of"),
+        (["--lrs", "0"], "positive"),
+        (["--lrs", "fast"], "finite"),
+        (["--seeds", "0"], "from 1 to 10,000"),
+        (["--n-train", "1.5"], "whole numbers"),
+        (["--n-train", "1"], "whole numbers from 2"),
+        (["--bank-size", "0"], "at least 1"),
+        (["--regimes", "tiny"], "low"),
+        (["--model", "nowhere/at-all-x"], "bundled"),
+        (["--config", "/none.yaml"], "cannot read"),
+        (["--epochs", "0"], "at least 1"),
+        (["--merges", "sst2+rte"], "tasks of the sweep"),
+    ],
+)
+def test_wrong_input_is_one_line(flags: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    line = assert_refused(beft("sweep", "--out", tmp_path / "out", *flags))
+    assert words in line
+
+
+def test_a_table_over_seeds_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    table = make_results(tasks=("rte",), regimes=("low",), lrs=(1e-2,), trains=("v", "q", "all"))
+    table.loc[(table["trains"] == "q") & (table["seed"] == 2), ["state", "value"]] = ["failed", None]
+    sweep._print(table)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    rows = {line[2]: line for line in lines if line[:1] == ["rte"]}
+    examples = f"{table['n_train'].iloc[0]:.0f}"
+    assert rows["v"] == ["rte", examples, "v", "0.01", "3", "accuracy", "81.0", "1.0", "–"]
+    assert rows["q"][4:] == ["2", "(1", "failed)", "accuracy", "70.5", "0.7", "–"]
+    assert rows["all"][-1] == "v"
+
+
+def test_records_leave_out_what_is_empty() -> None:
+    table = make_results(tasks=("rte",), regimes=("low",), lrs=(1e-2,), seeds=(0,), trains=("v",))
+    (record,) = sweep._records(table)
+    assert record["trains"] == "v" and "selected.fisher" not in record and "failure" not in record
+    assert all(value is not None and value == value for value in record.values())
+
+
+def test_whole_numbers_and_default_names() -> None:
+    assert sweep._whole("--n-train", ["300,1e3"]) == (300, 1000)
+    assert sweep._whole("--n-train", None) == ()
+    assert sweep._default_name(SweepSpec(tasks=("sst2", "demo-sentiment"))) == "sweep-sst2-demo-sentiment"

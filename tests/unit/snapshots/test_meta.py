@@ -1,0 +1,93 @@
+"""What a snapshot says of itself: checked when it is made, canonical as text."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from example_snapshots import example
+
+from beft_core.errors import UserError
+from beft_core.snapshots.snapshot import ModelInfo, SnapshotMeta
+
+
+def test_metadata_round_trip_ignores_what_it_does_not_know() -> None:
+    meta = example(full=True).meta
+    text = meta.to_json()
+    assert SnapshotMeta.from_json(text) == meta
+    assert SnapshotMeta.from_json(text[:-1] + ',"of the future":[1]}') == meta
+    assert SnapshotMeta.from_json(text).to_json() == text
+
+
+def test_the_order_in_which_settings_were_given_leaves_the_text_as_it_is() -> None:
+    """By this text merges know their sources, and equal snapshots are equal files."""
+    one = example(hyperparameters={"lr": 1e-3, "epochs": 3}, versions={"a": "1", "b": "2"}).meta
+    other = example(hyperparameters={"epochs": 3, "lr": 1e-3}, versions={"b": "2", "a": "1"}).meta
+    assert one == other and one.to_json() == other.to_json()
+
+
+def test_null_elements_come_back_and_files_from_before_them_keep_their_text() -> None:
+    meta = example(null_elements={"k": ((0, 2), (4, 8))}).meta
+    assert SnapshotMeta.from_json(meta.to_json()) == meta
+    old = dataclasses.replace(meta, null_elements=None).to_json()
+    assert "null_elements" not in old and SnapshotMeta.from_json(old).to_json() == old
+
+
+def test_metadata_is_checked_when_it_is_made() -> None:
+    with pytest.raises(UserError, match=r"fingerprint is 'x'; expected 64 hexadecimal digits"):
+        ModelInfo("m", None, "bert", 3, 8, "x")
+    with pytest.raises(UserError, match="metrics"):
+        dataclasses.replace(example().meta, metrics=({"epoch": 1, "train_loss": float("nan")},))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("task", None),
+        ("mode", "other"),
+        ("trained_terms", ("v", "v")),
+        ("trained_terms", ("w",)),
+        ("layers", (-1,)),
+        ("layers", (3,)),  # of a model of three layers
+        ("seed", -1),
+        ("seed", True),
+        ("n_train", 1.5),
+        ("hyperparameters", {"lr": float("inf")}),
+        ("null_elements", {"k": ((2, 1),)}),
+        ("null_elements", {"w": ((0, 1),)}),
+        ("versions", {"a": 1}),
+        ("wall_seconds", -1),
+        ("heads", {"sst2": {"kind": "other"}}),
+        ("heads", {"sst2": {"kind": "classification", "labels": [1]}}),
+    ],
+)
+def test_every_field_is_checked(field: str, value: Any) -> None:
+    with pytest.raises(UserError, match="snapshot: "):
+        dataclasses.replace(example().meta, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format_version": 2}, "snapshot format version 2"),
+        ({"format_version": True}, "snapshot format version True"),
+        ({"model": None}, "without a model"),
+        ({"model": {"id": "m"}}, "model: no revision or architecture"),
+        ({"task": None}, "task is 'None'"),
+    ],
+)
+def test_a_text_of_another_kind_is_refused(change: dict[str, Any], said: str) -> None:
+    table = json.loads(example().meta.to_json()) | change
+    with pytest.raises(UserError, match=said):
+        SnapshotMeta.from_json(json.dumps(table))
+    with pytest.raises(UserError):
+        SnapshotMeta.from_json("[]")
+
+
+def test_lists_of_a_file_are_tuples_in_memory() -> None:
+    meta = dataclasses.replace(example().meta, layers=(0, 2), trained_terms=("q", "v"))
+    again = SnapshotMeta.from_json(meta.to_json())
+    assert (again.layers, again.trained_terms) == ((0, 2), ("q", "v"))
+    hash(again.layers)
