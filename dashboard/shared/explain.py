@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import wrap
 
 import streamlit as st
 
@@ -68,7 +67,7 @@ def _facts(opened: Opened) -> dict[str, str]:
         "snapshot": opened.title,
         "model": f"{meta.model.id}{'@' + meta.model.revision if meta.model.revision else ''}",
         "architecture": f"{meta.model.architecture}, {meta.model.layers} layers × {meta.model.hidden_size}",
-        "base biases (SHA-256)": " ".join(wrap(meta.model.fingerprint, 16)),  # where a cell may break it
+        "base biases (SHA-256)": meta.model.fingerprint,
         "task": meta.task,
         "training examples": f"{meta.n_train}{f' ({meta.regime})' if meta.regime else ''}",
         "trained": f"{meta.mode}: {', '.join(TERMS[t].symbol for t in meta.trained_terms) or 'no bias term'}",

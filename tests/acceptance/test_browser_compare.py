@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import pytest
-from browser_tools import Lab, Visit
+from browser_tools import Visit
 from example_snapshots import base, example
 from hostile import hostile_snapshots
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from beft_core.exchange.upload_library import kept
 from beft_core.snapshots.snapshot import write_snapshot
-from dashboard.figures.parts.contrast import TEXT, blend, contrast
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -30,41 +28,6 @@ def test_first_look(visit: Visit) -> None:
         page.get_by_role("button", name="Download everything (CSV)").click()
     header, *rows = Path(download.value.path()).read_text().splitlines()
     assert header == "snapshot,other,stack,term,layer,quantity,value" and len(rows) > 1000
-
-
-SEEN = """node => {
-  const canvas = document.createElement("canvas").getContext("2d");
-  const rgba = colour => {
-    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data];
-  };
-  let opacity = 1, ground = null;
-  for (let at = node; at; at = at.parentElement) {
-    opacity *= +getComputedStyle(at).opacity;
-    const fill = rgba(getComputedStyle(at).backgroundColor);
-    if (!ground && fill[3] === 255) ground = fill;
-  }
-  const text = rgba(getComputedStyle(node).color);
-  return {text: text.slice(0, 3).map(c => c / 255), ground: ground.slice(0, 3).map(c => c / 255),
-          opacity: opacity * text[3] / 255};
-}"""
-"""Colours of a node's text and of what is behind it, and how much of the text's own is seen."""
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_coloured_words_in_captions_can_be_read(browser: Browser, lab: Lab, theme: Literal["light", "dark"]) -> None:
-    context = browser.new_context(viewport={"width": 1400, "height": 1000}, color_scheme=theme)
-    page = Visit(context.new_page(), lab).open("compare")
-    caption = page.get_by_test_id("stCaptionContainer").filter(has_text="Vermillion").first
-    expect(caption).to_have_css("opacity", "1")
-    words = caption.locator(".stMarkdownColoredText")
-    expect(words).to_have_text(["Vermillion", "Blue"])
-    for node, least in ((words.nth(0), 1.0), (words.nth(1), 1.0), (caption, 0.6)):
-        seen = node.evaluate(SEEN)
-        assert seen["opacity"] == pytest.approx(least, abs=0.01)
-        text = blend(tuple(seen["text"]), tuple(seen["ground"]), seen["opacity"])
-        assert contrast(text, tuple(seen["ground"])) >= TEXT, (theme, node.inner_text(), seen)
-    context.close()
 
 
 @pytest.mark.parametrize("visit", [1400], indirect=True)

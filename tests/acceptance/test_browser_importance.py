@@ -18,21 +18,6 @@ from beft_core.snapshots.snapshot import write_snapshot
 pytestmark = pytest.mark.timeout(240)
 
 
-def test_the_tables_of_the_explanation_are_read_whole(visit: Visit) -> None:
-    page = visit.open("importance")
-    expect(page.locator(".js-plotly-plot")).to_have_count(7)
-    page.get_by_text("How was this computed?").click()
-    tables = page.get_by_test_id("stExpander").get_by_test_id("stTable")
-    expect(tables).to_have_count(2)
-    for number in range(2):
-        table = tables.nth(number)
-        expect(table).to_be_visible()
-        cut = "cell => cell.scrollWidth > cell.clientWidth + 1 || cell.getBoundingClientRect().right > innerWidth"
-        assert not any(cell.evaluate(cut) for cell in table.locator("td, th").all())
-        assert table.evaluate("box => box.scrollWidth <= box.clientWidth + 1")
-    visit.check("importance-computed")
-
-
 def test_first_minute(visit: Visit) -> None:
     page = visit.open("importance")
     expect(page.get_by_role("heading", name="Projection ratio")).to_be_visible()

@@ -60,6 +60,12 @@ def test_white_text_on_buttons_and_chips(theme: dict[str, Any]) -> None:
     assert contrast(fills[0], theme["backgroundColor"]) >= 3  # a button stands out (success criterion 1.4.11)
 
 
+def test_words_of_commands_have_the_blue_of_the_theme() -> None:
+    """Streamlit's own colours of them have 2.6 to 3.7 on white; the style of the page sets these instead."""
+    both = re.findall(r"light-dark\((#\w{6}), (#\w{6})\)", STYLE.read_text())
+    assert both == [(THEME["light"]["blueTextColor"], THEME["dark"]["blueTextColor"])]
+
+
 def test_figures_share_the_colours_of_the_theme() -> None:
     for dark, name in ((False, "light"), (True, "dark")):
         assert (style.ink(dark), style.ground(dark)) == (THEME[name]["textColor"], THEME[name]["backgroundColor"])

@@ -1,0 +1,108 @@
+"""What stands on a page can be read, in a real browser on the bundled samples: it stands out and is not cut."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pytest
+from browser_tools import ROOT, Lab, Visit, serving
+from playwright.sync_api import Page, expect
+
+from dashboard.figures.parts.contrast import TEXT, contrast
+
+pytestmark = pytest.mark.timeout(240)
+
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with serving(tmp_path_factory.mktemp("lab"), ROOT / "sample_snapshots") as started:
+        yield started
+
+
+WRITTEN = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true}), read = {};
+  const rgba = colour => read[colour] ??= (() => {
+    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data].map(c => c / 255);
+  })();
+  const over = ([r, g, b, a], [R, G, B, A]) => {
+    const seen = a + A * (1 - a), mix = (c, C) => seen && (c * a + C * A * (1 - a)) / seen;
+    return [mix(r, R), mix(g, G), mix(b, B), seen];
+  };
+  const through = ([r, g, b, a], opacity) => [r, g, b, a * opacity];
+  const written = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node; node = walker.nextNode();) {
+    const one = node.parentElement, words = node.data.trim();
+    if (!words || !one.checkVisibility({opacityProperty: true, visibilityProperty: true})) continue;
+    if (one.closest("style, script, svg, :disabled, [aria-disabled=true], [data-testid=stSliderThumbValue]")) continue;
+    let text = rgba(getComputedStyle(one).color), ground = [0, 0, 0, 0], shown = text[3];
+    for (let at = one; at; at = at.parentElement) {
+      const style = getComputedStyle(at), fill = rgba(style.backgroundColor);
+      shown *= style.opacity;
+      text = through(over(text, fill), style.opacity);
+      ground = through(over(ground, fill), style.opacity);
+    }
+    written.push({words, text: text.slice(0, 3), ground: ground.slice(0, 3), shown,
+                  coloured: !!one.closest(".stMarkdownColoredText, .token"),
+                  caption: !!one.closest("[data-testid=stCaptionContainer]")});
+  }
+  return written;
+}"""
+"""Every text of the page outside figures (their own tests compute those) and disabled controls (which WCAG excepts),
+its colour and that of its ground as they are seen, through every opacity above them, and how much of it is left."""
+
+
+def written(page: Page) -> list[dict[str, Any]]:
+    """Texts of the page with their contrast."""
+    texts = page.evaluate(WRITTEN)
+    return [{**one, "contrast": contrast(tuple(one["text"]), tuple(one["ground"]))} for one in texts]
+
+
+@pytest.mark.parametrize("visit", [1400], indirect=True)
+def test_all_words_stand_out_in_both_themes(visit: Visit) -> None:
+    """Fine-tune has a command, Which bias formulas and Compare coloured words in a caption, which Streamlit fades."""
+    page = visit.page
+    coloured: dict[str, set[str]] = {}
+    for name in ("fine_tune", "importance", "compare"):
+        visit.open(name)
+        visit.settle()
+        expect(page.get_by_test_id("stCaptionContainer").first).to_have_css("opacity", "1")  # the page's style is there
+        for theme in THEMES:
+            page.emulate_media(color_scheme=theme)
+            expect(page.get_by_test_id("stApp")).to_have_css("color-scheme", theme)
+            visit.settle()
+            texts = written(page)
+            assert not [one for one in texts if one["contrast"] < TEXT], (name, theme)
+            assert all(one["shown"] == pytest.approx(1, abs=0.01) for one in texts if one["coloured"]), (name, theme)
+            coloured[name] = {one["words"] for one in texts if one["coloured"]}
+            faded = [one["shown"] for one in texts if one["caption"] and not one["coloured"]]
+            assert faded and min(faded) == pytest.approx(0.6, abs=0.01)  # no fainter and no stronger than before
+    assert {"Vermillion", "Blue"} <= coloured["compare"] and "--regime" in coloured["fine_tune"]
+
+
+WIDER = """frame => [frame, ...frame.querySelectorAll("*")].filter(
+  one => one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).display !== "inline" && !one.closest(".katex"))
+  .map(one => `${one.tagName} ${one.dataset.testid ?? ""} ${one.scrollWidth} > ${one.clientWidth}: ${one.innerText}`)"""
+"""What is wider than its frame: it is cut, or read only by who scrolls sideways."""
+
+
+def test_the_tables_of_the_explanation_are_read_whole(visit: Visit) -> None:
+    page = visit.open("importance")
+    explanation = page.locator(".st-key-control-details-snapshot")
+    explanation.get_by_text("How was this computed?").click()
+    tables = explanation.get_by_test_id("stTable")
+    expect(tables).to_have_count(2)
+    for table in tables.all():
+        expect(table).to_be_visible()
+    checksum = explanation.get_by_role("cell", name=re.compile("^[0-9a-f]{64}$"))
+    expect(checksum).to_be_visible()  # one word, to be copied as one
+    expect(checksum.locator("p")).to_have_css("overflow-wrap", "anywhere")  # the page's style is there
+    wider = explanation.evaluate(WIDER)
+    assert not wider, wider
+    ragged = "table => table.getBoundingClientRect().right > innerWidth"
+    assert not any(table.evaluate(ragged) for table in tables.all())
+    visit.check("importance-computed")
