@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from sklearn.metrics import accuracy_score
 
 from beft_core.tasks.metrics import chance, compute
 
@@ -29,6 +32,18 @@ def test_binary_metrics() -> None:
     assert values["f1"] == pytest.approx(2 * 3 / (2 * 3 + 1 + 1))
     assert values["mcc"] == pytest.approx((3 * 3 - 1 * 1) / math.sqrt(4 * 4 * 4 * 4))
     assert values["f1_macro"] == pytest.approx((6 / 8 + 6 / 8) / 2)
+
+
+def test_accuracy_is_that_of_scikit_learn_and_does_not_load_it() -> None:
+    generator = np.random.default_rng(0)
+    for examples in (1, 7, 500, 1043):
+        labels, predicted = generator.integers(0, 3, (2, examples))
+        assert compute(["accuracy"], predicted, labels)["accuracy"] == accuracy_score(labels, predicted)
+    code = (
+        "import sys, numpy as np; from beft_core.tasks.metrics import compute\n"
+        "compute(['accuracy'], np.arange(3), np.arange(3)); sys.exit('sklearn' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_macro_f1_weighs_classes_equally() -> None:
