@@ -30,7 +30,7 @@ class Certified:
 
 
 def certified(meta: SnapshotMeta) -> Certified:
-    """The null terms and elements of the model that a snapshot belongs to."""
+    """Null terms and elements of the model that a snapshot belongs to."""
     if meta.null_terms or meta.null_elements is not None:
         return Certified(meta.null_terms, meta.null_elements or {})
     architecture = meta.model.architecture

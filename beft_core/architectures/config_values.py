@@ -18,11 +18,11 @@ MAX_SIZE = 200_000
 """No model has a size above this; a hostile config must not make this module allocate."""
 
 MAX_LAYERS = 2000
-"""Nor has one more layers: a slot is made for each."""
+"""No model has more layers than this; a slot is made for each."""
 
 
 def first_set(config: Config, names: Iterable[str], default: Any = None) -> Any:
-    """The first of ``names`` that is set. Raises UserError if none is and there is no default."""
+    """Value under the first of ``names`` that is set. Raises UserError if none is and there is no default."""
     names = tuple(names)
     for name in names:
         if config.get(name) is not None:
@@ -33,7 +33,7 @@ def first_set(config: Config, names: Iterable[str], default: Any = None) -> Any:
 
 
 def size(config: Config, names: Iterable[str], default: int | None = None, most: int = MAX_SIZE) -> int:
-    """``first_set`` for a positive whole number; a config file may hold anything."""
+    """Positive whole number under the first of ``names`` that is set, at most ``most``; else a UserError."""
     names = tuple(names)
     value = first_set(config, names, default)
     if type(value) is not int or not 1 <= value <= most:

@@ -71,7 +71,7 @@ class HeadSpec:
 
 @dataclass(frozen=True)
 class KeyRule:
-    """What of the key bias can act, from the kind of attention alone (checked numerically elsewhere)."""
+    """Rule of what can act of the key bias, from the kind of attention alone (checked numerically elsewhere)."""
 
     null: bool
     """No element can act."""
@@ -102,7 +102,7 @@ class PostNorm:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the bias terms of one model are. ``slots`` is ordered by term (canonical order), then layer."""
+    """Places of the bias terms of one model. ``slots`` is ordered by term (canonical order), then layer."""
 
     model_type: str
     stack: str
@@ -230,14 +230,15 @@ Fused = Callable[[int, int, int], dict[str, slice | np.ndarray]]
 
 
 def contiguous(heads: int, kv_heads: int, head_dim: int) -> dict[str, slice | np.ndarray]:
-    """All of q, then all of k, then all of v."""
+    """Elements of q, k and v where all of q comes first, then all of k, then all of v."""
     q, kv = heads * head_dim, kv_heads * head_dim
     return {"q": slice(0, q), "k": slice(q, q + kv), "v": slice(q + kv, q + 2 * kv)}
 
 
 def grouped(heads: int, kv_heads: int, head_dim: int) -> dict[str, slice | np.ndarray]:
-    """``view(kv_heads, heads / kv_heads + 2, head_dim)``: in each group its query heads, one key head, one
-    value head.
+    """Elements of q, k and v in ``view(kv_heads, heads / kv_heads + 2, head_dim)``.
+
+    Each group holds its query heads, one key head and one value head.
 
     With ``kv_heads = heads`` this is ``view(heads, 3, head_dim)`` (BLOOM, GPT-NeoX); with ``kv_heads = 1`` it
     is Falcon's multi-query ``view(heads + 2, head_dim)``.

@@ -15,8 +15,7 @@ from beft_core.terms import TERM_KEYS
 
 
 def layout_for(config: Config | Any) -> Layout:
-    """Where the bias terms of a model are, from its ``config.json`` (a mapping, or anything with
-    ``to_dict()``).
+    """Find where the bias terms of a model are, from its ``config.json`` (a mapping, or anything with ``to_dict()``).
 
     Raises UserError for model types without a row and for configs that lack a size.
     """

@@ -504,7 +504,7 @@ ROWS: dict[str, Row] = {
 
 
 def rule_of_type(model_type: str) -> KeyRule | None:
-    """What of the key bias can act in every model of a type, where its configuration makes no difference.
+    """Rule of what can act of the key bias in every model of a type, where its configuration makes no difference.
 
     None where it does (GPT-NeoX, Falcon, DeBERTa, ...), and for types without a row. Relative-key positions, which
     transformers 5 no longer has, are left aside.

@@ -27,7 +27,7 @@ SEVERAL = {
 
 
 def join_values(arguments: Sequence[str]) -> list[str]:
-    """``--terms v q`` as ``--terms v,q``, so that a parser of fixed numbers of values takes it."""
+    """Join ``--terms v q`` to ``--terms v,q``, so that a parser of fixed numbers of values takes it."""
     several = SEVERAL | {parameter.flag: _NUMBERS for parameter, _ in flags().values() if parameter.is_list}
     joined: list[str] = []
     rest = list(arguments)
@@ -46,12 +46,12 @@ def join_values(arguments: Sequence[str]) -> list[str]:
 
 
 def words(values: Iterable[str] | None) -> tuple[str, ...]:
-    """The words of a flag that may be repeated and may hold several, separated by commas or spaces."""
+    """Split the words of a flag that may be repeated and may hold several, separated by commas or spaces."""
     return tuple(word for value in values or () for word in re.split(r"[,\s]+", value) if word)
 
 
 def terms_and_mode(values: Iterable[str] | None) -> dict[str, object]:
-    """``--terms``: bias terms, or alone one of the modes ``all``, ``head``, ``full``, ``random``.
+    """Read ``--terms``: bias terms, or alone one of the modes ``all``, ``head``, ``full``, ``random``.
 
     Raises UserError for a mode among other words. Unknown terms are for RunConfig to refuse.
     """
@@ -71,7 +71,7 @@ def terms_and_mode(values: Iterable[str] | None) -> dict[str, object]:
 
 
 def layers(values: Iterable[str] | None) -> tuple[int, ...] | None:
-    """``3-5`` or ``0,2,5`` or both, as sorted layer numbers; None for no flag. Raises UserError."""
+    """Read ``3-5`` or ``0,2,5`` or both as sorted layer numbers; None for no flag. Raises UserError."""
     if not values:
         return None
     numbers: set[int] = set()
@@ -84,7 +84,7 @@ def layers(values: Iterable[str] | None) -> tuple[int, ...] | None:
 
 
 def numbers(flag: str, values: Iterable[str] | None) -> tuple[float, ...] | None:
-    """Finite numbers of a flag; None for no flag. Raises UserError."""
+    """Read the finite numbers of a flag; None for no flag. Raises UserError."""
     if not values:
         return None
     result = []

@@ -33,7 +33,7 @@ class Flag:
 
     @property
     def parameter(self) -> inspect.Parameter:
-        """As a keyword of a command; None means that the flag was not given."""
+        """Parameter of a command that takes the flag; None means that it was not given."""
         switch = self.kind is bool
         option = typer.Option(
             self.name or f"--{self.field.replace('_', '-')}",
@@ -195,7 +195,7 @@ def takes(fields: Iterable[str]) -> Callable[[Callable[..., Any]], Callable[...,
 
 
 def config_of(given: dict[str, Any]) -> RunConfig:
-    """The configuration of the flags, checked as far as that is possible without data and model. Raises UserError."""
+    """Make the configuration of the flags, checked as far as possible without data and model. Raises UserError."""
     if "train_file" in given and "task" in given:
         raise UserError("got both --task and --train-file", "one of them")
     if "train_file" not in given:

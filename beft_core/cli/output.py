@@ -43,12 +43,12 @@ def console(stderr: bool = False) -> Console:
 
 
 def print_json(document: Any) -> None:
-    """One JSON document; values that JSON does not have become null."""
+    """Print one JSON document; values that JSON does not have become null."""
     sys.stdout.write(json.dumps(plain(document), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def plain(value: Any) -> Any:
-    """Arrays, tuples and paths as JSON values; numbers that are not finite as None."""
+    """Turn arrays, tuples and paths into JSON values; numbers that are not finite as None."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
@@ -63,7 +63,7 @@ def plain(value: Any) -> Any:
 
 
 def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table whose columns of numbers stand to the right."""
+    """Print a table whose columns of numbers stand to the right."""
     from rich.table import Table
     from rich.text import Text
 
@@ -80,19 +80,19 @@ def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) 
 
 
 def say(*lines: str) -> None:
-    """Lines of the result."""
+    """Print lines of the result."""
     for line in lines:
         sys.stdout.write(f"{_printable(line)}\n")
 
 
 def note(line: str) -> None:
-    """A line beside the result. Where it cannot be written (a log on a full disk), the work goes on without it."""
+    """Print a line beside the result. Where that cannot be (a log on a full disk), the work goes on without it."""
     with suppress(OSError):
         sys.stderr.write(f"{_printable(line)}\n")
 
 
 def number(value: float | None) -> str:
-    """Four significant digits, without an exponent where that reads well."""
+    """Write a number with four significant digits, without an exponent where that reads well."""
     if value is None or not math.isfinite(value):
         return "–"
     if value == 0 or 1e-3 <= abs(value) < 1e5:
@@ -101,7 +101,7 @@ def number(value: float | None) -> str:
 
 
 def percentage(meta: SnapshotMeta) -> str:
-    """``2,304 of 22,713,216 parameters (0.010 %)``, or words where the snapshot does not know."""
+    """Share of parameters that were trained: ``2,304 of 22,713,216 parameters (0.010 %)``, or words where unknown."""
     if meta.trained_parameters is None:
         return "unknown number of parameters"
     if not meta.total_parameters:
@@ -111,7 +111,7 @@ def percentage(meta: SnapshotMeta) -> str:
 
 
 def out_path(out: str) -> Path:
-    """A path that can be written, found out before hours of training. Raises UserError."""
+    """Check that a path can be written, before hours of training. Raises UserError."""
     path = user_path(out, "--out")
     if not path.name.endswith(SUFFIX) or path.name == SUFFIX:
         plain_name = re.sub(r"(\.beft|\.safetensors)+$", "", path.name) or "snapshot"
@@ -131,7 +131,7 @@ def out_path(out: str) -> Path:
 
 
 def default_path(name: str, force: bool, flag: str = "--out") -> Path:
-    """The file of a default name in the working directory; an existing one is kept. Raises UserError."""
+    """Path of a default name in the working directory; an existing file is kept. Raises UserError."""
     path = out_path(f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}{SUFFIX}")
     if path.exists() and not force:
         raise UserError(
@@ -143,7 +143,7 @@ def default_path(name: str, force: bool, flag: str = "--out") -> Path:
 
 
 def read_all(files: Sequence[str]) -> list[Snapshot]:
-    """Snapshots, in the order of the arguments. Raises UserError."""
+    """Read snapshots, in the order of the arguments. Raises UserError."""
     return [read_snapshot(user_path(file, "the file")) for file in files]
 
 

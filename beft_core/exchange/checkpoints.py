@@ -22,7 +22,7 @@ Source = str | os.PathLike[str]
 def extract(
     base: Source, tuned: Source, *, config: Source | None = None, task: str = "imported", **details: Any
 ) -> Snapshot:
-    """Bias terms before (`base`) and after (`tuned`) a fine-tune that happened elsewhere.
+    """Extract bias terms before (`base`) and after (`tuned`) a fine-tune that happened elsewhere.
 
     Both are a folder, a safetensors file, the index of a sharded one, "bundled" or a Hub id. `config` is a
     ``config.json``; by default the one beside the base, or else beside the tuned model. Terms of which
@@ -49,7 +49,7 @@ def extract(
 
 
 def model_info(base: ModelWeights, layout: Layout, pre: Mapping[Key, np.ndarray]) -> ModelInfo:
-    """The base model by its biases on disk; its fingerprint is over those that the architecture has."""
+    """Name a base model by its biases on disk; its fingerprint is over those that the architecture has."""
     own = {key: array for key, array in pre.items() if key[1] in layout.terms}
     sizes = (layout.layers, layout.hidden_size)
     return ModelInfo(base.id, base.revision, layout.model_type, *sizes, fingerprint(own))
@@ -66,7 +66,7 @@ def imported(
     extra: Mapping[str, np.ndarray] | None = None,
     **details: Any,
 ) -> Snapshot:
-    """A snapshot of mode "imported"; the terms that moved count as trained."""
+    """Make a snapshot of mode "imported"; the terms that moved count as trained."""
     moved = {term for (stack, term), array in post.items() if not np.array_equal(array, pre[stack, term])}
     meta = SnapshotMeta(
         model=model,

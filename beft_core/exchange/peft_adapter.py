@@ -51,7 +51,7 @@ CONV1D = ("gpt2",)
 
 
 def import_peft(folder: str | os.PathLike[str], base: str | os.PathLike[str], *, task: str = "imported") -> Snapshot:
-    """A snapshot from a PEFT BEFT adapter and its base model (folder, file, "bundled" or Hub id).
+    """Import a PEFT BEFT adapter with its base model as a snapshot (folder, file, "bundled" or Hub id).
 
     The head is stored under `task`, so that the snapshot can be evaluated on it.
 

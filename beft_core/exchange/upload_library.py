@@ -24,7 +24,7 @@ _FILE = re.compile(_ID.pattern + re.escape(SUFFIX))
 
 @dataclass(frozen=True, order=True)
 class Kept:
-    """One kept snapshot. Sorted by age, because its id begins with the time when it was kept."""
+    """Snapshot that is kept in the home folder. Sorted by age, because its id begins with the time when it was kept."""
 
     path: Path
     name: str = field(compare=False)

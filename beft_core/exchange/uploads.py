@@ -49,7 +49,7 @@ _KIND = {stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device
 
 @dataclass(frozen=True)
 class Received:
-    """What became of one file, or of two that belong together."""
+    """Outcome of one file, or of two that belong together."""
 
     name: str
     snapshot: Snapshot | None = None
@@ -89,7 +89,7 @@ def receive(files: Sequence[tuple[str, bytes]], base: str = "") -> list[Received
 
 
 def opened(name: str, data: bytes, base: str = "") -> Snapshot:
-    """A snapshot from one file: a snapshot file, or the zip of an adapter. It is checked to its last tensor.
+    """Open one file as a snapshot: a snapshot file, or the zip of an adapter. It is checked to its last tensor.
 
     Raises:
         UserError: neither, or damaged.
@@ -106,7 +106,7 @@ def opened(name: str, data: bytes, base: str = "") -> Snapshot:
 
 
 def unzipped(data: bytes) -> dict[str, bytes]:
-    """The two files of an adapter from a zip, in memory: file name -> bytes.
+    """Unzip the two files of an adapter in memory: file name -> bytes.
 
     Raises:
         UserError: not a plain zip, one that lacks one of the two, or one that is made to harm.
@@ -128,7 +128,7 @@ def unzipped(data: bytes) -> dict[str, bytes]:
 
 
 def adapter(files: dict[str, bytes], base: str = "") -> Snapshot:
-    """A snapshot from the two files of a PEFT BEFT adapter; `base` as for :func:`receive`.
+    """Open the two files of a PEFT BEFT adapter as a snapshot; `base` as for :func:`receive`.
 
     Raises:
         UserError: not a BEFT adapter, another base model, or none at the place that `base` names.
@@ -155,7 +155,7 @@ def adapter(files: dict[str, bytes], base: str = "") -> Snapshot:
 
 
 def from_models(before: Model, after: Model, config: bytes | None = None, task: str = "imported") -> Snapshot:
-    """A snapshot from a model before and after a fine-tune; only their biases are read.
+    """Make a snapshot of a model before and after a fine-tune; only their biases are read.
 
     ``config``: a ``config.json``, needed where none lies beside either model.
 
@@ -183,7 +183,7 @@ def from_models(before: Model, after: Model, config: bytes | None = None, task: 
 
 
 def in_memory(snapshot: Snapshot) -> Snapshot:
-    """The same without its file, which may then go.
+    """Copy a snapshot into memory, so that its file may go.
 
     Raises:
         UserError: a tensor that cannot be read.

@@ -44,7 +44,7 @@ def _text_or_none(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class MergeConfig:
-    """A merge and how it is scored: base, sources and merge on every task, and a line along one parameter."""
+    """Configuration of a merge that is scored: base, sources and merge on every task, a line along one parameter."""
 
     files: tuple[str, ...]
     """Copies of the snapshots in the run's folder, named by :func:`source_file`."""
@@ -94,7 +94,7 @@ class MergeConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> MergeConfig:
-        """The inverse of :meth:`to_dict`. Raises UserError for unknown or missing fields and wrong values."""
+        """Read the record of :meth:`to_dict`. Raises UserError for unknown or missing fields and wrong values."""
         names = [f.name for f in dataclasses.fields(cls)]
         for name in values:
             if name not in names:
@@ -145,7 +145,7 @@ def content(snapshot: Snapshot) -> str:
 
 
 def read_sources(config: MergeConfig, folder: Path) -> list[Snapshot]:
-    """The snapshots of a run, from its folder, under the titles that the user knows.
+    """Read the snapshots of a run from its folder, under the titles that the user knows.
 
     Raises:
         UserError: a copy is missing or damaged.

@@ -33,12 +33,12 @@ LINES: dict[str, Line] = {
 
 
 def line_label(method: str, labels: Sequence[str]) -> str | None:
-    """What the line of a method follows, in words; None where there is none."""
+    """Name of what the line of a method follows; None where there is none."""
     return LINES[method].label.replace("{first}", labels[0]) if method in LINES else None
 
 
 def position(method: str, settings: Mapping[str, Any], count: int) -> float | None:
-    """Where a merge of ``count`` snapshots lies on its method's line; None where there is none."""
+    """Position of a merge of ``count`` snapshots on its method's line; None where there is none."""
     if method not in LINES:
         return None
     name = LINES[method].parameter

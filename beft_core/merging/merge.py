@@ -28,7 +28,7 @@ def merge(
     terms: Iterable[str] | None = None,
     **parameters: Any,
 ) -> Snapshot:
-    """One snapshot whose difference from the base is merged from those of several fine-tunes.
+    """Merge fine-tunes into one snapshot, whose difference from the base is made of theirs.
 
     Only trained terms are merged (`terms` restricts them). Every task keeps its own head and other extra
     tensors; of several snapshots of one task the first gives them.

@@ -17,18 +17,18 @@ from beft_core.errors import UserError
 
 
 def mean(deltas: np.ndarray) -> np.ndarray:
-    """The arithmetic average, with which the paper merges b_v of RTE and SST-2 (Table 3)."""
+    """Average the differences, with which the paper merges b_v of RTE and SST-2 (Table 3)."""
     return deltas.mean(axis=0)
 
 
 def weighted(deltas: np.ndarray, *, weights: Sequence[float]) -> np.ndarray:
-    """An average in which some tasks count more; the weights are normalised to sum to 1."""
+    """Average the differences by weights, which are normalised to sum to 1."""
     shares = np.asarray(weights, dtype=np.float64)
     return shares / shares.sum() @ deltas
 
 
 def task_arithmetic(deltas: np.ndarray, *, scale: float) -> np.ndarray:
-    """The sum of the differences, scaled."""
+    """Add the differences and scale the sum."""
     return scale * deltas.sum(axis=0)
 
 
@@ -59,7 +59,7 @@ def dare(deltas: np.ndarray, *, density: float, seed: int) -> np.ndarray:
 
 
 def slerp(deltas: np.ndarray, *, t: float) -> np.ndarray:
-    """Along the arc from the first difference (t = 0) to the second (t = 1), lengths interpolated with it.
+    """Follow the arc from the first difference (t = 0) to the second (t = 1), lengths interpolated with it.
 
     Where there is no arc (a zero, parallel or opposite differences) it is the straight line.
     """
@@ -74,7 +74,7 @@ def slerp(deltas: np.ndarray, *, t: float) -> np.ndarray:
 
 
 def fisher(deltas: np.ndarray, fisher: np.ndarray) -> np.ndarray:
-    """An average of each element weighted by its Fisher information; where no task has any, the plain average.
+    """Average each element weighted by its Fisher information; where no task has any, take the plain average.
 
     `fisher` [tasks, elements], at the fine-tuned models, is first divided by each task's L2 norm over all that is
     merged, as the code of the paper does. For the scale of a Fisher information says nothing about a task: that of a
@@ -108,7 +108,7 @@ class Parameter:
 
     @property
     def flag(self) -> str:
-        """Its name on the command line."""
+        """Name of the flag that sets it."""
         return f"--{self.name.replace('_', '-')}"
 
     @property
@@ -118,7 +118,7 @@ class Parameter:
 
     @property
     def metavar(self) -> str:
-        """What stands for a value in the help of a flag."""
+        """Placeholder of a value in the help of its flag."""
         if self.choices:
             return f"[{'|'.join(self.choices)}]"
         if self.is_list:
@@ -127,7 +127,7 @@ class Parameter:
 
     @property
     def expected(self) -> str:
-        """The range in words."""
+        """Range of values in words."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         kind = "a whole number" if isinstance(self.default, int) else "a number"
@@ -135,7 +135,7 @@ class Parameter:
         return f"{kind} from {self.low:g}" + (f" to {self.high:g}" if self.high < math.inf else "")
 
     def parse(self, value: Any, tasks: int) -> Any:
-        """A value in range, from a number or a text ("0.5", "1,2").
+        """Check a value, given as a number or a text ("0.5", "1,2").
 
         Raises:
             UserError: of another type or out of range.
@@ -181,7 +181,7 @@ class Method:
     max_tasks: float = math.inf
 
     def settings(self, given: dict[str, Any], tasks: int) -> dict[str, Any]:
-        """Every parameter of the method, from what was given and the defaults.
+        """Complete the parameters of the method: what was given, checked, and the defaults.
 
         Raises:
             UserError: an unknown parameter or a value out of range.

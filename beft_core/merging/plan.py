@@ -23,7 +23,7 @@ Values = Mapping[Key, np.ndarray]
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is put on the base model, each set of biases once."""
+    """Sets of biases that are put on the base model, each once, and where their scores belong."""
 
     merged: Snapshot
     rows: dict[str, str]
@@ -37,7 +37,7 @@ class Plan:
 
 
 def plan(snapshots: Sequence[Snapshot], config: MergeConfig) -> Plan:
-    """What has to be scored.
+    """Plan what has to be scored.
 
     Raises:
         UserError: as :func:`beft_core.merging.merge.merge`; different bases are refused with the two names.

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from beft_core.merging.shared_terms import changes
 from beft_core.scores.formulas import geometry
 from beft_core.snapshots.snapshot import Key, Snapshot
 
 
 @dataclass(frozen=True)
 class Preview:
-    """The merged change beside each source's, over the merged terms."""
+    """Lengths and directions of the merged change beside each source's, over the merged terms."""
 
     lengths: dict[Key, np.ndarray]
     """|post - pre| for each (stack, term): float64 [tasks + 1, layers], the merge last."""
@@ -27,15 +28,12 @@ class Preview:
 def preview(snapshots: Sequence[Snapshot], merged: Snapshot) -> Preview:
     """Compare a merge with the snapshots that it was made of."""
     keys = merged.keys()
-    changes = {
-        key: np.stack([np.subtract(s.post(*key), s.pre(*key), dtype=np.float64) for s in (*snapshots, merged)])
-        for key in keys
-    }
-    rows = np.concatenate([change.reshape(len(change), -1) for change in changes.values()], axis=1)
+    moved = {key: changes([*snapshots, merged], key) for key in keys}
+    rows = np.concatenate([change.reshape(len(change), -1) for change in moved.values()], axis=1)
     sources, total = rows[:-1], rows[-1]
     squares = (sources**2).sum(axis=1)
     return Preview(
-        {key: np.linalg.norm(change, axis=2) for key, change in changes.items()},
+        {key: np.linalg.norm(change, axis=2) for key, change in moved.items()},
         geometry(sources, np.broadcast_to(total, sources.shape))["cosine"],
         np.divide(sources @ total, squares, out=np.zeros(len(sources)), where=squares > 0),
     )

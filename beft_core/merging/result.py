@@ -17,7 +17,7 @@ BASE, MERGED = "base model", "merged"
 
 @dataclass(frozen=True)
 class TaskScored:
-    """A task of the table."""
+    """Metric, examples and data by which a task of the table was scored."""
 
     metric: str
     """The metric that counts; its value for each row and point is in the tables."""
@@ -36,7 +36,7 @@ Scores = dict[str, dict[str, float | None]]
 
 @dataclass(frozen=True)
 class MergeResult:
-    """What an evaluation found."""
+    """Scores that an evaluation of a merge found."""
 
     tasks: dict[str, TaskScored]
     rows: dict[str, Scores]
@@ -55,7 +55,7 @@ class MergeResult:
     versions: dict[str, str]
 
     def value(self, scores: Scores, task: str) -> float | None:
-        """The metric that counts, in a row or at a point."""
+        """Value of the metric that counts, in a row or at a point of the line."""
         return scores[task][self.tasks[task].metric]
 
     def to_dict(self) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class MergeResult:
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> MergeResult:
-        """The inverse of :meth:`to_dict`. Raises UserError for anything that it would not write."""
+        """Read the record of :meth:`to_dict`. Raises UserError for anything that it would not write."""
         try:
             values = dict(table)
             values["tasks"] = {name: TaskScored(**task) for name, task in table["tasks"].items()}
@@ -80,5 +80,5 @@ class MergeResult:
 
 
 def read_result(path: Path) -> MergeResult:
-    """``result.json`` of a merge. Raises UserError where it is missing or damaged."""
+    """Read ``result.json`` of a merge. Raises UserError where it is missing or damaged."""
     return MergeResult.from_dict(read_json_file(path))

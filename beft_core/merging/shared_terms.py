@@ -11,7 +11,7 @@ from beft_core.snapshots.snapshot import Key, Snapshot
 
 
 def shared_keys(snapshots: Sequence[Snapshot], terms: Iterable[str] | None = None) -> list[Key]:
-    """The trained (stack, term) that all snapshots have, of one base.
+    """Keys (stack, term) of the trained terms that all snapshots share, which must be of one base.
 
     Raises:
         UserError: another base, other trained terms or layers, or a term out of `terms` that was not trained.
@@ -53,5 +53,5 @@ def trained_keys(snapshot: Snapshot, wanted: set[str] | None) -> list[Key]:
 
 
 def changes(snapshots: Sequence[Snapshot], key: Key) -> np.ndarray:
-    """float64 [tasks, layers, width]"""
+    """Changes ``post - pre`` of one term, float64 [tasks, layers, width]."""
     return np.stack([np.subtract(s.post(*key), s.pre(*key), dtype=np.float64) for s in snapshots])

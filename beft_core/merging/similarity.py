@@ -15,7 +15,7 @@ from beft_core.snapshots.snapshot import Key, Snapshot
 
 @dataclass(frozen=True)
 class Similarity:
-    """How alike vectors of several snapshots are; conventions for zero vectors as in `Movement.geometry`."""
+    """Likeness of vectors of several snapshots, two by two; conventions for zero vectors as in `Movement.geometry`."""
 
     cosine: np.ndarray
     """[tasks, tasks], over all layers and terms as one vector."""
@@ -24,18 +24,18 @@ class Similarity:
 
     @property
     def angle_degrees(self) -> np.ndarray:
-        """[tasks, tasks]"""
+        """Angles [tasks, tasks], over all layers and terms as one vector."""
         return np.degrees(np.arccos(self.cosine))
 
     @property
     def angle_degrees_per_layer(self) -> dict[Key, np.ndarray]:
-        """[layers, tasks, tasks] for each (stack, term)."""
+        """Angles [layers, tasks, tasks] for each (stack, term)."""
         return {key: np.degrees(np.arccos(cosine)) for key, cosine in self.cosine_per_layer.items()}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several fine-tunes of one base, two by two."""
+    """Comparison of several fine-tunes of one base, two by two."""
 
     labels: tuple[str, ...]
     """Task of each snapshot, with the seed or a number where that is not enough."""
@@ -52,7 +52,7 @@ class Comparison:
 
 
 def compare(snapshots: Sequence[Snapshot], *, terms: Iterable[str] | None = None) -> Comparison:
-    """Cosines, angles and sign conflicts between fine-tunes, overall and per layer; trained terms only.
+    """Compare fine-tunes by cosines, angles and sign conflicts, overall and per layer; trained terms only.
 
     Raises:
         UserError: as `shared_keys`, or fewer than two snapshots.

@@ -56,7 +56,7 @@ class Bench:
 
     @classmethod
     def of(cls, model: LoadedModel, name: str = "") -> Bench:
-        """Takes the model over; its attention must be ``eager``, so that it can be seen."""
+        """Take a model over; its attention must be ``eager``, so that it can be seen."""
         absent = {}
         for term in (*CANDIDATES, "o"):
             try:
@@ -73,11 +73,11 @@ class Bench:
 
     @cached_property
     def certificate(self) -> dict[str, NullReport]:
-        """What is known of each term, by the rule of the architecture and by numbers."""
+        """Certificate of each term, by the rule of the architecture and by numbers."""
         return null_certificate(self.model)
 
     def facts(self) -> dict[str, Any]:
-        """The model in JSON."""
+        """Facts of the model as JSON values."""
         model, layout = self.model, self.model.layout
         return {
             "id": model.id,
@@ -96,7 +96,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Seen:
-    """What one forward pass shows of one sentence."""
+    """Attention, hidden states and logits of one sentence in one forward pass."""
 
     attention: list[Tensor]
     """Of each use of a layer, in order: [heads, tokens, tokens]."""
@@ -120,7 +120,7 @@ def describe(model: str) -> dict[str, Any]:
 
 
 def answer(model: str, sentence: str, layer: int, size: float, seed: int, pair: str = "") -> dict[str, Any]:
-    """All three experiments on one sentence (or two, as a pair), as JSON values. See :func:`prove`.
+    """Run all three experiments on one sentence (or two, as a pair), as JSON values. See :func:`prove`.
 
     Raises:
         UserError: as :func:`describe` and :func:`prove`.
@@ -178,7 +178,7 @@ def prove(bench: Bench, sentence: str, layer: int, size: float, seed: int, pair:
 
 
 def direction(width: int, size: float, seed: int) -> np.ndarray:
-    """The vector d: float64 [width], of norm ``size``; the same for all terms of one width."""
+    """Random vector d: float64 [width], of norm ``size``; the same for all terms of one width."""
     d = np.random.default_rng(seed).normal(size=width)
     return d * (size / np.linalg.norm(d))
 

@@ -56,23 +56,23 @@ class ModelWeights:
             self._where = dict.fromkeys(self._shard(self.file.name).tensors, self.file.name)
 
     def layout(self, config: str | os.PathLike[str] | None = None) -> Layout | None:
-        """Where the biases are, by the given ``config.json`` or the one beside the weights, if any."""
+        """Layout of the biases, by the given ``config.json`` or the one beside the weights, if any."""
         path = user_path(config, "--config") if config is not None else self.folder / "config.json"
         if config is None and not path.is_file():
             return None
         return layout_for(read_json_file(path, MAX_CONFIG))
 
     def find(self, names: tuple[str, ...]) -> str | None:
-        """The first of several names that a tensor here has."""
+        """Find the first of several names that a tensor here has."""
         return next((name for name in names if name in self._where), None)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name -> shape of every tensor of numbers that are not whole; only headers are read."""
+        """Shapes of all tensors of numbers that are not whole, by name; only headers are read."""
         found = {name: self._shard(file).tensors.get(name) for name, file in self._where.items()}
         return {name: info.shape for name, info in found.items() if info is not None and "F" in info.dtype}
 
     def vector(self, name: str, width: int) -> np.ndarray:
-        """A bias: float32 or float64 [width]. Its shape is checked before it is read.
+        """Read a bias: float32 or float64 [width]. Its shape is checked before it is read.
 
         Raises:
             UserError: another shape, values that are not finite, or an index that names the wrong file.
@@ -88,7 +88,7 @@ class ModelWeights:
         return values
 
     def biases(self, layout: Layout) -> dict[Key, np.ndarray]:
-        """Every bias term of the layout that is here in all layers: (stack, term) -> float32 [layers, width].
+        """Read every bias term of the layout that is here in all layers: (stack, term) -> float32 [layers, width].
 
         Terms that the architecture can do without (`Layout.addable`) are included where the files have them.
 
@@ -150,7 +150,7 @@ def bound_elements(file: str, widths: Iterable[int]) -> None:
 
 
 def parameter_sizes(layout: Layout) -> Counter[str]:
-    """Parameter -> its elements: those of all terms that share it (a fused projection holds q, k and v)."""
+    """Elements of each parameter: those of all terms that share it (a fused projection holds q, k and v)."""
     sizes: Counter[str] = Counter()
     for slot in (*layout.slots, *layout.addable):
         sizes[slot.parameter] += slot.width

@@ -45,7 +45,7 @@ class LoadedModel:
 
 
 def get_bias(backbone: nn.Module, slot: BiasSlot) -> torch.Tensor:
-    """A copy of one slot's bias [width], in the parameter's dtype and on its device."""
+    """Copy one slot's bias [width], in the parameter's dtype and on its device."""
     return _parameter(backbone, slot).detach()[_index(slot)].clone()
 
 
@@ -85,7 +85,7 @@ def write_biases(model: LoadedModel, values: Biases) -> None:
 
 @contextlib.contextmanager
 def restored(model: LoadedModel) -> Iterator[None]:
-    """Within this context biases may be overwritten; afterwards they are as before."""
+    """Restore all biases at the end of this context, within which they may be overwritten."""
     before = [(slot, get_bias(model.backbone, slot)) for slot in model.layout.slots]
     try:
         yield

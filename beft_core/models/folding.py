@@ -21,7 +21,7 @@ from beft_core.snapshots.snapshot import Snapshot
 
 
 def folded_change(model: LoadedModel, change: np.ndarray) -> np.ndarray:
-    """The change of the output bias, float64 [layers, hidden_size], that equals a change of the value bias.
+    """Change of the output bias, float64 [layers, hidden_size], that equals a change of the value bias.
 
     ``change`` is [layers, kv_heads * head_dim]. Under grouped-query attention several query heads average the
     same value head, so its change is repeated for each. Raises UserError for another shape.
@@ -58,7 +58,7 @@ def fold_value_bias(model: LoadedModel, change: np.ndarray | Snapshot) -> None:
 
 
 def fold_error(model: LoadedModel, change: np.ndarray, inputs: dict[str, Any]) -> float:
-    """How far folding is from adding the change to the value bias: the inverse check.
+    """Distance of folding from adding the change to the value bias: the inverse check.
 
     Runs ``model.backbone(**inputs)`` both ways and returns the largest difference of a final hidden state,
     relative to the largest hidden state. Needs both terms; the model is left as it was.

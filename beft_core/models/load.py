@@ -23,7 +23,7 @@ ATTENTION = ("sdpa", "eager")
 
 
 def known_models() -> dict[str, str]:
-    """What ``--model`` takes -> words for a listing."""
+    """Values that ``--model`` takes, with words for a listing."""
     return {
         BUNDLED: "sentence-transformers/all-MiniLM-L6-v2: BERT, 6 layers, 384 wide; needs no network",
         "ORG/MODEL[@REVISION]": "a model of the Hugging Face Hub with safetensors weights",
@@ -47,14 +47,12 @@ def load_model(name: str = BUNDLED, *, attn: str = "sdpa", local_only: bool = Fa
 
 
 def load_tokenizer(name: str = BUNDLED, *, local_only: bool = False) -> Any:
-    """Only the tokenizer of a model; names and errors as in :func:`load_model`."""
+    """Load only the tokenizer of a model; names and errors as in :func:`load_model`."""
     return _load_tokenizer(locate(name, local_only=local_only))
 
 
 def wrap(backbone: nn.Module, tokenizer: Any = None, *, id: str, revision: str | None = None) -> LoadedModel:
-    """A :class:`LoadedModel` of a backbone that exists in memory; freezes it and puts it into evaluation
-    mode.
-    """
+    """Make a :class:`LoadedModel` of a backbone in memory, which is frozen and put into evaluation mode."""
     backbone.eval().requires_grad_(False)
     config: Any = backbone.config
     config.use_cache = False  # keys and values are never kept: nothing is generated here

@@ -43,7 +43,7 @@ def require_fit(source: ModelSource, config: Any) -> None:
 
 
 def require_known_tokens(source: ModelSource, tokenizer: Any) -> None:
-    """Every number that a tokenizer can give has an embedding.
+    """Check that every number that a tokenizer can give has an embedding.
 
     Raises:
         UserError: one has none.

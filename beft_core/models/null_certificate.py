@@ -37,7 +37,7 @@ SEED = 20250915
 
 @dataclass(frozen=True, eq=False)
 class NullReport:
-    """What is known about one term."""
+    """Report on whether one term is null, by rule and by numbers."""
 
     null: bool
     """Certified: the rule and the numbers both say that no element of the term can act."""
@@ -63,7 +63,7 @@ class NullReport:
 
 
 def null_certificate(model: LoadedModel) -> dict[str, NullReport]:
-    """A report for each of q, k and v that the model has.
+    """Report on each of q, k and v that the model has.
 
     The backbone is turned to float64 in place and restored bit by bit: twice its memory for a moment, no
     copy. All layers of a term are perturbed at once; a fixed random input of a few tokens shows whether
@@ -100,7 +100,7 @@ def null_terms(model: LoadedModel) -> tuple[str, ...]:
 
 
 def null_elements(reports: Mapping[str, NullReport]) -> dict[str, np.ndarray]:
-    """Term -> bool [width] of its certified null elements, for every term that has any."""
+    """Certified null elements, bool [width], of every term that has any."""
     return {term: report.elements for term, report in reports.items() if report.elements.any()}
 
 
@@ -136,7 +136,7 @@ def _probe_input(model: LoadedModel, generator: torch.Generator) -> dict[str, to
 
 @contextlib.contextmanager
 def few_threads(module: nn.Module) -> Iterator[None]:
-    """One thread for a small model: a few tokens are less work than the threads' waiting for each other, which on a
+    """Use one thread for a small model: a few tokens are less work than the threads' waiting for each other, which on a
     busy computer turns a third of a second into ten.
     """
     threads = torch.get_num_threads()

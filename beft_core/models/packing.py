@@ -60,7 +60,7 @@ def packed_forward_inputs(
 
 
 def visible(segment_ids: torch.Tensor, *, causal: bool, window: int | None = None) -> torch.Tensor:
-    """bool [rows, tokens, tokens]: whether a query (second axis) sees a key (third axis).
+    """Mask bool [rows, tokens, tokens]: whether a query (second axis) sees a key (third axis).
 
     A padding token sees itself alone: a row of the softmax without any key would be NaN.
     """

@@ -73,8 +73,7 @@ class ModelSource:
 
 
 def locate(name: str = BUNDLED, *, local_only: bool = False) -> ModelSource:
-    """The files of ``bundled``, of a folder, or of a Hub id with optional ``@revision`` (downloaded if
-    needed).
+    """Find the files of ``bundled``, of a folder, or of a Hub id with optional ``@revision`` (downloaded if needed).
 
     The local cache of the Hub is asked first; with ``local_only`` nothing else is. Raises UserError for names
     that are none of the three, folders that lack a file, pickle-only checkpoints, unknown architectures, and,

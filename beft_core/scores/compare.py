@@ -49,7 +49,7 @@ class Difference:
 def differences(
     a: ScoreTable, b: ScoreTable, approach: str, stack: str, names: Names = ("A", "B")
 ) -> tuple[Difference, ...]:
-    """Every term that one of the two has: first minus second."""
+    """Difference of the scores of every term that one of two snapshots has: first minus second."""
     first, second = a.rows(stack), b.rows(stack)
     found = []
     for term in TERM_KEYS:
@@ -80,7 +80,7 @@ def _both(reasons: Sequence[str | None], names: Sequence[str]) -> str | None:
 
 @dataclass(frozen=True)
 class Alike:
-    """How alike the movements of one term are in two snapshots, as cosines."""
+    """Likeness of the movements of one term in two snapshots, as cosines."""
 
     term: str
     layers: np.ndarray | None
@@ -92,7 +92,7 @@ class Alike:
 
 
 class Moves:
-    """What a snapshot learnt: ``post - pre`` of its trained terms, float64 [layers, width] each.
+    """Movements of a snapshot: ``post - pre`` of its trained terms, float64 [layers, width] each.
 
     Raises:
         UserError: values that are not finite.
@@ -109,7 +109,7 @@ class Moves:
         }
 
     def not_like(self, other: Moves, key: Key, names: Names = ("A", "B")) -> str | None:
-        """Why two movements of a term cannot be compared; None if they can."""
+        """Reason why two movements of a term cannot be compared; None if they can."""
         reason = _both([one._still(key) for one in (self, other)], names)
         if reason is not None:
             return reason
@@ -153,7 +153,7 @@ def _cosine(dot: float, xx: float, yy: float) -> float:
 
 
 def cosines(moves: Sequence[Moves], stack: str, terms: Iterable[str] | None = None) -> np.ndarray:
-    """Between all snapshots two by two, float64 [n, n]: all layers of the terms that both trained as one vector.
+    """Cosines between snapshots two by two, float64 [n, n]: all layers of what both trained as one vector.
 
     NaN where two have nothing to compare. Null terms are left out unless `terms` names them: they move by rounding.
     """
@@ -170,7 +170,7 @@ def cosines(moves: Sequence[Moves], stack: str, terms: Iterable[str] | None = No
 
 
 def chance(width: int) -> float:
-    """Two random directions of so many elements have a cosine within plus or minus this, 19 times in 20.
+    """Bound within which the cosine of two random directions of ``width`` elements lies 19 times in 20.
 
     A cosine of random directions has mean 0 and standard deviation ``1 / sqrt(width)``.
     """
@@ -182,7 +182,7 @@ def chance(width: int) -> float:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How two rankings of the same terms agree: 1 the same order, 0 unrelated, -1 reversed."""
+    """Agreement of two rankings of the same terms: 1 the same order, 0 unrelated, -1 reversed."""
 
     terms: tuple[str, ...]
     """Those that took part in both."""
@@ -194,7 +194,7 @@ class Agreement:
 
 
 def agreement(a: ScoreTable, b: ScoreTable, approach: str, stack: str) -> Agreement:
-    """The rankings of the terms that have a score in both."""
+    """Agreement of two snapshots on the ranking of the terms that have a score in both."""
     first, second = a.rows(stack), b.rows(stack)
     terms = [
         t
@@ -213,7 +213,7 @@ def agreement(a: ScoreTable, b: ScoreTable, approach: str, stack: str) -> Agreem
 
 
 def settings(meta: SnapshotMeta) -> dict[str, str]:
-    """What a reader would repeat a fine-tune by, as text: its model, data, hyper-parameters, seed and versions."""
+    """Settings to repeat a fine-tune by, as text: its model, data, hyper-parameters, seed and versions."""
     model, known = meta.model, certified(meta)
     last = meta.metrics[-1] if meta.metrics else {}
     table: dict[str, Any] = {
@@ -242,7 +242,7 @@ def settings(meta: SnapshotMeta) -> dict[str, str]:
 
 
 def differing(metas: Sequence[SnapshotMeta]) -> dict[str, list[str]]:
-    """Only the settings that are not the same in all: name -> one text each, a dash where a snapshot has none."""
+    """Settings that are not the same in all snapshots: name -> one text each, a dash where a snapshot has none."""
     tables = [settings(meta) for meta in metas]
     names = dict.fromkeys(name for table in tables for name in table)
     values = {name: [table.get(name, "–") for table in tables] for name in names}
@@ -261,7 +261,7 @@ def _text(value: object) -> str:
 
 
 def everything(names: Sequence[str], tables: Sequence[ScoreTable], moves: Sequence[Moves]) -> pd.DataFrame:
-    """One row per number: snapshot, other, stack, term, layer, quantity, value.
+    """Table with one row per number: snapshot, other, stack, term, layer, quantity, value.
 
     Scores and geometry of each snapshot (``other`` is empty), and of each two of them the difference of every score and
     the cosine of their movements. ``layer`` is empty for what is over all layers.

@@ -13,7 +13,7 @@ from beft_core.errors import UserError
 
 
 class Movement:
-    """What a bias term did, layer by layer, from its values before and after: [layers, width] twice.
+    """Movement of a bias term, layer by layer, from its values before and after: [layers, width] twice.
 
     Holds only [layers] numbers, so that a table of a thousand snapshots does not keep their tensors.
 
@@ -35,15 +35,15 @@ class Movement:
         _refuse_non_finite(self._aa + self._bb + self._l1)
 
     def magnitude(self) -> np.ndarray:
-        """``sum |post - pre|``, the paper's L1: float64 [layers]."""
+        """Sum of ``|post - pre|``, the paper's L1: float64 [layers]."""
         return self._l1
 
     def magnitude_mean_abs(self) -> np.ndarray:
-        """``mean |post - pre|``, the authors' code: fair where widths differ (grouped-query k and v)."""
+        """Mean of ``|post - pre|``, the authors' code: float64 [layers]. Fair where widths differ (grouped queries)."""
         return self._l1 / self.width
 
     def projection_ratio(self) -> np.ndarray:
-        """``1 - pre.post / max(|pre|, |post|)^2``: float64 [layers].
+        """Projection ratio ``1 - pre.post / max(|pre|, |post|)^2``: float64 [layers].
 
         Exactly 0 where nothing changed (also where both are zero), 1 where exactly one is zero, above 1 where
         the angle exceeds 90 degrees. Equals ``1 - cos(angle) * min(r, 1/r)`` with ``r = |post|/|pre|``.
@@ -60,7 +60,7 @@ class Movement:
         return np.where(changed, 1 - dot / np.where(changed, square, 1), 0.0)
 
     def geometry(self) -> dict[str, np.ndarray]:
-        """What the projection ratio is made of: arrays [layers].
+        """Angle and lengths that the projection ratio is made of: arrays [layers].
 
         ``cosine``; ``angle_degrees`` (to about 1e-6); ``length_ratio`` = |post|/|pre|; ``reversed``: the
         angle exceeds 90 degrees. Both zero: angle 0, ratio 1. Exactly one zero: 90 degrees, ratio 0 or
@@ -81,17 +81,17 @@ class Movement:
 
 
 def projection_ratio(pre: np.ndarray, post: np.ndarray) -> np.ndarray:
-    """`Movement.projection_ratio` of [layers, width] twice: float64 [layers]."""
+    """Projection ratio of a bias before and after, [layers, width] twice: float64 [layers]."""
     return Movement(pre, post).projection_ratio()
 
 
 def geometry(pre: np.ndarray, post: np.ndarray) -> dict[str, np.ndarray]:
-    """`Movement.geometry` of [layers, width] twice: arrays [layers]."""
+    """Geometry (`Movement.geometry`) of a bias before and after, [layers, width] twice: arrays [layers]."""
     return Movement(pre, post).geometry()
 
 
 def magnitude(pre: np.ndarray, post: np.ndarray, variant: Literal["l1", "mean_abs"] = "l1") -> np.ndarray:
-    """`Movement.magnitude` or `Movement.magnitude_mean_abs` of [layers, width] twice: float64 [layers]."""
+    """Magnitude of the movement from [layers, width] to [layers, width], as sum or mean: float64 [layers]."""
     movement = Movement(pre, post)
     return movement.magnitude() if variant == "l1" else movement.magnitude_mean_abs()
 

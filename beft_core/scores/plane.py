@@ -35,7 +35,7 @@ class Pair:
 
     @classmethod
     def of(cls, pre: np.ndarray, post: np.ndarray) -> Pair:
-        """From two vectors [width].
+        """Make a pair of two vectors [width].
 
         Raises:
             UserError: shapes that differ, NaN or infinite values.
@@ -53,7 +53,7 @@ class Pair:
 
     @property
     def onto(self) -> Literal["pre", "post"]:
-        """The longer of the two: the shorter is projected onto it, which is what tells the two cases apart."""
+        """Name of the longer vector: the shorter is projected onto it, which tells the two cases apart."""
         return "post" if self.ratio > 1 else "pre"
 
     @property
@@ -71,7 +71,7 @@ class Pair:
 
 
 def tips(geometry: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """x and y of every post, in lengths of its pre: float64 of the shape of `Movement.geometry`'s arrays.
+    """Coordinates x and y of every post, in lengths of its pre: float64 of the shape of `Movement.geometry`'s arrays.
 
     NaN where pre is zero and post is not: there is no length to measure by.
     """
@@ -81,7 +81,7 @@ def tips(geometry: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def iso_line(score: float, reach: float = 10.0, points: int = 361) -> tuple[np.ndarray, np.ndarray]:
-    """Where post has a given projection ratio, pre being (1, 0): x and y of a line, closed unless the score is 1.
+    """Line of all posts of a given projection ratio, pre being (1, 0): x and y, closed unless the score is 1.
 
     With c = 1 - score the two cases of the formula give two pieces. A post that is not longer than pre scores
     1 - r cos a: the chord x = c of the unit circle. A longer one scores 1 - cos(a) / r, hence r = cos(a) / c: an
@@ -105,7 +105,7 @@ def iso_line(score: float, reach: float = 10.0, points: int = 361) -> tuple[np.n
 
 @dataclass(frozen=True)
 class Path:
-    """One term along a fine-tune; arrays [checkpoints, layers], the first checkpoint is pre."""
+    """Path of one term along a fine-tune; arrays [checkpoints, layers], the first checkpoint is pre."""
 
     term: str
     geometry: Mapping[str, np.ndarray]
@@ -130,7 +130,7 @@ def has_trajectory(snapshot: Snapshot) -> bool:
 
 
 def trajectory(snapshot: Snapshot, stack: str, most: int = 100) -> Trajectory | None:
-    """The terms of a stack from before the fine-tune on, at up to `most` checkpoints (evenly chosen, with the last).
+    """Trajectory of a stack's terms from before the fine-tune on, at up to `most` checkpoints (evenly, with the last).
 
     None where the snapshot was not followed.
 

@@ -41,7 +41,7 @@ def _chosen(meta: SnapshotMeta) -> dict[str, Any]:
 
 
 def one_per_seed(metas: Iterable[SnapshotMeta]) -> list[int]:
-    """Positions of those to keep, so that a fine-tune that was repeated with its seed is not counted as two."""
+    """Positions of the fine-tunes to keep, so that one that was repeated with its seed is not counted as two."""
     kept: dict[tuple[object, ...], int] = {}
     for at, meta in enumerate(metas):
         kept.setdefault((meta.n_train, _settings(meta), at if meta.seed is None else meta.seed), at)
@@ -79,7 +79,7 @@ def over_regimes(probes: Sequence[tuple[SnapshotMeta, ScoreTable]], stack: str) 
 
 @dataclass(frozen=True)
 class Measured:
-    """The metric after the last epoch, over the seeds of one kind of fine-tune on one amount of data."""
+    """Metric after the last epoch, over the seeds of one kind of fine-tune on one amount of data."""
 
     n_train: int
     term: str | None

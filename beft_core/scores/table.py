@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TermScores:
-    """One bias term of one snapshot, layer by layer."""
+    """Scores of one bias term of one snapshot, layer by layer."""
 
     stack: str
     term: str
@@ -64,7 +64,7 @@ class ScoreTable:
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """The remarks, and which terms tie (unless at 0: there, nothing moved)."""
+        """Remarks on the run, and which terms tie (unless at 0: there, nothing moved)."""
         ties = []
         for stack in self.stacks:
             for approach in self.approaches:
@@ -83,23 +83,23 @@ class ScoreTable:
         return tuple(dict.fromkeys(row.stack for row in self.terms))
 
     def rows(self, stack: str) -> dict[str, TermScores]:
-        """Term -> its scores in a stack, in canonical order."""
+        """Scores of the terms of a stack, by term in canonical order."""
         return {row.term: row for row in self.terms if row.stack == stack}
 
     @property
     def approaches(self) -> tuple[str, ...]:
-        """Those for which the snapshot holds the tensors."""
+        """Approaches for which the snapshot holds the tensors."""
         return tuple(key for key in APPROACHES if any(key in row.scores for row in self.terms))
 
     def mean_scores(self, approach: str, stack: str | None = None) -> dict[str, float]:
-        """Term -> mean over layers, in canonical order; by default of the first stack."""
+        """Mean scores over layers, by term in canonical order; by default of the first stack."""
         stack = stack or self.stacks[0]
         return {
             term: float(row.scores[approach].mean()) for term, row in self.rows(stack).items() if approach in row.scores
         }
 
     def contestants(self, approach: str, stack: str | None = None) -> tuple[str, ...]:
-        """Those of q, k and v among which an approach can select: scored, trained if it looks at movement, not null."""
+        """Terms among q, k and v that an approach can select: scored, trained if it looks at movement, not null."""
         stack = stack or self.stacks[0]
         moves = APPROACHES[approach].needs == "movement"
         return tuple(
@@ -109,7 +109,7 @@ class ScoreTable:
         )
 
     def selected(self, stack: str | None = None) -> dict[str, str | None]:
-        """Approach -> the term it selects among its `contestants`.
+        """Selected term of each approach, among its `contestants`.
 
         None where nothing is selected: fewer than two took part, so there is no contest, or none of them moved.
         """
@@ -122,7 +122,7 @@ class ScoreTable:
 
     @cached_property
     def per_layer(self) -> pd.DataFrame:
-        """One row per stack, term, layer and approach, with the geometry beside the score."""
+        """Table of one row per stack, term, layer and approach, with the geometry beside the score."""
         import pandas as pd
 
         frames = [
@@ -144,7 +144,7 @@ class ScoreTable:
 
     @cached_property
     def means(self) -> pd.DataFrame:
-        """One row per stack, term and approach: score (mean over layers), rank, null, trained."""
+        """Table of one row per stack, term and approach: score (mean over layers), rank, null, trained."""
         import pandas as pd
 
         flags = {(row.stack, row.term): (row.null, row.trained) for row in self.terms}
@@ -164,7 +164,7 @@ ABSENT, NOT_MEASURED, FROZEN, NOT_TRAINED = "absent", "not measured", "null and 
 
 
 def reason_without_score(row: TermScores | None, approach: str) -> str | None:
-    """Why a term has no score of an approach that a reader could compare, in words; None if it has one.
+    """Reason why a term has no score of an approach that can be compared, in words; None if it has one.
 
     ``row``: None where the snapshot or the stack does not have the term.
     """
@@ -183,13 +183,13 @@ def is_noise(row: TermScores, approach: str) -> bool:
 
 
 def rank_terms(scores: Mapping[str, float]) -> dict[str, int]:
-    """Term -> rank, 1 for the highest score. Equal scores rank in canonical order, so that results repeat."""
+    """Rank terms by their scores, 1 for the highest. Equal scores rank in canonical order, so that results repeat."""
     order = sorted(scores, key=lambda term: (-scores[term], TERM_KEYS.index(term)))
     return {term: rank for rank, term in enumerate(order, 1)}
 
 
 def select_term(scores: Mapping[str, float], candidates: Iterable[str] = CANDIDATES) -> str | None:
-    """The candidate with the highest score (paper, section 2.1); ties as in `rank_terms`.
+    """Select the candidate with the highest score (paper, section 2.1); ties as in `rank_terms`.
 
     None without a candidate, and where all score 0: nothing moved, so there is nothing to select by.
     """
@@ -243,8 +243,7 @@ def score_snapshot(snapshot: Snapshot) -> ScoreTable:
 
 
 def aggregate_seeds(tables: Sequence[ScoreTable | pd.DataFrame]) -> pd.DataFrame:
-    """Several seeds of one experiment (`ScoreTable` or their `means`) -> one row per stack, term and
-    approach.
+    """Aggregate seeds of one experiment (`ScoreTable` or their `means`): one row per stack, term and approach.
 
     Columns: seeds (how many scored the term), mean and std over seeds (n - 1 in the denominator; NaN for
     one seed), first (how often it ranked first of all terms), first_of_candidates (of those of q, k and v

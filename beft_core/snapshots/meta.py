@@ -163,7 +163,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class SnapshotMeta:
-    """How a snapshot came about. Every field is checked on construction, wherever it comes from.
+    """Record of how a snapshot came about. Every field is checked on construction, wherever it comes from.
 
     Raises:
         UserError: a field of the wrong type, size or vocabulary.
@@ -206,7 +206,7 @@ class SnapshotMeta:
             raise UserError(f"snapshot: layer {max(self.layers)} was trained", f"0 to {self.model.layers - 1}")
 
     def to_json(self) -> str:
-        """Canonical: the same metadata gives the same text."""
+        """Canonical JSON: the same metadata gives the same text."""
         table = {"format_version": FORMAT_VERSION, **asdict(self)}
         if self.null_elements is None:
             del table["null_elements"]  # a file of before the field keeps its text, by which merges know it
@@ -214,7 +214,7 @@ class SnapshotMeta:
 
     @classmethod
     def from_json(cls, text: str) -> SnapshotMeta:
-        """Unknown extra keys are ignored; an unknown `format_version` is refused.
+        """Read the metadata of a file. Unknown extra keys are ignored; an unknown `format_version` is refused.
 
         Raises:
             UserError: not JSON, another version, a missing or a wrong field.

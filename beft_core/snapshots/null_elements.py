@@ -17,13 +17,13 @@ Ranges = Sequence[Sequence[int]]
 
 
 def ranges_of(mask: np.ndarray) -> tuple[tuple[int, int], ...]:
-    """The stretches of True in a bool [width]."""
+    """Stretches of True in a bool [width]."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
     return tuple((int(first), int(end)) for first, end in edges.reshape(-1, 2))
 
 
 def mask_of(ranges: Ranges, width: int) -> np.ndarray:
-    """The inverse of :func:`ranges_of`: bool [width]. What lies beyond the width is left out."""
+    """Mask of the stretches, bool [width]: the inverse of :func:`ranges_of`. What lies beyond the width is left out."""
     mask = np.zeros(width, dtype=bool)
     for first, end in ranges:
         mask[first:end] = True
@@ -31,7 +31,7 @@ def mask_of(ranges: Ranges, width: int) -> np.ndarray:
 
 
 def count_of(ranges: Ranges) -> int:
-    """How many elements of a layer."""
+    """Number of elements of a layer in the stretches."""
     return sum(end - first for first, end in ranges)
 
 
@@ -60,5 +60,5 @@ def noise_share(pre: np.ndarray, post: np.ndarray, ranges: Ranges) -> float:
 
 
 def said(term: str, ranges: Ranges, width: int, verb: str = "cannot act") -> str:
-    """Words: "24 of 32 elements of k in each layer cannot act"."""
+    """Sentence about null elements: "24 of 32 elements of k in each layer cannot act"."""
     return f"{count_of(ranges)} of {width} elements of {term} in each layer {verb}"

@@ -124,7 +124,7 @@ class Snapshot:
         trajectory_step: np.ndarray | None = None,
         extra: Mapping[str, np.ndarray] | None = None,
     ) -> Snapshot:
-        """A snapshot in memory; arrays are copied as float32, so later training steps do not change it.
+        """Build a snapshot in memory; arrays are copied as float32, so later training steps do not change it.
 
         Raises:
             UserError: as `read_snapshot`, and at once for values that are not finite.
@@ -155,11 +155,11 @@ class Snapshot:
         return list(self._keys)
 
     def pre(self, stack: str, term: str) -> np.ndarray:
-        """Before the fine-tune: float32 [layers, width]."""
+        """Values before the fine-tune: float32 [layers, width]."""
         return self._read(f"{stack}.{term}.pre")
 
     def post(self, stack: str, term: str) -> np.ndarray:
-        """After the fine-tune: float32 [layers, width]."""
+        """Values after the fine-tune: float32 [layers, width]."""
         return self._read(f"{stack}.{term}.post")
 
     def fisher(self, stack: str, term: str, variant: Literal["exact", "batch", "tuned"] = "exact") -> np.ndarray | None:
@@ -171,7 +171,7 @@ class Snapshot:
         return self._read_optional(f"{stack}.{term}.{'fisher' if variant == 'exact' else f'fisher_{variant}'}")
 
     def with_fisher_tuned(self, fisher: Mapping[Key, np.ndarray]) -> Snapshot:
-        """The same with Fisher information at the fine-tuned model: (stack, term) -> [layers, width].
+        """Copy of the snapshot with Fisher information at the fine-tuned model: (stack, term) -> [layers, width].
 
         Raises:
             UserError: a term that the snapshot does not have, another shape, or values that are not finite.
@@ -184,7 +184,7 @@ class Snapshot:
         return snapshot
 
     def steps(self, stack: str, term: str) -> np.ndarray | None:
-        """The term along the fine-tune: [checkpoints, layers, width]."""
+        """Values of a term along the fine-tune: [checkpoints, layers, width]."""
         return self._read_optional(f"{stack}.{term}.steps")
 
     @property
@@ -193,7 +193,7 @@ class Snapshot:
         return self._read_optional(STEP)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Everything, read now: tensor name -> array."""
+        """All tensors, read now: name -> array."""
         return {name: self._read(name) for name in sorted(self._shapes)}
 
     def _read_optional(self, name: str) -> np.ndarray | None:

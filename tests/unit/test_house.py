@@ -124,11 +124,8 @@ MOST_MODULES = 15
 
 UNTESTED: frozenset[str] = frozenset(
     (
-        "beft_core.architectures.config_values",
         "beft_core.execution.cancel",
         "beft_core.execution.local",
-        "beft_core.merging.preview",
-        "beft_core.merging.shared_terms",
         "beft_core.runs.compare",
         "beft_core.runs.curves",
         "beft_core.runs.record",

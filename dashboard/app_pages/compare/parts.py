@@ -35,7 +35,7 @@ ALL = "all of them"
 
 
 def default(sources: Sequence[Source]) -> list[str]:
-    """A fine-tune, the same with another seed, and one of another task: alike in rank, not in direction."""
+    """Titles to begin with: a fine-tune, the same with another seed, one of another task (alike in rank alone)."""
     samples = [source for source in sources if source.group == "sample" and source.path is not None]
     if not samples:
         return [source.title for source in sources[:2]]
@@ -57,7 +57,7 @@ def _recipe(source: Source) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Compared:
-    """The snapshots of the page, called A, B, C and so on."""
+    """Snapshots of the page, called A, B, C and so on."""
 
     opened: tuple[Opened, ...]
     stack: str
@@ -81,7 +81,7 @@ class Compared:
 
     @cached_property
     def moves(self) -> list[compare.Moves]:
-        """May raise UserError: a file that changed or broke since it was scored."""
+        """Movements of each snapshot. Raises UserError for a file that changed or broke since it was scored."""
         return [compare.Moves(one.source.read()) for one in self.opened if one.source is not None]
 
     def name(self, number: int) -> str:
@@ -89,7 +89,7 @@ class Compared:
 
 
 def choose_view(opened: Sequence[Opened]) -> tuple[str, tuple[str, ...], str]:
-    """The stack, the variant of each approach, and the approach that is looked at layer by layer."""
+    """Choose the stack, the variant of each approach, and the approach that is looked at layer by layer."""
     stacks = list(dict.fromkeys(stack for one in opened for stack in one.scores.stacks))
     with page.control("settings", "compare-view", horizontal=True):
         stack = stacks[0]
@@ -130,7 +130,7 @@ def choose_view(opened: Sequence[Opened]) -> tuple[str, tuple[str, ...], str]:
 
 
 def legend(all_: Compared) -> None:
-    """Which snapshot is which letter and shape, and what one must know of them before comparing."""
+    """Draw which snapshot is which letter and shape, and what one must know of them before comparing."""
     with st.container(border=True):
         for number, one in enumerate(all_.opened):
             st.markdown(f"{all_.name(number)} **{plain(one.title, 120)}**  \n:small[:gray[{explain.headline(one)}]]")
@@ -139,7 +139,7 @@ def legend(all_: Compared) -> None:
 
 
 def caveats(all_: Compared) -> list[str]:
-    """What the differences between the models mean for the comparison."""
+    """Sentences on what the differences between the models mean for the comparison."""
     found = []
     models = [meta.model for meta in all_.metas]
     if len({model.fingerprint for model in models}) > 1:
@@ -159,7 +159,7 @@ def caveats(all_: Compared) -> list[str]:
 
 
 def overlay(all_: Compared) -> None:
-    """All scores of all snapshots, means first, then layer by layer."""
+    """Draw all scores of all snapshots, means first, then layer by layer."""
     st.subheader("Side by side", anchor=False)
     st.caption(_selections(all_))
     show(
@@ -197,7 +197,7 @@ def _selections(all_: Compared) -> str:
 
 
 def pair(all_: Compared) -> tuple[int, int] | None:
-    """Which two are looked at; the choice is drawn where there are more than two."""
+    """Choose the two that are looked at; drawn where there are more than two."""
     titles = all_.titles
     if len(titles) == 2:
         return 0, 1
@@ -226,7 +226,7 @@ def _refit(key: str, titles: Sequence[str]) -> None:
 
 
 def apart(all_: Compared, two: tuple[int, int]) -> None:
-    """First minus second, in every layer."""
+    """Draw the first minus the second, in every layer."""
     a, b = two
     names = (figures.LETTERS[a], figures.LETTERS[b])
     found = compare.differences(all_.tables[a], all_.tables[b], all_.approach, all_.stack, names)
@@ -253,7 +253,7 @@ def _reasons(found: Sequence[compare.Difference | compare.Alike]) -> str:
 
 
 def alike(all_: Compared, two: tuple[int, int]) -> None:
-    """Whether what two learnt points into the same direction; and all of them, two by two."""
+    """Draw whether what two learnt points into the same direction; and all of them, two by two."""
     a, b = two
     names = (figures.LETTERS[a], figures.LETTERS[b])
     st.subheader("Did they learn the same?", anchor=False)
@@ -316,7 +316,7 @@ def _direction_words(cosine: float, names: compare.Names, a: compare.Moves, b: c
 
 
 def agree(all_: Compared, two: tuple[int, int]) -> None:
-    """Whether the approaches rank the terms alike in both; and in all of them, two by two."""
+    """Draw whether the approaches rank the terms alike in both; and in all of them, two by two."""
     a, b = two
     names = (figures.LETTERS[a], figures.LETTERS[b])
     st.subheader("Do they rank the terms alike?", anchor=False)
@@ -354,7 +354,7 @@ def _number(value: float) -> str:
 
 
 def made(all_: Compared) -> None:
-    """Only what differs in how they were made."""
+    """Draw what differs in how they were made."""
     st.subheader("What differs in how they were made", anchor=False)
     table = compare.differing(all_.metas)
     if not table:
@@ -370,7 +370,7 @@ def made(all_: Compared) -> None:
 
 
 def export(all_: Compared) -> None:
-    """All numbers, to read and to take away."""
+    """Offer all numbers, to read and to take away."""
     with st.expander("All means as a table", icon=":material/table:"):
         st.dataframe(means(all_), hide_index=True, alt="Mean score and rank of every term in every snapshot")
     with page.control("downloads", "compare-everything"):
@@ -386,7 +386,7 @@ def export(all_: Compared) -> None:
 
 
 def computed(all_: Compared) -> None:
-    """Formulas, inputs, seeds and versions."""
+    """Draw formulas, inputs, seeds and versions."""
     with page.control("details", "compare"), st.expander("How was this computed?", icon=":material/function:"):
         for key in all_.approaches:
             approach = APPROACHES[key]
@@ -436,7 +436,7 @@ def _concat(frames: Sequence[pd.DataFrame], all_: Compared) -> pd.DataFrame:
 
 
 def everything(all_: Compared) -> pd.DataFrame:
-    """Every number of the page, one a row: see :func:`beft_core.scores.compare.everything`."""
+    """Table of every number of the page, one a row: see :func:`beft_core.scores.compare.everything`."""
     return compare.everything(all_.titles, all_.tables, all_.moves)
 
 

@@ -37,14 +37,14 @@ SIDE_BY_SIDE = {12: 270, 1000: 400}
 
 @dataclass(frozen=True)
 class Cell:
-    """Where one looks."""
+    """Cell that one looks at."""
 
     layer: int
     term: str
 
 
 def choose(opened: Opened, stack: str) -> Cell:
-    """Two lists that say the same as a click on a cell: for the keyboard, for links, and to see where one is."""
+    """Draw two lists that say the same as a click on a cell: for the keyboard, for links, and to see where one is."""
     rows = opened.scores.rows(stack)
     layers = len(next(iter(rows.values())).movement.magnitude())
     terms: list[str] = [SELECTED, *rows]
@@ -77,7 +77,7 @@ def choose(opened: Opened, stack: str) -> Cell:
 def cell_maps(
     opened: Opened, stack: str, approaches: Sequence[str], at: Cell, data: Callable[[], pd.DataFrame], dark: bool
 ) -> None:
-    """A heatmap per approach, side by side where there is room; their cells can be clicked."""
+    """Draw a heatmap per approach, side by side where there is room; their cells can be clicked."""
     rows = opened.scores.rows(stack)
     layers = len(rows[at.term].movement.magnitude())
     width = next(width for most, width in SIDE_BY_SIDE.items() if layers <= most)
@@ -107,7 +107,7 @@ def _on_click(name: str) -> None:
 
 
 def cell_card(opened: Opened, stack: str, at: Cell, approaches: Sequence[str], dark: bool) -> None:
-    """The cell: what happened to its vector, drawn, and how its scores come out of the formulas."""
+    """Draw the cell: what happened to its vector, and how its scores come out of the formulas."""
     row = opened.scores.rows(stack)[at.term]
     assert opened.source is not None
     try:

@@ -23,19 +23,19 @@ MATRIX = 360
 
 @dataclass(frozen=True)
 class View:
-    """One way to compare."""
+    """View of a comparison: what is compared, and its formula."""
 
     says: str
     percent: bool = False
 
     def overall(self, comparison: Comparison) -> np.ndarray:
-        """[tasks, tasks]"""
+        """Values [tasks, tasks], over all layers and terms."""
         if self.percent:
             return comparison.sign_conflicts
         return (comparison.differences if self is CHANGE else comparison.values).angle_degrees
 
     def per_layer(self, comparison: Comparison) -> dict[Key, np.ndarray]:
-        """(stack, term) -> [layers, tasks, tasks]"""
+        """Values [layers, tasks, tasks] for each (stack, term)."""
         if self.percent:
             return comparison.sign_conflicts_per_layer
         return (comparison.differences if self is CHANGE else comparison.values).angle_degrees_per_layer
@@ -58,7 +58,7 @@ VIEWS: dict[str, View] = {"angle of the change": CHANGE, "angle of the biases": 
 
 
 def angles(choice: Choice, dark: bool) -> None:
-    """The section of the page."""
+    """Draw the section on angles and sign conflicts."""
     st.subheader("Do the tasks pull in the same direction?", anchor=False)
     st.markdown(_sentence(choice))
     with page.control("settings", "merge-of"):

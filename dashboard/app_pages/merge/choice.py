@@ -48,7 +48,7 @@ class Choice:
 
     @property
     def contents(self) -> tuple[str, ...]:
-        """By which evaluations of the same snapshots are found again."""
+        """Hashes by which evaluations of the same snapshots are found again."""
         return tuple(map(content, self.snapshots))
 
 

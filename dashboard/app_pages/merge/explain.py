@@ -14,7 +14,7 @@ from dashboard.shared.text import plain
 
 
 def explained(choice: Choice, made: Merge | None, result: MergeResult | None) -> None:
-    """An expander with formulas, inputs and versions."""
+    """Draw an expander with formulas, inputs and versions."""
     with page.control("details", "merge"), st.expander("How was this computed?", icon=":material/function:"):
         st.markdown(
             "Of each fine-tune *t*, **δₜ = post − pre** is what it changed, all from one base (checked bit by bit). "

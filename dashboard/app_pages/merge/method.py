@@ -44,7 +44,7 @@ class Merge:
 
 
 def method(choice: Choice, dark: bool) -> Merge | None:
-    """The section of the page; None, after saying why, if these cannot be merged so."""
+    """Draw the controls of a method and what its merge keeps; None, after saying why, if there is no such merge."""
     st.subheader("Merge", anchor=False)
     row = st.container(horizontal=True, gap="large")  # in a narrow window the pictures go below the controls
     controls, picture = row.container(width=CONTROLS), row.container()
@@ -89,7 +89,7 @@ def method(choice: Choice, dark: bool) -> Merge | None:
 
 
 def file_of(snapshot: Snapshot) -> bytes:
-    """A snapshot as a file, made when it is asked for."""
+    """Bytes of a snapshot's file, made when it is asked for."""
     with scratch_folder() as folder:
         path = folder / f"merged{SUFFIX}"
         write_snapshot(path, snapshot)

@@ -21,7 +21,7 @@ from dashboard.shared.text import plain
 
 
 def results(run: Run, choice: Choice | None, dark: bool) -> MergeResult | None:
-    """The section of the page; None, after saying why, if the result cannot be read."""
+    """Draw what an evaluation found; None, after saying why, if the result cannot be read."""
     config = merge_run.config_of(run)
     try:
         if config is None:

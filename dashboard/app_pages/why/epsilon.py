@@ -18,18 +18,18 @@ MOVEMENT = "magnitude_mean_abs"
 
 
 def epsilon(meta: SnapshotMeta) -> tuple[object, object]:
-    """(epsilon, where it is added) of a fine-tune, as far as it is recorded."""
+    """Epsilon of a fine-tune and where it is added, as far as they are recorded."""
     settings = hyperparameters(meta.hyperparameters)
     return settings.get("adam_epsilon"), settings.get("adam_epsilon_at")
 
 
 def precision(meta: SnapshotMeta) -> str:
-    """Of its matrix products."""
+    """Precision of the matrix products of a fine-tune."""
     return str(meta.hyperparameters.get("precision", "float32"))
 
 
 def told(meta: SnapshotMeta) -> str:
-    """Its epsilon, and whether it is added before or after the bias correction."""
+    """Words for the epsilon of a fine-tune, and whether it is added before or after the bias correction."""
     value, place = epsilon(meta)
     if not isinstance(value, float):
         return "not recorded"

@@ -26,7 +26,7 @@ STAYS, MOVES = "stays", "moves"
 
 @dataclass(frozen=True)
 class Proof:
-    """What is said of one term. Mathematics as Markdown with LaTeX."""
+    """Words about one term. Mathematics as Markdown with LaTeX."""
 
     term: str
     asks: str
@@ -73,7 +73,7 @@ PROOFS: dict[str, Proof] = {
 
 
 def proof(term: str, setup: Setup, dark: bool) -> None:
-    """Draw it. The model starts to load while the visitor predicts."""
+    """Draw the proof. The model starts to load while the visitor predicts."""
     told = PROOFS[term]
     st.markdown(f"{told.asks} What happens?")
     guesses = _predict(term)

@@ -30,7 +30,7 @@ CHECKPOINT_STEPS = 15
 
 
 def trap(dark: bool) -> None:
-    """Draw it, from the samples that are one fine-tune with b_k frozen and trained."""
+    """Draw the trap, from the samples that are one fine-tune with b_k frozen and trained."""
     st.markdown(
         "$b_k$ cannot do anything. Suppose nobody told the trainer: **train all biases, $b_k$ too**, then rank them by "
         "how far they turned (projection ratio). The arithmetic is bfloat16, as usual on a GPU. Which one wins?"

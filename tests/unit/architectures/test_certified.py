@@ -1,8 +1,8 @@
-"""What is known of null terms: the record first, then the architecture's rule, then nothing, with the reason."""
+"""What is known of null terms: as recorded, by the architecture, or not at all."""
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,40 +12,30 @@ from beft_core.architectures.certified import MAKER, certified
 from beft_core.snapshots.meta import SnapshotMeta
 
 
-def of(architecture: str, versions: dict[str, str] | None = None, **fields: Any) -> SnapshotMeta:
-    """Metadata of a model of a type, by default from elsewhere and without a certificate."""
-    meta = example().meta
-    model = dataclasses.replace(meta.model, architecture=architecture)
-    fields = {"null_terms": (), "null_elements": None} | fields
-    return dataclasses.replace(meta, model=model, versions=versions or {}, **fields)
+def meta(architecture: str, **more: Any) -> SnapshotMeta:
+    given = {"null_terms": (), "null_elements": None, "versions": {}, **more}
+    one = example(1).meta
+    return replace(one, model=replace(one.model, architecture=architecture), **given)
 
 
-def test_the_record_goes_before_the_rule() -> None:
-    found = certified(of("bert", null_terms=("q",)))
-    assert (found.terms, dict(found.elements), found.unknown) == (("q",), {}, None)
-    elements = {"k": ((4, 16),)}
-    assert certified(of("bert", null_elements=elements)).elements == elements
-    # A certificate that found none is one, too.
-    assert certified(of("bert", null_elements={})).terms == ()
+def test_what_is_recorded_counts_before_the_architecture() -> None:
+    known = certified(meta("llama", null_terms=("k",)))
+    assert known.terms == ("k",) and known.unknown is None
+    known = certified(meta("bert", null_elements={"k": ((0, 4),)}))
+    assert known.terms == () and dict(known.elements) == {"k": ((0, 4),)}
 
 
-def test_a_file_from_elsewhere_goes_by_its_model_type() -> None:
-    assert certified(of("bert")).terms == ("k",)  # softmax does not see what all keys share
-    assert certified(of("bert")).unknown is None
-    assert certified(of("llama")).terms == ()  # rotary positions turn the key's bias
+@pytest.mark.parametrize(("architecture", "null"), [("bert", ("k",)), ("opt", ("k",)), ("llama", ())])
+def test_without_a_record_the_rule_of_the_type_decides(architecture: str, null: tuple[str, ...]) -> None:
+    known = certified(meta(architecture))
+    assert known.terms == null and known.unknown is None and not known.elements
 
 
-@pytest.mark.parametrize(("name", "said"), [("no-such-type", "no-such-type is none of"), ("", "its architecture is")])
-def test_an_unknown_type_is_told(name: str, said: str) -> None:
-    meta = of("bert")
-    object.__setattr__(meta.model, "architecture", name)
-    found = certified(meta)
-    assert found.terms == ()
-    assert found.unknown is not None and said in found.unknown
+def test_what_depends_on_the_configuration_is_unknown() -> None:
+    assert "depends on the configuration of the falcon model" in (certified(meta("falcon")).unknown or "")
+    assert "none of the architectures of the lab" in (certified(meta("mystery")).unknown or "")
 
 
-def test_an_earlier_release_of_the_lab_looked_at_whole_terms_only() -> None:
-    assert certified(of("bert", {MAKER: "0.1.0"})).unknown is None
-    assert certified(of("bert", {MAKER: "0.1.0"})).terms == ()
-    partial = certified(of("gpt_neox", {MAKER: "0.1.0"}))
-    assert partial.unknown is not None and "before that was noted" in partial.unknown
+def test_an_older_release_certified_whole_terms_only() -> None:
+    assert "some of its elements may be null" in (certified(meta("gpt_neox", versions={MAKER: "0.1"})).unknown or "")
+    assert certified(meta("bert", versions={MAKER: "0.1"})).unknown is None
