@@ -142,6 +142,8 @@ class RunConfig:
     """A key of :data:`PADDINGS`."""
     compile: bool = False
     """Compile the layers before the first step: about half a minute that long runs and banks on a GPU win back."""
+    plain: bool = False
+    """Train without anything that merely makes it faster."""
     evaluate: str = "epoch"
     """When to score the validation set: after each ``epoch``, after the ``last``, or ``never``."""
     trajectory_every: int | None = None
@@ -176,6 +178,8 @@ class RunConfig:
         ):
             if value is not None:
                 _one_of(flag, value, known)
+        if self.plain and self.compile:
+            raise UserError("got --plain with --compile", "one of them: compiled layers only make training faster")
         for term in (*self.terms, *self.add_bias):
             _one_of("--terms", term, TERM_KEYS)
         if self.fisher_tuned and self.mode not in BIAS_MODES:

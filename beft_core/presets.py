@@ -54,6 +54,8 @@ PRESETS: dict[str, Preset] = {
 
 BUILT_IN: dict[str, Any] = {name: value for name, value in asdict(PRESETS["quick"]).items() if name != "schedule"}
 """Settings that were built in, to these values, before they could be chosen: what a record without them means."""
+LATER: dict[str, Any] = {"plain": False}
+"""Settings that came later, with what a record without them means."""
 RECORD_VERSION = 2
 """Of the configurations in run and sweep folders. Those of version 1 carry no number and lack :data:`BUILT_IN`."""
 
@@ -110,9 +112,10 @@ def _epochs_then(tasks: object) -> dict[str, int]:
 
 
 def chosen(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields without those of :data:`BUILT_IN` that have the value that was built in: what names a fine-tune in
+    """Fields without those that say what was built in before they could be chosen: what names a fine-tune in
     checkpoints and sweep folders, so that those from before the settings existed keep their names."""
-    return {name: value for name, value in fields.items() if name not in BUILT_IN or value != BUILT_IN[name]}
+    built_in = {**BUILT_IN, **LATER}
+    return {name: value for name, value in fields.items() if name not in built_in or value != built_in[name]}
 
 
 def hyperparameters(recorded: Mapping[str, Any]) -> dict[str, Any]:

@@ -147,6 +147,7 @@ FLAGS: dict[str, Flag] = {
         ),
         Flag("pad", str, "How a batch is laid out; only the time differs. Default: auto.", metavar=_choice(PADDINGS)),
         Flag("compile", bool, "Compile the layers first, which long runs and sweeps on a GPU win back."),
+        Flag("plain", bool, "Train without all that only makes it faster, to compare."),
         Flag("trajectory_every", int, "Keep the biases every so many steps.", metavar="STEPS"),
         Flag("fisher", bool, "Measure the Fisher information before the fine-tune."),
         Flag("fisher_tuned", bool, "Measure it at the fine-tuned model too, which beft merge --method fisher needs."),

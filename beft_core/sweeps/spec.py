@@ -50,6 +50,8 @@ COMMON: tuple[str, ...] = (
     "device",
     "pad",
     "compile",
+    "plain",
+    "plain",
     "fisher_examples",
     "evaluate",
 )

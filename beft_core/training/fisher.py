@@ -21,8 +21,10 @@ from torch.nn import functional as F
 from beft_core.architectures.layout import BiasSlot
 from beft_core.errors import UserError
 from beft_core.models.biases import LoadedModel
-from beft_core.training.batches.arrange import Encoded, Laid, Plan, arrange, by_length, lay_out
-from beft_core.training.batches.run_index import Route, to_device
+from beft_core.training.batches.encoded import Encoded
+from beft_core.training.batches.plan import by_length
+from beft_core.training.batches.reader import Reader
+from beft_core.training.forward import one_run_each
 from beft_core.training.methods.bias_bank import Bank, slot_name
 from beft_core.training.objectives.base import LogLikelihood
 from beft_core.training.observer import Observer
@@ -69,20 +71,23 @@ def fisher_information(
     log_likelihood: LogLikelihood,
     precision: Precision,
     observer: Observer | None = None,
+    reader: Reader | None = None,
 ) -> FisherInformation:
     """Fisher information of ``slots`` at the current values of the model, dropout off.
 
     ``head``: the tensors of the head before fine-tuning, by part name (``head.weight`` [classes, hidden], ...).
+    ``reader``: of the bank's vectors; None: all hidden states are computed.
     """
     classes = len(head["head.weight"])
 
     def pass_over(window: Encoded, members: np.ndarray) -> tuple[Bank, np.ndarray]:
         part = window.take(members)
-        bank = Bank(model, slots, runs=len(part), classes=classes, precision=precision, outside_biases=True)
+        bank = Bank(
+            model, slots, runs=len(part), classes=classes, precision=precision, outside_biases=True, reader=reader
+        )
         for name, value in head.items():
             bank.values[:, bank.parts[name].columns] = torch.as_tensor(value).reshape(-1).to(precision.device)
-        one = Plan([[i] for i in range(len(part))], int(part.lengths.max()))
-        laid = _laid_out(model, bank, part, one)
+        laid = one_run_each(bank, part)
         labels = torch.as_tensor(part.labels, device=precision.device)
         with bank.installed(), precision.autocast():
             logits = bank.logits(bank.vectors(laid))
@@ -93,17 +98,6 @@ def fisher_information(
 
     weights = sum(value.size for value in head.values()) + sum(slot.width for slot in slots)
     return _accumulate(slots, examples, pass_over, precision.device, weights)
-
-
-def _laid_out(model: LoadedModel, bank: Bank, part: Encoded, one: Plan) -> Laid:
-    """Each example is a row and a run."""
-    device = bank.precision.device
-    owners = list(range(len(part)))
-    arranged = arrange(model, part, owners, one)
-    route = Route.to(device, owners, bank.runs)
-    bank.route(route, route)
-    arrays = {name: to_device(array, device) for name, array in arranged.arrays.items()}
-    return lay_out(model, arranged.form, arrays, part.tokens)
 
 
 def causal_lm_fisher(
@@ -125,8 +119,7 @@ def causal_lm_fisher(
     def pass_over(window: Encoded, members: np.ndarray) -> tuple[Bank, np.ndarray]:
         part = window.take(members)
         bank = Bank(model, slots, runs=len(part), classes=1, precision=precision, outside_biases=True)
-        one = Plan([[i] for i in range(len(part))], int(part.lengths.max()))
-        laid = _laid_out(model, bank, part, one)
+        laid = one_run_each(bank, part)
         with bank.installed(), precision.autocast():
             hidden = model.backbone(**laid.inputs)[0]  # (B, T, H)
             logits = F.linear(hidden, output_embeddings.to(hidden.dtype)).float()

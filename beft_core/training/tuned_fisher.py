@@ -18,7 +18,8 @@ import numpy as np
 
 from beft_core.architectures.layout import BiasSlot
 from beft_core.models.biases import LoadedModel
-from beft_core.training.batches.arrange import Encoded
+from beft_core.training.batches.encoded import Encoded
+from beft_core.training.batches.reader import Reader
 from beft_core.training.fisher import fisher_information
 from beft_core.training.objectives.base import Objective
 from beft_core.training.observer import Observer
@@ -33,14 +34,15 @@ def tuned_fisher(
     objective: Objective,
     precision: Precision,
     observer: Observer | None = None,
+    reader: Reader | None = None,
 ) -> dict[tuple[str, str], np.ndarray]:
     """(stack, term) -> float32 [layers in ``slots``, width] at the current values of the model, dropout off.
 
     ``head``: every tensor besides the slots that the fine-tune trained, by part name (``head.weight``, ``pooler.bias``,
-    ...), as it is after the fine-tune.
+    ...), as it is after the fine-tune. ``reader``: of the bank's vectors; None: all hidden states are computed.
     """
     total: dict[tuple[str, str], np.ndarray] = {}
     for one in objective.expectations():
-        found = fisher_information(model, slots, examples, dict(head), one, precision, observer).exact
+        found = fisher_information(model, slots, examples, dict(head), one, precision, observer, reader).exact
         total = {key: total[key] + array if total else array for key, array in found.items()}
     return total

@@ -37,15 +37,19 @@ from beft_core.tasks.load import Examples, TaskData, load_files, load_task, subs
 from beft_core.tasks.registry import get_task
 from beft_core.terms import TERM_KEYS
 from beft_core.training import fisher
-from beft_core.training.batches.arrange import Encoded, encode
+from beft_core.training.acceleration.session import session_for
+from beft_core.training.batches.encoded import Encoded, encode
+from beft_core.training.batches.reader import Reader
 from beft_core.training.checkpoint import Checkpoint, held
+from beft_core.training.job import Job, Outcome
 from beft_core.training.methods.bias_bank import Bank, is_slot, slot_name
 from beft_core.training.methods.weights import Adam, FullWeights, RandomEntries, Weights
 from beft_core.training.objectives.base import Metrics, Objective
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
-from beft_core.training.trainer import Job, Outcome, Trainer
+from beft_core.training.predict import Predictor
+from beft_core.training.trainer import Trainer
 from beft_core.training.tuned_fisher import tuned_fisher
 
 
@@ -187,6 +191,16 @@ def fit_bank(
         told.add(what)
     objective = objective_of(data.spec)
     union = [slot for slot in model.layout.slots if any(slot in slots for slots in chosen)]
+    pad = _padding(first, model, device, len(configs))
+    session = session_for(
+        model,
+        precision,
+        plain=first.plain,
+        pad=pad,
+        trains_weights=first.mode in WEIGHT_MODES,
+        compile=first.compile,
+        tell=observer.message,
+    )
     bank = Bank(
         model,
         union,
@@ -195,10 +209,11 @@ def fit_bank(
         precision=precision,
         pooler_bias=first.mode != "full",
         outside_biases=any(config.mode == "all" for config in configs),
+        reader=session.reader,
     )
     for run, config in enumerate(configs):
         bank.init_head(run, config.seed)
-    information = _measure_fisher(configs, model, bank, objective, trains, precision, observer)
+    information = _measure_fisher(configs, model, bank, objective, trains, precision, observer, session.reader)
     precision.prepare(model.backbone)
     weights = _weights(first, model)
 
@@ -217,13 +232,14 @@ def fit_bank(
         evals=evals,
         metrics=metrics_of(data),
         objective=objective,
-        pad=_padding(first, model, device, len(configs)),
+        pad=pad,
+        session=session,
         weights=weights,
         checkpoint=_checkpoint(checkpoint, _identity(configs, model, trains)),
         observer=observer,
-        compile=first.compile,
     )
     outcomes = trainer.fit()
+    seconds = trainer.record.progress.seconds
     observer.stage("collect")
     after = biases.biases(model) if weights is not None else before
     trained = []
@@ -236,7 +252,7 @@ def fit_bank(
         if measured is not None and not job.config.train_null:
             measured = measured.without(elements)
         snapshot = Snapshot.build(
-            _meta(job, outcome, model, data, null, elements, slots, bank, weights, total, trainer.progress.seconds),
+            _meta(job, outcome, model, data, null, elements, slots, bank, weights, total, seconds),
             pre=before,
             post=post,
             fisher=measured.exact if measured else {},
@@ -342,7 +358,8 @@ def measure_tuned_fisher(
         bank = Bank(model, [], runs=1, classes=objective.outputs, precision=exact, outside_biases=True)
         _put_extra(head, bank)
         parts = {name: bank.value(name) for name in bank.parts}
-        found = tuned_fisher(model, slots, examples, parts, objective, exact, observer)
+        reader = session_for(model, exact, plain=config.plain).reader
+        found = tuned_fisher(model, slots, examples, parts, objective, exact, observer, reader)
     measured = {key: np.zeros_like(snapshot.post(*key)) for key in found}
     at = {key: [slot.layer for slot in slots if (slot.stack, slot.term) == key] for key in found}
     for key, values in found.items():
@@ -448,30 +465,22 @@ def scorer(
 ) -> Callable[[], dict[str, float]]:
     """Tokenises validation sets once; each call scores the model, as its bias terms are then, under a task's head."""
     evals = {name: encode(model.tokenizer, part, max_length, observer) for name, part in examples.items()}
-    objective = objective_of(data.spec)
+    session = session_for(model, precision)
     bank = Bank(
         model,
         [],
         runs=1,
-        classes=objective.outputs,
+        classes=objective_of(data.spec).outputs,
         precision=precision,
         outside_biases="outside.bias" in head,
+        reader=session.reader,
     )
     _put_extra(head, bank)
-    trainer = Trainer(
-        bank,
-        [],
-        evals=evals,
-        metrics=metrics_of(data),
-        objective=objective,
-        pad="longest",
-        observer=observer,
-    )
-    trainer.observing_evaluation = True
+    predictor = Predictor(bank, evals, metrics_of(data), session, observer.advance)
 
     def score() -> dict[str, float]:
         with bank.installed():
-            return trainer.evaluate()
+            return predictor.evaluate()
 
     return score
 
@@ -628,6 +637,7 @@ def _measure_fisher(
     trains: Sequence[Encoded],
     precision: Precision,
     observer: Observer,
+    reader: Reader,
 ) -> list[fisher.FisherInformation | None]:
     """Of each run that wants it. It depends on examples and head alone, so runs of other rates and terms share it."""
     wanted: dict[tuple[_Drawn, int | None], int] = {}
@@ -647,7 +657,7 @@ def _measure_fisher(
     for key, run in wanted.items():
         head = {name: bank.value(name, run) for name in bank.parts if name.startswith("head.")}
         measured[key] = fisher.fisher_information(
-            model, model.layout.slots, examples[key], head, objective.log_likelihood, exact, observer
+            model, model.layout.slots, examples[key], head, objective.log_likelihood, exact, observer, reader
         )
     return [measured[_drawn(config), config.fisher_examples] if config.fisher else None for config in configs]
 
@@ -709,6 +719,8 @@ def _meta(
         "add_bias",
     )
     hyper: dict[str, Any] = {name: config.to_dict()[name] for name in kept}
+    if config.plain:
+        hyper["plain"] = True
     hyper |= {"optimizer": "AdamW", "steps": outcome.steps, "stopped_early": outcome.stopped}
     spec = data.spec
     return SnapshotMeta(

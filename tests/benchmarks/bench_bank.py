@@ -26,12 +26,14 @@ from beft_core.config import RunConfig
 from beft_core.models.biases import LoadedModel
 from beft_core.models.load import wrap
 from beft_core.tasks.registry import get_task
-from beft_core.training.batches.arrange import Encoded
+from beft_core.training.acceleration.session import Accelerated
+from beft_core.training.batches.encoded import Encoded
+from beft_core.training.job import Job
 from beft_core.training.methods.bias_bank import Bank, slot_name
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision
-from beft_core.training.trainer import Job, Trainer
+from beft_core.training.trainer import Trainer
 
 BATCH, LENGTH = 16, 128
 SHAPES = {
@@ -42,9 +44,9 @@ SHAPES = {
 METHODS: dict[str, Callable[[BertConfig, list[Encoded], argparse.Namespace], float]] = {
     "bank, compiled": lambda *on: lab(*on, compile=True),
     "bank": lambda *on: lab(*on),
-    "bank, launched": lambda *on: lab(*on, replay=False),
+    "bank, launched": lambda *on: lab(*on, record=False),
     "sequential": lambda *on: lab(*on, runs=1),
-    "sequential, launched": lambda *on: lab(*on, runs=1, replay=False),
+    "sequential, launched": lambda *on: lab(*on, runs=1, record=False),
     "transformers": lambda *on: peer(*on, peft=False),
     "peft": lambda *on: peer(*on, peft=True),
 }
@@ -97,7 +99,7 @@ def sentence_lengths() -> np.ndarray:
     """Tokens of SST-2's sentences in their own order: words, more or less, and two special tokens."""
     from beft_core.models.load import load_tokenizer
     from beft_core.tasks.load import load_task
-    from beft_core.training.batches.arrange import encode
+    from beft_core.training.batches.encoded import encode
 
     if "BEFT_GLUE_DIR" not in os.environ:
         raise SystemExit("BEFT_GLUE_DIR names no folder with SST-2")
@@ -198,7 +200,9 @@ def fit(config: BertConfig, data: list[Encoded], args: argparse.Namespace, obser
     model.backbone.to(device)
     precision = Precision(args.precision, device)
     slots = model.layout.slots_of("v")
-    bank = Bank(model, slots, runs=len(data), classes=2, precision=precision)
+    pad = "packed" if args.shape == "bundled" and len(data) > 1 else "longest"
+    session = Accelerated(model, precision, pad=pad, **how)
+    bank = Bank(model, slots, runs=len(data), classes=2, precision=precision, reader=session.reader)
     precision.prepare(model.backbone)
     owned = {slot_name(slot) for slot in slots} | {"pooler.bias", "head.weight", "head.bias"}
     jobs = []
@@ -214,9 +218,9 @@ def fit(config: BertConfig, data: list[Encoded], args: argparse.Namespace, obser
         evals={},
         metrics={},
         objective=objective_of(get_task("demo-sentiment")),
-        pad="packed" if args.shape == "bundled" and len(data) > 1 else "longest",
+        pad=pad,
+        session=session,
         observer=observer,
-        **how,
     ).fit()
 
 

@@ -23,7 +23,8 @@ from torch import nn
 from torch._inductor import scheduler
 from transformers import BertConfig
 
-from beft_core.training import precision, trainer
+from beft_core.training import precision
+from beft_core.training.acceleration import session
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision
 
@@ -49,8 +50,8 @@ def count() -> list[float]:
     with (
         mock.patch.object(scheduler.Scheduler, "codegen", counted),
         mock.patch.object(precision, "cpu_has_bfloat16", lambda: True),
-        mock.patch.object(trainer, "cpu_dropout", lambda backbone: nullcontext()),  # as on a GPU
-        mock.patch.object(trainer, "HASHED", {"cpu"}),
+        mock.patch.object(session, "cpu_dropout", lambda backbone: nullcontext()),  # as on a GPU
+        mock.patch.object(session, "HASHED", {"cpu"}),
     ):
         torch._dynamo.reset()
         fit(CONFIG, examples(CONFIG, RUNS, 2, None), arguments, Observer(), compile=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from beft_core.config import RunConfig
-from beft_core.training.batches.arrange import Encoded
+from beft_core.training.batches.encoded import Encoded
 
 Parameters = list[nn.Parameter]
 

@@ -16,9 +16,9 @@ from beft_core.models.biases import LoadedModel
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.load import Examples, TaskData
 from beft_core.tasks.registry import get_task
-from beft_core.training import trainer
+from beft_core.training.acceleration import session
 from beft_core.training.acceleration.segment_attention import attends_plainly
-from beft_core.training.batches.arrange import Encoded
+from beft_core.training.batches.encoded import Encoded
 from beft_core.training.workflow import fit_bank
 
 GROUPED = {"llama-bias"}
@@ -81,8 +81,8 @@ def attend_by_segments(patch: pytest.MonkeyPatch) -> list[str]:
         served.append(model.layout.model_type)
         return attends_plainly(model)
 
-    patch.setattr(trainer, "serves", serve)
-    patch.setattr(trainer, "cpu_dropout", lambda backbone: nullcontext())  # it has an attention of its own
+    patch.setattr(session, "serves", serve)
+    patch.setattr(session, "cpu_dropout", lambda backbone: nullcontext())  # it has an attention of its own
     return served
 
 

@@ -89,12 +89,10 @@ NUMPY_IN_TRAINING: tuple[str, ...] = (
 )
 
 ACCELERATION = "beft_core.training.acceleration"
-SESSION = {"beft_core.training.trainer": f"{ACCELERATION}.session"}
-"""Who may see into acceleration, and through which module."""
-PAST_THE_DOOR: dict[str, str] = dict.fromkeys(
-    ("beft_core.training.batches.arrange", "beft_core.training.methods.bias_bank", "beft_core.training.trainer"),
-    "the session is being built",
-)
+SESSION = {"beft_core.training.workflow": f"{ACCELERATION}.session"}
+"""Who may see into acceleration, and through which module: where a fine-tune is put together. The loop, the forward
+pass and the methods are given the session and know only the null one."""
+PAST_THE_DOOR: dict[str, str] = {}
 """Who imports from acceleration otherwise still -> why."""
 
 INTERNALS = ("streamlit.runtime", "streamlit.proto", "streamlit.auth_util")

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from beft_core.training.session import Readings
+
 
 class Rhythm(NamedTuple):
     """When values are read."""
@@ -28,26 +30,27 @@ class Rhythm(NamedTuple):
 RHYTHMS = {"cpu": Rhythm(1, 0), "cuda": Rhythm(1, 4), "mps": Rhythm(16, 0)}
 
 
-class Readings:
-    """A queue of small tensors on their way to the host. Steps count from 0, and each is added."""
+class DeferredReadings(Readings):
+    """A queue of small tensors on their way to the host."""
 
     def __init__(self, device: torch.device) -> None:
+        super().__init__()
         self.device = device
         self.rhythm = RHYTHMS[device.type]
-        self._waiting: deque[tuple[int, Tensor, Any]] = deque()
+        self._copies: deque[tuple[int, Tensor, Any]] = deque()
         self._done = 0
 
     def add(self, step: int, values: Tensor) -> None:
         """Ask for the values of a step, as they are now."""
         self._done = step + 1
         if self.device.type != "cuda":
-            self._waiting.append((step, values, None))
+            self._copies.append((step, values, None))
             return
         here = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
         here.copy_(values, non_blocking=True)
         copied = torch.cuda.Event()
         copied.record()
-        self._waiting.append((step, here, copied))
+        self._copies.append((step, here, copied))
 
     def known_after(self, step: int) -> int:
         """How many steps are done when the values of a step are read at the latest."""
@@ -55,8 +58,8 @@ class Readings:
 
     def due(self, all: bool = False) -> Iterator[tuple[int, Tensor]]:
         """Steps and values that are to be read now, or ``all`` of them; each comes once."""
-        while self._waiting and (all or self.known_after(self._waiting[0][0]) <= self._done):
-            step, values, copied = self._waiting.popleft()
+        while self._copies and (all or self.known_after(self._copies[0][0]) <= self._done):
+            step, values, copied = self._copies.popleft()
             if copied is not None:
                 copied.synchronize()
             yield step, values

@@ -1,4 +1,4 @@
-"""Of the last layer, only what the heads read.
+"""The last layer for the tokens that the heads read, and no others.
 
 A head reads one vector of an example, and the last layer is the last to carry something from one token to another: its
 other tokens serve as keys and values, and what comes after that is computed for the tokens that are read. That leaves
@@ -12,33 +12,25 @@ of 64 examples of which one has 512 tokens and the others 12; at 128 tokens it i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from beft_core.architectures.layout import BiasSlot, Layout
 from beft_core.models.biases import LoadedModel
 from beft_core.training.acceleration.post_norm_layer import PostNormLayer, is_post_norm
+from beft_core.training.batches.arrange import DevicePass
+from beft_core.training.batches.by_example import ByExample
+from beft_core.training.batches.reader import Reader
+from beft_core.training.module_swap import standing_in
 
 
 def reads_few(layout: Layout) -> bool:
     """Whether the last layer of such a model can be computed for some tokens only, and heads do not read them all."""
     return is_post_norm(layout) and layout.head.pooling != "mean"
-
-
-def sees_examples(layout: Layout, slot: BiasSlot) -> bool:
-    """Whether a term's module then gets the vectors of examples, and not the tokens of rows."""
-    return reads_few(layout) and slot.layer == layout.layers - 1 and slot.term not in ("k", "v")
-
-
-def last_layer_of(model: LoadedModel) -> tuple[nn.Module, LastLayer] | None:
-    """The last layer of a model and what can stand in for it, if anything."""
-    if not reads_few(model.layout):
-        return None
-    number = model.layout.layers - 1
-    return model.backbone.get_submodule(model.layout.layer_path(number)), LastLayer(model, number)
 
 
 class LastLayer(PostNormLayer):
@@ -53,7 +45,7 @@ class LastLayer(PostNormLayer):
 
     def forward(self, hidden: Tensor, *_: Any, **__: Any) -> Tensor:
         """[rows, tokens, hidden] -> [examples, hidden]. The mask is made here, of the lengths."""
-        assert self.read_at is not None and self.length is not None, "only Bank.vectors says which tokens are read"
+        assert self.read_at is not None and self.length is not None, "only LastLayerReader says which tokens are read"
         x = hidden.flatten(0, 1).index_select(0, self.read_at)
         q, k, v = self.of("q")(x)[:, None], self.of("k")(hidden), self.of("v")(hidden)
         if self.by_example is not None:
@@ -67,43 +59,39 @@ class LastLayer(PostNormLayer):
         return self.after_attention(torch.matmul(weights, self.by_head(v)).flatten(1), x)
 
 
-@dataclass(frozen=True)
-class ByExample:
-    """Takes tokens from rows, in which several examples may stand, to a row for each example.
+class LastLayerReader(Reader):
+    """Lets :class:`LastLayer` stand in for the last layer of a model, and tells it which tokens each pass reads."""
 
-    The way back is the same kind of step, since each token belongs to one example: nothing is added up, which on a GPU
-    would take long and be done in any order.
-    """
+    by_example = True
 
-    start: Tensor
-    """int64 [examples]: where each begins in the flattened rows."""
-    length: Tensor
-    """int64 [examples]: the tokens of each."""
-    place: Tensor
-    """int64 [rows * width]: where each token is afterwards, example * width + position; -1 for padding."""
+    def __init__(self, model: LoadedModel) -> None:
+        self._model = model
+        self._last: LastLayer | None = None
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """[rows, width, H] -> [examples, width, H], zeros past the end of an example."""
-        return _Rearranged.apply(x, self.start, self.length, self.place)
+    def sees_examples(self, slot: BiasSlot) -> bool:
+        """True in the last layer, but for keys and values, which are those of all tokens."""
+        return slot.layer == self._model.layout.layers - 1 and slot.term not in ("k", "v")
 
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """While it is open, the last layer computes only what is read."""
+        number = self._model.layout.layers - 1
+        layer = self._model.backbone.get_submodule(self._model.layout.layer_path(number))
+        self._last = LastLayer(self._model, number)
+        try:
+            with standing_in([self._model.backbone], {layer: self._last}):
+                yield
+        finally:
+            self._last = None
 
-class _Rearranged(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, start: Tensor, length: Tensor, place: Tensor) -> Tensor:
-        ctx.save_for_backward(place)
-        ctx.shape = x.shape
-        position = torch.arange(x.shape[1], device=x.device)
-        at = torch.where(position < length[:, None], start[:, None] + position, -1)
-        return _taken(x.flatten(0, 1), at.view(-1)).view(*at.shape, x.shape[2])
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        (place,) = ctx.saved_tensors
-        return _taken(grads[0].flatten(0, 1), place).view(ctx.shape), None, None, None
+    def vectors(self, backbone: Any, one: DevicePass) -> Tensor:
+        """[examples, hidden] of a pass."""
+        assert self._last is not None, "the reader is not installed"
+        self._last.read_at, self._last.length = one.vector_at[:, 0], one.length
+        self._last.by_example = one.by_example
+        return backbone(**one.inputs)[0]
 
 
-def _taken(x: Tensor, at: Tensor) -> Tensor:
-    """``x[at]``, zeros where ``at`` is negative. They are not made by a product, so that nothing of another run's NaN
-    gets there.
-    """
-    return torch.where(at[:, None] >= 0, x.index_select(0, at.clamp(min=0)), 0.0)
+def reader_of(model: LoadedModel) -> Reader:
+    """The reader that computes least: of the last layer where that can be, else the plain one."""
+    return LastLayerReader(model) if reads_few(model.layout) else Reader()

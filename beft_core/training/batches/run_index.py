@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 
-class Route:
+class RunIndex:
     """Maps the items of a batch (its rows, or its examples) to the runs that own them.
 
     ``run_of``  [items]: the run of each item.
@@ -24,9 +24,9 @@ class Route:
         self.run_of, self.items_of, self.place = run_of, items_of, place
 
     @classmethod
-    def to(cls, device: torch.device | str, run_of: Sequence[int], runs: int) -> Route:
+    def to(cls, device: torch.device | str, run_of: Sequence[int], runs: int) -> RunIndex:
         """A route on a device."""
-        return cls(**{name: to_device(array, device) for name, array in route_arrays(run_of, runs).items()})
+        return cls(**{name: to_device(array, device) for name, array in run_index_arrays(run_of, runs).items()})
 
     def spread(self, bank: Tensor) -> Tensor:
         """[runs, ...] -> [items, ...]: each item gets its run's slice of the bank."""
@@ -41,8 +41,8 @@ class Route:
         return grouped.flatten(0, 1)[self.place]
 
 
-def route_arrays(run_of: Sequence[int], runs: int, rounded: bool = False) -> dict[str, np.ndarray]:
-    """The arrays of a :class:`Route` on the host, int64. ``rounded``: most items of a run as a power of two, so that
+def run_index_arrays(run_of: Sequence[int], runs: int, rounded: bool = False) -> dict[str, np.ndarray]:
+    """The arrays of a :class:`RunIndex` on the host, int64. ``rounded``: most items of a run as a power of two, so that
     fewer shapes occur.
     """
     run_of_item = np.asarray(run_of, dtype=np.int64)
@@ -61,7 +61,7 @@ def route_arrays(run_of: Sequence[int], runs: int, rounded: bool = False) -> dic
 
 
 def spread(bank: Tensor, run_of: Tensor, items_of: Tensor) -> Tensor:
-    """:meth:`Route.spread` on the tensors of a route, for code that is compiled."""
+    """:meth:`RunIndex.spread` on the tensors of a route, for code that is compiled."""
     return _Spread.apply(bank, run_of, items_of)
 
 

@@ -27,10 +27,10 @@ from beft_core.models.biases import LoadedModel
 from beft_core.snapshots.snapshot import SnapshotMeta
 from beft_core.tasks.load import Examples, TaskData
 from beft_core.training import workflow
-from beft_core.training.batches.arrange import Encoded, encode
+from beft_core.training.batches.encoded import Encoded, encode
+from beft_core.training.job import Job
 from beft_core.training.observer import Observer
 from beft_core.training.precision import pick_device
-from beft_core.training.trainer import Job
 
 TIMED_SECONDS = 4.0
 """About how long steps are timed."""

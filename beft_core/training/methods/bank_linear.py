@@ -48,7 +48,7 @@ class SharedAffine(nn.Module):
         self.affine, self.base, self.pieces = affine, base, list(pieces)
         self.runs, self.per_example = runs, per_example
         self.run_of: Tensor | None = None
-        """[rows]: the run of each row, and [runs, most]: the rows of each run (see Route); set before each pass."""
+        """[rows]: the run of each row, and [runs, most]: the rows of each run (see RunIndex); set before each pass."""
         self.items_of: Tensor | None = None
 
     @property

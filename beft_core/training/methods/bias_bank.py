@@ -25,9 +25,9 @@ from beft_core.architectures.layout import BiasSlot, HeadSpec
 from beft_core.errors import UserError
 from beft_core.models.biases import LoadedModel, get_bias
 from beft_core.terms import STACKS
-from beft_core.training.acceleration.last_layer import LastLayer, last_layer_of, sees_examples
-from beft_core.training.batches.arrange import Laid
-from beft_core.training.batches.run_index import Route
+from beft_core.training.batches.arrange import DevicePass
+from beft_core.training.batches.reader import Reader
+from beft_core.training.batches.run_index import RunIndex
 from beft_core.training.methods.bank_linear import OwnAffine, SharedAffine
 from beft_core.training.module_swap import standing_in
 from beft_core.training.precision import Precision
@@ -94,11 +94,14 @@ class Bank:
         precision: Precision,
         pooler_bias: bool = True,
         outside_biases: bool = False,
+        reader: Reader | None = None,
     ) -> None:
         """``slots``: every bias term that some run trains. ``classes``: outputs of the head (1 for a regression).
-        ``outside_biases``: also the biases that belong to no term, as an all-bias fine-tune trains them.
+        ``outside_biases``: also the biases that belong to no term, as an all-bias fine-tune trains them. ``reader``:
+        how vectors get out of the model; None: all hidden states are computed.
         """
         self.model = model
+        self.reader = reader or Reader()
         self.spec: HeadSpec = model.layout.head
         self.precision = precision
         self.runs = runs
@@ -123,7 +126,7 @@ class Bank:
                 torch.as_tensor(get_bias(model.backbone, slot)),
                 module=module,
                 index=slot.index,
-                per_example=sees_examples(model.layout, slot),
+                per_example=self.reader.sees_examples(slot),
             )
         self.slot_parts: dict[str, Part] = dict(self.parts)
         """The bias terms of layers: they come first, so their columns end at ``slots_end``."""
@@ -160,18 +163,15 @@ class Bank:
             leaf = self.values[:, part.columns].view(runs, *part.shape).detach().requires_grad_()
             leaf.grad = self.grads[:, part.columns].view(runs, *part.shape)
             self.leaves[name] = leaf
-        self.rows: Route | None = None
-        self.examples: Route | None = None
+        self.rows: RunIndex | None = None
+        self.examples: RunIndex | None = None
         self._shared: list[SharedAffine] = []
-        self._last: LastLayer | None = None
 
     # -- forward ---------------------------------------------------------------------------------------------------
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """While it is open, the model's modules add the biases of the bank instead of their own, and its last layer may
-        compute only what :meth:`vectors` returns.
-        """
+        """While it is open, the model's modules add the biases of the bank instead of their own."""
         by_module: dict[nn.Module, list[Part]] = defaultdict(list)
         for part in self.parts.values():
             if part.module is not None:
@@ -182,7 +182,6 @@ class Bank:
         stand_ins = {module: self._stand_in(module, parts) for module, parts in by_module.items()}
         self._shared = [one for one in stand_ins.values() if isinstance(one, SharedAffine)]
         self._hand_out_routes()
-        last = last_layer_of(self.model)
         backbone: Any = self.model.backbone
         own_pooler, pooler = self.pooler, getattr(backbone, "pooler", None)
         self.pooler = stand_ins.get(own_pooler, own_pooler)  # type: ignore[arg-type]
@@ -191,9 +190,7 @@ class Bank:
             backbone.pooler = None
         try:
             with ExitStack() as stack:
-                if last is not None:
-                    layer, self._last = last
-                    stack.enter_context(standing_in([backbone], {layer: self._last}))
+                stack.enter_context(self.reader.installed())
                 stack.enter_context(standing_in([backbone], stand_ins))
                 stack.enter_context(warnings.catch_warnings())
                 # Gradients are views into one matrix on purpose; PyTorch would rather have them contiguous.
@@ -202,7 +199,7 @@ class Bank:
         finally:
             if pooler is not None:
                 backbone.pooler = pooler
-            self.pooler, self._shared, self._last = own_pooler, [], None
+            self.pooler, self._shared = own_pooler, []
 
     def _stand_in(self, module: nn.Module, parts: list[Part]) -> nn.Module:
         affine = self.precision.affine(module)
@@ -222,7 +219,7 @@ class Bank:
             return None
         return torch.as_tensor(chosen, dtype=torch.long, device=base.device)
 
-    def route(self, rows: Route | None, examples: Route) -> None:
+    def route(self, rows: RunIndex | None, examples: RunIndex) -> None:
         """Say which run owns each row of tokens (None: there is one run) and each example of the coming pass."""
         self.rows, self.examples = rows, examples
         self._hand_out_routes()
@@ -233,13 +230,9 @@ class Bank:
             if route is not None:
                 module.run_of, module.items_of = route.run_of, route.items_of
 
-    def vectors(self, laid: Laid) -> Tensor:
+    def vectors(self, laid: DevicePass) -> Tensor:
         """[examples, hidden]: the vector of each example that its head reads. The bank must be installed."""
-        last = self._last
-        if last is None:
-            return laid.pool(self.model.backbone(**laid.inputs)[0])
-        last.read_at, last.length, last.by_example = laid.vector_at[:, 0], laid.length, laid.by_example
-        return self.model.backbone(**laid.inputs)[0]
+        return self.reader.vectors(self.model.backbone, laid)
 
     def logits(self, pooled: Tensor) -> Tensor:
         """Heads: ``pooled`` [examples, hidden], the vector of each example -> float32 logits [examples, classes]."""
@@ -301,6 +294,11 @@ class Bank:
         for name, mask in (frozen or {}).items():
             columns = self.parts[name].columns
             self.owned[run, columns] &= torch.as_tensor(~mask.ravel(), device=self.owned.device)
+
+    def by_run(self, items: Tensor) -> Tensor:
+        """[examples] of the pass that was routed last -> [runs, most], zeros where a run has fewer."""
+        assert self.examples is not None
+        return self.examples.group(items)
 
     def mask_grads(self) -> None:
         """Zero the gradients of what a run does not own: another run in the bank does, or it is null."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,17 +34,42 @@ class Adam:
         return cls(config.weight_decay, config.adam_epsilon, config.adam_epsilon_at == "before")
 
 
-class Weights(ABC):
-    """Trained parameters outside of the bank. They belong to one run, so the bank then has one."""
+class Weights:
+    """What is trained outside of the bank: here nothing. It belongs to one run, so the bank then has one."""
 
     @property
-    @abstractmethod
     def count(self) -> int:
         """How many numbers are trained."""
+        return sum(parameter.numel() for parameter in self.parameters())
 
-    @abstractmethod
     def parameters(self) -> list[Tensor]:
         """The leaves of the graph, float32."""
+        return []
+
+    def installed(self) -> AbstractContextManager[None]:
+        """While it is open, the forward pass of the model goes through the parameters."""
+        return nullcontext()
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+
+    def square_norm(self) -> Tensor | float:
+        """Squared L2 norm of the gradient, which clips together with that of the bank."""
+        return 0.0
+
+    def step(self, clip_factor: Tensor | float, lr: float) -> None:
+        """One update. ``clip_factor`` [1] is what clipping applied; where it is not finite, nothing changes."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Values and moments, for a checkpoint."""
+        return {}
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Put back what :meth:`state` returned."""
+
+
+class TrainedWeights(Weights):
+    """Parameters under an AdamW of their own."""
 
     def __init__(self, adam: Adam) -> None:
         self._adam, self._steps = adam, 0
@@ -66,13 +91,14 @@ class Weights(ABC):
         grads = [p.grad for p in self.parameters() if p.grad is not None]
         return torch.stack(torch._foreach_norm(grads)).square().sum()
 
-    def step(self, clip_factor: float, lr: float) -> None:
+    def step(self, clip_factor: Tensor | float, lr: float) -> None:
         """One AdamW update; a clip factor that is not finite skips it."""
-        if not np.isfinite(clip_factor):
+        clip = float(clip_factor)
+        if not math.isfinite(clip):
             return
         grads = [p.grad for p in self.parameters() if p.grad is not None]
-        if clip_factor < 1:
-            torch._foreach_mul_(grads, clip_factor)
+        if clip < 1:
+            torch._foreach_mul_(grads, clip)
         self._steps += 1
         group = self._optimizer.param_groups[0]
         group["lr"] = lr
@@ -105,22 +131,30 @@ class Weights(ABC):
                 self._optimizer.state[parameter] = moments
 
 
-class FullWeights(Weights):
+class FullWeights(TrainedWeights):
     """Every parameter of the backbone that takes part in the forward pass."""
 
     def __init__(self, backbone: nn.Module, adam: Adam) -> None:
-        self._parameters = [p.requires_grad_() for p in backbone.parameters()]
+        self._parameters = list(backbone.parameters())
         super().__init__(adam)
 
-    @property
-    def count(self) -> int:
-        return sum(p.numel() for p in self._parameters)
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """While it is open, every parameter gets a gradient."""
+        for parameter in self._parameters:
+            parameter.requires_grad_()
+        try:
+            yield
+        finally:
+            self.zero_grad()
+            for parameter in self._parameters:
+                parameter.requires_grad_(False)
 
     def parameters(self) -> list[Tensor]:
         return list(self._parameters)
 
 
-class RandomEntries(Weights):
+class RandomEntries(TrainedWeights):
     """``count`` single entries, drawn uniformly over all parameters of the backbone (the paper's "rand uniform").
 
     No mask and no dense gradient of a weight matrix is ever made: the gradient of entry (i, j) of a product is the sum
@@ -144,17 +178,22 @@ class RandomEntries(Weights):
                 self._leaves.append(leaf)
                 self._entries.setdefault(module, []).append((name, flat, leaf))
         super().__init__(adam)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """While it is open, the modules that own drawn entries compute with them."""
         for module, entries in self._entries.items():
             module.forward = _forward_with(module, entries)
-
-    @property
-    def count(self) -> int:
-        return sum(leaf.numel() for leaf in self._leaves)
+        try:
+            yield
+        finally:
+            for module in self._entries:
+                del module.forward
 
     def parameters(self) -> list[Tensor]:
         return list(self._leaves)
 
-    def step(self, clip_factor: float, lr: float) -> None:
+    def step(self, clip_factor: Tensor | float, lr: float) -> None:
         """One update, written into the weights."""
         super().step(clip_factor, lr)
         self._write()

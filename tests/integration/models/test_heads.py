@@ -15,8 +15,11 @@ from transformers import AutoModelForSequenceClassification
 
 from beft_core.errors import UserError
 from beft_core.models.biases import LoadedModel
-from beft_core.training.batches.arrange import Encoded, arrange, lay_out, plan
-from beft_core.training.batches.run_index import Route, to_device
+from beft_core.training.acceleration.last_layer import reader_of
+from beft_core.training.batches.arrange import arrange, lay_out
+from beft_core.training.batches.encoded import Encoded
+from beft_core.training.batches.plan import plan
+from beft_core.training.batches.run_index import RunIndex, to_device
 from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.precision import Precision
 
@@ -43,7 +46,7 @@ def twins(model: LoadedModel) -> tuple[Bank, torch.nn.Module]:
     torch.manual_seed(5)
     reference = AutoModelForSequenceClassification.from_config(model.config).eval()
     reference.base_model.load_state_dict(model.backbone.state_dict(), strict=False)
-    bank = Bank(model, [], runs=1, classes=3, precision=Precision("float32", CPU))
+    bank = Bank(model, [], runs=1, classes=3, precision=Precision("float32", CPU), reader=reader_of(model))
     modules = MODULES[model.layout.model_type]
     parts = {name for name in bank.parts if name.startswith("head.")}
     for part, path in modules.items():
@@ -62,11 +65,11 @@ def ours(bank: Bank, batch: Encoded, pad: str) -> torch.Tensor:
     """[examples, classes]"""
     model, logits = bank.model, torch.zeros(len(batch), 3)
     for one in plan(batch.lengths.tolist(), [0] * len(batch), pad, 16):
-        arranged = arrange(model, batch, [0] * len(batch), one)
-        bank.route(None, Route.to(CPU, arranged.run_of_example, 1))
+        arranged = arrange(model, batch, [0] * len(batch), one, by_example=bank.reader.by_example)
+        bank.route(None, RunIndex.to(CPU, arranged.run_of_example, 1))
         arrays = {name: to_device(array, CPU) for name, array in arranged.arrays.items()}
         with bank.installed():
-            logits[arranged.examples] = bank.logits(bank.vectors(lay_out(model, arranged.form, arrays, batch.tokens)))
+            logits[arranged.examples] = bank.logits(bank.vectors(lay_out(model, arranged.shape, arrays, batch.tokens)))
     return logits
 
 
@@ -132,7 +135,7 @@ def test_dropout_stands_where_transformers_has_it(monkeypatch: pytest.MonkeyPatc
     expected = len(drawn)
     drawn.clear()
     bank.model.backbone.train()
-    bank.route(None, Route.to(CPU, [0, 0], 1))
+    bank.route(None, RunIndex.to(CPU, [0, 0], 1))
     bank.logits(vectors)
     assert len(drawn) == expected > 0
 

@@ -17,7 +17,7 @@ from beft_core.config import RunConfig
 from beft_core.models.source import bundled_path
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
 from beft_core.tasks.load import load_task
-from beft_core.training.batches.arrange import encode
+from beft_core.training.batches.encoded import encode
 from beft_core.training.workflow import load, train
 
 RUN = RunConfig(

@@ -12,7 +12,7 @@ from training_tools import CLASSIFICATION, REGRESSION, config, examples, fit
 from beft_core.errors import UserError
 from beft_core.models.biases import LoadedModel
 from beft_core.training import fisher
-from beft_core.training.batches.arrange import Encoded
+from beft_core.training.batches.encoded import Encoded
 from beft_core.training.methods.bias_bank import Bank, slot_name
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.precision import Precision

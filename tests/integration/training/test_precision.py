@@ -8,9 +8,10 @@ import torch
 from tiny_models import VOCABULARY, tiny
 from torch import Tensor, nn
 
-from beft_core.training.acceleration.last_layer import ByExample
-from beft_core.training.batches.arrange import Laid
-from beft_core.training.batches.run_index import Route
+from beft_core.training.acceleration.last_layer import reader_of
+from beft_core.training.batches.arrange import DevicePass
+from beft_core.training.batches.by_example import ByExample
+from beft_core.training.batches.run_index import RunIndex
 from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.precision import Precision
 
@@ -23,7 +24,7 @@ def hidden_states(name: str, precision: Precision) -> tuple[Tensor, list[tuple[T
     model = tiny(name, attn="sdpa", dtype=torch.float32)
     norms = {path: one for path, one in model.backbone.named_modules() if isinstance(one, nn.LayerNorm)}
     precision.prepare(model.backbone)
-    bank = Bank(model, model.layout.slots_of("v"), runs=2, classes=2, precision=precision)
+    bank = Bank(model, model.layout.slots_of("v"), runs=2, classes=2, precision=precision, reader=reader_of(model))
     seen: list[tuple[Tensor, Tensor, nn.LayerNorm]] = []
     model.backbone.eval()
     with bank.installed(), precision.autocast(), torch.no_grad():
@@ -31,13 +32,13 @@ def hidden_states(name: str, precision: Precision) -> tuple[Tensor, list[tuple[T
             model.backbone.get_submodule(path).register_forward_hook(
                 lambda _, inputs, output, norm=norm: seen.append((inputs[0], output, norm))
             )
-        bank.route(*[Route.to("cpu", [0, 1], 2)] * 2)
+        bank.route(*[RunIndex.to("cpu", [0, 1], 2)] * 2)
         tokens = torch.from_numpy(np.random.default_rng(0).integers(3, VOCABULARY, (2, 9)))
         # As if each row were nine examples, for models whose last layer computes only what is read.
         everything = torch.arange(18)
         nine = torch.full((18,), 9)
         rows = ByExample(everything // 9 * 9, nine, everything)
-        laid = Laid({"input_ids": tokens}, everything[:, None], torch.ones(18), nine, rows)
+        laid = DevicePass({"input_ids": tokens}, everything[:, None], torch.ones(18), nine, rows)
         return bank.vectors(laid), seen
 
 

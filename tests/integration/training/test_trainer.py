@@ -25,6 +25,7 @@ from beft_core.files.safetensors_file import SafetensorsFile, write_safetensors
 from beft_core.models.biases import get_bias
 from beft_core.snapshots.snapshot import Snapshot, write_snapshot
 from beft_core.training import trainer
+from beft_core.training.acceleration import session
 from beft_core.training.acceleration.fast_gelu import ShortGelu
 from beft_core.training.checkpoint import Checkpoint, CheckpointError
 from beft_core.training.methods.bias_bank import slot_name
@@ -428,13 +429,13 @@ def test_compiled_layers_make_the_same_updates(traced: list[str]) -> None:
 def test_gelu_is_short_where_layers_are_compiled_and_rounded(
     compile: bool, precision: str, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "HASHED", {"cpu"})
+    monkeypatch.setattr(session, "HASHED", {"cpu"})
     monkeypatch.setattr(torch.nn.Module, "compile", lambda module: None)  # only what is there to be compiled is asked
     found = set()
     update = trainer.Trainer._update
 
     def counted(self: trainer.Trainer, *args: Any) -> Tensor:
-        found.add(sum(isinstance(one, ShortGelu) for one in self.model.backbone.modules()))
+        found.add(sum(isinstance(one, ShortGelu) for one in self.bank.model.backbone.modules()))
         return update(self, *args)
 
     monkeypatch.setattr(trainer.Trainer, "_update", counted)
@@ -444,25 +445,25 @@ def test_gelu_is_short_where_layers_are_compiled_and_rounded(
 
 def test_compiled_layers_drop_the_same_elements(traced: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU, where dropout of compiled layers is hashed, with the same layers as they are."""
-    monkeypatch.setattr(trainer, "HASHED", {"cpu"})
+    monkeypatch.setattr(session, "HASHED", {"cpu"})
     runs = [config(seed=seed, dropout=True, compile=True, epochs=1, batch_size=2) for seed in (0, 1)]
     trains = [examples(4, seed, longest=3) for seed in (0, 1)]
     compiled = fit("bert", *runs, trains=trains)
     assert traced == ["BertLayer", "LastLayer"]
-    monkeypatch.setattr(trainer, "compiled_layers", lambda model: nullcontext())
+    monkeypatch.setattr(session, "compiled_layers", lambda model: nullcontext())
     for one, other in zip(compiled, fit("bert", *runs, trains=trains), strict=True):
         assert difference(one, other) < 1e-5
-    monkeypatch.setattr(trainer, "HASHED", set())
+    monkeypatch.setattr(session, "HASHED", set())
     assert difference(compiled[0], fit("bert", *runs, trains=trains)[0]) > 1e-4
 
 
 def test_layers_that_share_a_module_do_not_hash_their_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
     """With one key they would all drop the same elements."""
-    monkeypatch.setattr(trainer, "HASHED", {"cpu"})
-    monkeypatch.setattr(trainer, "compiled_layers", lambda model: nullcontext())
+    monkeypatch.setattr(session, "HASHED", {"cpu"})
+    monkeypatch.setattr(session, "compiled_layers", lambda model: nullcontext())
     hashed: list[int] = []
-    real = trainer.hand_out_keys
-    monkeypatch.setattr(trainer, "hand_out_keys", lambda modules, device: (hashed.append(1), real(modules, device)))
+    real = session.hand_out_keys
+    monkeypatch.setattr(session, "hand_out_keys", lambda modules, device: (hashed.append(1), real(modules, device)))
     run = config(terms=("v",), dropout=True, compile=True, epochs=1)
     fit("albert", run)
     assert not hashed

@@ -70,6 +70,7 @@ ANY = {
     "precision": st.sampled_from(PRECISIONS),
     "device": st.sampled_from(DEVICES),
     "pad": st.sampled_from(list(PADDINGS)),
+    "plain": st.booleans(),
     "trajectory_every": st.none() | st.integers(1, 1000),
     "fisher_examples": st.none() | st.integers(1, 1000),
 }

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from beft_core.config import RunConfig
-from beft_core.training.batches.arrange import Encoded
-from beft_core.training.trainer import Job
+from beft_core.training.batches.encoded import Encoded
+from beft_core.training.job import Job
 
 
 def job(examples: int = 10, **changes: object) -> Job:

@@ -17,8 +17,7 @@ from tiny_models import tiny
 from torch import Tensor
 from training_tools import config, difference, examples, fit
 
-from beft_core.training import trainer
-from beft_core.training.acceleration import cuda_graphs
+from beft_core.training.acceleration import cuda_graphs, session
 from beft_core.training.acceleration.cuda_graphs import Recording, Replays
 from beft_core.training.acceleration.deferred_reads import RHYTHMS, Rhythm
 from beft_core.training.checkpoint import Checkpoint
@@ -254,7 +253,7 @@ def test_graphs_share_the_memory_of_the_largest_step(gpu: FakeGPU, monkeypatch: 
 @pytest.fixture
 def recorded_fine_tunes(played: list[Played], monkeypatch: pytest.MonkeyPatch) -> list[Played]:
     """Fine-tunes on this CPU record their steps."""
-    monkeypatch.setattr(trainer, "can_replay", lambda *_: True)
+    monkeypatch.setattr(session, "can_replay", lambda *_: True)
     return played
 
 
@@ -265,7 +264,7 @@ def test_a_recorded_fine_tune_is_the_same(name: str, pad: str, recorded_fine_tun
     recorded = fit(name, *runs)
     assert len(recorded_fine_tunes) > 2 and sum(one.times for one in recorded_fine_tunes) > 6
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "can_replay", lambda *_: False)
+        patch.setattr(session, "can_replay", lambda *_: False)
         plain = fit(name, *runs)
     assert max(difference(a, b) for a, b in zip(recorded, plain, strict=True)) < 1e-5
     for a, b in zip(recorded, plain, strict=True):
@@ -341,4 +340,4 @@ def test_graphs_give_the_same_bits_as_their_operations(
     ],
 )
 def test_what_can_be_recorded(device: str, pad: str, name: str, weights: Any, expected: bool) -> None:
-    assert trainer.can_replay(tiny(name, attn="sdpa"), torch.device(device), pad, weights) is expected
+    assert session.can_replay(tiny(name, attn="sdpa"), torch.device(device), pad, weights) is expected

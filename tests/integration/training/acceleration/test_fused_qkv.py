@@ -15,8 +15,8 @@ from training_tools import attend_by_segments, config, difference, examples, few
 
 from beft_core.models.biases import LoadedModel
 from beft_core.snapshots.snapshot import Snapshot
-from beft_core.training import trainer
 from beft_core.training.acceleration import fused_qkv as module
+from beft_core.training.acceleration import session
 from beft_core.training.acceleration.fused_qkv import OneProductLayer, one_product
 
 pytest.importorskip("triton", reason="comes with PyTorch's builds for GPUs, and with this project's dev extra on Linux")
@@ -39,21 +39,21 @@ def entered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             counts.append(sum(isinstance(one, OneProductLayer) for one in model.backbone.modules()))
         return one_product(model)
 
-    monkeypatch.setattr(trainer, "one_product", counted)
+    monkeypatch.setattr(session, "one_product", counted)
     return counts
 
 
 def with_three(name: str, **changes: Any) -> list[Snapshot]:
     """By segments too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "one_product", lambda model: nullcontext())
+        patch.setattr(session, "one_product", lambda model: nullcontext())
         return short(name, **changes)
 
 
 def with_masks(model: Any, *runs: Any, **more: Any) -> list[Snapshot]:
     """With three products and no kernel at all: the same where nothing is dropped, and much quicker."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "serves", lambda *_: False)
+        patch.setattr(session, "serves", lambda *_: False)
         return fit(model, *runs, **more) if runs else short(model, **more)
 
 
@@ -95,7 +95,7 @@ def test_the_same_for_runs_of_different_terms_and_for_one_alone() -> None:
 
 @pytest.mark.parametrize("pad", ["packed", "longest"])
 def test_rows_that_are_too_wide_for_the_kernels(pad: str, entered: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("beft_core.training.batches.arrange.fits", lambda *_: False)
+    monkeypatch.setattr("beft_core.training.acceleration.session.MOST_TOKENS", 0)
     monkeypatch.setattr(module, "fits", lambda *_: False)
     monkeypatch.setattr("beft_core.training.acceleration.segment_attention.fits", lambda *_: False)
     for dropout in (False, True):

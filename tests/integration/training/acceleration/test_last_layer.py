@@ -9,19 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from tiny_models import CONFIGS, HIDDEN, LAYERS, tiny
 from torch import Tensor, nn
 from training_tools import config, examples, fit
 
 from beft_core.models.biases import LoadedModel
-from beft_core.training import trainer
-from beft_core.training.acceleration.last_layer import ByExample, LastLayer, reads_few
-from beft_core.training.batches.arrange import Laid, Plan, arrange, lay_out
-from beft_core.training.batches.run_index import Route, to_device
+from beft_core.training.acceleration.last_layer import LastLayer, reader_of, reads_few
+from beft_core.training.batches.arrange import DevicePass, arrange, lay_out
+from beft_core.training.batches.plan import PassPlan
+from beft_core.training.batches.run_index import RunIndex, to_device
 from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.precision import Precision
+from beft_core.training.predict import Predictor
 
 CPU = torch.device("cpu")
 POST_NORM = ("bert", "roberta", "electra", "distilbert")
@@ -34,17 +33,18 @@ ROWS = {
 RUNS = [0, 0, 0, 1, 1]
 
 
-def pass_over(model: LoadedModel, rows: Sequence[Sequence[int]], seed: int = 3) -> tuple[Bank, Laid]:
+def pass_over(model: LoadedModel, rows: Sequence[Sequence[int]], seed: int = 3) -> tuple[Bank, DevicePass]:
     """A pass of two runs that train everything, each with biases of its own."""
     batch = examples(5, seed)
-    bank = Bank(model, model.layout.slots, runs=2, classes=2, precision=Precision("float32", CPU))
+    reader = reader_of(model)
+    bank = Bank(model, model.layout.slots, runs=2, classes=2, precision=Precision("float32", CPU), reader=reader)
     with torch.no_grad():
         bank.values += torch.randn(bank.values.shape, generator=torch.Generator().manual_seed(1)) * 0.1
     width = max(sum(len(batch.ids[i]) for i in row) for row in rows)
-    one = arrange(model, batch, RUNS, Plan([list(row) for row in rows], width))
+    one = arrange(model, batch, RUNS, PassPlan([list(row) for row in rows], width), by_example=reader.by_example)
     arrays = {name: to_device(array, CPU) for name, array in one.arrays.items()}
-    bank.route(Route.to(CPU, one.run_of_row, 2), Route.to(CPU, one.run_of_example, 2))
-    return bank, lay_out(model, one.form, arrays, batch.tokens)
+    bank.route(RunIndex.to(CPU, one.run_of_row, 2), RunIndex.to(CPU, one.run_of_example, 2))
+    return bank, lay_out(model, one.shape, arrays, batch.tokens)
 
 
 def vectors_and_gradient(model: LoadedModel, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -124,24 +124,6 @@ def test_a_run_that_is_not_finite_leaves_the_others_alone() -> None:
     assert torch.equal(vectors[:3], expected[:3]) and torch.equal(bank.grads[0], gradient[0])
 
 
-@given(st.lists(st.lists(st.integers(1, 6), min_size=1, max_size=4), min_size=1, max_size=5), st.integers(0, 2))
-def test_tokens_by_example_and_back(lengths: list[list[int]], more: int) -> None:
-    width = max(map(sum, lengths))
-    x = torch.randn(len(lengths) + more, width, 3, dtype=torch.float64, requires_grad=True)
-    expected, start, place = [], [], torch.full((len(x) * width,), -1)
-    for row, own in enumerate(lengths):
-        for at, n in zip(np.cumsum([0, *own]), own, strict=False):
-            place[row * width + at : row * width + at + n] = len(start) * width + torch.arange(n)
-            start.append(row * width + at)
-            expected.append(torch.nn.functional.pad(x[row, at : at + n], (0, 0, 0, width - n)))
-    length = torch.tensor([n for own in lengths for n in own])
-    got = ByExample(torch.tensor(start), length, place)(x)
-    assert torch.equal(got, torch.stack(expected))
-    weight = torch.randn_like(got)
-    ours, theirs = (torch.autograd.grad((one * weight).sum(), x)[0] for one in (got, torch.stack(expected)))
-    assert torch.equal(ours, theirs)
-
-
 def test_the_layer_is_given_back() -> None:
     model = tiny("bert", attn="sdpa", dtype=torch.float32)
     before = dict(model.backbone.named_modules())
@@ -207,13 +189,13 @@ def test_fine_tunes_end_the_same(mode: str, pad: str, monkeypatch: pytest.Monkey
 
 def test_a_validation_set_is_read_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
     predicted: list[np.ndarray] = []
-    predict = trainer.Trainer.predict
+    predict = Predictor.predict
 
     def kept(*args: Any) -> np.ndarray:
         predicted.append(predict(*args))
         return predicted[-1]
 
-    monkeypatch.setattr(trainer.Trainer, "predict", kept)
+    monkeypatch.setattr(Predictor, "predict", kept)
     fit("roberta", config(epochs=1))
     whole(monkeypatch)
     fit("roberta", config(epochs=1))

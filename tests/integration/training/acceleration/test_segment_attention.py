@@ -16,8 +16,7 @@ from tiny_models import CONFIGS, tiny
 from torch import Tensor
 from training_tools import attend_by_segments, difference, short, trace_layers
 
-from beft_core.training import trainer
-from beft_core.training.acceleration import segment_attention
+from beft_core.training.acceleration import segment_attention, session
 from beft_core.training.acceleration.hashed_dropout import hashed, threshold_of
 from beft_core.training.acceleration.segment_attention import (
     attends_plainly,
@@ -199,7 +198,7 @@ def test_a_fine_tune_is_the_same(name: str, pad: str, everywhere: list[str]) -> 
     by_segments = short(name, pad=pad)
     assert everywhere
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "serves", lambda *_: False)
+        patch.setattr(session, "serves", lambda *_: False)
         by_masks = short(name, pad=pad)
     assert max(difference(a, b) for a, b in zip(by_segments, by_masks, strict=True)) < 1e-5
 

@@ -14,7 +14,8 @@ def test_each_drawn_entry_gets_the_gradient_of_the_dense_weight(name: str) -> No
     sparse = tiny(name, attn="sdpa", dtype=torch.float32)
     drawn = RandomEntries(sparse.backbone, 2000, seed=3, adam=Adam())
     data = inputs(sparse)
-    sparse.backbone(**data)[0].square().sum().backward()
+    with drawn.installed():
+        sparse.backbone(**data)[0].square().sum().backward()
 
     dense = tiny(name, attn="sdpa", dtype=torch.float32)
     dense.backbone.requires_grad_()
@@ -35,7 +36,8 @@ def test_a_step_moves_the_drawn_entries_and_nothing_else() -> None:
     model = tiny("bert", attn="sdpa", dtype=torch.float32)
     before = {name: p.clone() for name, p in model.backbone.named_parameters()}
     drawn = RandomEntries(model.backbone, 50, seed=0, adam=Adam())
-    model.backbone(**inputs(model))[0].square().sum().backward()
+    with drawn.installed():
+        model.backbone(**inputs(model))[0].square().sum().backward()
     drawn.step(1.0, 1e-2)
     paths = {module: path for path, module in model.backbone.named_modules()}
     changed = {

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from beft_core.training.acceleration.deferred_reads import RHYTHMS, Readings, Rhythm
+from beft_core.training.acceleration.deferred_reads import RHYTHMS, DeferredReadings, Rhythm
 
 
 @pytest.mark.parametrize("rhythm", [Rhythm(1, 0), Rhythm(1, 3), Rhythm(4, 0), Rhythm(3, 2)])
 def test_each_value_comes_once_and_when_it_should(rhythm: Rhythm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RHYTHMS, "cpu", rhythm)
-    queue = Readings(torch.device("cpu"))
+    queue = DeferredReadings(torch.device("cpu"))
     came = {}
     for step in range(20):
         queue.add(step, torch.tensor([float(step)]))
@@ -26,7 +26,7 @@ def test_each_value_comes_once_and_when_it_should(rhythm: Rhythm, monkeypatch: p
 
 def test_the_rhythms() -> None:
     def known(device: str) -> list[int]:
-        return [Readings(torch.device(device)).known_after(step) for step in (0, 1, 15, 16)]
+        return [DeferredReadings(torch.device(device)).known_after(step) for step in (0, 1, 15, 16)]
 
     assert known("cpu") == [1, 2, 16, 17]
     assert known("cuda") == [5, 6, 20, 21]

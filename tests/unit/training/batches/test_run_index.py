@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beft_core.training.batches.run_index import Route, route_arrays
+from beft_core.training.batches.run_index import RunIndex, run_index_arrays
 
 ASSIGNMENTS = st.integers(1, 5).flatmap(
     lambda runs: st.tuples(st.just(runs), st.lists(st.integers(0, runs - 1), min_size=1, max_size=12))
@@ -15,7 +15,7 @@ ASSIGNMENTS = st.integers(1, 5).flatmap(
 @given(ASSIGNMENTS)
 def test_spread_is_indexing_and_its_gradient_the_sum_per_run(case: tuple[int, list[int]]) -> None:
     runs, run_of = case
-    route = Route.to("cpu", run_of, runs)
+    route = RunIndex.to("cpu", run_of, runs)
     bank = torch.randn(runs, 3, dtype=torch.float64, requires_grad=True)
     out = route.spread(bank)
     assert torch.equal(out, bank[run_of])
@@ -29,7 +29,7 @@ def test_spread_is_indexing_and_its_gradient_the_sum_per_run(case: tuple[int, li
 @given(ASSIGNMENTS)
 def test_ungroup_inverts_group_and_padding_is_zero(case: tuple[int, list[int]]) -> None:
     runs, run_of = case
-    route = Route.to("cpu", run_of, runs)
+    route = RunIndex.to("cpu", run_of, runs)
     items = torch.randn(len(run_of), 2)
     grouped = route.group(items)
     assert torch.equal(route.ungroup(grouped), items)
@@ -40,7 +40,7 @@ def test_ungroup_inverts_group_and_padding_is_zero(case: tuple[int, list[int]]) 
 
 
 def test_a_nan_of_one_run_stays_there() -> None:
-    route = Route.to("cpu", [0, 1, 1], 2)
+    route = RunIndex.to("cpu", [0, 1, 1], 2)
     bank = torch.ones(2, 1, requires_grad=True)
     (route.spread(bank) * torch.tensor([[float("nan")], [1.0], [2.0]])).sum().backward()
     assert bank.grad[0].isnan().all() and bank.grad[1].item() == 3.0
@@ -49,7 +49,7 @@ def test_a_nan_of_one_run_stays_there() -> None:
 @given(ASSIGNMENTS)
 def test_rounded_routes_are_the_least_power_of_two_wide_and_lead_to_the_same_items(case: tuple[int, list[int]]) -> None:
     runs, run_of = case
-    exact, rounded = route_arrays(run_of, runs), route_arrays(run_of, runs, rounded=True)
+    exact, rounded = run_index_arrays(run_of, runs), run_index_arrays(run_of, runs, rounded=True)
     width = exact["items_of"].shape[1]
     assert rounded["items_of"].shape[1] == next(2**n for n in range(5) if 2**n >= width)
     np.testing.assert_array_equal(rounded["items_of"][:, :width], exact["items_of"])

@@ -1,0 +1,122 @@
+"""The only door to what merely makes a fine-tune faster.
+
+The plain algorithm asks a :class:`Session` how passes are shaped, lets it run each computation, and tells it when a
+pass begins. :class:`Accelerated` answers with whatever the model, the device and the settings allow. What is computed
+is the same up to the order of sums and what dropout draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from beft_core.models.biases import LoadedModel
+from beft_core.training.acceleration.compiled_layers import compiled_layers, layers_of, layers_run_once, uncompiled
+from beft_core.training.acceleration.cpu_dropout import cpu_dropout
+from beft_core.training.acceleration.cuda_graphs import Replays
+from beft_core.training.acceleration.deferred_reads import DeferredReadings
+from beft_core.training.acceleration.fast_gelu import short_gelu
+from beft_core.training.acceleration.fused_qkv import one_product
+from beft_core.training.acceleration.hashed_dropout import hand_out_keys, hashed_dropout
+from beft_core.training.acceleration.last_layer import reader_of
+from beft_core.training.acceleration.segment_attention import MOST_TOKENS, attends_plainly, attention_by, serves
+from beft_core.training.batches.arrange import Shaping
+from beft_core.training.precision import Precision
+from beft_core.training.session import Compute, Session
+
+KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+"""PyTorch's kernels of attention on a GPU, for models and rows that do not fit into ours."""
+HASHED = {"cuda"}
+"""Devices on which compiled layers hash their dropout."""
+
+
+class Accelerated(Session):
+    """Everything that makes this model's fine-tunes faster on this device."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        precision: Precision,
+        *,
+        pad: str = "longest",
+        trains_weights: bool = False,
+        compile: bool = False,
+        record: bool = True,
+        tell: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """Choose what can be.
+
+        ``pad``: how rows are laid out; ``trains_weights``: whether anything but biases is trained; ``compile``: run
+        the layers as compiled programs; ``record``: run steps as CUDA graphs where that can be. ``tell`` receives what
+        a user should know.
+        """
+        super().__init__(precision.device)
+        self.model, self.precision = model, precision
+        self.trains_weights, self.compile = trains_weights, compile
+        self.reader = reader_of(model)
+        self.readings = DeferredReadings(self.device)
+        self._replays = Replays(self.device, tell)
+        self._records = record and can_replay(model, self.device, pad, trains_weights)
+        self._keyed: list[nn.Module] = []
+        """Modules that need a fresh key before each pass with dropout."""
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """While it is open, the model's modules compute faster, and steps are recorded where that can be."""
+        model, backbone = self.model, self.model.backbone
+        by_segments = serves(model, self.precision)
+        hashes = self.compile and self.device.type in HASHED
+        with ExitStack() as stack:
+            stack.callback(self._forget_training)
+            if self.device.type == "cpu" and backbone.training:
+                stack.enter_context(cpu_dropout(backbone))
+            if self.device.type == "cuda":
+                # cuDNN's attention builds a plan for every new shape: 100 ms a step where rows have many widths.
+                stack.enter_context(sdpa_kernel(KERNELS))
+            mask = "segments" if by_segments else "additive" if self._records else "tokens"
+            self.shaping = Shaping(mask, MOST_TOKENS, rounded=self._records)
+            if mask != "tokens":
+                self._keyed += stack.enter_context(attention_by(model, mask))
+            if by_segments and not self.trains_weights:
+                stack.enter_context(one_product(model))
+            if hashes and layers_run_once(model):
+                self._keyed += stack.enter_context(hashed_dropout(layers_of(model)))
+            if hashes and self.precision.low:
+                stack.enter_context(short_gelu(layers_of(model)))
+            if self.compile:
+                stack.enter_context(compiled_layers(model))
+            if self._records:
+                stack.enter_context(self._replays.recording())
+            yield
+
+    def _forget_training(self) -> None:
+        self.shaping, self._keyed = Shaping(), []
+
+    def before_pass(self) -> None:
+        """Hand out the keys of dropout."""
+        if self.model.backbone.training and self._keyed:
+            hand_out_keys(self._keyed, self.device)
+
+    def run(self, key: Hashable, arrays: Mapping[str, np.ndarray], compute: Compute) -> Tensor:
+        """Compute, record or replay."""
+        return self._replays.run(key, arrays, compute)
+
+    def evaluating(self) -> AbstractContextManager:
+        """Run compiled layers as they are."""
+        return uncompiled() if self.compile else nullcontext()
+
+
+def session_for(model: LoadedModel, precision: Precision, *, plain: bool = False, **how: Any) -> Session:
+    """Open the door, or keep it shut: :class:`Accelerated` with its settings, or the null session if ``plain``."""
+    return Session(precision.device) if plain else Accelerated(model, precision, **how)
+
+
+def can_replay(model: LoadedModel, device: torch.device, pad: str, trains_weights: bool) -> bool:
+    """Whether steps have few shapes and look at no number on the device, as a CUDA graph needs it."""
+    return device.type == "cuda" and not trains_weights and pad != "buckets" and attends_plainly(model)

@@ -1,0 +1,114 @@
+"""The forward pass of a bank, as training, prediction and Fisher information share it.
+
+A pass is arranged on the host as arrays, these are sent to the device, and there they become the logits of each
+example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from beft_core.training.batches.arrange import DevicePass, HostPass, PassShape, arrange, lay_out
+from beft_core.training.batches.encoded import Encoded, Tokens
+from beft_core.training.batches.plan import PassPlan, plan, rounded_rows
+from beft_core.training.batches.run_index import RunIndex, run_index_arrays, to_device
+from beft_core.training.methods.bias_bank import Bank
+from beft_core.training.session import Session
+
+Arrays = dict[str, np.ndarray]
+
+
+def passes_of_step(
+    bank: Bank, session: Session, batch: Encoded, runs: list[int], pad: str, longest: int
+) -> tuple[tuple[PassShape, ...], Arrays]:
+    """Arrange a step in one or two passes.
+
+    Args:
+        runs: the run of each example of ``batch``.
+        pad: how rows are laid out (see :func:`plan`).
+        longest: tokens that rows have under ``max``.
+
+    Returns:
+        The shape of each pass, and its arrays for the device: pass ``n`` finds its own under ``n.``. ``share`` float32
+        [examples] is one over the examples that the run of each has in the step.
+    """
+    shaping = session.shaping
+    shapes: list[PassShape] = []
+    arrays: Arrays = {}
+    share = 1.0 / np.bincount(runs, minlength=bank.runs).clip(min=1)
+    for number, one in enumerate(plan(batch.lengths.tolist(), runs, pad, longest, rounded=shaping.rounded)):
+        rows = rounded_rows(len(one.rows)) if shaping.rounded and pad == "packed" else None
+        host = arranged(bank, session, batch, runs, one, rows)
+        own = pass_arrays(bank, session, host, host.run_of_row, host.run_of_example)
+        own["labels"] = batch.labels[host.examples]
+        own["share"] = share[host.run_of_example].astype(np.float32)
+        shapes.append(host.shape)
+        arrays |= {f"{number}.{name}": array for name, array in own.items()}
+    return tuple(shapes), arrays
+
+
+def arranged(
+    bank: Bank, session: Session, batch: Encoded, runs: Sequence[int], one: PassPlan, rows: int | None = None
+) -> HostPass:
+    """Arrange one pass as the session shapes it and the reader of the bank wants it."""
+    shaping = session.shaping
+    return arrange(
+        bank.model,
+        batch,
+        runs,
+        one,
+        mask=shaping.mask,
+        widest=shaping.widest,
+        rows=rows,
+        by_example=bank.reader.by_example,
+    )
+
+
+def pass_arrays(
+    bank: Bank, session: Session, one: HostPass, run_of_row: Sequence[int], run_of_example: Sequence[int]
+) -> Arrays:
+    """Everything that :func:`logits_of` needs on the device, by name."""
+    arrays = dict(one.arrays)
+    indices = {"row": run_of_row, "example": run_of_example} if bank.runs > 1 else {"example": run_of_example}
+    for items, run_of in indices.items():
+        made = run_index_arrays(run_of, bank.runs, rounded=session.shaping.rounded)
+        arrays |= {f"{items}.{name}": array for name, array in made.items()}
+    return arrays
+
+
+def logits_of(bank: Bank, session: Session, shape: PassShape, tensors: Mapping[str, Tensor], tokens: Tokens) -> Tensor:
+    """Compute the logits of one pass, float32 [examples, classes]. The bank must be installed.
+
+    ``tensors``: what :func:`pass_arrays` gave, on the device; ``tokens``: the table of all.
+    """
+    bank.route(_run_index(tensors, "row") if bank.runs > 1 else None, _run_index(tensors, "example"))
+    session.before_pass()
+    dtype = torch.bfloat16 if bank.precision.low else torch.float32
+    one = lay_out(bank.model, shape, tensors, tokens, dtype)
+    with bank.precision.autocast():
+        return bank.logits(bank.vectors(one))
+
+
+def one_run_each(bank: Bank, examples: Encoded) -> DevicePass:
+    """Lay examples out so that each is a row and belongs to a run of its own: example i to run i."""
+    device = bank.precision.device
+    owners = list(range(len(examples)))
+    one = PassPlan([[i] for i in owners], int(examples.lengths.max()))
+    host = arrange(bank.model, examples, owners, one, by_example=bank.reader.by_example)
+    index = RunIndex.to(device, owners, bank.runs)
+    bank.route(index, index)
+    arrays = {name: to_device(array, device) for name, array in host.arrays.items()}
+    return lay_out(bank.model, host.shape, arrays, examples.tokens)
+
+
+def below(tensors: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:
+    """Select the tensors whose names begin with ``start``, and drop it from their names."""
+    return {name.removeprefix(start): one for name, one in tensors.items() if name.startswith(start)}
+
+
+def _run_index(tensors: Mapping[str, Tensor], items: str) -> RunIndex:
+    return RunIndex(**below(tensors, f"{items}."))

@@ -1,0 +1,74 @@
+"""One run of a bank: what it trains on, in which order and how fast, and what it leaves behind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+
+from beft_core.config import RunConfig
+from beft_core.training.batches.encoded import Encoded
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a bank: its settings (resolved), its own examples, and the parts of the bank that it trains."""
+
+    config: RunConfig
+    train: Encoded
+    owned: set[str]
+    frozen: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Part -> bool of its shape: elements of a trained part that stay as they are, because they are null."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(len(self.train) / self.config.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        assert self.config.epochs is not None
+        return self.config.epochs * self.steps_per_epoch
+
+    def batch(self, step: int) -> Encoded:
+        """The examples of a step. The order of an epoch depends on the seed and the epoch alone."""
+        epoch, at = divmod(step, self.steps_per_epoch)
+        order = _order(self.config.seed, epoch, len(self.train))
+        return self.train.take(order[at * self.config.batch_size : (at + 1) * self.config.batch_size])
+
+    def lr(self, step: int) -> float:
+        """Learning rate of a step; 0 after the last."""
+        assert self.config.lr is not None
+        if step >= self.steps:
+            return 0.0
+        decay = 1 - step / self.steps if self.config.schedule == "linear" else 1.0
+        return self.config.lr * decay
+
+
+@dataclass
+class Outcome:
+    """What a run left behind."""
+
+    history: list[dict[str, float | None]]
+    steps: int
+    stopped: bool
+    """Whether it was stopped before its last step."""
+    failure: str | None
+    """Why it was taken out of the bank, if it was."""
+    trajectory: dict[str, np.ndarray] = field(default_factory=dict)
+    """Part -> [checkpoints, width]."""
+    trajectory_steps: list[int] = field(default_factory=list)
+
+
+@lru_cache(maxsize=256)
+def _order(seed: int, epoch: int, examples: int) -> np.ndarray:
+    """The order of an epoch; asked for at every step of each run of a bank."""
+    return np.random.default_rng([seed, 1, epoch]).permutation(examples)
+
+
+def step_seed(seeds: Sequence[int], step: int) -> int:
+    """The seed of a step's dropout: a function of the runs' seeds and the step, so that resuming needs no state."""
+    return int(np.random.SeedSequence([*seeds, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,0 +1,77 @@
+"""Logits and metrics of the runs of a bank on validation sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+import torch
+
+from beft_core.training.batches.arrange import HostPass
+from beft_core.training.batches.encoded import Encoded
+from beft_core.training.batches.plan import by_length, plan
+from beft_core.training.forward import arranged, logits_of, pass_arrays
+from beft_core.training.methods.bias_bank import Bank
+from beft_core.training.objectives.base import Metrics
+from beft_core.training.session import Session
+
+EVAL_TOKENS = {"cpu": 2048, "cuda": 65536, "mps": 8192}
+"""Computed tokens per pass without gradients, by device: enough to fill it, little enough to stay in cache."""
+
+
+class Predictor:
+    """Scores validation sets with a bank, which must be installed."""
+
+    def __init__(
+        self,
+        bank: Bank,
+        evals: Mapping[str, Encoded],
+        metrics: Mapping[str, Metrics],
+        session: Session,
+        advance: Callable[[int], None] = lambda examples: None,
+    ) -> None:
+        """``evals``, ``metrics``: by the name of a validation set; ``advance`` is told how many examples are done."""
+        self.bank, self.evals, self.metrics, self.session = bank, evals, metrics, session
+        self.advance = advance
+        self._passes: dict[tuple[int, str], tuple[Encoded, list[tuple[np.ndarray, HostPass]]]] = {}
+
+    def evaluate(self, run: int = 0) -> dict[str, float]:
+        """Compute the metrics of a run on every validation set."""
+        out: dict[str, float] = {}
+        for name, encoded in self.evals.items():
+            out.update(self.metrics[name](self.predict(encoded, run), encoded.labels))
+        return out
+
+    @torch.no_grad()
+    def predict(self, encoded: Encoded, run: int = 0) -> np.ndarray:
+        """Compute the logits of a run for every example, float32 [examples, classes]."""
+        backbone, session = self.bank.model.backbone, self.session
+        was_training = backbone.training
+        backbone.eval()
+        out: np.ndarray | None = None
+        for group, one in self._arranged(encoded):
+            arrays = pass_arrays(self.bank, session, one, [run] * len(one.run_of_row), [run] * len(one.run_of_example))
+            forward = partial(logits_of, self.bank, session, one.shape, tokens=encoded.tokens)
+            with session.evaluating():
+                logits = session.run(("predict", one.shape), arrays, forward).float().cpu().numpy()
+            self.advance(len(group))
+            if out is None:
+                out = np.empty((len(encoded), logits.shape[1]), np.float32)
+            out[group[one.examples]] = logits
+        backbone.train(was_training)
+        assert out is not None
+        return out
+
+    def _arranged(self, encoded: Encoded) -> list[tuple[np.ndarray, HostPass]]:
+        """The passes over a validation set: arranged once for every run and epoch."""
+        key = id(encoded), self.session.shaping.mask
+        if key not in self._passes:
+            passes = []
+            for group in by_length(encoded.lengths, EVAL_TOKENS[self.bank.precision.device.type]):
+                part = encoded.take(group)
+                runs = [0] * len(part)
+                one = plan(part.lengths.tolist(), runs, "longest", 0)[0]
+                passes.append((group, arranged(self.bank, self.session, part, runs, one)))
+            self._passes[key] = encoded, passes
+        return self._passes[key][1]

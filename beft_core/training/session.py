@@ -1,0 +1,72 @@
+"""What the plain algorithm leaves open, so that something may make it faster without being seen in it.
+
+The :class:`Session` here is the null one: everything is computed as it is written, and read at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from beft_core.training.batches.arrange import Shaping
+from beft_core.training.batches.reader import Reader
+from beft_core.training.batches.run_index import to_device
+
+Compute = Callable[[Mapping[str, Tensor]], Tensor]
+"""Tensors on the device, by the names of the arrays -> one tensor."""
+
+
+class Readings:
+    """The values of steps that the host looks at, read as soon as the step is taken."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, Tensor]] = []
+
+    def add(self, step: int, values: Tensor) -> None:
+        """Ask for the values of a step, as they are now. Steps count from 0, and each is added."""
+        self._waiting.append((step, values))
+
+    def known_after(self, step: int) -> int:
+        """Say how many steps are done when the values of a step are read at the latest."""
+        return step + 1
+
+    def due(self, all: bool = False) -> Iterator[tuple[int, Tensor]]:
+        """Yield steps and values that are to be read now, or ``all`` of them; each comes once."""
+        while self._waiting:
+            yield self._waiting.pop(0)
+
+
+class Session:
+    """The null session: everything is computed as it is written."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.reader = Reader()
+        """How a bank gets the vectors that heads read."""
+        self.shaping = Shaping()
+        """How passes are shaped now: inside a fine-tune it may be otherwise than outside."""
+        self.readings = Readings()
+        """The losses of steps on their way to the host."""
+
+    def training(self) -> AbstractContextManager[None]:
+        """While it is open, steps are taken and evaluated; the bank is installed and the model in training mode."""
+        return nullcontext()
+
+    def before_pass(self) -> None:
+        """Prepare what a forward pass needs anew each time."""
+
+    def run(self, key: Hashable, arrays: Mapping[str, np.ndarray], compute: Compute) -> Tensor:
+        """Send arrays to the device and compute with them there.
+
+        With the same ``key`` and shapes it must be the same computation; ``compute`` sends nothing to the device and
+        reads nothing from it. Any later run may overwrite the result.
+        """
+        return compute({name: to_device(array, self.device) for name, array in arrays.items()})
+
+    def evaluating(self) -> AbstractContextManager:
+        """Enter around each pass of an evaluation."""
+        return nullcontext()

@@ -1,0 +1,85 @@
+"""One forward pass of a bank, against the model asked about each example alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import tiny
+from training_tools import examples
+
+from beft_core.training.batches.arrange import Shaping
+from beft_core.training.batches.encoded import Encoded
+from beft_core.training.forward import below, logits_of, one_run_each, passes_of_step
+from beft_core.training.methods.bias_bank import Bank
+from beft_core.training.precision import Precision
+from beft_core.training.session import Session
+
+CPU = torch.device("cpu")
+RUNS = [0, 0, 0, 1, 1]
+
+
+def two_runs(name: str) -> Bank:
+    model = tiny(name, attn="sdpa", dtype=torch.float32)
+    bank = Bank(model, model.layout.slots_of("v"), runs=2, classes=3, precision=Precision("float32", CPU))
+    with torch.no_grad():
+        bank.values += torch.randn(bank.values.shape, generator=torch.Generator().manual_seed(1)) * 0.1
+    return bank
+
+
+@torch.no_grad()
+def alone(bank: Bank, batch: Encoded, run: int) -> torch.Tensor:
+    """Logits of one example, by a bank of one with the values of the run."""
+    one = Bank(bank.model, bank.model.layout.slots_of("v"), runs=1, classes=3, precision=bank.precision)
+    one.values[0] = bank.values[run]
+    with one.installed():
+        return one.logits(one.vectors(one_run_each(one, batch)))[0]
+
+
+@pytest.mark.parametrize("pad", ["packed", "buckets", "longest", "max"])
+@pytest.mark.parametrize("rounded", [False, True])
+def test_each_example_gets_the_logits_of_its_run(pad: str, rounded: bool) -> None:
+    bank, batch, session = two_runs("bert"), examples(5, 3), Session(CPU)
+    session.shaping = Shaping(rounded=rounded)
+    shapes, arrays = passes_of_step(bank, session, batch, RUNS, pad, 16)
+    found, labels = [], []
+    with bank.installed(), torch.no_grad():
+        for number, shape in enumerate(shapes):
+            own = below({name: torch.from_numpy(array) for name, array in arrays.items()}, f"{number}.")
+            logits = logits_of(bank, session, shape, own, batch.tokens)
+            found += list(zip(logits, own["share"].tolist(), own["example.run_of"].tolist(), strict=True))
+            labels += own["labels"].tolist()
+    expected = {i: alone(bank, batch.take([i]), run) for i, run in enumerate(RUNS)}
+    assert sorted(labels) == sorted(batch.labels.tolist()) and len(found) == 5
+    left = dict(expected)
+    for logits, share, run in found:
+        nearest = min(left, key=lambda i: float((left[i] - logits).abs().max()))
+        torch.testing.assert_close(logits, left.pop(nearest), atol=2e-6, rtol=2e-6)
+        assert RUNS[nearest] == run
+        assert share == pytest.approx(1 / RUNS.count(int(run)))
+
+
+def test_names_below_another() -> None:
+    tensors = {"0.lr": torch.zeros(1), "10.lr": torch.ones(1), "0.row.place": torch.ones(2)}
+    assert list(below(tensors, "0.")) == ["lr", "row.place"]
+    assert list(below(tensors, "10.")) == ["lr"]
+
+
+def test_a_run_for_each_example_keeps_their_gradients_apart() -> None:
+    model = tiny("bert", attn="sdpa", dtype=torch.float32)
+    batch = examples(3, 5)
+    slots = model.layout.slots_of("v")
+    bank = Bank(model, slots, runs=3, classes=2, precision=Precision("float32", CPU))
+    bank.init_head(0, 4)
+    with torch.no_grad():
+        bank.values[1:] = bank.values[0]
+    with bank.installed():
+        bank.logits(bank.vectors(one_run_each(bank, batch)))[:, 0].sum().backward()
+    for i in range(3):
+        single = Bank(model, slots, runs=1, classes=2, precision=bank.precision)
+        with torch.no_grad():
+            single.values[0] = bank.values[0]
+        with single.installed():
+            single.logits(single.vectors(one_run_each(single, batch.take([i]))))[:, 0].sum().backward()
+        assert single.grads.abs().max() > 1e-3
+        np.testing.assert_allclose(bank.grads[i], single.grads[0], atol=1e-6)

@@ -1,0 +1,48 @@
+"""Which examples stand in which row, and how many passes that makes."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beft_core.training.batches.plan import by_length, plan, rounded_rows
+
+LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=30)
+
+
+@given(st.integers(1, 100_000))
+def test_rows_are_rounded_up_by_little_to_few_numbers(rows: int) -> None:
+    rounded = rounded_rows(rows)
+    assert rows <= rounded <= rows * 17 / 16
+    assert rounded_rows(rounded) == rounded
+    octave = 1 << (rows.bit_length() - 1)
+    assert len({rounded_rows(n) for n in range(octave, 2 * octave, max(1, octave // 64))}) <= 17
+
+
+@given(LENGTHS, st.integers(1, 4), st.sampled_from(["packed", "longest", "max", "buckets"]), st.booleans())
+def test_every_example_has_one_place(lengths: list[int], runs: int, pad: str, rounded: bool) -> None:
+    owners = [i % runs for i in range(len(lengths))]
+    passes = plan(lengths, owners, pad, 48, rounded=rounded)
+    assert sorted(i for one in passes for row in one.rows for i in row) == list(range(len(lengths)))
+    for one in passes:
+        for row in one.rows:
+            assert sum(lengths[i] for i in row) <= one.width
+            assert len({owners[i] for i in row}) == 1
+    if rounded and pad in ("packed", "longest"):
+        assert passes[0].width == -(-max(lengths) // 8) * 8
+
+
+@given(LENGTHS, st.integers(1, 200), st.none() | st.integers(1, 8))
+def test_groups_by_length_hold_as_much_as_they_may(lengths: list[int], tokens: int, most: int | None) -> None:
+    groups = by_length(np.array(lengths), tokens, most)
+    assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
+    for group, following in itertools.zip_longest(groups, groups[1:]):
+        longest = max(lengths[i] for i in group)
+        assert len(group) == 1 or len(group) * longest <= tokens
+        assert most is None or len(group) <= most
+        if following is not None:  # its first example did not fit into this one
+            assert lengths[following[0]] >= longest
+            assert (len(group) + 1) * lengths[following[0]] > tokens or len(group) == most
