@@ -11,7 +11,7 @@ from browser_tools import Lab, SlowLine, Visit
 from playwright.sync_api import Page
 from sweep_tables import make_results
 
-from dashboard.app_pages.evaluation.source import SAMPLE
+from dashboard.result_tables.source import SAMPLE
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.parametrize("visit", [1400], indirect=True)]
 

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from sweep_tables import Run, make_results
 
 from beft_core.reports.merges import NAME as MERGES
-from dashboard.app_pages.evaluation.source import SAMPLE
+from dashboard.result_tables.source import SAMPLE
 
 pytestmark = pytest.mark.timeout(240)
 

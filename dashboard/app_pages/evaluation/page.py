@@ -10,9 +10,9 @@ from beft_core.errors import UserError
 from beft_core.reports import paper
 from dashboard.app_pages.evaluation.figures import figures_1_and_4, rates_and_epochs
 from dashboard.app_pages.evaluation.prediction import does_the_score_predict
-from dashboard.app_pages.evaluation.source import pick_table
 from dashboard.app_pages.evaluation.tables import table_1, table_2, table_3, table_4
 from dashboard.app_pages.evaluation.view import View, choose_view
+from dashboard.result_tables.source import pick_table
 from dashboard.shared import page
 from dashboard.shared.text import in_words, plain
 

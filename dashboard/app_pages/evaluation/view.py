@@ -12,8 +12,8 @@ import streamlit as st
 from beft_core.reports import paper
 from beft_core.reports.seed_means import LrChoice, Runs
 from beft_core.terms import TERMS
-from dashboard.app_pages.evaluation.source import OpenTable, of_model
 from dashboard.figures.parts.style import symbol
+from dashboard.result_tables.source import OpenTable, of_model
 from dashboard.shared import page
 from dashboard.shared.regimes import task_title
 

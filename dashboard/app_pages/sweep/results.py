@@ -15,8 +15,8 @@ from beft_core.sweeps.rows import plan_columns
 from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import NAME
-from dashboard.app_pages.evaluation.source import CHOICE, TableSource, open_table, tables
 from dashboard.figures.sweep import MOST_PANELS, by_term_and_rate
+from dashboard.result_tables.source import CHOICE, TableSource, open_table, tables
 from dashboard.shared import page
 from dashboard.shared.figure import show
 from dashboard.shared.text import plain

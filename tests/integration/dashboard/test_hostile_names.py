@@ -32,7 +32,7 @@ from beft_core.runs.overview import overview
 from beft_core.runs.run import Run
 from beft_core.runs.status import Status
 from beft_core.snapshots.snapshot import Snapshot, write_snapshot
-from dashboard.app_pages.evaluation.source import SAMPLE
+from dashboard.result_tables.source import SAMPLE
 from dashboard.shared import page
 
 pytestmark = pytest.mark.usefixtures("lab")

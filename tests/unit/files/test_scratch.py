@@ -14,7 +14,7 @@ from beft_core.exchange.uploads import Model, adapter, from_models
 from beft_core.files.disk import NoRoom
 from beft_core.files.scratch import put, scratch_file, scratch_folder
 from beft_core.tasks.sources import table_preview
-from dashboard.app_pages.evaluation.received import received
+from dashboard.result_tables.received import received
 
 LIMIT = 4000
 TABLE = b"text,label\n" + b"a,b\n" * LIMIT

@@ -21,9 +21,9 @@ from beft_core.reports.merges import NAME as MERGES
 from beft_core.reports.tables import table1
 from beft_core.runs.run import Run
 from beft_core.sweeps.table import write_table
-from dashboard.app_pages.evaluation.received import MEGABYTES, received
-from dashboard.app_pages.evaluation.source import MOST_UPLOADS, SAMPLE
 from dashboard.app_pages.evaluation.tables import drawn
+from dashboard.result_tables.received import MEGABYTES, received
+from dashboard.result_tables.source import MOST_UPLOADS, SAMPLE
 
 pytestmark = pytest.mark.usefixtures("lab")
 

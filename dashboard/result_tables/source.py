@@ -1,4 +1,4 @@
-"""Result tables that the page can open: the bundled one, those of sweeps in the home folder, and uploads."""
+"""Result tables that pages can open: the bundled one, those of sweeps in the home folder, and uploads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from beft_core.reports.merges import Merge, read_merges
 from beft_core.runs.about import about
 from beft_core.runs.run import Run, list_runs
 from beft_core.sweeps.table import NAME, read_table
-from dashboard.app_pages.evaluation.received import MEGABYTES, checked, received
+from dashboard.result_tables.received import MEGABYTES, checked, received
 from dashboard.shared import page
 from dashboard.shared.sources import samples_folder, still_there
 from dashboard.shared.text import plain
