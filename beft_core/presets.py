@@ -82,26 +82,31 @@ def layout_here(model: str) -> Layout | None:
         return None
 
 
-def completed(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of a run or sweep folder of version 1 with the ``paper`` preset, as it was meant then: with
-    :data:`BUILT_IN`, and with BERT-base's epochs whatever the model. That of any other preset or kind as it is.
+def completed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in the configuration of a fine-tune's folder of version 1 with the ``paper`` preset, as it was meant then:
+    with :data:`BUILT_IN`, and with BERT-base's epochs whatever the model. That of any other preset stays as it is.
 
-    ``fields``: of a RunConfig (kind ``train`` or ``select``) or of a SweepSpec (``sweep``, whose epochs differ by task:
-    ``task_epochs``).
+    ``fields``: of a RunConfig.
     """
-    if kind == "sweep":
-        settings = fields.get("settings")
-        if not isinstance(settings, Mapping) or settings.get("preset") != "paper":
-            return dict(fields)
-        then = {"task_epochs": _epochs_then(fields.get("tasks"))} if settings.get("epochs") is None else {}
-        return {**fields, **then, "settings": {**BUILT_IN, **settings}}
-    if kind not in ("train", "select") or fields.get("preset") != "paper":
+    if fields.get("preset") != "paper":
         return dict(fields)
     task = TASKS.get(str(fields.get("task", "demo-sentiment")))
     epochs = fields.get("epochs")
     if epochs is None and task is not None and fields.get("train_file") is None:
         epochs = task.epochs
     return {**BUILT_IN, **fields, "epochs": epochs}
+
+
+def completed_sweep(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in the grid of a sweep folder of version 1, as :func:`completed` does for a fine-tune.
+
+    ``fields``: of a SweepSpec, whose epochs differ by task: ``task_epochs``.
+    """
+    settings = fields.get("settings")
+    if not isinstance(settings, Mapping) or settings.get("preset") != "paper":
+        return dict(fields)
+    then = {"task_epochs": _epochs_then(fields.get("tasks"))} if settings.get("epochs") is None else {}
+    return {**fields, **then, "settings": {**BUILT_IN, **settings}}
 
 
 def _epochs_then(tasks: object) -> dict[str, int]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from beft_core.errors import UserError
 from beft_core.execution import cancel, worker
+from beft_core.execution.workflows import Outcome
 from beft_core.files import disk
 from beft_core.merging.config import MergeConfig, read_sources
 from beft_core.merging.curve import line_label
@@ -144,7 +145,7 @@ def fill_disk(failures: dict[str, int]) -> None:
     Path.replace = replace  # type: ignore[assignment]
 
 
-def play(kind: str, config: dict[str, Any], observer: Observer, checkpoint: Path) -> worker.Outcome:
+def play(kind: str, config: dict[str, Any], observer: Observer, checkpoint: Path) -> Outcome:
     """Behave as ``config["act"]`` says."""
     act = config.get("act", "train")
     observer.stage("load model")

@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
 from beft_core.cli.flags import FLAGS, OF_SELECT, Flag
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
+from beft_core.imports import imported
+from beft_core.runs.kinds import KINDS
 from beft_core.sweeps.spec import COMMON, SweepSpec
 
 _OF_TABLES = ("eval_file", "text", "text_pair", "label")
 """Fields that the command line takes together with ``train_file`` only; without it they mean nothing."""
 
 
-def command_line(kind: str, config: RunConfig, out: str | None = None) -> str:
-    """The command of a run of a kind ("select" or "train"), quoted for a shell.
+def command_line(kind: str, config: Any, out: str | None = None) -> str | None:
+    """The command that does what a run of a kind does, quoted for a shell; None where no command does.
 
-    Only what differs from the defaults stands in it. ``out``: name of the snapshot to write.
+    Only what differs from the defaults stands in it. ``out``: name of the file or folder to write.
     """
+    writer = KINDS[kind].command
+    return None if writer is None else str(imported(writer)(config, out))
+
+
+def train_command(config: RunConfig, out: str | None = None) -> str:
+    """The command of a fine-tune. ``out``: name of the snapshot to write."""
+    return _fine_tune_command("train", FLAGS, config, out)
+
+
+def select_command(config: RunConfig, out: str | None = None) -> str:
+    """The command of a probe. ``out``: name of the snapshot to write."""
+    return _fine_tune_command("select", OF_SELECT, config, out)
+
+
+def _fine_tune_command(command: str, fields: Iterable[str], config: RunConfig, out: str | None) -> str:
     default = RunConfig()
-    words = ["beft", kind]
-    for name in OF_SELECT if kind == "select" else FLAGS:
+    words = ["beft", command]
+    for name in fields:
         value = getattr(config, name)
         ignored = name == "task" if config.train_file is not None else name in _OF_TABLES
         if name == "terms" and config.mode != "terms":

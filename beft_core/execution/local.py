@@ -14,9 +14,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from beft_core.errors import UserError
-from beft_core.execution.queue import Queue, device_of
+from beft_core.execution.queue import Queue
 from beft_core.files.locks import hold, holder
 from beft_core.files.plain_file import open_plain
+from beft_core.runs.kinds import KINDS
 from beft_core.runs.run import Run
 from beft_core.runs.status import Status
 from beft_core.snapshots.snapshot import Snapshot, write_snapshot
@@ -88,7 +89,7 @@ def start_over(run: Run) -> None:
     with _alone(run):
         _must_be_over(run)
         run.config()
-        for path in [run.checkpoint, *run.sweep.glob("bank-*.safetensors")]:
+        for path in [path for pattern in run.kind.checkpoints for path in run.path.glob(pattern)]:
             with suppress(FileNotFoundError):
                 path.replace(path.with_name(f"unusable-{path.name}"))
         run.uncancel()
@@ -129,7 +130,7 @@ def start(run: Run) -> None:
         UserError: it ended before that, or the run's files cannot be written.
     """
     root = run.path.parent.parent
-    queue = Queue(device_of(*run.config()), root)
+    queue = Queue(_device(run), root)
     queue.leave(run)  # where it stood before it ended
     queue.join(run)
     with open_plain(run.log, "ab", follow=False) as log:
@@ -151,3 +152,8 @@ def start(run: Run) -> None:
         message = f"The worker did not start (exit status {process.returncode}): {words}"
         run.write_status(Status("failed", created=run.recorded().created, ended=time.time(), message=message))
         raise UserError(message, try_="the whole log in " + str(run.log))
+
+
+def _device(run: Run) -> str:
+    kind, fields = run.config()
+    return KINDS[kind].device(fields)

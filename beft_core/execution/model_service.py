@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import importlib
 import json
 import os
 import queue
@@ -27,11 +26,12 @@ from beft_core.environment import number
 from beft_core.errors import UserError
 from beft_core.files.home import home
 from beft_core.files.scratch import scratch_file
+from beft_core.imports import imported
 
 QUESTIONS: dict[str, str] = {
     "model": "beft_core.models.attention_experiments:describe",
     "prove": "beft_core.models.attention_experiments:answer",
-    "preflight": "beft_core.training.estimate.count:answer",
+    "preflight": "beft_core.execution.workflows:estimated",
 }
 """Question -> ``module:function`` that answers it: fields as keywords -> a JSON value. May raise UserError."""
 
@@ -247,8 +247,7 @@ def serve() -> None:
 
 def _answer(asked: dict[str, Any]) -> dict[str, Any]:
     try:
-        module, name = QUESTIONS[asked["question"]].split(":")
-        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        function: Callable[..., Any] = imported(QUESTIONS[asked["question"]])
         return {"answer": function(**asked["fields"])}
     except UserError as error:
         return {"error": [error.got, error.expected, error.try_]}

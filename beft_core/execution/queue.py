@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -130,9 +129,3 @@ def _number(ticket: Path) -> int:
         return int(text) if text.isdigit() else 0
     except UserError:
         return 0
-
-
-def device_of(kind: str, fields: Mapping[str, Any]) -> str:
-    """The device that the configuration of a run asks for; a sweep has it among the settings of its runs."""
-    settings = fields.get("settings") if kind == "sweep" else fields
-    return str(settings.get("device", "auto")) if isinstance(settings, Mapping) else "auto"

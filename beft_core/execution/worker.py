@@ -5,7 +5,6 @@ torch is imported after the run's turn has come, so a queue of waiting runs cost
 
 from __future__ import annotations
 
-import dataclasses
 import faulthandler
 import json
 import signal
@@ -13,34 +12,29 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from beft_core import environment
 from beft_core.errors import UserError
 from beft_core.execution.cancel import cancel
-from beft_core.execution.queue import Queue, device_of
+from beft_core.execution.queue import Queue
 from beft_core.execution.reporter import Cancelled, Reporter
+from beft_core.execution.workflows import AnyWorkflow, real_workflow
 from beft_core.files.disk import with_room
 from beft_core.files.locks import hold
 from beft_core.files.safe_io import atomic_write
 from beft_core.runs.failure import Terminated, explain
+from beft_core.runs.kinds import KINDS
 from beft_core.runs.run import Run
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
 from beft_core.training.checkpoint import CheckpointError
-from beft_core.training.observer import Observer
-
-Outcome = tuple[Snapshot | None, dict[str, Any] | None]
-"""(snapshot, content of ``result.json``), where a run has them."""
-Workflow = Callable[[str, dict[str, Any], Observer, Path], Outcome]
-"""(kind, fields of its configuration, observer, checkpoint) -> outcome."""
 
 WATCH_SECONDS = 0.5
 
 
-def main(arguments: Sequence[str], workflow: Workflow | None = None) -> int:
+def main(arguments: Sequence[str], workflow: AnyWorkflow | None = None) -> int:
     """Do the run of a folder; returns the exit status. ``workflow`` replaces the real one in tests."""
     if len(arguments) != 1 or not (Path(arguments[0]) / "config.json").is_file():
         sys.stderr.write("got no run folder; expected python -m beft_core.execution.worker RUN_DIR\n")
@@ -49,51 +43,7 @@ def main(arguments: Sequence[str], workflow: Workflow | None = None) -> int:
     return work(Run(Path(arguments[0]).resolve()), workflow or real_workflow)
 
 
-def real_workflow(kind: str, fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outcome:
-    """What :mod:`beft_core.training.workflow` does with a configuration, or what does merges and sweeps."""
-    environment.check()
-    if kind == "merge":
-        return _merge(fields, observer, checkpoint)
-    if kind == "sweep":
-        return _sweep(fields, observer, checkpoint)
-    from beft_core.config import RunConfig
-
-    config = RunConfig.from_dict(fields)
-    observer.stage("start PyTorch")
-    from beft_core.training import workflow
-
-    if kind == "train":
-        return workflow.train(config, observer, checkpoint=checkpoint), None
-    selection = workflow.select(config, observer, checkpoint=checkpoint)
-    means = json.loads(selection.scores.means.to_json(orient="records"))
-    return selection.snapshot, {"selected": selection.selected, "means": means}
-
-
-def _merge(fields: dict[str, Any], observer: Observer, checkpoint: Path) -> tuple[Snapshot, dict[str, Any]]:
-    from beft_core.merging.config import MergeConfig, read_sources
-
-    config = MergeConfig.from_dict(fields)
-    sources = read_sources(config, checkpoint.parent)
-    observer.stage("start PyTorch")
-    from beft_core.merging.evaluate import evaluate_merge
-
-    evaluation = evaluate_merge(sources, config, observer, checkpoint)
-    return evaluation.merged, evaluation.result.to_dict()
-
-
-def _sweep(fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outcome:
-    from beft_core.sweeps.spec import SweepSpec
-    from beft_core.sweeps.store import SweepFolder
-
-    spec = SweepSpec.from_dict(fields)
-    folder = SweepFolder(Run(checkpoint.parent).sweep)
-    observer.stage("start PyTorch")
-    from beft_core.sweeps.runner import run_sweep
-
-    return None, dataclasses.asdict(run_sweep(spec, folder, observer))
-
-
-def work(run: Run, workflow: Workflow) -> int:
+def work(run: Run, workflow: AnyWorkflow) -> int:
     """Wait for the device, do the run, leave its files and its last word.
 
     A second worker of the same run ends at once, with a word in the log and without touching the run's files.
@@ -106,12 +56,12 @@ def work(run: Run, workflow: Workflow) -> int:
         return 2
 
 
-def _work(run: Run, workflow: Workflow) -> int:
+def _work(run: Run, workflow: AnyWorkflow) -> int:
     reporter: Reporter | None = None
     try:
         _listen_to_signals()
         kind, fields = run.config()
-        queue = Queue(device_of(kind, fields), run.path.parent.parent)
+        queue = Queue(KINDS[kind].device(fields), run.path.parent.parent)
         reporter = Reporter(run, queue.name)
         threading.Thread(target=_enforce_cancel, args=(run,), daemon=True).start()
         with queue.turn(run, reporter.should_stop, lambda ahead: reporter.write(position=ahead)) as ours:
@@ -156,7 +106,7 @@ def _fail(run: Run, reporter: Reporter | None, error: BaseException) -> int:
         state, message, proposal = "cancelled", "Cancelled before anything was trained.", None
         if run.checkpoint.exists():
             message, proposal = "Cancelled.", "It can be resumed from its checkpoint."
-        elif any(run.sweep.glob("rows/*.json")):
+        elif run.has_finished_parts():
             message, proposal = "Cancelled; the fine-tunes that are finished are kept.", "It can be resumed."
     else:
         if not isinstance(error, UserError):
@@ -173,7 +123,8 @@ def _fail(run: Run, reporter: Reporter | None, error: BaseException) -> int:
 
 def _settings(run: Run) -> dict[str, Any]:
     try:
-        return run.config()[1]
+        kind, fields = run.config()
+        return dict(KINDS[kind].resources(fields))
     except UserError:
         return {}
 

@@ -7,7 +7,7 @@ whatever passes can be computed with, shown and written again.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -58,7 +58,8 @@ class Text:
 class OneOf:
     """One of some texts."""
 
-    choices: tuple[str, ...]
+    choices: Collection[str]
+    """Also a table, whose names count as they are when a value is checked."""
 
     def wrong(self, value: Any, where: str) -> str | None:
         fits = isinstance(value, str) and value in self.choices

@@ -15,12 +15,12 @@ from beft_core.runs.compare import effective
 from beft_core.runs.curves import CurveReader
 from beft_core.runs.overview import Overview
 from beft_core.runs.run import Run
+from beft_core.snapshots.snapshot import SUFFIX
 from beft_core.training.observer import NOT_METRICS
 
-_AS_IT_IS = ("config.json", "status.json", "about.json", "result.json", "log.txt")
+_AS_IT_IS = ("config.json", "status.json", "about.json", "log.txt")
 _MOST_BYTES = 512 * 2**20
 """Of one file: the archive is made in memory."""
-_OF_SWEEP = ("sweep/results.csv", "sweep/results.parquet", "sweep/merges.json")
 
 
 def zip_of(runs: Sequence[Overview]) -> bytes:
@@ -31,10 +31,9 @@ def zip_of(runs: Sequence[Overview]) -> bytes:
     with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("runs.csv", _table(runs))
         for one in runs:
-            for name in (*_AS_IT_IS, *_OF_SWEEP):
-                _add(archive, one.run, name)
-            # Float32 noise does not get smaller by compression.
-            _add(archive, one.run, one.run.snapshot.name, zipfile.ZIP_STORED)
+            for name in (*_AS_IT_IS, *one.row.artifacts):
+                # Float32 noise does not get smaller by compression.
+                _add(archive, one.run, name, zipfile.ZIP_STORED if name.endswith(SUFFIX) else None)
             for name, text in _measurements(one.run):
                 archive.writestr(f"{one.id}/{name}", text)
     return memory.getvalue()
@@ -42,11 +41,7 @@ def zip_of(runs: Sequence[Overview]) -> bytes:
 
 def bytes_of(runs: Iterable[Overview]) -> int:
     """About how large the file becomes."""
-    files = (
-        path
-        for one in runs
-        for path in (one.run.snapshot, one.run.metrics, *(one.run.path / name for name in _OF_SWEEP))
-    )
+    files = (path for one in runs for path in (one.run.metrics, *(one.run.path / name for name in one.row.artifacts)))
     return sum(path.stat().st_size for path in files if path.is_file() and not path.is_symlink())
 
 

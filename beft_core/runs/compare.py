@@ -5,35 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from beft_core.config import RunConfig
-from beft_core.errors import UserError
 from beft_core.runs.overview import Overview
-
-_PROBE = {"mode": "all", "terms": [], "fisher": True, "evaluate": "last"}
-"""What a "select" run sets itself."""
 
 
 def effective(one: Overview) -> dict[str, Any]:
-    """The settings that a run works with: presets filled in, and without what its mode ignores. Of a sweep its grid and
-    what its fine-tunes share, as it was told.
-    """
-    fields = dict(one.config)
-    if one.kind == "sweep" and isinstance(settings := fields.pop("settings", None), Mapping):
-        return {"kind": one.kind, **fields, **settings}
-    with suppress(UserError):  # of a later version, or no fine-tune: as it stands
-        fields = RunConfig.from_dict(fields).resolved().to_dict()
-    if one.kind == "select":
-        fields |= _PROBE
-    elif fields.get("mode", "terms") != "terms":
-        fields["terms"] = []
-    if fields.get("train_file") is not None:
-        fields.pop("task", None)
-    return {"kind": one.kind, **fields}
+    """The settings that a run works with: presets filled in, and without what it ignores."""
+    return {"kind": one.kind, **one.row.settings(one.config)}
 
 
 def differences(runs: Sequence[Overview]) -> dict[str, list[Any]]:

@@ -16,6 +16,7 @@ from beft_core.errors import UserError
 from beft_core.files.plain_file import open_plain
 from beft_core.runs.about import About, about
 from beft_core.runs.damage import FILES, TAIL_BYTES, damage
+from beft_core.runs.kinds import Kind, kind_of
 from beft_core.runs.record import METRICS_BYTES, record_of
 from beft_core.runs.run import Run, list_runs
 from beft_core.runs.status import Status
@@ -26,13 +27,6 @@ from beft_core.training.observer import NOT_METRICS, metric_that_counts
 _MOST_EPOCHS = 10_000
 """Records that are looked through for one with a metric."""
 _EPOCH = b'"type": "epoch"'
-_WHAT: dict[str, str] = {
-    "all": "all biases",
-    "head": "the head only",
-    "full": "every weight",
-    "random": "random weights",
-}
-"""Mode -> what it trains, in words; mode "terms" names its terms."""
 _Read = TypeVar("_Read")
 
 
@@ -44,15 +38,15 @@ class Overview:
     status: Status
     kind: str
     config: Mapping[str, Any]
-    """Fields of its RunConfig; empty where ``config.json`` is damaged."""
+    """Fields of its configuration; empty where ``config.json`` is damaged."""
     about: About
     last: Mapping[str, float]
     """The last epoch that was scored: epoch, step, train_loss and the metrics; empty before that."""
     selected: str | None
-    """The term that a "select" run selects by the projection ratio."""
+    """The term that a probe selects by the projection ratio."""
     has_snapshot: bool
-    counted: str = ""
-    """Of a "sweep" run that has ended: how many fine-tunes, in words."""
+    summary: str = ""
+    """What came of it, in words, where its kind has some: of a sweep how many fine-tunes."""
     damage: tuple[str, ...] = ()
     """What is wrong with its files, in words; what they held besides is shown."""
 
@@ -76,40 +70,34 @@ class Overview:
         return self.about.name or self.label
 
     @property
+    def row(self) -> Kind:
+        """Its kind."""
+        return kind_of(self.kind)
+
+    @property
     def task(self) -> str:
-        """The task, or the file name of the user's own table."""
-        if self.kind == "sweep":
-            tasks = self.config.get("tasks")
-            return " + ".join(map(str, tasks)) if isinstance(tasks, list) else "?"
-        table = self.config.get("train_file")
-        return Path(table).name if isinstance(table, str) else str(self.config.get("task", "?"))
+        """The task or tasks, or the file name of the user's own table."""
+        return " + ".join(self.tasks)
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """All its tasks, one by one."""
-        named = self.config.get("tasks") if self.kind == "sweep" else None
-        return tuple(map(str, named)) if isinstance(named, list) and named else (self.task,)
+        return self.row.tasks(self.config)
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """The bias terms that it was told to train; empty for every other mode."""
-        if self.kind != "train" or self.config.get("mode", "terms") != "terms":
-            return ()
-        named = self.config.get("terms")
-        return tuple(term for term in named if term in TERMS) if isinstance(named, list | tuple) else ()
+        """The bias terms that it was told to train; empty where it does not name them."""
+        return self.row.terms(self.config)
 
     @property
     def trains(self) -> str:
         """What it trains, in words."""
-        if self.kind == "select":
-            return "probe of all biases"
-        if self.kind == "merge":
-            return f"{self.config.get('method', '?')} merge"
-        if self.kind == "sweep":
-            return "sweep of " + ", ".join(map(str, self.config.get("terms") or ["?"]))
-        if self.terms:
-            return ", ".join(TERMS[term].symbol for term in self.terms)
-        return _WHAT.get(str(self.config.get("mode")), self.kind)
+        return self.row.trains(self.config)
+
+    @property
+    def trains_briefly(self) -> str:
+        """The same in the few words that a row of a table has room for."""
+        return self.row.brief(self.config) if self.row.brief is not None else self.trains
 
     @property
     def metric(self) -> str | None:
@@ -148,7 +136,7 @@ def overview(run: Run) -> Overview:
         _fresh(_last_epoch, run.metrics) or {},
         _fresh(_selected, run.result),
         run.snapshot.is_file(),
-        (_fresh(_counted, run.result) or "") if kind == "sweep" else "",
+        kind_of(kind).summary(_fresh(_result, run.result) or {}),
         tuple(words for name in FILES if (words := _damage(run.path / name)) is not None),
     )
 
@@ -190,14 +178,6 @@ def _selected(path: Path) -> str | None:
     chosen = (_result(path) or {}).get("selected") or {}
     term = chosen.get(PAPER)
     return term if term in TERMS else None
-
-
-def _counted(path: Path) -> str:
-    table = _result(path) or {}
-    count, failed = (table.get(name) for name in ("runs", "failed"))
-    if count is None or failed is None or table.get("stopped"):
-        return ""
-    return f"{count:,} fine-tune{'s' * (count != 1)}" + (f", {failed:,} failed" if failed else "")
 
 
 def _result(path: Path) -> dict[str, Any] | None:

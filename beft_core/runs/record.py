@@ -8,14 +8,7 @@ from typing import Any
 from beft_core.errors import UserError
 from beft_core.files.json_shape import Anything, Flag, ListOf, Maybe, Number, OneOf, Shape, Table, Text, check
 from beft_core.files.safe_io import parse_json
-
-KINDS: dict[str, str] = {
-    "select": "fine-tune all biases, score every term, select one",
-    "train": "one fine-tune",
-    "merge": "score a merge of several fine-tunes on all their tasks",
-    "sweep": "a grid of fine-tunes, many in one pass, into one table",
-}
-"""What a run does."""
+from beft_core.runs.kinds import KINDS
 
 CONFIG_BYTES = 2**20
 RESULT_BYTES = 16 * 2**20
@@ -32,7 +25,7 @@ _VALUE = Maybe(Number())
 _NAMES = ListOf(Text(), 256)
 CONFIG = Table(
     {
-        "kind": OneOf(tuple(KINDS)),
+        "kind": OneOf(KINDS),
         "config": Table(
             optional={
                 "task": Maybe(Text()),

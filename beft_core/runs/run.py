@@ -26,24 +26,20 @@ from beft_core.files.json_shape import check
 from beft_core.files.locks import holder
 from beft_core.files.plain_file import open_plain
 from beft_core.files.safe_io import atomic_write, parse_json, read_bounded
-from beft_core.presets import RECORD_VERSION, completed
+from beft_core.presets import RECORD_VERSION
 from beft_core.process_id import boot_id
 from beft_core.runs.failure import smaller
+from beft_core.runs.kinds import CHECKPOINT, KINDS, SNAPSHOT, UNKNOWN, Kind
+from beft_core.runs.kinds import RESULT as RESULT_FILE
 from beft_core.runs.record import (
     CONFIG,
     CONFIG_BYTES,
-    KINDS,
     METRICS_BYTES,
     RESULT,
     RESULT_BYTES,
     record_of,
 )
 from beft_core.runs.status import STATUS_BYTES, Status
-from beft_core.snapshots.snapshot import SUFFIX
-
-FINE_TUNES: tuple[str, ...] = ("select", "train")
-"""Kinds whose configuration is a RunConfig; that of a merge is a :class:`beft_core.merging.config.MergeConfig`, that of
-a sweep a :class:`beft_core.sweeps.spec.SweepSpec`. A sweep has no snapshot of its own, but a folder full of them."""
 
 START_SECONDS = 60.0
 """A worker that has not reported itself after so long will not come any more."""
@@ -81,11 +77,11 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
-        return self.path / "checkpoint.safetensors"
+        return self.path / CHECKPOINT
 
     @property
     def snapshot(self) -> Path:
-        return self.path / f"snapshot{SUFFIX}"
+        return self.path / SNAPSHOT
 
     @property
     def starting(self) -> Path:
@@ -106,7 +102,7 @@ class Run:
     def result(self) -> Path:
         """``result.json``: of a "select" run the selected term of each approach and the scores, of a "merge" run a
         :class:`beft_core.merging.result.MergeResult`, of a "sweep" run how many fine-tunes it did."""
-        return self.path / "result.json"
+        return self.path / RESULT_FILE
 
     @classmethod
     def create(cls, kind: str, config: dict[str, Any], root: Path | None = None) -> Run:
@@ -144,7 +140,7 @@ class Run:
         table = parse_json(text, "config.json")
         check(table, CONFIG, "config.json")
         kind, config = table["kind"], table["config"]
-        return kind, config if "version" in table else completed(kind, config)
+        return kind, config if "version" in table else KINDS[kind].completed(config)
 
     def read_result(self) -> dict[str, Any]:
         """``result.json``.
@@ -155,6 +151,19 @@ class Run:
         table = parse_json(read_bounded(self.result, RESULT_BYTES, "a result", follow=False), "result.json")
         check(table, RESULT, "result.json")
         return table
+
+    @property
+    def kind(self) -> Kind:
+        """Its kind; ``UNKNOWN`` where its configuration is damaged."""
+        try:
+            return KINDS[self.config()[0]]
+        except UserError:
+            return UNKNOWN
+
+    def has_finished_parts(self) -> bool:
+        """Whether some of it is finished and not done again when it is resumed, as fine-tunes of a sweep are."""
+        pattern = self.kind.finished
+        return bool(pattern) and any(self.path.glob(pattern))
 
     # -- state -----------------------------------------------------------------------------------------------------
 
@@ -223,8 +232,7 @@ class Run:
     def _after_lost(self) -> str:
         try:
             kind, config = self.config()
-            if kind == "sweep":  # all its runs share these
-                config = config.get("settings") or {}
+            config = dict(KINDS[kind].resources(config))
         except UserError:
             config = {}
         again = " The run can be resumed from its checkpoint." if self.checkpoint.is_file() else ""

@@ -20,7 +20,7 @@ from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.files.locks import hold
 from beft_core.files.safe_io import atomic_write, read_json_file
-from beft_core.presets import BUILT_IN, RECORD_VERSION, completed
+from beft_core.presets import BUILT_IN, RECORD_VERSION, completed_sweep
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot, write_snapshot
 from beft_core.sweeps.rows import plan_columns
 from beft_core.sweeps.spec import SweepSpec, identity
@@ -86,7 +86,7 @@ class SweepFolder:
     def spec(self) -> SweepSpec:
         """The grid. Raises UserError where there is none."""
         table = read_json_file(self.path / "sweep.json")
-        return SweepSpec.from_dict(table if table.pop("version", None) is not None else completed("sweep", table))
+        return SweepSpec.from_dict(table if table.pop("version", None) is not None else completed_sweep(table))
 
     # -- runs ------------------------------------------------------------------------------------------------------
 

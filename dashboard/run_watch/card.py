@@ -20,7 +20,7 @@ from beft_core.execution.local import launch, resume, start_over
 from beft_core.files.home import home
 from beft_core.files.safe_io import parse_json
 from beft_core.runs import about
-from beft_core.runs.run import FINE_TUNES, Run, find_run, list_runs
+from beft_core.runs.run import Run, find_run, list_runs
 from beft_core.runs.status import Status
 from beft_core.scores.approaches import APPROACHES, PAPER
 from beft_core.terms import TERMS
@@ -37,6 +37,8 @@ DEMO = "BEFT_DEMO"
 """Environment variable: see :func:`demo_config`."""
 RUN = "run"
 """Name of the watched run in the URL."""
+PAGE = "fine_tune"
+"""Page of the kinds that are watched here."""
 SWITCH = "active_run"
 TICK_SECONDS = 1.0
 LAUNCH_ERROR = "launch_error"
@@ -139,10 +141,7 @@ def watched() -> Run | None:
 
 
 def _is_fine_tune(run: Run) -> bool:
-    try:
-        return run.config()[0] in FINE_TUNES
-    except UserError:
-        return True  # its card tells what is damaged
+    return run.kind.page == PAGE  # also of a damaged one: its card tells what is damaged
 
 
 def at_work() -> list[Run]:

@@ -6,17 +6,13 @@ from collections import Counter
 
 import streamlit as st
 
-from beft_core.errors import UserError
 from beft_core.execution import machine
 from beft_core.runs.run import Run, list_runs
-from dashboard.run_watch.card import RUN
 from dashboard.shared import page
 from dashboard.shared.sources import run_title
 from dashboard.shared.text import plain
 
 BENCHMARKS = {"demo": "demo tasks", "glue": "GLUE", "superglue": "SuperGLUE"}
-_WATCHED_ON = {"merge": ("merge", "merge_run"), "sweep": ("sweep", "sweep_run")}
-"""Kind of a run -> page and name in its URL, where that is not the page Fine-tune."""
 MOST = 4
 """Names that a line lists before it counts."""
 
@@ -38,20 +34,13 @@ def status_card() -> None:
         for (icon, name), text in facts.items():
             grid.markdown(f":material/{icon}: **{name}:** {text}")
         for run in _at_work():
-            place, key = _WATCHED_ON.get(_kind(run), ("fine_tune", RUN))
+            kind = run.kind
             st.page_link(
-                page.file_of(place),
+                page.file_of(kind.page),
                 label=plain(run_title(run)),
                 icon=":material/play_circle:",
-                query_params=page.kept(**{key: run.id}),
+                query_params=page.kept(**{kind.link: run.id}),
             )
-
-
-def _kind(run: Run) -> str:
-    try:
-        return run.config()[0]
-    except UserError:
-        return ""
 
 
 def _at_work() -> list[Run]:

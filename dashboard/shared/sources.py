@@ -17,6 +17,7 @@ from beft_core.exchange import upload_library as kept_files
 from beft_core.exchange import uploads as received
 from beft_core.files.safe_io import read_json_file
 from beft_core.runs.about import about
+from beft_core.runs.kinds import KINDS
 from beft_core.runs.run import Run, list_runs
 from beft_core.scores.table import ScoreTable, score_snapshot
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta, read_snapshot
@@ -184,8 +185,7 @@ def _described(run: Run, *versions: tuple[int, int, int]) -> Source:
     name = about(run).name
     try:
         kind, config = run.config()
-        tasks = config.get("tasks") if kind == "sweep" else None
-        does = f"{kind} on {' + '.join(map(str, tasks)) if isinstance(tasks, list) else config.get('task')}"
+        does = f"{kind} on {' + '.join(KINDS[kind].tasks(config))}"
     except UserError:
         does = ""
     state = run.recorded().state

@@ -10,7 +10,7 @@ import pytest
 from beft_core import environment
 from beft_core.cli.app import run
 from beft_core.errors import UserError
-from beft_core.execution.worker import real_workflow
+from beft_core.execution.workflows import real_workflow
 from beft_core.training.observer import Observer
 
 ROOT = Path(__file__).parents[2]

@@ -14,6 +14,7 @@ from beft_core.cli.app import run
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.presets import BUILT_IN, completed, hyperparameters
+from beft_core.runs.kinds import KINDS
 from beft_core.runs.run import Run
 from beft_core.scores.compare import differing
 from beft_core.scores.regimes import same_experiment
@@ -39,13 +40,13 @@ def test_what_was_built_in() -> None:
 
 def test_an_old_run_of_the_paper_preset_is_what_it_was() -> None:
     table = old(RunConfig(task="sst2", preset="paper", model="org/roberta"))
-    filled = RunConfig.from_dict(completed("train", table)).resolved()
+    filled = RunConfig.from_dict(completed(table)).resolved()
     assert {name: getattr(filled, name) for name in OLD_WAYS} == OLD_WAYS and filled.epochs == 16
     quick = old(RunConfig(task="sst2"))
-    assert completed("train", quick) == quick
+    assert completed(quick) == quick
     assert RunConfig.from_dict(quick).resolved() == RunConfig(task="sst2").resolved()
     merge = {"files": [], "preset": "paper"}
-    assert completed("merge", merge) == merge
+    assert KINDS["merge"].completed(merge) == merge
 
 
 def test_run_folders_without_a_version_are_completed_and_new_ones_are_not(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def quality(estimated: float, took: float) -> str:
     return f"{abs(off):.0%} too {'long' if off > 0 else 'short'}"
 
 
-def answer(config: dict[str, Any], kind: str = "train") -> dict[str, Any]:
+def answer(config: dict[str, Any]) -> dict[str, Any]:
     """The desk's answer: :func:`beft_core.training.estimate.measure.measure` of a configuration, as JSON.
 
     Raises:
@@ -156,7 +156,7 @@ def answer(config: dict[str, Any], kind: str = "train") -> dict[str, Any]:
     start = _start_seconds()
     from beft_core.training.estimate import measure
 
-    measured = measure.measure(probe_of(record) if kind == "select" else record, start)
+    measured = measure.measure(record, start)
     return {key: _plain(value) for key, value in dataclasses.asdict(measured).items()}
 
 

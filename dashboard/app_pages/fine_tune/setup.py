@@ -15,8 +15,7 @@ from beft_core.config import BIAS_MODES, DEVICES, MODES, PRECISIONS, SCHEDULES, 
 from beft_core.errors import UserError
 from beft_core.files.hub import hub_answers
 from beft_core.models.source import BUNDLED
-from beft_core.runs.record import KINDS
-from beft_core.runs.run import FINE_TUNES
+from beft_core.runs.kinds import KINDS, single_fine_tunes
 from beft_core.tasks.registry import TASKS, TaskSpec, get_task
 from beft_core.tasks.sources import official
 from beft_core.tasks.sources.demo import load_demo
@@ -80,11 +79,16 @@ class Setup:
     def trained(self) -> RunConfig:
         """The fine-tune that the run does, with the preset filled in."""
         assert self.config is not None
-        return (preflight.probe_of(self.config) if self.kind == "select" else self.config).resolved()
+        return _fine_tune_of(self.kind, self.config).resolved()
 
     @property
     def steps(self) -> int | None:
         return preflight.steps(self.trained, self.examples)
+
+
+def _fine_tune_of(kind: str, config: RunConfig) -> RunConfig:
+    """What a run of a kind trains: its configuration, with what the kind sets itself."""
+    return dataclasses.replace(config, **KINDS[kind].sets)
 
 
 def current() -> Setup:
@@ -121,7 +125,7 @@ def _config(kind: str, table: own.Table | None) -> tuple[RunConfig, int | None]:
     }
     words = str(_get("ft_layers")).strip()
     fields["layers"] = layer_numbers([words]) if words else None
-    if kind == "train":
+    if not KINDS[kind].sets:
         fields |= {"mode": _get("ft_mode"), "fisher": _get("ft_fisher")}
         if fields["mode"] == "terms":
             fields["terms"] = tuple(_get("ft_terms") or ())
@@ -147,8 +151,7 @@ def _config(kind: str, table: own.Table | None) -> tuple[RunConfig, int | None]:
             f"got {examples} training examples", f"at most {rows}, the rows that the table has for training"
         )
     if _get("ft_play"):
-        probe = preflight.probe_of(config) if kind == "select" else config
-        steps = preflight.steps(probe.resolved(), examples)
+        steps = preflight.steps(_fine_tune_of(kind, config).resolved(), examples)
         every = UNKNOWN_EVERY if steps is None else preflight.trajectory_every(steps)
         config = dataclasses.replace(config, trajectory_every=every)
     return config, examples
@@ -311,15 +314,15 @@ def _rows(task: str, inputs: str) -> list[dict[str, str]]:
 def _what(layout: Layout | None) -> None:
     st.radio(
         "What to do",
-        list(FINE_TUNES),
+        single_fine_tunes(),
         key="ft_do",
         bind="query-params",
         horizontal=True,
         label_visibility="collapsed",
         captions=["all biases, then score every term", "the terms that you choose"],
-        help="; ".join(f"{kind}: {KINDS[kind]}" for kind in FINE_TUNES),
+        help="; ".join(f"{kind}: {KINDS[kind].does}" for kind in single_fine_tunes()),
     )
-    if _get("ft_do") == "train":
+    if not KINDS[str(_get("ft_do"))].sets:
         _mode(layout)
     else:
         st.caption(
@@ -493,7 +496,7 @@ def _switches(layout: Layout | None) -> None:
             help="Train terms and elements that are certified to have no effect, too, instead of freezing them.",
             **bound,
         )
-        if _get("ft_do") == "train":
+        if not KINDS[str(_get("ft_do"))].sets:
             st.toggle(
                 "Measure Fisher first",
                 False,

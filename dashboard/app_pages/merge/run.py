@@ -17,6 +17,7 @@ from beft_core.execution.local import launch, resume
 from beft_core.merging.config import MergeConfig
 from beft_core.merging.methods import METHODS
 from beft_core.merging.plan import plan, tasks_of
+from beft_core.runs.kinds import KINDS
 from beft_core.runs.overview import overview
 from beft_core.runs.run import Run, find_run, list_runs
 from beft_core.runs.status import Status
@@ -43,7 +44,7 @@ def watched() -> Run | None:
         return None
     try:
         run = find_run(st.query_params[RUN])
-        if run.config()[0] == "merge":
+        if run.kind.link == RUN:
             return run
     except UserError:
         pass
@@ -167,7 +168,12 @@ def _earlier(choice: Choice) -> None:
             kind, fields = run.config()
         except UserError:
             continue
-        if kind == "merge" and fields.get("sources") == wanted and run.recorded().state == "done" and run != current:
+        if (
+            KINDS[kind].link == RUN
+            and fields.get("sources") == wanted
+            and run.recorded().state == "done"
+            and run != current
+        ):
             config = config_of(run)
             if config is not None:
                 found[f"{title(config)} · {_when(run)}"] = run.id

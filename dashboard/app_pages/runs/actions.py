@@ -16,7 +16,7 @@ from beft_core.runs.overview import Overview, overview
 from beft_core.runs.run import Run
 from dashboard.app_pages.runs.table import CHOSEN
 from dashboard.figures.compare import MAX_COMPARED
-from dashboard.run_watch import stopped
+from dashboard.run_watch import card, stopped
 from dashboard.run_watch.card import START_OVER
 from dashboard.shared import page
 from dashboard.shared.picker import CHOICE, COMPARE_CHOICE, GEOMETRY_CHOICE
@@ -81,12 +81,12 @@ def bar(chosen: Sequence[Overview], everything: Sequence[Overview]) -> None:
 
 def _open_links(chosen: Sequence[Overview]) -> None:
     """Where else the ticked runs can be looked at."""
-    if len(chosen) == 1 and chosen[0].kind == "sweep":
+    if len(chosen) == 1 and (row := chosen[0].row).page != card.PAGE:
         st.page_link(
-            page.file_of("sweep"),
-            label=page.PLACES["sweep"].title,
-            icon=f":material/{page.PLACES['sweep'].icon}:",
-            query_params=page.kept(sweep_run=chosen[0].id),
+            page.file_of(row.page),
+            label=page.PLACES[row.page].title,
+            icon=f":material/{page.PLACES[row.page].icon}:",
+            query_params=page.kept(**{row.link: chosen[0].id}),
         )
     with_snapshot = [run_title(one.run) for one in chosen if one.has_snapshot]
     if len(with_snapshot) == 1:
@@ -311,7 +311,7 @@ def story(one: Overview) -> None:
         label, action, words = "Start it again", resume, None
         if status.start_over:
             label, action, words = "Start over", start_over, START_OVER
-        elif one.kind == "sweep" and run.sweep.is_dir():
+        elif run.has_finished_parts():
             label = "Resume"  # what is finished is not done again
         elif run.checkpoint.is_file():
             label = "Resume from its checkpoint"

@@ -48,7 +48,7 @@ def labels(runs: Sequence[Overview]) -> list[str]:
 
 def curves(runs: Sequence[Overview]) -> None:
     """Loss and metric of all ticked fine-tunes over their steps; drawn again by themselves while one is at work."""
-    runs = [one for one in runs if one.kind != "sweep"]  # whose fine-tunes are in its table
+    runs = [one for one in runs if one.row.has_curves]
     if not runs:
         return
     busy = any(one.status.active for one in runs)
@@ -131,7 +131,7 @@ def results(runs: Sequence[Overview]) -> None:
             "run": name,
             "state": one.status.state,
             "selects": f"b_{one.selected}" if one.selected else None,
-            "fine-tunes": one.counted or None,
+            "fine-tunes": one.summary or None,
             **{metric: one.last.get(metric) for metric in metrics},
             "training loss": one.last.get("train_loss"),
             "epochs": one.last.get("epoch"),

@@ -48,10 +48,6 @@ _PIXELS = {"run": 64, "trains": 258, "state": 90, "now": 182, "value": 62, "star
 """Column -> least width; what is left goes to the names of the runs, or to the outcomes where no run has a name."""
 _CHARACTER_PIXELS, _CELL_PIXELS = 6.1, 16
 """Mean width of a character, and margins of a cell."""
-_MOST_TERMS = 3
-"""Terms of a fine-tune that are named in a row; of more there stands the number."""
-_MOST_CHARACTERS = 27
-"""The same of a sweep, whose terms have short names."""
 
 
 def filters(runs: Sequence[Overview]) -> None:
@@ -206,14 +202,8 @@ def _shortened(text: str, pixels: int) -> str:
 
 def _trains(one: Overview) -> str:
     """What it trains, on what and with which seed, in a row's few words."""
-    if one.kind == "select":
-        what = "probe"
-    elif one.kind == "sweep" and len(one.trains) > _MOST_CHARACTERS:
-        what = f"sweep of {len(one.config['terms'])} kinds"
-    else:
-        what = one.trains if len(one.terms) <= _MOST_TERMS else f"{len(one.terms)} terms"
     where = one.task if len(one.tasks) == 1 else f"{len(one.tasks)} tasks"
-    before, after = f"{what} on ", one.seed and f", {one.seed}"
+    before, after = f"{one.trains_briefly} on ", one.seed and f", {one.seed}"
     return before + _shortened(where, _PIXELS["trains"] - int(len(before + after) * _CHARACTER_PIXELS)) + after
 
 
@@ -238,7 +228,7 @@ def outcome(one: Overview, now: float) -> str:
         return "its worker is gone" + (f" ({status.stage})" if status.stage else "")
     if status.state != "done":
         return (status.message or "").split(". ")[0].rstrip(".")
-    return ", ".join(filter(None, (one.counted, f"selects b_{one.selected}" if one.selected else "", result)))
+    return ", ".join(filter(None, (one.summary, f"selects b_{one.selected}" if one.selected else "", result)))
 
 
 def _kept(one: Overview) -> str:

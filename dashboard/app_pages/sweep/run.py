@@ -42,7 +42,7 @@ def watched() -> Run | None:
     if RUN in st.query_params:
         try:
             run = find_run(st.query_params[RUN])
-            if run.config()[0] == "sweep":
+            if run.kind.link == RUN:
                 return run
         except UserError:
             pass
@@ -52,7 +52,7 @@ def watched() -> Run | None:
 
 def sweeps() -> list[Overview]:
     """All sweeps of this machine, newest first."""
-    return [one for one in overviews() if one.kind == "sweep"]
+    return [one for one in overviews() if one.row.link == RUN]
 
 
 def _earlier() -> None:
@@ -277,7 +277,7 @@ def _done(run: Run, status: Status) -> None:
     seconds = max(0.0, (status.ended or 0) - (status.began or 0))
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(
-            f":material/check_circle: **{_title(run)}** is done after {duration(seconds)}: {one.counted or 'nothing'}."
+            f":material/check_circle: **{_title(run)}** is done after {duration(seconds)}: {one.summary or 'nothing'}."
         )
         results.evaluation_link(run)
         st.button("Dismiss", key="sweep-dismiss", on_click=_dismiss)

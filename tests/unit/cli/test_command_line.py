@@ -154,6 +154,9 @@ class Folder(PurePosixPath):
     def prepare(self) -> None:
         pass
 
+    def continued(self, spec: SweepSpec) -> SweepSpec:
+        return spec
+
 
 def parsed_sweep(line: str) -> tuple[SweepSpec, str]:
     """(spec, folder) of a line, through the real parser."""

@@ -83,16 +83,16 @@ def swept(root: Path, result: str = '{"runs": 12, "failed": 1, "stopped": false}
 def test_a_sweep_in_a_row(tmp_path: Path) -> None:
     one = overview(swept(tmp_path, terms=["v", "q+v"]))
     assert one.label == f"{one.id[-6:]} sweep of v, q+v on sst2 + rte" and one.tasks == ("sst2", "rte")
-    assert one.counted == "12 fine-tunes, 1 failed" and one.value is None and not one.has_snapshot
-    assert overview(swept(tmp_path, '{"runs": 1, "failed": 0}')).counted == "1 fine-tune"
-    assert overview(made(tmp_path, task="cola")).tasks == ("cola",) and overview(made(tmp_path)).counted == ""
+    assert one.summary == "12 fine-tunes, 1 failed" and one.value is None and not one.has_snapshot
+    assert overview(swept(tmp_path, '{"runs": 1, "failed": 0}')).summary == "1 fine-tune"
+    assert overview(made(tmp_path, task="cola")).tasks == ("cola",) and overview(made(tmp_path)).summary == ""
 
 
 @pytest.mark.parametrize(
     "result", ["[", "{}", '{"runs": "x", "failed": 0}', '{"runs": 5, "failed": 0, "stopped": true}']
 )
 def test_a_sweep_without_a_result_counts_nothing(tmp_path: Path, result: str) -> None:
-    assert overview(swept(tmp_path, result)).counted == ""
+    assert overview(swept(tmp_path, result)).summary == ""
 
 
 def test_damage_is_a_row_not_an_error(tmp_path: Path) -> None:

@@ -1,0 +1,98 @@
+"""What each kind of run does, as its row in :data:`beft_core.runs.kinds.KINDS` names it.
+
+Each function imports what it needs inside: what begins with PyTorch is imported when the run's turn has come.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from beft_core import environment
+from beft_core.imports import imported
+from beft_core.runs.kinds import KINDS
+from beft_core.runs.run import Run
+from beft_core.snapshots.snapshot import Snapshot
+from beft_core.training.observer import Observer
+
+Outcome = tuple[Snapshot | None, dict[str, Any] | None]
+"""(snapshot, content of ``result.json``), where a run has them."""
+Workflow = Callable[[dict[str, Any], Observer, Path], Outcome]
+"""(fields of its configuration, observer, checkpoint in the run's folder) -> outcome."""
+AnyWorkflow = Callable[[str, dict[str, Any], Observer, Path], Outcome]
+"""(kind, and what a workflow takes) -> outcome."""
+
+
+def real_workflow(kind: str, fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outcome:
+    """Do what the kind's row names.
+
+    Raises:
+        UserError: a variable of the environment, the configuration or what it names is wrong.
+    """
+    environment.check()
+    workflow: Workflow = imported(KINDS[kind].workflow)
+    return workflow(fields, observer, checkpoint)
+
+
+def fine_tune(fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outcome:
+    """Do one fine-tune."""
+    from beft_core.config import RunConfig
+
+    config = RunConfig.from_dict(fields)
+    observer.stage("start PyTorch")
+    from beft_core.training import workflow
+
+    return workflow.train(config, observer, checkpoint=checkpoint), None
+
+
+def probe(fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outcome:
+    """Fine-tune all biases, score every term and select one by each approach."""
+    from beft_core.config import RunConfig
+
+    config = RunConfig.from_dict(fields)
+    observer.stage("start PyTorch")
+    from beft_core.training import workflow
+
+    selection = workflow.select(config, observer, checkpoint=checkpoint)
+    means = json.loads(selection.scores.means.to_json(orient="records"))
+    return selection.snapshot, {"selected": selection.selected, "means": means}
+
+
+def merge_evaluation(fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outcome:
+    """Merge the snapshots in the run's folder and score the merge on all their tasks."""
+    from beft_core.merging.config import MergeConfig, read_sources
+
+    config = MergeConfig.from_dict(fields)
+    sources = read_sources(config, checkpoint.parent)
+    observer.stage("start PyTorch")
+    from beft_core.merging.evaluate import evaluate_merge
+
+    evaluation = evaluate_merge(sources, config, observer, checkpoint)
+    return evaluation.merged, evaluation.result.to_dict()
+
+
+def sweep(fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outcome:
+    """Do every fine-tune of a grid that the run's sweep folder does not have yet."""
+    from beft_core.sweeps.spec import SweepSpec
+    from beft_core.sweeps.store import SweepFolder
+
+    spec = SweepSpec.from_dict(fields)
+    folder = SweepFolder(Run(checkpoint.parent).sweep)
+    observer.stage("start PyTorch")
+    from beft_core.sweeps.runner import run_sweep
+
+    return None, dataclasses.asdict(run_sweep(spec, folder, observer))
+
+
+def estimated(config: dict[str, Any], kind: str) -> dict[str, Any]:
+    """What a single fine-tune of a kind will take, by real steps: :func:`beft_core.training.estimate.count.answer`.
+
+    Raises:
+        UserError: the configuration, its model or its data are wrong.
+    """
+    from beft_core.training.estimate import count
+
+    return count.answer({**config, **KINDS[kind].sets})

@@ -1,0 +1,262 @@
+"""Kinds of runs, one row each: what it is called, which configuration and workflow it has, what comes of it, how lists
+sum it up, and where it is shown.
+
+Nothing else asks for the name of a kind, so a new one is a row here and a file with its workflow. What a row only names
+(``module:attribute``) is imported when it is needed: reading a list of runs needs no PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from beft_core.config import RunConfig
+from beft_core.errors import UserError
+from beft_core.imports import imported
+from beft_core.presets import completed, completed_sweep
+from beft_core.snapshots.snapshot import SUFFIX
+from beft_core.terms import TERMS
+
+Fields = Mapping[str, Any]
+"""A configuration as ``config.json`` has it, which may be of a later version or damaged."""
+
+SNAPSHOT, RESULT, CHECKPOINT = f"snapshot{SUFFIX}", "result.json", "checkpoint.safetensors"
+"""Files of a run folder."""
+
+
+def own_task(fields: Fields) -> tuple[str, ...]:
+    """The task that ``task`` names, or the file name of the user's own table."""
+    table = fields.get("train_file")
+    return (Path(table).name if isinstance(table, str) else str(fields.get("task", "?")),)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of runs. Functions of :data:`Fields` answer for any JSON that passed the checks of a run folder."""
+
+    name: str
+    """As ``config.json`` and the command line have it."""
+    label: str
+    """What one is called."""
+    does: str
+    """What a run of it does."""
+    config: str
+    """``module:class`` of its configuration, which has ``to_dict`` and ``from_dict``."""
+    workflow: str
+    """``module:function`` that does it, a :data:`beft_core.execution.workflows.Workflow`."""
+    trains: Callable[[Fields], str]
+    """What it trains or makes, in words, for labels, which stay the same forever."""
+    command: str | None = None
+    """``module:function`` that writes the command line which does the same (configuration, name of the output or
+    None); None where there is no such command."""
+    artifacts: tuple[str, ...] = (SNAPSHOT, RESULT)
+    """Files of its folder that are its result."""
+    checkpoints: tuple[str, ...] = (CHECKPOINT,)
+    """Patterns of files of its folder that an interrupted run goes on from."""
+    finished: str = ""
+    """Pattern of files that are parts which are finished and are not done again; empty: there are no parts."""
+    brief: Callable[[Fields], str] | None = None
+    """``trains`` in the few words that a row of a table has room for; None: the same."""
+    tasks: Callable[[Fields], tuple[str, ...]] = own_task
+    """All its tasks."""
+    terms: Callable[[Fields], tuple[str, ...]] = lambda fields: ()
+    """Bias terms that it was told to train, where it names them."""
+    settings: Callable[[Fields], dict[str, Any]] = dict
+    """What it works with, to be compared with other runs: presets filled in, without what it ignores."""
+    resources: Callable[[Fields], Fields] = lambda fields: fields
+    """Fields that hold ``device``, ``batch_size`` and ``max_length``."""
+    completed: Callable[[Fields], dict[str, Any]] = dict
+    """Configuration of a folder of version 1 -> as it was meant then."""
+    summary: Callable[[Fields], str] = lambda result: ""
+    """Content of ``result.json`` -> what came of it, in words, where neither a metric nor a selected term says it."""
+    sets: Fields = field(default_factory=dict)
+    """Of a single fine-tune: fields that it sets itself, whatever its configuration says."""
+    single: bool = False
+    """Whether it is a single fine-tune, with a :class:`beft_core.config.RunConfig`."""
+    has_curves: bool = True
+    """Whether its own measurements are curves over steps."""
+    page: str = "fine_tune"
+    """Page of the dashboard that shows it, by its name in the URL."""
+    link: str = "run"
+    """Name under which that page has the run's id in its URL."""
+
+    def read_config(self, fields: dict[str, Any]) -> Any:
+        """Its configuration. Raises UserError for fields that it does not have."""
+        return imported(self.config).from_dict(fields)
+
+    def device(self, fields: Fields) -> str:
+        """The device that a configuration asks for."""
+        return str(self.resources(fields).get("device", "auto"))
+
+
+# --- fine-tunes and probes -----------------------------------------------------------------------------------------
+
+PROBE: dict[str, Any] = {"mode": "all", "terms": [], "fisher": True, "evaluate": "last"}
+"""What a probe sets itself."""
+_WHAT: dict[str, str] = {
+    "all": "all biases",
+    "head": "the head only",
+    "full": "every weight",
+    "random": "random weights",
+}
+"""Mode -> what it trains, in words; mode "terms" names its terms."""
+_MOST_TERMS = 3
+"""Terms of a fine-tune that are named in a row; of more there stands the number."""
+
+
+def _terms(fields: Fields) -> tuple[str, ...]:
+    named = fields.get("terms")
+    if fields.get("mode", "terms") != "terms" or not isinstance(named, list | tuple):
+        return ()
+    return tuple(term for term in named if term in TERMS)
+
+
+def _fine_tune(fields: Fields) -> str:
+    if terms := _terms(fields):
+        return ", ".join(TERMS[term].symbol for term in terms)
+    return _WHAT.get(str(fields.get("mode")), "train")
+
+
+def _fine_tune_brief(fields: Fields) -> str:
+    terms = _terms(fields)
+    return f"{len(terms)} terms" if len(terms) > _MOST_TERMS else _fine_tune(fields)
+
+
+def _filled_in(fields: Fields) -> dict[str, Any]:
+    """Settings of a single fine-tune. Those of a later version are left as they stand."""
+    values = dict(fields)
+    with suppress(UserError):
+        values = RunConfig.from_dict(values).resolved().to_dict()
+    if values.get("mode", "terms") != "terms":
+        values["terms"] = []
+    if values.get("train_file") is not None:
+        values.pop("task", None)
+    return values
+
+
+# --- merges and sweeps ---------------------------------------------------------------------------------------------
+
+_MOST_CHARACTERS = 27
+"""Of the terms of a sweep in a row; of longer ones there stands the number."""
+
+
+def _merge(fields: Fields) -> str:
+    return f"{fields.get('method', '?')} merge"
+
+
+def _sweep(fields: Fields) -> str:
+    return "sweep of " + ", ".join(map(str, fields.get("terms") or ["?"]))
+
+
+def _sweep_brief(fields: Fields) -> str:
+    words = _sweep(fields)
+    return words if len(words) <= _MOST_CHARACTERS else f"sweep of {len(fields['terms'])} kinds"
+
+
+def _sweep_tasks(fields: Fields) -> tuple[str, ...]:
+    named = fields.get("tasks")
+    return tuple(map(str, named)) if isinstance(named, list) and named else ("?",)
+
+
+def _shared(fields: Fields) -> Fields:
+    settings = fields.get("settings")
+    return settings if isinstance(settings, Mapping) else {}
+
+
+def _sweep_summary(result: Fields) -> str:
+    count, failed = (result.get(name) for name in ("runs", "failed"))
+    if count is None or failed is None or result.get("stopped"):
+        return ""
+    return f"{count:,} fine-tune{'s' * (count != 1)}" + (f", {failed:,} failed" if failed else "")
+
+
+# --- the rows ------------------------------------------------------------------------------------------------------
+
+_ROWS = (
+    Kind(
+        "select",
+        "a probe",
+        "fine-tune all biases, score every term, select one",
+        config="beft_core.config:RunConfig",
+        workflow="beft_core.execution.workflows:probe",
+        command="beft_core.cli.command_line:select_command",
+        trains=lambda fields: "probe of all biases",
+        brief=lambda fields: "probe",
+        settings=lambda fields: _filled_in(fields) | PROBE,
+        completed=completed,
+        sets=PROBE,
+        single=True,
+    ),
+    Kind(
+        "train",
+        "a fine-tune",
+        "one fine-tune",
+        config="beft_core.config:RunConfig",
+        workflow="beft_core.execution.workflows:fine_tune",
+        command="beft_core.cli.command_line:train_command",
+        trains=_fine_tune,
+        artifacts=(SNAPSHOT,),
+        brief=_fine_tune_brief,
+        terms=_terms,
+        settings=_filled_in,
+        completed=completed,
+        single=True,
+    ),
+    Kind(
+        "merge",
+        "an evaluation of a merge",
+        "score a merge of several fine-tunes on all their tasks",
+        config="beft_core.merging.config:MergeConfig",
+        workflow="beft_core.execution.workflows:merge_evaluation",
+        trains=_merge,
+        page="merge",
+        link="merge_run",
+    ),
+    Kind(
+        "sweep",
+        "a sweep",
+        "a grid of fine-tunes, many in one pass, into one table",
+        config="beft_core.sweeps.spec:SweepSpec",
+        workflow="beft_core.execution.workflows:sweep",
+        command="beft_core.cli.command_line:sweep_command",
+        trains=_sweep,
+        artifacts=(RESULT, "sweep/results.csv", "sweep/results.parquet", "sweep/merges.json"),
+        checkpoints=(CHECKPOINT, "sweep/bank-*.safetensors"),
+        finished="sweep/rows/*.json",
+        brief=_sweep_brief,
+        tasks=_sweep_tasks,
+        settings=lambda fields: {**{k: v for k, v in fields.items() if k != "settings"}, **_shared(fields)},
+        resources=_shared,
+        completed=completed_sweep,
+        summary=_sweep_summary,
+        has_curves=False,
+        page="sweep",
+        link="sweep_run",
+    ),
+)
+KINDS: dict[str, Kind] = {row.name: row for row in _ROWS}
+"""Name -> kind."""
+
+UNKNOWN = Kind(
+    "?",
+    "a run",
+    "unknown: its configuration is damaged",
+    config="",
+    workflow="",
+    trains=lambda fields: "?",
+    artifacts=tuple(dict.fromkeys(name for row in _ROWS for name in row.artifacts)),
+)
+"""What lists take a run for whose ``config.json`` cannot be read."""
+
+
+def kind_of(name: str) -> Kind:
+    """The kind of that name; ``UNKNOWN`` where there is none."""
+    return KINDS.get(name, UNKNOWN)
+
+
+def single_fine_tunes() -> list[str]:
+    """Names of the kinds that are a single fine-tune."""
+    return [row.name for row in KINDS.values() if row.single]
