@@ -6,6 +6,7 @@ of the clock changes. Elsewhere, and in files of earlier versions, it is known b
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -46,6 +47,11 @@ class ProcessId:
         if None in (self.boot, self.ticks, boot, ticks):
             return abs(process.create_time() - self.started) < CLOCK_SECONDS
         return (self.boot, self.ticks) == (boot, ticks)
+
+
+def host_name() -> str:
+    """What this machine is called."""
+    return platform.node() or "this machine"
 
 
 @cache

@@ -6,12 +6,9 @@ never waits: the page calls it at every tick of a run that is being cancelled, a
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-import psutil
-
+from beft_core.execution.executors import executor_named
 from beft_core.runs.run import Run
+from beft_core.runs.status import EXECUTORS
 
 TERMINATE_AFTER = 8.0
 """Seconds that the worker has to stop by itself and to keep what it has."""
@@ -28,24 +25,6 @@ def cancel(run: Run) -> None:
     run.ask_cancel()
     if not run.cancel_asked():
         return
-    status = run.recorded()
-    process = status.process.find() if status.active and status.process else None
-    if process is None:
-        return
-    age = run.cancel_age()
-    try:
-        if age <= TERMINATE_AFTER or not _works_on(run, process):
-            return
-        if age > KILL_AFTER:
-            for child in process.children(recursive=True):
-                child.kill()
-            process.kill()
-        else:
-            process.terminate()
-    except (psutil.NoSuchProcess, psutil.AccessDenied):  # gone meanwhile, or somebody else's
-        return
-
-
-def _works_on(run: Run, process: psutil.Process) -> bool:
-    """Whether a process was started for this run. A status that a stranger wrote may name any process."""
-    return process.pid == os.getpid() or any(Path(word).name == run.id for word in process.cmdline())
+    status, age = run.recorded(), run.cancel_age()
+    if status.active and age > TERMINATE_AFTER and status.executor in EXECUTORS:
+        executor_named(status.executor).stop(run, status, force=age > KILL_AFTER)

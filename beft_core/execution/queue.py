@@ -21,6 +21,7 @@ from beft_core.devices import queue_name
 from beft_core.errors import UserError
 from beft_core.files.locks import hold
 from beft_core.files.safe_io import atomic_write, read_bounded
+from beft_core.process_id import boot_id, host_name
 from beft_core.runs.run import Run, find_run
 
 POLL_SECONDS = 0.3
@@ -29,6 +30,10 @@ JOIN_SECONDS = 10.0
 _TICKET_BYTES = 15
 _DEVICE = re.compile(r"[a-z0-9][a-z0-9:._-]{0,63}")
 """It becomes the name of a folder."""
+
+
+_MACHINE = re.sub(r"[^A-Za-z0-9-]", "-", boot_id() or host_name())[:64]
+"""Names this machine, with all its containers, until it is started anew."""
 
 
 class Queue:
@@ -45,7 +50,9 @@ class Queue:
         if not _DEVICE.fullmatch(self.name):
             raise UserError(f"got the device {device[:40]!r}", "the name of a device", "auto, cpu or cuda")
         self._tickets = root / "queue" / self.name
-        self._lock = FileLock(root / "queue" / f"{self.name}.lock")
+        self.lock_file = root / "queue" / f"{self.name}.{_MACHINE}.lock"
+        """Of this machine: another one that shares the home folder has devices of its own."""
+        self._lock = FileLock(self.lock_file)
 
     def join(self, run: Run) -> None:
         """Take a place; again is allowed. Whoever launches runs does it, so that their order is that of launching.
@@ -69,15 +76,19 @@ class Queue:
             (self._tickets / run.id).unlink()
 
     def waiting(self) -> list[str]:
-        """Ids of the active runs in order, the one at work included; tickets of ended runs are thrown away."""
+        """Ids of this machine's active runs in order, the one at work included; tickets of ended runs are thrown away.
+
+        Runs of another machine that shares the home folder wait for devices of their own.
+        """
         ids = []
         for ticket in sorted(self._tickets.glob("[!.]*"), key=lambda ticket: (_number(ticket), ticket.name)):
             try:
-                active = find_run(ticket.name, self.root).status().active
+                status = find_run(ticket.name, self.root).status()
+                active = status.active
             except UserError:  # its folder was deleted
                 active = False
             if active:
-                ids.append(ticket.name)
+                ids += [ticket.name] if status.elsewhere is None else []
             else:
                 with suppress(OSError):  # a folder, say
                     ticket.unlink()

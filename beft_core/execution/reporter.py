@@ -19,7 +19,7 @@ import psutil
 
 from beft_core.files.disk import NO_ROOM, NoRoom, with_room
 from beft_core.files.plain_file import open_plain
-from beft_core.process_id import ProcessId
+from beft_core.process_id import ProcessId, host_name
 from beft_core.runs.run import Run
 from beft_core.runs.status import Status
 from beft_core.training.observer import Observer
@@ -50,7 +50,15 @@ class Reporter(Observer):
         self.stopped = False
         """Whether the run was told to stop and could keep what it had."""
         now = time.time()
-        self.status = Status("queued", created=run.recorded().created, device=device)
+        before = run.recorded()
+        self.status = Status(
+            "queued",
+            created=before.created,
+            executor=before.executor,
+            host=host_name(),
+            job=before.job,
+            device=device,
+        )
         self._written = 0.0
         self._losses: list[Sequence[float]] = []
         self._stepped = now

@@ -17,9 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from beft_core.devices import queue_name
 from beft_core.errors import UserError
 from beft_core.execution.cancel import cancel
-from beft_core.execution.queue import Queue
+from beft_core.execution.executors import executor_of
 from beft_core.execution.reporter import Cancelled, Reporter
 from beft_core.execution.workflows import AnyWorkflow, real_workflow
 from beft_core.files.disk import with_room
@@ -27,7 +28,7 @@ from beft_core.files.locks import hold
 from beft_core.files.safe_io import atomic_write
 from beft_core.runs.failure import Terminated, explain
 from beft_core.runs.kinds import KINDS
-from beft_core.runs.run import Run
+from beft_core.runs.run import BEAT_SECONDS, Run
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
 from beft_core.training.checkpoint import CheckpointError
 
@@ -61,10 +62,11 @@ def _work(run: Run, workflow: AnyWorkflow) -> int:
     try:
         _listen_to_signals()
         kind, fields = run.config()
-        queue = Queue(KINDS[kind].device(fields), run.path.parent.parent)
-        reporter = Reporter(run, queue.name)
-        threading.Thread(target=_enforce_cancel, args=(run,), daemon=True).start()
-        with queue.turn(run, reporter.should_stop, lambda ahead: reporter.write(position=ahead)) as ours:
+        device = KINDS[kind].device(fields)
+        reporter = Reporter(run, queue_name(device))
+        threading.Thread(target=_attend, args=(run,), daemon=True).start()
+        turn = executor_of(run).turn(run, device, reporter.should_stop, lambda ahead: reporter.write(position=ahead))
+        with turn as ours:
             try:  # inside, because the next run may begin once the turn is over: this one has ended before
                 if not ours:
                     raise Cancelled
@@ -142,11 +144,16 @@ def _listen_to_signals() -> None:
         signal.signal(each, end)
 
 
-def _enforce_cancel(run: Run) -> None:
-    """Cancel must work while tokenising or loading too, and after the page that asked for it was closed."""
+def _attend(run: Run) -> None:
+    """Give signs of life, and enforce cancelling: it must work while tokenising or loading too, and after the page that
+    asked for it was closed."""
+    beaten = time.monotonic()
     while True:
         if run.cancel_asked():
             cancel(run)
+        if time.monotonic() - beaten > BEAT_SECONDS:
+            run.give_sign_of_life()
+            beaten = time.monotonic()
         time.sleep(WATCH_SECONDS)
 
 

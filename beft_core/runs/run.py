@@ -23,11 +23,11 @@ from beft_core.errors import UserError
 from beft_core.files.disk import shortage
 from beft_core.files.home import home
 from beft_core.files.json_shape import check
-from beft_core.files.locks import holder
 from beft_core.files.plain_file import open_plain
 from beft_core.files.safe_io import atomic_write, parse_json, read_bounded
+from beft_core.imports import imported
 from beft_core.presets import RECORD_VERSION
-from beft_core.process_id import boot_id
+from beft_core.process_id import boot_id, host_name
 from beft_core.runs.failure import smaller
 from beft_core.runs.kinds import CHECKPOINT, KINDS, SNAPSHOT, UNKNOWN, Kind
 from beft_core.runs.kinds import RESULT as RESULT_FILE
@@ -39,10 +39,14 @@ from beft_core.runs.record import (
     RESULT_BYTES,
     record_of,
 )
-from beft_core.runs.status import STATUS_BYTES, Status
+from beft_core.runs.status import EXECUTORS, STATUS_BYTES, Status
 
 START_SECONDS = 60.0
 """A worker that has not reported itself after so long will not come any more."""
+BEAT_SECONDS = 30.0
+"""A worker gives a sign of life this often."""
+SILENCE_SECONDS = 600.0
+"""After so long without one, a worker that cannot be asked for from here is taken for lost."""
 READ_BYTES = 4 * 2**20
 """Most bytes of ``metrics.jsonl`` that one read returns; the rest comes with the next."""
 READ_LINES, MOST_STRANGE = 80_000, 1000
@@ -105,7 +109,7 @@ class Run:
         return self.path / RESULT_FILE
 
     @classmethod
-    def create(cls, kind: str, config: dict[str, Any], root: Path | None = None) -> Run:
+    def create(cls, kind: str, config: dict[str, Any], root: Path | None = None, executor: str = "local") -> Run:
         """A new queued run. Its name is made here and contains nothing that a user typed.
 
         Raises:
@@ -124,7 +128,7 @@ class Run:
         record = {"version": RECORD_VERSION, "kind": kind, "config": config}
         try:
             atomic_write(run.path / "config.json", [json.dumps(record, indent=1).encode()])
-            run.write_status(Status("queued", created=time.time()))
+            run.write_status(Status("queued", created=time.time(), executor=executor, host=host_name()))
         except BaseException:
             shutil.rmtree(run.path, ignore_errors=True)  # a folder without them would be listed as a damaged run
             raise
@@ -171,6 +175,10 @@ class Run:
         """Replace ``status.json``. Only for the worker, and for whoever creates the run."""
         atomic_write(self.path / "status.json", [status.to_json().encode()])
 
+    def requeue(self) -> None:
+        """Make an ended run a queued one, with the executor that it had; only for whoever is starting it."""
+        self.write_status(Status("queued", created=time.time(), executor=self.recorded().executor, host=host_name()))
+
     def recorded(self) -> Status:
         """The status as last written. A folder without a readable one is a failed run, not an error."""
         try:
@@ -211,12 +219,31 @@ class Run:
         return replace(status, state="lost", message=self._lost(status), proposal=self._after_lost())
 
     def attended(self, status: Status) -> bool:
-        """Whether a process works on it or is just starting its worker."""
-        if status.process is None:
-            return holder(self.starting) is not None
-        return status.process.find() is not None
+        """Whether something works on an active run or is just starting its worker: as its executor says, and where
+        that cannot be asked from here, as long as there is a sign of life."""
+        name = EXECUTORS.get(status.executor)
+        alive: bool | None = imported(name).is_alive(self, status) if name is not None else None
+        return self.silence() < SILENCE_SECONDS if alive is None else alive
+
+    def give_sign_of_life(self) -> None:
+        """Let whoever cannot see the worker know that it is there. Only for the worker."""
+        with suppress(OSError):
+            os.utime(self.path / "status.json")
+
+    def silence(self) -> float:
+        """Seconds since the worker's last sign of life, by the clock of the disk."""
+        try:
+            return max(0.0, time.time() - (self.path / "status.json").stat().st_mtime)
+        except OSError:
+            return float("inf")
 
     def _lost(self, status: Status) -> str:
+        if status.elsewhere is not None:
+            minutes = min(self.silence() / 60, 1e6)
+            return (
+                f"The worker on {status.elsewhere} has given no sign of life for {minutes:.0f} minutes: "
+                "that machine is off or was restarted, or its connection to this folder is lost."
+            )
         where = f" during “{status.stage}”" if status.stage else ""
         where += f" ({status.done} of {status.total})" if status.stage and status.total else ""
         who = f"process {status.process.pid}" if status.process else "process"

@@ -7,12 +7,15 @@ from dataclasses import asdict, dataclass
 
 from beft_core.files.json_shape import Flag, Maybe, Number, OneOf, Table, Text, check
 from beft_core.files.safe_io import parse_json
-from beft_core.process_id import ProcessId
+from beft_core.process_id import ProcessId, host_name
 
 ACTIVE: tuple[str, ...] = ("queued", "running", "cancelling")
 FINAL: tuple[str, ...] = ("done", "cancelled", "failed", "lost")
 STATES: tuple[str, ...] = ACTIVE + FINAL
 """``lost`` is never written: it is what readers see of a run whose process vanished."""
+
+EXECUTORS: dict[str, str] = {"local": "beft_core.execution.local:LOCAL"}
+"""Name of an executor -> ``module:attribute`` of the :class:`beft_core.execution.executors.Executor`."""
 
 STATUS_BYTES = 2**16
 """Most bytes of ``status.json`` that are read."""
@@ -33,6 +36,9 @@ STATUS = Table(
                 {"boot": Maybe(Text(64)), "ticks": Maybe(_COUNT)},
             )
         ),
+        "executor": Text(64),
+        "host": Maybe(Text(255)),
+        "job": Maybe(Text()),
         "device": Maybe(Text()),
         "position": Maybe(_COUNT),
         "stage": _SENTENCE,
@@ -58,6 +64,12 @@ class Status:
     ended: float | None = None
     process: ProcessId | None = None
     """The worker."""
+    executor: str = "local"
+    """A key of :data:`EXECUTORS`: who does the run."""
+    host: str | None = None
+    """Machine of the worker, or of whoever is starting it; None in files of earlier versions: this one."""
+    job: str | None = None
+    """The run's id at a scheduler."""
     device: str | None = None
     """Name of the queue it stands in."""
     position: int | None = None
@@ -80,6 +92,11 @@ class Status:
     def active(self) -> bool:
         """Whether its worker is at work or will be."""
         return self.state in ACTIVE
+
+    @property
+    def elsewhere(self) -> str | None:
+        """The machine of the worker, where that is another one than this."""
+        return self.host if self.host not in (None, host_name()) else None
 
     @property
     def fraction(self) -> float | None:

@@ -16,7 +16,7 @@ import streamlit as st
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.execution.cancel import cancel
-from beft_core.execution.local import launch, resume, start_over
+from beft_core.execution.start import launch, resume, start_over
 from beft_core.files.home import home
 from beft_core.files.safe_io import parse_json
 from beft_core.runs import about

@@ -10,7 +10,7 @@ from typing import Any
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
-from beft_core.execution import local
+from beft_core.execution import start
 from beft_core.runs.run import Run
 
 ROOT = Path(__file__).parents[2]
@@ -61,5 +61,5 @@ def wait(condition: Callable[[], Any]) -> None:
 
 def begin(act: str, **config: Any) -> Run:
     run = Run.create("select", {"act": act, "task": "demo-sentiment", "device": "cpu", **config})
-    local.start(run)
+    start.start_worker(run)
     return run

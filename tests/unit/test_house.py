@@ -121,7 +121,6 @@ MOST_MODULES = 15
 UNTESTED: frozenset[str] = frozenset(
     (
         "beft_core.execution.cancel",
-        "beft_core.execution.local",
         "beft_core.runs.compare",
         "beft_core.runs.curves",
         "beft_core.runs.record",

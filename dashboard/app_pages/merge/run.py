@@ -13,7 +13,7 @@ import streamlit as st
 
 from beft_core.errors import UserError
 from beft_core.execution.cancel import cancel
-from beft_core.execution.local import launch, resume
+from beft_core.execution.start import launch, resume
 from beft_core.merging.config import MergeConfig
 from beft_core.merging.methods import METHODS
 from beft_core.merging.plan import plan, tasks_of

@@ -9,7 +9,7 @@ import streamlit as st
 
 from beft_core.errors import UserError
 from beft_core.execution.cancel import cancel
-from beft_core.execution.local import resume, start_over
+from beft_core.execution.start import resume, start_over
 from beft_core.runs import about
 from beft_core.runs.archive import bytes_of, zip_of
 from beft_core.runs.overview import Overview, overview

@@ -15,7 +15,7 @@ import streamlit as st
 from beft_core.cli.command_line import sweep_command
 from beft_core.errors import UserError
 from beft_core.execution.cancel import cancel
-from beft_core.execution.local import launch, resume, start_over
+from beft_core.execution.start import launch, resume, start_over
 from beft_core.runs.overview import Overview, overview, overviews
 from beft_core.runs.run import Run, find_run
 from beft_core.runs.status import Status

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from beft_core.errors import UserError
-from beft_core.execution.local import launch
+from beft_core.execution.start import launch
 from beft_core.scores.approaches import PAPER
 from beft_core.scores.plane import trajectory
 from beft_core.scores.table import rank_terms, select_term

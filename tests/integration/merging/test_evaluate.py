@@ -13,7 +13,7 @@ import pytest
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.execution.cancel import cancel
-from beft_core.execution.local import launch, resume
+from beft_core.execution.start import launch, resume
 from beft_core.merging.config import MergeConfig
 from beft_core.merging.evaluate import evaluate_merge
 from beft_core.merging.merge import merge

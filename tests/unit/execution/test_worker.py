@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from beft_core.errors import UserError
 from beft_core.execution import cancel as cancel_module
-from beft_core.execution import local, worker
+from beft_core.execution import local, start, worker
 from beft_core.execution.cancel import cancel
 from beft_core.execution.queue import Queue
 from beft_core.files import disk
@@ -43,7 +43,7 @@ def played(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 def begin(root: Path, act: str, kind: str = "train", **config: Any) -> Run:
     run = Run.create(kind, {"act": act, "device": "cpu", **config}, root)
-    local.start(run)
+    start.start_worker(run)
     return run
 
 
@@ -227,7 +227,7 @@ def test_a_run_that_came_late_does_not_push_in(tmp_path: Path) -> None:
     older = Run.create("train", {"device": "cpu"}, tmp_path)
     at_work = begin(tmp_path, "train", steps=10_000)
     wait(in_stage(at_work, "train"))
-    local.start(older)
+    start.start_worker(older)
     wait(lambda: older.status().position == 1)
     cancel(at_work)
     wait(ended(older))
@@ -267,7 +267,7 @@ def test_a_lost_run_can_be_resumed_and_a_done_one_not(tmp_path: Path) -> None:
     with run.metrics.open("ab") as file:
         file.write(b'{"type": "st')
     before = len(run.read_metrics()[0])
-    local.resume(run)
+    start.resume(run)
     wait(in_stage(run, "train"))
     wait(lambda: len(run.read_metrics()[0]) > before)
     cancel(run)
@@ -275,7 +275,7 @@ def test_a_lost_run_can_be_resumed_and_a_done_one_not(tmp_path: Path) -> None:
     done = begin(tmp_path, "train")
     wait(ended(done))
     with pytest.raises(UserError, match="is done"):
-        local.resume(done)
+        start.resume(done)
 
 
 def test_a_resumed_run_waits_behind_those_that_came_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,7 +292,7 @@ def test_a_resumed_run_waits_behind_those_that_came_meanwhile(tmp_path: Path, mo
         queue.join(run)
     first.write_status(Status("failed", created=1.0))  # killed, with its ticket where it was
     monkeypatch.setattr(local.subprocess, "Popen", Started)
-    local.resume(first)
+    start.resume(first)
     assert queue.waiting() == [second.id, first.id]
 
 
@@ -300,12 +300,12 @@ _RESUME = """
 import sys
 from pathlib import Path
 from beft_core.errors import UserError
-from beft_core.execution import local
+from beft_core.execution import local, start
 from beft_core.runs.run import Run
 local.worker_command = lambda run: [sys.executable, sys.argv[2], str(run.path)]
 input()
 try:
-    local.resume(Run(Path(sys.argv[1])))
+    start.resume(Run(Path(sys.argv[1])))
 except UserError as error:
     print(error)
 else:
@@ -356,7 +356,7 @@ def test_a_second_worker_ends_without_touching_the_run(tmp_path: Path) -> None:
     assert second.returncode == 2 and f"in use by process {at_work.pid}, since 20" in second.stderr
     assert run.status().active and run.recorded().process == at_work
     with pytest.raises(UserError, match=rf"is running \(process {at_work.pid}, since 20"):
-        local.resume(run)
+        start.resume(run)
 
 
 @pytest.mark.parametrize("fails", [None, "snapshot.beft.safetensors", "result.json"])
@@ -379,7 +379,7 @@ def test_done_is_said_only_when_the_files_are_there(
     monkeypatch.setattr(worker, "write_snapshot", watched(worker.write_snapshot))
     monkeypatch.setattr(worker, "atomic_write", watched(worker.atomic_write))
     monkeypatch.setattr(worker, "_listen_to_signals", lambda: None)
-    monkeypatch.setattr(worker, "_enforce_cancel", lambda run: None)
+    monkeypatch.setattr(worker, "_attend", lambda run: None)
     status = worker.work(run, lambda *_: (small_snapshot(), {"selected": {"projection_ratio": "v"}}))
     expected = ["snapshot.beft.safetensors"] if fails and "snapshot" in fails else [run.snapshot.name, run.result.name]
     assert seen == dict.fromkeys(expected, "running")
@@ -391,20 +391,20 @@ def test_a_snapshot_that_cannot_be_read_is_not_done(tmp_path: Path, monkeypatch:
     run = Run.create("train", {"device": "cpu"}, tmp_path)
     monkeypatch.setattr(worker, "write_snapshot", lambda path, _: path.write_bytes(b"half of it"))
     monkeypatch.setattr(worker, "_listen_to_signals", lambda: None)
-    monkeypatch.setattr(worker, "_enforce_cancel", lambda run: None)
+    monkeypatch.setattr(worker, "_attend", lambda run: None)
     assert worker.work(run, lambda *_: (small_snapshot(), None)) == 1 and run.recorded().state == "failed"
 
 
 def test_a_run_has_ended_before_the_next_one_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its last word is spoken while it still holds the device, whether it is done or failed."""
     monkeypatch.setattr(worker, "_listen_to_signals", lambda: None)
-    monkeypatch.setattr(worker, "_enforce_cancel", lambda run: None)
+    monkeypatch.setattr(worker, "_attend", lambda run: None)
     free: list[bool] = []
     write = Run.write_status
 
     def noted(run: Run, status: Status) -> None:
         if status.ended is not None:
-            free.append(not _held(tmp_path / "queue" / "cpu.lock"))
+            free.append(not _held(Queue("cpu", tmp_path).lock_file))
         write(run, status)
 
     monkeypatch.setattr(Run, "write_status", noted)
@@ -425,16 +425,16 @@ def test_a_worker_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(local, "worker_command", lambda run: [sys.executable, "-c", "raise SystemExit('no numpy')"])
     run = Run.create("train", {}, tmp_path)
     with pytest.raises(UserError, match=r"did not start .*no numpy"):
-        local.start(run)
+        start.start_worker(run)
     assert run.status().state == "failed"
 
 
 def test_worker_outlives_its_launcher(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from beft_core.execution import local as launch; from beft_core.runs.run import Run\n"
-        f"launch.worker_command = lambda run: [sys.executable, {str(FAKE)!r}, str(run.path)]\n"
-        f"launch.start(Run.create('train', {{'steps': 10_000}}, Path({str(tmp_path)!r})))"
+        "from beft_core.execution import local, start; from beft_core.runs.run import Run\n"
+        f"local.worker_command = lambda run: [sys.executable, {str(FAKE)!r}, str(run.path)]\n"
+        f"start.start_worker(Run.create('train', {{'steps': 10_000}}, Path({str(tmp_path)!r})))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, start_new_session=True, timeout=30)
     (run,) = list_runs(tmp_path)

@@ -17,7 +17,7 @@ from toy_kind import TOY, ToyConfig
 from beft_core.cli.command_line import command_line
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.execution import local
+from beft_core.execution import local, start
 from beft_core.imports import imported
 from beft_core.runs import about
 from beft_core.runs.archive import zip_of
@@ -109,7 +109,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Kind:
 
 
 def done(seed: int, root: Path) -> Run:
-    run = local.launch("toy", ToyConfig(times=4, seed=seed), root)
+    run = start.launch("toy", ToyConfig(times=4, seed=seed), root)
     deadline = time.monotonic() + 60
     while run.status().active and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -11,7 +11,7 @@ import pytest
 from dashboard_tools import button, charts, opened, sound, wait
 from merge_samples import MORE, PAIR, fine_tune, write_pair
 
-from beft_core.execution.local import launch
+from beft_core.execution.start import launch
 from beft_core.merging.config import MergeConfig
 from beft_core.merging.merge import merge
 from beft_core.merging.methods import METHODS, Method, Parameter

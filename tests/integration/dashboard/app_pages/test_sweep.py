@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from beft_core.cli.command_line import sweep_command
 from beft_core.config import RunConfig
-from beft_core.execution.local import launch, start
+from beft_core.execution.start import launch, start_worker
 from beft_core.runs.archive import bytes_of, zip_of
 from beft_core.runs.overview import overview
 from beft_core.runs.run import Run, list_runs
@@ -52,7 +52,7 @@ def table(at: AppTest) -> Any:
 def started(spec: SweepSpec = SMALL, **fields: Any) -> Run:
     """A sweep whose worker behaves as the fields say."""
     run = Run.create("sweep", spec.to_dict() | fields)
-    start(run)
+    start_worker(run)
     return run
 
 

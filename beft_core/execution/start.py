@@ -1,0 +1,126 @@
+"""Starting a run of any kind, and starting one again that has ended: the one door for pages and commands."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from beft_core.errors import UserError
+from beft_core.execution.executors import executor_named, executor_of
+from beft_core.files.locks import hold, holder
+from beft_core.runs.kinds import KINDS
+from beft_core.runs.run import Run
+from beft_core.snapshots.snapshot import Snapshot, write_snapshot
+
+LAST_SECONDS = 5.0
+"""How long a worker may take from its last word to its end."""
+
+
+class Configuration(Protocol):
+    """The configuration of some kind of runs."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON values."""
+
+
+def launch(
+    kind: str,
+    config: Configuration,
+    root: Path | None = None,
+    snapshots: Mapping[str, Snapshot] = MappingProxyType({}),
+    executor: str = "local",
+) -> Run:
+    """Create a run of a kind and start its worker.
+
+    Args:
+        kind: a key of :data:`beft_core.runs.kinds.KINDS`.
+        config: the configuration of that kind.
+        root: the home folder; None: that of the environment.
+        snapshots: what the run works on, by the names of their copies in its folder.
+        executor: a key of :data:`beft_core.runs.status.EXECUTORS`.
+
+    Raises:
+        UserError: the home folder cannot be written, the executor has no such device, or the worker does not start.
+    """
+    fields = config.to_dict()
+    place = executor_named(executor)
+    if kind in KINDS and (device := KINDS[kind].device(fields)) not in place.devices():
+        raise UserError(f"got --device {device}", f"one of {', '.join(place.devices())}", "--device auto")
+    run = Run.create(kind, fields, root, executor)
+    with _alone(run):
+        try:
+            for name, snapshot in snapshots.items():
+                write_snapshot(run.path / name, snapshot)
+        except UserError:
+            shutil.rmtree(run.path, ignore_errors=True)
+            raise
+        start_worker(run)
+    return run
+
+
+def resume(run: Run) -> None:
+    """Start the worker of an ended run again; it goes on from its checkpoint if there is one.
+
+    Raises:
+        UserError: the run is still active or being started (by whom and since when), is done, or its configuration is
+            damaged.
+    """
+    with _alone(run):
+        _must_be_over(run)
+        run.config()
+        run.uncancel()
+        run.requeue()
+        start_worker(run)
+
+
+def start_over(run: Run) -> None:
+    """Start the worker of an ended run again, from the beginning: its checkpoints are put aside, not deleted.
+
+    Fine-tunes of a sweep that are finished stay so.
+
+    Raises:
+        UserError: as :func:`resume`, or the folder cannot be written.
+    """
+    with _alone(run):
+        _must_be_over(run)
+        run.config()
+        for path in [path for pattern in run.kind.checkpoints for path in run.path.glob(pattern)]:
+            with suppress(FileNotFoundError):
+                path.replace(path.with_name(f"unusable-{path.name}"))
+        run.uncancel()
+        run.requeue()
+        start_worker(run)
+
+
+def _alone(run: Run) -> AbstractContextManager[None]:
+    """Hold a run while its worker is started: two that resume it at once would start two."""
+    return hold(run.starting, f"run {run.id}, which is just being started,", "again in a few seconds")
+
+
+def _must_be_over(run: Run) -> None:
+    """Raises UserError unless the run has ended, but for being done."""
+    deadline = time.monotonic() + LAST_SECONDS
+    while (worker := holder(run.working)) is not None and not run.status().active and time.monotonic() < deadline:
+        time.sleep(0.05)  # it has said its last word and is about to end
+    status = run.status()
+    if status.active or worker is not None:
+        raise UserError(
+            f"run {run.id} is {status.state if status.active else 'in use'}{f' ({worker})' if worker else ''}",
+            "a run that was cancelled, failed or lost",
+        )
+    if status.state == "done":
+        raise UserError(f"run {run.id} is done", "a run that was cancelled, failed or lost")
+
+
+def start_worker(run: Run) -> None:
+    """Start the worker of a queued run. Whoever calls it holds ``run.starting``, or is the only one who knows the run.
+
+    Raises:
+        UserError: as :meth:`beft_core.execution.executors.Executor.start`.
+    """
+    executor_of(run).start(run)
