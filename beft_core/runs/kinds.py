@@ -57,7 +57,8 @@ class Kind:
     checkpoints: tuple[str, ...] = (CHECKPOINT,)
     """Patterns of files of its folder that an interrupted run goes on from."""
     finished: str = ""
-    """Pattern of files that are parts which are finished and are not done again; empty: there are no parts."""
+    """Pattern, below a folder of its own, of files that are parts which are finished and are not done again when it is
+    resumed; empty: there are no parts."""
     brief: Callable[[Fields], str] | None = None
     """``trains`` in the few words that a row of a table has room for; None: the same."""
     tasks: Callable[[Fields], tuple[str, ...]] = own_task

@@ -164,6 +164,11 @@ class Run:
         except UserError:
             return UNKNOWN
 
+    def has_folder_of_parts(self) -> bool:
+        """Whether it has begun to work in parts, so that resuming it does only the rest."""
+        pattern = self.kind.finished
+        return bool(pattern) and (self.path / Path(pattern).parts[0]).is_dir()
+
     def has_finished_parts(self) -> bool:
         """Whether some of it is finished and not done again when it is resumed, as fine-tunes of a sweep are."""
         pattern = self.kind.finished

@@ -1,147 +1,106 @@
-"""One background run on the page: launching it, watching it, cancelling it, being told how it ended.
+"""The card of one background run: which one is watched, how far it is, ending it, how it ended, starting it again.
 
-The page only reads the run's folder. Which run is watched stands in the URL (``?run=ID``), and a run that is at work
-is found on disk anyway, so reloading the page, another tab or a restarted server show the same.
+The page only reads the run's folder. Which run is watched stands in the URL, and a run that is at work is found on disk
+anyway, so reloading the page, another tab or a restarted server show the same. What is special about a kind of runs
+stands in its :class:`Card`.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
-from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.execution.cancel import cancel
-from beft_core.execution.start import launch, resume, start_over
 from beft_core.files.home import home
-from beft_core.files.safe_io import parse_json
 from beft_core.runs import about
+from beft_core.runs.overview import overview
 from beft_core.runs.run import Run, find_run, list_runs
 from beft_core.runs.status import Status
-from beft_core.scores.approaches import APPROACHES, PAPER
-from beft_core.terms import TERMS
-from beft_core.training.estimate.count import quality
-from dashboard.figures.parts.numbers import short
-from dashboard.figures.parts.style import latex
-from dashboard.run_watch import charts, stopped
+from dashboard.run_watch import stopped
 from dashboard.shared import address, in_view, page, tour
-from dashboard.shared.picker import CHOICE, OPEN_NEXT
-from dashboard.shared.sources import run_title
 from dashboard.shared.text import plain
 
-DEMO = "BEFT_DEMO"
-"""Environment variable: see :func:`demo_config`."""
-RUN = "run"
-"""Name of the watched run in the URL."""
-PAGE = "fine_tune"
-"""Page of the kinds that are watched here."""
-SWITCH = "active_run"
 TICK_SECONDS = 1.0
-LAUNCH_ERROR = "launch_error"
-START_OVER = "From the beginning; the checkpoint that cannot be used is put aside in the run's folder."
+MESSAGES = 3
+"""Lines of what a run at work said last."""
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
-
-# --- launching -----------------------------------------------------------------------------------------------------
-
-
-def demo_config() -> RunConfig:
-    """The one-minute experiment. ``BEFT_DEMO`` may change fields of it as a JSON object (tests make it shorter).
-
-    Raises:
-        UserError: ``BEFT_DEMO`` is no such object, or one of its fields is none of a run.
-    """
-    fields: dict[str, Any] = {"task": "demo-sentiment", "n_train": 300}
-    if text := os.environ.get(DEMO, "").strip():
-        try:
-            fields |= parse_json(text, "its value")
-            return RunConfig.from_dict(fields)
-        except UserError as error:
-            raise UserError(
-                f"{DEMO} in the environment: {error.got}", error.expected, error.try_ or f"unset {DEMO}"
-            ) from None
-    return RunConfig.from_dict(fields)
+Records = list[dict[str, Any]]
+"""Measurements, as :meth:`beft_core.runs.run.Run.read_metrics` gives them."""
 
 
-def launcher() -> None:
-    """The button that starts the experiment; inactive while the watched run is at work."""
-    run = watched()
-    why_not = page.locked()
-    st.button(
-        "Run the one-minute experiment",
-        key="launch",
-        icon=":material/play_arrow:",
-        type="primary",
-        on_click=_begin_demo,
-        disabled=why_not is not None or (run is not None and run.status().active),
-        help=why_not
-        or "Fine-tunes all biases of the bundled model on 300 generated sentences, on this machine, in "
-        "the background, then scores every term. Closing this tab does not stop it.",
-    )
+def overview_name(run: Run) -> str:
+    """What people call a run, else what it does; for Markdown."""
+    return plain(overview(run).name, 200)
 
 
-def _begin_demo() -> None:
-    try:
-        config = demo_config()
-    except UserError as error:
-        could_not(error)
-    else:
-        begin("select", config)
+@dataclass(frozen=True)
+class Card:
+    """What the card of some kinds of runs says and draws in its own way: of those whose row names its page."""
 
+    page: str
+    """Page of the kinds that are watched."""
+    link: str
+    """Name of the watched run in the URL."""
+    what: str
+    """What is watched, in a word: "run"."""
+    cancel_help: str
+    """What becomes of it when it is cancelled."""
+    title: Callable[[Run], str] = overview_name
+    """Its name, for Markdown."""
+    doing: str = ""
+    """Words before the name of one at work."""
+    units: str = ""
+    """What its stages count, after the number."""
+    last_stage: str = "train"
+    """Stage whose end is that of the run."""
+    again: str = ""
+    """Label of the button that goes on with one that stopped; empty: what its checkpoint allows."""
+    tour: str | None = None
+    """Step of the tour that starting one completes."""
+    adopts: bool = True
+    """Whether the newest one at work is watched where the URL names none."""
+    outcome: Callable[[Run, float], str] | None = None
+    """Of one that is done (and the seconds that it took): words after how long it took. None: the page itself shows
+    what came of it."""
+    on_done: Callable[[Run], None] = lambda run: None
+    """Called once when a watched run comes to its end."""
+    so_far: Callable[[Run], str] = lambda run: ""
+    """Of one that stopped: a sentence on what it has, after the reason."""
+    above: Callable[[Run], None] = lambda run: None
+    """Draws what stands above one at work."""
+    actions: Callable[[Run], None] = lambda run: None
+    """Draws buttons and links of one that has ended."""
+    body: Callable[[Run, Records, bool], None] = lambda run, records, ended: None
+    """Draws what it measured, below all else; the last: whether it has ended."""
 
-def begin(kind: str, config: RunConfig, estimate: dict[str, Any] | None = None, name: str = "") -> Run | None:
-    """Launch a run and watch it, from a callback; what goes wrong is told by the card.
-
-    ``estimate``: the preflight's answer for this configuration; ``name``: what lists shall call it.
-    """
-    st.session_state.pop(LAUNCH_ERROR, None)
-    try:
-        if (why_not := page.locked()) is not None:  # a button may be pressed that was drawn before
-            raise UserError(why_not)
-        run = launch(kind, config)
-    except UserError as error:
-        could_not(error)
-        return None
-    in_view.call("The run was started.")
-    address.put(RUN, run.id)
-    tour.done("run")
-    try:
-        if name:
-            about.rename(run, name[: about.NAME_CHARACTERS])
-        if estimate is not None:
-            about.set_estimate(run, estimate["seconds"], int(estimate["bytes"]))
-    except UserError:
-        pass  # the run is at work; what only describes it is not worth an error
-    return run
-
-
-def could_not(error: UserError) -> None:
-    """The card tells why a run was not started."""
-    st.session_state[LAUNCH_ERROR] = plain(error, 900)
-    in_view.call("The run could not be started.")
+    @property
+    def problem(self) -> str:
+        """Session state: why one could not be started."""
+        return f"{self.link}_problem"
 
 
 # --- which run -----------------------------------------------------------------------------------------------------
 
 
-def watched() -> Run | None:
-    """The fine-tune of the URL, else the newest one at work. Merges and sweeps are watched on pages of their own."""
-    try:
-        run = find_run(st.query_params[RUN])
-        if _is_fine_tune(run):
-            return run
-    except (KeyError, UserError):
-        pass
-    address.put(RUN, None)
-    return next((run for run in list_runs() if run.status().active and _is_fine_tune(run)), None)
-
-
-def _is_fine_tune(run: Run) -> bool:
-    return run.kind.page == PAGE  # also of a damaged one: its card tells what is damaged
+def watched(card: Card) -> Run | None:
+    """The run of the URL, else the newest one at work where the card adopts it."""
+    if card.link in st.query_params:
+        try:
+            run = find_run(st.query_params[card.link])
+            if run.kind.page == card.page:
+                return run
+        except UserError:
+            pass
+        address.put(card.link, None)  # gone, or a run of another kind
+    if not card.adopts:
+        return None
+    return next((run for run in list_runs() if run.status().active and run.kind.page == card.page), None)
 
 
 def at_work() -> list[Run]:
@@ -157,92 +116,140 @@ def at_work() -> list[Run]:
     return sorted(runs)
 
 
-# --- the card ------------------------------------------------------------------------------------------------------
+# --- starting and ending -------------------------------------------------------------------------------------------
 
 
-def card(full: bool = False) -> None:
-    """The watched run, if there is one; while it is at work it is read again every second.
+def begin(card: Card, action: Callable[[], Run]) -> Run | None:
+    """Start a run from a callback unless the page is locked, and watch it; what goes wrong is told by the card."""
+    st.session_state.pop(card.problem, None)
+    try:
+        if (why_not := page.locked()) is not None:  # a button may be pressed that was drawn before
+            raise UserError(why_not)
+        run = action()
+    except UserError as error:
+        could_not(card, error)
+        return None
+    address.put(card.link, run.id)
+    in_view.call(f"The {card.what} was started.")
+    if card.tour is not None:
+        tour.done(card.tour)
+    return run
 
-    ``full``: with every curve, for the page where runs are the matter.
+
+def could_not(card: Card, error: UserError) -> None:
+    """The card tells why a run was not started."""
+    st.session_state[card.problem] = plain(error, 900)
+    in_view.call(f"The {card.what} could not be started.")
+
+
+def dismiss(card: Card) -> None:
+    """Watch no run."""
+    address.put(card.link, None)
+    st.session_state.pop(card.problem, None)
+
+
+def _cancel(card: Card, run: Run) -> None:
+    st.session_state.pop(card.problem, None)
+    try:
+        if page.locked() is None:
+            cancel(run)
+    except UserError as error:
+        st.session_state[card.problem] = plain(error, 900)
+
+
+def _again(card: Card, run: Run, action: Callable[[Run], None]) -> None:
+    def go_on() -> Run:
+        action(run)
+        return run
+
+    begin(card, go_on)
+
+
+# --- drawing -------------------------------------------------------------------------------------------------------
+
+
+def draw(card: Card) -> Run | None:
+    """Draw the watched run, if there is one; while it is at work it is read again every second.
+
+    Returns it once it is done.
     """
-    if problem := st.session_state.get(LAUNCH_ERROR):
+    problem = st.session_state.get(card.problem)
+    run = watched(card)
+    if problem or run is not None:
         in_view.here()
-        st.error(problem, title="The run could not be started", icon=":material/error:")
-    run = watched()
+    if problem:
+        st.error(problem, title=f"The {card.what} could not be started", icon=":material/error:")
     if run is None:
-        return
-    address.put(RUN, run.id)  # a reload finds it again, also when it has ended meanwhile
-    if not problem:
-        in_view.here()
-    if run.status().active:
-        _live(full)
-    else:
-        _ended(run, full)
+        return None
+    address.put(card.link, run.id)  # a reload finds it again, also when it has ended meanwhile
+    status = run.status()
+    if status.active:
+        _live(card)
+        return None
+    _ended(card, run, status)
+    return run if status.state == "done" else None
 
 
 @address.fragment(run_every=TICK_SECONDS)
-def _live(full: bool) -> None:
-    run = watched()
+def _live(card: Card) -> None:
+    run = watched(card)
     status = run.status() if run is not None else None
     if run is None or status is None or not status.active:
         if run is not None and status is not None:
-            if status.state == "done" and not full:
-                st.session_state[OPEN_NEXT] = run_title(run)
-            address.put(RUN, run.id)
+            if status.state == "done":
+                card.on_done(run)
+            address.put(card.link, run.id)
         st.rerun()
     if status.state == "cancelling" and not page.read_only():
         cancel(run)  # does the next step when it is time
-    _switch(run)
-    records = _records(run)
+    card.above(run)
+    known = records(run)
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.markdown(f"**{plain(run_title(run))}** · {headline(status)}")
+            st.markdown(f"{card.doing}**{card.title(run)}** · {headline(status)}")
             why_not = page.locked()
             st.button(
                 "Cancel",
                 key=f"cancel-{run.id}",
                 icon=":material/stop:",
                 on_click=_cancel,
-                args=(run,),
+                args=(card, run),
                 disabled=status.state == "cancelling" or why_not is not None,
-                help=why_not or "Stops after the current step; partial results stay.",
+                help=why_not or card.cancel_help,
             )
-        st.progress(status.fraction or 0.0, text=_progress_text(run, status))
-        for record in [r for r in records if r["type"] == "message"][-2:]:
+        st.progress(status.fraction or 0.0, text=_progress(card, run, status))
+        for record in [record for record in known if record["type"] == "message"][-MESSAGES:]:
             st.caption(plain(record["text"]))
-        if full:
-            charts.everything(records, run.id, ended=False)
-        else:
-            charts.loss(records, run.id)
+        card.body(run, known, False)
 
 
-def _switch(run: Run) -> None:
-    """Other fine-tunes at work, to be watched instead; nothing where there is only one."""
-    runs = [one for one in at_work() if _is_fine_tune(one)]
-    if len(runs) < 2:
+def _ended(card: Card, run: Run, status: Status) -> None:
+    if status.state == "done" and card.outcome is None:
         return
-    titles = {run_title(one): one.id for one in runs}
-    st.session_state[SWITCH] = run_title(run)
-    st.segmented_control(
-        "Runs at work, in the order in which they were started",
-        list(titles),
-        key=SWITCH,
-        required=True,
-        on_change=lambda: address.put(RUN, titles.get(st.session_state[SWITCH], run.id)),
-    )
+    with st.container(border=True):
+        if status.state == "done" and card.outcome is not None:
+            seconds = max(0.0, (status.ended or 0) - (status.began or 0))
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.markdown(
+                    f":material/check_circle: **{card.title(run)}** is done after {duration(seconds)}"
+                    f"{card.outcome(run, seconds)}"
+                )
+                _buttons(card, run)
+        else:
+            stopped.tell(run, status, card.so_far(run))
+            with st.container(horizontal=True, vertical_alignment="center"):
+                stopped.again_button(run, status, lambda action: _again(card, run, action), card.again)
+                _buttons(card, run)
+        card.body(run, records(run), True)
 
 
-def _cancel(run: Run) -> None:
-    st.session_state.pop(LAUNCH_ERROR, None)
-    try:
-        if page.locked() is None:
-            cancel(run)
-    except UserError as error:
-        st.session_state[LAUNCH_ERROR] = plain(error, 900)
+def _buttons(card: Card, run: Run) -> None:
+    card.actions(run)
+    st.button("Dismiss", key=f"dismiss-{card.link}", on_click=dismiss, args=(card,))
 
 
-def _records(run: Run) -> list[dict]:
-    """All measurements; each tick reads only the bytes that are new."""
+def records(run: Run) -> Records:
+    """All measurements of a run; each tick reads only the bytes that are new."""
     key = f"records-{run.id}"
     known, offset = st.session_state.get(key, ([], 0))
     while True:
@@ -256,34 +263,36 @@ def _records(run: Run) -> list[dict]:
 
 
 def headline(status: Status) -> str:
-    """Its state in words: cancelling, its place in the queue, or for how long it has been running."""
+    """Its state in words: cancelling, its place in the queue, or for how long it has been running, and on which other
+    machine."""
+    where = f" on {plain(status.elsewhere)}" if status.elsewhere is not None else ""
     if status.state == "cancelling":
-        return ":orange[cancelling]"
+        return f":orange[cancelling]{where}"
     if status.state == "queued":
         ahead = status.position or 0
         if not ahead:
-            return "starting"
+            return f"starting{where}"
         place = ORDINALS[ahead] if ahead < len(ORDINALS) else f"number {ahead + 1}"
-        return f"{place} in the queue of {plain(status.device or 'its device')}"
-    return f":green[running] for {duration(max(0.0, time.time() - (status.began or status.created)))}"
+        return f"{place} in the queue of {plain(status.device or 'its device')}{where}"
+    return f":green[running] for {duration(max(0.0, time.time() - (status.began or status.created)))}{where}"
 
 
-def _progress_text(run: Run, status: Status) -> str:
+def _progress(card: Card, run: Run, status: Status) -> str:
     if not status.stage:
         return "preparing"
     text = plain(status.stage)
     if status.total:
-        text += f": {status.done} of {status.total}"
+        text += f": {status.done:,} of {status.total:,}{card.units if status.stage == card.last_stage else ''}"
     now = time.time()
-    in_stage, whole = status.remaining_seconds(now), _remaining(run, status, now)
+    in_stage, whole = status.remaining_seconds(now), _remaining(card, run, status, now)
     if whole is not None:
         return text + f", about {duration(whole)} to the end"
     return text + (f", about {duration(in_stage)} left in this stage" if in_stage is not None else "")
 
 
-def _remaining(run: Run, status: Status, now: float) -> float | None:
-    """Seconds to the end of the whole run: training is its last long stage; before it the estimate counts."""
-    if status.stage == "train":
+def _remaining(card: Card, run: Run, status: Status, now: float) -> float | None:
+    """Seconds to the end of the whole run: before its last long stage the estimate counts."""
+    if status.stage == card.last_stage:
         return status.remaining_seconds(now)
     estimate = about.about(run).estimate
     if estimate is None or status.began is None:
@@ -297,117 +306,3 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-# --- the end -------------------------------------------------------------------------------------------------------
-
-
-def _ended(run: Run, full: bool) -> None:
-    status = run.status()
-    if status.state == "done":
-        _done(run, status, full)
-    else:
-        _stopped(run, status, full)
-
-
-def _done(run: Run, status: Status, full: bool) -> None:
-    seconds = max(0.0, (status.ended or 0) - (status.began or 0))
-    with st.container(border=True):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(
-                f":material/check_circle: **{plain(run_title(run))}** is done after {duration(seconds)}."
-                f"{_estimated(run, seconds)}"
-            )
-            if full or st.session_state.get(CHOICE) != run_title(run):
-                st.button("Show it", icon=":material/visibility:", on_click=_show, args=(run, full))
-            st.button("Dismiss", key="dismiss", on_click=_dismiss)
-        if full:
-            records = _records(run)
-            for line in _results(run, records):
-                st.markdown(line)
-            charts.everything(records, run.id, ended=True)
-
-
-def _estimated(run: Run, seconds: float) -> str:
-    estimate = about.about(run).estimate
-    if estimate is None:
-        return ""
-    expected = estimate["seconds"]
-    return f" Estimated {duration(expected)}, took {duration(seconds)}: {quality(expected, seconds)}."
-
-
-def _results(run: Run, records: list[dict]) -> list[str]:
-    """What came out, in a few lines of Markdown."""
-    lines = []
-    last: dict[str, Any] = next((record for record in reversed(records) if record["type"] == "epoch"), {})
-    values = [
-        f"{plain(name)} **{value:.3f}**"
-        for name, value in last.items()
-        if name not in ("type", "seconds", "run", "epoch", "step") and isinstance(value, float | int)
-    ]
-    if values:
-        lines.append(f"After epoch {last.get('epoch')}: " + ", ".join(values).replace("train\\_loss", "training loss"))
-    try:
-        selected = run.read_result().get("selected")
-    except UserError:  # none, or a damaged one
-        selected = None
-    if selected:
-        chosen = [
-            f"{APPROACHES[key].label} selects **{latex(term)}**"
-            for key, term in selected.items()
-            if key in APPROACHES and term in TERMS
-        ]
-        lines.append(" · ".join(chosen))
-    scores: dict[str, dict[str, float]] = next(
-        (record["scores"] for record in reversed(records) if record["type"] == "scores"), {}
-    )
-    turned = {t: s[PAPER] for t, s in scores.items() if t in TERMS and PAPER in s}
-    if turned:
-        order = sorted(turned, key=lambda term: -turned[term])
-        lines.append("Projection ratio: " + ", ".join(f"{latex(term)} {short(turned[term])}" for term in order))
-    return lines
-
-
-def _stopped(run: Run, status: Status, full: bool) -> None:
-    stopped.tell(run, status)
-    with st.container(horizontal=True):
-        if run.snapshot.is_file():
-            st.button("Show what it had", icon=":material/visibility:", on_click=_show, args=(run, full))
-        if run.checkpoint.is_file():
-            why_not = page.locked()
-            label, action = ("Start over", start_over) if status.start_over else ("Resume from its checkpoint", resume)
-            st.button(
-                label,
-                icon=":material/restart_alt:",
-                on_click=_resume,
-                args=(run, action),
-                disabled=why_not is not None,
-                help=why_not or (START_OVER if status.start_over else None),
-            )
-        st.button("Dismiss", key="dismiss", on_click=_dismiss)
-    if full:
-        charts.everything(_records(run), run.id, ended=True)
-
-
-def _resume(run: Run, action: Callable[[Run], None]) -> None:
-    st.session_state.pop(LAUNCH_ERROR, None)
-    try:
-        if (why_not := page.locked()) is not None:
-            raise UserError(why_not)
-        action(run)
-    except UserError as error:
-        could_not(error)
-    else:
-        address.put(RUN, run.id)
-
-
-def _show(run: Run, elsewhere: bool) -> None:
-    st.session_state[OPEN_NEXT] = run_title(run)
-    _dismiss()
-    if elsewhere:
-        st.switch_page(page.file_of("importance"), query_params=page.kept())
-
-
-def _dismiss() -> None:
-    address.put(RUN, None)
-    st.session_state.pop(LAUNCH_ERROR, None)

@@ -15,7 +15,7 @@ from beft_core.training.estimate import count as preflight
 from dashboard.app_pages.fine_tune import setup as setup_form
 from dashboard.app_pages.fine_tune import table as own
 from dashboard.app_pages.fine_tune.setup import Setup
-from dashboard.run_watch import card
+from dashboard.run_watch import card, fine_tunes
 from dashboard.shared import page, preset_words
 from dashboard.shared.model_service import ask
 from dashboard.shared.text import plain
@@ -90,11 +90,11 @@ def _start() -> None:
         try:
             setup.table.keep()
         except UserError as error:
-            card.could_not(error)
+            card.could_not(fine_tunes.FULL, error)
             return
         st.session_state[own.TABLE] = setup.table.stored.name  # now in the URL: a reload finds it
         name = f"{setup.kind} on {setup.table.name}"
-    card.begin(setup.kind, setup.config, measured(setup), name)
+    fine_tunes.begin(setup.kind, setup.config, measured(setup), name)
 
 
 def _measure(setup: Setup) -> None:

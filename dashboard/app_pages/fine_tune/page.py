@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard.app_pages.fine_tune import check, setup
-from dashboard.run_watch import card, charts
+from dashboard.run_watch import card, charts, fine_tunes
 from dashboard.shared import page
 
 # Halves stand below each other where the page is too narrow. Not inside the live fragment: a style that a fragment
@@ -26,7 +26,7 @@ st.html(
     + "</style>"
 )
 with st.container():  # always there, so that what follows keeps its place when a run comes or goes
-    card.card(full=True)
+    card.draw(fine_tunes.FULL)
 with page.control("settings", "ft-setup"):
     setup.draw()
 check.panel(setup.current())

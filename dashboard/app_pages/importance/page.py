@@ -8,7 +8,7 @@ from beft_core.scores.approaches import APPROACHES, questions
 from dashboard.app_pages.importance.cell import cell_card, cell_maps, choose
 from dashboard.figures.bumps import bumps
 from dashboard.figures.parts.style import latex
-from dashboard.run_watch import card
+from dashboard.run_watch import card, fine_tunes
 from dashboard.shared import explain, page
 from dashboard.shared.answer_card import answer_card
 from dashboard.shared.figure import show
@@ -75,8 +75,8 @@ page.begin(
     title="Which bias matters?",
 )
 with st.container():  # always there, so that what follows keeps its place when a run comes or goes
-    card.card()
-chosen = pick(beside=card.launcher)
+    card.draw(fine_tunes.ASIDE)
+chosen = pick(beside=fine_tunes.launcher)
 if chosen is None:
     st.stop()
 st.caption(explain.headline(chosen) + (f"  \n{plain(chosen.shows, 600)}" if chosen.shows else ""))

@@ -10,6 +10,7 @@ from dashboard.app_pages.merge.choice import choose
 from dashboard.app_pages.merge.explain import explained
 from dashboard.app_pages.merge.method import method
 from dashboard.app_pages.merge.results import results
+from dashboard.run_watch import card
 from dashboard.shared import page
 
 DARK = page.dark()
@@ -27,7 +28,8 @@ if choice is not None:
 if choice is not None and made is not None:
     st.subheader("What is the merge worth?", anchor=False)
     merge_run.launcher(choice, made)
-run = merge_run.card()
+with st.container():  # always there, so that what follows keeps its place
+    run = card.draw(merge_run.CARD)
 result = results(run, choice, DARK) if run is not None else None
 if choice is not None:
     explained(choice, made, result)

@@ -15,6 +15,7 @@ from dashboard.app_pages.merge import run as merge_run
 from dashboard.app_pages.merge.choice import Choice
 from dashboard.figures.merging import along_the_line
 from dashboard.figures.parts import style
+from dashboard.run_watch import card
 from dashboard.shared import page, tour
 from dashboard.shared.figure import show
 from dashboard.shared.text import plain
@@ -33,7 +34,13 @@ def results(run: Run, choice: Choice | None, dark: bool) -> MergeResult | None:
     tour.done("merge")
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.markdown(f"#### {plain(merge_run.title(config))}")
-        st.button("Close this result", key="merge-close", icon=":material/close:", on_click=merge_run.dismiss)
+        st.button(
+            "Close this result",
+            key="merge-close",
+            icon=":material/close:",
+            on_click=card.dismiss,
+            args=(merge_run.CARD,),
+        )
     if choice is None or config.sources != choice.contents:
         names = " and ".join(f"*{plain(title)}*" for title in config.titles)
         st.info(f"This evaluation is of {names}, not of what is chosen above.", icon=":material/info:")
@@ -117,7 +124,7 @@ def _caption(result: MergeResult) -> str:
     )
     return (
         f"In %, each row under each task's own head. Best of each column in bold. Validation examples: {sizes}. "
-        f"{result.evaluations} evaluations in {merge_run.duration(result.seconds)} on {plain(result.device)}."
+        f"{result.evaluations} evaluations in {card.duration(result.seconds)} on {plain(result.device)}."
     )
 
 

@@ -9,15 +9,13 @@ import streamlit as st
 
 from beft_core.errors import UserError
 from beft_core.execution.cancel import cancel
-from beft_core.execution.start import resume, start_over
 from beft_core.runs import about
 from beft_core.runs.archive import bytes_of, zip_of
 from beft_core.runs.overview import Overview, overview
 from beft_core.runs.run import Run
 from dashboard.app_pages.runs.table import CHOSEN
 from dashboard.figures.compare import MAX_COMPARED
-from dashboard.run_watch import card, stopped
-from dashboard.run_watch.card import START_OVER
+from dashboard.run_watch import fine_tunes, stopped
 from dashboard.shared import page
 from dashboard.shared.picker import CHOICE, COMPARE_CHOICE, GEOMETRY_CHOICE
 from dashboard.shared.sources import run_title
@@ -81,7 +79,7 @@ def bar(chosen: Sequence[Overview], everything: Sequence[Overview]) -> None:
 
 def _open_links(chosen: Sequence[Overview]) -> None:
     """Where else the ticked runs can be looked at."""
-    if len(chosen) == 1 and (row := chosen[0].row).page != card.PAGE:
+    if len(chosen) == 1 and (row := chosen[0].row).page != fine_tunes.FULL.page:
         st.page_link(
             page.file_of(row.page),
             label=page.PLACES[row.page].title,
@@ -297,29 +295,6 @@ def damaged(one: Overview) -> None:
 
 
 def story(one: Overview) -> None:
-    """Why a run ended before its end, what its log said last, and how to go on."""
-    run, status = one.run, one.status
-    told = " ".join(plain(part, 900) for part in (status.message, status.proposal) if part)
-    box = st.info if status.state == "cancelled" else st.error
-    box(told, title=stopped.title(run, status), icon=":material/front_hand:")
-    lines = run.log_tail()
-    locked = page.locked()
-    with st.container(horizontal=True, vertical_alignment="top"):
-        if lines:
-            with st.expander("Last lines of its log", icon=":material/article:"):
-                st.code("\n".join(lines), language=None, wrap_lines=True)
-        label, action, words = "Start it again", resume, None
-        if status.start_over:
-            label, action, words = "Start over", start_over, START_OVER
-        elif run.has_finished_parts():
-            label = "Resume"  # what is finished is not done again
-        elif run.checkpoint.is_file():
-            label = "Resume from its checkpoint"
-        st.button(
-            label,
-            key=f"resume-{run.id}",
-            icon=":material/restart_alt:",
-            on_click=lambda: _do(lambda: action(run)),
-            disabled=bool(locked),
-            help=locked or words,
-        )
+    """Tell why a run ended before its end and what its log said last, and offer to start it again."""
+    stopped.tell(one.run, one.status)
+    stopped.again_button(one.run, one.status, lambda action: _do(lambda: action(one.run)))

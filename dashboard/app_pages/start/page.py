@@ -10,7 +10,7 @@ from dashboard.app_pages.start.question import question
 from dashboard.app_pages.start.tour_card import tour_card
 from dashboard.figures.block import block
 from dashboard.figures.parts.style import latex
-from dashboard.run_watch import card
+from dashboard.run_watch import card, fine_tunes
 from dashboard.run_watch.machine_card import status_card
 from dashboard.shared import page
 from dashboard.shared.figure import show
@@ -38,7 +38,7 @@ def begin_here() -> None:
     with st.container():
         st.markdown("**Begin**")
         with page.control("choose", "launch"):
-            card.launcher()
+            fine_tunes.launcher()
         st.caption("All biases of the bundled model on 300 made-up sentences, here and now; then every term is scored.")
         st.page_link(
             page.file_of("importance"),
@@ -56,9 +56,9 @@ def begin_here() -> None:
         st.caption("From a cluster or a colleague: checked, then beside the samples and your runs.")
 
 
-if st.session_state.get("launch") and card.RUN in st.query_params:  # it was just started: go and watch, before
+if st.session_state.get("launch") and fine_tunes.FULL.link in st.query_params:  # just started: go and watch, before
     # anything is drawn here that would rerun this page when the run ends at once
-    st.switch_page(page.file_of("fine_tune"), query_params=page.kept(run=st.query_params[card.RUN]))
+    st.switch_page(page.file_of("fine_tune"), query_params=page.kept(run=st.query_params[fine_tunes.FULL.link]))
 page.begin(
     "start",
     "A transformer adds small learned vectors, its **biases**, at eight places of every layer. Bias-efficient "
@@ -67,7 +67,7 @@ page.begin(
     title="Which bias would you fine-tune?",
 )
 with st.container():  # always there, so that what follows keeps its place when a run comes or goes
-    card.card()
+    card.draw(fine_tunes.ASIDE)
 show(block(CANDIDATES, DARK), "block", "Where the eight biases sit in a transformer layer", downloads=False)
 ask()
 st.space("small")

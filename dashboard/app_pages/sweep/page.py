@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard.app_pages.sweep import run, setup
+from dashboard.run_watch import card
 from dashboard.shared import page
 
 page.begin(
@@ -16,7 +17,7 @@ page.begin(
 # writes replaces those of the page.
 st.html(f"<style>.st-key-{setup.HALVES} > div > .stHorizontalBlock > .stColumn {{ min-width: 22rem; }}</style>")
 with st.container():  # always there, so that what follows keeps its place when a sweep comes or goes
-    run.card()
+    card.draw(run.CARD)
 with page.control("settings", "sw-setup"):
     setup.draw()
 run.panel(setup.current())

@@ -5,59 +5,57 @@ Which one is looked at stands in the URL (``?sweep_run=ID``); one that is at wor
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from datetime import datetime
 from math import prod
 
 import streamlit as st
 
 from beft_core.cli.command_line import sweep_command
-from beft_core.errors import UserError
-from beft_core.execution.cancel import cancel
-from beft_core.execution.start import launch, resume, start_over
+from beft_core.execution.start import launch
 from beft_core.runs.overview import Overview, overview, overviews
-from beft_core.runs.run import Run, find_run
-from beft_core.runs.status import Status
+from beft_core.runs.run import Run
 from beft_core.sweeps.spec import SweepSpec
 from dashboard.app_pages.sweep import results
 from dashboard.app_pages.sweep import setup as sweep_setup
 from dashboard.app_pages.sweep.setup import Setup
-from dashboard.run_watch import stopped
-from dashboard.run_watch.card import TICK_SECONDS, duration, headline
-from dashboard.shared import address, in_view, page, tour
+from dashboard.run_watch import card
+from dashboard.shared import address, page
 from dashboard.shared.text import plain
 
-RUN = "sweep_run"
 EARLIER = "sweep_earlier"
-PROBLEM = "sweep_problem"
 MOST_EARLIER = 50
+
+
+def _outcome(run: Run, seconds: float) -> str:
+    return f": {overview(run).summary or 'nothing'}."
+
+
+CARD = card.Card(
+    page="sweep",
+    link="sweep_run",
+    what="sweep",
+    cancel_help="Stops after the current step; what is finished is kept and can be gone on from.",
+    units=" steps",
+    again="Resume",
+    tour="run",
+    outcome=_outcome,
+    so_far=results.how_far,
+    actions=results.evaluation_link,
+    body=lambda run, records, ended: results.show_results(run, ended),
+)
 
 
 # --- which one -----------------------------------------------------------------------------------------------------
 
 
-def watched() -> Run | None:
-    """The sweep of the URL, else the newest one at work."""
-    if RUN in st.query_params:
-        try:
-            run = find_run(st.query_params[RUN])
-            if run.kind.link == RUN:
-                return run
-        except UserError:
-            pass
-        address.put(RUN, None)  # gone, or a run of another kind
-    return next((one.run for one in sweeps() if one.status.active), None)
-
-
 def sweeps() -> list[Overview]:
     """All sweeps of this machine, newest first."""
-    return [one for one in overviews() if one.row.link == RUN]
+    return [one for one in overviews() if one.row.page == CARD.page]
 
 
 def _earlier() -> None:
     """The list of all sweeps, to look at another one."""
-    current = watched()
+    current = card.watched(CARD)
     titles: dict[str, str] = {}
     for one in sweeps()[:MOST_EARLIER]:
         if one.run != current:
@@ -81,7 +79,7 @@ def _earlier() -> None:
 def _show_earlier(titles: dict[str, str]) -> None:
     chosen = st.session_state.get(EARLIER)
     if chosen in titles:
-        address.put(RUN, titles[chosen])
+        address.put(CARD.link, titles[chosen])
     st.session_state[EARLIER] = None
 
 
@@ -170,145 +168,4 @@ def _start() -> None:
     setup = sweep_setup.current()
     if setup.spec is not None:
         spec = setup.spec
-        _do(lambda: launch("sweep", spec))
-
-
-def _do(action: Callable[[], Run]) -> None:
-    """Start something unless the page is locked, and watch it; what goes wrong is told on the page."""
-    st.session_state.pop(PROBLEM, None)
-    try:
-        if (why_not := page.locked()) is not None:  # a button may be pressed that was drawn before
-            raise UserError(why_not)
-        address.put(RUN, action().id)
-    except UserError as error:
-        st.session_state[PROBLEM] = plain(error, 900)
-        in_view.call("The sweep could not be started.")
-    else:
-        in_view.call("The sweep was started.")
-        tour.done("run")
-
-
-# --- watching ------------------------------------------------------------------------------------------------------
-
-
-def card() -> None:
-    """The sweep that is looked at; while it is at work it is read again every second."""
-    run = watched()
-    if st.session_state.get(PROBLEM) or run is not None:
-        in_view.here()
-    if st.session_state.get(PROBLEM):
-        st.error(st.session_state[PROBLEM], title="The sweep could not be started", icon=":material/error:")
-    if run is None:
-        return
-    address.put(RUN, run.id)  # a reload finds it again, also when it has ended meanwhile
-    status = run.status()
-    if status.active:
-        _live(run)
-        return
-    with st.container(border=True):
-        if status.state == "done":
-            _done(run, status)
-        else:
-            _stopped(run, status)
-        results.show_results(run, ended=True)
-
-
-@address.fragment(run_every=TICK_SECONDS)
-def _live(run: Run) -> None:
-    status = run.status()
-    if not status.active:
-        st.rerun()
-    if status.state == "cancelling" and not page.read_only():
-        cancel(run)  # does the next step when it is time
-    with st.container(border=True):
-        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.markdown(f"**{_title(run)}** · {headline(status)}")
-            why_not = page.locked()
-            st.button(
-                "Cancel",
-                key=f"sweep-cancel-{run.id}",
-                icon=":material/stop:",
-                on_click=_cancel,
-                args=(run,),
-                disabled=status.state == "cancelling" or why_not is not None,
-                help=why_not or "Stops after the current step; what is finished is kept and can be gone on from.",
-            )
-        st.progress(status.fraction or 0.0, text=_progress(status))
-        for text in _messages(run)[-2:]:
-            st.caption(plain(text))
-        results.show_results(run, ended=False)
-
-
-def _title(run: Run) -> str:
-    return plain(overview(run).name, 200)
-
-
-def _progress(status: Status) -> str:
-    text = plain(status.stage or "preparing")
-    if status.total:
-        text += f": {status.done:,} of {status.total:,} steps"
-    left = status.remaining_seconds(time.time())
-    return text + (f", about {duration(left)} left" if left is not None and status.stage == "train" else "")
-
-
-def _messages(run: Run) -> list[str]:
-    """What it said; each tick reads only the bytes that are new."""
-    key = f"sweep-messages-{run.id}"
-    known, offset = st.session_state.get(key, ([], 0))
-    new, offset = run.read_metrics(offset)
-    known = [*known, *(str(record.get("text")) for record in new if record.get("type") == "message")]
-    st.session_state[key] = known, offset
-    return known
-
-
-def _cancel(run: Run) -> None:
-    try:
-        if page.locked() is None:
-            cancel(run)
-    except UserError as error:
-        st.session_state[PROBLEM] = plain(error, 900)
-
-
-# --- the end -------------------------------------------------------------------------------------------------------
-
-
-def _done(run: Run, status: Status) -> None:
-    one = overview(run)
-    seconds = max(0.0, (status.ended or 0) - (status.began or 0))
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(
-            f":material/check_circle: **{_title(run)}** is done after {duration(seconds)}: {one.summary or 'nothing'}."
-        )
-        results.evaluation_link(run)
-        st.button("Dismiss", key="sweep-dismiss", on_click=_dismiss)
-
-
-def _stopped(run: Run, status: Status) -> None:
-    stopped.tell(run, status, results.how_far(run))
-    why_not = page.locked()
-    with st.container(horizontal=True, vertical_alignment="center"):
-        label, action = ("Start over", start_over) if status.start_over else ("Resume", resume)
-        st.button(
-            label,
-            key=f"sweep-resume-{run.id}",
-            icon=":material/restart_alt:",
-            on_click=_resume,
-            args=(run, action),
-            disabled=why_not is not None,
-            help=why_not or "What is finished is not done again.",
-        )
-        results.evaluation_link(run)
-        st.button("Dismiss", key="sweep-dismiss", on_click=_dismiss)
-
-
-def _dismiss() -> None:
-    address.put(RUN, None)
-    st.session_state.pop(PROBLEM, None)
-
-
-def _resume(run: Run, action: Callable[[Run], None]) -> None:
-    def go_on() -> Run:
-        action(run)
-        return run
-
-    _do(go_on)
+        card.begin(CARD, lambda: launch("sweep", spec))

@@ -19,7 +19,7 @@ from dashboard.app_pages.why.setup import reveal, seen
 from dashboard.figures.curves.growth import Growth, growth
 from dashboard.figures.parts.numbers import short
 from dashboard.figures.parts.style import latex
-from dashboard.run_watch import card
+from dashboard.run_watch import fine_tunes
 from dashboard.shared import page
 from dashboard.shared.figure import show
 from dashboard.shared.sources import Opened, Source, open_source, samples
@@ -243,7 +243,7 @@ def _live() -> None:
                 page.file_of("importance"),
                 label="It has started: watch it, then see the ranking",
                 icon=":material/monitoring:",
-                query_params=page.kept(**{card.RUN: started}),
+                query_params=page.kept(**{fine_tunes.FULL.link: started}),
             )
     if st.session_state.get(START_ERROR):
         st.error(st.session_state[START_ERROR], title="The run could not be started", icon=":material/error:")
@@ -255,7 +255,7 @@ def _launch() -> None:
         return
     try:
         config = dataclasses.replace(
-            card.demo_config(),
+            fine_tunes.demo_config(),
             mode="all",
             fisher=True,
             train_null=True,

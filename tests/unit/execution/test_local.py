@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from beft_core.execution import cancel as cancel_module
 from beft_core.execution.cancel import cancel
 from beft_core.execution.local import LOCAL
 from beft_core.execution.queue import Queue
@@ -80,6 +81,8 @@ def test_cancelling_never_touches_a_process_of_the_same_number_here(
     monkeypatch.setattr(psutil.Process, "terminate", lambda self: hit.append("terminate"))
     monkeypatch.setattr(psutil.Process, "kill", lambda self: hit.append("kill"))
     monkeypatch.setattr(Run, "cancel_age", lambda run: 9.0)
+    monkeypatch.setattr(cancel_module, "TERMINATE_AFTER", 8.0)
+    monkeypatch.setattr(cancel_module, "KILL_AFTER", 16.0)
     far = running(tmp_path, FAR, "far-away")
     cancel(far)
     assert hit == [] and far.status().state == "cancelling"
