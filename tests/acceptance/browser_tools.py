@@ -23,7 +23,7 @@ from urllib.parse import urlencode, urlparse
 
 import pytest
 from made_up_samples import write_samples
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError, expect, sync_playwright
 
 from beft_core.runs.run import list_runs
 
@@ -40,10 +40,23 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--renderer-process-limit=1",  # pages share a process, which keeps 5 MB of scripts compiled: half of a page's work
 ]
 WIDTHS = [1400, 900]
+"""Pixels of the windows in which every page is looked at."""
+HEIGHT = 1000
 
 expect.set_options(timeout=20_000)
+
+MISFITS = """(() => {
+    const main = document.querySelector("[data-testid=stMain]");
+    const plots = [...main.querySelectorAll(".js-plotly-plot")].filter(plot => plot._fullLayout && plot.offsetParent);
+    return [
+        [main.scrollWidth - main.clientWidth, "the page sticks out"],
+        ...plots.map(plot => [plot._fullLayout.width - plot.parentElement.clientWidth - 1, "a chart sticks out"]),
+    ].filter(([by]) => by > 0).map(([by, what]) => `${what} by ${by} pixels`);
+})()"""
+"""What is wider than the window, in words."""
 
 
 @dataclass
@@ -52,15 +65,48 @@ class Lab:
 
     url: str
     home: Path
+    samples: Path
     process: subprocess.Popen[bytes]
+    log: Path
+
+    def kill_workers(self) -> None:
+        """End what is still at work on the runs of its home folder."""
+        for run in list_runs(self.home):
+            worker = run.recorded().process
+            while worker is not None and (found := worker.find()) is not None:
+                found.kill()
+                time.sleep(0.02)
+
+    def must_not_have_failed(self) -> None:
+        """No page of it has raised."""
+        assert b"Traceback" not in self.log.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """One dashboard for all journeys: what it has loaded stays loaded."""
+    folder = tmp_path_factory.mktemp("lab")
+    with serving(folder, folder / "samples") as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    folder = tmp_path_factory.mktemp("lab")
-    write_samples(folder / "samples")
-    with serving(folder, folder / "samples") as started:
-        yield started
+def lab(server: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The dashboard with two made-up samples and an empty home folder, for the tests of a module."""
+    write_samples(server.samples)
+    yield server
+    server.kill_workers()
+    shutil.rmtree(server.samples)
+    if server.home.exists():  # a page that is just closing may write there once more
+        shutil.rmtree(server.home.rename(tmp_path_factory.mktemp("gone") / "home"), ignore_errors=True)
+    server.must_not_have_failed()
+
+
+@pytest.fixture(scope="module")
+def bundled_samples(lab: Lab) -> None:
+    """The dashboard has the samples that come with the lab in place of the made-up ones."""
+    shutil.rmtree(lab.samples)
+    shutil.copytree(ROOT / "sample_snapshots", lab.samples)
 
 
 @contextmanager
@@ -69,7 +115,7 @@ def serving(folder: Path, samples: Path) -> Iterator[Lab]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = (folder / "server.txt").open("wb")
+    log = folder / "server.txt"
     process = subprocess.Popen(
         [
             sys.executable,
@@ -90,21 +136,18 @@ def serving(folder: Path, samples: Path) -> Iterator[Lab]:
             "OMP_NUM_THREADS": "1",
         },
         cwd=folder,
-        stdout=log,
-        stderr=log,
+        stdout=log.open("wb"),
+        stderr=subprocess.STDOUT,
     )
-    lab = Lab(f"http://127.0.0.1:{port}", folder / "home", process)
+    lab = Lab(f"http://127.0.0.1:{port}", folder / "home", samples, process, log)
     try:
-        _wait_for_server(process, lab.url, folder / "server.txt")
+        _wait_for_server(process, lab.url, log)
         yield lab
     finally:
         lab.process.terminate()  # a test may have replaced it
         lab.process.wait(20)
-        for run in list_runs(folder / "home"):
-            worker = run.recorded().process
-            if worker is not None and (found := worker.find()) is not None:
-                found.kill()
-    assert b"Traceback" not in (folder / "server.txt").read_bytes()
+        lab.kill_workers()
+    lab.must_not_have_failed()
 
 
 def _wait_for_server(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -118,7 +161,7 @@ def _wait_for_server(process: subprocess.Popen[bytes], url: str, log: Path) -> N
     pytest.fail(f"no dashboard: {log.read_text()[-2000:]}")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None and not REQUIRED:
         pytest.skip("no Chromium on the PATH")
@@ -219,16 +262,27 @@ class Visit:
             self.complaints.append(f"asked {host} for {request.url}")
 
     def check(self, name: str, figure: bool = True) -> None:
-        """The page is whole: drawn, as wide as the window, without exception boxes, errors and strangers."""
+        """The page is whole: drawn, without exception boxes, errors and strangers, as wide as the window in all widths.
+
+        Leaves the window as wide as it was.
+        """
         if figure:
             expect(self.page.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=60_000)  # 5 MB of script
         expect(self.page.locator('[data-stale="true"]')).to_have_count(0)
         expect(self.page.get_by_test_id("stException")).to_have_count(0)
-        main = self.page.get_by_test_id("stMain")
-        overflow = main.evaluate("main => main.scrollWidth - main.clientWidth")
-        assert overflow <= 0, f"{overflow} pixels wider than the window"
+        here = self.page.viewport_size["width"]  # type: ignore[index]
+        for width in sorted({here, *WIDTHS}, key=here.__eq__):
+            self.resize(width)
+            self._shoot(name)
         assert not self.complaints, self.complaints
-        self._shoot(name)
+
+    def resize(self, width: int) -> None:
+        """Make the window as wide as that; the page and its charts must follow."""
+        self.page.set_viewport_size({"width": width, "height": HEIGHT})
+        try:
+            self.page.wait_for_function(f"{MISFITS}.length === 0")
+        except TimeoutError:
+            pytest.fail(f"in a window of {width} pixels {'; '.join(self.page.evaluate(MISFITS))}")
 
     def _shoot(self, name: str) -> None:
         folder = os.environ.get("BEFT_SCREENSHOTS")
@@ -238,20 +292,32 @@ class Visit:
         height = self.page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
         self.page.set_viewport_size({"width": width, "height": height})
         self.page.screenshot(path=str(Path(folder) / f"{name}-{width}.png"))
-        self.page.set_viewport_size({"width": width, "height": 1000})
+        self.resize(width)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def profile(browser: Browser) -> Iterator[BrowserContext]:
-    """One browser profile for the tests of a module: its cache holds the scripts of the page, ready compiled."""
-    context = browser.new_context(accept_downloads=True)
+    """One browser profile for all journeys: its cache holds the scripts of the page, ready compiled.
+
+    It asks for reduced motion, as a reader may: drawing what only shimmers is a third of a page's work.
+    """
+    context = browser.new_context(accept_downloads=True, reduced_motion="reduce")
+    context.new_page()  # stays, and with it the process that all pages share
     yield context
     context.close()
 
 
-@pytest.fixture(params=WIDTHS)
+@pytest.fixture
 def visit(request: pytest.FixtureRequest, profile: BrowserContext, lab: Lab) -> Iterator[Visit]:
+    """A fresh window, as wide as the first of :data:`WIDTHS`, or as the test's parameter says."""
     page = profile.new_page()
-    page.set_viewport_size({"width": request.param, "height": 1000})
+    page.set_viewport_size({"width": getattr(request, "param", WIDTHS[0]), "height": HEIGHT})
     yield Visit(page, lab)
     page.close()
+
+
+@pytest.fixture
+def dark_visit(visit: Visit) -> Visit:
+    """A window whose visitor prefers dark pages."""
+    visit.page.emulate_media(color_scheme="dark")
+    return visit

@@ -13,13 +13,13 @@ from sweep_tables import make_results
 
 from dashboard.result_tables.source import SAMPLE
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.parametrize("visit", [1400], indirect=True)]
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def table(lab: Lab) -> Iterator[None]:
     results = make_results(("sst2", "rte"), ("low", "medium"), (2e-3, 1e-2), (0, 1))
-    results.to_parquet(lab.home.parent / "samples" / SAMPLE, index=False)
+    results.to_parquet(lab.samples / SAMPLE, index=False)
     yield
 
 

@@ -30,7 +30,6 @@ def test_first_look(visit: Visit) -> None:
     assert header == "snapshot,other,stack,term,layer,quantity,value" and len(rows) > 1000
 
 
-@pytest.mark.parametrize("visit", [1400], indirect=True)
 def test_three_good_and_three_hostile_files_at_once_and_one_is_kept(visit: Visit, tmp_path: Path) -> None:
     page = visit.open("compare")
     files = []

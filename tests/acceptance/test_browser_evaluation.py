@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from browser_tools import Lab, Visit
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from sweep_tables import Run, make_results
 
 from beft_core.reports.merges import NAME as MERGES
@@ -84,7 +84,7 @@ def merges() -> list[dict[str, object]]:
 
 @pytest.fixture(scope="module", autouse=True)
 def table(lab: Lab) -> Iterator[None]:
-    samples = lab.home.parent / "samples"
+    samples = lab.samples
     results().to_parquet(samples / SAMPLE, index=False)
     (samples / MERGES).write_text(json.dumps(merges()))
     yield
@@ -113,15 +113,12 @@ def test_every_tab(visit: Visit, tab: str) -> None:
 
 
 @pytest.mark.parametrize("tab", ["Figures 1 and 4", "Table 1", "Learning rate and epochs", "Does the score predict?"])
-def test_dark_theme(browser: Browser, lab: Lab, tab: str) -> None:
-    context = browser.new_context(viewport={"width": 1400, "height": 1000}, color_scheme="dark")
-    visit = Visit(context.new_page(), lab)
-    page = opened_tab(visit, tab)
+def test_dark_theme(dark_visit: Visit, tab: str) -> None:
+    page = opened_tab(dark_visit, tab)
     if CHARTS[tab]:  # the server learns the theme from the browser: text on a dark page must be light
         tick = page.locator(".js-plotly-plot .xtick text").first
         expect(tick).to_have_css("fill", "rgb(230, 233, 239)")
-    visit.check(f"evaluation-dark-{tab.lower().replace(' ', '-').replace('?', '')}", figure=CHARTS[tab] > 0)
-    context.close()
+    dark_visit.check(f"evaluation-dark-{tab.lower().replace(' ', '-').replace('?', '')}", figure=CHARTS[tab] > 0)
 
 
 @pytest.mark.parametrize("visit", [900], indirect=True)
@@ -155,7 +152,6 @@ def test_links_restore_what_was_chosen(visit: Visit) -> None:
     visit.check("evaluation-link-figures")
 
 
-@pytest.mark.parametrize("visit", [1400], indirect=True)
 def test_downloads(visit: Visit) -> None:
     page = opened_tab(visit, "Does the score predict?")
     with page.expect_download() as download:
@@ -173,7 +169,6 @@ def test_downloads(visit: Visit) -> None:
     assert "85.8" in Path(download.value.path()).read_text()
 
 
-@pytest.mark.parametrize("visit", [1400], indirect=True)
 def test_uploads_broken_and_good(visit: Visit, tmp_path: Path) -> None:
     page = opened_tab(visit, "Does the score predict?")
     page.get_by_role("button", name="Open a table").click()
@@ -191,7 +186,6 @@ def test_uploads_broken_and_good(visit: Visit, tmp_path: Path) -> None:
     visit.check("evaluation-upload")
 
 
-@pytest.mark.parametrize("visit", [1400], indirect=True)
 def test_presenter_mode(visit: Visit) -> None:
     page = opened_tab(visit, "Does the score predict?", present="true")
     expect(page.get_by_role("combobox", name="Result table")).to_be_hidden()
@@ -202,7 +196,7 @@ def test_presenter_mode(visit: Visit) -> None:
 
 @pytest.mark.parametrize("visit", [900], indirect=True)
 def test_without_a_table_the_page_says_what_to_do(visit: Visit) -> None:
-    sample = visit.lab.home.parent / "samples" / SAMPLE
+    sample = visit.lab.samples / SAMPLE
     away = sample.with_suffix(".away")
     sample.rename(away)
     try:

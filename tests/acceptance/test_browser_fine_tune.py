@@ -22,6 +22,8 @@ LONG = 90_000
 SMALL = {"ft_do": "train", "ft_regime": "number", "ft_n": "48", "ft_epochs": "2", "ft_device": "cpu"}
 ENDLESS = {**SMALL, "ft_epochs": "4000"}
 """A real run that is still at work whenever a test looks."""
+COUNT = "svg => { svg.redrawn = 0; new MutationObserver(() => svg.redrawn++).observe(svg, { childList: true }); }"
+"""Count in ``svg.redrawn`` how often a live curve takes in new points."""
 
 
 def newest(lab: Lab) -> Run:
@@ -67,23 +69,10 @@ def test_the_form(visit: Visit) -> None:
     visit.check("fine-tune-form", figure=False)
 
 
-@pytest.mark.parametrize("visit", [1400], indirect=True)
-def test_a_real_run_is_checked_started_and_watched_to_its_end(visit: Visit) -> None:
-    page = visit.open("fine_tune", **SMALL)
-    page.get_by_role("button", name="Check it first").click()
-    expect(page.get_by_text("How was this measured?")).to_be_visible(timeout=LONG)
-    visit.check("fine-tune-checked", figure=False)
-    page.get_by_role("button", name="Start", exact=True).click()
-    expect(page.get_by_text("is done after")).to_be_visible(timeout=LONG)
-    expect(page.get_by_text("Estimated")).to_be_visible()
-    run = newest(visit.lab)
-    assert run.status().state == "done" and about.about(run).estimate
-    expect(page.locator(".js-plotly-plot")).to_have_count(3)
-    visit.check("fine-tune-done")
-
-
 @pytest.mark.parametrize("visit", [900], indirect=True)
-def test_a_live_curve_keeps_its_zoom_through_ticks_and_is_there_after_a_reload(visit: Visit) -> None:
+def test_a_live_curve_keeps_its_zoom_and_the_run_outlives_reload_kill_and_restart_until_it_is_cancelled(
+    visit: Visit,
+) -> None:
     run = started(visit, **ENDLESS)
     page = visit.page
     ticks = "svg => { svg.seen = 1; return [...svg.querySelectorAll('.tick')].at(-1).textContent; }"
@@ -98,7 +87,8 @@ def test_a_live_curve_keeps_its_zoom_through_ticks_and_is_there_after_a_reload(v
     assert zoomed != whole
     done = run.recorded().done
     wait(lambda: run.recorded().done > done + 5)
-    page.wait_for_timeout(2500)
+    curve(page).evaluate(COUNT)
+    page.wait_for_function("svg => svg.redrawn >= 2", arg=curve(page).element_handle())
     assert curve(page).evaluate("svg => svg.seen") == 1  # the same element: nothing was built anew
     assert curve(page).evaluate(ticks) == zoomed
     curve(page).dblclick()
@@ -106,16 +96,7 @@ def test_a_live_curve_keeps_its_zoom_through_ticks_and_is_there_after_a_reload(v
     visit.check("fine-tune-live", figure=False)
     page.reload()  # a new session: the run is found on disk
     expect(curve(page)).to_be_visible()
-    page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_text(f"{run.id[-6:]} b_v on demo-sentiment, seed 0 was cancelled")).to_be_visible(timeout=LONG)
-    assert run.status().state == "cancelled"
-    visit.check("fine-tune-cancelled")
 
-
-@pytest.mark.parametrize("visit", [1400], indirect=True)
-def test_a_killed_worker_is_told_and_resumed_and_a_restarted_server_finds_it(visit: Visit) -> None:
-    run = started(visit, **ENDLESS)
-    page = visit.page
     wait(run.checkpoint.is_file)
     process = run.recorded().process
     assert process is not None
@@ -129,6 +110,11 @@ def test_a_killed_worker_is_told_and_resumed_and_a_restarted_server_finds_it(vis
     expect(page.get_by_role("button", name="Cancel")).to_be_visible()
     expect(curve(page)).to_be_visible()
     assert run.status().state == "running"
+
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text(f"{run.id[-6:]} b_v on demo-sentiment, seed 0 was cancelled")).to_be_visible(timeout=LONG)
+    assert run.status().state == "cancelled"
+    visit.check("fine-tune-cancelled")
 
 
 def restart(lab: Lab) -> None:
@@ -144,7 +130,9 @@ def restart(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("visit", [900], indirect=True)
-def test_a_table_of_ones_own(visit: Visit, tmp_path: Path) -> None:
+def test_a_table_of_ones_own_is_checked_started_watched_to_its_end_and_found_again(
+    visit: Visit, tmp_path: Path
+) -> None:
     words = ["good", "bad"] * 30
     table = tmp_path / "reviews.csv"
     table.write_text(
@@ -155,10 +143,16 @@ def test_a_table_of_ones_own(visit: Visit, tmp_path: Path) -> None:
     page.locator('input[type="file"]').set_input_files(table)
     expect(page.get_by_text("48 rows to train on, 12 held out")).to_be_visible()
     visit.check("fine-tune-table", figure=False)
+    page.get_by_role("button", name="Check it first").click()
+    expect(page.get_by_text("How was this measured?")).to_be_visible(timeout=LONG)
+    visit.check("fine-tune-checked", figure=False)
     page.get_by_role("button", name="Start", exact=True).click()
     expect(page.get_by_text("is done after")).to_be_visible(timeout=LONG)
+    expect(page.get_by_text("Estimated")).to_be_visible()
     run = newest(visit.lab)
-    assert run.status().state == "done" and "ft_table=table-" in page.url
+    assert run.status().state == "done" and about.about(run).estimate and "ft_table=table-" in page.url
+    expect(page.locator(".js-plotly-plot")).to_have_count(3)
+    visit.check("fine-tune-done")
     page.reload()
     expect(page.get_by_text("48 rows to train on, 12 held out")).to_be_visible()
     visit.check("fine-tune-table-done")

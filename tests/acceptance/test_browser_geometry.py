@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from browser_tools import Lab, Visit
 from fake_worker import small_snapshot
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from beft_core.scores.formulas import magnitude, projection_ratio
 from beft_core.snapshots.snapshot import Snapshot, write_snapshot
@@ -19,6 +19,12 @@ from dashboard.figures.parts.numbers import short
 pytestmark = pytest.mark.timeout(240)
 SLOW = 60_000
 """Milliseconds: on a busy machine the browser takes its time to load the charts."""
+
+
+@pytest.fixture(autouse=True)
+def motion(visit: Visit) -> None:
+    """What moves is to be seen."""
+    visit.page.emulate_media(reduced_motion="no-preference")
 
 
 def query(page: Page) -> dict[str, str]:
@@ -88,7 +94,6 @@ def slider(page: Page, name: str) -> Locator:
     return page.get_by_role("slider", name=re.compile(f"^{name}"))
 
 
-@pytest.mark.parametrize("visit", [1400], indirect=True)
 def test_the_drawing_stays_where_it_is_when_a_pair_or_a_place_is_picked(visit: Visit) -> None:
     page = visit.open("geometry")
     picture = page.locator("svg.picture")
@@ -139,7 +144,6 @@ def test_sandbox_by_hand(visit: Visit) -> None:
     visit.check("geometry-sandbox", figure=False)
 
 
-@pytest.mark.parametrize("visit", [1400], indirect=True)
 def test_sandbox_agrees_with_the_engine_and_walks_along_a_rhombus(visit: Visit) -> None:
     page = visit.open("geometry")
     for length, ratio, angle in [(1, 0.4, 20), (0.5, 1.75, -130), (0.8, 1, 90), (1, 2, 0), (0.4, 0, 50), (1, 1, 0)]:
@@ -201,7 +205,7 @@ def followed(lab: Lab) -> None:
         if key[1] != "k"
     }
     snapshot = Snapshot.build(probe.meta, pre, post, steps=steps, trajectory_step=np.array([10, 20, 30, 40]))
-    write_snapshot(lab.home.parent / "samples" / "other.beft.safetensors", snapshot)
+    write_snapshot(lab.samples / "other.beft.safetensors", snapshot)
 
 
 @pytest.mark.usefixtures("followed")
@@ -231,14 +235,11 @@ def test_the_film_plays_steps_and_is_in_the_link(visit: Visit) -> None:
     visit.check("geometry-film", figure=False)
 
 
-def test_presenter_mode_in_the_dark(browser: Browser, lab: Lab) -> None:
-    context = browser.new_context(viewport={"width": 1400, "height": 1000}, color_scheme="dark")
-    visit = Visit(context.new_page(), lab)
-    page = visit.open("geometry", present="true", hide="settings", jump="Opposite order", r="1.9", angle="0")
+def test_presenter_mode_in_the_dark(dark_visit: Visit) -> None:
+    page = dark_visit.open("geometry", present="true", hide="settings", jump="Opposite order", r="1.9", angle="0")
     expect(page.get_by_text("A only grew")).to_be_visible()
     expect(page.get_by_role("slider", name="Angle from b to b′")).to_be_hidden()
     now = page.locator("td.now").first
     assert float(now.evaluate("cell => parseFloat(getComputedStyle(cell).fontSize)")) > 35
     assert now.evaluate("cell => getComputedStyle(cell).color") == "rgb(230, 233, 239)"
-    visit.check("geometry-presenter", figure=False)
-    context.close()
+    dark_visit.check("geometry-presenter", figure=False)

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from browser_tools import Lab, Visit
+from browser_tools import Visit
 from example_snapshots import base, example
 from hostile import hostile_snapshots
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from beft_core.runs.run import list_runs
 from beft_core.snapshots.snapshot import write_snapshot
@@ -33,18 +33,14 @@ def test_first_minute(visit: Visit) -> None:
     assert header.startswith("stack,term,layer,approach,score") and len(rows) == 8 * 6 * 5
 
 
-def test_dark_theme(browser: Browser, lab: Lab) -> None:
-    context = browser.new_context(viewport={"width": 1400, "height": 1000}, color_scheme="dark")
-    visit = Visit(context.new_page(), lab)
-    page = visit.open("importance")
+def test_dark_theme(dark_visit: Visit) -> None:
+    page = dark_visit.open("importance")
     # The server learns the theme from the browser: text on a dark page must be light.
     tick = page.locator(".js-plotly-plot .ytick text").first
     expect(tick).to_have_css("fill", "rgb(230, 233, 239)")
-    visit.check("dark")
-    context.close()
+    dark_visit.check("dark")
 
 
-@pytest.mark.parametrize("visit", [1400], indirect=True)
 def test_links_restore_what_was_chosen(visit: Visit) -> None:
     page = visit.open("importance")
     page.get_by_role("combobox", name="Snapshot").click()
@@ -80,8 +76,9 @@ def test_a_click_on_a_cell_leads_to_its_geometry(visit: Visit) -> None:
     expect(page.locator(".js-plotly-plot")).to_have_count(7, timeout=60_000)
     terms = ["q", "k", "v", "o", "mlp_in", "mlp_out", "ln1", "ln2"]
     approaches = ["projection_ratio", "magnitude", "fisher"]
-    assert visit.page.viewport_size is not None
-    for turn in range(12 if visit.page.viewport_size["width"] > 1000 else 3):  # every term, layer and approach
+    for turn in range(12):  # every term, layer and approach in the wide window, then four cells in the narrow one
+        if turn == 8:
+            visit.resize(900)
         layer, row, approach = (turn * 5 + 1) % 6, (turn * 3) % 8, approaches[turn % 3]
         # Near the edge of the cell, so that a point which hears only its surroundings would miss.
         click_cell(page, approach, layer + 0.35, row - 0.3)
@@ -134,7 +131,6 @@ def test_uploads_hostile_and_good(visit: Visit, tmp_path: Path) -> None:
     visit.check("upload")
 
 
-@pytest.mark.parametrize("visit", [1400], indirect=True)
 def test_a_real_run_is_watched_through_a_reload_to_its_result(visit: Visit) -> None:
     page = visit.open("importance")
     page.get_by_role("button", name="Run the one-minute experiment").click()
@@ -155,9 +151,12 @@ def test_a_real_run_is_watched_through_a_reload_to_its_result(visit: Visit) -> N
 
 
 @pytest.mark.parametrize("visit", [900], indirect=True)
-def test_a_real_run_is_cancelled_while_it_loads(visit: Visit) -> None:
-    page = visit.open("importance")
+def test_the_experiment_leads_to_where_it_is_watched_and_is_cancelled_while_it_loads(visit: Visit) -> None:
+    page = visit.open()
     page.get_by_role("button", name="Run the one-minute experiment").click()
+    expect(page.get_by_role("heading", name="Fine-tune", level=1)).to_be_visible(timeout=60_000)
+    page.wait_for_url(re.compile(r"/fine_tune\?(.*&)?run="))
+    visit.open("importance")
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_text("seed 0 was cancelled")).to_be_visible(timeout=60_000)
     assert list_runs(visit.lab.home)[0].status().state == "cancelled"

@@ -11,7 +11,7 @@ import pytest
 from browser_tools import ROOT, Lab, Visit
 from made_up_samples import write_index
 from merge_samples import PAIR, fine_tune
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from beft_core.merging.merge import merge
 from beft_core.merging.result import read_result
@@ -26,7 +26,7 @@ AT_WORK = re.compile(r"^Evaluating .+ · (starting|running|waiting)")
 @pytest.fixture(scope="module", autouse=True)
 def real_samples(lab: Lab) -> None:
     """The two bundled samples that the page begins with, a third task of another base and one of the same."""
-    folder = lab.home.parent / "samples"
+    folder = lab.samples
     for name in PAIR:
         shutil.copy(ROOT / "sample_snapshots" / f"{name}.beft.safetensors", folder)
     write_snapshot(folder / "foreign.beft.safetensors", fine_tune("demo-entailment", 5))
@@ -38,8 +38,6 @@ def test_two_tasks_are_compared_mixed_scored_and_found_again(visit: Visit, tmp_p
     expect(page.get_by_text("nearly unrelated").first).to_be_visible()
     expect(page.locator(".js-plotly-plot")).to_have_count(4, timeout=60_000)
     visit.check("merge")
-    if page.viewport_size["width"] < 1000:  # type: ignore[index]
-        return
     slider = page.locator(".st-key-merge_weighted_weights").get_by_role("slider")
     slider.focus()
     for _ in range(10):
@@ -85,12 +83,9 @@ def test_what_does_not_fit_is_told(visit: Visit) -> None:
     visit.check("merge-misfit", figure=False)
 
 
-def test_dark_theme(browser: Browser, lab: Lab) -> None:
-    context = browser.new_context(viewport={"width": 1400, "height": 1000}, color_scheme="dark")
-    visit = Visit(context.new_page(), lab)
-    page = visit.open("merge", merge_method="TIES", merge_of="sign conflicts")
+def test_dark_theme(dark_visit: Visit) -> None:
+    page = dark_visit.open("merge", merge_method="TIES", merge_of="sign conflicts")
     expect(page.locator(".js-plotly-plot")).to_have_count(4, timeout=60_000)
     tick = page.locator(".js-plotly-plot .ytick text").first
     expect(tick).to_have_css("fill", "rgb(230, 233, 239)")
-    visit.check("merge-dark")
-    context.close()
+    dark_visit.check("merge-dark")

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
-from browser_tools import ROOT, Lab, Visit, serving
+from browser_tools import WIDTHS, Visit
 from playwright.sync_api import Page, expect
 
 from dashboard.figures.parts.contrast import TEXT, contrast
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("bundled_samples")]
 
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with serving(tmp_path_factory.mktemp("lab"), ROOT / "sample_snapshots") as started:
-        yield started
 
 
 WRITTEN = """() => {
@@ -62,7 +55,6 @@ def written(page: Page) -> list[dict[str, Any]]:
     return [{**one, "contrast": contrast(tuple(one["text"]), tuple(one["ground"]))} for one in texts]
 
 
-@pytest.mark.parametrize("visit", [1400], indirect=True)
 def test_all_words_stand_out_in_both_themes(visit: Visit) -> None:
     """Fine-tune has a command, Which bias formulas and Compare coloured words in a caption, which Streamlit fades."""
     page = visit.page
@@ -101,8 +93,10 @@ def test_the_tables_of_the_explanation_are_read_whole(visit: Visit) -> None:
     checksum = explanation.get_by_role("cell", name=re.compile("^[0-9a-f]{64}$"))
     expect(checksum).to_be_visible()  # one word, to be copied as one
     expect(checksum.locator("p")).to_have_css("overflow-wrap", "anywhere")  # the page's style is there
-    wider = explanation.evaluate(WIDER)
-    assert not wider, wider
-    ragged = "table => table.getBoundingClientRect().right > innerWidth"
-    assert not any(table.evaluate(ragged) for table in tables.all())
+    for width in WIDTHS:
+        visit.resize(width)
+        wider = explanation.evaluate(WIDER)
+        assert not wider, wider
+        ragged = "table => table.getBoundingClientRect().right > innerWidth"
+        assert not any(table.evaluate(ragged) for table in tables.all())
     visit.check("importance-computed")

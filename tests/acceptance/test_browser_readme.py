@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from browser_tools import ROOT, Lab, Visit, serving
-from playwright.sync_api import Browser, Page, expect
+from browser_tools import ROOT, Visit
+from playwright.sync_api import Page, expect
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("bundled_samples")]
 
 LARGEST = 200_000
 """Bytes of a picture: a README is opened on slow lines too."""
-
-
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with serving(tmp_path_factory.mktemp("readme"), ROOT / "sample_snapshots") as lab:
-        yield lab
 
 
 def _importance(page: Page) -> None:
@@ -44,17 +38,14 @@ PICTURES: dict[str, tuple[dict[str, str], Callable[[Page], None], str]] = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_pictures_of_the_readme(name: str, browser: Browser, samples: Lab, tmp_path: Path) -> None:
+def test_pictures_of_the_readme(name: str, visit: Visit, tmp_path: Path) -> None:
     query, ready, top = PICTURES[name]
-    context = browser.new_context(viewport={"width": 1400, "height": 1000})
-    visit = Visit(context.new_page(), samples)
     ready(visit.open(name, **query))
     visit.check(f"readme-{name}", figure=False)
     folder = Path(os.environ.get("BEFT_README_PICTURES") or tmp_path)
     picture = folder / f"{name}.png"
     visit.page.get_by_text(top).first.evaluate("words => words.scrollIntoView({block: 'start'})")
     visit.page.screenshot(path=picture)
-    context.close()
     assert picture.stat().st_size < LARGEST
     shown = (ROOT / "README.md").read_text()
     assert f"dashboard/screenshots/{name}.png" in shown

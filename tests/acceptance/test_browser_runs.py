@@ -126,7 +126,6 @@ def test_ticking_comparing_and_a_new_run_that_moves_nothing(visit: Visit, runs: 
         expect(page.get_by_title(f"Run {run.id[-6:]}: {name}")).to_be_visible()
 
 
-@pytest.mark.parametrize("visit", [1400], indirect=True)
 def test_seeds_failure_delete_undo_and_download(visit: Visit, runs: list[Run], tmp_path: Path) -> None:
     page = visit.open("runs", runs=[overview(run).label for run in runs])
     expect(page.get_by_role("heading", name="Spread over seeds")).to_be_visible()

@@ -1,4 +1,4 @@
-"""The first minute in a real browser, offline: a guess, its answer, a link to it, a step of the tour, an experiment."""
+"""The first minute in a real browser, offline: a guess, its answer, a link to it, a step of the tour."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ def test_guess_and_reveal(visit: Visit) -> None:
     page.wait_for_url(re.compile(r"/importance\?(.*&)?tour=guess"))
 
 
-@pytest.mark.parametrize("visit", [1400], indirect=True)
 def test_the_navigation_keeps_the_progress_of_the_tour(visit: Visit) -> None:
     page = visit.open(tour="guess.cell")
     expect(page.get_by_text("2 of 6 steps")).to_be_visible()
@@ -37,14 +36,6 @@ def test_the_navigation_keeps_the_progress_of_the_tour(visit: Visit) -> None:
     page.wait_for_url(re.compile(r"/compare\?(.*&)?tour=guess.cell"))
     page.get_by_test_id("stSidebarNav").get_by_role("link", name="Start").click()
     expect(page.get_by_text("2 of 6 steps")).to_be_visible(timeout=60_000)
-
-
-@pytest.mark.parametrize("visit", [1400], indirect=True)
-def test_the_experiment_leads_to_where_it_is_watched(visit: Visit) -> None:
-    page = visit.open()
-    page.get_by_role("button", name="Run the one-minute experiment").click()
-    expect(page.get_by_role("heading", name="Fine-tune", level=1)).to_be_visible(timeout=60_000)
-    page.wait_for_url(re.compile(r"/fine_tune\?(.*&)?run="))
 
 
 @pytest.mark.parametrize("visit", [390], indirect=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from browser_tools import Lab, Visit
-from playwright.sync_api import Browser, Page, expect
+from browser_tools import WIDTHS, Lab, Visit
+from playwright.sync_api import Page, expect
 from sweep_tables import make_results
 
 from beft_core.runs.run import Run, list_runs
@@ -86,12 +87,12 @@ def test_a_tiny_sweep_from_start_to_table(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_large_one(browser: Browser, lab: Lab, theme: str) -> None:
-    run = past(lab)
-    for width in (1400, 900):
-        context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=theme)  # type: ignore[arg-type]
-        visit = Visit(context.new_page(), lab)
-        page = visit.open("sweep", sweep_run=run.id, sw_regimes=["low", "high"])
+def test_a_large_one(visit: Visit, theme: Literal["light", "dark"]) -> None:
+    run = past(visit.lab)
+    visit.page.emulate_media(color_scheme=theme)
+    page = visit.open("sweep", sweep_run=run.id, sw_regimes=["low", "high"])
+    for width in WIDTHS:
+        visit.resize(width)
         expect(page.get_by_text("216 fine-tunes, 3 failed")).to_be_visible()
         tick = page.locator(".js-plotly-plot .xtick text").first
         colour = "rgb(230, 233, 239)" if theme == "dark" else "rgb(16, 20, 29)"
@@ -100,11 +101,9 @@ def test_a_large_one(browser: Browser, lab: Lab, theme: str) -> None:
         for white in (page.get_by_role("button", name="Start the sweep"), page.locator("[data-tag]").first):
             expect(white).to_have_css("color", "rgb(255, 255, 255)")
             expect(white).to_have_css("background-color", "rgb(0, 114, 178)")  # test_contrast.py
-        visit.check(f"sweep-large-{theme}")
-        context.close()
+    visit.check(f"sweep-large-{theme}")
 
 
-@pytest.mark.parametrize("visit", [1400], indirect=True)
 def test_the_list_of_runs(visit: Visit) -> None:
     run = past(visit.lab)
     page = visit.open("runs", runs=f"{run.id[-6:]} sweep of v, q, k, o, head, all on sst2 + rte")

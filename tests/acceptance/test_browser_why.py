@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from browser_tools import Lab, Visit
-from playwright.sync_api import Browser, Page, expect
+from browser_tools import Visit
+from playwright.sync_api import Page, expect
 
 import dashboard
 
@@ -54,19 +54,18 @@ def test_three_proofs(visit: Visit) -> None:
         assert "libtorch" not in Path(f"/proc/{visit.lab.process.pid}/maps").read_text()
 
 
-def test_dark_and_in_a_room(browser: Browser, lab: Lab) -> None:
-    context = browser.new_context(viewport={"width": 1400, "height": 1000}, color_scheme="dark")
-    visit = Visit(context.new_page(), lab)
-    page = visit.open("why", why_tab="2 · Push b_q", why_seen="b_q", why_layer="4", why_head="head 3", present="true")
+def test_dark_and_in_a_room(dark_visit: Visit) -> None:
+    page = dark_visit.open(
+        "why", why_tab="2 · Push b_q", why_seen="b_q", why_layer="4", why_head="head 3", present="true"
+    )
     ready(page, 2)
     expect(page.get_by_text("The attention of layer 4 moves.")).to_be_visible()
     expect(page.get_by_label("Your sentence")).to_be_hidden()  # a presenter hides the choice at first
-    visit.check("why-dark")
-    context.close()
+    dark_visit.check("why-dark")
 
 
 def test_the_trap_on_the_real_samples(visit: Visit) -> None:
-    shelf = visit.lab.home.parent / "samples"
+    shelf = visit.lab.samples
     for file in [REAL / "index.json", *REAL.glob("demo-sentiment-*")]:
         shutil.copy(file, shelf)
     page = visit.open("why", why_tab="4 · The trap")
