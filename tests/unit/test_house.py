@@ -120,11 +120,6 @@ MOST_MODULES = 15
 
 UNTESTED: frozenset[str] = frozenset(
     (
-        "beft_core.execution.cancel",
-        "beft_core.runs.compare",
-        "beft_core.runs.curves",
-        "beft_core.runs.record",
-        "beft_core.runs.status",
         "beft_core.training.acceleration.compiled_layers",
         "beft_core.training.acceleration.post_norm_layer",
         "beft_core.training.acceleration.segment_kernels",

@@ -77,14 +77,6 @@ def test_unknown_kind_is_refused(tmp_path: Path) -> None:
         Run.create("destroy", {}, tmp_path)
 
 
-def test_status_survives_the_file(run: Run) -> None:
-    status = Status(
-        "running", created=1.0, began=2.0, process=me(), device="cpu", stage="train", stage_began=3.0, done=5, total=10
-    )
-    run.write_status(status)
-    assert run.status() == run.recorded() == status
-
-
 def test_a_worker_that_is_gone_is_lost(run: Run) -> None:
     run.write_status(Status("running", created=1.0, process=nobody(), stage="train", done=3, total=9))
     status = run.status()
@@ -109,23 +101,6 @@ def test_a_zombie_is_gone(run: Run) -> None:
 def test_a_worker_that_never_came_is_lost(run: Run) -> None:
     run.write_status(Status("queued", created=time.time() - 3600))
     assert run.status().state == "lost"
-
-
-def test_cancel_shows_at_once_and_is_idempotent(run: Run) -> None:
-    run.write_status(Status("running", created=1.0, process=me()))
-    cancel(run)
-    asked = (run.path / "cancel").read_bytes()
-    cancel(run)
-    assert run.status().state == "cancelling" and (run.path / "cancel").read_bytes() == asked
-    run.write_status(Status("running", created=1.0, process=nobody()))
-    assert run.status().state == "cancelled"
-
-
-@pytest.mark.parametrize("state", ["done", "failed", "cancelled"])
-def test_cancelling_an_ended_run_changes_nothing(run: Run, state: str) -> None:
-    run.write_status(Status(state, created=1.0, process=nobody()))
-    cancel(run)
-    assert run.status().state == state and not run.cancel_asked()
 
 
 @pytest.mark.parametrize(
@@ -195,15 +170,6 @@ def test_a_start_that_was_recorded_ten_seconds_off_is_still_the_worker(run: Run)
     assert run.status().state == "running"
 
 
-def test_a_status_of_an_earlier_version_is_read(run: Run) -> None:
-    process = {"pid": me().pid, "started": me().started}
-    (run.path / "status.json").write_text(json.dumps({"state": "running", "created": 1.0, "process": process}))
-    assert run.status().state == "running" and run.recorded().process == ProcessId(me().pid, me().started)
-    process["started"] -= 10
-    (run.path / "status.json").write_text(json.dumps({"state": "running", "created": 1.0, "process": process}))
-    assert run.status().state == "lost"
-
-
 @pytest.mark.parametrize("ahead", [30.0, 3600.0, 1e9])
 def test_a_run_that_was_created_in_the_future_is_cancelled_and_deleted(run: Run, ahead: float, tmp_path: Path) -> None:
     """The clock was set back since; nobody is starting a worker."""
@@ -231,32 +197,11 @@ def test_a_run_that_is_being_started_is_neither_lost_nor_deleted(run: Run) -> No
     assert run.status().state == "cancelled"
 
 
-def test_how_long_ago_cancelling_was_asked_does_not_follow_the_clock(run: Run) -> None:
-    run.write_status(Status("running", created=1.0, process=me()))
-    run.ask_cancel()
-    for at in (1.0, time.time() + 1e6):
-        os.utime(run.path / "cancel", (at, at))
-        if me().boot is not None:
-            assert 0 <= run.cancel_age() < 30
-    (run.path / "cancel").write_bytes(b"")  # as earlier versions left it
-    os.utime(run.path / "cancel", (time.time() - 100,) * 2)
-    assert 99 < run.cancel_age() < 130
-    os.utime(run.path / "cancel", (time.time() + 100,) * 2)
-    assert run.cancel_age() == 0
-
-
 def test_log_tail_is_what_a_terminal_would_show(run: Run) -> None:
     run.log.write_bytes(b"first\n\n 10%|#\r100%|####\n\x1b[31mred\x1b[0m\n\xff\n")
     assert run.log_tail() == ["first", "100%|####", "red", "�"]
     run.log.write_text("x" * 10**6 + "\nlast\n")
     assert run.log_tail(1) == ["last"]
-
-
-def test_remaining_time_needs_some_progress() -> None:
-    status = Status("running", created=0, stage_began=100.0, done=25, total=100)
-    assert status.fraction == 0.25 and status.remaining_seconds(110.0) == pytest.approx(30.0)
-    assert replace(status, done=1).remaining_seconds(110.0) is None
-    assert replace(status, total=None).fraction is None
 
 
 def test_readers_need_neither_torch_nor_streamlit() -> None:
