@@ -51,7 +51,6 @@ COMMON: tuple[str, ...] = (
     "pad",
     "compile",
     "plain",
-    "plain",
     "fisher_examples",
     "evaluate",
 )

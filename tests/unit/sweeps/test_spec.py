@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from beft_core.config import PER_RUN, RunConfig
 from beft_core.errors import UserError
 from beft_core.sweeps.grouping import bytes_per_run, group, halves, most_runs
-from beft_core.sweeps.spec import SweepSpec, identity, read_spec, trains
+from beft_core.sweeps.spec import COMMON, SweepSpec, identity, read_spec, trains
 from beft_core.training.estimate.count import layout_of
 
 
@@ -162,3 +162,7 @@ def test_planning_needs_no_torch() -> None:
         "spec.SweepSpec().runs(); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_no_setting_is_shared_twice() -> None:
+    assert len(set(COMMON)) == len(COMMON)
