@@ -124,9 +124,7 @@ UNTESTED: frozenset[str] = frozenset(
         "beft_core.training.acceleration.post_norm_layer",
         "beft_core.training.acceleration.segment_kernels",
         "beft_core.training.estimate.measure",
-        "beft_core.training.methods.bank_linear",
         "beft_core.training.methods.bias_bank",
-        "beft_core.training.module_swap",
     )
 )
 """Engine modules whose tests lie in modules of other names still."""
