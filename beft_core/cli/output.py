@@ -24,7 +24,7 @@ from beft_core.snapshots.snapshot import SUFFIX, Snapshot, SnapshotMeta, read_sn
 if TYPE_CHECKING:
     from rich.console import Console
 
-LONGEST_OUT = 200
+MAX_OUT_BYTES = 200
 """Bytes of a name to write: the temporary file beside it, whose name is longer, must fit too."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
@@ -118,8 +118,8 @@ def out_path(out: str) -> Path:
         raise UserError(
             f"got --out {out}", f"a file name that ends in {SUFFIX}", str(path.with_name(plain_name + SUFFIX))
         )
-    if len(os.fsencode(path.name)) > LONGEST_OUT:
-        raise UserError(f"got --out {out}", f"a name of at most {LONGEST_OUT} bytes", "a shorter one")
+    if len(os.fsencode(path.name)) > MAX_OUT_BYTES:
+        raise UserError(f"got --out {out}", f"a name of at most {MAX_OUT_BYTES} bytes", "a shorter one")
     if path.is_dir():
         raise UserError(f"got --out {out}, which is a folder", "a file")
     folder = path.parent

@@ -43,7 +43,7 @@ HEADS: dict[str, tuple[str | None, ...]] = {
 }
 """Model type -> modules of transformers' classifier that are our head's hidden layer, its output and its LayerNorm."""
 
-MOST_HEAD = 2**24
+MAX_HEAD = 2**24
 """Elements of one weight of a head: 4,000 by 4,000, or 4,000 classes of a large model."""
 
 CONV1D = ("gpt2",)
@@ -281,10 +281,10 @@ def _check_head(adapter: SafetensorsFile, part: str, name: str, hidden: int) -> 
     fits = len(shape) == len(expected) and all(
         want in ("classes", have) for want, have in zip(expected, shape, strict=True)
     )
-    if not fits or not 0 < math.prod(shape) <= MOST_HEAD:
+    if not fits or not 0 < math.prod(shape) <= MAX_HEAD:
         raise UserError(
             f"{adapter.name}: {name} is {list(shape)}",
-            f"[{', '.join(map(str, expected))}], as the base, with at most {MOST_HEAD:,} elements",
+            f"[{', '.join(map(str, expected))}], as the base, with at most {MAX_HEAD:,} elements",
         )
 
 

@@ -15,7 +15,7 @@ from beft_core.files.home import home
 from beft_core.files.safe_io import atomic_write, read_json_file
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot, write_snapshot
 
-MOST_KEPT = 500
+MAX_KEPT = 500
 NAME_CHARACTERS = 200
 
 _ID = re.compile(r"\d{8}-\d{6}-\d{6}-[0-9a-f]{6}")
@@ -41,8 +41,8 @@ def keep(snapshot: Snapshot, name: str, root: Path | None = None) -> Kept:
     Raises:
         UserError: too many are kept, or the folder cannot be written.
     """
-    if len(kept(root)) >= MOST_KEPT:
-        raise UserError(f"{MOST_KEPT} snapshots are kept", "fewer", "forgetting some that are no longer needed")
+    if len(kept(root)) >= MAX_KEPT:
+        raise UserError(f"{MAX_KEPT} snapshots are kept", "fewer", "forgetting some that are no longer needed")
     folder = _folder(root)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def _kept(path: Path) -> Kept:
     return Kept(path, _read_name(file, status.st_mtime_ns, status.st_ino))
 
 
-@lru_cache(maxsize=2 * MOST_KEPT)
+@lru_cache(maxsize=2 * MAX_KEPT)
 def _read_name(file: Path, mtime: int, inode: int) -> str:
     """Read once as long as the file stays the same: lists are drawn with every click."""
     try:

@@ -32,13 +32,13 @@ from beft_core.snapshots.snapshot import SUFFIX, Snapshot, read_snapshot
 ADAPTER = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
 """The two files of an adapter: whether zipped or one by one, nothing else is read."""
 
-MOST_MEMBERS = 64
+MAX_MEMBERS = 64
 """Files in a zip. PEFT writes three; a tokenizer may lie beside them."""
-MOST_DIRECTORY = 2**16
+MAX_DIRECTORY = 2**16
 """Bytes of a zip's directory, which is parsed before anything in it can be judged."""
-MOST_BYTES: dict[str, int] = {ADAPTER_CONFIG: 2**20, ADAPTER_WEIGHTS: 128 * 2**20}
+MAX_BYTES: dict[str, int] = {ADAPTER_CONFIG: 2**20, ADAPTER_WEIGHTS: 128 * 2**20}
 """Unpacked, of each of the two."""
-MOST_RATIO = 100
+MAX_RATIO = 100
 """Unpacked to packed bytes; float32 vectors that were trained pack to about nine tenths."""
 FREE_BYTES = 2**20
 """Below this the ratio does not matter: zeros pack a thousandfold."""
@@ -115,8 +115,8 @@ def unzipped(data: bytes) -> dict[str, bytes]:
     if end.count(_ZIP_END) != 1 or _ZIP64_END in end:
         raise UserError("not a plain zip", f"a zip of {' and '.join(ADAPTER)}", "packing the adapter's folder again")
     directory = int.from_bytes(end[end.index(_ZIP_END) + 12 :][:4], "little")
-    if directory > MOST_DIRECTORY:
-        raise UserError(f"a zip with a directory of {directory:,} bytes", f"at most {MOST_DIRECTORY:,}")
+    if directory > MAX_DIRECTORY:
+        raise UserError(f"a zip with a directory of {directory:,} bytes", f"at most {MAX_DIRECTORY:,}")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return {name: _member(archive, name) for name in ADAPTER}
@@ -246,8 +246,8 @@ def _lone(name: str, parts: int) -> UserError:
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     """One file of a zip, if it is safe to unpack. Its path inside the zip is not used for anything."""
     members = archive.infolist()
-    if len(members) > MOST_MEMBERS:
-        raise UserError(f"a zip of {len(members)} files", f"at most {MOST_MEMBERS}")
+    if len(members) > MAX_MEMBERS:
+        raise UserError(f"a zip of {len(members)} files", f"at most {MAX_MEMBERS}")
     found = [member for member in members if _last(member.filename) == name]
     if len(found) != 1:
         pickled = any(_last(m.filename) in ("data.pkl", "adapter_model.bin") for m in members)
@@ -264,13 +264,13 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
         raise UserError(f"{name} in the zip is encrypted", "a zip without a password")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise UserError(f"{name} in the zip is packed by method {member.compress_type}", "stored or deflated")
-    most = MOST_BYTES[name]
+    most = MAX_BYTES[name]
     if member.file_size > most:
         raise UserError(f"{name} in the zip unpacks to {member.file_size:,} bytes", f"at most {most:,}")
-    if member.file_size > FREE_BYTES and member.file_size > MOST_RATIO * member.compress_size:
+    if member.file_size > FREE_BYTES and member.file_size > MAX_RATIO * member.compress_size:
         raise UserError(
             f"{name} in the zip unpacks to {member.file_size / max(1, member.compress_size):,.0f} times its size",
-            f"at most {MOST_RATIO} times",
+            f"at most {MAX_RATIO} times",
             "the two files without the zip",
         )
     with archive.open(member) as file:

@@ -19,7 +19,7 @@ from beft_core.merging.methods import METHODS
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot, read_snapshot
 from beft_core.terms import TERM_KEYS
 
-MOST_POINTS = 51
+MAX_POINTS = 51
 
 
 # --- the configuration of a run of kind "merge" ------------------------------------------------------------
@@ -125,7 +125,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         f"some of {', '.join(TERM_KEYS)}, or null",
         lambda v: v is None or (_texts(v) and len(v) > 0 and set(v) <= set(TERM_KEYS)),
     ),
-    "points": (f"0, or 2 to {MOST_POINTS}", lambda v: _whole(0, MOST_POINTS)(v) and v != 1),
+    "points": (f"0, or 2 to {MAX_POINTS}", lambda v: _whole(0, MAX_POINTS)(v) and v != 1),
     "limit": ("a number of examples from 2, or null", lambda v: v is None or _whole(2)(v)),
     "task": ("a text", lambda v: isinstance(v, str)),
     "model": ("a text, or null", _text_or_none),

@@ -30,11 +30,11 @@ from beft_core.models.load import load_model
 from beft_core.models.null_certificate import TOLERANCE, NullReport, few_threads, null_certificate
 from beft_core.terms import CANDIDATES
 
-MOST_CHARACTERS = 400
+MAX_CHARACTERS = 400
 """Of a sentence."""
-MOST_TOKENS = 40
+MAX_TOKENS = 40
 """A map of more cannot be read; what is over is cut off and told."""
-LARGEST = 1e4
+MAX_NORM = 1e4
 """Norm of d: beyond it float32 has no digits left for what d is added to."""
 CLASSES = 2
 DIGITS = 6
@@ -294,7 +294,7 @@ def _tokenised(model: LoadedModel, sentence: str, pair: str) -> tuple[dict[str, 
     """Inputs of one row, its tokens in words, and how many tokens were cut off."""
     texts = [sentence, pair] if pair else [sentence]
     whole = len(model.tokenizer(*texts)["input_ids"])
-    encoded = model.tokenizer(*texts, truncation=True, max_length=MOST_TOKENS, return_tensors="pt")
+    encoded = model.tokenizer(*texts, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
     accepted = inspect.signature(model.backbone.forward).parameters
     ids = encoded["input_ids"][0].tolist()
     if not ids:
@@ -307,13 +307,13 @@ def _check(bench: Bench, sentence: str, layer: int, size: float, seed: int, pair
     if not sentence.strip():
         raise UserError("got no sentence", "a few words")
     for text in (sentence, pair):
-        if len(text) > MOST_CHARACTERS:
-            raise UserError(f"got a sentence of {len(text)} characters", f"at most {MOST_CHARACTERS}")
+        if len(text) > MAX_CHARACTERS:
+            raise UserError(f"got a sentence of {len(text)} characters", f"at most {MAX_CHARACTERS}")
     layers = bench.model.layout.layers
     if not 0 <= layer < layers:
         raise UserError(f"got layer {layer}", f"0 to {layers - 1}, the layers of {bench.model.id}")
-    if not 0 <= size <= LARGEST:
-        raise UserError(f"got a change of size {size}", f"0 to {LARGEST:g}")
+    if not 0 <= size <= MAX_NORM:
+        raise UserError(f"got a change of size {size}", f"0 to {MAX_NORM:g}")
     if not 0 <= seed < 2**32:
         raise UserError(f"got the seed {seed}", "a whole number from 0 to 4294967295")
 

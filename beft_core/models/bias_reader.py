@@ -24,7 +24,7 @@ from beft_core.models.source import BUNDLED, MAX_CONFIG, locate
 from beft_core.snapshots.snapshot import Key
 
 WEIGHTS = ("model.safetensors.index.json", "model.safetensors")
-MOST_ELEMENTS = 2**24
+MAX_ELEMENTS = 2**24
 """Of all bias terms together. BLOOM has 11 million, OPT of 175 billion parameters 13."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
@@ -142,11 +142,11 @@ def bound_elements(file: str, widths: Iterable[int]) -> None:
     """Refuse biases that are too many together, before any of them is read. ``widths``: elements of each.
 
     Raises:
-        UserError: more than :data:`MOST_ELEMENTS`.
+        UserError: more than :data:`MAX_ELEMENTS`.
     """
     total = sum(widths)
-    if total > MOST_ELEMENTS:
-        raise UserError(f"{file}: biases of {total:,} elements", f"at most {MOST_ELEMENTS:,}")
+    if total > MAX_ELEMENTS:
+        raise UserError(f"{file}: biases of {total:,} elements", f"at most {MAX_ELEMENTS:,}")
 
 
 def parameter_sizes(layout: Layout) -> Counter[str]:

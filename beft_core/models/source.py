@@ -51,8 +51,8 @@ MAX_CONFIG = 2**20
 
 MAX_FILE = 48 * 2**20
 """Bytes of a tokenizer's file: those of the largest vocabularies (256,000 words) have 35 million."""
-LARGEST = 2**53
-MOST_TOKENS = 10_000_000
+MAX_NUMBER = 2**53
+MAX_TOKENS = 10_000_000
 
 # One or two parts of letters, digits, ".", "_", "-" as the Hub has them, and a branch, tag or commit.
 _HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?)(@(?P<revision>[\w][\w./-]{0,127}))?")
@@ -167,12 +167,12 @@ def _source(model_id: str, revision: str | None, folder: Path) -> ModelSource:
 def _require_numbers(config: dict[str, Any]) -> None:
     """Numbers that transformers would take for sizes and places, before it does."""
     for name, value in config.items():
-        if type(value) is int and abs(value) > LARGEST:
-            raise UserError(f"got a huge number as {name[:80]} in config.json", f"at most {LARGEST}")
+        if type(value) is int and abs(value) > MAX_NUMBER:
+            raise UserError(f"got a huge number as {name[:80]} in config.json", f"at most {MAX_NUMBER}")
     pad, size = config.get("pad_token_id"), config.get("vocab_size")
-    if type(size) is int and not 1 <= size <= MOST_TOKENS:
-        raise UserError(f"got vocab_size = {size} in config.json", f"1 to {MOST_TOKENS:,}")
-    if type(pad) is int and not -1 <= pad < (size if type(size) is int else MOST_TOKENS):
+    if type(size) is int and not 1 <= size <= MAX_TOKENS:
+        raise UserError(f"got vocab_size = {size} in config.json", f"1 to {MAX_TOKENS:,}")
+    if type(pad) is int and not -1 <= pad < (size if type(size) is int else MAX_TOKENS):
         raise UserError(f"got pad_token_id = {pad} in config.json", "the number of one of its tokens, or -1: none")
 
 

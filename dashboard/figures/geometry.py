@@ -19,7 +19,7 @@ LEVELS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 LEVEL_COLOUR = {False: "#0072B2", True: "#3C9BD6"}
 RIM = 6.0
 """Length ratios beyond are drawn on this circle: one outlier must not press all others together."""
-MOST_NUMBERED = 64
+MAX_NUMBERED = 64
 """With more points than this, the layer's number does not fit into them."""
 
 
@@ -70,7 +70,7 @@ def polar(
     frame = Frame.unroll(*every) if unrolled else Frame.around(*every)
     figure = go.Figure()
     _draw_plane(figure, frame, dark)
-    small = len(every[0]) > MOST_NUMBERED
+    small = len(every[0]) > MAX_NUMBERED
     for row in rows:
         x, y = frame.place(*points[row.term])
         figure.add_scatter(x=_json(x), y=_json(y), **_points(row, small, dark))

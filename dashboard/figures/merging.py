@@ -21,8 +21,8 @@ DASHES = ("dash", "dot", "dashdot", "longdash", "longdashdot", "2px,6px", "8px,2
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "hexagon")
 """Sources are told apart by form: colours belong to bias terms."""
 PANEL = 300
-MOST_COLUMNS = 3
-MOST_CHARACTERS = 40
+MAX_COLUMNS = 3
+MAX_CHARACTERS = 40
 
 
 def angle_matrix(labels: Sequence[str], values: np.ndarray, dark: bool = False, percent: bool = False) -> go.Figure:
@@ -157,7 +157,7 @@ def along_the_line(result: MergeResult, sources: Sequence[str], colour: str, dar
     ``sources``: rows of the result that are fine-tunes, drawn as dashed levels; the base model is dotted.
     """
     tasks, parameter = list(result.tasks), _plain(result.parameter or "")
-    columns = min(len(tasks), MOST_COLUMNS)
+    columns = min(len(tasks), MAX_COLUMNS)
     rows = math.ceil(len(tasks) / columns)
     figure = make_subplots(
         rows,
@@ -264,7 +264,7 @@ def _cell(value: float, percent: bool) -> str:
 
 def _plain(label: str) -> str:
     """A task's name may come from a stranger: no tags of Plotly's come out of it."""
-    return in_figures(label if len(label) <= MOST_CHARACTERS else label[: MOST_CHARACTERS - 1] + "…")
+    return in_figures(label if len(label) <= MAX_CHARACTERS else label[: MAX_CHARACTERS - 1] + "…")
 
 
 def _wrapped(label: str) -> str:

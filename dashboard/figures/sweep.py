@@ -15,7 +15,7 @@ from dashboard.figures.parts import style
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_PANELS = 8
+MAX_PANELS = 8
 """More would be a page of their own."""
 TITLE, PLOT, FOOT = 54, 190, 58
 """Pixels of a panel: its title and the names below it, the dots, learning rates and the gap to the next panel."""
@@ -26,14 +26,14 @@ _GAP, _BESIDE = 0.7, 0.12
 
 
 def by_term_and_rate(rows: pd.DataFrame, dark: bool = False) -> go.Figure:
-    """A panel per task and number of examples that has a value; at most :data:`MOST_PANELS`.
+    """A panel per task and number of examples that has a value; at most :data:`MAX_PANELS`.
 
     ``rows``: one per fine-tune of the grid with task, size (training examples in words), trains, lr, seed, metric and
     value (a fraction; NaN: not finished, or failed). Every fine-tune has its place from the start, so that nothing
     moves when others finish. A dot is a seed, a line the mean over seeds.
     """
     panels = [(key, part) for key, part in rows.groupby(["task", "size"], sort=False) if part["value"].notna().any()]
-    panels = panels[:MOST_PANELS]
+    panels = panels[:MAX_PANELS]
     down = max(1, len(panels))
     height = down * (TITLE + PLOT + FOOT)
     figure = make_subplots(

@@ -27,7 +27,7 @@ from dashboard.shared.text import plain
 METHOD, TERM = "merge_method", "merge_term"
 CONTROLS = 340
 """Pixels."""
-MOST_WHOLE = 2**53 - 1
+MAX_WHOLE = 2**53 - 1
 """The largest whole number that a browser keeps."""
 FIRST = "weighted"
 """The method to begin with: at equal weights it is the paper's average, and its slider shows what merging is."""
@@ -116,7 +116,7 @@ def _control(spec: Method, parameter: Parameter, choice: Choice) -> Any:
         return st.number_input(
             label,
             min_value=int(parameter.low),
-            max_value=int(min(parameter.high, MOST_WHOLE)),
+            max_value=int(min(parameter.high, MAX_WHOLE)),
             value=parameter.default,
             step=1,
             help=text,

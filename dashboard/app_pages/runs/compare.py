@@ -16,7 +16,7 @@ from beft_core.runs.overview import Overview, overview
 from beft_core.runs.run import Run
 from beft_core.training.observer import NOT_METRICS
 from dashboard.app_pages.runs.table import BUSY_SECONDS
-from dashboard.figures.curves.runs import MOST_POINTS, Line, looks, overlay
+from dashboard.figures.curves.runs import MAX_POINTS, Line, looks, overlay
 from dashboard.shared import address, page
 from dashboard.shared.figure import show
 from dashboard.shared.text import plain
@@ -235,7 +235,7 @@ def explained() -> None:
     with page.control("details", "runs"), st.expander("How was this computed?", icon=":material/function:"):
         st.markdown(
             "**Training loss**: mean over the steps since the point before, of the batches as they were trained "
-            f"(dropout on). A curve shows at most {MOST_POINTS} points of a run: of each stretch of steps the smallest "
+            f"(dropout on). A curve shows at most {MAX_POINTS} points of a run: of each stretch of steps the smallest "
             "and the largest, so no peak is lost; the CSV has all.  \n"
             "**Result**: the task's first metric on its validation set, after the last epoch that was scored.  \n"
             "**Seconds**: from the run's turn on the device to its end, loading and scoring included.  \n"

@@ -15,7 +15,7 @@ from beft_core.sweeps.rows import plan_columns
 from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import NAME
-from dashboard.figures.sweep import MOST_PANELS, by_term_and_rate
+from dashboard.figures.sweep import MAX_PANELS, by_term_and_rate
 from dashboard.result_tables.source import CHOICE, TableSource, open_table, tables
 from dashboard.shared import page
 from dashboard.shared.figure import show
@@ -104,7 +104,7 @@ def _picture(grid: pd.DataFrame, done: pd.DataFrame) -> None:
         data=lambda: rows,
     )
     panels = len(rows.loc[rows["value"].notna(), ["task", "size"]].drop_duplicates())
-    more = f" The first {MOST_PANELS} of {panels}; the evaluation shows all." if panels > MOST_PANELS else ""
+    more = f" The first {MAX_PANELS} of {panels}; the evaluation shows all." if panels > MAX_PANELS else ""
     st.caption(f"After the last epoch, by learning rate; a dot is a seed, a line the mean over seeds.{more}")
 
 

@@ -17,7 +17,7 @@ from dashboard.figures.parts import style
 from dashboard.figures.parts.end_labels import End, name_ends
 from dashboard.figures.parts.labels import in_figures
 
-MOST_POINTS = 1000
+MAX_POINTS = 1000
 HEIGHT = 220
 
 Records = Sequence[Mapping[str, Any]]
@@ -31,7 +31,7 @@ def loss_curve(records: Records, dark: bool = False) -> go.Figure:
         for record in records
         if record.get("type") == "step" and record.get("loss") and record["loss"][0] is not None
     )
-    kept = points[:: len(points) // MOST_POINTS + 1]
+    kept = points[:: len(points) // MAX_POINTS + 1]
     figure = go.Figure(
         go.Scatter(
             x=[step for step, _ in kept],
@@ -74,7 +74,7 @@ def score_lines(records: Records, approach: str, dark: bool = False) -> go.Figur
     rows = [
         record for record in records if record.get("type") == "scores" and isinstance(record.get("scores"), Mapping)
     ]
-    rows = rows[:: len(rows) // MOST_POINTS + 1] + rows[-1:]
+    rows = rows[:: len(rows) // MAX_POINTS + 1] + rows[-1:]
     figure, ends = go.Figure(), list[End]()
     for term in TERM_KEYS:
         points = _of_run(

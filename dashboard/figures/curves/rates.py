@@ -17,7 +17,7 @@ OTHERS: dict[str, str] = {"all": "all biases", "head": "head only"}
 _DASHES = {"all": "dash", "head": "dot"}
 PANEL, TITLE, FOOT, BETWEEN = 240, 34, 78, 74
 """Pixels: a panel, the titles on top, axis and legend below, from a panel to the one below it."""
-MOST_DOTS = 20
+MAX_DOTS = 20
 """A curve of more points is a line without dots."""
 
 
@@ -96,7 +96,7 @@ def _draw_lines(figure: go.Figure, rows: pd.DataFrame, x: str, what: str, dark: 
         figure.add_scatter(
             x=own[x],
             y=own["value"],
-            mode="lines+markers" if len(own) <= MOST_DOTS else "lines",
+            mode="lines+markers" if len(own) <= MAX_DOTS else "lines",
             name=name,
             legendgroup=key,
             cliponaxis=False,

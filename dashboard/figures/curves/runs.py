@@ -12,10 +12,10 @@ from beft_core.runs.curves import Curve
 from dashboard.figures.parts import style
 from dashboard.figures.parts.labels import in_figures
 
-MOST_POINTS = 1000
+MAX_POINTS = 1000
 HUES = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377")
 """Paul Tol's "bright" scheme (https://personal.sron.nl/~pault/), for runs that no single term stands for."""
-MOST_NAMED = 24
+MAX_NAMED = 24
 """With more runs than this the names are left to the pointer: a legend would be longer than the page."""
 _PLOT_HEIGHT, _LEGEND_ROW = 290, 20
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
@@ -53,10 +53,10 @@ class Line:
 
 
 def overlay(lines: Sequence[Line], what: str, dark: bool = False, *, marks: bool = False) -> go.Figure:
-    """A value over the steps of each run, at most :data:`MOST_POINTS` of each; ``marks``: a dot at each value."""
+    """A value over the steps of each run, at most :data:`MAX_POINTS` of each; ``marks``: a dot at each value."""
     figure = go.Figure()
     for line in lines:
-        x, y = line.curve.thinned(MOST_POINTS)
+        x, y = line.curve.thinned(MAX_POINTS)
         figure.add_scatter(
             x=x,
             y=y,
@@ -71,7 +71,7 @@ def overlay(lines: Sequence[Line], what: str, dark: bool = False, *, marks: bool
     values = [value for trace in figure.data for value in trace.y if np.isfinite(value)]
     if values and max(values) - min(values) < 0.02:  # a value that stands still is no reason to show -1 to 1
         figure.update_yaxes(range=[min(values) - 0.02, max(values) + 0.02])
-    named = len(lines) <= MOST_NAMED
+    named = len(lines) <= MAX_NAMED
     below = _LEGEND_ROW * len(lines) if named else 0
     figure.update_layout(
         template=style.template(dark),

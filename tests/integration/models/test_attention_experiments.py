@@ -165,7 +165,7 @@ def test_the_bundled_model_in_both_precisions() -> None:
 
 def test_long_sentences_are_cut_and_the_number_is_told() -> None:
     result = prove(bench("bert"), " ".join(["7"] * 55), 0, 1.0, 0)
-    assert len(result["tokens"]) == attention_experiments.MOST_TOKENS and result["cut"] == 15
+    assert len(result["tokens"]) == attention_experiments.MAX_TOKENS and result["cut"] == 15
 
 
 @pytest.mark.parametrize(

@@ -80,9 +80,9 @@ def test_a_head_of_this_model_is_taken(base: Path, tmp_path: Path) -> None:
 def test_biases_are_bounded_over_all_layers(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tuned = write_model(tmp_path / "tuned", bert_tensors(1))
     total = sum(array.size for name, array in bert_tensors().items() if name.endswith("bias"))
-    monkeypatch.setattr(bias_reader, "MOST_ELEMENTS", total)
+    monkeypatch.setattr(bias_reader, "MAX_ELEMENTS", total)
     extract(base, tuned)
-    monkeypatch.setattr(bias_reader, "MOST_ELEMENTS", total - 1)
+    monkeypatch.setattr(bias_reader, "MAX_ELEMENTS", total - 1)
     with pytest.raises(UserError, match=f"biases of {total} elements; expected at most {total - 1}"):
         extract(base, tuned)
 
@@ -106,9 +106,9 @@ def test_the_vectors_of_an_adapter_are_bounded_over_all_layers(
     name = "base_model.model.model.layers.{}.self_attn.v_proj.beft_bias"
     vectors = {name.format(n): np.ones((1, HIDDEN), np.float32) for n in range(LAYERS)}
     write_safetensors(folder / WEIGHTS, vectors, {})
-    monkeypatch.setattr(bias_reader, "MOST_ELEMENTS", LAYERS * HIDDEN)
+    monkeypatch.setattr(bias_reader, "MAX_ELEMENTS", LAYERS * HIDDEN)
     assert import_peft(folder, bare).post("decoder", "v").shape == (LAYERS, HIDDEN)
-    monkeypatch.setattr(bias_reader, "MOST_ELEMENTS", LAYERS * HIDDEN - 1)
+    monkeypatch.setattr(bias_reader, "MAX_ELEMENTS", LAYERS * HIDDEN - 1)
     with pytest.raises(UserError, match="biases of 16 elements"):
         import_peft(folder, bare)
 

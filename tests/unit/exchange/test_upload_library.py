@@ -69,7 +69,7 @@ def test_what_is_no_kept_snapshot_is_not_listed_and_lost_names_lose_nothing(tmp_
 
 
 def test_there_is_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_KEPT", 2)
+    monkeypatch.setattr(module, "MAX_KEPT", 2)
     keep(example(), "a", tmp_path)
     keep(example(), "b", tmp_path)
     with pytest.raises(UserError, match="2 snapshots are kept; expected fewer"):

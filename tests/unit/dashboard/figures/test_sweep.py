@@ -9,7 +9,7 @@ import pytest
 
 from beft_core.sweeps.spec import SweepSpec, trains
 from dashboard.figures.parts import style
-from dashboard.figures.sweep import MOST_PANELS, by_term_and_rate, colour_of, name_of
+from dashboard.figures.sweep import MAX_PANELS, by_term_and_rate, colour_of, name_of
 
 pd = pytest.importorskip("pandas")
 
@@ -85,9 +85,9 @@ def test_nothing_moves_when_others_finish() -> None:
 
 
 def test_many_panels_are_bounded_and_none_is_empty() -> None:
-    many = SweepSpec(n_train=tuple(range(100, 100 + MOST_PANELS + 4)), terms=("v",))
+    many = SweepSpec(n_train=tuple(range(100, 100 + MAX_PANELS + 4)), terms=("v",))
     figure = by_term_and_rate(rows(spec=many))
-    assert len(traces(figure, "v")) == MOST_PANELS
+    assert len(traces(figure, "v")) == MAX_PANELS
     assert not by_term_and_rate(rows(lambda row: False)).data
 
 

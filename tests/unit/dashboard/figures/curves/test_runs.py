@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from beft_core.runs.curves import Curve
-from dashboard.figures.curves.runs import DASHES, HUES, MOST_POINTS, Line, Look, looks, overlay
+from dashboard.figures.curves.runs import DASHES, HUES, MAX_POINTS, Line, Look, looks, overlay
 from dashboard.figures.parts import style
 
 
@@ -35,7 +35,7 @@ def test_the_axis_is_the_runs_own_where_they_differ_and_calm_where_they_stand_st
 
 def test_long_runs_are_thinned() -> None:
     (trace,) = overlay(lines(1, 50_000), "loss").data
-    assert 500 <= len(trace.x) <= MOST_POINTS and trace.x[-1] == 49_999
+    assert 500 <= len(trace.x) <= MAX_POINTS and trace.x[-1] == 49_999
 
 
 def test_runs_of_single_terms_have_the_colours_of_their_terms() -> None:
