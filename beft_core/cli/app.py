@@ -12,7 +12,7 @@ from pathlib import Path
 import typer
 
 from beft_core import environment
-from beft_core.cli import evaluation, exchange, fine_tune, reading, report, sweep
+from beft_core.cli import evaluation, exchange, fine_tune, output, reading, report, sweep
 from beft_core.cli.arguments import join_values
 from beft_core.errors import UserError
 from beft_core.files.disk import NO_ROOM, NoRoom
@@ -20,7 +20,6 @@ from beft_core.runs.failure import explain
 
 WRONG_INPUT = 2
 FAILED = 1
-INTERRUPTED = 130
 
 _OF_STDOUT = {*NO_ROOM, errno.EIO, errno.EBADF}
 
@@ -81,9 +80,9 @@ def run(arguments: Sequence[str]) -> int:
         _drop_output()
         return _tell(f"cannot write the result to standard output: {error.strerror}", FAILED)
     except (KeyboardInterrupt, typer.Abort):
-        return _tell("interrupted", INTERRUPTED)
-    if status == INTERRUPTED:
-        return _tell("interrupted", INTERRUPTED)
+        return _tell("interrupted", output.INTERRUPTED)
+    if status == output.INTERRUPTED:
+        return _tell("interrupted", output.INTERRUPTED)
     return int(status or 0)
 
 

@@ -22,8 +22,6 @@ from beft_core.tasks.registry import get_task
 from beft_core.terms import CANDIDATES
 from beft_core.training.observer import NOT_METRICS
 
-INTERRUPTED = 130
-
 Resume = Annotated[
     str | None,
     typer.Option("--checkpoint", metavar="FILE", help="Save the state here; where it exists, go on from it."),
@@ -158,7 +156,7 @@ def _stopped(stopped: bool, skipped: bool = False) -> int:
     if not stopped:
         return 0
     output.note("stopped early; what was trained until then is kept" + ("; nothing more was trained" * skipped))
-    return INTERRUPTED
+    return output.INTERRUPTED
 
 
 def _cost(snapshot: Snapshot, observer: Progress) -> dict[str, Any]:

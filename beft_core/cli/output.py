@@ -24,6 +24,8 @@ from beft_core.snapshots.snapshot import SUFFIX, Snapshot, SnapshotMeta, read_sn
 if TYPE_CHECKING:
     from rich.console import Console
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C: 128 and the number of the signal, as shells have it."""
 MAX_OUT_BYTES = 200
 """Bytes of a name to write: the temporary file beside it, whose name is longer, must fit too."""
 

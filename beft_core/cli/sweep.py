@@ -16,13 +16,12 @@ from beft_core.errors import UserError
 from beft_core.files.paths import user_path
 from beft_core.models.source import locate
 from beft_core.sweeps.seed_means import over_seeds
-from beft_core.sweeps.spec import COMMON, MOST_SEEDS, SweepSpec, read_spec
+from beft_core.sweeps.spec import COMMON, MAX_SEEDS, SweepSpec, read_spec
 from beft_core.sweeps.store import SweepFolder
 
 if TYPE_CHECKING:
     import pandas as pd
 
-INTERRUPTED = 130
 
 Words = list[str] | None
 Tasks = Annotated[Words, typer.Option("--tasks", metavar="NAME...", help="Tasks. Default: demo-sentiment.")]
@@ -93,8 +92,8 @@ def sweep(
     }
     fields |= {name: value for name, value in flags.items() if value}
     if seeds is not None:
-        if not 1 <= seeds <= MOST_SEEDS:
-            raise UserError(f"got --seeds {seeds}", f"how many seeds, from 1 to {MOST_SEEDS:,}", "--seeds 5")
+        if not 1 <= seeds <= MAX_SEEDS:
+            raise UserError(f"got --seeds {seeds}", f"how many seeds, from 1 to {MAX_SEEDS:,}", "--seeds 5")
         fields["seeds"] = seeds
     if bank_size is not None and bank_size < 1:
         raise UserError(f"got --bank-size {bank_size}", "at least 1")
@@ -121,7 +120,7 @@ def sweep(
         )
     if result["stopped"]:
         output.note("stopped early; the same command goes on from here")
-        return INTERRUPTED
+        return output.INTERRUPTED
     return 0
 
 

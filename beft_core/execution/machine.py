@@ -24,7 +24,7 @@ from beft_core.tasks.sources.presence import presence
 
 NVIDIA_SECONDS = 3.0
 """Patience with ``nvidia-smi``: it may hang when a driver is broken."""
-MOST_MODELS = 200
+MAX_MODELS = 200
 """Repositories of the Hub's cache that are looked at."""
 
 
@@ -80,7 +80,7 @@ def models() -> list[str]:
     found = [BUNDLED] if importlib.util.find_spec(BUNDLED_PACKAGE) else []
     return found + [
         folder.name.removeprefix("models--").replace("--", "/")
-        for folder in sorted(hub_cache().glob("models--*"))[:MOST_MODELS]
+        for folder in sorted(hub_cache().glob("models--*"))[:MAX_MODELS]
         if any(map(_loads, folder.glob("snapshots/*")))
     ]
 

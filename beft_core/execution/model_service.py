@@ -36,9 +36,9 @@ QUESTIONS: dict[str, str] = {
 """Question -> ``module:function`` that answers it: fields as keywords -> a JSON value. May raise UserError."""
 
 IDLE_SECONDS = 600.0
-"""A desk that nobody asked for so long gives its memory back."""
+"""A service that nobody asked for so long gives its memory back."""
 ANSWER_SECONDS = 120.0
-"""After so long a question is given up, and the desk with it."""
+"""After so long a question is given up, and the process with it."""
 MEMORY_SHARE = 0.6
 """Of the machine's memory; ``BEFT_DESK_GB`` names another bound."""
 WATCH_SECONDS = 0.25
@@ -51,7 +51,7 @@ _END_SECONDS = 5.0
 
 
 def memory_bound() -> int:
-    """Bytes that a desk may take.
+    """Return the bytes that the process may take.
 
     Raises:
         UserError: ``BEFT_DESK_GB`` is no such number.
@@ -59,12 +59,12 @@ def memory_bound() -> int:
     return int(number("BEFT_DESK_GB", psutil.virtual_memory().total * MEMORY_SHARE / 1e9) * 1e9)
 
 
-def desk_command() -> list[str]:
+def service_command() -> list[str]:
     """The command line of the process."""
     return [sys.executable, "-m", "beft_core.execution.model_service"]
 
 
-class Desk:
+class ModelService:
     """One process at most; it is started by the first question and again after it ended. Safe to share."""
 
     def __init__(self, keeps_log: bool = True) -> None:
@@ -135,7 +135,7 @@ class Desk:
         self.close()
         memory_bound()  # a wrong one is told here, not by a process that ends at once
         with self._fresh_log() as log:
-            process = subprocess.Popen(desk_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+            process = subprocess.Popen(service_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
         assert process.stdout is not None
         # Lines of a process that was given up must not be taken for answers of the next one: each has its own queue.
         self._process, self._lines = process, queue.SimpleQueue()

@@ -31,7 +31,7 @@ STEP_SECONDS = 0.25
 STEP_SHARE = 1 / 500
 """... and less often the longer a run takes: a week leaves some 4000 records, not millions."""
 
-MOST_UNWRITTEN = 16 * 2**20
+MAX_UNWRITTEN = 16 * 2**20
 """Bytes of records that wait in memory for room on the disk."""
 
 
@@ -141,7 +141,7 @@ class Reporter(Observer):
     def _append(self, kind: str, **values: Any) -> None:
         seconds = round(time.time() - (self.status.began or self.status.created), 3)
         line = json.dumps({"type": kind, "seconds": seconds, **values}, allow_nan=False) + "\n"
-        if len(self._unwritten) < MOST_UNWRITTEN:
+        if len(self._unwritten) < MAX_UNWRITTEN:
             self._unwritten += line.encode()
         self._flush()
 

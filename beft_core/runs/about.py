@@ -23,7 +23,7 @@ from beft_core.runs.run import Run, find_in, runs_in
 
 NAME_CHARACTERS = 80
 TAG_CHARACTERS = 24
-MOST_TAGS = 8
+MAX_TAGS = 8
 _FILE = "about.json"
 _BYTES = 2**16
 _ESTIMATE = Table({"seconds": Number(0, 1e12), "bytes": Number(0, 1e18)})
@@ -101,8 +101,8 @@ def _tags(tags: Any) -> tuple[str, ...]:
     chosen = tuple(dict.fromkeys(_line(tag, TAG_CHARACTERS, "tag") for tag in tags))
     if "" in chosen:
         raise UserError("got an empty tag", "a word")
-    if len(chosen) > MOST_TAGS:
-        raise UserError(f"got {len(chosen)} tags", f"at most {MOST_TAGS}")
+    if len(chosen) > MAX_TAGS:
+        raise UserError(f"got {len(chosen)} tags", f"at most {MAX_TAGS}")
     return chosen
 
 

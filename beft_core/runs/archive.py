@@ -19,7 +19,7 @@ from beft_core.snapshots.snapshot import SUFFIX
 from beft_core.training.observer import NOT_METRICS
 
 _AS_IT_IS = ("config.json", "status.json", "about.json", "log.txt")
-_MOST_BYTES = 512 * 2**20
+_MAX_BYTES = 512 * 2**20
 """Of one file: the archive is made in memory."""
 
 
@@ -47,7 +47,7 @@ def bytes_of(runs: Iterable[Overview]) -> int:
 
 def _add(archive: zipfile.ZipFile, run: Run, name: str, how: int | None = None) -> None:
     try:
-        data = read_bounded(run.path / name, _MOST_BYTES, follow=False)
+        data = read_bounded(run.path / name, _MAX_BYTES, follow=False)
     except UserError:
         return
     archive.writestr(f"{run.id}/{name}", data, compress_type=how)

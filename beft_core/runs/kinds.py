@@ -104,7 +104,7 @@ _WHAT: dict[str, str] = {
     "random": "random weights",
 }
 """Mode -> what it trains, in words; mode "terms" names its terms."""
-_MOST_TERMS = 3
+_MAX_TERMS = 3
 """Terms of a fine-tune that are named in a row; of more there stands the number."""
 
 
@@ -123,7 +123,7 @@ def _fine_tune(fields: Fields) -> str:
 
 def _fine_tune_brief(fields: Fields) -> str:
     terms = _terms(fields)
-    return f"{len(terms)} terms" if len(terms) > _MOST_TERMS else _fine_tune(fields)
+    return f"{len(terms)} terms" if len(terms) > _MAX_TERMS else _fine_tune(fields)
 
 
 def _filled_in(fields: Fields) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def _filled_in(fields: Fields) -> dict[str, Any]:
 
 # --- merges and sweeps ---------------------------------------------------------------------------------------------
 
-_MOST_CHARACTERS = 27
+_MAX_CHARACTERS = 27
 """Of the terms of a sweep in a row; of longer ones there stands the number."""
 
 
@@ -154,7 +154,7 @@ def _sweep(fields: Fields) -> str:
 
 def _sweep_brief(fields: Fields) -> str:
     words = _sweep(fields)
-    return words if len(words) <= _MOST_CHARACTERS else f"sweep of {len(fields['terms'])} kinds"
+    return words if len(words) <= _MAX_CHARACTERS else f"sweep of {len(fields['terms'])} kinds"
 
 
 def _sweep_tasks(fields: Fields) -> tuple[str, ...]:

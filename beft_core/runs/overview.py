@@ -24,7 +24,7 @@ from beft_core.scores.approaches import PAPER
 from beft_core.terms import TERMS
 from beft_core.training.observer import NOT_METRICS, metric_that_counts
 
-_MOST_EPOCHS = 10_000
+_MAX_EPOCHS = 10_000
 """Records that are looked through for one with a metric."""
 _EPOCH = b'"type": "epoch"'
 _Read = TypeVar("_Read")
@@ -205,7 +205,7 @@ def _last_epoch(path: Path) -> dict[str, float]:
 def _epoch_in(block: bytes) -> dict[str, float]:
     without_metric: dict[str, float] = {}
     end = len(block)
-    for _ in range(_MOST_EPOCHS):
+    for _ in range(_MAX_EPOCHS):
         if (at := block.rfind(_EPOCH, 0, end)) < 0:
             break
         start = block.rfind(b"\n", 0, at) + 1

@@ -49,7 +49,7 @@ SILENCE_SECONDS = 600.0
 """After so long without one, a worker that cannot be asked for from here is taken for lost."""
 READ_BYTES = 4 * 2**20
 """Most bytes of ``metrics.jsonl`` that one read returns; the rest comes with the next."""
-READ_LINES, MOST_STRANGE = 80_000, 1000
+READ_LINES, MAX_STRANGE = 80_000, 1000
 """Lines that so many bytes may hold, and how many of them may be no records, before the rest of them is skipped: a run
 writes a hundred bytes a line."""
 LOG_BYTES = 2**16
@@ -348,7 +348,7 @@ class Run:
                 records.append(record_of(line))
             except UserError:
                 strange += 1
-                if strange == MOST_STRANGE:
+                if strange == MAX_STRANGE:
                     break
         return records, offset + len(complete)
 

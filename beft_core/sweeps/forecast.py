@@ -55,7 +55,7 @@ def most_at_once(spec: SweepSpec, layout: Layout | None) -> int:
     config = RunConfig.from_dict(dict(spec.settings))
     device = queue_name(config.device)
     if device != "cpu" or layout is None:
-        return grouping.MOST[device]
+        return grouping.MAX_AT_ONCE[device]
     return grouping.most_runs(layout, config, device, psutil.virtual_memory().available)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from beft_core.architectures.layout import Layout
 from beft_core.config import PER_RUN, WEIGHT_MODES, RunConfig
 
-MOST = {"cpu": 16, "cuda": 128, "mps": 16}
+MAX_AT_ONCE = {"cpu": 16, "cuda": 128, "mps": 16}
 """Most runs of a bank. A CPU has no idle cores to fill, and small banks leave finished work behind sooner."""
 SHARE_OF_MEMORY = 0.7
 """Of what is free when a sweep is planned."""
@@ -51,7 +51,7 @@ def bytes_per_run(layout: Layout, config: RunConfig, device: str) -> int:
 def most_runs(layout: Layout, config: RunConfig, device: str, free_bytes: int) -> int:
     """How many runs fit into memory at once, at least one."""
     fit = int(free_bytes * SHARE_OF_MEMORY) // bytes_per_run(layout, config, device)
-    return max(1, min(MOST[device], fit))
+    return max(1, min(MAX_AT_ONCE[device], fit))
 
 
 def halves(bank: Sequence[RunConfig]) -> list[list[RunConfig]]:

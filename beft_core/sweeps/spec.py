@@ -20,9 +20,9 @@ from beft_core.presets import chosen, layout_here
 from beft_core.tasks.registry import get_task
 from beft_core.terms import TERM_KEYS
 
-MOST_RUNS = 100_000
+MAX_RUNS = 100_000
 """More are a slip of the hand."""
-MOST_SEEDS = 10_000
+MAX_SEEDS = 10_000
 LARGEST = 2**53
 """Of whole numbers: what every reader of JSON holds exactly."""
 MODES_OF_SWEEPS: tuple[str, ...] = tuple(mode for mode in MODES if mode != "terms")
@@ -97,8 +97,8 @@ class SweepSpec:
         for name, kind in _LISTS.items():
             value = getattr(self, name)
             values = tuple(value) if isinstance(value, list | tuple) else (value,)
-            if len(values) > MOST_RUNS:
-                raise UserError(f"got {len(values):,} {name}", f"at most {MOST_RUNS:,}")
+            if len(values) > MAX_RUNS:
+                raise UserError(f"got {len(values):,} {name}", f"at most {MAX_RUNS:,}")
             if any(type(v) is int and abs(v) > LARGEST for v in values):
                 raise UserError(f"got a huge number in {name}", f"{_WORDS[kind]} of at most {LARGEST}")
             if kind is float:
@@ -134,8 +134,8 @@ class SweepSpec:
             raise UserError(f"got task_epochs = {str(epochs)[:80]}", "a table of tasks and whole numbers")
         count = len(self.tasks) * (len(self.regimes) + len(self.n_train) or 1) * len(self.seeds)
         count *= len(self.terms) * max(1, len(self.lrs), len(self.probe_lrs))
-        if count > MOST_RUNS:
-            raise UserError(f"got a sweep of {count:,} runs", f"at most {MOST_RUNS:,}", "fewer seeds or learning rates")
+        if count > MAX_RUNS:
+            raise UserError(f"got a sweep of {count:,} runs", f"at most {MAX_RUNS:,}", "fewer seeds or learning rates")
 
     def runs(self) -> list[RunConfig]:
         """Every fine-tune of the grid, resolved, each once.
@@ -211,9 +211,9 @@ class SweepSpec:
                 )
         count = grid.get("seeds")
         if type(count) is int:
-            if not 1 <= count <= MOST_SEEDS:
+            if not 1 <= count <= MAX_SEEDS:
                 raise UserError(
-                    f"got seeds = {str(count)[:40]}", f"how many seeds, from 1 to {MOST_SEEDS:,}", "seeds: 5"
+                    f"got seeds = {str(count)[:40]}", f"how many seeds, from 1 to {MAX_SEEDS:,}", "seeds: 5"
                 )
             grid["seeds"] = tuple(range(count))
         return cls(**grid, settings=settings)

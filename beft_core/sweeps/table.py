@@ -87,9 +87,9 @@ _OPTIONAL: tuple[str, ...] = (
 NEEDED: tuple[str, ...] = tuple(name for name in COLUMNS if name not in _OPTIONAL)
 """Those that every table has."""
 
-MOST_CSV, MOST_PARQUET = 32 * 2**20, 64 * 2**20
+MAX_CSV, MOST_PARQUET = 32 * 2**20, 64 * 2**20
 """Bytes of a file: as CSV a sweep of 1,000 fine-tunes takes three million."""
-MOST_COLUMNS = 1000
+MAX_COLUMNS = 1000
 LIMITS = parquet.Limits(rows=100_000, bytes=256 * 2**20)
 """Of a table when it is read; no sweep has more rows."""
 
@@ -116,7 +116,7 @@ def read_table(path: Path) -> pd.DataFrame:
         raise UserError(
             f"got {path}, where no result table is", f"a sweep's folder, {NAME}.parquet or {NAME}.csv"
         ) from None
-    most = MOST_CSV if is_csv else MOST_PARQUET
+    most = MAX_CSV if is_csv else MOST_PARQUET
     if size > most:
         raise UserError(f"got {path.name} of {size / 2**20:,.1f} MB", f"at most {most >> 20} MB", f"{NAME}.parquet")
     table = _read_csv(path) if is_csv else _read_parquet(path)
@@ -145,7 +145,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     for row, (number, cells) in enumerate(csv_records(path)):
         if row == 0:
             header = cells
-            if len(header) > MOST_COLUMNS:
+            if len(header) > MAX_COLUMNS:
                 raise UserError(f"got {path.name} with {len(header):,} columns", f"the {len(COLUMNS)} of a sweep")
             _require_columns(path, header)
         elif cells and len(cells) != len(header):

@@ -13,7 +13,7 @@ from dashboard.shared.sources import run_title
 from dashboard.shared.text import plain
 
 BENCHMARKS = {"demo": "demo tasks", "glue": "GLUE", "superglue": "SuperGLUE"}
-MOST = 4
+MAX_NAMES = 4
 """Names that a line lists before it counts."""
 
 
@@ -44,7 +44,7 @@ def status_card() -> None:
 
 
 def _at_work() -> list[Run]:
-    return [run for run in list_runs() if run.status().active][:MOST]
+    return [run for run in list_runs() if run.status().active][:MAX_NAMES]
 
 
 def _runs() -> str:
@@ -68,5 +68,5 @@ def _models(cache: str) -> list[str]:
 
 
 def _few(names: list[str]) -> str:
-    more = len(names) - MOST
-    return ", ".join(map(plain, names[:MOST])) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_NAMES
+    return ", ".join(map(plain, names[:MAX_NAMES])) + (f" and {more} more" if more > 0 else "")

@@ -10,23 +10,23 @@ from typing import Any
 import streamlit as st
 
 from beft_core.errors import UserError
-from beft_core.execution.model_service import ANSWER_SECONDS, Desk
+from beft_core.execution.model_service import ANSWER_SECONDS, ModelService
 from beft_core.models.source import BUNDLED
 from dashboard.shared import page
 
 
 @st.cache_resource(show_spinner=False)
-def desk() -> Desk:
+def desk() -> ModelService:
     """The one desk of this server; a read-only one keeps no log."""
-    return Desk(keeps_log=not page.read_only())
+    return ModelService(keeps_log=not page.read_only())
 
 
 def ask(question: str, spinner: str, timeout: float = ANSWER_SECONDS, **fields: Any) -> Any:
     """An answer of the desk, remembered; while it is worked out the page shows `spinner`.
 
     Raises:
-        UserError: as :meth:`beft_core.execution.model_service.Desk.ask`; or a model that a read-only server does not
-        open.
+        UserError: as :meth:`beft_core.execution.model_service.ModelService.ask`; or a model that a read-only server
+            does not open.
     """
     page.model_of_page(str(fields.get("model", BUNDLED)))
     with st.spinner(spinner if desk().running else f"{spinner} (the first answer takes some seconds: PyTorch starts)"):
@@ -44,6 +44,6 @@ def warm_up(model: str) -> None:
         threading.Thread(target=_load, args=(desk(), model), daemon=True).start()
 
 
-def _load(desk: Desk, model: str) -> None:
+def _load(desk: ModelService, model: str) -> None:
     with contextlib.suppress(UserError):
         desk.ask("model", model=model)

@@ -27,7 +27,7 @@ from dashboard.shared.text import plain
 LIMIT, POINTS, EARLIER = "merge_examples", "merge_points", "merge_earlier"
 LIMITS: dict[str, int | None] = {"100": 100, "200": 200, "500": 500, "all": None}
 LINES: dict[str, int] = {"no line": 0, "5 points": 5, "11 points": 11, "21 points": 21}
-MOST_EARLIER = 20
+MAX_EARLIER = 20
 CARD = card.Card(
     page="merge",
     link="merge_run",
@@ -157,7 +157,7 @@ def _earlier(choice: Choice) -> None:
             config = config_of(run)
             if config is not None:
                 found[f"{title(config)} · {_when(run)}"] = run.id
-        if len(found) == MOST_EARLIER:
+        if len(found) == MAX_EARLIER:
             break
     if found:
         st.selectbox(

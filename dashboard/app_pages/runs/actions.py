@@ -145,7 +145,7 @@ def _tags(chosen: Sequence[Overview], everything: Sequence[Overview], locked: st
             default=common,
             key=key,
             accept_new_options=True,
-            max_selections=about.MOST_TAGS,
+            max_selections=about.MAX_TAGS,
             placeholder="Type a word, press Enter",
             on_change=_retag,
             args=([one.run for one in chosen], common, key),

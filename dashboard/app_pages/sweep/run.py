@@ -23,7 +23,7 @@ from dashboard.shared import address, page
 from dashboard.shared.text import plain
 
 EARLIER = "sweep_earlier"
-MOST_EARLIER = 50
+MAX_EARLIER = 50
 
 
 def _outcome(run: Run, seconds: float) -> str:
@@ -57,7 +57,7 @@ def _earlier() -> None:
     """The list of all sweeps, to look at another one."""
     current = card.watched(CARD)
     titles: dict[str, str] = {}
-    for one in sweeps()[:MOST_EARLIER]:
+    for one in sweeps()[:MAX_EARLIER]:
         if one.run != current:
             when = datetime.fromtimestamp(one.status.created).strftime("%d %b %H:%M:%S")
             titles[f"{one.name} · {one.status.state} · {when}"] = one.id

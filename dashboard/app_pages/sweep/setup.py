@@ -27,7 +27,7 @@ from dashboard.shared.text import plain
 
 HALVES = "sw-halves"
 """Key of the container of the form's two halves; the page lets them wrap."""
-MOST_RUNS = 5_000
+MAX_RUNS = 5_000
 """Of a sweep that is started here: the command takes more."""
 
 DEFAULTS: dict[str, Any] = {
@@ -122,8 +122,8 @@ def _spec() -> SweepSpec:
     )
     count = len(spec.tasks) * max(1, len(spec.regimes) + len(spec.n_train)) * len(spec.seeds)
     count *= sum(len(spec.probe_lrs or spec.lrs if what == "all" else spec.lrs) or 1 for what in spec.terms)
-    if count > MOST_RUNS:
-        raise UserError(f"got {count:,} fine-tunes", f"at most {MOST_RUNS:,} on this page", "the command beft sweep")
+    if count > MAX_RUNS:
+        raise UserError(f"got {count:,} fine-tunes", f"at most {MAX_RUNS:,} on this page", "the command beft sweep")
     return spec
 
 

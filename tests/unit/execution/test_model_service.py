@@ -17,16 +17,16 @@ import pytest
 
 from beft_core.errors import UserError
 from beft_core.execution import model_service as module
-from beft_core.execution.model_service import Desk
+from beft_core.execution.model_service import ModelService
 
 FAKE = Path(__file__).parents[2] / "fake_desk.py"
 
 
 @pytest.fixture
-def desk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Desk]:
+def desk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModelService]:
     monkeypatch.setenv("BEFT_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(module, "desk_command", lambda: [sys.executable, str(FAKE)])
-    started = Desk()
+    monkeypatch.setattr(module, "service_command", lambda: [sys.executable, str(FAKE)])
+    started = ModelService()
     yield started
     started.close()
 
@@ -38,7 +38,7 @@ def wait_for_end(pid: int) -> None:
         time.sleep(0.02)
 
 
-def test_one_process_answers_all_questions_in_order(desk: Desk) -> None:
+def test_one_process_answers_all_questions_in_order(desk: ModelService) -> None:
     assert not desk.running
     first = desk.ask("prove", text="ä\n$x$")
     assert first["text"] == "ä\n$x$" and first["pid"] != os.getpid() and desk.running
@@ -46,7 +46,7 @@ def test_one_process_answers_all_questions_in_order(desk: Desk) -> None:
     assert len(big["text"]) == 300_000 and (big["pid"], big["asked"]) == (first["pid"], 2)
 
 
-def test_a_user_error_passes_through_and_the_process_goes_on(desk: Desk) -> None:
+def test_a_user_error_passes_through_and_the_process_goes_on(desk: ModelService) -> None:
     pid = desk.ask("prove")["pid"]
     with pytest.raises(UserError) as caught:
         desk.ask("prove", act="wrong")
@@ -55,7 +55,7 @@ def test_a_user_error_passes_through_and_the_process_goes_on(desk: Desk) -> None
 
 
 @pytest.mark.parametrize(("act", "words"), [("crash", "ZeroDivisionError: a defect"), ("killed", "SIGKILL")])
-def test_a_process_that_ends_is_told_and_started_again(desk: Desk, act: str, words: str) -> None:
+def test_a_process_that_ends_is_told_and_started_again(desk: ModelService, act: str, words: str) -> None:
     pid = desk.ask("prove")["pid"]
     with pytest.raises(UserError, match=words):
         desk.ask("prove", act=act)
@@ -64,7 +64,7 @@ def test_a_process_that_ends_is_told_and_started_again(desk: Desk, act: str, wor
     assert again["pid"] != pid and again["asked"] == 1
 
 
-def test_a_process_killed_between_two_questions_is_started_again(desk: Desk) -> None:
+def test_a_process_killed_between_two_questions_is_started_again(desk: ModelService) -> None:
     pid = desk.ask("prove")["pid"]
     os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 10
@@ -74,7 +74,7 @@ def test_a_process_killed_between_two_questions_is_started_again(desk: Desk) -> 
     assert desk.ask("prove")["asked"] == 1
 
 
-def test_closing_it_in_the_middle_of_an_answer_is_told(desk: Desk) -> None:
+def test_closing_it_in_the_middle_of_an_answer_is_told(desk: ModelService) -> None:
     """As when the server ends while a page waits: one line, no traceback of a thread."""
     told: list[str] = []
 
@@ -92,21 +92,23 @@ def test_closing_it_in_the_middle_of_an_answer_is_told(desk: Desk) -> None:
     assert len(told) == 1 and "was closed" in told[0]
 
 
-def test_the_memory_bound_is_held_and_named(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_bound_is_held_and_named(desk: ModelService, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BEFT_DESK_GB", "0.5")
     with pytest.raises(UserError, match=r"more than the 0\.5 GB"):
         desk.ask("prove", act="greedy")
     assert desk.ask("prove")["asked"] == 1
 
 
-def test_a_bound_that_is_no_number_is_told_and_nothing_is_started(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bound_that_is_no_number_is_told_and_nothing_is_started(
+    desk: ModelService, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("BEFT_DESK_GB", "abc")
     with pytest.raises(UserError, match="got BEFT_DESK_GB='abc'"):
         desk.ask("prove")
     assert not desk.running
 
 
-def test_a_question_that_takes_too_long_is_given_up(desk: Desk) -> None:
+def test_a_question_that_takes_too_long_is_given_up(desk: ModelService) -> None:
     pid = desk.ask("prove")["pid"]
     with pytest.raises(UserError, match="no answer after 0 seconds"):
         desk.ask("prove", act="slow", timeout=0.2)
@@ -114,14 +116,16 @@ def test_a_question_that_takes_too_long_is_given_up(desk: Desk) -> None:
     assert desk.ask("prove")["asked"] == 1
 
 
-def test_an_idle_process_gives_its_memory_back_and_comes_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_process_gives_its_memory_back_and_comes_again(
+    desk: ModelService, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FAKE_DESK_IDLE", "0.2")
     pid = desk.ask("prove")["pid"]
     wait_for_end(pid)
     assert desk.ask("prove")["pid"] != pid
 
 
-def test_questions_of_several_threads_get_their_own_answers(desk: Desk) -> None:
+def test_questions_of_several_threads_get_their_own_answers(desk: ModelService) -> None:
     answers: dict[str, str] = {}
     threads = [
         threading.Thread(target=lambda text=text: answers.update({text: desk.ask("prove", text=text)["text"]}))
@@ -140,8 +144,8 @@ def test_it_ends_with_whoever_started_it(tmp_path: Path, act: str) -> None:
     """Also when that one is killed, and in the middle of an answer."""
     script = (
         "import sys, threading, time\nfrom beft_core.execution import model_service as module\n"
-        f"module.desk_command = lambda: [sys.executable, {str(FAKE)!r}]\n"
-        "desk = module.Desk()\nprint(desk.ask('prove')['pid'], flush=True)\n"
+        f"module.service_command = lambda: [sys.executable, {str(FAKE)!r}]\n"
+        "desk = module.ModelService()\nprint(desk.ask('prove')['pid'], flush=True)\n"
         f"desk.ask('prove', act={act!r})\ntime.sleep(60)\n"
     )
     parent = subprocess.Popen(
@@ -156,9 +160,9 @@ def test_it_ends_with_whoever_started_it(tmp_path: Path, act: str) -> None:
 
 
 def test_one_that_keeps_no_log_writes_no_file_and_still_tells_the_last_words(
-    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    desk: ModelService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    silent = Desk(keeps_log=False)
+    silent = ModelService(keeps_log=False)
     try:
         assert silent.ask("prove", text="x")["text"] == "x"
         with pytest.raises(UserError, match="ZeroDivisionError: a defect"):
@@ -168,10 +172,12 @@ def test_one_that_keeps_no_log_writes_no_file_and_still_tells_the_last_words(
     assert not (tmp_path / "home").exists()
 
 
-def test_no_place_for_its_words_is_one_line(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_place_for_its_words_is_one_line(
+    desk: ModelService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "home").write_text("no folder")
     with pytest.raises(UserError, match=r"cannot write .*desk\.txt: .*try BEFT_HOME"):
         desk.ask("prove")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(UserError, match=r"cannot make a temporary file: No such file.*try TMPDIR"):
-        Desk(keeps_log=False).ask("prove")
+        ModelService(keeps_log=False).ask("prove")

@@ -83,7 +83,7 @@ def test_what_found_no_room_is_written_later_in_order(run: Run, monkeypatch: pyt
 
 
 def test_memory_for_what_waits_is_bounded(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_UNWRITTEN", 256)
+    monkeypatch.setattr(module, "MAX_UNWRITTEN", 256)
     full = Disk(monkeypatch, part=10**6)
     reporter = Reporter(run, "cpu")
     full.full = True

@@ -47,8 +47,8 @@ def test_memory_decides_how_many_share_a_pass(free: dict[str, float]) -> None:
     layout, spec = layout_of("bundled"), SweepSpec(settings={"device": "cpu"})
     few = most_at_once(spec, layout)
     free["available"] = 1e12
-    assert 1 <= few < most_at_once(spec, layout) == grouping.MOST["cpu"]
-    assert most_at_once(SweepSpec(settings={"device": "cuda"}), layout) == grouping.MOST["cuda"]
+    assert 1 <= few < most_at_once(spec, layout) == grouping.MAX_AT_ONCE["cpu"]
+    assert most_at_once(SweepSpec(settings={"device": "cuda"}), layout) == grouping.MAX_AT_ONCE["cuda"]
 
 
 def test_means_over_seeds() -> None:

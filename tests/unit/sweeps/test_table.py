@@ -67,10 +67,10 @@ def test_a_missing_and_a_large_table_are_refused(tmp_path: Path, monkeypatch: py
     with pytest.raises(UserError, match="no result table"):
         read_table(tmp_path)
     write_table(small(), tmp_path)
-    monkeypatch.setattr(table, "MOST_CSV", 100)
+    monkeypatch.setattr(table, "MAX_CSV", 100)
     with pytest.raises(UserError, match=r"results\.csv"):
         read_table(tmp_path / "results.csv")
-    monkeypatch.setattr(table, "MOST_CSV", 10**6)
+    monkeypatch.setattr(table, "MAX_CSV", 10**6)
     monkeypatch.setattr(table, "LIMITS", table.parquet.Limits(rows=2, bytes=10**6))
     with pytest.raises(UserError, match="more than 2 rows"):
         read_table(tmp_path / "results.csv")
