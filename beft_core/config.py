@@ -11,18 +11,10 @@ from typing import Any, get_args, get_type_hints
 from beft_core.architectures.config_values import MAX_LAYERS
 from beft_core.architectures.layout import Layout
 from beft_core.errors import UserError
+from beft_core.methods import METHODS, MethodRow
 from beft_core.presets import EPSILON_PLACES, INPUTS, PRESETS, SAMPLERS, layout_here, paper_epochs
 from beft_core.tasks.registry import REGIMES, get_task
 from beft_core.terms import TERM_KEYS
-
-MODES: dict[str, str] = {
-    "terms": "the named bias terms, the pooler's bias and the head",
-    "all": "every bias of the model and the head (BitFit)",
-    "head": "only the pooler's bias and the head: what every bias mode trains besides its bias",
-    "full": "every parameter",
-    "random": "as many single parameters as one bias term has, drawn over the whole model, and the head",
-}
-"""Which parameters a mode trains."""
 
 SCHEDULES = ("constant", "linear")
 PRECISIONS = ("float32", "bfloat16")
@@ -61,10 +53,6 @@ PER_RUN = frozenset(
     }
 )
 """Settings that runs of one bank may differ in."""
-BIAS_MODES = ("terms", "all")
-"""Modes that train bias terms: only of those can the Fisher information at the fine-tuned model be measured."""
-WEIGHT_MODES = ("full", "random")
-"""Modes that train weights too, and so cannot share the model."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +77,7 @@ class RunConfig:
     """Folder with the task's data in its official layout, before any environment folder."""
 
     mode: str = "terms"
-    """A key of :data:`MODES`."""
+    """What is trained: a key of :data:`beft_core.methods.METHODS`."""
     terms: tuple[str, ...] = ("v",)
     """Bias terms that mode ``terms`` trains."""
     layers: tuple[int, ...] | None = None
@@ -163,7 +151,7 @@ class RunConfig:
             value = getattr(self, name)
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
-        _one_of("--mode", self.mode, MODES)
+        _one_of("--mode", self.mode, METHODS)
         _one_of("--precision", self.precision, PRECISIONS)
         _one_of("--device", self.device, DEVICES)
         _one_of("--pad", self.pad, PADDINGS)
@@ -182,9 +170,9 @@ class RunConfig:
             raise UserError("got --plain with --compile", "one of them: compiled layers only make training faster")
         for term in (*self.terms, *self.add_bias):
             _one_of("--terms", term, TERM_KEYS)
-        if self.fisher_tuned and self.mode not in BIAS_MODES:
+        if self.fisher_tuned and not self.method.trains_terms:
             raise UserError(f"got --fisher-tuned with --terms {self.mode}", "a fine-tune of bias terms", "--terms v")
-        if self.mode == "terms" and not self.terms:
+        if self.method.names_terms and not self.terms:
             raise UserError("got no bias terms", f"some of {', '.join(TERM_KEYS)}", "--terms v, or --terms all")
         if len(set(self.terms)) != len(self.terms):
             raise UserError(f"got --terms {' '.join(self.terms)}", "each term once")
@@ -208,6 +196,11 @@ class RunConfig:
             )
         if self.train_file is None and self.eval_file is not None:
             raise UserError("got --eval-file without --train-file", "both, or a --task")
+
+    @property
+    def method(self) -> MethodRow:
+        """What is trained, as the table of methods has it."""
+        return METHODS[self.mode]
 
     def resolved(self, layout: Layout | None = None) -> RunConfig:
         """The same fine-tune with every hyper-parameter filled in from its preset and task.
@@ -292,25 +285,17 @@ BOUNDS: dict[str, tuple[int, int]] = {
 }
 """Field -> its least and its largest value: beyond these is a slip of the hand, and no work is begun for it."""
 
-ALL_BIAS_SHARE = 0.2
-"""All biases together take a fifth of a single term's quick learning rate: at the whole of it, one SST-2 run in two of
-the bundled model ended at chance."""
 MIN_EPSILON = 1e-30
 """Far below any gradient, far above the smallest number of float32: a quotient 0 / 0 is not finite."""
 OWN_TABLE_LR, OWN_TABLE_EPOCHS = 5e-3, 6
 """For tables of the user's own, in either preset."""
-FULL_LR = 1e-5
-"""The authors' learning rate for full fine-tuning; also right for the bundled model."""
 
 
 def _preset_lr(config: RunConfig) -> float:
     task = None if config.train_file is not None else get_task(config.task)
     lr = OWN_TABLE_LR if task is None else task.lr if config.preset == "paper" else task.quick.lr
-    if config.mode == "all" and config.preset == "quick":
-        lr *= ALL_BIAS_SHARE
-    if config.mode == "full":
-        lr = FULL_LR if config.preset == "paper" else 5e-5
-    return lr
+    method = config.method
+    return method.rates.get(config.preset, lr * method.rate_shares.get(config.preset, 1.0))
 
 
 def _one_of(flag: str, value: str, known: Any) -> None:

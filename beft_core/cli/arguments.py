@@ -55,14 +55,14 @@ def terms_and_mode(values: Iterable[str] | None) -> dict[str, object]:
 
     Raises UserError for a mode among other words. Unknown terms are for RunConfig to refuse.
     """
-    from beft_core.config import MODES
+    from beft_core.methods import WITHOUT_TERMS
 
     chosen = words(values)
-    modes = [word for word in chosen if word in MODES and word != "terms"]
+    modes = [word for word in chosen if word in WITHOUT_TERMS]
     if not modes:
         unknown = [word for word in chosen if word not in TERM_KEYS]
         if unknown:
-            others = ", ".join(mode for mode in MODES if mode != "terms")
+            others = ", ".join(WITHOUT_TERMS)
             raise UserError(f"got --terms {unknown[0]}", f"some of {', '.join(TERM_KEYS)}, or one of {others}")
         return {"terms": chosen}  # none at all is for RunConfig to refuse, too
     if len(chosen) > 1:

@@ -43,7 +43,7 @@ def _fine_tune_command(command: str, fields: Iterable[str], config: RunConfig, o
     for name in fields:
         value = getattr(config, name)
         ignored = name == "task" if config.train_file is not None else name in _OF_TABLES
-        if name == "terms" and config.mode != "terms":
+        if name == "terms" and not config.method.names_terms:
             words += ["--terms", config.mode]
         elif value != getattr(default, name) and not ignored:
             words += _words(FLAGS[name], value)

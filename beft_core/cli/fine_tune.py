@@ -14,6 +14,7 @@ from beft_core.cli.progress import Progress, progress
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.files.paths import user_path
+from beft_core.methods import ONE_BY_ONE, method_of
 from beft_core.models.source import locate
 from beft_core.scores.approaches import APPROACHES, PAPER
 from beft_core.scores.table import ScoreTable
@@ -97,7 +98,7 @@ def select(
     if then_train and winner is not None and not stopped:
         with progress() as observer:
             # Not through workflow.select, so that the probe is on disk and on the screen before this begins.
-            alone = dataclasses.replace(config, mode="terms", terms=(winner,))
+            alone = dataclasses.replace(config, mode=ONE_BY_ONE, terms=(winner,))
             trained = workflow.train(alone, observer)
         output.save_trained(trained_paths[winner], trained)
         stopped = observer.stopped
@@ -119,7 +120,7 @@ def train(
 ) -> int:
     """Fine-tune bias terms and save their snapshot."""
     config = config_of(given)
-    name = default_name(config, config.terms if config.mode == "terms" else [config.mode])
+    name = default_name(config, config.terms if config.method.names_terms else [config.mode])
     path = output.out_path(out) if out else output.default_path(name, force)
     resume = _checkpoint_path(checkpoint)
     with progress() as observer:
@@ -204,7 +205,7 @@ def _last_metrics(snapshot: Snapshot) -> str:
 
 def _print_training(snapshot: Snapshot, observer: Progress, path: Path) -> None:
     meta = snapshot.meta
-    what = ", ".join(meta.trained_terms) if meta.mode == "terms" else meta.mode
+    what = ", ".join(meta.trained_terms) if method_of(meta.mode).names_terms else meta.mode
     columns = list(dict.fromkeys(name for row in meta.metrics for name in row))
     if meta.metrics:
         output.print_table(

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from beft_core.cli import arguments
-from beft_core.config import DEVICES, EVALUATIONS, MODES, PADDINGS, PRECISIONS, SCHEDULES, RunConfig
+from beft_core.config import DEVICES, EVALUATIONS, PADDINGS, PRECISIONS, SCHEDULES, RunConfig
 from beft_core.errors import UserError
+from beft_core.methods import WITHOUT_TERMS
 from beft_core.presets import EPSILON_PLACES, INPUTS, PRESETS, SAMPLERS
 from beft_core.terms import TERM_KEYS
 
@@ -60,7 +61,7 @@ def _choice(names: Iterable[str]) -> str:
     return "[" + "|".join(names) + "]"
 
 
-_MODES = ", ".join(mode for mode in MODES if mode != "terms")
+_MODES = ", ".join(WITHOUT_TERMS)
 
 FLAGS: dict[str, Flag] = {
     flag.field: flag

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from beft_core import methods
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.imports import imported
@@ -95,22 +96,15 @@ class Kind:
 
 # --- fine-tunes and probes -----------------------------------------------------------------------------------------
 
-PROBE: dict[str, Any] = {"mode": "all", "terms": [], "fisher": True, "evaluate": "last"}
+PROBE: dict[str, Any] = {"mode": methods.PROBE, "terms": [], "fisher": True, "evaluate": "last"}
 """What a probe sets itself."""
-_WHAT: dict[str, str] = {
-    "all": "all biases",
-    "head": "the head only",
-    "full": "every weight",
-    "random": "random weights",
-}
-"""Mode -> what it trains, in words; mode "terms" names its terms."""
 _MAX_TERMS = 3
 """Terms of a fine-tune that are named in a row; of more there stands the number."""
 
 
 def _terms(fields: Fields) -> tuple[str, ...]:
     named = fields.get("terms")
-    if fields.get("mode", "terms") != "terms" or not isinstance(named, list | tuple):
+    if not methods.method_of(fields.get("mode", methods.DEFAULT)).names_terms or not isinstance(named, list | tuple):
         return ()
     return tuple(term for term in named if term in TERMS)
 
@@ -118,7 +112,7 @@ def _terms(fields: Fields) -> tuple[str, ...]:
 def _fine_tune(fields: Fields) -> str:
     if terms := _terms(fields):
         return ", ".join(TERMS[term].symbol for term in terms)
-    return _WHAT.get(str(fields.get("mode")), "train")
+    return methods.method_of(fields.get("mode")).short or "train"
 
 
 def _fine_tune_brief(fields: Fields) -> str:
@@ -131,7 +125,7 @@ def _filled_in(fields: Fields) -> dict[str, Any]:
     values = dict(fields)
     with suppress(UserError):
         values = RunConfig.from_dict(values).resolved().to_dict()
-    if values.get("mode", "terms") != "terms":
+    if not methods.method_of(values.get("mode", methods.DEFAULT)).names_terms:
         values["terms"] = []
     if values.get("train_file") is not None:
         values.pop("task", None)

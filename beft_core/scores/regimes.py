@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from beft_core.methods import method_of
 from beft_core.presets import hyperparameters
 from beft_core.scores.table import ScoreTable, aggregate_seeds, rank_terms
 from beft_core.snapshots.meta import SnapshotMeta
@@ -101,7 +102,7 @@ def last_metric(meta: SnapshotMeta) -> float | None:
 
 def only_term(meta: SnapshotMeta) -> str | None:
     """The one candidate that a term-only fine-tune was about; a null one counts although it stayed frozen."""
-    if meta.mode != "terms":
+    if not method_of(meta.mode).names_terms:
         return None
     asked = meta.trained_terms or tuple(term for term in meta.null_terms if term in CANDIDATES)
     return asked[0] if len(asked) == 1 and asked[0] in CANDIDATES else None

@@ -11,12 +11,13 @@ from typing import Any
 
 from beft_core.errors import UserError
 from beft_core.files.safe_io import parse_json
+from beft_core.methods import METHODS, NOT_TRAINED
 from beft_core.snapshots.null_elements import is_ranges
 from beft_core.terms import TERM_KEYS
 
 FORMAT_VERSION = 1
 
-MODES = ("terms", "all", "head", "full", "random", "imported", "merged")
+MODES = (*METHODS, *NOT_TRAINED)
 HEAD_KINDS = ("classification", "regression")
 
 
@@ -100,7 +101,7 @@ _META_RULES: dict[str, Rule] = {
     "task": _text(),
     "regime": _or_none(_text()),
     "n_train": _or_none(_count()),
-    "mode": _among(MODES),
+    "mode": (f"one of {', '.join(MODES)}", lambda v: isinstance(v, str) and (v in METHODS or v in NOT_TRAINED)),
     "trained_terms": _TERMS,
     "layers": _or_none(_distinct("layer numbers", _count())),
     "hyperparameters": _TABLE,

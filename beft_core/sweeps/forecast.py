@@ -38,7 +38,7 @@ def forecast(spec: SweepSpec, layout: Layout | None, most: int) -> Forecast:
     runs = spec.runs()
     if layout is not None:
         layout = layout.with_added(runs[0].add_bias)
-        layout.require(sorted({term for run in runs if run.mode == "terms" for term in run.terms}))
+        layout.require(sorted({term for run in runs if run.method.names_terms for term in run.terms}))
     sizes: dict[tuple[str, int | None], int | None] = {}
     total: int | None = 0
     for run in runs:

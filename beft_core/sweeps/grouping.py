@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 
 from beft_core.architectures.layout import Layout
-from beft_core.config import PER_RUN, WEIGHT_MODES, RunConfig
+from beft_core.config import PER_RUN, RunConfig
 
 MAX_AT_ONCE = {"cpu": 16, "cuda": 128, "mps": 16}
 """Most runs of a bank. A CPU has no idle cores to fill, and small banks leave finished work behind sooner."""
@@ -22,7 +22,7 @@ def group(configs: Sequence[RunConfig], most: int) -> list[list[RunConfig]]:
     groups: dict[str, list[RunConfig]] = {}
     for number, config in enumerate(configs):
         table = {name: value for name, value in config.to_dict().items() if name not in PER_RUN}
-        alone = number if config.mode in WEIGHT_MODES else None
+        alone = None if config.method.shares_pass else number
         groups.setdefault(json.dumps([table, alone], sort_keys=True), []).append(config)
     banks = []
     for members in groups.values():
@@ -62,6 +62,6 @@ def halves(bank: Sequence[RunConfig]) -> list[list[RunConfig]]:
 
 def as_trained(config: RunConfig, steps: int | None, checkpoints: int) -> RunConfig:
     """A run as the sweep trains it: a probe is followed, to see when its selection settles."""
-    if config.mode != "all" or steps is None:
+    if not config.method.every_bias or steps is None:
         return config
     return dataclasses.replace(config, trajectory_every=max(1, steps // checkpoints))

@@ -9,6 +9,7 @@ import numpy as np
 
 from beft_core.architectures.certified import certified
 from beft_core.config import RunConfig
+from beft_core.methods import method_of
 from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.formulas import Movement
 from beft_core.scores.table import rank_terms, score_snapshot, select_term
@@ -94,7 +95,7 @@ def _scores(snapshot: Snapshot) -> dict[str, Any]:
         ranks = rank_terms(scores)
         row |= {f"{approach}.{term}": score for term, score in scores.items()}
         row |= {f"rank.{approach}.{term}": rank for term, rank in ranks.items()}
-        if snapshot.meta.mode == "all":
+        if method_of(snapshot.meta.mode).every_bias:
             row[f"selected.{approach}"] = table.selected()[approach]
     return row | {f"settled.{approach}": share for approach, share in settled(snapshot).items()}
 
@@ -105,7 +106,7 @@ def settled(snapshot: Snapshot) -> dict[str, float]:
     Approaches that do not look at the fine-tune, such as Fisher, need none of it: 0. Empty without a trajectory.
     """
     steps = snapshot.trajectory_step
-    if steps is None or snapshot.meta.mode != "all":
+    if steps is None or not method_of(snapshot.meta.mode).every_bias:
         return {}
     stack = snapshot.keys()[0][0]
     null = certified(snapshot.meta).terms

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from beft_core.config import MODES, RunConfig
+from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.files.safe_yaml import read_yaml
+from beft_core.methods import METHODS, WITHOUT_TERMS
 from beft_core.models.source import BUNDLED
 from beft_core.presets import chosen, layout_here
 from beft_core.tasks.registry import get_task
@@ -25,7 +26,7 @@ MAX_RUNS = 100_000
 MAX_SEEDS = 10_000
 LARGEST = 2**53
 """Of whole numbers: what every reader of JSON holds exactly."""
-MODES_OF_SWEEPS: tuple[str, ...] = tuple(mode for mode in MODES if mode != "terms")
+MODES_OF_SWEEPS = WITHOUT_TERMS
 """What ``terms`` of a sweep may name besides bias terms."""
 
 COMMON: tuple[str, ...] = (
@@ -146,7 +147,8 @@ class SweepSpec:
         layout = layout_here(str(self.settings.get("model", BUNDLED))) if self._looks_at_model() else None
         for task, size, what in itertools.product(self.tasks, self._sizes(), self.terms):
             mode, terms = _mode_and_terms(what)
-            rates: Sequence[float | None] = (self.probe_lrs or self.lrs if mode == "all" else self.lrs) or (None,)
+            of_method = self.probe_lrs or self.lrs if METHODS[mode].every_bias else self.lrs
+            rates: Sequence[float | None] = of_method or (None,)
             for lr, seed in itertools.product(rates, self.seeds):
                 values = {
                     **self.settings,
@@ -156,7 +158,7 @@ class SweepSpec:
                     "terms": terms,
                     "lr": lr,
                     "seed": seed,
-                    "fisher": mode == "all",
+                    "fisher": METHODS[mode].every_bias,
                 }
                 if values.get("epochs") is None and task in self.task_epochs:
                     values["epochs"] = self.task_epochs[task]
@@ -271,7 +273,7 @@ def _mode_and_terms(what: str) -> tuple[str, tuple[str, ...]]:
 
 def trains(config: RunConfig) -> str:
     """The inverse: what a run trains, in the words of a sweep."""
-    return "+".join(config.terms) if config.mode == "terms" else config.mode
+    return "+".join(config.terms) if config.method.names_terms else config.mode
 
 
 def identity(config: RunConfig) -> str:

@@ -17,8 +17,8 @@ from beft_core.training.batches.encoded import Encoded, join, over_one_table
 from beft_core.training.checkpoint import Checkpoint, Progress
 from beft_core.training.forward import below, logits_of, passes_of_step
 from beft_core.training.job import Job, Outcome, step_seed
+from beft_core.training.methods.base import Weights
 from beft_core.training.methods.bias_bank import Bank
-from beft_core.training.methods.weights import Weights
 from beft_core.training.objectives.base import Metrics, Objective
 from beft_core.training.observer import Observer
 from beft_core.training.optimizer import BankAdamW

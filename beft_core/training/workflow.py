@@ -19,10 +19,11 @@ import torch
 from beft_core import __version__, environment
 from beft_core.architectures.certified import certified
 from beft_core.architectures.layout import BiasSlot
-from beft_core.config import PER_RUN, WEIGHT_MODES, RunConfig
+from beft_core.config import PER_RUN, RunConfig
 from beft_core.errors import UserError
 from beft_core.merging.config import recorded
 from beft_core.merging.merge import has_tuned_fisher
+from beft_core.methods import ONE_BY_ONE, PROBE, method_of
 from beft_core.models import biases
 from beft_core.models import load as models
 from beft_core.models.biases import LoadedModel, restored, write_biases
@@ -42,8 +43,8 @@ from beft_core.training.batches.encoded import Encoded, encode
 from beft_core.training.batches.reader import Reader
 from beft_core.training.checkpoint import Checkpoint, held
 from beft_core.training.job import Job, Outcome
+from beft_core.training.methods.base import Weights, method_for
 from beft_core.training.methods.bias_bank import Bank, is_slot, slot_name
-from beft_core.training.methods.weights import Adam, FullWeights, RandomEntries, Weights
 from beft_core.training.objectives.base import Metrics, Objective
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
@@ -127,7 +128,7 @@ def train_bank(
                 f"got runs that differ in {', '.join(sorted(set(differ) - PER_RUN))}",
                 f"runs of one bank that differ only in {', '.join(sorted(PER_RUN))}",
             )
-    if len(configs) > 1 and first.mode in WEIGHT_MODES:
+    if len(configs) > 1 and not first.method.shares_pass:
         raise UserError(f"got {len(configs)} runs of mode {first.mode}", "one: only bias runs share a model")
 
     observer.stage("load data")
@@ -179,7 +180,7 @@ def fit_bank(
     null = tuple(term for term, report in reports.items() if report.null)
     elements = null_elements(reports)
     device = pick_device(first.device)
-    precision = Precision(first.precision, device, frozen=first.mode not in WEIGHT_MODES)
+    precision = Precision(first.precision, device, frozen=not first.method.changes_weights)
     before = biases.biases(model)
     total = sum(p.numel() for p in model.backbone.parameters())
     model.backbone.to(device)
@@ -190,6 +191,7 @@ def fit_bank(
         chosen.append(trained_slots(config, model, null, None if what in told else observer, elements))
         told.add(what)
     objective = objective_of(data.spec)
+    methods = [method_for(config) for config in configs]
     union = [slot for slot in model.layout.slots if any(slot in slots for slots in chosen)]
     pad = _padding(first, model, device, len(configs))
     session = session_for(
@@ -197,7 +199,7 @@ def fit_bank(
         precision,
         plain=first.plain,
         pad=pad,
-        trains_weights=first.mode in WEIGHT_MODES,
+        trains_weights=first.method.changes_weights,
         compile=first.compile,
         tell=observer.message,
     )
@@ -207,24 +209,24 @@ def fit_bank(
         runs=len(configs),
         classes=objective.outputs,
         precision=precision,
-        pooler_bias=first.mode != "full",
-        outside_biases=any(config.mode == "all" for config in configs),
+        pooler_bias=methods[0].pooler_in_bank,
+        outside_biases=any(method.outside_biases for method in methods),
         reader=session.reader,
     )
     for run, config in enumerate(configs):
         bank.init_head(run, config.seed)
     information = _measure_fisher(configs, model, bank, objective, trains, precision, observer, session.reader)
     precision.prepare(model.backbone)
-    weights = _weights(first, model)
+    weights = methods[0].weights(model)
 
     jobs = [
         Job(
             config,
             encoded,
-            {slot_name(slot) for slot in slots} | _extra_parts(config, bank),
+            {slot_name(slot) for slot in slots} | method.parts(bank),
             {} if config.train_null else {slot_name(s): elements[s.term] for s in slots if s.term in elements},
         )
-        for config, encoded, slots in zip(configs, trains, chosen, strict=True)
+        for config, method, encoded, slots in zip(configs, methods, trains, chosen, strict=True)
     ]
     trainer = Trainer(
         bank,
@@ -241,7 +243,7 @@ def fit_bank(
     outcomes = trainer.fit()
     seconds = trainer.record.progress.seconds
     observer.stage("collect")
-    after = biases.biases(model) if weights is not None else before
+    after = biases.biases(model) if first.method.changes_weights else before
     trained = []
     for run, (job, outcome, slots) in enumerate(zip(jobs, outcomes, chosen, strict=True)):
         post = {key: value.copy() for key, value in after.items()}
@@ -276,7 +278,7 @@ def select(
     The probe takes every setting of ``config`` except what it trains.
     """
     probe = train(
-        dataclasses.replace(config, mode="all", fisher=True, evaluate="last"),
+        dataclasses.replace(config, mode=PROBE, fisher=True, evaluate="last"),
         observer,
         checkpoint,
     )
@@ -285,7 +287,7 @@ def select(
     trained = None
     winner = selected[PAPER]
     if then_train and winner is not None:
-        trained = train(dataclasses.replace(config, mode="terms", terms=(winner,), fisher=False), observer)
+        trained = train(dataclasses.replace(config, mode=ONE_BY_ONE, terms=(winner,), fisher=False), observer)
     return Selection(probe, scores, selected, trained)
 
 
@@ -419,7 +421,7 @@ def _tuned(snapshot: Snapshot, config: RunConfig, observer: Observer) -> Snapsho
 
 def refuse_changed_weights(snapshot: Snapshot) -> None:
     """Raises UserError where a snapshot's biases are not all that the fine-tune changed."""
-    if snapshot.meta.mode in WEIGHT_MODES:
+    if method_of(snapshot.meta.mode).changes_weights:
         raise UserError(
             f"got a snapshot of mode {snapshot.meta.mode}, whose weights changed too",
             "one of a fine-tune of biases, since a snapshot holds nothing else",
@@ -562,10 +564,10 @@ def trained_slots(
 
     Raises UserError for terms or layers that the model does not have.
     """
-    if config.mode not in ("terms", "all"):
+    if not config.method.trains_terms:
         return []
     layout = model.layout
-    wanted = config.terms if config.mode == "terms" else layout.terms
+    wanted = config.method.terms(config.terms, layout.terms)
     layout.require(wanted)
     if config.layers is not None and max(config.layers) >= layout.layers:
         raise UserError(f"got layer {max(config.layers)}", f"0 to {layout.layers - 1}, the layers of this model")
@@ -586,14 +588,6 @@ def trained_slots(
     ]
 
 
-def _extra_parts(config: RunConfig, bank: Bank) -> set[str]:
-    """Parts besides the bias terms that a run trains."""
-    names = {name for name in bank.parts if name.startswith("head.") or name == "pooler.bias"}
-    if config.mode == "all":
-        names |= {name for name in bank.parts if name.startswith("outside.")}
-    return names
-
-
 def _padding(config: RunConfig, model: LoadedModel, device: torch.device, runs: int) -> str:
     if config.pad == "auto":
         if device.type == "cuda" and runs == 1:
@@ -605,15 +599,6 @@ def _padding(config: RunConfig, model: LoadedModel, device: torch.device, runs: 
     if config.pad == "packed" and not model.layout.packing:
         raise UserError(f"got --pad packed for {model.layout.model_type}", "buckets, longest, max or auto")
     return config.pad
-
-
-def _weights(config: RunConfig, model: LoadedModel) -> Weights | None:
-    if config.mode == "full":
-        return FullWeights(model.backbone, Adam.of(config))
-    if config.mode == "random":
-        slots = model.layout.slots_of("v") or model.layout.slots
-        return RandomEntries(model.backbone, sum(s.width for s in slots), config.seed, Adam.of(config))
-    return None
 
 
 def sample(config: RunConfig, train: Examples) -> Examples:
@@ -685,19 +670,15 @@ def _meta(
     elements: Mapping[str, np.ndarray],
     slots: Sequence[BiasSlot],
     bank: Bank,
-    weights: Weights | None,
+    weights: Weights,
     total: int,
     seconds: float,
 ) -> SnapshotMeta:
     config = job.config
-    terms = {slot.term for slot in slots}
-    if config.mode == "full":
-        terms = set(model.layout.terms)
-    # As the paper counts (Table 2): neither the head nor, besides it, the pooler's bias; all biases include the latter.
-    counted = {slot_name(slot) for slot in slots}
-    if config.mode == "all":
-        counted |= {name for name in job.owned if not name.startswith("head.")}
-    trained = sum(bank.parts[name].size for name in counted) + (weights.count if weights is not None else 0)
+    method = method_for(config)
+    terms = method.changed_terms(slots, model.layout)
+    counted = method.counted({slot_name(slot) for slot in slots}, job.owned)
+    trained = sum(bank.parts[name].size for name in counted) + weights.count
     trained -= sum(int(mask.sum()) for mask in job.frozen.values())
     kept = (
         "lr",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from beft_core.architectures.certified import certified
+from beft_core.methods import method_of
 from beft_core.presets import hyperparameters
 from beft_core.scores.approaches import APPROACHES
 from beft_core.snapshots.null_elements import count_of
@@ -107,7 +108,7 @@ def no_contest(opened: Opened) -> str | None:
     meta = opened.meta
     null = certified(meta).terms
     missing = [term for term in CANDIDATES if term not in meta.trained_terms and term not in null]
-    if meta.mode == "all" or not missing:
+    if method_of(meta.mode).every_bias or not missing:
         return None
     if not meta.trained_terms:
         return "This fine-tune moved no bias term of the layers, so there is nothing to score."

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from beft_core.errors import UserError
+from beft_core.methods import method_of
 from beft_core.scores.regimes import (
     Measured,
     last_metric,
@@ -53,8 +54,8 @@ def family(opened: Opened) -> Family:
     known = [(source, meta) for source, meta in _metas() if same_task(meta, opened.meta)]
     alone = [meta for _, meta in known if only_term(meta)]
     alone = [alone[at] for at in one_per_seed(alone)]
-    everything = [(source, meta) for source, meta in known if meta.mode == "all"]
-    like = opened.meta if opened.meta.mode == "all" else next((meta for _, meta in everything), None)
+    everything = [(source, meta) for source, meta in known if method_of(meta.mode).every_bias]
+    like = opened.meta if method_of(opened.meta.mode).every_bias else next((meta for _, meta in everything), None)
     if like is None:
         return Family([], alone, 0)
     same = [(source, meta) for source, meta in everything if same_experiment(meta, like)]

@@ -21,6 +21,7 @@ import numpy as np
 from beft_core.architectures.layout import Layout
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
+from beft_core.methods import PROBE
 from beft_core.models.bias_reader import ModelWeights
 from beft_core.models.source import locate
 from beft_core.tasks.registry import get_task
@@ -53,7 +54,7 @@ class Count:
 
 def probe_of(config: RunConfig) -> RunConfig:
     """What a run of kind "select" trains: every bias, with the Fisher information before."""
-    return dataclasses.replace(config, mode="all", fisher=True, evaluate="last")
+    return dataclasses.replace(config, mode=PROBE, fisher=True, evaluate="last")
 
 
 def layout_of(model: str) -> Layout:
@@ -71,11 +72,10 @@ def count(config: RunConfig) -> Count:
     layout = source.layout.with_added(config.add_bias)
     sizes = _sizes(source.folder, layout.prefix)
     total = sum(sizes.values())
-    if config.mode in ("head", "full"):
-        return Count(total if config.mode == "full" else 0, total)
-    if config.mode == "random":
-        return Count(sum(slot.width for slot in layout.slots_of("v") or layout.slots), total)
-    wanted = config.terms if config.mode == "terms" else layout.terms
+    method = config.method
+    if not method.trains_terms:
+        return Count(method.counts(layout, total), total)
+    wanted = method.terms(config.terms, layout.terms)
     layout.require(wanted)
     if config.layers is not None and max(config.layers) >= layout.layers:
         raise UserError(f"got layer {max(config.layers)}", f"0 to {layout.layers - 1}, the layers of this model")
@@ -85,7 +85,7 @@ def count(config: RunConfig) -> Count:
         for slot in layout.slots
         if slot.term in wanted and slot.term not in frozen and (config.layers is None or slot.layer in config.layers)
     )
-    if config.mode == "all":
+    if method.every_bias:
         inside = {name.removeprefix(f"{layout.prefix}.") for s in layout.slots for name in layout.checkpoint_names(s)}
         trained += sum(size for name, size in sizes.items() if name.endswith((".bias", ".beta")) and name not in inside)
     return Count(trained, total, frozen)

@@ -100,7 +100,7 @@ def measure(config: RunConfig, start_seconds: float) -> Measured:
         # So there one batch is taken again and again, and what is timed begins with the third.
         on_gpu = device.type == "cuda"
         first = _fit(config, model, data, _longest(train, config.batch_size), steps=2 if on_gpu else 1, few=8)
-        if config.precision != "float32" or config.mode in workflow.WEIGHT_MODES:
+        if config.precision != "float32" or config.method.changes_weights:
             model = workflow.load(config)  # the first pass rounded its weights, or trained them
         count = _steps_to_time(first.step_seconds[0])
         batches = count
@@ -250,7 +250,7 @@ def _extrapolate(
 
 
 def _asked(config: RunConfig, term: str) -> bool:
-    return config.mode == "all" or (config.mode == "terms" and term in config.terms)
+    return term in config.method.terms(config.terms, (term,))
 
 
 def _how(timed: int, config: RunConfig, fit: _Fit, device: torch.device) -> str:

@@ -11,9 +11,10 @@ import streamlit as st
 
 from beft_core.architectures.layout import Layout
 from beft_core.cli.arguments import layers as layer_numbers
-from beft_core.config import BIAS_MODES, DEVICES, MODES, PRECISIONS, SCHEDULES, RunConfig
+from beft_core.config import DEVICES, PRECISIONS, SCHEDULES, RunConfig
 from beft_core.errors import UserError
 from beft_core.files.hub import hub_answers
+from beft_core.methods import METHODS, method_of
 from beft_core.models.source import BUNDLED
 from beft_core.runs.kinds import KINDS, single_fine_tunes
 from beft_core.tasks.registry import TASKS, TaskSpec, get_task
@@ -127,7 +128,7 @@ def _config(kind: str, table: own.Table | None) -> tuple[RunConfig, int | None]:
     fields["layers"] = layer_numbers([words]) if words else None
     if not KINDS[kind].sets:
         fields |= {"mode": _get("ft_mode"), "fisher": _get("ft_fisher")}
-        if fields["mode"] == "terms":
+        if method_of(fields["mode"]).names_terms:
             fields["terms"] = tuple(_get("ft_terms") or ())
     fields["fisher_tuned"] = _trains_biases() and _get("ft_fisher_tuned")
     rows = None
@@ -351,13 +352,13 @@ def _what(layout: Layout | None) -> None:
 def _mode(layout: Layout | None) -> None:
     st.selectbox(
         "Which parameters",
-        list(MODES),
+        list(METHODS),
         key="ft_mode",
         bind="query-params",
-        help="; ".join(f"{mode}: {words}" for mode, words in MODES.items()),
+        help="; ".join(f"{name}: {method.words}" for name, method in METHODS.items()),
     )
-    if _get("ft_mode") != "terms":
-        st.caption(f"{MODES[str(_get('ft_mode'))].capitalize()}.")
+    if not method_of(_get("ft_mode")).names_terms:
+        st.caption(f"{method_of(_get('ft_mode')).words.capitalize()}.")
         return
     options = list(TERM_KEYS if layout is None else layout.terms)
     if "ft_terms" in st.session_state:  # another model may not have them all
@@ -388,7 +389,7 @@ def _tell(layout: Layout | None) -> None:
     )
     if said := preset_words.sample(filled):
         st.caption(f"Preset *paper*: {said}.")
-    named = filled.terms if filled.mode == "terms" else TERM_KEYS if filled.mode == "all" else ()
+    named = filled.method.terms(filled.terms, TERM_KEYS)
     if layout is None:
         return
     if layout.key_rule.acting is not None and "k" in named and "k" in layout.terms:
@@ -407,7 +408,7 @@ def _tell(layout: Layout | None) -> None:
             "importance and changes nothing.",
             icon=":material/warning:",
         )
-    elif filled.mode == "terms":
+    elif filled.method.names_terms:
         st.info(
             f"{why}ignores that. It stays frozen, so a run of it alone trains only the head. *Train null terms* under "
             "Advanced trains it all the same.",
@@ -517,7 +518,7 @@ def _switches(layout: Layout | None) -> None:
 
 
 def _trains_biases() -> bool:
-    return _get("ft_do") == "select" or _get("ft_mode") in BIAS_MODES
+    return _get("ft_do") == "select" or method_of(_get("ft_mode")).trains_terms
 
 
 def _keep_to(key: str, options: list[str]) -> None:

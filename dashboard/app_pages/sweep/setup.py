@@ -11,8 +11,9 @@ from typing import Any
 import streamlit as st
 
 from beft_core.architectures.layout import Layout
-from beft_core.config import DEVICES, MODES, PRECISIONS
+from beft_core.config import DEVICES, PRECISIONS
 from beft_core.errors import UserError
+from beft_core.methods import METHODS
 from beft_core.models.source import BUNDLED
 from beft_core.sweeps.forecast import Forecast, forecast, most_at_once
 from beft_core.sweeps.spec import MODES_OF_SWEEPS, SweepSpec
@@ -229,7 +230,7 @@ def _what() -> None:
         accept_new_options=True,
         placeholder="Choose bias terms",
         help="Bias terms, each a fine-tune of its own; type q+v for both together. "
-        + "; ".join(f"{mode}: {MODES[mode]}" for mode in MODES_OF_SWEEPS)
+        + "; ".join(f"{mode}: {METHODS[mode].words}" for mode in MODES_OF_SWEEPS)
         + ".",
     )
     left, right = st.columns(2)

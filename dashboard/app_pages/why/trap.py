@@ -9,6 +9,7 @@ import streamlit as st
 
 from beft_core.errors import UserError
 from beft_core.execution.start import launch
+from beft_core.methods import PROBE, method_of
 from beft_core.scores.approaches import PAPER
 from beft_core.scores.plane import trajectory
 from beft_core.scores.table import rank_terms, select_term
@@ -65,7 +66,7 @@ def probes_of_null(sources: list[Source]) -> list[Opened]:
             opened.append(open_source(source))
         except UserError:
             continue
-    return [one for one in opened if one.meta.mode == "all" and "k" in one.meta.null_terms]
+    return [one for one in opened if method_of(one.meta.mode).every_bias and "k" in one.meta.null_terms]
 
 
 def same_but_for_the_null(probes: list[Opened]) -> list[Opened]:
@@ -256,7 +257,7 @@ def _launch() -> None:
     try:
         config = dataclasses.replace(
             fine_tunes.demo_config(),
-            mode="all",
+            mode=PROBE,
             fisher=True,
             train_null=True,
             precision="bfloat16",

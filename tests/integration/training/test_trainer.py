@@ -28,8 +28,9 @@ from beft_core.training import trainer
 from beft_core.training.acceleration import session
 from beft_core.training.acceleration.fast_gelu import ShortGelu
 from beft_core.training.checkpoint import Checkpoint, CheckpointError
+from beft_core.training.methods.base import Adam
 from beft_core.training.methods.bias_bank import slot_name
-from beft_core.training.methods.weights import Adam, RandomEntries
+from beft_core.training.methods.random_entries import RandomEntries
 from beft_core.training.observer import Observer
 
 TRAINABLE = [

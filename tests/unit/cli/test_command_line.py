@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from beft_core.cli import app, fine_tune, flags, sweep
 from beft_core.cli.command_line import command_line, sweep_command
-from beft_core.config import DEVICES, EVALUATIONS, MODES, PADDINGS, PRECISIONS, SCHEDULES, RunConfig
+from beft_core.config import DEVICES, EVALUATIONS, PADDINGS, PRECISIONS, SCHEDULES, RunConfig
 from beft_core.errors import UserError
+from beft_core.methods import METHODS
 from beft_core.presets import EPSILON_PLACES, INPUTS, SAMPLERS
 from beft_core.sweeps.spec import COMMON, MODES_OF_SWEEPS, SweepSpec
 from beft_core.tasks.registry import REGIMES
@@ -75,7 +76,7 @@ ANY = {
     "fisher_examples": st.none() | st.integers(1, 1000),
 }
 TRAINED = {
-    "mode": st.sampled_from(list(MODES)),
+    "mode": st.sampled_from(list(METHODS)),
     "terms": some(st.sampled_from(TERM_KEYS)),
     "evaluate": st.sampled_from(EVALUATIONS),
     "fisher": st.booleans(),

@@ -6,7 +6,8 @@ import pytest
 import torch
 from tiny_models import inputs, tiny
 
-from beft_core.training.methods.weights import Adam, RandomEntries
+from beft_core.training.methods.base import Adam
+from beft_core.training.methods.random_entries import RandomEntries
 
 
 @pytest.mark.parametrize("name", ["bert", "distilbert", "gpt2", "opt", "qwen2"])

@@ -1,11 +1,9 @@
-"""The baselines that train weights: every parameter, or a few single entries drawn over the whole model."""
+"""The baseline that trains a few single entries drawn over the whole model (the paper's "rand uniform")."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,144 +12,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.pytorch_utils import Conv1D
 
-from beft_core.config import RunConfig
-from beft_core.training.optimizer import BETA1, BETA2
+from beft_core.models.biases import LoadedModel
+from beft_core.training.methods.base import Adam, Method, TrainedWeights
 
 
-@dataclass(frozen=True)
-class Adam:
-    """Settings of AdamW besides the learning rate."""
+class RandomUniform(Method):
+    """As many single parameters as the value biases have."""
 
-    weight_decay: float = 0.0
-    epsilon: float = 1e-8
-    epsilon_before: bool = False
-    """Whether the epsilon is added before the bias correction."""
-
-    @classmethod
-    def of(cls, config: RunConfig) -> Adam:
-        """Those of a resolved configuration."""
-        assert config.adam_epsilon is not None
-        return cls(config.weight_decay, config.adam_epsilon, config.adam_epsilon_at == "before")
-
-
-class Weights:
-    """What is trained outside of the bank: here nothing. It belongs to one run, so the bank then has one."""
-
-    @property
-    def count(self) -> int:
-        """How many numbers are trained."""
-        return sum(parameter.numel() for parameter in self.parameters())
-
-    def parameters(self) -> list[Tensor]:
-        """The leaves of the graph, float32."""
-        return []
-
-    def installed(self) -> AbstractContextManager[None]:
-        """While it is open, the forward pass of the model goes through the parameters."""
-        return nullcontext()
-
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-
-    def square_norm(self) -> Tensor | float:
-        """Squared L2 norm of the gradient, which clips together with that of the bank."""
-        return 0.0
-
-    def step(self, clip_factor: Tensor | float, lr: float) -> None:
-        """One update. ``clip_factor`` [1] is what clipping applied; where it is not finite, nothing changes."""
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Values and moments, for a checkpoint."""
-        return {}
-
-    def load_state(self, state: dict[str, np.ndarray]) -> None:
-        """Put back what :meth:`state` returned."""
-
-
-class TrainedWeights(Weights):
-    """Parameters under an AdamW of their own."""
-
-    def __init__(self, adam: Adam) -> None:
-        self._adam, self._steps = adam, 0
-        self._optimizer = torch.optim.AdamW(
-            self.parameters(),
-            lr=0.0,
-            betas=(BETA1, BETA2),
-            eps=adam.epsilon,
-            weight_decay=adam.weight_decay,
-            fused=True,
+    def weights(self, model: LoadedModel) -> RandomEntries:
+        """Draw the entries."""
+        total = sum(parameter.numel() for parameter in model.backbone.parameters())
+        return RandomEntries(
+            model.backbone, self.row.counts(model.layout, total), self.config.seed, Adam.of(self.config)
         )
-
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        self._optimizer.zero_grad(set_to_none=True)
-
-    def square_norm(self) -> Tensor:
-        """Squared L2 norm of the gradient, which clips together with that of the bank."""
-        grads = [p.grad for p in self.parameters() if p.grad is not None]
-        return torch.stack(torch._foreach_norm(grads)).square().sum()
-
-    def step(self, clip_factor: Tensor | float, lr: float) -> None:
-        """One AdamW update; a clip factor that is not finite skips it."""
-        clip = float(clip_factor)
-        if not math.isfinite(clip):
-            return
-        grads = [p.grad for p in self.parameters() if p.grad is not None]
-        if clip < 1:
-            torch._foreach_mul_(grads, clip)
-        self._steps += 1
-        group = self._optimizer.param_groups[0]
-        group["lr"] = lr
-        if self._adam.epsilon_before:  # torch adds it after the correction, by whose root it is divided here instead
-            group["eps"] = self._adam.epsilon / math.sqrt(1 - BETA2**self._steps)
-        self._optimizer.step()
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Values and moments, for a checkpoint."""
-        out = {}
-        for i, parameter in enumerate(self.parameters()):
-            out[f"{i}.value"] = parameter.detach().cpu().numpy()
-            for name, value in self._optimizer.state.get(parameter, {}).items():
-                out[f"{i}.{name}"] = np.atleast_1d(value.detach().cpu().numpy())
-        return out
-
-    @torch.no_grad()
-    def load_state(self, state: dict[str, np.ndarray]) -> None:
-        """Put back what :meth:`state` returned."""
-        for i, parameter in enumerate(self.parameters()):
-            parameter.copy_(torch.tensor(state[f"{i}.value"]))
-            moments = {
-                key.split(".", 1)[1]: torch.tensor(value, device=parameter.device)
-                for key, value in state.items()
-                if key.startswith(f"{i}.") and key != f"{i}.value"
-            }
-            if moments:
-                moments["step"] = moments["step"].reshape(())
-                self._steps = max(self._steps, int(moments["step"]))
-                self._optimizer.state[parameter] = moments
-
-
-class FullWeights(TrainedWeights):
-    """Every parameter of the backbone that takes part in the forward pass."""
-
-    def __init__(self, backbone: nn.Module, adam: Adam) -> None:
-        self._parameters = list(backbone.parameters())
-        super().__init__(adam)
-
-    @contextmanager
-    def installed(self) -> Iterator[None]:
-        """While it is open, every parameter gets a gradient."""
-        for parameter in self._parameters:
-            parameter.requires_grad_()
-        try:
-            yield
-        finally:
-            self.zero_grad()
-            for parameter in self._parameters:
-                parameter.requires_grad_(False)
-
-    def parameters(self) -> list[Tensor]:
-        return list(self._parameters)
 
 
 class RandomEntries(TrainedWeights):

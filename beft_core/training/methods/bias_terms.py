@@ -1,0 +1,19 @@
+"""Fine-tunes of biases: the named terms, every bias, or none but what all of them train."""
+
+from __future__ import annotations
+
+from beft_core.training.methods.base import Method
+
+
+class BiasTerms(Method):
+    """The named bias terms, the pooler's bias and the head; without a name only these two."""
+
+
+class EveryBias(Method):
+    """Every bias of the model and the head (BitFit, https://arxiv.org/abs/2106.10199)."""
+
+    outside_biases = True
+
+    def counted(self, slots: set[str], owned: set[str]) -> set[str]:
+        """All biases include the pooler's."""
+        return slots | {name for name in owned if not name.startswith("head.")}

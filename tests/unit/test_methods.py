@@ -1,0 +1,41 @@
+"""The table of what can be trained, which needs no PyTorch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from beft_core.methods import METHODS, NOT_TRAINED, ONE_BY_ONE, PROBE, WITHOUT_TERMS, method_of
+
+
+def test_the_table_needs_no_pytorch() -> None:
+    code = "import sys, beft_core.methods; print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("mode", "trained"),
+    [("terms", ("q",)), ("all", ("q", "k", "v")), ("head", ()), ("full", ()), ("random", ()), ("merged", ())],
+)
+def test_which_terms_a_method_trains(mode: str, trained: tuple[str, ...]) -> None:
+    assert method_of(mode).terms(("q",), ("q", "k", "v")) == trained
+    assert method_of(mode).trains_terms == bool(trained)
+
+
+def test_whoever_changes_weights_stands_alone() -> None:
+    assert [name for name, one in METHODS.items() if one.changes_weights] == ["full", "random"]
+    assert all(one.shares_pass != one.changes_weights for one in METHODS.values())
+
+
+def test_names_that_stand_for_a_method() -> None:
+    assert (PROBE, ONE_BY_ONE) == ("all", "terms")
+    assert set(WITHOUT_TERMS) | {ONE_BY_ONE} == set(METHODS)
+    assert not set(METHODS) & set(NOT_TRAINED)
+
+
+@pytest.mark.parametrize("mode", ["of a later version", None, 3, ["terms"]])
+def test_a_mode_that_is_not_known_trains_nothing(mode: object) -> None:
+    one = method_of(mode)
+    assert not one.trains_terms and not one.changes_weights and one.short == ""
