@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlparse
 
 import pytest
-from browser_tools import Lab, SlowLine, Visit
+from browser_tools import PATIENCE, Lab, SlowLine, Visit
 from playwright.sync_api import Page
 from sweep_tables import make_results
 
 from dashboard.result_tables.source import SAMPLE
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -136,7 +137,8 @@ def test_quick_hands_lose_nothing(visit: Visit, hands: Hands) -> None:
 def _expect(visit: Visit, says: dict[str, list[str]]) -> None:
     """The address comes to say all of that."""
     visit.settle()
-    for _ in range(100):
+    deadline = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < deadline:
         now = parse_qs(urlparse(visit.page.url).query)
         if all(now.get(name, []) == values for name, values in says.items()):
             return

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from beft_core.exchange.upload_library import kept
 from beft_core.snapshots.snapshot import write_snapshot
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_first_look(visit: Visit) -> None:

@@ -10,7 +10,7 @@ from browser_tools import Lab, Visit, serving
 from made_up_samples import write_samples
 from playwright.sync_api import Browser, expect
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 TOKEN = "correct-horse-battery"
 
 

@@ -16,7 +16,7 @@ from sweep_tables import Run, make_results
 from beft_core.reports.merges import NAME as MERGES
 from dashboard.result_tables.source import SAMPLE
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 CHARTS = {
     "Figures 1 and 4": 1,
@@ -92,7 +92,7 @@ def table(lab: Lab) -> Iterator[None]:
 
 def opened_tab(visit: Visit, tab: str, **query: str) -> Page:
     page = visit.open("evaluation", part=tab, **query)
-    expect(page.locator(".js-plotly-plot")).to_have_count(CHARTS[tab], timeout=60_000)
+    expect(page.locator(".js-plotly-plot")).to_have_count(CHARTS[tab])
     if tab.startswith("Table"):
         expect(page.locator(".paper-table table").first).to_be_visible()
         # Streamlit drops a style sheet that it does not trust, and the table then is a heap of numbers.

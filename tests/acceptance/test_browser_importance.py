@@ -15,13 +15,13 @@ from playwright.sync_api import Page, expect
 from beft_core.runs.run import list_runs
 from beft_core.snapshots.snapshot import write_snapshot
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_first_minute(visit: Visit) -> None:
     page = visit.open("importance")
     expect(page.get_by_role("heading", name="Projection ratio")).to_be_visible()
-    expect(page.locator(".js-plotly-plot")).to_have_count(7, timeout=60_000)
+    expect(page.locator(".js-plotly-plot")).to_have_count(7)
     expect(page.get_by_text("null: frozen, scores 0").first).to_be_visible()
     page.get_by_text("How was this computed?").click()
     expect(page.get_by_text("is null in this model")).to_be_visible()
@@ -73,7 +73,7 @@ def click_cell(page: Page, approach: str, layer: float, row: float) -> None:
 
 def test_a_click_on_a_cell_leads_to_its_geometry(visit: Visit) -> None:
     page = visit.open("importance")
-    expect(page.locator(".js-plotly-plot")).to_have_count(7, timeout=60_000)
+    expect(page.locator(".js-plotly-plot")).to_have_count(7)
     terms = ["q", "k", "v", "o", "mlp_in", "mlp_out", "ln1", "ln2"]
     approaches = ["projection_ratio", "magnitude", "fisher"]
     for turn in range(12):  # every term, layer and approach in the wide window, then four cells in the narrow one
@@ -100,7 +100,7 @@ def test_a_click_on_a_cell_leads_to_its_geometry(visit: Visit) -> None:
 
 def test_ranking_and_data_sizes(visit: Visit) -> None:
     page = visit.open("importance", view="Over data sizes")
-    expect(page.locator(".js-plotly-plot")).to_have_count(1, timeout=60_000)
+    expect(page.locator(".js-plotly-plot")).to_have_count(1)
     expect(page.get_by_text("on 300 (1 seed) training examples")).to_be_visible()
     visit.check("sizes")
     visit.choose_tab("Ranking by approach")
@@ -138,7 +138,7 @@ def test_a_real_run_is_watched_through_a_reload_to_its_result(visit: Visit) -> N
     expect(page.get_by_role("button", name="Run the one-minute experiment")).to_be_disabled()
     page.reload()  # a new session: the run is found on disk
     expect(page.get_by_role("button", name="Cancel")).to_be_visible()
-    expect(page.get_by_text("is certified null in this model")).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("is certified null in this model")).to_be_visible()
     visit.check("running")
     expect(page.get_by_text("is done after")).to_be_visible(timeout=120_000)
     run = list_runs(visit.lab.home)[0]
@@ -154,11 +154,11 @@ def test_a_real_run_is_watched_through_a_reload_to_its_result(visit: Visit) -> N
 def test_the_experiment_leads_to_where_it_is_watched_and_is_cancelled_while_it_loads(visit: Visit) -> None:
     page = visit.open()
     page.get_by_role("button", name="Run the one-minute experiment").click()
-    expect(page.get_by_role("heading", name="Fine-tune", level=1)).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("heading", name="Fine-tune", level=1)).to_be_visible()
     page.wait_for_url(re.compile(r"/fine_tune\?(.*&)?run="))
     visit.open("importance")
     page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_text("seed 0 was cancelled")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("seed 0 was cancelled")).to_be_visible()
     assert list_runs(visit.lab.home)[0].status().state == "cancelled"
     visit.check("cancelled")
     page.get_by_role("button", name="Dismiss").click()

@@ -18,7 +18,7 @@ from beft_core.merging.result import read_result
 from beft_core.runs.run import list_runs
 from beft_core.snapshots.snapshot import read_snapshot, write_snapshot
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 AT_WORK = re.compile(r"^Evaluating .+ · (starting|running|waiting)")
 """The card of an evaluation, which names the merge."""
 
@@ -36,7 +36,7 @@ def real_samples(lab: Lab) -> None:
 def test_two_tasks_are_compared_mixed_scored_and_found_again(visit: Visit, tmp_path: Path) -> None:
     page = visit.open("merge", merge_examples="100", merge_points="5 points")
     expect(page.get_by_text("nearly unrelated").first).to_be_visible()
-    expect(page.locator(".js-plotly-plot")).to_have_count(4, timeout=60_000)
+    expect(page.locator(".js-plotly-plot")).to_have_count(4)
     visit.check("merge")
     slider = page.locator(".st-key-merge_weighted_weights").get_by_role("slider")
     slider.focus()
@@ -52,7 +52,7 @@ def test_two_tasks_are_compared_mixed_scored_and_found_again(visit: Visit, tmp_p
     expect(page.get_by_role("button", name="Evaluate on all their tasks")).to_be_disabled()
     visit.check("merge-running")
     expect(page.get_by_text("Fine-tuned on demo-sentiment")).to_be_visible(timeout=200_000)
-    expect(page.locator(".js-plotly-plot")).to_have_count(5, timeout=60_000)
+    expect(page.locator(".js-plotly-plot")).to_have_count(5)
     visit.check("merge-done")
     (run,) = list_runs(visit.lab.home)
     result = read_result(run.result)
@@ -85,7 +85,7 @@ def test_what_does_not_fit_is_told(visit: Visit) -> None:
 
 def test_dark_theme(dark_visit: Visit) -> None:
     page = dark_visit.open("merge", merge_method="TIES", merge_of="sign conflicts")
-    expect(page.locator(".js-plotly-plot")).to_have_count(4, timeout=60_000)
+    expect(page.locator(".js-plotly-plot")).to_have_count(4)
     tick = page.locator(".js-plotly-plot .ytick text").first
     expect(tick).to_have_css("fill", "rgb(230, 233, 239)")
     dark_visit.check("merge-dark")

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from dashboard.figures.parts.contrast import TEXT, contrast
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("bundled_samples")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("bundled_samples")]
 
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 

@@ -10,23 +10,23 @@ import pytest
 from browser_tools import ROOT, Visit
 from playwright.sync_api import Page, expect
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("bundled_samples")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("bundled_samples")]
 
 LARGEST = 200_000
 """Bytes of a picture: a README is opened on slow lines too."""
 
 
 def _importance(page: Page) -> None:
-    expect(page.get_by_role("heading", name="Projection ratio")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("heading", name="Projection ratio")).to_be_visible()
     expect(page.locator(".js-plotly-plot .main-svg").nth(4)).to_be_visible()
 
 
 def _geometry(page: Page) -> None:
-    expect(page.get_by_text("same score: solid blue line")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("same score: solid blue line")).to_be_visible()
 
 
 def _why(page: Page) -> None:
-    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=90_000)
+    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
 
 
 PICTURES: dict[str, tuple[dict[str, str], Callable[[Page], None], str]] = {

@@ -20,7 +20,7 @@ from beft_core.runs.run import Run, list_runs
 from beft_core.runs.status import Status
 from beft_core.snapshots.snapshot import write_snapshot
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 def ended(lab: Lab, state: str = "done", minutes: float = 1.0, name: str = "", **config: object) -> Run:
@@ -72,7 +72,7 @@ def tick(page: Page, row: int) -> None:
 
 def charts(page: Page) -> None:
     """Loss and metric are drawn; the first figure of a window waits for the drawing library."""
-    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=60_000)
+    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
     expect(page.locator(".js-plotly-plot")).to_have_count(2)
 
 

@@ -8,7 +8,7 @@ import pytest
 from browser_tools import Visit
 from playwright.sync_api import expect
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_guess_and_reveal(visit: Visit) -> None:
@@ -16,13 +16,13 @@ def test_guess_and_reveal(visit: Visit) -> None:
     expect(page.get_by_text("0 of 6 steps")).to_be_visible()
     visit.check("start")
     page.get_by_role("button", name="what a word looks for").click()
-    expect(page.get_by_text("your guess")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("your guess")).to_be_visible()
     expect(page.get_by_text("1 of 6 steps")).to_be_visible()
     page.wait_for_url(re.compile(r"guess=q"))
     page.wait_for_url(re.compile(r"tour=guess"))
     visit.check("start-answer")
     page.goto(page.url)
-    expect(page.get_by_text("your guess")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("your guess")).to_be_visible()
     page.get_by_role("link", name="Click a cell of a heatmap").click()
     expect(page.get_by_role("heading", name="Which bias matters?")).to_be_visible()
     page.wait_for_url(re.compile(r"/importance\?(.*&)?tour=guess"))
@@ -32,10 +32,10 @@ def test_the_navigation_keeps_the_progress_of_the_tour(visit: Visit) -> None:
     page = visit.open(tour="guess.cell")
     expect(page.get_by_text("2 of 6 steps")).to_be_visible()
     page.get_by_test_id("stSidebarNav").get_by_role("link", name="Compare").click()
-    expect(page.get_by_role("heading", name="Compare", level=1)).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("heading", name="Compare", level=1)).to_be_visible()
     page.wait_for_url(re.compile(r"/compare\?(.*&)?tour=guess.cell"))
     page.get_by_test_id("stSidebarNav").get_by_role("link", name="Start").click()
-    expect(page.get_by_text("2 of 6 steps")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("2 of 6 steps")).to_be_visible()
 
 
 @pytest.mark.parametrize("visit", [390], indirect=True)

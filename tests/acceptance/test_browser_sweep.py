@@ -17,7 +17,7 @@ from beft_core.sweeps.spec import trains as trains_of
 from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import write_table
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 SMALL = {
     "sw_n": "16",
@@ -56,7 +56,7 @@ def past(lab: Lab) -> Run:
 
 def drawn(page: Page) -> None:
     """Nothing waits for its script any more."""
-    expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=60_000)
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
 
 
 @pytest.mark.parametrize("visit", [900], indirect=True)
@@ -73,7 +73,7 @@ def test_a_tiny_sweep_from_start_to_table(visit: Visit) -> None:
     expect(page.get_by_text("is done after")).to_be_visible(timeout=200_000)
     (run,) = [run for run in list_runs(visit.lab.home) if run.id not in before]
     assert f"sweep_run={run.id}" in page.url
-    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=60_000)
+    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
     expect(page.get_by_test_id("stDataFrame")).to_be_visible()
     drawn(page)
     visit.check("sweep-done")
@@ -96,7 +96,7 @@ def test_a_large_one(visit: Visit, theme: Literal["light", "dark"]) -> None:
         expect(page.get_by_text("216 fine-tunes, 3 failed")).to_be_visible()
         tick = page.locator(".js-plotly-plot .xtick text").first
         colour = "rgb(230, 233, 239)" if theme == "dark" else "rgb(16, 20, 29)"
-        expect(tick).to_have_css("fill", colour, timeout=60_000)
+        expect(tick).to_have_css("fill", colour)
         drawn(page)
         for white in (page.get_by_role("button", name="Start the sweep"), page.locator("[data-tag]").first):
             expect(white).to_have_css("color", "rgb(255, 255, 255)")
