@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 from beft_core.architectures.config_values import MAX_LAYERS
 from beft_core.architectures.layout import Layout
 from beft_core.errors import UserError
-from beft_core.methods import METHODS, MethodRow
+from beft_core.methods import EVERY_BIAS, METHODS, MethodRow
 from beft_core.presets import EPSILON_PLACES, INPUTS, PRESETS, SAMPLERS, layout_here, paper_epochs
 from beft_core.tasks.registry import REGIMES, get_task
 from beft_core.terms import TERM_KEYS
@@ -53,6 +53,10 @@ PER_RUN = frozenset(
     }
 )
 """Settings that runs of one bank may differ in."""
+
+
+PROBE: dict[str, Any] = {"mode": EVERY_BIAS, "fisher": True, "evaluate": "last"}
+"""What a probe sets itself: it trains every bias, with the Fisher information measured before."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,10 @@ class RunConfig:
     def method(self) -> MethodRow:
         """What is trained, as the table of methods has it."""
         return METHODS[self.mode]
+
+    def probe(self) -> RunConfig:
+        """Give the probe of the paper's method with these settings, a run of kind "select"; see :data:`PROBE`."""
+        return dataclasses.replace(self, **PROBE)
 
     def resolved(self, layout: Layout | None = None) -> RunConfig:
         """The same fine-tune with every hyper-parameter filled in from its preset and task.

@@ -86,7 +86,7 @@ DEFAULT = "terms"
 """What a configuration without a name means."""
 WITHOUT_TERMS: tuple[str, ...] = tuple(name for name, method in METHODS.items() if not method.names_terms)
 """Names that stand for themselves where otherwise bias terms are named."""
-PROBE = next(name for name, method in METHODS.items() if method.every_bias)
+EVERY_BIAS = next(name for name, method in METHODS.items() if method.every_bias)
 ONE_BY_ONE = next(name for name, method in METHODS.items() if method.names_terms)
 
 NOT_TRAINED: dict[str, MethodRow] = {

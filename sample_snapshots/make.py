@@ -23,7 +23,8 @@ import numpy as np
 
 from beft_core.scores.table import score_snapshot
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot, read_snapshot, write_snapshot
-from beft_core.tasks.load import Examples, load_task
+from beft_core.tasks.examples import Examples
+from beft_core.tasks.load import load_task
 from beft_core.tasks.metrics import METRICS
 from beft_core.tasks.registry import get_task
 from beft_core.terms import TERMS

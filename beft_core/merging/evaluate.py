@@ -22,7 +22,7 @@ from beft_core.merging.plan import plan, tasks_of
 from beft_core.merging.result import BASE, MergeResult, Scores, TaskScored
 from beft_core.models.biases import LoadedModel, write_biases
 from beft_core.snapshots.snapshot import MAX_HEADER, Snapshot
-from beft_core.tasks.load import TaskData, subsample
+from beft_core.tasks.examples import TaskData, subsample
 from beft_core.training import workflow
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from beft_core import methods
-from beft_core.config import RunConfig
+from beft_core.config import PROBE, RunConfig
 from beft_core.errors import UserError
 from beft_core.imports import imported
 from beft_core.presets import completed, completed_sweep
@@ -96,8 +96,8 @@ class Kind:
 
 # --- fine-tunes and probes -----------------------------------------------------------------------------------------
 
-PROBE: dict[str, Any] = {"mode": methods.PROBE, "terms": [], "fisher": True, "evaluate": "last"}
-"""What a probe sets itself."""
+_PROBE: dict[str, Any] = {**PROBE, "terms": []}
+"""What a probe sets itself, as its configuration is listed: no terms are named."""
 _MAX_TERMS = 3
 """Terms of a fine-tune that are named in a row; of more there stands the number."""
 
@@ -180,9 +180,9 @@ _ROWS = (
         command="beft_core.cli.command_line:select_command",
         trains=lambda fields: "probe of all biases",
         brief=lambda fields: "probe",
-        settings=lambda fields: _filled_in(fields) | PROBE,
+        settings=lambda fields: _filled_in(fields) | _PROBE,
         completed=completed,
-        sets=PROBE,
+        sets=_PROBE,
         single=True,
     ),
     Kind(

@@ -13,7 +13,7 @@ from beft_core.devices import queue_name
 from beft_core.errors import UserError
 from beft_core.sweeps import grouping
 from beft_core.sweeps.spec import SweepSpec
-from beft_core.training.estimate import count as preflight
+from beft_core.training.estimate.count import count_examples, count_steps
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def forecast(spec: SweepSpec, layout: Layout | None, most: int) -> Forecast:
         key = run.task, run.n_train
         if key not in sizes:
             sizes[key] = _examples(run)
-        count = preflight.steps(run, sizes[key])
+        count = count_steps(run, sizes[key])
         total = None if total is None or count is None else total + count
     return Forecast(tuple(runs), total, tuple(map(len, grouping.group(runs, most))))
 
@@ -60,7 +60,7 @@ def most_at_once(spec: SweepSpec, layout: Layout | None) -> int:
 
 
 def _examples(run: RunConfig) -> int | None:
-    there = preflight.examples(dataclasses.replace(run, n_train=None, regime="all"))
+    there = count_examples(dataclasses.replace(run, n_train=None, regime="all"))
     if run.n_train is not None and there is not None and run.n_train > there:
         raise UserError(f"got {run.n_train:,} training examples of {run.task}", f"at most {there:,}", "regime all")
-    return preflight.examples(run)
+    return count_examples(run)

@@ -24,7 +24,7 @@ from beft_core.sweeps.rows import plan_columns, row_of, without_trajectory
 from beft_core.sweeps.spec import SweepSpec, identity, trains
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training import workflow
-from beft_core.training.estimate import count
+from beft_core.training.estimate.count import count_examples, count_steps
 from beft_core.training.observer import Observer
 from beft_core.training.precision import pick_device
 
@@ -150,7 +150,7 @@ def _most(pending: Sequence[RunConfig]) -> int:
 
 def _steps(config: RunConfig) -> int | None:
     """Optimizer steps of a run; None where only the Hub knows how many examples there are."""
-    return count.steps(config, count.examples(config))
+    return count_steps(config, count_examples(config))
 
 
 def _train(bank: Sequence[RunConfig], observer: Observer, folder: SweepFolder) -> list[workflow.Trained]:

@@ -23,7 +23,7 @@ from beft_core.config import PER_RUN, RunConfig
 from beft_core.errors import UserError
 from beft_core.merging.config import recorded
 from beft_core.merging.merge import has_tuned_fisher
-from beft_core.methods import ONE_BY_ONE, PROBE, method_of
+from beft_core.methods import ONE_BY_ONE, method_of
 from beft_core.models import biases
 from beft_core.models import load as models
 from beft_core.models.biases import LoadedModel, restored, write_biases
@@ -34,7 +34,8 @@ from beft_core.scores.approaches import PAPER
 from beft_core.scores.table import ScoreTable, score_snapshot
 from beft_core.snapshots.null_elements import mask_of, ranges_of
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta
-from beft_core.tasks.load import Examples, TaskData, load_files, load_task, subsample
+from beft_core.tasks.examples import Examples, TaskData, subsample
+from beft_core.tasks.load import load_files, load_task
 from beft_core.tasks.registry import get_task
 from beft_core.terms import TERM_KEYS
 from beft_core.training import fisher
@@ -277,11 +278,7 @@ def select(
 
     The probe takes every setting of ``config`` except what it trains.
     """
-    probe = train(
-        dataclasses.replace(config, mode=PROBE, fisher=True, evaluate="last"),
-        observer,
-        checkpoint,
-    )
+    probe = train(config.probe(), observer, checkpoint)
     scores = score_snapshot(probe)
     selected = scores.selected()
     trained = None

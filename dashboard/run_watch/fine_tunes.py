@@ -16,7 +16,7 @@ from beft_core.runs import about
 from beft_core.runs.run import Run
 from beft_core.scores.approaches import APPROACHES, PAPER
 from beft_core.terms import TERMS
-from beft_core.training.estimate.count import quality
+from beft_core.training.estimate.count import judge_estimate
 from dashboard.figures.parts.numbers import short
 from dashboard.figures.parts.style import latex
 from dashboard.run_watch import card, charts
@@ -121,7 +121,7 @@ def _estimated(run: Run, seconds: float) -> str:
     if estimate is None:
         return "."
     expected = estimate["seconds"]
-    took = f"took {card.duration(seconds)}: {quality(expected, seconds)}"
+    took = f"took {card.duration(seconds)}: {judge_estimate(expected, seconds)}"
     return f". Estimated {card.duration(expected)}, {took}."
 
 

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from beft_core.models.biases import LoadedModel
 from beft_core.models.load import load_model
-from beft_core.tasks.load import load_task, subsample
+from beft_core.tasks.examples import subsample
+from beft_core.tasks.load import load_task
 from beft_core.tasks.registry import get_task
 from beft_core.training import fisher
 from beft_core.training.acceleration.session import Accelerated

@@ -162,7 +162,8 @@ def run_peer(args: argparse.Namespace, steps: int, peer: str, train: str) -> lis
 
     from beft_core.models.load import load_tokenizer
     from beft_core.models.source import locate
-    from beft_core.tasks.load import load_task, subsample
+    from beft_core.tasks.examples import subsample
+    from beft_core.tasks.load import load_task
 
     source = locate(args.model).folder
     tokenizer = load_tokenizer(args.model)

@@ -14,7 +14,7 @@ from tiny_models import VOCABULARY, tiny
 from beft_core.config import RunConfig
 from beft_core.models.biases import LoadedModel
 from beft_core.snapshots.snapshot import Snapshot
-from beft_core.tasks.load import Examples, TaskData
+from beft_core.tasks.examples import Examples, TaskData
 from beft_core.tasks.registry import get_task
 from beft_core.training.acceleration import session
 from beft_core.training.acceleration.segment_attention import attends_plainly

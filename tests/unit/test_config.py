@@ -159,3 +159,9 @@ def test_a_regime_that_the_paper_does_not_have() -> None:
         RunConfig(task="cb", regime="high").resolved()
     with pytest.raises(UserError, match="--n-train"):
         RunConfig(train_file="a.csv", text="t", label="l", regime="low").resolved()
+
+
+def test_a_probe_trains_every_bias_after_its_fisher_information() -> None:
+    probe = RunConfig(task="rte", mode="terms", terms=("q",), evaluate="never", seed=3).probe()
+    assert (probe.mode, probe.fisher, probe.evaluate) == ("all", True, "last")
+    assert (probe.task, probe.seed) == ("rte", 3)

@@ -55,15 +55,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 UPWARD: dict[tuple[str, str], str] = {}
 """(importer, imported) that do not hold to the floors yet -> why."""
 
-CIRCLES: dict[tuple[str, ...], str] = {
-    (
-        "beft_core.tasks.load",
-        "beft_core.tasks.sources.demo",
-        "beft_core.tasks.sources.hub",
-        "beft_core.tasks.sources.official",
-        "beft_core.tasks.sources.user_files",
-    ): "what examples are stands in the module that loads them"
-}
+CIRCLES: dict[tuple[str, ...], str] = {}
 """Modules that import each other still -> why."""
 
 HEAVY = ("torch", "transformers", "datasets", "peft")
@@ -124,7 +116,6 @@ UNTESTED: frozenset[str] = frozenset(
         "beft_core.training.acceleration.compiled_layers",
         "beft_core.training.acceleration.post_norm_layer",
         "beft_core.training.acceleration.segment_kernels",
-        "beft_core.training.estimate.measure",
         "beft_core.training.methods.bias_bank",
     )
 )

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from beft_core.methods import METHODS, NOT_TRAINED, ONE_BY_ONE, PROBE, WITHOUT_TERMS, method_of
+from beft_core.methods import EVERY_BIAS, METHODS, NOT_TRAINED, ONE_BY_ONE, WITHOUT_TERMS, method_of
 
 
 def test_the_table_needs_no_pytorch() -> None:
@@ -30,7 +30,7 @@ def test_whoever_changes_weights_stands_alone() -> None:
 
 
 def test_names_that_stand_for_a_method() -> None:
-    assert (PROBE, ONE_BY_ONE) == ("all", "terms")
+    assert (EVERY_BIAS, ONE_BY_ONE) == ("all", "terms")
     assert set(WITHOUT_TERMS) | {ONE_BY_ONE} == set(METHODS)
     assert not set(METHODS) & set(NOT_TRAINED)
 

@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 
 from beft_core.errors import UserError
-from beft_core.tasks.load import Examples
+from beft_core.tasks.examples import Examples
 from beft_core.tasks.sources import demo_words
 
 TRAIN_SIZE = 4000

@@ -14,7 +14,7 @@ from pathlib import Path
 from beft_core.errors import UserError
 from beft_core.files.hub import hub_answers
 from beft_core.files.scratch import scratch_folder
-from beft_core.tasks.load import Examples
+from beft_core.tasks.examples import Examples
 from beft_core.tasks.registry import HUB_REVISIONS, TaskSpec
 from beft_core.tasks.sources.official import VARIABLES
 

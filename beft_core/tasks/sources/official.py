@@ -13,7 +13,7 @@ from pathlib import Path
 
 from beft_core.errors import UserError
 from beft_core.files.paths import user_path
-from beft_core.tasks.load import Examples
+from beft_core.tasks.examples import Examples
 from beft_core.tasks.registry import TaskSpec
 from beft_core.tasks.sources.text_lines import numbered_lines
 

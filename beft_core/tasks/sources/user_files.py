@@ -27,7 +27,7 @@ from beft_core.errors import UserError
 from beft_core.files import parquet
 from beft_core.files.paths import user_path
 from beft_core.files.plain_file import open_plain
-from beft_core.tasks.load import Examples, TaskData
+from beft_core.tasks.examples import Examples, TaskData
 from beft_core.tasks.metrics import METRICS
 from beft_core.tasks.registry import REGIMES, TaskSpec
 from beft_core.tasks.sources.records import csv_records, jsonl_records, tsv_records

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from beft_core.tasks.load import Examples
+from beft_core.tasks.examples import Examples
 from beft_core.training.batches.run_index import to_device
 from beft_core.training.observer import Observer
 

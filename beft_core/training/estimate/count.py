@@ -1,7 +1,7 @@
-"""Before a fine-tune: what it will train, and how long it will take on this machine, by a measured warm-up.
+"""Counting a fine-tune before it starts: its parameters, examples, steps and checkpoints, without PyTorch.
 
-What can be counted from a configuration and the headers of the model's files is here and needs no PyTorch;
-:func:`answer` runs :mod:`beft_core.training.estimate.measure`, in a process that may import it.
+A configuration and the headers of the model's files are enough. How long it will take is measured by
+:mod:`beft_core.training.estimate.measure`, which :func:`answer` runs in a process that may import PyTorch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import numpy as np
 from beft_core.architectures.layout import Layout
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.methods import PROBE
 from beft_core.models.bias_reader import ModelWeights
 from beft_core.models.source import locate
 from beft_core.tasks.registry import get_task
@@ -38,8 +37,8 @@ _TIMED_IMPORT = (
 
 
 @dataclass(frozen=True)
-class Count:
-    """What a fine-tune trains, counted as the paper does (Table 2): without the head."""
+class ParameterCount:
+    """Parameters of a fine-tune, counted as the paper does (Table 2): without the head."""
 
     trainable: int
     total: int
@@ -52,18 +51,13 @@ class Count:
         return 100 * self.trainable / self.total if self.total else 0.0
 
 
-def probe_of(config: RunConfig) -> RunConfig:
-    """What a run of kind "select" trains: every bias, with the Fisher information before."""
-    return dataclasses.replace(config, mode=PROBE, fisher=True, evaluate="last")
-
-
 def layout_of(model: str) -> Layout:
-    """Where a model that is on this machine has its biases. Raises UserError as ``locate`` does; never downloads."""
+    """Find the biases of a model on this machine. Raises UserError as ``locate`` does; never downloads."""
     return locate(model, local_only=True).layout
 
 
-def count(config: RunConfig) -> Count:
-    """Trained and all parameters, from the configuration and the headers of the model's files.
+def count_parameters(config: RunConfig) -> ParameterCount:
+    """Count trained and all parameters, from the configuration and the headers of the model's files.
 
     Raises:
         UserError: no such model on this machine, terms or layers that it does not have.
@@ -74,7 +68,7 @@ def count(config: RunConfig) -> Count:
     total = sum(sizes.values())
     method = config.method
     if not method.trains_terms:
-        return Count(method.counts(layout, total), total)
+        return ParameterCount(method.counts(layout, total), total)
     wanted = method.terms(config.terms, layout.terms)
     layout.require(wanted)
     if config.layers is not None and max(config.layers) >= layout.layers:
@@ -88,7 +82,7 @@ def count(config: RunConfig) -> Count:
     if method.every_bias:
         inside = {name.removeprefix(f"{layout.prefix}.") for s in layout.slots for name in layout.checkpoint_names(s)}
         trained += sum(size for name, size in sizes.items() if name.endswith((".bias", ".beta")) and name not in inside)
-    return Count(trained, total, frozen)
+    return ParameterCount(trained, total, frozen)
 
 
 def _sizes(folder: Path, prefix: str) -> dict[str, int]:
@@ -99,8 +93,8 @@ def _sizes(folder: Path, prefix: str) -> dict[str, int]:
     return {name: math.prod(shape) for name, shape in (inside or shapes).items()}
 
 
-def examples(config: RunConfig, rows: int | None = None) -> int | None:
-    """Training examples of a resolved configuration; None where only the Hub knows.
+def count_examples(config: RunConfig, rows: int | None = None) -> int | None:
+    """Count the training examples of a resolved configuration; None where only the Hub knows.
 
     ``rows``: training examples of the user's own table, where there is one.
     """
@@ -122,20 +116,20 @@ def examples(config: RunConfig, rows: int | None = None) -> int | None:
         return sum(1 for _ in lines) - header
 
 
-def steps(config: RunConfig, train_examples: int | None) -> int | None:
-    """Optimizer steps of a resolved configuration; None where the number of examples or of epochs is not known yet."""
+def count_steps(config: RunConfig, train_examples: int | None) -> int | None:
+    """Count the optimizer steps of a resolved configuration; None where examples or epochs are not known yet."""
     if train_examples is None or config.epochs is None:
         return None
     return config.epochs * math.ceil(train_examples / config.batch_size)
 
 
-def trajectory_every(total_steps: int, checkpoints: int = CHECKPOINTS) -> int:
-    """Steps between two checkpoints of a trajectory."""
+def steps_between_checkpoints(total_steps: int, checkpoints: int = CHECKPOINTS) -> int:
+    """Choose how many steps lie between two checkpoints of a trajectory."""
     return max(1, round(total_steps / checkpoints))
 
 
-def quality(estimated: float, took: float) -> str:
-    """In words how good an estimate of seconds was."""
+def judge_estimate(estimated: float, took: float) -> str:
+    """Say in words how good an estimate of seconds was."""
     if took <= 0:
         return ""
     off = estimated / took - 1
@@ -145,7 +139,7 @@ def quality(estimated: float, took: float) -> str:
 
 
 def answer(config: dict[str, Any]) -> dict[str, Any]:
-    """The desk's answer: :func:`beft_core.training.estimate.measure.measure` of a configuration, as JSON.
+    """Answer the model service: :func:`beft_core.training.estimate.measure.estimate` of a configuration, as JSON.
 
     Raises:
         UserError: the configuration, its model or its data are wrong.
@@ -154,9 +148,9 @@ def answer(config: dict[str, Any]) -> dict[str, Any]:
     record.resolved()
     locate(record.model)  # a name that leads nowhere is told before PyTorch takes its seconds
     start = _start_seconds()
-    from beft_core.training.estimate import measure
+    from beft_core.training.estimate.measure import estimate
 
-    measured = measure.measure(record, start)
+    measured = estimate(record, start)
     return {key: _plain(value) for key, value in dataclasses.asdict(measured).items()}
 
 

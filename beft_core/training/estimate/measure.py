@@ -1,4 +1,4 @@
-"""A few real steps of a fine-tune, timed, and what they say about all of it.
+"""Timing a few real steps of a fine-tune to estimate the time and memory of all of it.
 
 The same code as in the fine-tune itself runs twice on parts of its data. First on its longest examples: that is what
 fills the memory, and it takes what only the first pass costs. Then on random batches, which are timed, with one
@@ -25,7 +25,7 @@ from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.models.biases import LoadedModel
 from beft_core.snapshots.snapshot import SnapshotMeta
-from beft_core.tasks.load import Examples, TaskData
+from beft_core.tasks.examples import Examples, TaskData
 from beft_core.training import workflow
 from beft_core.training.batches.encoded import Encoded, encode
 from beft_core.training.job import Job
@@ -43,8 +43,8 @@ _first: dict[str, float] = {}
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a warm-up says about a fine-tune."""
+class Estimate:
+    """Parameters, time and memory of a fine-tune, as a warm-up measured them."""
 
     trainable: int
     """Trained parameters, counted as in the paper: without the head."""
@@ -75,8 +75,8 @@ class Measured:
     """How this was measured, in words."""
 
 
-def measure(config: RunConfig, start_seconds: float) -> Measured:
-    """Load what the fine-tune needs, run a few steps of it, extrapolate.
+def estimate(config: RunConfig, start_seconds: float) -> Estimate:
+    """Load what a fine-tune needs, run a few steps of it, extrapolate to all of it.
 
     ``start_seconds``: what a new process needs to import PyTorch.
 
@@ -205,7 +205,7 @@ def _extrapolate(
     memory: _Memory,
     device: torch.device,
     load: float,
-) -> Measured:
+) -> Estimate:
     warming = 2 if device.type == "cuda" else 1
     times = second.step_seconds[warming:] or second.step_seconds
     step = statistics.median(times)  # other programs interrupt single steps for long
@@ -229,7 +229,7 @@ def _extrapolate(
     tokens = (len(train) + evaluated) * second.tokens
     most = memory.peak if device.type == "cuda" else memory.peak + int(16 * tokens)
     assert meta.trained_parameters is not None and meta.total_parameters is not None
-    return Measured(
+    return Estimate(
         trainable=meta.trained_parameters,
         total=meta.total_parameters,
         frozen=tuple(t for t in meta.null_terms if _asked(config, t)) if not config.train_null else (),

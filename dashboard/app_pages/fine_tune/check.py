@@ -11,7 +11,7 @@ import streamlit as st
 from beft_core.cli.command_line import command_line
 from beft_core.errors import UserError
 from beft_core.tasks.sources import table_preview
-from beft_core.training.estimate import count as preflight
+from beft_core.training.estimate.count import count_parameters
 from dashboard.app_pages.fine_tune import setup as setup_form
 from dashboard.app_pages.fine_tune import table as own
 from dashboard.app_pages.fine_tune.setup import Setup
@@ -172,7 +172,7 @@ def _count(setup: Setup, answer: dict[str, Any] | None) -> tuple[int | None, int
     if answer is not None:
         return answer["trainable"], answer["total"]
     try:
-        counted = preflight.count(setup.trained)
+        counted = count_parameters(setup.trained)
     except UserError as error:
         if "not in the local cache" not in error.got:  # the form tells of models that are not here
             st.error(plain(error, 900), title="This cannot be trained", icon=":material/error:")

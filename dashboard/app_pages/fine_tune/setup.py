@@ -22,7 +22,13 @@ from beft_core.tasks.sources import official
 from beft_core.tasks.sources.demo import load_demo
 from beft_core.tasks.sources.presence import presence
 from beft_core.terms import TERM_KEYS, TERMS
-from beft_core.training.estimate import count as preflight
+from beft_core.training.estimate.count import (
+    CHECKPOINTS,
+    count_examples,
+    count_steps,
+    layout_of,
+    steps_between_checkpoints,
+)
 from dashboard.app_pages.fine_tune import table as own
 from dashboard.figures.parts.style import latex
 from dashboard.shared import marked, page, preset_words
@@ -84,7 +90,7 @@ class Setup:
 
     @property
     def steps(self) -> int | None:
-        return preflight.steps(self.trained, self.examples)
+        return count_steps(self.trained, self.examples)
 
 
 def _fine_tune_of(kind: str, config: RunConfig) -> RunConfig:
@@ -146,14 +152,14 @@ def _config(kind: str, table: own.Table | None) -> tuple[RunConfig, int | None]:
     elif regime is not None and not (table is not None and regime == "all"):
         fields["regime"] = regime
     config = RunConfig(**fields)
-    examples = preflight.examples(config.resolved(), rows)
+    examples = count_examples(config.resolved(), rows)
     if rows is not None and examples is not None and examples > rows:
         raise UserError(
             f"got {examples} training examples", f"at most {rows}, the rows that the table has for training"
         )
     if _get("ft_play"):
-        steps = preflight.steps(_fine_tune_of(kind, config).resolved(), examples)
-        every = UNKNOWN_EVERY if steps is None else preflight.trajectory_every(steps)
+        steps = count_steps(_fine_tune_of(kind, config).resolved(), examples)
+        every = UNKNOWN_EVERY if steps is None else steps_between_checkpoints(steps)
         config = dataclasses.replace(config, trajectory_every=every)
     return config, examples
 
@@ -194,7 +200,7 @@ def _model() -> Layout | None:
     )
     name = str(_get("ft_model")).strip() or BUNDLED
     try:
-        layout = preflight.layout_of(page.model_of_page(name))
+        layout = layout_of(page.model_of_page(name))
     except UserError as error:
         _model_problem(name, error)
         return None
@@ -486,7 +492,7 @@ def _switches(layout: Layout | None) -> None:
             "Keep checkpoints to play",
             True,
             key="ft_play",
-            help=f"About {preflight.CHECKPOINTS} states of the trained biases, which the page Geometry can play.",
+            help=f"About {CHECKPOINTS} states of the trained biases, which the page Geometry can play.",
             **bound,
         )
         st.toggle(

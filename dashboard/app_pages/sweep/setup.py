@@ -20,7 +20,7 @@ from beft_core.sweeps.spec import MODES_OF_SWEEPS, SweepSpec
 from beft_core.tasks.registry import REGIMES, TASKS
 from beft_core.tasks.sources.presence import presence
 from beft_core.terms import TERM_KEYS
-from beft_core.training.estimate import count as preflight
+from beft_core.training.estimate.count import layout_of
 from dashboard.figures.parts.style import latex
 from dashboard.shared import marked, page, preset_words
 from dashboard.shared.preset_words import BY_PRESET
@@ -94,7 +94,7 @@ def _model() -> str:
 def _layout(model: str) -> Layout | None:
     """None of a model that the sweep has to download first."""
     try:
-        return preflight.layout_of(page.model_of_page(model))
+        return layout_of(page.model_of_page(model))
     except UserError as error:
         if "not in the local cache" in error.got:
             return None

@@ -9,7 +9,7 @@ import streamlit as st
 
 from beft_core.errors import UserError
 from beft_core.execution.start import launch
-from beft_core.methods import PROBE, method_of
+from beft_core.methods import EVERY_BIAS, method_of
 from beft_core.scores.approaches import PAPER
 from beft_core.scores.plane import trajectory
 from beft_core.scores.table import rank_terms, select_term
@@ -257,7 +257,7 @@ def _launch() -> None:
     try:
         config = dataclasses.replace(
             fine_tunes.demo_config(),
-            mode=PROBE,
+            mode=EVERY_BIAS,
             fisher=True,
             train_null=True,
             precision="bfloat16",

@@ -21,7 +21,7 @@ from beft_core.merging.result import read_result
 from beft_core.models import load as models
 from beft_core.runs.run import Run
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
-from beft_core.tasks.load import TaskData
+from beft_core.tasks.examples import TaskData
 from beft_core.training import workflow
 from beft_core.training.observer import Observer
 from beft_core.training.workflow import evaluate, train

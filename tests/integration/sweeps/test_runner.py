@@ -25,7 +25,7 @@ from beft_core.sweeps.runner import run_sweep
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import COLUMNS, read_table
-from beft_core.tasks.load import TaskData
+from beft_core.tasks.examples import TaskData
 from beft_core.training import workflow
 from beft_core.training.observer import Observer
 

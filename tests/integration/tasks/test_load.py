@@ -14,7 +14,8 @@ from beft_core.config import RunConfig
 from beft_core.merging.config import MergeConfig
 from beft_core.merging.evaluate import evaluate_merge
 from beft_core.snapshots.snapshot import Snapshot
-from beft_core.tasks.load import TaskData, load_task
+from beft_core.tasks.examples import TaskData
+from beft_core.tasks.load import load_task
 from beft_core.training import workflow
 
 

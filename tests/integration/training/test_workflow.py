@@ -13,7 +13,7 @@ from beft_core.errors import UserError
 from beft_core.merging.merge import merge
 from beft_core.models import biases
 from beft_core.snapshots.snapshot import Snapshot
-from beft_core.tasks.load import Examples, TaskData
+from beft_core.tasks.examples import Examples, TaskData
 from beft_core.tasks.registry import get_task
 from beft_core.training import workflow
 from beft_core.training.workflow import evaluate, train, train_bank

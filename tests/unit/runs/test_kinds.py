@@ -26,7 +26,6 @@ from beft_core.runs.kinds import KINDS, UNKNOWN, Kind, kind_of, single_fine_tune
 from beft_core.runs.overview import overview, overviews
 from beft_core.runs.run import Run
 from beft_core.sweeps.spec import SweepSpec
-from beft_core.training.estimate.count import probe_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -46,7 +45,7 @@ def test_rows_need_no_torch() -> None:
 
 def test_what_a_probe_sets_itself_is_what_the_engine_trains() -> None:
     config = RunConfig(terms=("v",), evaluate="epoch")
-    own = {name: getattr(probe_of(config), name) for name in ("mode", "fisher", "evaluate")}
+    own = {name: getattr(config.probe(), name) for name in ("mode", "fisher", "evaluate")}
     assert own == {name: value for name, value in KINDS["select"].sets.items() if name != "terms"}
     assert single_fine_tunes() == ["select", "train"]
 

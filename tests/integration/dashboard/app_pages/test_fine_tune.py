@@ -18,7 +18,7 @@ from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.runs import about
 from beft_core.runs.run import Run, list_runs
-from beft_core.training.estimate.count import count, layout_of, probe_of
+from beft_core.training.estimate.count import count_parameters, layout_of
 from dashboard.shared import model_service
 
 pytestmark = pytest.mark.usefixtures("lab")
@@ -61,7 +61,7 @@ def metrics(at: AppTest) -> dict[str, str]:
 
 def test_opens_ready_to_start_and_counts_without_measuring() -> None:
     at = opened("fine_tune")
-    counted = count(probe_of(RunConfig()))
+    counted = count_parameters(RunConfig().probe())
     assert metrics(at)["Trained parameters"] == f"{counted.trainable:,}"
     share = next(metric.delta for metric in at.metric if metric.label == "Trained parameters")
     assert float(share.split(" % of ")[0]) == pytest.approx(100 * counted.trainable / counted.total, rel=5e-3)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beft_core.models import load
-from beft_core.tasks.load import Examples
+from beft_core.tasks.examples import Examples
 from beft_core.training.batches.encoded import Encoded, encode, join, over_one_table
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from beft_core.errors import UserError
-from beft_core.tasks.load import Examples, load_task
+from beft_core.tasks.examples import Examples
+from beft_core.tasks.load import load_task
 from beft_core.tasks.sources import demo_words
 from beft_core.tasks.sources.demo import TRAIN_SIZE, VALIDATION_SIZE, load_demo
 

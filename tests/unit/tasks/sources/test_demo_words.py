@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from beft_core.tasks.load import Examples
+from beft_core.tasks.examples import Examples
 from beft_core.tasks.sources.demo import load_demo
 from beft_core.tasks.sources.demo_words import WORDS
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from beft_core.errors import UserError
-from beft_core.tasks.load import load_task, subsample
+from beft_core.tasks.load import load_task
 
 PAIRS = "index\tsentence1\tsentence2\tlabel\n{}"
 TABLES = {
@@ -156,26 +156,3 @@ def test_wrong_headers_and_encodings_are_named(tmp_path: Path) -> None:
         load_task("sst2", folder=tmp_path)
     with pytest.raises(UserError, match=r"is no folder"):
         load_task("sst2", folder=tmp_path / "nowhere")
-
-
-def test_subsample_is_a_permutation_of_the_seed(tmp_path: Path) -> None:
-    train = load_task("sst2", folder=write(tmp_path, "sst2", [f"text {i}\t{i % 2}" for i in range(50)])).train
-    first, again, other = subsample(train, 20, 0), subsample(train, 20, 0), subsample(train, 20, 1)
-    assert first.text == again.text != other.text
-    assert len(set(first.text)) == 20
-    assert subsample(train, 30, 0).text[:20] == first.text  # a larger sample continues the smaller one
-    assert subsample(train, None, 0) is train
-    with pytest.raises(UserError, match=r"--n-train 51; expected at most 50"):
-        subsample(train, 51, 0)
-
-
-def test_the_authors_sample_is_numpys_legacy_permutation(tmp_path: Path) -> None:
-    """Two lines as in their code: set_seed, then the draw."""
-    train = load_task("sst2", folder=write(tmp_path, "sst2", [f"text {i}\t{i % 2}" for i in range(50)])).train
-    np.random.seed(7)  # noqa: NPY002
-    theirs = np.random.permutation(50)[:20]  # noqa: NPY002
-    assert subsample(train, 20, 7, "randomstate").text == [f"text {i}" for i in theirs]
-    assert subsample(train, 20, 7, "randomstate").text != subsample(train, 20, 7).text
-    assert subsample(train, None, 7, "randomstate") is train
-    with pytest.raises(UserError, match=r"--seed 4294967296; expected below 2\*\*32"):
-        subsample(train, 20, 2**32, "randomstate")

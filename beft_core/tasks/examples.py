@@ -1,0 +1,67 @@
+"""Examples of a task, wherever they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from beft_core.errors import UserError
+from beft_core.tasks.registry import TaskSpec
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Texts with their labels."""
+
+    text: list[str]
+    text_pair: list[str] | None
+    """Second texts, for tasks on pairs."""
+    labels: np.ndarray
+    """Encoded labels [examples]; see :mod:`beft_core.tasks.targets`."""
+
+    def __post_init__(self) -> None:
+        pairs = len(self.text) if self.text_pair is None else len(self.text_pair)
+        if not len(self.text) == pairs == len(self.labels):
+            raise ValueError(f"{len(self.text)} texts, {pairs} second texts, {len(self.labels)} labels")
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def take(self, order: Sequence[int] | np.ndarray) -> Examples:
+        """Select the examples at the positions ``order``."""
+        index = np.asarray(order, dtype=np.int64)
+        pair = None if self.text_pair is None else [self.text_pair[i] for i in index]
+        return Examples([self.text[i] for i in index], pair, self.labels[index])
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task with its examples."""
+
+    spec: TaskSpec
+    train: Examples
+    evals: dict[str, Examples]
+    """Validation sets; only MNLI has two."""
+    source: str
+    """Where the examples came from, in words."""
+
+
+def subsample(examples: Examples, n: int | None, seed: int, sampler: str = "generator") -> Examples:
+    """Draw ``n`` examples: the first of a permutation by the seed; for ``None`` all of them, in their order.
+
+    ``sampler``: a key of :data:`beft_core.presets.SAMPLERS`. Raises UserError when there are fewer than ``n``,
+    or for a seed that the sampler cannot take.
+    """
+    if n is None:
+        return examples
+    if n > len(examples):
+        raise UserError(f"got --n-train {n}", f"at most {len(examples)}, the examples that there are", "--regime all")
+    if sampler == "randomstate":
+        if seed >= 2**32:
+            raise UserError(f"got --seed {seed}", "below 2**32 with --sampler randomstate", "--sampler generator")
+        order = np.random.RandomState(seed).permutation(len(examples))
+    else:
+        order = np.random.default_rng([seed, 0]).permutation(len(examples))
+    return examples.take(order[:n])

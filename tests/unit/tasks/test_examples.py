@@ -1,0 +1,44 @@
+"""Examples that belong together stay together; samples are those that the seed draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from beft_core.errors import UserError
+from beft_core.tasks.examples import Examples, subsample
+
+
+def fifty() -> Examples:
+    return Examples([f"text {i}" for i in range(50)], None, np.arange(50) % 2)
+
+
+def test_texts_pairs_and_labels_are_taken_together() -> None:
+    pairs = Examples(["a", "b", "c"], ["x", "y", "z"], np.array([0, 1, 2]))
+    taken = pairs.take([2, 0])
+    assert (taken.text, taken.text_pair, taken.labels.tolist()) == (["c", "a"], ["z", "x"], [2, 0])
+    with pytest.raises(ValueError, match="3 texts, 2 second texts, 3 labels"):
+        Examples(["a", "b", "c"], ["x", "y"], np.array([0, 1, 2]))
+
+
+def test_subsample_is_a_permutation_of_the_seed() -> None:
+    train = fifty()
+    first, again, other = subsample(train, 20, 0), subsample(train, 20, 0), subsample(train, 20, 1)
+    assert first.text == again.text != other.text
+    assert len(set(first.text)) == 20
+    assert subsample(train, 30, 0).text[:20] == first.text  # a larger sample continues the smaller one
+    assert subsample(train, None, 0) is train
+    with pytest.raises(UserError, match=r"--n-train 51; expected at most 50"):
+        subsample(train, 51, 0)
+
+
+def test_the_authors_sample_is_numpys_legacy_permutation() -> None:
+    """Two lines as in their code: set_seed, then the draw."""
+    train = fifty()
+    np.random.seed(7)  # noqa: NPY002
+    theirs = np.random.permutation(50)[:20]  # noqa: NPY002
+    assert subsample(train, 20, 7, "randomstate").text == [f"text {i}" for i in theirs]
+    assert subsample(train, 20, 7, "randomstate").text != subsample(train, 20, 7).text
+    assert subsample(train, None, 7, "randomstate") is train
+    with pytest.raises(UserError, match=r"--seed 4294967296; expected below 2\*\*32"):
+        subsample(train, 20, 2**32, "randomstate")
