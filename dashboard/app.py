@@ -13,7 +13,9 @@ st.set_page_config(
     layout="wide",
     initial_sidebar_state="collapsed" if page.presenting() else "auto",  # on a phone it would cover the page
 )
-chosen = st.navigation(page.navigation(), position="sidebar" if (admitted := door.admitted()) else "hidden")
+admitted = door.admitted()
+chosen = st.navigation(page.navigation(), position="sidebar" if admitted else "hidden")
+door.draw(admitted)
 if admitted:
     with address.kept():
         tour.carry()

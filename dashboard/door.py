@@ -26,37 +26,55 @@ FEWEST_CHARACTERS = 12
 _OPEN = "door-open"
 """Session state: a digest of the token that this tab gave; a server with another one asks again."""
 _TYPED, _KEPT = "door-typed", "door-kept"
+_WRONG = "door-wrong"
+"""Session state: whether a token was given in this run that the server may not have."""
 _TOKEN = secrets.token_urlsafe(24)
 _COMPONENT = st.components.v2.component("beft_door", js=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"))
 
 
 def admitted() -> bool:
-    """Whether this visitor may see the pages; otherwise the page that asks is drawn. Called once by app.py."""
+    """Whether this visitor may see the pages. Called once by app.py; what the visitor sees of it is :func:`draw`."""
     given = st.query_params.get(NAME)
     if given is not None:
         address.put(NAME, None)
     if providers():
-        return _logged_in()
+        return bool(st.user.get("is_logged_in"))
     wanted = token()
     if not wanted:
         return True
     if len(wanted) < FEWEST_CHARACTERS:
+        return False
+    typed, kept = st.session_state.get(_TYPED), (st.session_state.get(_KEPT) or {}).get("kept")
+    st.session_state[_WRONG] = bool(given or typed)
+    if any(same(one, wanted) for one in (given, typed, kept)):
+        st.session_state[_OPEN] = _digest(wanted)
+    return same(st.session_state.get(_OPEN), _digest(wanted))
+
+
+def draw(let_in: bool) -> None:
+    """Draw the page that asks; for whoever was let in, what keeps the door open or closes it.
+
+    Called after ``st.navigation``: the browser gives the token that it kept as soon as it sees the page that asks, and
+    where it has not heard by then which page the address names, it asks for the first one.
+    """
+    if providers():
+        _draw_login(let_in)
+        return
+    wanted = token()
+    if not wanted:
+        return
+    if let_in:
+        with st.sidebar:
+            _COMPONENT(key="door-keep", data={"keep": wanted})
+    elif len(wanted) < FEWEST_CHARACTERS:
         st.error(
             f"It has {len(wanted)} characters; {FEWEST_CHARACTERS} is the least. Start the server with a longer one, "
             f"or with BEFT_TOKEN={AUTO}, which makes one.",
             title="The token of this server (BEFT_TOKEN) is too short",
             icon=":material/lock:",
         )
-        return False
-    typed, kept = st.session_state.get(_TYPED), (st.session_state.get(_KEPT) or {}).get("kept")
-    if any(same(one, wanted) for one in (given, typed, kept)):
-        st.session_state[_OPEN] = _digest(wanted)
-    if not same(st.session_state.get(_OPEN), _digest(wanted)):
-        _ask(wrong=bool(given or typed))
-        return False
-    with st.sidebar:
-        _COMPONENT(key="door-keep", data={"keep": wanted})
-    return True
+    else:
+        _ask(wrong=st.session_state[_WRONG])
 
 
 def same(given: object, wanted: str) -> bool:
@@ -110,11 +128,11 @@ def providers() -> list[str]:
     return ([""] if "client_id" in section else []) + named
 
 
-def _logged_in() -> bool:
-    if st.user.get("is_logged_in"):
+def _draw_login(logged_in: bool) -> None:
+    if logged_in:
         with st.sidebar:
             st.button("Log out", icon=":material/logout:", type="tertiary", on_click=st.logout)
-        return True
+        return
     st.title("This server asks who you are", anchor=False)
     st.markdown("Log in to see it. Who may is decided by the provider below.")
     for name in providers():
@@ -126,4 +144,3 @@ def _logged_in() -> bool:
             on_click=st.login,
             args=(name,) if name else (),
         )
-    return False

@@ -43,6 +43,16 @@ def test_before_that_no_page_runs(name: str, given: str | None, monkeypatch: pyt
 
 
 @pytest.mark.usefixtures("closed")
+def test_the_browser_hears_which_page_it_is_before_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the token that it kept is answered with the first page."""
+    order: list[str] = []
+    for name in ("navigation", "title"):
+        real = getattr(st, name)
+        monkeypatch.setattr(st, name, lambda *a, name=name, real=real, **k: (order.append(name), real(*a, **k))[1])
+    assert asked(opened("sweep")) and order == ["navigation", "title"]
+
+
+@pytest.mark.usefixtures("closed")
 def test_the_link_opens_the_page_that_it_names_and_the_tab_stays_open() -> None:
     at = opened("importance", token=TOKEN, term="q")
     assert not asked(at) and charts(at) and "token" not in at.query_params
