@@ -31,7 +31,7 @@ OLD_WAYS = {"adam_epsilon": 1e-8, "adam_epsilon_at": "after", "sampler": "genera
 
 def old(config: RunConfig) -> dict[str, Any]:
     """As it was written before."""
-    return {name: value for name, value in config.to_dict().items() if name not in OLD_WAYS}
+    return {name: value for name, value in config.to_dict().items() if name not in (*OLD_WAYS, "plain")}
 
 
 def test_what_was_built_in() -> None:
@@ -119,6 +119,7 @@ def test_fine_tunes_of_before_keep_the_name_that_sweep_folders_know_them_by() ->
     run = RunConfig(task="sst2", regime="low").resolved()
     table = {name: value for name, value in old(run).items() if name not in NOT_OF_THE_RESULT}
     assert identity(run) == hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]
+    assert identity(run) == "1392b19747be039b"  # as version 0.2.0 of November 2026 called it
     for name, value in {"adam_epsilon": 1e-6, "adam_epsilon_at": "before", "sampler": "randomstate"}.items():
         assert identity(replace(run, **{name: value})) != identity(run)
 
