@@ -189,7 +189,7 @@ def test_cancel_escalates_with_nobody_looking(tmp_path: Path, act: str) -> None:
 def test_what_a_worker_started_is_killed_with_it(frozen: bool, tmp_path: Path) -> None:
     """Its own helpers, as of a data loader: whether it kills itself, or who looks does because it is frozen."""
     run = begin(tmp_path, "parent")
-    wait((run.path / "child").is_file)
+    wait(lambda: (run.path / "child").is_file() and (run.path / "child").read_text())  # it is there before its text
     child = psutil.Process(int((run.path / "child").read_text()))
     if frozen:
         os.kill(run.recorded().process.pid, signal.SIGSTOP)
