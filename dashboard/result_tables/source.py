@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
-from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from beft_core.errors import UserError
 from beft_core.reports.merges import Merge, read_merges
@@ -20,6 +17,7 @@ from dashboard.result_tables.received import MEGABYTES, checked, received
 from dashboard.shared import page
 from dashboard.shared.sources import samples_folder, still_there
 from dashboard.shared.text import plain
+from dashboard.shared.uploads import forget_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,7 +183,7 @@ def _accept(key: str) -> None:
         st.session_state[ERRORS] = plain(f"{file.name}: {error}", 900)
         return
     finally:
-        _let_go([file])
+        forget_files([file], ROUND)
     source = TableSource(f"Upload: {file.name}", memory=results, token=token)
     held: dict[str, TableSource] = st.session_state.setdefault(UPLOADS, {})
     held.pop(source.title, None)
@@ -194,15 +192,6 @@ def _accept(key: str) -> None:
     held[source.title] = source
     st.session_state[ERRORS] = None
     st.session_state[CHOICE] = source.title
-
-
-def _let_go(files: Sequence[Any]) -> None:
-    """Empty the uploader: under a new key it holds nothing, and the server forgets the bytes."""
-    st.session_state[ROUND] = st.session_state.get(ROUND, 0) + 1
-    context = get_script_run_ctx()
-    if context is not None and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
-        for file in files:
-            context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
 
 
 def of_model(opened: OpenTable, model: str) -> OpenTable:

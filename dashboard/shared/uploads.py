@@ -85,7 +85,7 @@ def _accept(key: str, then: Then) -> None:
     try:
         answers = received.receive([(file.name, file.getvalue()) for file in files], base)
     finally:
-        _let_go(files)
+        forget_files(files, ROUND)
     shelve(answers, then)
 
 
@@ -106,9 +106,13 @@ def shelve(answers: Sequence[received.Received], then: Then) -> None:
         then(titles)
 
 
-def _let_go(files: Sequence[Any]) -> None:
-    """Empty the uploader. The server would hold the bytes of its files until the tab is closed."""
-    st.session_state[ROUND] = st.session_state.get(ROUND, 0) + 1
+def forget_files(files: Sequence[Any], round_key: str) -> None:
+    """Empty an uploader, whose files the server would hold until the tab is closed.
+
+    ``round_key``: where the session counts how often it was emptied; the uploader's key contains that number, and
+    under a new key it holds nothing.
+    """
+    st.session_state[round_key] = st.session_state.get(round_key, 0) + 1
     context = get_script_run_ctx()
     if context is not None and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
         for file in files:
@@ -252,7 +256,7 @@ def _read_models(keys: dict[str, str], then: Then) -> None:
     try:
         answer = received.Received(name, snapshot=received.from_models(models[0], models[1], config))
         # Only now: after a mistake the fields are as they were.
-        _let_go([file for file in files.values() if file])
+        forget_files([file for file in files.values() if file], ROUND)
     except UserError as error:
         answer = received.Received(name, problem=error)
     shelve([answer], then)

@@ -103,7 +103,6 @@ PRIVATE_ELSEWHERE: dict[str, str] = {
     "beft_core.training.methods.base": "owed: one module for torch",
     "beft_core.training.module_swap": "owed: one module for torch, one for transformers",
     "beft_core.training.precision": "owed: one module for torch",
-    "dashboard.result_tables.source": "owed: one module for Streamlit",
     "dashboard.shared.uploads": "owed: one module for Streamlit",
 }
 """Modules that use such names still -> where these belong."""
