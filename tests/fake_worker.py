@@ -27,8 +27,8 @@ from beft_core.sweeps import grouping
 from beft_core.sweeps.rows import plan_columns
 from beft_core.sweeps.spec import SweepSpec, identity, trains
 from beft_core.sweeps.store import SweepFolder
-from beft_core.training.checkpoint import Checkpoint
 from beft_core.training.observer import Observer
+from beft_core.training.progress.checkpoint import Checkpoint
 
 cancel.TERMINATE_AFTER, cancel.KILL_AFTER, worker.WATCH_SECONDS = 0.4, 1.6, 0.1
 

@@ -30,7 +30,7 @@ from beft_core.runs.failure import Terminated, explain
 from beft_core.runs.kinds import KINDS
 from beft_core.runs.run import BEAT_SECONDS, Run
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
-from beft_core.training.checkpoint import CheckpointError
+from beft_core.training.progress.checkpoint import CheckpointError
 
 WATCH_SECONDS = 0.5
 

@@ -14,7 +14,6 @@ from torch import Tensor
 from beft_core.errors import out_of_memory
 from beft_core.training.batches.arrange import PassShape
 from beft_core.training.batches.encoded import Encoded, join, over_one_table
-from beft_core.training.checkpoint import Checkpoint, Progress
 from beft_core.training.forward import below, logits_of, passes_of_step
 from beft_core.training.job import Job, Outcome, step_seed
 from beft_core.training.methods.base import Weights
@@ -23,7 +22,8 @@ from beft_core.training.objectives.base import Metrics, Objective
 from beft_core.training.observer import Observer
 from beft_core.training.optimizer import BankAdamW
 from beft_core.training.predict import Predictor
-from beft_core.training.record import Record
+from beft_core.training.progress.checkpoint import Checkpoint, Progress
+from beft_core.training.progress.record import Record
 from beft_core.training.session import Session
 
 

@@ -38,11 +38,11 @@ from beft_core.tasks.examples import Examples, TaskData, subsample
 from beft_core.tasks.load import load_files, load_task
 from beft_core.tasks.registry import get_task
 from beft_core.terms import TERM_KEYS
-from beft_core.training import fisher
 from beft_core.training.acceleration.session import session_for
 from beft_core.training.batches.encoded import Encoded, encode
 from beft_core.training.batches.reader import Reader
-from beft_core.training.checkpoint import Checkpoint, held
+from beft_core.training.fisher.information import FisherInformation, fisher_information
+from beft_core.training.fisher.tuned import tuned_fisher
 from beft_core.training.job import Job, Outcome
 from beft_core.training.methods.base import Weights, method_for
 from beft_core.training.methods.bias_bank import Bank, is_slot, slot_name
@@ -51,8 +51,8 @@ from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
 from beft_core.training.predict import Predictor
+from beft_core.training.progress.checkpoint import Checkpoint, held
 from beft_core.training.trainer import Trainer
-from beft_core.training.tuned_fisher import tuned_fisher
 
 
 @dataclass(frozen=True)
@@ -620,7 +620,7 @@ def _measure_fisher(
     precision: Precision,
     observer: Observer,
     reader: Reader,
-) -> list[fisher.FisherInformation | None]:
+) -> list[FisherInformation | None]:
     """Of each run that wants it. It depends on examples and head alone, so runs of other rates and terms share it."""
     wanted: dict[tuple[_Drawn, int | None], int] = {}
     for run, config in enumerate(configs):
@@ -638,7 +638,7 @@ def _measure_fisher(
     measured = {}
     for key, run in wanted.items():
         head = {name: bank.value(name, run) for name in bank.parts if name.startswith("head.")}
-        measured[key] = fisher.fisher_information(
+        measured[key] = fisher_information(
             model, model.layout.slots, examples[key], head, objective.log_likelihood, exact, observer, reader
         )
     return [measured[_drawn(config), config.fisher_examples] if config.fisher else None for config in configs]

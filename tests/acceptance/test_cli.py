@@ -23,7 +23,7 @@ from beft_core.models.biases import LoadedModel
 from beft_core.models.load import load_model
 from beft_core.snapshots.snapshot import read_snapshot
 from beft_core.training import workflow
-from beft_core.training.checkpoint import held
+from beft_core.training.progress.checkpoint import held
 
 QUICK = ["--epochs", "1", "--max-length", "16", "--device", "cpu"]
 

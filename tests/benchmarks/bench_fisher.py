@@ -20,9 +20,9 @@ from beft_core.models.load import load_model
 from beft_core.tasks.examples import subsample
 from beft_core.tasks.load import load_task
 from beft_core.tasks.registry import get_task
-from beft_core.training import fisher
 from beft_core.training.acceleration.session import Accelerated
 from beft_core.training.batches.encoded import Encoded, encode
+from beft_core.training.fisher import information
 from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.precision import Precision, pick_device
@@ -65,9 +65,9 @@ def main() -> None:
     likelihood = objective_of(get_task(args.task)).log_likelihood
     reader = Accelerated(model, precision).reader
 
-    def batched() -> fisher.FisherInformation:
+    def batched() -> information.FisherInformation:
         slots = model.layout.slots
-        return fisher.fisher_information(model, slots, data, head, likelihood, precision, reader=reader)
+        return information.fisher_information(model, slots, data, head, likelihood, precision, reader=reader)
 
     few = data.take(range(32))
     single_examples(model, few, head, device)  # warm-up

@@ -74,9 +74,9 @@ TORCH_HALF: tuple[str, ...] = (
 )
 """What may import torch. All else is the numpy half: reading, scoring, merging, listing, showing."""
 NUMPY_IN_TRAINING: tuple[str, ...] = (
-    "beft_core.training.checkpoint",
     "beft_core.training.estimate.count",
     "beft_core.training.observer",
+    "beft_core.training.progress.checkpoint",
 )
 
 ACCELERATION = "beft_core.training.acceleration"

@@ -27,11 +27,11 @@ from beft_core.snapshots.snapshot import Snapshot, write_snapshot
 from beft_core.training import trainer
 from beft_core.training.acceleration import session
 from beft_core.training.acceleration.fast_gelu import ShortGelu
-from beft_core.training.checkpoint import Checkpoint, CheckpointError
 from beft_core.training.methods.base import Adam
 from beft_core.training.methods.bias_bank import slot_name
 from beft_core.training.methods.random_entries import RandomEntries
 from beft_core.training.observer import Observer
+from beft_core.training.progress.checkpoint import Checkpoint, CheckpointError
 
 TRAINABLE = [
     "bert",

@@ -20,8 +20,8 @@ from training_tools import config, difference, examples, fit
 from beft_core.training.acceleration import cuda_graphs, session
 from beft_core.training.acceleration.cuda_graphs import Recording, Replays
 from beft_core.training.acceleration.deferred_reads import RHYTHMS, Rhythm
-from beft_core.training.checkpoint import Checkpoint
 from beft_core.training.observer import Observer
+from beft_core.training.progress.checkpoint import Checkpoint
 
 CPU = torch.device("cpu")
 

@@ -20,7 +20,7 @@ from beft_core.architectures.layout import BiasSlot
 from beft_core.models.biases import LoadedModel
 from beft_core.training.batches.encoded import Encoded
 from beft_core.training.batches.reader import Reader
-from beft_core.training.fisher import fisher_information
+from beft_core.training.fisher.information import fisher_information
 from beft_core.training.objectives.base import Objective
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision

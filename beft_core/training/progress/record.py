@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from beft_core.training.batches.run_index import to_device
-from beft_core.training.checkpoint import Progress
 from beft_core.training.job import Job, Outcome
-from beft_core.training.live_scores import LiveScores
 from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.observer import Observer
 from beft_core.training.predict import Predictor
+from beft_core.training.progress.checkpoint import Progress
+from beft_core.training.progress.live_scores import LiveScores
 from beft_core.training.session import Readings
 
 REPORT_SECONDS = 0.2

@@ -14,7 +14,7 @@ import pytest
 
 from beft_core.errors import UserError
 from beft_core.files.safetensors_file import write_safetensors
-from beft_core.training.checkpoint import Checkpoint, CheckpointError, Progress, held
+from beft_core.training.progress.checkpoint import Checkpoint, CheckpointError, Progress, held
 
 TENSORS = {"values": np.arange(6, dtype=np.float32).reshape(2, 3)}
 

@@ -17,11 +17,11 @@ from beft_core.execution.reporter import Reporter
 from beft_core.runs.run import Run
 from beft_core.scores.table import score_snapshot
 from beft_core.snapshots.snapshot import Snapshot, write_snapshot
-from beft_core.training import live_scores
-from beft_core.training.live_scores import LiveScores
 from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision
+from beft_core.training.progress import live_scores
+from beft_core.training.progress.live_scores import LiveScores
 
 
 class Listener(Observer):

@@ -15,7 +15,7 @@ from beft_core.training.job import Job
 from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision
-from beft_core.training.record import Record
+from beft_core.training.progress.record import Record
 from beft_core.training.session import Readings
 
 CPU = torch.device("cpu")

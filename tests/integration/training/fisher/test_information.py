@@ -11,8 +11,8 @@ from training_tools import CLASSIFICATION, REGRESSION, config, examples, fit
 
 from beft_core.errors import UserError
 from beft_core.models.biases import LoadedModel
-from beft_core.training import fisher
 from beft_core.training.batches.encoded import Encoded
+from beft_core.training.fisher import information
 from beft_core.training.methods.bias_bank import Bank, slot_name
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.precision import Precision
@@ -86,7 +86,7 @@ def test_equals_the_loop_over_single_examples(name: str, regression: bool) -> No
     data = examples(19, 3, regression)  # two batches of eight and one of three
     head = head_for(model, 1 if regression else 2)
     likelihood = objective_of(REGRESSION if regression else CLASSIFICATION).log_likelihood
-    ours = fisher.fisher_information(model, model.layout.slots, data, head, likelihood, CPU)
+    ours = information.fisher_information(model, model.layout.slots, data, head, likelihood, CPU)
     single = torch.stack(loop(model, data, head, regression))
     exact = split(model, single.square().mean(0).numpy())
     means = torch.stack([part.mean(0) for part in single.split(8)])
@@ -104,7 +104,7 @@ def test_a_model_that_sees_the_next_token_does_not_predict_it() -> None:
     model = tiny("bert", attn="sdpa", dtype=torch.float32)
     embeddings = model.backbone.get_input_embeddings().weight
     with pytest.raises(UserError, match="see the next ones; expected a decoder"):
-        fisher.causal_lm_fisher(model, model.layout.slots, examples(2, 4), embeddings, CPU)
+        information.causal_lm_fisher(model, model.layout.slots, examples(2, 4), embeddings, CPU)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "opt", "llama-bias"])
@@ -112,7 +112,7 @@ def test_causal_language_models(name: str) -> None:
     model = tiny(name, attn="sdpa", dtype=torch.float32)
     data = examples(9, 4)
     embeddings = model.backbone.get_input_embeddings().weight.detach()
-    ours = fisher.causal_lm_fisher(model, model.layout.slots, data, embeddings, CPU)
+    ours = information.causal_lm_fisher(model, model.layout.slots, data, embeddings, CPU)
     biases = [model.backbone.get_submodule(slot.module).bias for slot in model.layout.slots]
     for bias in biases:
         bias.requires_grad_()
@@ -151,10 +151,10 @@ def test_windows_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> No
     model = tiny("bert", attn="sdpa", dtype=torch.float32)
     data, head = examples(40, 3), head_for(model, 2)
     likelihood = objective_of(CLASSIFICATION).log_likelihood
-    whole = fisher.fisher_information(model, model.layout.slots, data, head, likelihood, CPU)
-    monkeypatch.setattr(fisher, "_WINDOW", 16)
-    monkeypatch.setitem(fisher._TOKENS, "cpu", 30)
-    parts = fisher.fisher_information(model, model.layout.slots, data, head, likelihood, CPU)
+    whole = information.fisher_information(model, model.layout.slots, data, head, likelihood, CPU)
+    monkeypatch.setattr(information, "_WINDOW", 16)
+    monkeypatch.setitem(information._TOKENS, "cpu", 30)
+    parts = information.fisher_information(model, model.layout.slots, data, head, likelihood, CPU)
     for key in whole.exact:
         np.testing.assert_allclose(parts.exact[key], whole.exact[key], rtol=1e-4, atol=1e-9)
         np.testing.assert_allclose(parts.batch[key], whole.batch[key], rtol=1e-4, atol=1e-9)
