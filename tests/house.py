@@ -208,8 +208,8 @@ def reaching(tree: Tree, starts: Collection[str], libraries: Collection[str]) ->
     return chains
 
 
-PUBLIC = {"_asdict", "_fields", "_replace"}
-"""Documented names of named tuples, which begin so lest they clash with fields."""
+PUBLIC = {"_asdict", "_fields", "_replace", "_exit"}
+"""Documented names: those of named tuples, which begin so lest they clash with fields, and ``os._exit``."""
 
 
 def private_names(tree: Tree, internals: Collection[str] = ()) -> list[tuple[str, str]]:

@@ -90,7 +90,8 @@ def _load_backbone(source: ModelSource, attn: str) -> nn.Module:
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below, with the tensor's name
-            attn_implementation=attn if _supports(config, attn) else "eager",
+            # None leaves it to transformers, which takes SDPA where the architecture has it, and eager otherwise.
+            attn_implementation=None if attn == "sdpa" else attn,
             **local,
         )
     missing = sorted(name for name in report["missing_keys"] if "pooler" not in name)
@@ -114,12 +115,6 @@ def _load_tokenizer(source: ModelSource) -> Any:
         # Decoders are trained without padding; its positions are masked, so any token does.
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
-
-
-def _supports(config: Any, attn: str) -> bool:
-    from transformers import MODEL_MAPPING
-
-    return attn == "eager" or bool(getattr(MODEL_MAPPING[type(config)], "_supports_sdpa", False))
 
 
 @contextlib.contextmanager

@@ -7,20 +7,22 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from beft_core.libraries.transformers_private import attention_name
 
 
 @contextmanager
 def standing_in(roots: Iterable[nn.Module], stand_ins: Mapping[nn.Module, nn.Module]) -> Iterator[None]:
     """While it is open, everywhere below ``roots`` a value of ``stand_ins`` takes the place of its key."""
-    places = [
-        (parent, name, child)
-        for root in roots
-        for parent in root.modules()
-        for name, child in parent._modules.items()
-        if child in stand_ins
-    ]
+    places = []
+    for root in roots:
+        for path, child in root.named_modules(remove_duplicate=False):
+            if path and child in stand_ins:
+                parent, _, name = path.rpartition(".")
+                places.append((root.get_submodule(parent), name, child))
     for parent, name, child in places:
-        setattr(parent, name, stand_ins[child])  # type: ignore[index]
+        setattr(parent, name, stand_ins[child])
     try:
         yield
     finally:
@@ -30,15 +32,15 @@ def standing_in(roots: Iterable[nn.Module], stand_ins: Mapping[nn.Module, nn.Mod
 
 def takes_attention(backbone: nn.Module) -> bool:
     """Whether a model takes its attention function from transformers' registry, and uses ``sdpa`` now."""
-    config: Any = backbone.config
-    return bool(getattr(backbone, "_supports_attention_backend", False)) and config._attn_implementation == "sdpa"
+    from_registry = isinstance(backbone, PreTrainedModel) and backbone.is_backend_compatible()
+    return from_registry and attention_name(backbone) == "sdpa"
 
 
 @contextmanager
 def attention_called(backbone: nn.Module, name: str) -> Iterator[None]:
     """While it is open, the model's attention is the one of that name in the registry (see :func:`takes_attention`)."""
     model: Any = backbone
-    before = model.config._attn_implementation
+    before = attention_name(backbone)
     model.set_attn_implementation(name)
     try:
         yield

@@ -45,7 +45,8 @@ def pick_device(name: str) -> torch.device:
 def cpu_has_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX; ARM builds bring their own kernels)."""
     if torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2", "AVX512"):
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        has = torch.cpu.get_capabilities()
+        return bool(has.get("avx512_bf16") or has.get("amx_tile"))
     return True
 
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("beft_core.errors", "beft_core.terms", "beft_core.process_id"),
-    ("beft_core.environment", "beft_core.devices", "beft_core.imports"),
+    ("beft_core.environment", "beft_core.devices", "beft_core.imports", "beft_core.libraries"),
     ("beft_core.files",),
     ("beft_core.methods",),
     ("beft_core.snapshots",),
@@ -60,6 +60,7 @@ CIRCLES: dict[tuple[str, ...], str] = {}
 
 HEAVY = ("torch", "transformers", "datasets", "peft")
 TORCH_HALF: tuple[str, ...] = (
+    "beft_core.libraries",
     "beft_core.training",
     "beft_core.merging.evaluate",
     "beft_core.sweeps.runner",
@@ -89,20 +90,13 @@ PAST_THE_DOOR: dict[str, str] = {}
 INTERNALS = ("streamlit.runtime", "streamlit.proto", "streamlit.auth_util")
 """Modules that their library does not document, whatever their names."""
 PRIVATE: dict[str, str] = {
-    "beft_core.execution.model_service": "os._exit is documented",
+    "beft_core.libraries.torch_private": "PyTorch",
+    "beft_core.libraries.transformers_private": "transformers",
     "dashboard.door": "whether sign-in is configured: Streamlit says publicly only who is signed in",
     "dashboard.shared.address": "controls of an address: a session does not say publicly what it holds",
 }
 """Modules for what libraries keep to themselves -> what for."""
 PRIVATE_ELSEWHERE: dict[str, str] = {
-    "beft_core.models.load": "owed: one module for transformers",
-    "beft_core.training.acceleration.compiled_layers": "owed: one module for torch",
-    "beft_core.training.acceleration.cuda_graphs": "owed: one module for torch",
-    "beft_core.training.acceleration.post_norm_layer": "owed: one module for torch",
-    "beft_core.training.acceleration.segment_attention": "owed: one module for torch",
-    "beft_core.training.methods.base": "owed: one module for torch",
-    "beft_core.training.module_swap": "owed: one module for torch, one for transformers",
-    "beft_core.training.precision": "owed: one module for torch",
     "dashboard.shared.uploads": "owed: one module for Streamlit",
 }
 """Modules that use such names still -> where these belong."""

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
 
 import torch
-from torch import _dynamo as dynamo
 from torch import nn
 
+from beft_core.libraries.torch_private import uncompile
 from beft_core.models.biases import LoadedModel
 
 
@@ -34,16 +33,16 @@ def layers_run_once(model: LoadedModel) -> bool:
 @contextmanager
 def compiled_layers(model: LoadedModel) -> Iterator[None]:
     """While it is open, calls of a layer run its compiled program; the first step takes its time to make it."""
-    layers: list[Any] = layers_of(model)
+    layers = layers_of(model)
     for layer in layers:
         layer.compile()
     try:
         # The first layer and the others, with and without a mask, one shape and any shape, each make a program.
-        with dynamo.config.patch(recompile_limit=64):
+        with torch.compiler.config.patch(recompile_limit=64):  # type: ignore[attr-defined]
             yield
     finally:
         for layer in layers:
-            layer._compiled_call_impl = None
+            uncompile(layer)
 
 
 def uncompiled() -> AbstractContextManager:

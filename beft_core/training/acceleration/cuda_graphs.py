@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from beft_core.libraries.torch_private import end_allocation_to_pool
 from beft_core.training.batches.run_index import put, to_device
 
 MOST_RECORDINGS = 64
@@ -147,7 +148,7 @@ class Replays:
         generator = torch.cuda.default_generators[device]
         generator.graphsafe_set_state(generator.clone_state())
         with suppress(RuntimeError, AttributeError):  # it knows already
-            torch._C._cuda_endAllocateToPool(device, self._pool)
+            end_allocation_to_pool(device, self._pool)
 
     def _has_room(self) -> bool:
         """Graphs have memory of their own, and share it: about as much as the largest step took without."""

@@ -28,7 +28,8 @@ class PostNormLayer(nn.Module):
         modules = {slot.term: slot.module for slot in (*layout.slots, *layout.addable) if slot.layer == number}
         path = layout.layer_path(number)
         layer = model.backbone.get_submodule(path)
-        self._modules.update(layer._modules)
+        for name, child in layer.named_children():
+            self.add_module(name, child)
         self.train(layer.training)
         self.places = {term: module.removeprefix(f"{path}.") for term, module in modules.items()}
         self.block = layout.block

@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._triton import has_triton
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from beft_core.libraries.torch_private import has_triton
 from beft_core.models.biases import LoadedModel
 from beft_core.training.acceleration.compiled_layers import layers_run_once
 from beft_core.training.module_swap import attention_called, for_every_head, takes_attention

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from beft_core.architectures.layout import BiasSlot, Layout
 from beft_core.config import RunConfig
+from beft_core.libraries.torch_private import norms, scale_
 from beft_core.models.biases import LoadedModel
 from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.optimizer import BETA1, BETA2
@@ -90,7 +91,7 @@ class TrainedWeights(Weights):
     def square_norm(self) -> Tensor:
         """Squared L2 norm of the gradient, which clips together with that of the bank."""
         grads = [p.grad for p in self.parameters() if p.grad is not None]
-        return torch.stack(torch._foreach_norm(grads)).square().sum()
+        return torch.stack(norms(grads)).square().sum()
 
     def step(self, clip_factor: Tensor | float, lr: float) -> None:
         """One AdamW update; a clip factor that is not finite skips it."""
@@ -99,7 +100,7 @@ class TrainedWeights(Weights):
             return
         grads = [p.grad for p in self.parameters() if p.grad is not None]
         if clip < 1:
-            torch._foreach_mul_(grads, clip)
+            scale_(grads, clip)
         self._steps += 1
         group = self._optimizer.param_groups[0]
         group["lr"] = lr

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_models import CONFIGS, inputs, tiny
-from transformers import AutoModelForSequenceClassification, BertConfig, BertForMaskedLM, BertModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertForMaskedLM,
+    BertModel,
+)
 
 from beft_core.architectures.layout import HeadSpec
 from beft_core.errors import UserError
@@ -56,6 +63,16 @@ def test_a_folder_and_its_attention(folder: Path) -> None:
     assert load_tokenizer(str(folder))("hello")["input_ids"] == model.tokenizer("hello")["input_ids"]
     with pytest.raises(UserError, match="sdpa, eager"):
         load_model(str(folder), attn="flash")
+
+
+def test_sdpa_is_used_where_the_architecture_has_it_whatever_the_configuration_says(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "attn_implementation": "eager"}))
+    assert load_model(str(folder)).config._attn_implementation == "sdpa"
+    model_type, values = CONFIGS["deberta-v2"]
+    deberta = AutoConfig.for_model(model_type, **{**values, "vocab_size": 30522})
+    AutoModel.from_config(deberta).save_pretrained(folder)
+    assert load_model(str(folder)).config._attn_implementation == "eager"
 
 
 def test_half_precision_and_sharded_checkpoints_load_as_float32(folder: Path) -> None:

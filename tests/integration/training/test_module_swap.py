@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny_models import tiny
 from torch import nn
 
-from beft_core.training.module_swap import for_every_head, standing_in
+from beft_core.training.module_swap import attention_called, for_every_head, standing_in, takes_attention
 
 
 def small() -> nn.Module:
@@ -32,6 +33,23 @@ def test_it_comes_back_after_an_error_too_and_only_below_the_roots() -> None:
         assert isinstance(model[1][1], nn.Identity)
         raise ZeroDivisionError
     assert model[1][1] is first
+
+
+def test_a_module_that_stands_twice_below_one_parent_is_replaced_twice() -> None:
+    shared = nn.Linear(2, 2)
+    model = nn.Sequential(shared, shared)
+    with standing_in([model], {shared: nn.Identity()}):
+        assert [type(one) for one in model] == [nn.Identity, nn.Identity]
+    assert model[0] is model[1] is shared
+
+
+def test_which_models_take_their_attention_from_the_registry() -> None:
+    assert takes_attention(tiny("bert", attn="sdpa").backbone) and not takes_attention(tiny("bert").backbone)
+    assert not takes_attention(tiny("gptj", attn="sdpa").backbone)
+    with pytest.raises(ZeroDivisionError), attention_called(backbone := tiny("bert", attn="sdpa").backbone, "eager"):
+        assert not takes_attention(backbone)
+        raise ZeroDivisionError
+    assert takes_attention(backbone)
 
 
 def test_heads_that_share_keys_get_their_own() -> None:
