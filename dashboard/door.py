@@ -15,7 +15,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 import streamlit as st
-from streamlit.auth_util import get_secrets_auth_section
 
 from dashboard.shared import address
 
@@ -123,7 +122,7 @@ def _ask(wrong: bool) -> None:
 
 def providers() -> list[str]:
     """Identity providers of ``[auth]`` in ``secrets.toml``; an empty name is the one without a name."""
-    section = get_secrets_auth_section()
+    section = st.secrets.get("auth", {}) if st.secrets.load_if_toml_exists() else {}
     named = [str(name) for name, about in section.items() if isinstance(about, Mapping)]
     return ([""] if "client_id" in section else []) + named
 

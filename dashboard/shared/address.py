@@ -16,11 +16,19 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 import streamlit as st
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-from streamlit.runtime.scriptrunner import StopException, get_script_run_ctx
-from streamlit.runtime.scriptrunner_utils.script_run_context import ScriptRunContext
-from streamlit.runtime.state.common import WidgetMetadata
-from streamlit.runtime.state.query_params import parse_url_param
+
+from dashboard.streamlit_private import (
+    Control,
+    Run,
+    Stopped,
+    address_of,
+    controls_in,
+    current_run,
+    drawn_in,
+    send_address,
+    set_silently,
+    values_in,
+)
 
 _REPEATED = "address-repeated"
 """Session state: the address as the last run repeated it."""
@@ -33,7 +41,7 @@ _SEEN = 2
 @contextmanager
 def kept() -> Iterator[None]:
     """Draw a page, or a fragment by itself, inside of this, and the address says what its controls hold."""
-    context = get_script_run_ctx()
+    context = current_run()
     if context is None:
         yield
         return
@@ -42,10 +50,10 @@ def kept() -> Iterator[None]:
     else:
         known = _put_again(context)
         if _follow(context, None) or known:
-            _send(context, _written(context))
+            send_address(context, _written(context))
     try:
         yield
-    except StopException:  # of st.stop(); where the browser asked for another run, what is read below raises it again
+    except Stopped:  # of st.stop(); where the browser asked for another run, what is read below raises it again
         _repeat(context)
         raise
     _repeat(context)
@@ -57,7 +65,7 @@ def fragment(run_every: float | None = None) -> Callable[[Callable[..., None]], 
     def decorate(draw: Callable[..., None]) -> Callable[..., None]:
         @wraps(draw)
         def drawn(*args: Any, **fields: Any) -> None:
-            context = get_script_run_ctx()
+            context = current_run()
             if context is None or not context.fragment_ids_this_run:
                 draw(*args, **fields)
                 return
@@ -71,7 +79,7 @@ def fragment(run_every: float | None = None) -> Callable[[Callable[..., None]], 
 
 def goes_back() -> bool:
     """Whether this run is one that the browser's back or forward asked for: then the controls follow the address."""
-    context = get_script_run_ctx()
+    context = current_run()
     return context is not None and context.is_history_navigation
 
 
@@ -88,7 +96,7 @@ def put(name: str, value: str | list[str] | None) -> None:
         del st.query_params[name]
     else:
         st.query_params[name] = value
-    context = get_script_run_ctx()
+    context = current_run()
     if context is not None:
         page, known = context.page_script_hash, st.session_state.setdefault(_PUT, {})
         earlier = known[name][1] if name in known and known[name][0] == page else []
@@ -98,7 +106,7 @@ def put(name: str, value: str | list[str] | None) -> None:
 # --- one run -------------------------------------------------------------------------------------------------------
 
 
-def _put_again(context: ScriptRunContext) -> bool:
+def _put_again(context: Run) -> bool:
     """Put what the request of this run does not know of yet; whether there was such a thing."""
     known: dict[str, tuple[str, list[list[str]], list[str], int]] = st.session_state.get(_PUT, {})
     changed = False
@@ -109,78 +117,60 @@ def _put_again(context: ScriptRunContext) -> bool:
         elif now == after:
             known[name] = (page, before, after, seen + 1)
         else:
-            with context.session_state.query_params() as params:
-                _set(params, name, after)
+            with address_of(context) as params:
+                set_silently(params, name, after)
             changed = True
     return changed
 
 
-def _follow(context: ScriptRunContext, drawn: frozenset[str] | None) -> bool:
+def _follow(context: Run, drawn: frozenset[str] | None) -> bool:
     """Write what the controls hold into the address as the server has it; whether anything was different.
 
     ``drawn``: identifiers of the controls to look at; None for all that there were before this run.
     """
     changed = False
-    with context.session_state.query_params() as params:
-        state = context.session_state._state
-        for key in list(params._bindings_by_param):
-            binding = params.get_binding_for_param(key)
-            if binding is None or (drawn is not None and binding.widget_id not in drawn):
-                continue
-            control = state.get_widget_metadata(binding.widget_id)
-            if control is None or binding.widget_id not in state:
-                continue
-            wanted, now = state[binding.widget_id], params.get_all(key)
-            if not _says(control, now, wanted):
-                _set(params, key, _in_address(control, wanted))
+    with address_of(context) as params:
+        for control in controls_in(context, params, drawn):
+            if not _says(params.get_all(control.name), control):
+                set_silently(params, control.name, _in_address(control))
                 changed = True
     return changed
 
 
-def _repeat(context: ScriptRunContext) -> None:
-    changed = _follow(context, context.shared.widget_ids_this_run.snapshot())
+def _repeat(context: Run) -> None:
+    changed = _follow(context, drawn_in(context))
     text = _written(context)
     if changed or text != st.session_state.get(_REPEATED):
         st.session_state[_REPEATED] = text
-        _send(context, text)
+        send_address(context, text)
 
 
-def _written(context: ScriptRunContext) -> str:
+def _written(context: Run) -> str:
     """The address as the server has it; in the browser's own spelling where it says the same."""
-    with context.session_state.query_params() as params:
-        values = {key: params.get_all(key) for key in params._query_params}
+    with address_of(context) as params:
+        values = values_in(params)
     same = parse_qs(context.query_string, keep_blank_values=True) == values
     return context.query_string if same else urlencode(values, doseq=True)
-
-
-def _send(context: ScriptRunContext, text: str) -> None:
-    """Have the browser show an address. It does nothing where it shows that already."""
-    message = ForwardMsg()
-    message.page_info_changed.query_string = text
-    context.query_string = text
-    context.enqueue(message)
 
 
 # --- one control ---------------------------------------------------------------------------------------------------
 
 
-def _says(control: WidgetMetadata[Any], now: list[str], value: Any) -> bool:
-    """Whether an address with these values stands for that value of the control. A default does not stand there."""
-    wanted = control.serializer(value)
-    default = control.serializer(control.deserializer(None))
-    if wanted == default or not now:
-        return (wanted == default) == (not now)
+def _says(now: list[str], control: Control) -> bool:
+    """Whether an address with these values stands for what the control holds. A default does not stand there."""
+    is_default = control.written == control.default
+    if is_default or not now:
+        return is_default == (not now)
     try:
-        parsed = parse_url_param(now[0] if len(now) == 1 else now, control.value_type)
-        return control.serializer(control.deserializer(parsed)) == wanted
+        return bool(control.read(now) == control.written)
     except (ValueError, TypeError, IndexError):
         return False
 
 
-def _in_address(control: WidgetMetadata[Any], value: Any) -> list[str]:
-    """What stands in the address for a value of a control."""
-    wanted = control.serializer(value)
-    if wanted == control.serializer(control.deserializer(None)):
+def _in_address(control: Control) -> list[str]:
+    """What stands in the address for what a control holds."""
+    wanted = control.written
+    if wanted == control.default:
         return []
     parts = list(wanted) if isinstance(wanted, list | tuple) else [wanted]
     parts = [part for part in parts if part is not None and part != ""]
@@ -194,11 +184,3 @@ def _text(part: object) -> str:
     if isinstance(part, bool):
         return str(part).lower()
     return str(int(part)) if isinstance(part, float) and part.is_integer() else str(part)
-
-
-def _set(params: Any, name: str, values: list[str]) -> None:
-    """Change the address as the server has it, without telling the browser."""
-    if values:
-        params.set_with_no_forward_msg(name, values[0] if len(values) == 1 else values)
-    else:
-        params.discard_param_no_forward_msg(name)

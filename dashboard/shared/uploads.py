@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
-from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from beft_core.errors import UserError
 from beft_core.exchange import upload_library as kept_files
@@ -25,6 +23,7 @@ from dashboard.shared.sources import (
     uploads,
 )
 from dashboard.shared.text import plain
+from dashboard.streamlit_private import release_uploads
 
 MEGABYTES = 64
 """Of one file among several."""
@@ -113,10 +112,7 @@ def forget_files(files: Sequence[Any], round_key: str) -> None:
     under a new key it holds nothing.
     """
     st.session_state[round_key] = st.session_state.get(round_key, 0) + 1
-    context = get_script_run_ctx()
-    if context is not None and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
-        for file in files:
-            context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
+    release_uploads(files)
 
 
 # --- what is there -------------------------------------------------------------------------------------------------

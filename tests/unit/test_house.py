@@ -37,6 +37,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("dashboard.figures.parts",),
     ("dashboard.figures.curves",),
     ("dashboard.figures",),
+    ("dashboard.streamlit_private",),
     ("dashboard.shared.address",),
     ("dashboard.door",),
     ("dashboard.shared",),
@@ -92,14 +93,9 @@ INTERNALS = ("streamlit.runtime", "streamlit.proto", "streamlit.auth_util")
 PRIVATE: dict[str, str] = {
     "beft_core.libraries.torch_private": "PyTorch",
     "beft_core.libraries.transformers_private": "transformers",
-    "dashboard.door": "whether sign-in is configured: Streamlit says publicly only who is signed in",
-    "dashboard.shared.address": "controls of an address: a session does not say publicly what it holds",
+    "dashboard.streamlit_private": "Streamlit",
 }
-"""Modules for what libraries keep to themselves -> what for."""
-PRIVATE_ELSEWHERE: dict[str, str] = {
-    "dashboard.shared.uploads": "owed: one module for Streamlit",
-}
-"""Modules that use such names still -> where these belong."""
+"""The one module for what a library keeps to itself -> the library."""
 
 MOST_MODULES = 15
 """Modules of one folder, without its ``__init__``."""
@@ -169,7 +165,8 @@ def test_acceleration_has_one_door(tree: Tree) -> None:
 
 
 def test_private_names_of_libraries_have_their_modules(tree: Tree) -> None:
-    no_more_than({module for module, _ in house.private_names(tree, INTERNALS)}, PRIVATE | PRIVATE_ELSEWHERE)
+    no_more_than({module for module, _ in house.private_names(tree, INTERNALS)}, PRIVATE)
+    assert len(set(PRIVATE.values())) == len(PRIVATE), "one module for each library"
 
 
 def test_no_folder_is_crowded(tree: Tree) -> None:

@@ -110,11 +110,18 @@ def test_tokens_are_compared_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None
     assert seen == [(b"x", b"y")]
 
 
+class Secrets(dict[str, Any]):
+    """Those of a server that has a secrets.toml."""
+
+    def load_if_toml_exists(self) -> bool:
+        return True
+
+
 @pytest.mark.usefixtures("closed")
 def test_streamlits_own_login_decides_where_it_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     visitor = {"is_logged_in": False}
     wanted: list[Any] = []
-    monkeypatch.setattr(door, "get_secrets_auth_section", lambda: {"cookie_secret": "x", "lab": {"client_id": "y"}})
+    monkeypatch.setattr(st, "secrets", Secrets(auth={"cookie_secret": "x", "lab": {"client_id": "y"}}))
     monkeypatch.setattr(st, "user", visitor)
     monkeypatch.setattr(st, "login", lambda *names: wanted.append(names))
     at = opened("importance", token=TOKEN)
@@ -124,8 +131,10 @@ def test_streamlits_own_login_decides_where_it_is_configured(monkeypatch: pytest
     visitor["is_logged_in"] = True
     at = opened("importance")
     assert charts(at) and button(at, "Log out")
-    monkeypatch.setattr(door, "get_secrets_auth_section", lambda: {"client_id": "y"})
+    monkeypatch.setattr(st, "secrets", Secrets(auth={"client_id": "y"}))
     assert door.providers() == [""]
+    monkeypatch.setattr(st, "secrets", Secrets(database={"client_id": "y"}))
+    assert door.providers() == []
 
 
 def test_no_page_is_named_in_the_sidebar_before(closed: None, monkeypatch: pytest.MonkeyPatch) -> None:
