@@ -22,6 +22,14 @@ def optimizers(results: pd.DataFrame) -> pd.Series:
     return pd.Series(words, index=results.index, dtype=object)
 
 
+def with_optimizer(results: pd.DataFrame) -> pd.DataFrame:
+    """Return a result table with one more column, ``optimizer`` (:func:`optimizers`).
+
+    Joined as a whole: a table of a CSV file is one block per column, and inserting into such a table is slow.
+    """
+    return pd.concat([results, optimizers(results).rename("optimizer")], axis=1)
+
+
 def usual(results: pd.DataFrame) -> str:
     """The optimizer of most rows; of equally many, the one that comes first."""
     counts = optimizers(results).value_counts(sort=False)

@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from beft_core.reports.optimizers import optimizers, told_apart
+from beft_core.reports.optimizers import told_apart, with_optimizer
 from beft_core.scores.approaches import APPROACHES
 from beft_core.sweeps.table import KEY
 from beft_core.terms import CANDIDATES
@@ -57,7 +57,7 @@ def pairs(results: pd.DataFrame, at: At = "same") -> Pairs:
     name is called by its number of examples.
     """
     table = with_regimes(results)
-    table = table[table["trains"].isin(["all", *CANDIDATES])].assign(optimizer=optimizers)
+    table = with_optimizer(table[table["trains"].isin(["all", *CANDIDATES])])
     once = table.drop_duplicates([*_KEY, "trains"], keep="last")
     is_probe, done = once["trains"] == "all", once["state"] == "done"
     measured = done & once["value"].notna()

@@ -363,17 +363,7 @@ def table4(results: Results, lr: LrChoice = "best") -> Table:
                 else:
                     cells.append(_task_cell(runs, model, task, "low", term, lr, paper=value, paper_dagger=dagger))
             rows.append(Row((shown, symbol(term)), tuple(cells)))
-    columns = [Column(task, label(runs, task)) for task in tasks]
-    return Table(
-        "table4",
-        "Table 4: one bias term over models, low regime",
-        ("model", "term"),
-        tuple(columns),
-        mark_best(rows, columns, lambda row: row.labels[0]),
-        "the model that each row names; validation sets",
-        paper_of("table4"),
-        (lr_note(lr), SPREAD, DAGGER),
-    )
+    return _over_models("table4", "Table 4: one bias term over models, low regime", "term", runs, rows, lr)
 
 
 def table5(results: Results, lr: LrChoice = "best") -> Table:
@@ -404,15 +394,20 @@ def table5(results: Results, lr: LrChoice = "best") -> Table:
                 else:
                     cells.append(_task_cell(runs, model, task, "low", trains, lr, paper=of_paper))
             rows.append(Row((shown, str(technique)), tuple(cells)))
-    columns = [Column(task, label(runs, task)) for task in tasks]
+    return _over_models("table5", "Table 5: decoders, low regime", "technique", runs, rows, lr)
+
+
+def _over_models(key: str, title: str, kind: str, runs: Runs, rows: list[Row], lr: LrChoice) -> Table:
+    """Make a table with a column per task whose rows are labelled (model, ``kind``); the best is marked per model."""
+    columns = tuple(Column(task, label(runs, task)) for task in paper.tasks(key))
     return Table(
-        "table5",
-        "Table 5: decoders, low regime",
-        ("model", "technique"),
-        tuple(columns),
+        key,
+        title,
+        ("model", kind),
+        columns,
         mark_best(rows, columns, lambda row: row.labels[0]),
         "the model that each row names; validation sets",
-        paper_of("table5"),
+        paper_of(key),
         (lr_note(lr), SPREAD, DAGGER),
     )
 

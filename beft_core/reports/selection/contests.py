@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from beft_core.reports.optimizers import optimizers
+from beft_core.reports.optimizers import with_optimizer
 from beft_core.reports.pairing import with_regimes
 from beft_core.sweeps.table import KEY
 from beft_core.terms import CANDIDATES
@@ -46,7 +46,7 @@ def paired(results: pd.DataFrame, one: str = "v", other: str = "q") -> pd.DataFr
     """
     named = with_regimes(results)
     both = named[named["trains"].isin([one, other]) & (named["state"] == "done")]
-    both = both.assign(optimizer=optimizers).dropna(subset=["value"])
+    both = with_optimizer(both).dropna(subset=["value"])
     both = both.drop_duplicates([*KEY, "optimizer", "trains"], keep="last")
     wide = both.pivot(index=[*_CELL, "regime", "seed"], columns="trains", values="value").reindex(columns=[one, other])
     difference = 100 * (wide[one].astype(float) - wide[other].astype(float)).dropna()

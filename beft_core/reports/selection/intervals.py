@@ -18,8 +18,9 @@ RESAMPLES, SEED, PERCENTILES = 2000, 0, (2.5, 97.5)
 
 TASK = ("model", "task")
 """What is drawn first."""
-GROUP = (*TASK, "regime", "n_train", "seed")
-"""What is drawn within a task."""
+GROUP = (*TASK, "n_train", "seed")
+"""What is drawn within a task. Not the name of its regime: a seed under two optimizers has two, and the same examples,
+order and head under both."""
 
 
 class Bootstrap:

@@ -9,7 +9,7 @@ import pytest
 from sweep_tables import make_results
 
 from beft_core.presets import BUILT_IN
-from beft_core.reports.optimizers import optimizers, told_apart
+from beft_core.reports.optimizers import optimizers, told_apart, with_optimizer
 from beft_core.reports.pairing import pairs
 from beft_core.reports.seed_means import Runs
 from beft_core.reports.selection.contests import paired
@@ -47,6 +47,20 @@ def test_optimizers_in_words(two: pd.DataFrame) -> None:
     named = told_apart(pd.concat([two, other], ignore_index=True))
     assert set(named.loc[named["model"] == "org/other", "regime"]) == {"low"}
     assert set(named.loc[named["model"] == "bundled", "regime"]) == {"low", APART}
+
+
+@pytest.mark.filterwarnings("error::pandas.errors.PerformanceWarning")
+def test_the_column_joins_a_table_of_many_blocks_without_inserting_into_it(two: pd.DataFrame, tmp_path: Path) -> None:
+    write_table(two, tmp_path)
+    table = read_table(tmp_path / "results.csv")
+    joined = with_optimizer(table[table["seed"] == 1])
+    assert list(joined.columns) == [*table.columns, "optimizer"]
+    pd.testing.assert_frame_equal(joined[list(table.columns)], table[table["seed"] == 1])
+    expected = [
+        f"{epsilon:g} {at}" for epsilon, at in zip(joined["adam_epsilon"], joined["adam_epsilon_at"], strict=True)
+    ]
+    assert list(joined["optimizer"]) == expected and len(set(expected)) == 2
+    assert len(pairs(table).rows) and len(paired(table))
 
 
 def test_means_do_not_mix_them(two: pd.DataFrame, alone: dict[str, pd.DataFrame]) -> None:

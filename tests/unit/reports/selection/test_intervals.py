@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,11 +14,16 @@ from sweep_tables import make_results
 
 from beft_core.reports.selection.prediction import (
     MEASURES,
+    POOLED,
     cases,
     summary,
     summary_of,
     verdict,
 )
+from beft_core.sweeps.table import read_table
+
+ROOT = Path(__file__).parents[4]
+README, SAMPLE = ROOT / "README.md", ROOT / "sample_snapshots" / "sweep-results.parquet"
 
 
 def test_intervals_draw_whole_seeds() -> None:
@@ -61,6 +70,31 @@ def test_intervals_draw_tasks_and_seeds_within_them() -> None:
     fixed = summary_of(table.assign(regime=table["task"] + table["regime"], task="one")).iloc[-1]
     assert fixed["draws"] == "seeds"
     assert row["regret_high"] - row["regret_low"] > 1.5 * (fixed["regret_high"] - fixed["regret_low"])
+
+
+def test_one_seed_under_two_optimizers_is_drawn_once() -> None:
+    """It has the same examples, order and head under both: as with two learning rates, copies change nothing."""
+    table = of_rule(cases(make_results(["sst2"], ["low"], seeds=range(6), add=noisy)), "magnitude")
+    other = table.assign(regime="low, epsilon 1e-06 before", case=table["case"] + len(table))
+    names = [f"{short}{end}" for short in MEASURES for end in ("_low", "_high")]
+    alone, both = (summary_of(one).iloc[-1] for one in (table, pd.concat([table, other])))
+    assert (alone["n"], both["n"]) == (len(table), 2 * len(table))
+    np.testing.assert_allclose(list(both[names]), list(alone[names]))
+
+
+def test_the_numbers_of_the_readme_are_those_of_the_sample() -> None:
+    """The table of "Does the score predict performance?", cell by cell."""
+    lines = README.read_text(encoding="utf-8").split("| rule | regret, points |")[1].splitlines()[2:]
+    said = [[cell.strip() for cell in line.strip("|").split("|")[1:]] for line in takewhile(str.strip, lines)]
+    rows = summary(read_table(SAMPLE))
+    rows = rows[(rows["task"] == POOLED) & (rows["same_as"] == rows["rule"])]
+
+    def cell(row: Any, short: str, mean: str) -> str:
+        low, high = row[f"{short}_low"], row[f"{short}_high"]
+        return f"{row[mean]:.2f}" + (f" ({low:.2f} to {high:.2f})" if row[mean] else "")
+
+    ours = [[cell(row, *measure).replace("0.00", "0") for measure in MEASURES.items()] for _, row in rows.iterrows()]
+    assert sorted(ours) == sorted(said) and len(said) == 5
 
 
 def test_results_repeat_and_one_seed_has_no_interval() -> None:
