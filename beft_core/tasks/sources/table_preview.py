@@ -21,6 +21,7 @@ from beft_core.errors import UserError
 from beft_core.files import parquet
 from beft_core.files.safe_io import atomic_write
 from beft_core.files.scratch import put, scratch_folder
+from beft_core.tasks.own_table import Columns
 from beft_core.tasks.sources.records import csv_records, jsonl_records, tsv_records
 from beft_core.tasks.sources.user_files import load_files
 
@@ -54,15 +55,6 @@ class Preview:
         if len(two) > 1 and SECOND.fullmatch(two[1]):
             return Columns(two[0], two[1], label)
         return Columns(next(iter(texts), label), None, label)  # alone, the longest: others are names or times
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns hold the text, the second text (or None) and the label."""
-
-    text: str
-    text_pair: str | None
-    label: str
 
 
 @dataclass(frozen=True)

@@ -63,14 +63,14 @@ def test_whole_numbers_are_classes_and_fractions_a_regression(tmp_path: Path, su
     assert values.spec.metrics == ("spearman", "pearson")
     assert values.train.labels.dtype == np.float32
     assert values.train.labels.tolist() == [i / 4 for i in range(12)]
-    told = load_files(file, file, text="s", label="y", regression=True)
+    told = load_files(file, file, text="s", label="y", problem="regression")
     assert told.train.labels.tolist() == [10, 9, -1] * 4
 
 
 def test_floats_are_classes_when_told(tmp_path: Path) -> None:
     file = table(tmp_path / "a.csv", [{"s": "fine", "y": float(i % 2)} for i in range(12)])
     assert load_files(file, file, text="s", label="y").spec.labels is None
-    assert load_files(file, file, text="s", label="y", regression=False).spec.labels == ("0.0", "1.0")
+    assert load_files(file, file, text="s", label="y", problem="classification").spec.labels == ("0.0", "1.0")
 
 
 def test_true_and_false_are_classes(tmp_path: Path) -> None:
