@@ -110,7 +110,7 @@ def merges(sample: Sample) -> bool:
 
 def measured(snapshot: Snapshot) -> Snapshot:
     """The same fine-tune with the Fisher information at its end."""
-    from beft_core.training.workflow import with_tuned_fisher
+    from beft_core.training.fisher.of_snapshots import with_tuned_fisher
 
     return with_tuned_fisher([snapshot])[0]
 

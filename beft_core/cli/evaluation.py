@@ -59,9 +59,9 @@ def evaluate(file: output.File, given: dict[str, Any], biases: Biases = "post", 
         observer.stage("find the model")
         locate(config.model)  # a name that leads nowhere is told before PyTorch takes its seconds
         observer.stage("start PyTorch")
-        from beft_core.training import workflow
+        from beft_core.training.evaluate import evaluate
 
-        metrics = workflow.evaluate(snapshot, config, biases=biases, observer=observer)
+        metrics = evaluate(snapshot, config, biases=biases, observer=observer)
     task = config.task if config.train_file is None else config.train_file
     if json:
         output.print_json({"file": file, "task": task, "biases": biases, "metrics": metrics})
@@ -117,9 +117,9 @@ def _measured(snapshots: list[Snapshot], files: Sequence[str], given: dict[str, 
     lacking = [file for file, snapshot in zip(files, snapshots, strict=True) if not has_tuned_fisher(snapshot)]
     with progress() as observer:
         observer.stage("start PyTorch")
-        from beft_core.training import workflow
+        from beft_core.training.fisher.of_snapshots import with_tuned_fisher
 
-        measured = workflow.with_tuned_fisher(snapshots, config_of(given), observer)
+        measured = with_tuned_fisher(snapshots, config_of(given), observer)
     output.note(f"measured the Fisher information at the fine-tuned model, which {', '.join(lacking)} lack")
     return measured
 

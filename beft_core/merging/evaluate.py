@@ -23,9 +23,12 @@ from beft_core.merging.result import BASE, MergeResult, Scores, TaskScored
 from beft_core.models.biases import LoadedModel, write_biases
 from beft_core.snapshots.snapshot import MAX_HEADER, Snapshot
 from beft_core.tasks.examples import TaskData, subsample
-from beft_core.training import workflow
+from beft_core.training import inputs
+from beft_core.training.evaluate import head_of, inputs_of, load_base, refuse_changed_weights, scorer
+from beft_core.training.fisher.of_snapshots import with_tuned_fisher
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
+from beft_core.training.result import device_name, software_versions
 
 Score = Callable[[], dict[str, float]]
 """Metrics of the model as its biases are now."""
@@ -56,14 +59,14 @@ def evaluate_merge(
     observer = observer or Observer()
     began = time.monotonic()
     for snapshot in snapshots:
-        workflow.refuse_changed_weights(snapshot)
+        refuse_changed_weights(snapshot)
     given = {
         name: getattr(config, name)
         for name in ("model", "data_dir", "max_length", "device", "precision")
         if getattr(config, name) is not None
     }
     if METHODS[config.method].needs_fisher:
-        snapshots = workflow.with_tuned_fisher(snapshots, RunConfig(**given), observer)
+        snapshots = with_tuned_fisher(snapshots, RunConfig(**given), observer)
     work = plan(snapshots, config)
     fields = recorded(snapshots) | given
     observer.stage("load data")
@@ -71,9 +74,7 @@ def evaluate_merge(
     data: dict[str, TaskData] = {}
     for task in tasks:
         try:
-            data[task] = workflow.load_data(
-                RunConfig(**fields, task=task, inputs=workflow.inputs_of(work.merged, task))
-            )
+            data[task] = inputs.load_data(RunConfig(**fields, task=task, inputs=inputs_of(work.merged, task)))
         except UserError as error:
             left_out[task] = str(error)
     for task, reason in left_out.items():
@@ -84,7 +85,7 @@ def evaluate_merge(
 
     observer.stage("load model")
     run = RunConfig(**fields)
-    model = workflow.load_base(work.merged, run)
+    model = load_base(work.merged, run)
     precision = Precision(run.precision, pick_device(run.device))
     precision.prepare(model.backbone.to(precision.device))
     scorers, scored = {}, {}
@@ -119,8 +120,8 @@ def evaluate_merge(
         left_out=left_out,
         evaluations=len(work.values) * len(data),
         seconds=round(time.monotonic() - began, 3),
-        device=workflow.device_name(precision.device),
-        versions=workflow.software_versions(),
+        device=device_name(precision.device),
+        versions=software_versions(),
     )
     return MergeEvaluation(work.merged, result)
 
@@ -142,9 +143,9 @@ def _scorer(
     }
     count = sum(map(len, evals.values()))
     observer.stage(f"tokenise {task}", count)
-    about = TaskScored(workflow.primary_metric(data), count, sum(map(len, data.evals.values())), data.source)
-    head = workflow.head_of(merged, task)
-    return workflow.scorer(model, head, data, evals, config.max_length, precision, observer), about
+    about = TaskScored(inputs.primary_metric(data), count, sum(map(len, data.evals.values())), data.source)
+    head = head_of(merged, task)
+    return scorer(model, head, data, evals, config.max_length, precision, observer), about
 
 
 class _Known:
@@ -152,7 +153,7 @@ class _Known:
 
     def __init__(self, path: Path | None, identity: Sequence[str]) -> None:
         self._path = path
-        versions = json.dumps(workflow.software_versions(), sort_keys=True)
+        versions = json.dumps(software_versions(), sort_keys=True)
         self._identity = hashlib.sha256("\n".join([*identity, versions]).encode()).hexdigest()
         self._table: dict[str, dict[str, float | None]] = {}
         if path is not None and path.is_file():

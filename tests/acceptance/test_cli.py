@@ -100,7 +100,6 @@ def test_select_then_train(table: list[str], folder: Path) -> None:
 
 def test_select_prints_the_ranking(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from beft_core.scores.table import score_snapshot
-    from beft_core.training import workflow
 
     probe = example(full=True, null_terms=("k",), n_train=32, mode="all", trained_parameters=72, total_parameters=7200)
     scores = score_snapshot(probe)
@@ -164,7 +163,7 @@ def test_merge_evaluates_every_row_with_each_tasks_own_head(folder: Path, monkey
     ]
 
     model = load_model("bundled")
-    monkeypatch.setattr(workflow, "load_base", lambda snapshot, config: model)
+    monkeypatch.setattr("beft_core.merging.evaluate.load_base", lambda snapshot, config: model)
 
     def fake(_: LoadedModel, head: dict[str, np.ndarray], *args: Any) -> Callable[[], dict[str, float]]:
         assert args[2] == 64
@@ -172,7 +171,7 @@ def test_merge_evaluates_every_row_with_each_tasks_own_head(folder: Path, monkey
 
     written: list[Any] = []
     monkeypatch.setattr(merge_evaluation, "write_biases", lambda _, values: written.append(values))
-    monkeypatch.setattr(workflow, "scorer", fake)
+    monkeypatch.setattr("beft_core.merging.evaluate.scorer", fake)
     result = beft("merge", *files, "--evaluate", "--json")
     assert result.status == 0, result.err
     rows = result.json["evaluation"]

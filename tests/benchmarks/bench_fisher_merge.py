@@ -17,7 +17,7 @@ import numpy as np
 from beft_core.merging.methods import METHODS
 from beft_core.merging.shared_terms import shared_keys
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
-from beft_core.training.workflow import with_tuned_fisher
+from beft_core.training.fisher.of_snapshots import with_tuned_fisher
 
 
 def information(snapshots: Sequence[Snapshot], variant: Literal["exact", "tuned"]) -> np.ndarray | None:

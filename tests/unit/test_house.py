@@ -82,9 +82,12 @@ NUMPY_IN_TRAINING: tuple[str, ...] = (
 )
 
 ACCELERATION = "beft_core.training.acceleration"
-SESSION = {"beft_core.training.workflow": f"{ACCELERATION}.session"}
-"""Who may see into acceleration, and through which module: where a fine-tune is put together. The loop, the forward
-pass and the methods are given the session and know only the null one."""
+SESSION = dict.fromkeys(
+    ("beft_core.training.workflow", "beft_core.training.evaluate", "beft_core.training.fisher.of_snapshots"),
+    f"{ACCELERATION}.session",
+)
+"""Who may see into acceleration, and through which module: where a bank is made, for a fine-tune, for scoring one and
+for measuring one. The loop, the forward pass and the methods are given the session and know only the null one."""
 PAST_THE_DOOR: dict[str, str] = {}
 """Who imports from acceleration otherwise still -> why."""
 

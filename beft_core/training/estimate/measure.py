@@ -26,11 +26,12 @@ from beft_core.errors import UserError
 from beft_core.models.biases import LoadedModel
 from beft_core.snapshots.snapshot import SnapshotMeta
 from beft_core.tasks.examples import Examples, TaskData
-from beft_core.training import workflow
+from beft_core.training import inputs, workflow
 from beft_core.training.batches.encoded import Encoded, encode
 from beft_core.training.job import Job
 from beft_core.training.observer import Observer
 from beft_core.training.precision import pick_device
+from beft_core.training.result import device_name
 
 TIMED_SECONDS = 4.0
 """About how long steps are timed."""
@@ -90,10 +91,10 @@ def estimate(config: RunConfig, start_seconds: float) -> Estimate:
     with _Memory(device) as memory:
         took = {"start PyTorch": start_seconds}
         with _timed(took, "load data"):
-            data = workflow.load_data(config)
-            train = workflow.sample(config, data.train)
+            data = inputs.load_data(config)
+            train = inputs.sample(config, data.train)
         with _timed(took, "load model"):
-            model = workflow.load(config)
+            model = inputs.load(config)
         config = config.resolved(model.layout)
         took["load model"] = max(took["load model"], _first.setdefault(f"load {config.model}", took["load model"]))
         # On a GPU a shape is computed as it is once, then recorded in memory of its own, then replayed (see replay.py).
@@ -101,7 +102,7 @@ def estimate(config: RunConfig, start_seconds: float) -> Estimate:
         on_gpu = device.type == "cuda"
         first = _fit(config, model, data, _longest(train, config.batch_size), steps=2 if on_gpu else 1, few=8)
         if config.precision != "float32" or config.method.changes_weights:
-            model = workflow.load(config)  # the first pass rounded its weights, or trained them
+            model = inputs.load(config)  # the first pass rounded its weights, or trained them
         count = _steps_to_time(first.step_seconds[0])
         batches = count
         if on_gpu:
@@ -244,7 +245,7 @@ def _extrapolate(
         spread=statistics.pstdev(times) / step if len(times) > 1 else 0.0,
         timed_steps=len(times),
         load=load,
-        device=workflow.device_name(device),
+        device=device_name(device),
         how=_how(len(times), config, second, device),
     )
 

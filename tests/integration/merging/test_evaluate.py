@@ -22,13 +22,14 @@ from beft_core.models import load as models
 from beft_core.runs.run import Run
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
 from beft_core.tasks.examples import TaskData
-from beft_core.training import workflow
+from beft_core.training import inputs
+from beft_core.training.evaluate import evaluate
 from beft_core.training.observer import Observer
-from beft_core.training.workflow import evaluate, train
+from beft_core.training.workflow import train
 
 TASKS = ("demo-sentiment", "demo-similarity")
 EXAMPLES = 12
-LOAD_DATA = workflow.load_data
+LOAD_DATA = inputs.load_data
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         data = LOAD_DATA(config)
         return dataclasses.replace(data, evals={n: part.take(range(EXAMPLES)) for n, part in data.evals.items()})
 
-    monkeypatch.setattr(workflow, "load_data", load)
+    monkeypatch.setattr(inputs, "load_data", load)
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +194,7 @@ def test_a_worker_does_it_is_cancelled_and_resumed(
     pair: list[Snapshot], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BEFT_HOME", str(tmp_path))
-    monkeypatch.setattr(workflow, "load_data", LOAD_DATA)  # the worker has it, too
+    monkeypatch.setattr(inputs, "load_data", LOAD_DATA)  # the worker has it, too
     made = config(pair, limit=40)
     run = launch("merge", made, tmp_path, dict(zip(made.files, pair, strict=True)))
     wait_for_first_score(run)

@@ -166,13 +166,13 @@ def test_an_unknown_activation_is_one_line(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_head_of_before_the_layernorm_is_refused() -> None:
-    from beft_core.training.workflow import _put_extra
+    from beft_core.training.result import put_head
 
     (snapshot,) = fit("modernbert", config())
     head = {n.removeprefix("extra.toy."): v for n, v in snapshot.extra.items() if "norm" not in n}
     bank = Bank(tiny("modernbert", dtype=torch.float32), [], runs=1, classes=2, precision=Precision("float32", CPU))
     with pytest.raises(UserError, match=r"a head without head\.norm\.weight"):
-        _put_extra(head, bank)
+        put_head(head, bank)
 
 
 def _with_activation(model: LoadedModel, name: str) -> Any:

@@ -26,7 +26,7 @@ from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import COLUMNS, read_table
 from beft_core.tasks.examples import TaskData
-from beft_core.training import workflow
+from beft_core.training import inputs, workflow
 from beft_core.training.observer import Observer
 
 TINY: dict[str, Any] = {
@@ -46,14 +46,14 @@ def spec(**values: Any) -> SweepSpec:
 @pytest.fixture(scope="module", autouse=True)
 def few_validation_examples() -> Iterator[None]:
     """Most of the time of so small a sweep would go into scoring."""
-    real = workflow.load_data
+    real = inputs.load_data
 
     def load(config: RunConfig) -> TaskData:
         data = real(config)
         return dataclasses.replace(data, evals={name: part.take(range(24)) for name, part in data.evals.items()})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workflow, "load_data", load)
+        patch.setattr(inputs, "load_data", load)
         yield
 
 

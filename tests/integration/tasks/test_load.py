@@ -16,7 +16,8 @@ from beft_core.merging.evaluate import evaluate_merge
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.examples import TaskData
 from beft_core.tasks.load import load_task
-from beft_core.training import workflow
+from beft_core.training import inputs, workflow
+from beft_core.training.evaluate import evaluate, inputs_of
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +43,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The first validation text of every task that is loaded."""
     texts: list[str] = []
-    load = workflow.load_data
+    load = inputs.load_data
 
     def note(config: RunConfig) -> TaskData:
         data = load(config)
         texts.append(data.evals["validation"].text[0])
         return data
 
-    monkeypatch.setattr(workflow, "load_data", note)
+    monkeypatch.setattr(inputs, "load_data", note)
     yield texts
 
 
@@ -77,7 +78,7 @@ def test_the_authors_feed_the_sentences_alone(folder: Path) -> None:
 @pytest.mark.parametrize(("preset", "text"), [("paper", "One of 0."), ("quick", "other: One of 0.")])
 def test_an_evaluation_feeds_what_the_head_was_trained_on(preset: str, text: str, folder: Path, fed: list[str]) -> None:
     snapshot = fine_tune(folder, preset)
-    found = workflow.evaluate(snapshot, RunConfig(task="wic", data_dir=str(folder), device="cpu"))
+    found = evaluate(snapshot, RunConfig(task="wic", data_dir=str(folder), device="cpu"))
     assert fed == [text, text]
     assert found["accuracy"] == pytest.approx(snapshot.meta.metrics[-1]["accuracy"], abs=1e-9)
     named = "lab" if preset == "quick" else "paper"
@@ -96,4 +97,4 @@ def test_a_merge_feeds_what_each_head_was_trained_on(folder: Path, fed: list[str
 def test_a_head_that_says_nothing_was_trained_with_the_word(said: dict[str, object]) -> None:
     silent = example()
     silent.meta = replace(silent.meta, heads={"wic": {"kind": "classification", "labels": ["false", "true"], **said}})
-    assert workflow.inputs_of(silent, "wic") == workflow.inputs_of(silent, "another task") == "lab"
+    assert inputs_of(silent, "wic") == inputs_of(silent, "another task") == "lab"

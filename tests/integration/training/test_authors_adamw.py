@@ -18,7 +18,8 @@ from beft_core.models.source import bundled_path
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
 from beft_core.tasks.load import load_task
 from beft_core.training.batches.encoded import encode
-from beft_core.training.workflow import load, train
+from beft_core.training.inputs import load
+from beft_core.training.workflow import train
 
 RUN = RunConfig(
     task="demo-sentiment",

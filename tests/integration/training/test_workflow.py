@@ -1,114 +1,49 @@
-"""Whole jobs on the bundled model: what was trained can be put back, scored, merged and refused."""
+"""Whole jobs on the bundled model: a bank beside single runs, the selection of the paper, and refusals."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.merging.merge import merge
-from beft_core.models import biases
-from beft_core.snapshots.snapshot import Snapshot
-from beft_core.tasks.examples import Examples, TaskData
-from beft_core.tasks.registry import get_task
-from beft_core.training import workflow
-from beft_core.training.workflow import evaluate, train, train_bank
+from beft_core.training import evaluate, workflow
+from beft_core.training.workflow import Trained, select, train, train_bank
 
-BASE = RunConfig(task="demo-sentiment", n_train=16, epochs=2, device="cpu", evaluate="last")
-EXAMPLES = 48
-"""Of the validation set."""
+BASE = RunConfig(task="demo-sentiment", n_train=8, epochs=1, device="cpu", evaluate="never", dropout=False)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small() -> Iterator[None]:
-    """Few validation examples."""
-    load_data = workflow.load_data
-
-    def load(config: RunConfig) -> TaskData:
-        data = load_data(config)
-        return dataclasses.replace(data, evals={n: part.take(range(EXAMPLES)) for n, part in data.evals.items()})
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workflow, "load_data", load)
-        yield
+def test_a_bank_trains_what_each_run_alone_does() -> None:
+    other = dataclasses.replace(BASE, terms=("q",), seed=1, lr=1e-3)
+    for together, alone in zip(train_bank([BASE, other]), (train(BASE), train(other)), strict=True):
+        assert together.snapshot.meta.trained_terms == alone.meta.trained_terms
+        for key in alone.keys():  # noqa: SIM118
+            np.testing.assert_array_equal(together.snapshot.pre(*key), alone.pre(*key))
+            np.testing.assert_allclose(together.snapshot.post(*key), alone.post(*key), atol=1e-5)
 
 
-@pytest.fixture(scope="module")
-def pair() -> list[Snapshot]:
-    """An all-bias run and a v-only run of one bank."""
-    return [
-        one.snapshot for one in train_bank([dataclasses.replace(BASE, mode="all"), dataclasses.replace(BASE, seed=1)])
-    ]
+def test_the_selection_probes_all_terms_and_trains_the_winner_alone() -> None:
+    found = select(BASE, then_train=True)
+    assert found.snapshot.meta.mode == "all" and found.snapshot.fisher("encoder", "v") is not None
+    winner = found.selected["projection_ratio"]
+    assert winner in ("q", "v")  # the key bias is null in this model
+    assert found.trained is not None and found.trained.meta.trained_terms == (winner,)
+    assert select(BASE).trained is None
 
 
-def test_putting_a_snapshot_back_gives_the_metric_that_training_reported(pair: list[Snapshot]) -> None:
-    for snapshot in pair:
-        again = evaluate(snapshot, BASE)
-        assert again["accuracy"] == pytest.approx(
-            snapshot.meta.metrics[-1]["accuracy"], abs=1.05 / EXAMPLES
-        )  # one of them
-
-
-def test_the_base_under_the_same_head_is_another_model(pair: list[Snapshot]) -> None:
-    untouched = dataclasses.replace(BASE, mode="head", seed=1)
-    head_only = train(untouched)
-    assert evaluate(head_only, BASE, biases="pre") == evaluate(head_only, BASE)
-
-
-def test_the_base_is_scored_with_its_own_biases(pair: list[Snapshot], monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[biases.Biases] = []
-
-    def record(model: biases.LoadedModel, *_: object) -> Callable[[], dict[str, float]]:
-        seen.append(biases.biases(model))
-        return dict
-
-    monkeypatch.setattr(workflow, "scorer", record)
-    for which in ("pre", "post"):
-        evaluate(pair[0], BASE, biases=which)
-    for found, expected in zip(seen, (pair[0].pre, pair[0].post), strict=True):
-        for key in pair[0].keys():  # noqa: SIM118
-            np.testing.assert_array_equal(found[key], expected(*key))
-    assert (pair[0].pre("encoder", "v") != pair[0].post("encoder", "v")).all()
-
-
-def test_of_two_validation_sets_the_first_one_counts() -> None:
-    """As for MNLI, where the paper reports the matched set."""
-    empty = Examples([], None, np.array([]))
-    two = TaskData(get_task("mnli"), empty, {"matched": empty, "mismatched": empty}, "made up")
-    one = dataclasses.replace(two, evals={"matched": empty})
-    assert workflow.primary_metric(two) == "accuracy_matched" and workflow.primary_metric(one) == "accuracy"
-    logits, labels = np.eye(3, dtype=np.float32), np.array([0, 1, 1])
-    tables = {name: compute(logits, labels) for name, compute in workflow.metrics_of(two).items()}
-    assert list(tables["matched"]) == ["accuracy_matched"] and list(tables["mismatched"]) == ["accuracy_mismatched"]
-
-
-def test_a_merge_of_a_run_with_itself_is_the_run(pair: list[Snapshot]) -> None:
-    merged = merge([pair[1], pair[1]], "mean", terms=("v",))
-    assert evaluate(merged, BASE) == evaluate(pair[1], BASE)
-
-
-def test_refusals(pair: list[Snapshot]) -> None:
-    with pytest.raises(UserError, match="without a head for demo-entailment"):
-        evaluate(pair[0], dataclasses.replace(BASE, task="demo-entailment"))
-    other = dataclasses.replace(pair[0].meta.model, fingerprint="0" * 64)
-    foreign = Snapshot.build(
-        dataclasses.replace(pair[0].meta, model=other),
-        {key: pair[0].pre(*key) for key in pair[0].keys()},  # noqa: SIM118
-        {key: pair[0].post(*key) for key in pair[0].keys()},  # noqa: SIM118
-        extra=dict(pair[0].extra),
-    )
-    with pytest.raises(UserError, match="biases differ"):
-        evaluate(foreign, BASE)
-    full = Snapshot.build(
-        dataclasses.replace(pair[0].meta, mode="full"),
-        {("encoder", "v"): np.zeros((6, 384))},
-        {("encoder", "v"): np.zeros((6, 384))},
-    )
-    with pytest.raises(UserError, match="weights changed too"):
-        evaluate(full, BASE)
+def test_more_examples_than_there_are_are_refused() -> None:
     with pytest.raises(UserError, match="at most 4000"):
         train(dataclasses.replace(BASE, n_train=10**6), None)
+
+
+def test_a_run_that_failed_gives_no_snapshot() -> None:
+    snapshot = train(BASE)
+    assert Trained(snapshot).sound() is snapshot
+    with pytest.raises(FloatingPointError, match="not finite"):
+        Trained(snapshot, "the loss was not finite").sound()
+
+
+def test_notebooks_import_evaluate_from_here_too() -> None:
+    assert workflow.evaluate is evaluate.evaluate

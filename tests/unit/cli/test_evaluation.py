@@ -12,7 +12,6 @@ from example_snapshots import LAYERS
 from beft_core.config import RunConfig
 from beft_core.merging.methods import METHODS
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
-from beft_core.training import workflow
 
 
 def test_every_parameter_of_a_merge_has_a_flag() -> None:
@@ -30,7 +29,7 @@ def test_the_named_biases_are_evaluated(biases: str, folder: Path, monkeypatch: 
         asked.append((config.task, biases))
         return {"accuracy": 0.5}
 
-    monkeypatch.setattr(workflow, "evaluate", fake)
+    monkeypatch.setattr("beft_core.training.evaluate.evaluate", fake)
     monkeypatch.setattr("beft_core.cli.evaluation.locate", lambda name: None)
     done = beft("evaluate", stored(folder, task="sst2"), "--task", "sst2", "--biases", biases, "--json")
     assert done.status == 0, done.err

@@ -11,7 +11,7 @@ from beft_core.models.biases import LoadedModel
 from beft_core.tasks.examples import Examples, TaskData
 from beft_core.tasks.registry import get_task
 from beft_core.tasks.sources.demo import load_demo
-from beft_core.training import workflow
+from beft_core.training import inputs
 from beft_core.training.estimate import measure
 
 SMALL = RunConfig(n_train=32, epochs=3, batch_size=8, device="cpu", max_length=16)
@@ -29,12 +29,12 @@ def test_a_step_takes_what_it_takes(slow: LoadedModel, monkeypatch: pytest.Monke
     spec = get_task("demo-sentiment")
     train, validation = load_demo("demo-sentiment")
     data = TaskData(spec, train, {"validation": validation}, "made up")
-    tokens = workflow.load(RunConfig()).tokenizer
+    tokens = inputs.load(RunConfig()).tokenizer
     slow.tokenizer = lambda *a, **k: {
         "input_ids": [[i % 5 + 3 for i in row][:9] for row in tokens(*a, **k)["input_ids"]]
     }
-    monkeypatch.setattr(workflow, "load", lambda config: slow)
-    monkeypatch.setattr(workflow, "load_data", lambda config: data)
+    monkeypatch.setattr(inputs, "load", lambda config: slow)
+    monkeypatch.setattr(inputs, "load_data", lambda config: data)
     measured = measure.estimate(SMALL.resolved(), start_seconds=2.0)
     assert (measured.steps, measured.examples, measured.evaluated) == (12, 32, 500)
     assert measured.step_ms >= 20 and measured.parts["train"] == pytest.approx(12 * measured.step_ms / 1000, rel=0.01)

@@ -15,11 +15,13 @@ from torch.nn import functional as F
 from beft_core.config import RunConfig
 from beft_core.scores.table import score_snapshot
 from beft_core.tasks.registry import TASKS, get_task
+from beft_core.training.evaluate import evaluate
+from beft_core.training.fisher.of_snapshots import with_tuned_fisher
 from beft_core.training.objectives.base import LogLikelihood
 from beft_core.training.objectives.classification import Classification
 from beft_core.training.objectives.registry import OBJECTIVES, objective_of
 from beft_core.training.objectives.regression import Regression
-from beft_core.training.workflow import evaluate, train, with_tuned_fisher
+from beft_core.training.workflow import train
 
 TASK = "demo-similarity"
 

@@ -1,0 +1,127 @@
+"""A snapshot or a merge back on its base model: scored on a task's validation sets under the head that it keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from beft_core.config import RunConfig
+from beft_core.errors import UserError
+from beft_core.methods import method_of
+from beft_core.models.biases import LoadedModel, write_biases
+from beft_core.presets import INPUTS
+from beft_core.snapshots.snapshot import Snapshot
+from beft_core.tasks.examples import Examples, TaskData
+from beft_core.tasks.registry import get_task
+from beft_core.training import inputs
+from beft_core.training.acceleration.session import session_for
+from beft_core.training.batches.encoded import encode
+from beft_core.training.methods.bias_bank import Bank
+from beft_core.training.objectives.registry import objective_of
+from beft_core.training.observer import Observer
+from beft_core.training.precision import Precision, pick_device
+from beft_core.training.predict import Predictor
+from beft_core.training.result import put_head
+
+
+def evaluate(
+    snapshot: Snapshot,
+    config: RunConfig,
+    *,
+    biases: str = "post",
+    observer: Observer | None = None,
+) -> dict[str, float]:
+    """Put a snapshot (or a merge) back on its base model and score it on the task of ``config``.
+
+    ``biases``: ``post`` or ``pre`` (the base model under the snapshot's head). The snapshot must hold a head for the
+    task. ``config`` names the model only where the snapshot's own cannot be found under its id.
+
+    Raises UserError when the base model differs, the task has no head, or weights were trained too.
+    """
+    observer = observer or Observer()
+    refuse_changed_weights(snapshot)
+    observer.stage("load data")
+    task = get_task(config.task).name if config.train_file is None else ""
+    data = inputs.load_data(dataclasses.replace(config, inputs=inputs_of(snapshot, task)))
+    head = head_of(snapshot, data.spec.name)
+    observer.stage("load model")
+    model = load_base(snapshot, config)
+    get = snapshot.post if biases == "post" else snapshot.pre
+    write_biases(model, {key: get(*key) for key in snapshot.keys()})  # noqa: SIM118
+    examples = sum(map(len, data.evals.values()))
+    observer.stage("tokenise", examples)
+    precision = Precision(config.precision, pick_device(config.device))
+    precision.prepare(model.backbone.to(precision.device))
+    score = scorer(model, head, data, data.evals, config.max_length, precision, observer)
+    observer.stage("evaluate", examples)
+    return score()
+
+
+def refuse_changed_weights(snapshot: Snapshot) -> None:
+    """Raises UserError where a snapshot's biases are not all that the fine-tune changed."""
+    if method_of(snapshot.meta.mode).changes_weights:
+        raise UserError(
+            f"got a snapshot of mode {snapshot.meta.mode}, whose weights changed too",
+            "one of a fine-tune of biases, since a snapshot holds nothing else",
+        )
+
+
+def head_of(snapshot: Snapshot, task: str) -> dict[str, np.ndarray]:
+    """Part -> value of what a snapshot keeps for a task besides its bias terms. Raises UserError without a head."""
+    prefix = f"extra.{task}."
+    head = {name.removeprefix(prefix): value for name, value in snapshot.extra.items() if name.startswith(prefix)}
+    if "head.weight" not in head:
+        have = sorted(snapshot.meta.heads) or ["none"]
+        raise UserError(f"got a snapshot without a head for {task}", f"one of its tasks: {', '.join(have)}")
+    return head
+
+
+def inputs_of(snapshot: Snapshot, task: str) -> str:
+    """Which columns the head of a task was trained on: a key of :data:`INPUTS`."""
+    recorded = snapshot.meta.heads.get(task, {}).get("inputs")
+    return recorded if isinstance(recorded, str) and recorded in INPUTS else "lab"
+
+
+def load_base(snapshot: Snapshot, config: RunConfig) -> LoadedModel:
+    """The model of ``config``. Raises UserError unless it is the one that the snapshot started from."""
+    model = inputs.load(config)
+    if model.info.fingerprint != snapshot.meta.model.fingerprint:
+        raise UserError(
+            f"got the base model {config.model}, whose biases differ from those the snapshot started from",
+            snapshot.meta.model.id,
+            f"--model {snapshot.meta.model.id}",
+        )
+    return model
+
+
+def scorer(
+    model: LoadedModel,
+    head: Mapping[str, np.ndarray],
+    data: TaskData,
+    examples: Mapping[str, Examples],
+    max_length: int,
+    precision: Precision,
+    observer: Observer,
+) -> Callable[[], dict[str, float]]:
+    """Tokenises validation sets once; each call scores the model, as its bias terms are then, under a task's head."""
+    evals = {name: encode(model.tokenizer, part, max_length, observer) for name, part in examples.items()}
+    session = session_for(model, precision)
+    bank = Bank(
+        model,
+        [],
+        runs=1,
+        classes=objective_of(data.spec).outputs,
+        precision=precision,
+        outside_biases="outside.bias" in head,
+        reader=session.reader,
+    )
+    put_head(head, bank)
+    predictor = Predictor(bank, evals, inputs.metrics_of(data), session, observer.advance)
+
+    def score() -> dict[str, float]:
+        with bank.installed():
+            return predictor.evaluate()
+
+    return score

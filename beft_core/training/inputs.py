@@ -1,0 +1,74 @@
+"""What a fine-tune reads: its task, its base model, the examples that it draws, and the metrics that judge it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from beft_core.config import RunConfig
+from beft_core.errors import UserError
+from beft_core.models import biases
+from beft_core.models import load as models
+from beft_core.models.biases import LoadedModel
+from beft_core.tasks.examples import Examples, TaskData, subsample
+from beft_core.tasks.load import load_files, load_task
+from beft_core.training.objectives.base import Metrics
+from beft_core.training.objectives.registry import objective_of
+
+
+def load_data(config: RunConfig) -> TaskData:
+    """The task of a run: one of the registry, or the user's own files."""
+    if config.train_file is not None:
+        assert config.text is not None and config.label is not None
+        return load_files(
+            config.train_file,
+            config.eval_file,
+            text=config.text,
+            text_pair=config.text_pair,
+            label=config.label,
+        )
+    return load_task(config.task, folder=config.data_dir, inputs=config.inputs or "lab")
+
+
+def load(config: RunConfig) -> LoadedModel:
+    """The base model of a run, with the zero biases that it asks for."""
+    model = models.load_model(config.model)
+    for term in config.add_bias:
+        biases.add_zero_bias(model, term)
+    if model.tokenizer is None:
+        raise UserError(f"got {config.model}, which has no tokenizer", "a language model, because the tasks are texts")
+    return model
+
+
+def sample(config: RunConfig, train: Examples) -> Examples:
+    """The training examples of a resolved configuration. Raises UserError where there are fewer."""
+    return subsample(train, config.n_train, config.seed, config.sampler or "generator")
+
+
+Drawn = tuple[int | None, int, str | None]
+"""What the training examples of a run depend on: number, seed, sampler."""
+
+
+def drawn(config: RunConfig) -> Drawn:
+    """What the training examples of a run depend on: runs that agree in it share them."""
+    return config.n_train, config.seed, config.sampler
+
+
+def metrics_of(data: TaskData) -> dict[str, Metrics]:
+    """For each validation set, the task's metrics; with several sets their names get the set's name."""
+
+    objective = objective_of(data.spec)
+
+    def compute(suffix: str, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        values = objective.metrics(data.spec.metrics, logits, labels)
+        return {f"{name}{suffix}": value for name, value in values.items()}
+
+    many = len(data.evals) > 1
+    return {name: partial(compute, f"_{name}" if many else "") for name in data.evals}
+
+
+def primary_metric(data: TaskData) -> str:
+    """Name, in the tables of :func:`metrics_of`, of the metric that counts."""
+    many = len(data.evals) > 1
+    return data.spec.metrics[0] + (f"_{next(iter(data.evals))}" if many else "")

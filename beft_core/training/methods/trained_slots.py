@@ -1,0 +1,50 @@
+"""Which bias slots a run trains: its terms in its layers, without what is certified to change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from beft_core.architectures.layout import BiasSlot
+from beft_core.config import RunConfig
+from beft_core.errors import UserError
+from beft_core.models.biases import LoadedModel
+from beft_core.training.observer import Observer
+
+
+def trained_slots(
+    config: RunConfig,
+    model: LoadedModel,
+    null: Sequence[str],
+    observer: Observer | None = None,
+    elements: Mapping[str, np.ndarray] | None = None,
+) -> list[BiasSlot]:
+    """The bias slots that a run trains: its terms (all, for an all-bias run), its layers, without null terms.
+
+    ``elements``: certified null elements (term -> bool [width]), of which the observer is told too.
+
+    Raises UserError for terms or layers that the model does not have.
+    """
+    if not config.method.trains_terms:
+        return []
+    layout = model.layout
+    wanted = config.method.terms(config.terms, layout.terms)
+    layout.require(wanted)
+    if config.layers is not None and max(config.layers) >= layout.layers:
+        raise UserError(f"got layer {max(config.layers)}", f"0 to {layout.layers - 1}, the layers of this model")
+    frozen = () if config.train_null else tuple(term for term in wanted if term in null)
+    if frozen and observer is not None:
+        observer.message(
+            f"{', '.join(frozen)} is certified null in this model (it cannot change any output) and stays frozen; "
+            "--train-null trains it all the same"
+        )
+    for term, mask in (elements or {}).items():
+        if term in wanted and not mask.all() and not config.train_null and observer is not None:
+            said = f"{mask.sum()} of {len(mask)} elements of {term} in each layer are certified null in this model"
+            observer.message(f"{said} and stay frozen; --train-null trains them all the same")
+    return [
+        slot
+        for slot in layout.slots
+        if slot.term in wanted and slot.term not in frozen and (config.layers is None or slot.layer in config.layers)
+    ]

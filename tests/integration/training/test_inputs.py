@@ -1,0 +1,70 @@
+"""What a fine-tune reads, drawn from the demo tasks and small tables."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_models import tiny, tiny_with_words
+
+from beft_core.config import RunConfig
+from beft_core.errors import UserError
+from beft_core.models import load as models
+from beft_core.tasks.examples import Examples, TaskData
+from beft_core.tasks.registry import get_task
+from beft_core.training import inputs
+
+RUN = RunConfig(task="demo-sentiment", n_train=8, device="cpu").resolved()
+
+
+def test_of_two_validation_sets_the_first_one_counts() -> None:
+    """As for MNLI, where the paper reports the matched set."""
+    empty = Examples([], None, np.array([]))
+    two = TaskData(get_task("mnli"), empty, {"matched": empty, "mismatched": empty}, "made up")
+    one = dataclasses.replace(two, evals={"matched": empty})
+    assert inputs.primary_metric(two) == "accuracy_matched" and inputs.primary_metric(one) == "accuracy"
+    logits, labels = np.eye(3, dtype=np.float32), np.array([0, 1, 1])
+    tables = {name: compute(logits, labels) for name, compute in inputs.metrics_of(two).items()}
+    assert list(tables["matched"]) == ["accuracy_matched"] and list(tables["mismatched"]) == ["accuracy_mismatched"]
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"n_train": 7}, {"sampler": "randomstate"}])
+def test_what_changes_the_examples_changes_what_is_drawn(change: dict[str, Any]) -> None:
+    data = inputs.load_data(RUN)
+    changed = dataclasses.replace(RUN, **change)
+    assert inputs.drawn(RUN) != inputs.drawn(changed)
+    assert inputs.sample(RUN, data.train).text != inputs.sample(changed, data.train).text
+
+
+def test_runs_that_agree_in_what_is_drawn_share_their_examples() -> None:
+    data = inputs.load_data(RUN)
+    other = dataclasses.replace(RUN, lr=1e-4, terms=("q",))
+    assert inputs.drawn(RUN) == inputs.drawn(other)
+    assert inputs.sample(RUN, data.train).text == inputs.sample(other, data.train).text
+
+
+def test_files_of_the_user_come_before_the_named_task(tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text("words,kind\n" + "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(40)))
+    data = inputs.load_data(RunConfig(train_file=str(table), text="words", label="kind"))
+    everything = [*data.train.text, *(text for part in data.evals.values() for text in part.text)]
+    assert sorted(everything) == sorted(f"text {i}" for i in range(40))
+
+
+def test_a_model_gets_the_zero_biases_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "load_model", tiny_with_words)
+    bare = inputs.load(RunConfig(model="llama"))
+    assert "v" not in bare.layout.terms
+    added = inputs.load(RunConfig(model="llama", add_bias=("v",)))
+    slots = added.layout.slots_of("v")
+    assert len(slots) == added.layout.layers
+    assert not any(added.backbone.get_parameter(slot.parameter).any() for slot in slots)
+
+
+def test_a_model_without_a_tokenizer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "load_model", tiny)
+    with pytest.raises(UserError, match="no tokenizer"):
+        inputs.load(RunConfig(model="vit"))
