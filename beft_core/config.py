@@ -83,7 +83,7 @@ class RunConfig:
     mode: str = "terms"
     """What is trained: a key of :data:`beft_core.methods.METHODS`."""
     terms: tuple[str, ...] = ("v",)
-    """Bias terms that mode ``terms`` trains."""
+    """Bias terms that mode ``terms`` trains together; ``q+v`` is both of them."""
     layers: tuple[int, ...] | None = None
     """Layers whose terms are trained (0-based); ``None``: all."""
     train_null: bool = False
@@ -155,6 +155,8 @@ class RunConfig:
             value = getattr(self, name)
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
+        if any("+" in term for term in self.terms):
+            object.__setattr__(self, "terms", tuple(one for term in self.terms for one in term.split("+")))
         _one_of("--mode", self.mode, METHODS)
         _one_of("--precision", self.precision, PRECISIONS)
         _one_of("--device", self.device, DEVICES)

@@ -7,13 +7,16 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from beft_core import environment
-from beft_core.cli import evaluation, exchange, fine_tune, output, reading, report, sweep
+from beft_core.cli import dashboard, evaluation, exchange, fine_tune, output, reading, report, sweep
 from beft_core.cli.arguments import join_values
+from beft_core.cli.parser.command import Group, unknown_option
 from beft_core.errors import UserError
 from beft_core.files.disk import NO_ROOM, NoRoom
 from beft_core.runs.failure import explain
@@ -28,17 +31,33 @@ _OF_STDOUT = {*NO_ROOM, errno.EIO, errno.EBADF}
 ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        output.say(f"beft {version('beft-lab')}")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)]
+
+
+def _whole(version: Version = False) -> None:
+    """What stands before any command."""
+
+
 def build() -> typer.Typer:
     """The application with all commands."""
     app = typer.Typer(
         name="beft",
+        cls=Group,
         help="Bias-efficient fine-tuning: train, score, select, merge and compare single bias terms of transformers.",
         no_args_is_help=False,
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for module in (fine_tune, reading, evaluation, exchange, sweep, report):
+    app.callback()(_whole)
+    for module in (fine_tune, reading, evaluation, exchange, sweep, report, dashboard):
         module.register(app)
     return app
 
@@ -63,6 +82,8 @@ def run(arguments: Sequence[str]) -> int:
     except UserError as error:
         return _tell(str(error), FAILED if isinstance(error, NoRoom) else WRONG_INPUT)
     except ClickException as error:
+        if hasattr(error, "possibilities"):
+            return _tell(str(unknown_option(error)), WRONG_INPUT)
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         where = getattr(getattr(error, "ctx", None), "command_path", "beft")
         # Through UserError, so that the line is flat and bounded as any other.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from beft_core.cli.parser.aliases import canonical
 from beft_core.errors import UserError
 from beft_core.merging.methods import flags
 from beft_core.terms import TERM_KEYS
@@ -36,9 +37,9 @@ def join_values(arguments: Sequence[str]) -> list[str]:
         joined.append(word)
         if word == "--":
             return joined + rest
-        if word in several:
+        if option := canonical(word, several):
             values = []
-            while rest and several[word].fullmatch(rest[0]):
+            while rest and several[option].fullmatch(rest[0]):
                 values.append(rest.pop(0))
             if values:
                 joined.append(",".join(values))
@@ -50,14 +51,19 @@ def words(values: Iterable[str] | None) -> tuple[str, ...]:
     return tuple(word for value in values or () for word in re.split(r"[,\s]+", value) if word)
 
 
-def terms_and_mode(values: Iterable[str] | None) -> dict[str, object]:
-    """Read ``--terms``: bias terms, or alone one of the modes ``all``, ``head``, ``full``, ``random``.
+def joined_terms(values: Iterable[str] | None) -> tuple[str, ...]:
+    """Split words as :func:`words` does, and terms that are joined by ``+``."""
+    return tuple(term for word in words(values) for term in word.split("+"))
 
-    Raises UserError for a mode among other words. Unknown terms are for RunConfig to refuse.
+
+def terms_and_mode(values: Iterable[str] | None) -> dict[str, object]:
+    """Read ``--terms``: bias terms that are trained together, or alone one of ``all``, ``head``, ``full``, ``random``.
+
+    Raises UserError for a mode among other words, and for terms that there are not.
     """
     from beft_core.methods import WITHOUT_TERMS
 
-    chosen = words(values)
+    chosen = joined_terms(values)
     modes = [word for word in chosen if word in WITHOUT_TERMS]
     if not modes:
         unknown = [word for word in chosen if word not in TERM_KEYS]

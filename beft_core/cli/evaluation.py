@@ -11,6 +11,7 @@ import typer
 from beft_core.cli import arguments, output
 from beft_core.cli.flags import DATA, config_of, takes
 from beft_core.cli.merge_flags import takes_parameters
+from beft_core.cli.parser.command import MODEL, OUTPUT, add
 from beft_core.cli.progress import progress
 from beft_core.errors import UserError
 from beft_core.files.paths import user_path
@@ -25,20 +26,36 @@ from beft_core.snapshots.snapshot import Snapshot, read_snapshot
 from beft_core.tasks.registry import TASKS
 
 Biases = Annotated[
-    str, typer.Option("--biases", metavar="[post|pre]", help="pre: the base model under the snapshot's head.")
+    str,
+    typer.Option(
+        "--biases", metavar="[post|pre]", help="pre: the base model under the snapshot's head.", rich_help_panel=MODEL
+    ),
 ]
-Terms = Annotated[list[str] | None, typer.Option("--terms", metavar="TERMS", help="Merge only these trained terms.")]
+Terms = Annotated[
+    list[str] | None,
+    typer.Option("--terms", metavar="TERMS", help="Merge only these trained terms.", rich_help_panel=MODEL),
+]
 Evaluate = Annotated[
-    bool, typer.Option("--evaluate", help="Score base, sources and merge on every task (form of the paper's Table 3).")
+    bool,
+    typer.Option(
+        "--evaluate",
+        help="Score base, sources and merge on every task (form of the paper's Table 3).",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 
 _WHERE = ("model", "device", "precision", "max_length")
+_RECORDED = {
+    "model": "bundled, a Hub id with optional @revision, or a folder. Default: what the snapshot names.",
+    "max_length": "Tokens per example. Default: as in the fine-tune.",
+}
+_AS_RECORDED = _RECORDED | {"task": "Task (see: beft tasks). Default: the one that the snapshot has a head for."}
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("evaluate")(takes([*DATA, *_WHERE])(evaluate))
-    app.command("merge")(takes(["data_dir", *_WHERE])(takes_parameters(merge)))
+    add(app, "evaluate", takes([*DATA, *_WHERE], says=_AS_RECORDED)(evaluate))
+    add(app, "merge", takes(["data_dir", *_WHERE], says=_RECORDED)(takes_parameters(merge)))
 
 
 def evaluate(file: output.File, given: dict[str, Any], biases: Biases = "post", json: output.Json = False) -> None:
@@ -82,7 +99,7 @@ def merge(
     """Merge fine-tunes of one base model, and compare what they learnt."""
     path = output.out_path(out) if out else None
     snapshots = output.read_all(files)
-    only = arguments.words(terms) or None
+    only = arguments.joined_terms(terms) or None
     if method in METHODS and METHODS[method].needs_fisher and not all(map(has_tuned_fisher, snapshots)):
         snapshots = _measured(snapshots, files, given)
     merged = merge_snapshots(snapshots, method, terms=only, **settings)

@@ -8,34 +8,55 @@ from typing import Annotated, Any
 import typer
 
 from beft_core.cli import output
+from beft_core.cli.parser.command import DATA, MODEL, OUTPUT, Group, add
 from beft_core.errors import UserError
 from beft_core.files.paths import user_path
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
 
-RequiredOut = Annotated[str, typer.Option("--out", metavar="FILE", help="Snapshot to write.", show_default=False)]
+RequiredOut = Annotated[
+    str, typer.Option("--out", metavar="FILE", help="Snapshot to write.", show_default=False, rich_help_panel=OUTPUT)
+]
 Base = Annotated[str, typer.Argument(metavar="BASE", help="Folder, file, index, bundled or Hub id.")]
 Tuned = Annotated[str, typer.Argument(metavar="TUNED", help="The fine-tuned model, in the same ways.")]
 ConfigFile = Annotated[
-    str | None, typer.Option("--config", metavar="FILE", help="config.json, where none stands beside the models.")
+    str | None,
+    typer.Option(
+        "--model-config",
+        metavar="FILE",
+        help="config.json, where none stands beside the models.",
+        rich_help_panel=MODEL,
+    ),
 ]
-Task = Annotated[str, typer.Option("--task", metavar="NAME", help="Task that the snapshot names.")]
-Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed that the snapshot records.")]
+Task = Annotated[
+    str, typer.Option("--task", metavar="NAME", help="Task that the snapshot names.", rich_help_panel=DATA)
+]
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", help="Seed that the snapshot records.", rich_help_panel=DATA)
+]
 Folder = Annotated[str, typer.Argument(metavar="FOLDER", help="Folder of the adapter.", show_default=False)]
-Model = Annotated[str, typer.Option("--base", metavar="MODEL", help="Base model: folder, bundled or Hub id.")]
+Model = Annotated[
+    str, typer.Option("--base", metavar="MODEL", help="Base model: folder, bundled or Hub id.", rich_help_panel=MODEL)
+]
 OptionalModel = Annotated[
-    str | None, typer.Option("--base", metavar="MODEL", help="Base model. Default: what the snapshot names.")
+    str | None,
+    typer.Option(
+        "--base", metavar="MODEL", help="Base model. Default: what the snapshot names.", rich_help_panel=MODEL
+    ),
 ]
 HeadTask = Annotated[
-    str | None, typer.Option("--task", metavar="NAME", help="Head to export. Default: the snapshot's own task.")
+    str | None,
+    typer.Option(
+        "--task", metavar="NAME", help="Head to export. Default: the snapshot's own task.", rich_help_panel=DATA
+    ),
 ]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("extract")(extract)
-    peft = typer.Typer(help="Adapters of the peft library: import and export.", rich_markup_mode=None)
-    peft.command("import")(import_adapter)
-    peft.command("export")(export_adapter)
+    add(app, "extract", extract)
+    peft = typer.Typer(cls=Group, help="Adapters of the peft library: import and export.", rich_markup_mode=None)
+    add(peft, "import", import_adapter)
+    add(peft, "export", export_adapter)
     app.add_typer(peft, name="peft")
 
 
@@ -43,7 +64,7 @@ def extract(
     base: Base,
     tuned: Tuned,
     out: RequiredOut,
-    config: ConfigFile = None,
+    model_config: ConfigFile = None,
     task: Task = "imported",
     seed: Seed = None,
     json: output.Json = False,
@@ -52,7 +73,7 @@ def extract(
     from beft_core.exchange.checkpoints import extract as extract_biases
 
     path = output.out_path(out)
-    snapshot = extract_biases(base, tuned, config=config, task=task, seed=seed)
+    snapshot = extract_biases(base, tuned, config=model_config, task=task, seed=seed)
     output.save(path, snapshot)
     _print_written(snapshot, path, json)
 

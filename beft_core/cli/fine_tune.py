@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from beft_core.cli import output
-from beft_core.cli.flags import FLAGS, OF_SELECT, config_of, takes
+from beft_core.cli.flags import FLAGS, OF_SELECT, completed, config_of, takes
+from beft_core.cli.parser.command import OUTPUT, TRAINING, add
 from beft_core.cli.progress import Progress, progress
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
@@ -25,18 +26,26 @@ from beft_core.training.observer import NOT_METRICS
 
 Resume = Annotated[
     str | None,
-    typer.Option("--checkpoint", metavar="FILE", help="Save the state here; where it exists, go on from it."),
+    typer.Option(
+        "--checkpoint",
+        metavar="FILE",
+        help="Save the state here; where it exists, go on from it.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
-ThenTrain = Annotated[bool, typer.Option("--then-train", help="Fine-tune the selected term alone afterwards.")]
+ThenTrain = Annotated[
+    bool, typer.Option("--then-train", help="Fine-tune the selected term alone afterwards.", rich_help_panel=TRAINING)
+]
 TrainedOut = Annotated[
-    str | None, typer.Option("--trained-out", metavar="FILE", help="Snapshot of --then-train to write.")
+    str | None,
+    typer.Option("--trained-out", metavar="FILE", help="Snapshot of --then-train to write.", rich_help_panel=OUTPUT),
 ]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("select")(takes(OF_SELECT)(select))
-    app.command("train")(takes(FLAGS)(train))
+    add(app, "select", takes(OF_SELECT, complete=completed)(select))
+    add(app, "train", takes(FLAGS, complete=completed)(train))
 
 
 def select(
@@ -59,7 +68,7 @@ def select(
         trained_paths = {
             term: output.out_path(trained_out)
             if trained_out
-            else output.default_path(default_name(config, [term]), force, "--trained-out")
+            else output.default_path(default_name(config, [term]), force)
             for term in CANDIDATES
         }
     if probe_path is not None and probe_path in trained_paths.values():
@@ -83,6 +92,7 @@ def select(
         "n_train": probe.meta.n_train,
         "seed": probe.meta.seed,
         "selected": selection.selected,
+        "no_selection": no_selection(scores),
         "means": scores.means.to_dict("records"),
         "null_terms": probe.meta.null_terms,
         "null_elements": null_elements(scores),
@@ -100,12 +110,15 @@ def select(
             # Not through workflow.select, so that the probe is on disk and on the screen before this begins.
             alone = dataclasses.replace(config, mode=ONE_BY_ONE, terms=(winner,))
             trained = workflow.train(alone, observer)
-        output.save_trained(trained_paths[winner], trained)
+        trained_path = (
+            trained_paths[winner] if trained_out else output.default_path(default_name(config, [winner]), force)
+        )
+        output.save_trained(trained_path, trained)
         stopped = observer.stopped
-        result["trained"] = _trained(trained, observer, trained_paths[winner])
+        result["trained"] = _trained(trained, observer, trained_path)
         if not json:
             output.say("")
-            _print_training(trained, observer, trained_paths[winner])
+            _print_training(trained, observer, trained_path)
     if json:
         output.print_json(result)
     return _stopped(stopped, then_train and result["trained"] is None)
@@ -130,6 +143,8 @@ def train(
         from beft_core.training import workflow
 
         snapshot = workflow.train(config, observer, resume)
+    if not (out or force):
+        path = output.default_path(name, force)  # another fine-tune may have taken the name meanwhile
     output.save_trained(path, snapshot, resume)
     if json:
         output.print_json(_trained(snapshot, observer, path))
@@ -216,6 +231,11 @@ def _print_training(snapshot: Snapshot, observer: Progress, path: Path) -> None:
     output.say(f"trained {output.percentage(meta)}, besides the head; {_seconds(observer)}", f"snapshot: {path}")
 
 
+def no_selection(scores: ScoreTable, stack: str | None = None) -> dict[str, str]:
+    """Approach -> why it selects no term, in words; empty where each selects one."""
+    return {approach: str(reason) for approach, reason in scores.no_selection(stack).items()}
+
+
 def null_elements(scores: ScoreTable) -> dict[str, dict[str, int]]:
     """Of terms that act in part: how many elements of a layer are null, of how many."""
     return {row.term: {"null": row.null_elements, "of": row.width} for row in scores.terms if row.null_elements}
@@ -228,15 +248,10 @@ def metric_cell(value: float | None, name: str) -> str:
 
 def print_selection(scores: ScoreTable, stack: str | None = None) -> None:
     """A line for each approach: the term that it selects, or why it selects none."""
+    reasons = scores.no_selection(stack)
     for approach, term in scores.selected(stack).items():
-        label, rivals = APPROACHES[approach].label, scores.contestants(approach, stack)
-        if term is not None:
-            output.say(f"{label} selects {term}")
-        elif len(rivals) > 1:
-            output.say(f"{label} selects none: {' and '.join(rivals)} did not move")
-        else:
-            took = f"only {rivals[0]} took part" if rivals else "none of them took part"
-            output.say(f"{label} selects none: there is no contest among {', '.join(CANDIDATES)}, {took}")
+        label = APPROACHES[approach].label
+        output.say(f"{label} selects {term}" if term else f"{label}: no selection: {reasons[approach]}")
 
 
 def print_scores(title: str, scores: ScoreTable) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
 from beft_core.cli import arguments
+from beft_core.cli.parser.command import DATA as DATA_PANEL
+from beft_core.cli.parser.command import MODEL, OUTPUT, TRAINING
+from beft_core.cli.parser.options_file import FIELD
 from beft_core.config import DEVICES, EVALUATIONS, PADDINGS, PRECISIONS, SCHEDULES, RunConfig
 from beft_core.errors import UserError
 from beft_core.methods import WITHOUT_TERMS
 from beft_core.presets import EPSILON_PLACES, INPUTS, PRESETS, SAMPLERS
+from beft_core.tasks.registry import TASKS
 from beft_core.terms import TERM_KEYS
 
 
@@ -29,6 +34,8 @@ class Flag:
     name: str = ""
     """Its name, where that is not the field's."""
     metavar: str | None = None
+    panel: str = TRAINING
+    """Its group in ``--help``."""
     convert: Callable[[Any], dict[str, Any]] | None = None
     """From the given value to fields; by default the value is the field's."""
 
@@ -41,18 +48,30 @@ class Flag:
             help=self.help,
             metavar=None if switch else self.metavar,
             show_default=False,
+            rich_help_panel=self.panel,
+            autocompletion=self._complete if self.choices else None,
         )
         kind: Any = self.kind if switch else self.kind | None
         return inspect.Parameter(
-            f"flag_{self.field}",
+            f"{FIELD}{self.field}",
             inspect.Parameter.KEYWORD_ONLY,
             annotation=Annotated[kind, option],
             default=False if switch else None,
         )
 
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """What a shell can complete a value to: the words of its metavar, tasks, or terms."""
+        if self.metavar and self.metavar.startswith("["):
+            return tuple(self.metavar.strip("[]").split("|"))
+        return {"task": tuple(TASKS), "terms": (*TERM_KEYS, *WITHOUT_TERMS), "add_bias": TERM_KEYS}.get(self.field, ())
+
+    def _complete(self, incomplete: str) -> list[str]:
+        return [choice for choice in self.choices if choice.startswith(incomplete)]
+
     def fields(self, value: Any) -> dict[str, Any]:
         """Fields of RunConfig; none where the flag was not given."""
-        if value is None or value is False or value == []:
+        if value is None or value is False or value == [] or value == ():
             return {}
         return self.convert(value) if self.convert else {self.field: value}
 
@@ -66,20 +85,31 @@ _MODES = ", ".join(WITHOUT_TERMS)
 FLAGS: dict[str, Flag] = {
     flag.field: flag
     for flag in (
-        Flag("task", str, "Task (see: beft tasks). Default: demo-sentiment.", metavar="NAME"),
-        Flag("train_file", str, "Your own table instead: CSV, TSV, JSONL or Parquet.", metavar="FILE"),
-        Flag("eval_file", str, "Its validation table; without it a fifth is held out.", metavar="FILE"),
-        Flag("text", str, "Column of the text.", metavar="COLUMN"),
-        Flag("text_pair", str, "Column of the second text, for tasks on pairs.", metavar="COLUMN"),
-        Flag("label", str, "Column of the label.", metavar="COLUMN"),
-        Flag("data_dir", str, "Folder of the task's data in its official layout.", metavar="FOLDER"),
-        Flag("model", str, "bundled (default), a Hub id with optional @revision, or a folder.", metavar="MODEL"),
+        Flag("task", str, "Task (see: beft tasks). Default: demo-sentiment.", metavar="NAME", panel=DATA_PANEL),
+        Flag(
+            "train_file", str, "Your own table instead: CSV, TSV, JSONL or Parquet.", metavar="FILE", panel=DATA_PANEL
+        ),
+        Flag(
+            "eval_file", str, "Its validation table; without it a fifth is held out.", metavar="FILE", panel=DATA_PANEL
+        ),
+        Flag("text", str, "Column of the text.", metavar="COLUMN", panel=DATA_PANEL),
+        Flag("text_pair", str, "Column of the second text, for tasks on pairs.", metavar="COLUMN", panel=DATA_PANEL),
+        Flag("label", str, "Column of the label.", metavar="COLUMN", panel=DATA_PANEL),
+        Flag("data_dir", str, "Folder of the task's data in its official layout.", metavar="FOLDER", panel=DATA_PANEL),
+        Flag(
+            "model",
+            str,
+            "bundled (default), a Hub id with optional @revision, or a folder.",
+            metavar="MODEL",
+            panel=MODEL,
+        ),
         Flag(
             "terms",
             list[str],
             f"Bias terms to train: some of {', '.join(TERM_KEYS)}; or one of {_MODES}. Default: v.",
             metavar="TERMS",
             convert=arguments.terms_and_mode,
+            panel=MODEL,
         ),
         Flag(
             "layers",
@@ -87,6 +117,7 @@ FLAGS: dict[str, Flag] = {
             "Layers to train, from 0: 3-5 or 0,2,5. Default: all.",
             metavar="LAYERS",
             convert=lambda value: {"layers": arguments.layers(value)},
+            panel=MODEL,
         ),
         Flag(
             "add_bias",
@@ -94,15 +125,17 @@ FLAGS: dict[str, Flag] = {
             "Give the model a zero bias of this term where it has none.",
             metavar="TERM",
             convert=lambda value: {"add_bias": arguments.words(value)},
+            panel=MODEL,
         ),
-        Flag("train_null", bool, "Train terms and elements that are certified to have no effect, too."),
+        Flag("train_null", bool, "Train terms and elements that are certified to have no effect, too.", panel=MODEL),
         Flag(
             "regime",
             str,
             "Number of training examples as in the paper. Default: low if quick, else all.",
             metavar="[low|medium|high|all]",
+            panel=DATA_PANEL,
         ),
-        Flag("n_train", int, "Number of training examples; wins over --regime.", metavar="N"),
+        Flag("n_train", int, "Number of training examples; wins over --regime.", metavar="N", panel=DATA_PANEL),
         Flag(
             "preset",
             str,
@@ -120,6 +153,7 @@ FLAGS: dict[str, Flag] = {
             "How the seed draws the examples: numpy's Generator (quick), or its legacy RandomState as "
             "the authors do (paper). Default: the preset's.",
             metavar=_choice(SAMPLERS),
+            panel=DATA_PANEL,
         ),
         Flag(
             "inputs",
@@ -127,8 +161,9 @@ FLAGS: dict[str, Flag] = {
             "Columns of WiC: with the word (lab, quick), or the two sentences as the authors do "
             "(paper). Default: the preset's.",
             metavar=_choice(INPUTS),
+            panel=DATA_PANEL,
         ),
-        Flag("max_length", int, "Tokens per example. Default: 128.", metavar="N"),
+        Flag("max_length", int, "Tokens per example. Default: 128.", metavar="N", panel=DATA_PANEL),
         Flag("dropout", bool, "Train without dropout.", name="--no-dropout", convert=lambda _: {"dropout": False}),
         Flag("weight_decay", float, "AdamW's decay. Default: 0.", metavar="RATE"),
         Flag("adam_epsilon", float, "AdamW's epsilon. Default: the preset's (paper 1e-6, quick 1e-8).", metavar="X"),
@@ -149,16 +184,21 @@ FLAGS: dict[str, Flag] = {
         Flag("pad", str, "How a batch is laid out; only the time differs. Default: auto.", metavar=_choice(PADDINGS)),
         Flag("compile", bool, "Compile the layers first, which long runs and sweeps on a GPU win back."),
         Flag("plain", bool, "Train without all that only makes it faster, to compare."),
-        Flag("trajectory_every", int, "Keep the biases every so many steps.", metavar="STEPS"),
-        Flag("fisher", bool, "Measure the Fisher information before the fine-tune."),
-        Flag("fisher_tuned", bool, "Measure it at the fine-tuned model too, which beft merge --method fisher needs."),
-        Flag("fisher_examples", int, "Examples that they average over. Default: all.", metavar="N"),
+        Flag("trajectory_every", int, "Keep the biases every so many steps.", metavar="STEPS", panel=OUTPUT),
+        Flag("fisher", bool, "Measure the Fisher information before the fine-tune.", panel=OUTPUT),
+        Flag(
+            "fisher_tuned",
+            bool,
+            "Measure it at the fine-tuned model too, which beft merge --method fisher needs.",
+            panel=OUTPUT,
+        ),
+        Flag("fisher_examples", int, "Examples that they average over. Default: all.", metavar="N", panel=OUTPUT),
         Flag(
             "evaluate",
             str,
             "When to score the validation set. Default: epoch.",
-            name="--evaluate-when",
             metavar=_choice(EVALUATIONS),
+            panel=OUTPUT,
         ),
     )
 }
@@ -171,9 +211,26 @@ DATA = ("task", "train_file", "eval_file", "text", "text_pair", "label", "data_d
 """Flags that say what the examples are."""
 
 
-def takes(fields: Iterable[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command the flags of these fields; it gets those that the user set as its argument ``given``."""
-    chosen = [FLAGS[name] for name in fields]
+def takes(
+    fields: Iterable[str],
+    *,
+    complete: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+    says: Mapping[str, str] | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the flags of these fields; it gets those that the user set as its argument ``given``.
+
+    Args:
+        fields: of RunConfig.
+        complete: from the fields that were set to all that ``--print-config`` prints, what presets fill in included.
+        says: field -> what its help says here, where the command means another default than a fine-tune does.
+    """
+    chosen = [dataclasses.replace(FLAGS[name], help=(says or {}).get(name, FLAGS[name].help)) for name in fields]
+
+    def effective(values: dict[str, Any]) -> dict[str, Any]:
+        given: dict[str, Any] = {}
+        for flag in chosen:
+            given |= flag.fields(values.get(f"{FIELD}{flag.field}"))
+        return in_file(complete(given), [flag.field for flag in chosen])
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         own = inspect.signature(command, eval_str=True)
@@ -182,7 +239,7 @@ def takes(fields: Iterable[str]) -> Callable[[Callable[..., Any]], Callable[...,
         def wrapper(**values: Any) -> Any:
             given: dict[str, Any] = {}
             for flag in chosen:
-                given |= flag.fields(values.pop(f"flag_{flag.field}"))
+                given |= flag.fields(values.pop(f"{FIELD}{flag.field}"))
             return command(given=given, **values)
 
         parameters = [p for p in own.parameters.values() if p.name != "given"]
@@ -191,9 +248,30 @@ def takes(fields: Iterable[str]) -> Callable[[Callable[..., Any]], Callable[...,
         signature = own.replace(parameters=[*ahead, *(flag.parameter for flag in chosen), *behind])
         wrapper.__signature__ = signature  # type: ignore[attr-defined]
         wrapper.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+        wrapper.effective = effective  # type: ignore[attr-defined]
         return wrapper
 
     return decorate
+
+
+def in_file(values: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
+    """Fields of a configuration as a file of options has them: those of the command, without open ones."""
+    words = dict(values)
+    mode = words.pop("mode", None)
+    if mode in WITHOUT_TERMS:
+        words["terms"] = mode
+    of_table = "train_file" in words and words["train_file"] is not None
+    ignored = ("task", "regime") if of_table else ("train_file", "eval_file", "text", "text_pair", "label")
+    return {
+        name: list(words[name]) if isinstance(words[name], tuple) else words[name]
+        for name in fields
+        if name not in ignored and words.get(name) not in (None, ())
+    }
+
+
+def completed(given: dict[str, Any]) -> dict[str, Any]:
+    """Complete the fields of a fine-tune by its preset, as far as they are known without the model."""
+    return config_of(given).resolved().to_dict()
 
 
 def config_of(given: dict[str, Any]) -> RunConfig:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from beft_core.cli import arguments
+from beft_core.cli.parser.command import MERGING
 from beft_core.merging.methods import METHODS, Parameter, flags
 
 
@@ -27,7 +28,7 @@ def takes_parameters(command: Callable[..., None]) -> Callable[..., None]:
         given = {name: _value(parameter, values.pop(name)) for name, (parameter, _) in declared.items()}
         command(settings={name: value for name, value in given.items() if value is not None}, **values)
 
-    method = typer.Option("--method", metavar="NAME", help=f"One of {', '.join(METHODS)}.")
+    method = typer.Option("--method", metavar="NAME", help=f"One of {', '.join(METHODS)}.", rich_help_panel=MERGING)
     listed: list[inspect.Parameter] = []
     for one in own.parameters.values():
         if one.name == "settings":
@@ -47,6 +48,7 @@ def _option(parameter: Parameter, takers: tuple[str, ...]) -> inspect.Parameter:
         metavar=parameter.metavar,
         help=f"{says[:1].upper()}{says[1:]} ({', '.join(takers)}).",
         show_default=False,
+        rich_help_panel=MERGING,
     )
     kind: Any = list[str] if parameter.is_list else type(parameter.default)
     return inspect.Parameter(

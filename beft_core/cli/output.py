@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from beft_core.cli.parser.command import OUTPUT
 from beft_core.errors import UserError
 from beft_core.files.disk import with_room
 from beft_core.files.paths import user_path
@@ -26,12 +27,23 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 and the number of the signal, as shells have it."""
+MAX_NUMBER = 10_000
+"""Default names of one stem beyond so many are a slip of the hand."""
 MAX_OUT_BYTES = 200
 """Bytes of a name to write: the temporary file beside it, whose name is longer, must fit too."""
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
-Out = Annotated[str | None, typer.Option("--out", metavar="FILE", help=f"Snapshot to write (*{SUFFIX}).")]
-Force = Annotated[bool, typer.Option("--force", help="Replace a file that has the default name.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document instead of tables.", rich_help_panel=OUTPUT)
+]
+Out = Annotated[
+    str | None, typer.Option("--out", metavar="FILE", help=f"Snapshot to write (*{SUFFIX}).", rich_help_panel=OUTPUT)
+]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Replace a file that has the default name, instead of adding a number.", rich_help_panel=OUTPUT
+    ),
+]
 Files = Annotated[list[str], typer.Argument(metavar="FILE...", help=f"Snapshots (*{SUFFIX}).", show_default=False)]
 File = Annotated[str, typer.Argument(metavar="FILE", help=f"A snapshot (*{SUFFIX}).", show_default=False)]
 
@@ -132,16 +144,17 @@ def out_path(out: str) -> Path:
     return path
 
 
-def default_path(name: str, force: bool, flag: str = "--out") -> Path:
-    """Path of a default name in the working directory; an existing file is kept. Raises UserError."""
-    path = out_path(f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}{SUFFIX}")
-    if path.exists() and not force:
-        raise UserError(
-            f"got no {flag}, and {path} exists",
-            "a new file, since a default name never replaces one",
-            f"{flag} FILE, or --force",
-        )
-    return path
+def default_path(name: str, force: bool) -> Path:
+    """Path of a default name in the working directory; where it exists and is not forced, it gets a number."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+    path = out_path(f"{stem}{SUFFIX}")
+    if force or not path.exists():
+        return path
+    numbered = (path.with_name(f"{stem}-{number}{SUFFIX}") for number in range(2, MAX_NUMBER))
+    free = next((other for other in numbered if not other.exists()), None)
+    if free is None:
+        raise UserError(f"got no --out, and {path} exists {MAX_NUMBER:,} times", "a name of your own", "--out FILE")
+    return free
 
 
 def read_all(files: Sequence[str]) -> list[Snapshot]:

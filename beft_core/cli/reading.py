@@ -10,7 +10,8 @@ import typer
 
 from beft_core.architectures.certified import certified
 from beft_core.cli import output
-from beft_core.cli.fine_tune import metric_cell, null_elements, print_scores, print_selection
+from beft_core.cli.fine_tune import metric_cell, no_selection, null_elements, print_scores, print_selection
+from beft_core.cli.parser.command import OUTPUT, add
 from beft_core.files.paths import user_path
 from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.table import ScoreTable, aggregate_seeds, score_snapshot
@@ -19,15 +20,18 @@ from beft_core.snapshots.snapshot import Snapshot, read_snapshot
 from beft_core.tasks.registry import TASKS
 from beft_core.tasks.sources.presence import presence
 
-PerLayer = Annotated[bool, typer.Option("--per-layer", help="Also every layer, with the geometry beside the score.")]
+PerLayer = Annotated[
+    bool,
+    typer.Option("--per-layer", help="Also every layer, with the geometry beside the score.", rich_help_panel=OUTPUT),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("score")(score)
-    app.command("inspect")(inspect)
-    app.command("models")(models)
-    app.command("tasks")(tasks)
+    add(app, "score", score)
+    add(app, "inspect", inspect)
+    add(app, "models", models)
+    add(app, "tasks", tasks)
 
 
 def score(files: output.Files, per_layer: PerLayer = False, json: output.Json = False) -> None:
@@ -106,6 +110,7 @@ def _scored(file: str, snapshot: Snapshot, table: ScoreTable, per_layer: bool) -
         "null_unknown": known.unknown,
         "notes": table.notes,
         "selected": {stack: table.selected(stack) for stack in table.stacks},
+        "no_selection": {stack: no_selection(table, stack) for stack in table.stacks},
         "means": table.means.to_dict("records"),
     }
     if per_layer:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from beft_core.cli import output
+from beft_core.cli.parser.command import DATA, OUTPUT, add
 from beft_core.errors import UserError
 from beft_core.files.paths import user_path
 
@@ -20,7 +21,10 @@ ResultsFile = Annotated[
     typer.Argument(metavar="RESULTS", help="Folder of a sweep, or its results.parquet or .csv.", show_default=False),
 ]
 OutFolder = Annotated[
-    str | None, typer.Option("--out", metavar="FOLDER", help="Write report.html and a CSV file for each table there.")
+    str | None,
+    typer.Option(
+        "--out", metavar="FOLDER", help="Write report.html and a CSV file for each table there.", rich_help_panel=OUTPUT
+    ),
 ]
 AtLr = Annotated[
     str,
@@ -28,6 +32,7 @@ AtLr = Annotated[
         "--lr",
         metavar="[best|same|RATE]",
         help="Numbers at each term's best learning rate, at that of b_v for all, or at one of yours.",
+        rich_help_panel=DATA,
     ),
 ]
 LR_WORDS: dict[str, Literal["best", "same"]] = {"best": "best", "same": "same"}
@@ -35,7 +40,7 @@ LR_WORDS: dict[str, Literal["best", "same"]] = {"best": "best", "same": "same"}
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("report")(report)
+    add(app, "report", report)
 
 
 def report(results: ResultsFile, out: OutFolder = None, lr: AtLr = "best", json: output.Json = False) -> None:

@@ -10,6 +10,9 @@ import typer
 
 from beft_core.cli import arguments, output
 from beft_core.cli.flags import takes
+from beft_core.cli.output import plain
+from beft_core.cli.parser import options_file
+from beft_core.cli.parser.command import DATA, MODEL, OUTPUT, TRAINING, PrintConfig, add
 from beft_core.cli.progress import progress
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
@@ -24,9 +27,15 @@ if TYPE_CHECKING:
 
 
 Words = list[str] | None
-Tasks = Annotated[Words, typer.Option("--tasks", metavar="NAME...", help="Tasks. Default: demo-sentiment.")]
-Regimes = Annotated[Words, typer.Option("--regimes", metavar="REGIME...", help="low, medium, high, all.")]
-Counts = Annotated[Words, typer.Option("--n-train", metavar="N...", help="Numbers of training examples.")]
+Tasks = Annotated[
+    Words, typer.Option("--tasks", metavar="NAME...", help="Tasks. Default: demo-sentiment.", rich_help_panel=DATA)
+]
+Regimes = Annotated[
+    Words, typer.Option("--regimes", metavar="REGIME...", help="low, medium, high, all.", rich_help_panel=DATA)
+]
+Counts = Annotated[
+    Words, typer.Option("--n-train", metavar="N...", help="Numbers of training examples.", rich_help_panel=DATA)
+]
 Terms = Annotated[
     Words,
     typer.Option(
@@ -34,33 +43,56 @@ Terms = Annotated[
         metavar="TERM...",
         help="What to train, each alone: bias terms (q+v: together), all (the probe), head, random, full. "
         "Default: v q k all head.",
+        rich_help_panel=MODEL,
     ),
 ]
-Rates = Annotated[Words, typer.Option("--lrs", metavar="RATE...", help="Learning rates. Default: the preset's.")]
+Rates = Annotated[
+    Words,
+    typer.Option("--lrs", metavar="RATE...", help="Learning rates. Default: the preset's.", rich_help_panel=TRAINING),
+]
 ProbeRates = Annotated[
     Words,
-    typer.Option("--probe-lrs", metavar="RATE...", help="Those of all, which wants smaller ones. Default: --lrs."),
+    typer.Option(
+        "--probe-lrs",
+        metavar="RATE...",
+        help="Those of all, which wants smaller ones. Default: --lrs.",
+        rich_help_panel=TRAINING,
+    ),
 ]
-Seeds = Annotated[int | None, typer.Option("--seeds", metavar="N", help="Seeds 0 to N - 1. Default: 1.")]
+Seeds = Annotated[
+    int | None, typer.Option("--seeds", metavar="N", help="Seeds 0 to N - 1. Default: 1.", rich_help_panel=TRAINING)
+]
 Merges = Annotated[
-    Words, typer.Option("--merges", metavar="A+B...", help="Tasks whose b_v are merged and scored at the end.")
+    Words,
+    typer.Option(
+        "--merges", metavar="A+B...", help="Tasks whose b_v are merged and scored at the end.", rich_help_panel=OUTPUT
+    ),
 ]
 Config = Annotated[
-    str | None, typer.Option("--config", metavar="FILE", help="The sweep as YAML; flags come before it.")
+    str | None,
+    typer.Option("--config", metavar="FILE", help="The sweep as YAML; flags come before it.", rich_help_panel=OUTPUT),
 ]
 Folder = Annotated[
     str | None,
-    typer.Option("--out", metavar="FOLDER", help="Folder of the sweep; what is finished there is not done again."),
+    typer.Option(
+        "--out",
+        metavar="FOLDER",
+        help="Folder of the sweep; what is finished there is not done again.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 BankSize = Annotated[
-    int | None, typer.Option("--bank-size", metavar="N", help="Most fine-tunes in one pass. Default: from memory.")
+    int | None,
+    typer.Option(
+        "--bank-size", metavar="N", help="Most fine-tunes in one pass. Default: from memory.", rich_help_panel=TRAINING
+    ),
 ]
-NoSnapshots = Annotated[bool, typer.Option("--no-snapshots", help="Keep the table only.")]
+NoSnapshots = Annotated[bool, typer.Option("--no-snapshots", help="Keep the table only.", rich_help_panel=OUTPUT)]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("sweep")(takes(COMMON)(sweep))
+    add(app, "sweep", takes(COMMON)(sweep))
 
 
 def sweep(
@@ -78,9 +110,12 @@ def sweep(
     bank_size: BankSize = None,
     no_snapshots: NoSnapshots = False,
     json: output.Json = False,
+    print_config: PrintConfig = False,
 ) -> int:
     """Fine-tune every task x size x term x learning rate x seed, many in one pass, into one table."""
     fields = read_spec(user_path(config, "--config")) if config is not None else {}
+    own = _own(fields, out=out, bank_size=bank_size, no_snapshots=no_snapshots, json=json)
+    out, bank_size, no_snapshots, json = own["out"], own["bank_size"], own["no_snapshots"], own["json"]
     flags: dict[str, Any] = {
         "tasks": arguments.words(tasks),
         "regimes": arguments.words(regimes),
@@ -99,6 +134,10 @@ def sweep(
         raise UserError(f"got --bank-size {bank_size}", "at least 1")
     settings = fields.pop("settings", None) or {}
     spec = SweepSpec.from_dict({**fields, "settings": {**settings, **given}})
+    if print_config:
+        grid = {name: value for name, value in spec.to_dict().items() if value}
+        options_file.show(plain(grid | {name: value for name, value in own.items() if value}))
+        return 0
     runs = spec.runs()
     folder = SweepFolder(user_path(out if out is not None else _default_name(spec), "--out"))
     folder.prepare()
@@ -122,6 +161,21 @@ def sweep(
         output.note("stopped early; the same command goes on from here")
         return output.INTERRUPTED
     return 0
+
+
+_OWN: dict[str, type] = {"out": str, "bank_size": int, "no_snapshots": bool, "json": bool}
+"""What a file may say besides the grid and its settings -> its kind."""
+
+
+def _own(fields: dict[str, Any], **given: Any) -> dict[str, Any]:
+    """Take the options that are no part of the sweep out of a file's fields; those that were given win."""
+    for name, kind in _OWN.items():
+        value = fields.pop(name, None)
+        if value is not None and type(value) is not kind:
+            raise UserError(f"got {name} = {str(value)[:80]}", f"a value of type {kind.__name__}")
+        if given[name] is None or given[name] is False:
+            given[name] = value
+    return given
 
 
 def _without_work(spec: SweepSpec, folder: SweepFolder, runs: list[RunConfig]) -> dict[str, Any] | None:

@@ -223,7 +223,7 @@ def _is_linear(slot: BiasSlot) -> bool:
 
 
 def _vectors(snapshot: Snapshot, layout: Layout) -> dict[str, np.ndarray]:
-    """``post - pre`` of every term that moved, as vectors [1, out]; zero for others of a fused module."""
+    """``post - pre`` of every term and layer that moved, as vectors [1, out]; zero for others of a fused module."""
     sizes = parameter_sizes(layout)
     moved: dict[Key, np.ndarray] = {}
     for stack, term in snapshot.keys():  # noqa: SIM118 - a method of Snapshot, not of a dict
@@ -239,6 +239,8 @@ def _vectors(snapshot: Snapshot, layout: Layout) -> dict[str, np.ndarray]:
                 "terms that PEFT's BEFT can hold (q, k, v, o, mlp_in, mlp_out of linear modules)",
             )
         for slot in slots:
+            if not delta[slot.layer].any():
+                continue  # PEFT would put a trainable vector on every module that is named
             name = f"{ROOT}{layout.prefix}.{slot.module}{VECTOR}"
             vector = tensors.setdefault(name, np.zeros((1, sizes[slot.parameter]), np.float32))
             vector[0, slot.index] = delta[slot.layer]

@@ -45,6 +45,8 @@ class Approach:
     """Word for it among those that ask the same; the first of them in the registry is the one that is shown first."""
     needs: Literal["movement", "fisher", "fisher_batch"] = "movement"
     """What `per_layer` takes; of these a snapshot may lack the squared gradients."""
+    from_start: bool = False
+    """Whether it compares with where the term started, so that a start at zero gives it no meaning."""
     caveat: str = ""
     """What it depends on besides learning, in plain sentences: see :mod:`beft_core.models.value_shift`."""
 
@@ -88,6 +90,7 @@ APPROACHES: dict[str, Approach] = {
             f"{_SOURCE}, section 2.1",
             Movement.projection_ratio,
             TURN,
+            from_start=True,
             caveat=_ORIGIN,
         ),
         Approach(

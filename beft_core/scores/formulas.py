@@ -34,6 +34,11 @@ class Movement:
             self._aa, self._bb, self._ab = np.vecdot(a, a), np.vecdot(b, b), np.vecdot(a, b)
         _refuse_non_finite(self._aa + self._bb + self._l1)
 
+    @property
+    def started_at_zero(self) -> bool:
+        """Whether every element of every layer was zero before: there is no direction that it could turn from."""
+        return not self._aa.any()
+
     def magnitude(self) -> np.ndarray:
         """Sum of ``|post - pre|``, the paper's L1: float64 [layers]."""
         return self._l1

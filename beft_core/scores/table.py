@@ -17,6 +17,7 @@ from beft_core.architectures.certified import certified
 from beft_core.errors import UserError
 from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.formulas import Movement
+from beft_core.scores.no_selection import NoSelection, no_selection
 from beft_core.snapshots.null_elements import count_of, noise_share, said
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.terms import CANDIDATES, TERM_KEYS
@@ -99,26 +100,52 @@ class ScoreTable:
         }
 
     def contestants(self, approach: str, stack: str | None = None) -> tuple[str, ...]:
-        """Terms among q, k and v that an approach can select: scored, trained if it looks at movement, not null."""
-        stack = stack or self.stacks[0]
+        """Terms among q, k and v that an approach can select.
+
+        They were scored, trained if it looks at movement, are not null, and did not start at zero if it compares with
+        the start.
+        """
+        took_part, undefined = self._took_part(approach, stack), self.undefined_from_zero(approach, stack)
+        return tuple(term for term in took_part if term not in undefined)
+
+    def undefined_from_zero(self, approach: str, stack: str | None = None) -> tuple[str, ...]:
+        """Terms among q, k and v that an approach scores without a meaning, since they started at zero.
+
+        A bias that was added, or that random initialisation left at zero, has a projection ratio of 1 wherever it ends.
+        """
+        if not APPROACHES[approach].from_start:
+            return ()
+        rows = self.rows(stack or self.stacks[0])
+        return tuple(term for term in self._took_part(approach, stack) if rows[term].movement.started_at_zero)
+
+    def _took_part(self, approach: str, stack: str | None) -> tuple[str, ...]:
         moves = APPROACHES[approach].needs == "movement"
         return tuple(
             term
-            for term, row in self.rows(stack).items()
+            for term, row in self.rows(stack or self.stacks[0]).items()
             if term in CANDIDATES and approach in row.scores and not row.null and (row.trained or not moves)
         )
 
     def selected(self, stack: str | None = None) -> dict[str, str | None]:
-        """Selected term of each approach, among its `contestants`.
-
-        None where nothing is selected: fewer than two took part, so there is no contest, or none of them moved.
-        """
+        """Selected term of each approach, among its `contestants`; None where there is a reason of `no_selection`."""
         chosen: dict[str, str | None] = {}
         for approach in self.approaches:
             rivals = self.contestants(approach, stack)
             scores = self.mean_scores(approach, stack)
             chosen[approach] = select_term(scores, rivals) if len(rivals) > 1 else None
         return chosen
+
+    def no_selection(self, stack: str | None = None) -> dict[str, NoSelection]:
+        """Approach -> why it selects no term; without those that select one."""
+        reasons = {
+            approach: no_selection(
+                self.mean_scores(approach, stack),
+                self.contestants(approach, stack),
+                self.undefined_from_zero(approach, stack),
+            )
+            for approach in self.approaches
+        }
+        return {approach: reason for approach, reason in reasons.items() if reason is not None}
 
     @cached_property
     def per_layer(self) -> pd.DataFrame:
@@ -144,19 +171,21 @@ class ScoreTable:
 
     @cached_property
     def means(self) -> pd.DataFrame:
-        """Table of one row per stack, term and approach: score (mean over layers), rank, null, trained."""
+        """Table of one row per stack, term and approach: score (mean over layers), rank, null, trained, selected."""
         import pandas as pd
 
         flags = {(row.stack, row.term): (row.null, row.trained) for row in self.terms}
         rows = []
         for stack in self.stacks:
+            selected = self.selected(stack)
             for approach in self.approaches:
                 scores = self.mean_scores(approach, stack)
                 ranks = rank_terms(scores)
                 for term, score in scores.items():
                     null, trained = flags[stack, term]
-                    rows.append((stack, term, approach, score, ranks[term], null, trained))
-        return pd.DataFrame(rows, columns=["stack", "term", "approach", "score", "rank", "null", "trained"])
+                    rows.append((stack, term, approach, score, ranks[term], null, trained, term == selected[approach]))
+        columns = ["stack", "term", "approach", "score", "rank", "null", "trained", "selected"]
+        return pd.DataFrame(rows, columns=columns)
 
 
 ABSENT, NOT_MEASURED, FROZEN, NOT_TRAINED = "absent", "not measured", "null and frozen", "not trained"
@@ -189,11 +218,15 @@ def rank_terms(scores: Mapping[str, float]) -> dict[str, int]:
 
 
 def select_term(scores: Mapping[str, float], candidates: Iterable[str] = CANDIDATES) -> str | None:
-    """Select the candidate with the highest score (paper, section 2.1); ties as in `rank_terms`.
+    """Select the candidate with the highest score (paper, section 2.1); of several highest ones as in `rank_terms`.
 
-    None without a candidate, and where all score 0: nothing moved, so there is nothing to select by.
+    None without a candidate, where all score 0 (nothing moved), and where two or more all score the same: there is
+    nothing to select by.
     """
-    ranks = rank_terms({term: scores[term] for term in candidates if scores.get(term, 0) > 0})
+    scored = {term: scores[term] for term in candidates if term in scores}
+    if len(scored) > 1 and len(set(scored.values())) == 1:
+        return None
+    ranks = rank_terms({term: score for term, score in scored.items() if score > 0})
     return min(ranks, key=ranks.__getitem__, default=None)
 
 
@@ -246,8 +279,8 @@ def aggregate_seeds(tables: Sequence[ScoreTable | pd.DataFrame]) -> pd.DataFrame
     """Aggregate seeds of one experiment (`ScoreTable` or their `means`): one row per stack, term and approach.
 
     Columns: seeds (how many scored the term), mean and std over seeds (n - 1 in the denominator; NaN for
-    one seed), first (how often it ranked first of all terms), first_of_candidates (of those of q, k and v
-    that took part, as in `ScoreTable.contestants`).
+    one seed), first (how often it ranked first of all terms), first_of_candidates (how often it was
+    selected among q, k and v, as in `ScoreTable.selected`).
 
     Raises:
         UserError: no table.
@@ -258,16 +291,11 @@ def aggregate_seeds(tables: Sequence[ScoreTable | pd.DataFrame]) -> pd.DataFrame
         raise UserError("no scores to aggregate", "at least one")
     frames = [table.means if isinstance(table, ScoreTable) else table for table in tables]
     runs = pd.concat([frame.assign(run=run) for run, frame in enumerate(frames)], ignore_index=True)
-    moves = runs["approach"].map(lambda key: APPROACHES[key].needs == "movement")
-    took_part = runs["term"].isin(CANDIDATES) & ~runs["null"] & (runs["trained"] | ~moves)
-    contests = runs[took_part].groupby(["run", "stack", "approach"])["rank"]
-    best, rivals = (contests.transform(how).reindex(runs.index) for how in ("min", "size"))
     runs["is_first"] = runs["rank"] == 1
-    runs["is_first_of_candidates"] = (runs["rank"] == best) & (rivals > 1)
     return runs.groupby(["stack", "approach", "term"], sort=False, as_index=False).agg(
         seeds=("score", "size"),
         mean=("score", "mean"),
         std=("score", "std"),
         first=("is_first", "sum"),
-        first_of_candidates=("is_first_of_candidates", "sum"),
+        first_of_candidates=("selected", "sum"),
     )

@@ -87,6 +87,7 @@ class SweepSpec:
     probe_lrs: tuple[float, ...] = ()
     """Those of ``all``, which wants smaller ones; without them, the same as the others."""
     seeds: tuple[int, ...] = (0,)
+    """The seeds; a number alone is how many, as in a file and after ``--seeds``: 3 means 0, 1 and 2."""
     merges: tuple[str, ...] = ()
     """Pairs of tasks, joined by ``+``, whose b_v fine-tunes are merged and scored at the end (paper, Table 3)."""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -95,6 +96,12 @@ class SweepSpec:
     """Task -> its epochs where the settings leave them open: of a sweep that began when its preset had other ones."""
 
     def __post_init__(self) -> None:
+        if type(self.seeds) is int:
+            if not 1 <= self.seeds <= MAX_SEEDS:
+                raise UserError(
+                    f"got seeds = {str(self.seeds)[:40]}", f"how many seeds, from 1 to {MAX_SEEDS:,}", "seeds: 5"
+                )
+            object.__setattr__(self, "seeds", tuple(range(self.seeds)))
         for name, kind in _LISTS.items():
             value = getattr(self, name)
             values = tuple(value) if isinstance(value, list | tuple) else (value,)
@@ -188,7 +195,7 @@ class SweepSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SweepSpec:
-        """The inverse of :meth:`to_dict`, and what a YAML file may say: single values for lists, and a number of seeds.
+        """The inverse of :meth:`to_dict`, and what a YAML file may say: single values for lists.
 
         Fields of RunConfig may stand beside the grid or under ``settings``. Raises UserError for unknown ones.
         """
@@ -211,13 +218,6 @@ class SweepSpec:
                     f"one of {', '.join([*names, *COMMON])}",
                     close[0] if close else "",
                 )
-        count = grid.get("seeds")
-        if type(count) is int:
-            if not 1 <= count <= MAX_SEEDS:
-                raise UserError(
-                    f"got seeds = {str(count)[:40]}", f"how many seeds, from 1 to {MAX_SEEDS:,}", "seeds: 5"
-                )
-            grid["seeds"] = tuple(range(count))
         return cls(**grid, settings=settings)
 
 

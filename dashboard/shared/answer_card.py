@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import streamlit as st
 
 from beft_core.scores.approaches import APPROACHES, Question, questions
+from beft_core.scores.no_selection import NoSelection, Why
 from beft_core.scores.table import is_noise
 from beft_core.terms import CANDIDATES
 from dashboard.figures.parts.numbers import short
@@ -60,9 +59,10 @@ def _answer(opened: Opened, key: str, question: Question, stack: str, dark: bool
     scores = opened.scores.mean_scores(key, stack)
     term = opened.selected(stack).get(key)
     rivals = opened.scores.contestants(key, stack)
+    reason = opened.scores.no_selection(stack).get(key)
     if term is None:
         st.markdown(f"#### {label}")
-        st.caption(f"{question.words} " + (_nobody(rivals) if scores else "Not measured in this snapshot."))
+        st.caption(f"{question.words} " + (_nobody(reason) if reason else "Not measured in this snapshot."))
     else:
         st.markdown(f"#### {label}: {latex(term)}")
         contest = sorted((t for t in scores if t in CANDIDATES), key=lambda t: (t != term, -scores[t]))
@@ -82,11 +82,16 @@ def _answer(opened: Opened, key: str, question: Question, stack: str, dark: bool
     )
 
 
-def _nobody(rivals: Sequence[str]) -> str:
+_NOBODY: dict[Why, str] = {
+    "nobody": "None of {candidates} took part.",
+    "alone": "No contest: of {candidates} only {terms} took part, so none is selected.",
+    "from_zero": "No selection: undefined from zero. {terms} started at zero, which scores 1 wherever it ends.",
+    "unmoved": "{terms} did not move, so none is selected.",
+    "equal": "No selection: all equal. {terms} score the same.",
+}
+
+
+def _nobody(reason: NoSelection) -> str:
     """Why no term is selected, in a sentence."""
-    names = ", ".join(latex(candidate) for candidate in CANDIDATES)
-    if len(rivals) > 1:
-        return f"{' and '.join(map(latex, rivals))} did not move, so none is selected."
-    if rivals:
-        return f"No contest: of {names} only {latex(rivals[0])} took part, so none is selected."
-    return f"None of {names} took part."
+    terms, candidates = " and ".join(map(latex, reason.terms)), ", ".join(map(latex, CANDIDATES))
+    return _NOBODY[reason.why].format(terms=terms, candidates=candidates)

@@ -58,7 +58,7 @@ def test_broken_tables(tmp_path: Path) -> None:
 
 WRONG_FLAGS: dict[str, list[str]] = {
     "unknown command": ["tarin"],
-    "unknown option": ["train", "--learning-rate", "1"],
+    "unknown option": ["train", "--learning-speed", "1"],
     "option without a value": ["train", "--seed"],
     "text for a number": ["train", "--epochs", "many"],
     "fraction for a count": ["train", "--n-train", "1.5"],

@@ -16,6 +16,12 @@ from beft_core.sweeps.spec import SweepSpec
 from beft_core.training.estimate.count import layout_of
 
 
+def test_joined_terms_are_trained_together() -> None:
+    assert RunConfig(terms=("q+v", "o")).terms == ("q", "v", "o")
+    with pytest.raises(UserError, match="each term once"):
+        RunConfig(terms=("q+v", "v"))
+
+
 def test_the_paper_preset_is_the_authors_table() -> None:
     run = RunConfig(task="rte", regime="medium", preset="paper").resolved()
     assert (run.lr, run.epochs, run.n_train, run.schedule, run.batch_size) == (1e-3, 30, 900, "constant", 16)

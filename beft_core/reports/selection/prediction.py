@@ -123,7 +123,7 @@ def _follow(rule: str, rows: pd.DataFrame, values: np.ndarray) -> tuple[np.ndarr
         return np.full(values.shape, 1 / 3), 0 * kendall_tau(values, values), ["any"] * len(rows)
     scores = read(rows)
     known = ~np.isnan(scores).any(axis=1)
-    at = np.where(known, np.nan_to_num(scores).argmax(axis=1), 0)  # of equal scores the first, as select_term does
+    at = np.where(known, np.nan_to_num(scores).argmax(axis=1), 0)  # of equal scores the first
     return (
         np.where(known[:, None], np.eye(3)[at], np.nan),
         kendall_tau(scores, values),

@@ -15,6 +15,7 @@ import streamlit as st
 from beft_core.errors import UserError
 from beft_core.scores import compare
 from beft_core.scores.approaches import APPROACHES, questions
+from beft_core.scores.no_selection import Why
 from beft_core.scores.table import ScoreTable
 from beft_core.snapshots.snapshot import SnapshotMeta
 from beft_core.terms import TERM_KEYS, TERMS
@@ -177,18 +178,32 @@ def overlay(all_: Compared) -> None:
     )
 
 
+NOT_SELECTED: dict[Why, str] = {
+    "nobody": "no contest",
+    "alone": "no contest",
+    "unmoved": "no contest",
+    "from_zero": "undefined from zero",
+    "equal": "all equal",
+}
+"""Why nothing is selected, as briefly as a term's name."""
+
+
 def _selections(all_: Compared) -> str:
     """The term that each approach selects in each snapshot."""
     parts = []
     for key in all_.approaches:
-        chosen: dict[str | None, list[str]] = {}
+        chosen: dict[str, list[str]] = {}
+        selects = False
         for number, one in enumerate(all_.opened):
             if key in one.scores.approaches and all_.stack in one.scores.stacks:
-                chosen.setdefault(one.selected(all_.stack)[key], []).append(figures.LETTERS[number])
-        if set(chosen) - {None}:
+                term = one.selected(all_.stack)[key]
+                selects |= term is not None
+                said = latex(term) if term else NOT_SELECTED[one.scores.no_selection(all_.stack)[key].why]
+                chosen.setdefault(said, []).append(figures.LETTERS[number])
+        if selects:
             words = [
-                f"{'no contest' if term is None else latex(term)} in {' '.join(letters)}"
-                for term, letters in sorted(chosen.items(), key=lambda item: item[0] is None)
+                f"{what} in {' '.join(letters)}"
+                for what, letters in sorted(chosen.items(), key=lambda item: item[0] in NOT_SELECTED.values())
             ]
             parts.append(f"{APPROACHES[key].label}: {', '.join(words)}")
     if not parts:

@@ -69,7 +69,7 @@ def _answer(opened: Opened, stack: str, guess: str, dark: bool) -> None:
     winner = opened.selected(stack).get(PAPER)
     alone = {m.term: m for m in measured_alone(opened) if m.term}
     with st.container(border=True):
-        st.markdown(f"#### {_verdict(guess, winner, scores)}")
+        st.markdown(f"#### {_verdict(guess, winner, scores) if winner else _nobody_wins(opened, stack)}")
         grid = st.grid(2, min_column_width=330)
         with grid.cell():
             st.markdown("**How far it turned** (projection ratio, mean over layers)")
@@ -102,9 +102,14 @@ def _answer(opened: Opened, stack: str, guess: str, dark: bool) -> None:
             explain.computed(opened, [PAPER])
 
 
-def _verdict(guess: str, winner: str | None, scores: Mapping[str, float]) -> str:
-    if winner is None:
-        return "There was no contest here, so nobody wins."
+def _nobody_wins(opened: Opened, stack: str) -> str:
+    reason = opened.scores.no_selection(stack).get(PAPER)
+    if reason is not None and reason.why in ("equal", "from_zero"):
+        return f"Nobody wins here, no selection: {'all equal' if reason.why == 'equal' else 'undefined from zero'}."
+    return "There was no contest here, so nobody wins."
+
+
+def _verdict(guess: str, winner: str, scores: Mapping[str, float]) -> str:
     others = " and ".join(f"{short(scores[term])} for {latex(term)}" for term in scores if term != winner)
     right = "Right" if guess == winner else f"Not {latex(guess)}"
     return f"{right}: it is {latex(winner)}, {short(scores[winner])} against {others}"

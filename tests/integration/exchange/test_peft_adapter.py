@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from beft_core.errors import UserError
+from beft_core.exchange.checkpoints import extract
 from beft_core.exchange.peft_adapter import CONFIG, WEIGHTS, export_peft, import_peft
 from beft_core.models import biases, load
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta, read_snapshot, write_snapshot
@@ -89,6 +90,22 @@ def put_into(model: torch.nn.Module, folder: Path, snapshot: Snapshot) -> None:
     pooler = snapshot.extra.get("extra.sst2.pooler.bias")
     if pooler is not None:
         backbone.pooler.dense.bias.data = torch.tensor(pooler)
+
+
+def test_only_the_layers_that_moved_get_a_vector(tmp_path: Path) -> None:
+    """Judged by what PEFT itself wraps: each vector is trainable, where the adapter is loaded to be trained on."""
+    base_model(tmp_path / "base", BertConfig(**SIZES | {"num_hidden_layers": 12}))
+    snapshot = extract(tmp_path / "base", tmp_path / "base")
+    pre = {key: snapshot.pre(*key) for key in snapshot.keys()}  # noqa: SIM118 - a method of Snapshot
+    value = pre["encoder", "v"].copy()
+    value[1:3] += 0.5
+    moved = Snapshot.build(snapshot.meta, pre, pre | {("encoder", "v"): value})
+    export_peft(moved, tmp_path / "adapter", base=tmp_path / "base")
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "base")
+    wrapped = peft.PeftModel.from_pretrained(model, tmp_path / "adapter", is_trainable=True)
+    trained = [name for name, parameter in wrapped.named_parameters() if parameter.requires_grad]
+    layers = sorted(int(name.split("encoder.layer.")[1].split(".")[0]) for name in trained)
+    assert layers == [1, 2] and all("attention.self.value" in name for name in trained)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,60 @@ def test_every_command_is_there() -> None:
     assert done.status == 0 and done.out == beft("--help").out
     for command in ("train", "select", "score", "inspect", "models", "tasks", "evaluate", "merge", "extract", "peft"):
         assert command in done.out
-    assert "sweep" in done.out and "report" in done.out
+    assert "sweep" in done.out and "report" in done.out and "dashboard" in done.out
+
+
+def test_the_version() -> None:
+    done = beft("--version")
+    assert (done.status, done.out) == (0, f"beft {version('beft-lab')}\n")
+
+
+def completed(typed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What a shell offers at the end of what was typed."""
+    monkeypatch.setenv("_BEFT_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(typed.count(" ")))
+    with pytest.raises(SystemExit):
+        app.run([])
+    return capsys.readouterr().out.split()
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("beft tr", ["train"]),
+        ("beft peft ex", ["export"]),
+        ("beft train --adam-epsilon-", ["--adam-epsilon-at"]),
+        ("beft train --learn", []),  # hidden names are taken, not offered
+        ("beft train --task demo-s", ["demo-sentiment", "demo-similarity"]),
+        ("beft train --preset ", ["paper", "quick"]),
+        ("beft train --terms mlp", ["mlp_in", "mlp_out"]),
+        ("beft dashboard --p", ["--port", "--print-config"]),
+    ],
+)
+def test_a_shell_completes(
+    typed: str, offered: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert completed(typed, monkeypatch, capsys) == offered
+
+
+def test_every_command_and_option_is_completed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands = completed("beft ", monkeypatch, capsys)
+    assert len(commands) > 10
+    for command in commands:
+        offered = completed(f"beft {command} --", monkeypatch, capsys)
+        assert "--help" in offered and (command == "peft" or "--print-config" in offered)
+
+
+def test_the_script_of_a_shell_is_shown_and_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shown = beft("--show-completion", "bash")
+    assert shown.status == 0 and "_BEFT_COMPLETE=complete_bash" in shown.out
+    assert beft("--install-completion", "bash").status == 0
+    assert "_BEFT_COMPLETE=complete_bash" in (tmp_path / ".bash_completions" / "beft.sh").read_text()
 
 
 def test_what_the_parser_refuses_is_one_line_that_says_where_help_is() -> None:

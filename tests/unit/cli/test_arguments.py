@@ -42,8 +42,16 @@ def test_words_are_parted_by_commas_and_spaces() -> None:
 
 def test_terms_or_one_mode() -> None:
     assert arguments.terms_and_mode(["v", "q"]) == {"terms": ("v", "q")}
+    for both in (["q", "v"], ["q,v"], ["q+v"]):
+        assert arguments.terms_and_mode(both) == {"terms": ("q", "v")}
     assert arguments.terms_and_mode(["all"]) == {"mode": "all", "terms": ()}
-    for wrong, said in ((["v", "all"], "all alone"), (["w"], "some of q"), (["terms"], "some of q")):
+    for wrong, said in (
+        (["v", "all"], "all alone"),
+        (["w"], "some of q"),
+        (["q+w"], "some of q"),
+        (["q+"], "some of q"),
+        (["terms"], "some of q"),
+    ):
         with pytest.raises(UserError, match=said):
             arguments.terms_and_mode(wrong)
 

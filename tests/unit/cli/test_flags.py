@@ -31,6 +31,7 @@ def test_every_setting_has_a_flag() -> None:
     [
         (["--terms", "v", "q"], {"terms": ("v", "q")}),
         (["--terms", "v,q"], {"terms": ("v", "q")}),
+        (["--terms", "v+q"], {"terms": ("v", "q")}),
         (["--terms", "v", "--terms", "q"], {"terms": ("v", "q")}),
         (["--terms", "all"], {"mode": "all", "terms": ()}),
         (["--terms", "head"], {"mode": "head", "terms": ()}),

@@ -106,8 +106,10 @@ def test_a_default_name_replaces_nothing_unless_forced(folder: Path) -> None:
     path = output.default_path("a b/../c", force=False)
     assert path.name == "a-b-..-c.beft.safetensors" and path.parent.resolve() == folder.resolve()
     path.write_text("kept")
-    with pytest.raises(UserError, match="--trained-out FILE, or --force"):
-        output.default_path("a b/../c", force=False, flag="--trained-out")
+    second = output.default_path("a b/../c", force=False)
+    assert second.name == "a-b-..-c-2.beft.safetensors"
+    second.write_text("kept")
+    assert output.default_path("a b/../c", force=False).name == "a-b-..-c-3.beft.safetensors"
     assert output.default_path("a b/../c", force=True) == path
     assert path.read_text() == "kept"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_runner import beft, stored
-from example_snapshots import LAYERS
+from example_snapshots import LAYERS, base, example
 
 from beft_core.scores.formulas import projection_ratio
-from beft_core.snapshots.snapshot import read_snapshot
+from beft_core.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
 
 
 def test_score_of_several_seeds(folder: Path) -> None:
@@ -67,9 +67,22 @@ def test_null_elements_are_counted(folder: Path) -> None:
 def test_one_trained_term_is_no_contest(folder: Path) -> None:
     file = stored(folder, null_terms=("k",), trained_terms=("v",))
     assert (
-        "Projection ratio selects none: there is no contest among q, k, v, only v took part" in beft("score", file).out
+        "Projection ratio: no selection: there is no contest among q, k, v, only v took part" in beft("score", file).out
     )
-    assert set(beft("score", file, "--json").json["files"][0]["selected"]["encoder"].values()) == {None}
+    document = beft("score", file, "--json").json["files"][0]
+    assert set(document["selected"]["encoder"].values()) == {None}
+    assert "only v took part" in document["no_selection"]["encoder"]["magnitude"]
+
+
+def test_equal_scores_are_no_selection(folder: Path) -> None:
+    pre = base()
+    pre["encoder", "v"] = pre["encoder", "q"]
+    snapshot = example(pre=pre, null_terms=("k",))
+    post = {key: 2 * array for key, array in pre.items()}
+    write_snapshot("equal.beft.safetensors", Snapshot.build(snapshot.meta, pre, post))
+    assert "Magnitude (L1): no selection: all equal (q and v)" in beft("score", "equal.beft.safetensors").out
+    document = beft("score", "equal.beft.safetensors", "--json").json["files"][0]
+    assert document["no_selection"]["encoder"]["magnitude"] == "all equal (q and v)"
 
 
 def test_inspect(folder: Path) -> None:

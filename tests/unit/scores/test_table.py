@@ -41,7 +41,8 @@ def test_ranks_and_selection_break_ties_in_the_order_of_terms() -> None:
     assert select_term(scores) == "k"
     assert select_term({"o": 1.0}) is None
     assert select_term({"q": 0.0, "k": 0.0, "v": 0.0, "o": 1.0}) is None
-    assert select_term(scores, ("o", "ln2")) == "o"
+    assert select_term(scores, ("o", "ln2", "v")) == "o"
+    assert select_term(scores, ("o", "ln2")) is None and select_term({"q": 1.0, "k": 1.0, "v": 1.0}) is None
 
 
 @given(st.dictionaries(st.sampled_from(TERM_KEYS), st.floats(0, 2), min_size=1))
@@ -106,6 +107,34 @@ def test_without_a_contest_nothing_is_selected(trained: tuple[str, ...]) -> None
     table = score_snapshot(example(pre=pre, null_terms=("k",), trained_terms=trained))
     assert table.selected() == dict.fromkeys(("projection_ratio", "magnitude", "magnitude_mean_abs"))
     assert not aggregate_seeds([table])["first_of_candidates"].any()
+
+
+def test_terms_that_all_score_the_same_are_no_selection() -> None:
+    pre = base()
+    for key in pre:
+        pre[key] = pre["encoder", "q"]
+    post = {key: 2 * array for key, array in pre.items()}
+    table = score_snapshot(Snapshot.build(example(pre=pre, null_terms=("k",)).meta, pre, post))
+    assert set(table.selected().values()) == {None}
+    assert str(table.no_selection()["magnitude"]) == "all equal (q and v)"
+    assert not table.means["selected"].any() and not aggregate_seeds([table])["first_of_candidates"].any()
+
+
+def test_what_started_at_zero_cannot_be_selected_by_how_far_it_turned() -> None:
+    """Random initialisation leaves biases at zero, and a bias that was added starts there: each scores 1."""
+    pre = {key: 0 * array for key, array in base().items()}
+    post = {key: array + number for number, (key, array) in enumerate(pre.items(), 1)}
+    table = score_snapshot(Snapshot.build(example(pre=pre, null_terms=("k",)).meta, pre, post))
+    assert table.mean_scores("projection_ratio") == {"q": 1, "k": 1, "v": 1}
+    assert table.selected() == {"projection_ratio": None, "magnitude": "v", "magnitude_mean_abs": "v"}
+    assert "undefined from zero (q and v started at zero" in str(table.no_selection()["projection_ratio"])
+    assert set(table.no_selection()) == {"projection_ratio"}
+
+    one = base() | {("encoder", "v"): pre["encoder", "v"]}  # only b_v was added: it would win every time
+    table = score_snapshot(Snapshot.build(example(pre=one).meta, one, {key: array + 1 for key, array in one.items()}))
+    scores = table.mean_scores("projection_ratio")
+    assert scores["v"] == 1 and table.selected()["projection_ratio"] == max("qk", key=scores.__getitem__)
+    assert table.contestants("magnitude") == ("q", "k", "v")
 
 
 def test_fisher_information_has_a_contest_whatever_was_trained() -> None:

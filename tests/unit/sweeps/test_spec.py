@@ -53,6 +53,9 @@ def test_without_rates_and_sizes_the_preset_decides() -> None:
 
 def test_seeds_are_a_number_or_a_list() -> None:
     assert spec(seeds=3).seeds == (0, 1, 2) and spec(seeds=[4, 9]).seeds == (4, 9)
+    assert SweepSpec(seeds=3).seeds == (0, 1, 2) and SweepSpec(seeds=(3,)).seeds == (3,)  # as in a file
+    with pytest.raises(UserError, match="how many seeds"):
+        SweepSpec(seeds=0)
 
 
 def test_a_size_by_regime_and_by_number_is_one_run() -> None:

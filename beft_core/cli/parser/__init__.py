@@ -1,0 +1,1 @@
+"""How ``beft`` reads words: groups of options in help, examples, other names, suggestions, and options from a file."""

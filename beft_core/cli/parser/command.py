@@ -1,0 +1,139 @@
+"""The class of all commands: options in groups, hidden names, examples, and options from a YAML file."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from beft_core.cli.parser import aliases, options_file
+from beft_core.cli.parser.examples import EXAMPLES
+from beft_core.errors import UserError
+
+DATA, MODEL, MERGING, TRAINING, OUTPUT = "Data", "Model", "Merge method", "Training", "Output"
+PANELS = (DATA, MODEL, MERGING, TRAINING, OUTPUT)
+"""Groups of options, in the order of ``--help``; what is in none stands last."""
+
+FROM_FILE = "options_file"
+PRINT = "print_config"
+
+
+def _read_options(ctx: typer.Context, path: str | None) -> str | None:
+    """Take the values of a file as the defaults of the command's options, before they are read."""
+    if path is not None and not ctx.resilient_parsing:
+        ctx.default_map = {**(ctx.default_map or {}), **options_file.defaults(path, ctx.command.params)}
+    return path
+
+
+FromFile = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Options from a YAML file; those given here win.",
+        is_eager=True,
+        callback=_read_options,
+        rich_help_panel=OUTPUT,
+    ),
+]
+PrintConfig = Annotated[
+    bool,
+    typer.Option("--print-config", help="Print all options as such a file instead of working.", rich_help_panel=OUTPUT),
+]
+
+
+def add(app: typer.Typer, name: str, function: Callable[..., Any]) -> None:
+    """Add a command. It gets ``--config`` and ``--print-config``, unless it declares its own.
+
+    A function may have an attribute ``effective``, which completes the options that fill a configuration: the file that
+    ``--print-config`` prints then says what presets fill in.
+    """
+    own = inspect.signature(function, eval_str=True)
+    common = {FROM_FILE: (FromFile, None), PRINT: (PrintConfig, False)}
+    mine = {key: what for key, what in common.items() if "config" not in own.parameters}
+
+    @functools.wraps(function)
+    def wrapper(**values: Any) -> Any:
+        return function(**{key: value for key, value in values.items() if key not in mine})
+
+    more = [
+        inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default)
+        for key, (kind, default) in mine.items()
+    ]
+    signature = own.replace(parameters=[*own.parameters.values(), *more])
+    wrapper.__signature__ = signature  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {one.name: one.annotation for one in signature.parameters.values()}
+    app.command(name, cls=Command)(wrapper)
+
+
+def own_options(command: Any) -> list[str]:
+    """The options of a command as its help shows them."""
+    return [name for param in command.params for name in param.opts if name.startswith("--")]
+
+
+def unknown_option(error: Any) -> UserError:
+    """The one line about an option that a command does not have."""
+    where = error.ctx.command_path if error.ctx is not None else "beft"
+    near = aliases.closest(error.option_name, own_options(error.ctx.command)) if error.ctx is not None else None
+    meant = f". Did you mean {near}?" if near else ""
+    return UserError(f"No such option {error.option_name}{meant}", try_=f"{where} --help")
+
+
+def _examples(ctx: typer.Context, formatter: Any) -> None:
+    lines = EXAMPLES.get(ctx.command_path.partition(" ")[2], ())
+    if lines:
+        formatter.write_paragraph()
+        formatter.write("Examples:\n")
+        for line in lines:  # never wrapped: they are there to be copied
+            formatter.write(f"  {line}\n")
+
+
+class Group(TyperGroup):
+    """A group of commands whose help ends with examples."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        _examples(ctx, formatter)
+
+
+class Command(TyperCommand):
+    """A command with options in groups, their hidden names, and examples."""
+
+    def make_parser(self, ctx: Any) -> Any:
+        parser = super().make_parser(ctx)
+        own = own_options(self)
+        for param in self.params:
+            shown = param.opts
+            hidden = [name for option in shown if option.startswith("--") for name in aliases.others(option, own)]
+            if hidden:
+                param.opts = hidden
+                try:
+                    param.add_to_parser(parser, ctx)
+                finally:
+                    param.opts = shown
+        return parser
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{panel: [] for panel in PANELS}, "Options": []}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                panel = "Arguments" if param.param_type_name == "argument" else getattr(param, "rich_help_panel", None)
+                groups[panel or "Options"].append(record)
+        for title, records in groups.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        _examples(ctx, formatter)
+
+    def invoke(self, ctx: Any) -> Any:
+        if ctx.params.get(PRINT) and FROM_FILE in ctx.params:
+            effective = getattr(self.callback, "effective", None)
+            options_file.show(options_file.values_of(ctx.params, self.params, effective))
+            return None
+        return super().invoke(ctx)

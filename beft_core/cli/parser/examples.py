@@ -1,0 +1,66 @@
+"""Two examples per command, shown at the end of its help and run by the tests: at most 78 characters, to be copied."""
+
+from __future__ import annotations
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "": (
+        "beft select --task demo-sentiment --n-train 300",
+        "beft train --task demo-sentiment --n-train 300 --terms v",
+        "beft score sample_snapshots/sst2-low-seed0-probe.beft.safetensors",
+    ),
+    "select": (
+        "beft select --n-train 300 --out probe.beft.safetensors",
+        "beft select --train-file films.csv --text review --label stars --then-train",
+    ),
+    "train": (
+        "beft train --n-train 300 --terms v --out v.beft.safetensors",
+        "beft train --task rte --regime low --preset paper --terms q+v --layers 3-5",
+    ),
+    "score": (
+        "beft score sample_snapshots/sst2-low-seed0-probe.beft.safetensors",
+        "beft score probe-seed*.beft.safetensors --per-layer",
+    ),
+    "inspect": (
+        "beft inspect sample_snapshots/sst2-low-seed0-probe.beft.safetensors",
+        "beft inspect v.beft.safetensors --json",
+    ),
+    "models": ("beft models", "beft models --json"),
+    "tasks": ("beft tasks", "BEFT_GLUE_DIR=glue beft tasks"),
+    "evaluate": (
+        "beft evaluate v.beft.safetensors",
+        "beft evaluate v.beft.safetensors --task sst2 --biases pre",
+    ),
+    "merge": (
+        "beft merge a.beft.safetensors b.beft.safetensors",
+        "beft merge a.beft.safetensors b.beft.safetensors --method ties --evaluate",
+    ),
+    "extract": (
+        "beft extract bundled bundled --out base.beft.safetensors",
+        "beft extract BASE TUNED --task sst2 --out tuned.beft.safetensors",
+    ),
+    "peft": (
+        "beft peft import ADAPTER --base bundled --out adapter.beft.safetensors",
+        "beft peft export v.beft.safetensors ADAPTER",
+    ),
+    "peft import": (
+        "beft peft import ADAPTER --base bundled --out adapter.beft.safetensors",
+        "beft peft import ADAPTER --base MODEL --task sst2 --out a.beft.safetensors",
+    ),
+    "peft export": (
+        "beft peft export v.beft.safetensors ADAPTER",
+        "beft peft export v.beft.safetensors ADAPTER --base MODEL --task sst2",
+    ),
+    "sweep": (
+        "beft sweep --terms v q head --n-train 200 --seeds 3 --out sweep",
+        "beft sweep --config sample_snapshots/sweep.yaml --out sweep",
+    ),
+    "report": (
+        "beft report sweep",
+        "beft report sweep --lr same --out report",
+    ),
+    "dashboard": (
+        "beft dashboard",
+        "beft dashboard --port 8600",
+    ),
+}
+"""Words after ``beft`` -> the lines."""
