@@ -60,7 +60,11 @@ def evaluate(
 
 
 def refuse_changed_weights(snapshot: Snapshot) -> None:
-    """Raises UserError where a snapshot's biases are not all that the fine-tune changed."""
+    """Refuse a snapshot whose biases are not all that the fine-tune changed.
+
+    Raises:
+        UserError: its weights changed too, and no snapshot holds those.
+    """
     if method_of(snapshot.meta.mode).changes_weights:
         raise UserError(
             f"got a snapshot of mode {snapshot.meta.mode}, whose weights changed too",
@@ -69,7 +73,11 @@ def refuse_changed_weights(snapshot: Snapshot) -> None:
 
 
 def head_of(snapshot: Snapshot, task: str) -> dict[str, np.ndarray]:
-    """Part -> value of what a snapshot keeps for a task besides its bias terms. Raises UserError without a head."""
+    """Read what a snapshot keeps for a task besides its bias terms: part of a bank -> float32 of the part's shape.
+
+    Raises:
+        UserError: the snapshot has no head for the task.
+    """
     prefix = f"extra.{task}."
     head = {name.removeprefix(prefix): value for name, value in snapshot.extra.items() if name.startswith(prefix)}
     if "head.weight" not in head:
@@ -79,13 +87,17 @@ def head_of(snapshot: Snapshot, task: str) -> dict[str, np.ndarray]:
 
 
 def inputs_of(snapshot: Snapshot, task: str) -> str:
-    """Which columns the head of a task was trained on: a key of :data:`INPUTS`."""
+    """Find out which columns the head of a task was trained on: a key of :data:`beft_core.presets.INPUTS`."""
     recorded = snapshot.meta.heads.get(task, {}).get("inputs")
     return recorded if isinstance(recorded, str) and recorded in INPUTS else "lab"
 
 
 def load_base(snapshot: Snapshot, config: RunConfig) -> LoadedModel:
-    """The model of ``config``. Raises UserError unless it is the one that the snapshot started from."""
+    """Load the model of ``config`` as the base of a snapshot.
+
+    Raises:
+        UserError: it is not the model that the snapshot started from.
+    """
     model = inputs.load(config)
     if model.info.fingerprint != snapshot.meta.model.fingerprint:
         raise UserError(
@@ -105,7 +117,14 @@ def scorer(
     precision: Precision,
     observer: Observer,
 ) -> Callable[[], dict[str, float]]:
-    """Tokenises validation sets once; each call scores the model, as its bias terms are then, under a task's head."""
+    """Prepare the scoring of a model under a task's head; validation sets are tokenised once.
+
+    ``head``: part of a bank -> values, as :func:`head_of` reads them. Returns a function without arguments that scores
+    the model as its bias terms are when it is called: metric -> value.
+
+    Raises:
+        UserError: the head does not fit the model.
+    """
     evals = {name: encode(model.tokenizer, part, max_length, observer) for name, part in examples.items()}
     session = session_for(model, precision)
     bank = Bank(

@@ -18,7 +18,11 @@ from beft_core.training.objectives.registry import objective_of
 
 
 def load_data(config: RunConfig) -> TaskData:
-    """The task of a run: one of the registry, or the user's own files."""
+    """Load the task of a run: one of the registry, or the user's own files.
+
+    Raises:
+        UserError: no such task or file, or one that cannot be read as it should.
+    """
     if config.train_file is not None:
         assert config.text is not None and config.label is not None
         return load_files(
@@ -32,7 +36,11 @@ def load_data(config: RunConfig) -> TaskData:
 
 
 def load(config: RunConfig) -> LoadedModel:
-    """The base model of a run, with the zero biases that it asks for."""
+    """Load the base model of a run and add the zero biases that it asks for.
+
+    Raises:
+        UserError: no such model, one without a tokenizer, or a bias that cannot be added to it.
+    """
     model = models.load_model(config.model)
     for term in config.add_bias:
         biases.add_zero_bias(model, term)
@@ -42,7 +50,11 @@ def load(config: RunConfig) -> LoadedModel:
 
 
 def sample(config: RunConfig, train: Examples) -> Examples:
-    """The training examples of a resolved configuration. Raises UserError where there are fewer."""
+    """Draw the training examples of a resolved configuration.
+
+    Raises:
+        UserError: there are fewer than it asks for.
+    """
     return subsample(train, config.n_train, config.seed, config.sampler or "generator")
 
 
@@ -51,12 +63,15 @@ Drawn = tuple[int | None, int, str | None]
 
 
 def drawn(config: RunConfig) -> Drawn:
-    """What the training examples of a run depend on: runs that agree in it share them."""
+    """Name what the training examples of a run depend on: runs that agree in it share their examples."""
     return config.n_train, config.seed, config.sampler
 
 
 def metrics_of(data: TaskData) -> dict[str, Metrics]:
-    """For each validation set, the task's metrics; with several sets their names get the set's name."""
+    """Make the task's metrics for each validation set: name of the set -> (logits, labels) -> metric -> value.
+
+    With several sets, as MNLI has, the name of a set is appended to the names of its metrics.
+    """
 
     objective = objective_of(data.spec)
 
@@ -69,6 +84,6 @@ def metrics_of(data: TaskData) -> dict[str, Metrics]:
 
 
 def primary_metric(data: TaskData) -> str:
-    """Name, in the tables of :func:`metrics_of`, of the metric that counts."""
+    """Name the metric that counts, as :func:`metrics_of` names it: the task's first, on its first validation set."""
     many = len(data.evals) > 1
     return data.spec.metrics[0] + (f"_{next(iter(data.evals))}" if many else "")

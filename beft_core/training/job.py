@@ -25,6 +25,7 @@ class Job:
 
     @property
     def steps_per_epoch(self) -> int:
+        """Optimizer steps of an epoch; the last one may have fewer examples."""
         return math.ceil(len(self.train) / self.config.batch_size)
 
     @property
@@ -34,13 +35,13 @@ class Job:
         return self.config.epochs * self.steps_per_epoch
 
     def batch(self, step: int) -> Encoded:
-        """The examples of a step. The order of an epoch depends on the seed and the epoch alone."""
+        """Take the examples of a step. The order of an epoch depends on the seed and the epoch alone."""
         epoch, at = divmod(step, self.steps_per_epoch)
         order = _order(self.config.seed, epoch, len(self.train))
         return self.train.take(order[at * self.config.batch_size : (at + 1) * self.config.batch_size])
 
     def lr(self, step: int) -> float:
-        """Learning rate of a step; 0 after the last."""
+        """Compute the learning rate of a step: constant, or falling linearly to 0; 0 after the last step."""
         assert self.config.lr is not None
         if step >= self.steps:
             return 0.0
@@ -50,7 +51,7 @@ class Job:
 
 @dataclass
 class Outcome:
-    """What a run left behind."""
+    """Result of a run in a bank: its history, and how it ended."""
 
     history: list[dict[str, float | None]]
     steps: int
@@ -70,5 +71,5 @@ def _order(seed: int, epoch: int, examples: int) -> np.ndarray:
 
 
 def step_seed(seeds: Sequence[int], step: int) -> int:
-    """The seed of a step's dropout: a function of the runs' seeds and the step, so that resuming needs no state."""
+    """Derive the seed of a step's dropout from the runs' seeds and the step, so that resuming needs no state."""
     return int(np.random.SeedSequence([*seeds, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))

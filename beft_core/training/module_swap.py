@@ -14,7 +14,7 @@ from beft_core.libraries.transformers_private import attention_name
 
 @contextmanager
 def standing_in(roots: Iterable[nn.Module], stand_ins: Mapping[nn.Module, nn.Module]) -> Iterator[None]:
-    """While it is open, everywhere below ``roots`` a value of ``stand_ins`` takes the place of its key."""
+    """Put a value of ``stand_ins`` in the place of its key everywhere below ``roots``, while the context is open."""
     places = []
     for root in roots:
         for path, child in root.named_modules(remove_duplicate=False):
@@ -31,14 +31,17 @@ def standing_in(roots: Iterable[nn.Module], stand_ins: Mapping[nn.Module, nn.Mod
 
 
 def takes_attention(backbone: nn.Module) -> bool:
-    """Whether a model takes its attention function from transformers' registry, and uses ``sdpa`` now."""
+    """Say whether a model takes its attention function from transformers' registry, and uses ``sdpa`` now."""
     from_registry = isinstance(backbone, PreTrainedModel) and backbone.is_backend_compatible()
     return from_registry and attention_name(backbone) == "sdpa"
 
 
 @contextmanager
 def attention_called(backbone: nn.Module, name: str) -> Iterator[None]:
-    """While it is open, the model's attention is the one of that name in the registry (see :func:`takes_attention`)."""
+    """Give a model the attention of that name in the registry while the context is open.
+
+    ``backbone``: one that :func:`takes_attention`.
+    """
     model: Any = backbone
     before = attention_name(backbone)
     model.set_attn_implementation(name)
@@ -49,7 +52,10 @@ def attention_called(backbone: nn.Module, name: str) -> Iterator[None]:
 
 
 def for_every_head(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """Keys and values [B, heads, S, hs] where several heads of ``query`` share one of them."""
+    """Repeat keys and values [B, heads, S, hs] where several heads of ``query`` share one of them.
+
+    Returns both with as many heads as ``query`` [B, heads of query, S, hs].
+    """
     groups = query.shape[1] // key.shape[1]
     if groups == 1:
         return key, value

@@ -1,4 +1,4 @@
-"""What a running fine-tune tells the outside: one small interface for terminals, files and tests."""
+"""What a running fine-tune reports to the outside: one small interface for terminals, files and tests."""
 
 from __future__ import annotations
 
@@ -20,28 +20,31 @@ class Observer:
     """Whether :meth:`scores` is called; what nobody wants is not computed."""
 
     def stage(self, name: str, total: int | None = None) -> None:
-        """A new stage begins; ``total`` is its number of units where that is known."""
+        """Begin a stage; ``total`` is its number of units where that is known."""
 
     def advance(self, n: int = 1) -> None:
-        """``n`` more units of the stage are done."""
+        """Count ``n`` more units of the stage as done."""
 
     def step(self, step: int, total: int, losses: Sequence[float]) -> None:
-        """Optimizer step ``step`` of ``total`` (1-based) ended; mean loss of each run since the last call."""
+        """Take note that step ``step`` of ``total`` (1-based) ended; ``losses`` [runs]: means since the last call."""
 
     def scores(self, step: int, table: Mapping[str, Mapping[str, float]]) -> None:
-        """About once a second in a single fine-tune: term -> approach -> mean over layers of how far it moved."""
+        """Receive, about once a second in a single fine-tune, term -> approach -> mean over layers of the movement."""
 
     def epoch(self, metrics: dict[str, float], run: int = 0) -> None:
-        """Run number ``run`` ended an epoch: ``{"epoch": 1, "step": .., "train_loss": .., "accuracy": ..}``."""
+        """Take note that run number ``run`` ended an epoch.
+
+        ``metrics``: ``{"epoch": 1, "step": .., "train_loss": .., "accuracy": ..}``.
+        """
 
     def message(self, text: str) -> None:
-        """Something that a user should read once."""
+        """Receive something that a user should read once."""
 
     def should_stop(self) -> bool:
-        """Asked between steps; true ends the fine-tune after the step and keeps what was trained."""
+        """Answer, between steps, whether to end the fine-tune now and keep what was trained."""
         return False
 
 
 def metric_that_counts(epoch: Mapping[str, Any]) -> str | None:
-    """Name of the first metric in an epoch's record."""
+    """Name the first metric in an epoch's record; None where it has none."""
     return next((name for name in epoch if name not in NOT_METRICS), None)

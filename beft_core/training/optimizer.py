@@ -23,7 +23,10 @@ class BankAdamW:
     def __init__(
         self, values: Tensor, *, weight_decay: Tensor, clip: Tensor, epsilon: Tensor, epsilon_before: Tensor
     ) -> None:
-        """All settings are [runs]; ``epsilon_before``, boolean: add the epsilon before the bias correction."""
+        """Prepare moments for ``values``; settings are [runs].
+
+        ``epsilon_before``, bool: whether the epsilon is added before the bias correction.
+        """
         self.values = values
         self.epsilon, self.epsilon_before = epsilon, epsilon_before
         self.first = torch.zeros_like(values)
@@ -34,9 +37,9 @@ class BankAdamW:
 
     @torch.no_grad()
     def step(self, grads: Tensor, lr: Tensor, active: Tensor, other_square_norm: Tensor | float = 0.0) -> Tensor:
-        """One update of the ``active`` runs; returns the factor that clipping applied to each run [runs].
+        """Update the ``active`` runs; return the factor that clipping applied to each run [runs].
 
-        A run whose gradient or new values are not finite is left as it is: its factor is NaN, for the caller to tell.
+        A run whose gradient or new values are not finite is left as it is: its factor is NaN, for the caller to report.
 
         grads: [runs, parameters]; lr, active: [runs]; ``other_square_norm`` [runs]: squared norm of trained
         parameters outside the bank (full fine-tuning), which clip together with it.
@@ -68,7 +71,7 @@ class BankAdamW:
         return torch.where(sound, factor, torch.nan)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that the next update depends on besides the values."""
+        """Return everything that the next update depends on besides the values, by name."""
         return {"first": self.first, "second": self.second, "steps": self.steps}
 
     @torch.no_grad()

@@ -30,7 +30,11 @@ Affine = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto``, ``cpu``, ``cuda`` or ``mps`` -> a device that is there. Raises UserError for one that is not."""
+    """Find the device of ``auto``, ``cpu``, ``cuda`` or ``mps``.
+
+    Raises:
+        UserError: it is not there.
+    """
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next(n for n in ("cuda", "mps", "cpu") if present[n])
@@ -43,7 +47,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def cpu_has_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX; ARM builds bring their own kernels)."""
+    """Say whether this CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX; ARM has kernels)."""
     if torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2", "AVX512"):
         has = torch.cpu.get_capabilities()
         return bool(has.get("avx512_bf16") or has.get("amx_tile"))
@@ -51,10 +55,10 @@ def cpu_has_bfloat16() -> bool:
 
 
 class Precision:
-    """How the frozen products of one run are computed."""
+    """Arithmetic of the frozen products of one run."""
 
     def __init__(self, name: str, device: torch.device, frozen: bool = True) -> None:
-        """``frozen``: whether no weight is trained, so that weights may be rounded once."""
+        """Choose the arithmetic. ``frozen``: no weight is trained, so that weights may be rounded once."""
         self.low = name == "bfloat16"
         self.device = device
         self.rounds = self.low and frozen
@@ -71,13 +75,16 @@ class Precision:
                 module.weight.data = rounded.float() if self.emulated else rounded
 
     def autocast(self) -> AbstractContextManager:
-        """The context in which forward passes run."""
+        """Open the context in which forward passes run."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.low)
 
     def affine(self, module: nn.Module) -> Affine:
-        """The arithmetic of a module, with weight and bias as arguments. Raises TypeError for an unknown kind.
+        """Return the arithmetic of a module, as a function of input, weight and bias.
 
         It holds nothing of the module itself: what is compiled for one layer then serves all layers.
+
+        Raises:
+            TypeError: a kind of module that it does not know.
         """
         if isinstance(module, nn.LayerNorm):
             arithmetic = _rounded_layer_norm if self.rounds else _layer_norm
@@ -90,7 +97,7 @@ class Precision:
         raise TypeError(f"{type(module).__name__} has no bias that can be trained here")
 
     def computes(self, module: nn.Module) -> bool:
-        """Whether even a module without a trained bias must be computed by :meth:`affine`."""
+        """Say whether even a module without a trained bias must be computed by :meth:`affine`."""
         if isinstance(module, nn.LayerNorm):
             return self.rounds and module.weight is not None
         return self.emulated and isinstance(module, nn.Linear | Conv1D)

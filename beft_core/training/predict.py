@@ -31,13 +31,16 @@ class Predictor:
         session: Session,
         advance: Callable[[int], None] = lambda examples: None,
     ) -> None:
-        """``evals``, ``metrics``: by the name of a validation set; ``advance`` is told how many examples are done."""
+        """Keep validation sets and their metrics, each by the name of the set.
+
+        ``advance`` is called with the number of examples that are done.
+        """
         self.bank, self.evals, self.metrics, self.session = bank, evals, metrics, session
         self.advance = advance
         self._passes: dict[tuple[int, str], tuple[Encoded, list[tuple[np.ndarray, HostPass]]]] = {}
 
     def evaluate(self, run: int = 0) -> dict[str, float]:
-        """Compute the metrics of a run on every validation set."""
+        """Compute the metrics of a run on every validation set: metric -> value."""
         out: dict[str, float] = {}
         for name, encoded in self.evals.items():
             out.update(self.metrics[name](self.predict(encoded, run), encoded.labels))

@@ -51,7 +51,7 @@ HYPERPARAMETERS = (
 
 @dataclass(frozen=True)
 class Start:
-    """What the runs of a bank share before their first step."""
+    """Facts that the runs of a bank share before their first step."""
 
     model: LoadedModel
     data: TaskData
@@ -62,7 +62,7 @@ class Start:
     biases: Biases
     """(stack, term) -> float32 [layers, width]."""
     parameters: int
-    """Of the model, without a head."""
+    """Parameters of the model, without a head."""
 
     @classmethod
     def of(cls, model: LoadedModel, data: TaskData) -> Start:
@@ -73,7 +73,7 @@ class Start:
         return cls(model, data, null, null_elements(reports), biases(model), parameters)
 
     def null_parts(self, slots: Sequence[BiasSlot]) -> dict[str, np.ndarray]:
-        """Part of a bank -> bool [width]: the certified null elements of ``slots``, where they have any."""
+        """Select the certified null elements of ``slots``: part of a bank -> bool [width], where it has any."""
         return {slot_name(slot): self.elements[slot.term] for slot in slots if slot.term in self.elements}
 
 
@@ -159,7 +159,11 @@ def meta_of(
 
 
 def head_tensors(task: str, bank: Bank, run: int, owned: set[str]) -> dict[str, np.ndarray]:
-    """What a snapshot keeps besides the bias terms, so that the run can be evaluated again."""
+    """Collect what a snapshot keeps besides the bias terms, so that the run can be evaluated again.
+
+    ``owned``: the parts of the bank that the run trains. Returns name in the file -> float32; the biases outside of the
+    layers are joined into one.
+    """
     values = {name: bank.value(name, run) for name in bank.parts if name in owned and not is_slot(name)}
     outside = [values.pop(name) for name in list(values) if name.startswith("outside.")]
     if outside:
@@ -168,7 +172,11 @@ def head_tensors(task: str, bank: Bank, run: int, owned: set[str]) -> dict[str, 
 
 
 def put_head(values: Mapping[str, np.ndarray], bank: Bank) -> None:
-    """The inverse of :func:`head_tensors` on a bank of one. Raises UserError for tensors that do not fit the model."""
+    """Put what :func:`head_tensors` collected (names without their prefix) into a bank of one.
+
+    Raises:
+        UserError: tensors that do not fit the model.
+    """
     values = dict(values)
     outside = [name for name in bank.parts if name.startswith("outside.")]
     joined = values.pop("outside.bias", None)
@@ -196,7 +204,10 @@ def put_head(values: Mapping[str, np.ndarray], bank: Bank) -> None:
 def trajectory_of(
     outcome: Outcome, slots: Sequence[BiasSlot], before: Mapping[tuple[str, str], np.ndarray]
 ) -> dict[tuple[str, str], np.ndarray]:
-    """(stack, term) -> [checkpoints, layers, width]; layers that were not trained keep their value."""
+    """Put the followed values of a run together: (stack, term) -> [checkpoints, layers, width].
+
+    Layers that were not trained keep their value of ``before``.
+    """
     count = len(outcome.trajectory_steps)
     steps: dict[tuple[str, str], np.ndarray] = {}
     for slot in slots:
@@ -208,11 +219,11 @@ def trajectory_of(
 
 
 def software_versions() -> dict[str, str]:
-    """Versions of what computes a result."""
+    """Read the versions of what computes a result: package -> version."""
     libraries = {name: version(name) for name in ("torch", "transformers", "numpy")}
     return {"beft-lab": __version__, "python": platform.python_version(), **libraries}
 
 
 def device_name(device: torch.device) -> str:
-    """Words for a device."""
+    """Name a device in words: the GPU's own name, else its type."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -21,7 +21,7 @@ Compute = Callable[[Mapping[str, Tensor]], Tensor]
 
 
 class Readings:
-    """The values of steps that the host looks at, read as soon as the step is taken."""
+    """Losses and clip factors of steps on their way to the host, read as soon as the step is taken."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[int, Tensor]] = []
@@ -53,7 +53,10 @@ class Session:
         """The losses of steps on their way to the host."""
 
     def training(self) -> AbstractContextManager[None]:
-        """While it is open, steps are taken and evaluated; the bank is installed and the model in training mode."""
+        """Prepare the model for steps and evaluations while the context is open.
+
+        The bank is installed then, and the model in training mode.
+        """
         return nullcontext()
 
     def before_pass(self) -> None:
@@ -68,5 +71,5 @@ class Session:
         return compute({name: to_device(array, self.device) for name, array in arrays.items()})
 
     def evaluating(self) -> AbstractContextManager:
-        """Enter around each pass of an evaluation."""
+        """Enter a context around each pass of an evaluation."""
         return nullcontext()

@@ -44,7 +44,10 @@ class Trainer:
         checkpoint: Checkpoint | None = None,
         observer: Observer | None = None,
     ) -> None:
-        """``session``: what makes it faster; None: nothing. ``weights``: what is trained outside of the bank."""
+        """Put the loop together.
+
+        ``session``: what makes it faster, or None; ``weights``: what is trained outside of the bank.
+        """
         sets = over_one_table([*(job.train for job in jobs), *evals.values()])
         self.tokens = sets[0].tokens
         self.jobs = [replace(job, train=train) for job, train in zip(jobs, sets, strict=False)]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from beft_core import environment
 from beft_core.config import PER_RUN, RunConfig
 from beft_core.errors import UserError
 from beft_core.methods import ONE_BY_ONE
@@ -34,15 +33,15 @@ from beft_core.training.methods.trained_slots import trained_slots
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
-from beft_core.training.progress.checkpoint import Checkpoint, held
-from beft_core.training.progress.identity import identity_of
+from beft_core.training.progress.checkpoint import held
+from beft_core.training.progress.identity import checkpoint_for
 from beft_core.training.result import Start, snapshot_of
 from beft_core.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What the paper's method gives for a model and a task."""
+    """Result of the paper's method for a model and a task."""
 
     snapshot: Snapshot
     """The probe: an all-bias fine-tune with the Fisher information measured before it."""
@@ -55,7 +54,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Trained:
-    """What one fine-tune of a bank left."""
+    """Result of one fine-tune of a bank."""
 
     snapshot: Snapshot
     failure: str | None = None
@@ -64,20 +63,26 @@ class Trained:
     """Whether it was stopped before its last step."""
 
     def sound(self) -> Snapshot:
-        """The snapshot. Raises FloatingPointError for a run that failed."""
+        """Return the snapshot.
+
+        Raises:
+            FloatingPointError: the run failed.
+        """
         if self.failure is not None:
             raise FloatingPointError(self.failure)
         return self.snapshot
 
 
 def train(config: RunConfig, observer: Observer | None = None, checkpoint: Path | None = None) -> Snapshot:
-    """One fine-tune, from its configuration to its snapshot.
+    """Fine-tune once, from the configuration to the snapshot.
 
     ``checkpoint``: a file to save the state in every few seconds; where it exists, the run goes on from it and ends
     with the same bytes on a CPU as a run that was never interrupted. It stays: remove it once the snapshot is safe.
     One fine-tune at a time may have it.
 
-    Raises UserError for everything that a user can put right, FloatingPointError when the loss was never finite.
+    Raises:
+        UserError: everything that a user can put right.
+        FloatingPointError: the loss was not finite.
     """
     with held(checkpoint):
         return train_bank([config], observer, checkpoint)[0].sound()
@@ -86,9 +91,12 @@ def train(config: RunConfig, observer: Observer | None = None, checkpoint: Path 
 def train_bank(
     configs: Sequence[RunConfig], observer: Observer | None = None, checkpoint: Path | None = None
 ) -> list[Trained]:
-    """Several fine-tunes of one model on one task in one pass; they may differ in all that :data:`PER_RUN` names.
+    """Fine-tune one model on one task several times in one pass; the runs may differ in all that :data:`PER_RUN` names.
 
-    A run whose loss is not finite is told as its ``failure`` and leaves the others alone.
+    A run whose loss is not finite is reported as its ``failure`` and leaves the others alone.
+
+    Raises:
+        UserError: runs that cannot share a bank, and everything else that a user can put right.
     """
     observer = observer or Observer()
     configs = [config.resolved() for config in configs]
@@ -144,7 +152,10 @@ def fit_bank(
     observer: Observer | None = None,
     checkpoint: Path | None = None,
 ) -> list[Trained]:
-    """The part of :func:`train_bank` after loading: resolved ``configs``, tokenised examples per run."""
+    """Fine-tune a loaded model: the part of :func:`train_bank` after loading.
+
+    ``configs``: resolved; ``trains``: the tokenised examples of each run; ``evals``: validation sets by name.
+    """
     observer = observer or Observer()
     first = configs[0]
     observer.stage("certify null terms")
@@ -152,12 +163,12 @@ def fit_bank(
     device = pick_device(first.device)
     precision = Precision(first.precision, device, frozen=not first.method.changes_weights)
     model.backbone.to(device)
-    told: set[tuple[str, tuple[str, ...]]] = set()  # what is said of one run is not said again of the next
+    reported: set[tuple[str, tuple[str, ...]]] = set()  # what is said of one run is not said again of the next
     chosen = []
     for config in configs:
         what = config.mode, config.terms
-        chosen.append(trained_slots(config, model, start.null, None if what in told else observer, start.elements))
-        told.add(what)
+        chosen.append(trained_slots(config, model, start.null, None if what in reported else observer, start.elements))
+        reported.add(what)
     objective = objective_of(data.spec)
     methods = [method_for(config) for config in configs]
     union = [slot for slot in model.layout.slots if any(slot in slots for slots in chosen)]
@@ -205,7 +216,7 @@ def fit_bank(
         pad=pad,
         session=session,
         weights=weights,
-        checkpoint=_checkpoint(checkpoint, configs, model, trains),
+        checkpoint=checkpoint_for(checkpoint, configs, model, trains),
         observer=observer,
     )
     outcomes = trainer.fit()
@@ -222,24 +233,13 @@ def fit_bank(
     ]
 
 
-def _checkpoint(
-    path: Path | None, configs: Sequence[RunConfig], model: LoadedModel, trains: Sequence[Encoded]
-) -> Checkpoint | None:
-    if path is None:
-        return None
-    every = environment.number("BEFT_CHECKPOINT_SECONDS", 5.0)
-    return Checkpoint(path, identity_of(configs, model, trains), every)
-
-
 def select(
-    config: RunConfig,
-    observer: Observer | None = None,
-    checkpoint: Path | None = None,
-    then_train: bool = False,
+    config: RunConfig, observer: Observer | None = None, checkpoint: Path | None = None, then_train: bool = False
 ) -> Selection:
-    """The paper's method: fine-tune all bias terms, score them, select one; train it alone if asked.
+    """Select a bias term by the paper's method: fine-tune all, score how far they move, take the best.
 
-    The probe takes every setting of ``config`` except what it trains.
+    ``then_train``: fine-tune the selected term alone, too. The probe takes every setting of ``config`` except what it
+    trains.
     """
     probe = train(config.probe(), observer, checkpoint)
     scores = score_snapshot(probe)

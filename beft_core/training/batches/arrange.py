@@ -31,7 +31,7 @@ MASKS = {
 
 @dataclass(frozen=True)
 class Shaping:
-    """How passes are shaped, where several ways give the same numbers."""
+    """Choices of how passes are shaped, where several ways give the same numbers."""
 
     mask: str = "tokens"
     """What is made where a mask is needed: ``tokens``, ``additive`` or ``segments`` of :data:`MASKS`."""
@@ -43,7 +43,7 @@ class Shaping:
 
 @dataclass(frozen=True)
 class PassShape:
-    """What a pass computes besides the numbers in its arrays: with the same of this and of their shapes, the same."""
+    """Shape of a pass: two passes with equal ones, and arrays of equal shapes, are the same computation."""
 
     rows: int
     width: int
@@ -84,7 +84,7 @@ class DevicePass:
     """How tokens get from rows to examples; None: row i is example i."""
 
     def pool(self, hidden: Tensor) -> Tensor:
-        """[rows, width, H] -> [examples, H]: the vector of each example (its first or last, or the mean)."""
+        """Take the vector of each example (first, last or mean token): [rows, width, H] -> [examples, H]."""
         flat = hidden.flatten(0, 1)
         if self.vector_at.shape[1] == 1:
             return flat.index_select(0, self.vector_at[:, 0])

@@ -11,10 +11,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ByExample:
-    """Takes tokens from rows, in which several examples may stand, to a row for each example.
+    """Takes tokens from rows, in which several examples may stand, to one row for each example.
 
-    The way back is the same kind of step, since each token belongs to one example: nothing is added up, which on a GPU
-    would take long and be done in any order.
+    The gradient goes back by the same kind of step, since each token belongs to one example: nothing is added up,
+    which on a GPU would take long and be done in any order.
     """
 
     start: Tensor

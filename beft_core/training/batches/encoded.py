@@ -16,15 +16,15 @@ from beft_core.training.observer import Observer
 
 
 class Tokens:
-    """The tokens of many examples, one after another; a copy on a device is made once."""
+    """Tokens of many examples, one after another; a copy on a device is made once."""
 
     def __init__(self, ids: np.ndarray, types: np.ndarray | None) -> None:
-        """``ids``: int32 [tokens]; ``types``: int32 [tokens] (first or second text), where the tokenizer gives them."""
+        """Keep ``ids``, int32 [tokens], and ``types``, int32 [tokens] (first or second text; None without them)."""
         self.ids, self.types = ids, types
         self._on: dict[torch.device, tuple[Tensor, Tensor | None]] = {}
 
     def on(self, device: torch.device) -> tuple[Tensor, Tensor | None]:
-        """Ids and types there."""
+        """Copy ids and types to ``device``, once: int32 [tokens] each, types None where there are none."""
         if device not in self._on:
             types = None if self.types is None else to_device(self.types, device)
             self._on[device] = to_device(self.ids, device), types
@@ -36,7 +36,7 @@ class Encoded:
     """Tokenised examples."""
 
     tokens: Tokens
-    """Those of these examples, and maybe of others."""
+    """Tokens of these examples, and maybe of others."""
     start: np.ndarray
     """int64 [examples]: where each example begins among the tokens."""
     lengths: np.ndarray
@@ -46,7 +46,10 @@ class Encoded:
 
     @classmethod
     def of(cls, ids: Sequence[np.ndarray], types: Sequence[np.ndarray] | None, labels: np.ndarray) -> Encoded:
-        """From the token ids of each example and, where there are, their types."""
+        """Put examples together from token ids, ``types`` of the same lengths where there are any, and labels.
+
+        ``ids``: integers [tokens] per example; ``labels``: [examples].
+        """
         lengths = np.array([len(row) for row in ids], dtype=np.int64)
         made = [None if rows is None else np.concatenate([*rows, ()]).astype(np.int32) for rows in (ids, types)]
         return cls(Tokens(*made), np.cumsum(lengths) - lengths, lengths, labels)  # type: ignore[arg-type]
@@ -61,13 +64,16 @@ class Encoded:
         return [self.tokens.ids[start : start + length].astype(np.int64) for start, length in rows]
 
     def take(self, order: Sequence[int] | np.ndarray) -> Encoded:
-        """The examples at ``order``."""
+        """Select the examples at ``order`` [n], in that order; the tokens are not copied."""
         order = np.asarray(order, dtype=np.int64)
         return Encoded(self.tokens, self.start[order], self.lengths[order], self.labels[order])
 
 
 def over_one_table(sets: Sequence[Encoded]) -> list[Encoded]:
-    """The same examples, their tokens side by side, so that examples of different sets can stand in one pass."""
+    """Put the tokens of several sets side by side, so that examples of different sets can stand in one pass.
+
+    Returns the same examples, all over one table of tokens.
+    """
     tables = list({id(one.tokens): one.tokens for one in sets}.values())
     if len(tables) < 2:
         return list(sets)
@@ -80,14 +86,17 @@ def over_one_table(sets: Sequence[Encoded]) -> list[Encoded]:
 
 
 def join(parts: Sequence[Encoded]) -> Encoded:
-    """The examples of all parts; their tokens must be one table (see :func:`over_one_table`)."""
+    """Join the examples of all parts, whose tokens must be one table (see :func:`over_one_table`)."""
     assert len({id(part.tokens) for part in parts}) == 1
     columns = (np.concatenate([getattr(part, name) for part in parts]) for name in ("start", "lengths", "labels"))
     return Encoded(parts[0].tokens, *columns)
 
 
 def encode(tokenizer: Any, examples: Examples, max_length: int, observer: Observer | None = None) -> Encoded:
-    """Tokenise, cutting each example to ``max_length`` tokens (the longer text of a pair is cut first)."""
+    """Tokenise texts, cutting each example to ``max_length`` tokens (the longer text of a pair is cut first).
+
+    ``observer`` hears of each example that is done.
+    """
     ids: list[np.ndarray] = []
     types: list[np.ndarray] = []
     chunk = 1000

@@ -32,10 +32,11 @@ class PassPlan:
 def plan(
     lengths: Sequence[int], runs: Sequence[int], pad: str, max_length: int, *, rounded: bool = False
 ) -> list[PassPlan]:
-    """Lay examples out. ``lengths``, ``runs``: per example; a row never holds examples of two runs.
+    """Lay examples out in rows, and rows in passes.
 
-    ``pad``: ``packed``, ``buckets``, ``longest`` or ``max``. ``rounded``: rows are a multiple of 8 tokens wide, so that
-    fewer shapes occur.
+    ``lengths``, ``runs`` [examples]: tokens and run of each; a row never holds examples of two runs. ``pad``:
+    ``packed``, ``buckets``, ``longest`` or ``max``. ``rounded``: rows are a multiple of 8 tokens wide, so that fewer
+    shapes occur.
     """
     everyone = range(len(lengths))
     longest = max(lengths)
@@ -56,7 +57,7 @@ def plan(
 
 
 def rounded_rows(rows: int) -> int:
-    """At least so many rows: one of 16 numbers between a power of two and the next, so that fewer shapes occur."""
+    """Round a number of rows up to one of 16 numbers between two powers of two, so that fewer shapes occur."""
     step = 1 << max(0, rows.bit_length() - 5)
     return -(-rows // step) * step
 

@@ -12,19 +12,19 @@ from beft_core.training.batches.arrange import DevicePass
 
 
 class Reader:
-    """Computes all hidden states and takes the vectors that are read, or their mean."""
+    """Computes all hidden states and takes from them the vectors that heads read (first, last, or the mean)."""
 
     by_example = False
     """Whether passes must say how tokens get from rows to examples (see :class:`HostPass`)."""
 
     def sees_examples(self, slot: BiasSlot) -> bool:
-        """Whether a term's module gets the vectors of examples while this is installed, and not the tokens of rows."""
+        """Say whether the module of ``slot`` gets vectors of examples while this is installed, not tokens of rows."""
         return False
 
     def installed(self) -> AbstractContextManager[None]:
-        """While it is open, the model computes what :meth:`vectors` takes."""
+        """Make the model compute what :meth:`vectors` takes, while the context is open."""
         return nullcontext()
 
     def vectors(self, backbone: Any, one: DevicePass) -> Tensor:
-        """[examples, hidden]: what the heads read of a pass, while this is installed."""
+        """Compute what the heads read in a pass, [examples, hidden]; this must be installed."""
         return one.pool(backbone(**one.inputs)[0])

@@ -25,25 +25,26 @@ class RunIndex:
 
     @classmethod
     def to(cls, device: torch.device | str, run_of: Sequence[int], runs: int) -> RunIndex:
-        """A route on a device."""
+        """Copy the index to a device."""
         return cls(**{name: to_device(array, device) for name, array in run_index_arrays(run_of, runs).items()})
 
     def spread(self, bank: Tensor) -> Tensor:
-        """[runs, ...] -> [items, ...]: each item gets its run's slice of the bank."""
+        """Give each item its run's slice of the bank: [runs, ...] -> [items, ...]."""
         return spread(bank, self.run_of, self.items_of)
 
     def group(self, items: Tensor) -> Tensor:
-        """[items, ...] -> [runs, most, ...]: the items of each run side by side, zeros where a run has fewer."""
+        """Put the items of each run side by side, zeros where a run has fewer: [items, ...] -> [runs, most, ...]."""
         return _group(items, self.items_of)
 
     def ungroup(self, grouped: Tensor) -> Tensor:
-        """[runs, most, ...] -> [items, ...]: the inverse of :meth:`group`."""
+        """Undo :meth:`group`: [runs, most, ...] -> [items, ...]."""
         return grouped.flatten(0, 1)[self.place]
 
 
 def run_index_arrays(run_of: Sequence[int], runs: int, rounded: bool = False) -> dict[str, np.ndarray]:
-    """The arrays of a :class:`RunIndex` on the host, int64. ``rounded``: most items of a run as a power of two, so that
-    fewer shapes occur.
+    """Compute the arrays of a :class:`RunIndex` on the host, int64.
+
+    ``rounded``: the most items of a run are rounded up to a power of two, so that fewer shapes occur.
     """
     run_of_item = np.asarray(run_of, dtype=np.int64)
     counts = np.bincount(run_of_item, minlength=runs)
@@ -61,18 +62,21 @@ def run_index_arrays(run_of: Sequence[int], runs: int, rounded: bool = False) ->
 
 
 def spread(bank: Tensor, run_of: Tensor, items_of: Tensor) -> Tensor:
-    """:meth:`RunIndex.spread` on the tensors of a route, for code that is compiled."""
+    """Do what :meth:`RunIndex.spread` does with bare tensors, for code that is compiled."""
     return _Spread.apply(bank, run_of, items_of)
 
 
 def to_device(array: np.ndarray, device: torch.device | str) -> Tensor:
-    """The array on the device. A GPU is not waited for: from ordinary memory it would make the host wait."""
+    """Copy an array to a device without waiting for a GPU.
+
+    From ordinary memory a copy would make the host wait, so it goes through pinned memory.
+    """
     device = torch.device(device)
     return _on_host(array, device).to(device, non_blocking=device.type == "cuda")
 
 
 def put(array: np.ndarray, tensor: Tensor) -> None:
-    """The same into a tensor that is there already."""
+    """Copy an array into a tensor that is on the device already, without waiting (see :func:`to_device`)."""
     tensor.copy_(_on_host(array, tensor.device), non_blocking=tensor.device.type == "cuda")
 
 

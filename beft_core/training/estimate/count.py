@@ -146,7 +146,7 @@ def answer(config: dict[str, Any]) -> dict[str, Any]:
     """
     record = RunConfig.from_dict(config)
     record.resolved()
-    locate(record.model)  # a name that leads nowhere is told before PyTorch takes its seconds
+    locate(record.model)  # a name that leads nowhere is reported before PyTorch takes its seconds
     start = _start_seconds()
     from beft_core.training.estimate.measure import estimate
 

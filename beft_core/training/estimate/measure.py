@@ -35,7 +35,7 @@ from beft_core.training.result import device_name
 
 TIMED_SECONDS = 4.0
 """About how long steps are timed."""
-MOST_STEPS = 12
+MAX_STEPS = 12
 EVALUATED, SCORED, TOKENISED = 128, 32, 256
 """Examples on which evaluation, Fisher information and the tokenizer are timed."""
 
@@ -60,7 +60,7 @@ class Estimate:
     seconds: float
     """From the first stage of the run to its end, without the wait in the queue."""
     parts: dict[str, float]
-    """The same by stage."""
+    """Seconds by stage; they add up to ``seconds``."""
     bytes: int
     """Most memory at a time: of the GPU where there is one, else of the process."""
     memory: int
@@ -77,9 +77,9 @@ class Estimate:
 
 
 def estimate(config: RunConfig, start_seconds: float) -> Estimate:
-    """Load what a fine-tune needs, run a few steps of it, extrapolate to all of it.
+    """Estimate parameters, time and memory of a fine-tune from a few real steps of it.
 
-    ``start_seconds``: what a new process needs to import PyTorch.
+    ``start_seconds``: seconds that a new process needs to import PyTorch.
 
     Raises:
         UserError: wrong configuration, data or model, or a loss that is not finite within these steps.
@@ -264,7 +264,7 @@ def _how(timed: int, config: RunConfig, fit: _Fit, device: torch.device) -> str:
 
 def _steps_to_time(cold: float) -> int:
     """Steps that fit into the time, the first of which is not counted; at least one more."""
-    return 1 + max(1, min(MOST_STEPS, int(TIMED_SECONDS / max(cold, 1e-3))))
+    return 1 + max(1, min(MAX_STEPS, int(TIMED_SECONDS / max(cold, 1e-3))))
 
 
 def _longest(examples: Examples, count: int) -> Examples:

@@ -33,7 +33,7 @@ from beft_core.training.precision import Precision
 BATCH = 8
 """Batch size of the authors' variant."""
 CLIP = 1.0
-"""Its clipping norm, over all biases and the head."""
+"""Clipping norm of the authors' variant, over all biases and the head."""
 _WINDOW = 1024
 """Examples whose gradients are grouped into the authors' batches at a time; a multiple of BATCH."""
 _TOKENS = {"cpu": 1024, "cuda": 32768, "mps": 4096}
@@ -51,9 +51,9 @@ class FisherInformation:
     examples: int
 
     def without(self, null: Mapping[str, np.ndarray]) -> FisherInformation:
-        """The same with exact zeros where elements are certified null: term -> bool [width] of a layer.
+        """Copy it with exact zeros where elements are certified null.
 
-        Their gradient is zero; what is computed of it is rounding noise.
+        ``null``: term -> bool [width] of a layer. Their gradient is zero; what is computed of it is rounding noise.
         """
 
         def cut(measured: dict[tuple[str, str], np.ndarray]) -> dict[tuple[str, str], np.ndarray]:
@@ -73,10 +73,10 @@ def fisher_information(
     observer: Observer | None = None,
     reader: Reader | None = None,
 ) -> FisherInformation:
-    """Fisher information of ``slots`` at the current values of the model, dropout off.
+    """Measure the Fisher information of ``slots`` at the current values of the model, dropout off (paper, section 2.2).
 
     ``head``: the tensors of the head before fine-tuning, by part name (``head.weight`` [classes, hidden], ...).
-    ``reader``: of the bank's vectors; None: all hidden states are computed.
+    ``reader``: how the bank gets its vectors; None: all hidden states are computed.
     """
     classes = len(head["head.weight"])
 
@@ -87,10 +87,10 @@ def fisher_information(
         )
         for name, value in head.items():
             bank.values[:, bank.parts[name].columns] = torch.as_tensor(value).reshape(-1).to(precision.device)
-        laid = one_run_each(bank, part)
+        one = one_run_each(bank, part)
         labels = torch.as_tensor(part.labels, device=precision.device)
         with bank.installed(), precision.autocast():
-            logits = bank.logits(bank.vectors(laid))
+            logits = bank.logits(bank.vectors(one))
             log_likelihood(logits, labels).sum().backward()
         if observer is not None:
             observer.advance(len(part))
@@ -108,10 +108,13 @@ def causal_lm_fisher(
     precision: Precision,
     observer: Observer | None = None,
 ) -> FisherInformation:
-    """The same for a language model: ``log p(x)`` of an example is the sum over its tokens of log p(next token).
+    """Measure the Fisher information of ``slots`` in a language model, from the text alone.
 
-    ``output_embeddings``: [vocabulary, hidden], the weight of the language-model head. Raises UserError for a model
-    whose tokens see the next ones.
+    ``log p(x)`` of an example is the sum over its tokens of ``log p(next token)``. ``output_embeddings``: [vocabulary,
+    hidden], the weight of the language-model head.
+
+    Raises:
+        UserError: a model whose tokens see the next ones.
     """
     if not model.layout.causal:
         raise UserError(f"got {model.layout.model_type}, whose tokens see the next ones", "a decoder")
@@ -119,12 +122,12 @@ def causal_lm_fisher(
     def pass_over(window: Encoded, members: np.ndarray) -> tuple[Bank, np.ndarray]:
         part = window.take(members)
         bank = Bank(model, slots, runs=len(part), classes=1, precision=precision, outside_biases=True)
-        laid = one_run_each(bank, part)
+        one = one_run_each(bank, part)
         with bank.installed(), precision.autocast():
-            hidden = model.backbone(**laid.inputs)[0]  # (B, T, H)
+            hidden = model.backbone(**one.inputs)[0]  # (B, T, H)
             logits = F.linear(hidden, output_embeddings.to(hidden.dtype)).float()
-            target = laid.inputs["input_ids"][:, 1:]
-            mask = laid.inputs.get("attention_mask")
+            target = one.inputs["input_ids"][:, 1:]
+            mask = one.inputs.get("attention_mask")
             real = torch.ones_like(target, dtype=torch.bool) if mask is None else mask[:, 1:].bool()
             nll = F.cross_entropy(logits[:, :-1].transpose(1, 2), target, reduction="none")
             (-(nll * real).sum()).backward()

@@ -37,10 +37,14 @@ def measure_tuned_fisher(
     config: RunConfig,
     observer: Observer | None = None,
 ) -> Snapshot:
-    """The snapshot with the Fisher information of its trained terms at the fine-tuned model, over ``examples``.
+    """Measure the Fisher information of a snapshot's trained terms at the fine-tuned model, over ``examples``.
 
-    ``model``: its base, as loaded; it is the same afterwards. The first ``config.fisher_examples`` count, if that is
-    given. Raises UserError when the snapshot trained no bias term, or weights too, or has no head for the task.
+    ``model``: the snapshot's base, as loaded; it is the same afterwards. Only the first ``config.fisher_examples``
+    examples count, if that is given. Returns the snapshot with it; it is 0 in layers that were not trained
+    and in null elements.
+
+    Raises:
+        UserError: the snapshot trained no bias term, or weights too, or has no head for the task.
     """
     observer = observer or Observer()
     refuse_changed_weights(snapshot)
@@ -80,10 +84,13 @@ def measure_tuned_fisher(
 def with_tuned_fisher(
     snapshots: Sequence[Snapshot], config: RunConfig | None = None, observer: Observer | None = None
 ) -> list[Snapshot]:
-    """Snapshots with the Fisher information at their fine-tuned models; where it is missing, it is measured.
+    """Complete snapshots with the Fisher information at their fine-tuned models: it is measured where it is missing.
 
-    That takes the base model, and the task's data, of which the same training examples are drawn. ``config`` says where
-    they are and where to compute. Raises UserError where one of them cannot be had.
+    That takes the base model and the task's data, of which the same training examples are drawn. ``config`` says where
+    they are and where to compute.
+
+    Raises:
+        UserError: one of them cannot be had.
     """
     observer = observer or Observer()
     return [one if has_tuned_fisher(one) else _tuned(one, config or RunConfig(), observer) for one in snapshots]

@@ -36,10 +36,12 @@ def tuned_fisher(
     observer: Observer | None = None,
     reader: Reader | None = None,
 ) -> dict[tuple[str, str], np.ndarray]:
-    """(stack, term) -> float32 [layers in ``slots``, width] at the current values of the model, dropout off.
+    """Measure the expected Fisher information at the current values of the model, dropout off.
 
     ``head``: every tensor besides the slots that the fine-tune trained, by part name (``head.weight``, ``pooler.bias``,
-    ...), as it is after the fine-tune. ``reader``: of the bank's vectors; None: all hidden states are computed.
+    ...), as it is after the fine-tune. ``reader``: how the bank gets its vectors; None: all hidden states are computed.
+
+    Returns (stack, term) -> float32 [layers in ``slots``, width]. The formula: https://arxiv.org/abs/2111.09832.
     """
     total: dict[tuple[str, str], np.ndarray] = {}
     for one in objective.expectations():

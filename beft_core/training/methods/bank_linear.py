@@ -16,7 +16,7 @@ from beft_core.training.precision import Affine
 
 
 class OwnAffine(nn.Module):
-    """The module's own weight and bias, but our arithmetic."""
+    """A module's own weight and bias, computed with our arithmetic."""
 
     def __init__(self, module: nn.Module, affine: Affine) -> None:
         super().__init__()
@@ -24,12 +24,12 @@ class OwnAffine(nn.Module):
         self.affine = affine
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., in] -> [..., out]."""
+        """Compute [..., in] -> [..., out]."""
         return self.affine(x, self.weight, self.bias)  # type: ignore[arg-type]
 
 
 class SharedAffine(nn.Module):
-    """The product once for all runs; each row then gets the bias of the run that owns it."""
+    """A product that is computed once for all runs; each row then gets the bias of the run that owns it."""
 
     def __init__(
         self,
@@ -40,7 +40,9 @@ class SharedAffine(nn.Module):
         runs: int,
         per_example: bool,
     ) -> None:
-        """``base``: the frozen bias [out]; ``pieces``: trained biases [runs, size] and which elements of the bias each
+        """Replace a module, whose weight stays frozen.
+
+        ``base``: the frozen bias [out]; ``pieces``: trained biases [runs, size] and which elements of the bias each
         replaces (None: all); ``per_example``: rows are examples (the pooler) and not sequences of tokens.
         """
         super().__init__()
@@ -53,11 +55,11 @@ class SharedAffine(nn.Module):
 
     @property
     def bias(self) -> Tensor | None:
-        """The frozen bias, for code of the model that looks at it."""
+        """The frozen bias [out], for code of the model that looks at it."""
         return self.base
 
     def forward(self, x: Tensor) -> Tensor:
-        """[rows, ..., in] -> [rows, ..., out]."""
+        """Compute [rows, ..., in] -> [rows, ..., out]."""
         if self.runs == 1:
             return self.affine(x, self.weight, self._of_runs()[0])
         out = self.affine(x, self.weight, None)
@@ -68,7 +70,7 @@ class SharedAffine(nn.Module):
         return (out.view(rows.shape[0], -1, out.shape[-1]) + rows[:, None]).view(out.shape)
 
     def biases(self) -> Tensor:
-        """float32 [rows, out], or [examples, out]: the bias of the run of each; [1, out] where there is one run."""
+        """Gather the bias of each row's run: float32 [rows, out] or [examples, out]; of one run [1, out]."""
         if self.runs == 1:
             return self._of_runs()
         assert self.run_of is not None and self.items_of is not None

@@ -31,39 +31,42 @@ class Adam:
 
     @classmethod
     def of(cls, config: RunConfig) -> Adam:
-        """Those of a resolved configuration."""
+        """Read the settings of a resolved configuration."""
         assert config.adam_epsilon is not None
         return cls(config.weight_decay, config.adam_epsilon, config.adam_epsilon_at == "before")
 
 
 class Weights:
-    """What is trained outside of the bank: here nothing. It belongs to one run, so the bank then has one."""
+    """Trains parameters outside of the bank; this base has none.
+
+    Such parameters belong to one run, so the bank then has one.
+    """
 
     @property
     def count(self) -> int:
-        """How many numbers are trained."""
+        """Numbers that are trained."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def parameters(self) -> list[Tensor]:
-        """The leaves of the graph, float32."""
+        """Leaves of the graph, float32."""
         return []
 
     def installed(self) -> AbstractContextManager[None]:
-        """While it is open, the forward pass of the model goes through the parameters."""
+        """Make the forward pass of the model go through the parameters while the context is open."""
         return nullcontext()
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
 
     def square_norm(self) -> Tensor | float:
-        """Squared L2 norm of the gradient, which clips together with that of the bank."""
+        """Sum the squares of the gradient (its squared L2 norm), which clips together with that of the bank."""
         return 0.0
 
     def step(self, clip_factor: Tensor | float, lr: float) -> None:
-        """One update. ``clip_factor`` [1] is what clipping applied; where it is not finite, nothing changes."""
+        """Take one AdamW step. ``clip_factor`` [1] scales the gradient; where it is not finite, nothing changes."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """Values and moments, for a checkpoint."""
+        """Return values and moments by name, for a checkpoint."""
         return {}
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
@@ -71,7 +74,7 @@ class Weights:
 
 
 class TrainedWeights(Weights):
-    """Parameters under an AdamW of their own."""
+    """Trains parameters under an AdamW of their own."""
 
     def __init__(self, adam: Adam) -> None:
         self._adam, self._steps = adam, 0
@@ -89,12 +92,12 @@ class TrainedWeights(Weights):
         self._optimizer.zero_grad(set_to_none=True)
 
     def square_norm(self) -> Tensor:
-        """Squared L2 norm of the gradient, which clips together with that of the bank."""
+        """Sum the squares of the gradient (its squared L2 norm), which clips together with that of the bank."""
         grads = [p.grad for p in self.parameters() if p.grad is not None]
         return torch.stack(norms(grads)).square().sum()
 
     def step(self, clip_factor: Tensor | float, lr: float) -> None:
-        """One AdamW update; a clip factor that is not finite skips it."""
+        """Take one AdamW step; a clip factor that is not finite skips it."""
         clip = float(clip_factor)
         if not math.isfinite(clip):
             return
@@ -109,7 +112,7 @@ class TrainedWeights(Weights):
         self._optimizer.step()
 
     def state(self) -> dict[str, np.ndarray]:
-        """Values and moments, for a checkpoint."""
+        """Return values and moments by name, for a checkpoint."""
         out = {}
         for i, parameter in enumerate(self.parameters()):
             out[f"{i}.value"] = parameter.detach().cpu().numpy()
@@ -134,7 +137,7 @@ class TrainedWeights(Weights):
 
 
 class Method:
-    """What one run trains: bias terms and a head in the bank, and maybe parameters outside of it.
+    """Says what one run trains: bias terms and a head in the bank, and maybe parameters outside of it.
 
     The base trains the terms that its row names, the pooler's bias and the head.
     """
@@ -145,33 +148,33 @@ class Method:
     """Whether the biases that belong to no term are trained in the bank."""
 
     def __init__(self, config: RunConfig) -> None:
-        """``config``: resolved."""
+        """Bind the method to a resolved configuration."""
         self.config, self.row = config, config.method
 
     def terms(self, layout: Layout) -> tuple[str, ...]:
-        """List the bias terms that it is to train, null ones included."""
+        """List the bias terms that the run is to train, null ones included."""
         return self.row.terms(self.config.terms, layout.terms)
 
     def parts(self, bank: Bank) -> set[str]:
-        """Name the parts of the bank that it trains besides bias terms."""
+        """Name the parts of the bank that the run trains besides bias terms."""
         names = {name for name in bank.parts if name.startswith("head.") or name == "pooler.bias"}
         if self.outside_biases:
             names |= {name for name in bank.parts if name.startswith("outside.")}
         return names
 
     def weights(self, model: LoadedModel) -> Weights:
-        """Make what it trains outside of the bank, of a model on its device."""
+        """Make what the run trains outside of the bank, of a model on its device."""
         return Weights()
 
     def counted(self, slots: set[str], owned: set[str]) -> set[str]:
         """Select the parts that count as trained, as in the paper (Table 2): neither the head nor the pooler's bias.
 
-        ``slots``: those of its bias terms; ``owned``: all parts that it trains.
+        ``slots``: parts that hold its bias terms; ``owned``: all parts that it trains.
         """
         return slots
 
     def changed_terms(self, slots: Sequence[BiasSlot], layout: Layout) -> set[str]:
-        """Name the bias terms that are other ones afterwards. ``slots``: what it trained in the bank."""
+        """Name the bias terms that differ afterwards. ``slots``: what the run trained in the bank."""
         return {slot.term for slot in slots}
 
 

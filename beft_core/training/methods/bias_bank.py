@@ -34,7 +34,11 @@ from beft_core.training.precision import Precision
 
 
 def activation(name: str | None) -> Callable[[Tensor], Tensor]:
-    """transformers' activation of a name; None: none. Raises UserError for a name that it does not know."""
+    """Look up transformers' activation of a name; None for None.
+
+    Raises:
+        UserError: transformers does not know the name.
+    """
     if name is None:
         return lambda x: x
     if name not in ACT2FN:
@@ -60,20 +64,22 @@ class Part:
 
     @property
     def size(self) -> int:
+        """Numbers in it."""
         return int(np.prod(self.shape))
 
     @property
     def columns(self) -> slice:
+        """Its columns of the bank."""
         return slice(self.start, self.start + self.size)
 
 
 def slot_name(slot: BiasSlot) -> str:
-    """The name of a slot's columns."""
+    """Name the part of a bank that holds a slot."""
     return f"{slot.stack}.{slot.term}.{slot.layer}"
 
 
 def is_slot(name: str) -> bool:
-    """Whether a part is a bias term of a layer."""
+    """Say whether a part of this name is a bias term of a layer."""
     return name.split(".")[0] in STACKS
 
 
@@ -96,9 +102,14 @@ class Bank:
         outside_biases: bool = False,
         reader: Reader | None = None,
     ) -> None:
-        """``slots``: every bias term that some run trains. ``classes``: outputs of the head (1 for a regression).
+        """Lay out the parts and fill them, for every run, with the model's own values; :meth:`init_head` draws heads.
+
+        ``slots``: every bias term that some run trains. ``classes``: outputs of the head (1 for a regression).
         ``outside_biases``: also the biases that belong to no term, as an all-bias fine-tune trains them. ``reader``:
         how vectors get out of the model; None: all hidden states are computed.
+
+        Raises:
+            UserError: a term that is not the bias of a projection, or an activation that transformers does not know.
         """
         self.model = model
         self.reader = reader or Reader()
@@ -141,7 +152,7 @@ class Bank:
         else:
             self.pooler = None
         hidden = model.layout.hidden_size
-        activation(self.spec.dense_activation)  # a name that leads nowhere is told here
+        activation(self.spec.dense_activation)  # a name that leads nowhere is reported here
         if self.spec.dense_activation is not None:
             add("head.dense.weight", torch.zeros(hidden, hidden))
             if self.spec.dense_bias:
@@ -171,7 +182,7 @@ class Bank:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """While it is open, the model's modules add the biases of the bank instead of their own."""
+        """Make the model's modules add the biases of the bank instead of their own, while the context is open."""
         by_module: dict[nn.Module, list[Part]] = defaultdict(list)
         for part in self.parts.values():
             if part.module is not None:
@@ -230,12 +241,12 @@ class Bank:
             if route is not None:
                 module.run_of, module.items_of = route.run_of, route.items_of
 
-    def vectors(self, laid: DevicePass) -> Tensor:
-        """[examples, hidden]: the vector of each example that its head reads. The bank must be installed."""
-        return self.reader.vectors(self.model.backbone, laid)
+    def vectors(self, one: DevicePass) -> Tensor:
+        """Compute the vector of each example that its head reads, [examples, hidden]. The bank must be installed."""
+        return self.reader.vectors(self.model.backbone, one)
 
     def logits(self, pooled: Tensor) -> Tensor:
-        """Heads: ``pooled`` [examples, hidden], the vector of each example -> float32 logits [examples, classes]."""
+        """Apply each run's head to ``pooled`` [examples, hidden], a vector per example: float32 [examples, classes]."""
         assert self.examples is not None
         training = self.model.backbone.training
         hidden = pooled
@@ -286,8 +297,9 @@ class Bank:
 
     @torch.no_grad()
     def own(self, run: int, names: set[str], frozen: Mapping[str, np.ndarray] | None = None) -> None:
-        """Restrict what a run trains to the parts in ``names``, without their ``frozen`` elements (part -> bool of the
-        part's shape).
+        """Restrict what a run trains to the parts in ``names``.
+
+        ``frozen``: part -> bool of the part's shape, elements of these parts that stay as they are.
         """
         for name, part in self.parts.items():
             self.owned[run, part.columns] = name in names
@@ -296,7 +308,7 @@ class Bank:
             self.owned[run, columns] &= torch.as_tensor(~mask.ravel(), device=self.owned.device)
 
     def by_run(self, items: Tensor) -> Tensor:
-        """[examples] of the pass that was routed last -> [runs, most], zeros where a run has fewer."""
+        """Group what the last routed pass has per example by run: [examples] -> [runs, most], padded with 0."""
         assert self.examples is not None
         return self.examples.group(items)
 
@@ -305,19 +317,23 @@ class Bank:
         self.grads.masked_fill_(~self.owned, 0.0)
 
     def value(self, name: str, run: int = 0) -> np.ndarray:
-        """A copy of one part of one run, float32, on the CPU."""
+        """Copy one part of one run to the CPU, float32 of the part's shape."""
         return self.leaves[name][run].detach().cpu().numpy().copy()
 
     @torch.no_grad()
     def set_value(self, name: str, value: np.ndarray, run: int = 0) -> None:
-        """Put a value in. Raises ValueError where the shape differs."""
+        """Replace one part of one run.
+
+        Raises:
+            ValueError: the shape differs.
+        """
         part = self.parts[name]
         if tuple(value.shape) != part.shape:
             raise ValueError(f"{name}: got shape {value.shape}, expected {part.shape}")
         self.leaves[name][run].copy_(torch.tensor(np.asarray(value, np.float32)))
 
     def trained_parameters(self, run: int = 0) -> int:
-        """How many numbers a run trains, its head included."""
+        """Count the numbers that a run trains, its head included."""
         return int(self.owned[run].sum())
 
 

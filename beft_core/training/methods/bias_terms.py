@@ -6,14 +6,14 @@ from beft_core.training.methods.base import Method
 
 
 class BiasTerms(Method):
-    """The named bias terms, the pooler's bias and the head; without a name only these two."""
+    """Trains the named bias terms, the pooler's bias and the head; without a name only these two."""
 
 
 class EveryBias(Method):
-    """Every bias of the model and the head (BitFit, https://arxiv.org/abs/2106.10199)."""
+    """Trains every bias of the model and the head (BitFit, https://arxiv.org/abs/2106.10199)."""
 
     outside_biases = True
 
     def counted(self, slots: set[str], owned: set[str]) -> set[str]:
-        """All biases include the pooler's."""
+        """Select the parts that count as trained: all biases, the pooler's included."""
         return slots | {name for name in owned if not name.startswith("head.")}

@@ -13,16 +13,16 @@ from beft_core.training.methods.base import Adam, Method, TrainedWeights
 
 
 class Full(Method):
-    """Every parameter of the backbone, and the head in the bank."""
+    """Trains every parameter of the backbone, and the head in the bank."""
 
     pooler_in_bank = False
 
     def weights(self, model: LoadedModel) -> FullWeights:
-        """Make the parameters."""
+        """Make every parameter that takes part in the forward pass a leaf of the graph."""
         return FullWeights(model.backbone, Adam.of(self.config))
 
     def changed_terms(self, slots: Sequence[BiasSlot], layout: Layout) -> set[str]:
-        """All of them."""
+        """Name every bias term of the model: all of them are trained."""
         return set(layout.terms)
 
 
@@ -35,7 +35,7 @@ class FullWeights(TrainedWeights):
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """While it is open, every parameter gets a gradient."""
+        """Give every parameter a gradient while the context is open."""
         for parameter in self._parameters:
             parameter.requires_grad_()
         try:

@@ -17,10 +17,10 @@ from beft_core.training.methods.base import Adam, Method, TrainedWeights
 
 
 class RandomUniform(Method):
-    """As many single parameters as the value biases have."""
+    """Trains as many single parameters, drawn at random, as the value biases have."""
 
     def weights(self, model: LoadedModel) -> RandomEntries:
-        """Draw the entries."""
+        """Draw the entries, by the seed of the configuration."""
         total = sum(parameter.numel() for parameter in model.backbone.parameters())
         return RandomEntries(
             model.backbone, self.row.counts(model.layout, total), self.config.seed, Adam.of(self.config)
@@ -28,7 +28,7 @@ class RandomUniform(Method):
 
 
 class RandomEntries(TrainedWeights):
-    """``count`` single entries, drawn uniformly over all parameters of the backbone (the paper's "rand uniform").
+    """Trains ``count`` single entries, drawn uniformly over all parameters (the paper's "rand uniform").
 
     No mask and no dense gradient of a weight matrix is ever made: the gradient of entry (i, j) of a product is the sum
     over tokens of (gradient of output i) x (input j), and only the drawn entries are summed. The entries live in one
@@ -54,7 +54,7 @@ class RandomEntries(TrainedWeights):
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """While it is open, the modules that own drawn entries compute with them."""
+        """Make the modules that own drawn entries compute with them while the context is open."""
         for module, entries in self._entries.items():
             module.forward = _forward_with(module, entries)
         try:
@@ -67,7 +67,7 @@ class RandomEntries(TrainedWeights):
         return list(self._leaves)
 
     def step(self, clip_factor: Tensor | float, lr: float) -> None:
-        """One update, written into the weights."""
+        """Take one AdamW step and write the entries into the weights."""
         super().step(clip_factor, lr)
         self._write()
 

@@ -20,11 +20,13 @@ def trained_slots(
     observer: Observer | None = None,
     elements: Mapping[str, np.ndarray] | None = None,
 ) -> list[BiasSlot]:
-    """The bias slots that a run trains: its terms (all, for an all-bias run), its layers, without null terms.
+    """List the bias slots that a run trains: its terms (all, for an all-bias run) in its layers, without null terms.
 
-    ``elements``: certified null elements (term -> bool [width]), of which the observer is told too.
+    ``null``: terms that are certified null in this model. ``elements``: term -> bool [width], its certified null
+    elements. ``observer`` hears what stays frozen.
 
-    Raises UserError for terms or layers that the model does not have.
+    Raises:
+        UserError: terms or layers that the model does not have.
     """
     if not config.method.trains_terms:
         return []

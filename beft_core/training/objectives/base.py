@@ -32,33 +32,33 @@ class Objective(ABC):
     """Negative log-likelihood, up to a constant, of one unit of loss."""
 
     def __init__(self, target: Target) -> None:
-        """``target``: what the labels are."""
+        """Bind the objective to ``target``, which says what the labels are."""
         self.target = target
 
     @property
     def outputs(self) -> int:
-        """Logits of one example."""
+        """Logits of one example: as many as there are classes, 1 for a number."""
         return self.target.outputs
 
     @abstractmethod
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Loss of each example: (logits [n, outputs], labels [n]) -> [n]."""
+        """Compute the loss of each example: (logits [n, outputs], labels [n]) -> [n]."""
 
     def log_likelihood(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Log-probability or log-density of each label, up to a constant: the loss, in nats, with the other sign."""
+        """Compute the log-probability or log-density of each label in nats, up to a constant: minus the loss, [n]."""
         return -self.nats * self.loss(logits, labels)
 
     @abstractmethod
     def expectations(self) -> list[LogLikelihood]:
-        """Functions whose squared gradients add up to the expectation of the squared gradient of the log-likelihood.
+        """Return functions whose squared gradients add up to the Fisher information at one example.
 
-        The expectation is over labels as the model predicts them: ``E_{y ~ p(y | x)} (grad log p(y | x))^2``, the
-        Fisher information at one example. The labels that the functions are given do not count.
+        That is ``E_{y ~ p(y | x)} (grad log p(y | x))^2``, over labels as the model predicts them: the labels that the
+        functions are given do not count.
         """
 
     @abstractmethod
     def predict(self, logits: np.ndarray) -> np.ndarray:
-        """What the metrics compare with the labels: logits [n, outputs] -> [n]."""
+        """Turn logits [n, outputs] into what the metrics compare with the labels, [n]."""
 
     def metrics(self, names: Sequence[str], logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Compute metrics, keys of :data:`beft_core.tasks.metrics.METRICS`; NaN for logits that are not finite."""
@@ -67,6 +67,6 @@ class Objective(ABC):
         return metrics.compute(names, self.predict(logits), labels)
 
     def head(self) -> dict[str, Any]:
-        """What a snapshot records of a head that was trained for it, as JSON."""
+        """Describe, as JSON for a snapshot, a head that was trained for it."""
         labels = self.target.labels
         return {"kind": self.target.kind, "labels": None if labels is None else list(labels)}

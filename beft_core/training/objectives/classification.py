@@ -12,20 +12,21 @@ from beft_core.training.objectives.base import LogLikelihood, Objective
 
 
 class Classification(Objective):
-    """Cross-entropy between the softmax of the logits and the class."""
+    """Cross-entropy between the softmax of the logits and the class, in nats."""
 
     key = "classification"
     nats = 1.0
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Compute the cross-entropy of each example: (logits [n, classes], labels [n]) -> [n]."""
         return F.cross_entropy(logits, labels, reduction="none")
 
     def expectations(self) -> list[LogLikelihood]:
-        """One pass for each class: the expectation over labels is their exact sum."""
+        """Return one function per class: the expectation over labels is their exact sum."""
         return [partial(_weighted, label=label) for label in range(self.outputs)]
 
     def predict(self, logits: np.ndarray) -> np.ndarray:
-        """The number of the most probable class; of several equal ones the first."""
+        """Take the number of the most probable class, [n]; of several equal ones the first."""
         return np.asarray(logits.argmax(1))
 
 

@@ -15,14 +15,15 @@ class Regression(Objective):
     nats = 0.5
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Compute the squared error of each example: (logits [n, 1], labels [n]) -> [n]."""
         return (logits.squeeze(-1) - labels.to(logits.dtype)).square()
 
     def expectations(self) -> list[LogLikelihood]:
-        """One pass: at a variance of 1 the Fisher information is the squared gradient of the mean."""
+        """Return one function: at a variance of 1 the Fisher information is the squared gradient of the mean."""
         return [_mean]
 
     def predict(self, logits: np.ndarray) -> np.ndarray:
-        """The output itself, as float64."""
+        """Take the output itself, float64 [n]."""
         return logits.reshape(-1).astype(np.float64)
 
 

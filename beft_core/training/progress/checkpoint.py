@@ -48,7 +48,7 @@ class CheckpointError(UserError):
 
 @dataclass
 class Progress:
-    """What the loop has done so far, besides the tensors."""
+    """State of the loop besides the tensors: how far it is, and what happened."""
 
     step: int = 0
     """Optimizer steps that are complete."""
@@ -56,7 +56,7 @@ class Progress:
     history: list[list[dict[str, float | None]]] = field(default_factory=list)
     """Per run, one table of metrics per evaluated epoch."""
     trajectory: list[Any] = field(default_factory=list)
-    """[step, [runs]] of each checkpoint of a trajectory."""
+    """Pairs (step, [runs]), one for each checkpoint of a trajectory."""
     failed: dict[str, str] = field(default_factory=dict)
     """Run number (as text, for JSON) -> why it was stopped."""
     leaves: dict[str, int] = field(default_factory=dict)
@@ -77,7 +77,7 @@ def held(path: Path | None) -> AbstractContextManager[None]:
 
 
 class Checkpoint:
-    """One file. ``identity`` says which fine-tune it belongs to; another one refuses to resume from it."""
+    """A file with the state of one fine-tune. ``identity`` says which; another fine-tune refuses to resume from it."""
 
     def __init__(self, path: Path, identity: str, every_seconds: float = 5.0) -> None:
         self.path = path
@@ -89,20 +89,25 @@ class Checkpoint:
         self._due = time.monotonic() + every_seconds
 
     def due(self) -> bool:
-        """Whether it is time to save again."""
+        """Say whether it is time to save again."""
         return time.monotonic() >= self._due
 
     def lags(self, step: int) -> bool:
-        """Whether a fine-tune long enough to be saved at all is further than its file."""
+        """Say whether a fine-tune long enough to be saved at all is further than its file."""
         return self._tried and self.step != step
 
     def save(
-        self, tensors: Mapping[str, np.ndarray], progress: Progress, tell: Callable[[str], None], *, last: bool = False
+        self,
+        tensors: Mapping[str, np.ndarray],
+        progress: Progress,
+        report: Callable[[str], None],
+        *,
+        last: bool = False,
     ) -> bool:
-        """Replace the file atomically; returns whether that worked.
+        """Replace the file atomically; return whether that worked.
 
-        A failure is told once until a save works again; the one of the ``last`` state always, because nothing comes
-        after it. Saving never takes more than about a twentieth of the time.
+        ``report`` gets a failure once, until a save works again; the one of the ``last`` state always, because nothing
+        comes after it. Saving never takes more than about a twentieth of the time.
         """
         started = time.monotonic()
         about = json.dumps({"identity": self.identity, **progress.__dict__}, sort_keys=True)
@@ -112,11 +117,11 @@ class Checkpoint:
             write_safetensors(self.path, tensors, {_KEY: about})
         except (UserError, OSError) as error:
             if last or not self._failing:
-                tell(f"the state after step {progress.step} is not saved ({error}); {self._then(last)}")
+                report(f"the state after step {progress.step} is not saved ({error}); {self._then(last)}")
             self._failing = True
         else:
             if self._failing:
-                tell(f"the state is saved again, after step {progress.step}")
+                report(f"the state is saved again, after step {progress.step}")
             self._failing, self.step = False, progress.step
         took = time.monotonic() - started
         self._due = time.monotonic() + max(self.every_seconds, 20 * took)
@@ -128,9 +133,10 @@ class Checkpoint:
         return f"{self.path.name} holds that after step {self.step}" if self.step is not None else "there is no other"
 
     def load(self) -> tuple[dict[str, np.ndarray], Progress] | None:
-        """What was saved last, or None where nothing was.
+        """Read what was saved last, or None where nothing was.
 
-        Raises CheckpointError when the file belongs to another fine-tune or is damaged.
+        Raises:
+            CheckpointError: the file belongs to another fine-tune or is damaged.
         """
         if not os.path.lexists(self.path):
             return None
@@ -153,7 +159,7 @@ class Checkpoint:
         )
 
     def damaged(self, why: str) -> CheckpointError:
-        """The error to raise where it cannot be gone on from."""
+        """Make the error that says why it cannot be gone on from."""
         return CheckpointError(
             f"the checkpoint {self.path} is damaged: {why}", "one that is complete", "deleting it to start over"
         )

@@ -24,7 +24,7 @@ class LiveScores:
     """Holds the biases as they were before the fine-tune and compares them with the bank's, on the CPU."""
 
     def __init__(self, bank: Bank, owned: set[str]) -> None:
-        """`bank`: one run, its values not trained yet; `owned`: names of the parts that it trains."""
+        """Remember the biases. ``bank``: one run, its values not trained yet; ``owned``: the parts that it trains."""
         assert bank.runs == 1
         self._bank = bank
         self._parts: dict[str, list[Part]] = defaultdict(list)
@@ -35,11 +35,11 @@ class LiveScores:
         self._next = 0.0
 
     def due(self) -> bool:
-        """Whether it is time again; always true at first."""
+        """Say whether it is time again; always true at first."""
         return time.monotonic() >= self._next
 
     def table(self) -> LiveTable | None:
-        """The scores now; None while a value is not finite.
+        """Compute the scores now; None while a value is not finite.
 
         A layer that is not trained counts as 0, as in the scores of the snapshot.
         """

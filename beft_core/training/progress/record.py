@@ -19,7 +19,7 @@ from beft_core.training.progress.live_scores import LiveScores
 from beft_core.training.session import Readings
 
 REPORT_SECONDS = 0.2
-"""Losses are told at most this often."""
+"""Losses are reported at most this often, in seconds."""
 
 
 class Record:
@@ -32,12 +32,12 @@ class Record:
         self.readings, self.observer = readings, observer
         self.progress = Progress(history=[[] for _ in jobs])
         self.loss_sum = torch.zeros(len(jobs), device=bank.precision.device)
-        """Of each run, the losses since its last epoch ended."""
+        """Sum of the losses of each run since its last epoch ended, [runs]."""
         self.trajectory: list[np.ndarray] = []
         """Bias terms of the runs that wanted them at a step, [runs, bias elements] each: see Progress.trajectory."""
         wanted = observer.wants_scores and len(jobs) == 1
         self._live_scores = LiveScores(bank, jobs[0].owned) if wanted else None
-        self._told = time.monotonic()
+        self._reported = time.monotonic()
 
     @property
     def total_steps(self) -> int:
@@ -50,20 +50,20 @@ class Record:
         return [run for run, job in enumerate(self.jobs) if step < min(job.steps, leaves.get(str(run), job.steps))]
 
     def ends_an_epoch(self, step: int) -> bool:
-        """Whether an epoch of some run ends with so many steps."""
+        """Say whether an epoch of some run ends with so many steps."""
         return any(step <= job.steps and step % job.steps_per_epoch == 0 for job in self.jobs)
 
     def read(self, all: bool = False) -> None:
-        """Look at the losses of past steps that are due, or at ``all``: note which runs failed, tell the observer."""
+        """Look at the losses of past steps that are due, or at ``all``: note failed runs, report to the observer."""
         for step, values in self.readings.due(all):
             losses, factors = values.tolist()
             for run, job in enumerate(self.jobs):
                 live = step < job.steps and str(run) not in self.progress.failed
                 if live and not (math.isfinite(losses[run]) and math.isfinite(factors[run])):
                     self._note_failure(run, step)
-            if time.monotonic() - self._told > REPORT_SECONDS or step + 1 == self.total_steps:
+            if time.monotonic() - self._reported > REPORT_SECONDS or step + 1 == self.total_steps:
                 self.observer.step(step + 1, self.total_steps, losses)
-                self._told = time.monotonic()
+                self._reported = time.monotonic()
 
     def _note_failure(self, run: int, step: int) -> None:
         """The run leaves the bank, at a step that does not depend on when this was read: what the others draw does.
@@ -77,9 +77,9 @@ class Record:
         self.observer.message(f"run {run}: {text}" if len(self.jobs) > 1 else text)
 
     def after_step(self, step: int) -> None:
-        """Keep trajectories, tell scores, and end the epochs that end with so many steps."""
+        """Keep trajectories, report scores, and end the epochs that end with so many steps."""
         self._keep_trajectory(step)
-        self._tell_scores(step)
+        self._report_scores(step)
         self.observer.advance()
         for run, job in enumerate(self.jobs):
             if step <= job.steps and step % job.steps_per_epoch == 0 and str(run) not in self.progress.failed:
@@ -97,7 +97,7 @@ class Record:
         self.progress.history[run].append(row)
         self.observer.epoch({k: v for k, v in row.items() if v is not None}, run)
 
-    def _tell_scores(self, step: int) -> None:
+    def _report_scores(self, step: int) -> None:
         """At the first step, the last one, and about once a second between them."""
         if self._live_scores is not None and (self._live_scores.due() or step == self.total_steps):
             table = self._live_scores.table()
@@ -118,7 +118,7 @@ class Record:
             self.trajectory.append(values[to_device(np.array(wanting), values.device)].cpu().numpy())
 
     def outcome(self, run: int, stopped: bool) -> Outcome:
-        """Sum up a run. ``stopped``: whether the training was."""
+        """Sum up a run. ``stopped``: whether the training was stopped."""
         job = self.jobs[run]
         steps = min(self.progress.step, job.steps)
         rows = [

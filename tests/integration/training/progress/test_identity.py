@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from tiny_models import tiny
@@ -10,7 +11,7 @@ from training_tools import config, examples
 
 from beft_core.models.biases import LoadedModel
 from beft_core.training.progress import identity
-from beft_core.training.progress.identity import identity_of
+from beft_core.training.progress.identity import checkpoint_for, identity_of
 
 
 @pytest.fixture
@@ -41,3 +42,14 @@ def test_settings_model_examples_and_software_each_change_it(
     monkeypatch.setattr(identity, "software_versions", lambda: {"torch": "0"})
     found.append(identity_of([config()], model, [data]))
     assert len(set(found)) == len(found)
+
+
+def test_the_checkpoint_of_a_fine_tune_has_its_identity_and_the_seconds_of_the_environment(
+    model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = [config()], model, [examples(4, 1)]
+    monkeypatch.setenv("BEFT_CHECKPOINT_SECONDS", "0.25")
+    found = checkpoint_for(tmp_path / "c", *of)
+    assert found is not None and found.path == tmp_path / "c"
+    assert found.identity == identity_of(*of) and found.every_seconds == 0.25
+    assert checkpoint_for(None, *of) is None
