@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from beft_core.errors import UserError
-from beft_core.files.disk import shortage
 from beft_core.files.home import home
 from beft_core.files.json_shape import check
 from beft_core.files.plain_file import open_plain
@@ -28,16 +27,15 @@ from beft_core.files.safe_io import atomic_write, parse_json, read_bounded
 from beft_core.imports import imported
 from beft_core.presets import RECORD_VERSION
 from beft_core.process_id import boot_id, host_name
-from beft_core.runs.failure import smaller
 from beft_core.runs.kinds import CHECKPOINT, KINDS, SNAPSHOT, UNKNOWN, Kind
 from beft_core.runs.kinds import RESULT as RESULT_FILE
+from beft_core.runs.lost import how_it_ended, what_to_do
+from beft_core.runs.reading import last_lines, read_records
 from beft_core.runs.record import (
     CONFIG,
     CONFIG_BYTES,
-    METRICS_BYTES,
     RESULT,
     RESULT_BYTES,
-    record_of,
 )
 from beft_core.runs.status import EXECUTORS, STATUS_BYTES, Status
 
@@ -47,18 +45,8 @@ BEAT_SECONDS = 30.0
 """A worker gives a sign of life this often."""
 SILENCE_SECONDS = 600.0
 """After so long without one, a worker that cannot be asked for from here is taken for lost."""
-READ_BYTES = 4 * 2**20
-"""Most bytes of ``metrics.jsonl`` that one read returns; the rest comes with the next."""
-READ_LINES, MAX_STRANGE = 80_000, 1000
-"""Lines that so many bytes may hold, and how many of them may be no records, before the rest of them is skipped: a run
-writes a hundred bytes a line."""
-LOG_BYTES = 2**16
-"""Of a log, only so much of its end is looked at."""
 
 _ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}-[0-9a-f]{6}")
-_CRASH = "Fatal Python error: "
-"""How the interpreter's last word on a signal begins."""
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 @dataclass(frozen=True, order=True)
@@ -221,7 +209,7 @@ class Run:
         # The clock may have been set back since, so what was created in the future is no younger than the past.
         if status.process is None and abs(time.time() - status.created) < START_SECONDS:
             return status
-        return replace(status, state="lost", message=self._lost(status), proposal=self._after_lost())
+        return self._lost(status)
 
     def attended(self, status: Status) -> bool:
         """Whether something works on an active run or is just starting its worker: as its executor says, and where
@@ -242,35 +230,18 @@ class Run:
         except OSError:
             return float("inf")
 
-    def _lost(self, status: Status) -> str:
-        if status.elsewhere is not None:
-            minutes = min(self.silence() / 60, 1e6)
-            return (
-                f"The worker on {status.elsewhere} has given no sign of life for {minutes:.0f} minutes: "
-                "that machine is off or was restarted, or its connection to this folder is lost."
-            )
-        where = f" during “{status.stage}”" if status.stage else ""
-        where += f" ({status.done} of {status.total})" if status.stage and status.total else ""
-        who = f"process {status.process.pid}" if status.process else "process"
-        crash = next((line for line in self.log_tail(60) if line.startswith(_CRASH)), None)
-        if crash is not None:
-            return f"The worker ({who}) crashed{where}: {crash.removeprefix(_CRASH)}."
-        if (left := shortage(self.path)) is not None:
-            return f"The worker ({who}) ended{where} and could not write why: the disk is full ({left} free)."
-        return (
-            f"The worker ({who}) vanished{where} without a word: it was killed, crashed, or the machine was restarted."
-        )
-
-    def _after_lost(self) -> str:
+    def _lost(self, status: Status) -> Status:
         try:
             kind, config = self.config()
-            config = dict(KINDS[kind].resources(config))
+            resources = dict(KINDS[kind].resources(config))
         except UserError:
-            config = {}
-        again = " The run can be resumed from its checkpoint." if self.checkpoint.is_file() else ""
-        if shortage(self.path) is not None:
-            return f"Delete what is no longer needed on the disk of {self.path}.{again}"
-        return f"If the machine ran out of memory: {smaller(config)}{again}"
+            resources = {}
+        return replace(
+            status,
+            state="lost",
+            message=how_it_ended(status, self.path, self.silence(), self.log_tail(60)),
+            proposal=what_to_do(self.path, resources, resumable=self.checkpoint.is_file()),
+        )
 
     def _age_by_name(self) -> float:
         try:
@@ -323,45 +294,12 @@ class Run:
     # -- measurements and log --------------------------------------------------------------------------------------
 
     def read_metrics(self, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
-        """Records from a byte offset on, and the offset to go on from.
-
-        A last line that is still being written waits for the next call; lines that a crash left half-written or that
-        a run does not write are skipped (:mod:`beft_core.runs.damage` tells of them). A file that has become shorter is
-        read from its start, and none further than ``METRICS_BYTES``
-        and ``READ_LINES`` allow.
-        """
-        try:
-            with open_plain(self.metrics, follow=False) as file:
-                size = min(os.fstat(file.fileno()).st_size, METRICS_BYTES)
-                offset = offset if 0 <= offset <= size else 0
-                file.seek(offset)
-                room = min(READ_BYTES, METRICS_BYTES - offset)
-                block = file.read(room)
-        except (OSError, UserError):
-            return [], 0
-        complete = block[: block.rfind(b"\n") + 1]
-        if not complete and len(block) == room:
-            complete = block  # no record of ours is that long: skip it
-        records, strange = [], 0
-        for line in list(filter(None, complete.splitlines()))[:READ_LINES]:
-            try:
-                records.append(record_of(line))
-            except UserError:
-                strange += 1
-                if strange == MAX_STRANGE:
-                    break
-        return records, offset + len(complete)
+        """Read measurements as :func:`beft_core.runs.reading.read_records` does."""
+        return read_records(self.metrics, offset)
 
     def log_tail(self, lines: int = 12) -> list[str]:
         """The last lines of the log, without terminal colours and overwritten progress bars."""
-        try:
-            with open_plain(self.log, follow=False) as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_BYTES))
-                text = file.read(LOG_BYTES).decode("utf-8", "replace")
-        except (OSError, UserError):
-            return []
-        kept = [_ANSI.sub("", line.rsplit("\r", 1)[-1]).rstrip() for line in text.split("\n")]
-        return [line for line in kept if line][-lines:]
+        return last_lines(self.log, lines)
 
 
 def list_runs(root: Path | None = None) -> list[Run]:

@@ -25,8 +25,9 @@ from beft_core.runs.archive import bytes_of, zip_of
 from beft_core.runs.compare import differences, spreads
 from beft_core.runs.curves import CurveReader
 from beft_core.runs.overview import overview, overviews
+from beft_core.runs.reading import READ_BYTES
 from beft_core.runs.record import METRICS_BYTES, RECORDS, damage_of
-from beft_core.runs.run import READ_BYTES, Run, list_runs
+from beft_core.runs.run import Run, list_runs
 
 pytestmark = pytest.mark.timeout(60)  # a pipe would be waited for, a device read, for ever
 

@@ -1,7 +1,6 @@
 """Run folders as their readers see them: states, half-written files, strangers' folders."""
 
 import errno
-import json
 import os
 import subprocess
 import sys
@@ -11,8 +10,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from beft_core.errors import UserError
 from beft_core.execution.cancel import cancel
@@ -137,32 +134,6 @@ def test_strangers_in_the_folder_are_not_runs(run: Run, tmp_path: Path) -> None:
     assert list_runs(tmp_path / "nowhere") == []
 
 
-@given(st.lists(st.integers(0, 10**9), max_size=20), st.integers(1, 60))
-def test_every_record_is_read_once_however_the_bytes_arrive(values: list[int], chunk: int) -> None:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        run = Run(Path(folder))
-        data = b"".join(json.dumps({"v": v}).encode() + b"\n" for v in values)
-        seen, offset = [], 0
-        for at in range(0, len(data), chunk):
-            with run.metrics.open("ab") as file:
-                file.write(data[at : at + chunk])
-            records, offset = run.read_metrics(offset)
-            seen += [record["v"] for record in records]
-        assert seen == values and offset == len(data)
-
-
-def test_metrics_reader_skips_debris_and_starts_over_in_a_shorter_file(run: Run) -> None:
-    run.metrics.write_bytes(b'{"v": 1}\n{"v": 2, "lo\n[3]\n{"v": NaN}\n{"v": 4}\n{"v": 5')
-    records, offset = run.read_metrics()
-    assert records == [{"v": 1}, {"v": 4}]
-    assert run.read_metrics(offset) == ([], offset)
-    run.metrics.write_bytes(b'{"v": 9}\n')
-    assert run.read_metrics(offset)[0] == [{"v": 9}]
-    assert run.read_metrics(-5)[0] == [{"v": 9}]
-
-
 def test_a_start_that_was_recorded_ten_seconds_off_is_still_the_worker(run: Run) -> None:
     if me().ticks is None:
         pytest.skip("the system has no boot id")
@@ -195,13 +166,6 @@ def test_a_run_that_is_being_started_is_neither_lost_nor_deleted(run: Run) -> No
         cancel(run)
         assert run.status().state == "cancelling"
     assert run.status().state == "cancelled"
-
-
-def test_log_tail_is_what_a_terminal_would_show(run: Run) -> None:
-    run.log.write_bytes(b"first\n\n 10%|#\r100%|####\n\x1b[31mred\x1b[0m\n\xff\n")
-    assert run.log_tail() == ["first", "100%|####", "red", "�"]
-    run.log.write_text("x" * 10**6 + "\nlast\n")
-    assert run.log_tail(1) == ["last"]
 
 
 def test_readers_need_neither_torch_nor_streamlit() -> None:
