@@ -36,7 +36,7 @@ Score = Callable[[], dict[str, float]]
 
 @dataclass(frozen=True)
 class MergeEvaluation:
-    """A merge and what it is worth."""
+    """Result of an evaluation: the merge, and its scores beside those of base model and sources."""
 
     merged: Snapshot
     result: MergeResult
@@ -48,13 +48,15 @@ def evaluate_merge(
     observer: Observer | None = None,
     checkpoint: Path | None = None,
 ) -> MergeEvaluation:
-    """Score base model, sources and merge on every task with that task's own head (the form of the paper's Table 3),
-    and the merge along its method's line.
+    """Score base model, sources and merge on every task, and the merge along its method's line.
+
+    Each task is scored under its own head, in the form of the paper's Table 3.
 
     A task whose data cannot be had is left out, with the reason. ``checkpoint``: a file that keeps every score; where
     it exists, what it holds is not computed again.
 
-    Raises UserError for snapshots of different bases, a base model that cannot be found, and when no task is left.
+    Raises:
+        UserError: snapshots of different bases, a base model that cannot be found, or no task that is left.
     """
     observer = observer or Observer()
     began = time.monotonic()

@@ -45,7 +45,7 @@ _first: dict[str, float] = {}
 
 @dataclass(frozen=True)
 class Estimate:
-    """Parameters, time and memory of a fine-tune, as a warm-up measured them."""
+    """Parameters, time and memory of a fine-tune, as a few real steps measured them."""
 
     trainable: int
     """Trained parameters, counted as in the paper: without the head."""
@@ -66,8 +66,9 @@ class Estimate:
     memory: int
     """Bytes of such memory that are free now or held by this measurement."""
     step_ms: float
+    """Median milliseconds of a step."""
     spread: float
-    """Standard deviation of the timed steps over their median."""
+    """Standard deviation of the timed steps over their median, without a unit."""
     timed_steps: int
     load: float
     """Processes per core that wanted to compute during the last minute; above 1 the machine is busy with others."""
