@@ -17,7 +17,7 @@ from plain_loop import plain_run, terms_and_head
 from scipy import stats
 from tiny_models import tiny
 from torch import Tensor
-from training_tools import config, difference, examples, fit, trace_layers
+from training_tools import config, difference, examples, fit
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
@@ -408,22 +408,6 @@ def _p_values(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     return float(stats.ttest_rel(*lengths).pvalue), float(stats.ks_2samp(*lengths).pvalue)
 
 
-@pytest.fixture
-def traced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    return trace_layers(monkeypatch)
-
-
-def test_compiled_layers_make_the_same_updates(traced: list[str]) -> None:
-    runs = [config(terms=("v",), lr=2e-3, epochs=1), config(mode="all", seed=1, lr=1e-3, epochs=1)]
-    trains = [examples(6, seed, longest=3) for seed in (0, 1)]  # steps of two shapes
-    plain = fit("bert", *runs, trains=trains)
-    assert not traced
-    compiled = fit("bert", *(dataclasses.replace(run, compile=True) for run in runs), trains=trains)
-    for one, other in zip(plain, compiled, strict=True):
-        assert difference(one, other) < 1e-5
-    assert traced == ["BertLayer", "LastLayer"]
-
-
 @pytest.mark.parametrize(
     ("compile", "precision", "count"), [(True, "bfloat16", 2), (True, "float32", 0), (False, "bfloat16", 0)]
 )
@@ -442,20 +426,6 @@ def test_gelu_is_short_where_layers_are_compiled_and_rounded(
     monkeypatch.setattr(trainer.Trainer, "_update", counted)
     fit("bert", config(compile=compile, precision=precision, epochs=1))
     assert found == {count}
-
-
-def test_compiled_layers_drop_the_same_elements(traced: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a GPU, where dropout of compiled layers is hashed, with the same layers as they are."""
-    monkeypatch.setattr(session, "HASHED", {"cpu"})
-    runs = [config(seed=seed, dropout=True, compile=True, epochs=1, batch_size=2) for seed in (0, 1)]
-    trains = [examples(4, seed, longest=3) for seed in (0, 1)]
-    compiled = fit("bert", *runs, trains=trains)
-    assert traced == ["BertLayer", "LastLayer"]
-    monkeypatch.setattr(session, "compiled_layers", lambda model: nullcontext())
-    for one, other in zip(compiled, fit("bert", *runs, trains=trains), strict=True):
-        assert difference(one, other) < 1e-5
-    monkeypatch.setattr(session, "HASHED", set())
-    assert difference(compiled[0], fit("bert", *runs, trains=trains)[0]) > 1e-4
 
 
 def test_layers_that_share_a_module_do_not_hash_their_dropout(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Classification heads through the bank, against transformers' own classes with the same weights."""
+"""The bank: each run's biases act on its own rows alone, and its heads are those of transformers' own classes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import CONFIGS, VOCABULARY, tiny
+from tiny_models import CONFIGS, VOCABULARY, inputs, tiny
 from training_tools import config, examples, fit
 from transformers import AutoModelForSequenceClassification
 
 from beft_core.errors import UserError
-from beft_core.models.biases import LoadedModel
+from beft_core.models.biases import LoadedModel, get_bias, restored, set_bias
 from beft_core.training.acceleration.last_layer import reader_of
 from beft_core.training.batches.arrange import arrange, lay_out
 from beft_core.training.batches.encoded import Encoded
 from beft_core.training.batches.plan import plan
 from beft_core.training.batches.run_index import RunIndex, to_device
-from beft_core.training.methods.bias_bank import Bank
+from beft_core.training.methods.bias_bank import Bank, is_slot, slot_name
 from beft_core.training.precision import Precision
 
 CPU = torch.device("cpu")
@@ -178,3 +178,79 @@ def test_a_head_of_before_the_layernorm_is_refused() -> None:
 def _with_activation(model: LoadedModel, name: str) -> Any:
 
     return dataclasses.replace(model.layout, head=dataclasses.replace(model.layout.head, dense_activation=name))
+
+
+# --- biases of several runs ------------------------------------------------------------------------------------------
+
+
+def two_runs(name: str) -> Bank:
+    """Every bias of two runs, each far from the model's own and from the other's."""
+    model = tiny(name, attn="sdpa", dtype=torch.float32)
+    bank = Bank(model, model.layout.slots, runs=2, classes=2, precision=Precision("float32", CPU), outside_biases=True)
+    torch.manual_seed(3)
+    with torch.no_grad():
+        bank.values.add_(0.3 * torch.randn_like(bank.values))
+    return bank
+
+
+@pytest.mark.parametrize("name", ["bert", "distilbert", "gpt2", "modernbert", "qwen2"])
+def test_each_row_is_computed_with_the_biases_of_its_run(name: str) -> None:
+    """Against the model alone, with these biases written into it; the fused ones of GPT-2 too."""
+    bank, run_of = two_runs(name), [1, 0, 1]
+    model = bank.model
+    data = inputs(model, rows=3)
+    bank.route(*[RunIndex.to(CPU, run_of, 2)] * 2)
+    before = {path: one.clone() for path, one in model.backbone.state_dict().items()}
+    with bank.installed():
+        found = model.backbone(**data)[0]
+    assert all(torch.equal(one, before[path]) for path, one in model.backbone.state_dict().items())
+    for row, run in enumerate(run_of):
+        with restored(model):
+            for slot in model.layout.slots:
+                set_bias(model.backbone, slot, torch.from_numpy(bank.value(slot_name(slot), run)))
+            for part in bank.parts.values():
+                if part.name.startswith("outside."):
+                    part.module.bias.data.copy_(torch.from_numpy(bank.value(part.name, run)))
+            expected = model.backbone(**{key: value[row : row + 1] for key, value in data.items()})[0]
+        model.backbone.load_state_dict(before)
+        torch.testing.assert_close(found[row : row + 1], expected, rtol=0, atol=2e-5)
+
+
+def test_gradients_are_those_of_each_run_and_of_what_it_owns() -> None:
+    bank = two_runs("bert")
+    names = [slot_name(slot) for slot in bank.model.layout.slots_of("v")]
+    frozen = np.zeros(bank.parts[names[0]].shape, bool)
+    frozen[:3] = True
+    bank.own(1, {names[0]}, {names[0]: frozen})
+    assert bank.trained_parameters(1) == frozen.size - 3
+    assert bank.trained_parameters(0) == bank.values.shape[1]
+    bank.route(*[RunIndex.to(CPU, [1, 1], 2)] * 2)
+    with bank.installed():
+        bank.model.backbone(**inputs(bank.model))[0].square().sum().backward()
+    assert not bank.grads[0].any(), "no row is of run 0"
+    columns = bank.parts[names[0]].columns
+    whole = bank.grads[1, columns].clone()
+    assert whole.all() and bank.grads[1, bank.parts[names[1]].columns].all()
+    bank.mask_grads()
+    assert bank.grads[1].count_nonzero() == frozen.size - 3
+    assert torch.equal(bank.grads[1, columns][3:], whole[3:])
+
+
+def test_what_lies_where() -> None:
+    bank = two_runs("bert")
+    layout = bank.model.layout
+    slots = [name for name in bank.parts if is_slot(name)]
+    assert slots == [slot_name(slot) for slot in layout.slots] == list(bank.slot_parts)
+    assert slots[0].split(".")[0] == "encoder" and not is_slot("head.weight") and not is_slot("pooler.bias")
+    parts = list(bank.parts.values())
+    assert parts[0].start == 0 and parts[-1].columns.stop == bank.values.shape[1]
+    assert all(one.columns.stop == other.start for one, other in itertools.pairwise(parts))
+    assert bank.slots_end == sum(slot.width for slot in layout.slots)
+    fresh = Bank(bank.model, layout.slots, runs=3, classes=2, precision=Precision("float32", CPU))
+    for slot in layout.slots:
+        np.testing.assert_array_equal(fresh.value(slot_name(slot), 2), get_bias(bank.model.backbone, slot))
+    value = np.arange(layout.slots[0].width, dtype=np.float32)
+    fresh.set_value(slots[0], value, 1)
+    assert (fresh.value(slots[0], 1) == value).all() and not (fresh.value(slots[0], 0) == value).all()
+    with pytest.raises(ValueError, match="expected"):
+        fresh.set_value(slots[0], value[1:], 1)
