@@ -52,7 +52,7 @@ from beft_core.tasks.sources import table_preview
 from beft_core.tasks.sources.user_files import load_files
 from dashboard.result_tables.received import checked
 
-MOST_BYTES, MOST_SECONDS = 2**30, 10.0
+MAX_BYTES, MAX_SECONDS = 2**30, 10.0
 """What an input may take before it is refused: memory beyond that of the process, and processor time."""
 CPU_SECONDS, PATIENCE = 30, 200
 """Seconds after which an input counts as one that never ends: of processor time, and where it waits for something."""
@@ -78,7 +78,7 @@ class Measured:
 
     @property
     def sound(self) -> bool:
-        return self.outcome in ("refused", "accepted") and self.nbytes < MOST_BYTES and self.seconds < MOST_SECONDS
+        return self.outcome in ("refused", "accepted") and self.nbytes < MAX_BYTES and self.seconds < MAX_SECONDS
 
 
 def measured(kind: str, name: str, read: Read) -> Measured:

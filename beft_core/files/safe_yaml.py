@@ -13,8 +13,8 @@ from typing import Any
 from beft_core.errors import UserError
 from beft_core.files.safe_io import read_bounded
 
-MOST_BYTES = 2**18
-MOST_VALUES = 20_000
+MAX_BYTES = 2**18
+MAX_VALUES = 20_000
 """Keys and values together; the reader takes some 20 microseconds for each."""
 DEEPEST = 8
 """Tables and lists inside each other."""
@@ -30,7 +30,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     import yaml
 
-    raw = read_bounded(path, MOST_BYTES, "a YAML file")
+    raw = read_bounded(path, MAX_BYTES, "a YAML file")
     try:
         text = raw.decode("utf-8")
         _require_plain(path.name, yaml.parse(text, Loader=yaml.SafeLoader))
@@ -60,8 +60,8 @@ def _require_plain(name: str, events: Any) -> None:
         if isinstance(event, yaml.NodeEvent):
             values += 1
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if values > MOST_VALUES or depth > DEEPEST:
-            most = f"{MOST_VALUES:,} values" if values > MOST_VALUES else f"{DEEPEST} lists inside each other"
+        if values > MAX_VALUES or depth > DEEPEST:
+            most = f"{MAX_VALUES:,} values" if values > MAX_VALUES else f"{DEEPEST} lists inside each other"
             raise UserError(f"{where}: got more than {most}", "fewer", "seeds: 5 for the seeds 0 to 4")
 
 

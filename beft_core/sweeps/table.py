@@ -87,7 +87,7 @@ _OPTIONAL: tuple[str, ...] = (
 NEEDED: tuple[str, ...] = tuple(name for name in COLUMNS if name not in _OPTIONAL)
 """Those that every table has."""
 
-MAX_CSV, MOST_PARQUET = 32 * 2**20, 64 * 2**20
+MAX_CSV, MAX_PARQUET = 32 * 2**20, 64 * 2**20
 """Bytes of a file: as CSV a sweep of 1,000 fine-tunes takes three million."""
 MAX_COLUMNS = 1000
 LIMITS = parquet.Limits(rows=100_000, bytes=256 * 2**20)
@@ -116,7 +116,7 @@ def read_table(path: Path) -> pd.DataFrame:
         raise UserError(
             f"got {path}, where no result table is", f"a sweep's folder, {NAME}.parquet or {NAME}.csv"
         ) from None
-    most = MAX_CSV if is_csv else MOST_PARQUET
+    most = MAX_CSV if is_csv else MAX_PARQUET
     if size > most:
         raise UserError(f"got {path.name} of {size / 2**20:,.1f} MB", f"at most {most >> 20} MB", f"{NAME}.parquet")
     table = _read_csv(path) if is_csv else _read_parquet(path)

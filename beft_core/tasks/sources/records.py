@@ -14,11 +14,11 @@ from typing import Any
 from beft_core.errors import UserError
 from beft_core.tasks.sources.text_lines import numbered_lines
 
-MOST_CELLS = 10_000
+MAX_CELLS = 10_000
 """Of one row."""
-MOST_ROW = 2**20
+MAX_ROW = 2**20
 """Characters of one row; a quoted text may go over many lines."""
-MOST_NESTED = 5_000_000
+MAX_NESTED = 5_000_000
 """Lists and objects of a JSONL file: each takes the reader more time than the text that it is written in."""
 
 
@@ -30,9 +30,9 @@ def csv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
         nonlocal held
         for number, line in numbered_lines(path):
             held += len(line)
-            if held > MOST_ROW:
+            if held > MAX_ROW:
                 raise UserError(
-                    f"{path.name}, row {number}: got a row of more than {MOST_ROW:,} characters",
+                    f"{path.name}, row {number}: got a row of more than {MAX_ROW:,} characters",
                     "comma-separated values with closed quotation marks",
                 )
             yield f"{line}\n"
@@ -65,8 +65,8 @@ def jsonl_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         nested += line.count("{") + line.count("[")
-        if nested > MOST_NESTED:
-            raise UserError(f"{path.name}, row {number}: got more than {MOST_NESTED:,} lists and objects", "fewer")
+        if nested > MAX_NESTED:
+            raise UserError(f"{path.name}, row {number}: got more than {MAX_NESTED:,} lists and objects", "fewer")
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):  # ValueError: not JSON, or a number of thousands of digits
@@ -77,6 +77,6 @@ def jsonl_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _bounded(path: Path, number: int, cells: list[str]) -> list[str]:
-    if len(cells) > MOST_CELLS:
-        raise UserError(f"{path.name}, row {number}: got {len(cells):,} columns", f"at most {MOST_CELLS:,}")
+    if len(cells) > MAX_CELLS:
+        raise UserError(f"{path.name}, row {number}: got {len(cells):,} columns", f"at most {MAX_CELLS:,}")
     return cells

@@ -27,8 +27,8 @@ from beft_core.tasks.sources.user_files import load_files
 
 ROWS = 5
 """Rows of a preview."""
-MOST_COLUMNS = 200
-MOST_HEAD = 64 * 2**20
+MAX_COLUMNS = 200
+MAX_HEAD = 64 * 2**20
 """Bytes of the first rows."""
 LABELS = re.compile(r"label|class|target|gold|sentiment|score|rating|category|y|is_.*", re.I)
 """Names that columns of labels usually have."""
@@ -77,8 +77,8 @@ def preview(name: str, data: bytes) -> Preview:
     """
     with _on_disk(name, data) as path:
         columns, rows = _PREVIEWS[path.suffix](path)
-        if not columns or len(columns) > MOST_COLUMNS:
-            raise UserError(f"{path.name}: got {len(columns)} columns", f"2 to {MOST_COLUMNS}, named in the first row")
+        if not columns or len(columns) > MAX_COLUMNS:
+            raise UserError(f"{path.name}: got {len(columns)} columns", f"2 to {MAX_COLUMNS}, named in the first row")
         if len(set(columns)) != len(columns) or not all(columns):
             twice = next((c for c, n in Counter(columns).items() if n > 1 or not c), "")
             raise UserError(
@@ -201,7 +201,7 @@ def _jsonl(path: Path) -> Head:
 
 
 def _parquet(path: Path) -> Head:
-    limits = parquet.Limits(rows=ROWS, bytes=MOST_HEAD, columns=MOST_COLUMNS)
+    limits = parquet.Limits(rows=ROWS, bytes=MAX_HEAD, columns=MAX_COLUMNS)
     try:
         with parquet.opened(path, None, limits, head=ROWS) as (schema, batches):
             rows = [[row.get(name) for name in schema.names] for batch in batches for row in batch.to_pylist()]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from beft_core.errors import UserError
-from beft_core.files.safe_yaml import LARGEST, MOST_BYTES, read_yaml
+from beft_core.files.safe_yaml import LARGEST, MAX_BYTES, read_yaml
 from beft_core.sweeps.spec import SweepSpec, read_spec
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -65,7 +65,7 @@ def test_what_is_more_than_a_plain_table_is_refused(text: str, words: str, tmp_p
 def test_a_large_file_is_refused_by_its_size(tmp_path: Path) -> None:
     with (tmp_path / "x.yaml").open("wb") as file:
         file.truncate(3 * 2**30)
-    with pytest.raises(UserError, match=f"at most {MOST_BYTES}"):
+    with pytest.raises(UserError, match=f"at most {MAX_BYTES}"):
         read_yaml(tmp_path / "x.yaml")
 
 

@@ -42,9 +42,9 @@ def test_what_is_no_object_is_refused_with_its_row(line: str, tmp_path: Path) ->
 
 
 def test_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "MOST_CELLS", 3)
-    monkeypatch.setattr(records, "MOST_ROW", 20)
-    monkeypatch.setattr(records, "MOST_NESTED", 4)
+    monkeypatch.setattr(records, "MAX_CELLS", 3)
+    monkeypatch.setattr(records, "MAX_ROW", 20)
+    monkeypatch.setattr(records, "MAX_NESTED", 4)
     assert len(list(csv_records(file(tmp_path, "a,b,c\n" * 20)))) == 20
     for read, text, said in (
         (csv_records, "a,b,c,d\n", "got 4 columns"),
