@@ -29,11 +29,13 @@ from beft_core.files.scratch import scratch_file
 from beft_core.imports import imported
 
 QUESTIONS: dict[str, str] = {
-    "model": "beft_core.models.attention_experiments:describe",
-    "prove": "beft_core.models.attention_experiments:answer",
+    "model": "beft_core.models.attention_experiments:HeldModel.describe",
+    "prove": "beft_core.models.attention_experiments:HeldModel.prove",
     "preflight": "beft_core.execution.workflows:estimated",
 }
-"""Question -> ``module:function`` that answers it: fields as keywords -> a JSON value. May raise UserError."""
+"""Question -> ``module:function`` or ``module:Class.method`` that answers it: fields as keywords -> a JSON value. May
+raise UserError. The process makes one object of a class, which may hold what the next question needs.
+"""
 
 IDLE_SECONDS = 600.0
 """A service that nobody asked for so long gives its memory back."""
@@ -237,20 +239,38 @@ def serve() -> None:
     """Answer the questions on standard input until it ends."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not be taken for an answer
-    watch = _Watch()
+    watch, answers = _Watch(), Answers()
     for line in sys.stdin.buffer:
         watch.busy = True
-        out.write(json.dumps(_answer(json.loads(line))).encode() + b"\n")
+        out.write(json.dumps(answers.to(json.loads(line))).encode() + b"\n")
         out.flush()
         watch.busy, watch.asked = False, time.monotonic()
 
 
-def _answer(asked: dict[str, Any]) -> dict[str, Any]:
-    try:
-        function: Callable[..., Any] = imported(QUESTIONS[asked["question"]])
-        return {"answer": function(**asked["fields"])}
-    except UserError as error:
-        return {"error": [error.got, error.expected, error.try_]}
+class Answers:
+    """Calls what answers a question, and keeps the objects whose methods do."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, Any] = {}
+
+    def to(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Answer one line: ``answer``, or ``error`` with the parts of a UserError."""
+        try:
+            return {"answer": self._function(asked["question"])(**asked["fields"])}
+        except UserError as error:
+            return {"error": [error.got, error.expected, error.try_]}
+
+    def _function(self, question: str) -> Callable[..., Any]:
+        module, _, name = QUESTIONS[question].partition(":")
+        owner, _, method = name.rpartition(".")
+        if not owner:
+            function: Callable[..., Any] = imported(f"{module}:{name}")
+            return function
+        place = f"{module}:{owner}"
+        if place not in self._objects:
+            self._objects[place] = imported(place)()
+        answering: Callable[..., Any] = getattr(self._objects[place], method)
+        return answering
 
 
 if __name__ == "__main__":

@@ -106,37 +106,36 @@ class Seen:
     """[CLASSES]."""
 
 
-_bench: Bench | None = None
-"""The model of the last question: one at a time stays in memory."""
+class HeldModel:
+    """Answers questions about models by name, and holds the one of the last question: one at a time is in memory."""
 
+    def __init__(self) -> None:
+        self._bench: Bench | None = None
 
-def describe(model: str) -> dict[str, Any]:
-    """Load a model, or have it loaded, and tell what it is (:meth:`Bench.facts`).
+    def describe(self, model: str) -> dict[str, Any]:
+        """Load a model, or have it loaded, and tell what it is (:meth:`Bench.facts`).
 
-    Raises:
-        UserError: as :func:`beft_core.models.load.load_model`; or the model reads no text.
-    """
-    return _loaded(model).facts()
+        Raises:
+            UserError: as :func:`beft_core.models.load.load_model`; or the model reads no text.
+        """
+        return self._loaded(model).facts()
 
+    def prove(self, model: str, sentence: str, layer: int, size: float, seed: int, pair: str = "") -> dict[str, Any]:
+        """Run all three experiments on one sentence (or two, as a pair), as JSON values. See :func:`prove`.
 
-def answer(model: str, sentence: str, layer: int, size: float, seed: int, pair: str = "") -> dict[str, Any]:
-    """Run all three experiments on one sentence (or two, as a pair), as JSON values. See :func:`prove`.
+        Raises:
+            UserError: as :meth:`describe` and :func:`prove`.
+        """
+        return prove(self._loaded(model), sentence, layer, size, seed, pair)
 
-    Raises:
-        UserError: as :func:`describe` and :func:`prove`.
-    """
-    return prove(_loaded(model), sentence, layer, size, seed, pair)
-
-
-def _loaded(name: str) -> Bench:
-    global _bench
-    if _bench is None or _bench.name != name:
-        _bench = None  # the memory of the old one first
-        loaded = load_model(name, attn="eager")
-        if loaded.tokenizer is None:
-            raise UserError(f"got {name}, which reads pictures", "a model that reads text", "bundled")
-        _bench = Bench.of(loaded, name)
-    return _bench
+    def _loaded(self, name: str) -> Bench:
+        if self._bench is None or self._bench.name != name:
+            self._bench = None  # the memory of the old one first
+            loaded = load_model(name, attn="eager")
+            if loaded.tokenizer is None:
+                raise UserError(f"got {name}, which reads pictures", "a model that reads text", "bundled")
+            self._bench = Bench.of(loaded, name)
+        return self._bench
 
 
 def prove(bench: Bench, sentence: str, layer: int, size: float, seed: int, pair: str = "") -> dict[str, Any]:

@@ -33,6 +33,8 @@ GRID = [
     "cpu",
     "--max-length",
     "24",
+    "--batch-size",
+    "4",
     "--bank-size",
     "2",
 ]
@@ -49,16 +51,21 @@ def test_killed_half_way_and_started_again_it_is_the_same_table(tmp_path: Path) 
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     undisturbed = subprocess.Popen([sys.executable, "-m", "beft_core", *WORDS, str(whole)], stdout=subprocess.DEVNULL)
     killed = start(parts)
-    deadline = time.monotonic() + 200
+    deadline, first = time.monotonic() + 200, set[str]()
     while killed.running() and time.monotonic() < deadline:
-        # The first bank is written and the second has saved its state.
-        if len(list(parts.glob("rows/*.json"))) == 2 and list(parts.glob("bank-*.safetensors")):
+        # The first bank is written and the second, whose state has a name of its own, has saved it. The states are read
+        # before the rows: while rows are missing, they are the first bank's.
+        banks = {path.name for path in parts.glob("bank-*.safetensors")}
+        if len(list(parts.glob("rows/*.json"))) < 2:
+            first |= banks
+        elif banks - first:
             break
         time.sleep(0.005)
     assert killed.kill() == -9
     assert len(list(parts.glob("rows/*.json"))) == 2
     again = start(parts)
     assert again.wait(timeout=200) == 0, again.said()
+    assert "resumed after step" in again.said()
     out = again.stdout.read_text()
     assert "2 fine-tunes in 1 pass" in out and "2 were there already" in out
     assert undisturbed.wait(timeout=200) == 0

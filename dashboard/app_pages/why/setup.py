@@ -26,7 +26,7 @@ DOWNLOAD_SECONDS = 900.0
 
 @dataclass(frozen=True)
 class Setup:
-    """Question for the model process: fields of :func:`beft_core.models.attention_experiments.answer`."""
+    """Question for the model process: fields of :func:`beft_core.models.attention_experiments.prove`."""
 
     model: str
     sentence: str

@@ -14,7 +14,7 @@ from tiny_models import CONFIGS, HEAD_DIM, HEADS, KEY_ACTS, LAYERS, Words, tiny,
 
 from beft_core.errors import UserError
 from beft_core.models import attention_experiments
-from beft_core.models.attention_experiments import Bench, direction, prove
+from beft_core.models.attention_experiments import Bench, HeldModel, direction, prove
 from beft_core.models.biases import get_bias, set_bias
 from beft_core.models.load import load_model
 
@@ -154,13 +154,14 @@ def test_a_model_without_such_biases_is_given_zeros() -> None:
 
 
 def test_the_bundled_model_in_both_precisions() -> None:
-    result = attention_experiments.answer("bundled", "The film was surprisingly good.", 2, 5.0, 0, pair="I liked it.")
+    held = HeldModel()
+    result = held.prove("bundled", "The film was surprisingly good.", 2, 5.0, 0, pair="I liked it.")
     assert result["tokens"][:4] == ["[CLS]", "the", "film", "was"] and result["tokens"].count("[SEP]") == 2
     assert result["cut"] == 0 and np.shape(result["attention"]) == (12, len(result["tokens"]), len(result["tokens"]))
     q, k, v = (result["terms"][term] for term in "qkv")
     assert max(k["float64"].values()) < 1e-13 < 1e-8 < max(k["float32"].values()) < 1e-5
     assert v["float64"]["fold"] < 1e-13 and v["float32"]["fold"] < 1e-5 and v["float64"]["logits"] > 1e-3
-    assert q["moved"] > 0.01 and attention_experiments.describe("bundled") == result["model"]
+    assert q["moved"] > 0.01 and held.describe("bundled") == result["model"]
 
 
 def test_long_sentences_are_cut_and_the_number_is_told() -> None:
@@ -192,11 +193,12 @@ def test_one_model_is_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         attention_experiments, "load_model", lambda name, **_: (loaded.append(name), tiny_with_words(name))[1]
     )
+    held = HeldModel()
     for name in ("bert", "bert", "roberta", "bert"):
-        attention_experiments.describe(name)
+        held.describe(name)
     assert loaded == ["bert", "roberta", "bert"]
     monkeypatch.setattr(attention_experiments, "load_model", lambda name, **_: tiny("vit"))
     with pytest.raises(UserError, match="reads pictures"):
-        attention_experiments.describe("a picture model")
+        held.describe("a picture model")
     monkeypatch.setattr(attention_experiments, "load_model", load_model)
-    assert attention_experiments.describe("bundled")["layers"] == 6
+    assert held.describe("bundled")["layers"] == 6

@@ -25,6 +25,9 @@ from dashboard.shared import model_service
 pytestmark = pytest.mark.usefixtures("lab")
 
 
+HELD = attention_experiments.HeldModel()
+
+
 class InProcess:
     """A desk that is this process: the tests have PyTorch already."""
 
@@ -38,7 +41,7 @@ class InProcess:
         self.asked.append(question)
         if self.refusal is not None:
             raise self.refusal
-        return {"model": attention_experiments.describe, "prove": attention_experiments.answer}[question](**fields)
+        return {"model": HELD.describe, "prove": HELD.prove}[question](**fields)
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +49,7 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> InProcess:
     played = InProcess()
     monkeypatch.setattr(model_service, "desk", lambda: played)
     st.cache_data.clear()
-    attention_experiments.describe("bundled")  # loaded before a page waits for it: that has a limit of its own
+    HELD.describe("bundled")  # loaded before a page waits for it: that has a limit of its own
     return played
 
 
@@ -94,7 +97,7 @@ def test_a_link_restores_each_answer(tab: str, term: str, attention: str, output
     assert f"The attention of layer 4 **{attention}**." in text and f"The output of the model **{output}**." in text
     assert text.count("as you predicted") == 1 and text.count("you predicted that it") == 1
     assert charts(at) == figures and "has length 30" in text
-    result = attention_experiments.answer("bundled", "A link, restored.", 4, 30.0, 7)
+    result = HELD.prove("bundled", "A link, restored.", 4, 30.0, 7)
     assert f"{result['terms'][term]['logits_after'][0]:.4f}".replace("-", "−") in text
 
 

@@ -118,4 +118,5 @@ def test_gradients_of_the_three_lie_side_by_side() -> None:
     grads = segment_kernels.backward(q, k, v, none, weight, None, None, 0.0, 0.3, True)
     expected = exactly(q, k, v, None, torch.zeros(4, dtype=torch.int32, device=DEVICE), 0.0, True)
     for at, one in enumerate(torch.autograd.grad(expected, (q, k, v), weight.double())):
-        torch.testing.assert_close(grads[:, :, at].double(), one.transpose(1, 2), atol=TOLERANCE, rtol=TOLERANCE)
+        wanted = one.transpose(1, 2).double()
+        torch.testing.assert_close(grads[:, :, at].double(), wanted, atol=TOLERANCE, rtol=TOLERANCE)
