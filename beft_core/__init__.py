@@ -1,7 +1,55 @@
-"""The engine of BEFT lab: bias-efficient fine-tuning of transformers.
+"""The BEFT lab as a library: select, train, evaluate, score, compare, merge and sweep bias terms of transformers.
 
-Two halves. ``terms``, ``architectures``, ``snapshot``, ``scores``, ``merging`` and ``extract`` need only numpy
-and never import torch; ``models``, ``tasks``, ``training`` and the worker half of ``runs`` do the learning.
+What is named here is imported when it is first used, so reading, scoring, comparing and merging snapshots never import
+torch. The rest of the engine lies in the folders beside this file.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from beft_core.config import RunConfig
+    from beft_core.errors import UserError
+    from beft_core.library.reading import compare, load_snapshot, merge, score
+    from beft_core.library.snapshot import Snapshot
+    from beft_core.training.observer import Observer
+
 __version__ = "0.2.0"
+
+__all__ = [
+    "Observer",
+    "RunConfig",
+    "Snapshot",
+    "UserError",
+    "__version__",
+    "compare",
+    "load_snapshot",
+    "merge",
+    "score",
+]
+
+_HOMES = {
+    "Observer": "training.observer",
+    "RunConfig": "config",
+    "Snapshot": "library.snapshot",
+    "UserError": "errors",
+    "compare": "library.reading",
+    "load_snapshot": "library.reading",
+    "merge": "library.reading",
+    "score": "library.reading",
+}
+"""Name -> the module that it comes from."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

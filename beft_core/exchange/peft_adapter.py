@@ -151,13 +151,13 @@ def export_peft(
     targets = [name.removeprefix(ROOT).removesuffix(VECTOR) for name in tensors]
     head = {part: array for part, array in extra.items() if part.startswith("head.")}
     for part, array in head.items():
-        tensors[f"{ROOT}{_head_names(layout)[part]}"] = array
+        tensors[f"{ROOT}{head_names(layout)[part]}"] = array
     config = {
         "auto_mapping": None,
         "base_model_name_or_path": BUNDLED_ID if weights.id == BUNDLED else weights.id,
         "inference_mode": True,
         "init_weights": True,
-        "modules_to_save": sorted({_head_names(layout)[part].split(".")[0] for part in head}) or None,
+        "modules_to_save": sorted({head_names(layout)[part].split(".")[0] for part in head}) or None,
         "peft_type": "BEFT",
         "revision": snapshot.meta.model.revision,
         "target_modules": sorted(targets),
@@ -249,7 +249,7 @@ def _vectors(snapshot: Snapshot, layout: Layout) -> dict[str, np.ndarray]:
     return tensors
 
 
-def _head_names(layout: Layout) -> dict[str, str]:
+def head_names(layout: Layout) -> dict[str, str]:
     """Our part of a head -> name of transformers' parameter."""
     if layout.model_type not in HEADS:
         raise UserError(f"a head of a {layout.model_type} model", f"a model out of {', '.join(HEADS)}")
@@ -266,7 +266,7 @@ def _import_head(adapter: SafetensorsFile, left: set[str], layout: Layout, task:
     """
     if layout.model_type not in HEADS:
         return {}
-    names = {part: f"{ROOT}{name}" for part, name in _head_names(layout).items()}
+    names = {part: f"{ROOT}{name}" for part, name in head_names(layout).items()}
     found = {part: name for part, name in names.items() if name in left}
     left.difference_update(found.values())
     for part, name in found.items():

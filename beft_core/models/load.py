@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -79,28 +80,35 @@ def _load_backbone(source: ModelSource, attn: str) -> nn.Module:
     with _told(source, "configuration"):
         config = AutoConfig.from_pretrained(source.folder, **local)
         require_fit(source, config)
+    read = partial(AutoModel.from_pretrained, source.folder, use_safetensors=True, **local)
+    with _told(source, "weights"):
+        return assembled(read, config, attn, f"weights in {source.folder}")
+
+
+def assembled(read: Callable[..., Any], config: Any, attn: str, where: str) -> nn.Module:
+    """Make a backbone in float32 by one of transformers' ``from_pretrained``, and see that its weights are all there.
+
+    ``where``: what holds the weights, in words. Raises UserError where one is missing or has another shape; only a
+    pooler may be missing, and is drawn at random, always the same.
+    """
     # A checkpoint without a pooler gets a random one; the fork keeps that repeatable and the caller's stream
     # untouched.
-    with torch.random.fork_rng(devices=[]), _quiet_transformers(), _told(source, "weights"):
+    with torch.random.fork_rng(devices=[]), _quiet_transformers():
         torch.manual_seed(0)
-        backbone, report = AutoModel.from_pretrained(
-            source.folder,
+        backbone, report = read(
             config=config,
             dtype=torch.float32,
-            use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below, with the tensor's name
             # None leaves it to transformers, which takes SDPA where the architecture has it, and eager otherwise.
             attn_implementation=None if attn == "sdpa" else attn,
-            **local,
         )
     missing = sorted(name for name in report["missing_keys"] if "pooler" not in name)
     if missing or report["mismatched_keys"]:
         example = missing[0] if missing else str(next(iter(report["mismatched_keys"]))[0])
         raise UserError(
-            f"got weights in {source.folder} without a fitting {example}"
-            f" ({len(missing) + len(report['mismatched_keys'])} such tensors)",
-            f"all weights of a {source.layout.model_type} model as its config.json describes it",
+            f"got {where} without a fitting {example} ({len(missing) + len(report['mismatched_keys'])} such tensors)",
+            f"all weights of a {config.model_type} model as its config.json describes it",
         )
     return backbone
 
@@ -110,7 +118,12 @@ def _load_tokenizer(source: ModelSource) -> Any:
 
     with _told(source, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(source.folder, local_files_only=True, trust_remote_code=False)
-    require_known_tokens(source, tokenizer)
+    return checked_tokenizer(tokenizer, source.config.get("vocab_size"), source.folder.name)
+
+
+def checked_tokenizer(tokenizer: Any, embeddings: object, where: str) -> Any:
+    """Return a tokenizer that can pad. Raises UserError where the model has no embedding for one of its numbers."""
+    require_known_tokens(tokenizer, embeddings, where)
     if tokenizer.pad_token is None:
         # Decoders are trained without padding; its positions are masked, so any token does.
         tokenizer.pad_token = tokenizer.eos_token

@@ -42,19 +42,21 @@ def require_fit(source: ModelSource, config: Any) -> None:
         )
 
 
-def require_known_tokens(source: ModelSource, tokenizer: Any) -> None:
+def require_known_tokens(tokenizer: Any, embeddings: object, where: str) -> None:
     """Check that every number that a tokenizer can give has an embedding.
+
+    ``embeddings``: how many the model has, as its configuration says; anything but a whole number is not known.
+    ``where``: where the tokenizer comes from, in words.
 
     Raises:
         UserError: one has none.
     """
-    size = source.config.get("vocab_size")
-    if type(size) is not int:
+    if type(embeddings) is not int:
         return
     token, number = max(tokenizer.get_vocab().items(), key=lambda item: item[1], default=("", 0))
-    if number >= size:
+    if number >= embeddings:
         raise UserError(
-            f"got a tokenizer in {source.folder.name} that numbers {token[:40]!r} with {number}",
-            f"numbers below the model's {size} embeddings",
+            f"got a tokenizer in {where} that numbers {token[:40]!r} with {number}",
+            f"numbers below the model's {embeddings} embeddings",
             "the tokenizer of this model",
         )

@@ -11,10 +11,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 TORCH = {
+    "beft_core.library.loaded_models",
     "beft_core.merging.evaluate",
     "beft_core.models.attention_experiments",
     "beft_core.models.biases",
     "beft_core.models.folding",
+    "beft_core.models.in_memory",
     "beft_core.models.load",
     "beft_core.models.model_fit",
     "beft_core.models.null_certificate",
@@ -38,7 +40,7 @@ def _tell(*names: str) -> str:
     return done.stderr.strip()
 
 
-@pytest.mark.parametrize("folder", ["architectures", "snapshots", "scores", "merging", "models", "exchange"])
+@pytest.mark.parametrize("folder", ["architectures", "snapshots", "scores", "merging", "models", "exchange", "library"])
 def test_a_folder_of_the_numpy_half_imports_no_torch(folder: str) -> None:
     names = {f"beft_core.{folder}.{path.stem}" for path in (ROOT / "beft_core" / folder).glob("*.py")} - TORCH
     names.discard(f"beft_core.{folder}.__init__")

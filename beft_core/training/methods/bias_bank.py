@@ -143,7 +143,7 @@ class Bank:
         """The bias terms of layers: they come first, so their columns end at ``slots_end``."""
         self.slots_end = sum(part.size for part in self.parts.values())
         if outside_biases:
-            for number, module in enumerate(_outside(model)):
+            for number, module in enumerate(outside_modules(model)):
                 add(f"outside.{number}.bias", module.bias, module=module)  # type: ignore[arg-type]
         if self.spec.pooler_module is not None:
             self.pooler: nn.Module | None = model.backbone.get_submodule(self.spec.pooler_module)
@@ -337,8 +337,8 @@ class Bank:
         return int(self.owned[run].sum())
 
 
-def _outside(model: LoadedModel) -> Iterator[nn.Module]:
-    """Modules with a bias that is no term of any layer: LayerNorms of the embeddings or at the end, projections."""
+def outside_modules(model: LoadedModel) -> Iterator[nn.Module]:
+    """Find the modules whose bias is no term of a layer: LayerNorms of the embeddings or at the end, projections."""
     inside = {slot.module for slot in (*model.layout.slots, *model.layout.addable)}
     for path, module in model.backbone.named_modules():
         affine = isinstance(module, nn.Linear | Conv1D | nn.LayerNorm) and module.bias is not None

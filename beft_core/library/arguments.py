@@ -1,0 +1,145 @@
+"""Keywords of the library's functions as settings of a fine-tune, checked so that no wrong value meets the engine.
+
+Keywords are the fields of RunConfig, some also under the names that users of transformers and PEFT know.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypedDict
+
+from beft_core.cli import arguments
+from beft_core.config import RunConfig
+from beft_core.errors import UserError
+
+ALIASES: dict[str, str] = {
+    "learning_rate": "lr",
+    "num_train_epochs": "epochs",
+    "per_device_train_batch_size": "batch_size",
+    "lr_scheduler_type": "schedule",
+    "max_grad_norm": "clip",
+    "max_seq_length": "max_length",
+    "adam_eps": "adam_epsilon",
+}
+"""Name in transformers' TrainingArguments or its kin -> the field."""
+
+
+class Settings(TypedDict, total=False):
+    """Settings of a fine-tune beyond those that the functions name themselves; `beft_core.config.RunConfig` says what
+    each means and what it is without being given.
+    """
+
+    data_dir: str | None
+    train_null: bool
+    add_bias: str | Iterable[str]
+    regime: Literal["low", "medium", "high", "all"] | None
+    preset: Literal["quick", "paper"]
+    sampler: Literal["generator", "randomstate"] | None
+    inputs: Literal["lab", "paper"] | None
+    schedule: Literal["constant", "linear"] | None
+    batch_size: int
+    max_length: int
+    dropout: bool
+    weight_decay: float
+    adam_epsilon: float | None
+    adam_epsilon_at: Literal["before", "after"] | None
+    clip: float
+    precision: Literal["float32", "bfloat16"]
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    pad: str
+    compile: bool
+    plain: bool
+    evaluate: Literal["epoch", "last", "never"]
+    trajectory_every: int | None
+    fisher: bool
+    fisher_tuned: bool
+    fisher_examples: int | None
+    record_wall_seconds: bool
+
+
+def run_config(config: object, given: Mapping[str, Any], also: Iterable[str] = ()) -> RunConfig:
+    """Make the configuration of a fine-tune: ``config``, or the default, with what was ``given`` as keywords.
+
+    ``also``: further keywords of the function, which a misspelt one may have meant.
+
+    Raises:
+        UserError: an unknown keyword, a value of the wrong type or out of bounds, or settings that do not fit.
+    """
+    if config is not None and not isinstance(config, RunConfig):
+        raise UserError(
+            f"got a {type(config).__name__} as the first argument", "a RunConfig, or keywords alone", "terms='v'"
+        )
+    fields = {field.name for field in dataclasses.fields(RunConfig)}
+    base = {} if config is None else config.to_dict()
+    chosen: dict[str, Any] = {}
+    for name, value in given.items():
+        field = ALIASES.get(name, name)
+        if field not in fields or field == "mode":
+            refuse_keyword(name, (fields - {"mode"}) | ALIASES.keys() | set(also))
+        if field in chosen:
+            raise UserError(f"got both {name} and {field}", "one of them")
+        chosen[field] = value
+    values: dict[str, Any] = {}
+    for name, value in chosen.items():
+        values |= _READ[name](value) if name in _READ else {name: _plain(value)}
+    made = RunConfig.from_dict({**base, **values})
+    made.resolved()
+    return made
+
+
+def refuse_keyword(name: str, known: Iterable[str]) -> None:
+    """Raise UserError for a keyword that is none of those known, with the one that may have been meant."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    raise UserError(f"got the unknown keyword {name}", f"one of {', '.join(names)}", close[0] if close else "")
+
+
+def listed(name: str, value: object) -> list[str]:
+    """Read one word or several as a list. Raises UserError for anything else."""
+    several = [value] if isinstance(value, str) else value
+    if not isinstance(several, list | tuple | set | frozenset) or not all(isinstance(one, str) for one in several):
+        raise UserError(f"got {name} = {str(value)[:80]!r}", "a text, or a list of texts", f"{name}=['q', 'v']")
+    return list(several)
+
+
+def _terms(value: object) -> dict[str, Any]:
+    return {"mode": "terms"} | dict(arguments.terms_and_mode(listed("terms", value)))
+
+
+def _layers(value: object) -> dict[str, Any]:
+    """``3``, ``"3-5"``, ``range(3, 6)`` or ``[3, 4, 5]``; None: all."""
+    if value is None:
+        return {"layers": None}
+    if isinstance(value, str):
+        return {"layers": arguments.layers([value])}
+    several = [value] if isinstance(_plain(value), int) else value
+    numbers = [_plain(one) for one in several] if isinstance(several, list | tuple | range | set) else [None]
+    if not numbers or not all(type(one) is int for one in numbers):
+        raise UserError(
+            f"got layers = {str(value)[:80]!r}", "layer numbers from 0 on", "layers='3-5', or layers=[3, 4]"
+        )
+    return {"layers": tuple(sorted(set(numbers)))}
+
+
+def _plain(value: object) -> object:
+    """Turn paths and the scalars of numpy, torch and pandas into what JSON has."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if (
+        not isinstance(value, str | bool | int | float)
+        and getattr(value, "shape", None) == ()
+        and hasattr(value, "item")
+    ):
+        return value.item()
+    return value
+
+
+_READ: dict[str, Any] = {
+    "terms": _terms,
+    "layers": _layers,
+    "add_bias": lambda value: {"add_bias": arguments.words(listed("add_bias", value))},
+}
+"""Field -> its reader, where a keyword may be more than the field's own type."""

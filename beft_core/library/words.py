@@ -1,0 +1,41 @@
+"""Messages in the words of Python: the engine names settings by their flags, a notebook by its keywords."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from beft_core.errors import UserError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+KEYWORDS = {"train-file": "data", "eval-file": "eval_data", "no-dropout": "dropout=False", "out": "path"}
+"""Flag -> keyword, where that is not the flag with underscores."""
+
+_FLAG = re.compile(r"--(?P<name>[a-z]+(?:-[a-z]+)*)(?: (?P<number>[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)(?![\w.+-]))?")
+
+
+def in_python(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function of the library raise its UserErrors with keywords for flags: ``n_train=5`` for ``--n-train 5``."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except UserError as error:
+            raise UserError(*map(keywords, (error.got, error.expected, error.try_))) from None
+
+    return wrapper
+
+
+def keywords(text: str) -> str:
+    """Write the flags of a message as keywords."""
+
+    def keyword(match: re.Match[str]) -> str:
+        name = KEYWORDS.get(match["name"], match["name"].replace("-", "_"))
+        return f"{name}={match['number']}" if match["number"] else name
+
+    return _FLAG.sub(keyword, text)
