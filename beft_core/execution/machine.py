@@ -30,7 +30,7 @@ MAX_MODELS = 200
 
 @dataclass(frozen=True)
 class Device:
-    """Where a run with ``device="auto"`` will most likely compute."""
+    """The device on which a run with ``device="auto"`` will most likely compute."""
 
     queue: str
     """``cuda``, ``mps`` or ``cpu``: a guess without torch, as in :func:`beft_core.devices.queue_name`."""

@@ -45,7 +45,7 @@ class Column:
     best: Literal["highest", "lowest", "none"] = "highest"
     """Which number of a block is printed bold."""
     paper_decimals: int | None = None
-    """Of the paper's numbers, where it prints fewer."""
+    """Decimals of the paper's numbers, where it prints fewer."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Table:
 
 
 def mark_best(rows: Sequence[Row], columns: Sequence[Column], block: Callable[[Row], Any]) -> tuple[Row, ...]:
-    """The same rows with the best cells of each block and column bold; cells that tie all are."""
+    """Return the rows with the best cell of each block and column bold; of cells that tie, all."""
     best: dict[tuple[Any, int], float] = {}
     signs = [{"highest": 1.0, "lowest": -1.0, "none": 0.0}[column.best] for column in columns]
     for row in rows:

@@ -37,7 +37,7 @@ def usual(results: pd.DataFrame) -> str:
 
 
 def told_apart(results: pd.DataFrame) -> pd.DataFrame:
-    """The same rows, regimes of a model's unusual optimizers renamed: ``low`` becomes ``low, epsilon 1e-06 before``.
+    """Rename the regimes of a model's unusual optimizers: ``low`` becomes ``low, epsilon 1e-06 before``.
 
     ``results``: with a name for every regime. Every model has its own :func:`usual` optimizer, whose regimes keep their
     names.

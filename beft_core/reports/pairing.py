@@ -105,7 +105,7 @@ def _counterparts(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_regimes(results: pd.DataFrame) -> pd.DataFrame:
-    """The same with a name for every regime: where it has none, "300 examples"; optimizers are told apart by it."""
+    """Name every regime of a result table, "300 examples" where it has no name, those of unusual optimizers apart."""
     sizes = results["n_train"].map(lambda n: f"{n:,.0f} examples" if pd.notna(n) else "")
     return told_apart(results.assign(regime=results["regime"].astype(object).where(results["regime"].notna(), sizes)))
 

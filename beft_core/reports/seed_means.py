@@ -127,17 +127,17 @@ class Runs:
 
     @classmethod
     def of(cls, results: pd.DataFrame | Runs) -> Runs:
-        """Of a result table, or what was made of one before."""
+        """Make runs of a result table, or return what was made of one before."""
         return results if isinstance(results, Runs) else cls(results)
 
     @property
     def models(self) -> list[str]:
-        """Those with most finished fine-tunes first."""
+        """List the models, those with most finished fine-tunes first."""
         done = (~self.rows["is_failed"]).groupby(self.rows["model"], sort=False).sum()
         return [str(name) for name in done.sort_values(ascending=False, kind="stable").index]
 
     def tasks(self, model: str) -> list[str]:
-        """In the order of the table."""
+        """List the tasks of a model, in the order of the table."""
         return [str(name) for name in self.rows.loc[self.rows["model"] == model, "task"].unique()]
 
     def regimes(self, model: str, task: str | None = None) -> list[str]:
