@@ -28,6 +28,7 @@ from beft_core.snapshots.snapshot import SnapshotMeta
 from beft_core.tasks.examples import Examples, TaskData
 from beft_core.training import inputs, workflow
 from beft_core.training.batches.encoded import Encoded, encode
+from beft_core.training.fisher.of_snapshots import measure_tuned_fisher
 from beft_core.training.job import Job
 from beft_core.training.observer import Observer
 from beft_core.training.precision import pick_device
@@ -38,6 +39,9 @@ TIMED_SECONDS = 4.0
 MAX_STEPS = 12
 EVALUATED, SCORED, TOKENISED = 128, 32, 256
 """Examples on which evaluation, Fisher information and the tokenizer are timed."""
+FISHER, TUNED_FISHER = "measure Fisher information", "measure Fisher information of the tuned model"
+LOAD_AGAIN = "load the model again"
+"""Stages of a fine-tune that are timed by themselves."""
 
 _first: dict[str, float] = {}
 """What only the first time in a process costs, in seconds: every run is a new process, this one is not."""
@@ -158,8 +162,12 @@ def _fit(config: RunConfig, model: LoadedModel, data: TaskData, train: Examples,
         raise UserError(
             f"the fine-tune diverged: {trained.failure}", "a loss that stays finite", "a smaller learning rate"
         )
+    if config.fisher_tuned:
+        clock.stage(LOAD_AGAIN)  # as the run does: the fine-tune may have rounded the weights
+        measure_tuned_fisher(trained.snapshot, inputs.load(config), data, encoded, short, clock)
+        clock.stage("")
     tokens = float(np.mean(np.concatenate([encoded.lengths, *(part.lengths for part in coded.values())])))
-    scored = min(SCORED, len(encoded)) if config.fisher else 0
+    scored = min(SCORED, len(encoded)) if config.fisher or config.fisher_tuned else 0
     return _Fit(clock, trained.snapshot.meta, tokens, speed, sum(map(len, coded.values())), scored)
 
 
@@ -223,11 +231,15 @@ def _extrapolate(
     took["first pass"] = _first.setdefault("pass", once)
     took["tokenise"] = (len(train) + evaluated) / second.tokenised_per_second
     took["certify null terms"] = first.clock.stages.get("certify null terms", 0.0)
+    stages = second.clock.stages
+    wanted = min(config.fisher_examples or len(train), len(train))
     if config.fisher:
-        wanted = min(config.fisher_examples or len(train), len(train))
-        took["measure Fisher information"] = second.clock.stages["measure Fisher information"] * wanted / second.scored
+        took[FISHER] = stages[FISHER] * wanted / second.scored
     took["train"] = step * job.steps
     took["evaluate"] = per_example * evaluated * epochs
+    if config.fisher_tuned:
+        took[LOAD_AGAIN] = stages[LOAD_AGAIN]
+        took[TUNED_FISHER] = stages[TUNED_FISHER] * wanted / second.scored
     tokens = (len(train) + evaluated) * second.tokens
     most = memory.peak if device.type == "cuda" else memory.peak + int(16 * tokens)
     assert meta.trained_parameters is not None and meta.total_parameters is not None

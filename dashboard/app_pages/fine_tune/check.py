@@ -16,7 +16,7 @@ from dashboard.app_pages.fine_tune import setup as setup_form
 from dashboard.app_pages.fine_tune import table as own
 from dashboard.app_pages.fine_tune.setup import Setup
 from dashboard.run_watch import card, fine_tunes
-from dashboard.shared import page, preset_words
+from dashboard.shared import hyperparameters, page
 from dashboard.shared.model_service import ask
 from dashboard.shared.text import plain
 
@@ -135,7 +135,7 @@ def _numbers(setup: Setup) -> None:
             st.metric(
                 "Steps",
                 f"{steps:,}",
-                f"{examples:,} examples × {preset_words.epochs(setup.trained.epochs)}",
+                f"{examples:,} examples × {hyperparameters.epochs_in_words(setup.trained.epochs)}",
                 delta_color="off",
                 delta_arrow="off",
                 width="content",

@@ -11,7 +11,7 @@ import streamlit as st
 
 from beft_core.architectures.layout import Layout
 from beft_core.cli.arguments import layers as layer_numbers
-from beft_core.config import DEVICES, PRECISIONS, SCHEDULES, RunConfig
+from beft_core.config import SCHEDULES, RunConfig
 from beft_core.errors import UserError
 from beft_core.files.hub import hub_answers
 from beft_core.methods import METHODS, method_of
@@ -31,8 +31,8 @@ from beft_core.training.estimate.count import (
 )
 from dashboard.app_pages.fine_tune import table as own
 from dashboard.figures.parts.style import latex
-from dashboard.shared import marked, page, preset_words
-from dashboard.shared.preset_words import BY_PRESET
+from dashboard.shared import hyperparameters, marked, page
+from dashboard.shared.hyperparameters import BY_PRESET
 from dashboard.shared.text import plain
 
 OWN_TABLE, NUMBER = "own-table", "number"
@@ -63,6 +63,7 @@ DEFAULTS: dict[str, Any] = {
     "ft_eps_at": BY_PRESET,
     "ft_dropout": True,
     "ft_null": False,
+    "ft_plain": False,
     "ft_play": True,
     "ft_fisher": False,
     "ft_fisher_tuned": False,
@@ -126,6 +127,7 @@ def _config(kind: str, table: own.Table | None) -> tuple[RunConfig, int | None]:
         "device": _get("ft_device"),
         "dropout": _get("ft_dropout"),
         "train_null": _get("ft_null"),
+        "plain": _get("ft_plain"),
         "schedule": None if _get("ft_schedule") == BY_PRESET else _get("ft_schedule"),
         "adam_epsilon": _get("ft_eps"),
         "adam_epsilon_at": None if _get("ft_eps_at") == BY_PRESET else _get("ft_eps_at"),
@@ -344,15 +346,7 @@ def _what(layout: Layout | None) -> None:
         placeholder="all" if layout is None else f"all (0–{layout.layers - 1})",
         help="Numbers from 0 on, such as 3-5 or 0,2,5. Empty: all layers.",
     )
-    st.segmented_control(
-        "Preset",
-        ["quick", "paper"],
-        default="quick",
-        required=True,
-        key="ft_preset",
-        bind="query-params",
-        help=preset_words.PRESET_HELP,
-    )
+    hyperparameters.choose_preset("ft")
 
 
 def _mode(layout: Layout | None) -> None:
@@ -390,10 +384,10 @@ def _tell(layout: Layout | None) -> None:
         return
     filled = setup.trained
     st.caption(
-        f"Learning rate {filled.lr:g} ({filled.schedule}), {preset_words.epochs(filled.epochs)}, batches of "
-        f"{filled.batch_size}, {preset_words.optimizer(filled)}: to be changed under Advanced."
+        f"Learning rate {filled.lr:g} ({filled.schedule}), {hyperparameters.epochs_in_words(filled.epochs)}, "
+        f"batches of {filled.batch_size}, {hyperparameters.optimizer_in_words(filled)}: to be changed under Advanced."
     )
-    if said := preset_words.sample(filled):
+    if said := hyperparameters.sample_in_words(filled):
         st.caption(f"Preset *paper*: {said}.")
     named = filled.method.terms(filled.terms, TERM_KEYS)
     if layout is None:
@@ -473,15 +467,9 @@ def _advanced() -> None:
             **bound,
         )
     with third:
-        st.selectbox("Device", list(DEVICES), key="ft_device", help="auto: CUDA, then MPS, then the CPU.", **bound)
-        st.selectbox(
-            "Precision",
-            list(PRECISIONS),
-            key="ft_precision",
-            help="Of the frozen matrix products; what is trained is float32 always.",
-            **bound,
-        )
-        preset_words.epsilon_controls("ft", filled)
+        hyperparameters.choose_device("ft")
+        hyperparameters.choose_precision("ft")
+        hyperparameters.choose_epsilon("ft", filled)
 
 
 def _switches(layout: Layout | None) -> None:
@@ -503,6 +491,7 @@ def _switches(layout: Layout | None) -> None:
             help="Train terms and elements that are certified to have no effect, too, instead of freezing them.",
             **bound,
         )
+        hyperparameters.switch_acceleration_off("ft")
         if not KINDS[str(_get("ft_do"))].sets:
             st.toggle(
                 "Measure Fisher first",

@@ -11,7 +11,6 @@ from typing import Any
 import streamlit as st
 
 from beft_core.architectures.layout import Layout
-from beft_core.config import DEVICES, PRECISIONS
 from beft_core.errors import UserError
 from beft_core.methods import METHODS
 from beft_core.models.source import BUNDLED
@@ -22,8 +21,8 @@ from beft_core.tasks.sources.presence import presence
 from beft_core.terms import TERM_KEYS
 from beft_core.training.estimate.count import layout_of
 from dashboard.figures.parts.style import latex
-from dashboard.shared import marked, page, preset_words
-from dashboard.shared.preset_words import BY_PRESET
+from dashboard.shared import hyperparameters, marked, page
+from dashboard.shared.hyperparameters import BY_PRESET
 from dashboard.shared.text import plain
 
 HALVES = "sw-halves"
@@ -46,6 +45,7 @@ DEFAULTS: dict[str, Any] = {
     "sw_precision": "float32",
     "sw_eps": None,
     "sw_eps_at": BY_PRESET,
+    "sw_plain": False,
 }
 """Name in the URL -> value at first."""
 _SETTINGS = {
@@ -55,6 +55,7 @@ _SETTINGS = {
     "sw_precision": "precision",
     "sw_eps": "adam_epsilon",
     "sw_eps_at": "adam_epsilon_at",
+    "sw_plain": "plain",
 }
 """Controls that are settings of all fine-tunes -> field."""
 
@@ -286,9 +287,9 @@ def _tell() -> None:
 def _filled(counted: Forecast) -> str:
     """What the preset makes of the epochs of each task, and of the optimizer of all."""
     of_task = {run.task: run for run in counted.runs}
-    told = ", ".join(f"{task} {preset_words.epochs(run.epochs)}" for task, run in of_task.items())
-    said = max(map(preset_words.sample, of_task.values()), key=len)
-    return f"{told}; {preset_words.optimizer(counted.runs[0])}{'; ' * bool(said)}{said}."
+    told = ", ".join(f"{task} {hyperparameters.epochs_in_words(run.epochs)}" for task, run in of_task.items())
+    said = max(map(hyperparameters.sample_in_words, of_task.values()), key=len)
+    return f"{told}; {hyperparameters.optimizer_in_words(counted.runs[0])}{'; ' * bool(said)}{said}."
 
 
 def _advanced() -> None:
@@ -302,21 +303,8 @@ def _advanced() -> None:
             help="bundled, a model of the Hugging Face Hub, or the path of a folder.",
             **bound,
         )
-        st.segmented_control(
-            "Preset",
-            ["quick", "paper"],
-            default=DEFAULTS["sw_preset"],
-            required=True,
-            key="sw_preset",
-            help=preset_words.PRESET_HELP,
-            **bound,
-        )
-        st.selectbox("Device", list(DEVICES), key="sw_device", help="auto: CUDA, then MPS, then the CPU.", **bound)
-        st.selectbox(
-            "Precision",
-            list(PRECISIONS),
-            key="sw_precision",
-            help="Of the frozen matrix products; what is trained is float32 always.",
-            **bound,
-        )
-        preset_words.epsilon_controls("sw", None)
+        hyperparameters.choose_preset("sw")
+        hyperparameters.choose_device("sw")
+        hyperparameters.choose_precision("sw")
+        hyperparameters.choose_epsilon("sw", None)
+    hyperparameters.switch_acceleration_off("sw")

@@ -90,6 +90,7 @@ def test_a_link_restores_every_choice() -> None:
         "ft_eps": "1e-7",
         "ft_eps_at": "after",
         "ft_null": "true",
+        "ft_plain": "true",
         "ft_play": "false",
         "ft_fisher": "true",
         "ft_fisher_tuned": "true",
@@ -112,6 +113,7 @@ def test_a_link_restores_every_choice() -> None:
         "--device cpu",
         "--no-dropout",
         "--train-null",
+        "--plain",
         "--fisher ",
         "--fisher-tuned",
         "--adam-epsilon 1e-07",
@@ -133,6 +135,16 @@ def test_fisher_at_the_fine_tuned_model_is_offered_where_bias_terms_are_trained(
         at = opened("fine_tune", ft_do="train", ft_mode=mode, ft_fisher_tuned="true")
         assert "--fisher-tuned" not in command(at) and not at.error
         assert "ft_fisher_tuned" not in [toggle.key for toggle in at.toggle]
+
+
+def test_a_run_without_acceleration_is_chosen_in_the_form_and_recorded() -> None:
+    at = opened("fine_tune", ft_do="train")
+    assert "--plain" not in command(at)
+    at.toggle(key="ft_plain").set_value(True).run()
+    assert "--plain" in command(at) and sound(at).query_params["ft_plain"] == "true"
+    button(at, "Start").click().run()
+    (run,) = list_runs()
+    assert run.config()[1]["plain"] is True
 
 
 def test_the_preset_says_what_it_fills_in(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,12 +90,13 @@ def test_a_link_restores_every_choice() -> None:
         "sw_precision": "bfloat16",
         "sw_eps": "1e-7",
         "sw_eps_at": "after",
+        "sw_plain": "true",
     }
     at = opened("sweep", **wanted)
     assert command(at) == (
         "beft sweep --tasks demo-similarity demo-sentiment --regimes low all --n-train 16 40 --terms v q+v all "
         "--lrs 0.002 0.01 --probe-lrs 0.0001 --seeds 3 --preset paper --epochs 2 --adam-epsilon 1e-07 "
-        "--adam-epsilon-at after --precision bfloat16 --device cpu --out sweep-demo-similarity-demo-sentiment"
+        "--adam-epsilon-at after --precision bfloat16 --device cpu --plain --out sweep-demo-similarity-demo-sentiment"
     )
     assert metrics(at)["Fine-tunes"] == f"{2 * 4 * (2 + 2 + 1) * 3}"
     assert "demo-sentiment: low 300, all" in said(at)
