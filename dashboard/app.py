@@ -1,4 +1,4 @@
-"""``streamlit run dashboard/app.py``: navigation only."""
+"""Entry of ``streamlit run dashboard/app.py``: navigation only."""
 
 from pathlib import Path
 

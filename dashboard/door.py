@@ -1,4 +1,4 @@
-"""Who may use this server: everybody on the machine, whoever has its token, or whoever Streamlit's login lets in.
+"""Door of the server: everybody on the machine, whoever has its token, or whoever Streamlit's login lets in.
 
 ``BEFT_TOKEN`` sets the token, ``auto`` has the server make one and print its link. Where a ``secrets.toml`` configures
 Streamlit's own login (``[auth]``), that decides. Before somebody is let in, no page is run and nothing is computed.
@@ -19,7 +19,7 @@ import streamlit as st
 from dashboard.shared import address
 
 NAME = "token"
-"""Of the token in a link. It leaves the address as soon as it was read."""
+"""Name of the token in a link. It leaves the address as soon as it was read."""
 AUTO = "auto"
 FEWEST_CHARACTERS = 12
 _OPEN = "door-open"
@@ -32,7 +32,7 @@ _COMPONENT = st.components.v2.component("beft_door", js=Path(__file__).with_suff
 
 
 def admitted() -> bool:
-    """Whether this visitor may see the pages. Called once by app.py; what the visitor sees of it is :func:`draw`."""
+    """Say whether this visitor may see the pages. Called once by app.py; :func:`draw` shows the answer."""
     given = st.query_params.get(NAME)
     if given is not None:
         address.put(NAME, None)
@@ -77,25 +77,25 @@ def draw(let_in: bool) -> None:
 
 
 def same(given: object, wanted: str) -> bool:
-    """Whether two texts are equal, in a time that does not tell where they differ."""
+    """Compare two texts in a time that does not depend on where they differ."""
     return isinstance(given, str) and hmac.compare_digest(given.encode(), wanted.encode())
 
 
 def token() -> str:
-    """The token of this server; empty where everybody may come in."""
+    """Find the token of this server; empty where everybody may come in."""
     named = os.environ.get("BEFT_TOKEN", "").strip()
     return _made() if named == AUTO else named
 
 
 @cache
 def _made() -> str:
-    """A token of this process; its link is printed where the server was started, when it is first asked for."""
+    """Make a token of this process; its link is printed where the server was started, when it is first asked for."""
     print(f"\n  BEFT lab: open {link(_TOKEN)}\n", flush=True)  # noqa: T201  # what the terminal is for
     return _TOKEN
 
 
 def link(wanted: str) -> str:
-    """The address of this server with its token."""
+    """Write the address of this server with its token."""
     host, path = st.get_option("server.address") or "127.0.0.1", str(st.get_option("server.baseUrlPath")).strip("/")
     scheme = "https" if st.get_option("server.sslCertFile") else "http"
     return f"{scheme}://{host}:{st.get_option('server.port')}/{path}{'/' * bool(path)}?{NAME}={quote(wanted, safe='')}"
@@ -121,7 +121,7 @@ def _ask(wrong: bool) -> None:
 
 
 def providers() -> list[str]:
-    """Identity providers of ``[auth]`` in ``secrets.toml``; an empty name is the one without a name."""
+    """List the identity providers of ``[auth]`` in ``secrets.toml``; an empty name is the one without a name."""
     section = st.secrets.get("auth", {}) if st.secrets.load_if_toml_exists() else {}
     named = [str(name) for name, about in section.items() if isinstance(about, Mapping)]
     return ([""] if "client_id" in section else []) + named

@@ -50,7 +50,7 @@ from beft_core.sweeps.spec import SweepSpec, read_spec
 from beft_core.sweeps.table import COLUMNS, read_table
 from beft_core.tasks.sources import table_preview
 from beft_core.tasks.sources.user_files import load_files
-from dashboard.result_tables.received import checked
+from dashboard.result_tables.uploads import checked
 
 MAX_BYTES, MAX_SECONDS = 2**30, 10.0
 """What an input may take before it is refused: memory beyond that of the process, and processor time."""

@@ -1,4 +1,4 @@
-"""What a change of one bias does: attention before and after, sizes of changes over many decades, layer by layer."""
+"""Effects of a change of one bias: attention before and after, sizes of changes over many decades, layer by layer."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from dashboard.figures.parts.labels import in_figures
 from dashboard.figures.parts.numbers import short
 
 LOST, GAINED = "#8E63A8", "#1B9E5A"
-"""Purple and green: apart for the colour-blind, and no term has them."""
+"""Colours of a precision, purple and green: apart for the colour-blind, and no term has them."""
 EPSILON: dict[str, float] = {"float64": 2.0**-52, "float32": 2.0**-23}
-"""Distance from 1 to the next number of each precision: what rounding alone does to numbers of about 1."""
+"""Precision -> distance from 1 to the next number: what rounding alone does to numbers of about 1."""
 MARKS: dict[str, str] = {"float64": "circle", "float32": "diamond-open"}
 DECADES = range(-18, 5, 3)
 ZERO = 1e-19
-"""Where an exact zero is drawn on a logarithmic axis."""
+"""Place of an exact zero on a logarithmic axis."""
 
 
 def maps(before: np.ndarray, after: np.ndarray, tokens: Sequence[str], dark: bool = False) -> go.Figure:
-    """Attention [queries, keys] before and after, and the difference on a scale of its own."""
+    """Draw attention [queries, keys] before and after, and the difference on a scale of its own."""
     figure = make_subplots(
         1,
         3,
@@ -95,7 +95,10 @@ def maps(before: np.ndarray, after: np.ndarray, tokens: Sequence[str], dark: boo
 
 
 def changes(rows: Mapping[str, Mapping[str, float]], term: str, dark: bool = False) -> go.Figure:
-    """Largest changes on a logarithmic axis, with the grain of both precisions: rows are words -> precision -> size."""
+    """Draw the largest changes on a logarithmic axis, with the grain of both precisions.
+
+    ``rows``: words -> precision -> size.
+    """
     figure = go.Figure()
     labels = list(rows)
     for precision, mark in MARKS.items():
@@ -144,7 +147,7 @@ def changes(rows: Mapping[str, Mapping[str, float]], term: str, dark: bool = Fal
 
 
 def _number(size: float) -> str:
-    """0.43, 1.2·10⁻¹⁵, exactly 0."""
+    """Write the size of a change: 0.43, 1.2·10⁻¹⁵, exactly 0."""
     if size == 0:
         return "exactly 0"
     digits, power = f"{size:.1e}".split("e")
@@ -152,7 +155,7 @@ def _number(size: float) -> str:
 
 
 def by_layer(moved: Mapping[str, Sequence[float]], at: int, dark: bool = False) -> go.Figure:
-    """Share of attention that went elsewhere: term -> [layers]; ``at`` is the layer that was changed."""
+    """Draw the share of attention that went elsewhere: term -> [layers]; ``at`` is the layer that was changed."""
     figure = go.Figure()
     for term, shares in moved.items():
         figure.add_scatter(

@@ -1,4 +1,4 @@
-"""Where the eight bias terms sit in a transformer block."""
+"""Map of a transformer block and the eight bias terms in it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dashboard.figures.parts import style
 
 @dataclass(frozen=True)
 class Part:
-    """A box: where its centre is, what it says, and the bias that is added there."""
+    """Box of the map: where its centre is, what it says, and the bias that is added there."""
 
     x: float
     y: float
@@ -50,11 +50,11 @@ ARROWS: tuple[tuple[str, str], ...] = (
     ("mlp_out", "ln2"),
 )
 WIDTH, HEIGHT = 0.72, 0.74
-"""Of a box, in units of the axes."""
+"""Width and height of a box, in units of the axes."""
 
 
 def block(strong: Sequence[str], dark: bool = False) -> go.Figure:
-    """One layer, columns from left to right and each from top to bottom (post-norm, as in BERT).
+    """Draw one layer, columns from left to right and each from top to bottom (post-norm, as in BERT).
 
     The bias terms ``strong`` stand out from the others.
     """
@@ -104,7 +104,7 @@ def block(strong: Sequence[str], dark: bool = False) -> go.Figure:
 
 
 def _boxes(part: Part, strong: bool, dark: bool) -> list[dict[str, Any]]:
-    """The ground of a part, and the frame of a bias term."""
+    """Shapes of a part: its ground, and the frame of a bias term."""
     colour = style.TERM_COLOURS[part.term] if part.term else style.void(dark)
     box = {
         "type": "rect",

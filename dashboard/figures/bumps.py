@@ -1,4 +1,4 @@
-"""How the ranking of the terms changes from one approach to the next."""
+"""Change of the ranking of the terms from one approach to the next."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dashboard.figures.parts import style
 def bumps(
     table: ScoreTable, approaches: Sequence[str], selected: Mapping[str, str | None], stack: str, dark: bool = False
 ) -> go.Figure:
-    """One line per term over the approaches, rank 1 on top.
+    """Draw one line per term over the approaches, rank 1 on top.
 
     The candidates are strong, the others pale; a null term is dashed; the selected term of an approach bears a star.
     A term without a comparable score (:func:`reason_without_score`; null and frozen counts as a score of 0) has a gap.

@@ -1,4 +1,4 @@
-"""One cell of a heatmap as geometry: a bias before and after, drawn in the plane that the two span."""
+"""Geometry of one cell of a heatmap: a bias before and after, drawn in the plane that the two span."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import plotly.graph_objects as go
 
 from beft_core.scores.plane import Pair
 from dashboard.figures.parts import style
+from dashboard.figures.parts.marks import draw_arrow
 
 
 def cell(pair: Pair, term: str, dark: bool = False) -> go.Figure:
-    """``before`` to the right, ``after`` turned by the angle, both at their length on one scale.
+    """Draw ``before`` to the right, ``after`` turned by the angle, both at their length on one scale.
 
     The shorter is projected onto the longer (dotted); the thick pale rest of the longer, as a share of it, is the
     projection ratio.
@@ -41,22 +42,7 @@ def cell(pair: Pair, term: str, dark: bool = False) -> go.Figure:
                 x=0.36 * math.cos(turn / 2), y=0.36 * math.sin(turn / 2), text=f"{pair.angle:.0f}°", showarrow=False
             )
     for name, tip, look in (("before", pre, ink), ("after", post, colour)):
-        figure.add_annotation(
-            x=tip[0],
-            y=tip[1],
-            ax=0,
-            ay=0,
-            xref="x",
-            yref="y",
-            axref="x",
-            ayref="y",
-            showarrow=True,
-            arrowhead=2,
-            arrowwidth=3,
-            arrowcolor=look,
-            text="",
-            name=name,
-        )
+        draw_arrow(figure, (0.0, 0.0), tip, look, name)
         figure.add_annotation(
             x=tip[0],
             y=tip[1],

@@ -1,4 +1,4 @@
-"""Several snapshots in one figure, a shape for each and a colour for each term; and two of them subtracted."""
+"""Comparison of several snapshots, a shape for each and a colour for each term; and two of them subtracted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from beft_core.scores.table import ABSENT, ScoreTable, reason_without_score
 from beft_core.terms import TERM_KEYS, TERMS
 from dashboard.figures.heatmaps import BAR, BELOW, ROW, Columns
 from dashboard.figures.parts import style
-from dashboard.figures.parts.numbers import shortest
+from dashboard.figures.parts.labels import in_templates
+from dashboard.figures.parts.numbers import shortest, without_nan
 
 SHAPES: dict[str, str] = {
     "circle": "●",
@@ -29,26 +30,28 @@ SHAPES: dict[str, str] = {
     "hourglass": "⧗",
     "triangle-down": "▼",
 }
-"""Plotly's name -> the sign for text: of the first snapshot, the second, and so on."""
+"""Plotly's name of a shape -> its sign for text; the first snapshot has the first, and so on."""
 LETTERS = "ABCDEFGH"
 MAX_COMPARED = len(LETTERS)
-"""Snapshots beside each other: each has a letter, a shape and a dash."""
+"""Number of snapshots that a figure can tell apart: each has a letter, a shape and a dash."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "10px,2px", "2px,6px")
 
 LEGEND, TITLES, PANEL, ACROSS = 34, 44, 200, 4
 """Pixels: the legend, titles of two lines (a narrow window has no room for long ones), a small panel with its title.
 Panels in a row."""
+MAX_CHARACTERS = 80
+"""Characters of a snapshot's title under the pointer."""
 
 
 def shape(number: int) -> str:
-    """The sign of a snapshot for text."""
+    """Sign of a snapshot's shape for text."""
     return list(SHAPES.values())[number]
 
 
 def overview(
     tables: Sequence[ScoreTable], titles: Sequence[str], approaches: Sequence[str], stack: str, dark: bool = False
 ) -> go.Figure:
-    """Mean score of every term (rows) by each approach (panels); the snapshots are told apart by shape."""
+    """Draw the mean score of every term (rows) by each approach (panels), with a shape for each snapshot."""
     terms = terms_of(tables, stack)
     figure = make_subplots(
         1,
@@ -71,8 +74,7 @@ def overview(
                 mode="markers",
                 marker=_marker(number, [style.TERM_COLOURS[term] for term in means], dark, 11),
                 customdata=[
-                    f"<b>{LETTERS[number]}</b> {_escaped(titles[number])}<br>"
-                    f"{style.symbol(term)}, {TERMS[term].label}: <b>{mean:.4g}</b>"
+                    f"{_named(number, titles[number])}<br>{style.symbol(term)}, {TERMS[term].label}: <b>{mean:.4g}</b>"
                     for term, mean in means.items()
                 ],
                 hovertemplate="%{customdata}<extra></extra>",
@@ -136,7 +138,7 @@ def overview(
 def by_layer(
     tables: Sequence[ScoreTable], titles: Sequence[str], approach: str, stack: str, dark: bool = False
 ) -> go.Figure:
-    """The score of every layer, one small panel per term on one scale, one line per snapshot."""
+    """Draw the score of every layer, one small panel per term on one scale, one line per snapshot."""
     terms = [
         term
         for term in terms_of(tables, stack)
@@ -167,7 +169,7 @@ def by_layer(
                 mode="lines+markers",
                 line={"color": colour, "width": 2, "dash": DASHES[number]},
                 marker=_marker(number, colour, dark, 8),
-                hovertemplate=f"<b>{LETTERS[number]}</b> {_escaped(titles[number])}<br>{style.symbol(term)}, layer "
+                hovertemplate=f"{_named(number, titles[number])}<br>{style.symbol(term)}, layer "
                 "%{x}: <b>%{y:.4g}</b><extra></extra>",
                 showlegend=False,
                 row=at // ACROSS + 1,
@@ -185,7 +187,7 @@ def by_layer(
 
 
 def difference_map(found: Sequence[Difference], approach: str, dark: bool = False) -> go.Figure:
-    """First minus second, layer by term, on a scale of its own with nothing in the middle."""
+    """Draw the first minus the second, layer by term, on a scale of its own with nothing in the middle."""
     sizes = [np.abs(d.layers).max() for d in found if d.layers is not None]
     sizes += [abs(d.mean) for d in found if d.mean is not None]
     rows_ = [_Row(d.term, d.layers, d.mean, d.reason) for d in found]
@@ -193,18 +195,18 @@ def difference_map(found: Sequence[Difference], approach: str, dark: bool = Fals
 
 
 def cosine_map(found: Sequence[Alike], dark: bool = False) -> go.Figure:
-    """How alike two movements are, layer by term, from -1 (opposite) over 0 (unrelated) to 1 (the same direction)."""
+    """Draw the cosine of two movements, layer by term: -1 opposite, 0 unrelated, 1 the same direction."""
     return _map([_Row(one.term, one.layers, one.whole, one.reason) for one in found], 1.0, "all", "cosine", dark)
 
 
 def angles(cosines: np.ndarray, titles: Sequence[str], dark: bool = False) -> go.Figure:
-    """Between what all snapshots learnt, two by two: the angle in degrees, coloured by its cosine."""
+    """Draw the angle between the changes of every two snapshots, in degrees, coloured by its cosine."""
     names = [f"{shape(n)} {LETTERS[n]}" for n in range(len(titles))]
     known = np.isfinite(cosines)
     degrees = np.degrees(np.arccos(np.where(known, cosines, 0)))
     figure = go.Figure(
         go.Heatmap(
-            z=_json(cosines),
+            z=without_nan(cosines),
             x=names,
             y=names,
             xgap=2,
@@ -219,7 +221,7 @@ def angles(cosines: np.ndarray, titles: Sequence[str], dark: bool = False) -> go
             hoverongaps=False,
             customdata=[
                 [
-                    f"<b>{LETTERS[i]}</b> {_escaped(a)}<br><b>{LETTERS[j]}</b> {_escaped(b)}<br>"
+                    f"{_named(i, a)}<br>{_named(j, b)}<br>"
                     + (
                         f"angle <b>{degrees[i, j]:.1f}°</b>, cosine <b>{cosines[i, j]:.3f}</b>"
                         if known[i, j]
@@ -239,7 +241,7 @@ def angles(cosines: np.ndarray, titles: Sequence[str], dark: bool = False) -> go
 
 
 def terms_of(tables: Sequence[ScoreTable], stack: str) -> list[str]:
-    """The terms that at least one snapshot has, in canonical order."""
+    """List the terms that at least one snapshot has, in canonical order."""
     return [term for term in TERM_KEYS if any(term in table.rows(stack) for table in tables)]
 
 
@@ -248,17 +250,17 @@ def terms_of(tables: Sequence[ScoreTable], stack: str) -> list[str]:
 
 @dataclass(frozen=True)
 class _Row:
-    """A term of a map."""
+    """Row of a map: a term."""
 
     term: str
     layers: np.ndarray | None
     whole: float | None
-    """The last column."""
+    """Value of the last column."""
     reason: str | None
 
 
 def _map(cells: Sequence[_Row], top: float, last: str, quantity: str, dark: bool) -> go.Figure:
-    """Layer by term between ``-top`` and ``top``; the last column, called `last`, is over all layers."""
+    """Draw layer by term between ``-top`` and ``top``; the last column, called `last`, is over all layers."""
     columns = Columns(max((len(row.layers) for row in cells if row.layers is not None), default=1))
     empty = np.full(columns.layers, np.nan)  # all others have as many layers as their stack
     z = np.array([empty if row.layers is None else row.layers for row in cells])
@@ -274,10 +276,10 @@ def _map(cells: Sequence[_Row], top: float, last: str, quantity: str, dark: bool
     figure = go.Figure(
         [
             go.Heatmap(
-                z=_json(z), xgap=1, text=_texts(z, top), customdata=_hover(cells, z, "layer {}", quantity), **look
+                z=without_nan(z), xgap=1, text=_texts(z, top), customdata=_hover(cells, z, "layer {}", quantity), **look
             ),
             go.Heatmap(
-                z=_json(whole),
+                z=without_nan(whole),
                 x0=columns.mean,
                 dx=columns.mean_width,
                 text=_texts(whole, top),
@@ -351,9 +353,9 @@ def _map(cells: Sequence[_Row], top: float, last: str, quantity: str, dark: bool
 
 
 def _texts(z: np.ndarray, top: float) -> list[list[str]]:
-    """Numbers that fit into the cells of a narrow window: as many decimals as tell them apart on the scale up to `top`.
+    """Write numbers for the cells of a narrow window, with as many decimals as the scale up to `top` distinguishes.
 
-    A scale that would take more than three decimals has powers of ten. Exact values are told under the pointer.
+    A scale that would take more than three decimals has powers of ten. Exact values stand under the pointer.
     """
     decimals = max(0, 1 - math.floor(math.log10(top * 0.999))) if top > 0 else 0
 
@@ -379,7 +381,7 @@ def _hover(cells: Sequence[_Row], z: np.ndarray, where: str, quantity: str) -> l
 
 
 def _signed(value: float, short: bool = False) -> str:
-    """With its sign, so that it is told which of the two is larger."""
+    """Write a number with its sign, which says which of the two snapshots has more."""
     if not np.isfinite(value):
         return "did not move"
     size = shortest(abs(value)) if short else f"{abs(value):.4g}"
@@ -387,7 +389,7 @@ def _signed(value: float, short: bool = False) -> str:
 
 
 def _diverging(dark: bool) -> list[tuple[float, str]]:
-    """Blue below, vermillion above, the ground between: told apart by the colour-blind, calm where nothing differs."""
+    """Colour scale: blue below, vermillion above, the ground between. The colour-blind see both; equal is calm."""
     middle = "#2a3140" if dark else "#f5f6f8"
     return [
         (0.0, "#0072B2"),
@@ -411,7 +413,7 @@ def _marker(number: int, colour: str | list[str], dark: bool, size: int) -> dict
 
 
 def _legend(figure: go.Figure, count: int, dark: bool) -> None:
-    """Shapes with letters: the titles are too long for a figure."""
+    """Draw the legend, shapes with letters: the titles are too long for a figure."""
     for number in range(count):
         figure.add_scatter(
             x=[None],
@@ -438,16 +440,10 @@ def _legend(figure: go.Figure, count: int, dark: bool) -> None:
     )
 
 
+def _named(number: int, title: str) -> str:
+    return f"<b>{LETTERS[number]}</b> {in_templates(title, MAX_CHARACTERS)}"
+
+
 def _row_label(term: str) -> str:
     chip = f'<span style="color:{style.TERM_COLOURS[term]}">■</span>'
     return f"{TERMS[term].label}  {style.symbol(term)} {chip} "
-
-
-def _json(z: np.ndarray) -> list[list[float | None]]:
-    """NaN as null: what browsers' JSON knows."""
-    return [[float(value) if np.isfinite(value) else None for value in row] for row in z]
-
-
-def _escaped(title: str) -> str:
-    """A title that a stranger wrote, for plotly's hover texts, which know some HTML."""
-    return title[:80].replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("%", "&#37;")

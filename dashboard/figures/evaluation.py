@@ -1,4 +1,4 @@
-"""Whether scores predict performance: rules with their intervals, when probes settle, scores beside metrics.
+"""Figures on whether scores predict performance: rules with their intervals, when probes settle, scores beside metrics.
 
 Curves over learning rates and epochs are in :mod:`dashboard.figures.curves.rates`.
 """
@@ -22,7 +22,7 @@ from dashboard.figures.parts.numbers import ticks
 
 @dataclass(frozen=True)
 class Mark:
-    """How a rule is drawn: variants of one approach share its colour."""
+    """Look of a rule: variants of one approach share its colour."""
 
     colour: str
     symbol: str = "circle"
@@ -31,7 +31,7 @@ class Mark:
 
 _HUES: dict[Question, str] = {TURN: HUES[5], MOVE: HUES[2], DEPEND: HUES[0]}
 _OTHER_HUE = HUES[1]
-"""Colour of what asks another question."""
+"""Colour of rules that ask another question."""
 
 RULE_MARKS: dict[str, Mark] = {
     **{
@@ -49,17 +49,17 @@ RULE_MARKS: dict[str, Mark] = {
 
 @dataclass(frozen=True)
 class Measure:
-    """One of the ways to judge a rule."""
+    """Way to judge a rule."""
 
     key: str
     """Column of the mean in the summary."""
     short: str
-    """How the columns of its interval begin."""
+    """Beginning of the names of the columns of its interval."""
     label: str
     axis: str
-    """What the axis shows, and which side is the better one."""
+    """Title of the axis: what it shows, and which side is the better one."""
     ticks: tuple[float, ...] = ()
-    """Where the axis has numbers; empty: wherever it fits."""
+    """Places of the numbers on the axis; empty: wherever they fit."""
     factor: float = 1.0
     digits: int = 2
 
@@ -76,11 +76,11 @@ MEASURES: dict[str, Measure] = {
 _ROW, _TITLE, _FOOT, _BETWEEN = 26, 34, 34, 66
 """Pixels: a rule, the title of a panel, the axis below, from a panel to the one below it."""
 _ROOM = 0.32
-"""Share of the first panel, on its right, in which the numbers are written."""
+"""Share of the first panel, on its right, that has the numbers in words."""
 
 
 def rule_dots(rows: pd.DataFrame, measure: str, dark: bool = False) -> go.Figure:
-    """A dot with its 95 % interval per rule; the first panel is as wide as the figure, the others two in a row.
+    """Draw a dot with its 95 % interval per rule; the first panel is as wide as the figure, the others two in a row.
 
     ``rows``: panel (its title), rule, n, and the three columns of the measure, as in
     :func:`beft_core.reports.selection.prediction.summary`; ``shared`` (optional): labels of rules that share the row. A
@@ -176,7 +176,7 @@ def _draw_rules(
 
 
 def _range(rows: pd.DataFrame, what: Measure) -> tuple[float, float]:
-    """The same for all panels, so that they can be compared."""
+    """Compute the range of the axis, the same for all panels, so that they can be compared."""
     if what.key == "hit_rate":
         return -4, 106
     if what.key == "tau":
@@ -206,7 +206,7 @@ _PLOT, _LEGEND_ROW = 250, 21
 
 
 def settling_curves(shares: pd.DataFrame, dark: bool = False) -> go.Figure:
-    """How many probes had settled on their selection after each fraction of their steps, by each approach.
+    """Draw how many probes had settled on their selection after each fraction of their steps, by each approach.
 
     ``shares``: approach and share (0 to 1), one row per probe, of ``prediction.settled_shares``.
     """
@@ -245,7 +245,7 @@ def settling_curves(shares: pd.DataFrame, dark: bool = False) -> go.Figure:
 
 
 def score_and_metric(rows: pd.DataFrame, approach: str, metric: str, dark: bool = False) -> go.Figure:
-    """A term's score in the probe against the metric (percent) of that term alone, over learning rates and seeds.
+    """Draw a term's score in the probe against the metric (percent) of that term alone, over learning rates and seeds.
 
     ``rows``: of ``pairing.pairs``, of one task and regime. Small dots are seeds; the line goes through the means
     over seeds from the smallest learning rate, which is named, to the largest.

@@ -14,18 +14,20 @@ from beft_core.scores.plane import Pair, iso_line, tips
 from beft_core.scores.table import TermScores
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.figures.parts import style
+from dashboard.figures.parts.marks import draw_arrow
+from dashboard.figures.parts.numbers import without_nan
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 LEVEL_COLOUR = {False: "#0072B2", True: "#3C9BD6"}
 RIM = 6.0
-"""Length ratios beyond are drawn on this circle: one outlier must not press all others together."""
+"""Length ratio of the rim, on which larger ones are drawn: one outlier must not press all others together."""
 MAX_NUMBERED = 64
-"""With more points than this, the layer's number does not fit into them."""
+"""Largest number of layers whose numbers fit into the points."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What part of the plane is drawn, and how: as it is, or unrolled into angle (x) and length ratio (y)."""
+    """Part of the plane that is drawn: as it is, or unrolled into angle (x) and length ratio (y)."""
 
     x: tuple[float, float]
     y: tuple[float, float]
@@ -33,14 +35,14 @@ class Frame:
 
     @classmethod
     def around(cls, x: np.ndarray, y: np.ndarray) -> Frame:
-        """The plane with all points and the whole of pre."""
+        """Frame the plane with all points and the whole of pre."""
         xs, ys = (np.append(values[np.isfinite(values)], (0.0, 1.0)[:n]) for values, n in ((x, 2), (y, 1)))
         pad = 0.12 * max(float(np.ptp(xs)), float(np.ptp(ys)))
         return cls((float(xs.min()) - pad, float(xs.max()) + pad), (float(ys.min()) - pad, float(ys.max()) + pad))
 
     @classmethod
     def unroll(cls, x: np.ndarray, y: np.ndarray) -> Frame:
-        """Angle and length ratio of all points and of pre."""
+        """Frame the angle and length ratio of all points and of pre."""
         angle, ratio = _unrolled(x[np.isfinite(x)], y[np.isfinite(y)])
         low, high = float(min(ratio.min(initial=1), 1)), float(max(ratio.max(initial=1), 1))
         pad = 0.1 * max(high - low, 0.2)
@@ -48,7 +50,7 @@ class Frame:
         return cls((-0.06 * most, 1.06 * most), (low - pad, high + pad), True)
 
     def place(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Points of the plane (y at least 0) where they are drawn."""
+        """Place points of the plane (y at least 0) where they are drawn."""
         return _unrolled(x, y) if self.unrolled else (x, y)
 
 
@@ -59,7 +61,7 @@ def _unrolled(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def polar(
     rows: Sequence[TermScores], chosen: tuple[str, int] | None, dark: bool = False, unrolled: bool = False
 ) -> go.Figure:
-    """Every layer of every term: the angle from pre is the angle of the point, |post|/|pre| its distance from 0.
+    """Draw every layer of every term: the angle from pre is the angle of the point, |post|/|pre| its distance from 0.
 
     `rows`: of one stack; `chosen`: term and layer to ring; `unrolled`: angle and length ratio across and up instead,
     which keeps apart what crowds. Thin lines join points of one projection ratio. Layers whose pre is zero are left
@@ -73,7 +75,7 @@ def polar(
     small = len(every[0]) > MAX_NUMBERED
     for row in rows:
         x, y = frame.place(*points[row.term])
-        figure.add_scatter(x=_json(x), y=_json(y), **_points(row, small, dark))
+        figure.add_scatter(x=without_nan(x), y=without_nan(y), **_points(row, small, dark))
         if chosen is not None and chosen[0] == row.term and chosen[1] < len(x) and np.isfinite(x[chosen[1]]):
             figure.add_scatter(
                 x=[x[chosen[1]]],
@@ -96,19 +98,19 @@ def polar(
 
 
 def without_length(rows: Sequence[TermScores]) -> dict[str, int]:
-    """Term -> number of layers in which pre is zero and post is not."""
+    """Count the layers in which pre is zero and post is not: term -> number."""
     counts = {row.term: int(np.isinf(row.movement.geometry()["length_ratio"]).sum()) for row in rows}
     return {term: count for term, count in counts.items() if count}
 
 
 def beyond_rim(rows: Sequence[TermScores]) -> int:
-    """How many points are drawn on the rim, nearer than they are."""
+    """Count the points that are drawn on the rim, nearer than they are."""
     ratios = np.concatenate([row.movement.geometry()["length_ratio"] for row in rows])
     return int((np.isfinite(ratios) & (ratios > RIM)).sum())
 
 
 def one_pair(pair: Pair, term: str, dark: bool = False) -> go.Figure:
-    """A layer's pre and post as arrows in their own plane, with the shorter one's projection onto the longer."""
+    """Draw a layer's pre and post as arrows in their own plane, with the shorter one's projection onto the longer."""
     tip, foot = np.array(pair.post), np.array(pair.foot)
     measured = bool(np.isfinite(tip).all())
     if not measured:
@@ -165,7 +167,7 @@ def _clipped(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _points(row: TermScores, small: bool, dark: bool) -> dict[str, Any]:
-    """A term's points, joined in the order of layers. Terms that stayed where they were are hollow."""
+    """Look of a term's points, joined in the order of layers. Terms that stayed where they were are hollow."""
     shape = row.movement.geometry()
     layers = range(len(shape["cosine"]))
     colour = style.TERM_COLOURS[row.term]
@@ -185,14 +187,14 @@ def _points(row: TermScores, small: bool, dark: bool) -> dict[str, Any]:
             "line": {"color": style.ground(dark), "width": 1},
         },
         "opacity": 1.0 if contest else 0.6,
-        "customdata": [[row.term, layer, _told(row, shape, layer)] for layer in layers],
+        "customdata": [[row.term, layer, _hover(row, shape, layer)] for layer in layers],
         "hovertemplate": "%{customdata[2]}<extra></extra>",
         "selected": {"marker": {"opacity": 1.0}},
         "unselected": {"marker": {"opacity": 1.0}, "textfont": {"color": inside}},
     }
 
 
-def _told(row: TermScores, shape: dict[str, np.ndarray], layer: int) -> str:
+def _hover(row: TermScores, shape: dict[str, np.ndarray], layer: int) -> str:
     text = (
         f"<b>{style.symbol(row.term)}</b>, {TERMS[row.term].label}, layer {layer}"
         f"<br>angle {shape['angle_degrees'][layer]:.1f}°, length ×{shape['length_ratio'][layer]:.3g}"
@@ -206,7 +208,7 @@ def _told(row: TermScores, shape: dict[str, np.ndarray], layer: int) -> str:
 
 
 def _draw_plane(figure: go.Figure, frame: Frame, dark: bool, labels: bool = True) -> None:
-    """Circles of equal length, rays of equal angle, and lines of equal projection ratio with their scores."""
+    """Draw circles of equal length, rays of equal angle, and lines of equal projection ratio with their scores."""
     reach = RIM * 2 if frame.unrolled else 2 * float(np.hypot(max(map(abs, frame.x)), max(map(abs, frame.y))))
     if not frame.unrolled:
         _draw_circles_and_rays(figure, frame, reach, dark, labels)
@@ -271,7 +273,7 @@ def _circles(reach: float) -> list[float]:
 
 
 def _dense(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same line with its last piece, the chord, as many points."""
+    """Draw the last piece of a line, the chord, as many points."""
     fine = np.linspace(0, 1, 80)
     return (np.append(x[:-1], x[-2] + fine * (x[-1] - x[-2])), np.append(y[:-1], y[-2] + fine * (y[-1] - y[-2])))
 
@@ -279,23 +281,7 @@ def _dense(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _arrow(figure: go.Figure, tail: tuple[float, float], tip: tuple[float, float], colour: str) -> None:
     if np.hypot(tip[0] - tail[0], tip[1] - tail[1]) < 1e-9:
         return
-    figure.add_annotation(
-        x=tip[0],
-        y=tip[1],
-        ax=tail[0],
-        ay=tail[1],
-        xref="x",
-        yref="y",
-        axref="x",
-        ayref="y",
-        text="",
-        showarrow=True,
-        arrowhead=2,
-        arrowsize=1.1,
-        arrowwidth=3,
-        arrowcolor=colour,
-        name="arrow",
-    )
+    draw_arrow(figure, tail, tip, colour)
 
 
 def _finish(figure: go.Figure, frame: Frame, dark: bool, height: int) -> None:
@@ -308,7 +294,3 @@ def _finish(figure: go.Figure, frame: Frame, dark: bool, height: int) -> None:
         figure.update_xaxes(showgrid=False, showticklabels=False)
         figure.update_yaxes(showgrid=False, showticklabels=False, scaleanchor="x", scaleratio=1)
     figure.update_layout(template=style.template(dark), height=height, hovermode="closest", hoverdistance=30)
-
-
-def _json(values: np.ndarray) -> list[float | None]:
-    return [float(value) if np.isfinite(value) else None for value in values]

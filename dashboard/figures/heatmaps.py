@@ -1,4 +1,4 @@
-"""Layer x term heatmaps of several approaches side by side, with a column for the mean over layers."""
+"""Heatmaps, layer x term, of several approaches side by side, with a column for the mean over layers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.table import FROZEN, ScoreTable, TermScores, rank_terms, reason_without_score
 from beft_core.terms import TERMS
 from dashboard.figures.parts import style
-from dashboard.figures.parts.numbers import shortest
+from dashboard.figures.parts.numbers import shortest, without_nan
 
 ROW, TITLE, BELOW, BAR = 28, 34, 44, 40
 """Pixels: a row, the panel's title, from the panel down to its colour bar, the colour bar with its numbers."""
@@ -22,13 +22,13 @@ ROW, TITLE, BELOW, BAR = 28, 34, 44, 40
 
 @dataclass(frozen=True)
 class Columns:
-    """Where things lie on the x axis of a panel, in cells: layer n is centred on n."""
+    """Places on the x axis of a panel, in cells: layer n is centred on n."""
 
     layers: int
 
     @property
     def mean_width(self) -> float:
-        """Wide enough for the longest number of `numbers.shortest` at 900 pixels, whatever the number of layers."""
+        """Width that holds the longest number of `numbers.shortest` at 900 pixels, whatever the number of layers."""
         return max(2.0, self.layers / 3.2)
 
     @property
@@ -38,9 +38,11 @@ class Columns:
 
     @property
     def ends(self) -> tuple[float, float]:
+        """First and last place of the axis."""
         return -0.5, self.mean + self.mean_width / 2
 
     def axis(self) -> dict[str, Any]:
+        """Settings of Plotly's x axis."""
         ticks = list(range(0, self.layers, max(1, self.layers // 6)))
         left, right = self.ends
         return {
@@ -59,7 +61,7 @@ def heatmaps(
     dark: bool = False,
     marked: tuple[int, str] | None = None,
 ) -> go.Figure:
-    """One panel per approach; a row is a term, a column a layer, the last column the mean over layers.
+    """Draw one panel per approach; a row is a term, a column a layer, the last column the mean over layers.
 
     Terms that did not take part (null and frozen, or not trained) are grey with the reason in words; a cell whose
     angle is above 90 degrees bears a turned arrow; the selected term of each approach is framed, and so is the cell
@@ -101,7 +103,7 @@ def heatmaps(
 
 
 def clicked(event: Any) -> tuple[int | None, str] | None:
-    """(layer, term) of the cell that a selection event of the figure names; layer None: its mean; None: no cell."""
+    """Read the (layer, term) of the clicked cell from a selection event; layer None: the mean; None: no cell."""
     points = ((event or {}).get("selection") or {}).get("points") or []
     data = points[0].get("customdata") if points else None
     if not isinstance(data, list | tuple) or len(data) < 2 or data[1] not in TERMS:
@@ -110,18 +112,18 @@ def clicked(event: Any) -> tuple[int | None, str] | None:
 
 
 def why_grey(row: TermScores, approach: str) -> str | None:
-    """Why the row of a term is grey, in words that stand in it; None where it has a score that can be compared."""
+    """Write why the row of a term is grey; None where it has a score that can be compared."""
     reason = reason_without_score(row, approach)
     return "null: frozen, scores 0" if reason == FROZEN else reason
 
 
 def partly_null(row: TermScores) -> str:
-    """A flag for a term of which some elements are null: how many of how many in a layer."""
+    """Write the flag of a term of which some elements are null: how many of how many in a layer."""
     return f"{row.null_elements}/{row.width} null " if row.null_elements else ""
 
 
 def _draw_scores(figure: go.Figure, panel: int, rows: Sequence[TermScores], key: str, columns: Columns) -> None:
-    """The cells of the layers and of the mean, on one colour scale."""
+    """Draw the cells of the layers and of the mean, on one colour scale."""
     reasons = [why_grey(row, key) for row in rows]
     nothing = np.full(columns.layers, np.nan)
     z = np.array([nothing if why else row.scores[key] for row, why in zip(rows, reasons, strict=True)])
@@ -135,13 +137,13 @@ def _draw_scores(figure: go.Figure, panel: int, rows: Sequence[TermScores], key:
         "hoverinfo": "skip",
     }
     figure.add_heatmap(
-        z=_json(z),
+        z=without_nan(z),
         xgap=1,
         row=1,
         col=panel,
         **look,
     )
-    figure.add_heatmap(z=_json(means), x0=columns.mean, dx=columns.mean_width, row=1, col=panel, **look)
+    figure.add_heatmap(z=without_nan(means), x0=columns.mean, dx=columns.mean_width, row=1, col=panel, **look)
     highest = float(np.nanmax(z)) if np.isfinite(z).any() else 0.0
     words = [(layer, at, "↺", z[at, layer]) for at, layer in np.argwhere(turned).tolist()] + [
         (columns.mean, at, shortest(mean), mean) for at, (mean,) in enumerate(means.tolist()) if np.isfinite(mean)
@@ -216,7 +218,7 @@ def _draw_frame(
 
 
 def _draw_mark(figure: go.Figure, panel: int, terms: Sequence[str], marked: tuple[int, str] | None, dark: bool) -> None:
-    """Two lines, one dark and one light: seen on every colour of the scale."""
+    """Frame the marked cell by two lines, one dark and one light: seen on every colour of the scale."""
     if marked is None or marked[1] not in terms:
         return
     layer, at = marked[0], terms.index(marked[1])
@@ -235,7 +237,7 @@ def _draw_mark(figure: go.Figure, panel: int, terms: Sequence[str], marked: tupl
 
 
 def _draw_points(figure: go.Figure, panel: int, rows: Sequence[TermScores], key: str, columns: Columns) -> None:
-    """What hears the pointer and the click, since a heatmap reports none: an invisible point on every cell.
+    """Draw an invisible point on every cell for the pointer and the click, of which a heatmap reports none.
 
     customdata: layer (-1: the mean), term, what the pointer shows.
     """
@@ -263,13 +265,8 @@ def _draw_points(figure: go.Figure, panel: int, rows: Sequence[TermScores], key:
     )
 
 
-def _json(z: np.ndarray) -> list[list[float | None]]:
-    """NaN as null: what browsers' JSON knows."""
-    return [[float(value) if np.isfinite(value) else None for value in row] for row in z]
-
-
 def _hover(rows: Sequence[TermScores], key: str, reasons: Sequence[str | None]) -> list[list[str]]:
-    """What the pointer shows over each cell: the score and, of trained terms, the geometry that explains it."""
+    """Write what the pointer shows over each cell: the score and, of trained terms, the geometry that explains it."""
     texts = []
     for row, reason in zip(rows, reasons, strict=True):
         geometry = row.movement.geometry()
@@ -294,7 +291,7 @@ def _row_label(row: TermScores) -> str:
 
 
 def _bar(figure: go.Figure, panel: int, rows: int) -> dict[str, Any]:
-    """The colour bar below a panel."""
+    """Look of the colour bar below a panel."""
     left, right = figure.get_subplot(1, panel).xaxis.domain
     return {
         "orientation": "h",

@@ -1,4 +1,4 @@
-"""Merging: angles between fine-tunes, what a merge keeps of each, and what it is worth on their tasks."""
+"""Figures of merging: angles between fine-tunes, what a merge keeps of each, and what it is worth on their tasks."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from beft_core.merging.preview import Preview
 from beft_core.merging.result import BASE, MERGED, MergeResult
 from beft_core.snapshots.snapshot import Key
 from dashboard.figures.parts import style
-from dashboard.figures.parts.labels import in_figures
+from dashboard.figures.parts.labels import in_figures, in_templates
 
 ALIGNED, OPPOSITE = "#0072B2", "#D55E00"
-"""Ends of the scale of angles; its middle, 90 degrees, has the colour of an empty cell."""
+"""Colours at the ends of the scale of angles; its middle, 90 degrees, has the colour of an empty cell."""
 DASHES = ("dash", "dot", "dashdot", "longdash", "longdashdot", "2px,6px", "8px,2px,2px,2px,2px,2px", "14px,4px")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "hexagon")
-"""Sources are told apart by form: colours belong to bias terms."""
+"""Forms of the sources, in their order: colours belong to bias terms."""
 PANEL = 300
 MAX_COLUMNS = 3
 MAX_CHARACTERS = 40
 
 
 def angle_matrix(labels: Sequence[str], values: np.ndarray, dark: bool = False, percent: bool = False) -> go.Figure:
-    """[tasks, tasks]: angles in degrees, or with ``percent`` shares from 0 to 1. The diagonal says nothing: empty."""
+    """Draw [tasks, tasks]: angles in degrees, or with ``percent`` shares from 0 to 1. The diagonal stays empty."""
     count = len(labels)
     shown = [[None if a == b else float(values[a, b]) for b in range(count)] for a in range(count)]
     text = [["" if a == b else _cell(values[a, b], percent) for b in range(count)] for a in range(count)]
@@ -45,7 +45,7 @@ def angle_matrix(labels: Sequence[str], values: np.ndarray, dark: bool = False, 
             zmax=2 * middle,
             showscale=False,
             colorscale=[[0, ALIGNED], [0.5, style.void(dark)], [1, OPPOSITE]],
-            customdata=[[f"{_plain(a)} and {_plain(b)}" for b in labels] for a in labels],
+            customdata=[[f"{_short(a)} and {_short(b)}" for b in labels] for a in labels],
             hovertemplate="%{customdata}: %{text}<extra></extra>",
         )
     )
@@ -57,7 +57,7 @@ def angle_matrix(labels: Sequence[str], values: np.ndarray, dark: bool = False, 
 
 
 def layer_lines(values: Mapping[Key, np.ndarray], dark: bool = False, percent: bool = False) -> go.Figure:
-    """(stack, term) -> [layers]: the same for one pair, layer by layer, one line per term in its colour."""
+    """Draw (stack, term) -> [layers], angles or shares of one pair of tasks, one line per term in its colour."""
     figure = go.Figure()
     unrelated = 50.0 if percent else 90.0
     unit = " %" if percent else "°"
@@ -91,10 +91,10 @@ def layer_lines(values: Mapping[Key, np.ndarray], dark: bool = False, percent: b
 
 
 def preview_lengths(labels: Sequence[str], preview: Preview, key: Key, dark: bool = False) -> go.Figure:
-    """How long the change of a term is in each layer: sources as broken lines, the merge as a thick one."""
+    """Draw how long the change of a term is in each layer: sources as broken lines, the merge as a thick one."""
     *sources, merged = preview.lengths[key]
     figure = go.Figure()
-    for at, (label, line) in enumerate(zip(map(_plain, labels), sources, strict=True)):
+    for at, (label, line) in enumerate(zip(map(_short, labels), sources, strict=True)):
         figure.add_scatter(
             x=list(range(len(line))),
             y=line.tolist(),
@@ -124,7 +124,7 @@ def preview_lengths(labels: Sequence[str], preview: Preview, key: Key, dark: boo
 
 
 def preview_cosines(labels: Sequence[str], preview: Preview, colour: str, dark: bool = False) -> go.Figure:
-    """How much the merge points the way of each source: its cosine, with the angle in words."""
+    """Draw how much the merge points the way of each source: its cosine, with the angle in words."""
     cosines = np.clip(preview.cosine, -1, 1)
     figure = go.Figure(
         go.Bar(
@@ -136,7 +136,7 @@ def preview_cosines(labels: Sequence[str], preview: Preview, colour: str, dark: 
             textposition="outside",
             textangle=0,
             text=[f" {c:.2f} ({math.degrees(math.acos(c)):.0f}°)" for c in cosines],
-            customdata=[f"{_plain(label)}: cosine {c:.4f}" for label, c in zip(labels, cosines, strict=True)],
+            customdata=[f"{_short(label)}: cosine {c:.4f}" for label, c in zip(labels, cosines, strict=True)],
             hovertemplate="%{customdata}<extra></extra>",
         )
     )
@@ -152,11 +152,11 @@ def preview_cosines(labels: Sequence[str], preview: Preview, colour: str, dark: 
 
 
 def along_the_line(result: MergeResult, sources: Sequence[str], colour: str, dark: bool = False) -> go.Figure:
-    """One panel per task: its metric in % along the parameter of the merge, the merge itself marked.
+    """Draw one panel per task: its metric in % along the parameter of the merge, the merge itself marked.
 
     ``sources``: rows of the result that are fine-tunes, drawn as dashed levels; the base model is dotted.
     """
-    tasks, parameter = list(result.tasks), _plain(result.parameter or "")
+    tasks, parameter = list(result.tasks), _short(result.parameter or "")
     columns = min(len(tasks), MAX_COLUMNS)
     rows = math.ceil(len(tasks) / columns)
     figure = make_subplots(
@@ -164,7 +164,7 @@ def along_the_line(result: MergeResult, sources: Sequence[str], colour: str, dar
         columns,
         horizontal_spacing=0.09,
         vertical_spacing=0.28 / rows,
-        subplot_titles=[f"<b>{_plain(task)}</b>: {result.tasks[task].metric.replace('_', ' ')}, %" for task in tasks],
+        subplot_titles=[f"<b>{_short(task)}</b>: {result.tasks[task].metric.replace('_', ' ')}, %" for task in tasks],
     )
     for at, task in enumerate(tasks):
         place = {"row": at // columns + 1, "col": at % columns + 1}
@@ -216,7 +216,7 @@ def _draw_levels(
     place: dict[str, int],
     dark: bool,
 ) -> None:
-    """A level for each row that is no merge; names stand at its right end, of two close levels the lower
+    """Draw a level for each row that is no merge; names stand at its right end, of two close levels the lower
     name below, and a third at the left."""
     levels = [(value, row) for row in rows if (value := _percent(result.value(result.rows[row], task))) is not None]
     span = [v for v in (_percent(result.value(s, task)) for _, s in result.line) if v is not None]
@@ -233,9 +233,9 @@ def _draw_levels(
             y=[value, value],
             mode="lines",
             opacity=0.8,
-            name=_plain(row),
+            name=_short(row),
             line={"color": style.ink(dark), "width": 1.3, "dash": "dot" if row == BASE else "dash"},
-            hovertemplate=f"{_plain(row)}: %{{y:.1f}} %<extra></extra>",
+            hovertemplate=f"{in_templates(row, MAX_CHARACTERS)}: %{{y:.1f}} %<extra></extra>",
             **place,
         )
     taken: list[float] = []
@@ -245,7 +245,7 @@ def _draw_levels(
         figure.add_annotation(
             x=ends[close < 2],
             y=value,
-            text=_plain(row),
+            text=_short(row),
             showarrow=False,
             font={"size": 11},
             xanchor="right" if close < 2 else "left",
@@ -262,14 +262,13 @@ def _cell(value: float, percent: bool) -> str:
     return f"{100 * value:.0f} %" if percent else f"{value:.1f}°"
 
 
-def _plain(label: str) -> str:
-    """A task's name may come from a stranger: no tags of Plotly's come out of it."""
-    return in_figures(label if len(label) <= MAX_CHARACTERS else label[: MAX_CHARACTERS - 1] + "…")
+def _short(label: str) -> str:
+    return in_figures(label, MAX_CHARACTERS)
 
 
 def _wrapped(label: str) -> str:
-    """A seed goes to a line of its own."""
-    return _plain(label).replace(", ", ",<br>")
+    """Write a name with its seed on a line of its own."""
+    return _short(label).replace(", ", ",<br>")
 
 
 def _layers(count: int) -> dict[str, object]:

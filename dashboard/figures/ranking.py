@@ -1,4 +1,4 @@
-"""The ranking of the terms by one approach, as bars."""
+"""Ranking of the terms by one approach, as bars."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dashboard.figures.parts.numbers import short
 
 
 def ranking(table: ScoreTable, approach: str, selected: str | None, stack: str, dark: bool = False) -> go.Figure:
-    """Terms from the highest mean score down. Only q, k and v can be selected: the others are pale."""
+    """Draw the terms from the highest mean score down. Only q, k and v can be selected: the others are pale."""
     rows = {term: row for term, row in table.rows(stack).items() if approach in row.scores}
     scores = table.mean_scores(approach, stack)
     order = sorted(scores, key=rank_terms(scores).__getitem__)
@@ -58,7 +58,7 @@ def ranking(table: ScoreTable, approach: str, selected: str | None, stack: str, 
 def contest(
     scores: Mapping[str, float], values: Mapping[str, str], guess: str | None, winner: str | None, dark: bool = False
 ) -> go.Figure:
-    """The candidates only, as thick bars in the order of the terms; `values`: what is written at their ends."""
+    """Draw the candidates only, as thick bars in the order of the terms; `values`: what is written at their ends."""
     terms = [term for term in CANDIDATES if term in scores]
     top = max([*scores.values(), 0.0]) or 1.0
     figure = go.Figure(

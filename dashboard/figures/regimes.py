@@ -13,6 +13,7 @@ from beft_core.scores.regimes import Measured
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.figures.parts import style
 from dashboard.figures.parts.end_labels import End, name_ends
+from dashboard.figures.parts.marks import draw_band
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +32,7 @@ def regimes(
     y: str = "rank",
     dark: bool = False,
 ) -> go.Figure:
-    """Two panels in a row: one per approach, and last the metric.
+    """Draw panels, two in a row: one per approach, and last the metric.
 
     ``rows``: of :func:`beft_core.scores.regimes.over_regimes`. ``y``: "rank" (1 on top, band from the best to the worst
     rank of a seed) or "score" (band of one standard deviation over seeds). The candidates are strong and named; a null
@@ -149,21 +150,11 @@ def _draw_band(
     colour: str,
     place: dict[str, int],
 ) -> None:
-    """Between neighbours that both have several seeds: a single seed has no spread to show."""
+    """Draw the band between neighbours that both have several seeds: a single seed has no spread to show."""
     for at in range(len(xs) - 1):
         if min(seeds[at], seeds[at + 1]) > 1:
-            pair = [xs[at], xs[at + 1]]
-            figure.add_scatter(
-                x=pair + pair[::-1],
-                y=[low[at], low[at + 1], high[at + 1], high[at]],
-                fill="toself",
-                mode="none",
-                fillcolor=colour,
-                opacity=0.18,
-                hoverinfo="skip",
-                name="band",
-                **place,
-            )
+            pair = slice(at, at + 2)
+            draw_band(figure, xs[pair], low[pair], high[pair], colour, place)
 
 
 def _draw_metric(

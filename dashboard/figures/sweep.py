@@ -1,4 +1,4 @@
-"""What a sweep has found so far: the metric of everything that was trained, at every learning rate, seed by seed."""
+"""Results of a sweep so far: the metric of everything that was trained, at every learning rate, seed by seed."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_PANELS = 8
-"""More would be a page of their own."""
+"""Largest number of panels; more would be a page of their own."""
 TITLE, PLOT, FOOT = 54, 190, 58
 """Pixels of a panel: its title and the names below it, the dots, learning rates and the gap to the next panel."""
 LEAST = 10.0
-"""Points that the y axis of a panel spans at least."""
+"""Least span of the y axis of a panel, in percentage points."""
 _GAP, _BESIDE = 0.7, 0.12
-"""In steps from a learning rate to the next: more room between two kinds of fine-tunes, from a seed to the next."""
+"""Distances, in steps from a learning rate to the next: between two kinds of fine-tunes, from a seed to the next."""
 
 
 def by_term_and_rate(rows: pd.DataFrame, dark: bool = False) -> go.Figure:
-    """A panel per task and number of examples that has a value; at most :data:`MAX_PANELS`.
+    """Draw a panel per task and number of examples that has a value; at most :data:`MAX_PANELS`.
 
     ``rows``: one per fine-tune of the grid with task, size (training examples in words), trains, lr, seed, metric and
     value (a fraction; NaN: not finished, or failed). Every fine-tune has its place from the start, so that nothing
@@ -65,7 +65,7 @@ def by_term_and_rate(rows: pd.DataFrame, dark: bool = False) -> go.Figure:
 
 
 def _draw(figure: go.Figure, rows: pd.DataFrame, metric: str, number: int, dark: bool) -> None:
-    """One panel. Learning rates stand side by side, those of one thing that is trained together."""
+    """Draw one panel. Learning rates stand side by side, those of one thing that is trained together."""
     place = {"row": number, "col": 1}
     ticks: list[float] = []
     labels: list[str] = []
@@ -123,7 +123,7 @@ def _draw(figure: go.Figure, rows: pd.DataFrame, metric: str, number: int, dark:
 
 
 def _scale(figure: go.Figure, rows: pd.DataFrame, task: str, number: int, dark: bool) -> None:
-    """The y axis: chance is on it, and differences of less than :data:`LEAST` points look as small as they are."""
+    """Scale the y axis: chance is on it, and differences below :data:`LEAST` points look as small as they are."""
     values = 100 * rows["value"].dropna()
     spec = TASKS.get(task)
     guess = chance(str(rows["metric"].dropna().iloc[0]), spec.target.classes if spec else None)
@@ -143,16 +143,16 @@ def _scale(figure: go.Figure, rows: pd.DataFrame, task: str, number: int, dark: 
 
 
 def _axis(letter: str, number: int) -> str:
-    """Plotly's name of a panel's axis: x, x2, x3."""
+    """Name a panel's axis as Plotly does: x, x2, x3."""
     return letter if number == 1 else f"{letter}{number}"
 
 
 def name_of(trains: str) -> str:
-    """What a fine-tune trains, for plotly: symbols of bias terms, the words of the other modes."""
+    """Write what a fine-tune trains, for plotly: symbols of bias terms, the words of the other modes."""
     terms = trains.split("+")
     return " + ".join(map(style.symbol, terms)) if set(terms) <= set(TERMS) else trains
 
 
 def colour_of(trains: str, dark: bool) -> str:
-    """The colour of the bias term, of several the first one's; of everything else that of the text."""
+    """Colour of the bias term, of several the first one's; of everything else that of the text."""
     return style.TERM_COLOURS.get(trains.split("+")[0], style.ink(dark))

@@ -1,4 +1,4 @@
-"""The path of a fine-tune up to a step: every layer in the plane, and the score of each term over the steps."""
+"""Path of a fine-tune up to a step: every layer in the plane, and the score of each term over the steps."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ HEIGHT = 480
 
 
 def path_frame(paths: Sequence[Path]) -> Frame:
-    """The part of the plane that all paths stay in."""
+    """Find the part of the plane that all paths stay in."""
     every = [tips(path.geometry) for path in paths]
     return Frame.around(*(np.concatenate([axis.ravel() for axis in axes]) for axes in zip(*every, strict=True)))
 
 
 def path_figure(track: Trajectory, paths: Sequence[Path], measure: str, at: int, dark: bool = False) -> go.Figure:
-    """Two panels; what was reached by checkpoint `at` is bold. `measure`: a key of `Path.scores`."""
+    """Draw two panels; what was reached by checkpoint `at` is bold. `measure`: a key of `Path.scores`."""
     frame = path_frame(paths)
     figure = make_subplots(
         1, 2, horizontal_spacing=0.08, subplot_titles=["", f"{APPROACHES[measure].label}, mean over layers"]
@@ -89,7 +89,7 @@ def path_figure(track: Trajectory, paths: Sequence[Path], measure: str, at: int,
 
 
 def level_labels(frame: Frame) -> list[tuple[float, float, float]]:
-    """x, y and score: where each line of equal projection ratio is named, at its highest point in the frame."""
+    """Place the name of each line of equal projection ratio at its highest point in the frame: (x, y, score)."""
     labels = []
     for level in LEVELS:
         x, y = iso_line(level, 2 * frame.y[1])
@@ -104,7 +104,7 @@ def level_labels(frame: Frame) -> list[tuple[float, float, float]]:
 
 
 def tables(track: Trajectory, paths: Sequence[Path]) -> list[Mapping[str, object]]:
-    """One row per term, layer and checkpoint, for a table."""
+    """List one row per term, layer and checkpoint, for a table."""
     return [
         {
             "term": path.term,

@@ -13,9 +13,10 @@ from beft_core.reports.merges import Merge, read_merges
 from beft_core.runs.about import about
 from beft_core.runs.run import Run, list_runs
 from beft_core.sweeps.table import NAME, read_table
-from dashboard.result_tables.received import MEGABYTES, checked, received
+from dashboard.result_tables.uploads import MEGABYTES, checked, read_upload
 from dashboard.shared import page
-from dashboard.shared.sources import samples_folder, still_there
+from dashboard.shared.picker import follow_title
+from dashboard.shared.sources import samples_folder
 from dashboard.shared.text import plain
 from dashboard.shared.uploads import forget_files
 
@@ -29,32 +30,32 @@ SAMPLE = "sweep-results.parquet"
 UPLOADS, ERRORS, ROUND = "table_uploads", "table_errors", "table_round"
 """Session state: title -> uploaded tables of this tab; what was wrong with the last one; counts the uploads."""
 
-MOST_UPLOADS = 5
+MAX_UPLOADS = 5
 
 
 @dataclass(frozen=True)
 class TableSource:
-    """A result table that can be opened."""
+    """Result table that can be opened."""
 
     title: str
-    """Unique: it is what stands in the list and in the URL."""
+    """Unique title, as it stands in the list and in the URL."""
     path: Path | None = None
     shows: str = ""
-    """What one must know of it, in a sentence."""
+    """Sentence on what one must know of it."""
     memory: pd.DataFrame | None = None
-    """An upload, where there is no path."""
+    """Table that was uploaded, where there is no path."""
     token: str = ""
-    """Of an upload: says which bytes it was made of."""
+    """Hash of the bytes of an upload."""
 
 
 @dataclass(frozen=True)
 class OpenTable:
-    """A result table, read and checked."""
+    """Result table, read and checked."""
 
     title: str
     results: pd.DataFrame
     token: str
-    """Changes with the content: what is computed from it is remembered under it."""
+    """Key under which what is computed from the table is remembered; it changes with the content."""
     merges: tuple[Merge, ...] | None = None
     shows: str = ""
 
@@ -63,7 +64,7 @@ class OpenTable:
 
 
 def tables() -> list[TableSource]:
-    """The bundled table first, then uploads, then sweeps, newest first."""
+    """List the bundled table first, then uploads, then sweeps, newest first."""
     sample = samples_folder() / SAMPLE
     found = [TableSource("Bundled sweep", sample)] if sample.is_file() else []
     found += st.session_state.get(UPLOADS, {}).values()
@@ -83,12 +84,7 @@ def pick_table() -> OpenTable | None:
     """Draw the list and the upload; below, what went wrong. None (after saying why) if nothing can be shown."""
     sources = tables()
     options = [source.title for source in sources]
-    wanted = st.session_state.get(CHOICE) or st.query_params.get(CHOICE)
-    found, gone = still_there([wanted] if wanted else [], options)
-    if found and st.session_state.get(CHOICE) != found[0]:
-        st.session_state[CHOICE] = found[0]
-    elif gone:
-        st.session_state.pop(CHOICE, None)
+    gone = follow_title(CHOICE, options)
     with page.control("choose", "results", horizontal=True, vertical_alignment="bottom"):
         choice = None
         if options:
@@ -178,7 +174,7 @@ def _accept(key: str) -> None:
     if file is None:
         return
     try:
-        results, token = received(file.getvalue())
+        results, token = read_upload(file.getvalue())
     except UserError as error:
         st.session_state[ERRORS] = plain(f"{file.name}: {error}", 900)
         return
@@ -187,7 +183,7 @@ def _accept(key: str) -> None:
     source = TableSource(f"Upload: {file.name}", memory=results, token=token)
     held: dict[str, TableSource] = st.session_state.setdefault(UPLOADS, {})
     held.pop(source.title, None)
-    while len(held) >= MOST_UPLOADS:
+    while len(held) >= MAX_UPLOADS:
         held.pop(next(iter(held)))  # the oldest
     held[source.title] = source
     st.session_state[ERRORS] = None
@@ -195,6 +191,6 @@ def _accept(key: str) -> None:
 
 
 def of_model(opened: OpenTable, model: str) -> OpenTable:
-    """Only the rows of one model."""
+    """Keep only the rows of one model."""
     own = opened.results[opened.results["model"] == model].reset_index(drop=True)
     return replace(opened, results=own, token=f"{opened.token}:{model}")

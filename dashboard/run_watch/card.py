@@ -1,4 +1,4 @@
-"""The card of one background run: which one is watched, how far it is, ending it, how it ended, starting it again.
+"""Card of one background run: which one is watched, how far it is, ending it, how it ended, starting it again.
 
 The page only reads the run's folder. Which run is watched stands in the URL, and a run that is at work is found on disk
 anyway, so reloading the page, another tab or a restarted server show the same. What is special about a kind of runs
@@ -8,8 +8,9 @@ stands in its :class:`Card`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import streamlit as st
@@ -26,8 +27,10 @@ from dashboard.shared import address, in_view, page, tour
 from dashboard.shared.text import plain
 
 TICK_SECONDS = 1.0
+LIVE = "live-run"
+"""Key of the container of a run at work; page.css does not fade it while it is read again."""
 MESSAGES = 3
-"""Lines of what a run at work said last."""
+"""Number of messages of a run at work that are shown, the last ones."""
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 Records = list[dict[str, Any]]
@@ -35,28 +38,28 @@ Records = list[dict[str, Any]]
 
 
 def overview_name(run: Run) -> str:
-    """What people call a run, else what it does; for Markdown."""
+    """Name a run for Markdown: what people call it, else what it does."""
     return plain(overview(run).name, 200)
 
 
 @dataclass(frozen=True)
 class Card:
-    """What the card of some kinds of runs says and draws in its own way: of those whose row names its page."""
+    """Parts that a card has of its own, for the kinds of runs whose row names its page."""
 
     page: str
     """Page of the kinds that are watched."""
     link: str
     """Name of the watched run in the URL."""
     what: str
-    """What is watched, in a word: "run"."""
+    """Word for what is watched: "run"."""
     cancel_help: str
-    """What becomes of it when it is cancelled."""
+    """Sentence on what becomes of it when it is cancelled."""
     title: Callable[[Run], str] = overview_name
-    """Its name, for Markdown."""
+    """Function that names a run, for Markdown."""
     doing: str = ""
     """Words before the name of one at work."""
     units: str = ""
-    """What its stages count, after the number."""
+    """Words after the number of what its stages count."""
     last_stage: str = "train"
     """Stage whose end is that of the run."""
     again: str = ""
@@ -64,24 +67,24 @@ class Card:
     tour: str | None = None
     """Step of the tour that starting one completes."""
     adopts: bool = True
-    """Whether the newest one at work is watched where the URL names none."""
+    """Flag: the newest run at work is watched where the URL names none."""
     outcome: Callable[[Run, float], str] | None = None
-    """Of one that is done (and the seconds that it took): words after how long it took. None: the page itself shows
+    """Words on a run that is done, after the seconds that it took. None: the page itself shows
     what came of it."""
     on_done: Callable[[Run], None] = lambda run: None
-    """Called once when a watched run comes to its end."""
+    """Function that is called once when a watched run comes to its end."""
     so_far: Callable[[Run], str] = lambda run: ""
-    """Of one that stopped: a sentence on what it has, after the reason."""
+    """Sentence on what a stopped run has, after the reason."""
     above: Callable[[Run], None] = lambda run: None
-    """Draws what stands above one at work."""
+    """Function that draws above a run at work."""
     actions: Callable[[Run], None] = lambda run: None
-    """Draws buttons and links of one that has ended."""
+    """Function that draws buttons and links of a run that has ended."""
     body: Callable[[Run, Records, bool], None] = lambda run, records, ended: None
-    """Draws what it measured, below all else; the last: whether it has ended."""
+    """Function that draws what a run measured, below all else; its last argument: whether the run has ended."""
 
     @property
     def problem(self) -> str:
-        """Session state: why one could not be started."""
+        """Key in the session of why a run could not be started."""
         return f"{self.link}_problem"
 
 
@@ -89,7 +92,7 @@ class Card:
 
 
 def watched(card: Card) -> Run | None:
-    """The run of the URL, else the newest one at work where the card adopts it."""
+    """Find the run of the URL, else the newest one at work where the card adopts it."""
     if card.link in st.query_params:
         try:
             run = find_run(st.query_params[card.link])
@@ -104,7 +107,7 @@ def watched(card: Card) -> Run | None:
 
 
 def at_work() -> list[Run]:
-    """All runs at work or waiting, oldest first: each has a ticket in the queue of its device."""
+    """List all runs at work or waiting, oldest first: each has a ticket in the queue of its device."""
     runs = []
     for ticket in (home() / "queue").glob("*/*"):
         try:
@@ -116,11 +119,37 @@ def at_work() -> list[Run]:
     return sorted(runs)
 
 
+def choose_other(card: Card, key: str, label: str, runs: Mapping[str, str]) -> None:
+    """Draw a list of runs to watch instead of the one that is watched; nothing where there are none.
+
+    ``key``: of the list in the session; ``label``: what it lists; ``runs``: words of each -> its id.
+    """
+    if runs:
+        st.selectbox(
+            label,
+            list(runs),
+            index=None,
+            key=key,
+            on_change=_watch_other,
+            args=(card, key, runs),
+            placeholder=f"{label} ({len(runs)})",
+            label_visibility="collapsed",
+            width=360,
+        )
+
+
+def _watch_other(card: Card, key: str, runs: Mapping[str, str]) -> None:
+    chosen: str | None = st.session_state.get(key)
+    if chosen is not None and chosen in runs:
+        address.put(card.link, runs[chosen])
+    st.session_state[key] = None  # the list shows what it is for again
+
+
 # --- starting and ending -------------------------------------------------------------------------------------------
 
 
 def begin(card: Card, action: Callable[[], Run]) -> Run | None:
-    """Start a run from a callback unless the page is locked, and watch it; what goes wrong is told by the card."""
+    """Start a run from a callback unless the page is locked, and watch it; the card reports what goes wrong."""
     st.session_state.pop(card.problem, None)
     try:
         if (why_not := page.locked()) is not None:  # a button may be pressed that was drawn before
@@ -137,13 +166,13 @@ def begin(card: Card, action: Callable[[], Run]) -> Run | None:
 
 
 def could_not(card: Card, error: UserError) -> None:
-    """The card tells why a run was not started."""
+    """Have the card report why a run was not started."""
     st.session_state[card.problem] = plain(error, 900)
     in_view.call(f"The {card.what} could not be started.")
 
 
 def dismiss(card: Card) -> None:
-    """Watch no run."""
+    """Stop to watch a run: the card goes."""
     address.put(card.link, None)
     st.session_state.pop(card.problem, None)
 
@@ -204,7 +233,7 @@ def _live(card: Card) -> None:
         cancel(run)  # does the next step when it is time
     card.above(run)
     known = records(run)
-    with st.container(border=True):
+    with st.container(border=True, key=LIVE):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             st.markdown(f"{card.doing}**{card.title(run)}** · {headline(status)}")
             why_not = page.locked()
@@ -236,7 +265,7 @@ def _ended(card: Card, run: Run, status: Status) -> None:
                 )
                 _buttons(card, run)
         else:
-            stopped.tell(run, status, card.so_far(run))
+            stopped.report(run, status, card.so_far(run))
             with st.container(horizontal=True, vertical_alignment="center"):
                 stopped.again_button(run, status, lambda action: _again(card, run, action), card.again)
                 _buttons(card, run)
@@ -249,7 +278,7 @@ def _buttons(card: Card, run: Run) -> None:
 
 
 def records(run: Run) -> Records:
-    """All measurements of a run; each tick reads only the bytes that are new."""
+    """Read all measurements of a run; each tick reads only the bytes that are new."""
     key = f"records-{run.id}"
     known, offset = st.session_state.get(key, ([], 0))
     while True:
@@ -263,8 +292,10 @@ def records(run: Run) -> Records:
 
 
 def headline(status: Status) -> str:
-    """Its state in words: cancelling, its place in the queue, or for how long it has been running, and on which other
-    machine."""
+    """Write the state of a run for Markdown: cancelling, its place in the queue, or for how long it has been running.
+
+    ``status.elsewhere`` names another machine, which is then said too.
+    """
     where = f" on {plain(status.elsewhere)}" if status.elsewhere is not None else ""
     if status.state == "cancelling":
         return f":orange[cancelling]{where}"
@@ -291,7 +322,7 @@ def _progress(card: Card, run: Run, status: Status) -> str:
 
 
 def _remaining(card: Card, run: Run, status: Status, now: float) -> float | None:
-    """Seconds to the end of the whole run: before its last long stage the estimate counts."""
+    """Estimate the seconds to the end of the whole run: before its last long stage the estimate of the form counts."""
     if status.stage == card.last_stage:
         return status.remaining_seconds(now)
     estimate = about.about(run).estimate
@@ -301,8 +332,13 @@ def _remaining(card: Card, run: Run, status: Status, now: float) -> float | None
     return left if left > 0 else None
 
 
+def moment(seconds: float) -> str:
+    """Write a time since the epoch as day and time of this machine."""
+    return datetime.fromtimestamp(seconds).strftime("%d %b %H:%M:%S")
+
+
 def duration(seconds: float) -> str:
-    """Seconds in words: 41 s, 12 min, 3.5 h."""
+    """Write seconds in words: 41 s, 12 min, 3.5 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""The curves of one run: loss, metric per epoch, and the scores of its terms growing step by step."""
+"""Curves of one run: loss, metric per epoch, and the scores of its terms growing step by step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HALVES = "ft-curves"
 
 
 def loss(records: Sequence[Mapping[str, Any]], run_id: str) -> None:
-    """The loss of a run at work, for cards that are a detail of their page."""
+    """Draw the loss of a run at work, for cards that are a detail of their page."""
     if any(record["type"] == "step" for record in records):
         live(
             loss_curve(records, page.dark()), f"live-loss-{run_id}", "Training loss over the steps so far", page.dark()
@@ -33,7 +33,7 @@ def loss(records: Sequence[Mapping[str, Any]], run_id: str) -> None:
 
 
 def everything(records: Sequence[Mapping[str, Any]], run_id: str, *, ended: bool) -> None:
-    """All curves that there are; once the run has ended, with their downloads."""
+    """Draw all curves that there are; once the run has ended, with their downloads."""
     kinds = {record["type"] for record in records}
     if "step" not in kinds:
         return
@@ -98,7 +98,7 @@ def everything(records: Sequence[Mapping[str, Any]], run_id: str, *, ended: bool
 
 
 def not_evaluated(records: Sequence[Mapping[str, Any]], ended: bool) -> str:
-    """Why there is no curve of a metric: a probe is evaluated once, after its last epoch."""
+    """Write why there is no curve of a metric: a probe is evaluated once, after its last epoch."""
     epochs = [record["epoch"] for record in records if record["type"] == "epoch"]
     if ended:
         return "Nothing was evaluated."

@@ -27,12 +27,12 @@ from dashboard.shared.sources import run_title
 from dashboard.shared.text import plain
 
 DEMO = "BEFT_DEMO"
-"""Environment variable: see :func:`demo_config`."""
+"""Environment variable that :func:`demo_config` reads."""
 SWITCH = "active_run"
 
 
 def demo_config() -> RunConfig:
-    """The one-minute experiment. ``BEFT_DEMO`` may change fields of it as a JSON object (tests make it shorter).
+    """Configure the one-minute experiment. ``BEFT_DEMO`` may change its fields as a JSON object (for tests).
 
     Raises:
         UserError: ``BEFT_DEMO`` is no such object, or one of its fields is none of a run.
@@ -50,7 +50,7 @@ def demo_config() -> RunConfig:
 
 
 def launcher() -> None:
-    """The button that starts the experiment; inactive while the watched run is at work."""
+    """Draw the button that starts the one-minute experiment; inactive while the watched run is at work."""
     run = card.watched(FULL)
     why_not = page.locked()
     st.button(
@@ -76,7 +76,7 @@ def _begin_demo() -> None:
 
 
 def begin(kind: str, config: RunConfig, estimate: dict[str, Any] | None = None, name: str = "") -> Run | None:
-    """Launch a run and watch it, from a callback; what goes wrong is told by the card.
+    """Launch a run and watch it, from a callback; the card reports what goes wrong.
 
     ``estimate``: what was measured for this configuration; ``name``: what lists shall call it.
     """
@@ -101,7 +101,7 @@ def _title(run: Run) -> str:
 
 
 def _switch(run: Run) -> None:
-    """Other fine-tunes at work, to be watched instead; nothing where there is only one."""
+    """Draw the switch to other fine-tunes at work; nothing where there is only one."""
     runs = [one for one in card.at_work() if one.kind.page == FULL.page]
     if len(runs) < 2:
         return
@@ -158,7 +158,7 @@ def _loss(run: Run, records: Records, ended: bool) -> None:
 
 
 def _results(run: Run, records: Records) -> list[str]:
-    """What came out, in a few lines of Markdown."""
+    """Write what came out, in a few lines of Markdown."""
     lines = []
     last: dict[str, Any] = next((record for record in reversed(records) if record["type"] == "epoch"), {})
     values = [
@@ -201,6 +201,6 @@ FULL = card.Card(
     actions=lambda run: _show_button(run, elsewhere=True),
     body=_everything,
 )
-"""With every curve, for the page where runs are the matter."""
+"""Card with every curve, for the page where runs are the matter."""
 ASIDE = replace(FULL, on_done=_open_next, actions=lambda run: _show_button(run, elsewhere=False), body=_loss)
-"""For pages of which a run is a detail: when it is done, the page shows its snapshot."""
+"""Card of pages of which a run is a detail: when it is done, the page shows its snapshot."""

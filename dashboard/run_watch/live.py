@@ -39,7 +39,7 @@ def live(figure: go.Figure, key: str, alt: str, dark: bool) -> None:
 
 
 def drawn(figure: go.Figure, dark: bool = False) -> dict[str, Any]:
-    """The lines of a figure, as the script takes them."""
+    """Write the lines of a figure as the script takes them."""
     return {
         "lines": [_line(trace, dark) for trace in figure.data if "lines" in trace.mode],
         "total": figure.layout.xaxis.range[1],

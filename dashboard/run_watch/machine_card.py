@@ -1,4 +1,4 @@
-"""What this machine offers and what it is doing: device, memory, models, runs, data."""
+"""Card of this machine, what it offers and what it is doing: device, memory, models, runs, data."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dashboard.shared.text import plain
 
 BENCHMARKS = {"demo": "demo tasks", "glue": "GLUE", "superglue": "SuperGLUE"}
 MAX_NAMES = 4
-"""Names that a line lists before it counts."""
+"""Number of names that a line lists before it counts."""
 
 
 def status_card() -> None:
-    """Five facts and the runs at work, which lead to where they can be watched."""
+    """Draw five facts and the runs at work, which lead to where they can be watched."""
     free, total = machine.memory()
     device = machine.device()
     facts = {
@@ -53,17 +53,17 @@ def _runs() -> str:
 
 
 def _data() -> str:
-    told = []
+    counts = []
     for one in machine.data():
         name = BENCHMARKS[one.source]
         count = f"{len(one.tasks)} of {len(one.tasks) + len(one.lacking)}" if one.lacking else f"{len(one.tasks)}"
-        told.append(f"{name} ({count})" if one.tasks else f"no {name} ({plain(one.missing, 160)})")
-    return ", ".join(told)
+        counts.append(f"{name} ({count})" if one.tasks else f"no {name} ({plain(one.missing, 160)})")
+    return ", ".join(counts)
 
 
 @st.cache_data(ttl=60, max_entries=4, show_spinner=False)
 def _models(cache: str) -> list[str]:
-    """Looking through the Hub's cache reads one file per model; `cache` is its folder."""
+    """List the models on this machine; remembered, as each has a file to read. ``cache``: folder of the Hub's."""
     return machine.models()
 
 

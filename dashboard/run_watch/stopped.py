@@ -1,4 +1,4 @@
-"""What is told of a run that did not come to its end: which run, why, what to do, what its log said last; and the
+"""Report of a run that did not come to its end: which run, why, what to do, what its log said last; and the
 button that starts it again."""
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ FINISHED_STAYS = "What is finished is not done again."
 
 
 def title(run: Run, status: Status) -> str:
-    """Name of the run and how it stopped, for Markdown."""
+    """Write the name of a run and how it stopped, for Markdown."""
     return f"{plain(overview(run).name, 200)} {HOW[status.state]}"
 
 
-def tell(run: Run, status: Status, more: str = "") -> None:
+def report(run: Run, status: Status, more: str = "") -> None:
     """Draw a box with its name, the reason and what to do (and `more`); below it the log, unless it was cancelled."""
     box = st.info if status.state == "cancelled" else st.error
-    told = [plain(part, 900) for part in (status.message, status.proposal) if part]
-    box(" ".join([*told, more]).strip(), title=title(run, status))
+    reasons = [plain(part, 900) for part in (status.message, status.proposal) if part]
+    box(" ".join([*reasons, more]).strip(), title=title(run, status))
     if status.state != "cancelled" and (lines := run.log_tail()):
         with st.expander("Last lines of its log", icon=":material/article:"):
             st.code("\n".join(lines), language=None, wrap_lines=True)
 
 
 def again(run: Run, status: Status, label: str = "") -> tuple[str, Callable[[Run], None], str | None]:
-    """How it is started again: (label of the button, what it does, help). `label`: of a kind that never begins anew."""
+    """Choose how to start a run again: (label of the button, what it does, help). `label`: of kinds that only go on."""
     if status.start_over:
         return "Start over", start_over, START_OVER
     if label or run.has_folder_of_parts():

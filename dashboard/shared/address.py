@@ -1,4 +1,4 @@
-"""The address of a page: the last value of every control wins in it, whatever is being drawn.
+"""Address of a page: the last value of every control wins in it, whatever is being drawn.
 
 The browser writes a choice into the address at once, then asks for a run of the script. The server writes the address
 too, when a control goes, is set by the script or is corrected; but it can only send the whole of it, as the request of
@@ -31,11 +31,11 @@ from dashboard.streamlit_private import (
 )
 
 _REPEATED = "address-repeated"
-"""Session state: the address as the last run repeated it."""
+"""Key in the session of the address as the last run repeated it."""
 _PUT = "address-put"
 """Session state: name -> (page, all that was there before, what is there now, runs that saw it) of :func:`put`."""
 _SEEN = 2
-"""Runs that must see a value before the browser is known to have it; the first may be the one that wrote it."""
+"""Number of runs that must see a value before the browser surely has it; the first may be the one that wrote it."""
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def fragment(run_every: float | None = None) -> Callable[[Callable[..., None]], 
 
 
 def goes_back() -> bool:
-    """Whether this run is one that the browser's back or forward asked for: then the controls follow the address."""
+    """Say whether the browser's back or forward asked for this run: then the controls follow the address."""
     context = current_run()
     return context is not None and context.is_history_navigation
 
@@ -146,7 +146,7 @@ def _repeat(context: Run) -> None:
 
 
 def _written(context: Run) -> str:
-    """The address as the server has it; in the browser's own spelling where it says the same."""
+    """Write the address as the server has it; in the browser's own spelling where it says the same."""
     with address_of(context) as params:
         values = values_in(params)
     same = parse_qs(context.query_string, keep_blank_values=True) == values
@@ -157,7 +157,7 @@ def _written(context: Run) -> str:
 
 
 def _says(now: list[str], control: Control) -> bool:
-    """Whether an address with these values stands for what the control holds. A default does not stand there."""
+    """Say whether an address with these values stands for what the control holds. Defaults do not stand there."""
     is_default = control.written == control.default
     if is_default or not now:
         return is_default == (not now)
@@ -168,7 +168,7 @@ def _says(now: list[str], control: Control) -> bool:
 
 
 def _in_address(control: Control) -> list[str]:
-    """What stands in the address for what a control holds."""
+    """Write what a control holds as it stands in the address."""
     wanted = control.written
     if wanted == control.default:
         return []
@@ -180,7 +180,7 @@ def _in_address(control: Control) -> list[str]:
 
 
 def _text(part: object) -> str:
-    """As the browser writes it."""
+    """Write a part of the address as the browser does."""
     if isinstance(part, bool):
         return str(part).lower()
     return str(int(part)) if isinstance(part, float) and part.is_integer() else str(part)

@@ -1,4 +1,4 @@
-"""The answer of one approach: the term it selects, the ranking, and the switch between its variants."""
+"""Card with the answer of one approach: the term it selects, the ranking, and the switch between its variants."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dashboard.shared.sources import Opened
 
 
 def variants(question: Question) -> dict[str, str]:
-    """Words on the switch of a question -> keys of the approaches that ask it; the first is the paper's."""
+    """List the variants of a question: words on its switch -> key of the approach; the first is the paper's."""
     return {approach.variant or approach.label: approach.key for approach in questions()[question]}
 
 
@@ -35,7 +35,7 @@ def variant_switches() -> list[str]:
 
 
 def _variant(question: Question, labelled: bool = False) -> str:
-    """The approach that the question's switch names; the same switch, by its key, wherever it is drawn."""
+    """Draw the question's switch, the same by its key wherever it is drawn; return the approach that it names."""
     keys = variants(question)
     first = next(iter(keys))
     if len(keys) == 1:

@@ -1,4 +1,4 @@
-"""How the numbers on the page came about: formula, inputs, seed, versions."""
+"""Expander on how the numbers of a page came about: formula, inputs, seed, versions."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from dashboard.shared.sources import Opened
 from dashboard.shared.text import in_words, plain
 
 _TABLE_WIDTH = 380
-"""Pixels below which the two tables stand below each other."""
+"""Width in pixels below which the two tables stand below each other."""
 
 
 def computed(opened: Opened, approaches: Sequence[str]) -> None:
-    """An expander with everything that one needs to compute the page again."""
+    """Draw an expander with everything that one needs to compute the page again."""
     meta = opened.meta
     with st.expander("How was this computed?", icon=":material/function:"):
         for key in approaches:
@@ -86,7 +86,7 @@ def _value(value: object) -> str:
 
 
 def bars(opened: Opened, approaches: Sequence[str], stack: str) -> str:
-    """What the marks of the bars by some approaches mean; empty where no bars are drawn."""
+    """Write what the marks of the bars by some approaches mean; empty where no bars are drawn."""
     scores = opened.scores
     drawn = [approach for approach in approaches if scores.contestants(approach, stack)]
     said = []
@@ -98,13 +98,13 @@ def bars(opened: Opened, approaches: Sequence[str], stack: str) -> str:
 
 
 def star(opened: Opened, approaches: Sequence[str], stack: str) -> str:
-    """What a star at a line means, as the end of a sentence about the three candidates."""
+    """Write what a star at a line means, as the end of a sentence about the three candidates."""
     selects = any(opened.selected(stack).get(approach) for approach in approaches)
     return ", ★ the one that the approach selects" if selects else "; here no approach selects one"
 
 
 def no_contest(opened: Opened) -> str | None:
-    """What to say of a run that did not train all terms among which one is selected; None if it did."""
+    """Write that a run did not train all terms among which one is selected; None if it did."""
     meta = opened.meta
     null = certified(meta).terms
     missing = [term for term in CANDIDATES if term not in meta.trained_terms and term not in null]
@@ -117,7 +117,7 @@ def no_contest(opened: Opened) -> str | None:
 
 
 def headline(opened: Opened) -> str:
-    """The line of facts below the title, in Markdown."""
+    """Write the line of facts below the title, in Markdown."""
     meta = opened.meta
     parts = [plain(meta.model.id), f"{meta.model.layers} layers", plain(meta.task)]
     if meta.n_train:

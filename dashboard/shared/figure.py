@@ -1,4 +1,4 @@
-"""Showing a figure: one look on every page, with its downloads."""
+"""Figures and tables on a page: one look, with their downloads."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 CONFIG: dict[str, Any] = {"displayModeBar": False, "showSendToCloud": False}
-"""What every chart of a page is drawn with. Plotly 7 would offer to send the figure to a server."""
+"""Plotly's configuration of every chart of a page. Plotly 7 would offer to send the figure to a server."""
 CONFIG_OF_FILES: dict[str, Any] = {"displaylogo": False, "showSendToCloud": False}
-"""The same of downloaded figures, which have Plotly's buttons."""
+"""Plotly's configuration of downloaded figures, which have its buttons."""
 PRESENTER_SCALE = 1.35
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 _MIME = {"png": "image/png", "svg": "image/svg+xml"}
@@ -55,7 +55,7 @@ def show(
 
 
 def offer_downloads(figure: go.Figure, name: str, data: Callable[[], pd.DataFrame] | None) -> None:
-    """What `show` offers below a figure, for a picture that is drawn otherwise."""
+    """Draw the downloads that :func:`show` draws below a figure, for a picture that is drawn otherwise."""
     dark = page.dark()
     with st.popover("Download", icon=":material/download:", type="tertiary", width="content"):
         if data is not None:
@@ -89,13 +89,30 @@ def offer_downloads(figure: go.Figure, name: str, data: Callable[[], pd.DataFram
             )
 
 
+def offer_table(label: str, table: Callable[[], pd.DataFrame], file: str, key: str) -> None:
+    """Draw the button that downloads a table as CSV, which is made when it is pressed.
+
+    ``file``: name of the file; ``key``: of the button, unique on the page.
+    """
+    st.download_button(
+        label,
+        lambda: table().to_csv(index=False),
+        file,
+        "text/csv",
+        key=key,
+        on_click="ignore",
+        icon=":material/download:",
+        type="tertiary",
+    )
+
+
 def html(figure: go.Figure, dark: bool) -> str:
-    """A page that shows the figure without a network."""
+    """Write a page that shows the figure without a network."""
     return str(_opaque(figure, dark).to_html(include_plotlyjs=True, config=CONFIG_OF_FILES))
 
 
 def picture(figure: go.Figure, kind: str, dark: bool) -> bytes:
-    """The figure as ``png`` or ``svg``, 1200 pixels wide. Needs :func:`picture_browser`."""
+    """Write the figure as ``png`` or ``svg``, 1200 pixels wide. Needs :func:`picture_browser`."""
     browser = picture_browser()
     assert browser is not None
     os.environ.setdefault("BROWSER_PATH", browser)
@@ -103,7 +120,7 @@ def picture(figure: go.Figure, kind: str, dark: bool) -> bytes:
 
 
 def picture_browser() -> str | None:
-    """Path of the browser that makes pictures; None where it or kaleido is missing."""
+    """Find the browser that makes pictures; None where it or kaleido is missing."""
     if importlib.util.find_spec("kaleido") is None:
         return None
     return os.environ.get("BROWSER_PATH") or next(filter(None, map(shutil.which, _BROWSERS)), None)
@@ -116,7 +133,7 @@ def _opaque(figure: go.Figure, dark: bool) -> go.Figure:
 
 
 def _larger(figure: go.Figure) -> go.Figure:
-    """For a room: every size of type and the height grow alike."""
+    """Enlarge a figure for a room: every size of type and the height grow alike."""
     copy = type(figure)(figure)
     _scale_fonts(copy)
     base = copy.layout.template.layout.font.size or 12
@@ -127,7 +144,7 @@ def _larger(figure: go.Figure) -> go.Figure:
 
 
 def _scale_fonts(figure: Any) -> None:
-    """What has a size of its own; all other type follows the size of the figure."""
+    """Scale type that has a size of its own; all other follows the size of the figure."""
     axes = [*figure.select_xaxes(), *figure.select_yaxes()]
     bars = [axis.colorbar for axis in figure.select_coloraxes()]
     fonts = [annotation.font for annotation in figure.layout.annotations]

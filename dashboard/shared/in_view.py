@@ -1,4 +1,4 @@
-"""Bringing what a button has made into view: its place on the page may be far above or below the button."""
+"""Scrolling to what a button has made: its place on the page may be far above or below the button."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ _COMPONENT = st.components.v2.component(
 
 
 def call(words: str) -> None:
-    """From a callback: when the page is drawn, scroll once to where :func:`here` stands, and let screen readers say
-    the words."""
+    """Have the page scroll to :func:`here` once it is drawn, and screen readers say the words. For callbacks."""
     st.session_state[_CALL] = {"call": time.time_ns(), "words": words}
 
 
 def here() -> None:
-    """The place to scroll to, above what is to be seen."""
+    """Mark the place to scroll to, above what is to be seen."""
     _COMPONENT(key="in-view-here", data=st.session_state.get(_CALL) or {"call": 0, "words": ""}, height="content")

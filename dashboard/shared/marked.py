@@ -18,19 +18,19 @@ NOT_HERE = "not on this machine"
 
 
 def lacking() -> frozenset[str]:
-    """The tasks whose data is not on this machine."""
+    """Find the tasks whose data is not on this machine."""
     return frozenset(task for one in machine.data() for task in one.lacking)
 
 
 def with_mark(option: str, marked: frozenset[str]) -> str:
-    """An option as a list shows it."""
+    """Write an option as a list shows it, with its mark."""
     return f"{option} ({NOT_HERE})" if option in marked else option
 
 
 def choose_one(
     label: str, options: Sequence[str], default: str, key: str, marked: frozenset[str], help: str | None = None
 ) -> str:
-    """A selectbox under `key`, which is also its name in the URL; the default does not stand there."""
+    """Draw a selectbox under `key`, which is also its name in the URL; the default does not stand there."""
     _follow_the_address(key, lambda found: found[-1] if found and found[-1] in options else default)
     chosen: str = st.selectbox(label, options, key=key, format_func=partial(with_mark, marked=marked), help=help)
     address.put(key, None if chosen == default else chosen)
@@ -40,7 +40,7 @@ def choose_one(
 def choose_some(
     label: str, options: Sequence[str], default: list[str], key: str, marked: frozenset[str], help: str | None = None
 ) -> list[str]:
-    """A multiselect, likewise. One that was emptied stands in the URL as an empty value."""
+    """Draw a multiselect under `key`, which is also its name in the URL; an emptied one is an empty value there."""
 
     def named(found: list[str]) -> list[str]:
         known = [option for option in dict.fromkeys(found) if option in options]

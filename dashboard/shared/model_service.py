@@ -1,4 +1,4 @@
-"""Questions to a loaded model, answered by one process of its own: this one never imports torch."""
+"""Service that answers questions to a loaded model in a process of its own: this one never imports torch."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from dashboard.shared import page
 
 @st.cache_resource(show_spinner=False)
 def desk() -> ModelService:
-    """The one desk of this server; a read-only one keeps no log."""
+    """Start the model service, one per server; that of a read-only server keeps no log."""
     return ModelService(keeps_log=not page.read_only())
 
 
 def ask(question: str, spinner: str, timeout: float = ANSWER_SECONDS, **fields: Any) -> Any:
-    """An answer of the desk, remembered; while it is worked out the page shows `spinner`.
+    """Ask the model service; answers are remembered. While one is worked out, the page shows `spinner`.
 
     Raises:
         UserError: as :meth:`beft_core.execution.model_service.ModelService.ask`; or a model that a read-only server
@@ -39,7 +39,7 @@ def _asked(question: str, timeout: float, fields: str) -> str:
 
 
 def warm_up(model: str) -> None:
-    """Have the desk load a model while somebody still reads; whatever goes wrong is told by the first real question."""
+    """Have the model service load a model while somebody reads; the first real question reports what went wrong."""
     if not desk().running:
         threading.Thread(target=_load, args=(desk(), model), daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""What all pages have: their place in the navigation, a title with one sentence, presenter mode, what is locked."""
+"""Frame of all pages: their place in the navigation, a title with one sentence, presenter mode, what is locked."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HIDDEN_AT_FIRST = ["choose", "downloads"]
 
 @dataclass(frozen=True)
 class Place:
-    """A page of the navigation."""
+    """Page in the navigation."""
 
     file: str
     title: str
@@ -79,18 +79,18 @@ PLACES: dict[str, Place] = {
 
 
 def file_of(name: str) -> str:
-    """Script of a page, as ``st.switch_page`` and ``st.page_link`` take it."""
+    """Name the script of a page, as ``st.switch_page`` and ``st.page_link`` take it."""
     return f"app_pages/{PLACES[name].file}/page.py"
 
 
 def kept(**more: str) -> dict[str, str | list[str]]:
-    """Parameters of a link to another page: what holds on all pages stays, `more` is added."""
+    """Collect the parameters of a link to another page: what holds on all pages stays, `more` is added."""
     names = (tour.TOUR, PRESENT, HIDE)
     return {**{name: st.query_params.get_all(name) for name in names if name in st.query_params}, **more}
 
 
 def navigation() -> Mapping[str, list[Any]]:
-    """All pages by section, for ``st.navigation``."""
+    """List all pages by section, for ``st.navigation``."""
     sections: dict[str, list[Any]] = {}
     for name, place in PLACES.items():
         sections.setdefault(place.section, []).append(
@@ -107,7 +107,7 @@ def navigation() -> Mapping[str, list[Any]]:
 
 
 def frame() -> None:
-    """The sidebar below the navigation, and the look of the page. Called once by app.py, before the page."""
+    """Draw the sidebar below the navigation, and the look of the page. Called once by app.py, before the page."""
     st.html(STYLE)
     with st.sidebar:
         st.toggle(
@@ -147,13 +147,18 @@ def need_home() -> None:
 
 
 def begin(name: str, sentence: str, title: str | None = None) -> None:
-    """Title of the page and the one sentence that says what one sees."""
+    """Draw the title of the page and the one sentence that says what one sees."""
     st.title(title or PLACES[name].title, anchor=False)
     st.markdown(sentence)
 
 
+def number(label: str, value: str, below: str, help: str | None = None) -> None:
+    """Draw a number in large type under its label, and what it consists of in small type below."""
+    st.metric(label, value, below, delta_color="off", delta_arrow="off", width="content", help=help)
+
+
 def control(group: str, name: str, **container: Any) -> AbstractContextManager[Any]:
-    """A container of controls that presenter mode can hide. They are still drawn, so that the URL keeps their values.
+    """Open a container of controls that presenter mode can hide. They are still drawn, so the URL keeps their values.
 
     ``group``: a key of :data:`CONTROLS`; ``name``: unique on the page; ``container``: arguments of ``st.container``.
     """
@@ -162,24 +167,24 @@ def control(group: str, name: str, **container: Any) -> AbstractContextManager[A
 
 
 def hides(group: str) -> bool:
-    """Whether presenter mode hides a group of controls, for what is not drawn by Streamlit."""
+    """Say whether presenter mode hides a group of controls, for what is not drawn by Streamlit."""
     return presenting() and group in (st.session_state.get(HIDE) or [])
 
 
 def presenting() -> bool:
-    """Whether the page is shown to a room."""
+    """Say whether the page is shown to a room."""
     if PRESENT in st.session_state:
         return bool(st.session_state[PRESENT])
     return str(st.query_params.get(PRESENT, "")).lower() in ("true", "1")
 
 
 def read_only() -> bool:
-    """``BEFT_READ_ONLY=1``: the server starts, deletes and stores nothing."""
+    """Say whether the server starts, deletes and stores nothing (``BEFT_READ_ONLY=1``)."""
     return os.environ.get("BEFT_READ_ONLY", "") not in ("", "0")
 
 
 def model_of_page(name: str) -> str:
-    """The model that a visitor or a link names, where this server may open it.
+    """Check that this server may open the model that a visitor or a link names, and return it.
 
     Raises:
         UserError: another one than the bundled model, on a read-only server: it opens no folders and fetches nothing.
@@ -190,12 +195,12 @@ def model_of_page(name: str) -> str:
 
 
 def locked() -> str | None:
-    """Why nothing may be started, deleted or stored now, as help for a disabled button; None if it may."""
+    """Say why nothing may be started, deleted or stored now, as help for a disabled button; None if it may."""
     if read_only():
         return "This server is read-only (BEFT_READ_ONLY)."
     return "Presenter mode locks this; leave it in the sidebar." if presenting() else None
 
 
 def dark() -> bool:
-    """Whether the visitor's theme is dark."""
+    """Say whether the visitor's theme is dark."""
     return st.context.theme.type == "dark"

@@ -1,8 +1,8 @@
-"""Choosing what to look at: lists in the URL, and the button that opens files, which then join them."""
+"""Lists of snapshots to look at, in the URL, and the button that opens files, which then join them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
@@ -23,17 +23,13 @@ OPEN_NEXT = "open_next"
 def pick(key: str = CHOICE, beside: Callable[[], None] = lambda: None) -> Opened | None:
     """Draw the list, the upload and what `beside` draws, in a row; below, what went wrong.
 
-    Returns what is chosen, or None (after saying why) if nothing can be shown.
+    Return what is chosen, or None (after saying why) if nothing can be shown.
     """
     sources, problem = shelf()
     options = [source.title for source in sources]
     if OPEN_NEXT in st.session_state:
         st.session_state[key] = st.session_state.pop(OPEN_NEXT)
-    found, gone = still_there(_wanted(key)[:1], options)
-    if found and st.session_state.get(key) != found[0]:
-        st.session_state[key] = found[0]
-    elif gone:
-        st.session_state.pop(key, None)
+    gone = follow_title(key, options)
     with page.control("choose", "snapshot", horizontal=True, vertical_alignment="bottom"):
         choice = None
         if options:
@@ -47,11 +43,11 @@ def pick(key: str = CHOICE, beside: Callable[[], None] = lambda: None) -> Opened
             )
         opener(key, _show_one)
         beside()
-    _tell(problem, gone)
+    _report(problem, gone)
     if choice is None:
         st.info("Open a snapshot file, or run the one-minute experiment.", icon=":material/arrow_upward:")
         return None
-    return opened_or_told(next(source for source in sources if source.title == choice))
+    return open_or_report(next(source for source in sources if source.title == choice))
 
 
 def pick_many(
@@ -60,17 +56,15 @@ def pick_many(
     *,
     default: Callable[[list[Source]], list[str]],
     most: int = 8,
-    fits: Callable[[Source], bool] = lambda source: True,
     help: str | None = None,
 ) -> list[Opened]:
-    """A list of several snapshots in the URL under `key`, with the upload beside it.
+    """Draw a list of several snapshots in the URL under `key`, with the upload beside it.
 
-    ``default``: titles to begin with, from what there is; ``fits``: which sources are offered. Snapshots that cannot
-    be read are told and left out.
+    ``default``: titles to begin with, from what there is. Snapshots that cannot
+    be read are reported and left out.
     """
     sources, problem = shelf()
-    offered = [source for source in sources if fits(source)]
-    options = [source.title for source in offered]
+    options = [source.title for source in sources]
     again = st.session_state.pop(f"{key}-again", None)
     wanted = again or _wanted(key)
     found, gone = still_there(wanted, options)
@@ -83,7 +77,7 @@ def pick_many(
         chosen = st.multiselect(
             label,
             options,
-            default=[title for title in default(offered) if title in options][:most],
+            default=[title for title in default(sources) if title in options][:most],
             key=key,
             bind="query-params",
             max_selections=most,
@@ -95,14 +89,14 @@ def pick_many(
         # A link comes before what is set here, and what it calls by an old name was dropped: once more, by the new one.
         st.session_state[f"{key}-again"] = found
         st.rerun()
-    _tell(problem, gone)
-    by_title = {source.title: source for source in offered}
-    opened = [opened_or_told(by_title[title]) for title in chosen]
+    _report(problem, gone)
+    by_title = {source.title: source for source in sources}
+    opened = [open_or_report(by_title[title]) for title in chosen]
     return [one for one in opened if one is not None]
 
 
-def opened_or_told(source: Source) -> Opened | None:
-    """Open a source, or say on the page why that cannot be done."""
+def open_or_report(source: Source) -> Opened | None:
+    """Open a source; report on the page why that cannot be done, and return None."""
     try:
         return open_source(source)
     except UserError as error:
@@ -110,8 +104,18 @@ def opened_or_told(source: Source) -> Opened | None:
         return None
 
 
+def follow_title(key: str, options: Sequence[str]) -> list[str]:
+    """Set a list, before it is drawn, to what the title in it or in the link is called now; return what is gone."""
+    found, gone = still_there(_wanted(key)[:1], options)
+    if found and st.session_state.get(key) != found[0]:
+        st.session_state[key] = found[0]
+    elif gone:
+        st.session_state.pop(key, None)
+    return gone
+
+
 def _wanted(key: str) -> list[str]:
-    """What the list holds before it is drawn: its value, or what the link that opened the page names."""
+    """Read what a list holds before it is drawn: its value, or what the link that opened the page names."""
     value = st.session_state[key] if key in st.session_state else st.query_params.get_all(key)
     return [title for title in ([value] if isinstance(value, str) else value or []) if title]
 
@@ -121,11 +125,11 @@ def _show_one(titles: list[str]) -> None:
 
 
 def add_to(key: str, titles: list[str], most: int) -> None:
-    """What does not fit into the list is on the shelf all the same."""
+    """Add titles to a list, at most `most` in all; what does not fit is on the shelf all the same."""
     st.session_state[key] = list(dict.fromkeys([*st.session_state.get(key, []), *titles]))[:most]
 
 
-def _tell(problem: UserError | None, gone: list[str]) -> None:
+def _report(problem: UserError | None, gone: list[str]) -> None:
     with st.container():  # always there, so that what follows keeps its place
         complaints()
         if gone:

@@ -1,4 +1,4 @@
-"""The tab "Over data sizes": everything on the shelf that repeats the chosen probe on more or less data."""
+"""Tab "Over data sizes": everything on the shelf that repeats the chosen probe on more or less data."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ from dashboard.shared.sources import Opened, Source, open_source, shelf
 from dashboard.shared.text import plain
 
 LEVELS = ("rank", "score")
-"""What a point's height can mean."""
+"""Quantities that a point's height can mean."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """A probe with its relatives on the shelf."""
+    """Probe with its relatives on the shelf."""
 
     probes: list[Opened]
-    """The same fine-tune on other data sizes and seeds, the chosen one included."""
+    """Probes by the same fine-tune on other data sizes and seeds, the chosen one included."""
     alone: list[SnapshotMeta]
     """Fine-tunes of one candidate alone, of the same model and task."""
     others: int
-    """All-bias probes of the same model and task that were left out, because other settings differ."""
+    """Probes of all biases, of the same model and task that were left out, because other settings differ."""
 
 
 def family(opened: Opened) -> Family:
-    """The relatives of a probe; of a fine-tune of one term, those of the first probe of its model and task."""
+    """Find the relatives of a probe; of a fine-tune of one term, those of the first probe of its model and task."""
     known = [(source, meta) for source, meta in _metas() if same_task(meta, opened.meta)]
     alone = [meta for _, meta in known if only_term(meta)]
     alone = [alone[at] for at in one_per_seed(alone)]
@@ -64,17 +64,17 @@ def family(opened: Opened) -> Family:
 
 
 def task_title(task: str) -> str:
-    """How a task is called, in words where it is a known one."""
+    """Name a task, in words where it is a known one."""
     return TASKS[task].title if task in TASKS else task
 
 
 def measured_alone(opened: Opened) -> list[Measured]:
-    """The metric of each candidate trained alone, on as much data as `opened`."""
+    """Collect the metric of each candidate trained alone, on as much data as `opened`."""
     return [m for m in metrics_alone(family(opened).alone) if m.n_train == opened.meta.n_train]
 
 
 def over_data_sizes(opened: Opened, stack: str, dark: bool) -> None:
-    """Draw the tab."""
+    """Draw the tab "Over data sizes"."""
     relatives = family(opened)
     task = plain(task_title(opened.meta.task))
     rows = over_regimes([(probe.meta, probe.scores) for probe in relatives.probes], stack)
@@ -160,7 +160,7 @@ def _computed(relatives: Family, null: Sequence[str]) -> None:
 
 
 def _metas() -> Iterator[tuple[Source, SnapshotMeta]]:
-    """What everything on the shelf says of itself; only headers are read, and what cannot be read is passed over."""
+    """Read the header of everything on the shelf; what cannot be read is passed over."""
     for source in shelf()[0]:
         try:
             if source.path is None:

@@ -1,4 +1,4 @@
-"""What the dashboard can open: bundled samples, finished runs, uploaded files, and those of them that are kept."""
+"""Sources that the dashboard can open: bundled samples, finished runs, uploaded files, kept ones among them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import streamlit as st
 
 import dashboard
 from beft_core.errors import UserError
-from beft_core.exchange import upload_library as kept_files
-from beft_core.exchange import uploads as received
+from beft_core.exchange import upload_library
+from beft_core.exchange.uploads import opened
 from beft_core.files.safe_io import read_json_file
 from beft_core.runs.about import about
 from beft_core.runs.kinds import KINDS
@@ -24,9 +24,9 @@ from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta, read_snapshot
 
 UPLOADS = "uploads"
 """Session state: title -> the uploads of this tab, as :class:`Source`."""
-MOST_UPLOADS = 50
-MOST_UPLOAD_BYTES = 256 * 2**20
-"""What one tab may hold in memory, all its uploads together."""
+MAX_UPLOADS = 50
+MAX_UPLOAD_BYTES = 256 * 2**20
+"""Bytes that one tab may hold in memory, all its uploads together."""
 
 _NUMBERED = re.compile(r"(Run|Kept) ([0-9a-f]{6})\b")
 """Titles that begin with six digits of an id: whatever follows may change, a link still leads there."""
@@ -34,24 +34,24 @@ _NUMBERED = re.compile(r"(Run|Kept) ([0-9a-f]{6})\b")
 
 @dataclass(frozen=True)
 class Source:
-    """A snapshot that can be opened: a file, or an upload that this tab holds in memory."""
+    """Snapshot that can be opened: a file, or an upload that this tab holds in memory."""
 
     title: str
-    """Unique: it is what stands in the list and in the URL."""
+    """Unique title, as it stands in the list and in the URL."""
     path: Path | None
     shows: str = ""
-    """What one sees there, in a sentence."""
+    """Sentence on what one sees there."""
     group: str = "sample"
-    """``sample``, ``run``, ``kept`` (an upload on disk) or ``upload`` (one in memory)."""
+    """Kind of source: ``sample``, ``run``, ``kept`` (an upload on disk) or ``upload`` (one in memory)."""
     memory: Snapshot | None = None
-    """The upload itself, where there is no path."""
+    """Snapshot that was uploaded, where there is no path."""
     size: int = 0
     """Bytes of an upload in memory."""
     kept_id: str = ""
-    """Of a kept upload, as :func:`beft_core.exchange.upload_library.find_kept` takes it."""
+    """Id of a kept upload, as :func:`beft_core.exchange.upload_library.find_kept` takes it."""
 
     def read(self) -> Snapshot:
-        """The snapshot; of a file only the header is read now.
+        """Read the snapshot; of a file only the header is read now.
 
         Raises:
             UserError: the file is gone, or not a snapshot.
@@ -63,13 +63,13 @@ class Source:
 
     @cached_property
     def scores(self) -> ScoreTable:
-        """Of an upload in memory, which does not change."""
+        """Scores of an upload in memory, which does not change."""
         return score_snapshot(self.read())
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A snapshot, read and scored."""
+    """Snapshot, read and scored."""
 
     title: str
     meta: SnapshotMeta
@@ -78,18 +78,18 @@ class Opened:
     source: Source | None = None
 
     def selected(self, stack: str) -> dict[str, str | None]:
-        """Approach -> the term it selects; None without a contest: see `ScoreTable.selected`."""
+        """Select a term by each approach; None without a contest: see `ScoreTable.selected`."""
         return self.scores.selected(stack)
 
 
 def samples_folder() -> Path:
-    """The bundled samples, beside the dashboard; ``BEFT_SAMPLES_DIR`` names another folder (tests use it)."""
+    """Find the folder of the bundled samples, beside the dashboard; ``BEFT_SAMPLES_DIR`` names another (for tests)."""
     named = os.environ.get("BEFT_SAMPLES_DIR")
     return Path(named) if named else Path(str(dashboard.__file__)).parents[1] / "sample_snapshots"
 
 
 def samples() -> list[Source]:
-    """The samples of ``index.json``, the default one first.
+    """List the samples of ``index.json``, the default one first.
 
     Raises:
         UserError: no index, or one that is damaged.
@@ -113,26 +113,27 @@ def samples() -> list[Source]:
 
 
 def finished_runs() -> list[Source]:
-    """Runs of the home folder that left a snapshot, newest first."""
+    """List the runs of the home folder that left a snapshot, newest first."""
     return [_run_source(run) for run in list_runs() if run.snapshot.is_file()]
 
 
 def kept() -> list[Source]:
-    """Uploads that somebody asked to keep in the home folder, newest first."""
-    return [kept_source(one) for one in kept_files.kept()]
+    """List the uploads that somebody asked to keep in the home folder, newest first."""
+    return [kept_source(one) for one in upload_library.kept()]
 
 
-def kept_source(one: kept_files.Kept) -> Source:
+def kept_source(one: upload_library.Kept) -> Source:
+    """Describe a kept upload."""
     return Source(f"Kept {one.id[-6:]}: {one.name}", one.path, group="kept", kept_id=one.id)
 
 
 def uploads() -> list[Source]:
-    """What this tab uploaded, oldest first."""
+    """List what this tab uploaded, oldest first."""
     return list(st.session_state.get(UPLOADS, {}).values())
 
 
 def shelf() -> tuple[list[Source], UserError | None]:
-    """Everything that can be opened, samples first; and what is wrong with the samples, if something is."""
+    """List everything that can be opened, samples first; and say what is wrong with the samples, if something is."""
     problem: UserError | None = None
     bundled: list[Source] = []
     try:
@@ -146,7 +147,7 @@ def shelf() -> tuple[list[Source], UserError | None]:
 
 
 def still_there(titles: Iterable[str], options: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Titles of a link or of a list as they are called now, and those that are gone.
+    """Find what titles of a link or of a list are called now, and which are gone.
 
     A run or kept upload is found by its six digits, whatever its name was when the link was made.
     """
@@ -161,7 +162,7 @@ def still_there(titles: Iterable[str], options: Sequence[str]) -> tuple[list[str
 
 
 def run_title(run: Run) -> str:
-    """Short and unique, for lists and the URL: the name that somebody gave it, or what it does."""
+    """Write a short, unique title of a run for lists and the URL: the name that somebody gave it, or what it does."""
     return _run_source(run).title
 
 
@@ -170,7 +171,7 @@ def _run_source(run: Run) -> Source:
 
 
 def _version(path: Path) -> tuple[int, int, int]:
-    """Changes whenever a file is replaced; zeros where there is none."""
+    """Version of a file, which changes whenever that is replaced; zeros where there is none."""
     try:
         status = path.stat()
     except OSError:
@@ -180,7 +181,7 @@ def _version(path: Path) -> tuple[int, int, int]:
 
 @lru_cache(maxsize=4096)
 def _described(run: Run, *versions: tuple[int, int, int]) -> Source:
-    """Read once per version of its files: lists of hundreds of runs are drawn with every click."""
+    """Describe a run, once per version of its files: lists of hundreds of runs are drawn with every click."""
     number = f"Run {run.id[-6:]}"
     name = about(run).name
     try:
@@ -224,7 +225,7 @@ def accept(name: str, data: bytes) -> Source:
     Raises:
         UserError: not a snapshot that can be scored, nor the zip of an adapter; or no room for it.
     """
-    return add_upload(name, received.opened(name, data))
+    return add_upload(name, opened(name, data))
 
 
 def add_upload(name: str, snapshot: Snapshot) -> Source:
@@ -237,11 +238,11 @@ def add_upload(name: str, snapshot: Snapshot) -> Source:
     source = Source(f"Upload: {name}", None, group="upload", memory=snapshot, size=size)
     held: dict[str, Source] = st.session_state.setdefault(UPLOADS, {})
     others = [other for other in held.values() if other.title != source.title]
-    room = MOST_UPLOAD_BYTES - sum(other.size for other in others)
-    if len(others) >= MOST_UPLOADS or size > room:
+    room = MAX_UPLOAD_BYTES - sum(other.size for other in others)
+    if len(others) >= MAX_UPLOADS or size > room:
         raise UserError(
             f"{size / 1e6:.1f} MB more than this tab's {len(others)} uploads",
-            f"at most {MOST_UPLOADS} uploads of {MOST_UPLOAD_BYTES / 1e6:.0f} MB together",
+            f"at most {MAX_UPLOADS} uploads of {MAX_UPLOAD_BYTES / 1e6:.0f} MB together",
             "removing or keeping some on the page Compare",
         )
     held[source.title] = source

@@ -11,13 +11,21 @@ _SIGNS = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:])")
 
 
 def plain(text: object, limit: int = 400) -> str:
-    """The text as it is, on one line: no formatting, links, images, icons or formulas come out of it."""
+    """Escape a text for Markdown, on one line: no formatting, links, images, icons or formulas come out of it."""
     line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     return _SIGNS.sub(r"\\\1", line if len(line) <= limit else line[: limit - 1] + "…")
 
 
+def bytes_in_words(count: float) -> str:
+    """Write a number of bytes: 3 kB, 1.2 MB, 800 MB, 7.5 GB."""
+    for size, sign in ((1e9, "GB"), (1e6, "MB")):
+        if count >= size:
+            return f"{count / size:.{1 if count < 10 * size or sign == 'GB' else 0}f} {sign}"
+    return f"{max(1, round(count / 1e3))} kB"
+
+
 def in_words(text: str) -> str:
-    """A sentence of the engine in Markdown: signs are kept, b_q and the like are set as formulas."""
+    """Set a sentence of the engine in Markdown: signs are kept, b_q and the like become formulas."""
     escaped = plain(text, 2000)
     for term, about in TERMS.items():
         escaped = escaped.replace(plain(about.symbol), latex(term))

@@ -1,4 +1,4 @@
-"""The tour: steps that complete when somebody does them, wherever that is; remembered in the URL."""
+"""Tour of the dashboard: steps that complete when somebody does them, wherever that is; remembered in the URL."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ TOUR = "tour"
 QUIET = 1.0
 """Seconds after the last move until the hand is said to rest."""
 _MOVED = "tour-moved"
-"""In the session: when something was moved last, by the monotonic clock."""
+"""Key in the session of when something was moved last, by the monotonic clock."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """Something to do once."""
+    """Step of the tour: something to do once."""
 
     key: str
     page: str
-    """A key of ``page.PLACES``."""
+    """Key of its page in ``page.PLACES``."""
     ask: str
     learnt: str
-    """What it shows; told once it is done."""
+    """Sentence on what it shows, for when it is done."""
 
 
 STEPS: tuple[Step, ...] = (
@@ -55,22 +55,22 @@ STEPS: tuple[Step, ...] = (
 
 
 def completed() -> set[str]:
-    """Keys of the steps that are done: of the URL, and of this tab, since the navigation drops what is in the URL."""
+    """Collect the keys of the steps that are done, of the URL and of this tab: the navigation drops the URL."""
     known = {step.key for step in STEPS}
     return known & {*st.query_params.get(TOUR, "").split("."), *st.session_state.get(TOUR, ())}
 
 
 def done(key: str, moving: bool = False) -> None:
-    """The learner did a step; call it where it happens, in a callback or in the script.
+    """Note that the learner did a step; call it where it happens, in a callback or in the script.
 
     ``moving``: while something is pushed or dragged. The server can only write the whole URL, as it was at the last
     step of the slider, over what the browser has written since; so it waits until the hand rests.
     """
     _remember(completed() | {key})
-    if moving and not _told():
+    if moving and not _is_written():
         st.session_state[_MOVED] = time.monotonic()
     else:
-        _tell()
+        _write()
 
 
 def carry() -> None:
@@ -80,12 +80,12 @@ def carry() -> None:
         with st.sidebar:
             _look()
     else:
-        _tell()
+        _write()
 
 
-def tell_when_quiet() -> None:
-    """For the end of a fragment in which something is moved: the page around it is not run, so :func:`carry` is not."""
-    if not _told():
+def write_when_quiet() -> None:
+    """Write the steps into the URL once the hand rests. For ends of fragments, which do not run :func:`carry`."""
+    if not _is_written():
         _look()
 
 
@@ -93,7 +93,7 @@ def tell_when_quiet() -> None:
 def _look() -> None:
     """Look again and again whether the hand rests."""
     if not _moving():
-        _tell()
+        _write()
         st.rerun()  # now without the clock
 
 
@@ -105,12 +105,12 @@ def _remember(steps: set[str]) -> None:
     st.session_state[TOUR] = tuple(step.key for step in STEPS if step.key in steps)
 
 
-def _told() -> bool:
-    """Whether the URL says all that there is to say."""
+def _is_written() -> bool:
+    """Say whether the URL has all steps that are done."""
     steps = ".".join(st.session_state[TOUR])
     return not steps or st.query_params.get(TOUR) == steps
 
 
-def _tell() -> None:
-    if not _told():
+def _write() -> None:
+    if not _is_written():
         address.put(TOUR, ".".join(st.session_state[TOUR]))

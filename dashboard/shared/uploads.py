@@ -1,4 +1,4 @@
-"""Files that a visitor brings: opened in memory, told one by one, kept on this machine only when asked."""
+"""Files that a visitor brings: opened in memory, each with its own report, kept on this machine only when asked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from beft_core.models.source import BUNDLED
 from beft_core.snapshots.snapshot import SUFFIX
 from dashboard.shared import page
 from dashboard.shared.sources import (
-    MOST_UPLOAD_BYTES,
+    MAX_UPLOAD_BYTES,
     Source,
     add_upload,
     kept,
@@ -26,9 +26,9 @@ from dashboard.shared.text import plain
 from dashboard.streamlit_private import release_uploads
 
 MEGABYTES = 64
-"""Of one file among several."""
+"""Largest size in megabytes of one file among several."""
 MODEL_MEGABYTES = 200
-"""Of a whole model; larger ones are read where they lie."""
+"""Largest size in megabytes of a whole model; larger ones are read where they lie."""
 
 ERRORS = "upload_errors"
 """Session state: what was wrong with the last files, ready to be shown."""
@@ -42,11 +42,11 @@ _PLACE_HELP = {
 }
 
 Then = Callable[[list[str]], None]
-"""Called with the titles of what was opened."""
+"""Function that is called with the titles of what was opened."""
 
 
 def opener(place: str, then: Then) -> None:
-    """The button that opens files. ``place``: unique on the page."""
+    """Draw the button that opens files. ``place``: unique on the page."""
     with st.popover("Open files", icon=":material/upload_file:"):
         key = f"upload-{place}-{st.session_state.get(ROUND, 0)}"
         st.file_uploader(
@@ -72,7 +72,7 @@ def opener(place: str, then: Then) -> None:
 
 
 def complaints() -> None:
-    """What was wrong with the last files that were opened."""
+    """Draw what was wrong with the last files that were opened."""
     for text in st.session_state.get(ERRORS, []):
         st.error(text, title="This file cannot be opened", icon=":material/error:")
 
@@ -89,7 +89,7 @@ def _accept(key: str, then: Then) -> None:
 
 
 def shelve(answers: Sequence[received.Received], then: Then) -> None:
-    """Put what is good on the shelf and hand its titles on; what is not is told by :func:`complaints`."""
+    """Put what is good on the shelf and hand its titles on; :func:`complaints` draws what is not."""
     errors, titles = [], []
     for answer in answers:
         problem = answer.problem
@@ -119,7 +119,7 @@ def forget_files(files: Sequence[Any], round_key: str) -> None:
 
 
 def shelf_of_mine(key: str) -> None:
-    """The uploads of this tab and those that are kept, each with what can be done with it.
+    """Draw the uploads of this tab and those that are kept, each with what can be done with it.
 
     ``key``: of the list whose titles follow when an upload is kept or forgotten.
     """
@@ -151,7 +151,7 @@ def shelf_of_mine(key: str) -> None:
     if mine:
         used = sum(source.size for source in mine) / 1e6
         st.caption(
-            f"{used:.1f} of {MOST_UPLOAD_BYTES / 1e6:.0f} MB that a tab may hold. They go with the tab, unless kept."
+            f"{used:.1f} of {MAX_UPLOAD_BYTES / 1e6:.0f} MB that a tab may hold. They go with the tab, unless kept."
         )
     if stored:
         titles = {source.title: source for source in stored}
@@ -180,7 +180,7 @@ def _keep(source: Source, key: str) -> None:
 
 
 def _forget(source: Source, key: str) -> None:
-    """The snapshot stays in this tab, so that a wrong click costs nothing; where it cannot, it stays on the disk."""
+    """Take a kept upload off the disk into this tab, so that a wrong click costs nothing; without room it stays."""
     if page.locked() is not None:
         return
     try:
@@ -207,7 +207,7 @@ def _rename(key: str, old: str, new: str | None) -> None:
 
 
 def two_models(then: Then) -> None:
-    """A form that makes a snapshot of a model before and after a fine-tune that happened elsewhere."""
+    """Draw a form that makes a snapshot of a model before and after a fine-tune that happened elsewhere."""
     number = st.session_state.get(ROUND, 0)
     keys = {name: f"models-{name}-{number}" for name in ("before", "after", "config")}
     with st.form(f"models-{number}", border=False):

@@ -1,4 +1,4 @@
-"""Compare: snapshots of one's own beside the samples and the runs."""
+"""Page Compare: snapshots of one's own beside the samples and the runs."""
 
 from __future__ import annotations
 

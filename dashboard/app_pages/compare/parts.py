@@ -1,4 +1,4 @@
-"""The sections of the page Compare, each about the same snapshots."""
+"""Sections of the page Compare, each about the same snapshots."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ALL = "all of them"
 
 
 def default(sources: Sequence[Source]) -> list[str]:
-    """Titles to begin with: a fine-tune, the same with another seed, one of another task (alike in rank alone)."""
+    """Choose the first titles: a fine-tune, the same with another seed, one of another task (alike in rank alone)."""
     samples = [source for source in sources if source.group == "sample" and source.path is not None]
     if not samples:
         return [source.title for source in sources[:2]]
@@ -50,7 +50,7 @@ def default(sources: Sequence[Source]) -> list[str]:
 
 
 def _recipe(source: Source) -> tuple[str, str]:
-    """(task, the rest without the seed) of a sample's file name, such as ``sst2-low-seed1-probe``."""
+    """Split a sample's file name, such as ``sst2-low-seed1-probe``, into its task and the rest without the seed."""
     assert source.path is not None
     task, _, rest = source.path.name.partition("-")
     return task, re.sub(r"seed\d+", "seed", rest)
@@ -63,29 +63,33 @@ class Compared:
     opened: tuple[Opened, ...]
     stack: str
     approaches: tuple[str, ...]
-    """One variant of each."""
+    """Approaches of the page, one variant of each."""
     approach: str
-    """The one that is looked at layer by layer."""
+    """Approach that is looked at layer by layer."""
     dark: bool
 
     @property
     def titles(self) -> list[str]:
+        """Titles of the snapshots, in their order."""
         return [one.title for one in self.opened]
 
     @property
     def tables(self) -> list[ScoreTable]:
+        """Scores of the snapshots, in their order."""
         return [one.scores for one in self.opened]
 
     @property
     def metas(self) -> list[SnapshotMeta]:
+        """Descriptions of the snapshots, in their order."""
         return [one.meta for one in self.opened]
 
     @cached_property
     def moves(self) -> list[compare.Moves]:
-        """Movements of each snapshot. Raises UserError for a file that changed or broke since it was scored."""
+        """Compute the movements of each snapshot. Raises UserError for a file that broke since it was scored."""
         return [compare.Moves(one.source.read()) for one in self.opened if one.source is not None]
 
     def name(self, number: int) -> str:
+        """Write the letter and the shape of a snapshot by its number."""
         return f"{figures.shape(number)} {figures.LETTERS[number]}"
 
 
@@ -140,7 +144,7 @@ def legend(all_: Compared) -> None:
 
 
 def caveats(all_: Compared) -> list[str]:
-    """Sentences on what the differences between the models mean for the comparison."""
+    """Write sentences on what the differences between the models mean for the comparison."""
     found = []
     models = [meta.model for meta in all_.metas]
     if len({model.fingerprint for model in models}) > 1:
@@ -189,7 +193,7 @@ NOT_SELECTED: dict[Why, str] = {
 
 
 def _selections(all_: Compared) -> str:
-    """The term that each approach selects in each snapshot."""
+    """Write the term that each approach selects in each snapshot."""
     parts = []
     for key in all_.approaches:
         chosen: dict[str, list[str]] = {}
@@ -212,7 +216,7 @@ def _selections(all_: Compared) -> str:
 
 
 def pair(all_: Compared) -> tuple[int, int] | None:
-    """Choose the two that are looked at; drawn where there are more than two."""
+    """Draw the choice of the two snapshots that are compared, where there are more than two; return their numbers."""
     titles = all_.titles
     if len(titles) == 2:
         return 0, 1
@@ -230,7 +234,7 @@ def pair(all_: Compared) -> tuple[int, int] | None:
 
 
 def _refit(key: str, titles: Sequence[str]) -> None:
-    """A choice follows its snapshot when that was renamed, and falls back when it left the page."""
+    """Keep a choice on its snapshot when that was renamed; drop it when the snapshot left the page."""
     if key not in st.session_state:
         return
     found, _ = still_there([str(st.session_state[key])], titles)
@@ -241,7 +245,7 @@ def _refit(key: str, titles: Sequence[str]) -> None:
 
 
 def apart(all_: Compared, two: tuple[int, int]) -> None:
-    """Draw the first minus the second, in every layer."""
+    """Draw the scores of the first snapshot minus those of the second, in every layer."""
     a, b = two
     names = (figures.LETTERS[a], figures.LETTERS[b])
     found = compare.differences(all_.tables[a], all_.tables[b], all_.approach, all_.stack, names)
@@ -260,7 +264,7 @@ def apart(all_: Compared, two: tuple[int, int]) -> None:
 
 
 def _reasons(found: Sequence[compare.Difference | compare.Alike]) -> str:
-    """Why nothing could be compared: each reason with its terms."""
+    """Write why nothing could be compared: each reason with its terms."""
     reasons: dict[str, list[str]] = {}
     for one in found:
         reasons.setdefault(one.reason or "", []).append(latex(one.term))
@@ -268,7 +272,7 @@ def _reasons(found: Sequence[compare.Difference | compare.Alike]) -> str:
 
 
 def alike(all_: Compared, two: tuple[int, int]) -> None:
-    """Draw whether what two learnt points into the same direction; and all of them, two by two."""
+    """Draw whether the changes of two snapshots point into the same direction; and those of all, two by two."""
     a, b = two
     names = (figures.LETTERS[a], figures.LETTERS[b])
     st.subheader("Did they learn the same?", anchor=False)
@@ -331,7 +335,7 @@ def _direction_words(cosine: float, names: compare.Names, a: compare.Moves, b: c
 
 
 def agree(all_: Compared, two: tuple[int, int]) -> None:
-    """Draw whether the approaches rank the terms alike in both; and in all of them, two by two."""
+    """Draw whether the approaches rank the terms alike in two snapshots; and in all, two by two."""
     a, b = two
     names = (figures.LETTERS[a], figures.LETTERS[b])
     st.subheader("Do they rank the terms alike?", anchor=False)
@@ -369,7 +373,7 @@ def _number(value: float) -> str:
 
 
 def made(all_: Compared) -> None:
-    """Draw what differs in how they were made."""
+    """Draw the settings in which the fine-tunes differ."""
     st.subheader("What differs in how they were made", anchor=False)
     table = compare.differing(all_.metas)
     if not table:
@@ -385,7 +389,7 @@ def made(all_: Compared) -> None:
 
 
 def export(all_: Compared) -> None:
-    """Offer all numbers, to read and to take away."""
+    """Draw tables of all numbers, and their download."""
     with st.expander("All means as a table", icon=":material/table:"):
         st.dataframe(means(all_), hide_index=True, alt="Mean score and rank of every term in every snapshot")
     with page.control("downloads", "compare-everything"):
@@ -401,7 +405,7 @@ def export(all_: Compared) -> None:
 
 
 def computed(all_: Compared) -> None:
-    """Draw formulas, inputs, seeds and versions."""
+    """Draw the formulas, inputs, seeds and versions of the page."""
     with page.control("details", "compare"), st.expander("How was this computed?", icon=":material/function:"):
         for key in all_.approaches:
             approach = APPROACHES[key]
@@ -432,12 +436,12 @@ def computed(all_: Compared) -> None:
 
 
 def means(all_: Compared) -> pd.DataFrame:
-    """Mean score and rank of every term in every snapshot."""
+    """Table of the mean score and rank of every term in every snapshot."""
     return _concat([one.scores.means for one in all_.opened], all_)
 
 
 def scores(all_: Compared) -> pd.DataFrame:
-    """Score and geometry of every layer of every snapshot."""
+    """Table of the score and geometry of every layer of every snapshot."""
     return _concat([one.scores.per_layer for one in all_.opened], all_)
 
 
@@ -456,7 +460,7 @@ def everything(all_: Compared) -> pd.DataFrame:
 
 
 def taus(all_: Compared) -> dict[str, list[str]]:
-    """Kendall's tau of every two snapshots, by each approach."""
+    """Compute Kendall's tau of every two snapshots, by each approach: column -> cells."""
     pairs = list(itertools.combinations(range(len(all_.opened)), 2))
     return {
         "snapshots": [f"{figures.LETTERS[i]} and {figures.LETTERS[j]}" for i, j in pairs],

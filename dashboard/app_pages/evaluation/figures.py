@@ -1,4 +1,4 @@
-"""The tabs "Figures 1 and 4" and "Learning rate and epochs": what the paper draws, from a result table."""
+"""Tabs "Figures 1 and 4" and "Learning rate and epochs": what the paper draws, from a result table."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _rates(token: str, _results: pd.DataFrame) -> pd.DataFrame:
 
 
 def null_terms(results: pd.DataFrame) -> list[str]:
-    """Bias terms that are certified to change nothing."""
+    """Collect the bias terms that are certified to change nothing."""
     named = {term for cell in results["null_terms"].dropna() for term in str(cell).split("+")}
     return [term for term in TERM_KEYS if term in named]
 
@@ -65,7 +65,7 @@ def _say_null(null: Sequence[str]) -> None:
 
 
 def figures_1_and_4(view: View) -> None:
-    """Draw the tab."""
+    """Draw the tab "Figures 1 and 4"."""
     st.markdown(
         "Rank of each bias term by three approaches, over amounts of training data, and what the terms are worth "
         "alone. In the paper, Fig. 1 is SST-2 on 1,000 examples, Fig. 4 SST-2, CoLA and STS-B. A good approach ranks "
@@ -124,7 +124,7 @@ def figures_1_and_4(view: View) -> None:
 
 
 def measured(view: View, task: str, null: Sequence[str]) -> tuple[list[Measured], list[Measured]]:
-    """Metrics in percent at the chosen learning rate, one per size: of all biases, and of each term alone."""
+    """Collect the metrics in percent at the chosen learning rate, per size: of all biases, and of each term alone."""
     runs = view.runs
     found: dict[str, list[Measured]] = {what: [] for what in (*CANDIDATES, "all")}
     for regime in runs.regimes(view.model, task):
@@ -145,7 +145,7 @@ def measured(view: View, task: str, null: Sequence[str]) -> tuple[list[Measured]
 
 
 def rates_and_epochs(view: View) -> None:
-    """Draw the tab."""
+    """Draw the tab "Learning rate and epochs"."""
     st.markdown(
         "The paper's section 3.4: a learning rate that moves a bias further gives it a higher score, and, so the "
         "claim, a better result; and few examples want many epochs."
@@ -221,10 +221,10 @@ def _scores_beside_metrics(view: View, task: str, regime: str, metric: str) -> N
             )
         )
     related = score_with_metric(rows, approach)
-    told = ", ".join(f"{latex(t)} {value:.2f}" for t, value in related.items() if value == value)
+    correlations = ", ".join(f"{latex(t)} {value:.2f}" for t, value in related.items() if value == value)
     st.markdown(
         "Along a line, from one learning rate to the next, the paper expects up and to the right. "
-        + (f"Spearman's correlation over learning rates and seeds: {told}. " if told else "")
+        + (f"Spearman's correlation over learning rates and seeds: {correlations}. " if correlations else "")
         + "Both follow the learning rate, so this alone does not say which term to take; that is the last tab."
     )
     show(

@@ -1,4 +1,4 @@
-"""The paper's evaluation with the numbers of a sweep beside it: figures, tables, and whether the score predicts."""
+"""Page The paper's evaluation, with a sweep's numbers beside it: figures, tables, and whether the score predicts."""
 
 from __future__ import annotations
 

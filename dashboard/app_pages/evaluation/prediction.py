@@ -1,4 +1,4 @@
-"""The tab "Does the score predict performance?": the answer in words, what each rule loses, when probes settle."""
+"""Tab "Does the score predict performance?": the answer in words, what each rule loses, when probes settle."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dashboard.figures.evaluation import MEASURES, rule_dots, settling_curves
 from dashboard.figures.parts.labels import in_figures
 from dashboard.figures.parts.style import latex
 from dashboard.shared import page
-from dashboard.shared.figure import show
+from dashboard.shared.figure import offer_table, show
 from dashboard.shared.text import in_words, plain
 
 PAIRING, MEASURE, SIZE = "pairing", "measure", "size"
@@ -29,19 +29,19 @@ PAIRING, MEASURE, SIZE = "pairing", "measure", "size"
 PAIRINGS: dict[str, At] = {"same learning rate": "same", "each term at its best": "best"}
 EVERY = "all together"
 LITTLE = 3.0
-"""Points: where a random choice loses less, the three terms do about the same."""
+"""Percentage points: where a random choice loses less, the three terms do about the same."""
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def _cases(token: str, at: At, _results: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int], str]:
-    """Cases, what is left out of them, and where pre-trained norms come from."""
+    """Collect the cases, the number of those left out by reason, and where pre-trained norms come from."""
     filled, norms = with_norms(_results)
     return prediction.cases(filled, at), pairs(filled, at).left_out, norms
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _panels(token: str, at: At, size: str, _table: pd.DataFrame) -> pd.DataFrame:
-    """Summaries with a column ``panel``: all tasks together, then each task, its sizes pooled.
+    """Summarise the rules per ``panel``: all tasks together, then each task, its sizes pooled.
 
     Rules that never differ in any of them share a row; ``shared`` has the labels of those without one of their own.
     """
@@ -67,7 +67,7 @@ def _summary(token: str, at: At, _table: pd.DataFrame) -> pd.DataFrame:
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def _contests(token: str, size: str, _results: pd.DataFrame) -> tuple[str, pd.DataFrame]:
-    """How b_v stands against the other two, in words and cell by cell."""
+    """Compare b_v with the other two terms, in words and cell by cell."""
     named = with_regimes(_results)
     of_size = _results if size == EVERY else named[named["regime"] == size]
     rows = [contests.paired(of_size, "v", other) for other in CANDIDATES if other != "v"]
@@ -75,7 +75,7 @@ def _contests(token: str, size: str, _results: pd.DataFrame) -> tuple[str, pd.Da
 
 
 def does_the_score_predict(view: View) -> None:
-    """Draw the tab."""
+    """Draw the tab "Does the score predict performance?"."""
     answer = st.container()  # above the switches that it depends on
     with page.control("settings", "prediction", horizontal=True):
         pairing = st.segmented_control(
@@ -132,11 +132,11 @@ def does_the_score_predict(view: View) -> None:
 def _say_shared(panels: pd.DataFrame) -> None:
     """Name the rules that one row of the figure stands for."""
     shared = dict(zip(panels["rule"], panels["shared"], strict=True))
-    told = [f"{RULES[rule].label}: also {others}" for rule, others in shared.items() if others]
-    if told:
+    sentences = [f"{RULES[rule].label}: also {others}" for rule, others in shared.items() if others]
+    if sentences:
         st.caption(
             ":material/equal: One row for rules that name the same term, with the same tau, in every case. "
-            + " ".join(f"{in_words(sentence)}." for sentence in told)
+            + " ".join(f"{in_words(sentence)}." for sentence in sentences)
         )
 
 
@@ -191,36 +191,9 @@ def _numbers(view: View, at: At, table: pd.DataFrame, cells: pd.DataFrame) -> No
     shown = pd.concat([shown[pooled], shown[~pooled]])
     st.dataframe(shown, hide_index=True, alt="What each rule loses, by task and amount of data")
     with page.control("downloads", "prediction", horizontal=True, horizontal_alignment="right"):
-        st.download_button(
-            "Download every case (CSV)",
-            lambda: table.to_csv(index=False),
-            "cases.csv",
-            "text/csv",
-            key="cases-csv",
-            on_click="ignore",
-            icon=":material/download:",
-            type="tertiary",
-        )
-        st.download_button(
-            "Download the paired tests (CSV)",
-            lambda: cells.to_csv(index=False),
-            "contests.csv",
-            "text/csv",
-            key="contests-csv",
-            on_click="ignore",
-            icon=":material/download:",
-            type="tertiary",
-        )
-        st.download_button(
-            "Download the table (CSV)",
-            lambda: rows.to_csv(index=False),
-            "prediction.csv",
-            "text/csv",
-            key="prediction-csv",
-            on_click="ignore",
-            icon=":material/download:",
-            type="tertiary",
-        )
+        offer_table("Download every case (CSV)", lambda: table, "cases.csv", "cases-csv")
+        offer_table("Download the paired tests (CSV)", lambda: cells, "contests.csv", "contests-csv")
+        offer_table("Download the table (CSV)", lambda: rows, "prediction.csv", "prediction-csv")
 
 
 def _with_interval(rows: pd.DataFrame, measure: str, factor: float = 1) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""The paper's tables with our numbers in them: ours on top, the paper's below, and why a cell has none."""
+"""Tabs of the paper's tables with our numbers in them: ours on top, the paper's below, and why a cell has none."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from beft_core.reports.cells import Cell, Column, Table, ours_text, paper_text
 from beft_core.sweeps.table import NAME
 from dashboard.app_pages.evaluation.view import View, in_html
 from dashboard.shared import page
+from dashboard.shared.figure import offer_table
 from dashboard.shared.text import in_words
 
 CASE, MERGE = "case", "merge"
@@ -40,6 +41,7 @@ _STYLE = """<style>
 
 
 def table_1(view: View) -> None:
+    """Draw the tab "Table 1"."""
     st.markdown(
         "Each bias term fine-tuned alone, on three amounts of data. Is ours in the same order as the paper's, and does "
         "the † of the probes stand at the best?"
@@ -48,6 +50,7 @@ def table_1(view: View) -> None:
 
 
 def table_2(view: View) -> None:
+    """Draw the tab "Table 2"."""
     st.markdown(
         "What one bias term costs and is worth, beside as many random biases, all biases, and all parameters. Seconds "
         "are of different machines: compare rows, not columns."
@@ -58,6 +61,7 @@ def table_2(view: View) -> None:
 
 
 def table_3(view: View) -> None:
+    """Draw the tab "Table 3"."""
     st.markdown("Two fine-tunes of one bias term on different tasks, merged into one model that serves both.")
     merges = view.table.merges
     cases = {
@@ -74,6 +78,7 @@ def table_3(view: View) -> None:
 
 
 def table_4(view: View) -> None:
+    """Draw the tab "Table 4"."""
     st.markdown(
         "Does it hold for other models? The paper's models are in this table as soon as a sweep of them is opened."
     )
@@ -83,6 +88,7 @@ def table_4(view: View) -> None:
 
 
 def reference(view: View) -> None:
+    """Draw the paper's numbers of a table, to read beside ours."""
     _show(tables.reference(view.runs, view.model, view.lr))
 
 
@@ -113,16 +119,7 @@ def _show(table: Table) -> None:
             "Without a number of ours:  \n" + "  \n".join(f"**{mark}** {in_words(why)}" for why, mark in reasons)
         )
     with page.control("downloads", table.key, horizontal=True, horizontal_alignment="right"):
-        st.download_button(
-            "Download the table (CSV)",
-            lambda: table.frame().to_csv(index=False),
-            f"{table.key}.csv",
-            "text/csv",
-            key=f"{table.key}-csv",
-            on_click="ignore",
-            icon=":material/download:",
-            type="tertiary",
-        )
+        offer_table("Download the table (CSV)", table.frame, f"{table.key}.csv", f"{table.key}-csv")
     with page.control("details", table.key), st.expander("How was this computed?", icon=":material/function:"):
         st.markdown("\n".join(f"- {in_words(note)}" for note in table.notes))
         st.markdown(
@@ -132,7 +129,7 @@ def _show(table: Table) -> None:
 
 
 def drawn(table: Table) -> tuple[str, list[tuple[str, str]]]:
-    """The table as HTML, every text of it escaped; and its reasons with the marks that stand in its cells."""
+    """Write a table as HTML, every text escaped; and its reasons with the marks that stand in its cells."""
     marks: dict[str, str] = {}
     head = "".join(f'<th class="label">{escape(name)}</th>' for name in table.heads)
     head += "".join(f"<th>{_column(column)}</th>" for column in table.columns)
@@ -181,5 +178,5 @@ def _failed(cell: Cell) -> str:
 
 
 def _letters(number: int) -> str:
-    """a, b, ..., z, aa, ab, ..."""
+    """Write a number as letters: a, b, ..., z, aa, ab, ..."""
     return ("" if number < 26 else _letters(number // 26 - 1)) + chr(ord("a") + number % 26)

@@ -1,4 +1,4 @@
-"""What the tabs of the evaluation share: the choices above them, lists of tasks and regimes, words."""
+"""Parts that the tabs of the evaluation share: the choices above them, lists of tasks and regimes, words."""
 
 from __future__ import annotations
 
@@ -20,35 +20,38 @@ from dashboard.shared.regimes import task_title
 MODEL, RATE, TASK, REGIME = "of_model", "rate", "on_task", "on_regime"
 """Keys of the controls, and their names in the URL."""
 RATES: dict[str, str] = {"best": "each at its best", "same": "the best for b_v"}
-"""Choice of the learning rate -> words; besides, every learning rate of the table."""
+"""Choice of the learning rate -> words. Every learning rate of the table can be chosen too."""
 
 
 @dataclass(frozen=True)
 class View:
-    """A result table and how it is looked at."""
+    """Result table, and the choices that the tabs show it by."""
 
     whole: OpenTable
-    """All models."""
+    """Result table of all models."""
     table: OpenTable
-    """Of the chosen model."""
+    """Result table of the chosen model."""
     model: str
     lr: LrChoice
     dark: bool
 
     @property
     def results(self) -> pd.DataFrame:
+        """Rows of the chosen model."""
         return self.table.results
 
     @cached_property
     def runs(self) -> Runs:
+        """Fine-tunes of the chosen model."""
         return Runs(self.results)
 
     def metric(self, task: str) -> str:
+        """Name the metric that counts for a task."""
         return self.runs.metric(task).replace("_", " ") or "metric"
 
 
 def choose_view(opened: OpenTable, rated: bool) -> View:
-    """The model, where the table has several, and the learning rate.
+    """Draw the lists of models, where the table has several, and of learning rates.
 
     ``rated``: whether the open tab depends on that; the list is there in any case, so that the URL keeps it.
 
@@ -75,24 +78,24 @@ def choose_view(opened: OpenTable, rated: bool) -> View:
 
 
 def choose_task(view: View) -> str:
-    """A task of the table; one list, by its key, in whatever tab it is drawn."""
+    """Draw the list of tasks, the same by its key in every tab; return the chosen one."""
     return _list("Task", in_order(view.runs.tasks(view.model)), TASK, words=task_title, width=320)
 
 
 def in_order(tasks: Iterable[str]) -> list[str]:
-    """The paper's tasks in its order, SST-2 (Fig. 1) first, then the others as they come."""
+    """Sort tasks: those of the paper in its order, SST-2 (Fig. 1) first, then the others as they come."""
     given = list(dict.fromkeys(tasks))
     known = [task for task in paper.tasks("table1") if task in given]
     return known + [task for task in given if task not in known]
 
 
 def short_title(task: str) -> str:
-    """``SST-2`` for ``sst2``; tasks that the paper has not keep their registered name: no two are alike."""
+    """Write a task as the paper does, ``SST-2`` for ``sst2``; others keep their registered name."""
     return paper.task_labels().get(task, task)
 
 
 def choose_regime(view: View, task: str) -> str:
-    """A regime of the task."""
+    """Draw the list of the task's regimes; return the chosen one."""
     return _list("Training examples", view.runs.regimes(view.model, task), REGIME)
 
 
@@ -115,7 +118,7 @@ def _list(
 
 
 def in_html(text: str) -> str:
-    """The same for HTML that is escaped already."""
+    """Set symbols such as b_q in a sentence of HTML that is escaped already."""
     for term, about in TERMS.items():
         text = text.replace(about.symbol, symbol(term))
     return text

@@ -1,4 +1,4 @@
-"""Before the launch: what it trains, what it takes, the command that does the same, and the two buttons."""
+"""Panel of a fine-tune before its launch: what it trains and takes, the command that does the same, two buttons."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from dashboard.app_pages.fine_tune.setup import Setup
 from dashboard.run_watch import card, fine_tunes
 from dashboard.shared import hyperparameters, page
 from dashboard.shared.model_service import ask
-from dashboard.shared.text import plain
+from dashboard.shared.text import bytes_in_words, plain
 
 MEASURED = "ft_measured"
-"""Session state: key of a setup -> the preflight's answer."""
+"""Session state: key of a setup -> its estimate, as the model service answered."""
 KEPT_ANSWERS = 32
 BUSY, UNEVEN = 1.2, 0.3
 """Load per core, and spread of the timed steps, above which other programs disturbed the measurement."""
 
 
 def panel(setup: Setup) -> None:
-    """Draw it all."""
+    """Draw the panel "Check and start" of a setup."""
     with st.container(border=True):
         st.markdown("##### 3 · Check and start")
         if setup.config is None:
@@ -49,7 +49,7 @@ def panel(setup: Setup) -> None:
 
 
 def measured(setup: Setup) -> dict[str, Any] | None:
-    """The preflight of exactly this setup, if this tab has asked for it."""
+    """Estimate of exactly this setup, if this tab has asked for it."""
     answers: dict[str, dict[str, Any]] = st.session_state.get(MEASURED, {})
     return answers.get(_key(setup)) if setup.config is not None else None
 
@@ -60,7 +60,7 @@ def _key(setup: Setup) -> str:
 
 
 def _buttons(setup: Setup) -> bool:
-    """Returns whether a check was asked for."""
+    """Draw the buttons; return whether a check was asked for."""
     why_not = page.locked()
     with st.container(horizontal=True):
         st.button(
@@ -122,49 +122,34 @@ def _numbers(setup: Setup) -> None:
     steps = answer["steps"] if answer else setup.steps
     with st.container(horizontal=True, gap="medium"):
         if trained is not None and total:
-            st.metric(
+            page.number(
                 "Trained parameters",
                 f"{trained:,}" if trained else "the head only",
                 f"{100 * trained / total:.3g} % of {_short(total)}",
-                delta_color="off",
-                delta_arrow="off",
-                width="content",
                 help="Counted as in the paper (Table 2): without the classifier's head.",
             )
         if steps is not None:
-            st.metric(
+            page.number(
                 "Steps",
                 f"{steps:,}",
                 f"{examples:,} examples × {hyperparameters.epochs_in_words(setup.trained.epochs)}",
-                delta_color="off",
-                delta_arrow="off",
-                width="content",
             )
         if answer is None:
-            st.metric(
+            page.number(
                 "Time and memory",
                 "not measured",
                 "check it first",
-                delta_color="off",
-                delta_arrow="off",
-                width="content",
             )
             return
-        st.metric(
+        page.number(
             "Time",
             f"about {card.duration(answer['seconds'])}",
             f"{answer['step_ms']:.0f} ms a step on {plain(answer['device'])}",
-            delta_color="off",
-            delta_arrow="off",
-            width="content",
         )
-        st.metric(
+        page.number(
             "Memory",
-            _bytes(answer["bytes"]),
-            f"of {_bytes(answer['memory'])} free",
-            delta_color="off",
-            delta_arrow="off",
-            width="content",
+            bytes_in_words(answer["bytes"]),
+            f"of {bytes_in_words(answer['memory'])} free",
         )
 
 
@@ -211,7 +196,3 @@ def _short(count: int) -> str:
         if count >= size:
             return f"{count / size:.3g} {sign}"
     return str(count)
-
-
-def _bytes(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -1,4 +1,4 @@
-"""Fine-tune: set a run up, check what it takes, start it, watch it."""
+"""Page Fine-tune: set a run up, check what it takes, start it, watch it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The form of a fine-tune, and the configuration that it stands for. Every control is in the URL."""
+"""Form of a fine-tune, and the configuration that it stands for. Every control is in the URL."""
 
 from __future__ import annotations
 
@@ -68,39 +68,40 @@ DEFAULTS: dict[str, Any] = {
     "ft_fisher": False,
     "ft_fisher_tuned": False,
 }
-"""Name in the URL -> value at first."""
+"""Name of a control in the URL -> its value at first."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What the form says."""
+    """State of the form: what is to be run, or why it cannot be."""
 
     kind: str
     config: RunConfig | None
-    """Complete and checked as far as that needs neither model nor data; None: see ``problem``."""
+    """Configuration, checked as far as that needs neither model nor data; None: see ``problem``."""
     problem: UserError | None
     table: own.Table | None
     examples: int | None
-    """Training examples, where they are known."""
+    """Number of training examples, where it is known."""
 
     @property
     def trained(self) -> RunConfig:
-        """The fine-tune that the run does, with the preset filled in."""
+        """Configuration of the fine-tune that the run does, with the preset filled in."""
         assert self.config is not None
         return _fine_tune_of(self.kind, self.config).resolved()
 
     @property
     def steps(self) -> int | None:
+        """Number of optimizer steps, where it is known."""
         return count_steps(self.trained, self.examples)
 
 
 def _fine_tune_of(kind: str, config: RunConfig) -> RunConfig:
-    """What a run of a kind trains: its configuration, with what the kind sets itself."""
+    """Put into a configuration what a kind of runs sets itself."""
     return dataclasses.replace(config, **KINDS[kind].sets)
 
 
 def current() -> Setup:
-    """The setup as the widgets are now; also right in a callback, which runs before they are drawn again."""
+    """Read the form as its controls are now; also right in a callback, which runs before they are drawn again."""
     kind = str(_get("ft_do"))
     table = own.current() if _get("ft_task") == OWN_TABLE else None
     try:
@@ -170,7 +171,7 @@ def _config(kind: str, table: own.Table | None) -> tuple[RunConfig, int | None]:
 
 
 def draw() -> None:
-    """The form."""
+    """Draw the form."""
     with st.container(key=HALVES):
         left, right = st.columns(2, gap="medium")
     with left, st.container(border=True, height="stretch"):
@@ -180,16 +181,16 @@ def draw() -> None:
     with right, st.container(border=True, height="stretch"):
         st.markdown("##### 2 · What to train")
         _what(layout)
-        told = st.container()  # filled last: it tells of controls that a link sets and that are drawn below
+        consequences = st.container()  # filled last: it depends on controls that a link sets and that are drawn below
     with page.control("settings", "ft-advanced"), st.expander("Advanced", icon=":material/tune:"):
         _advanced()
         _switches(layout)
-    with told:
-        _tell(layout)
+    with consequences:
+        _consequences(layout)
 
 
 def _model() -> Layout | None:
-    """The name of the model and what it is; None where that cannot be known yet."""
+    """Draw the name of the model and what it is; return its layout, or None where that cannot be known yet."""
     st.text_input(
         "Model",
         DEFAULTS["ft_model"],
@@ -301,7 +302,7 @@ def _examples(spec: TaskSpec) -> None:
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _rows(task: str, inputs: str) -> list[dict[str, str]]:
-    """The first validation examples as they are read; none of tasks that are not on this machine."""
+    """Read the first validation examples of a task; none where its data is not on this machine."""
     spec = get_task(task).reading(inputs)
     folder = official.find_folder(spec) if spec.source != "demo" else None
     if spec.source == "demo":
@@ -377,8 +378,8 @@ def _mode(layout: Layout | None) -> None:
         st.caption(", ".join(f"{latex(term)} ({TERMS[term].label})" for term in terms) + " and the head.")
 
 
-def _tell(layout: Layout | None) -> None:
-    """What follows from the controls: the settings of the preset, and what a null term means."""
+def _consequences(layout: Layout | None) -> None:
+    """Draw what follows from the controls: the settings of the preset, and what a null term means."""
     setup = current()
     if setup.config is None:
         return

@@ -1,4 +1,4 @@
-"""A table of the user's own: uploaded or kept, looked at, and which of its columns are what.
+"""Table of the user's own: uploaded or kept, looked at, and which of its columns are what.
 
 An upload stays in the memory of this tab; it is written to the home folder when a run on it is launched, because the
 run outlives the tab.
@@ -25,25 +25,25 @@ NEW, NO_COLUMN = "new", "–"
 
 @dataclass(frozen=True)
 class Table:
-    """A table that can be read."""
+    """Table of the user's own that can be read."""
 
     name: str
-    """As its owner calls it; only ever shown."""
+    """Name that its owner gave it; only ever shown."""
     data: bytes
     digest: str
 
     @property
     def stored(self) -> Path:
-        """Where it is, or will be, kept."""
+        """Path at which it is, or will be, kept."""
         return folder() / table_preview.stored_name(self.name, self.data)
 
     @property
     def preview(self) -> Preview:
-        """Raises UserError."""
+        """Read its columns and first rows. Raises UserError."""
         return _preview(self.digest, self.name, self.data)
 
     def check(self, columns: Columns) -> Checked:
-        """Raises UserError, with the row."""
+        """Check every row for a choice of columns. Raises UserError, with the row."""
         return _check(self.digest, columns, self.name, self.data)
 
     def keep(self) -> None:
@@ -52,7 +52,7 @@ class Table:
 
 
 def folder() -> Path:
-    """Where tables are kept."""
+    """Folder in which tables are kept."""
     return home() / "tables"
 
 
@@ -73,7 +73,7 @@ def _bytes(path: str, mtime: int, size: int) -> tuple[bytes, str]:
 
 
 def current() -> Table | None:
-    """The table that is chosen: the upload of this tab, or a kept one."""
+    """Find the table that is chosen: the upload of this tab, or a kept one."""
     name = st.session_state.get(TABLE, NEW)
     kept = next((path for path in table_preview.stored(folder()) if path.name == name), None)
     if kept is None:
@@ -84,7 +84,7 @@ def current() -> Table | None:
 
 
 def columns(table: Table) -> Columns:
-    """What the lists say, where the table has such columns; else what is likely. Raises UserError."""
+    """Read which columns are chosen, where the table has them; else those that are likely. Raises UserError."""
     names, likely = table.preview.columns, table.preview.guess()
     text, label = (
         chosen if (chosen := st.session_state.get(key)) in names else guess
@@ -137,19 +137,19 @@ def choose() -> None:
     with right:
         _column("Label", LABEL, list(shown.columns), likely.label)
     try:
-        told = table.check(columns(table))
+        checked = table.check(columns(table))
     except UserError as error:
         st.error(plain(error, 900), title="The table does not fit yet", icon=":material/error:")
         return
     st.caption(
-        f"{told.train:,} rows to train on, {told.evaluated:,} held out for validation, always the same ones. "
-        + _labels(told)
-        + f" Judged by {plain(told.metric)}."
+        f"{checked.train:,} rows to train on, {checked.evaluated:,} held out for validation, always the same ones. "
+        + _labels(checked)
+        + f" Judged by {plain(checked.metric)}."
     )
 
 
 def table_of(rows: list[dict[str, str]], alt: str) -> None:
-    """Rows of strangers' text; long cells wrap."""
+    """Draw rows of strangers' text as a table; long cells wrap. ``alt``: what it shows, for those who cannot see it."""
     st.table(
         [{plain(name, 60): plain(cell, 200) for name, cell in row.items()} for row in rows], hide_index=True, alt=alt
     )
@@ -161,15 +161,15 @@ def _column(label: str, key: str, options: list[str], likely: str) -> None:
     st.selectbox(label, options, index=options.index(likely), key=key, bind="query-params")
 
 
-def _labels(told: Checked) -> str:
-    if told.classes is None:
+def _labels(checked: Checked) -> str:
+    if checked.classes is None:
         return "The labels are numbers: a regression."
-    named = ", ".join(f"{plain(label, 40)} ({count})" for label, count in told.classes[:8])
-    return f"{len(told.classes)} classes: {named}{' …' if len(told.classes) > 8 else ''}."
+    named = ", ".join(f"{plain(label, 40)} ({count})" for label, count in checked.classes[:8])
+    return f"{len(checked.classes)} classes: {named}{' …' if len(checked.classes) > 8 else ''}."
 
 
 def _take() -> None:
-    """Look at an upload before anything else happens. A broken one leaves everything else as it was."""
+    """Check an upload before anything else happens. A broken one leaves everything else as it was."""
     st.session_state.pop(PROBLEM, None)
     file = st.session_state[FILE]
     if file is None:

@@ -1,4 +1,4 @@
-"""What the scores measure: a pair of vectors by hand, every layer of a real fine-tune, its path through training."""
+"""Page Geometry: a pair of vectors to move by hand, every layer of a real fine-tune, its path through training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every layer of a real fine-tune in one plane, and one layer taken apart."""
+"""Tab with every layer of a real fine-tune in one plane, and one layer taken apart."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FIGURE = "plane"
 
 
 def pairs() -> None:
-    """Snapshot, terms, the plane with every layer, and beside it the chosen pair."""
+    """Draw the choice of snapshot and terms, the plane with every layer, and beside it the chosen pair."""
     opened = pick(GEOMETRY_CHOICE)
     if opened is None:
         return
@@ -67,13 +67,13 @@ def pairs() -> None:
 
 
 def side_by_side(name: str) -> AbstractContextManager[Any]:
-    """A container whose columns stand below each other where they would get too narrow."""
+    """Open a container whose columns stand below each other where they would get too narrow."""
     st.html(f"<style>.st-key-sides-{name} .stColumn {{ min-width: min(24rem, 100%); }}</style>")
     return st.container(key=f"sides-{name}")
 
 
 def choose_stack(scores: ScoreTable) -> str:
-    """The switch between encoder and decoder, where there are both."""
+    """Draw the switch between encoder and decoder, where there are both; return the chosen stack."""
     if len(scores.stacks) == 1:
         return scores.stacks[0]
     return str(
@@ -84,7 +84,7 @@ def choose_stack(scores: ScoreTable) -> str:
 
 
 def choose_terms(terms: Sequence[str]) -> list[str]:
-    """Which of the terms to draw, at first those among which one is selected; none chosen means all."""
+    """Draw the choice of terms, at first those among which one is selected; return it, or all where none is chosen."""
     chosen = st.pills(
         "Terms",
         TERM_KEYS,
@@ -98,12 +98,12 @@ def choose_terms(terms: Sequence[str]) -> list[str]:
 
 
 def legend_of_terms(terms: Sequence[str]) -> str:
-    """Which key is which symbol, in Markdown."""
+    """Write which key is which symbol, in Markdown."""
     return ", ".join(f"{term}: {latex(term)} {TERMS[term].label}" for term in terms)
 
 
 def _choose(rows: Sequence[TermScores]) -> tuple[TermScores, int]:
-    """The two lists of the chosen pair. At first: the layer of a candidate that scores highest."""
+    """Draw the two lists of the chosen pair. At first: the layer of a candidate that scores highest."""
     terms = [row.term for row in rows]
     contest = [row for row in rows if row.term in CANDIDATES] or list(rows)
     best = max(contest, key=lambda row: float(row.scores[PAPER].mean()))
@@ -123,7 +123,7 @@ def _clicked(rows: Sequence[TermScores]) -> None:
 
 
 def _legend(rows: Sequence[TermScores]) -> None:
-    """What the picture means, and what it cannot show."""
+    """Draw what the picture means, and what it cannot show."""
     frozen = [row.term for row in rows if row.null and not row.trained]
     notes = [
         "Each point is one layer: its number is in it, its direction is the angle between before and after, its "
@@ -137,8 +137,8 @@ def _legend(rows: Sequence[TermScores]) -> None:
         )
     back = {row.term: int(row.movement.geometry()["reversed"].sum()) for row in rows}
     if any(back.values()):
-        told = ", ".join(f"{latex(term)} ({count})" for term, count in back.items() if count)
-        notes.append(f"◆ ↺ reversed, turned by more than 90°: {told}. These layers score above 1.")
+        layers = ", ".join(f"{latex(term)} ({count})" for term, count in back.items() if count)
+        notes.append(f"◆ ↺ reversed, turned by more than 90°: {layers}. These layers score above 1.")
     for term, count in without_length(rows).items():
         notes.append(
             f"{latex(term)}: before the fine-tune {'it is' if count == 1 else f'{count} layers are'} zero, so there is "
@@ -155,7 +155,7 @@ def _legend(rows: Sequence[TermScores]) -> None:
 
 
 def _sideways(rows: Sequence[TermScores]) -> bool:
-    """Whether most layers that moved did so at right angles to pre, within 15 degrees."""
+    """Say whether most layers that moved did so at right angles to pre, within 15 degrees."""
     x, y = (np.concatenate(axis) for axis in zip(*(tips(row.movement.geometry()) for row in rows), strict=True))
     far = np.hypot(x - 1, y)
     moved = np.isfinite(far) & (far > 1e-6)
@@ -172,13 +172,13 @@ def _taken_apart(opened: Opened, rows: Sequence[TermScores], row: TermScores, la
         f"Layer {layer} of the {TERMS[row.term].label} bias before and after, in the plane that they span",
         data=lambda: table([row]).iloc[[layer]],
     )
-    st.markdown(told(pair))
+    st.markdown(pair_in_words(pair))
     st.markdown(both_cases(pair))
     st.markdown(standing(rows, row, layer))
 
 
 def read_pair(opened: Opened, row: TermScores, layer: int) -> Pair | None:
-    """The vectors themselves, from the snapshot; None after saying why not."""
+    """Read the vectors of a layer from the snapshot; None after saying why not."""
     assert opened.source is not None
     try:
         snapshot = opened.source.read()
@@ -188,8 +188,8 @@ def read_pair(opened: Opened, row: TermScores, layer: int) -> Pair | None:
         return None
 
 
-def told(pair: Pair) -> str:
-    """The pair in a line of Markdown."""
+def pair_in_words(pair: Pair) -> str:
+    """Write the numbers of a pair in a line of Markdown."""
     if pair.pre_norm == 0 and pair.post_norm == 0:
         return "Both vectors are **zero**: nothing there, nothing changed."
     if pair.pre_norm == 0:
@@ -209,7 +209,7 @@ def told(pair: Pair) -> str:
 
 
 def both_cases(pair: Pair) -> str:
-    """The two cases of the formula in Markdown; the one that applies is evaluated with this pair's numbers."""
+    """Write the two cases of the formula in Markdown, the one that applies with the numbers of this pair."""
     if pair.pre_norm == 0 or pair.post_norm == 0:
         return ""
     cosine = np.cos(np.radians(pair.angle))
@@ -230,7 +230,7 @@ def both_cases(pair: Pair) -> str:
 
 
 def standing(rows: Sequence[TermScores], row: TermScores, layer: int) -> str:
-    """What the layer contributes to its term's score, and where it ranks."""
+    """Write what the layer contributes to its term's score, and where it ranks."""
     scores = row.scores[PAPER]
     score, total = float(scores[layer]), float(scores.sum())
     if total == 0:
@@ -252,7 +252,7 @@ def _place(scores: np.ndarray, score: float) -> str:
 
 
 def table(rows: Sequence[TermScores]) -> pd.DataFrame:
-    """The numbers of the picture, one row per term and layer."""
+    """Table of the numbers of the picture, one row per term and layer."""
     frames: list[dict[str, Any]] = [
         {
             "stack": row.stack,

@@ -1,4 +1,4 @@
-"""The sandbox of Fig. 2 and Fig. 3: one vector before, one after, moved by hand; scores and words follow."""
+"""Sandbox of Fig. 2 and Fig. 3: one vector before, one after, moved by hand; scores and words follow."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SLIDERS: dict[str, tuple[str, str, float, float, float, str]] = {
     "grad": ("gradient", "Length of the gradient at b", 0.0, 1.0, 0.05, ""),
     "graddir": ("direction", "Direction of the negative gradient", -180.0, 180.0, 5.0, "°"),
 }
-"""What stands in the URL, and what the picture draws as sliders."""
+"""Fields of a position: their names in the URL, and the sliders that the picture draws for them."""
 START = Position()
 _HERE = Path(__file__).parent
 _COMPONENT = st.components.v2.component(
@@ -38,7 +38,7 @@ _COMPONENT = st.components.v2.component(
 
 @address.fragment()
 def sandbox() -> None:
-    """The jumps, and the picture with its numbers, sliders and a sentence on what one sees.
+    """Draw the jumps, and the picture with its numbers, sliders and a sentence on what one sees.
 
     All of that follows the hand within a frame, because the browser draws it.
     """
@@ -62,7 +62,7 @@ def sandbox() -> None:
         st.info(jump.lesson, title=jump.title, icon=":material/lightbulb:")
     with page.control("details", "sandbox"), st.expander("How was this computed?", icon=":material/function:"):
         _computed()
-    tour.tell_when_quiet()
+    tour.write_when_quiet()
 
 
 def _computed() -> None:
@@ -92,7 +92,7 @@ def _jumps() -> Jump | None:
 
 
 def _position() -> Position:
-    """Where the URL says that the sandbox stands; what it does not say, or says wrongly, is as at first."""
+    """Read where the sandbox stands from the URL; what that does not say, or says wrongly, is as at first."""
     values = {}
     for key, (name, _, least, most, *_) in SLIDERS.items():
         try:
@@ -119,7 +119,7 @@ def _pair(jump: Jump | None) -> list[dict[str, float]] | None:
 
 
 def _sent() -> dict[str, Any] | None:
-    """What the picture sent last, if it is what a picture sends."""
+    """Read what the picture sent last, if it is what a picture sends."""
     moved = (st.session_state.get(KEY) or {}).get("moved")
     wanted = {"seq", *(field.name for field in fields(Position))}
     if not isinstance(moved, dict) or set(moved) != wanted:
@@ -129,7 +129,7 @@ def _sent() -> dict[str, Any] | None:
 
 
 def _moved() -> None:
-    """Somebody let go of a tip or a slider: the URL takes over where it is."""
+    """Write where a tip or a slider was let go into the URL."""
     moved = _sent()
     if moved is not None:
         _put(moved)

@@ -12,28 +12,28 @@ from beft_core.scores.formulas import Movement
 
 @dataclass(frozen=True)
 class Position:
-    """Where the sandbox stands: b lies on the x axis, the rest is relative to it."""
+    """Position of the sandbox: b lies on the x axis, the rest is relative to it."""
 
     ratio: float = 1.3
-    """|b'| / |b|, 0 to 2."""
+    """Length ratio |b'| / |b|, 0 to 2."""
     angle: float = 50.0
-    """From b to b', degrees, -180 to 180."""
+    """Angle from b to b', -180 to 180 degrees."""
     length: float = 1.0
-    """|b|, 0.4 to 1."""
+    """Length |b|, 0.4 to 1."""
     gradient: float = 0.5
     """Length of the gradient of the loss at b, 0 to 1."""
     direction: float = -65.0
-    """Where the negative gradient points, degrees."""
+    """Direction of the negative gradient, in degrees."""
 
     @property
     def movement(self) -> Movement:
-        """b and b' as the engine takes them: [1 layer, 2 numbers]."""
+        """Write b and b' as the engine takes them: [1 layer, 2 numbers]."""
         angle = np.radians(self.angle)
         pre = np.array([[self.length, 0.0]])
         return Movement(pre, self.length * self.ratio * np.array([[np.cos(angle), np.sin(angle)]]))
 
     def scores(self) -> dict[str, float]:
-        """Projection ratio, Magnitude and Fisher, by the engine's formulas."""
+        """Compute the projection ratio, Magnitude and Fisher, by the engine's formulas."""
         return {
             PAPER: float(self.movement.projection_ratio()[0]),
             "magnitude": float(self.movement.magnitude()[0]),
@@ -43,16 +43,16 @@ class Position:
 
 @dataclass(frozen=True)
 class Jump:
-    """One or two positions and what they teach."""
+    """Button of the sandbox: one or two positions and what they teach."""
 
     title: str
     lesson: str
     a: Position
     b: Position | None = None
     same: str | None = None
-    """Which score the two positions share, to three digits; all others differ."""
+    """Score that the two positions share, to three digits; all others differ."""
     opposite: bool = False
-    """The two scores rank the positions in opposite order."""
+    """Two scores that rank the positions in opposite order."""
 
 
 JUMPS: tuple[Jump, ...] = (

@@ -1,4 +1,4 @@
-"""A real fine-tune as a film: every layer's path through the plane, and the score of each term over the steps."""
+"""Tab with the film of a fine-tune: every layer's path through the plane, and the score of each term over the steps."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _COMPONENT = st.components.v2.component(
 
 
 def training() -> None:
-    """Snapshot, terms, the film, and what to do where a snapshot has none."""
+    """Draw the choice of snapshot and terms, the film, and what to do where a snapshot has none."""
     opened = pick(GEOMETRY_CHOICE)
     if opened is None:
         return
@@ -93,7 +93,7 @@ def _film(track: Trajectory, paths: Sequence[Path], measure: str) -> None:
 
 
 def _track(opened: Opened, stack: str) -> Trajectory | None:
-    """The trajectory, or None after saying why there is none and how to get one."""
+    """Read the trajectory; None after saying why there is none and how to get one."""
     assert opened.source is not None
     try:
         track = trajectory(opened.source.read(), stack)
@@ -115,14 +115,14 @@ def _track(opened: Opened, stack: str) -> Trajectory | None:
 
 
 def followed(most: int = 6) -> list[Source]:
-    """The first few samples and runs that have a trajectory."""
+    """Find the first few samples and runs that have a trajectory."""
     found: list[Source] = []
     for source in shelf()[0]:
         try:
             if has_trajectory(source.read()):
                 found.append(source)
         except UserError:
-            continue  # told when it is opened
+            continue  # reported when it is opened
         if len(found) == most:
             break
     return found
@@ -133,7 +133,7 @@ def _open(title: str) -> None:
 
 
 def _at(track: Trajectory) -> int:
-    """The checkpoint that the URL names by its step, or the one before it; the last if it names none."""
+    """Find the checkpoint that the URL names by its step, or the one before it; the last if it names none."""
     named = st.query_params.get(STEP, "")
     if not named.isdecimal() or len(named) > 15:
         return len(track.steps) - 1
@@ -141,14 +141,14 @@ def _at(track: Trajectory) -> int:
 
 
 def _moved(track: Trajectory) -> None:
-    """Somebody stopped the film: its step goes into the URL."""
+    """Write the step at which the film was stopped into the URL."""
     at = (st.session_state.get(KEY) or {}).get("at")
     if isinstance(at, int | float) and float(at).is_integer() and 0 <= at < len(track.steps):
         address.put(STEP, str(track.steps[int(at)]))
 
 
 def film(track: Trajectory, paths: Sequence[Path], measure: str, dark: bool = False) -> dict[str, Any]:
-    """What the player draws, as plain lists; x and y are [layers][checkpoints], rounded to what a screen shows."""
+    """Write what the player draws as plain lists; x and y are [layers][checkpoints], rounded to what a screen shows."""
     frame = path_frame(paths)
     size = max(frame.x[1] - frame.x[0], frame.y[1])
     terms = []

@@ -1,4 +1,4 @@
-"""One cell of the heatmaps, worked out: the geometry of one layer and term, and its scores from their formulas."""
+"""Card of one cell of the heatmaps: the geometry of one layer and term, and its scores from their formulas."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 LAYER, TERM = "layer", "term"
 """Names of the cell in the URL, and keys of the two lists."""
 STRONGEST, SELECTED = "strongest", "selected"
-"""What the lists begin with. They mean something in every snapshot, so a link without a cell does too."""
+"""Values that the lists begin with. They mean something in every snapshot, so a link without a cell does too."""
 SIDE_BY_SIDE = {12: 270, 1000: 400}
-"""Most layers -> pixels that a heatmap needs at least; where the page has less, the next one goes below."""
+"""Number of layers up to which -> pixels that a heatmap needs at least; with less, the next one goes below."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Cell that one looks at."""
+    """Cell of the heatmaps that is looked at."""
 
     layer: int
     term: str
@@ -96,7 +96,7 @@ def cell_maps(
 
 
 def _on_click(name: str) -> None:
-    """A cell was clicked: the lists follow, and through them the URL."""
+    """Set the lists, and through them the URL, to the cell that was clicked."""
     at = clicked(st.session_state.get(name))
     if at is None:
         return
@@ -157,7 +157,7 @@ def _what_happened(row: TermScores, pair: Pair) -> str:
 def _numbers(
     row: TermScores, at: Cell, pair: Pair, pre: np.ndarray, post: np.ndarray, approaches: Sequence[str]
 ) -> None:
-    """Each score of the cell with its formula and the numbers in it."""
+    """Draw each score of the cell with its formula and the numbers in it."""
     longest = max(pair.pre_norm, pair.post_norm)
     if longest and pair.magnitude:
         shrink = min(pair.pre_norm, pair.post_norm) / longest
@@ -186,6 +186,6 @@ def _numbers(
 
 
 def _tex(value: float) -> str:
-    """A number for a formula, with the power of ten written out."""
+    """Write a number for a formula, with the power of ten written out."""
     digits, _, power = f"{value:.4g}".partition("e")
     return rf"{digits}\cdot10^{{{int(power)}}}" if power else digits

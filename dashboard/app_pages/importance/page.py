@@ -1,4 +1,4 @@
-"""Which bias matters: the terms of one snapshot by three approaches, answer first, evidence below."""
+"""Page Which bias matters: the terms of one snapshot by three approaches, answer first, evidence below."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ THIS, RANKING, SIZES = "This snapshot", "Ranking by approach", "Over data sizes"
 
 
 def this_snapshot(opened: Opened, stack: str) -> None:
+    """Draw the tab about the chosen snapshot."""
     scores, asked = opened.scores, questions()
     grid = st.grid(len(asked), min_column_width=270, border=True)
     approaches = []
@@ -49,6 +50,7 @@ def this_snapshot(opened: Opened, stack: str) -> None:
 
 
 def ranking_by_approach(opened: Opened, stack: str) -> None:
+    """Draw the ranking of the terms from one approach to the next."""
     scores = opened.scores
     st.markdown(
         "Each line is a bias term, each column an approach, the highest score on top. Strong lines are the three terms "

@@ -1,4 +1,4 @@
-"""How alike the fine-tunes are: angles and sign conflicts, overall and layer by layer."""
+"""Section on how alike the fine-tunes are: angles and sign conflicts, overall and layer by layer."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from dashboard.shared.text import plain
 
 OF, PAIR = "merge_of", "merge_pair"
 MATRIX = 360
-"""Pixels: room for four names of tasks beside each other."""
+"""Width of the matrix in pixels: room for four names of tasks beside each other."""
 
 
 @dataclass(frozen=True)
 class View:
-    """View of a comparison: what is compared, and its formula."""
+    """Way to compare fine-tunes: what is compared, and its formula."""
 
     says: str
     percent: bool = False
 
     def overall(self, comparison: Comparison) -> np.ndarray:
-        """Values [tasks, tasks], over all layers and terms."""
+        """Compute the values [tasks, tasks], over all layers and terms."""
         if self.percent:
             return comparison.sign_conflicts
         return (comparison.differences if self is CHANGE else comparison.values).angle_degrees
 
     def per_layer(self, comparison: Comparison) -> dict[Key, np.ndarray]:
-        """Values [layers, tasks, tasks] for each (stack, term)."""
+        """Compute the values [layers, tasks, tasks] for each (stack, term)."""
         if self.percent:
             return comparison.sign_conflicts_per_layer
         return (comparison.differences if self is CHANGE else comparison.values).angle_degrees_per_layer
@@ -80,31 +80,30 @@ def angles(choice: Choice, dark: bool) -> None:
     with row.container():
         a, b = _pair(choice)
         lines = {key: values[:, a, b] for key, values in view.per_layer(choice.comparison).items()}
-        names = f"{plain(choice.labels[a])} and {plain(choice.labels[b])}"
-        st.markdown(f"**Layer by layer**, {names}")
+        st.markdown(f"**Layer by layer**, {plain(choice.labels[a])} and {plain(choice.labels[b])}")
         show(
             layer_lines(lines, dark, view.percent),
             "merge-layers",
-            f"{name} in every layer, {names}",
+            f"{name} in every layer, {choice.labels[a]} and {choice.labels[b]}",
             data=lambda: _per_layer(choice),
         )
     st.caption(view.says)
 
 
 def _sentence(choice: Choice) -> str:
-    """The closest and the farthest pair in words."""
+    """Write the closest and the farthest pair in a sentence."""
     table = choice.comparison
     degrees = table.differences.angle_degrees
     pairs = sorted(_index_pairs(choice), key=lambda pair: degrees[pair])
 
-    def told(pair: tuple[int, int]) -> str:
+    def described(pair: tuple[int, int]) -> str:
         a, b = (plain(choice.labels[at]) for at in pair)
         return f"**{a}** and **{b}**: **{degrees[pair]:.0f}°**, {_word(degrees[pair])}"
 
     if len(pairs) > 1:
-        return f"Closest are {told(pairs[0])}. Farthest are {told(pairs[-1])}."
+        return f"Closest are {described(pairs[0])}. Farthest are {described(pairs[-1])}."
     conflicts = f"{100 * table.sign_conflicts[pairs[0]]:.0f} %"
-    return f"{told(pairs[0])}. Of the elements that both moved, {conflicts} went in opposite directions."
+    return f"{described(pairs[0])}. Of the elements that both moved, {conflicts} went in opposite directions."
 
 
 def _word(angle: float) -> str:
@@ -121,7 +120,7 @@ def _index_pairs(choice: Choice) -> list[tuple[int, int]]:
 
 
 def _pair(choice: Choice) -> tuple[int, int]:
-    """Which two the layers are shown of."""
+    """Draw the choice of the two fine-tunes whose layers are shown; return their numbers."""
     names = {f"{choice.labels[a]} and {choice.labels[b]}": (a, b) for a, b in _index_pairs(choice)}
     if len(names) == 1:
         return next(iter(names.values()))

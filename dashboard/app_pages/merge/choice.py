@@ -1,4 +1,4 @@
-"""What is merged: snapshots that fit together, and the terms that all of them trained."""
+"""Choice of what is merged: snapshots that fit together, and the terms that all of them trained."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEFAULTS: tuple[tuple[str, ...], ...] = (
     ("demo-sentiment-low-seed0-v-only", "demo-similarity-low-seed0-v-only"),
     ("sst2-low-seed0-v-only", "stsb-low-seed0-v-only"),
 )
-"""Files of samples to begin with: the first pair that is there. The data of demo tasks is generated, so a merge of
+"""Pairs of sample files to begin with: the first pair that is there. The data of demo tasks is generated, so a merge of
 them can be scored anywhere.
 """
 
@@ -38,12 +38,12 @@ class Choice:
     titles: tuple[str, ...]
     snapshots: tuple[Snapshot, ...]
     terms: tuple[str, ...]
-    """What is merged: trained by all of them."""
+    """Terms that are merged: all of the snapshots trained them."""
     comparison: Comparison
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Short names of the snapshots, unique: their tasks where these differ."""
+        """Unique short names of the snapshots: their tasks where these differ."""
         return self.comparison.labels
 
     @property
@@ -53,7 +53,7 @@ class Choice:
 
 
 def default(sources: Sequence[Source]) -> list[str]:
-    """Titles of the first pair of :data:`DEFAULTS` that is complete."""
+    """Choose the first pair of :data:`DEFAULTS` that is complete, by titles."""
     by_file = {source.path.name.split(".")[0]: source.title for source in sources if source.path is not None}
     return next(([by_file[name] for name in pair] for pair in DEFAULTS if all(name in by_file for name in pair)), [])
 
@@ -82,7 +82,7 @@ def choose() -> Choice | None:
 
 
 def _named(opened: Opened) -> Snapshot:
-    """The snapshot under its title, as errors shall call it. (An upload is shared, so it is not renamed.)"""
+    """Name a snapshot by its title in errors. (An upload is shared, so a copy is named.)"""
     assert opened.source is not None
     snapshot = opened.source.read()
     if opened.source.path is not None:

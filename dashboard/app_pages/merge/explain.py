@@ -1,4 +1,4 @@
-"""How the numbers of the page Merge came about."""
+"""Expander on how the numbers of the page Merge came about."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dashboard.shared.text import plain
 
 
 def explained(choice: Choice, made: Merge | None, result: MergeResult | None) -> None:
-    """Draw an expander with formulas, inputs and versions."""
+    """Draw the expander with formulas, inputs and versions of a merge and of its evaluation."""
     with page.control("details", "merge"), st.expander("How was this computed?", icon=":material/function:"):
         st.markdown(
             "Of each fine-tune *t*, **δₜ = post − pre** is what it changed, all from one base (checked bit by bit). "

@@ -1,4 +1,4 @@
-"""How it is merged: the method, its parameters as sliders, and at once what the merge keeps of each source."""
+"""Section on the method of a merge: its parameters as sliders, and at once what the merge keeps of each source."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ METHOD, TERM = "merge_method", "merge_term"
 CONTROLS = 340
 """Pixels."""
 MAX_WHOLE = 2**53 - 1
-"""The largest whole number that a browser keeps."""
+"""Largest whole number that a browser keeps."""
 FIRST = "weighted"
-"""The method to begin with: at equal weights it is the paper's average, and its slider shows what merging is."""
+"""Method to begin with: at equal weights it is the paper's average, and its slider shows what merging is."""
 
 
 @dataclass(frozen=True)
 class Merge:
-    """A merge as the controls have it."""
+    """Merge that the controls describe."""
 
     method: Method
     settings: dict[str, Any]
@@ -89,7 +89,7 @@ def method(choice: Choice, dark: bool) -> Merge | None:
 
 
 def file_of(snapshot: Snapshot) -> bytes:
-    """Bytes of a snapshot's file, made when it is asked for."""
+    """Write a snapshot's file; return its bytes."""
     with scratch_folder() as folder:
         path = folder / f"merged{SUFFIX}"
         write_snapshot(path, snapshot)
@@ -101,7 +101,7 @@ def _previewed() -> None:
 
 
 def _control(spec: Method, parameter: Parameter, choice: Choice) -> Any:
-    """The control of one parameter, as its declaration asks for."""
+    """Draw the control of a parameter, as its declaration asks for; return its value."""
     key = f"merge_{spec.name}_{parameter.name}"
     bound: dict[str, Any] = {"key": key, "bind": "query-params", "on_change": _previewed}
     label = parameter.name.capitalize()
@@ -131,7 +131,7 @@ def _control(spec: Method, parameter: Parameter, choice: Choice) -> Any:
 
 
 def _shares(parameter: Parameter, choice: Choice, bound: dict[str, Any]) -> list[float]:
-    """Draw one number per snapshot: of two, one slider moves from one to the other; of more, each has its own."""
+    """Draw one number per snapshot: one slider moves between two, each of more has its own."""
     each = parameter.each or parameter.name.capitalize()
     if len(choice.labels) == 2:
         first, second = choice.labels

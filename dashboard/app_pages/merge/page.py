@@ -1,10 +1,10 @@
-"""Merge: fine-tunes of several tasks added up into one set of biases, compared first and scored after."""
+"""Page Merge: fine-tunes of several tasks added up into one set of biases, compared first and scored after."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.app_pages.merge import run as merge_run
+from dashboard.app_pages.merge import evaluation
 from dashboard.app_pages.merge.angles import angles
 from dashboard.app_pages.merge.choice import choose
 from dashboard.app_pages.merge.explain import explained
@@ -27,9 +27,9 @@ if choice is not None:
     made = method(choice, DARK)
 if choice is not None and made is not None:
     st.subheader("What is the merge worth?", anchor=False)
-    merge_run.launcher(choice, made)
+    evaluation.launcher(choice, made)
 with st.container():  # always there, so that what follows keeps its place
-    run = card.draw(merge_run.CARD)
+    run = card.draw(evaluation.CARD)
 result = results(run, choice, DARK) if run is not None else None
 if choice is not None:
     explained(choice, made, result)

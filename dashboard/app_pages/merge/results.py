@@ -1,4 +1,4 @@
-"""What an evaluated merge is worth: the form of the paper's Table 3, and the line along its parameter."""
+"""Section on what an evaluated merge is worth: the form of the paper's Table 3, and the line along its parameter."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from beft_core.merging.result import BASE, MERGED, MergeResult, read_result
 from beft_core.runs.run import Run
 from beft_core.snapshots.snapshot import SUFFIX
 from beft_core.terms import TERM_KEYS
-from dashboard.app_pages.merge import run as merge_run
+from dashboard.app_pages.merge import evaluation
 from dashboard.app_pages.merge.choice import Choice
 from dashboard.figures.merging import along_the_line
 from dashboard.figures.parts import style
 from dashboard.run_watch import card
 from dashboard.shared import page, tour
-from dashboard.shared.figure import show
+from dashboard.shared.figure import offer_table, show
 from dashboard.shared.text import plain
 
 
 def results(run: Run, choice: Choice | None, dark: bool) -> MergeResult | None:
-    """Draw what an evaluation found; None, after saying why, if the result cannot be read."""
-    config = merge_run.config_of(run)
+    """Draw the result of an evaluation; None, after saying why, if it cannot be read."""
+    config = evaluation.config_of(run)
     try:
         if config is None:
             raise UserError("the run's configuration is damaged", "a merge", "evaluating it again")
@@ -33,13 +33,13 @@ def results(run: Run, choice: Choice | None, dark: bool) -> MergeResult | None:
         return None
     tour.done("merge")
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.markdown(f"#### {plain(merge_run.title(config))}")
+        st.markdown(f"#### {plain(evaluation.title(config))}")
         st.button(
             "Close this result",
             key="merge-close",
             icon=":material/close:",
             on_click=card.dismiss,
-            args=(merge_run.CARD,),
+            args=(evaluation.CARD,),
         )
     if choice is None or config.sources != choice.contents:
         names = " and ".join(f"*{plain(title)}*" for title in config.titles)
@@ -49,16 +49,7 @@ def results(run: Run, choice: Choice | None, dark: bool) -> MergeResult | None:
     st.markdown(_table(result))
     st.caption(_caption(result))
     with page.control("downloads", "merge-table", horizontal=True, horizontal_alignment="right"):
-        st.download_button(
-            "The table (CSV)",
-            lambda: table(result).to_csv(index=False),
-            "merge-table.csv",
-            "text/csv",
-            icon=":material/download:",
-            type="tertiary",
-            on_click="ignore",
-            key="merge-table-csv",
-        )
+        offer_table("The table (CSV)", lambda: table(result), "merge-table.csv", "merge-table-csv")
         st.download_button(
             "The merged snapshot",
             run.snapshot.read_bytes,
@@ -81,7 +72,7 @@ def results(run: Run, choice: Choice | None, dark: bool) -> MergeResult | None:
 
 
 def sources(result: MergeResult) -> list[str]:
-    """Rows that are fine-tunes."""
+    """List the rows that are fine-tunes."""
     return [row for row in result.rows if row not in (BASE, MERGED)]
 
 
@@ -95,7 +86,7 @@ def _colour(config: MergeConfig) -> str:
 
 
 def _table(result: MergeResult) -> str:
-    """A Markdown table; the best of each column, among all rows, is bold."""
+    """Write the Markdown table of a result; the best of each column, among all rows, is bold."""
     tasks = list(result.tasks)
     head = ["", *(f"{plain(task)}  \n{plain(about.metric)}" for task, about in result.tasks.items())]
     best = {
@@ -129,7 +120,7 @@ def _caption(result: MergeResult) -> str:
 
 
 def table(result: MergeResult) -> pd.DataFrame:
-    """All metrics of all rows, long."""
+    """Table of all metrics of all rows, one metric a row."""
     return pd.DataFrame(
         {"model": row, "task": task, "metric": metric, "value": value}
         for row, scores in result.rows.items()
@@ -139,7 +130,7 @@ def table(result: MergeResult) -> pd.DataFrame:
 
 
 def line(result: MergeResult) -> pd.DataFrame:
-    """All metrics of all points, long."""
+    """Table of all metrics of all points of the line, one metric a row."""
     return pd.DataFrame(
         {"parameter": result.parameter, "position": x, "task": task, "metric": metric, "value": value}
         for x, scores in result.line

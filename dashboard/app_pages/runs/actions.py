@@ -1,4 +1,4 @@
-"""What can be done with the ticked runs: name, tag, cancel, resume, delete and take back, download, open elsewhere."""
+"""Actions on the ticked runs: name, tag, cancel, resume, delete and take back, download, open elsewhere."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from dashboard.run_watch import fine_tunes, stopped
 from dashboard.shared import page
 from dashboard.shared.picker import CHOICE, COMPARE_CHOICE, GEOMETRY_CHOICE
 from dashboard.shared.sources import run_title
-from dashboard.shared.text import plain
+from dashboard.shared.text import bytes_in_words, plain
 
 _PROBLEM = "runs-problem"
 _UNDO = "runs-undo"
 """Session state: ids of what was deleted last, and the labels that were ticked then."""
 TRASH_SECONDS = 30 * 86400.0
-"""What was deleted longer ago is removed for good at the next deletion."""
+"""Days after which what was deleted is removed for good, at the next deletion."""
 
 
 def problem() -> None:
-    """What went wrong in the last action."""
+    """Draw what went wrong in the last action."""
     with st.container():  # always there, so that what follows keeps its place
         text = st.session_state.pop(_PROBLEM, None)
         if text:
@@ -37,7 +37,7 @@ def problem() -> None:
 
 
 def _do(action: Callable[[], None]) -> None:
-    """Do it unless the page is locked; tell what is wrong with it on the page."""
+    """Run an action unless the page is locked; report on the page what goes wrong."""
     why = page.locked()
     if why is not None:
         st.session_state[_PROBLEM] = why
@@ -49,7 +49,7 @@ def _do(action: Callable[[], None]) -> None:
 
 
 def bar(chosen: Sequence[Overview], everything: Sequence[Overview]) -> None:
-    """The row of buttons for the ticked runs."""
+    """Draw the row of buttons for the ticked runs."""
     locked = page.locked()
     with st.container(horizontal=True, vertical_alignment="center"):
         _open_links(chosen)
@@ -78,7 +78,7 @@ def bar(chosen: Sequence[Overview], everything: Sequence[Overview]) -> None:
 
 
 def _open_links(chosen: Sequence[Overview]) -> None:
-    """Where else the ticked runs can be looked at."""
+    """Draw links to the other pages that show the ticked runs."""
     if len(chosen) == 1 and (row := chosen[0].row).page != fine_tunes.FULL.page:
         st.page_link(
             page.file_of(row.page),
@@ -109,7 +109,7 @@ def _count(runs: Sequence[Overview]) -> str:
 
 
 def _key(what: str, runs: Sequence[Overview]) -> str:
-    """A key of its own for every choice of runs: what was typed for one must not reach another."""
+    """Make a key for a choice of runs: what was typed for one must not reach another."""
     return f"{what}-{hashlib.sha256(' '.join(one.id for one in runs).encode()).hexdigest()[:12]}"
 
 
@@ -153,7 +153,7 @@ def _tags(chosen: Sequence[Overview], everything: Sequence[Overview], locked: st
 
 
 def _retag(runs: Sequence[Run], before: Sequence[str], key: str) -> None:
-    """Add and take away only what was changed: tags that not all of the runs have stay."""
+    """Add and take away only the tags that were changed: those that not all of the runs have stay."""
     wanted = st.session_state[key]
 
     def change() -> None:
@@ -202,7 +202,7 @@ def _restore(ids: Sequence[str], ticked: Sequence[str] = ()) -> None:
 
 
 def undo() -> None:
-    """What was deleted last, with the way back."""
+    """Draw what was deleted last, with the way back."""
     with st.container():
         ids, ticked = st.session_state.get(_UNDO, ((), ()))
         if not ids:
@@ -224,7 +224,7 @@ def undo() -> None:
 
 
 def trash() -> None:
-    """Everything that was deleted and can still be brought back."""
+    """Draw everything that was deleted and can still be brought back."""
     runs = about.deleted()
     if not runs:
         return
@@ -263,7 +263,7 @@ def _empty() -> None:
 
 
 def download(runs: Sequence[Overview], key: str, label: str) -> None:
-    """The button that makes a zip of runs when it is clicked."""
+    """Draw the button that makes a zip of runs when it is clicked."""
     with page.control("downloads", f"runs-{key}", width="content"):
         st.download_button(
             label,
@@ -274,19 +274,15 @@ def download(runs: Sequence[Overview], key: str, label: str) -> None:
             key=f"zip-{key}",
             on_click="ignore",
             help="Snapshot, settings and result; measurements as CSV; of a sweep its table. About "
-            f"{_size(bytes_of(runs))}.",
+            f"{bytes_in_words(bytes_of(runs))}.",
         )
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(1, count // 1000)} kB"
 
 
 # --- runs that did not end well ------------------------------------------------------------------------------------
 
 
 def damaged(one: Overview) -> None:
-    """What is wrong with the files of a run."""
+    """Draw what is wrong with the files of a run."""
     st.warning(
         "  \n".join(plain(words, 300) for words in one.damage),
         title=f"The folder of {plain(one.name)} is damaged",
@@ -295,6 +291,6 @@ def damaged(one: Overview) -> None:
 
 
 def story(one: Overview) -> None:
-    """Tell why a run ended before its end and what its log said last, and offer to start it again."""
-    stopped.tell(one.run, one.status)
+    """Draw why a run ended before its end and what its log said last, and the button that starts it again."""
+    stopped.report(one.run, one.status)
     stopped.again_button(one.run, one.status, lambda action: _do(lambda: action(one.run)))

@@ -1,4 +1,4 @@
-"""The ticked runs beside each other: curves, results, the settings in which they differ, the spread over seeds."""
+"""Comparison of the ticked runs: curves, results, the settings in which they differ, the spread over seeds."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _reader(path: str) -> CurveReader:
 
 
 def labels(runs: Sequence[Overview]) -> list[str]:
-    """A short and unique name for each run: what people call it, else that in which it differs from the others."""
+    """Write a short and unique name for each run: what people call it, else what differs from the others."""
     parts = [(one.trains, one.task, one.seed) for one in runs]
     telling = [i for i, values in enumerate(zip(*parts, strict=True)) if len(set(values)) > 1] or [0]
     names = [
@@ -47,7 +47,7 @@ def labels(runs: Sequence[Overview]) -> list[str]:
 
 
 def curves(runs: Sequence[Overview]) -> None:
-    """Loss and metric of all ticked fine-tunes over their steps; drawn again by themselves while one is at work."""
+    """Draw loss and metric of all ticked fine-tunes over their steps; again by themselves while one is at work."""
     runs = [one for one in runs if one.row.has_curves]
     if not runs:
         return
@@ -97,7 +97,7 @@ def _curves(folders: Sequence[Run], busy: bool) -> None:
 
 
 def _choose(metrics: Sequence[str]) -> str | None:
-    """The heading, which is a switch where there are several metrics."""
+    """Draw the heading, which is a switch where there are several metrics; return the metric."""
     if not metrics:
         return None
     st.markdown(
@@ -120,7 +120,7 @@ def _numbers(lines: Sequence[Line], what: str) -> pd.DataFrame:
 
 
 def results(runs: Sequence[Overview]) -> None:
-    """What came of each run: metrics of its last scored epoch, and what it cost."""
+    """Draw the result of each run: metrics of its last scored epoch, and what it cost."""
     import pandas as pd
 
     st.subheader("Results", anchor=False)
@@ -157,7 +157,7 @@ def results(runs: Sequence[Overview]) -> None:
 
 
 def settings(runs: Sequence[Overview]) -> None:
-    """Only the settings that are not the same in all ticked runs."""
+    """Draw the settings that are not the same in all ticked runs."""
     import pandas as pd
 
     st.subheader("What differs between them", anchor=False)
@@ -189,7 +189,7 @@ def _words(value: Any) -> str:
 
 
 def seeds(runs: Sequence[Overview]) -> None:
-    """Runs that are equal but for the seed, as mean and spread."""
+    """Draw mean and spread of runs that are equal but for the seed."""
     import pandas as pd
 
     groups = spreads(runs)
@@ -220,7 +220,7 @@ def seeds(runs: Sequence[Overview]) -> None:
 
 
 def _group_names(first: Sequence[Overview]) -> list[str]:
-    """What tells groups apart: the settings that differ between them, else what they train."""
+    """Name groups by the settings that differ between them, else by what they train."""
     fields = {name: values for name, values in differences(first).items() if name != "seed"}
     names = [f"{one.trains} on {one.task}" for one in first]
     extra = {name: values for name, values in fields.items() if name not in ("terms", "mode", "task", "kind")}
@@ -231,7 +231,7 @@ def _group_names(first: Sequence[Overview]) -> list[str]:
 
 
 def explained() -> None:
-    """How the numbers of the page came about."""
+    """Draw how the numbers of the page came about."""
     with page.control("details", "runs"), st.expander("How was this computed?", icon=":material/function:"):
         st.markdown(
             "**Training loss**: mean over the steps since the point before, of the batches as they were trained "

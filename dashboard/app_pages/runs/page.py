@@ -1,4 +1,4 @@
-"""All runs of the machine: their state, and any number of them beside each other."""
+"""Page Runs, all runs of the machine: their state, and any number of them beside each other."""
 
 from __future__ import annotations
 

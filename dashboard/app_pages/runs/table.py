@@ -1,4 +1,4 @@
-"""The list of all runs: filtered, live, and with rows that stay ticked whatever comes or goes.
+"""Table of all runs: filtered, live, and with rows that stay ticked whatever comes or goes.
 
 What is ticked stands in the URL by labels of runs. The table knows rows by number only, so its ticks are set from the
 labels each time it is drawn, and read back through the labels that it was drawn with.
@@ -37,21 +37,21 @@ STATE_COLOURS = {
     "damaged": "red",
 }
 DAMAGED = "damaged"
-"""Beside its state, of a run whose files are not as a run writes them."""
+"""Word beside the state of a run whose files are not as a run writes them."""
 ROWS_SHOWN = 10
 _ROW_PIXELS = 35
 SHOWN = ("run", "trains", "state", "now", "value", "started")
 """Columns that fit into 1400 pixels; others can be shown from the menu of the table."""
 TABLE_PIXELS = 906
-"""Width of all columns: 1400 pixels less the sidebar, the page's margins and the boxes to tick."""
+"""Width of all columns together: 1400 pixels less the sidebar, the page's margins and the boxes to tick."""
 _PIXELS = {"run": 64, "trains": 258, "state": 90, "now": 182, "value": 62, "started": 96, "seconds": 75, "tags": 104}
 """Column -> least width; what is left goes to the names of the runs, or to the outcomes where no run has a name."""
 _CHARACTER_PIXELS, _CELL_PIXELS = 6.1, 16
-"""Mean width of a character, and margins of a cell."""
+"""Pixels: mean width of a character, and margins of a cell."""
 
 
 def filters(runs: Sequence[Overview]) -> None:
-    """The row of filters; they stand in the URL."""
+    """Draw the row of filters; they stand in the URL."""
     tasks = sorted({task for one in runs for task in one.tasks})
     tags = sorted({tag for one in runs for tag in one.about.tags})
     with page.control("choose", "runs-filter", horizontal=True, vertical_alignment="bottom"):
@@ -73,7 +73,7 @@ def filters(runs: Sequence[Overview]) -> None:
 
 
 def passing(runs: Sequence[Overview]) -> list[Overview]:
-    """The runs that the filters let through. Words are looked for in names, tags, ids and settings."""
+    """Find the runs that the filters let through. Words are looked for in names, tags, ids and settings."""
     words = str(st.session_state.get("find") or "").lower().split()
     states, tasks, tags = (set(st.session_state.get(key) or ()) for key in ("state", "on", "tag"))
     return [
@@ -87,7 +87,7 @@ def passing(runs: Sequence[Overview]) -> list[Overview]:
 
 
 def states_of(one: Overview) -> list[str]:
-    """Its state, and whether it is damaged."""
+    """List the states of a run, "damaged" among them."""
     return [one.status.state, *([DAMAGED] if one.damage else [])]
 
 
@@ -113,7 +113,7 @@ def chosen(runs: Sequence[Overview]) -> list[Overview]:
 
 
 def table(busy: bool) -> None:
-    """The table. It looks at the disk again by itself: often while a run is at work, else now and then."""
+    """Draw the table. It looks at the disk again by itself: often while a run is at work, else now and then."""
     address.fragment(BUSY_SECONDS if busy else IDLE_SECONDS)(_table)(busy)
 
 
@@ -156,7 +156,7 @@ def _rows() -> list[int]:
 
 
 def _tick() -> None:
-    """Take over what was ticked. Ticked runs that the filters hide stay ticked."""
+    """Take over which rows were ticked. Ticked runs that the filters hide stay ticked."""
     drawn = st.session_state.get(_DRAWN, [])
     now = [drawn[row] for row in _rows() if row < len(drawn)]
     before = st.session_state.get(CHOSEN, [])
@@ -166,7 +166,7 @@ def _tick() -> None:
 
 
 def frame(runs: Sequence[Overview], now: float) -> pd.DataFrame:
-    """What the table shows, one row a run."""
+    """Make the table's rows, one a run; ``now``: seconds since the epoch."""
     import pandas as pd
 
     return pd.DataFrame(
@@ -187,7 +187,7 @@ def frame(runs: Sequence[Overview], now: float) -> pd.DataFrame:
 
 
 def widths(runs: Sequence[Overview]) -> dict[str, int]:
-    """Column -> width in pixels; those that are shown are as wide as the table at 1400 pixels."""
+    """Compute column -> width in pixels; the columns that are shown fill the table at 1400 pixels."""
     order = [*SHOWN, "tags"] if _tags(runs) else [*SHOWN]
     left = TABLE_PIXELS - sum(_PIXELS[name] for name in order)
     widest = "run" if any(one.about.name for one in runs) else "now"
@@ -195,25 +195,25 @@ def widths(runs: Sequence[Overview]) -> dict[str, int]:
 
 
 def _shortened(text: str, pixels: int) -> str:
-    """A text that ends within its cell; below the table the whole of it is told of a ticked run."""
+    """Cut a text where its cell ends; of a ticked run the whole of it stands below the table."""
     most = int((pixels - _CELL_PIXELS) / _CHARACTER_PIXELS)
     return text if len(text) <= most else text[: most - 1].rstrip(" ,;:(“") + "…"
 
 
 def _trains(one: Overview) -> str:
-    """What it trains, on what and with which seed, in a row's few words."""
+    """Write what a run trains, on what and with which seed, in a row's few words."""
     where = one.task if len(one.tasks) == 1 else f"{len(one.tasks)} tasks"
     before, after = f"{one.trains_briefly} on ", one.seed and f", {one.seed}"
     return before + _shortened(where, _PIXELS["trains"] - int(len(before + after) * _CHARACTER_PIXELS)) + after
 
 
 def _chips(one: Overview) -> list[str]:
-    """Its state; of a run that has ended and is damaged, that instead."""
+    """Write the state of a run; of one that has ended and is damaged, that instead."""
     return [DAMAGED] if one.damage and not one.status.active else [one.status.state]
 
 
 def outcome(one: Overview, now: float) -> str:
-    """What it is doing, or what came of it, in few words."""
+    """Write what a run is doing, or what came of it, in few words; ``now``: seconds since the epoch."""
     status = one.status
     if status.state == "queued":
         return f"{status.position} ahead" if status.position else "starting"
@@ -232,7 +232,7 @@ def outcome(one: Overview, now: float) -> str:
 
 
 def _kept(one: Overview) -> str:
-    """What a cancelled run has left."""
+    """Write what a cancelled run has left."""
     if one.has_snapshot:
         return "snapshot kept"
     return "can be resumed" if "resumed" in (one.status.proposal or "") else "no snapshot"
@@ -247,7 +247,7 @@ def _progress(status: Status, now: float) -> str:
 
 
 def _round(seconds: float | None) -> float | None:
-    """To what one can tell apart, so that a table of ended and live runs changes once a second at most."""
+    """Round seconds so that a table of ended and live runs changes once a second at most."""
     return None if seconds is None else round(seconds, 1 if seconds < 10 else 0)
 
 

@@ -1,4 +1,4 @@
-"""The first page: a guess, its answer, and where to go from there. Useful offline and without a click."""
+"""Page Start: a guess, its answer, and where to go from there. Useful offline and without a click."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DARK = page.dark()
 
 
 def ask() -> None:
-    """The question on the first sample; what is wrong, if there is none."""
+    """Draw the question on the first sample; what is wrong, if there is none."""
     try:
         first = next(iter(samples()), None)
         if first is None:
@@ -34,7 +34,7 @@ def ask() -> None:
 
 
 def begin_here() -> None:
-    """Three ways on, each one click."""
+    """Draw three ways on, each one click."""
     with st.container():
         st.markdown("**Begin**")
         with page.control("choose", "launch"):

@@ -1,4 +1,4 @@
-"""Predict, then reveal: which of the three biases wins, on the first bundled sample."""
+"""Question of the page Start, to predict and then to reveal: which of the three biases wins on the first sample."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ALONE = (
 
 
 def question(opened: Opened, dark: bool) -> None:
-    """The question with a large choice; once guessed, the answer below."""
+    """Draw the question with a large choice; once guessed, the answer below."""
     stack = opened.scores.stacks[0]
     guess = st.query_params.get(GUESS)
     guess = guess if guess in CANDIDATES else None
@@ -116,7 +116,7 @@ def _verdict(guess: str, winner: str, scores: Mapping[str, float]) -> str:
 
 
 def _why(opened: Opened, winner: str | None, alone: Mapping[str, Measured]) -> str:
-    """What the learner should take home; every clause holds for what is shown."""
+    """Write what the learner should take home; every clause holds for what is shown."""
     parts = []
     if winner is not None:
         parts.append(f"{latex(winner)} is {TERMS[winner].where}.")

@@ -1,4 +1,4 @@
-"""The tour on the first page: what to do next, and what was learnt from what is done."""
+"""Card of the tour on the page Start: what to do next, and what was learnt from what is done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dashboard.shared import page, tour
 
 
 def tour_card() -> None:
-    """The steps in order; the first open one is emphasised, each leads to its page."""
+    """Draw the steps in order; the first open one is emphasised, each leads to its page."""
     done = tour.completed()
     following = next((step.key for step in tour.STEPS if step.key not in done), None)
     with st.container():

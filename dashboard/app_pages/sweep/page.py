@@ -1,4 +1,4 @@
-"""Sweep: a grid of fine-tunes set up, started in the background, and watched as it fills its table."""
+"""Page Sweep: a grid of fine-tunes set up, started in the background, and watched as it fills its table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep has found so far: a picture, a table of means or of every fine-tune, downloads, the way to more."""
+"""Section on the results of a sweep so far: a picture, a table of means or of every fine-tune, downloads, links."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MIME = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
 
 
 def finished(run: Run) -> pd.DataFrame | None:
-    """The result table as far as it is; None before the first pass has ended."""
+    """Read the result table as far as it is; None before the first pass has ended."""
     path = run.sweep / f"{NAME}.parquet"
     if not path.is_file():
         return None
@@ -47,7 +47,7 @@ def finished(run: Run) -> pd.DataFrame | None:
 
 @lru_cache(maxsize=16)
 def _grid(path: Path) -> pd.DataFrame:
-    """Every fine-tune of the sweep of a folder, finished or not; which those are never changes.
+    """List every fine-tune of the sweep of a folder, finished or not; which those are never changes.
 
     Raises:
         UserError: it has not begun, or the folder is damaged.
@@ -61,7 +61,7 @@ def _grid(path: Path) -> pd.DataFrame:
 
 
 def how_far(run: Run) -> str:
-    """In a sentence, of a sweep that did not come to its end."""
+    """Write how far a sweep came that did not come to its end."""
     done = finished(run)
     try:
         total = len(_grid(run.sweep))
@@ -71,7 +71,7 @@ def how_far(run: Run) -> str:
 
 
 def show_results(run: Run, ended: bool) -> None:
-    """Picture and table; nothing before the first pass has ended."""
+    """Draw picture and table; nothing before the first pass has ended. ``ended``: whether the run has."""
     done = finished(run)
     if done is None:
         if not ended:
@@ -186,7 +186,7 @@ def _downloads(run: Run) -> None:
 
 
 def evaluation_link(run: Run) -> None:
-    """The page that compares it with the paper, opened on this sweep; nothing where it has no table."""
+    """Draw the link to the page that compares a sweep with the paper; nothing where it has no table."""
     path = run.sweep / f"{NAME}.parquet"
     title = next((source.title for source in tables() if source.path == path), None)
     if title is not None:

@@ -1,11 +1,10 @@
-"""One sweep on the page: starting it, watching it, cancelling it, going on with it, finding it again.
+"""Sweep in the background: starting it, watching it, cancelling it, going on with it, finding it again.
 
 Which one is looked at stands in the URL (``?sweep_run=ID``); one that is at work is found on disk anyway.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
 from math import prod
 
 import streamlit as st
@@ -19,7 +18,7 @@ from dashboard.app_pages.sweep import results
 from dashboard.app_pages.sweep import setup as sweep_setup
 from dashboard.app_pages.sweep.setup import Setup
 from dashboard.run_watch import card
-from dashboard.shared import address, page
+from dashboard.shared import page
 from dashboard.shared.text import plain
 
 EARLIER = "sweep_earlier"
@@ -49,45 +48,27 @@ CARD = card.Card(
 
 
 def sweeps() -> list[Overview]:
-    """All sweeps of this machine, newest first."""
+    """List all sweeps of this machine, newest first."""
     return [one for one in overviews() if one.row.page == CARD.page]
 
 
 def _earlier() -> None:
-    """The list of all sweeps, to look at another one."""
+    """Draw the list of all other sweeps, to look at one."""
     current = card.watched(CARD)
     titles: dict[str, str] = {}
     for one in sweeps()[:MAX_EARLIER]:
         if one.run != current:
-            when = datetime.fromtimestamp(one.status.created).strftime("%d %b %H:%M:%S")
-            titles[f"{one.name} · {one.status.state} · {when}"] = one.id
+            titles[f"{one.name} · {one.status.state} · {card.moment(one.status.created)}"] = one.id
     if titles:
         with page.control("choose", "sweep-earlier", width="content"):
-            st.selectbox(
-                "Other sweeps",
-                list(titles),
-                index=None,
-                key=EARLIER,
-                on_change=_show_earlier,
-                args=(titles,),
-                placeholder=f"Other sweeps of this machine ({len(titles)})",
-                label_visibility="collapsed",
-                width=340,
-            )
-
-
-def _show_earlier(titles: dict[str, str]) -> None:
-    chosen = st.session_state.get(EARLIER)
-    if chosen in titles:
-        address.put(CARD.link, titles[chosen])
-    st.session_state[EARLIER] = None
+            card.choose_other(CARD, EARLIER, "Other sweeps of this machine", titles)
 
 
 # --- starting ------------------------------------------------------------------------------------------------------
 
 
 def panel(setup: Setup) -> None:
-    """How much it is, the command that does the same, and the button."""
+    """Draw the panel "Start" of a setup: how much it is, the button, the command that does the same."""
     with st.container(border=True):
         st.markdown("##### 3 · Start")
         if setup.problem is not None:
@@ -117,37 +98,28 @@ def _numbers(setup: Setup) -> None:
     spec, counted = setup.spec, setup.counted
     passes = len(counted.banks)
     with st.container(horizontal=True, gap="medium"):
-        st.metric(
+        page.number(
             "Fine-tunes",
             f"{len(counted.runs):,}",
             _product(spec, len(counted.runs)),
-            delta_color="off",
-            delta_arrow="off",
-            width="content",
         )
         if counted.steps is not None:
-            st.metric(
+            page.number(
                 "Steps",
                 f"{counted.steps:,}",
                 "of single fine-tunes",
-                delta_color="off",
-                delta_arrow="off",
-                width="content",
             )
-        st.metric(
+        page.number(
             "Passes over the model",
             f"about {passes:,}" if passes > 1 else "1",
             f"up to {max(counted.banks)} fine-tunes share one" if passes > 1 else "all fine-tunes share it",
-            delta_color="off",
-            delta_arrow="off",
-            width="content",
             help="Fine-tunes of one task share a pass: each has its own biases, head, learning rate, seed and data. "
             "How many fit is seen from the memory that is free when the sweep starts.",
         )
 
 
 def _product(spec: SweepSpec, count: int) -> str:
-    """The grid as a product of what it has several of; empty where it is none, as with rates of the probe's own."""
+    """Write the grid as a product of what it has several of; "in the grid" where it is none."""
     parts = {
         "tasks": len(spec.tasks),
         "sizes": max(1, len(spec.regimes) + len(spec.n_train)),

@@ -1,4 +1,4 @@
-"""The form of a sweep, and the grid that it stands for. Every control is in the URL."""
+"""Form of a sweep, and the grid that it stands for. Every control is in the URL."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from dashboard.shared.text import plain
 HALVES = "sw-halves"
 """Key of the container of the form's two halves; the page lets them wrap."""
 MAX_RUNS = 5_000
-"""Of a sweep that is started here: the command takes more."""
+"""Largest number of fine-tunes of a sweep that is started here: the command takes more."""
 
 DEFAULTS: dict[str, Any] = {
     "sw_tasks": ["demo-sentiment"],
@@ -47,7 +47,7 @@ DEFAULTS: dict[str, Any] = {
     "sw_eps_at": BY_PRESET,
     "sw_plain": False,
 }
-"""Name in the URL -> value at first."""
+"""Name of a control in the URL -> its value at first."""
 _SETTINGS = {
     "sw_epochs": "epochs",
     "sw_preset": "preset",
@@ -57,23 +57,23 @@ _SETTINGS = {
     "sw_eps_at": "adam_epsilon_at",
     "sw_plain": "plain",
 }
-"""Controls that are settings of all fine-tunes -> field."""
+"""Control that is a setting of all fine-tunes -> field of their configuration."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What the form says."""
+    """State of the form: what is to be run, or why it cannot be."""
 
     spec: SweepSpec | None
-    """The grid; None: see ``problem``."""
+    """Grid of the sweep; None: see ``problem``."""
     counted: Forecast | None
     problem: UserError | None
     layout: Layout | None
-    """Of the model, where it is on this machine."""
+    """Layout of the model, where that is on this machine."""
 
 
 def current() -> Setup:
-    """The setup as the widgets are now; also right in a callback, which runs before they are drawn again."""
+    """Read the form as its controls are now; also right in a callback, which runs before they are drawn again."""
     layout = None
     try:
         layout = _layout(_model())
@@ -93,7 +93,7 @@ def _model() -> str:
 
 
 def _layout(model: str) -> Layout | None:
-    """None of a model that the sweep has to download first."""
+    """Find the layout of a model; None where the sweep has to download it first."""
     try:
         return layout_of(page.model_of_page(model))
     except UserError as error:
@@ -130,7 +130,7 @@ def _spec() -> SweepSpec:
 
 
 def _numbers(key: str, what: str) -> tuple[float, ...]:
-    """The numbers of a text, each once."""
+    """Read the positive numbers of a text, each once. Raises UserError for anything else."""
     found = []
     for word in re.split(r"[,;\s]+", str(_get(key)).strip()):
         try:
@@ -146,7 +146,7 @@ def _numbers(key: str, what: str) -> tuple[float, ...]:
 
 @lru_cache(maxsize=32)
 def _counted(grid: str, most: int) -> Forecast:
-    """``grid``: a spec as JSON."""
+    """Count the work of a sweep. ``grid``: its spec as JSON; ``most``: fine-tunes that fit into one pass."""
     spec = SweepSpec.from_dict(json.loads(grid))
     return forecast(spec, _layout(str(spec.settings.get("model", BUNDLED))), most)
 
@@ -155,7 +155,7 @@ def _counted(grid: str, most: int) -> Forecast:
 
 
 def draw() -> None:
-    """The form."""
+    """Draw the form."""
     with st.container(key=HALVES):
         left, right = st.columns(2, gap="medium")
     with left, st.container(border=True, height="stretch"):
@@ -164,11 +164,11 @@ def draw() -> None:
     with right, st.container(border=True, height="stretch"):
         st.markdown("##### 2 · What to train, how often")
         _what()
-        told = st.container()  # filled last: it tells of controls that a link sets and that are drawn below
+        consequences = st.container()  # filled last: it depends on controls that a link sets and that are drawn below
     with page.control("settings", "sw-advanced"), st.expander("Advanced", icon=":material/tune:"):
         _advanced()
-    with told:
-        _tell()
+    with consequences:
+        _consequences()
 
 
 def _tasks() -> None:
@@ -209,16 +209,16 @@ def _tasks() -> None:
 
 
 def _sizes() -> str:
-    """What the chosen regimes mean for the chosen tasks."""
-    told = []
+    """Write what the chosen regimes mean for the chosen tasks."""
+    sizes = []
     for task in _get("sw_tasks") or ():
         counts = [
             f"{name} {count:,}" if count is not None else name if name == "all" else f"no {name}"
             for name, count in TASKS[task].regimes.items()
             if name in (_get("sw_regimes") or ())
         ]
-        told += [f"{task}: {', '.join(counts)}"] if counts else []
-    return "; ".join(told)
+        sizes += [f"{task}: {', '.join(counts)}"] if counts else []
+    return "; ".join(sizes)
 
 
 def _what() -> None:
@@ -273,8 +273,8 @@ def _what() -> None:
     )
 
 
-def _tell() -> None:
-    """What follows from the controls: what the preset fills in, and what a null term means."""
+def _consequences() -> None:
+    """Draw what follows from the controls: what the preset fills in, and what a null term means."""
     setup = current()
     if setup.counted is not None:
         st.caption(_filled(setup.counted))
@@ -285,11 +285,11 @@ def _tell() -> None:
 
 
 def _filled(counted: Forecast) -> str:
-    """What the preset makes of the epochs of each task, and of the optimizer of all."""
+    """Write what the preset makes of the epochs of each task, and of the optimizer of all."""
     of_task = {run.task: run for run in counted.runs}
-    told = ", ".join(f"{task} {hyperparameters.epochs_in_words(run.epochs)}" for task, run in of_task.items())
+    epochs = ", ".join(f"{task} {hyperparameters.epochs_in_words(run.epochs)}" for task, run in of_task.items())
     said = max(map(hyperparameters.sample_in_words, of_task.values()), key=len)
-    return f"{told}; {hyperparameters.optimizer_in_words(counted.runs[0])}{'; ' * bool(said)}{said}."
+    return f"{epochs}; {hyperparameters.optimizer_in_words(counted.runs[0])}{'; ' * bool(said)}{said}."
 
 
 def _advanced() -> None:

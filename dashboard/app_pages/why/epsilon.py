@@ -1,4 +1,4 @@
-"""What AdamW's epsilon makes of noise: the same probes with ours and with the authors', beside each other."""
+"""Table of what AdamW's epsilon makes of noise: the same probes with ours and with the authors', beside each other."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ MOVEMENT = "magnitude_mean_abs"
 
 
 def epsilon(meta: SnapshotMeta) -> tuple[object, object]:
-    """Epsilon of a fine-tune and where it is added, as far as they are recorded."""
+    """Read the epsilon of a fine-tune and where it is added, as far as they are recorded."""
     settings = hyperparameters(meta.hyperparameters)
     return settings.get("adam_epsilon"), settings.get("adam_epsilon_at")
 
 
 def precision(meta: SnapshotMeta) -> str:
-    """Precision of the matrix products of a fine-tune."""
+    """Read the precision of the matrix products of a fine-tune."""
     return str(meta.hyperparameters.get("precision", "float32"))
 
 
-def told(meta: SnapshotMeta) -> str:
-    """Words for the epsilon of a fine-tune, and whether it is added before or after the bias correction."""
+def epsilon_in_words(meta: SnapshotMeta) -> str:
+    """Write the epsilon of a fine-tune, and whether it is added before or after the bias correction."""
     value, place = epsilon(meta)
     if not isinstance(value, float):
         return "not recorded"
@@ -68,7 +68,7 @@ def _table(probes: Sequence[Opened]) -> str:
         first = select_term(ratios)
         cells = [
             precision(one.meta),
-            told(one.meta),
+            epsilon_in_words(one.meta),
             short(ratios["k"], 2),
             short(moved["k"], 2),
             short(moved["q"], 3),
@@ -79,7 +79,7 @@ def _table(probes: Sequence[Opened]) -> str:
 
 
 def _words(probes: Sequence[Opened]) -> str:
-    """What the table says, from its numbers."""
+    """Write what the table says, from its numbers."""
     theirs = {precision(one.meta): one for one in probes if epsilon(one.meta)[1] == "before"}
     text = (
         "Moved: mean of |after − before| over elements and layers. The authors call transformers 4.41's AdamW, which "

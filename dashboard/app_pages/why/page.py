@@ -1,4 +1,4 @@
-"""Why b_v and not b_k: three live proofs on a model and a sentence of one's own, and the trap of training b_k."""
+"""Page Why b_v and not b_k: three live proofs on a model and a sentence of one's own, and the trap of training b_k."""
 
 from __future__ import annotations
 

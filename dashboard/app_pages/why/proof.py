@@ -1,4 +1,4 @@
-"""One proof: what is asked, a prediction, the answer in pictures and numbers, and why it must be so."""
+"""Proof on a live model: what is asked, a prediction, the answer in pictures and numbers, and why it must be so."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STAYS, MOVES = "stays", "moves"
 
 @dataclass(frozen=True)
 class Proof:
-    """Words about one term. Mathematics as Markdown with LaTeX."""
+    """Text of the proof about one term. Mathematics as Markdown with LaTeX."""
 
     term: str
     asks: str
@@ -73,9 +73,9 @@ PROOFS: dict[str, Proof] = {
 
 
 def proof(term: str, setup: Setup, dark: bool) -> None:
-    """Draw the proof. The model starts to load while the visitor predicts."""
-    told = PROOFS[term]
-    st.markdown(f"{told.asks} What happens?")
+    """Draw the proof about a term. The model starts to load while the visitor predicts."""
+    words = PROOFS[term]
+    st.markdown(f"{words.asks} What happens?")
     guesses = _predict(term)
     if not seen(term):
         warm_up(setup.model)
@@ -104,14 +104,14 @@ def proof(term: str, setup: Setup, dark: bool) -> None:
     if term == "v":
         _other_layers(result, dark)
     st.markdown("##### Why it must be so")
-    st.markdown(told.why)
-    st.latex(told.formula)
-    st.markdown(told.so)
+    st.markdown(words.why)
+    st.latex(words.formula)
+    st.markdown(words.so)
     _computed(setup, result)
 
 
 def _predict(term: str) -> dict[str, str | None]:
-    """What will move -> the visitor's guess, None without one."""
+    """Draw the questions; return what may move -> the visitor's guess, None without one."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
         guesses = {
             what: st.segmented_control(label, [STAYS, MOVES], key=f"why_{term}_{key}", bind="query-params")
@@ -154,7 +154,7 @@ def _verdict(guesses: Mapping[str, str | None], moves: Mapping[str, bool], layer
 
 
 def _numbers(term: str, part: dict[str, Any], result: dict[str, Any], dark: bool) -> None:
-    """How large each change is, over twenty decades: an effect, or the rounding of the numbers."""
+    """Draw how large each change is, over twenty decades: an effect, or the rounding of the numbers."""
     st.markdown("##### How much")
     norm, size = part["norm"], result["size"]
     own = (
@@ -193,7 +193,7 @@ def _numbers(term: str, part: dict[str, Any], result: dict[str, Any], dark: bool
 
 
 def _beside(result: dict[str, Any]) -> str:
-    """How far the same d reaches through the queries."""
+    """Write how far the same d reaches through the queries."""
     if "absent" in result["terms"]["q"] or not seen("q"):
         return ""
     v, q = (result["terms"][term]["float64"]["hidden"] for term in "vq")

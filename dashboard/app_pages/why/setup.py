@@ -1,4 +1,4 @@
-"""The experiment that a visitor sets up: a model, a sentence, a layer, and how much of which random vector."""
+"""Experiment that a visitor sets up: a model, a sentence, a layer, and how much of which random vector."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ SIZES = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
 LAYER, SEEN = "why_layer", "why_seen"
 """Names in the URL: the layer, and which answers are shown."""
 PARTS = {"k": TERMS["k"].symbol, "q": TERMS["q"].symbol, "v": TERMS["v"].symbol, "trap": "trap"}
-"""What has an answer -> its name in the link and on the switch: a bound widget writes what it shows."""
+"""Part with an answer -> its name in the link and on the switch: a bound widget writes what it shows."""
 DOWNLOAD_SECONDS = 900.0
-"""For a model that has to come from the Hub first."""
+"""Seconds to wait for a model that has to come from the Hub first."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """Question for the model process: fields of :func:`beft_core.models.attention_experiments.prove`."""
+    """Question for the model service: fields of :func:`beft_core.models.attention_experiments.prove`."""
 
     model: str
     sentence: str
@@ -36,7 +36,7 @@ class Setup:
     seed: int
 
     def asked(self) -> dict[str, Any]:
-        """The fields as keywords."""
+        """Fields of the question as keywords."""
         return asdict(self)
 
 
@@ -110,7 +110,7 @@ def reveal(part: str) -> None:
 
 
 def seen(part: str) -> bool:
-    """Whether an answer is shown."""
+    """Say whether an answer is shown."""
     return PARTS[part] in (st.session_state.get(SEEN) or [])
 
 
@@ -126,7 +126,7 @@ def _layer(layers: int) -> int:
 
 
 def _layers(model: str) -> int:
-    """How many the model has; files of this machine tell it without the desk.
+    """Count the layers of a model; files of this machine say it without the model service.
 
     Raises:
         UserError: there is no such model.

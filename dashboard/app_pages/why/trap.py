@@ -1,4 +1,4 @@
-"""The trap: train b_k all the same, and rounding noise looks like importance."""
+"""Trap of the naive ranking: train b_k all the same, and rounding noise looks like importance."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from beft_core.scores.plane import trajectory
 from beft_core.scores.table import rank_terms, select_term
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta
 from beft_core.terms import CANDIDATES, TERMS
-from dashboard.app_pages.why.epsilon import compared, epsilon, precision, told
+from dashboard.app_pages.why.epsilon import compared, epsilon, epsilon_in_words, precision
 from dashboard.app_pages.why.setup import reveal, seen
 from dashboard.figures.curves.growth import Growth, growth
 from dashboard.figures.parts.numbers import short
@@ -59,7 +59,7 @@ def trap(dark: bool) -> None:
 
 
 def probes_of_null(sources: list[Source]) -> list[Opened]:
-    """Probes of models in which b_k is null. Samples that cannot be read are left out."""
+    """Open the probes of models in which b_k is null. Samples that cannot be read are left out."""
     opened = []
     for source in sources:
         try:
@@ -70,7 +70,7 @@ def probes_of_null(sources: list[Source]) -> list[Opened]:
 
 
 def same_but_for_the_null(probes: list[Opened]) -> list[Opened]:
-    """Probes that differ only in whether, and how finely, a null b_k was trained: frozen, float32, bfloat16.
+    """Find probes that differ only in whether, and how finely, a null b_k was trained: frozen, float32, bfloat16.
 
     Empty where there is no such set.
     """
@@ -82,7 +82,7 @@ def same_but_for_the_null(probes: list[Opened]) -> list[Opened]:
 
 
 def _kin(of: Opened, probes: list[Opened]) -> list[Opened]:
-    """The same experiment, whatever its epsilon and precision, and whether b_k was trained."""
+    """Find the probes of the same experiment, whatever their epsilon and precision, and whether they trained b_k."""
     return [one for one in probes if _experiment(one.meta) == _experiment(of.meta)]
 
 
@@ -158,7 +158,7 @@ def _verdict(guess: str | None, winner: str, worst: Opened) -> None:
 
 
 def _ranking(one: Opened) -> str:
-    """The naive ranking as Markdown."""
+    """Write the naive ranking as Markdown."""
     scores = one.scores.mean_scores(PAPER)
     ranks = rank_terms({term: scores[term] for term in CANDIDATES if term in scores})
     rows = []
@@ -173,7 +173,7 @@ def _ranking(one: Opened) -> str:
 
 
 def _explained(runs: list[Opened], noisy: list[Opened]) -> None:
-    """``runs``: what is drawn; ``noisy``: those of the experiment that train b_k, with any epsilon."""
+    """Draw how it was computed. ``runs``: what is drawn; ``noisy``: those that train b_k, with any epsilon."""
     scores = runs[-1].scores
     fisher = scores.mean_scores("fisher") if "fisher" in scores.approaches else {}
     st.markdown("##### Why noise wins")
@@ -212,7 +212,7 @@ def _explained(runs: list[Opened], noisy: list[Opened]) -> None:
                     "steps": one.meta.hyperparameters.get("steps"),
                     "learning rate": one.meta.hyperparameters.get("lr"),
                     "precision": precision(one.meta),
-                    "epsilon, bias correction": told(one.meta),
+                    "epsilon, bias correction": epsilon_in_words(one.meta),
                     "device": one.meta.device,
                     "versions": ", ".join(f"{name} {v}" for name, v in one.meta.versions.items()),
                 }
@@ -224,7 +224,7 @@ def _explained(runs: list[Opened], noisy: list[Opened]) -> None:
 
 
 def _live() -> None:
-    """The same as a run of one's own."""
+    """Draw the same experiment as a run of one's own."""
     st.markdown("##### Do it live")
     why = page.locked()
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -1,4 +1,4 @@
-"""How the scores of the candidates grow through a fine-tune, for several fine-tunes side by side."""
+"""Growth of the candidates' scores through a fine-tune, for several fine-tunes side by side."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEIGHT = 330
 
 @dataclass(frozen=True)
 class Growth:
-    """One fine-tune."""
+    """Scores of one fine-tune over its steps."""
 
     title: str
     steps: Sequence[int]
@@ -28,7 +28,7 @@ class Growth:
 
 
 def growth(runs: Sequence[Growth], dark: bool = False) -> go.Figure:
-    """One panel per fine-tune on one scale; noise is dashed and says so at its end."""
+    """Draw one panel per fine-tune on one scale; noise is dashed and says so at its end."""
     figure = make_subplots(
         1, len(runs), shared_yaxes=True, horizontal_spacing=0.05, subplot_titles=[f"<b>{run.title}</b>" for run in runs]
     )

@@ -1,4 +1,4 @@
-"""A fine-tune while it runs: loss, validation metrics and scores over its steps, from the records of a run.
+"""Curves of a fine-tune while it runs: loss, validation metrics and scores over its steps, from the records of a run.
 
 All keep the reader's zoom while they grow (``uirevision``), and show the whole run from its first step to its last.
 """
@@ -25,7 +25,7 @@ Records = Sequence[Mapping[str, Any]]
 
 
 def loss_curve(records: Records, dark: bool = False) -> go.Figure:
-    """Training loss per step; long runs are thinned to every n-th point."""
+    """Draw the training loss per step; long runs are thinned to every n-th point."""
     points = _of_run(
         (record["step"], record["loss"][0])
         for record in records
@@ -45,7 +45,7 @@ def loss_curve(records: Records, dark: bool = False) -> go.Figure:
 
 
 def metric_curve(records: Records, dark: bool = False) -> go.Figure:
-    """The metrics on the validation set after each epoch, the one that counts as a solid line."""
+    """Draw the metrics on the validation set after each epoch, the one that counts as a solid line."""
     rows = [record for record in records if record.get("type") == "epoch" and "step" in record]
     figure = go.Figure()
     for number, metric in enumerate(metric_names(records)):
@@ -70,7 +70,7 @@ def metric_curve(records: Records, dark: bool = False) -> go.Figure:
 
 
 def score_lines(records: Records, approach: str, dark: bool = False) -> go.Figure:
-    """A line per bias term: its score so far, mean over layers. The colours are those of every other figure."""
+    """Draw a line per bias term: its score so far, mean over layers. The colours are those of every other figure."""
     rows = [
         record for record in records if record.get("type") == "scores" and isinstance(record.get("scores"), Mapping)
     ]
@@ -108,7 +108,7 @@ def score_lines(records: Records, approach: str, dark: bool = False) -> go.Figur
 
 
 def metric_names(records: Records) -> list[str]:
-    """The metrics of a run, the one that counts first."""
+    """List the metrics of a run, the one that counts first."""
     return list(
         dict.fromkeys(
             name for record in records if record.get("type") == "epoch" for name in record if name not in NOT_METRICS
@@ -117,7 +117,7 @@ def metric_names(records: Records) -> list[str]:
 
 
 def _of_run(points: Any) -> list[tuple[int, float]]:
-    """In the order of the steps: a resumed run goes back to its checkpoint, and its later values win."""
+    """Sort (step, value) by step: a resumed run goes back to its checkpoint, and its later values win."""
     return sorted(dict(points).items())
 
 

@@ -1,4 +1,4 @@
-"""The metric over learning rates and over epochs, one line per bias term (paper, section 3.4).
+"""Curves of the metric over learning rates and over epochs, one line per bias term (paper, section 3.4).
 
 Rows come from :mod:`beft_core.reports.series`: metrics in percent, bands of one standard deviation over seeds.
 """
@@ -11,18 +11,19 @@ from plotly.subplots import make_subplots
 
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.figures.parts import style
+from dashboard.figures.parts.marks import draw_band
 
 OTHERS: dict[str, str] = {"all": "all biases", "head": "head only"}
-"""What is drawn besides the candidates, in the colour of the text: ``trains`` -> words."""
+"""Fine-tunes besides those of the candidates, in the colour of the text: ``trains`` -> words."""
 _DASHES = {"all": "dash", "head": "dot"}
 PANEL, TITLE, FOOT, BETWEEN = 240, 34, 78, 74
 """Pixels: a panel, the titles on top, axis and legend below, from a panel to the one below it."""
 MAX_DOTS = 20
-"""A curve of more points is a line without dots."""
+"""Largest number of points that a curve marks with dots."""
 
 
 def over_rates(metrics: pd.DataFrame, scores: pd.DataFrame, metric: str, label: str, dark: bool = False) -> go.Figure:
-    """Left the metric of each term alone and of all biases, right the scores of the terms in the probe.
+    """Draw left the metric of each term alone and of all biases, right the scores of the terms in the probe.
 
     ``metrics`` and ``scores``: trains (a term, or all), lr, value, std, seeds. ``label``: what the scores are called.
     """
@@ -41,7 +42,7 @@ def over_rates(metrics: pd.DataFrame, scores: pd.DataFrame, metric: str, label: 
 
 
 def over_epochs(rows: pd.DataFrame, metric: str, dark: bool = False) -> go.Figure:
-    """The metric after each epoch: a panel per learning rate, two in a row, on one scale.
+    """Draw the metric after each epoch: a panel per learning rate, two in a row, on one scale.
 
     ``rows``: trains, lr, epoch, value, std, seeds.
     """
@@ -70,7 +71,7 @@ def over_epochs(rows: pd.DataFrame, metric: str, dark: bool = False) -> go.Figur
 
 
 def _draw_lines(figure: go.Figure, rows: pd.DataFrame, x: str, what: str, dark: bool, place: dict[str, int]) -> None:
-    """A line per term with a band over its seeds, those of all biases and of the head dashed."""
+    """Draw a line per term with a band over its seeds, those of all biases and of the head dashed."""
     for key in (*OTHERS, *CANDIDATES):
         own = rows[(rows["trains"] == key) & rows["value"].notna()].sort_values(x)
         if own.empty:
@@ -80,19 +81,8 @@ def _draw_lines(figure: go.Figure, rows: pd.DataFrame, x: str, what: str, dark: 
         name = f"{style.symbol(key)} ({TERMS[key].label})" if alone else OTHERS[key]
         spread = own["std"].fillna(0)
         if (spread > 0).any():
-            xs = list(own[x])
-            figure.add_scatter(
-                x=xs + xs[::-1],
-                y=[*(own["value"] - spread), *(own["value"] + spread)[::-1]],
-                fill="toself",
-                mode="none",
-                fillcolor=colour,
-                opacity=0.16,
-                hoverinfo="skip",
-                name="band",
-                showlegend=False,
-                **place,
-            )
+            low, high = own["value"] - spread, own["value"] + spread
+            draw_band(figure, list(own[x]), list(low), list(high), colour, place)
         figure.add_scatter(
             x=own[x],
             y=own["value"],

@@ -1,4 +1,4 @@
-"""Several runs in one figure: a line a run, over the steps."""
+"""Curves of several runs in one figure: a line a run, over the steps."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from dashboard.figures.parts.labels import in_figures
 
 MAX_POINTS = 1000
 HUES = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377")
-"""Paul Tol's "bright" scheme (https://personal.sron.nl/~pault/), for runs that no single term stands for."""
+"""Colours of runs that no single term stands for: Paul Tol's "bright" scheme (https://personal.sron.nl/~pault/)."""
 MAX_NAMED = 24
-"""With more runs than this the names are left to the pointer: a legend would be longer than the page."""
+"""Largest number of runs with a legend; names of more are left to the pointer."""
 _PLOT_HEIGHT, _LEGEND_ROW = 290, 20
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a run is drawn, the same in every figure of a page."""
+    """Look of a run, the same in every figure of a page."""
 
     colour: str
     dash: str
 
 
 def looks(terms: Sequence[Sequence[str]]) -> list[Look]:
-    """A look for each run, from the bias terms that each trains.
+    """Choose a look for each run, from the bias terms that each trains.
 
     Where every run trains one term and they are not all the same, the colour is the term's and the line style tells
     runs of a term apart. Otherwise colours go round, and then line styles.
@@ -45,7 +45,7 @@ def looks(terms: Sequence[Sequence[str]]) -> list[Look]:
 
 @dataclass(frozen=True)
 class Line:
-    """One run in a figure."""
+    """Values of one run, and its name."""
 
     label: str
     curve: Curve
@@ -53,7 +53,7 @@ class Line:
 
 
 def overlay(lines: Sequence[Line], what: str, dark: bool = False, *, marks: bool = False) -> go.Figure:
-    """A value over the steps of each run, at most :data:`MAX_POINTS` of each; ``marks``: a dot at each value."""
+    """Draw a value over the steps of each run, at most :data:`MAX_POINTS` of each; ``marks``: a dot at each value."""
     figure = go.Figure()
     for line in lines:
         x, y = line.curve.thinned(MAX_POINTS)

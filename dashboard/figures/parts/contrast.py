@@ -1,16 +1,16 @@
-"""How well one colour stands out from another: WCAG 2.2, https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio."""
+"""Contrast between two colours: WCAG 2.2, https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio."""
 
 from __future__ import annotations
 
 TEXT = 4.5
-"""Least ratio of text to its ground (success criterion 1.4.3)."""
+"""Least contrast ratio of text to its ground (success criterion 1.4.3)."""
 
 Colour = str | tuple[float, float, float]
-"""``#rrggbb``, or red, green and blue of sRGB from 0 to 1."""
+"""Colour as ``#rrggbb``, or red, green and blue of sRGB from 0 to 1."""
 
 
 def rgb(colour: Colour) -> tuple[float, float, float]:
-    """Red, green and blue from 0 to 1."""
+    """Convert a colour to red, green and blue from 0 to 1."""
     if isinstance(colour, tuple):
         return colour
     red, green, blue = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
@@ -18,18 +18,18 @@ def rgb(colour: Colour) -> tuple[float, float, float]:
 
 
 def luminance(colour: Colour) -> float:
-    """Relative luminance, 0 (black) to 1 (white)."""
+    """Compute the relative luminance of a colour, 0 (black) to 1 (white)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb(colour)]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def contrast(one: Colour, other: Colour) -> float:
-    """Contrast ratio, 1 (alike) to 21 (black on white)."""
+    """Compute the contrast ratio of two colours, 1 (alike) to 21 (black on white)."""
     low, high = sorted((luminance(one), luminance(other)))
     return (high + 0.05) / (low + 0.05)
 
 
 def blend(colour: Colour, ground: Colour, opacity: float) -> Colour:
-    """What is seen of a colour that lets its ground shine through."""
+    """Mix a colour with the ground that shines through it; ``opacity``: 0 to 1."""
     red, green, blue = (g + opacity * (c - g) for c, g in zip(rgb(colour), rgb(ground), strict=True))
     return red, green, blue

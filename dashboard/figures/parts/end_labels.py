@@ -11,13 +11,13 @@ import plotly.graph_objects as go
 from dashboard.figures.parts.numbers import apart
 
 LINE_PIXELS = 17
-"""From a name to the next."""
+"""Least distance in pixels from a name to the next."""
 _BESIDE, _NEAR = 15, 3
 
 
 @dataclass(frozen=True)
 class End:
-    """The last point of a line and what to write there."""
+    """End of a line: its last point and what to write there."""
 
     x: float
     y: float

@@ -5,6 +5,14 @@ from __future__ import annotations
 import html
 
 
-def in_figures(name: object) -> str:
-    """The name as it is, as text of a figure: no tag comes out of it."""
-    return html.escape(str(name), quote=False)
+def in_figures(name: object, limit: int | None = None) -> str:
+    """Escape a name for the text of a figure, so that no tag comes out of it; cut it after `limit` characters."""
+    text = str(name)
+    if limit is not None and len(text) > limit:
+        text = text[: limit - 1] + "…"
+    return html.escape(text, quote=False)
+
+
+def in_templates(name: object, limit: int | None = None) -> str:
+    """Escape a name for a hover template, where `%{...}` would name a value besides."""
+    return in_figures(name, limit).replace("%", "&#37;")

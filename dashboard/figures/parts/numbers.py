@@ -1,4 +1,4 @@
-"""Numbers as text, and round numbers along an axis: one place for all pages and figures.
+"""Numbers as text, round numbers along an axis, and places for labels: one place for all pages and figures.
 
 ``numbers.js`` is the same for pictures that the browser draws; a test holds the two together.
 """
@@ -8,14 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
 
 _K = TypeVar("_K")
 NUMBERS_JS = Path(__file__).with_suffix(".js")
 
 
 def short(value: float, digits: int = 3) -> str:
-    """Significant digits in as few characters as possible: 0.692, 45.3, 453, 1.2e-05, 3.1e+04."""
+    """Write significant digits in as few characters as possible: 0.692, 45.3, 453, 1.2e-05, 3.1e+04."""
     size = abs(value)
     if size and (size < 1e-4 or size >= 1e5):
         return f"{value:.1e}"
@@ -23,12 +25,12 @@ def short(value: float, digits: int = 3) -> str:
 
 
 def shortest(value: float) -> str:
-    """Two significant digits, as they fit into a cell of a heatmap: 0.58, 11, 4.3e-4, 1.1e-18."""
+    """Write two significant digits, as they fit into a cell of a heatmap: 0.58, 11, 4.3e-4, 1.1e-18."""
     return f"{value:.1e}".replace("e-0", "e-") if 0 < abs(value) < 0.01 else short(value, 2)
 
 
 def one_minus(text: str, around: str = "{}") -> str:
-    """``1-x`` for a formula of LaTeX, ``1+x`` where the text of x begins with a minus.
+    """Write ``1-x`` for a formula of LaTeX, ``1+x`` where the text of x begins with a minus.
 
     ``around``: what x stands in, such as the numerator of a fraction; ``{}`` is where its size goes.
     """
@@ -36,15 +38,21 @@ def one_minus(text: str, around: str = "{}") -> str:
     return f"1{sign}{around.replace('{}', size)}"
 
 
+def without_nan(values: np.ndarray) -> list[Any]:
+    """Convert numbers to nested lists in which None stands for what is not finite: JSON in browsers has no NaN."""
+    found: list[Any] = np.where(np.isfinite(values), values, np.array(None, dtype=object)).tolist()
+    return found
+
+
 def ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers from `low` to `high`, about `most` of them: multiples of 1, 2 or 5 times a power of ten."""
+    """Choose round numbers from `low` to `high`, about `most` of them: multiples of 1, 2 or 5 times a power of ten."""
     step = _step(low, high, most)
     first = math.ceil(low / step - 1e-9)
     return [at * step for at in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def tick_texts(values: Sequence[float]) -> list[str]:
-    """Texts of :func:`ticks`: all with as many decimals as it takes to tell neighbours apart."""
+    """Write the numbers of :func:`ticks`, all with as many decimals as neighbours need to differ."""
     if len(values) < 2:
         return [short(value) for value in values]
     step, largest = abs(values[1] - values[0]), max(map(abs, values))
@@ -62,7 +70,7 @@ def _step(low: float, high: float, most: int) -> float:
 
 
 def apart(values: Mapping[_K, float], least: float, low: float = -math.inf, high: float = math.inf) -> dict[_K, float]:
-    """Heights of labels: at least `least` between neighbours, inside `low` to `high` where they fit, and otherwise as
+    """Place labels: at least `least` between neighbours, inside `low` to `high` where they fit, and otherwise as
     near to their values as can be (least squares).
 
     Labels that would touch move together, up and down alike, so that their middle stays where their values are: with

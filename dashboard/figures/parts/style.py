@@ -1,4 +1,4 @@
-"""The look of every figure: one colour per bias term, one colour scale, one template per theme."""
+"""Look of every figure: one colour per bias term, one colour scale, one template per theme."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ TERM_COLOURS: dict[str, str] = {
     "ln1": "#A4508B",  # purple
     "ln2": "#E3D13A",  # yellow
 }
-"""After Okabe and Ito (https://jfly.uni-koeln.de/color/), told apart by people with any of the three common kinds of
+"""Colours of the terms after Okabe and Ito (https://jfly.uni-koeln.de/color/), distinct with any of the common kinds of
 colour blindness; on white and on dark ground."""
 
 SCALE = "Viridis"
-"""For scores: even steps look even, also in grey and to the colour-blind."""
+"""Colour scale of scores: even steps look even, also in grey and to the colour-blind."""
 
 FONT = '"Source Sans", "Source Sans Pro", sans-serif'
 _INK = {False: "#10141d", True: "#e6e9ef"}
@@ -50,7 +50,7 @@ def on_colour(colour: Colour) -> str:
 
 @cache
 def readable(colour: str, dark: bool) -> str:
-    """The colour itself, or as little darker (on the dark page: lighter) as text of it needs: :data:`TEXT` to 1."""
+    """Darken a colour (on the dark page: lighten it) as little as text of it needs: :data:`TEXT` to 1."""
     end = (1.0, 1.0, 1.0) if dark else (0.0, 0.0, 0.0)
     for share in range(101):
         mixed = tuple(c + share / 100 * (e - c) for c, e in zip(rgb(colour), end, strict=True))
@@ -76,19 +76,19 @@ def void(dark: bool) -> str:
 
 
 def symbol(term: str) -> str:
-    """The paper's symbol of a term for plotly: ``b_m1`` with its index lowered."""
+    """Symbol of a term in the paper, for plotly: ``b_m1`` with its index lowered."""
     head, index = TERMS[term].symbol.split("_")
     return f"{head}<sub>{index}</sub>"
 
 
 def latex(term: str) -> str:
-    """The same for Markdown."""
+    """Symbol of a term in the paper, as LaTeX for Markdown."""
     head, index = TERMS[term].symbol.split("_")
     return f"${head}_{{\\mathrm{{{index}}}}}$" if len(index) > 1 else f"${head}_{index}$"
 
 
 def template(dark: bool) -> go.layout.Template:
-    """Transparent ground, so that a figure sits on the page of either theme and in an exported file."""
+    """Make the template of all figures. Its ground is transparent, for pages of either theme and for files."""
     axis = {
         "gridcolor": _GRID[dark],
         "linecolor": _GRID[dark],

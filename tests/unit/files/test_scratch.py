@@ -14,7 +14,7 @@ from beft_core.exchange.uploads import Model, adapter, from_models
 from beft_core.files.disk import NoRoom
 from beft_core.files.scratch import put, scratch_file, scratch_folder
 from beft_core.tasks.sources import table_preview
-from dashboard.result_tables.received import received
+from dashboard.result_tables.uploads import read_upload
 
 LIMIT = 4000
 TABLE = b"text,label\n" + b"a,b\n" * LIMIT
@@ -25,7 +25,7 @@ COPIES: dict[str, Callable[[], object]] = {
     "an adapter": lambda: adapter(PARTS),
     "a model": lambda: from_models(Model("bundled"), Model(data=bytes(2 * LIMIT))),
     "a configuration": lambda: from_models(Model("bundled"), Model("bundled"), config=b"{" + bytes(2 * LIMIT)),
-    "a result table": lambda: received(TABLE),
+    "a result table": lambda: read_upload(TABLE),
 }
 
 

@@ -218,11 +218,11 @@ def test_a_pair_of_models(tmp_path: Path) -> None:
 
 def test_a_tab_holds_only_so_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = good(tmp_path, 1, 2, 3)
-    monkeypatch.setattr(sources, "MOST_UPLOADS", 2)
+    monkeypatch.setattr(sources, "MAX_UPLOADS", 2)
     at = upload(opened("compare"), *files)
     assert len(chosen(at)) == 4 and "at most 2 uploads" in at.error[0].value
-    monkeypatch.setattr(sources, "MOST_UPLOADS", 50)
-    monkeypatch.setattr(sources, "MOST_UPLOAD_BYTES", 100)
+    monkeypatch.setattr(sources, "MAX_UPLOADS", 50)
+    monkeypatch.setattr(sources, "MAX_UPLOAD_BYTES", 100)
     assert "more than this tab" in upload(opened("compare"), files[0]).error[0].value
 
 

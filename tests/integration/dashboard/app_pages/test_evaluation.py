@@ -22,8 +22,8 @@ from beft_core.reports.tables import table1
 from beft_core.runs.run import Run
 from beft_core.sweeps.table import write_table
 from dashboard.app_pages.evaluation.tables import drawn
-from dashboard.result_tables.received import MEGABYTES, received
-from dashboard.result_tables.source import MOST_UPLOADS, SAMPLE
+from dashboard.result_tables.source import MAX_UPLOADS, SAMPLE
+from dashboard.result_tables.uploads import MEGABYTES, read_upload
 
 pytestmark = pytest.mark.usefixtures("lab")
 
@@ -132,25 +132,25 @@ def test_a_broken_upload_loses_nothing(lab: Path, name: str) -> None:
 
 def test_large_uploads_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="at most 16 MB"):
-        received(bytes(MEGABYTES * 2**20 + 1))
+        read_upload(bytes(MEGABYTES * 2**20 + 1))
     rows = make_results(["sst2"])
     many = pd.concat([rows] * (100_001 // len(rows) + 1), ignore_index=True)
     with pytest.raises(UserError, match="more than 100,000 rows"):
-        received(as_bytes(many, "parquet"))
+        read_upload(as_bytes(many, "parquet"))
     # A few kilobytes that stand for gigabytes: the failure of each row is the same long text.
     told = rows.iloc[[0] * 2000].assign(failure="x" * 900_000)
     bomb = as_bytes(told, "parquet")
     assert len(bomb) < 2**20
     with pytest.raises(UserError, match="more than 256 MB when unpacked"):
-        received(bomb)
+        read_upload(bomb)
 
 
 def test_only_so_many_uploads_are_held() -> None:
     at = opened("evaluation", part="Table 3")
     data = as_bytes(make_results(["sst2"], ["low"], [1e-3], [0]), "csv")
-    for number in range(MOST_UPLOADS + 2):
+    for number in range(MAX_UPLOADS + 2):
         at.file_uploader[0].upload(f"{number}.csv", data).run()
-    assert sound(at).selectbox(key="results").options == [f"Upload: {n}.csv" for n in range(2, MOST_UPLOADS + 2)]
+    assert sound(at).selectbox(key="results").options == [f"Upload: {n}.csv" for n in range(2, MAX_UPLOADS + 2)]
 
 
 def test_a_damaged_sample_is_told(lab: Path) -> None:

@@ -1,4 +1,4 @@
-"""A result table that somebody hands over: its size limited before and after, every number and text of it checked.
+"""Uploads of result tables: size limited before and after reading, every number and text checked.
 
 The name of a file is only shown, its kind is told by its content, and text in the table is only ever content.
 """
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MEGABYTES = 16
-"""Of an upload. A sweep of 1,000 fine-tunes takes about half a megabyte as Parquet, three as CSV."""
-MOST_ROWS = 50_000
-MOST_CHARACTERS = 300
-"""Of a name in the table; a failure may be told in more."""
+"""Largest upload. A sweep of 1,000 fine-tunes takes about half a megabyte as Parquet, three as CSV."""
+MAX_ROWS = 50_000
+MAX_CHARACTERS = 300
+"""Largest number of characters of a name in the table; a failure may have more."""
 
 _TEXT = (
     "run",
@@ -44,8 +44,8 @@ _FREE = ("failure", "curve")
 _NEEDED = (*KEY, "trains", "state")
 
 
-def received(data: bytes) -> tuple[pd.DataFrame, str]:
-    """A table from the bytes of a Parquet or CSV file, and a token that tells it from others.
+def read_upload(data: bytes) -> tuple[pd.DataFrame, str]:
+    """Read a result table from the bytes of a Parquet or CSV file; return it with the hash of the bytes.
 
     Raises:
         UserError: too large, not a table, or not one of a sweep.
@@ -62,20 +62,20 @@ def received(data: bytes) -> tuple[pd.DataFrame, str]:
 
 
 def checked(results: pd.DataFrame) -> pd.DataFrame:
-    """The same with numbers as numbers and text as text, so that no picture stumbles over a cell.
+    """Convert a result table to numbers and text, so that no picture stumbles over a cell.
 
     Raises:
         UserError: no rows or too many, text where a number should be, an infinite number, or a gap where none may be.
     """
     import pandas as pd
 
-    if not 0 < len(results) <= MOST_ROWS:
-        raise UserError(f"got a table of {len(results):,} rows", f"1 to {MOST_ROWS:,} fine-tunes")
+    if not 0 < len(results) <= MAX_ROWS:
+        raise UserError(f"got a table of {len(results):,} rows", f"1 to {MAX_ROWS:,} fine-tunes")
     columns: dict[str, Any] = {}
     for name in COLUMNS:
         text = name in _TEXT or name.startswith("selected.")
         if text:
-            most = 10**6 if name in _FREE else MOST_CHARACTERS
+            most = 10**6 if name in _FREE else MAX_CHARACTERS
             columns[name] = [None if _missing(value) else str(value)[:most] for value in results[name]]
             continue
         try:

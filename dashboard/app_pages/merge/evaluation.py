@@ -1,11 +1,9 @@
-"""Scoring a merge in the background: launching it, watching it, finding it again.
+"""Evaluation of a merge in the background: launching it, watching it, finding it again.
 
 Which evaluation is looked at stands in the URL (``?merge_run=ID``); everything else is read from the run's folder.
 """
 
 from __future__ import annotations
-
-from datetime import datetime
 
 import streamlit as st
 
@@ -21,7 +19,7 @@ from beft_core.tasks.sources.presence import presence
 from dashboard.app_pages.merge.choice import Choice
 from dashboard.app_pages.merge.method import Merge
 from dashboard.run_watch import card
-from dashboard.shared import address, page
+from dashboard.shared import page
 from dashboard.shared.text import plain
 
 LIMIT, POINTS, EARLIER = "merge_examples", "merge_points", "merge_earlier"
@@ -39,11 +37,11 @@ CARD = card.Card(
     again="Go on with it",
     adopts=False,
 )
-"""What came of one that is done is shown by the page."""
+"""Card of an evaluation. What came of one that is done is shown by the page."""
 
 
 def config_of(run: Run) -> MergeConfig | None:
-    """What a run was told; None where its folder is damaged."""
+    """Read the configuration of an evaluation; None where its folder is damaged."""
     try:
         return MergeConfig.from_dict(run.config()[1])
     except UserError:
@@ -54,8 +52,8 @@ def config_of(run: Run) -> MergeConfig | None:
 
 
 def launcher(choice: Choice, made: Merge) -> None:
-    """How much to score, how many evaluations that is, and the button."""
-    with page.control("settings", "merge-launch", horizontal=True, gap="large"):
+    """Draw how much to score, how many evaluations that is, and the button."""
+    with page.control("settings", "merge-launch", horizontal=True, gap="medium"):
         limit = st.segmented_control(
             "Validation examples of each task",
             list(LIMITS),
@@ -118,7 +116,7 @@ def _estimate(count: int, merges: int, tasks: int, config: MergeConfig) -> str:
 
 
 def _data(choice: Choice) -> tuple[list[str], dict[str, str]]:
-    """Tasks that can be scored, and those whose data is known not to be here, with what to do."""
+    """Find the tasks that can be scored, and those whose data is known not to be here, with what to do."""
     known, left_out = tasks_of(choice.snapshots)
     here = []
     for task in known:
@@ -139,7 +137,7 @@ def _launch(config: MergeConfig, choice: Choice) -> None:
 
 
 def _earlier(choice: Choice) -> None:
-    """Evaluations of the same fine-tunes, newest first."""
+    """Draw the list of earlier evaluations of the same fine-tunes, newest first."""
     current = card.watched(CARD)
     found: dict[str, str] = {}
     wanted = list(choice.contents)
@@ -156,25 +154,14 @@ def _earlier(choice: Choice) -> None:
         ):
             config = config_of(run)
             if config is not None:
-                found[f"{title(config)} · {_when(run)}"] = run.id
+                found[f"{title(config)} · {card.moment(run.recorded().created)}"] = run.id
         if len(found) == MAX_EARLIER:
             break
-    if found:
-        st.selectbox(
-            "Earlier evaluations of these",
-            list(found),
-            index=None,
-            key=EARLIER,
-            on_change=_show_earlier,
-            args=(found,),
-            placeholder=f"Earlier evaluations of these ({len(found)})",
-            label_visibility="collapsed",
-            width=360,
-        )
+    card.choose_other(CARD, EARLIER, "Earlier evaluations of these", found)
 
 
 def title(config: MergeConfig) -> str:
-    """A merge in a few words."""
+    """Write a merge in a few words: its method and settings."""
     settings = METHODS[config.method].settings(config.settings, len(config.files))
     words = [METHODS[config.method].label]
     for name, value in settings.items():
@@ -183,14 +170,3 @@ def title(config: MergeConfig) -> str:
         ]
         words.append(f"{name} {' : '.join(numbers)}")
     return ", ".join(words)
-
-
-def _when(run: Run) -> str:
-    return datetime.fromtimestamp(run.recorded().created).strftime("%d %b %H:%M:%S")
-
-
-def _show_earlier(found: dict[str, str]) -> None:
-    chosen = st.session_state.get(EARLIER)
-    if chosen in found:
-        address.put(CARD.link, found[chosen])
-    st.session_state[EARLIER] = None
