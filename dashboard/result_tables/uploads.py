@@ -1,6 +1,6 @@
 """Uploads of result tables: size limited before and after reading, every number and text checked.
 
-The name of a file is only shown, its kind is told by its content, and text in the table is only ever content.
+The name of a file is only shown, its kind follows from its content, and text in the table is only ever content.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from dashboard.shared import page
 
 
 @st.cache_resource(show_spinner=False)
-def desk() -> ModelService:
-    """Start the model service, one per server; that of a read-only server keeps no log."""
+def service() -> ModelService:
+    """Make the model service, one per server; that of a read-only server keeps no log."""
     return ModelService(keeps_log=not page.read_only())
 
 
@@ -29,21 +29,23 @@ def ask(question: str, spinner: str, timeout: float = ANSWER_SECONDS, **fields: 
             does not open.
     """
     page.model_of_page(str(fields.get("model", BUNDLED)))
-    with st.spinner(spinner if desk().running else f"{spinner} (the first answer takes some seconds: PyTorch starts)"):
+    with st.spinner(
+        spinner if service().running else f"{spinner} (the first answer takes some seconds: PyTorch starts)"
+    ):
         return json.loads(_asked(question, timeout, json.dumps(fields, sort_keys=True)))
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _asked(question: str, timeout: float, fields: str) -> str:
-    return json.dumps(desk().ask(question, timeout, **json.loads(fields)))
+    return json.dumps(service().ask(question, timeout, **json.loads(fields)))
 
 
 def warm_up(model: str) -> None:
     """Have the model service load a model while somebody reads; the first real question reports what went wrong."""
-    if not desk().running:
-        threading.Thread(target=_load, args=(desk(), model), daemon=True).start()
+    if not service().running:
+        threading.Thread(target=_load, args=(service(), model), daemon=True).start()
 
 
-def _load(desk: ModelService, model: str) -> None:
+def _load(service: ModelService, model: str) -> None:
     with contextlib.suppress(UserError):
-        desk.ask("model", model=model)
+        service.ask("model", model=model)

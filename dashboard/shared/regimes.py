@@ -169,7 +169,7 @@ def _metas() -> Iterator[tuple[Source, SnapshotMeta]]:
                 stat = source.path.stat()
                 yield source, _meta(str(source.path), stat.st_mtime_ns, stat.st_size)
         except (UserError, OSError):
-            continue  # the list of snapshots tells what is wrong with it when it is chosen
+            continue  # the list of snapshots reports what is wrong with it when it is chosen
 
 
 @st.cache_data(max_entries=1000, show_spinner=False)

@@ -140,6 +140,16 @@ def test_sandbox_by_hand(visit: Visit) -> None:
     visit.link("grad=0.9")
     assert shown(page)[3] == pytest.approx(0.81)
     visit.check("geometry-sandbox", figure=False)
+    visit.resize(900)
+    tip.scroll_into_view_if_needed()
+    drag(page, tip, (-30, 50))
+    held = shown(page)
+    page.mouse.up()
+    turned = float(at["angle"]) + 10
+    page.wait_for_url(lambda url: parse_qs(urlparse(url).query)["angle"] != [f"{turned:g}"])
+    at = query(page)
+    agrees(page, 1, float(at["r"]), float(at["angle"]), 0.9)
+    assert held == shown(page)
 
 
 def test_sandbox_agrees_with_the_engine_and_walks_along_a_rhombus(visit: Visit) -> None:
@@ -165,20 +175,31 @@ def test_sandbox_agrees_with_the_engine_and_walks_along_a_rhombus(visit: Visit) 
     visit.check("geometry-jump", figure=False)
 
 
+def click_layer_of_q(page: Page, number: int) -> None:
+    expect(page.locator('[data-stale="true"]')).to_have_count(0)
+    point = page.locator(".js-plotly-plot").first.locator(".trace.scatter .points path.point")
+    colour = re.compile(r"rgb\(0, 114, 178\)")  # b_q is blue
+    blue = [one for one in point.all() if colour.search(one.get_attribute("style") or "")]
+    assert len(blue) == 6
+    blue[number].scroll_into_view_if_needed()
+    box = blue[number].bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+
 def test_a_layer_by_link_and_by_click(visit: Visit) -> None:
     page = visit.open("geometry", geo_layer="2", geo_term="v")
     expect(page.get_by_role("tab", name="Every layer")).to_have_attribute("aria-selected", "true")
     expect(page.get_by_role("combobox", name="Layer")).to_have_value("2")
     expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
     visit.check("geometry-layer")
-    point = page.locator(".js-plotly-plot").first.locator(".trace.scatter .points path.point")
-    colour = re.compile(r"rgb\(0, 114, 178\)")  # b_q is blue
-    blue = [one for one in point.all() if colour.search(one.get_attribute("style") or "")]
-    assert len(blue) == 6
-    blue[4].scroll_into_view_if_needed()
-    box = blue[4].bounding_box()
-    assert box is not None
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    click_layer_of_q(page, 4)
+    expect(page.get_by_role("combobox", name="Term")).to_have_value("q")
+    in_the_wide_window = page.get_by_role("combobox", name="Layer").input_value()
+    visit.settle()
+    visit.resize(900)
+    click_layer_of_q(page, 1)
+    expect(page.get_by_role("combobox", name="Layer")).not_to_have_value(in_the_wide_window)
     expect(page.get_by_role("combobox", name="Term")).to_have_value("q")
     chosen = page.get_by_role("combobox", name="Layer").input_value()
     probe = small_snapshot()

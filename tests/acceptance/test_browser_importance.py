@@ -26,11 +26,15 @@ def test_first_minute(visit: Visit) -> None:
     page.get_by_text("How was this computed?").click()
     expect(page.get_by_text("is null in this model")).to_be_visible()
     visit.check("sample")
-    page.locator(".st-key-control-downloads-heatmap-fisher").get_by_role("button", name="Download").click()
-    with page.expect_download() as download:
-        page.get_by_role("button", name="The numbers (CSV)").click()
-    header, *rows = Path(download.value.path()).read_text().splitlines()
-    assert header.startswith("stack,term,layer,approach,score") and len(rows) == 8 * 6 * 5
+    for width, approach in ((1400, "fisher"), (900, "magnitude")):
+        visit.resize(width)
+        panel = page.locator(f".st-key-control-downloads-heatmap-{approach}")
+        panel.get_by_role("button", name="Download").click()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="The numbers (CSV)").click()
+        header, *rows = Path(download.value.path()).read_text().splitlines()
+        assert header.startswith("stack,term,layer,approach,score") and len(rows) == 8 * 6 * 5
+        page.keyboard.press("Escape")  # the list of downloads
 
 
 def test_dark_theme(dark_visit: Visit) -> None:

@@ -159,7 +159,7 @@ def _count(setup: Setup, answer: dict[str, Any] | None) -> tuple[int | None, int
     try:
         counted = count_parameters(setup.trained)
     except UserError as error:
-        if "not in the local cache" not in error.got:  # the form tells of models that are not here
+        if "not in the local cache" not in error.got:  # the form reports models that are not here
             st.error(plain(error, 900), title="This cannot be trained", icon=":material/error:")
         return None, None
     return counted.trainable, counted.total

@@ -32,8 +32,8 @@ class Look:
 def looks(terms: Sequence[Sequence[str]]) -> list[Look]:
     """Choose a look for each run, from the bias terms that each trains.
 
-    Where every run trains one term and they are not all the same, the colour is the term's and the line style tells
-    runs of a term apart. Otherwise colours go round, and then line styles.
+    Where every run trains one term and they are not all the same, the colour is the term's and the line style separates
+    the runs of a term. Otherwise colours go round, and then line styles.
     """
     names = [only[0] for only in terms if len(only) == 1]
     if len(names) == len(terms) and len(set(names)) > 1:

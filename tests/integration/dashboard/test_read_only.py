@@ -149,7 +149,7 @@ def test_pages_write_nothing_and_open_no_folder_of_a_link(
             asked.append(json.dumps(fields))
             raise UserError("not now")
 
-    monkeypatch.setattr(model_service, "desk", Desk)
+    monkeypatch.setattr(model_service, "service", Desk)
     with watching(outside.parent) as opened:
         for link in [{}, *links(outside)]:
             at = app(name)

@@ -266,7 +266,7 @@ def test_check_first_and_the_estimate_stays_with_the_run(monkeypatch: pytest.Mon
             return ANSWER
 
     model_service._asked.clear()
-    monkeypatch.setattr(model_service, "desk", Played)
+    monkeypatch.setattr(model_service, "service", Played)
     at = opened("fine_tune", ft_do="train", ft_seed="11")
     button(at, "Check it first").click().run()
     assert asked[0]["question"] == "preflight" and asked[0]["config"]["seed"] == 11 and asked[0]["kind"] == "train"
@@ -291,7 +291,7 @@ def test_a_check_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
             raise UserError("got <b>nothing</b>", "something")
 
     model_service._asked.clear()
-    monkeypatch.setattr(model_service, "desk", Played)
+    monkeypatch.setattr(model_service, "service", Played)
     at = opened("fine_tune", ft_seed="13")
     button(at, "Check it first").click().run()
     assert "got \\<b\\>nothing" in sound(at).error[0].value and not button(at, "Start").disabled

@@ -47,7 +47,7 @@ class InProcess:
 @pytest.fixture(autouse=True)
 def desk(monkeypatch: pytest.MonkeyPatch) -> InProcess:
     played = InProcess()
-    monkeypatch.setattr(model_service, "desk", lambda: played)
+    monkeypatch.setattr(model_service, "service", lambda: played)
     st.cache_data.clear()
     HELD.describe("bundled")  # loaded before a page waits for it: that has a limit of its own
     return played

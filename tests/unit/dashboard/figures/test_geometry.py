@@ -17,7 +17,7 @@ from beft_core.scores.formulas import geometry, projection_ratio
 from beft_core.scores.plane import Pair, trajectory
 from beft_core.scores.table import ScoreTable, score_snapshot
 from beft_core.snapshots.snapshot import Snapshot
-from dashboard.app_pages.geometry.pairs import both_cases, standing, table, told
+from dashboard.app_pages.geometry.pairs import both_cases, pair_in_words, standing, table
 from dashboard.app_pages.geometry.training import film
 from dashboard.figures.geometry import RIM, Frame, beyond_rim, one_pair, polar, without_length
 from dashboard.figures.parts import style
@@ -148,9 +148,11 @@ def test_both_cases_are_written_and_one_is_evaluated() -> None:
     assert both_cases(Pair.of(np.zeros(2), np.ones(2))) == ""
     reversed_ = both_cases(Pair.of(np.array([1.0, 0.0]), np.array([-0.25, 0.0])))
     assert r"=1+\frac{0.25\cdot1.0000}{1}=1.25" in reversed_  # not 1 - 0.25 · -1
-    assert "infinite" in told(Pair.of(np.zeros(2), np.ones(2))) and "made" in told(Pair.of(np.ones(2), np.zeros(2)))
-    assert "nothing changed" in told(Pair.of(np.zeros(2), np.zeros(2)))
-    assert "reversed" in told(Pair.of(np.ones(2), -np.ones(2))) and "reversed" not in told(shorter)
+    assert "infinite" in pair_in_words(Pair.of(np.zeros(2), np.ones(2))) and "made" in pair_in_words(
+        Pair.of(np.ones(2), np.zeros(2))
+    )
+    assert "nothing changed" in pair_in_words(Pair.of(np.zeros(2), np.zeros(2)))
+    assert "reversed" in pair_in_words(Pair.of(np.ones(2), -np.ones(2))) and "reversed" not in pair_in_words(shorter)
 
 
 def test_standing_counts_from_the_highest(scores: ScoreTable) -> None:

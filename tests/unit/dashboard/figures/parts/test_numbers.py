@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from dashboard.figures.parts.numbers import apart, one_minus, short, shortest, tick_texts, ticks
+from dashboard.figures.parts.numbers import apart, one_minus, short, shortest, tick_texts, ticks, without_nan
 
 
 @pytest.mark.parametrize(
@@ -90,3 +91,10 @@ def test_labels_stay_inside_and_in_order() -> None:
     assert list(placed.values()) == pytest.approx([0, 0.1, 0.2, 0.3])
     for one, other in itertools.pairwise(placed.values()):
         assert other > one
+
+
+def test_browsers_can_read_what_is_not_finite() -> None:
+    values = np.array([[1.5, np.nan], [-np.inf, 0.0]])
+    assert json.loads(json.dumps(without_nan(values), allow_nan=False)) == [[1.5, None], [None, 0.0]]
+    assert without_nan(values[0]) == [1.5, None]
+    assert without_nan(np.float32([0.1, np.inf])) == [float(np.float32(0.1)), None]
