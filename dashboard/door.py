@@ -1,4 +1,4 @@
-"""Door of the server: everybody on the machine, whoever has its token, or whoever Streamlit's login lets in.
+"""Door of this server: open to all of the machine, to whoever has its token, or to whom Streamlit's login lets in.
 
 ``BEFT_TOKEN`` sets the token, ``auto`` has the server make one and print its link. Where a ``secrets.toml`` configures
 Streamlit's own login (``[auth]``), that decides. Before somebody is let in, no page is run and nothing is computed.

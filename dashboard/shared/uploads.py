@@ -8,8 +8,8 @@ from typing import Any
 import streamlit as st
 
 from beft_core.errors import UserError
-from beft_core.exchange import upload_library as kept_files
-from beft_core.exchange import uploads as received
+from beft_core.exchange import upload_library
+from beft_core.exchange.uploads import ADAPTER, Model, Received, from_models, in_memory, receive
 from beft_core.models.source import BUNDLED
 from beft_core.snapshots.snapshot import SUFFIX
 from dashboard.shared import page
@@ -57,7 +57,7 @@ def opener(place: str, then: Then) -> None:
             accept_multiple_files=True,
             max_upload_size=MEGABYTES,
             help=f"Snapshots (*{SUFFIX}), PEFT BEFT adapters as zip, or an adapter's two files "
-            f"({' and '.join(received.ADAPTER)}) chosen together.",
+            f"({' and '.join(ADAPTER)}) chosen together.",
         )
         st.text_input(
             "Base model of adapters",
@@ -82,13 +82,13 @@ def _accept(key: str, then: Then) -> None:
     files = st.session_state[key] or []
     base = "" if page.read_only() else str(st.session_state.get(BASE) or "").strip()
     try:
-        answers = received.receive([(file.name, file.getvalue()) for file in files], base)
+        answers = receive([(file.name, file.getvalue()) for file in files], base)
     finally:
         forget_files(files, ROUND)
     shelve(answers, then)
 
 
-def shelve(answers: Sequence[received.Received], then: Then) -> None:
+def shelve(answers: Sequence[Received], then: Then) -> None:
     """Put what is good on the shelf and hand its titles on; :func:`complaints` draws what is not."""
     errors, titles = [], []
     for answer in answers:
@@ -171,7 +171,7 @@ def _keep(source: Source, key: str) -> None:
     if page.locked() is not None:
         return
     try:
-        stored = kept_files.keep(source.read(), source.title.removeprefix("Upload: "))
+        stored = upload_library.keep(source.read(), source.title.removeprefix("Upload: "))
     except UserError as error:
         st.session_state[ERRORS] = [plain(error, 900)]
         return
@@ -184,12 +184,12 @@ def _forget(source: Source, key: str) -> None:
     if page.locked() is not None:
         return
     try:
-        snapshot = received.in_memory(source.read())
+        snapshot = in_memory(source.read())
     except UserError:  # damaged, or gone: nothing to go back to
         snapshot = None
     try:
         title = add_upload(source.title.split(": ", 1)[-1], snapshot).title if snapshot is not None else None
-        kept_files.forget(source.kept_id)
+        upload_library.forget(source.kept_id)
     except UserError as error:
         st.session_state[ERRORS] = [plain(error, 900)]
         return
@@ -247,12 +247,12 @@ def _read_models(keys: dict[str, str], then: Then) -> None:
     for side in ("before", "after"):
         place = "" if page.read_only() else str(st.session_state.get(f"{keys[side]}-place") or "")
         file = files[side]
-        models.append(received.Model(place, file.getvalue() if file else None, file.name if file else ""))
+        models.append(Model(place, file.getvalue() if file else None, file.name if file else ""))
     config = files["config"].getvalue() if files["config"] else None
     try:
-        answer = received.Received(name, snapshot=received.from_models(models[0], models[1], config))
+        answer = Received(name, snapshot=from_models(models[0], models[1], config))
         # Only now: after a mistake the fields are as they were.
         forget_files([file for file in files.values() if file], ROUND)
     except UserError as error:
-        answer = received.Received(name, problem=error)
+        answer = Received(name, problem=error)
     shelve([answer], then)
