@@ -108,6 +108,8 @@ def navigation() -> Mapping[str, list[Any]]:
 
 def frame() -> None:
     """Draw the sidebar below the navigation, and the look of the page. Called once by app.py, before the page."""
+    # There is no earlier way: Streamlit fetches a script for this first, as it does for HTML in Markdown, and style
+    # sheets that its theme names must have an absolute address.
     st.html(STYLE)
     with st.sidebar:
         st.toggle(
