@@ -15,7 +15,7 @@ from beft_core.runs.run import Run, list_runs
 from beft_core.sweeps.table import NAME, read_table
 from dashboard.result_tables.uploads import MEGABYTES, checked, read_upload
 from dashboard.shared import page
-from dashboard.shared.picker import follow_title
+from dashboard.shared.picker import follow_title, report_gone
 from dashboard.shared.sources import samples_folder
 from dashboard.shared.text import plain
 from dashboard.shared.uploads import forget_files
@@ -100,9 +100,7 @@ def pick_table() -> OpenTable | None:
     with st.container():  # always there, so that what follows keeps its place
         if error := st.session_state.get(ERRORS):
             st.error(error, title="This file cannot be opened", icon=":material/error:")
-        if gone:
-            names = ", ".join(plain(title, 80) for title in gone)
-            st.caption(f":material/link_off: Not here any more: {names}. Uploads live in one tab.")
+        report_gone(gone, "Uploads live in one tab.")
     if choice is None:
         _nothing_yet()
         return None
@@ -110,7 +108,7 @@ def pick_table() -> OpenTable | None:
     try:
         return open_table(source)
     except UserError as error:
-        st.error(plain(error), title=f"{plain(source.title)} cannot be shown", icon=":material/error:")
+        page.report(error, f"{plain(source.title)} cannot be shown")
         return None
 
 

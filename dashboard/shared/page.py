@@ -154,6 +154,11 @@ def begin(name: str, sentence: str, title: str | None = None) -> None:
     st.markdown(sentence)
 
 
+def report(error: UserError, title: str | None = None) -> None:
+    """Draw a box that says what went wrong, what was expected and what to try; it may quote a stranger's text."""
+    st.error(plain(error, 900), title=title, icon=":material/error:")
+
+
 def number(label: str, value: str, below: str, help: str | None = None) -> None:
     """Draw a number in large type under its label, and what it consists of in small type below."""
     st.metric(label, value, below, delta_color="off", delta_arrow="off", width="content", help=help)

@@ -100,7 +100,7 @@ def open_or_report(source: Source) -> Opened | None:
     try:
         return open_source(source)
     except UserError as error:
-        st.error(plain(error), title=f"{plain(source.title)} cannot be shown", icon=":material/error:")
+        page.report(error, f"{plain(source.title)} cannot be shown")
         return None
 
 
@@ -112,6 +112,13 @@ def follow_title(key: str, options: Sequence[str]) -> list[str]:
     elif gone:
         st.session_state.pop(key, None)
     return gone
+
+
+def report_gone(titles: Sequence[str], why: str) -> None:
+    """Draw which titles of a list or of a link cannot be opened any more, and why that may be."""
+    if titles:
+        names = ", ".join(plain(title, 80) for title in titles[:8])
+        st.caption(f":material/link_off: Not here any more: {names}. {why}")
 
 
 def _wanted(key: str) -> list[str]:
@@ -132,8 +139,6 @@ def add_to(key: str, titles: list[str], most: int) -> None:
 def _report(problem: UserError | None, gone: list[str]) -> None:
     with st.container():  # always there, so that what follows keeps its place
         complaints()
-        if gone:
-            names = ", ".join(plain(title, 80) for title in gone[:8])
-            st.caption(f":material/link_off: Not here any more: {names}. Uploads live in one tab unless they are kept.")
+        report_gone(gone, "Uploads live in one tab unless they are kept.")
         if problem is not None:
             st.warning(plain(problem), title="The bundled samples are missing", icon=":material/inventory_2:")

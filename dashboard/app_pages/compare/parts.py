@@ -279,7 +279,7 @@ def alike(all_: Compared, two: tuple[int, int]) -> None:
     try:
         moves = all_.moves
     except UserError as error:
-        st.error(plain(error), icon=":material/error:")
+        page.report(error)
         return
     found = compare.alike(moves[a], moves[b], all_.stack, names)
     matrix = compare.cosines(moves, all_.stack)

@@ -60,4 +60,5 @@ for tab, (title, (draw, rated)) in zip(tabs, TABS.items(), strict=True):
         with tab:
             draw(view)
     except UserError as error:
-        tab.error(plain(error), title=f"{title} cannot be drawn", icon=":material/error:")
+        with tab:
+            page.report(error, f"{title} cannot be drawn")

@@ -109,7 +109,7 @@ def _measure(setup: Setup) -> None:
                 there = dataclasses.replace(setup.config, train_file=str(path))
                 answer = ask("preflight", spinner, config=there.to_dict(), kind=setup.kind)
     except UserError as error:
-        st.error(plain(error, 900), title="This could not be measured", icon=":material/error:")
+        page.report(error, "This could not be measured")
         return
     answers = {**st.session_state.get(MEASURED, {}), _key(setup): answer | {"busy": busy}}
     st.session_state[MEASURED] = dict(list(answers.items())[-KEPT_ANSWERS:])
@@ -160,7 +160,7 @@ def _count(setup: Setup, answer: dict[str, Any] | None) -> tuple[int | None, int
         counted = count_parameters(setup.trained)
     except UserError as error:
         if "not in the local cache" not in error.got:  # the form reports models that are not here
-            st.error(plain(error, 900), title="This cannot be trained", icon=":material/error:")
+            page.report(error, "This cannot be trained")
         return None, None
     return counted.trainable, counted.total
 

@@ -214,7 +214,7 @@ def _model() -> Layout | None:
 
 def _model_problem(name: str, error: UserError) -> None:
     if "not in the local cache" not in error.got:
-        st.error(plain(error, 900), title="This model cannot be used", icon=":material/error:")
+        page.report(error, "This model cannot be used")
     elif _hub_answers():
         st.info(
             f"{plain(name)} is not on this machine yet: it is downloaded when the run is checked or starts.",

@@ -16,6 +16,7 @@ from beft_core.errors import UserError
 from beft_core.files.home import home
 from beft_core.tasks.sources import table_preview
 from beft_core.tasks.sources.table_preview import Checked, Columns, Preview
+from dashboard.shared import page
 from dashboard.shared.text import plain
 
 FILE, UPLOAD, PROBLEM = "ft_file", "ft_upload", "ft_upload_problem"
@@ -126,7 +127,7 @@ def choose() -> None:
     try:
         shown = table.preview
     except UserError as error:
-        st.error(plain(error, 900), title="This table cannot be read", icon=":material/error:")
+        page.report(error, "This table cannot be read")
         return
     table_of([dict(zip(shown.columns, row, strict=True)) for row in shown.rows], f"First rows of {table.name}")
     likely = shown.guess()
@@ -139,7 +140,7 @@ def choose() -> None:
     try:
         checked = table.check(columns(table))
     except UserError as error:
-        st.error(plain(error, 900), title="The table does not fit yet", icon=":material/error:")
+        page.report(error, "The table does not fit yet")
         return
     st.caption(
         f"{checked.train:,} rows to train on, {checked.evaluated:,} held out for validation, always the same ones. "

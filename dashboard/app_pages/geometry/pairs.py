@@ -22,7 +22,6 @@ from dashboard.shared import explain, page
 from dashboard.shared.figure import show
 from dashboard.shared.picker import GEOMETRY_CHOICE, pick
 from dashboard.shared.sources import Opened
-from dashboard.shared.text import plain
 
 LAYER, TERM, STACK = "geo_layer", "geo_term", "geo_stack"
 """Keys of the chosen pair, and its names in the URL: ``?geo_layer=2&geo_term=v``; no other page has these names."""
@@ -184,7 +183,7 @@ def read_pair(opened: Opened, row: TermScores, layer: int) -> Pair | None:
         snapshot = opened.source.read()
         return Pair.of(snapshot.pre(row.stack, row.term)[layer], snapshot.post(row.stack, row.term)[layer])
     except UserError as error:
-        st.error(plain(error), title="This layer cannot be read", icon=":material/error:")
+        page.report(error, "This layer cannot be read")
         return None
 
 

@@ -23,7 +23,6 @@ from dashboard.shared import address, explain, page
 from dashboard.shared.figure import offer_downloads
 from dashboard.shared.picker import GEOMETRY_CHOICE, pick
 from dashboard.shared.sources import Opened, Source, shelf
-from dashboard.shared.text import plain
 
 KEY = "film"
 STEP, MEASURE = "step", "measure"
@@ -98,7 +97,7 @@ def _track(opened: Opened, stack: str) -> Trajectory | None:
     try:
         track = trajectory(opened.source.read(), stack)
     except UserError as error:
-        st.error(plain(error), title="This trajectory cannot be read", icon=":material/error:")
+        page.report(error, "This trajectory cannot be read")
         return None
     if track is None:
         st.info(

@@ -114,7 +114,7 @@ def cell_card(opened: Opened, stack: str, at: Cell, approaches: Sequence[str], d
         snapshot = opened.source.read()
         pre, post = (part(stack, at.term)[at.layer].astype(np.float64) for part in (snapshot.pre, snapshot.post))
     except UserError as error:
-        st.error(plain(error), icon=":material/error:")
+        page.report(error)
         return
     pair = Pair.of(pre, post)
     st.markdown(f"**{latex(at.term)} in layer {at.layer}**")

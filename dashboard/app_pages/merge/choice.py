@@ -17,7 +17,6 @@ from dashboard.figures.parts.style import latex
 from dashboard.shared import page
 from dashboard.shared.picker import pick_many
 from dashboard.shared.sources import Opened, Source
-from dashboard.shared.text import plain
 
 CHOICE = "merge"
 """Key of the list of snapshots, and its name in the URL."""
@@ -77,7 +76,7 @@ def choose() -> Choice | None:
         snapshots = tuple(_named(one) for one in opened)
         return _fitting(tuple(one.title for one in opened), snapshots)
     except UserError as error:
-        st.error(plain(error, 900), title="These cannot be merged", icon=":material/error:")
+        page.report(error, "These cannot be merged")
         return None
 
 

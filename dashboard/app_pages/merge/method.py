@@ -67,7 +67,7 @@ def method(choice: Choice, dark: bool) -> Merge | None:
         merged = merge(choice.snapshots, spec.name, terms=choice.terms, **settings)
     except UserError as error:
         with picture:
-            st.error(plain(error, 900), title="This merge cannot be made", icon=":material/error:")
+            page.report(error, "This merge cannot be made")
         return None
     made = Merge(spec, settings, merged, preview(choice.snapshots, merged))
     with controls:

@@ -29,7 +29,7 @@ def results(run: Run, choice: Choice | None, dark: bool) -> MergeResult | None:
             raise UserError("the run's configuration is damaged", "a merge", "evaluating it again")
         result = read_result(run.result)
     except UserError as error:
-        st.error(plain(error, 900), title="This result cannot be read", icon=":material/error:")
+        page.report(error, "This result cannot be read")
         return None
     tour.done("merge")
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):

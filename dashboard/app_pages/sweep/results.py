@@ -19,7 +19,6 @@ from dashboard.figures.sweep import MAX_PANELS, by_term_and_rate
 from dashboard.result_tables.source import CHOICE, TableSource, open_table, tables
 from dashboard.shared import page
 from dashboard.shared.figure import show
-from dashboard.shared.text import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +79,7 @@ def show_results(run: Run, ended: bool) -> None:
     try:
         grid = _grid(run.sweep)
     except UserError as error:
-        st.error(plain(error, 900), title="The grid of this sweep cannot be read", icon=":material/error:")
+        page.report(error, "The grid of this sweep cannot be read")
         return
     if len(done) < len(grid):
         failed = int((done["state"] != "done").sum())

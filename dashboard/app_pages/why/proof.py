@@ -83,7 +83,7 @@ def proof(term: str, setup: Setup, dark: bool) -> None:
     try:
         result = ask("prove", "Running the model with and without d", **setup.asked())
     except UserError as error:
-        st.error(plain(error, 900), title="The experiment could not be run", icon=":material/error:")
+        page.report(error, "The experiment could not be run")
         return
     part = result["terms"][term]
     if "absent" in part:

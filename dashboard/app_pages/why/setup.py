@@ -12,7 +12,6 @@ from beft_core.models.source import BUNDLED, locate
 from beft_core.terms import TERMS
 from dashboard.shared import page
 from dashboard.shared.model_service import ask
-from dashboard.shared.text import plain
 
 SENTENCE = "The film was surprisingly good, but far too long."
 SIZES = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
@@ -69,7 +68,7 @@ def setup() -> Setup | None:
     try:
         layers = _layers(model)
     except UserError as error:
-        st.error(plain(error, 900), title="This model cannot be used", icon=":material/error:")
+        page.report(error, "This model cannot be used")
         return None
     with page.control("settings", "why-d", horizontal=True, gap="medium"):
         layer = _layer(layers)
