@@ -60,8 +60,8 @@ class Card:
     """Words before the name of one at work."""
     units: str = ""
     """Words after the number of what its stages count."""
-    last_stage: str = "train"
-    """Stage whose end is that of the run."""
+    last_stage: Callable[[Run], str] = lambda run: "train"
+    """Function that names the stage whose end is that of the run; empty: none is."""
     again: str = ""
     """Label of the button that goes on with one that stopped; empty: what its checkpoint allows."""
     tour: str | None = None
@@ -313,7 +313,7 @@ def _progress(card: Card, run: Run, status: Status) -> str:
         return "preparing"
     text = plain(status.stage)
     if status.total:
-        text += f": {status.done:,} of {status.total:,}{card.units if status.stage == card.last_stage else ''}"
+        text += f": {status.done:,} of {status.total:,}{card.units if status.stage == card.last_stage(run) else ''}"
     now = time.time()
     in_stage, whole = status.remaining_seconds(now), _remaining(card, run, status, now)
     if whole is not None:
@@ -323,7 +323,7 @@ def _progress(card: Card, run: Run, status: Status) -> str:
 
 def _remaining(card: Card, run: Run, status: Status, now: float) -> float | None:
     """Estimate the seconds to the end of the whole run: before its last long stage the estimate of the form counts."""
-    if status.stage == card.last_stage:
+    if status.stage == card.last_stage(run):
         return status.remaining_seconds(now)
     estimate = about.about(run).estimate
     if estimate is None or status.began is None:

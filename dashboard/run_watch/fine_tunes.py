@@ -189,12 +189,21 @@ def _results(run: Run, records: Records) -> list[str]:
     return lines
 
 
+def _last_stage(run: Run) -> str:
+    try:
+        measures_afterwards = run.config()[1].get("fisher_tuned")
+    except UserError:  # damaged
+        measures_afterwards = False
+    return "" if measures_afterwards else "train"
+
+
 FULL = card.Card(
     page="fine_tune",
     link="run",
     what="run",
     cancel_help="Stops after the current step; partial results stay.",
     title=_title,
+    last_stage=_last_stage,
     tour="run",
     outcome=_estimated,
     above=_switch,

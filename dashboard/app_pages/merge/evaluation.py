@@ -33,7 +33,7 @@ CARD = card.Card(
     cancel_help="Stops at once; what was scored is kept and can be gone on from.",
     doing="Evaluating ",
     units=" examples",
-    last_stage="evaluate",
+    last_stage=lambda run: "evaluate",
     again="Go on with it",
     adopts=False,
 )

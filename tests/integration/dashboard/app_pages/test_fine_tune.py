@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -371,6 +372,16 @@ def test_a_run_at_work_shows_its_curves_and_is_cancelled_from_a_new_session() ->
     wait(lambda: run.status().state == "cancelled")
     at = opened("fine_tune", run=run.id)
     assert "kept" in at.info[0].value and charts(at) == 3
+
+
+@pytest.mark.parametrize(("tuned", "words"), [(False, "to the end"), (True, "left in this stage")])
+def test_training_is_not_the_end_of_a_run_that_measures_fisher_afterwards(tuned: bool, words: str) -> None:
+    run = begin("train", steps=200, pause=0.05, fisher_tuned=tuned)
+    wait(lambda: run.status().done >= 10)
+    at = opened("fine_tune", run=run.id)
+    (progress,) = at.get("progress")
+    assert re.fullmatch(rf"train: \d+ of 200, about \d+ s {words}", progress.proto.text)
+    button(at, "Cancel").click().run()
 
 
 def test_how_a_run_ended_is_told_where_it_was_found_at_work() -> None:
