@@ -18,7 +18,7 @@ from dashboard.shared import page
 from dashboard.shared.picker import follow_title, report_gone
 from dashboard.shared.sources import samples_folder
 from dashboard.shared.text import plain
-from dashboard.shared.uploads import forget_files
+from dashboard.shared.uploads import IN_MEMORY, forget_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,7 +163,7 @@ def _opener() -> None:
             args=(key,),
             max_upload_size=MEGABYTES,
         )
-        st.caption("Checked before use and held in memory by this tab; nothing is stored on disk.")
+        st.caption(IN_MEMORY)
 
 
 def _accept(key: str) -> None:

@@ -31,6 +31,8 @@ LIVE = "live-run"
 """Key of the container of a run at work; page.css does not fade it while it is read again."""
 MESSAGES = 3
 """Number of messages of a run at work that are shown, the last ones."""
+IN_BACKGROUND = "In the background: it goes on when this tab is closed."
+"""Help of every button that starts a run."""
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 Records = list[dict[str, Any]]

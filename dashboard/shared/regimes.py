@@ -26,7 +26,7 @@ from beft_core.terms import TERMS
 from dashboard.figures.parts.labels import in_figures
 from dashboard.figures.parts.numbers import short
 from dashboard.figures.parts.style import latex
-from dashboard.figures.regimes import regimes
+from dashboard.figures.regimes import ALT, regimes
 from dashboard.shared import page
 from dashboard.shared.answer_card import variant_switches
 from dashboard.shared.figure import show
@@ -102,7 +102,7 @@ def over_data_sizes(opened: Opened, stack: str, dark: bool) -> None:
     show(
         regimes(rows, shown, in_figures(opened.meta.metric or "metric"), probes, alone, null, str(y), dark),
         "regimes",
-        "Rank or score of each bias term over the number of training examples, by each approach, and the metric",
+        ALT,
         data=lambda: rows,
     )
     if len(sizes) == 1:

@@ -27,6 +27,8 @@ from dashboard.streamlit_private import release_uploads
 
 MEGABYTES = 64
 """Largest size in megabytes of one file among several."""
+IN_MEMORY = "Checked before use and held in memory by this tab; nothing is stored on disk."
+"""Sentence below every uploader."""
 MODEL_MEGABYTES = 200
 """Largest size in megabytes of a whole model; larger ones are read where they lie."""
 
@@ -68,7 +70,7 @@ def opener(place: str, then: Then) -> None:
             "bundled model, a folder on this machine, or a Hub model that was downloaded before.",
             disabled=page.read_only(),
         )
-        st.caption("Checked before use and held in memory by this tab; nothing is stored on disk.")
+        st.caption(IN_MEMORY)
 
 
 def complaints() -> None:

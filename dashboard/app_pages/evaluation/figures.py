@@ -19,7 +19,7 @@ from dashboard.figures.curves.rates import over_epochs, over_rates
 from dashboard.figures.evaluation import score_and_metric
 from dashboard.figures.parts.labels import in_figures
 from dashboard.figures.parts.style import latex
-from dashboard.figures.regimes import regimes
+from dashboard.figures.regimes import ALT, regimes
 from dashboard.shared import page
 from dashboard.shared.answer_card import variant_switches
 from dashboard.shared.figure import show
@@ -106,7 +106,7 @@ def figures_1_and_4(view: View) -> None:
     show(
         figure,
         "figure4",
-        "Rank or score of each bias term over the number of training examples, by each approach, and the metric",
+        ALT,
         data=lambda: rows,
     )
     with page.control("details", "figure4"), st.expander("How was this computed?", icon=":material/function:"):

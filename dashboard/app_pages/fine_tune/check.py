@@ -70,7 +70,7 @@ def _buttons(setup: Setup) -> bool:
             icon=":material/play_arrow:",
             on_click=_start,
             disabled=setup.config is None or why_not is not None,
-            help=why_not or "In the background: it goes on when this tab is closed.",
+            help=why_not or card.IN_BACKGROUND,
         )
         return st.button(
             "Check it first",

@@ -98,7 +98,7 @@ def launcher(choice: Choice, made: Merge) -> None:
             on_click=_launch,
             args=(config, choice),
             disabled=why_not is not None or not here,
-            help=why_not or "Runs in the background on this machine; closing this tab does not stop it.",
+            help=why_not or card.IN_BACKGROUND,
         )
         st.caption(_estimate(count, len(work.values), len(here), config))
         _earlier(choice)

@@ -64,7 +64,7 @@ def bar(chosen: Sequence[Overview], everything: Sequence[Overview]) -> None:
                     on_click=_cancel,
                     args=([one.run for one in active],),
                     disabled=bool(locked),
-                    help=locked or "Stops after the current step; partial results stay.",
+                    help=locked or fine_tunes.FULL.cancel_help,
                 )
             st.button(
                 "Delete",

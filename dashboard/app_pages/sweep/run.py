@@ -83,7 +83,7 @@ def panel(setup: Setup) -> None:
                 icon=":material/play_arrow:",
                 on_click=_start,
                 disabled=setup.spec is None or why_not is not None,
-                help=why_not or "In the background: it goes on when this tab is closed.",
+                help=why_not or card.IN_BACKGROUND,
             )
             _earlier()
         if setup.spec is not None:
