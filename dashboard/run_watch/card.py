@@ -174,7 +174,7 @@ def could_not(card: Card, error: UserError) -> None:
 
 
 def dismiss(card: Card) -> None:
-    """Stop to watch a run: the card goes."""
+    """Stop watching a run: its card goes."""
     address.put(card.link, None)
     st.session_state.pop(card.problem, None)
 

@@ -89,9 +89,10 @@ _NOBODY: dict[Why, str] = {
     "unmoved": "{terms} did not move, so none is selected.",
     "equal": "No selection: all equal. {terms} score the same.",
 }
+"""Reason why no term is selected -> sentence."""
 
 
 def _nobody(reason: NoSelection) -> str:
-    """Why no term is selected, in a sentence."""
+    """Write why no term is selected, in a sentence."""
     terms, candidates = " and ".join(map(latex, reason.terms)), ", ".join(map(latex, CANDIDATES))
     return _NOBODY[reason.why].format(terms=terms, candidates=candidates)

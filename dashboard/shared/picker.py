@@ -60,8 +60,7 @@ def pick_many(
 ) -> list[Opened]:
     """Draw a list of several snapshots in the URL under `key`, with the upload beside it.
 
-    ``default``: titles to begin with, from what there is. Snapshots that cannot
-    be read are reported and left out.
+    ``default``: titles to begin with, from what there is. Snapshots that cannot be read are reported and left out.
     """
     sources, problem = shelf()
     options = [source.title for source in sources]
