@@ -1,7 +1,8 @@
-"""The numpy half starts without PyTorch, also where a module is imported on its own: seen in a fresh interpreter."""
+"""What starts without PyTorch: the numpy half, also where a module is imported on its own, and what a server reads."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -50,3 +51,65 @@ def test_a_folder_of_the_numpy_half_imports_no_torch(folder: str) -> None:
 def test_the_list_of_exceptions_is_true() -> None:
     assert _tell("beft_core.models.biases") == "beft_core.models.biases imports PyTorch"
     assert all((ROOT / f"{name.replace('.', '/')}.py").is_file() for name in TORCH)
+
+
+_PYTORCH = {"torch", "transformers"}
+_SERVED = {*_PYTORCH, "datasets", "streamlit", "pandas"}
+LIGHT: dict[str, tuple[str, set[str]]] = {
+    "methods": ("import beft_core.methods", {*_PYTORCH, "numpy"}),
+    "tasks": ("import beft_core.tasks.registry", {*_PYTORCH, "datasets", "pandas", "sklearn"}),
+    "architectures": ("import beft_core.architectures.table", _PYTORCH),
+    "scores": (
+        "import beft_core.scores.compare, beft_core.exchange.uploads, beft_core.exchange.upload_library",
+        {*_PYTORCH, "scipy", "sklearn", "pandas", "datasets"},
+    ),
+    "plane of the sandbox": ("import beft_core.scores.plane", {"torch", "pandas"}),
+    "runs": (
+        "import beft_core.runs.run, beft_core.execution.queue, beft_core.execution.cancel, beft_core.execution.local",
+        _SERVED,
+    ),
+    "words about runs": ("import beft_core.cli.command_line, beft_core.runs.about", _SERVED),
+    "forecast": (
+        "from beft_core.sweeps.forecast import forecast; from beft_core.sweeps.spec import SweepSpec\n"
+        "forecast(SweepSpec(), None, 4)",
+        {*_PYTORCH, "pandas"},
+    ),
+    "accuracy": (
+        "import numpy as np; from beft_core.tasks.metrics import compute\n"
+        "compute(['accuracy'], np.arange(3), np.arange(3))",
+        {"sklearn"},
+    ),
+    "observer": ("import beft_core.training.observer", {"torch"}),
+    "settings of merges": ("import beft_core.merging.config", {"torch"}),
+    "kinds of runs": ("import beft_core.runs.kinds, beft_core.execution.workflows", {"torch"}),
+    "where a model is": ("from beft_core.models.source import locate; locate()", {"torch"}),
+    "plan of a sweep": (
+        "from beft_core.sweeps import grouping, rows, spec, store, table; spec.SweepSpec().runs()",
+        {"torch"},
+    ),
+    "report": ("import beft_core.reports.report, beft_core.cli.report", {"torch"}),
+}
+"""What is run -> how, and what it must not load. One interpreter runs all in this order: the
+strictest come first."""
+
+
+_RUN = """
+import json, sys
+for code in json.load(sys.stdin):
+    exec(code, {})
+    print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, set[str]]:
+    """Row of LIGHT -> every package that is loaded once it has run."""
+    codes = json.dumps([code for code, _ in LIGHT.values()])
+    done = subprocess.run([sys.executable, "-c", _RUN], cwd=ROOT, input=codes, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return dict(zip(LIGHT, map(set, map(json.loads, done.stdout.splitlines())), strict=True))
+
+
+@pytest.mark.parametrize("row", LIGHT)
+def test_what_is_light_loads_nothing_heavy(row: str, loaded: dict[str, set[str]]) -> None:
+    assert not LIGHT[row][1] & loaded[row]

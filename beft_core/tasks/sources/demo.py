@@ -32,6 +32,13 @@ def _words(slot: str, half: int) -> tuple[str, ...]:
     return tuple(demo_words.WORDS[slot][half].split())
 
 
+@cache
+def _scenes(slot: str, half: int) -> list[list[list[str]]]:
+    """Kinds of concepts, each concept in several words."""
+    kinds = demo_words.SCENES[slot][half].split(";")
+    return [[concept.split("/") for concept in kind.split()] for kind in kinds]
+
+
 class _Half:
     """Draws words from one half (0 training, 1 validation) of the word lists."""
 
@@ -76,10 +83,7 @@ def _similarity(half: _Half, _: int) -> Row:
     second: dict[str, str] = {}
     points = 0.0
     for slot, weight in demo_words.SCENE_WEIGHTS.items():
-        kinds = [
-            [concept.split("/") for concept in kind.split()] for kind in demo_words.SCENES[slot][half.half].split(";")
-        ]
-        kind, other_kind = rng.sample(kinds, 2)
+        kind, other_kind = rng.sample(_scenes(slot, half.half), 2)
         concept, related = rng.sample(kind, 2)
         agreement = rng.choice((0.0, 0.5, 1.0))
         other = {0.0: rng.choice(other_kind), 0.5: related, 1.0: concept}[agreement]
@@ -168,6 +172,15 @@ def load_demo(name: str) -> tuple[Examples, Examples]:
 
 
 def _generate(name: str, half: int, n: int) -> Examples:
+    rows = _rows(name, half, n)
+    pairs = [pair for _, pair, _ in rows if pair is not None]
+    kind = np.float32 if name == "demo-similarity" else np.int64
+    return Examples([text for text, _, _ in rows], pairs or None, np.array([label for *_, label in rows], dtype=kind))
+
+
+@cache
+def _rows(name: str, half: int, n: int) -> tuple[Row, ...]:
+    """Generate once in a process; a sweep asks for each of its runs."""
     # A string seeds through SHA-512, whatever the hash seed of the process.
     rng = random.Random(f"{name} {half}")
     words = _Half(half, rng)
@@ -177,7 +190,4 @@ def _generate(name: str, half: int, n: int) -> Examples:
         rows.setdefault((text, pair), label)
     order = list(rows)
     rng.shuffle(order)
-    pairs = [pair for _, pair in order if pair is not None]
-    labels = [rows[key] for key in order]
-    kind = np.float32 if name == "demo-similarity" else np.int64
-    return Examples([text for text, _ in order], pairs or None, np.array(labels, dtype=kind))
+    return tuple((*key, rows[key]) for key in order)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from example_snapshots import LAYERS, base, example
@@ -159,8 +156,3 @@ def test_walking_between_a_and_b_keeps_the_shared_score() -> None:
             z = ends[0] + t * (ends[1] - ends[0])
             here = Position(abs(z), float(np.degrees(np.angle(z)))).scores()
             assert abs(here[jump.same] - jump.a.scores()[jump.same]) < 1e-3, (jump.title, t)
-
-
-def test_needs_no_torch() -> None:
-    code = "import sys, beft_core.scores.plane; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -113,3 +113,15 @@ def test_labels_of_entailment_follow_from_the_sentences() -> None:
 def test_unknown_demo() -> None:
     with pytest.raises(UserError, match="one of demo-sentiment"):
         load_demo("demo-poetry")
+
+
+def test_what_somebody_does_to_the_examples_reaches_nobody_else() -> None:
+    first, _ = load_demo("demo-similarity")
+    text, pair, labels = list(first.text), list(first.text_pair or []), first.labels.copy()
+    first.text.reverse()
+    assert first.text_pair is not None
+    first.text_pair.clear()
+    first.labels[:] = -1
+    again, _ = load_demo("demo-similarity")
+    assert again.text == text and again.text_pair == pair
+    assert (again.labels == labels).all()
