@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from importlib.metadata import version
 
 import pytest
@@ -9,6 +10,11 @@ from hypothesis import settings
 
 # One thread per process, workers and commands that tests start included: pytest runs one process per core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Where byte code is unwanted, as in many containers, every process that a test starts would compile the lab anew, and
+# every worker of xdist the tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Triton's kernels run in its interpreter where PyTorch has no GPU. It asks once, when it is imported.
 if shutil.which("nvidia-smi") is None or "+cpu" in version("torch"):
