@@ -170,28 +170,30 @@ def _pairs(comparison: Comparison) -> list[tuple[int, int]]:
 
 
 def _print_comparison(comparison: Comparison) -> None:
-    head = ["pair", "where", "cosine", "angle", "sign conflicts", "cosine after", "angle after"]
-    rows: list[list[Any]] = []
-
-    def add(pair: str, where: str, cosine: float, after: float, conflicts: float) -> None:
-        rows.append(
-            [pair, where, float(cosine), _degrees(cosine), f"{100 * conflicts:.1f} %", float(after), _degrees(after)]
-        )
-
+    """One table per pair: what the fine-tunes changed, and after it the biases themselves."""
+    head = ["where", "cosine", "angle", "sign conflicts", "cosine after", "angle after"]
     changes, values = comparison.differences, comparison.values
+    output.say("what the fine-tunes changed (after: of the biases themselves)")
     for a, b in _pairs(comparison):
-        pair = f"{comparison.labels[a]} and {comparison.labels[b]}"
-        add(pair, "overall", changes.cosine[a, b], values.cosine[a, b], comparison.sign_conflicts[a, b])
-        for key, per_layer in changes.cosine_per_layer.items():
-            for layer, cosines in enumerate(per_layer):
-                add(
-                    pair,
+        rows = [
+            _alike("overall", changes.cosine[a, b], comparison.sign_conflicts[a, b], values.cosine[a, b]),
+            *(
+                _alike(
                     f"{'.'.join(key)} layer {layer}",
                     cosines[a, b],
-                    values.cosine_per_layer[key][layer][a, b],
                     comparison.sign_conflicts_per_layer[key][layer][a, b],
+                    values.cosine_per_layer[key][layer][a, b],
                 )
-    output.print_table("what the fine-tunes changed (after: of the biases themselves)", head, rows)
+                for key, per_layer in changes.cosine_per_layer.items()
+                for layer, cosines in enumerate(per_layer)
+            ),
+        ]
+        output.say("")
+        output.print_table(f"{comparison.labels[a]} and {comparison.labels[b]}", head, rows)
+
+
+def _alike(where: str, cosine: float, conflicts: float, after: float) -> list[Any]:
+    return [where, float(cosine), _degrees(cosine), f"{100 * conflicts:.1f} %", float(after), _degrees(after)]
 
 
 def _degrees(cosine: float) -> str:

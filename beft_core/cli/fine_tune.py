@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -221,7 +222,7 @@ def _last_metrics(snapshot: Snapshot) -> str:
 def _print_training(snapshot: Snapshot, observer: Progress, path: Path) -> None:
     meta = snapshot.meta
     what = ", ".join(meta.trained_terms) if method_of(meta.mode).names_terms else meta.mode
-    columns = list(dict.fromkeys(name for row in meta.metrics for name in row))
+    columns = metric_columns(meta.metrics)
     if meta.metrics:
         output.print_table(
             f"{meta.task} on {meta.model.id}: {what or 'nothing but the head'}, {meta.n_train} examples",
@@ -241,6 +242,13 @@ def null_elements(scores: ScoreTable) -> dict[str, dict[str, int]]:
     return {row.term: {"null": row.null_elements, "of": row.width} for row in scores.terms if row.null_elements}
 
 
+def metric_columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Names of a table of metrics: what says which epoch it is, then the others as they come."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    first = ("epoch", "step", "train_loss")
+    return [name for name in first if name in names] + [name for name in names if name not in first]
+
+
 def metric_cell(value: float | None, name: str) -> str:
     """A cell of a table of metrics: counts as whole numbers."""
     return "–" if value is None else f"{value:g}" if name in ("epoch", "step") else output.number(float(value))
@@ -255,7 +263,7 @@ def print_selection(scores: ScoreTable, stack: str | None = None) -> None:
 
 
 def print_scores(title: str, scores: ScoreTable) -> None:
-    """Terms x approaches with the rank in brackets; null terms and elements are marked and explained below."""
+    """Terms x approaches, each with the rank beside it; null terms and elements are marked and explained below."""
     from beft_core.architectures.table import ABSOLUTE
 
     null = {row.term for row in scores.terms if row.null}
@@ -264,17 +272,28 @@ def print_scores(title: str, scores: ScoreTable) -> None:
     for stack in scores.stacks:
         means = scores.means[scores.means["stack"] == stack]
         cells = {
-            (row.term, row.approach): f"{output.number(row.score)} ({row.rank})"
-            for row in means.itertuples(index=False)
+            (row.term, row.approach): (output.number(row.score), str(row.rank)) for row in means.itertuples(index=False)
         }
         output.print_table(
-            f"{title} ({stack}): score, mean over layers (rank)",
-            ["term", *(APPROACHES[key].label for key in scores.approaches)],
+            f"{title} ({stack}): score, mean over layers, and rank (#)",
+            ["term", *(name for key in scores.approaches for name in (heading(key), "#"))],
             [
-                [marks.get(term, term), *(cells.get((term, key), "–") for key in scores.approaches)]
+                [marks.get(term, term), *(c for key in scores.approaches for c in cells.get((term, key), ("–", "–")))]
                 for term in dict.fromkeys(means["term"])
             ],
         )
+    output.say(legend(scores.approaches))
     if null:
         output.say(f"* cannot change any output of this model ({ABSOLUTE.why})")
     output.say(*(f"note: {text}" for text in scores.notes))
+
+
+def heading(approach: str) -> str:
+    """The short name of an approach, as a column has it."""
+    return APPROACHES[approach].heading or APPROACHES[approach].label
+
+
+def legend(approaches: Iterable[str]) -> str:
+    """What the short names of approaches mean."""
+    labels = {heading(key): APPROACHES[key].label for key in approaches}
+    return "; ".join(f"{short}: {label}" for short, label in labels.items() if short != label)

@@ -11,19 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
+from beft_core.cli import tables
 from beft_core.cli.parser.command import OUTPUT
 from beft_core.errors import UserError
 from beft_core.files.disk import with_room
 from beft_core.files.paths import user_path
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot, SnapshotMeta, read_snapshot, write_snapshot
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 and the number of the signal, as shells have it."""
@@ -48,14 +46,6 @@ Files = Annotated[list[str], typer.Argument(metavar="FILE...", help=f"Snapshots 
 File = Annotated[str, typer.Argument(metavar="FILE", help=f"A snapshot (*{SUFFIX}).", show_default=False)]
 
 
-def console(stderr: bool = False) -> Console:
-    """A terminal to print on; to a pipe, lines are as long as tables need."""
-    from rich.console import Console
-
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else 200, highlight=False, markup=False, emoji=False)
-
-
 def print_json(document: Any) -> None:
     """Print one JSON document; values that JSON does not have become null."""
     sys.stdout.write(json.dumps(plain(document), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
@@ -76,33 +66,29 @@ def plain(value: Any) -> Any:
     return value
 
 
-def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table whose columns of numbers stand to the right."""
-    from rich.table import Table
-    from rich.text import Text
+def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[Any]], keys: int = 1) -> None:
+    """Print a table whose columns of numbers stand to the right.
 
-    rows = [[number(cell) if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    ``keys``: how many columns at the left say what a row is, and are repeated where a terminal is too narrow for all.
+    """
+    # Names in a stranger's file are shown, never interpreted.
+    texts = [[printable(number(cell) if isinstance(cell, float) else str(cell)) for cell in row] for row in rows]
     say(title)
-    table = Table(box=_box())
-    for column, name in enumerate(head):
-        right = all(row[column][:1].isdigit() or row[column][:1] in ("", "-", "–") for row in rows) and rows
-        # Names in a stranger's file are shown, never interpreted.
-        table.add_column(Text(name), justify="right" if right else "left", no_wrap=not rows or len(head) > 3)
-    for row in rows:
-        table.add_row(*map(_safe, row))
-    console().print(table)
+    for line in (*tables.table([*map(printable, head)], texts, tables.width(), keys), ""):
+        sys.stdout.write(f"{line}\n")
 
 
 def say(*lines: str) -> None:
-    """Print lines of the result."""
+    """Print lines of the result, broken between words where a terminal is too narrow."""
     for line in lines:
-        sys.stdout.write(f"{_printable(line)}\n")
+        for part in tables.wrapped(printable(line)):
+            sys.stdout.write(f"{part}\n")
 
 
 def note(line: str) -> None:
     """Print a line beside the result. Where that cannot be (a log on a full disk), the work goes on without it."""
     with suppress(OSError):
-        sys.stderr.write(f"{_printable(line)}\n")
+        sys.stderr.write(f"{printable(line)}\n")
 
 
 def number(value: float | None) -> str:
@@ -179,20 +165,8 @@ def save(path: Path, snapshot: Snapshot) -> None:
     note(f"{'replaced' if replaced else 'wrote'} {path}")
 
 
-def _box() -> Any:
-    from rich import box
-
-    return box.SIMPLE_HEAD
-
-
-def _safe(text: str) -> Any:
-    from rich.text import Text
-
-    return Text(_printable(text))
-
-
-def _printable(text: str) -> str:
-    """Without control characters, and only with what the stream's encoding has."""
+def printable(text: str) -> str:
+    """A text without control characters, and only with what the stream's encoding has."""
     clean = "".join(char if char.isprintable() else "�" for char in text)
     encoding = sys.stdout.encoding or "utf-8"
     return clean.encode(encoding, "replace").decode(encoding)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any, Self
 
-from beft_core.cli.output import console, note, number
+from beft_core.cli.output import note, number
 from beft_core.training.observer import NOT_METRICS, Observer
 
 LINE_SECONDS = 10.0
@@ -107,6 +107,11 @@ class Lines(Progress):
     def epoch(self, metrics: dict[str, float], run: int = 0) -> None:
         note(_epoch(metrics))
 
+    def validating(self, done: int, total: int) -> None:
+        if time.monotonic() - self._told >= LINE_SECONDS and done < total:
+            self._told = time.monotonic()
+            note(f"validate: {done} of {total}")
+
     def _begun(self) -> None:
         self._told, self._loss = time.monotonic(), ""
         if self._total is not None and self._held is not None:
@@ -137,6 +142,7 @@ class Bars(Progress):
     def __init__(self) -> None:
         super().__init__()
         from rich import progress
+        from rich.console import Console
 
         self._bars = progress.Progress(
             progress.TextColumn("{task.description}"),
@@ -145,11 +151,12 @@ class Bars(Progress):
             progress.TimeElapsedColumn(),
             progress.TimeRemainingColumn(),
             progress.TextColumn("{task.fields[live]}"),
-            console=console(stderr=True),
+            console=Console(file=sys.stderr, highlight=False, markup=False, emoji=False),
             transient=True,
         )
         self._bar: Any = None
         self._metric = ""
+        self._validation: Any = None
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -172,6 +179,14 @@ class Bars(Progress):
     def epoch(self, metrics: dict[str, float], run: int = 0) -> None:
         self._metric = "  ".join(f"{k} {number(v)}" for k, v in metrics.items() if k not in NOT_METRICS)
         self.message(_epoch(metrics))
+
+    def validating(self, done: int, total: int) -> None:
+        if self._validation is None:
+            self._validation = self._bars.add_task("validate", total=total, live="")
+        self._bars.update(self._validation, completed=done)
+        if done >= total:
+            self._bars.remove_task(self._validation)
+            self._validation = None
 
     def _begun(self) -> None:
         self._bar = self._bars.add_task(self._name, total=self._total, live="")

@@ -10,10 +10,18 @@ import typer
 
 from beft_core.architectures.certified import certified
 from beft_core.cli import output
-from beft_core.cli.fine_tune import metric_cell, no_selection, null_elements, print_scores, print_selection
+from beft_core.cli.fine_tune import (
+    heading,
+    legend,
+    metric_cell,
+    metric_columns,
+    no_selection,
+    null_elements,
+    print_scores,
+    print_selection,
+)
 from beft_core.cli.parser.command import OUTPUT, add
 from beft_core.files.paths import user_path
-from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.table import ScoreTable, aggregate_seeds, score_snapshot
 from beft_core.snapshots.null_elements import count_of
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
@@ -66,22 +74,25 @@ def score(files: output.Files, per_layer: PerLayer = False, json: output.Json = 
         output.say("")
     for group, frame in aggregates:
         about = ", ".join(f"{key} {value}" for key, value in _experiment(snapshots[group[0]]).items())
+        stacks = frame["stack"].nunique() > 1
         output.print_table(
             f"{len(group)} snapshots together: {about}",
-            ["stack", "approach", "term", "mean", "std", "ranked first", "first of q, k, v"],
+            [*["stack"] * stacks, "term", "approach", "mean", "std", "first", "selected"],
             [
-                (
-                    r.stack,
-                    r.approach,
+                [
+                    *[r.stack] * stacks,
                     r.term,
+                    r.approach,
                     float(r.mean),
                     float(r.std),
                     f"{r.first} of {r.seeds}",
                     f"{r.first_of_candidates} of {r.seeds}",
-                )
+                ]
                 for r in frame.itertuples(index=False)
             ],
+            keys=2 + stacks,
         )
+        output.say("first: ranked first of all terms; selected: first of those of q, k, v that took part")
 
 
 def _experiment(snapshot: Snapshot) -> dict[str, Any]:
@@ -120,23 +131,25 @@ def _scored(file: str, snapshot: Snapshot, table: ScoreTable, per_layer: bool) -
 
 def _print_per_layer(table: ScoreTable) -> None:
     approaches = table.approaches
+    stacks = len(table.stacks) > 1
     rows = []
     for row in table.terms:
         shape = row.movement.geometry()
         for layer in range(len(shape["cosine"])):
             rows.append(
                 [
-                    row.stack,
+                    *[row.stack] * stacks,
                     row.term,
                     str(layer),
                     *(float(row.scores[key][layer]) if key in row.scores else "–" for key in approaches),
                     f"{shape['angle_degrees'][layer]:.1f}",
                     float(shape["length_ratio"][layer]),
-                    "yes" if shape["reversed"][layer] else "no",
                 ]
             )
-    labels = [APPROACHES[key].label for key in approaches]
-    output.print_table("per layer", ["stack", "term", "layer", *labels, "angle", "length ratio", "reversed"], rows)
+    head = ["term", "layer", *map(heading, approaches), "angle", "length"]
+    output.print_table("per layer", [*["stack"] * stacks, *head], rows, keys=2 + stacks)
+    geometry = "angle: in degrees, above 90 reversed; length: length ratio, |after| / |before|"
+    output.say("; ".join(filter(None, (legend(approaches), geometry))))
 
 
 def inspect(file: output.File, json: output.Json = False) -> None:
@@ -163,7 +176,7 @@ def inspect(file: output.File, json: output.Json = False) -> None:
     facts = {f"model {key}": value for key, value in model.items()} | meta
     output.print_table(file, ["field", "value"], [(key, _words(value)) for key, value in facts.items()])
     if epochs:
-        columns = list(dict.fromkeys(name for row in epochs for name in row))
+        columns = metric_columns(epochs)
         rows = [[metric_cell(row.get(name), name) for name in columns] for row in epochs]
         output.print_table("metrics", columns, rows)
     output.print_table(

@@ -84,13 +84,13 @@ def _print_table1(table: Table) -> None:
         blocks.setdefault(row.labels[0], []).append(row)
     terms = list(dict.fromkeys(row.labels[1] for row in table.rows))
     lines: list[tuple[str, ...]] = []
-    without: dict[str, dict[str, list[str]]] = {}
+    without: dict[str, list[str]] = {}
     for at, column in enumerate(table.columns):
         for regime, rows in blocks.items():
             cells = [row.cells[at] for row in rows]
             if all(cell.ours is None for cell in cells):
-                where = without.setdefault(cells[0].reason, {}) if cells[0].paper is not None else {}
-                where.setdefault(column.label, []).append(regime)
+                if cells[0].paper is not None:
+                    without.setdefault(column.label, []).append(regime)
                 continue
             ours = [f"{ours_text(c, column) or '–'}{'*' * c.bold}{'†' * c.dagger}" for c in cells]
             lrs = ["–" if c.lr is None else f"{c.lr:g}" for c in cells]
@@ -98,11 +98,13 @@ def _print_table1(table: Table) -> None:
             paper = [paper_text(c, column) or "–" for c in cells]
             lines.append((column.label, regime, *ours, " ".join(lrs), *paper))
     head = ["task", "regime", *terms, "at lr", *(f"paper {term}" for term in terms)]
-    output.print_table(f"{table.title}, in %. Ours: {table.ours}. Paper: {table.paper}", head, lines)
+    output.print_table(f"{table.title}, in %. Ours: {table.ours}. Paper: {table.paper}", head, lines, keys=2)
     output.say("* best of the three", *table.notes)
-    for reason, where in without.items():
-        regimes = dict.fromkeys(regime for names in where.values() for regime in names)
-        output.say(f"not in the table: {', '.join(where)} ({', '.join(regimes)}): {reason}")
+    if without:
+        missing = (
+            name if len(found) == len(blocks) else f"{name} {'/'.join(found)}" for name, found in without.items()
+        )
+        output.say(f"not in the table: {', '.join(missing)} (why: --json)")
     output.say("")
 
 

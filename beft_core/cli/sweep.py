@@ -223,8 +223,9 @@ def _print(table: pd.DataFrame) -> None:
         ]
         for row in over_seeds(table).to_dict("records")
     ]
-    head = ["task", "examples", "trains", "lr", "seeds", "metric", "mean, %", "spread", "selects"]
-    output.print_table("validation metric after the last epoch, over seeds", head, rows)
+    head = ["task", "n", "trains", "lr", "seeds", "metric", "mean", "spread", "selects"]
+    output.print_table("validation metric after the last epoch, over seeds, in %", head, rows, keys=3)
+    output.say("n: training examples; spread: standard deviation over seeds; selects: by the projection ratio")
 
 
 def _percent(value: float | None) -> str:

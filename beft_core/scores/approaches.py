@@ -47,6 +47,8 @@ class Approach:
     """What `per_layer` takes; of these a snapshot may lack the squared gradients."""
     from_start: bool = False
     """Whether it compares with where the term started, so that a start at zero gives it no meaning."""
+    heading: str = ""
+    """Its name where there is little room."""
     caveat: str = ""
     """What it depends on besides learning, in plain sentences: see :mod:`beft_core.models.value_shift`."""
 
@@ -91,6 +93,7 @@ APPROACHES: dict[str, Approach] = {
             Movement.projection_ratio,
             TURN,
             from_start=True,
+            heading="ratio",
             caveat=_ORIGIN,
         ),
         Approach(
@@ -101,6 +104,7 @@ APPROACHES: dict[str, Approach] = {
             Movement.magnitude,
             MOVE,
             "sum (L1)",
+            heading="L1",
             caveat=_SCALE,
         ),
         Approach(
@@ -111,6 +115,7 @@ APPROACHES: dict[str, Approach] = {
             Movement.magnitude_mean_abs,
             MOVE,
             "mean",
+            heading="mean",
             caveat=_SCALE,
         ),
         Approach(
@@ -122,6 +127,7 @@ APPROACHES: dict[str, Approach] = {
             DEPEND,
             "per example",
             needs="fisher",
+            heading="Fisher",
             caveat=_SCALE,
         ),
         Approach(
@@ -133,6 +139,7 @@ APPROACHES: dict[str, Approach] = {
             DEPEND,
             "per batch",
             needs="fisher_batch",
+            heading="batches",
             caveat=_SCALE,
         ),
     )

@@ -224,6 +224,9 @@ class _BankObserver(Observer):
     def epoch(self, metrics: dict[str, float], run: int = 0) -> None:
         self._interim.epoch(metrics, run)
 
+    def validating(self, done: int, total: int) -> None:
+        self._outer.validating(done, total)
+
     def message(self, text: str) -> None:
         self._outer.message(text)
 

@@ -37,6 +37,9 @@ class Observer:
         ``metrics``: ``{"epoch": 1, "step": .., "train_loss": .., "accuracy": ..}``.
         """
 
+    def validating(self, done: int, total: int) -> None:
+        """``done`` of ``total`` validation examples are scored, within the stage that trains; equal: all are."""
+
     def message(self, text: str) -> None:
         """Receive something that a user should read once."""
 

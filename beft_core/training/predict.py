@@ -30,20 +30,25 @@ class Predictor:
         metrics: Mapping[str, Metrics],
         session: Session,
         advance: Callable[[int], None] = lambda examples: None,
+        validating: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         """Keep validation sets and their metrics, each by the name of the set.
 
-        ``advance`` is called with the number of examples that are done.
+        ``advance`` is called with the number of examples that are done since, ``validating`` with how many of how many
+        of one evaluation are.
         """
         self.bank, self.evals, self.metrics, self.session = bank, evals, metrics, session
-        self.advance = advance
+        self.advance, self.validating = advance, validating
+        self._done = self._total = 0
         self._passes: dict[tuple[int, str], tuple[Encoded, list[tuple[np.ndarray, HostPass]]]] = {}
 
     def evaluate(self, run: int = 0) -> dict[str, float]:
         """Compute the metrics of a run on every validation set: metric -> value."""
         out: dict[str, float] = {}
+        self._done, self._total = 0, sum(map(len, self.evals.values()))
         for name, encoded in self.evals.items():
             out.update(self.metrics[name](self.predict(encoded, run), encoded.labels))
+        self._total = 0
         return out
 
     @torch.no_grad()
@@ -59,6 +64,9 @@ class Predictor:
             with session.evaluating():
                 logits = session.run(("predict", one.shape), arrays, forward).float().cpu().numpy()
             self.advance(len(group))
+            if self._total:
+                self._done += len(group)
+                self.validating(self._done, self._total)
             if out is None:
                 out = np.empty((len(encoded), logits.shape[1]), np.float32)
             out[group[one.examples]] = logits

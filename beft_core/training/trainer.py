@@ -55,7 +55,8 @@ class Trainer:
         self.device = bank.precision.device
         self.session, self.weights = session or Session(self.device), weights or Weights()
         self.checkpoint, self.observer = checkpoint, observer or Observer()
-        predictor = Predictor(bank, dict(zip(evals, sets[len(jobs) :], strict=True)), metrics, self.session)
+        validation = dict(zip(evals, sets[len(jobs) :], strict=True))
+        predictor = Predictor(bank, validation, metrics, self.session, validating=self.observer.validating)
         self.record = Record(bank, self.jobs, predictor, self.session.readings, self.observer)
         for run, job in enumerate(self.jobs):
             bank.own(run, job.owned, job.frozen)

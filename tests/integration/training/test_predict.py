@@ -44,9 +44,15 @@ def test_metrics_see_every_set_under_its_own_name() -> None:
     def count(name: str):
         return lambda logits, labels: {f"n_{name}": float(len(logits)), f"labels_{name}": float(labels.sum())}
 
-    predictor = Predictor(bank, evals, {name: count(name) for name in evals}, session)
+    told: list[tuple[int, int]] = []
+    predictor = Predictor(
+        bank, evals, {name: count(name) for name in evals}, session, validating=lambda *now: told.append(now)
+    )
     with bank.installed():
         found = predictor.evaluate()
+        assert told == [(4, 7), (7, 7)]
+        predictor.predict(evals["matched"])
+        assert len(told) == 2  # no evaluation, so nothing to tell
     assert found["n_matched"] == 4 and found["n_mismatched"] == 3
     assert found["labels_matched"] == float(evals["matched"].labels.sum())
 

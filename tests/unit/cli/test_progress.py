@@ -49,3 +49,28 @@ def test_an_interruption_outside_of_training_ends_at_once() -> None:
     with progress.Lines() as observer, pytest.raises(KeyboardInterrupt):
         observer.stage("tokenise", 10)
         signal.raise_signal(signal.SIGINT)
+
+
+def test_validation_within_the_training_has_a_bar_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", Terminal())
+    bars = progress.progress()
+    assert isinstance(bars, progress.Bars)
+    with bars as observer:
+        observer.stage("train", 10)
+        for done in (10, 20):
+            observer.validating(done, 30)
+            (task,) = [task for task in bars._bars.tasks if task.description == "validate"]
+            assert (task.completed, task.total) == (done, 30)
+        observer.validating(30, 30)
+        assert [task.description for task in bars._bars.tasks] == ["train"]
+
+
+def test_a_long_validation_is_told_in_lines_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    with progress.Lines() as observer:
+        observer.stage("train", 10)
+        observer.validating(20, 30)
+        observer.validating(30, 30)
+    assert [line for line in capsys.readouterr().err.splitlines() if "validate" in line] == ["validate: 20 of 30"]
