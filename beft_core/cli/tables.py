@@ -19,8 +19,8 @@ INDENT, GAP = 2, 2
 """Spaces before a table and between its columns."""
 MIN_WIDTH = 40
 """Narrower terminals get lines of this width."""
-MIN_TEXT = 12
-"""A column of words is not folded to less."""
+MIN_TEXT, LEAST_TEXT = 12, 4
+"""A column of words is not folded to less; to the second only where columns stand below each other already."""
 
 
 def width() -> int | None:
@@ -103,6 +103,12 @@ def _blocks(columns: list[_Column], room: int | None, keys: int) -> list[list[_C
 def _widths(columns: Sequence[_Column], room: int | None) -> list[int]:
     """Widths of columns: what each needs at least, and what is left to those that want it, the modest ones first."""
     widths = [one.natural if room is None else one.least for one in columns]
+    folded = [at for at, one in enumerate(columns) if not one.is_number]
+    while room is not None and folded and _total(widths) > room:  # a block of one column and long words
+        widest = max(folded, key=lambda at: widths[at])
+        if widths[widest] <= LEAST_TEXT:
+            break
+        widths[widest] -= 1
     left = 0 if room is None else room - _total(widths)
     wanting = sorted(range(len(columns)), key=lambda at: columns[at].natural - widths[at])
     for place, at in enumerate(wanting):
