@@ -105,7 +105,7 @@ def _save(run: Run, snapshot: Snapshot | None, result: dict[str, Any] | None, re
 def _fail(run: Run, reporter: Reporter | None, error: BaseException) -> int:
     start_over = False
     if isinstance(error, Cancelled) or (isinstance(error, Terminated) and run.cancel_asked()):
-        state, message, proposal = "cancelled", "Cancelled before anything was trained.", None
+        state, message, proposal = "cancelled", "Cancelled before there was anything to keep.", None
         if run.checkpoint.exists():
             message, proposal = "Cancelled.", "It can be resumed from its checkpoint."
         elif run.has_finished_parts():

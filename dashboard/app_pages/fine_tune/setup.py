@@ -475,7 +475,7 @@ def _advanced() -> None:
 
 def _switches(layout: Layout | None) -> None:
     bound: dict[str, Any] = {"bind": "query-params"}
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         st.toggle("Dropout", True, key="ft_dropout", help="The model's own dropout while it trains.", **bound)
         st.toggle(
             "Keep checkpoints to play",

@@ -173,6 +173,8 @@ def test_cancel_while_tokenising_unwinds(tmp_path: Path) -> None:
     cancel(run)
     wait(ended(run))
     assert run.recorded().state == "cancelled" and not run.snapshot.exists()
+    # Also of an evaluation, which trains nothing.
+    assert run.recorded().message == "Cancelled before there was anything to keep." and not run.recorded().proposal
 
 
 @pytest.mark.parametrize("act", ["deaf", "stubborn"])
