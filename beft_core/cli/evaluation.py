@@ -14,6 +14,7 @@ from beft_core.cli.merge_flags import takes_parameters
 from beft_core.cli.parser.command import MODEL, OUTPUT, add
 from beft_core.cli.progress import progress
 from beft_core.errors import UserError
+from beft_core.extras import require_training
 from beft_core.files.paths import user_path
 from beft_core.merging.config import MergeConfig, recorded
 from beft_core.merging.merge import has_tuned_fisher
@@ -72,6 +73,7 @@ def evaluate(file: output.File, given: dict[str, Any], biases: Biases = "post", 
             )
         given = {**given, "task": known[0]}
     config = config_of(recorded([snapshot]) | given)
+    require_training()
     with progress() as observer:
         observer.stage("find the model")
         locate(config.model)  # a name that leads nowhere is told before PyTorch takes its seconds
@@ -100,6 +102,8 @@ def merge(
     path = output.out_path(out) if out else None
     snapshots = output.read_all(files)
     only = arguments.joined_terms(terms) or None
+    if evaluate:
+        require_training()
     if method in METHODS and METHODS[method].needs_fisher and not all(map(has_tuned_fisher, snapshots)):
         snapshots = _measured(snapshots, files, given)
     merged = merge_snapshots(snapshots, method, terms=only, **settings)
@@ -132,6 +136,7 @@ def _measured(snapshots: list[Snapshot], files: Sequence[str], given: dict[str, 
     """The snapshots with the Fisher information at their fine-tuned models, which some of the files lack."""
     shared_keys(snapshots)  # what cannot be merged anyway is told before PyTorch takes its seconds
     lacking = [file for file, snapshot in zip(files, snapshots, strict=True) if not has_tuned_fisher(snapshot)]
+    require_training()
     with progress() as observer:
         observer.stage("start PyTorch")
         from beft_core.training.fisher.of_snapshots import with_tuned_fisher

@@ -15,6 +15,7 @@ from beft_core.cli.parser.command import OUTPUT, TRAINING, add
 from beft_core.cli.progress import Progress, progress
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
+from beft_core.extras import require_training
 from beft_core.files.paths import user_path
 from beft_core.methods import ONE_BY_ONE, method_of
 from beft_core.models.source import locate
@@ -75,6 +76,7 @@ def select(
     if probe_path is not None and probe_path in trained_paths.values():
         raise UserError(f"got {out} for both snapshots", "two files", "another --trained-out")
     resume = _checkpoint_path(checkpoint)
+    require_training()
 
     with progress() as observer:
         observer.stage("find the model")
@@ -137,6 +139,7 @@ def train(
     name = default_name(config, config.terms if config.method.names_terms else [config.mode])
     path = output.out_path(out) if out else output.default_path(name, force)
     resume = _checkpoint_path(checkpoint)
+    require_training()
     with progress() as observer:
         observer.stage("find the model")
         locate(config.model)  # a name that leads nowhere is told before PyTorch takes its seconds

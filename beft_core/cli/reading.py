@@ -22,6 +22,7 @@ from beft_core.cli.fine_tune import (
 )
 from beft_core.cli.parser.command import OUTPUT, add
 from beft_core.files.paths import user_path
+from beft_core.models.source import known_models
 from beft_core.scores.table import ScoreTable, aggregate_seeds, score_snapshot
 from beft_core.snapshots.null_elements import count_of
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
@@ -198,8 +199,6 @@ def _words(value: Any) -> str:
 
 def models(json: output.Json = False) -> None:
     """List what --model takes."""
-    from beft_core.models.load import known_models
-
     known = known_models()
     if json:
         output.print_json([{"name": name, "about": about} for name, about in known.items()])

@@ -16,6 +16,7 @@ from beft_core.cli.parser.command import DATA, MODEL, OUTPUT, TRAINING, PrintCon
 from beft_core.cli.progress import progress
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
+from beft_core.extras import require_training
 from beft_core.files.paths import user_path
 from beft_core.models.source import locate
 from beft_core.sweeps.seed_means import over_seeds
@@ -192,6 +193,7 @@ def _without_work(spec: SweepSpec, folder: SweepFolder, runs: list[RunConfig]) -
 def _work(
     spec: SweepSpec, folder: SweepFolder, runs: list[RunConfig], bank_size: int | None, snapshots: bool
 ) -> dict[str, Any]:
+    require_training()
     with progress() as observer:
         observer.stage("find the model")
         for name in dict.fromkeys(one.model for one in runs):

@@ -24,6 +24,7 @@ import psutil
 
 from beft_core.environment import number
 from beft_core.errors import UserError
+from beft_core.extras import require_training
 from beft_core.files.home import home
 from beft_core.files.scratch import scratch_file
 from beft_core.imports import imported
@@ -87,9 +88,11 @@ class ModelService:
         """The answer to a question out of :data:`QUESTIONS`. Questions wait for each other.
 
         Raises:
-            UserError: what the answering function raised; or the process ended, ran out of its memory or of time.
+            UserError: what the answering function raised; or the process ended, ran out of its memory or of time, or
+                PyTorch is missing.
         """
         assert question in QUESTIONS, question
+        require_training()
         asked = json.dumps({"question": question, "fields": fields}).encode() + b"\n"
         with self._lock:
             line = self._put(asked, timeout)

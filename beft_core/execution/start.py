@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from beft_core.errors import UserError
 from beft_core.execution.executors import executor_named, executor_of
+from beft_core.extras import require_training
 from beft_core.files.locks import hold, holder
 from beft_core.runs.kinds import KINDS
 from beft_core.runs.run import Run
@@ -45,8 +46,10 @@ def launch(
         executor: a key of :data:`beft_core.runs.status.EXECUTORS`.
 
     Raises:
-        UserError: the home folder cannot be written, the executor has no such device, or the worker does not start.
+        UserError: the home folder cannot be written, the executor has no such device, PyTorch is missing, or the worker
+            does not start.
     """
+    require_training()
     fields = config.to_dict()
     place = executor_named(executor)
     if kind in KINDS and (device := KINDS[kind].device(fields)) not in place.devices():
@@ -68,8 +71,9 @@ def resume(run: Run) -> None:
 
     Raises:
         UserError: the run is still active or being started (by whom and since when), is done, or its configuration is
-            damaged.
+            damaged; or PyTorch is missing.
     """
+    require_training()
     with _alone(run):
         _must_be_over(run)
         run.config()
@@ -86,6 +90,7 @@ def start_over(run: Run) -> None:
     Raises:
         UserError: as :func:`resume`, or the folder cannot be written.
     """
+    require_training()
     with _alone(run):
         _must_be_over(run)
         run.config()

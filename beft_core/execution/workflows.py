@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from beft_core import environment
+from beft_core import environment, extras
 from beft_core.imports import imported
 from beft_core.runs.kinds import KINDS
 from beft_core.runs.run import Run
@@ -30,9 +30,10 @@ def real_workflow(kind: str, fields: dict[str, Any], observer: Observer, checkpo
     """Do what the kind's row names.
 
     Raises:
-        UserError: a variable of the environment, the configuration or what it names is wrong.
+        UserError: a variable of the environment, the configuration or what it names is wrong, or PyTorch is missing.
     """
     environment.check()
+    extras.require_training()
     workflow: Workflow = imported(KINDS[kind].workflow)
     return workflow(fields, observer, checkpoint)
 

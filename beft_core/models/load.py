@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from beft_core.architectures.resolve import layout_for
-from beft_core.architectures.table import ROWS
 from beft_core.errors import UserError
 from beft_core.models.biases import LoadedModel, read_biases
 from beft_core.models.model_fit import require_fit, require_known_tokens
@@ -21,15 +20,6 @@ from beft_core.snapshots.snapshot import ModelInfo, fingerprint
 
 ATTENTION = ("sdpa", "eager")
 """Implementations of attention that can be asked for."""
-
-
-def known_models() -> dict[str, str]:
-    """Values that ``--model`` takes, with words for a listing."""
-    return {
-        BUNDLED: "sentence-transformers/all-MiniLM-L6-v2: BERT, 6 layers, 384 wide; needs no network",
-        "ORG/MODEL[@REVISION]": "a model of the Hugging Face Hub with safetensors weights",
-        "FOLDER": f"a folder that save_pretrained wrote; model types: {', '.join(sorted(ROWS))}",
-    }
 
 
 def load_model(name: str = BUNDLED, *, attn: str = "sdpa", local_only: bool = False) -> LoadedModel:

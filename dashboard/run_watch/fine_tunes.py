@@ -52,7 +52,7 @@ def demo_config() -> RunConfig:
 def launcher() -> None:
     """Draw the button that starts the one-minute experiment; inactive while the watched run is at work."""
     run = card.watched(FULL)
-    why_not = page.locked()
+    why_not = page.cannot_train()
     st.button(
         "Run the one-minute experiment",
         key="launch",

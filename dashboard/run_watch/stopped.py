@@ -47,7 +47,7 @@ def again(run: Run, status: Status, label: str = "") -> tuple[str, Callable[[Run
 def again_button(run: Run, status: Status, start: Callable[[Callable[[Run], None]], None], label: str = "") -> None:
     """Draw the button that starts it again; `start` is called with what :func:`again` says."""
     label, action, words = again(run, status, label)
-    why_not = page.locked()
+    why_not = page.cannot_train()
     st.button(
         label,
         key=f"again-{run.id}",

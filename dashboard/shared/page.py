@@ -12,6 +12,7 @@ from typing import Any
 import streamlit as st
 
 from beft_core.errors import UserError
+from beft_core.extras import training_missing
 from beft_core.models.source import BUNDLED
 from beft_core.runs.run import list_runs
 from dashboard.shared import tour
@@ -206,6 +207,23 @@ def locked() -> str | None:
     if read_only():
         return "This server is read-only (BEFT_READ_ONLY)."
     return "Presenter mode locks this; leave it in the sidebar." if presenting() else None
+
+
+def cannot_train() -> str | None:
+    """Why no run may be started now, as help for a disabled button: as :func:`locked`, or PyTorch is not installed."""
+    missing = training_missing()
+    return locked() or (str(missing) if missing is not None else None)
+
+
+def need_training() -> None:
+    """Stop with one line where no run could be started for lack of PyTorch: what follows would only set one up."""
+    if (missing := training_missing()) is not None:
+        st.info(
+            f"{plain(missing.got)}. This brings it: `{missing.try_}`",
+            title="Nothing can be trained here",
+            icon=":material/download:",
+        )
+        st.stop()
 
 
 def dark() -> bool:

@@ -27,6 +27,7 @@ st.html(
 )
 with st.container():  # always there, so that what follows keeps its place when a run comes or goes
     card.draw(fine_tunes.FULL)
+page.need_training()
 with page.control("settings", "ft-setup"):
     setup.draw()
 check.panel(setup.current())

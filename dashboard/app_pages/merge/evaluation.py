@@ -88,7 +88,7 @@ def launcher(choice: Choice, made: Merge) -> None:
         st.caption(f":material/database_off: **{plain(task)}** will be left out: {why}")
     run = card.watched(CARD)
     busy = run is not None and run.status().active
-    why_not = page.locked() or ("One evaluation at a time: cancel the one at work first." if busy else None)
+    why_not = page.cannot_train() or ("One evaluation at a time: cancel the one at work first." if busy else None)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Evaluate on all their tasks",

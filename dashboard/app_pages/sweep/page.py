@@ -18,6 +18,7 @@ page.begin(
 st.html(f"<style>.st-key-{setup.HALVES} > div > .stHorizontalBlock > .stColumn {{ min-width: 22rem; }}</style>")
 with st.container():  # always there, so that what follows keeps its place when a sweep comes or goes
     card.draw(run.CARD)
+page.need_training()
 with page.control("settings", "sw-setup"):
     setup.draw()
 run.panel(setup.current())

@@ -226,7 +226,7 @@ def _explained(runs: list[Opened], noisy: list[Opened]) -> None:
 def _live() -> None:
     """Draw the same experiment as a run of one's own."""
     st.markdown("##### Do it live")
-    why = page.locked()
+    why = page.cannot_train()
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Train b_k in bfloat16, here and now",

@@ -20,7 +20,7 @@ from transformers import (
 from beft_core.architectures.layout import HeadSpec
 from beft_core.errors import UserError
 from beft_core.models.biases import LoadedModel, biases
-from beft_core.models.load import known_models, load_model, load_tokenizer, wrap
+from beft_core.models.load import load_model, load_tokenizer, wrap
 from beft_core.models.source import bundled_path
 from beft_core.snapshots.snapshot import fingerprint
 
@@ -142,11 +142,6 @@ def test_weights_of_another_shape(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": 32}))
     with pytest.raises(UserError, match="without a fitting"):
         load_model(str(folder))
-
-
-def test_listing_names_the_three_sources() -> None:
-    listing = known_models()
-    assert next(iter(listing)) == "bundled" and "modernbert" in listing["FOLDER"]
 
 
 def test_a_model_in_memory_is_frozen_and_put_into_evaluation_mode() -> None:

