@@ -124,6 +124,8 @@ def select(
             _print_training(trained, observer, trained_path)
     if json:
         output.print_json(result)
+    elif probe_path is None:
+        output.note("the probe is not written: no --out FILE")
     return _stopped(stopped, then_train and result["trained"] is None)
 
 
@@ -278,7 +280,7 @@ def print_scores(title: str, scores: ScoreTable) -> None:
             (row.term, row.approach): (output.number(row.score), str(row.rank)) for row in means.itertuples(index=False)
         }
         output.print_table(
-            f"{title} ({stack}): score, mean over layers, and rank (#)",
+            f"{title} ({stack}): mean over layers, rank #",
             ["term", *(name for key in scores.approaches for name in (heading(key), "#"))],
             [
                 [marks.get(term, term), *(c for key in scores.approaches for c in cells.get((term, key), ("–", "–")))]

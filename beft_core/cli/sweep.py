@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,7 +21,7 @@ from beft_core.extras import require_training
 from beft_core.files.paths import user_path
 from beft_core.models.source import locate
 from beft_core.sweeps.seed_means import over_seeds
-from beft_core.sweeps.spec import COMMON, MAX_SEEDS, SweepSpec, read_spec
+from beft_core.sweeps.spec import COMMON, MAX_SEEDS, SweepSpec, identity, read_spec
 from beft_core.sweeps.store import SweepFolder
 
 if TYPE_CHECKING:
@@ -91,6 +92,10 @@ BankSize = Annotated[
 NoSnapshots = Annotated[bool, typer.Option("--no-snapshots", help="Keep the table only.", rich_help_panel=OUTPUT)]
 
 
+MAX_FOLDERS = 1000
+"""Default names of one stem beyond so many are a slip of the hand."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     add(app, "sweep", takes(COMMON)(sweep))
@@ -140,7 +145,7 @@ def sweep(
         options_file.show(plain(grid | {name: value for name, value in own.items() if value}))
         return 0
     runs = spec.runs()
-    folder = SweepFolder(user_path(out if out is not None else _default_name(spec), "--out"))
+    folder = SweepFolder(user_path(out if out is not None else _default_folder(spec), "--out"))
     folder.prepare()
     if (continued := folder.continued(spec)) != spec:
         spec, runs = continued, continued.runs()
@@ -240,6 +245,26 @@ def _whole(flag: str, values: Words) -> tuple[int, ...]:
         if number != int(number) or number < 2:
             raise UserError(f"got {flag} {number:g}", "whole numbers from 2", f"{flag} 300 1000")
     return tuple(int(number) for number in numbers)
+
+
+def _default_folder(spec: SweepSpec) -> str:
+    """Name of a folder that is new, or that of a smaller or equal grid, which then goes on; else it gets a number.
+
+    A grid that has other runs would leave those of an earlier one out of its table.
+    """
+    name = _default_name(spec)
+    for number in range(1, MAX_FOLDERS):
+        folder = name if number == 1 else f"{name}-{number}"
+        if not Path(folder).exists():
+            return folder
+        try:
+            began = SweepFolder(Path(folder)).spec()
+            wanted = SweepFolder(Path(folder)).continued(spec)
+            if set(map(identity, began.runs())) <= set(map(identity, wanted.runs())):
+                return folder
+        except UserError:
+            continue  # files of something else
+    raise UserError(f"got no --out, and {name} exists {MAX_FOLDERS} times", "a name of your own", "--out FOLDER")
 
 
 def _default_name(spec: SweepSpec) -> str:

@@ -54,3 +54,11 @@ def test_it_says_how_to_add_each_kind_of_thing(guide: str) -> None:
         "a kind of run",
     }
     assert all("`" in what for what in table.values())
+
+
+def test_what_commands_print_fits_a_terminal() -> None:
+    blocks = re.findall(r"^```console\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 5
+    typed = re.compile(r"^\$ (?:.*\\\n)*.*\n", re.MULTILINE)
+    lines = [line for block in blocks for line in typed.sub("", block).splitlines()]
+    assert [line for line in lines if len(line) > 80] == []

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from cli_runner import assert_refused, beft
 from sweep_tables import make_results
 
 from beft_core.cli import sweep
 from beft_core.sweeps.spec import SweepSpec
+from beft_core.sweeps.store import SweepFolder
 
 
 @pytest.mark.parametrize(
@@ -59,3 +61,27 @@ def test_whole_numbers_and_default_names() -> None:
     assert sweep._whole("--n-train", ["300,1e3"]) == (300, 1000)
     assert sweep._whole("--n-train", None) == ()
     assert sweep._default_name(SweepSpec(tasks=("sst2", "demo-sentiment"))) == "sweep-sst2-demo-sentiment"
+
+
+def test_a_default_folder_goes_on_with_its_own_grid_and_takes_no_other(folder: Path) -> None:
+    one = SweepSpec(("sst2",), terms=("v",), n_train=(20,), seeds=2)
+    assert sweep._default_folder(one) == "sweep-sst2"
+    SweepFolder(Path("sweep-sst2")).begin(one)
+    larger, other = SweepSpec(("sst2",), terms=("v", "q"), n_train=(20,), seeds=3), SweepSpec(("sst2",), terms=("k",))
+    assert sweep._default_folder(one) == sweep._default_folder(larger) == "sweep-sst2"
+    assert sweep._default_folder(other) == "sweep-sst2-2"
+    Path("sweep-sst2-2").mkdir()
+    (Path("sweep-sst2-2") / "thesis.txt").write_text("two years of work")
+    assert sweep._default_folder(other) == "sweep-sst2-3"
+
+
+def test_a_file_may_say_where_and_how_besides_the_grid(folder: Path) -> None:
+    Path("s.yaml").write_text("terms: [q+v]\nseeds: 2\nout: there\nbank_size: 3\nno_snapshots: true\nlr: 1\n")
+    assert "lrs" in assert_refused(beft("sweep", "--config", "s.yaml"))
+    Path("s.yaml").write_text("terms: [q+v]\nseeds: 2\nout: there\nbank_size: 3\nno_snapshots: true\n")
+    printed = yaml.safe_load(beft("sweep", "--config", "s.yaml", "--bank-size", "4", "--print-config").out)
+    assert (printed["out"], printed["bank_size"], printed["no_snapshots"]) == ("there", 4, True)
+    assert printed["terms"] == ["q+v"] and printed["seeds"] == [0, 1]
+    Path("s.yaml").write_text("bank_size: many\n")
+    assert "bank_size" in assert_refused(beft("sweep", "--config", "s.yaml"))
+    assert not Path("there").exists()
