@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -16,6 +17,7 @@ from beft_core.models.biases import LoadedModel
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.examples import Examples, TaskData
 from beft_core.tasks.registry import get_task
+from beft_core.training import inputs
 from beft_core.training.acceleration import session
 from beft_core.training.acceleration.segment_attention import attends_plainly
 from beft_core.training.batches.encoded import Encoded
@@ -34,6 +36,17 @@ def examples(n: int, seed: int, regression: bool = False, longest: int = 11) -> 
     score = np.array([row.mean() / VOCABULARY for row in ids])
     labels = score.astype(np.float32) * 5 if regression else (score > 0.5).astype(np.int64)
     return Encoded.of([row.astype(np.int64) for row in ids], None, labels)
+
+
+def few_validation_examples(count: int) -> Callable[[RunConfig], TaskData]:
+    """A ``load_data`` whose validation sets end after ``count`` examples."""
+    whole = inputs.load_data
+
+    def load(config: RunConfig) -> TaskData:
+        data = whole(config)
+        return dataclasses.replace(data, evals={name: part.take(range(count)) for name, part in data.evals.items()})
+
+    return load
 
 
 def toy_data(regression: bool = False) -> TaskData:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from training_tools import few_validation_examples
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
@@ -21,7 +22,6 @@ from beft_core.merging.result import read_result
 from beft_core.models import load as models
 from beft_core.runs.run import Run
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
-from beft_core.tasks.examples import TaskData
 from beft_core.training import inputs
 from beft_core.training.evaluate import evaluate
 from beft_core.training.observer import Observer
@@ -35,12 +35,7 @@ LOAD_DATA = inputs.load_data
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few validation examples."""
-
-    def load(config: RunConfig) -> TaskData:
-        data = LOAD_DATA(config)
-        return dataclasses.replace(data, evals={n: part.take(range(EXAMPLES)) for n, part in data.evals.items()})
-
-    monkeypatch.setattr(inputs, "load_data", load)
+    monkeypatch.setattr(inputs, "load_data", few_validation_examples(EXAMPLES))
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from training_tools import few_validation_examples
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.merging.merge import merge
 from beft_core.models import biases
 from beft_core.snapshots.snapshot import Snapshot
-from beft_core.tasks.examples import TaskData
 from beft_core.training import inputs
 from beft_core.training.evaluate import evaluate
 from beft_core.training.workflow import train, train_bank
@@ -26,14 +26,8 @@ EXAMPLES = 48
 @pytest.fixture(scope="module", autouse=True)
 def small() -> Iterator[None]:
     """Few validation examples."""
-    load_data = inputs.load_data
-
-    def load(config: RunConfig) -> TaskData:
-        data = load_data(config)
-        return dataclasses.replace(data, evals={n: part.take(range(EXAMPLES)) for n, part in data.evals.items()})
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inputs, "load_data", load)
+        patch.setattr(inputs, "load_data", few_validation_examples(EXAMPLES))
         yield
 
 

@@ -6,10 +6,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+from training_tools import few_validation_examples
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.training import evaluate, workflow
+from beft_core.training import evaluate, inputs, workflow
 from beft_core.training.workflow import Trained, select, train, train_bank
 
 BASE = RunConfig(task="demo-sentiment", n_train=8, epochs=1, device="cpu", evaluate="never", dropout=False)
@@ -24,7 +25,8 @@ def test_a_bank_trains_what_each_run_alone_does() -> None:
             np.testing.assert_allclose(together.snapshot.post(*key), alone.post(*key), atol=1e-5)
 
 
-def test_the_selection_probes_all_terms_and_trains_the_winner_alone() -> None:
+def test_the_selection_probes_all_terms_and_trains_the_winner_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "load_data", few_validation_examples(24))
     found = select(BASE, then_train=True)
     assert found.snapshot.meta.mode == "all" and found.snapshot.fisher("encoder", "v") is not None
     winner = found.selected["projection_ratio"]

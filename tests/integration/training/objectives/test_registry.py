@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from torch import Tensor
 from torch.nn import functional as F
+from training_tools import few_validation_examples
 
 from beft_core.config import RunConfig
 from beft_core.scores.table import score_snapshot
-from beft_core.tasks.examples import TaskData
 from beft_core.tasks.registry import TASKS, get_task
 from beft_core.training import inputs
 from beft_core.training.evaluate import evaluate
@@ -61,14 +61,7 @@ def test_a_task_has_the_objective_that_its_labels_suggest() -> None:
 def test_a_new_objective_goes_through_the_public_workflow(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"n_train": 32, "epochs": 2, "lr": 1e-2, "batch_size": 8, "max_length": 24, "fisher_examples": 8}
     run = RunConfig(mode="all", task=TASK, device="cpu", fisher=True, **settings)  # type: ignore[arg-type]
-
-    whole = inputs.load_data
-
-    def few(config: RunConfig) -> TaskData:
-        data = whole(config)
-        return dataclasses.replace(data, evals={name: part.take(range(24)) for name, part in data.evals.items()})
-
-    monkeypatch.setattr(inputs, "load_data", few)
+    monkeypatch.setattr(inputs, "load_data", few_validation_examples(24))
     squared = train(run)
     with monkeypatch.context() as patch:
         patch.setitem(OBJECTIVES, Huber.key, Huber)
