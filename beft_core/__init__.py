@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from beft_core.errors import UserError
     from beft_core.library.reading import compare, load_snapshot, merge, score
     from beft_core.library.snapshot import Snapshot
+    from beft_core.library.sweeping import sweep
+    from beft_core.library.training import evaluate, select, train
     from beft_core.training.observer import Observer
 
 __version__ = "0.2.0"
@@ -25,9 +27,13 @@ __all__ = [
     "UserError",
     "__version__",
     "compare",
+    "evaluate",
     "load_snapshot",
     "merge",
     "score",
+    "select",
+    "sweep",
+    "train",
 ]
 
 _HOMES = {
@@ -36,19 +42,25 @@ _HOMES = {
     "Snapshot": "library.snapshot",
     "UserError": "errors",
     "compare": "library.reading",
+    "evaluate": "library.training",
     "load_snapshot": "library.reading",
     "merge": "library.reading",
     "score": "library.reading",
+    "select": "library.training",
+    "sweep": "library.sweeping",
+    "train": "library.training",
 }
 """Name -> the module that it comes from."""
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker knows the names above, and tells a wrong one
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

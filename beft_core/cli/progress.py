@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from types import FrameType
@@ -41,11 +42,13 @@ class Progress(Observer):
         return sum(self.seconds.values())
 
     def __enter__(self) -> Self:
-        self._before = signal.signal(signal.SIGINT, self._interrupt)
+        if threading.current_thread() is threading.main_thread():  # no other one may ask for a signal
+            self._before = signal.signal(signal.SIGINT, self._interrupt)
         return self
 
     def __exit__(self, *error: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
         self._end()
 
     def stage(self, name: str, total: int | None = None) -> None:
@@ -105,7 +108,7 @@ class Lines(Progress):
         self._loss = f", loss {', '.join(number(loss) for loss in losses)}"
 
     def epoch(self, metrics: dict[str, float], run: int = 0) -> None:
-        note(_epoch(metrics))
+        note(epoch_line(metrics))
 
     def validating(self, done: int, total: int) -> None:
         if time.monotonic() - self._told >= LINE_SECONDS and done < total:
@@ -178,7 +181,7 @@ class Bars(Progress):
 
     def epoch(self, metrics: dict[str, float], run: int = 0) -> None:
         self._metric = "  ".join(f"{k} {number(v)}" for k, v in metrics.items() if k not in NOT_METRICS)
-        self.message(_epoch(metrics))
+        self.message(epoch_line(metrics))
 
     def validating(self, done: int, total: int) -> None:
         if self._validation is None:
@@ -198,7 +201,8 @@ class Bars(Progress):
         self._bars.remove_task(self._bar)
 
 
-def _epoch(metrics: dict[str, float]) -> str:
+def epoch_line(metrics: dict[str, float]) -> str:
+    """Write what an epoch ended with as one line."""
     values = (f"{name} {number(value)}" for name, value in metrics.items() if name not in ("epoch", "step"))
     return f"epoch {metrics.get('epoch', 0):g}: {', '.join(values)}"
 

@@ -12,19 +12,23 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypedDict
 
 from beft_core.cli import arguments
+from beft_core.cli.parser import aliases
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 
+FIELDS = frozenset(field.name for field in dataclasses.fields(RunConfig))
+
+
+def _keyword(option: str) -> str:
+    return option.removeprefix("--").replace("-", "_")
+
+
 ALIASES: dict[str, str] = {
-    "learning_rate": "lr",
-    "num_train_epochs": "epochs",
-    "per_device_train_batch_size": "batch_size",
-    "lr_scheduler_type": "schedule",
-    "max_grad_norm": "clip",
-    "max_seq_length": "max_length",
-    "adam_eps": "adam_epsilon",
+    _keyword(alias): field
+    for alias, options in aliases.ALIASES.items()
+    if (field := next((name for name in map(_keyword, options) if name in FIELDS), None)) is not None
 }
-"""Name in transformers' TrainingArguments or its kin -> the field."""
+"""Name in transformers' TrainingArguments or its kin -> the field; the same as those of the command line."""
 
 
 class Settings(TypedDict, total=False):
@@ -72,13 +76,12 @@ def run_config(config: object, given: Mapping[str, Any], also: Iterable[str] = (
         raise UserError(
             f"got a {type(config).__name__} as the first argument", "a RunConfig, or keywords alone", "terms='v'"
         )
-    fields = {field.name for field in dataclasses.fields(RunConfig)}
     base = {} if config is None else config.to_dict()
     chosen: dict[str, Any] = {}
     for name, value in given.items():
         field = ALIASES.get(name, name)
-        if field not in fields or field == "mode":
-            refuse_keyword(name, (fields - {"mode"}) | ALIASES.keys() | set(also))
+        if field not in FIELDS or field == "mode":
+            refuse_keyword(name, (FIELDS - {"mode"}) | ALIASES.keys() | set(also))
         if field in chosen:
             raise UserError(f"got both {name} and {field}", "one of them")
         chosen[field] = value

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from beft_core.cli.output import number
 from beft_core.errors import UserError
@@ -76,7 +76,9 @@ class Result(ABC):
     def _repr_html_(self) -> str:
         about = self.shown()
         rows, more = _cut(about.rows)
-        return _template().render(title=about.title, head=about.head, rows=rows, notes=[*more, *about.notes])
+        return template("result.html").render(
+            title=about.title, head=about.head, rows=rows, notes=[*more, *about.notes]
+        )
 
 
 def cell(value: Any) -> str:
@@ -93,16 +95,20 @@ def _cut(rows: Sequence[Sequence[str]]) -> tuple[Sequence[Sequence[str]], list[s
     return (rows[:MAX_SHOWN], [f"and {left} more: to_pandas() has all"]) if left > 0 else (rows, [])
 
 
+def template(name: str) -> Template:
+    """Open a template of this folder, which escapes every text."""
+    return _environment().get_template(name)
+
+
 @functools.cache
-def _template() -> Any:
-    environment = Environment(
+def _environment() -> Environment:
+    return Environment(
         loader=PackageLoader("beft_core.library"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("result.html")
 
 
 def _parquet(table: pd.DataFrame) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,6 +42,11 @@ class Snapshot(files.Snapshot, Result):
         if isinstance(snapshot, cls):
             return snapshot
         return cls(snapshot.meta, snapshot._shapes, snapshot._load, snapshot.source)
+
+    def from_data(self, source: str) -> Snapshot:
+        """Copy the snapshot with words for the examples that it was trained on."""
+        meta = dataclasses.replace(self.meta, provenance={**self.meta.provenance, "data": source[:300]})
+        return Snapshot(meta, self._shapes, self._load, self.source)
 
     @classmethod
     @in_python

@@ -32,22 +32,27 @@ def evaluate(
     *,
     biases: str = "post",
     observer: Observer | None = None,
+    data: TaskData | None = None,
+    base: inputs.Base | None = None,
 ) -> dict[str, float]:
     """Put a snapshot (or a merge) back on its base model and score it on the task of ``config``.
 
     ``biases``: ``post`` or ``pre`` (the base model under the snapshot's head). The snapshot must hold a head for the
-    task. ``config`` names the model only where the snapshot's own cannot be found under its id.
+    task. ``config`` names the model only where the snapshot's own cannot be found under its id. ``data``: what is
+    scored instead of the task of ``config``, such as that of :func:`beft_core.tasks.own_table.scored_task`. ``base``:
+    the model, where it is in memory already.
 
     Raises UserError when the base model differs, the task has no head, or weights were trained too.
     """
     observer = observer or Observer()
     refuse_changed_weights(snapshot)
-    observer.stage("load data")
-    task = get_task(config.task).name if config.train_file is None else ""
-    data = inputs.load_data(dataclasses.replace(config, inputs=inputs_of(snapshot, task)))
+    if data is None:
+        observer.stage("load data")
+        task = get_task(config.task).name if config.train_file is None else ""
+        data = inputs.load_data(dataclasses.replace(config, inputs=inputs_of(snapshot, task)))
     head = head_of(snapshot, data.spec.name)
     observer.stage("load model")
-    model = load_base(snapshot, config)
+    model = load_base(snapshot, config, base)
     get = snapshot.post if biases == "post" else snapshot.pre
     write_biases(model, {key: get(*key) for key in snapshot.keys()})  # noqa: SIM118
     examples = sum(map(len, data.evals.values()))
@@ -92,16 +97,17 @@ def inputs_of(snapshot: Snapshot, task: str) -> str:
     return recorded if isinstance(recorded, str) and recorded in INPUTS else "lab"
 
 
-def load_base(snapshot: Snapshot, config: RunConfig) -> LoadedModel:
-    """Load the model of ``config`` as the base of a snapshot.
+def load_base(snapshot: Snapshot, config: RunConfig, base: inputs.Base | None = None) -> LoadedModel:
+    """Load the model of ``config``, or take it from ``base``, as the base of a snapshot.
 
     Raises:
         UserError: it is not the model that the snapshot started from.
     """
-    model = inputs.load(config)
+    model = inputs.load(config, base)
     if model.info.fingerprint != snapshot.meta.model.fingerprint:
+        named = config.model if base is None else model.id
         raise UserError(
-            f"got the base model {config.model}, whose biases differ from those the snapshot started from",
+            f"got the base model {named}, whose biases differ from those the snapshot started from",
             snapshot.meta.model.id,
             f"--model {snapshot.meta.model.id}",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -35,13 +36,17 @@ def load_data(config: RunConfig) -> TaskData:
     return load_task(config.task, folder=config.data_dir, inputs=config.inputs or "lab")
 
 
-def load(config: RunConfig) -> LoadedModel:
-    """Load the base model of a run and add the zero biases that it asks for.
+Base = Callable[[], LoadedModel]
+"""Gives a base model that may be changed: a new one each time."""
+
+
+def load(config: RunConfig, base: Base | None = None) -> LoadedModel:
+    """Load the base model of a run, or take it from ``base``, and add the zero biases that it asks for.
 
     Raises:
         UserError: no such model, one without a tokenizer, or a bias that cannot be added to it.
     """
-    model = models.load_model(config.model)
+    model = models.load_model(config.model) if base is None else base()
     for term in config.add_bias:
         biases.add_zero_bias(model, term)
     if model.tokenizer is None:

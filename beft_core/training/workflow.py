@@ -73,27 +73,40 @@ class Trained:
         return self.snapshot
 
 
-def train(config: RunConfig, observer: Observer | None = None, checkpoint: Path | None = None) -> Snapshot:
+def train(
+    config: RunConfig,
+    observer: Observer | None = None,
+    checkpoint: Path | None = None,
+    *,
+    data: TaskData | None = None,
+    base: inputs.Base | None = None,
+) -> Snapshot:
     """Fine-tune once, from the configuration to the snapshot.
 
     ``checkpoint``: a file to save the state in every few seconds; where it exists, the run goes on from it and ends
     with the same bytes on a CPU as a run that was never interrupted. It stays: remove it once the snapshot is safe.
-    One fine-tune at a time may have it.
+    One fine-tune at a time may have it. ``data``, ``base``: see :func:`train_bank`.
 
     Raises:
         UserError: everything that a user can put right.
         FloatingPointError: the loss was not finite.
     """
     with held(checkpoint):
-        return train_bank([config], observer, checkpoint)[0].sound()
+        return train_bank([config], observer, checkpoint, data=data, base=base)[0].sound()
 
 
 def train_bank(
-    configs: Sequence[RunConfig], observer: Observer | None = None, checkpoint: Path | None = None
+    configs: Sequence[RunConfig],
+    observer: Observer | None = None,
+    checkpoint: Path | None = None,
+    *,
+    data: TaskData | None = None,
+    base: inputs.Base | None = None,
 ) -> list[Trained]:
     """Fine-tune one model on one task several times in one pass; the runs may differ in all that :data:`PER_RUN` names.
 
-    A run whose loss is not finite is reported as its ``failure`` and leaves the others alone.
+    ``data``, ``base``: examples and a base model that are in memory already, instead of those that the configurations
+    name. A run whose loss is not finite is reported as its ``failure`` and leaves the others alone.
 
     Raises:
         UserError: runs that cannot share a bank, and everything else that a user can put right.
@@ -112,9 +125,9 @@ def train_bank(
         raise UserError(f"got {len(configs)} runs of mode {first.mode}", "one: only bias runs share a model")
 
     observer.stage("load data")
-    data = inputs.load_data(first)
+    data = inputs.load_data(first) if data is None else data
     observer.stage("load model")
-    model = inputs.load(first)
+    model = inputs.load(first, base)
     # What a preset makes of the model's size is known by now, also of a model that had to be downloaded.
     configs = [config.resolved(model.layout) for config in configs]
     first = configs[0]
@@ -132,7 +145,7 @@ def train_bank(
         checkpoint=checkpoint,
     )
     if any(config.fisher_tuned for config in configs):
-        model = inputs.load(first)  # its weights may have been rounded for the fine-tune
+        model = inputs.load(first, base)  # its weights may have been rounded for the fine-tune
         for run, config in enumerate(configs):
             if config.fisher_tuned and trained[run].failure is None:
                 measured = measure_tuned_fisher(
@@ -234,18 +247,25 @@ def fit_bank(
 
 
 def select(
-    config: RunConfig, observer: Observer | None = None, checkpoint: Path | None = None, then_train: bool = False
+    config: RunConfig,
+    observer: Observer | None = None,
+    checkpoint: Path | None = None,
+    then_train: bool = False,
+    *,
+    data: TaskData | None = None,
+    base: inputs.Base | None = None,
 ) -> Selection:
     """Select a bias term by the paper's method: fine-tune all, score how far they move, take the best.
 
     ``then_train``: fine-tune the selected term alone, too. The probe takes every setting of ``config`` except what it
-    trains.
+    trains. ``data``, ``base``: see :func:`train_bank`.
     """
-    probe = train(config.probe(), observer, checkpoint)
+    probe = train(config.probe(), observer, checkpoint, data=data, base=base)
     scores = score_snapshot(probe)
     selected = scores.selected()
     trained = None
     winner = selected[PAPER]
     if then_train and winner is not None:
-        trained = train(dataclasses.replace(config, mode=ONE_BY_ONE, terms=(winner,), fisher=False), observer)
+        alone = dataclasses.replace(config, mode=ONE_BY_ONE, terms=(winner,), fisher=False)
+        trained = train(alone, observer, data=data, base=base)
     return Selection(probe, scores, selected, trained)

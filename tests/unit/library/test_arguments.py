@@ -58,8 +58,10 @@ def test_one_layer_and_all() -> None:
 
 @pytest.mark.parametrize(("alias", "field"), ALIASES.items())
 def test_names_that_users_of_transformers_type(alias: str, field: str) -> None:
-    value = {"schedule": "linear", "lr": 0.002, "clip": 0.5, "adam_epsilon": 1e-7}.get(field, 7)
-    assert getattr(run_config(None, {alias: value}), field) == value
+    values = {"schedule": "linear", "lr": 0.002, "clip": 0.5, "adam_epsilon": 1e-7, "task": "rte", "evaluate": "last"}
+    value = values.get(field, "a" if field in ("model", "text", "label", "eval_file") else 7)
+    files = {"train_file": "t", "text": "b", "label": "c"} if field == "eval_file" else {}
+    assert getattr(run_config(None, {alias: value, **files}), field) == value
     with pytest.raises(UserError, match=f"got both {alias} and {field}"):
         run_config(None, {field: value, alias: value})
 
