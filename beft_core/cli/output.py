@@ -42,7 +42,7 @@ Force = Annotated[
         "--force", help="Replace a file that has the default name, instead of adding a number.", rich_help_panel=OUTPUT
     ),
 ]
-Files = Annotated[list[str], typer.Argument(metavar="FILE...", help=f"Snapshots (*{SUFFIX}).", show_default=False)]
+Files = Annotated[list[str], typer.Argument(metavar="FILE", help=f"Snapshots (*{SUFFIX}).", show_default=False)]
 File = Annotated[str, typer.Argument(metavar="FILE", help=f"A snapshot (*{SUFFIX}).", show_default=False)]
 
 

@@ -123,6 +123,8 @@ class Lines(Progress):
             self._held = None
         if self._name == "train":
             note(f"train: {self._total} steps")
+        elif self._name == "evaluate" and self._total:
+            note(f"evaluate: {self._total} examples")
 
     def _show(self) -> None:
         if time.monotonic() - self._told >= LINE_SECONDS:

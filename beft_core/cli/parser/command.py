@@ -93,7 +93,13 @@ def _examples(ctx: typer.Context, formatter: Any) -> None:
 
 
 class Group(TyperGroup):
-    """A group of commands whose help ends with examples."""
+    """A group of commands whose help says of each what it does, in a whole sentence, and ends with examples."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        rows = [(name, (one.help or "").partition("\n")[0]) for name, one in commands.items() if one is not None]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         _examples(ctx, formatter)
@@ -120,9 +126,13 @@ class Command(TyperCommand):
         groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{panel: [] for panel in PANELS}, "Options": []}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
-            if record is not None:
-                panel = "Arguments" if param.param_type_name == "argument" else getattr(param, "rich_help_panel", None)
-                groups[panel or "Options"].append(record)
+            if record is None:
+                continue
+            if param.param_type_name == "argument":
+                name, says = record
+                groups["Arguments"].append((name.partition(" <")[0], says))  # its type says nothing to users
+            else:
+                groups[getattr(param, "rich_help_panel", None) or "Options"].append(record)
         for title, records in groups.items():
             if records:
                 with formatter.section(title):

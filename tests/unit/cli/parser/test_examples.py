@@ -51,6 +51,12 @@ def test_help_ends_with_them_unbroken(name: str, monkeypatch: pytest.MonkeyPatch
     assert max(map(len, lines)) <= 80
 
 
+def test_the_list_of_commands_has_whole_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = beft("-h").out.partition("Commands:\n")[2]
+    assert "Score and rank the bias terms of snapshots" in listed and "..." not in listed
+
+
 @pytest.mark.parametrize(("name", "line"), ALL)
 def test_each_is_one_of_its_command_and_parsed(name: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     parsed: list[str] = []

@@ -6,13 +6,17 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import typer.main
 import yaml
 from cli_runner import assert_refused, beft, stored
 from example_snapshots import example
 
-from beft_core.cli import fine_tune
+from beft_core.cli import app, fine_tune
+from beft_core.cli.parser.options_file import defaults
 from beft_core.config import RunConfig
+from beft_core.errors import UserError
 from beft_core.snapshots.snapshot import Snapshot
 
 
@@ -160,3 +164,29 @@ def test_the_configuration_of_a_model_goes_on_as_it_did(folder: Path) -> None:
     words = ["extract", "bundled", "bundled", "--out", "e.beft.safetensors", "--print-config"]
     by_name = beft(*words, "--model-config", "config.json").out
     assert "model_config: config.json" in by_name and beft(*words, "--config", "config.json").out == by_name
+
+
+def test_hostile_files_are_read_or_refused(folder: Path) -> None:
+    command = typer.main.get_command(app.build()).commands["train"]  # type: ignore[attr-defined]
+    hostile = (
+        "!!int ''",
+        "9" * 6000,
+        ".nan",
+        "{a: b}",
+        "[[[[1]]]]",
+        "&a [*a]",
+        "2024-12-24",
+        "[" * 3000,
+        "a: \0",
+        "~x",
+    )
+    refused = 0
+    for field in ("task", "terms", "layers", "epochs", "lr", "dropout", "out", "json"):
+        for value in hostile:
+            Path("h.yaml").write_text(f"{field}: {value}\n")
+            try:
+                found = defaults("h.yaml", command.params)
+                assert all(isinstance(text, str | bool) for text in np.ravel(list(found.values())).tolist())
+            except UserError:
+                refused += 1
+    assert refused > 50
