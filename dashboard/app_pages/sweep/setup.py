@@ -116,7 +116,7 @@ def _spec() -> SweepSpec:
         tasks=tuple(_get("sw_tasks")),
         regimes=tuple(name for name in REGIMES if name in (_get("sw_regimes") or ())),
         n_train=tuple(map(int, counts)),
-        terms=tuple(_get("sw_terms")),
+        terms=tuple(term.replace(" ", "+") for term in _get("sw_terms")),  # what + is in an address typed by hand
         lrs=_numbers("sw_lrs", "learning rate"),
         probe_lrs=_numbers("sw_probe_lrs", "learning rate"),
         seeds=tuple(range(int(_get("sw_seeds")))),

@@ -103,6 +103,10 @@ def test_a_link_restores_every_choice() -> None:
     assert "demo-sentiment 2 epochs; AdamW's epsilon 1e-07 after the bias correction" in said(at)
 
 
+def test_joined_terms_in_an_address_that_was_typed_by_hand() -> None:
+    assert "--terms v q+v --seeds" in command(opened("sweep", sw_terms=["v", "q v"]))
+
+
 def test_the_paper_preset_fills_in_epochs_by_task() -> None:
     at = opened("sweep", sw_preset="paper", sw_tasks=["demo-similarity", "demo-sentiment"])
     assert (
