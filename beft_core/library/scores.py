@@ -60,7 +60,13 @@ class Scores(Result):
                     f"{number(means[key][term])} ({ranks[key][term]})" if term in means[key] else "–" for key in means
                 ]
                 rows.append([f"{name} null" if row.null else name, *cells])
-        chosen = [f"{APPROACHES[key].label} selects {term or 'none'}" for key, term in self.selected.items()]
+        reasons = self.table.no_selection()
+        chosen = [
+            f"{APPROACHES[key].label} selects {term}"
+            if term
+            else f"{APPROACHES[key].label}: no selection: {reasons[key]}"
+            for key, term in self.selected.items()
+        ]
         head = ["term", *(APPROACHES[key].label for key in approaches)]
         title = f"{self.about}: score, mean over layers (rank)"
         return Shown(title, head, rows, ["; ".join(chosen), *self.notes])

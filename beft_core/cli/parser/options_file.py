@@ -69,7 +69,7 @@ def _given(where: str, value: Any, param: Any) -> Any:
         if not isinstance(value, bool):
             raise UserError(f"{where} = {str(value)[:80]}", "true or false")
         return value is not any(option.startswith(NEGATIVE) for option in param.opts)
-    many = param.multiple or param.nargs != 1 if hasattr(param, "multiple") else param.nargs != 1
+    many = getattr(param, "multiple", False) or param.nargs != 1
     values = value if isinstance(value, list) else [value]
     if isinstance(value, list) and not many:
         raise UserError(f"{where} = {str(value)[:80]}", "one value")

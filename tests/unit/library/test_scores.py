@@ -8,6 +8,7 @@ from example_snapshots import base, example
 from beft_core.errors import UserError
 from beft_core.library.scores import Scores, described
 from beft_core.scores.table import score_snapshot
+from beft_core.snapshots.snapshot import Snapshot
 
 
 def test_numbers_and_selection_are_the_engines() -> None:
@@ -60,3 +61,11 @@ def test_two_stacks_are_told_apart() -> None:
 def test_words_for_a_snapshot() -> None:
     assert described(example()) == "task1 on bundled"
     assert described(example(n_train=9)) == "task1 on bundled, 9 examples"
+
+
+def test_equal_scores_select_nothing_and_say_so() -> None:
+    pre = dict.fromkeys(base(), base()["encoder", "q"])
+    meta = example(pre=pre, null_terms=("k",)).meta
+    snapshot = Snapshot.build(meta, pre, {key: 2 * array for key, array in pre.items()})
+    scores = Scores.of(snapshot)
+    assert scores.term is None and "Projection ratio: no selection: all equal (q and v)" in repr(scores)
