@@ -239,10 +239,14 @@ def read_spec(path: Path) -> dict[str, Any]:
 
     Raises UserError: no such file, not plain YAML, or not a table.
     """
-    table = {name: _numbers(name, value) for name, value in read_yaml(path).items()}
+    table = {_OLDER.get(name, name): _numbers(name, value) for name, value in read_yaml(path).items()}
     if isinstance(settings := table.get("settings"), dict):
-        table["settings"] = {name: _numbers(str(name), value) for name, value in settings.items()}
+        table["settings"] = {_OLDER.get(name, name): _numbers(str(name), value) for name, value in settings.items()}
     return table
+
+
+_OLDER = {"evaluate_when": "evaluate"}
+"""Another name of a field, as its flag once had it -> the field."""
 
 
 _NUMBERS = ("lrs", "probe_lrs", "adam_epsilon", "weight_decay", "clip")

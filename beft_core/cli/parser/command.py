@@ -79,8 +79,8 @@ def unknown_option(error: Any) -> UserError:
     """The one line about an option that a command does not have."""
     where = error.ctx.command_path if error.ctx is not None else "beft"
     near = aliases.closest(error.option_name, own_options(error.ctx.command)) if error.ctx is not None else None
-    meant = f". Did you mean {near}?" if near else ""
-    return UserError(f"No such option {error.option_name}{meant}", try_=f"{where} --help")
+    meant = f" Did you mean {near}?" if near else ""
+    return UserError(f"No such option {error.option_name}.{meant} See {where} --help")
 
 
 def _examples(ctx: typer.Context, formatter: Any) -> None:

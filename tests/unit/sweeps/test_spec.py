@@ -159,3 +159,10 @@ def test_only_a_cpu_stores_attention_weights() -> None:
 
 def test_no_setting_is_shared_twice() -> None:
     assert len(set(COMMON)) == len(COMMON)
+
+
+def test_when_to_evaluate_has_one_name_and_its_older_one_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    for text in ("evaluate: last", "evaluate_when: last", "settings: {evaluate_when: last}"):
+        file.write_text(text)
+        assert SweepSpec.from_dict(read_spec(file)).settings == {"evaluate": "last"}

@@ -61,12 +61,12 @@ def test_a_value_that_looks_like_another_name_is_a_value(toy: list[dict[str, obj
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        (["train", "--learning-rat", "1"], "No such option --learning-rat. Did you mean --lr?; try beft train --help"),
+        (["train", "--learning-rat", "1"], "No such option --learning-rat. Did you mean --lr? See beft train --help"),
         (["train", "--epoch", "1"], "No such option --epoch. Did you mean --epochs?"),
         (["sweep", "--n-trian", "3"], "No such option --n-trian. Did you mean --n-train?"),
         (["score", "--per-lyer"], "No such option --per-lyer. Did you mean --per-layer?"),
         (["--versoin"], "No such option --versoin. Did you mean --version?"),
-        (["train", "--qqqqqq"], "beft: No such option --qqqqqq; try beft train --help"),
+        (["train", "--qqqqqq"], "beft: No such option --qqqqqq. See beft train --help"),
         (["train", "-q"], "No such option -q"),
     ],
 )
