@@ -26,17 +26,12 @@ def drawn(kind: str, kinds: Mapping[str, Callable[[], go.Figure]]) -> go.Figure:
     """Draw the figure of a name.
 
     Raises:
-        UserError: a name that is none of them, or Plotly is not installed.
+        UserError: a name that is none of them.
     """
     if kind not in kinds:
         close = difflib.get_close_matches(str(kind), list(kinds), n=1)
         raise UserError(f"got the figure {str(kind)[:40]!r}", f"one of {', '.join(kinds)}", close[0] if close else "")
-    try:
-        return kinds[kind]()
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "plotly":
-            raise
-        raise UserError("got no figure, because Plotly is not installed", "Plotly", "pip install plotly") from None
+    return kinds[kind]()
 
 
 T = TypeVar("T")

@@ -12,6 +12,7 @@ from beft_core.cli.output import number
 from beft_core.cli.progress import Bars, Lines, Progress, epoch_line
 from beft_core.errors import UserError
 from beft_core.library.result import template
+from beft_core.library.words import keywords
 from beft_core.training.observer import Observer
 
 REDRAW_SECONDS = 0.2
@@ -45,7 +46,7 @@ class Notebook(Progress):
         self._draw()
 
     def message(self, text: str) -> None:
-        self._lines.append(text)
+        self._lines.append(keywords(text))
         self._draw()
 
     def step(self, step: int, total: int, losses: Sequence[float]) -> None:

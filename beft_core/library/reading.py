@@ -8,6 +8,7 @@ from typing import Any
 
 from beft_core.cli.arguments import words
 from beft_core.errors import UserError
+from beft_core.extras import require_training
 from beft_core.library.arguments import listed
 from beft_core.library.comparison import Comparison, named
 from beft_core.library.scores import Scores
@@ -83,6 +84,7 @@ def merge(
     if not isinstance(method, str):
         raise UserError(f"got method = {str(method)[:80]!r}", f"one of {', '.join(METHODS)}")
     if method in METHODS and METHODS[method].needs_fisher and not all(map(merging.has_tuned_fisher, several)):
+        require_training()
         shared_keys(several, only)  # what cannot be merged anyway is told before anything is measured
         from beft_core.training.fisher.of_snapshots import with_tuned_fisher
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from beft_core.cli.output import out_path
 from beft_core.errors import UserError
+from beft_core.extras import require_training
 from beft_core.files.paths import user_path
 from beft_core.library import plots
 from beft_core.library.result import Result, Shown, cell
@@ -58,6 +59,7 @@ class Snapshot(files.Snapshot, Result):
         Raises:
             UserError: models of an unknown architecture, or that do not fit each other.
         """
+        require_training()
         from beft_core.library.loaded_models import snapshot_from_models
 
         return cls.of(snapshot_from_models(before, after, task, details))
@@ -74,6 +76,7 @@ class Snapshot(files.Snapshot, Result):
             UserError: the model's biases are not those that the fine-tune started from, or it has no such head; it
             is left as it was then.
         """
+        require_training()
         from beft_core.library.loaded_models import apply_snapshot
 
         apply_snapshot(self, model, head)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beft_core.errors import UserError
+from beft_core.extras import require_training
 from beft_core.files.paths import user_path
 from beft_core.library import plots
 from beft_core.library.arguments import ALIASES
@@ -123,6 +124,7 @@ def sweep(
         raise UserError(f"got out = {str(out)[:80]!r}", "the path of a folder")
     made = spec if spec is not None else SweepSpec.from_dict(fields)
     made.runs()  # what no run can have is told before anything begins
+    require_training()
     folder = SweepFolder(user_path(out, "out"))
     folder.prepare()
     with watching(progress, observer) as watched:

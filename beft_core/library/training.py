@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from beft_core.config import PROBE, RunConfig
 from beft_core.errors import UserError
+from beft_core.extras import require_training
 from beft_core.files.paths import user_path
 from beft_core.library.arguments import Settings, run_config
 from beft_core.library.data import Given
@@ -283,6 +284,7 @@ def _base(model: Any, tokenizer: Any) -> Callable[[], LoadedModel] | None:
         if tokenizer is not None:
             raise UserError("got a tokenizer without a loaded model", "both", "model=AutoModel.from_pretrained(NAME)")
         return None
+    require_training()
     from beft_core.models.in_memory import copied
 
     first: list[LoadedModel] = [copied(model, tokenizer)]  # what is wrong with it is told now
@@ -302,6 +304,7 @@ def _file(checkpoint: str | os.PathLike[str] | None) -> Path | None:
 
 def _engine(observer: Observer, config: RunConfig, base: object) -> Any:
     """The engine's workflows; a model that is named wrong is told before torch takes its seconds."""
+    require_training()
     if base is None:
         observer.stage("find the model")
         locate(config.model)

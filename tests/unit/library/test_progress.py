@@ -48,9 +48,11 @@ def test_a_notebook_shows_stage_bar_and_messages_escaped(handle: Handle) -> None
         observer.advance(4)
         assert '<progress value="4" max="10">' in handle.pages[-1] and "loss 0.5000" in handle.pages[-1]
         observer.epoch({"epoch": 1, "step": 10, "accuracy": 0.75})
-        observer.message("<b>k</b> is null")
+        observer.message("<b>k</b> is null; --train-null trains it")
         assert "epoch 1: accuracy 0.7500" in handle.pages[-1]
-        assert "&lt;b&gt;k&lt;/b&gt; is null" in handle.pages[-1] and "<b>" not in handle.pages[-1]
+        assert (
+            "&lt;b&gt;k&lt;/b&gt; is null; train_null trains it" in handle.pages[-1] and "<b>" not in handle.pages[-1]
+        )
     assert "<progress" not in handle.pages[-1] and "is null" in handle.pages[-1]
 
 
