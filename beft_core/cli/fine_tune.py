@@ -13,6 +13,7 @@ from beft_core.cli import output
 from beft_core.cli.flags import FLAGS, OF_SELECT, completed, config_of, takes
 from beft_core.cli.parser.command import OUTPUT, TRAINING, add
 from beft_core.cli.progress import Progress, progress
+from beft_core.cli.tables import RANK
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.extras import require_training
@@ -280,8 +281,8 @@ def print_scores(title: str, scores: ScoreTable) -> None:
             (row.term, row.approach): (output.number(row.score), str(row.rank)) for row in means.itertuples(index=False)
         }
         output.print_table(
-            f"{title} ({stack}): mean over layers, rank #",
-            ["term", *(name for key in scores.approaches for name in (heading(key), "#"))],
+            f"{title} ({stack}): mean over layers, rank {RANK}",
+            ["term", *(name for key in scores.approaches for name in (heading(key), RANK))],
             [
                 [marks.get(term, term), *(c for key in scores.approaches for c in cells.get((term, key), ("–", "–")))]
                 for term in dict.fromkeys(means["term"])

@@ -17,6 +17,8 @@ from rich.cells import cell_len, chop_cells
 
 INDENT, GAP = 2, 2
 """Spaces before a table and between its columns."""
+RANK = "#"
+"""Heading of a column of ranks, which stays beside the column that it ranks."""
 MIN_WIDTH = 40
 """Narrower terminals get lines of this width."""
 MIN_TEXT, LEAST_TEXT = 12, 4
@@ -92,11 +94,17 @@ def _blocks(columns: list[_Column], room: int | None, keys: int) -> list[list[_C
     fixed, rest = columns[:keys], columns[keys:]
     if room is None or _total([one.least for one in columns]) <= room:
         return [columns]
-    blocks: list[list[_Column]] = [[*fixed]]
+    together: list[list[_Column]] = []
     for column in rest:
-        if len(blocks[-1]) > keys and _total([one.least for one in (*blocks[-1], column)]) > room:
+        if column.head == RANK and together:
+            together[-1].append(column)
+        else:
+            together.append([column])
+    blocks: list[list[_Column]] = [[*fixed]]
+    for some in together:
+        if len(blocks[-1]) > keys and _total([one.least for one in (*blocks[-1], *some)]) > room:
             blocks.append([*fixed])
-        blocks[-1].append(column)
+        blocks[-1] += some
     return blocks
 
 

@@ -50,6 +50,14 @@ def test_columns_move_below_with_what_says_what_a_row_is() -> None:
     assert all(f"{n}.5000000" in text for n in range(6))
 
 
+@pytest.mark.parametrize("limit", range(40, 60))
+def test_a_rank_stays_beside_what_it_ranks(limit: int) -> None:
+    head = ["term", *(name for n in range(6) for name in (f"score{n}", tables.RANK))]
+    lines = tables.table(head, [["q", *(text for n in range(6) for text in (f"{n}.0", str(n)))]], limit)
+    heads = [line.split() for line in lines if "term" in line]
+    assert len(heads) > 1 and all(words[1] != tables.RANK and words[-1] == tables.RANK for words in heads)
+
+
 CELL = st.text(st.sampled_from("abc 123.–-äß日本"), max_size=60)
 
 
