@@ -32,8 +32,9 @@ def require_fit(source: ModelSource, config: Any) -> None:
         raise UserError(
             f"got a config.json with {source.layout.layers} layers over {len(shapes)} tensors", "its own weights"
         )
-    with torch.device("meta"):  # shapes only
-        described = sum(parameter.numel() for parameter in AutoModel.from_config(config).parameters())
+    with torch.device("meta"):  # shapes only, so any attention does; the one that a configuration names may be missing
+        backbone = AutoModel.from_config(config, attn_implementation="eager")
+    described = sum(parameter.numel() for parameter in backbone.parameters())
     stored = sum(math.prod(shape) for shape in shapes.values())
     if described > 2 * stored + ROOM:
         raise UserError(

@@ -75,6 +75,15 @@ def test_sdpa_is_used_where_the_architecture_has_it_whatever_the_configuration_s
     assert load_model(str(folder)).config._attn_implementation == "eager"
 
 
+@pytest.mark.parametrize("named", ["flash_attention_2", "someone/kernels", "nonsense", 7])
+def test_an_attention_that_is_not_installed_is_not_missed(folder: Path, named: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    for key in ("attn_implementation", "_attn_implementation"):
+        (folder / "config.json").write_text(json.dumps({**config, key: named}))
+        for attn in ("sdpa", "eager"):
+            assert load_model(str(folder), attn=attn).config._attn_implementation == attn
+
+
 def test_half_precision_and_sharded_checkpoints_load_as_float32(folder: Path) -> None:
     whole = load_model(str(folder))
     whole.backbone.to(torch.bfloat16).save_pretrained(folder, max_shard_size="200KB")
