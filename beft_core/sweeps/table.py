@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from beft_core.errors import UserError
 from beft_core.files import parquet
@@ -157,12 +157,20 @@ def _read_csv(path: Path) -> pd.DataFrame:
         return pd.read_csv(
             path,
             dtype={"run": str},
-            float_precision="round_trip",
             usecols=lambda name: name in COLUMNS,
             low_memory=False,
+            **_exact_floats(),
         )
     except Exception as error:  # readers of tables raise dozens of types
         raise UserError(f"got {path.name}, which cannot be read ({error})", "a table that beft sweep wrote") from None
+
+
+def _exact_floats() -> dict[str, Any]:
+    """Argument with which ``read_csv`` reads each float64 as it was written; from pandas 3.1 on it needs none."""
+    import pandas as pd
+
+    major, minor = pd.__version__.split(".")[:2]
+    return {} if (int(major), int(minor)) >= (3, 1) else {"float_precision": "round_trip"}
 
 
 def _require_columns(path: Path, columns: Sequence[str]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from sweep_tables import make_results
@@ -84,3 +86,25 @@ def test_keys_of_runs_stay_text(tmp_path: Path) -> None:
         "0x10",
         "0123456789012345",
     ]
+
+
+def test_every_float64_of_a_csv_is_read_as_it_was_written(tmp_path: Path) -> None:
+    bits = np.random.default_rng(0).integers(0, 2**64, 2000, dtype=np.uint64).view(np.float64)
+    values = np.concatenate([bits[np.isfinite(bits)], [0.1 + 0.2, 5e-324, 2.225073858507201e-308, np.finfo(float).max]])
+    results = small().iloc[[0] * len(values)].assign(seconds=values)
+    write_table(results, tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of a pandas that has another way
+        found = read_table(tmp_path / "results.csv")["seconds"].to_numpy()
+    assert found.tobytes() == values.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("version", "arguments"),
+    [("2.2.3", {"float_precision": "round_trip"}), ("3.0.1", {"float_precision": "round_trip"}), ("3.1.1", {})],
+)
+def test_an_older_pandas_is_told_to_read_floats_exactly(
+    version: str, arguments: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pd, "__version__", version)
+    assert table._exact_floats() == arguments
