@@ -193,7 +193,7 @@ def fit_bank(
         pad=pad,
         trains_weights=first.method.changes_weights,
         compile=first.compile,
-        tell=observer.message,
+        report=observer.message,
     )
     bank = Bank(
         model,

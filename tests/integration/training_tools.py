@@ -94,7 +94,7 @@ def attend_by_segments(patch: pytest.MonkeyPatch) -> list[str]:
         served.append(model.layout.model_type)
         return attends_plainly(model)
 
-    patch.setattr(session, "serves", serve)
+    patch.setattr(session, "is_supported", serve)
     patch.setattr(session, "cpu_dropout", lambda backbone: nullcontext())  # it has an attention of its own
     return served
 

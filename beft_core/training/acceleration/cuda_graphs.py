@@ -26,7 +26,7 @@ from torch import Tensor
 from beft_core.libraries.torch_private import end_allocation_to_pool
 from beft_core.training.batches.run_index import put, to_device
 
-MOST_RECORDINGS = 64
+MAX_RECORDINGS = 64
 """More shapes than that are not kept; the one that was used longest ago makes room."""
 
 Arrays = Mapping[str, np.ndarray]
@@ -48,9 +48,9 @@ class Recording:
 class Replays:
     """Runs computations, and records and replays them while :meth:`recording` is open."""
 
-    def __init__(self, device: torch.device, tell: Callable[[str], None]) -> None:
-        """``tell`` receives what a user should know."""
-        self.device, self.tell = device, tell
+    def __init__(self, device: torch.device, report: Callable[[str], None]) -> None:
+        """``report`` receives what a user should know."""
+        self.device, self.report = device, report
         self.records = False
         self._pool: Any = None
         self._seen: set[Hashable] = set()
@@ -95,7 +95,7 @@ class Replays:
                 self._seen.add(shapes)
                 return self._compute(inputs, compute)
             self._recordings[shapes] = recording
-            if len(self._recordings) > MOST_RECORDINGS:
+            if len(self._recordings) > MAX_RECORDINGS:
                 self._recordings.popitem(last=False)
         recording.graph.replay()
         return recording.output
@@ -115,7 +115,7 @@ class Replays:
     def _record(self, inputs: dict[str, Tensor], compute: Compute) -> Recording | None:
         """None where a graph cannot be: then the operations are started one by one."""
         if not self._has_room():
-            self._tell_once("memory is short, so steps run without CUDA graphs, which is slower for small ones")
+            self._report_once("memory is short, so steps run without CUDA graphs, which is slower for small ones")
             return None
         graph = torch.cuda.CUDAGraph()
         complete = False
@@ -130,11 +130,11 @@ class Replays:
             graph.capture_end()
             complete = True
         except torch.OutOfMemoryError:
-            self._tell_once("memory ran out for a CUDA graph: steps of this size run without")
+            self._report_once("memory ran out for a CUDA graph: steps of this size run without")
             return None
         except RuntimeError as error:
             self.records = False
-            self._tell_once(f"steps run without CUDA graphs, which did not take one: {str(error).splitlines()[0]}")
+            self._report_once(f"steps run without CUDA graphs, which did not take one: {str(error).splitlines()[0]}")
             return None
         finally:
             if not complete:
@@ -161,10 +161,10 @@ class Replays:
         torch.cuda.synchronize()
         torch.cuda.empty_cache()
 
-    def _tell_once(self, text: str) -> None:
+    def _report_once(self, text: str) -> None:
         if not self._told:
             self._told = True
-            self.tell(text)
+            self.report(text)
 
 
 @lru_cache(maxsize=1)

@@ -25,7 +25,7 @@ from beft_core.training.acceleration.compiled_layers import layers_run_once
 from beft_core.training.module_swap import attention_called, for_every_head, takes_attention
 from beft_core.training.precision import Precision
 
-MOST_TOKENS, MOST_WIDTH = 128, 128
+MAX_TOKENS, MAX_WIDTH = 128, 128
 """Widest rows and heads that fit into a tile; wider ones take PyTorch's attention."""
 NAMES = {"segments": "beft_segments", "additive": "beft_masks"}
 """Mask of a pass (see beft_core.training.batches.arrange.MASKS) -> name of its attention in transformers' registry."""
@@ -176,7 +176,7 @@ def product_attention(
 
 def fits(tokens: int, width: int) -> bool:
     """Whether rows of so many tokens and heads of such a width have a kernel."""
-    return tokens <= MOST_TOKENS and width <= MOST_WIDTH
+    return tokens <= MAX_TOKENS and width <= MAX_WIDTH
 
 
 def _attention(
@@ -239,7 +239,7 @@ def attends_plainly(model: LoadedModel) -> bool:
     return plain and once and takes_attention(model.backbone)
 
 
-def serves(model: LoadedModel, precision: Precision) -> bool:
+def is_supported(model: LoadedModel, precision: Precision) -> bool:
     """Whether this model's attention can be computed here: in bfloat16, on a GPU that has Triton."""
     here = precision.device.type == "cuda" and precision.low and has_triton()
     return here and attends_plainly(model) and fits(1, model.layout.head_dim)

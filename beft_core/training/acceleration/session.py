@@ -25,7 +25,7 @@ from beft_core.training.acceleration.fast_gelu import short_gelu
 from beft_core.training.acceleration.fused_qkv import one_product
 from beft_core.training.acceleration.hashed_dropout import hand_out_keys, hashed_dropout
 from beft_core.training.acceleration.last_layer import reader_of
-from beft_core.training.acceleration.segment_attention import MOST_TOKENS, attends_plainly, attention_by, serves
+from beft_core.training.acceleration.segment_attention import MAX_TOKENS, attends_plainly, attention_by, is_supported
 from beft_core.training.batches.arrange import Shaping
 from beft_core.training.precision import Precision
 from beft_core.training.session import Compute, Session
@@ -48,20 +48,20 @@ class Accelerated(Session):
         trains_weights: bool = False,
         compile: bool = False,
         record: bool = True,
-        tell: Callable[[str], None] = lambda text: None,
+        report: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Choose what can be.
 
         ``pad``: how rows are laid out; ``trains_weights``: whether anything but biases is trained; ``compile``: run
-        the layers as compiled programs; ``record``: run steps as CUDA graphs where that can be. ``tell`` receives what
-        a user should know.
+        the layers as compiled programs; ``record``: run steps as CUDA graphs where that can be. ``report``
+        receives what a user should know.
         """
         super().__init__(precision.device)
         self.model, self.precision = model, precision
         self.trains_weights, self.compile = trains_weights, compile
         self.reader = reader_of(model)
         self.readings = DeferredReadings(self.device)
-        self._replays = Replays(self.device, tell)
+        self._replays = Replays(self.device, report)
         self._records = record and can_replay(model, self.device, pad, trains_weights)
         self._keyed: list[nn.Module] = []
         """Modules that need a fresh key before each pass with dropout."""
@@ -70,7 +70,7 @@ class Accelerated(Session):
     def training(self) -> Iterator[None]:
         """While it is open, the model's modules compute faster, and steps are recorded where that can be."""
         model, backbone = self.model, self.model.backbone
-        by_segments = serves(model, self.precision)
+        by_segments = is_supported(model, self.precision)
         hashes = self.compile and self.device.type in HASHED
         with ExitStack() as stack:
             stack.callback(self._forget_training)
@@ -80,7 +80,7 @@ class Accelerated(Session):
                 # cuDNN's attention builds a plan for every new shape: 100 ms a step where rows have many widths.
                 stack.enter_context(sdpa_kernel(KERNELS))
             mask = "segments" if by_segments else "additive" if self._records else "tokens"
-            self.shaping = Shaping(mask, MOST_TOKENS, rounded=self._records)
+            self.shaping = Shaping(mask, MAX_TOKENS, rounded=self._records)
             if mask != "tokens":
                 self._keyed += stack.enter_context(attention_by(model, mask))
             if by_segments and not self.trains_weights:

@@ -102,8 +102,9 @@ def estimate(config: RunConfig, start_seconds: float) -> Estimate:
             model = inputs.load(config)
         config = config.resolved(model.layout)
         took["load model"] = max(took["load model"], _first.setdefault(f"load {config.model}", took["load model"]))
-        # On a GPU a shape is computed as it is once, then recorded in memory of its own, then replayed (see replay.py).
-        # So there one batch is taken again and again, and what is timed begins with the third.
+        # On a GPU a shape is computed as it is once, then recorded in memory of its own, then replayed (see
+        # acceleration/cuda_graphs.py). So there one batch is taken again and again, and what is timed begins
+        # with the third.
         on_gpu = device.type == "cuda"
         first = _fit(config, model, data, _longest(train, config.batch_size), steps=2 if on_gpu else 1, few=8)
         if config.precision != "float32" or config.method.changes_weights:

@@ -102,7 +102,7 @@ def test_nothing_is_recorded_outside(played: list[Played]) -> None:
 def test_the_recording_that_was_used_longest_ago_makes_room(
     played: list[Played], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cuda_graphs, "MOST_RECORDINGS", 2)
+    monkeypatch.setattr(cuda_graphs, "MAX_RECORDINGS", 2)
     replays = Replays(CPU, print)
     with replays.recording():
         for width in (1, 1, 2, 2, 1, 3, 3, 1, 2, 2):  # 3 takes the place of 2, and 2 then that of 3

@@ -53,7 +53,7 @@ def with_three(name: str, **changes: Any) -> list[Snapshot]:
 def with_masks(model: Any, *runs: Any, **more: Any) -> list[Snapshot]:
     """With three products and no kernel at all: the same where nothing is dropped, and much quicker."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "serves", lambda *_: False)
+        patch.setattr(session, "is_supported", lambda *_: False)
         return fit(model, *runs, **more) if runs else short(model, **more)
 
 
@@ -95,7 +95,7 @@ def test_the_same_for_runs_of_different_terms_and_for_one_alone() -> None:
 
 @pytest.mark.parametrize("pad", ["packed", "longest"])
 def test_rows_that_are_too_wide_for_the_kernels(pad: str, entered: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("beft_core.training.acceleration.session.MOST_TOKENS", 0)
+    monkeypatch.setattr("beft_core.training.acceleration.session.MAX_TOKENS", 0)
     monkeypatch.setattr(module, "fits", lambda *_: False)
     monkeypatch.setattr("beft_core.training.acceleration.segment_attention.fits", lambda *_: False)
     for dropout in (False, True):

@@ -18,7 +18,7 @@ from beft_core.training.acceleration.segment_attention import (
     attends_plainly,
     attention_by,
     fits,
-    serves,
+    is_supported,
 )
 
 pytest.importorskip("triton", reason="comes with PyTorch's builds for GPUs, and with this project's dev extra on Linux")
@@ -81,7 +81,7 @@ def test_it_serves_bfloat16_on_a_gpu_with_triton(
 ) -> None:
     monkeypatch.setattr(segment_attention, "has_triton", lambda: has)
     precision: Any = types.SimpleNamespace(device=torch.device(device), low=low)
-    assert serves(tiny("bert", attn="sdpa"), precision) is expected
+    assert is_supported(tiny("bert", attn="sdpa"), precision) is expected
 
 
 def test_the_attention_is_given_back() -> None:
@@ -109,7 +109,7 @@ def test_a_fine_tune_is_the_same(name: str, pad: str, everywhere: list[str]) -> 
     by_segments = short(name, pad=pad)
     assert everywhere
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "serves", lambda *_: False)
+        patch.setattr(session, "is_supported", lambda *_: False)
         by_masks = short(name, pad=pad)
     assert max(difference(a, b) for a, b in zip(by_segments, by_masks, strict=True)) < 1e-5
 
