@@ -219,7 +219,7 @@ def need_training() -> None:
     """Stop with one line where no run could be started for lack of PyTorch: what follows would only set one up."""
     if (missing := training_missing()) is not None:
         st.info(
-            f"{plain(missing.got)}. This brings it: `{missing.try_}`",
+            f"PyTorch, or what it is used with, is not installed. This brings it: `{missing.try_}`",
             title="Nothing can be trained here",
             icon=":material/download:",
         )
