@@ -16,7 +16,10 @@ from beft_core.cli.parser import aliases
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 
-FIELDS = frozenset(field.name for field in dataclasses.fields(RunConfig))
+NOT_KEYWORDS: dict[str, str] = {"mode": "terms", "train_file": "data", "eval_file": "eval_data"}
+"""Fields of RunConfig that are no keywords -> the keyword that says the same."""
+FIELDS = frozenset(field.name for field in dataclasses.fields(RunConfig)) - NOT_KEYWORDS.keys()
+"""Those that are."""
 
 
 def _keyword(option: str) -> str:
@@ -26,17 +29,23 @@ def _keyword(option: str) -> str:
 ALIASES: dict[str, str] = {
     _keyword(alias): field
     for alias, options in aliases.ALIASES.items()
-    if (field := next((name for name in map(_keyword, options) if name in FIELDS), None)) is not None
+    if (field := next((name for name in map(_keyword, options) if name in FIELDS | NOT_KEYWORDS.keys()), None))
 }
 """Name in transformers' TrainingArguments or its kin -> the field; the same as those of the command line."""
 
 
-class Settings(TypedDict, total=False):
-    """Settings of a fine-tune beyond those that the functions name themselves; `beft_core.config.RunConfig` says what
-    each means and what it is without being given.
-    """
+class Where(TypedDict, total=False):
+    """Settings that an evaluation has too; `beft_core.config.RunConfig` says what each means and is by default."""
 
     data_dir: str | None
+    max_length: int
+    precision: Literal["float32", "bfloat16"]
+    device: Literal["auto", "cpu", "cuda", "mps"]
+
+
+class Settings(Where, total=False):
+    """Settings of a fine-tune beyond those that the functions name themselves."""
+
     train_null: bool
     add_bias: str | Iterable[str]
     regime: Literal["low", "medium", "high", "all"] | None
@@ -45,14 +54,11 @@ class Settings(TypedDict, total=False):
     inputs: Literal["lab", "paper"] | None
     schedule: Literal["constant", "linear"] | None
     batch_size: int
-    max_length: int
     dropout: bool
     weight_decay: float
     adam_epsilon: float | None
     adam_epsilon_at: Literal["before", "after"] | None
     clip: float
-    precision: Literal["float32", "bfloat16"]
-    device: Literal["auto", "cpu", "cuda", "mps"]
     pad: str
     compile: bool
     plain: bool
@@ -64,10 +70,13 @@ class Settings(TypedDict, total=False):
     record_wall_seconds: bool
 
 
-def run_config(config: object, given: Mapping[str, Any], also: Iterable[str] = ()) -> RunConfig:
+def run_config(
+    config: object, given: Mapping[str, Any], base: Mapping[str, Any] | None = None, also: Iterable[str] = ()
+) -> RunConfig:
     """Make the configuration of a fine-tune: ``config``, or the default, with what was ``given`` as keywords.
 
-    ``also``: further keywords of the function, which a misspelt one may have meant.
+    ``base``: fields that the function knows otherwise. ``also``: further keywords of the function, which a misspelt one
+    may have meant.
 
     Raises:
         UserError: an unknown keyword, a value of the wrong type or out of bounds, or settings that do not fit.
@@ -76,28 +85,36 @@ def run_config(config: object, given: Mapping[str, Any], also: Iterable[str] = (
         raise UserError(
             f"got a {type(config).__name__} as the first argument", "a RunConfig, or keywords alone", "terms='v'"
         )
-    base = {} if config is None else config.to_dict()
-    chosen: dict[str, Any] = {}
-    for name, value in given.items():
-        field = ALIASES.get(name, name)
-        if field not in FIELDS or field == "mode":
-            refuse_keyword(name, (FIELDS - {"mode"}) | ALIASES.keys() | set(also))
-        if field in chosen:
-            raise UserError(f"got both {name} and {field}", "one of them")
-        chosen[field] = value
-    values: dict[str, Any] = {}
-    for name, value in chosen.items():
+    values = {**({} if config is None else config.to_dict()), **(base or {})}
+    for name, value in named(given, FIELDS, also).items():
         values |= _READ[name](value) if name in _READ else {name: _plain(value)}
-    made = RunConfig.from_dict({**base, **values})
+    made = RunConfig.from_dict(values)
     made.resolved()
     return made
 
 
-def refuse_keyword(name: str, known: Iterable[str]) -> None:
-    """Raise UserError for a keyword that is none of those known, with the one that may have been meant."""
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    raise UserError(f"got the unknown keyword {name}", f"one of {', '.join(names)}", close[0] if close else "")
+def named(given: Mapping[str, Any], fields: Iterable[str], also: Iterable[str] = ()) -> dict[str, Any]:
+    """Give the values of keywords by the fields that they name, some by another name of :data:`ALIASES`.
+
+    Raises:
+        UserError: a keyword that names none of ``fields``, with the one that may have been meant, also one of ``also``;
+            or a field that is named twice.
+    """
+    known = set(fields)
+    aliases_here = {alias: field for alias, field in ALIASES.items() if field in known}
+    chosen: dict[str, Any] = {}
+    for name, value in given.items():
+        field = aliases_here.get(name, name)
+        if field not in known:
+            names = sorted({*known, *aliases_here, *also})
+            meant = NOT_KEYWORDS.get(ALIASES.get(name, name)) or next(
+                iter(difflib.get_close_matches(name, names, 1)), ""
+            )
+            raise UserError(f"got the unknown keyword {name}", f"one of {', '.join(names)}", meant)
+        if field in chosen:
+            raise UserError(f"got both {name} and {field}", "one of them")
+        chosen[field] = value
+    return chosen
 
 
 def listed(name: str, value: object) -> list[str]:

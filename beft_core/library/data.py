@@ -67,8 +67,10 @@ class Given:
                     raise UserError(f"got {name} without texts", "both")
         elif self.labels is None:
             raise UserError("got texts without labels", "one label for each text", "labels=[0, 1, ...]")
-        if self.data is None and self.eval_data is not None:
-            raise UserError("got eval_data without data", "both")
+        if self.data is None:
+            for name in ("eval_data", "text", "text_pair", "label"):
+                if getattr(self, name) is not None:
+                    raise UserError(f"got {name} without data", "both")
         if (self.eval_texts is None) != (self.eval_labels is None):
             raise UserError("got one of eval_texts and eval_labels", "both, or none")
 
@@ -92,11 +94,16 @@ class Given:
     def fields(self) -> dict[str, Any]:
         """Fields of RunConfig that name the files, with their columns; of examples in memory, words for them."""
         columns = self.columns
-        named = {"text": columns.text, "text_pair": columns.text_pair, "label": columns.label}
-        if not self.in_files:
-            return {"train_file": self._source, **named}
         files = {"train_file": self.data, "eval_file": self.eval_data}
-        return {name: str(user_path(file, name)) for name, file in files.items() if file is not None} | named
+        named: dict[str, Any] = {"train_file": self._source, "eval_file": None}
+        if self.in_files:
+            named = {name: None if file is None else str(user_path(file, name)) for name, file in files.items()}
+        return {
+            **named,
+            "text": columns.text,
+            "text_pair": columns.text_pair,
+            "label": columns.label,
+        }
 
     def task(self, name: str | None, problem: str | None) -> TaskData:
         """Make a task to train on, of the validation examples given, or of a fifth that is held out.
@@ -104,6 +111,7 @@ class Given:
         Raises UserError for everything that can be wrong with them.
         """
         train = self._table("data", "texts")
+        assert train is not None
         validation = self._table("eval_data", "eval_texts")
         called = checked_name(name) if name is not None else "texts" if self.texts is not None else "table"
         return make_task(train, validation, self.columns, name=called, problem=problem)
@@ -131,9 +139,10 @@ class Given:
         if head.get("kind") == "classification" and labels is None:
             raise UserError(f"got the head {called}, which does not say what its classes are called", "one that does")
         table = given._table("data", "texts")
+        assert table is not None
         return scored_task(table, given.columns, name=called, labels=None if labels is None else tuple(labels))
 
-    def _table(self, table: str, texts: str) -> RawTable | Any:
+    def _table(self, table: str, texts: str) -> RawTable | None:
         """The checked rows of a table or of lists, by the names of their keywords; None where there are none."""
         columns = self.columns
         if self.texts is not None:

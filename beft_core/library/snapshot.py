@@ -44,7 +44,7 @@ class Snapshot(files.Snapshot, Result):
             return snapshot
         return cls(snapshot.meta, snapshot._shapes, snapshot._load, snapshot.source)
 
-    def from_data(self, source: str) -> Snapshot:
+    def with_source(self, source: str) -> Snapshot:
         """Copy the snapshot with words for the examples that it was trained on."""
         meta = dataclasses.replace(self.meta, provenance={**self.meta.provenance, "data": source[:300]})
         return Snapshot(meta, self._shapes, self._load, self.source)

@@ -5,6 +5,7 @@ Torch is imported when one of them is called, and not before what it was given h
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from beft_core.config import PROBE, RunConfig
 from beft_core.errors import UserError
 from beft_core.extras import require_training
 from beft_core.files.paths import user_path
-from beft_core.library.arguments import Settings, run_config
+from beft_core.library import arguments
+from beft_core.library.arguments import Settings, Where, run_config
 from beft_core.library.data import Given
 from beft_core.library.progress import watching
 from beft_core.library.reading import Source
@@ -38,13 +40,6 @@ if TYPE_CHECKING:
 
     Model: TypeAlias = str | os.PathLike[str] | PreTrainedModel
     Table: TypeAlias = str | os.PathLike[str] | pd.DataFrame | Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]]
-
-KEYWORDS = (
-    *("model", "tokenizer", "task", "data", "eval_data", "texts", "text_pairs", "labels", "eval_texts"),
-    *("eval_text_pairs", "eval_labels", "text", "text_pair", "label", "name", "problem", "terms", "layers", "n_train"),
-    *("epochs", "lr", "seed", "checkpoint", "progress", "observer", "then_train", "biases"),
-)
-"""Keywords that the functions name themselves."""
 
 
 @in_python
@@ -103,6 +98,7 @@ def train(
         ),
         (name, problem),
         (model, tokenizer),
+        _keywords(train),
         {"task": task, "terms": terms, "layers": layers, "n_train": n_train, "epochs": epochs, "lr": lr, "seed": seed},
     )
     file = _file(checkpoint)
@@ -162,6 +158,7 @@ def select(
         ),
         (name, problem),
         (model, tokenizer),
+        _keywords(select),
         {"task": task, "layers": layers, "n_train": n_train, "epochs": epochs, "lr": lr, "seed": seed},
     )
     file = _file(checkpoint)
@@ -190,7 +187,7 @@ def evaluate(
     biases: str = "post",
     progress: bool | None = None,
     observer: Observer | None = None,
-    **settings: Unpack[Settings],
+    **settings: Unpack[Where],
 ) -> Evaluation:
     """Put a snapshot, or a merge, back on its base model and score it on a task whose head it has.
 
@@ -215,10 +212,10 @@ def evaluate(
         about = f"{scored.source}, {len(scored.evals['validation'])} examples"
     else:
         given["task"] = about = task if task is not None else _only_task(opened)
-    loaded = model is not None and not isinstance(model, str | os.PathLike)
-    if model is not None and not loaded:
+    if isinstance(model, str | os.PathLike):
         given["model"] = model
-    config = run_config(None, {**given, **settings}, KEYWORDS)
+    placed = arguments.named(settings, Where.__annotations__, _keywords(evaluate))
+    config = run_config(None, {**given, **placed})
     base = _base(model, tokenizer)
     with watching(progress, observer) as watched:
         _engine(watched, config, base)
@@ -230,6 +227,11 @@ def evaluate(
 
 
 # --- what they share -----------------------------------------------------------------------------------------------
+
+
+def _keywords(function: Callable[..., Any]) -> list[str]:
+    """Keywords that a function names itself."""
+    return [one.name for one in inspect.signature(function).parameters.values() if one.kind is one.KEYWORD_ONLY]
 
 
 @dataclass(frozen=True)
@@ -245,7 +247,7 @@ class _Work:
     def kept(self, snapshot: Any) -> Snapshot:
         """The snapshot of the engine; of examples in memory it says what they were."""
         made = Snapshot.of(snapshot)
-        return made if self.data is None else made.from_data(self.data.source)
+        return made if self.data is None else made.with_source(self.data.source)
 
 
 def _prepared(
@@ -254,26 +256,29 @@ def _prepared(
     examples: Given,
     named: tuple[str | None, str | None],
     model: tuple[Any, Any],
+    keywords: Sequence[str],
     fields: Mapping[str, Any],
 ) -> _Work:
     """Check everything that can be checked without torch. ``named``: name and problem of the examples; ``model``: the
-    model and its tokenizer; ``fields``: of RunConfig, None where they were not given.
+    model and its tokenizer; ``keywords``: of the function; ``fields``: of RunConfig, None where they were not given.
     """
     given = {name: value for name, value in fields.items() if value is not None}
     name, problem = named
+    base: dict[str, Any] = {}
+    in_memory = examples.any and not examples.in_files
     if examples.any:
         if "task" in given:
             raise UserError("got both a task and examples", "one of them", "name=..., to call the examples something")
-        given |= {field: value for field, value in examples.fields().items() if value is not None}
+        base = examples.fields()
+        if not in_memory:
+            base |= {field: value for field, value in (("name", name), ("problem", problem)) if value is not None}
     elif name is not None or problem is not None:
         raise UserError(f"got {'name' if name is not None else 'problem'} without examples", "data or texts with it")
-    loaded = model[0] is not None and not isinstance(model[0], str | os.PathLike)
-    if model[0] is not None and not loaded:
+    elif "task" in given:
+        base = dict.fromkeys(("train_file", "eval_file", "text", "text_pair", "label"))
+    if isinstance(model[0], str | os.PathLike):
         given["model"] = model[0]
-    in_memory = examples.any and not examples.in_files
-    if examples.any and not in_memory:
-        given |= {field: value for field, value in (("name", name), ("problem", problem)) if value is not None}
-    made = run_config(config, {**given, **settings}, KEYWORDS)
+    made = run_config(config, {**given, **settings}, base, keywords)
     data = examples.task(name, problem) if in_memory else None
     return _Work(made, data, _base(*model))
 

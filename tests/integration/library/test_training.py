@@ -161,6 +161,8 @@ def test_an_observer_hears_the_stages_and_may_stop() -> None:
         ("train(model='no/such/model')", "got the model name 'no/such/model'"),
         ("train(tokenizer=1)", "got a tokenizer without a loaded model"),
         ("train(task=5)", "got task = 5"),
+        ("train(text='a', label='b')", "got text without data"),
+        ("train(mode='full')", "got the unknown keyword mode; .*; try terms"),
         ("train(checkpoint=5)", "got checkpoint = '5'"),
         ("train(checkpoint='/no/such/folder/x')", "a file in a folder that exists"),
         ("train(progress='yes')", "got progress = 'yes'"),
@@ -194,7 +196,11 @@ def test_wrong_arguments_of_an_evaluation_are_told(tuned: Snapshot) -> None:
             "got the head 'films'; expected one of texts",
         ),
         ({}, "got no task; expected one of the snapshot's heads: texts"),
-        ({"epochz": 1}, "got the unknown keyword epochz|got no task"),
+        ({"task": "rte", "divice": "cpu"}, "got the unknown keyword divice; .*; try device"),
+        (
+            {"task": "rte", "epochs": 3},
+            "got the unknown keyword epochs; expected one of biases, data, data_dir, device",
+        ),
     ]:
         with pytest.raises(UserError, match=words):
             evaluate(tuned, **given)  # type: ignore[arg-type]

@@ -11,16 +11,17 @@ import pytest
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.library.arguments import ALIASES, Settings, run_config
+from beft_core.library.arguments import ALIASES, FIELDS, NOT_KEYWORDS, Settings, run_config
 
-NAMED = {"model", "task", "train_file", "eval_file", "text", "text_pair", "label", "terms", "layers", "n_train"}
-"""Fields that the functions of the library name themselves, or say otherwise."""
+NAMED = {"model", "task", "text", "text_pair", "label", "name", "problem"} | {"terms", "layers", "n_train"}
+NAMED |= {"epochs", "lr", "seed"}
+"""Fields that the functions of the library name themselves."""
 
 
 def test_every_field_has_a_keyword() -> None:
     fields = {field.name for field in dataclasses.fields(RunConfig)}
-    assert set(typing.get_type_hints(Settings)) == fields - NAMED - {"epochs", "lr", "seed", "mode", "name", "problem"}
-    assert set(ALIASES.values()) <= fields
+    assert set(typing.get_type_hints(Settings)) == fields - NAMED - NOT_KEYWORDS.keys()
+    assert set(ALIASES.values()) <= fields and set(NOT_KEYWORDS) <= fields
 
 
 def test_keywords_fill_fields_and_win_over_a_configuration() -> None:
@@ -56,12 +57,11 @@ def test_one_layer_and_all() -> None:
     assert run_config(RunConfig(layers=(1,)), {"layers": None}).layers is None
 
 
-@pytest.mark.parametrize(("alias", "field"), ALIASES.items())
+@pytest.mark.parametrize(("alias", "field"), [pair for pair in ALIASES.items() if pair[1] in FIELDS])
 def test_names_that_users_of_transformers_type(alias: str, field: str) -> None:
     values = {"schedule": "linear", "lr": 0.002, "clip": 0.5, "adam_epsilon": 1e-7, "task": "rte", "evaluate": "last"}
-    value = values.get(field, "a" if field in ("model", "text", "label", "eval_file") else 7)
-    files = {"train_file": "t", "text": "b", "label": "c"} if field == "eval_file" else {}
-    assert getattr(run_config(None, {alias: value, **files}), field) == value
+    value = values.get(field, "a" if field in ("model", "text", "label") else 7)
+    assert getattr(run_config(None, {alias: value}), field) == value
     with pytest.raises(UserError, match=f"got both {alias} and {field}"):
         run_config(None, {field: value, alias: value})
 
@@ -77,7 +77,9 @@ def test_numbers_of_numpy_and_paths_are_taken() -> None:
         ({"lerning_rate": 1}, "got the unknown keyword lerning_rate; expected one of .*; try learning_rate"),
         ({"ephocs": 1}, "try epochs"),
         ({"tokeniser": 1}, "try tokenizer"),
-        ({"mode": "full"}, "got the unknown keyword mode"),
+        ({"mode": "full"}, "got the unknown keyword mode; .*; try terms"),
+        ({"train_file": "t.csv"}, "got the unknown keyword train_file; .*; try data"),
+        ({"validation_file": "t.csv"}, "got the unknown keyword validation_file; .*; try eval_data"),
         ({"lr": "fast"}, "got lr = 'fast'"),
         ({"epochs": 2.5}, "got epochs = 2.5"),
         ({"epochs": True}, "got epochs = True"),

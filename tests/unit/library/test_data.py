@@ -117,6 +117,8 @@ def test_names() -> None:
         ({"labels": NAMES}, "got labels without texts"),
         ({"data": FRAME, "texts": TEXTS, "labels": NAMES}, "got both data and texts"),
         ({"eval_data": FRAME}, "got eval_data without data"),
+        ({"texts": TEXTS, "labels": NAMES, "text": "review"}, "got text without data"),
+        ({"label": "stars"}, "got label without data"),
         ({"texts": TEXTS, "labels": NAMES, "eval_texts": TEXTS}, "got one of eval_texts and eval_labels"),
         ({"texts": TEXTS, "labels": NAMES[:3]}, "got 3 labels for 20 texts"),
         ({"texts": "one text", "labels": NAMES}, "got texts = 'one text'; expected a list"),
