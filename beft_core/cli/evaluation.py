@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from beft_core.cli import arguments, output
+from beft_core.cli import output
 from beft_core.cli.flags import DATA, config_of, takes
 from beft_core.cli.merge_flags import takes_parameters
+from beft_core.cli.parser import arguments
 from beft_core.cli.parser.command import MODEL, OUTPUT, add
 from beft_core.cli.progress import progress
 from beft_core.errors import UserError

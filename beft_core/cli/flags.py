@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from beft_core.cli import arguments
+from beft_core.cli.parser import arguments
 from beft_core.cli.parser.command import DATA as DATA_PANEL
 from beft_core.cli.parser.command import MODEL, OUTPUT, TRAINING
 from beft_core.cli.parser.options_file import FIELD

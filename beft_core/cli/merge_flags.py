@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from beft_core.cli import arguments
+from beft_core.cli.parser import arguments
 from beft_core.cli.parser.command import MERGING
 from beft_core.merging.methods import METHODS, Parameter, flags
 

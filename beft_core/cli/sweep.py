@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from beft_core.cli import arguments, output
+from beft_core.cli import output
 from beft_core.cli.flags import takes
 from beft_core.cli.output import plain
-from beft_core.cli.parser import options_file
+from beft_core.cli.parser import arguments, options_file
 from beft_core.cli.parser.command import DATA, MODEL, OUTPUT, TRAINING, PrintConfig, add
 from beft_core.cli.progress import progress
 from beft_core.config import RunConfig

@@ -11,8 +11,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypedDict
 
-from beft_core.cli import arguments
-from beft_core.cli.parser import aliases
+from beft_core.cli.parser import aliases, arguments
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from beft_core.cli.arguments import words
+from beft_core.cli.parser.arguments import words
 from beft_core.errors import UserError
 from beft_core.extras import require_training
 from beft_core.library.arguments import listed

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("beft_core.errors", "beft_core.terms", "beft_core.process_id"),
     ("beft_core.environment", "beft_core.devices", "beft_core.extras", "beft_core.imports", "beft_core.libraries"),
-    ("beft_core.files",),
+    ("beft_core.files", "beft_core.docs"),
     ("beft_core.methods",),
     ("beft_core.snapshots",),
     ("beft_core.architectures",),

@@ -1,4 +1,4 @@
-"""The README's guide to the code is true to the files: what it names is there."""
+"""The guide to the code is true to the files: what it names is there."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from beft_core.docs.topics import topic
+
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def guide() -> str:
-    """The section about where things are."""
-    _, found, text = (ROOT / "README.md").read_text().partition("## Where things are\n")
-    assert found
-    return text.partition("\n## ")[0]
+    """The page about where things are."""
+    return topic("code").text
 
 
 def test_every_file_and_folder_that_it_names_exists(guide: str) -> None:
@@ -54,11 +54,3 @@ def test_it_says_how_to_add_each_kind_of_thing(guide: str) -> None:
         "a kind of run",
     }
     assert all("`" in what for what in table.values())
-
-
-def test_what_commands_print_fits_a_terminal() -> None:
-    blocks = re.findall(r"^```console\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) >= 5
-    typed = re.compile(r"^\$ (?:.*\\\n)*.*\n", re.MULTILINE)
-    lines = [line for block in blocks for line in typed.sub("", block).splitlines()]
-    assert [line for line in lines if len(line) > 80] == []

@@ -54,6 +54,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "beft sweep --terms v q head --n-train 200 --seeds 3 --out sweep",
         "beft sweep --config sample_snapshots/sweep.yaml --out sweep",
     ),
+    "docs": ("beft docs", "beft docs scores"),
     "report": (
         "beft report sweep",
         "beft report sweep --lr same --out report",

@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from beft_core.architectures.layout import Layout
-from beft_core.cli.arguments import layers as layer_numbers
+from beft_core.cli.parser.arguments import layers as layer_numbers
 from beft_core.config import SCHEDULES, RunConfig
 from beft_core.errors import UserError
 from beft_core.files.hub import hub_answers

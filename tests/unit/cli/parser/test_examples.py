@@ -11,7 +11,7 @@ import typer.main
 from cli_runner import beft, stored
 
 from beft_core.cli import app
-from beft_core.cli.arguments import join_values
+from beft_core.cli.parser.arguments import join_values
 from beft_core.cli.parser.command import Command
 from beft_core.cli.parser.examples import EXAMPLES
 

@@ -23,7 +23,7 @@ from beft_core.reports.selection.prediction import (
 from beft_core.sweeps.table import read_table
 
 ROOT = Path(__file__).parents[4]
-README, SAMPLE = ROOT / "README.md", ROOT / "sample_snapshots" / "sweep-results.parquet"
+PAGE, SAMPLE = ROOT / "beft_core" / "docs" / "prediction.md", ROOT / "sample_snapshots" / "sweep-results.parquet"
 
 
 def test_intervals_draw_whole_seeds() -> None:
@@ -82,9 +82,9 @@ def test_one_seed_under_two_optimizers_is_drawn_once() -> None:
     np.testing.assert_allclose(list(both[names]), list(alone[names]))
 
 
-def test_the_numbers_of_the_readme_are_those_of_the_sample() -> None:
+def test_the_numbers_of_the_page_are_those_of_the_sample() -> None:
     """The table of "Does the score predict performance?", cell by cell."""
-    lines = README.read_text(encoding="utf-8").split("| rule | regret, points |")[1].splitlines()[2:]
+    lines = PAGE.read_text(encoding="utf-8").split("| rule | regret, points |")[1].splitlines()[2:]
     said = [[cell.strip() for cell in line.strip("|").split("|")[1:]] for line in takewhile(str.strip, lines)]
     rows = summary(read_table(SAMPLE))
     rows = rows[(rows["task"] == POOLED) & (rows["same_as"] == rows["rule"])]

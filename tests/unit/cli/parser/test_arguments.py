@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from beft_core.cli import arguments
+from beft_core.cli.parser import arguments
 from beft_core.errors import UserError
 
 
