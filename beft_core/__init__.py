@@ -50,7 +50,7 @@ _HOMES = {
     "sweep": "library.sweeping",
     "train": "library.training",
 }
-"""Name -> the module that it comes from."""
+"""Name of the public interface -> module of ``beft_core`` that defines it."""
 
 
 if not TYPE_CHECKING:  # a type checker knows the names above, and tells a wrong one

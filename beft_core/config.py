@@ -26,7 +26,7 @@ PADDINGS: dict[str, str] = {
     "longest": "one batch, padded to its longest example",
     "max": "one batch, padded to --max-length, as the authors do",
 }
-"""Ways to lay a batch out. The update is the same; only the time differs."""
+"""Names of the ways to lay a batch out, each with its description. The update is the same; only the time differs."""
 EVALUATIONS = ("epoch", "last", "never")
 
 PER_RUN = frozenset(
@@ -52,11 +52,11 @@ PER_RUN = frozenset(
         "trajectory_every",
     }
 )
-"""Settings that runs of one bank may differ in."""
+"""Fields of RunConfig in which runs of one bank may differ."""
 
 
 PROBE: dict[str, Any] = {"mode": EVERY_BIAS, "fisher": True, "evaluate": "last"}
-"""What a probe sets itself: it trains every bias, with the Fisher information measured before."""
+"""Fields that a probe sets itself: it trains every bias, with the Fisher information measured before."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class RunConfig:
     """Folder with the task's data in its official layout, before any environment folder."""
 
     mode: str = "terms"
-    """What is trained: a key of :data:`beft_core.methods.METHODS`."""
+    """Method of the fine-tune: a key of :data:`beft_core.methods.METHODS`."""
     terms: tuple[str, ...] = ("v",)
     """Bias terms that mode ``terms`` trains together; ``q+v`` is both of them."""
     layers: tuple[int, ...] | None = None
@@ -112,7 +112,7 @@ class RunConfig:
     batch_size: int = 16
     """Examples per optimizer step."""
     seed: int = 0
-    """Draws the examples, their order, the head's initial values and dropout."""
+    """Seed that draws the examples, their order, the head's initial values and dropout."""
     max_length: int = 128
     """Tokens per example; longer examples are cut."""
     dropout: bool = True
@@ -205,7 +205,7 @@ class RunConfig:
 
     @property
     def method(self) -> MethodRow:
-        """What is trained, as the table of methods has it."""
+        """Row of the table of methods that says what is trained."""
         return METHODS[self.mode]
 
     def probe(self) -> RunConfig:
@@ -213,7 +213,7 @@ class RunConfig:
         return dataclasses.replace(self, **PROBE)
 
     def resolved(self, layout: Layout | None = None) -> RunConfig:
-        """The same fine-tune with every hyper-parameter filled in from its preset and task.
+        """Copy of the configuration with every hyper-parameter filled in from its preset and task.
 
         The ``paper`` preset is the authors' own: constant learning rate, per-task values, epochs by task and size of
         the model; ``full`` fine-tunes at 1e-5 there. ``quick`` decays linearly.
@@ -264,13 +264,15 @@ class RunConfig:
         return regimes[self.regime]
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as JSON values."""
+        """Fields as JSON values, by name."""
         values = vars(self)  # all are flat: copying them deeply would take most of the time that a large grid takes
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunConfig:
-        """The inverse of :meth:`to_dict`. Raises UserError for unknown fields and values of the wrong type."""
+        """Configuration from the JSON values of :meth:`to_dict`. Raises UserError for unknown fields and values of the
+        wrong type.
+        """
         hints = _hints()
         for key, value in values.items():
             if key not in hints:
@@ -293,12 +295,15 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "trajectory_every": (1, 10**9),
     "fisher_examples": (1, 10**9),
 }
-"""Field -> its least and its largest value: beyond these is a slip of the hand, and no work is begun for it."""
+"""Name of a field -> its least and its largest value: beyond these is a slip of the hand, and no work is begun for it.
+"""
 
 MIN_EPSILON = 1e-30
-"""Far below any gradient, far above the smallest number of float32: a quotient 0 / 0 is not finite."""
+"""Least ``adam_epsilon``: far below any gradient, far above the smallest number of float32: a quotient 0 / 0 is not
+finite.
+"""
 OWN_TABLE_LR, OWN_TABLE_EPOCHS = 5e-3, 6
-"""For tables of the user's own, in either preset."""
+"""Learning rate and epochs for tables of the user's own, in either preset."""
 
 
 def _preset_lr(config: RunConfig) -> float:
@@ -316,7 +321,7 @@ def _one_of(flag: str, value: str, known: Any) -> None:
 
 @functools.cache
 def _hints() -> dict[str, Any]:
-    """Field -> type; worked out once, because a sweep makes a hundred thousand configurations."""
+    """Types of the fields by name; worked out once, because a sweep makes a hundred thousand configurations."""
     return get_type_hints(RunConfig)
 
 

@@ -7,7 +7,7 @@ import shutil
 
 
 def queue_name(device: str) -> str:
-    """Device name -> name of its queue.
+    """Name of the queue of a device.
 
     ``auto`` is guessed without importing torch, so that a waiting run costs no memory. A wrong guess only means that
     two runs may share a device.

@@ -11,7 +11,7 @@ from beft_core.errors import UserError
 
 @dataclass(frozen=True)
 class Setting:
-    """What a variable may hold."""
+    """Bounds of the number that an environment variable may hold."""
 
     least: float
     most: float
@@ -27,7 +27,7 @@ SETTINGS: dict[str, Setting] = {
 
 
 def number(name: str, default: float) -> float:
-    """The number that a variable of :data:`SETTINGS` sets; ``default`` where it is unset or empty.
+    """Number that a variable of :data:`SETTINGS` sets; ``default`` where it is unset or empty.
 
     Raises:
         UserError: not a number, or one outside of what the setting may be.
@@ -49,7 +49,7 @@ def number(name: str, default: float) -> float:
 
 
 def check() -> None:
-    """Look at every setting, before work begins that a wrong one would end.
+    """Check every setting before work begins. Raises UserError for a wrong one, which would end that work.
 
     Raises:
         UserError: as :func:`number`.

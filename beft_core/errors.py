@@ -30,7 +30,9 @@ def _one_line(text: str, limit: int = 400) -> str:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """MemoryError, or torch's own kinds, known by name so that nothing imports torch to find out."""
+    """Whether an error is a lack of memory: MemoryError, or torch's own kinds, known by name so that nothing imports
+    torch.
+    """
     if isinstance(error, MemoryError) or any(c.__name__ == "OutOfMemoryError" for c in type(error).__mro__):
         return True
     text = str(error).lower()

@@ -1,4 +1,4 @@
-"""What an installation may lack: the libraries that only opening a model needs, and the command that brings them."""
+"""Libraries that an installation may lack because only opening a model needs them, and the command that brings them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from beft_core.errors import UserError
 TRAINING: tuple[str, ...] = ("torch", "transformers", "datasets", "sklearn", "scipy")
 """Modules of the extra ``train``: all that a fine-tune or an evaluation may come to import."""
 CONSTRAINTS = Path(__file__).parents[1] / ".constraints.txt"
-"""The tested versions, which only a checkout has."""
+"""File with the tested versions of the libraries, which only a checkout has."""
 
 
 def training_missing() -> UserError | None:
-    """Tell in one line why no model can be trained or evaluated here; None if it can. Nothing is imported for it."""
+    """Say in one line why no model can be trained or evaluated here; None if it can. Nothing is imported for it."""
     missing = [name for name in TRAINING if importlib.util.find_spec(name) is None]
     if not missing:
         return None
@@ -27,7 +27,7 @@ def training_missing() -> UserError | None:
 
 
 def require_training() -> None:
-    """Refuse what would train or evaluate a model where that is not installed.
+    """Raise UserError where the libraries that train or evaluate a model are not installed.
 
     Raises:
         UserError: as :func:`training_missing` says.

@@ -1,4 +1,4 @@
-"""What a fine-tune can train: one row per method, without PyTorch; what a row needs of it is a class that it names."""
+"""Methods of fine-tuning, a row for each that says what it trains; without PyTorch, whose classes are only named."""
 
 from __future__ import annotations
 
@@ -9,36 +9,38 @@ from typing import Any
 
 @dataclass(frozen=True)
 class MethodRow:
-    """One thing that can be trained, besides the head."""
+    """Method of fine-tuning: what it trains besides the head."""
 
     words: str
-    """What it trains, as a choice is explained."""
+    """Explanation of what the method trains, for a list of choices."""
     implementation: str
-    """``module:class``, a subclass of :class:`beft_core.training.methods.base.Method`."""
+    """Name ``module:class`` of its implementation, a subclass of :class:`beft_core.training.methods.base.Method`."""
     short: str = ""
-    """What it trains, in lists of runs; empty: the terms are named."""
+    """Short name of what the method trains, for lists of runs; empty: the bias terms are named."""
     names_terms: bool = False
-    """Whether the configuration says which bias terms of the layers it trains."""
+    """Whether the configuration says with ``terms`` which bias terms of the layers it trains."""
     every_bias: bool = False
-    """Whether it trains every bias, so that the terms can be compared: such a fine-tune is a probe."""
+    """Whether the method trains every bias, so that the terms can be compared: such a fine-tune is a probe."""
     changes_weights: bool = False
     """Whether more than biases changes, so that a snapshot is not the whole result."""
     shares_pass: bool = True
-    """Whether its runs may stand in a bank with others."""
+    """Whether runs of the method may share forward passes with other runs, as parts of one bank."""
     counts: Callable[[Any, int], int] = lambda layout, total: 0
-    """(layout of the model, parameters of its backbone) -> how many it trains besides bias terms."""
+    """Count of the parameters that the method trains besides bias terms, from the model's layout and the parameters of
+    its backbone.
+    """
     rates: Mapping[str, float] = field(default_factory=dict)
-    """Preset -> its learning rate for every task, where that is not the task's."""
+    """Learning rate for every task by preset, where the method does not take the task's."""
     rate_shares: Mapping[str, float] = field(default_factory=dict)
-    """Preset -> the share of the task's learning rate that it takes, where that is not the whole."""
+    """Share of the task's learning rate that the method takes, by preset; without an entry the whole."""
 
     @property
     def trains_terms(self) -> bool:
-        """Whether it trains bias terms of the layers, and so nothing of them that is null."""
+        """Whether the method trains bias terms of the layers, and so none that is certified null."""
         return self.names_terms or self.every_bias
 
     def terms(self, named: Sequence[str], available: Sequence[str]) -> tuple[str, ...]:
-        """Select the bias terms that it trains: those that are ``named``, all that are ``available``, or none."""
+        """Select the bias terms that the method trains: those ``named``, all that are ``available``, or none."""
         return tuple(named if self.names_terms else available if self.every_bias else ())
 
 
@@ -80,12 +82,12 @@ METHODS: dict[str, MethodRow] = {
         counts=lambda layout, total: sum(slot.width for slot in layout.slots_of("v") or layout.slots),
     ),
 }
-"""Name, which stands as ``mode`` in configurations and snapshots -> method."""
+"""Methods by name, the ``mode`` of configurations and snapshots."""
 
 DEFAULT = "terms"
-"""What a configuration without a name means."""
+"""Name of the method of a configuration that names none."""
 WITHOUT_TERMS: tuple[str, ...] = tuple(name for name, method in METHODS.items() if not method.names_terms)
-"""Names that stand for themselves where otherwise bias terms are named."""
+"""Names of the methods that stand in a list of bias terms under their own name, because they need no terms."""
 EVERY_BIAS = next(name for name, method in METHODS.items() if method.every_bias)
 ONE_BY_ONE = next(name for name, method in METHODS.items() if method.names_terms)
 
@@ -93,7 +95,7 @@ NOT_TRAINED: dict[str, MethodRow] = {
     "imported": MethodRow("biases of a checkpoint or an adapter", "", short="imported biases"),
     "merged": MethodRow("biases of several fine-tunes in one", "", short="merged biases"),
 }
-"""Names in snapshots that no fine-tune made."""
+"""Rows for the ``mode`` of snapshots that no fine-tune made: imports and merges."""
 
 
 def method_of(mode: object) -> MethodRow:

@@ -1,4 +1,4 @@
-"""What a preset fills in where a fine-tune leaves it open, and what older records mean that lack a setting."""
+"""Presets: settings that fill in what a fine-tune leaves open, and what older records mean that lack a setting."""
 
 from __future__ import annotations
 
@@ -16,19 +16,24 @@ EPSILON_PLACES: dict[str, str] = {
     "(the epsilon-hat of Kingma and Ba, https://arxiv.org/abs/1412.6980, section 2)",
     "after": "added after the bias correction, as torch.optim.AdamW does (their Algorithm 1)",
 }
-"""Where AdamW adds its epsilon. Before the correction it weighs 1 / sqrt(1 - beta2^t) times as much: 32 times in the
-first step, 3.6 times in the eightieth."""
+"""Places where AdamW can add its epsilon, each with its description. Before the correction it weighs 1 / sqrt(1 -
+beta2^t) times as much: 32 times in the first step, 3.6 times in the eightieth.
+"""
 SAMPLERS: dict[str, str] = {
     "generator": "numpy's default_rng([seed, 0]).permutation",
     "randomstate": "numpy's legacy RandomState(seed).permutation, as the authors' np.random.seed(seed) and "
     "np.random.permutation draw",
 }
-"""How a seed draws the training examples. Both take the first N of a permutation of the training set in its order."""
+"""Ways in which a seed draws the training examples, each with its description. Both take the first N of a permutation
+of the training set in its order.
+"""
 INPUTS: dict[str, str] = {
     "lab": "the columns that the task is about: WiC's word stands before its first sentence",
     "paper": "the columns that the authors feed: of WiC the two sentences alone, without the word",
 }
-"""Which columns of a task are read; they differ for tasks with a ``paper_text``, which WiC alone has."""
+"""Choices of the columns of a task that are read, each with its description; they differ for tasks with a
+``paper_text``, which WiC alone has.
+"""
 
 
 @dataclass(frozen=True)
@@ -50,18 +55,21 @@ PRESETS: dict[str, Preset] = {
     "paper": Preset("constant", 1e-6, "before", "randomstate", "paper"),
     "quick": Preset("linear", 1e-8, "after", "generator", "lab"),
 }
-"""Name -> what it fills in: the authors' settings, or ours that suit a small model."""
+"""Presets by name, with the settings that they fill in: the authors' settings, or ours that suit a small model."""
 
 BUILT_IN: dict[str, Any] = {name: value for name, value in asdict(PRESETS["quick"]).items() if name != "schedule"}
 """Settings that were built in, to these values, before they could be chosen: what a record without them means."""
 LATER: dict[str, Any] = {"plain": False}
 """Settings that came later, with what a record without them means."""
 RECORD_VERSION = 2
-"""Of the configurations in run and sweep folders. Those of version 1 carry no number and lack :data:`BUILT_IN`."""
+"""Version of the configurations in run and sweep folders. Those of version 1 carry no number and lack :data:`BUILT_IN`.
+"""
 
 
 def paper_epochs(task: TaskSpec, layout: Layout | None) -> int | None:
-    """The authors' epochs for a task on a model; None where they depend on the model and that is not known."""
+    """Number of epochs that the authors train a task on a model; None where they depend on the model and that is not
+    known.
+    """
     if task.epochs_larger is None:
         return task.epochs
     return None if layout is None else task.epochs_larger if beyond_bert_base(layout) else task.epochs
@@ -74,7 +82,7 @@ def beyond_bert_base(layout: Layout) -> bool:
 
 
 def layout_here(model: str) -> Layout | None:
-    """The layout of a model whose files are on this machine, else None: what is wrong with a name is told by whoever
+    """Layout of a model whose files are on this machine, else None: what is wrong with a name is told by whoever
     loads the model."""
     try:
         return locate(model, local_only=True).layout
@@ -110,19 +118,22 @@ def completed_sweep(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _epochs_then(tasks: object) -> dict[str, int]:
-    """Task -> epochs, of those tasks for which the ``paper`` preset of version 1 had others on a larger model."""
+    """Epochs by task, of those tasks for which the ``paper`` preset of version 1 had others on a larger model."""
     names = tasks if isinstance(tasks, list | tuple) else ()
     found = [TASKS[name] for name in names if isinstance(name, str) and name in TASKS]
     return {task.name: task.epochs for task in found if task.epochs_larger is not None}
 
 
 def chosen(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields without those that say what was built in before they could be chosen: what names a fine-tune in
-    checkpoints and sweep folders, so that those from before the settings existed keep their names."""
+    """Fields of a configuration without those that say what was built in before they could be chosen: what names a
+    fine-tune in checkpoints and sweep folders, so that those from before the settings existed keep their names.
+    """
     built_in = {**BUILT_IN, **LATER}
     return {name: value for name, value in fields.items() if name not in built_in or value != built_in[name]}
 
 
 def hyperparameters(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """A snapshot's hyper-parameters; one of ours from before :data:`BUILT_IN` could be chosen had those."""
+    """Hyper-parameters of a snapshot; those in :data:`BUILT_IN` are added to one of the lab's from before they could be
+    chosen.
+    """
     return {**(BUILT_IN if recorded.get("optimizer") == "AdamW" else {}), **recorded}

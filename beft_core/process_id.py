@@ -1,4 +1,4 @@
-"""Which process this is: not just a number, which the system gives to another one later.
+"""Identity of a process: more than its number, which the system gives to another process later.
 
 On Linux a process is known by the boot of the machine and the clock ticks from there to its start, which no correction
 of the clock changes. Elsewhere, and in files of earlier versions, it is known by its start time.
@@ -14,7 +14,9 @@ from pathlib import Path
 import psutil
 
 CLOCK_SECONDS = 2.0
-"""Start times are compared up to this: where they are counted from boot, correcting the clock moves them."""
+"""Seconds by which two start times of one process may differ: where they are counted from boot, correcting the clock
+moves them.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,11 @@ class ProcessId:
 
     @classmethod
     def of(cls, process: psutil.Process) -> ProcessId:
-        """Raises psutil.NoSuchProcess if it has ended."""
+        """Identity of the process with a number. Raises psutil.NoSuchProcess if it has ended."""
         return cls(process.pid, process.create_time(), boot_id(), start_ticks(process.pid))
 
     def find(self) -> psutil.Process | None:
-        """The process, if it still runs; a zombie does not."""
+        """Process of this identity if it still runs, else None; a zombie does not run."""
         try:
             process = psutil.Process(self.pid)
             return process if self._is(process) and process.status() != psutil.STATUS_ZOMBIE else None
@@ -50,13 +52,13 @@ class ProcessId:
 
 
 def host_name() -> str:
-    """What this machine is called."""
+    """Name of this machine in its network."""
     return platform.node() or "this machine"
 
 
 @cache
 def boot_id() -> str | None:
-    """Names the time from one start of the machine to the next; None where the system does not."""
+    """Identifier of the time from one start of the machine to the next; None where the system does not."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -64,7 +66,9 @@ def boot_id() -> str | None:
 
 
 def start_ticks(pid: int) -> int | None:
-    """Field 22 of ``/proc/PID/stat``, see proc_pid_stat(5); None where there is none."""
+    """Start of a process in clock ticks since boot, field 22 of ``/proc/PID/stat``, see proc_pid_stat(5); None where
+    there is none.
+    """
     try:
         after_name = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2]  # the name may hold anything
         return int(after_name.split()[19])

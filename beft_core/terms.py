@@ -16,7 +16,7 @@ class Term:
     label: str
     """Words for a legend."""
     where: str
-    """Where it acts in the block."""
+    """Place in the block where the term acts."""
 
 
 TERMS: dict[str, Term] = {

@@ -1,4 +1,4 @@
-"""What is known of the null terms of a snapshot's model: the recorded certificate, or else its architecture's rule.
+"""Knowledge of the null terms of a snapshot's model: the recorded certificate, or else its architecture's rule.
 
 The lab certifies a model when it trains it (:mod:`beft_core.models.null_certificate`) or extracts its biases, and the
 snapshot records that. A file from elsewhere may say nothing; then the model type decides, where it can. Needs numpy
@@ -20,17 +20,17 @@ MAKER = "beft-lab"
 
 @dataclass(frozen=True)
 class Certified:
-    """Null terms, and null elements of terms that act."""
+    """Record of null terms, and of null elements of terms that act."""
 
     terms: tuple[str, ...]
     elements: Mapping[str, Ranges] = field(default_factory=dict)
-    """Term -> [first, end) of its null elements in each layer."""
+    """Null elements of each layer's bias by term, as ranges [first, end)."""
     unknown: str | None = None
-    """Why it is not known what of the key bias is null, in words; None where it is known."""
+    """Reason, in words, why it is not known what of the key bias is null; None where it is known."""
 
 
 def certified(meta: SnapshotMeta) -> Certified:
-    """Null terms and elements of the model that a snapshot belongs to."""
+    """Find the null terms and elements of the model that a snapshot belongs to."""
     if meta.null_terms or meta.null_elements is not None:
         return Certified(meta.null_terms, meta.null_elements or {})
     architecture = meta.model.architecture

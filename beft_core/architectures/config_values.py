@@ -15,10 +15,11 @@ HEADS = ("num_attention_heads", "n_head", "n_heads")
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers")
 
 MAX_SIZE = 200_000
-"""No model has a size above this; a hostile config must not make this module allocate."""
+"""Largest size that a configuration may name: no model has more, and a hostile one must not make this module allocate.
+"""
 
 MAX_LAYERS = 2000
-"""No model has more layers than this; a slot is made for each."""
+"""Most layers that a configuration may name, since a slot is made for each; no model has more."""
 
 
 def first_set(config: Config, names: Iterable[str], default: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""Where the bias terms of one model are: the record that `beft_core.architectures.table` fills in for each model
+"""Places of the bias terms of one model: the record that `beft_core.architectures.table` fills in for each model
 type.
 """
 
@@ -16,18 +16,18 @@ from beft_core.terms import TERM_KEYS
 
 @dataclass(frozen=True, eq=False)
 class BiasSlot:
-    """One term in one layer: ``getattr(module, attribute)[index]``."""
+    """Place of one term in one layer: ``getattr(module, attribute)[index]``."""
 
     stack: str
     layer: int
-    """0-based; ALBERT, which shares layers over depth, counts its distinct layers."""
+    """Number of the layer, from 0; ALBERT, which shares layers over depth, counts its distinct layers."""
     term: str
     module: str
-    """Path relative to the backbone, such as ``encoder.layer.0.attention.self.value``."""
+    """Path of the module relative to the backbone, such as ``encoder.layer.0.attention.self.value``."""
     index: slice | np.ndarray
-    """Which elements of the parameter are this term's: a slice, or int64 positions of a fused projection."""
+    """Elements of the parameter that are this term's: a slice, or int64 positions of a fused projection."""
     width: int
-    """Number of those elements."""
+    """Number of the parameter's elements that are this term's."""
     attribute: str = "bias"
     """Name of the parameter in the module; only DeBERTa v1 has bare ``q_bias`` and ``v_bias``."""
 
@@ -45,7 +45,9 @@ class HeadSpec:
     """
 
     pooling: str
-    """``pooler`` (the backbone's own module on the first token), ``first``, ``last`` or ``mean``."""
+    """Choice of the vector that the head reads: ``pooler`` (the backbone's own module on the first token), ``first``,
+    ``last`` or ``mean``.
+    """
     pooler_module: str | None = None
     """Linear module of the backbone's pooler, for ``pooling="pooler"``."""
     pooler_activation: str | None = None
@@ -61,7 +63,7 @@ class HeadSpec:
     norm_bias: bool = True
     classifier_bias: bool = True
     dropout: float = 0.0
-    """Probability, from the config."""
+    """Probability of dropout before the classifier, from the config."""
     stds: tuple[float, float] | None = None
     """Standard deviations from which the dense layer and the classifier are drawn, as normals that are cut off at
     ``cutoff`` of them; ``None``: both from the config's ``initializer_range``, not cut off.
@@ -74,11 +76,11 @@ class KeyRule:
     """Rule of what can act of the key bias, from the kind of attention alone (checked numerically elsewhere)."""
 
     null: bool
-    """No element can act."""
+    """Whether no element of the key bias can act."""
     why: str
     acting: int | None = None
-    """Elements of each head that act, from its first on, where only some do (partial rotary positions); None: the
-    whole head is alike.
+    """Number of elements of each head that act, from its first on, where only some do (partial rotary positions); None:
+    the whole head is alike.
     """
 
     @property
@@ -89,13 +91,13 @@ class KeyRule:
 
 @dataclass(frozen=True)
 class PostNorm:
-    """A layer that computes ``x = ln1(x + o(attention(x)))`` and then ``ln2(x + mlp_out(activation(mlp_in(x))))``:
-    paths, below the layer, of its modules that hold no bias.
+    """Paths, below the layer, of the modules without a bias in a layer that computes ``x = ln1(x + o(attention(x)))``
+    and then ``ln2(x + mlp_out(activation(mlp_in(x))))``.
     """
 
     attention_dropout: str
     o_dropout: str | None
-    """Dropout of o's output; None: there is none."""
+    """Path of the dropout of o's output; None: there is none."""
     activation: str
     mlp_dropout: str
 
@@ -110,33 +112,33 @@ class Layout:
     hidden_size: int
     heads: int
     kv_heads: int
-    """Key and value heads; fewer than ``heads`` under grouped-query attention."""
+    """Number of key and value heads; fewer than ``heads`` under grouped-query attention."""
     head_dim: int
     slots: tuple[BiasSlot, ...]
-    """Every bias that the model has."""
+    """Slots of every bias that the model has."""
     addable: tuple[BiasSlot, ...]
     """Slots of modules without a bias; a zero bias can be added there without changing the model."""
     absent: Mapping[str, str]
-    """Term -> why the model has no such bias."""
+    """Reason, in words, why the model has no bias of a term, by term."""
     key_rule: KeyRule
     head: HeadSpec
     packing: bool
-    """Verified: several examples in one row give the same hidden states as each alone."""
+    """Whether several examples in one row give the same hidden states as each alone, as was verified."""
     causal: bool
     mask: str = "additive"
     """Form of a prepared attention mask: ``additive``, ``boolean`` or ``per_layer_type`` (a dict of
     additive ones).
     """
     window: int | None = None
-    """Sliding-window attention: how many tokens back (causal) or to each side a token sees."""
+    """Tokens that a token sees back (causal) or to each side under sliding-window attention; ``None``: all."""
     position_offset: int = 0
     """Position id of an example's first token (RoBERTa starts after its padding index)."""
     prefix: str = ""
     """Prefix of the backbone's parameters in checkpoints with a head."""
     disk: tuple[tuple[str, str], ...] = ()
-    """Renamings (current name, name on disk) of checkpoints older than transformers 5."""
+    """Pairs (current name, name on disk) of renamed parameters of checkpoints older than transformers 5."""
     block: PostNorm | None = None
-    """What a layer computes besides its terms, where it is of this kind."""
+    """Modules of a post-norm layer besides its terms; ``None``: layers are of another kind."""
     added: tuple[str, ...] = ()
     """Terms that were given a zero bias which the architecture does not have."""
 
@@ -167,7 +169,7 @@ class Layout:
         return mask
 
     def slots_of(self, term: str) -> tuple[BiasSlot, ...]:
-        """The slots of one term, one per layer; empty if the model does not have it."""
+        """Slots of one term, one per layer; empty if the model does not have it."""
         return tuple(slot for slot in self.slots if slot.term == term)
 
     def layer_path(self, layer: int) -> str:
@@ -181,7 +183,7 @@ class Layout:
         return ".".join(common)
 
     def with_added(self, terms: Iterable[str]) -> Layout:
-        """The layout after zero biases for ``terms`` were added; terms that exist already change nothing.
+        """Layout after zero biases for ``terms`` were added; terms that exist already change nothing.
 
         Raises UserError for terms that have no module of their own here.
         """
@@ -226,7 +228,7 @@ class Layout:
 # ---- How q, k and v lie in a fused projection --------------------------------------------------------------
 
 Fused = Callable[[int, int, int], dict[str, slice | np.ndarray]]
-"""(heads, kv_heads, head_dim) -> which elements of the fused bias belong to q, k and v."""
+"""Function from (heads, kv_heads, head_dim) to the elements of a fused bias that belong to q, k and v."""
 
 
 def contiguous(heads: int, kv_heads: int, head_dim: int) -> dict[str, slice | np.ndarray]:

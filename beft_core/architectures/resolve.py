@@ -1,4 +1,4 @@
-"""Resolving a model's configuration by its row: ``layout_for(config)`` says where every bias term is."""
+"""Resolution of a model's configuration by its row: ``layout_for(config)`` says where every bias term is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the bias terms of each architecture live: one declarative row per model type.
+"""Table of where the bias terms of each architecture live: one declarative row per model type.
 
 :func:`beft_core.architectures.resolve.layout_for` turns a row and a model's ``config.json`` into a ``Layout``: for each
 (layer, term) the module that holds the bias and which of its elements belong to the term. Fused projections (GPT-2,
@@ -36,7 +36,7 @@ NOT_PLAIN_SOFTMAX = (
     "attention_sinks",
     "num_attention_sinks",
 )
-"""Config keys that, when set, break the cancellation of the key bias in any architecture."""
+"""Keys of a configuration that, when set, break the cancellation of the key bias in any architecture."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ class Flag:
     terms: str
     """Term keys, separated by spaces."""
     key: str | None = None
-    """Config key that switches them on; ``None``: they never have a bias."""
+    """Key of the configuration that switches the biases on; ``None``: the terms never have a bias."""
     default: bool = False
-    """What holds if the config does not have the key."""
+    """Whether the terms have a bias where the configuration lacks the key."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One architecture. Everything that differs between architectures is here; ``layout_for`` has no
+    """Description of one architecture. Everything that differs between architectures is here; ``layout_for`` has no
     branches on names.
     """
 
@@ -63,44 +63,45 @@ class Row:
     layer: str
     """Path of a layer, with ``{n}``."""
     modules: Mapping[str, str] | Callable[[Config], Mapping[str, str]]
-    """Term -> path below the layer, optionally ``:attribute``. q, k and v with one path are fused."""
+    """Path of each term's module below the layer, optionally ``:attribute``. q, k and v with one path are fused."""
     head: HeadSpec | Callable[[Config], HeadSpec]
     stack: str = "encoder"
     flags: tuple[Flag, ...] = ()
     """Biases that not every model of the type has."""
     fused: Fused = contiguous
-    """How q, k and v lie in a fused projection."""
+    """Arrangement of q, k and v in a fused projection."""
     kv_heads: Callable[[Config, int], int] = lambda config, heads: heads
-    """(config, heads) -> key and value heads."""
+    """Function from (config, heads) to the number of key and value heads."""
     head_dim: str = ""
     """Config key of a head's width, where it may differ from hidden_size / heads."""
     mlp: str = "intermediate_size"
     """Config key of the MLP's width; 4 * hidden_size where it is not set."""
     mlp_fused: int = 1
-    """2: the MLP's input projection holds gate and values in one bias, which is one term."""
+    """Number of parts of the MLP's input projection: 2 where it holds gate and values in one bias, which is one term.
+    """
     key: KeyRule | Callable[[Config, int], KeyRule] = ABSOLUTE
-    """What of the key bias can act: one rule for every model of the type, or one from (config, width of a head)."""
+    """Rule of what can act of the key bias: one for every model of the type, or one from (config, width of a head)."""
     partial_rotary: bool = False
     """Whether positions may turn only some elements of each head."""
     head_dropout: tuple[str, ...] = ()
     """Config keys of the head's dropout; the first that is set counts."""
     packing: Callable[[Config], bool] = lambda config: True
     mask: str = "additive"
-    """As in :class:`~beft_core.architectures.layout.Layout`, like ``packing``, ``window``, ``position_offset``,
+    """Field of :class:`~beft_core.architectures.layout.Layout`, like ``packing``, ``window``, ``position_offset``,
     ``disk`` and ``block``.
     """
     window: Callable[[Config], int | None] = lambda config: None
     position_offset: Callable[[Config], int] = lambda config: 0
     shared: bool = False
-    """ALBERT: a few distinct layers, each used several times."""
+    """Whether the model has a few distinct layers that are each used several times, as ALBERT does."""
     disk: tuple[tuple[str, str], ...] = ()
     block: PostNorm | None = None
     absent: Mapping[str, str] = field(default_factory=dict)
-    """Term -> why the architecture has no module for it, where the general reason is wrong."""
+    """Reason, in words, why the architecture has no module for a term, by term, where the general reason is wrong."""
 
 
 def _rotary(rotated: int, head_dim: int) -> KeyRule:
-    """Rotary positions that turn the first ``rotated`` elements of each head and leave the rest as it is."""
+    """Rule for rotary positions that turn the first ``rotated`` elements of each head and leave the rest as it is."""
     if rotated <= 0:
         return ABSOLUTE
     if rotated >= head_dim:
@@ -180,7 +181,9 @@ BERT_DROPOUT = ("classifier_dropout", "hidden_dropout_prob")
 
 
 def _modernbert_head(config: Config) -> HeadSpec:
-    """transformers' ``ModernBertPredictionHead`` with its classifier, drawn as ``ModernBertPreTrainedModel`` does."""
+    """Head of transformers' ``ModernBertPredictionHead`` with its classifier, drawn as ``ModernBertPreTrainedModel``
+    does.
+    """
     spread = float(first_set(config, ("initializer_range",), default=0.02))
     layers = size(config, LAYERS, most=MAX_LAYERS)
     return HeadSpec(
@@ -500,7 +503,7 @@ ROWS: dict[str, Row] = {
         ),
     )
 }
-"""Model type -> row."""
+"""Rows by model type."""
 
 
 def rule_of_type(model_type: str) -> KeyRule | None:

@@ -1,4 +1,4 @@
-"""A snapshot from a base model and a fully fine-tuned one: what its biases did. Only biases are read."""
+"""Snapshots from a base model and a fully fine-tuned one: how its biases changed. Only biases are read."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def imported(
 
 
 def _some_null(layout: Layout, pre: Mapping[Key, np.ndarray]) -> dict[str, tuple[tuple[int, int], ...]]:
-    """By the architecture's rule alone, for no model is computed here."""
+    """Null elements of the key bias by the architecture's rule alone, for no model is computed here."""
     if (layout.stack, "k") not in pre:
         return {}
     mask = layout.null_elements("k")

@@ -1,4 +1,4 @@
-"""PEFT's BEFT adapters become snapshots, and snapshots become such adapters; numpy only.
+"""Conversion between PEFT's BEFT adapters and snapshots, in both directions; numpy only.
 
 PEFT (``peft/tuners/beft``) adds a vector ``beft_bias`` [1, out] to the output of a linear module, on top
 of the module's own bias if it has one. So ``post = base bias + vector`` and ``vector = post - pre``. Its
@@ -31,7 +31,7 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 ROOT = "base_model.model."
 VECTOR = ".beft_bias"
 BUNDLED_ID = "sentence-transformers/all-MiniLM-L6-v2"
-"""What others call the bundled model."""
+"""Id under which others know the bundled model."""
 
 HEADS: dict[str, tuple[str | None, ...]] = {
     **dict.fromkeys(("bert", "albert", "vit"), (None, "classifier")),
@@ -41,13 +41,15 @@ HEADS: dict[str, tuple[str | None, ...]] = {
     "modernbert": ("head.dense", "classifier", "head.norm"),
     **dict.fromkeys(("opt", "gpt2", "gptj", "gpt_neox", "bloom", "qwen2", "llama", "falcon", "phi3"), (None, "score")),
 }
-"""Model type -> modules of transformers' classifier that are our head's hidden layer, its output and its LayerNorm."""
+"""Names, by model type, of the modules of transformers' classifier that are our head's hidden layer, its output and its
+LayerNorm.
+"""
 
 MAX_HEAD = 2**24
-"""Elements of one weight of a head: 4,000 by 4,000, or 4,000 classes of a large model."""
+"""Most elements of one weight of a head: 4,000 by 4,000, or 4,000 classes of a large model."""
 
 CONV1D = ("gpt2",)
-"""Its projections are not linear modules, and PEFT's BEFT does not wrap them."""
+"""Model types whose projections are Conv1D instead of linear modules, which PEFT's BEFT does not wrap."""
 
 
 def import_peft(folder: str | os.PathLike[str], base: str | os.PathLike[str], *, task: str = "imported") -> Snapshot:
@@ -71,7 +73,7 @@ def import_peft(folder: str | os.PathLike[str], base: str | os.PathLike[str], *,
     left = set(adapter.tensors)
 
     def take(names: Iterable[str], width: int) -> np.ndarray | None:
-        """The first tensor of these names, flat, of as many elements."""
+        """Take the first tensor of these names, flat, of as many elements."""
         name = next((name for name in names if name in left), None)
         if name is None:
             return None
@@ -212,7 +214,7 @@ def _layout(weights: ModelWeights) -> Layout:
 
 
 def _linear_parameters(layout: Layout) -> list[tuple[str, tuple[str, ...], int]]:
-    """(parameter, names that its module may have, elements) of each bias that an adapter may hold."""
+    """Yield (parameter, names that its module may have, elements) of each bias that an adapter may hold."""
     sizes = parameter_sizes(layout)
     slots = {slot.parameter: slot for slot in (*layout.slots, *layout.addable) if _is_linear(slot)}
     return [(name, layout.checkpoint_names(slot), sizes[name]) for name, slot in slots.items()]
@@ -223,7 +225,9 @@ def _is_linear(slot: BiasSlot) -> bool:
 
 
 def _vectors(snapshot: Snapshot, layout: Layout) -> dict[str, np.ndarray]:
-    """``post - pre`` of every term and layer that moved, as vectors [1, out]; zero for others of a fused module."""
+    """Changes ``post - pre`` of every term and layer that moved, as vectors [1, out]; zero for others of a fused
+    module.
+    """
     sizes = parameter_sizes(layout)
     moved: dict[Key, np.ndarray] = {}
     for stack, term in snapshot.keys():  # noqa: SIM118 - a method of Snapshot, not of a dict
@@ -250,7 +254,7 @@ def _vectors(snapshot: Snapshot, layout: Layout) -> dict[str, np.ndarray]:
 
 
 def head_names(layout: Layout) -> dict[str, str]:
-    """Our part of a head -> name of transformers' parameter."""
+    """Names of transformers' parameters, by the lab's parts of a head."""
     if layout.model_type not in HEADS:
         raise UserError(f"a head of a {layout.model_type} model", f"a model out of {', '.join(HEADS)}")
     names = zip(("head.dense", "head", "head.norm"), HEADS[layout.model_type], strict=False)
@@ -259,7 +263,7 @@ def head_names(layout: Layout) -> dict[str, str]:
 
 
 def _import_head(adapter: SafetensorsFile, left: set[str], layout: Layout, task: str) -> dict[str, np.ndarray]:
-    """The classification head of an adapter; what is taken is removed from `left`.
+    """Take the classification head of an adapter; what is taken is removed from `left`.
 
     Raises:
         UserError: a part of another shape than the head of this model has; it is not read then.
@@ -275,7 +279,7 @@ def _import_head(adapter: SafetensorsFile, left: set[str], layout: Layout, task:
 
 
 def _check_head(adapter: SafetensorsFile, part: str, name: str, hidden: int) -> None:
-    """Whether a part of a head can be one, by the header alone."""
+    """Check by the header alone that a part of a head can be one."""
     shape = adapter.tensors[name].shape
     expected = ["classes" if part in ("head.weight", "head.bias") else hidden]
     if part in ("head.weight", "head.dense.weight"):
@@ -291,7 +295,9 @@ def _check_head(adapter: SafetensorsFile, part: str, name: str, hidden: int) -> 
 
 
 def _pooler_bias(weights: ModelWeights, layout: Layout) -> np.ndarray:
-    """float32 [hidden size]. Without a pooler on disk everyone starts from a random one of their own."""
+    """Bias of the pooler, float32 [hidden size]. Without a pooler on disk everyone starts from a random one of their
+    own.
+    """
     name = f"{layout.head.pooler_module}.bias"
     found = weights.find((f"{layout.prefix}.{name}", name))
     if found is None:

@@ -1,4 +1,6 @@
-"""Snapshots that a user asked to keep: ``<BEFT_HOME>/uploads``, under names made here, the original name as text."""
+"""Library of the snapshots that a user asked to keep: ``<BEFT_HOME>/uploads``, under names made here, the original name
+as text.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ class Kept:
 
     path: Path
     name: str = field(compare=False)
-    """What its owner called it: text to show, never a path."""
+    """Name that the owner gave it: text to show, never a path."""
 
     @property
     def id(self) -> str:
@@ -61,7 +63,7 @@ def keep(snapshot: Snapshot, name: str, root: Path | None = None) -> Kept:
 
 
 def kept(root: Path | None = None) -> list[Kept]:
-    """All kept snapshots, newest first. Whatever else lies in the folder is none."""
+    """List all kept snapshots, newest first. Whatever else lies in the folder is left out."""
     try:
         paths = [path for path in _folder(root).iterdir() if _FILE.fullmatch(path.name)]
     except OSError:  # no such folder yet, or one that cannot be read
@@ -70,7 +72,7 @@ def kept(root: Path | None = None) -> list[Kept]:
 
 
 def find_kept(kept_id: str, root: Path | None = None) -> Kept:
-    """The kept snapshot of that id.
+    """Find the kept snapshot of an id.
 
     Raises:
         UserError: not an id, or nothing is kept under it.
@@ -116,7 +118,7 @@ def _kept(path: Path) -> Kept:
 
 @lru_cache(maxsize=2 * MAX_KEPT)
 def _read_name(file: Path, mtime: int, inode: int) -> str:
-    """Read once as long as the file stays the same: lists are drawn with every click."""
+    """Read the name of a kept snapshot, once as long as its file stays the same: lists are drawn with every click."""
     try:
         name = read_json_file(file, limit=2**16).get("name")
     except UserError:

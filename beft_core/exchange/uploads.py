@@ -1,4 +1,5 @@
-"""Files that somebody handed over become snapshots: snapshot files, PEFT BEFT adapters, models before and after.
+"""Conversion of files that somebody handed over into snapshots: snapshot files, PEFT BEFT adapters, models before and
+after.
 
 The files are bytes under names that a stranger chose. The names are only shown and compared with the two that an
 adapter has; nothing is ever unpacked or written to a path that they name.
@@ -30,18 +31,18 @@ from beft_core.scores.table import score_snapshot
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot, read_snapshot
 
 ADAPTER = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
-"""The two files of an adapter: whether zipped or one by one, nothing else is read."""
+"""Names of the two files of an adapter: whether zipped or one by one, nothing else is read."""
 
 MAX_MEMBERS = 64
-"""Files in a zip. PEFT writes three; a tokenizer may lie beside them."""
+"""Most files in a zip. PEFT writes three; a tokenizer may lie beside them."""
 MAX_DIRECTORY = 2**16
-"""Bytes of a zip's directory, which is parsed before anything in it can be judged."""
+"""Most bytes of a zip's directory, which is parsed before anything in it can be judged."""
 MAX_BYTES: dict[str, int] = {ADAPTER_CONFIG: 2**20, ADAPTER_WEIGHTS: 128 * 2**20}
-"""Unpacked, of each of the two."""
+"""Most unpacked bytes of each of the two files of an adapter."""
 MAX_RATIO = 100
-"""Unpacked to packed bytes; float32 vectors that were trained pack to about nine tenths."""
+"""Largest ratio of unpacked to packed bytes; float32 vectors that were trained pack to about nine tenths."""
 FREE_BYTES = 2**20
-"""Below this the ratio does not matter: zeros pack a thousandfold."""
+"""Unpacked bytes below which that ratio does not matter: zeros pack a thousandfold."""
 
 _ZIP_END, _ZIP64_END = b"PK\x05\x06", b"PK\x06\x07"
 _KIND = {stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
@@ -58,13 +59,15 @@ class Received:
 
 @dataclass(frozen=True)
 class Model:
-    """A whole model, before or after a fine-tune: a place on this machine, or the bytes of a ``model.safetensors``."""
+    """Source of a whole model, before or after a fine-tune: a place on this machine, or the bytes of a
+    ``model.safetensors``.
+    """
 
     place: str = ""
-    """"bundled", a folder, a safetensors file, or the index of a sharded model."""
+    """Place of the model: "bundled", a folder, a safetensors file, or the index of a sharded model."""
     data: bytes | None = None
     name: str = ""
-    """Of the bytes, to be shown."""
+    """Name of the uploaded bytes, to be shown."""
 
 
 def receive(files: Sequence[tuple[str, bytes]], base: str = "") -> list[Received]:
@@ -89,7 +92,7 @@ def receive(files: Sequence[tuple[str, bytes]], base: str = "") -> list[Received
 
 
 def opened(name: str, data: bytes, base: str = "") -> Snapshot:
-    """Open one file as a snapshot: a snapshot file, or the zip of an adapter. It is checked to its last tensor.
+    """Open one file as a snapshot, checked to its last tensor: a snapshot file, or the zip of an adapter.
 
     Raises:
         UserError: neither, or damaged.
@@ -197,7 +200,7 @@ def _shown(name: str) -> str:
 
 
 def _model_place(model: Model, folder: Path) -> str | Path:
-    """Where the engine finds a model; its bytes are put into `folder`."""
+    """Return where the engine finds a model; its bytes are put into `folder`."""
     if model.data is not None:
         folder.mkdir()
         put(folder / "model.safetensors", model.data)
@@ -209,7 +212,7 @@ def _model_place(model: Model, folder: Path) -> str | Path:
 
 
 def _on_this_machine(place: str) -> str | Path:
-    """A model by its name or folder. Nothing is downloaded: whoever asks waits for the answer.
+    """Find a model by its name or folder. Nothing is downloaded: whoever asks waits for the answer.
 
     Raises:
         UserError: it is not here.
@@ -244,7 +247,7 @@ def _lone(name: str, parts: int) -> UserError:
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """One file of a zip, if it is safe to unpack. Its path inside the zip is not used for anything."""
+    """Unpack one file of a zip, if that is safe. Its path inside the zip is not used for anything."""
     members = archive.infolist()
     if len(members) > MAX_MEMBERS:
         raise UserError(f"a zip of {len(members)} files", f"at most {MAX_MEMBERS}")
@@ -281,7 +284,9 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _other_way(data: bytes) -> str:
-    """What to try with a file that is not a snapshot, from the names of its tensors; empty if there is no telling."""
+    """Propose what to try with a file that is not a snapshot, from the names of its tensors; empty if there is no
+    telling.
+    """
     try:
         file = SafetensorsFile(data)
     except UserError:
@@ -295,7 +300,7 @@ def _other_way(data: bytes) -> str:
 
 
 def _without(error: UserError, *words: str, proposal: str = "") -> UserError:
-    """The same without places that only this process knows."""
+    """Copy an error without the paths that only this process knows."""
     parts = [error.got, error.expected, proposal or error.try_]
     for word in words:
         parts = [part.replace(word, "") for part in parts]
