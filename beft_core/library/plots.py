@@ -98,21 +98,23 @@ def overview(tables: Sequence[ScoreTable], titles: Sequence[str], stack: str, da
     from dashboard.figures.compare import overview
 
     known = {approach for table in tables for approach in table.approaches}
-    return overview(_few(tables), titles, one_of_each(list(known)), stack, dark)
+    return _with_names(overview(_few(tables), titles, one_of_each(list(known)), stack, dark), titles)
 
 
 def layers(tables: Sequence[ScoreTable], titles: Sequence[str], approach: str, stack: str, dark: bool) -> go.Figure:
     """Draw the score of every layer, one panel per term and one line per snapshot."""
     from dashboard.figures.compare import by_layer
 
-    return by_layer(_few(tables), titles, approach, stack, dark)
+    return _with_names(by_layer(_few(tables), titles, approach, stack, dark), titles)
 
 
 def angles(moves: Sequence[Moves], titles: Sequence[str], stack: str, dark: bool) -> go.Figure:
     """Draw the angles between what the snapshots learnt, two by two."""
     from dashboard.figures.compare import angles
 
-    return angles(cosines(_few(moves), stack), titles, dark)
+    figure = angles(cosines(_few(moves), stack), titles, dark)
+    names = _plain(titles)
+    return figure.update_traces(x=names, y=names)
 
 
 def difference(tables: Sequence[ScoreTable], approach: str, stack: str, dark: bool) -> go.Figure:
@@ -135,6 +137,23 @@ def rates(rows: pd.DataFrame, dark: bool) -> go.Figure:
 
     sizes = [f"{count:,.0f} examples" if count == count else "all examples" for count in rows["n_train"]]
     return by_term_and_rate(rows.assign(size=sizes), dark)
+
+
+def _with_names(figure: go.Figure, titles: Sequence[str]) -> go.Figure:
+    """Write names behind the letters of the legend: the page that a figure was made for has them beside it."""
+    from dashboard.figures.compare import LETTERS
+
+    names = dict(zip(LETTERS, _plain(titles), strict=False))
+    for trace in figure.select_traces(lambda trace: trace.name in names and trace.showlegend is not False):
+        trace.name = f"{trace.name}: {names[trace.name]}"
+    return figure
+
+
+def _plain(titles: Sequence[str]) -> list[str]:
+    """Names that no tag of Plotly's comes out of, since they may be a stranger's."""
+    from dashboard.figures.parts.labels import in_figures
+
+    return [in_figures(title) for title in titles]
 
 
 def _few(items: Sequence[T]) -> Sequence[T]:

@@ -58,7 +58,7 @@ FIGURES = "beft_core.library.plots"
 _DRAWN = "figures need Plotly and no Streamlit, come in the same wheel, and know nothing of the library"
 UPWARD: dict[tuple[str, str], str] = {
     (FIGURES, f"dashboard.figures.{name}"): _DRAWN
-    for name in ("bumps", "compare", "curves.progress", "heatmaps", "ranking", "sweep", "trajectory")
+    for name in ("bumps", "compare", "curves.progress", "heatmaps", "parts.labels", "ranking", "sweep", "trajectory")
 }
 """(importer, imported) that do not hold to the floors yet -> why."""
 

@@ -51,6 +51,19 @@ def test_figures_are_drawn(kind: str) -> None:
     assert len(several().plot(kind).data) > 0
 
 
+def test_legends_and_axes_have_the_names_in_which_no_tag_works() -> None:
+    comparison = Comparison(several().snapshots, ("one", "<b>other</b>"))
+    for kind in ("overview", "layers"):
+        named_ = [trace.name for trace in comparison.plot(kind).data if trace.name is not None]
+        assert (
+            "A: one" in named_
+            and any(name.startswith("B: ") for name in named_)
+            and not any("<b>" in n for n in named_)
+        )
+    axis = comparison.plot("angles").data[0].x
+    assert axis[0] == "one" and "<b>" not in axis[1]
+
+
 def test_too_many_for_a_figure_and_unknown_names_are_refused() -> None:
     with pytest.raises(UserError, match="got 9 snapshots in one figure; expected at most 8"):
         several(9).plot()
