@@ -13,7 +13,7 @@ from beft_core.runs.status import EXECUTORS
 TERMINATE_AFTER = 8.0
 """Seconds that the worker has to stop by itself and to keep what it has."""
 KILL_AFTER = 16.0
-"""Seconds after which it is killed together with its children."""
+"""Seconds after which the worker is killed together with its children."""
 
 
 def cancel(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""Where runs are done: what every place that does runs can be asked, whether it is this machine or a cluster.
+"""Executors, the places where runs are done: what each can be asked, whether it is this machine or a cluster.
 
 Which one does a run stands in its status, and by that name :data:`beft_core.runs.status.EXECUTORS` finds it: whoever
 reads a run asks its executor whether it is alive, and never a process id of another machine.
@@ -18,10 +18,10 @@ from beft_core.runs.status import EXECUTORS, Status
 
 
 class Executor(ABC):
-    """Does runs. The run folder is all that it and the dashboard share: both must see it under its path."""
+    """Place that does runs. The run folder is all that it and the dashboard share: both must see it under its path."""
 
     name: str
-    """As the status of a run records it."""
+    """Name of the executor in the status of its runs."""
 
     @abstractmethod
     def start(self, run: Run) -> None:
@@ -48,10 +48,10 @@ class Executor(ABC):
 
     @abstractmethod
     def devices(self) -> tuple[str, ...]:
-        """What a configuration may name as its device."""
+        """Names of the devices that a configuration may ask for."""
 
     def output(self, run: Run) -> Path:
-        """The file that holds what the worker prints."""
+        """File that holds what the worker prints."""
         return run.log
 
     @contextmanager
@@ -66,12 +66,12 @@ class Executor(ABC):
 
 
 def executor_of(run: Run) -> Executor:
-    """The executor that a run was started by. Raises UserError for one that this version does not have."""
+    """Find the executor that a run was started by. Raises UserError for one that this version does not have."""
     return executor_named(run.recorded().executor)
 
 
 def executor_named(name: str) -> Executor:
-    """The executor of that name. Raises UserError where there is none."""
+    """Find an executor by its name. Raises UserError where there is none."""
     if name not in EXECUTORS:
         raise UserError(f"got the executor {name!r}", f"one of {', '.join(EXECUTORS)}")
     executor: Executor = imported(EXECUTORS[name])

@@ -1,4 +1,4 @@
-"""Runs on this machine: a worker that outlives whoever started it, known by its process."""
+"""Executor of this machine: a worker that outlives whoever started it, known by its process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from beft_core.runs.run import Run
 from beft_core.runs.status import Status
 
 REPORT_SECONDS = 15.0
-"""How long to wait for a new worker's first word."""
+"""Seconds to wait for a new worker's first report."""
 
 # No terminal, no signals of ours, no pipe that somebody has to empty.
 _DETACHED: dict[str, Any] = (
@@ -37,12 +37,12 @@ _DETACHED: dict[str, Any] = (
 
 
 def worker_command(run: Run) -> list[str]:
-    """The command line of a worker."""
+    """Command line that starts a worker."""
     return [sys.executable, "-m", "beft_core.execution.worker", str(run.path)]
 
 
 class Local(Executor):
-    """This machine, whose devices runs take in turn."""
+    """Executor on this machine, whose devices runs take in turn."""
 
     name = "local"
 
@@ -107,7 +107,7 @@ class Local(Executor):
             return
 
     def devices(self) -> tuple[str, ...]:
-        """Every device that a configuration may name; the worker tells if it is not there."""
+        """Names of all devices that a configuration may ask for; the worker reports one that is not there."""
         return DEVICES
 
     @contextmanager
@@ -120,9 +120,9 @@ class Local(Executor):
 
 
 LOCAL = Local()
-"""This machine."""
+"""Executor of this machine."""
 
 
 def _works_on(run: Run, process: psutil.Process) -> bool:
-    """Whether a process was started for this run. A status that a stranger wrote may name any process."""
+    """Whether a process was started for a run: a status that a stranger wrote may name any process."""
     return process.pid == os.getpid() or any(Path(word).name == run.id for word in process.cmdline())

@@ -1,4 +1,6 @@
-"""What this machine offers before anything is loaded or downloaded: device, memory, models, data. Without torch."""
+"""Survey of what this machine offers before anything is loaded or downloaded: device, memory, models, data. Without
+torch.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,9 @@ from beft_core.tasks.sources.official import VARIABLES
 from beft_core.tasks.sources.presence import presence
 
 NVIDIA_SECONDS = 3.0
-"""Patience with ``nvidia-smi``: it may hang when a driver is broken."""
+"""Seconds to wait for ``nvidia-smi``: it may hang when a driver is broken."""
 MAX_MODELS = 200
-"""Repositories of the Hub's cache that are looked at."""
+"""Most repositories of the Hub's cache that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +35,17 @@ class Device:
     """The device on which a run with ``device="auto"`` will most likely compute."""
 
     queue: str
-    """``cuda``, ``mps`` or ``cpu``: a guess without torch, as in :func:`beft_core.devices.queue_name`."""
+    """Name of the device's queue, ``cuda``, ``mps`` or ``cpu``: a guess without torch, as in
+    :func:`beft_core.devices.queue_name`.
+    """
     name: str
     cores: int
-    """Processors that this process may use."""
+    """Number of processors that this process may use."""
 
 
 @functools.cache
 def device() -> Device:
-    """The device; asked once, because hardware stays."""
+    """Find the device, once for each process, because hardware stays."""
     queue = queue_name("auto")
     try:
         cores = len(os.sched_getaffinity(0))
@@ -70,13 +74,15 @@ def _nvidia() -> str | None:
 
 
 def memory() -> tuple[float, float]:
-    """(free, total) main memory in GiB."""
+    """Main memory in GiB: (free, total)."""
     now = psutil.virtual_memory()
     return now.available / 2**30, now.total / 2**30
 
 
 def models() -> list[str]:
-    """Models that load without a network: ``bundled``, then ids of the Hub's cache that the lab knows how to read."""
+    """Names of the models that load without a network: ``bundled``, then ids of the Hub's cache that the lab knows how
+    to read.
+    """
     found = [BUNDLED] if importlib.util.find_spec(BUNDLED_PACKAGE) else []
     return found + [
         folder.name.removeprefix("models--").replace("--", "/")
@@ -95,15 +101,15 @@ def _loads(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Data:
-    """A benchmark and which of its tasks lie on this machine."""
+    """Benchmark with those of its tasks that lie on this machine."""
 
     source: str
-    """``demo``, ``glue`` or ``superglue``."""
+    """Name of the benchmark: ``demo``, ``glue`` or ``superglue``."""
     tasks: tuple[str, ...]
     missing: str = ""
-    """What to do when there are none."""
+    """Advice where none of the tasks is here, in words."""
     lacking: tuple[str, ...] = ()
-    """Its other tasks, which would have to come from a folder or the Hub first."""
+    """Names of the benchmark's other tasks, which would have to come from a folder or the Hub first."""
 
 
 def data() -> list[Data]:

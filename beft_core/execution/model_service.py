@@ -1,4 +1,5 @@
-"""A process that holds a loaded model and answers questions about it, so that whoever asks never imports torch.
+"""Service of a process that holds a loaded model and answers questions about it, so that whoever asks never imports
+torch.
 
 One line of JSON a question, one line an answer, over pipes. The process ends when whoever started it ends (its input
 closes), when nobody asked for a while, and before it takes more memory than it was allowed.
@@ -34,23 +35,23 @@ QUESTIONS: dict[str, str] = {
     "prove": "beft_core.models.attention_experiments:HeldModel.prove",
     "preflight": "beft_core.execution.workflows:estimated",
 }
-"""Question -> ``module:function`` or ``module:Class.method`` that answers it: fields as keywords -> a JSON value. May
-raise UserError. The process makes one object of a class, which may hold what the next question needs.
+"""Handlers by question: ``module:function`` or ``module:Class.method`` that answers it: fields as keywords -> a JSON
+value. May raise UserError. The process makes one object of a class, which may hold what the next question needs.
 """
 
 IDLE_SECONDS = 600.0
-"""A service that nobody asked for so long gives its memory back."""
+"""Seconds without a question after which the process ends and gives its memory back."""
 ANSWER_SECONDS = 120.0
-"""After so long a question is given up, and the process with it."""
+"""Seconds after which a question without an answer is given up, and the process with it."""
 MEMORY_SHARE = 0.6
-"""Of the machine's memory; ``BEFT_DESK_GB`` names another bound."""
+"""Share of the machine's memory that the process may take; ``BEFT_DESK_GB`` names another bound."""
 WATCH_SECONDS = 0.25
 _OVER_MEMORY = 77
 _IDLE = 78
 _CLOSED = 79
-"""Exit statuses; the last is never one of the process itself."""
+"""Exit statuses of the process; the last is never one of the process itself."""
 _END_SECONDS = 5.0
-"""For a process that closed its output to end."""
+"""Seconds that a process has to end once it closed its output."""
 
 
 def memory_bound() -> int:
@@ -63,12 +64,14 @@ def memory_bound() -> int:
 
 
 def service_command() -> list[str]:
-    """The command line of the process."""
+    """Command line that starts the process."""
     return [sys.executable, "-m", "beft_core.execution.model_service"]
 
 
 class ModelService:
-    """One process at most; it is started by the first question and again after it ended. Safe to share."""
+    """Client of at most one process, which the first question starts, and again after it ended. Safe to share between
+    threads.
+    """
 
     def __init__(self, keeps_log: bool = True) -> None:
         """``keeps_log``: what the process says goes into the home folder; else into a file that nobody sees."""
@@ -80,12 +83,12 @@ class ModelService:
 
     @property
     def running(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process is running."""
         process = self._process
         return process is not None and process.poll() is None
 
     def ask(self, question: str, timeout: float = ANSWER_SECONDS, **fields: Any) -> Any:
-        """The answer to a question out of :data:`QUESTIONS`. Questions wait for each other.
+        """Answer a question out of :data:`QUESTIONS`. Questions wait for each other.
 
         Raises:
             UserError: what the answering function raised; or the process ended, ran out of its memory or of time, or
@@ -116,7 +119,9 @@ class ModelService:
                 process.stdin.close()
 
     def _put(self, asked: bytes, timeout: float) -> bytes:
-        """The line that answers; empty when the process ended instead. Raises UserError when the time ran out."""
+        """Send a question and return the line that answers; empty when the process ended instead. Raises UserError when
+        the time ran out.
+        """
         process = self._started()
         assert process.stdin is not None
         try:
@@ -170,7 +175,7 @@ class ModelService:
         return text.decode("utf-8", "replace").strip().splitlines()
 
     def _status(self) -> int:
-        """Exit status of the process, which closed its output."""
+        """Exit status of the process, once it closed its output."""
         process = self._process
         if process is None:  # closed by another thread, in the middle of the answer
             return _CLOSED
@@ -219,7 +224,7 @@ def _log() -> Path:
 
 
 class _Watch:
-    """Ends the process when it is idle, takes too much memory, or is left alone in the middle of an answer."""
+    """Watch that ends the process when it is idle, takes too much memory, or is left alone while it answers."""
 
     def __init__(self) -> None:
         self.asked = time.monotonic()
@@ -251,7 +256,7 @@ def serve() -> None:
 
 
 class Answers:
-    """Calls what answers a question, and keeps the objects whose methods do."""
+    """Dispatcher of questions to the functions that answer them; it keeps the objects whose methods do."""
 
     def __init__(self) -> None:
         self._objects: dict[str, Any] = {}

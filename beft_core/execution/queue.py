@@ -1,4 +1,4 @@
-"""First in, first out per device: one run at a time uses a device, in the order in which runs were launched.
+"""Queues, one per device: one run at a time uses a device, in the order in which runs were launched.
 
 Order and exclusion are two things. *Order*: a ticket is a file named after the run, in which stands its number; numbers
 are given out one at a time, so that no clock has a say. A ticket of an earlier version has none and comes first, by the
@@ -26,18 +26,18 @@ from beft_core.runs.run import Run, find_run
 
 POLL_SECONDS = 0.3
 JOIN_SECONDS = 10.0
-"""How long to wait for somebody else who is just taking a place."""
+"""Seconds to wait for somebody else who is just taking a place."""
 _TICKET_BYTES = 15
 _DEVICE = re.compile(r"[a-z0-9][a-z0-9:._-]{0,63}")
-"""It becomes the name of a folder."""
+"""Pattern of a device's name, which becomes the name of a folder."""
 
 
 _MACHINE = re.sub(r"[^A-Za-z0-9-]", "-", boot_id() or host_name())[:64]
-"""Names this machine, with all its containers, until it is started anew."""
+"""Identifier of this machine, with all its containers, until it is started anew."""
 
 
 class Queue:
-    """The queue of one device."""
+    """Queue of the runs that wait for one device."""
 
     def __init__(self, device: str, root: Path) -> None:
         """`device`: as in RunConfig; `root`: the home folder that holds ``runs``.
@@ -51,11 +51,12 @@ class Queue:
             raise UserError(f"got the device {device[:40]!r}", "the name of a device", "auto, cpu or cuda")
         self._tickets = root / "queue" / self.name
         self.lock_file = root / "queue" / f"{self.name}.{_MACHINE}.lock"
-        """Of this machine: another one that shares the home folder has devices of its own."""
+        """Lock file of the device on this machine: another one that shares the home folder has devices of its own."""
         self._lock = FileLock(self.lock_file)
 
     def join(self, run: Run) -> None:
-        """Take a place; again is allowed. Whoever launches runs does it, so that their order is that of launching.
+        """Take a place for a run, at once when it is launched, so that runs come in that order; repeating it changes
+        nothing.
 
         Raises:
             UserError: the home folder cannot be written.
@@ -71,7 +72,7 @@ class Queue:
                 atomic_write(ticket, [str(last + 1).encode()])
 
     def leave(self, run: Run) -> None:
-        """Give the place back."""
+        """Give a run's place in the queue back."""
         with suppress(FileNotFoundError):
             (self._tickets / run.id).unlink()
 
@@ -134,7 +135,7 @@ class Queue:
 
 
 def _number(ticket: Path) -> int:
-    """What stands in a ticket; 0 in one of an earlier version or that cannot be read."""
+    """Read the number in a ticket; 0 in one of an earlier version or that cannot be read."""
     try:
         text = read_bounded(ticket, _TICKET_BYTES, follow=False)
         return int(text) if text.isdigit() else 0

@@ -1,4 +1,4 @@
-"""The observer of a background run: progress into ``status.json``, measurements into ``metrics.jsonl``.
+"""Observer of a background run, which writes progress into ``status.json``, measurements into ``metrics.jsonl``.
 
 A disk that becomes full ends no run: what cannot be written is kept and written once there is room, and the last word
 waits for it.
@@ -25,27 +25,27 @@ from beft_core.runs.status import Status
 from beft_core.training.observer import Observer
 
 STATUS_SECONDS = 0.4
-"""Progress within a stage is written at most this often; changes of stage and state always."""
+"""Least seconds between two writes of progress within a stage; changes of stage and state are written at once."""
 STEP_SECONDS = 0.25
-"""Losses and scores are written at most this often ..."""
+"""Least seconds between two records of losses or of scores."""
 STEP_SHARE = 1 / 500
-"""... and less often the longer a run takes: a week leaves some 4000 records, not millions."""
+"""Share of a run's time so far that lies between two records at least: a week leaves some 4000, not millions."""
 
 MAX_UNWRITTEN = 16 * 2**20
-"""Bytes of records that wait in memory for room on the disk."""
+"""Most bytes of records that wait in memory for room on the disk."""
 
 
 class Cancelled(Exception):
-    """Unwinds the worker out of a stage that does not ask :meth:`Reporter.should_stop`."""
+    """Exception that unwinds the worker out of a stage that does not ask :meth:`Reporter.should_stop`."""
 
 
 class Reporter(Observer):
-    """Writes what a run tells. The only writer of its status while the worker lives."""
+    """Observer that writes what a run reports: the only writer of its status while the worker lives."""
 
     wants_scores = True
 
     def __init__(self, run: Run, device: str) -> None:
-        """Reports the calling process as the run's worker at once. Raises UserError where that cannot be written."""
+        """Report the calling process as the run's worker at once. Raises UserError where that cannot be written."""
         self.run = run
         self.stopped = False
         """Whether the run was told to stop and could keep what it had."""
@@ -76,13 +76,13 @@ class Reporter(Observer):
             self._replace(**changes)
 
     def end(self, state: str, **changes: Any) -> None:
-        """The last word, which waits for room. Raises NoRoom where there was none in time."""
+        """Write the final state, waiting for room on the disk. Raises NoRoom where there was none in time."""
         changes = {"state": state, "ended": time.time(), **changes}
         with_room(partial(self._replace, **changes), self.message)
         self._flush()
 
     def _replace(self, **changes: Any) -> None:
-        """The start time is read anew: the clock may have been corrected."""
+        """Replace the status, with the start time read anew: the clock may have been corrected."""
         process = ProcessId.of(psutil.Process())
         self.status = replace(self.status, process=process, **changes)
         self._written = time.monotonic()
@@ -131,7 +131,7 @@ class Reporter(Observer):
     # -- helpers ---------------------------------------------------------------------------------------------------
 
     def _pause(self, now: float) -> float:
-        """Seconds between two records of a kind."""
+        """Least seconds between two records of losses or of scores, by the time that the run has taken."""
         return max(STEP_SECONDS, (now - (self.status.began or now)) * STEP_SHARE)
 
     def _leave_if_cancelled(self) -> None:
@@ -166,5 +166,5 @@ def _size(file: Path) -> int:
 
 
 def _json(value: float) -> float | None:
-    """A number, or None where JSON has none (a loss that is not finite)."""
+    """Return a number, or None where JSON has none (a loss that is not finite)."""
     return value if -float("inf") < value < float("inf") else None

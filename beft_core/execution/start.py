@@ -1,4 +1,4 @@
-"""Starting a run of any kind, and starting one again that has ended: the one door for pages and commands."""
+"""Start of a run of any kind, and of one again that has ended: the one door for pages and commands."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from beft_core.runs.run import Run
 from beft_core.snapshots.snapshot import Snapshot, write_snapshot
 
 LAST_SECONDS = 5.0
-"""How long a worker may take from its last word to its end."""
+"""Seconds that a worker may take from its final report to its end."""
 
 
 class Configuration(Protocol):
-    """The configuration of some kind of runs."""
+    """Interface of the configuration of any kind of runs."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as JSON values."""
+        """Fields as JSON values, by name."""
 
 
 def launch(
@@ -108,7 +108,7 @@ def _alone(run: Run) -> AbstractContextManager[None]:
 
 
 def _must_be_over(run: Run) -> None:
-    """Raises UserError unless the run has ended, but for being done."""
+    """Raise UserError unless the run has ended otherwise than by being done."""
     deadline = time.monotonic() + LAST_SECONDS
     while (worker := holder(run.working)) is not None and not run.status().active and time.monotonic() < deadline:
         time.sleep(0.05)  # it has said its last word and is about to end

@@ -1,4 +1,4 @@
-"""The process that does a run: ``python -m beft_core.execution.worker RUN_DIR``.
+"""Worker, the process that does a run: ``python -m beft_core.execution.worker RUN_DIR``.
 
 torch is imported after the run's turn has come, so a queue of waiting runs costs little memory.
 """
@@ -36,7 +36,7 @@ WATCH_SECONDS = 0.5
 
 
 def main(arguments: Sequence[str], workflow: AnyWorkflow | None = None) -> int:
-    """Do the run of a folder; returns the exit status. ``workflow`` replaces the real one in tests."""
+    """Do the run of a folder and return the exit status. ``workflow`` replaces the real one in tests."""
     if len(arguments) != 1 or not (Path(arguments[0]) / "config.json").is_file():
         sys.stderr.write("got no run folder; expected python -m beft_core.execution.worker RUN_DIR\n")
         return 2
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str], workflow: AnyWorkflow | None = None) -> int:
 
 
 def work(run: Run, workflow: AnyWorkflow) -> int:
-    """Wait for the device, do the run, leave its files and its last word.
+    """Wait for the device, do the run, and write its files and its final state.
 
     A second worker of the same run ends at once, with a word in the log and without touching the run's files.
     """
@@ -89,7 +89,9 @@ def _end(reporter: Reporter) -> int:
 
 
 def _save(run: Run, snapshot: Snapshot | None, result: dict[str, Any] | None, reporter: Reporter) -> None:
-    """Files first, state after: "done" means that they are complete and can be read. A full disk is waited for."""
+    """Write files first and the state after: "done" means that they are complete and can be read. A full disk is waited
+    for.
+    """
     reporter.write(stage="save", done=0, total=None, stage_began=time.time())
 
     def write() -> None:
@@ -132,7 +134,7 @@ def _settings(run: Run) -> dict[str, Any]:
 
 
 def _listen_to_signals() -> None:
-    """The first SIGTERM, SIGINT or SIGHUP unwinds the worker; the next ones would only disturb its last word."""
+    """Let the first SIGTERM, SIGINT or SIGHUP unwind the worker; further ones would only disturb its final report."""
     ending = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
 
     def end(number: int, _frame: object) -> None:

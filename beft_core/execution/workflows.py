@@ -1,4 +1,4 @@
-"""What each kind of run does, as its row in :data:`beft_core.runs.kinds.KINDS` names it.
+"""Workflows, what each kind of run does, as its row in :data:`beft_core.runs.kinds.KINDS` names it.
 
 Each function imports what it needs inside: what begins with PyTorch is imported when the run's turn has come.
 """
@@ -19,15 +19,17 @@ from beft_core.snapshots.snapshot import Snapshot
 from beft_core.training.observer import Observer
 
 Outcome = tuple[Snapshot | None, dict[str, Any] | None]
-"""(snapshot, content of ``result.json``), where a run has them."""
+"""Pair of a run's snapshot and the content of its ``result.json``, each None where the run has none."""
 Workflow = Callable[[dict[str, Any], Observer, Path], Outcome]
-"""(fields of its configuration, observer, checkpoint in the run's folder) -> outcome."""
+"""Function that does a run of one kind: (fields of its configuration, observer, checkpoint in the run's folder) ->
+outcome.
+"""
 AnyWorkflow = Callable[[str, dict[str, Any], Observer, Path], Outcome]
-"""(kind, and what a workflow takes) -> outcome."""
+"""Function that does a run of any kind: (kind, and what a :data:`Workflow` takes) -> outcome."""
 
 
 def real_workflow(kind: str, fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outcome:
-    """Do what the kind's row names.
+    """Do a run by the workflow that its kind's row names.
 
     Raises:
         UserError: a variable of the environment, the configuration or what it names is wrong, or PyTorch is missing.
@@ -39,7 +41,7 @@ def real_workflow(kind: str, fields: dict[str, Any], observer: Observer, checkpo
 
 
 def fine_tune(fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outcome:
-    """Do one fine-tune."""
+    """Do a run of one fine-tune."""
     from beft_core.config import RunConfig
 
     config = RunConfig.from_dict(fields)
@@ -89,7 +91,8 @@ def sweep(fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outco
 
 
 def estimated(config: dict[str, Any], kind: str) -> dict[str, Any]:
-    """What a single fine-tune of a kind will take, by real steps: :func:`beft_core.training.estimate.count.answer`.
+    """Estimate what a single fine-tune of a kind will take, by real steps:
+    :func:`beft_core.training.estimate.count.answer`.
 
     Raises:
         UserError: the configuration, its model or its data are wrong.

@@ -1,4 +1,4 @@
-"""What PyTorch keeps to itself and the engine needs all the same; nothing else of the engine uses such a name.
+"""Private names of PyTorch that the engine needs; no other module of the engine uses one.
 
 Each use says why, and what the public way lacks that it replaces. They are the same in PyTorch 2.11 and 2.13.
 """

@@ -1,4 +1,4 @@
-"""What transformers keeps to itself and the engine needs all the same; nothing else of the engine uses such a name.
+"""Private names of transformers that the engine needs; no other module of the engine uses one.
 
 It is the same in transformers 5.17 and 5.24.
 """

@@ -117,7 +117,7 @@ def named(given: Mapping[str, Any], fields: Iterable[str], also: Iterable[str] =
 
 
 def listed(name: str, value: object) -> list[str]:
-    """Read one word or several as a list. Raises UserError for anything else."""
+    """Read one word or several as a list of words. Raises UserError for anything else."""
     several = [value] if isinstance(value, str) else value
     if not isinstance(several, list | tuple | set | frozenset) or not all(isinstance(one, str) for one in several):
         raise UserError(f"got {name} = {str(value)[:80]!r}", "a text, or a list of texts", f"{name}=['q', 'v']")
@@ -129,7 +129,7 @@ def _terms(value: object) -> dict[str, Any]:
 
 
 def _layers(value: object) -> dict[str, Any]:
-    """``3``, ``"3-5"``, ``range(3, 6)`` or ``[3, 4, 5]``; None: all."""
+    """Read layers from ``3``, ``"3-5"``, ``range(3, 6)`` or ``[3, 4, 5]``; None: all."""
     if value is None:
         return {"layers": None}
     if isinstance(value, str):
@@ -161,4 +161,4 @@ _READ: dict[str, Any] = {
     "layers": _layers,
     "add_bias": lambda value: {"add_bias": arguments.words(listed("add_bias", value))},
 }
-"""Field -> its reader, where a keyword may be more than the field's own type."""
+"""Readers of keywords by field, where a keyword may be more than the field's own type."""

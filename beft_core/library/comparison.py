@@ -1,4 +1,4 @@
-"""Several snapshots beside each other: scores, cosines between what they learnt, and what tells them apart."""
+"""Comparison of several snapshots: scores, cosines between what they learnt, and what tells them apart."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Result):
-    """Snapshots beside each other. They need not have one base model: what cannot be compared is left out."""
+    """Comparison of snapshots. They need not have one base model: what cannot be compared is left out."""
 
     snapshots: tuple[Snapshot, ...]
     names: tuple[str, ...]
@@ -47,7 +47,7 @@ class Comparison(Result):
 
     @property
     def stack(self) -> str:
-        """Stack that is shown unless another one is asked for: the first."""
+        """Name of the stack that is shown by default: the first."""
         return self.tables[0].stacks[0]
 
     def cosines(self, stack: str | None = None) -> np.ndarray:

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 IN_PYTHON = "given in Python"
-"""What a snapshot records of where such examples came from, behind what they were."""
+"""Origin that a snapshot records for such examples, behind what they were."""
 TEXT, PAIR, LABEL = "text", "text_pair", "label"
-"""Columns of a table unless others are named, and what those of lists are called."""
+"""Names of a table's columns unless others are given, and of the columns made of lists."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Given:
     """Examples as the keywords of a function name them."""
 
     data: Any = None
-    """A table, or the path of one."""
+    """Table with the training examples, or the path of one."""
     eval_data: Any = None
     texts: Any = None
     text_pairs: Any = None
@@ -48,7 +48,7 @@ class Given:
     eval_text_pairs: Any = None
     eval_labels: Any = None
     text: Any = None
-    """Name of the column; so ``text_pair`` and ``label``."""
+    """Name of the column of the text; likewise ``text_pair`` and ``label``."""
     text_pair: Any = None
     label: Any = None
 
@@ -76,7 +76,7 @@ class Given:
 
     @property
     def any(self) -> bool:
-        """Whether there are examples at all; else the task is one of the registry."""
+        """Whether any examples are given; else the task is one of the registry."""
         return self.data is not None or self.texts is not None
 
     @property
@@ -86,13 +86,15 @@ class Given:
 
     @property
     def columns(self) -> Columns:
-        """The columns, as named or by default. Raises UserError for one name twice."""
+        """Names of the columns, as given or by default. Raises UserError for one name twice."""
         if self.texts is not None:
             return Columns(TEXT, None if self.text_pairs is None else PAIR, LABEL)
         return Columns(self.text or TEXT, self.text_pair, self.label or LABEL)
 
     def fields(self) -> dict[str, Any]:
-        """Fields of RunConfig that name the files, with their columns; of examples in memory, words for them."""
+        """Fields of RunConfig that name the files and their columns; for examples in memory, words that
+        describe them.
+        """
         columns = self.columns
         files = {"train_file": self.data, "eval_file": self.eval_data}
         named: dict[str, Any] = {"train_file": self._source, "eval_file": None}
@@ -143,7 +145,7 @@ class Given:
         return scored_task(table, given.columns, name=called, labels=None if labels is None else tuple(labels))
 
     def _table(self, table: str, texts: str) -> RawTable | None:
-        """The checked rows of a table or of lists, by the names of their keywords; None where there are none."""
+        """Checked rows of a table or of lists, by the names of their keywords; None where there are none."""
         columns = self.columns
         if self.texts is not None:
             lists = getattr(self, texts)
@@ -188,7 +190,7 @@ def _rows_of_lists(given: Given, prefix: str) -> Iterator[tuple[int, Sequence[An
 
 
 def _items(name: str, value: object) -> list[Any]:
-    """The items of a list, a tuple, an array or a column. Raises UserError for anything else."""
+    """Get the items of a list, a tuple, an array or a column. Raises UserError for anything else."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
@@ -200,7 +202,7 @@ def _items(name: str, value: object) -> list[Any]:
 
 
 def _rows_of_table(value: Any, wanted: Sequence[str]) -> Iterator[tuple[int, Sequence[Any]]]:
-    """(position, cells of the wanted columns) of each row; what pandas calls missing is None."""
+    """Yield (position, cells of the wanted columns) of each row; what pandas calls missing is None."""
     frame = _frame(value)
     names = [str(name) for name in frame.columns]
     cells = []
@@ -216,7 +218,7 @@ def _rows_of_table(value: Any, wanted: Sequence[str]) -> Iterator[tuple[int, Seq
 
 
 def _frame(value: Any) -> pd.DataFrame:
-    """A table as pandas has it. Raises UserError for what is none."""
+    """Make a pandas table of what was given. Raises UserError for what is no table."""
     import pandas as pd
 
     if isinstance(value, pd.DataFrame):

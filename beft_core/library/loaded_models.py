@@ -1,4 +1,4 @@
-"""Snapshots and models of transformers that somebody has loaded: biases from two of them, and back onto one."""
+"""Exchange between snapshots and loaded models of transformers: biases from two of them, and back onto one."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def apply_snapshot(snapshot: Snapshot, model: object, head: bool | str) -> None:
 
 
 def _loaded(model: object) -> LoadedModel:
-    """The model itself, as it is, with the table of its biases; those that were added to the architecture too."""
+    """Wrap a model, as it is, with the table of its biases, including those that were added to the architecture."""
     backbone = backbone_of(model)
     layout = layout_for(backbone.config)
     there = [
@@ -120,7 +120,9 @@ def _require_base(snapshot: Snapshot, loaded: LoadedModel, key: Key, layout: Lay
 def _head(
     snapshot: Snapshot, loaded: LoadedModel, model: Any, task: bool | str
 ) -> list[tuple[nn.Parameter, np.ndarray]]:
-    """(parameter, value) of everything but bias terms that a task needs. Raises UserError where one does not fit."""
+    """List (parameter, value) of everything but bias terms that a task needs. Raises UserError where one does
+    not fit.
+    """
     heads = sorted(snapshot.meta.heads)
     name = task if isinstance(task, str) else heads[0] if len(heads) == 1 else snapshot.meta.task
     layout = loaded.layout

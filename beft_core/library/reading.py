@@ -1,4 +1,4 @@
-"""What needs no model: reading, scoring, comparing and merging snapshots. None of it imports torch."""
+"""Functions that need no model: reading, scoring, comparing and merging snapshots. None of them imports torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from beft_core.merging.shared_terms import shared_keys
 from beft_core.snapshots import snapshot as files
 
 Source = str | os.PathLike[str] | files.Snapshot
-"""A snapshot: in memory, or the path of its file."""
+"""Snapshot in memory, or the path of its file."""
 
 
 @in_python

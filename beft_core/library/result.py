@@ -1,4 +1,5 @@
-"""What every result of the library can do: show itself as text and in a notebook, become a pandas table, be written.
+"""Results of the library and what each can do: show itself as text and in a notebook, become a pandas table, be
+written.
 
 HTML comes from a template that escapes every text: names in a snapshot may be a stranger's.
 """
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_SHOWN = 40
-"""Rows that a result shows of itself; `to_pandas` has all."""
+"""Most rows that a result shows of itself; `to_pandas` has all."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a result shows of itself."""
+    """Title, table and notes by which a result shows itself."""
 
     title: str
     head: Sequence[str]
@@ -39,7 +40,7 @@ class Shown:
 
 
 class Result(ABC):
-    """A result of the library.
+    """Base class of the library's results.
 
     Its repr is a table for a terminal, and notebooks show the same as HTML.
     """

@@ -1,4 +1,4 @@
-"""The scores of one snapshot, as notebooks show them."""
+"""Scores of one snapshot, as notebooks show them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Scores(Result):
     """Scores of every bias term of a snapshot by every approach that its tensors allow."""
 
     table: ScoreTable
-    """The scores layer by layer, with the geometry that explains them."""
+    """Scores layer by layer, with the geometry that explains them."""
     about: str
-    """What was scored, as ``sst2 on bundled, 1000 examples``."""
+    """Description of what was scored, such as ``sst2 on bundled, 1000 examples``."""
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> Scores:
@@ -36,7 +36,7 @@ class Scores(Result):
 
     @cached_property
     def selected(self) -> dict[str, str | None]:
-        """Approach -> the term that it selects among q, k and v; None where it selects none."""
+        """Term among q, k and v that each approach selects, by approach; None where it selects none."""
         return self.table.selected()
 
     @property

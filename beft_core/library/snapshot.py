@@ -1,4 +1,4 @@
-"""A snapshot as notebooks use it: it shows, scores, draws and writes itself, and goes onto a loaded model."""
+"""Snapshot as notebooks use it: it shows, scores, draws and writes itself, and goes onto a loaded model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound="nn.Module")
 EPOCH = ("epoch", "step", "train_loss")
-"""What the record of an epoch begins with."""
+"""Columns with which the record of an epoch begins."""
 
 
 class Snapshot(files.Snapshot, Result):
@@ -90,7 +90,7 @@ class Snapshot(files.Snapshot, Result):
 
     @property
     def trained(self) -> str:
-        """What was trained, in words: bias terms, or a mode such as ``full``."""
+        """Description of what was trained: bias terms, or a mode such as ``full``."""
         meta = self.meta
         row = METHODS.get(meta.mode)
         terms = ", ".join(meta.trained_terms)

@@ -1,4 +1,4 @@
-"""Messages in the words of Python: the engine names settings by their flags, a notebook by its keywords."""
+"""Translation of messages into Python's words: the engine names settings by their flags, a notebook by its keywords."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 KEYWORDS = {"train-file": "data", "eval-file": "eval_data", "no-dropout": "dropout=False", "out": "path"}
-"""Flag -> keyword, where that is not the flag with underscores."""
+"""Keywords by flag, where the keyword is not the flag with underscores."""
 
 _FLAG = re.compile(r"--(?P<name>[a-z]+(?:-[a-z]+)*)(?: (?P<number>[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)(?![\w.+-]))?")
 

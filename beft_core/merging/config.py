@@ -1,4 +1,4 @@
-"""The configuration of a merge that is scored: what is merged how, and on which examples and device.
+"""Configuration of a merge that is scored: what is merged how, and on which examples and device.
 
 Planning and reading need no PyTorch; the scoring itself is :mod:`beft_core.merging.evaluate`.
 """
@@ -49,27 +49,27 @@ class MergeConfig:
     files: tuple[str, ...]
     """Copies of the snapshots in the run's folder, named by :func:`source_file`."""
     titles: tuple[str, ...]
-    """How the user knows the snapshots; only shown."""
+    """Titles of the snapshots as the user knows them; only shown."""
     sources: tuple[str, ...] = ()
-    """:func:`content` of each: evaluations of the same snapshots are found by it."""
+    """Hashes of the snapshots, :func:`content` of each: evaluations of the same snapshots are found by it."""
     method: str = "mean"
-    """A key of ``METHODS``."""
+    """Method of merging, a key of ``METHODS``."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Parameters of the method; those that are missing take its defaults."""
     terms: tuple[str, ...] | None = None
     """Trained terms to merge; ``None``: all."""
     points: int = 0
-    """Points of the line; 0: no line."""
+    """Number of points on the line; 0: no line."""
     limit: int | None = None
-    """Most validation examples of a task, drawn once and the same for every row; ``None``: all."""
+    """Largest number of validation examples of a task, drawn once and the same for every row; ``None``: all."""
     task: str = ""
-    """The tasks in words, for lists of runs."""
+    """Names of the tasks in words, for lists of runs."""
     model: str | None = None
-    """Where the base model is, if not under the name that the snapshots give."""
+    """Name or folder of the base model, if not the name that the snapshots give."""
     data_dir: str | None = None
     """Folder with the tasks' data in the official layout, before any environment folder."""
     max_length: int | None = None
-    """Tokens per example; ``None``: as the fine-tunes had it."""
+    """Most tokens per example; ``None``: as the fine-tunes had it."""
     device: str = "auto"
     precision: str = "float32"
 
@@ -87,7 +87,7 @@ class MergeConfig:
         METHODS[self.method].settings(self.settings, len(self.files))
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as JSON values."""
+        """Fields as JSON values, by name."""
         return {
             key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()
         }
@@ -105,7 +105,7 @@ class MergeConfig:
 
     @classmethod
     def of(cls, snapshots: Sequence[Snapshot], titles: Sequence[str], **settings: Any) -> MergeConfig:
-        """The configuration of a merge of snapshots at hand."""
+        """Configuration of a merge of snapshots at hand."""
         return cls(
             files=tuple(source_file(n) for n in range(1, len(snapshots) + 1)),
             titles=tuple(titles),
@@ -137,7 +137,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 
 def content(snapshot: Snapshot) -> str:
-    """SHA-256 over what a merge takes from a snapshot: the same for a file and for its copies."""
+    """Hash (SHA-256) over what a merge takes from a snapshot: the same for a file and for its copies."""
     digest = hashlib.sha256(snapshot.meta.to_json().encode())
     for key in snapshot.keys():  # noqa: SIM118 - a method of Snapshot, not of a dict
         digest.update(snapshot.pre(*key).tobytes() + snapshot.post(*key).tobytes())

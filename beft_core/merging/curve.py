@@ -1,4 +1,4 @@
-"""The line of a merge: one parameter of its method followed from end to end."""
+"""Line of a merge: one parameter of its method followed from end to end."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Line:
-    """The parameter of a method that a line follows, the others as they are."""
+    """Parameter of a method that a line follows, while the others stay as they are."""
 
     method: str
     """Method of the points on the line."""
     parameter: str
     label: str
-    """In words; ``{first}`` stands for the first snapshot's label."""
+    """Name of the parameter in words; ``{first}`` stands for the first snapshot's label."""
     low: float = 0.0
     high: float = 1.0
 
@@ -29,7 +29,7 @@ LINES: dict[str, Line] = {
     "dare": Line("dare", "density", "probability to survive", low=0.1),
     "slerp": Line("slerp", "t", "t, from {first} on"),
 }
-"""Method -> its line. A Fisher average has no parameter, and so no line."""
+"""Lines by method. A Fisher average has no parameter, and so no line."""
 
 
 def line_label(method: str, labels: Sequence[str]) -> str | None:

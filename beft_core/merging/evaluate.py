@@ -1,4 +1,4 @@
-"""Scoring a merge: the base model and every task's data are loaded once, then one set of biases after the other."""
+"""Scoring of a merge: the base model and every task's data are loaded once, then one set of biases after the other."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from beft_core.training.precision import Precision, pick_device
 from beft_core.training.result import device_name, software_versions
 
 Score = Callable[[], dict[str, float]]
-"""Metrics of the model as its biases are now."""
+"""Function that computes the metrics of the model as its biases are now."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _scorer(
 
 
 class _Known:
-    """Scores by biases and task; with a path, each is on disk as soon as it is known."""
+    """Store of scores by biases and task; with a path, each is on disk as soon as it is known."""
 
     def __init__(self, path: Path | None, identity: Sequence[str]) -> None:
         self._path = path
@@ -162,7 +162,7 @@ class _Known:
             self._table = self._read(path)
 
     def _read(self, path: Path) -> dict[str, Any]:
-        """What an interrupted run of the same work left; nothing of a damaged file or of other work."""
+        """Read what an interrupted run of the same work left; nothing of a damaged file or of other work."""
         try:
             kept = parse_json(SafetensorsFile(path, max_header=MAX_HEADER).metadata.get("merge", ""), path.name)
         except UserError:

@@ -1,4 +1,4 @@
-"""Merging fine-tunes of one base model; numpy only.
+"""Merge of fine-tunes of one base model; numpy only.
 
 The methods are those of :mod:`beft_core.merging.methods`. Heads are never averaged: the merge keeps one for each task.
 """
@@ -94,7 +94,7 @@ def _apply(
 
 
 def _fisher(snapshots: Sequence[Snapshot], key: Key) -> np.ndarray:
-    """float64 [tasks, layers, width]"""
+    """Fisher information of a term in every snapshot, float64 [tasks, layers, width]."""
     arrays = []
     for snapshot in snapshots:
         array = snapshot.fisher(*key, "tuned")
@@ -116,7 +116,7 @@ def has_tuned_fisher(snapshot: Snapshot) -> bool:
 
 
 def _common_settings(snapshots: Sequence[Snapshot]) -> dict[str, Any]:
-    """What an evaluation of the merge must repeat, where all sources agree on it."""
+    """Settings that an evaluation of the merge must repeat, where all sources agree on them."""
     tables = [snapshot.meta.hyperparameters for snapshot in snapshots]
     return {
         name: tables[0][name]
@@ -126,7 +126,7 @@ def _common_settings(snapshots: Sequence[Snapshot]) -> dict[str, Any]:
 
 
 def _heads(snapshots: Sequence[Snapshot]) -> tuple[dict[str, dict[str, Any]], dict[str, np.ndarray]]:
-    """The head and the extra tensors of every task, from the first snapshot that has them."""
+    """Heads and extra tensors of every task, from the first snapshot that has them."""
     heads: dict[str, dict[str, Any]] = {}
     extra: dict[str, np.ndarray] = {}
     for snapshot in snapshots:
@@ -138,7 +138,7 @@ def _heads(snapshots: Sequence[Snapshot]) -> tuple[dict[str, dict[str, Any]], di
 
 
 def _origin(snapshot: Snapshot) -> dict[str, Any]:
-    """What a reader of a merge wants to know of a source; only the file's name, never its folders."""
+    """Facts that a reader of a merge wants to know of a source; only the file's name, never its folders."""
     meta = snapshot.meta
     return {
         "file": Path(snapshot.source).name,

@@ -92,28 +92,28 @@ def fisher(deltas: np.ndarray, fisher: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One setting of a method: its default says its type."""
+    """Parameter of a method; its default says its type."""
 
     name: str
     default: float | int | str | None
-    """None: a list of numbers, one per snapshot, by default all equal."""
+    """Default value; None: the parameter is a list of numbers, one per snapshot, by default all equal."""
     help: str
     low: float = 0.0
     high: float = math.inf
     choices: tuple[str, ...] = ()
     brief: str = ""
-    """What a flag that methods share says of it; by default ``help``."""
+    """Help of a flag that methods share; by default ``help``."""
     each: str = ""
-    """Of a list, what one number is: "Weight"."""
+    """Name of one number of a list, such as "Weight"."""
 
     @property
     def flag(self) -> str:
-        """Name of the flag that sets it."""
+        """Name of the flag that sets the parameter."""
         return f"--{self.name.replace('_', '-')}"
 
     @property
     def is_list(self) -> bool:
-        """Whether it is one number per snapshot."""
+        """Whether the parameter is a list of numbers, one per snapshot."""
         return self.default is None
 
     @property
@@ -166,18 +166,18 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Method:
-    """One way to merge; its function is pure."""
+    """Method of merging; its function is pure."""
 
     name: str
     label: str
     formula: str
     reference: str
     function: Callable[..., np.ndarray]
-    """float64 [tasks, elements] and the parameters -> [elements]."""
+    """Function from changes, float64 [tasks, elements], and the parameters to the merged change, [elements]."""
     parameters: tuple[Parameter, ...] = ()
     needs_fisher: bool = False
     remark: str = ""
-    """What a reader must know of it besides the formula."""
+    """Remark that a reader must know besides the formula."""
     max_tasks: float = math.inf
 
     def settings(self, given: dict[str, Any], tasks: int) -> dict[str, Any]:

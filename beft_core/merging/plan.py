@@ -1,4 +1,4 @@
-"""The plan of an evaluation: every set of biases that is put on the base model, each once."""
+"""Plan of an evaluation: every set of biases that is put on the base model, each once."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from beft_core.snapshots.snapshot import Key, Snapshot
 from beft_core.tasks.registry import TASKS
 
 Values = Mapping[Key, np.ndarray]
-"""Bias terms to put on the base model: float32 [layers, width] each."""
+"""Values of the bias terms to put on the base model: float32 [layers, width] each."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Sets of biases that are put on the base model, each once, and where their scores belong."""
+    """Plan of the sets of biases that are put on the base model, each once, and of where their scores belong."""
 
     merged: Snapshot
     rows: dict[str, str]
-    """Row of the table -> key of its biases: base model, each source by its label, merged."""
+    """Keys of the biases of each row of the table: base model, each source by its label, merged."""
     line: list[tuple[float, str]]
-    """(position, key of the biases), in order."""
+    """Points of the line in order: (position, key of the biases)."""
     values: dict[str, Values]
-    """Key -> biases, in the order in which they are scored. The ends of a line are often sources."""
+    """Biases by key, in the order in which they are scored. The ends of a line are often sources."""
     position: float | None
-    """Where the merge itself lies on the line."""
+    """Position of the merge itself on the line; None where it has none."""
 
 
 def plan(snapshots: Sequence[Snapshot], config: MergeConfig) -> Plan:

@@ -1,4 +1,6 @@
-"""What a merge does to its sources, before anything is scored: lengths and directions of changes; numpy only."""
+"""Preview of what a merge does to its sources, before anything is scored: lengths and directions of changes; numpy
+only.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,11 @@ class Preview:
     """Lengths and directions of the merged change beside each source's, over the merged terms."""
 
     lengths: dict[Key, np.ndarray]
-    """|post - pre| for each (stack, term): float64 [tasks + 1, layers], the merge last."""
+    """Length |post - pre| for each (stack, term): float64 [tasks + 1, layers], the merge last."""
     cosine: np.ndarray
-    """[tasks]: of the merged change with each source's, over all layers and terms as one vector."""
+    """Cosine of the merged change with each source's, [tasks], over all layers and terms as one vector."""
     kept: np.ndarray
-    """[tasks]: the share of each source's change that the merge makes along it, merged . source / |source|^2; the
+    """Share, [tasks], of each source's change that the merge makes along it, merged . source / |source|^2; the
     whole change is 1, and so is a merge of one fine-tune with itself."""
 
 

@@ -1,4 +1,4 @@
-"""The result of an evaluation: ``result.json`` of a run that scored a merge."""
+"""Result of an evaluation: ``result.json`` of a run that scored a merge."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ class TaskScored:
     """Metric, examples and data by which a task of the table was scored."""
 
     metric: str
-    """The metric that counts; its value for each row and point is in the tables."""
+    """Name of the metric that counts; its value for each row and point is in the tables."""
     examples: int
-    """Validation examples that were scored, of ...
+    """Number of validation examples that were scored.
     """
     available: int
-    """... so many."""
+    """Number of validation examples that the task has."""
     data: str
-    """Where they came from, in words."""
+    """Origin of the examples, in words."""
 
 
 Scores = dict[str, dict[str, float | None]]
-"""Task -> metric -> value; None where the outputs were not finite."""
+"""Metrics by task and name; None where the outputs were not finite."""
 
 
 @dataclass(frozen=True)
@@ -40,26 +40,26 @@ class MergeResult:
 
     tasks: dict[str, TaskScored]
     rows: dict[str, Scores]
-    """Base model, each source by its label, merged."""
+    """Scores of each row: base model, each source by its label, merged."""
     line: list[tuple[float, Scores]]
     position: float | None
-    """Where the merge itself lies on the line."""
+    """Position of the merge itself on the line."""
     parameter: str | None
-    """What the line follows, in words."""
+    """Name of the parameter that the line follows, in words."""
     left_out: dict[str, str]
-    """Task -> why it was not scored."""
+    """Reason why a task was not scored, by task."""
     evaluations: int
-    """Passes over a task's examples."""
+    """Number of passes over a task's examples that the evaluation took."""
     seconds: float
     device: str
     versions: dict[str, str]
 
     def value(self, scores: Scores, task: str) -> float | None:
-        """Value of the metric that counts, in a row or at a point of the line."""
+        """Get the value of the metric that counts, in a row or at a point of the line."""
         return scores[task][self.tasks[task].metric]
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as JSON values."""
+        """Fields as JSON values, by name."""
         return dataclasses.asdict(self)
 
     @classmethod

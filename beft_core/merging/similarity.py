@@ -18,9 +18,9 @@ class Similarity:
     """Likeness of vectors of several snapshots, two by two; conventions for zero vectors as in `Movement.geometry`."""
 
     cosine: np.ndarray
-    """[tasks, tasks], over all layers and terms as one vector."""
+    """Cosines [tasks, tasks], over all layers and terms as one vector."""
     cosine_per_layer: dict[Key, np.ndarray]
-    """[layers, tasks, tasks] for each (stack, term)."""
+    """Cosines [layers, tasks, tasks] for each (stack, term)."""
 
     @property
     def angle_degrees(self) -> np.ndarray:
@@ -38,17 +38,17 @@ class Comparison:
     """Comparison of several fine-tunes of one base, two by two."""
 
     labels: tuple[str, ...]
-    """Task of each snapshot, with the seed or a number where that is not enough."""
+    """Labels of the snapshots: the task, with the seed or a number where that is not enough."""
     differences: Similarity
-    """Of ``post - pre``: what the tasks taught. This is what merging adds up."""
+    """Similarity of ``post - pre``, what the tasks taught and merging adds up."""
     values: Similarity
-    """Of ``post``: as the paper words its 0.18, or 79.5 degrees, between b_v "after fine-tuning on SST-2 and
+    """Similarity of ``post``: as the paper words its 0.18, or 79.5 degrees, between b_v "after fine-tuning on SST-2 and
     RTE". As all share ``pre``, it is high wherever little moved.
     """
     sign_conflicts: np.ndarray
-    """[tasks, tasks]: of the elements that both moved, the share that they moved in opposite directions."""
+    """Share [tasks, tasks], of the elements that both moved, of those that they moved in opposite directions."""
     sign_conflicts_per_layer: dict[Key, np.ndarray]
-    """[layers, tasks, tasks] for each (stack, term)."""
+    """Sign conflicts [layers, tasks, tasks] for each (stack, term)."""
 
 
 def compare(snapshots: Sequence[Snapshot], *, terms: Iterable[str] | None = None) -> Comparison:
@@ -72,7 +72,7 @@ def compare(snapshots: Sequence[Snapshot], *, terms: Iterable[str] | None = None
 
 
 def _as_one(arrays: dict[Key, np.ndarray]) -> np.ndarray:
-    """[tasks, 1, elements]: all layers and terms as one layer."""
+    """Join all layers and terms as one layer: [tasks, 1, elements]."""
     return np.concatenate([array.reshape(len(array), 1, -1) for array in arrays.values()], axis=2)
 
 
@@ -81,12 +81,12 @@ def _similarity(arrays: dict[Key, np.ndarray]) -> Similarity:
 
 
 def _cosines(vectors: np.ndarray) -> np.ndarray:
-    """[tasks, layers, width] -> [layers, tasks, tasks]"""
+    """Cosines of changes: [tasks, layers, width] -> [layers, tasks, tasks]"""
     return np.stack([np.stack([geometry(a, b)["cosine"] for b in vectors], axis=1) for a in vectors], axis=1)
 
 
 def _conflicts(deltas: np.ndarray) -> np.ndarray:
-    """[tasks, layers, width] -> [layers, tasks, tasks]"""
+    """Sign conflicts of changes: [tasks, layers, width] -> [layers, tasks, tasks]"""
     signs = np.sign(deltas).transpose(1, 0, 2)  # [layers, tasks, width]
     products = signs[:, :, None] * signs[:, None]
     return (products < 0).sum(axis=3) / np.maximum((products != 0).sum(axis=3), 1)

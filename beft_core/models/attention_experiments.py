@@ -1,4 +1,4 @@
-"""Three experiments on a loaded model: the same vector d added to b_k, to b_q and to b_v of one layer.
+"""Experiments on a loaded model: the same vector d added to b_k, to b_q and to b_v of one layer.
 
 Attention of query i to key j is ``softmax_j(q_i . k_j / sqrt(w))``. Adding d to the key bias adds ``q_i . d``, the same
 for every j, which the softmax ignores; adding it to the query bias adds ``d . k_j``, which differs; adding it to the
@@ -31,11 +31,11 @@ from beft_core.models.null_certificate import TOLERANCE, NullReport, few_threads
 from beft_core.terms import CANDIDATES
 
 MAX_CHARACTERS = 400
-"""Of a sentence."""
+"""Most characters of a sentence."""
 MAX_TOKENS = 40
-"""A map of more cannot be read; what is over is cut off and told."""
+"""Most tokens of an attention map: nobody can read a larger one. What is over is cut off, as the result says."""
 MAX_NORM = 1e4
-"""Norm of d: beyond it float32 has no digits left for what d is added to."""
+"""Largest norm of d: beyond it float32 has no digits left for what d is added to."""
 CLASSES = 2
 DIGITS = 6
 """Decimals of the attention maps that are handed out; every number beside them is computed before they are rounded."""
@@ -44,19 +44,19 @@ DTYPES: dict[str, torch.dtype] = {"float64": torch.float64, "float32": torch.flo
 
 @dataclass
 class Bench:
-    """A model in both precisions, with a place for every bias that takes part."""
+    """Model in both precisions, with a place for every bias that takes part."""
 
     name: str
     models: dict[str, LoadedModel]
-    """A key of :data:`DTYPES` -> the model."""
+    """Models by precision, a key of :data:`DTYPES`."""
     absent: dict[str, str]
-    """Term -> why there is no place for it."""
+    """Reason why there is no place for a term, by term."""
     added: tuple[str, ...]
     """Terms that were given a bias of zeros, which leaves the model as it was."""
 
     @classmethod
     def of(cls, model: LoadedModel, name: str = "") -> Bench:
-        """Take a model over; its attention must be ``eager``, so that it can be seen."""
+        """Make a bench of a model, which it takes over; the attention must be ``eager``, so that it can be seen."""
         absent = {}
         for term in (*CANDIDATES, "o"):
             try:
@@ -99,15 +99,15 @@ class Seen:
     """Attention, hidden states and logits of one sentence in one forward pass."""
 
     attention: list[Tensor]
-    """Of each use of a layer, in order: [heads, tokens, tokens]."""
+    """Attention of each use of a layer, in order: [heads, tokens, tokens]."""
     hidden: Tensor
     """Final hidden states [tokens, hidden_size]."""
     logits: Tensor
-    """[CLASSES]."""
+    """Logits [CLASSES]."""
 
 
 class HeldModel:
-    """Answers questions about models by name, and holds the one of the last question: one at a time is in memory."""
+    """Model of the last question: answers questions about models by name, with one at a time in memory."""
 
     def __init__(self) -> None:
         self._bench: Bench | None = None
@@ -197,7 +197,7 @@ def _experiment(
     size: float,
     seed: int,
 ) -> dict[str, Any]:
-    """What d does to one term of the layer.
+    """Measure what d does to one term of the layer.
 
     ``norm``: of the layer's own bias; per precision the largest absolute change of this layer's ``attention``, of the
     final ``hidden`` states and of the ``logits``, and for b_v ``fold``: how far the final hidden states are from those
@@ -243,7 +243,7 @@ def total_variation(after: Tensor, before: Tensor) -> Tensor:
 
 @contextmanager
 def _moved(model: LoadedModel, slot: BiasSlot, d: np.ndarray) -> Iterator[None]:
-    """Within this context d is added to one bias."""
+    """Add d to one bias while the context is open."""
     with restored(model):
         bias = get_bias(model.backbone, slot)
         set_bias(model.backbone, slot, bias + torch.from_numpy(d).to(bias))
@@ -252,7 +252,7 @@ def _moved(model: LoadedModel, slot: BiasSlot, d: np.ndarray) -> Iterator[None]:
 
 @contextmanager
 def _folded(model: LoadedModel, d: np.ndarray, layer: int) -> Iterator[None]:
-    """Within this context ``W_o d`` is added to the layer's output bias, and the value bias is as it was."""
+    """Add ``W_o d`` to the layer's output bias while the context is open; the value bias is as it was."""
     change = np.zeros((model.layout.layers, len(d)))
     change[layer] = d
     with _moved(model, _slot(model, "o", layer), folded_change(model, change)[layer]):
@@ -271,7 +271,7 @@ def _look(model: LoadedModel, inputs: dict[str, Tensor], seed: int) -> Seen:
 
 
 def _first_use(model: LoadedModel, inputs: dict[str, Tensor], layer: int) -> int:
-    """Which of a forward pass's attentions is the first that the layer makes: ALBERT uses a layer several times."""
+    """Index, among a forward pass's attentions, of the layer's first: ALBERT uses a layer several times."""
     uses: list[int] = []
 
     def noting(number: int) -> Callable[[nn.Module, Any], None]:
@@ -290,7 +290,7 @@ def _first_use(model: LoadedModel, inputs: dict[str, Tensor], layer: int) -> int
 
 
 def _tokenised(model: LoadedModel, sentence: str, pair: str) -> tuple[dict[str, Tensor], list[str], int]:
-    """Inputs of one row, its tokens in words, and how many tokens were cut off."""
+    """Tokenise one row: its inputs, its tokens in words, and how many tokens were cut off."""
     texts = [sentence, pair] if pair else [sentence]
     whole = len(model.tokenizer(*texts)["input_ids"])
     encoded = model.tokenizer(*texts, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")

@@ -1,4 +1,4 @@
-"""Bias terms of a model on disk, read from safetensors files of any size without loading the model.
+"""Reader of the bias terms of a model on disk, from safetensors files of any size without loading the model.
 
 A folder as ``save_pretrained`` writes it, one file of it, or the index of a sharded one. Only headers and
 bias tensors are read, so a 13 GB checkpoint costs a few megabytes.
@@ -25,12 +25,12 @@ from beft_core.snapshots.snapshot import Key
 
 WEIGHTS = ("model.safetensors.index.json", "model.safetensors")
 MAX_ELEMENTS = 2**24
-"""Of all bias terms together. BLOOM has 11 million, OPT of 175 billion parameters 13."""
+"""Most elements of all bias terms together. BLOOM has 11 million, OPT of 175 billion parameters 13."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 class ModelWeights:
-    """The tensors of a model: a folder, a safetensors file, an index of several, "bundled" or a Hub id.
+    """Tensors of a model: a folder, a safetensors file, an index of several, "bundled" or a Hub id.
 
     Raises:
         UserError: no such model, a pickle, a broken file, or an index that names files outside of its folder.
@@ -39,7 +39,7 @@ class ModelWeights:
     def __init__(self, source: str | os.PathLike[str]) -> None:
         path = user_path(source, "the model")
         self.revision: str | None = None
-        """Commit on the Hub."""
+        """Commit on the Hub, if the model is from there."""
         if str(source) == BUNDLED or not path.exists():
             located = locate(str(source))
             path, self.id, self.revision = located.folder, located.id, located.revision
@@ -123,7 +123,9 @@ class ModelWeights:
         )
 
     def _read_index(self) -> dict[str, str]:
-        """Tensor name -> file name. The index may be a stranger's: it may only name files of its folder."""
+        """Read the file name of each tensor, by the tensor's name. The index may be a stranger's: it may only name
+        files of its folder.
+        """
         table: Any = read_json_file(self.file).get("weight_map")
         if not isinstance(table, dict) or not all(isinstance(name, str) for name in table.values()):
             raise UserError(f"{self.file.name}: no weight_map of names", "the index of a sharded safetensors model")
@@ -150,7 +152,7 @@ def bound_elements(file: str, widths: Iterable[int]) -> None:
 
 
 def parameter_sizes(layout: Layout) -> Counter[str]:
-    """Elements of each parameter: those of all terms that share it (a fused projection holds q, k and v)."""
+    """Number of elements of each parameter: those of all terms that share it (a fused projection holds q, k and v)."""
     sizes: Counter[str] = Counter()
     for slot in (*layout.slots, *layout.addable):
         sizes[slot.parameter] += slot.width

@@ -16,31 +16,32 @@ from beft_core.errors import UserError
 from beft_core.snapshots.snapshot import ModelInfo
 
 Biases = Mapping[tuple[str, str], np.ndarray]
-"""(stack, term) -> float32 [layers, width]."""
+"""Values of bias terms: (stack, term) -> float32 [layers, width]."""
 
 
 @dataclass
 class LoadedModel:
-    """A frozen backbone with what is needed to use it."""
+    """Base model: a frozen backbone with what is needed to use it."""
 
     backbone: nn.Module
-    """``AutoModel`` of the checkpoint: float32, CPU, evaluation mode, no parameter requires a gradient."""
+    """Backbone, the ``AutoModel`` of the checkpoint: float32, CPU, evaluation mode, no parameter requires a gradient.
+    """
     tokenizer: Any
-    """``AutoTokenizer`` of the checkpoint; ``None`` for image models."""
+    """Tokenizer, the ``AutoTokenizer`` of the checkpoint; ``None`` for image models."""
     layout: Layout
     config: Any
-    """transformers' configuration object."""
+    """Configuration object of transformers."""
     info: ModelInfo
-    """What snapshots record; its fingerprint is over the biases as loaded, without added ones."""
+    """Facts about the model that snapshots record; the fingerprint is over the biases as loaded, without added ones."""
 
     @property
     def id(self) -> str:
-        """``bundled``, a Hub id, or a folder's name."""
+        """Id of the model: ``bundled``, a Hub id, or a folder's name."""
         return self.info.id
 
     @property
     def revision(self) -> str | None:
-        """Commit on the Hub."""
+        """Commit on the Hub; None for a model from elsewhere."""
         return self.info.revision
 
 
@@ -58,7 +59,7 @@ def set_bias(backbone: nn.Module, slot: BiasSlot, value: torch.Tensor | np.ndarr
 
 
 def biases(model: LoadedModel) -> dict[tuple[str, str], np.ndarray]:
-    """All bias terms of a model: (stack, term) -> float32 [layers, width], in canonical order."""
+    """Copy all bias terms of a model: (stack, term) -> float32 [layers, width], in canonical order."""
     return read_biases(model.backbone, model.layout)
 
 

@@ -1,4 +1,4 @@
-"""Folding a value bias into the attention output bias.
+"""Fold of a value bias into the attention output bias.
 
 Attention averages values with weights that sum to one, so a change d of the value bias moves every average by
 d, whatever the attention: ``W_o (sum_j a_ij (v_j + d)) = W_o (sum_j a_ij v_j) + W_o d``. A value bias is
@@ -77,7 +77,7 @@ def fold_error(model: LoadedModel, change: np.ndarray, inputs: dict[str, Any]) -
 
 
 def _output_matrix(backbone: nn.Module, path: str) -> torch.Tensor:
-    """W_o, float64 [hidden_size, heads * head_dim]; GPT-2's Conv1D keeps it transposed."""
+    """Output matrix W_o, float64 [hidden_size, heads * head_dim]; GPT-2's Conv1D keeps it transposed."""
     module = backbone.get_submodule(path)
     weight: Any = module.weight
     weight = weight.detach().to("cpu", torch.float64)

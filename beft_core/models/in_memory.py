@@ -1,4 +1,4 @@
-"""A base model from one that somebody has loaded: copied, so that theirs stays as it is."""
+"""Base model from one that a user has loaded: copied, so that theirs stays as it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loading a base model: its backbone in float32 on the CPU, in evaluation mode, with its tokenizer and layout."""
+"""Loader of a base model: its backbone in float32 on the CPU, in evaluation mode, with its tokenizer and layout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from beft_core.models.source import BUNDLED, ModelSource, locate
 from beft_core.snapshots.snapshot import ModelInfo, fingerprint
 
 ATTENTION = ("sdpa", "eager")
-"""Implementations of attention that can be asked for."""
+"""Names of the implementations of attention that can be asked for."""
 
 
 def load_model(name: str = BUNDLED, *, attn: str = "sdpa", local_only: bool = False) -> LoadedModel:
@@ -139,7 +139,7 @@ def _told(source: ModelSource, part: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """No warnings about an unused pre-training head; what matters is checked and raised instead."""
+    """Silence warnings about an unused pre-training head; what matters is checked and raised instead."""
     from transformers.utils import logging
 
     level = logging.get_verbosity()

@@ -1,4 +1,4 @@
-"""Whether a model's parts fit each other, found out from what they say of themselves, before memory is taken for them.
+"""Checks that a model's parts fit each other, from what they say of themselves, before memory is taken for them.
 
 A configuration may ask for a vocabulary of a billion words over weights of a thousand; transformers would then make the
 missing rows. A tokenizer may give numbers for which there is no embedding, which training meets at the first such word.
@@ -16,7 +16,7 @@ from beft_core.models.bias_reader import ModelWeights
 from beft_core.models.source import ModelSource
 
 ROOM = 64_000_000
-"""Parameters that a model may have besides those in its file: a pooler, tables of positions."""
+"""Number of parameters that a model may have besides those in its file: a pooler, tables of positions."""
 
 
 def require_fit(source: ModelSource, config: Any) -> None:

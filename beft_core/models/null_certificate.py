@@ -1,4 +1,4 @@
-"""Which bias terms cannot act: the rule of the architecture, checked by numbers on the loaded model.
+"""Certificate of the bias terms that cannot act: the rule of the architecture, checked by numbers on the loaded model.
 
 Attention of query i to key j is ``softmax_j(q_i . k_j)``. A key bias d adds ``q_i . d``, the same number for
 every j, and the softmax does not see it: d is a null direction with an exactly zero gradient. What training
@@ -31,7 +31,7 @@ the softmax.
 """
 TOKENS = 8
 SMALL = 200_000_000
-"""Parameters up to which a model is checked in one thread."""
+"""Number of parameters up to which a model is checked in one thread."""
 SEED = 20250915
 
 
@@ -40,20 +40,20 @@ class NullReport:
     """Report on whether one term is null, by rule and by numbers."""
 
     null: bool
-    """Certified: the rule and the numbers both say that no element of the term can act."""
+    """Whether the term is certified null: the rule and the numbers both say that no element of it can act."""
     rule: bool
-    """What the architecture says of the whole term."""
+    """Whether the whole term is null by the rule of its architecture."""
     numeric: bool
-    """What the loaded model shows of the whole term."""
+    """Whether the whole term is null by numbers on the loaded model."""
     max_change: float
     """Largest change of a final hidden state, relative to the largest hidden state, when all elements change."""
     why: str
-    """The rule in words."""
+    """Explanation of the rule, in words."""
     elements: np.ndarray
-    """bool [width]: the elements of a layer that are certified null, the same in every layer."""
+    """Mask, bool [width], of the elements of a layer that are certified null, the same in every layer."""
     part_agrees: bool = True
-    """Of a term of which the rule calls only some elements null: whether changing those, and no others, shows
-    nothing.
+    """Whether changing the elements that the rule calls null changes no output, where it calls only some of a term
+    null.
     """
 
     @property
@@ -120,7 +120,7 @@ def _hidden(model: LoadedModel, probe: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 def _probe_input(model: LoadedModel, generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """A row of random tokens, or one random image, on the model's device."""
+    """Draw a row of random tokens, or one random image, on the model's device."""
     device = next(model.backbone.parameters()).device
     config: Any = model.config
     if getattr(model.backbone, "main_input_name", "input_ids") == "pixel_values":
@@ -150,7 +150,7 @@ def few_threads(module: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _float64(module: nn.Module) -> Iterator[None]:
-    """Within this context the module computes in float64 (on the CPU if its device has none)."""
+    """Make the module compute in float64 while the context is open (on the CPU if its device has none)."""
     before = [(tensor.dtype, tensor.device) for tensor in _floating(module)]
     home = next(module.parameters()).device
     try:

@@ -1,4 +1,4 @@
-"""Several examples in one row, each attending only to itself: the inputs of a backbone's forward pass.
+"""Inputs of a backbone's forward pass with several examples in one row, each attending only to itself.
 
 Padding is most of the work of a naive batch of short texts. In a packed row examples follow one another, a
 block-diagonal attention mask (causal for decoders) keeps them apart and positions restart with each, so every
@@ -29,7 +29,7 @@ def packed_forward_inputs(
     token_type_ids: torch.Tensor | None = None,
     by_segments: bool = False,
 ) -> dict[str, Any]:
-    """Keyword arguments for ``model.backbone(**inputs)`` on packed rows.
+    """Build the keyword arguments for ``model.backbone(**inputs)`` on packed rows.
 
     Args:
         input_ids: int64 [rows, tokens].
@@ -94,7 +94,7 @@ def accept_packed_masks(backbone: nn.Module, layout: Layout) -> None:
 
 
 def _prepared_mask(layout: Layout, segment_ids: torch.Tensor, dtype: torch.dtype) -> Any:
-    """The mask [rows, 1, tokens, tokens] in the form that the architecture takes without touching it."""
+    """Attention mask [rows, 1, tokens, tokens] in the form that the architecture takes without touching it."""
 
     def additive(window: int | None) -> torch.Tensor:
         see = visible(segment_ids, causal=layout.causal, window=window)[:, None]

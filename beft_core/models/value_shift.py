@@ -1,4 +1,4 @@
-"""Writing the same model down differently: a constant moved between the value bias and the output bias.
+"""Rewriting of a model that leaves its outputs the same: a constant moved between the value bias and the output bias.
 
 Rows of softmax attention sum to one, so ``b_v + c`` adds ``W_o c`` at every token, and ``b_o - W_o c`` takes it away
 again: for any c all outputs stay, and so do the gradients of both biases (attention dropout aside, under which rows do

@@ -1,4 +1,4 @@
-"""What the tables say in words: whose numbers they are, at which learning rate, and why one is missing."""
+"""Captions of the tables: whose numbers they are, at which learning rate, and why one is missing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MISMATCHED = "a result table has one metric per fine-tune, here that on the matc
 
 
 def ours_of(runs: Runs, model: str) -> str:
-    """Model and data of our numbers, in words."""
+    """Name the model and data of our numbers."""
     here = runs.rows[runs.rows["model"] == model]
     size = here["total_parameters"].max()
     about = f" ({size / 1e6:,.1f} million parameters)" if pd.notna(size) else ""
@@ -27,25 +27,25 @@ def ours_of(runs: Runs, model: str) -> str:
 
 
 def paper_of(table: str) -> str:
-    """Model, data and source of the paper's numbers, in words."""
+    """Name the model, data and source of the paper's numbers."""
     rows: pd.DataFrame = getattr(paper, table)()
     names = ", ".join(rows["model"].unique())
     return f"{names} on {rows['data'][0]} ({rows['source'][0]})"
 
 
 def lr_note(choice: LrChoice) -> str:
-    """At which learning rate a table takes its numbers."""
+    """Say at which learning rate a table takes its numbers."""
     where = LR_CHOICES.get(choice) if isinstance(choice, str) else f"all at {choice:g}"
     return f"learning rate: {where}"
 
 
 def key_of(task: str) -> str:
-    """The lab's name of a task that the paper lists."""
+    """Get the lab's name of a task that the paper lists."""
     return "mnli" if task in ("mnli_m", "mnli_mm") else task
 
 
 def label(runs: Runs, task: str) -> str:
-    """A task as the paper writes it, with the metric that counts."""
+    """Write a task as the paper does, with the metric that counts."""
     spec = TASKS.get(key_of(task))
     metric = runs.metric(key_of(task)) or (spec.metrics[0] if spec else "")
     name = paper.task_labels().get(task, task)
@@ -53,7 +53,7 @@ def label(runs: Runs, task: str) -> str:
 
 
 def no_task(task: str) -> str:
-    """Why a task that the lab has not is without numbers."""
+    """Say why a task that the lab has not is without numbers."""
     kinds = paper.table5().drop_duplicates("task").set_index("task")["kind"]
     if kinds.get(task) in ("generation", "multiple choice"):
         return "generation and multiple choice are not tasks of this lab"
@@ -61,7 +61,7 @@ def no_task(task: str) -> str:
 
 
 def missing(runs: Runs, key: Key, choice: LrChoice) -> str:
-    """Why a fine-tune has no number, in words."""
+    """Say why a fine-tune has no number."""
     model, task, regime, trains = key
     if task not in TASKS and not runs.has_task(task):
         return no_task(task)
@@ -88,11 +88,11 @@ def missing(runs: Runs, key: Key, choice: LrChoice) -> str:
 
 
 def symbol(term: str) -> str:
-    """The paper's symbol of a bias term; anything else as it is."""
+    """Write the paper's symbol of a bias term; anything else as it is."""
     return TERMS[term].symbol if term in TERMS else term
 
 
 def needs(name: str, runs: Runs) -> str:
-    """Why a model of the paper is without numbers, and how to get them."""
+    """Say why a model of the paper is without numbers, and how to get them."""
     have = "the bundled model only; " if runs.models == ["bundled"] else f"no run of {name}; "
     return f"{have}needs {name} from the Hub: beft sweep --model {paper.models()[name]}"

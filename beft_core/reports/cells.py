@@ -1,4 +1,4 @@
-"""A table of the paper with our numbers in it: every cell holds both, or the reason why ours is missing."""
+"""Tables of the paper with our numbers in them: every cell holds both, or the reason why ours is missing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of a table: ours and the paper's."""
+    """Cell of a table: our number and the paper's."""
 
     ours: float | None = None
     spread: float | None = None
@@ -19,38 +19,38 @@ class Cell:
     seeds: int = 0
     paper: float | None = None
     bold: bool = False
-    """The best of its block, by our numbers."""
+    """Whether the cell is the best of its block, by our numbers."""
     dagger: bool = False
-    """Selected by projection ratio, by our probes."""
+    """Whether our probes select the cell's term by projection ratio."""
     reason: str = ""
-    """Why there is no number of ours, in words."""
+    """Reason, in words, why there is no number of ours; empty where there is one."""
     lr: float | None = None
-    """The learning rate of our number."""
+    """Learning rate of our number."""
     failed: int = 0
-    """Fine-tunes of this cell, at any learning rate, that failed."""
+    """Number of fine-tunes of this cell, at any learning rate, that failed."""
     paper_spread: float | None = None
     paper_dagger: bool = False
     note: str = ""
-    """What else one must know of this number."""
+    """Note on what else one must know of our number."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """What the cells of a column are."""
+    """Column of a table: what its cells are."""
 
     key: str
     label: str
     unit: str = "%"
     decimals: int = 1
     best: Literal["highest", "lowest", "none"] = "highest"
-    """Which number of a block is printed bold."""
+    """Rule of which number of a block is printed bold."""
     paper_decimals: int | None = None
-    """Decimals of the paper's numbers, where it prints fewer."""
+    """Decimals of the paper's numbers, where the paper prints fewer."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """Labels, one for each of the table's heads, and cells, one for each of its columns."""
+    """Row of a table: labels, one for each of the table's heads, and cells, one for each of its columns."""
 
     labels: tuple[str, ...]
     cells: tuple[Cell, ...]
@@ -58,7 +58,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table in the form of the paper."""
+    """Table in the form of the paper."""
 
     key: str
     title: str
@@ -69,7 +69,7 @@ class Table:
     ours: str
     """Model and data of our numbers."""
     paper: str
-    """Model, data and source of the paper's numbers; empty where it has none."""
+    """Model, data and source of the paper's numbers; empty where the paper has none."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -83,7 +83,9 @@ class Table:
         return any(cell.paper is not None for row in self.rows for cell in row.cells)
 
     def frame(self) -> pd.DataFrame:
-        """One row per cell: the heads, ``column``, ``unit``, all fields of `Cell`, ``ours_of`` and ``paper_of``."""
+        """Make a tidy table of one row per cell: the heads, ``column``, ``unit``, all fields of `Cell`, ``ours_of`` and
+        ``paper_of``.
+        """
         frame = pd.DataFrame(
             [
                 dict(zip(self.heads, row.labels, strict=True))
@@ -119,12 +121,12 @@ def mark_best(rows: Sequence[Row], columns: Sequence[Column], block: Callable[[R
 
 
 def number(value: float, column: Column) -> str:
-    """A number of a column as it is printed."""
+    """Write a number of a column as it is printed."""
     return f"{value:,.{column.decimals}f}"
 
 
 def ours_text(cell: Cell, column: Column) -> str:
-    """``78.5 ± 1.0``, without the marks; empty where there is none."""
+    """Write our number as ``78.5 ± 1.0``, without the marks; empty where there is none."""
     if cell.ours is None:
         return ""
     spread = "" if cell.spread is None else f" ± {number(cell.spread, column)}"
@@ -132,7 +134,7 @@ def ours_text(cell: Cell, column: Column) -> str:
 
 
 def paper_text(cell: Cell, column: Column) -> str:
-    """``58.5 ± 1.9``, with its dagger; empty where the paper has none."""
+    """Write the paper's number as ``58.5 ± 1.9``, with its dagger; empty where the paper has none."""
     if cell.paper is None:
         return ""
     column = replace(column, decimals=column.decimals if column.paper_decimals is None else column.paper_decimals)

@@ -1,4 +1,4 @@
-"""All that a report says, before it is a page."""
+"""Contents of a report, before it is a page."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from beft_core.reports.cells import Table
 
 @dataclass(frozen=True)
 class Contents:
-    """The facts, tables and series of a report, and its verdict."""
+    """Facts, tables and series of a report, and its verdict."""
 
     facts: dict[str, str]
-    """What the sweep was: name -> words."""
+    """Facts about the sweep in words, by name."""
     tables: dict[str, list[Table]]
-    """table1 (one for each model), table2 (task and regime), table3 (pair of tasks), table4, table5, reference."""
+    """Tables by name: table1 (one for each model), table2 (task and regime), table3 (pair of tasks), table4, table5,
+    reference.
+    """
     series: dict[str, pd.DataFrame]
-    """figure4, score_vs_lr, metric_vs_epoch, prediction and settling."""
+    """Series by name: figure4, score_vs_lr, metric_vs_epoch, prediction and settling."""
     verdict: str
-    """Whether the score predicts performance, in two or three sentences."""
+    """Answer, in two or three sentences, to whether the score predicts performance."""
 
     def frames(self) -> dict[str, pd.DataFrame]:
-        """Every table as data: name -> one row per cell, or the series as it is."""
+        """Give every table as data by name: one row per cell, or the series as it is."""
         found = {
             name: pd.concat([table.frame().assign(title=table.title) for table in group], ignore_index=True)
             for name, group in self.tables.items()

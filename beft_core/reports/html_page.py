@@ -1,4 +1,4 @@
-"""What the HTML report shows, section by section; ``templates/report.html`` holds the words and the order."""
+"""Sections of the HTML report; ``templates/report.html`` holds the words and the order."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from beft_core.terms import CANDIDATES, TERM_KEYS
 
 TITLE = "BEFT: the paper's tables, measured again"
 TERMS_SHOWN: tuple[str, ...] = ("v", "q", "k", "all")
-"""What section 3.4 compares."""
+"""Trained terms that section 3.4 compares."""
 
 Texts = Sequence[str]
-"""A row of a table: plain texts, which the template escapes, and pictures (Markup)."""
+"""Row of a table: plain texts, which the template escapes, and pictures (Markup)."""
 Titled = tuple[str, Texts, list[Texts]]
-"""A table with its title: title, names of the columns, rows."""
+"""Table with its title: (title, names of the columns, rows)."""
 
 
 def html(found: Contents) -> str:
@@ -43,7 +43,7 @@ def html(found: Contents) -> str:
 
 
 def _prediction(summary: pd.DataFrame) -> dict[str, Any]:
-    """Notes, the rows of all cases together, and those of each task with the regime first."""
+    """Make the notes, the rows of all cases together, and those of each task with the regime first."""
     pooled = (summary["task"] == prediction.POOLED) & (summary["regime"] == prediction.POOLED)
     return {
         "draws": in_words.DRAWS[summary["draws"].iloc[-1]] if len(summary) else "",
@@ -80,7 +80,7 @@ def _settling(table: pd.DataFrame) -> list[Texts]:
 
 
 def _figures(figure: pd.DataFrame) -> list[tuple[str, list[Markup]]]:
-    """Charts of ranks by approach, and last of what each term alone achieves, for each task and model."""
+    """Draw the charts of ranks by approach, and last of what each term alone achieves, for each task and model."""
     found = []
     for (model, task), group in figure.groupby(["model", "task"], sort=False):
         steps = [str(regime) for regime in group["regime"].unique()]
@@ -115,7 +115,7 @@ def _value(of: pd.DataFrame, at: tuple[str, str, str]) -> tuple[float, float, fl
 
 
 def _score_vs_lr(table: pd.DataFrame) -> list[Titled]:
-    """The metric of a term at each learning rate with its scores, and a line over the learning rates."""
+    """Make a table with the metric of a term at each learning rate, its scores, and a line over the learning rates."""
     found: list[Titled] = []
     for (model, task), group in table.groupby(["model", "task"], sort=False):
         lrs = sorted(group["lr"].unique())
@@ -141,7 +141,9 @@ def _scores(scores: pd.Series) -> str:
 
 
 def _metric_vs_epoch(table: pd.DataFrame) -> list[Titled]:
-    """The metric after the last epoch and its gain since the first, with a line over the epochs, per learning rate."""
+    """Make a table, per learning rate, of the metric after the last epoch and its gain since the first, with a line
+    over epochs.
+    """
     found: list[Titled] = []
     shown = table[table["trains"].isin(TERMS_SHOWN)]
     for (model, task), group in shown.groupby(["model", "task"], sort=False):

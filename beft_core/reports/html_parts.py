@@ -1,4 +1,4 @@
-"""The templates of the HTML report, and what they ask of a table of the paper.
+"""Templates of the HTML report, and the functions that they call on a table of the paper.
 
 Every text is escaped by Jinja2: names in a result table may be a stranger's. Only pictures come in as Markup.
 """
@@ -12,11 +12,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from beft_core.reports.cells import Cell, Table, number, paper_text
 
 NOTHING = "–"
-"""What stands where a number is missing."""
+"""Sign in the place of a missing number."""
 
 
 def footnotes(table: Table) -> dict[str, int]:
-    """Reason -> mark, from 1 on in reading order: why a number of ours is missing that the paper has."""
+    """Number the reasons why a number of ours is missing that the paper has, from 1 on in reading order: reason ->
+    mark.
+    """
     reasons: dict[str, int] = {}
     for row in table.rows:
         for cell in row.cells:
@@ -26,7 +28,7 @@ def footnotes(table: Table) -> dict[str, int]:
 
 
 def circumstances(cell: Cell) -> str:
-    """Learning rate, seeds and failures of a number, as ``lr 0.01, 3 seeds, 1 failed``."""
+    """Write learning rate, seeds and failures of a number, as ``lr 0.01, 3 seeds, 1 failed``."""
     said = []
     if cell.lr is not None:
         said.append(f"lr {cell.lr:g}")

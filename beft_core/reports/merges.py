@@ -20,37 +20,37 @@ from beft_core.files.safe_io import parse_json
 
 NAME = "merges.json"
 BASE, MERGED = "base model", "merged"
-"""Names of the first and the last row."""
+"""Names of the first and the last row of a merge."""
 _LIMIT = 16 * 2**20
-"""Bytes of the file."""
+"""Most bytes of ``merges.json``."""
 
 
 @dataclass(frozen=True)
 class Merge:
-    """Fine-tunes of one term on two tasks or more, merged, and what base model, sources and merge are worth."""
+    """Merge of fine-tunes of one term on two tasks or more, and what base model, sources and merge are worth."""
 
     tasks: tuple[str, ...]
     seed: int
     term: str
     method: str
-    """A key of ``beft_core.merging.methods.METHODS``."""
+    """Method of merging, a key of ``beft_core.merging.methods.METHODS``."""
     cosine: float | None
-    """Between the biases of the first two, over all layers."""
+    """Cosine between the biases of the first two fine-tunes, over all layers."""
     angle: float | None
-    """The same in degrees."""
+    """Angle between the biases of the first two fine-tunes, over all layers, in degrees."""
     rows: Mapping[str, Mapping[str, float | None]]
-    """Base model, each task (the fine-tune on it), merged -> task -> metric, a fraction."""
+    """Metrics, as fractions, by row (base model, each task for the fine-tune on it, merged) and task."""
     metrics: Mapping[str, str]
-    """Task -> name of the metric."""
+    """Name of the metric of each task."""
 
     def value(self, row: str, task: str) -> float | None:
-        """In percent; None where it is not known."""
+        """Get a value in percent; None where it is not known."""
         value = self.rows.get(row, {}).get(task)
         return None if value is None else 100 * value
 
 
 def read_merges(folder: Path) -> tuple[Merge, ...] | None:
-    """The merges in a sweep's folder; None where there is no such file.
+    """Read the merges in a sweep's folder; None where there is no such file.
 
     Raises:
         UserError: not readable, or not such a list, naming the entry.

@@ -1,4 +1,5 @@
-"""Optimizers told apart: where fine-tunes of a model had several, their regimes are named apart, and no mean mixes two.
+"""Names that tell optimizers apart: where fine-tunes of a model had several, their regimes are named apart, and no mean
+mixes two.
 
 Every table, figure and case groups by regime, so this is the one place that has to look at the optimizer.
 """
@@ -13,7 +14,7 @@ UNKNOWN = "unknown"
 
 
 def optimizers(results: pd.DataFrame) -> pd.Series:
-    """AdamW's epsilon and its place for each row of a result table: ``1e-06 before``, or ``unknown``."""
+    """Name AdamW's epsilon and its place for each row of a result table: ``1e-06 before``, or ``unknown``."""
     columns = results.reindex(columns=list(OPTIMIZER_COLUMNS))
     words = [
         UNKNOWN if pd.isna(epsilon) or pd.isna(at) else f"{epsilon:g} {at}"
@@ -31,7 +32,7 @@ def with_optimizer(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def usual(results: pd.DataFrame) -> str:
-    """The optimizer of most rows; of equally many, the one that comes first."""
+    """Find the optimizer of most rows; of equally many, the one that comes first."""
     counts = optimizers(results).value_counts(sort=False)
     return str(counts.idxmax())
 

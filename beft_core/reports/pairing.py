@@ -1,4 +1,4 @@
-"""Probes beside the fine-tunes of single terms that they should predict.
+"""Pairing of probes with the fine-tunes of single terms that they should predict.
 
 A probe trains all biases; the fine-tunes train b_q, b_k or b_v alone on the same model, task, examples and seed, with
 the same epsilon of AdamW. Which learning rates belong together (``at``):
@@ -43,11 +43,12 @@ class Pairs:
     """Probes with the fine-tunes that they should predict."""
 
     rows: pd.DataFrame
-    """One row per case: model, task, regime, n_train, seed, optimizer, lr (of the probe), term_lr (of the single terms;
-    NaN where each has its own), ``value.q`` and ``lr.q`` (also k, v), and of the probe its scores,
-    ``projection_ratio.q`` and so on, ``pre_norm.q`` (also k, v) and null_terms."""
+    """Table with one row per case: model, task, regime, n_train, seed, optimizer, lr (of the probe), term_lr (of the
+    single terms; NaN where each has its own), ``value.q`` and ``lr.q`` (also k, v), and of the probe its scores,
+    ``projection_ratio.q`` and so on, ``pre_norm.q`` (also k, v) and null_terms.
+    """
     left_out: dict[str, int]
-    """Why -> how many fine-tunes or probes are in no case. Without those that left nothing out."""
+    """Number of fine-tunes or probes that are in no case, by the reason; without reasons that left nothing out."""
 
 
 def pairs(results: pd.DataFrame, at: At = "same") -> Pairs:
@@ -85,7 +86,9 @@ def pairs(results: pd.DataFrame, at: At = "same") -> Pairs:
 
 
 def _side_by_side(terms: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Metrics and learning rates of the three terms in one row per group (and learning rate, where ``by`` has it)."""
+    """Put metrics and learning rates of the three terms in one row per group (and learning rate, where ``by``
+    has it).
+    """
     index = [*_GROUP, *by]
     own = terms[[*_GROUP, "lr", "trains", "value"]]
     wide = own.assign(of=own["lr"]).pivot(index=index, columns="trains", values=["value", "of"])
@@ -95,7 +98,7 @@ def _side_by_side(terms: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def _counterparts(table: pd.DataFrame) -> pd.DataFrame:
-    """Learning rates that belong together, as in the module's "same": columns of ``_GRID``, lr, term_lr."""
+    """Find the learning rates that belong together, as in the module's "same": columns of ``_GRID``, lr, term_lr."""
     rows: list[tuple[object, ...]] = []
     for grid, group in table.groupby(_GRID, sort=False):
         is_probe = group["trains"] == "all"
@@ -111,7 +114,7 @@ def with_regimes(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def match_grids(probe: Sequence[float], terms: Sequence[float]) -> list[tuple[float, float]]:
-    """Pairs of learning rates (of the probe, of the single terms) from two sorted grids."""
+    """Pair the learning rates (of the probe, of the single terms) of two sorted grids."""
     if set(probe) != set(terms):
         if len(probe) == len(terms):
             return list(zip(probe, terms, strict=True))

@@ -1,4 +1,5 @@
-"""What the paper reports (arXiv 2509.15974v1), as tidy tables: a row per number, in percent unless a column says else.
+"""Numbers that the paper reports (arXiv 2509.15974v1), as tidy tables: a row per number, in percent unless a column
+says else.
 
 The numbers are in ``paper.json``, typed from Tables 1 to 5, and from the authors' notebook for what is called the
 reference. Every table names its ``model``, its ``data`` and its ``source``. The paper gives no spread but in Table 2.
@@ -26,11 +27,11 @@ VERSIONS = (
     "ratio as a way to select a term. The second (ACL 2026, “in Low-Data Regimes”) drops the claim of a selection "
     "method and keeps that b_v generally performs best."
 )
-"""Which version of the paper the lab reproduces, where they differ."""
+"""Sentence about which version of the paper the lab reproduces, where the two differ."""
 AVERAGE = "average"
-"""In the column ``task`` of :func:`table1`: the paper's own mean over its nine columns."""
+"""Value of the column ``task`` of :func:`table1` for the paper's own mean over its nine columns."""
 ORIGIN: tuple[str, ...] = ("model", "data", "source")
-"""Columns that every table ends with: base model, data sets and amount, number of the table."""
+"""Names of the columns that every table ends with: base model, data sets and amount, number of the table."""
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "table1": ("regime", "term", "task", "value", "dagger", *ORIGIN),
@@ -40,64 +41,72 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "table5": ("technique", "trains", "parameters_percent", "task", "kind", "value", *ORIGIN),
     "reference": ("term", PAPER, "magnitude_mean_abs", "accuracy", *ORIGIN),
 }
-"""Table -> its columns. ``dagger``: the paper's approach selected this term. ``trains``: as in a sweep's result table;
-None for techniques that the lab has not. ``adaptation``: base model, the task of a fine-tune, or merged."""
+"""Names of each table's columns. ``dagger``: the paper's approach selected this term. ``trains``: as in a sweep's
+result table; None for techniques that the lab has not. ``adaptation``: base model, the task of a fine-tune, or merged.
+"""
 
 
 def table1() -> pd.DataFrame:
-    """b_q, b_k and b_v alone, BERT-base on GLUE, low to high regime; and the average of each row."""
+    """Return Table 1: b_q, b_k and b_v alone, BERT-base on GLUE, low to high regime; and the average of each row."""
     return _table("table1")
 
 
 def table2() -> pd.DataFrame:
-    """Techniques by parameters (percent of all), seconds (one T4 GPU) and accuracy; RTE, low regime, BERT-base."""
+    """Return Table 2: techniques by parameters (percent of all), seconds (one T4 GPU) and accuracy; RTE, low regime,
+    BERT-base.
+    """
     return _table("table2")
 
 
 def table3() -> pd.DataFrame:
-    """b_v of SST-2 and RTE, merged by averaging, on both tasks."""
+    """Return Table 3: b_v of SST-2 and RTE, merged by averaging, on both tasks."""
     return _table("table3")
 
 
 def table4() -> pd.DataFrame:
-    """b_q, b_k and b_v alone on three models, low regime; only two daggers are printed."""
+    """Return Table 4: b_q, b_k and b_v alone on three models, low regime; only two daggers are printed."""
     return _table("table4")
 
 
 def table5() -> pd.DataFrame:
-    """Two OPT models: the three terms beside LoRA, prefix tuning, in-context learning and zero-shot."""
+    """Return Table 5: two OPT models, the three terms beside LoRA, prefix tuning, in-context learning and zero-shot."""
     return _table("table5")
 
 
 def reference() -> pd.DataFrame:
-    """The authors' notebook: scores of all terms (not percent) and accuracy of the candidates (NaN for the others)."""
+    """Return the numbers of the authors' notebook: scores of all terms (not percent) and accuracy of the candidates
+    (NaN for the others).
+    """
     return _table("reference")
 
 
 def merge_geometry() -> dict[str, float]:
-    """``cosine`` and ``angle`` (degrees) between the two b_v of Table 3 (section 3.3)."""
+    """Return ``cosine`` and ``angle`` (degrees) between the two b_v of Table 3 (section 3.3)."""
     about = _content()["table3"]
     return {"cosine": about["cosine"], "angle": about["angle"]}
 
 
 def tasks(table: str) -> tuple[str, ...]:
-    """The columns of a table, in the paper's order: keys of :func:`task_labels`."""
+    """List the tasks of a table, in the paper's order: keys of :func:`task_labels`."""
     return tuple(_content()[table]["tasks"])
 
 
 def task_labels() -> dict[str, str]:
-    """Key of a task -> how the paper writes it. Keys are the lab's, but for ``mnli_m`` and ``mnli_mm``."""
+    """Map the key of a task to how the paper writes it. Keys are the lab's, but for ``mnli_m`` and ``mnli_mm``."""
     return dict(_content()["tasks"])
 
 
 def models() -> dict[str, str]:
-    """Model as the paper calls it -> its id on the Hub. The paper does not say cased; the authors' notebook does."""
+    """Map a model as the paper calls it to its id on the Hub. The paper does not say cased; the authors'
+    notebook does.
+    """
     return {name: ids[0] for name, ids in _content()["models"].items()}
 
 
 def model_of(name: str) -> str | None:
-    """How the paper calls the model of a Hub id or a folder; None where it has none such. By the last part of a path,
-    without a revision."""
+    """Find how the paper calls the model of a Hub id or a folder; None where it has none such. By the last part of a
+    path, without a revision.
+    """
     plain = name.split("@")[0].rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1].lower()
     for paper_name, ids in _content()["models"].items():
         if plain in {identity.rsplit("/", 1)[-1] for identity in ids}:
@@ -126,7 +135,7 @@ def _table(name: str) -> pd.DataFrame:
 
 
 def _by_task(about: Mapping[str, Any], content: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    """Rows that hold one value for each of the table's tasks; what else they say is repeated for every value."""
+    """Expand rows that hold one value for each of the table's tasks; what else they say is repeated for every value."""
     kind_of = {task: kind for kind, names in content["kinds"].items() for task in names}
     for row in about["rows"]:
         shared = {key: value for key, value in row.items() if key not in ("values", "average", "selected")}
@@ -162,7 +171,7 @@ _READERS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Iterable[di
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The content of ``paper.json``, checked: every table whole, every task and term known, every number in range.
+    """Read the content of ``paper.json``, checked: every table whole, every task and term known, every number in range.
 
     Raises:
         UserError: not readable, or anything of that is wrong.

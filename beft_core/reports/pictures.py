@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 
 def sparkline(values: Sequence[float], low: float, high: float, term: str = "") -> Markup:
-    """A line of a few numbers between two that all lines of a row share."""
+    """Draw a line of a few numbers between two bounds that all lines of a row share."""
     width, height = 88, 26
     points = [
         (_between(at, 0, max(len(values) - 1, 1), 4, width - 4), _between(value, low, high, height - 4, 4))
@@ -26,8 +26,9 @@ def sparkline(values: Sequence[float], low: float, high: float, term: str = "") 
 def chart(
     title: str, steps: Sequence[str], lines: Mapping[str, Sequence[tuple[float, float, float]]], ranks: int
 ) -> Markup:
-    """Lines over regimes: term -> (value, least, largest) for each step (NaN: none). ``ranks``: the lowest rank, with 1
-    on top; 0: a metric in percent."""
+    """Draw lines over regimes: term -> (value, least, largest) for each step (NaN: none). ``ranks``: the lowest rank,
+    with 1 on top; 0: a metric in percent.
+    """
     width, height, left, right, top, bottom = 172, 150, 26, 18, 8, 20
     finite = [edge for line in lines.values() for point in line for edge in point if math.isfinite(edge)]
     if not finite:
@@ -71,7 +72,7 @@ def _line(points: Sequence[tuple[float, float]], term: str) -> str:
 
 
 def _between(value: float, low: float, high: float, start: float, end: float) -> float:
-    """A value of the range low to high as a position from start to end."""
+    """Map a value of the range low to high to a position from start to end."""
     return start + (end - start) * ((value - low) / (high - low) if high != low else 0.5)
 
 

@@ -1,4 +1,4 @@
-"""The report of a sweep: the paper's tables with our numbers, its figures, and whether the score predicts performance.
+"""Report of a sweep: the paper's tables with our numbers, its figures, and whether the score predicts performance.
 
 One HTML page that needs nothing else, and a CSV file for each table.
 """
@@ -22,11 +22,11 @@ from beft_core.sweeps.table import read_table
 
 PAGE = "report.html"
 NORMS = "Pre-trained norms"
-"""Name of the fact that says where the rule that reads the model alone has them from."""
+"""Name of the fact that says where the norms of the pre-trained biases are from."""
 
 
 def contents(results: pd.DataFrame, merges: Sequence[Merge] | None = None, lr: LrChoice = "best") -> Contents:
-    """All tables and series of a result table. ``merges``: of ``read_merges``; None where there is no such file.
+    """Make all tables and series of a result table. ``merges``: of ``read_merges``; None where there is no such file.
 
     Raises:
         UserError: a table without rows, or with something else than numbers where numbers belong.
@@ -61,7 +61,7 @@ def contents(results: pd.DataFrame, merges: Sequence[Merge] | None = None, lr: L
 
 
 def read_contents(results_path: Path, lr: LrChoice = "best") -> Contents:
-    """`contents` of a sweep's folder, or of a ``.parquet`` or ``.csv`` file with ``merges.json`` beside it.
+    """Make the `contents` of a sweep's folder, or of a ``.parquet`` or ``.csv`` file with ``merges.json`` beside it.
 
     Raises:
         UserError: no result table there, or merges.json is damaged.
@@ -83,7 +83,7 @@ def write_report(results_path: Path, out_folder: Path, lr: LrChoice = "best") ->
 
 
 def write_contents(found: Contents, out_folder: Path) -> list[Path]:
-    """`write_report` of contents that were read before."""
+    """Write contents that were read before, as `write_report` does."""
     folder = Path(out_folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -19,17 +19,17 @@ from beft_core.tasks.registry import REGIMES
 from beft_core.terms import CANDIDATES
 
 LrChoice = Literal["best", "same"] | float
-"""A key of :data:`LR_CHOICES`, or a learning rate."""
+"""Choice of a learning rate: a key of :data:`LR_CHOICES`, or a number."""
 LR_CHOICES: dict[str, str] = {
     "best": "every number at the learning rate where its own mean over seeds is best; that is chosen on the validation "
     "set that the metric is of, so the numbers are a little too good, for all alike",
     "same": "all at the learning rate where b_v has its best mean over seeds; that is chosen on the validation set and "
     "for b_v, so the others are a little worse off",
 }
-"""How a learning rate is chosen, per model, task and regime -> in words."""
+"""Ways to choose a learning rate, per model, task and regime, each with its description."""
 
 SETTINGS: tuple[str, ...] = ("epochs", "schedule", "batch_size", "precision")
-"""What should not differ between fine-tunes that are compared."""
+"""Columns that should not differ between fine-tunes that are compared."""
 _NUMBERS = (
     "n_train",
     "lr",
@@ -44,12 +44,12 @@ _NUMBERS = (
 _CELL = ["model", "task", "regime", "trains"]
 
 Key = tuple[str, str, str, str]
-"""Model, task, regime, what is trained."""
+"""Key of a fine-tune: (model, task, regime, what is trained)."""
 
 
 @dataclass(frozen=True)
 class Mean:
-    """What the seeds of one fine-tune at one learning rate have in common."""
+    """Mean over the seeds of one fine-tune at one learning rate."""
 
     lr: float
     value: float
@@ -58,24 +58,24 @@ class Mean:
     """Standard deviation over seeds (n - 1), in percent; None for one seed."""
     seeds: int
     seconds: float
-    """Of one fine-tune; its share where several were trained in one pass. NaN where the table does not say."""
+    """Seconds of one fine-tune; its share where several were trained in one pass. NaN where the table does not say."""
     seconds_spread: float | None
     parameters: float
-    """Trained ones, without the head."""
+    """Number of trained parameters, without the head."""
     share: float
-    """Of all parameters, in percent."""
+    """Share of all parameters that is trained, in percent."""
     together: float
-    """Most fine-tunes that were trained in the same pass."""
+    """Largest number of fine-tunes that were trained in the same pass."""
 
 
 @dataclass(frozen=True)
 class Votes:
-    """What the probes (all biases trained) of one model, task and regime select by projection ratio."""
+    """Votes of the probes (all biases trained) of one model, task and regime: what they select by projection ratio."""
 
     counts: dict[str, int]
-    """Term -> probes; "none" for those that moved nothing."""
+    """Number of probes that select each term; "none" for those that moved nothing."""
     lr: float | None
-    """Of the probes; None for those of all learning rates."""
+    """Learning rate of the probes; None where those of all learning rates vote."""
 
     @property
     def probes(self) -> int:
@@ -83,14 +83,14 @@ class Votes:
 
     @property
     def winner(self) -> str | None:
-        """The term that most probes select; None without probes and where two lead."""
+        """Find the term that most probes select; None without probes and where two lead."""
         first, second = (*sorted(self.counts.values(), reverse=True), 0, 0)[:2]
         leads = [term for term, count in self.counts.items() if count == first]
         return leads[0] if first > second and leads[0] in CANDIDATES else None
 
 
 class Runs:
-    """A result table, checked, with its means over seeds.
+    """Result table, checked, with its means over seeds.
 
     Raises:
         UserError: no rows, or a column of numbers that holds something else.
@@ -141,7 +141,7 @@ class Runs:
         return [str(name) for name in self.rows.loc[self.rows["model"] == model, "task"].unique()]
 
     def regimes(self, model: str, task: str | None = None) -> list[str]:
-        """Low to all, then those that are called by their number of examples."""
+        """List the regimes: low to all, then those that are called by their number of examples."""
         here = self.rows[self.rows["model"] == model]
         here = here if task is None else here[here["task"] == task]
         sizes = here.groupby("regime", sort=False)["n_train"].min().to_dict()
@@ -152,20 +152,20 @@ class Runs:
         return any(found[: len(key)] == key for found in self._counts)
 
     def has_task(self, task: str) -> bool:
-        """Whether any model was fine-tuned on it."""
+        """Whether any model was fine-tuned on a task."""
         return task in self._metrics
 
     def metric(self, task: str) -> str:
-        """Name of the metric that counts; empty where the table has no such task."""
+        """Name the metric of a task that counts; empty where the table has no such task."""
         return str(self._metrics.get(task) or "")
 
     def counted(self, key: Key) -> tuple[int, int, str]:
-        """Fine-tunes at any learning rate, how many of them failed, and why the first did."""
+        """Count the fine-tunes at any learning rate and those that failed, and say why the first did."""
         fine_tunes, failed, failure = self._counts.get(key, (0, 0, ""))
         return int(fine_tunes), int(failed), failure if isinstance(failure, str) else ""
 
     def at(self, key: Key, choice: LrChoice) -> Mean | None:
-        """The mean of a fine-tune at the learning rate of choice; None where there is none."""
+        """Get the mean of a fine-tune at the learning rate of choice; None where there is none."""
         means = self._means.get(key, [])
         if choice == "best":
             return max(means, key=lambda mean: (mean.value, -mean.lr), default=None)
@@ -173,11 +173,11 @@ class Runs:
         return next((mean for mean in means if lr is not None and math.isclose(mean.lr, lr)), None)
 
     def most_seeds(self, key: Key) -> int:
-        """How many seeds of a fine-tune finished at the learning rate where most did."""
+        """Count the seeds of a fine-tune that finished at the learning rate where most did."""
         return max((mean.seeds for mean in self._means.get(key, [])), default=0)
 
     def named_lr(self, key: Key, choice: LrChoice) -> float | None:
-        """The one learning rate that a choice names for all that is trained; None where it names none."""
+        """Get the one learning rate that a choice names for all that is trained; None where it names none."""
         if choice == "best":
             return None
         if choice == "same":
@@ -186,7 +186,7 @@ class Runs:
         return float(choice)
 
     def probes(self, model: str, task: str, regime: str, choice: LrChoice) -> tuple[pd.DataFrame, float | None]:
-        """Finished probes at the learning rate of choice, and that rate.
+        """Find the finished probes at the learning rate of choice, and that rate.
 
         Where the choice names one that no probe has, those of all learning rates, and None.
         """
@@ -195,14 +195,14 @@ class Runs:
         return (here, None) if mean is None else (here[here["lr"] == mean.lr], mean.lr)
 
     def votes(self, model: str, task: str, regime: str, choice: LrChoice) -> Votes:
-        """What the probes select by projection ratio."""
+        """Count what the probes select by projection ratio."""
         probes, lr = self.probes(model, task, regime, choice)
         # A table without a single probe may hold the column as numbers (all of them missing).
         selected = ["none" if pd.isna(term) else str(term) for term in probes[f"selected.{PAPER}"]]
         return Votes({term: selected.count(term) for term in dict.fromkeys(selected)}, lr)
 
     def remarks(self, model: str) -> tuple[str, ...]:
-        """What a reader of any table of a model must know: failures, null terms, settings that differ."""
+        """List what a reader of any table of a model must know: failures, null terms, settings that differ."""
         here = self.rows[self.rows["model"] == model]
         remarks = []
         if failed := int(here["is_failed"].sum()):
@@ -231,12 +231,12 @@ class Runs:
 
 
 Results = pd.DataFrame | Runs
-"""A result table (``beft_core.sweeps.table``), or what :class:`Runs` made of it, so that its means are made once."""
+"""Result table (``beft_core.sweeps.table``), or what :class:`Runs` made of it, so that its means are made once."""
 
 
 def checked(results: pd.DataFrame) -> pd.DataFrame:
-    """A result table with numbers as such, a name for every regime ("300 examples" where it has none), optimizers told
-    apart by it, and the column ``is_failed``.
+    """Copy a result table with numbers as such, a name for every regime ("300 examples" where it has none), optimizers
+    told apart by it, and the column ``is_failed``.
 
     Raises:
         UserError: no rows, or a column of numbers that holds something else.
@@ -256,12 +256,12 @@ def checked(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def regime_order(regime: str, size: float) -> tuple[int, float]:
-    """Sorts regimes: low to all, then the others by their number of examples."""
+    """Sort key of regimes: low to all, then the others by their number of examples."""
     return (REGIMES.index(regime), 0.0) if regime in REGIMES else (len(REGIMES), size)
 
 
 def _over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per fine-tune and learning rate. A seed that stands several times counts once, with its mean."""
+    """Make one row per fine-tune and learning rate. A seed that stands several times counts once, with its mean."""
     done = rows[~rows["is_failed"] & rows["value"].notna()]
     by: Sequence[Hashable] = [*_CELL, "lr"]
     seeds = done.groupby([*by, "seed"], sort=False, as_index=False).agg(

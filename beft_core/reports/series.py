@@ -1,4 +1,5 @@
-"""What the paper's figures and its section 3.4 draw, from a sweep's result table: tidy tables, metrics in percent.
+"""Series that the paper's figures and its section 3.4 draw, from a sweep's result table: tidy tables, metrics in
+percent.
 
 A standard deviation is over seeds (n - 1) and NaN for one seed.
 """
@@ -56,7 +57,7 @@ _CELL = ["model", "task", "regime"]
 
 
 def figure4(results: Results, lr: LrChoice = "best") -> pd.DataFrame:
-    """Ranks of all terms by every approach, and the metric of the candidates alone: :data:`FIGURE_COLUMNS`.
+    """List the ranks of all terms by every approach, and the metric of the candidates alone: :data:`FIGURE_COLUMNS`.
 
     One row per model, task, regime, approach and term that probes scored. ``rank`` (1 is the highest of all eight):
     mean over the probes at ``probe_lr`` (NaN: of all learning rates), with its least and its largest; ``selected``: how
@@ -101,14 +102,15 @@ def figure4(results: Results, lr: LrChoice = "best") -> pd.DataFrame:
 
 
 def figure1(results: Results, lr: LrChoice = "best") -> pd.DataFrame:
-    """The part of :func:`figure4` that the paper's Figure 1 shows: SST-2 in the low regime, q, k and v."""
+    """Select the part of :func:`figure4` that the paper's Figure 1 shows: SST-2 in the low regime, q, k and v."""
     whole = figure4(results, lr)
     shown = (whole["task"] == "sst2") & (whole["regime"] == "low") & whole["term"].isin(CANDIDATES)
     return whole[shown].reset_index(drop=True)
 
 
 def score_vs_lr(results: Results) -> pd.DataFrame:
-    """Does a learning rate that moves a term further also serve it better? :data:`LR_COLUMNS` (section 3.4).
+    """Table for the question whether a learning rate that moves a term further also serves it better:
+    :data:`LR_COLUMNS` (section 3.4).
 
     One row per learning rate of a fine-tune of q, k or v alone, or of all biases (term "all", which has no score).
     ``score``: mean projection ratio of the term over the ``probes`` at ``probe_lr``, which belongs to ``lr`` as in
@@ -135,7 +137,7 @@ def score_vs_lr(results: Results) -> pd.DataFrame:
 
 
 def _counterparts(rows: pd.DataFrame) -> pd.DataFrame:
-    """Which learning rate of probes belongs to which of the fine-tunes of one term: _CELL, probe_lr, lr."""
+    """Match learning rates of probes with those of the fine-tunes of one term: _CELL, probe_lr, lr."""
     found: list[tuple[object, ...]] = []
     for cell, group in rows.groupby(_CELL, sort=False):
         of_probes = sorted(set(group.loc[group["trains"] == "all", "lr"]))
@@ -145,7 +147,7 @@ def _counterparts(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def metric_vs_epoch(results: Results) -> pd.DataFrame:
-    """The mean curve over seeds of everything that was trained, at each learning rate: :data:`EPOCH_COLUMNS`.
+    """Compute the mean curve over seeds of everything that was trained, at each learning rate: :data:`EPOCH_COLUMNS`.
 
     Raises:
         UserError: a curve that is no JSON list of numbers.
@@ -173,7 +175,7 @@ def _curve(text: object) -> list[float | None]:
 
 
 def _in_order(table: pd.DataFrame, rows: pd.DataFrame, what: str) -> pd.DataFrame:
-    """Models and tasks as they come in the result table, regimes by size, v, q and k before all else."""
+    """Sort rows: models and tasks as they come in the result table, regimes by size, v, q and k before all else."""
     sizes = rows.groupby("regime")["n_train"].min()
     places: dict[str, dict[str, Any]] = {
         "model": {name: at for at, name in enumerate(rows["model"].unique())},

@@ -59,14 +59,14 @@ __all__ = [
 ]
 
 TERM_ORDER: tuple[str, ...] = ("v", "q", "k")
-"""The candidates as the paper's tables list them."""
+"""Candidates in the order of the paper's tables."""
 HERE = "here"
-"""Column of Table 1: the mean over the tasks that both have."""
+"""Name of the column of Table 1 with the mean over the tasks that both have."""
 # --- what all tables share ---------------------------------------------------------------------------------
 
 
 def _metric_cell(runs: Runs, key: Key, choice: LrChoice, **of_paper: Any) -> Cell:
-    """The metric of a fine-tune beside the paper's."""
+    """Make a cell with the metric of a fine-tune beside the paper's."""
     failed = runs.counted(key)[1]
     mean = runs.at(key, choice)
     if mean is None:
@@ -77,7 +77,7 @@ def _metric_cell(runs: Runs, key: Key, choice: LrChoice, **of_paper: Any) -> Cel
 
 
 def _task_cell(runs: Runs, model: str, task: str, regime: str, term: str, choice: LrChoice, **of_paper: Any) -> Cell:
-    """The metric of a term alone on a task as the paper lists it, with our dagger."""
+    """Make a cell with the metric of a term alone on a task as the paper lists it, with our dagger."""
     if task == "mnli_mm" and runs.has(model, "mnli"):
         return Cell(reason=MISMATCHED, **of_paper)
     task = key_of(task)
@@ -96,7 +96,8 @@ def _task_cell(runs: Runs, model: str, task: str, regime: str, term: str, choice
 
 
 def table1(results: Results, model: str | None = None, lr: LrChoice = "best") -> Table:
-    """b_v, b_q and b_k alone: regime by term by task. ``model``: by default the one with most finished runs.
+    """Make Table 1: b_v, b_q and b_k alone, regime by term by task. ``model``: by default the one with most finished
+    runs.
 
     Tasks and regimes that only the paper has are there with a reason, those that only we have without its numbers.
     Two averages: over the tasks for which both have all three terms (``here``), and over the paper's nine columns.
@@ -138,7 +139,7 @@ def table1(results: Results, model: str | None = None, lr: LrChoice = "best") ->
 
 
 def _averages(block: dict[str, dict[str, Cell]], term: str, printed: float | None) -> tuple[Cell, Cell]:
-    """Over the tasks where all three terms have a number of ours, and over all of the paper's."""
+    """Average over the tasks where all three terms have a number of ours, and over all of the paper's."""
     of_paper = paper.tasks("table1")
     complete = [task for task in of_paper if all(cells[task].ours is not None for cells in block.values())]
     lacking = [paper.task_labels()[task] for task in of_paper if task not in complete]
@@ -154,7 +155,9 @@ def _averages(block: dict[str, dict[str, Cell]], term: str, printed: float | Non
 
 
 def _mean_of(cells: Sequence[Cell]) -> Cell:
-    """The means of both, each where all cells have a number; without a spread, because tasks are no sample."""
+    """Average our numbers and the paper's, each where all cells have one; without a spread, because tasks are no
+    sample.
+    """
     ours, theirs = ([getattr(cell, name) for cell in cells] for name in ("ours", "paper"))
     return Cell(
         ours=sum(ours) / len(ours) if ours else None,
@@ -164,7 +167,7 @@ def _mean_of(cells: Sequence[Cell]) -> Cell:
 
 
 def _in_order(regimes: Sequence[str]) -> list[str]:
-    """Low to all, then the others as they come."""
+    """Sort regimes: low to all, then the others as they come."""
     return sorted(regimes, key=lambda name: REGIMES.index(name) if name in REGIMES else len(REGIMES))
 
 
@@ -178,7 +181,7 @@ SECONDS = Column("seconds", "Seconds", "s", 1, "lowest")
 def table2(
     results: Results, task: str = "rte", regime: str = "low", model: str | None = None, lr: LrChoice = "best"
 ) -> Table:
-    """One term, as many random biases, all biases and everything: parameters, seconds and metric.
+    """Make Table 2: one term, as many random biases, all biases and everything: parameters, seconds and metric.
 
     The paper's numbers stand beside ours for the task and the regime that it reports.
 
@@ -225,8 +228,8 @@ def table2(
 
 
 def _each_alone(runs: Runs, model: str, task: str, regime: str) -> Runs:
-    """Only the fine-tunes that had the machine for themselves, where b_v and another technique have such: a share of a
-    pass over many is no runtime to compare.
+    """Keep only the fine-tunes that had the machine for themselves, where b_v and another technique have such: a share
+    of a pass over many is no runtime to compare.
     """
     rows = runs.rows
     alone = rows[
@@ -244,7 +247,7 @@ def _cost_cell(mean: Mean | None, read: Callable[[Mean], tuple[float, float | No
 
 
 def table2_cases(results: Results, model: str | None = None) -> list[tuple[str, str]]:
-    """Tasks and regimes with b_v and at least one of the other techniques, the paper's first in any case."""
+    """List the tasks and regimes with b_v and at least one of the other techniques, the paper's first in any case."""
     runs = Runs.of(results)
     model = model or runs.models[0]
     first = paper.table2().iloc[0]
@@ -267,7 +270,7 @@ def table3(
     method: str = "mean",
     model: str = "",
 ) -> Table:
-    """What fine-tunes of one term on several tasks are worth merged, on each task: mean over seeds.
+    """Make Table 3: what fine-tunes of one term on several tasks are worth merged, on each task: mean over seeds.
 
     ``merges``: of :func:`read_merges`; None where there is no such file. ``model``: theirs, in words. The paper's
     numbers stand beside ours for its own pair, averaged.
@@ -320,7 +323,7 @@ def _seeds(values: Sequence[float | None], of_paper: float | None, reason: str) 
 
 
 def table3_cases(merges: Sequence[Merge] | None) -> list[tuple[tuple[str, ...], str, str]]:
-    """Arguments of :func:`table3` for everything that was merged: tasks, term, method; the paper's first."""
+    """List the arguments of :func:`table3` for everything that was merged: tasks, term, method; the paper's first."""
     found: dict[tuple[frozenset[str], str, str], tuple[tuple[str, ...], str, str]] = {}
     for case in [(paper.tasks("table3"), "v", "mean"), *((m.tasks, m.term, m.method) for m in merges or ())]:
         found.setdefault((frozenset(case[0]), case[1], case[2]), case)
@@ -331,7 +334,7 @@ def table3_cases(merges: Sequence[Merge] | None) -> list[tuple[tuple[str, ...], 
 
 
 def _model_blocks(runs: Runs, table: str) -> list[tuple[str, str | None, str | None]]:
-    """(label, our model, the paper's model) of a table over models: the paper's first, then our others.
+    """List (label, our model, the paper's model) of a table over models: the paper's first, then our others.
 
     One of the two is None where only the other has the model.
     """
@@ -344,7 +347,7 @@ def _model_blocks(runs: Runs, table: str) -> list[tuple[str, str | None, str | N
 
 
 def table4(results: Results, lr: LrChoice = "best") -> Table:
-    """b_v, b_q and b_k alone over models, low regime: the paper's models and all of ours.
+    """Make Table 4: b_v, b_q and b_k alone over models, low regime: the paper's models and all of ours.
 
     Raises:
         UserError: not a result table.
@@ -367,7 +370,7 @@ def table4(results: Results, lr: LrChoice = "best") -> Table:
 
 
 def table5(results: Results, lr: LrChoice = "best") -> Table:
-    """OPT by all techniques, low regime; ours where such a model is in the table.
+    """Make Table 5: OPT by all techniques, low regime; ours where such a model is in the table.
 
     Raises:
         UserError: not a result table.
@@ -416,7 +419,8 @@ def _over_models(key: str, title: str, kind: str, runs: Runs, rows: list[Row], l
 
 
 def reference(results: Results, model: str | None = None, lr: LrChoice = "best") -> Table:
-    """Scores of all terms and metrics of the candidates on SST-2, low regime, beside the authors' notebook.
+    """Make the table of the scores of all terms and metrics of the candidates on SST-2, low regime, beside the authors'
+    notebook.
 
     Raises:
         UserError: not a result table.

@@ -1,4 +1,4 @@
-"""What people add to runs: names, tags, an estimate made before the start; and deleting that can be undone.
+"""Notes that people add to runs: names, tags, an estimate made before the start; and deleting that can be undone.
 
 All of it stands in ``about.json`` of the run's folder, which the worker never touches. A deleted run is moved to
 ``trash`` in the home folder. What a user typed is only ever content of a file, never a part of a path.
@@ -31,17 +31,17 @@ _ESTIMATE = Table({"seconds": Number(0, 1e12), "bytes": Number(0, 1e18)})
 
 @dataclass(frozen=True)
 class About:
-    """What people know of a run besides its files."""
+    """Notes on a run besides what it did: name, tags, estimate."""
 
     name: str = ""
-    """Empty: nobody gave it one."""
+    """Name that somebody gave the run; empty where nobody did."""
     tags: tuple[str, ...] = ()
     estimate: dict[str, float] | None = None
-    """Before the start: ``seconds`` and peak memory in ``bytes``; to be compared with what it took."""
+    """Estimate before the start: ``seconds`` and peak memory in ``bytes``; to be compared with what it took."""
 
 
 def about(run: Run) -> About:
-    """What is known; a missing or damaged file says nothing."""
+    """Read the notes on a run; a missing or damaged file says nothing."""
     try:
         return read_about(run)
     except UserError:
@@ -49,7 +49,8 @@ def about(run: Run) -> About:
 
 
 def read_about(run: Run) -> About:
-    """What is known.
+    """Read the notes on a run.
+
 
     Raises:
         UserError: ``about.json`` is missing or damaged.
@@ -107,7 +108,7 @@ def _tags(tags: Any) -> tuple[str, ...]:
 
 
 def _line(text: Any, most: int, what: str) -> str:
-    """Text on one line, without what cannot be seen."""
+    """Put a text on one line, without what cannot be seen."""
     if not isinstance(text, str):
         raise UserError(f"got a {what} of type {type(text).__name__}", "text")
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
@@ -162,12 +163,12 @@ def restore(run_id: str, root: Path | None = None) -> Run:
 
 
 def deleted(root: Path | None = None) -> list[Run]:
-    """The runs in the trash, the last deleted first."""
+    """List the runs in the trash, the last deleted first."""
     return sorted(runs_in((root or home()) / "trash"), key=_deleted_at, reverse=True)
 
 
 def empty_trash(older_than_seconds: float = 0.0, root: Path | None = None) -> int:
-    """Remove for good what was deleted at least so long ago; returns how many runs that were."""
+    """Remove for good the runs that were deleted at least so many seconds ago, and return their number."""
     limit = time.time() - older_than_seconds
     old = [run for run in deleted(root) if _deleted_at(run) <= limit]
     for run in old:

@@ -1,4 +1,6 @@
-"""Runs as one zip file: snapshot, settings and result as they are, measurements as CSV, of a sweep its table."""
+"""Archive of runs as one zip file: snapshot, settings and result as they are, measurements as CSV, of a sweep its
+table.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,11 @@ from beft_core.training.observer import NOT_METRICS
 
 _AS_IT_IS = ("config.json", "status.json", "about.json", "log.txt")
 _MAX_BYTES = 512 * 2**20
-"""Of one file: the archive is made in memory."""
+"""Most bytes of one file, since the archive is made in memory."""
 
 
 def zip_of(runs: Sequence[Overview]) -> bytes:
-    """``runs.csv`` with one row a run, and a folder for each run. Files that a run does not have,
+    """Write a zip with ``runs.csv``, one row a run, and a folder for each run. Files that a run does not have,
     links and damaged ones are left out.
     """
     memory = io.BytesIO()
@@ -40,7 +42,7 @@ def zip_of(runs: Sequence[Overview]) -> bytes:
 
 
 def bytes_of(runs: Iterable[Overview]) -> int:
-    """About how large the file becomes."""
+    """Estimate how large the archive becomes, in bytes."""
     files = (path for one in runs for path in (one.run.metrics, *(one.run.path / name for name in one.row.artifacts)))
     return sum(path.stat().st_size for path in files if path.is_file() and not path.is_symlink())
 

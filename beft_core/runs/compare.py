@@ -1,4 +1,4 @@
-"""Several runs beside each other: the settings in which they differ, and what remains between seeds."""
+"""Comparison of several runs: the settings in which they differ, and what remains between seeds."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from beft_core.runs.overview import Overview
 
 
 def effective(one: Overview) -> dict[str, Any]:
-    """The settings that a run works with: presets filled in, and without what it ignores."""
+    """List the settings that a run works with: presets filled in, and without what it ignores."""
     return {"kind": one.kind, **one.row.settings(one.config)}
 
 
 def differences(runs: Sequence[Overview]) -> dict[str, list[Any]]:
-    """Setting -> its value in each run, only of those that are not the same in all; None: the run has no such one."""
+    """Find the settings that are not the same in all runs: name -> the value in each run; None: the run has no such
+    one.
+    """
     settings = [effective(one) for one in runs]
     names = dict.fromkeys(name for fields in settings for name in fields)
     columns = {name: [fields.get(name) for fields in settings] for name in names}
@@ -27,14 +29,14 @@ def differences(runs: Sequence[Overview]) -> dict[str, list[Any]]:
 
 @dataclass(frozen=True)
 class Spread:
-    """Runs that are equal but for the seed."""
+    """Group of runs that are equal but for the seed."""
 
     runs: tuple[Overview, ...]
-    """One for each seed, by seed."""
+    """Runs in the order of their seeds, one for each."""
     metric: str
     mean: float
     std: float
-    """Over seeds, with n - 1 in the denominator."""
+    """Standard deviation over seeds, with n - 1 in the denominator."""
 
     @property
     def seeds(self) -> list[int]:
@@ -42,7 +44,9 @@ class Spread:
 
 
 def spreads(runs: Sequence[Overview]) -> list[Spread]:
-    """Groups of at least two seeds among finished runs. Of two runs with the same seed the newer one counts."""
+    """Find the groups of at least two seeds among finished runs. Of two runs with the same seed the newer one
+    counts.
+    """
     groups: dict[str, dict[int, Overview]] = {}
     for one in sorted(runs, key=lambda one: one.run):
         seed = one.config.get("seed")

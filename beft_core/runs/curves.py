@@ -1,4 +1,6 @@
-"""What a run measured, step by step, for figures and tables: read once by byte offset, then only what is new."""
+"""Curves of what a run measured, step by step, for figures and tables: read once by byte offset, then only what
+is new.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,13 @@ TRAIN_LOSS = "train_loss"
 
 @dataclass
 class Curve:
-    """Values over steps, both growing with the run."""
+    """Curve of a value over steps, growing with the run."""
 
     steps: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
 
     def add(self, step: int, value: float) -> None:
-        """Append. A resumed run tells some steps again: what came after them is forgotten."""
+        """Append a value. A resumed run tells some steps again: what came after them is forgotten."""
         while self.steps and self.steps[-1] >= step:
             self.steps.pop()
             self.values.pop()
@@ -33,8 +35,8 @@ class Curve:
         self.values.append(value)
 
     def thinned(self, most: int) -> tuple[np.ndarray, np.ndarray]:
-        """At most `most` of its points, at least 4: the first, the last, and the smallest and largest of stretches of
-        equal length, so that a peak is never lost.
+        """Thin the curve to at most `most` points (4 or more): the first, the last, and the smallest and largest of
+        stretches of equal length, so that a peak is never lost.
         """
         steps, values = np.array(self.steps), np.array(self.values)
         if len(steps) <= most:
@@ -47,14 +49,14 @@ class Curve:
 
 @dataclass
 class Curves:
-    """All curves of one run."""
+    """Curves of one run."""
 
     loss: Curve = field(default_factory=Curve)
     """Mean training loss since the point before."""
     metrics: dict[str, Curve] = field(default_factory=dict)
-    """Metric of the validation set -> its value after each epoch; and ``train_loss``, the mean of each epoch."""
+    """Value after each epoch by metric of the validation set; and ``train_loss``, the mean of each epoch."""
     scores: dict[tuple[str, str], Curve] = field(default_factory=dict)
-    """(term, approach) -> mean over layers."""
+    """Score of a term, the mean over layers, by (term, approach)."""
 
     def add(self, record: dict[str, Any]) -> None:
         """Take one record that :meth:`beft_core.runs.run.Run.read_metrics` let pass."""
@@ -76,7 +78,9 @@ class Curves:
 
 
 class CurveReader:
-    """Keeps the curves of one run; each call reads only the bytes that are new. May be shared between threads."""
+    """Reader that keeps the curves of one run; each call reads only the bytes that are new. May be shared between
+    threads.
+    """
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -86,7 +90,7 @@ class CurveReader:
         self._told = Curves()
 
     def read(self) -> Curves:
-        """The curves as they are now; what was returned does not change any more."""
+        """Read the curves as they are now; what was returned does not change any more."""
         with self._lock:
             size = self._size()
             if size == self._offset:

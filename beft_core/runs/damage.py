@@ -1,4 +1,4 @@
-"""What is wrong with a run folder, in words: a damaged run is listed with them, and nothing else suffers from it."""
+"""Damage of a run folder in words: a damaged run is listed with them, and nothing else suffers from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from beft_core.runs.record import METRICS_BYTES, damage_of
 from beft_core.runs.run import Run
 
 TAIL_BYTES = 2**16
-"""Of the measurements, lists look at so much of the end."""
+"""Bytes at the end of the measurements that lists look at."""
 
 
 def _status(run: Run) -> None:
@@ -61,11 +61,11 @@ FILES: dict[str, tuple[Callable[[Run], None], bool]] = {
     "log.txt": (_log, False),
     "snapshot.beft.safetensors": (_snapshot, False),
 }
-"""File of a run folder -> (what reads it, whether every run has one)."""
+"""Files of a run folder by name: (function that reads it, whether every run has one)."""
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with one of the ``FILES`` of a run folder; None if nothing is."""
+    """Say what is wrong with one of the ``FILES`` of a run folder; None if nothing is."""
     look, needed = FILES[path.name]
     if not os.path.lexists(path):
         return f"{path.name} is missing" if needed else None

@@ -1,4 +1,4 @@
-"""Why a run failed, in words, and what to try."""
+"""Explanation of why a run failed, in words, and what to try."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from beft_core.errors import UserError, out_of_memory
 from beft_core.files.disk import PASSING, NoRoom
 
 _LEAST = {"batch_size": 1, "max_length": 16}
-"""Settings that memory grows with -> below what less would spoil the fine-tune."""
+"""Least values of the settings that memory grows with: less would spoil the fine-tune."""
 
 
 class Terminated(BaseException):
-    """A signal that ends the worker, raised in its main thread."""
+    """Exception for a signal that ends the worker, raised in its main thread."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -22,7 +22,9 @@ class Terminated(BaseException):
 
 
 def smaller(config: Mapping[str, Any]) -> str:
-    """What to try where memory ran out: half of each setting that the run had; it names some where it had none."""
+    """Propose what to try where memory ran out: half of each setting that the run had; it names some where it
+    had none.
+    """
     halves = [
         f"--{name.replace('_', '-')} {value // 2} (it was {value})"
         for name, least in _LEAST.items()
@@ -33,7 +35,7 @@ def smaller(config: Mapping[str, Any]) -> str:
 
 
 def explain(error: BaseException, config: Mapping[str, Any] | None = None) -> tuple[str, str | None]:
-    """(sentence, proposal) for anything that may end a worker; ``config``: the fields of its run."""
+    """Explain anything that may end a worker: (sentence, proposal); ``config``: the fields of its run."""
     if isinstance(error, NoRoom):
         return f"{error.got}; expected {error.expected}.", f"{error.make_room()}, then resume the run."
     if isinstance(error, UserError):

@@ -22,84 +22,89 @@ from beft_core.snapshots.snapshot import SUFFIX
 from beft_core.terms import TERMS
 
 Fields = Mapping[str, Any]
-"""A configuration as ``config.json`` has it, which may be of a later version or damaged."""
+"""Fields of a configuration as ``config.json`` has them, maybe of a later version or damaged."""
 
 SNAPSHOT, RESULT, CHECKPOINT = f"snapshot{SUFFIX}", "result.json", "checkpoint.safetensors"
-"""Files of a run folder."""
+"""Names of files in a run folder."""
 
 
 def own_task(fields: Fields) -> tuple[str, ...]:
-    """The task that ``task`` names, or the file name of the user's own table."""
+    """Name the tasks of a fine-tune: the one that ``task`` names, or the file name of the user's own table."""
     table = fields.get("train_file")
     return (Path(table).name if isinstance(table, str) else str(fields.get("task", "?")),)
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of runs. Functions of :data:`Fields` answer for any JSON that passed the checks of a run folder."""
+    """Kind of runs. Functions of :data:`Fields` answer for any JSON that passed the checks of a run folder."""
 
     name: str
-    """As ``config.json`` and the command line have it."""
+    """Name of the kind in ``config.json`` and on the command line."""
     label: str
-    """What one is called."""
+    """Words for one run of the kind."""
     does: str
-    """What a run of it does."""
+    """Description of what a run of the kind does."""
     config: str
-    """``module:class`` of its configuration, which has ``to_dict`` and ``from_dict``."""
+    """Name ``module:class`` of its configuration, which has ``to_dict`` and ``from_dict``."""
     workflow: str
-    """``module:function`` that does it, a :data:`beft_core.execution.workflows.Workflow`."""
+    """Name ``module:function`` of what does the run, a :data:`beft_core.execution.workflows.Workflow`."""
     trains: Callable[[Fields], str]
-    """What it trains or makes, in words, for labels, which stay the same forever."""
+    """Function that says what a run trains or makes, for labels, which stay the same forever."""
     command: str | None = None
-    """``module:function`` that writes the command line which does the same (configuration, name of the output or
-    None); None where there is no such command."""
+    """Name ``module:function`` of what writes the command line which does the same (configuration, name of the output
+    or None); None where there is no such command.
+    """
     artifacts: tuple[str, ...] = (SNAPSHOT, RESULT)
-    """Files of its folder that are its result."""
+    """Names of the files in a run's folder that are its result."""
     checkpoints: tuple[str, ...] = (CHECKPOINT,)
-    """Patterns of files of its folder that an interrupted run goes on from."""
+    """Patterns of the files in a run's folder from which it goes on when it was interrupted."""
     finished: str = ""
-    """Pattern, below a folder of its own, of files that are parts which are finished and are not done again when it is
+    """Pattern, below the run's folder, of files that are parts which are finished and are not done again when it is
     resumed; empty: there are no parts."""
     brief: Callable[[Fields], str] | None = None
-    """``trains`` in the few words that a row of a table has room for; None: the same."""
+    """Function that says what a run trains in the few words that a row of a table has room for; None: as ``trains``."""
     tasks: Callable[[Fields], tuple[str, ...]] = own_task
-    """All its tasks."""
+    """Function that lists all tasks of a run."""
     terms: Callable[[Fields], tuple[str, ...]] = lambda fields: ()
-    """Bias terms that it was told to train, where it names them."""
+    """Function that lists the bias terms that a run was told to train, where it names them."""
     settings: Callable[[Fields], dict[str, Any]] = dict
-    """What it works with, to be compared with other runs: presets filled in, without what it ignores."""
+    """Function that lists the settings of a run, to be compared with other runs: presets filled in, without what it
+    ignores.
+    """
     resources: Callable[[Fields], Fields] = lambda fields: fields
-    """Fields that hold ``device``, ``batch_size`` and ``max_length``."""
+    """Function that finds the fields which hold ``device``, ``batch_size`` and ``max_length``."""
     completed: Callable[[Fields], dict[str, Any]] = dict
-    """Configuration of a folder of version 1 -> as it was meant then."""
+    """Function that completes the configuration of a folder of version 1, as it was meant then."""
     summary: Callable[[Fields], str] = lambda result: ""
-    """Content of ``result.json`` -> what came of it, in words, where neither a metric nor a selected term says it."""
+    """Function that sums up the content of ``result.json`` in words, where neither a metric nor a selected term says
+    it.
+    """
     sets: Fields = field(default_factory=dict)
-    """Of a single fine-tune: fields that it sets itself, whatever its configuration says."""
+    """Fields that a single fine-tune of the kind sets itself, whatever its configuration says."""
     single: bool = False
-    """Whether it is a single fine-tune, with a :class:`beft_core.config.RunConfig`."""
+    """Whether a run is a single fine-tune, with a :class:`beft_core.config.RunConfig`."""
     has_curves: bool = True
-    """Whether its own measurements are curves over steps."""
+    """Whether a run's own measurements are curves over steps."""
     page: str = "fine_tune"
-    """Page of the dashboard that shows it, by its name in the URL."""
+    """Name, in the URL, of the dashboard's page that shows a run."""
     link: str = "run"
-    """Name under which that page has the run's id in its URL."""
+    """Name of the query parameter that holds the run's id on that page."""
 
     def read_config(self, fields: dict[str, Any]) -> Any:
-        """Its configuration. Raises UserError for fields that it does not have."""
+        """Make the configuration of these fields. Raises UserError for fields that it does not have."""
         return imported(self.config).from_dict(fields)
 
     def device(self, fields: Fields) -> str:
-        """The device that a configuration asks for."""
+        """Name the device that a configuration asks for."""
         return str(self.resources(fields).get("device", "auto"))
 
 
 # --- fine-tunes and probes -----------------------------------------------------------------------------------------
 
 _PROBE: dict[str, Any] = {**PROBE, "terms": []}
-"""What a probe sets itself, as its configuration is listed: no terms are named."""
+"""Fields that a probe sets itself, as its configuration is listed: no terms are named."""
 _MAX_TERMS = 3
-"""Terms of a fine-tune that are named in a row; of more there stands the number."""
+"""Most terms of a fine-tune that a row of a table names; of more it shows the number."""
 
 
 def _terms(fields: Fields) -> tuple[str, ...]:
@@ -135,7 +140,7 @@ def _filled_in(fields: Fields) -> dict[str, Any]:
 # --- merges and sweeps ---------------------------------------------------------------------------------------------
 
 _MAX_CHARACTERS = 27
-"""Of the terms of a sweep in a row; of longer ones there stands the number."""
+"""Most characters that a row of a table gives to the terms of a sweep; of longer ones it shows the number."""
 
 
 def _merge(fields: Fields) -> str:
@@ -233,7 +238,7 @@ _ROWS = (
     ),
 )
 KINDS: dict[str, Kind] = {row.name: row for row in _ROWS}
-"""Name -> kind."""
+"""Kinds of runs by name."""
 
 UNKNOWN = Kind(
     "?",
@@ -244,11 +249,11 @@ UNKNOWN = Kind(
     trains=lambda fields: "?",
     artifacts=tuple(dict.fromkeys(name for row in _ROWS for name in row.artifacts)),
 )
-"""What lists take a run for whose ``config.json`` cannot be read."""
+"""Kind under which a run is listed whose ``config.json`` cannot be read."""
 
 
 def kind_of(name: str) -> Kind:
-    """The kind of that name; ``UNKNOWN`` where there is none."""
+    """Look up a kind by its name; ``UNKNOWN`` where there is none."""
     return KINDS.get(name, UNKNOWN)
 
 

@@ -1,4 +1,4 @@
-"""What is known of a run whose worker is gone: how it ended, and what to do now, in words."""
+"""Explanation of a run whose worker is gone: how it ended, and what to do now, in words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from beft_core.runs.failure import smaller
 from beft_core.runs.status import Status
 
 _CRASH = "Fatal Python error: "
-"""How the interpreter's last word on a signal begins."""
+"""Beginning of the interpreter's message on a fatal signal."""
 
 
 def how_it_ended(status: Status, folder: Path, silence: float, log: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""A run in one row: state, settings, what people call it and how it ended. Hundreds of them in a moment.
+"""Overview of a run in one row: state, settings, name and how it ended; hundreds are read in a moment.
 
 Files are read again only when they have changed, so looking twice at an ended run costs a few calls of ``stat``.
 """
@@ -25,30 +25,30 @@ from beft_core.terms import TERMS
 from beft_core.training.observer import NOT_METRICS, metric_that_counts
 
 _MAX_EPOCHS = 10_000
-"""Records that are looked through for one with a metric."""
+"""Most records that are looked through for one with a metric."""
 _EPOCH = b'"type": "epoch"'
 _Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True)
 class Overview:
-    """What a list says of a run."""
+    """Facts about a run that a list shows."""
 
     run: Run
     status: Status
     kind: str
     config: Mapping[str, Any]
-    """Fields of its configuration; empty where ``config.json`` is damaged."""
+    """Fields of the run's configuration; empty where ``config.json`` is damaged."""
     about: About
     last: Mapping[str, float]
-    """The last epoch that was scored: epoch, step, train_loss and the metrics; empty before that."""
+    """Record of the last epoch that was scored: epoch, step, train_loss and the metrics; empty before that."""
     selected: str | None
-    """The term that a probe selects by the projection ratio."""
+    """Term that a probe selects by the projection ratio; None for other runs."""
     has_snapshot: bool
     summary: str = ""
-    """What came of it, in words, where its kind has some: of a sweep how many fine-tunes."""
+    """Summary of the result in words, where the kind has one: for a sweep the number of fine-tunes."""
     damage: tuple[str, ...] = ()
-    """What is wrong with its files, in words; what they held besides is shown."""
+    """Damage of the run's files, in words; whatever else they hold is shown."""
 
     @property
     def id(self) -> str:
@@ -56,47 +56,47 @@ class Overview:
 
     @property
     def label(self) -> str:
-        """Unique and the same forever, so that it may stand in links."""
+        """Label of the run, unique and the same forever, so that it may stand in links."""
         return f"{self.id[-6:]} {self.trains} on {self.task}{f', {self.seed}' if self.seed else ''}"
 
     @property
     def seed(self) -> str:
-        """The seed in words; empty for what draws nothing."""
+        """Seed in words; empty for a run that draws nothing."""
         return f"seed {self.config['seed']}" if "seed" in self.config else ""
 
     @property
     def name(self) -> str:
-        """What people call it, else what it does."""
+        """Name that people gave the run, else what it does."""
         return self.about.name or self.label
 
     @property
     def row(self) -> Kind:
-        """Its kind."""
+        """Kind of the run, a row of the table of kinds."""
         return kind_of(self.kind)
 
     @property
     def task(self) -> str:
-        """The task or tasks, or the file name of the user's own table."""
+        """Name of the task or tasks, or the file name of the user's own table."""
         return " + ".join(self.tasks)
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """All its tasks, one by one."""
+        """Names of all tasks, one by one."""
         return self.row.tasks(self.config)
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """The bias terms that it was told to train; empty where it does not name them."""
+        """Bias terms that the run was told to train; empty where it does not name them."""
         return self.row.terms(self.config)
 
     @property
     def trains(self) -> str:
-        """What it trains, in words."""
+        """Description of what the run trains."""
         return self.row.trains(self.config)
 
     @property
     def trains_briefly(self) -> str:
-        """The same in the few words that a row of a table has room for."""
+        """Description of what the run trains in the few words that a row of a table has room for."""
         return self.row.brief(self.config) if self.row.brief is not None else self.trains
 
     @property
@@ -106,11 +106,13 @@ class Overview:
 
     @property
     def value(self) -> float | None:
-        """Its last value."""
+        """Last value of the metric that counts; None before there is one."""
         return self.last[self.metric] if self.metric is not None else None
 
     def seconds(self, now: float) -> float | None:
-        """From its turn on the device to its end, or until now; None where it has not begun or nobody saw its end."""
+        """Seconds from the run's turn on the device to its end, or until now; None where it has not begun or nobody saw
+        its end.
+        """
         if self.status.began is None:
             return None
         if self.status.ended is None:
@@ -119,12 +121,12 @@ class Overview:
 
 
 def overviews(root: Path | None = None) -> list[Overview]:
-    """All runs of the home folder, newest first."""
+    """List all runs of the home folder, newest first."""
     return [overview(run) for run in list_runs(root)]
 
 
 def overview(run: Run) -> Overview:
-    """One run as it is now. What cannot be read is left out."""
+    """Read one run as it is now. What cannot be read is left out."""
     status = _fresh(_status, run.path / "status.json") or run.recorded()
     kind, config = _fresh(_config, run.path / "config.json") or ("?", {})
     return Overview(
@@ -146,7 +148,7 @@ def _damage(path: Path) -> str | None:
 
 
 def _fresh(read: Callable[[Path], _Read | None], path: Path) -> _Read | None:
-    """What `read` makes of a file; None where there is no file."""
+    """Read a file by `read`, again only when it changed; None where there is no file."""
     try:
         stat = path.lstat()
     except OSError:
@@ -188,7 +190,7 @@ def _result(path: Path) -> dict[str, Any] | None:
 
 
 def _last_epoch(path: Path) -> dict[str, float]:
-    """The last record of an epoch that names a metric, else the last of any; read from the end of the file."""
+    """Find the last record of an epoch that names a metric, else the last of any; read from the end of the file."""
     try:
         with open_plain(path, follow=False) as file:
             size = min(file.seek(0, 2), METRICS_BYTES)

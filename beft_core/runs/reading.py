@@ -14,10 +14,10 @@ from beft_core.runs.record import METRICS_BYTES, record_of
 READ_BYTES = 4 * 2**20
 """Most bytes of measurements that one read returns; the rest comes with the next."""
 READ_LINES, MAX_STRANGE = 80_000, 1000
-"""Lines that so many bytes may hold, and how many of them may be no records, before the rest of them is skipped: a run
+"""Most lines that one read may hold, and most of them that may be no records, before the rest of them is skipped: a run
 writes a hundred bytes a line."""
 LOG_BYTES = 2**16
-"""Bytes at the end of a log that are looked at."""
+"""Number of bytes at the end of a log that are looked at."""
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

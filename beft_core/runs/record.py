@@ -1,4 +1,4 @@
-"""What the files of a run folder may hold. Whatever differs from it makes a run damaged, and never reaches a page."""
+"""Schema of the files of a run folder. Whatever differs from it makes a run damaged, and never reaches a page."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from beft_core.runs.kinds import KINDS
 CONFIG_BYTES = 2**20
 RESULT_BYTES = 16 * 2**20
 METRICS_BYTES = 16 * 2**20
-"""A week of fine-tuning leaves about one; what stands beyond is not read."""
+"""Most bytes of measurements that are read; a week of fine-tuning leaves about one million."""
 
 _TIME = Number(0, 8e9)
-"""Unix seconds, up to the year 2223: pandas counts nanoseconds until 2262."""
+"""Time in Unix seconds, up to the year 2223: pandas counts nanoseconds until 2262."""
 _COUNT = Number(0, 2**53, whole=True)
 _SENTENCE = Maybe(Text(4000))
 _VALUE = Maybe(Number())
-"""A measurement; null where it was not finite."""
+"""Measurement; null where it was not finite."""
 
 _NAMES = ListOf(Text(), 256)
 CONFIG = Table(
@@ -43,8 +43,9 @@ CONFIG = Table(
     },
     others=Anything(),
 )
-"""``config.json``: the fields that every kind of run is listed by; what its own configuration asks for besides, it
-checks itself."""
+"""Schema of ``config.json``: the fields that every kind of run is listed by; what its own configuration asks for
+besides, it checks itself.
+"""
 
 RESULT = Table(
     optional={
@@ -55,7 +56,7 @@ RESULT = Table(
     },
     others=Anything(depth=8),
 )
-"""``result.json``"""
+"""Schema of ``result.json``."""
 
 _EXTRA: dict[str, Shape] = {"type": Text(), "seconds": Number()}
 RECORDS: dict[str, Table] = {
@@ -65,13 +66,15 @@ RECORDS: dict[str, Table] = {
     "scores": Table({"step": _COUNT, "scores": Table(others=Table(others=Number()))}, _EXTRA),
     "message": Table({"text": Text(10_000)}, _EXTRA),
 }
-"""``metrics.jsonl``: type of a line -> its form. Types of later versions are left alone, in the bounds of any JSON."""
+"""Schemas of the lines of ``metrics.jsonl`` by their type. Types of later versions are left alone, in the bounds of any
+JSON.
+"""
 
 _UNKNOWN = Table(optional={"type": Text()}, others=Anything())
 
 
 def record_of(line: bytes) -> dict[str, Any]:
-    """One line of ``metrics.jsonl``.
+    """Read one line of ``metrics.jsonl``.
 
     Raises:
         UserError: not what a run writes.
@@ -84,7 +87,9 @@ def record_of(line: bytes) -> dict[str, Any]:
 
 
 def damage_of(line: bytes) -> str | None:
-    """What is wrong with a line of ``metrics.jsonl``. One that a crash cut off is no damage: it is left out."""
+    """Say what is wrong with a line of ``metrics.jsonl``; None if nothing is. One that a crash cut off is no damage: it
+    is left out.
+    """
     try:
         json.loads(line)
     except ValueError:

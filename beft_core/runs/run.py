@@ -1,4 +1,4 @@
-"""A run is a folder: configuration, state, measurements, log, checkpoint and snapshot, each in a file of its own.
+"""Run, a folder: configuration, state, measurements, log, checkpoint and snapshot, each in a file of its own.
 
 Whoever looks at a run (page, command line, another run in the queue) only reads these files, so closing a tab,
 restarting the dashboard or killing a terminal changes nothing. Exactly one process, the worker, writes the status.
@@ -40,18 +40,18 @@ from beft_core.runs.record import (
 from beft_core.runs.status import EXECUTORS, STATUS_BYTES, Status
 
 START_SECONDS = 60.0
-"""A worker that has not reported itself after so long will not come any more."""
+"""Seconds after which a worker that has not reported itself will not come any more."""
 BEAT_SECONDS = 30.0
-"""A worker gives a sign of life this often."""
+"""Seconds between two signs of life of a worker."""
 SILENCE_SECONDS = 600.0
-"""After so long without one, a worker that cannot be asked for from here is taken for lost."""
+"""Seconds without a sign of life after which a worker that cannot be asked for from here is taken for lost."""
 
 _ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}-[0-9a-f]{6}")
 
 
 @dataclass(frozen=True, order=True)
 class Run:
-    """One run folder. Sorted by age, because its name begins with the time of its creation."""
+    """Folder of one run. Sorted by age, because its name begins with the time of its creation."""
 
     path: Path
 
@@ -77,12 +77,12 @@ class Run:
 
     @property
     def starting(self) -> Path:
-        """What is held (:mod:`beft_core.files.locks`) by who is just starting its worker."""
+        """Lock (:mod:`beft_core.files.locks`) that is held by whoever is just starting the worker."""
         return self.path / "start"
 
     @property
     def working(self) -> Path:
-        """What its worker holds as long as it lives."""
+        """Lock that the worker holds as long as it lives."""
         return self.path / "worker"
 
     @property
@@ -92,13 +92,14 @@ class Run:
 
     @property
     def result(self) -> Path:
-        """``result.json``: of a "select" run the selected term of each approach and the scores, of a "merge" run a
-        :class:`beft_core.merging.result.MergeResult`, of a "sweep" run how many fine-tunes it did."""
+        """Path of ``result.json``: of a "select" run the selected term of each approach and the scores, of a "merge"
+        run a :class:`beft_core.merging.result.MergeResult`, of a "sweep" run how many fine-tunes it did.
+        """
         return self.path / RESULT_FILE
 
     @classmethod
     def create(cls, kind: str, config: dict[str, Any], root: Path | None = None, executor: str = "local") -> Run:
-        """A new queued run. Its name is made here and contains nothing that a user typed.
+        """Create a new queued run. Its name is made here and contains nothing that a user typed.
 
         Raises:
             UserError: unknown kind, or the folder cannot be written.
@@ -123,7 +124,7 @@ class Run:
         return run
 
     def config(self) -> tuple[str, dict[str, Any]]:
-        """(kind, the fields of its configuration).
+        """Read the configuration: (kind, its fields).
 
         Raises:
             UserError: ``config.json`` is missing or damaged.
@@ -146,19 +147,19 @@ class Run:
 
     @property
     def kind(self) -> Kind:
-        """Its kind; ``UNKNOWN`` where its configuration is damaged."""
+        """Kind of the run; ``UNKNOWN`` where its configuration is damaged."""
         try:
             return KINDS[self.config()[0]]
         except UserError:
             return UNKNOWN
 
     def has_folder_of_parts(self) -> bool:
-        """Whether it has begun to work in parts, so that resuming it does only the rest."""
+        """Whether the run has begun to work in parts, so that resuming it does only the rest."""
         pattern = self.kind.finished
         return bool(pattern) and (self.path / Path(pattern).parts[0]).is_dir()
 
     def has_finished_parts(self) -> bool:
-        """Whether some of it is finished and not done again when it is resumed, as fine-tunes of a sweep are."""
+        """Whether parts are finished that are not done again when the run is resumed, such as fine-tunes of a sweep."""
         pattern = self.kind.finished
         return bool(pattern) and any(self.path.glob(pattern))
 
@@ -173,7 +174,7 @@ class Run:
         self.write_status(Status("queued", created=time.time(), executor=self.recorded().executor, host=host_name()))
 
     def recorded(self) -> Status:
-        """The status as last written. A folder without a readable one is a failed run, not an error."""
+        """Return the status as last written. A folder without a readable one is a failed run, not an error."""
         try:
             return self.read_status()
         except UserError as error:
@@ -185,7 +186,8 @@ class Run:
             )
 
     def read_status(self) -> Status:
-        """The status as last written.
+        """Read the status as last written.
+
 
         Raises:
             UserError: ``status.json`` is missing or damaged.
@@ -194,7 +196,9 @@ class Run:
         return Status.from_json(text)
 
     def status(self) -> Status:
-        """The status as it is: ``lost`` and ``cancelled`` if the process is gone, ``cancelling`` if that was asked."""
+        """Return the status as it is: ``lost`` and ``cancelled`` if the process is gone, ``cancelling`` if that was
+        asked.
+        """
         status = self.recorded()
         if not status.active:
             return status
@@ -270,7 +274,7 @@ class Run:
         return os.path.lexists(self._cancel)
 
     def cancel_age(self) -> float:
-        """Seconds since it was asked for, on the clock that nobody sets where the machine has one."""
+        """Seconds since cancelling was asked for, on the clock that nobody sets where the machine has one."""
         try:
             boot, moment = read_bounded(self._cancel, 200, follow=False).decode().split()
             if boot == boot_id():
@@ -283,7 +287,7 @@ class Run:
             return 0.0
 
     def uncancel(self) -> None:
-        """Take the request back."""
+        """Take the request to cancel back."""
         with suppress(FileNotFoundError):
             self._cancel.unlink()
 
@@ -298,12 +302,12 @@ class Run:
         return read_records(self.metrics, offset)
 
     def log_tail(self, lines: int = 12) -> list[str]:
-        """The last lines of the log, without terminal colours and overwritten progress bars."""
+        """Read the last lines of the log, without terminal colours and overwritten progress bars."""
         return last_lines(self.log, lines)
 
 
 def list_runs(root: Path | None = None) -> list[Run]:
-    """All runs, newest first. Whatever else lies in the folder is not a run.
+    """List all runs, newest first. Whatever else lies in the folder is not a run.
 
     Raises:
         UserError: the home folder is none, or cannot be read.
@@ -312,7 +316,7 @@ def list_runs(root: Path | None = None) -> list[Run]:
 
 
 def runs_in(folder: Path) -> list[Run]:
-    """The run folders in a folder, newest first. Raises UserError as :func:`list_runs`."""
+    """List the runs in a folder, newest first. Raises UserError as :func:`list_runs`."""
     try:
         entries = list(os.scandir(folder))
     except FileNotFoundError:
@@ -328,7 +332,8 @@ def runs_in(folder: Path) -> list[Run]:
 
 
 def find_run(run_id: str, root: Path | None = None) -> Run:
-    """The run of that name.
+    """Find a run by its name.
+
 
     Raises:
         UserError: not the name of a run, or no such run.
@@ -337,7 +342,7 @@ def find_run(run_id: str, root: Path | None = None) -> Run:
 
 
 def find_in(folder: Path, run_id: str) -> Run:
-    """The run of that name in a folder. Raises UserError as :func:`find_run`."""
+    """Find a run by its name in a folder. Raises UserError as :func:`find_run`."""
     run = Run(folder / run_id) if _ID.fullmatch(run_id) else None
     if run is None or not run.path.is_dir():
         raise UserError(f"got the run {run_id!r}", "the name of a run in the home folder", "another one of the list")

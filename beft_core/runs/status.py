@@ -1,4 +1,4 @@
-"""What state a run is in: the content of ``status.json``, and what it may hold."""
+"""State of a run: the content of ``status.json``, and what it may hold."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from beft_core.process_id import ProcessId, host_name
 ACTIVE: tuple[str, ...] = ("queued", "running", "cancelling")
 FINAL: tuple[str, ...] = ("done", "cancelled", "failed", "lost")
 STATES: tuple[str, ...] = ACTIVE + FINAL
-"""``lost`` is never written: it is what readers see of a run whose process vanished."""
+"""Names of all states; ``lost`` is never written: it is what readers see of a run whose process vanished."""
 
 EXECUTORS: dict[str, str] = {"local": "beft_core.execution.local:LOCAL"}
-"""Name of an executor -> ``module:attribute`` of the :class:`beft_core.execution.executors.Executor`."""
+"""Executors by name: ``module:attribute`` of the :class:`beft_core.execution.executors.Executor`."""
 
 STATUS_BYTES = 2**16
 """Most bytes of ``status.json`` that are read."""
 
 _TIME = Number(0, 8e9)
-"""Unix seconds, up to the year 2223: pandas counts nanoseconds until 2262."""
+"""Time in Unix seconds, up to the year 2223: pandas counts nanoseconds until 2262."""
 _COUNT = Number(0, 2**53, whole=True)
 _SENTENCE = Maybe(Text(4000))
 
@@ -50,52 +50,52 @@ STATUS = Table(
         "start_over": Flag(),
     },
 )
-"""``status.json``"""
+"""Schema of ``status.json``."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """What ``status.json`` says. Times are Unix seconds."""
+    """Content of ``status.json``. Times are Unix seconds."""
 
     state: str
     created: float
     began: float | None = None
-    """When it left the queue."""
+    """Time when the run left the queue."""
     ended: float | None = None
     process: ProcessId | None = None
-    """The worker."""
+    """Process of the worker."""
     executor: str = "local"
-    """A key of :data:`EXECUTORS`: who does the run."""
+    """Executor that does the run, a key of :data:`EXECUTORS`."""
     host: str | None = None
     """Machine of the worker, or of whoever is starting it; None in files of earlier versions: this one."""
     job: str | None = None
-    """The run's id at a scheduler."""
+    """Id of the run at a scheduler."""
     device: str | None = None
-    """Name of the queue it stands in."""
+    """Name of the queue in which the run stands."""
     position: int | None = None
-    """Runs before it in the queue."""
+    """Number of runs before it in the queue."""
     stage: str | None = None
-    """What it is doing."""
+    """Name of the stage at which the run is."""
     stage_began: float | None = None
     done: int = 0
     """Units of the stage that are done."""
     total: int | None = None
     """Units of the stage, where known."""
     message: str | None = None
-    """Why it ended, for a human."""
+    """Reason why the run ended, in words."""
     proposal: str | None = None
-    """What to try then."""
+    """Proposal of what to try, where the run did not succeed."""
     start_over: bool = False
-    """Whether it ended because its checkpoint cannot be gone on from: only starting over helps."""
+    """Whether the run ended because its checkpoint cannot be gone on from: only starting over helps."""
 
     @property
     def active(self) -> bool:
-        """Whether its worker is at work or will be."""
+        """Whether the run's worker is at work or will be."""
         return self.state in ACTIVE
 
     @property
     def elsewhere(self) -> str | None:
-        """The machine of the worker, where that is another one than this."""
+        """Name of the worker's machine, where that is another one than this."""
         return self.host if self.host not in (None, host_name()) else None
 
     @property
@@ -104,7 +104,7 @@ class Status:
         return min(1.0, self.done / self.total) if self.total else None
 
     def remaining_seconds(self, now: float) -> float | None:
-        """Until the end of the stage, at its mean speed so far; None before a fiftieth of it is done."""
+        """Seconds until the end of the stage, at its mean speed so far; None before a fiftieth of it is done."""
         if self.stage_began is None or not self.total or self.done * 50 < self.total:
             return None
         return max(0.0, now - self.stage_began) * max(0, self.total - self.done) / self.done
@@ -114,7 +114,7 @@ class Status:
 
     @classmethod
     def from_json(cls, text: bytes) -> Status:
-        """Raises UserError for anything that :meth:`to_json` would not write."""
+        """Read a status. Raises UserError for anything that :meth:`to_json` would not write."""
         table = parse_json(text, "status.json")
         check(table, STATUS, "status.json")
         process = table.pop("process", None)

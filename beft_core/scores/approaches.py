@@ -1,4 +1,4 @@
-"""The registry of approaches: every way to score a bias term, and what it says of itself.
+"""Registry of approaches: every way to score a bias term, and what it says of itself.
 
 Tables, rankings, the command line, reports and pages read this registry: one more score is one more entry.
 """
@@ -17,44 +17,48 @@ from beft_core.scores.formulas import Movement, fisher_score
 
 @dataclass(frozen=True)
 class Question:
-    """What an approach asks of a bias term; approaches that ask the same are variants of each other."""
+    """Question that an approach asks of a bias term; approaches that ask the same one are variants of each other."""
 
     key: str
-    """Name in URLs of the switch between its variants."""
+    """Name, in URLs, of the switch between the question's variants."""
     words: str
-    """The question as a sentence."""
+    """Question as a sentence."""
     past: str = ""
-    """What a term did by it, as one word: "turned". Only where a term can be followed while it is trained."""
+    """Word for what a term did, such as "turned". Only where a term can be followed while it is trained."""
     help: str = ""
-    """What tells its variants apart."""
+    """Explanation of what tells the question's variants apart."""
 
 
 @dataclass(frozen=True)
 class Approach:
-    """One way to score a term: it computes and explains itself."""
+    """Approach to score a term: it computes and explains itself."""
 
     key: str
     label: str
     formula: str
-    """Per layer, as plain text; a term's score is the mean over layers."""
+    """Formula for one layer, as plain text; a term's score is the mean over layers."""
     reference: str
     per_layer: Callable[[Any], np.ndarray]
-    """`Movement`, or squared gradients [layers, width], -> float64 [layers]."""
+    """Function from a `Movement`, or squared gradients [layers, width], to scores, float64 [layers]."""
     question: Question
     variant: str = ""
-    """Word for it among those that ask the same; the first of them in the registry is the one that is shown first."""
+    """Word for the approach among those that ask the same question; the first of them in the registry is the one that
+    is shown first.
+    """
     needs: Literal["movement", "fisher", "fisher_batch"] = "movement"
-    """What `per_layer` takes; of these a snapshot may lack the squared gradients."""
+    """Tensors that `per_layer` takes; a snapshot may lack the squared gradients."""
     from_start: bool = False
-    """Whether it compares with where the term started, so that a start at zero gives it no meaning."""
+    """Whether the approach compares with where the term started, so that a start at zero gives it no meaning."""
     heading: str = ""
-    """Its name where there is little room."""
+    """Name of the approach where there is little room."""
     caveat: str = ""
-    """What it depends on besides learning, in plain sentences: see :mod:`beft_core.models.value_shift`."""
+    """Caveat, in plain sentences: what the score depends on besides learning, see
+    :mod:`beft_core.models.value_shift`.
+    """
 
 
 PAPER = "projection_ratio"
-"""The approach by which the paper selects a term, and so does whatever does not say by which."""
+"""Key of the approach by which the paper selects a term; it is the default wherever none is named."""
 
 TURN = Question("turn", "How far did it turn?", "turned")
 MOVE = Question(
@@ -144,11 +148,11 @@ APPROACHES: dict[str, Approach] = {
         ),
     )
 }
-"""The order of tables. Which of them a snapshot allows depends on the tensors that it holds."""
+"""Approaches by key, in the order of tables. Which of them a snapshot allows depends on the tensors that it holds."""
 
 
 def questions() -> dict[Question, tuple[Approach, ...]]:
-    """Questions of the registry with the approaches that ask them, both in the order of the registry."""
+    """List the questions of the registry with the approaches that ask them, both in the order of the registry."""
     asked: dict[Question, tuple[Approach, ...]] = {}
     for approach in APPROACHES.values():
         asked[approach.question] = (*asked.get(approach.question, ()), approach)
@@ -156,12 +160,14 @@ def questions() -> dict[Question, tuple[Approach, ...]]:
 
 
 def of_movement() -> tuple[Approach, ...]:
-    """Approaches that compare a bias before and after, and so can follow it while it is trained."""
+    """List the approaches that compare a bias before and after, and so can follow it while it is trained."""
     return tuple(approach for approach in APPROACHES.values() if approach.needs == "movement")
 
 
 def score_words() -> dict[str, str]:
-    """Short words for the approaches that compare before and after -> their keys: "turned", "moved", "moved, mean"."""
+    """Map short words for the approaches that compare before and after to their keys: "turned", "moved",
+    "moved, mean".
+    """
     words = {}
     for question, variants in questions().items():
         for number, approach in enumerate(one for one in variants if one.needs == "movement"):

@@ -1,4 +1,4 @@
-"""Any snapshots beside each other: differences of scores, cosines between what was learnt, agreement of rankings.
+"""Comparison of any snapshots: differences of scores, cosines between what was learnt, agreement of rankings.
 
 Unlike :func:`beft_core.merging.similarity.compare`, which asks for fine-tunes of one base, everything here compares
 whatever can be compared and says of the rest why it cannot. Numbers are float64 and numpy only.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Names = tuple[str, str]
-"""What the two are called in the reasons."""
+"""Names of two snapshots, as the reasons call them."""
 
 
 # --- scores --------------------------------------------------------------------------------------------------------
@@ -35,15 +35,15 @@ Names = tuple[str, str]
 
 @dataclass(frozen=True)
 class Difference:
-    """The score of a term in one snapshot minus that in another."""
+    """Difference of a term's scores in two snapshots, the first minus the second."""
 
     term: str
     layers: np.ndarray | None
-    """float64 [layers], where both have as many."""
+    """Difference in each layer, float64 [layers]; None where the two have different numbers of layers."""
     mean: float | None
-    """Of the means over layers."""
+    """Difference of the means over layers; None where one is missing."""
     reason: str | None
-    """Why one of the two is missing."""
+    """Reason why one of the two scores is missing; None where both are there."""
 
 
 def differences(
@@ -84,11 +84,11 @@ class Alike:
 
     term: str
     layers: np.ndarray | None
-    """float64 [layers]; NaN where one of the two did not move."""
+    """Cosine in each layer, float64 [layers]; NaN where one of the two did not move."""
     whole: float | None
-    """All layers as one vector."""
+    """Cosine of all layers as one vector."""
     reason: str | None
-    """Why there is nothing to compare."""
+    """Reason why there is nothing to compare; None where there is."""
 
 
 class Moves:
@@ -185,12 +185,12 @@ class Agreement:
     """Agreement of two rankings of the same terms: 1 the same order, 0 unrelated, -1 reversed."""
 
     terms: tuple[str, ...]
-    """Those that took part in both."""
+    """Terms that have a score in both rankings."""
     kendall: float
     """Kendall's tau-b; NaN for fewer than two terms, or where all tie."""
     spearman: float
     ranks: dict[str, tuple[int, int]]
-    """Term -> its ranks among these terms, 1 for the highest score."""
+    """Ranks of each term in the two rankings, among these terms; 1 for the highest score."""
 
 
 def agreement(a: ScoreTable, b: ScoreTable, approach: str, stack: str) -> Agreement:

@@ -25,7 +25,7 @@ class Movement:
         if pre.ndim != 2 or pre.shape != post.shape or not pre.size:
             raise UserError(f"shapes {pre.shape} and {post.shape}", "twice the same [layers, width]")
         self.width = pre.shape[1]
-        """Elements of a layer."""
+        """Number of elements of a layer."""
         a, b = pre.astype(np.float64), post.astype(np.float64)
         with np.errstate(invalid="ignore", over="ignore"):
             moved = b - a

@@ -1,4 +1,4 @@
-"""Why an approach selects no term: the reasons in one table, in words for a terminal and for JSON."""
+"""Reasons why an approach selects no term, in one table, in words for a terminal and for JSON."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _WORDS: dict[Why, str] = {
 
 @dataclass(frozen=True)
 class NoSelection:
-    """The reason why one approach selects none of q, k and v."""
+    """Reason why one approach selects none of q, k and v."""
 
     why: Why
     terms: tuple[str, ...] = ()
-    """Those that the reason is about, in canonical order."""
+    """Terms that the reason is about, in canonical order."""
 
     def __str__(self) -> str:
-        """The reason as a clause, such as ``all equal (q and v)``."""
+        """Say the reason as a clause, such as ``all equal (q and v)``."""
         return _WORDS[self.why].format(terms=" and ".join(self.terms), candidates=", ".join(CANDIDATES))
 
 

@@ -1,4 +1,4 @@
-"""The plane of a bias before and after a fine-tune: where the pair lies, lines of equal score, and its path.
+"""Plane of a bias before and after a fine-tune: where the pair lies, lines of equal score, and its path.
 
 Two vectors span a plane, so a pair is drawn in it without loss. Here ``pre`` is the unit vector (1, 0), and
 ``post`` is (r cos a, r sin a) with the length ratio r and the angle a: the projection ratio depends on nothing else.
@@ -20,18 +20,18 @@ from beft_core.snapshots.snapshot import Snapshot
 
 @dataclass(frozen=True)
 class Pair:
-    """One layer of a bias term before and after, and its projection ratio taken apart (paper, section 2.1)."""
+    """Pair of one layer of a bias term before and after, with its projection ratio taken apart (paper, section 2.1)."""
 
     pre_norm: float
     post_norm: float
     angle: float
-    """Degrees, 0 to 180; 90 by convention where exactly one vector is zero."""
+    """Angle in degrees, 0 to 180; 90 by convention where exactly one vector is zero."""
     ratio: float
-    """|post| / |pre|; infinity where only pre is zero."""
+    """Ratio of lengths |post| / |pre|; infinity where only pre is zero."""
     score: float
-    """The projection ratio."""
+    """Projection ratio of the pair."""
     magnitude: float
-    """``sum |post - pre|``."""
+    """Magnitude ``sum |post - pre|`` of the pair."""
 
     @classmethod
     def of(cls, pre: np.ndarray, post: np.ndarray) -> Pair:
@@ -109,9 +109,9 @@ class Path:
 
     term: str
     geometry: Mapping[str, np.ndarray]
-    """As `Movement.geometry`."""
+    """Geometry at each checkpoint, by the names of `Movement.geometry`."""
     scores: Mapping[str, np.ndarray]
-    """By every approach that compares before and after: key -> scores."""
+    """Scores by every approach that compares before and after, by its key."""
 
 
 @dataclass(frozen=True)

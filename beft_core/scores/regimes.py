@@ -1,4 +1,5 @@
-"""The same experiment on more or less training data: ranks, scores and metrics over regimes (paper, Fig. 1 and Fig. 4).
+"""Comparison of one experiment on more or less training data: ranks, scores and metrics over regimes (paper, Fig. 1 and
+Fig. 4).
 
 Takes what snapshots say of themselves and their scores; numpy and pandas only.
 """
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OUTCOMES: tuple[str, ...] = ("steps", "stopped_early")
-"""Hyper-parameters that follow from the amount of data or the course of the run: they may differ."""
+"""Hyper-parameters that may differ between regimes, since they follow from the amount of data or the course of
+the run.
+"""
 
 
 def same_task(one: SnapshotMeta, other: SnapshotMeta) -> bool:
@@ -84,11 +87,11 @@ class Measured:
 
     n_train: int
     term: str | None
-    """The only term that was trained; None: all of them."""
+    """Name of the only term that was trained; None: all of them."""
     values: tuple[float, ...]
-    """One per seed."""
+    """Metric after the last epoch, one value per seed."""
     frozen: bool = False
-    """The term is null, so it was not trained: this is what the head does alone."""
+    """Whether the term is null and so was not trained: this is what the head does alone."""
 
     @property
     def mean(self) -> float:
@@ -96,12 +99,12 @@ class Measured:
 
 
 def last_metric(meta: SnapshotMeta) -> float | None:
-    """The primary metric after the last epoch, which is what the paper reports; None where it was not measured."""
+    """Get the primary metric after the last epoch, which is what the paper reports; None where it was not measured."""
     return meta.metrics[-1].get(meta.metric) if meta.metric and meta.metrics else None
 
 
 def only_term(meta: SnapshotMeta) -> str | None:
-    """The one candidate that a term-only fine-tune was about; a null one counts although it stayed frozen."""
+    """Find the one candidate that a term-only fine-tune was about; a null one counts although it stayed frozen."""
     if not method_of(meta.mode).names_terms:
         return None
     asked = meta.trained_terms or tuple(term for term in meta.null_terms if term in CANDIDATES)
@@ -109,12 +112,12 @@ def only_term(meta: SnapshotMeta) -> str | None:
 
 
 def metrics_of(probes: Sequence[SnapshotMeta]) -> list[Measured]:
-    """The metric of the probes themselves, for each number of training examples."""
+    """Measure the metric of the probes themselves, for each number of training examples."""
     return _by_size({None: list(probes)})
 
 
 def metrics_alone(metas: Sequence[SnapshotMeta]) -> list[Measured]:
-    """The metric of fine-tunes of one candidate alone, for each candidate and number of training examples.
+    """Measure the metric of fine-tunes of one candidate alone, for each candidate and number of training examples.
 
     Terms are only comparable under the same settings: of several settings, the one that covers most terms counts,
     then the one with most runs.

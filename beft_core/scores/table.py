@@ -36,32 +36,32 @@ class TermScores:
     stack: str
     term: str
     null: bool
-    """Certified to have no effect on the model."""
+    """Whether the term is certified to have no effect on the model."""
     trained: bool
     scores: dict[str, np.ndarray]
-    """Approach -> float64 [layers]."""
+    """Scores by approach: float64 [layers]."""
     movement: Movement
     null_elements: int = 0
-    """Elements of each layer that are certified null, although the term acts."""
+    """Number of elements of each layer that are certified null, although the term acts."""
 
     @property
     def width(self) -> int:
-        """Elements of a layer."""
+        """Number of elements of a layer."""
         return self.movement.width
 
     @cached_property
     def geometry(self) -> dict[str, np.ndarray]:
-        """`Movement.geometry`: explains the projection ratio."""
+        """Geometry that explains the projection ratio, as `Movement.geometry`."""
         return self.movement.geometry()
 
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """The scores of one snapshot. Rank 1 is the highest score of all terms of a stack that were scored."""
+    """Table of the scores of one snapshot. Rank 1 is the highest score of all terms of a stack that were scored."""
 
     terms: tuple[TermScores, ...]
     remarks: tuple[str, ...] = ()
-    """What a reader must know of the run: null terms or elements that were trained, layers left out."""
+    """Remarks that a reader must know of the run: null terms or elements that were trained, layers left out."""
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -136,7 +136,7 @@ class ScoreTable:
         return chosen
 
     def no_selection(self, stack: str | None = None) -> dict[str, NoSelection]:
-        """Approach -> why it selects no term; without those that select one."""
+        """Reason why an approach selects no term, by approach; without those that select one."""
         reasons = {
             approach: no_selection(
                 self.mean_scores(approach, stack),
@@ -189,7 +189,7 @@ class ScoreTable:
 
 
 ABSENT, NOT_MEASURED, FROZEN, NOT_TRAINED = "absent", "not measured", "null and frozen", "not trained"
-"""Why a term has no score that says something."""
+"""Reasons why a term has no score that says something."""
 
 
 def reason_without_score(row: TermScores | None, approach: str) -> str | None:

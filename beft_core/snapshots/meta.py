@@ -1,4 +1,4 @@
-"""What a snapshot says about itself: which model, task and run it comes from; every field has one rule."""
+"""Metadata of a snapshot: which model, task and run it comes from; every field has one rule."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEAD_KINDS = ("classification", "regression")
 
 
 Rule = tuple[str, Callable[[Any], bool]]
-"""(what is expected, whether a value is that)"""
+"""Rule of a field: (what is expected, whether a value is that)."""
 
 
 def _text(limit: int = 300) -> Rule:
@@ -53,7 +53,7 @@ def _distinct(what: str, rule: Rule) -> Rule:
 
 
 def _is_plain(value: Any, depth: int = 8) -> bool:
-    """JSON that any program can show: finite numbers, texts, and not too deep."""
+    """Whether a value is JSON that any program can show: finite numbers, texts, and not too deep."""
     if isinstance(value, dict):
         return depth > 0 and all(isinstance(k, str) and _is_plain(v, depth - 1) for k, v in value.items())
     if isinstance(value, list | tuple):
@@ -64,7 +64,7 @@ def _is_plain(value: Any, depth: int = 8) -> bool:
 
 
 def _is_epoch(value: Any) -> bool:
-    """{"epoch": 1, "train_loss": 0.4, "accuracy": 0.8}"""
+    """Whether a value is the record of an epoch: {"epoch": 1, "train_loss": 0.4, "accuracy": 0.8}."""
     return isinstance(value, dict) and all(
         isinstance(name, str) and (number is None or (isinstance(number, int | float) and _is_plain(number)))
         for name, number in value.items()
@@ -146,17 +146,17 @@ def _check(values: Any, rules: Mapping[str, Rule], where: str) -> None:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """The base model that a snapshot belongs to."""
+    """Base model that a snapshot belongs to."""
 
     id: str
-    """"bundled", a Hub id, or the name of a folder."""
+    """Id of the model: "bundled", a Hub id, or the name of a folder."""
     revision: str | None
     architecture: str
-    """transformers' model type, such as "bert"."""
+    """Model type as transformers calls it, such as "bert"."""
     layers: int
     hidden_size: int
     fingerprint: str
-    """`fingerprint` of all bias terms that the base model has."""
+    """Hash, by `fingerprint`, of all bias terms that the base model has."""
 
     def __post_init__(self) -> None:
         _check(self, _MODEL_RULES, "model")
@@ -174,22 +174,22 @@ class SnapshotMeta:
     task: str
     regime: str | None = None
     n_train: int | None = None
-    """Training examples."""
+    """Number of training examples."""
     mode: str = "terms"
     trained_terms: tuple[str, ...] = ()
     layers: tuple[int, ...] | None = None
-    """Which layers were trained; None means all."""
+    """Numbers of the layers that were trained, from 0; None means all."""
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     seed: int | None = None
     metric: str | None = None
     """Name of the primary metric."""
     metrics: tuple[dict[str, float | None], ...] = ()
-    """One table per epoch: {"epoch": 1, "train_loss": 0.6, "accuracy": 0.8}."""
+    """Records of the epochs: {"epoch": 1, "train_loss": 0.6, "accuracy": 0.8}."""
     null_terms: tuple[str, ...] = ()
     """Terms certified to have no effect on the base model."""
     null_elements: dict[str, tuple[tuple[int, int], ...]] | None = None
-    """Of terms of which only some elements are certified null: [first, end) of those of a layer, the same in every
-    layer. None in files that record no certificate of elements.
+    """Null elements of terms of which only some elements are certified null: [first, end) of those of a layer, the same
+    in every layer. None in files that record no certificate of elements.
     """
     trained_parameters: int | None = None
     total_parameters: int | None = None
@@ -197,7 +197,7 @@ class SnapshotMeta:
     device: str | None = None
     wall_seconds: float | None = None
     heads: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Task -> {"kind": "classification" or "regression", "labels": [...] or None, ...}."""
+    """Heads by task: {"kind": "classification" or "regression", "labels": [...] or None, ...}."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """Sources of a merge or an import."""
 
@@ -207,7 +207,7 @@ class SnapshotMeta:
             raise UserError(f"snapshot: layer {max(self.layers)} was trained", f"0 to {self.model.layers - 1}")
 
     def to_json(self) -> str:
-        """Canonical JSON: the same metadata gives the same text."""
+        """Write canonical JSON: the same metadata gives the same text."""
         table = {"format_version": FORMAT_VERSION, **asdict(self)}
         if self.null_elements is None:
             del table["null_elements"]  # a file of before the field keeps its text, by which merges know it
@@ -238,7 +238,7 @@ class SnapshotMeta:
 
 
 def _from_table(kind: type, table: Mapping[str, Any], where: str) -> Any:
-    """A dataclass from JSON, in which tuples are lists."""
+    """Read a dataclass from JSON, in which tuples are lists."""
     values = {f.name: table[f.name] for f in fields(kind) if f.name in table}
     missing = [f.name for f in fields(kind) if f.name not in table and f.default is f.default_factory is MISSING]
     if missing:

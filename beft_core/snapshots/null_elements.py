@@ -13,17 +13,19 @@ from typing import Any
 import numpy as np
 
 Ranges = Sequence[Sequence[int]]
-"""[first, end) of each stretch of elements, ascending and apart."""
+"""Stretches of elements as [first, end), ascending and apart."""
 
 
 def ranges_of(mask: np.ndarray) -> tuple[tuple[int, int], ...]:
-    """Stretches of True in a bool [width]."""
+    """Find the stretches of True in a mask, bool [width]."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
     return tuple((int(first), int(end)) for first, end in edges.reshape(-1, 2))
 
 
 def mask_of(ranges: Ranges, width: int) -> np.ndarray:
-    """Mask of the stretches, bool [width]: the inverse of :func:`ranges_of`. What lies beyond the width is left out."""
+    """Make the mask of stretches, bool [width]: the inverse of :func:`ranges_of`. What lies beyond the width is left
+    out.
+    """
     mask = np.zeros(width, dtype=bool)
     for first, end in ranges:
         mask[first:end] = True
@@ -31,7 +33,7 @@ def mask_of(ranges: Ranges, width: int) -> np.ndarray:
 
 
 def count_of(ranges: Ranges) -> int:
-    """Number of elements of a layer in the stretches."""
+    """Count the elements of a layer in the stretches."""
     return sum(end - first for first, end in ranges)
 
 
@@ -50,7 +52,7 @@ def is_ranges(value: Any) -> bool:
 
 
 def noise_share(pre: np.ndarray, post: np.ndarray, ranges: Ranges) -> float:
-    """The share of ``sum |post - pre|`` ([layers, width] each) that null elements have; 0 if nothing moved.
+    """Compute the share of ``sum |post - pre|`` ([layers, width] each) that null elements have; 0 if nothing moved.
 
     They have no gradient, so whatever moved them is rounding noise.
     """
@@ -60,5 +62,5 @@ def noise_share(pre: np.ndarray, post: np.ndarray, ranges: Ranges) -> float:
 
 
 def said(term: str, ranges: Ranges, width: int, verb: str = "cannot act") -> str:
-    """Sentence about null elements: "24 of 32 elements of k in each layer cannot act"."""
+    """Say in a sentence how many elements are null: "24 of 32 elements of k in each layer cannot act"."""
     return f"{count_of(ranges)} of {width} elements of {term} in each layer {verb}"

@@ -45,10 +45,10 @@ __all__ = [
 SUFFIX = ".beft.safetensors"
 
 MAX_HEADER = 4 * 2**20
-"""Bytes. A run of 60 epochs needs about 15 kB."""
+"""Most bytes of a snapshot's header; a run of 60 epochs needs about 15 kB."""
 
 Key = tuple[str, str]
-"""(stack, term), such as ("encoder", "v")."""
+"""Key of a bias term: (stack, term), such as ("encoder", "v")."""
 
 PARTS: dict[str, int] = {"pre": 2, "post": 2, "fisher": 2, "fisher_batch": 2, "fisher_tuned": 2, "steps": 3}
 """Tensors that a term may have, with their rank."""
@@ -63,7 +63,7 @@ EXTRA_PARTS: dict[str, int] = {
     "head.weight": 2,  # [classes, width]; one row for a regression
     "head.bias": 1,  # [classes]
 }
-"""What a task needs beyond the bias terms to be evaluated again, with ranks."""
+"""Tensors that a task needs beyond the bias terms to be evaluated again, with their ranks."""
 
 STEP = "trajectory.step"
 
@@ -71,12 +71,14 @@ _CANONICAL = {key: i for i, key in enumerate((stack, term) for stack in STACKS f
 
 
 def canonical(keys: Iterable[Key]) -> list[Key]:
-    """Keys in the order of stacks and terms that every table and hash uses."""
+    """Sort keys in the order of stacks and terms that every table and hash uses."""
     return sorted(keys, key=_CANONICAL.__getitem__)
 
 
 def fingerprint(pre: Mapping[Key, np.ndarray]) -> str:
-    """SHA-256 over pre-trained float32 biases in canonical order (stack, term, layer): names a base model."""
+    """Compute the SHA-256 over pre-trained float32 biases in canonical order (stack, term, layer): names a base
+    model.
+    """
     digest = hashlib.sha256()
     for key in canonical(pre):
         digest.update(np.asarray(pre[key], dtype="<f4", order="C").tobytes())
@@ -96,7 +98,7 @@ class Snapshot:
         load: Callable[[str], np.ndarray],
         source: str = "snapshot",
     ) -> None:
-        """`shapes`: tensor name -> shape; `load`: tensor name -> array; `source`: its name in errors.
+        """Make a snapshot. `shapes`: tensor name -> shape; `load`: tensor name -> array; `source`: its name in errors.
 
         Prefer `build` and `read_snapshot`.
 
@@ -151,19 +153,19 @@ class Snapshot:
         return snapshot
 
     def keys(self) -> list[Key]:
-        """(stack, term) of every bias term, in canonical order."""
+        """List the keys (stack, term) of every bias term, in canonical order."""
         return list(self._keys)
 
     def pre(self, stack: str, term: str) -> np.ndarray:
-        """Values before the fine-tune: float32 [layers, width]."""
+        """Read the values before the fine-tune: float32 [layers, width]."""
         return self._read(f"{stack}.{term}.pre")
 
     def post(self, stack: str, term: str) -> np.ndarray:
-        """Values after the fine-tune: float32 [layers, width]."""
+        """Read the values after the fine-tune: float32 [layers, width]."""
         return self._read(f"{stack}.{term}.post")
 
     def fisher(self, stack: str, term: str, variant: Literal["exact", "batch", "tuned"] = "exact") -> np.ndarray | None:
-        """Mean squared gradient [layers, width]; None where the snapshot lacks it.
+        """Read the mean squared gradient [layers, width]; None where the snapshot lacks it.
 
         `exact` over examples and `batch` over batches are from before the fine-tune, `tuned` is at the fine-tuned model
         under its trained head.
@@ -171,7 +173,7 @@ class Snapshot:
         return self._read_optional(f"{stack}.{term}.{'fisher' if variant == 'exact' else f'fisher_{variant}'}")
 
     def with_fisher_tuned(self, fisher: Mapping[Key, np.ndarray]) -> Snapshot:
-        """Copy of the snapshot with Fisher information at the fine-tuned model: (stack, term) -> [layers, width].
+        """Copy the snapshot with Fisher information at the fine-tuned model: (stack, term) -> [layers, width].
 
         Raises:
             UserError: a term that the snapshot does not have, another shape, or values that are not finite.
@@ -184,16 +186,16 @@ class Snapshot:
         return snapshot
 
     def steps(self, stack: str, term: str) -> np.ndarray | None:
-        """Values of a term along the fine-tune: [checkpoints, layers, width]."""
+        """Read the values of a term along the fine-tune: [checkpoints, layers, width]."""
         return self._read_optional(f"{stack}.{term}.steps")
 
     @property
     def trajectory_step(self) -> np.ndarray | None:
-        """Optimizer step of each checkpoint: int64 [checkpoints]."""
+        """Read the optimizer step of each checkpoint: int64 [checkpoints]."""
         return self._read_optional(STEP)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """All tensors, read now: name -> array."""
+        """Read all tensors now: name -> array."""
         return {name: self._read(name) for name in sorted(self._shapes)}
 
     def _read_optional(self, name: str) -> np.ndarray | None:
@@ -220,7 +222,7 @@ class Snapshot:
 
 
 class _Extra(Mapping[str, np.ndarray]):
-    """``extra.{task}.{part}`` -> array, read when asked for."""
+    """Mapping of ``extra.{task}.{part}`` to arrays that are read when asked for."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -245,7 +247,7 @@ def _frozen(array: np.ndarray, dtype: type) -> np.ndarray:
 
 
 def _check_shapes(shapes: Mapping[str, tuple[int, ...]], meta: SnapshotMeta) -> list[Key]:
-    """Every name is known, every rank and shape fits the others; returns the keys in canonical order."""
+    """Check that every name is known and every rank and shape fits the others; return the keys in canonical order."""
     terms: dict[Key, dict[str, tuple[int, ...]]] = {}
     for name, shape in shapes.items():
         if name.startswith("extra."):
@@ -285,7 +287,7 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], meta: SnapshotMeta) -> 
 
 
 def _check_layers(terms: Mapping[Key, Mapping[str, tuple[int, ...]]], meta: SnapshotMeta) -> None:
-    """All terms of a stack span its layers; the metadata counts those of the first stack."""
+    """Check that all terms of a stack span its layers; the metadata counts those of the first stack."""
     for stack in STACKS:
         counts = {term: parts["pre"][0] for (s, term), parts in terms.items() if s == stack}
         expected = meta.model.layers if len({s for s, _ in terms}) == 1 else next(iter(counts.values()), 0)

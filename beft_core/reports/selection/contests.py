@@ -1,4 +1,4 @@
-"""Where one term alone beats another, cell by cell: the same seeds with both, a paired t-test over them.
+"""Contests of one term alone against another, cell by cell: the same seeds with both, a paired t-test over them.
 
 A *cell* is a task, a number of examples and a learning rate. Twenty cells in which nothing differs show about one with
 p below 0.05: the test is not corrected for their number.
@@ -18,28 +18,28 @@ from beft_core.sweeps.table import KEY
 from beft_core.terms import CANDIDATES
 
 LEVEL = 0.05
-"""Of the two-sided test: with five seeds, |t| above 2.78."""
+"""Level of the two-sided test: with five seeds, |t| above 2.78."""
 _CELL = [name for name in KEY if name != "seed"]
 COLUMNS = (*_CELL, "regime", "one", "other", "seeds", "difference", "t", "p")
 
 
 @dataclass(frozen=True)
 class Contest:
-    """How often one term alone beats another."""
+    """Contest of two terms: how often one alone beats the other."""
 
     one: str
     other: str
     cells: int
-    """Those with at least two seeds of both."""
+    """Number of cells with at least two seeds of both terms."""
     wins: int
-    """Cells in which ``one`` is better, p below 0.05."""
+    """Number of cells in which ``one`` is better, with p below 0.05."""
     losses: int
     seeds: int
-    """Most seeds of a cell."""
+    """Largest number of seeds of a cell."""
 
 
 def paired(results: pd.DataFrame, one: str = "v", other: str = "q") -> pd.DataFrame:
-    """One row per cell in which at least two seeds have both terms alone: :data:`COLUMNS`.
+    """Make one row per cell in which at least two seeds have both terms alone: :data:`COLUMNS`.
 
     ``results``: see ``sweeps.table``. ``difference``: mean of one minus other, percentage points. ``t`` of the paired
     test over ``seeds`` (NaN where all seeds tie, infinite where all differ by the same), ``p``: two-sided.
@@ -76,7 +76,7 @@ def _t(differences: np.ndarray) -> float:
 
 
 def two_sided_p(t: float, freedom: int) -> float:
-    """P(|T| >= |t|) of Student's t with a whole number of degrees of freedom; 1 where t is NaN.
+    """Compute P(|T| >= |t|) of Student's t with a whole number of degrees of freedom; 1 where t is NaN.
 
     Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4; scipy is too slow to import for it.
     """
@@ -95,7 +95,7 @@ def two_sided_p(t: float, freedom: int) -> float:
 
 
 def sentence(results: pd.DataFrame) -> str:
-    """How b_v stands against b_q and b_k in words; empty without a cell that has both of a pair."""
+    """Say how b_v stands against b_q and b_k; empty without a cell that has both of a pair."""
     found = [contest(results, "v", other) for other in CANDIDATES if other != "v"]
     found = [one for one in found if one.cells]
     if not found:

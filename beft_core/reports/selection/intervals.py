@@ -1,4 +1,4 @@
-"""95 % intervals of means over cases, by a bootstrap that draws what is not independent as a whole.
+"""Intervals (95 %) of means over cases, by a bootstrap that draws what is not independent as a whole.
 
 Cases of one task share the task, and the learning rates of a seed share examples, order and head. So with several
 tasks a resample draws *tasks* with replacement, and within each drawn task its *groups* of data size and seed, with all
@@ -17,14 +17,15 @@ import pandas as pd
 RESAMPLES, SEED, PERCENTILES = 2000, 0, (2.5, 97.5)
 
 TASK = ("model", "task")
-"""What is drawn first."""
+"""Columns of what is drawn first, a task of a model."""
 GROUP = (*TASK, "n_train", "seed")
-"""What is drawn within a task. Not the name of its regime: a seed under two optimizers has two, and the same examples,
-order and head under both."""
+"""Columns of what is drawn within a task. Not the name of its regime: a seed under two optimizers has two, and the same
+examples, order and head under both.
+"""
 
 
 class Bootstrap:
-    """Draws of the rows of a table, always the same ones for the same table.
+    """Bootstrap draws of the rows of a table, always the same ones for the same table.
 
     Args:
         table: at least one row, with the columns of :data:`GROUP`.
@@ -37,7 +38,7 @@ class Bootstrap:
         self._task[self._group] = task_of_row
         tasks = int(self._task.max()) + 1
         self.draws: Literal["tasks", "seeds"] = "tasks" if tasks > 1 else "seeds"
-        """What the intervals of all rows together resample first."""
+        """Name of what the intervals of all rows together resample first."""
         rng = np.random.default_rng(SEED)
         times = rng.multinomial(tasks, np.full(tasks, 1 / tasks), size=RESAMPLES)  # [resamples, tasks]
         self._drawn = np.zeros((RESAMPLES, len(self._task)), int)  # how often each group was drawn
@@ -47,7 +48,9 @@ class Bootstrap:
             self._drawn[:, own] = rng.multinomial(times[:, task] * len(own), np.full(len(own), 1 / len(own)))
 
     def mean(self, values: np.ndarray) -> tuple[float, float, float]:
-        """Mean of what is not NaN of [rows], and the ends of its 95 % interval (NaN: one group, nothing to draw)."""
+        """Compute the mean of what is not NaN of [rows], and the ends of its 95 % interval (NaN: one group, nothing to
+        draw).
+        """
         known = ~np.isnan(values)
         sums, counts = (
             np.bincount(self._group[known], weights, minlength=len(self._task)) for weights in (values[known], None)

@@ -46,13 +46,15 @@ __all__ = [
 ]
 
 POOLED = "all"
-"""Task and regime of the rows over all cases."""
+"""Name, as task and regime, of the rows over all cases."""
 
 TIE = 1e-9
-"""Metrics that differ by no more are equal: any of them is the best."""
+"""Largest difference of two metrics that count as equal: any of them is the best."""
 
 MEASURES: dict[str, str] = {"regret": "regret", "hit": "hit_rate", "tau": "tau"}
-"""Column of :func:`cases` -> its mean in :func:`summary`; ``_low`` and ``_high`` follow the first name."""
+"""Columns of :func:`cases` -> the names of their means in :func:`summary`; ``_low`` and ``_high`` follow the first
+name.
+"""
 CASE_COLUMNS = (
     "task",
     "regime",
@@ -85,7 +87,7 @@ SETTLING_COLUMNS = ("task", "regime", "approach", "n", "median", "q90")
 
 
 def cases(results: pd.DataFrame, at: At = "same") -> pd.DataFrame:
-    """What each rule selects in each case and what that costs: :data:`CASE_COLUMNS`.
+    """List what each rule selects in each case and what that costs: :data:`CASE_COLUMNS`.
 
     ``best``: the best term, or several that tie, joined by +. ``regret``: percentage points, at least 0. ``hit``: 1 if
     the selected term is the best; of the random rule the chance of that. ``tau``: Kendall's tau-b between the scores
@@ -116,7 +118,9 @@ def cases(results: pd.DataFrame, at: At = "same") -> pd.DataFrame:
 
 
 def _follow(rule: str, rows: pd.DataFrame, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """How likely a rule takes each term (float64 [cases, 3]; NaN: it cannot tell), tau, and the term in words."""
+    """Compute how likely a rule takes each term (float64 [cases, 3]; NaN: it cannot tell), tau, and the term in
+    words.
+    """
     read = RULES[rule].scores
     if read is None:
         # A random order agrees with any other as often as not; with no order at all tau stays undefined.
@@ -132,7 +136,8 @@ def _follow(rule: str, rows: pd.DataFrame, values: np.ndarray) -> tuple[np.ndarr
 
 
 def alike(table: pd.DataFrame) -> dict[str, str]:
-    """Rule -> the first rule (of :data:`RULES`) with the same selection and the same tau in every case, or itself.
+    """Map a rule to the first rule (of :data:`RULES`) with the same selection and the same tau in every case, or
+    itself.
 
     ``table``: of :func:`cases`. Rules that never differ are one rule, and their agreement is no evidence for any. The
     yardsticks, which nobody can follow, stay apart.
@@ -147,7 +152,7 @@ def alike(table: pd.DataFrame) -> dict[str, str]:
 
 
 def together(rows: pd.DataFrame) -> dict[str, list[str]]:
-    """Rule that has a row of its own -> labels of those that share it, because they never differ.
+    """Map a rule that has a row of its own to the labels of those that share it, because they never differ.
 
     ``rows``: of :func:`summary`.
     """
@@ -158,7 +163,8 @@ def together(rows: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def score_with_metric(rows: pd.DataFrame, approach: str) -> dict[str, float]:
-    """Term -> Spearman's correlation of its score in the probe and its metric alone, over learning rates and seeds.
+    """Compute for each term Spearman's correlation of its score in the probe and its metric alone, over learning rates
+    and seeds.
 
     ``rows``: of ``pairing.Pairs``, of one task and size (section 3.4 of the paper). Both follow the learning rate, so
     this says how movement and result go together for one term, not which term to take. NaN for fewer than three pairs
@@ -177,7 +183,7 @@ def score_with_metric(rows: pd.DataFrame, approach: str) -> dict[str, float]:
 
 
 def summary(results: pd.DataFrame, at: At = "same") -> pd.DataFrame:
-    """Means over cases with 95 % intervals: :data:`SUMMARY_COLUMNS`, a row per task, regime and rule.
+    """Average over cases with 95 % intervals: :data:`SUMMARY_COLUMNS`, a row per task, regime and rule.
 
     The last rows, task "all" and regime "all", pool everything; there is no pooled row of one task, since a regime may
     be called "all" too. ``n``: cases of the rule; ``tau_n``: those of them where tau is defined. ``draws``: what the
@@ -188,7 +194,7 @@ def summary(results: pd.DataFrame, at: At = "same") -> pd.DataFrame:
 
 
 def summary_of(table: pd.DataFrame) -> pd.DataFrame:
-    """`summary` of cases that were computed before."""
+    """Make the `summary` of cases that were computed before."""
     rows = []
     for (task, regime), group in table.groupby(["task", "regime"], sort=False):
         rows += _summarised(group, str(task), str(regime))
@@ -212,7 +218,7 @@ def _summarised(table: pd.DataFrame, task: str, regime: str) -> list[dict[str, A
 
 
 def advantage(table: pd.DataFrame, rule: str = PAPER, other: str = ALWAYS_V) -> tuple[float, float, float]:
-    """How many points fewer ``rule`` loses than ``other``, case by case: mean and its 95 % interval.
+    """Compute how many points fewer ``rule`` loses than ``other``, case by case: mean and its 95 % interval.
 
     ``table``: of :func:`cases`. Cases that only one of the two can decide are left out. NaN without a case.
     """
@@ -226,7 +232,7 @@ def advantage(table: pd.DataFrame, rule: str = PAPER, other: str = ALWAYS_V) -> 
 
 
 def settling(results: pd.DataFrame) -> pd.DataFrame:
-    """After which share of a probe (0 to 1) its selection never changed again: :data:`SETTLING_COLUMNS`.
+    """Compute after which share of a probe (0 to 1) its selection never changed again: :data:`SETTLING_COLUMNS`.
 
     One row per task, regime and approach, over the n probes that say so; ``q90``: nine of ten probes are settled by
     then (linear between probes). Failed probes are left out.
@@ -240,8 +246,9 @@ def settling(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def settled_shares(results: pd.DataFrame) -> pd.DataFrame:
-    """One row per finished probe and approach that says when it settled: task, regime, n_train, lr, seed, approach,
-    share."""
+    """Make one row per finished probe and approach that says when it settled: task, regime, n_train, lr, seed,
+    approach, share.
+    """
     named_apart = with_regimes(results)
     probes = named_apart[(named_apart["trains"] == "all") & (named_apart["state"] == "done")]
     named = probes.rename(columns={f"settled.{key}": key for key in APPROACHES})
@@ -256,12 +263,12 @@ def settled_shares(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict(results: pd.DataFrame, at: At = "same") -> str:
-    """The answer in a few sentences, every number of it from the table. Plain text."""
+    """Write the answer in a few sentences of plain text, every number of it from the table."""
     return " ".join(filter(None, (verdict_of(cases(results, at)), contests.sentence(results))))
 
 
 def verdict_of(table: pd.DataFrame) -> str:
-    """`verdict` of cases that were computed before, without how the terms stand against each other."""
+    """Write the `verdict` of cases that were computed before, without how the terms stand against each other."""
     ratio, trivial = (table[table["rule"] == rule] for rule in (PAPER, ALWAYS_V))
     if ratio.empty:
         return (
@@ -291,7 +298,7 @@ def verdict_of(table: pd.DataFrame) -> str:
 
 
 def _without_probe(table: pd.DataFrame) -> str:
-    """Which rules that train nothing give the ratio's answer, order included, in every case."""
+    """Find the rules that train nothing and give the ratio's answer, order included, in every case."""
     first = alike(table)
     names = {FIXED_ORDER: "the fixed order b_v, b_q, b_k", SMALLEST_NORM: "the smallest pre-trained norm"}
     same = [name for rule, name in names.items() if first.get(rule) == first[PAPER]]

@@ -18,7 +18,8 @@ from beft_core.terms import CANDIDATES
 
 
 def with_norms(results: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The table with the norms of probes of the bundled model filled in where it lacks them, and the source in words.
+    """Copy a table with the norms of probes of the bundled model filled in where it lacks them, and the source in
+    words.
 
     ``results``: see ``sweeps.table``.
     """

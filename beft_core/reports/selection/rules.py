@@ -21,33 +21,34 @@ from beft_core.terms import CANDIDATES
 
 ALWAYS_V, FIXED_ORDER, SMALLEST_NORM, ORACLE, RANDOM = "always_v", "fixed_order", "smallest_norm", "oracle", "random"
 YARDSTICKS = (ORACLE, RANDOM)
-"""What nobody can or would follow: how much there is to gain, and to lose."""
+"""Rules that nobody can or would follow: how much there is to gain, and to lose."""
 
 FIXED: dict[str, float] = {"v": 3.0, "q": 2.0, "k": 1.0}
-"""The constant order v > q > k, as scores."""
+"""Scores that give the constant order v > q > k."""
 ONLY_V: dict[str, float] = {"v": 1.0, "q": 0.0, "k": 0.0}
-"""What "always b_v" says: v first, and nothing about the other two."""
+"""Scores of "always b_v": v first, and nothing about the other two."""
 _NULL = -np.finfo(float).max
-"""Below every norm with its sign turned: a null term is named by no rule that knows of it."""
+"""Score below every norm with its sign turned: a null term is named by no rule that knows of it."""
 _DIGITS = 9
-"""Means of fractions that agree to so many digits are equal: sums in another order differ in the last ones."""
+"""Digits to which means of fractions that count as equal agree: sums in another order differ in the last ones."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One way to name a term."""
+    """Rule that names a term."""
 
     key: str
     label: str
     what: str
-    """What it reads, in words that begin a sentence after its label."""
+    """Words that continue a sentence after the rule's label: what it reads."""
     scores: Callable[[pd.DataFrame], np.ndarray] | None
-    """Cases (``pairing.Pairs.rows``) -> float64 [cases, 3] in the order q, k, v, the highest is named; a row of NaN: it
-    cannot tell. None: it draws one of the three."""
+    """Function from cases (``pairing.Pairs.rows``) to scores, float64 [cases, 3] in the order q, k, v, of which the
+    highest is named; a row of NaN: it cannot tell. None: it draws one of the three.
+    """
 
 
 def _null(rows: pd.DataFrame) -> np.ndarray:
-    """Which of q, k and v are certified null: bool [cases, 3]."""
+    """Find which of q, k and v are certified null: bool [cases, 3]."""
     names = [str(joined).split("+") for joined in rows["null_terms"]]
     return np.array([[term in null for term in CANDIDATES] for null in names], bool).reshape(len(rows), len(CANDIDATES))
 
@@ -120,4 +121,4 @@ RULES: dict[str, Rule] = {
         Rule(RANDOM, "Random (expected)", "nothing; the mean over the three terms, the floor", None),
     )
 }
-"""The order of tables."""
+"""Rules by key, in the order of tables."""
