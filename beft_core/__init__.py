@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from beft_core.config import RunConfig
     from beft_core.errors import UserError
-    from beft_core.library.reading import compare, load_snapshot, merge, score
+    from beft_core.library.merging import merge
+    from beft_core.library.reading import compare, load_snapshot, score
     from beft_core.library.snapshot import Snapshot
     from beft_core.library.sweeping import sweep
     from beft_core.library.training import evaluate, select, train
@@ -44,7 +45,7 @@ _HOMES = {
     "compare": "library.reading",
     "evaluate": "library.training",
     "load_snapshot": "library.reading",
-    "merge": "library.reading",
+    "merge": "library.merging",
     "score": "library.reading",
     "select": "library.training",
     "sweep": "library.sweeping",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from beft_core.cli.output import out_path
 from beft_core.errors import UserError
@@ -38,7 +38,7 @@ class Snapshot(files.Snapshot, Result):
     """
 
     @classmethod
-    def of(cls, snapshot: files.Snapshot) -> Snapshot:
+    def of(cls, snapshot: files.Snapshot) -> Self:
         """Make one of a snapshot of the engine; the arrays are shared, which nobody can write."""
         if isinstance(snapshot, cls):
             return snapshot

@@ -1,0 +1,115 @@
+"""Merging snapshots from a notebook. Only scoring a merge and measuring Fisher information import torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from beft_core.cli.parser.arguments import words
+from beft_core.errors import UserError
+from beft_core.extras import require_training
+from beft_core.library.arguments import listed
+from beft_core.library.comparison import named
+from beft_core.library.progress import watching
+from beft_core.library.reading import Source, several_of
+from beft_core.library.result import Result, Shown, cell
+from beft_core.library.snapshot import Snapshot
+from beft_core.library.words import in_python
+from beft_core.merging import merge as merging
+from beft_core.merging.config import MergeConfig
+from beft_core.merging.methods import METHODS
+from beft_core.merging.result import MergeResult
+from beft_core.merging.shared_terms import shared_keys
+from beft_core.training.observer import Observer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, repr=False)
+class MergeScores(Result):
+    """Scores of base model, sources and merge, each task with its own head: the form of the paper's Table 3."""
+
+    result: MergeResult
+
+    def shown(self) -> Shown:
+        columns = [(task, about.metric) for task, about in self.result.tasks.items()]
+        rows = [
+            [name, *(cell(scores[task][metric]) for task, metric in columns)]
+            for name, scores in self.result.rows.items()
+        ]
+        notes = [f"left out {task}: {why}" for task, why in self.result.left_out.items()]
+        return Shown("each task with its own head", ["model", *(" ".join(one) for one in columns)], rows, notes)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Give one row per model, task and metric."""
+        import pandas as pd
+
+        rows = [
+            (name, task, metric, value)
+            for name, scores in self.result.rows.items()
+            for task, metrics in scores.items()
+            for metric, value in metrics.items()
+        ]
+        return pd.DataFrame(rows, columns=["model", "task", "metric", "value"])
+
+
+class Merge(Snapshot):
+    """A merge: a snapshot that keeps the head of each of its tasks."""
+
+    scored: MergeScores | None = None
+    """Scores of base model, sources and merge, where they were asked for."""
+
+    def shown(self) -> Shown:
+        return super().shown() if self.scored is None else self.scored.shown()
+
+
+@in_python
+def merge(
+    *snapshots: Source | Sequence[Source],
+    method: str = "mean",
+    terms: str | Iterable[str] | None = None,
+    evaluate: bool = False,
+    n_eval: int | None = None,
+    progress: bool | None = None,
+    observer: Observer | None = None,
+    **parameters: Any,
+) -> Merge:
+    """Merge fine-tunes of one base model into one snapshot, which keeps the head of each task.
+
+    ``snapshots``: two or more, in memory or paths, one by one or as a list. ``method``: a key of
+    `beft_core.merging.methods.METHODS`: mean, weighted, task_arithmetic, ties, dare, slerp, fisher. ``terms``: which of
+    the trained terms to merge; None: all. ``parameters``: those of the method, such as ``density=0.5``. ``evaluate``:
+    score base model, sources and merge on every task, on at most ``n_eval`` examples of each.
+
+    Torch is imported to evaluate, and where a method weighs by the Fisher information and a snapshot lacks it: then it
+    is measured. Both take the base model and the tasks' data.
+
+    Raises:
+        UserError: an unknown method or parameter, snapshots of different bases, or without a common term.
+    """
+    several = several_of(snapshots)
+    only = None if terms is None else words(listed("terms", terms)) or None
+    if not isinstance(method, str):
+        raise UserError(f"got method = {str(method)[:80]!r}", f"one of {', '.join(METHODS)}")
+    if not isinstance(evaluate, bool):
+        raise UserError(f"got evaluate = {str(evaluate)[:80]!r}", "True or False")
+    measures = method in METHODS and METHODS[method].needs_fisher and not all(map(merging.has_tuned_fisher, several))
+    if not measures and not evaluate:
+        return Merge.of(merging.merge(several, method, terms=only, **parameters))
+    require_training()
+    shared_keys(several, only)  # what cannot be merged anyway is told before anything is loaded
+    with watching(progress, observer) as watched:
+        watched.stage("start PyTorch")
+        from beft_core.merging.evaluate import evaluate_merge
+        from beft_core.training.fisher.of_snapshots import with_tuned_fisher
+
+        complete = with_tuned_fisher(several, observer=watched) if measures else several
+        merged = Merge.of(merging.merge(complete, method, terms=only, **parameters))
+        if evaluate:
+            config = MergeConfig.of(
+                complete, named(several, None), method=method, settings=parameters, terms=only, limit=n_eval
+            )
+            merged.scored = MergeScores(evaluate_merge(complete, config, watched).result)
+    return merged
