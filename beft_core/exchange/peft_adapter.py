@@ -214,7 +214,7 @@ def _layout(weights: ModelWeights) -> Layout:
 
 
 def _linear_parameters(layout: Layout) -> list[tuple[str, tuple[str, ...], int]]:
-    """Yield (parameter, names that its module may have, elements) of each bias that an adapter may hold."""
+    """List (parameter, names that its module may have, elements) of each bias that an adapter may hold."""
     sizes = parameter_sizes(layout)
     slots = {slot.parameter: slot for slot in (*layout.slots, *layout.addable) if _is_linear(slot)}
     return [(name, layout.checkpoint_names(slot), sizes[name]) for name, slot in slots.items()]

@@ -1,4 +1,6 @@
-"""A disk without room: told with how much is missing and where, and waited for where hours of work are at stake."""
+"""Handling of a full disk: reported with how much is missing and where, and waited for where hours of work are at
+stake.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +19,24 @@ NO_ROOM: dict[int, str] = {
     errno.EDQUOT: "your share of the disk (quota) is used up",
     errno.EFBIG: "no file may become that large here (ulimit -f, or the file system's limit)",
 }
-"""Error number of the system -> what it means for whoever wants to write."""
+"""Meaning, for whoever wants to write, of the system's error numbers."""
 PASSING: frozenset[int] = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""Those that end as soon as something is deleted."""
+"""Error numbers of a lack that ends as soon as something is deleted."""
 WAIT_SECONDS = 600.0
-"""How long a result that took long waits for room, unless ``BEFT_WAIT_FOR_ROOM`` says otherwise ..."""
+"""Seconds that a result which took long waits for room, unless ``BEFT_WAIT_FOR_ROOM`` says otherwise."""
 RETRY_SECONDS = 2.0
-"""... and how often it is tried again meanwhile."""
+"""Seconds between two attempts to write while the disk is full."""
 
 NEARLY_FULL = 2**20
-"""Bytes. File systems keep some for themselves, and a state is replaced by writing the new one first."""
+"""Free bytes below which a disk counts as nearly full. File systems keep some for themselves, and a state is replaced
+by writing the new one first.
+"""
 
 _T = TypeVar("_T")
 
 
 class NoRoom(UserError):
-    """A file that did not fit. Whatever stood under its name before is still there."""
+    """Error of a file that did not fit. Whatever stood under its name before is still there."""
 
     def __init__(self, path: Path, needed: int, number: int) -> None:
         """``needed``: bytes of the whole file. ``number``: a key of :data:`NO_ROOM`."""
@@ -53,7 +57,7 @@ class NoRoom(UserError):
         )
 
     def make_room(self) -> str:
-        """What to do first, to go before "then"."""
+        """Say what to do first, to go before "then"."""
         return f"Try {self._way}"
 
     def __reduce__(self) -> tuple[type[NoRoom], tuple[Path, int, int]]:  # type: ignore[override]
@@ -61,7 +65,7 @@ class NoRoom(UserError):
 
 
 def free_bytes(folder: Path) -> int | None:
-    """Bytes that this user may still write there; None where the system does not say."""
+    """Count the bytes that this user may still write in a folder; None where the system does not say."""
     try:
         return shutil.disk_usage(folder).free
     except OSError:
@@ -69,13 +73,13 @@ def free_bytes(folder: Path) -> int | None:
 
 
 def shortage(folder: Path) -> str | None:
-    """How much is free in words, where that is too little for the small files in which the lab keeps its state."""
+    """Say how much is free, where that is too little for the small files in which the lab keeps its state."""
     free = free_bytes(folder)
     return size(free) if free is not None and free < NEARLY_FULL else None
 
 
 def size(count: int) -> str:
-    """``350 bytes``, ``12.3 kB``, ``1.5 GB``."""
+    """Write a number of bytes as ``350 bytes``, ``12.3 kB`` or ``1.5 GB``."""
     if count < 1000:
         return f"{count} bytes"
     units = {"kB": 1e3, "MB": 1e6, "GB": 1e9}

@@ -1,4 +1,4 @@
-"""The home folder: everything that the lab keeps lies there."""
+"""Home folder, which holds everything that the lab keeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The Hugging Face Hub, before anything is asked of it: where its cache lies, and whether it can be reached."""
+"""Facts about the Hugging Face Hub before anything is asked of it: where its cache lies, and whether it can be
+reached.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What JSON from a file must look like, as a description; what is wrong with it comes in words.
+"""Descriptions of what JSON from a file must look like; what is wrong with a value comes in words.
 
 A description is made of the classes below, one for each kind of value. It bounds sizes as well as kinds, so that
 whatever passes can be computed with, shown and written again.
@@ -15,25 +15,25 @@ from beft_core.errors import UserError
 
 
 class Shape(Protocol):
-    """Something that a value must be."""
+    """Description of what a value must be."""
 
     def wrong(self, value: Any, where: str) -> str | None:
-        """What is wrong with the value, in words that begin with `where` it stands; None if nothing is."""
+        """Say what is wrong with the value, in words that begin with `where` it stands; None if nothing is."""
 
 
 def check(value: Any, shape: Shape, what: str) -> None:
-    """Raises UserError, in words that begin with `what`, unless the value has the shape."""
+    """Check that a value has a shape. Raises UserError, in words that begin with `what`, where it has not."""
     if (wrong := shape.wrong(value, what)) is not None:
         raise UserError(wrong)
 
 
 @dataclass(frozen=True)
 class Number:
-    """A finite number; true and false are none."""
+    """Shape of a finite number; true and false are none."""
 
     least: float = -1e100
     most: float = 1e100
-    """Beyond every measured value, and such that squares and sums stay finite."""
+    """Largest number: beyond every measured value, and such that squares and sums stay finite."""
     whole: bool = False
 
     def wrong(self, value: Any, where: str) -> str | None:
@@ -45,7 +45,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Text:
-    """A text of bounded length."""
+    """Shape of a text of bounded length."""
 
     most: int = 200
 
@@ -56,10 +56,10 @@ class Text:
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of some texts."""
+    """Shape of one of some texts."""
 
     choices: Collection[str]
-    """Also a table, whose names count as they are when a value is checked."""
+    """Texts that are allowed; of a table the names count, as they are when a value is checked."""
 
     def wrong(self, value: Any, where: str) -> str | None:
         fits = isinstance(value, str) and value in self.choices
@@ -68,7 +68,7 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Flag:
-    """True or false."""
+    """Shape of true or false."""
 
     def wrong(self, value: Any, where: str) -> str | None:
         return None if isinstance(value, bool) else f"{where} is {told(value)}, not true or false"
@@ -76,7 +76,7 @@ class Flag:
 
 @dataclass(frozen=True)
 class Maybe:
-    """Null, or what another description asks for."""
+    """Shape of null, or of what another description asks for."""
 
     shape: Shape
 
@@ -86,7 +86,7 @@ class Maybe:
 
 @dataclass(frozen=True)
 class ListOf:
-    """A list whose items are all alike."""
+    """Shape of a list whose items are all alike."""
 
     shape: Shape
     most: int = 10_000
@@ -99,13 +99,13 @@ class ListOf:
 
 @dataclass(frozen=True)
 class Table:
-    """An object with named fields: some that must be there, some that may, and `others`, if any may."""
+    """Shape of an object with named fields: some that must be there, some that may, and `others`, if any may."""
 
     required: Mapping[str, Shape] = field(default_factory=dict)
     optional: Mapping[str, Shape] = field(default_factory=dict)
     others: Shape | None = None
     most: int = 256
-    """Fields altogether."""
+    """Most fields altogether."""
 
     def wrong(self, value: Any, where: str) -> str | None:
         if not isinstance(value, dict) or len(value) > self.most:
@@ -123,7 +123,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Anything:
-    """Any JSON whose numbers, texts, lists and depth are bounded."""
+    """Shape of any JSON whose numbers, texts, lists and depth are bounded."""
 
     depth: int = 6
 
@@ -141,7 +141,7 @@ class Anything:
 
 
 def told(value: Any) -> str:
-    """A value in a few words, however large it is."""
+    """Describe a value in a few words, however large it is."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, str):

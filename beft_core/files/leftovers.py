@@ -1,4 +1,4 @@
-"""Temporary files of writers that were killed: known by a lock that dies with its holder, and removed.
+"""Removal of the temporary files of writers that were killed: known by a lock that dies with its holder, and removed.
 
 A writer locks its temporary file before the first byte. Whoever can take the lock of a file that has bytes therefore
 knows that its writer is gone, whatever numbers processes have, on other machines and in other containers too.
@@ -21,15 +21,15 @@ except ImportError:  # Windows, where a file that somebody writes cannot be remo
     fcntl = None  # type: ignore[assignment]
 
 EMPTY_SECONDS = 60.0
-"""A file without a byte may be one whose writer is about to lock it, until it is this old."""
+"""Age in seconds until which a file without a byte may be one whose writer is about to lock it."""
 
 _NAME = re.compile(r"\..+\.\d+\.[0-9a-f]{8}\.tmp")
 _swept: set[tuple[int, Path]] = set()
-"""(process, folder) of what was looked through already."""
+"""Pairs (process, folder) of what was looked through already."""
 
 
 def temporary(path: Path) -> Path:
-    """A new name beside a file, under which it is written before it gets its own."""
+    """Make a new name beside a file, under which it is written before it gets its own."""
     return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
 
 
@@ -62,7 +62,7 @@ def remove_leftovers(folder: Path) -> list[str]:
 
 
 def remove_leftovers_once(folder: Path) -> None:
-    """:func:`remove_leftovers` the first time that this process writes into a folder."""
+    """Remove leftovers the first time that this process writes into a folder."""
     key = os.getpid(), folder.absolute()
     if key not in _swept:
         _swept.add(key)
@@ -70,7 +70,7 @@ def remove_leftovers_once(folder: Path) -> None:
 
 
 def _abandoned(path: str) -> bool:
-    """Raises OSError where that cannot be found out."""
+    """Whether the writer of a temporary file is gone. Raises OSError where that cannot be found out."""
     if fcntl is None:
         return True
     descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""One holder at a time of a run, a sweep's folder or a checkpoint; whoever comes second learns who has it.
+"""Locks with one holder at a time, of a run, a sweep's folder or a checkpoint; whoever comes second learns who has it.
 
 The lock belongs to the operating system, which frees it when its holder dies, however that happens. Who holds it stands
 in a file beside the lock: it is written by the holder only, and counts only while the lock is taken.
@@ -23,18 +23,18 @@ from beft_core.files.json_shape import Number, Table, Text, check
 from beft_core.files.safe_io import atomic_write, parse_json, read_bounded
 
 NOTE_SECONDS = 1.0
-"""How long to wait for the note of somebody who has taken a lock."""
+"""Seconds to wait for the note of somebody who has taken a lock."""
 _NOTE_BYTES = 4096
 _NOTE = Table({"pid": Number(1, 2**31 - 1, whole=True), "since": Number(0, 8e9), "host": Text()})
 
 
 @dataclass(frozen=True)
 class Holder:
-    """A process that holds a lock."""
+    """Process that holds a lock."""
 
     pid: int
     since: float
-    """Unix seconds."""
+    """Time, in Unix seconds, since which the process holds the lock."""
     host: str
 
     def __str__(self) -> str:
@@ -75,7 +75,7 @@ def hold(path: Path, what: str, try_: str = "", wait_seconds: float = 0.0) -> It
 
 
 def holder(path: Path) -> Holder | None:
-    """Who holds `path`; None where nobody does, or where he left no readable note."""
+    """Find who holds `path`; None where nobody does, or where the holder left no readable note."""
     note = _note(path)
     if note is None:
         return None

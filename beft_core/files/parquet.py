@@ -1,4 +1,4 @@
-"""Parquet files of strangers, read by a process of their own whose memory and time are limited.
+"""Reader of Parquet files of strangers by a process of their own whose memory and time are limited.
 
 Nothing that the file says is believed here: :mod:`beft_core.files.parquet_child` unpacks it, counts what comes out, and
 sends on what is within the limits.
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
 
 CHILD = Path(__file__).with_name("parquet_child.py")
 MEMORY = 640 * 2**20
-"""Bytes that the process may take beyond its libraries."""
+"""Most bytes that the process may take beyond its libraries."""
 CPU_SECONDS, PATIENCE = 8, 40
-"""Seconds: of processor time, and of waiting for it on a busy machine."""
+"""Most seconds of processor time, and of waiting for the process on a busy machine."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a table may be when it is unpacked."""
+    """Bounds of a table when it is unpacked."""
 
     rows: int
     bytes: int
-    """Of all wanted columns together."""
+    """Most bytes of all wanted columns together."""
     columns: int = 1000
-    """Of a table that is wanted as a whole."""
+    """Most columns of a table that is wanted as a whole."""
     value: int = 2**20
-    """Bytes of one text."""
+    """Most bytes of one text."""
 
 
 class MissingColumn(Exception):
-    """A wanted column is not there, or stands there twice; ``columns``: the names that are there."""
+    """Error of a wanted column that is not there, or stands there twice; ``columns``: the names that are there."""
 
     def __init__(self, columns: list[str]) -> None:
         super().__init__(columns)
@@ -55,7 +55,7 @@ class MissingColumn(Exception):
 def opened(
     path: Path, columns: Sequence[str] | None, limits: Limits, *, head: int = 0, optional: Sequence[str] = ()
 ) -> Iterator[tuple[pyarrow.Schema, Iterator[pyarrow.RecordBatch]]]:
-    """The schema and the batches of a Parquet file's columns (None: all), texts decoded.
+    """Open the schema and the batches of a Parquet file's columns (None: all), texts decoded.
 
     ``head``: only so many rows. ``optional``: further columns, of those that are there.
 

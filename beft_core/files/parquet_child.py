@@ -1,4 +1,4 @@
-"""The process that unpacks a stranger's Parquet file, and dies of it if it must: a program of its own, run by path.
+"""Program of the process that unpacks a stranger's Parquet file, and dies of it if it must; it is run by its path.
 
 A file of 3 kB can stand for gigabytes: a dictionary repeats one long text a million times, a compressed page unpacks a
 thousandfold, and what the file says of its own size is only what it says. So the work is done here, where memory and
@@ -27,17 +27,17 @@ except ImportError:  # Windows limits no process like this; there only the time 
 
 ROWS_AT_ONCE = 1024
 BATCH_BYTES = 16 * 2**20
-"""Larger batches leave in pieces: the parent holds one at a time."""
+"""Bytes above which batches leave in pieces: the parent holds one at a time."""
 PIECE = 16
-"""Rows of such a piece."""
+"""Number of rows of a piece of a batch."""
 KEPT_METADATA = b"huggingface"
-"""The one entry of a schema's metadata that anyone reads: names of classes."""
+"""Key of the one entry of a schema's metadata that anyone reads: names of classes."""
 
 REFUSED = 3
 
 
 class Refused(Exception):
-    """Ends the program with a JSON object on stderr."""
+    """Exception that ends the program with a JSON object on stderr."""
 
 
 def main(request: dict[str, Any]) -> None:
@@ -96,7 +96,7 @@ def _limit(memory: int, seconds: int) -> None:
 
 
 def _counted(file: pq.ParquetFile, wanted: list[str], request: dict[str, Any]) -> Iterator[pa.RecordBatch]:
-    """Batches still in their dictionaries, each counted as what it will be before it is made that."""
+    """Yield batches still in their dictionaries, each counted as what it will be before it is made that."""
     rows = size = 0
     at_once = min(ROWS_AT_ONCE, request["head"] or ROWS_AT_ONCE)
     for batch in file.iter_batches(batch_size=at_once, columns=wanted, use_threads=False):
@@ -117,7 +117,7 @@ def _counted(file: pq.ParquetFile, wanted: list[str], request: dict[str, Any]) -
 
 
 def _size(name: str, column: pa.Array, most: int) -> int:
-    """Bytes of a column when decoded; from a dictionary only the lengths are looked up."""
+    """Count the bytes of a column when decoded; from a dictionary only the lengths are looked up."""
     if isinstance(column, pa.DictionaryArray) and _is_text(column.type.value_type):
         lengths = pc.binary_length(column.dictionary).take(column.indices)
     elif _is_text(column.type):

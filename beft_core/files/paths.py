@@ -1,4 +1,5 @@
-"""Paths that somebody typed or put into a link: one function turns them into a `Path` that can be asked anything.
+"""Reading of paths that somebody typed or put into a link: one function turns them into a `Path` that can be asked
+anything.
 
 Python answers a home of nobody with a RuntimeError, a name of 300 characters with an OSError and a zero byte, depending
 on the question, with a ValueError or with "does not exist". Whoever has a path from here meets none of these.
@@ -12,13 +13,13 @@ from pathlib import Path
 from beft_core.errors import UserError
 
 LONGEST_NAME = 255
-"""Bytes in one part of a path: what the file systems in use have."""
+"""Most bytes in one part of a path: what the file systems in use have."""
 LONGEST_PATH = 4096
-"""Bytes of a path as a whole: Linux's limit, and above those of others."""
+"""Most bytes of a path as a whole: Linux's limit, and above those of others."""
 
 
 def user_path(text: str | os.PathLike[str], what: str = "the path") -> Path:
-    """A path as a person writes it, ``~`` meaning the home folder; what it names need not exist.
+    """Read a path as a person writes it, ``~`` meaning the home folder; what it names need not exist.
 
     ``what``: words for the message, such as ``--out``.
 

@@ -1,4 +1,4 @@
-"""Opening files whose folder anybody may have written to: only regular ones, and never so that opening them waits.
+"""Opener of files whose folder anybody may have written to: only regular ones, and never so that opening them waits.
 
 Opening a pipe waits for its other end, for ever; a device may never end; a link leads out of the folder.
 """
@@ -55,7 +55,9 @@ def open_plain(path: Path, mode: str = "rb", *, what: str = "a regular file", fo
 
 
 def _reason(path: Path, error: OSError | ValueError) -> str:
-    """Why it cannot be opened; the system has one code for too many links and for a link that is not followed."""
+    """Say why a file cannot be opened; the system has one code for too many links and for a link that is not
+    followed.
+    """
     if isinstance(error, OSError) and error.errno in (errno.ELOOP, errno.EMLINK) and path.is_symlink():
         return "a link"
     if isinstance(error, OSError) and error.errno in (errno.ENXIO, errno.ENODEV):

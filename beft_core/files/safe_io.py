@@ -1,4 +1,4 @@
-"""Reading JSON that a stranger wrote, and writing files that are either complete or not there."""
+"""Reader of JSON that a stranger wrote, and writer of files that are either complete or not there."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _no_constant(name: str) -> None:
 
 
 def read_bounded(path: Path, limit: int, what: str = "a readable file", *, follow: bool = True) -> bytes:
-    """The bytes of a regular file of at most `limit` bytes; `what`: words for what was expected.
+    """Read the bytes of a regular file of at most `limit` bytes; `what`: words for what was expected.
 
     The size that the system tells is not trusted: a file may grow while it is read. ``follow`` as in
     :func:`beft_core.files.plain_file.open_plain`.
@@ -74,7 +74,7 @@ def read_bounded(path: Path, limit: int, what: str = "a readable file", *, follo
 
 
 def read_json_file(path: Path, limit: int = 16 * 2**20) -> dict[str, Any]:
-    """A JSON object from a regular file of at most `limit` bytes.
+    """Read a JSON object from a regular file of at most `limit` bytes.
 
     Raises:
         UserError: no such file, not readable, too large, or not a JSON object.
@@ -116,7 +116,7 @@ def atomic_write(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk too: until then a power cut undoes a rename.
+    """Flush the names in a folder to the disk: until then a power cut undoes a rename.
 
     Raises:
         OSError: the disk failed. Systems that cannot do this for folders are no failure.

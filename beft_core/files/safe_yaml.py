@@ -1,4 +1,4 @@
-"""YAML that a stranger wrote: a table of plain values, refused before it can grow.
+"""Reader of YAML that a stranger wrote: a table of plain values, refused before it can grow.
 
 YAML can say more than a configuration needs. An alias repeats what stands elsewhere, so nine lines can stand for a
 billion values; a tag asks for a type, whose reader raises whatever it likes; dates are checked by nobody. Here a table
@@ -15,15 +15,15 @@ from beft_core.files.safe_io import read_bounded
 
 MAX_BYTES = 2**18
 MAX_VALUES = 20_000
-"""Keys and values together; the reader takes some 20 microseconds for each."""
+"""Most keys and values together; the reader takes some 20 microseconds for each."""
 DEEPEST = 8
-"""Tables and lists inside each other."""
+"""Most levels of tables and lists inside each other."""
 LARGEST = 2**63
-"""Whole numbers lie between this and its negative, as in JSON that others can read."""
+"""Bound of whole numbers, which lie between this and its negative, as in JSON that others can read."""
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The table in a YAML file: texts, numbers, true, false, null, lists and tables of these.
+    """Read the table in a YAML file: texts, numbers, true, false, null, lists and tables of these.
 
     Raises:
         UserError: no such file, not YAML, not a table, too large, or with aliases, tags, or numbers out of range.
@@ -47,7 +47,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _require_plain(name: str, events: Any) -> None:
-    """Look at the text's structure, piece by piece, before a value is made of it."""
+    """Check the text's structure, piece by piece, before a value is made of it. Raises UserError."""
     import yaml
 
     values = depth = 0

@@ -1,4 +1,5 @@
-"""Safetensors files with numpy alone: what a header claims is checked before a byte of data is allocated.
+"""Reader and writer of safetensors files with numpy alone: what a header claims is checked before a byte of data is
+allocated.
 
 Format: 8 bytes little-endian header length, the header (a JSON object: name -> dtype, shape, data_offsets,
 and ``__metadata__``), then the data without holes. https://huggingface.co/docs/safetensors#format
@@ -25,7 +26,7 @@ from beft_core.errors import UserError
 from beft_core.files.safe_io import atomic_write, parse_json
 
 MAX_HEADER = 16 * 2**20
-"""Bytes. A checkpoint of 50 000 tensors needs 6 MB; parsed JSON takes up to twenty times its room."""
+"""Most bytes of a header. A checkpoint of 50 000 tensors needs 6 MB; parsed JSON takes up to twenty times its room."""
 
 MAX_RANK = 32
 
@@ -53,7 +54,7 @@ DTYPE_BITS: dict[str, int] = {
     "U8": 8,
     "BOOL": 8,
 }
-"""Every dtype a safetensors header may name, with its bits per element."""
+"""Bits per element of every dtype that a safetensors header may name."""
 
 READABLE: dict[str, str] = {
     "F64": "<f8",
@@ -70,24 +71,24 @@ READABLE: dict[str, str] = {
     "U8": "u1",
     "BOOL": "?",
 }
-"""Those that numpy can hold (bfloat16 through its bit pattern)."""
+"""Dtypes that numpy can hold (bfloat16 through its bit pattern), by their names in a header."""
 
 _WRITABLE = {"<f8": "F64", "<f4": "F32", "<i8": "I64"}
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One row of the header, checked."""
+    """Row of the header, checked."""
 
     dtype: str
     shape: tuple[int, ...]
     offset: int
-    """Bytes from the start of the file."""
+    """Offset of the data in bytes from the start of the file."""
     nbytes: int
 
 
 class SafetensorsFile:
-    """A safetensors file or byte string whose header has been validated; tensors are read on demand.
+    """Safetensors file or byte string whose header has been validated; tensors are read on demand.
 
     No file handle is kept: a thousand open snapshots would exhaust them. A read reopens the file and
     refuses it if it is no longer the one that was validated.
@@ -111,7 +112,7 @@ class SafetensorsFile:
         self.metadata, self.tensors = _parse_header(self._read_header(max_header), self._size, self.name)
 
     def read(self, name: str) -> np.ndarray:
-        """One tensor, reading only its bytes: F16, BF16 and F32 become float32, F64 float64, integers stay.
+        """Read one tensor, and only its bytes: F16, BF16 and F32 become float32, F64 float64, integers stay.
 
         Raises:
             UserError: no such tensor, a dtype that numpy cannot hold, or the file has changed meanwhile.
@@ -176,7 +177,7 @@ def _identity(status: os.stat_result) -> tuple[int, ...]:
 
 
 def _read_fully(file: Any, nbytes: int) -> bytes:
-    """An unbuffered read returns at most 2 GiB at once and may return less."""
+    """Read until all bytes are there: an unbuffered read returns at most 2 GiB at once and may return less."""
     data = file.read(nbytes)
     if len(data) == nbytes or not data:
         return data
@@ -184,7 +185,7 @@ def _read_fully(file: Any, nbytes: int) -> bytes:
 
 
 def _parse_header(header: bytes, size: int, name: str) -> tuple[dict[str, str], dict[str, TensorInfo]]:
-    """Check every row, then that the data ranges tile the rest of the file."""
+    """Read the header: check every row, then that the data ranges tile the rest of the file."""
     rows = parse_json(header, f"header of {name}")
     metadata = rows.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
@@ -225,7 +226,7 @@ def _tensor_info(key: str, row: Any, start: int, name: str) -> TensorInfo:
 
 
 def _are_sizes(value: Any) -> bool:
-    """A list of integers in 0 .. 2**60; booleans are integers to Python, not to us."""
+    """Whether a value is a list of integers in 0 .. 2**60; booleans are integers to Python, not to us."""
     return isinstance(value, list) and all(type(item) is int and 0 <= item < 2**60 for item in value)
 
 

@@ -14,7 +14,7 @@ from beft_core.files.disk import NO_ROOM, NoRoom
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A new folder that is there inside the block.
+    """Make a new folder that is there inside the block.
 
     Raises:
         UserError: there is no place for temporary files, or no room in it.
@@ -26,7 +26,7 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def scratch_file() -> IO[bytes]:
-    """A new file without a name, to be written and read; it is gone once it is closed.
+    """Make a new file without a name, to be written and read; it is gone once it is closed.
 
     Raises:
         UserError: as :func:`scratch_folder`.
@@ -36,7 +36,7 @@ def scratch_file() -> IO[bytes]:
 
 
 def no_room(did: str, error: OSError) -> UserError:
-    """What to say where ``did`` ("write a temporary file") failed with an error of the system."""
+    """Make the error that says that ``did`` ("write a temporary file") failed with an error of the system."""
     reason = NO_ROOM.get(error.errno or 0, error.strerror)
     return UserError(f"cannot {did}: {reason}", "a folder for temporary files with room", "TMPDIR")
 
@@ -50,7 +50,7 @@ def _telling(did: str) -> Iterator[None]:
 
 
 def put(path: Path, data: bytes) -> Path:
-    """Write a file into such a folder; returns its path.
+    """Write a file into a temporary folder; return its path.
 
     Raises:
         NoRoom: it does not fit.

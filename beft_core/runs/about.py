@@ -51,7 +51,6 @@ def about(run: Run) -> About:
 def read_about(run: Run) -> About:
     """Read the notes on a run.
 
-
     Raises:
         UserError: ``about.json`` is missing or damaged.
     """

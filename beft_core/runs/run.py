@@ -188,7 +188,6 @@ class Run:
     def read_status(self) -> Status:
         """Read the status as last written.
 
-
         Raises:
             UserError: ``status.json`` is missing or damaged.
         """
@@ -333,7 +332,6 @@ def runs_in(folder: Path) -> list[Run]:
 
 def find_run(run_id: str, root: Path | None = None) -> Run:
     """Find a run by its name.
-
 
     Raises:
         UserError: not the name of a run, or no such run.

@@ -1,4 +1,4 @@
-"""What a sweep will take, counted before it starts and without torch: fine-tunes, steps, passes over the model."""
+"""Forecast of a sweep, counted before it starts and without torch: fine-tunes, steps, passes over the model."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from beft_core.training.estimate.count import count_examples, count_steps
 
 @dataclass(frozen=True)
 class Forecast:
-    """A sweep, counted."""
+    """Forecast of what a sweep will take."""
 
     runs: tuple[RunConfig, ...]
-    """Its fine-tunes, resolved."""
+    """Configurations of the sweep's fine-tunes, resolved."""
     steps: int | None
-    """Optimizer steps of all of them; None where only the Hub knows how many examples a task has or how
-    large the model is."""
+    """Number of optimizer steps of all fine-tunes together; None where only the Hub knows how many examples a task has
+    or how large the model is.
+    """
     banks: tuple[int, ...]
-    """How many fine-tunes each pass trains together."""
+    """Number of fine-tunes that each pass trains together."""
 
 
 def forecast(spec: SweepSpec, layout: Layout | None, most: int) -> Forecast:
-    """Count a sweep. ``layout``: of its model, where that is known; ``most``: of :func:`most_at_once`.
+    """Count what a sweep will take. ``layout``: of its model, where that is known; ``most``: of :func:`most_at_once`.
 
     Raises:
         UserError: settings that no run can have, terms that the model does not have, more examples than there are.
@@ -51,7 +52,9 @@ def forecast(spec: SweepSpec, layout: Layout | None, most: int) -> Forecast:
 
 
 def most_at_once(spec: SweepSpec, layout: Layout | None) -> int:
-    """How many fine-tunes one pass will most likely train together: main memory is looked at, that of a GPU is not."""
+    """Count the fine-tunes that one pass will most likely train together: main memory is looked at, that of a GPU is
+    not.
+    """
     config = RunConfig.from_dict(dict(spec.settings))
     device = queue_name(config.device)
     if device != "cpu" or layout is None:

@@ -1,4 +1,6 @@
-"""Which runs of a sweep are trained in one pass: those that share a model, a task and all but what a run owns."""
+"""Grouping of a sweep's runs into those that are trained in one pass: those that share a model, a task and all but what
+a run owns.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,11 @@ from beft_core.architectures.layout import Layout
 from beft_core.config import PER_RUN, RunConfig
 
 MAX_AT_ONCE = {"cpu": 16, "cuda": 128, "mps": 16}
-"""Most runs of a bank. A CPU has no idle cores to fill, and small banks leave finished work behind sooner."""
+"""Most runs of a bank, by device. A CPU has no idle cores to fill, and small banks leave finished work behind
+sooner.
+"""
 SHARE_OF_MEMORY = 0.7
-"""Of what is free when a sweep is planned."""
+"""Share of the free memory that a bank may take when a sweep is planned."""
 
 
 def group(configs: Sequence[RunConfig], most: int) -> list[list[RunConfig]]:
@@ -34,7 +38,8 @@ def group(configs: Sequence[RunConfig], most: int) -> list[list[RunConfig]]:
 
 
 def bytes_per_run(layout: Layout, config: RunConfig, device: str) -> int:
-    """Upper bound of the memory that one more run takes while it trains: activations of a batch of longest examples.
+    """Upper bound of the memory, in bytes, that one more run takes while it trains: activations of a batch of longest
+    examples.
 
     Counted, not measured: about a dozen tensors of the hidden size and three of the MLP's per token and layer, and the
     attention weights, which only a CPU stores.
@@ -49,19 +54,19 @@ def bytes_per_run(layout: Layout, config: RunConfig, device: str) -> int:
 
 
 def most_runs(layout: Layout, config: RunConfig, device: str, free_bytes: int) -> int:
-    """How many runs fit into memory at once, at least one."""
+    """Number of runs that fit into memory at once, at least one."""
     fit = int(free_bytes * SHARE_OF_MEMORY) // bytes_per_run(layout, config, device)
     return max(1, min(MAX_AT_ONCE[device], fit))
 
 
 def halves(bank: Sequence[RunConfig]) -> list[list[RunConfig]]:
-    """Two smaller banks, where memory did not suffice for one."""
+    """Split a bank for which memory did not suffice into two smaller ones."""
     middle = -(-len(bank) // 2)
     return [list(bank[:middle]), list(bank[middle:])]
 
 
 def as_trained(config: RunConfig, steps: int | None, checkpoints: int) -> RunConfig:
-    """A run as the sweep trains it: a probe is followed, to see when its selection settles."""
+    """Configuration of a run as the sweep trains it: a probe is followed, to see when its selection settles."""
     if not config.method.every_bias or steps is None:
         return config
     return dataclasses.replace(config, trajectory_every=max(1, steps // checkpoints))

@@ -1,4 +1,4 @@
-"""The merges of a sweep: b_v fine-tunes of two tasks, averaged and scored on both (the form of the paper's Table 3)."""
+"""Merges of a sweep: b_v fine-tunes of two tasks, averaged and scored on both (the form of the paper's Table 3)."""
 
 from __future__ import annotations
 

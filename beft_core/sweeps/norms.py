@@ -1,4 +1,4 @@
-"""How long the pre-trained biases are: what a probe's score mostly reads, known before any training."""
+"""Norms of the pre-trained biases: what a probe's score mostly reads, known before any training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from beft_core.snapshots.snapshot import Key
 
 
 def pre_norms(biases: Mapping[Key, np.ndarray]) -> dict[str, float]:
-    """Columns of the result table: ``pre_norm.v`` -> mean over layers of the L2 norm of a layer's b_v, float64.
+    """Values for columns of the result table: ``pre_norm.v`` -> mean over layers of the L2 norm of a layer's b_v,
+    float64.
 
     ``biases``: (stack, term) -> [layers, width], pre-trained. As scores do, norms take the first stack.
     """

@@ -1,4 +1,4 @@
-"""What a pass of a sweep says before it ends: one line of validation metrics every so often."""
+"""Progress of a pass of a sweep before it ends: one line of validation metrics every so often."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from beft_core.training.observer import metric_that_counts
 
 SECONDS = 15.0
-"""Between two lines."""
+"""Least seconds between two lines."""
 
 
 class Interim:
-    """Collects the evaluations of a bank's fine-tunes after each epoch."""
+    """Collection of the evaluations of a bank's fine-tunes after each epoch."""
 
     def __init__(self, kinds: Sequence[str], tell: Callable[[str], None]) -> None:
         """``kinds``: what each fine-tune of the bank trains."""
@@ -23,7 +23,9 @@ class Interim:
         self._told = time.monotonic()
 
     def epoch(self, metrics: Mapping[str, float], run: int) -> None:
-        """A fine-tune ended an epoch. They do so one after another: the line comes when all have had their turn."""
+        """Take note that a fine-tune ended an epoch. They do so one after another: the line comes when all have had
+        their turn.
+        """
         if run <= self._last_run and self._latest and time.monotonic() - self._told > SECONDS:
             self._tell(self._line())
             self._told = time.monotonic()

@@ -1,4 +1,4 @@
-"""One fine-tune as a row of the result table."""
+"""Rows of the result table, one for each fine-tune."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def row_of(
     failure: str | None = None,
     file: str | None = None,
 ) -> dict[str, Any]:
-    """A row: JSON values by column; columns without a value are left out.
+    """Make the row of a fine-tune: JSON values by column; columns without a value are left out.
 
     ``seconds``: the run's share of its bank. ``file``: name of the snapshot where it was kept.
     """
@@ -55,7 +55,7 @@ def row_of(
 
 
 def plan_columns(config: RunConfig) -> dict[str, Any]:
-    """What a resolved configuration alone says."""
+    """Make the columns that a resolved configuration alone determines."""
     return {
         "run": identity(config),
         "model": config.model,
@@ -101,7 +101,7 @@ def _scores(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def settled(snapshot: Snapshot) -> dict[str, float]:
-    """Approach -> share of the probe after which its selection among q, k and v never changed again.
+    """Compute for each approach the share of the probe after which its selection among q, k and v never changed again.
 
     Approaches that do not look at the fine-tune, such as Fisher, need none of it: 0. Empty without a trajectory.
     """
@@ -136,7 +136,7 @@ def settled(snapshot: Snapshot) -> dict[str, float]:
 
 
 def without_trajectory(snapshot: Snapshot) -> Snapshot:
-    """The same snapshot in an eighth of the bytes."""
+    """Copy a snapshot without its trajectory, in an eighth of the bytes."""
     keys = snapshot.keys()
     exact = {key: snapshot.fisher(*key) for key in keys}
     batch = {key: snapshot.fisher(*key, "batch") for key in keys}

@@ -1,4 +1,4 @@
-"""Doing a sweep: bank after bank, each run written as soon as its bank is done, and nothing done twice."""
+"""Runner of a sweep: bank after bank, each run written as soon as its bank is done, and nothing done twice."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from beft_core.training.observer import Observer
 from beft_core.training.precision import pick_device
 
 CHECKPOINTS = 50
-"""Points at which a probe's selection is looked at, to see when it settled."""
+"""Number of points at which a probe's selection is looked at, to see when it settled."""
 
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a call did."""
+    """Result of a call of :func:`run_sweep`, as numbers."""
 
     runs: int
-    """Fine-tunes of the grid."""
+    """Number of fine-tunes of the grid."""
     trained: int
-    """Of those, trained by this call."""
+    """Number of fine-tunes that this call trained."""
     failed: int
-    """Of the grid, not finite."""
+    """Number of fine-tunes of the grid that failed, because a value was not finite."""
     banks: int
-    """Passes that this call took."""
+    """Number of passes over the model that this call took."""
     seconds: float
     stopped: bool
-    """Whether it was asked to stop; what is finished is kept, and the bank in progress goes on from its state."""
+    """Whether the call was asked to stop; what is finished is kept, and the bank in progress goes on from its state."""
 
 
 def run_sweep(
@@ -126,7 +126,8 @@ def _run(
 def _planned(
     folder: SweepFolder, runs: Sequence[RunConfig], done: Container[str], bank_size: int | None
 ) -> list[list[RunConfig]]:
-    """Banks of an earlier call first, as they were: with dropout on, a run's numbers depend on who shares its bank.
+    """List the banks to train, those of an earlier call first and as they were: with dropout on, a run's numbers depend
+    on who shares its bank.
 
     So where a bank's rows were being written when the sweep was killed, all of it is trained again.
     """
@@ -149,7 +150,7 @@ def _most(pending: Sequence[RunConfig]) -> int:
 
 
 def _steps(config: RunConfig) -> int | None:
-    """Optimizer steps of a run; None where only the Hub knows how many examples there are."""
+    """Number of optimizer steps of a run; None where only the Hub knows how many examples there are."""
     return count_steps(config, count_examples(config))
 
 
@@ -161,7 +162,7 @@ def _train(bank: Sequence[RunConfig], observer: Observer, folder: SweepFolder) -
 def _results(
     folder: SweepFolder, bank: Sequence[RunConfig], outcome: Sequence[workflow.Trained], seconds: float, keep: bool
 ) -> Iterator[tuple[dict[str, Any], Snapshot | None]]:
-    """Row and snapshot of each run of a bank that took so many seconds."""
+    """Make the row and the snapshot of each run of a bank that took so many seconds."""
     for config, one in zip(bank, outcome, strict=True):
         kept = without_trajectory(one.snapshot) if keep and one.failure is None else None
         name = folder.snapshot(identity(config)).name if kept is not None else None
@@ -191,7 +192,9 @@ def _free() -> None:
 
 
 class _BankObserver(Observer):
-    """What a bank tells, as part of the sweep: one unit is one step of one run, so that the time left is real."""
+    """Observer that reports a bank as part of the sweep: one unit is one step of one run, so that the time left is
+    real.
+    """
 
     def __init__(self, outer: Observer, steps: Sequence[int], kinds: Sequence[str]) -> None:
         self._outer, self._steps = outer, steps
@@ -211,7 +214,7 @@ class _BankObserver(Observer):
         self._told = reached
 
     def rewind(self) -> None:
-        """The bank starts over."""
+        """Take the bank's progress back, since it starts over."""
         self._outer.advance(-self._told)
         self._step = self._told = 0
 

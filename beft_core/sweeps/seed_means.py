@@ -1,4 +1,4 @@
-"""The result table of a sweep over its seeds: mean and spread of each fine-tune."""
+"""Means of a sweep's result table over seeds, with the spread of each fine-tune."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CELL: tuple[str, ...] = ("model", "task", "n_train", "trains", "lr", *OPTIMIZER_COLUMNS)
-"""What fine-tunes that differ in nothing but the seed have in common."""
+"""Columns in which fine-tunes that differ in nothing but the seed agree."""
 
 
 def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per cell, in the order of the table: metric, ``mean`` and ``std`` (n - 1) over the ``seeds`` that are
-    done, how many ``failed``, and the terms that its probes ``selects`` by the projection ratio, joined by ``/``.
+    """Make one row per cell, in the order of the table: metric, ``mean`` and ``std`` (n - 1) over the ``seeds`` that
+    are done, how many ``failed``, and the terms that its probes ``selects`` by the projection ratio, joined by ``/``.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""What a sweep is: a grid of fine-tunes, from flags or a YAML file, and the single runs that it stands for."""
+"""Specification of a sweep: a grid of fine-tunes, from flags or a YAML file, and the single runs that it stands for."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from beft_core.tasks.registry import get_task
 from beft_core.terms import TERM_KEYS
 
 MAX_RUNS = 100_000
-"""More are a slip of the hand."""
+"""Most fine-tunes of a grid; more are a slip of the hand."""
 MAX_SEEDS = 10_000
 LARGEST = 2**53
-"""Of whole numbers: what every reader of JSON holds exactly."""
+"""Largest whole number that a grid may hold: what every reader of JSON holds exactly."""
 MODES_OF_SWEEPS = WITHOUT_TERMS
-"""What ``terms`` of a sweep may name besides bias terms."""
+"""Names of the methods that ``terms`` of a sweep may hold besides bias terms."""
 
 COMMON: tuple[str, ...] = (
     "model",
@@ -71,29 +71,29 @@ NOT_OF_THE_RESULT: tuple[str, ...] = (
 
 @dataclass(frozen=True)
 class SweepSpec:
-    """A grid: every task x size x term x learning rate x seed is one fine-tune."""
+    """Grid of a sweep: every task x size x term x learning rate x seed is one fine-tune."""
 
     tasks: tuple[str, ...] = ("demo-sentiment",)
-    """Names in the registry."""
+    """Names of tasks in the registry."""
     regimes: tuple[str, ...] = ()
-    """``low``, ``medium``, ``high``, ``all``; without them and ``n_train``, the preset's."""
+    """Regimes, ``low``, ``medium``, ``high`` or ``all``; without them and ``n_train``, the preset's."""
     n_train: tuple[int, ...] = ()
     """Numbers of training examples, besides or instead of regimes."""
     terms: tuple[str, ...] = ("v", "q", "k", "all", "head")
-    """What each run trains: a bias term, several joined by ``+``, or ``all`` (the probe), ``head``, ``random``,
+    """Terms that each run trains: a bias term, several joined by ``+``, or ``all`` (the probe), ``head``, ``random``,
     ``full``."""
     lrs: tuple[float, ...] = ()
     """Peak learning rates; without them, the preset's."""
     probe_lrs: tuple[float, ...] = ()
-    """Those of ``all``, which wants smaller ones; without them, the same as the others."""
+    """Peak learning rates of ``all``, which wants smaller ones; without them, the same as the others."""
     seeds: tuple[int, ...] = (0,)
-    """The seeds; a number alone is how many, as in a file and after ``--seeds``: 3 means 0, 1 and 2."""
+    """Seeds of the fine-tunes; a number alone is how many, as in a file and after ``--seeds``: 3 means 0, 1 and 2."""
     merges: tuple[str, ...] = ()
     """Pairs of tasks, joined by ``+``, whose b_v fine-tunes are merged and scored at the end (paper, Table 3)."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Other fields of RunConfig for all runs: some of :data:`COMMON`."""
+    """Values of other fields of RunConfig for all runs: some of :data:`COMMON`."""
     task_epochs: dict[str, int] = field(default_factory=dict)
-    """Task -> its epochs where the settings leave them open: of a sweep that began when its preset had other ones."""
+    """Epochs of tasks, where the settings leave them open: of a sweep that began when its preset had other ones."""
 
     def __post_init__(self) -> None:
         if type(self.seeds) is int:
@@ -146,7 +146,7 @@ class SweepSpec:
             raise UserError(f"got a sweep of {count:,} runs", f"at most {MAX_RUNS:,}", "fewer seeds or learning rates")
 
     def runs(self) -> list[RunConfig]:
-        """Every fine-tune of the grid, resolved, each once.
+        """List every fine-tune of the grid, resolved, each once.
 
         Raises UserError for settings that no run can have.
         """
@@ -188,14 +188,14 @@ class SweepSpec:
             yield {"n_train": count}
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as JSON values."""
+        """Fields as JSON values, by name."""
         return {
             key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SweepSpec:
-        """The inverse of :meth:`to_dict`, and what a YAML file may say: single values for lists.
+        """Read the fields of :meth:`to_dict`, or what a YAML file may say: single values for lists.
 
         Fields of RunConfig may stand beside the grid or under ``settings``. Raises UserError for unknown ones.
         """
@@ -235,7 +235,7 @@ _WORDS = {str: "words", int: "whole numbers", float: "numbers"}
 
 
 def read_spec(path: Path) -> dict[str, Any]:
-    """The fields of a sweep from a YAML file, for :meth:`SweepSpec.from_dict`.
+    """Read the fields of a sweep from a YAML file, for :meth:`SweepSpec.from_dict`.
 
     Raises UserError: no such file, not plain YAML, or not a table.
     """
@@ -253,7 +253,7 @@ _NUMBERS = ("lrs", "probe_lrs", "adam_epsilon", "weight_decay", "clip")
 
 
 def _numbers(name: str, value: Any) -> Any:
-    """YAML 1.1 reads 1e-3 as text; people mean the number."""
+    """Convert texts such as 1e-3 to numbers, which YAML 1.1 does not."""
     if name not in _NUMBERS:
         return value
     try:
@@ -265,7 +265,7 @@ def _numbers(name: str, value: Any) -> Any:
 
 
 def _mode_and_terms(what: str) -> tuple[str, tuple[str, ...]]:
-    """``v`` or ``q+v`` or a mode -> (mode, terms). Raises UserError."""
+    """Convert ``v``, ``q+v`` or a mode to (mode, terms). Raises UserError."""
     if what in MODES_OF_SWEEPS:
         return what, ()
     terms = tuple(what.split("+"))
@@ -276,11 +276,11 @@ def _mode_and_terms(what: str) -> tuple[str, tuple[str, ...]]:
 
 
 def trains(config: RunConfig) -> str:
-    """The inverse: what a run trains, in the words of a sweep."""
+    """Name what a run trains in the words of a sweep, such as ``q+v``."""
     return "+".join(config.terms) if config.method.names_terms else config.mode
 
 
 def identity(config: RunConfig) -> str:
-    """16 hexadecimal digits that say which fine-tune a resolved configuration is, on any machine."""
+    """Compute 16 hexadecimal digits that say which fine-tune a resolved configuration is, on any machine."""
     table = {name: value for name, value in chosen(config.to_dict()).items() if name not in NOT_OF_THE_RESULT}
     return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]

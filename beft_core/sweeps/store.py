@@ -1,4 +1,4 @@
-"""The folder of a sweep. Whatever is finished is a file there, so a sweep that was killed goes on where it was.
+"""Folder of a sweep. Whatever is finished is a file there, so a sweep that was killed goes on where it was.
 
 ``sweep.json``: the grid. ``plan.json``: which runs share a bank, kept so that a resumed sweep trains the same banks.
 ``rows/<run>.json``: one finished run each. ``snapshots/``, ``bank-*.safetensors``: the state of the bank in progress.
@@ -34,7 +34,7 @@ MERGES = "merges.json"
 
 @dataclass(frozen=True)
 class SweepFolder:
-    """A folder that holds one sweep, or will."""
+    """Folder that holds one sweep, or will."""
 
     path: Path
 
@@ -71,7 +71,7 @@ class SweepFolder:
                 (self.path / name).mkdir(exist_ok=True)
 
     def continued(self, spec: SweepSpec) -> SweepSpec:
-        """A grid as the sweep that began here means it: a preset that has changed since is what it was then.
+        """Complete a grid as the sweep that began here means it: a preset that has changed since is what it was then.
 
         Only where the settings are those that the sweep began with; others are a sweep of their own in this folder.
         """
@@ -84,14 +84,14 @@ class SweepFolder:
         return dataclasses.replace(spec, settings=began.settings, task_epochs=began.task_epochs) if same else spec
 
     def spec(self) -> SweepSpec:
-        """The grid. Raises UserError where there is none."""
+        """Read the grid. Raises UserError where there is none."""
         table = read_json_file(self.path / "sweep.json")
         return SweepSpec.from_dict(table if table.pop("version", None) is not None else completed_sweep(table))
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
     def finished(self, runs: Iterable[RunConfig]) -> dict[str, dict[str, Any]]:
-        """Identity -> row of every run that has one. A damaged row counts as not finished."""
+        """Read the rows of finished runs by identity. A damaged row counts as not finished."""
         rows = {}
         for config in runs:
             name = identity(config)
@@ -110,11 +110,11 @@ class SweepFolder:
         self._write(f"rows/{row['run']}.json", row)
 
     def snapshot(self, run: str) -> Path:
-        """File of a run's snapshot."""
+        """Path of a run's snapshot."""
         return self.path / "snapshots" / f"{run}{SUFFIX}"
 
     def table(self, runs: Sequence[RunConfig]) -> pd.DataFrame:
-        """The finished runs in the order of the grid, all of ``COLUMNS``.
+        """Make the table of the finished runs in the order of the grid, all of ``COLUMNS``.
 
         A row that was written before a column existed is completed from its configuration.
         """
@@ -134,7 +134,7 @@ class SweepFolder:
     # -- banks -----------------------------------------------------------------------------------------------------
 
     def planned(self) -> list[list[str]]:
-        """Banks as they were planned before, by the identities of their runs."""
+        """Read the banks as they were planned before, by the identities of their runs."""
         try:
             banks = read_json_file(self.path / "plan.json").get("banks")
         except UserError:
@@ -149,7 +149,7 @@ class SweepFolder:
         self._write("plan.json", {"banks": [[identity(config) for config in bank] for bank in banks]})
 
     def checkpoint(self, bank: Sequence[RunConfig]) -> Path:
-        """File for the state of a bank in progress."""
+        """Path of the file for the state of a bank in progress."""
         digest = hashlib.sha256("".join(map(identity, bank)).encode()).hexdigest()[:16]
         return self.path / f"bank-{digest}.safetensors"
 
@@ -157,7 +157,7 @@ class SweepFolder:
 
     @property
     def merges(self) -> Path:
-        """File of the merges."""
+        """Path of the file with the merges."""
         return self.path / MERGES
 
     def keep_merges(self, merges: Sequence[Mapping[str, Any]]) -> None:

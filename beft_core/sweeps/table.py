@@ -1,4 +1,4 @@
-"""The result of a sweep: one row per fine-tune, as a pandas table, Parquet and CSV.
+"""Result table of a sweep: one row per fine-tune, as a pandas table, Parquet and CSV.
 
 The columns are a public contract: pages, reports and analyses read nothing else of a sweep. Metrics are fractions
 (accuracy 0.79, correlations from -1 to 1), not percent. A cell is empty (NaN or None) where a run has no such value:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NAME = "results"
-"""``results.parquet`` and ``results.csv`` in the sweep's folder."""
+"""Name, without its ending, of ``results.parquet`` and ``results.csv`` in the sweep's folder."""
 
 RUN_COLUMNS: dict[str, str] = {
     "run": "identity of the fine-tune: 16 hexadecimal digits over its configuration",
@@ -59,46 +59,55 @@ RUN_COLUMNS: dict[str, str] = {
     "null_terms": "bias terms that are certified to change nothing, joined by +",
     "snapshot": "file name in the sweep's folder snapshots, where it was kept",
 }
-"""Column -> what it says."""
+"""Columns that describe a run, each with its description."""
 
 SCORE_COLUMNS: tuple[str, ...] = tuple(
     f"{what}{approach}.{term}" for what in ("", "rank.") for approach in APPROACHES for term in TERM_KEYS
 )
-"""``projection_ratio.v`` (score of a term: mean over layers), ``rank.projection_ratio.v`` (1 is the highest of all)."""
+"""Names of the columns of scores: ``projection_ratio.v`` (score of a term: mean over layers),
+``rank.projection_ratio.v`` (1 is the highest of all).
+"""
 CHOICE_COLUMNS: tuple[str, ...] = tuple(
     f"{what}.{approach}" for what in ("selected", "settled") for approach in APPROACHES
 )
-"""``selected.fisher``: the term among q, k and v that an approach selects. ``settled.projection_ratio``: the share of
-the probe's steps after which its selection never changed again (0: it was right from the first checkpoint on)."""
+"""Names of the columns of selections. ``selected.fisher``: the term among q, k and v that an approach selects.
+``settled.projection_ratio``: the share of the probe's steps after which its selection never changed again (0: it was
+right from the first checkpoint on).
+"""
 NORM_COLUMNS: tuple[str, ...] = tuple(f"pre_norm.{term}" for term in TERM_KEYS)
-"""``pre_norm.v``: mean over layers of the L2 norm of the term before the fine-tune, known without one. Empty in tables
-that were written before there was such a column."""
+"""Names of the columns of norms. ``pre_norm.v``: mean over layers of the L2 norm of the term before the fine-tune,
+known without one. Empty in tables that were written before there was such a column.
+"""
 OPTIMIZER_COLUMNS: tuple[str, ...] = ("adam_epsilon", "adam_epsilon_at")
-"""The optimizer of a fine-tune, which means over seeds never mix. In tables that were written before there were such
-columns: what was built in, ``presets.BUILT_IN``, where the table is older than the choice, and so has none of
-:data:`NORM_COLUMNS`, which are older than it too; otherwise empty, because the release between the two could choose."""
+"""Names of the columns of a fine-tune's optimizer, which means over seeds never mix. In tables that were written before
+there were such columns: what was built in, ``presets.BUILT_IN``, where the table is older than the choice, and so has
+none of :data:`NORM_COLUMNS`, which are older than it too; otherwise empty, because the release between the two could
+choose.
+"""
 COLUMNS: tuple[str, ...] = (*RUN_COLUMNS, *SCORE_COLUMNS, *CHOICE_COLUMNS, *NORM_COLUMNS)
 _LATER: tuple[str, ...] = (*NORM_COLUMNS, *OPTIMIZER_COLUMNS)
 _OPTIONAL: tuple[str, ...] = (
     *_LATER,
     *(name for name in (*SCORE_COLUMNS, *CHOICE_COLUMNS) if PAPER not in name.split(".")),
 )
-"""A table may be older than an approach: only the paper's has always been there."""
+"""Columns that a table may lack because it is older than they are; of the approaches only the paper's has always been
+there.
+"""
 NEEDED: tuple[str, ...] = tuple(name for name in COLUMNS if name not in _OPTIONAL)
-"""Those that every table has."""
+"""Columns that every table has."""
 
 MAX_CSV, MAX_PARQUET = 32 * 2**20, 64 * 2**20
-"""Bytes of a file: as CSV a sweep of 1,000 fine-tunes takes three million."""
+"""Most bytes of a file: as CSV a sweep of 1,000 fine-tunes takes three million."""
 MAX_COLUMNS = 1000
 LIMITS = parquet.Limits(rows=100_000, bytes=256 * 2**20)
-"""Of a table when it is read; no sweep has more rows."""
+"""Bounds of a table when it is read; no sweep has more rows."""
 
 KEY: tuple[str, ...] = ("model", "task", "n_train", "lr", "seed")
-"""What a probe and the fine-tunes of single terms that it predicts have in common."""
+"""Columns in which a probe and the fine-tunes of single terms that it predicts agree."""
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A result table: a ``.parquet`` or ``.csv`` file, or the folder of a sweep. All of :data:`COLUMNS`, in order.
+    """Read a result table: a ``.parquet`` or ``.csv`` file, or the folder of a sweep. All of :data:`COLUMNS`, in order.
 
     Only :data:`NORM_COLUMNS` and the columns of an approach that is younger than the file, then empty, and
     :data:`OPTIMIZER_COLUMNS` may be missing in the file.
@@ -138,7 +147,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    """First every row is counted: pandas makes what it needs to hold it of any number of columns."""
+    """Read a CSV file, after every row was counted: pandas makes what it needs to hold it of any number of columns."""
     import pandas as pd
 
     header: list[str] = []

@@ -17,7 +17,7 @@ class Examples:
 
     text: list[str]
     text_pair: list[str] | None
-    """Second texts, for tasks on pairs."""
+    """Second texts, for tasks on pairs; None for others."""
     labels: np.ndarray
     """Encoded labels [examples]; see :mod:`beft_core.tasks.targets`."""
 
@@ -45,7 +45,7 @@ class TaskData:
     evals: dict[str, Examples]
     """Validation sets; only MNLI has two."""
     source: str
-    """Where the examples came from, in words."""
+    """Origin of the examples, in words."""
 
 
 def subsample(examples: Examples, n: int | None, seed: int, sampler: str = "generator") -> Examples:

@@ -1,4 +1,4 @@
-"""Loading a task from where it is: generated, official files, the Hub, a user's tables."""
+"""Loader of a task from where it is: generated, official files, the Hub, a user's tables."""
 
 from __future__ import annotations
 

@@ -42,13 +42,13 @@ def _spearman(predicted: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _constant(*arrays: np.ndarray) -> bool:
-    """A correlation with a constant is undefined; a predictor that is constant has learnt nothing: 0."""
+    """Whether one of two arrays is constant: a correlation is then undefined, and counts as 0."""
     return any(np.ptp(array) == 0 for array in arrays)
 
 
 def chance(metric: str, classes: int | None) -> float | None:
-    """What guesses that ignore the text are worth on average, each class as often: the accuracy of one in ``classes``,
-    0 for correlations. None where it depends on how often the classes occur, as for F1.
+    """Metric that guesses which ignore the text reach on average, each class as often: the accuracy of one in
+    ``classes``, 0 for correlations. None where it depends on how often the classes occur, as for F1.
     """
     if metric.startswith("accuracy"):
         return None if classes is None else 1 / classes
@@ -63,7 +63,7 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "pearson": _pearson,
     "spearman": _spearman,
 }
-"""Name -> (predictions, labels) -> value: 0 to 1, correlations and MCC -1 to 1."""
+"""Metrics by name: (predictions, labels) -> value, 0 to 1, correlations and MCC -1 to 1."""
 
 
 def compute(names: Sequence[str], predicted: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -23,21 +23,23 @@ from beft_core.tasks.registry import REGIMES, TASKS, TaskSpec
 
 MAX_ROWS = 1_000_000
 MAX_MEMORY = 320 * 2**20
-"""Bytes that a table's texts and labels take in memory: with one rare character a text takes four times its file's."""
+"""Most bytes that a table's texts and labels may take in memory: with one rare character a text takes four times its
+file's.
+"""
 MAX_NAME = 300
-"""Characters of a label and of a column's name; a snapshot records no longer ones."""
+"""Most characters of a label and of a column's name; a snapshot records no longer ones."""
 MIN_TRAIN, MIN_EVAL = 4, 2
-"""The fewest rows of a training and of a validation table."""
+"""Fewest rows of a training and of a validation table."""
 MAX_CLASSES = 1000
 
 PROBLEMS: dict[str, tuple[str, ...]] = {
     "classification": ("accuracy", "f1_macro"),
     "regression": ("spearman", "pearson"),
 }
-"""What labels can be -> the metrics by which a task of them is judged; the first one counts."""
+"""Kinds of labels, with the metrics by which a task of them is judged; the first one counts."""
 
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
-"""Names of tasks: they stand in the names of tensors and files."""
+"""Pattern of a task's name, which stands in the names of tensors and files."""
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -45,7 +47,7 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns hold the text, the second text (or None) and the label."""
+    """Names of the columns that hold the text, the second text (or None) and the label."""
 
     text: str
     text_pair: str | None
@@ -63,7 +65,7 @@ class Columns:
 
     @property
     def wanted(self) -> list[str]:
-        """The names in the order of the cells that :func:`collect` takes: text, label, second text if there is one."""
+        """Names in the order of the cells that :func:`collect` takes: text, label, second text if there is one."""
         return [self.text, self.label, *([] if self.text_pair is None else [self.text_pair])]
 
 
@@ -72,7 +74,7 @@ class RawTable:
     """Rows whose cells are checked one by one; what their labels mean together is open still."""
 
     where: str
-    """What messages call the table, as ``films.csv``."""
+    """Name of the table in messages, such as ``films.csv``."""
     text: list[str]
     text_pair: list[str] | None
     label: list[str]
@@ -199,8 +201,8 @@ def default_name(stem: str) -> str:
 
 
 def columns_of(head: Mapping[str, Any]) -> Columns | None:
-    """The columns that a snapshot records of a head (:attr:`beft_core.snapshots.meta.SnapshotMeta.heads`); None of a
-    head that was not trained on a table of the user's own, or before they were recorded.
+    """Read the columns that a snapshot records of a head (:attr:`beft_core.snapshots.meta.SnapshotMeta.heads`); None of
+    a head that was not trained on a table of the user's own, or before they were recorded.
     """
     columns = head.get("columns")
     return None if columns is None else Columns(columns["text"], columns["text_pair"], columns["label"])
@@ -243,7 +245,7 @@ def _require_rows(where: str, examples: Examples, least: int) -> None:
 
 
 def _split(where: str, examples: Examples) -> tuple[Examples, Examples]:
-    """80 to 20; of each class a fifth, and at least one example, unless it has only one."""
+    """Split examples 80 to 20; of each class a fifth, and at least one example, unless it has only one."""
     rng = np.random.default_rng(0)
     keys = examples.labels if examples.labels.dtype == np.int64 else np.zeros(len(examples), dtype=np.int64)
     held: list[int] = []
@@ -277,7 +279,7 @@ def _text(where: str, row: int, column: str, value: Any) -> str:
 
 
 def _label(where: str, row: int, column: str, value: Any) -> str:
-    """A label as a string; whole numbers and the same numbers written in another format agree."""
+    """Convert a label to a string; whole numbers and the same numbers written in another format agree."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, bool):
@@ -305,7 +307,9 @@ def _kind(value: Any) -> str:
 
 
 def _is_regression(raw: list[str]) -> bool:
-    """Mostly numbers, some with a fraction: the few others are then mistakes in a row, not classes."""
+    """Whether labels are mostly numbers, some with a fraction: the few others are then mistakes in a row, not
+    classes.
+    """
     numbers = [value for value in raw if _NUMBER.fullmatch(value)]
     return 10 * len(numbers) >= 9 * len(raw) and not all(_INTEGER.fullmatch(value) for value in numbers)
 

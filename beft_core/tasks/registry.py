@@ -1,4 +1,5 @@
-"""Every task by name: columns, labels, metrics, sizes and hyper-parameters. Data only; reading is elsewhere.
+"""Registry of every task by name: columns, labels, metrics, sizes and hyper-parameters. Data only; reading is
+elsewhere.
 
 Regimes, learning rates and epochs are the authors' settings (paper, section 3.1, and their code); tasks that they
 leave out (WNLI, BoolQ, the demos) get the middle of the range. The paper's metric comes first: accuracy, F1 (QQP,
@@ -15,7 +16,7 @@ from beft_core.errors import UserError
 from beft_core.tasks.targets import Target, target_of
 
 REGIMES: tuple[str, ...] = ("low", "medium", "high", "all")
-"""How many training examples, in words."""
+"""Names of the amounts of training examples."""
 
 
 @dataclass(frozen=True)
@@ -28,62 +29,64 @@ class Quick:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """What a task is."""
+    """Description of a task."""
 
     name: str
     title: str
     source: str
-    """``glue``, ``superglue``, ``demo`` or ``file``."""
+    """Source of the data: ``glue``, ``superglue``, ``demo`` or ``file``."""
     text: str
     """Column of the text; ``word+sentence1`` (WiC) joins two columns as ``word: sentence1``."""
     text_pair: str | None
-    """Column of the second text of a pair."""
+    """Column of the second text of a pair; ``None``: the task is on single texts."""
     label: str
     """Column of the label."""
     labels: tuple[str, ...] | None
     """Names of the classes in the official order; ``None``: a label is a number."""
     metrics: tuple[str, ...]
-    """The first is the one that counts."""
+    """Names of the metrics; the first is the one that counts."""
     regimes: dict[str, int | None] = field(default_factory=dict)
-    """Regime -> training examples; ``None`` where the paper has none (and for ``all``)."""
+    """Number of training examples of each regime; ``None`` where the paper has none (and for ``all``)."""
     lr: float = 4e-4
-    """The authors' learning rate."""
+    """Learning rate of the authors."""
     epochs: int = 30
-    """The authors' epochs for BERT-base."""
+    """Number of epochs of the authors for BERT-base."""
     quick: Quick = Quick(5e-3, 6)
     folder: str | None = None
     """Folder of the task in the official download."""
     evals: dict[str, str] = field(default_factory=lambda: {"validation": "dev.tsv"})
-    """Validation set -> file in that folder; its key is also the split on the Hub, where that has one."""
+    """Files of the validation sets in that folder; a key is also the split on the Hub, where that has one."""
     columns: tuple[str, ...] | None = None
-    """Columns of files without a header."""
+    """Columns of files without a header; ``None``: files have one."""
     skips_ragged_rows: bool = False
-    """Leave out rows with too few or too many cells, where the official file is known to have some."""
+    """Whether rows with too few or too many cells are left out, where the official file is known to have some."""
     hub: tuple[str, str] | None = None
     """Data set on the Hub and its configuration; see :data:`HUB_REVISIONS`."""
     hub_columns: dict[str, str] = field(default_factory=dict)
-    """Column here -> column on the Hub, where the two differ."""
+    """Columns on the Hub by the columns' names here, where the two differ."""
     epochs_larger: int | None = None
-    """Those for RoBERTa-base and BERT-large, where they differ (the authors train RTE, SST-2, WiC and CB on those)."""
+    """Number of the authors' epochs for RoBERTa-base and BERT-large, where it differs (the authors train RTE, SST-2,
+    WiC and CB on those).
+    """
     paper_text: str | None = None
-    """What the authors feed instead of ``text``, where that differs."""
+    """Columns that the authors feed instead of ``text``, where those differ."""
     objective: str | None = None
-    """What a fine-tune optimises, a key of ``training.objectives.registry.OBJECTIVES``; None: its labels say."""
+    """Objective of a fine-tune, a key of ``training.objectives.registry.OBJECTIVES``; None: its labels say."""
 
     @property
     def target(self) -> Target:
-        """What a label is."""
+        """Kind of label of the task."""
         return target_of(self.labels)
 
     def reading(self, inputs: str) -> TaskSpec:
-        """The task as its columns are read by a key of :data:`beft_core.presets.INPUTS`."""
+        """Copy of the task as its columns are read by a key of :data:`beft_core.presets.INPUTS`."""
         if inputs != "paper" or self.paper_text is None:
             return self
         return dataclasses.replace(self, text=self.paper_text)
 
     @property
     def note(self) -> str:
-        """In words what a reader of the task must know; empty for most."""
+        """Note on what a reader of the task must know; empty for most."""
         if self.paper_text is None:
             return ""
         return (
@@ -97,7 +100,7 @@ HUB_REVISIONS: dict[str, str | None] = {
     # The data set itself is a script, which datasets no longer runs; this branch is its Parquet conversion.
     "aps/super_glue": "refs/convert/parquet",
 }
-"""Data sets on the Hub -> the revision to read."""
+"""Revisions to read of the data sets on the Hub."""
 
 
 def _regimes(low: int | None = None, medium: int | None = None, high: int | None = None) -> dict[str, int | None]:
@@ -376,11 +379,11 @@ _SPECS = (
 )
 
 TASKS: dict[str, TaskSpec] = {spec.name: spec for spec in _SPECS}
-"""Name -> task."""
+"""Tasks by name."""
 
 
 def get_task(name: str) -> TaskSpec:
-    """The task of a name; ``SST-2`` and ``sst2`` are the same. Others raise UserError with close matches."""
+    """Look up a task by its name; ``SST-2`` and ``sst2`` are the same. Others raise UserError with close matches."""
     plain = name.lower().replace("_", "-")
     for key in (plain, plain.replace("-", "")):
         if key in TASKS:

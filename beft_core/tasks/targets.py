@@ -1,4 +1,5 @@
-"""What a label is: one of named classes, or a number. Everything that can be said of it without a model is said here.
+"""Targets, the kinds of labels: one of named classes, or a number. All that can be said of them without a model is
+here.
 
 How a model learns such labels is an objective (:mod:`beft_core.training.objectives.base`).
 """
@@ -14,23 +15,23 @@ import numpy as np
 
 
 class Target(ABC):
-    """A kind of label: how it is read, stored and shown."""
+    """Kind of label: how it is read, stored and shown."""
 
     kind: ClassVar[str]
-    """One of :data:`beft_core.snapshots.meta.HEAD_KINDS`: what a snapshot says of a head that predicts it. Also the key
-    of the objective that a task of such labels has unless it names another.
+    """Name of the kind, one of :data:`beft_core.snapshots.meta.HEAD_KINDS`: what a snapshot says of a head that
+    predicts it. Also the key of the objective that a task of such labels has unless it names another.
     """
     dtype: ClassVar[type[np.generic]]
     """Type of an array of encoded labels."""
     labels: tuple[str, ...] | None = None
     """Names of the classes in the order of their numbers; None where there are none."""
     expected: str
-    """In words, what a label must be."""
+    """Description of what a label must be."""
 
     @property
     @abstractmethod
     def outputs(self) -> int:
-        """Numbers that a head computes for one example."""
+        """Number of values that a head computes for one example."""
 
     @property
     def classes(self) -> int | None:
@@ -55,7 +56,7 @@ class Target(ABC):
 
 
 class Classes(Target):
-    """One of several classes, encoded as its number."""
+    """Target that is one of several classes, encoded as its number."""
 
     kind = "classification"
     dtype = np.int64
@@ -84,7 +85,7 @@ class Classes(Target):
 
 
 class Number(Target):
-    """A finite number."""
+    """Target that is a finite number."""
 
     kind = "regression"
     dtype = np.float32

@@ -24,7 +24,7 @@ _SLOT = re.compile(r"\{(\w+?)\d?\}")
 _ARTICLE = re.compile(r"\ba(?= [aeiou])")
 
 Row = tuple[str, str | None, float]
-"""Text, second text, label."""
+"""Row of a demo task: (text, second text, label)."""
 
 
 @cache
@@ -34,13 +34,13 @@ def _words(slot: str, half: int) -> tuple[str, ...]:
 
 @cache
 def _scenes(slot: str, half: int) -> list[list[list[str]]]:
-    """Kinds of concepts, each concept in several words."""
+    """Read the kinds of concepts, each concept in several words."""
     kinds = demo_words.SCENES[slot][half].split(";")
     return [[concept.split("/") for concept in kind.split()] for kind in kinds]
 
 
 class _Half:
-    """Draws words from one half (0 training, 1 validation) of the word lists."""
+    """Source of words from one half (0 training, 1 validation) of the word lists."""
 
     def __init__(self, half: int, rng: random.Random) -> None:
         self.half = half
@@ -63,7 +63,7 @@ class _Half:
 
 
 def _sentiment(half: _Half, label: int) -> Row:
-    """A template states a good opinion; swapping its good and bad words states a bad one."""
+    """Make a row from a template that states a good opinion; swapping its good and bad words states a bad one."""
     rng = half.rng
     kind = rng.choices(list(demo_words.OPINIONS), weights=[w for w, _ in demo_words.OPINIONS.values()])[0]
     opinion = rng.choice(demo_words.OPINIONS[kind][1])
@@ -77,7 +77,9 @@ def _sentiment(half: _Half, label: int) -> Row:
 
 
 def _similarity(half: _Half, _: int) -> Row:
-    """Two scenes of three parts; the label adds up how much each part of one says the same as in the other."""
+    """Make a row of two scenes of three parts; the label adds up how much each part of one says the same as in the
+    other.
+    """
     rng = half.rng
     first: dict[str, str] = {}
     second: dict[str, str] = {}
@@ -98,7 +100,9 @@ def _similarity(half: _Half, _: int) -> Row:
 
 
 def _entailment(half: _Half, label: int) -> Row:
-    """What holds for a thing holds for its kind; what never happened to the kind never happened to the thing."""
+    """Make a row by two rules: what holds for a thing holds for its kind; what never happened to the kind never
+    happened to it.
+    """
     rng = half.rng
     kinds = demo_words.KINDS[half.half]
     kind, other_kind = rng.sample(list(kinds), 2)
@@ -130,7 +134,7 @@ def _entailment(half: _Half, label: int) -> Row:
 
 
 def _acceptability(half: _Half, label: int) -> Row:
-    """A sentence whose verb agrees with its subject across a phrase in between, or one with a mistake."""
+    """Make a row of a sentence whose verb agrees with its subject across a phrase in between, or one with a mistake."""
     rng = half.rng
     words = {slot: lists[half.half].split() for slot, lists in demo_words.GRAMMAR.items()}
     subject, between, thing = rng.sample(words["noun"], 3)
@@ -162,7 +166,7 @@ _TASKS: dict[str, Callable[[_Half, int], Row]] = {
 
 
 def load_demo(name: str) -> tuple[Examples, Examples]:
-    """Training pool and validation set of a demo task: distinct examples, classes in equal numbers.
+    """Make the training pool and the validation set of a demo task: distinct examples, classes in equal numbers.
 
     Raises UserError for other names.
     """
@@ -180,7 +184,7 @@ def _generate(name: str, half: int, n: int) -> Examples:
 
 @cache
 def _rows(name: str, half: int, n: int) -> tuple[Row, ...]:
-    """Generate once in a process; a sweep asks for each of its runs."""
+    """Generate the rows of a task, once in a process; a sweep asks for each of its runs."""
     # A string seeds through SHA-512, whatever the hash seed of the process.
     rng = random.Random(f"{name} {half}")
     words = _Half(half, rng)

@@ -84,7 +84,9 @@ OPINIONS: dict[str, tuple[float, list[str]]] = {
         ],
     ),
 }
-"""Kind -> how often, templates. All say something good: a bad opinion swaps good and bad, love and hate."""
+"""Templates by kind: (how often, templates). All say something good: a bad opinion swaps good and bad, love and
+hate.
+"""
 
 PLOTS = [
     "a {person} {quest} {place} {time} .",
@@ -92,7 +94,7 @@ PLOTS = [
     "set in {place} {time} , it follows a {person} and a {person} .",
     "{time} , a {person} meets a {person} in {place} .",
 ]
-"""What happens, without an opinion."""
+"""Templates of what happens, without an opinion."""
 
 SCENES: dict[str, tuple[str, str]] = {
     "person": (
@@ -120,7 +122,7 @@ SCENES: dict[str, tuple[str, str]] = {
         "in_the_office in_the_library",
     ),
 }
-"""Slot -> kinds of concepts (;), concepts of a kind (space), words for a concept (/)."""
+"""Words by slot: kinds of concepts (;), concepts of a kind (space), words for a concept (/)."""
 
 SCENE_TEMPLATES = [
     "a {person} is {action} {place} .",
@@ -147,13 +149,13 @@ KINDS: tuple[dict[str, str], dict[str, str]] = (
         "garment": "jacket sweater skirt coat shirt",
     },
 )
-"""Of each half: a kind -> things of it."""
+"""Things of each kind, for each half."""
 
 OPPOSITES: tuple[str, str] = (
     "bought/sold found/lost wanted/rejected",
     "cleaned/soiled kept/discarded praised/criticized",
 )
-"""What one does to a thing, and its opposite; the past tense is the participle too."""
+"""Verbs for what one does to a thing, with their opposites; the past tense is the participle too."""
 
 GRAMMAR: dict[str, tuple[str, str]] = {
     "noun": (

@@ -1,4 +1,4 @@
-"""GLUE and SuperGLUE from the Hub: Parquet files, downloaded once, read by ``datasets``.
+"""Reader of GLUE and SuperGLUE from the Hub: Parquet files, downloaded once, read by ``datasets``.
 
 The files are fetched by name and read locally, instead of naming the data set to ``datasets.load_dataset``: a data
 set that is in the cache then needs no network, a branch without a description of its configurations
@@ -19,11 +19,11 @@ from beft_core.tasks.registry import HUB_REVISIONS, TaskSpec
 from beft_core.tasks.sources.official import VARIABLES
 
 LAYOUTS = ("{config}/{split}-*.parquet", "{config}/{split}/*.parquet", "{config}/*-{split}.parquet")
-"""Where a split's files are: in data sets that are Parquet, in conversions to it, in older conversions."""
+"""Patterns of a split's files: in data sets that are Parquet, in conversions to it, in older conversions."""
 
 
 def load_hub(spec: TaskSpec) -> tuple[Examples, dict[str, Examples]]:
-    """Training and validation examples of a task. Raises UserError, within 5 s where there is no network."""
+    """Read the training and validation examples of a task. Raises UserError, within 5 s where there is no network."""
     assert spec.hub is not None
     patterns = _patterns(spec)
     folder = _download(spec, patterns)
@@ -37,19 +37,19 @@ def has_all_splits(spec: TaskSpec, folder: Path) -> bool:
 
 
 def _splits(spec: TaskSpec) -> dict[str, str]:
-    """Validation set -> its name on the Hub."""
+    """Name the validation sets as the Hub does: name here -> name there."""
     return {name: name if name == "validation" else f"validation_{name}" for name in spec.evals}
 
 
 def _patterns(spec: TaskSpec) -> dict[str, list[str]]:
-    """Split -> names that its files may have."""
+    """List the names that the files of each split may have."""
     assert spec.hub is not None
     splits = ("train", *_splits(spec).values())
     return {split: [layout.format(config=spec.hub[1], split=split) for layout in LAYOUTS] for split in splits}
 
 
 def _download(spec: TaskSpec, patterns: dict[str, list[str]]) -> Path:
-    """Folder with the data set's files: from the Hub's cache if they are there, else downloaded."""
+    """Find the folder with the data set's files: from the Hub's cache if they are there, else downloaded."""
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -94,7 +94,7 @@ def _download(spec: TaskSpec, patterns: dict[str, list[str]]) -> Path:
 
 
 def _files(folder: Path, patterns: list[str]) -> list[str]:
-    """The files of a split, in order, by the first layout that has any."""
+    """List the files of a split, in order, by the first layout that has any."""
     here = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/**/*.parquet"))
     for pattern in patterns:
         if found := fnmatch.filter(here, pattern):

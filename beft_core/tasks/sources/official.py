@@ -1,4 +1,4 @@
-"""GLUE and SuperGLUE as their official downloads lay them out (gluebenchmark.com, super.gluebenchmark.com).
+"""Reader of GLUE and SuperGLUE as their official downloads lay them out (gluebenchmark.com, super.gluebenchmark.com).
 
 The TSV files are not CSV: quotation marks belong to the text and nothing is escaped, so lines are split at
 tabs and nowhere else. Rows are counted as lines of the file, from 1, with the header.
@@ -18,13 +18,13 @@ from beft_core.tasks.registry import TaskSpec
 from beft_core.tasks.sources.text_lines import numbered_lines
 
 VARIABLES = {"glue": "BEFT_GLUE_DIR", "superglue": "BEFT_SUPERGLUE_DIR"}
-"""Environment variable that names the folder of a benchmark."""
+"""Names of the environment variables that name the folder of each benchmark."""
 
 Row = dict[str, str]
 
 
 def find_folder(spec: TaskSpec, explicit: str | Path | None = None) -> Path | None:
-    """The folder with a task's files: in (or itself) ``explicit``, else the environment's folder, else None.
+    """Find the folder with a task's files: in (or itself) ``explicit``, else the environment's folder, else None.
 
     An environment folder that simply lacks this task gives None too, because many people have only some
     tasks. Raises UserError for an explicit folder without the task, for a folder that does not exist, and for
@@ -54,14 +54,14 @@ def find_folder(spec: TaskSpec, explicit: str | Path | None = None) -> Path | No
 
 
 def read_task(spec: TaskSpec, folder: Path) -> tuple[Examples, dict[str, Examples]]:
-    """Training and validation examples of a task. Raises UserError with file and row."""
+    """Read the training and validation examples of a task. Raises UserError with file and row."""
     suffix = Path(_validation_file(spec)).suffix
     train = read_file(spec, folder / f"train{suffix}")
     return train, {name: read_file(spec, folder / file) for name, file in spec.evals.items()}
 
 
 def read_file(spec: TaskSpec, path: Path) -> Examples:
-    """The examples of one TSV or JSONL file. Raises UserError with file and row."""
+    """Read the examples of one TSV or JSONL file. Raises UserError with file and row."""
     if not path.is_file():
         raise UserError(f"got no file {path}", f"{path.name} of the official download")
     texts: list[str] = []

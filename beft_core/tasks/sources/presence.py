@@ -1,5 +1,5 @@
-"""Which tasks this machine can train on without a network, and what to do about the others. Nothing is read but names
-of files.
+"""Presence of tasks on this machine, which it can train on without a network, and advice about the others. Nothing is
+read but names of files.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from beft_core.tasks.sources.official import VARIABLES, find_folder
 
 @dataclass(frozen=True)
 class Presence:
-    """Where the examples of a task are."""
+    """Place where the examples of a task are."""
 
     where: str
-    """In words: ``generated``, the environment variable that names its folder, ``Hub cache``; empty: not here."""
+    """Name of the place: ``generated``, the environment variable that names its folder, ``Hub cache``; empty:
+    not here.
+    """
     advice: str = ""
-    """Of a task that is not here: what to do, as the end of a sentence; or what is wrong with the folder."""
+    """Advice, as the end of a sentence, for a task that is not here; or what is wrong with the folder."""
     damaged: bool = False
-    """The folder that the environment names cannot be used: then the Hub is not asked."""
+    """Whether the folder that the environment names cannot be used: then the Hub is not asked."""
 
     @property
     def here(self) -> bool:
@@ -31,7 +33,9 @@ class Presence:
 
 
 def presence(spec: TaskSpec) -> Presence:
-    """Where a task is on this machine, in the order in which :func:`beft_core.tasks.load.load_task` looks for it."""
+    """Find where a task is on this machine, in the order in which :func:`beft_core.tasks.load.load_task` looks
+    for it.
+    """
     if spec.source == "demo":
         return Presence("generated")
     variable = VARIABLES[spec.source]

@@ -1,4 +1,4 @@
-"""Rows of tables as text files: comma-separated, tab-separated, or one JSON object per line. Each is bounded.
+"""Readers of tables as text files: comma-separated, tab-separated, or one JSON object per line. Each is bounded.
 
 A record is (number of the line where it begins, its cells). What is no record raises a UserError with that number.
 """
@@ -15,15 +15,15 @@ from beft_core.errors import UserError
 from beft_core.tasks.sources.text_lines import numbered_lines
 
 MAX_CELLS = 10_000
-"""Of one row."""
+"""Most cells of one row."""
 MAX_ROW = 2**20
-"""Characters of one row; a quoted text may go over many lines."""
+"""Most characters of one row; a quoted text may go over many lines."""
 MAX_NESTED = 5_000_000
-"""Lists and objects of a JSONL file: each takes the reader more time than the text that it is written in."""
+"""Most lists and objects of a JSONL file: each takes the reader more time than the text that it is written in."""
 
 
 def csv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Rows of comma-separated values, closed quotation marks required."""
+    """Read rows of comma-separated values, closed quotation marks required."""
     held = 0
 
     def lines() -> Iterator[str]:
@@ -53,13 +53,15 @@ def csv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def tsv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Rows between tabs. As in GLUE's files nothing is quoted: a quotation mark in a text must not swallow rows."""
+    """Read rows between tabs. As in GLUE's files nothing is quoted: a quotation mark in a text must not swallow
+    rows.
+    """
     for number, line in numbered_lines(path):
         yield number, _bounded(path, number, line.split("\t"))
 
 
 def jsonl_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Objects, one per line; blank lines are skipped."""
+    """Read objects, one per line; blank lines are skipped."""
     nested = 0
     for number, line in numbered_lines(path):
         if not line.strip():

@@ -1,4 +1,5 @@
-"""A user's table before it is used: its columns, its first rows, which columns are probably what, and whether it fits.
+"""Preview of a user's table before it is used: its columns, its first rows, which columns are probably what, and
+whether it fits.
 
 It may be bytes that somebody uploaded. They are checked in a temporary folder by the same readers that a fine-tune
 uses, and :func:`store` keeps them under a name made of their content: a stranger's file name never becomes a path.
@@ -26,26 +27,26 @@ from beft_core.tasks.sources.records import csv_records, jsonl_records, tsv_reco
 from beft_core.tasks.sources.user_files import load_files
 
 ROWS = 5
-"""Rows of a preview."""
+"""Number of rows of a preview."""
 MAX_COLUMNS = 200
 MAX_HEAD = 64 * 2**20
-"""Bytes of the first rows."""
+"""Most bytes of the first rows."""
 LABELS = re.compile(r"label|class|target|gold|sentiment|score|rating|category|y|is_.*", re.I)
-"""Names that columns of labels usually have."""
+"""Pattern of the names that columns of labels usually have."""
 SECOND = re.compile(r".*(2|_b|pair|hypothesis|second|question2|answer).*", re.I)
-"""Names that columns of second texts usually have."""
+"""Pattern of the names that columns of second texts usually have."""
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What one sees of a table."""
+    """Columns and first rows of a table."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    """The first rows, every cell as text."""
+    """First rows, every cell as text."""
 
     def guess(self) -> Columns:
-        """Which column is probably what; the label by its name, else the one with the shortest cells."""
+        """Guess which column is probably what; the label by its name, else the one with the shortest cells."""
         width = {name: sum(len(row[i]) for row in self.rows) for i, name in enumerate(self.columns)}
         named = [name for name in self.columns if LABELS.fullmatch(name)]
         label = named[0] if named else min(self.columns, key=lambda name: (width[name], -self.columns.index(name)))
@@ -59,18 +60,18 @@ class Preview:
 
 @dataclass(frozen=True)
 class Checked:
-    """What a table is as a task."""
+    """Facts about a table as a task."""
 
     train: int
     evaluated: int
-    """Examples held out for validation."""
+    """Number of examples that are held out for validation."""
     classes: tuple[tuple[str, int], ...] | None
-    """Class -> training examples; None where the labels are numbers."""
+    """Number of training examples of each class; None where the labels are numbers."""
     metric: str
 
 
 def preview(name: str, data: bytes) -> Preview:
-    """Columns and first rows. ``name``: of the uploaded file; only its ending is used, and it stands in messages.
+    """Read columns and first rows. ``name``: of the uploaded file; only its ending is used, and it stands in messages.
 
     Raises:
         UserError: another kind of file, not readable, without columns or without rows.
@@ -108,7 +109,7 @@ def check(name: str, data: bytes, columns: Columns) -> Checked:
 
 
 def stored_name(name: str, data: bytes) -> str:
-    """The name under which an upload is kept: made of its content, with the ending of its kind."""
+    """Name under which an upload is kept: made of its content, with the ending of its kind."""
     return f"table-{hashlib.sha256(data).hexdigest()[:16]}{_suffix(name)}"
 
 
@@ -129,21 +130,21 @@ def store(name: str, data: bytes, folder: Path) -> Path:
 
 
 def stored(folder: Path) -> list[Path]:
-    """The tables that were kept, newest first."""
+    """List the tables that were kept, newest first."""
     found = [path for path in folder.glob("table-*") if _STORED.fullmatch(path.name) and path.is_file()]
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 @contextmanager
 def on_disk(name: str, data: bytes) -> Iterator[Path]:
-    """The table as a temporary file, under the name that :func:`store` would give it."""
+    """Write the table to a temporary file, under the name that :func:`store` would give it."""
     with scratch_folder() as folder:
         yield put(folder / stored_name(name, data), data)
 
 
 @contextmanager
 def _on_disk(name: str, data: bytes) -> Iterator[Path]:
-    """The same; messages bear the name that the user knows."""
+    """Write the table to a temporary file; messages bear the name that the user knows."""
     with on_disk(name, data) as path:
         try:
             yield path
@@ -174,7 +175,8 @@ def _cell(value: Any) -> str:
 
 
 Head = tuple[list[str], list[list[Any]]]
-"""Columns and first rows."""
+"""Head of a table: (columns, first rows).
+"""
 
 
 def _csv(path: Path) -> Head:
@@ -186,7 +188,7 @@ def _tsv(path: Path) -> Head:
 
 
 def _head(path: Path, records: Iterator[tuple[int, list[str]]]) -> Head:
-    """Ragged rows are shown as they are, cut or filled; :func:`check` names them."""
+    """Take the first rows; ragged ones are shown as they are, cut or filled; :func:`check` names them."""
     full = (cells for _, cells in records if any(cell.strip() for cell in cells) or len(cells) > 1)
     columns = [cell.strip() for cell in next(full, [])]
     if not columns:
@@ -212,5 +214,5 @@ def _parquet(path: Path) -> Head:
 
 _PREVIEWS: dict[str, Callable[[Path], Head]] = {".csv": _csv, ".tsv": _tsv, ".jsonl": _jsonl, ".parquet": _parquet}
 KINDS: tuple[str, ...] = tuple(_PREVIEWS)
-"""Endings of the files that can be read."""
+"""Endings of the names of files that can be read."""
 _STORED = re.compile(rf"table-[0-9a-f]{{16}}({'|'.join(map(re.escape, KINDS))})")

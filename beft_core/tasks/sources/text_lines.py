@@ -1,4 +1,4 @@
-"""Lines of a text file with their numbers, so that every complaint about a file can name its row."""
+"""Reader of the lines of a text file with their numbers, so that every complaint about a file can name its row."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from beft_core.errors import UserError
 from beft_core.files.plain_file import open_plain
 
 MAX_FILE = 512 * 2**20
-"""Bytes of a file: the longest of GLUE have some hundred million."""
+"""Most bytes of a file: the longest of GLUE have some hundred million."""
 MAX_LINE = 2**20
-"""Bytes in one line; more is no table."""
+"""Most bytes of one line; more is no table."""
 MAX_LINES = 1_500_000
-"""Blank ones included."""
+"""Most lines of a file, blank ones included."""
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines (numbered from 1, without their ends) of a UTF-8 file; a byte-order mark is dropped.
+    """Read lines (numbered from 1, without their ends) of a UTF-8 file; a byte-order mark is dropped.
 
     Lines end at a newline only: characters such as U+2028 stand inside real texts. Raises UserError for what is no
     regular file, is too large or cannot be read, and with the row for other encodings, binary data and endless lines.

@@ -38,10 +38,10 @@ from beft_core.tasks.own_table import (
 from beft_core.tasks.sources.records import csv_records, jsonl_records, tsv_records
 
 MAX_BYTES = 256 * 2**20
-"""Larger files are refused: all of a table is held in memory."""
+"""Most bytes of a file, since all of a table is held in memory."""
 
 Rows = Iterator[tuple[int, Sequence[Any]]]
-"""Row number and the values of the wanted columns, in their order."""
+"""Iterator over rows: (row number, values of the wanted columns in their order)."""
 
 
 def load_files(
@@ -55,7 +55,7 @@ def load_files(
     problem: str | None = None,
     metric: str | None = None,
 ) -> TaskData:
-    """A task of two tables, or of one that is split; see :func:`beft_core.tasks.own_table.make_task`.
+    """Make a task of two tables, or of one that is split; see :func:`beft_core.tasks.own_table.make_task`.
 
     ``text``, ``text_pair``, ``label``: names of columns. ``name``: of the task; without it, made from the file's.
 
@@ -78,7 +78,7 @@ def read_table(
     labels: tuple[str, ...] | None = None,
     problem: str | None = None,
 ) -> tuple[Examples, tuple[str, ...] | None]:
-    """Examples of a table, and the names of its classes (``None``: a regression).
+    """Read the examples of a table, and the names of its classes (``None``: a regression).
 
     ``labels``, ``problem``: see :func:`beft_core.tasks.own_table.encode`. Raises UserError with file name, and row
     where there is one.
@@ -93,7 +93,7 @@ def read_rows(path: str | Path, columns: Columns) -> RawTable:
 
 
 def content_hash(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hexadecimal digits. Raises UserError where it cannot be read."""
+    """Compute the SHA-256 of a file's bytes, as 64 hexadecimal digits. Raises UserError where it cannot be read."""
     path = user_path(path, "the table")
     digest = hashlib.sha256()
     try:
@@ -109,7 +109,7 @@ def content_hash(path: str | Path) -> str:
 
 
 def _reader(path: Path) -> Callable[[Path, list[str]], Rows]:
-    """The reader of a file that exists, can be read and is not too big."""
+    """Find the reader of a file that exists, can be read and is not too big."""
     suffix = path.suffix.lower()
     try:
         with open_plain(path, what="a file") as file:
@@ -146,7 +146,7 @@ def _positions(path: Path, columns: Sequence[str], wanted: list[str]) -> list[in
 
 
 def _cells(path: Path, records: Iterator[tuple[int, list[str]]], wanted: list[str]) -> Rows:
-    """Rows of a table with a header; rows without anything are skipped."""
+    """Read the rows of a table with a header; rows without anything are skipped."""
     header: list[str] | None = None
     where: list[int] = []
     for number, cells in records:
