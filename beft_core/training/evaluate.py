@@ -1,4 +1,6 @@
-"""A snapshot or a merge back on its base model: scored on a task's validation sets under the head that it keeps."""
+"""Evaluation of a snapshot or a merge on its base model: scored on a task's validation sets under the head that it
+keeps.
+"""
 
 from __future__ import annotations
 

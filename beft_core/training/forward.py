@@ -1,4 +1,4 @@
-"""The forward pass of a bank, as training, prediction and Fisher information share it.
+"""Forward pass of a bank, as training, prediction and Fisher information share it.
 
 A pass is arranged on the host as arrays, these are sent to the device, and there they become the logits of each
 example.
@@ -71,7 +71,7 @@ def arranged(
 def pass_arrays(
     bank: Bank, session: Session, one: HostPass, run_of_row: Sequence[int], run_of_example: Sequence[int]
 ) -> Arrays:
-    """Everything that :func:`logits_of` needs on the device, by name."""
+    """Collect everything that :func:`logits_of` needs on the device, by name."""
     arrays = dict(one.arrays)
     indices = {"row": run_of_row, "example": run_of_example} if bank.runs > 1 else {"example": run_of_example}
     for items, run_of in indices.items():

@@ -1,4 +1,4 @@
-"""What a fine-tune reads: its task, its base model, the examples that it draws, and the metrics that judge it."""
+"""Inputs of a fine-tune: its task, its base model, the examples that it draws, and the metrics that judge it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def sample(config: RunConfig, train: Examples) -> Examples:
 
 
 Drawn = tuple[int | None, int, str | None]
-"""What the training examples of a run depend on: number, seed, sampler."""
+"""Key of the training examples of a run: (number, seed, sampler)."""
 
 
 def drawn(config: RunConfig) -> Drawn:

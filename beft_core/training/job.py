@@ -1,4 +1,4 @@
-"""One run of a bank: what it trains on, in which order and how fast, and what it leaves behind."""
+"""Job, one run of a bank: what it trains on, in which order and how fast, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ from beft_core.training.batches.encoded import Encoded
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a bank: its settings (resolved), its own examples, and the parts of the bank that it trains."""
+    """Run of a bank: its settings (resolved), its own examples, and the parts of the bank that it trains."""
 
     config: RunConfig
     train: Encoded
     owned: set[str]
     frozen: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """Part -> bool of its shape: elements of a trained part that stay as they are, because they are null."""
+    """Masks, bool of a part's shape, of the elements of trained parts that stay as they are because they are null, by
+    part.
+    """
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps of an epoch; the last one may have fewer examples."""
+        """Number of optimizer steps of an epoch; the last one may have fewer examples."""
         return math.ceil(len(self.train) / self.config.batch_size)
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of the whole run."""
+        """Number of optimizer steps of the whole run."""
         assert self.config.epochs is not None
         return self.config.epochs * self.steps_per_epoch
 
@@ -56,17 +58,17 @@ class Outcome:
     history: list[dict[str, float | None]]
     steps: int
     stopped: bool
-    """Whether it was stopped before its last step."""
+    """Whether the run was stopped before its last step."""
     failure: str | None
-    """Why it was taken out of the bank, if it was."""
+    """Reason why the run was taken out of the bank; None where it was not."""
     trajectory: dict[str, np.ndarray] = field(default_factory=dict)
-    """Part -> [checkpoints, width]."""
+    """Values along the fine-tune by part: [checkpoints, width]."""
     trajectory_steps: list[int] = field(default_factory=list)
 
 
 @lru_cache(maxsize=256)
 def _order(seed: int, epoch: int, examples: int) -> np.ndarray:
-    """The order of an epoch; asked for at every step of each run of a bank."""
+    """Compute the order of an epoch's examples, once: it is asked for at every step of each run of a bank."""
     return np.random.default_rng([seed, 1, epoch]).permutation(examples)
 
 

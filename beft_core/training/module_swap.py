@@ -1,4 +1,4 @@
-"""Other modules and another attention in a frozen model for a while, and the model as it was afterwards."""
+"""Exchange of modules and attention in a frozen model for a while; the model is afterwards as it was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a running fine-tune reports to the outside: one small interface for terminals, files and tests."""
+"""Observer, to which a running fine-tune reports: one small interface for terminals, files and tests."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 NOT_METRICS = frozenset({"type", "seconds", "run", "epoch", "step", "train_loss"})
-"""Fields of an epoch's record that are no metric of the validation set."""
+"""Names of fields of an epoch's record that are no metric of the validation set."""
 
 
 class Observer:
-    """Receives progress and may ask for an early stop. Every method may be overridden; none needs to be.
+    """Observer that receives progress and may ask for an early stop. Every method may be overridden; none needs to be.
 
     A stage is anything that takes more than a moment (load, tokenise, fisher, train, evaluate, save). Stages do not
     nest: the next :meth:`stage` ends the one before.
     """
 
     wants_scores = False
-    """Whether :meth:`scores` is called; what nobody wants is not computed."""
+    """Whether the observer wants :meth:`scores` to be called: what nobody wants is not computed."""
 
     def stage(self, name: str, total: int | None = None) -> None:
         """Begin a stage; ``total`` is its number of units where that is known."""
@@ -38,7 +38,9 @@ class Observer:
         """
 
     def validating(self, done: int, total: int) -> None:
-        """``done`` of ``total`` validation examples are scored, within the stage that trains; equal: all are."""
+        """Take note that ``done`` of ``total`` validation examples are scored, within the stage that trains; equal: all
+        are.
+        """
 
     def message(self, text: str) -> None:
         """Receive something that a user should read once."""

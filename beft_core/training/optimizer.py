@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 BETA1, BETA2 = 0.9, 0.999
-"""The defaults of torch.optim.AdamW and of transformers 4.41's AdamW, which the authors use. Their epsilons differ: see
-:data:`beft_core.presets.EPSILON_PLACES`."""
+"""Decay rates of the moments: the defaults of torch.optim.AdamW and of transformers 4.41's AdamW, which the authors
+use. Their epsilons differ: see :data:`beft_core.presets.EPSILON_PLACES`.
+"""
 
 
 class BankAdamW:

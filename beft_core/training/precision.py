@@ -1,4 +1,4 @@
-"""bfloat16 for the frozen model; what is trained stays float32.
+"""Precision of computing: bfloat16 for the frozen model, float32 for what is trained.
 
 Under autocast, PyTorch casts a frozen weight again in every forward pass (its cast cache holds only weights that
 require gradients). Here each weight is rounded to bfloat16 once, which gives the same products.
@@ -26,7 +26,7 @@ from transformers.pytorch_utils import Conv1D
 from beft_core.errors import UserError
 
 Affine = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""The arithmetic of a kind of module: (input, weight, bias or None) -> output."""
+"""Function that is the arithmetic of a kind of module: (input, weight, bias or None) -> output."""
 
 
 def pick_device(name: str) -> torch.device:
@@ -115,7 +115,7 @@ def _rounded_layer_norm(
 
 
 def _transposed(x: Tensor, weight: Tensor, bias: Tensor | None, *, product: Affine) -> Tensor:
-    """GPT-2 stores its weights as [in, out]."""
+    """Compute a product whose weight is stored as [in, out], as in GPT-2."""
     return product(x, weight.t(), bias)
 
 

@@ -1,4 +1,4 @@
-"""Logits and metrics of the runs of a bank on validation sets."""
+"""Prediction: logits and metrics of the runs of a bank on validation sets."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from beft_core.training.objectives.base import Metrics
 from beft_core.training.session import Session
 
 EVAL_TOKENS = {"cpu": 2048, "cuda": 65536, "mps": 8192}
-"""Computed tokens per pass without gradients, by device: enough to fill it, little enough to stay in cache."""
+"""Most computed tokens per pass without gradients, by device: enough to fill it, little enough to stay in cache."""
 
 
 class Predictor:
-    """Scores validation sets with a bank, which must be installed."""
+    """Predictor that scores validation sets with a bank, which must be installed."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Predictor:
         return out
 
     def _arranged(self, encoded: Encoded) -> list[tuple[np.ndarray, HostPass]]:
-        """The passes over a validation set: arranged once for every run and epoch."""
+        """Arrange the passes over a validation set, once for every run and epoch."""
         key = id(encoded), self.session.shaping.mask
         if key not in self._passes:
             passes = []

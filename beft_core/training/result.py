@@ -1,4 +1,4 @@
-"""What a run leaves: its snapshot, made of the bank's values, with all that is said about it."""
+"""Result of a run: its snapshot, made of the bank's values, with all that is said about it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ HYPERPARAMETERS = (
     "train_null",
     "add_bias",
 )
-"""Fields of a configuration that a snapshot keeps under the same names."""
+"""Names of the fields of a configuration that a snapshot keeps under the same names."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class Start:
     null: tuple[str, ...]
     """Terms that are certified null in this model."""
     elements: Mapping[str, np.ndarray]
-    """Term -> bool [width]: its elements that are certified null."""
+    """Masks of certified null elements by term: bool [width]."""
     biases: Biases
-    """(stack, term) -> float32 [layers, width]."""
+    """Biases before the first step: (stack, term) -> float32 [layers, width]."""
     parameters: int
-    """Parameters of the model, without a head."""
+    """Number of parameters of the model, without a head."""
 
     @classmethod
     def of(cls, model: LoadedModel, data: TaskData) -> Start:

@@ -1,4 +1,4 @@
-"""What the plain algorithm leaves open, so that something may make it faster without being seen in it.
+"""Session, what the plain algorithm leaves open so that it can be made faster without being seen in it.
 
 The :class:`Session` here is the null one: everything is computed as it is written, and read at once.
 """
@@ -17,11 +17,11 @@ from beft_core.training.batches.reader import Reader
 from beft_core.training.batches.run_index import to_device
 
 Compute = Callable[[Mapping[str, Tensor]], Tensor]
-"""Tensors on the device, by the names of the arrays -> one tensor."""
+"""Function from tensors on the device, by the names of the arrays, to one tensor."""
 
 
 class Readings:
-    """Losses and clip factors of steps on their way to the host, read as soon as the step is taken."""
+    """Readings of losses and clip factors of steps, which reach the host as soon as the step is taken."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[int, Tensor]] = []
@@ -41,16 +41,16 @@ class Readings:
 
 
 class Session:
-    """The null session: everything is computed as it is written."""
+    """Null session: everything is computed as it is written."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.reader = Reader()
-        """How a bank gets the vectors that heads read."""
+        """Reader by which a bank gets the vectors that heads read."""
         self.shaping = Shaping()
-        """How passes are shaped now: inside a fine-tune it may be otherwise than outside."""
+        """Shaping of passes now: inside a fine-tune it may be otherwise than outside."""
         self.readings = Readings()
-        """The losses of steps on their way to the host."""
+        """Readings of the losses of steps on their way to the host."""
 
     def training(self) -> AbstractContextManager[None]:
         """Prepare the model for steps and evaluations while the context is open.

@@ -1,4 +1,4 @@
-"""The training loop: R fine-tunes of one frozen model, step by step; a single fine-tune is R = 1."""
+"""Training loop: R fine-tunes of one frozen model, step by step; a single fine-tune is R = 1."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from beft_core.training.session import Session
 
 
 class Trainer:
-    """Trains the jobs of a bank together. All jobs share the task, the batch's padding and the device."""
+    """Trainer of the jobs of a bank together. All jobs share the task, the batch's padding and the device."""
 
     def __init__(
         self,
@@ -70,10 +70,12 @@ class Trainer:
         )
         decays = any(config.weight_decay for config in configs)
         self._before = bank.values.clone() if decays else None
-        """What weight decay must not shrink: values of parts that a run does not train, and null elements."""
+        """Values before the training, for what weight decay must not shrink: parts that a run does not train, and null
+        elements.
+        """
 
     def _settings(self, of_runs: Sequence[float | None]) -> Tensor:
-        """One number of each run, float32 [runs]."""
+        """Collect one number of each run, float32 [runs]."""
         return torch.tensor(of_runs, dtype=torch.float32, device=self.device)
 
     def fit(self) -> list[Outcome]:
@@ -123,7 +125,7 @@ class Trainer:
         self.session.readings.add(step, self.session.run(shapes, arrays, update))
 
     def _update(self, shapes: Sequence[PassShape], lr: float, tensors: Mapping[str, Tensor]) -> Tensor:
-        """Forward, loss of each example, backward, update: mean loss and clipping factor of each run, [2, runs].
+        """Run forward, loss of each example, backward and update: mean loss and clipping factor of each run, [2, runs].
 
         ``shapes``: of the passes; ``lr``: of the first run; ``tensors``: the arrays of the step on the device.
         """

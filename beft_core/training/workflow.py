@@ -1,4 +1,5 @@
-"""Whole jobs, as the command line, the worker and notebooks call them: one fine-tune, a bank of them, the selection.
+"""Workflows of whole jobs, as the command line, the worker and notebooks call them: one fine-tune, a bank of them, the
+selection.
 
 Scoring what they leave is :mod:`beft_core.training.evaluate`.
 """
@@ -44,12 +45,12 @@ class Selection:
     """Result of the paper's method for a model and a task."""
 
     snapshot: Snapshot
-    """The probe: an all-bias fine-tune with the Fisher information measured before it."""
+    """Snapshot of the probe: an all-bias fine-tune with the Fisher information measured before it."""
     scores: ScoreTable
     selected: dict[str, str | None]
-    """Approach -> the term that it selects among q, k and v."""
+    """Term among q, k and v that each approach selects, by approach; None where it selects none."""
     trained: Snapshot | None = None
-    """The fine-tune of the term that the projection ratio selects, where it was asked for."""
+    """Snapshot of the fine-tune of the term that the projection ratio selects, where it was asked for."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,9 @@ class Trained:
 
     snapshot: Snapshot
     failure: str | None = None
-    """Why it was taken out of the bank, if it was: its snapshot is then what it had before."""
+    """Reason why the run was taken out of the bank, if it was: the snapshot is then what it had before."""
     stopped: bool = False
-    """Whether it was stopped before its last step."""
+    """Whether the run was stopped before its last step."""
 
     def sound(self) -> Snapshot:
         """Return the snapshot.

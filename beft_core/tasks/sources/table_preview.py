@@ -175,8 +175,7 @@ def _cell(value: Any) -> str:
 
 
 Head = tuple[list[str], list[list[Any]]]
-"""Head of a table: (columns, first rows).
-"""
+"""Head of a table: (columns, first rows)."""
 
 
 def _csv(path: Path) -> Head:

@@ -1,4 +1,4 @@
-"""Layers of the frozen model as one compiled program each, while a bank trains on a GPU.
+"""Compilation of the frozen model's layers to one program each, while a bank trains on a GPU.
 
 A step of a bank is many small elementwise operations between a few large products: adding biases, GELU, dropout,
 LayerNorm, casts. Compiled, they become a few kernels. Only the layers are compiled, not the whole model: all layers
@@ -18,7 +18,7 @@ from beft_core.models.biases import LoadedModel
 
 
 def layers_of(model: LoadedModel) -> list[nn.Module]:
-    """The module of each layer."""
+    """List the modules of the layers, one for each."""
     layout = model.layout
     return [model.backbone.get_submodule(layout.layer_path(number)) for number in range(layout.layers)]
 
@@ -32,7 +32,9 @@ def layers_run_once(model: LoadedModel) -> bool:
 
 @contextmanager
 def compiled_layers(model: LoadedModel) -> Iterator[None]:
-    """While it is open, calls of a layer run its compiled program; the first step takes its time to make it."""
+    """Make calls of a layer run its compiled program while the context is open; the first step takes its time to make
+    it.
+    """
     layers = layers_of(model)
     for layer in layers:
         layer.compile()
@@ -46,5 +48,5 @@ def compiled_layers(model: LoadedModel) -> Iterator[None]:
 
 
 def uncompiled() -> AbstractContextManager:
-    """Inside it, compiled layers run as they are: what is done once is not worth a program."""
+    """Run compiled layers as they are while the context is open: what is done once is not worth a program."""
     return torch.compiler.set_stance("force_eager")

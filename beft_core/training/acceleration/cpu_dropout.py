@@ -25,7 +25,7 @@ ATTENTION_NAME = "beft_cpu"
 
 
 class _Dropout(torch.autograd.Function):
-    """``x * kept / P(kept)``; keeps one byte per element for backward."""
+    """Product ``x * kept / P(kept)``; keeps one byte per element for backward."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, threshold: int) -> Tensor:
@@ -43,7 +43,7 @@ class _Dropout(torch.autograd.Function):
 
 
 def fast_dropout(x: Tensor, p: float) -> Tensor:
-    """Dropout of a CPU tensor of any shape with probability ``p`` in [0, 1), rounded to a multiple of 2**-16."""
+    """Apply dropout to a CPU tensor of any shape with probability ``p`` in [0, 1), rounded to a multiple of 2**-16."""
     threshold = round(p * _LEVELS)
     return _Dropout.apply(x, threshold) if threshold else x
 
@@ -58,7 +58,9 @@ def _attention(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Softmax attention with :func:`fast_dropout`; SDPA falls back to the same arithmetic when dropout is on."""
+    """Compute softmax attention with :func:`fast_dropout`; SDPA falls back to the same arithmetic when dropout
+    is on.
+    """
     key, value = for_every_head(query, key, value)
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     scores = torch.matmul(query * scale, key.transpose(2, 3))  # (B, heads, T, S)
@@ -82,7 +84,7 @@ ALL_MASK_ATTENTION_FUNCTIONS.register(ATTENTION_NAME, sdpa_mask)
 
 @contextmanager
 def cpu_dropout(backbone: nn.Module) -> Iterator[None]:
-    """While it is open, the dropout modules and the attention of ``backbone`` use :func:`fast_dropout`.
+    """Make the dropout modules and the attention of ``backbone`` use :func:`fast_dropout` while the context is open.
 
     Attention is switched only where the model takes its attention function from transformers' registry and used
     ``sdpa`` before; other models keep their own.

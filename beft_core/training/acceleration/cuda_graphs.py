@@ -1,4 +1,4 @@
-"""The steps of a bank as CUDA graphs: recorded once for each shape, then started with one call.
+"""Steps of a bank as CUDA graphs: recorded once for each shape, then started with one call.
 
 A step is a thousand small operations, and Python takes 20 to 60 ms to ask a GPU for them; what the GPU then does takes
 3 ms for a bank of 30 small runs. A graph holds the operations together with the addresses of their tensors. So the
@@ -27,18 +27,18 @@ from beft_core.libraries.torch_private import end_allocation_to_pool
 from beft_core.training.batches.run_index import put, to_device
 
 MAX_RECORDINGS = 64
-"""More shapes than that are not kept; the one that was used longest ago makes room."""
+"""Most shapes whose recordings are kept; the one that was used longest ago makes room."""
 
 Arrays = Mapping[str, np.ndarray]
 Compute = Callable[[Mapping[str, Tensor]], Tensor]
-"""Tensors on the device, by the names of the arrays -> one tensor. It sends nothing to the device and reads nothing. If
-memory runs out in it, it is done again.
+"""Function from tensors on the device, by the names of the arrays, to one tensor. It sends nothing to the device and
+reads nothing. If memory runs out in it, it is done again.
 """
 
 
 @dataclass
 class Recording:
-    """One graph, and where it reads and writes."""
+    """Recording of one CUDA graph, and where it reads and writes."""
 
     inputs: dict[str, Tensor]
     graph: Any
@@ -46,7 +46,7 @@ class Recording:
 
 
 class Replays:
-    """Runs computations, and records and replays them while :meth:`recording` is open."""
+    """Runner of computations, which records and replays them while :meth:`recording` is open."""
 
     def __init__(self, device: torch.device, report: Callable[[str], None]) -> None:
         """``report`` receives what a user should know."""
@@ -60,7 +60,9 @@ class Replays:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Everything inside it runs in one stream of its own: a graph must not wait for another stream."""
+        """Record and replay while the context is open. All runs in one stream of its own: a graph must not wait for
+        another stream.
+        """
         stream, outside = _stream(), torch.cuda.current_stream()
         stream.wait_stream(outside)
         torch.cuda.empty_cache()  # one stream's memory is of no use to another
@@ -77,8 +79,8 @@ class Replays:
             outside.wait_stream(stream)
 
     def run(self, key: Hashable, arrays: Arrays, compute: Compute) -> Tensor:
-        """The result of ``compute`` on ``arrays``. With the same ``key`` and shapes it must be the same computation.
-        Any later run may overwrite the result.
+        """Return the result of ``compute`` on ``arrays``. With the same ``key`` and shapes it must be the same
+        computation. Any later run may overwrite the result.
         """
         shapes = (key, *((name, array.shape, array.dtype.str) for name, array in arrays.items()))
         recording = self._recordings.get(shapes)
@@ -113,7 +115,7 @@ class Replays:
         return out
 
     def _record(self, inputs: dict[str, Tensor], compute: Compute) -> Recording | None:
-        """None where a graph cannot be: then the operations are started one by one."""
+        """Record a computation; None where that cannot be: then the operations are started one by one."""
         if not self._has_room():
             self._report_once("memory is short, so steps run without CUDA graphs, which is slower for small ones")
             return None
@@ -151,7 +153,9 @@ class Replays:
             end_allocation_to_pool(device, self._pool)
 
     def _has_room(self) -> bool:
-        """Graphs have memory of their own, and share it: about as much as the largest step took without."""
+        """Whether there is memory for a graph: graphs share memory of their own, about as much as the largest step took
+        without.
+        """
         free, _ = torch.cuda.mem_get_info()
         return free > 1.5 * (self._most_bytes - self._pooled_bytes)
 
@@ -169,5 +173,5 @@ class Replays:
 
 @lru_cache(maxsize=1)
 def _stream() -> Any:
-    """One for the process: memory that was used in a stream stays with it."""
+    """Get the stream of recordings, one for the process: memory that was used in a stream stays with it."""
     return torch.cuda.Stream()

@@ -1,4 +1,4 @@
-"""Values of a step that the host wants to see, read some steps later.
+"""Deferred reading of a step's values: the host sees them some steps later.
 
 Reading a value from a GPU waits for everything that was asked of it before, and then the GPU waits for the host to
 prepare the next step. So each step's values are copied into memory of the host while the GPU goes on, and looked at a
@@ -19,19 +19,19 @@ from beft_core.training.session import Readings
 
 
 class Rhythm(NamedTuple):
-    """When values are read."""
+    """Rhythm in which values are read."""
 
     block: int
-    """So many steps are read at once; reading one waits for all on a device that knows no events."""
+    """Number of steps that are read at once; reading one waits for all on a device that knows no events."""
     delay: int
-    """Steps after the last of them."""
+    """Number of steps between the last step of a block and its reading."""
 
 
 RHYTHMS = {"cpu": Rhythm(1, 0), "cuda": Rhythm(1, 4), "mps": Rhythm(16, 0)}
 
 
 class DeferredReadings(Readings):
-    """A queue of small tensors on their way to the host."""
+    """Queue of small tensors on their way to the host."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
@@ -53,11 +53,11 @@ class DeferredReadings(Readings):
         self._copies.append((step, here, copied))
 
     def known_after(self, step: int) -> int:
-        """How many steps are done when the values of a step are read at the latest."""
+        """Number of steps that are done when the values of a step are read at the latest."""
         return (step // self.rhythm.block + 1) * self.rhythm.block + self.rhythm.delay
 
     def due(self, all: bool = False) -> Iterator[tuple[int, Tensor]]:
-        """Steps and values that are to be read now, or ``all`` of them; each comes once."""
+        """Yield steps and values that are to be read now, or ``all`` of them; each comes once."""
         while self._copies and (all or self.known_after(self._copies[0][0]) <= self._done):
             step, values, copied = self._copies.popleft()
             if copied is not None:

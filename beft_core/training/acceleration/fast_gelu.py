@@ -24,7 +24,7 @@ _TERMS = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 
 
 def normal(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Distribution function and density of the standard normal, float32 of any shape."""
+    """Compute the distribution function and the density of the standard normal, float32 of any shape."""
     power = torch.exp(-0.5 * x * x)
     t = 1 / (1 + (_T * math.sqrt(0.5)) * x.abs())
     tail = torch.zeros_like(x)
@@ -50,12 +50,12 @@ class _Gelu(torch.autograd.Function):
 
 
 class ShortGelu(nn.Module):
-    """Stands in for GELU in a layer that is compiled. Called without a compiler (in evaluations), where each of its
-    operations would go through memory, it is PyTorch's own.
+    """Module that stands in for GELU in a layer that is compiled. Called without a compiler (in evaluations), where
+    each of its operations would go through memory, it is PyTorch's own.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape -> the same, in the same type; computed in float32."""
+        """Apply GELU to a tensor of any shape: the same shape and type; computed in float32."""
         return _Gelu.apply(x) if torch.compiler.is_compiling() else F.gelu(x)
 
 
@@ -65,7 +65,7 @@ def _is_gelu(module: nn.Module) -> bool:
 
 @contextmanager
 def short_gelu(layers: Iterable[nn.Module]) -> Iterator[None]:
-    """While it is open, every exact GELU inside of ``layers`` is computed by the short formula."""
+    """Compute every exact GELU inside of ``layers`` by the short formula while the context is open."""
     layers = list(layers)
     stand_ins: dict[nn.Module, nn.Module] = {
         module: ShortGelu() for layer in layers for module in layer.modules() if _is_gelu(module)

@@ -1,4 +1,4 @@
-"""One product for queries, keys and values, in layers whose weights are frozen.
+"""Fusion of queries, keys and values into one product, in layers whose weights are frozen.
 
 Backward then adds the three gradients of the layer's input inside of one product, instead of writing and reading each.
 A run's own biases are added where attention reads its tiles (see
@@ -26,7 +26,7 @@ _TERMS = ("q", "k", "v")
 
 
 class OneProductLayer(PostNormLayer):
-    """The layer with the three weights as one."""
+    """Layer with the three weights as one."""
 
     def __init__(self, model: LoadedModel, number: int) -> None:
         super().__init__(model, number)
@@ -39,7 +39,9 @@ class OneProductLayer(PostNormLayer):
         self.keyed_at = self.places["q"].rpartition(".")[0]
 
     def forward(self, hidden: Tensor, mask: Tensor | None = None, *_: Any, **__: Any) -> Tensor:
-        """[rows, tokens, hidden] -> the same. A mask of integers holds segments, [rows, 1, 1, tokens]."""
+        """Compute the layer, [rows, tokens, hidden] -> the same. A mask of integers holds segments, [rows, 1, 1,
+        tokens].
+        """
         rows, tokens, _hidden = hidden.shape
         dropout = self.at(self.block.attention_dropout).p if self.training else 0.0
         by_segments = mask is None or mask.dtype == torch.int32
@@ -62,7 +64,9 @@ class OneProductLayer(PostNormLayer):
 
 
 def one_product(model: LoadedModel) -> AbstractContextManager[None]:
-    """While it is open, layers compute so, where they are post-norm and :class:`LastLayer` does not stand there."""
+    """Make layers compute by one product while the context is open, where they are post-norm and :class:`LastLayer`
+    does not stand there.
+    """
     layers = enumerate(layers_of(model) if is_post_norm(model.layout) else [])
     stand_ins = {one: OneProductLayer(model, number) for number, one in layers if not isinstance(one, LastLayer)}
     return standing_in([model.backbone], stand_ins)

@@ -22,20 +22,20 @@ from torch import Tensor, nn
 from beft_core.training.module_swap import standing_in
 
 FIRST, SECOND = 0x7FEB352D, 0x846CA68B
-"""The multipliers of the hash."""
+"""Multipliers of the hash."""
 _LEVELS = 1 << 32
 
 
 def threshold_of(p: float) -> tuple[int, float]:
-    """An element is kept where its hash, as a signed 32-bit number, is at least the first; then it is multiplied by the
-    second, the inverse of the probability of that.
+    """Compute (threshold, scale) of a dropout: an element is kept where its hash, as a signed 32-bit number, is at
+    least the first; then it is multiplied by the second, the inverse of the probability of that.
     """
     dropped = min(round(p * _LEVELS), _LEVELS - 1)
     return dropped - _LEVELS // 2, _LEVELS / (_LEVELS - dropped)
 
 
 def hashed(numbers: Tensor, key: Tensor) -> Tensor:
-    """The hash of each number: int32 of any shape, and ``key`` int32 [2 or more] -> int32. Products wrap around."""
+    """Hash each number: int32 of any shape, and ``key`` int32 [2 or more] -> int32. Products wrap around."""
     x = numbers ^ key[0]
     x = (x ^ _shifted(x, 16)) * FIRST
     x = (x ^ _shifted(x, 15)) + key[1]
@@ -44,7 +44,7 @@ def hashed(numbers: Tensor, key: Tensor) -> Tensor:
 
 
 def _shifted(x: Tensor, bits: int) -> Tensor:
-    """To the right, with zeros coming in."""
+    """Shift to the right, with zeros coming in."""
     return (x >> bits) & ((1 << (32 - bits)) - 1)
 
 
@@ -67,7 +67,7 @@ def _masked(x: Tensor, key: Tensor, p: float) -> Tensor:
 
 
 class HashedDropout(nn.Module):
-    """Stands in for ``nn.Dropout``. ``dropout_key`` is set before each pass (see :func:`hand_out_keys`)."""
+    """Module that stands in for ``nn.Dropout``. ``dropout_key`` is set before each pass (see :func:`hand_out_keys`)."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class HashedDropout(nn.Module):
         self.dropout_key: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape, with less than 2**31 elements."""
+        """Apply dropout to a tensor of any shape, with less than 2**31 elements."""
         if not self.training or not self.p:
             return x
         assert self.dropout_key is not None
@@ -84,7 +84,9 @@ class HashedDropout(nn.Module):
 
 @contextmanager
 def hashed_dropout(layers: Iterable[nn.Module]) -> Iterator[list[nn.Module]]:
-    """While it is open, every dropout inside of ``layers`` is hashed; yields the modules that need keys."""
+    """Make every dropout inside of ``layers`` a hashed one while the context is open; yields the modules that need
+    keys.
+    """
     layers = list(layers)
     stand_ins: dict[nn.Module, nn.Module] = {
         child: HashedDropout(child.p).train(child.training)
@@ -98,7 +100,9 @@ def hashed_dropout(layers: Iterable[nn.Module]) -> Iterator[list[nn.Module]]:
 
 
 def hand_out_keys(modules: Sequence[nn.Module], device: torch.device) -> None:
-    """A fresh ``dropout_key`` for each module, drawn at once; four words each, since kernels like aligned addresses."""
+    """Give each module a fresh ``dropout_key``, all drawn at once; four words each, since kernels like aligned
+    addresses.
+    """
     keys = torch.randint(-(2**31), 2**31, (len(modules), 4), dtype=torch.int32, device=device)
     for module, key in zip(modules, keys.unbind(), strict=True):
         module.dropout_key = key

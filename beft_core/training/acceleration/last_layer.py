@@ -1,4 +1,4 @@
-"""The last layer for the tokens that the heads read, and no others.
+"""Computation of the last layer for the tokens that the heads read, and no others.
 
 A head reads one vector of an example, and the last layer is the last to carry something from one token to another: its
 other tokens serve as keys and values, and what comes after that is computed for the tokens that are read. That leaves
@@ -34,17 +34,17 @@ def reads_few(layout: Layout) -> bool:
 
 
 class LastLayer(PostNormLayer):
-    """The layer for the tokens that are read, one of each example. What it needs to know is set before each pass."""
+    """Last layer for the tokens that are read, one of each example. Its fields are set before each pass."""
 
     read_at: Tensor | None = None
-    """int64 [examples]: which of all rows * tokens hidden states are read."""
+    """Positions of the hidden states that are read among all rows * tokens, int64 [examples]."""
     length: Tensor | None = None
-    """int64 [examples]: the tokens of each."""
+    """Number of tokens of each example, int64 [examples]."""
     by_example: ByExample | None = None
-    """How tokens get from rows to examples; None: row i is example i."""
+    """Map of tokens from rows to examples; None: row i is example i."""
 
     def forward(self, hidden: Tensor, *_: Any, **__: Any) -> Tensor:
-        """[rows, tokens, hidden] -> [examples, hidden]. The mask is made here, of the lengths."""
+        """Compute the layer, [rows, tokens, hidden] -> [examples, hidden]. The mask is made here, of the lengths."""
         assert self.read_at is not None and self.length is not None, "only LastLayerReader says which tokens are read"
         x = hidden.flatten(0, 1).index_select(0, self.read_at)
         q, k, v = self.of("q")(x)[:, None], self.of("k")(hidden), self.of("v")(hidden)
@@ -60,7 +60,9 @@ class LastLayer(PostNormLayer):
 
 
 class LastLayerReader(Reader):
-    """Lets :class:`LastLayer` stand in for the last layer of a model, and tells it which tokens each pass reads."""
+    """Reader that puts :class:`LastLayer` in the place of a model's last layer, and tells it which tokens each pass
+    reads.
+    """
 
     by_example = True
 
@@ -69,12 +71,14 @@ class LastLayerReader(Reader):
         self._last: LastLayer | None = None
 
     def sees_examples(self, slot: BiasSlot) -> bool:
-        """True in the last layer, but for keys and values, which are those of all tokens."""
+        """Whether a slot's module sees one vector per example: in the last layer, but for keys and values, which are
+        those of all tokens.
+        """
         return slot.layer == self._model.layout.layers - 1 and slot.term not in ("k", "v")
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """While it is open, the last layer computes only what is read."""
+        """Make the last layer compute only what is read while the context is open."""
         number = self._model.layout.layers - 1
         layer = self._model.backbone.get_submodule(self._model.layout.layer_path(number))
         self._last = LastLayer(self._model, number)
@@ -85,7 +89,7 @@ class LastLayerReader(Reader):
             self._last = None
 
     def vectors(self, backbone: Any, one: DevicePass) -> Tensor:
-        """[examples, hidden] of a pass."""
+        """Compute the vectors of a pass that heads read, [examples, hidden]."""
         assert self._last is not None, "the reader is not installed"
         self._last.read_at, self._last.length = one.vector_at[:, 0], one.length
         self._last.by_example = one.by_example
@@ -93,5 +97,5 @@ class LastLayerReader(Reader):
 
 
 def reader_of(model: LoadedModel) -> Reader:
-    """The reader that computes least: of the last layer where that can be, else the plain one."""
+    """Choose the reader that computes least: of the last layer where that can be, else the plain one."""
     return LastLayerReader(model) if reads_few(model.layout) else Reader()

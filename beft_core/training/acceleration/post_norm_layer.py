@@ -18,10 +18,10 @@ def is_post_norm(layout: Layout) -> bool:
 
 
 class PostNormLayer(nn.Module):
-    """Stands in for a layer, with the same modules at the same paths."""
+    """Module that stands in for a layer, with the same modules at the same paths."""
 
     def __init__(self, model: LoadedModel, number: int) -> None:
-        """``number``: of the layer, from 0."""
+        """Put together the stand-in of a layer; ``number``: of the layer, from 0."""
         super().__init__()
         layout = model.layout
         assert layout.block is not None
@@ -36,21 +36,23 @@ class PostNormLayer(nn.Module):
         self.heads, self.head_dim = layout.heads, layout.head_dim
 
     def after_attention(self, attended: Tensor, x: Tensor) -> Tensor:
-        """What attention gave for some tokens, and what the layer was given for them: [..., hidden] -> the same."""
+        """Compute the rest of the layer from what attention gave and what the layer was given: [..., hidden] each ->
+        the same.
+        """
         x = self.of("ln1")(self._dropped(self.block.o_dropout, self.of("o")(attended)) + x)
         inner = self.at(self.block.activation)(self.of("mlp_in")(x))
         return self.of("ln2")(self._dropped(self.block.mlp_dropout, self.of("mlp_out")(inner)) + x)
 
     def by_head(self, x: Tensor) -> Tensor:
-        """[rows, tokens, hidden] -> [rows, heads, tokens, width]."""
+        """Split by heads: [rows, tokens, hidden] -> [rows, heads, tokens, width]."""
         return x.view(*x.shape[:2], self.heads, self.head_dim).transpose(1, 2)
 
     def of(self, term: str) -> Any:
-        """The module of a term."""
+        """Get the module of a term."""
         return self.at(self.places[term])
 
     def at(self, path: str) -> Any:
-        """A module; looked up each time, since other modules may stand in for those that were here."""
+        """Get a module by its path; looked up each time, since other modules may stand in for those that were here."""
         return self.get_submodule(path)
 
     def _dropped(self, path: str | None, x: Tensor) -> Tensor:

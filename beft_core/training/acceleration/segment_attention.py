@@ -28,7 +28,9 @@ from beft_core.training.precision import Precision
 MAX_TOKENS, MAX_WIDTH = 128, 128
 """Widest rows and heads that fit into a tile; wider ones take PyTorch's attention."""
 NAMES = {"segments": "beft_segments", "additive": "beft_masks"}
-"""Mask of a pass (see beft_core.training.batches.arrange.MASKS) -> name of its attention in transformers' registry."""
+"""Names of attentions in transformers' registry, by the mask of a pass (see
+beft_core.training.batches.arrange.MASKS).
+"""
 
 
 @torch.library.custom_op("beft::segment_attention", mutates_args=())
@@ -83,7 +85,7 @@ def _(q: Tensor, *_: Any) -> Tensor:
 
 
 def _three(product: Tensor) -> tuple[Tensor, ...]:
-    """[rows, tokens, 3, heads, width] -> q, k and v, [rows, heads, tokens, width] each."""
+    """Split [rows, tokens, 3, heads, width] into q, k and v, [rows, heads, tokens, width] each."""
     return product.transpose(1, 3).unbind(2)
 
 
@@ -150,7 +152,7 @@ def segment_attention(
     scale: float,
     causal: bool,
 ) -> Tensor:
-    """Softmax attention within segments. A pass without segments has one per row.
+    """Compute softmax attention within segments. A pass without segments has one per row.
 
     q, k, v: [rows, heads, tokens, width]; segments: int32 [rows, tokens] or None; key: int32 [4] for dropout with
     probability ``p``, or None; ``scale`` is positive. Returns [rows, tokens, heads, width].
@@ -167,7 +169,8 @@ def product_attention(
     p: float,
     scale: float,
 ) -> Tensor:
-    """The same of one product for q, k and v, to which each row's own biases are added on the way.
+    """Compute softmax attention within segments of one product for q, k and v, to which each row's own biases are
+    added.
 
     product: [rows, tokens, 3, heads, width]; biases: of q, k and v, float32 [rows, heads * width] or None. Not causal.
     """
@@ -190,7 +193,7 @@ def _attention(
     is_causal: bool | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """As transformers calls it; a mask of integers holds segments, [rows, 1, 1, tokens]."""
+    """Attention function as transformers calls it; a mask of integers holds segments, [rows, 1, 1, tokens]."""
     causal = is_causal if is_causal is not None else getattr(module, "is_causal", True)  # as in transformers
     segments = attention_mask is not None and attention_mask.dtype == torch.int32
     if not segments and (attention_mask is not None or not fits(query.shape[2], query.shape[3])):
@@ -211,7 +214,9 @@ def _attention(
 
 
 def _mask_or_none(*, attention_mask: Tensor | None = None, **kwargs: Any) -> Tensor | None:
-    """Of nothing no mask is made. transformers makes one while a CUDA graph is recorded, since it then cannot look."""
+    """Make the mask of a pass, and none of nothing: transformers makes one while a CUDA graph is recorded, since it
+    then cannot look.
+    """
     return None if attention_mask is None else sdpa_mask(attention_mask=attention_mask, **kwargs)
 
 
@@ -222,7 +227,7 @@ for _name in NAMES.values():
 
 
 def attention_modules(model: LoadedModel) -> list[nn.Module]:
-    """The modules that call the attention function, one per layer: where the projection to queries is."""
+    """List the modules that call the attention function, one per layer: where the projection to queries is."""
     layout = model.layout
     paths = [slot.module for slot in (*layout.slots, *layout.addable) if slot.term == "q"]
     return [model.backbone.get_submodule(path.rpartition(".")[0]) for path in paths]
@@ -247,8 +252,8 @@ def is_supported(model: LoadedModel, precision: Precision) -> bool:
 
 @contextmanager
 def attention_by(model: LoadedModel, mask: str) -> Iterator[list[nn.Module]]:
-    """While it is open, the model's attention takes such masks (a key of :data:`NAMES`); yields the modules that need
-    keys for their dropout.
+    """Make the model's attention take masks of a kind (a key of :data:`NAMES`) while the context is open; yields the
+    modules that need keys for their dropout.
     """
     modules = attention_modules(model) if mask == "segments" else []
     try:

@@ -23,18 +23,20 @@ from beft_core.training.acceleration.hashed_dropout import FIRST, SECOND, thresh
 _FIRST, _SECOND = tl.constexpr(FIRST), tl.constexpr(SECOND)
 _LOG2_E = tl.constexpr(1.4426950408889634)
 _NOWHERE = tl.constexpr(-(2**31))
-"""The segment of tokens past the end of a row. They see each other, harmlessly: nothing of them is stored or added."""
+"""Segment of tokens past the end of a row. They see each other, harmlessly: nothing of them is stored or added."""
 _PIECE = tl.constexpr(16)
 
 Biases = tuple[Tensor | None, Tensor | None, Tensor | None]
-"""Added to each row's q, k and v where given: float32 [rows, heads * width]."""
+"""Biases that are added to each row's q, k and v where given: float32 [rows, heads * width]."""
 
 
 class _Launch(NamedTuple):
-    """How a kernel is launched. A multiprocessor has 65536 registers, so 128 of them for a thread let 16 warps in."""
+    """Shape in which a kernel is launched. A multiprocessor has 65536 registers, so 128 of them for a thread let 16
+    warps in.
+    """
 
     queries: int
-    """Queries in a tile; fewer than 16 for each warp, and warps would do each other's work."""
+    """Number of queries in a tile; fewer than 16 for each warp, and warps would do each other's work."""
     num_warps: int
     maxnreg: int | None
 
@@ -51,7 +53,9 @@ def _backward_launch(tile: int, width: int) -> _Launch:
 
 @triton.jit
 def _powers(q, k, at, keys, segments, tokens, scale, SEGMENTS: tl.constexpr, CAUSAL: tl.constexpr, FULL: tl.constexpr):
-    """Softmax of the visible logits before division by its sum, float32 [queries, T]; ``scale`` is positive."""
+    """Compute the softmax of the visible logits before division by its sum, float32 [queries, T]; ``scale`` is
+    positive.
+    """
     logits = tl.dot(q, tl.trans(k))
     if SEGMENTS:
         own = tl.load(segments + at, mask=at < tokens, other=_NOWHERE)
@@ -80,7 +84,9 @@ def _dropped(numbers, key, threshold):
 
 @triton.jit
 def _dropped_signs(firsts, key, threshold, T: tl.constexpr):
-    """int32 [T, T], negative where dropped. A loop, as otherwise the compiler holds the hashes of a row all at once."""
+    """Compute signs, int32 [T, T], negative where dropped. A loop, as otherwise the compiler holds the hashes of a row
+    all at once.
+    """
     numbers = firsts[:, None] + tl.arange(0, _PIECE)[None, :]
     bits = tl.zeros([T, _PIECE], tl.int32)
     for piece in tl.range(0, T // _PIECE):
@@ -91,7 +97,7 @@ def _dropped_signs(firsts, key, threshold, T: tl.constexpr):
 
 @triton.jit
 def _biased(tile, bias, at, d, width):
-    """The tile and the bias of its row, if there is one; past the end of the row too, where it is harmless."""
+    """Add to a tile the bias of its row, if there is one; past the end of the row too, where it is harmless."""
     if bias is not None:
         tile = (tile.to(tl.float32) + tl.load(bias + at + d, mask=d < width, other=0.0)).to(tile.dtype)
     return tile
@@ -247,7 +253,7 @@ def forward(
     scale: float,
     causal: bool,
 ) -> Tensor:
-    """[rows, heads, tokens, width] each -> [rows, tokens, heads, width]."""
+    """Launch the forward kernel: q, k and v [rows, heads, tokens, width] -> [rows, tokens, heads, width]."""
     rows, heads, tokens, width = q.shape
     out = q.new_empty(rows, tokens, heads, width)
     _launch(_forward, _forward_launch, (q, k, v), biases, (out,), segments, key, p, scale, causal)
@@ -266,7 +272,7 @@ def backward(
     scale: float,
     causal: bool,
 ) -> Tensor:
-    """Gradients of q, k and v: [rows, tokens, 3, heads, width]."""
+    """Launch the backward kernel: gradients of q, k and v, [rows, tokens, 3, heads, width]."""
     rows, heads, tokens, width = q.shape
     grads = q.new_empty(rows, tokens, 3, heads, width)
     others = out_grad.contiguous(), grads

@@ -1,4 +1,4 @@
-"""The only door to what merely makes a fine-tune faster.
+"""Session, the only door to what merely makes a fine-tune faster.
 
 The plain algorithm asks a :class:`Session` how passes are shaped, lets it run each computation, and tells it when a
 pass begins. :class:`Accelerated` answers with whatever the model, the device and the settings allow. What is computed
@@ -31,13 +31,13 @@ from beft_core.training.precision import Precision
 from beft_core.training.session import Compute, Session
 
 KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-"""PyTorch's kernels of attention on a GPU, for models and rows that do not fit into ours."""
+"""Kernels of PyTorch's attention on a GPU, for models and rows that do not fit into ours."""
 HASHED = {"cuda"}
 """Devices on which compiled layers hash their dropout."""
 
 
 class Accelerated(Session):
-    """Everything that makes this model's fine-tunes faster on this device."""
+    """Session with everything that makes a model's fine-tunes faster on its device."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Accelerated(Session):
         record: bool = True,
         report: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """Choose what can be.
+        """Choose what makes these fine-tunes faster.
 
         ``pad``: how rows are laid out; ``trains_weights``: whether anything but biases is trained; ``compile``: run
         the layers as compiled programs; ``record``: run steps as CUDA graphs where that can be. ``report``
@@ -68,7 +68,7 @@ class Accelerated(Session):
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """While it is open, the model's modules compute faster, and steps are recorded where that can be."""
+        """Make the model's modules compute faster, and record steps where that can be, while the context is open."""
         model, backbone = self.model, self.model.backbone
         by_segments = is_supported(model, self.precision)
         hashes = self.compile and self.device.type in HASHED
@@ -104,7 +104,7 @@ class Accelerated(Session):
             hand_out_keys(self._keyed, self.device)
 
     def run(self, key: Hashable, arrays: Mapping[str, np.ndarray], compute: Compute) -> Tensor:
-        """Compute, record or replay."""
+        """Run a computation: compute it, record it or replay its recording."""
         return self._replays.run(key, arrays, compute)
 
     def evaluating(self) -> AbstractContextManager:
@@ -113,7 +113,7 @@ class Accelerated(Session):
 
 
 def session_for(model: LoadedModel, precision: Precision, *, plain: bool = False, **how: Any) -> Session:
-    """Open the door, or keep it shut: :class:`Accelerated` with its settings, or the null session if ``plain``."""
+    """Make the session of a model: :class:`Accelerated` with its settings, or the null session if ``plain``."""
     return Session(precision.device) if plain else Accelerated(model, precision, **how)
 
 

@@ -1,4 +1,5 @@
-"""One pass over examples: which token stands where, on the host and then on the device, as the model takes it.
+"""Arrangement of one pass over examples: which token stands where, on the host and then on the device, as the model
+takes it.
 
 In packed rows attention sees a block-diagonal mask and positions restart, so that each example gets the same vectors as
 alone.
@@ -26,7 +27,7 @@ MASKS = {
     "additive": "a mask is made here, for packed rows or because transformers would look at the numbers",
     "segments": "no mask is made: the attention reads the number of each token's example",
 }
-"""How examples and padding are kept apart in a pass."""
+"""Ways in which examples and padding are kept apart in a pass, each with its description."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,9 @@ class Shaping:
     """Choices of how passes are shaped, where several ways give the same numbers."""
 
     mask: str = "tokens"
-    """What is made where a mask is needed: ``tokens``, ``additive`` or ``segments`` of :data:`MASKS`."""
+    """Kind of mask that is made where one is needed: ``tokens``, ``additive`` or ``segments`` of :data:`MASKS`."""
     widest: int | None = None
-    """The widest rows for which ``segments`` can be read; wider ones get ``additive``. None: any."""
+    """Width of the widest rows for which ``segments`` can be read; wider ones get ``additive``. None: any."""
     rounded: bool = False
     """Whether widths and counts are rounded up, so that few different shapes occur."""
 
@@ -48,22 +49,23 @@ class PassShape:
     rows: int
     width: int
     mask: str
-    """A key of :data:`MASKS`."""
+    """Kind of mask, a key of :data:`MASKS`."""
 
 
 @dataclass(frozen=True)
 class HostPass:
-    """A pass on the host: which token stands where."""
+    """Pass on the host: which token stands where."""
 
     shape: PassShape
     arrays: dict[str, np.ndarray]
-    """``tables`` int64 [3, rows * width]: of each token, where it is among all :class:`Tokens`, its segment and its
-    position; of padding -1, 0, 0. ``vector_at`` int64 [examples, n]: where the n vectors that an example's head reads
-    stand in the flattened [rows * width] hidden states; its first or last token, or all its tokens, padded with rows
-    * width. ``counts`` float32 [examples, 1]: how many of them are not padding. For a last layer that computes what
-    is read, ``length`` int64 [examples]: the tokens of each. Unless row i is example i, also ``start`` int64
-    [examples]: where they begin in the flattened rows, and ``place`` int64 [rows * width]: of each token, example *
-    width + position, -1 for padding."""
+    """Arrays by name. ``tables`` int64 [3, rows * width]: of each token, where it is among all :class:`Tokens`, its
+    segment and its position; of padding -1, 0, 0. ``vector_at`` int64 [examples, n]: where the n vectors that an
+    example's head reads stand in the flattened [rows * width] hidden states; its first or last token, or all its
+    tokens, padded with rows * width. ``counts`` float32 [examples, 1]: how many of them are not padding. For a last
+    layer that computes what is read, ``length`` int64 [examples]: the tokens of each. Unless row i is example i, also
+    ``start`` int64 [examples]: where they begin in the flattened rows, and ``place`` int64 [rows * width]: of each
+    token, example * width + position, -1 for padding.
+    """
     examples: list[int]
     """Positions in the batch, in the order of the rows."""
     run_of_row: list[int]
@@ -72,16 +74,16 @@ class HostPass:
 
 @dataclass(frozen=True)
 class DevicePass:
-    """A pass ready for the model."""
+    """Pass ready for the model."""
 
     inputs: dict[str, Any]
     """Keyword arguments of the backbone."""
     vector_at: Tensor
     counts: Tensor
     length: Tensor | None = None
-    """int64 [examples]: the tokens of each, for a last layer that computes only what is read."""
+    """Number of tokens of each example, int64 [examples], for a last layer that computes only what is read."""
     by_example: ByExample | None = None
-    """How tokens get from rows to examples; None: row i is example i."""
+    """Map of tokens from rows to examples; None: row i is example i."""
 
     def pool(self, hidden: Tensor) -> Tensor:
         """Take the vector of each example (first, last or mean token): [rows, width, H] -> [examples, H]."""
@@ -98,7 +100,9 @@ _POOLED: dict[str, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
     "last": lambda lengths: (lengths - 1, np.ones_like(lengths)),
     "mean": lambda lengths: (np.zeros_like(lengths), lengths),
 }
-"""Which of its tokens an example's head reads, by the pooling of the architecture's head: the first, and how many."""
+"""Functions, by the pooling of an architecture's head, from the lengths of examples to the tokens that it reads: the
+first, and how many.
+"""
 
 
 def arrange(

@@ -1,4 +1,4 @@
-"""Tokens of packed rows as one row for each example, and back."""
+"""Rearrangement of the tokens of packed rows to one row for each example, and back."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ByExample:
-    """Takes tokens from rows, in which several examples may stand, to one row for each example.
+    """Map of tokens from rows, in which several examples may stand, to one row for each example.
 
     The gradient goes back by the same kind of step, since each token belongs to one example: nothing is added up,
     which on a GPU would take long and be done in any order.
     """
 
     start: Tensor
-    """int64 [examples]: where each begins in the flattened rows."""
+    """Position at which each example begins in the flattened rows, int64 [examples]."""
     length: Tensor
-    """int64 [examples]: the tokens of each."""
+    """Number of tokens of each example, int64 [examples]."""
     place: Tensor
-    """int64 [rows * width]: where each token is afterwards, example * width + position; -1 for padding."""
+    """Place of each token afterwards, example * width + position, int64 [rows * width]; -1 for padding."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """[rows, width, H] -> [examples, width, H], zeros past the end of an example."""

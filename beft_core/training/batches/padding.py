@@ -1,4 +1,4 @@
-"""How rows of different lengths are made one pass, where a run leaves it open (``--pad auto``)."""
+"""Choice of how rows of different lengths are made one pass, where a run leaves it open (``--pad auto``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which examples of one optimizer step stand in which row, so that as little padding as possible is computed.
+"""Plan of which examples of one optimizer step stand in which row, so that as little padding as possible is computed.
 
 A pass costs a fixed time plus a time per token, padding included (on two CPU cores and a 6-layer model: about 20 ms
 plus .35 ms). Packing puts several short examples into one row as wide as the longest example. Where an architecture
@@ -13,19 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 
 PASS_COST_IN_TOKENS = 57
-"""What one more forward and backward pass costs, in tokens: 20 ms over .35 ms per token (see above)."""
+"""Cost of one more forward and backward pass, in tokens: 20 ms over .35 ms per token (see above)."""
 
 
 @dataclass(frozen=True)
 class PassPlan:
-    """One forward pass: which examples stand in which row, and how wide the rows are."""
+    """Plan of one forward pass: which examples stand in which row, and how wide the rows are."""
 
     rows: list[list[int]]
     width: int
 
     @property
     def tokens(self) -> int:
-        """Computed tokens, padding included."""
+        """Number of computed tokens, padding included."""
         return len(self.rows) * self.width
 
 
@@ -63,7 +63,7 @@ def rounded_rows(rows: int) -> int:
 
 
 def _first_fit(members: Iterable[int], lengths: Sequence[int], width: int) -> list[list[int]]:
-    """First-fit decreasing bin packing; ties by position, so that the layout is the same every time."""
+    """Pack examples into rows by first-fit decreasing; ties by position, so that the layout is the same every time."""
     rows: list[list[int]] = []
     room: list[int] = []
     for i in sorted(members, key=lambda i: (-lengths[i], i)):
@@ -79,7 +79,7 @@ def _first_fit(members: Iterable[int], lengths: Sequence[int], width: int) -> li
 
 
 def _buckets(lengths: Sequence[int]) -> list[PassPlan]:
-    """One or two micro-batches by length, whichever is estimated to be faster."""
+    """Plan one or two micro-batches by length, whichever is estimated to be faster."""
     order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
     n = len(order)
     cost = {0: n * lengths[order[-1]]}

@@ -1,4 +1,4 @@
-"""How the vector of an example that its head reads is got out of the model."""
+"""Reader of the vector of an example that its head reads."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from beft_core.training.batches.arrange import DevicePass
 
 
 class Reader:
-    """Computes all hidden states and takes from them the vectors that heads read (first, last, or the mean)."""
+    """Reader that computes all hidden states and takes from them the vectors that heads read (first, last, or the
+    mean).
+    """
 
     by_example = False
-    """Whether passes must say how tokens get from rows to examples (see :class:`HostPass`)."""
+    """Whether passes must carry the map of tokens from rows to examples (see :class:`HostPass`)."""
 
     def sees_examples(self, slot: BiasSlot) -> bool:
         """Say whether the module of ``slot`` gets vectors of examples while this is installed, not tokens of rows."""

@@ -1,4 +1,4 @@
-"""Which row of a batch belongs to which run: the index that lets many fine-tunes share one forward pass."""
+"""Index of which row of a batch belongs to which run: the index that lets many fine-tunes share one forward pass."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class RunIndex:
-    """Maps the items of a batch (its rows, or its examples) to the runs that own them.
+    """Map of the items of a batch (its rows, or its examples) to the runs that own them.
 
     ``run_of``  [items]: the run of each item.
     ``items_of`` [runs, most]: the items of each run, padded with ``items`` (one past the end), so that sums over the
@@ -91,7 +91,7 @@ def _group(items: Tensor, items_of: Tensor) -> Tensor:
 
 
 class _Spread(torch.autograd.Function):
-    """``bank[run_of]`` with a backward that sums over the items of each run without atomics."""
+    """Lookup ``bank[run_of]`` with a backward that sums over the items of each run without atomics."""
 
     @staticmethod
     def forward(ctx: Any, bank: Tensor, run_of: Tensor, items_of: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Counting a fine-tune before it starts: its parameters, examples, steps and checkpoints, without PyTorch.
+"""Counts of a fine-tune before it starts: its parameters, examples, steps and checkpoints, without PyTorch.
 
 A configuration and the headers of the model's files are enough. How long it will take is measured by
 :mod:`beft_core.training.estimate.measure`, which :func:`answer` runs in a process that may import PyTorch.
@@ -28,7 +28,7 @@ from beft_core.tasks.sources import official
 from beft_core.tasks.sources.demo import TRAIN_SIZE
 
 CHECKPOINTS = 30
-"""Checkpoints of a trajectory: enough to be played smoothly, few enough to stay small."""
+"""Number of checkpoints of a trajectory: enough to be played smoothly, few enough to stay small."""
 
 
 _TIMED_IMPORT = (
@@ -38,11 +38,11 @@ _TIMED_IMPORT = (
 
 @dataclass(frozen=True)
 class ParameterCount:
-    """Parameters of a fine-tune, counted as the paper does (Table 2): without the head."""
+    """Number of parameters of a fine-tune, counted as the paper does (Table 2): without the head."""
 
     trainable: int
     total: int
-    """Parameters of the backbone."""
+    """Number of parameters of the backbone."""
     frozen: tuple[str, ...] = ()
     """Terms that were asked for and stay frozen, because by the architecture's rule they can change nothing."""
 
@@ -86,7 +86,7 @@ def count_parameters(config: RunConfig) -> ParameterCount:
 
 
 def _sizes(folder: Path, prefix: str) -> dict[str, int]:
-    """Parameters of the backbone -> their elements; the heads that a checkpoint may hold are left out."""
+    """Number of elements of each parameter of the backbone; the heads that a checkpoint may hold are left out."""
     shapes = ModelWeights(folder).shapes()
     start = f"{prefix}."
     inside = {name.removeprefix(start): shape for name, shape in shapes.items() if prefix and name.startswith(start)}
@@ -156,7 +156,9 @@ def answer(config: dict[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def _start_seconds() -> float:
-    """What importing PyTorch costs a new process: seen here, or, where something else imported it, tried once."""
+    """Seconds that importing PyTorch costs a new process: seen here, or, where something else imported it,
+    tried once.
+    """
     if "torch" in sys.modules:
         tried = subprocess.run(
             [sys.executable, "-c", _TIMED_IMPORT],

@@ -1,4 +1,4 @@
-"""Timing a few real steps of a fine-tune to estimate the time and memory of all of it.
+"""Estimate of the time and memory of a fine-tune from a few real steps of it.
 
 The same code as in the fine-tune itself runs twice on parts of its data. First on its longest examples: that is what
 fills the memory, and it takes what only the first pass costs. Then on random batches, which are timed, with one
@@ -35,16 +35,16 @@ from beft_core.training.precision import pick_device
 from beft_core.training.result import device_name
 
 TIMED_SECONDS = 4.0
-"""About how long steps are timed."""
+"""Seconds for which steps are timed, about."""
 MAX_STEPS = 12
 EVALUATED, SCORED, TOKENISED = 128, 32, 256
-"""Examples on which evaluation, Fisher information and the tokenizer are timed."""
+"""Numbers of examples on which evaluation, Fisher information and the tokenizer are timed."""
 FISHER, TUNED_FISHER = "measure Fisher information", "measure Fisher information of the tuned model"
 LOAD_AGAIN = "load the model again"
 """Stages of a fine-tune that are timed by themselves."""
 
 _first: dict[str, float] = {}
-"""What only the first time in a process costs, in seconds: every run is a new process, this one is not."""
+"""Seconds that only the first time in a process costs, by stage: every run is a new process, this one is not."""
 
 
 @dataclass(frozen=True)
@@ -52,33 +52,35 @@ class Estimate:
     """Parameters, time and memory of a fine-tune, as a few real steps measured them."""
 
     trainable: int
-    """Trained parameters, counted as in the paper: without the head."""
+    """Number of trained parameters, counted as in the paper: without the head."""
     total: int
     frozen: tuple[str, ...]
     """Terms that were asked for and are certified null."""
     examples: int
-    """Training examples."""
+    """Number of training examples."""
     evaluated: int
-    """Examples of the validation sets."""
+    """Number of examples of the validation sets."""
     steps: int
     seconds: float
-    """From the first stage of the run to its end, without the wait in the queue."""
+    """Seconds from the first stage of the run to its end, without the wait in the queue."""
     parts: dict[str, float]
     """Seconds by stage; they add up to ``seconds``."""
     bytes: int
-    """Most memory at a time: of the GPU where there is one, else of the process."""
+    """Most bytes of memory in use at a time: of the GPU where there is one, else of the process."""
     memory: int
-    """Bytes of such memory that are free now or held by this measurement."""
+    """Bytes of that device's memory that are free now or held by this measurement."""
     step_ms: float
     """Median milliseconds of a step."""
     spread: float
     """Standard deviation of the timed steps over their median, without a unit."""
     timed_steps: int
     load: float
-    """Processes per core that wanted to compute during the last minute; above 1 the machine is busy with others."""
+    """Mean number of processes per core that wanted to compute during the last minute; above 1 the machine is busy with
+    others.
+    """
     device: str
     how: str
-    """How this was measured, in words."""
+    """Description of how this was measured."""
 
 
 def estimate(config: RunConfig, start_seconds: float) -> Estimate:
@@ -120,12 +122,12 @@ def estimate(config: RunConfig, start_seconds: float) -> Estimate:
 
 @dataclass
 class _Fit:
-    """One short fine-tune: how long its stages took."""
+    """Times that the stages of one short fine-tune took."""
 
     clock: _Clock
     meta: SnapshotMeta
     tokens: float
-    """Mean tokens of its examples."""
+    """Mean number of tokens of the examples."""
     tokenised_per_second: float
     evaluated: int
     scored: int
@@ -136,7 +138,7 @@ class _Fit:
 
     @property
     def evaluation_seconds(self) -> float | None:
-        """None where the time ran out before it."""
+        """Seconds of the evaluation; None where the time ran out before it."""
         return self.clock.evaluated
 
 
@@ -173,13 +175,13 @@ def _fit(config: RunConfig, model: LoadedModel, data: TaskData, train: Examples,
 
 
 class _Clock(Observer):
-    """Notes when stages and steps end."""
+    """Observer that notes when stages and steps end."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.stages: dict[str, float] = {}
         self.ticks: list[float] = []
-        """Begin of the training, and the end of each step."""
+        """Times of the begin of the training and of the end of each step, in seconds."""
         self.evaluated: float | None = None
         self._stage = ("", time.perf_counter())
 
@@ -277,19 +279,19 @@ def _how(timed: int, config: RunConfig, fit: _Fit, device: torch.device) -> str:
 
 
 def _steps_to_time(cold: float) -> int:
-    """Steps that fit into the time, the first of which is not counted; at least one more."""
+    """Number of steps that fit into the time, the first of which is not counted; at least one more."""
     return 1 + max(1, min(MAX_STEPS, int(TIMED_SECONDS / max(cold, 1e-3))))
 
 
 def _longest(examples: Examples, count: int) -> Examples:
-    """The examples with the longest texts."""
+    """Select the examples with the longest texts."""
     pairs = examples.text_pair or [""] * len(examples)
     lengths = [len(text) + len(pair) for text, pair in zip(examples.text, pairs, strict=True)]
     return examples.take(np.argsort(lengths, kind="stable")[-count:])
 
 
 def _draw(examples: Examples, count: int, salt: int) -> Examples:
-    """Up to `count` examples, drawn without repetition."""
+    """Draw up to `count` examples without repetition."""
     return examples.take(np.random.default_rng([7, salt]).permutation(len(examples))[:count])
 
 
@@ -302,7 +304,7 @@ def _timed(took: dict[str, float], name: str) -> Iterator[None]:
 
 @dataclass
 class _Memory:
-    """The most memory that was in use inside the block: of the GPU, or of this process."""
+    """Watch of the most memory that was in use inside the block: of the GPU, or of this process."""
 
     device: torch.device
     peak: int = 0

@@ -31,15 +31,17 @@ from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision
 
 BATCH = 8
-"""Batch size of the authors' variant."""
+"""Batch size, in examples, of the authors' variant."""
 CLIP = 1.0
 """Clipping norm of the authors' variant, over all biases and the head."""
 _WINDOW = 1024
-"""Examples whose gradients are grouped into the authors' batches at a time; a multiple of BATCH."""
+"""Number of examples whose gradients are grouped into the authors' batches at a time; a multiple of BATCH."""
 _TOKENS = {"cpu": 1024, "cuda": 32768, "mps": 4096}
-"""Computed tokens per pass, by device."""
+"""Most computed tokens per pass, by device."""
 _BANK_BYTES = {"cpu": 2**28, "cuda": 2**31, "mps": 2**29}
-"""Largest bank: every example has its own copy of all biases and of the head, and their gradients."""
+"""Most bytes of a bank, by device: every example has its own copy of all biases and of the head, and their
+gradients.
+"""
 
 
 @dataclass(frozen=True)

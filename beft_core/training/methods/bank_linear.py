@@ -1,4 +1,4 @@
-"""What stands in for a module of the frozen model while a bank is installed.
+"""Modules that stand in for those of the frozen model while a bank is installed.
 
 Weights and biases are attributes and the arithmetic is a plain function, so that ``torch.compile`` makes one program
 for all layers and not one for each.
@@ -16,7 +16,7 @@ from beft_core.training.precision import Affine
 
 
 class OwnAffine(nn.Module):
-    """A module's own weight and bias, computed with our arithmetic."""
+    """Module with the weight and bias of another, computed with our arithmetic."""
 
     def __init__(self, module: nn.Module, affine: Affine) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class OwnAffine(nn.Module):
 
 
 class SharedAffine(nn.Module):
-    """A product that is computed once for all runs; each row then gets the bias of the run that owns it."""
+    """Module whose product is computed once for all runs; each row then gets the bias of the run that owns it."""
 
     def __init__(
         self,
@@ -50,12 +50,12 @@ class SharedAffine(nn.Module):
         self.affine, self.base, self.pieces = affine, base, list(pieces)
         self.runs, self.per_example = runs, per_example
         self.run_of: Tensor | None = None
-        """[rows]: the run of each row, and [runs, most]: the rows of each run (see RunIndex); set before each pass."""
+        """Runs of the rows, [rows], and rows of each run, [runs, most] (see RunIndex); set before each pass."""
         self.items_of: Tensor | None = None
 
     @property
     def bias(self) -> Tensor | None:
-        """The frozen bias [out], for code of the model that looks at it."""
+        """Frozen bias [out], for code of the model that looks at it."""
         return self.base
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ class SharedAffine(nn.Module):
         return spread(self._of_runs(), self.run_of, self.items_of)
 
     def _of_runs(self) -> Tensor:
-        """[runs, out]."""
+        """Take the biases of the runs from the bank, [runs, out]."""
         if self.base is None or self.pieces[0][1] is None:
             return self.pieces[0][0]
         full = self.base.float().expand(self.runs, -1)

@@ -1,4 +1,4 @@
-"""What a fine-tune trains, as an object: one :class:`Method` per row of :data:`beft_core.methods.METHODS`."""
+"""Methods, what a fine-tune trains as objects: one :class:`Method` per row of :data:`beft_core.methods.METHODS`."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ class Adam:
 
 
 class Weights:
-    """Trains parameters outside of the bank; this base has none.
+    """Parameters that are trained outside of the bank; this base has none.
 
     Such parameters belong to one run, so the bank then has one.
     """
 
     @property
     def count(self) -> int:
-        """Numbers that are trained."""
+        """Number of values that are trained."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def parameters(self) -> list[Tensor]:
-        """Leaves of the graph, float32."""
+        """List the leaves of the graph, float32."""
         return []
 
     def installed(self) -> AbstractContextManager[None]:
@@ -74,7 +74,7 @@ class Weights:
 
 
 class TrainedWeights(Weights):
-    """Trains parameters under an AdamW of their own."""
+    """Parameters that are trained under an AdamW of their own."""
 
     def __init__(self, adam: Adam) -> None:
         self._adam, self._steps = adam, 0
@@ -137,7 +137,8 @@ class TrainedWeights(Weights):
 
 
 class Method:
-    """Says what one run trains: bias terms and a head in the bank, and maybe parameters outside of it.
+    """Method of one run, which says what it trains: bias terms and a head in the bank, and maybe parameters outside of
+    it.
 
     The base trains the terms that its row names, the pooler's bias and the head.
     """

@@ -1,4 +1,4 @@
-"""The bank: the trained biases and heads of R fine-tunes that share one frozen model.
+"""Bank of the trained biases and heads of R fine-tunes that share one frozen model.
 
 All values stand in one matrix [runs, parameters], so that clipping, AdamW, checkpoints and snapshots are each one
 operation. A module whose bias is trained computes its product once for everybody and then adds the bias of the run
@@ -48,28 +48,28 @@ def activation(name: str | None) -> Callable[[Tensor], Tensor]:
 
 @dataclass(frozen=True)
 class Part:
-    """A named block of columns of the bank: one bias of one module, or one tensor of the head."""
+    """Named block of columns of the bank: one bias of one module, or one tensor of the head."""
 
     name: str
-    """``{stack}.{term}.{layer}``, or ``pooler.bias``, ``outside.0.bias``, ``head.weight``, ..."""
+    """Name of the part: ``{stack}.{term}.{layer}``, or ``pooler.bias``, ``outside.0.bias``, ``head.weight``, ..."""
     start: int
     shape: tuple[int, ...]
     """Shape for one run."""
     module: nn.Module | None = None
-    """Module whose bias this replaces; None for tensors of the head."""
+    """Module whose bias the part replaces; None for tensors of the head."""
     index: slice | np.ndarray | None = None
-    """Which elements of the module's bias; None: all of it."""
+    """Elements of the module's bias that the part holds; None: all of it."""
     per_example: bool = False
     """Whether the module sees one vector per example (the pooler, most of the last layer) instead of rows of tokens."""
 
     @property
     def size(self) -> int:
-        """Numbers in it."""
+        """Number of elements of the part."""
         return int(np.prod(self.shape))
 
     @property
     def columns(self) -> slice:
-        """Its columns of the bank."""
+        """Columns of the bank that hold the part."""
         return slice(self.start, self.start + self.size)
 
 
@@ -140,7 +140,7 @@ class Bank:
                 per_example=self.reader.sees_examples(slot),
             )
         self.slot_parts: dict[str, Part] = dict(self.parts)
-        """The bias terms of layers: they come first, so their columns end at ``slots_end``."""
+        """Parts that are bias terms of layers: they come first, so their columns end at ``slots_end``."""
         self.slots_end = sum(part.size for part in self.parts.values())
         if outside_biases:
             for number, module in enumerate(outside_modules(model)):
@@ -263,7 +263,7 @@ class Bank:
             return self.examples.ungroup(logits)
 
     def _dense(self, grouped: Tensor, training: bool) -> Tensor:
-        """The hidden layer of the heads: [runs, most, hidden] -> the same."""
+        """Compute the hidden layer of the heads: [runs, most, hidden] -> the same."""
         spec = self.spec
         if spec.dense_dropout:
             grouped = nn.functional.dropout(grouped, spec.dropout, training)

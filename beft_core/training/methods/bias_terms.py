@@ -1,4 +1,4 @@
-"""Fine-tunes of biases: the named terms, every bias, or none but what all of them train."""
+"""Methods that train biases: the named terms, every bias, or none but what all methods train."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from beft_core.training.methods.base import Method
 
 
 class BiasTerms(Method):
-    """Trains the named bias terms, the pooler's bias and the head; without a name only these two."""
+    """Method that trains the named bias terms, the pooler's bias and the head; without a name only these two."""
 
 
 class EveryBias(Method):
-    """Trains every bias of the model and the head (BitFit, https://arxiv.org/abs/2106.10199)."""
+    """Method that trains every bias of the model and the head (BitFit, https://arxiv.org/abs/2106.10199)."""
 
     outside_biases = True
 

@@ -1,4 +1,4 @@
-"""The baseline that trains every parameter of the model."""
+"""Baseline that trains every parameter of the model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from beft_core.training.methods.base import Adam, Method, TrainedWeights
 
 
 class Full(Method):
-    """Trains every parameter of the backbone, and the head in the bank."""
+    """Method that trains every parameter of the backbone, and the head in the bank."""
 
     pooler_in_bank = False
 
@@ -27,7 +27,7 @@ class Full(Method):
 
 
 class FullWeights(TrainedWeights):
-    """Every parameter of the backbone that takes part in the forward pass."""
+    """Parameters of the backbone that take part in the forward pass, all of them trained."""
 
     def __init__(self, backbone: nn.Module, adam: Adam) -> None:
         self._parameters = list(backbone.parameters())

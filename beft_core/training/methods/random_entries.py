@@ -1,4 +1,4 @@
-"""The baseline that trains a few single entries drawn over the whole model (the paper's "rand uniform")."""
+"""Baseline that trains a few single entries drawn over the whole model (the paper's "rand uniform")."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from beft_core.training.methods.base import Adam, Method, TrainedWeights
 
 
 class RandomUniform(Method):
-    """Trains as many single parameters, drawn at random, as the value biases have."""
+    """Method that trains as many single parameters, drawn at random, as the value biases have."""
 
     def weights(self, model: LoadedModel) -> RandomEntries:
         """Draw the entries, by the seed of the configuration."""
@@ -28,7 +28,7 @@ class RandomUniform(Method):
 
 
 class RandomEntries(TrainedWeights):
-    """Trains ``count`` single entries, drawn uniformly over all parameters (the paper's "rand uniform").
+    """Parameters that are ``count`` single entries, drawn uniformly over all parameters (the paper's "rand uniform").
 
     No mask and no dense gradient of a weight matrix is ever made: the gradient of entry (i, j) of a product is the sum
     over tokens of (gradient of output i) x (input j), and only the drawn entries are summed. The entries live in one
@@ -83,7 +83,7 @@ class RandomEntries(TrainedWeights):
 
 
 def _parameters(backbone: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
-    """Every parameter once, with the module that owns it; only kinds whose entries can be trained singly."""
+    """List every parameter once, with the module that owns it; only kinds whose entries can be trained singly."""
     seen: set[int] = set()
     for path, module in backbone.named_modules():
         # Subclasses may compute something else (OPT's positions), so kinds are exact.
@@ -100,7 +100,7 @@ def _forward_with(module: nn.Module, entries: list[tuple[str, Tensor, Tensor]]) 
     weight: Any = module.weight
 
     def vector(name: str) -> Tensor | None:
-        """A vector parameter with its trained entries in the graph: vectors are small, so this copy is free."""
+        """Make a vector parameter with its trained entries in the graph: vectors are small, so this copy is free."""
         value: Tensor | None = getattr(module, name)
         if name not in where or value is None:
             return value
@@ -120,13 +120,13 @@ def _forward_with(module: nn.Module, entries: list[tuple[str, Tensor, Tensor]]) 
 
 
 def _layout(module: nn.Module) -> tuple[str, int]:
-    """How a flat index falls into (row, column), and what the two mean."""
+    """Say how a flat index falls into (row, column), and what the two mean."""
     kind = "embedding" if isinstance(module, nn.Embedding) else "in_out" if isinstance(module, Conv1D) else "out_in"
     return kind, module.weight.shape[1]  # type: ignore[return-value, index]
 
 
 class _AddEntries(torch.autograd.Function):
-    """The product as it is (the weight already holds the entries), with gradients for the entries alone."""
+    """Product as it is (the weight already holds the entries), with gradients for the entries alone."""
 
     @staticmethod
     def forward(ctx: Any, out: Tensor, x: Tensor, leaf: Tensor, flat: Tensor, layout: tuple[str, int]) -> Tensor:

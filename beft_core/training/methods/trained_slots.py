@@ -1,4 +1,4 @@
-"""Which bias slots a run trains: its terms in its layers, without what is certified to change nothing."""
+"""Choice of the bias slots that a run trains: its terms in its layers, without what is certified to change nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fine-tune optimises: the loss of each example, and everything else that follows from what an output means.
+"""Objective, what a fine-tune optimises: the loss of each example, and all else that follows from what an output means.
 
 An objective is one class in one file of this folder, and one row of
 :data:`beft_core.training.objectives.registry.OBJECTIVES`. Training, Fisher information and evaluation ask it and know
@@ -18,18 +18,18 @@ from beft_core.tasks import metrics
 from beft_core.tasks.targets import Target
 
 LogLikelihood = Callable[[Tensor, Tensor], Tensor]
-"""(logits [n, outputs], labels [n]) -> log p(label | input) [n], up to a constant."""
+"""Function (logits [n, outputs], labels [n]) -> log p(label | input) [n], up to a constant."""
 Metrics = Callable[[np.ndarray, np.ndarray], dict[str, float]]
-"""(logits [n, outputs], labels [n]) -> named values."""
+"""Function (logits [n, outputs], labels [n]) -> values by name."""
 
 
 class Objective(ABC):
-    """A loss, and what its outputs mean, for labels of one task."""
+    """Objective for the labels of one task: a loss, and what its outputs mean."""
 
     key: ClassVar[str]
-    """Its name in the registry and in :attr:`beft_core.tasks.registry.TaskSpec.objective`."""
+    """Name of the objective in the registry and in :attr:`beft_core.tasks.registry.TaskSpec.objective`."""
     nats: ClassVar[float]
-    """Negative log-likelihood, up to a constant, of one unit of loss."""
+    """Negative log-likelihood in nats, up to a constant, of one unit of loss."""
 
     def __init__(self, target: Target) -> None:
         """Bind the objective to ``target``, which says what the labels are."""
@@ -37,7 +37,7 @@ class Objective(ABC):
 
     @property
     def outputs(self) -> int:
-        """Logits of one example: as many as there are classes, 1 for a number."""
+        """Number of logits of one example: as many as there are classes, 1 for a number."""
         return self.target.outputs
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""One of several classes: cross-entropy of softmax."""
+"""Objective for one of several classes: cross-entropy of softmax."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ class Classification(Objective):
 
 
 def _weighted(logits: Tensor, labels: Tensor, *, label: int) -> Tensor:
-    """A function whose squared gradient is ``p(label | x) (grad log p(label | x))^2``."""
+    """Make a function whose squared gradient is ``p(label | x) (grad log p(label | x))^2``."""
     log_likelihood = F.log_softmax(logits, dim=1)[:, label]
     return log_likelihood * (0.5 * log_likelihood).exp().detach()

@@ -1,4 +1,4 @@
-"""Every objective by name."""
+"""Registry of every objective by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from beft_core.training.objectives.classification import Classification
 from beft_core.training.objectives.regression import Regression
 
 OBJECTIVES: dict[str, type[Objective]] = {objective.key: objective for objective in (Classification, Regression)}
-"""Key -> objective; a row is all that a new one needs beside its own file."""
+"""Objectives by key; a row is all that a new one needs beside its own file."""
 
 
 def objective_of(spec: TaskSpec) -> Objective:

@@ -1,4 +1,6 @@
-"""A number: squared error, as in transformers' regression head; as a likelihood a Gaussian of variance 1."""
+"""Objective for a number: squared error, as in transformers' regression head; as a likelihood a Gaussian of
+variance 1.
+"""
 
 from __future__ import annotations
 

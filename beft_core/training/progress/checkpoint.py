@@ -1,4 +1,4 @@
-"""The state of a fine-tune on disk: kilobytes, written atomically every few seconds, read back bit for bit.
+"""Checkpoint, the state of a fine-tune on disk: kilobytes, written atomically every few seconds, read back bit for bit.
 
 It is a safety net: where it cannot be written, the fine-tune goes on without one and tries again later.
 Randomness needs no state: the order of the examples follows from (seed, epoch) and dropout from (seed, step).
@@ -39,11 +39,11 @@ _ABOUT = Table(
         "leaves": Table(others=_COUNT, most=_PER_RUN),
     },
 )
-"""The metadata under the key, as :meth:`Checkpoint.save` writes it."""
+"""Schema of the metadata that :meth:`Checkpoint.save` writes."""
 
 
 class CheckpointError(UserError):
-    """A checkpoint that a fine-tune cannot go on from; starting over without it helps."""
+    """Error of a checkpoint that a fine-tune cannot go on from; starting over without it helps."""
 
 
 @dataclass
@@ -51,16 +51,16 @@ class Progress:
     """State of the loop besides the tensors: how far it is, and what happened."""
 
     step: int = 0
-    """Optimizer steps that are complete."""
+    """Number of optimizer steps that are complete."""
     seconds: float = 0.0
     history: list[list[dict[str, float | None]]] = field(default_factory=list)
-    """Per run, one table of metrics per evaluated epoch."""
+    """Metrics of each run: one table per evaluated epoch."""
     trajectory: list[Any] = field(default_factory=list)
     """Pairs (step, [runs]), one for each checkpoint of a trajectory."""
     failed: dict[str, str] = field(default_factory=dict)
-    """Run number (as text, for JSON) -> why it was stopped."""
+    """Reason why a run was stopped, by its number (as text, for JSON)."""
     leaves: dict[str, int] = field(default_factory=dict)
-    """Run number -> the first step without it, if it failed."""
+    """First step without a run that failed, by its number."""
 
 
 def held(path: Path | None) -> AbstractContextManager[None]:
@@ -77,14 +77,14 @@ def held(path: Path | None) -> AbstractContextManager[None]:
 
 
 class Checkpoint:
-    """A file with the state of one fine-tune. ``identity`` says which; another fine-tune refuses to resume from it."""
+    """File with the state of one fine-tune. ``identity`` says which; another fine-tune refuses to resume from it."""
 
     def __init__(self, path: Path, identity: str, every_seconds: float = 5.0) -> None:
         self.path = path
         self.identity = identity
         self.every_seconds = every_seconds
         self.step: int | None = None
-        """Steps that are in the file, as far as this process wrote or read it."""
+        """Number of steps that are in the file, as far as this process wrote or read it."""
         self._tried = self._failing = False
         self._due = time.monotonic() + every_seconds
 

@@ -1,4 +1,4 @@
-"""Which fine-tune a checkpoint belongs to, and the checkpoint of one."""
+"""Identity of the fine-tune that a checkpoint belongs to, and the checkpoint of one."""
 
 from __future__ import annotations
 

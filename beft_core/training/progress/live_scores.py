@@ -1,4 +1,4 @@
-"""How far the trained bias terms of a single fine-tune have moved so far, while it runs."""
+"""Live scores of a single fine-tune: how far its bias terms have moved so far, while it runs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from beft_core.scores.formulas import Movement
 from beft_core.training.methods.bias_bank import Bank, Part, is_slot
 
 PAUSE_SECONDS = 1.0
-"""Scores are computed at most this often ..."""
+"""Least seconds between two computations of scores."""
 COST_SHARE = 0.01
-"""... and take at most this share of the time."""
+"""Largest share of the time that computing scores may take."""
 
 LiveTable = dict[str, dict[str, float]]
-"""Term -> approach that compares before and after -> mean over the layers of the model."""
+"""Scores by term and by approach that compares before and after: mean over the layers of the model."""
 
 
 class LiveScores:
-    """Holds the biases as they were before the fine-tune and compares them with the bank's, on the CPU."""
+    """Scores from the biases as they were before the fine-tune and those of the bank, compared on the CPU."""
 
     def __init__(self, bank: Bank, owned: set[str]) -> None:
         """Remember the biases. ``bank``: one run, its values not trained yet; ``owned``: the parts that it trains."""
@@ -58,5 +58,5 @@ class LiveScores:
         return {approach.key: float(approach.per_layer(movement).sum()) / layers for approach in of_movement()}
 
     def _values(self) -> np.ndarray:
-        """A copy of the run's row of the bank: float32 [parameters]."""
+        """Copy the run's row of the bank: float32 [parameters]."""
         return self._bank.values[0].detach().cpu().numpy().copy()

@@ -1,4 +1,4 @@
-"""What a training writes down while it goes on: losses, failures, epochs, trajectories, live scores."""
+"""Record of a training while it goes on: losses, failures, epochs, trajectories, live scores."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from beft_core.training.progress.live_scores import LiveScores
 from beft_core.training.session import Readings
 
 REPORT_SECONDS = 0.2
-"""Losses are reported at most this often, in seconds."""
+"""Least seconds between two reports of losses."""
 
 
 class Record:
-    """The progress of the jobs of a bank, for the observer, the checkpoint and the result."""
+    """Record of the progress of the jobs of a bank, for the observer, the checkpoint and the result."""
 
     def __init__(
         self, bank: Bank, jobs: Sequence[Job], predictor: Predictor, readings: Readings, observer: Observer
@@ -41,7 +41,7 @@ class Record:
 
     @property
     def total_steps(self) -> int:
-        """Steps of the longest job."""
+        """Number of steps of the longest job."""
         return max((job.steps for job in self.jobs), default=0)
 
     def live(self) -> list[int]:
@@ -66,7 +66,7 @@ class Record:
                 self._reported = time.monotonic()
 
     def _note_failure(self, run: int, step: int) -> None:
-        """The run leaves the bank, at a step that does not depend on when this was read: what the others draw does.
+        """Take a run out of the bank, at a step that does not depend on when this was read: what the others draw does.
 
         Until then nothing of it changes in a step that is not finite (see BankAdamW).
         """
@@ -98,7 +98,7 @@ class Record:
         self.observer.epoch({k: v for k, v in row.items() if v is not None}, run)
 
     def _report_scores(self, step: int) -> None:
-        """At the first step, the last one, and about once a second between them."""
+        """Report scores at the first step, the last one, and about once a second between them."""
         if self._live_scores is not None and (self._live_scores.due() or step == self.total_steps):
             table = self._live_scores.table()
             if table:
