@@ -1,4 +1,4 @@
-"""What Streamlit keeps to itself and the dashboard needs all the same; nothing else of it uses such a name.
+"""Private names of Streamlit that the dashboard needs; no other module of it uses one.
 
 Publicly a script draws controls and reads their values. What is missing there is said at each function.
 """
@@ -18,9 +18,9 @@ from streamlit.runtime.state.common import WidgetMetadata
 from streamlit.runtime.state.query_params import parse_url_param
 
 Stopped = StopException
-"""Raised by ``st.stop()``; publicly nothing says that a script ends by it, and not by an error."""
+"""Exception of ``st.stop()``; publicly nothing says that a script ends by it, and not by an error."""
 Run = ScriptRunContext
-"""One run of the script for one visitor."""
+"""Run of the script for one visitor."""
 
 
 def current_run() -> Run | None:
@@ -34,26 +34,26 @@ def current_run() -> Run | None:
 
 @dataclass(frozen=True)
 class Control:
-    """A control that is bound to a name of the address, with the value that it holds."""
+    """Control that is bound to a name of the address, with the value that it holds."""
 
     name: str
-    """In the address."""
+    """Name of the control in the address."""
     value: Any
     widget: WidgetMetadata[Any]
 
     @property
     def written(self) -> Any:
-        """The value as the browser is sent it."""
+        """Value as the browser is sent it."""
         return self.widget.serializer(self.value)
 
     @property
     def default(self) -> Any:
-        """The default as the browser is sent it."""
+        """Default as the browser is sent it."""
         return self.widget.serializer(self.widget.deserializer(None))
 
     @property
     def clearable(self) -> bool:
-        """Whether a visitor can leave it empty."""
+        """Whether a visitor can leave the control empty."""
         return bool(self.widget.clearable)
 
     def read(self, texts: Sequence[str]) -> Any:

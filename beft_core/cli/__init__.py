@@ -1,4 +1,4 @@
-"""The command ``beft``: thin commands over the engine. Results on stdout, everything else on stderr.
+"""Command ``beft``: thin commands over the engine. Results on stdout, everything else on stderr.
 
 Nothing here imports torch at module level: a command that only reads snapshots starts in a fraction of a second.
 """

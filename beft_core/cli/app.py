@@ -1,4 +1,4 @@
-"""All commands in one application, and the one place where an error becomes a line and an exit status."""
+"""Application of all commands, and the one place where an error becomes a line and an exit status."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ Version = Annotated[bool, typer.Option("--version", help="Print the version.", i
 
 
 def _whole(version: Version = False) -> None:
-    """What stands before any command."""
+    """Take the options that stand before any command."""
 
 
 def build() -> typer.Typer:
-    """The application with all commands."""
+    """Make the application with all commands."""
     app = typer.Typer(
         name="beft",
         cls=Group,
@@ -63,7 +63,7 @@ def build() -> typer.Typer:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; returns the exit status.
+    """Run one command; return the exit status.
 
     0: done. 1: the fine-tune diverged, memory or the disk is full, or nobody takes the result. 2: wrong input, told in
     one line. 130: interrupted. Any other exception is a defect of the lab and keeps its traceback.
@@ -108,7 +108,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _drop_output() -> None:
-    """Python would complain once more when it flushes stdout at exit."""
+    """Send what is left for stdout nowhere: Python would complain once more when it flushes it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

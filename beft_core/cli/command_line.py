@@ -1,4 +1,4 @@
-"""The ``beft`` command that does what a run does: to be copied to a terminal, a script or another machine."""
+"""Command line of ``beft`` that does what a run does: to be copied to a terminal, a script or another machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OF_TABLES = ("eval_file", "text", "text_pair", "label")
 
 
 def command_line(kind: str, config: Any, out: str | None = None) -> str | None:
-    """The command that does what a run of a kind does, quoted for a shell; None where no command does.
+    """Write the command that does what a run of a kind does, quoted for a shell; None where no command does.
 
     Only what differs from the defaults stands in it. ``out``: name of the file or folder to write.
     """
@@ -28,12 +28,12 @@ def command_line(kind: str, config: Any, out: str | None = None) -> str | None:
 
 
 def train_command(config: RunConfig, out: str | None = None) -> str:
-    """The command of a fine-tune. ``out``: name of the snapshot to write."""
+    """Write the command of a fine-tune. ``out``: name of the snapshot to write."""
     return _fine_tune_command("train", FLAGS, config, out)
 
 
 def select_command(config: RunConfig, out: str | None = None) -> str:
-    """The command of a probe. ``out``: name of the snapshot to write."""
+    """Write the command of a probe. ``out``: name of the snapshot to write."""
     return _fine_tune_command("select", OF_SELECT, config, out)
 
 
@@ -57,7 +57,7 @@ _OF_GRID: tuple[str, ...] = ("tasks", "regimes", "n_train", "terms", "lrs", "pro
 
 
 def sweep_command(spec: SweepSpec, out: str | None = None) -> str:
-    """The command of a sweep, quoted for a shell. ``out``: name of the folder to write.
+    """Write the command of a sweep, quoted for a shell. ``out``: name of the folder to write.
 
     The grid stands in it completely, of the other settings what differs from the defaults.
 
@@ -102,7 +102,7 @@ def _option(name: str, value: str) -> list[str]:
 
 
 def _ranges(layers: tuple[int, ...]) -> Iterator[str]:
-    """Layer numbers as ``0``, ``3-5``."""
+    """Write layer numbers as ``0``, ``3-5``."""
     ordered = sorted(set(layers))
     breaks = [i for i, (a, b) in enumerate(pairwise(ordered), 1) if b != a + 1]
     for start, end in pairwise([0, *breaks, len(ordered)]):

@@ -1,4 +1,4 @@
-"""``beft dashboard``: the pages, served to this machine alone, from whatever folder the command is given in."""
+"""Command ``beft dashboard``: the pages, served to this machine alone, from whatever folder the command is given in."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from beft_core.cli.parser.command import OUTPUT, add
 from beft_core.errors import UserError
 
 APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
-"""Beside the engine, in a checkout as in an installed wheel. Streamlit reads the configuration that lies beside it, and
-that wins over those of the present folder and of the user: the address is this machine's, and nothing is reported."""
+"""Path of the dashboard's script, beside the engine in a checkout as in an installed wheel. Streamlit reads the
+configuration that lies beside it, and that wins over those of the present folder and of the user: the address is this
+machine's, and nothing is reported.
+"""
 
 Port = Annotated[
     int | None,

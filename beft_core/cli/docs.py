@@ -1,4 +1,4 @@
-"""``beft docs``: what the README leaves out, on the terminal."""
+"""Command ``beft docs``: what the README leaves out, on the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from beft_core.cli.parser.command import add
 from beft_core.docs.topics import topic, topics
 
 MAX_WIDTH = 100
-"""Columns of a rendered page: longer lines are hard to read."""
+"""Most columns of a rendered page: longer lines are hard to read."""
 
 TopicName = Annotated[str | None, typer.Argument(metavar="[TOPIC]", help="A page; without it, the list of pages.")]
 

@@ -1,4 +1,4 @@
-"""``beft evaluate`` and ``beft merge``."""
+"""Commands ``beft evaluate`` and ``beft merge``."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def merge(
 
 
 def _measured(snapshots: list[Snapshot], files: Sequence[str], given: dict[str, Any]) -> list[Snapshot]:
-    """The snapshots with the Fisher information at their fine-tuned models, which some of the files lack."""
+    """Complete snapshots with the Fisher information at their fine-tuned models, which some of the files lack."""
     shared_keys(snapshots)  # what cannot be merged anyway is told before PyTorch takes its seconds
     lacking = [file for file, snapshot in zip(files, snapshots, strict=True) if not has_tuned_fisher(snapshot)]
     require_training()
@@ -150,7 +150,7 @@ def _measured(snapshots: list[Snapshot], files: Sequence[str], given: dict[str, 
 def _evaluate_all(
     snapshots: Sequence[Snapshot], files: Sequence[str], settings: dict[str, Any], given: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Base model, each source and the merge, each on every task with that task's own head."""
+    """Evaluate base model, each source and the merge, each on every task with that task's own head."""
     config = MergeConfig.of(snapshots, files, **settings, **given)
     with progress() as observer:
         observer.stage("start PyTorch")
@@ -161,7 +161,7 @@ def _evaluate_all(
 
 
 def _print_table_3(table: list[dict[str, Any]], comparison: Comparison) -> None:
-    """The form of the paper's Table 3, in percent, with every metric of a task."""
+    """Print scores in the form of the paper's Table 3, in percent, with every metric of a task."""
     columns = [(task, metric) for task, metrics in table[0]["tasks"].items() for metric in metrics]
     output.print_table(
         "each task with its own head, in %",
@@ -176,7 +176,7 @@ def _pairs(comparison: Comparison) -> list[tuple[int, int]]:
 
 
 def _print_comparison(comparison: Comparison) -> None:
-    """One table per pair: what the fine-tunes changed, and after it the biases themselves."""
+    """Print one table per pair: what the fine-tunes changed, and after it the biases themselves."""
     head = ["where", "cosine", "angle", "sign conflicts", "cosine after", "angle after"]
     changes, values = comparison.differences, comparison.values
     output.say("what the fine-tunes changed (after: of the biases themselves)")
@@ -207,7 +207,7 @@ def _degrees(cosine: float) -> str:
 
 
 def _comparison_document(comparison: Comparison) -> dict[str, Any]:
-    """Pairs, overall and per layer."""
+    """Make the JSON document of a comparison: pairs, overall and per layer."""
     conflicts = comparison.sign_conflicts_per_layer
     document = []
     for a, b in _pairs(comparison):

@@ -1,4 +1,4 @@
-"""``beft select`` and ``beft train``."""
+"""Commands ``beft select`` and ``beft train``."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def train(
 
 
 def default_name(config: RunConfig, terms: Any) -> str:
-    """``<task>-<terms>-seed<k>``."""
+    """Write the default name ``<task>-<terms>-seed<k>``."""
     task = Path(config.train_file).stem if config.train_file is not None else get_task(config.task).name
     return f"{task}-{'-'.join(terms)}-seed{config.seed}"
 
@@ -239,29 +239,29 @@ def _print_training(snapshot: Snapshot, observer: Progress, path: Path) -> None:
 
 
 def no_selection(scores: ScoreTable, stack: str | None = None) -> dict[str, str]:
-    """Approach -> why it selects no term, in words; empty where each selects one."""
+    """Say why an approach selects no term, by approach; empty where each selects one."""
     return {approach: str(reason) for approach, reason in scores.no_selection(stack).items()}
 
 
 def null_elements(scores: ScoreTable) -> dict[str, dict[str, int]]:
-    """Of terms that act in part: how many elements of a layer are null, of how many."""
+    """Count the null elements of a layer, and all its elements, of terms that act in part."""
     return {row.term: {"null": row.null_elements, "of": row.width} for row in scores.terms if row.null_elements}
 
 
 def metric_columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Names of a table of metrics: what says which epoch it is, then the others as they come."""
+    """List the columns of a table of metrics: what says which epoch it is, then the others as they come."""
     names = dict.fromkeys(name for row in rows for name in row)
     first = ("epoch", "step", "train_loss")
     return [name for name in first if name in names] + [name for name in names if name not in first]
 
 
 def metric_cell(value: float | None, name: str) -> str:
-    """A cell of a table of metrics: counts as whole numbers."""
+    """Write a cell of a table of metrics: counts as whole numbers."""
     return "–" if value is None else f"{value:g}" if name in ("epoch", "step") else output.number(float(value))
 
 
 def print_selection(scores: ScoreTable, stack: str | None = None) -> None:
-    """A line for each approach: the term that it selects, or why it selects none."""
+    """Print a line for each approach: the term that it selects, or why it selects none."""
     reasons = scores.no_selection(stack)
     for approach, term in scores.selected(stack).items():
         label = APPROACHES[approach].label
@@ -269,7 +269,9 @@ def print_selection(scores: ScoreTable, stack: str | None = None) -> None:
 
 
 def print_scores(title: str, scores: ScoreTable) -> None:
-    """Terms x approaches, each with the rank beside it; null terms and elements are marked and explained below."""
+    """Print scores as terms x approaches, each with the rank beside it; null terms and elements are marked and
+    explained below.
+    """
     from beft_core.architectures.table import ABSOLUTE
 
     null = {row.term for row in scores.terms if row.null}
@@ -295,11 +297,11 @@ def print_scores(title: str, scores: ScoreTable) -> None:
 
 
 def heading(approach: str) -> str:
-    """The short name of an approach, as a column has it."""
+    """Get the short name of an approach, as a column has it."""
     return APPROACHES[approach].heading or APPROACHES[approach].label
 
 
 def legend(approaches: Iterable[str]) -> str:
-    """What the short names of approaches mean."""
+    """Say what the short names of approaches mean."""
     labels = {heading(key): APPROACHES[key].label for key in approaches}
     return "; ".join(f"{short}: {label}" for short, label in labels.items() if short != label)

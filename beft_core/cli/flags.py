@@ -1,4 +1,4 @@
-"""The flags of a fine-tune, declared once: each fills one field of RunConfig; commands name the ones they take."""
+"""Flags of a fine-tune, declared once: each fills one field of RunConfig; commands name the ones they take."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from beft_core.terms import TERM_KEYS
 
 @dataclass(frozen=True)
 class Flag:
-    """One flag of the command line."""
+    """Flag of the command line."""
 
     field: str
-    """The field of RunConfig that it fills."""
+    """Name of the field of RunConfig that the flag fills."""
     kind: Any
     help: str
     name: str = ""
-    """Its name, where that is not the field's."""
+    """Name of the flag, where that is not the field's."""
     metavar: str | None = None
     panel: str = TRAINING
-    """Its group in ``--help``."""
+    """Group of the flag in ``--help``."""
     convert: Callable[[Any], dict[str, Any]] | None = None
-    """From the given value to fields; by default the value is the field's."""
+    """Function from the given value to fields; by default the value is the field's."""
 
     @property
     def parameter(self) -> inspect.Parameter:
@@ -61,7 +61,7 @@ class Flag:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """What a shell can complete a value to: the words of its metavar, tasks, or terms."""
+        """Values that a shell can complete to: the words of its metavar, tasks, or terms."""
         if self.metavar and self.metavar.startswith("["):
             return tuple(self.metavar.strip("[]").split("|"))
         return {"task": tuple(TASKS), "terms": (*TERM_KEYS, *WITHOUT_TERMS), "add_bias": TERM_KEYS}.get(self.field, ())
@@ -70,7 +70,7 @@ class Flag:
         return [choice for choice in self.choices if choice.startswith(incomplete)]
 
     def fields(self, value: Any) -> dict[str, Any]:
-        """Fields of RunConfig; none where the flag was not given."""
+        """Make the fields of RunConfig; none where the flag was not given."""
         if value is None or value is False or value == [] or value == ():
             return {}
         return self.convert(value) if self.convert else {self.field: value}
@@ -202,13 +202,15 @@ FLAGS: dict[str, Flag] = {
         ),
     )
 }
-"""Field -> flag, in the order of ``--help``."""
+"""Flags by field, in the order of ``--help``."""
 
 OF_SELECT = tuple(name for name in FLAGS if name not in ("terms", "fisher", "evaluate"))
-"""Flags of ``select``: a probe fine-tunes all terms, measures Fisher always and is scored after its last epoch."""
+"""Names of the flags of ``select``: a probe fine-tunes all terms, measures Fisher always and is scored after its last
+epoch.
+"""
 
 DATA = ("task", "train_file", "eval_file", "text", "text_pair", "label", "data_dir")
-"""Flags that say what the examples are."""
+"""Names of the flags that say what the examples are."""
 
 
 def takes(
@@ -255,7 +257,7 @@ def takes(
 
 
 def in_file(values: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
-    """Fields of a configuration as a file of options has them: those of the command, without open ones."""
+    """Write the fields of a configuration as a file of options has them: those of the command, without open ones."""
     words = dict(values)
     mode = words.pop("mode", None)
     if mode in WITHOUT_TERMS:

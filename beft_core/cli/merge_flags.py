@@ -41,7 +41,7 @@ def takes_parameters(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _option(parameter: Parameter, takers: tuple[str, ...]) -> inspect.Parameter:
-    """The flag of a parameter, with the methods that take it; None means that it was not given."""
+    """Make the flag of a parameter, with the methods that take it; None means that it was not given."""
     says = parameter.brief or parameter.help
     option = typer.Option(
         parameter.flag,

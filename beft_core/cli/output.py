@@ -26,9 +26,9 @@ from beft_core.snapshots.snapshot import SUFFIX, Snapshot, SnapshotMeta, read_sn
 INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 and the number of the signal, as shells have it."""
 MAX_NUMBER = 10_000
-"""Default names of one stem beyond so many are a slip of the hand."""
+"""Largest number in a default name: more names of one stem are a slip of the hand."""
 MAX_OUT_BYTES = 200
-"""Bytes of a name to write: the temporary file beside it, whose name is longer, must fit too."""
+"""Most bytes of a name to write: the temporary file beside it, whose name is longer, must fit too."""
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document instead of tables.", rich_help_panel=OUTPUT)
@@ -101,7 +101,9 @@ def number(value: float | None) -> str:
 
 
 def percentage(meta: SnapshotMeta) -> str:
-    """Share of parameters that were trained: ``2,304 of 22,713,216 parameters (0.010 %)``, or words where unknown."""
+    """Write the share of parameters that were trained: ``2,304 of 22,713,216 parameters (0.010 %)``, or words where
+    unknown.
+    """
     if meta.trained_parameters is None:
         return "unknown number of parameters"
     if not meta.total_parameters:
@@ -131,7 +133,9 @@ def out_path(out: str) -> Path:
 
 
 def default_path(name: str, force: bool) -> Path:
-    """Path of a default name in the working directory; where it exists and is not forced, it gets a number."""
+    """Choose the path of a default name in the working directory; where it exists and is not forced, it gets a
+    number.
+    """
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
     path = out_path(f"{stem}{SUFFIX}")
     if force or not path.exists():
@@ -166,7 +170,7 @@ def save(path: Path, snapshot: Snapshot) -> None:
 
 
 def printable(text: str) -> str:
-    """A text without control characters, and only with what the stream's encoding has."""
+    """Copy a text without control characters, and only with what the stream's encoding has."""
     clean = "".join(char if char.isprintable() else "�" for char in text)
     encoding = sys.stdout.encoding or "utf-8"
     return clean.encode(encoding, "replace").decode(encoding)

@@ -14,13 +14,13 @@ from beft_core.cli.output import note, number
 from beft_core.training.observer import NOT_METRICS, Observer
 
 LINE_SECONDS = 10.0
-"""Outside a terminal, a long stage tells how far it is this often ..."""
+"""Seconds between two lines of a long stage, outside a terminal."""
 WORTH_A_LINE = 1.0
-"""... and one that ends within this many seconds is not worth a line."""
+"""Seconds within which a stage that ends is not worth a line, outside a terminal."""
 
 
 class Progress(Observer):
-    """What every kind of progress has: time per stage, and a first Ctrl-C that ends the fine-tune politely.
+    """Base of every kind of progress: time per stage, and a first Ctrl-C that ends the fine-tune politely.
 
     A context manager: within it the signal is caught, after it the screen is free for results.
     """
@@ -29,7 +29,7 @@ class Progress(Observer):
         self.stopped = False
         """Whether the fine-tune was asked to stop early."""
         self.seconds: dict[str, float] = {}
-        """Stage -> seconds that it took, over all its turns."""
+        """Seconds that each stage took, over all its turns."""
         self._name = ""
         self._total: int | None = None
         self._done = 0
@@ -38,7 +38,7 @@ class Progress(Observer):
 
     @property
     def total_seconds(self) -> float:
-        """Over all stages that ended."""
+        """Sum of the seconds of all stages that ended."""
         return sum(self.seconds.values())
 
     def __enter__(self) -> Self:
@@ -79,17 +79,17 @@ class Progress(Observer):
         self._name = ""
 
     def _begun(self) -> None:
-        """A stage began."""
+        """Take note that a stage began."""
 
     def _ended(self, seconds: float) -> None:
-        """The stage is over after so many seconds."""
+        """Take note that the stage is over after so many seconds."""
 
     def _show(self) -> None:
-        """A stage went on."""
+        """Show that a stage went on."""
 
 
 class Lines(Progress):
-    """Lines for a file or a pipe.
+    """Progress as lines for a file or a pipe.
 
     None before the first stage of countable work: until then data and model are read, and where they are wrong, the
     error is the only line.
@@ -142,7 +142,7 @@ class Lines(Progress):
 
 
 class Bars(Progress):
-    """A bar for the present stage, with loss and metrics, in a terminal."""
+    """Progress as a bar for the present stage, with loss and metrics, in a terminal."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -210,5 +210,5 @@ def epoch_line(metrics: dict[str, float]) -> str:
 
 
 def progress() -> Progress:
-    """Bars where stderr is a terminal, lines elsewhere."""
+    """Make the progress: bars where stderr is a terminal, lines elsewhere."""
     return Bars() if sys.stderr.isatty() else Lines()

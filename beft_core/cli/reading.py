@@ -97,7 +97,7 @@ def score(files: output.Files, per_layer: PerLayer = False, json: output.Json = 
 
 
 def _experiment(snapshot: Snapshot) -> dict[str, Any]:
-    """What snapshots have in common that differ only in their seed."""
+    """Get what snapshots have in common that differ only in their seed."""
     meta = snapshot.meta
     return {"model": meta.model.id, "task": meta.task, "mode": meta.mode, "n_train": meta.n_train}
 

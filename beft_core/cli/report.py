@@ -1,4 +1,4 @@
-"""``beft report``: the paper's tables from a sweep, and whether the score predicts performance."""
+"""Command ``beft report``: the paper's tables from a sweep, and whether the score predicts performance."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def report(results: ResultsFile, out: OutFolder = None, lr: AtLr = "best", json:
 
 
 def _choice(lr: str) -> LrChoice:
-    """``best``, ``same`` or a learning rate. Raises UserError."""
+    """Read ``best``, ``same`` or a learning rate. Raises UserError."""
     if lr in LR_WORDS:
         return LR_WORDS[lr]
     try:
@@ -76,7 +76,9 @@ def _choice(lr: str) -> LrChoice:
 
 
 def _print_table1(table: Table) -> None:
-    """A line per task and regime, the terms side by side: unlike the paper's form, it does not widen with the tasks."""
+    """Print a line per task and regime, the terms side by side: unlike the paper's form, it does not widen with the
+    tasks.
+    """
     from beft_core.reports.cells import ours_text, paper_text
 
     blocks: dict[str, list[Row]] = {}

@@ -1,4 +1,4 @@
-"""``beft sweep``: a grid of fine-tunes, many in one pass."""
+"""Command ``beft sweep``: a grid of fine-tunes, many in one pass."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ NoSnapshots = Annotated[bool, typer.Option("--no-snapshots", help="Keep the tabl
 
 
 MAX_FOLDERS = 1000
-"""Default names of one stem beyond so many are a slip of the hand."""
+"""Largest number in a default name: more folders of one stem are a slip of the hand."""
 
 
 def register(app: typer.Typer) -> None:
@@ -170,7 +170,7 @@ def sweep(
 
 
 _OWN: dict[str, type] = {"out": str, "bank_size": int, "no_snapshots": bool, "json": bool}
-"""What a file may say besides the grid and its settings -> its kind."""
+"""Types of what a file may say besides the grid and its settings, by name."""
 
 
 def _own(fields: dict[str, Any], **given: Any) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def _own(fields: dict[str, Any], **given: Any) -> dict[str, Any]:
 
 
 def _without_work(spec: SweepSpec, folder: SweepFolder, runs: list[RunConfig]) -> dict[str, Any] | None:
-    """The result where everything is there already; PyTorch is not started to find that out."""
+    """Get the result where everything is there already; PyTorch is not started to find that out."""
     if len(folder.finished(runs)) < len(runs) or (spec.merges and not folder.merges.is_file()):
         return None
     with folder.held():
@@ -210,12 +210,12 @@ def _work(
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows without the cells that are empty."""
+    """List rows without the cells that are empty."""
     return [{k: v for k, v in row.items() if v is not None and v == v} for row in table.to_dict("records")]
 
 
 def _print(table: pd.DataFrame) -> None:
-    """One line per task, size, term and learning rate: mean and spread over seeds."""
+    """Print one line per task, size, term and learning rate: mean and spread over seeds."""
     rows = [
         [
             row["task"],
@@ -248,7 +248,8 @@ def _whole(flag: str, values: Words) -> tuple[int, ...]:
 
 
 def _default_folder(spec: SweepSpec) -> str:
-    """Name of a folder that is new, or that of a smaller or equal grid, which then goes on; else it gets a number.
+    """Choose the name of a folder that is new, or that of a smaller or equal grid, which then goes on; else it gets a
+    number.
 
     A grid that has other runs would leave those of an earlier one out of its table.
     """

@@ -16,17 +16,17 @@ from dataclasses import dataclass
 from rich.cells import cell_len, chop_cells
 
 INDENT, GAP = 2, 2
-"""Spaces before a table and between its columns."""
+"""Number of spaces before a table and between its columns."""
 RANK = "#"
 """Heading of a column of ranks, which stays beside the column that it ranks."""
 MIN_WIDTH = 40
-"""Narrower terminals get lines of this width."""
+"""Least width of a line in columns; narrower terminals get lines of this width."""
 MIN_TEXT, LEAST_TEXT = 12, 4
-"""A column of words is not folded to less; to the second only where columns stand below each other already."""
+"""Least widths to which a column of words is folded; the second only where columns stand below each other already."""
 
 
 def width() -> int | None:
-    """Columns that stdout has; None where nothing bounds a line."""
+    """Get the number of columns that stdout has; None where nothing bounds a line."""
     named = os.environ.get("COLUMNS", "")
     if not (named.isdigit() and int(named)) and not sys.stdout.isatty():
         return None
@@ -34,7 +34,7 @@ def width() -> int | None:
 
 
 def wrapped(line: str) -> list[str]:
-    """A line, broken between words where it is wider than the terminal; a path or a command stays whole."""
+    """Wrap a line between words where it is wider than the terminal; a path or a command stays whole."""
     limit = width()
     if limit is None or cell_len(line) <= limit:
         return [line]
@@ -43,14 +43,14 @@ def wrapped(line: str) -> list[str]:
 
 @dataclass(frozen=True)
 class _Column:
-    """One column of texts."""
+    """Column of texts."""
 
     head: str
     cells: tuple[str, ...]
 
     @property
     def is_number(self) -> bool:
-        """Whether every cell reads like a number; these stand to the right and stay whole."""
+        """Whether every cell reads like a number; such columns stand to the right and stay whole."""
         return bool(self.cells) and all(cell[:1].isdigit() or cell[:1] in ("", "-", "–") for cell in self.cells)
 
     @property
@@ -60,7 +60,9 @@ class _Column:
 
     @property
     def least(self) -> int:
-        """Width below which it would not be read: numbers stay whole, of other cells the longest word of some size."""
+        """Width below which the column would not be read: numbers stay whole, of other cells the longest word of some
+        size.
+        """
         head = max(map(cell_len, self.head.split()), default=0)
         if self.is_number:
             return max(head, *map(cell_len, self.cells))
@@ -90,7 +92,7 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _blocks(columns: list[_Column], room: int | None, keys: int) -> list[list[_Column]]:
-    """Columns that stand beside each other; one block where all have room."""
+    """Split columns into blocks that stand beside each other; one where all have room."""
     fixed, rest = columns[:keys], columns[keys:]
     if room is None or _total([one.least for one in columns]) <= room:
         return [columns]
@@ -109,7 +111,9 @@ def _blocks(columns: list[_Column], room: int | None, keys: int) -> list[list[_C
 
 
 def _widths(columns: Sequence[_Column], room: int | None) -> list[int]:
-    """Widths of columns: what each needs at least, and what is left to those that want it, the modest ones first."""
+    """Compute the widths of columns: what each needs at least, and what is left to those that want it, the modest ones
+    first.
+    """
     widths = [one.natural if room is None else one.least for one in columns]
     folded = [at for at, one in enumerate(columns) if not one.is_number]
     while room is not None and folded and _total(widths) > room:  # a block of one column and long words
@@ -149,7 +153,7 @@ def _row(cells: Sequence[str], columns: Sequence[_Column], widths: Sequence[int]
 
 
 def _fold(text: str, wide: int) -> list[str]:
-    """A cell on lines of a width, broken between words, and within one that is longer than that."""
+    """Fold a cell to lines of a width, broken between words, and within one that is longer than that."""
     lines = [""]
     for word in text.split(" ") if cell_len(text) > wide else [text]:
         joined = f"{lines[-1]} {word}" if lines[-1] else word

@@ -30,15 +30,16 @@ SHAPES: dict[str, str] = {
     "hourglass": "⧗",
     "triangle-down": "▼",
 }
-"""Plotly's name of a shape -> its sign for text; the first snapshot has the first, and so on."""
+"""Signs for text of Plotly's shapes, by their names; the first snapshot has the first, and so on."""
 LETTERS = "ABCDEFGH"
 MAX_COMPARED = len(LETTERS)
 """Number of snapshots that a figure can tell apart: each has a letter, a shape and a dash."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "10px,2px", "2px,6px")
 
 LEGEND, TITLES, PANEL, ACROSS = 34, 44, 200, 4
-"""Pixels: the legend, titles of two lines (a narrow window has no room for long ones), a small panel with its title.
-Panels in a row."""
+"""Heights in pixels: the legend, titles of two lines (a narrow window has no room for long ones), a small panel with
+its title. Panels in a row.
+"""
 MAX_CHARACTERS = 80
 """Characters of a snapshot's title under the pointer."""
 

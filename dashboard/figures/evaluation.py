@@ -74,7 +74,7 @@ MEASURES: dict[str, Measure] = {
 }
 
 _ROW, _TITLE, _FOOT, _BETWEEN = 26, 34, 34, 66
-"""Pixels: a rule, the title of a panel, the axis below, from a panel to the one below it."""
+"""Heights in pixels: a rule, the title of a panel, the axis below, from a panel to the one below it."""
 _ROOM = 0.32
 """Share of the first panel, on its right, that has the numbers in words."""
 

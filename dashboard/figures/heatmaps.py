@@ -17,7 +17,9 @@ from dashboard.figures.parts import style
 from dashboard.figures.parts.numbers import shortest, without_nan
 
 ROW, TITLE, BELOW, BAR = 28, 34, 44, 40
-"""Pixels: a row, the panel's title, from the panel down to its colour bar, the colour bar with its numbers."""
+"""Heights in pixels: a row, the panel's title, from the panel down to its colour bar, the colour bar with its
+numbers.
+"""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PANEL, TITLE, BETWEEN = 250, 34, 84
-"""Pixels: a panel, the titles on top, from a panel to the one below it."""
+"""Heights in pixels: a panel, the titles on top, from a panel to the one below it."""
 
 ALT = "Rank or score of each bias term over the number of training examples, by each approach, and the metric"
 """Description of the figure for those who cannot see it."""

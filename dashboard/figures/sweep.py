@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 MAX_PANELS = 8
 """Largest number of panels; more would be a page of their own."""
 TITLE, PLOT, FOOT = 54, 190, 58
-"""Pixels of a panel: its title and the names below it, the dots, learning rates and the gap to the next panel."""
+"""Heights in pixels of a panel's parts: its title and the names below it, the dots, learning rates and the gap to the
+next panel.
+"""
 LEAST = 10.0
 """Least span of the y axis of a panel, in percentage points."""
 _GAP, _BESIDE = 0.7, 0.12

@@ -69,7 +69,7 @@ class Card:
     tour: str | None = None
     """Step of the tour that starting one completes."""
     adopts: bool = True
-    """Flag: the newest run at work is watched where the URL names none."""
+    """Whether the newest run at work is watched where the URL names none."""
     outcome: Callable[[Run, float], str] | None = None
     """Words on a run that is done, after the seconds that it took. None: the page itself shows
     what came of it."""

@@ -15,7 +15,7 @@ from dashboard.shared import page
 from dashboard.shared.text import plain
 
 HOW: dict[str, str] = {"cancelled": "was cancelled", "failed": "failed", "lost": "lost its worker"}
-"""State in which a run stopped -> words that follow its name."""
+"""Words that follow the name of a run, by the state in which it stopped."""
 START_OVER = "From the beginning; the checkpoint that cannot be used is put aside in the run's folder."
 FINISHED_STAYS = "What is finished is not done again."
 

@@ -107,7 +107,7 @@ def put(name: str, value: str | list[str] | None) -> None:
 
 
 def _put_again(context: Run) -> bool:
-    """Put what the request of this run does not know of yet; whether there was such a thing."""
+    """Put what the request of this run does not know of yet; return whether there was such a thing."""
     known: dict[str, tuple[str, list[list[str]], list[str], int]] = st.session_state.get(_PUT, {})
     changed = False
     for name, (page, before, after, seen) in list(known.items()):
@@ -124,7 +124,7 @@ def _put_again(context: Run) -> bool:
 
 
 def _follow(context: Run, drawn: frozenset[str] | None) -> bool:
-    """Write what the controls hold into the address as the server has it; whether anything was different.
+    """Write what the controls hold into the address as the server has it; return whether anything was different.
 
     ``drawn``: identifiers of the controls to look at; None for all that there were before this run.
     """

@@ -15,7 +15,7 @@ from beft_core.presets import EPSILON_PLACES, PRESETS
 BY_PRESET = "preset"
 """Choice that leaves a value to the preset."""
 WITHIN = {"before": "before the bias correction", "after": "after the bias correction"}
-"""Place at which AdamW's epsilon is added -> words for a sentence."""
+"""Words for a sentence, by the place at which AdamW's epsilon is added."""
 
 # --- words ---------------------------------------------------------------------------------------------------------
 

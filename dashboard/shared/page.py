@@ -210,7 +210,9 @@ def locked() -> str | None:
 
 
 def cannot_train() -> str | None:
-    """Why no run may be started now, as help for a disabled button: as :func:`locked`, or PyTorch is not installed."""
+    """Say why no run may be started now, as help for a disabled button: as :func:`locked`, or PyTorch is not
+    installed.
+    """
     missing = training_missing()
     return locked() or (str(missing) if missing is not None else None)
 

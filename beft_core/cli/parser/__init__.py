@@ -1,1 +1,3 @@
-"""How ``beft`` reads words: groups of options in help, examples, other names, suggestions, and options from a file."""
+"""Parser of ``beft``'s command line: groups of options in help, examples, other names, suggestions, and options from a
+file.
+"""

@@ -29,22 +29,24 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "--overwrite-output-dir": ("--force",),
     "--evaluate-when": ("--evaluate",),
 }
-"""Another name -> the options that it may stand for; a command takes it for the first of these that it has."""
+"""Options that another name may stand for, by that name; a command takes it for the first of these that it has."""
 
 
 def _dashed(option: str) -> str:
-    """``--learning_rate``, as transformers writes it, as ``--learning-rate``."""
+    """Write ``--learning_rate``, as transformers does, with dashes: ``--learning-rate``."""
     return option.replace("_", "-")
 
 
 def canonical(option: str, own: Iterable[str]) -> str | None:
-    """The option of a command that a name stands for, out of its ``own`` ones; None if it stands for none of them."""
+    """Find the option of a command that a name stands for, out of its ``own`` ones; None if it stands for none
+    of them.
+    """
     have, name = set(own), _dashed(option)
     return next((target for target in (name, *ALIASES.get(name, ())) if target in have), None)
 
 
 def others(option: str, own: Iterable[str]) -> list[str]:
-    """The hidden names of one of a command's ``own`` options, each with dashes and with underscores."""
+    """List the hidden names of one of a command's ``own`` options, each with dashes and with underscores."""
     have = set(own)
     names = [option, *(alias for alias in ALIASES if alias not in have and canonical(alias, have) == option)]
     both = [form for name in names for form in (name, f"--{name[2:].replace('-', '_')}")]
@@ -52,7 +54,7 @@ def others(option: str, own: Iterable[str]) -> list[str]:
 
 
 def closest(unknown: str, own: Iterable[str]) -> str | None:
-    """The option that was most likely meant by a name that is none; None where nothing is close."""
+    """Find the option that was most likely meant by a name that is none; None where nothing is close."""
     have = list(own)
     names = {name: option for option in have for name in (option, *others(option, have))}
     found = difflib.get_close_matches(_dashed(unknown), names, n=1)

@@ -1,4 +1,4 @@
-"""What the command line means by a value: several words after one flag, ranges of layers, modes among the terms."""
+"""Values of the command line: several words after one flag, ranges of layers, modes among the terms."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SEVERAL = {
     "--probe-lrs": _NUMBERS,
     "--merges": _WORDS,
 }
-"""Flags that take several words -> what a further word looks like; those of merge methods come from their registry."""
+"""Patterns of a further word, by the flag that takes several; those of merge methods come from their registry."""
 
 
 def join_values(arguments: Sequence[str]) -> list[str]:

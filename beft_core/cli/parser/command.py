@@ -1,4 +1,4 @@
-"""The class of all commands: options in groups, hidden names, examples, and options from a YAML file."""
+"""Class of all commands: options in groups, hidden names, examples, and options from a YAML file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from beft_core.errors import UserError
 
 DATA, MODEL, MERGING, TRAINING, OUTPUT = "Data", "Model", "Merge method", "Training", "Output"
 PANELS = (DATA, MODEL, MERGING, TRAINING, OUTPUT)
-"""Groups of options, in the order of ``--help``; what is in none stands last."""
+"""Names of the groups of options, in the order of ``--help``; options in none stand last."""
 
 FROM_FILE = "options_file"
 PRINT = "print_config"
@@ -71,12 +71,12 @@ def add(app: typer.Typer, name: str, function: Callable[..., Any]) -> None:
 
 
 def own_options(command: Any) -> list[str]:
-    """The options of a command as its help shows them."""
+    """List the options of a command as its help shows them."""
     return [name for param in command.params for name in param.opts if name.startswith("--")]
 
 
 def unknown_option(error: Any) -> UserError:
-    """The one line about an option that a command does not have."""
+    """Make the error, in one line, about an option that a command does not have."""
     where = error.ctx.command_path if error.ctx is not None else "beft"
     near = aliases.closest(error.option_name, own_options(error.ctx.command)) if error.ctx is not None else None
     meant = f" Did you mean {near}?" if near else ""
@@ -93,7 +93,7 @@ def _examples(ctx: typer.Context, formatter: Any) -> None:
 
 
 class Group(TyperGroup):
-    """A group of commands whose help says of each what it does, in a whole sentence, and ends with examples."""
+    """Group of commands whose help says of each what it does, in a whole sentence, and ends with examples."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
@@ -106,7 +106,7 @@ class Group(TyperGroup):
 
 
 class Command(TyperCommand):
-    """A command with options in groups, their hidden names, and examples."""
+    """Command with options in groups, their hidden names, and examples."""
 
     def make_parser(self, ctx: Any) -> Any:
         parser = super().make_parser(ctx)

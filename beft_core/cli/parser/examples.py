@@ -1,4 +1,4 @@
-"""Two examples per command, shown at the end of its help and run by the tests: at most 78 characters, to be copied."""
+"""Examples, two per command, shown at the end of its help and run by the tests: at most 78 characters, to be copied."""
 
 from __future__ import annotations
 
@@ -64,4 +64,4 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "beft dashboard --port 8600",
     ),
 }
-"""Words after ``beft`` -> the lines."""
+"""Lines of examples by the words after ``beft``."""

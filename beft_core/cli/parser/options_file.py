@@ -19,9 +19,9 @@ from beft_core.files.paths import user_path
 from beft_core.files.safe_yaml import read_yaml
 
 FIELD = "flag_"
-"""Parameters whose names begin so fill the field of a configuration that follows."""
+"""Prefix of the parameters that fill a field of a configuration; the field's name follows it."""
 NEGATIVE = "--no-"
-"""Switches whose names begin so set their field to false."""
+"""Prefix of the switches that set their field to false."""
 NOT_IN_FILES = ("help", "options_file", "print_config")
 
 
@@ -64,7 +64,7 @@ def _find(key: str, known: Mapping[str, Any], file: str) -> Any:
 
 
 def _given(where: str, value: Any, param: Any) -> Any:
-    """A value of a file as the parser would have it. Raises UserError for one of another kind."""
+    """Convert a value of a file to what the parser would have. Raises UserError for one of another kind."""
     if getattr(param, "is_flag", False):
         if not isinstance(value, bool):
             raise UserError(f"{where} = {str(value)[:80]}", "true or false")
@@ -84,7 +84,7 @@ def values_of(
     params: Iterable[Any],
     effective: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """What a file must say for the same options: name -> value, without those that are not given.
+    """Make what a file must say for the same options: name -> value, without those that are not given.
 
     Args:
         values: parameter -> value, after parsing.

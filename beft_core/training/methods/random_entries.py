@@ -83,7 +83,7 @@ class RandomEntries(TrainedWeights):
 
 
 def _parameters(backbone: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
-    """List every parameter once, with the module that owns it; only kinds whose entries can be trained singly."""
+    """Yield every parameter once, with the module that owns it; only kinds whose entries can be trained singly."""
     seen: set[int] = set()
     for path, module in backbone.named_modules():
         # Subclasses may compute something else (OPT's positions), so kinds are exact.

@@ -189,7 +189,7 @@ NOT_SELECTED: dict[Why, str] = {
     "from_zero": "undefined from zero",
     "equal": "all equal",
 }
-"""Why nothing is selected, as briefly as a term's name."""
+"""Reasons why nothing is selected, as brief as a term's name."""
 
 
 def _selections(all_: Compared) -> str:

@@ -20,7 +20,7 @@ from dashboard.shared.regimes import task_title
 MODEL, RATE, TASK, REGIME = "of_model", "rate", "on_task", "on_regime"
 """Keys of the controls, and their names in the URL."""
 RATES: dict[str, str] = {"best": "each at its best", "same": "the best for b_v"}
-"""Choice of the learning rate -> words. Every learning rate of the table can be chosen too."""
+"""Choices of the learning rate, in words. Every learning rate of the table can be chosen too."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ OWN_TABLE, NUMBER = "own-table", "number"
 HALVES = "ft-halves"
 """Key of the container of the form's two halves; the page lets them wrap."""
 UNKNOWN_EVERY = 100
-"""Steps between two checkpoints where nobody knows yet how many steps there will be."""
+"""Number of steps between two checkpoints where nobody knows yet how many steps there will be."""
 
 DEFAULTS: dict[str, Any] = {
     "ft_model": BUNDLED,
@@ -68,7 +68,7 @@ DEFAULTS: dict[str, Any] = {
     "ft_fisher": False,
     "ft_fisher_tuned": False,
 }
-"""Name of a control in the URL -> its value at first."""
+"""First values of the controls, by their names in the URL."""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class Jump:
     same: str | None = None
     """Score that the two positions share, to three digits; all others differ."""
     opposite: bool = False
-    """Two scores that rank the positions in opposite order."""
+    """Whether two scores rank the positions in opposite order."""
 
 
 JUMPS: tuple[Jump, ...] = (

@@ -26,7 +26,7 @@ from dashboard.shared.text import plain
 
 METHOD, TERM = "merge_method", "merge_term"
 CONTROLS = 340
-"""Pixels."""
+"""Width of the controls in pixels."""
 MAX_WHOLE = 2**53 - 1
 """Largest whole number that a browser keeps."""
 FIRST = "weighted"

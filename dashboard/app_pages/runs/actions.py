@@ -25,7 +25,7 @@ _PROBLEM = "runs-problem"
 _UNDO = "runs-undo"
 """Session state: ids of what was deleted last, and the labels that were ticked then."""
 TRASH_SECONDS = 30 * 86400.0
-"""Days after which what was deleted is removed for good, at the next deletion."""
+"""Seconds (30 days) after which what was deleted is removed for good, at the next deletion."""
 
 
 def problem() -> None:

@@ -45,7 +45,9 @@ SHOWN = ("run", "trains", "state", "now", "value", "started")
 TABLE_PIXELS = 906
 """Width of all columns together: 1400 pixels less the sidebar, the page's margins and the boxes to tick."""
 _PIXELS = {"run": 64, "trains": 258, "state": 90, "now": 182, "value": 62, "started": 96, "seconds": 75, "tags": 104}
-"""Column -> least width; what is left goes to the names of the runs, or to the outcomes where no run has a name."""
+"""Least widths of the columns in pixels; what is left goes to the names of the runs, or to the outcomes where no run
+has a name.
+"""
 _CHARACTER_PIXELS, _CELL_PIXELS = 6.1, 16
 """Pixels: mean width of a character, and margins of a cell."""
 

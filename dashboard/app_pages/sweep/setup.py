@@ -47,7 +47,7 @@ DEFAULTS: dict[str, Any] = {
     "sw_eps_at": BY_PRESET,
     "sw_plain": False,
 }
-"""Name of a control in the URL -> its value at first."""
+"""First values of the controls, by their names in the URL."""
 _SETTINGS = {
     "sw_epochs": "epochs",
     "sw_preset": "preset",
@@ -57,7 +57,7 @@ _SETTINGS = {
     "sw_eps_at": "adam_epsilon_at",
     "sw_plain": "plain",
 }
-"""Control that is a setting of all fine-tunes -> field of their configuration."""
+"""Fields of the fine-tunes' configuration, by the control that sets each."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ OTHERS: dict[str, str] = {"all": "all biases", "head": "head only"}
 """Fine-tunes besides those of the candidates, in the colour of the text: ``trains`` -> words."""
 _DASHES = {"all": "dash", "head": "dot"}
 PANEL, TITLE, FOOT, BETWEEN = 240, 34, 78, 74
-"""Pixels: a panel, the titles on top, axis and legend below, from a panel to the one below it."""
+"""Heights in pixels: a panel, the titles on top, axis and legend below, from a panel to the one below it."""
 MAX_DOTS = 20
 """Largest number of points that a curve marks with dots."""
 
