@@ -13,7 +13,9 @@ from beft_core.architectures.layout import Layout
 from beft_core.errors import UserError
 from beft_core.methods import EVERY_BIAS, METHODS, MethodRow
 from beft_core.presets import EPSILON_PLACES, INPUTS, PRESETS, SAMPLERS, layout_here, paper_epochs
+from beft_core.tasks.own_table import PROBLEMS, checked_name
 from beft_core.tasks.registry import REGIMES, get_task
+from beft_core.tasks.sources.user_files import OwnTable
 from beft_core.terms import TERM_KEYS
 
 SCHEDULES = ("constant", "linear")
@@ -55,6 +57,17 @@ PER_RUN = frozenset(
 """Fields of RunConfig in which runs of one bank may differ."""
 
 
+TABLE_FIELDS: dict[str, str] = {
+    field.name: "table_sha256" if field.name == "sha256" else field.name for field in dataclasses.fields(OwnTable)
+}
+"""Field of a table of the user's own -> the field of a configuration that says it."""
+
+
+def table_fields(table: OwnTable) -> dict[str, Any]:
+    """Give the fields of a configuration that say a table of the user's own."""
+    return {field: getattr(table, name) for name, field in TABLE_FIELDS.items()}
+
+
 PROBE: dict[str, Any] = {"mode": EVERY_BIAS, "fisher": True, "evaluate": "last"}
 """Fields that a probe sets itself: it trains every bias, with the Fisher information measured before."""
 
@@ -67,6 +80,8 @@ class RunConfig:
     """``bundled``, a Hub id with optional ``@revision``, or a folder."""
     task: str = "demo-sentiment"
     """Name of a task in the registry; ignored where ``train_file`` is given."""
+    name: str | None = None
+    """What the task of ``train_file``, and its head in snapshots, is called; ``None``: made from the file's name."""
     train_file: str | None = None
     """A table of the user's own: CSV, TSV, JSONL or Parquet."""
     eval_file: str | None = None
@@ -77,6 +92,12 @@ class RunConfig:
     """Column of the second text, for tasks on pairs."""
     label: str | None = None
     """Column of the label."""
+    problem: str | None = None
+    """A key of :data:`beft_core.tasks.own_table.PROBLEMS`: what the labels of ``train_file`` are; ``None``: fractions
+    make a regression, text and whole numbers make classes."""
+    table_sha256: str | None = None
+    """Content of ``train_file`` (and, after a +, of ``eval_file``) when the fine-tune was set up; a file that has
+    changed since is refused. ``None``: whatever the files hold when it begins."""
     data_dir: str | None = None
     """Folder with the task's data in its official layout, before any environment folder."""
 
@@ -96,6 +117,8 @@ class RunConfig:
     n_train: int | None = None
     """Number of training examples; wins over ``regime``. Both ``None``: the low regime under the ``quick`` preset,
     where the task has one, else all."""
+    n_eval: int | None = None
+    """Most validation examples: the first of a permutation that is always the same; ``None``: all."""
     preset: str = "quick"
     """A key of :data:`PRESETS`: ``paper`` (the authors' settings) or ``quick`` (learning rates that suit a small model,
     few epochs)."""
@@ -166,12 +189,15 @@ class RunConfig:
         for flag, value, known in (
             ("--schedule", self.schedule, SCHEDULES),
             ("--regime", self.regime, REGIMES),
+            ("--problem", self.problem, PROBLEMS),
             ("--sampler", self.sampler, SAMPLERS),
             ("--inputs", self.inputs, INPUTS),
             ("--adam-epsilon-at", self.adam_epsilon_at, EPSILON_PLACES),
         ):
             if value is not None:
                 _one_of(flag, value, known)
+        if self.name is not None:
+            checked_name(self.name)
         if self.plain and self.compile:
             raise UserError("got --plain with --compile", "one of them: compiled layers only make training faster")
         for term in (*self.terms, *self.add_bias):
@@ -207,6 +233,13 @@ class RunConfig:
     def method(self) -> MethodRow:
         """Row of the table of methods that says what is trained."""
         return METHODS[self.mode]
+
+    @property
+    def table(self) -> OwnTable | None:
+        """The user's own table; None for a task of the registry. Raises UserError for two columns of one name."""
+        if self.train_file is None or self.text is None or self.label is None:
+            return None
+        return OwnTable(**{name: getattr(self, field) for name, field in TABLE_FIELDS.items()})
 
     def probe(self) -> RunConfig:
         """Give the probe of the paper's method with these settings, a run of kind "select"; see :data:`PROBE`."""
@@ -286,6 +319,7 @@ class RunConfig:
 LARGEST_RATE = 1000.0
 BOUNDS: dict[str, tuple[int, int]] = {
     "n_train": (2, 10**9),
+    "n_eval": (2, 10**9),
     "epochs": (1, 10_000),
     "batch_size": (1, 2**16),
     "seed": (0, 2**53 - 1),  # what every reader of JSON holds exactly, and so a snapshot records

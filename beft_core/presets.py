@@ -59,7 +59,7 @@ PRESETS: dict[str, Preset] = {
 
 BUILT_IN: dict[str, Any] = {name: value for name, value in asdict(PRESETS["quick"]).items() if name != "schedule"}
 """Settings that were built in, to these values, before they could be chosen: what a record without them means."""
-LATER: dict[str, Any] = {"plain": False}
+LATER: dict[str, Any] = {"plain": False, "name": None, "problem": None, "n_eval": None, "table_sha256": None}
 """Settings that came later, with what a record without them means."""
 RECORD_VERSION = 2
 """Version of the configurations in run and sweep folders. Those of version 1 carry no number and lack :data:`BUILT_IN`.

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
-from beft_core.cli.flags import FLAGS, OF_SELECT, Flag
+from beft_core.cli.flags import FLAGS, OF_SELECT, TABLE, Flag
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.imports import imported
 from beft_core.runs.kinds import KINDS
 from beft_core.sweeps.spec import COMMON, SweepSpec
 
-_OF_TABLES = ("eval_file", "text", "text_pair", "label")
+_OF_TABLES = tuple(name for name in TABLE if name != "train_file")
 """Fields that the command line takes together with ``train_file`` only; without it they mean nothing."""
 
 
@@ -62,15 +62,24 @@ def sweep_command(spec: SweepSpec, out: str | None = None) -> str:
     The grid stands in it completely, of the other settings what differs from the defaults.
 
     Raises:
-        UserError: seeds other than 0 to N - 1, which only a YAML file can say.
+        UserError: seeds other than 0 to N - 1, or several tables, which only a YAML file can say.
     """
     if spec.seeds != tuple(range(len(spec.seeds))):
         seeds = ", ".join(map(str, spec.seeds))
         raise UserError(f"got the seeds {seeds}", "those that --seeds N means, 0 to N - 1", f"seeds: [{seeds}] as YAML")
+    if len(spec.tables) > 1:
+        raise UserError(f"got the tables {', '.join(spec.tables)}", "one, as flags say it", "all of them as YAML")
     words = ["beft", "sweep"]
     for name in _OF_GRID:
-        if values := getattr(spec, name):
+        values = getattr(spec, name)
+        if name == "tasks":
+            values = [task for task in values if task not in spec.tables]
+        if values:
             words += [_flag(name), *(repr(value) if isinstance(value, float) else str(value) for value in values)]
+    for table in spec.tables.values():
+        for name in TABLE:
+            if (value := getattr(table, name)) is not None:
+                words += _option(_flag(name), value)
     words += ["--seeds", str(len(spec.seeds))]
     settings, default = RunConfig.from_dict(dict(spec.settings)), RunConfig()
     for name in COMMON:

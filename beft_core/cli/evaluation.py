@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from beft_core.cli import output
 from beft_core.cli.flags import DATA, config_of, takes
 from beft_core.cli.merge_flags import takes_parameters
 from beft_core.cli.parser import arguments
+from beft_core.cli.parser.command import DATA as DATA_PANEL
 from beft_core.cli.parser.command import MODEL, OUTPUT, add
 from beft_core.cli.progress import progress
 from beft_core.errors import UserError
@@ -24,8 +27,12 @@ from beft_core.merging.methods import METHODS
 from beft_core.merging.shared_terms import shared_keys
 from beft_core.merging.similarity import Comparison, compare
 from beft_core.models.source import locate
+from beft_core.runs.tables import recorded_table
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
-from beft_core.tasks.registry import TASKS
+from beft_core.tasks.examples import TaskData
+from beft_core.tasks.own_table import default_name
+from beft_core.tasks.registry import TASKS, get_task
+from beft_core.tasks.sources.user_files import ScoredTable
 
 Biases = Annotated[
     str,
@@ -46,6 +53,25 @@ Evaluate = Annotated[
     ),
 ]
 
+Table = Annotated[
+    str | None,
+    typer.Option(
+        "--file",
+        metavar="FILE",
+        help="Score all rows of this table; columns and labels as the snapshot has them.",
+        rich_help_panel=DATA_PANEL,
+    ),
+]
+Tables = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--file",
+        metavar="TASK=FILE",
+        help="What --evaluate scores the head of a table of your own on; repeatable.",
+        rich_help_panel=DATA_PANEL,
+    ),
+]
+
 _WHERE = ("model", "device", "precision", "max_length")
 _RECORDED = {
     "model": "bundled, a Hub id with optional @revision, or a folder. Default: what the snapshot names.",
@@ -56,24 +82,25 @@ _AS_RECORDED = _RECORDED | {"task": "Task (see: beft tasks). Default: the one th
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    add(app, "evaluate", takes([*DATA, *_WHERE], says=_AS_RECORDED)(evaluate))
+    add(app, "evaluate", takes([*DATA, "n_eval", *_WHERE], says=_AS_RECORDED)(evaluate))
     add(app, "merge", takes(["data_dir", *_WHERE], says=_RECORDED)(takes_parameters(merge)))
 
 
-def evaluate(file: output.File, given: dict[str, Any], biases: Biases = "post", json: output.Json = False) -> None:
+def evaluate(
+    file: output.File, given: dict[str, Any], table: Table = None, biases: Biases = "post", json: output.Json = False
+) -> None:
     """Put a snapshot back on its base model and score it on a task whose head it has."""
     if biases not in ("post", "pre"):
         raise UserError(f"got --biases {biases}", "post or pre")
-    snapshot = read_snapshot(user_path(file, "the file"))
-    if "task" not in given and "train_file" not in given:
-        known = [task for task in snapshot.meta.heads if task in TASKS]
-        if len(known) != 1:
-            heads = ", ".join(snapshot.meta.heads) or "none"
-            raise UserError(
-                "got no --task", f"one of the snapshot's heads: {heads}", "--task NAME, or --train-file FILE"
-            )
-        given = {**given, "task": known[0]}
-    config = config_of(recorded([snapshot]) | given)
+    path = user_path(file, "the file")
+    snapshot = read_snapshot(path)
+    task, data = _own_data(snapshot, path, table, given)
+    if data is None:
+        config = config_of(recorded([snapshot]) | given | {"task": task})
+    else:
+        fields = {name: value for name, value in given.items() if name in _WHERE or name == "n_eval"}
+        config = config_of(recorded([snapshot]) | fields)
+        data = data.limited(config.n_eval)
     require_training()
     with progress() as observer:
         observer.stage("find the model")
@@ -81,12 +108,71 @@ def evaluate(file: output.File, given: dict[str, Any], biases: Biases = "post", 
         observer.stage("start PyTorch")
         from beft_core.training.evaluate import evaluate
 
-        metrics = evaluate(snapshot, config, biases=biases, observer=observer)
-    task = config.task if config.train_file is None else config.train_file
+        metrics = evaluate(snapshot, config, biases=biases, observer=observer, data=data)
+    rows = {} if data is None else {"data": data.source, "examples": len(data.evals["validation"])}
     if json:
-        output.print_json({"file": file, "task": task, "biases": biases, "metrics": metrics})
+        output.print_json({"file": file, "task": task, "biases": biases, **rows, "metrics": metrics})
         return
-    output.print_table(f"{file} on {task}", ["metric", "value"], list(metrics.items()))
+    where = f": {rows['examples']:,} rows of {rows['data']}" if rows else ""
+    output.print_table(f"{file} on {task}{where}", ["metric", "value"], list(metrics.items()))
+
+
+def _own_data(
+    snapshot: Snapshot, path: Path, table: str | None, given: Mapping[str, Any]
+) -> tuple[str, TaskData | None]:
+    """The task to score, and its rows where it is a table of the user's own: named, or that of the run's folder."""
+    if "train_file" in given:
+        if table is not None:
+            raise UserError("got both --file and --train-file", "--file, whose rows are all scored")
+        task = given.get("name") or _head_of_table(snapshot, given["train_file"])
+        problem = snapshot.meta.heads.get(task, {}).get("kind")
+        trained = config_of({"problem": problem, **given, "name": task}).table
+        assert trained is not None
+        data = trained.load()
+        held = "" if trained.eval_file else ", held out by the training"
+        return task, dataclasses.replace(data, source=data.spec.evals["validation"] + held)
+    columns = {name: given[name] for name in ("text", "text_pair", "label") if name in given}
+    if table is not None and "eval_file" in given:
+        raise UserError("got both --file and --eval-file", "--file")
+    table = table if table is not None else given.get("eval_file")
+    task = _head_named(snapshot, given, own=table is not None)
+    if table is not None:
+        return task, ScoredTable(table, **columns).load(task, snapshot.meta.heads[task])
+    if task in TASKS:
+        return task, None
+    known = recorded_table(path, task)
+    if known is None:
+        raise UserError(f"got no table for the head {task}", "a file to score it on", "--file FILE")
+    data = known.load()
+    return task, dataclasses.replace(data, source=f"{data.spec.evals['validation']}, as in the run's folder")
+
+
+def _head_of_table(snapshot: Snapshot, train_file: str) -> str:
+    """The task of the head that was trained on a table: by its name, else the only one of a table that there is."""
+    named = default_name(Path(train_file).stem)
+    ours = [task for task in snapshot.meta.heads if task not in TASKS]
+    return ours[0] if named not in ours and len(ours) == 1 else named
+
+
+def _head_named(snapshot: Snapshot, given: Mapping[str, Any], own: bool) -> str:
+    """The task of the head that flags name, else the only one there is. ``own``: of a table that is given."""
+    heads = snapshot.meta.heads
+    named = given.get("name", given.get("task"))
+    if named is not None:
+        try:
+            task = named if named in heads else get_task(named).name
+        except UserError:
+            task = None
+        if task is None or (own and task not in heads):
+            known = ", ".join(heads) or "none"
+            raise UserError(f"got a snapshot without a head for {named}", f"one of its tasks: {known}")
+        return str(task)
+    ours = [task for task in heads if task not in TASKS]
+    sole = ours if own and len(ours) == 1 else list(heads)
+    if len(sole) != 1:
+        expected = f"one of the snapshot's heads: {', '.join(heads) or 'none'}"
+        raise UserError("got no --task", expected, "--task NAME" if heads else "")
+    return sole[0]
 
 
 def merge(
@@ -96,6 +182,7 @@ def merge(
     method: str = "mean",
     terms: Terms = None,
     evaluate: Evaluate = False,
+    table: Tables = None,
     out: output.Out = None,
     json: output.Json = False,
 ) -> None:
@@ -103,16 +190,17 @@ def merge(
     path = output.out_path(out) if out else None
     snapshots = output.read_all(files)
     only = arguments.joined_terms(terms) or None
+    tables = _tables(snapshots, files, table)
     if evaluate:
         require_training()
     if method in METHODS and METHODS[method].needs_fisher and not all(map(has_tuned_fisher, snapshots)):
-        snapshots = _measured(snapshots, files, given)
+        snapshots = _measured(snapshots, files, given, tables)
     merged = merge_snapshots(snapshots, method, terms=only, **settings)
     comparison = compare(snapshots, terms=only)
     if path is not None:
         output.save(path, merged)
     how = {"method": method, "settings": settings, "terms": only}
-    table = _evaluate_all(snapshots, files, how, given) if evaluate else None
+    scores = _evaluate_all(snapshots, files, how, given | {"tables": tables}) if evaluate else None
     if json:
         output.print_json(
             {
@@ -121,19 +209,43 @@ def merge(
                 "terms": merged.meta.trained_terms,
                 "file": path,
                 "comparison": _comparison_document(comparison),
-                "evaluation": table,
+                "evaluation": scores,
             }
         )
         return
     output.say(f"{METHODS[method].label} of {', '.join(comparison.labels)}: {', '.join(merged.meta.trained_terms)}")
     _print_comparison(comparison)
-    if table is not None:
-        _print_table_3(table, comparison)
+    if scores is not None:
+        _print_table_3(scores, comparison)
     if path is None:
         output.note("not written: no --out FILE")
 
 
-def _measured(snapshots: list[Snapshot], files: Sequence[str], given: dict[str, Any]) -> list[Snapshot]:
+def _tables(
+    snapshots: Sequence[Snapshot], files: Sequence[str], named: Sequence[str] | None
+) -> dict[str, dict[str, Any]]:
+    """Find what heads of the user's own tables are scored on: files that flags name, else those of runs of this home.
+
+    Raises UserError for a name that no head has.
+    """
+    tables: dict[str, dict[str, Any]] = {}
+    for snapshot, file in zip(snapshots, files, strict=True):
+        for task in snapshot.meta.heads:
+            if task not in TASKS and (known := recorded_table(user_path(file), task)) is not None:
+                tables.setdefault(task, known.to_dict())
+    heads = [task for snapshot in snapshots for task in snapshot.meta.heads if task not in TASKS]
+    for word in named or ():
+        task, _, file = word.partition("=")
+        if task not in heads or not file:
+            known_heads = ", ".join(f"{head}=FILE" for head in dict.fromkeys(heads)) or "no head of a table of your own"
+            raise UserError(f"got --file {word[:200]}", known_heads)
+        tables[task] = {"file": str(user_path(file, "--file").absolute())}
+    return tables
+
+
+def _measured(
+    snapshots: list[Snapshot], files: Sequence[str], given: dict[str, Any], tables: Mapping[str, Mapping[str, Any]]
+) -> list[Snapshot]:
     """Complete snapshots with the Fisher information at their fine-tuned models, which some of the files lack."""
     shared_keys(snapshots)  # what cannot be merged anyway is told before PyTorch takes its seconds
     lacking = [file for file, snapshot in zip(files, snapshots, strict=True) if not has_tuned_fisher(snapshot)]
@@ -142,7 +254,7 @@ def _measured(snapshots: list[Snapshot], files: Sequence[str], given: dict[str, 
         observer.stage("start PyTorch")
         from beft_core.training.fisher.of_snapshots import with_tuned_fisher
 
-        measured = with_tuned_fisher(snapshots, config_of(given), observer)
+        measured = with_tuned_fisher(snapshots, config_of(given), observer, tables)
     output.note(f"measured the Fisher information at the fine-tuned model, which {', '.join(lacking)} lack")
     return measured
 

@@ -162,7 +162,8 @@ def train(
 
 def default_name(config: RunConfig, terms: Any) -> str:
     """Write the default name ``<task>-<terms>-seed<k>``."""
-    task = Path(config.train_file).stem if config.train_file is not None else get_task(config.task).name
+    own = None if config.train_file is None else config.name or Path(config.train_file).stem
+    task = own if own is not None else get_task(config.task).name
     return f"{task}-{'-'.join(terms)}-seed{config.seed}"
 
 

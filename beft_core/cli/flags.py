@@ -19,6 +19,7 @@ from beft_core.config import DEVICES, EVALUATIONS, PADDINGS, PRECISIONS, SCHEDUL
 from beft_core.errors import UserError
 from beft_core.methods import WITHOUT_TERMS
 from beft_core.presets import EPSILON_PLACES, INPUTS, PRESETS, SAMPLERS
+from beft_core.tasks.own_table import PROBLEMS
 from beft_core.tasks.registry import TASKS
 from beft_core.terms import TERM_KEYS
 
@@ -87,6 +88,13 @@ FLAGS: dict[str, Flag] = {
     for flag in (
         Flag("task", str, "Task (see: beft tasks). Default: demo-sentiment.", metavar="NAME", panel=DATA_PANEL),
         Flag(
+            "name",
+            str,
+            "Name of your own table's task. Default: file-, and the file's name.",
+            metavar="NAME",
+            panel=DATA_PANEL,
+        ),
+        Flag(
             "train_file", str, "Your own table instead: CSV, TSV, JSONL or Parquet.", metavar="FILE", panel=DATA_PANEL
         ),
         Flag(
@@ -95,6 +103,13 @@ FLAGS: dict[str, Flag] = {
         Flag("text", str, "Column of the text.", metavar="COLUMN", panel=DATA_PANEL),
         Flag("text_pair", str, "Column of the second text, for tasks on pairs.", metavar="COLUMN", panel=DATA_PANEL),
         Flag("label", str, "Column of the label.", metavar="COLUMN", panel=DATA_PANEL),
+        Flag(
+            "problem",
+            str,
+            "What its labels are. Default: fractions make a regression, text and whole numbers classes.",
+            metavar=_choice(PROBLEMS),
+            panel=DATA_PANEL,
+        ),
         Flag("data_dir", str, "Folder of the task's data in its official layout.", metavar="FOLDER", panel=DATA_PANEL),
         Flag(
             "model",
@@ -136,6 +151,13 @@ FLAGS: dict[str, Flag] = {
             panel=DATA_PANEL,
         ),
         Flag("n_train", int, "Number of training examples; wins over --regime.", metavar="N", panel=DATA_PANEL),
+        Flag(
+            "n_eval",
+            int,
+            "Most validation examples, always the same ones. Default: all.",
+            metavar="N",
+            panel=DATA_PANEL,
+        ),
         Flag(
             "preset",
             str,
@@ -209,7 +231,9 @@ OF_SELECT = tuple(name for name in FLAGS if name not in ("terms", "fisher", "eva
 epoch.
 """
 
-DATA = ("task", "train_file", "eval_file", "text", "text_pair", "label", "data_dir")
+TABLE = ("name", "train_file", "eval_file", "text", "text_pair", "label", "problem")
+"""Names of the flags that say a table of the user's own."""
+DATA = ("task", *TABLE, "data_dir")
 """Names of the flags that say what the examples are."""
 
 
@@ -263,7 +287,7 @@ def in_file(values: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
     if mode in WITHOUT_TERMS:
         words["terms"] = mode
     of_table = "train_file" in words and words["train_file"] is not None
-    ignored = ("task", "regime") if of_table else ("train_file", "eval_file", "text", "text_pair", "label")
+    ignored = ("task", "regime") if of_table else TABLE
     return {
         name: list(words[name]) if isinstance(words[name], tuple) else words[name]
         for name in fields
@@ -281,11 +305,9 @@ def config_of(given: dict[str, Any]) -> RunConfig:
     if "train_file" in given and "task" in given:
         raise UserError("got both --task and --train-file", "one of them")
     if "train_file" not in given:
-        for column in ("text", "text_pair", "label"):
-            if column in given:
-                raise UserError(
-                    f"got --{column.replace('_', '-')} without --train-file", "the table that has this column"
-                )
+        for field in TABLE:
+            if field in given and field != "eval_file":  # of that, RunConfig says it
+                raise UserError(f"got --{field.replace('_', '-')} without --train-file", "the table that it belongs to")
     config = RunConfig(**given)
     config.resolved()
     return config

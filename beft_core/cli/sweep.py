@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from beft_core.cli import output
-from beft_core.cli.flags import takes
+from beft_core.cli.flags import TABLE, takes
 from beft_core.cli.output import plain
 from beft_core.cli.parser import arguments, options_file
 from beft_core.cli.parser.command import DATA, MODEL, OUTPUT, TRAINING, PrintConfig, add
@@ -98,7 +98,7 @@ MAX_FOLDERS = 1000
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    add(app, "sweep", takes(COMMON)(sweep))
+    add(app, "sweep", takes([*TABLE, *COMMON])(sweep))
 
 
 def sweep(
@@ -132,6 +132,12 @@ def sweep(
         "merges": arguments.words(merges),
     }
     fields |= {name: value for name, value in flags.items() if value}
+    one_more = {name: given.pop(name) for name in TABLE if name in given}
+    if one_more:
+        if "train_file" not in one_more:
+            raise UserError(f"got --{next(iter(one_more)).replace('_', '-')} without --train-file", "the table as well")
+        others = fields.get("tasks", ())
+        fields["tasks"] = [*(others if isinstance(others, list | tuple) else [others]), one_more]
     if seeds is not None:
         if not 1 <= seeds <= MAX_SEEDS:
             raise UserError(f"got --seeds {seeds}", f"how many seeds, from 1 to {MAX_SEEDS:,}", "--seeds 5")
@@ -144,6 +150,7 @@ def sweep(
         grid = {name: value for name, value in spec.to_dict().items() if value}
         options_file.show(plain(grid | {name: value for name, value in own.items() if value}))
         return 0
+    spec = spec.pinned()
     runs = spec.runs()
     folder = SweepFolder(user_path(out if out is not None else _default_folder(spec), "--out"))
     folder.prepare()

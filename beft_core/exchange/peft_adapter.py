@@ -139,7 +139,8 @@ def export_peft(
             transformers' classifier does not have.
     """
     folder, task = user_path(folder), task or snapshot.meta.task
-    weights = ModelWeights(base if base is not None else snapshot.meta.model.id)
+    named = snapshot.meta.model.folder or snapshot.meta.model.id
+    weights = ModelWeights(base if base is not None else named)
     layout = _layout(weights)
     if model_info(weights, layout, weights.biases(layout)).fingerprint != snapshot.meta.model.fingerprint:
         expected = snapshot.meta.model.id

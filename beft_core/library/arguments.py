@@ -15,7 +15,7 @@ from beft_core.cli.parser import aliases, arguments
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 
-NOT_KEYWORDS: dict[str, str] = {"mode": "terms", "train_file": "data", "eval_file": "eval_data"}
+NOT_KEYWORDS: dict[str, str] = {"mode": "terms", "train_file": "data", "eval_file": "eval_data", "table_sha256": "data"}
 """Fields of RunConfig that are no keywords -> the keyword that says the same."""
 FIELDS = frozenset(field.name for field in dataclasses.fields(RunConfig)) - NOT_KEYWORDS.keys()
 """Those that are."""
@@ -37,6 +37,7 @@ class Where(TypedDict, total=False):
     """Settings that an evaluation has too; `beft_core.config.RunConfig` says what each means and is by default."""
 
     data_dir: str | None
+    n_eval: int | None
     max_length: int
     precision: Literal["float32", "bfloat16"]
     device: Literal["auto", "cpu", "cuda", "mps"]

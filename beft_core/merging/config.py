@@ -72,6 +72,9 @@ class MergeConfig:
     """Most tokens per example; ``None``: as the fine-tunes had it."""
     device: str = "auto"
     precision: str = "float32"
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What tasks that are tables of the user's own are scored on, by task, as
+    :func:`beft_core.tasks.sources.user_files.scored_from` reads it. A task without an entry is left out."""
 
     def __post_init__(self) -> None:
         for name in ("files", "titles", "sources", "terms"):  # JSON has lists where this record has tuples
@@ -88,9 +91,12 @@ class MergeConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Fields as JSON values, by name."""
-        return {
+        table = {
             key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()
         }
+        if not self.tables:
+            del table["tables"]  # as before there were any
+        return table
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> MergeConfig:
@@ -133,6 +139,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "max_length": ("a number of tokens from 4, or null", lambda v: v is None or _whole(4)(v)),
     "device": (f"one of {', '.join(DEVICES)}", lambda v: v in DEVICES),
     "precision": (f"one of {', '.join(PRECISIONS)}", lambda v: v in PRECISIONS),
+    "tables": ("a table of tables", lambda v: isinstance(v, dict) and all(isinstance(x, dict) for x in v.values())),
 }
 
 
@@ -161,7 +168,8 @@ def recorded(snapshots: Sequence[Snapshot]) -> dict[str, Any]:
     limit, added biases.
     """
     model = snapshots[0].meta.model
-    fields: dict[str, Any] = {"model": f"{model.id}@{model.revision}" if model.revision else model.id}
+    name = f"{model.id}@{model.revision}" if model.revision else model.id
+    fields: dict[str, Any] = {"model": model.folder or name}
     for snapshot in snapshots:
         # From a stranger's file: taken only where they are what a flag could have said.
         settings = snapshot.meta.hyperparameters

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from beft_core.merging.result import BASE, MergeResult, Scores, TaskScored
 from beft_core.models.biases import LoadedModel, write_biases
 from beft_core.snapshots.snapshot import MAX_HEADER, Snapshot
 from beft_core.tasks.examples import TaskData, subsample
+from beft_core.tasks.sources.user_files import scored_from
 from beft_core.training import inputs
-from beft_core.training.evaluate import head_of, inputs_of, load_base, refuse_changed_weights, scorer
+from beft_core.training.evaluate import head_of, inputs_of, load_base, refuse_changed_weights, require_labels, scorer
 from beft_core.training.fisher.of_snapshots import with_tuned_fisher
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
@@ -68,22 +69,27 @@ def evaluate_merge(
         if getattr(config, name) is not None
     }
     if METHODS[config.method].needs_fisher:
-        snapshots = with_tuned_fisher(snapshots, RunConfig(**given), observer)
+        snapshots = with_tuned_fisher(snapshots, RunConfig(**given), observer, config.tables)
     work = plan(snapshots, config)
     fields = recorded(snapshots) | given
     observer.stage("load data")
-    tasks, left_out = tasks_of([work.merged])
+    tasks, left_out = tasks_of([work.merged], config.tables)
     data: dict[str, TaskData] = {}
     for task in tasks:
         try:
-            data[task] = inputs.load_data(RunConfig(**fields, task=task, inputs=inputs_of(work.merged, task)))
+            if task in config.tables:
+                own = scored_from(config.tables[task], task, work.merged.meta.heads[task])
+                require_labels(work.merged, own.spec)
+                data[task] = own
+            else:
+                data[task] = inputs.load_data(RunConfig(**fields, task=task, inputs=inputs_of(work.merged, task)))
         except UserError as error:
             left_out[task] = str(error)
-    for task, reason in left_out.items():
-        observer.message(f"left out {task}: {reason}")
     if not data:
         reasons = "; ".join(f"{task}: {reason}" for task, reason in left_out.items()) or "no snapshot has a head"
         raise UserError(f"got no task that can be scored ({reasons})", "snapshots of tasks whose data is here")
+    for task, reason in left_out.items():
+        observer.message(f"left out {task}: {reason}")
 
     observer.stage("load model")
     run = RunConfig(**fields)
@@ -94,7 +100,10 @@ def evaluate_merge(
     for task, loaded in data.items():
         scorers[task], scored[task] = _scorer(work.merged, task, loaded, model, run, config.limit, precision, observer)
 
-    known = _Known(checkpoint, [*work.values, *data, str(config.limit), work.merged.meta.model.fingerprint])
+    known = _Known(
+        checkpoint,
+        [*work.values, *data, str(config.limit), work.merged.meta.model.fingerprint, *_own_rows(data, config)],
+    )
     parameter = line_label(config.method, [row for row in work.rows if row != BASE])
     names = {key: f"{parameter} {x:g}" for x, key in work.line}
     names |= {key: row for row, key in work.rows.items()}
@@ -148,6 +157,13 @@ def _scorer(
     about = TaskScored(inputs.primary_metric(data), count, sum(map(len, data.evals.values())), data.source)
     head = head_of(merged, task)
     return scorer(model, head, data, evals, config.max_length, precision, observer), about
+
+
+def _own_rows(data: Mapping[str, TaskData], config: MergeConfig) -> list[str]:
+    """What names the rows of the user's own tables: another file is other work."""
+    evals = [part for task in data if task in config.tables for part in data[task].evals.values()]
+    rows = [json.dumps([part.text, part.text_pair, part.labels.tolist()]) for part in evals]
+    return [hashlib.sha256(text.encode()).hexdigest() for text in rows]
 
 
 class _Known:

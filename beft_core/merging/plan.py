@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,9 +69,12 @@ def plan(snapshots: Sequence[Snapshot], config: MergeConfig) -> Plan:
     return Plan(merged, rows, line, values, at)
 
 
-def tasks_of(snapshots: Sequence[Snapshot]) -> tuple[list[str], dict[str, str]]:
-    """Tasks whose head some snapshot has and that can be scored, and those that cannot with the reason."""
+def tasks_of(snapshots: Sequence[Snapshot], tables: Collection[str] = ()) -> tuple[list[str], dict[str, str]]:
+    """Tasks whose head some snapshot has and that can be scored, and those that cannot with the reason.
+
+    ``tables``: tasks of the user's own whose tables are at hand.
+    """
     heads = dict.fromkeys(task for snapshot in snapshots for task in snapshot.meta.heads)
-    known = [task for task in heads if task in TASKS]
-    own = "a table of your own: score it with beft evaluate --train-file"
-    return known, {task: own for task in heads if task not in TASKS}
+    known = [task for task in heads if task in TASKS or task in tables]
+    how = "a table of your own: name a file to score it on, --file {}=FILE"
+    return known, {task: how.format(task) for task in heads if task not in known}

@@ -34,7 +34,7 @@ def load_model(name: str = BUNDLED, *, attn: str = "sdpa", local_only: bool = Fa
     source = locate(name, local_only=local_only)
     backbone = _load_backbone(source, attn)
     tokenizer = None if source.layout.model_type == "vit" else _load_tokenizer(source)
-    return wrap(backbone, tokenizer, id=source.id, revision=source.revision)
+    return wrap(backbone, tokenizer, id=source.id, revision=source.revision, folder=source.own_folder)
 
 
 def load_tokenizer(name: str = BUNDLED, *, local_only: bool = False) -> Any:
@@ -42,8 +42,13 @@ def load_tokenizer(name: str = BUNDLED, *, local_only: bool = False) -> Any:
     return _load_tokenizer(locate(name, local_only=local_only))
 
 
-def wrap(backbone: nn.Module, tokenizer: Any = None, *, id: str, revision: str | None = None) -> LoadedModel:
-    """Make a :class:`LoadedModel` of a backbone in memory, which is frozen and put into evaluation mode."""
+def wrap(
+    backbone: nn.Module, tokenizer: Any = None, *, id: str, revision: str | None = None, folder: str | None = None
+) -> LoadedModel:
+    """Make a :class:`LoadedModel` of a backbone in memory, which is frozen and put into evaluation mode.
+
+    ``id``, ``revision``, ``folder``: see :class:`beft_core.snapshots.meta.ModelInfo`.
+    """
     backbone.eval().requires_grad_(False)
     config: Any = backbone.config
     config.use_cache = False  # keys and values are never kept: nothing is generated here
@@ -56,6 +61,7 @@ def wrap(backbone: nn.Module, tokenizer: Any = None, *, id: str, revision: str |
         layers=layout.layers,
         hidden_size=layout.hidden_size,
         fingerprint=fingerprint(read_biases(backbone, layout)),
+        folder=folder,
     )
     return LoadedModel(backbone, tokenizer, layout, config, info)
 

@@ -85,6 +85,11 @@ class ModelSource:
     """Content of ``config.json``."""
     layout: Layout
 
+    @property
+    def own_folder(self) -> str | None:
+        """Absolute path of a folder that somebody named; None of the bundled model and of those of the Hub."""
+        return None if self.id == BUNDLED or self.revision is not None else str(self.folder.resolve())
+
 
 def locate(name: str = BUNDLED, *, local_only: bool = False) -> ModelSource:
     """Find the files of ``bundled``, of a folder, or of a Hub id with optional ``@revision`` (downloaded if needed).
@@ -97,6 +102,9 @@ def locate(name: str = BUNDLED, *, local_only: bool = False) -> ModelSource:
         return _source(BUNDLED, None, bundled_path())
     if _looks_like_path(name):
         folder = user_path(name, "the model")
+        if not folder.exists():
+            got = f"folder not found: got the model {name}, which is not a folder here"
+            raise UserError(got, "a folder with config.json", "--model FOLDER, or --model bundled")
         if not folder.is_dir():
             raise UserError(f"got {name}, which is not a folder", "a folder with config.json", "--model bundled")
         return _source(folder.resolve().name, None, folder)

@@ -29,8 +29,10 @@ SNAPSHOT, RESULT, CHECKPOINT = f"snapshot{SUFFIX}", "result.json", "checkpoint.s
 
 
 def own_task(fields: Fields) -> tuple[str, ...]:
-    """Name the tasks of a fine-tune: the one that ``task`` names, or the file name of the user's own table."""
-    table = fields.get("train_file")
+    """Name the tasks of a fine-tune: the one that ``task`` names, or the name, else the file, of a user's own table."""
+    table, name = fields.get("train_file"), fields.get("name")
+    if isinstance(table, str) and isinstance(name, str):
+        return (name,)
     return (Path(table).name if isinstance(table, str) else str(fields.get("task", "?")),)
 
 

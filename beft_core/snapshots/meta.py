@@ -78,7 +78,18 @@ def _is_head(value: Any) -> bool:
         and isinstance(value, dict)
         and value.get("kind") in HEAD_KINDS
         and (labels is None or (isinstance(labels, list | tuple) and all(isinstance(x, str) for x in labels)))
+        and _are_columns(value.get("columns"))
     )
+
+
+def _are_columns(value: Any) -> bool:
+    """{"text": "review", "text_pair": None, "label": "stars"}, three different names; None where there are none."""
+    if value is None:
+        return True
+    if not isinstance(value, dict) or set(value) != {"text", "text_pair", "label"}:
+        return False
+    names = [name for key, name in value.items() if name is not None or key != "text_pair"]
+    return all(map(_text()[1], names)) and len(set(names)) == len(names)
 
 
 _TABLE: Rule = ("a table of plain JSON values", lambda v: isinstance(v, dict) and _is_plain(v))
@@ -94,6 +105,7 @@ _MODEL_RULES: dict[str, Rule] = {
         "64 hexadecimal digits",
         lambda v: isinstance(v, str) and re.fullmatch("[0-9a-f]{64}", v) is not None,
     ),
+    "folder": _or_none(_text(4096)),
 }
 
 _META_RULES: dict[str, Rule] = {
@@ -130,7 +142,7 @@ _META_RULES: dict[str, Rule] = {
         )
     ),
     "heads": (
-        f"a table of heads, each with a kind ({' or '.join(HEAD_KINDS)}) and labels",
+        f"a table of heads, each with a kind ({' or '.join(HEAD_KINDS)}), labels and columns",
         lambda v: isinstance(v, dict) and all(_text()[1](k) and _is_head(h) for k, h in v.items()),
     ),
     "provenance": _TABLE,
@@ -157,6 +169,8 @@ class ModelInfo:
     hidden_size: int
     fingerprint: str
     """Hash, by `fingerprint`, of all bias terms that the base model has."""
+    folder: str | None = None
+    """Absolute path of the folder that held the model, on the machine of the fine-tune."""
 
     def __post_init__(self) -> None:
         _check(self, _MODEL_RULES, "model")
@@ -197,7 +211,9 @@ class SnapshotMeta:
     device: str | None = None
     wall_seconds: float | None = None
     heads: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Heads by task: {"kind": "classification" or "regression", "labels": [...] or None, ...}."""
+    """Heads by task: {"kind": "classification" or "regression", "labels": [...] or None, ...}; of a user's own table
+    also {"columns": {"text": ..., "text_pair": ... or None, "label": ...}}.
+    """
     provenance: dict[str, Any] = field(default_factory=dict)
     """Sources of a merge or an import."""
 
@@ -211,6 +227,8 @@ class SnapshotMeta:
         table = {"format_version": FORMAT_VERSION, **asdict(self)}
         if self.null_elements is None:
             del table["null_elements"]  # a file of before the field keeps its text, by which merges know it
+        if self.model.folder is None:
+            del table["model"]["folder"]
         return json.dumps(table, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @classmethod

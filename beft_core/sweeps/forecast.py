@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import psutil
 
@@ -30,8 +32,12 @@ class Forecast:
     """Number of fine-tunes that each pass trains together."""
 
 
-def forecast(spec: SweepSpec, layout: Layout | None, most: int) -> Forecast:
+def forecast(
+    spec: SweepSpec, layout: Layout | None, most: int, rows: Mapping[str, int] = MappingProxyType({})
+) -> Forecast:
     """Count what a sweep will take. ``layout``: of its model, where that is known; ``most``: of :func:`most_at_once`.
+
+    ``rows``: task -> training examples of a table of the user's own, where they are known; others are read.
 
     Raises:
         UserError: settings that no run can have, terms that the model does not have, more examples than there are.
@@ -45,7 +51,7 @@ def forecast(spec: SweepSpec, layout: Layout | None, most: int) -> Forecast:
     for run in runs:
         key = run.task, run.n_train
         if key not in sizes:
-            sizes[key] = _examples(run)
+            sizes[key] = _examples(run, rows.get(run.task))
         count = count_steps(run, sizes[key])
         total = None if total is None or count is None else total + count
     return Forecast(tuple(runs), total, tuple(map(len, grouping.group(runs, most))))
@@ -62,8 +68,8 @@ def most_at_once(spec: SweepSpec, layout: Layout | None) -> int:
     return grouping.most_runs(layout, config, device, psutil.virtual_memory().available)
 
 
-def _examples(run: RunConfig) -> int | None:
-    there = count_examples(dataclasses.replace(run, n_train=None, regime="all"))
+def _examples(run: RunConfig, rows: int | None) -> int | None:
+    there = count_examples(dataclasses.replace(run, n_train=None, regime="all"), rows)
     if run.n_train is not None and there is not None and run.n_train > there:
         raise UserError(f"got {run.n_train:,} training examples of {run.task}", f"at most {there:,}", "regime all")
-    return count_examples(run)
+    return count_examples(run, rows)

@@ -35,7 +35,8 @@ def merge_pairs(spec: SweepSpec, table: pd.DataFrame, folder: SweepFolder, obser
             observer.message(f"merge {pair}, seed {seed}")
             snapshots = [read_snapshot(file) for file in files]
             settings = {name: spec.settings[name] for name in ("device", "precision") if name in spec.settings}
-            config = MergeConfig.of(snapshots, tasks, method=METHOD, terms=(TERM,), **settings)
+            tables = {task: spec.tables[task].to_dict() for task in tasks if task in spec.tables}
+            config = MergeConfig.of(snapshots, tasks, method=METHOD, terms=(TERM,), tables=tables, **settings)
             evaluation = evaluate_merge(snapshots, config, Observer()).result
             comparison = compare(snapshots, terms=(TERM,))
             results.append(

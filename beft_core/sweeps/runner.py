@@ -73,7 +73,7 @@ def _run(
 ) -> SweepResult:
     written = partial(with_room, tell=observer.message, give_up=observer.should_stop)
     began = time.monotonic()
-    spec = folder.continued(spec)
+    spec = folder.continued(spec.pinned())
     locate(str(spec.settings.get("model", BUNDLED)))  # what the paper preset makes of its size names the runs
     runs = spec.runs()
     folder.begin(spec)

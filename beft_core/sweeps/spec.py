@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from beft_core.config import RunConfig
+from beft_core.config import RunConfig, table_fields
 from beft_core.errors import UserError
 from beft_core.files.safe_yaml import read_yaml
 from beft_core.methods import METHODS, WITHOUT_TERMS
 from beft_core.models.source import BUNDLED
 from beft_core.presets import chosen, layout_here
 from beft_core.tasks.registry import get_task
+from beft_core.tasks.sources.user_files import OwnTable
 from beft_core.terms import TERM_KEYS
 
 MAX_RUNS = 100_000
@@ -41,6 +42,7 @@ COMMON: tuple[str, ...] = (
     "batch_size",
     "sampler",
     "inputs",
+    "n_eval",
     "max_length",
     "dropout",
     "weight_decay",
@@ -74,7 +76,8 @@ class SweepSpec:
     """Grid of a sweep: every task x size x term x learning rate x seed is one fine-tune."""
 
     tasks: tuple[str, ...] = ("demo-sentiment",)
-    """Names of tasks in the registry."""
+    """Names of tasks in the registry, or of ``tables``. May be given a table of the user's own too, as an
+    :class:`~beft_core.tasks.sources.user_files.OwnTable` or a mapping of its fields, which is then kept there."""
     regimes: tuple[str, ...] = ()
     """Regimes, ``low``, ``medium``, ``high`` or ``all``; without them and ``n_train``, the preset's."""
     n_train: tuple[int, ...] = ()
@@ -94,6 +97,8 @@ class SweepSpec:
     """Values of other fields of RunConfig for all runs: some of :data:`COMMON`."""
     task_epochs: dict[str, int] = field(default_factory=dict)
     """Epochs of tasks, where the settings leave them open: of a sweep that began when its preset had other ones."""
+    tables: dict[str, OwnTable] = field(default_factory=dict)
+    """Tables of the user's own, by task."""
 
     def __post_init__(self) -> None:
         if type(self.seeds) is int:
@@ -102,6 +107,7 @@ class SweepSpec:
                     f"got seeds = {str(self.seeds)[:40]}", f"how many seeds, from 1 to {MAX_SEEDS:,}", "seeds: 5"
                 )
             object.__setattr__(self, "seeds", tuple(range(self.seeds)))
+        self._keep_tables()
         for name, kind in _LISTS.items():
             value = getattr(self, name)
             values = tuple(value) if isinstance(value, list | tuple) else (value,)
@@ -119,14 +125,14 @@ class SweepSpec:
         for name in ("tasks", "terms", "seeds"):
             if not getattr(self, name):
                 raise UserError(f"got a sweep without {name}", "at least one", f"--{name}")
-        object.__setattr__(self, "tasks", tuple(get_task(task).name for task in self.tasks))
+        object.__setattr__(self, "tasks", tuple(map(self._name_of, self.tasks)))
         for value in self.terms:
             _mode_and_terms(value)
         for lr in (*self.lrs, *self.probe_lrs):
             if not 0 < lr < float("inf"):
                 raise UserError(f"got the learning rate {lr}", "positive numbers", "--lrs 2e-3 1e-2")
         for pair in self.merges:
-            tasks = [get_task(task).name for task in pair.split("+")]
+            tasks = [self._name_of(task) for task in pair.split("+")]
             if len(set(tasks)) != len(tasks) or len(tasks) < 2 or not set(tasks) <= set(self.tasks):
                 raise UserError(
                     f"got --merges {pair}", "two or more tasks of the sweep joined by +", "--merges sst2+rte"
@@ -138,18 +144,47 @@ class SweepSpec:
                 close = difflib.get_close_matches(name, COMMON, n=1)
                 raise UserError(f"got the setting {name!r}", f"some of {', '.join(COMMON)}", close[0] if close else "")
         epochs = self.task_epochs
-        if not isinstance(epochs, dict) or not all(type(n) is int and get_task(str(t)) for t, n in epochs.items()):
+        if not isinstance(epochs, dict) or not all(type(n) is int and self._name_of(str(t)) for t, n in epochs.items()):
             raise UserError(f"got task_epochs = {str(epochs)[:80]}", "a table of tasks and whole numbers")
         count = len(self.tasks) * (len(self.regimes) + len(self.n_train) or 1) * len(self.seeds)
         count *= len(self.terms) * max(1, len(self.lrs), len(self.probe_lrs))
         if count > MAX_RUNS:
             raise UserError(f"got a sweep of {count:,} runs", f"at most {MAX_RUNS:,}", "fewer seeds or learning rates")
 
+    def _keep_tables(self) -> None:
+        """Put the tables among ``tasks`` and ``tables`` into ``tables``, and their names into ``tasks``."""
+        if not isinstance(self.tables, dict):
+            raise UserError(f"got tables = {str(self.tables)[:80]}", "a mapping of names to tables")
+        tables = {
+            name: _table({"name": name, **one} if isinstance(one, Mapping) else one)
+            for name, one in self.tables.items()
+        }
+        if strange := [name for name, table in tables.items() if table.task != name]:
+            raise UserError(f"got the table {str(strange[0])[:80]} under another name", "the same name twice")
+        tasks = list(self.tasks) if isinstance(self.tasks, list | tuple) else [self.tasks]
+        for place, entry in enumerate(tasks):
+            if isinstance(entry, OwnTable | Mapping):
+                table = _table(entry)
+                if table.task in tables:
+                    raise UserError(f"got two tables named {table.task}", "different names", "name: reviews")
+                tables[table.task] = table
+                tasks[place] = table.task
+        object.__setattr__(self, "tables", tables)
+        object.__setattr__(self, "tasks", tuple(tasks))
+
+    def _name_of(self, task: str) -> str:
+        return task if task in self.tables else get_task(task).name
+
+    def pinned(self) -> SweepSpec:
+        """Give the same grid, its tables by full paths and bound to what they hold. Raises UserError without them."""
+        return dataclasses.replace(self, tables={name: table.pinned() for name, table in self.tables.items()})
+
     def runs(self) -> list[RunConfig]:
         """List every fine-tune of the grid, resolved, each once.
 
         Raises UserError for settings that no run can have.
         """
+        tables = {task: table_fields(table.pinned()) for task, table in self.tables.items()}
         found: dict[str, RunConfig] = {}
         layout = layout_here(str(self.settings.get("model", BUNDLED))) if self._looks_at_model() else None
         for task, size, what in itertools.product(self.tasks, self._sizes(), self.terms):
@@ -161,6 +196,7 @@ class SweepSpec:
                     **self.settings,
                     **size,
                     "task": task,
+                    **tables.get(task, {}),
                     "mode": mode,
                     "terms": terms,
                     "lr": lr,
@@ -177,7 +213,9 @@ class SweepSpec:
         """Whether what a preset fills in depends on the model."""
         authors = self.settings.get("preset") == "paper" and self.settings.get("epochs") is None
         open_tasks = (task for task in self.tasks if task not in self.task_epochs)
-        return authors and any(get_task(task).epochs_larger is not None for task in open_tasks)
+        return authors and any(
+            get_task(task).epochs_larger is not None for task in open_tasks if task not in self.tables
+        )
 
     def _sizes(self) -> Iterator[dict[str, Any]]:
         if not self.regimes and not self.n_train:
@@ -189,9 +227,12 @@ class SweepSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Fields as JSON values, by name."""
-        return {
+        table = {
             key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()
         }
+        if not self.tables:
+            del table["tables"]  # as before there were any
+        return table
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SweepSpec:
@@ -264,6 +305,14 @@ def _numbers(name: str, value: Any) -> Any:
         return value
 
 
+def _table(entry: Any) -> OwnTable:
+    if isinstance(entry, OwnTable):
+        return entry
+    if not isinstance(entry, Mapping):
+        raise UserError(f"got the table {str(entry)[:80]}", "its fields, such as train_file, text and label")
+    return OwnTable.from_dict(entry)
+
+
 def _mode_and_terms(what: str) -> tuple[str, tuple[str, ...]]:
     """Convert ``v``, ``q+v`` or a mode to (mode, terms). Raises UserError."""
     if what in MODES_OF_SWEEPS:
@@ -283,4 +332,6 @@ def trains(config: RunConfig) -> str:
 def identity(config: RunConfig) -> str:
     """Compute 16 hexadecimal digits that say which fine-tune a resolved configuration is, on any machine."""
     table = {name: value for name, value in chosen(config.to_dict()).items() if name not in NOT_OF_THE_RESULT}
+    if config.table_sha256 is not None:  # what the files hold counts, and not where they are
+        table = {name: value for name, value in table.items() if name not in ("train_file", "eval_file")}
     return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]

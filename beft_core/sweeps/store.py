@@ -74,11 +74,22 @@ class SweepFolder:
         """Complete a grid as the sweep that began here means it: a preset that has changed since is what it was then.
 
         Only where the settings are those that the sweep began with; others are a sweep of their own in this folder.
+
+        Raises UserError where a table of the user's own has changed since.
         """
         try:
             began = self.spec()
         except UserError:
             return spec
+        for name, table in spec.tables.items():
+            before = began.tables.get(name, table)
+            if before.sha256 is not None and before.sha256 != table.pinned().sha256:
+                files = " or ".join(file for file in (table.train_file, table.eval_file) if file is not None)
+                raise UserError(
+                    f"got {files}, which has changed since the sweep in {self.path} began",
+                    f"the table {name} as it was then",
+                    "another --name for the new one, or another --out",
+                )
         built_in = BUILT_IN if began.settings.get("preset") == "paper" else {}
         same = began.settings in (spec.settings, {**built_in, **spec.settings})
         return dataclasses.replace(spec, settings=began.settings, task_epochs=began.task_epochs) if same else spec

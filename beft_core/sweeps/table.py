@@ -30,7 +30,7 @@ NAME = "results"
 RUN_COLUMNS: dict[str, str] = {
     "run": "identity of the fine-tune: 16 hexadecimal digits over its configuration",
     "model": "bundled, a Hub id or a folder",
-    "task": "name in the registry",
+    "task": "name in the registry, or of a table of the user's own",
     "regime": "low, medium, high or all; empty where the number of examples was given",
     "n_train": "training examples",
     "trains": "what it trains: v, q, k, ... (q+v for several), all (the probe), head, random or full",

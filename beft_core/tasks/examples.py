@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,6 +46,26 @@ class TaskData:
     """Validation sets; only MNLI has two."""
     source: str
     """Origin of the examples, in words."""
+
+    def limited(self, n_eval: int | None) -> TaskData:
+        """Keep at most ``n_eval`` examples of each validation set: the first of a permutation that is always the same.
+
+        ``None``: all, in their order.
+        """
+        if n_eval is None:
+            return self
+        evals = {name: subsample(part, min(n_eval, len(part)), seed=0) for name, part in self.evals.items()}
+        return replace(self, evals=evals)
+
+    def in_words(self, train: Iterable[int]) -> str:
+        """Say what a fine-tune is about to learn, from how many rows, in one line.
+
+        ``train``: how many training examples are drawn, of each run.
+        """
+        classes = self.spec.target.classes
+        what = self.spec.target.kind + (f", {classes} classes" if classes is not None else "")
+        drawn = " or ".join(f"{n:,}" for n in sorted(set(train)))
+        return f"{what}, {drawn} train / {sum(map(len, self.evals.values())):,} validation rows of {self.spec.title}"
 
 
 def subsample(examples: Examples, n: int | None, seed: int, sampler: str = "generator") -> Examples:

@@ -1,4 +1,4 @@
-"""Loader of a task from where it is: generated, official files, the Hub, a user's tables."""
+"""Loader of a task of the registry from where it is: generated, official files, the Hub."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 
 from beft_core.tasks.examples import TaskData
 from beft_core.tasks.registry import get_task
-from beft_core.tasks.sources import user_files
 from beft_core.tasks.sources.demo import load_demo
 from beft_core.tasks.sources.hub import load_hub
 from beft_core.tasks.sources.official import find_folder, read_task
@@ -31,15 +30,3 @@ def load_task(name: str, *, folder: str | Path | None = None, inputs: str = "lab
     assert spec.hub is not None
     train, evals = load_hub(spec)
     return TaskData(spec, train, evals, f"the Hub: {spec.hub[0]}, {spec.hub[1]}")
-
-
-def load_files(
-    train_file: str | Path,
-    eval_file: str | Path | None,
-    *,
-    text: str,
-    label: str,
-    text_pair: str | None = None,
-) -> TaskData:
-    """Load the user's own tables as a task; see :func:`beft_core.tasks.sources.user_files.load_files`."""
-    return user_files.load_files(train_file, eval_file, text=text, text_pair=text_pair, label=label)

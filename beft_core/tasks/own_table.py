@@ -38,7 +38,7 @@ PROBLEMS: dict[str, tuple[str, ...]] = {
 }
 """Kinds of labels, with the metrics by which a task of them is judged; the first one counts."""
 
-TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
+TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 """Pattern of a task's name, which stands in the names of tensors and files."""
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
@@ -189,7 +189,7 @@ def scored_task(table: RawTable, columns: Columns, *, name: str, labels: tuple[s
 def checked_name(name: str) -> str:
     """Return the name of a task of the user's own. Raises UserError: of other characters, or of a task of the lab."""
     if not TASK_NAME.fullmatch(name):
-        raise UserError(f"got --name {name[:80]!r}", "1 to 60 letters, digits, - and _", "--name reviews")
+        raise UserError(f"got --name {name[:80]!r}", "1 to 80 letters, digits, - and _", "--name reviews")
     if name.lower() in TASKS:
         raise UserError(f"got --name {name}, which is a task of the lab", "another name", f"--name my-{name.lower()}")
     return name
@@ -206,6 +206,13 @@ def columns_of(head: Mapping[str, Any]) -> Columns | None:
     """
     columns = head.get("columns")
     return None if columns is None else Columns(columns["text"], columns["text_pair"], columns["label"])
+
+
+def record_of(spec: TaskSpec) -> dict[str, Any]:
+    """What a snapshot keeps of a table of the user's own beside labels, for :func:`columns_of`; nothing of others."""
+    if spec.source != "file":
+        return {}
+    return {"columns": {"text": spec.text, "text_pair": spec.text_pair, "label": spec.label}}
 
 
 def _spec(

@@ -16,7 +16,7 @@ from beft_core.models.biases import LoadedModel, write_biases
 from beft_core.presets import INPUTS
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.examples import Examples, TaskData
-from beft_core.tasks.registry import get_task
+from beft_core.tasks.registry import TaskSpec, get_task
 from beft_core.training import inputs
 from beft_core.training.acceleration.session import session_for
 from beft_core.training.batches.encoded import encode
@@ -44,15 +44,20 @@ def evaluate(
     scored instead of the task of ``config``, such as that of :func:`beft_core.tasks.own_table.scored_task`. ``base``:
     the model, where it is in memory already.
 
-    Raises UserError when the base model differs, the task has no head, or weights were trained too.
+    Raises UserError when the base model differs, the task has no head or other labels, or weights were trained too.
     """
     observer = observer or Observer()
     refuse_changed_weights(snapshot)
     if data is None:
         observer.stage("load data")
         task = get_task(config.task).name if config.train_file is None else ""
+        if task:
+            head_of(snapshot, task)  # that it is missing is told before data is looked for
         data = inputs.load_data(dataclasses.replace(config, inputs=inputs_of(snapshot, task)))
+    else:
+        data = data.limited(config.n_eval)
     head = head_of(snapshot, data.spec.name)
+    require_labels(snapshot, data.spec)
     observer.stage("load model")
     model = load_base(snapshot, config, base)
     get = snapshot.post if biases == "post" else snapshot.pre
@@ -91,6 +96,23 @@ def head_of(snapshot: Snapshot, task: str) -> dict[str, np.ndarray]:
         have = sorted(snapshot.meta.heads) or ["none"]
         raise UserError(f"got a snapshot without a head for {task}", f"one of its tasks: {', '.join(have)}")
     return head
+
+
+def require_labels(snapshot: Snapshot, spec: TaskSpec) -> None:
+    """Raises UserError where a table of the user's own has other labels than its head, or the same in another order."""
+    recorded = snapshot.meta.heads.get(spec.name)
+    if spec.source != "file" or recorded is None:
+        return
+    labels = recorded.get("labels")
+    known = None if labels is None else tuple(labels)
+    if (recorded["kind"], known) != (spec.target.kind, spec.labels):
+        what = spec.target.kind if spec.labels is None else ", ".join(spec.labels[:8])
+        head = str(recorded["kind"]) if known is None else ", ".join(known[:8])
+        raise UserError(
+            f"got {spec.title} with the labels {what}",
+            f"those of the head {spec.name}: {head}",
+            "beft evaluate --file, which reads labels as the head has them",
+        )
 
 
 def inputs_of(snapshot: Snapshot, task: str) -> str:

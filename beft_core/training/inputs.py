@@ -13,27 +13,23 @@ from beft_core.models import biases
 from beft_core.models import load as models
 from beft_core.models.biases import LoadedModel
 from beft_core.tasks.examples import Examples, TaskData, subsample
-from beft_core.tasks.load import load_files, load_task
+from beft_core.tasks.load import load_task
 from beft_core.training.objectives.base import Metrics
 from beft_core.training.objectives.registry import objective_of
 
 
 def load_data(config: RunConfig) -> TaskData:
-    """Load the task of a run: one of the registry, or the user's own files.
+    """Load the task of a run, one of the registry or the user's own files, with the validation examples that it wants.
 
     Raises:
         UserError: no such task or file, or one that cannot be read as it should.
     """
-    if config.train_file is not None:
-        assert config.text is not None and config.label is not None
-        return load_files(
-            config.train_file,
-            config.eval_file,
-            text=config.text,
-            text_pair=config.text_pair,
-            label=config.label,
-        )
-    return load_task(config.task, folder=config.data_dir, inputs=config.inputs or "lab")
+    table = config.table
+    if table is not None:
+        data = table.load()
+    else:
+        data = load_task(config.task, folder=config.data_dir, inputs=config.inputs or "lab")
+    return data.limited(config.n_eval)
 
 
 Base = Callable[[], LoadedModel]

@@ -19,6 +19,7 @@ from beft_core.models.null_certificate import null_certificate, null_elements
 from beft_core.snapshots.null_elements import ranges_of
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta
 from beft_core.tasks.examples import TaskData
+from beft_core.tasks.own_table import record_of
 from beft_core.terms import TERM_KEYS
 from beft_core.training.fisher.information import FisherInformation
 from beft_core.training.inputs import primary_metric
@@ -47,6 +48,8 @@ HYPERPARAMETERS = (
     "add_bias",
 )
 """Names of the fields of a configuration that a snapshot keeps under the same names."""
+LATER = ("plain", "n_eval")
+"""Names of others, which it keeps only where they are set."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +133,7 @@ def meta_of(
     trained = sum(bank.parts[name].size for name in counted) + weights.count
     trained -= sum(int(mask.sum()) for mask in job.frozen.values())
     hyper: dict[str, Any] = {name: config.to_dict()[name] for name in HYPERPARAMETERS}
-    if config.plain:
-        hyper["plain"] = True
+    hyper |= {name: value for name in LATER if (value := getattr(config, name)) not in (None, False)}
     hyper |= {"optimizer": "AdamW", "steps": outcome.steps, "stopped_early": outcome.stopped}
     spec = data.spec
     return SnapshotMeta(
@@ -153,7 +155,7 @@ def meta_of(
         versions=software_versions(),
         device=device_name(bank.precision.device),
         wall_seconds=round(seconds, 3) if config.record_wall_seconds else None,
-        heads={spec.name: {**objective_of(spec).head(), "inputs": config.inputs}},
+        heads={spec.name: {**objective_of(spec).head(), "inputs": config.inputs, **record_of(spec)}},
         provenance={"data": data.source} if config.train_file is None else {"data": "the user's own table"},
     )
 

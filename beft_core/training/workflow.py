@@ -126,7 +126,7 @@ def train_bank(
         raise UserError(f"got {len(configs)} runs of mode {first.mode}", "one: only bias runs share a model")
 
     observer.stage("load data")
-    data = inputs.load_data(first) if data is None else data
+    data = inputs.load_data(first) if data is None else data.limited(first.n_eval)
     observer.stage("load model")
     model = inputs.load(first, base)
     # What a preset makes of the model's size is known by now, also of a model that had to be downloaded.
@@ -183,6 +183,7 @@ def fit_bank(
         what = config.mode, config.terms
         chosen.append(trained_slots(config, model, start.null, None if what in reported else observer, start.elements))
         reported.add(what)
+    observer.message(data.in_words(map(len, trains)))
     objective = objective_of(data.spec)
     methods = [method_for(config) for config in configs]
     union = [slot for slot in model.layout.slots if any(slot in slots for slots in chosen)]

@@ -12,9 +12,9 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from beft_core.files.safe_io import atomic_write
 from beft_core.files.scratch import put, scratch_folder
 from beft_core.tasks.own_table import Columns
 from beft_core.tasks.sources.records import csv_records, jsonl_records, tsv_records
-from beft_core.tasks.sources.user_files import load_files
+from beft_core.tasks.sources.user_files import ScoredTable, load_files
 
 ROWS = 5
 """Number of rows of a preview."""
@@ -96,16 +96,27 @@ def preview(name: str, data: bytes) -> Preview:
         return Preview(tuple(columns), tuple(tuple(map(_cell, row)) for row in rows))
 
 
-def check(name: str, data: bytes, columns: Columns) -> Checked:
-    """Read the whole table as a fine-tune would.
+def check(name: str, data: bytes, columns: Columns, problem: str | None = None) -> Checked:
+    """Read the whole table as a fine-tune would. ``problem``: see :func:`beft_core.tasks.own_table.encode`.
 
     Raises:
         UserError: as :func:`beft_core.tasks.sources.user_files.load_files`, with the row.
     """
     with _on_disk(name, data) as path:
-        task = load_files(path, None, text=columns.text, text_pair=columns.text_pair, label=columns.label)
+        task = load_files(path, None, **asdict(columns), problem=problem)
     counts = task.spec.target.count(task.train.labels)
     return Checked(len(task.train), len(task.evals["validation"]), counts, task.spec.metrics[0])
+
+
+def check_for(name: str, data: bytes, columns: Columns, task: str, head: Mapping[str, Any]) -> int:
+    """Read the whole table as the evaluation of a snapshot's head would, and count its rows.
+
+    Raises:
+        UserError: as :meth:`beft_core.tasks.sources.user_files.ScoredTable.load`, with the row.
+    """
+    with _on_disk(name, data) as path:
+        scored = ScoredTable(str(path), **asdict(columns)).load(task, head)
+    return len(scored.evals["validation"])
 
 
 def stored_name(name: str, data: bytes) -> str:

@@ -15,7 +15,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,16 @@ from beft_core.tasks.examples import Examples, TaskData
 from beft_core.tasks.own_table import (
     MAX_MEMORY,
     MAX_ROWS,
+    PROBLEMS,
     Columns,
     RawTable,
     checked_name,
     collect,
+    columns_of,
     default_name,
     encode,
     make_task,
+    scored_task,
 )
 from beft_core.tasks.sources.records import csv_records, jsonl_records, tsv_records
 
@@ -42,6 +46,148 @@ MAX_BYTES = 256 * 2**20
 
 Rows = Iterator[tuple[int, Sequence[Any]]]
 """Iterator over rows: (row number, values of the wanted columns in their order)."""
+
+
+@dataclass(frozen=True)
+class OwnTable:
+    """A task of the user's own: the files that hold its rows, and how they are read."""
+
+    train_file: str
+    """CSV, TSV, JSONL or Parquet."""
+    text: str
+    """Column of the text."""
+    label: str
+    """Column of the label."""
+    text_pair: str | None = None
+    """Column of the second text, for tasks on pairs."""
+    eval_file: str | None = None
+    """Validation table; without it a fifth of the training table is held out."""
+    name: str | None = None
+    """What the task is called; None: see :attr:`task`."""
+    problem: str | None = None
+    """A key of :data:`beft_core.tasks.own_table.PROBLEMS`; None: as the labels look."""
+    sha256: str | None = None
+    """:meth:`content` that the files must have; None: any."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, str) and (value is not None or field.default is MISSING):
+                raise UserError(f"got {field.name} = {str(value)[:80]!r} of a table", "a text")
+        if self.name is not None:
+            checked_name(self.name)
+        if self.problem is not None and self.problem not in PROBLEMS:
+            raise UserError(f"got the problem {self.problem[:80]!r}", f"one of {', '.join(PROBLEMS)}")
+        self.columns  # noqa: B018 - wrong ones are told at once
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> OwnTable:
+        """Make one of a mapping, as YAML or JSON has it. Raises UserError for unknown, missing and wrong fields."""
+        names = [field.name for field in fields(cls)]
+        if unknown := [name for name in values if name not in names]:
+            raise UserError(f"got {str(unknown[0])[:80]!r} of a table", f"some of {', '.join(names)}")
+        if missing := [f.name for f in fields(cls) if f.default is MISSING and f.name not in values]:
+            raise UserError(f"got a table without {' and '.join(missing)}", f"all of {', '.join(names[:3])}")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, str]:
+        """The record as JSON values, without what is not said."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    @property
+    def columns(self) -> Columns:
+        """Names of the columns."""
+        return Columns(self.text, self.text_pair, self.label)
+
+    @property
+    def task(self) -> str:
+        """What the task, and its head in snapshots, is called."""
+        return self.name if self.name is not None else default_name(Path(self.train_file).stem)
+
+    def content(self) -> str:
+        """SHA-256 of the training file; after a +, that of the validation file, if there is one. Raises UserError."""
+        return "+".join(content_hash(file) for file in (self.train_file, self.eval_file) if file is not None)
+
+    def pinned(self) -> OwnTable:
+        """The same task, its files by their full paths and bound to what they hold now, unless it is bound already.
+
+        Raises UserError where one is not there.
+        """
+        if self.sha256 is not None:
+            return self
+        train, held = (None if f is None else str(user_path(f).absolute()) for f in (self.train_file, self.eval_file))
+        return replace(self, train_file=str(train), eval_file=held, sha256=self.content())
+
+    def load(self) -> TaskData:
+        """Read the tables. Raises UserError for everything that can be wrong with them, and for other content."""
+        if self.sha256 is not None:
+            for file, was, now in zip(
+                (self.train_file, self.eval_file), self.sha256.split("+"), self.content().split("+"), strict=False
+            ):
+                if was != now:
+                    raise UserError(
+                        f"got {file}, which has changed since this was set up",
+                        f"the content with the SHA-256 {was[:16]}…",
+                        "the old file, or a new start under another name",
+                    )
+        return load_files(
+            self.train_file,
+            self.eval_file,
+            text=self.text,
+            text_pair=self.text_pair,
+            label=self.label,
+            name=self.name,
+            problem=self.problem,
+        )
+
+
+@dataclass(frozen=True)
+class ScoredTable:
+    """A table on which a head is scored: all of its rows."""
+
+    file: str
+    text: str | None = None
+    """Column of the text; None, here and below: as the snapshot records it."""
+    text_pair: str | None = None
+    """Column of the second text."""
+    label: str | None = None
+    """Column of the label."""
+
+    def load(self, task: str, head: Mapping[str, Any]) -> TaskData:
+        """Read the table as a head needs it.
+
+        ``task``, ``head``: what :attr:`beft_core.snapshots.meta.SnapshotMeta.heads` has of it. Raises UserError for
+        everything that can be wrong with the table, for labels that the head does not know, and where neither the head
+        nor this says which columns count.
+        """
+        known = columns_of(head)
+        text, label = (getattr(self, name) or getattr(known, name, None) for name in ("text", "label"))
+        if text is None or label is None:
+            raise UserError(
+                f"got {self.file} for the head {task}, which does not record its columns",
+                "their names",
+                "--text sentence --label label",
+            )
+        columns = Columns(text, self.text_pair or getattr(known, "text_pair", None), label)
+        labels = head.get("labels")
+        if labels is None and head["kind"] != "regression":
+            raise UserError(f"got the head {task}, which does not record the names of its classes", "one that does")
+        table = read_rows(user_path(self.file, "--file"), columns)
+        return scored_task(table, columns, name=task, labels=None if labels is None else tuple(labels))
+
+
+def scored_from(fields: Mapping[str, Any], task: str, head: Mapping[str, Any]) -> TaskData:
+    """Read what a head is scored on: the fields of a :class:`ScoredTable`, or of the :class:`OwnTable` that it was
+    trained on, whose validation rows count. Raises UserError as they do.
+    """
+    if "file" not in fields:
+        return replace(OwnTable.from_dict(fields), name=task).load()
+    if not all(isinstance(value, str) for value in fields.values()) or not set(fields) <= set(_SCORED):
+        raise UserError(f"got {str(dict(fields))[:80]} for {task}", f"texts for some of {', '.join(_SCORED)}")
+    return ScoredTable(**fields).load(task, head)
+
+
+_SCORED = tuple(field.name for field in fields(ScoredTable))
 
 
 def load_files(

@@ -26,6 +26,7 @@ from beft_core.models.source import locate
 from beft_core.tasks.registry import get_task
 from beft_core.tasks.sources import official
 from beft_core.tasks.sources.demo import TRAIN_SIZE
+from beft_core.tasks.sources.user_files import OwnTable
 
 CHECKPOINTS = 30
 """Number of checkpoints of a trajectory: enough to be played smoothly, few enough to stay small."""
@@ -96,12 +97,15 @@ def _sizes(folder: Path, prefix: str) -> dict[str, int]:
 def count_examples(config: RunConfig, rows: int | None = None) -> int | None:
     """Count the training examples of a resolved configuration; None where only the Hub knows.
 
-    ``rows``: training examples of the user's own table, where there is one.
+    ``rows``: training examples of the user's own table, where they are known; else it is read.
+
+    Raises:
+        UserError: what is wrong with that table.
     """
     if config.n_train is not None:
         return config.n_train
     if config.train_file is not None:
-        return rows
+        return rows if rows is not None or config.table is None else _rows_of(config.table.pinned())
     spec = get_task(config.task)
     if spec.source == "demo":
         return TRAIN_SIZE
@@ -114,6 +118,12 @@ def count_examples(config: RunConfig, rows: int | None = None) -> int | None:
     header = file.suffix == ".tsv" and spec.columns is None
     with file.open("rb") as lines:
         return sum(1 for _ in lines) - header
+
+
+@functools.lru_cache(maxsize=16)
+def _rows_of(table: OwnTable) -> int:
+    """``table``: bound to its content."""
+    return len(table.load().train)
 
 
 def count_steps(config: RunConfig, train_examples: int | None) -> int | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from beft_core.architectures.certified import certified
-from beft_core.config import RunConfig
+from beft_core.config import RunConfig, table_fields
 from beft_core.errors import UserError
 from beft_core.merging.config import recorded
 from beft_core.merging.merge import has_tuned_fisher
@@ -17,6 +19,7 @@ from beft_core.models.source import BUNDLED
 from beft_core.snapshots.null_elements import mask_of
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.examples import TaskData
+from beft_core.tasks.sources.user_files import OwnTable
 from beft_core.training import inputs
 from beft_core.training.acceleration.session import session_for
 from beft_core.training.batches.encoded import Encoded, encode
@@ -82,21 +85,28 @@ def measure_tuned_fisher(
 
 
 def with_tuned_fisher(
-    snapshots: Sequence[Snapshot], config: RunConfig | None = None, observer: Observer | None = None
+    snapshots: Sequence[Snapshot],
+    config: RunConfig | None = None,
+    observer: Observer | None = None,
+    tables: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> list[Snapshot]:
     """Complete snapshots with the Fisher information at their fine-tuned models: it is measured where it is missing.
 
     That takes the base model and the task's data, of which the same training examples are drawn. ``config`` says where
-    they are and where to compute.
+    they are and where to compute, ``tables`` which tables of the user's own were trained on (task -> fields of an
+    ``OwnTable``).
 
     Raises:
         UserError: one of them cannot be had.
     """
     observer = observer or Observer()
-    return [one if has_tuned_fisher(one) else _tuned(one, config or RunConfig(), observer) for one in snapshots]
+    return [
+        one if has_tuned_fisher(one) else _tuned(one, config or RunConfig(), observer, tables.get(one.meta.task, {}))
+        for one in snapshots
+    ]
 
 
-def _tuned(snapshot: Snapshot, config: RunConfig, observer: Observer) -> Snapshot:
+def _tuned(snapshot: Snapshot, config: RunConfig, observer: Observer, table: Mapping[str, Any]) -> Snapshot:
     meta = snapshot.meta
     try:
         hyper, fields = meta.hyperparameters, recorded([snapshot])
@@ -112,6 +122,7 @@ def _tuned(snapshot: Snapshot, config: RunConfig, observer: Observer) -> Snapsho
             train_null=hyper.get("train_null") is True,
             sampler=hyper["sampler"] if isinstance(hyper.get("sampler"), str) else None,
             inputs=inputs_of(snapshot, meta.task),
+            **(table_fields(OwnTable.from_dict({**table, "name": meta.task})) if "train_file" in table else {}),
         )
         observer.stage("load data")
         data = inputs.load_data(run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -18,7 +18,9 @@ from beft_core.errors import UserError
 from beft_core.methods import METHODS
 from beft_core.presets import EPSILON_PLACES, INPUTS, SAMPLERS
 from beft_core.sweeps.spec import COMMON, MODES_OF_SWEEPS, SweepSpec
+from beft_core.tasks.own_table import PROBLEMS
 from beft_core.tasks.registry import REGIMES
+from beft_core.tasks.sources.user_files import OwnTable
 from beft_core.terms import TERM_KEYS
 
 
@@ -72,6 +74,7 @@ ANY = {
     "plain": st.booleans(),
     "trajectory_every": st.none() | st.integers(1, 1000),
     "fisher_examples": st.none() | st.integers(1, 1000),
+    "n_eval": st.none() | st.integers(2, 1000),
 }
 TRAINED = {
     "mode": st.sampled_from(list(METHODS)),
@@ -90,6 +93,8 @@ OF_TABLE = {
     "text": TEXT,
     "text_pair": st.none() | TEXT,
     "label": TEXT,
+    "name": st.none() | st.sampled_from(["reviews", "Films_2", "0"]),
+    "problem": st.none() | st.sampled_from(list(PROBLEMS)),
 }
 
 
@@ -141,7 +146,9 @@ def test_what_a_run_ignores_is_not_said() -> None:
 
 def test_every_field_of_a_run_has_a_flag() -> None:
     # `mode` is said by --terms; the wall clock in a snapshot is for benchmarks.
-    assert {f.name for f in dataclasses.fields(RunConfig)} - set(flags.FLAGS) == {"mode", "record_wall_seconds"}
+    # What a table holds is noted by whoever sets a run up: a command reads the file as it is.
+    without = {"mode", "record_wall_seconds", "table_sha256"}
+    assert {f.name for f in dataclasses.fields(RunConfig)} - set(flags.FLAGS) == without
 
 
 # --- sweeps --------------------------------------------------------------------------------------------------------
@@ -200,6 +207,17 @@ def test_settings_that_are_the_defaults_are_not_said() -> None:
     assert parsed_sweep(sweep_command(spec))[0].runs() == spec.runs()
 
 
-def test_seeds_that_no_flag_says_are_refused() -> None:
+def test_a_sweep_of_a_table_comes_back(tmp_path: Path) -> None:
+    file = tmp_path / "my films.csv"
+    file.write_text("review,stars\nfine,1\npoor,2\n")
+    table = OwnTable(str(file), "review", "stars", name="films", problem="regression")
+    for others in (("rte",), ()):
+        spec = SweepSpec((*others, table), terms=("v",), settings={"n_eval": 9}).pinned()
+        assert parsed_sweep(sweep_command(spec, "a folder")) == (spec, "a folder")
+
+
+def test_seeds_and_tables_that_no_flag_says_are_refused() -> None:
     with pytest.raises(UserError, match="YAML"):
         sweep_command(SweepSpec(seeds=(3, 4)))
+    with pytest.raises(UserError, match="YAML"):
+        sweep_command(SweepSpec((OwnTable("a.csv", "t", "l"), OwnTable("b.csv", "t", "l"))))

@@ -19,8 +19,9 @@ from beft_core.snapshots.snapshot import Snapshot
 
 def test_every_setting_has_a_flag() -> None:
     fields = {field.name for field in dataclasses.fields(RunConfig)}
-    # The mode is said with --terms; the duration would make equal runs write different bytes.
-    assert fields - set(FLAGS) == {"mode", "record_wall_seconds"}
+    # The mode is said with --terms; the duration would make equal runs write different bytes; what a table holds is
+    # noted by whoever sets a run up, a command reads the file as it is.
+    assert fields - set(FLAGS) == {"mode", "record_wall_seconds", "table_sha256"}
     help_ = beft("train", "--help").out
     for flag in FLAGS.values():
         assert (flag.name or f"--{flag.field.replace('_', '-')}") in help_

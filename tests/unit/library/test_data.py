@@ -13,7 +13,7 @@ from example_snapshots import example
 
 from beft_core.errors import UserError
 from beft_core.library.data import Given
-from beft_core.tasks.load import load_files
+from beft_core.tasks.sources.user_files import load_files
 
 TEXTS = [f"text {n}" for n in range(20)]
 NAMES = ["no", "yes"] * 10

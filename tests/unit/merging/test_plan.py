@@ -53,6 +53,8 @@ def test_different_bases_are_refused_by_name() -> None:
         plan(foreign, MergeConfig.of(foreign, ["a", "b"]))
 
 
-def test_tables_of_ones_own_cannot_be_scored() -> None:
-    known, left_out = tasks_of([PAIR[0], example(5, task="sst2", full=True)])
-    assert known == ["sst2"] and "beft evaluate --train-file" in left_out["task1"]
+def test_tables_of_ones_own_can_be_scored_where_they_are_named() -> None:
+    snapshots = [PAIR[0], example(5, task="sst2", full=True)]
+    known, left_out = tasks_of(snapshots)
+    assert known == ["sst2"] and "--file task1=FILE" in left_out["task1"]
+    assert tasks_of(snapshots, {"task1": {}}) == (["task1", "sst2"], {})

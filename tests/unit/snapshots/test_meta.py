@@ -91,3 +91,40 @@ def test_lists_of_a_file_are_tuples_in_memory() -> None:
     again = SnapshotMeta.from_json(meta.to_json())
     assert (again.layers, again.trained_terms) == ((0, 2), ("q", "v"))
     hash(again.layers)
+
+
+COLUMNS = {"text": "review", "text_pair": None, "label": "stars"}
+OWN = {"films": {"kind": "classification", "labels": ["1", "2"], "inputs": "lab", "columns": COLUMNS}}
+
+
+def test_a_head_keeps_the_columns_of_its_table() -> None:
+    meta = dataclasses.replace(example().meta, heads=OWN)
+    assert SnapshotMeta.from_json(meta.to_json()).heads == OWN
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "review",
+        {**COLUMNS, "label": "review"},
+        {**COLUMNS, "label": None},
+        {**COLUMNS, "text": 3},
+        {**COLUMNS, "text": "x" * 301},
+        {**COLUMNS, "text": "a\x00b"},
+        {**COLUMNS, "path": "/etc/passwd"},
+        {"text": "review", "label": "stars"},
+    ],
+)
+def test_columns_of_strangers_are_checked(columns: Any) -> None:
+    with pytest.raises(UserError, match="snapshot: heads"):
+        dataclasses.replace(example().meta, heads={"films": {**OWN["films"], "columns": columns}})
+
+
+def test_the_folder_of_a_model_comes_back_and_files_without_one_keep_their_text() -> None:
+    meta = example().meta
+    assert '"folder"' not in meta.to_json()
+    there = dataclasses.replace(meta, model=dataclasses.replace(meta.model, folder="/models/mine"))
+    assert SnapshotMeta.from_json(there.to_json()) == there
+    for folder in (3, "a\nb", "x" * 4097):
+        with pytest.raises(UserError, match="model: folder"):
+            dataclasses.replace(meta.model, folder=folder)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from beft_core.config import PER_RUN, RunConfig
 from beft_core.errors import UserError
 from beft_core.sweeps.grouping import bytes_per_run, group, halves, most_runs
 from beft_core.sweeps.spec import COMMON, SweepSpec, identity, read_spec, trains
+from beft_core.tasks.sources.user_files import OwnTable
 from beft_core.training.estimate.count import layout_of
 
 
@@ -166,3 +169,70 @@ def test_when_to_evaluate_has_one_name_and_its_older_one_is_read(tmp_path: Path)
     for text in ("evaluate: last", "evaluate_when: last", "settings: {evaluate_when: last}"):
         file.write_text(text)
         assert SweepSpec.from_dict(read_spec(file)).settings == {"evaluate": "last"}
+
+
+# --- tables of the user's own --------------------------------------------------------------------------------------
+
+
+def films(folder: Path, name: str = "films.csv", rows: int = 12) -> dict[str, Any]:
+    """A table of two classes, as YAML has it."""
+    file = folder / name
+    file.write_text("review,stars\n" + "".join(f"film {i},{'good' if i % 2 else 'bad'}\n" for i in range(rows)))
+    return {"name": file.stem, "train_file": str(file), "text": "review", "label": "stars"}
+
+
+def test_a_table_is_one_more_task(tmp_path: Path) -> None:
+    one = spec(tasks=["sst2", films(tmp_path)], terms=["v", "q"], seeds=2, n_train=4)
+    assert one.tasks == ("sst2", "films") and one.tables == {"films": OwnTable(**films(tmp_path))}
+    assert SweepSpec.from_dict(json.loads(json.dumps(one.to_dict()))) == one
+    assert "tables" not in spec(tasks=["sst2"]).to_dict()
+    runs = one.runs()
+    assert len(runs) == 8 and [run.task for run in runs] == ["sst2"] * 4 + ["films"] * 4
+    own = runs[-1]
+    assert (own.name, own.train_file, own.text, own.label) == ("films", str(tmp_path / "films.csv"), "review", "stars")
+    assert own.table_sha256 == hashlib.sha256((tmp_path / "films.csv").read_bytes()).hexdigest()
+    assert {len(bank) for bank in group(runs, 16)} == {4}  # never one bank for two tasks
+    assert SweepSpec(tasks=("sst2", OwnTable(**films(tmp_path)))).tasks == one.tasks  # type: ignore[arg-type]
+    assert spec(tasks=films(tmp_path), merges=[]).tasks == ("films",)
+
+
+def test_what_a_table_holds_names_its_runs_and_not_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    first = [identity(run) for run in spec(tasks=[films(tmp_path)]).runs()]
+    assert [identity(run) for run in spec(tasks=[films(tmp_path / "b")]).runs()] == first
+    assert not set(first) & {identity(run) for run in spec(tasks=[films(tmp_path, rows=14)]).runs()}
+    for other in ({"problem": "classification"}, {"name": "more"}, {"eval_file": str(tmp_path / "b" / "films.csv")}):
+        assert not set(first) & {identity(run) for run in spec(tasks=[films(tmp_path) | other]).runs()}
+
+
+def test_settings_that_came_later_leave_old_names_as_they_were() -> None:
+    """Of a sweep folder of the release before there were tables."""
+    assert identity(spec(tasks="sst2", terms="v").runs()[0]) == "1392b19747be039b"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"tasks": [{"train_file": "a.csv"}]}, "a table without text and label"),
+        ({"tasks": [{"train_file": "a.csv", "text": "t", "label": "l", "seperator": ","}]}, "'seperator'"),
+        ({"tasks": [{"train_file": "a.csv", "text": "t", "label": "l", "problem": "ranking"}]}, "regression"),
+        ({"tasks": [{"train_file": "a.csv", "text": "t", "label": "l", "name": "sst2"}]}, "a task of the lab"),
+        ({"tasks": [{"train_file": 3, "text": "t", "label": "l"}]}, "train_file = '3'"),
+        (
+            {"tasks": [{"train_file": f, "text": "t", "label": "l", "name": "x"} for f in ("a.csv", "b.csv")]},
+            "two tables",
+        ),
+        ({"tables": {"y": {"train_file": "a.csv", "text": "t", "label": "l", "name": "x"}}}, "under another name"),
+        ({"tables": 3}, "a mapping"),
+        ({"tasks": ["films"]}, "got the task 'films'"),
+    ],
+)
+def test_mistakes_in_tables(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        spec(**values)
+
+
+def test_a_table_that_is_not_there_is_told(tmp_path: Path) -> None:
+    one = spec(tasks=[{"train_file": str(tmp_path / "a.csv"), "text": "t", "label": "l"}])
+    with pytest.raises(UserError, match="does not exist"):
+        one.runs()

@@ -162,3 +162,18 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds thesis\.tex"), SweepFolder(tmp_path).held():
         raise AssertionError("held")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_table_that_has_changed_since_the_sweep_began_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "films.csv"
+    table.write_text("review,stars\nfine,good\npoor,bad\n")
+    fields = {"train_file": str(table), "text": "review", "label": "stars", "name": "films"}
+    spec = SweepSpec.from_dict({"tasks": [fields], "terms": ["v"]})
+    made = SweepFolder(tmp_path / "sweep")
+    made.begin(spec.pinned())
+    assert made.continued(spec.pinned()) == made.spec() == spec.pinned()
+    table.write_text("review,stars\nfine,good\npoor,good\n")
+    with pytest.raises(UserError, match=r"films.csv, which has changed since the sweep in .* began"):
+        made.continued(spec)
+    other = SweepSpec.from_dict({"tasks": [{**fields, "name": "films-2"}], "terms": ["v"]})
+    assert made.continued(other).tasks == ("films-2",)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from beft_core.errors import UserError
-from beft_core.tasks.examples import Examples, subsample
+from beft_core.tasks.examples import Examples, TaskData, subsample
+from beft_core.tasks.registry import get_task
 
 
 def fifty() -> Examples:
@@ -42,3 +45,25 @@ def test_the_authors_sample_is_numpys_legacy_permutation() -> None:
     assert subsample(train, None, 7, "randomstate") is train
     with pytest.raises(UserError, match=r"--seed 4294967296; expected below 2\*\*32"):
         subsample(train, 20, 2**32, "randomstate")
+
+
+def data(**evals: Examples) -> TaskData:
+    return TaskData(get_task("sst2"), fifty(), evals, "made up")
+
+
+def test_fewer_validation_examples_are_the_first_of_one_permutation_for_every_set() -> None:
+    whole = data(validation=fifty(), other=fifty().take(range(10)))
+    few, more = whole.limited(12), whole.limited(20)
+    order = np.random.default_rng([0, 0]).permutation(50)
+    assert few.evals["validation"].text == [f"text {i}" for i in order[:12]]
+    assert more.evals["validation"].text[:12] == few.evals["validation"].text
+    assert len(few.evals["other"]) == 10 and len(few.train) == 50
+    assert whole.limited(None) is whole
+
+
+def test_a_task_in_words() -> None:
+    one = data(validation=fifty().take(range(13)))
+    assert one.in_words([47, 47]) == f"classification, 2 classes, 47 train / 13 validation rows of {one.spec.title}"
+    assert one.in_words([300, 1000, 300]).startswith("classification, 2 classes, 300 or 1,000 train / 13 ")
+    number = dataclasses.replace(one, spec=get_task("stsb"))
+    assert number.in_words([3]).startswith("regression, 3 train / 13 validation rows of STS-B")

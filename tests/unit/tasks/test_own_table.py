@@ -100,7 +100,7 @@ def test_a_head_is_scored_on_all_rows_by_the_classes_that_it_knows() -> None:
 def test_names() -> None:
     assert default_name("My films (2)") == "file-my-films-2" and default_name("電影") == "file-table"
     assert checked_name("Reviews_2") == "Reviews_2"
-    for name in ("", "a.b", "a b", "-a", "x" * 61, "sst2", "SST2"):
+    for name in ("", "a.b", "a b", "-a", "x" * 81, "sst2", "SST2"):
         with pytest.raises(UserError, match="got --name"):
             checked_name(name)
 
