@@ -1,4 +1,4 @@
-"""The configuration of one fine-tune: a frozen record that is written into run directories and snapshots."""
+"""Configuration of one fine-tune: a frozen record that is written into run directories and snapshots."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ PROBE: dict[str, Any] = {"mode": EVERY_BIAS, "fisher": True, "evaluate": "last"}
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One fine-tune. Fields that are ``None`` are filled in from the preset by :meth:`resolved`."""
+    """Configuration of one fine-tune. Fields that are ``None`` are filled in from the preset by :meth:`resolved`."""
 
     model: str = "bundled"
     """``bundled``, a Hub id with optional ``@revision``, or a folder."""
@@ -83,7 +83,7 @@ class RunConfig:
     name: str | None = None
     """What the task of ``train_file``, and its head in snapshots, is called; ``None``: made from the file's name."""
     train_file: str | None = None
-    """A table of the user's own: CSV, TSV, JSONL or Parquet."""
+    """Training table of the user's own: CSV, TSV, JSONL or Parquet."""
     eval_file: str | None = None
     """Validation table; without it a fifth of the training table is held out."""
     text: str | None = None
@@ -120,14 +120,15 @@ class RunConfig:
     n_eval: int | None = None
     """Most validation examples: the first of a permutation that is always the same; ``None``: all."""
     preset: str = "quick"
-    """A key of :data:`PRESETS`: ``paper`` (the authors' settings) or ``quick`` (learning rates that suit a small model,
-    few epochs)."""
+    """Preset, a key of :data:`PRESETS`: ``paper`` (the authors' settings) or ``quick`` (learning rates that suit a
+    small model, few epochs).
+    """
     epochs: int | None = None
     """Passes over the training examples."""
     sampler: str | None = None
-    """A key of :data:`SAMPLERS`: how the seed draws the training examples."""
+    """Sampler, a key of :data:`SAMPLERS`: how the seed draws the training examples."""
     inputs: str | None = None
-    """A key of :data:`INPUTS`: which columns of a task the model reads."""
+    """Choice of inputs, a key of :data:`INPUTS`: which columns of a task the model reads."""
     lr: float | None = None
     """Peak learning rate of AdamW."""
     schedule: str | None = None
@@ -141,11 +142,11 @@ class RunConfig:
     dropout: bool = True
     """Whether the model's own dropout is on during training."""
     weight_decay: float = 0.0
-    """AdamW's decoupled decay."""
+    """Decoupled weight decay of AdamW."""
     adam_epsilon: float | None = None
-    """AdamW's epsilon, in the units of a gradient: elements whose gradients stay below it hardly move."""
+    """Epsilon of AdamW, in the units of a gradient: elements whose gradients stay below it hardly move."""
     adam_epsilon_at: str | None = None
-    """A key of :data:`EPSILON_PLACES`: ``before`` or ``after`` the bias correction."""
+    """Place of AdamW's epsilon, a key of :data:`EPSILON_PLACES`: ``before`` or ``after`` the bias correction."""
     clip: float = 1.0
     """Largest L2 norm of the gradient over all trained parameters of the run; 0: no clipping."""
 
@@ -154,13 +155,13 @@ class RunConfig:
     device: str = "auto"
     """``auto`` takes CUDA, then MPS, then the CPU."""
     pad: str = "auto"
-    """A key of :data:`PADDINGS`."""
+    """Layout of a batch, a key of :data:`PADDINGS`."""
     compile: bool = False
     """Compile the layers before the first step: about half a minute that long runs and banks on a GPU win back."""
     plain: bool = False
     """Train without anything that merely makes it faster."""
     evaluate: str = "epoch"
-    """When to score the validation set: after each ``epoch``, after the ``last``, or ``never``."""
+    """Time to score the validation set: after each ``epoch``, after the ``last``, or ``never``."""
     trajectory_every: int | None = None
     """Keep the trained biases every so many steps; ``None``: no trajectory."""
     fisher: bool = False

@@ -23,7 +23,7 @@ SETTINGS: dict[str, Setting] = {
     "BEFT_WAIT_FOR_ROOM": Setting(0, 30 * 86_400, "seconds"),
     "BEFT_DESK_GB": Setting(0.1, 1_000_000, "GB"),
 }
-"""Every environment variable of the lab that is a number."""
+"""Bounds of every environment variable of the lab that is a number, by its name."""
 
 
 def number(name: str, default: float) -> float:

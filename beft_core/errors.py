@@ -1,10 +1,10 @@
-"""The one error that a user of the lab is meant to read, and what tells a lack of memory from a defect."""
+"""Error that a user of the lab is meant to read, and what tells a lack of memory from a defect."""
 
 from __future__ import annotations
 
 
 class UserError(ValueError):
-    """A wrong input, told in one line: what was got, what was expected, what to try.
+    """Error of a wrong input, told in one line: what was got, what was expected, what to try.
 
     The command line prints it and exits with status 2; the dashboard shows it in a box. Everything else that is
     raised is a defect of the lab and keeps its traceback.

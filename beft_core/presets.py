@@ -43,11 +43,11 @@ class Preset:
     schedule: str
     adam_epsilon: float
     adam_epsilon_at: str
-    """A key of :data:`EPSILON_PLACES`."""
+    """Place of AdamW's epsilon, a key of :data:`EPSILON_PLACES`."""
     sampler: str
-    """A key of :data:`SAMPLERS`."""
+    """Sampler, a key of :data:`SAMPLERS`."""
     inputs: str
-    """A key of :data:`INPUTS`."""
+    """Choice of inputs, a key of :data:`INPUTS`."""
 
 
 PRESETS: dict[str, Preset] = {

@@ -21,7 +21,7 @@ moves them.
 
 @dataclass(frozen=True)
 class ProcessId:
-    """A process of this machine, now or in the past."""
+    """Identity of a process of this machine, now or in the past."""
 
     pid: int
     started: float

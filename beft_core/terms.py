@@ -1,4 +1,4 @@
-"""The eight bias terms of a transformer block: keys, labels and symbols (paper, section 2)."""
+"""Table of the eight bias terms of a transformer block: keys, labels and symbols (paper, section 2)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Term:
-    """A bias term: one kind of bias over all layers of a stack."""
+    """Bias term: one kind of bias over all layers of a stack."""
 
     key: str
     """Key in snapshots, flags and tables."""
     symbol: str
-    """The paper's symbol, as plain text."""
+    """Symbol of the paper, as plain text."""
     label: str
     """Words for a legend."""
     where: str
@@ -34,10 +34,10 @@ TERMS: dict[str, Term] = {
 }
 
 TERM_KEYS: tuple[str, ...] = tuple(TERMS)
-"""All terms, in the order in which tables and figures show them."""
+"""Keys of all terms, in the order in which tables and figures show them."""
 
 CANDIDATES: tuple[str, ...] = ("q", "k", "v")
-"""The terms among which the paper selects (section 2.1, last equation)."""
+"""Keys of the terms among which the paper selects (section 2.1, last equation)."""
 
 STACKS: tuple[str, ...] = ("encoder", "decoder")
 """Names of the stacks of layers that a snapshot may hold."""

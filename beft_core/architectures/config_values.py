@@ -8,7 +8,7 @@ from typing import Any
 from beft_core.errors import UserError
 
 Config = Mapping[str, Any]
-"""A model's ``config.json``, or ``PretrainedConfig.to_dict()``."""
+"""Content of a model's ``config.json``, or ``PretrainedConfig.to_dict()``."""
 
 HIDDEN = ("hidden_size", "n_embd", "n_embed", "dim", "d_model")
 HEADS = ("num_attention_heads", "n_head", "n_heads")

@@ -39,7 +39,7 @@ class BiasSlot:
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """The classification head that transformers' ``AutoModelForSequenceClassification`` puts on the backbone.
+    """Classification head that transformers' ``AutoModelForSequenceClassification`` puts on the backbone.
 
     ``pool -> [dropout -> dense -> dense_activation -> [LayerNorm ->]] dropout -> linear``.
     """

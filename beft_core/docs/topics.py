@@ -1,4 +1,6 @@
-"""The pages behind the README: one Markdown file per topic, shipped with the package and read by ``beft docs``."""
+"""Pages of documentation behind the README: one Markdown file per topic, shipped with the package and read by ``beft
+docs``.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,16 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Topic:
-    """A page of the documentation."""
+    """Page of the documentation."""
 
     name: str
-    """What ``beft docs`` takes; the stem of its file."""
+    """Name that ``beft docs`` takes; the stem of the page's file."""
     title: str
-    """Its heading."""
+    """Heading of the page."""
     summary: str
-    """Its first sentence."""
+    """First sentence of the page."""
     text: str
-    """All of it, as Markdown."""
+    """Whole text of the page, as Markdown."""
 
 
 def topics() -> list[Topic]:

@@ -32,7 +32,7 @@ MAX_MODELS = 200
 
 @dataclass(frozen=True)
 class Device:
-    """The device on which a run with ``device="auto"`` will most likely compute."""
+    """Device on which a run with ``device="auto"`` will most likely compute."""
 
     queue: str
     """Name of the device's queue, ``cuda``, ``mps`` or ``cpu``: a guess without torch, as in

@@ -16,9 +16,9 @@ from beft_core.config import RunConfig
 from beft_core.errors import UserError
 
 NOT_KEYWORDS: dict[str, str] = {"mode": "terms", "train_file": "data", "eval_file": "eval_data", "table_sha256": "data"}
-"""Fields of RunConfig that are no keywords -> the keyword that says the same."""
+"""Keywords that say the same as fields of RunConfig that are no keywords, by the field."""
 FIELDS = frozenset(field.name for field in dataclasses.fields(RunConfig)) - NOT_KEYWORDS.keys()
-"""Those that are."""
+"""Fields of RunConfig that are keywords."""
 
 
 def _keyword(option: str) -> str:

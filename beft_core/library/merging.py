@@ -56,7 +56,7 @@ class MergeScores(Result):
 
 
 class Merge(Snapshot):
-    """A merge: a snapshot that keeps the head of each of its tasks."""
+    """Merge, a snapshot that keeps the head of each of its tasks."""
 
     scored: MergeScores | None = None
     """Scores of base model, sources and merge, where they were asked for."""

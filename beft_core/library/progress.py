@@ -21,7 +21,7 @@ MAX_LINES = 100
 
 
 class Notebook(Progress):
-    """One display below the cell that is drawn again as the work goes on: messages, and a bar for the present stage.
+    """Display below the cell that is drawn again as the work goes on: messages, and a bar for the present stage.
 
     Rich would draw in a notebook only where ipywidgets is installed; what this needs, every notebook has.
     """

@@ -1,4 +1,4 @@
-"""What the paper's method found, and what a snapshot is worth on a task, as notebooks show them."""
+"""Results of the paper's method and of evaluating a snapshot on a task, as notebooks show them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Selection(Result):
     """Result of the paper's method: the probe, its scores, and the bias term that each approach selects."""
 
     probe: Snapshot
-    """The fine-tune of all bias terms, with the Fisher information measured before it."""
+    """Snapshot of the fine-tune of all bias terms, with the Fisher information measured before it."""
     scores: Scores
     trained: Snapshot | None = None
-    """The fine-tune of the selected term alone, where it was asked for."""
+    """Snapshot of the fine-tune of the selected term alone, where it was asked for."""
 
     @property
     def selected(self) -> dict[str, str | None]:
@@ -72,7 +72,7 @@ class Evaluation(Result, Mapping[str, float]):
 
     metrics: dict[str, float]
     about: str
-    """What was evaluated on what, in words."""
+    """Description of what was evaluated on what."""
 
     def __getitem__(self, name: str) -> float:
         return self.metrics[name]

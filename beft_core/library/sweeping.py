@@ -1,4 +1,4 @@
-"""A grid of fine-tunes from a notebook, and its table as notebooks show it."""
+"""Sweeps, grids of fine-tunes, from a notebook, and its table as notebooks show it."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Sweep(Result):
     """Fine-tunes of a grid: one row of `table` each."""
 
     folder: Path
-    """Where they lie; a further call with this folder goes on from there."""
+    """Folder of the sweep; a further call with this folder goes on from there."""
     table: pd.DataFrame
-    """The columns of `beft_core.sweeps.table`."""
+    """Result table, with the columns of `beft_core.sweeps.table`."""
 
     def snapshot(self, run: str) -> Snapshot:
         """Open the snapshot of a run, by its name in the table's first column. Raises UserError."""

@@ -1,4 +1,4 @@
-"""What needs a model: select, train and evaluate, with settings, data and models as a notebook has them.
+"""Functions that need a model: select, train and evaluate, with settings, data and models as a notebook has them.
 
 Torch is imported when one of them is called, and not before what it was given has been checked.
 """
@@ -236,7 +236,7 @@ def _keywords(function: Callable[..., Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Work:
-    """A fine-tune, as the engine takes it."""
+    """Fine-tune as the engine takes it."""
 
     config: RunConfig
     data: TaskData | None
@@ -245,7 +245,7 @@ class _Work:
     """Copies a model in memory."""
 
     def kept(self, snapshot: Any) -> Snapshot:
-        """The snapshot of the engine; of examples in memory it says what they were."""
+        """Complete the snapshot of the engine; of examples in memory it says what they were."""
         made = Snapshot.of(snapshot)
         return made if self.data is None else made.with_source(self.data.source)
 
@@ -284,7 +284,7 @@ def _prepared(
 
 
 def _base(model: Any, tokenizer: Any) -> Callable[[], LoadedModel] | None:
-    """What copies a loaded model; None for one that is named. Raises UserError for what is neither."""
+    """Make what copies a loaded model; None for one that is named. Raises UserError for what is neither."""
     if model is None or isinstance(model, str | os.PathLike):
         if tokenizer is not None:
             raise UserError("got a tokenizer without a loaded model", "both", "model=AutoModel.from_pretrained(NAME)")
@@ -308,7 +308,7 @@ def _file(checkpoint: str | os.PathLike[str] | None) -> Path | None:
 
 
 def _engine(observer: Observer, config: RunConfig, base: object) -> Any:
-    """The engine's workflows; a model that is named wrong is told before torch takes its seconds."""
+    """Import the engine's workflows; a model that is named wrong is told before torch takes its seconds."""
     require_training()
     if base is None:
         observer.stage("find the model")
@@ -320,7 +320,7 @@ def _engine(observer: Observer, config: RunConfig, base: object) -> Any:
 
 
 def _only_task(snapshot: Snapshot) -> str:
-    """The task of the registry that a snapshot has a head for. Raises UserError unless there is exactly one."""
+    """Find the task of the registry that a snapshot has a head for. Raises UserError unless there is exactly one."""
     known = [task for task in snapshot.meta.heads if task in TASKS]
     if len(known) != 1:
         heads = ", ".join(snapshot.meta.heads) or "none"

@@ -82,7 +82,7 @@ def null_certificate(model: LoadedModel) -> dict[str, NullReport]:
         base = _hidden(model, probe)
 
         def change(term: str, elements: np.ndarray) -> float:
-            """The largest relative change of a hidden state when these elements of all layers are perturbed."""
+            """Measure the largest relative change of a hidden state when these elements of all layers are perturbed."""
             with restored(model):
                 for slot in model.layout.slots_of(term):
                     bias = get_bias(model.backbone, slot)

@@ -116,7 +116,7 @@ class Path:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A stack of terms along a fine-tune."""
+    """Trajectory of a stack of terms along a fine-tune."""
 
     steps: np.ndarray
     """Optimizer step of each checkpoint, int64 [checkpoints]; 0 is before the fine-tune."""

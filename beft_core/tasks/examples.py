@@ -38,7 +38,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task with its examples."""
+    """Task with its examples."""
 
     spec: TaskSpec
     train: Examples
