@@ -82,8 +82,10 @@ def _loaded(model: object) -> LoadedModel:
         )
     ]
     own = fingerprint(read_biases(backbone, layout))
-    id, revision = origin(backbone)
-    info = ModelInfo(id, revision, layout.model_type, layout.layers, layout.hidden_size, own)
+    found = origin(backbone)
+    info = ModelInfo(
+        found.id, found.revision, layout.model_type, layout.layers, layout.hidden_size, own, folder=found.folder
+    )
     return LoadedModel(backbone, None, layout.with_added(there), backbone.config, info)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,6 +80,7 @@ def sweep(
     *,
     out: str | os.PathLike[str],
     tasks: str | Sequence[str] | None = None,
+    tables: Mapping[str, Mapping[str, Any]] | None = None,
     terms: str | Sequence[str] | None = None,
     n_train: int | Sequence[int] | None = None,
     regimes: str | Sequence[str] | None = None,
@@ -95,7 +96,8 @@ def sweep(
 ) -> Sweep:
     """Fine-tune every task x size x term x learning rate x seed, many in one pass.
 
-    ``out``: the folder of the sweep; what is finished there is not done again. ``terms``: each alone; ``q+v`` for both
+    ``out``: the folder of the sweep; what is finished there is not done again. ``tasks``: names in the registry, or of
+    ``tables``: name -> the files and columns of a table of your own (``train_file``, ``text``, ``label``, ...). ``terms``: each alone; ``q+v`` for both
     together. ``seeds``: how many (3: 0, 1 and 2), or a list of them. ``spec``: a grid that was made before, instead of
     these. ``settings``: what all fine-tunes share, as in `train`. ``bank_size``: most fine-tunes in one pass.
 
@@ -104,6 +106,7 @@ def sweep(
     """
     grid = {
         "tasks": tasks,
+        "tables": tables,
         "terms": terms,
         "n_train": n_train,
         "regimes": regimes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from transformers import MODEL_MAPPING, PreTrainedModel
 
@@ -62,20 +62,28 @@ def copied(model: object, tokenizer: Any) -> LoadedModel:
     own = checked_tokenizer(
         copy.deepcopy(tokenizer), getattr(made.config, "vocab_size", None), f"the tokenizer given with {where}"
     )
-    id, revision = origin(backbone)
-    return wrap(made, own, id=id, revision=revision)
+    found = origin(backbone)
+    return wrap(made, own, id=found.id, revision=found.revision, folder=found.folder)
 
 
-def origin(model: PreTrainedModel) -> tuple[str, str | None]:
-    """Say where a loaded model comes from: its id and revision where its files are here, else the name of its class."""
+class Origin(NamedTuple):
+    """Where a loaded model comes from; see :class:`beft_core.snapshots.meta.ModelInfo`."""
+
+    id: str
+    revision: str | None = None
+    folder: str | None = None
+
+
+def origin(model: PreTrainedModel) -> Origin:
+    """Say where a loaded model comes from: the name that its files have here, else that of its class."""
     name = str(getattr(model, "name_or_path", "") or "")
     if name and Path(name) == _bundled():
-        return BUNDLED, None
+        return Origin(BUNDLED)
     try:
-        found = locate(f"{name}/" if Path(name).is_dir() else name, local_only=True)
+        found = locate(name, local_only=True)
     except UserError:
-        return f"{type(model).__name__} in memory", None
-    return found.id, found.revision
+        return Origin(f"{type(model).__name__} in memory")
+    return Origin(found.id, found.revision, found.own_folder)
 
 
 def _bundled() -> Path | None:

@@ -62,6 +62,8 @@ def test_a_second_call_trains_nothing_again(done: Sweep) -> None:
         ({"tsks": "rte"}, "got the unknown field 'tsks'.*try tasks"),
         ({"terms": "w"}, "got terms w"),
         ({"terms": 5}, "got terms = 5"),
+        ({"tables": 5}, "got tables = 5"),
+        ({"tables": {"films": {"train_file": "f.csv"}}, "tasks": "films"}, "got a table without text and label"),
         ({"lrs": "fast"}, "got lrs"),
         ({"seeds": 0}, "got seeds = 0"),
         ({"bank_size": 0}, "got bank_size = '0'"),

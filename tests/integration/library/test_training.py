@@ -60,6 +60,18 @@ def test_lists_give_what_the_same_rows_in_files_give(tuned: Snapshot, tmp_path: 
     }
 
 
+def test_a_file_and_its_problem_are_left_to_the_engine(tmp_path: Path) -> None:
+    table = pd.DataFrame({"text": TEXTS, "label": [n % 5 + 1 for n in range(len(TEXTS))]})
+    table.to_csv(tmp_path / "stars.csv", index=False)
+    given: dict[str, Any] = {"problem": "regression", "name": "stars", "epochs": 1, "max_length": 16, "n_eval": 4}
+    from_file = train(data=tmp_path / "stars.csv", **given)
+    assert from_file.meta.heads["stars"]["kind"] == "regression" and from_file.meta.metric == "spearman"
+    assert from_file.meta.heads["stars"]["columns"] == {"text": "text", "text_pair": None, "label": "label"}
+    assert same(train(data=table, **given), from_file)
+    scored = evaluate(from_file, data=tmp_path / "stars.csv", n_eval=6)
+    assert set(scored) == {"spearman", "pearson"}
+
+
 def test_a_loaded_model_gives_what_its_name_gives_and_stays_as_it_was(tuned: Snapshot, loaded: dict[str, Any]) -> None:
     model = loaded["model"]
     before = {name: value.clone() for name, value in model.state_dict().items()}
