@@ -97,9 +97,10 @@ def sweep(
     """Fine-tune every task x size x term x learning rate x seed, many in one pass.
 
     ``out``: the folder of the sweep; what is finished there is not done again. ``tasks``: names in the registry, or of
-    ``tables``: name -> the files and columns of a table of your own (``train_file``, ``text``, ``label``, ...). ``terms``: each alone; ``q+v`` for both
-    together. ``seeds``: how many (3: 0, 1 and 2), or a list of them. ``spec``: a grid that was made before, instead of
-    these. ``settings``: what all fine-tunes share, as in `train`. ``bank_size``: most fine-tunes in one pass.
+    ``tables``: name -> the files and columns of a table of your own (``train_file``, ``text``, ``label``, ...).
+    ``terms``: each alone; ``q+v`` for both together. ``seeds``: how many (3: 0, 1 and 2), or a list of them. ``spec``:
+    a grid that was made before, instead of these. ``settings``: what all fine-tunes share, as in `train`.
+    ``bank_size``: most fine-tunes in one pass.
 
     Raises:
         UserError: everything that a user can put right, told in one line.
