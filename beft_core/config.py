@@ -77,11 +77,11 @@ class RunConfig:
     """Configuration of one fine-tune. Fields that are ``None`` are filled in from the preset by :meth:`resolved`."""
 
     model: str = "bundled"
-    """``bundled``, a Hub id with optional ``@revision``, or a folder."""
+    """Name of the base model: ``bundled``, a Hub id with optional ``@revision``, or a folder."""
     task: str = "demo-sentiment"
     """Name of a task in the registry; ignored where ``train_file`` is given."""
     name: str | None = None
-    """What the task of ``train_file``, and its head in snapshots, is called; ``None``: made from the file's name."""
+    """Name of the task of ``train_file``, and of its head in snapshots; ``None``: made from the file's name."""
     train_file: str | None = None
     """Training table of the user's own: CSV, TSV, JSONL or Parquet."""
     eval_file: str | None = None
@@ -93,8 +93,9 @@ class RunConfig:
     label: str | None = None
     """Column of the label."""
     problem: str | None = None
-    """A key of :data:`beft_core.tasks.own_table.PROBLEMS`: what the labels of ``train_file`` are; ``None``: fractions
-    make a regression, text and whole numbers make classes."""
+    """Kind of labels, a key of :data:`beft_core.tasks.own_table.PROBLEMS`: what the labels of ``train_file`` are;
+    ``None``: fractions make a regression, text and whole numbers make classes.
+    """
     table_sha256: str | None = None
     """Content of ``train_file`` (and, after a +, of ``eval_file``) when the fine-tune was set up; a file that has
     changed since is refused. ``None``: whatever the files hold when it begins."""
@@ -113,7 +114,9 @@ class RunConfig:
     """Terms that are given a zero bias where the architecture has none."""
 
     regime: str | None = None
-    """``low``, ``medium``, ``high`` or ``all``: the number of training examples, as the paper has it for the task."""
+    """Regime, ``low``, ``medium``, ``high`` or ``all``: the number of training examples, as the paper has it for the
+    task.
+    """
     n_train: int | None = None
     """Number of training examples; wins over ``regime``. Both ``None``: the low regime under the ``quick`` preset,
     where the task has one, else all."""
@@ -132,7 +135,7 @@ class RunConfig:
     lr: float | None = None
     """Peak learning rate of AdamW."""
     schedule: str | None = None
-    """``constant`` or ``linear`` (decay to zero over the run)."""
+    """Schedule of the learning rate, ``constant`` or ``linear`` (decay to zero over the run)."""
     batch_size: int = 16
     """Examples per optimizer step."""
     seed: int = 0
@@ -151,9 +154,11 @@ class RunConfig:
     """Largest L2 norm of the gradient over all trained parameters of the run; 0: no clipping."""
 
     precision: str = "float32"
-    """``float32``, or ``bfloat16`` for the frozen matrix products; trained biases are float32 always."""
+    """Precision of the model, ``float32``, or ``bfloat16`` for the frozen matrix products; trained biases are float32
+    always.
+    """
     device: str = "auto"
-    """``auto`` takes CUDA, then MPS, then the CPU."""
+    """Device to train on; ``auto`` takes CUDA, then MPS, then the CPU."""
     pad: str = "auto"
     """Layout of a batch, a key of :data:`PADDINGS`."""
     compile: bool = False
@@ -237,7 +242,7 @@ class RunConfig:
 
     @property
     def table(self) -> OwnTable | None:
-        """The user's own table; None for a task of the registry. Raises UserError for two columns of one name."""
+        """Table of the user's own; None for a task of the registry. Raises UserError for two columns of one name."""
         if self.train_file is None or self.text is None or self.label is None:
             return None
         return OwnTable(**{name: getattr(self, field) for name, field in TABLE_FIELDS.items()})

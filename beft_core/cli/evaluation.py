@@ -120,7 +120,9 @@ def evaluate(
 def _own_data(
     snapshot: Snapshot, path: Path, table: str | None, given: Mapping[str, Any]
 ) -> tuple[str, TaskData | None]:
-    """The task to score, and its rows where it is a table of the user's own: named, or that of the run's folder."""
+    """Find the task to score, and its rows where it is a table of the user's own: named, or that of the run's
+    folder.
+    """
     if "train_file" in given:
         if table is not None:
             raise UserError("got both --file and --train-file", "--file, whose rows are all scored")
@@ -148,14 +150,16 @@ def _own_data(
 
 
 def _head_of_table(snapshot: Snapshot, train_file: str) -> str:
-    """The task of the head that was trained on a table: by its name, else the only one of a table that there is."""
+    """Find the task of the head that was trained on a table: by its name, else the only one of a table that
+    there is.
+    """
     named = default_name(Path(train_file).stem)
     ours = [task for task in snapshot.meta.heads if task not in TASKS]
     return ours[0] if named not in ours and len(ours) == 1 else named
 
 
 def _head_named(snapshot: Snapshot, given: Mapping[str, Any], own: bool) -> str:
-    """The task of the head that flags name, else the only one there is. ``own``: of a table that is given."""
+    """Find the task of the head that flags name, else the only one there is. ``own``: of a table that is given."""
     heads = snapshot.meta.heads
     named = given.get("name", given.get("task"))
     if named is not None:

@@ -74,7 +74,9 @@ class ModelService:
     """
 
     def __init__(self, keeps_log: bool = True) -> None:
-        """``keeps_log``: what the process says goes into the home folder; else into a file that nobody sees."""
+        """Make a client without a process yet. ``keeps_log``: what the process says goes into the home folder; else
+        into a file that nobody sees.
+        """
         self._keeps_log = keeps_log
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None

@@ -39,7 +39,7 @@ class NoRoom(UserError):
     """Error of a file that did not fit. Whatever stood under its name before is still there."""
 
     def __init__(self, path: Path, needed: int, number: int) -> None:
-        """``needed``: bytes of the whole file. ``number``: a key of :data:`NO_ROOM`."""
+        """Make the error. ``needed``: bytes of the whole file. ``number``: a key of :data:`NO_ROOM`."""
         self.number = number
         self._about = path, needed, number
         folder = path.absolute().parent

@@ -160,7 +160,7 @@ def _scorer(
 
 
 def _own_rows(data: Mapping[str, TaskData], config: MergeConfig) -> list[str]:
-    """What names the rows of the user's own tables: another file is other work."""
+    """Identify the rows of the user's own tables: another file is other work."""
     evals = [part for task in data if task in config.tables for part in data[task].evals.values()]
     rows = [json.dumps([part.text, part.text_pair, part.labels.tolist()]) for part in evals]
     return [hashlib.sha256(text.encode()).hexdigest() for text in rows]

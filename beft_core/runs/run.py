@@ -136,7 +136,7 @@ class Run:
         return kind, config if "version" in table else KINDS[kind].completed(config)
 
     def read_result(self) -> dict[str, Any]:
-        """``result.json``.
+        """Read ``result.json``.
 
         Raises:
             UserError: it is missing or damaged.

@@ -1,4 +1,4 @@
-"""Where the tables of the user's own are that snapshots of this home were trained on.
+"""Search for the tables of the user's own on which snapshots of this home were trained.
 
 A snapshot names no file: it may come from a stranger, whose path is not to be opened. A run of this home does.
 """

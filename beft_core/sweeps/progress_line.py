@@ -15,7 +15,7 @@ class Interim:
     """Collection of the evaluations of a bank's fine-tunes after each epoch."""
 
     def __init__(self, kinds: Sequence[str], tell: Callable[[str], None]) -> None:
-        """``kinds``: what each fine-tune of the bank trains."""
+        """Start with no evaluation. ``kinds``: what each fine-tune of the bank trains."""
         self._kinds, self._tell = kinds, tell
         self._metric = ""
         self._latest: dict[int, float] = {}

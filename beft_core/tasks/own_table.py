@@ -209,7 +209,9 @@ def columns_of(head: Mapping[str, Any]) -> Columns | None:
 
 
 def record_of(spec: TaskSpec) -> dict[str, Any]:
-    """What a snapshot keeps of a table of the user's own beside labels, for :func:`columns_of`; nothing of others."""
+    """Make what a snapshot keeps of a table of the user's own beside labels, for :func:`columns_of`; nothing of
+    others.
+    """
     if spec.source != "file":
         return {}
     return {"columns": {"text": spec.text, "text_pair": spec.text_pair, "label": spec.label}}

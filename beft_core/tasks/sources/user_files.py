@@ -50,7 +50,7 @@ Rows = Iterator[tuple[int, Sequence[Any]]]
 
 @dataclass(frozen=True)
 class OwnTable:
-    """A task of the user's own: the files that hold its rows, and how they are read."""
+    """Task of the user's own: the files that hold its rows, and how they are read."""
 
     train_file: str
     """CSV, TSV, JSONL or Parquet."""
@@ -63,9 +63,9 @@ class OwnTable:
     eval_file: str | None = None
     """Validation table; without it a fifth of the training table is held out."""
     name: str | None = None
-    """What the task is called; None: see :attr:`task`."""
+    """Name of the task; None: see :attr:`task`."""
     problem: str | None = None
-    """A key of :data:`beft_core.tasks.own_table.PROBLEMS`; None: as the labels look."""
+    """Kind of the labels, a key of :data:`beft_core.tasks.own_table.PROBLEMS`; None: as the labels look."""
     sha256: str | None = None
     """:meth:`content` that the files must have; None: any."""
 
@@ -91,7 +91,7 @@ class OwnTable:
         return cls(**values)
 
     def to_dict(self) -> dict[str, str]:
-        """The record as JSON values, without what is not said."""
+        """Fields as JSON values, by name, without those that are open."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
     @property
@@ -101,7 +101,7 @@ class OwnTable:
 
     @property
     def task(self) -> str:
-        """What the task, and its head in snapshots, is called."""
+        """Name of the task, and of its head in snapshots."""
         return self.name if self.name is not None else default_name(Path(self.train_file).stem)
 
     def content(self) -> str:
@@ -109,7 +109,7 @@ class OwnTable:
         return "+".join(content_hash(file) for file in (self.train_file, self.eval_file) if file is not None)
 
     def pinned(self) -> OwnTable:
-        """The same task, its files by their full paths and bound to what they hold now, unless it is bound already.
+        """Copy of the task, its files by their full paths and bound to what they hold now, unless it is bound already.
 
         Raises UserError where one is not there.
         """
@@ -143,7 +143,7 @@ class OwnTable:
 
 @dataclass(frozen=True)
 class ScoredTable:
-    """A table on which a head is scored: all of its rows."""
+    """Table on which a head is scored: all of its rows."""
 
     file: str
     text: str | None = None

@@ -49,7 +49,7 @@ class Replays:
     """Runner of computations, which records and replays them while :meth:`recording` is open."""
 
     def __init__(self, device: torch.device, report: Callable[[str], None]) -> None:
-        """``report`` receives what a user should know."""
+        """Prepare recordings on a device. ``report`` receives what a user should know."""
         self.device, self.report = device, report
         self.records = False
         self._pool: Any = None

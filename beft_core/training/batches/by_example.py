@@ -25,7 +25,7 @@ class ByExample:
     """Place of each token afterwards, example * width + position, int64 [rows * width]; -1 for padding."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        """[rows, width, H] -> [examples, width, H], zeros past the end of an example."""
+        """Rearrange [rows, width, H] -> [examples, width, H], zeros past the end of an example."""
         return _Rearranged.apply(x, self.start, self.length, self.place)
 
 
@@ -45,7 +45,7 @@ class _Rearranged(torch.autograd.Function):
 
 
 def _taken(x: Tensor, at: Tensor) -> Tensor:
-    """``x[at]``, zeros where ``at`` is negative. They are not made by a product, so that nothing of another run's NaN
-    gets there.
+    """Gather ``x[at]``, zeros where ``at`` is negative. They are not made by a product, so that nothing of another
+    run's NaN gets there.
     """
     return torch.where(at[:, None] >= 0, x.index_select(0, at.clamp(min=0)), 0.0)

@@ -38,11 +38,11 @@ class Encoded:
     tokens: Tokens
     """Tokens of these examples, and maybe of others."""
     start: np.ndarray
-    """int64 [examples]: where each example begins among the tokens."""
+    """Position at which each example begins among the tokens, int64 [examples]."""
     lengths: np.ndarray
-    """int64 [examples]: tokens of each example."""
+    """Number of tokens of each example, int64 [examples]."""
     labels: np.ndarray
-    """int64 classes or float32 values, [examples]."""
+    """Labels, int64 classes or float32 values, [examples]."""
 
     @classmethod
     def of(cls, ids: Sequence[np.ndarray], types: Sequence[np.ndarray] | None, labels: np.ndarray) -> Encoded:
