@@ -73,7 +73,7 @@ class MergeConfig:
     device: str = "auto"
     precision: str = "float32"
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What tasks that are tables of the user's own are scored on, by task, as
+    """Rows on which tasks that are tables of the user's own are scored, by task, as
     :func:`beft_core.tasks.sources.user_files.scored_from` reads it. A task without an entry is left out."""
 
     def __post_init__(self) -> None:

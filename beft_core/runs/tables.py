@@ -45,7 +45,9 @@ def _run_of(file: Path) -> Run | None:
 
 
 def _table_in(fields: Mapping[str, Any], task: str) -> OwnTable | None:
-    """Of a single fine-tune, or of a sweep, which may have several. Raises UserError."""
+    """Find the table in the configuration of a single fine-tune, or of a sweep, which may have several. Raises
+    UserError.
+    """
     tables = fields.get("tables")
     if isinstance(tables, Mapping):
         return OwnTable.from_dict(tables[task]) if isinstance(tables.get(task), Mapping) else None

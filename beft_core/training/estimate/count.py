@@ -122,7 +122,7 @@ def count_examples(config: RunConfig, rows: int | None = None) -> int | None:
 
 @functools.lru_cache(maxsize=16)
 def _rows_of(table: OwnTable) -> int:
-    """``table``: bound to its content."""
+    """Count the training examples of a table that is bound to its content."""
     return len(table.load().train)
 
 
