@@ -41,7 +41,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("dashboard.shared.address",),
     ("dashboard.door",),
     ("dashboard.shared",),
-    ("dashboard.run_watch", "dashboard.result_tables"),
+    ("dashboard.run_watch", "dashboard.result_tables", "dashboard.own_tables"),
     tuple(
         f"dashboard.app_pages.{page}"
         for page in (

@@ -13,7 +13,6 @@ from beft_core.errors import UserError
 from beft_core.tasks.sources import table_preview
 from beft_core.training.estimate.count import count_parameters
 from dashboard.app_pages.fine_tune import setup as setup_form
-from dashboard.app_pages.fine_tune import table as own
 from dashboard.app_pages.fine_tune.setup import Setup
 from dashboard.run_watch import card, fine_tunes
 from dashboard.shared import hyperparameters, page
@@ -88,11 +87,10 @@ def _start() -> None:
     name = ""
     if setup.table is not None and page.locked() is None:
         try:
-            setup.table.keep()
+            setup_form.OWN.keep(setup.table)
         except UserError as error:
             card.could_not(fine_tunes.FULL, error)
             return
-        st.session_state[own.TABLE] = setup.table.stored.name  # now in the URL: a reload finds it
         name = f"{setup.kind} on {setup.table.name}"
     fine_tunes.begin(setup.kind, setup.config, measured(setup), name)
 

@@ -11,7 +11,7 @@ import streamlit as st
 
 from beft_core.architectures.layout import Layout
 from beft_core.cli.parser.arguments import layers as layer_numbers
-from beft_core.config import SCHEDULES, RunConfig
+from beft_core.config import SCHEDULES, RunConfig, table_fields
 from beft_core.errors import UserError
 from beft_core.files.hub import hub_answers
 from beft_core.methods import METHODS, method_of
@@ -29,13 +29,15 @@ from beft_core.training.estimate.count import (
     layout_of,
     steps_between_checkpoints,
 )
-from dashboard.app_pages.fine_tune import table as own
 from dashboard.figures.parts.style import latex
+from dashboard.own_tables.form import Table, TableForm, table_of
 from dashboard.shared import hyperparameters, marked, page
 from dashboard.shared.hyperparameters import BY_PRESET
 from dashboard.shared.text import plain
 
 OWN_TABLE, NUMBER = "own-table", "number"
+OWN = TableForm("ft")
+"""Form of a table of the user's own."""
 HALVES = "ft-halves"
 """Key of the container of the form's two halves; the page lets them wrap."""
 UNKNOWN_EVERY = 100
@@ -79,7 +81,7 @@ class Setup:
     config: RunConfig | None
     """Configuration, checked as far as that needs neither model nor data; None: see ``problem``."""
     problem: UserError | None
-    table: own.Table | None
+    table: Table | None
     examples: int | None
     """Number of training examples, where it is known."""
 
@@ -103,7 +105,7 @@ def _fine_tune_of(kind: str, config: RunConfig) -> RunConfig:
 def current() -> Setup:
     """Read the form as its controls are now; also right in a callback, which runs before they are drawn again."""
     kind = str(_get("ft_do"))
-    table = own.current() if _get("ft_task") == OWN_TABLE else None
+    table = OWN.current() if _get("ft_task") == OWN_TABLE else None
     try:
         config, examples = _config(kind, table)
     except UserError as error:
@@ -115,7 +117,7 @@ def _get(key: str) -> Any:
     return st.session_state.get(key, DEFAULTS[key])
 
 
-def _config(kind: str, table: own.Table | None) -> tuple[RunConfig, int | None]:
+def _config(kind: str, table: Table | None) -> tuple[RunConfig, int | None]:
     fields: dict[str, Any] = {
         "model": page.model_of_page(str(_get("ft_model")).strip() or BUNDLED),
         "preset": _get("ft_preset"),
@@ -142,11 +144,9 @@ def _config(kind: str, table: own.Table | None) -> tuple[RunConfig, int | None]:
     fields["fisher_tuned"] = _trains_biases() and _get("ft_fisher_tuned")
     rows = None
     if _get("ft_task") == OWN_TABLE:
-        if table is None:
-            raise UserError("got no table yet", "a table of yours, or a task of the list")
-        columns = own.columns(table)
-        rows = table.check(columns).train
-        fields |= {"train_file": str(table.stored), **dataclasses.asdict(columns)}
+        own, _, checked = OWN.chosen()
+        rows = checked.train
+        fields |= table_fields(own)
     else:
         fields["task"] = get_task(str(_get("ft_task"))).name
     regime = _get("ft_regime")
@@ -245,7 +245,7 @@ def _task() -> None:
         "CSV, TSV, JSONL or Parquet file of yours.",
     )
     if _get("ft_task") == OWN_TABLE:
-        own.choose()
+        OWN.draw()
         _how_many({"all": None})
         return
     spec = get_task(str(_get("ft_task")))
@@ -297,7 +297,7 @@ def _examples(spec: TaskSpec) -> None:
     if not rows:
         st.caption("They come from the Hub when the run is checked or starts.")
         return
-    own.table_of(rows, f"Examples of {spec.title}")
+    table_of(rows, f"Examples of {spec.title}")
 
 
 @st.cache_data(max_entries=32, show_spinner=False)

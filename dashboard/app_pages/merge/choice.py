@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import streamlit as st
 
@@ -39,6 +40,8 @@ class Choice:
     terms: tuple[str, ...]
     """Terms that are merged: all of the snapshots trained them."""
     comparison: Comparison
+    paths: tuple[Path | None, ...]
+    """File of each snapshot; None: one that was uploaded."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -74,7 +77,8 @@ def choose() -> Choice | None:
         return None
     try:
         snapshots = tuple(_named(one) for one in opened)
-        return _fitting(tuple(one.title for one in opened), snapshots)
+        paths = tuple(one.source.path if one.source is not None else None for one in opened)
+        return _fitting(tuple(one.title for one in opened), snapshots, paths)
     except UserError as error:
         page.report(error, "These cannot be merged")
         return None
@@ -89,7 +93,7 @@ def _named(opened: Opened) -> Snapshot:
     return snapshot
 
 
-def _fitting(titles: tuple[str, ...], snapshots: tuple[Snapshot, ...]) -> Choice:
+def _fitting(titles: tuple[str, ...], snapshots: tuple[Snapshot, ...], paths: tuple[Path | None, ...]) -> Choice:
     trained = [set(snapshot.meta.trained_terms) for snapshot in snapshots]
     common = [term for term in TERM_KEYS if all(term in terms for terms in trained)]
     if not common:
@@ -111,7 +115,7 @@ def _fitting(titles: tuple[str, ...], snapshots: tuple[Snapshot, ...]) -> Choice
         terms = tuple(term for name, term in names.items() if name in picked)
         if not terms:
             raise UserError("got no bias terms to merge", f"some of {', '.join(common)}")
-    choice = Choice(titles, snapshots, terms, compare(snapshots, terms=terms))
+    choice = Choice(titles, snapshots, terms, compare(snapshots, terms=terms), paths)
     left = sorted(set.union(*trained) - set(common), key=TERM_KEYS.index)
     if left:
         st.caption(

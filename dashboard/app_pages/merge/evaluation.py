@@ -5,6 +5,9 @@ Which evaluation is looked at stands in the URL (``?merge_run=ID``); everything 
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from typing import Any
+
 import streamlit as st
 
 from beft_core.errors import UserError
@@ -14,10 +17,12 @@ from beft_core.merging.methods import METHODS
 from beft_core.merging.plan import plan, tasks_of
 from beft_core.runs.kinds import KINDS
 from beft_core.runs.run import Run, list_runs
+from beft_core.runs.tables import recorded_table
 from beft_core.tasks.registry import TASKS
 from beft_core.tasks.sources.presence import presence
 from dashboard.app_pages.merge.choice import Choice
 from dashboard.app_pages.merge.method import Merge
+from dashboard.own_tables.form import Table, TableForm
 from dashboard.run_watch import card
 from dashboard.shared import page
 from dashboard.shared.text import plain
@@ -72,6 +77,7 @@ def launcher(choice: Choice, made: Merge) -> None:
             bind="query-params",
             help="The merge at so many values of its first parameter, the others as they are.",
         )
+    tables, uploads = _own_tables(choice)
     config = MergeConfig.of(
         choice.snapshots,
         choice.titles,
@@ -80,8 +86,9 @@ def launcher(choice: Choice, made: Merge) -> None:
         terms=choice.terms,
         points=LINES[points],
         limit=LIMITS[limit],
+        tables=tables,
     )
-    here, missing = _data(choice)
+    here, missing = _data(choice, tables)
     work = plan(choice.snapshots, config)
     count = len(work.values) * len(here)
     for task, why in missing.items():
@@ -96,7 +103,7 @@ def launcher(choice: Choice, made: Merge) -> None:
             type="primary",
             icon=":material/play_arrow:",
             on_click=_launch,
-            args=(config, choice),
+            args=(config, choice, uploads),
             disabled=why_not is not None or not here,
             help=why_not or card.IN_BACKGROUND,
         )
@@ -115,11 +122,44 @@ def _estimate(count: int, merges: int, tasks: int, config: MergeConfig) -> str:
     return text + "."
 
 
-def _data(choice: Choice) -> tuple[list[str], dict[str, str]]:
+def _own_tables(choice: Choice) -> tuple[dict[str, dict[str, Any]], list[tuple[TableForm, Table]]]:
+    """Find what heads of tables of the user's own are scored on: as a run of this machine records it, else as the form
+    says that is drawn for it. Also returns the tables of these forms, which a launch keeps.
+    """
+    tables: dict[str, dict[str, Any]] = {}
+    uploads: list[tuple[TableForm, Table]] = []
+    for snapshot, path in zip(choice.snapshots, choice.paths, strict=True):
+        for task in snapshot.meta.heads:
+            known = recorded_table(path, task) if path is not None and task not in TASKS else None
+            if known is not None:
+                tables[task] = known.to_dict()
+    heads: dict[str, dict[str, Any]] = {}
+    for snapshot in choice.snapshots:
+        heads = snapshot.meta.heads | heads  # of a task that several have, the first, as the merge takes it
+    for number, (task, head) in enumerate(heads.items(), 1):
+        if task in TASKS or task in tables:
+            continue
+        with (
+            page.control("settings", f"merge-table-{number}"),
+            st.expander(f"A table to score **{plain(task)}** on", icon=":material/table:"),
+        ):
+            form = TableForm(f"merge_own{number}")
+            drawn = form.draw_for(task, head)
+        if drawn is not None:
+            tables[task] = drawn[1]
+            uploads.append((form, drawn[0]))
+    return tables, uploads
+
+
+def _data(choice: Choice, tables: Collection[str]) -> tuple[list[str], dict[str, str]]:
     """Find the tasks that can be scored, and those whose data is known not to be here, with what to do."""
-    known, left_out = tasks_of(choice.snapshots)
+    known, left_out = tasks_of(choice.snapshots, tables)
+    left_out = dict.fromkeys(left_out, "it is a table of your own, and none to score it on is chosen")
     here = []
     for task in known:
+        if task in tables:
+            here.append(task)
+            continue
         place = presence(TASKS[task])
         if not place.here:
             left_out[task] = f"its data is not here: {plain(place.advice, 200)}"
@@ -128,8 +168,15 @@ def _data(choice: Choice) -> tuple[list[str], dict[str, str]]:
     return here, left_out
 
 
-def _launch(config: MergeConfig, choice: Choice) -> None:
+def _launch(config: MergeConfig, choice: Choice, uploads: Sequence[tuple[TableForm, Table]]) -> None:
     snapshots = dict(zip(config.files, choice.snapshots, strict=True))
+    if page.locked() is None:
+        try:
+            for form, table in uploads:
+                form.keep(table)
+        except UserError as error:
+            card.could_not(CARD, error)
+            return
     card.begin(CARD, lambda: launch("merge", config, snapshots=snapshots))
 
 

@@ -10,6 +10,7 @@ from math import prod
 import streamlit as st
 
 from beft_core.cli.command_line import sweep_command
+from beft_core.errors import UserError
 from beft_core.execution.start import launch
 from beft_core.runs.overview import Overview, overview, overviews
 from beft_core.runs.run import Run
@@ -138,6 +139,13 @@ def _folder(spec: SweepSpec) -> str:
 
 def _start() -> None:
     setup = sweep_setup.current()
-    if setup.spec is not None:
-        spec = setup.spec
-        card.begin(CARD, lambda: launch("sweep", spec))
+    if setup.spec is None:
+        return
+    spec = setup.spec
+    if setup.table is not None and page.locked() is None:
+        try:
+            sweep_setup.OWN.keep(setup.table)
+        except UserError as error:
+            card.could_not(CARD, error)
+            return
+    card.begin(CARD, lambda: launch("sweep", spec))

@@ -18,13 +18,18 @@ from beft_core.sweeps.forecast import Forecast, forecast, most_at_once
 from beft_core.sweeps.spec import MODES_OF_SWEEPS, SweepSpec
 from beft_core.tasks.registry import REGIMES, TASKS
 from beft_core.tasks.sources.presence import presence
+from beft_core.tasks.sources.user_files import OwnTable
 from beft_core.terms import TERM_KEYS
 from beft_core.training.estimate.count import layout_of
 from dashboard.figures.parts.style import latex
+from dashboard.own_tables.form import Table, TableForm
 from dashboard.shared import hyperparameters, marked, page
 from dashboard.shared.hyperparameters import BY_PRESET
 from dashboard.shared.text import plain
 
+OWN_TABLE = "own-table"
+OWN = TableForm("sw")
+"""Form of a table of the user's own."""
 HALVES = "sw-halves"
 """Key of the container of the form's two halves; the page lets them wrap."""
 MAX_RUNS = 5_000
@@ -70,6 +75,8 @@ class Setup:
     problem: UserError | None
     layout: Layout | None
     """Layout of the model, where that is on this machine."""
+    table: Table | None = None
+    """Table of the user's own, where it is a task of the sweep."""
 
 
 def current() -> Setup:
@@ -77,11 +84,13 @@ def current() -> Setup:
     layout = None
     try:
         layout = _layout(_model())
-        spec = _spec()
-        counted = _counted(json.dumps(spec.to_dict()), most_at_once(spec, layout))
+        own = OWN.chosen() if OWN_TABLE in _get("sw_tasks") else None
+        spec = _spec(own[0] if own is not None else None)
+        rows = None if own is None else (own[0].task, own[2].train)
+        counted = _counted(json.dumps(spec.to_dict()), most_at_once(spec, layout), rows)
     except UserError as error:
         return Setup(None, None, error, layout)
-    return Setup(spec, counted, None, layout)
+    return Setup(spec, counted, None, layout, own[1] if own is not None else None)
 
 
 def _get(key: str) -> Any:
@@ -102,7 +111,7 @@ def _layout(model: str) -> Layout | None:
         raise
 
 
-def _spec() -> SweepSpec:
+def _spec(own: OwnTable | None) -> SweepSpec:
     for key, what in (("sw_tasks", "task"), ("sw_terms", "kind of fine-tune")):
         if not _get(key):
             raise UserError(f"got no {what}", "at least one")
@@ -112,8 +121,9 @@ def _spec() -> SweepSpec:
     counts = _numbers("sw_n", "number of examples")
     if strange := [count for count in counts if count != int(count) or count < 2]:
         raise UserError(f"got the number of examples {strange[0]:g}", "whole numbers from 2", "300, 1000")
+    tasks: list[Any] = [own if task == OWN_TABLE else task for task in _get("sw_tasks")]
     spec = SweepSpec(
-        tasks=tuple(_get("sw_tasks")),
+        tasks=tuple(tasks),
         regimes=tuple(name for name in REGIMES if name in (_get("sw_regimes") or ())),
         n_train=tuple(map(int, counts)),
         terms=tuple(term.replace(" ", "+") for term in _get("sw_terms")),  # what + is in an address typed by hand
@@ -145,10 +155,13 @@ def _numbers(key: str, what: str) -> tuple[float, ...]:
 
 
 @lru_cache(maxsize=32)
-def _counted(grid: str, most: int) -> Forecast:
-    """Count the work of a sweep. ``grid``: its spec as JSON; ``most``: fine-tunes that fit into one pass."""
+def _counted(grid: str, most: int, rows: tuple[str, int] | None) -> Forecast:
+    """Count the work of a sweep. ``grid``: its spec as JSON; ``most``: fine-tunes that fit into one pass; ``rows``:
+    task and training examples of a table of the user's own.
+    """
     spec = SweepSpec.from_dict(json.loads(grid))
-    return forecast(spec, _layout(str(spec.settings.get("model", BUNDLED))), most)
+    layout = _layout(str(spec.settings.get("model", BUNDLED)))
+    return forecast(spec, layout, most, {} if rows is None else dict([rows]))
 
 
 # --- drawing -------------------------------------------------------------------------------------------------------
@@ -175,12 +188,15 @@ def _tasks() -> None:
     missing = marked.lacking()
     chosen = marked.choose_some(
         "Tasks",
-        [*TASKS],
+        [*TASKS, OWN_TABLE],
         DEFAULTS["sw_tasks"],
         "sw_tasks",
         missing,
-        help="; ".join(f"{task}: {spec.title}" for task, spec in TASKS.items()),
+        help="; ".join(f"{task}: {spec.title}" for task, spec in TASKS.items())
+        + "; own-table: a CSV, TSV, JSONL or Parquet file of yours",
     )
+    if OWN_TABLE in chosen:
+        OWN.draw()
     if absent := [task for task in chosen if task in missing]:
         advice = dict.fromkeys(plain(presence(TASKS[task]).advice, 200) for task in absent)
         st.caption(
@@ -212,6 +228,8 @@ def _sizes() -> str:
     """Write what the chosen regimes mean for the chosen tasks."""
     sizes = []
     for task in _get("sw_tasks") or ():
+        if task == OWN_TABLE:
+            continue
         counts = [
             f"{name} {count:,}" if count is not None else name if name == "all" else f"no {name}"
             for name, count in TASKS[task].regimes.items()

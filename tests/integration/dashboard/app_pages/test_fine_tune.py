@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -224,10 +225,15 @@ def test_a_table_is_previewed_and_stored_only_when_a_run_on_it_starts(lab: Path)
     config = run.config()[1]
     assert config["train_file"] == str(table) and table.read_text() == REVIEWS and table.name.startswith("table-")
     assert (config["text"], config["text_pair"], config["label"]) == ("review", None, "verdict")
+    assert (config["name"], config["problem"]) == ("re-views", None)
+    assert config["table_sha256"] == hashlib.sha256(REVIEWS.encode()).hexdigest()
     assert about.about(run).name == "train on ../../re views.csv"
     assert sound(at).selectbox(key="ft_table").value == table.name  # which the browser puts into the URL
     again = opened("fine_tune", ft_task="own-table", ft_do="train", ft_table=table.name, ft_label="verdict")
     assert str(table) in command(again) and "--label verdict" in command(again)
+    again.selectbox(key="ft_label").select("stars")
+    sound(again.segmented_control(key="ft_problem").set_value("regression").run())
+    assert "The labels are numbers" in captions(again) and "--label stars --problem regression" in command(again)
 
 
 def test_no_more_examples_than_a_table_has_for_training() -> None:

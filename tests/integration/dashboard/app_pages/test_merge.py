@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from beft_core.merging.methods import METHODS, Method, Parameter
 from beft_core.merging.result import read_result
 from beft_core.merging.similarity import compare
 from beft_core.runs.run import Run, list_runs
-from beft_core.snapshots.snapshot import read_snapshot
+from beft_core.snapshots.snapshot import read_snapshot, write_snapshot
 from dashboard.app_pages.merge.method import file_of
+from dashboard.shared.sources import run_title
 
 pytestmark = pytest.mark.usefixtures("lab")
 TITLES = list(PAIR.values())
@@ -231,3 +233,35 @@ def test_the_download_is_the_merge() -> None:
     again = read_snapshot(file_of(merged))
     np.testing.assert_array_equal(again.post("encoder", "v"), merged.post("encoder", "v"))
     assert set(again.meta.heads) == {"demo-sentiment", "demo-similarity"}
+
+
+def test_heads_of_tables_are_scored_on_what_a_run_records_and_on_what_is_uploaded(lab: Path) -> None:
+    """One fine-tune is a run of this machine, whose folder names its table; the other one came as a file."""
+    films = lab / "films.csv"
+    films.write_text("text,label\n" + "".join(f"film {i},{'yes' if i % 2 else 'no'}\n" for i in range(20)))
+    fields = {
+        "train_file": str(films),
+        "text": "text",
+        "label": "label",
+        "name": "films",
+        "mode": "terms",
+        "terms": ["v"],
+    }
+    run = Run.create("train", fields)
+    write_snapshot(run.snapshot, fine_tune("films", 1))
+    run.write_status(replace(run.recorded(), state="done"))
+    write_pair(lab / "samples")
+    write_snapshot(lab / "samples" / "third.beft.safetensors", fine_tune("books", 2))
+
+    at = opened("merge", merge=[run_title(run), MORE["third"]])
+    assert "**books** will be left out" in words(at) and "**films** will be left out" not in words(at)
+    (key,) = [str(box.key) for box in at.file_uploader if str(box.key).startswith("merge_own")]
+    sound(at.file_uploader(key=key).upload("books.csv", b"text,label\na book,yes\nno book,no\nanother,maybe\n").run())
+    assert "row 4: got the label 'maybe'" in " ".join(box.value for box in at.error).replace("\\", "")
+    sound(at.file_uploader(key=key).upload("books.csv", b"text,label\na book,yes\nno book,no\n").run())
+    assert not at.error and "2 rows to score" in words(at) and "will be left out" not in words(at)
+    button(at, EVALUATE).click().run()
+    config = MergeConfig.from_dict(next(one for one in list_runs() if one.kind.name == "merge").config()[1])
+    (stored,) = (lab / "home" / "tables").iterdir()
+    assert config.tables["films"]["train_file"] == str(films)
+    assert config.tables["books"] == {"file": str(stored), "text": "text", "label": "label"}

@@ -366,3 +366,25 @@ def test_tasks_that_are_not_here_are_named_with_what_to_do(monkeypatch: pytest.M
     assert opened("sweep", sw_tasks=["nonsense", "cb"]).multiselect(key="sw_tasks").value == ["cb"]
     at.multiselect(key="sw_tasks").set_value(["demo-sentiment"]).run()
     assert "sw_tasks" not in sound(at).query_params  # the default does not stand there
+
+
+def test_a_table_is_one_more_task_and_is_kept_when_the_sweep_starts(lab: Path) -> None:
+    reviews = "review,stars\n" + "".join(f"the {i}. film was what it was,{i % 5 + 1}\n" for i in range(40))
+    at = opened("sweep", sw_tasks=["demo-sentiment", "own-table"], sw_n="16", sw_terms=["v"])
+    assert "no table yet" in at.warning[0].value and button(at, START).disabled
+    sound(at.file_uploader(key="sw_file").upload("../My reviews.csv", reviews.encode()).run())
+    assert at.text_input(key="sw_name").value == "my-reviews" and "5 classes" in said(at) and not at.error
+    assert metrics(at)["Fine-tunes"] == "4" and metrics(at)["Steps"] == str(2 * (6 * 1 + 6 * 1))
+    at.segmented_control(key="sw_problem").set_value("regression").run()
+    assert "a regression" in said(at)
+    line = command(sound(at))
+    assert "--tasks demo-sentiment" in line and "--name my-reviews --train-file" in line
+    assert "--text review --label stars --problem regression" in line
+    assert not (lab / "home" / "tables").exists()
+    button(at, START).click().run()
+    (run,), (stored,) = list_runs(), (lab / "home" / "tables").iterdir()
+    spec = SweepSpec.from_dict(run.config()[1])
+    assert spec.tasks == ("demo-sentiment", "my-reviews") and stored.read_text() == reviews
+    table = spec.tables["my-reviews"]
+    assert (table.train_file, table.problem, table.sha256) == (str(stored), "regression", table.content())
+    assert sound(at).selectbox(key="sw_table").value == stored.name  # which the browser puts into the URL
