@@ -47,8 +47,9 @@ def test_a_missing_pooler_is_drawn_as_from_the_folder(folder: Path, tokenizer: A
     assert same(state(copied(without, tokenizer).backbone), state(from_disk.backbone))
 
 
-def test_theirs_stays_as_it_was(folder: Path, tokenizer: Any) -> None:
-    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.bfloat16).train()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_theirs_stays_as_it_was(folder: Path, tokenizer: Any, dtype: torch.dtype) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=dtype).train()
     before, config = state(model), copy.deepcopy(model.config.to_dict())
     loaded = copied(model, tokenizer)
     with torch.no_grad():
@@ -56,7 +57,7 @@ def test_theirs_stays_as_it_was(folder: Path, tokenizer: Any) -> None:
             parameter.add_(1)
     loaded.tokenizer.pad_token = "[SEP]"
     assert same(state(model), before) and model.config.to_dict() == config and tokenizer.pad_token == "[PAD]"
-    assert model.training and all(p.requires_grad and p.dtype == torch.bfloat16 for p in model.parameters())
+    assert model.training and all(p.requires_grad and p.dtype == dtype for p in model.parameters())
     assert all(p.dtype == torch.float32 for p in loaded.backbone.parameters())
 
 
