@@ -81,6 +81,20 @@ def choose_precision(prefix: str) -> None:
     )
 
 
+def choose_n_eval(prefix: str) -> None:
+    """Draw the number of validation examples (``_n_eval``)."""
+    st.number_input(
+        "Validation examples",
+        2,
+        1_000_000,
+        None,
+        key=f"{prefix}_n_eval",
+        bind="query-params",
+        placeholder="all",
+        help="Most of them that are scored, of any task; always the same ones. Empty: all.",
+    )
+
+
 def choose_epsilon(prefix: str, filled: RunConfig | None) -> None:
     """Draw AdamW's epsilon (``_eps``) and where it is added (``_eps_at``).
 

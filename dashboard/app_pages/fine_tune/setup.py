@@ -55,6 +55,7 @@ DEFAULTS: dict[str, Any] = {
     "ft_preset": "quick",
     "ft_lr": None,
     "ft_epochs": None,
+    "ft_n_eval": None,
     "ft_schedule": BY_PRESET,
     "ft_batch": 16,
     "ft_length": 128,
@@ -123,6 +124,7 @@ def _config(kind: str, table: Table | None) -> tuple[RunConfig, int | None]:
         "preset": _get("ft_preset"),
         "lr": _get("ft_lr"),
         "epochs": _get("ft_epochs"),
+        "n_eval": _get("ft_n_eval"),
         "batch_size": _get("ft_batch"),
         "max_length": _get("ft_length"),
         "seed": _get("ft_seed"),
@@ -447,6 +449,7 @@ def _advanced() -> None:
             **bound,
         )
         st.selectbox("Schedule of the learning rate", [BY_PRESET, *SCHEDULES], key="ft_schedule", **bound)
+        hyperparameters.choose_n_eval("ft")
     with second:
         st.number_input("Batch size", 1, 4096, DEFAULTS["ft_batch"], key="ft_batch", **bound)
         st.number_input(

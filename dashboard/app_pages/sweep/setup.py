@@ -44,6 +44,7 @@ DEFAULTS: dict[str, Any] = {
     "sw_probe_lrs": "",
     "sw_seeds": 2,
     "sw_epochs": None,
+    "sw_n_eval": None,
     "sw_preset": "quick",
     "sw_model": BUNDLED,
     "sw_device": "auto",
@@ -55,6 +56,7 @@ DEFAULTS: dict[str, Any] = {
 """First values of the controls, by their names in the URL."""
 _SETTINGS = {
     "sw_epochs": "epochs",
+    "sw_n_eval": "n_eval",
     "sw_preset": "preset",
     "sw_device": "device",
     "sw_precision": "precision",
@@ -325,4 +327,5 @@ def _advanced() -> None:
         hyperparameters.choose_device("sw")
         hyperparameters.choose_precision("sw")
         hyperparameters.choose_epsilon("sw", None)
+        hyperparameters.choose_n_eval("sw")
     hyperparameters.switch_acceleration_off("sw")

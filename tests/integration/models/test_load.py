@@ -65,6 +65,14 @@ def test_a_folder_and_its_attention(folder: Path) -> None:
         load_model(str(folder), attn="flash")
 
 
+def test_a_folder_is_recorded_by_its_full_path(
+    folder: Path, bundled: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    assert load_model(f"./{folder.name}").info.folder == str(folder.resolve())
+    assert bundled.info.folder is None
+
+
 def test_sdpa_is_used_where_the_architecture_has_it_whatever_the_configuration_says(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "attn_implementation": "eager"}))

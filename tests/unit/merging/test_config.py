@@ -91,3 +91,11 @@ def test_a_merge_is_scored_with_the_longest_limit_and_every_added_bias_of_its_so
         fields = recorded(order)
         assert fields["max_length"] == 256 and set(fields["add_bias"]) == {"q", "v"} and fields["model"] == "bundled"
     assert recorded(sources[3:]) == {"model": "bundled"}
+
+
+def test_a_model_in_a_folder_is_looked_for_under_its_full_path() -> None:
+    one = example(1)
+    one.meta = dataclasses.replace(
+        one.meta, model=dataclasses.replace(one.meta.model, id="mine", folder="/models/mine")
+    )
+    assert recorded([one])["model"] == "/models/mine"

@@ -425,3 +425,8 @@ def test_a_killed_worker_is_told_with_its_log_and_resumed() -> None:
     assert "vanished" in at.error[0].value and any("last words" in code.value for code in at.code)
     button(at, "Resume from its checkpoint").click().run()
     assert not sound(at).error and run.status().active
+
+
+def test_fewer_validation_examples_are_a_setting() -> None:
+    at = opened("fine_tune", ft_n_eval="50")
+    assert at.number_input(key="ft_n_eval").value == 50 and "--n-eval 50" in command(at)

@@ -388,3 +388,8 @@ def test_a_table_is_one_more_task_and_is_kept_when_the_sweep_starts(lab: Path) -
     table = spec.tables["my-reviews"]
     assert (table.train_file, table.problem, table.sha256) == (str(stored), "regression", table.content())
     assert sound(at).selectbox(key="sw_table").value == stored.name  # which the browser puts into the URL
+
+
+def test_fewer_validation_examples_are_a_setting_of_all() -> None:
+    at = opened("sweep", sw_n_eval="50")
+    assert at.number_input(key="sw_n_eval").value == 50 and "--n-eval 50" in command(at)

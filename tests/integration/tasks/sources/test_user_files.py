@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from hostile_data import GOOD, hostile_tables
 
 from beft_core.errors import UserError
 from beft_core.tasks.sources import user_files
-from beft_core.tasks.sources.user_files import load_files, read_table
+from beft_core.tasks.sources.user_files import OwnTable, ScoredTable, load_files, read_table, scored_from
 
 WORDS = ["fine", "poor", 'he said "no"', "a, b and c", "naïve café 電影"]
 
@@ -202,3 +203,63 @@ def test_hostile_tables_are_refused_in_one_line(tmp_path: Path) -> None:
         else:
             accepted.append(name)
     assert accepted == []
+
+
+def films(folder: Path, name: str = "films.csv", label: str = "label") -> Path:
+    file = folder / name
+    file.write_text(GOOD.replace("label", label), encoding="utf-8")
+    return file
+
+
+def test_a_table_is_bound_to_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film, more = films(tmp_path), films(tmp_path, "more.csv")
+    monkeypatch.chdir(tmp_path)
+    table = OwnTable("films.csv", "text", "label", eval_file="more.csv", name="films")
+    pinned = table.pinned()
+    hashes = [hashlib.sha256(file.read_bytes()).hexdigest() for file in (film, more)]
+    assert (pinned.train_file, pinned.eval_file) == (str(film), str(more)) and pinned.sha256 == "+".join(hashes)
+    assert pinned.pinned() is pinned and OwnTable.from_dict(pinned.to_dict()) == pinned
+    assert pinned.load().spec.name == pinned.task == "films"
+    assert OwnTable("My films.csv", "text", "label").task == "file-my-films"
+    more.write_text(GOOD + "one more,good\n", encoding="utf-8")
+    assert len(table.load().evals["validation"]) == 13
+    with pytest.raises(UserError, match=r"got .*more\.csv, which has changed since"):
+        pinned.load()
+
+
+def test_labels_are_what_the_table_says(tmp_path: Path) -> None:
+    file = table(tmp_path / "a.csv", [{"s": "fine", "y": i % 3} for i in range(12)])
+    assert OwnTable(str(file), "s", "y").load().spec.labels == ("0", "1", "2")
+    assert OwnTable(str(file), "s", "y", problem="regression").load().spec.labels is None
+
+
+HEAD = {
+    "kind": "classification",
+    "labels": ["good", "bad"],
+    "columns": {"text": "text", "text_pair": None, "label": "label"},
+}
+
+
+def test_a_head_is_scored_on_a_file_by_its_columns_or_by_those_that_are_named(tmp_path: Path) -> None:
+    file = films(tmp_path)
+    data = ScoredTable(str(file)).load("films", HEAD)
+    assert data.spec.name == "films" and len(data.evals["validation"]) == 12 and len(data.train) == 0
+    assert [HEAD["labels"][i] for i in data.evals["validation"].labels[:2]] == [
+        line.rpartition(",")[2] for line in GOOD.splitlines()[1:3]
+    ]
+    other = films(tmp_path, "other.csv", label="verdict")
+    with pytest.raises(UserError, match="got no column 'label'"):
+        ScoredTable(str(other)).load("films", HEAD)
+    assert len(ScoredTable(str(other), label="verdict").load("films", HEAD).evals["validation"]) == 12
+    old = {"kind": "classification", "labels": ["bad", "good"]}
+    with pytest.raises(UserError, match="does not record its columns; expected their names; try --text"):
+        ScoredTable(str(file)).load("films", old)
+    assert len(ScoredTable(str(file), "text", label="label").load("films", old).evals["validation"]) == 12
+    with pytest.raises(UserError, match="does not record the names of its classes"):
+        ScoredTable(str(file), "text", label="label").load("films", {"kind": "classification", "labels": None})
+
+
+@pytest.mark.parametrize("fields", [{"file": "a.csv", "labels": "x"}, {"file": 3}, {"train_file": "a.csv"}, {}])
+def test_what_a_head_is_scored_on_is_checked(fields: dict[str, object]) -> None:
+    with pytest.raises(UserError):
+        scored_from(fields, "films", HEAD)
