@@ -15,7 +15,9 @@ R = TypeVar("R")
 KEYWORDS = {"train-file": "data", "eval-file": "eval_data", "no-dropout": "dropout=False", "out": "path"}
 """Keywords by flag, where the keyword is not the flag with underscores."""
 
-_FLAG = re.compile(r"--(?P<name>[a-z]+(?:-[a-z]+)*)(?: (?P<number>[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)(?![\w.+-]))?")
+_FLAG = re.compile(
+    r"(?<!pip install )--(?P<name>[a-z]+(?:-[a-z]+)*)(?: (?P<number>[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)(?![\w.+-]))?"
+)
 
 
 def in_python(function: Callable[P, R]) -> Callable[P, R]:
@@ -32,7 +34,7 @@ def in_python(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def keywords(text: str) -> str:
-    """Write the flags of a message as keywords."""
+    """Write the flags of a message as keywords; those of pip stay."""
 
     def keyword(match: re.Match[str]) -> str:
         name = KEYWORDS.get(match["name"], match["name"].replace("-", "_"))

@@ -41,7 +41,6 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
     "--renderer-process-limit=1",  # pages share a process, which keeps 5 MB of scripts compiled: half of a page's work
-    "--js-flags=--no-turbofan --no-maglev",  # no page lives as long as optimizing its scripts would take to pay
 ]
 WIDTHS = [1400, 900]
 """Pixels of the windows in which every page is looked at."""

@@ -74,6 +74,7 @@ def test_a_tiny_sweep_from_start_to_table(visit: Visit) -> None:
     (run,) = [run for run in list_runs(visit.lab.home) if run.id not in before]
     assert f"sweep_run={run.id}" in page.url
     expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+    expect(page.get_by_test_id("stDataFrame")).to_have_count(1)  # that of the watched sweep has gone
     expect(page.get_by_test_id("stDataFrame")).to_be_visible()
     drawn(page)
     visit.check("sweep-done")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -111,5 +112,5 @@ def test_a_trajectory_follows_the_trained_layers_and_keeps_the_others() -> None:
 
 
 def test_versions_and_device_are_named() -> None:
-    assert software_versions()["torch"] == torch.__version__ and "beft-lab" in software_versions()
+    assert software_versions()["torch"] == version("torch") and "beft-lab" in software_versions()
     assert device_name(torch.device("cpu")) == "cpu"

@@ -12,3 +12,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def no_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines as long as they need, as in a pipe: whoever runs the tests may have named a width."""
+    monkeypatch.delenv("COLUMNS", raising=False)

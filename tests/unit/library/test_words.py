@@ -18,6 +18,7 @@ from beft_core.library.words import in_python, keywords
         ("below 2**32 with --sampler randomstate", "below 2**32 with sampler randomstate"),
         ("--layers 3-5", "layers 3-5"),
         ("no flag – at all", "no flag – at all"),
+        ("try pip install --no-deps a-model==1.0", "try pip install --no-deps a-model==1.0"),
     ],
 )
 def test_flags_become_keywords(flags: str, said: str) -> None:
