@@ -105,9 +105,10 @@ def test_the_last_word_waits_for_room(run: Run, monkeypatch: pytest.MonkeyPatch)
     pause = time.sleep
 
     def sleep(seconds: float) -> None:
-        if threading.current_thread() is not threading.main_thread():  # of the heartbeat, which waits for nothing here
-            return pause(seconds)
-        full.full = full.tries < 6
+        if threading.current_thread() is threading.main_thread():
+            full.full = full.tries < 6
+        else:  # the heartbeat, which does not wait for room
+            pause(seconds)
 
     monkeypatch.setattr(disk.time, "sleep", sleep)
     reporter.end("failed", message="why")
