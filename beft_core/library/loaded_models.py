@@ -59,13 +59,24 @@ def apply_snapshot(snapshot: Snapshot, model: object, head: bool | str) -> None:
     layout = loaded.layout.with_added(term for _, term in added)
     for key in snapshot.keys():  # noqa: SIM118 - a method of Snapshot, not of a dict
         _require_base(snapshot, loaded, key, layout, new=key in added)
-    parts = _head(snapshot, loaded, model, head) if head else []
+    parts = _head(snapshot, loaded, model, _task(snapshot, head)) if head else []
     for _, term in added:
         add_zero_bias(loaded, term)
     write_biases(loaded, {key: snapshot.post(*key) for key in snapshot.keys()})  # noqa: SIM118
     with torch.no_grad():
         for parameter, value in parts:
             parameter.copy_(torch.tensor(value).to(parameter))
+    labels = snapshot.meta.heads.get(_task(snapshot, head), {}).get("labels") if head else None
+    if labels:
+        names: Any = model
+        names.config.id2label = dict(enumerate(labels))
+        names.config.label2id = {label: i for i, label in enumerate(labels)}
+
+
+def _task(snapshot: Snapshot, head: bool | str) -> str:
+    """Name the task whose head is asked for: the named one, the only one, or the one that was trained."""
+    heads = sorted(snapshot.meta.heads)
+    return head if isinstance(head, str) else heads[0] if len(heads) == 1 else snapshot.meta.task
 
 
 def _loaded(model: object) -> LoadedModel:
@@ -119,14 +130,10 @@ def _require_base(snapshot: Snapshot, loaded: LoadedModel, key: Key, layout: Lay
         )
 
 
-def _head(
-    snapshot: Snapshot, loaded: LoadedModel, model: Any, task: bool | str
-) -> list[tuple[nn.Parameter, np.ndarray]]:
+def _head(snapshot: Snapshot, loaded: LoadedModel, model: Any, name: str) -> list[tuple[nn.Parameter, np.ndarray]]:
     """List (parameter, value) of everything but bias terms that a task needs. Raises UserError where one does
     not fit.
     """
-    heads = sorted(snapshot.meta.heads)
-    name = task if isinstance(task, str) else heads[0] if len(heads) == 1 else snapshot.meta.task
     layout = loaded.layout
     values = dict(head_of(snapshot, name))
     found: list[tuple[str, Any, np.ndarray]] = []

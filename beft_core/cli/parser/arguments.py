@@ -69,7 +69,12 @@ def terms_and_mode(values: Iterable[str] | None) -> dict[str, object]:
         unknown = [word for word in chosen if word not in TERM_KEYS]
         if unknown:
             others = ", ".join(WITHOUT_TERMS)
-            raise UserError(f"got --terms {unknown[0]}", f"some of {', '.join(TERM_KEYS)}, or one of {others}")
+            plain = unknown[0].removeprefix("b_")  # as the paper writes terms
+            raise UserError(
+                f"got --terms {unknown[0]}",
+                f"some of {', '.join(TERM_KEYS)}, or one of {others}",
+                f"--terms {plain}" if plain in TERM_KEYS else "",
+            )
         return {"terms": chosen}  # none at all is for RunConfig to refuse, too
     if len(chosen) > 1:
         raise UserError(f"got --terms {' '.join(chosen)}", f"{modes[0]} alone, or bias terms", f"--terms {modes[0]}")

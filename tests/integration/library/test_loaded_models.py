@@ -52,6 +52,8 @@ def test_biases_and_head_go_onto_a_classifier_and_biases_come_back(name: str) ->
         own = LoadedModel(classifier.base_model, None, model.layout, model.config, model.info)
         placed = np.concatenate([module.bias.detach().numpy() for module in outside_modules(own)])
         assert np.array_equal(placed, extra["outside.bias"])
+    assert classifier.config.id2label == dict(enumerate(snapshot.meta.heads["toy"]["labels"]))
+    assert classifier.config.label2id == {name: i for i, name in classifier.config.id2label.items()}
     if "pooler.bias" in extra:
         assert np.array_equal(classifier.bert.pooler.dense.bias.detach().numpy(), extra["pooler.bias"])
 
