@@ -114,6 +114,8 @@ def test_every_command_works_or_says_what_is_missing(installed: Installed) -> No
         (["peft", "export", one, "adapter"], NO_MODEL),
         (["peft", "import", "adapter", "--base", "bundled", "--out", "y.beft.safetensors"], "no adapter_config.json"),
         (["dashboard", "--port", "0"], "got --port 0"),
+        (["docs"], ""),
+        (["docs", "scores"], ""),
     ]
     asked = [words for words, _ in table]
     asked += [[*words[: 2 if words[0] == "peft" else 1], "--help"] for words in asked]

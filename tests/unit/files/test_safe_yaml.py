@@ -101,7 +101,7 @@ def test_what_people_write_is_read(tmp_path: Path) -> None:
         ("layers: [4611686018427387904]", "--layers"),
         ("layers: {a: 1}", "layers"),
         ("settings: 3", "settings"),
-        ("tasks: {sst2: rte}", "a list of words"),
+        ("tasks: {sst2: rte}", "got 'sst2' of a table; expected some of train_file"),
     ],
 )
 def test_numbers_of_a_sweep_are_refused_before_anything_is_made_of_them(text: str, words: str, tmp_path: Path) -> None:
