@@ -57,8 +57,10 @@ def _probe(rows: pd.DataFrame, approach: str) -> np.ndarray:
     scores = rows[[f"{approach}.{term}" for term in CANDIDATES]].to_numpy(float)
     null = _null(rows)
     scores = np.where(null & ~np.isnan(scores), 0.0, scores)  # what it scores where it stays frozen
-    # As in ScoreTable.selected: fewer than two rivals are no contest, and where none moved there is nothing to tell by.
-    known = (~np.isnan(scores)).all(axis=1) & (scores > 0).any(axis=1) & ((~null).sum(axis=1) > 1)
+    # As in ScoreTable.selected: fewer than two rivals are no contest, and where none moved, or all alike, there is
+    # nothing to tell by.
+    alike = np.ptp(np.where(null, scores.max(axis=1, keepdims=True), scores), axis=1) == 0
+    known = (~np.isnan(scores)).all(axis=1) & (scores > 0).any(axis=1) & ((~null).sum(axis=1) > 1) & ~alike
     return np.where(known[:, None], scores, np.nan)
 
 

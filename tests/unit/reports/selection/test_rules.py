@@ -48,6 +48,19 @@ def test_a_null_term_that_was_trained_all_the_same_is_not_named() -> None:
     assert not set(cases(frozen.assign(null_terms="q+k"))["rule"]) & set(APPROACHES), "one rival is no contest"
 
 
+@pytest.mark.parametrize("null", ["", "k"])
+def test_of_equal_scores_no_term_is_named(null: str) -> None:
+    """A ratio from zero is 1 whatever a term learned: three equal numbers say nothing of who is first."""
+    table = one_case({"q": 0.75, "k": 0.60, "v": 0.70}, **({"null": null} if null else {}))
+    probe = table["trains"] == "all"
+    for term in set(CANDIDATES) - {null}:
+        table.loc[probe, f"projection_ratio.{term}"] = 1.0
+    found = cases(table)
+    assert "projection_ratio" not in set(found["rule"]) and "magnitude" in set(found["rule"])
+    table.loc[probe, "projection_ratio.q"] = 1.5
+    assert list(of_rule(cases(table), "projection_ratio")["selected"]) == ["q"]
+
+
 def test_the_smallest_norm_never_names_a_null_term_and_says_nothing_where_norms_do() -> None:
     null = of_rule(cases(one_case({"q": 0.75, "k": 0.60, "v": 0.70}, null="k")), SMALLEST_NORM)
     assert list(null["selected"]) == ["v"] and null["tau"].iloc[0] == pytest.approx(1 / 3)  # v, q, k against q, v, k
