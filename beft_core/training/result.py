@@ -173,8 +173,8 @@ def head_tensors(task: str, bank: Bank, run: int, owned: set[str]) -> dict[str, 
     return {f"extra.{task}.{name}": value for name, value in values.items()}
 
 
-def put_head(values: Mapping[str, np.ndarray], bank: Bank) -> None:
-    """Put what :func:`head_tensors` collected (names without their prefix) into a bank of one.
+def put_head(values: Mapping[str, np.ndarray], bank: Bank, run: int = 0) -> None:
+    """Put what :func:`head_tensors` collected (names without their prefix) into one run of a bank.
 
     Raises:
         UserError: tensors that do not fit the model.
@@ -200,7 +200,7 @@ def put_head(values: Mapping[str, np.ndarray], bank: Bank) -> None:
             expected = bank.parts[name].shape if name in bank.parts else f"one of {', '.join(bank.parts)}"
             named = "task" if name in ("head.weight", "head.bias") else "model"
             raise UserError(f"got {name} of shape {value.shape}", f"{expected}", f"the {named} that the snapshot names")
-        bank.set_value(name, value)
+        bank.set_value(name, value, run)
 
 
 def trajectory_of(

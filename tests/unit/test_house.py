@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("beft_core.exchange", "beft_core.training.observer"),
     ("beft_core.merging", "beft_core.runs"),
     ("beft_core.training",),
-    ("beft_core.merging.evaluate",),
+    ("beft_core.merging.evaluate", "beft_core.inference"),
     ("beft_core.sweeps",),
     ("beft_core.reports",),
     ("beft_core.execution",),
@@ -70,6 +70,7 @@ TORCH_HALF: tuple[str, ...] = (
     "beft_core.libraries",
     "beft_core.training",
     "beft_core.merging.evaluate",
+    "beft_core.inference.logits",
     "beft_core.sweeps.runner",
     "beft_core.library.loaded_models",
     "beft_core.models.attention_experiments",
@@ -91,11 +92,15 @@ NUMPY_IN_TRAINING: tuple[str, ...] = (
 
 ACCELERATION = "beft_core.training.acceleration"
 SESSION = dict.fromkeys(
-    ("beft_core.training.workflow", "beft_core.training.evaluate", "beft_core.training.fisher.of_snapshots"),
+    (
+        *("beft_core.training.workflow", "beft_core.training.evaluate", "beft_core.training.fisher.of_snapshots"),
+        "beft_core.inference.logits",
+    ),
     f"{ACCELERATION}.session",
 )
-"""Who may see into acceleration, and through which module: where a bank is made, for a fine-tune, for scoring one and
-for measuring one. The loop, the forward pass and the methods are given the session and know only the null one."""
+"""Who may see into acceleration, and through which module: where a bank is made, for a fine-tune, for scoring one, for
+measuring one and for reading many at once. The loop, the forward pass and the methods are given the session and know
+only the null one."""
 PAST_THE_DOOR: dict[str, str] = {}
 """Who imports from acceleration otherwise still -> why."""
 
