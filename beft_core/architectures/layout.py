@@ -141,6 +141,8 @@ class Layout:
     """Modules of a post-norm layer besides its terms; ``None``: layers are of another kind."""
     added: tuple[str, ...] = ()
     """Terms that were given a zero bias which the architecture does not have."""
+    inputs_first: bool = False
+    """Whether weights lie as [inputs, outputs], as in GPT-2's ``Conv1D``; ``Linear`` has [outputs, inputs]."""
 
     @property
     def terms(self) -> tuple[str, ...]:

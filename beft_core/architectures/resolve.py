@@ -96,6 +96,7 @@ def _layout(row: Row, config: Config) -> Layout:
         prefix=row.prefix,
         disk=row.disk,
         block=row.block,
+        inputs_first=row.inputs_first,
     )
 
 

@@ -88,7 +88,7 @@ class Row:
     packing: Callable[[Config], bool] = lambda config: True
     mask: str = "additive"
     """Field of :class:`~beft_core.architectures.layout.Layout`, like ``packing``, ``window``, ``position_offset``,
-    ``disk`` and ``block``.
+    ``disk``, ``block`` and ``inputs_first``.
     """
     window: Callable[[Config], int | None] = lambda config: None
     position_offset: Callable[[Config], int] = lambda config: 0
@@ -96,6 +96,7 @@ class Row:
     """Whether the model has a few distinct layers that are each used several times, as ALBERT does."""
     disk: tuple[tuple[str, str], ...] = ()
     block: PostNorm | None = None
+    inputs_first: bool = False
     absent: Mapping[str, str] = field(default_factory=dict)
     """Reason, in words, why the architecture has no module for a term, by term, where the general reason is wrong."""
 
@@ -331,6 +332,7 @@ ROWS: dict[str, Row] = {
             LAST_TOKEN,
             mlp="n_inner",
             stack="decoder",
+            inputs_first=True,
         ),
         Row(
             "gptj",

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from beft_core.architectures.layout import Layout
+from beft_core.architectures.layout import BiasSlot, Layout
 from beft_core.architectures.resolve import layout_for
 from beft_core.errors import UserError
 from beft_core.files.paths import user_path
@@ -26,6 +26,8 @@ from beft_core.snapshots.snapshot import Key
 WEIGHTS = ("model.safetensors.index.json", "model.safetensors")
 MAX_ELEMENTS = 2**24
 """Most elements of all bias terms together. BLOOM has 11 million, OPT of 175 billion parameters 13."""
+MAX_MATRIX = 2**30
+"""Most elements of a matrix that is read."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -109,6 +111,53 @@ class ModelWeights:
                     f"the biases of a {layout.model_type} model of {layout.layers} layers",
                 )
         return {key: np.stack(values) for key, values in rows.items() if len(values) == layout.layers}
+
+    def output_change(self, layout: Layout, change: np.ndarray) -> np.ndarray:
+        """Compute ``W_o c``, what a change c of the value bias adds to the attention's output at every token.
+
+        Rows of attention sum to one, so it is the same whatever the attention. One matrix is read at a time.
+
+        Args:
+            layout: of the model.
+            change: [layers, kv_heads * head_dim]; under grouped queries each value head serves several query heads.
+
+        Returns:
+            float64 [layers, hidden_size].
+
+        Raises:
+            UserError: another shape, or an output matrix that is missing, too large or not finite.
+        """
+        shape = (layout.layers, layout.kv_heads * layout.head_dim)
+        if np.shape(change) != shape:
+            raise UserError(f"got a change of the value bias of shape {np.shape(change)}", f"{shape} for {self.id}")
+        heads = np.repeat(
+            np.asarray(change, np.float64).reshape(layout.layers, layout.kv_heads, layout.head_dim),
+            layout.heads // layout.kv_heads,
+            axis=1,
+        ).reshape(layout.layers, -1)
+        outputs = [slot for slot in (*layout.slots, *layout.addable) if slot.term == "o"]
+        rows = []
+        for slot, row in zip(outputs, heads, strict=True):
+            matrix = self._matrix(layout, slot, (layout.hidden_size, len(row)))
+            rows.append(matrix @ row)
+        return np.stack(rows)
+
+    def _matrix(self, layout: Layout, slot: BiasSlot, shape: tuple[int, int]) -> np.ndarray:
+        """Read the weight beside a bias: float64 [outputs, inputs]."""
+        biases = layout.checkpoint_names(slot)
+        name = self.find(tuple(f"{bias.removesuffix('.bias')}.weight" for bias in biases))
+        if name is None:
+            raise UserError(f"{self.file.name} has no weight of {slot.module}", "all weights of the model")
+        shard = self._shard(self._where[name])
+        info = shard.tensors.get(name)
+        stored = shape[::-1] if layout.inputs_first else shape
+        if info is None or info.shape != stored or info.shape[0] * info.shape[1] > MAX_MATRIX:
+            found = list(info.shape) if info else "nothing"
+            raise UserError(f"{shard.name}: {name} is {found}", f"{list(stored)}, as in config.json")
+        values = shard.read(name).astype(np.float64)
+        if not np.isfinite(values).all():
+            raise UserError(f"{shard.name}: tensor {name} holds a NaN or an infinite value", "finite numbers")
+        return values.T if layout.inputs_first else values
 
     @staticmethod
     def _weights_of(folder: Path) -> Path:

@@ -338,9 +338,13 @@ def read_snapshot(source: str | os.PathLike[str] | bytes) -> Snapshot:
 
 
 def write_snapshot(path: str | os.PathLike[str], snapshot: Snapshot) -> None:
-    """Write a snapshot atomically; equal snapshots give equal bytes.
+    """Write a snapshot atomically; equal snapshots give equal bytes. What was computed in float64 is rounded.
 
     Raises:
         UserError: the file cannot be written, or a tensor is not finite.
     """
-    write_safetensors(path, snapshot.tensors(), {"beft": snapshot.meta.to_json()})
+    tensors = {
+        name: array.astype(np.float32) if array.dtype == np.float64 else array
+        for name, array in snapshot.tensors().items()
+    }
+    write_safetensors(path, tensors, {"beft": snapshot.meta.to_json()})

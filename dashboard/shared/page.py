@@ -62,6 +62,13 @@ PLACES: dict[str, Place] = {
             "Understand",
             "What the scores measure: angle and length of a bias before and after, to move by hand and in real runs.",
         ),
+        Place(
+            "rewrite",
+            "What the score depends on",
+            "swap_vert",
+            "Understand",
+            "The same model written down differently: no output changes, but a score does, and what it selects.",
+        ),
         Place("why", "Why b_v and not b_k", "psychology", "Understand", "Three live proofs on a model of yours."),
         Place(
             "evaluation",

@@ -45,7 +45,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     tuple(
         f"dashboard.app_pages.{page}"
         for page in (
-            *("start", "fine_tune", "importance", "why", "geometry"),
+            *("start", "fine_tune", "importance", "why", "geometry", "rewrite"),
             *("compare", "merge", "runs", "sweep", "evaluation"),
         )
     ),

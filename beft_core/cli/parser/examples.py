@@ -24,6 +24,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "beft inspect sample_snapshots/sst2-low-seed0-probe.beft.safetensors",
         "beft inspect v.beft.safetensors --json",
     ),
+    "rewrite": (
+        "beft rewrite sample_snapshots/sst2-low-seed0-probe.beft.safetensors --shift 5",
+        "beft rewrite probe.beft.safetensors --scale 10",
+    ),
     "models": ("beft models", "beft models --json"),
     "tasks": ("beft tasks", "BEFT_GLUE_DIR=glue beft tasks"),
     "evaluate": (

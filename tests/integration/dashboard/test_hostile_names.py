@@ -221,6 +221,7 @@ def links(name: str, home: dict[str, list[str]]) -> list[dict[str, Any]]:
         "start": [{"guess": "v"}],
         "importance": [{"snapshot": shown[0], "view": view} for view in ("", "Ranking by approach", "Over data sizes")],
         "geometry": [{"geo_snapshot": shown[0], "geo": tab} for tab in ("Every layer", "Through training")],
+        "rewrite": [{"rw_snapshot": shown[0], "rw": tab} for tab in ("Shift the values", "Scale the weights")],
         "why": [{"why_model": EVIL, "why_text": EVIL}],
         "evaluation": [{"part": part, "of_model": EVIL} for part in PARTS] + [{"results": EVIL}],
         "fine_tune": [{"run": run} for run in home["run"]] + [{"ft_model": EVIL, "ft_layers": EVIL, "ft_table": EVIL}],

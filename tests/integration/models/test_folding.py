@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from tiny_models import CONFIGS, inputs, tiny
 
 from beft_core.errors import UserError
+from beft_core.models.bias_reader import ModelWeights
 from beft_core.models.biases import LoadedModel, add_zero_bias, biases
 from beft_core.models.folding import fold_error, fold_value_bias, folded_change
 from beft_core.models.load import load_model
@@ -67,3 +70,17 @@ def test_errors() -> None:
         fold_value_bias(tiny("qwen2"), np.zeros((2, 16)))
     with pytest.raises(UserError, match=r"\(2, 16\)"):
         fold_value_bias(tiny("llama-bias"), np.zeros((2, 16)))
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "falcon-grouped", "llama-bias", "vit"])
+def test_the_files_give_the_same_without_torch(name: str, tmp_path: Path) -> None:
+    """`ModelWeights.output_change` reads the output matrices: transposed ones, and value heads that several share."""
+    model = tiny(name)
+    model.backbone.save_pretrained(tmp_path / "model")
+    weights = ModelWeights(tmp_path / "model")
+    layout = weights.layout()
+    assert layout is not None
+    change = _change(model)
+    np.testing.assert_allclose(weights.output_change(layout, change), folded_change(model, change), rtol=1e-9)
+    with pytest.raises(UserError, match="shape"):
+        weights.output_change(layout, change[:, 1:])
