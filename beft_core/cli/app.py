@@ -15,12 +15,12 @@ import typer
 
 from beft_core import environment
 from beft_core.cli import dashboard, docs, evaluation, exchange, fine_tune, output, reading, report, sweep
-from beft_core.cli.parser.arguments import join_values
 from beft_core.cli.parser.command import Group, unknown_option
 from beft_core.cli.rewriting import command as rewriting
 from beft_core.errors import UserError
 from beft_core.files.disk import NO_ROOM, NoRoom
 from beft_core.runs.failure import explain
+from beft_core.settings.arguments import join_values
 
 WRONG_INPUT = 2
 FAILED = 1

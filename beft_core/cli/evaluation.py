@@ -13,7 +13,6 @@ import typer
 from beft_core.cli import output
 from beft_core.cli.flags import DATA, config_of, takes
 from beft_core.cli.merge_flags import takes_parameters
-from beft_core.cli.parser import arguments
 from beft_core.cli.parser.command import DATA as DATA_PANEL
 from beft_core.cli.parser.command import MODEL, OUTPUT, add
 from beft_core.cli.progress import progress
@@ -28,6 +27,7 @@ from beft_core.merging.shared_terms import shared_keys
 from beft_core.merging.similarity import Comparison, compare
 from beft_core.models.source import locate
 from beft_core.runs.tables import recorded_table
+from beft_core.settings import arguments
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
 from beft_core.tasks.examples import TaskData
 from beft_core.tasks.own_table import default_name

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from beft_core.cli.parser import arguments
 from beft_core.cli.parser.command import DATA as DATA_PANEL
 from beft_core.cli.parser.command import MODEL, OUTPUT, TRAINING
 from beft_core.cli.parser.options_file import FIELD
@@ -19,6 +18,7 @@ from beft_core.config import DEVICES, EVALUATIONS, PADDINGS, PRECISIONS, SCHEDUL
 from beft_core.errors import UserError
 from beft_core.methods import WITHOUT_TERMS
 from beft_core.presets import EPSILON_PLACES, INPUTS, PRESETS, SAMPLERS
+from beft_core.settings import arguments
 from beft_core.tasks.own_table import PROBLEMS
 from beft_core.tasks.registry import TASKS
 from beft_core.terms import TERM_KEYS

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from beft_core.cli.parser import arguments
 from beft_core.cli.parser.command import MERGING
 from beft_core.merging.methods import METHODS, Parameter, flags
+from beft_core.settings import arguments
 
 
 def takes_parameters(command: Callable[..., None]) -> Callable[..., None]:

@@ -12,7 +12,7 @@ import typer
 from beft_core.cli import output
 from beft_core.cli.flags import TABLE, takes
 from beft_core.cli.output import plain
-from beft_core.cli.parser import arguments, options_file
+from beft_core.cli.parser import options_file
 from beft_core.cli.parser.command import DATA, MODEL, OUTPUT, TRAINING, PrintConfig, add
 from beft_core.cli.progress import progress
 from beft_core.config import RunConfig
@@ -20,6 +20,7 @@ from beft_core.errors import UserError
 from beft_core.extras import require_training
 from beft_core.files.paths import user_path
 from beft_core.models.source import locate
+from beft_core.settings import arguments
 from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.spec import COMMON, MAX_SEEDS, SweepSpec, identity, read_spec
 from beft_core.sweeps.store import SweepFolder

@@ -11,9 +11,9 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypedDict
 
-from beft_core.cli.parser import aliases, arguments
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
+from beft_core.settings import aliases, arguments
 
 NOT_KEYWORDS: dict[str, str] = {"mode": "terms", "train_file": "data", "eval_file": "eval_data", "table_sha256": "data"}
 """Keywords that say the same as fields of RunConfig that are no keywords, by the field."""

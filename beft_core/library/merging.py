@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from beft_core.cli.parser.arguments import words
 from beft_core.errors import UserError
 from beft_core.extras import require_training
 from beft_core.library.arguments import listed
@@ -21,6 +20,7 @@ from beft_core.merging.config import MergeConfig
 from beft_core.merging.methods import METHODS
 from beft_core.merging.result import MergeResult
 from beft_core.merging.shared_terms import shared_keys
+from beft_core.settings.arguments import words
 from beft_core.training.observer import Observer
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("beft_core.merging.evaluate", "beft_core.inference"),
     ("beft_core.sweeps",),
     ("beft_core.reports",),
-    ("beft_core.execution",),
+    ("beft_core.execution", "beft_core.settings"),
     ("beft_core.cli",),
     ("beft_core.__main__", "beft_core.library"),
     ("dashboard.figures.parts",),

@@ -1,3 +1,1 @@
-"""Parser of ``beft``'s command line: groups of options in help, examples, other names, suggestions, and options from a
-file.
-"""
+"""Parser of ``beft``'s command line: groups of options in help, examples, suggestions, and options from a file."""

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from beft_core.cli.parser import aliases, options_file
+from beft_core.cli.parser import options_file
 from beft_core.cli.parser.examples import EXAMPLES
 from beft_core.errors import UserError
+from beft_core.settings import aliases
 
 DATA, MODEL, MERGING, TRAINING, OUTPUT = "Data", "Model", "Merge method", "Training", "Output"
 PANELS = (DATA, MODEL, MERGING, TRAINING, OUTPUT)

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from beft_core.cli.parser import aliases
 from beft_core.errors import UserError
 from beft_core.files.paths import user_path
 from beft_core.files.safe_yaml import read_yaml
+from beft_core.settings import aliases
 
 FIELD = "flag_"
 """Prefix of the parameters that fill a field of a configuration; the field's name follows it."""

@@ -10,13 +10,13 @@ from typing import Any
 import streamlit as st
 
 from beft_core.architectures.layout import Layout
-from beft_core.cli.parser.arguments import layers as layer_numbers
 from beft_core.config import SCHEDULES, RunConfig, table_fields
 from beft_core.errors import UserError
 from beft_core.files.hub import hub_answers
 from beft_core.methods import METHODS, method_of
 from beft_core.models.source import BUNDLED
 from beft_core.runs.kinds import KINDS, single_fine_tunes
+from beft_core.settings.arguments import layers as layer_numbers
 from beft_core.tasks.registry import TASKS, TaskSpec, get_task
 from beft_core.tasks.sources import official
 from beft_core.tasks.sources.demo import load_demo

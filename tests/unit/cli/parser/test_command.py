@@ -10,7 +10,7 @@ from cli_runner import assert_refused, beft
 
 from beft_core.cli import app
 from beft_core.cli.parser import command
-from beft_core.cli.parser.aliases import ALIASES
+from beft_core.settings.aliases import ALIASES
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import typer.main
 from cli_runner import beft, stored
 
 from beft_core.cli import app
-from beft_core.cli.parser.arguments import join_values
 from beft_core.cli.parser.command import Command
 from beft_core.cli.parser.examples import EXAMPLES
+from beft_core.settings.arguments import join_values
 
 ROOT = Path(__file__).parents[4]
 ALL = [(name, line) for name, lines in EXAMPLES.items() for line in lines]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from beft_core.cli.parser import arguments
 from beft_core.errors import UserError
+from beft_core.settings import arguments
 
 
 def test_several_words_after_one_flag() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from beft_core.cli.parser.aliases import canonical
 from beft_core.errors import UserError
 from beft_core.merging.methods import flags
+from beft_core.settings.aliases import canonical
 from beft_core.terms import TERM_KEYS
 
 _NUMBERS = re.compile(r"[-+]?[0-9.][0-9.,e+-]*")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from beft_core.cli.parser.aliases import ALIASES, canonical, closest, others
+from beft_core.settings.aliases import ALIASES, canonical, closest, others
 
 OWN = ["--lr", "--epochs", "--batch-size", "--out", "--evaluate"]
 
