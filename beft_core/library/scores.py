@@ -12,7 +12,7 @@ from beft_core.errors import UserError
 from beft_core.library import plots
 from beft_core.library.result import Result, Shown
 from beft_core.scores.approaches import APPROACHES, PAPER
-from beft_core.scores.table import ScoreTable, rank_terms, score_snapshot
+from beft_core.scores.table import ScoreTable, score_snapshot
 from beft_core.snapshots.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Scores(Result):
         approaches, rows = self.table.approaches, []
         for stack in self.table.stacks:
             means = {key: self.table.mean_scores(key, stack) for key in approaches}
-            ranks = {key: rank_terms(of_terms) for key, of_terms in means.items()}
+            ranks = {key: self.table.ranks(key, stack) for key in approaches}
             for term, row in self.table.rows(stack).items():
                 name = term if len(self.table.stacks) == 1 else f"{stack}.{term}"
                 cells = [

@@ -50,3 +50,15 @@ def no_selection(
     if max(values) <= 0:
         return NoSelection("unmoved", tuple(contestants))
     return NoSelection("equal", tuple(contestants)) if len(values) == 1 else None
+
+
+def set_aside(terms: Sequence[str], approach: str) -> str:
+    """Say that an approach ranks terms last and selects none of them, because they started at zero.
+
+    ``approach``: its label.
+    """
+    names = " and ".join(terms)
+    return (
+        f"{approach} of {names}: undefined from zero (it is 1 wherever a bias ends that started at zero); ranked last "
+        "and never selected"
+    )

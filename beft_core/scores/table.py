@@ -6,6 +6,7 @@ is asked for.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +18,8 @@ from beft_core.architectures.certified import certified
 from beft_core.errors import UserError
 from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.formulas import Movement
-from beft_core.scores.no_selection import NoSelection, no_selection
-from beft_core.snapshots.null_elements import count_of, noise_share, said
+from beft_core.scores.no_selection import NoSelection, no_selection, set_aside
+from beft_core.snapshots.null_elements import Ranges, count_of, mask_of, noise_share, said
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.terms import CANDIDATES, TERM_KEYS
 
@@ -49,6 +50,12 @@ class TermScores:
         """Number of elements of a layer."""
         return self.movement.width
 
+    def undefined_from_zero(self, approach: str) -> bool:
+        """Whether an approach compares with the start of the term, which is zero: it then scores 1 wherever the term
+        ends.
+        """
+        return APPROACHES[approach].from_start and self.trained and self.movement.started_at_zero
+
     @cached_property
     def geometry(self) -> dict[str, np.ndarray]:
         """Geometry that explains the projection ratio, as `Movement.geometry`."""
@@ -65,19 +72,25 @@ class ScoreTable:
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """Remarks on the run, and which terms tie (unless at 0: there, nothing moved)."""
-        ties = []
+        """Remarks on the run, which terms are set aside since they started at zero, and which tie (unless at 0: there,
+        nothing moved).
+        """
+        aside, ties = [], []
         for stack in self.stacks:
             for approach in self.approaches:
                 groups: dict[float, list[str]] = {}
+                undefined = [term for term, row in self.rows(stack).items() if row.undefined_from_zero(approach)]
+                if undefined:
+                    aside.append(set_aside(undefined, APPROACHES[approach].label))
                 for term, score in self.mean_scores(approach, stack).items():
-                    groups.setdefault(score, []).append(term)
+                    if term not in undefined:
+                        groups.setdefault(score, []).append(term)
                 ties += [
                     f"{', '.join(terms)} tie on {approach} at {score:g}: ranked in the order of the terms"
                     for score, terms in groups.items()
                     if len(terms) > 1 and score > 0
                 ]
-        return (*self.remarks, *ties)
+        return (*self.remarks, *dict.fromkeys(aside), *ties)
 
     @property
     def stacks(self) -> tuple[str, ...]:
@@ -113,10 +126,14 @@ class ScoreTable:
 
         A bias that was added, or that random initialisation left at zero, has a projection ratio of 1 wherever it ends.
         """
-        if not APPROACHES[approach].from_start:
-            return ()
         rows = self.rows(stack or self.stacks[0])
-        return tuple(term for term in self._took_part(approach, stack) if rows[term].movement.started_at_zero)
+        return tuple(term for term in self._took_part(approach, stack) if rows[term].undefined_from_zero(approach))
+
+    def ranks(self, approach: str, stack: str | None = None) -> dict[str, int]:
+        """Rank the terms of a stack by their mean scores, as `rank_terms`; those whose score has no meaning, since they
+        started at zero, come last.
+        """
+        return rank_rows(self.rows(stack or self.stacks[0]).values(), approach)
 
     def _took_part(self, approach: str, stack: str | None) -> tuple[str, ...]:
         moves = APPROACHES[approach].needs == "movement"
@@ -180,7 +197,7 @@ class ScoreTable:
             selected = self.selected(stack)
             for approach in self.approaches:
                 scores = self.mean_scores(approach, stack)
-                ranks = rank_terms(scores)
+                ranks = self.ranks(approach, stack)
                 for term, score in scores.items():
                     null, trained = flags[stack, term]
                     rows.append((stack, term, approach, score, ranks[term], null, trained, term == selected[approach]))
@@ -189,6 +206,7 @@ class ScoreTable:
 
 
 ABSENT, NOT_MEASURED, FROZEN, NOT_TRAINED = "absent", "not measured", "null and frozen", "not trained"
+FROM_ZERO = "undefined from zero"
 """Reasons why a term has no score that says something."""
 
 
@@ -201,6 +219,8 @@ def reason_without_score(row: TermScores | None, approach: str) -> str | None:
         return ABSENT
     if approach not in row.scores:
         return NOT_MEASURED
+    if row.undefined_from_zero(approach):
+        return FROM_ZERO
     if APPROACHES[approach].needs != "movement" or row.trained:
         return None
     return FROZEN if row.null else NOT_TRAINED
@@ -215,6 +235,17 @@ def rank_terms(scores: Mapping[str, float]) -> dict[str, int]:
     """Rank terms by their scores, 1 for the highest. Equal scores rank in canonical order, so that results repeat."""
     order = sorted(scores, key=lambda term: (-scores[term], TERM_KEYS.index(term)))
     return {term: rank for rank, term in enumerate(order, 1)}
+
+
+def rank_rows(rows: Iterable[TermScores], approach: str) -> dict[str, int]:
+    """Rank terms as `rank_terms` by their mean scores; those that are undefined from zero come last."""
+    return rank_terms(
+        {
+            row.term: -math.inf if row.undefined_from_zero(approach) else float(row.scores[approach].mean())
+            for row in rows
+            if approach in row.scores
+        }
+    )
 
 
 def select_term(scores: Mapping[str, float], candidates: Iterable[str] = CANDIDATES) -> str | None:
@@ -233,6 +264,10 @@ def select_term(scores: Mapping[str, float], candidates: Iterable[str] = CANDIDA
 def score_snapshot(snapshot: Snapshot) -> ScoreTable:
     """Score every term of a snapshot by every approach that its tensors allow.
 
+    The Fisher information of what is certified null counts as exactly 0. Its gradient is zero, because nothing that
+    these elements do reaches the output; what a file holds for them, such as 1e-18, is the rounding of a sum whose
+    parts cancel. Movement is scored as it was: there, that of a null term that was trained is flagged as noise.
+
     Raises:
         UserError: no bias terms, or values that are not finite, naming the tensor.
     """
@@ -244,19 +279,19 @@ def score_snapshot(snapshot: Snapshot) -> ScoreTable:
     parts = []
     for stack, term in snapshot.keys():  # noqa: SIM118 - a method of Snapshot, not of a dict
         movement = Movement(snapshot.pre(stack, term), snapshot.post(stack, term))
+        null, ranges = term in known.terms, known.elements.get(term, ())
+        nothing = ((0, movement.width),) if null else ranges
         measured = {
             "movement": movement,
-            "fisher": snapshot.fisher(stack, term),
-            "fisher_batch": snapshot.fisher(stack, term, "batch"),
+            "fisher": _without(snapshot.fisher(stack, term), nothing),
+            "fisher_batch": _without(snapshot.fisher(stack, term, "batch"), nothing),
         }
         scores = {
             key: approach.per_layer(measured[approach.needs])
             for key, approach in APPROACHES.items()
             if measured[approach.needs] is not None
         }
-        null, trained = term in known.terms, term in meta.trained_terms
-        ranges = known.elements.get(term, ())
-        rows.append(TermScores(stack, term, null, trained, scores, movement, count_of(ranges)))
+        rows.append(TermScores(stack, term, null, term in meta.trained_terms, scores, movement, count_of(ranges)))
         if ranges:
             noise = noise_share(snapshot.pre(stack, term), snapshot.post(stack, term), ranges)
             moved = f"were trained: {noise:.0%} of its Magnitude is rounding noise" if noise else "did not move"
@@ -273,6 +308,13 @@ def score_snapshot(snapshot: Snapshot) -> ScoreTable:
         count = f"only {len(meta.layers)} of {meta.model.layers} layers were trained"
         remarks.append(f"{count}; means are over all of them")
     return ScoreTable(tuple(rows), tuple(remarks))
+
+
+def _without(fisher: np.ndarray | None, null: Ranges) -> np.ndarray | None:
+    """Copy squared gradients [layers, width] with those of null elements set to 0, which they are but for rounding."""
+    if fisher is None or not null:
+        return fisher
+    return np.where(mask_of(null, fisher.shape[1]), 0, fisher)
 
 
 def aggregate_seeds(tables: Sequence[ScoreTable | pd.DataFrame]) -> pd.DataFrame:

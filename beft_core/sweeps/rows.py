@@ -12,7 +12,7 @@ from beft_core.config import RunConfig
 from beft_core.methods import method_of
 from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.formulas import Movement
-from beft_core.scores.table import rank_terms, score_snapshot, select_term
+from beft_core.scores.table import score_snapshot, select_term
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.sweeps.norms import pre_norms
 from beft_core.sweeps.spec import identity, trains
@@ -92,7 +92,7 @@ def _scores(snapshot: Snapshot) -> dict[str, Any]:
     table = score_snapshot(snapshot)
     for approach in table.approaches:
         scores = table.mean_scores(approach)
-        ranks = rank_terms(scores)
+        ranks = table.ranks(approach)
         row |= {f"{approach}.{term}": score for term, score in scores.items()}
         row |= {f"rank.{approach}.{term}": rank for term, rank in ranks.items()}
         if method_of(snapshot.meta.mode).every_bias:
@@ -127,7 +127,7 @@ def settled(snapshot: Snapshot) -> dict[str, float]:
             scores = {
                 term: float(np.mean(approach.per_layer(Movement(snapshot.pre(stack, term), values[number]))))
                 for term, values in followed.items()
-                if values is not None
+                if values is not None and not (approach.from_start and not snapshot.pre(stack, term).any())
             }
             chosen.append(select_term(scores))
         changed = [number for number, term in enumerate(chosen) if term != chosen[-1]]

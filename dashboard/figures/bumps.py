@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from beft_core.scores.approaches import APPROACHES
-from beft_core.scores.table import ScoreTable, is_noise, rank_terms, reason_without_score
+from beft_core.scores.table import ScoreTable, is_noise, reason_without_score
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.figures.heatmaps import partly_null
 from dashboard.figures.parts import style
@@ -23,7 +23,7 @@ def bumps(
     """
     rows = list(table.rows(stack).values())
     scores = {key: table.mean_scores(key, stack) for key in approaches}
-    ranks = {key: rank_terms(scores[key]) for key in approaches}
+    ranks = {key: table.ranks(key, stack) for key in approaches}
     figure = go.Figure()
     for row in sorted(rows, key=lambda row: row.term in CANDIDATES):  # candidates on top
         term, strong = row.term, row.term in CANDIDATES

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from beft_core.scores.approaches import APPROACHES
-from beft_core.scores.table import FROZEN, ScoreTable, TermScores, rank_terms, reason_without_score
+from beft_core.scores.table import FROZEN, ScoreTable, TermScores, rank_rows, reason_without_score
 from beft_core.terms import TERMS
 from dashboard.figures.parts import style
 from dashboard.figures.parts.numbers import shortest, without_nan
@@ -244,7 +244,7 @@ def _draw_points(figure: go.Figure, panel: int, rows: Sequence[TermScores], key:
     customdata: layer (-1: the mean), term, what the pointer shows.
     """
     reasons = [why_grey(row, key) for row in rows]
-    ranks = rank_terms({row.term: float(row.scores[key].mean()) for row in rows if key in row.scores})
+    ranks = rank_rows(rows, key)
     data: list[list[Any]] = []
     for row, reason, texts in zip(rows, reasons, _hover(rows, key, reasons), strict=True):
         data += [[layer, row.term, text] for layer, text in enumerate(texts)]

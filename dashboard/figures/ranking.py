@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from beft_core.scores.table import ScoreTable, is_noise, rank_terms
+from beft_core.scores.table import ScoreTable, is_noise
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.figures.heatmaps import partly_null, why_grey
 from dashboard.figures.parts import style
@@ -17,7 +17,7 @@ def ranking(table: ScoreTable, approach: str, selected: str | None, stack: str, 
     """Draw the terms from the highest mean score down. Only q, k and v can be selected: the others are pale."""
     rows = {term: row for term, row in table.rows(stack).items() if approach in row.scores}
     scores = table.mean_scores(approach, stack)
-    order = sorted(scores, key=rank_terms(scores).__getitem__)
+    order = sorted(scores, key=table.ranks(approach, stack).__getitem__)
     labels = [
         f"{'★ ' if term == selected else ''}{partly_null(rows[term])}{style.symbol(term)}"
         f"{' ⚠' if is_noise(rows[term], approach) else ''} "

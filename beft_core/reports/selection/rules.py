@@ -3,7 +3,8 @@
 A rule orders the three terms by a score; the term with the highest is the named one (of equal ones the first of q, k,
 v, as in ``scores.select_term``). A rule that cannot tell has no score. A term that is certified null is named by no
 rule that reads scores or norms, also where a sweep trained it all the same (``train_null``), so that it moved by
-rounding; yardsticks read the metrics alone.
+rounding; yardsticks read the metrics alone. A term that started at zero has no score by which a rule that compares with
+the start could name it (it is 1 wherever the term ends): it comes last, and the others are compared.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ FIXED: dict[str, float] = {"v": 3.0, "q": 2.0, "k": 1.0}
 """Scores that give the constant order v > q > k."""
 ONLY_V: dict[str, float] = {"v": 1.0, "q": 0.0, "k": 0.0}
 """Scores of "always b_v": v first, and nothing about the other two."""
-_NULL = -np.finfo(float).max
-"""Score below every norm with its sign turned: a null term is named by no rule that knows of it."""
+_LAST = -np.finfo(float).max
+"""Score below every other: a term that a rule never names, since it is null or has no score."""
 _DIGITS = 9
 """Digits to which means of fractions that count as equal agree: sums in another order differ in the last ones."""
 
@@ -57,11 +58,19 @@ def _probe(rows: pd.DataFrame, approach: str) -> np.ndarray:
     scores = rows[[f"{approach}.{term}" for term in CANDIDATES]].to_numpy(float)
     null = _null(rows)
     scores = np.where(null & ~np.isnan(scores), 0.0, scores)  # what it scores where it stays frozen
+    undefined = ~null & _from_zero(rows) if APPROACHES[approach].from_start else np.zeros_like(null)
+    scores = np.where(undefined & ~np.isnan(scores), _LAST, scores)
     # As in ScoreTable.selected: fewer than two rivals are no contest, and where none moved, or all alike, there is
     # nothing to tell by.
-    alike = np.ptp(np.where(null, scores.max(axis=1, keepdims=True), scores), axis=1) == 0
-    known = (~np.isnan(scores)).all(axis=1) & (scores > 0).any(axis=1) & ((~null).sum(axis=1) > 1) & ~alike
+    rivals = ~null & ~undefined
+    alike = np.ptp(np.where(rivals, scores, scores.max(axis=1, keepdims=True)), axis=1) == 0
+    known = (~np.isnan(scores)).all(axis=1) & (scores > 0).any(axis=1) & (rivals.sum(axis=1) > 1) & ~alike
     return np.where(known[:, None], scores, np.nan)
+
+
+def _from_zero(rows: pd.DataFrame) -> np.ndarray:
+    """Find which of q, k and v started at zero: bool [cases, 3]; False where a table does not hold the norms."""
+    return rows[[f"pre_norm.{term}" for term in CANDIDATES]].to_numpy(float) == 0
 
 
 def _constant(rows: pd.DataFrame, order: dict[str, float]) -> np.ndarray:
@@ -70,9 +79,9 @@ def _constant(rows: pd.DataFrame, order: dict[str, float]) -> np.ndarray:
 
 def _smallest_norm(rows: pd.DataFrame) -> np.ndarray:
     norms = rows[[f"pre_norm.{term}" for term in CANDIDATES]].to_numpy(float)
-    scores = np.where(_null(rows), _NULL, -norms)
+    scores = np.where(_null(rows), _LAST, -norms)
     # Biases that were added to a model without any are all zero: their norms tell nothing.
-    alike = [len(set(line[line > _NULL])) == 1 and (line > _NULL).sum() > 1 for line in scores]
+    alike = [len(set(line[line > _LAST])) == 1 and (line > _LAST).sum() > 1 for line in scores]
     known = ~np.isnan(scores).any(axis=1) & ~np.array(alike, bool)
     return np.where(known[:, None], scores, np.nan)
 

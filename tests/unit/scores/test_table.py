@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 
 from beft_core.errors import UserError
 from beft_core.scores.approaches import APPROACHES
-from beft_core.scores.table import aggregate_seeds, rank_terms, score_snapshot, select_term
+from beft_core.scores.table import (
+    FROM_ZERO,
+    aggregate_seeds,
+    rank_terms,
+    reason_without_score,
+    score_snapshot,
+    select_term,
+)
 from beft_core.snapshots.snapshot import Snapshot, write_snapshot
 from beft_core.terms import TERM_KEYS
 
@@ -135,6 +142,27 @@ def test_what_started_at_zero_cannot_be_selected_by_how_far_it_turned() -> None:
     scores = table.mean_scores("projection_ratio")
     assert scores["v"] == 1 and table.selected()["projection_ratio"] == max("qk", key=scores.__getitem__)
     assert table.contestants("magnitude") == ("q", "k", "v")
+    means = table.means.set_index(["approach", "term"])
+    assert means.loc[("projection_ratio", "v"), "rank"] == 3, "a number without a meaning is nobody's first place"
+    assert means.loc[("projection_ratio", table.selected()["projection_ratio"]), "rank"] == 1
+    (note,) = table.notes
+    assert note.startswith("Projection ratio of v: undefined from zero")
+    row = table.rows("encoder")["v"]
+    assert reason_without_score(row, "projection_ratio") == FROM_ZERO and reason_without_score(row, "magnitude") is None
+
+
+def test_the_fisher_information_of_what_is_null_is_zero() -> None:
+    """Sums whose parts cancel leave 1e-18 in files: it would look like a number that was measured."""
+    noise = {key: np.full_like(array, 1e-18) for key, array in base().items()}
+    for fisher in (noise, {key: np.ones_like(array) for key, array in noise.items()}):
+        pre = base()
+        whole = example(pre=pre, null_terms=("k",))
+        measured = Snapshot.build(whole.meta, pre, pre, fisher=fisher, fisher_batch=fisher)
+        table = score_snapshot(measured)
+        assert not table.rows("encoder")["k"].scores["fisher"].any() and table.mean_scores("fisher_batch")["k"] == 0
+        assert table.mean_scores("fisher")["q"] == pytest.approx(float(fisher["encoder", "q"][0].sum()))
+    partly = Snapshot.build(example(null_elements={"k": ((4, 8),)}).meta, pre, pre, fisher=fisher)
+    assert score_snapshot(partly).mean_scores("fisher") == {"q": 8, "k": 4, "v": 8}
 
 
 def test_fisher_information_has_a_contest_whatever_was_trained() -> None:

@@ -68,6 +68,16 @@ def test_a_row_has_known_columns_and_the_best_epoch() -> None:
     json.dumps(row, allow_nan=False)
 
 
+def test_a_term_that_started_at_zero_settles_nothing() -> None:
+    """Its ratio is 1 from the first step on, so it would seem to have been selected all along."""
+    whole = probe(["q", "q", "k", "k", "k"])
+    tensors = {key: (whole.pre(*key), whole.post(*key), whole.steps(*key)) for key in whole.keys()}  # noqa: SIM118
+    tensors["encoder", "v"] = tuple(0 * one + (at > 0) for at, one in enumerate(tensors["encoder", "v"]))  # type: ignore[assignment,union-attr]
+    pre, post, steps = ({key: three[at] for key, three in tensors.items()} for at in range(3))
+    added = Snapshot.build(whole.meta, pre, post, steps=steps, trajectory_step=STEPS)  # type: ignore[arg-type]
+    assert settled(added)["projection_ratio"] == pytest.approx(0.6)
+
+
 def test_a_failed_run_has_no_metric_and_no_score() -> None:
     row = row_of(RunConfig().resolved(), example(), seconds=1.0, bank_runs=2, failure="not finite at step 3")
     assert row["state"] == "failed" and row["failure"] == "not finite at step 3"

@@ -61,6 +61,22 @@ def test_of_equal_scores_no_term_is_named(null: str) -> None:
     assert list(of_rule(cases(table), "projection_ratio")["selected"]) == ["q"]
 
 
+def test_a_term_that_started_at_zero_is_not_named_by_how_far_it_turned() -> None:
+    """A bias that was added beside others that the model has: its ratio is 1 by definition, above every other."""
+    table = one_case({"q": 0.75, "k": 0.60, "v": 0.70})
+    probe = table["trains"] == "all"
+    table.loc[probe, [f"projection_ratio.{term}" for term in CANDIDATES]] = [0.2, 0.3, 1.0]
+    assert list(of_rule(cases(table), "projection_ratio")["selected"]) == ["v"]
+    table.loc[probe, "pre_norm.v"] = 0.0
+    found = cases(table)
+    assert list(of_rule(found, "projection_ratio")["selected"]) == ["k"]
+    assert list(of_rule(found, "magnitude")["selected"]) == list(of_rule(cases(table), "magnitude")["selected"])
+    alone = cases(table.assign(null_terms="k"))
+    assert of_rule(alone, "projection_ratio").empty and not of_rule(alone, "magnitude").empty, "q alone is no contest"
+    table.loc[probe, "pre_norm.v"] = np.nan
+    assert list(of_rule(cases(table), "projection_ratio")["selected"]) == ["v"], "a table without norms cannot tell"
+
+
 def test_the_smallest_norm_never_names_a_null_term_and_says_nothing_where_norms_do() -> None:
     null = of_rule(cases(one_case({"q": 0.75, "k": 0.60, "v": 0.70}, null="k")), SMALLEST_NORM)
     assert list(null["selected"]) == ["v"] and null["tau"].iloc[0] == pytest.approx(1 / 3)  # v, q, k against q, v, k
