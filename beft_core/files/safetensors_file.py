@@ -132,8 +132,14 @@ class SafetensorsFile:
     def _read_header(self, max_header: int) -> bytes:
         if self._size < 8:
             raise UserError(f"{self.name}: {self._size} bytes", "a safetensors file (at least 8 bytes)")
-        length = int.from_bytes(self._pread(0, 8), "little")
+        first = bytes(self._pread(0, 8))
+        length = int.from_bytes(first, "little")
         if length > min(self._size - 8, max_header):
+            if other := _looks_like(first):
+                raise UserError(
+                    f"{self.name}: not a safetensors file, its first bytes look like {other}",
+                    "a safetensors file, which begins with the length of its header",
+                )
             raise UserError(
                 f"{self.name}: claims a header of {length} bytes",
                 f"at most {min(self._size - 8, max_header)} in a file of {self._size} bytes",
@@ -170,6 +176,28 @@ class SafetensorsFile:
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would block
             raise UserError(f"{self.name}: not a plain file", "a safetensors file")
         return _identity(status)
+
+
+_OTHERS: dict[bytes, str] = {
+    b"PK\x03\x04": "a zip archive, as PyTorch's .bin and .pt files are",
+    b"\x80": "a pickle, which is never opened here",
+    b"PAR1": "a Parquet table",
+    b"\x1f\x8b": "a gzip archive",
+}
+"""Formats that are mistaken for safetensors, by their first bytes."""
+
+
+def _looks_like(first: bytes) -> str | None:
+    """Say what a file seems to be whose first 8 bytes are no length of a header; None where that cannot be told."""
+    if not any(first[4:]):
+        return None  # a length, of a header that is torn
+    known = next((what for magic, what in _OTHERS.items() if first.startswith(magic)), None)
+    if known is not None:
+        return known
+    decoded = first.decode("utf-8", "ignore")
+    whole = len(decoded.encode()) >= 5  # the last character may be cut in two
+    text = decoded.removeprefix("\ufeff")
+    return f"text ({text!r})" if whole and all(char.isprintable() or char in "\t\r\n" for char in text) else None
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

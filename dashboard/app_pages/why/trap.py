@@ -18,7 +18,6 @@ from beft_core.terms import CANDIDATES, TERMS
 from dashboard.app_pages.why.epsilon import compared, epsilon, epsilon_in_words, precision
 from dashboard.app_pages.why.setup import reveal, seen
 from dashboard.figures.curves.growth import Growth, growth
-from dashboard.figures.parts.numbers import short
 from dashboard.figures.parts.style import latex
 from dashboard.run_watch import fine_tunes
 from dashboard.shared import page
@@ -174,14 +173,10 @@ def _ranking(one: Opened) -> str:
 
 def _explained(runs: list[Opened], noisy: list[Opened]) -> None:
     """Draw how it was computed. ``runs``: what is drawn; ``noisy``: those that train b_k, with any epsilon."""
-    scores = runs[-1].scores
-    fisher = scores.mean_scores("fisher") if "fisher" in scores.approaches else {}
     st.markdown("##### Why noise wins")
     st.markdown(
-        "The exact gradient of $b_k$ is zero"
-        + (f" (its Fisher information here: {short(fisher['k'], 2)})" if "k" in fisher else "")
-        + ". What is computed instead is a sum of rounding errors. AdamW divides every step by the size of "
-        "the gradients it has seen, up to an $\\varepsilon$:"
+        "The exact gradient of $b_k$ is zero. What is computed instead is a sum of rounding errors. AdamW divides "
+        "every step by the size of the gradients it has seen, up to an $\\varepsilon$:"
     )
     compared(noisy)
     st.markdown(

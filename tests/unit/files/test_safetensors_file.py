@@ -121,6 +121,23 @@ def test_no_such_tensor_and_dtypes_numpy_lacks() -> None:
             file.read(name)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"text,label\ngood,1\n", "look like text ('text,lab'); expected a safetensors file"),
+        ("\ufeffgrüße und mehr".encode(), "look like text ("),
+        (b"PK\x03\x04" + b"\x08" * 60, "look like a zip archive, as PyTorch's .bin and .pt files are"),
+        (b"\x80\x02}q\x00X\x0d\x00\x00\x00\x00weights", "look like a pickle, which is never opened here"),
+        (b"\x80\x03\0\0\0\0\0\0{}", "claims a header of 896 bytes"),  # torn, and no pickle
+        (b"\xff" * 64, "claims a header of"),
+    ],
+)
+def test_what_is_no_safetensors_file_is_named_by_its_first_bytes(content: bytes, said: str) -> None:
+    with pytest.raises(UserError) as error:
+        SafetensorsFile(content)
+    assert said in str(error.value)
+
+
 def test_a_claimed_giant_allocates_nothing(tmp_path: Path) -> None:
     path = tmp_path / "sparse"
     path.write_bytes((2**40).to_bytes(8, "little") + b"{")
