@@ -14,18 +14,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from beft_core.scores.table import score_snapshot
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot, read_snapshot, write_snapshot
-from beft_core.tasks.examples import Examples
+from beft_core.tasks.constant_answer import constant_answer, uncertainty
 from beft_core.tasks.load import load_task
-from beft_core.tasks.metrics import METRICS
 from beft_core.tasks.registry import get_task
 from beft_core.terms import TERMS
 
@@ -185,8 +180,8 @@ def shows(sample: Sample, snapshot: Snapshot) -> str:
     metric = snapshot.meta.metric
     assert metric is not None
     value = snapshot.meta.metrics[-1][metric] or 0.0
-    trivial = baseline(validation, metric)
-    learned = value > trivial + uncertainty(validation, metric, value)
+    trivial = constant_answer(validation.labels, metric)
+    learned = value > trivial + uncertainty(metric, value, len(validation))
     result = f"{metric} {100 * value:.1f} on {len(validation)} validation examples"
     against = f"a constant answer gets {100 * trivial:.1f}"
     verdict = "" if learned else " Bias-only training learned nothing that this set can show: the score ranks movement."
@@ -208,20 +203,6 @@ def shows(sample: Sample, snapshot: Snapshot) -> str:
         names = " and ".join(TERMS[t].symbol for t in null)
         verdict += f" {names} is null and was trained all the same: its score is rounding noise."
     return f"Projection ratio {order}. Selected by {chosen}. {result} ({against}).{verdict}"
-
-
-def baseline(examples: Examples, metric: str) -> float:
-    """The metric of the best constant answer."""
-    if examples.labels.dtype == np.float32:
-        return 0.0
-    answers = Counter(examples.labels.tolist())
-    return max(METRICS[metric](np.full(len(examples), answer), examples.labels) for answer in answers)
-
-
-def uncertainty(examples: Examples, metric: str, value: float) -> float:
-    """Two standard errors of a proportion (or of a correlation near zero) on this many examples."""
-    spread: Any = np.sqrt(value * (1 - value)) if metric in ("accuracy", "f1") and 0 < value < 1 else 1.0
-    return float(2 * spread / np.sqrt(len(examples)))
 
 
 if __name__ == "__main__":

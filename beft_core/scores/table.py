@@ -16,8 +16,10 @@ import numpy as np
 
 from beft_core.architectures.certified import certified
 from beft_core.errors import UserError
+from beft_core.methods import method_of
 from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.formulas import Movement
+from beft_core.scores.learning import of_probe
 from beft_core.scores.no_selection import NoSelection, no_selection, set_aside
 from beft_core.snapshots.null_elements import Ranges, count_of, mask_of, noise_share, said
 from beft_core.snapshots.snapshot import Snapshot
@@ -304,6 +306,8 @@ def score_snapshot(snapshot: Snapshot) -> ScoreTable:
     remarks += parts
     if known.unknown is not None and any(term == "k" for _, term in snapshot.keys()):  # noqa: SIM118
         remarks.append(f"whether k can act is not known ({known.unknown}): its score may be rounding noise")
+    if method_of(meta.mode).every_bias and (nothing_learned := of_probe(meta)):
+        remarks.append(nothing_learned)
     if meta.layers is not None and len(meta.layers) < meta.model.layers:
         count = f"only {len(meta.layers)} of {meta.model.layers} layers were trained"
         remarks.append(f"{count}; means are over all of them")

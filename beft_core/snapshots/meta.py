@@ -71,6 +71,18 @@ def _is_epoch(value: Any) -> bool:
     )
 
 
+def _is_constant(value: Any) -> bool:
+    """Whether a value is the record of a constant answer: {"value": 0.51, "examples": 872}."""
+    return (
+        isinstance(value, dict)
+        and set(value) == {"value", "examples"}
+        and isinstance(value["value"], int | float)
+        and not isinstance(value["value"], bool)
+        and math.isfinite(value["value"])
+        and _count(1)[1](value["examples"])
+    )
+
+
 def _is_head(value: Any) -> bool:
     labels = value.get("labels") if isinstance(value, dict) else ()
     return (
@@ -123,6 +135,7 @@ _META_RULES: dict[str, Rule] = {
         "a list of tables of finite numbers, one per epoch",
         lambda v: isinstance(v, tuple) and all(map(_is_epoch, v)),
     ),
+    "constant_answer": _or_none(('{"value": a finite number, "examples": how many}', _is_constant)),
     "null_terms": _TERMS,
     "null_elements": (
         f"a table of terms out of {', '.join(TERM_KEYS)} with ranges of elements, ascending and apart, or null",
@@ -199,6 +212,10 @@ class SnapshotMeta:
     """Name of the primary metric."""
     metrics: tuple[dict[str, float | None], ...] = ()
     """Records of the epochs: {"epoch": 1, "train_loss": 0.6, "accuracy": 0.8}."""
+    constant_answer: dict[str, Any] | None = None
+    """Primary metric of the best constant answer, and the number of validation examples that it is of: {"value": 0.51,
+    "examples": 872}. None in files that do not record it.
+    """
     null_terms: tuple[str, ...] = ()
     """Terms certified to have no effect on the base model."""
     null_elements: dict[str, tuple[tuple[int, int], ...]] | None = None
@@ -227,6 +244,8 @@ class SnapshotMeta:
         table = {"format_version": FORMAT_VERSION, **asdict(self)}
         if self.null_elements is None:
             del table["null_elements"]  # a file of before the field keeps its text, by which merges know it
+        if self.constant_answer is None:
+            del table["constant_answer"]
         if self.model.folder is None:
             del table["model"]["folder"]
         return json.dumps(table, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -18,6 +18,7 @@ from beft_core.models.biases import Biases, LoadedModel, biases
 from beft_core.models.null_certificate import null_certificate, null_elements
 from beft_core.snapshots.null_elements import ranges_of
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta
+from beft_core.tasks.constant_answer import constant_answer
 from beft_core.tasks.examples import TaskData
 from beft_core.tasks.own_table import record_of
 from beft_core.terms import TERM_KEYS
@@ -148,6 +149,7 @@ def meta_of(
         seed=config.seed,
         metric=primary_metric(data),
         metrics=tuple(outcome.history),
+        constant_answer=constant_of(data),
         null_terms=start.null,
         null_elements={term: ranges_of(mask) for term, mask in start.elements.items() if not mask.all()},
         trained_parameters=trained,
@@ -158,6 +160,14 @@ def meta_of(
         heads={spec.name: {**objective_of(spec).head(), "inputs": config.inputs, **record_of(spec)}},
         provenance={"data": data.source} if config.train_file is None else {"data": "the user's own table"},
     )
+
+
+def constant_of(data: TaskData) -> dict[str, Any] | None:
+    """Record what the best constant answer gets by the metric that counts; None without validation examples."""
+    labels = next(iter(data.evals.values())).labels if data.evals else ()
+    if not len(labels):
+        return None
+    return {"value": constant_answer(np.asarray(labels), data.spec.metrics[0]), "examples": len(labels)}
 
 
 def head_tensors(task: str, bank: Bank, run: int, owned: set[str]) -> dict[str, np.ndarray]:

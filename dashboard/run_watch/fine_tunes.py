@@ -12,9 +12,12 @@ from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.execution.start import launch
 from beft_core.files.safe_io import parse_json
+from beft_core.methods import method_of
 from beft_core.runs import about
 from beft_core.runs.run import Run
 from beft_core.scores.approaches import APPROACHES, PAPER
+from beft_core.scores.learning import of_fine_tune, of_probe
+from beft_core.snapshots.snapshot import read_snapshot
 from beft_core.terms import TERMS
 from beft_core.training.estimate.count import judge_estimate
 from dashboard.figures.parts.numbers import short
@@ -186,7 +189,20 @@ def _results(run: Run, records: Records) -> list[str]:
     if turned:
         order = sorted(turned, key=lambda term: -turned[term])
         lines.append("Projection ratio: " + ", ".join(f"{latex(term)} {short(turned[term])}" for term in order))
+    if nothing := _nothing_learned(run):
+        lines.append(f":orange[{plain(nothing[:1].upper() + nothing[1:], 400)}]")
     return lines
+
+
+def _nothing_learned(run: Run) -> str:
+    """Say that a run did not beat a constant answer; empty where it did, has not ended, or its file does not say."""
+    if not run.snapshot.is_file():
+        return ""
+    try:
+        meta = read_snapshot(run.snapshot).meta
+    except UserError:  # damaged
+        return ""
+    return of_probe(meta) if method_of(meta.mode).every_bias else of_fine_tune(meta)
 
 
 def _last_stage(run: Run) -> str:

@@ -35,6 +35,15 @@ def test_null_elements_come_back_and_files_from_before_them_keep_their_text() ->
     assert "null_elements" not in old and SnapshotMeta.from_json(old).to_json() == old
 
 
+def test_a_constant_answer_comes_back_and_files_from_before_it_keep_their_text() -> None:
+    meta = example(constant_answer={"value": 0.5, "examples": 872}).meta
+    assert SnapshotMeta.from_json(meta.to_json()) == meta
+    assert "constant_answer" not in example().meta.to_json()
+    for wrong in ({"value": 0.5}, {"value": "0.5", "examples": 3}, {"value": 0.5, "examples": 0}, 0.5):
+        with pytest.raises(UserError, match="constant_answer"):
+            example(constant_answer=wrong)
+
+
 def test_metadata_is_checked_when_it_is_made() -> None:
     with pytest.raises(UserError, match=r"fingerprint is 'x'; expected 64 hexadecimal digits"):
         ModelInfo("m", None, "bert", 3, 8, "x")
