@@ -247,6 +247,19 @@ class RunConfig:
             return None
         return OwnTable(**{name: getattr(self, field) for name, field in TABLE_FIELDS.items()})
 
+    def doubts(self) -> tuple[str, ...]:
+        """Say, in a line each, which settings are likely a slip of the hand although a run may have them."""
+        least, most = self.method.usual_rates
+        if self.lr is None or least <= self.lr <= most:
+            return ()
+        presets = ", ".join(f"{_preset_lr(dataclasses.replace(self, preset=name)):g} {name}" for name in PRESETS)
+        what = self.method.short or "single bias terms"
+        if self.lr < least:
+            why = f"is one for full fine-tuning; for {what} at least {least:g} is usual"
+        else:
+            why = f"is one for bias terms; for {what} at most {most:g} is usual"
+        return (f"a learning rate of {self.lr:g} {why} (presets: {presets})",)
+
     def probe(self) -> RunConfig:
         """Give the probe of the paper's method with these settings, a run of kind "select"; see :data:`PROBE`."""
         return dataclasses.replace(self, **PROBE)
@@ -318,7 +331,7 @@ class RunConfig:
                 close = difflib.get_close_matches(key, hints, n=1)
                 raise UserError(f"got the unknown field {key!r}", "a field of a run", close[0] if close else "")
             if not _fits(value, hints[key]):
-                raise UserError(f"got {key} = {value!r}", f"a value of type {hints[key]}")
+                raise UserError(f"got {key} = {value!r}", type_in_words(hints[key]))
         return cls(**values)
 
 
@@ -363,6 +376,27 @@ def _one_of(flag: str, value: str, known: Any) -> None:
 def _hints() -> dict[str, Any]:
     """Types of the fields by name; worked out once, because a sweep makes a hundred thousand configurations."""
     return get_type_hints(RunConfig)
+
+
+_TYPE_WORDS: dict[type, tuple[str, str]] = {
+    str: ("a text", "texts"),
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    bool: ("true or false", "true and false"),
+}
+"""Words for one value of a type, and for several."""
+
+
+def type_in_words(hint: Any) -> str:
+    """Write the type of a field in words, such as "a list of whole numbers, or none"; only hints of RunConfig."""
+    options = get_args(hint) if type(None) in get_args(hint) else (hint,)
+    words = []
+    for option in options:
+        if option in _TYPE_WORDS:
+            words.append(_TYPE_WORDS[option][0])
+        elif option is not type(None):  # tuple[X, ...]
+            words.append(f"a list of {_TYPE_WORDS[get_args(option)[0]][1]}")
+    return ", or ".join([*words, *(["none"] if type(None) in options else [])])
 
 
 def _fits(value: Any, hint: Any) -> bool:

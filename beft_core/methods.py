@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,10 @@ class MethodRow:
     counts: Callable[[Any, int], int] = lambda layout, total: 0
     """Count of the parameters that the method trains besides bias terms, from the model's layout and the parameters of
     its backbone.
+    """
+    usual_rates: tuple[float, float] = (1e-4, math.inf)
+    """Learning rates between which a fine-tune is usual, both included: the authors' are 1e-4 to 1e-3 for biases and
+    1e-5 for every weight, and small models want more.
     """
     rates: Mapping[str, float] = field(default_factory=dict)
     """Learning rate for every task by preset, where the method does not take the task's."""
@@ -72,6 +77,7 @@ METHODS: dict[str, MethodRow] = {
         counts=lambda layout, total: total,
         # The authors' rate for full fine-tuning; five times that is right for the bundled model.
         rates={"paper": 1e-5, "quick": 5e-5},
+        usual_rates=(0.0, 1e-4),
     ),
     "random": MethodRow(
         "as many single parameters as one bias term has, drawn over the whole model, and the head",

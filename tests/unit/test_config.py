@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from beft_core.config import BOUNDS, RunConfig
 from beft_core.errors import UserError
 from beft_core.methods import METHODS
 from beft_core.models.source import locate
+from beft_core.presets import PRESETS
 from beft_core.sweeps.spec import SweepSpec
+from beft_core.tasks.registry import TASKS
 from beft_core.training.estimate.count import layout_of
 
 
@@ -158,6 +161,30 @@ def test_json_round_trip() -> None:
 def test_mistakes(values: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         RunConfig.from_dict(values)
+
+
+def test_types_are_said_in_words() -> None:
+    for values, words in (
+        ({"task": 3}, "expected a text"),
+        ({"lr": "fast"}, "expected a number, or none"),
+        ({"layers": "3"}, "expected a list of whole numbers, or none"),
+        ({"fisher": 1}, "expected true or false"),
+    ):
+        with pytest.raises(UserError, match=words) as error:
+            RunConfig.from_dict(values)
+        assert "class" not in str(error.value) and "|" not in str(error.value)
+
+
+def test_rates_of_presets_are_usual_and_those_of_another_method_are_not() -> None:
+    for task, preset, mode in itertools.product(TASKS, PRESETS, METHODS):
+        assert RunConfig(task=task, preset=preset, mode=mode).resolved().doubts() == (), (task, preset, mode)
+    (low,) = RunConfig(task="sst2", lr=2e-5).doubts()
+    assert low == (
+        "a learning rate of 2e-05 is one for full fine-tuning; for single bias terms at least 0.0001 is usual "
+        "(presets: 0.0004 paper, 0.01 quick)"
+    )
+    (high,) = RunConfig(task="sst2", mode="full", lr=5e-3).doubts()
+    assert "for every weight at most 0.0001 is usual (presets: 1e-05 paper, 5e-05 quick)" in high
 
 
 def test_a_regime_that_the_paper_does_not_have() -> None:

@@ -36,6 +36,8 @@ def panel(setup: Setup) -> None:
         asked = _buttons(setup)
         if setup.config is None:
             return
+        for doubt in setup.trained.doubts():
+            st.warning(f"{doubt[:1].upper()}{doubt[1:]}.", icon=":material/speed:")
         if asked:
             _measure(setup)
         _numbers(setup)
