@@ -106,6 +106,9 @@ def named(given: Mapping[str, Any], fields: Iterable[str], also: Iterable[str] =
     for name, value in given.items():
         field = aliases_here.get(name, name)
         if field not in known:
+            other = aliases.instead(f"--{name}", [f"--{one.replace('_', '-')}" for one in (*known, *also)])
+            if other is not None:
+                raise UserError(f"got the unknown keyword {name}: {other[0]}", try_=other[1])
             names = sorted({*known, *aliases_here, *also})
             meant = NOT_KEYWORDS.get(ALIASES.get(name, name)) or next(
                 iter(difflib.get_close_matches(name, names, 1)), ""

@@ -79,7 +79,10 @@ def own_options(command: Any) -> list[str]:
 def unknown_option(error: Any) -> UserError:
     """Make the error, in one line, about an option that a command does not have."""
     where = error.ctx.command_path if error.ctx is not None else "beft"
-    near = aliases.closest(error.option_name, own_options(error.ctx.command)) if error.ctx is not None else None
+    own = own_options(error.ctx.command) if error.ctx is not None else []
+    if (other := aliases.instead(error.option_name, own)) is not None:
+        return UserError(f"No such option {error.option_name}: {other[0]}", try_=other[1])
+    near = aliases.closest(error.option_name, own)
     meant = f" Did you mean {near}?" if near else ""
     return UserError(f"No such option {error.option_name}.{meant} See {where} --help")
 
@@ -95,6 +98,15 @@ def _examples(ctx: typer.Context, formatter: Any) -> None:
 
 class Group(TyperGroup):
     """Group of commands whose help says of each what it does, in a whole sentence, and ends with examples."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name = args[0] if args else ""
+        known = self.list_commands(ctx)
+        if not ctx.resilient_parsing and name and not name.startswith("-") and name not in known:
+            near = aliases.closest_commands(name, known)
+            meant = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise UserError(f"No such command {name[:80]}.{meant} See {ctx.command_path} --help")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}

@@ -55,6 +55,8 @@ def _find(key: str, known: Mapping[str, Any], file: str) -> Any:
     option = aliases.canonical(f"--{name}", options)
     if option is not None:
         return options[option]
+    if (other := aliases.instead(f"--{name}", options)) is not None:
+        raise UserError(f"{file}: got the unknown option {key[:80]!r}: {other[0]}", try_=other[1])
     near = difflib.get_close_matches(name, known, n=1)
     if not near and (meant := aliases.closest(f"--{name}", options)):
         near = [_name(options[meant])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from cli_runner import assert_refused, beft
 
 from beft_core.cli import app
 from beft_core.cli.parser import command
-from beft_core.settings.aliases import ALIASES
+from beft_core.settings.aliases import ALIASES, COMMANDS, INSTEAD
 
 
 @pytest.fixture
@@ -68,10 +69,43 @@ def test_a_value_that_looks_like_another_name_is_a_value(toy: list[dict[str, obj
         (["--versoin"], "No such option --versoin. Did you mean --version?"),
         (["train", "--qqqqqq"], "beft: No such option --qqqqqq. See beft train --help"),
         (["train", "-q"], "No such option -q"),
+        (["train", "--bf16"], "frozen products may be bfloat16; try --precision bfloat16"),
+        (["sweep", "--warmup_ratio", "0.1"], "No such option --warmup_ratio: the learning rate has no warm-up"),
+        (["train", "--do_train"], "is the command's name; try beft train"),
+        (["score", "--fp16"], "No such option --fp16. See beft score --help"),  # which trains nothing
+        (["train", "--lr_scheduler_type", "cosine"], "got --schedule cosine; expected one of constant, linear"),
     ],
 )
 def test_an_unknown_option_is_one_line_with_what_was_meant(typed: list[str], said: str) -> None:
     assert said in assert_refused(beft(*typed))
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["finetune", "--task", "sst2"], "No such command finetune. Did you mean train? See beft --help"),
+        (["fine-tune"], "Did you mean train?"),
+        (["eval", "x"], "Did you mean evaluate?"),
+        (["compare"], "Did you mean score or merge?"),
+        (["tarin"], "Did you mean train?"),
+        (["qqqqq"], "No such command qqqqq. See beft --help"),
+        (["peft", "eval"], "No such command eval. See beft peft --help"),
+    ],
+)
+def test_an_unknown_command_is_one_line_with_what_was_meant(typed: list[str], said: str) -> None:
+    assert said in assert_refused(beft(*typed))
+
+
+def test_every_word_for_a_command_means_one_and_every_proposal_can_be_typed() -> None:
+    commands = typer.main.get_command(app.build()).commands  # type: ignore[attr-defined]
+    assert set(COMMANDS).isdisjoint(commands)
+    assert {name for names in COMMANDS.values() for name in names} <= set(commands)
+    own = set(command.own_options(commands["train"]))
+    assert own.isdisjoint(INSTEAD) and own.isdisjoint(ALIASES) and set(INSTEAD).isdisjoint(ALIASES)
+    assert all(name.startswith("--") and "_" not in name for name in INSTEAD)
+    for why, proposal in INSTEAD.values():
+        assert why and set(re.findall(r"--[a-z-]+", proposal)) <= own
+        assert all(name in commands for name in re.findall(r"beft ([a-z]+)", proposal))
 
 
 @pytest.mark.parametrize(
@@ -106,6 +140,6 @@ def test_every_alias_is_taken_by_some_command() -> None:
 
 
 def test_nothing_is_done_where_options_are_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("beft_core.cli.fine_tune.locate", lambda _: pytest.fail("the work began"))
+    monkeypatch.setattr("beft_core.cli.fine_tune.checked_data", lambda *_: pytest.fail("the work began"))
     monkeypatch.chdir(tmp_path)
     assert beft("train", "--print-config").status == 0 and not list(tmp_path.iterdir())

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import typer.main
 import yaml
-from cli_runner import assert_refused, beft, stored
+from cli_runner import assert_refused, beft, stored, unchecked
 from example_snapshots import example
 
-from beft_core.cli import app, fine_tune
+from beft_core.cli import app
 from beft_core.cli.parser.options_file import defaults
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
@@ -25,12 +25,12 @@ def trained(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
     """The configurations that fine-tunes begin with; none is done."""
     seen: list[RunConfig] = []
 
-    def fake(config: RunConfig, *_: object) -> Snapshot:
+    def fake(config: RunConfig, *_: object, **_rest: object) -> Snapshot:
         seen.append(config)
         return example()
 
     monkeypatch.setattr("beft_core.training.workflow.train", fake)
-    monkeypatch.setattr(fine_tune, "locate", lambda _: None)
+    unchecked(monkeypatch)
     return seen
 
 
