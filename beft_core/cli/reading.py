@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
 from beft_core.architectures.certified import certified
+from beft_core.architectures.table import ABSOLUTE
 from beft_core.cli import output
 from beft_core.cli.fine_tune import (
     heading,
@@ -23,15 +26,26 @@ from beft_core.cli.fine_tune import (
 from beft_core.cli.parser.command import OUTPUT, add
 from beft_core.files.paths import user_path
 from beft_core.models.source import known_models
+from beft_core.scores.approaches import APPROACHES, Approach
+from beft_core.scores.no_selection import NoSelection
 from beft_core.scores.table import ScoreTable, aggregate_seeds, score_snapshot
 from beft_core.snapshots.null_elements import count_of
-from beft_core.snapshots.snapshot import Snapshot, read_snapshot
+from beft_core.snapshots.snapshot import Key, Snapshot, read_snapshot
 from beft_core.tasks.registry import TASKS
 from beft_core.tasks.sources.presence import presence
+from beft_core.terms import CANDIDATES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PerLayer = Annotated[
     bool,
     typer.Option("--per-layer", help="Also every layer, with the geometry beside the score.", rich_help_panel=OUTPUT),
+]
+
+
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Also the scores of every file of several seeds.", rich_help_panel=OUTPUT)
 ]
 
 
@@ -43,7 +57,9 @@ def register(app: typer.Typer) -> None:
     add(app, "tasks", tasks)
 
 
-def score(files: output.Files, per_layer: PerLayer = False, json: output.Json = False) -> None:
+def score(
+    files: output.Files, per_layer: PerLayer = False, verbose: Verbose = False, json: output.Json = False
+) -> None:
     """Score and rank the bias terms of snapshots; several seeds of one experiment also together."""
     snapshots = output.read_all(files)
     tables = [score_snapshot(snapshot) for snapshot in snapshots]
@@ -67,33 +83,84 @@ def score(files: output.Files, per_layer: PerLayer = False, json: output.Json = 
             }
         )
         return
-    for file, snapshot, table in zip(files, snapshots, tables, strict=True):
-        print_scores(f"{file}: {snapshot.meta.task} on {snapshot.meta.model.id}", table)
-        print_selection(table)
-        if per_layer:
-            _print_per_layer(table)
-        output.say("")
     for group, frame in aggregates:
         about = ", ".join(f"{key} {value}" for key, value in _experiment(snapshots[group[0]]).items())
-        stacks = frame["stack"].nunique() > 1
-        output.print_table(
-            f"{len(group)} snapshots together: {about}",
-            [*["stack"] * stacks, "term", "approach", "mean", "std", "first", "selected"],
+        _print_together(f"{len(group)} snapshots together: {about}", [tables[n] for n in group], frame)
+    whole = per_layer or verbose
+    told = set() if whole else {n for group, _ in aggregates for n in group}
+    for number, (file, snapshot, table) in enumerate(zip(files, snapshots, tables, strict=True)):
+        if number not in told:
+            print_scores(f"{file}: {snapshot.meta.task} on {snapshot.meta.model.id}", table)
+            print_selection(table)
+            if per_layer:
+                _print_per_layer(table)
+            output.say("")
+    for group, frame in aggregates if whole else ():
+        _print_all_terms(len(group), frame)
+    if told:
+        output.say("every term, and every file: --verbose; every layer: --per-layer")
+
+
+def _print_together(title: str, tables: list[ScoreTable], frame: pd.DataFrame) -> None:
+    """Print what seeds of one experiment say together: which term each approach selects how often, and the scores of
+    the candidates as mean ± half of its 95 % interval.
+    """
+    from beft_core.reports.selection.contests import critical_t  # it takes pandas, which other commands do without
+
+    margin = critical_t(len(tables) - 1) / math.sqrt(len(tables))
+    stacks = tables[0].stacks
+    several = len(stacks) > 1
+    candidates = [term for term in CANDIDATES if term in set(frame["term"])]
+    rows = []
+    for stack in stacks:
+        for approach, group in frame[frame["stack"] == stack].groupby("approach", sort=False):
+            of_terms = group.set_index("term")
+            votes = Counter(table.selected(stack).get(str(approach)) for table in tables)
+            said = ", ".join(f"{term or 'none'} in {count} of {len(tables)}" for term, count in votes.most_common())
+            means = [_with_margin(of_terms, term, margin) for term in candidates]
+            rows.append([*[stack] * several, APPROACHES[str(approach)].label, said, *means])
+    null = {row.term for table in tables for row in table.terms if row.null}
+    names = [f"{term} null*" if term in null else term for term in candidates]
+    output.print_table(title, [*["stack"] * several, "approach", "selects", *names], rows, keys=1 + several)
+    output.say(f"mean over layers and seeds ± its 95 % interval (Student's t over {len(tables)} seeds)")
+    if null:
+        output.say(f"* cannot change any output of this model ({ABSOLUTE.why})")
+    reasons = {(one.label, str(why)) for table in tables for one, why in _reasons(table)}
+    output.say(*(f"{label}: no selection: {why}" for label, why in sorted(reasons)))
+    output.say(*dict.fromkeys(f"note: {text}" for table in tables for text in table.notes), "")
+
+
+def _with_margin(of_terms: pd.DataFrame, term: str, margin: float) -> str:
+    if term not in of_terms.index:
+        return "–"
+    mean, spread = (float(of_terms.loc[term, name]) for name in ("mean", "std"))
+    return output.number(mean) + (f" ± {output.number(margin * spread)}" if spread else "")
+
+
+def _reasons(table: ScoreTable) -> list[tuple[Approach, NoSelection]]:
+    return [(APPROACHES[key], why) for stack in table.stacks for key, why in table.no_selection(stack).items()]
+
+
+def _print_all_terms(count: int, frame: pd.DataFrame) -> None:
+    stacks = frame["stack"].nunique() > 1
+    output.print_table(
+        f"all terms over {count} seeds",
+        [*["stack"] * stacks, "term", "approach", "mean", "std", "first", "selected"],
+        [
             [
-                [
-                    *[r.stack] * stacks,
-                    r.term,
-                    r.approach,
-                    float(r.mean),
-                    float(r.std),
-                    f"{r.first} of {r.seeds}",
-                    f"{r.first_of_candidates} of {r.seeds}",
-                ]
-                for r in frame.itertuples(index=False)
-            ],
-            keys=2 + stacks,
-        )
-        output.say("first: ranked first of all terms; selected: first of those of q, k, v that took part")
+                *[r.stack] * stacks,
+                r.term,
+                r.approach,
+                float(r.mean),
+                float(r.std),
+                f"{r.first} of {r.seeds}",
+                f"{r.first_of_candidates} of {r.seeds}",
+            ]
+            for r in frame.itertuples(index=False)
+        ],
+        keys=2 + stacks,
+    )
+    output.say("first: ranked first of all terms; selected: first of those of q, k, v that took part")
 
 
 def _experiment(snapshot: Snapshot) -> dict[str, Any]:
@@ -180,11 +247,30 @@ def inspect(file: output.File, json: output.Json = False) -> None:
         columns = metric_columns(epochs)
         rows = [[metric_cell(row.get(name), name) for name in columns] for row in epochs]
         output.print_table("metrics", columns, rows)
+    unchanged = _unchanged(snapshot)
+    hidden = {f"{stack}.{term}.{part}" for stack, term in unchanged for part in ("pre", "post")}
     output.print_table(
         "tensors",
         ["tensor", "shape", "dtype", "norm", "least", "largest"],
-        [(t["name"], "x".join(map(str, t["shape"])), t["dtype"], t["norm"], t["least"], t["largest"]) for t in tensors],
+        [
+            (t["name"], "x".join(map(str, t["shape"])), t["dtype"], t["norm"], t["least"], t["largest"])
+            for t in tensors
+            if t["name"] not in hidden
+        ],
     )
+    if unchanged:
+        names = ", ".join(f"{stack}.{term}" for stack, term in unchanged)
+        output.say(f"not trained, the same before and after: {names} (all tensors: --json)")
+
+
+def _unchanged(snapshot: Snapshot) -> list[Key]:
+    """List the bias terms that a fine-tune did not train and left as they were."""
+    return [
+        (stack, term)
+        for stack, term in snapshot.keys()  # noqa: SIM118 - a method of Snapshot, not of a dict
+        if term not in snapshot.meta.trained_terms
+        and np.array_equal(snapshot.pre(stack, term), snapshot.post(stack, term))
+    ]
 
 
 def _words(value: Any) -> str:

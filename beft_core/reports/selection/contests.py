@@ -94,6 +94,22 @@ def two_sided_p(t: float, freedom: int) -> float:
     return max(0.0, 1 - inside)
 
 
+def critical_t(freedom: int, level: float = LEVEL) -> float:
+    """Compute the t that a two-sided test of Student's t just reaches at a level; infinite without a degree of freedom.
+
+    Times s / sqrt(n), with n - 1 degrees of freedom, it is half the interval of a mean.
+    """
+    if freedom < 1:
+        return math.inf
+    low, high = 0.0, 1.0
+    while two_sided_p(high, freedom) > level:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if two_sided_p(middle, freedom) > level else (low, middle)
+    return high
+
+
 def sentence(results: pd.DataFrame) -> str:
     """Say how b_v stands against b_q and b_k; empty without a cell that has both of a pair."""
     found = [contest(results, "v", other) for other in CANDIDATES if other != "v"]

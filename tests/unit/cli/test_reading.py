@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from cli_runner import beft, stored
 from example_snapshots import LAYERS, base, example
+from scipy.stats import t as student
 
 from beft_core.scores.formulas import projection_ratio
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
@@ -33,6 +34,24 @@ def test_score_of_several_seeds(folder: Path) -> None:
     text = beft("score", *files, "--per-layer").out
     assert "3 snapshots together" in text
     assert "length ratio" in text
+
+
+def test_several_seeds_are_summed_up_first_and_in_short(folder: Path) -> None:
+    files = [stored(folder, name=str(seed), seed=seed, task="sst2", full=True, null_terms=("k",)) for seed in (1, 2, 3)]
+    ratios = [read_snapshot(file) for file in files]
+    values = [projection_ratio(one.pre("encoder", "v"), one.post("encoder", "v")).mean() for one in ratios]
+    low, high = student.interval(0.95, 2, loc=np.mean(values), scale=np.std(values, ddof=1) / np.sqrt(3))
+    lines = beft("score", *files).out.splitlines()
+    assert len(lines) < 20 and lines[0].startswith("3 snapshots together: model bundled, task sst2")
+    (row,) = (line for line in lines if line.strip().startswith("Projection ratio"))
+    assert " in " in row and f"{np.mean(values):.4f} ± {(high - low) / 2:.4f}" in row
+    assert any(line.startswith("note: k is a null term and was trained") for line in lines)
+    assert not any(str(file) in line for line in lines for file in files) and "--verbose" in lines[-1]
+    alone = stored(folder, name="other", seed=1, task="rte", full=True)
+    mixed = beft("score", *files, alone).out
+    assert f"{alone}: rte" in mixed and f"{files[0]}: sst2" not in mixed
+    whole = beft("score", *files, "--verbose").out
+    assert whole.index("together") < whole.index(f"{files[0]}: sst2") < whole.index("all terms over 3 seeds")
 
 
 def test_seeds_of_different_experiments_are_not_mixed(folder: Path) -> None:
@@ -96,6 +115,19 @@ def test_inspect(folder: Path) -> None:
     text = beft("inspect", file).out
     assert "encoder.v.pre" in text
     assert "3x8" in text
+
+
+def test_biases_that_were_not_trained_are_one_line(folder: Path) -> None:
+    pre = base(terms=("q", "k", "v", "o"))
+    post = {key: array + (key[1] in "vo") for key, array in pre.items()}
+    meta = example(pre=pre, trained_terms=("v",)).meta
+    write_snapshot(folder / "v.beft.safetensors", Snapshot.build(meta, pre, post))
+    text = beft("inspect", "v.beft.safetensors").out
+    assert "not trained, the same before and after: encoder.q, encoder.k (all tensors: --json)" in text
+    assert "encoder.q.pre" not in text and "encoder.v.post" in text
+    assert "encoder.o.post" in text, "it was not trained, and moved all the same"
+    names = [tensor["name"] for tensor in beft("inspect", "v.beft.safetensors", "--json").json["tensors"]]
+    assert "encoder.k.post" in names
 
 
 def test_names_in_a_file_cannot_speak_to_the_terminal(folder: Path) -> None:

@@ -10,7 +10,7 @@ from scipy.stats import t as student
 from scipy.stats import ttest_rel
 from sweep_tables import Run, make_results
 
-from beft_core.reports.selection.contests import COLUMNS, contest, paired, sentence, two_sided_p
+from beft_core.reports.selection.contests import COLUMNS, contest, critical_t, paired, sentence, two_sided_p
 
 
 def uneven(run: Run) -> float:
@@ -23,6 +23,13 @@ def uneven(run: Run) -> float:
 @pytest.mark.parametrize("t", [0.0, 0.3, -2.0, 2.78, 40.0])
 def test_p_is_scipys(t: float, freedom: int) -> None:
     assert two_sided_p(t, freedom) == pytest.approx(2 * student.sf(abs(t), freedom), rel=1e-9, abs=1e-14)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 4, 9, 30])
+def test_the_critical_t_is_scipys(freedom: int) -> None:
+    assert critical_t(freedom) == pytest.approx(student.ppf(0.975, freedom), rel=1e-9)
+    assert critical_t(freedom, 0.32) == pytest.approx(student.ppf(0.84, freedom), rel=1e-9)
+    assert math.isinf(critical_t(0))
 
 
 def test_five_seeds_need_a_t_of_2_78() -> None:
