@@ -42,6 +42,12 @@ def beft(*arguments: object) -> Result:
     return Result(int(exit_.value.code or 0), out.getvalue(), err.getvalue())
 
 
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let fine-tunes begin without data and model, where a test has another function in their place."""
+    monkeypatch.setattr("beft_core.cli.fine_tune.checked_data", lambda *_: None)
+    monkeypatch.setattr("beft_core.cli.fine_tune.require_model", lambda *_: None)
+
+
 def assert_refused(result: Result) -> str:
     """Exit status 2, nothing on stdout, one line on stderr; returns the line."""
     assert result.status == 2, result

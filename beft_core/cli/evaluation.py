@@ -16,6 +16,7 @@ from beft_core.cli.merge_flags import takes_parameters
 from beft_core.cli.parser.command import DATA as DATA_PANEL
 from beft_core.cli.parser.command import MODEL, OUTPUT, add
 from beft_core.cli.progress import progress
+from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.extras import require_training
 from beft_core.files.paths import user_path
@@ -32,7 +33,15 @@ from beft_core.snapshots.snapshot import Snapshot, read_snapshot
 from beft_core.tasks.examples import TaskData
 from beft_core.tasks.own_table import default_name
 from beft_core.tasks.registry import TASKS, get_task
-from beft_core.tasks.sources.user_files import ScoredTable
+from beft_core.tasks.sources.user_files import ScoredTable, scored_from
+from beft_core.training.preconditions import (
+    head_of,
+    inputs_of,
+    read_data,
+    refuse_changed_weights,
+    require_data,
+    require_labels,
+)
 
 Biases = Annotated[
     str,
@@ -94,22 +103,30 @@ def evaluate(
         raise UserError(f"got --biases {biases}", "post or pre")
     path = user_path(file, "the file")
     snapshot = read_snapshot(path)
+    refuse_changed_weights(snapshot)
     task, data = _own_data(snapshot, path, table, given)
-    if data is None:
-        config = config_of(recorded([snapshot]) | given | {"task": task})
-    else:
+    head_of(snapshot, task)
+    own = data is not None
+    if own:
         fields = {name: value for name, value in given.items() if name in _WHERE or name == "n_eval"}
         config = config_of(recorded([snapshot]) | fields)
-        data = data.limited(config.n_eval)
+    else:
+        config = config_of(recorded([snapshot]) | given | {"task": task})
     require_training()
     with progress() as observer:
+        # What is wrong with the data or the model is told before PyTorch takes its seconds.
+        observer.stage("load data")
+        if data is None:
+            data = read_data(dataclasses.replace(config, inputs=inputs_of(snapshot, task)))
+        require_labels(snapshot, data.spec)
         observer.stage("find the model")
-        locate(config.model)  # a name that leads nowhere is told before PyTorch takes its seconds
+        locate(config.model)
         observer.stage("start PyTorch")
         from beft_core.training.evaluate import evaluate
 
         metrics = evaluate(snapshot, config, biases=biases, observer=observer, data=data)
-    rows = {} if data is None else {"data": data.source, "examples": len(data.evals["validation"])}
+    scored = data.limited(config.n_eval)
+    rows = {"data": data.source, "examples": len(scored.evals["validation"])} if own else {}
     if json:
         output.print_json({"file": file, "task": task, "biases": biases, **rows, "metrics": metrics})
         return
@@ -197,6 +214,7 @@ def merge(
     tables = _tables(snapshots, files, table)
     if evaluate:
         require_training()
+        _require_data(snapshots, tables, given.get("data_dir"))
     if method in METHODS and METHODS[method].needs_fisher and not all(map(has_tuned_fisher, snapshots)):
         snapshots = _measured(snapshots, files, given, tables)
     merged = merge_snapshots(snapshots, method, terms=only, **settings)
@@ -245,6 +263,17 @@ def _tables(
             raise UserError(f"got --file {word[:200]}", known_heads)
         tables[task] = {"file": str(user_path(file, "--file").absolute())}
     return tables
+
+
+def _require_data(snapshots: Sequence[Snapshot], tables: Mapping[str, Mapping[str, Any]], data_dir: str | None) -> None:
+    """Raise UserError for data that a merge cannot be scored on, before PyTorch takes its seconds."""
+    for snapshot in snapshots:
+        refuse_changed_weights(snapshot)
+        for task, head in snapshot.meta.heads.items():
+            if task in tables:
+                scored_from(tables[task], task, head)
+            elif task in TASKS:
+                require_data([RunConfig(task=task, data_dir=data_dir)])
 
 
 def _measured(

@@ -19,13 +19,14 @@ from beft_core.errors import UserError
 from beft_core.extras import require_training
 from beft_core.files.paths import user_path
 from beft_core.methods import ONE_BY_ONE, method_of
-from beft_core.models.source import locate
 from beft_core.scores.approaches import APPROACHES, PAPER
+from beft_core.scores.learning import learning, of_fine_tune, of_probe
 from beft_core.scores.table import ScoreTable
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.registry import get_task
 from beft_core.terms import CANDIDATES
 from beft_core.training.observer import NOT_METRICS
+from beft_core.training.preconditions import checked_data, require_model
 
 Resume = Annotated[
     str | None,
@@ -43,6 +44,10 @@ TrainedOut = Annotated[
     str | None,
     typer.Option("--trained-out", metavar="FILE", help="Snapshot of --then-train to write.", rich_help_panel=OUTPUT),
 ]
+
+
+MAX_WARNINGS = 3
+"""Most warnings that are printed; JSON lists all."""
 
 
 def register(app: typer.Typer) -> None:
@@ -80,12 +85,14 @@ def select(
     require_training()
 
     with progress() as observer:
-        observer.stage("find the model")
-        locate(config.model)  # a name that leads nowhere is told before PyTorch takes its seconds
+        # What is wrong with the data or the model is told before PyTorch takes its seconds.
+        data = checked_data(config.probe(), observer)
+        require_model(config.probe(), observer)
+        doubts = warned(observer, config.probe())
         observer.stage("start PyTorch")
         from beft_core.training import workflow
 
-        selection = workflow.select(config, observer, resume)
+        selection = workflow.select(config, observer, resume, data=data)
     probe, scores = selection.snapshot, selection.scores
     if probe_path is not None:
         output.save_trained(probe_path, probe, resume)
@@ -102,18 +109,21 @@ def select(
         "null_elements": null_elements(scores),
         "notes": scores.notes,
         "probe": _cost(probe, observer) | {"file": probe_path, "metrics": probe.meta.metrics},
+        "constant_answer": constant_answer(probe),
         "trained": None,
+        "warnings": doubts,
     }
     if not json:
         print_scores(f"{probe.meta.task} on {probe.meta.model.id}, {probe.meta.n_train} examples", scores)
         print_selection(scores)
         output.say(f"probe: {output.percentage(probe.meta)}, {_seconds(observer)}{_last_metrics(probe)}")
+        output.say(*filter(None, [of_probe(probe.meta)]))
     stopped = observer.stopped
     if then_train and winner is not None and not stopped:
         with progress() as observer:
             # Not through workflow.select, so that the probe is on disk and on the screen before this begins.
             alone = dataclasses.replace(config, mode=ONE_BY_ONE, terms=(winner,))
-            trained = workflow.train(alone, observer)
+            trained = workflow.train(alone, observer, data=data)
         trained_path = (
             trained_paths[winner] if trained_out else output.default_path(default_name(config, [winner]), force)
         )
@@ -144,17 +154,19 @@ def train(
     resume = _checkpoint_path(checkpoint)
     require_training()
     with progress() as observer:
-        observer.stage("find the model")
-        locate(config.model)  # a name that leads nowhere is told before PyTorch takes its seconds
+        # What is wrong with the data or the model is told before PyTorch takes its seconds.
+        data = checked_data(config, observer)
+        require_model(config, observer)
+        doubts = warned(observer, config)
         observer.stage("start PyTorch")
         from beft_core.training import workflow
 
-        snapshot = workflow.train(config, observer, resume)
+        snapshot = workflow.train(config, observer, resume, data=data)
     if not (out or force):
         path = output.default_path(name, force)  # another fine-tune may have taken the name meanwhile
     output.save_trained(path, snapshot, resume)
     if json:
-        output.print_json(_trained(snapshot, observer, path))
+        output.print_json({**_trained(snapshot, observer, path), "warnings": doubts})
     else:
         _print_training(snapshot, observer, path)
     return _stopped(observer.stopped)
@@ -165,6 +177,20 @@ def default_name(config: RunConfig, terms: Any) -> str:
     own = None if config.train_file is None else config.name or Path(config.train_file).stem
     task = own if own is not None else get_task(config.task).name
     return f"{task}-{'-'.join(terms)}-seed{config.seed}"
+
+
+def warned(observer: Progress, *configs: RunConfig) -> list[str]:
+    """Print, and list, what is likely a slip of the hand in the settings of runs, each line once."""
+    doubts = list(dict.fromkeys(doubt for config in configs for doubt in config.doubts()))
+    for doubt in doubts[:MAX_WARNINGS]:
+        observer.message(f"warning: {doubt}")
+    return doubts
+
+
+def constant_answer(snapshot: Snapshot) -> dict[str, Any] | None:
+    """Compare a fine-tune with a constant answer, for JSON; None where the snapshot does not say what that gets."""
+    found = learning(snapshot.meta)
+    return None if found is None else {**dataclasses.asdict(found), "beaten": found.beaten}
 
 
 def _checkpoint_path(checkpoint: str | None) -> Path | None:
@@ -210,6 +236,7 @@ def _trained(snapshot: Snapshot, observer: Progress, path: Path) -> dict[str, An
         "seed": meta.seed,
         "metric": meta.metric,
         "metrics": meta.metrics,
+        "constant_answer": constant_answer(snapshot),
         "hyperparameters": meta.hyperparameters,
         "file": path,
         **_cost(snapshot, observer),
@@ -237,6 +264,7 @@ def _print_training(snapshot: Snapshot, observer: Progress, path: Path) -> None:
             [[metric_cell(row.get(name), name) for name in columns] for row in meta.metrics],
         )
     output.say(f"trained {output.percentage(meta)}, besides the head; {_seconds(observer)}", f"snapshot: {path}")
+    output.say(*filter(None, [of_probe(meta) if method_of(meta.mode).every_bias else of_fine_tune(meta)]))
 
 
 def no_selection(scores: ScoreTable, stack: str | None = None) -> dict[str, str]:

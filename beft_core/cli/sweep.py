@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from beft_core.cli import output
+from beft_core.cli.fine_tune import warned
 from beft_core.cli.flags import TABLE, takes
 from beft_core.cli.output import plain
 from beft_core.cli.parser import options_file
 from beft_core.cli.parser.command import DATA, MODEL, OUTPUT, TRAINING, PrintConfig, add
 from beft_core.cli.progress import progress
-from beft_core.config import RunConfig
+from beft_core.config import RunConfig, type_in_words
 from beft_core.errors import UserError
 from beft_core.extras import require_training
 from beft_core.files.paths import user_path
@@ -24,6 +25,7 @@ from beft_core.settings import arguments
 from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.spec import COMMON, MAX_SEEDS, SweepSpec, identity, read_spec
 from beft_core.sweeps.store import SweepFolder
+from beft_core.training.preconditions import require_data
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,7 +156,6 @@ def sweep(
     spec = spec.pinned()
     runs = spec.runs()
     folder = SweepFolder(user_path(out if out is not None else _default_folder(spec), "--out"))
-    folder.prepare()
     if (continued := folder.continued(spec)) != spec:
         spec, runs = continued, continued.runs()
     result = _without_work(spec, folder, runs) or _work(spec, folder, runs, bank_size, not no_snapshots)
@@ -186,7 +187,7 @@ def _own(fields: dict[str, Any], **given: Any) -> dict[str, Any]:
     for name, kind in _OWN.items():
         value = fields.pop(name, None)
         if value is not None and type(value) is not kind:
-            raise UserError(f"got {name} = {str(value)[:80]}", f"a value of type {kind.__name__}")
+            raise UserError(f"got {name} = {str(value)[:80]}", type_in_words(kind))
         if given[name] is None or given[name] is False:
             given[name] = value
     return given
@@ -208,9 +209,15 @@ def _work(
 ) -> dict[str, Any]:
     require_training()
     with progress() as observer:
+        # What is wrong with the data or a model is told before PyTorch takes its seconds, and before there is a folder.
+        observer.stage("load data")
+        done = folder.finished(runs)
+        require_data(one for one in runs if identity(one) not in done)
         observer.stage("find the model")
         for name in dict.fromkeys(one.model for one in runs):
-            locate(name)  # a name that leads nowhere is told before PyTorch takes its seconds
+            locate(name)
+        warned(observer, *runs)
+        folder.prepare()
         observer.stage("start PyTorch")
         from beft_core.sweeps.runner import run_sweep
 

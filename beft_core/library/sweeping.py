@@ -19,9 +19,10 @@ from beft_core.library.snapshot import Snapshot, snapshot_of
 from beft_core.library.words import in_python
 from beft_core.models.source import BUNDLED, locate
 from beft_core.sweeps.seed_means import over_seeds
-from beft_core.sweeps.spec import SweepSpec
+from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.observer import Observer
+from beft_core.training.preconditions import require_data
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,9 +128,11 @@ def sweep(
     if not isinstance(out, str | os.PathLike):
         raise UserError(f"got out = {str(out)[:80]!r}", "the path of a folder")
     made = spec if spec is not None else SweepSpec.from_dict(fields)
-    made.runs()  # what no run can have is told before anything begins
+    runs = made.runs()  # what no run can have is told before anything begins
     require_training()
     folder = SweepFolder(user_path(out, "out"))
+    done = folder.finished(runs)
+    require_data(one for one in runs if identity(one) not in done)
     folder.prepare()
     with watching(progress, observer) as watched:
         watched.stage("find the model")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
@@ -23,12 +24,13 @@ from beft_core.library.reading import Source
 from beft_core.library.scores import Scores
 from beft_core.library.selection import Evaluation, Selection
 from beft_core.library.snapshot import Snapshot, snapshot_of
-from beft_core.library.words import in_python
+from beft_core.library.words import in_python, keywords
 from beft_core.merging.config import recorded
 from beft_core.models.source import locate
 from beft_core.tasks.examples import TaskData
 from beft_core.tasks.registry import TASKS
 from beft_core.training.observer import Observer
+from beft_core.training.preconditions import checked_data, require_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,8 +105,10 @@ def train(
     )
     file = _file(checkpoint)
     with watching(progress, observer) as watched:
-        from_engine = _engine(watched, work.config, work.base)
-        return work.kept(from_engine.train(work.config, watched, file, data=work.data, base=work.base))
+        examples = _ready(watched, work)
+        from beft_core.training import workflow
+
+        return work.kept(workflow.train(work.config, watched, file, data=examples, base=work.base))
 
 
 @in_python
@@ -163,8 +167,10 @@ def select(
     )
     file = _file(checkpoint)
     with watching(progress, observer) as watched:
-        from_engine = _engine(watched, work.config, work.base)
-        found = from_engine.select(work.config, watched, file, then_train, data=work.data, base=work.base)
+        examples = _ready(watched, work, probe=True)
+        from beft_core.training import workflow
+
+        found = workflow.select(work.config, watched, file, then_train, data=examples, base=work.base)
     probe = work.kept(found.snapshot)
     return Selection(probe, Scores.of(probe), work.kept(found.trained) if found.trained is not None else None)
 
@@ -217,8 +223,12 @@ def evaluate(
     placed = arguments.named(settings, Where.__annotations__, _keywords(evaluate))
     config = run_config(None, {**given, **placed})
     base = _base(model, tokenizer)
+    require_training()
     with watching(progress, observer) as watched:
-        _engine(watched, config, base)
+        if base is None:
+            watched.stage("find the model")
+            locate(config.model)  # a name that leads nowhere is told before torch takes its seconds
+        watched.stage("start PyTorch")
         from beft_core.training.evaluate import evaluate as evaluate_snapshot
 
         metrics = evaluate_snapshot(opened, config, biases=biases, observer=watched, data=scored, base=base)
@@ -307,16 +317,20 @@ def _file(checkpoint: str | os.PathLike[str] | None) -> Path | None:
     return path
 
 
-def _engine(observer: Observer, config: RunConfig, base: object) -> Any:
-    """Import the engine's workflows; a model that is named wrong is told before torch takes its seconds."""
-    require_training()
-    if base is None:
-        observer.stage("find the model")
-        locate(config.model)
-    observer.stage("start PyTorch")
-    from beft_core.training import workflow
+def _ready(observer: Observer, work: _Work, probe: bool = False) -> TaskData:
+    """Read the examples, and check them and the model: what is wrong is told before torch takes its seconds.
 
-    return workflow
+    ``probe``: the work is that of a selection.
+    """
+    require_training()
+    config = work.config.probe() if probe else work.config
+    for doubt in config.doubts():
+        warnings.warn(keywords(doubt), stacklevel=4)  # at the line that called train or select
+    data = checked_data(config, observer) if work.data is None else work.data
+    if work.base is None:
+        require_model(config, observer)
+    observer.stage("start PyTorch")
+    return data
 
 
 def _only_task(snapshot: Snapshot) -> str:

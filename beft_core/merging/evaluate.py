@@ -25,10 +25,11 @@ from beft_core.snapshots.snapshot import MAX_HEADER, Snapshot
 from beft_core.tasks.examples import TaskData, subsample
 from beft_core.tasks.sources.user_files import scored_from
 from beft_core.training import inputs
-from beft_core.training.evaluate import head_of, inputs_of, load_base, refuse_changed_weights, require_labels, scorer
+from beft_core.training.evaluate import load_base, scorer
 from beft_core.training.fisher.of_snapshots import with_tuned_fisher
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
+from beft_core.training.preconditions import head_of, inputs_of, refuse_changed_weights, require_labels
 from beft_core.training.result import device_name, software_versions
 
 Score = Callable[[], dict[str, float]]

@@ -11,12 +11,10 @@ import numpy as np
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.methods import method_of
 from beft_core.models.biases import LoadedModel, write_biases
-from beft_core.presets import INPUTS
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.examples import Examples, TaskData
-from beft_core.tasks.registry import TaskSpec, get_task
+from beft_core.tasks.registry import get_task
 from beft_core.training import inputs
 from beft_core.training.acceleration.session import session_for
 from beft_core.training.batches.encoded import encode
@@ -24,6 +22,7 @@ from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
+from beft_core.training.preconditions import head_of, inputs_of, refuse_changed_weights, require_labels
 from beft_core.training.predict import Predictor
 from beft_core.training.result import put_head
 
@@ -69,56 +68,6 @@ def evaluate(
     score = scorer(model, head, data, data.evals, config.max_length, precision, observer)
     observer.stage("evaluate", examples)
     return score()
-
-
-def refuse_changed_weights(snapshot: Snapshot) -> None:
-    """Refuse a snapshot whose biases are not all that the fine-tune changed.
-
-    Raises:
-        UserError: its weights changed too, and no snapshot holds those.
-    """
-    if method_of(snapshot.meta.mode).changes_weights:
-        raise UserError(
-            f"got a snapshot of mode {snapshot.meta.mode}, whose weights changed too",
-            "one of a fine-tune of biases, since a snapshot holds nothing else",
-        )
-
-
-def head_of(snapshot: Snapshot, task: str) -> dict[str, np.ndarray]:
-    """Read what a snapshot keeps for a task besides its bias terms: part of a bank -> float32 of the part's shape.
-
-    Raises:
-        UserError: the snapshot has no head for the task.
-    """
-    prefix = f"extra.{task}."
-    head = {name.removeprefix(prefix): value for name, value in snapshot.extra.items() if name.startswith(prefix)}
-    if "head.weight" not in head:
-        have = sorted(snapshot.meta.heads) or ["none"]
-        raise UserError(f"got a snapshot without a head for {task}", f"one of its tasks: {', '.join(have)}")
-    return head
-
-
-def require_labels(snapshot: Snapshot, spec: TaskSpec) -> None:
-    """Raises UserError where a table of the user's own has other labels than its head, or the same in another order."""
-    recorded = snapshot.meta.heads.get(spec.name)
-    if spec.source != "file" or recorded is None:
-        return
-    labels = recorded.get("labels")
-    known = None if labels is None else tuple(labels)
-    if (recorded["kind"], known) != (spec.target.kind, spec.labels):
-        what = spec.target.kind if spec.labels is None else ", ".join(spec.labels[:8])
-        head = str(recorded["kind"]) if known is None else ", ".join(known[:8])
-        raise UserError(
-            f"got {spec.title} with the labels {what}",
-            f"those of the head {spec.name}: {head}",
-            "beft evaluate --file, which reads labels as the head has them",
-        )
-
-
-def inputs_of(snapshot: Snapshot, task: str) -> str:
-    """Find out which columns the head of a task was trained on: a key of :data:`beft_core.presets.INPUTS`."""
-    recorded = snapshot.meta.heads.get(task, {}).get("inputs")
-    return recorded if isinstance(recorded, str) and recorded in INPUTS else "lab"
 
 
 def load_base(snapshot: Snapshot, config: RunConfig, base: inputs.Base | None = None) -> LoadedModel:

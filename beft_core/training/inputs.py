@@ -13,9 +13,9 @@ from beft_core.models import biases
 from beft_core.models import load as models
 from beft_core.models.biases import LoadedModel
 from beft_core.tasks.examples import Examples, TaskData, subsample
-from beft_core.tasks.load import load_task
 from beft_core.training.objectives.base import Metrics
 from beft_core.training.objectives.registry import objective_of
+from beft_core.training.preconditions import read_data
 
 
 def load_data(config: RunConfig) -> TaskData:
@@ -24,12 +24,7 @@ def load_data(config: RunConfig) -> TaskData:
     Raises:
         UserError: no such task or file, or one that cannot be read as it should.
     """
-    table = config.table
-    if table is not None:
-        data = table.load()
-    else:
-        data = load_task(config.task, folder=config.data_dir, inputs=config.inputs or "lab")
-    return data.limited(config.n_eval)
+    return read_data(config).limited(config.n_eval)
 
 
 Base = Callable[[], LoadedModel]

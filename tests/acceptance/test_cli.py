@@ -100,7 +100,7 @@ def test_select_prints_the_ranking(folder: Path, monkeypatch: pytest.MonkeyPatch
     probe = example(full=True, null_terms=("k",), n_train=32, mode="all", trained_parameters=72, total_parameters=7200)
     scores = score_snapshot(probe)
     selection = workflow.Selection(probe, scores, scores.selected())
-    monkeypatch.setattr("beft_core.training.workflow.select", lambda *_: selection)
+    monkeypatch.setattr("beft_core.training.workflow.select", lambda *_, **__: selection)
     result = beft("select")
     assert result.status == 0
     row = next(line for line in result.out.splitlines() if line.strip().startswith("v "))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_runner import Result, beft
+from cli_runner import Result, beft, unchecked
 from example_snapshots import base, example
 from rich.cells import cell_len
 
@@ -63,21 +63,22 @@ def test_reading_fits(name: str) -> None:
 
 
 def test_training_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("beft_core.cli.fine_tune.locate", lambda _: None)
+    unchecked(monkeypatch)
     epochs = (
         {"epoch": 1, "step": 12345, "train_loss": 0.5, "matthews_correlation": 0.1, "spearman": 0.2, "pearson": 0.3},
     )
     sizes: dict[str, Any] = {"trained_parameters": 2304, "total_parameters": 22_713_216, "metrics": epochs}
     trained = example(full=True, null_terms=("k",), task="demo-acceptability", mode="all", **sizes)
     scores = score_snapshot(trained)
-    monkeypatch.setattr(workflow, "train", lambda *_: trained)
-    monkeypatch.setattr(workflow, "select", lambda *_: workflow.Selection(trained, scores, scores.selected()))
+    monkeypatch.setattr(workflow, "train", lambda *_, **__: trained)
+    monkeypatch.setattr(workflow, "select", lambda *_, **__: workflow.Selection(trained, scores, scores.selected()))
     assert "snapshot: v.beft.safetensors" in narrow(beft("train", "--out", "v.beft.safetensors"))
     assert "Fisher selects" in narrow(beft("select", "--out", "p.beft.safetensors"))
 
 
 def test_evaluating_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("beft_core.cli.evaluation.locate", lambda _: None)
+    monkeypatch.setattr("beft_core.cli.evaluation.head_of", lambda *_: {})
     metrics = {"matthews_correlation": 0.25, "accuracy": 0.5}
     monkeypatch.setattr("beft_core.training.evaluate.evaluate", lambda *_, **__: metrics)
     assert "0.2500" in narrow(beft("evaluate", FILES[0], "--task", "demo-acceptability"))

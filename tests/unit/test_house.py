@@ -87,6 +87,7 @@ TORCH_HALF: tuple[str, ...] = (
 NUMPY_IN_TRAINING: tuple[str, ...] = (
     "beft_core.training.estimate.count",
     "beft_core.training.observer",
+    "beft_core.training.preconditions",
     "beft_core.training.progress.checkpoint",
 )
 

@@ -160,6 +160,8 @@ class ScoredTable:
         everything that can be wrong with the table, for labels that the head does not know, and where neither the head
         nor this says which columns count.
         """
+        path = user_path(self.file, "--file")
+        _reader(path)  # that there is no such table is told before its columns are asked for
         known = columns_of(head)
         text, label = (getattr(self, name) or getattr(known, name, None) for name in ("text", "label"))
         if text is None or label is None:
@@ -172,7 +174,7 @@ class ScoredTable:
         labels = head.get("labels")
         if labels is None and head["kind"] != "regression":
             raise UserError(f"got the head {task}, which does not record the names of its classes", "one that does")
-        table = read_rows(user_path(self.file, "--file"), columns)
+        table = read_rows(path, columns)
         return scored_task(table, columns, name=task, labels=None if labels is None else tuple(labels))
 
 

@@ -20,13 +20,13 @@ import numpy as np
 
 from beft_core.architectures.layout import Layout
 from beft_core.config import RunConfig
-from beft_core.errors import UserError
 from beft_core.models.bias_reader import ModelWeights
 from beft_core.models.source import locate
 from beft_core.tasks.registry import get_task
 from beft_core.tasks.sources import official
 from beft_core.tasks.sources.demo import TRAIN_SIZE
 from beft_core.tasks.sources.user_files import OwnTable
+from beft_core.training.preconditions import wanted_terms
 
 CHECKPOINTS = 30
 """Number of checkpoints of a trajectory: enough to be played smoothly, few enough to stay small."""
@@ -70,10 +70,7 @@ def count_parameters(config: RunConfig) -> ParameterCount:
     method = config.method
     if not method.trains_terms:
         return ParameterCount(method.counts(layout, total), total)
-    wanted = method.terms(config.terms, layout.terms)
-    layout.require(wanted)
-    if config.layers is not None and max(config.layers) >= layout.layers:
-        raise UserError(f"got layer {max(config.layers)}", f"0 to {layout.layers - 1}, the layers of this model")
+    wanted = wanted_terms(config, layout)
     frozen = () if config.train_null else tuple(term for term in wanted if term in layout.null_terms)
     trained = sum(
         slot.width if config.train_null else int((~layout.null_elements(slot.term)).sum())

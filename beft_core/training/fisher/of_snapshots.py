@@ -23,12 +23,13 @@ from beft_core.tasks.sources.user_files import OwnTable
 from beft_core.training import inputs
 from beft_core.training.acceleration.session import session_for
 from beft_core.training.batches.encoded import Encoded, encode
-from beft_core.training.evaluate import head_of, inputs_of, load_base, refuse_changed_weights
+from beft_core.training.evaluate import load_base
 from beft_core.training.fisher.tuned import tuned_fisher
 from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
+from beft_core.training.preconditions import head_of, inputs_of, refuse_changed_weights
 from beft_core.training.result import put_head
 
 

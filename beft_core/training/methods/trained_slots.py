@@ -8,9 +8,9 @@ import numpy as np
 
 from beft_core.architectures.layout import BiasSlot
 from beft_core.config import RunConfig
-from beft_core.errors import UserError
 from beft_core.models.biases import LoadedModel
 from beft_core.training.observer import Observer
+from beft_core.training.preconditions import wanted_terms
 
 
 def trained_slots(
@@ -28,13 +28,8 @@ def trained_slots(
     Raises:
         UserError: terms or layers that the model does not have.
     """
-    if not config.method.trains_terms:
-        return []
     layout = model.layout
-    wanted = config.method.terms(config.terms, layout.terms)
-    layout.require(wanted)
-    if config.layers is not None and max(config.layers) >= layout.layers:
-        raise UserError(f"got layer {max(config.layers)}", f"0 to {layout.layers - 1}, the layers of this model")
+    wanted = wanted_terms(config, layout)
     frozen = () if config.train_null else tuple(term for term in wanted if term in null)
     if frozen and observer is not None:
         observer.message(

@@ -17,7 +17,8 @@ from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.examples import TaskData
 from beft_core.tasks.load import load_task
 from beft_core.training import inputs, workflow
-from beft_core.training.evaluate import evaluate, inputs_of
+from beft_core.training.evaluate import evaluate
+from beft_core.training.preconditions import inputs_of
 
 
 @pytest.fixture(scope="module")

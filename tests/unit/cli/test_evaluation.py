@@ -12,6 +12,8 @@ from example_snapshots import LAYERS
 from beft_core.config import RunConfig
 from beft_core.merging.methods import METHODS
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
+from beft_core.tasks.examples import Examples, TaskData
+from beft_core.tasks.registry import TASKS
 
 
 def test_every_parameter_of_a_merge_has_a_flag() -> None:
@@ -25,13 +27,18 @@ def test_every_parameter_of_a_merge_has_a_flag() -> None:
 def test_the_named_biases_are_evaluated(biases: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, str]] = []
 
+    none = Examples([], None, np.array([]))
+    monkeypatch.setattr(
+        "beft_core.cli.evaluation.read_data", lambda _: TaskData(TASKS["sst2"], none, {"validation": none}, "")
+    )
+
     def fake(_: Snapshot, config: RunConfig, biases: str = "post", **_rest: object) -> dict[str, float]:
         asked.append((config.task, biases))
         return {"accuracy": 0.5}
 
     monkeypatch.setattr("beft_core.training.evaluate.evaluate", fake)
     monkeypatch.setattr("beft_core.cli.evaluation.locate", lambda name: None)
-    done = beft("evaluate", stored(folder, task="sst2"), "--task", "sst2", "--biases", biases, "--json")
+    done = beft("evaluate", stored(folder, task="sst2", full=True), "--task", "sst2", "--biases", biases, "--json")
     assert done.status == 0, done.err
     assert asked == [("sst2", biases)] and done.json["biases"] == biases
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_runner import beft
+from cli_runner import beft, unchecked
 from example_snapshots import example
 
 from beft_core.cli.flags import FLAGS, config_of, takes
@@ -73,12 +73,12 @@ def test_flags_become_the_configuration(
 ) -> None:
     seen: list[RunConfig] = []
 
-    def fake(config: RunConfig, *_: object) -> Snapshot:
+    def fake(config: RunConfig, *_: object, **_rest: object) -> Snapshot:
         seen.append(config)
         return example()
 
     monkeypatch.setattr("beft_core.training.workflow.train", fake)
-    monkeypatch.setattr("beft_core.cli.fine_tune.locate", lambda name: None)
+    unchecked(monkeypatch)
     result = beft("train", *words, "--out", "v.beft.safetensors", "--json")
     assert result.status == 0, result.err
     assert seen == [dataclasses.replace(RunConfig(), **fields)]

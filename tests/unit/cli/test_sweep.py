@@ -10,6 +10,7 @@ from cli_runner import assert_refused, beft
 from sweep_tables import make_results
 
 from beft_core.cli import sweep
+from beft_core.errors import UserError
 from beft_core.sweeps.spec import SweepSpec
 from beft_core.sweeps.store import SweepFolder
 
@@ -36,6 +37,19 @@ def test_wrong_input_is_one_line(flags: list[str], words: str, tmp_path: Path, m
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     line = assert_refused(beft("sweep", "--out", tmp_path / "out", *flags))
     assert words in line
+    assert not (tmp_path / "out").exists(), "what was refused leaves no folder"
+
+
+def test_without_pytorch_no_folder_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise UserError("got an installation without torch")
+
+    monkeypatch.setattr(sweep, "require_training", missing)
+    assert "without torch" in assert_refused(beft("sweep", "--out", tmp_path / "out"))
+    monkeypatch.undo()
+    table = ["--train-file", tmp_path / "none.csv", "--text", "a", "--label", "b"]
+    assert "does not exist" in assert_refused(beft("sweep", "--out", tmp_path / "out", *table))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_table_over_seeds_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,148 @@
+"""Checks of a fine-tune or an evaluation before it starts, without PyTorch, whose import takes longer than all of them.
+
+What they read for it, the examples, is given on, so that nothing is read twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from beft_core.architectures.layout import Layout
+from beft_core.config import RunConfig
+from beft_core.errors import UserError
+from beft_core.methods import method_of
+from beft_core.models.source import locate
+from beft_core.presets import INPUTS
+from beft_core.snapshots.snapshot import Snapshot
+from beft_core.tasks.examples import TaskData, subsample
+from beft_core.tasks.load import load_task
+from beft_core.tasks.registry import TaskSpec, get_task
+from beft_core.tasks.sources.official import find_folder
+from beft_core.tasks.sources.user_files import OwnTable
+from beft_core.training.observer import Observer
+
+# --- a fine-tune ---------------------------------------------------------------------------------------------------
+
+
+def read_data(config: RunConfig) -> TaskData:
+    """Load the task of a run, one of the registry or the user's own files, with all its validation examples.
+
+    Raises:
+        UserError: no such task or file, or one that cannot be read as it should.
+    """
+    table = config.table
+    if table is not None:
+        return table.load()
+    return load_task(config.task, folder=config.data_dir, inputs=config.inputs or "lab")
+
+
+def checked_data(config: RunConfig, observer: Observer) -> TaskData:
+    """Load the task of a run as :func:`read_data`, and check that it has the training examples that the run draws.
+
+    Raises:
+        UserError: as :func:`read_data`, and for fewer examples than the run wants.
+    """
+    observer.stage("load data")
+    resolved = config.resolved()
+    data = read_data(resolved)
+    subsample(data.train, resolved.n_train, resolved.seed, resolved.sampler or "generator")
+    return data
+
+
+def require_data(configs: Iterable[RunConfig]) -> None:
+    """Check that the data of many runs are there: tables of the user's own are read, of other tasks the folder is
+    looked for.
+
+    Raises:
+        UserError: as :func:`read_data`, and for tables with fewer examples than a run wants.
+    """
+    most: dict[tuple[str, OwnTable | None], RunConfig] = {}
+    for config in configs:
+        key = (config.task, config.table)
+        if key not in most or (config.n_train or 0) > (most[key].n_train or 0):
+            most[key] = config
+    for (task, table), config in most.items():
+        if table is not None:
+            subsample(table.load().train, config.n_train, config.seed)
+        elif (spec := get_task(task)).source != "demo":
+            find_folder(spec, config.data_dir)
+
+
+def require_model(config: RunConfig, observer: Observer) -> None:
+    """Find the model of a run, and check that it has the terms and the layers that the run trains.
+
+    Raises:
+        UserError: no such model, terms or layers.
+    """
+    observer.stage("find the model")
+    wanted_terms(config, locate(config.model).layout.with_added(config.add_bias))
+
+
+def wanted_terms(config: RunConfig, layout: Layout) -> tuple[str, ...]:
+    """List the bias terms that a run asks for in a model; none where its method trains none.
+
+    Raises:
+        UserError: terms or layers that the model does not have.
+    """
+    if not config.method.trains_terms:
+        return ()
+    wanted = config.method.terms(config.terms, layout.terms)
+    layout.require(wanted)
+    if config.layers is not None and max(config.layers) >= layout.layers:
+        raise UserError(f"got layer {max(config.layers)}", f"0 to {layout.layers - 1}, the layers of this model")
+    return wanted
+
+
+# --- an evaluation -------------------------------------------------------------------------------------------------
+
+
+def refuse_changed_weights(snapshot: Snapshot) -> None:
+    """Refuse a snapshot whose biases are not all that the fine-tune changed.
+
+    Raises:
+        UserError: its weights changed too, and no snapshot holds those.
+    """
+    if method_of(snapshot.meta.mode).changes_weights:
+        raise UserError(
+            f"got a snapshot of mode {snapshot.meta.mode}, whose weights changed too",
+            "one of a fine-tune of biases, since a snapshot holds nothing else",
+        )
+
+
+def head_of(snapshot: Snapshot, task: str) -> dict[str, np.ndarray]:
+    """Read what a snapshot keeps for a task besides its bias terms: part of a bank -> float32 of the part's shape.
+
+    Raises:
+        UserError: the snapshot has no head for the task.
+    """
+    prefix = f"extra.{task}."
+    head = {name.removeprefix(prefix): value for name, value in snapshot.extra.items() if name.startswith(prefix)}
+    if "head.weight" not in head:
+        have = sorted(snapshot.meta.heads) or ["none"]
+        raise UserError(f"got a snapshot without a head for {task}", f"one of its tasks: {', '.join(have)}")
+    return head
+
+
+def require_labels(snapshot: Snapshot, spec: TaskSpec) -> None:
+    """Raises UserError where a table of the user's own has other labels than its head, or the same in another order."""
+    recorded = snapshot.meta.heads.get(spec.name)
+    if spec.source != "file" or recorded is None:
+        return
+    labels = recorded.get("labels")
+    known = None if labels is None else tuple(labels)
+    if (recorded["kind"], known) != (spec.target.kind, spec.labels):
+        what = spec.target.kind if spec.labels is None else ", ".join(spec.labels[:8])
+        head = str(recorded["kind"]) if known is None else ", ".join(known[:8])
+        raise UserError(
+            f"got {spec.title} with the labels {what}",
+            f"those of the head {spec.name}: {head}",
+            "beft evaluate --file, which reads labels as the head has them",
+        )
+
+
+def inputs_of(snapshot: Snapshot, task: str) -> str:
+    """Find out which columns the head of a task was trained on: a key of :data:`beft_core.presets.INPUTS`."""
+    recorded = snapshot.meta.heads.get(task, {}).get("inputs")
+    return recorded if isinstance(recorded, str) and recorded in INPUTS else "lab"

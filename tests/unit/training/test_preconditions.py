@@ -1,0 +1,115 @@
+"""What is told of a fine-tune or an evaluation before PyTorch is started."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from example_snapshots import example
+
+from beft_core.config import RunConfig
+from beft_core.errors import UserError
+from beft_core.training.observer import Observer
+from beft_core.training.preconditions import (
+    checked_data,
+    head_of,
+    inputs_of,
+    read_data,
+    refuse_changed_weights,
+    require_data,
+    require_labels,
+    require_model,
+)
+
+SILENT = Observer()
+ROWS = "".join(f"text {number},{number % 2}\n" for number in range(20))
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> RunConfig:
+    """A fine-tune on a table of twenty rows, of which sixteen are left to train on."""
+    path = tmp_path / "films.csv"
+    path.write_text("words,kind\n" + ROWS)
+    return RunConfig(train_file=str(path), text="words", label="kind")
+
+
+def test_the_examples_are_read_once_and_whole(table: RunConfig) -> None:
+    limited = dataclasses.replace(table, n_eval=2)
+    data = checked_data(limited, SILENT)
+    assert (len(data.train), len(data.evals["validation"])) == (16, 4), "who trains on them limits them"
+    assert read_data(limited).train.text == data.train.text
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"train_file": "none.csv"}, "does not exist"),
+        ({"text": "sentence"}, "no column 'sentence'"),
+        ({"label": "class"}, "no column 'class'"),
+        ({"eval_file": "none.csv"}, "does not exist"),
+        ({"n_train": 17}, "at most 16"),
+    ],
+)
+def test_what_is_wrong_with_a_table(fields: dict[str, object], said: str, table: RunConfig) -> None:
+    wrong = dataclasses.replace(table, **fields)  # type: ignore[arg-type]
+    for check in (lambda: checked_data(wrong, SILENT), lambda: require_data([table, wrong])):
+        with pytest.raises(UserError, match=said):
+            check()
+
+
+def test_folders_of_many_runs_are_looked_for_and_what_is_generated_is_there(tmp_path: Path) -> None:
+    require_data([RunConfig(), RunConfig(seed=1)])
+    with pytest.raises(UserError, match="SST-2"):
+        require_data([RunConfig(), RunConfig(task="sst2", data_dir=str(tmp_path))])
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"model": "/nowhere/at-all"}, "nowhere"),
+        ({"layers": (6,)}, "0 to 5, the layers of this model"),
+        ({"mode": "all", "layers": (3, 17)}, "got layer 17"),
+    ],
+)
+def test_what_is_wrong_with_a_model(fields: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        require_model(RunConfig(**fields), SILENT)  # type: ignore[arg-type]
+    require_model(RunConfig(mode="head", layers=(17,)), SILENT)  # which trains no layer
+
+
+def test_heads_are_known_by_their_tensors() -> None:
+    snapshot = example(task="sst2", full=True)
+    assert set(head_of(snapshot, "sst2")) == {"head.weight", "head.bias", "pooler.bias"}
+    with pytest.raises(UserError, match="without a head for rte; expected one of its tasks: sst2"):
+        head_of(snapshot, "rte")
+    assert inputs_of(snapshot, "sst2") == "lab"
+    with pytest.raises(UserError, match="whose weights changed too"):
+        refuse_changed_weights(example(mode="full"))
+    refuse_changed_weights(snapshot)
+
+
+def test_labels_of_a_table_are_those_of_its_head(table: RunConfig) -> None:
+    data = checked_data(table, SILENT)
+    name = data.spec.name
+    require_labels(example(task=name, heads={name: {"kind": "classification", "labels": ["0", "1"]}}), data.spec)
+    with pytest.raises(UserError, match="those of the head"):
+        require_labels(example(task=name, heads={name: {"kind": "classification", "labels": ["1", "0"]}}), data.spec)
+
+
+def test_none_of_it_starts_pytorch_or_takes_long(table: RunConfig) -> None:
+    """The whole command, in a process of its own: its processor time is that of everything until the error."""
+    script = (
+        "import resource, sys\n"
+        "from beft_core.cli.app import run\n"
+        "status = run(sys.argv[1:])\n"
+        "used = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "print(status, 'torch' in sys.modules, used.ru_utime + used.ru_stime)\n"
+    )
+    words = ["train", "--train-file", str(table.train_file), "--text", "words", "--label", "class"]
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
+    status, torch, seconds = done.stdout.split()
+    assert "no column 'class'" in done.stderr and (status, torch) == ("2", "False")
+    assert float(seconds) < 1.5
