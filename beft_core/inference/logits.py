@@ -17,10 +17,10 @@ from beft_core.models.biases import LoadedModel, add_zero_bias, get_bias
 from beft_core.training.acceleration.session import session_for
 from beft_core.training.batches.encoded import Encoded
 from beft_core.training.batches.plan import by_length, plan
-from beft_core.training.evaluate import head_of, refuse_changed_weights
 from beft_core.training.forward import arranged, logits_of, pass_arrays
 from beft_core.training.methods.bias_bank import Bank, slot_name
 from beft_core.training.precision import Precision
+from beft_core.training.preconditions import head_of, refuse_changed_weights
 from beft_core.training.predict import EVAL_TOKENS
 from beft_core.training.result import put_head
 from beft_core.training.session import Session

@@ -16,8 +16,8 @@ from beft_core.inference import logits as module
 from beft_core.inference.logits import variant_logits
 from beft_core.inference.variants import Variant
 from beft_core.models.biases import LoadedModel, add_zero_bias, biases, write_biases
-from beft_core.training.evaluate import head_of
 from beft_core.training.methods.bias_bank import outside_modules
+from beft_core.training.preconditions import head_of
 
 TASK = "toy"
 ENCODED = examples(7, 3)
