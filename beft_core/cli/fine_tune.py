@@ -114,10 +114,12 @@ def select(
         "warnings": doubts,
     }
     if not json:
-        print_scores(f"{probe.meta.task} on {probe.meta.model.id}, {probe.meta.n_train} examples", scores)
+        nothing_learned = of_probe(probe.meta)
+        title = f"{probe.meta.task} on {probe.meta.model.id}, {probe.meta.n_train} examples"
+        print_scores(title, scores, last=nothing_learned)
         print_selection(scores)
         output.say(f"probe: {output.percentage(probe.meta)}, {_seconds(observer)}{_last_metrics(probe)}")
-        output.say(*filter(None, [of_probe(probe.meta)]))
+        output.say(*filter(None, [nothing_learned]))
     stopped = observer.stopped
     if then_train and winner is not None and not stopped:
         with progress() as observer:
@@ -297,9 +299,11 @@ def print_selection(scores: ScoreTable, stack: str | None = None) -> None:
         output.say(f"{label} selects {term}" if term else f"{label}: no selection: {reasons[approach]}")
 
 
-def print_scores(title: str, scores: ScoreTable) -> None:
+def print_scores(title: str, scores: ScoreTable, last: str = "") -> None:
     """Print scores as terms x approaches, each with the rank beside it; null terms and elements are marked and
     explained below.
+
+    ``last``: a note that is printed elsewhere.
     """
     from beft_core.architectures.table import ABSOLUTE
 
@@ -322,7 +326,7 @@ def print_scores(title: str, scores: ScoreTable) -> None:
     output.say(legend(scores.approaches))
     if null:
         output.say(f"* cannot change any output of this model ({ABSOLUTE.why})")
-    output.say(*(f"note: {text}" for text in scores.notes))
+    output.say(*(f"note: {text}" for text in scores.notes if text != last))
 
 
 def heading(approach: str) -> str:

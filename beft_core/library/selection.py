@@ -11,6 +11,7 @@ from beft_core.library.result import Result, Shown, cell
 from beft_core.library.scores import Scores
 from beft_core.library.snapshot import Snapshot
 from beft_core.scores.approaches import PAPER
+from beft_core.scores.learning import of_fine_tune
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +45,8 @@ class Selection(Result):
         notes = [
             f"{named}: {_metrics(one)}" for named, one in (("probe", self.probe), ("trained", self.trained)) if one
         ]
+        if self.trained is not None:  # of the probe, its scores say it
+            notes += filter(None, [of_fine_tune(self.trained.meta)])
         return Shown(about.title, about.head, about.rows, [*about.notes, *notes])
 
     def to_pandas(self, layers: bool = False) -> pd.DataFrame:

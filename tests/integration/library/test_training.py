@@ -47,6 +47,25 @@ def same(one: Snapshot, other: Any) -> bool:
     return len(a) == len(b) and all(map(np.array_equal, a, b))
 
 
+def test_what_is_wrong_is_told_and_what_is_odd_is_warned_of_before_the_work(
+    tmp_path: Path, tuned: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[Any] = []
+    monkeypatch.setattr(workflow, "train", lambda *_, **given: began.append(given["data"]) or tuned)
+    (tmp_path / "films.csv").write_text("film,verdict\n" + "".join(f"text {n},{n % 2}\n" for n in range(20)))
+    with pytest.raises(UserError, match="no column 'review'"):
+        train(data=tmp_path / "films.csv", text="review", label="verdict")
+    with pytest.raises(UserError, match="0 to 5, the layers of this model"):
+        train(layers=[9])
+    with pytest.raises(UserError, match=r"unknown keyword fp16.*float32 always"):
+        train(fp16=True)  # type: ignore[call-arg]
+    assert not began
+    with pytest.warns(UserWarning, match="2e-05 is one for full fine-tuning") as warned:
+        train(data=tmp_path / "films.csv", text="film", label="verdict", lr=2e-5)
+    assert warned[0].filename == __file__, "at the line that called"
+    assert len(began[0].train) == 16, "what was read for the checks is trained on"
+
+
 def test_lists_give_what_the_same_rows_in_files_give(tuned: Snapshot, tmp_path: Path) -> None:
     pd.DataFrame({"film": TEXTS, "verdict": LABELS}).to_csv(tmp_path / "train.csv", index=False)
     dev = pd.DataFrame({"film": DEV["eval_texts"], "verdict": DEV["eval_labels"]})
@@ -158,7 +177,7 @@ class Stages(Observer):
 def test_an_observer_hears_the_stages_and_may_stop() -> None:
     observer = Stages()
     stopped = train(n_train=64, epochs=9, evaluate="never", observer=observer)
-    assert observer.names[:2] == ["find the model", "start PyTorch"] and "train" in observer.names
+    assert observer.names[:3] == ["load data", "find the model", "start PyTorch"] and "train" in observer.names
     assert stopped.meta.hyperparameters["stopped_early"] and stopped.meta.hyperparameters["steps"] < 36
 
 

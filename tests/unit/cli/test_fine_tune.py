@@ -69,6 +69,7 @@ def test_a_probe_that_learned_nothing_says_so_in_its_last_line(folder: Path, mon
         "little"
     )
     assert any(line.startswith("Magnitude (L1) selects") for line in lines), "the scores are there all the same"
+    assert sum("constant answer" in line for line in lines) == 1
     document = beft("select", "--json").json
     assert document["constant_answer"]["beaten"] is False and document["constant_answer"]["constant"] == 0.79
     monkeypatch.setattr("beft_core.training.workflow.train", lambda *_, **__: example(**known | {"mode": "terms"}))

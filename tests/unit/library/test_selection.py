@@ -22,6 +22,14 @@ def test_a_selection_is_its_scores_and_its_fine_tunes(tmp_path: Path) -> None:
     assert len(found.plot("ranking").data) > 0
 
 
+def test_what_learned_nothing_is_said_of_probe_and_fine_tune() -> None:
+    known = {"constant_answer": {"value": 0.79, "examples": 100}}
+    probe, trained = (Snapshot.of(example(mode=mode, **known)) for mode in ("all", "terms"))
+    lines = repr(Selection(probe, Scores.of(probe), trained)).splitlines()
+    assert any(line.startswith("the probe did not beat a constant answer (accuracy 80.0 ± 8.0") for line in lines)
+    assert lines[-1].startswith("the fine-tune did not beat a constant answer")
+
+
 def test_a_probe_that_was_not_evaluated_says_so() -> None:
     probe = Snapshot.of(example(metrics=()))
     assert repr(Selection(probe, Scores.of(probe))).splitlines()[-1] == "probe: q, k, v, not evaluated"
