@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from beft_core.cli.flags import FLAGS, OF_SELECT, TABLE, Flag
+from beft_core.cli.parser import options_file
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.imports import imported
@@ -62,7 +63,7 @@ def sweep_command(spec: SweepSpec, out: str | None = None) -> str:
     The grid stands in it completely, of the other settings what differs from the defaults.
 
     Raises:
-        UserError: seeds other than 0 to N - 1, or several tables, which only a YAML file can say.
+        UserError: seeds other than 0 to N - 1, or several tables, which only :func:`sweep_file` can say.
     """
     if spec.seeds != tuple(range(len(spec.seeds))):
         seeds = ", ".join(map(str, spec.seeds))
@@ -88,6 +89,14 @@ def sweep_command(spec: SweepSpec, out: str | None = None) -> str:
     if out is not None:
         words += _option("--out", out)
     return shlex.join(words)
+
+
+def sweep_file(spec: SweepSpec) -> str:
+    """Write the YAML file of a sweep, which ``beft sweep --config`` reads; it says what flags cannot, too."""
+    fields = {name: value for name, value in spec.to_dict().items() if value}
+    if spec.tables:
+        fields["tables"] = {task: table.to_dict() for task, table in spec.tables.items()}
+    return options_file.written(fields)
 
 
 def _flag(field: str) -> str:

@@ -104,6 +104,11 @@ def values_of(
 
 def show(values: Mapping[str, Any]) -> None:
     """Print values as YAML."""
+    sys.stdout.write(written(values))
+
+
+def written(values: Mapping[str, Any]) -> str:
+    """Write values as YAML."""
     import yaml
 
-    sys.stdout.write(yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=False, width=1000))
+    return str(yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=False, width=1000))

@@ -5,11 +5,12 @@ Which one is looked at stands in the URL (``?sweep_run=ID``); one that is at wor
 
 from __future__ import annotations
 
+import shlex
 from math import prod
 
 import streamlit as st
 
-from beft_core.cli.command_line import sweep_command
+from beft_core.cli.command_line import sweep_command, sweep_file
 from beft_core.errors import UserError
 from beft_core.execution.start import launch
 from beft_core.runs.overview import Overview, overview, overviews
@@ -23,6 +24,8 @@ from dashboard.shared import page
 from dashboard.shared.text import plain
 
 EARLIER = "sweep_earlier"
+FILE = "sweep.yaml"
+"""Name under which a reader of the page may save the grid as YAML."""
 MAX_EARLIER = 50
 
 
@@ -89,8 +92,19 @@ def panel(setup: Setup) -> None:
             _earlier()
         if setup.spec is not None:
             with page.control("details", "sw-command"):
-                st.caption("The same from a terminal; started again, it does only what is missing:")
-                st.code(sweep_command(setup.spec, _folder(setup.spec)), language="bash", wrap_lines=True)
+                _command(setup.spec)
+
+
+def _command(spec: SweepSpec) -> None:
+    """Draw the command of a sweep; where flags cannot say it, with the file that does."""
+    again = "started again, it does only what is missing:"
+    if len(spec.tables) > 1:
+        st.caption(f"The same from a terminal, with the file below as {FILE}; {again}")
+        st.code(f"beft sweep --config {FILE} --out {shlex.quote(_folder(spec))}", language="bash", wrap_lines=True)
+        st.code(sweep_file(spec), language="yaml", wrap_lines=True)
+        return
+    st.caption(f"The same from a terminal; {again}")
+    st.code(sweep_command(spec, _folder(spec)), language="bash", wrap_lines=True)
 
 
 def _numbers(setup: Setup) -> None:
@@ -142,9 +156,10 @@ def _start() -> None:
     if setup.spec is None:
         return
     spec = setup.spec
-    if setup.table is not None and page.locked() is None:
+    if page.locked() is None:
         try:
-            sweep_setup.OWN.keep(setup.table)
+            for form, table in setup.tables:
+                form.keep(table)
         except UserError as error:
             card.could_not(CARD, error)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,7 @@ from beft_core.sweeps.forecast import Forecast, forecast, most_at_once
 from beft_core.sweeps.spec import MODES_OF_SWEEPS, SweepSpec
 from beft_core.tasks.registry import REGIMES, TASKS
 from beft_core.tasks.sources.presence import presence
+from beft_core.tasks.sources.table_preview import Checked
 from beft_core.tasks.sources.user_files import OwnTable
 from beft_core.terms import TERM_KEYS
 from beft_core.training.estimate.count import layout_of
@@ -28,8 +30,8 @@ from dashboard.shared.hyperparameters import BY_PRESET
 from dashboard.shared.text import plain
 
 OWN_TABLE = "own-table"
-OWN = TableForm("sw")
-"""Form of a table of the user's own."""
+MAX_TABLES = 8
+"""Most tables of the user's own in a sweep that is set up here."""
 HALVES = "sw-halves"
 """Key of the container of the form's two halves; the page lets them wrap."""
 MAX_RUNS = 5_000
@@ -37,6 +39,7 @@ MAX_RUNS = 5_000
 
 DEFAULTS: dict[str, Any] = {
     "sw_tasks": ["demo-sentiment"],
+    "sw_tables": 1,
     "sw_regimes": [],
     "sw_n": "200",
     "sw_terms": ["v", "q", "k", "head", "all"],
@@ -77,8 +80,8 @@ class Setup:
     problem: UserError | None
     layout: Layout | None
     """Layout of the model, where that is on this machine."""
-    table: Table | None = None
-    """Table of the user's own, where it is a task of the sweep."""
+    tables: tuple[tuple[TableForm, Table], ...] = ()
+    """Tables of the user's own that are tasks of the sweep, each with its form."""
 
 
 def current() -> Setup:
@@ -86,13 +89,31 @@ def current() -> Setup:
     layout = None
     try:
         layout = _layout(_model())
-        own = OWN.chosen() if OWN_TABLE in _get("sw_tasks") else None
-        spec = _spec(own[0] if own is not None else None)
-        rows = None if own is None else (own[0].task, own[2].train)
+        forms = _forms()
+        own = [_chosen(form, number) for number, form in enumerate(forms, 1)]
+        spec = _spec([task for task, _, _ in own])
+        rows = tuple((task.task, checked.train) for task, _, checked in own)
         counted = _counted(json.dumps(spec.to_dict()), most_at_once(spec, layout), rows)
     except UserError as error:
         return Setup(None, None, error, layout)
-    return Setup(spec, counted, None, layout, own[1] if own is not None else None)
+    return Setup(spec, counted, None, layout, tuple(zip(forms, [table for _, table, _ in own], strict=True)))
+
+
+def _forms() -> list[TableForm]:
+    """List the forms of the user's own tables, as many as the page is asked for; none where they are no task."""
+    if OWN_TABLE not in _get("sw_tasks"):
+        return []
+    return [TableForm("sw" if number == 1 else f"sw{number}") for number in range(1, int(_get("sw_tables")) + 1)]
+
+
+def _chosen(form: TableForm, number: int) -> tuple[OwnTable, Table, Checked]:
+    """Read the task that a form says. Raises UserError, with the number of the table where there are several."""
+    try:
+        return form.chosen()
+    except UserError as error:
+        if _get("sw_tables") == 1:
+            raise
+        raise UserError(f"table {number}: {error.got}", error.expected, error.try_) from None
 
 
 def _get(key: str) -> Any:
@@ -113,7 +134,7 @@ def _layout(model: str) -> Layout | None:
         raise
 
 
-def _spec(own: OwnTable | None) -> SweepSpec:
+def _spec(own: Sequence[OwnTable]) -> SweepSpec:
     for key, what in (("sw_tasks", "task"), ("sw_terms", "kind of fine-tune")):
         if not _get(key):
             raise UserError(f"got no {what}", "at least one")
@@ -123,7 +144,12 @@ def _spec(own: OwnTable | None) -> SweepSpec:
     counts = _numbers("sw_n", "number of examples")
     if strange := [count for count in counts if count != int(count) or count < 2]:
         raise UserError(f"got the number of examples {strange[0]:g}", "whole numbers from 2", "300, 1000")
-    tasks: list[Any] = [own if task == OWN_TABLE else task for task in _get("sw_tasks")]
+    names = [table.task for table in own]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"got two tables named {twice[0]}", "another name for each", "the field “Name of the task”")
+    tasks: list[Any] = []
+    for task in _get("sw_tasks"):
+        tasks += own if task == OWN_TABLE else [task]
     spec = SweepSpec(
         tasks=tuple(tasks),
         regimes=tuple(name for name in REGIMES if name in (_get("sw_regimes") or ())),
@@ -157,13 +183,13 @@ def _numbers(key: str, what: str) -> tuple[float, ...]:
 
 
 @lru_cache(maxsize=32)
-def _counted(grid: str, most: int, rows: tuple[str, int] | None) -> Forecast:
+def _counted(grid: str, most: int, rows: tuple[tuple[str, int], ...]) -> Forecast:
     """Count the work of a sweep. ``grid``: its spec as JSON; ``most``: fine-tunes that fit into one pass; ``rows``:
-    task and training examples of a table of the user's own.
+    task and training examples of each table of the user's own.
     """
     spec = SweepSpec.from_dict(json.loads(grid))
     layout = _layout(str(spec.settings.get("model", BUNDLED)))
-    return forecast(spec, layout, most, {} if rows is None else dict([rows]))
+    return forecast(spec, layout, most, dict(rows))
 
 
 # --- drawing -------------------------------------------------------------------------------------------------------
@@ -195,10 +221,10 @@ def _tasks() -> None:
         "sw_tasks",
         missing,
         help="; ".join(f"{task}: {spec.title}" for task, spec in TASKS.items())
-        + "; own-table: a CSV, TSV, JSONL or Parquet file of yours",
+        + "; own-table: CSV, TSV, JSONL or Parquet files of yours",
     )
     if OWN_TABLE in chosen:
-        OWN.draw()
+        _own_tables()
     if absent := [task for task in chosen if task in missing]:
         advice = dict.fromkeys(plain(presence(TASKS[task]).advice, 200) for task in absent)
         st.caption(
@@ -224,6 +250,24 @@ def _tasks() -> None:
     )
     if sizes := _sizes():
         st.caption(sizes)
+
+
+def _own_tables() -> None:
+    """Draw how many tables of the user's own are tasks, and the form of each."""
+    st.number_input(
+        "Tables of your own",
+        1,
+        MAX_TABLES,
+        DEFAULTS["sw_tables"],
+        key="sw_tables",
+        bind="query-params",
+        help="Each is a task of its own, by its own name.",
+    )
+    forms = _forms()
+    for number, form in enumerate(forms, 1):
+        with st.container(border=len(forms) > 1):
+            st.markdown(f"**Table {number}**" if len(forms) > 1 else "**Your table**")
+            form.draw()
 
 
 def _sizes() -> str:

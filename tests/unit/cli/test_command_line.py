@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beft_core.cli import app, fine_tune, flags, sweep
-from beft_core.cli.command_line import command_line, sweep_command
+from beft_core.cli.command_line import command_line, sweep_command, sweep_file
 from beft_core.config import DEVICES, EVALUATIONS, PADDINGS, PRECISIONS, SCHEDULES, RunConfig
 from beft_core.errors import UserError
 from beft_core.methods import METHODS
 from beft_core.presets import EPSILON_PLACES, INPUTS, SAMPLERS
-from beft_core.sweeps.spec import COMMON, MODES_OF_SWEEPS, SweepSpec
+from beft_core.sweeps.spec import COMMON, MODES_OF_SWEEPS, SweepSpec, read_spec
 from beft_core.tasks.own_table import PROBLEMS
 from beft_core.tasks.registry import REGIMES
 from beft_core.tasks.sources.user_files import OwnTable
@@ -214,6 +214,24 @@ def test_a_sweep_of_a_table_comes_back(tmp_path: Path) -> None:
     for others in (("rte",), ()):
         spec = SweepSpec((*others, table), terms=("v",), settings={"n_eval": 9}).pinned()
         assert parsed_sweep(sweep_command(spec, "a folder")) == (spec, "a folder")
+
+
+def test_a_sweep_comes_back_from_its_file(tmp_path: Path) -> None:
+    tables = (
+        OwnTable("a.csv", "t", "l", name="a"),
+        OwnTable("b.csv", "t", "l", name="b", problem="regression", sha256="0"),
+    )
+    spec = SweepSpec(
+        ("rte", *tables),
+        terms=("v", "q+v"),
+        lrs=(1e-05, 2.0),
+        seeds=(3, 4),
+        settings={"dropout": False, "layers": (3, 4), "model": "null"},
+    )
+    (tmp_path / "sweep.yaml").write_text(sweep_file(spec))
+    read = SweepSpec.from_dict(read_spec(tmp_path / "sweep.yaml"))
+    assert read == dataclasses.replace(spec, settings=spec.settings | {"layers": [3, 4]})
+    assert "null" not in sweep_file(SweepSpec(tables)) and "settings" not in sweep_file(SweepSpec())
 
 
 def test_seeds_and_tables_that_no_flag_says_are_refused() -> None:

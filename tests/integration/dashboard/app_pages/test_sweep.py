@@ -22,7 +22,7 @@ from beft_core.runs.archive import bytes_of, zip_of
 from beft_core.runs.overview import overview
 from beft_core.runs.run import Run, list_runs
 from beft_core.runs.status import Status
-from beft_core.sweeps.spec import SweepSpec
+from beft_core.sweeps.spec import SweepSpec, read_spec
 from beft_core.sweeps.table import read_table, write_table
 from dashboard.shared.sources import run_title
 
@@ -388,6 +388,34 @@ def test_a_table_is_one_more_task_and_is_kept_when_the_sweep_starts(lab: Path) -
     table = spec.tables["my-reviews"]
     assert (table.train_file, table.problem, table.sha256) == (str(stored), "regression", table.content())
     assert sound(at).selectbox(key="sw_table").value == stored.name  # which the browser puts into the URL
+
+
+def test_several_tables_are_a_task_each_by_their_own_names(lab: Path, tmp_path: Path) -> None:
+    stars = "review,stars\n" + "".join(f"the {i}. film was what it was,{i % 5 + 1}\n" for i in range(40))
+    prices = "thing;price\n" + "".join(f"{i} of them;{i}.5\n" for i in range(40))
+    at = opened("sweep", sw_tasks=["demo-sentiment", "own-table"], sw_tables="2", sw_n="16", sw_terms=["v"])
+    sound(at.file_uploader(key="sw_file").upload("stars.csv", stars.encode()).run())
+    assert "got no table yet" in at.warning[0].value and "table 2" in at.warning[0].value and button(at, START).disabled
+    sound(at.file_uploader(key="sw2_file").upload("stars.tsv", prices.replace(";", "\t").encode()).run())
+    assert "got two tables named stars" in at.warning[0].value
+    at.text_input(key="sw2_name").input("prices").run()
+    assert "5 classes" in said(sound(at)) and "a regression" in said(at) and not at.warning
+    assert metrics(at)["Fine-tunes"] == "6"
+    assert command(at) == "beft sweep --config sweep.yaml --out sweep-demo-sentiment-stars-prices"
+    (tmp_path / "sweep.yaml").write_text(next(code.value for code in at.code if code.language == "yaml"))
+    button(at, START).click().run()
+    (run,) = list_runs()
+    spec = SweepSpec.from_dict(run.config()[1])
+    assert spec == SweepSpec.from_dict(read_spec(tmp_path / "sweep.yaml"))
+    assert spec.tasks == ("demo-sentiment", "stars", "prices")
+    held = {name: Path(table.train_file).read_text() for name, table in spec.tables.items()}
+    assert held == {"stars": stars, "prices": prices.replace(";", "\t")}
+    chosen = {name: str(sound(at).selectbox(key=f"{name}_table").value) for name in ("sw", "sw2")}
+    link = {f"{name}_table": value for name, value in chosen.items()} | {"sw_name": "stars", "sw2_name": "prices"}
+    again = opened("sweep", sw_tasks=["demo-sentiment", "own-table"], sw_tables="2", sw_n="16", sw_terms=["v"], **link)
+    assert metrics(again)["Fine-tunes"] == "6" and command(again) == command(at)
+    again.number_input(key="sw_tables").set_value(1).run()
+    assert metrics(sound(again))["Fine-tunes"] == "4" and "--name stars --train-file" in command(again)
 
 
 def test_fewer_validation_examples_are_a_setting_of_all() -> None:
