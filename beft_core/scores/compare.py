@@ -21,6 +21,7 @@ from beft_core.scores.rank_correlation import kendall_tau, spearman_rho
 from beft_core.scores.table import ABSENT, FROZEN, NOT_TRAINED, ScoreTable, rank_terms, reason_without_score
 from beft_core.snapshots.null_elements import count_of
 from beft_core.snapshots.snapshot import Key, Snapshot, SnapshotMeta
+from beft_core.tasks.own_table import columns_of, labels_in_words
 from beft_core.terms import TERM_KEYS, TERMS
 
 if TYPE_CHECKING:
@@ -224,6 +225,7 @@ def settings(meta: SnapshotMeta) -> dict[str, str]:
         "hidden size": model.hidden_size,
         "base biases (SHA-256)": model.fingerprint[:12],
         "task": meta.task,
+        **_own_table(meta),
         "regime": meta.regime,
         "training examples": meta.n_train,
         "mode": meta.mode,
@@ -239,6 +241,20 @@ def settings(meta: SnapshotMeta) -> dict[str, str]:
         **meta.versions,
     }
     return {name: _text(value) for name, value in table.items() if value not in (None, "")}
+
+
+def _own_table(meta: SnapshotMeta) -> dict[str, str]:
+    """Write how the rows of a table of the user's own were read; nothing of a task of the lab."""
+    head = meta.heads.get(meta.task, {})
+    columns = columns_of(head)
+    if columns is None:
+        return {}
+    labels = labels_in_words(head)
+    return {
+        "rows": str(meta.provenance.get("data", "")),
+        "columns": f"{' + '.join(filter(None, (columns.text, columns.text_pair)))} → {columns.label}",
+        "labels": f"{labels}: {', '.join(head['labels'])}" if head.get("labels") else labels,
+    }
 
 
 def differing(metas: Sequence[SnapshotMeta]) -> dict[str, list[str]]:

@@ -208,6 +208,13 @@ def columns_of(head: Mapping[str, Any]) -> Columns | None:
     return None if columns is None else Columns(columns["text"], columns["text_pair"], columns["label"])
 
 
+def labels_in_words(head: Mapping[str, Any]) -> str:
+    """Write what a head predicts: ``5 classes``, or ``a number``."""
+    if head["kind"] == "regression":
+        return "a number"
+    return f"{len(head['labels'])} classes" if head.get("labels") else "classes"
+
+
 def record_of(spec: TaskSpec) -> dict[str, Any]:
     """Make what a snapshot keeps of a table of the user's own beside labels, for :func:`columns_of`; nothing of
     others.

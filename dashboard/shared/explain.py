@@ -11,6 +11,7 @@ from beft_core.methods import method_of
 from beft_core.presets import hyperparameters
 from beft_core.scores.approaches import APPROACHES
 from beft_core.snapshots.null_elements import count_of
+from beft_core.tasks.own_table import columns_of, labels_in_words
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.figures.parts.style import latex
 from dashboard.shared.sources import Opened
@@ -119,7 +120,9 @@ def no_contest(opened: Opened) -> str | None:
 def headline(opened: Opened) -> str:
     """Write the line of facts below the title, in Markdown."""
     meta = opened.meta
-    parts = [plain(meta.model.id), f"{meta.model.layers} layers", plain(meta.task)]
+    head = meta.heads.get(meta.task, {})
+    own = f" (own table, {labels_in_words(head)})" if columns_of(head) is not None else ""
+    parts = [plain(meta.model.id), f"{meta.model.layers} layers", f"{plain(meta.task)}{own}"]
     if meta.n_train:
         parts.append(f"{meta.n_train:,} training examples")
     if meta.seed is not None:

@@ -152,6 +152,22 @@ def test_only_what_differs_is_told() -> None:
     assert differing([a, c]) == {"lr": ["0.001", "–"]}
 
 
+def test_a_table_of_ones_own_says_how_it_was_read() -> None:
+    columns = {"text": "review", "text_pair": None, "label": "stars"}
+    pairs = {"kind": "regression", "labels": None, "columns": columns | {"text_pair": "title"}}
+    head = {"kind": "classification", "labels": ["bad", "good"], "columns": columns}
+    made = [
+        example(task="films", heads={"films": one}, provenance={"data": f"{n}.csv"}).meta
+        for n, one in enumerate((head, pairs))
+    ]
+    assert differing(made) == {
+        "rows": ["0.csv", "1.csv"],
+        "columns": ["review → stars", "review + title → stars"],
+        "labels": ["2 classes: bad, good", "a number"],
+    }
+    assert "columns" not in settings(example(full=True).meta)  # a task of the lab
+
+
 def test_the_table_of_everything_holds_every_number_once() -> None:
     pytest.importorskip("pandas")
     snapshots = [example(seed, full=True) for seed in (1, 2, 3)]

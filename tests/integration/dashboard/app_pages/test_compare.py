@@ -106,6 +106,24 @@ def test_fine_tunes_of_one_base_show_their_angles(tmp_path: Path) -> None:
     assert "two different snapshots" in said(sound(at)) and charts(at) == 2
 
 
+def test_fine_tunes_on_own_tables_say_how_their_rows_were_read(tmp_path: Path) -> None:
+    columns = {"text": "review", "text_pair": None, "label": "stars"}
+    heads = {
+        "films": {"kind": "classification", "labels": ["bad", "good"], "columns": columns},
+        "prices": {"kind": "regression", "labels": None, "columns": columns | {"label": "price"}},
+    }
+    files = [
+        (f"{task}.beft.safetensors", data_of(example(n, pre=base(), task=task, heads={task: head}), tmp_path))
+        for n, (task, head) in enumerate(heads.items())
+    ]
+    at = upload(opened("compare", compare="A probe"), *files)
+    assert "films (own table, 2 classes)" in said(at) and "prices (own table, a number)" in said(at)
+    made = next(one.value for one in at.dataframe if "setting" in one.value)
+    told = {row[0]: list(row[2:]) for row in made.to_numpy().tolist()}
+    assert told["columns"] == ["review → stars", "review → price"]
+    assert told["labels"] == ["2 classes: bad, good", "a number"] and told["task"] == ["films", "prices"]
+
+
 def test_a_null_term_is_never_named_as_a_choice(tmp_path: Path) -> None:
     pre = base()
     post = {key: array * (-9 if key[1] == "k" else 1.1 if key[1] == "q" else 1.01) for key, array in pre.items()}
