@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,8 @@ def started(*words: str) -> list[str]:
 
 def test_it_serves_the_app_that_lies_beside_the_engine(folder: Path) -> None:
     assert started() == ["-m", "streamlit", "run", str(dashboard.APP)]
-    assert dashboard.APP.is_file() and (dashboard.APP.parent / ".streamlit" / "config.toml").is_file()
+    settings = tomllib.loads((dashboard.APP.parent / ".streamlit" / "config.toml").read_text())
+    assert dashboard.APP.is_file() and settings["server"]["showEmailPrompt"] is False  # which would wait for an answer
     assert started("--port", "8600", "--no-browser")[4:] == ["--server.port", "8600", "--server.headless", "true"]
 
 
