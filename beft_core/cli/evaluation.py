@@ -27,7 +27,7 @@ from beft_core.merging.methods import METHODS
 from beft_core.merging.shared_terms import shared_keys
 from beft_core.merging.similarity import Comparison, compare
 from beft_core.models.source import locate
-from beft_core.runs.tables import recorded_table
+from beft_core.runs.tables import recorded_table, recorded_tables
 from beft_core.settings import arguments
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
 from beft_core.tasks.examples import TaskData
@@ -250,11 +250,8 @@ def _tables(
 
     Raises UserError for a name that no head has.
     """
-    tables: dict[str, dict[str, Any]] = {}
-    for snapshot, file in zip(snapshots, files, strict=True):
-        for task in snapshot.meta.heads:
-            if task not in TASKS and (known := recorded_table(user_path(file), task)) is not None:
-                tables.setdefault(task, known.to_dict())
+    recorded = recorded_tables(snapshots, [user_path(file) for file in files])
+    tables: dict[str, dict[str, Any]] = {task: table.to_dict() for task, table in recorded.items()}
     heads = [task for snapshot in snapshots for task in snapshot.meta.heads if task not in TASKS]
     for word in named or ():
         task, _, file = word.partition("=")

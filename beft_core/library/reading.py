@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from beft_core.errors import UserError
+from beft_core.files.paths import user_path
 from beft_core.library.comparison import Comparison, named
 from beft_core.library.scores import Scores
 from beft_core.library.snapshot import Snapshot, snapshot_of
@@ -56,7 +58,16 @@ def compare(*snapshots: Source | Sequence[Source], names: Sequence[str] | None =
 
 def several_of(given: Sequence[Source | Sequence[Source]]) -> tuple[Snapshot, ...]:
     """Return the snapshots that somebody names one by one or as a list. Raises UserError."""
+    return tuple(map(snapshot_of, _one_by_one(given)))
+
+
+def paths_of(given: Sequence[Source | Sequence[Source]]) -> list[Path | None]:
+    """Return the paths of the same snapshots, None for those in memory. Raises UserError."""
+    return [user_path(one, "the file") if isinstance(one, str | os.PathLike) else None for one in _one_by_one(given)]
+
+
+def _one_by_one(given: Sequence[Source | Sequence[Source]]) -> list[Any]:
     items: list[Any] = []
     for one in given:
         items += one if isinstance(one, list | tuple) else [one]
-    return tuple(map(snapshot_of, items))
+    return items

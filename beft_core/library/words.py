@@ -19,6 +19,9 @@ _FLAG = re.compile(
     r"(?<!pip install )--(?P<name>[a-z]+(?:-[a-z]+)*)(?: (?P<number>[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)(?![\w.+-]))?"
 )
 
+_TABLE_OF_HEAD = re.compile(r"--file ([\w-]+)=FILE\b")
+"""What names the rows that the head of a user's own table is scored on."""
+
 
 def in_python(function: Callable[P, R]) -> Callable[P, R]:
     """Let a function of the library raise its UserErrors with keywords for flags: ``n_train=5`` for ``--n-train 5``."""
@@ -40,4 +43,4 @@ def keywords(text: str) -> str:
         name = KEYWORDS.get(match["name"], match["name"].replace("-", "_"))
         return f"{name}={match['number']}" if match["number"] else name
 
-    return _FLAG.sub(keyword, text)
+    return _FLAG.sub(keyword, _TABLE_OF_HEAD.sub(r"data={'\1': table}", text))

@@ -6,9 +6,10 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from beft_core.config import RunConfig
@@ -49,13 +50,15 @@ def evaluate_merge(
     config: MergeConfig,
     observer: Observer | None = None,
     checkpoint: Path | None = None,
+    rows: Mapping[str, TaskData] = MappingProxyType({}),
 ) -> MergeEvaluation:
     """Score base model, sources and merge on every task, and the merge along its method's line.
 
     Each task is scored under its own head, in the form of the paper's Table 3.
 
     A task whose data cannot be had is left out, with the reason. ``checkpoint``: a file that keeps every score; where
-    it exists, what it holds is not computed again.
+    it exists, what it holds is not computed again. ``rows``: by task, validation rows that are in memory: what the
+    configuration says of such a task is not read.
 
     Raises:
         UserError: snapshots of different bases, a base model that cannot be found, or no task that is left.
@@ -74,12 +77,12 @@ def evaluate_merge(
     work = plan(snapshots, config)
     fields = recorded(snapshots) | given
     observer.stage("load data")
-    tasks, left_out = tasks_of([work.merged], config.tables)
+    tasks, left_out = tasks_of([work.merged], {*config.tables, *rows})
     data: dict[str, TaskData] = {}
     for task in tasks:
         try:
-            if task in config.tables:
-                own = scored_from(config.tables[task], task, work.merged.meta.heads[task])
+            if task in rows or task in config.tables:
+                own = rows.get(task) or scored_from(config.tables[task], task, work.merged.meta.heads[task])
                 require_labels(work.merged, own.spec)
                 data[task] = own
             else:
@@ -103,7 +106,13 @@ def evaluate_merge(
 
     known = _Known(
         checkpoint,
-        [*work.values, *data, str(config.limit), work.merged.meta.model.fingerprint, *_own_rows(data, config)],
+        [
+            *work.values,
+            *data,
+            str(config.limit),
+            work.merged.meta.model.fingerprint,
+            *_own_rows(data, {*config.tables, *rows}),
+        ],
     )
     parameter = line_label(config.method, [row for row in work.rows if row != BASE])
     names = {key: f"{parameter} {x:g}" for x, key in work.line}
@@ -160,9 +169,9 @@ def _scorer(
     return scorer(model, head, data, evals, config.max_length, precision, observer), about
 
 
-def _own_rows(data: Mapping[str, TaskData], config: MergeConfig) -> list[str]:
-    """Identify the rows of the user's own tables: another file is other work."""
-    evals = [part for task in data if task in config.tables for part in data[task].evals.values()]
+def _own_rows(data: Mapping[str, TaskData], own: Collection[str]) -> list[str]:
+    """Identify the rows of the user's own tables, tasks ``own``: another file is other work."""
+    evals = [part for task in data if task in own for part in data[task].evals.values()]
     rows = [json.dumps([part.text, part.text_pair, part.labels.tolist()]) for part in evals]
     return [hashlib.sha256(text.encode()).hexdigest() for text in rows]
 

@@ -5,7 +5,7 @@ A snapshot names no file: it may come from a stranger, whose path is not to be o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from beft_core.config import TABLE_FIELDS
 from beft_core.errors import UserError
 from beft_core.files.home import home
 from beft_core.runs.run import Run, find_in
+from beft_core.snapshots.snapshot import Snapshot
+from beft_core.tasks.registry import TASKS
 from beft_core.tasks.sources.user_files import OwnTable
 
 
@@ -31,6 +33,19 @@ def recorded_table(snapshot: Path, task: str) -> OwnTable | None:
         return table if table is not None and table.task == task else None
     except UserError:
         return None
+
+
+def recorded_tables(snapshots: Sequence[Snapshot], files: Sequence[Path | None]) -> dict[str, OwnTable]:
+    """Find the tables that snapshots were trained on, by task, as :func:`recorded_table` finds each.
+
+    ``files``: the file of each snapshot, None for one that is in memory. The first that has a task counts.
+    """
+    found: dict[str, OwnTable] = {}
+    for snapshot, file in zip(snapshots, files, strict=True):
+        for task in snapshot.meta.heads:
+            if file is not None and task not in TASKS and (table := recorded_table(file, task)) is not None:
+                found.setdefault(task, table)
+    return found
 
 
 def _run_of(file: Path) -> Run | None:

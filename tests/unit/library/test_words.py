@@ -16,6 +16,7 @@ from beft_core.library.words import in_python, keywords
         ("got --train-file without --text and --label", "got data without text and label"),
         ("--terms v, or --terms all", "terms v, or terms all"),
         ("below 2**32 with --sampler randomstate", "below 2**32 with sampler randomstate"),
+        ("name a file, --file my-films=FILE", "name a file, data={'my-films': table}"),
         ("--layers 3-5", "layers 3-5"),
         ("no flag – at all", "no flag – at all"),
         ("try pip install --no-deps a-model==1.0", "try pip install --no-deps a-model==1.0"),

@@ -10,7 +10,7 @@ import pytest
 from example_snapshots import example
 
 from beft_core.runs.run import Run
-from beft_core.runs.tables import recorded_table
+from beft_core.runs.tables import recorded_table, recorded_tables
 from beft_core.snapshots.snapshot import write_snapshot
 from beft_core.tasks.sources.user_files import OwnTable
 
@@ -37,6 +37,14 @@ def test_a_fine_tune_and_a_sweep_of_this_home_know_their_tables(home: Path) -> N
     sweep = run("sweep", {"tasks": ["films"], "terms": ["v"], "tables": {"films": table.to_dict()}})
     assert recorded_table(sweep.sweep / "snapshots" / "0123.beft.safetensors", "films") == table
     assert recorded_table(sweep.sweep / "snapshots" / "0123.beft.safetensors", "another") is None
+
+
+def test_tables_of_several_snapshots_are_found_by_task_and_those_in_memory_have_none(home: Path) -> None:
+    head = {"kind": "classification", "labels": ["bad", "good"]}
+    films = example(heads={"films": head, "sst2": head})
+    file = run("train", FIELDS).snapshot
+    assert recorded_tables([films, films], [None, file]) == {"films": OwnTable(**FIELDS)}
+    assert recorded_tables([films], [None]) == {}
 
 
 def test_a_task_of_the_registry_has_none(home: Path) -> None:
