@@ -1,20 +1,22 @@
 """The console examples of the README and of ``beft docs``: found, run, compared, and written anew.
 
 ``python tests/readme_examples.py`` runs every example and rewrites what it prints; training takes some minutes, and
-examples on real data need ``BEFT_GLUE_DIR``. ``--quick`` runs only those that train nothing. A test runs these in
-part, and compares.
+examples on real data need ``BEFT_GLUE_DIR``. ``--quick`` runs only those that train nothing, ``--only WORDS`` those
+whose command has these words. ``--check`` writes nothing and says which print something else than the page shows, apart
+from seconds, which a busy machine would spoil. A test runs some, and compares.
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import re
 import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,13 +84,25 @@ def comparable(text: str) -> str:
     return "\n".join(line.rstrip() for line in _SECONDS.sub("X s", text).strip().splitlines())
 
 
-def rewrite(page: Path, quick: bool, folder: Path) -> None:
-    """Run the examples of a page and put what they print in place of what it shows."""
+def check(wanted: Iterable[Example], folder: Path) -> int:
+    """Run examples, print how each differs from what its page shows, and return how many do."""
+    differing = 0
+    for example in wanted:
+        sys.stderr.write(f"{example.page.name}: {example.command}\n")
+        printed = comparable(run(example, folder))
+        lines = list(difflib.unified_diff(*(text.splitlines() for text in (comparable(example.shown), printed)), n=0))
+        differing += bool(lines)
+        sys.stdout.write("\n".join([example.command, *(lines or ["as shown"]), ""]))
+    return differing
+
+
+def rewrite(page: Path, wanted: Callable[[Example], bool], folder: Path) -> None:
+    """Run the examples of a page that are wanted, and put what they print in place of what it shows."""
 
     def anew(match: re.Match[str]) -> str:
         command, shown = _parts(match[1])
         example = Example(page, command, shown)
-        if quick and example.trains:
+        if not wanted(example):
             return match[0]
         sys.stderr.write(f"{page.name}: {command}\n")
         typed = match[1][: len(match[1]) - len(shown)]
@@ -123,7 +137,16 @@ def _trimmed(output: str) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="only examples that train nothing")
+    parser.add_argument("--only", default="", metavar="WORDS", help="only examples whose command has these words")
+    parser.add_argument("--check", action="store_true", help="compare, and write nothing")
     chosen = parser.parse_args()
+
+    def wanted(example: Example) -> bool:
+        return chosen.only in example.command and not (chosen.quick and example.trains)
+
     with tempfile.TemporaryDirectory() as scratch:
+        if chosen.check:
+            found = [example for page in PAGES for example in examples(page) if wanted(example)]
+            sys.exit(bool(check(found, Path(scratch))))
         for one in PAGES:
-            rewrite(one, chosen.quick, Path(scratch))
+            rewrite(one, wanted, Path(scratch))

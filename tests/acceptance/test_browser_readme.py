@@ -25,14 +25,9 @@ def _geometry(page: Page) -> None:
     expect(page.get_by_text("same score: solid blue line")).to_be_visible()
 
 
-def _why(page: Page) -> None:
-    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
-
-
 PICTURES: dict[str, tuple[dict[str, str], Callable[[Page], None], str]] = {
     "importance": ({}, _importance, "This snapshot"),
     "geometry": ({}, _geometry, "By hand"),
-    "why": ({"why_tab": "2 · Push b_q", "why_seen": "b_q"}, _why, "The attention of layer 2 moves."),
 }
 """Page -> its link, what must stand there before the picture is taken, and the words that it begins with."""
 
