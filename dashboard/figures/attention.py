@@ -13,8 +13,8 @@ from dashboard.figures.parts import style
 from dashboard.figures.parts.labels import in_figures
 from dashboard.figures.parts.numbers import short
 
-LOST, GAINED = "#8E63A8", "#1B9E5A"
-"""Colours of a precision, purple and green: apart for the colour-blind, and no term has them."""
+LOST, GAINED = style.DIVERGING
+"""Colours of attention that went away and that came."""
 EPSILON: dict[str, float] = {"float64": 2.0**-52, "float32": 2.0**-23}
 """Distance from 1 to the next number in each precision: what rounding alone does to numbers of about 1."""
 MARKS: dict[str, str] = {"float64": "circle", "float32": "diamond-open"}

@@ -52,7 +52,7 @@ def bumps(
             textposition="middle center",
             cliponaxis=False,
             customdata=[
-                f"<b>{style.symbol(term)}</b>, {TERMS[term].label}: rank {rank} by {APPROACHES[key].label}"
+                f"<b>{style.name_in_figures(term)}</b>: rank {rank} by {APPROACHES[key].label}"
                 + (f", score {scores[key][term]:.4g}" if term in scores[key] else "")
                 + ("<br>null: the score is rounding noise" if is_noise(row, key) else "")
                 + ("<br>null and frozen: it cannot score" if row.null and reasons[key] else "")

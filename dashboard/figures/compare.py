@@ -75,7 +75,7 @@ def overview(
                 mode="markers",
                 marker=_marker(number, [style.TERM_COLOURS[term] for term in means], dark, 11),
                 customdata=[
-                    f"{_named(number, titles[number])}<br>{style.symbol(term)}, {TERMS[term].label}: <b>{mean:.4g}</b>"
+                    f"{_named(number, titles[number])}<br>{style.name_in_figures(term)}: <b>{mean:.4g}</b>"
                     for term, mean in means.items()
                 ],
                 hovertemplate="%{customdata}<extra></extra>",
@@ -121,7 +121,7 @@ def overview(
     figure.update_yaxes(
         range=[len(terms) - 0.5, -0.5],
         tickvals=list(range(len(terms))),
-        ticktext=[_row_label(term) for term in terms],
+        ticktext=[style.row_in_figures(term) for term in terms],
         fixedrange=True,
         showgrid=True,
     )
@@ -153,7 +153,7 @@ def by_layer(
         shared_yaxes="all",
         horizontal_spacing=0.025,
         vertical_spacing=min(0.32, 0.64 / down),
-        subplot_titles=[f"<b>{style.symbol(term)}</b><br>{TERMS[term].label}" for term in terms],
+        subplot_titles=[f"<b>{TERMS[term].label}</b><br>{style.symbol(term)}" for term in terms],
     )
     top, deep = 0.0, 1
     for at, term in enumerate(terms):
@@ -330,7 +330,7 @@ def _map(cells: Sequence[_Row], top: float, last: str, quantity: str, dark: bool
             "showgrid": False,
             "fixedrange": True,
             "tickvals": list(range(len(cells))),
-            "ticktext": [_row_label(row.term) for row in cells],
+            "ticktext": [style.row_in_figures(row.term) for row in cells],
         },
         coloraxis={
             "colorscale": _diverging(dark),
@@ -374,7 +374,7 @@ def _texts(z: np.ndarray, top: float) -> list[list[str]]:
 def _hover(cells: Sequence[_Row], z: np.ndarray, where: str, quantity: str) -> list[list[str]]:
     return [
         [
-            f"{style.symbol(row.term)}, {TERMS[row.term].label}, {where.format(n)}<br>{quantity}: <b>{_signed(v)}</b>"
+            f"{style.name_in_figures(row.term)}, {where.format(n)}<br>{quantity}: <b>{_signed(v)}</b>"
             for n, v in enumerate(line)
         ]
         for row, line in zip(cells, z, strict=True)
@@ -390,15 +390,10 @@ def _signed(value: float, short: bool = False) -> str:
 
 
 def _diverging(dark: bool) -> list[tuple[float, str]]:
-    """Colour scale: blue below, vermillion above, the ground between. The colour-blind see both; equal is calm."""
+    """Colour scale: purple below, green above, the ground between. The colour-blind see both; equal is calm."""
+    low, high = style.DIVERGING
     middle = "#2a3140" if dark else "#f5f6f8"
-    return [
-        (0.0, "#0072B2"),
-        (0.25, "#3d7ea6" if dark else "#86bbdd"),
-        (0.5, middle),
-        (0.75, "#b5703d" if dark else "#f0ae82"),
-        (1.0, "#D55E00"),
-    ]
+    return [(0.0, low), (0.5, middle), (1.0, high)]
 
 
 # --- small parts ---------------------------------------------------------------------------------------------------
@@ -443,8 +438,3 @@ def _legend(figure: go.Figure, count: int, dark: bool) -> None:
 
 def _named(number: int, title: str) -> str:
     return f"<b>{LETTERS[number]}</b> {in_templates(title, MAX_CHARACTERS)}"
-
-
-def _row_label(term: str) -> str:
-    chip = f'<span style="color:{style.TERM_COLOURS[term]}">■</span>'
-    return f"{TERMS[term].label}  {style.symbol(term)} {chip} "

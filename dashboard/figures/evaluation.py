@@ -13,37 +13,32 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from beft_core.reports.selection.rules import ALWAYS_V, FIXED_ORDER, ORACLE, RANDOM, RULES, SMALLEST_NORM
-from beft_core.scores.approaches import APPROACHES, DEPEND, MOVE, TURN, Question, questions
+from beft_core.scores.approaches import APPROACHES
 from beft_core.terms import CANDIDATES, TERMS
-from dashboard.figures.curves.runs import HUES
 from dashboard.figures.parts import style
 from dashboard.figures.parts.numbers import ticks
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Look of a rule: variants of one approach share its colour."""
+    """Look of a rule: that of an approach is its form, a rule that always names one term has the term's colour."""
 
-    colour: str
+    term: str | None = None
     symbol: str = "circle"
     dash: str = "solid"
 
+    def colour(self, dark: bool) -> str:
+        """Colour of the rule's term, or of the text."""
+        return style.TERM_COLOURS[self.term] if self.term else style.ink(dark)
 
-_HUES: dict[Question, str] = {TURN: HUES[5], MOVE: HUES[2], DEPEND: HUES[0]}
-_OTHER_HUE = HUES[1]
-"""Colour of rules that ask another question."""
 
 RULE_MARKS: dict[str, Mark] = {
-    **{
-        approach.key: Mark(_HUES.get(question, _OTHER_HUE), *(("circle-open", "dash") if number else ()))
-        for question, asked in questions().items()
-        for number, approach in enumerate(asked)
-    },
-    FIXED_ORDER: Mark(style.TERM_COLOURS["v"], "diamond-open"),
-    ALWAYS_V: Mark(style.TERM_COLOURS["v"], "diamond"),
-    SMALLEST_NORM: Mark(HUES[3], "square"),
-    ORACLE: Mark(HUES[4], "star"),
-    RANDOM: Mark(style.TERM_COLOURS["k"], "x-thin-open"),
+    **{key: Mark(symbol=form.symbol, dash=form.dash) for key, form in style.APPROACH_FORMS.items()},
+    FIXED_ORDER: Mark("v", "diamond-open"),
+    ALWAYS_V: Mark("v", "diamond"),
+    SMALLEST_NORM: Mark(symbol="hourglass"),
+    ORACLE: Mark(symbol="star"),
+    RANDOM: Mark(symbol="x-thin-open"),
 }
 
 
@@ -108,7 +103,7 @@ def rule_dots(rows: pd.DataFrame, measure: str, dark: bool = False) -> go.Figure
     for number, title in enumerate(panels):
         place = {"row": 1, "col": 1} if number == 0 else {"row": 2 + (number - 1) // 2, "col": 1 + (number - 1) % 2}
         here = rows[(rows["panel"] == title) & rows["rule"].isin(rules)]
-        _draw_rules(figure, here, rules, what, number == 0, place)
+        _draw_rules(figure, here, rules, what, number == 0, dark, place)
         room = (high - low) * _ROOM / (1 - _ROOM) if number == 0 else 0
         figure.update_xaxes(
             range=[low, high + room], tickvals=what.ticks or ticks(0, high, 5), fixedrange=True, **place
@@ -129,7 +124,13 @@ def rule_dots(rows: pd.DataFrame, measure: str, dark: bool = False) -> go.Figure
 
 
 def _draw_rules(
-    figure: go.Figure, rows: pd.DataFrame, rules: list[str], what: Measure, wide: bool, place: dict[str, int]
+    figure: go.Figure,
+    rows: pd.DataFrame,
+    rules: list[str],
+    what: Measure,
+    wide: bool,
+    dark: bool,
+    place: dict[str, int],
 ) -> None:
     for row in rows.to_dict("records"):
         mean, low, high = (what.factor * row[name] for name in (what.key, f"{what.short}_low", f"{what.short}_high"))
@@ -155,12 +156,12 @@ def _draw_rules(
             y=[rules.index(row["rule"])],
             mode="markers",
             name=row["rule"],
-            marker={"color": mark.colour, "symbol": mark.symbol, "size": 11, "line": {"width": 2.5}},
+            marker={"color": mark.colour(dark), "symbol": mark.symbol, "size": 11, "line": {"width": 2.5}},
             error_x={
                 "symmetric": False,
                 "array": [high - mean if known else 0],
                 "arrayminus": [mean - low if known else 0],
-                "color": mark.colour,
+                "color": mark.colour(dark),
                 "thickness": 2,
                 "width": 5,
                 "visible": known,
@@ -222,7 +223,12 @@ def settling_curves(shares: pd.DataFrame, dark: bool = False) -> go.Figure:
             mode="lines",
             name=f"{APPROACHES[key].label}: half by {100 * median:.0f} %, nine of ten by {100 * slow:.0f} %",
             # The first lines are the widest, so that those which lie on each other stay visible.
-            line={"color": mark.colour, "dash": mark.dash, "width": 2 + 0.8 * (len(drawn) - place), "shape": "hv"},
+            line={
+                "color": mark.colour(dark),
+                "dash": mark.dash,
+                "width": 2 + 0.8 * (len(drawn) - place),
+                "shape": "hv",
+            },
             hovertemplate=f"{APPROACHES[key].label}: %{{y:.0f}} % of {len(own)} probes settled after %{{x:.0f}} % of "
             "their steps<extra></extra>",
         )
@@ -285,7 +291,7 @@ def score_and_metric(rows: pd.DataFrame, approach: str, metric: str, dark: bool 
             textposition="top center",
             textfont={"size": 11},
             customdata=[
-                f"<b>{style.symbol(term)}</b> ({TERMS[term].label}), learning rate {lr:g}, mean over seeds<br>"
+                f"<b>{style.name_in_figures(term)}</b>, learning rate {lr:g}, mean over seeds<br>"
                 f"score {row.score:.4g}, {metric} {row.value:.2f} %"
                 for lr, row in zip(means.index, means.itertuples(index=False), strict=True)
             ],

@@ -12,13 +12,12 @@ import plotly.graph_objects as go
 from beft_core.scores.approaches import PAPER
 from beft_core.scores.plane import Pair, iso_line, tips
 from beft_core.scores.table import TermScores
-from beft_core.terms import CANDIDATES, TERMS
+from beft_core.terms import CANDIDATES
 from dashboard.figures.parts import style
 from dashboard.figures.parts.marks import draw_arrow
 from dashboard.figures.parts.numbers import without_nan
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
-LEVEL_COLOUR = {False: "#0072B2", True: "#3C9BD6"}
 RIM = 6.0
 """Length ratio of the rim, on which larger ones are drawn: one outlier must not press all others together."""
 MAX_NUMBERED = 64
@@ -196,7 +195,7 @@ def _points(row: TermScores, small: bool, dark: bool) -> dict[str, Any]:
 
 def _hover(row: TermScores, shape: dict[str, np.ndarray], layer: int) -> str:
     text = (
-        f"<b>{style.symbol(row.term)}</b>, {TERMS[row.term].label}, layer {layer}"
+        f"<b>{style.name_in_figures(row.term)}</b>, layer {layer}"
         f"<br>angle {shape['angle_degrees'][layer]:.1f}°, length ×{shape['length_ratio'][layer]:.3g}"
         f"<br>projection ratio {row.scores[PAPER][layer]:.4g}"
     )
@@ -212,7 +211,7 @@ def _draw_plane(figure: go.Figure, frame: Frame, dark: bool, labels: bool = True
     reach = RIM * 2 if frame.unrolled else 2 * float(np.hypot(max(map(abs, frame.x)), max(map(abs, frame.y))))
     if not frame.unrolled:
         _draw_circles_and_rays(figure, frame, reach, dark, labels)
-    colour = LEVEL_COLOUR[dark]
+    colour = style.neutral(dark)
     for level in LEVELS:
         x, y = _dense(*iso_line(level, reach))
         upper = y >= 0

@@ -248,7 +248,7 @@ def _draw_points(figure: go.Figure, panel: int, rows: Sequence[TermScores], key:
     data: list[list[Any]] = []
     for row, reason, texts in zip(rows, reasons, _hover(rows, key, reasons), strict=True):
         data += [[layer, row.term, text] for layer, text in enumerate(texts)]
-        name = f"<b>{style.symbol(row.term)}</b>, {TERMS[row.term].label}"
+        name = f"<b>{style.name_in_figures(row.term)}</b>"
         mean = reason or f"mean <b>{row.scores[key].mean():.4g}</b>, rank {ranks[row.term]}"
         data.append([-1, row.term, f"{name}: {mean}"])
     hidden = {"marker": {"opacity": 0}}
@@ -275,7 +275,7 @@ def _hover(rows: Sequence[TermScores], key: str, reasons: Sequence[str | None]) 
         line = []
         for layer in range(len(geometry["cosine"])):
             value = f"{row.scores[key][layer]:.4g}" if reason is None else reason
-            text = f"<b>{style.symbol(row.term)}</b>, {TERMS[row.term].label}, layer {layer}: <b>{value}</b>"
+            text = f"<b>{style.name_in_figures(row.term)}</b>, layer {layer}: <b>{value}</b>"
             if row.trained:
                 angle, ratio = geometry["angle_degrees"][layer], geometry["length_ratio"][layer]
                 text += f"<br>angle {angle:.1f}°, length ×{ratio:.3f}"

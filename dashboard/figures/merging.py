@@ -15,7 +15,7 @@ from beft_core.snapshots.snapshot import Key
 from dashboard.figures.parts import style
 from dashboard.figures.parts.labels import in_figures, in_templates
 
-ALIGNED, OPPOSITE = "#0072B2", "#D55E00"
+OPPOSITE, ALIGNED = style.DIVERGING
 """Colours at the ends of the scale of angles; its middle, 90 degrees, has the colour of an empty cell."""
 DASHES = ("dash", "dot", "dashdot", "longdash", "longdashdot", "2px,6px", "8px,2px,2px,2px,2px,2px", "14px,4px")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "hexagon")

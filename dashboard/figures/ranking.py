@@ -42,10 +42,7 @@ def ranking(table: ScoreTable, approach: str, selected: str | None, stack: str, 
                 "opacity": [1.0 if term in CANDIDATES else 0.5 for term in order],
                 "line": {"color": style.ink(dark), "width": [2 if term == selected else 0 for term in order]},
             },
-            customdata=[
-                f"{TERMS[term].symbol} ({TERMS[term].label}): {scores[term]:.4g}, rank {rank}"
-                for rank, term in enumerate(order, 1)
-            ],
+            customdata=[f"{style.name(term)}: {scores[term]:.4g}, rank {rank}" for rank, term in enumerate(order, 1)],
             hovertemplate="%{customdata}<extra></extra>",
         )
     )

@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.regimes import Measured
-from beft_core.terms import CANDIDATES, TERMS
+from beft_core.terms import CANDIDATES
 from dashboard.figures.parts import style
 from dashboard.figures.parts.end_labels import End, name_ends
 from dashboard.figures.parts.marks import draw_band
@@ -111,7 +111,7 @@ def _draw_approach(
                 "visible": strong,
             },
             customdata=[
-                f"<b>{style.symbol(term)}</b>, {TERMS[term].label}, {row.n_train:,} examples"
+                f"<b>{style.name_in_figures(term)}</b>, {row.n_train:,} examples"
                 f"<br>rank {row.rank:g}, score {row.mean:.4g}"
                 + (f" ± {row.std:.2g}" if row.seeds > 1 else "")
                 + f"<br>{row.seeds} seed{'s' if row.seeds > 1 else ''}"

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.plane import Path, Trajectory, iso_line, tips
 from beft_core.terms import TERMS
-from dashboard.figures.geometry import LEVEL_COLOUR, LEVELS, Frame
+from dashboard.figures.geometry import LEVELS, Frame
 from dashboard.figures.parts import style
 from dashboard.figures.parts.end_labels import End, name_ends
 
@@ -40,7 +40,7 @@ def path_figure(track: Trajectory, paths: Sequence[Path], measure: str, at: int,
             name="level",
             hoverinfo="skip",
             opacity=0.45,
-            line={"color": LEVEL_COLOUR[dark], "width": 1},
+            line={"color": style.neutral(dark), "width": 1},
             row=1,
             col=1,
         )
@@ -73,7 +73,7 @@ def path_figure(track: Trajectory, paths: Sequence[Path], measure: str, at: int,
                 col=2,
                 hovertemplate=f"{style.symbol(path.term)}, step %{{x}}: %{{y:.4g}}<extra></extra>",
             )
-        name = f"{style.symbol(path.term)}, {TERMS[path.term].label}"
+        name = f"{TERMS[path.term].label} {style.symbol(path.term)}"
         ends.append(End(float(track.steps[-1]), float(mean[-1]), name, style.term_ink(path.term, dark)))
     figure.add_vline(x=track.steps[at], line={"color": style.ink(dark), "width": 1, "dash": "dot"}, row=1, col=2)
     figure.update_xaxes(showgrid=False, showticklabels=False, range=frame.x, row=1, col=1)

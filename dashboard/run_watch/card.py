@@ -300,7 +300,7 @@ def headline(status: Status) -> str:
     """
     where = f" on {plain(status.elsewhere)}" if status.elsewhere is not None else ""
     if status.state == "cancelling":
-        return f":orange[cancelling]{where}"
+        return f":yellow[cancelling]{where}"
     if status.state == "queued":
         ahead = status.position or 0
         if not ahead:

@@ -70,7 +70,7 @@ def _answer(opened: Opened, key: str, question: Question, stack: str, dark: bool
     for row in opened.scores.rows(stack).values():
         if is_noise(row, key):
             said = f"{latex(row.term)} is null in this model: its score is rounding noise, and it cannot be selected."
-            st.markdown(f":orange[⚠ {said}]")
+            st.markdown(f":yellow[⚠ {said}]")
     if not rivals:
         return
     st.plotly_chart(

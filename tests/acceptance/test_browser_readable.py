@@ -75,7 +75,7 @@ def test_all_words_stand_out_in_both_themes(visit: Visit) -> None:
             coloured[name] = {one["words"] for one in texts if one["coloured"]}
             faded = [one["shown"] for one in texts if one["caption"] and not one["coloured"]]
             assert faded and min(faded) == pytest.approx(0.6, abs=0.01)  # no fainter and no stronger than before
-    assert {"Vermillion", "Blue"} <= coloured["compare"] and "--regime" in coloured["fine_tune"]
+    assert {"Green", "Purple"} <= coloured["compare"] and "--regime" in coloured["fine_tune"]
 
 
 WIDER = """frame => [frame, ...frame.querySelectorAll("*")].filter(

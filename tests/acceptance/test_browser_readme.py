@@ -22,7 +22,7 @@ def _importance(page: Page) -> None:
 
 
 def _geometry(page: Page) -> None:
-    expect(page.get_by_text("same score: solid blue line")).to_be_visible()
+    expect(page.get_by_text("same score: solid line")).to_be_visible()
 
 
 PICTURES: dict[str, tuple[dict[str, str], Callable[[Page], None], str]] = {

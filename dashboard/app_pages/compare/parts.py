@@ -20,7 +20,7 @@ from beft_core.scores.table import ScoreTable
 from beft_core.snapshots.snapshot import SnapshotMeta
 from beft_core.terms import TERM_KEYS, TERMS
 from dashboard.figures import compare as figures
-from dashboard.figures.parts.style import latex
+from dashboard.figures.parts.style import latex, name_in_text
 from dashboard.shared import explain, page
 from dashboard.shared.answer_card import variants
 from dashboard.shared.figure import show
@@ -254,7 +254,7 @@ def apart(all_: Compared, two: tuple[int, int]) -> None:
     if not any(one.mean is not None for one in found):
         st.info(f"{label}: nothing to subtract. {_reasons(found)}", icon=":material/block:")
         return
-    st.caption(f"{label}. :orange[Vermillion]: higher in {all_.name(a)}. :blue[Blue]: higher in {all_.name(b)}.")
+    st.caption(f"{label}. :green[Green]: higher in {all_.name(a)}. :violet[Purple]: higher in {all_.name(b)}.")
     show(
         figures.difference_map(found, all_.approach, all_.dark),
         "compare-difference",
@@ -360,7 +360,7 @@ def _ranks(found: compare.Agreement, key: str, names: compare.Names) -> None:
     st.markdown(f"Kendall's τ **{_number(found.kendall)}** :gray[· Spearman's ρ {_number(found.spearman)}]")
     lines = [f"| term | {names[0]} | {names[1]} | |", "| :-- | --: | --: | :-- |"]
     for term, (first, second) in sorted(found.ranks.items(), key=lambda item: item[1]):
-        lines.append(f"| {latex(term)} {TERMS[term].label} | {first} | {second} | {_change(first, second)} |")
+        lines.append(f"| {name_in_text(term)} | {first} | {second} | {_change(first, second)} |")
     st.markdown("\n".join(lines))
 
 

@@ -29,7 +29,7 @@ from beft_core.training.estimate.count import (
     layout_of,
     steps_between_checkpoints,
 )
-from dashboard.figures.parts.style import latex
+from dashboard.figures.parts.style import latex, name_in_text
 from dashboard.own_tables.form import Table, TableForm, table_of
 from dashboard.shared import hyperparameters, marked, page
 from dashboard.shared.hyperparameters import BY_PRESET
@@ -264,7 +264,7 @@ def _where(spec: TaskSpec) -> str:
     place = presence(spec)
     if place.here:
         return f"Read from {'the Hub’s cache' if place.where == 'Hub cache' else place.where}."
-    return f":orange[:material/cloud_download: Not on this machine:] {plain(place.advice)}."
+    return f":yellow[:material/cloud_download: Not on this machine:] {plain(place.advice)}."
 
 
 def _how_many(regimes: dict[str, int | None]) -> None:
@@ -377,7 +377,7 @@ def _mode(layout: Layout | None) -> None:
     )
     terms = [term for term in _get("ft_terms") or [] if term in TERMS]
     if terms:
-        st.caption(", ".join(f"{latex(term)} ({TERMS[term].label})" for term in terms) + " and the head.")
+        st.caption(", ".join(name_in_text(term) for term in terms) + " and the head.")
 
 
 def _consequences(layout: Layout | None) -> None:

@@ -17,7 +17,7 @@ from beft_core.scores.table import ScoreTable, TermScores
 from beft_core.terms import CANDIDATES, TERM_KEYS, TERMS
 from dashboard.figures.geometry import RIM, beyond_rim, one_pair, polar, without_length
 from dashboard.figures.parts.numbers import one_minus, short
-from dashboard.figures.parts.style import latex
+from dashboard.figures.parts.style import latex, name_in_text
 from dashboard.shared import explain, page
 from dashboard.shared.figure import show
 from dashboard.shared.picker import GEOMETRY_CHOICE, pick
@@ -98,7 +98,7 @@ def choose_terms(terms: Sequence[str]) -> list[str]:
 
 def legend_of_terms(terms: Sequence[str]) -> str:
     """Write which key is which symbol, in Markdown."""
-    return ", ".join(f"{term}: {latex(term)} {TERMS[term].label}" for term in terms)
+    return ", ".join(f"{term}: {name_in_text(term)}" for term in terms)
 
 
 def _choose(rows: Sequence[TermScores]) -> tuple[TermScores, int]:
@@ -126,7 +126,7 @@ def _legend(rows: Sequence[TermScores]) -> None:
     frozen = [row.term for row in rows if row.null and not row.trained]
     notes = [
         "Each point is one layer: its number is in it, its direction is the angle between before and after, its "
-        "distance from the origin is the length after, relative to before. Blue lines join points of one projection "
+        "distance from the origin is the length after, relative to before. Thin lines join points of one projection "
         "ratio. Click a point to take it apart."
     ]
     if frozen:

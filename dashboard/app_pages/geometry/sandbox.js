@@ -2,8 +2,8 @@
 
 const FAMILY = [0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75];
 const NUMBERS = [
-  ["projection_ratio", "Projection ratio", "same score: solid blue line", "--ratio"],
-  ["magnitude", "Magnitude (L1)", "same score: green rhombus", "--magnitude"],
+  ["projection_ratio", "Projection ratio", "same score: solid line", "--ratio"],
+  ["magnitude", "Magnitude (L1)", "same score: rhombus", "--magnitude"],
   ["l2", "Distance (L2)", "same distance: dashed circle", "--l2"],
   ["fisher", "Fisher", "of the gradient at b; never looks at b′", "--fisher"],
 ];

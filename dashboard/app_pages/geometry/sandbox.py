@@ -71,11 +71,11 @@ def _computed() -> None:
         st.markdown(f"**{approach.label}**: `{approach.formula}`  \n:small[{approach.reference}]")
     st.markdown(
         "*pre* is b, which lies on the axis u; *post* is b′. The picture is a bias of two numbers and one training "
-        "example, so Fisher is the squared length of one gradient. Solid blue: all b′ with the present projection "
+        "example, so Fisher is the squared length of one gradient. Solid line: all b′ with the present projection "
         "ratio. That is a straight piece inside the circle ‖b′‖ = ‖b‖, where ‖b′‖ cos α is fixed, and an arc of a "
-        "circle through the origin outside, where cos α / ‖b′‖ is. Thin blue: the same for 0.25 to 1.75. The rhombus "
+        "circle through the origin outside, where cos α / ‖b′‖ is. Thin lines: the same for 0.25 to 1.75. The rhombus "
         "and the dashed circle join all b′ at the present L1 or L2 distance from b; the rhombus has corners because L1 "
-        "depends on the axes. Yellow: all gradients with the present Fisher score. No random numbers take part."
+        "depends on the axes. Dotted circle: all gradients with the present Fisher score. No random numbers take part."
     )
 
 

@@ -58,7 +58,7 @@ class Jump:
 JUMPS: tuple[Jump, ...] = (
     Jump(
         "Same Magnitude, other ratio",
-        "A only turned, by 29°. B only shrank, to 39%. Both lie on one green rhombus, so Magnitude gives them the same "
+        "A only turned, by 29°. B only shrank, to 39%. Both lie on one rhombus, so Magnitude gives them the same "
         "score; the projection ratio of B is five times that of A. Walk along the edge and watch the numbers.",
         Position(1.0, 29.0),
         Position(0.39, 0.0),

@@ -18,7 +18,7 @@ from beft_core.terms import TERMS
 from dashboard.figures.cell import cell as drawing
 from dashboard.figures.heatmaps import clicked, heatmaps
 from dashboard.figures.parts.numbers import one_minus, short
-from dashboard.figures.parts.style import latex
+from dashboard.figures.parts.style import latex, name_in_text
 from dashboard.shared import page, tour
 from dashboard.shared.figure import show
 from dashboard.shared.sources import Opened
@@ -92,7 +92,7 @@ def cell_maps(
                 data=data,
                 on_select=partial(_on_click, name),
             )
-    st.caption(" · ".join(f"{latex(term)} {TERMS[term].label}" for term in rows))
+    st.caption(" · ".join(name_in_text(term) for term in rows))
 
 
 def _on_click(name: str) -> None:
@@ -142,7 +142,7 @@ def cell_card(opened: Opened, stack: str, at: Cell, approaches: Sequence[str], d
 
 def _what_happened(row: TermScores, pair: Pair) -> str:
     if is_noise(row, PAPER):
-        return ":orange[⚠ It is null in this model: what moved is rounding noise.]"
+        return ":yellow[⚠ It is null in this model: what moved is rounding noise.]"
     reason = reason_without_score(row, PAPER)
     if reason is not None and not pair.magnitude:
         return f"{'It is null, so it was frozen' if row.null else 'It was not trained'}: both vectors are the same."

@@ -62,7 +62,7 @@ def results(run: Run, choice: Choice | None, dark: bool) -> MergeResult | None:
         )
     if result.line:
         st.markdown(f"**{plain(_upper(result.parameter or ''))} against the metric of each task**")
-        figure = along_the_line(result, sources(result), _colour(config), dark)
+        figure = along_the_line(result, sources(result), _colour(config, dark), dark)
         show(figure, "merge-line", "Metric of each task along the parameter of the merge", data=lambda: line(result))
         st.caption(
             "The large point is the merge itself. Dashed: each fine-tune alone, on this task; dotted: the base model "
@@ -80,9 +80,10 @@ def _upper(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _colour(config: MergeConfig) -> str:
+def _colour(config: MergeConfig, dark: bool) -> str:
+    """Colour of the one term that is merged; of several, that of the text."""
     terms = config.terms or TERM_KEYS
-    return style.TERM_COLOURS[terms[0] if len(terms) == 1 else "v"]
+    return style.TERM_COLOURS[terms[0]] if len(terms) == 1 else style.ink(dark)
 
 
 def _table(result: MergeResult) -> str:

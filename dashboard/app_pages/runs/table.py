@@ -28,8 +28,8 @@ _TABLE, _DRAWN, _TICKED = "runs-table", "runs-drawn", "runs-ticked"
 BUSY_SECONDS, IDLE_SECONDS = 1.5, 5.0
 STATE_COLOURS = {
     "queued": "gray",
-    "running": "blue",
-    "cancelling": "orange",
+    "running": "violet",
+    "cancelling": "yellow",
     "done": "green",
     "cancelled": "gray",
     "failed": "red",

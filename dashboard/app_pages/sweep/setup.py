@@ -228,7 +228,7 @@ def _tasks() -> None:
     if absent := [task for task in chosen if task in missing]:
         advice = dict.fromkeys(plain(presence(TASKS[task]).advice, 200) for task in absent)
         st.caption(
-            f":orange[:material/cloud_download: Not on this machine:] {', '.join(absent)}. To have them, "
+            f":yellow[:material/cloud_download: Not on this machine:] {', '.join(absent)}. To have them, "
             f"{'; '.join(advice)}."
         )
     st.pills(

@@ -149,7 +149,7 @@ def _verdict(guesses: Mapping[str, str | None], moves: Mapping[str, bool], layer
                 st.caption(
                     ":green[:material/check: as you predicted]"
                     if right
-                    else ":orange[:material/close: you predicted that it " + str(guesses[what]) + "]"
+                    else ":yellow[:material/close: you predicted that it " + str(guesses[what]) + "]"
                 )
 
 

@@ -152,7 +152,7 @@ def _verdict(guess: str | None, winner: str, worst: Opened) -> None:
             st.caption(
                 ":green[:material/check: as you predicted]"
                 if right
-                else f":orange[:material/close: you predicted {plain(guess)}]"
+                else f":yellow[:material/close: you predicted {plain(guess)}]"
             )
 
 
@@ -163,7 +163,7 @@ def _ranking(one: Opened) -> str:
     rows = []
     for term in sorted(ranks, key=ranks.__getitem__):
         null = term in one.meta.null_terms
-        remark = " :orange[⚠ noise]" if null and term in one.meta.trained_terms else " frozen" if null else ""
+        remark = " :yellow[⚠ noise]" if null and term in one.meta.trained_terms else " frozen" if null else ""
         rows.append(f"{ranks[term]}. {latex(term)} {scores[term]:.2f}{remark}")
     last = one.meta.metrics[-1] if one.meta.metrics else {}
     value = last.get(one.meta.metric or "")

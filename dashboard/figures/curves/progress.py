@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from beft_core.scores.approaches import APPROACHES
-from beft_core.terms import TERM_KEYS, TERMS
+from beft_core.terms import TERM_KEYS
 from beft_core.training.observer import NOT_METRICS
 from dashboard.figures.parts import style
 from dashboard.figures.parts.end_labels import End, name_ends
@@ -90,7 +90,7 @@ def score_lines(records: Records, approach: str, dark: bool = False) -> go.Figur
             mode="lines",
             name=term,
             line={"color": colour, "width": 2.5 if term in ("q", "k", "v") else 1.5},
-            hovertemplate=f"{style.symbol(term)} ({TERMS[term].label}), step %{{x}}: %{{y:.4g}}<extra></extra>",
+            hovertemplate=f"{style.name_in_figures(term)}, step %{{x}}: %{{y:.4g}}<extra></extra>",
         )
         figure.add_scatter(
             x=[last_step],

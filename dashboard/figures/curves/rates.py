@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from beft_core.terms import CANDIDATES, TERMS
+from beft_core.terms import CANDIDATES
 from dashboard.figures.parts import style
 from dashboard.figures.parts.marks import draw_band
 
@@ -78,7 +78,7 @@ def _draw_lines(figure: go.Figure, rows: pd.DataFrame, x: str, what: str, dark: 
             continue
         alone = key in CANDIDATES
         colour = style.TERM_COLOURS[key] if alone else style.ink(dark)
-        name = f"{style.symbol(key)} ({TERMS[key].label})" if alone else OTHERS[key]
+        name = style.name_in_figures(key) if alone else OTHERS[key]
         spread = own["std"].fillna(0)
         if (spread > 0).any():
             low, high = own["value"] - spread, own["value"] + spread

@@ -13,8 +13,6 @@ from dashboard.figures.parts import style
 from dashboard.figures.parts.labels import in_figures
 
 MAX_POINTS = 1000
-HUES = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377")
-"""Colours of runs that no single term stands for: Paul Tol's "bright" scheme (https://personal.sron.nl/~pault/)."""
 MAX_NAMED = 24
 """Largest number of runs with a legend; names of more are left to the pointer."""
 _PLOT_HEIGHT, _LEGEND_ROW = 290, 20
@@ -25,22 +23,30 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 class Look:
     """Look of a run, the same in every figure of a page."""
 
-    colour: str
-    dash: str
+    term: str | None
+    """Term that the run trains alone, which gives it its colour; None: the colour of the text."""
+    dash: str = DASHES[0]
+    shade: int = 0
+    """Step by which the colour is nearer to that of the page."""
+
+    def colour(self, dark: bool) -> str:
+        """Colour of the run's lines."""
+        full = style.ink(dark) if self.term is None else style.TERM_COLOURS[self.term]
+        return style.shade(full, self.shade, dark)
 
 
 def looks(terms: Sequence[Sequence[str]]) -> list[Look]:
     """Choose a look for each run, from the bias terms that each trains.
 
-    Where every run trains one term and they are not all the same, the colour is the term's and the line style separates
-    the runs of a term. Otherwise colours go round, and then line styles.
+    The colour is that of the one term that a run trains, or of the text where it trains several or none. Runs of one
+    colour differ in dashes, then in shades.
     """
-    names = [only[0] for only in terms if len(only) == 1]
-    if len(names) == len(terms) and len(set(names)) > 1:
-        return [
-            Look(style.TERM_COLOURS[name], DASHES[names[:i].count(name) % len(DASHES)]) for i, name in enumerate(names)
-        ]
-    return [Look(HUES[i % len(HUES)], DASHES[i // len(HUES) % len(DASHES)]) for i in range(len(terms))]
+    names = [only[0] if len(only) == 1 else None for only in terms]
+    before = [names[:at].count(name) for at, name in enumerate(names)]
+    return [
+        Look(name, DASHES[count % len(DASHES)], count // len(DASHES) % style.SHADES)
+        for name, count in zip(names, before, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ def overlay(lines: Sequence[Line], what: str, dark: bool = False, *, marks: bool
             name=in_figures(line.label),
             mode="lines+markers" if marks else "lines",
             marker={"size": 6},
-            line={"color": line.look.colour, "dash": line.look.dash, "width": 2},
+            line={"color": line.look.colour(dark), "dash": line.look.dash, "width": 2},
             hovertemplate="step %{x}: %{y:.4f}<extra>%{fullData.name}</extra>",
         )
     figure.update_xaxes(title={"text": "step", "standoff": 4}, rangemode="tozero", fixedrange=True)

@@ -97,7 +97,7 @@ def test_a_null_term_that_wins_is_called_noise(tmp_path: Path) -> None:
     assert means["k"] == max(means.values())
     write_snapshot(tmp_path / "samples" / "probe.beft.safetensors", noisy)
     warnings = [
-        m.value for m in opened("importance").markdown if "rounding noise" in m.value and m.value.startswith(":orange")
+        m.value for m in opened("importance").markdown if "rounding noise" in m.value and m.value.startswith(":yellow")
     ]
     assert len(warnings) == 2 and all("cannot be selected" in warning for warning in warnings)
     assert not any("b_k" in heading for heading in headings(opened("importance")))

@@ -54,7 +54,7 @@ def test_by_layer_draws_each_term_once_per_snapshot_on_one_scale() -> None:
             np.testing.assert_array_equal(line.y, row.scores["projection_ratio"])
             assert line.line.color == style.TERM_COLOURS[row.term]
             panel = int(line.xaxis[1:] or 1)
-            assert figure.layout.annotations[panel - 1].text.startswith(f"<b>{style.symbol(row.term)}</b>")
+            assert figure.layout.annotations[panel - 1].text.endswith(f"<br>{style.symbol(row.term)}")
             assert line.yaxis == line.xaxis.replace("x", "y")
     axes = [figure.layout[name].range for name in figure.layout if name.startswith("yaxis")]
     assert len(set(axes)) == 1

@@ -30,8 +30,11 @@ def panels(*titles: str) -> pd.DataFrame:
 def test_every_rule_has_a_look_and_every_measure_is_drawn() -> None:
     assert set(RULE_MARKS) == set(RULES) and set(DRAWN) == set(MEASURES.values())
     assert {DRAWN[mean].short for mean in MEASURES.values()} == set(MEASURES)
-    assert RULE_MARKS[ALWAYS_V].colour == style.TERM_COLOURS["v"]
-    assert RULE_MARKS["fisher"].colour == RULE_MARKS["fisher_batch"].colour
+    assert RULE_MARKS[ALWAYS_V].colour(dark=False) == style.TERM_COLOURS["v"]
+    looks = {(mark.colour(dark=True), mark.symbol) for mark in RULE_MARKS.values()}
+    assert len(looks) == len(RULES)
+    for key, form in style.APPROACH_FORMS.items():  # an approach has no colour of a term
+        assert RULE_MARKS[key].colour(dark=True) == style.ink(dark=True) and RULE_MARKS[key].symbol == form.symbol
 
 
 def uneven(*titles: str) -> pd.DataFrame:
@@ -185,7 +188,7 @@ def test_learning_rates_are_on_a_log_scale() -> None:
     assert figure.layout.xaxis.type == "log" and list(figure.layout.xaxis.ticktext) == ["0.001", "0.01"]
     lines = [trace for trace in figure.data if trace.name != "band"]
     assert [trace.showlegend for trace in lines] == [True] * 4 + [False] * 3
-    v = next(trace for trace in lines if trace.name.startswith("b<sub>v"))
+    v = next(trace for trace in lines if trace.name.startswith("value bias"))
     want = metrics[metrics["trains"] == "v"].sort_values("lr")
     assert list(v.x) == [0.001, 0.01] == list(want["lr"]) and want["value"].nunique() == 2
     assert list(v.y) == list(want["value"]) and "±" in v.customdata[0] and "3 seeds" in v.customdata[0]
@@ -209,7 +212,7 @@ def test_epochs_have_a_panel_per_learning_rate(rates: int) -> None:
     titles = [note.text for note in figure.layout.annotations if note.text.startswith("<b>learning rate")]
     for number, (lr, title) in enumerate(zip(sorted(set(rows["lr"])), titles, strict=True)):
         assert title == f"<b>learning rate {lr:g}</b>"
-        (line,) = [t for t in lines if t.yaxis == f"y{number + 1 if number else ''}" and t.name.startswith("b<sub>q")]
+        (line,) = [t for t in lines if t.yaxis == f"y{number + 1 if number else ''}" and t.name.startswith("query bias")]
         own = rows[(rows["lr"] == lr) & (rows["trains"] == "q")].sort_values("epoch")
         assert list(line.y) == list(own["value"]) and own["value"].is_unique
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import pytest
 
 from beft_core.runs.curves import Curve
-from dashboard.figures.curves.runs import DASHES, HUES, MAX_POINTS, Line, Look, looks, overlay
+from dashboard.figures.curves.runs import DASHES, MAX_POINTS, Line, Look, looks, overlay
 from dashboard.figures.parts import style
 
 
@@ -26,7 +24,7 @@ def test_a_line_for_each_run_with_its_values() -> None:
 
 def test_the_axis_is_the_runs_own_where_they_differ_and_calm_where_they_stand_still() -> None:
     def axis(*values: float) -> tuple[float, float] | None:
-        one = Line("run", Curve(list(range(len(values))), list(values)), Look("#000000", "solid"))
+        one = Line("run", Curve(list(range(len(values))), list(values)), Look(None))
         return overlay([one], "accuracy").layout.yaxis.range
 
     assert axis(0.70, 0.75, 0.80) is None
@@ -39,21 +37,18 @@ def test_long_runs_are_thinned() -> None:
 
 
 def test_runs_of_single_terms_have_the_colours_of_their_terms() -> None:
-    assert looks([("v",), ("q",), ("v",)]) == [
-        Look(style.TERM_COLOURS["v"], "solid"),
-        Look(style.TERM_COLOURS["q"], "solid"),
-        Look(style.TERM_COLOURS["v"], "dash"),
-    ]
+    assert looks([("v",), ("q",), ("v",), ("q", "v")]) == [Look("v"), Look("q"), Look("v", "dash"), Look(None)]
+    (line,) = overlay([Line("run", Curve([0, 1], [0.0, 1.0]), Look("v"))], "loss").data
+    assert line.line.color == style.TERM_COLOURS["v"].lower()
+    assert Look(None).colour(dark=True) == style.ink(dark=True)
 
 
-@pytest.mark.parametrize("terms", [[("v",)] * 12, [("v",), ("q", "v"), ()] * 4])
-def test_other_runs_have_looks_of_their_own(terms: list[tuple[str, ...]]) -> None:
+@pytest.mark.parametrize("terms", [[("v",)] * 12, [("v",), ("q", "v"), ()] * 4, [()] * 18])
+def test_runs_of_one_colour_have_looks_of_their_own(terms: list[tuple[str, ...]]) -> None:
     chosen = looks(terms)
-    assert len(set(chosen)) == 12 and {look.colour for look in chosen} == set(HUES)
-
-
-def test_looks_repeat_only_after_all_are_used() -> None:
-    assert set(looks([()] * 36)) == {Look(hue, dash) for hue, dash in product(HUES, DASHES)}
+    assert len(set(chosen)) == len(terms) and {look.dash for look in chosen} <= set(DASHES)
+    for dark in (False, True):
+        assert len({(look.colour(dark), look.dash) for look in chosen}) == len(terms)
 
 
 @pytest.mark.parametrize("dark", [False, True])

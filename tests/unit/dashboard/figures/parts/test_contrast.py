@@ -51,32 +51,42 @@ def test_links_and_chosen_tabs(theme: dict[str, Any]) -> None:
     assert contrast(theme["primaryColor"], theme["backgroundColor"]) >= TEXT
 
 
-def test_white_text_on_buttons_and_chips(theme: dict[str, Any]) -> None:
-    """Streamlit writes white on the accent colour, whatever that is; the style of the page fills these otherwise."""
-    fills = re.findall(r"background-color: (#\w{6})", STYLE.read_text())
-    assert len(fills) == 2  # at rest and under the pointer
+@pytest.mark.parametrize("at", [0, 1], ids=["light", "dark"])
+def test_text_on_buttons_and_chips(at: int) -> None:
+    """Streamlit writes white on the accent colour, whatever that is; the style of the page sets both."""
+    theme = THEME[("light", "dark")[at]]
+    both = re.compile(r"\n  (background-color|color): light-dark\((#\w{6}), (#\w{6})\)")
+    rules = [(name, pair[at]) for name, *pair in both.findall(STYLE.read_text().split("Streamlit fades a caption")[0])]
+    fills = [colour for name, colour in rules if name == "background-color"]
+    (text,) = (colour for name, colour in rules if name == "color")
+    assert len(fills) == 2 and fills[0] == theme["primaryColor"]  # at rest and under the pointer
     for fill in fills:
-        assert contrast("#ffffff", fill) >= TEXT
+        assert contrast(text, fill) >= TEXT
     assert contrast(fills[0], theme["backgroundColor"]) >= 3  # a button stands out (success criterion 1.4.11)
 
 
-def test_words_of_commands_have_the_blue_of_the_theme() -> None:
+def test_words_of_commands_have_a_colour_of_the_theme_that_no_term_has() -> None:
     """Streamlit's own colours of them have 2.6 to 3.7 on white; the style of the page sets these instead."""
-    both = re.findall(r"light-dark\((#\w{6}), (#\w{6})\)", STYLE.read_text())
-    assert both == [(THEME["light"]["blueTextColor"], THEME["dark"]["blueTextColor"])]
+    *_, both = re.findall(r"light-dark\((#\w{6}), (#\w{6})\)", STYLE.read_text())
+    assert both == (THEME["light"]["violetTextColor"], THEME["dark"]["violetTextColor"])
 
 
 def test_figures_share_the_colours_of_the_theme() -> None:
     for dark, name in ((False, "light"), (True, "dark")):
-        assert (style.ink(dark), style.ground(dark)) == (THEME[name]["textColor"], THEME[name]["backgroundColor"])
+        theme = THEME[name]
+        assert (style.ink(dark), style.ground(dark)) == (theme["textColor"], theme["backgroundColor"])
+        assert style.neutral(dark) == theme["primaryColor"] == theme["linkColor"]
+        for term, hue in style.THEME_HUES.items():
+            assert theme[f"{hue}TextColor"] == style.term_ink(term, dark)
 
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_names_of_terms(dark: bool) -> None:
     """The yellow of b_LN2 on white has 1.5 to 1: its name is written in a darker yellow."""
     for term in TERM_KEYS:
-        assert contrast(style.term_ink(term, dark), style.ground(dark)) >= TEXT, term
+        grounds = (style.ground(dark), THEME["dark" if dark else "light"]["secondaryBackgroundColor"])
+        assert all(contrast(style.term_ink(term, dark), ground) >= TEXT for ground in grounds), term
         colour = style.TERM_COLOURS[term]
-        if contrast(colour, style.ground(dark)) >= TEXT:
+        if all(contrast(colour, ground) >= TEXT for ground in grounds):
             assert style.term_ink(term, dark) == colour.lower()  # changed only where it must be
         assert contrast(style.on_colour(colour), colour) >= TEXT, term
