@@ -52,15 +52,18 @@ def demo_config() -> RunConfig:
     return RunConfig.from_dict(fields)
 
 
-def launcher() -> None:
-    """Draw the button that starts the one-minute experiment; inactive while the watched run is at work."""
+def launcher(strong: bool = True) -> None:
+    """Draw the button that starts the one-minute experiment; inactive while the watched run is at work.
+
+    ``strong``: whether it stands out, as what the page is for.
+    """
     run = card.watched(FULL)
     why_not = page.cannot_train()
     st.button(
         "Run the one-minute experiment",
         key="launch",
         icon=":material/play_arrow:",
-        type="primary",
+        type="primary" if strong else "secondary",
         on_click=_begin_demo,
         disabled=why_not is not None or (run is not None and run.status().active),
         help=why_not

@@ -30,7 +30,12 @@ class Step:
 
 
 STEPS: tuple[Step, ...] = (
-    Step("guess", "start", "Guess which bias wins, and look", "The value bias b_v turned furthest, by far."),
+    Step(
+        "guess",
+        "start",
+        "Guess which bias wins, and look",
+        "Trained alone, the value bias may be far ahead or level with the query bias; the score named it both times.",
+    ),
     Step(
         "cell",
         "importance",
@@ -46,7 +51,7 @@ STEPS: tuple[Step, ...] = (
     Step(
         "proof",
         "why",
-        "Add something to b_k and see nothing happen",
+        "Push b_k and see nothing happen",
         "Softmax ignores what is the same for every key. A score that prefers b_k has measured noise.",
     ),
     Step("run", "fine_tune", "Start a fine-tune of your own", "It goes on when the tab is closed."),

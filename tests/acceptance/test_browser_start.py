@@ -1,4 +1,4 @@
-"""The first minute in a real browser, offline: a guess, its answer, a link to it, a step of the tour."""
+"""The first minute in a real browser, offline: one screen, a guess answered in its place, the limits of the score."""
 
 from __future__ import annotations
 
@@ -6,26 +6,75 @@ import re
 
 import pytest
 from browser_tools import Visit
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("bundled_samples")]
+
+SCREEN = {"width": 1280, "height": 720}
+
+
+def scrolled(page: Page) -> int:
+    """Pixels of the page that one screen does not show."""
+    return int(page.evaluate("(m => m.scrollHeight - m.clientHeight)(document.querySelector('[data-testid=stMain]'))"))
+
+
+def places(page: Page) -> list[object]:
+    """Where the parts stand that must not move at the answer."""
+    parts = [
+        page.get_by_role("textbox", name="Your sentence"),
+        page.get_by_role("button", name="And now SST-2"),
+        page.get_by_role("button", name="Run the one-minute experiment"),
+    ]
+    return [part.bounding_box() for part in parts]
 
 
 def test_guess_and_reveal(visit: Visit) -> None:
     page = visit.open()
-    expect(page.get_by_text("0 of 6 steps")).to_be_visible()
-    visit.check("start")
+    page.set_viewport_size(SCREEN)  # type: ignore[arg-type]
+    expect(page.get_by_role("button", name="The tour: 0 of 6 steps")).to_be_visible()
+    expect(page.get_by_role("button", name="Let good ask")).to_be_visible()
+    visit.settle()
+    before = places(page)
+    assert scrolled(page) <= 0
     page.get_by_role("button", name="what a word looks for").click()
-    expect(page.get_by_text("your guess")).to_be_visible()
-    expect(page.get_by_text("1 of 6 steps")).to_be_visible()
+    answer = page.get_by_role("img", name=re.compile("trained alone. query bias, b_q: .* \\(your guess\\)"))
+    expect(answer).to_be_visible()
+    expect(page.get_by_text("value bias, ").last).to_be_visible()
+    expect(page.get_by_text(", by far")).to_be_visible()
     page.wait_for_url(re.compile(r"guess=q"))
     page.wait_for_url(re.compile(r"tour=guess"))
-    visit.check("start-answer")
-    page.goto(page.url)
-    expect(page.get_by_text("your guess")).to_be_visible()
+    visit.settle()
+    assert places(page) == before and scrolled(page) <= 0
+    page.get_by_role("button", name="And now SST-2").click()
+    expect(page.get_by_text("as good")).to_be_visible()
+    assert scrolled(page) <= 0
+    visit.check("start-answer", figure=False)
+    page.goto(visit.link("next=1"))
+    expect(page.get_by_text("as good")).to_be_visible()
+    page.get_by_role("button", name="The tour: 1 of 6 steps").click()
     page.get_by_role("link", name="Click a cell of a heatmap").click()
     expect(page.get_by_role("heading", name="Which bias matters?")).to_be_visible()
     page.wait_for_url(re.compile(r"/importance\?(.*&)?tour=guess"))
+
+
+def test_attention_on_words_of_ones_own_is_seen_and_stands_still_where_motion_is_unwanted(visit: Visit) -> None:
+    page = visit.open(words="<b>Cats</b> sleep")
+    token = page.get_by_role("button", name="Let Cats ask")
+    expect(token).to_be_visible()
+    assert page.locator(".flow b").count() == 0  # words, not tags
+    expect(page.locator(".flow .line.on")).to_have_count(3 * 6 + 1)  # all steps at once
+    token.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("“Cats” asks every word")).to_be_visible()
+    assert page.locator(".pulse").count() == 0
+    page.emulate_media(reduced_motion="no-preference")
+    page.get_by_role("button", name="3 receives").click()
+    expect(page.locator(".pulse")).to_have_count(6)
+    expect(page.locator(".pulse")).to_have_count(0)  # it ends by itself
+    page.get_by_role("textbox", name="Your sentence").fill("Dogs bark")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Let bark ask")).to_be_visible()
+    visit.check("start-words", figure=False)
 
 
 def test_the_navigation_keeps_the_progress_of_the_tour(visit: Visit) -> None:

@@ -1,19 +1,6 @@
-// Shared by the pictures of the geometry page: SVG elements, and the plane in which pre lies on the x axis.
+// Shared by the pictures of the geometry page: the plane in which pre lies on the x axis. Needs svg.js.
 
-const SVG = "http://www.w3.org/2000/svg";
 const UNIT = 100; // SVG units per unit of the plane
-
-function draw(parent, name, attributes = {}, text) {
-  const element = document.createElementNS(SVG, name);
-  set(element, attributes);
-  if (text !== undefined) element.textContent = text;
-  parent.append(element);
-  return element;
-}
-
-function set(element, attributes) {
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-}
 
 const px = value => (value * UNIT).toFixed(2);
 const spot = (x, y) => `${px(x)},${px(-y)}`; // y grows upwards in the plane, downwards in SVG
@@ -28,5 +15,3 @@ function isoPath(score, length = 1, reach = 10) {
   return `M${spot(c * length, -half * length)} A${radius},${radius} 0 ${large} ${c > 0 ? 0 : 1} ` +
     `${spot(c * length, half * length)} Z`;
 }
-
-const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -18,6 +18,7 @@ from dashboard.app_pages.geometry.pairs import choose_stack, choose_terms
 from dashboard.figures.parts import style
 from dashboard.figures.parts.numbers import NUMBERS_JS
 from dashboard.figures.parts.style import latex
+from dashboard.figures.parts.svg import SVG_JS, scripts
 from dashboard.figures.trajectory import level_labels, path_figure, path_frame, tables
 from dashboard.shared import address, explain, page
 from dashboard.shared.figure import offer_downloads
@@ -32,7 +33,7 @@ _COMPONENT = st.components.v2.component(
     "beft_film",
     html=(_HERE / "player.html").read_text(encoding="utf-8"),
     css=(_HERE / "player.css").read_text(encoding="utf-8"),
-    js="\n".join(path.read_text(encoding="utf-8") for path in (NUMBERS_JS, _HERE / "plane.js", _HERE / "player.js")),
+    js=scripts(NUMBERS_JS, SVG_JS, _HERE / "plane.js", _HERE / "player.js"),
 )
 
 

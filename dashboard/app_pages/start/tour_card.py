@@ -1,4 +1,4 @@
-"""Card of the tour on the page Start: what to do next, and what was learnt from what is done."""
+"""Tour on the page Start: what to do next, and what was learnt from what is done."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from dashboard.shared import page, tour
 
 
 def tour_card() -> None:
-    """Draw the steps in order; the first open one is emphasised, each leads to its page."""
+    """Draw a button that opens the steps in order; the first open one is emphasised, each leads to its page."""
     done = tour.completed()
     following = next((step.key for step in tour.STEPS if step.key not in done), None)
-    with st.container():
-        st.markdown(f"**The tour** · {len(done)} of {len(tour.STEPS)} steps")
+    with st.popover(f"The tour: {len(done)} of {len(tour.STEPS)} steps", icon=":material/flag:"):
         st.progress(len(done) / len(tour.STEPS))
         for step in tour.STEPS:
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):

@@ -212,7 +212,9 @@ def test_epochs_have_a_panel_per_learning_rate(rates: int) -> None:
     titles = [note.text for note in figure.layout.annotations if note.text.startswith("<b>learning rate")]
     for number, (lr, title) in enumerate(zip(sorted(set(rows["lr"])), titles, strict=True)):
         assert title == f"<b>learning rate {lr:g}</b>"
-        (line,) = [t for t in lines if t.yaxis == f"y{number + 1 if number else ''}" and t.name.startswith("query bias")]
+        (line,) = [
+            t for t in lines if t.yaxis == f"y{number + 1 if number else ''}" and t.name.startswith("query bias")
+        ]
         own = rows[(rows["lr"] == lr) & (rows["trains"] == "q")].sort_values("epoch")
         assert list(line.y) == list(own["value"]) and own["value"].is_unique
 

@@ -67,7 +67,7 @@ def test_text_on_buttons_and_chips(at: int) -> None:
 
 def test_words_of_commands_have_a_colour_of_the_theme_that_no_term_has() -> None:
     """Streamlit's own colours of them have 2.6 to 3.7 on white; the style of the page sets these instead."""
-    *_, both = re.findall(r"light-dark\((#\w{6}), (#\w{6})\)", STYLE.read_text())
+    (both,) = re.findall(r"\.token {\n  color: light-dark\((#\w{6}), (#\w{6})\)", STYLE.read_text())
     assert both == (THEME["light"]["violetTextColor"], THEME["dark"]["violetTextColor"])
 
 
