@@ -2,9 +2,10 @@
 
     BEFT_GLUE_DIR=... python sample_snapshots/make.py [--device cuda] [--only sst2-low-seed0-probe ...]
     BEFT_GLUE_DIR=... python sample_snapshots/make.py --fisher-tuned
+    python sample_snapshots/make.py --pushes
 
 The second trains nothing: it measures the Fisher information at the fine-tuned models of one term, by which the page
-Merge can weigh them.
+Merge can weigh them. The third writes what the page Why shows where no model can be opened.
 
 Every row of ``SAMPLES`` becomes one ``*.beft.safetensors`` beside this file; ``index.json`` says what each shows, in
 words that are derived from the numbers. On one GPU all of them take a few minutes, on two CPU cores about two hours.
@@ -88,7 +89,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--only", nargs="*", default=[sample.name for sample in SAMPLES])
     parser.add_argument("--fisher-tuned", action="store_true", help="only measure it, for the files that are there")
+    parser.add_argument("--pushes", action="store_true", help="only write three-pushes.json")
     args = parser.parse_args()
+    if args.pushes:
+        write_pushes(args.out)
+        return
     for sample in SAMPLES:
         if sample.name in args.only and not (args.fisher_tuned and not merges(sample)):
             path = args.out / f"{sample.name}{SUFFIX}"
@@ -96,6 +101,16 @@ def main() -> None:
             write_snapshot(args.out / f"{sample.name}{SUFFIX}", snapshot)
             print(sample.name, snapshot.meta.metrics[-1], flush=True)
     write_index(args.out)
+
+
+def write_pushes(folder: Path) -> None:
+    """``three-pushes.json``: the question that the page Why opens with, and its answer by the bundled model."""
+    from beft_core.models.attention_experiments import HeldModel
+
+    asked = {"model": "bundled", "sentence": "The film was surprisingly good, but far too long.", "pair": ""}
+    asked |= {"layer": 2, "size": 10.0, "seed": 0}
+    example = {"asked": asked, "answer": HeldModel().prove(**asked)}
+    (folder / "three-pushes.json").write_text(json.dumps(example) + "\n", encoding="utf-8")
 
 
 def merges(sample: Sample) -> bool:

@@ -94,6 +94,96 @@ def maps(before: np.ndarray, after: np.ndarray, tokens: Sequence[str], dark: boo
     return figure
 
 
+CLASSES = ("class A", "class B")
+"""Names of the classes whose logits are shown: of a head that nobody trained."""
+
+
+def span(logits: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """Find the range of an axis that has all logits, so that figures beside each other can be compared."""
+    low, high = min(map(min, logits)), max(map(max, logits))
+    room = 0.12 * (high - low) or 1.0
+    return low - room, high + room
+
+
+def push(
+    maps_: tuple[np.ndarray, np.ndarray],
+    tokens: Sequence[str],
+    logits: tuple[Sequence[float], Sequence[float]],
+    range_: tuple[float, float],
+    term: str,
+    dark: bool = False,
+) -> go.Figure:
+    """Draw what a push does: attention [queries, keys] before and after, below it the logit of each class.
+
+    ``maps_`` and ``logits``: before, after; ``range_``: of the axis of logits (:func:`span`). Before is a ring, after a
+    dot: what stays is a dot in its ring.
+    """
+    names = [in_figures(token) for token in tokens]
+    hover = [[f"from <b>{a}</b> to <b>{b}</b>" for b in names] for a in names]
+    figure = make_subplots(
+        2,
+        2,
+        specs=[[{}, {}], [{"colspan": 2}, None]],
+        row_heights=[0.68, 0.32],
+        vertical_spacing=0.15,
+        horizontal_spacing=0.05,
+        subplot_titles=["attention before", "after", "output: logits, ○ before, ● after"],
+    )
+    for col, values in enumerate(maps_, 1):
+        figure.add_heatmap(
+            z=np.sqrt(values).tolist(),  # or one token that all look at would leave the rest dark
+            text=[
+                [f"{label}: {value:.4f}" for label, value in zip(*row, strict=True)]
+                for row in zip(hover, values, strict=True)
+            ],
+            coloraxis="coloraxis",
+            hovertemplate="%{text}<extra></extra>",
+            row=1,
+            col=col,
+        )
+    for at, (before, after) in enumerate(zip(*logits, strict=True)):
+        figure.add_scatter(
+            x=[before, after], y=[at, at], mode="lines", hoverinfo="skip", name="way",
+            line={"color": style.TERM_COLOURS[term], "width": 3}, row=2, col=1,
+        )  # fmt: skip
+    marks: tuple[tuple[str, Sequence[float], dict[str, Any]], ...] = (
+        ("before", logits[0], {"symbol": "circle-open", "size": 19, "color": style.ink(dark), "line": {"width": 2}}),
+        ("after", logits[1], {"symbol": "circle", "size": 11, "color": style.TERM_COLOURS[term]}),
+    )
+    for when, of_classes, mark in marks:
+        figure.add_scatter(
+            x=list(of_classes),
+            y=list(range(len(of_classes))),
+            mode="markers",
+            name=when,
+            marker=mark,
+            cliponaxis=False,
+            hovertemplate=f"%{{y}}, {when}: %{{x:.4f}}<extra></extra>",
+            row=2,
+            col=1,
+        )
+    figure.update_xaxes(showticklabels=False, showgrid=False, fixedrange=True, row=1)
+    figure.update_yaxes(showticklabels=False, showgrid=False, fixedrange=True, autorange="reversed", row=1)
+    figure.update_xaxes(range=range_, fixedrange=True, nticks=5, row=2, col=1)
+    figure.update_yaxes(
+        range=[len(CLASSES) - 0.4, -0.6], tickvals=list(range(len(CLASSES))), ticktext=CLASSES, fixedrange=True,
+        showgrid=False, row=2, col=1,
+    )  # fmt: skip
+    figure.update_annotations(font_size=13)
+    figure.update_layout(
+        template=style.template(dark),
+        height=227,
+        margin={"t": 20, "b": 20, "l": 0, "r": 0},
+        coloraxis={
+            "colorscale": style.SCALE,
+            "cmin": 0,
+            "cmax": float(np.sqrt(max(values.max() for values in maps_))),
+            "showscale": False,
+        },
+    )
+    return figure
+
+
 def changes(rows: Mapping[str, Mapping[str, float]], term: str, dark: bool = False) -> go.Figure:
     """Draw the largest changes on a logarithmic axis, with the grain of both precisions.
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import threading
 from typing import Any
 
 import streamlit as st
 
-from beft_core.errors import UserError
 from beft_core.execution.model_service import ANSWER_SECONDS, ModelService
 from beft_core.models.source import BUNDLED
 from dashboard.shared import page
@@ -38,14 +35,3 @@ def ask(question: str, spinner: str, timeout: float = ANSWER_SECONDS, **fields: 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _asked(question: str, timeout: float, fields: str) -> str:
     return json.dumps(service().ask(question, timeout, **json.loads(fields)))
-
-
-def warm_up(model: str) -> None:
-    """Have the model service load a model while somebody reads; the first real question reports what went wrong."""
-    if not service().running:
-        threading.Thread(target=_load, args=(service(), model), daemon=True).start()
-
-
-def _load(service: ModelService, model: str) -> None:
-    with contextlib.suppress(UserError):
-        service.ask("model", model=model)

@@ -69,7 +69,13 @@ PLACES: dict[str, Place] = {
             "Understand",
             "The same model written down differently: no output changes, but a score does, and what it selects.",
         ),
-        Place("why", "Why b_v and not b_k", "psychology", "Understand", "Three live proofs on a model of yours."),
+        Place(
+            "why",
+            "Why b_v and not b_k",
+            "psychology",
+            "Understand",
+            "The same push on three biases of a live model: what stays, what moves.",
+        ),
         Place(
             "evaluation",
             "The paper's evaluation",
@@ -156,10 +162,11 @@ def need_home() -> None:
         st.stop()
 
 
-def begin(name: str, sentence: str, title: str | None = None) -> None:
-    """Draw the title of the page and the one sentence that says what one sees."""
+def begin(name: str, sentence: str = "", title: str | None = None) -> None:
+    """Draw the title of the page and, unless its answer follows at once, the sentence that says what one sees."""
     st.title(title or PLACES[name].title, anchor=False)
-    st.markdown(sentence)
+    if sentence:
+        st.markdown(sentence)
 
 
 def report(error: UserError, title: str | None = None) -> None:

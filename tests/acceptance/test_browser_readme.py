@@ -22,11 +22,11 @@ def _importance(page: Page) -> None:
 
 
 def _geometry(page: Page) -> None:
-    expect(page.get_by_text("same score: solid line")).to_be_visible()
+    expect(page.get_by_text("(c) ● Projection ratio")).to_be_visible()
 
 
 PICTURES: dict[str, tuple[dict[str, str], Callable[[Page], None], str]] = {
-    "importance": ({}, _importance, "This snapshot"),
+    "importance": ({}, _importance, "Which bias matters?"),
     "geometry": ({}, _geometry, "By hand"),
 }
 """Page -> its link, what must stand there before the picture is taken, and the words that it begins with."""

@@ -1,7 +1,8 @@
-"""Why b_v and not b_k, in a real browser: three proofs by a real model, a link, dark and in a room, the trap."""
+"""Why b_v and not b_k, in a real browser: three pushes by a real model, dark and in a room, the trap."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import time
@@ -22,42 +23,43 @@ def ready(page: Page, figures: int) -> None:
     expect(page.locator(".js-plotly-plot")).to_have_count(figures)
 
 
-def test_three_proofs(visit: Visit) -> None:
+def test_three_pushes(visit: Visit) -> None:
     page = visit.open("why")
-    expect(page.get_by_role("button", name="Show what happens")).to_be_visible()
-    visit.check("why-asked", figure=False)
-    page.get_by_role("radiogroup", name="The attention").get_by_text("stays").click()
-    page.get_by_role("button", name="Show what happens").click()
-    ready(page, 2)
-    expect(page.get_by_text("The attention of layer 2 stays.")).to_be_visible()
-    expect(page.get_by_text("as you predicted")).to_be_visible()
-    expect(page.get_by_text("no change")).to_be_visible()
-    visit.check("why-k")
-    visit.choose_tab("Push b_q")
-    page.get_by_role("button", name="Show what happens").click()
-    ready(page, 2)
-    expect(page.get_by_text("The attention of layer 2 moves.")).to_be_visible()
-    visit.check("why-q")
-    visit.choose_tab("Push b_v")
-    page.get_by_role("button", name="Show what happens").click()
+    page.set_viewport_size({"width": 1280, "height": 720})
     ready(page, 3)
+    for term, attention, output in (
+        ("key", "stays", "stays"),
+        ("query", "moves", "moves"),
+        ("value", "stays", "moves"),
+    ):
+        column = page.get_by_test_id("stMarkdown").filter(has_text=f"Push the {term} bias")
+        expect(column).to_contain_text(f"Attention {attention}, output {output}.")
+    visit.settle()
+    hidden = "(m => m.scrollHeight - m.clientHeight)(document.querySelector('[data-testid=stMain]'))"
+    assert page.evaluate(hidden) <= 0  # one screen
+    visit.check("why")
+    page.get_by_text("Details: why it must be so").click()
+    ready(page, 5)
+    expect(page.get_by_text("no change")).to_be_visible()
+    page.get_by_role("radio", name="value bias").click()
+    ready(page, 6)
     expect(page.get_by_text("exactly 0").first).to_be_visible()
-    visit.check("why-v")
+    visit.link("why_more=true", "why_term=value")
+    visit.check("why-details")
     began = time.monotonic()
     page.get_by_label("Your sentence").fill("Another sentence, please.")
     page.get_by_label("Your sentence").press("Enter")
     expect(page.get_by_text("another").first).to_be_visible()
     assert time.monotonic() - began < 20
+    page.wait_for_url(re.compile("tour=proof"))
     if sys.platform == "linux":  # the page showed what torch worked out without loading it
         assert "libtorch" not in Path(f"/proc/{visit.lab.process.pid}/maps").read_text()
 
 
 def test_dark_and_in_a_room(dark_visit: Visit) -> None:
-    page = dark_visit.open(
-        "why", why_tab="2 · Push b_q", why_seen="b_q", why_layer="4", why_head="head 3", present="true"
-    )
-    ready(page, 2)
-    expect(page.get_by_text("The attention of layer 4 moves.")).to_be_visible()
+    page = dark_visit.open("why", why_layer="4", why_head="head 3", present="true")
+    ready(page, 3)
+    expect(page.get_by_text("Attention moves, output moves.")).to_be_visible()
     expect(page.get_by_label("Your sentence")).to_be_hidden()  # a presenter hides the choice at first
     dark_visit.check("why-dark")
 
@@ -66,7 +68,7 @@ def test_the_trap_on_the_real_samples(visit: Visit) -> None:
     shelf = visit.lab.samples
     for file in [REAL / "index.json", *REAL.glob("demo-sentiment-*")]:
         shutil.copy(file, shelf)
-    page = visit.open("why", why_tab="4 · The trap")
+    page = visit.open("why", why_tab="The trap")
     page.get_by_role("button", name="Show what happens").click()
     ready(page, 1)
     expect(page.get_by_text("In bfloat16 the naive ranking selects")).to_be_visible()

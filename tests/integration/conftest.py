@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,11 +17,12 @@ from streamlit.components.v2 import manifest_scanner
 from beft_core.execution import cancel as cancel_module
 from beft_core.execution import local
 from beft_core.runs.run import list_runs
-from dashboard.app_pages.why import proof
+from dashboard.shared import model_service
 
 torch.set_num_threads(1)
 
-FAKE = Path(__file__).parents[1] / "fake_worker.py"
+ROOT = Path(__file__).parents[2]
+FAKE = ROOT / "tests" / "fake_worker.py"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,6 +33,16 @@ def packages_read_once() -> Iterator[None]:
         yield
 
 
+class ShippedAnswer:
+    """A model service that gives the answer that comes with the samples, whatever it is asked."""
+
+    running = True
+
+    def ask(self, question: str, timeout: float = 0, **fields: Any) -> Any:
+        answer = json.loads((ROOT / "sample_snapshots" / "three-pushes.json").read_text(encoding="utf-8"))["answer"]
+        return answer if question == "prove" else answer["model"]
+
+
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A home of its own, made-up samples and played workers, for tests of the dashboard."""
@@ -38,8 +51,8 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("BEFT_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(local, "worker_command", lambda run: [sys.executable, str(FAKE), str(run.path)])
     monkeypatch.setattr(cancel_module, "TERMINATE_AFTER", 0.4)
-    # A page that is left while a model loads in the background would load it on, in the home of the next test.
-    monkeypatch.setattr(proof, "warm_up", lambda model: None)
+    # The page Why asks at once: a process with PyTorch would start for every test that merely opens it.
+    monkeypatch.setattr(model_service, "service", ShippedAnswer)
     yield tmp_path
     for run in list_runs(tmp_path / "home"):
         process = run.recorded().process

@@ -1,29 +1,22 @@
-"""Page Why b_v and not b_k: three live proofs on a model and a sentence of one's own, and the trap of training b_k."""
+"""Page Why b_v and not b_k: the same push on each of three biases of a real model, and the trap of training b_k."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.app_pages.why.proof import proof
-from dashboard.app_pages.why.setup import setup
+from dashboard.app_pages.why.pushes import pushes
 from dashboard.app_pages.why.trap import trap
-from dashboard.shared import page
+from dashboard.shared import page, tour
 
 DARK = page.dark()
-TABS = {"1 · Push b_k": "k", "2 · Push b_q": "q", "3 · Push b_v": "v"}
-TRAP = "4 · The trap"
+PUSHES, TRAP = "Three pushes", "The trap"
 
-page.begin(
-    "why",
-    "The three candidates sit side by side in every attention layer, yet they can do very different things. Push each "
-    "of them by the same random vector $d$ and see what moves in a real model: first predict, then look.",
-)
-wanted = setup()
-*pushes, last = st.tabs([*TABS, TRAP], key="why_tab", bind="query-params")
-for tab, term in zip(pushes, TABS.values(), strict=True):
-    if tab.open and wanted is not None:
-        with tab:
-            proof(term, wanted, DARK)
+page.begin("why", "Add the same random vector $d$ to each bias of one attention layer. What stays, and what moves?")
+first, last = st.tabs([PUSHES, TRAP], key="why_tab", bind="query-params")
+if first.open:
+    with first:
+        pushes(DARK)
 if last.open:
     with last:
         trap(DARK)
+tour.write_when_quiet()

@@ -16,11 +16,11 @@ from beft_core.scores.table import rank_terms, select_term
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.app_pages.why.epsilon import compared, epsilon, epsilon_in_words, precision
-from dashboard.app_pages.why.setup import reveal, seen
+from dashboard.app_pages.why.setup import SEEN
 from dashboard.figures.curves.growth import Growth, growth
 from dashboard.figures.parts.style import latex
 from dashboard.run_watch import fine_tunes
-from dashboard.shared import page
+from dashboard.shared import address, page
 from dashboard.shared.figure import show
 from dashboard.shared.sources import Opened, Source, open_source, samples
 from dashboard.shared.text import plain
@@ -42,19 +42,18 @@ def trap(dark: bool) -> None:
             key="why_trap",
             bind="query-params",
         )
-        if not seen("trap"):
+        if st.query_params.get(SEEN) != "trap":
             st.button(
                 "Show what happens",
                 key="why-show-trap",
                 type="primary",
                 icon=":material/visibility:",
-                on_click=reveal,
-                args=("trap",),
+                on_click=address.put,
+                args=(SEEN, "trap"),
             )
             return
     _answer(guess, dark)
     _live()
-    st.caption("The sentence, the layer and $d$ above belong to the three proofs.")
 
 
 def probes_of_null(sources: list[Source]) -> list[Opened]:

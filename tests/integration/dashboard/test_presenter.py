@@ -22,7 +22,7 @@ from dashboard.shared.figure import html
 
 pytestmark = pytest.mark.usefixtures("lab")
 
-LIVE = {"why_tab": "4 · The trap", "why_seen": "trap"}
+LIVE = {"why_tab": "The trap", "why_seen": "trap"}
 STARTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "start": ({}, {"Run the one-minute experiment"}),
     "importance": ({}, {"Run the one-minute experiment"}),
@@ -113,10 +113,10 @@ def test_a_click_that_comes_all_the_same_starts_nothing(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("name", page.PLACES)
 def test_no_chart_offers_to_be_sent_away(name: str) -> None:
-    query = {"guess": "v", "why_seen": "b_k", "geo": "Every layer"}
+    query = {"geo": "Every layer"}
     configs = [json.loads(chart.proto.config) for chart in opened(name, **query).get("plotly_chart")]
     assert all(config["showSendToCloud"] is False for config in configs)
-    assert configs or name not in ("start", "importance", "geometry", "compare")
+    assert configs or name not in ("importance", "geometry", "compare")
 
 
 def test_nor_does_a_downloaded_one() -> None:

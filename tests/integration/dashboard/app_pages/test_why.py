@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import streamlit as st
-from dashboard_tools import button, charts, opened, sound
+from dashboard_tools import ROOT, button, charts, opened, sound
 from fake_worker import small_snapshot
 from made_up_samples import write_index
 from streamlit.testing.v1 import AppTest
@@ -19,7 +20,9 @@ from beft_core.errors import UserError
 from beft_core.models import attention_experiments
 from beft_core.runs.run import list_runs
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta, write_snapshot
-from dashboard.app_pages.why import trap
+from dashboard.app_pages.why import details, trap
+from dashboard.app_pages.why.pushes import EXAMPLE
+from dashboard.figures.parts import style
 from dashboard.shared import model_service
 
 pytestmark = pytest.mark.usefixtures("lab")
@@ -45,7 +48,7 @@ class InProcess:
 
 
 @pytest.fixture(autouse=True)
-def desk(monkeypatch: pytest.MonkeyPatch) -> InProcess:
+def desk(lab: Path, monkeypatch: pytest.MonkeyPatch) -> InProcess:
     played = InProcess()
     monkeypatch.setattr(model_service, "service", lambda: played)
     st.cache_data.clear()
@@ -57,48 +60,56 @@ def words(at: AppTest) -> str:
     return " ".join(element.value for element in [*at.markdown, *at.caption, *at.info, *at.warning, *at.error])
 
 
-def test_nothing_is_given_away_before_the_prediction(desk: InProcess) -> None:
+def told(at: AppTest) -> list[str]:
+    """What each column says at its head, b_k first."""
+    return [m.value for m in at.markdown if "Push the" in m.value]
+
+
+def logits(at: AppTest) -> list[tuple[list[float], list[float]]]:
+    """Logits before and after in each column."""
+    figures = [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")[:3]]
+    return [
+        tuple(next(t["x"] for t in figure["data"] if t.get("name") == when) for when in ("before", "after"))  # type: ignore[misc]
+        for figure in figures
+    ]
+
+
+def test_three_columns_show_without_a_click_what_stays_and_what_moves(desk: InProcess) -> None:
     at = opened("why")
-    assert charts(at) == 0 and desk.asked == []
-    assert [len(group) for group in (at.text_input, at.slider, at.number_input)] == [3, 1, 1]
-    assert button(at, "Show what happens") and not at.error
+    assert desk.asked == ["prove"] and not at.error
+    k, q, v = told(at)
+    assert ":gray[Push the key bias, $b_k$]" in k and "Attention **stays**, output **stays**." in k
+    assert ":blue[Push the query bias, $b_q$]" in q and "Attention **moves**, output **moves**." in q
+    assert ":orange[Push the value bias, $b_v$]" in v and "Attention **stays**, output **moves**." in v
+    result = HELD.prove("bundled", "The film was surprisingly good, but far too long.", 2, 10.0, 0)
+    for (before, after), term in zip(logits(at), "kqv", strict=True):
+        part = result["terms"][term]
+        assert before == pytest.approx(result["logits"]) and after == pytest.approx(part["logits_after"])
+        times = next(c.value for c in at.caption if f"own $b_{term}$" in c.value).split()[2].replace(",", "")
+        assert float(times) == pytest.approx(10 / part["norm"], rel=0.05)
+    assert charts(at) == 3 and "10<sup>" not in str(at.get("plotly_chart"))  # details are not computed before one asks
 
 
-def test_predict_reveal_and_the_tour_knows() -> None:
+def test_a_push_of_ones_own_completes_the_step() -> None:
     at = opened("why")
-    at.get("button_group")[1].set_value("moves").run()
-    button(at, "Show what happens").click().run()
-    text = words(sound(at))
-    assert "The attention of layer 2 **stays**." in text and "The output of the model **stays**." in text
-    assert charts(at) == 2 and all(b.label != "Show what happens" for b in at.button)
-    assert at.query_params["tour"] == "proof" and at.query_params["why_seen"] == "b_k"
+    assert "tour" not in at.query_params
+    at.select_slider(key="why_size").set_value(30.0).run()
+    assert "567" not in words(sound(at)) and "1,701 times" in words(at)
+    assert "proof" in str(at.session_state["tour"])
 
 
-@pytest.mark.parametrize(
-    ("tab", "term", "attention", "output", "figures"),
-    [
-        ("1 · Push b_k", "k", "stays", "stays", 2),
-        ("2 · Push b_q", "q", "moves", "moves", 2),
-        ("3 · Push b_v", "v", "stays", "moves", 3),
-    ],
-)
-def test_a_link_restores_each_answer(tab: str, term: str, attention: str, output: str, figures: int) -> None:
-    at = opened(
-        "why",
-        why_tab=tab,
-        why_seen=f"b_{term}",
-        why_layer="4",
-        why_size="30",
-        why_seed="7",
-        why_text="A link, restored.",
-        **{f"why_{term}_att": attention, f"why_{term}_out": "moves" if output == "stays" else "stays"},
-    )
-    text = words(at)
-    assert f"The attention of layer 4 **{attention}**." in text and f"The output of the model **{output}**." in text
-    assert text.count("as you predicted") == 1 and text.count("you predicted that it") == 1
-    assert charts(at) == figures and "has length 30" in text
+@pytest.mark.parametrize(("term", "figures"), [("k", 2), ("q", 2), ("v", 3)])
+def test_a_link_restores_the_push_and_its_details(term: str, figures: int) -> None:
+    query = {"why_layer": "4", "why_size": "30", "why_seed": "7", "why_text": "A link, restored.", "why_head": "head 3"}
+    at = opened("why", why_more="true", why_term=style.name(term), **query)
     result = HELD.prove("bundled", "A link, restored.", 4, 30.0, 7)
-    assert f"{result['terms'][term]['logits_after'][0]:.4f}".replace("-", "−") in text
+    assert [after for _, after in logits(at)] == [
+        pytest.approx(result["terms"][other]["logits_after"]) for other in "kqv"
+    ]
+    shown = json.loads(at.get("plotly_chart")[1].proto.spec)["data"][1]["z"]  # b_q after
+    assert np.allclose(np.square(shown), np.array(result["terms"]["q"]["after"])[3], atol=1e-5)
+    assert charts(at) == 3 + figures and "How was this computed?" in words(at)
+    assert details.PROOFS[term].so in words(at)
 
 
 @pytest.mark.parametrize(
@@ -108,11 +119,21 @@ def test_a_link_restores_each_answer(tab: str, term: str, attention: str, output
         ({"why_model": "/no/such/folder"}, "not a folder"),
         ({"why_model": "no such model <b>"}, "the model name"),
         ({"why_text": "x" * 500}, ""),
-        ({"why_layer": "77", "why_size": "?", "why_seed": "-5", "why_tab": "?", "why_seen": "?"}, ""),
+        (
+            {
+                "why_layer": "77",
+                "why_size": "?",
+                "why_seed": "-5",
+                "why_tab": "?",
+                "why_seen": "?",
+                "why_head": "head 99",
+            },
+            "",
+        ),
     ],
 )
 def test_wrong_input_is_told_and_loses_nothing(query: dict[str, str], told: str) -> None:
-    at = opened("why", **{"why_seen": "b_k", **query})
+    at = opened("why", **query)
     assert told in words(at) and len(at.error) == (1 if told else 0)
     at.text_input(key="why_text").set_value("A good sentence.")
     at.text_input(key="why_model").set_value("bundled")
@@ -121,24 +142,43 @@ def test_wrong_input_is_told_and_loses_nothing(query: dict[str, str], told: str)
 
 def test_a_desk_that_fails_is_told_in_a_box_and_asked_again(desk: InProcess) -> None:
     desk.refusal = UserError("the process that holds the model was killed", "", "a smaller model")
-    at = opened("why", why_seen="b_k")
+    at = opened("why")
     assert "was killed" in at.error[0].value and charts(at) == 0
     desk.refusal = None
-    assert charts(sound(at.run())) == 2 and not at.error
+    assert charts(sound(at.run())) == 3 and not at.error
+
+
+def test_without_a_model_the_example_of_the_samples_is_shown_and_is_what_the_model_says(
+    desk: InProcess, tmp_path: Path
+) -> None:
+    shipped = json.loads((ROOT / "sample_snapshots" / EXAMPLE).read_text(encoding="utf-8"))
+    again = HELD.prove(**shipped["asked"])
+    for term in "kqv":
+        assert shipped["answer"]["terms"][term]["moves"] == again["terms"][term]["moves"]
+        now, then = (one["terms"][term]["logits_after"] for one in (again, shipped["answer"]))
+        assert now == pytest.approx(then, abs=1e-9)  # another processor sums in another order
+    desk.refusal = UserError("PyTorch is not installed", "", "pip install")
+    assert charts(opened("why")) == 0  # these samples have none
+    shutil.copy(ROOT / "sample_snapshots" / EXAMPLE, tmp_path / "samples")
+    at = opened("why", why_text="something else")
+    assert charts(at) == 3 and "PyTorch is not installed" in at.error[0].value
+    assert "an example that comes with the lab: layer 2 of the bundled model, “The film" in words(at)
+    (tmp_path / "samples" / EXAMPLE).write_text('{"asked": {"rm": 1}, "answer": []}')
+    assert charts(opened("why")) == 0
 
 
 def test_a_model_whose_key_bias_acts_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention_experiments, "load_model", lambda name, **_: tiny_with_words("llama"))
-    at = opened("why", why_model="org/rotary", why_text="5 17 23 9", why_seen="b_k")
-    assert at.warning and "rotary positions" in at.warning[0].value
-    assert "The attention of layer 1 **moves**." in words(at)
+    at = opened("why", why_model="org/rotary", why_text="5 17 23 9")
+    assert "In this model $b_k$ can act" in told(at)[0] and "rotary positions" in told(at)[0]
+    assert "Attention **moves**" in told(at)[0]
     monkeypatch.setattr(attention_experiments, "load_model", lambda name, **_: tiny_with_words("deberta"))
-    at = opened("why", why_model="org/no-key-bias", why_text="5 17 23 9", why_seen="b_k")
-    assert "has no $b_k$" in at.info[0].value and charts(at) == 0
+    at = opened("why", why_model="org/no-key-bias", why_text="5 17 23 9")
+    assert "has no $b_k$" in at.info[0].value and charts(at) == 2
 
 
 def test_another_model_with_fewer_layers_moves_the_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    at = opened("why", why_layer="5")
+    at = opened("why", why_layer="5", why_text="5 17 23 9")
     monkeypatch.setattr(attention_experiments, "load_model", lambda name, **_: tiny_with_words("bert"))
     at.text_input(key="why_model").set_value("org/two-layers").run()
     assert sound(at).slider(key="why_layer").value == 1
@@ -174,9 +214,9 @@ def three(lab: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("three")
 def test_the_trap_names_noise_as_noise() -> None:
-    at = opened("why", why_tab="4 · The trap", why_seen="trap", why_trap="b_v")
+    at = opened("why", why_tab="The trap", why_seen="trap", why_trap="b_v")
     assert "selects **$b_k$**: **rounding noise**" in words(at) and "you predicted b\\_v" in words(at)
-    right = words(opened("why", why_tab="4 · The trap", why_seen="trap", why_trap="b_k"))
+    right = words(opened("why", why_tab="The trap", why_seen="trap", why_trap="b_k"))
     assert "as you predicted" in right and "you predicted b" not in right
     rankings = [m.value for m in at.markdown if m.value.startswith("1. ")]
     assert [r.split()[1] for r in rankings] == ["$b_v$", "$b_v$", "$b_k$"]
@@ -206,7 +246,7 @@ def five(lab: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("five")
 def test_the_trap_shows_what_each_epsilon_makes_of_noise() -> None:
-    at = opened("why", why_tab="4 · The trap", why_seen="trap")
+    at = opened("why", why_tab="The trap", why_seen="trap")
     assert len(json.loads(at.get("plotly_chart")[0].proto.spec)["data"]) == 9  # the three with our epsilon
     (table,) = [m.value for m in at.markdown if m.value.startswith("| precision")]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
@@ -228,14 +268,14 @@ def movement_of(cell: str) -> float:
 
 @pytest.mark.usefixtures("three")
 def test_the_trap_hides_its_answer_first() -> None:
-    at = opened("why", why_tab="4 · The trap")
+    at = opened("why", why_tab="The trap")
     assert charts(at) == 0
     button(at, "Show what happens").click().run()
     assert charts(sound(at)) == 1
 
 
 def test_the_trap_without_its_samples_offers_the_run() -> None:
-    at = opened("why", why_tab="4 · The trap", why_seen="trap")
+    at = opened("why", why_tab="The trap", why_seen="trap")
     assert "Run it live" in at.info[0].value and charts(at) == 0
     button(at, "Train b_k in bfloat16, here and now").click().run()
     (run,) = list_runs()
@@ -250,7 +290,7 @@ def test_the_live_run_is_locked(how: str, monkeypatch: pytest.MonkeyPatch) -> No
     if how == "read only":
         monkeypatch.setenv("BEFT_READ_ONLY", "1")
     query = {"present": "true"} if how == "presenter" else {}
-    at = opened("why", why_tab="4 · The trap", why_seen="trap", **query)
+    at = opened("why", why_tab="The trap", why_seen="trap", **query)
     assert button(at, "Train b_k in bfloat16, here and now").disabled
     if how == "read only":
         trap._launch()  # a click that was on its way

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from dashboard.figures.attention import ZERO, by_layer, changes, maps
+from dashboard.figures.attention import CLASSES, ZERO, by_layer, changes, maps, push, span
 from dashboard.figures.curves.growth import Growth, growth
+from dashboard.figures.parts import style
 
 
 def test_maps_show_the_difference_and_escape_the_visitors_words() -> None:
@@ -44,3 +45,25 @@ def test_noise_is_dotted_and_flagged() -> None:
     figure = growth([run])
     assert [trace.line.dash for trace in figure.data] == ["dot", "solid"]
     assert ["⚠" in a.text for a in figure.layout.annotations if a.name == "end"] == [True, False]
+
+
+def test_a_push_shows_attention_and_logits_before_and_after_on_one_scale() -> None:
+    before, after = np.array([[0.9, 0.1], [0.25, 0.75]]), np.array([[0.5, 0.5], [0.25, 0.75]])
+    logits = ([0.1, -0.2], [0.4, -0.2])
+    figure = push((before, after), ["<b>x", "y"], logits, span(logits), "v")
+    drawn = [trace for trace in figure.data if trace.type == "heatmap"]
+    assert all(np.allclose(np.square(trace.z), values) for trace, values in zip(drawn, (before, after), strict=True))
+    assert drawn[0].text[0][0] == "from <b>&lt;b&gt;x</b> to <b>&lt;b&gt;x</b>: 0.9000"
+    dots = {trace.name: trace for trace in figure.data if trace.name in ("before", "after")}
+    assert (tuple(dots["before"].x), tuple(dots["after"].x)) == (tuple(logits[0]), tuple(logits[1]))
+    assert dots["after"].marker.color == style.TERM_COLOURS["v"] and dots["before"].marker.color == style.ink(
+        dark=False
+    )
+    low, high = figure.layout.xaxis3.range
+    assert low < -0.2 and high > 0.4 and (low, high) == span(logits)
+    assert tuple(figure.layout.yaxis3.ticktext) == CLASSES
+
+
+def test_logits_that_do_not_differ_have_an_axis() -> None:
+    low, high = span([[0.5, 0.5]])
+    assert low < 0.5 < high

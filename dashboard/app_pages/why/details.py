@@ -1,8 +1,7 @@
-"""Proof on a live model: what is asked, a prediction, the answer in pictures and numbers, and why it must be so."""
+"""Details of the three pushes: why it must be so, sizes over twenty decades, whole maps, and how it was computed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,18 +9,16 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from beft_core.errors import UserError
-from dashboard.app_pages.why.setup import Setup, reveal, seen
+from beft_core.terms import CANDIDATES
+from dashboard.app_pages.why.setup import Setup
 from dashboard.figures import attention
 from dashboard.figures.parts.numbers import short
-from dashboard.figures.parts.style import latex
-from dashboard.shared import page, tour
+from dashboard.figures.parts.style import name
+from dashboard.shared import page
 from dashboard.shared.figure import show
-from dashboard.shared.model_service import ask, warm_up
-from dashboard.shared.text import plain
 
-MEAN = "mean over heads"
-STAYS, MOVES = "stays", "moves"
+TERM = "why_term"
+"""Name in the URL: the bias whose details are shown."""
 
 
 @dataclass(frozen=True)
@@ -72,94 +69,32 @@ PROOFS: dict[str, Proof] = {
 }
 
 
-def proof(term: str, setup: Setup, dark: bool) -> None:
-    """Draw the proof about a term. The model starts to load while the visitor predicts."""
-    words = PROOFS[term]
-    st.markdown(f"{words.asks} What happens?")
-    guesses = _predict(term)
-    if not seen(term):
-        warm_up(setup.model)
+def details(setup: Setup, result: dict[str, Any], dark: bool) -> None:
+    """Draw the choice of a bias, and all there is to know about its push."""
+    there = [term for term in CANDIDATES if "absent" not in result["terms"][term]]
+    if not there:
         return
-    try:
-        result = ask("prove", "Running the model with and without d", **setup.asked())
-    except UserError as error:
-        page.report(error, "The experiment could not be run")
-        return
-    part = result["terms"][term]
-    if "absent" in part:
-        st.info(f"This model has no {latex(term)}: {plain(part['absent'])}.", icon=":material/info:")
-        return
-    if result["cut"]:
-        st.caption(f"Only the first {len(result['tokens'])} tokens were read; {result['cut']} were cut off.")
-    if term == "k" and not result["model"]["key_null"]:
-        st.warning(
-            f"{plain(result['model']['key_why'])}. The proof below does not hold here: $b_k$ is a bias like the "
-            f"others.",
-            title="In this model b_k can act",
-            icon=":material/rotate_right:",
-        )
-    _verdict(guesses, part["moves"], setup.layer)
-    _numbers(term, part, result, dark)
-    _maps(term, part, result, dark)
-    if term == "v":
-        _other_layers(result, dark)
-    st.markdown("##### Why it must be so")
-    st.markdown(words.why)
+    options = {name(term): term for term in sorted(there, key=list(PROOFS).index)}
+    if st.session_state.get(TERM) not in options:
+        st.session_state.pop(TERM, None)  # the model before had another one
+    chosen = st.segmented_control(
+        "Push", list(options), default=next(iter(options)), required=True, key=TERM, bind="query-params"
+    )
+    term = options[str(chosen)]
+    words, part = PROOFS[term], result["terms"][term]
+    st.markdown(f"{words.asks} {words.why}")
     st.latex(words.formula)
     st.markdown(words.so)
+    _numbers(term, part, result, dark)
+    _maps(term, part, setup, result, dark)
+    if term == "v":
+        _other_layers(result, dark)
     _computed(setup, result)
-
-
-def _predict(term: str) -> dict[str, str | None]:
-    """Draw the questions; return what may move -> the visitor's guess, None without one."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
-        guesses = {
-            what: st.segmented_control(label, [STAYS, MOVES], key=f"why_{term}_{key}", bind="query-params")
-            for what, key, label in (
-                ("attention", "att", "The attention of this layer …"),
-                ("output", "out", "The output of the model …"),
-            )
-        }
-        if not seen(term):
-            st.button(
-                "Show what happens",
-                key=f"why-show-{term}",
-                type="primary",
-                icon=":material/visibility:",
-                on_click=_show,
-                args=(term,),
-            )
-    return guesses
-
-
-def _show(term: str) -> None:
-    reveal(term)
-    if term == "k":
-        tour.done("proof")
-
-
-def _verdict(guesses: Mapping[str, str | None], moves: Mapping[str, bool], layer: int) -> None:
-    names = {"attention": f"The attention of layer {layer}", "output": "The output of the model"}
-    for column, (what, name) in zip(st.columns(2), names.items(), strict=True):
-        truth = MOVES if moves[what] else STAYS
-        with column, st.container(border=True):
-            st.markdown(f"{name} **{truth}**.")
-            if guesses[what] is not None:
-                right = guesses[what] == truth
-                st.caption(
-                    ":green[:material/check: as you predicted]"
-                    if right
-                    else ":yellow[:material/close: you predicted that it " + str(guesses[what]) + "]"
-                )
 
 
 def _numbers(term: str, part: dict[str, Any], result: dict[str, Any], dark: bool) -> None:
     """Draw how large each change is, over twenty decades: an effect, or the rounding of the numbers."""
     st.markdown("##### How much")
-    norm, size = part["norm"], result["size"]
-    own = (
-        f"{size / norm:,.3g} times as long as the layer's own {latex(term)}" if norm else f"its own {latex(term)} is 0"
-    )
     moved = (
         f"**{part['moved']:.1%}** of this layer's attention went elsewhere"
         if part["moves"]["attention"]
@@ -169,8 +104,7 @@ def _numbers(term: str, part: dict[str, Any], result: dict[str, Any], dark: bool
             else "What is left of a change is the rounding of the numbers: with finer numbers it goes away"
         )
     )
-    before, after = (_pair(logits) for logits in (result["logits"], part["logits_after"]))
-    st.markdown(f"{moved}. The logits went from {before} to {after}. ($d$ has length {size:g}, {own}.)")
+    st.markdown(f"{moved}.")
     rows = {
         f"attention of layer {result['layer']}": "attention",
         "logits": "logits",
@@ -188,44 +122,30 @@ def _numbers(term: str, part: dict[str, Any], result: dict[str, Any], dark: bool
         st.markdown(
             "The last row compares two models: $d$ in $b_v$, and $W_o d$ in the output bias instead. Their hidden "
             "states "
-            f"differ by {short(part['float64']['fold'], 2)} in float64: they are the same model." + _beside(result)
+            f"differ by {short(part['float64']['fold'], 2)} in float64: they are the same model."
         )
 
 
-def _beside(result: dict[str, Any]) -> str:
-    """Write how far the same d reaches through the queries."""
-    if "absent" in result["terms"]["q"] or not seen("q"):
-        return ""
-    v, q = (result["terms"][term]["float64"]["hidden"] for term in "vq")
-    return (
-        f" For comparison, the same $d$ in {latex('q')} moves the hidden states {q / v:.2g} times as far." if v else ""
-    )
-
-
-def _pair(logits: list[float]) -> str:
-    return "(" + ", ".join(f"{value:.4f}".replace("-", "−") for value in logits) + ")"
-
-
-def _maps(term: str, part: dict[str, Any], result: dict[str, Any], dark: bool) -> None:
+def _maps(term: str, part: dict[str, Any], setup: Setup, result: dict[str, Any], dark: bool) -> None:
     st.markdown(f"##### The attention of layer {result['layer']}")
-    heads = result["model"]["heads"]
-    with page.control("settings", f"why-head-{term}"):
-        head = st.selectbox(
-            "Heads", [MEAN, *(f"head {head}" for head in range(heads))], key="why_head", bind="query-params", width=260
-        )
-    before = np.array(result["attention"])
-    after = before if part["after"] is None else np.array(part["after"])
+    before, after = attention_of(part, setup, result)
     most = int(np.argmax(part["moved_by_head"]))
     if part["moves"]["attention"]:
         st.caption(f"Head {most} moved most: {part['moved_by_head'][most]:.1%} of its attention went elsewhere.")
-    chosen = slice(None) if head == MEAN else slice(int(head[5:]), int(head[5:]) + 1)
-    before, after = (values[chosen].mean(0) for values in (before, after))
     show(
         attention.maps(before, after, result["tokens"], dark),
         f"why-maps-{term}",
         "Attention between the tokens before and after, and the difference",
         data=lambda: _long(before, after, result["tokens"]),
     )
+
+
+def attention_of(part: dict[str, Any], setup: Setup, result: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Attention [queries, keys] before and after a push, of the heads that are shown."""
+    before = np.array(result["attention"])
+    after = before if part["after"] is None else np.array(part["after"])
+    heads = setup.heads(result)
+    return before[heads].mean(0), after[heads].mean(0)
 
 
 def _long(before: np.ndarray, after: np.ndarray, tokens: list[str]) -> pd.DataFrame:
@@ -239,7 +159,7 @@ def _long(before: np.ndarray, after: np.ndarray, tokens: list[str]) -> pd.DataFr
 
 
 def _other_layers(result: dict[str, Any], dark: bool) -> None:
-    shown = {t: p["by_use"] for t, p in result["terms"].items() if "by_use" in p and (t == "v" or seen(t))}
+    shown = {term: part["by_use"] for term, part in result["terms"].items() if "by_use" in part}
     st.markdown("##### And the layers after it?")
     st.markdown(
         "They read other hidden states, so their attention may move. Only *this* layer's cannot: it was fixed before "
@@ -254,7 +174,8 @@ def _other_layers(result: dict[str, Any], dark: bool) -> None:
 
 
 def _computed(setup: Setup, result: dict[str, Any]) -> None:
-    with page.control("details", "why-computed"), st.expander("How was this computed?", icon=":material/function:"):
+    with page.control("details", "why-computed"):
+        st.markdown("##### How was this computed?")
         model = result["model"]
         st.markdown(
             "The model reads the sentence once as it is and once with $d$ added to the bias, in float64 and again in "
