@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import plotly.graph_objects as go
 
 from beft_core.scores.table import ScoreTable, is_noise
-from beft_core.terms import CANDIDATES, TERMS
+from beft_core.terms import CANDIDATES
 from dashboard.figures.heatmaps import partly_null, why_grey
 from dashboard.figures.parts import style
 from dashboard.figures.parts.numbers import short
@@ -40,6 +38,12 @@ def ranking(table: ScoreTable, approach: str, selected: str | None, stack: str, 
             marker={
                 "color": [style.TERM_COLOURS[term] for term in order],
                 "opacity": [1.0 if term in CANDIDATES else 0.5 for term in order],
+                "pattern": {
+                    "shape": style.APPROACH_FORMS[approach].pattern,
+                    "fillmode": "overlay",
+                    "fgopacity": 0.5,
+                    "size": 6,
+                },
                 "line": {"color": style.ink(dark), "width": [2 if term == selected else 0 for term in order]},
             },
             customdata=[f"{style.name(term)}: {scores[term]:.4g}, rank {rank}" for rank, term in enumerate(order, 1)],
@@ -48,40 +52,5 @@ def ranking(table: ScoreTable, approach: str, selected: str | None, stack: str, 
     )
     figure.update_xaxes(range=[0, top * 1.35], showticklabels=False, showgrid=False, fixedrange=True)
     figure.update_yaxes(autorange="reversed", fixedrange=True, showgrid=False)
-    figure.update_layout(template=style.template(dark), height=26 * len(order) + 16, bargap=0.28)
-    return figure
-
-
-def contest(
-    scores: Mapping[str, float], values: Mapping[str, str], guess: str | None, winner: str | None, dark: bool = False
-) -> go.Figure:
-    """Draw the candidates only, as thick bars in the order of the terms; `values`: what is written at their ends."""
-    terms = [term for term in CANDIDATES if term in scores]
-    top = max([*scores.values(), 0.0]) or 1.0
-    figure = go.Figure(
-        go.Bar(
-            x=[scores[term] for term in terms],
-            y=list(range(len(terms))),
-            orientation="h",
-            text=[
-                f" <b>{values[term]}</b>{' ★' if term == winner else ''}{'  your guess' if term == guess else ''}"
-                for term in terms
-            ],
-            textposition="outside",
-            cliponaxis=False,
-            textfont={"size": 15},
-            hoverinfo="skip",
-            marker={"color": [style.TERM_COLOURS[term] for term in terms]},
-        )
-    )
-    figure.update_xaxes(range=[0, top * 1.75], visible=False, fixedrange=True)
-    figure.update_yaxes(
-        range=[len(terms) - 0.45, -0.55],
-        showgrid=False,
-        fixedrange=True,
-        tickvals=list(range(len(terms))),
-        ticktext=[f"{TERMS[term].label} <b>{style.symbol(term)}</b> " for term in terms],
-        tickfont={"size": 15},
-    )
-    figure.update_layout(template=style.template(dark), height=52 * len(terms) + 16, bargap=0.3)
+    figure.update_layout(template=style.template(dark), height=22 * len(order) + 12, bargap=0.28)
     return figure

@@ -9,7 +9,7 @@ from beft_core.scores.no_selection import NoSelection, Why
 from beft_core.scores.table import is_noise
 from beft_core.terms import CANDIDATES
 from dashboard.figures.parts.numbers import short
-from dashboard.figures.parts.style import latex
+from dashboard.figures.parts.style import APPROACH_FORMS, latex, tinted
 from dashboard.figures.ranking import ranking
 from dashboard.shared.figure import CONFIG
 from dashboard.shared.sources import Opened
@@ -55,16 +55,16 @@ def _variant(question: Question, labelled: bool = False) -> str:
 
 
 def _answer(opened: Opened, key: str, question: Question, stack: str, dark: bool) -> None:
-    label = APPROACHES[key].label
+    label, sign = APPROACHES[key].label, APPROACH_FORMS[key].sign
     scores = opened.scores.mean_scores(key, stack)
     term = opened.selected(stack).get(key)
     rivals = opened.scores.contestants(key, stack)
     reason = opened.scores.no_selection(stack).get(key)
     if term is None:
-        st.markdown(f"#### {label}")
+        st.markdown(f"#### {sign} {label}")
         st.caption(f"{question.words} " + (_nobody(reason) if reason else "Not measured in this snapshot."))
     else:
-        st.markdown(f"#### {label}: {latex(term)}")
+        st.markdown(f"#### {sign} {label}: {tinted(term, latex(term))}")
         contest = sorted((t for t in scores if t in CANDIDATES), key=lambda t: (t != term, -scores[t]))
         st.caption(f"{question.words} " + ", ".join(f"{latex(t)} {short(scores[t])}" for t in contest))
     for row in opened.scores.rows(stack).values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 LAYER, TERM = "layer", "term"
 """Names of the cell in the URL, and keys of the two lists."""
+OPEN = "apart"
+"""Name in the URL, and key, of whether the cell is taken apart."""
 STRONGEST, SELECTED = "strongest", "selected"
 """Values that the lists begin with. They mean something in every snapshot, so a link without a cell does too."""
 SIDE_BY_SIDE = {12: 270, 1000: 400}
@@ -41,6 +43,19 @@ class Cell:
 
     layer: int
     term: str
+
+
+def cell_box() -> Any:
+    """Draw the box of the cell, which opens at a click on one or by a link to one, and computes nothing before."""
+    if OPEN not in st.session_state and OPEN not in st.query_params and {LAYER, TERM} & set(st.query_params):
+        st.session_state[OPEN] = True
+    return st.expander(
+        "One cell taken apart: the vector before and after, and its scores from their formulas",
+        icon=":material/square_foot:",
+        key=OPEN,
+        on_change="rerun",
+        bind="query-params",
+    )
 
 
 def choose(opened: Opened, stack: str) -> Cell:
@@ -103,6 +118,7 @@ def _on_click(name: str) -> None:
     layer, term = at
     st.session_state[TERM] = term
     st.session_state[LAYER] = STRONGEST if layer is None else layer
+    st.session_state[OPEN] = True
     tour.done("cell")
 
 

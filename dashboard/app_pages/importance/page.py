@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from beft_core.scores.approaches import APPROACHES, questions
-from dashboard.app_pages.importance.cell import cell_card, cell_maps, choose
+from dashboard.app_pages.importance.cell import cell_box, cell_card, cell_maps, choose
+from dashboard.app_pages.importance.verdict import verdict
 from dashboard.figures.bumps import bumps
-from dashboard.figures.parts.style import latex
 from dashboard.run_watch import card, fine_tunes
 from dashboard.shared import explain, page
 from dashboard.shared.answer_card import answer_card
@@ -35,12 +35,12 @@ def this_snapshot(opened: Opened, stack: str) -> None:
     if caveat:
         st.info(caveat, icon=":material/info:")
 
-    st.subheader("Where in the model", anchor=False)
-    st.caption("Click a cell: the two vectors that its scores come from are drawn below.")
+    st.markdown("**Where in the model?** Click a cell: its two vectors are drawn below.")
     maps = st.container()  # above the lists that say which cell is marked
-    with st.container(border=True):
+    with cell_box() as box:
         at = choose(opened, stack)
-        cell_card(opened, stack, at, approaches, DARK)
+        if box.open:
+            cell_card(opened, stack, at, approaches, DARK)
     with maps:
         cell_maps(opened, stack, approaches, at, lambda: scores.per_layer, DARK)
     for note in scores.notes:
@@ -69,24 +69,21 @@ def ranking_by_approach(opened: Opened, stack: str) -> None:
         explain.computed(opened, list(APPROACHES))
 
 
-page.begin(
-    "importance",
-    "Each bias term of a model, before and after a fine-tune, scored in three ways: how far it turned, how far it "
-    "moved, and how strongly the loss depended on it. The method then fine-tunes only the winner among "
-    f"{latex('q')}, {latex('k')} and {latex('v')}.",
-    title="Which bias matters?",
-)
+page.begin("importance", title="Which bias matters?")
+answer = st.container()  # the first thing to read; what it says depends on the snapshot, which is chosen below
 with st.container():  # always there, so that what follows keeps its place when a run comes or goes
     card.draw(fine_tunes.ASIDE)
 chosen = pick(beside=fine_tunes.launcher)
 if chosen is None:
     st.stop()
-st.caption(explain.headline(chosen) + (f"  \n{plain(chosen.shows, 600)}" if chosen.shows else ""))
 shown = chosen.scores.stacks[0]
 if len(chosen.scores.stacks) > 1:
     shown = st.segmented_control(
         "Stack", chosen.scores.stacks, default=shown, required=True, key="stack", bind="query-params"
     )
+with answer:
+    st.markdown(verdict(chosen, shown))
+st.caption(explain.headline(chosen), help=plain(chosen.shows, 600) or None)
 tabs = dict(
     zip(
         (THIS, RANKING, SIZES),

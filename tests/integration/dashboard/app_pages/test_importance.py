@@ -17,6 +17,7 @@ from dashboard_tools import begin, button, charts, headings, opened, sound, wait
 from example_snapshots import base, example
 from fake_worker import small_snapshot
 from hostile import hostile_snapshots
+from made_up_samples import write_index
 from streamlit.testing.v1 import AppTest
 
 from beft_core.errors import UserError
@@ -24,26 +25,73 @@ from beft_core.execution import local
 from beft_core.runs.run import list_runs
 from beft_core.scores.table import score_snapshot
 from beft_core.snapshots.snapshot import Snapshot, write_snapshot
+from dashboard.app_pages.importance.verdict import label
 from dashboard.figures.parts.numbers import short
+from dashboard.figures.parts.style import tinted
 from dashboard.shared.sources import accept
 from dashboard.shared.text import plain
 
 pytestmark = pytest.mark.usefixtures("lab")
 
-CHARTS = 7
-"""Three rankings, three heatmaps, the cell."""
+CHARTS = 6
+"""Three rankings and three heatmaps; the cell is drawn once somebody asks for it."""
 
 
 def test_opens_on_the_default_sample_without_a_click() -> None:
     at = opened("importance")
     assert at.selectbox(key="snapshot").value == "A probe"
-    assert headings(at)[0] == "#### Projection ratio: $b_v$" and len(headings(at)) == 3
+    assert headings(at)[0] == "#### ● Projection ratio: :orange[$b_v$]" and len(headings(at)) == 3
     assert charts(at) == CHARTS and not at.error and not at.warning
-    assert any("A probe to look at" in caption.value for caption in at.caption)
+    assert "computed" not in " ".join(caption.value for caption in at.caption)  # no cell before one asks
+    elements = [element.value for element in at.main if element.type in ("markdown", "caption")]
+    assert elements[0].startswith("● **Projection ratio**")  # the answer is what one reads first
+
+
+@pytest.mark.parametrize(
+    ("reached", "said"),
+    [
+        (
+            {"q": 0.787, "v": 0.779, "k": 0.638},
+            "$b_q$ and $b_v$ are level within 2 points, and {all} named one of them.",
+        ),
+        ({"v": 0.61, "q": 0.19, "k": 0.07}, "{v} named the best, 42.0 ahead."),
+        ({"q": 0.61, "v": 0.19, "k": 0.07}, "▲ **Fisher** named the best, 42.0 ahead."),
+        ({"k": 0.61, "v": 0.19, "q": 0.07}, "no approach named the best, 42.0 ahead."),
+        ({"v": 0.503, "q": 0.5, "k": 0.49}, "all are level within 2 points, so nobody is proved right."),
+    ],
+)
+def test_the_verdict_says_who_named_whom_and_what_training_alone_gave(
+    tmp_path: Path, reached: dict[str, float], said: str
+) -> None:
+    whole = small_snapshot(0)
+    pre = {key: whole.pre(*key) for key in whole.keys()}  # noqa: SIM118 - a method of Snapshot
+    for term, value in reached.items():
+        trained = () if term == "k" else (term,)
+        meta = replace(whole.meta, mode="terms", trained_terms=trained, metrics=({"epoch": 1, "accuracy": value},))
+        write_snapshot(tmp_path / "samples" / f"{term}.beft.safetensors", Snapshot.build(meta, pre, pre))
+    write_index(tmp_path / "samples", {"probe": "A probe", **{term: f"{term} only" for term in reached}})
+    (words,) = [m.value for m in opened("importance").markdown if "Training alone" in m.value]
+    named, measured = words.split(" **Training alone** gave ")
+    selected = score_snapshot(whole).selected("encoder")
+    for key in ("projection_ratio", "magnitude", "fisher"):
+        (part,) = [part for part in named.split(";") if label(key) in part]
+        assert tinted(str(selected[key])) in part
+    order = sorted(reached, key=lambda term: -reached[term])
+    assert measured.startswith(", ".join(f"{tinted(term)} **{100 * reached[term]:.1f}**" for term in order[:1]))
+    assert all(f"{tinted(term)} **{100 * value:.1f}**" in measured for term, value in reached.items())
+    assert "(accuracy, %, 1 seed each)" in measured
+    assert [selected[key] for key in ("projection_ratio", "magnitude", "fisher")] == ["v", "v", "q"]
+    both = "● **Projection ratio** and ■ **Magnitude**"
+    assert said.format(v=both, all="● **Projection ratio**, ■ **Magnitude** and ▲ **Fisher**") in measured
+
+
+def test_without_runs_of_each_term_alone_nobody_is_called_right() -> None:
+    words = " ".join(m.value for m in opened("importance").markdown)
+    assert "only training each of the three **alone** can tell" in words and "level" not in words
 
 
 def test_a_link_restores_the_choice_and_the_variants() -> None:
-    link = opened("importance", snapshot="Another probe", magnitude="mean", fisher="per batch")
+    link = opened("importance", snapshot="Another probe", magnitude="mean", fisher="per batch", apart="true")
     assert link.selectbox(key="snapshot").value == "Another probe"
     assert "Magnitude (mean)" in headings(link)[1] and "Fisher (batches)" in headings(link)[2]
     said = " ".join(m.value for m in link.markdown)  # the cell's numbers are those of the variants too
@@ -51,7 +99,7 @@ def test_a_link_restores_the_choice_and_the_variants() -> None:
 
 
 def test_it_opens_on_the_strongest_layer_and_names_the_contest_from_the_highest_down() -> None:
-    at = opened("importance")
+    at = opened("importance", apart="true")
     scores = score_snapshot(small_snapshot(0))
     v = next(row for row in scores.terms if row.term == "v").scores["projection_ratio"]
     assert f"**$b_v$ in layer {int(np.argmax(v))}**" in [m.value for m in at.markdown]
@@ -138,7 +186,8 @@ def test_a_run_of_one_term_is_said_to_be_no_contest(tmp_path: Path) -> None:
     )
     at = opened("importance")
     assert "trained $b_v$ only" in at.info[0].value
-    assert headings(at) == ["#### Projection ratio", "#### Magnitude (L1)", "#### Fisher"]
+    assert headings(at) == ["#### ● Projection ratio", "#### ■ Magnitude (L1)", "#### ▲ Fisher"]
+    assert "name none of the three" in " ".join(m.value for m in at.markdown)
     assert sum("No contest: of $b_q$, $b_k$, $b_v$ only $b_v$ took part" in c.value for c in at.caption) == 2
     assert "Not measured" in next(c.value for c in at.caption if "depend" in c.value)
     assert captions_of_bars(at) == []  # nothing is selected, and this snapshot has no other terms
@@ -149,7 +198,7 @@ def test_a_run_of_no_candidate_selects_nothing(tmp_path: Path) -> None:
     still = Snapshot.build(example(pre=pre, trained_terms=(), null_terms=("k",)).meta, pre, pre)
     write_snapshot(tmp_path / "samples" / "probe.beft.safetensors", still)
     at = opened("importance")
-    assert headings(at) == ["#### Projection ratio", "#### Magnitude (L1)", "#### Fisher"] and charts(at) == 4
+    assert headings(at) == ["#### ● Projection ratio", "#### ■ Magnitude (L1)", "#### ▲ Fisher"] and charts(at) == 3
     assert any("took part" in caption.value for caption in at.caption) and "nothing to score" in at.info[0].value
     assert captions_of_bars(at) == []
     at = opened("importance", view="Ranking by approach")
@@ -266,7 +315,7 @@ def test_a_launch_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_clicked_cell_is_worked_out_below() -> None:
-    at = opened("importance")
+    at = opened("importance", apart="true")
     assert at.selectbox(key="layer").value == "strongest" and at.selectbox(key="term").value == "selected"
     snapshot = small_snapshot(0)
     a, b = (part("encoder", "o")[4].astype(float) for part in (snapshot.pre, snapshot.post))
@@ -294,7 +343,7 @@ def test_a_cell_of_another_model_is_forgotten(tmp_path: Path) -> None:
     at = opened("importance", layer="5", term="ln2")
     at.selectbox(key="snapshot").select("Another probe").run()
     assert sound(at).selectbox(key="layer").value == "strongest" and at.selectbox(key="term").value == "selected"
-    assert charts(at) == CHARTS and not at.error
+    assert charts(at) == CHARTS + 1 and not at.error  # the link named a cell
 
 
 def test_a_frozen_null_term_is_explained() -> None:
@@ -354,5 +403,5 @@ def test_links_to_other_pages_keep_tour_and_presenter() -> None:
     at = opened("start", **query)
     steps = [parse_qs(one.proto.query_string) for one in at.get("page_link")]
     assert steps and all(step == {name: kept[name] for name in query} for step in steps)
-    plain = opened("importance").get("page_link")[0].proto
+    plain = opened("importance", apart="true").get("page_link")[0].proto
     assert set(parse_qs(plain.query_string)) == {"geo", "geo_snapshot", "geo_layer", "geo_term"}

@@ -1,4 +1,4 @@
-"""Figures of Start and Importance: bumps, regimes, the cell, the contest and the block; and what a click says."""
+"""Figures of Start and Importance: bumps, regimes, the cell, and what a click says."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from beft_core.scores.plane import Pair
 from beft_core.scores.regimes import Measured, over_regimes
 from beft_core.scores.table import score_snapshot
 from beft_core.terms import CANDIDATES, TERM_KEYS
-from dashboard.figures.block import PARTS, block
 from dashboard.figures.bumps import bumps
 from dashboard.figures.cell import cell
 from dashboard.figures.heatmaps import clicked, heatmaps
 from dashboard.figures.parts import style
 from dashboard.figures.parts.numbers import shortest
-from dashboard.figures.ranking import contest, ranking
+from dashboard.figures.ranking import ranking
 from dashboard.figures.regimes import PANEL, regimes
 
 TABLE = score_snapshot(small_snapshot())
@@ -192,33 +191,3 @@ def test_a_cell_is_drawn_true_to_angle_and_length(angle: float, ratio: float) ->
 def test_a_cell_of_a_zero_vector_is_drawn() -> None:
     figure = cell(Pair.of(np.zeros(3), np.ones(3)), "q")
     assert not figure.data
-
-
-def test_contest_names_the_guess_and_the_winner() -> None:
-    figure = contest({"q": 0.1, "k": 0.0, "v": 0.6}, {"q": "0.1", "k": "0", "v": "0.6"}, "q", "v")
-    texts = figure.data[0].text
-    assert "your guess" in texts[0] and "★" in texts[2] and "★" not in texts[0] + texts[1]
-    assert list(figure.data[0].marker.color) == [style.TERM_COLOURS[term] for term in CANDIDATES]
-
-
-def test_the_block_shows_every_term_once() -> None:
-    assert sorted(part.term for part in PARTS.values() if part.term) == sorted(TERM_KEYS)
-    strong = {shape.name for shape in block(CANDIDATES).layout.shapes if shape.line.width == 3}
-    assert strong == set(CANDIDATES)
-
-
-def test_arrows_of_the_block_lead_where_the_numbers_go() -> None:
-    figure = block(())
-    boxes = {name: (part.x, part.y) for name, part in PARTS.items()}
-
-    def nearest(x: float, y: float) -> str:
-        return min(boxes, key=lambda name: np.hypot(x - boxes[name][0], y - boxes[name][1]))
-
-    into: dict[str, set[str]] = {}
-    for note in figure.layout.annotations:
-        if note.showarrow:
-            into.setdefault(nearest(note.x, note.y), set()).add(nearest(note.ax, note.ay))
-    assert into["attention"] == {"q", "k"}  # the values take no part in the weights
-    assert into["sum"] == {"attention", "v"}
-    assert into["o"] == {"sum"} and into["ln1"] == {"o"} and into["mlp_in"] == {"ln1"}
-    assert into["q"] == into["k"] == into["v"] == {"in"} and into["ln2"] == {"mlp_out"}
