@@ -1,4 +1,4 @@
-"""The geometry page in a real browser: drag, keys, walk and sliders; a click on a layer; the film and its link."""
+"""The geometry page in a real browser: three pictures or one, drag, keys, sliders; a click on a layer; the film."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def slider(page: Page, name: str) -> Locator:
 
 
 def test_the_drawing_stays_where_it_is_when_a_pair_or_a_place_is_picked(visit: Visit) -> None:
-    page = visit.open("geometry")
+    page = visit.open("geometry", overlay="true")
     picture = page.locator("svg.picture")
     expect(page.locator("td.now").first).not_to_be_empty()
     place = picture.bounding_box()
@@ -111,7 +111,7 @@ def test_the_drawing_stays_where_it_is_when_a_pair_or_a_place_is_picked(visit: V
 
 
 def test_sandbox_by_hand(visit: Visit) -> None:
-    page = visit.open("geometry")
+    page = visit.open("geometry", overlay="true")
     tip = page.get_by_role("slider", name="Tip of b′")
     tip.scroll_into_view_if_needed()
     agrees(page, 1, 1.3, 50)
@@ -152,10 +152,46 @@ def test_sandbox_by_hand(visit: Visit) -> None:
     assert held == shown(page)
 
 
+def test_three_pictures_share_one_vector(visit: Visit) -> None:
+    page = visit.open("geometry")
+    page.set_viewport_size({"width": 1280, "height": 720})
+    tips = page.locator("g.handle.post")
+    expect(tips).to_have_count(3)
+    numbers = page.locator("figcaption output")
+
+    def agree() -> tuple[float, ...]:
+        at = [float(page.get_by_role("slider", name=name).input_value()) for name in ("Length of b′", "Angle from")]
+        ratio, magnitude, _, fisher = expected(1, *at, 0.5)
+        assert np.allclose([float(n) for n in numbers.all_inner_texts()], [magnitude, fisher, ratio], atol=6e-4)
+        assert len({tip.get_attribute("transform") for tip in tips.all()}) == 1  # one b′ in all three
+        return magnitude, fisher, ratio
+
+    before = agree()
+    assert all(0 < box["y"] + box["height"] < 720 for one in tips.all() if (box := one.bounding_box()))  # on one screen
+    for picture in range(3):
+        drag(page, tips.nth(picture), (10, 30))
+        during = agree()  # while it is held
+        page.mouse.up()
+        assert during != before and during[1] == before[1]
+        before = during
+    visit.link("angle=", "tour=sandbox")
+    page.get_by_role("slider", name="Tip of b′, the bias after the fine-tune in (b)").press("ArrowLeft")
+    assert agree() != before
+    visit.settle()
+    page.get_by_text("All in one picture").click()
+    expect(tips).to_have_count(1)
+    visit.link("overlay=true")
+    at = query(page)
+    agrees(page, 1, float(at["r"]), float(at["angle"]))
+    page.get_by_text("All in one picture").click()
+    expect(tips).to_have_count(3)
+    visit.check("geometry-panels", figure=False)
+
+
 def test_sandbox_agrees_with_the_engine_and_walks_along_a_rhombus(visit: Visit) -> None:
     page = visit.open("geometry")
     for length, ratio, angle in [(1, 0.4, 20), (0.5, 1.75, -130), (0.8, 1, 90), (1, 2, 0), (0.4, 0, 50), (1, 1, 0)]:
-        page.goto(f"{visit.lab.url}/geometry?r={ratio}&angle={angle}&len={length}&grad=0.35")
+        page.goto(f"{visit.lab.url}/geometry?overlay=true&r={ratio}&angle={angle}&len={length}&grad=0.35")
         expect(page.locator("td.now").first).not_to_be_empty()
         agrees(page, length, ratio, angle, 0.35)
         lit = page.locator(".case.active").get_attribute("data-onto")

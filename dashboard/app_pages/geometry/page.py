@@ -14,8 +14,7 @@ TAB = "geo"
 
 page.begin(
     "geometry",
-    "How far did a bias turn, and how much longer or shorter did it become? The projection ratio is made of these two "
-    "numbers and nothing else.",
+    "How far did a bias turn, and how much longer did it become? The projection ratio is made of just these two.",
 )
 linked = {pairs.LAYER, pairs.TERM} & set(st.query_params)
 if linked and TAB not in st.session_state and TAB not in st.query_params:

@@ -2,13 +2,20 @@
 
 const FAMILY = [0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75];
 const NUMBERS = [
-  ["projection_ratio", "Projection ratio", "same score: solid line", "--ratio"],
-  ["magnitude", "Magnitude (L1)", "same score: rhombus", "--magnitude"],
-  ["l2", "Distance (L2)", "same distance: dashed circle", "--l2"],
-  ["fisher", "Fisher", "of the gradient at b; never looks at b′", "--fisher"],
+  ["projection_ratio", "● Projection ratio", "same score: solid line"],
+  ["magnitude", "■ Magnitude (L1)", "same score: dashed rhombus"],
+  ["l2", "Distance (L2)", "same distance: pale circle"],
+  ["fisher", "▲ Fisher", "of the gradient at b; never looks at b′"],
 ];
+// What each picture shows, its score, and what to read in it: three small ones as in Fig. 3, or all in one.
+const PANELS = [
+  ["magnitude l2", "magnitude", "(a) ■ Magnitude", "every b′ on the rhombus has this score"],
+  ["fisher", "fisher", "(b) ▲ Fisher", "every gradient on the circle has it, wherever b′ is"],
+  ["ratio", "projection_ratio", "(c) ● Projection ratio", "what the shadow of one on the other leaves out"],
+];
+const OVERLAY = [["ratio magnitude l2 fisher", null, "", ""]];
 const WALK_MS = 1800, MOVE_MS = 350;
-const WIDE = 1.2; // the picture: width to height
+const WIDE = 1.2; // a picture: width to height
 const LEAST = { left: -1.05, right: 2.2, up: 1.3 }; // what it always shows, in units of the plane
 const instances = new WeakMap();
 
@@ -45,17 +52,28 @@ function seen(p) {
     "fine-tune, it cannot see where b′ went.";
 }
 
-class Sandbox {
-  constructor(root) {
-    this.root = root;
-    this.svg = root.querySelector(".picture");
-    this.seq = 0;
-    this.position = null;
-    this.view = { middle: 0, half: 0 };
-    this.build();
+// One plane with b, b′ and what it shows besides (data-shows, which the style reads). Drags and keys go to the sandbox.
+class Picture {
+  constructor(parent, owner, [shows, number, title, note]) {
+    this.owner = owner;
+    const figure = document.createElement("figure");
+    this.number = number;
+    if (number) {
+      const caption = document.createElement("figcaption");
+      caption.innerHTML = "<b></b><output></output><small></small>";
+      caption.querySelector("b").textContent = title;
+      caption.querySelector("small").textContent = note;
+      this.output = caption.querySelector("output");
+      this.output.dataset.number = number;
+      figure.append(caption);
+    }
+    this.svg = draw(figure, "svg", { class: "picture", role: "group", "data-shows": shows });
+    set(this.svg, { "aria-label": `${title} The bias b before the fine-tune, fixed, and b′ after it, to be dragged`.trim() });
+    parent.append(figure);
+    this.build(title);
   }
 
-  build() {
+  build(title) {
     const g = (name, cls) => draw(this.svg, name, { class: cls });
     draw(this.svg, "line", { class: "axis", x1: -300, x2: 300, y1: 0, y2: 0 });
     draw(this.svg, "line", { class: "axis", y1: -300, y2: 300, x1: 0, x2: 0 });
@@ -70,26 +88,185 @@ class Sandbox {
     this.extension = g("line", "extension");
     this.drop = g("line", "drop");
     this.turn = g("path", "turn");
-    this.turnLabel = draw(this.svg, "text", {});
+    this.turnLabel = draw(this.svg, "text", { class: "turn-label" });
     this.marks = ["A", "B"].map(name => this.mark(name));
     this.pre = this.arrow(this.svg, "pre", "b");
     this.foot = draw(this.svg, "circle", { class: "foot", r: 3.2 });
-    this.gradient = this.handle("gradient", "−∇", "Tip of the negative gradient at b", (x, y) => this.pulled(x, y));
-    this.post = this.handle("post", "b′", "Tip of b′, the bias after the fine-tune", (x, y) => this.moved(x, y));
+    const here = title ? ` in ${title.slice(0, 3)}` : "";
+    this.gradient = this.handle("gradient", "−∇", `Tip of the negative gradient at b${here}`, (x, y) => this.owner.pulled(x, y));
+    this.post = this.handle("post", "b′", `Tip of b′, the bias after the fine-tune${here}`, (x, y) => this.owner.moved(x, y));
     this.svg.addEventListener("pointerdown", event => {
       if (event.pointerType === "mouse" && !event.target.closest(".handle, .mark")) this.drag(event, this.post);
     });
+  }
+
+  arrow(parent, cls, name) {
+    const group = draw(parent, "g", { class: cls });
+    return {
+      group,
+      shaft: draw(group, "line", { class: "arrow" }),
+      head: draw(group, "path", { class: "head", d: "M0,0 L-10,-4.6 L-10,4.6 Z" }),
+      name: draw(group, "text", { class: "name" }, name),
+    };
+  }
+
+  handle(cls, name, label, move) {
+    const arrow = this.arrow(this.svg, cls, name);
+    const group = draw(this.svg, "g", { class: `handle ${cls}`, tabindex: 0, role: "slider", "aria-label": label });
+    set(group, { "aria-valuemin": -180, "aria-valuemax": 180 });
+    draw(group, "circle", { r: 16, fill: "transparent" });
+    draw(group, "circle", { class: "grip", r: cls === "post" ? 9 : 7 });
+    const handle = { ...arrow, group, move };
+    group.addEventListener("pointerdown", event => this.drag(event, handle));
+    group.addEventListener("keydown", event => this.owner.key(event, cls));
+    return handle;
+  }
+
+  mark(name) {
+    const group = draw(this.svg, "g", { class: "mark" });
+    const parts = { group, line: draw(group, "line"), dot: draw(group, "circle", { r: 7 }), text: draw(group, "text", {}, name) };
+    group.onclick = () => this.owner.jump(name === "A" ? 0 : 1);
+    return parts;
+  }
+
+  drag(event, handle) {
+    event.preventDefault();
+    event.stopPropagation();
+    this.owner.hold(true);
+    const toPlane = e => {
+      const point = new DOMPoint(e.clientX, e.clientY).matrixTransform(this.svg.getScreenCTM().inverse());
+      return [point.x / UNIT, -point.y / UNIT];
+    };
+    const follow = e => handle.move(...toPlane(e));
+    const release = () => {
+      this.svg.removeEventListener("pointermove", follow);
+      this.owner.hold(false);
+    };
+    this.svg.setPointerCapture(event.pointerId);
+    this.svg.addEventListener("pointermove", follow);
+    this.svg.addEventListener("lostpointercapture", release, { once: true });
+    handle.group.focus({ preventScroll: true });
+    follow(event);
+  }
+
+  look(view) {
+    const [middle, half] = [view.middle * UNIT, view.half * UNIT];
+    set(this.svg, { viewBox: `${middle - half * WIDE} ${-half} ${2 * half * WIDE} ${2 * half}` });
+    set(this.axisNames[0], { x: middle + half * WIDE - 12, y: -6 });
+    set(this.axisNames[1], { x: 6, y: 14 - half });
+  }
+
+  show(p, now, pair) {
+    const [x, y] = tip(p), [gx, gy] = pull(p);
+    this.drawLines(p, now);
+    this.point(this.pre, 0, 0, p.length, 0, [10, 15]);
+    this.point(this.gradient, p.length, 0, p.length + gx, gy, [10, 4]);
+    set(this.gradient.group, {
+      transform: `translate(${spot(p.length + gx, gy)})`, "aria-valuenow": p.direction,
+      "aria-valuetext": `length ${p.gradient.toFixed(2)}, direction ${p.direction.toFixed(0)} degrees`,
+    });
+    this.point(this.post, 0, 0, x, y, [10, -10]);
+    set(this.post.group, {
+      transform: `translate(${spot(x, y)})`, "aria-valuenow": p.angle,
+      "aria-valuetext": `${p.ratio.toFixed(2)} times the length of b, turned by ${p.angle.toFixed(1)} degrees`,
+    });
+    this.drawProjection(p, x, y, Math.hypot(x, y));
+    this.drawPair(p, pair);
+    if (this.output) this.output.textContent = now[this.number].toFixed(3);
+  }
+
+  point(arrow, x0, y0, x1, y1, [dx, dy]) {
+    const size = Math.hypot(x1 - x0, y1 - y0), shown = size > 0.02;
+    const short = Math.max(0, size - 0.08) / (size || 1);
+    set(arrow.shaft, {
+      x1: px(x0), y1: px(-y0), x2: px(x0 + (x1 - x0) * short), y2: px(-(y0 + (y1 - y0) * short)),
+      visibility: shown ? "visible" : "hidden",
+    });
+    const turn = -degrees(x1 - x0, y1 - y0);
+    set(arrow.head, { transform: `translate(${spot(x1, y1)}) rotate(${turn})`, visibility: shown ? "visible" : "hidden" });
+    set(arrow.name, { x: +px(x1) + dx, y: +px(-y1) + dy });
+  }
+
+  drawLines(p, now) {
+    const c = { cx: px(p.length), cy: 0 };
+    set(this.sameLength, { r: px(p.length) });
+    set(this.fisher, { ...c, r: px(p.gradient) });
+    set(this.l2, { ...c, r: px(now.l2) });
+    const m = now.magnitude, b = p.length;
+    set(this.rhombus, { points: [[b + m, 0], [b, m], [b - m, 0], [b, -m]].map(corner => spot(...corner)).join(" ") });
+    set(this.level, { d: isoPath(now.projection_ratio, b) });
+    for (const [score, path, label] of this.family) {
+      const end = -Math.acos(1 - score);
+      set(path, { d: isoPath(score, b) });
+      set(label, { x: px(b * 1.09 * Math.cos(end)), y: +px(-b * 1.09 * Math.sin(end)) + 3 });
+    }
+  }
+
+  drawProjection(p, x, y, size) {
+    const cosine = Math.cos(radians(p.angle)), onto = size > p.length ? "post" : "pre";
+    const from = onto === "pre" ? [x, y] : [p.length, 0];
+    const foot = onto === "pre" ? [x, 0] : [p.length * cosine * Math.cos(radians(p.angle)), p.length * cosine * Math.sin(radians(p.angle))];
+    const ends = (a, b) => ({ x1: px(a[0]), y1: px(-a[1]), x2: px(b[0]), y2: px(-b[1]) });
+    set(this.drop, ends(from, foot));
+    set(this.kept, ends([0, 0], foot));
+    set(this.extension, { ...ends([0, 0], foot), visibility: cosine < 0 ? "visible" : "hidden" });
+    this.kept.classList.toggle("reversed", cosine < 0);
+    set(this.foot, { cx: px(foot[0]), cy: px(-foot[1]) });
+    const r = 0.24 * p.length, end = [r * Math.cos(radians(p.angle)), r * Math.sin(radians(p.angle))];
+    const flat = Math.abs(p.angle) < 4 || size < 0.02;
+    set(this.turn, { d: `M${spot(r, 0)} A${px(r)},${px(r)} 0 0 ${p.angle > 0 ? 0 : 1} ${spot(...end)}`, visibility: flat ? "hidden" : "visible" });
+    this.turnLabel.textContent = `${Math.abs(p.angle).toFixed(0)}°`;
+    const middle = radians(p.angle / 2);
+    set(this.turnLabel, {
+      x: +px((r + 0.09) * Math.cos(middle)) - 6, y: +px(-(r + 0.09) * Math.sin(middle)) + 4, visibility: flat ? "hidden" : "visible",
+    });
+  }
+
+  drawPair(p, pair) {
+    this.marks.forEach((mark, i) => {
+      const target = pair ? { ...p, ...pair[i] } : null;
+      const there = target && ["length", "ratio", "angle"].every(name => Math.abs(target[name] - p[name]) < 1e-6);
+      set(mark.group, { visibility: target && !there ? "visible" : "hidden" });
+      if (!target) return;
+      const [x, y] = tip(target);
+      set(mark.line, { x1: 0, y1: 0, x2: px(x), y2: px(-y) });
+      set(mark.dot, { cx: px(x), cy: px(-y) });
+      set(mark.text, { x: px(x), y: px(-y) });
+    });
+  }
+}
+
+class Sandbox {
+  constructor(root) {
+    this.root = root;
+    this.seq = 0;
+    this.position = null;
+    this.view = { middle: 0, half: 0 };
+    this.pictures = [];
     this.root.querySelector(".walk").onclick = () => this.walk();
     const body = this.root.querySelector("tbody");
     this.cells = {};
-    for (const [key, label, note, colour] of NUMBERS) {
+    for (const [key, label, note] of NUMBERS) {
       const row = document.createElement("tr");
-      row.style.setProperty("--colour", `var(${colour})`);
+      row.dataset.line = key;
       row.innerHTML = `<th scope="row">${label}<small>${note}</small></th>` +
         `<td class="now" data-number="${key}"></td><td class="other"></td><td class="other"></td>`;
       body.append(row);
       this.cells[key] = row.querySelectorAll("td");
     }
+  }
+
+  // Three small pictures, or all in one: drawn anew where the reader changes between them.
+  arrange(overlay) {
+    if (this.overlay === overlay) return;
+    this.overlay = overlay;
+    this.root.classList.toggle("panels", !overlay);
+    const place = this.root.querySelector(".pictures");
+    place.replaceChildren();
+    this.pictures = (overlay ? OVERLAY : PANELS).map(one => new Picture(place, this, one));
+    if (this.position === null) return;
+    this.look(this.view);
+    this.show(this.position);
   }
 
   // One slider for each number of the position, as Python names them.
@@ -121,58 +298,16 @@ class Sandbox {
     return +Math.min(most, Math.max(least, Math.round(value / step) * step)).toFixed(4);
   }
 
-  arrow(parent, cls, name) {
-    const group = draw(parent, "g", { class: cls });
-    return {
-      group,
-      shaft: draw(group, "line", { class: "arrow" }),
-      head: draw(group, "path", { class: "head", d: "M0,0 L-10,-4.6 L-10,4.6 Z" }),
-      name: draw(group, "text", { class: "name" }, name),
-    };
-  }
-
-  handle(cls, name, label, move) {
-    const arrow = this.arrow(this.svg, cls, name);
-    const group = draw(this.svg, "g", { class: `handle ${cls}`, tabindex: 0, role: "slider", "aria-label": label });
-    set(group, { "aria-valuemin": -180, "aria-valuemax": 180 });
-    draw(group, "circle", { r: 16, fill: "transparent" });
-    draw(group, "circle", { class: "grip", r: cls === "post" ? 9 : 7 });
-    const handle = { ...arrow, group, move };
-    group.addEventListener("pointerdown", event => this.drag(event, handle));
-    group.addEventListener("keydown", event => this.key(event, cls));
-    return handle;
-  }
-
-  mark(name) {
-    const group = draw(this.svg, "g", { class: "mark" });
-    const parts = { group, line: draw(group, "line"), dot: draw(group, "circle", { r: 7 }), text: draw(group, "text", {}, name) };
-    group.onclick = () => {
-      this.stop();
-      this.glide(this.pair[name === "A" ? 0 : 1], MOVE_MS, () => this.send());
-    };
-    return parts;
-  }
-
-  drag(event, handle) {
-    event.preventDefault();
-    event.stopPropagation();
+  jump(at) {
     this.stop();
-    this.dragging = true;
-    const toPlane = e => {
-      const point = new DOMPoint(e.clientX, e.clientY).matrixTransform(this.svg.getScreenCTM().inverse());
-      return [point.x / UNIT, -point.y / UNIT];
-    };
-    const follow = e => handle.move(...toPlane(e));
-    const release = () => {
-      this.svg.removeEventListener("pointermove", follow);
-      this.dragging = false;
-      this.send();
-    };
-    this.svg.setPointerCapture(event.pointerId);
-    this.svg.addEventListener("pointermove", follow);
-    this.svg.addEventListener("lostpointercapture", release, { once: true });
-    handle.group.focus({ preventScroll: true });
-    follow(event);
+    this.glide(this.pair[at], MOVE_MS, () => this.send());
+  }
+
+  // While somebody holds a tip, nothing else moves it; where it is let go, Python hears of it.
+  hold(held) {
+    this.stop();
+    this.dragging = held;
+    if (!held) this.send();
   }
 
   key(event, cls) {
@@ -220,11 +355,8 @@ class Sandbox {
   }
 
   look(view) {
-    const [middle, half] = [view.middle * UNIT, view.half * UNIT];
     this.view = view;
-    set(this.svg, { viewBox: `${middle - half * WIDE} ${-half} ${2 * half * WIDE} ${2 * half}` });
-    set(this.axisNames[0], { x: middle + half * WIDE - 12, y: -6 });
-    set(this.axisNames[1], { x: 6, y: 14 - half });
+    for (const picture of this.pictures) picture.look(view);
   }
 
   send() {
@@ -234,12 +366,13 @@ class Sandbox {
   }
 
   // What Python says: the position, unless it is older than what was sent from here.
-  receive({ position, pair, seq, large, sliders, hidden }) {
+  receive({ position, pair, seq, large, sliders, hidden, overlay }) {
+    this.pair = pair;
+    this.arrange(overlay);
     if (!this.sliders) this.addSliders(sliders);
     this.root.querySelector(".sliders").classList.toggle("hidden", hidden);
     this.root.classList.toggle("large", large);
     this.root.classList.toggle("paired", Boolean(pair));
-    this.pair = pair;
     if (this.position === null) {
       this.seq = seq;
       this.show(position);
@@ -305,26 +438,13 @@ class Sandbox {
 
   show(p) {
     this.position = p;
-    const [x, y] = tip(p), [gx, gy] = pull(p), now = scores(p), size = Math.hypot(x, y);
-    this.drawLines(p, now);
-    this.point(this.pre, 0, 0, p.length, 0, [10, 15]);
-    this.point(this.gradient, p.length, 0, p.length + gx, gy, [10, 4]);
-    set(this.gradient.group, {
-      transform: `translate(${spot(p.length + gx, gy)})`, "aria-valuenow": p.direction,
-      "aria-valuetext": `length ${p.gradient.toFixed(2)}, direction ${p.direction.toFixed(0)} degrees`,
-    });
-    this.point(this.post, 0, 0, x, y, [10, -10]);
-    set(this.post.group, {
-      transform: `translate(${spot(x, y)})`, "aria-valuenow": p.angle,
-      "aria-valuetext": `${p.ratio.toFixed(2)} times the length of b, turned by ${p.angle.toFixed(1)} degrees`,
-    });
-    this.drawProjection(p, x, y, size);
-    this.drawPair(p);
+    const now = scores(p), [x, y] = tip(p);
+    for (const picture of this.pictures) picture.show(p, now, this.pair);
     for (const [key, cells] of Object.entries(this.cells)) {
       cells[0].textContent = now[key].toFixed(3);
       for (const i of [0, 1]) cells[i + 1].textContent = this.pair ? scores({ ...p, ...this.pair[i] })[key].toFixed(3) : "";
     }
-    this.writeCases(p, now.projection_ratio, size);
+    this.writeCases(p, now.projection_ratio, Math.hypot(x, y));
     for (const [name, { input, output, digits }] of Object.entries(this.inputs)) {
       input.value = p[name];
       output.textContent = p[name].toFixed(digits) + this.sliders[name].unit;
@@ -332,66 +452,6 @@ class Sandbox {
     }
     const words = seen(p);
     if (words !== this.words) this.root.querySelector(".seen").innerHTML = this.words = words;
-  }
-
-  point(arrow, x0, y0, x1, y1, [dx, dy]) {
-    const size = Math.hypot(x1 - x0, y1 - y0), shown = size > 0.02;
-    const short = Math.max(0, size - 0.08) / (size || 1);
-    set(arrow.shaft, {
-      x1: px(x0), y1: px(-y0), x2: px(x0 + (x1 - x0) * short), y2: px(-(y0 + (y1 - y0) * short)),
-      visibility: shown ? "visible" : "hidden",
-    });
-    const turn = -degrees(x1 - x0, y1 - y0);
-    set(arrow.head, { transform: `translate(${spot(x1, y1)}) rotate(${turn})`, visibility: shown ? "visible" : "hidden" });
-    set(arrow.name, { x: +px(x1) + dx, y: +px(-y1) + dy });
-  }
-
-  drawLines(p, now) {
-    const c = { cx: px(p.length), cy: 0 };
-    set(this.sameLength, { r: px(p.length) });
-    set(this.fisher, { ...c, r: px(p.gradient) });
-    set(this.l2, { ...c, r: px(now.l2) });
-    const m = now.magnitude, b = p.length;
-    set(this.rhombus, { points: [[b + m, 0], [b, m], [b - m, 0], [b, -m]].map(corner => spot(...corner)).join(" ") });
-    set(this.level, { d: isoPath(now.projection_ratio, b) });
-    for (const [score, path, label] of this.family) {
-      const end = -Math.acos(1 - score);
-      set(path, { d: isoPath(score, b) });
-      set(label, { x: px(b * 1.09 * Math.cos(end)), y: +px(-b * 1.09 * Math.sin(end)) + 3 });
-    }
-  }
-
-  drawProjection(p, x, y, size) {
-    const cosine = Math.cos(radians(p.angle)), onto = size > p.length ? "post" : "pre";
-    const from = onto === "pre" ? [x, y] : [p.length, 0];
-    const foot = onto === "pre" ? [x, 0] : [p.length * cosine * Math.cos(radians(p.angle)), p.length * cosine * Math.sin(radians(p.angle))];
-    const ends = (a, b) => ({ x1: px(a[0]), y1: px(-a[1]), x2: px(b[0]), y2: px(-b[1]) });
-    set(this.drop, ends(from, foot));
-    set(this.kept, ends([0, 0], foot));
-    set(this.extension, { ...ends([0, 0], foot), visibility: cosine < 0 ? "visible" : "hidden" });
-    this.kept.classList.toggle("reversed", cosine < 0);
-    set(this.foot, { cx: px(foot[0]), cy: px(-foot[1]) });
-    const r = 0.24 * p.length, end = [r * Math.cos(radians(p.angle)), r * Math.sin(radians(p.angle))];
-    const flat = Math.abs(p.angle) < 4 || size < 0.02;
-    set(this.turn, { d: `M${spot(r, 0)} A${px(r)},${px(r)} 0 0 ${p.angle > 0 ? 0 : 1} ${spot(...end)}`, visibility: flat ? "hidden" : "visible" });
-    this.turnLabel.textContent = `${Math.abs(p.angle).toFixed(0)}°`;
-    const middle = radians(p.angle / 2);
-    set(this.turnLabel, {
-      x: +px((r + 0.09) * Math.cos(middle)) - 6, y: +px(-(r + 0.09) * Math.sin(middle)) + 4, visibility: flat ? "hidden" : "visible",
-    });
-  }
-
-  drawPair(p) {
-    this.marks.forEach((mark, i) => {
-      const target = this.pair ? { ...p, ...this.pair[i] } : null;
-      const there = target && ["length", "ratio", "angle"].every(name => Math.abs(target[name] - p[name]) < 1e-6);
-      set(mark.group, { visibility: target && !there ? "visible" : "hidden" });
-      if (!target) return;
-      const [x, y] = tip(target);
-      set(mark.line, { x1: 0, y1: 0, x2: px(x), y2: px(-y) });
-      set(mark.dot, { cx: px(x), cy: px(-y) });
-      set(mark.text, { x: px(x), y: px(-y) });
-    });
   }
 
   writeCases(p, score, size) {

@@ -1,4 +1,4 @@
-"""Sandbox of Fig. 2 and Fig. 3: one vector before, one after, moved by hand; scores and words follow."""
+"""Sandbox of Fig. 3, (a) to (c) or all in one: one vector before, one after, moved by hand; scores and words follow."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import streamlit as st
 from beft_core.scores.approaches import APPROACHES, PAPER
 from dashboard.app_pages.geometry.sandbox_jumps import JUMPS, Jump, Position
 from dashboard.figures.parts.numbers import NUMBERS_JS
+from dashboard.figures.parts.svg import SVG_JS, scripts
 from dashboard.shared import address, page, tour
 
 KEY = "sandbox"
-JUMP = "jump"
+JUMP, OVERLAY = "jump", "overlay"
+"""Names in the URL: a pair to jump to, and whether all approaches are drawn in one picture."""
 SLIDERS: dict[str, tuple[str, str, float, float, float, str]] = {
     # key in the URL: field of Position, words, least, most, step, unit
     "r": ("ratio", "Length of b′, relative to b", 0.0, 2.0, 0.01, ""),
@@ -32,7 +34,7 @@ _COMPONENT = st.components.v2.component(
     "beft_sandbox",
     html=(_HERE / "sandbox.html").read_text(encoding="utf-8"),
     css=(_HERE / "sandbox.css").read_text(encoding="utf-8"),
-    js="\n".join(path.read_text(encoding="utf-8") for path in (NUMBERS_JS, _HERE / "plane.js", _HERE / "sandbox.js")),
+    js=scripts(NUMBERS_JS, SVG_JS, _HERE / "plane.js", _HERE / "sandbox.js"),
 )
 
 
@@ -43,21 +45,32 @@ def sandbox() -> None:
     All of that follows the hand within a frame, because the browser draws it.
     """
     jump = _jumps()
-    _COMPONENT(
-        key=KEY,
-        data={
-            "position": asdict(_position()),
-            "pair": _pair(jump),
-            "seq": (_sent() or {}).get("seq", 0),
-            "large": page.presenting(),
-            "sliders": [
-                {"name": name, "words": words, "least": least, "most": most, "step": step, "unit": unit}
-                for name, words, least, most, step, unit in SLIDERS.values()
-            ],
-            "hidden": page.hides("settings"),
-        },
-        on_moved_change=_moved,
-    )
+    picture = st.container()  # above the switch between one and three
+    with page.control("settings", "overlay"):
+        overlay = st.toggle(
+            "All in one picture, with the formula",
+            key=OVERLAY,
+            bind="query-params",
+            help="Three pictures, as in Fig. 3 of the paper, share one b′: drag its tip in any of them, or use the "
+            "arrow keys on it, or the sliders. In one picture the lines of equal score can be compared.",
+        )
+    with picture:
+        _COMPONENT(
+            key=KEY,
+            data={
+                "position": asdict(_position()),
+                "pair": _pair(jump),
+                "seq": (_sent() or {}).get("seq", 0),
+                "large": page.presenting(),
+                "sliders": [
+                    {"name": name, "words": words, "least": least, "most": most, "step": step, "unit": unit}
+                    for name, words, least, most, step, unit in SLIDERS.values()
+                ],
+                "hidden": page.hides("settings"),
+                "overlay": overlay,
+            },
+            on_moved_change=_moved,
+        )
     if jump is not None:
         st.info(jump.lesson, title=jump.title, icon=":material/lightbulb:")
     with page.control("details", "sandbox"), st.expander("How was this computed?", icon=":material/function:"):
@@ -73,9 +86,10 @@ def _computed() -> None:
         "*pre* is b, which lies on the axis u; *post* is b′. The picture is a bias of two numbers and one training "
         "example, so Fisher is the squared length of one gradient. Solid line: all b′ with the present projection "
         "ratio. That is a straight piece inside the circle ‖b′‖ = ‖b‖, where ‖b′‖ cos α is fixed, and an arc of a "
-        "circle through the origin outside, where cos α / ‖b′‖ is. Thin lines: the same for 0.25 to 1.75. The rhombus "
-        "and the dashed circle join all b′ at the present L1 or L2 distance from b; the rhombus has corners because L1 "
-        "depends on the axes. Dotted circle: all gradients with the present Fisher score. No random numbers take part."
+        "circle through the origin outside, where cos α / ‖b′‖ is. Thin lines: the same for 0.25 to 1.75. The dashed "
+        "rhombus and the pale circle join all b′ at the present L1 or L2 distance from b; the rhombus has corners "
+        "because L1 depends on the axes. Dotted circle: all gradients with the present Fisher score. No random "
+        "numbers take part."
     )
 
 

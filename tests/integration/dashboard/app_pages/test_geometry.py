@@ -55,6 +55,7 @@ def test_opens_on_the_sandbox_without_a_snapshot_or_a_click() -> None:
     at = opened("geometry")
     assert told(at)["position"] == asdict(Position()) and len(told(at)["sliders"]) == 5
     assert not at.selectbox and charts(at) == 0 and "tour" not in at.query_params
+    assert told(at)["overlay"] is False and told(opened("geometry", overlay="true"))["overlay"] is True
 
 
 @pytest.mark.parametrize(
