@@ -20,6 +20,7 @@ from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.runs import about
 from beft_core.runs.run import Run, list_runs
+from beft_core.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
 from beft_core.training.estimate.count import count_parameters, layout_of
 from dashboard.shared import model_service
 
@@ -182,6 +183,12 @@ def test_wrong_input_is_told_in_a_box_and_loses_nothing(key: str, value: str, wo
     told = [box.value for box in [*at.error, *at.warning]]
     assert any(words in text for text in told), told
     assert at.number_input(key="ft_seed").value == 7
+
+
+def test_a_learning_rate_of_full_fine_tuning_is_doubted_and_can_be_started() -> None:
+    at = opened("fine_tune", ft_do="train", ft_lr="0.00002")
+    assert "A learning rate of 2e-05 is one for full fine-tuning; for single bias terms" in at.warning[0].value
+    assert not button(at, "Start").disabled and not opened("fine_tune", ft_do="train", ft_lr="0.003").warning
 
 
 def test_a_model_of_the_hub_that_is_not_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -398,6 +405,19 @@ def test_how_a_run_ended_is_told_where_it_was_found_at_work() -> None:
     button(at, "Cancel").click().run()
     wait(lambda: run.status().state == "cancelled")
     assert "kept" in sound(at.run()).info[0].value
+
+
+def test_a_probe_that_learned_nothing_is_told_with_its_scores() -> None:
+    run = begin("select", steps=3)
+    wait(lambda: run.status().state == "done")
+    probe = read_snapshot(run.snapshot)
+    none_learned = dataclasses.replace(probe.meta, constant_answer={"value": 0.79, "examples": 100})
+    terms = {key: (probe.pre(*key), probe.post(*key)) for key in probe.keys()}  # noqa: SIM118
+    pre, post = ({key: pair[at] for key, pair in terms.items()} for at in (0, 1))
+    write_snapshot(run.snapshot, Snapshot.build(none_learned, pre, post))
+    lines = [one.value for one in opened("fine_tune", run=run.id).markdown]
+    assert any("The probe did not beat a constant answer" in line and "scores say little" in line for line in lines)
+    assert any("Projection ratio selects" in line for line in lines)
 
 
 def test_runs_at_work_can_be_switched_between() -> None:
