@@ -215,6 +215,7 @@ def merge(
     if evaluate:
         require_training()
         _require_data(snapshots, tables, given.get("data_dir"))
+        locate(config_of(recorded(snapshots) | given).model)
     if method in METHODS and METHODS[method].needs_fisher and not all(map(has_tuned_fisher, snapshots)):
         snapshots = _measured(snapshots, files, given, tables)
     merged = merge_snapshots(snapshots, method, terms=only, **settings)
