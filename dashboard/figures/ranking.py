@@ -39,7 +39,7 @@ def ranking(table: ScoreTable, approach: str, selected: str | None, stack: str, 
                 "color": [style.TERM_COLOURS[term] for term in order],
                 "opacity": [1.0 if term in CANDIDATES else 0.5 for term in order],
                 "pattern": {
-                    "shape": style.APPROACH_FORMS[approach].pattern,
+                    "shape": style.approach_forms()[approach].pattern,
                     "fillmode": "overlay",
                     "fgopacity": 0.5,
                     "size": 6,

@@ -9,7 +9,7 @@ from beft_core.scores.no_selection import NoSelection, Why
 from beft_core.scores.table import is_noise
 from beft_core.terms import CANDIDATES
 from dashboard.figures.parts.numbers import short
-from dashboard.figures.parts.style import APPROACH_FORMS, latex, tinted
+from dashboard.figures.parts.style import approach_forms, latex, tinted
 from dashboard.figures.ranking import ranking
 from dashboard.shared.figure import CONFIG
 from dashboard.shared.sources import Opened
@@ -55,7 +55,7 @@ def _variant(question: Question, labelled: bool = False) -> str:
 
 
 def _answer(opened: Opened, key: str, question: Question, stack: str, dark: bool) -> None:
-    label, sign = APPROACHES[key].label, APPROACH_FORMS[key].sign
+    label, sign = APPROACHES[key].label, approach_forms()[key].sign
     scores = opened.scores.mean_scores(key, stack)
     term = opened.selected(stack).get(key)
     rivals = opened.scores.contestants(key, stack)

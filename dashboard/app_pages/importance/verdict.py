@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from beft_core.scores.approaches import APPROACHES, questions
 from beft_core.scores.regimes import Measured
 from beft_core.terms import CANDIDATES
-from dashboard.figures.parts.style import APPROACH_FORMS, latex, tinted
+from dashboard.figures.parts.style import approach_forms, latex, tinted
 from dashboard.shared.regimes import measured_alone, on_shelf
 from dashboard.shared.sources import Opened
 from dashboard.shared.text import plain
@@ -30,7 +30,7 @@ def verdict(opened: Opened, stack: str) -> str:
 
 def label(approach: str) -> str:
     """Name an approach with its sign, without the word that tells its variants apart."""
-    return f"{APPROACH_FORMS[approach].sign} **{APPROACHES[approach].label.partition(' (')[0]}**"
+    return f"{approach_forms()[approach].sign} **{APPROACHES[approach].label.partition(' (')[0]}**"
 
 
 def _names(named: Mapping[str, Sequence[str]], silent: Sequence[str]) -> str:

@@ -64,13 +64,6 @@ _FORMS: tuple[tuple[Form, Form], ...] = (
 )
 """Forms of the questions that approaches ask, in their order: of the paper's approach, and of its variants."""
 
-APPROACH_FORMS: dict[str, Form] = {
-    approach.key: _FORMS[at % len(_FORMS)][min(number, 1)]
-    for at, asked in enumerate(questions().values())
-    for number, approach in enumerate(asked)
-}
-"""Form of each approach by its key: variants of one question are hollow where the paper's own is filled."""
-
 SCALE = "Viridis"
 """Colour scale of scores: even steps look even, also in grey and to the colour-blind."""
 
@@ -80,6 +73,15 @@ _GRID = {False: "#e3e7ee", True: "#2b3341"}
 _GROUND = {False: "#ffffff", True: "#11151d"}
 _BOX = {False: "#f3f5f8", True: "#1b212c"}
 _VOID = {False: "#e9ecf1", True: "#242b38"}
+
+
+def approach_forms() -> dict[str, Form]:
+    """Form of each registered approach by its key: hollow for variants of a question, filled for the paper's own."""
+    return {
+        approach.key: _FORMS[at % len(_FORMS)][min(number, 1)]
+        for at, asked in enumerate(questions().values())
+        for number, approach in enumerate(asked)
+    }
 
 
 def ink(dark: bool) -> str:

@@ -66,9 +66,9 @@ def test_the_command_line_prints_it(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("lab", "toy")
 def test_the_page_which_bias_matters_asks_it() -> None:
     at = opened("importance")
-    assert len(headings(at)) == 4 and headings(at)[-1].startswith("#### Toy score")
+    assert len(headings(at)) == 4 and "Toy score" in headings(at)[-1]
     assert any(caption.value.startswith("How much did it play?") for caption in at.caption)
-    assert charts(at) == 9  # four rankings, four heatmaps, the cell
+    assert charts(at) == 8  # four rankings, four heatmaps; a cell is drawn on demand
     assert any("Made up for a test" in m.value for m in at.markdown)
 
 

@@ -33,7 +33,7 @@ def test_every_rule_has_a_look_and_every_measure_is_drawn() -> None:
     assert RULE_MARKS[ALWAYS_V].colour(dark=False) == style.TERM_COLOURS["v"]
     looks = {(mark.colour(dark=True), mark.symbol) for mark in RULE_MARKS.values()}
     assert len(looks) == len(RULES)
-    for key, form in style.APPROACH_FORMS.items():  # an approach has no colour of a term
+    for key, form in style.approach_forms().items():  # an approach has no colour of a term
         assert RULE_MARKS[key].colour(dark=True) == style.ink(dark=True) and RULE_MARKS[key].symbol == form.symbol
 
 

@@ -17,12 +17,13 @@ FILES = [path for path in Path(dashboard.__file__).parent.rglob("*") if path.suf
 
 
 def test_approaches_differ_in_every_form_and_variants_are_hollow() -> None:
-    assert set(style.APPROACH_FORMS) == set(APPROACHES)
+    assert set(style.approach_forms()) == set(APPROACHES)
     for form in ("symbol", "sign", "pattern", "dash"):
-        assert len({getattr(one, form) for one in style.APPROACH_FORMS.values()}) == len(APPROACHES), form
+        assert len({getattr(one, form) for one in style.approach_forms().values()}) == len(APPROACHES), form
     for first, *variants in questions().values():
         assert all(
-            style.APPROACH_FORMS[one.key].symbol == f"{style.APPROACH_FORMS[first.key].symbol}-open" for one in variants
+            style.approach_forms()[one.key].symbol == f"{style.approach_forms()[first.key].symbol}-open"
+            for one in variants
         )
 
 
