@@ -16,7 +16,7 @@ from beft_core.terms import TERMS
 from dashboard.figures.parts import style
 from dashboard.figures.parts.numbers import shortest, without_nan
 
-ROW, TITLE, BELOW, BAR = 28, 34, 44, 40
+ROW, TITLE, BELOW, BAR = 26, 34, 44, 40
 """Heights in pixels: a row, the panel's title, from the panel down to its colour bar, the colour bar with its
 numbers.
 """

@@ -147,7 +147,7 @@ def frame() -> None:
     if presenting():
         hidden = ", ".join(f'[class*="st-key-control-{group}-"]' for group in st.session_state.get(HIDE) or [])
         st.html(
-            "<style>html { font-size: 20px; } .stMainBlockContainer { max-width: 100rem; } "
+            "<style>html { font-size: 20px; } .stMainBlockContainer { max-width: 100rem; padding-top: 3.2rem; } "
             + (f"{hidden} {{ display: none; }}" if hidden else "")
             + "</style>"
         )

@@ -177,6 +177,7 @@ def test_three_pictures_share_one_vector(visit: Visit) -> None:
     visit.link("angle=", "tour=sandbox")
     page.get_by_role("slider", name="Tip of b′, the bias after the fine-tune in (b)").press("ArrowLeft")
     assert agree() != before
+    page.wait_for_timeout(500)  # keys are sent together, a moment after the last
     visit.settle()
     page.get_by_text("All in one picture").click()
     expect(tips).to_have_count(1)

@@ -6,7 +6,7 @@ import streamlit as st
 
 from dashboard.app_pages.why.pushes import pushes
 from dashboard.app_pages.why.trap import trap
-from dashboard.shared import page, tour
+from dashboard.shared import page
 
 DARK = page.dark()
 PUSHES, TRAP = "Three pushes", "The trap"
@@ -19,4 +19,3 @@ if first.open:
 if last.open:
     with last:
         trap(DARK)
-tour.write_when_quiet()
