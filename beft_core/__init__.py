@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from beft_core.config import RunConfig
     from beft_core.errors import UserError
+    from beft_core.library.dials.dial import dial
     from beft_core.library.merging import merge
     from beft_core.library.reading import compare, load_snapshot, score
     from beft_core.library.snapshot import Snapshot
@@ -28,6 +29,7 @@ __all__ = [
     "UserError",
     "__version__",
     "compare",
+    "dial",
     "evaluate",
     "load_snapshot",
     "merge",
@@ -43,6 +45,7 @@ _HOMES = {
     "Snapshot": "library.snapshot",
     "UserError": "errors",
     "compare": "library.reading",
+    "dial": "library.dials.dial",
     "evaluate": "library.training",
     "load_snapshot": "library.reading",
     "merge": "library.merging",

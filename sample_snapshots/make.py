@@ -3,9 +3,12 @@
     BEFT_GLUE_DIR=... python sample_snapshots/make.py [--device cuda] [--only sst2-low-seed0-probe ...]
     BEFT_GLUE_DIR=... python sample_snapshots/make.py --fisher-tuned
     python sample_snapshots/make.py --pushes
+    BEFT_GLUE_DIR=... python sample_snapshots/make.py --dials
 
 The second trains nothing: it measures the Fisher information at the fine-tuned models of one term, by which the page
-Merge can weigh them. The third writes what the page Why shows where no model can be opened.
+Merge can weigh them. The third writes what the page Why shows where no model can be opened. The last writes
+``*.dial.json``, what the page The dial shows of the samples in ``DIALS``, each on the whole validation set of its task,
+on the CPU.
 
 Every row of ``SAMPLES`` becomes one ``*.beft.safetensors`` beside this file; ``index.json`` says what each shows, in
 words that are derived from the numbers. On one GPU all of them take a few minutes, on two CPU cores about two hours.
@@ -29,6 +32,14 @@ HERE = Path(__file__).parent
 CHECKPOINTS = 8
 """Points of a probe's trajectory: the samples stay small."""
 DEFAULT = "sst2-low-seed0-probe"
+DIALS = (
+    *(f"{task}-low-seed0-{term}-only" for task in ("stsb", "sst2") for term in "vqk"),
+    *(f"demo-{task}-low-seed0-v-only" for task in ("sentiment", "similarity")),
+    DEFAULT,
+)
+"""Samples whose dials can be made; those whose file lies here are shipped."""
+LAMBDAS = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
+"""Values of λ of these dials."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +101,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[sample.name for sample in SAMPLES])
     parser.add_argument("--fisher-tuned", action="store_true", help="only measure it, for the files that are there")
     parser.add_argument("--pushes", action="store_true", help="only write three-pushes.json")
+    parser.add_argument("--dials", action="store_true", help="only turn the dials, of the files that are there")
     args = parser.parse_args()
     if args.pushes:
         write_pushes(args.out)
+        return
+    if args.dials:
+        for name in [name for name in DIALS if name in args.only]:
+            turn(args.out / f"{name}{SUFFIX}")
         return
     for sample in SAMPLES:
         if sample.name in args.only and not (args.fisher_tuned and not merges(sample)):
@@ -123,6 +139,19 @@ def measured(snapshot: Snapshot) -> Snapshot:
     from beft_core.training.fisher.of_snapshots import with_tuned_fisher
 
     return with_tuned_fisher([snapshot])[0]
+
+
+def turn(path: Path) -> None:
+    """Measure the dial of a sample and write it beside the sample."""
+    from beft_core.dials.config import DialConfig
+    from beft_core.dials.in_words import verdict
+    from beft_core.dials.measure import measure
+    from beft_core.dials.result import beside
+
+    snapshot = read_snapshot(path)
+    dial = measure(snapshot, DialConfig.of(snapshot, snapshot.meta.task, lambdas=LAMBDAS, device="cpu"))
+    dial.write(beside(path))
+    print(path.name, f"{dial.seconds:.0f} s:", verdict(dial), flush=True)
 
 
 def run(sample: Sample, device: str) -> Snapshot:

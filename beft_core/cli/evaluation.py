@@ -81,18 +81,18 @@ Tables = Annotated[
     ),
 ]
 
-_WHERE = ("model", "device", "precision", "max_length")
+WHERE = ("model", "device", "precision", "max_length")
 _RECORDED = {
     "model": "bundled, a Hub id with optional @revision, or a folder. Default: what the snapshot names.",
     "max_length": "Tokens per example. Default: as in the fine-tune.",
 }
-_AS_RECORDED = _RECORDED | {"task": "Task (see: beft tasks). Default: the one that the snapshot has a head for."}
+SCORED = _RECORDED | {"task": "Task (see: beft tasks). Default: the one that the snapshot has a head for."}
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    add(app, "evaluate", takes([*DATA, "n_eval", *_WHERE], says=_AS_RECORDED)(evaluate))
-    add(app, "merge", takes(["data_dir", *_WHERE], says=_RECORDED)(takes_parameters(merge)))
+    add(app, "evaluate", takes([*DATA, "n_eval", *WHERE], says=SCORED)(evaluate))
+    add(app, "merge", takes(["data_dir", *WHERE], says=_RECORDED)(takes_parameters(merge)))
 
 
 def evaluate(
@@ -104,11 +104,11 @@ def evaluate(
     path = user_path(file, "the file")
     snapshot = read_snapshot(path)
     refuse_changed_weights(snapshot)
-    task, data = _own_data(snapshot, path, table, given)
+    task, data = own_data(snapshot, path, table, given)
     head_of(snapshot, task)
     own = data is not None
     if own:
-        fields = {name: value for name, value in given.items() if name in _WHERE or name == "n_eval"}
+        fields = {name: value for name, value in given.items() if name in WHERE or name == "n_eval"}
         config = config_of(recorded([snapshot]) | fields)
     else:
         config = config_of(recorded([snapshot]) | given | {"task": task})
@@ -134,7 +134,7 @@ def evaluate(
     output.print_table(f"{file} on {task}{where}", ["metric", "value"], list(metrics.items()))
 
 
-def _own_data(
+def own_data(
     snapshot: Snapshot, path: Path, table: str | None, given: Mapping[str, Any]
 ) -> tuple[str, TaskData | None]:
     """Find the task to score, and its rows where it is a table of the user's own: named, or that of the run's

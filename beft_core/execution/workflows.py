@@ -77,6 +77,19 @@ def merge_evaluation(fields: dict[str, Any], observer: Observer, checkpoint: Pat
     return evaluation.merged, evaluation.result.to_dict()
 
 
+def dial(fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outcome:
+    """Turn the fine-tune in the run's folder up, down and off, and score it each time."""
+    from beft_core.dials.config import SOURCE, DialConfig
+    from beft_core.snapshots.snapshot import read_snapshot
+
+    config = DialConfig.from_dict(fields)
+    snapshot = read_snapshot(checkpoint.parent / SOURCE)
+    observer.stage("start PyTorch")
+    from beft_core.dials.measure import measure
+
+    return None, measure(snapshot, config, observer).to_dict()
+
+
 def sweep(fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outcome:
     """Do every fine-tune of a grid that the run's sweep folder does not have yet."""
     from beft_core.sweeps.spec import SweepSpec

@@ -10,6 +10,8 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from beft_core.dials.parts import Part
+from beft_core.dials.result import Dial
 from beft_core.errors import UserError
 from beft_core.scores.approaches import PAPER, questions
 from beft_core.scores.compare import Moves, alike, cosines, differences
@@ -88,6 +90,24 @@ def path(snapshot: Snapshot, stack: str, dark: bool) -> go.Figure:
     from dashboard.figures.trajectory import path_figure
 
     return path_figure(followed, followed.paths, PAPER, len(followed.steps) - 1, dark)
+
+
+def dial_curve(dial: Dial, part: Part, at: float, dark: bool) -> go.Figure:
+    """Draw the metric over λ."""
+    from dashboard.figures.curves.dial import over_lambda
+
+    return over_lambda(dial, part, at, dark)
+
+
+def dial_costs(dial: Dial, over: str, rule: str, dark: bool) -> go.Figure:
+    """Draw what each part costs when it is switched off, beside its score. Raises UserError for an unknown rule."""
+    test = dial.test(over)
+    known = [] if test is None else [one.key for one in test.rules]
+    if known and rule not in known:
+        raise UserError(f"got the rule {rule[:40]!r}", f"one of {', '.join(known)}")
+    from dashboard.figures.curves.dial import costs_beside_scores
+
+    return costs_beside_scores(dial, dial.off_parts(over), test, None if test is None else test.rule(rule), dark)
 
 
 # --- several -------------------------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ def train(
         ),
         (name, problem),
         (model, tokenizer),
-        _keywords(train),
+        keywords_of(train),
         {"task": task, "terms": terms, "layers": layers, "n_train": n_train, "epochs": epochs, "lr": lr, "seed": seed},
     )
     file = _file(checkpoint)
@@ -162,7 +162,7 @@ def select(
         ),
         (name, problem),
         (model, tokenizer),
-        _keywords(select),
+        keywords_of(select),
         {"task": task, "layers": layers, "n_train": n_train, "epochs": epochs, "lr": lr, "seed": seed},
     )
     file = _file(checkpoint)
@@ -217,12 +217,12 @@ def evaluate(
         scored = examples.scored(opened, name)
         about = f"{scored.source}, {len(scored.evals['validation'])} examples"
     else:
-        given["task"] = about = task if task is not None else _only_task(opened)
+        given["task"] = about = task if task is not None else only_task(opened)
     if isinstance(model, str | os.PathLike):
         given["model"] = model
-    placed = arguments.named(settings, Where.__annotations__, _keywords(evaluate))
+    placed = arguments.named(settings, Where.__annotations__, keywords_of(evaluate))
     config = run_config(None, {**given, **placed})
-    base = _base(model, tokenizer)
+    base = base_of(model, tokenizer)
     require_training()
     with watching(progress, observer) as watched:
         if base is None:
@@ -239,7 +239,7 @@ def evaluate(
 # --- what they share -----------------------------------------------------------------------------------------------
 
 
-def _keywords(function: Callable[..., Any]) -> list[str]:
+def keywords_of(function: Callable[..., Any]) -> list[str]:
     """Keywords that a function names itself."""
     return [one.name for one in inspect.signature(function).parameters.values() if one.kind is one.KEYWORD_ONLY]
 
@@ -290,10 +290,10 @@ def _prepared(
         given["model"] = model[0]
     made = run_config(config, {**given, **settings}, base, keywords)
     data = examples.task(name, problem) if in_memory else None
-    return _Work(made, data, _base(*model))
+    return _Work(made, data, base_of(*model))
 
 
-def _base(model: Any, tokenizer: Any) -> Callable[[], LoadedModel] | None:
+def base_of(model: Any, tokenizer: Any) -> Callable[[], LoadedModel] | None:
     """Make what copies a loaded model; None for one that is named. Raises UserError for what is neither."""
     if model is None or isinstance(model, str | os.PathLike):
         if tokenizer is not None:
@@ -333,7 +333,7 @@ def _ready(observer: Observer, work: _Work, probe: bool = False) -> TaskData:
     return data
 
 
-def _only_task(snapshot: Snapshot) -> str:
+def only_task(snapshot: Snapshot) -> str:
     """Find the task of the registry that a snapshot has a head for. Raises UserError unless there is exactly one."""
     known = [task for task in snapshot.meta.heads if task in TASKS]
     if len(known) != 1:

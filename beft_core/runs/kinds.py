@@ -149,6 +149,13 @@ def _merge(fields: Fields) -> str:
     return f"{fields.get('method', '?')} merge"
 
 
+def _dial_summary(result: Fields) -> str:
+    metric, value = result.get("metric"), result.get("trained")
+    if isinstance(metric, str) and isinstance(value, float) and abs(value) <= 1:
+        return f"{metric[:20]} {100 * value:.1f} at λ = 1"
+    return ""
+
+
 def _sweep(fields: Fields) -> str:
     return "sweep of " + ", ".join(map(str, fields.get("terms") or ["?"]))
 
@@ -216,6 +223,20 @@ _ROWS = (
         trains=_merge,
         page="merge",
         link="merge_run",
+    ),
+    Kind(
+        "dial",
+        "a dial",
+        "turn a fine-tune up, down and off, whole and part by part, and score it each time",
+        config="beft_core.dials.config:DialConfig",
+        workflow="beft_core.execution.workflows:dial",
+        trains=lambda fields: "dial",
+        artifacts=(RESULT,),
+        checkpoints=(),
+        summary=_dial_summary,
+        has_curves=False,
+        page="dial",
+        link="dial_run",
     ),
     Kind(
         "sweep",

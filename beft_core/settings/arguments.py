@@ -23,6 +23,7 @@ SEVERAL = {
     "--lrs": _NUMBERS,
     "--probe-lrs": _NUMBERS,
     "--merges": _WORDS,
+    "--lambdas": _NUMBERS,
 }
 """Patterns of a further word, by the flag that takes several; those of merge methods come from their registry."""
 

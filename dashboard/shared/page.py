@@ -87,6 +87,7 @@ PLACES: dict[str, Place] = {
         Place("sweep", "Sweep", "apps", "Experiment", "A grid of fine-tunes, many in one pass, into one table."),
         Place("runs", "Runs", "history", "Experiment", "All runs of this machine: compare, tag, download."),
         Place("merge", "Merge", "merge", "Combine", "Merge fine-tunes of several tasks and score the result."),
+        Place("dial", "The dial", "speed", "Combine", "Turn a fine-tune up, down and off, layer by layer, and see it."),
         Place("compare", "Compare", "compare", "Combine", "Your snapshots beside the samples and the runs."),
     )
 }

@@ -15,8 +15,9 @@ from dashboard.shared.uploads import complaints, opener
 CHOICE = "snapshot"
 """Key of the list, and its name in the URL; of the page Which bias matters."""
 GEOMETRY_CHOICE, REWRITE_CHOICE, COMPARE_CHOICE = "geo_snapshot", "rw_snapshot", "compare"
-"""Keys of the pages Geometry, What the score depends on, and Compare. A link from one page to another loses what both
-bind: names must differ.
+DIAL_CHOICE = "dial_snapshot"
+"""Keys of the pages Geometry, What the score depends on, Compare, and The dial. A link from one page to another loses
+what both bind: names must differ.
 """
 OPEN_NEXT = "open_next"
 """Title to choose in the next run of the script; a widget's value can only be set before it is drawn."""

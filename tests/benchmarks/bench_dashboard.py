@@ -1,9 +1,11 @@
 """The dashboard as a visitor feels it: first page after a cold start, page switches with 200 snapshots and 200 runs on
-disk, memory of the server, and ten browser windows at once.
+disk, memory of the server, ten browser windows at once, and the dial: a press of a key on its slider, and a whole run.
 
 Run: ``python tests/benchmarks/bench_dashboard.py`` (needs Chromium). Targets: first page under 3 s, a page switch under
 1 s of the server's time, server under 500 MB and without torch. The server's time is measured in its own process, by
-Streamlit's test runner; the browser's time beside it includes drawing.
+Streamlit's test runner; the browser's time beside it includes drawing. A press of a key on the slider of the dial must
+be answered within 300 ms. ``--dial-run`` measures only a whole dial of the bundled model, beside one evaluation of each
+set of biases after the other, model and tokens loaded once for both.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from dashboard.shared.page import PLACES, file_of  # noqa: E402
 
 COUNT, SESSIONS, SWITCHES = 200, 10, 3
 STEPS = 400
+PRESSES, DIAL_EXAMPLES = 12, 100
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -169,8 +172,78 @@ def crowd(browser: Browser, url: str, pid: int) -> tuple[list[float], float]:
     return times, psutil.Process(pid).memory_info().rss / 1e6
 
 
+def dial_presses(browser: Browser, folder: Path) -> list[float]:
+    """Seconds from a key pressed on the slider of a shipped dial until the page says the metric there."""
+    shutil.copytree(ROOT / "sample_snapshots", folder / "samples", ignore=shutil.ignore_patterns("*.py"))
+    times = []
+    with server(folder) as (url, _, _):
+        page = browser.new_page()
+        page.goto(f"{url}/dial")
+        drawn(page, "dial")
+        slider = page.locator(".st-key-dial_lambda").get_by_role("slider")
+        slider.focus()
+        for step in range(1, PRESSES + 1):
+            began = time.perf_counter()
+            slider.press("ArrowRight")
+            page.get_by_text(f"at λ = {1 + step * 0.05:g}", exact=False).first.wait_for(timeout=60_000)
+            times.append(time.perf_counter() - began)
+        page.close()
+    return times
+
+
+def dial_run() -> None:
+    """A whole dial, and its sets of biases evaluated one after the other."""
+    from beft_core.dials.config import DialConfig
+    from beft_core.dials.measure import measure
+    from beft_core.dials.parts import LAMBDAS, turned
+    from beft_core.inference.variants import Variant
+    from beft_core.models.biases import write_biases
+    from beft_core.models.load import load_model
+    from beft_core.snapshots.snapshot import read_snapshot
+    from beft_core.tasks.load import load_task
+    from beft_core.training.evaluate import head_of, scorer
+    from beft_core.training.observer import Observer
+    from beft_core.training.precision import Precision, pick_device
+
+    snapshot = read_snapshot(ROOT / "sample_snapshots" / "demo-sentiment-low-seed0-v-only.beft.safetensors")
+    task, model = snapshot.meta.task, load_model("bundled")
+    data = load_task(task).limited(DIAL_EXAMPLES)
+    length = snapshot.meta.hyperparameters["max_length"]
+    precision = Precision("float32", pick_device("cpu"))
+    score = scorer(model, head_of(snapshot, task), data, data.evals, length, precision, Observer())
+    parts = turned(snapshot).whole
+    sets = [(part, factor) for part in parts for factor in LAMBDAS if factor != 1 or part == parts[0]]
+    began = time.perf_counter()
+    alone = {}
+    for part, factor in sets:
+        variant = Variant(snapshot, task, part.factors(snapshot, factor))
+        write_biases(model, {key: variant.values(key) for key in snapshot.keys()})  # noqa: SIM118
+        alone[part, factor] = score()["accuracy"]
+    one_by_one = time.perf_counter() - began
+    began = time.perf_counter()
+    dial = measure(snapshot, DialConfig.of(snapshot, task, device="cpu"), data=data, base=lambda: load_model("bundled"))
+    together = time.perf_counter() - began
+    apart = max(
+        abs(alone[curve.part, factor] - (value or 0))
+        for curve in dial.curves
+        for factor, value in zip(dial.lambdas, curve.values, strict=True)
+        if (curve.part, factor) in alone
+    )
+    print(
+        f"{len(sets)} sets of biases on {dial.examples} examples: one after another {one_by_one:.1f} s, the dial",
+        end=" ",
+    )
+    print(
+        f"{together:.1f} s, model, tokens and intervals included ({one_by_one / together:.2f} times faster);", end=" "
+    )
+    print(f"accuracies differ by at most {apart:.4f}")
+
+
 def main() -> None:
     """Measure and print."""
+    if "--dial-run" in sys.argv:
+        dial_run()
+        return
     if CHROMIUM is None:
         sys.exit("no Chromium on the PATH")
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
@@ -196,7 +269,11 @@ def main() -> None:
         print(f"\nserver after all pages: {memory:.0f} MB; torch loaded: {'yes' if loaded else 'no'}")
         print(f"{SESSIONS} windows at once: median {statistics.median(times):.1f} s, last {max(times):.1f} s", end="; ")
         print(f"{after:.0f} MB")
+        presses = dial_presses(browser, folder / "dial")
+        print(f"dial, from a key to its answer: median {1000 * statistics.median(presses):.0f} ms", end=", ")
+        print(f"slowest of {PRESSES} {1000 * max(presses):.0f} ms")
         browser.close()
+    subprocess.run([sys.executable, __file__, "--dial-run"], check=True)  # PyTorch in a process of its own
 
 
 if __name__ == "__main__":

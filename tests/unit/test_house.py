@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("beft_core.merging", "beft_core.runs"),
     ("beft_core.training",),
     ("beft_core.merging.evaluate", "beft_core.inference"),
-    ("beft_core.sweeps",),
+    ("beft_core.sweeps", "beft_core.dials"),
     ("beft_core.reports",),
     ("beft_core.execution", "beft_core.settings"),
     ("beft_core.cli",),
@@ -46,7 +46,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         f"dashboard.app_pages.{page}"
         for page in (
             *("start", "fine_tune", "importance", "why", "geometry", "rewrite"),
-            *("compare", "merge", "runs", "sweep", "evaluation"),
+            *("compare", "merge", "dial", "runs", "sweep", "evaluation"),
         )
     ),
     ("dashboard.app",),
@@ -58,7 +58,17 @@ FIGURES = "beft_core.library.plots"
 _DRAWN = "figures need Plotly and no Streamlit, come in the same wheel, and know nothing of the library"
 UPWARD: dict[tuple[str, str], str] = {
     (FIGURES, f"dashboard.figures.{name}"): _DRAWN
-    for name in ("bumps", "compare", "curves.progress", "heatmaps", "parts.labels", "ranking", "sweep", "trajectory")
+    for name in (
+        "bumps",
+        "compare",
+        "curves.dial",
+        "curves.progress",
+        "heatmaps",
+        "parts.labels",
+        "ranking",
+        "sweep",
+        "trajectory",
+    )
 }
 """(importer, imported) that do not hold to the floors yet -> why."""
 
@@ -71,6 +81,8 @@ TORCH_HALF: tuple[str, ...] = (
     "beft_core.training",
     "beft_core.merging.evaluate",
     "beft_core.inference.logits",
+    "beft_core.inference.by_depth",
+    "beft_core.dials.measure",
     "beft_core.sweeps.runner",
     "beft_core.library.loaded_models",
     "beft_core.models.attention_experiments",
@@ -95,7 +107,7 @@ ACCELERATION = "beft_core.training.acceleration"
 SESSION = dict.fromkeys(
     (
         *("beft_core.training.workflow", "beft_core.training.evaluate", "beft_core.training.fisher.of_snapshots"),
-        "beft_core.inference.logits",
+        *("beft_core.inference.logits", "beft_core.inference.by_depth"),
     ),
     f"{ACCELERATION}.session",
 )

@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 TORCH = {
+    "beft_core.dials.measure",
     "beft_core.library.loaded_models",
     "beft_core.merging.evaluate",
     "beft_core.models.attention_experiments",
@@ -41,7 +42,9 @@ def _tell(*names: str) -> str:
     return done.stderr.strip()
 
 
-@pytest.mark.parametrize("folder", ["architectures", "snapshots", "scores", "merging", "models", "exchange", "library"])
+@pytest.mark.parametrize(
+    "folder", ["architectures", "snapshots", "scores", "merging", "dials", "models", "exchange", "library"]
+)
 def test_a_folder_of_the_numpy_half_imports_no_torch(folder: str) -> None:
     names = {f"beft_core.{folder}.{path.stem}" for path in (ROOT / "beft_core" / folder).glob("*.py")} - TORCH
     names.discard(f"beft_core.{folder}.__init__")

@@ -34,6 +34,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "beft evaluate v.beft.safetensors",
         "beft evaluate v.beft.safetensors --task sst2 --biases pre",
     ),
+    "dial": (
+        "beft dial v.beft.safetensors",
+        "beft dial v.beft.safetensors --lambdas 0 0.5 1 1.5 --json",
+    ),
     "merge": (
         "beft merge a.beft.safetensors b.beft.safetensors",
         "beft merge a.beft.safetensors b.beft.safetensors --method ties --evaluate",

@@ -228,6 +228,7 @@ def links(name: str, home: dict[str, list[str]]) -> list[dict[str, Any]]:
         "sweep": [{"sweep_run": run} for run in home["sweep_run"]] + [{"sw_n": EVIL, "sw_lrs": EVIL}],
         "runs": [{"runs": home["runs"][:1]}, {"runs": home["runs"]}, {"find": EVIL}],
         "merge": [{"merge": home["fine-tunes"]}, *({"merge_run": run} for run in home["merge_run"])],
+        "dial": [{"dial_snapshot": name, "dial_part": EVIL} for name in home["fine-tunes"]] + [{"dial_run": EVIL}],
         "compare": [{"compare": shown}, {"compare": [EVIL]}],
     }[name]  # type: ignore[return-value]
 

@@ -34,6 +34,7 @@ STARTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "sweep": ({}, {"Start the sweep"}),
     "runs": ({}, {"Delete"}),
     "merge": ({}, {"Evaluate on all their tasks"}),
+    "dial": ({}, {"Turn the dial"}),
     "compare": ({}, set()),
 }
 """Page -> what its link says, and the buttons on it that start, delete or store something."""

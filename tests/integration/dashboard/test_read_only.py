@@ -128,6 +128,8 @@ def links(outside: Path) -> list[dict[str, str]]:
         "ft_task",
         "sw_tasks",
         "merge",
+        "dial_snapshot",
+        "dial_run",
     )
     places = (str(outside), f"../../../../{outside.relative_to('/')}", "~root", "some-org/some-model")
     return [dict.fromkeys(names, place) for place in places]

@@ -1,0 +1,1 @@
+"""Dials in a notebook."""

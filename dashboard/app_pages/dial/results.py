@@ -1,0 +1,222 @@
+"""What a dial found: the verdict, the curve with its slider, and costs beside scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from beft_core.dials import in_words
+from beft_core.dials.causal import CausalTest, Rule
+from beft_core.dials.parts import Part
+from beft_core.dials.result import Dial
+from dashboard.app_pages.dial.source import Found
+from dashboard.figures.curves.dial import costs_beside_scores, costs_over_scores, over_lambda
+from dashboard.run_watch.card import duration
+from dashboard.shared import address, page
+from dashboard.shared.figure import show
+from dashboard.shared.text import in_words as with_symbols
+from dashboard.shared.text import plain
+
+LAMBDA, PART, RULE = "dial_lambda", "dial_part", "dial_rule"
+STEP = 0.05
+_BESIDE = 340
+"""Width in pixels below which the two halves stand below each other."""
+
+
+def results(found: Found, dark: bool) -> None:
+    """Draw a dial, answer first."""
+    dial = found.dial
+    height, *more = in_words.sentences(dial)
+    st.markdown(f"#### {with_symbols(height)}")
+    if more:
+        st.markdown(with_symbols(" ".join(more)))
+    if len(dial.curves) > 1:
+        _turning(dial, dark)
+        _switched_off(dial, dark)
+    with page.control("details", "dial"):
+        _computed(found)
+
+
+@address.fragment()
+def _turning(dial: Dial, dark: bool) -> None:
+    """Draw the slider, what is turned, and the curve. Alone, when one of them is moved."""
+    names = {in_words.part_words(curve.part): curve.part for curve in dial.curves}
+    low, high = dial.lambdas[0], dial.lambdas[-1]
+    held = st.session_state.get(LAMBDA)
+    if isinstance(held, int | float) and not low <= held <= high:
+        st.session_state[LAMBDA] = float(np.clip(held, low, high))
+    if st.session_state.get(PART) not in (None, *names):
+        del st.session_state[PART]
+    row = st.container(horizontal=True, gap="medium", vertical_alignment="center")
+    with row:
+        number = st.container(width=310)  # beside what moves it; of one width, so that the slider stays under the hand
+    with row, page.control("settings", "dial", horizontal=True, gap="medium", vertical_alignment="bottom"):
+        named = st.selectbox(
+            "What to turn",
+            list(names),
+            key=PART,
+            bind="query-params",
+            width=220,
+            help="All else stays as it was trained; the head too.",
+        )
+        factor = st.slider("λ", low, high, 1.0, STEP, key=LAMBDA, bind="query-params", format="%.2f")
+    part = names[str(named)]
+    with number:
+        _number(dial, part, factor)
+    show(
+        over_lambda(dial, part, factor, dark),
+        "dial-curve",
+        f"{dial.metric} over λ for {in_words.part_words(part)}",
+        data=lambda: curve_table(dial),
+    )
+
+
+def _number(dial: Dial, part: Part, factor: float) -> None:
+    curve = dial.curve(part)
+    assert curve is not None
+    value, measured = dial.at(curve, factor)
+    if measured:
+        at = int(np.argmin(np.abs(np.array(dial.lambdas) - factor)))
+        below = f"measured; against λ = 1: {in_words.span(curve.low[at], curve.high[at])}"
+        if factor == 1:
+            below = f"measured: {in_words.span_of(dial.trained_low, dial.trained_high)}"
+    else:
+        after = int(np.searchsorted(dial.lambdas, factor))
+        near = f"{dial.lambdas[after - 1]:g} and {dial.lambdas[after]:g}"
+        below = f"not measured: on the line between λ = {near}"
+    page.number(f"{plain(dial.metric)} at λ = {factor:g}", in_words.percent(value), below)
+
+
+def _switched_off(dial: Dial, dark: bool) -> None:
+    """Draw what each layer and term costs, beside the score that is chosen."""
+    st.subheader("Switched off, one at a time", anchor=False)
+    rule_key = _choose_rule(dial)
+    kinds = [kind for kind in ("terms", "layers") if dial.off_parts(kind)]
+    grid = st.grid(len(kinds) + bool(dial.test("cells")), min_column_width=_BESIDE)
+    for kind in kinds:
+        test = dial.test(kind)
+        rule = test.rule(rule_key) if test is not None else None
+        with grid.cell():
+            st.markdown(f"**Each {in_words.ONE[kind]}**{_tau(test, rule)}")
+            show(
+                costs_beside_scores(dial, dial.off_parts(kind), test, rule, dark),
+                f"dial-{kind}",
+                f"Cost of each {in_words.ONE[kind]} when switched off, beside its score",
+                data=lambda: off_table(dial),
+            )
+    cells = dial.test("cells")
+    chosen = cells.rule(rule_key) if cells is not None else None
+    if cells is not None and chosen is not None:
+        with grid.cell():
+            st.markdown(f"**Each term in each layer**{_tau(cells, chosen)}")
+            show(
+                costs_over_scores(cells, chosen, dark),
+                "dial-cells",
+                "Cost of each term in each layer when switched off, over its score",
+                data=lambda: off_table(dial),
+            )
+    st.markdown(_rules(dial))
+    st.caption(
+        "tau (Kendall): 1 where a rule orders the parts as their costs do, −1 where the other way round. Its interval "
+        "is over resampled examples; p is the share of all orders that are as far from 0. Few parts: wide by nature."
+    )
+
+
+def _choose_rule(dial: Dial) -> str:
+    rules = {rule.label: rule.key for test in dial.tests for rule in test.rules}
+    if not rules:
+        return ""
+    if st.session_state.get(RULE) not in (None, *rules):
+        del st.session_state[RULE]
+    with page.control("settings", "dial-rule"):
+        chosen = st.segmented_control(
+            "Score beside the cost",
+            list(rules),
+            default=next(iter(rules)),
+            required=True,
+            key=RULE,
+            bind="query-params",
+            help="Scores of the snapshot, and two trivial rules that know none.",
+        )
+    return rules[str(chosen)]
+
+
+def _tau(test: CausalTest | None, rule: Rule | None) -> str:
+    if test is None or rule is None or rule.tau is None:
+        return ""
+    return f": {plain(in_words.tau(rule))}, {plain(in_words.tau_span(rule.low, rule.high))}"
+
+
+def _rules(dial: Dial) -> str:
+    """Write the Markdown table of all rules: tau over each kind of parts."""
+    tests = dial.tests
+    if not tests:
+        return "Too few parts moved to speak of their order."
+    labels = {rule.key: (rule.label, rule.baseline) for test in tests for rule in test.rules}
+    head = ["rule", *(f"{plain(in_words.KINDS[test.over])} ({len(test.parts)})" for test in tests)]
+    lines = [" | ".join(head), " | ".join([":--", *["--:"] * len(tests)])]
+    for key, (label, baseline) in labels.items():
+        cells = [f"*{plain(label)}* (knows no score)" if baseline else f"**{plain(label)}**"]
+        for test in tests:
+            rule = test.rule(key)
+            cells.append("–" if rule is None else plain(in_words.tau(rule) + _interval(rule)))
+        lines.append(" | ".join(cells))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _interval(rule: Rule) -> str:
+    return "" if rule.low is None else f", {in_words.tau_span(rule.low, rule.high)}"
+
+
+def curve_table(dial: Dial) -> pd.DataFrame:
+    """Table of all curves, one point a row."""
+    return pd.DataFrame(
+        {
+            "part": curve.part.name,
+            "lambda": factor,
+            dial.metric: value,
+            "difference_low": low,
+            "difference_high": high,
+        }
+        for curve in dial.curves
+        for factor, value, low, high in zip(dial.lambdas, curve.values, curve.low, curve.high, strict=True)
+    )
+
+
+def off_table(dial: Dial) -> pd.DataFrame:
+    """Table of what was switched off, with the scores of each part."""
+    rows = []
+    for one in dial.off:
+        scores = {
+            rule.label: rule.scores[test.parts.index(one.part)]
+            for test in dial.tests
+            if one.part in test.parts
+            for rule in test.rules
+        }
+        rows.append(
+            {
+                "part": one.part.name,
+                dial.metric: one.value,
+                "cost": one.loss,
+                "cost_low": one.low,
+                "cost_high": one.high,
+                **scores,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _computed(found: Found) -> None:
+    dial = found.dial
+    with st.expander("How was this computed?", icon=":material/function:"):
+        st.markdown(
+            f"{plain(in_words.settings_line(dial), 900)}  \n{found.origin}, in {plain(duration(dial.seconds))} on "
+            f"{plain(dial.device)}."
+        )
+        st.markdown(
+            "A part (everything that moved, a layer, a term) is set to *pre* + λ (*post* − *pre*); all else, the head "
+            "and the pooler's bias included, stays as it was trained. Cost: the metric as trained less that with the "
+            "part at λ = 0. All points are scored on the same examples, and each interval (95 %) resamples these for "
+            "both sides of a difference alike. Layers below the first change are computed once for all."
+        )

@@ -1,0 +1,211 @@
+"""Figures of a dial: the metric over λ with the place that is looked at, what each part costs, and who knew it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from beft_core.dials.causal import CausalTest, Rule
+from beft_core.dials.in_words import change, percent, span
+from beft_core.dials.parts import Part
+from beft_core.dials.result import Dial, Off
+from beft_core.terms import TERMS
+from dashboard.figures.parts import style
+from dashboard.figures.parts.labels import in_figures
+from dashboard.figures.parts.marks import draw_band
+from dashboard.figures.parts.numbers import short
+
+HEIGHT, ROW, FRAME = 310, 34, 96
+"""Heights in pixels: of the curve, of a row of bars, and of what stands around these."""
+
+
+def colour_of(dial: Dial, part: Part, dark: bool = False) -> str:
+    """Colour of a part: that of its term, or of the text where it is of several terms."""
+    term = part.term or dial.sole_term
+    return style.TERM_COLOURS[term] if term is not None else style.ink(dark)
+
+
+def over_lambda(dial: Dial, part: Part, at: float, dark: bool = False) -> go.Figure:
+    """Draw the metric in % over λ for one part, with the place ``at``: full where it was measured, hollow where it lies
+    on the line between two measurements.
+    """
+    curve = dial.curve(part) or dial.curves[0]
+    colour = colour_of(dial, curve.part, dark)
+    known = [
+        (x, 100 * value, low, high)
+        for x, value, low, high in zip(dial.lambdas, curve.values, curve.low, curve.high, strict=True)
+        if value is not None
+    ]
+    xs, ys = [row[0] for row in known], [row[1] for row in known]
+    figure = go.Figure()
+    ends = [
+        (x, 100 * (dial.trained + low), 100 * (dial.trained + high))
+        for x, _, low, high in known
+        if low is not None and high is not None
+    ]
+    if len(ends) > 1:
+        draw_band(
+            figure, [x for x, _, _ in ends], [low for _, low, _ in ends], [high for _, _, high in ends], colour, {}
+        )
+    figure.add_hline(y=100 * dial.trained, line={"color": style.ink(dark), "width": 1, "dash": "dot"}, opacity=0.6)
+    figure.add_scatter(
+        x=xs,
+        y=ys,
+        mode="lines+markers",
+        name="measured",
+        line={"color": colour, "width": 2.5},
+        marker={"size": 7},
+        customdata=[f"λ = {x:g}: {y:.1f} %<br>against λ = 1: {span(low, high)}" for x, y, low, high in known],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+    value, measured = dial.at(curve, at)
+    if value is not None:
+        figure.add_scatter(
+            x=[at],
+            y=[100 * value],
+            mode="markers+text",
+            name="here",
+            text=[f"<b>{percent(value)}</b>"],
+            textposition="top center" if 100 * value < max(ys) - 0.12 * (max(ys) - min(ys)) else "bottom center",
+            textfont={"size": 16, "color": style.readable(colour, dark)},
+            cliponaxis=False,
+            marker={
+                "size": 16,
+                "color": colour if measured else style.ground(dark),
+                "line": {"color": style.ink(dark) if measured else colour, "width": 2.5},
+            },
+            hoverinfo="skip",
+        )
+    for x, words in ((0.0, "off"), (1.0, "as trained")):
+        figure.add_vline(x=x, line={"color": style.ink(dark), "width": 1, "dash": "dash"}, opacity=0.35)
+        figure.add_annotation(
+            x=x, y=1, yref="paper", yanchor="bottom", text=words, showarrow=False, font={"size": 12}, name="place"
+        )
+    margin = 0.03 * (dial.lambdas[-1] - dial.lambdas[0])
+    figure.update_xaxes(
+        range=[dial.lambdas[0] - margin, dial.lambdas[-1] + margin],
+        fixedrange=True,
+        title={"text": "λ: pre-trained + λ (trained − pre-trained)", "standoff": 4},
+    )
+    figure.update_yaxes(fixedrange=True, title={"text": f"{in_figures(dial.metric, 30)}, %", "standoff": 4})
+    figure.update_layout(template=style.template(dark), height=HEIGHT, margin={"t": 26}, hovermode="closest")
+    return figure
+
+
+def costs_beside_scores(
+    dial: Dial, parts: Sequence[Off], test: CausalTest | None, rule: Rule | None, dark: bool = False
+) -> go.Figure:
+    """Draw what each part costs when it is switched off, with its interval, and beside it its score by a rule.
+
+    ``parts``: layers or terms. ``test`` and ``rule``: None where no score can be compared.
+    """
+    scored = test is not None and rule is not None
+    figure = make_subplots(
+        1,
+        2 if scored else 1,
+        shared_yaxes=True,
+        horizontal_spacing=0.06,
+        subplot_titles=[
+            "<b>cost when off</b>, points",
+            *([f"<b>{in_figures(rule.label, 26)}</b>"] if rule and scored else []),
+        ],
+    )
+    known = [one for one in parts if one.loss is not None]
+    names = [_name(one.part) for one in known]
+    colours = [colour_of(dial, one.part, dark) for one in known]
+    losses = [100 * (one.loss or 0.0) for one in known]
+    figure.add_bar(
+        x=losses,
+        y=names,
+        orientation="h",
+        name="cost",
+        marker={"color": colours},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [100 * ((one.high if one.high is not None else one.loss or 0) - (one.loss or 0)) for one in known],
+            "arrayminus": [
+                100 * ((one.loss or 0) - (one.low if one.low is not None else one.loss or 0)) for one in known
+            ],
+            "color": style.ink(dark),
+            "thickness": 1.3,
+            "width": 3,
+        },
+        customdata=[
+            f"{_name(one.part)} off: {percent(one.value)} %<br>cost {change(one.loss)} ({span(one.low, one.high)})"
+            for one in known
+        ],
+        hovertemplate="%{customdata}<extra></extra>",
+        row=1,
+        col=1,
+    )
+    if scored and test is not None and rule is not None:
+        of = dict(zip(test.parts, rule.scores, strict=True))
+        values = [of.get(one.part) for one in known]
+        figure.add_bar(
+            x=values,
+            y=names,
+            orientation="h",
+            name="score",
+            marker={"color": colours, "opacity": 0.6, "pattern": {"shape": _pattern(rule), "fillmode": "overlay"}},
+            text=["" if value is None else f" {short(value)} " for value in values],
+            textposition="outside",
+            textfont={"color": style.ink(dark)},
+            cliponaxis=False,
+            hovertemplate="%{y}: %{x:.4g}<extra></extra>",
+            row=1,
+            col=2,
+        )
+        top, bottom = max([0.0, *filter(None, values)]), min([0.0, *filter(None, values)])
+        room = 0.35 * ((top - bottom) or 1.0)  # for the numbers beside the bars
+        figure.update_xaxes(range=[bottom - room * (bottom < 0), top + room], nticks=4, row=1, col=2)
+    figure.update_xaxes(fixedrange=True, zeroline=True, zerolinecolor=style.ink(dark), zerolinewidth=1)
+    figure.update_yaxes(autorange="reversed", fixedrange=True, showgrid=False, type="category")
+    figure.update_annotations(font_size=13)
+    figure.update_layout(
+        template=style.template(dark), height=FRAME + ROW * max(2, len(known)), margin={"t": 34}, bargap=0.3
+    )
+    return figure
+
+
+def costs_over_scores(test: CausalTest, rule: Rule, dark: bool = False) -> go.Figure:
+    """Draw each term in each layer: its score by a rule across, what it costs when it is switched off upward."""
+    figure = go.Figure()
+    for term in dict.fromkeys(part.term for part in test.parts):
+        at = [number for number, part in enumerate(test.parts) if part.term == term]
+        name = _name(Part(term))
+        figure.add_scatter(
+            x=[rule.scores[number] for number in at],
+            y=[100 * test.losses[number] for number in at],
+            mode="markers",
+            name=name,
+            marker={
+                "size": 11,
+                "color": style.TERM_COLOURS[term or "v"],
+                "line": {"color": style.ink(dark), "width": 0.8},
+            },
+            customdata=[f"{name}, layer {test.parts[number].layer}" for number in at],
+            hovertemplate="%{customdata}: score %{x:.4g}, cost %{y:.2f} points<extra></extra>",
+        )
+    figure.add_hline(y=0, line={"color": style.ink(dark), "width": 1, "dash": "dot"}, opacity=0.6)
+    figure.update_xaxes(fixedrange=True, title={"text": in_figures(rule.label, 40), "standoff": 4})
+    figure.update_yaxes(fixedrange=True, title={"text": "cost when off, points", "standoff": 4})
+    figure.update_layout(
+        template=style.template(dark),
+        height=HEIGHT,
+        showlegend=True,
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}},
+    )
+    return figure
+
+
+def _pattern(rule: Rule) -> str:
+    """Pattern of the bars of an approach, as on all pages; rules that know no score have none."""
+    form = style.approach_forms().get(rule.key)
+    return "" if form is None else form.pattern
+
+
+def _name(part: Part) -> str:
+    return f"layer {part.layer}" if part.term is None else f"{TERMS[part.term].label} {style.symbol(part.term)}"
