@@ -43,14 +43,13 @@ GRID = [
 WORDS = ["sweep", *GRID, "--out"]
 
 
-def start(folder: Path) -> prepared.Command:
-    return prepared.start([*WORDS, str(folder)], folder.parent / f"{folder.name} says", BEFT_CHECKPOINT_SECONDS="0.02")
+def start(folder: Path, **environment: str) -> prepared.Command:
+    return prepared.start([*WORDS, str(folder)], folder.parent / f"{folder.name} says", **environment)
 
 
 def test_killed_half_way_and_started_again_it_is_the_same_table(tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    undisturbed = subprocess.Popen([sys.executable, "-m", "beft_core", *WORDS, str(whole)], stdout=subprocess.DEVNULL)
-    killed = start(parts)
+    undisturbed, killed = start(whole), start(parts, BEFT_CHECKPOINT_SECONDS="0.02")
     deadline, first = time.monotonic() + 200, set[str]()
     while killed.running() and time.monotonic() < deadline:
         # The first bank is written and the second, whose state has a name of its own, has saved it. The states are read
@@ -63,12 +62,12 @@ def test_killed_half_way_and_started_again_it_is_the_same_table(tmp_path: Path) 
         time.sleep(0.005)
     assert killed.kill() == -9
     assert len(list(parts.glob("rows/*.json"))) == 2
-    again = start(parts)
+    again = start(parts, BEFT_CHECKPOINT_SECONDS="0.02")
     assert again.wait(timeout=200) == 0, again.said()
     assert "resumed after step" in again.said()
     out = again.stdout.read_text()
     assert "2 fine-tunes in 1 pass" in out and "2 were there already" in out
-    assert undisturbed.wait(timeout=200) == 0
+    assert undisturbed.wait(timeout=200) == 0, undisturbed.said()
     pd.testing.assert_frame_equal(read_table(parts).drop(columns="seconds"), read_table(whole).drop(columns="seconds"))
     for name in read_table(whole)["snapshot"]:
         assert (parts / "snapshots" / name).read_bytes() == (whole / "snapshots" / name).read_bytes()
