@@ -436,8 +436,7 @@ def results(folder: Path) -> Inputs:
         path = folder / f"{make.__name__}.parquet"
         make(path)
         yield make.__name__, lambda path=path: look(path)
-    path = folder / "failures.parquet"
-    _apart(lambda: table.iloc[[0] * 3000].assign(failure="x" * 900_000).to_parquet(path, index=False))
+    path = parquet_bombs.repeated_in(folder / "failures.parquet", table, "failure")
     yield "a long text in every row", lambda: look(path)
     yield "3 GB of zeros", lambda: look(sparse(folder / "zeros.parquet"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -14,6 +15,16 @@ def repeated_text(path: Path, *, length: int = 2**20 - 1, rows: int = 4000, colu
     values = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array(["x" * length]))
     labels = pa.array([str(n % 2) for n in range(rows)])
     pq.write_table(pa.table({column: values, "label": labels}), path, compression="zstd", use_dictionary=True)
+    return path
+
+
+def repeated_in(path: Path, table: pd.DataFrame, column: str, *, length: int = 900_000, rows: int = 3000) -> Path:
+    """The first row of a table over and over, with one long text in a column that is written once."""
+    whole = pa.Table.from_pandas(table.iloc[[0] * rows], preserve_index=False)
+    text = pa.array(["x" * length], pa.large_string())
+    values = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), text)
+    # Without Arrow's own schema it is a column of texts, like any other.
+    pq.write_table(whole.set_column(whole.schema.get_field_index(column), column, values), path, store_schema=False)
     return path
 
 
