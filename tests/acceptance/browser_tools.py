@@ -263,17 +263,18 @@ class Visit:
         if host not in (None, "127.0.0.1"):
             self.complaints.append(f"asked {host} for {request.url}")
 
-    def check(self, name: str, figure: bool = True) -> None:
+    def check(self, name: str, figure: bool = True, *, last: bool = False) -> None:
         """The page is whole: drawn, without exception boxes, errors and strangers, as wide as the window in all widths.
 
-        Leaves the window as wide as it was.
+        Leaves the window as wide as it was; with ``last``, after which a test does nothing more with the page, it does
+        not: every change of width draws every chart twice.
         """
         if figure:
             expect(self.page.locator(".js-plotly-plot .main-svg").first).to_be_visible()  # 5 MB of script
         expect(self.page.locator('[data-stale="true"]')).to_have_count(0)
         expect(self.page.get_by_test_id("stException")).to_have_count(0)
         here = self.page.viewport_size["width"]  # type: ignore[index]
-        for width in sorted({here, *WIDTHS}, key=here.__eq__):
+        for width in sorted({here, *WIDTHS}, key=here.__ne__ if last else here.__eq__):
             self.resize(width)
             self._shoot(name)
         assert not self.complaints, self.complaints

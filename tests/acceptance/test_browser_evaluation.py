@@ -109,7 +109,7 @@ def test_every_tab(visit: Visit, tab: str) -> None:
         expect(page.get_by_text("85.8†").first).to_be_visible()
     if tab == "Does the score predict?":
         expect(page.get_by_text("following the projection ratio loses")).to_be_visible()
-    visit.check(f"evaluation-{tab.lower().replace(' ', '-').replace('?', '')}", figure=CHARTS[tab] > 0)
+    visit.check(f"evaluation-{tab.lower().replace(' ', '-').replace('?', '')}", figure=CHARTS[tab] > 0, last=True)
 
 
 @pytest.mark.parametrize("tab", ["Figures 1 and 4", "Table 1", "Learning rate and epochs", "Does the score predict?"])
@@ -118,7 +118,9 @@ def test_dark_theme(dark_visit: Visit, tab: str) -> None:
     if CHARTS[tab]:  # the server learns the theme from the browser: text on a dark page must be light
         tick = page.locator(".js-plotly-plot .xtick text").first
         expect(tick).to_have_css("fill", "rgb(230, 233, 239)")
-    dark_visit.check(f"evaluation-dark-{tab.lower().replace(' ', '-').replace('?', '')}", figure=CHARTS[tab] > 0)
+    dark_visit.check(
+        f"evaluation-dark-{tab.lower().replace(' ', '-').replace('?', '')}", figure=CHARTS[tab] > 0, last=True
+    )
 
 
 @pytest.mark.parametrize("visit", [900], indirect=True)
@@ -149,7 +151,7 @@ def test_links_restore_what_was_chosen(visit: Visit) -> None:
     page.goto(visit.link("rate=0.002", "height=score"))
     expect(page.get_by_role("combobox", name="Learning rate")).to_have_value("0.002")
     expect(page.locator(".js-plotly-plot .ytitle").first).to_have_text("score")
-    visit.check("evaluation-link-figures")
+    visit.check("evaluation-link-figures", last=True)
 
 
 def test_downloads(visit: Visit) -> None:
@@ -183,7 +185,7 @@ def test_uploads_broken_and_good(visit: Visit, tmp_path: Path) -> None:
     expect(page.get_by_role("combobox", name="Result table")).to_have_value("Upload: mine.csv")
     expect(page.get_by_text("Over 6 cases (1 task, 3 groups")).to_be_visible()
     page.keyboard.press("Escape")
-    visit.check("evaluation-upload")
+    visit.check("evaluation-upload", last=True)
 
 
 def test_presenter_mode(visit: Visit) -> None:
@@ -191,7 +193,7 @@ def test_presenter_mode(visit: Visit) -> None:
     expect(page.get_by_role("combobox", name="Result table")).to_be_hidden()
     expect(page.get_by_text("Download every case (CSV)")).to_be_hidden()
     expect(page.get_by_text(re.compile("following the projection ratio loses"))).to_be_visible()
-    visit.check("evaluation-presenter")
+    visit.check("evaluation-presenter", last=True)
 
 
 @pytest.mark.parametrize("visit", [900], indirect=True)
@@ -203,6 +205,6 @@ def test_without_a_table_the_page_says_what_to_do(visit: Visit) -> None:
         page = visit.open("evaluation")
         expect(page.get_by_text("No result table yet.")).to_be_visible()
         expect(page.get_by_text("beft sweep")).to_be_visible()
-        visit.check("evaluation-empty", figure=False)
+        visit.check("evaluation-empty", figure=False, last=True)
     finally:
         away.rename(sample)

@@ -65,7 +65,7 @@ def test_the_form(visit: Visit) -> None:
     expect(page.get_by_text("beft train --terms k --regime low")).to_be_visible()
     page.get_by_text("Advanced").first.click()
     page.get_by_text("Some of its examples").click()
-    visit.check("fine-tune-form", figure=False)
+    visit.check("fine-tune-form", figure=False, last=True)
 
 
 @pytest.mark.parametrize("visit", [900], indirect=True)
@@ -114,7 +114,7 @@ def test_a_live_curve_keeps_its_zoom_and_the_run_outlives_reload_kill_and_restar
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_text(f"{run.id[-6:]} b_v on demo-sentiment, seed 0 was cancelled")).to_be_visible()
     assert run.status().state == "cancelled"
-    visit.check("fine-tune-cancelled")
+    visit.check("fine-tune-cancelled", last=True)
 
 
 def restart(lab: Lab) -> None:
@@ -155,4 +155,4 @@ def test_a_table_of_ones_own_is_checked_started_watched_to_its_end_and_found_aga
     visit.check("fine-tune-done")
     page.reload()
     expect(page.get_by_text("48 rows to train on, 12 held out")).to_be_visible()
-    visit.check("fine-tune-table-done")
+    visit.check("fine-tune-table-done", last=True)

@@ -186,7 +186,7 @@ def test_three_pictures_share_one_vector(visit: Visit) -> None:
     agrees(page, 1, float(at["r"]), float(at["angle"]))
     page.get_by_text("All in one picture").click()
     expect(tips).to_have_count(3)
-    visit.check("geometry-panels", figure=False)
+    visit.check("geometry-panels", figure=False, last=True)
 
 
 def test_sandbox_agrees_with_the_engine_and_walks_along_a_rhombus(visit: Visit) -> None:
@@ -209,7 +209,7 @@ def test_sandbox_agrees_with_the_engine_and_walks_along_a_rhombus(visit: Visit) 
     ratios, magnitudes = np.array(seen)[:, 0], np.array(seen)[:, 1]
     assert np.ptp(ratios) > 0.4 and np.ptp(magnitudes) < 2e-3
     agrees(page, 1, 1, 29, 0.35)
-    visit.check("geometry-jump", figure=False)
+    visit.check("geometry-jump", figure=False, last=True)
 
 
 def click_layer_of_q(page: Page, number: int) -> None:
@@ -248,7 +248,7 @@ def test_a_layer_by_link_and_by_click(visit: Visit) -> None:
     page.goto(link)
     expect(page.get_by_role("combobox", name="Term")).to_have_value("q")
     expect(page.get_by_role("combobox", name="Layer")).to_have_value(chosen)
-    visit.check("geometry-unrolled")
+    visit.check("geometry-unrolled", last=True)
 
 
 @pytest.fixture
@@ -288,7 +288,7 @@ def test_the_film_plays_steps_and_is_in_the_link(visit: Visit) -> None:
     assert dot.get_attribute("cx") == here
     page.goto(page.url)
     expect(page.locator("output")).to_have_text("step 30 of 40")
-    visit.check("geometry-film", figure=False)
+    visit.check("geometry-film", figure=False, last=True)
 
 
 def test_presenter_mode_in_the_dark(dark_visit: Visit) -> None:
@@ -298,4 +298,4 @@ def test_presenter_mode_in_the_dark(dark_visit: Visit) -> None:
     now = page.locator("td.now").first
     assert float(now.evaluate("cell => parseFloat(getComputedStyle(cell).fontSize)")) > 35
     assert now.evaluate("cell => getComputedStyle(cell).color") == "rgb(230, 233, 239)"
-    dark_visit.check("geometry-presenter", figure=False)
+    dark_visit.check("geometry-presenter", figure=False, last=True)

@@ -47,7 +47,7 @@ def test_dark_theme(dark_visit: Visit) -> None:
     # The server learns the theme from the browser: text on a dark page must be light.
     tick = page.locator(".js-plotly-plot .ytick text").first
     expect(tick).to_have_css("fill", "rgb(230, 233, 239)")
-    dark_visit.check("dark")
+    dark_visit.check("dark", last=True)
 
 
 def test_links_restore_what_was_chosen(visit: Visit) -> None:
@@ -61,7 +61,7 @@ def test_links_restore_what_was_chosen(visit: Visit) -> None:
     page.goto(link)
     expect(page.get_by_role("heading", name="Magnitude (mean)")).to_be_visible()
     expect(page.get_by_role("combobox", name="Snapshot")).to_have_value("Another probe")
-    visit.check("link")
+    visit.check("link", last=True)
 
 
 PLACE = """(plot, [layer, row]) => {
@@ -114,7 +114,7 @@ def test_ranking_and_data_sizes(visit: Visit) -> None:
     visit.choose_tab("Ranking by approach")
     expect(page.get_by_text("Where lines cross, approaches disagree")).to_be_visible()
     visit.link("view=Ranking")
-    visit.check("bumps")
+    visit.check("bumps", last=True)
 
 
 @pytest.mark.parametrize("visit", [900], indirect=True)
@@ -136,7 +136,7 @@ def test_uploads_hostile_and_good(visit: Visit, tmp_path: Path) -> None:
     expect(page.get_by_text("is a null term and was trained").first).to_be_visible()
     expect(page.get_by_text("This file cannot be opened")).to_have_count(0)
     page.keyboard.press("Escape")
-    visit.check("upload")
+    visit.check("upload", last=True)
 
 
 def test_a_real_run_is_watched_through_a_reload_to_its_result(visit: Visit) -> None:
@@ -153,7 +153,7 @@ def test_a_real_run_is_watched_through_a_reload_to_its_result(visit: Visit) -> N
     assert run.status().state == "done" and run.snapshot.is_file()
     expect(page.get_by_role("combobox", name="Snapshot")).to_have_value(f"Run {run.id[-6:]}: select on demo-sentiment")
     expect(page.get_by_text("48 training examples")).to_be_visible()
-    visit.check("done")
+    visit.check("done", last=True)
     if sys.platform == "linux":  # the page watched torch work without loading it
         assert "libtorch" not in Path(f"/proc/{visit.lab.process.pid}/maps").read_text()
 

@@ -80,7 +80,7 @@ def test_what_does_not_fit_is_told(visit: Visit) -> None:
     page.get_by_role("option", name="Sentiment, b_v").click()
     expect(page.get_by_text("These cannot be merged")).to_be_visible()
     page.keyboard.press("Escape")
-    visit.check("merge-misfit", figure=False)
+    visit.check("merge-misfit", figure=False, last=True)
 
 
 def test_dark_theme(dark_visit: Visit) -> None:
@@ -88,4 +88,4 @@ def test_dark_theme(dark_visit: Visit) -> None:
     expect(page.locator(".js-plotly-plot")).to_have_count(4)
     tick = page.locator(".js-plotly-plot .ytick text").first
     expect(tick).to_have_css("fill", "rgb(230, 233, 239)")
-    dark_visit.check("merge-dark")
+    dark_visit.check("merge-dark", last=True)

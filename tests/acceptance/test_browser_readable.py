@@ -101,4 +101,4 @@ def test_the_tables_of_the_explanation_are_read_whole(visit: Visit) -> None:
         assert not wider, wider
         ragged = "table => table.getBoundingClientRect().right > innerWidth"
         assert not any(table.evaluate(ragged) for table in tables.all())
-    visit.check("importance-computed")
+    visit.check("importance-computed", last=True)

@@ -90,7 +90,7 @@ def test_empty(visit: Visit) -> None:
     page = visit.open("runs")
     expect(page.get_by_text("No run yet.")).to_be_visible()
     expect(page.get_by_role("link", name="Start a fine-tune")).to_be_visible()
-    visit.check("runs-empty", figure=False)
+    visit.check("runs-empty", figure=False, last=True)
 
 
 @pytest.mark.parametrize("visit", [900], indirect=True)
@@ -145,4 +145,4 @@ def test_seeds_failure_delete_undo_and_download(visit: Visit, runs: list[Run], t
     charts(page)
     assert len(list_runs(visit.lab.home)) == 5
     ticked(page, 5)
-    visit.check("runs-undone")
+    visit.check("runs-undone", last=True)

@@ -74,7 +74,7 @@ def test_attention_on_words_of_ones_own_is_seen_and_stands_still_where_motion_is
     page.get_by_role("textbox", name="Your sentence").fill("Dogs bark")
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Let bark ask")).to_be_visible()
-    visit.check("start-words", figure=False)
+    visit.check("start-words", figure=False, last=True)
 
 
 def test_the_navigation_keeps_the_progress_of_the_tour(visit: Visit) -> None:

@@ -61,7 +61,7 @@ def test_dark_and_in_a_room(dark_visit: Visit) -> None:
     ready(page, 3)
     expect(page.get_by_text("Attention moves, output moves.")).to_be_visible()
     expect(page.get_by_label("Your sentence")).to_be_hidden()  # a presenter hides the choice at first
-    dark_visit.check("why-dark")
+    dark_visit.check("why-dark", last=True)
 
 
 def test_the_trap_on_the_real_samples(visit: Visit) -> None:
@@ -74,4 +74,4 @@ def test_the_trap_on_the_real_samples(visit: Visit) -> None:
     expect(page.get_by_text("In bfloat16 the naive ranking selects")).to_be_visible()
     expect(page.get_by_text("⚠ noise").first).to_be_visible()
     expect(page.get_by_role("button", name="Train b_k in bfloat16")).to_be_enabled()
-    visit.check("why-trap")
+    visit.check("why-trap", last=True)
