@@ -41,6 +41,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
     "--renderer-process-limit=1",  # pages share a process, which keeps 5 MB of scripts compiled: half of a page's work
+    "--js-flags=--no-turbofan --no-maglev",  # the same scripts, unoptimized: no page lives long enough for that to pay
 ]
 WIDTHS = [1400, 900]
 """Pixels of the windows in which every page is looked at."""
