@@ -55,6 +55,7 @@ def report(results: ResultsFile, out: OutFolder = None, lr: AtLr = "best", json:
         tables = {name: frame.to_dict("records") for name, frame in found.frames().items()}
         output.print_json({"facts": found.facts, "verdict": found.verdict, "tables": tables, "files": files})
         return
+    _print_claims(found)
     for table in found.tables["table1"]:
         _print_table1(table)
     _print_prediction(found)
@@ -73,6 +74,22 @@ def _choice(lr: str) -> LrChoice:
     if not 0 < rate < float("inf"):
         raise UserError(f"got --lr {lr}", "best, same or a learning rate above 0", "--lr best")
     return rate
+
+
+def _print_claims(found: Contents) -> None:
+    """Print the verdicts, a line each, and the numbers of what is tested as sentences below: they are too long for a
+    column of a terminal.
+    """
+    from beft_core.reports.claims.table import headline
+    from beft_core.reports.claims.verdicts import Verdict
+
+    rows = [(one.claim.says, one.claim.paper, str(one.finding.verdict)) for one in found.claims]
+    output.print_table(headline(found.claims), ["claim of the paper", "where", "ours"], rows)
+    for one in found.claims:
+        if one.finding.verdict is not Verdict.UNTESTED:
+            also = f" ({one.finding.trivial})" if one.finding.trivial else ""
+            output.say(f"{one.claim.says}: {one.finding.numbers}{also}")
+    output.say("")
 
 
 def _print_table1(table: Table) -> None:

@@ -120,6 +120,25 @@ def mark_best(rows: Sequence[Row], columns: Sequence[Column], block: Callable[[R
     )
 
 
+def with_ours(table: Table) -> tuple[Table, tuple[str, ...]]:
+    """Keep only the columns and rows that hold a number of ours, and name what was left out: columns by their labels,
+    rows by the first of theirs. A table without any number of ours stays whole.
+    """
+    if not table.has_ours:
+        return table, ()
+    rows = [row for row in table.rows if any(cell.ours is not None for cell in row.cells)]
+    columns = [at for at in range(len(table.columns)) if any(row.cells[at].ours is not None for row in rows)]
+    shown = replace(
+        table,
+        columns=tuple(table.columns[at] for at in columns),
+        rows=tuple(replace(row, cells=tuple(row.cells[at] for at in columns)) for row in rows),
+    )
+    kept = {row.labels[0] for row in rows}
+    gone = [row.labels[0] for row in table.rows if row.labels[0] not in kept]
+    gone += [column.label for column in table.columns if column not in shown.columns]
+    return shown, tuple(dict.fromkeys(gone))
+
+
 def number(value: float, column: Column) -> str:
     """Write a number of a column as it is printed."""
     return f"{value:,.{column.decimals}f}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from beft_core.reports.cells import Table
+from beft_core.reports.claims.table import Judged, frame
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Contents:
     """Series by name: figure4, score_vs_lr, metric_vs_epoch, prediction and settling."""
     verdict: str
     """Answer, in two or three sentences, to whether the score predicts performance."""
+    claims: tuple[Judged, ...] = ()
+    """Verdict on each claim of the paper."""
 
     def frames(self) -> dict[str, pd.DataFrame]:
         """Give every table as data by name: one row per cell, or the series as it is."""
@@ -30,4 +33,5 @@ class Contents:
             name: pd.concat([table.frame().assign(title=table.title) for table in group], ignore_index=True)
             for name, group in self.tables.items()
         }
-        return found | self.series
+        judged = {"claims": frame(self.claims)} if self.claims else {}
+        return judged | found | self.series

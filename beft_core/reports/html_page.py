@@ -10,6 +10,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from beft_core.reports import paper, pictures
+from beft_core.reports.claims.table import headline
+from beft_core.reports.claims.verdicts import RULE
 from beft_core.reports.contents import Contents
 from beft_core.reports.html_parts import ENVIRONMENT, NOTHING
 from beft_core.reports.selection import in_words, prediction
@@ -32,6 +34,14 @@ def html(found: Contents) -> str:
         title=TITLE,
         facts=found.facts,
         versions=paper.VERSIONS,
+        claims={
+            "headline": headline(found.claims),
+            "rule": RULE,
+            "rows": [
+                (one.claim.says, one.claim.paper, str(one.finding.verdict), one.finding.numbers, one.finding.trivial)
+                for one in found.claims
+            ],
+        },
         tables=found.tables,
         verdict=found.verdict,
         prediction=_prediction(found.series["prediction"]),

@@ -1,4 +1,4 @@
-"""Report of a sweep: the paper's tables with our numbers, its figures, and whether the score predicts performance.
+"""Report of a sweep: a verdict on each claim of the paper, its tables with our numbers, and its figures.
 
 One HTML page that needs nothing else, and a CSV file for each table.
 """
@@ -13,6 +13,7 @@ import pandas as pd
 from beft_core.errors import UserError
 from beft_core.files.safe_io import atomic_write
 from beft_core.reports import html_page, tables
+from beft_core.reports.claims.table import judge
 from beft_core.reports.contents import Contents
 from beft_core.reports.merges import Merge, read_merges
 from beft_core.reports.seed_means import LrChoice, Runs
@@ -57,6 +58,7 @@ def contents(results: pd.DataFrame, merges: Sequence[Merge] | None = None, lr: L
             "settling": prediction.settling(runs.rows),
         },
         verdict=prediction.verdict(runs.rows),
+        claims=judge(results, merges),
     )
 
 

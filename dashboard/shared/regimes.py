@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -33,8 +34,15 @@ from dashboard.shared.figure import show
 from dashboard.shared.sources import Opened, Source, open_source, shelf
 from dashboard.shared.text import plain
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 LEVELS = ("rank", "score")
 """Quantities that a point's height can mean."""
+FEW = 2
+"""Most data sizes beside which the names of lines are written out."""
+HEIGHT = "height"
+"""Key of the choice between them, and its name in the URL."""
 
 
 @dataclass(frozen=True)
@@ -105,17 +113,11 @@ def over_data_sizes(opened: Opened, stack: str, dark: bool) -> None:
         "bands show the spread over seeds. A good approach ranks highest the term that does best alone."
     )
     with page.control("settings", "regimes", horizontal=True):
-        approaches = variant_switches()
-        y = st.segmented_control("Height", LEVELS, default=LEVELS[0], required=True, key="height", bind="query-params")
-    shown = [key for key in approaches if key in set(rows["approach"])]
+        approaches, y = switches()
     probes, alone = metrics_of([probe.meta for probe in relatives.probes]), metrics_alone(relatives.alone)
     null = [term for term in opened.meta.null_terms if term in TERMS]
-    show(
-        regimes(rows, shown, in_figures(opened.meta.metric or "metric"), probes, alone, null, str(y), dark),
-        "regimes",
-        ALT,
-        data=lambda: rows,
-    )
+    metric = in_figures(opened.meta.metric or "metric")
+    draw("regimes", rows, approaches, y, metric, probes, alone, null, dark)
     if len(sizes) == 1:
         st.caption(
             ":material/info: Only one data size so far. Fine-tune all biases on other regimes with the same settings, "
@@ -128,6 +130,35 @@ def over_data_sizes(opened: Opened, stack: str, dark: bool) -> None:
         )
     _say_alone(alone, opened.meta.metric or "metric")
     _computed(relatives, null)
+
+
+def switches() -> tuple[list[str], str]:
+    """Draw the variants of the approaches and what a point's height means; return the approaches and the latter."""
+    approaches = variant_switches()
+    y = st.segmented_control("Height", LEVELS, default=LEVELS[0], required=True, key=HEIGHT, bind="query-params")
+    return list(approaches), str(y)
+
+
+def draw(
+    name: str,
+    rows: pd.DataFrame,
+    approaches: Sequence[str],
+    y: str,
+    metric: str,
+    probes: Sequence[Measured],
+    alone: Sequence[Measured],
+    null: Sequence[str],
+    dark: bool,
+) -> None:
+    """Draw ranks or scores over data sizes with the metric beside them, of snapshots and of result tables alike.
+
+    ``name``: key of the chart on the page and name of its files; the others: of ``dashboard.figures.regimes.regimes``.
+    """
+    shown = [key for key in approaches if key in set(rows["approach"])]
+    figure = regimes(rows, shown, metric, probes, alone, null, y, dark)
+    if rows["n_train"].nunique() > FEW:  # then there is no room for words beside the lines
+        figure.for_each_annotation(lambda one: one.update(text=str(one.text).removesuffix(" alone")))
+    show(figure, name, ALT, data=lambda: rows)
 
 
 def _say_alone(alone: Sequence[Measured], metric: str) -> None:

@@ -19,15 +19,13 @@ from dashboard.figures.curves.rates import over_epochs, over_rates
 from dashboard.figures.evaluation import score_and_metric
 from dashboard.figures.parts.labels import in_figures
 from dashboard.figures.parts.style import latex
-from dashboard.figures.regimes import ALT, regimes
 from dashboard.shared import page
-from dashboard.shared.answer_card import variant_switches
 from dashboard.shared.figure import show
-from dashboard.shared.regimes import LEVELS, task_title
+from dashboard.shared.regimes import draw, switches, task_title
 from dashboard.shared.text import plain
 
-HEIGHT, APPROACH = "height", "by_score"
-"""Keys of controls, and their names in the URL."""
+APPROACH = "by_score"
+"""Key of the choice of a score, and its name in the URL."""
 _SHOWN = ["regime", "n_train", "approach", "term", "seeds", "probe_lr", "mean", "rank", "selected", "value", "lr"]
 
 
@@ -73,8 +71,7 @@ def figures_1_and_4(view: View) -> None:
     )
     with page.control("settings", "figures", horizontal=True):
         task = choose_task(view)
-        approaches = variant_switches()
-        y = st.segmented_control("Height", LEVELS, default=LEVELS[0], required=True, key=HEIGHT, bind="query-params")
+        approaches, y = switches()
     drawn = _figure4(view.table.token, view.lr, view.results)
     rows = drawn[drawn["task"] == task].rename(
         columns={
@@ -99,16 +96,7 @@ def figures_1_and_4(view: View) -> None:
         )
         return
     probes, alone = measured(view, task, null)
-    shown = [key for key in approaches if key in set(rows["approach"])]
-    figure = regimes(rows, shown, f"{in_figures(view.metric(task))} (%)", probes, alone, null, str(y), view.dark)
-    # Four points leave no room for words beside the lines; that they are of terms alone is said above.
-    figure.for_each_annotation(lambda one: one.update(text=str(one.text).removesuffix(" alone")))
-    show(
-        figure,
-        "figure4",
-        ALT,
-        data=lambda: rows,
-    )
+    draw("figure4", rows, approaches, y, f"{in_figures(view.metric(task))} (%)", probes, alone, null, view.dark)
     with page.control("details", "figure4"), st.expander("How was this computed?", icon=":material/function:"):
         st.markdown(
             "A score is the mean over layers and over the probes' seeds. A rank is among all eight terms, 1 the "

@@ -1,4 +1,4 @@
-"""Page The paper's evaluation, with a sweep's numbers beside it: figures, tables, and whether the score predicts."""
+"""Page The paper's evaluation: a verdict on every claim by a sweep's numbers, then its figures and tables."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from collections.abc import Callable
 import streamlit as st
 
 from beft_core.errors import UserError
-from beft_core.reports import paper
 from dashboard.app_pages.evaluation.figures import figures_1_and_4, rates_and_epochs
 from dashboard.app_pages.evaluation.prediction import does_the_score_predict
+from dashboard.app_pages.evaluation.scorecard import PART, scorecard
 from dashboard.app_pages.evaluation.tables import table_1, table_2, table_3, table_4
 from dashboard.app_pages.evaluation.view import View, choose_view
 from dashboard.result_tables.source import pick_table
-from dashboard.shared import page
-from dashboard.shared.text import in_words, plain
+from dashboard.shared import in_view, page
+from dashboard.shared.text import plain
 
-PART = "part"  # key of the tabs, and its name in the URL
 # Title -> what draws it, and whether it stands at a chosen learning rate. Comments, because a page shows bare strings.
 TABS: dict[str, tuple[Callable[[View], None], bool]] = {
     "Figures 1 and 4": (figures_1_and_4, True),
@@ -30,14 +29,16 @@ TABS: dict[str, tuple[Callable[[View], None], bool]] = {
 
 page.begin(
     "evaluation",
-    "The figures and tables of the paper, drawn again from a sweep of fine-tunes, with the paper's own numbers beside "
-    "them; and the question that the paper leaves open: does the score predict which bias does best?",
+    "What the paper claims, judged by the fine-tunes of a sweep; below, its figures and tables with ours beside them.",
     title="The paper's evaluation, ours beside it",
 )
-st.caption(in_words(paper.VERSIONS))
+answer = st.container()  # above the choice of the table that it is about
 opened = pick_table()
 if opened is None:
     st.stop()
+with answer:
+    scorecard(opened)
+in_view.here()
 results = opened.results
 failed = int((results["state"] != "done").sum())
 st.caption(

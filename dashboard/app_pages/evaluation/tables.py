@@ -7,15 +7,15 @@ from html import escape
 import streamlit as st
 
 from beft_core.reports import tables
-from beft_core.reports.cells import Cell, Column, Table, ours_text, paper_text
+from beft_core.reports.cells import Cell, Column, Table, ours_text, paper_text, with_ours
 from beft_core.sweeps.table import NAME
 from dashboard.app_pages.evaluation.view import View, in_html
 from dashboard.shared import page
 from dashboard.shared.figure import offer_table
 from dashboard.shared.text import in_words
 
-CASE, MERGE = "case", "merge"
-"""Keys of the lists of Tables 2 and 3, and their names in the URL."""
+CASE, MERGE, WHOLE = "case", "merge", "whole"
+"""Keys of the lists of Tables 2 and 3 and of the switch for what only the paper has, and their names in the URL."""
 
 # A table that goes on to the right fades there, until it is scrolled to its end; the terms stay, on the colour of what
 # is behind the table. (A "<" in here would have Streamlit drop all of it.)
@@ -105,7 +105,17 @@ def _choose(label: str, options: list[str], key: str) -> str:
 
 
 def _show(table: Table) -> None:
-    html, reasons = drawn(table)
+    shown, left_out = with_ours(table)
+    if left_out:
+        with page.control("settings", f"whole-{table.key}"):
+            whole = st.toggle(
+                "Also what only the paper has",
+                key=WHOLE,
+                bind="query-params",
+                help=f"Without a number of ours: {in_words(', '.join(left_out))}.",
+            )
+        shown = table if whole else shown
+    html, reasons = drawn(shown)
     light, dark = (st.get_option(f"theme.{name}.backgroundColor") for name in ("light", "dark"))
     behind = f"<style>.paper-table {{ --behind: light-dark({light}, {dark}); }}</style>"
     st.html(_STYLE + behind + html)

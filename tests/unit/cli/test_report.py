@@ -28,7 +28,9 @@ def cells(line: str) -> list[str]:
 def test_it_prints_table_1_and_the_prediction(sweep: Path) -> None:
     result = beft("report", sweep)
     assert (result.status, result.err) == (0, "")
+    assert result.out.startswith("These fine-tunes confirm ")
     lines = [cells(line) for line in result.out.splitlines()]
+    assert ["It selects better than Magnitude", "3.2", "confirmed"] in lines
     assert ["task", "regime", "b_v", "b_q", "b_k", "at lr", "paper b_v", "paper b_q", "paper b_k"] in lines
     assert [
         "SST-2 (accuracy)",
@@ -62,7 +64,7 @@ def test_it_writes_the_report(sweep: Path) -> None:
     result = beft("report", sweep / "results.csv", "--out", sweep / "report")
     assert result.status == 0
     assert (sweep / "report" / report.PAGE).read_text().startswith("<!doctype html>")
-    assert "11 CSV files" in result.err
+    assert "12 CSV files" in result.err
 
 
 def test_json(sweep: Path) -> None:
@@ -71,7 +73,9 @@ def test_json(sweep: Path) -> None:
     wanted = ("low", "b_v", "rte")
     (one,) = (r for r in document["tables"]["table1"] if (r["regime"], r["term"], r["column"]) == wanted)
     assert (one["ours"], one["paper"], one["lr"]) == (pytest.approx(81), 59.5, 0.01)
-    assert len(document["files"]) == 12
+    assert len(document["files"]) == 13
+    verdicts = {row["claim"]: row["verdict"] for row in document["tables"]["claims"]}
+    assert verdicts["magnitude"] == "confirmed" and verdicts["decoders"] == "untested"
     assert {row["rule"] for row in document["tables"]["prediction"]} >= {"projection_ratio", "always_v"}
 
 

@@ -6,7 +6,7 @@ import pytest
 from sweep_tables import make_results
 
 from beft_core.reports import tables
-from beft_core.reports.cells import Cell, Column, Row, mark_best, ours_text, paper_text
+from beft_core.reports.cells import Cell, Column, Row, mark_best, ours_text, paper_text, with_ours
 
 
 def test_the_frame_has_every_cell() -> None:
@@ -37,3 +37,14 @@ def test_texts() -> None:
     assert ours_text(found, column) == "0.105 ± 0.000"
     assert paper_text(found, column) == "0.09 ± 0.01†"
     assert ours_text(Cell(), column) == paper_text(Cell(), column) == ""
+
+
+def test_only_what_has_numbers_of_ours_is_kept_and_the_rest_is_named() -> None:
+    whole = tables.table1(make_results())  # of SST-2 and RTE, at low and medium size
+    shown, left_out = with_ours(whole)
+    assert [column.key for column in shown.columns] == ["sst2", "rte", "here"]
+    assert {row.labels[0] for row in shown.rows} == {"low", "medium"} and all(len(row.cells) == 3 for row in shown.rows)
+    assert left_out[:3] == ("high", "QQP (f1)", "QNLI (accuracy)")
+    assert with_ours(shown) == (shown, ())
+    nothing = tables.table3(None)
+    assert with_ours(nothing) == (nothing, ())

@@ -60,6 +60,14 @@ def document(contents: Contents) -> str:
     return html_page.html(contents)
 
 
+def test_the_verdicts_come_first(document: str, contents: Contents) -> None:
+    text = Page(document).text
+    assert "These fine-tunes confirm" in text
+    assert text.index("Which claims of the paper hold?") < text.index("Fine-tunes")
+    for one in contents.claims:
+        assert one.claim.says in text
+
+
 def test_the_page_is_whole_and_fetches_nothing(document: str) -> None:
     seen = Page(document)
     assert not {"script", "link", "img", "iframe", "object"} & set(seen.tags)

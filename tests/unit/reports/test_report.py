@@ -15,6 +15,7 @@ from beft_core.sweeps.table import write_table
 
 FILES = {
     "report.html",
+    "claims.csv",
     "table1.csv",
     "table2.csv",
     "table3.csv",

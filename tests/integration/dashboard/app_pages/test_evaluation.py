@@ -159,6 +159,31 @@ def test_a_damaged_sample_is_told(lab: Path) -> None:
     assert len(at.error) == 1 and charts(at) == 0
 
 
+# --- the scorecard -------------------------------------------------------------------------------------------------
+
+
+def test_the_claims_come_first_and_lead_to_what_shows_them(lab: Path) -> None:
+    put_sample(lab, make_results(["sst2", "rte"], null="k"))
+    at = opened("evaluation")
+    first = at.markdown[1].value.replace("\\", "")
+    assert first.startswith("#### These fine-tunes confirm ")
+    rows = [m.value.replace("\\", "") for m in at.markdown if "-badge[" in m.value]
+    confirmed = ":green-badge[:material/check: confirmed] **It selects better than Magnitude:** :small[+"
+    assert any(row.startswith(confirmed) for row in rows)
+    assert any(":violet-badge[:material/close: contradicted] **It selects better than Fisher:**" in row for row in rows)
+    assert "Untested here" in said(at) and "needs a sweep of OPT" in said(at).replace("\\", "")
+    at.button(key="claim-random").click().run()
+    assert sound(at).query_params["part"] == "Table 2" and "paper-table" in html(at)
+
+
+def test_columns_without_a_number_of_ours_are_hidden_until_asked_for(lab: Path) -> None:
+    put_sample(lab)
+    at = opened("evaluation", part="Table 1")
+    assert "QQP" not in html(at) and "85.8†" in html(at)
+    at.toggle(key="whole").set_value(True).run()
+    assert "QQP" in html(sound(at)) and at.query_params["whole"] == "true"
+
+
 # --- what stands on the page ---------------------------------------------------------------------------------------
 
 

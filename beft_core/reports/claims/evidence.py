@@ -1,0 +1,125 @@
+"""Evidence from a result table on the paper's claims: cases of selection, and differences of what was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from beft_core.reports.claims.verdicts import Estimate
+from beft_core.reports.merges import Merge
+from beft_core.reports.optimizers import with_optimizer
+from beft_core.reports.pairing import pairs
+from beft_core.reports.seed_means import LrChoice
+from beft_core.reports.selection import prediction
+from beft_core.reports.selection.intervals import Bootstrap
+from beft_core.sweeps.table import KEY
+from beft_core.tasks.registry import TASKS
+
+LOW = max(size for task in TASKS.values() if task.source != "demo" and (size := task.regimes.get("low")))
+"""Largest number of training examples that the paper calls low (CoLA's 1,710): sizes without a name of a regime are low
+up to it.
+"""
+_RUN = [*KEY, "optimizer", "trains"]
+"""Columns that name a fine-tune."""
+_SIZE = ["model", "task", "regime", "n_train", "optimizer"]
+"""Columns that name a size of data, within which learning rates and seeds vary."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Result table of a sweep, with the pre-trained norms that it can have, and the merges of its fine-tunes."""
+
+    results: pd.DataFrame
+    merges: Sequence[Merge] | None = None
+
+    @cached_property
+    def measured(self) -> pd.DataFrame:
+        """Fine-tunes that finished with a metric; with the columns ``optimizer`` and ``is_low``."""
+        rows = self.results[(self.results["state"] == "done") & self.results["value"].notna()]
+        unnamed = rows["regime"].isna() & (rows["n_train"] <= LOW)
+        is_low = ((rows["regime"] == "low") | unnamed).rename("is_low")
+        # Joined as a whole: inserting into a table of a CSV file is slow.
+        return with_optimizer(pd.concat([rows.astype({"value": float}), is_low], axis=1))
+
+    @cached_property
+    def done(self) -> pd.DataFrame:
+        """Fine-tunes of :attr:`measured`, each once: of those that repeat another the last."""
+        return self.measured.drop_duplicates(_RUN, keep="last")
+
+    @cached_property
+    def cases(self) -> pd.DataFrame:
+        """Cases of selection, as :func:`prediction.cases` lists them at the same learning rate."""
+        return prediction.cases(self.results)
+
+    @cached_property
+    def paired(self) -> pd.DataFrame:
+        """Probes beside the three terms alone (``pairing.Pairs.rows``), at the same learning rate."""
+        return pairs(self.results).rows
+
+    @property
+    def models(self) -> list[str]:
+        """Models of the table, in its order."""
+        return [str(name) for name in self.results["model"].unique()]
+
+
+def estimate(rows: pd.DataFrame, values: np.ndarray) -> Estimate:
+    """Average what is not NaN of [rows], with the interval of :class:`Bootstrap`; NaN throughout without any."""
+    known = int((~np.isnan(values)).sum())
+    if not known:
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    return Estimate(*Bootstrap(rows).mean(values), known)
+
+
+def difference(rows: pd.DataFrame, one: str, other: str, lr: LrChoice = "same", column: str = "value") -> Estimate:
+    """Average ``one`` minus ``other`` over everything that has both in the same seed, metrics in percentage points.
+
+    ``rows``: some of :attr:`Evidence.measured`. ``lr``: "same": fine-tunes at the same learning rate; "best": each
+    at the one at which its mean over the seeds is best. ``column``: what is compared; seconds stay seconds.
+    """
+    own = rows[rows["trains"].isin([one, other])]
+    if own.empty:
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    # A column that is missing throughout would not fit one of text, and drop out of an index.
+    own = own.assign(regime=own["regime"].astype(object).where(own["regime"].notna(), ""))
+    if lr == "best":
+        means = own.groupby([*_SIZE, "trains", "lr"], dropna=False, sort=False, as_index=False)["value"].mean()
+        means = means.sort_values(["value", "lr"], ascending=[True, False])
+        best = means.drop_duplicates([*_SIZE, "trains"], keep="last").drop(columns="value")
+        own = own.merge(best, on=[*_SIZE, "trains", "lr"])
+    index = [*_SIZE, "seed"] if lr == "best" else [*_SIZE, "seed", "lr"]
+    wide = own.pivot_table(index=index, columns="trains", values=column, aggfunc="mean", dropna=False, observed=True)
+    wide = wide.reindex(columns=[one, other]).reset_index()
+    factor = 100.0 if column == "value" else 1.0
+    values = factor * (wide[one].to_numpy(float) - wide[other].to_numpy(float))
+    known = ~np.isnan(values)
+    return estimate(wide[known], values[known])
+
+
+def gaps_follow(paired: pd.DataFrame, approach: str) -> Estimate:
+    """Estimate how often the gap between b_v and b_q in a score moves, from one size of data to the next, the way the
+    gap of their metrics alone does: in percent, of the seeds and learning rates where both move.
+    """
+    group = [name for name in (*KEY, "optimizer") if name != "n_train"]
+    scores = [paired[f"{approach}.{term}"].astype(float) for term in ("v", "q")]
+    rows = paired[[*group, "n_train"]].assign(score=scores[0] - scores[1], metric=paired["value.v"] - paired["value.q"])
+    rows = rows.sort_values("n_train", kind="stable")
+    moved = rows.groupby(group, dropna=False, sort=False)[["score", "metric"]].diff().astype(float)
+    ways = np.sign(moved["score"].to_numpy()) * np.sign(moved["metric"].to_numpy())
+    keep = ~np.isnan(ways) & (ways != 0)
+    return estimate(rows[keep], np.where(ways[keep] > 0, 100.0, 0.0))
+
+
+def score_and_metric(paired: pd.DataFrame, approach: str, term: str = "v") -> Estimate:
+    """Average, over tasks and sizes of data, Spearman's correlation of a term's score and its metric alone."""
+    rows: list[dict[str, Any]] = []
+    for (model, task, n_train), group in paired.groupby(["model", "task", "n_train"], sort=False, dropna=False):
+        value = prediction.score_with_metric(group, approach)[term]
+        rows.append({"model": model, "task": task, "n_train": n_train, "seed": 0, "value": value})
+    table = pd.DataFrame(rows, columns=["model", "task", "n_train", "seed", "value"])
+    table = table[table["value"].notna()]
+    return estimate(table, table["value"].to_numpy(float))
