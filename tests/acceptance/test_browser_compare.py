@@ -18,10 +18,11 @@ pytestmark = pytest.mark.timeout(600)
 
 def test_first_look(visit: Visit) -> None:
     page = visit.open("compare")
-    expect(page.get_by_role("heading", name="Where they differ: A − B")).to_be_visible()
-    expect(page.locator(".js-plotly-plot")).to_have_count(3)
-    expect(page.get_by_text("started from different values: another base model")).to_be_visible()
+    expect(page.get_by_role("heading", name="What A and B learnt cannot be compared")).to_be_visible()
+    expect(page.locator(".js-plotly-plot")).to_have_count(1)
     visit.check("compare")
+    visit.choose_tab("Where they differ")
+    expect(page.get_by_text("Where they differ: A − B")).to_be_visible()
     page.get_by_text("How was this computed?").click()
     expect(page.get_by_text("concordant minus discordant")).to_be_visible()
     with page.expect_download() as download:
@@ -58,7 +59,7 @@ def test_three_good_and_three_hostile_files_at_once_and_one_is_kept(visit: Visit
     page.goto(
         f"{visit.lab.url}/compare?compare=A+probe&compare=Kept+{stored.id[-6:]}%3A+by+an+old+name"
     )  # a new session
-    expect(page.get_by_role("heading", name="Where they differ: A − B")).to_be_visible()
+    expect(page.get_by_role("tab", name="Where they differ")).to_be_visible()
     expect(page.get_by_text(f"Kept {stored.id[-6:]}: good1.beft.safetensors").first).to_be_visible()
     expect(page.get_by_text("Upload: good0")).to_have_count(0)
     visit.check("compare-again")  # all of it is drawn: a button that is drawn again under the mouse takes no click
@@ -73,7 +74,7 @@ def test_three_good_and_three_hostile_files_at_once_and_one_is_kept(visit: Visit
 @pytest.mark.parametrize("visit", [900], indirect=True)
 def test_a_link_restores_the_page(visit: Visit) -> None:
     page = visit.open("compare")
-    expect(page.get_by_role("heading", name="Where they differ: A − B")).to_be_visible()
+    expect(page.get_by_role("tab", name="Where they differ")).to_be_visible()
     page.get_by_text("mean", exact=True).first.click()
     expect(page.get_by_text("Magnitude (mean)").first).to_be_visible()
     page.get_by_role("radio", name="Fisher").click()
@@ -83,6 +84,6 @@ def test_a_link_restores_the_page(visit: Visit) -> None:
     page.goto("about:blank")
     page.goto(link)
     expect(page.get_by_text("Magnitude (mean)").first).to_be_visible()
-    expect(page.locator(".js-plotly-plot")).to_have_count(3)
+    expect(page.locator(".js-plotly-plot")).to_have_count(1)
     assert page.url == link
     visit.check("compare-link", last=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from dashboard.app_pages.compare import parts
@@ -9,11 +11,25 @@ from dashboard.figures.compare import MAX_COMPARED
 from dashboard.shared import page, uploads
 from dashboard.shared.picker import COMPARE_CHOICE, add_to, pick_many
 
+SECTION = "section"  # key of the tabs, and its name in the URL
+# Title -> what draws it, of all snapshots or of the two that are looked at. A tab computes only when it is open.
+OF_ALL: dict[str, Callable[[parts.Compared], None]] = {
+    "Side by side": parts.overlay,
+    "Layer by layer": parts.layers,
+    "How they were made": parts.made,
+}
+OF_TWO: dict[str, Callable[[parts.Compared, tuple[int, int]], None]] = {
+    "Where they differ": parts.apart,
+    "Did they learn the same?": parts.alike,
+    "Do they rank alike?": parts.agree,
+}
+ORDER = [*list(OF_ALL)[:2], *OF_TWO, *list(OF_ALL)[2:]]
+
 page.begin(
     "compare",
-    "Several fine-tunes beside each other: which bias terms they moved, where two of them differ, whether they learnt "
-    "the same, and whether they rank the terms alike.",
+    "Several fine-tunes beside each other: did they learn the same, and do they rank the bias terms alike?",
 )
+answer = st.container()  # above the choice of the snapshots that it is about
 opened = pick_many(
     "Snapshots",
     COMPARE_CHOICE,
@@ -37,16 +53,22 @@ if not opened:
 
 stack, approaches, approach = parts.choose_view(opened)
 shown = parts.Compared(tuple(opened), stack, approaches, approach, page.dark())
-parts.legend(shown)
+two = parts.pair(shown) if len(opened) > 1 else None
+with answer:
+    if two is not None:
+        parts.answer(shown, two)
+    parts.legend(shown)
 if len(opened) == 1:
     st.info("This is one snapshot. Add another above to compare it with.", icon=":material/add:")
-parts.overlay(shown)
-if len(opened) > 1:
-    two = parts.pair(shown)
-    if two is not None:
-        parts.apart(shown, two)
-        parts.alike(shown, two)
-        parts.agree(shown, two)
-    parts.made(shown)
+for title, tab in zip(ORDER, st.tabs(ORDER, key=SECTION, on_change="rerun", bind="query-params"), strict=True):
+    if not tab.open:
+        continue
+    with tab:
+        if title in OF_ALL:
+            OF_ALL[title](shown)
+        elif two is not None:
+            OF_TWO[title](shown, two)
+        else:
+            st.caption("It takes two different snapshots.")
 parts.export(shown)
 parts.computed(shown)

@@ -15,6 +15,7 @@ import streamlit as st
 from beft_core.errors import UserError
 from beft_core.scores import compare
 from beft_core.scores.approaches import APPROACHES, questions
+from beft_core.scores.compare_words import verdict
 from beft_core.scores.no_selection import Why
 from beft_core.scores.table import ScoreTable
 from beft_core.snapshots.snapshot import SnapshotMeta
@@ -25,7 +26,7 @@ from dashboard.shared import explain, page
 from dashboard.shared.answer_card import variants
 from dashboard.shared.figure import show
 from dashboard.shared.sources import Opened, Source, still_there
-from dashboard.shared.text import plain
+from dashboard.shared.text import in_words, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,9 +164,23 @@ def caveats(all_: Compared) -> list[str]:
     return found
 
 
+def answer(all_: Compared, two: tuple[int, int]) -> None:
+    """Draw how the two snapshots that are looked at compare, in a few sentences."""
+    a, b = two
+    names = (figures.LETTERS[a], figures.LETTERS[b])
+    try:
+        moves = (all_.moves[a], all_.moves[b])
+    except UserError as error:
+        page.report(error)
+        return
+    first, *rest = verdict((all_.tables[a], all_.tables[b]), moves, all_.approach, all_.stack, names)
+    st.markdown(f"#### {in_words(first)}")
+    if rest:
+        st.markdown(in_words(" ".join(rest)))
+
+
 def overlay(all_: Compared) -> None:
-    """Draw all scores of all snapshots, means first, then layer by layer."""
-    st.subheader("Side by side", anchor=False)
+    """Draw the mean scores of all snapshots."""
     st.caption(_selections(all_))
     show(
         figures.overview(all_.tables, all_.titles, all_.approaches, all_.stack, all_.dark),
@@ -173,6 +188,10 @@ def overlay(all_: Compared) -> None:
         "Mean score of every bias term in each snapshot, by each approach",
         data=lambda: means(all_),
     )
+
+
+def layers(all_: Compared) -> None:
+    """Draw the scores of all snapshots layer by layer."""
     st.markdown(f"**{APPROACHES[all_.approach].label}, layer by layer**")
     show(
         figures.by_layer(all_.tables, all_.titles, all_.approach, all_.stack, all_.dark),
@@ -250,7 +269,7 @@ def apart(all_: Compared, two: tuple[int, int]) -> None:
     names = (figures.LETTERS[a], figures.LETTERS[b])
     found = compare.differences(all_.tables[a], all_.tables[b], all_.approach, all_.stack, names)
     label = APPROACHES[all_.approach].label
-    st.subheader(f"Where they differ: {names[0]} − {names[1]}", anchor=False)
+    st.markdown(f"**Where they differ: {names[0]} − {names[1]}**")
     if not any(one.mean is not None for one in found):
         st.info(f"{label}: nothing to subtract. {_reasons(found)}", icon=":material/block:")
         return
@@ -275,7 +294,6 @@ def alike(all_: Compared, two: tuple[int, int]) -> None:
     """Draw whether the changes of two snapshots point into the same direction; and those of all, two by two."""
     a, b = two
     names = (figures.LETTERS[a], figures.LETTERS[b])
-    st.subheader("Did they learn the same?", anchor=False)
     try:
         moves = all_.moves
     except UserError as error:
@@ -338,7 +356,6 @@ def agree(all_: Compared, two: tuple[int, int]) -> None:
     """Draw whether the approaches rank the terms alike in two snapshots; and in all, two by two."""
     a, b = two
     names = (figures.LETTERS[a], figures.LETTERS[b])
-    st.subheader("Do they rank the terms alike?", anchor=False)
     st.caption(
         "Rank 1 is the highest score. Kendall's τ is 1 where every two terms stand in the same order in both, 0 where "
         "as many do as do not, −1 where the order is reversed."
@@ -374,7 +391,7 @@ def _number(value: float) -> str:
 
 def made(all_: Compared) -> None:
     """Draw the settings in which the fine-tunes differ."""
-    st.subheader("What differs in how they were made", anchor=False)
+    st.markdown("**What differs in how they were made**")
     table = compare.differing(all_.metas)
     if not table:
         st.caption("Nothing that the snapshots record: the same model, data, settings, seed and versions.")
