@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from example_dials import example_dial
 
-from beft_core.dials.parts import ALL, Part
-from beft_core.dials.result import MAX_BYTES, Dial, read_dial
+from beft_core.dials.parts import ALL, Part, moved
+from beft_core.dials.result import MAX_BYTES, SUFFIX, Dial, beside, read_dial
 from beft_core.errors import UserError
+from beft_core.merging.config import content
+from beft_core.snapshots.snapshot import SUFFIX as SNAPSHOT
+from beft_core.snapshots.snapshot import read_snapshot
 
 
 @pytest.mark.parametrize("terms", [("v",), ("q", "k", "v")])
@@ -86,3 +89,17 @@ def test_a_large_file_is_not_read(tmp_path: Path) -> None:
     path.write_bytes(b" " * (MAX_BYTES + 1))
     with pytest.raises(UserError, match=r"large\.dial\.json"):
         read_dial(path)
+
+
+SHIPPED = sorted((Path(__file__).parents[3] / "sample_snapshots").glob(f"*{SUFFIX}"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name.removesuffix(SUFFIX))
+def test_shipped_dials_are_of_the_samples_beside_them(path: Path) -> None:
+    snapshot = read_snapshot(path.with_name(path.name.replace(SUFFIX, SNAPSHOT)))
+    dial = read_dial(path)
+    assert beside(path.with_name(path.name.replace(SUFFIX, SNAPSHOT))) == path
+    assert (dial.source, dial.task, dial.metric) == (content(snapshot), snapshot.meta.task, snapshot.meta.metric)
+    assert dial.terms == tuple(moved(snapshot)) and dial.examples == dial.available
+    # As the fine-tune was scored when it ended, on another device perhaps.
+    assert dial.trained == pytest.approx(snapshot.meta.metrics[-1][dial.metric], abs=0.005)
