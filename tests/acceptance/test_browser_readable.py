@@ -1,4 +1,6 @@
-"""What stands on a page can be read, in a real browser on the bundled samples: it stands out and is not cut."""
+"""What stands on a page can be read, in a real browser on the bundled samples: it stands out, is not cut, and has names
+and roles for those who do not see it.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,12 @@ import re
 from typing import Any, Literal
 
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT
 from browser_tools import WIDTHS, Visit
 from playwright.sync_api import Page, expect
 
 from dashboard.figures.parts.contrast import TEXT, contrast
+from dashboard.shared.page import PLACES
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("bundled_samples")]
 
@@ -76,6 +80,29 @@ def test_all_words_stand_out_in_both_themes(visit: Visit) -> None:
             faded = [one["shown"] for one in texts if one["caption"] and not one["coloured"]]
             assert faded and min(faded) == pytest.approx(0.6, abs=0.01)  # no fainter and no stronger than before
     assert {"Green", "Purple"} <= coloured["compare"] and "--regime" in coloured["fine_tune"]
+
+
+AXE = """() => axe.run({exclude: ["[data-testid=stSidebarNav]"]}, {
+  runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], resultTypes: ["violations"]
+}).then(found => found.violations.flatMap(
+  one => one.nodes.map(node => `${one.id}: ${node.target} ${node.failureSummary}`)))"""
+"""Violations of the WCAG's levels A and AA that axe-core finds. Streamlit's own navigation is left out: its list holds
+the names of sections between the items, which a list may not.
+"""
+
+
+def test_no_page_shuts_anybody_out(visit: Visit) -> None:
+    for name in PLACES:
+        visit.open("" if name == "start" else name)  # the first page has no address of its own
+        visit.settle()
+        visit.page.evaluate(AXE_SCRIPT)
+        for theme in THEMES:
+            visit.page.emulate_media(color_scheme=theme)
+            expect(visit.page.get_by_test_id("stApp")).to_have_css("color-scheme", theme)
+            visit.settle()
+            violations = visit.page.evaluate(AXE)
+            assert not violations, (name, theme, violations)
+    assert not visit.complaints, visit.complaints
 
 
 WIDER = """frame => [frame, ...frame.querySelectorAll("*")].filter(
