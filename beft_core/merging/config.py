@@ -16,6 +16,7 @@ from typing import Any
 from beft_core.config import DEVICES, PRECISIONS
 from beft_core.errors import UserError
 from beft_core.merging.methods import METHODS
+from beft_core.merging.plane import SIDES
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot, read_snapshot
 from beft_core.terms import TERM_KEYS
 
@@ -60,6 +61,8 @@ class MergeConfig:
     """Trained terms to merge; ``None``: all."""
     points: int = 0
     """Number of points on the line; 0: no line."""
+    plane: int = 0
+    """Number of points on each side of the plane of two changes; 0: no plane."""
     limit: int | None = None
     """Largest number of validation examples of a task, drawn once and the same for every row; ``None``: all."""
     task: str = ""
@@ -88,14 +91,17 @@ class MergeConfig:
         if len(self.titles) != len(self.files) or len(self.sources) not in (0, len(self.files)):
             raise UserError(f"got {len(self.titles)} titles of {len(self.files)} files", "one for each")
         METHODS[self.method].settings(self.settings, len(self.files))
+        if self.plane and len(self.files) != 2:
+            raise UserError(f"got the plane of {len(self.files)} fine-tunes", "the plane of two")
 
     def to_dict(self) -> dict[str, Any]:
         """Fields as JSON values, by name."""
         table = {
             key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()
         }
-        if not self.tables:
-            del table["tables"]  # as before there were any
+        for name in ("tables", "plane"):
+            if not table[name]:
+                del table[name]  # as before there were any
         return table
 
     @classmethod
@@ -132,6 +138,10 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         lambda v: v is None or (_texts(v) and len(v) > 0 and set(v) <= set(TERM_KEYS)),
     ),
     "points": (f"0, or 2 to {MAX_POINTS}", lambda v: _whole(0, MAX_POINTS)(v) and v != 1),
+    "plane": (
+        f"0, or {', '.join(map(str, SIDES))}, so that the fine-tunes and their average are among the points",
+        lambda v: type(v) is int and (v == 0 or v in SIDES),
+    ),
     "limit": ("a number of examples from 2, or null", lambda v: v is None or _whole(2)(v)),
     "task": ("a text", lambda v: isinstance(v, str)),
     "model": ("a text, or null", _text_or_none),

@@ -116,6 +116,7 @@ def evaluate_merge(
     )
     parameter = line_label(config.method, [row for row in work.rows if row != BASE])
     names = {key: f"{parameter} {x:g}" for x, key in work.line}
+    names |= {key: f"{alpha:g} and {beta:g} of the changes" for alpha, beta, key in work.plane if key not in names}
     names |= {key: row for row, key in work.rows.items()}
     observer.stage("evaluate", len(work.values) * sum(task.examples for task in scored.values()))
     for key, values in work.values.items():
@@ -136,6 +137,7 @@ def evaluate_merge(
         tasks=scored,
         rows={row: of(key) for row, key in work.rows.items()},
         line=[(x, of(key)) for x, key in work.line],
+        plane=[(alpha, beta, of(key)) for alpha, beta, key in work.plane],
         position=work.position,
         parameter=parameter,
         left_out=left_out,

@@ -12,6 +12,7 @@ from beft_core.merging.config import MergeConfig
 from beft_core.merging.curve import LINES, position, settings_at
 from beft_core.merging.merge import merge
 from beft_core.merging.methods import METHODS
+from beft_core.merging.plane import at_point, grid
 from beft_core.merging.result import BASE, MERGED
 from beft_core.merging.similarity import compare
 from beft_core.snapshots.snapshot import Key, Snapshot
@@ -30,6 +31,8 @@ class Plan:
     """Keys of the biases of each row of the table: base model, each source by its label, merged."""
     line: list[tuple[float, str]]
     """Points of the line in order: (position, key of the biases)."""
+    plane: list[tuple[float, float, str]]
+    """Points of the plane of two changes: (share of the first, share of the second, key of the biases)."""
     values: dict[str, Values]
     """Biases by key, in the order in which they are scored. The ends of a line are often sources."""
     position: float | None
@@ -66,7 +69,12 @@ def plan(snapshots: Sequence[Snapshot], config: MergeConfig) -> Plan:
             point = merge(snapshots, found.method, terms=config.terms, **options)
             line.append((x, add({key: point.post(*key) for key in keys})))
         line = sorted({*line, (at, rows[MERGED])})
-    return Plan(merged, rows, line, values, at)
+    plane: list[tuple[float, float, str]] = []
+    if config.plane:
+        first, second = snapshots
+        for alpha, beta in grid(config.plane):
+            plane.append((alpha, beta, add({key: at_point(first, second, key, alpha, beta) for key in keys})))
+    return Plan(merged, rows, line, plane, values, at)
 
 
 def tasks_of(snapshots: Sequence[Snapshot], tables: Collection[str] = ()) -> tuple[list[str], dict[str, str]]:

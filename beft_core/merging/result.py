@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ class MergeResult:
     seconds: float
     device: str
     versions: dict[str, str]
+    plane: list[tuple[float, float, Scores]] = field(default_factory=list)
+    """Points of the plane of two changes: share of the first, share of the second, and the scores there."""
 
     def value(self, scores: Scores, task: str) -> float | None:
         """Get the value of the metric that counts, in a row or at a point of the line."""
@@ -69,8 +71,10 @@ class MergeResult:
             values = dict(table)
             values["tasks"] = {name: TaskScored(**task) for name, task in table["tasks"].items()}
             values["line"] = [(float(x), scores) for x, scores in table["line"]]
+            values["plane"] = [(float(a), float(b), scores) for a, b, scores in table.get("plane", [])]
             result = cls(**values)
-            for scores in [*result.rows.values(), *(scores for _, scores in result.line)]:
+            everywhere = [*result.rows.values(), *(scores for _, scores in result.line)]
+            for scores in [*everywhere, *(scores for _, _, scores in result.plane)]:
                 for task in result.tasks:
                     if not isinstance(result.value(scores, task), int | float | None):
                         raise ValueError(f"a value for {task} that is no number")

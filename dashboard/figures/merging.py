@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
 from beft_core.merging.preview import Preview
@@ -206,6 +207,11 @@ def along_the_line(result: MergeResult, sources: Sequence[str], colour: str, dar
     figure.update_annotations(font_size=13)
     figure.update_layout(template=style.template(dark), height=PANEL * rows + 20, margin={"t": 36})
     return figure
+
+
+def band_colours(bands: int = 10) -> list[str]:
+    """Colours of bands of a metric from the lowest to the highest, on the scale of scores."""
+    return list(sample_colorscale(style.SCALE, [at / (bands - 1) for at in range(bands)]))
 
 
 def _draw_levels(

@@ -38,6 +38,16 @@ def test_two_tasks_are_compared_mixed_scored_and_found_again(visit: Visit, tmp_p
     expect(page.get_by_text("nearly unrelated").first).to_be_visible()
     expect(page.locator(".js-plotly-plot")).to_have_count(4)
     visit.check("merge")
+    handle = page.get_by_role("slider", name="The merge, metrics not scored yet")  # in the plane, by hand and by key
+    start = handle.bounding_box()
+    assert start is not None
+    page.mouse.move(start["x"] + start["width"] / 2, start["y"] + start["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(start["x"] + 60, start["y"] + 10, steps=4)
+    page.mouse.up()
+    visit.link("plane_a=0.")
+    handle.press("Shift+ArrowDown")
+    visit.link("plane_b=0.")
     slider = page.locator(".st-key-merge_weighted_weights").get_by_role("slider")
     slider.focus()
     for _ in range(10):

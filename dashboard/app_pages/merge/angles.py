@@ -72,12 +72,12 @@ def angles(choice: Choice, dark: bool) -> None:
             label_visibility="collapsed",
         )
     view = VIEWS[name]
-    row = st.container(horizontal=True, gap="medium")  # in a narrow window the second goes below the first
-    with row.container(width=MATRIX):
+    row = st.grid(2, min_column_width=MATRIX)  # in a narrow window the second goes below the first
+    with row.cell(), st.container(width=MATRIX):
         st.markdown("**All layers together**")
         figure = angle_matrix(choice.labels, view.overall(choice.comparison), dark, view.percent)
         show(figure, "merge-angles", f"Matrix: {name} between every two fine-tunes", data=lambda: _pairs(choice))
-    with row.container():
+    with row.cell():
         a, b = _pair(choice)
         lines = {key: values[:, a, b] for key, values in view.per_layer(choice.comparison).items()}
         st.markdown(f"**Layer by layer**, {plain(choice.labels[a])} and {plain(choice.labels[b])}")

@@ -23,11 +23,11 @@ CHOICE = "merge"
 """Key of the list of snapshots, and its name in the URL."""
 TERMS = "merge_terms"
 DEFAULTS: tuple[tuple[str, ...], ...] = (
-    ("demo-sentiment-low-seed0-v-only", "demo-similarity-low-seed0-v-only"),
     ("sst2-low-seed0-v-only", "stsb-low-seed0-v-only"),
+    ("demo-sentiment-low-seed0-v-only", "demo-similarity-low-seed0-v-only"),
 )
-"""Pairs of sample files to begin with: the first pair that is there. The data of demo tasks is generated, so a merge of
-them can be scored anywhere.
+"""Pairs of sample files to begin with: the first pair that is there. Both have been scored beforehand; the data of demo
+tasks is generated, so that they can be scored again anywhere.
 """
 
 

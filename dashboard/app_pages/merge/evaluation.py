@@ -6,15 +6,18 @@ Which evaluation is looked at stands in the URL (``?merge_run=ID``); everything 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from beft_core.errors import UserError
 from beft_core.execution.start import launch
 from beft_core.merging.config import MergeConfig
 from beft_core.merging.methods import METHODS
 from beft_core.merging.plan import plan, tasks_of
+from beft_core.merging.plane import SIDES
 from beft_core.runs.kinds import KINDS
 from beft_core.runs.run import Run, list_runs
 from beft_core.runs.tables import recorded_table
@@ -56,8 +59,11 @@ def config_of(run: Run) -> MergeConfig | None:
 # --- launching -----------------------------------------------------------------------------------------------------
 
 
-def launcher(choice: Choice, made: Merge) -> None:
-    """Draw how much to score, how many evaluations that is, and the button."""
+def launcher(choice: Choice, made: Merge, plane: DeltaGenerator | None = None) -> None:
+    """Draw how much to score, how many evaluations that is, and the button.
+
+    ``plane``: where the button stands that scores the plane of the two changes too; None: nowhere.
+    """
     with page.control("settings", "merge-launch", horizontal=True, gap="medium"):
         limit = st.segmented_control(
             "Validation examples of each task",
@@ -109,6 +115,18 @@ def launcher(choice: Choice, made: Merge) -> None:
         )
         st.caption(_estimate(count, len(work.values), len(here), config))
         _earlier(choice)
+    if plane is not None:
+        with plane:
+            st.button(
+                "Score the plane",
+                key="merge-plane-evaluate",
+                icon=":material/play_arrow:",
+                on_click=_launch,
+                args=(replace(config, plane=SIDES[0]), choice, uploads),
+                disabled=why_not is not None or not here,
+                help=why_not or card.IN_BACKGROUND,
+            )
+            st.caption(f"{SIDES[0] ** 2} points on {len(here)} task{'s' * (len(here) != 1)}, and the merge below.")
 
 
 def _estimate(count: int, merges: int, tasks: int, config: MergeConfig) -> str:

@@ -9,7 +9,8 @@ from dashboard.app_pages.merge.angles import angles
 from dashboard.app_pages.merge.choice import choose
 from dashboard.app_pages.merge.explain import explained
 from dashboard.app_pages.merge.method import method
-from dashboard.app_pages.merge.results import results
+from dashboard.app_pages.merge.plane import plane
+from dashboard.app_pages.merge.results import along, answer, found, with_plane
 from dashboard.run_watch import card
 from dashboard.shared import page
 
@@ -20,16 +21,21 @@ page.begin(
     "Two tasks tuned the same biases from the same start. Add their changes up, and one model serves both: here one "
     "sees how far the tasks agree, mixes them, and scores what is left of each.",
 )
+top = st.container()  # the answer, above the choice that it is of
 choice = choose()
+with top:
+    run = card.draw(evaluation.CARD)
+    shown = found(run, choice)
+    if shown is not None:
+        answer(shown, choice)
+        along(shown, DARK)
+own = shown.result if shown is not None and shown.is_of(choice) else None
 made = None
 if choice is not None:
+    place = plane(choice, with_plane(own, choice))
     angles(choice, DARK)
     made = method(choice, DARK)
-if choice is not None and made is not None:
-    st.subheader("What is the merge worth?", anchor=False)
-    evaluation.launcher(choice, made)
-with st.container():  # always there, so that what follows keeps its place
-    run = card.draw(evaluation.CARD)
-result = results(run, choice, DARK) if run is not None else None
-if choice is not None:
-    explained(choice, made, result)
+    if made is not None:
+        st.subheader("What is the merge worth?", anchor=False)
+        evaluation.launcher(choice, made, place)
+    explained(choice, made, own)

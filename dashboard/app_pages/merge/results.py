@@ -1,13 +1,17 @@
-"""Section on what an evaluated merge is worth: the form of the paper's Table 3, and the line along its parameter."""
+"""What an evaluated merge is worth: a line, the form of the paper's Table 3, and the metrics along its parameter."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import pandas as pd
 import streamlit as st
 
 from beft_core.errors import UserError
 from beft_core.merging.config import MergeConfig
+from beft_core.merging.kept import explained, in_words, kept
 from beft_core.merging.result import BASE, MERGED, MergeResult, read_result
+from beft_core.merging.shipped import read_evaluations
 from beft_core.runs.run import Run
 from beft_core.snapshots.snapshot import SUFFIX
 from beft_core.terms import TERM_KEYS
@@ -18,57 +22,111 @@ from dashboard.figures.parts import style
 from dashboard.run_watch import card
 from dashboard.shared import page, tour
 from dashboard.shared.figure import offer_table, show
+from dashboard.shared.sources import samples_folder
 from dashboard.shared.text import plain
 
 
-def results(run: Run, choice: Choice | None, dark: bool) -> MergeResult | None:
-    """Draw the result of an evaluation; None, after saying why, if it cannot be read."""
-    config = evaluation.config_of(run)
+@dataclass(frozen=True)
+class Shown:
+    """Evaluation that the page shows: a run of this machine, or one that came with the samples."""
+
+    config: MergeConfig
+    result: MergeResult
+    run: Run | None = None
+
+    def is_of(self, choice: Choice | None) -> bool:
+        """Say whether it is of the chosen fine-tunes."""
+        return choice is not None and self.config.sources == choice.contents
+
+
+def found(run: Run | None, choice: Choice | None) -> Shown | None:
+    """Find what to show: the evaluation that is watched, or that of the samples which fits the choice, or their first
+    one. None where there is none, after saying why one cannot be read.
+    """
+    if run is not None:
+        config = evaluation.config_of(run)
+        try:
+            if config is None:
+                raise UserError("the run's configuration is damaged", "a merge", "evaluating it again")
+            return Shown(config, read_result(run.result), run)
+        except UserError as error:
+            page.report(error, "This result cannot be read")
+            return None
     try:
-        if config is None:
-            raise UserError("the run's configuration is damaged", "a merge", "evaluating it again")
-        result = read_result(run.result)
+        shipped = _shipped()
     except UserError as error:
-        page.report(error, "This result cannot be read")
+        page.report(error, "The evaluations of the samples cannot be read")
         return None
-    tour.done("merge")
+    fitting = [one for one in shipped if one.is_of(choice)]
+    return next(iter(fitting or shipped), None)
+
+
+def _shipped() -> list[Shown]:
+    return [Shown(one.config, one.result) for one in read_evaluations(samples_folder())]
+
+
+def with_plane(own: MergeResult | None, choice: Choice) -> MergeResult | None:
+    """Find an evaluation of the choice that scored the plane: the one that is shown, else one of the samples."""
+    if own is not None and own.plane:
+        return own
+    try:
+        return next((one.result for one in _shipped() if one.is_of(choice) and one.result.plane), None)
+    except UserError:
+        return None  # reported above the choice
+
+
+def answer(shown: Shown, choice: Choice | None) -> None:
+    """Draw what a merge keeps of its fine-tunes: in a line, and in the form of the paper's Table 3."""
+    config, result, run = shown.config, shown.result, shown.run
+    if run is not None:
+        tour.done("merge")
+    shares = kept(result)
+    keeps = in_words(shares)
+    title = plain(evaluation.title(config))
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.markdown(f"#### {plain(evaluation.title(config))}")
-        st.button(
-            "Close this result",
-            key="merge-close",
-            icon=":material/close:",
-            on_click=card.dismiss,
-            args=(evaluation.CARD,),
-        )
-    if choice is None or config.sources != choice.contents:
+        st.markdown(f"#### {title} {plain(keeps)}" if keeps else f"#### {title}")
+        if run is not None:
+            st.button(
+                "Close this result",
+                key="merge-close",
+                icon=":material/close:",
+                on_click=card.dismiss,
+                args=(evaluation.CARD,),
+            )
+    if not shown.is_of(choice):
         names = " and ".join(f"*{plain(title)}*" for title in config.titles)
-        st.info(f"This evaluation is of {names}, not of what is chosen above.", icon=":material/info:")
+        st.info(f"This evaluation is of {names}, not of what is chosen below.", icon=":material/info:")
     for task, why in result.left_out.items():
         st.warning(f"**{plain(task)}** was left out: {plain(why)}", icon=":material/database_off:")
     st.markdown(_table(result))
-    st.caption(_caption(result))
+    st.caption(f"{plain(explained(shares), 900)} {_caption(result)}" if shares else _caption(result))
     with page.control("downloads", "merge-table", horizontal=True, horizontal_alignment="right"):
         offer_table("The table (CSV)", lambda: table(result), "merge-table.csv", "merge-table-csv")
-        st.download_button(
-            "The merged snapshot",
-            run.snapshot.read_bytes,
-            f"merged-{run.id[-6:]}{SUFFIX}",
-            "application/octet-stream",
-            icon=":material/download:",
-            type="tertiary",
-            on_click="ignore",
-            key="merge-evaluated-snapshot",
-        )
-    if result.line:
-        st.markdown(f"**{plain(_upper(result.parameter or ''))} against the metric of each task**")
-        figure = along_the_line(result, sources(result), _colour(config, dark), dark)
-        show(figure, "merge-line", "Metric of each task along the parameter of the merge", data=lambda: line(result))
-        st.caption(
-            "The large point is the merge itself. Dashed: each fine-tune alone, on this task; dotted: the base model "
-            "under the task's head."
-        )
-    return result
+        if run is not None:
+            st.download_button(
+                "The merged snapshot",
+                run.snapshot.read_bytes,
+                f"merged-{run.id[-6:]}{SUFFIX}",
+                "application/octet-stream",
+                icon=":material/download:",
+                type="tertiary",
+                on_click="ignore",
+                key="merge-evaluated-snapshot",
+            )
+
+
+def along(shown: Shown, dark: bool) -> None:
+    """Draw the metric of each task along the parameter of the merge, where it was scored."""
+    result = shown.result
+    if not result.line:
+        return
+    st.markdown(f"**{plain(_upper(result.parameter or ''))} against the metric of each task**")
+    figure = along_the_line(result, sources(result), _colour(shown.config, dark), dark)
+    show(figure, "merge-line", "Metric of each task along the parameter of the merge", data=lambda: line(result))
+    st.caption(
+        "The large point is the merge itself. Dashed: each fine-tune alone, on this task; dotted: the base model "
+        "under the task's head."
+    )
 
 
 def sources(result: MergeResult) -> list[str]:

@@ -209,3 +209,13 @@ def wait_for_first_score(run: Run) -> None:
     while not run.checkpoint.exists():
         assert time.monotonic() < deadline and run.status().active, (run.status(), run.log_tail())
         time.sleep(0.005)
+
+
+def test_the_plane_holds_the_parents_and_their_average(pair: list[Snapshot]) -> None:
+    result = evaluate_merge(pair, config(pair, plane=7)).result
+    scores = {(alpha, beta): found for alpha, beta, found in result.plane}
+    assert len(scores) == 49 and result.evaluations == 49 * 2
+    rows = result.rows
+    assert [scores[0, 0], scores[1, 0], scores[0, 1], scores[0.5, 0.5]] == list(rows.values())
+    beyond = scores[1.25, -0.25]
+    assert all(set(beyond[task]) == set(rows["merged"][task]) for task in TASKS)

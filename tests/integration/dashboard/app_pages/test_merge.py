@@ -16,7 +16,10 @@ from beft_core.execution.start import launch
 from beft_core.merging.config import MergeConfig
 from beft_core.merging.merge import merge
 from beft_core.merging.methods import METHODS, Method, Parameter
-from beft_core.merging.result import read_result
+from beft_core.merging.plane import grid
+from beft_core.merging.result import MergeResult, TaskScored, read_result
+from beft_core.merging.shipped import NAME as SHIPPED
+from beft_core.merging.shipped import Evaluated, write_evaluations
 from beft_core.merging.similarity import compare
 from beft_core.runs.run import Run, list_runs
 from beft_core.snapshots.snapshot import read_snapshot, write_snapshot
@@ -57,6 +60,52 @@ def test_opens_on_the_two_demo_samples_without_a_click() -> None:
         assert f"**{100 * (one * delta[2]).sum() / (one * one).sum():.0f} %**" in words(at)
     # 4 rows and 11 points, of which three are rows, on two tasks
     assert "**24 evaluations**" in words(at) and "tour" not in at.query_params
+
+
+def scored_beforehand(**fields: Any) -> Evaluated:
+    """An evaluation of the two samples, with a plane whose metrics fall from one corner on."""
+    snapshots = [fine_tune("demo-sentiment", 1), fine_tune("demo-similarity", 2)]
+    tasks = {one.meta.task: TaskScored("accuracy", 400, 400, "made up") for one in snapshots}
+    first, second = tasks
+
+    def scores(one: float, other: float) -> dict[str, dict[str, float | None]]:
+        return {first: {"accuracy": one}, second: {"accuracy": other}}
+
+    rows = {"base model": scores(0.5, 0.5), first: scores(0.9, 0.5), second: scores(0.5, 0.7)}
+    rows["merged"] = scores(0.8, 0.55)
+    plane = [(a, b, scores(0.5 + 0.3 * a, 0.4 + 0.2 * b)) for a, b in grid(7)]
+    result = MergeResult(tasks, rows, [], 0.5, None, {}, 98, 1.0, "cpu", {}, plane)
+    return Evaluated(MergeConfig.of(snapshots, TITLES, plane=7, **fields), result)
+
+
+@pytest.mark.usefixtures("pair")
+def test_an_evaluation_of_the_samples_is_the_first_thing_one_sees(lab: Path) -> None:
+    write_evaluations(lab / "samples", [scored_beforehand()])
+    at = opened("merge", plane_a="1.0", plane_b="0.0")
+    said = words(at).replace("\\", "")
+    assert "#### Average keeps 75 % of demo-sentiment and 25 % of demo-similarity" in said
+    assert "gained over the base model" in said and "Fine-tuned on demo-sentiment" in said
+    assert "takes **1.25 of demo-sentiment's change and 1.25 of demo-similarity's**" in said
+    assert "At 1.00 and 0.00: **demo-sentiment 80.0 %**, **demo-similarity 40.0 %**" in said
+    assert all(one.label != "Score the plane" for one in at.button) and not at.info
+    at.multiselect(key="merge").set_value([TITLES[0], MORE["third"]]).run()  # of these there is none
+    assert "not of what is chosen below" in sound(at).info[0].value
+    (lab / "samples" / SHIPPED).write_text('{"evaluations": [{}]}')
+    at = opened("merge")
+    assert "entry 1" in at.error[0].value and charts(at) == 4
+
+
+@pytest.mark.usefixtures("pair")
+def test_the_plane_is_scored_by_one_button() -> None:
+    at = opened("merge", plane_a="0.75")
+    assert at.slider(key="plane_a").value == 0.75 and "Score the plane to see" in words(at)
+    button(at, "Score the plane").click().run()
+    (run,) = list_runs()
+    assert sound(at).query_params["merge_run"] == run.id
+    assert MergeConfig.from_dict(run.config()[1]).plane == 7
+    wait(lambda: not run.status().active)
+    three = opened("merge", merge=[*TITLES, MORE["third"]])
+    assert all(one.key != "plane_a" for one in three.slider)  # three fine-tunes have no plane
 
 
 @pytest.mark.usefixtures("pair")
@@ -162,7 +211,7 @@ def test_evaluated_found_again_and_offered_later() -> None:
     earlier.select(earlier.options[0]).run()
     assert at.query_params["merge_run"] == run.id and charts(sound(at)) == 5
     at.multiselect(key="merge").set_value([TITLES[0], MORE["third"]]).run()
-    assert "not of what is chosen above" in sound(at).info[0].value
+    assert "not of what is chosen below" in sound(at).info[0].value
     button(at, "Close this result").click().run()
     assert all(one.key != "merge_earlier" for one in sound(at).selectbox)  # of these there is none
 

@@ -119,3 +119,8 @@ def test_names_of_strangers_bring_no_tags() -> None:
     table = compare(fine_tunes())
     text = str(merging.angle_matrix([label, "b"], table.differences.angle_degrees).to_dict())
     assert "<a" not in text and "y" * 60 not in text
+
+
+def test_bands_run_over_the_whole_scale() -> None:
+    colours = merging.band_colours(3)
+    assert len(colours) == len(set(colours)) == 3 and all(colour.startswith("rgb(") for colour in colours)
