@@ -33,7 +33,7 @@ STARTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "fine_tune": ({}, {"Start"}),
     "sweep": ({}, {"Start the sweep"}),
     "runs": ({}, {"Delete"}),
-    "merge": ({}, {"Evaluate on all their tasks"}),
+    "merge": ({}, {"Evaluate on all their tasks", "Score the plane"}),
     "dial": ({}, {"Turn the dial"}),
     "compare": ({}, set()),
 }
