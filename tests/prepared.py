@@ -14,7 +14,14 @@ from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["beft_core.cli.app", "beft_core.training.workflow", "beft_core.sweeps.runner", "transformers.models.bert"]
+    [
+        "beft_core.cli.app",
+        "beft_core.training.workflow",
+        "beft_core.sweeps.runner",
+        "transformers.models.auto.modeling_auto",
+        "transformers.models.bert.modeling_bert",
+        "transformers.models.bert.tokenization_bert",
+    ]
 )
 
 
