@@ -16,6 +16,7 @@ from dashboard.figures.parts.numbers import short
 from dashboard.figures.parts.style import name
 from dashboard.shared import page
 from dashboard.shared.figure import show
+from dashboard.shared.text import plain
 
 TERM = "why_term"
 """Name in the URL: the bias whose details are shown."""
@@ -82,6 +83,13 @@ def details(setup: Setup, result: dict[str, Any], dark: bool) -> None:
     )
     term = options[str(chosen)]
     words, part = PROOFS[term], result["terms"][term]
+    if term == "k" and not result["model"]["key_null"]:
+        st.warning(
+            f"{plain(result['model']['key_why'])}. The proof below does not hold here: $b_k$ is a bias like the "
+            "others.",
+            title="In this model b_k can act",
+            icon=":material/rotate_right:",
+        )
     st.markdown(f"{words.asks} {words.why}")
     st.latex(words.formula)
     st.markdown(words.so)

@@ -169,7 +169,8 @@ def test_without_a_model_the_example_of_the_samples_is_shown_and_is_what_the_mod
 
 def test_a_model_whose_key_bias_acts_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention_experiments, "load_model", lambda name, **_: tiny_with_words("llama"))
-    at = opened("why", why_model="org/rotary", why_text="5 17 23 9")
+    at = opened("why", why_model="org/rotary", why_text="5 17 23 9", why_more="true")
+    assert at.warning and "rotary positions" in at.warning[0].value  # the proof in the details does not hold
     assert "In this model $b_k$ can act" in told(at)[0] and "rotary positions" in told(at)[0]
     assert "Attention **moves**" in told(at)[0]
     monkeypatch.setattr(attention_experiments, "load_model", lambda name, **_: tiny_with_words("deberta"))
