@@ -295,7 +295,7 @@ def test_presenter_mode_in_the_dark(dark_visit: Visit) -> None:
     page = dark_visit.open("geometry", present="true", hide="settings", jump="Opposite order", r="1.9", angle="0")
     expect(page.get_by_text("A only grew")).to_be_visible()
     expect(page.get_by_role("slider", name="Angle from b to b′")).to_be_hidden()
-    now = page.locator("td.now").first
+    now = page.locator("figcaption output").first
     assert float(now.evaluate("cell => parseFloat(getComputedStyle(cell).fontSize)")) > 35
     assert now.evaluate("cell => getComputedStyle(cell).color") == "rgb(230, 233, 239)"
     dark_visit.check("geometry-presenter", figure=False, last=True)
