@@ -22,6 +22,7 @@ from beft_core.files.plain_file import open_plain
 from beft_core.process_id import ProcessId, host_name
 from beft_core.runs.run import Run
 from beft_core.runs.status import Status
+from beft_core.tasks.predictions import Predictions
 from beft_core.training.observer import Observer
 
 STATUS_SECONDS = 0.4
@@ -49,6 +50,8 @@ class Reporter(Observer):
         self.run = run
         self.stopped = False
         """Whether the run was told to stop and could keep what it had."""
+        self.predictions: list[Predictions] = []
+        """Predictions of the run at its end, which are written with its snapshot."""
         now = time.time()
         before = run.recorded()
         self.status = Status(
@@ -120,6 +123,9 @@ class Reporter(Observer):
 
     def epoch(self, metrics: dict[str, float], run: int = 0) -> None:
         self._append("epoch", run=run, **{name: _json(value) for name, value in metrics.items()})
+
+    def predicted(self, predictions: Predictions, run: int = 0) -> None:
+        self.predictions.append(predictions)
 
     def message(self, text: str) -> None:
         self._append("message", text=text)

@@ -28,6 +28,7 @@ from beft_core.files.locks import hold
 from beft_core.files.safe_io import atomic_write
 from beft_core.runs.failure import Terminated, explain
 from beft_core.runs.kinds import KINDS
+from beft_core.runs.predictions import write_predictions
 from beft_core.runs.run import BEAT_SECONDS, Run
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
 from beft_core.training.progress.checkpoint import CheckpointError
@@ -98,6 +99,10 @@ def _save(run: Run, snapshot: Snapshot | None, result: dict[str, Any] | None, re
         if snapshot is not None:
             write_snapshot(run.snapshot, snapshot)
             read_snapshot(run.snapshot)
+        if reporter.predictions:
+            write_predictions(run.predictions, reporter.predictions)
+        else:
+            run.predictions.unlink(missing_ok=True)  # of an earlier try, and not of this snapshot
         if result is not None:
             atomic_write(run.result, [json.dumps(result, indent=1).encode()])
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.files.safe_io import parse_json
@@ -23,7 +25,8 @@ from beft_core.merging.plan import plan, tasks_of
 from beft_core.merging.result import BASE, MergeResult, Scores, TaskScored
 from beft_core.models.biases import LoadedModel, write_biases
 from beft_core.snapshots.snapshot import MAX_HEADER, Snapshot
-from beft_core.tasks.examples import TaskData, subsample
+from beft_core.tasks.examples import Examples, TaskData, subsample
+from beft_core.tasks.predictions import predictions_of
 from beft_core.tasks.sources.user_files import scored_from
 from beft_core.training import inputs
 from beft_core.training.evaluate import load_base, scorer
@@ -101,8 +104,13 @@ def evaluate_merge(
     precision = Precision(run.precision, pick_device(run.device))
     precision.prepare(model.backbone.to(precision.device))
     scorers, scored = {}, {}
+    logits: dict[str, dict[str, np.ndarray]] = {task: {} for task in data}  # of the last score, by validation set
+    sets: dict[str, dict[str, Examples]] = {}
     for task, loaded in data.items():
-        scorers[task], scored[task] = _scorer(work.merged, task, loaded, model, run, config.limit, precision, observer)
+        sets[task] = _limited(loaded, config.limit)
+        scorers[task], scored[task] = _scorer(
+            work.merged, task, loaded, sets[task], model, run, precision, observer, logits[task]
+        )
 
     known = _Known(
         checkpoint,
@@ -127,6 +135,9 @@ def evaluate_merge(
                 continue
             found = score()
             known.add(key, task, found)
+            for row in (row for row, of_row in work.rows.items() if of_row == key):
+                of_sets = [(name, sets[task][name], values) for name, values in logits[task].items()]
+                observer.predicted(predictions_of(task, of_sets, row))
             first = scored[task].metric
             observer.message(f"{names[key]} on {task}: {first} {100 * found[first]:.1f} %")
 
@@ -153,22 +164,27 @@ def _scorer(
     merged: Snapshot,
     task: str,
     data: TaskData,
+    evals: Mapping[str, Examples],
     model: LoadedModel,
     config: RunConfig,
-    limit: int | None,
     precision: Precision,
     observer: Observer,
+    logits: dict[str, np.ndarray],
 ) -> tuple[Score, TaskScored]:
-    """Tokenise a task's validation sets once, under the task's own head."""
-    evals = {
-        name: subsample(examples, None if limit is None else min(limit, len(examples)), seed=0)
-        for name, examples in data.evals.items()
-    }
+    """Tokenise a task's validation sets once, under the task's own head; ``logits`` receives those of each score."""
     count = sum(map(len, evals.values()))
     observer.stage(f"tokenise {task}", count)
     about = TaskScored(inputs.primary_metric(data), count, sum(map(len, data.evals.values())), data.source)
     head = head_of(merged, task)
-    return scorer(model, head, data, evals, config.max_length, precision, observer), about
+    return scorer(model, head, data, evals, config.max_length, precision, observer, logits), about
+
+
+def _limited(data: TaskData, limit: int | None) -> dict[str, Examples]:
+    """Take at most ``limit`` examples of each validation set."""
+    return {
+        name: subsample(examples, None if limit is None else min(limit, len(examples)), seed=0)
+        for name, examples in data.evals.items()
+    }
 
 
 def _own_rows(data: Mapping[str, TaskData], own: Collection[str]) -> list[str]:

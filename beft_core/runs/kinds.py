@@ -25,6 +25,7 @@ Fields = Mapping[str, Any]
 """Fields of a configuration as ``config.json`` has them, maybe of a later version or damaged."""
 
 SNAPSHOT, RESULT, CHECKPOINT = f"snapshot{SUFFIX}", "result.json", "checkpoint.safetensors"
+PREDICTIONS = "predictions.parquet"
 """Names of files in a run folder."""
 
 
@@ -56,7 +57,7 @@ class Kind:
     """Name ``module:function`` of what writes the command line which does the same (configuration, name of the output
     or None); None where there is no such command.
     """
-    artifacts: tuple[str, ...] = (SNAPSHOT, RESULT)
+    artifacts: tuple[str, ...] = (SNAPSHOT, RESULT, PREDICTIONS)
     """Names of the files in a run's folder that are its result."""
     checkpoints: tuple[str, ...] = (CHECKPOINT,)
     """Patterns of the files in a run's folder from which it goes on when it was interrupted."""

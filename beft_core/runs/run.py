@@ -27,7 +27,7 @@ from beft_core.files.safe_io import atomic_write, parse_json, read_bounded
 from beft_core.imports import imported
 from beft_core.presets import RECORD_VERSION
 from beft_core.process_id import boot_id, host_name
-from beft_core.runs.kinds import CHECKPOINT, KINDS, SNAPSHOT, UNKNOWN, Kind
+from beft_core.runs.kinds import CHECKPOINT, KINDS, PREDICTIONS, SNAPSHOT, UNKNOWN, Kind
 from beft_core.runs.kinds import RESULT as RESULT_FILE
 from beft_core.runs.lost import how_it_ended, what_to_do
 from beft_core.runs.reading import last_lines, read_records
@@ -74,6 +74,11 @@ class Run:
     @property
     def snapshot(self) -> Path:
         return self.path / SNAPSHOT
+
+    @property
+    def predictions(self) -> Path:
+        """Predictions for the validation examples, see :mod:`beft_core.runs.predictions`."""
+        return self.path / PREDICTIONS
 
     @property
     def starting(self) -> Path:

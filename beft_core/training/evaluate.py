@@ -95,11 +95,13 @@ def scorer(
     max_length: int,
     precision: Precision,
     observer: Observer,
+    kept: dict[str, np.ndarray] | None = None,
 ) -> Callable[[], dict[str, float]]:
     """Prepare the scoring of a model under a task's head; validation sets are tokenised once.
 
-    ``head``: part of a bank -> values, as :func:`head_of` reads them. Returns a function without arguments that scores
-    the model as its bias terms are when it is called: metric -> value.
+    ``head``: part of a bank -> values, as :func:`head_of` reads them. ``kept``: receives the logits of each set,
+    float32 [examples, outputs]. Returns a function without arguments that scores the model as its bias terms are when
+    it is called: metric -> value.
 
     Raises:
         UserError: the head does not fit the model.
@@ -120,6 +122,9 @@ def scorer(
 
     def score() -> dict[str, float]:
         with bank.installed():
-            return predictor.evaluate()
+            metrics = predictor.evaluate()
+        if kept is not None:
+            kept.update(predictor.last[0])
+        return metrics
 
     return score

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from beft_core.tasks.predictions import Predictions
+
 NOT_METRICS = frozenset({"type", "seconds", "run", "epoch", "step", "train_loss"})
 """Names of fields of an epoch's record that are no metric of the validation set."""
 
@@ -40,6 +42,11 @@ class Observer:
     def validating(self, done: int, total: int) -> None:
         """Take note that ``done`` of ``total`` validation examples are scored, within the stage that trains; equal: all
         are.
+        """
+
+    def predicted(self, predictions: Predictions, run: int = 0) -> None:
+        """Receive what run number ``run`` predicts for the validation examples at its end; one that was stopped or
+        failed before does not say it.
         """
 
     def message(self, text: str) -> None:

@@ -39,6 +39,8 @@ class Predictor:
         """
         self.bank, self.evals, self.metrics, self.session = bank, evals, metrics, session
         self.advance, self.validating = advance, validating
+        self.last: dict[int, dict[str, np.ndarray]] = {}
+        """Logits of the last evaluation by run and validation set: float32 [examples, classes]."""
         self._done = self._total = 0
         self._passes: dict[tuple[int, str], tuple[Encoded, list[tuple[np.ndarray, HostPass]]]] = {}
 
@@ -46,8 +48,10 @@ class Predictor:
         """Compute the metrics of a run on every validation set: metric -> value."""
         out: dict[str, float] = {}
         self._done, self._total = 0, sum(map(len, self.evals.values()))
+        self.last[run] = {}
         for name, encoded in self.evals.items():
-            out.update(self.metrics[name](self.predict(encoded, run), encoded.labels))
+            logits = self.last[run][name] = self.predict(encoded, run)
+            out.update(self.metrics[name](logits, encoded.labels))
         self._total = 0
         return out
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from beft_core.config import PER_RUN, RunConfig
 from beft_core.errors import UserError
@@ -20,6 +22,7 @@ from beft_core.scores.approaches import PAPER
 from beft_core.scores.table import ScoreTable, score_snapshot
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.examples import TaskData
+from beft_core.tasks.predictions import predictions_of
 from beft_core.training import inputs
 from beft_core.training.acceleration.session import session_for
 from beft_core.training.batches.encoded import Encoded, encode
@@ -62,6 +65,8 @@ class Trained:
     """Reason why the run was taken out of the bank, if it was: the snapshot is then what it had before."""
     stopped: bool = False
     """Whether the run was stopped before its last step."""
+    logits: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Logits of the last epoch by validation set, float32 [examples, outputs]; empty where it was not scored here."""
 
     def sound(self) -> Snapshot:
         """Return the snapshot.
@@ -145,6 +150,10 @@ def train_bank(
         observer=observer,
         checkpoint=checkpoint,
     )
+    for run, one in enumerate(trained):
+        if one.logits and one.failure is None and not one.stopped:
+            sets = [(name, data.evals[name], logits) for name, logits in one.logits.items()]
+            observer.predicted(predictions_of(data.spec.name, sets), run)
     if any(config.fisher_tuned for config in configs):
         model = inputs.load(first, base)  # its weights may have been rounded for the fine-tune
         for run, config in enumerate(configs):
@@ -243,6 +252,7 @@ def fit_bank(
             snapshot_of(start, bank, run, job, outcome, slots, after, information[run], weights, seconds),
             outcome.failure,
             outcome.stopped,
+            trainer.record.predictor.last.get(run, {}),
         )
         for run, (job, outcome, slots) in enumerate(zip(jobs, outcomes, chosen, strict=True))
     ]

@@ -22,6 +22,7 @@ from beft_core.merging.result import read_result
 from beft_core.models import load as models
 from beft_core.runs.run import Run
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
+from beft_core.tasks.predictions import Predictions
 from beft_core.training import inputs
 from beft_core.training.evaluate import evaluate
 from beft_core.training.observer import Observer
@@ -56,6 +57,10 @@ class Told(Observer):
         self.stages: list[tuple[str, int | None]] = []
         self.done = 0
         self.words: list[str] = []
+        self.predictions: list[Predictions] = []
+
+    def predicted(self, predictions: Predictions, run: int = 0) -> None:
+        self.predictions.append(predictions)
 
     def stage(self, name: str, total: int | None = None) -> None:
         self.stages.append((name, total))
@@ -97,6 +102,10 @@ def test_the_table_is_what_single_evaluations_give(pair: list[Snapshot]) -> None
     ]
     assert told.stages[-1][1] == told.done == 4 * 2 * EXAMPLES and result.evaluations == 8
     assert told.words[-1].startswith("merged on demo-similarity: spearman ")
+    assert {(one.model, one.task) for one in told.predictions} == {(row, task) for row in result.rows for task in TASKS}
+    for one in told.predictions:
+        if one.task == TASKS[0]:
+            assert (one.predicted == one.labels).mean() == result.rows[one.model][one.task]["accuracy"]
 
 
 def test_model_and_data_are_loaded_once_and_the_line_ends_in_the_sources(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from training_tools import few_validation_examples
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
+from beft_core.tasks.predictions import Predictions, example_keys
 from beft_core.training import evaluate, inputs, workflow
+from beft_core.training.observer import Observer
 from beft_core.training.workflow import Trained, select, train, train_bank
 
 BASE = RunConfig(task="demo-sentiment", n_train=8, epochs=1, device="cpu", evaluate="never", dropout=False)
@@ -33,6 +36,37 @@ def test_the_selection_probes_all_terms_and_trains_the_winner_alone(monkeypatch:
     assert winner in ("q", "v")  # the key bias is null in this model
     assert found.trained is not None and found.trained.meta.trained_terms == (winner,)
     assert select(BASE).trained is None
+
+
+class Listening(Observer):
+    def __init__(self, steps: int = 10**9) -> None:
+        self.found: dict[int, Predictions] = {}
+        self.steps = steps
+
+    def predicted(self, predictions: Predictions, run: int = 0) -> None:
+        self.found[run] = predictions
+
+    def step(self, step: int, total: int, losses: Sequence[float]) -> None:
+        self.steps -= 1
+
+    def should_stop(self) -> bool:
+        return self.steps <= 0
+
+
+def test_runs_tell_what_they_predict_at_their_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "load_data", few_validation_examples(24))
+    config = dataclasses.replace(BASE, evaluate="last", epochs=2)
+    told = Listening()
+    runs = train_bank([config, dataclasses.replace(config, seed=1)], told)
+    data = inputs.load_data(config).evals["validation"]
+    for run, trained in enumerate(runs):
+        found = told.found[run]
+        np.testing.assert_array_equal(found.keys, example_keys(data))
+        np.testing.assert_array_equal(found.labels, data.labels)
+        assert (found.predicted == found.labels).mean() == trained.snapshot.meta.metrics[-1]["accuracy"]
+    for silent, settings in ((Listening(), {"evaluate": "never"}), (Listening(0), {})):
+        train(dataclasses.replace(config, **settings), silent)
+        assert not silent.found  # never scored, and stopped before its end
 
 
 def test_more_examples_than_there_are_are_refused() -> None:

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 from fake_worker import small_snapshot
@@ -22,9 +23,12 @@ from beft_core.execution.cancel import cancel
 from beft_core.execution.queue import Queue
 from beft_core.files import disk
 from beft_core.process_id import ProcessId
+from beft_core.runs.predictions import read_predictions
 from beft_core.runs.run import Run, list_runs
 from beft_core.runs.status import Status
 from beft_core.snapshots.snapshot import read_snapshot
+from beft_core.tasks.predictions import Predictions
+from beft_core.training.observer import Observer
 
 FAKE = Path(__file__).parents[2] / "fake_worker.py"
 
@@ -387,6 +391,29 @@ def test_done_is_said_only_when_the_files_are_there(
     assert seen == dict.fromkeys(expected, "running")
     assert (status, run.recorded().state) == ((1, "failed") if fails else (0, "done"))
     assert run.result.exists() == (fails is None)
+
+
+@pytest.mark.parametrize("scored", [True, False])
+def test_predictions_lie_beside_the_snapshot_that_made_them(
+    scored: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run.create("train", {"device": "cpu"}, tmp_path)
+    run.predictions.write_bytes(b"of an earlier try")
+    monkeypatch.setattr(worker, "_listen_to_signals", lambda: None)
+    monkeypatch.setattr(worker, "_attend", lambda run: None)
+    made = Predictions("t", np.array([3, 4]), np.zeros(2), np.float32([[1, 2], [3, 4]]))
+
+    def workflow(_kind: str, _fields: dict[str, Any], observer: Observer, _checkpoint: Path) -> Any:
+        if scored:
+            observer.predicted(made)
+        return small_snapshot(), None
+
+    assert worker.work(run, workflow) == 0
+    if scored:
+        (found,) = read_predictions(run.predictions)
+        np.testing.assert_array_equal(found.logits, made.logits)
+    else:
+        assert not run.predictions.exists()
 
 
 def test_a_snapshot_that_cannot_be_read_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

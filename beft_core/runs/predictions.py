@@ -1,0 +1,112 @@
+"""Predictions of a run for its validation examples: ``predictions.parquet`` in its folder, beside the snapshot.
+
+An example is known by its key (:func:`beft_core.tasks.predictions.example_keys`), and its text is not stored: it may be
+private, and it is found again in the task, or in the user's own table where that is unchanged. Files come from
+strangers too, in a folder that was copied here: they are read in a process of their own whose memory is limited
+(:mod:`beft_core.files.parquet`).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from beft_core.errors import UserError
+from beft_core.files import parquet
+from beft_core.files.safe_io import atomic_write
+from beft_core.runs.kinds import PREDICTIONS as FILE
+from beft_core.tasks.predictions import Predictions
+
+__all__ = ["FILE", "read_predictions", "write_predictions"]
+
+MAX_ROWS, MAX_BYTES = 2_000_000, 256 * 2**20
+MAX_OUTPUTS = 1000
+"""Most rows, bytes when unpacked, and outputs of a head that are read."""
+_KEYS = ("model", "task", "set", "key", "label")
+
+
+def write_predictions(path: Path, several: Sequence[Predictions]) -> None:
+    """Write the predictions of a run, whole or not at all. Raises UserError where the file cannot be written."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    outputs = max(one.logits.shape[1] for one in several)
+
+    def column(at: int) -> pa.Array:
+        parts = [
+            pa.array(one.logits[:, at]) if at < one.logits.shape[1] else pa.nulls(len(one), pa.float32())
+            for one in several
+        ]
+        return pa.concat_arrays(parts)
+
+    def repeated(texts: list[str], counts: list[int]) -> pa.Array:
+        return pa.array([text for text, count in zip(texts, counts, strict=True) for _ in range(count)], pa.string())
+
+    counts = [len(one) for one in several]
+    table = pa.table(
+        {
+            "model": repeated([one.model for one in several], counts),
+            "task": repeated([one.task for one in several], counts),
+            "set": pa.array([name for one in several for name in (one.sets or ("",) * len(one))], pa.string()),
+            "key": pa.array(np.concatenate([one.keys for one in several])),
+            "label": pa.array(np.concatenate([one.labels for one in several])),
+            **{f"logit_{at}": column(at) for at in range(outputs)},
+        }
+    )
+    held = io.BytesIO()
+    pq.write_table(table, held, compression="zstd")
+    atomic_write(path, [held.getvalue()])
+
+
+def read_predictions(path: Path) -> list[Predictions]:
+    """Read the predictions of a run, one for each model and task.
+
+    Raises:
+        UserError: no such file, or one that a run would not write.
+    """
+    if not path.is_file():
+        raise UserError(f"{path.name}: not there", "a run that stored its predictions")
+    limits = parquet.Limits(MAX_ROWS, MAX_BYTES, len(_KEYS) + MAX_OUTPUTS)
+    columns: dict[str, list[np.ndarray]] = {}
+    with parquet.opened(path, None, limits) as (schema, batches):
+        names = list(schema.names)
+        logits = [f"logit_{at}" for at in range(len(names) - len(_KEYS))]
+        if sorted(names) != sorted([*_KEYS, *logits]) or not logits:
+            raise UserError(f"{path.name}: got the columns {', '.join(names)[:200]}", ", ".join((*_KEYS, "logit_0 …")))
+        for batch in batches:
+            for name, values in zip(names, batch.columns, strict=True):
+                columns.setdefault(name, []).append(values.to_numpy(zero_copy_only=False))
+    if not columns:
+        raise UserError(f"{path.name}: got no rows", "a row for each example")
+    found = {name: np.concatenate(parts) for name, parts in columns.items()}
+    try:
+        keys = found["key"].astype(np.int64, casting="same_kind")
+        labels = found["label"].astype(np.float64)
+        matrix = np.stack([found[name].astype(np.float32) for name in logits], axis=1)
+    except (TypeError, ValueError):
+        raise UserError(f"{path.name}: got other kinds of columns", "numbers in key, label and logits") from None
+    owner = [(str(model), str(task)) for model, task in zip(found["model"], found["task"], strict=True)]
+    groups: dict[tuple[str, str], list[int]] = {}
+    for at, name in enumerate(owner):
+        groups.setdefault(name, []).append(at)
+    several = []
+    for (model, task), rows in groups.items():
+        own = matrix[rows]
+        used = np.asarray(~np.isnan(own).all(axis=0))
+        outputs = int(used.sum())
+        sets = tuple(str(found["set"][at]) for at in rows)
+        one = Predictions(task, keys[rows], labels[rows], own[:, :outputs], sets if any(sets) else (), model)
+        if (
+            not used[:outputs].all()
+            or not outputs
+            or not np.isfinite(one.logits).all()
+            or not np.isfinite(one.labels).all()
+        ):
+            raise UserError(f"{path.name}: got outputs or labels that are not finite", "finite numbers")
+        if len(np.unique(one.keys)) != len(one):
+            raise UserError(f"{path.name}: got an example twice", "each once")
+        several.append(one)
+    return several

@@ -1,0 +1,85 @@
+"""Predictions of a fine-tune for validation examples, which are known by keys that are made of their texts.
+
+Two fine-tunes are compared on the examples whose keys both have, whatever model and tokenizer they used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from beft_core.tasks.examples import Examples
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Outputs of one set of biases for the validation examples of one task."""
+
+    task: str
+    keys: np.ndarray
+    """Keys of the examples, int64 [examples], all different."""
+    labels: np.ndarray
+    """Encoded labels, float64 [examples]."""
+    logits: np.ndarray
+    """Outputs of the head, float32 [examples, outputs]; of a regression the value."""
+    sets: tuple[str, ...] = ()
+    """Name of the validation set of each example; empty: there is one."""
+    model: str = ""
+    """Row of a merge's table that made them, such as ``merged``; empty: the run's own fine-tune."""
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Number of the predicted class, or the value, float64 [examples]."""
+        chosen = self.logits[:, 0] if self.logits.shape[1] == 1 else self.logits.argmax(axis=1)
+        return chosen.astype(np.float64)
+
+    @property
+    def regression(self) -> bool:
+        """Whether a number is predicted, and no class."""
+        return self.logits.shape[1] == 1
+
+    def take(self, positions: np.ndarray) -> Predictions:
+        """Select examples, in that order."""
+        sets = tuple(self.sets[at] for at in positions) if self.sets else ()
+        return Predictions(
+            self.task, self.keys[positions], self.labels[positions], self.logits[positions], sets, self.model
+        )
+
+
+def example_keys(examples: Examples) -> np.ndarray:
+    """Make the key of each example, int64 [examples]: a hash of its texts and label, and of how many like it came
+    before.
+    """
+    seen: Counter[tuple[str, ...]] = Counter()
+    keys = []
+    for at, text in enumerate(examples.text):
+        pair = () if examples.text_pair is None else (examples.text_pair[at],)
+        # The label too: of two examples that read alike but for it, either may be among a few that were drawn.
+        content = (text, *pair, f"{float(examples.labels[at]):.6g}")
+        digest = hashlib.blake2b(digest_size=8)
+        for part in (*content, str(seen[content])):
+            encoded = part.encode("utf-8", "surrogatepass")
+            digest.update(len(encoded).to_bytes(8, "little") + encoded)
+        seen[content] += 1
+        keys.append(int.from_bytes(digest.digest(), "little", signed=True))
+    return np.array(keys, np.int64)
+
+
+def predictions_of(task: str, sets: Sequence[tuple[str, Examples, np.ndarray]], model: str = "") -> Predictions:
+    """Put the outputs for a task's validation sets together: (name of the set, its examples, logits) of each."""
+    many = len(sets) > 1
+    return Predictions(
+        task,
+        np.concatenate([example_keys(examples) for _, examples, _ in sets]),
+        np.concatenate([examples.labels.astype(np.float64) for _, examples, _ in sets]),
+        np.concatenate([logits.astype(np.float32) for _, _, logits in sets]),
+        tuple(name for name, examples, _ in sets for _ in range(len(examples))) if many else (),
+        model,
+    )

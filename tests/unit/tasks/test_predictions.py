@@ -1,0 +1,29 @@
+"""Keys of examples, and predictions put together by them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from beft_core.tasks.examples import Examples
+from beft_core.tasks.predictions import Predictions, example_keys
+
+
+def examples(*texts: str, pairs: list[str] | None = None) -> Examples:
+    return Examples(list(texts), pairs, np.arange(len(texts)) % 2)
+
+
+def test_keys_tell_texts_apart_and_repeat() -> None:
+    keys = example_keys(examples("a", "b", "a", "ab"))
+    assert len(set(keys.tolist())) == 4 and keys.dtype == np.int64
+    np.testing.assert_array_equal(keys[:2], example_keys(examples("a", "b")))
+    paired = example_keys(examples("a", "a", pairs=["b", "c"]))
+    assert len({*paired.tolist(), *keys.tolist()}) == 6
+    same = Examples(["a", "a"], None, np.array([0, 1]))
+    assert len({*example_keys(same).tolist(), *keys.tolist()}) == 5  # read alike, with other labels
+    assert example_keys(examples("ab", pairs=["c"])) != example_keys(examples("a", pairs=["bc"]))
+
+
+def test_examples_are_selected_in_order() -> None:
+    one = Predictions("t", np.array([5, 6, 7]), np.zeros(3), np.float32([[1], [2], [3]]), ("a", "b", "b"))
+    part = one.take(np.array([2, 0]))
+    assert part.keys.tolist() == [7, 5] and part.sets == ("b", "a") and len(part) == 2
