@@ -1,4 +1,4 @@
-"""The BEFT lab as a library: select, train, evaluate, score, compare, merge and sweep bias terms of transformers.
+"""The BEFT lab as a library: select, train, evaluate, predict, score, compare, merge and sweep bias terms.
 
 What is named here is imported when it is first used, so reading, scoring, comparing and merging snapshots never import
 torch. The rest of the engine lies in the folders beside this file.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from beft_core.config import RunConfig
     from beft_core.errors import UserError
+    from beft_core.library.asking.predict import predict
     from beft_core.library.dials.dial import dial
     from beft_core.library.merging import merge
     from beft_core.library.reading import compare, load_snapshot, score
@@ -33,6 +34,7 @@ __all__ = [
     "evaluate",
     "load_snapshot",
     "merge",
+    "predict",
     "score",
     "select",
     "sweep",
@@ -49,6 +51,7 @@ _HOMES = {
     "evaluate": "library.training",
     "load_snapshot": "library.reading",
     "merge": "library.merging",
+    "predict": "library.asking.predict",
     "score": "library.reading",
     "select": "library.training",
     "sweep": "library.sweeping",

@@ -34,6 +34,8 @@ QUESTIONS: dict[str, str] = {
     "model": "beft_core.models.attention_experiments:HeldModel.describe",
     "prove": "beft_core.models.attention_experiments:HeldModel.prove",
     "preflight": "beft_core.execution.workflows:estimated",
+    "answer": "beft_core.inference.held:HeldFineTunes.answer",
+    "score": "beft_core.inference.held:HeldFineTunes.score",
 }
 """Handlers by question: ``module:function`` or ``module:Class.method`` that answers it: fields as keywords -> a JSON
 value. May raise UserError. The process makes one object of a class, which may hold what the next question needs.

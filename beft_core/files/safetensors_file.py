@@ -15,7 +15,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -266,6 +266,17 @@ def write_safetensors(
     Raises:
         UserError: the file cannot be written, or a header larger than what would be read back.
     """
+    atomic_write(Path(path), safetensors_parts(tensors, metadata, str(path)))
+
+
+def safetensors_parts(
+    tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], name: str = "tensors"
+) -> Iterator[bytes]:
+    """Make the bytes of a safetensors file, part by part, as :func:`write_safetensors` writes them.
+
+    Raises:
+        UserError: a header larger than what would be read back; ``name`` names the file then.
+    """
     arrays = {key: np.asarray(array, array.dtype.newbyteorder("<"), order="C") for key, array in tensors.items()}
     for key, array in arrays.items():
         if array.dtype.str not in _WRITABLE:
@@ -284,6 +295,8 @@ def write_safetensors(
     header = json.dumps(rows, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     header += b" " * (-len(header) % 8)
     if len(header) > MAX_HEADER:
-        raise UserError(f"{path}: a header of {len(header)} bytes", f"at most {MAX_HEADER}")
-    data = (arrays[key].tobytes() for key in order)
-    atomic_write(Path(path), [len(header).to_bytes(8, "little"), header, *data])
+        raise UserError(f"{name}: a header of {len(header)} bytes", f"at most {MAX_HEADER}")
+    yield len(header).to_bytes(8, "little")
+    yield header
+    for key in order:
+        yield arrays[key].tobytes()

@@ -82,7 +82,8 @@ INSTEAD: dict[str, tuple[str, str]] = {
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("finetune", "fine-tune", "fine_tune", "tune", "fit", "run"), ("train",)),
-    **dict.fromkeys(("eval", "test", "validate", "predict"), ("evaluate",)),
+    **dict.fromkeys(("eval", "test", "validate"), ("evaluate",)),
+    **dict.fromkeys(("infer", "inference", "ask"), ("predict",)),
     **dict.fromkeys(("probe", "choose", "bitfit"), ("select",)),
     **dict.fromkeys(("compare", "diff"), ("score", "merge")),
     **dict.fromkeys(("rank", "scores"), ("score",)),

@@ -114,6 +114,25 @@ def collect(where: str, columns: Columns, rows: Iterable[tuple[int, Sequence[Any
     return RawTable(where, texts, pairs if columns.text_pair is not None else None, raw, numbers)
 
 
+def collect_texts(where: str, columns: Sequence[str], rows: Iterable[tuple[int, Sequence[Any]]]) -> list[list[str]]:
+    """Check columns of texts without labels, row by row; returns the texts of each column.
+
+    Raises UserError as :func:`collect`.
+    """
+    texts: list[list[str]] = [[] for _ in columns]
+    memory = 0
+    for number, cells in rows:
+        for column, held, value in zip(columns, texts, cells, strict=True):
+            held.append(_text(where, number, column, value))
+            memory += sys.getsizeof(held[-1])
+        if memory > MAX_MEMORY or len(texts[0]) > MAX_ROWS:
+            got = f"more than {MAX_MEMORY // 2**20} MB of text" if memory > MAX_MEMORY else f"over {MAX_ROWS:,} rows"
+            raise UserError(f"{where}, row {number}: got {got}", "fewer", "a sample of the table")
+    if not texts[0]:
+        raise UserError(f"{where}: got no rows", "a table with a row for each example")
+    return texts
+
+
 def encode(
     table: RawTable,
     *,

@@ -46,7 +46,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         f"dashboard.app_pages.{page}"
         for page in (
             *("start", "fine_tune", "importance", "why", "geometry", "rewrite"),
-            *("compare", "merge", "dial", "runs", "sweep", "evaluation"),
+            *("compare", "merge", "dial", "runs", "sweep", "evaluation", "try_it"),
         )
     ),
     ("dashboard.app",),
@@ -80,9 +80,11 @@ TORCH_HALF: tuple[str, ...] = (
     "beft_core.libraries",
     "beft_core.training",
     "beft_core.merging.evaluate",
+    "beft_core.inference.held",
     "beft_core.inference.logits",
     "beft_core.inference.by_depth",
     "beft_core.dials.measure",
+    "beft_core.inference.predict",
     "beft_core.sweeps.runner",
     "beft_core.library.loaded_models",
     "beft_core.models.attention_experiments",

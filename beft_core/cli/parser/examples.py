@@ -38,6 +38,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "beft dial v.beft.safetensors",
         "beft dial v.beft.safetensors --lambdas 0 0.5 1 1.5 --json",
     ),
+    "predict": (
+        'beft predict v.beft.safetensors --text "a fine film" --text "dull"',
+        "beft predict v.beft.safetensors --file films.csv --text review",
+    ),
     "merge": (
         "beft merge a.beft.safetensors b.beft.safetensors",
         "beft merge a.beft.safetensors b.beft.safetensors --method ties --evaluate",

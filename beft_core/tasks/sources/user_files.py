@@ -33,6 +33,7 @@ from beft_core.tasks.own_table import (
     RawTable,
     checked_name,
     collect,
+    collect_texts,
     columns_of,
     default_name,
     encode,
@@ -240,6 +241,14 @@ def read_rows(path: str | Path, columns: Columns) -> RawTable:
     return collect(path.name, columns, _reader(path)(path, columns.wanted))
 
 
+def read_texts(path: str | Path, text: str, text_pair: str | None = None) -> tuple[list[str], list[str] | None]:
+    """Read one column of a table, or two, whose cells are texts; labels are not looked at. Raises UserError."""
+    path = user_path(path, "the table")
+    wanted = [text] if text_pair is None else [text, text_pair]
+    first, *second = collect_texts(path.name, wanted, _reader(path)(path, wanted))
+    return first, second[0] if second else None
+
+
 def content_hash(path: str | Path) -> str:
     """Compute the SHA-256 of a file's bytes, as 64 hexadecimal digits. Raises UserError where it cannot be read."""
     path = user_path(path, "the table")
@@ -336,7 +345,8 @@ def _parquet(path: Path, wanted: list[str]) -> Rows:
         with parquet.opened(path, wanted, parquet.Limits(MAX_ROWS, MAX_MEMORY)) as (schema, batches):
             for batch in batches:
                 columns = [column.to_pylist() for column in batch.columns]
-                columns[1] = _named(schema, wanted[1], columns[1])
+                if len(wanted) > 1:
+                    columns[1] = _named(schema, wanted[1], columns[1])
                 for values in zip(*columns, strict=True):
                     number += 1
                     yield number, values

@@ -1,0 +1,122 @@
+"""Models and fine-tunes that a process holds in memory, so that a page's questions about sentences are answered at
+once (:mod:`beft_core.execution.model_service`).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from beft_core.config import RunConfig
+from beft_core.inference.examples import scored_examples
+from beft_core.inference.logits import variant_logits
+from beft_core.inference.predict import predict
+from beft_core.inference.sending import received
+from beft_core.inference.variants import Variant
+from beft_core.merging.config import recorded
+from beft_core.models.biases import LoadedModel
+from beft_core.models.null_certificate import few_threads
+from beft_core.snapshots.snapshot import Snapshot
+from beft_core.training import inputs
+from beft_core.training.batches.encoded import encode
+
+MAX_MODELS = 2
+"""Most base models in memory."""
+MAX_SNAPSHOTS = 24
+"""Most snapshots in memory."""
+
+_T = TypeVar("_T")
+
+
+class HeldFineTunes:
+    """Base models and snapshots of the last questions, those asked for longest ago forgotten first."""
+
+    def __init__(self) -> None:
+        self._models: OrderedDict[Hashable, LoadedModel] = OrderedDict()
+        self._snapshots: OrderedDict[Hashable, Snapshot] = OrderedDict()
+
+    def answer(
+        self,
+        runs: Sequence[Mapping[str, Any]],
+        texts: list[str],
+        text_pairs: list[str] | None,
+        task: str,
+        apart: list[int],
+        model: str,
+    ) -> dict[str, Any]:
+        """Ask fine-tunes of one base model about texts: :func:`beft_core.inference.predict.predict`.
+
+        ``runs``: as :mod:`beft_core.inference.sending` makes them; ``model``: where the base model is found. Returns
+        ``answers``, each as :meth:`beft_core.inference.answers.Answer.to_dict`, and ``seconds`` without loading.
+
+        Raises:
+            UserError: as :func:`beft_core.inference.predict.predict`, and for snapshots and models that cannot be read.
+        """
+        snapshots = [self.snapshot(run) for run in runs]
+        config = RunConfig(**{**recorded(snapshots), "model": model, "device": "cpu"})
+        loaded = self.model(config)
+        began = time.perf_counter()
+        with few_threads(loaded.backbone):
+            answers = predict(
+                snapshots,
+                texts,
+                text_pairs,
+                task=task,
+                names=[run["name"] for run in runs],
+                apart=apart,
+                config=config,
+                loader=self.model,
+            )
+        return {"answers": [one.to_dict() for one in answers], "seconds": time.perf_counter() - began}
+
+    def score(
+        self,
+        runs: Sequence[Mapping[str, Any]],
+        task: str,
+        model: str,
+        limit: int | None = None,
+        table: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Read the validation sets of a task under fine-tunes of one base model, all of them in the same passes.
+
+        ``limit``: most examples of each set, always the same ones; ``table``: fields of the user's own table that the
+        head was trained on. Returns ``logits``, for each fine-tune set -> [examples, outputs], and ``seconds``.
+
+        Raises:
+            UserError: the task's data, a snapshot or the model is not here, or they do not fit each other.
+        """
+        snapshots = [self.snapshot(run) for run in runs]
+        config = RunConfig(**{**recorded(snapshots), "model": model, "device": "cpu"})
+        data = scored_examples(snapshots[0], task, limit, table)
+        loaded = self.model(config)
+        began = time.perf_counter()
+        found: list[dict[str, Any]] = [{} for _ in runs]
+        for name, examples in data.evals.items():
+            encoded = encode(loaded.tokenizer, examples, config.max_length)
+            logits = variant_logits(loaded, [Variant(one, task) for one in snapshots], encoded)
+            for own, rows in zip(found, logits, strict=True):
+                own[name] = rows.tolist()
+        return {"logits": found, "seconds": time.perf_counter() - began}
+
+    def model(self, config: RunConfig) -> LoadedModel:
+        """Load the base model of a configuration, once. Raises UserError as :func:`beft_core.training.inputs.load`."""
+        key = config.model, config.add_bias
+        return _kept(self._models, key, lambda: inputs.load(config), MAX_MODELS)
+
+    def snapshot(self, sent: Mapping[str, Any]) -> Snapshot:
+        """Open a snapshot as :func:`beft_core.inference.sending.received`, once."""
+        key = json.dumps({name: value for name, value in sent.items() if name != "name"}, sort_keys=True)
+        return _kept(self._snapshots, key, lambda: received(sent), MAX_SNAPSHOTS)
+
+
+def _kept(store: OrderedDict[Hashable, _T], key: Hashable, make: Callable[[], _T], most: int) -> _T:
+    """Get a value of a store, made where it is not there; beyond ``most`` the one asked for longest ago goes first."""
+    if key not in store:
+        while len(store) >= most:  # the memory of the old one first
+            store.popitem(last=False)
+        store[key] = make()
+    store.move_to_end(key)
+    return store[key]

@@ -1,0 +1,74 @@
+"""The process that answers questions: what it loaded it keeps, and it answers as the function does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from beft_core.config import RunConfig
+from beft_core.errors import UserError
+from beft_core.inference import held as module
+from beft_core.inference.answers import Answer
+from beft_core.inference.examples import scored_examples
+from beft_core.inference.held import HeldFineTunes
+from beft_core.inference.predict import predict
+from beft_core.inference.sending import by_content, by_file
+from beft_core.snapshots.snapshot import read_snapshot
+from beft_core.tasks.predictions import predictions_of
+from beft_core.training.evaluate import evaluate
+
+SAMPLES = Path(__file__).parents[3] / "sample_snapshots"
+V, Q = (SAMPLES / f"sst2-low-seed0-{term}-only.beft.safetensors" for term in "vq")
+
+
+def test_answers_are_those_of_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[RunConfig] = []
+    real = module.inputs.load
+    monkeypatch.setattr(module.inputs, "load", lambda config: (loads.append(config), real(config))[1])
+    process = HeldFineTunes()
+    runs = [by_file("mine", V), by_content("uploaded", read_snapshot(Q))]
+    asked = {"texts": ["a fine film", "dull"], "text_pairs": None, "task": "sst2", "apart": [1], "model": "bundled"}
+    found = json.loads(json.dumps(process.answer(runs, **asked), allow_nan=False))
+    assert found["seconds"] > 0
+    expected = predict([read_snapshot(V), read_snapshot(Q)], asked["texts"], apart=[1], loader=process.model)
+    for sent, own, name in zip(found["answers"], expected, ("mine", "uploaded"), strict=True):
+        answer = Answer.from_dict(sent)
+        assert answer.name == name
+        np.testing.assert_allclose(answer.logits, own.logits, atol=1e-6)
+        assert answer.effect(1).layers == pytest.approx(own.effect(1).layers, abs=1e-5)
+    before = process.snapshot(runs[0])
+    process.answer(runs[:1], **asked)
+    assert len(loads) == 1 and process.snapshot({**runs[0], "name": "other"}) is before
+
+
+def test_what_was_asked_for_longest_ago_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_SNAPSHOTS", 2)
+    process = HeldFineTunes()
+    runs = [by_file("v", V), by_file("q", Q), by_file("k", SAMPLES / "sst2-low-seed0-k-only.beft.safetensors")]
+    first, second = process.snapshot(runs[0]), process.snapshot(runs[1])
+    assert process.snapshot(runs[0]) is first
+    process.snapshot(runs[2])
+    assert process.snapshot(runs[0]) is first and process.snapshot(runs[1]) is not second
+
+
+def test_validation_sets_are_read_under_several_at_once() -> None:
+    names = ("demo-sentiment-low-seed0-v-only", "demo-sentiment-low-seed0-probe")
+    files = [SAMPLES / f"{name}.beft.safetensors" for name in names]
+    process = HeldFineTunes()
+    runs = [by_file(name, file) for name, file in zip(names, files, strict=True)]
+    found = process.score(runs, "demo-sentiment", "bundled", limit=60)
+    for sent, file in zip(found["logits"], files, strict=True):
+        snapshot = read_snapshot(file)
+        data = scored_examples(snapshot, "demo-sentiment", 60)
+        one = predictions_of("demo-sentiment", [("validation", data.evals["validation"], np.array(sent["validation"]))])
+        config = RunConfig(task="demo-sentiment", n_eval=60, device="cpu")
+        expected = evaluate(snapshot, config, base=lambda: process.model(RunConfig(device="cpu")))["accuracy"]
+        assert float((one.predicted == one.labels).mean()) == pytest.approx(expected)
+
+
+def test_a_model_that_is_not_the_base_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="folder not found"):
+        HeldFineTunes().answer([by_file("v", V)], ["a"], None, "sst2", [], str(tmp_path / "none"))

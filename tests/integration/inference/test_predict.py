@@ -1,0 +1,115 @@
+"""Several fine-tunes asked at once, on the bundled model: as transformers' own classifiers with each one's biases."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+from beft_core.config import RunConfig
+from beft_core.errors import UserError
+from beft_core.inference.predict import predict
+from beft_core.library.snapshot import Snapshot
+from beft_core.models.biases import LoadedModel
+from beft_core.models.load import load_model
+from beft_core.models.source import locate
+from beft_core.snapshots.snapshot import read_snapshot
+
+SAMPLES = Path(__file__).parents[3] / "sample_snapshots"
+TEXTS = ["The film was surprisingly good, but far too long.", "dull"]
+PAIRS = ["It was a fine film.", "bright and short"]
+
+
+@cache
+def model() -> LoadedModel:
+    return load_model()
+
+
+def loader(config: RunConfig) -> LoadedModel:
+    assert config.model == "bundled"
+    return model()
+
+
+def sample(name: str) -> Snapshot:
+    return Snapshot.of(read_snapshot(SAMPLES / f"{name}.beft.safetensors"))
+
+
+def by_transformers(snapshot: Snapshot, texts: list[str], pairs: list[str] | None, *layers_back: int) -> np.ndarray:
+    """The logits of transformers' classifier, each example by itself, with the biases of some layers put back."""
+    folder = locate("bundled").folder
+    config = AutoConfig.from_pretrained(folder)
+    config.num_labels = len(snapshot.extra[f"extra.{snapshot.meta.task}.head.weight"])
+    classifier: Any = AutoModelForSequenceClassification.from_pretrained(folder, config=config).eval()
+    before = {name: value.clone() for name, value in classifier.state_dict().items()}
+    snapshot.apply_to(classifier, head=True)
+    outside = snapshot.extra.get(f"extra.{snapshot.meta.task}.outside.bias")
+    with torch.no_grad():
+        if outside is not None:
+            classifier.bert.embeddings.LayerNorm.bias.copy_(torch.tensor(outside))
+        for name, value in classifier.state_dict().items():
+            if name.endswith("bias") and any(f"encoder.layer.{layer}." in name for layer in layers_back):
+                value.copy_(before[name])
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        rows = []
+        for at, text in enumerate(texts):
+            inputs = tokenizer(text, None if pairs is None else pairs[at], return_tensors="pt")
+            rows.append(classifier(**inputs).logits[0].numpy())
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize("task", ["sst2", "stsb"])
+def test_samples_answer_as_transformers_does(task: str) -> None:
+    snapshots = [sample(f"{task}-low-seed0-{name}") for name in ("v-only", "probe")]
+    pairs = PAIRS if task == "stsb" else None
+    answers = predict(snapshots, TEXTS, pairs, loader=loader)
+    assert [answer.name for answer in answers] == ["b_v", "all biases"]
+    every = range(6)
+    for snapshot, answer in zip(snapshots, answers, strict=True):
+        assert answer.labels == (("negative", "positive") if task == "sst2" else None)
+        assert sorted(answer.without) == list(every)
+        for found, back in (
+            (answer.logits, ()),
+            (answer.before, every),
+            (answer.without[0], (0,)),
+            (answer.without[4], (4,)),
+        ):
+            np.testing.assert_allclose(found, by_transformers(snapshot, TEXTS, pairs, *back), atol=2e-5)
+        effect = answer.effect(0)
+        assert abs(effect.shift) > 0.05 and effect.shift == pytest.approx(
+            sum(effect.layers.values()) + effect.interaction
+        )
+
+
+def test_only_chosen_examples_are_taken_apart() -> None:
+    (whole,) = predict([sample("sst2-low-seed0-v-only")], TEXTS, loader=loader)
+    (part,) = predict([sample("sst2-low-seed0-v-only")], TEXTS, apart=[1], names=["mine"], loader=loader)
+    assert part.name == "mine" and part.effect(0).layers == {}
+    assert part.effect(1).layers == pytest.approx(whole.effect(1).layers, abs=1e-4)
+    (none,) = predict([sample("sst2-low-seed0-v-only")], TEXTS, apart=[], loader=loader)
+    assert none.without == {}
+
+
+def test_a_fine_tune_that_moved_nothing_is_its_head() -> None:
+    (null,) = predict([sample("sst2-low-seed0-k-only")], TEXTS, loader=loader)
+    np.testing.assert_allclose(null.logits, null.before, atol=1e-6)
+    assert null.without == {} and null.verdict(0).startswith("No bias moved here: ")
+    assert null.name == "the head only"
+
+
+def test_texts_that_do_not_suit_are_refused() -> None:
+    one, two = sample("sst2-low-seed0-v-only"), sample("stsb-low-seed0-v-only")
+    for snapshots, texts, pairs, says in (
+        ([one], TEXTS, PAIRS, "got pairs of texts for sst2"),
+        ([two], TEXTS, None, "got one text each for stsb; .* try --text-pair"),
+        ([two], TEXTS, PAIRS[:1], "got 1 second texts for 2"),
+        ([one], [], None, "got no text"),
+        ([one], ["fine", " "], None, "got an empty text"),
+        ([one, two], TEXTS, None, "share no single head"),
+    ):
+        with pytest.raises(UserError, match=says):
+            predict(snapshots, texts, pairs, loader=loader)
