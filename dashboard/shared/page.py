@@ -56,6 +56,13 @@ PLACES: dict[str, Place] = {
             "Every bias term of a model scored three ways, layer by layer, and the term that each way selects.",
         ),
         Place(
+            "try_it",
+            "Try it",
+            "chat_bubble",
+            "Understand",
+            "Ask fine-tunes about a sentence: what each says, how far its biases moved it, and which layer did it.",
+        ),
+        Place(
             "geometry",
             "Geometry",
             "square_foot",

@@ -19,6 +19,8 @@ DIAL_CHOICE = "dial_snapshot"
 """Keys of the pages Geometry, What the score depends on, Compare, and The dial. A link from one page to another loses
 what both bind: names must differ.
 """
+TRY_CHOICE, TRY_TAB, TRY_EXAMPLES = "try", "try_tab", "Examples of the task"
+"""Keys of the list and the tabs of the page Try it, and the tab where examples are compared one by one."""
 OPEN_NEXT = "open_next"
 """Title to choose in the next run of the script; a widget's value can only be set before it is drawn."""
 

@@ -14,6 +14,7 @@ import torch
 from made_up_samples import write_samples
 from streamlit.components.v2 import manifest_scanner
 
+from beft_core.errors import UserError
 from beft_core.execution import cancel as cancel_module
 from beft_core.execution import local
 from beft_core.runs.run import list_runs
@@ -34,11 +35,13 @@ def packages_read_once() -> Iterator[None]:
 
 
 class ShippedAnswer:
-    """A model service that gives the answer that comes with the samples, whatever it is asked."""
+    """A model service that gives the answer that comes with the samples; about others' fine-tunes it knows nothing."""
 
     running = True
 
     def ask(self, question: str, timeout: float = 0, **fields: Any) -> Any:
+        if question not in ("model", "prove"):
+            raise UserError("got a fine-tune that is made up", "one of a model")
         answer = json.loads((ROOT / "sample_snapshots" / "three-pushes.json").read_text(encoding="utf-8"))["answer"]
         return answer if question == "prove" else answer["model"]
 

@@ -19,6 +19,8 @@ from dashboard.app_pages.runs.table import BUSY_SECONDS
 from dashboard.figures.curves.runs import MAX_POINTS, Line, looks, overlay
 from dashboard.shared import address, page
 from dashboard.shared.figure import show
+from dashboard.shared.picker import TRY_CHOICE, TRY_EXAMPLES, TRY_TAB
+from dashboard.shared.sources import run_title
 from dashboard.shared.text import plain
 
 if TYPE_CHECKING:
@@ -154,6 +156,22 @@ def results(runs: Sequence[Overview]) -> None:
             **{name: number(format="%.1f") for name in ("seconds", "expected seconds")},
         },
     )
+
+
+def example_by_example(runs: Sequence[Overview]) -> None:
+    """Draw the link to where the ticked fine-tunes of one task are compared on each validation example."""
+    asked = [one for one in runs if one.row.single and one.run.snapshot.is_file()]
+    if len(asked) > 1 and len({one.task for one in asked}) == 1:
+        st.page_link(
+            page.file_of("try_it"),
+            label="Compare them example by example: which ones did one fix or break, and by chance?",
+            icon=":material/rule:",
+            query_params={
+                **page.kept(),
+                TRY_CHOICE: [run_title(one.run) for one in asked[:6]],
+                TRY_TAB: TRY_EXAMPLES,
+            },
+        )
 
 
 def settings(runs: Sequence[Overview]) -> None:

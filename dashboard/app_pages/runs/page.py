@@ -43,6 +43,7 @@ if chosen:
     compare.curves(chosen)
     compare.results(chosen)
     if len(chosen) > 1:
+        compare.example_by_example(chosen)
         compare.settings(chosen)
         compare.seeds(chosen)
     compare.explained()

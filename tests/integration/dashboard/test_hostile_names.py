@@ -230,6 +230,7 @@ def links(name: str, home: dict[str, list[str]]) -> list[dict[str, Any]]:
         "merge": [{"merge": home["fine-tunes"]}, *({"merge_run": run} for run in home["merge_run"])],
         "dial": [{"dial_snapshot": name, "dial_part": EVIL} for name in home["fine-tunes"]] + [{"dial_run": EVIL}],
         "compare": [{"compare": shown}, {"compare": [EVIL]}],
+        "try_it": [{"try": shown[:6], "try_text": EVIL}, {"try": [EVIL], "try_task": EVIL, "try_base": EVIL}],
     }[name]  # type: ignore[return-value]
 
 

@@ -36,6 +36,7 @@ STARTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "merge": ({}, {"Evaluate on all their tasks", "Score the plane"}),
     "dial": ({}, {"Turn the dial"}),
     "compare": ({}, set()),
+    "try_it": ({}, set()),
 }
 """Page -> what its link says, and the buttons on it that start, delete or store something."""
 LOADS: dict[str, set[str]] = {"fine_tune": {"Check it first"}}

@@ -1,0 +1,233 @@
+"""Answers on the page: the verdict, every fine-tune's answer beside the others', and which layer's bias made it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from beft_core.errors import UserError
+from beft_core.inference.answers import Answer, margin, probabilities
+from dashboard.app_pages.try_it.asking import answers
+from dashboard.app_pages.try_it.setup import Setup, forget_unless
+from dashboard.figures.answers.layers import Apart, by_layer
+from dashboard.figures.answers.shift import Shifted, shifts
+from dashboard.shared import page
+from dashboard.shared.figure import offer_table, show
+from dashboard.shared.text import in_words, plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOCUS, BASE = "try_which", "try_base"
+"""Keys of the controls, and their names in the URL."""
+OWN = "its own head on the pre-trained biases"
+SCALES = {"stsb": (0.0, 5.0), "demo-similarity": (0.0, 5.0)}
+"""Ends of the scale of the values that a task has."""
+
+
+def results(setup: Setup, texts: list[str], pairs: list[str] | None, above: DeltaGenerator, dark: bool) -> None:
+    """Ask, and draw the answers. ``above``: container at the top of the page, for the verdict."""
+    focus = _focus(texts)
+    try:
+        found, seconds = answers(setup, texts, pairs, focus)
+    except UserError as error:
+        page.report(error, "The fine-tunes could not be asked")
+        return
+    with above:
+        st.markdown(f"#### {in_words(found[0].verdict(focus))}")
+        for other in found[1:]:
+            st.markdown(in_words(other.verdict(focus)))
+    against = _against(found)
+    _side_by_side(setup, found, focus, against, dark)
+    _layers(setup, found, focus, dark)
+    table = _table(setup, found, texts, pairs, against)
+    st.subheader("Every number", anchor=False)
+    st.dataframe(table, hide_index=True, alt="Answers of every fine-tune to every sentence", height="content")
+    with page.control("downloads", "try-table", horizontal=True, horizontal_alignment="right"):
+        offer_table("These numbers (CSV)", lambda: table, "try-it.csv", "try-table-csv")
+    _computed(setup, seconds)
+
+
+def _focus(texts: list[str]) -> int:
+    """Draw which sentence is taken apart, where there are several."""
+    if len(texts) == 1:
+        return 0
+    numbers = [str(number) for number in range(1, len(texts) + 1)]
+    forget_unless(FOCUS, numbers)
+    chosen = st.segmented_control(
+        "Sentence that is taken apart", numbers, default=numbers[0], required=True, key=FOCUS, bind="query-params"
+    )
+    st.caption(plain(texts[int(chosen or 1) - 1], 200))
+    return int(chosen or 1) - 1
+
+
+def _against(found: Sequence[Answer]) -> str:
+    """Draw what the shift is measured from."""
+    options = [OWN, *(one.name for one in found)]
+    forget_unless(BASE, options)
+    with page.control("settings", "try-base"):
+        return str(
+            st.selectbox(
+                "Shift from",
+                options,
+                key=BASE,
+                bind="query-params",
+                width=420,
+                help="Every fine-tune trained a head of its own beside its biases. From its own head on the "
+                "pre-trained biases, the shift is the effect of the biases alone; from another fine-tune it is that of "
+                "biases and head together.",
+            )
+        )
+
+
+def _base(answer: Answer, found: Sequence[Answer], against: str) -> np.ndarray:
+    """Logits that an answer is compared with, [examples, outputs]."""
+    named = next((one for one in found if one.name == against), None)
+    return answer.before if named is None else named.logits
+
+
+def _side_by_side(setup: Setup, found: Sequence[Answer], focus: int, against: str, dark: bool) -> None:
+    first = found[0]
+    label = int(first.logits[focus].argmax())
+    if first.labels is None:
+        what, number = "predicted value", partial(_value, label=0)
+        reach = SCALES.get(setup.task) or _reach(found, focus)
+    else:
+        what, number, reach = f"probability of {first.labels[label]}", partial(_probability, label=label), (0.0, 1.0)
+    rows = [
+        Shifted(one.name, number(_base(one, found, against)[focus]), number(one.logits[focus]), run.colour)
+        for run, one in zip(setup.runs, found, strict=True)
+    ]
+    show(
+        shifts(rows, reach, what, dark),
+        "try-shift",
+        f"{what} by each fine-tune, and what it is compared with",
+        data=lambda: _frame([{"fine-tune": row.name, "compared with": row.before, what: row.after} for row in rows]),
+    )
+    start = (
+        "Ring: **the fine-tune's own head on the pre-trained biases**; dot: with its biases. The way between them is "
+        "the biases' doing."
+        if against == OWN
+        else f"Ring: {plain(against)}; dot: each fine-tune. The way between them is that of biases and head together."
+    )
+    st.caption(
+        f"{start} Between the rows both differ: each fine-tune trained a head (and the pooler's bias) of its own "
+        "beside its biases."
+    )
+
+
+def _value(logits: np.ndarray, label: int) -> float:
+    return float(logits[label])
+
+
+def _probability(logits: np.ndarray, label: int) -> float:
+    return float(probabilities(logits)[label])
+
+
+def _reach(found: Sequence[Answer], focus: int) -> tuple[float, float]:
+    """Find the ends of a scale that holds every value."""
+    values = [float(side[focus, 0]) for one in found for side in (one.logits, one.before)]
+    low, high = min(values), max(values)
+    return (low - 0.5, high + 0.5) if low == high else (low, high)
+
+
+def _layers(setup: Setup, found: Sequence[Answer], focus: int, dark: bool) -> None:
+    """Draw which layer made each shift, of those fine-tunes that moved a bias."""
+    label = int(found[0].logits[focus].argmax())
+    effects = [one.effect(focus, label) for one in found]
+    parts = [
+        Apart(run.name, effect.layers, effect.interaction, run.colour)
+        for run, effect in zip(setup.runs, effects, strict=True)
+        if effect.layers
+    ]
+    st.subheader("Which layer's bias made it", anchor=False)
+    if not parts:
+        st.caption("No bias moved in these fine-tunes: what they say is their heads' alone.")
+        return
+    labels = found[0].labels
+    unit = "value" if labels is None else f"log-odds of {labels[label]}"
+    show(
+        by_layer(parts, "change of the value" if labels is None else "change of the log-odds", dark=dark),
+        "try-layers",
+        f"Change of the {unit} by each layer's bias",
+        data=lambda: _frame(
+            [
+                {"fine-tune": part.name, "layer": layer, "change": change}
+                for part in parts
+                for layer, change in (*part.layers.items(), ("rest", part.rest))
+            ]
+        ),
+    )
+    st.caption(
+        f"A bar is the {plain(unit)} minus what it is with that layer's biases put back to their pre-trained values, "
+        "computed exactly, one layer at a time. The hollow bar is the rest of the shift: layers act on what the layers "
+        "below made, so their changes need not add up."
+    )
+
+
+def _table(
+    setup: Setup, found: Sequence[Answer], texts: list[str], pairs: list[str] | None, against: str
+) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for example, text in enumerate(texts):
+        for one in found:
+            logits, base = one.logits[example], _base(one, found, against)[example]
+            label = int(found[0].logits[example].argmax())
+            row: dict[str, Any] = {"sentence": text}
+            if pairs is not None:
+                row["second"] = pairs[example]
+            row["fine-tune"] = one.name
+            if one.labels is None:
+                row["value"] = float(logits[0])
+            else:
+                row["says"] = one.labels[int(logits.argmax())]
+                shares = probabilities(logits)
+                row |= {f"p {name}": float(share) for name, share in zip(one.labels, shares, strict=True)}
+            row["shift"] = margin(logits, label) - margin(base, label)
+            row |= {
+                f"logit {name}": float(value) for name, value in zip(one.labels or ("",), logits, strict=True) if name
+            }
+            rows.append(row)
+    return _frame(rows).round(4)
+
+
+def _frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(list(rows))
+
+
+def _computed(setup: Setup, seconds: float) -> None:
+    with page.control("details", "try"), st.expander("How was this computed?", icon=":material/function:"):
+        st.markdown(
+            "All fine-tunes, their heads on the pre-trained biases, and every layer put back are read together: one "
+            "pass through the frozen model, in which each row gets the biases of its own variant "
+            f"({1000 * seconds:.0f} ms when it was first asked, without loading). Float32, without dropout; equal to "
+            "transformers' own classifier with the biases written into it, up to rounding.\n"
+            "- **Log-odds** of a class: $\\log\\frac{p}{1-p}$; with two classes it is the difference of their logits. "
+            "**Shift**: how far the log-odds of the class that the first fine-tune names, or the value, moved.\n"
+            "- **A layer's bar**: margin with all trained biases − margin with that layer's biases (all its terms) at "
+            "their values before the fine-tune. **Rest**: the whole shift − the sum of the bars.\n"
+            "- The head, the pooler's bias and, of a fine-tune of all biases, the LayerNorm of the embeddings stay as "
+            "trained on both sides."
+        )
+        st.dataframe(
+            [
+                {
+                    "fine-tune": run.name,
+                    "snapshot": run.opened.title,
+                    "trained": ", ".join(run.opened.meta.trained_terms) or run.opened.meta.mode,
+                    "examples": run.opened.meta.n_train,
+                    "seed": run.opened.meta.seed,
+                    "base model": run.model,
+                }
+                for run in setup.runs
+            ],
+            hide_index=True,
+            alt="Fine-tunes that were asked",
+        )
