@@ -26,8 +26,8 @@ DEFAULTS: tuple[tuple[str, ...], ...] = (
     ("sst2-low-seed0-v-only", "stsb-low-seed0-v-only"),
     ("demo-sentiment-low-seed0-v-only", "demo-similarity-low-seed0-v-only"),
 )
-"""Pairs of sample files to begin with: the first pair that is there. Both have been scored beforehand; the data of demo
-tasks is generated, so that they can be scored again anywhere.
+"""Pairs of sample files to begin with: the first pair that is there. The first has been scored beforehand; the data of
+demo tasks is generated, so that a merge of them can be scored anywhere.
 """
 
 
