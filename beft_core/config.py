@@ -12,7 +12,7 @@ from beft_core.architectures.config_values import MAX_LAYERS
 from beft_core.architectures.layout import Layout
 from beft_core.errors import UserError
 from beft_core.methods import EVERY_BIAS, METHODS, MethodRow
-from beft_core.presets import EPSILON_PLACES, INPUTS, PRESETS, SAMPLERS, layout_here, paper_epochs
+from beft_core.presets import EPSILON_PLACES, INPUTS, MAX_SCALE, PRESETS, SAMPLERS, layout_here, paper_epochs
 from beft_core.tasks.own_table import PROBLEMS, checked_name
 from beft_core.tasks.registry import REGIMES, get_task
 from beft_core.tasks.sources.user_files import OwnTable
@@ -112,6 +112,11 @@ class RunConfig:
     """Train terms that are certified null too, instead of freezing them in an all-bias run."""
     add_bias: tuple[str, ...] = ()
     """Terms that are given a zero bias where the architecture has none."""
+
+    rewrite_scale: float | None = None
+    """Factor by which the model is written down differently first: W_v, b_v and W_k, b_k times it, W_o and W_q, b_q
+    divided by it, so that its outputs stay; ``None``: the model as it is. See :mod:`beft_core.scores.rewriting`.
+    """
 
     regime: str | None = None
     """Regime, ``low``, ``medium``, ``high`` or ``all``: the number of training examples, as the paper has it for the
@@ -226,6 +231,9 @@ class RunConfig:
             raise UserError(f"got --lr {self.lr}", expected, "--lr 4e-4")
         if self.adam_epsilon is not None and not MIN_EPSILON <= self.adam_epsilon <= 1:
             raise UserError(f"got --adam-epsilon {self.adam_epsilon}", f"{MIN_EPSILON:g} to 1", "--adam-epsilon 1e-8")
+        if self.rewrite_scale is not None and not 1 / MAX_SCALE <= self.rewrite_scale <= MAX_SCALE:
+            expected = f"{1 / MAX_SCALE:g} to {MAX_SCALE:g}"
+            raise UserError(f"got --rewrite-scale {self.rewrite_scale:g}", expected, "--rewrite-scale 10")
         if self.train_file is not None and (self.text is None or self.label is None):
             raise UserError(
                 "got --train-file without --text and --label",

@@ -59,8 +59,17 @@ PRESETS: dict[str, Preset] = {
 
 BUILT_IN: dict[str, Any] = {name: value for name, value in asdict(PRESETS["quick"]).items() if name != "schedule"}
 """Settings that were built in, to these values, before they could be chosen: what a record without them means."""
-LATER: dict[str, Any] = {"plain": False, "name": None, "problem": None, "n_eval": None, "table_sha256": None}
+LATER: dict[str, Any] = {
+    "plain": False,
+    "name": None,
+    "problem": None,
+    "n_eval": None,
+    "table_sha256": None,
+    "rewrite_scale": None,
+}
 """Settings that came later, with what a record without them means."""
+MAX_SCALE = 1000.0
+"""Largest factor by which weights are scaled against each other, and, inverted, the smallest."""
 RECORD_VERSION = 2
 """Version of the configurations in run and sweep folders. Those of version 1 carry no number and lack :data:`BUILT_IN`.
 """

@@ -142,6 +142,13 @@ FLAGS: dict[str, Flag] = {
             convert=lambda value: {"add_bias": arguments.words(value)},
             panel=MODEL,
         ),
+        Flag(
+            "rewrite_scale",
+            float,
+            "Train the same model written down with W_v, b_v, W_k, b_k times C, against W_o, W_q, b_q.",
+            metavar="C",
+            panel=MODEL,
+        ),
         Flag("train_null", bool, "Train terms and elements that are certified to have no effect, too.", panel=MODEL),
         Flag(
             "regime",

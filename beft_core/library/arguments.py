@@ -47,6 +47,7 @@ class Settings(Where, total=False):
     """Settings of a fine-tune beyond those that the functions name themselves."""
 
     train_null: bool
+    rewrite_scale: float | None
     add_bias: str | Iterable[str]
     regime: Literal["low", "medium", "high", "all"] | None
     preset: Literal["quick", "paper"]

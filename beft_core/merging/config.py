@@ -17,6 +17,7 @@ from beft_core.config import DEVICES, PRECISIONS
 from beft_core.errors import UserError
 from beft_core.merging.methods import METHODS
 from beft_core.merging.plane import SIDES
+from beft_core.presets import MAX_SCALE
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot, read_snapshot
 from beft_core.terms import TERM_KEYS
 
@@ -175,7 +176,7 @@ def read_sources(config: MergeConfig, folder: Path) -> list[Snapshot]:
 
 def recorded(snapshots: Sequence[Snapshot]) -> dict[str, Any]:
     """Fields of a RunConfig that scoring the snapshots again must repeat, as they record them: base model, token
-    limit, added biases.
+    limit, added biases, how it was rewritten.
     """
     model = snapshots[0].meta.model
     name = f"{model.id}@{model.revision}" if model.revision else model.id
@@ -183,6 +184,9 @@ def recorded(snapshots: Sequence[Snapshot]) -> dict[str, Any]:
     for snapshot in snapshots:
         # From a stranger's file: taken only where they are what a flag could have said.
         settings = snapshot.meta.hyperparameters
+        scale = settings.get("rewrite_scale")
+        if type(scale) is float and 1 / MAX_SCALE <= scale <= MAX_SCALE:
+            fields["rewrite_scale"] = scale
         length, added = settings.get("max_length"), settings.get("add_bias")
         if type(length) is int and 4 <= length <= 2**20:
             fields["max_length"] = max(length, fields.get("max_length", 0))

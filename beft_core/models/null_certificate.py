@@ -78,8 +78,8 @@ def null_certificate(model: LoadedModel) -> dict[str, NullReport]:
         _float64(model.backbone),
         restored(model),
     ):
-        probe = _probe_input(model, generator)
-        base = _hidden(model, probe)
+        probe = probe_input(model, generator)
+        base = hidden_states(model, probe)
 
         def change(term: str, elements: np.ndarray) -> float:
             """Measure the largest relative change of a hidden state when these elements of all layers are perturbed."""
@@ -89,7 +89,7 @@ def null_certificate(model: LoadedModel) -> dict[str, NullReport]:
                     noise = torch.randn(slot.width, generator=generator, dtype=torch.float64)
                     noise[torch.from_numpy(~elements)] = 0
                     set_bias(model.backbone, slot, bias + SIZE * noise.to(bias.device))
-                return float((_hidden(model, probe) - base).abs().max() / base.abs().max())
+                return float((hidden_states(model, probe) - base).abs().max() / base.abs().max())
 
         return {term: _report(model, term, change) for term in terms}
 
@@ -115,11 +115,12 @@ def _report(model: LoadedModel, term: str, change: Callable[[str, np.ndarray], f
     return NullReport(rule and numeric, rule, numeric, whole, why, claimed & still, still or not some)
 
 
-def _hidden(model: LoadedModel, probe: dict[str, torch.Tensor]) -> torch.Tensor:
+def hidden_states(model: LoadedModel, probe: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Compute the final hidden states [1, tokens, hidden_size] of a :func:`probe_input`."""
     return model.backbone(**probe).last_hidden_state
 
 
-def _probe_input(model: LoadedModel, generator: torch.Generator) -> dict[str, torch.Tensor]:
+def probe_input(model: LoadedModel, generator: torch.Generator) -> dict[str, torch.Tensor]:
     """Draw a row of random tokens, or one random image, on the model's device."""
     device = next(model.backbone.parameters()).device
     config: Any = model.config

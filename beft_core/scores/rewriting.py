@@ -6,7 +6,7 @@ from the bias of the attention output is the *shift of the values*: outputs and 
 times s with W_o by s, and W_k, b_k times s with W_q, b_q by s, is the *scale*: the same function again, whose biases
 have other lengths, so that Magnitude and Fisher read other numbers.
 
-The same on a loaded model: :mod:`beft_core.models.rewriting`.
+The same on a loaded model: :mod:`beft_core.training.rewriting`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 from beft_core.errors import UserError
 from beft_core.models.bias_reader import ModelWeights
 from beft_core.models.source import BUNDLED
+from beft_core.presets import MAX_SCALE
 from beft_core.scores.approaches import PAPER
 from beft_core.scores.table import ScoreTable, score_snapshot, select_term
 from beft_core.snapshots.snapshot import Key, Snapshot, fingerprint
@@ -35,8 +36,6 @@ DIRECTIONS: dict[str, str] = {
 """Directions of a shift, each with its description."""
 MAX_SHIFT = 100.0
 """Longest shift, in lengths of b_v, that is asked for or looked at for a flip."""
-MAX_SCALE = 1000.0
-"""Largest factor of a scale, and, inverted, the smallest."""
 
 Outputs = Callable[[np.ndarray], np.ndarray]
 """Function from a constant c [layers, width of v] to ``W_o c`` [layers, hidden_size], as

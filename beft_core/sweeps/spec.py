@@ -36,6 +36,7 @@ COMMON: tuple[str, ...] = (
     "layers",
     "train_null",
     "add_bias",
+    "rewrite_scale",
     "preset",
     "epochs",
     "schedule",

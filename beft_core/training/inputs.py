@@ -12,10 +12,12 @@ from beft_core.errors import UserError
 from beft_core.models import biases
 from beft_core.models import load as models
 from beft_core.models.biases import LoadedModel
+from beft_core.scores.rewriting import Rewriting
 from beft_core.tasks.examples import Examples, TaskData, subsample
 from beft_core.training.objectives.base import Metrics
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.preconditions import read_data
+from beft_core.training.rewriting import rewrite_model
 
 
 def load_data(config: RunConfig) -> TaskData:
@@ -32,12 +34,14 @@ Base = Callable[[], LoadedModel]
 
 
 def load(config: RunConfig, base: Base | None = None) -> LoadedModel:
-    """Load the base model of a run, or take it from ``base``, and add the zero biases that it asks for.
+    """Load the base model of a run, or take it from ``base``, rewrite it and add the zero biases, as the run asks for.
 
     Raises:
-        UserError: no such model, one without a tokenizer, or a bias that cannot be added to it.
+        UserError: no such model, one without a tokenizer, one that cannot be rewritten, or a bias that cannot be added.
     """
     model = models.load_model(config.model) if base is None else base()
+    if config.rewrite_scale is not None:
+        rewrite_model(model, Rewriting(scale=config.rewrite_scale))
     for term in config.add_bias:
         biases.add_zero_bias(model, term)
     if model.tokenizer is None:

@@ -49,7 +49,7 @@ HYPERPARAMETERS = (
     "add_bias",
 )
 """Names of the fields of a configuration that a snapshot keeps under the same names."""
-LATER = ("plain", "n_eval")
+LATER = ("plain", "n_eval", "rewrite_scale")
 """Names of others, which it keeps only where they are set."""
 
 

@@ -96,6 +96,7 @@ TORCH_HALF: tuple[str, ...] = (
     "beft_core.models.null_certificate",
     "beft_core.models.packing",
     "beft_core.models.value_shift",
+    "beft_core.models.weight_scale",
 )
 """What may import torch. All else is the numpy half: reading, scoring, merging, listing, showing."""
 NUMPY_IN_TRAINING: tuple[str, ...] = (

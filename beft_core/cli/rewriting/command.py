@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from beft_core.cli import output
 from beft_core.cli.fine_tune import heading, legend
-from beft_core.cli.parser.command import MODEL, add
+from beft_core.cli.parser.command import MODEL, OUTPUT, add
+from beft_core.cli.progress import progress
 from beft_core.errors import UserError
+from beft_core.extras import require_training
 from beft_core.files.paths import user_path
 from beft_core.scores.approaches import PAPER
 from beft_core.scores.rewriting import (
@@ -22,7 +25,7 @@ from beft_core.scores.rewriting import (
     over_directions,
     rewritten,
 )
-from beft_core.snapshots.snapshot import read_snapshot
+from beft_core.snapshots.snapshot import SUFFIX, read_snapshot
 
 Shift = Annotated[
     float | None,
@@ -62,6 +65,16 @@ Model = Annotated[
     ),
 ]
 
+Out = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        metavar="PATH",
+        help=f"Snapshot of the rewritten model (*{SUFFIX}); with --model also a new folder for the model itself.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
 SHOWN = (PAPER, "magnitude", "fisher")
 """Approaches that are compared."""
 
@@ -78,13 +91,14 @@ def rewrite(
     direction: Direction = "random",
     seed: Seed = 0,
     model: Model = None,
-    out: output.Out = None,
+    out: Out = None,
     json: output.Json = False,
 ) -> None:
     """Write the same model down differently: no output changes, but do its scores?"""
     if shift is None and scale is None:
         raise UserError("got neither --shift nor --scale", "one of them", "--shift 5")
-    path = output.out_path(out) if out else None
+    folder = _new_folder(out, model)
+    path = output.out_path(out) if out and folder is None else None
     snapshot = read_snapshot(user_path(file, "the file"))
     rewriting = Rewriting(shift or 0.0, direction, seed, 1.0 if scale is None else scale)
     outputs = base_outputs(snapshot, model) if model is not None else outputs_here(snapshot)
@@ -93,8 +107,11 @@ def rewrite(
     spread = over_directions(snapshot, rewriting.shift) if random else None
     if path is not None:
         output.save(path, rewritten(snapshot, rewriting, outputs))
+    if folder is not None:
+        assert model is not None
+        _write_model(model, rewriting, folder)
     if json:
-        output.print_json(_document(file, result, spread) | {"written": path})
+        output.print_json(_document(file, result, spread) | {"written": path or folder})
         return
     output.say(result.verdict(), "")
     _print_scores(result)
@@ -102,6 +119,35 @@ def rewrite(
         output.say(_in_words(spread, rewriting.shift))
     if rewriting.shift and outputs is None and "o" in result.before.rows(result.before.stacks[0]):
         output.note("without the base model's weights it is not known what becomes of b_o: it is left out (--model)")
+
+
+def _new_folder(out: str | None, model: str | None) -> Path | None:
+    """Tell whether --out names a folder for the model, and check that it can be made, before any work."""
+    if out is None or model is None or out.endswith(SUFFIX):
+        return None
+    folder = user_path(out, "--out")
+    if folder.exists():
+        raise UserError(f"got --out {out}, which is there already", "a new folder")
+    if not folder.parent.is_dir():
+        raise UserError(f"got --out {out}, whose folder does not exist", "a folder that exists")
+    require_training()
+    return folder
+
+
+def _write_model(model: str, rewriting: Rewriting, folder: Path) -> None:
+    """Load a model, rewrite it, and write it as a folder that --model takes."""
+    with progress() as observer:
+        observer.stage("start PyTorch")
+        from beft_core.models.load import load_model
+        from beft_core.training.rewriting import rewrite_model, save_model
+
+        observer.stage("load model")
+        loaded = load_model(model)
+        observer.stage("rewrite and compare outputs")
+        rewrite_model(loaded, rewriting)
+        observer.stage("write")
+        save_model(loaded, folder)
+    output.note(f"wrote {folder}: a probe of it is beft select --model {folder}")
 
 
 def _print_scores(result: Rewritten) -> None:

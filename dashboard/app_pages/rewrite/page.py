@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dashboard.app_pages.rewrite.retrained import CARD
 from dashboard.app_pages.rewrite.scale import scale
 from dashboard.app_pages.rewrite.shift import shift
+from dashboard.run_watch import card
 from dashboard.shared import explain, page
 from dashboard.shared.picker import REWRITE_CHOICE, pick
 
@@ -16,6 +18,8 @@ page.begin(
     "One model can be written down in many ways that compute exactly the same. A score that measures what was learnt "
     "should not care which. Rewrite a model and see which scores do.",
 )
+with st.container():  # always there, so that what follows keeps its place when a run comes or goes
+    card.draw(CARD)
 chosen = pick(REWRITE_CHOICE)
 if chosen is None:
     st.stop()

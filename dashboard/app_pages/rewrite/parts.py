@@ -39,7 +39,7 @@ def bars(result: Rewritten, name: str) -> None:
     grid = st.grid(len(keys), min_column_width=_BAR_WIDTH, border=True)
     for key in keys:
         with grid.cell():
-            st.markdown(f"**{APPROACHES[key].label}** {'stays' if result.stays(key) else ':orange[changes]'}")
+            st.markdown(f"**{APPROACHES[key].label}** {'stays' if result.stays(key) else '**changes**'}")
             show(
                 before_after(
                     result.before.mean_scores(key, stack),

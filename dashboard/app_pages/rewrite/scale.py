@@ -7,7 +7,8 @@ import streamlit as st
 from beft_core.errors import UserError
 from beft_core.scores.rewriting import Rewriting, Rewritten
 from dashboard.app_pages.rewrite import parts
-from dashboard.shared import address, page
+from dashboard.app_pages.rewrite.retrained import retrained
+from dashboard.shared import page
 from dashboard.shared.figure import offer_table
 from dashboard.shared.sources import Opened
 
@@ -17,9 +18,8 @@ FACTORS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 FIRST = 10.0
 
 
-@address.fragment()
 def scale(opened: Opened) -> None:
-    """Draw what a scale does to the scores: the verdict, the slider, the bars."""
+    """Draw what a scale does to the scores, of the fine-tune as it was and of one that is trained again."""
     answer = st.container()  # above the slider that it depends on
     with page.control("settings", "scale"):
         factor = st.select_slider(
@@ -47,4 +47,5 @@ def scale(opened: Opened) -> None:
     parts.bars(result, "scale")
     with page.control("downloads", "scale"):
         offer_table("The numbers (CSV)", lambda: parts.table(result), "scale.csv", "scale-table")
+    retrained(opened, float(factor))
     parts.without_a_probe(snapshot, result)

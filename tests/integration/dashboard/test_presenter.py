@@ -27,7 +27,7 @@ STARTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "start": ({}, {"Run the one-minute experiment"}),
     "importance": ({}, {"Run the one-minute experiment"}),
     "geometry": ({}, set()),
-    "rewrite": ({}, set()),
+    "rewrite": ({"rw": "Scale the weights"}, set()),
     "why": (LIVE, {"Train b_k in bfloat16, here and now"}),
     "evaluation": ({}, set()),
     "fine_tune": ({}, {"Start"}),

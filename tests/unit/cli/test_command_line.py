@@ -52,6 +52,7 @@ ANY = {
     "model": st.sampled_from(["bundled", "bert-base-cased@main", "/a folder/with 'quotes' and $signs", "~"]),
     "layers": st.none() | st.sets(st.integers(0, 40), min_size=1).map(lambda s: tuple(sorted(s))),
     "train_null": st.booleans(),
+    "rewrite_scale": st.none() | st.floats(1e-3, 1e3),
     "add_bias": st.just(()) | some(st.sampled_from(TERM_KEYS)),
     "n_train": st.none() | st.integers(2, 10**7),
     "preset": st.sampled_from(["paper", "quick"]),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from dashboard_tools import charts, opened, sound
+from dashboard_tools import button, charts, opened, sound
 from example_snapshots import LAYERS, WIDTH, example
+from fake_worker import small_snapshot
 from streamlit.testing.v1 import AppTest
 
-from beft_core.snapshots.snapshot import write_snapshot
+from beft_core.runs.run import list_runs
+from beft_core.snapshots.snapshot import Snapshot, write_snapshot
 
-SCALE = "Scale the weights"
+SCALE, AGAIN = "Scale the weights", "Train the probe again"
 pytestmark = pytest.mark.usefixtures("lab")
 
 
@@ -57,3 +60,25 @@ def test_a_bias_that_began_at_zero_cannot_be_shifted(lab: Path) -> None:
     at = opened("rewrite")
     assert "began at zero" in at.error[0].value and charts(at) == 0
     assert charts(opened("rewrite", rw=SCALE)) >= 2
+
+
+def test_a_probe_is_trained_again_on_the_rewritten_model_and_found(lab: Path) -> None:
+    at = opened("rewrite", rw=SCALE, scale="×100")
+    assert button(opened("rewrite", rw=SCALE, present="true"), AGAIN).disabled
+    sound(button(at, AGAIN).click().run())
+    (run,) = list_runs()
+    fields = run.config()[1]
+    assert (fields["rewrite_scale"], fields["task"], fields["lr"], fields["epochs"]) == (100, "demo-sentiment", 2e-3, 2)
+
+    probe = small_snapshot(0)
+    settings = {**probe.meta.hyperparameters, "rewrite_scale": 10.0}
+    meta = replace(probe.meta, hyperparameters=settings)
+    keys = probe.keys()
+    pre, post = ({key: get(*key) for key in keys} for get in (probe.pre, probe.post))
+    post["encoder", "v"] = pre["encoder", "v"] * 1.01
+    write_snapshot(lab / "samples" / "other.beft.safetensors", Snapshot.build(meta, pre, post))
+    at = opened("rewrite", rw=SCALE)
+    assert "the ratio selects $b_q$ instead of $b_v$: $b_v$ 0." in words(at) and AGAIN not in {
+        b.label for b in at.button
+    }
+    assert charts(at) >= 5

@@ -1,0 +1,42 @@
+"""The configuration of a snapshot's fine-tune, and which snapshots are of one fine-tune but for one setting."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from example_snapshots import example
+
+from beft_core.errors import UserError
+from beft_core.execution.from_snapshot import config_of_snapshot, is_again
+from beft_core.snapshots.snapshot import SUFFIX, read_snapshot
+
+PROBE = Path(__file__).parents[3] / "sample_snapshots" / f"sst2-low-seed0-probe{SUFFIX}"
+
+
+def test_a_shipped_probe() -> None:
+    config = config_of_snapshot(read_snapshot(PROBE))
+    assert (config.task, config.n_train, config.seed, config.lr, config.epochs) == ("sst2", 1000, 0, 2e-3, 8)
+    assert (config.model, config.schedule, config.rewrite_scale, config.adam_epsilon) == (
+        "bundled",
+        "linear",
+        None,
+        1e-8,
+    )
+
+
+def test_what_cannot_be_done_again() -> None:
+    with pytest.raises(UserError, match="beft tasks"):
+        config_of_snapshot(example(task="my reviews"))
+    with pytest.raises(UserError, match="--batch-size"):
+        config_of_snapshot(example(task="sst2", hyperparameters={"batch_size": 10**9}))
+
+
+def test_one_fine_tune_but_for_a_setting() -> None:
+    one = example(hyperparameters={"lr": 1e-3}).meta
+    scaled = dataclasses.replace(one, hyperparameters={"lr": 1e-3, "rewrite_scale": 10.0})
+    assert is_again(one, scaled, "rewrite_scale") and not is_again(
+        one, dataclasses.replace(one, seed=4), "rewrite_scale"
+    )
+    assert not is_again(one, dataclasses.replace(one, hyperparameters={"lr": 2e-3}), "rewrite_scale")
