@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import of_probes
 from beft_core.scores.table import rank_terms, select_term
 from beft_core.sweeps.table import COLUMNS
 from beft_core.tasks.registry import TASKS
@@ -133,7 +133,7 @@ def _probe(
     """Scores of a probe: the selected term 0.9, the other candidates 0.5 and 0.1 (0.05 more for each place of the
     learning rate in the list), the other terms 0.4, 0.39, 0.38, ... ."""
     row: dict[str, Any] = {}
-    for approach in APPROACHES:
+    for approach in of_probes():
         chosen = selects(approach, run) if callable(selects) else selects[approach]
         scores = dict(
             zip(best_first(chosen), (0.9 + 0.05 * place, 0.5 + 0.05 * place, 0.1 + 0.05 * place), strict=True)

@@ -23,9 +23,14 @@ from beft_core.cli.fine_tune import (
     print_scores,
     print_selection,
 )
-from beft_core.cli.parser.command import OUTPUT, add
+from beft_core.cli.flags import config_of, takes
+from beft_core.cli.parser.command import MODEL, OUTPUT, add
+from beft_core.cli.progress import progress
+from beft_core.errors import UserError
+from beft_core.extras import require_training
 from beft_core.files.paths import user_path
 from beft_core.models.source import known_models
+from beft_core.runs.tables import recorded_table
 from beft_core.scores.approaches import APPROACHES, Approach
 from beft_core.scores.no_selection import NoSelection
 from beft_core.scores.table import ScoreTable, aggregate_seeds, score_snapshot
@@ -38,6 +43,7 @@ from beft_core.terms import CANDIDATES
 if TYPE_CHECKING:
     import pandas as pd
 
+OF_SNAPSHOT = {"model": "bundled, a Hub id with optional @revision, or a folder. Default: what the snapshot names."}
 PerLayer = Annotated[
     bool,
     typer.Option("--per-layer", help="Also every layer, with the geometry beside the score.", rich_help_panel=OUTPUT),
@@ -47,21 +53,45 @@ PerLayer = Annotated[
 Verbose = Annotated[
     bool, typer.Option("--verbose", help="Also the scores of every file of several seeds.", rich_help_panel=OUTPUT)
 ]
+Measure = Annotated[
+    bool,
+    typer.Option(
+        "--measure",
+        help="Measure the relative output change too, with the base model on validation examples.",
+        rich_help_panel=MODEL,
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    add(app, "score", score)
+    add(app, "score", takes(["data_dir", "model", "device"], says=OF_SNAPSHOT)(score))
     add(app, "inspect", inspect)
     add(app, "models", models)
     add(app, "tasks", tasks)
 
 
 def score(
-    files: output.Files, per_layer: PerLayer = False, verbose: Verbose = False, json: output.Json = False
+    files: output.Files,
+    given: dict[str, Any],
+    per_layer: PerLayer = False,
+    verbose: Verbose = False,
+    measure: Measure = False,
+    out: output.Out = None,
+    json: output.Json = False,
 ) -> None:
     """Score and rank the bias terms of snapshots; several seeds of one experiment also together."""
+    if out is not None and (not measure or len(files) > 1):
+        raise UserError("got --out without --measure of one file", "both", "--measure")
+    if given and not measure:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UserError(f"got {flags} without --measure", "both", "--measure")
+    path = output.out_path(out) if out else None
     snapshots = output.read_all(files)
+    if measure:
+        snapshots = _measured(snapshots, files, given)
+        if path is not None:
+            output.save(path, snapshots[0])
     tables = [score_snapshot(snapshot) for snapshot in snapshots]
     groups = [group for group in _experiments(snapshots).values() if len(group) > 1]
     aggregates = [(group, aggregate_seeds([tables[n] for n in group])) for group in groups]
@@ -161,6 +191,21 @@ def _print_all_terms(count: int, frame: pd.DataFrame) -> None:
         keys=2 + stacks,
     )
     output.say("first: ranked first of all terms; selected: first of those of q, k, v that took part")
+
+
+def _measured(snapshots: list[Snapshot], files: list[str], given: dict[str, Any]) -> list[Snapshot]:
+    """Complete snapshots with the relative output change, which their files lack, by the base model."""
+    require_training()
+    with progress() as observer:
+        observer.stage("start PyTorch")
+        from beft_core.training.scores.output_change import with_output_change
+
+        found = []
+        for snapshot, file in zip(snapshots, files, strict=True):
+            table = recorded_table(user_path(file), snapshot.meta.task)
+            own = {} if table is None else table.to_dict()
+            found.append(with_output_change(snapshot, config_of(given), observer, table=own))
+    return found
 
 
 def _experiment(snapshot: Snapshot) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from beft_core.dials.parts import Part
 from beft_core.dials.result import Dial
 from beft_core.errors import UserError
-from beft_core.scores.approaches import PAPER, questions
+from beft_core.scores.approaches import PAPER, of_probes, questions
 from beft_core.scores.compare import Moves, alike, cosines, differences
 from beft_core.scores.plane import trajectory
 from beft_core.scores.table import ScoreTable
@@ -60,7 +60,8 @@ def bumps(table: ScoreTable, stack: str, dark: bool) -> go.Figure:
     """Draw the rank of every term by each approach."""
     from dashboard.figures.bumps import bumps
 
-    return bumps(table, table.approaches, table.selected(stack), stack, dark)
+    ranked = [key for key in table.approaches if key in of_probes()]  # the others rank q, k and v alone
+    return bumps(table, ranked, table.selected(stack), stack, dark)
 
 
 def one_of_each(approaches: Sequence[str]) -> list[str]:

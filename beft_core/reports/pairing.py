@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from beft_core.reports.optimizers import told_apart, with_optimizer
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import of_probes
 from beft_core.sweeps.table import KEY
 from beft_core.terms import CANDIDATES
 
@@ -68,7 +68,7 @@ def pairs(results: pd.DataFrame, at: At = "same") -> Pairs:
         "probes that failed": int((is_probe & ~done).sum()),
         "fine-tunes of one term that failed": int((~is_probe & ~measured).sum()),
     }
-    scores = [f"{key}.{term}" for key in APPROACHES for term in CANDIDATES]
+    scores = [f"{key}.{term}" for key in of_probes() for term in CANDIDATES]
     norms = [f"pre_norm.{term}" for term in CANDIDATES]
     probes = probes[[*_KEY, "regime", *scores, *norms, "null_terms"]]
     if at == "same":

@@ -14,7 +14,7 @@ import pandas as pd
 from beft_core.errors import UserError
 from beft_core.reports.seed_means import LrChoice, Results, Runs, regime_order
 from beft_core.reports.selection.prediction import match_grids
-from beft_core.scores.approaches import APPROACHES, PAPER
+from beft_core.scores.approaches import PAPER, of_probes
 from beft_core.terms import CANDIDATES, TERM_KEYS
 
 FIGURE_COLUMNS: tuple[str, ...] = (
@@ -70,7 +70,7 @@ def figure4(results: Results, lr: LrChoice = "best") -> pd.DataFrame:
         for task in runs.tasks(model):
             for regime in runs.regimes(model, task):
                 probes, probe_lr = runs.probes(model, task, regime, lr)
-                for approach in APPROACHES:
+                for approach in of_probes():
                     for term in TERM_KEYS:
                         scores = pd.to_numeric(probes[f"{approach}.{term}"]).dropna()
                         if scores.empty:

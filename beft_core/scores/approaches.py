@@ -5,7 +5,7 @@ Tables, rankings, the command line, reports and pages read this registry: one mo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -39,14 +39,16 @@ class Approach:
     """Formula for one layer, as plain text; a term's score is the mean over layers."""
     reference: str
     per_layer: Callable[[Any], np.ndarray]
-    """Function from a `Movement`, or squared gradients [layers, width], to scores, float64 [layers]."""
+    """Function from a `Movement`, squared gradients [layers, width] or output changes [layers] to scores, float64
+    [layers].
+    """
     question: Question
     variant: str = ""
     """Word for the approach among those that ask the same question; the first of them in the registry is the one that
     is shown first.
     """
-    needs: Literal["movement", "fisher", "fisher_batch"] = "movement"
-    """Tensors that `per_layer` takes; a snapshot may lack the squared gradients."""
+    needs: Literal["movement", "fisher", "fisher_batch", "output_change"] = "movement"
+    """Tensors that `per_layer` takes; a snapshot may lack all but the movement."""
     from_start: bool = False
     """Whether the approach compares with where the term started, so that a start at zero gives it no meaning."""
     heading: str = ""
@@ -55,6 +57,11 @@ class Approach:
     """Caveat, in plain sentences: what the score depends on besides learning, see
     :mod:`beft_core.models.value_shift`.
     """
+
+    @property
+    def of_change(self) -> bool:
+        """Whether the approach scores what the fine-tune changed, so that a term which was not trained has no score."""
+        return self.needs in ("movement", "output_change")
 
 
 PAPER = "projection_ratio"
@@ -73,6 +80,12 @@ DEPEND = Question(
     "How much did the loss depend on it?",
     help="Squared gradients before the fine-tune: of every example, or, as in the authors' code, of the mean over "
     "batches of 8.",
+)
+REACH = Question(
+    "output",
+    "How far did it move what the layer computes?",
+    help="Measured with the model on validation examples, before the fine-tune: the change of the attention's output "
+    "that b_v makes, and of the attention logits that b_q and b_k make, relative to their size.",
 )
 
 _SOURCE = "BEFT, https://arxiv.org/abs/2509.15974"
@@ -146,16 +159,40 @@ APPROACHES: dict[str, Approach] = {
             heading="batches",
             caveat=_SCALE,
         ),
+        Approach(
+            "output_change",
+            "Relative output change",
+            "‖W_o Δb_v‖ / ‖attention output‖; ‖Δ logits‖ / ‖logits‖ over keys for b_q and b_k",
+            "this lab, not in the paper (https://arxiv.org/abs/2509.15974): no rewriting of the model changes it",
+            partial(np.asarray, dtype=np.float64),
+            REACH,
+            needs="output_change",
+            heading="output",
+            caveat="Measured on validation examples, layer by layer, with the rest of the model as it was. What b_v "
+            "and b_q move, outputs and logits, are two different sizes.",
+        ),
     )
 }
 """Approaches by key, in the order of tables. Which of them a snapshot allows depends on the tensors that it holds."""
 
 
-def questions() -> dict[Question, tuple[Approach, ...]]:
-    """List the questions of the registry with the approaches that ask them, both in the order of the registry."""
+def of_probes() -> dict[str, Approach]:
+    """List the approaches that every probe allows, by key, and so sweeps and reports hold; the others need further
+    passes of a model.
+    """
+    return {key: one for key, one in APPROACHES.items() if one.needs != "output_change"}
+
+
+def questions(keys: Iterable[str] | None = None) -> dict[Question, tuple[Approach, ...]]:
+    """List the questions of the registry with the approaches that ask them, both in the order of the registry.
+
+    ``keys``: of approaches that count; None: all.
+    """
+    wanted = set(APPROACHES if keys is None else keys)
     asked: dict[Question, tuple[Approach, ...]] = {}
     for approach in APPROACHES.values():
-        asked[approach.question] = (*asked.get(approach.question, ()), approach)
+        if approach.key in wanted:
+            asked[approach.question] = (*asked.get(approach.question, ()), approach)
     return asked
 
 

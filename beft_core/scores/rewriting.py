@@ -130,7 +130,7 @@ def rewritten(snapshot: Snapshot, rewriting: Rewriting, outputs: Outputs | None 
     def load(name: str) -> np.ndarray:
         array = before[name]
         of, term, part = name.split(".") if name.count(".") == 2 else ("", "", "")
-        if of != stack:
+        if of != stack or part == "output_change":  # which no rewriting changes
             return array
         factor = rewriting.factor(term)
         if part.startswith("fisher"):  # of squared gradients: what is longer is pushed less

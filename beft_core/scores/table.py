@@ -138,7 +138,7 @@ class ScoreTable:
         return rank_rows(self.rows(stack or self.stacks[0]).values(), approach)
 
     def _took_part(self, approach: str, stack: str | None) -> tuple[str, ...]:
-        moves = APPROACHES[approach].needs == "movement"
+        moves = APPROACHES[approach].of_change
         return tuple(
             term
             for term, row in self.rows(stack or self.stacks[0]).items()
@@ -223,7 +223,7 @@ def reason_without_score(row: TermScores | None, approach: str) -> str | None:
         return NOT_MEASURED
     if row.undefined_from_zero(approach):
         return FROM_ZERO
-    if APPROACHES[approach].needs != "movement" or row.trained:
+    if not APPROACHES[approach].of_change or row.trained:
         return None
     return FROZEN if row.null else NOT_TRAINED
 
@@ -287,6 +287,7 @@ def score_snapshot(snapshot: Snapshot) -> ScoreTable:
             "movement": movement,
             "fisher": _without(snapshot.fisher(stack, term), nothing),
             "fisher_batch": _without(snapshot.fisher(stack, term, "batch"), nothing),
+            "output_change": snapshot.output_change(stack, term),
         }
         scores = {
             key: approach.per_layer(measured[approach.needs])

@@ -3,6 +3,7 @@
 A safetensors file of float32 tensors ``{stack}.{term}.pre`` and ``.post`` [layers, width]; optionally
 ``.fisher`` and ``.fisher_batch`` (before the fine-tune, under a random head: what the scores read) and
 ``.fisher_tuned`` (at the fine-tuned model, under its trained head: what a Fisher average reads), [layers, width] each,
+``.output_change`` [layers] (how far q, k and v moved what their layers compute, on validation examples);
 ``.steps`` [checkpoints, layers, width] with
 ``trajectory.step`` [checkpoints], and ``extra.{task}.{part}``. The header's metadata has one key, ``beft``:
 JSON of `SnapshotMeta`.
@@ -50,7 +51,15 @@ MAX_HEADER = 4 * 2**20
 Key = tuple[str, str]
 """Key of a bias term: (stack, term), such as ("encoder", "v")."""
 
-PARTS: dict[str, int] = {"pre": 2, "post": 2, "fisher": 2, "fisher_batch": 2, "fisher_tuned": 2, "steps": 3}
+PARTS: dict[str, int] = {
+    "pre": 2,
+    "post": 2,
+    "fisher": 2,
+    "fisher_batch": 2,
+    "fisher_tuned": 2,
+    "output_change": 1,
+    "steps": 3,
+}
 """Tensors that a term may have, with their rank."""
 
 EXTRA_PARTS: dict[str, int] = {
@@ -122,6 +131,7 @@ class Snapshot:
         fisher: Mapping[Key, np.ndarray] | None = None,
         fisher_batch: Mapping[Key, np.ndarray] | None = None,
         fisher_tuned: Mapping[Key, np.ndarray] | None = None,
+        output_change: Mapping[Key, np.ndarray] | None = None,
         steps: Mapping[Key, np.ndarray] | None = None,
         trajectory_step: np.ndarray | None = None,
         extra: Mapping[str, np.ndarray] | None = None,
@@ -137,6 +147,7 @@ class Snapshot:
             "fisher": fisher,
             "fisher_batch": fisher_batch,
             "fisher_tuned": fisher_tuned,
+            "output_change": output_change,
             "steps": steps,
         }
         tensors = {
@@ -172,13 +183,29 @@ class Snapshot:
         """
         return self._read_optional(f"{stack}.{term}.{'fisher' if variant == 'exact' else f'fisher_{variant}'}")
 
+    def output_change(self, stack: str, term: str) -> np.ndarray | None:
+        """Read how far a term moved what its layers compute, relative to it: [layers]; None where it was not measured.
+
+        See :mod:`beft_core.training.scores.output_change`.
+        """
+        return self._read_optional(f"{stack}.{term}.output_change")
+
     def with_fisher_tuned(self, fisher: Mapping[Key, np.ndarray]) -> Snapshot:
         """Copy the snapshot with Fisher information at the fine-tuned model: (stack, term) -> [layers, width].
 
         Raises:
             UserError: a term that the snapshot does not have, another shape, or values that are not finite.
         """
-        new = {f"{stack}.{term}.fisher_tuned": _frozen(array, np.float32) for (stack, term), array in fisher.items()}
+        return self._with("fisher_tuned", fisher)
+
+    def with_output_change(self, change: Mapping[Key, np.ndarray]) -> Snapshot:
+        """Copy the snapshot with the output changes of terms: (stack, term) -> [layers]. Raises UserError as
+        `with_fisher_tuned`.
+        """
+        return self._with("output_change", change)
+
+    def _with(self, part: str, values: Mapping[Key, np.ndarray]) -> Snapshot:
+        new = {f"{stack}.{term}.{part}": _frozen(array, np.float32) for (stack, term), array in values.items()}
         shapes = self._shapes | {name: array.shape for name, array in new.items()}
         snapshot = Snapshot(self.meta, shapes, lambda name: new[name] if name in new else self._load(name), self.source)
         for name in new:
@@ -216,8 +243,8 @@ class Snapshot:
             if (array < 0).any() or (np.diff(array) <= 0).any() or (array != np.floor(array)).any():
                 raise UserError(f"{self.source}: tensor {name} is not a list of steps", "whole numbers that increase")
             return array.astype(np.int64)
-        if ".fisher" in name and (array < 0).any():
-            raise UserError(f"{self.source}: tensor {name} is negative", "squared gradients")
+        if (".fisher" in name or name.endswith(".output_change")) and (array < 0).any():
+            raise UserError(f"{self.source}: tensor {name} is negative", "sizes of at least zero")
         return array
 
 
@@ -270,8 +297,9 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], meta: SnapshotMeta) -> 
             if part not in parts:
                 raise UserError(f"{stack}.{term} has no {part}", "pre and post of every term")
         for part, shape in parts.items():
-            if shape[-2:] != parts["pre"]:
-                raise UserError(f"{stack}.{term}.{part} has shape {list(shape)}", f"the pre's {list(parts['pre'])}")
+            expected = parts["pre"][:1] if PARTS[part] == 1 else parts["pre"]
+            if shape[-2:] != expected:
+                raise UserError(f"{stack}.{term}.{part} has shape {list(shape)}", f"the pre's {list(expected)}")
         if "steps" in parts and parts["steps"][:1] != shapes.get(STEP):
             raise UserError(f"{stack}.{term}.steps has {parts['steps'][0]} checkpoints", f"as many in {STEP}")
     if STEP in shapes and not any("steps" in parts for parts in terms.values()):

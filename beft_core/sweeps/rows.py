@@ -10,7 +10,7 @@ import numpy as np
 from beft_core.architectures.certified import certified
 from beft_core.config import RunConfig
 from beft_core.methods import method_of
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import of_probes
 from beft_core.scores.formulas import Movement
 from beft_core.scores.table import score_snapshot, select_term
 from beft_core.snapshots.snapshot import Snapshot
@@ -116,7 +116,7 @@ def settled(snapshot: Snapshot) -> dict[str, float]:
         if (stack, term) in snapshot.keys() and term not in null  # noqa: SIM118 - a method of Snapshot
     }
     shares: dict[str, float] = {}
-    for key, approach in APPROACHES.items():
+    for key, approach in of_probes().items():
         if approach.needs != "movement":
             variant: Literal["exact", "batch"] = "batch" if approach.needs == "fisher_batch" else "exact"
             if snapshot.fisher(*snapshot.keys()[0], variant) is not None:

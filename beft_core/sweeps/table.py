@@ -17,7 +17,7 @@ from beft_core.files import parquet
 from beft_core.files.paths import user_path
 from beft_core.files.plain_file import open_plain
 from beft_core.presets import BUILT_IN
-from beft_core.scores.approaches import APPROACHES, PAPER
+from beft_core.scores.approaches import PAPER, of_probes
 from beft_core.tasks.sources.records import csv_records
 from beft_core.terms import TERM_KEYS
 
@@ -62,13 +62,13 @@ RUN_COLUMNS: dict[str, str] = {
 """Columns that describe a run, each with its description."""
 
 SCORE_COLUMNS: tuple[str, ...] = tuple(
-    f"{what}{approach}.{term}" for what in ("", "rank.") for approach in APPROACHES for term in TERM_KEYS
+    f"{what}{approach}.{term}" for what in ("", "rank.") for approach in of_probes() for term in TERM_KEYS
 )
 """Names of the columns of scores: ``projection_ratio.v`` (score of a term: mean over layers),
 ``rank.projection_ratio.v`` (1 is the highest of all).
 """
 CHOICE_COLUMNS: tuple[str, ...] = tuple(
-    f"{what}.{approach}" for what in ("selected", "settled") for approach in APPROACHES
+    f"{what}.{approach}" for what in ("selected", "settled") for approach in of_probes()
 )
 """Names of the columns of selections. ``selected.fisher``: the term among q, k and v that an approach selects.
 ``settled.projection_ratio``: the share of the probe's steps after which its selection never changed again (0: it was

@@ -33,7 +33,7 @@ class Mark:
 
 
 RULE_MARKS: dict[str, Mark] = {
-    **{key: Mark(symbol=form.symbol, dash=form.dash) for key, form in style.approach_forms().items()},
+    **{key: Mark(symbol=form.symbol, dash=form.dash) for key, form in style.approach_forms().items() if key in RULES},
     FIXED_ORDER: Mark("v", "diamond-open"),
     ALWAYS_V: Mark("v", "diamond"),
     SMALLEST_NORM: Mark(symbol="hourglass"),

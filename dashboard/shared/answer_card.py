@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from beft_core.scores.approaches import APPROACHES, Question, questions
+from beft_core.scores.approaches import APPROACHES, Question, of_probes, questions
 from beft_core.scores.no_selection import NoSelection, Why
 from beft_core.scores.table import is_noise
 from beft_core.terms import CANDIDATES
@@ -31,7 +31,7 @@ def answer_card(opened: Opened, question: Question, stack: str, dark: bool) -> s
 
 def variant_switches() -> list[str]:
     """Draw the switches of all questions, for where there are no cards; returns the approach of each question."""
-    return [_variant(question, labelled=True) for question in questions()]
+    return [_variant(question, labelled=True) for question in questions(of_probes())]
 
 
 def _variant(question: Question, labelled: bool = False) -> str:

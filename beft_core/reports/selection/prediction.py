@@ -19,7 +19,7 @@ from beft_core.reports.pairing import VALUES, At, match_grids, pairs, with_regim
 from beft_core.reports.selection import contests
 from beft_core.reports.selection.intervals import GROUP, Bootstrap
 from beft_core.reports.selection.rules import ALWAYS_V, FIXED_ORDER, RANDOM, RULES, SMALLEST_NORM, YARDSTICKS
-from beft_core.scores.approaches import APPROACHES, PAPER
+from beft_core.scores.approaches import PAPER, of_probes
 from beft_core.scores.rank_correlation import kendall_tau
 from beft_core.terms import CANDIDATES
 
@@ -251,9 +251,9 @@ def settled_shares(results: pd.DataFrame) -> pd.DataFrame:
     """
     named_apart = with_regimes(results)
     probes = named_apart[(named_apart["trains"] == "all") & (named_apart["state"] == "done")]
-    named = probes.rename(columns={f"settled.{key}": key for key in APPROACHES})
+    named = probes.rename(columns={f"settled.{key}": key for key in of_probes()})
     long = named.melt(
-        ["task", "regime", "n_train", "lr", "seed"], list(APPROACHES), var_name="approach", value_name="share"
+        ["task", "regime", "n_train", "lr", "seed"], list(of_probes()), var_name="approach", value_name="share"
     )
     long["share"] = pd.to_numeric(long["share"])
     return long.dropna(subset=["share"]).reset_index(drop=True)

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from beft_core.reports.pairing import VALUES
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import of_probes
 from beft_core.terms import CANDIDATES
 
 ALWAYS_V, FIXED_ORDER, SMALLEST_NORM, ORACLE, RANDOM = "always_v", "fixed_order", "smallest_norm", "oracle", "random"
@@ -58,7 +58,7 @@ def _probe(rows: pd.DataFrame, approach: str) -> np.ndarray:
     scores = rows[[f"{approach}.{term}" for term in CANDIDATES]].to_numpy(float)
     null = _null(rows)
     scores = np.where(null & ~np.isnan(scores), 0.0, scores)  # what it scores where it stays frozen
-    undefined = ~null & _from_zero(rows) if APPROACHES[approach].from_start else np.zeros_like(null)
+    undefined = ~null & _from_zero(rows) if of_probes()[approach].from_start else np.zeros_like(null)
     scores = np.where(undefined & ~np.isnan(scores), _LAST, scores)
     # As in ScoreTable.selected: fewer than two rivals are no contest, and where none moved, or all alike, there is
     # nothing to tell by.
@@ -102,7 +102,7 @@ RULES: dict[str, Rule] = {
     for rule in (
         *(
             Rule(key, approach.label, f"the probe's scores: {approach.formula}", partial(_probe, approach=key))
-            for key, approach in APPROACHES.items()
+            for key, approach in of_probes().items()
         ),
         Rule(
             FIXED_ORDER,

@@ -14,7 +14,7 @@ import streamlit as st
 
 from beft_core.errors import UserError
 from beft_core.scores import compare
-from beft_core.scores.approaches import APPROACHES, questions
+from beft_core.scores.approaches import APPROACHES, of_probes, questions
 from beft_core.scores.compare_words import verdict
 from beft_core.scores.no_selection import Why
 from beft_core.scores.table import ScoreTable
@@ -103,7 +103,8 @@ def choose_view(opened: Sequence[Opened]) -> tuple[str, tuple[str, ...], str]:
             stack = str(
                 st.segmented_control("Stack", stacks, default=stack, required=True, key=STACK, bind="query-params")
             )
-        asked = {question: variants(question) for question in questions()}
+        measured = {key for one in opened for key in one.scores.approaches}
+        asked = {question: variants(question) for question in questions([*of_probes(), *measured])}
         names = {
             question: APPROACHES[next(iter(keys.values()))].label.split(" (")[0] for question, keys in asked.items()
         }

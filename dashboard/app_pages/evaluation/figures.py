@@ -10,7 +10,7 @@ import streamlit as st
 from beft_core.reports.pairing import pairs
 from beft_core.reports.selection.prediction import score_with_metric
 from beft_core.reports.series import figure4, metric_vs_epoch, score_vs_lr
-from beft_core.scores.approaches import APPROACHES, PAPER
+from beft_core.scores.approaches import APPROACHES, PAPER, of_probes
 from beft_core.scores.regimes import Measured
 from beft_core.terms import CANDIDATES, TERM_KEYS
 from dashboard.app_pages.evaluation.tables import reference
@@ -190,7 +190,7 @@ def _scores_beside_metrics(view: View, task: str, regime: str, metric: str) -> N
     if rows.empty:
         st.caption("It takes a probe and the three terms alone, on the same data and seed; this table has none here.")
         return
-    known = [key for key in APPROACHES if rows[[f"{key}.{term}" for term in CANDIDATES]].notna().all(axis=None)]
+    known = [key for key in of_probes() if rows[[f"{key}.{term}" for term in CANDIDATES]].notna().all(axis=None)]
     if not known:
         st.caption("The probes hold no scores.")
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from beft_core.scores.approaches import APPROACHES, questions
+from beft_core.scores.approaches import APPROACHES, of_probes, questions
 from dashboard.app_pages.importance.cell import cell_box, cell_card, cell_maps, choose
 from dashboard.app_pages.importance.verdict import verdict
 from dashboard.figures.bumps import bumps
@@ -23,7 +23,8 @@ THIS, RANKING, SIZES = "This snapshot", "Ranking by approach", "Over data sizes"
 
 def this_snapshot(opened: Opened, stack: str) -> None:
     """Draw the tab about the chosen snapshot."""
-    scores, asked = opened.scores, questions()
+    scores = opened.scores
+    asked = questions([*of_probes(), *scores.approaches])
     grid = st.grid(len(asked), min_column_width=270, border=True)
     approaches = []
     for question in asked:
@@ -52,12 +53,13 @@ def this_snapshot(opened: Opened, stack: str) -> None:
 def ranking_by_approach(opened: Opened, stack: str) -> None:
     """Draw the ranking of the terms from one approach to the next."""
     scores = opened.scores
+    ranked = [key for key in scores.approaches if key in of_probes()]  # the others rank q, k and v alone
     st.markdown(
         "Each line is a bias term, each column an approach, the highest score on top. Strong lines are the three terms "
-        f"that can be selected{explain.star(opened, scores.approaches, stack)}. Where lines cross, approaches disagree."
+        f"that can be selected{explain.star(opened, ranked, stack)}. Where lines cross, approaches disagree."
     )
     show(
-        bumps(scores, scores.approaches, opened.selected(stack), stack, DARK),
+        bumps(scores, ranked, opened.selected(stack), stack, DARK),
         "bumps",
         "Rank of every bias term by each approach",
         data=lambda: scores.means,

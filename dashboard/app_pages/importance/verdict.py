@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from beft_core.scores.approaches import APPROACHES, questions
+from beft_core.scores.approaches import APPROACHES, of_probes, questions
 from beft_core.scores.regimes import Measured
 from beft_core.terms import CANDIDATES
 from dashboard.figures.parts.style import approach_forms, latex, tinted
@@ -21,7 +21,7 @@ def verdict(opened: Opened, stack: str) -> str:
     selected = opened.selected(stack)
     named: dict[str, list[str]] = {}
     silent: list[str] = []
-    for first, *_ in questions().values():
+    for first, *_ in questions([*of_probes(), *opened.scores.approaches]).values():
         term = selected.get(first.key)
         (silent if term is None else named.setdefault(term, [])).append(first.key)
     alone = {m.term: m for m in measured_alone(opened.meta, on_shelf()) if m.term is not None}

@@ -33,7 +33,8 @@ def verdict(result: Rewritten) -> None:
 def bars(result: Rewritten, name: str) -> None:
     """Draw the scores of q, k and v, as they are and rewritten, one figure for each approach that was measured."""
     stack = result.before.stacks[0]
-    keys = [key for key in SHOWN if key in result.before.approaches]
+    measured = set(result.before.approaches) & set(result.after.approaches)
+    keys = [key for key in SHOWN if key in measured]
     null = [term for term, row in result.before.rows(stack).items() if row.null]
     selected = result.after.selected(stack)
     grid = st.grid(len(keys), min_column_width=_BAR_WIDTH, border=True)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beft_core.errors import UserError
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import of_probes
 from beft_core.scores.table import (
     FROM_ZERO,
     aggregate_seeds,
@@ -63,7 +63,7 @@ def test_a_table_agrees_with_the_formulas_of_each_tensor() -> None:
     pre = base(terms=("q", "k", "v", "mlp_in"))
     snapshot = example(full=True, pre=pre, null_terms=("k",), trained_terms=("q", "v"))
     table = score_snapshot(snapshot)
-    assert table.approaches == tuple(APPROACHES)
+    assert table.approaches == tuple(of_probes())
     assert len(table.per_layer) == 4 * LAYERS * 5 and len(table.means) == 4 * 5
     for row in table.per_layer.itertuples():
         pre, post = snapshot.pre(row.stack, row.term), snapshot.post(row.stack, row.term)

@@ -10,7 +10,7 @@ from sweep_tables import make_results
 from beft_core.reports.pairing import pairs
 from beft_core.reports.selection.prediction import ALWAYS_V, MEASURES, RANDOM, RULES, settled_shares, summary
 from beft_core.reports.series import metric_vs_epoch, score_vs_lr
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import of_probes
 from dashboard.figures.curves.rates import over_epochs, over_rates
 from dashboard.figures.evaluation import MEASURES as DRAWN
 from dashboard.figures.evaluation import RULE_MARKS, rule_dots, score_and_metric, settling_curves
@@ -33,7 +33,8 @@ def test_every_rule_has_a_look_and_every_measure_is_drawn() -> None:
     assert RULE_MARKS[ALWAYS_V].colour(dark=False) == style.TERM_COLOURS["v"]
     looks = {(mark.colour(dark=True), mark.symbol) for mark in RULE_MARKS.values()}
     assert len(looks) == len(RULES)
-    for key, form in style.approach_forms().items():  # an approach has no colour of a term
+    for key in of_probes():  # an approach has no colour of a term
+        form = style.approach_forms()[key]
         assert RULE_MARKS[key].colour(dark=True) == style.ink(dark=True) and RULE_MARKS[key].symbol == form.symbol
 
 
@@ -151,7 +152,7 @@ def test_settling_counts_probes() -> None:
     assert list(line.y) == [0, 25, 50, 75, 100, 100]
     assert line.name == "Projection ratio: half by 30 %, nine of ten by 78 %"
     every = settling_curves(settled_shares(RESULTS))
-    assert [trace.name.split(":")[0] for trace in every.data] == [a.label for a in APPROACHES.values()]
+    assert [trace.name.split(":")[0] for trace in every.data] == [a.label for a in of_probes().values()]
     widths = [trace.line.width for trace in every.data]
     assert widths == sorted(widths, reverse=True) and every.layout.height > figure.layout.height
 

@@ -33,7 +33,7 @@ from beft_core.reports.selection.prediction import (
     verdict,
 )
 from beft_core.reports.selection.rules import FIXED_ORDER, ORACLE, SMALLEST_NORM
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import of_probes
 from beft_core.sweeps.table import read_table, write_table
 
 # --- one case ------------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_a_planted_table_is_answered() -> None:
 
 
 def test_the_advantage_is_that_of_the_same_cases() -> None:
-    table = cases(make_results(selects={**dict.fromkeys(APPROACHES, "q")}, add=noisy))
+    table = cases(make_results(selects={**dict.fromkeys(of_probes(), "q")}, add=noisy))
     wide = table.pivot(index="case", columns="rule", values="regret")
     mean, low, high = advantage(table)
     assert mean == pytest.approx((wide[ALWAYS_V] - wide["projection_ratio"]).mean()) and low < mean < high
@@ -198,7 +198,7 @@ def test_the_verdict_names_what_needs_no_probe_and_what_tasks_can_tell() -> None
     assert "b_v beats b_q in" in said and "cannot tell a rule that selects well from “always b_v”" in said
     other = verdict(make_results(winners={("rte", "low"): "q"}, null="k", seeds=range(5)))
     assert "loses to it in 2" in other and "In the latter a rule could do better" in other
-    assert "need no probe" not in verdict(make_results(selects=dict.fromkeys(APPROACHES, "q")))
+    assert "need no probe" not in verdict(make_results(selects=dict.fromkeys(of_probes(), "q")))
 
 
 # --- settling ------------------------------------------------------------------------------------------------------

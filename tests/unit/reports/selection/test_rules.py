@@ -18,7 +18,7 @@ from beft_core.reports.selection.prediction import (
     summary_of,
 )
 from beft_core.reports.selection.rules import FIXED_ORDER, ORACLE, SMALLEST_NORM
-from beft_core.scores.approaches import APPROACHES
+from beft_core.scores.approaches import of_probes
 from beft_core.terms import CANDIDATES
 
 
@@ -37,15 +37,15 @@ def test_a_null_term_that_was_trained_all_the_same_is_not_named() -> None:
     frozen = one_case(values, null="k")
     moved = frozen.copy()
     probe = moved["trains"] == "all"
-    for approach in APPROACHES:
+    for approach in of_probes():
         moved.loc[probe, f"{approach}.k"] = 1.5
     table = cases(moved)
-    assert set(table.loc[table["rule"].isin(APPROACHES), "selected"]) == {"q", "v"}
+    assert set(table.loc[table["rule"].isin(of_probes()), "selected"]) == {"q", "v"}
     pd.testing.assert_frame_equal(table, cases(frozen))
-    for approach in APPROACHES:  # nothing but the null term moved: there is nothing to select by
+    for approach in of_probes():  # nothing but the null term moved: there is nothing to select by
         moved.loc[probe, [f"{approach}.q", f"{approach}.v"]] = 0.0
-    assert not set(cases(moved)["rule"]) & set(APPROACHES)
-    assert not set(cases(frozen.assign(null_terms="q+k"))["rule"]) & set(APPROACHES), "one rival is no contest"
+    assert not set(cases(moved)["rule"]) & set(of_probes())
+    assert not set(cases(frozen.assign(null_terms="q+k"))["rule"]) & set(of_probes()), "one rival is no contest"
 
 
 @pytest.mark.parametrize("null", ["", "k"])
