@@ -40,6 +40,14 @@ Resume = Annotated[
 ThenTrain = Annotated[
     bool, typer.Option("--then-train", help="Fine-tune the selected term alone afterwards.", rich_help_panel=TRAINING)
 ]
+Check = Annotated[
+    bool,
+    typer.Option(
+        "--check",
+        help="Train b_q, b_k and b_v alone afterwards, in one pass, and say whether the score was right.",
+        rich_help_panel=TRAINING,
+    ),
+]
 TrainedOut = Annotated[
     str | None,
     typer.Option("--trained-out", metavar="FILE", help="Snapshot of --then-train to write.", rich_help_panel=OUTPUT),
@@ -59,6 +67,7 @@ def register(app: typer.Typer) -> None:
 def select(
     given: dict[str, Any],
     then_train: ThenTrain = False,
+    check: Check = False,
     out: output.Out = None,
     trained_out: TrainedOut = None,
     checkpoint: Resume = None,
@@ -111,6 +120,7 @@ def select(
         "probe": _cost(probe, observer) | {"file": probe_path, "metrics": probe.meta.metrics},
         "constant_answer": constant_answer(probe),
         "trained": None,
+        "check": None,
         "warnings": doubts,
     }
     if not json:
@@ -135,6 +145,12 @@ def select(
         if not json:
             output.say("")
             _print_training(trained, observer, trained_path)
+    if check and not stopped:
+        with progress() as observer:
+            verdict = workflow.check(probe, config, observer)
+        result["check"] = verdict.to_dict() | {"right": {key: verdict.is_right(key) for key in verdict.selected}}
+        if not json:
+            output.say("", verdict.sentence(), f"other scores: {verdict.others()}", verdict.caveat())
     if json:
         output.print_json(result)
     elif probe_path is None:

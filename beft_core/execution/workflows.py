@@ -13,9 +13,9 @@ from typing import Any
 
 from beft_core import environment, extras
 from beft_core.imports import imported
-from beft_core.runs.kinds import KINDS
+from beft_core.runs.kinds import KINDS, PROBE_COPY
 from beft_core.runs.run import Run
-from beft_core.snapshots.snapshot import Snapshot
+from beft_core.snapshots.snapshot import Snapshot, read_snapshot
 from beft_core.training.observer import Observer
 
 Outcome = tuple[Snapshot | None, dict[str, Any] | None]
@@ -62,6 +62,19 @@ def probe(fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outco
     selection = workflow.select(config, observer, checkpoint=checkpoint)
     means = json.loads(selection.scores.means.to_json(orient="records"))
     return selection.snapshot, {"selected": selection.selected, "means": means}
+
+
+def check(fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outcome:
+    """Train each of b_q, b_k and b_v alone, as the probe in the run's folder was trained, and judge its selection."""
+    from beft_core.config import RunConfig
+
+    config = RunConfig.from_dict(fields)
+    probe = read_snapshot(checkpoint.parent / PROBE_COPY)
+    observer.stage("start PyTorch")
+    from beft_core.training import workflow
+
+    verdict = workflow.check(probe, config, observer, checkpoint)
+    return None, {"verdict": verdict.to_dict()}
 
 
 def merge_evaluation(fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outcome:

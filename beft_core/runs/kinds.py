@@ -18,8 +18,9 @@ from beft_core.config import PROBE, RunConfig
 from beft_core.errors import UserError
 from beft_core.imports import imported
 from beft_core.presets import completed, completed_sweep
+from beft_core.scores.verdict import Verdict
 from beft_core.snapshots.snapshot import SUFFIX
-from beft_core.terms import TERMS
+from beft_core.terms import CANDIDATES, TERMS
 
 Fields = Mapping[str, Any]
 """Fields of a configuration as ``config.json`` has them, maybe of a later version or damaged."""
@@ -27,6 +28,8 @@ Fields = Mapping[str, Any]
 SNAPSHOT, RESULT, CHECKPOINT = f"snapshot{SUFFIX}", "result.json", "checkpoint.safetensors"
 PREDICTIONS = "predictions.parquet"
 """Names of files in a run folder."""
+PROBE_COPY = f"probe{SUFFIX}"
+"""Name of the copy of a probe's snapshot in the folder of the run that checks it."""
 
 
 def own_task(fields: Fields) -> tuple[str, ...]:
@@ -84,6 +87,8 @@ class Kind:
     """
     sets: Fields = field(default_factory=dict)
     """Fields that a single fine-tune of the kind sets itself, whatever its configuration says."""
+    check: str = ""
+    """Name of the kind that checks what a run of this one selects; empty: it selects nothing."""
     single: bool = False
     """Whether a run is a single fine-tune, with a :class:`beft_core.config.RunConfig`."""
     has_curves: bool = True
@@ -183,6 +188,13 @@ def _sweep_summary(result: Fields) -> str:
     return f"{count:,} fine-tune{'s' * (count != 1)}" + (f", {failed:,} failed" if failed else "")
 
 
+def _check_summary(result: Fields) -> str:
+    try:
+        return Verdict.from_dict(result.get("verdict")).sentence()
+    except UserError:
+        return ""
+
+
 # --- the rows ------------------------------------------------------------------------------------------------------
 
 _ROWS = (
@@ -198,6 +210,7 @@ _ROWS = (
         settings=lambda fields: _filled_in(fields) | _PROBE,
         completed=completed,
         sets=_PROBE,
+        check="check",
         single=True,
     ),
     Kind(
@@ -214,6 +227,21 @@ _ROWS = (
         settings=_filled_in,
         completed=completed,
         single=True,
+    ),
+    Kind(
+        "check",
+        "a check of a selection",
+        "train b_q, b_k and b_v alone in one pass, and judge what a probe selected",
+        config="beft_core.config:RunConfig",
+        workflow="beft_core.execution.workflows:check",
+        trains=lambda fields: "check of b_q, b_k, b_v",
+        brief=lambda fields: "check",
+        artifacts=(RESULT,),
+        terms=lambda fields: CANDIDATES,
+        settings=_filled_in,
+        completed=completed,
+        summary=_check_summary,
+        has_curves=False,
     ),
     Kind(
         "merge",

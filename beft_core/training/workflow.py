@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +21,11 @@ from beft_core.methods import ONE_BY_ONE
 from beft_core.models.biases import LoadedModel, biases
 from beft_core.scores.approaches import PAPER
 from beft_core.scores.table import ScoreTable, score_snapshot
+from beft_core.scores.verdict import Verdict
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.examples import TaskData
 from beft_core.tasks.predictions import predictions_of
+from beft_core.terms import CANDIDATES
 from beft_core.training import inputs
 from beft_core.training.acceleration.session import session_for
 from beft_core.training.batches.encoded import Encoded, encode
@@ -30,6 +33,7 @@ from beft_core.training.batches.padding import padding_for
 from beft_core.training.evaluate import evaluate as evaluate  # notebooks import it from here, too
 from beft_core.training.fisher.of_runs import fisher_of_runs
 from beft_core.training.fisher.of_snapshots import measure_tuned_fisher
+from beft_core.training.inputs import primary_metric
 from beft_core.training.job import Job
 from beft_core.training.methods.base import method_for
 from beft_core.training.methods.bias_bank import Bank, slot_name
@@ -40,6 +44,7 @@ from beft_core.training.precision import Precision, pick_device
 from beft_core.training.progress.checkpoint import held
 from beft_core.training.progress.identity import checkpoint_for
 from beft_core.training.result import Start, snapshot_of
+from beft_core.training.scores.output_change import with_output_change
 from beft_core.training.trainer import Trainer
 
 
@@ -269,10 +274,18 @@ def select(
 ) -> Selection:
     """Select a bias term by the paper's method: fine-tune all, score how far they move, take the best.
 
+    Where the architecture lets it be measured, the probe also holds the relative output change of q, k and v.
+
     ``then_train``: fine-tune the selected term alone, too. The probe takes every setting of ``config`` except what it
     trains. ``data``, ``base``: see :func:`train_bank`.
     """
+    observer = observer or Observer()
     probe = train(config.probe(), observer, checkpoint, data=data, base=base)
+    if not observer.should_stop():
+        try:
+            probe = with_output_change(probe, config, observer, data=data, base=base)
+        except UserError as error:
+            observer.message(f"the relative output change is not measured: {error}")
     scores = score_snapshot(probe)
     selected = scores.selected()
     trained = None
@@ -281,3 +294,49 @@ def select(
         alone = dataclasses.replace(config, mode=ONE_BY_ONE, terms=(winner,), fisher=False)
         trained = train(alone, observer, data=data, base=base)
     return Selection(probe, scores, selected, trained)
+
+
+def check(
+    probe: Snapshot,
+    config: RunConfig,
+    observer: Observer | None = None,
+    checkpoint: Path | None = None,
+    *,
+    data: TaskData | None = None,
+    base: inputs.Base | None = None,
+) -> Verdict:
+    """Check a selection: fine-tune each of b_q, b_k and b_v alone with the probe's settings, in one bank.
+
+    ``probe``: the snapshot of the probe; ``config``: its configuration. ``checkpoint``, ``data``, ``base``: see
+    :func:`train` and :func:`train_bank`.
+
+    Raises:
+        UserError: everything that a user can put right, such as a fine-tune that was stopped before it was scored.
+        FloatingPointError: the loss of one was not finite.
+    """
+    observer = observer or Observer()
+    terms = [term for term in CANDIDATES if any(key[1] == term for key in probe.keys())]  # noqa: SIM118
+    of_one: dict[str, Any] = {
+        "mode": ONE_BY_ONE,
+        "fisher": False,
+        "fisher_tuned": False,
+        "trajectory_every": None,
+        "evaluate": "last",
+    }
+    configs = [dataclasses.replace(config, **of_one, terms=(term,)) for term in terms]
+    if data is None:
+        observer.stage("load data")
+        data = inputs.load_data(configs[0].resolved())
+    with held(checkpoint):
+        trained = [one.sound().meta for one in train_bank(configs, observer, checkpoint, data=data, base=base)]
+    metric = trained[0].metric or primary_metric(data)
+    found = {
+        term: value
+        for term, meta in zip(terms, trained, strict=True)
+        if meta.metrics and (value := meta.metrics[-1].get(metric)) is not None
+    }
+    if len(found) < len(terms):
+        raise UserError("got fine-tunes that were stopped before they were scored", "all of them, to the end")
+    examples = len(next(iter(data.limited(config.n_eval).evals.values())))
+    null = [term for term in terms if term in trained[0].null_terms]
+    return Verdict(metric, found, score_snapshot(probe).selected(), tuple(null), config.seed, examples)

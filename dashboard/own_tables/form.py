@@ -24,9 +24,9 @@ from beft_core.tasks.sources import table_preview
 from beft_core.tasks.sources.table_preview import Checked, Columns, Preview
 from beft_core.tasks.sources.user_files import OwnTable
 from dashboard.shared import page
-from dashboard.shared.text import plain
+from dashboard.shared.text import NO_COLUMN, plain
 
-NEW, NO_COLUMN, AS_THEY_LOOK = "new", "–", "as they look"
+NEW, AS_THEY_LOOK = "new", "as they look"
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from beft_core.terms import TERMS
 from beft_core.training.estimate.count import judge_estimate
 from dashboard.figures.parts.numbers import short
 from dashboard.figures.parts.style import latex
-from dashboard.run_watch import card, charts
+from dashboard.run_watch import again, card, charts, check
 from dashboard.run_watch.card import Records
 from dashboard.shared import address, page
 from dashboard.shared.picker import CHOICE, OPEN_NEXT
@@ -131,6 +131,15 @@ def _estimated(run: Run, seconds: float) -> str:
     return f". Estimated {card.duration(expected)}, {took}."
 
 
+def _actions(run: Run, elsewhere: bool) -> None:
+    """Draw what can be done with a run that has ended: show it, check its selection, set it up again."""
+    if run.kind.single:
+        _show_button(run, elsewhere)
+    if check.can_be_checked(run):
+        check.button(run, lambda: card.begin(FULL, lambda: check.launched(run)))
+    again.link(run)
+
+
 def _show_button(run: Run, elsewhere: bool) -> None:
     done = run.recorded().state == "done"
     if done and not elsewhere and st.session_state.get(CHOICE) == run_title(run):
@@ -178,6 +187,7 @@ def _results(run: Run, records: Records) -> list[str]:
         selected = run.read_result().get("selected")
     except UserError:  # none, or a damaged one
         selected = None
+    lines += check.lines(run)
     if selected:
         chosen = [
             f"{APPROACHES[key].label} selects **{latex(term)}**"
@@ -226,9 +236,9 @@ FULL = card.Card(
     tour="run",
     outcome=_estimated,
     above=_switch,
-    actions=lambda run: _show_button(run, elsewhere=True),
+    actions=lambda run: _actions(run, elsewhere=True),
     body=_everything,
 )
 """Card with every curve, for the page where runs are the matter."""
-ASIDE = replace(FULL, on_done=_open_next, actions=lambda run: _show_button(run, elsewhere=False), body=_loss)
+ASIDE = replace(FULL, on_done=_open_next, actions=lambda run: _actions(run, elsewhere=False), body=_loss)
 """Card of pages of which a run is a detail: when it is done, the page shows its snapshot."""

@@ -7,6 +7,8 @@ import re
 from beft_core.terms import TERMS
 from dashboard.figures.parts.style import latex
 
+NO_COLUMN = "–"
+"""Choice, in forms of tables, of no column."""
 _SIGNS = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:])")
 
 

@@ -76,14 +76,16 @@ def test_train_then_evaluate_gives_the_same_metrics(table: list[str], folder: Pa
 
 
 def test_select_then_train(table: list[str], folder: Path) -> None:
-    result = beft("select", *table, "--then-train", "--out", "probe.beft.safetensors", "--json")
+    result = beft("select", *table, "--then-train", "--check", "--out", "probe.beft.safetensors", "--json")
     assert result.status == 0, result.err
     document = result.json
     winner = document["selected"]["projection_ratio"]
     assert winner in ("q", "v")
     assert document["null_terms"] == ["k"]
     assert {row["approach"] for row in document["means"]} == set(document["selected"])
-    assert len(document["means"]) == 8 * 5
+    assert len(document["means"]) == 8 * 5 + 3  # the relative output change is one of q, k and v alone
+    assert set(document["check"]["values"]) == {"q", "k", "v"} and document["check"]["null"] == ["k"]
+    assert document["check"]["right"]["projection_ratio"] in (True, False)
     assert document["trained"]["terms"] == [winner]
     assert document["trained"]["file"] == f"films-{winner}-seed0.beft.safetensors"
     assert read_snapshot(folder / document["trained"]["file"]).meta.trained_terms == (winner,)

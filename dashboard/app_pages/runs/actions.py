@@ -15,13 +15,15 @@ from beft_core.runs.overview import Overview, overview
 from beft_core.runs.run import Run
 from dashboard.app_pages.runs.table import CHOSEN
 from dashboard.figures.compare import MAX_COMPARED
-from dashboard.run_watch import fine_tunes, stopped
+from dashboard.run_watch import again, check, fine_tunes, stopped
 from dashboard.shared import page
 from dashboard.shared.picker import CHOICE, COMPARE_CHOICE, GEOMETRY_CHOICE
 from dashboard.shared.sources import run_title
 from dashboard.shared.text import bytes_in_words, plain
 
 _PROBLEM = "runs-problem"
+_CHECKING = "runs-checking"
+"""Session state: id of the check that was just started."""
 _UNDO = "runs-undo"
 """Session state: ids of what was deleted last, and the labels that were ticked then."""
 TRASH_SECONDS = 30 * 86400.0
@@ -86,6 +88,12 @@ def _open_links(chosen: Sequence[Overview]) -> None:
             icon=f":material/{page.PLACES[row.page].icon}:",
             query_params=page.kept(**{row.link: chosen[0].id}),
         )
+    if len(chosen) == 1:
+        again.link(chosen[0].run)
+        if check.can_be_checked(chosen[0].run):
+            check.button(chosen[0].run, lambda: _check(chosen[0].run), "runs")
+            if (started := st.session_state.pop(_CHECKING, None)) is not None:
+                st.switch_page(page.file_of("fine_tune"), query_params=page.kept(run=started))
     with_snapshot = [run_title(one.run) for one in chosen if one.has_snapshot]
     if len(with_snapshot) == 1:
         for place, name, more in (("importance", CHOICE, {}), ("geometry", GEOMETRY_CHOICE, {"geo": "Every layer"})):
@@ -102,6 +110,15 @@ def _open_links(chosen: Sequence[Overview]) -> None:
             icon=":material/compare:",
             query_params={**page.kept(), COMPARE_CHOICE: with_snapshot[:MAX_COMPARED]},
         )
+
+
+def _check(run: Run) -> None:
+    """Start the check of a probe's selection; the page Fine-tune then shows it."""
+
+    def start() -> None:
+        st.session_state[_CHECKING] = check.launched(run).id
+
+    _do(start)
 
 
 def _count(runs: Sequence[Overview]) -> str:

@@ -11,6 +11,8 @@ from training_tools import few_validation_examples
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
+from beft_core.merging.config import recorded
+from beft_core.scores.approaches import APPROACHES, PAPER
 from beft_core.tasks.predictions import Predictions, example_keys
 from beft_core.training import evaluate, inputs, workflow
 from beft_core.training.observer import Observer
@@ -35,7 +37,31 @@ def test_the_selection_probes_all_terms_and_trains_the_winner_alone(monkeypatch:
     winner = found.selected["projection_ratio"]
     assert winner in ("q", "v")  # the key bias is null in this model
     assert found.trained is not None and found.trained.meta.trained_terms == (winner,)
-    assert select(BASE).trained is None
+    change = {term: found.snapshot.output_change("encoder", term) for term in "qkv"}
+    assert all(values is not None and values.shape == (6,) for values in change.values())
+    assert not change["k"].any() and change["v"].all() and change["q"].all()  # type: ignore[union-attr]
+    assert set(found.selected) == set(APPROACHES)
+
+    verdict = workflow.check(found.snapshot, BASE)
+    assert set(verdict.values) == {"q", "k", "v"} and verdict.null == ("k",) and verdict.examples == 24
+    assert verdict.selected == found.selected and verdict.is_right() is (winner in verdict.best)
+
+
+def test_a_probe_of_the_rewritten_model_ends_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two models compute the same, but biases ten times as long hardly turn, and those a tenth as long do."""
+    monkeypatch.setattr(inputs, "load_data", few_validation_examples(24))
+    config = dataclasses.replace(BASE, n_train=32, epochs=4)
+    as_it_is, rewritten = (select(dataclasses.replace(config, rewrite_scale=scale)) for scale in (None, 10.0))
+    was, now = (found.scores.mean_scores(PAPER) for found in (as_it_is, rewritten))
+    assert now["v"] < was["v"] / 10 and now["q"] > 10 * was["q"]
+    assert (as_it_is.selected[PAPER], rewritten.selected[PAPER]) == ("v", "q")
+    metas = [found.snapshot.meta for found in (as_it_is, rewritten)]
+    assert metas[0].model.fingerprint != metas[1].model.fingerprint
+    assert metas[1].hyperparameters["rewrite_scale"] == 10 and "rewrite_scale" not in metas[0].hyperparameters
+    evaluated = dataclasses.replace(BASE, **recorded([rewritten.snapshot]), evaluate="last")
+    assert evaluate.evaluate(rewritten.snapshot, evaluated)["accuracy"] == metas[1].metrics[-1]["accuracy"]
+    with pytest.raises(UserError, match="differ from those"):
+        evaluate.evaluate(rewritten.snapshot, BASE)
 
 
 class Listening(Observer):

@@ -1,0 +1,117 @@
+"""Same again with changes: the form of Fine-tune, opened by the link, stands for the configuration of the run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from dashboard_tools import opened, sound
+from fake_worker import small_snapshot
+
+from beft_core.config import RunConfig
+from beft_core.runs.overview import overview
+from beft_core.runs.run import Run, list_runs
+from beft_core.runs.status import Status
+from beft_core.scores.verdict import Verdict
+from beft_core.snapshots.snapshot import write_snapshot
+from dashboard.app_pages.fine_tune import setup
+from dashboard.run_watch import again
+
+pytestmark = pytest.mark.usefixtures("lab")
+
+CONFIGS = [
+    ("select", RunConfig(trajectory_every=10)),
+    ("select", RunConfig(task="rte", regime="medium", lr=3e-4, seed=7, preset="paper", precision="bfloat16")),
+    (
+        "train",
+        RunConfig(
+            task="demo-similarity",
+            terms=("q", "v"),
+            n_train=77,
+            layers=(0, 2, 5),
+            epochs=3,
+            schedule="constant",
+            adam_epsilon=1e-6,
+            adam_epsilon_at="before",
+            dropout=False,
+            max_length=64,
+            batch_size=8,
+            n_eval=50,
+            fisher=True,
+            plain=True,
+        ),
+    ),
+    ("train", RunConfig(mode="head", regime="all")),
+]
+
+
+@pytest.mark.parametrize(("kind", "config"), CONFIGS)
+def test_the_form_stands_for_the_run(kind: str, config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[setup.Setup] = []
+    original = setup.current
+    monkeypatch.setattr(setup, "current", lambda: seen.append(original()) or seen[-1])
+    opened("fine_tune", **again.parameters(kind, config))
+    last = seen[-1]
+    assert last.problem is None and last.config is not None, last.problem
+    assert last.kind == kind
+    played = {"trajectory_every": config.trajectory_every and last.config.trajectory_every}
+    left_to_the_task = {"regime": config.regime or last.config.regime} if config.n_train is None else {}
+    expected = dataclasses.replace(config, **played, **left_to_the_task)
+    if kind == "select":
+        expected = dataclasses.replace(expected, terms=last.config.terms)
+    assert dataclasses.replace(last.config, **played) == expected
+
+
+def test_what_the_form_cannot_hold_is_said() -> None:
+    """Every field has a control, is set by one, or is named beside the link where it differs."""
+    assert again.left_out(RunConfig(weight_decay=0.1, rewrite_scale=10.0)) == {
+        "weight_decay": 0.1,
+        "rewrite_scale": 10.0,
+    }
+    assert again.left_out(CONFIGS[2][1]) == {}
+    derived = {"task", "name", "train_file", "text", "text_pair", "label", "problem", "mode", "terms", "layers"}
+    derived |= {"regime", "n_train", "fisher", "trajectory_every"}
+    by_the_form = {"table_sha256", "evaluate", "record_wall_seconds"}
+    known = {*again._SAME, *again._OF_PRESET, *again._NO_CONTROL, *derived, *by_the_form}
+    assert {field.name for field in dataclasses.fields(RunConfig)} == known
+
+
+def finished(kind: str = "select") -> Run:
+    run = Run.create(kind, RunConfig(task="demo-sentiment", n_train=300).to_dict())
+    write_snapshot(run.snapshot, small_snapshot(1))
+    run.write_status(Status("done", created=1.0, began=2.0, ended=3.0))
+    return run
+
+
+def test_a_probe_can_be_checked_and_the_verdict_is_told(lab: Path) -> None:
+    """The button on the finished card starts a check with a copy of the probe; its result is the verdict."""
+    probe = finished()
+    at = opened("fine_tune", run=probe.id)
+    (button,) = [one for one in at.button if one.label == "Was the score right?"]
+    sound(button.click().run())
+    (check,) = [run for run in list_runs() if run.config()[0] == "check"]
+    assert (check.path / "probe.beft.safetensors").is_file() and check.config()[1]["n_train"] == 300
+    assert at.query_params["run"] == check.id or at.query_params["run"] == [check.id]
+
+    done = Run.create("check", RunConfig().to_dict())
+    verdict = Verdict("accuracy", {"q": 0.7, "k": 0.6, "v": 0.8}, {"projection_ratio": "q"}, ("k",), 0, 100)
+    done.result.write_text(json.dumps({"verdict": verdict.to_dict()}))
+    done.write_status(Status("done", created=1.0, began=2.0, ended=3.0))
+    at = opened("fine_tune", run=done.id)
+    (said,) = [m.value for m in at.markdown if m.value.startswith("#### ")]
+    assert "The score was wrong here: it selects $b_q$, and $b_v$ is better by 0.1000 in accuracy" in said
+    assert not [one for one in at.button if one.label in ("Was the score right?", "Show it")]
+    assert overview(done).summary.startswith("the score was wrong here")
+
+
+def test_the_page_runs_offers_both() -> None:
+    probe = finished()
+    at = opened("runs", runs=overview(probe).label)
+    assert "Was the score right?" in [one.label for one in at.button]
+    links = [one.proto.label for one in at.get("page_link")]
+    assert "Same again with changes" in links
+    assert "Was the score right?" not in [
+        one.label for one in opened("runs", runs=overview(finished("train")).label).button
+    ]
