@@ -1,4 +1,4 @@
-"""Notes that people add to runs: names, tags, an estimate made before the start; and deleting that can be undone.
+"""What people add to runs: names, tags, notes, an estimate made before the start; and deleting that can be undone.
 
 All of it stands in ``about.json`` of the run's folder, which the worker never touches. A deleted run is moved to
 ``trash`` in the home folder. What a user typed is only ever content of a file, never a part of a path.
@@ -24,6 +24,8 @@ from beft_core.runs.run import Run, find_in, runs_in
 NAME_CHARACTERS = 80
 TAG_CHARACTERS = 24
 MAX_TAGS = 8
+NOTE_CHARACTERS = 1000
+NOTE_LINES = 20
 _FILE = "about.json"
 _BYTES = 2**16
 _ESTIMATE = Table({"seconds": Number(0, 1e12), "bytes": Number(0, 1e18)})
@@ -31,13 +33,15 @@ _ESTIMATE = Table({"seconds": Number(0, 1e12), "bytes": Number(0, 1e18)})
 
 @dataclass(frozen=True)
 class About:
-    """Notes on a run besides what it did: name, tags, estimate."""
+    """Facts about a run besides what it did: name, tags, estimate, note."""
 
     name: str = ""
     """Name that somebody gave the run; empty where nobody did."""
     tags: tuple[str, ...] = ()
     estimate: dict[str, float] | None = None
     """Estimate before the start: ``seconds`` and peak memory in ``bytes``; to be compared with what it took."""
+    note: str = ""
+    """Text of a few lines that somebody wrote on the run; empty where nobody did."""
 
 
 def about(run: Run) -> About:
@@ -55,7 +59,12 @@ def read_about(run: Run) -> About:
         UserError: ``about.json`` is missing or damaged.
     """
     table = parse_json(read_bounded(run.path / _FILE, _BYTES, follow=False), _FILE)
-    return About(_name(table.get("name", "")), _tags(table.get("tags", ())), _estimate(table.get("estimate")))
+    return About(
+        _name(table.get("name", "")),
+        _tags(table.get("tags", ())),
+        _estimate(table.get("estimate")),
+        _note(table.get("note", "")),
+    )
 
 
 def rename(run: Run, name: str) -> None:
@@ -74,6 +83,15 @@ def set_tags(run: Run, tags: Iterable[str]) -> None:
         UserError: too many, too long or empty ones, or the folder cannot be written.
     """
     _write(run, tags=_tags(tags))
+
+
+def set_note(run: Run, note: str) -> None:
+    """Replace the note on a run; an empty one takes it away.
+
+    Raises:
+        UserError: too long, or the folder cannot be written.
+    """
+    _write(run, note=_note(note))
 
 
 def set_estimate(run: Run, seconds: float, bytes: int) -> None:
@@ -114,6 +132,21 @@ def _line(text: Any, most: int, what: str) -> str:
     if len(line) > most:
         raise UserError(f"got a {what} of {len(line)} characters", f"at most {most}")
     return line
+
+
+def _note(text: Any) -> str:
+    """Keep the lines of a text, without what cannot be seen and without empty lines at its ends."""
+    if not isinstance(text, str):
+        raise UserError(f"got a note of type {type(text).__name__}", "text")
+    if len(text) > 2 * NOTE_CHARACTERS:  # before any work on it
+        raise UserError(f"got a note of {len(text)} characters", f"at most {NOTE_CHARACTERS}")
+    lines = [_line(line, NOTE_CHARACTERS, "note") for line in text.strip().splitlines()]
+    if len(lines) > NOTE_LINES:
+        raise UserError(f"got a note of {len(lines)} lines", f"at most {NOTE_LINES}")
+    note = "\n".join(lines).strip()
+    if len(note) > NOTE_CHARACTERS:
+        raise UserError(f"got a note of {len(note)} characters", f"at most {NOTE_CHARACTERS}")
+    return note
 
 
 def _estimate(table: Any) -> dict[str, float] | None:

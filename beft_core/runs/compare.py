@@ -1,4 +1,4 @@
-"""Comparison of several runs: the settings in which they differ, and what remains between seeds."""
+"""Comparison of several runs: the settings in which they differ, what remains between seeds, and who is best where."""
 
 from __future__ import annotations
 
@@ -60,6 +60,59 @@ def spreads(runs: Sequence[Overview]) -> list[Spread]:
         if len(members) > 1 and members[0].metric is not None:
             found.append(Spread(members, members[0].metric, fmean(values), stdev(values)))
     return found
+
+
+@dataclass(frozen=True)
+class Group:
+    """Group of finished fine-tunes of one task, scored by one metric, of which more is better."""
+
+    task: str
+    metric: str
+    trains: str | None
+    """Description of what each of them trains; None for a group of whatever is trained."""
+    runs: tuple[Overview, ...]
+    """Runs, the best first; of equals the newer one."""
+    mean: float
+
+    @property
+    def best(self) -> Overview:
+        """Run with the largest value."""
+        return self.runs[0]
+
+    @property
+    def varied(self) -> list[str]:
+        """Names of the settings that are not the same in all of the runs, so that the mean is over them too."""
+        return list(differences(self.runs))
+
+
+def groups(runs: Sequence[Overview], *, trained: bool = False) -> list[Group]:
+    """Group fine-tunes by task, with ``trained`` also by what they train; the tasks with most runs come first.
+
+    Only single fine-tunes that are done and have a finite value count. Values of different tasks or metrics are never
+    averaged, so a term has a group on each task.
+    """
+    found: dict[tuple[str, str, str], dict[str | None, list[tuple[float, Overview]]]] = {}
+    for one in sorted(runs, key=lambda one: one.run, reverse=True):
+        value = one.value
+        if not one.row.single or one.status.state != "done" or value is None or not math.isfinite(value):
+            continue
+        # A table of the user may have the name of a task, or of another table.
+        same = found.setdefault((one.task, str(one.metric), str(one.config.get("train_file") or "")), {})
+        same.setdefault(one.trains if trained else None, []).append((value, one))
+    listed = []
+    for (task, metric, _), parts in sorted(found.items(), key=lambda item: (-sum(map(len, item[1].values())), item[0])):
+        made = [
+            Group(
+                task,
+                metric,
+                trains,
+                tuple(one for _, one in sorted(scored, key=lambda pair: -pair[0])),
+                fmean(value for value, _ in scored),
+            )
+            for trains, scored in parts.items()
+        ]
+        listed += sorted(made, key=lambda group: -group.mean)
+    return listed
 
 
 def _key(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Actions on the ticked runs: name, tag, cancel, resume, delete and take back, download, open elsewhere."""
+"""Actions on the ticked runs: name, tag, note, cancel, resume, delete and take back, download, open elsewhere."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from dashboard.shared.picker import CHOICE, COMPARE_CHOICE, GEOMETRY_CHOICE
 from dashboard.shared.sources import run_title
 from dashboard.shared.text import bytes_in_words, plain
 
+MAX_NOTES = 8
+"""Most notes that are shown below the table."""
 _PROBLEM = "runs-problem"
 _CHECKING = "runs-checking"
 """Session state: id of the check that was just started."""
@@ -58,6 +60,7 @@ def bar(chosen: Sequence[Overview], everything: Sequence[Overview]) -> None:
         with page.control("settings", "runs-change", horizontal=True, width="content"):
             _name(chosen, locked)
             _tags(chosen, everything, locked)
+            _note(chosen, locked)
             active = [one for one in chosen if one.status.active]
             if active:
                 st.button(
@@ -149,6 +152,36 @@ def _name(chosen: Sequence[Overview], locked: str | None) -> None:
 
 def _rename(run: Run, key: str) -> None:
     _do(lambda: about.rename(run, st.session_state[key]))
+
+
+def _note(chosen: Sequence[Overview], locked: str | None) -> None:
+    if len(chosen) != 1:
+        return
+    one, key = chosen[0], _key("note", chosen)
+    with st.popover("Note", icon=":material/edit_note:", disabled=bool(locked), help=locked):
+        st.text_area(
+            "Note on this run",
+            one.about.note,
+            key=key,
+            on_change=_write_note,
+            args=(one.run, key),
+            placeholder="Why it was started, what came of it",
+            max_chars=about.NOTE_CHARACTERS,
+            help="It stands below the table whenever the run is ticked, is searched, and is in the download.",
+        )
+
+
+def _write_note(run: Run, key: str) -> None:
+    _do(lambda: about.set_note(run, st.session_state[key]))
+
+
+def notes(chosen: Sequence[Overview]) -> None:
+    """Draw the notes on the ticked runs, as they were written."""
+    noted = [one for one in chosen if one.about.note][:MAX_NOTES]
+    for one in noted:
+        lines = [plain(line, about.NOTE_CHARACTERS) for line in one.about.note.splitlines()]
+        whose = f"**{plain(one.name)}:** " if len(chosen) > 1 else ""
+        st.markdown(f":material/edit_note: {whose}" + "  \n".join(lines))
 
 
 def _tags(chosen: Sequence[Overview], everything: Sequence[Overview], locked: str | None) -> None:

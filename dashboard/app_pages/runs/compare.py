@@ -26,6 +26,8 @@ from dashboard.shared.text import plain
 if TYPE_CHECKING:
     import pandas as pd
 
+_NAMED = ("kind", "mode", "terms", "task", "train_file", "seed")
+"""Settings that the name of a run says already."""
 METRIC = "curve"
 """Key of the switch between metrics, and its name in the URL."""
 
@@ -36,13 +38,22 @@ def _reader(path: str) -> CurveReader:
 
 
 def labels(runs: Sequence[Overview]) -> list[str]:
-    """Write a short and unique name for each run: what people call it, else what differs from the others."""
+    """Write a short and unique name for each run: what people call it, else what differs from the others.
+
+    Runs that train the same on the same task with the same seed are told apart by a setting or two, else by their ids.
+    """
     parts = [(one.trains, one.task, one.seed) for one in runs]
     telling = [i for i, values in enumerate(zip(*parts, strict=True)) if len(set(values)) > 1] or [0]
     names = [
         one.about.name or ", ".join(filter(None, (own[i] for i in telling)))
         for one, own in zip(runs, parts, strict=True)
     ]
+    for name in [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        same = [at for at, other in enumerate(names) if other == name]
+        fields = {k: v for k, v in differences([runs[at] for at in same]).items() if k not in _NAMED}
+        for place, at in enumerate(same):
+            settings = [f"{field} {_words(values[place])[:24]}" for field, values in list(fields.items())[:2]]
+            names[at] = ", ".join([name, *settings])
     return [
         name if names.count(name) == 1 else f"{name} ({one.id[-6:]})" for one, name in zip(runs, names, strict=True)
     ]

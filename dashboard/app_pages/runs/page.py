@@ -28,7 +28,10 @@ if not runs:
     actions.trash()
     st.stop()
 
+top = st.container()
 table.filters(runs)
+with top:  # answers first, and needs the filters
+    table.answer(any(one.status.active for one in runs))
 above = st.container()
 chosen = table.chosen(runs)  # first, because the table shows what stands in the URL
 with above:
@@ -36,6 +39,7 @@ with above:
 
 if chosen:
     actions.bar(chosen, runs)
+    actions.notes(chosen)
     for one in [one for one in chosen if one.damage][:5]:
         actions.damaged(one)
     for one in [one for one in chosen if one.status.state in ("cancelled", "failed", "lost")][:5]:

@@ -17,6 +17,7 @@ from beft_core.execution.cancel import cancel
 from beft_core.runs.damage import FILES
 from beft_core.runs.overview import Overview, overviews
 from beft_core.runs.status import STATES, Status
+from dashboard.app_pages.runs import groups
 from dashboard.shared import address, page
 
 if TYPE_CHECKING:
@@ -40,14 +41,26 @@ DAMAGED = "damaged"
 """Word beside the state of a run whose files are not as a run writes them."""
 ROWS_SHOWN = 10
 _ROW_PIXELS = 35
-SHOWN = ("run", "trains", "state", "now", "value", "started")
+SHOWN = ("run", "trains", "state", "now", "metric", "value", "started")
 """Columns that fit into 1400 pixels; others can be shown from the menu of the table."""
 TABLE_PIXELS = 906
 """Width of all columns together: 1400 pixels less the sidebar, the page's margins and the boxes to tick."""
-_PIXELS = {"run": 64, "trains": 258, "state": 90, "now": 182, "value": 62, "started": 96, "seconds": 75, "tags": 104}
+_PIXELS = {
+    "run": 64,
+    "trains": 258,
+    "state": 90,
+    "now": 176,
+    "metric": 70,
+    "value": 60,
+    "started": 96,
+    "seconds": 75,
+    "tags": 92,
+}
 """Least widths of the columns in pixels; what is left goes to the names of the runs, or to the outcomes where no run
 has a name.
 """
+_LEAST_OUTCOME = 96
+"""Pixels of the outcomes where all runs have ended and none has more to say."""
 _CHARACTER_PIXELS, _CELL_PIXELS = 6.1, 16
 """Pixels: mean width of a character, and margins of a cell."""
 
@@ -63,7 +76,7 @@ def filters(runs: Sequence[Overview]) -> None:
             bind="query-params",
             placeholder="name, task, term, setting…",
             icon=":material/search:",
-            width=260,
+            width=190,
         )
         for label, key, options in (
             ("State", "state", (*STATES, DAMAGED)),
@@ -71,11 +84,12 @@ def filters(runs: Sequence[Overview]) -> None:
             ("Tag", "tag", tags),
         ):
             if options:
-                st.multiselect(label, options, key=key, bind="query-params", placeholder="all", width=210)
+                st.multiselect(label, options, key=key, bind="query-params", placeholder="all", width=150)
+        groups.choose()
 
 
 def passing(runs: Sequence[Overview]) -> list[Overview]:
-    """Find the runs that the filters let through. Words are looked for in names, tags, ids and settings."""
+    """Find the runs that the filters let through. Words are looked for in names, tags, notes, ids and settings."""
     words = str(st.session_state.get("find") or "").lower().split()
     states, tasks, tags = (set(st.session_state.get(key) or ()) for key in ("state", "on", "tag"))
     return [
@@ -95,7 +109,8 @@ def states_of(one: Overview) -> list[str]:
 
 def _text(one: Overview) -> str:
     settings = " ".join(f"{name}={value}" for name, value in one.config.items() if value is not None)
-    return f"{one.about.name} {one.label} {' '.join(one.about.tags)} {one.id} {one.kind} {settings}".lower()
+    written = f"{one.about.name} {' '.join(one.about.tags)} {one.about.note}"
+    return f"{written} {one.label} {one.id} {one.kind} {settings}".lower()
 
 
 def chosen(runs: Sequence[Overview]) -> list[Overview]:
@@ -114,6 +129,15 @@ def chosen(runs: Sequence[Overview]) -> list[Overview]:
     return [by_label[label] for label in labels]
 
 
+def answer(busy: bool) -> None:
+    """Draw the sentence on the runs that the filters let through; it follows the disk as the table does."""
+    address.fragment(BUSY_SECONDS if busy else IDLE_SECONDS)(_answer)()
+
+
+def _answer() -> None:
+    groups.answer(passing(overviews()))
+
+
 def table(busy: bool) -> None:
     """Draw the table. It looks at the disk again by itself: often while a run is at work, else now and then."""
     address.fragment(BUSY_SECONDS if busy else IDLE_SECONDS)(_table)(busy)
@@ -130,6 +154,7 @@ def _table(busy: bool) -> None:
     if not shown:
         st.info("No run passes these filters.", icon=":material/filter_alt_off:")
         return
+    groups.table(shown)
     ticked = set(st.session_state.get(CHOSEN, ()))
     rows = [row for row, one in enumerate(shown) if one.label in ticked]
     ticks: Any = {"selection": {"rows": rows, "columns": [], "cells": []}}
@@ -171,12 +196,13 @@ def frame(runs: Sequence[Overview], now: float) -> pd.DataFrame:
     """Make the table's rows, one a run; ``now``: seconds since the epoch."""
     import pandas as pd
 
+    room = widths(runs)["now"]
     return pd.DataFrame(
         {
             "run": [f"{one.id[-6:]} {one.about.name}".rstrip() for one in runs],
             "trains": [_trains(one) for one in runs],
             "state": [_chips(one) for one in runs],
-            "now": [_shortened(outcome(one, now), widths(runs)["now"]) for one in runs],
+            "now": [_shortened(outcome(one, now), room) for one in runs],
             "seconds": pd.array([_round(one.seconds(now)) for one in runs], dtype="Float64"),
             "started": [datetime.fromtimestamp(one.status.began or one.status.created) for one in runs],
             "task": [one.task for one in runs],
@@ -191,9 +217,18 @@ def frame(runs: Sequence[Overview], now: float) -> pd.DataFrame:
 def widths(runs: Sequence[Overview]) -> dict[str, int]:
     """Compute column -> width in pixels; the columns that are shown fill the table at 1400 pixels."""
     order = [*SHOWN, "tags"] if _tags(runs) else [*SHOWN]
-    left = TABLE_PIXELS - sum(_PIXELS[name] for name in order)
+    least = _PIXELS | {"now": _outcome_pixels(runs)}
+    left = TABLE_PIXELS - sum(least[name] for name in order)
     widest = "run" if any(one.about.name for one in runs) else "now"
-    return {**_PIXELS, widest: _PIXELS[widest] + left}
+    return least | {widest: least[widest] + left}
+
+
+def _outcome_pixels(runs: Sequence[Overview]) -> int:
+    """Compute the width that the outcomes need; while a run is at work all of it, so that no column moves."""
+    if any(one.status.active for one in runs):
+        return _PIXELS["now"]
+    longest = max((len(outcome(one, 0.0)) for one in runs), default=0)
+    return min(_PIXELS["now"], max(_LEAST_OUTCOME, int(longest * _CHARACTER_PIXELS) + _CELL_PIXELS + 1))
 
 
 def _shortened(text: str, pixels: int) -> str:
@@ -215,7 +250,7 @@ def _chips(one: Overview) -> list[str]:
 
 
 def outcome(one: Overview, now: float) -> str:
-    """Write what a run is doing, or what came of it, in few words; ``now``: seconds since the epoch."""
+    """Write what a run is doing, or what came of it besides its metric; ``now``: seconds since the epoch."""
     status = one.status
     if status.state == "queued":
         return f"{status.position} ahead" if status.position else "starting"
@@ -223,14 +258,15 @@ def outcome(one: Overview, now: float) -> str:
         return _progress(status, now)
     if one.damage:
         return ", ".join(dict.fromkeys(next((name for name in FILES if name in text), text) for text in one.damage))
-    result = "" if one.value is None else f"{one.metric} {one.value:.3f}"
     if status.state == "cancelled":
-        return _kept(one) + (f", {result}" if result else "")
+        return _kept(one)
     if status.state == "lost":
         return "its worker is gone" + (f" ({status.stage})" if status.stage else "")
     if status.state != "done":
         return (status.message or "").split(". ")[0].rstrip(".")
-    return ", ".join(filter(None, (one.summary, f"selects b_{one.selected}" if one.selected else "", result)))
+    seconds = one.seconds(now)
+    said = (one.summary, f"selects b_{one.selected}" if one.selected else "")
+    return ", ".join(filter(None, said)) or ("" if seconds is None else f"took {seconds:,.0f} s")
 
 
 def _kept(one: Overview) -> str:
@@ -262,12 +298,13 @@ def _columns(runs: Sequence[Overview]) -> dict[str, Any]:
         "state": column.MultiselectColumn(
             "State", options=list(STATE_COLOURS), color=list(STATE_COLOURS.values()), width=wide["state"]
         ),
-        "now": column.TextColumn("Progress or outcome", width=wide["now"]),
+        "now": column.TextColumn("Outcome", help="What a run is doing, or what came of it.", width=wide["now"]),
         "seconds": column.NumberColumn(
             "Seconds", format="%g", help="Without the wait in the queue.", width=wide["seconds"]
         ),
         "started": column.DatetimeColumn("Started", format="D MMM, HH:mm", width=wide["started"]),
         "tags": column.MultiselectColumn("Tags", options=tags, color="auto", width=wide["tags"]) if tags else None,
+        "metric": column.TextColumn("Metric", width=wide["metric"]),
         "value": column.NumberColumn(
             "Result",
             format="%.3f",

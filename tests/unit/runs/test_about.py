@@ -33,7 +33,10 @@ def test_what_is_added_is_kept_side_by_side(run: Run) -> None:
     library.rename(run, "  the\nbest \u202e one ")
     library.set_tags(run, ["paper", "sst2", "paper"])
     library.set_estimate(run, 61.5, 2 * 10**9)
-    assert about(run) == About("the best one", ("paper", "sst2"), {"seconds": 61.5, "bytes": 2 * 10**9})
+    library.set_note(run, "\n Why:\tseed 3\u202e <b>\r\n\n it diverged \n")
+    estimate = {"seconds": 61.5, "bytes": 2 * 10**9}
+    assert about(run) == About("the best one", ("paper", "sst2"), estimate, "Why: seed 3 <b>\n\nit diverged")
+    library.set_note(run, " \n ")
     library.rename(run, "")
     library.set_tags(run, [])
     assert about(run) == About(estimate={"seconds": 61.5, "bytes": 2 * 10**9})
@@ -45,6 +48,16 @@ def test_bad_names_change_nothing(run: Run, name: object) -> None:
     with pytest.raises(UserError, match="name of"):
         library.rename(run, name)  # type: ignore[arg-type]
     assert about(run).name == "before"
+
+
+@pytest.mark.parametrize("note", ["x" * 1001, "x" * 10**6, "a\n" * 20 + "b", 5, None])
+def test_bad_notes_change_nothing(run: Run, note: object) -> None:
+    library.set_note(run, "before")
+    with pytest.raises(UserError, match="note of"):
+        library.set_note(run, note)  # type: ignore[arg-type]
+    assert about(run).note == "before"
+    library.set_note(run, "x" * 1000)
+    assert len(about(run).note) == 1000
 
 
 @pytest.mark.parametrize("tags", [["x" * 25], [""], ["  "], [3], "word", None, [str(i) for i in range(9)]])
@@ -71,6 +84,7 @@ def test_bad_estimates_are_refused(run: Run, seconds: object) -> None:
         b'{"name": 5}',
         b'{"tags": "x"}',
         b'{"tags": [5]}',
+        b'{"note": ["x"]}',
         b'{"estimate": 5}',
         b"\xff",
         b'{"estimate": {"seconds": 1}}',

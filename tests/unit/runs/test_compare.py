@@ -9,7 +9,7 @@ import pytest
 from made_runs import made
 
 from beft_core.config import RunConfig
-from beft_core.runs.compare import differences, spreads
+from beft_core.runs.compare import differences, groups, spreads
 from beft_core.runs.overview import overview, overviews
 from beft_core.runs.run import Run
 
@@ -45,3 +45,23 @@ def test_spread_over_seeds(tmp_path: Path) -> None:
 def test_a_list_of_settings_of_another_time_is_compared_as_it_stands(tmp_path: Path) -> None:
     runs = [Run.create("merge", {"method": method, "future": [1]}, tmp_path) for method in ("mean", "ties")]
     assert differences([overview(run) for run in runs]) == {"method": ["mean", "ties"]}
+
+
+def test_groups_have_a_mean_and_a_best_and_never_mix_tasks(tmp_path: Path) -> None:
+    best = made(tmp_path, 0.9, task="rte", terms=("v",), seed=1)
+    made(tmp_path, 0.6, task="rte", terms=("v",))
+    made(tmp_path, 0.8, task="rte", terms=("q",))
+    made(tmp_path, 0.3, task="cola", terms=("v",))
+    made(tmp_path, 1.0, task="rte", state="cancelled")
+    made(tmp_path, None, task="rte")
+    made(tmp_path, float("nan"), task="rte")
+    tables = [made(tmp_path, 0.1, train_file=f"/{x}/data.csv", text="a", label="b") for x in ("one", "two")]
+    rte, cola, *own = groups(overviews(tmp_path))
+    assert (rte.task, rte.metric, rte.trains, rte.best.run, len(rte.runs)) == ("rte", "accuracy", None, best, 3)
+    assert rte.mean == pytest.approx((0.9 + 0.6 + 0.8) / 3) and rte.varied == ["terms", "seed"]
+    assert (cola.task, cola.mean, cola.varied) == ("cola", 0.3, [])
+    assert {one.best.run for one in own} == set(tables)  # two tables of one name
+    by_term = groups(overviews(tmp_path), trained=True)
+    assert [(one.task, one.trains, len(one.runs)) for one in by_term[:2]] == [("rte", "b_q", 1), ("rte", "b_v", 2)]
+    assert [one.mean for one in by_term] == pytest.approx([0.8, 0.75, 0.3, 0.1, 0.1])
+    assert groups([]) == []

@@ -24,6 +24,7 @@ from beft_core.runs.run import Run, list_runs
 from beft_core.runs.status import Status
 from beft_core.snapshots.snapshot import write_snapshot
 from dashboard.app_pages.runs import table as run_table
+from dashboard.app_pages.runs.compare import labels
 
 pytestmark = pytest.mark.usefixtures("lab")
 
@@ -70,7 +71,8 @@ def test_all_runs_are_listed_with_what_matters() -> None:
     assert list(table["trains"]) == ["b_q, b_v on demo-sentiment, seed 0", "b_v on demo-sentiment, seed 0"]
     assert [list(state) for state in table["state"]] == [["failed"], ["done"]]
     assert table["value"][1] == 0.75 and table["metric"][1] == "accuracy" and table["seconds"][1] == 40
-    assert table["now"][0] == "Memory ran out" and table["now"][1] == "accuracy 0.750"
+    assert table["now"][0] == "Memory ran out" and table["now"][1] == "took 40 s"
+    assert table["value"].dtype == "Float64"  # sorted as a number
     assert list(table["tags"][1]) == ["paper"]
 
 
@@ -104,6 +106,35 @@ def test_a_link_restores_the_comparison() -> None:
     assert spread["mean"][0] == pytest.approx(0.8) and spread["std"][0] == pytest.approx(0.1) and spread["n"][0] == 3
 
 
+def test_the_answer_is_first_and_groups_stand_in_the_link() -> None:
+    for fields in (
+        {"value": 0.7},
+        {"seed": 1},
+        {"value": 0.9, "terms": ("q",)},
+        {"value": 0.3, "task": "demo-similarity"},
+    ):
+        ended(**fields)
+    at = opened("runs")
+    said = next(m.value for m in at.markdown if m.value.startswith("**4 fine"))
+    assert said.startswith(r"**4 fine-tunes on 2 tasks.** Best on demo\-sentiment: :blue[$b_q$] 0.900 accuracy")
+    assert "0.900 accuracy (mean of 3: 0.800); on demo\\-similarity: " in said
+    assert len(at.dataframe) == 1
+    grouped = opened("runs", group="Trained term", on="demo-sentiment")
+    said = next(m.value for m in grouped.markdown if m.value.startswith("**3 fine"))
+    assert said.startswith("**3 fine-tunes of 2 kinds on 1 task.** Highest mean on demo") and "0.900 accuracy." in said
+    table = grouped.dataframe[0].value
+    assert list(table["trained"]) == ["b_q", "b_v"] and list(table["runs"]) == [1, 2]
+    assert list(table["mean"]) == pytest.approx([0.9, 0.75]) and list(table["averaged over"]) == ["", "seed"]
+    assert list(opened("runs", group="Task").dataframe[0].value["mean"]) == pytest.approx([0.8, 0.3])
+
+
+def test_equal_runs_are_named_by_the_setting_that_differs(lab: Path) -> None:
+    runs = [overview(ended(lr=lr)) for lr in (0.01, 0.002)] + [overview(ended(lr=0.01))]
+    assert labels(runs[:2]) == ["b_v, lr 0.01", "b_v, lr 0.002"]
+    first, second, third = labels(runs)
+    assert second == "b_v, lr 0.002" and first != third and third == f"b_v, lr 0.01 ({runs[2].id[-6:]})"
+
+
 def test_ticks_in_the_table_follow_the_runs_when_a_new_one_arrives() -> None:
     old, other = ended(seed=1), ended(seed=2)
     at = tick(opened("runs"), old)
@@ -132,6 +163,10 @@ def test_rename_and_tags_are_kept_on_disk() -> None:
     at = tick(opened("runs"), one)
     next(t for t in at.text_input if t.label == "Name").set_value(" My\n*run* ").run()
     assert about.about(one).name == "My *run*" and "My *run*" in listed(sound(at))["run"][1]
+    at.text_area[0].set_value("<b>why</b>\nit [diverged](x)").run()
+    assert about.about(one).note == "<b>why</b>\nit [diverged](x)" and about.about(one).name == "My *run*"
+    assert any(r"\<b\>why" in m.value and r"  " + "\n" + r"it \[diverged\]\(x\)" in m.value for m in sound(at).markdown)
+    assert list(listed(opened("runs", find="diverged"))["id"]) == [one.id]
     at = tick(at, one, two)
     assert not [t for t in at.text_input if t.label == "Name"]
     next(m for m in at.multiselect if m.label.startswith("Tags")).set_value(["new"]).run()
@@ -179,10 +214,10 @@ def test_a_locked_page_offers_no_change(query: dict[str, str], monkeypatch: pyte
     at = opened("runs", runs=label(run), **query)
     assert button(at, "Delete").disabled and button(at, "Start it again").disabled
     locked = {popover.proto.popover.label for popover in at.get("popover") if popover.proto.popover.disabled}
-    assert locked == {"Rename", "Tags"}
+    assert locked == {"Rename", "Tags", "Note"}
 
 
-@pytest.mark.parametrize("what", ["Delete", "Start it again", "Name", "Tags of this run"])
+@pytest.mark.parametrize("what", ["Delete", "Start it again", "Name", "Note on this run", "Tags of this run"])
 def test_a_page_that_was_locked_meanwhile_changes_nothing(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run = ended("failed")
     at = opened("runs", runs=label(run))
@@ -190,6 +225,8 @@ def test_a_page_that_was_locked_meanwhile_changes_nothing(what: str, monkeypatch
     monkeypatch.setenv("BEFT_READ_ONLY", "1")
     if what == "Name":
         next(t for t in at.text_input if t.label == what).set_value("x").run()
+    elif what.startswith("Note"):
+        at.text_area[0].set_value("x").run()
     elif what.startswith("Tags"):
         next(m for m in at.multiselect if m.label == what).set_value(["x"]).run()
     else:
