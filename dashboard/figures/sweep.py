@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from beft_core.sweeps.importance import Importance
 from beft_core.tasks.metrics import chance
 from beft_core.tasks.registry import TASKS
 from beft_core.terms import TERMS
@@ -158,3 +160,62 @@ def name_of(trains: str) -> str:
 def colour_of(trains: str, dark: bool) -> str:
     """Colour of the bias term, of several the first one's; of everything else that of the text."""
     return style.TERM_COLOURS.get(trains.split("+")[0], style.ink(dark))
+
+
+_SETTING_WORDS = {
+    "n_train": "examples",
+    "trains": "what is trained",
+    "lr": "learning rate",
+    "adam_epsilon": "Adam's epsilon",
+    "adam_epsilon_at": "where epsilon is added",
+    "batch_size": "batch size",
+}
+
+
+def setting_in_words(name: str) -> str:
+    """Name a setting of a sweep in words."""
+    return _SETTING_WORDS.get(name, name.replace("_", " "))
+
+
+def by_setting(found: Sequence[Importance], dark: bool = False) -> go.Figure:
+    """Draw a bar per setting of one task, as long as the share of the variance that it explains, in percent; a mark
+    at the share that a setting without any effect has by chance.
+    """
+    rows = [setting_in_words(one.setting) for one in found][::-1]
+    shares = [100 * one.share for one in found][::-1]
+    chances = [100 * one.by_chance for one in found][::-1]
+    figure = go.Figure(
+        go.Bar(
+            x=shares,
+            y=rows,
+            orientation="h",
+            marker={"color": style.shade(style.neutral(dark), 1, dark)},
+            customdata=[one.levels for one in found][::-1],
+            hovertemplate="%{y}: %{x:.1f} % of the variance, %{customdata} values<extra></extra>",
+        )
+    )
+    figure.add_scatter(
+        x=chances,
+        y=rows,
+        mode="markers",
+        marker={
+            "symbol": "line-ns",
+            "size": 20,
+            "line": {"width": 2, "color": style.ink(dark)},
+        },
+        hovertemplate="%{y}: %{x:.1f} % by chance alone<extra></extra>",
+    )
+    figure.add_scatter(  # beyond bar and mark
+        x=[max(pair) for pair in zip(shares, chances, strict=True)],
+        y=rows,
+        mode="text",
+        text=[f" {share:.0f} %" for share in shares],
+        textposition="middle right",
+        cliponaxis=False,
+        hoverinfo="skip",
+    )
+    ticks = [0, 25, 50, 75, 100]
+    figure.update_xaxes(range=[0, 112], tickvals=ticks, ticktext=[f"{at} %" for at in ticks], fixedrange=True)
+    figure.update_yaxes(fixedrange=True)
+    figure.update_layout(template=style.template(dark), height=34 * len(rows) + 44, bargap=0.4)
+    return figure

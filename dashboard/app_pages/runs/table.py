@@ -74,7 +74,7 @@ def filters(runs: Sequence[Overview]) -> None:
             "Search",
             key="find",
             bind="query-params",
-            placeholder="name, task, term, setting…",
+            placeholder="name, term, setting…",
             icon=":material/search:",
             width=190,
         )

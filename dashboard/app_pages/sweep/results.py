@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,20 +12,24 @@ import streamlit as st
 from beft_core.errors import UserError
 from beft_core.runs.run import Run
 from beft_core.scores.approaches import PAPER
+from beft_core.sweeps.importance import importances
 from beft_core.sweeps.rows import plan_columns
 from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import NAME
-from dashboard.figures.sweep import MAX_PANELS, by_term_and_rate
+from dashboard.figures.sweep import MAX_PANELS, by_setting, by_term_and_rate, setting_in_words
 from dashboard.result_tables.source import CHOICE, TableSource, open_table, tables
 from dashboard.shared import page
 from dashboard.shared.figure import show
+from dashboard.shared.text import plain
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LOOK = "sweep_rows"
 """Key of the switch between means and fine-tunes, and its name in the URL."""
+MATTERED = "mattered_on"
+"""Key of the choice of the task of the bars, and its name in the URL."""
 MEANS, ALL = "means over seeds", "every fine-tune"
 ROWS_SHOWN = 12
 _ROW_PIXELS = 35
@@ -87,6 +92,8 @@ def show_results(run: Run, ended: bool) -> None:
             f"**{len(done):,} of {len(grid):,} fine-tunes**" + (f", {failed:,} of them failed" if failed else "")
         )
     _picture(grid, done)
+    if ended:  # before that some settings have hardly begun
+        _what_mattered(done)
     _table(done)
     if ended:
         _downloads(run)
@@ -105,6 +112,37 @@ def _picture(grid: pd.DataFrame, done: pd.DataFrame) -> None:
     panels = len(rows.loc[rows["value"].notna(), ["task", "size"]].drop_duplicates())
     more = f" The first {MAX_PANELS} of {panels}; the evaluation shows all." if panels > MAX_PANELS else ""
     st.caption(f"After the last epoch, by learning rate; a dot is a seed, a line the mean over seeds.{more}")
+
+
+def _what_mattered(done: pd.DataFrame) -> None:
+    """Draw how much of the variance of the metric each setting explains, on one task."""
+    import pandas as pd
+
+    found = importances(done)
+    if not found:
+        return
+    tasks = list(dict.fromkeys(one.task for one in found))
+    task = tasks[0]
+    st.markdown("**Which setting mattered**")
+    if len(tasks) > 1:
+        with page.control("settings", "sweep-mattered"):
+            task = str(st.selectbox("On", tasks, key=MATTERED, bind="query-params", width=240))
+    own = [one for one in found if one.task == task]
+    first = own[0]
+    st.markdown(
+        f"On {plain(task, 60)}, **{setting_in_words(first.setting)}** explains {100 * first.share:.0f} % of the "
+        f"variance of {plain(first.metric.replace('_', ' '), 40)} over {first.runs:,} fine-tunes."
+    )
+    show(
+        by_setting(own, page.dark()),
+        "sweep-settings",
+        f"Share of the variance of the final metric on {task} that each setting explains",
+        data=lambda: pd.DataFrame([asdict(one) for one in own]),
+    )
+    st.caption(
+        "One-way eta squared, setting by setting; the upright mark is what a setting without any effect explains by "
+        "chance. What only a combination of settings does is in none of the bars."
+    )
 
 
 def _table(done: pd.DataFrame) -> None:

@@ -162,7 +162,8 @@ def test_started_watched_and_done() -> None:
     assert kind == "sweep" and SweepSpec.from_dict(fields) == SweepSpec.from_dict({**DEFAULT.to_dict(), "n_train": 16})
     wait(lambda: run.status().state == "done")
     at = opened("sweep", sweep_run=run.id)  # as after F5
-    assert charts(at) == 1 and "is done after" in said(at) and "10 fine-tunes." in said(at)
+    assert charts(at) == 2 and "is done after" in said(at) and "10 fine-tunes." in said(at)
+    assert "On demo-sentiment, **what is trained** explains" in said(at) and "over 10 fine-tunes" in said(at)
     means = table(at)
     assert list(means["trains"]) == ["v", "q", "k", "head", "all"] and list(means["seeds"]) == [2] * 5
     assert means["mean, %"][0] == pytest.approx(80.5) and means["mean, %"][1] == pytest.approx(60.5)
@@ -175,7 +176,7 @@ def test_started_watched_and_done() -> None:
     assert "sweep_run" not in sound(at).query_params and not charts(at)
     other = at.selectbox(key="sweep_earlier")
     other.select(other.options[0]).run()
-    assert sound(at).query_params["sweep_run"] == run.id and charts(at) == 1
+    assert sound(at).query_params["sweep_run"] == run.id and charts(at) == 2
 
 
 def test_one_at_work_is_found_watched_cancelled_and_gone_on_with() -> None:

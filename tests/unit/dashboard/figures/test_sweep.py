@@ -7,9 +7,10 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
+from beft_core.sweeps.importance import Importance
 from beft_core.sweeps.spec import SweepSpec, trains
 from dashboard.figures.parts import style
-from dashboard.figures.sweep import MAX_PANELS, by_term_and_rate, colour_of, name_of
+from dashboard.figures.sweep import MAX_PANELS, by_setting, by_term_and_rate, colour_of, name_of
 
 pd = pytest.importorskip("pandas")
 
@@ -112,3 +113,14 @@ def test_small_differences_look_small_and_chance_is_drawn() -> None:
 def test_a_metric_without_a_chance_has_no_line() -> None:
     figure = by_term_and_rate(rows().assign(metric="f1", value=0.81))
     assert not figure.layout.shapes and figure.layout.yaxis.range[1] - figure.layout.yaxis.range[0] >= 10
+
+
+def test_a_bar_for_each_setting_and_what_chance_explains() -> None:
+    found = [
+        Importance("rte", "accuracy", "lr", 0.75, 1 / 7, 2, 8),
+        Importance("rte", "accuracy", "seed", 0.02, 0.5, 5, 9),
+    ]
+    bars, chance, words = by_setting(found).data
+    assert list(bars.y) == ["seed", "learning rate"] and list(bars.x) == [2, 75]  # the first is on top
+    assert list(chance.x) == pytest.approx([50, 100 / 7])
+    assert list(words.text) == [" 2 %", " 75 %"] and list(words.x) == [50, 75]  # beyond bar and mark
