@@ -99,9 +99,12 @@ def test_a_large_one(visit: Visit, theme: Literal["light", "dark"]) -> None:
         colour = "rgb(230, 233, 239)" if theme == "dark" else "rgb(16, 20, 29)"
         expect(tick).to_have_css("fill", colour)
         drawn(page)
-        for white in (page.get_by_role("button", name="Start the sweep"), page.locator("[data-tag]").first):
-            expect(white).to_have_css("color", "rgb(255, 255, 255)")
-            expect(white).to_have_css("background-color", "rgb(0, 114, 178)")  # test_contrast.py
+        text, fill = (
+            ("rgb(17, 21, 29)", "rgb(194, 204, 219)") if theme == "dark" else ("rgb(255, 255, 255)", "rgb(56, 68, 90)")
+        )
+        for filled in (page.get_by_role("button", name="Start the sweep"), page.locator("[data-tag]").first):
+            expect(filled).to_have_css("color", text)
+            expect(filled).to_have_css("background-color", fill)  # neutral, no term's: test_contrast.py
     visit.check(f"sweep-large-{theme}", last=True)
 
 
