@@ -126,6 +126,8 @@ def test_dark_theme(dark_visit: Visit, tab: str) -> None:
 @pytest.mark.parametrize("visit", [900], indirect=True)
 def test_links_restore_what_was_chosen(visit: Visit) -> None:
     page = opened_tab(visit, "Learning rate and epochs")
+    page.get_by_role("combobox", name="Task").scroll_into_view_if_needed()
+    visit.settle()  # a list closes where the page scrolls or changes below it
     page.get_by_role("combobox", name="Task").click()
     page.get_by_role("option", name="RTE").click()
     page.get_by_role("combobox", name="Training examples").click()

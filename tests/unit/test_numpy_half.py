@@ -24,6 +24,7 @@ TORCH = {
     "beft_core.models.null_certificate",
     "beft_core.models.packing",
     "beft_core.models.value_shift",
+    "beft_core.models.weight_scale",
 }
 """Modules of these folders that need it."""
 

@@ -48,6 +48,8 @@ def test_it_says_how_to_add_each_kind_of_thing(guide: str) -> None:
         "a score",
         "a merge method",
         "a task",
+        "a claim of the paper",
+        "a look",
         "a page",
         "a training method",
         "an objective",
