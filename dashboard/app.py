@@ -14,7 +14,7 @@ st.set_page_config(
     initial_sidebar_state="collapsed" if page.presenting() else "auto",  # on a phone it would cover the page
 )
 admitted = door.admitted()
-chosen = st.navigation(page.navigation(), position="sidebar" if admitted else "hidden")
+chosen = st.navigation(page.navigation(), position="sidebar" if admitted else "hidden", expanded=True)
 door.draw(admitted)
 if admitted:
     with address.kept():

@@ -63,8 +63,8 @@ def test_all_words_stand_out_in_both_themes(visit: Visit) -> None:
     """Fine-tune has a command, Which bias formulas and Compare coloured words in a caption, which Streamlit fades."""
     page = visit.page
     coloured: dict[str, set[str]] = {}
-    for name in ("fine_tune", "importance", "compare"):
-        visit.open(name)
+    for name, query in (("fine_tune", {}), ("importance", {}), ("compare", {"section": "Where they differ"})):
+        visit.open(name, **query)
         visit.settle()
         expect(page.get_by_test_id("stCaptionContainer").first).to_have_css("opacity", "1")  # the page's style is there
         if name == "fine_tune":

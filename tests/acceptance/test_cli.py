@@ -164,8 +164,15 @@ def test_merge_evaluates_every_row_with_each_tasks_own_head(folder: Path, monkey
     monkeypatch.setattr("beft_core.merging.evaluate.load_base", lambda snapshot, config: model)
 
     def fake(_: LoadedModel, head: dict[str, np.ndarray], *args: Any) -> Callable[[], dict[str, float]]:
-        assert args[2] == 64
-        return lambda: {"accuracy": float(written[-1]["encoder", "v"].sum()), "head": float(head["head.weight"].sum())}
+        _, evals, max_length, *_, logits = args
+        assert max_length == 64
+
+        def score() -> dict[str, float]:
+            shape = len(head["head.weight"])
+            logits.update({name: np.zeros((len(examples), shape), np.float32) for name, examples in evals.items()})
+            return {"accuracy": float(written[-1]["encoder", "v"].sum()), "head": float(head["head.weight"].sum())}
+
+        return score
 
     written: list[Any] = []
     monkeypatch.setattr(merge_evaluation, "write_biases", lambda _, values: written.append(values))

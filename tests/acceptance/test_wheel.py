@@ -18,6 +18,8 @@ import bare_environment
 import pytest
 from bare_environment import ROOT
 
+from dashboard.shared.page import PLACES
+
 pytest.importorskip("hatchling", reason="builds the wheel; the extra dev brings it")
 
 PACKAGES = ("beft_core", "dashboard", "sample_snapshots")
@@ -107,6 +109,9 @@ def test_every_command_works_or_says_what_is_missing(installed: Installed) -> No
         (["train"], MISSING),
         (["train", "--model", "org/model"], MISSING),
         (["evaluate", one], MISSING),
+        (["predict", one, "--text", "a film"], MISSING),
+        (["dial", one], MISSING),
+        (["rewrite", one, "--shift", "5"], ""),
         (["merge", one, other, "--evaluate"], MISSING),
         (["sweep", "--out", "grid"], MISSING),
         (["sweep", "--config", str(samples / "sweep.yaml"), "--out", "grid2"], MISSING),
@@ -145,7 +150,7 @@ def test_every_page_works_or_says_what_is_missing(installed: Installed) -> None:
     document = json.loads(done.stdout)
     assert document["file"].startswith(str(installed.python.parents[1]))
     pages: dict[str, dict[str, Any]] = document["pages"]
-    assert len(pages) == 10
+    assert set(pages) == set(PLACES)
     assert {name: page["exception"] for name, page in pages.items() if page["exception"]} == {}
     assert all(page["title"] for page in pages.values())
     bring = "pip install 'beft-lab[train]'"
