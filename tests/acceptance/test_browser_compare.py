@@ -25,6 +25,7 @@ def test_first_look(visit: Visit) -> None:
     expect(page.get_by_text("Where they differ: A − B")).to_be_visible()
     page.get_by_text("How was this computed?").click()
     expect(page.get_by_text("concordant minus discordant")).to_be_visible()
+    visit.settle()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download everything (CSV)").click()
     header, *rows = Path(download.value.path()).read_text().splitlines()

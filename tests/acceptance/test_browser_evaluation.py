@@ -158,16 +158,19 @@ def test_links_restore_what_was_chosen(visit: Visit) -> None:
 
 def test_downloads(visit: Visit) -> None:
     page = opened_tab(visit, "Does the score predict?")
+    visit.settle()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download every case (CSV)").click()
     header, *rows = Path(download.value.path()).read_text().splitlines()
     assert header.startswith("task,regime,n_train,lr,seed,rule,selected,best,regret,hit,tau") and len(rows) > 500
     page.get_by_role("button", name="Download", exact=True).first.click()
+    visit.settle()
     with page.expect_download() as download:
         page.get_by_role("button", name="The figure (HTML, works offline)").click()
     assert "Plotly" in Path(download.value.path()).read_text(errors="replace")
     page.keyboard.press("Escape")
     visit.choose_tab("Table 1")
+    visit.settle()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download the table (CSV)").click()
     assert "85.8" in Path(download.value.path()).read_text()

@@ -35,6 +35,7 @@ def test_first_minute(visit: Visit) -> None:
         visit.resize(width)
         panel = page.locator(f".st-key-control-downloads-heatmap-{approach}")
         panel.get_by_role("button", name="Download").click()
+        visit.settle()
         with page.expect_download() as download:
             page.get_by_role("button", name="The numbers (CSV)").click()
         header, *rows = Path(download.value.path()).read_text().splitlines()

@@ -68,11 +68,13 @@ def test_two_tasks_are_compared_mixed_scored_and_found_again(visit: Visit, tmp_p
     result = read_result(run.result)
     row = page.get_by_role("row").filter(has_text="Merged")
     expect(row).to_contain_text(f"{100 * (result.rows['merged']['demo-sentiment']['accuracy'] or 0):.1f}")
+    visit.settle()
     with page.expect_download() as download:
         page.get_by_role("button", name="The merged snapshot", exact=True).click()
     sources = [read_snapshot(run.path / f"source-{n}.beft.safetensors") for n in (1, 2)]
     expected = merge(sources, "weighted", weights=[0.6, 0.4]).post("encoder", "v")
     np.testing.assert_array_equal(read_snapshot(Path(download.value.path())).post("encoder", "v"), expected)
+    visit.settle()
     with page.expect_download() as csv:
         page.get_by_role("button", name="The table (CSV)").click()
     header, *lines = Path(csv.value.path()).read_text().splitlines()

@@ -133,6 +133,7 @@ def test_seeds_failure_delete_undo_and_download(visit: Visit, runs: list[Run], t
     charts(page)
     ticked(page, 5)
     visit.check("runs-all")
+    visit.settle()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download 5 runs").click()
     with zipfile.ZipFile(download.value.path()) as archive:

@@ -78,6 +78,7 @@ def test_a_tiny_sweep_from_start_to_table(visit: Visit) -> None:
     expect(page.get_by_test_id("stDataFrame")).to_be_visible()
     drawn(page)
     visit.check("sweep-done")
+    visit.settle()
     with page.expect_download() as download:
         page.get_by_role("button", name="The table (CSV)").click()
     header, *rows = Path(download.value.path()).read_text().splitlines()
