@@ -141,7 +141,9 @@ def test_no_page_is_named_in_the_sidebar_before(closed: None, monkeypatch: pytes
     places: list[str] = []
     navigation = st.navigation
     monkeypatch.setattr(
-        st, "navigation", lambda *a, position: places.append(position) or navigation(*a, position=position)
+        st,
+        "navigation",
+        lambda *a, position, **more: places.append(position) or navigation(*a, position=position, **more),
     )
     app().run()
     opened("sweep", token=TOKEN)
