@@ -1,22 +1,9 @@
 // The plane of two changes: a panel per task with bands of its metric, and the merge as a point to drag.
-// Python owns the point (two sliders); this moves it while somebody drags, and says where it was let go.
+// Python owns the point (two sliders); this moves it while somebody drags, and says where it was let go. Needs svg.js.
 
-const SVG = "http://www.w3.org/2000/svg";
 const SIZE = 160; // pixels of the picture of the bands, on each side
 const WIDE = 1.25; // a panel: width to height, as its style has it
 const instances = new WeakMap();
-
-function draw(parent, name, attributes = {}, text) {
-  const element = document.createElementNS(SVG, name);
-  set(element, attributes);
-  if (text !== undefined) element.textContent = text;
-  parent.append(element);
-  return element;
-}
-
-function set(element, attributes) {
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-}
 
 // As Surface.at of beft_core.merging.plane: linear on both axes between the four points around a place.
 function metricAt({ shares, values }, alpha, beta) {

@@ -17,6 +17,7 @@ from beft_core.merging.plane import HIGH, LOW, Surface, balanced, surfaces
 from beft_core.merging.result import MergeResult
 from dashboard.app_pages.merge.choice import Choice
 from dashboard.figures.merging import band_colours
+from dashboard.figures.parts.svg import SVG_JS, scripts
 from dashboard.shared import address, page, tour
 from dashboard.shared.figure import offer_table
 from dashboard.shared.text import plain
@@ -30,7 +31,7 @@ _COMPONENT = st.components.v2.component(
     "beft_merge_plane",
     html=(_HERE / "plane.html").read_text(encoding="utf-8"),
     css=(_HERE / "plane.css").read_text(encoding="utf-8"),
-    js=(_HERE / "plane.js").read_text(encoding="utf-8"),
+    js=scripts(SVG_JS, _HERE / "plane.js"),
 )
 
 
