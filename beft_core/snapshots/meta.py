@@ -18,7 +18,8 @@ from beft_core.terms import TERM_KEYS
 FORMAT_VERSION = 1
 
 MODES = (*METHODS, *NOT_TRAINED)
-HEAD_KINDS = ("classification", "regression")
+HEAD_KINDS = ("classification", "regression", "choice", "text")
+"""Kinds of labels; the last two are those of prompts, which need no head."""
 
 
 Rule = tuple[str, Callable[[Any], bool]]

@@ -20,11 +20,25 @@ class Examples:
     """Second texts, for tasks on pairs; None for others."""
     labels: np.ndarray
     """Encoded labels [examples]; see :mod:`beft_core.tasks.targets`."""
+    candidates: list[tuple[str, ...]] | None = None
+    """Continuations of each prompt, with the space that belongs to them, any number per example; of free text the one
+    answer to train on, with its ending. None, here and below: the texts are no prompts.
+    """
+    golds: list[tuple[int, ...]] | None = None
+    """Numbers of the right candidates of each prompt, the label first; ReCoRD has several."""
+    answers: list[tuple[str, ...]] | None = None
+    """Right answers of each prompt in free text; None where candidates are chosen from. One of several spans (DROP)
+    has them in lines of their own.
+    """
 
     def __post_init__(self) -> None:
         pairs = len(self.text) if self.text_pair is None else len(self.text_pair)
         if not len(self.text) == pairs == len(self.labels):
             raise ValueError(f"{len(self.text)} texts, {pairs} second texts, {len(self.labels)} labels")
+        for name in ("candidates", "golds", "answers"):
+            column = getattr(self, name)
+            if column is not None and len(column) != len(self.text):
+                raise ValueError(f"{len(self.text)} texts, {len(column)} {name}")
 
     def __len__(self) -> int:
         return len(self.text)
@@ -32,8 +46,11 @@ class Examples:
     def take(self, order: Sequence[int] | np.ndarray) -> Examples:
         """Select the examples at the positions ``order``."""
         index = np.asarray(order, dtype=np.int64)
-        pair = None if self.text_pair is None else [self.text_pair[i] for i in index]
-        return Examples([self.text[i] for i in index], pair, self.labels[index])
+        pair, candidates, golds, answers = (
+            None if column is None else [column[i] for i in index]
+            for column in (self.text_pair, self.candidates, self.golds, self.answers)
+        )
+        return Examples([self.text[i] for i in index], pair, self.labels[index], candidates, golds, answers)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import difflib
 from dataclasses import dataclass, field
 
 from beft_core.errors import UserError
+from beft_core.tasks.prompts.spec import PromptSpec
 from beft_core.tasks.targets import Target, target_of
 
 REGIMES: tuple[str, ...] = ("low", "medium", "high", "all")
@@ -72,11 +73,13 @@ class TaskSpec:
     """Columns that the authors feed instead of ``text``, where those differ."""
     objective: str | None = None
     """Objective of a fine-tune, a key of ``training.objectives.registry.OBJECTIVES``; None: its labels say."""
+    prompt: PromptSpec | None = None
+    """Prompt that a language model answers; None: a head on an encoder or decoder answers."""
 
     @property
     def target(self) -> Target:
         """Kind of label of the task."""
-        return target_of(self.labels)
+        return target_of(self.labels, "regression" if self.prompt is None else self.prompt.kind)
 
     def reading(self, inputs: str) -> TaskSpec:
         """Copy of the task as its columns are read by a key of :data:`beft_core.presets.INPUTS`."""

@@ -1,5 +1,5 @@
-"""Targets, the kinds of labels: one of named classes, or a number. All that can be said of them without a model is
-here.
+"""Targets, the kinds of labels: one of named classes, a number, one of an example's candidates, or free text. All that
+can be said of them without a model is here.
 
 How a model learns such labels is an objective (:mod:`beft_core.training.objectives.base`).
 """
@@ -105,6 +105,48 @@ class Number(Target):
         return f"{value:g}"
 
 
-def target_of(labels: tuple[str, ...] | None) -> Target:
-    """Give the target of a task by the names of its classes; None: its labels are numbers."""
-    return Number() if labels is None else Classes(labels)
+class Choice(Target):
+    """Target that is one of the candidates of an example, encoded as its number among them."""
+
+    kind = "choice"
+    dtype = np.int64
+    expected = "the number of a candidate, from 0"
+
+    @property
+    def outputs(self) -> int:
+        return 0  # no head: a language model scores candidates, whose number differs from example to example
+
+    def read(self, text: str) -> float:
+        if not (text.isascii() and text.isdigit()):
+            raise ValueError(text)
+        return int(text)
+
+    def show(self, value: float) -> str:
+        return f"candidate {int(value) + 1}"
+
+
+class FreeText(Target):
+    """Target that is a text; an encoded label is 0, and what is right stands with the example."""
+
+    kind = "text"
+    dtype = np.int64
+    expected = "0"
+
+    @property
+    def outputs(self) -> int:
+        return 0  # no head: a language model writes the answer
+
+    def read(self, text: str) -> float:
+        if text != "0":
+            raise ValueError(text)
+        return 0
+
+    def show(self, value: float) -> str:
+        return "free text"
+
+
+def target_of(labels: tuple[str, ...] | None, kind: str = "regression") -> Target:
+    """Give the target of a task by the names of its classes, or where there are none by the kind of its labels."""
+    if labels is not None:
+        return Classes(labels)
+    return {target.kind: target for target in (Number, Choice, FreeText)}[kind]()

@@ -24,6 +24,16 @@ def test_texts_pairs_and_labels_are_taken_together() -> None:
         Examples(["a", "b", "c"], ["x", "y"], np.array([0, 1, 2]))
 
 
+def test_what_belongs_to_prompts_is_taken_with_them() -> None:
+    prompts = Examples(
+        ["a", "b"], None, np.array([1, 0]), [(" x", " y"), (" z",)], [(1, 0), (0,)], [("x",), ("z", "Z")]
+    )
+    taken = prompts.take([1])
+    assert (taken.candidates, taken.golds, taken.answers) == ([(" z",)], [(0,)], [("z", "Z")])
+    with pytest.raises(ValueError, match="2 texts, 1 golds"):
+        dataclasses.replace(prompts, golds=[(0,)])
+
+
 def test_subsample_is_a_permutation_of_the_seed() -> None:
     train = fifty()
     first, again, other = subsample(train, 20, 0), subsample(train, 20, 0), subsample(train, 20, 1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from beft_core.snapshots.meta import HEAD_KINDS
-from beft_core.tasks.targets import Classes, Number, target_of
+from beft_core.tasks.targets import Choice, Classes, FreeText, Number, target_of
 
 
 def test_classes_are_read_by_name_or_number_and_shown_by_name() -> None:
@@ -41,5 +41,15 @@ def test_numbers_are_finite_and_of_one_output() -> None:
             target.read(wrong)
 
 
-def test_the_file_format_knows_both_kinds() -> None:
-    assert {Classes.kind, Number.kind} == set(HEAD_KINDS)
+def test_labels_of_prompts_are_numbers_of_candidates_or_nothing() -> None:
+    choice, text = target_of(None, "choice"), target_of(None, "text")
+    assert choice.encode([choice.read("3"), choice.read("0")]).tolist() == [3, 0] and choice.show(3) == "candidate 4"
+    assert (choice.outputs, choice.classes, text.outputs, text.classes) == (0, None, 0, None)
+    assert text.encode([text.read("0")]).dtype == np.int64 and text.show(0) == "free text"
+    for target, wrong in ((choice, "-1"), (choice, "a"), (choice, "²"), (text, "1")):
+        with pytest.raises(ValueError, match=wrong):
+            target.read(wrong)
+
+
+def test_the_file_format_knows_all_kinds() -> None:
+    assert {kind.kind for kind in (Classes, Number, Choice, FreeText)} == set(HEAD_KINDS)
