@@ -72,6 +72,20 @@ class HeadSpec:
 
 
 @dataclass(frozen=True)
+class LmSpec:
+    """Language-model head of transformers' ``AutoModelForCausalLM``: ``logits = cap(W h + b)`` of a hidden state h."""
+
+    tied: bool
+    """Whether W is the embedding of the tokens, unless the checkpoint holds another one."""
+    weight: tuple[str, ...] = ("lm_head.weight",)
+    """Names that W may have in a checkpoint."""
+    bias: str | None = None
+    """Name of b in a checkpoint; None: there is none."""
+    softcap: float | None = None
+    """Bound c of the logits, as ``c * tanh(logits / c)``; None: they are not bounded."""
+
+
+@dataclass(frozen=True)
 class KeyRule:
     """Rule of what can act of the key bias, from the kind of attention alone (checked numerically elsewhere)."""
 
@@ -141,6 +155,8 @@ class Layout:
     """Modules of a post-norm layer besides its terms; ``None``: layers are of another kind."""
     added: tuple[str, ...] = ()
     """Terms that were given a zero bias which the architecture does not have."""
+    lm: LmSpec | None = None
+    """Language-model head of the architecture; None: it has none, as encoders and models that see later tokens."""
     inputs_first: bool = False
     """Whether weights lie as [inputs, outputs], as in GPT-2's ``Conv1D``; ``Linear`` has [outputs, inputs]."""
 

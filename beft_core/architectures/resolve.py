@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from beft_core.architectures.config_values import HEADS, HIDDEN, LAYERS, MAX_LAYERS, Config, first_set, size
-from beft_core.architectures.layout import BiasSlot, HeadSpec, KeyRule, Layout
+from beft_core.architectures.layout import BiasSlot, HeadSpec, KeyRule, Layout, LmSpec
 from beft_core.architectures.table import NOT_PLAIN_SOFTMAX, ROWS, Row
 from beft_core.errors import UserError
 from beft_core.terms import TERM_KEYS
@@ -40,7 +40,7 @@ def layout_for(config: Config | Any) -> Layout:
 
 def _layout(row: Row, config: Config) -> Layout:
     hidden, heads = size(config, HIDDEN), size(config, HEADS)
-    head_dim = size(config, (row.head_dim,), default=hidden // heads)
+    head_dim = size(config, (row.head_dim,), default=row.head_dim_default or hidden // heads)
     kv_heads = row.kv_heads(config, heads)
     widths = dict.fromkeys(TERM_KEYS, hidden) | {
         "q": heads * head_dim,
@@ -89,13 +89,14 @@ def _layout(row: Row, config: Config) -> Layout:
         key_rule=_key_rule(row, config, head_dim),
         head=_head(row, config),
         packing=row.packing(config),
-        causal=row.stack == "decoder" or bool(config.get("is_decoder")),
+        causal=_causal(row, config),
         mask=row.mask,
         window=row.window(config),
         position_offset=row.position_offset(config),
         prefix=row.prefix,
         disk=row.disk,
         block=row.block,
+        lm=_lm(row, config),
         inputs_first=row.inputs_first,
     )
 
@@ -120,6 +121,18 @@ def _key_rule(row: Row, config: Config, head_dim: int) -> KeyRule:
     if broken:
         return KeyRule(False, f"{broken[0]} breaks the plain softmax")
     return row.key if isinstance(row.key, KeyRule) else row.key(config, head_dim)
+
+
+def _causal(row: Row, config: Config) -> bool:
+    looks_ahead = bool(config.get("use_bidirectional_attention"))  # encoders made of a Gemma
+    return (row.stack == "decoder" and not looks_ahead) or bool(config.get("is_decoder"))
+
+
+def _lm(row: Row, config: Config) -> LmSpec | None:
+    spec = row.lm(config) if callable(row.lm) else row.lm
+    if spec is None or not _causal(row, config):
+        return None
+    return dataclasses.replace(spec, tied=bool(first_set(config, ("tie_word_embeddings",), default=spec.tied)))
 
 
 def _head(row: Row, config: Config) -> HeadSpec:

@@ -17,13 +17,17 @@ from functools import partial
 from typing import Any
 
 from beft_core.architectures.config_values import HIDDEN, LAYERS, MAX_LAYERS, Config, first_set, size
-from beft_core.architectures.layout import Fused, HeadSpec, KeyRule, PostNorm, contiguous, grouped
+from beft_core.architectures.layout import Fused, HeadSpec, KeyRule, LmSpec, PostNorm, contiguous, grouped
 
 ABSOLUTE = KeyRule(True, "softmax over keys: the key bias adds the same number to every logit of a row")
 ALIBI = KeyRule(
     True, "softmax with ALiBi: position enters as a constant per key distance, so the key bias still cancels"
 )
 ROTARY = KeyRule(False, "rotary positions turn the key bias by an angle that differs from key to key")
+QK_NORM = KeyRule(
+    False,
+    "keys are normalised after the bias was added: it counts more where a key is short, and rotary positions turn it",
+)
 
 NOT_PLAIN_SOFTMAX = (
     "attn_logit_softcapping",
@@ -74,6 +78,8 @@ class Row:
     """Function from (config, heads) to the number of key and value heads."""
     head_dim: str = ""
     """Config key of a head's width, where it may differ from hidden_size / heads."""
+    head_dim_default: int | None = None
+    """Width of a head where the configuration does not say; None: hidden_size / heads."""
     mlp: str = "intermediate_size"
     """Config key of the MLP's width; 4 * hidden_size where it is not set."""
     mlp_fused: int = 1
@@ -96,6 +102,8 @@ class Row:
     """Whether the model has a few distinct layers that are each used several times, as ALBERT does."""
     disk: tuple[tuple[str, str], ...] = ()
     block: PostNorm | None = None
+    lm: LmSpec | Callable[[Config], LmSpec] | None = None
+    """Language-model head, whose ``tied`` holds where the configuration does not say; None: the type has none."""
     inputs_first: bool = False
     absent: Mapping[str, str] = field(default_factory=dict)
     """Reason, in words, why the architecture has no module for a term, by term, where the general reason is wrong."""
@@ -178,6 +186,7 @@ RMS = dict.fromkeys(("ln1", "ln2"), "RMSNorm has no bias")
 
 BERT_HEAD = HeadSpec("pooler", pooler_module="pooler.dense", pooler_activation="tanh")
 LAST_TOKEN = HeadSpec("last", classifier_bias=False)
+TIED, UNTIED = LmSpec(tied=True), LmSpec(tied=False)
 BERT_DROPOUT = ("classifier_dropout", "hidden_dropout_prob")
 
 
@@ -201,6 +210,11 @@ def _modernbert_head(config: Config) -> HeadSpec:
 
 def _group_kv(config: Config, heads: int) -> int:
     return size(config, ("num_key_value_heads",), default=heads)
+
+
+def _looks_back(config: Config) -> bool:
+    # An encoder made of a Gemma, which also sees later tokens, builds masks of its own.
+    return not config.get("use_bidirectional_attention")
 
 
 def _conv_free(config: Config) -> bool:
@@ -310,6 +324,7 @@ ROWS: dict[str, Row] = {
                 "ln2": "final_layer_norm",
             },
             LAST_TOKEN,
+            lm=TIED,
             stack="decoder",
             mlp="ffn_dim",
             flags=(
@@ -330,6 +345,7 @@ ROWS: dict[str, Row] = {
                 "ln2": "ln_2",
             },
             LAST_TOKEN,
+            lm=TIED,
             mlp="n_inner",
             stack="decoder",
             inputs_first=True,
@@ -348,6 +364,7 @@ ROWS: dict[str, Row] = {
                 "ln1": "ln_1",
             },
             LAST_TOKEN,
+            lm=LmSpec(tied=False, bias="lm_head.bias"),
             mlp="n_inner",
             stack="decoder",
             flags=(Flag("q k v o"),),
@@ -368,6 +385,7 @@ ROWS: dict[str, Row] = {
                 "ln2": "post_attention_layernorm",
             },
             LAST_TOKEN,
+            lm=LmSpec(tied=False, weight=("embed_out.weight", "lm_head.weight")),
             stack="decoder",
             flags=(Flag("q k v o", "attention_bias", True),),
             fused=grouped,
@@ -380,6 +398,7 @@ ROWS: dict[str, Row] = {
             "h.{n}",
             {**FUSED_DENSE, "ln1": "input_layernorm", "ln2": "post_attention_layernorm"},
             LAST_TOKEN,
+            lm=TIED,
             mlp="",
             stack="decoder",
             fused=grouped,
@@ -393,6 +412,7 @@ ROWS: dict[str, Row] = {
             "layers.{n}",
             LLAMA,
             LAST_TOKEN,
+            lm=UNTIED,
             stack="decoder",
             flags=(Flag("o mlp_in mlp_out"),),
             head_dim="head_dim",
@@ -408,6 +428,7 @@ ROWS: dict[str, Row] = {
             "layers.{n}",
             LLAMA,
             LAST_TOKEN,
+            lm=UNTIED,
             stack="decoder",
             flags=(Flag("q k v o", "attention_bias"), Flag("mlp_in mlp_out", "mlp_bias")),
             head_dim="head_dim",
@@ -416,11 +437,96 @@ ROWS: dict[str, Row] = {
             absent=RMS,
         ),
         Row(
+            "mistral",
+            "model",
+            "layers.{n}",
+            LLAMA,
+            LAST_TOKEN,
+            lm=UNTIED,
+            stack="decoder",
+            flags=(Flag("q k v o mlp_in mlp_out"),),
+            head_dim="head_dim",
+            kv_heads=_group_kv,
+            key=ROTARY,
+            window=lambda config: config.get("sliding_window"),
+            absent=RMS,
+        ),
+        Row(
+            "qwen3",
+            "model",
+            "layers.{n}",
+            LLAMA,
+            LAST_TOKEN,
+            lm=UNTIED,
+            stack="decoder",
+            flags=(Flag("q k v o", "attention_bias"), Flag("mlp_in mlp_out")),
+            head_dim="head_dim",
+            head_dim_default=128,
+            kv_heads=_group_kv,
+            key=QK_NORM,
+            mask="per_layer_type",
+            window=lambda config: config.get("sliding_window"),
+            absent=RMS,
+        ),
+        Row(
+            "gemma",
+            "model",
+            "layers.{n}",
+            LLAMA,
+            LAST_TOKEN,
+            lm=TIED,
+            stack="decoder",
+            flags=(Flag("q k v o", "attention_bias"), Flag("mlp_in mlp_out")),
+            head_dim="head_dim",
+            head_dim_default=256,
+            kv_heads=_group_kv,
+            key=ROTARY,
+            packing=_looks_back,
+            absent=RMS,
+        ),
+        Row(
+            "gemma2",
+            "model",
+            "layers.{n}",
+            LLAMA,
+            LAST_TOKEN,
+            lm=lambda config: LmSpec(tied=True, softcap=config.get("final_logit_softcapping", 30.0)),
+            stack="decoder",
+            flags=(Flag("q k v o", "attention_bias"), Flag("mlp_in mlp_out")),
+            head_dim="head_dim",
+            head_dim_default=256,
+            kv_heads=_group_kv,
+            key=ROTARY,
+            packing=_looks_back,
+            mask="per_layer_type",
+            window=lambda config: config.get("sliding_window"),
+            absent=RMS,
+        ),
+        Row(
+            "gemma3_text",
+            "model",
+            "layers.{n}",
+            LLAMA,
+            LAST_TOKEN,
+            lm=lambda config: LmSpec(tied=True, softcap=config.get("final_logit_softcapping")),
+            stack="decoder",
+            flags=(Flag("q k v o", "attention_bias"), Flag("mlp_in mlp_out")),
+            head_dim="head_dim",
+            head_dim_default=256,
+            kv_heads=_group_kv,
+            key=QK_NORM,
+            packing=_looks_back,
+            mask="per_layer_type",
+            window=lambda config: config.get("sliding_window"),
+            absent=RMS,
+        ),
+        Row(
             "falcon",
             "transformer",
             "h.{n}",
             _falcon_modules,
             LAST_TOKEN,
+            lm=TIED,
             mlp="ffn_hidden_size",
             stack="decoder",
             flags=(Flag("q k v o mlp_in mlp_out", "bias"),),
@@ -441,6 +547,7 @@ ROWS: dict[str, Row] = {
                 "mlp_out": "mlp.down_proj",
             },
             LAST_TOKEN,
+            lm=UNTIED,
             stack="decoder",
             flags=(Flag("q k v o mlp_in mlp_out"),),
             kv_heads=_group_kv,

@@ -6,6 +6,7 @@ bias tensors are read, so a 13 GB checkpoint costs a few megabytes.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -89,6 +90,23 @@ class ModelWeights:
             raise UserError(f"{shard.name}: tensor {name} holds a NaN or an infinite value", "finite numbers")
         return values
 
+    def matrix(self, name: str, shape: tuple[int, int]) -> np.ndarray:
+        """Read a weight: float32 or float64 of the given shape, which is checked before it is read.
+
+        Raises:
+            UserError: another shape, too large a one, values that are not finite, or an index that names the wrong
+                file.
+        """
+        shard = self._shard(self._where[name])
+        info = shard.tensors.get(name)
+        if info is None or info.shape != shape or math.prod(shape) > MAX_MATRIX:
+            found = list(info.shape) if info else "nothing"
+            raise UserError(f"{shard.name}: {name} is {found}", f"{list(shape)}, as in config.json")
+        values = shard.read(name)
+        if not np.isfinite(values).all():
+            raise UserError(f"{shard.name}: tensor {name} holds a NaN or an infinite value", "finite numbers")
+        return values
+
     def biases(self, layout: Layout) -> dict[Key, np.ndarray]:
         """Read every bias term of the layout that is here in all layers: (stack, term) -> float32 [layers, width].
 
@@ -148,15 +166,7 @@ class ModelWeights:
         name = self.find(tuple(f"{bias.removesuffix('.bias')}.weight" for bias in biases))
         if name is None:
             raise UserError(f"{self.file.name} has no weight of {slot.module}", "all weights of the model")
-        shard = self._shard(self._where[name])
-        info = shard.tensors.get(name)
-        stored = shape[::-1] if layout.inputs_first else shape
-        if info is None or info.shape != stored or info.shape[0] * info.shape[1] > MAX_MATRIX:
-            found = list(info.shape) if info else "nothing"
-            raise UserError(f"{shard.name}: {name} is {found}", f"{list(stored)}, as in config.json")
-        values = shard.read(name).astype(np.float64)
-        if not np.isfinite(values).all():
-            raise UserError(f"{shard.name}: tensor {name} holds a NaN or an infinite value", "finite numbers")
+        values = self.matrix(name, shape[::-1] if layout.inputs_first else shape).astype(np.float64)
         return values.T if layout.inputs_first else values
 
     @staticmethod

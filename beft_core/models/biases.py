@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,21 @@ from beft_core.snapshots.snapshot import ModelInfo
 
 Biases = Mapping[tuple[str, str], np.ndarray]
 """Values of bias terms: (stack, term) -> float32 [layers, width]."""
+
+
+@dataclass
+class OutputLayer:
+    """Weights of a language-model head that are not the embedding: frozen, on the backbone's device."""
+
+    weight: torch.Tensor
+    """Weight [vocabulary, width]."""
+    bias: torch.Tensor | None
+    """Bias [vocabulary]; None: there is none."""
+
+    def to(self, device: torch.device) -> None:
+        """Move the weights to a device."""
+        self.weight = self.weight.to(device)
+        self.bias = None if self.bias is None else self.bias.to(device)
 
 
 @dataclass
@@ -33,6 +49,10 @@ class LoadedModel:
     """Configuration object of transformers."""
     info: ModelInfo
     """Facts about the model that snapshots record; the fingerprint is over the biases as loaded, without added ones."""
+    files: Path | None = None
+    """Folder with the weights; None for a model that was in memory."""
+    output: OutputLayer | None = None
+    """Language-model head that is not the embedding, once it was read; :mod:`beft_core.models.lm_head` reads it."""
 
     @property
     def id(self) -> str:

@@ -34,7 +34,9 @@ def load_model(name: str = BUNDLED, *, attn: str = "sdpa", local_only: bool = Fa
     source = locate(name, local_only=local_only)
     backbone = _load_backbone(source, attn)
     tokenizer = None if source.layout.model_type == "vit" else _load_tokenizer(source)
-    return wrap(backbone, tokenizer, id=source.id, revision=source.revision, folder=source.own_folder)
+    model = wrap(backbone, tokenizer, id=source.id, revision=source.revision, folder=source.own_folder)
+    model.files = source.folder
+    return model
 
 
 def load_tokenizer(name: str = BUNDLED, *, local_only: bool = False) -> Any:

@@ -34,6 +34,14 @@ _GPT2 = {
     "eos_token_id": 2,
 }
 _DEBERTA = {**_BERT, "relative_attention": True, "position_buckets": 8, "max_relative_positions": 32}
+_GEMMA = {
+    **_DECODER,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+    "query_pre_attn_scalar": 16,
+    "sliding_window": 4,
+    "layer_types": ["sliding_attention", "full_attention"],
+}
 
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("bert", _BERT),
@@ -76,6 +84,24 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
         "llama",
         {**_DECODER, "num_key_value_heads": 2, "attention_bias": True, "mlp_bias": True, "head_dim": 16},
     ),
+    "mistral": ("mistral", {**_DECODER, "num_key_value_heads": 2, "sliding_window": 4}),
+    "qwen3": ("qwen3", {**_DECODER, "num_key_value_heads": 2, "head_dim": 16}),
+    "qwen3-bias": (
+        "qwen3",
+        {
+            **_DECODER,
+            "num_key_value_heads": 2,
+            "head_dim": 8,
+            "attention_bias": True,
+            "use_sliding_window": True,
+            "sliding_window": 4,
+            "max_window_layers": 1,
+        },
+    ),
+    "gemma": ("gemma", {**_DECODER, "num_key_value_heads": 1, "head_dim": 16}),
+    "gemma2": ("gemma2", {**_GEMMA, "final_logit_softcapping": 3.0}),
+    "gemma3_text": ("gemma3_text", _GEMMA),
+    "gemma3_text-bias": ("gemma3_text", {**_GEMMA, "attention_bias": True, "num_key_value_heads": 2}),
     "falcon-multi-query": ("falcon", {**_DECODER, "multi_query": True, "bias": True}),
     "falcon-heads": (
         "falcon",
@@ -138,6 +164,13 @@ KEY_ACTS = {
     "qwen2-sliding",
     "llama",
     "llama-bias",
+    "mistral",
+    "qwen3",
+    "qwen3-bias",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "gemma3_text-bias",
     "falcon-multi-query",
     "falcon-grouped",
     "phi3",
@@ -157,7 +190,7 @@ def tiny(
         config.num_attention_heads = heads
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        supported = attn if model_type not in ("bloom", "gptj", "deberta", "deberta-v2") else "eager"
+        supported = attn if model_type not in ("bloom", "gptj", "deberta", "deberta-v2", "gemma2") else "eager"
         backbone = AutoModel.from_config(config, attn_implementation=supported, dtype=dtype)
         with torch.no_grad():
             for parameter_name, parameter in backbone.named_parameters():

@@ -15,7 +15,7 @@ from beft_core.models.packing import packed_forward_inputs, visible
 NOT_PACKED = {"bloom", "falcon-heads", "vit"}
 """ALiBi is built from a two-dimensional mask; images have no rows of tokens."""
 
-FLOAT32_INSIDE = {"deberta": 1e-6, "gptj": 1e-5}
+FLOAT32_INSIDE = {"deberta": 1e-6, "gptj": 1e-5, "gemma2": 1e-5}
 ROWS = ((5, 9, 3), (12, 2))  # lengths of the examples in each row
 
 

@@ -157,4 +157,4 @@ def test_wrong_configs(config: dict, message: str) -> None:
 def test_unknown_types_list_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"deberta-v2.*qwen2"):
         layout_for({"model_type": "t5"})
-    assert len(ROWS) == 18
+    assert len(ROWS) == 23
