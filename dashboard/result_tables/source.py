@@ -13,10 +13,10 @@ from beft_core.reports.merges import Merge, read_merges
 from beft_core.runs.about import about
 from beft_core.runs.run import Run, list_runs
 from beft_core.sweeps.table import NAME, read_table
+from dashboard.content.samples import samples_folder
 from dashboard.result_tables.uploads import MEGABYTES, checked, read_upload
 from dashboard.shared import page
 from dashboard.shared.picker import follow_title, report_gone
-from dashboard.shared.sources import samples_folder
 from dashboard.shared.text import plain
 from dashboard.shared.uploads import IN_MEMORY, forget_files
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,8 +22,8 @@ from beft_core.scores.regimes import (
     same_task,
 )
 from beft_core.snapshots.snapshot import SnapshotMeta, read_snapshot
-from beft_core.tasks.registry import TASKS
 from beft_core.terms import TERMS
+from dashboard.content.trained_alone import kept_alone, task_title
 from dashboard.figures.parts.labels import in_figures
 from dashboard.figures.parts.numbers import short
 from dashboard.figures.parts.style import latex
@@ -60,7 +60,7 @@ class Family:
 def family(opened: Opened) -> Family:
     """Find the relatives of a probe; of a fine-tune of one term, those of the first probe of its model and task."""
     known = [(source, meta) for source, meta in _metas() if same_task(meta, opened.meta)]
-    alone = _alone(meta for _, meta in known)
+    alone = kept_alone(meta for _, meta in known)
     everything = [(source, meta) for source, meta in known if method_of(meta.mode).every_bias]
     like = opened.meta if method_of(opened.meta.mode).every_bias else next((meta for _, meta in everything), None)
     if like is None:
@@ -70,26 +70,9 @@ def family(opened: Opened) -> Family:
     return Family(list(_readable(kept)), alone, len(everything) - len(same))
 
 
-def task_title(task: str) -> str:
-    """Name a task, in words where it is a known one."""
-    return TASKS[task].title if task in TASKS else task
-
-
 def on_shelf() -> list[SnapshotMeta]:
     """Read what everything on the shelf says of itself."""
     return [meta for _, meta in _metas()]
-
-
-def measured_alone(like: SnapshotMeta, among: Sequence[SnapshotMeta]) -> list[Measured]:
-    """Collect the metric of each candidate trained alone, by the model, on the task and as much data as `like`."""
-    alone = _alone(meta for meta in among if same_task(meta, like))
-    return [m for m in metrics_alone(alone) if m.n_train == like.n_train]
-
-
-def _alone(metas: Iterable[SnapshotMeta]) -> list[SnapshotMeta]:
-    """Keep the fine-tunes of one candidate, one per seed."""
-    alone = [meta for meta in metas if only_term(meta)]
-    return [alone[at] for at in one_per_seed(alone)]
 
 
 def over_data_sizes(opened: Opened, stack: str, dark: bool) -> None:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 import streamlit as st
 
-import dashboard
 from beft_core.errors import UserError
 from beft_core.exchange import upload_library
 from beft_core.exchange.uploads import opened
-from beft_core.files.safe_io import read_json_file
 from beft_core.runs.about import about
 from beft_core.runs.kinds import KINDS
 from beft_core.runs.run import Run, list_runs
 from beft_core.scores.table import ScoreTable, score_snapshot
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta, read_snapshot
+from dashboard.content.samples import Opened, Source, samples
 
 UPLOADS = "uploads"
 """Session state: title -> the uploads of this tab, as :class:`Source`."""
@@ -30,86 +27,6 @@ MAX_UPLOAD_BYTES = 256 * 2**20
 
 _NUMBERED = re.compile(r"(Run|Kept) ([0-9a-f]{6})\b")
 """Titles that begin with six digits of an id: whatever follows may change, a link still leads there."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Snapshot that can be opened: a file, or an upload that this tab holds in memory."""
-
-    title: str
-    """Unique title, as it stands in the list and in the URL."""
-    path: Path | None
-    shows: str = ""
-    """Sentence on what one sees there."""
-    group: str = "sample"
-    """Kind of source: ``sample``, ``run``, ``kept`` (an upload on disk) or ``upload`` (one in memory)."""
-    memory: Snapshot | None = None
-    """Snapshot that was uploaded, where there is no path."""
-    size: int = 0
-    """Bytes of an upload in memory."""
-    kept_id: str = ""
-    """Id of a kept upload, as :func:`beft_core.exchange.upload_library.find_kept` takes it."""
-
-    def read(self) -> Snapshot:
-        """Read the snapshot; of a file only the header is read now.
-
-        Raises:
-            UserError: the file is gone, or not a snapshot.
-        """
-        if self.memory is not None:
-            return self.memory
-        assert self.path is not None
-        return read_snapshot(self.path)
-
-    @cached_property
-    def scores(self) -> ScoreTable:
-        """Scores of an upload in memory, which does not change."""
-        return score_snapshot(self.read())
-
-
-@dataclass(frozen=True)
-class Opened:
-    """Snapshot, read and scored."""
-
-    title: str
-    meta: SnapshotMeta
-    scores: ScoreTable
-    shows: str = ""
-    source: Source | None = None
-
-    def selected(self, stack: str) -> dict[str, str | None]:
-        """Select a term by each approach; None without a contest: see `ScoreTable.selected`."""
-        return self.scores.selected(stack)
-
-
-def samples_folder() -> Path:
-    """Find the folder of the bundled samples, beside the dashboard; ``BEFT_SAMPLES_DIR`` names another (for tests)."""
-    named = os.environ.get("BEFT_SAMPLES_DIR")
-    return Path(named) if named else Path(str(dashboard.__file__)).parents[1] / "sample_snapshots"
-
-
-def samples() -> list[Source]:
-    """List the samples of ``index.json``, the default one first.
-
-    Raises:
-        UserError: no index, or one that is damaged.
-    """
-    folder = samples_folder()
-    index = read_json_file(folder / "index.json")
-    entries = index.get("samples")
-    if not isinstance(entries, list) or not all(
-        isinstance(e, dict) and isinstance(e.get("file"), str) for e in entries
-    ):
-        raise UserError(f"{folder / 'index.json'} lists no samples", 'entries with a "file"')
-    # The first of the list is what opens; the sort is stable, so the others keep their order.
-    entries = sorted(entries, key=lambda entry: entry["file"] != index.get("default"))
-    return [
-        Source(
-            str(entry.get("title") or entry["file"]), folder / Path(entry["file"]).name, str(entry.get("shows") or "")
-        )
-        for entry in entries
-        if (folder / Path(entry["file"]).name).is_file()
-    ]
 
 
 def finished_runs() -> list[Source]:

@@ -37,6 +37,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("dashboard.figures.parts",),
     ("dashboard.figures.curves",),
     ("dashboard.figures",),
+    ("dashboard.shared.text",),
+    ("dashboard.content",),
     ("dashboard.streamlit_private",),
     ("dashboard.shared.address",),
     ("dashboard.door",),
@@ -172,11 +174,12 @@ def test_the_numpy_half_never_imports_torch(tree: Tree) -> None:
     assert idle == [], "these never import torch: they belong to the numpy half"
 
 
-def test_figures_never_import_streamlit(tree: Tree) -> None:
-    figures = _modules(tree, "dashboard.figures")
-    assert len(figures) > 10
-    assert house.reaching(tree, figures, ["streamlit"]) == []
-    assert [str(one) for one in tree.imports if one.source in figures and house.within(one.target, ["streamlit"])] == []
+@pytest.mark.parametrize(("room", "least"), [("dashboard.figures", 10), ("dashboard.content", 4)])
+def test_a_room_never_imports_streamlit(room: str, least: int, tree: Tree) -> None:
+    modules = _modules(tree, room)
+    assert len(modules) > least
+    assert house.reaching(tree, modules, ["streamlit"]) == []
+    assert [str(one) for one in tree.imports if one.source in modules and house.within(one.target, ["streamlit"])] == []
 
 
 def test_nobody_imports_the_dashboard(tree: Tree) -> None:

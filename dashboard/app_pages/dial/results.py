@@ -7,10 +7,9 @@ import pandas as pd
 import streamlit as st
 
 from beft_core.dials import in_words
-from beft_core.dials.causal import CausalTest, Rule
-from beft_core.dials.parts import Part
 from beft_core.dials.result import Dial
 from dashboard.app_pages.dial.source import Found
+from dashboard.app_pages.dial.words import ABOUT_PARTS, ABOUT_TAU, STEP, number_at, rules, rules_by_label, tau
 from dashboard.figures.curves.dial import costs_beside_scores, costs_over_scores, over_lambda
 from dashboard.run_watch.card import duration
 from dashboard.shared import address, page
@@ -19,7 +18,6 @@ from dashboard.shared.text import in_words as with_symbols
 from dashboard.shared.text import plain
 
 LAMBDA, PART, RULE = "dial_lambda", "dial_part", "dial_rule"
-STEP = 0.05
 _BESIDE = 340
 """Width in pixels below which the two halves stand below each other."""
 
@@ -63,29 +61,13 @@ def _turning(dial: Dial, dark: bool) -> None:
         factor = st.slider("λ", low, high, 1.0, STEP, key=LAMBDA, bind="query-params", format="%.2f")
     part = names[str(named)]
     with number:
-        _number(dial, part, factor)
+        page.number(*number_at(dial, part, factor))
     show(
         over_lambda(dial, part, factor, dark),
         "dial-curve",
         f"{dial.metric} over λ for {in_words.part_words(part)}",
         data=lambda: curve_table(dial),
     )
-
-
-def _number(dial: Dial, part: Part, factor: float) -> None:
-    curve = dial.curve(part)
-    assert curve is not None
-    value, measured = dial.at(curve, factor)
-    if measured:
-        at = int(np.argmin(np.abs(np.array(dial.lambdas) - factor)))
-        below = f"measured; against λ = 1: {in_words.span(curve.low[at], curve.high[at])}"
-        if factor == 1:
-            below = f"measured: {in_words.span_of(dial.trained_low, dial.trained_high)}"
-    else:
-        after = int(np.searchsorted(dial.lambdas, factor))
-        near = f"{dial.lambdas[after - 1]:g} and {dial.lambdas[after]:g}"
-        below = f"not measured: on the line between λ = {near}"
-    page.number(f"{plain(dial.metric)} at λ = {factor:g}", in_words.percent(value), below)
 
 
 def _switched_off(dial: Dial, dark: bool) -> None:
@@ -98,7 +80,7 @@ def _switched_off(dial: Dial, dark: bool) -> None:
         test = dial.test(kind)
         rule = test.rule(rule_key) if test is not None else None
         with grid.cell():
-            st.markdown(f"**Each {in_words.ONE[kind]}**{_tau(test, rule)}")
+            st.markdown(f"**Each {in_words.ONE[kind]}**{tau(test, rule)}")
             show(
                 costs_beside_scores(dial, dial.off_parts(kind), test, rule, dark),
                 f"dial-{kind}",
@@ -109,64 +91,34 @@ def _switched_off(dial: Dial, dark: bool) -> None:
     chosen = cells.rule(rule_key) if cells is not None else None
     if cells is not None and chosen is not None:
         with grid.cell():
-            st.markdown(f"**Each term in each layer**{_tau(cells, chosen)}")
+            st.markdown(f"**Each term in each layer**{tau(cells, chosen)}")
             show(
                 costs_over_scores(cells, chosen, dark),
                 "dial-cells",
                 "Cost of each term in each layer when switched off, over its score",
                 data=lambda: off_table(dial),
             )
-    st.markdown(_rules(dial))
-    st.caption(
-        "tau (Kendall): 1 where a rule orders the parts as their costs do, −1 where the other way round. Its interval "
-        "is over resampled examples; p is the share of all orders that are as far from 0. Few parts: wide by nature."
-    )
+    st.markdown(rules(dial))
+    st.caption(ABOUT_TAU)
 
 
 def _choose_rule(dial: Dial) -> str:
-    rules = {rule.label: rule.key for test in dial.tests for rule in test.rules}
-    if not rules:
+    known = rules_by_label(dial)
+    if not known:
         return ""
-    if st.session_state.get(RULE) not in (None, *rules):
+    if st.session_state.get(RULE) not in (None, *known):
         del st.session_state[RULE]
     with page.control("settings", "dial-rule"):
         chosen = st.segmented_control(
             "Score beside the cost",
-            list(rules),
-            default=next(iter(rules)),
+            list(known),
+            default=next(iter(known)),
             required=True,
             key=RULE,
             bind="query-params",
             help="Scores of the snapshot, and two trivial rules that know none.",
         )
-    return rules[str(chosen)]
-
-
-def _tau(test: CausalTest | None, rule: Rule | None) -> str:
-    if test is None or rule is None or rule.tau is None:
-        return ""
-    return f": {plain(in_words.tau(rule))}, {plain(in_words.tau_span(rule.low, rule.high))}"
-
-
-def _rules(dial: Dial) -> str:
-    """Write the Markdown table of all rules: tau over each kind of parts."""
-    tests = dial.tests
-    if not tests:
-        return "Too few parts moved to speak of their order."
-    labels = {rule.key: (rule.label, rule.baseline) for test in tests for rule in test.rules}
-    head = ["rule", *(f"{plain(in_words.KINDS[test.over])} ({len(test.parts)})" for test in tests)]
-    lines = [" | ".join(head), " | ".join([":--", *["--:"] * len(tests)])]
-    for key, (label, baseline) in labels.items():
-        cells = [f"*{plain(label)}* (knows no score)" if baseline else f"**{plain(label)}**"]
-        for test in tests:
-            rule = test.rule(key)
-            cells.append("–" if rule is None else plain(in_words.tau(rule) + _interval(rule)))
-        lines.append(" | ".join(cells))
-    return "\n".join(f"| {line} |" for line in lines)
-
-
-def _interval(rule: Rule) -> str:
-    return "" if rule.low is None else f", {in_words.tau_span(rule.low, rule.high)}"
+    return known[str(chosen)]
 
 
 def curve_table(dial: Dial) -> pd.DataFrame:
@@ -214,9 +166,4 @@ def _computed(found: Found) -> None:
             f"{plain(in_words.settings_line(dial), 900)}  \n{found.origin}, in {plain(duration(dial.seconds))} on "
             f"{plain(dial.device)}."
         )
-        st.markdown(
-            "A part (everything that moved, a layer, a term) is set to *pre* + λ (*post* − *pre*); all else, the head "
-            "and the pooler's bias included, stays as it was trained. Cost: the metric as trained less that with the "
-            "part at λ = 0. All points are scored on the same examples, and each interval (95 %) resamples these for "
-            "both sides of a difference alike. Layers below the first change are computed once for all."
-        )
+        st.markdown(ABOUT_PARTS)

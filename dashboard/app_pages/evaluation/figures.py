@@ -15,13 +15,14 @@ from beft_core.scores.regimes import Measured
 from beft_core.terms import CANDIDATES, TERM_KEYS
 from dashboard.app_pages.evaluation.tables import reference
 from dashboard.app_pages.evaluation.view import View, choose_regime, choose_task
+from dashboard.content.trained_alone import task_title
 from dashboard.figures.curves.rates import over_epochs, over_rates
 from dashboard.figures.evaluation import score_and_metric
 from dashboard.figures.parts.labels import in_figures
 from dashboard.figures.parts.style import latex
 from dashboard.shared import page
 from dashboard.shared.figure import show
-from dashboard.shared.regimes import draw, switches, task_title
+from dashboard.shared.regimes import draw, switches
 from dashboard.shared.text import plain
 
 APPROACH = "by_score"

@@ -12,10 +12,10 @@ import streamlit as st
 from beft_core.reports import paper
 from beft_core.reports.seed_means import LrChoice, Runs
 from beft_core.terms import TERMS
+from dashboard.content.trained_alone import task_title
 from dashboard.figures.parts.style import symbol
 from dashboard.result_tables.source import OpenTable, of_model
 from dashboard.shared import page
-from dashboard.shared.regimes import task_title
 
 MODEL, RATE, TASK, REGIME = "of_model", "rate", "on_task", "on_regime"
 """Keys of the controls, and their names in the URL."""

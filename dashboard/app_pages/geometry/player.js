@@ -187,7 +187,7 @@ class Player {
   }
 }
 
-export default function ({ parentElement, data, setStateValue }) {
+function mount({ parentElement, data, setStateValue }) {
   const root = parentElement.querySelector(".player");
   let player = players.get(parentElement);
   if (!player || player.root !== root) {

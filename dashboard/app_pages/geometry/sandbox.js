@@ -469,7 +469,7 @@ class Sandbox {
   }
 }
 
-export default function ({ parentElement, data, setStateValue }) {
+function mount({ parentElement, data, setStateValue }) {
   const root = parentElement.querySelector(".sandbox");
   let sandbox = instances.get(parentElement);
   if (!sandbox || sandbox.root !== root) {

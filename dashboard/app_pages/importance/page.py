@@ -13,7 +13,7 @@ from dashboard.shared import explain, page
 from dashboard.shared.answer_card import answer_card
 from dashboard.shared.figure import show
 from dashboard.shared.picker import pick
-from dashboard.shared.regimes import over_data_sizes
+from dashboard.shared.regimes import on_shelf, over_data_sizes
 from dashboard.shared.sources import Opened
 from dashboard.shared.text import plain
 
@@ -84,7 +84,7 @@ if len(chosen.scores.stacks) > 1:
         "Stack", chosen.scores.stacks, default=shown, required=True, key="stack", bind="query-params"
     )
 with answer:
-    st.markdown(verdict(chosen, shown))
+    st.markdown(verdict(chosen, shown, on_shelf()))
 st.caption(explain.headline(chosen), help=plain(chosen.shows, 600) or None)
 tabs = dict(
     zip(

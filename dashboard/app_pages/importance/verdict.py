@@ -6,25 +6,29 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from beft_core.scores.approaches import APPROACHES, of_probes, questions
 from beft_core.scores.regimes import Measured
+from beft_core.snapshots.meta import SnapshotMeta
 from beft_core.terms import CANDIDATES
+from dashboard.content.samples import Opened
+from dashboard.content.trained_alone import measured_alone
 from dashboard.figures.parts.style import approach_forms, latex, tinted
-from dashboard.shared.regimes import measured_alone, on_shelf
-from dashboard.shared.sources import Opened
 from dashboard.shared.text import plain
 
 LEVEL = 0.02
 """Largest distance to the best metric that counts as level with it: seeds differ by as much."""
 
 
-def verdict(opened: Opened, stack: str) -> str:
-    """Write the answer as Markdown: by the paper's own variant of each approach, and by the metric, which decides."""
+def verdict(opened: Opened, stack: str, shelf: Sequence[SnapshotMeta]) -> str:
+    """Write the answer as Markdown: by the paper's own variant of each approach, and by the metric, which decides.
+
+    ``shelf``: what all snapshots say of themselves, among which the fine-tunes of one term are sought.
+    """
     selected = opened.selected(stack)
     named: dict[str, list[str]] = {}
     silent: list[str] = []
     for first, *_ in questions([*of_probes(), *opened.scores.approaches]).values():
         term = selected.get(first.key)
         (silent if term is None else named.setdefault(term, [])).append(first.key)
-    alone = {m.term: m for m in measured_alone(opened.meta, on_shelf()) if m.term is not None}
+    alone = {m.term: m for m in measured_alone(opened.meta, shelf) if m.term is not None}
     return f"{_names(named, silent)} {_alone(named, alone, str(opened.meta.metric))}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,21 +13,15 @@ from beft_core.merging.similarity import Comparison, compare
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.terms import TERM_KEYS
 from beft_core.terms import TERMS as SYMBOLS
+from dashboard.app_pages.merge.defaults import default
+from dashboard.content.samples import Opened
 from dashboard.figures.parts.style import latex
 from dashboard.shared import page
 from dashboard.shared.picker import pick_many
-from dashboard.shared.sources import Opened, Source
 
 CHOICE = "merge"
 """Key of the list of snapshots, and its name in the URL."""
 TERMS = "merge_terms"
-DEFAULTS: tuple[tuple[str, ...], ...] = (
-    ("sst2-low-seed0-v-only", "stsb-low-seed0-v-only"),
-    ("demo-sentiment-low-seed0-v-only", "demo-similarity-low-seed0-v-only"),
-)
-"""Pairs of sample files to begin with: the first pair that is there. The first has been scored beforehand; the data of
-demo tasks is generated, so that a merge of them can be scored anywhere.
-"""
 
 
 @dataclass(frozen=True)
@@ -52,12 +45,6 @@ class Choice:
     def contents(self) -> tuple[str, ...]:
         """Hashes by which evaluations of the same snapshots are found again."""
         return tuple(map(content, self.snapshots))
-
-
-def default(sources: Sequence[Source]) -> list[str]:
-    """Choose the first pair of :data:`DEFAULTS` that is complete, by titles."""
-    by_file = {source.path.name.split(".")[0]: source.title for source in sources if source.path is not None}
-    return next(([by_file[name] for name in pair] for pair in DEFAULTS if all(name in by_file for name in pair)), [])
 
 
 def choose() -> Choice | None:

@@ -171,7 +171,7 @@ class Plane {
   }
 }
 
-export default function ({ parentElement, data, setStateValue }) {
+function mount({ parentElement, data, setStateValue }) {
   const root = parentElement.querySelector(".plane");
   let plane = instances.get(parentElement);
   if (!plane || plane.root !== root) {

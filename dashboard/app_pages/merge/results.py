@@ -17,12 +17,12 @@ from beft_core.snapshots.snapshot import SUFFIX
 from beft_core.terms import TERM_KEYS
 from dashboard.app_pages.merge import evaluation
 from dashboard.app_pages.merge.choice import Choice
+from dashboard.content.samples import samples_folder
 from dashboard.figures.merging import along_the_line
 from dashboard.figures.parts import style
 from dashboard.run_watch import card
 from dashboard.shared import page, tour
 from dashboard.shared.figure import offer_table, show
-from dashboard.shared.sources import samples_folder
 from dashboard.shared.text import plain
 
 

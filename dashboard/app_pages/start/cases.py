@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from beft_core.errors import UserError
 from beft_core.methods import method_of
 from beft_core.scores.approaches import PAPER
 from beft_core.scores.regimes import Measured
+from beft_core.snapshots.meta import SnapshotMeta
 from beft_core.terms import CANDIDATES
-from dashboard.shared.regimes import measured_alone, on_shelf
-from dashboard.shared.sources import Opened, open_source, samples
+from dashboard.content.samples import Opened, Source
+from dashboard.content.trained_alone import measured_alone
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,14 @@ class Case:
         return self.alone[self.named].mean - max(m.mean for term, m in self.alone.items() if term != self.named)
 
 
-def cases() -> list[Case]:
+def cases(samples: Sequence[Source], shelf: Sequence[SnapshotMeta], open_: Callable[[Source], Opened]) -> list[Case]:
     """Collect a case per task and size from the samples, the one that bears out the score most first, the least last.
 
-    Raises:
-        UserError: there are no samples, or their list is damaged.
+    ``shelf``: what all snapshots say of themselves, among which the fine-tunes of one term are sought. ``open_``: reads
+    and scores a probe; a sample that it cannot read is passed over.
     """
     found: dict[tuple[str | None, int | None], Case] = {}
-    shelf = on_shelf()
-    for source in samples():
+    for source in samples:
         try:
             meta = source.read().meta
             if (meta.task, meta.n_train) in found or not method_of(meta.mode).every_bias:
@@ -51,7 +51,7 @@ def cases() -> list[Case]:
             alone = {m.term: m for m in measured_alone(meta, shelf) if m.term}
             if set(alone) != set(CANDIDATES):
                 continue
-            probe = open_source(source)
+            probe = open_(source)
         except UserError:
             continue  # the page Which bias matters says what is wrong with it
         named = probe.selected(probe.scores.stacks[0]).get(PAPER)

@@ -142,7 +142,7 @@ class Flow {
   }
 }
 
-export default function ({ parentElement, data }) {
+function mount({ parentElement, data }) {
   const root = parentElement.querySelector(".flow");
   let flow = flows.get(parentElement);
   if (!flow || flow.root !== root) {

@@ -5,15 +5,17 @@ from __future__ import annotations
 import streamlit as st
 
 from beft_core.errors import UserError
-from beft_core.terms import CANDIDATES
+from dashboard.app_pages.start.answer import SENTENCE, TITLE
 from dashboard.app_pages.start.cases import cases
 from dashboard.app_pages.start.flow import flow
 from dashboard.app_pages.start.question import question
 from dashboard.app_pages.start.tour_card import tour_card
-from dashboard.figures.parts.style import latex
+from dashboard.content.samples import samples
 from dashboard.run_watch import card, fine_tunes
 from dashboard.run_watch.machine_card import status_card
 from dashboard.shared import page
+from dashboard.shared.regimes import on_shelf
+from dashboard.shared.sources import open_source
 from dashboard.shared.text import plain
 
 DARK = page.dark()
@@ -22,7 +24,7 @@ DARK = page.dark()
 def ask() -> None:
     """Draw the question on the samples; what is wrong, if they do not answer it."""
     try:
-        found = cases()
+        found = cases(samples(), on_shelf(), open_source)
     except UserError as error:
         st.warning(plain(error), title="The bundled samples are missing", icon=":material/inventory_2:")
         return
@@ -63,9 +65,8 @@ if st.session_state.get("launch") and fine_tunes.FULL.link in st.query_params:  
     st.switch_page(page.file_of("fine_tune"), query_params=page.kept(run=st.query_params[fine_tunes.FULL.link]))
 page.begin(
     "start",
-    f"Bias-efficient fine-tuning trains just **one** small vector per layer, {', '.join(map(latex, CANDIDATES[:2]))} "
-    f"or {latex(CANDIDATES[2])}, and leaves the rest of the model as it is.",
-    title="Which bias would you fine-tune?",
+    SENTENCE,
+    title=TITLE,
 )
 with st.container():  # always there, so that what follows keeps its place when a run comes or goes
     card.draw(fine_tunes.ASIDE)

@@ -11,12 +11,12 @@ from beft_core.extras import training_missing
 from beft_core.files.safe_io import read_json_file
 from dashboard.app_pages.why.details import attention_of, details
 from dashboard.app_pages.why.setup import Setup, setup
+from dashboard.content.samples import samples_folder
 from dashboard.figures.attention import push, span
 from dashboard.figures.parts.style import latex, name_in_text, tinted
 from dashboard.shared import page
 from dashboard.shared.figure import show
 from dashboard.shared.model_service import ask
-from dashboard.shared.sources import samples_folder
 from dashboard.shared.text import plain
 
 COLUMNS: dict[str, str] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -10,7 +11,7 @@ from plotly.subplots import make_subplots
 from beft_core.dials.causal import CausalTest, Rule
 from beft_core.dials.in_words import change, percent, span
 from beft_core.dials.parts import Part
-from beft_core.dials.result import Dial, Off
+from beft_core.dials.result import Curve, Dial, Off
 from beft_core.terms import TERMS
 from dashboard.figures.parts import style
 from dashboard.figures.parts.labels import in_figures
@@ -60,24 +61,8 @@ def over_lambda(dial: Dial, part: Part, at: float, dark: bool = False) -> go.Fig
         customdata=[f"λ = {x:g}: {y:.1f} %<br>against λ = 1: {span(low, high)}" for x, y, low, high in known],
         hovertemplate="%{customdata}<extra></extra>",
     )
-    value, measured = dial.at(curve, at)
-    if value is not None:
-        figure.add_scatter(
-            x=[at],
-            y=[100 * value],
-            mode="markers+text",
-            name="here",
-            text=[f"<b>{percent(value)}</b>"],
-            textposition="top center" if 100 * value < max(ys) - 0.12 * (max(ys) - min(ys)) else "bottom center",
-            textfont={"size": 16, "color": style.readable(colour, dark)},
-            cliponaxis=False,
-            marker={
-                "size": 16,
-                "color": colour if measured else style.ground(dark),
-                "line": {"color": style.ink(dark) if measured else colour, "width": 2.5},
-            },
-            hoverinfo="skip",
-        )
+    if (place := here(dial, curve, at, dark)) is not None:
+        figure.add_scatter(**place)
     for x, words in ((0.0, "off"), (1.0, "as trained")):
         figure.add_vline(x=x, line={"color": style.ink(dark), "width": 1, "dash": "dash"}, opacity=0.35)
         figure.add_annotation(
@@ -92,6 +77,31 @@ def over_lambda(dial: Dial, part: Part, at: float, dark: bool = False) -> go.Fig
     figure.update_yaxes(fixedrange=True, title={"text": f"{in_figures(dial.metric, 30)}, %", "standoff": 4})
     figure.update_layout(template=style.template(dark), height=HEIGHT, margin={"t": 26}, hovermode="closest")
     return figure
+
+
+def here(dial: Dial, curve: Curve, at: float, dark: bool = False) -> dict[str, Any] | None:
+    """Describe the trace of the place ``at`` on a curve to Plotly; None where the curve has no value there."""
+    value, measured = dial.at(curve, at)
+    if value is None:
+        return None
+    colour = colour_of(dial, curve.part, dark)
+    ys = [100 * one for one in curve.values if one is not None]
+    return {
+        "x": [at],
+        "y": [100 * value],
+        "mode": "markers+text",
+        "name": "here",
+        "text": [f"<b>{percent(value)}</b>"],
+        "textposition": "top center" if 100 * value < max(ys) - 0.12 * (max(ys) - min(ys)) else "bottom center",
+        "textfont": {"size": 16, "color": style.readable(colour, dark)},
+        "cliponaxis": False,
+        "marker": {
+            "size": 16,
+            "color": colour if measured else style.ground(dark),
+            "line": {"color": style.ink(dark) if measured else colour, "width": 2.5},
+        },
+        "hoverinfo": "skip",
+    }
 
 
 def costs_beside_scores(

@@ -17,8 +17,10 @@ from beft_core.scores.table import score_snapshot
 from beft_core.snapshots.snapshot import Snapshot, write_snapshot
 from beft_core.terms import TERMS
 from dashboard.app_pages.start import flow
-from dashboard.app_pages.start.cases import cases
-from dashboard.app_pages.start.flow import MAX_LETTERS, MAX_TOKENS, scene
+from dashboard.app_pages.start.cases import Case, cases
+from dashboard.app_pages.start.scheme import MAX_LETTERS, MAX_TOKENS, scene
+from dashboard.content.samples import metas, samples
+from dashboard.content.samples import opened as opened_source
 from dashboard.shared import tour
 
 pytestmark = pytest.mark.usefixtures("lab")
@@ -58,6 +60,11 @@ def words(at: AppTest) -> str:
 
 def bars_of(at: AppTest) -> str:
     return next((one.proto.body for one in at.get("html") if "beft-bars" in one.proto.body), "")
+
+
+def found() -> list[Case]:
+    """The cases of the samples, as the lesson collects them too."""
+    return cases(samples(), metas(samples()), opened_source)
 
 
 def test_it_asks_before_it_tells(answers: None) -> None:
@@ -110,12 +117,12 @@ def test_the_second_case_shows_the_limits_of_the_score_and_leads_back(answers: N
 
 
 def test_a_wider_lead_comes_first_and_sizes_are_not_mixed(answers: None, tmp_path: Path) -> None:
-    first, last = cases()
+    first, last = found()
     assert (first.probe.meta.task, last.probe.meta.task) == ("stsb", "sst2")
     assert first.lead == pytest.approx(0.611 - 0.19) and last.lead == pytest.approx(0.779 - 0.787)
     assert (first.best, last.best, last.named) == ("v", "q", "v")
     (tmp_path / "samples" / "stsb-k.beft.safetensors").unlink()
-    assert [case.probe.meta.task for case in cases()] == ["sst2"]  # without all three there is no contest
+    assert [case.probe.meta.task for case in found()] == ["sst2"]  # without all three there is no contest
     assert [b.key for b in opened("start", guess="v").button if b.key == "next-case"] == []
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from beft_core.scores.no_selection import NoSelection, Why
 from dashboard.app_pages.compare.parts import NOT_SELECTED
-from dashboard.shared.answer_card import _NOBODY, _nobody
+from dashboard.content.answers import _NOBODY, _nobody
 
 
 @pytest.mark.parametrize(
