@@ -1,13 +1,14 @@
 """Make the sample snapshots again, from the official GLUE files and the bundled model.
 
     BEFT_GLUE_DIR=... python sample_snapshots/make.py [--device cuda] [--only sst2-low-seed0-probe ...]
-    BEFT_GLUE_DIR=... python sample_snapshots/make.py --fisher-tuned
+    BEFT_GLUE_DIR=... python sample_snapshots/make.py --complete
     python sample_snapshots/make.py --pushes
     BEFT_GLUE_DIR=... python sample_snapshots/make.py --dials
     BEFT_GLUE_DIR=... python sample_snapshots/make.py --evaluate
 
-The second trains nothing: it measures the Fisher information at the fine-tuned models of one term, by which the page
-Merge can weigh them. The third writes what the page Why shows where no model can be opened. The fourth writes
+The second trains nothing: it adds to the files that are there what can be measured afterwards: the Fisher information
+at the fine-tuned models of one term, by which the page Merge can weigh them, the relative output change of probes, and
+what a constant answer gets. The third writes what the page Why shows where no model can be opened. The fourth writes
 ``*.dial.json``, what the page The dial shows of the samples in ``DIALS``, each on the whole validation set of its task,
 on the CPU. The last scores merges of the pairs in ``MERGED``, a line and a plane around them, into
 ``evaluations.json``, so that the page Merge opens with numbers; ten minutes on two CPU cores.
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from beft_core.scores.table import score_snapshot
@@ -62,17 +63,23 @@ class Sample:
     authors_epsilon: bool = False
     """AdamW's epsilon as the ``paper`` preset has it, and where it is added; everything else stays. Of such a sample
     only the end counts, so it has no trajectory and no Fisher information."""
+    rewrite_scale: float | None = None
+    """Train on the model written down with W_v, b_v and W_k, b_k times this, which computes the same."""
 
     @property
     def name(self) -> str:
         """File name without suffix."""
         what = "probe" if self.mode == "all" else "-".join(self.terms) + "-only"
         null = f"-null-{self.precision}" if self.train_null else ""
-        return f"{self.task}-{self.regime}-seed{self.seed}-{what}{null}{'-authors-epsilon' * self.authors_epsilon}"
+        scale = f"-scale{self.rewrite_scale:g}" if self.rewrite_scale else ""
+        epsilon = "-authors-epsilon" * self.authors_epsilon
+        return f"{self.task}-{self.regime}-seed{self.seed}-{what}{null}{scale}{epsilon}"
 
 
 SAMPLES = (
     *(Sample("sst2", "all", 2e-3, 8, seed=seed) for seed in range(3)),
+    # The first of them again, on the same model written down differently: see the page What it depends on.
+    Sample("sst2", "all", 2e-3, 8, rewrite_scale=10.0),
     Sample("sst2", "all", 2e-3, 8, "medium"),
     Sample("sst2", "all", 2e-3, 8, "high"),
     Sample("stsb", "all", 5e-3, 15),
@@ -110,7 +117,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--only", nargs="*", default=[sample.name for sample in SAMPLES])
-    parser.add_argument("--fisher-tuned", action="store_true", help="only measure it, for the files that are there")
+    parser.add_argument("--complete", action="store_true", help="only measure, for the files that are there")
     parser.add_argument("--pushes", action="store_true", help="only write three-pushes.json")
     parser.add_argument("--dials", action="store_true", help="only turn the dials, of the files that are there")
     parser.add_argument("--evaluate", action="store_true", help="only score the merges of the files that are there")
@@ -126,10 +133,11 @@ def main() -> None:
         evaluate(args.out, args.device)
         return
     for sample in SAMPLES:
-        if sample.name in args.only and not (args.fisher_tuned and not merges(sample)):
+        if sample.name in args.only:
             path = args.out / f"{sample.name}{SUFFIX}"
-            snapshot = measured(read_snapshot(path)) if args.fisher_tuned else run(sample, args.device)
-            write_snapshot(args.out / f"{sample.name}{SUFFIX}", snapshot)
+            trained = read_snapshot(path) if args.complete else run(sample, args.device)
+            snapshot = completed(sample, trained, args.device)
+            write_snapshot(path, snapshot)
             print(sample.name, snapshot.meta.metrics[-1], flush=True)
     write_index(args.out)
 
@@ -172,11 +180,24 @@ def merges(sample: Sample) -> bool:
     return sample.mode == "terms" and sample.terms != ("k",)
 
 
-def measured(snapshot: Snapshot) -> Snapshot:
-    """The same fine-tune with the Fisher information at its end."""
+def completed(sample: Sample, snapshot: Snapshot, device: str) -> Snapshot:
+    """The same fine-tune with everything that can be measured once it has ended, where it is missing."""
+    from beft_core.config import RunConfig
     from beft_core.training.fisher.of_snapshots import with_tuned_fisher
+    from beft_core.training.result import constant_of
+    from beft_core.training.scores.output_change import with_output_change
 
-    return with_tuned_fisher([snapshot])[0]
+    where = RunConfig(device=device)
+    if merges(sample):
+        snapshot = with_tuned_fisher([snapshot], where)[0]
+    if followed(sample):
+        snapshot = with_output_change(snapshot, where)
+    return snapshot.with_meta(replace(snapshot.meta, constant_answer=constant_of(load_task(sample.task))))
+
+
+def followed(sample: Sample) -> bool:
+    """Whether a sample is a probe of which more than the end counts."""
+    return sample.mode == "all" and not sample.authors_epsilon
 
 
 def turn(path: Path) -> None:
@@ -201,7 +222,6 @@ def run(sample: Sample, device: str) -> Snapshot:
     examples = get_task(sample.task).regimes[sample.regime]
     assert examples is not None
     steps = sample.epochs * -(-examples // 16)
-    followed = sample.mode == "all" and not sample.authors_epsilon
     optimizer = PRESETS["paper" if sample.authors_epsilon else "quick"]
     return train(
         RunConfig(
@@ -213,14 +233,15 @@ def run(sample: Sample, device: str) -> Snapshot:
             lr=sample.lr,
             epochs=sample.epochs,
             device=device,
-            fisher=followed,
+            fisher=followed(sample),
             record_wall_seconds=True,
             train_null=sample.train_null,
             precision=sample.precision,
+            rewrite_scale=sample.rewrite_scale,
             fisher_tuned=merges(sample),
             adam_epsilon=optimizer.adam_epsilon,
             adam_epsilon_at=optimizer.adam_epsilon_at,
-            trajectory_every=-(-steps // CHECKPOINTS) if followed else None,
+            trajectory_every=-(-steps // CHECKPOINTS) if followed(sample) else None,
         )
     )
 
@@ -252,6 +273,7 @@ def title(sample: Sample) -> str:
     name = task.name if task.source == "demo" else task.title.split(":")[0]
     null = f", b_k trained in {sample.precision}" if sample.train_null else ""
     null += ", the authors' epsilon" if sample.authors_epsilon else ""
+    null += f", value weights ×{sample.rewrite_scale:g}" if sample.rewrite_scale else ""
     return f"{name}, {sample.regime}, {what}{null}" + (f", seed {sample.seed}" if sample.seed else "")
 
 

@@ -47,7 +47,7 @@ class Snapshot(files.Snapshot, Result):
     def with_source(self, source: str) -> Snapshot:
         """Copy the snapshot with words for the examples that it was trained on."""
         meta = dataclasses.replace(self.meta, provenance={**self.meta.provenance, "data": source[:300]})
-        return Snapshot(meta, self._shapes, self._load, self.source)
+        return Snapshot.of(self.with_meta(meta))
 
     @classmethod
     @in_python

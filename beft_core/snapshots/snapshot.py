@@ -204,6 +204,10 @@ class Snapshot:
         """
         return self._with("output_change", change)
 
+    def with_meta(self, meta: SnapshotMeta) -> Snapshot:
+        """Copy the snapshot with other metadata. Raises UserError where the tensors do not fit them."""
+        return Snapshot(meta, self._shapes, self._load, self.source)
+
     def _with(self, part: str, values: Mapping[Key, np.ndarray]) -> Snapshot:
         new = {f"{stack}.{term}.{part}": _frozen(array, np.float32) for (stack, term), array in values.items()}
         shapes = self._shapes | {name: array.shape for name, array in new.items()}

@@ -136,3 +136,14 @@ def test_fingerprint_is_the_hash_of_the_bytes_in_canonical_order() -> None:
 def test_two_stacks_are_kept_apart() -> None:
     pre = base(terms=("v",)) | base(seed=5, terms=("q", "v"), stack="decoder")
     assert example(pre=pre).keys() == [("encoder", "v"), ("decoder", "q"), ("decoder", "v")]
+
+
+def test_other_metadata_go_with_the_same_arrays_and_must_fit_them() -> None:
+    snapshot = example()
+    other = snapshot.with_meta(dataclasses.replace(snapshot.meta, task="stsb"))
+    assert other.meta.task == "stsb" and snapshot.meta.task != "stsb"
+    for key in snapshot.keys():  # noqa: SIM118
+        assert np.array_equal(other.post(*key), snapshot.post(*key))
+    model = dataclasses.replace(snapshot.meta.model, layers=snapshot.meta.model.layers + 1)
+    with pytest.raises(UserError, match="layers|shape"):
+        snapshot.with_meta(dataclasses.replace(snapshot.meta, model=model))
