@@ -145,5 +145,5 @@ def test_other_metadata_go_with_the_same_arrays_and_must_fit_them() -> None:
     for key in snapshot.keys():  # noqa: SIM118
         assert np.array_equal(other.post(*key), snapshot.post(*key))
     model = dataclasses.replace(snapshot.meta.model, layers=snapshot.meta.model.layers + 1)
-    with pytest.raises(UserError, match="layers|shape"):
+    with pytest.raises(UserError, match=r"layers|shape"):
         snapshot.with_meta(dataclasses.replace(snapshot.meta, model=model))
