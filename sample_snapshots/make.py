@@ -11,7 +11,7 @@ at the fine-tuned models of one term, by which the page Merge can weigh them, th
 what a constant answer gets. The third writes what the page Why shows where no model can be opened. The fourth writes
 ``*.dial.json``, what the page The dial shows of the samples in ``DIALS``, each on the whole validation set of its task,
 on the CPU. The last scores merges of the pairs in ``MERGED``, a line and a plane around them, into
-``evaluations.json``, so that the page Merge opens with numbers; ten minutes on two CPU cores.
+``evaluations.json``, so that the page Merge opens with numbers; half a minute on a GPU.
 
 Every row of ``SAMPLES`` becomes one ``*.beft.safetensors`` beside this file; ``index.json`` says what each shows, in
 words that are derived from the numbers. On one GPU all of them take a few minutes, on two CPU cores about two hours.
@@ -107,7 +107,7 @@ MERGED: tuple[tuple[str, str], ...] = (
     ("demo-sentiment-low-seed0-v-only", "demo-similarity-low-seed0-v-only"),
 )
 """Pairs of samples, by name, whose averages are scored."""
-LINE, SIDE, EXAMPLES = 5, 7, 200
+LINE, SIDE, EXAMPLES = 5, 7, 1500
 """Points of the line and on a side of the plane, and the most validation examples of a task."""
 
 
@@ -171,7 +171,7 @@ def evaluate(folder: Path, device: str) -> None:
         if result.left_out:
             raise SystemExit(f"{' and '.join(pair)}: {result.left_out}")
         print(*pair, dict(result.rows), flush=True)
-        found.append(Evaluated(config, result))
+        found.append(Evaluated(replace(config, device="auto"), result))  # who scores them again may lack this device
         write_evaluations(folder, found)
 
 
