@@ -36,7 +36,7 @@ def require_training() -> None:
         raise error
 
 
-def install_command() -> str:
-    """Return the command that adds the extra to this installation; in a checkout with the versions that it pins."""
+def install_command(extra: str = "train") -> str:
+    """Return the command that adds an extra to this installation; in a checkout with the versions that it pins."""
     pinned = f" -c {shlex.quote(str(CONSTRAINTS))}" if CONSTRAINTS.is_file() else ""
-    return f"pip install 'beft-lab[train]'{pinned}"
+    return f"pip install 'beft-lab[{extra}]'{pinned}"

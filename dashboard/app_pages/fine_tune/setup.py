@@ -201,7 +201,8 @@ def _model() -> Layout | None:
         placeholder=BUNDLED,
         help="bundled: all-MiniLM-L6-v2, which comes with the lab. Or the id of a model of the Hugging Face Hub, such "
         "as google-bert/bert-base-cased (with @revision, if you like), or the path of a folder with config.json, "
-        "model.safetensors and the tokenizer.",
+        "model.safetensors and the tokenizer, or of a GGUF file. gemma-3-270m: a language model for prompted tasks, "
+        "which installs as an extra.",
     )
     name = str(_get("ft_model")).strip() or BUNDLED
     try:
@@ -215,7 +216,13 @@ def _model() -> Layout | None:
 
 
 def _model_problem(name: str, error: UserError) -> None:
-    if "not in the local cache" not in error.got:
+    if "not converted yet" in error.got:
+        st.info(
+            f"{plain(name)} was not opened yet: it is converted, once, when the run is checked or starts, which takes "
+            "about a minute.",
+            icon=":material/swap_horiz:",
+        )
+    elif "not in the local cache" not in error.got:
         page.report(error, "This model cannot be used")
     elif _hub_answers():
         st.info(
