@@ -276,7 +276,7 @@ class RunConfig:
         """Copy of the configuration with every hyper-parameter filled in from its preset and task.
 
         The ``paper`` preset is the authors' own: constant learning rate, per-task values, epochs by task and size of
-        the model; ``full`` fine-tunes at 1e-5 there. ``quick`` decays linearly.
+        the model; ``full`` fine-tunes at 1e-5 there, prompted tasks decay linearly. ``quick`` always decays linearly.
 
         ``layout``: of the model; without it, that of the model's files on this machine. Where those are not here
         either, ``epochs`` stays open if it depends on the model: see :func:`presets.paper_epochs`.
@@ -285,7 +285,8 @@ class RunConfig:
         if unsized and self.preset == "quick" and get_task(self.task).regimes.get("low") is not None:
             return dataclasses.replace(self, regime="low").resolved(layout)
         of_task = {"lr": _preset_lr(self), "epochs": self.epochs or self._preset_epochs(layout)}
-        of_preset = dataclasses.asdict(PRESETS[self.preset]) | of_task
+        own = get_task(self.task).paper_preset if self.preset == "paper" and self.train_file is None else {}
+        of_preset = dataclasses.asdict(PRESETS[self.preset]) | own | of_task
         filled = {name: value for name, value in of_preset.items() if getattr(self, name) is None}
         if self.train_file is not None or get_task(self.task).paper_text is None:
             filled["inputs"] = "lab"  # there is only one way to read the others

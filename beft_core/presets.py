@@ -9,7 +9,8 @@ from typing import Any
 from beft_core.architectures.layout import Layout
 from beft_core.errors import UserError
 from beft_core.models.source import locate
-from beft_core.tasks.registry import TASKS, TaskSpec
+from beft_core.tasks.registry import TASKS
+from beft_core.tasks.spec import TaskSpec
 
 EPSILON_PLACES: dict[str, str] = {
     "before": "added to the root of the second moment before its bias correction, as transformers 4.41's AdamW does "

@@ -20,7 +20,7 @@ from beft_core.errors import UserError
 from beft_core.files.hub import hub_cache
 from beft_core.files.safe_io import read_json_file
 from beft_core.models.source import BUNDLED, BUNDLED_PACKAGE
-from beft_core.tasks.registry import TASKS
+from beft_core.tasks.registry import HEAD_TASKS
 from beft_core.tasks.sources.official import VARIABLES
 from beft_core.tasks.sources.presence import presence
 
@@ -113,11 +113,13 @@ class Data:
 
 
 def data() -> list[Data]:
-    """Tasks that can be read without a network: the demo tasks always, the others from their folders or the Hub's
-    cache."""
-    found = [Data("demo", tuple(name for name, spec in TASKS.items() if spec.source == "demo"))]
+    """Tasks for a head that can be read without a network: the demo tasks always, the others from their folders or the
+    Hub's cache."""
+    found = [Data("demo", tuple(name for name, spec in HEAD_TASKS.items() if spec.source == "demo"))]
     for source, variable in VARIABLES.items():
-        places = {name: presence(spec) for name, spec in TASKS.items() if spec.source == source}
+        places = {name: presence(spec) for name, spec in HEAD_TASKS.items() if spec.source == source}
+        if not places:
+            continue
         here = tuple(name for name, place in places.items() if place.here)
         damaged = next((place.advice for place in places.values() if place.damaged), "")
         missing = "" if here else damaged or f"set {variable}"

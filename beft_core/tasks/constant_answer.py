@@ -6,18 +6,19 @@ import math
 
 import numpy as np
 
+from beft_core.tasks.answer_metrics import ANSWER_METRICS
 from beft_core.tasks.metrics import METRICS
 
-PROPORTIONS = ("accuracy", "f1", "f1_macro")
+PROPORTIONS = ("accuracy", "f1", "f1_macro", *ANSWER_METRICS)
 """Metrics from 0 to 1 that count right answers. All others are correlations: 0 for any constant answer."""
 
 
 def constant_answer(labels: np.ndarray, metric: str) -> float:
-    """Compute a metric of the best constant answer: 0 for correlations, and for labels that are numbers.
+    """Compute a metric of the best constant answer: 0 for correlations, and for labels that are numbers or free text.
 
     ``labels``: encoded labels [examples]; ``metric``: a key of :data:`beft_core.tasks.metrics.METRICS`.
     """
-    if metric not in PROPORTIONS or labels.dtype.kind != "i" or not len(labels):
+    if metric not in PROPORTIONS or metric in ANSWER_METRICS or labels.dtype.kind != "i" or not len(labels):
         return 0.0
     # Right answers are counted, so the most frequent class is the best one; F1 counts those of class 1 alone.
     values, counts = np.unique(labels, return_counts=True)

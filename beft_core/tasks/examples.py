@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from beft_core.errors import UserError
-from beft_core.tasks.registry import TaskSpec
+from beft_core.tasks.spec import TaskSpec
 
 
 @dataclass(frozen=True)

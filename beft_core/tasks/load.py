@@ -9,12 +9,13 @@ from beft_core.tasks.registry import get_task
 from beft_core.tasks.sources.demo import load_demo
 from beft_core.tasks.sources.hub import load_hub
 from beft_core.tasks.sources.official import find_folder, read_task
+from beft_core.tasks.sources.prompt_files import FORMATS, SPLIT_WORDS
 
 
 def load_task(name: str, *, folder: str | Path | None = None, inputs: str = "lab") -> TaskData:
-    """Load a task of the registry. Demo tasks are generated; others are read from ``folder``, else from the
-    folder in ``BEFT_GLUE_DIR`` or ``BEFT_SUPERGLUE_DIR`` (official download layout), else from the Hub.
-    ``inputs``: a key of :data:`beft_core.presets.INPUTS`.
+    """Load a task of the registry. Demo tasks are generated; others are read from ``folder`` (a prompted task's also
+    from one file), else from the folder in ``BEFT_GLUE_DIR``, ``BEFT_SUPERGLUE_DIR`` or ``BEFT_QA_DIR`` (official
+    download layout), else from the Hub. ``inputs``: a key of :data:`beft_core.presets.INPUTS`.
 
     Raises UserError for unknown tasks, missing or malformed files (with the row), and where the Hub cannot be
     reached.
@@ -26,7 +27,8 @@ def load_task(name: str, *, folder: str | Path | None = None, inputs: str = "lab
     found = find_folder(spec, folder)
     if found is not None:
         train, evals = read_task(spec, found)
-        return TaskData(spec, train, evals, f"{found.name} in the official layout")
+        how = f", {SPLIT_WORDS}" if found.suffix.lower() in FORMATS else " in the official layout"
+        return TaskData(spec, train, evals, f"{found.name}{how}")
     assert spec.hub is not None
     train, evals = load_hub(spec)
     return TaskData(spec, train, evals, f"the Hub: {spec.hub[0]}, {spec.hub[1]}")

@@ -19,7 +19,8 @@ import numpy as np
 from beft_core.errors import UserError
 from beft_core.tasks.examples import Examples, TaskData
 from beft_core.tasks.metrics import METRICS
-from beft_core.tasks.registry import REGIMES, TASKS, TaskSpec
+from beft_core.tasks.registry import REGIMES, TASKS
+from beft_core.tasks.spec import TaskSpec
 
 MAX_ROWS = 1_000_000
 MAX_MEMORY = 320 * 2**20

@@ -1,5 +1,5 @@
 """Registry of every task by name: columns, labels, metrics, sizes and hyper-parameters. Data only; reading is
-elsewhere.
+elsewhere. Prompted tasks are those of :mod:`beft_core.tasks.prompts.tasks`.
 
 Regimes, learning rates and epochs are the authors' settings (paper, section 3.1, and their code); tasks that they
 leave out (WNLI, BoolQ, the demos) get the middle of the range. The paper's metric comes first: accuracy, F1 (QQP,
@@ -8,100 +8,22 @@ MRPC), Matthews correlation (CoLA), Spearman (STS-B), macro F1 (CB).
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-from dataclasses import dataclass, field
 
 from beft_core.errors import UserError
-from beft_core.tasks.prompts.spec import PromptSpec
-from beft_core.tasks.targets import Target, target_of
+from beft_core.tasks.prompts.tasks import PROMPTED
+from beft_core.tasks.spec import Quick, TaskSpec
 
 REGIMES: tuple[str, ...] = ("low", "medium", "high", "all")
 """Names of the amounts of training examples."""
-
-
-@dataclass(frozen=True)
-class Quick:
-    """Settings that let a small model learn something within minutes."""
-
-    lr: float
-    epochs: int
-
-
-@dataclass(frozen=True)
-class TaskSpec:
-    """Description of a task."""
-
-    name: str
-    title: str
-    source: str
-    """Source of the data: ``glue``, ``superglue``, ``demo`` or ``file``."""
-    text: str
-    """Column of the text; ``word+sentence1`` (WiC) joins two columns as ``word: sentence1``."""
-    text_pair: str | None
-    """Column of the second text of a pair; ``None``: the task is on single texts."""
-    label: str
-    """Column of the label."""
-    labels: tuple[str, ...] | None
-    """Names of the classes in the official order; ``None``: a label is a number."""
-    metrics: tuple[str, ...]
-    """Names of the metrics; the first is the one that counts."""
-    regimes: dict[str, int | None] = field(default_factory=dict)
-    """Number of training examples of each regime; ``None`` where the paper has none (and for ``all``)."""
-    lr: float = 4e-4
-    """Learning rate of the authors."""
-    epochs: int = 30
-    """Number of epochs of the authors for BERT-base."""
-    quick: Quick = Quick(5e-3, 6)
-    folder: str | None = None
-    """Folder of the task in the official download."""
-    evals: dict[str, str] = field(default_factory=lambda: {"validation": "dev.tsv"})
-    """Files of the validation sets in that folder; a key is also the split on the Hub, where that has one."""
-    columns: tuple[str, ...] | None = None
-    """Columns of files without a header; ``None``: files have one."""
-    skips_ragged_rows: bool = False
-    """Whether rows with too few or too many cells are left out, where the official file is known to have some."""
-    hub: tuple[str, str] | None = None
-    """Data set on the Hub and its configuration; see :data:`HUB_REVISIONS`."""
-    hub_columns: dict[str, str] = field(default_factory=dict)
-    """Columns on the Hub by the columns' names here, where the two differ."""
-    epochs_larger: int | None = None
-    """Number of the authors' epochs for RoBERTa-base and BERT-large, where it differs (the authors train RTE, SST-2,
-    WiC and CB on those).
-    """
-    paper_text: str | None = None
-    """Columns that the authors feed instead of ``text``, where those differ."""
-    objective: str | None = None
-    """Objective of a fine-tune, a key of ``training.objectives.registry.OBJECTIVES``; None: its labels say."""
-    prompt: PromptSpec | None = None
-    """Prompt that a language model answers; None: a head on an encoder or decoder answers."""
-
-    @property
-    def target(self) -> Target:
-        """Kind of label of the task."""
-        return target_of(self.labels, "regression" if self.prompt is None else self.prompt.kind)
-
-    def reading(self, inputs: str) -> TaskSpec:
-        """Copy of the task as its columns are read by a key of :data:`beft_core.presets.INPUTS`."""
-        if inputs != "paper" or self.paper_text is None:
-            return self
-        return dataclasses.replace(self, text=self.paper_text)
-
-    @property
-    def note(self) -> str:
-        """Note on what a reader of the task must know; empty for most."""
-        if self.paper_text is None:
-            return ""
-        return (
-            f"inputs: quick reads {self.text.replace('+', ': ')} and {self.text_pair}, paper {self.paper_text} and "
-            f"{self.text_pair} alone, as the authors do"
-        )
 
 
 HUB_REVISIONS: dict[str, str | None] = {
     "nyu-mll/glue": None,
     # The data set itself is a script, which datasets no longer runs; this branch is its Parquet conversion.
     "aps/super_glue": "refs/convert/parquet",
+    "rajpurkar/squad": None,
+    "EleutherAI/drop": "refs/convert/parquet",  # a script too
 }
 """Revisions to read of the data sets on the Hub."""
 
@@ -381,8 +303,10 @@ _SPECS = (
     ),
 )
 
-TASKS: dict[str, TaskSpec] = {spec.name: spec for spec in _SPECS}
+TASKS: dict[str, TaskSpec] = {spec.name: spec for spec in (*_SPECS, *PROMPTED)}
 """Tasks by name."""
+HEAD_TASKS: dict[str, TaskSpec] = {spec.name: spec for spec in _SPECS}
+"""Tasks that a head answers, by name; the others are prompts for language models."""
 
 
 def get_task(name: str) -> TaskSpec:

@@ -18,9 +18,10 @@ from beft_core.presets import INPUTS
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.examples import TaskData, subsample
 from beft_core.tasks.load import load_task
-from beft_core.tasks.registry import TaskSpec, get_task
+from beft_core.tasks.registry import get_task
 from beft_core.tasks.sources.official import find_folder
 from beft_core.tasks.sources.user_files import OwnTable
+from beft_core.tasks.spec import TaskSpec
 from beft_core.training.observer import Observer
 
 # --- a fine-tune ---------------------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ class PromptSpec:
         if self.candidates:
             if len(self.candidates) < 2:
                 raise UserError("got one candidate", "two or more")
-            _require_different(self.candidates)
+            _require_different([text.strip() for text in self.candidates])
 
     @cached_property
     def prompt(self) -> Template:
@@ -104,7 +104,6 @@ class PromptSpec:
         """
         if len(candidates) > MAX_CANDIDATES:
             raise UserError(f"got {len(candidates):,} candidates", f"at most {MAX_CANDIDATES:,}")
-        _require_different(candidates)
         template = Template(self.continuation)
         written = []
         for candidate in candidates:
@@ -112,6 +111,7 @@ class PromptSpec:
             if self.placeholder:
                 text = text.replace(self.placeholder, candidate)
             written.append(continued(prompt, text))
+        _require_different(written)
         return tuple(written)
 
     def answer(self, prompt: str, gold: str) -> str:
@@ -129,11 +129,11 @@ def continued(prompt: str, text: str) -> str:
     return text.rstrip(" ") if prompt.endswith("\n") else f" {text.strip(' ')}"
 
 
-def _require_different(candidates: Sequence[str]) -> None:
+def _require_different(texts: Sequence[str]) -> None:
     seen: set[str] = set()
-    for candidate in candidates:
-        if not candidate.strip():
+    for text in texts:
+        if not text.strip():
             raise UserError("got an empty candidate", "text")
-        if candidate.strip() in seen:
-            raise UserError(f"got the candidate {candidate[:60]!r} twice", "candidates that differ")
-        seen.add(candidate.strip())
+        if text in seen:
+            raise UserError(f"got the candidate {text[:60]!r} twice", "candidates that differ")
+        seen.add(text)

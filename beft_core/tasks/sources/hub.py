@@ -1,4 +1,4 @@
-"""Reader of GLUE and SuperGLUE from the Hub: Parquet files, downloaded once, read by ``datasets``.
+"""Reader of GLUE, SuperGLUE, SQuAD and DROP from the Hub: Parquet files, downloaded once, read by ``datasets``.
 
 The files are fetched by name and read locally, instead of naming the data set to ``datasets.load_dataset``: a data
 set that is in the cache then needs no network, a branch without a description of its configurations
@@ -10,13 +10,17 @@ from __future__ import annotations
 import fnmatch
 import os
 from pathlib import Path
+from typing import Any
 
 from beft_core.errors import UserError
 from beft_core.files.hub import hub_answers
 from beft_core.files.scratch import scratch_folder
 from beft_core.tasks.examples import Examples
-from beft_core.tasks.registry import HUB_REVISIONS, TaskSpec
+from beft_core.tasks.prompts.render import examples_of
+from beft_core.tasks.registry import HUB_REVISIONS
+from beft_core.tasks.sources.nested_records import hub_rows
 from beft_core.tasks.sources.official import VARIABLES
+from beft_core.tasks.spec import TaskSpec
 
 LAYOUTS = ("{config}/{split}-*.parquet", "{config}/{split}/*.parquet", "{config}/*-{split}.parquet")
 """Patterns of a split's files: in data sets that are Parquet, in conversions to it, in older conversions."""
@@ -103,7 +107,7 @@ def _files(folder: Path, patterns: list[str]) -> list[str]:
 
 
 def _read(spec: TaskSpec, folder: Path, patterns: list[str]) -> Examples:
-    from datasets import ClassLabel, Dataset, disable_progress_bars, enable_progress_bars
+    from datasets import Dataset, disable_progress_bars, enable_progress_bars
     from datasets.utils import are_progress_bars_disabled
 
     files = _files(folder, patterns)
@@ -117,6 +121,9 @@ def _read(spec: TaskSpec, folder: Path, patterns: list[str]) -> Examples:
     finally:
         if not quiet:
             enable_progress_bars()
+    if spec.prompt is not None:
+        _require_classes(spec, table.features.get(spec.label))
+        return examples_of(spec, hub_rows(spec.folder, spec.name, table), spec.name)
     wanted = [*spec.text.split("+"), *([spec.text_pair] if spec.text_pair else []), spec.label]
     columns = {name: spec.hub_columns.get(name, name) for name in wanted}
     missing = sorted(set(columns.values()) - set(table.column_names))
@@ -124,10 +131,7 @@ def _read(spec: TaskSpec, folder: Path, patterns: list[str]) -> Examples:
         raise UserError(
             f"got no column {missing[0]!r} for {spec.name}, only {', '.join(table.column_names)}", spec.title
         )
-    feature = table.features[columns[spec.label]]
-    names = [name.lower() for name in feature.names] if isinstance(feature, ClassLabel) else None
-    if names is not None and tuple(names) != spec.labels:
-        raise UserError(f"got the classes {', '.join(names)} for {spec.name}", ", ".join(spec.labels or ()))
+    _require_classes(spec, table.features[columns[spec.label]])
     target = spec.target
     labels: list[float] = []
     for row, value in enumerate(table[columns[spec.label]], start=1):
@@ -141,3 +145,12 @@ def _read(spec: TaskSpec, folder: Path, patterns: list[str]) -> Examples:
         list(table[columns[spec.text_pair]]) if spec.text_pair else None,
         target.encode(labels),
     )
+
+
+def _require_classes(spec: TaskSpec, feature: Any) -> None:
+    """Refuse a column of classes that are others than the task's, or in another order."""
+    names = getattr(feature, "names", None)
+    if names is None or spec.labels is None:
+        return
+    if tuple(name.lower() for name in names) != spec.labels:
+        raise UserError(f"got the classes {', '.join(names)} for {spec.name}", ", ".join(spec.labels))

@@ -1,4 +1,5 @@
-"""Reader of GLUE and SuperGLUE as their official downloads lay them out (gluebenchmark.com, super.gluebenchmark.com).
+"""Reader of GLUE and SuperGLUE as their official downloads lay them out (gluebenchmark.com, super.gluebenchmark.com),
+and of SQuAD and DROP as JSON files.
 
 The TSV files are not CSV: quotation marks belong to the text and nothing is escaped, so lines are split at
 tabs and nowhere else. Rows are counted as lines of the file, from 1, with the header.
@@ -14,10 +15,12 @@ from pathlib import Path
 from beft_core.errors import UserError
 from beft_core.files.paths import user_path
 from beft_core.tasks.examples import Examples
-from beft_core.tasks.registry import TaskSpec
+from beft_core.tasks.prompts.render import examples_of
+from beft_core.tasks.sources.prompt_files import FORMATS, read_split, read_whole
 from beft_core.tasks.sources.text_lines import numbered_lines
+from beft_core.tasks.spec import TaskSpec
 
-VARIABLES = {"glue": "BEFT_GLUE_DIR", "superglue": "BEFT_SUPERGLUE_DIR"}
+VARIABLES = {"glue": "BEFT_GLUE_DIR", "superglue": "BEFT_SUPERGLUE_DIR", "qa": "BEFT_QA_DIR"}
 """Names of the environment variables that name the folder of each benchmark."""
 
 Row = dict[str, str]
@@ -25,6 +28,7 @@ Row = dict[str, str]
 
 def find_folder(spec: TaskSpec, explicit: str | Path | None = None) -> Path | None:
     """Find the folder with a task's files: in (or itself) ``explicit``, else the environment's folder, else None.
+    Of a prompted task it may be one JSON or JSONL file, which is then split by record.
 
     An environment folder that simply lacks this task gives None too, because many people have only some
     tasks. Raises UserError for an explicit folder without the task, for a folder that does not exist, and for
@@ -37,6 +41,8 @@ def find_folder(spec: TaskSpec, explicit: str | Path | None = None) -> Path | No
         return None
     root = user_path(named, how)
     example = f"{spec.folder}/{_validation_file(spec)}"
+    if spec.prompt is not None and root.suffix.lower() in FORMATS:
+        return root
     if not root.is_dir():
         raise UserError(f"got {how}={named}, which is no folder", f"a folder with {example}", f"unsetting {how}")
     if (root / spec.folder).is_dir():
@@ -55,15 +61,19 @@ def find_folder(spec: TaskSpec, explicit: str | Path | None = None) -> Path | No
 
 def read_task(spec: TaskSpec, folder: Path) -> tuple[Examples, dict[str, Examples]]:
     """Read the training and validation examples of a task. Raises UserError with file and row."""
-    suffix = Path(_validation_file(spec)).suffix
-    train = read_file(spec, folder / f"train{suffix}")
+    if folder.suffix.lower() in FORMATS:
+        train, validation = read_split(spec, folder)
+        return train, {"validation": validation}
+    train = read_file(spec, folder / (spec.train_file or f"train{Path(_validation_file(spec)).suffix}"))
     return train, {name: read_file(spec, folder / file) for name, file in spec.evals.items()}
 
 
 def read_file(spec: TaskSpec, path: Path) -> Examples:
-    """Read the examples of one TSV or JSONL file. Raises UserError with file and row."""
+    """Read the examples of one TSV, JSONL or JSON file. Raises UserError with file and row."""
     if not path.is_file():
         raise UserError(f"got no file {path}", f"{path.name} of the official download")
+    if spec.prompt is not None:
+        return examples_of(spec, _rows(path, spec), path.name) if path.suffix == ".tsv" else read_whole(spec, path)
     texts: list[str] = []
     pairs: list[str] = []
     labels: list[float] = []
@@ -88,6 +98,11 @@ def read_file(spec: TaskSpec, path: Path) -> Examples:
 
 def _validation_file(spec: TaskSpec) -> str:
     return next(iter(spec.evals.values()))
+
+
+def _rows(path: Path, spec: TaskSpec) -> Iterator[tuple[str, Row]]:
+    for number, row in _tsv(spec, path):
+        yield f"{path.name}, row {number}", row
 
 
 def _tsv(spec: TaskSpec, path: Path) -> Iterator[tuple[int, Row]]:

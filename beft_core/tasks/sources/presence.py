@@ -9,9 +9,10 @@ from pathlib import Path
 
 from beft_core.errors import UserError
 from beft_core.files.hub import hub_cache
-from beft_core.tasks.registry import HUB_REVISIONS, TaskSpec
+from beft_core.tasks.registry import HUB_REVISIONS
 from beft_core.tasks.sources.hub import has_all_splits
 from beft_core.tasks.sources.official import VARIABLES, find_folder
+from beft_core.tasks.spec import TaskSpec
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from beft_core.tasks.registry import TaskSpec
+from beft_core.errors import UserError
+from beft_core.tasks.spec import TaskSpec
 from beft_core.training.objectives.base import Objective
 from beft_core.training.objectives.classification import Classification
 from beft_core.training.objectives.regression import Regression
@@ -12,6 +13,12 @@ OBJECTIVES: dict[str, type[Objective]] = {objective.key: objective for objective
 
 
 def objective_of(spec: TaskSpec) -> Objective:
-    """Make the objective of a task: the one that it names, else the one that its labels suggest."""
+    """Make the objective of a task: the one that it names, else the one that its labels suggest.
+
+    Raises UserError for one that is not registered.
+    """
     target = spec.target
-    return OBJECTIVES[spec.objective or target.kind](target)
+    key = spec.objective or target.kind
+    if key not in OBJECTIVES:
+        raise UserError(f"got the task {spec.name} with the objective {key}", f"one of {', '.join(OBJECTIVES)}")
+    return OBJECTIVES[key](target)

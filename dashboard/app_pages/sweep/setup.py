@@ -17,7 +17,7 @@ from beft_core.methods import METHODS
 from beft_core.models.source import BUNDLED
 from beft_core.sweeps.forecast import Forecast, forecast, most_at_once
 from beft_core.sweeps.spec import MODES_OF_SWEEPS, SweepSpec
-from beft_core.tasks.registry import REGIMES, TASKS
+from beft_core.tasks.registry import HEAD_TASKS, REGIMES, TASKS
 from beft_core.tasks.sources.presence import presence
 from beft_core.tasks.sources.table_preview import Checked
 from beft_core.tasks.sources.user_files import OwnTable
@@ -216,12 +216,13 @@ def _tasks() -> None:
     missing = marked.lacking()
     chosen = marked.choose_some(
         "Tasks",
-        [*TASKS, OWN_TABLE],
+        [*HEAD_TASKS, OWN_TABLE],
         DEFAULTS["sw_tasks"],
         "sw_tasks",
         missing,
-        help="; ".join(f"{task}: {spec.title}" for task, spec in TASKS.items())
-        + "; own-table: CSV, TSV, JSONL or Parquet files of yours",
+        help="; ".join(f"{task}: {spec.title}" for task, spec in HEAD_TASKS.items())
+        + "; own-table: CSV, TSV, JSONL or Parquet files of yours. Prompted tasks, for language models, are trained by "
+        "command",
     )
     if OWN_TABLE in chosen:
         _own_tables()

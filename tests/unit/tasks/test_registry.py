@@ -6,7 +6,8 @@ import pytest
 
 from beft_core.errors import UserError
 from beft_core.tasks import metrics
-from beft_core.tasks.registry import HUB_REVISIONS, REGIMES, TASKS, get_task
+from beft_core.tasks.answer_metrics import ANSWER_METRICS
+from beft_core.tasks.registry import HEAD_TASKS, HUB_REVISIONS, REGIMES, TASKS, get_task
 
 # Sizes, learning rates and epochs as the table in the authors' appendix has them, typed in a second time.
 PAPER = {
@@ -48,9 +49,10 @@ def test_wic_says_what_is_fed() -> None:
 @pytest.mark.parametrize("spec", TASKS.values(), ids=list(TASKS))
 def test_every_row_is_complete(spec) -> None:
     assert set(spec.regimes) == set(REGIMES)
-    assert set(spec.metrics) <= set(metrics.METRICS)
+    free_text = spec.target.kind == "text"
+    assert set(spec.metrics) <= set(ANSWER_METRICS if free_text else metrics.METRICS)
     assert spec.labels is None or len(spec.labels) == len(set(spec.labels)) >= 2
-    assert (spec.labels is None) == (spec.metrics[0] == "spearman")
+    assert (spec.target.kind == "regression") == (spec.metrics[0] == "spearman")
     assert 0 < spec.quick.lr <= 1e-2 and 0 < spec.quick.epochs <= 20
     if spec.source != "demo":
         assert spec.folder and spec.hub and spec.hub[0] in HUB_REVISIONS
@@ -88,8 +90,14 @@ def test_classes_have_the_numbers_that_the_hub_gives_them() -> None:
         "stsb": None,
     }
     assert {name: names and tuple(names.split()) for name, names in hub.items()} == {
-        name: spec.labels for name, spec in TASKS.items() if spec.source != "demo"
+        name: spec.labels for name, spec in HEAD_TASKS.items() if spec.source != "demo"
     }
+
+
+def test_prompted_tasks_are_tasks_without_a_head() -> None:
+    assert set(TASKS) - set(HEAD_TASKS) == {name for name in TASKS if name.startswith("prompt-")}
+    assert all((spec.prompt is None) == (name in HEAD_TASKS) for name, spec in TASKS.items())
+    assert get_task("PROMPT_SST2") is TASKS["prompt-sst2"]
 
 
 @pytest.mark.parametrize("typed", ["sst2", "SST-2", "SST2", "sst-2", "sst_2"])

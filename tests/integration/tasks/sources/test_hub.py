@@ -20,6 +20,7 @@ from beft_core.tasks.sources import hub
 def nothing_local(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BEFT_GLUE_DIR", raising=False)
     monkeypatch.delenv("BEFT_SUPERGLUE_DIR", raising=False)
+    monkeypatch.delenv("BEFT_QA_DIR", raising=False)
 
 
 def write(path: Path, labels: ClassLabel | Value, **columns: list) -> None:
@@ -82,6 +83,68 @@ def test_superglue_in_its_conversions(cache: Path, layout: str) -> None:
         write(cache / layout.format(split), names, **columns)
     train = load_task("wic").train
     assert (train.text, train.text_pair, train.labels.tolist()) == (["run: I run."], ["A run."], [1])
+
+
+def test_prompted_tasks_in_the_layouts_of_the_hub(cache: Path) -> None:
+    texts, number = Value("string"), Value("int32")
+    answer = {"number": texts, "date": dict.fromkeys(("day", "month", "year"), texts), "spans": [texts]}
+    layouts: dict[str, tuple[str, dict, list[dict]]] = {
+        "prompt-wsc": (
+            "wsc.fixed/{}/0000.parquet",
+            {"text": texts, "span1_text": texts, "span2_text": texts, "label": ClassLabel(names=["False", "True"])},
+            [{"text": "Ann met Eve; she left.", "span1_text": "Eve", "span2_text": "She", "label": 1}],
+        ),
+        "prompt-copa": (
+            "copa/{}/0000.parquet",
+            {
+                **dict.fromkeys(("premise", "choice1", "choice2", "question"), texts),
+                "label": ClassLabel(names=["choice1", "choice2"]),
+            },
+            [{"premise": "It fell.", "choice1": "It broke.", "choice2": "It rose.", "question": "effect", "label": 0}],
+        ),
+        "prompt-record": (
+            "record/{}/0000.parquet",
+            {"passage": texts, "query": texts, "entities": [texts], "answers": [texts]},
+            [{"passage": "A met B.", "query": "@placeholder left.", "entities": ["A", "B"], "answers": ["B"]}],
+        ),
+        "prompt-squad": (
+            "plain_text/{}-00000-of-00001.parquet",
+            {
+                **dict.fromkeys(("title", "context", "question"), texts),
+                "answers": {"text": [texts], "answer_start": [number]},
+            },
+            [{"title": "T", "context": "C", "question": "Q", "answers": {"text": ["a", "b"], "answer_start": [0, 1]}}],
+        ),
+        "prompt-drop": (
+            "default/{}/0000.parquet",
+            {
+                "passage": texts,
+                "question": texts,
+                "answer": answer,
+                "validated_answers": {name: [feature] for name, feature in answer.items()},
+            },
+            [
+                {
+                    "passage": "P",
+                    "question": "Q",
+                    "answer": {"number": "", "date": {}, "spans": ["x", "y"]},
+                    "validated_answers": {"number": ["2"], "date": [{}], "spans": [[]]},
+                }
+            ],
+        ),
+    }
+    found = {}
+    for task, (layout, features, rows) in layouts.items():
+        for split in ("train", "validation"):
+            file = cache / layout.format(split)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Dataset.from_list(rows, features=Features(features)).to_parquet(file)
+        found[task] = load_task(task).train
+    assert found["prompt-wsc"].text[0].endswith('does the pronoun "she" refer to Eve? Yes or No?\n')
+    assert found["prompt-copa"].candidates == [(" it broke.", " it rose.")] and found["prompt-copa"].golds == [(0,)]
+    assert found["prompt-record"].candidates == [(" A left.", " B left.")] and found["prompt-record"].golds == [(1,)]
+    assert found["prompt-squad"].answers == [("a", "b")]
+    assert found["prompt-drop"].answers == [("x\ny", "2")] and found["prompt-drop"].candidates == [(" x\n",)]
 
 
 def test_what_does_not_fit_is_refused(cache: Path) -> None:

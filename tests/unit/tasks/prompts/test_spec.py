@@ -47,7 +47,7 @@ def test_a_prompt_in_free_text() -> None:
     ("fields", "told"),
     [
         ({"candidates": ("a",)}, "one candidate"),
-        ({"candidates": ("a", " a")}, "the candidate ' a' twice"),
+        ({"candidates": ("a", " a")}, "the candidate 'a' twice"),
         ({"candidates": ("a", "")}, "an empty candidate"),
         ({"candidates": ("a", "b"), "candidate_columns": ("c",)}, "candidates and columns of candidates"),
         ({"candidates": ("a", "b"), "continuation": "{"}, "a single {"),
@@ -64,7 +64,7 @@ def test_rows_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     prompt = PromptSpec("{text}", candidate_columns=("names",))
     with pytest.raises(UserError, match=r"got an empty prompt; expected text for '{text}'"):
         prompt.prompt_of({"text": "\n "})
-    with pytest.raises(UserError, match="got the candidate 'a' twice"):
+    with pytest.raises(UserError, match="got the candidate ' a' twice"):
         prompt.continuations("x", {"text": "x"}, ("a", "b", "a"))
     with pytest.raises(UserError, match="got 1,001 candidates"):
         prompt.continuations("x", {"text": "x"}, [str(i) for i in range(1001)])

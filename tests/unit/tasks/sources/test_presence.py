@@ -17,6 +17,7 @@ def nothing_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("BEFT_GLUE_DIR", raising=False)
     monkeypatch.delenv("BEFT_SUPERGLUE_DIR", raising=False)
+    monkeypatch.delenv("BEFT_QA_DIR", raising=False)
     return tmp_path / "cache"
 
 
@@ -39,7 +40,7 @@ def test_demo_tasks_are_always_here() -> None:
 
 
 def test_what_is_nowhere_says_what_to_do() -> None:
-    for task, variable in (("rte", "BEFT_GLUE_DIR"), ("cb", "BEFT_SUPERGLUE_DIR")):
+    for task, variable in (("rte", "BEFT_GLUE_DIR"), ("cb", "BEFT_SUPERGLUE_DIR"), ("prompt-drop", "BEFT_QA_DIR")):
         found = presence(TASKS[task])
         assert not found.here and found.advice.startswith(f"set {variable} ") and "Hub" in found.advice
 
@@ -77,7 +78,7 @@ def test_the_command_marks_what_is_not_here(nothing_here: Path, capsys: pytest.C
     told = capsys.readouterr().out
     lines = {line.split()[0]: line for line in told.splitlines() if line.split()}
     assert lines["rte"].rstrip().endswith("Hub cache") and lines["sst2"].rstrip().endswith("not here")
-    assert "not here (cb, wic, boolq): set BEFT_SUPERGLUE_DIR" in told
+    assert "not here (cb, wic, boolq, prompt-cb," in told and "prompt-record): set BEFT_SUPERGLUE_DIR" in told
     assert run(["tasks", "--json"]) == 0
     known = {task["name"]: task["data"] for task in json.loads(capsys.readouterr().out)}
     assert (
