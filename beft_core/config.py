@@ -14,8 +14,11 @@ from beft_core.errors import UserError
 from beft_core.methods import EVERY_BIAS, METHODS, MethodRow
 from beft_core.presets import EPSILON_PLACES, INPUTS, MAX_SCALE, PRESETS, SAMPLERS, layout_here, paper_epochs
 from beft_core.tasks.own_table import PROBLEMS, checked_name
+from beft_core.tasks.prompts.demonstrations import MAX_DEMONSTRATIONS
+from beft_core.tasks.prompts.tasks import QUICK_LR
 from beft_core.tasks.registry import REGIMES, get_task
 from beft_core.tasks.sources.user_files import OwnTable
+from beft_core.tasks.spec import Quick
 from beft_core.terms import TERM_KEYS
 
 SCHEDULES = ("constant", "linear")
@@ -96,6 +99,12 @@ class RunConfig:
     """Kind of labels, a key of :data:`beft_core.tasks.own_table.PROBLEMS`: what the labels of ``train_file`` are;
     ``None``: fractions make a regression, text and whole numbers make classes.
     """
+    prompt: str | None = None
+    """Prompt over the columns of ``train_file``, which a language model answers; ``None``: a head does."""
+    candidates: tuple[str, ...] | None = None
+    """Candidates that every row of ``train_file`` has, each alone or as ``label=candidate``."""
+    candidates_column: str | None = None
+    """Column of ``train_file`` with a list of each row's own candidates."""
     table_sha256: str | None = None
     """Content of ``train_file`` (and, after a +, of ``eval_file``) when the fine-tune was set up; a file that has
     changed since is refused. ``None``: whatever the files hold when it begins."""
@@ -127,6 +136,10 @@ class RunConfig:
     where the task has one, else all."""
     n_eval: int | None = None
     """Most validation examples: the first of a permutation that is always the same; ``None``: all."""
+    demonstrations: int = 0
+    """Number of answered training examples before every validation prompt (in-context learning), drawn afresh for each;
+    see :mod:`beft_core.tasks.prompts.demonstrations`.
+    """
     preset: str = "quick"
     """Preset, a key of :data:`PRESETS`: ``paper`` (the authors' settings) or ``quick`` (learning rates that suit a
     small model, few epochs).
@@ -185,7 +198,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         # JSON has lists where this record has tuples.
-        for name in ("terms", "layers", "add_bias"):
+        for name in ("terms", "layers", "add_bias", "candidates"):
             value = getattr(self, name)
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
@@ -234,7 +247,11 @@ class RunConfig:
         if self.rewrite_scale is not None and not 1 / MAX_SCALE <= self.rewrite_scale <= MAX_SCALE:
             expected = f"{1 / MAX_SCALE:g} to {MAX_SCALE:g}"
             raise UserError(f"got --rewrite-scale {self.rewrite_scale:g}", expected, "--rewrite-scale 10")
-        if self.train_file is not None and (self.text is None or self.label is None):
+        if self.train_file is None and self.prompt is not None:
+            raise UserError("got --prompt without --train-file", "the table that it belongs to")
+        if self.train_file is not None and self.prompt is not None and self.label is None:
+            raise UserError("got --prompt without --label", "the column of the right candidate or answer")
+        if self.train_file is not None and self.prompt is None and (self.text is None or self.label is None):
             raise UserError(
                 "got --train-file without --text and --label",
                 "the names of its columns",
@@ -251,7 +268,7 @@ class RunConfig:
     @property
     def table(self) -> OwnTable | None:
         """Table of the user's own; None for a task of the registry. Raises UserError for two columns of one name."""
-        if self.train_file is None or self.text is None or self.label is None:
+        if self.train_file is None or self.label is None:
             return None
         return OwnTable(**{name: getattr(self, field) for name, field in TABLE_FIELDS.items()})
 
@@ -297,7 +314,7 @@ class RunConfig:
 
     def _preset_epochs(self, layout: Layout | None) -> int | None:
         if self.train_file is not None:
-            return OWN_TABLE_EPOCHS
+            return OWN_TABLE_EPOCHS if self.prompt is None else OWN_PROMPT.epochs
         task = get_task(self.task)
         if self.preset == "quick":
             return task.quick.epochs
@@ -348,6 +365,7 @@ LARGEST_RATE = 1000.0
 BOUNDS: dict[str, tuple[int, int]] = {
     "n_train": (2, 10**9),
     "n_eval": (2, 10**9),
+    "demonstrations": (0, MAX_DEMONSTRATIONS),
     "epochs": (1, 10_000),
     "batch_size": (1, 2**16),
     "seed": (0, 2**53 - 1),  # what every reader of JSON holds exactly, and so a snapshot records
@@ -366,11 +384,14 @@ finite.
 """
 OWN_TABLE_LR, OWN_TABLE_EPOCHS = 5e-3, 6
 """Learning rate and epochs for tables of the user's own, in either preset."""
+OWN_PROMPT = Quick(QUICK_LR, 3)
+"""Those for prompts over tables of the user's own."""
 
 
 def _preset_lr(config: RunConfig) -> float:
     task = None if config.train_file is not None else get_task(config.task)
-    lr = OWN_TABLE_LR if task is None else task.lr if config.preset == "paper" else task.quick.lr
+    own = OWN_TABLE_LR if config.prompt is None else OWN_PROMPT.lr
+    lr = own if task is None else task.lr if config.preset == "paper" else task.quick.lr
     method = config.method
     return method.rates.get(config.preset, lr * method.rate_shares.get(config.preset, 1.0))
 

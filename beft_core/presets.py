@@ -67,6 +67,10 @@ LATER: dict[str, Any] = {
     "n_eval": None,
     "table_sha256": None,
     "rewrite_scale": None,
+    "demonstrations": 0,
+    "prompt": None,
+    "candidates": None,
+    "candidates_column": None,
 }
 """Settings that came later, with what a record without them means."""
 MAX_SCALE = 1000.0

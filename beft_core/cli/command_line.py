@@ -80,7 +80,7 @@ def sweep_command(spec: SweepSpec, out: str | None = None) -> str:
     for table in spec.tables.values():
         for name in TABLE:
             if (value := getattr(table, name)) is not None:
-                words += _option(_flag(name), value)
+                words += _words(FLAGS[name], value)
     words += ["--seeds", str(len(spec.seeds))]
     settings, default = RunConfig.from_dict(dict(spec.settings)), RunConfig()
     for name in COMMON:

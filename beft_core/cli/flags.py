@@ -102,7 +102,9 @@ FLAGS: dict[str, Flag] = {
         ),
         Flag("text", str, "Column of the text.", metavar="COLUMN", panel=DATA_PANEL),
         Flag("text_pair", str, "Column of the second text, for tasks on pairs.", metavar="COLUMN", panel=DATA_PANEL),
-        Flag("label", str, "Column of the label.", metavar="COLUMN", panel=DATA_PANEL),
+        Flag(
+            "label", str, "Column of the label, or of the right answer to a prompt.", metavar="COLUMN", panel=DATA_PANEL
+        ),
         Flag(
             "problem",
             str,
@@ -110,7 +112,36 @@ FLAGS: dict[str, Flag] = {
             metavar=_choice(PROBLEMS),
             panel=DATA_PANEL,
         ),
-        Flag("data_dir", str, "Folder of the task's data in its official layout.", metavar="FOLDER", panel=DATA_PANEL),
+        Flag(
+            "prompt",
+            str,
+            "Prompt for a language model, over its columns: '{text} It was'; \\n is a newline.",
+            metavar="TEMPLATE",
+            convert=lambda value: {"prompt": value.replace("\\n", "\n")},
+            panel=DATA_PANEL,
+        ),
+        Flag(
+            "candidates",
+            list[str],
+            "Answers to the prompt: terrible great, or with their labels, 0=terrible 1=great. Without: free text.",
+            metavar="WORDS",
+            convert=lambda value: {"candidates": arguments.candidates(value)},
+            panel=DATA_PANEL,
+        ),
+        Flag(
+            "candidates_column",
+            str,
+            "Column with a list of each row's own candidates.",
+            metavar="COLUMN",
+            panel=DATA_PANEL,
+        ),
+        Flag(
+            "data_dir",
+            str,
+            "Folder of the task's data in its official layout; of a prompted task also one file.",
+            metavar="FOLDER",
+            panel=DATA_PANEL,
+        ),
         Flag(
             "model",
             str,
@@ -163,6 +194,13 @@ FLAGS: dict[str, Flag] = {
             int,
             "Most validation examples, always the same ones. Default: all.",
             metavar="N",
+            panel=DATA_PANEL,
+        ),
+        Flag(
+            "demonstrations",
+            int,
+            "Answered training examples before each validation prompt (in-context learning). Default: 0.",
+            metavar="K",
             panel=DATA_PANEL,
         ),
         Flag(
@@ -238,7 +276,18 @@ OF_SELECT = tuple(name for name in FLAGS if name not in ("terms", "fisher", "eva
 epoch.
 """
 
-TABLE = ("name", "train_file", "eval_file", "text", "text_pair", "label", "problem")
+TABLE = (
+    "name",
+    "train_file",
+    "eval_file",
+    "text",
+    "text_pair",
+    "label",
+    "problem",
+    "prompt",
+    "candidates",
+    "candidates_column",
+)
 """Names of the flags that say a table of the user's own."""
 DATA = ("task", *TABLE, "data_dir")
 """Names of the flags that say what the examples are."""

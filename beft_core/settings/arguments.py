@@ -23,6 +23,7 @@ SEVERAL = {
     "--lrs": _NUMBERS,
     "--probe-lrs": _NUMBERS,
     "--merges": _WORDS,
+    "--candidates": _WORDS,
     "--lambdas": _NUMBERS,
 }
 """Patterns of a further word, by the flag that takes several; those of merge methods come from their registry."""
@@ -50,6 +51,11 @@ def join_values(arguments: Sequence[str]) -> list[str]:
 def words(values: Iterable[str] | None) -> tuple[str, ...]:
     """Split the words of a flag that may be repeated and may hold several, separated by commas or spaces."""
     return tuple(word for value in values or () for word in re.split(r"[,\s]+", value) if word)
+
+
+def candidates(values: Iterable[str] | None) -> tuple[str, ...]:
+    """Split candidates at commas; unlike :func:`words`, one may have spaces within."""
+    return tuple(word.strip() for value in values or () for word in value.split(",") if word.strip())
 
 
 def joined_terms(values: Iterable[str] | None) -> tuple[str, ...]:

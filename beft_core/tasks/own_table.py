@@ -175,10 +175,10 @@ def make_task(
     Raises UserError for everything that can be wrong with the tables, with the row where there is one.
     """
     examples, labels = encode(train, problem=problem)
-    _require_rows(train.where, examples, MIN_TRAIN)
+    require_rows(train.where, examples, MIN_TRAIN)
     if validation is None:
         title = train.where
-        examples, held = _split(train.where, examples)
+        examples, held = split(train.where, examples)
         source = (
             f"{train.where}, split into {len(examples)} training and {len(held)} validation examples"
             f"{'' if labels is None else ', class by class'}: no validation file was given"
@@ -186,7 +186,7 @@ def make_task(
     else:
         title = f"{train.where} and {validation.where}"
         held, _ = encode(validation, labels=labels, problem="regression" if labels is None else None)
-        _require_rows(validation.where, held, MIN_EVAL)
+        require_rows(validation.where, held, MIN_EVAL)
         source = f"{train.where} for training, {validation.where} for validation"
     spec = _spec(name, title, columns, labels, metric, (validation or train).where)
     return TaskData(spec, examples, {"validation": held}, source)
@@ -201,7 +201,7 @@ def scored_task(table: RawTable, columns: Columns, *, name: str, labels: tuple[s
     """
     whose = f"labels that the head {name} knows"
     held, _ = encode(table, labels=labels, problem="regression" if labels is None else None, whose=whose)
-    _require_rows(table.where, held, MIN_EVAL)
+    require_rows(table.where, held, MIN_EVAL)
     spec = _spec(name, table.where, columns, labels, None, table.where)
     return TaskData(spec, held.take([]), {"validation": held}, table.where)
 
@@ -235,11 +235,11 @@ def labels_in_words(head: Mapping[str, Any]) -> str:
     return f"{len(head['labels'])} classes" if head.get("labels") else "classes"
 
 
-def record_of(spec: TaskSpec) -> dict[str, Any]:
+def record_of_columns(spec: TaskSpec) -> dict[str, Any]:
     """Make what a snapshot keeps of a table of the user's own beside labels, for :func:`columns_of`; nothing of
     others.
     """
-    if spec.source != "file":
+    if spec.source != "file" or spec.prompt is not None:
         return {}
     return {"columns": {"text": spec.text, "text_pair": spec.text_pair, "label": spec.label}}
 
@@ -275,12 +275,13 @@ def _metrics(labels: tuple[str, ...] | None, metric: str | None) -> tuple[str, .
     return (metric, *(name for name in default if name != metric))
 
 
-def _require_rows(where: str, examples: Examples, least: int) -> None:
+def require_rows(where: str, examples: Examples, least: int) -> None:
+    """Raises UserError for a table with fewer examples than it needs."""
     if len(examples) < least:
         raise UserError(f"{where}: got {len(examples)} rows", f"at least {least}")
 
 
-def _split(where: str, examples: Examples) -> tuple[Examples, Examples]:
+def split(where: str, examples: Examples) -> tuple[Examples, Examples]:
     """Split examples 80 to 20; of each class a fifth, and at least one example, unless it has only one."""
     rng = np.random.default_rng(0)
     keys = examples.labels if examples.labels.dtype == np.int64 else np.zeros(len(examples), dtype=np.int64)

@@ -65,7 +65,7 @@ class Classes(Target):
         self.labels = labels
         self.names = labels
         self.expected = f"one of {', '.join(labels)}, or its number"
-        self._numbers = {name: i for i, name in enumerate(labels)} | {str(i): i for i in range(len(labels))}
+        self._numbers = {str(i): i for i in range(len(labels))} | {name: i for i, name in enumerate(labels)}
 
     @property
     def outputs(self) -> int:

@@ -54,7 +54,7 @@ def evaluate(
             head_of(snapshot, task)  # that it is missing is told before data is looked for
         data = inputs.load_data(dataclasses.replace(config, inputs=inputs_of(snapshot, task)))
     else:
-        data = data.limited(config.n_eval)
+        data = inputs.validated(config, data)
     head = head_of(snapshot, data.spec.name)
     require_labels(snapshot, data.spec)
     observer.stage("load model")

@@ -14,6 +14,7 @@ from beft_core.models import load as models
 from beft_core.models.biases import LoadedModel
 from beft_core.scores.rewriting import Rewriting
 from beft_core.tasks.examples import Examples, TaskData, subsample
+from beft_core.tasks.prompts.demonstrations import demonstrated
 from beft_core.training.objectives.base import Metrics
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.preconditions import read_data
@@ -26,7 +27,16 @@ def load_data(config: RunConfig) -> TaskData:
     Raises:
         UserError: no such task or file, or one that cannot be read as it should.
     """
-    return read_data(config).limited(config.n_eval)
+    return validated(config, read_data(config))
+
+
+def validated(config: RunConfig, data: TaskData) -> TaskData:
+    """Keep of a task the validation examples that a run wants, with its demonstrations before each prompt.
+
+    Raises:
+        UserError: demonstrations for a task without prompts, or more than there are training examples.
+    """
+    return demonstrated(data.limited(config.n_eval), config.demonstrations)
 
 
 Base = Callable[[], LoadedModel]

@@ -20,7 +20,7 @@ from beft_core.snapshots.null_elements import ranges_of
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta
 from beft_core.tasks.constant_answer import constant_answer
 from beft_core.tasks.examples import TaskData
-from beft_core.tasks.own_table import record_of
+from beft_core.tasks.own_prompts import record_of
 from beft_core.terms import TERM_KEYS
 from beft_core.training.fisher.information import FisherInformation
 from beft_core.training.inputs import primary_metric

@@ -136,7 +136,7 @@ def train_bank(
         raise UserError(f"got {len(configs)} runs of mode {first.mode}", "one: only bias runs share a model")
 
     observer.stage("load data")
-    data = inputs.load_data(first) if data is None else data.limited(first.n_eval)
+    data = inputs.load_data(first) if data is None else inputs.validated(first, data)
     observer.stage("load model")
     model = inputs.load(first, base)
     # What a preset makes of the model's size is known by now, also of a model that had to be downloaded.

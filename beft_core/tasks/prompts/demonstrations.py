@@ -16,7 +16,7 @@ import dataclasses
 import numpy as np
 
 from beft_core.errors import UserError
-from beft_core.tasks.examples import Examples
+from beft_core.tasks.examples import Examples, TaskData
 
 SEPARATOR = "\n\n"
 """Text between demonstrations, and before the prompt."""
@@ -49,6 +49,17 @@ def demonstrations(train: Examples, evals: Examples, k: int, seed: int = 0) -> E
         chosen = np.random.RandomState(own).permutation(len(train))[:k]
         texts.append(SEPARATOR.join([*(_answered(train, at) for at in chosen), prompt]))
     return dataclasses.replace(evals, text=texts)
+
+
+def demonstrated(data: TaskData, k: int) -> TaskData:
+    """Put ``k`` training examples before every validation prompt of a task; for 0 the task as it is.
+
+    Raises UserError as :func:`demonstrations`.
+    """
+    if k == 0:
+        return data
+    evals = {name: demonstrations(data.train, part, k) for name, part in data.evals.items()}
+    return dataclasses.replace(data, evals=evals)
 
 
 def _answered(train: Examples, at: int) -> str:

@@ -87,6 +87,11 @@ def _texts(value: Any, column: str) -> list[str]:
 
 
 def _own_candidates(prompt: PromptSpec, row: Row) -> tuple[str, ...]:
+    if len(prompt.candidate_columns) == 1 and not isinstance(_cell(row, prompt.candidate_columns[0]), list | tuple):
+        column = prompt.candidate_columns[0]
+        raise UserError(
+            f"got {kind_of(row[column])} in {column!r}", "a list of candidates, as JSON and Parquet have it"
+        )
     found = [text for column in prompt.candidate_columns for text in _texts(_cell(row, column), column)]
     if not found:
         raise UserError(f"got no candidates in {prompt.candidate_columns[0]!r}", "one or more")

@@ -25,6 +25,7 @@ from beft_core.files import parquet
 from beft_core.files.paths import user_path
 from beft_core.files.plain_file import open_plain
 from beft_core.tasks.examples import Examples, TaskData
+from beft_core.tasks.own_prompts import OwnPrompt, PromptTable, make_prompted_task, own_prompt_of, scored_prompts
 from beft_core.tasks.own_table import (
     MAX_MEMORY,
     MAX_ROWS,
@@ -40,6 +41,7 @@ from beft_core.tasks.own_table import (
     make_task,
     scored_task,
 )
+from beft_core.tasks.sources.prompt_files import read_json
 from beft_core.tasks.sources.records import csv_records, jsonl_records, tsv_records
 
 MAX_BYTES = 256 * 2**20
@@ -54,11 +56,11 @@ class OwnTable:
     """Task of the user's own: the files that hold its rows, and how they are read."""
 
     train_file: str
-    """CSV, TSV, JSONL or Parquet."""
-    text: str
-    """Column of the text."""
+    """CSV, TSV, JSONL, JSON or Parquet."""
+    text: str | None
+    """Column of the text; None where a prompt names its columns."""
     label: str
-    """Column of the label."""
+    """Column of the label; of a prompt, of the right candidate or answer."""
     text_pair: str | None = None
     """Column of the second text, for tasks on pairs."""
     eval_file: str | None = None
@@ -69,17 +71,35 @@ class OwnTable:
     """Kind of the labels, a key of :data:`beft_core.tasks.own_table.PROBLEMS`; None: as the labels look."""
     sha256: str | None = None
     """:meth:`content` that the files must have; None: any."""
+    prompt: str | None = None
+    """Template of a prompt for a language model, such as ``{text} It was``; None: a head answers."""
+    candidates: tuple[str, ...] | None = None
+    """Candidates of every row; see :class:`beft_core.tasks.own_prompts.OwnPrompt`."""
+    candidates_column: str | None = None
+    """Column with a list of each row's own candidates."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.candidates, list):  # JSON has lists where this record has tuples
+            object.__setattr__(self, "candidates", tuple(self.candidates))
         for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, str) and (value is not None or field.default is MISSING):
-                raise UserError(f"got {field.name} = {str(value)[:80]!r} of a table", "a text")
+            value, expected = getattr(self, field.name), "texts" if field.name == "candidates" else "a text"
+            if isinstance(value, tuple) and expected == "texts":
+                right = all(isinstance(word, str) for word in value)
+            elif value is None:
+                right = field.default is not MISSING or (field.name == "text" and self.prompt is not None)
+            else:
+                right = isinstance(value, str) and expected == "a text"
+            if not right:
+                raise UserError(f"got {field.name} = {str(value)[:80]!r} of a table", expected)
         if self.name is not None:
             checked_name(self.name)
         if self.problem is not None and self.problem not in PROBLEMS:
             raise UserError(f"got the problem {self.problem[:80]!r}", f"one of {', '.join(PROBLEMS)}")
-        self.columns  # noqa: B018 - wrong ones are told at once
+        if self.prompt is None and (self.candidates or self.candidates_column):
+            raise UserError("got candidates without a prompt", "both", '--prompt "{text} It was"')
+        if self.prompt is not None and (self.text or self.text_pair or self.problem):
+            raise UserError("got a prompt with a column of the text or a problem", "the prompt alone, with its columns")
+        self.columns if self.prompt is None else self.own_prompt  # noqa: B018 - wrong ones are told at once
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> OwnTable:
@@ -87,18 +107,29 @@ class OwnTable:
         names = [field.name for field in fields(cls)]
         if unknown := [name for name in values if name not in names]:
             raise UserError(f"got {str(unknown[0])[:80]!r} of a table", f"some of {', '.join(names)}")
+        if values.get("prompt") is not None:
+            values = {"text": None, **values}
         if missing := [f.name for f in fields(cls) if f.default is MISSING and f.name not in values]:
             raise UserError(f"got a table without {' and '.join(missing)}", f"all of {', '.join(names[:3])}")
         return cls(**values)
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> dict[str, Any]:
         """Fields as JSON values, by name, without those that are open."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        values = {name: value for name, value in vars(self).items() if value is not None}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @property
     def columns(self) -> Columns:
-        """Names of the columns."""
+        """Names of the columns of a table without a prompt."""
+        assert self.text is not None
         return Columns(self.text, self.text_pair, self.label)
+
+    @property
+    def own_prompt(self) -> OwnPrompt | None:
+        """Prompt over the columns; None where a head answers."""
+        if self.prompt is None:
+            return None
+        return OwnPrompt(self.prompt, self.label, self.candidates or (), self.candidates_column)
 
     @property
     def task(self) -> str:
@@ -131,6 +162,11 @@ class OwnTable:
                         f"the content with the SHA-256 {was[:16]}…",
                         "the old file, or a new start under another name",
                     )
+        if (own := self.own_prompt) is not None:
+            train, held = (None if f is None else prompt_rows(f, own) for f in (self.train_file, self.eval_file))
+            assert train is not None
+            return make_prompted_task(own, train, held, self.task)
+        assert self.text is not None
         return load_files(
             self.train_file,
             self.eval_file,
@@ -161,6 +197,9 @@ class ScoredTable:
         everything that can be wrong with the table, for labels that the head does not know, and where neither the head
         nor this says which columns count.
         """
+        if (own := own_prompt_of(head)) is not None:
+            own = replace(own, label=self.label or own.label)
+            return scored_prompts(own, prompt_rows(self.file, own), task)
         path = user_path(self.file, "--file")
         _reader(path)  # that there is no such table is told before its columns are asked for
         known = columns_of(head)
@@ -249,6 +288,12 @@ def read_texts(path: str | Path, text: str, text_pair: str | None = None) -> tup
     return first, second[0] if second else None
 
 
+def prompt_rows(path: str | Path, own: OwnPrompt) -> PromptTable:
+    """Open the rows of a table that a prompt is made of. Raises UserError, also while they are read."""
+    path = user_path(path, "the table")
+    return PromptTable(path.name, _reader(path)(path, own.wanted))
+
+
 def content_hash(path: str | Path) -> str:
     """Compute the SHA-256 of a file's bytes, as 64 hexadecimal digits. Raises UserError where it cannot be read."""
     path = user_path(path, "the table")
@@ -332,11 +377,27 @@ def _tsv(path: Path, wanted: list[str]) -> Rows:
 
 def _jsonl(path: Path, wanted: list[str]) -> Rows:
     for number, row in jsonl_records(path):
-        for column in wanted:
-            if column not in row:
-                shown = ", ".join(list(row)[:20])
-                raise UserError(f"{path.name}, row {number}: got no column {column!r}", f"one of its columns: {shown}")
-        yield number, [row[column] for column in wanted]
+        yield number, _of_object(path, number, row, wanted)
+
+
+def _json(path: Path, wanted: list[str]) -> Rows:
+    rows = read_json(path)
+    if not isinstance(rows, list):
+        raise UserError(f"{path.name}: got no list of rows", "[{...}, ...], an object for each row")
+    if len(rows) > MAX_ROWS:
+        raise UserError(f"{path.name}: got {len(rows):,} rows", f"at most {MAX_ROWS:,}", "a sample of the table")
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise UserError(f"{path.name}, row {number}: got no JSON object", "an object for each row")
+        yield number, _of_object(path, number, row, wanted)
+
+
+def _of_object(path: Path, number: int, row: dict[str, Any], wanted: list[str]) -> list[Any]:
+    for column in wanted:
+        if column not in row:
+            shown = ", ".join(list(row)[:20])
+            raise UserError(f"{path.name}, row {number}: got no column {column!r}", f"one of its columns: {shown}")
+    return [row[column] for column in wanted]
 
 
 def _parquet(path: Path, wanted: list[str]) -> Rows:
@@ -373,5 +434,6 @@ _READERS: dict[str, Callable[[Path, list[str]], Rows]] = {
     ".csv": _csv,
     ".tsv": _tsv,
     ".jsonl": _jsonl,
+    ".json": _json,
     ".parquet": _parquet,
 }

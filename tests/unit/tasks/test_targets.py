@@ -23,6 +23,7 @@ def test_classes_are_read_by_name_or_number_and_shown_by_name() -> None:
 def test_a_class_named_by_a_number_is_that_class_only_where_it_stands_there() -> None:
     assert Classes(("0.0", "1.0")).read("1.0") == 1
     assert Classes(("5", "7")).read("0") == 0
+    assert Classes(("1", "0")).read("1") == 0  # a name is looked for first
 
 
 def test_classes_are_counted_also_those_that_do_not_occur() -> None:

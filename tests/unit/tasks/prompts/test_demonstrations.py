@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from beft_core.errors import UserError
-from beft_core.tasks.examples import Examples
-from beft_core.tasks.prompts.demonstrations import demonstrations
+from beft_core.tasks.examples import Examples, TaskData
+from beft_core.tasks.prompts.demonstrations import demonstrated, demonstrations
+from beft_core.tasks.registry import TASKS
 
 
 def prompts(count: int, name: str = "train") -> Examples:
@@ -49,6 +50,13 @@ def test_free_text_and_several_right_ones() -> None:
     assert demonstrations(asked, asked, 1).text == ["Q: what?\nA: that\n\nQ: what?\nA:"]
     named = Examples(["who?\n-"], None, np.array([1]), [(" A left", " B left")], [(1, 0)])
     assert demonstrations(named, named, 1).text == ["who?\n- B left\n\nwho?\n-"]
+
+
+def test_every_validation_set_of_a_task_gets_them() -> None:
+    data = TaskData(TASKS["prompt-sst2"], prompts(5), {"validation": prompts(2, "eval")}, "made up")
+    asked = demonstrated(data, 3).evals["validation"]
+    assert asked.text == demonstrations(data.train, data.evals["validation"], 3).text
+    assert demonstrated(data, 0) is data and data.evals["validation"].text[0] == "eval 0 It was"
 
 
 def test_what_cannot_be_demonstrated() -> None:

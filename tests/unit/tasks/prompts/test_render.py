@@ -35,6 +35,7 @@ GOOD: dict[str, dict[str, Any]] = {
         ("prompt-copa", {"label": True}, "got true or false in 'label'"),
         ("prompt-copa", {"choice2": "A"}, "got the candidate ' a' twice"),
         ("prompt-copa", {"choice2": " "}, "got an empty candidate"),
+        ("prompt-record", {"entities": "A"}, "got text in 'entities'; expected a list of candidates"),
         ("prompt-record", {"entities": []}, "got no candidates in 'entities'"),
         ("prompt-record", {"answers": []}, "got no answer in 'answers'; expected one or more of the candidates"),
         ("prompt-record", {"answers": ["A", "X"]}, "got the answer 'X', which is no candidate"),
