@@ -24,6 +24,8 @@ class MethodRow:
     """Whether the method trains every bias, so that the terms can be compared: such a fine-tune is a probe."""
     changes_weights: bool = False
     """Whether more than biases changes, so that a snapshot is not the whole result."""
+    trains: bool = True
+    """Whether anything is trained; otherwise a run scores the model as it is."""
     shares_pass: bool = True
     """Whether runs of the method may share forward passes with other runs, as parts of one bank."""
     counts: Callable[[Any, int], int] = lambda layout, total: 0
@@ -86,6 +88,13 @@ METHODS: dict[str, MethodRow] = {
         changes_weights=True,
         shares_pass=False,
         counts=lambda layout, total: sum(slot.width for slot in layout.slots_of("v") or layout.slots),
+    ),
+    "none": MethodRow(
+        "nothing: a language model as it is answers a task's prompts (zero-shot)",
+        "beft_core.training.methods.bias_terms:Nothing",
+        short="zero-shot",
+        trains=False,
+        usual_rates=(0.0, math.inf),
     ),
 }
 """Methods by name, the ``mode`` of configurations and snapshots."""

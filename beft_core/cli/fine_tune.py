@@ -281,8 +281,10 @@ def _print_training(snapshot: Snapshot, observer: Progress, path: Path) -> None:
             columns,
             [[metric_cell(row.get(name), name) for name in columns] for row in meta.metrics],
         )
-    output.say(f"trained {output.percentage(meta)}, besides the head; {_seconds(observer)}", f"snapshot: {path}")
-    output.say(*filter(None, [of_probe(meta) if method_of(meta.mode).every_bias else of_fine_tune(meta)]))
+    besides = "" if meta.is_prompted(meta.task) else ", besides the head"
+    output.say(f"trained {output.percentage(meta)}{besides}; {_seconds(observer)}", f"snapshot: {path}")
+    if method_of(meta.mode).trains:
+        output.say(*filter(None, [of_probe(meta) if method_of(meta.mode).every_bias else of_fine_tune(meta)]))
 
 
 def no_selection(scores: ScoreTable, stack: str | None = None) -> dict[str, str]:

@@ -364,6 +364,6 @@ def config_of(given: dict[str, Any]) -> RunConfig:
         for field in TABLE:
             if field in given and field != "eval_file":  # of that, RunConfig says it
                 raise UserError(f"got --{field.replace('_', '-')} without --train-file", "the table that it belongs to")
-    config = RunConfig(**given)
+    config = RunConfig(**arguments.limited(given))
     config.resolved()
     return config

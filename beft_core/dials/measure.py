@@ -25,12 +25,11 @@ from beft_core.tasks.examples import TaskData
 from beft_core.tasks.metrics import METRICS
 from beft_core.tasks.sources.user_files import scored_from
 from beft_core.training import inputs
-from beft_core.training.batches.encoded import encode
 from beft_core.training.evaluate import load_base
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
-from beft_core.training.preconditions import head_of, inputs_of, refuse_changed_weights, require_labels
+from beft_core.training.preconditions import head_of, inputs_of, outputs_of, refuse_changed_weights, require_labels
 from beft_core.training.result import device_name, software_versions
 
 MAX_VARIANTS = 4000
@@ -74,12 +73,10 @@ def measure(
     precision = Precision(run.precision, pick_device(run.device))
     precision.prepare(model.backbone.to(precision.device))
     objective = objective_of(data.spec)
-    if len(head["head.weight"]) != objective.outputs:
-        raise UserError(
-            f"got a head with {len(head['head.weight'])} outputs for {config.task}", f"one with {objective.outputs}"
-        )
+    if (outputs := outputs_of(head)) != objective.head_outputs:
+        raise UserError(f"got a head with {outputs} outputs for {config.task}", f"one with {objective.head_outputs}")
     observer.stage("tokenise", len(examples))
-    encoded = encode(model.tokenizer, examples, run.max_length, observer)
+    encoded = objective.encode(model, examples, run.max_length, observer)
 
     asked = [(ALL, 1.0), *((part, factor) for part in what.whole for factor in config.lambdas)]
     asked += [(part, 0.0) for part in what.cells]

@@ -28,7 +28,7 @@ from beft_core.training.forward import arranged, logits_of, pass_arrays
 from beft_core.training.methods.bias_bank import Bank, slot_name
 from beft_core.training.module_swap import standing_in
 from beft_core.training.precision import Precision
-from beft_core.training.preconditions import head_of, refuse_changed_weights
+from beft_core.training.preconditions import head_of, outputs_of, refuse_changed_weights
 from beft_core.training.predict import EVAL_TOKENS
 from beft_core.training.result import put_head
 
@@ -59,7 +59,8 @@ def logits_by_depth(
         raise UserError("got variants of several fine-tunes", "one snapshot and one task")
     refuse_changed_weights(snapshot)
     head = head_of(snapshot, task)
-    session = session_for(model, precision)
+    classes = outputs_of(head)
+    session = session_for(model, precision, plain=classes is None)
     values = [{key: variant.values(key) for key in snapshot.keys()} for variant in variants]  # noqa: SIM118
     # All slots of the snapshot, not only those that vary: the model itself may have any biases there.
     slots = [slot for slot in model.layout.slots if (slot.stack, slot.term) in values[0]]
@@ -67,7 +68,7 @@ def logits_by_depth(
         model,
         slots,
         runs=1,
-        classes=len(head["head.weight"]),
+        classes=classes,
         precision=precision,
         outside_biases="outside.bias" in head,
         reader=session.reader,
@@ -75,7 +76,7 @@ def logits_by_depth(
     put_head(head, bank)
     rows = _rows(bank, slots, values)
     first = _first_layers(slots, values)
-    out = np.empty((len(variants), len(encoded), len(head["head.weight"])), np.float32)
+    out = np.empty((len(variants), len(encoded), classes or encoded.most_candidates), np.float32)
     backbone = model.backbone
     was_training = backbone.training
     backbone.eval()

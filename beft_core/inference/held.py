@@ -21,7 +21,7 @@ from beft_core.models.biases import LoadedModel
 from beft_core.models.null_certificate import few_threads
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.training import inputs
-from beft_core.training.batches.encoded import encode
+from beft_core.training.objectives.registry import objective_of
 
 MAX_MODELS = 2
 """Most base models in memory."""
@@ -95,7 +95,7 @@ class HeldFineTunes:
         began = time.perf_counter()
         found: list[dict[str, Any]] = [{} for _ in runs]
         for name, examples in data.evals.items():
-            encoded = encode(loaded.tokenizer, examples, config.max_length)
+            encoded = objective_of(data.spec).encode(loaded, examples, config.max_length)
             logits = variant_logits(loaded, [Variant(one, task) for one in snapshots], encoded)
             for own, rows in zip(found, logits, strict=True):
                 own[name] = rows.tolist()

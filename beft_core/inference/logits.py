@@ -20,7 +20,7 @@ from beft_core.training.batches.plan import by_length, plan
 from beft_core.training.forward import arranged, logits_of, pass_arrays
 from beft_core.training.methods.bias_bank import Bank, slot_name
 from beft_core.training.precision import Precision
-from beft_core.training.preconditions import head_of, refuse_changed_weights
+from beft_core.training.preconditions import head_of, outputs_of, refuse_changed_weights
 from beft_core.training.predict import EVAL_TOKENS
 from beft_core.training.result import put_head
 from beft_core.training.session import Session
@@ -50,15 +50,17 @@ def variant_logits(
     """
     precision = precision or Precision("float32", torch.device("cpu"))
     heads = [_head(model, variant) for variant in variants]
-    sizes = sorted({len(head["head.weight"]) for head in heads})
+    sizes = {outputs_of(head) for head in heads}
     if len(sizes) > 1:
-        raise UserError(f"got heads with {', '.join(map(str, sizes))} outputs", "heads of one task")
+        told = ", ".join(sorted("as many as candidates" if size is None else str(size) for size in sizes))
+        raise UserError(f"got heads with {told} outputs", "heads of one task")
+    (classes,) = sizes
     for variant in variants:
         for _, term in variant.snapshot.keys():  # noqa: SIM118
             add_zero_bias(model, term)
-    session = session_for(model, precision)
+    session = session_for(model, precision, plain=classes is None)
     slots, values = _changed(model, variants)
-    out = np.empty((len(variants), len(encoded), sizes[0]), np.float32)
+    out = np.empty((len(variants), len(encoded), classes or encoded.most_candidates), np.float32)
     start = 0
     while start < len(variants):
         bank = _bank(model, slots, heads[start:], precision, session)
@@ -128,7 +130,7 @@ def _bank(
         model,
         slots,
         runs=min(len(heads), max(1, MAX_VALUES // of_one)),
-        classes=len(heads[0]["head.weight"]),
+        classes=outputs_of(heads[0]),
         precision=precision,
         outside_biases=any("outside.bias" in head for head in heads),
         reader=session.reader,

@@ -89,7 +89,7 @@ def run_config(
     values = {**({} if config is None else config.to_dict()), **(base or {})}
     for name, value in named(given, FIELDS, also).items():
         values |= _READ[name](value) if name in _READ else {name: _plain(value)}
-    made = RunConfig.from_dict(values)
+    made = RunConfig.from_dict(arguments.limited(values))
     made.resolved()
     return made
 

@@ -28,6 +28,7 @@ def packed_forward_inputs(
     dtype: torch.dtype = torch.float32,
     token_type_ids: torch.Tensor | None = None,
     by_segments: bool = False,
+    branch_ids: torch.Tensor | None = None,
 ) -> dict[str, Any]:
     """Build the keyword arguments for ``model.backbone(**inputs)`` on packed rows.
 
@@ -38,6 +39,7 @@ def packed_forward_inputs(
         added). dtype: of the additive mask: that of the backbone's activations. token_type_ids: int64 [rows,
         tokens], for sentence pairs; dropped where the architecture has none. by_segments: hand the segments
         themselves to an attention that reads them, int32 [rows, 1, 1, tokens], instead of a mask made of them.
+        branch_ids: int64 [rows, tokens], where examples are trees: see :func:`visible`.
 
     Raises UserError for architectures in which packed rows do not give the same result.
     """
@@ -49,7 +51,11 @@ def packed_forward_inputs(
             "--pad buckets",
         )
     accepted = inspect.signature(model.backbone.forward).parameters
-    mask = segment_ids[:, None, None].int() if by_segments else _prepared_mask(layout, segment_ids, dtype)
+    if by_segments:
+        assert branch_ids is None, "an attention that reads segments knows no branches"
+        mask: Any = segment_ids[:, None, None].int()
+    else:
+        mask = _prepared_mask(layout, segment_ids, dtype, None if branch_ids is None else (branch_ids, position_ids))
     inputs: dict[str, Any] = {"input_ids": input_ids, "attention_mask": mask}
     if "position_ids" in accepted:
         inputs["position_ids"] = position_ids + layout.position_offset
@@ -59,17 +65,30 @@ def packed_forward_inputs(
     return inputs
 
 
-def visible(segment_ids: torch.Tensor, *, causal: bool, window: int | None = None) -> torch.Tensor:
+Tree = tuple[torch.Tensor, torch.Tensor]
+"""Branch of each token, 0 for the trunk, and its position on its path: int64 [rows, tokens] each."""
+
+
+def visible(
+    segment_ids: torch.Tensor, *, causal: bool, window: int | None = None, tree: Tree | None = None
+) -> torch.Tensor:
     """Mask bool [rows, tokens, tokens]: whether a query (second axis) sees a key (third axis).
 
-    A padding token sees itself alone: a row of the softmax without any key would be NaN.
+    A padding token sees itself alone: a row of the softmax without any key would be NaN. Where an example is a
+    ``tree`` (one prompt, several answers), a token sees the trunk and its own branch, and no other branch.
     """
     tokens = torch.arange(segment_ids.shape[1], device=segment_ids.device)
     back = tokens[:, None] - tokens[None, :]  # [queries, keys]: how far back the key is
     see = (segment_ids[:, :, None] == segment_ids[:, None, :]) & (segment_ids > 0)[:, None, :]
     if causal:
         see &= back >= 0
-    if window is not None:
+    if tree is not None:
+        branch, position = tree
+        see &= (branch[:, None, :] == 0) | (branch[:, None, :] == branch[:, :, None])
+        if window is not None:  # other branches may stand between a token and the trunk, and do not count
+            along = position[:, :, None] - position[:, None, :]
+            see &= along < window if causal else along.abs() <= window
+    elif window is not None:
         # transformers counts the token itself in a causal window, and neighbours on each side otherwise.
         see &= back < window if causal else back.abs() <= window
     return see | (back == 0)
@@ -93,15 +112,15 @@ def accept_packed_masks(backbone: nn.Module, layout: Layout) -> None:
     backbone.get_submodule("embeddings").register_forward_pre_hook(one_value_per_token, with_kwargs=True)
 
 
-def _prepared_mask(layout: Layout, segment_ids: torch.Tensor, dtype: torch.dtype) -> Any:
+def _prepared_mask(layout: Layout, segment_ids: torch.Tensor, dtype: torch.dtype, tree: Tree | None = None) -> Any:
     """Attention mask [rows, 1, tokens, tokens] in the form that the architecture takes without touching it."""
 
     def additive(window: int | None) -> torch.Tensor:
-        see = visible(segment_ids, causal=layout.causal, window=window)[:, None]
+        see = visible(segment_ids, causal=layout.causal, window=window, tree=tree)[:, None]
         return torch.zeros(see.shape, dtype=dtype, device=see.device).masked_fill_(~see, torch.finfo(dtype).min)
 
     if layout.mask == "boolean":
-        return visible(segment_ids, causal=layout.causal)[:, None].long()
+        return visible(segment_ids, causal=layout.causal, tree=tree)[:, None].long()
     if layout.mask == "per_layer_type":
         return {"full_attention": additive(None), "sliding_attention": additive(layout.window)}
     return additive(layout.window)

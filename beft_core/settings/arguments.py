@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from beft_core.errors import UserError
 from beft_core.merging.methods import flags
@@ -86,6 +87,20 @@ def terms_and_mode(values: Iterable[str] | None) -> dict[str, object]:
     if len(chosen) > 1:
         raise UserError(f"got --terms {' '.join(chosen)}", f"{modes[0]} alone, or bias terms", f"--terms {modes[0]}")
     return {"mode": modes[0], "terms": ()}
+
+
+def limited(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the number of tokens that a task of prompts allows to the fields of a run that name a task and no number.
+
+    Raises UserError for a task that there is not.
+    """
+    from beft_core.tasks.registry import get_task
+
+    prompt = None
+    task = fields.get("task")
+    if "max_length" not in fields and fields.get("train_file") is None and isinstance(task, str):
+        prompt = get_task(task).prompt
+    return dict(fields) if prompt is None else {**fields, "max_length": prompt.max_length}
 
 
 def layers(values: Iterable[str] | None) -> tuple[int, ...] | None:

@@ -92,6 +92,7 @@ def _is_head(value: Any) -> bool:
         and value.get("kind") in HEAD_KINDS
         and (labels is None or (isinstance(labels, list | tuple) and all(isinstance(x, str) for x in labels)))
         and _are_columns(value.get("columns"))
+        and _or_none(_text())[1](value.get("objective"))
     )
 
 
@@ -230,7 +231,8 @@ class SnapshotMeta:
     wall_seconds: float | None = None
     heads: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Heads by task: {"kind": "classification" or "regression", "labels": [...] or None, ...}; of a user's own table
-    also {"columns": {"text": ..., "text_pair": ... or None, "label": ...}}.
+    also {"columns": {"text": ..., "text_pair": ... or None, "label": ...}}, and of a prompted task, which has no head,
+    {"objective": "candidates" or "generation"}.
     """
     provenance: dict[str, Any] = field(default_factory=dict)
     """Sources of a merge or an import."""
@@ -239,6 +241,10 @@ class SnapshotMeta:
         _check(self, _META_RULES, "snapshot")
         if self.layers and max(self.layers) >= self.model.layers:
             raise UserError(f"snapshot: layer {max(self.layers)} was trained", f"0 to {self.model.layers - 1}")
+
+    def is_prompted(self, task: str) -> bool:
+        """Say whether the model's own language-model head answers a task, so that no head was trained for it."""
+        return self.heads.get(task, {}).get("objective") is not None
 
     def to_json(self) -> str:
         """Write canonical JSON: the same metadata gives the same text."""

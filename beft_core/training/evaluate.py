@@ -17,7 +17,6 @@ from beft_core.tasks.examples import Examples, TaskData
 from beft_core.tasks.registry import get_task
 from beft_core.training import inputs
 from beft_core.training.acceleration.session import session_for
-from beft_core.training.batches.encoded import encode
 from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
@@ -106,13 +105,14 @@ def scorer(
     Raises:
         UserError: the head does not fit the model.
     """
-    evals = {name: encode(model.tokenizer, part, max_length, observer) for name, part in examples.items()}
-    session = session_for(model, precision)
+    objective = objective_of(data.spec)
+    evals = {name: objective.encode(model, part, max_length, observer) for name, part in examples.items()}
+    session = session_for(model, precision, plain=objective.head_outputs is None)
     bank = Bank(
         model,
         [],
         runs=1,
-        classes=objective_of(data.spec).outputs,
+        classes=objective.head_outputs,
         precision=precision,
         outside_biases="outside.bias" in head,
         reader=session.reader,

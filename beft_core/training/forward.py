@@ -23,7 +23,13 @@ Arrays = dict[str, np.ndarray]
 
 
 def passes_of_step(
-    bank: Bank, session: Session, batch: Encoded, runs: list[int], pad: str, longest: int
+    bank: Bank,
+    session: Session,
+    batch: Encoded,
+    runs: list[int],
+    pad: str,
+    longest: int,
+    weights: np.ndarray | None = None,
 ) -> tuple[tuple[PassShape, ...], Arrays]:
     """Arrange a step in one or two passes.
 
@@ -31,21 +37,24 @@ def passes_of_step(
         runs: the run of each example of ``batch``.
         pad: how rows are laid out (see :func:`plan`).
         longest: tokens that rows have under ``max``.
+        weights: how much each example counts in the mean of its run, float32 [examples]; None: all the same.
 
     Returns:
         The shape of each pass, and its arrays for the device: pass ``n`` finds its own under ``n.``. ``share`` float32
-        [examples] is one over the examples that the run of each has in the step.
+        [examples] is the part that each has in the mean of its run: one over the run's examples in the step where all
+        count the same.
     """
     shaping = session.shaping
     shapes: list[PassShape] = []
     arrays: Arrays = {}
-    share = 1.0 / np.bincount(runs, minlength=bank.runs).clip(min=1)
+    counts = np.ones(len(batch)) if weights is None else weights.astype(np.float64)
+    share = counts / np.bincount(runs, counts, minlength=bank.runs)[runs]
     for number, one in enumerate(plan(batch.lengths.tolist(), runs, pad, longest, rounded=shaping.rounded)):
         rows = rounded_rows(len(one.rows)) if shaping.rounded and pad == "packed" else None
         host = arranged(bank, session, batch, runs, one, rows)
         own = pass_arrays(bank, session, host, host.run_of_row, host.run_of_example)
         own["labels"] = batch.labels[host.examples]
-        own["share"] = share[host.run_of_example].astype(np.float32)
+        own["share"] = share[host.examples].astype(np.float32)
         shapes.append(host.shape)
         arrays |= {f"{number}.{name}": array for name, array in own.items()}
     return tuple(shapes), arrays
@@ -90,7 +99,7 @@ def logits_of(bank: Bank, session: Session, shape: PassShape, tensors: Mapping[s
     dtype = torch.bfloat16 if bank.precision.low else torch.float32
     one = lay_out(bank.model, shape, tensors, tokens, dtype)
     with bank.precision.autocast():
-        return bank.logits(bank.vectors(one))
+        return bank.outputs(one)
 
 
 def one_run_each(bank: Bank, examples: Encoded) -> DevicePass:

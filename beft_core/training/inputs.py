@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
-
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.models import biases
@@ -15,7 +13,8 @@ from beft_core.models.biases import LoadedModel
 from beft_core.scores.rewriting import Rewriting
 from beft_core.tasks.examples import Examples, TaskData, subsample
 from beft_core.tasks.prompts.demonstrations import demonstrated
-from beft_core.training.objectives.base import Metrics
+from beft_core.training.batches.encoded import Encoded
+from beft_core.training.objectives.base import Metrics, Outputs
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.preconditions import read_data
 from beft_core.training.rewriting import rewrite_model
@@ -78,15 +77,15 @@ def drawn(config: RunConfig) -> Drawn:
 
 
 def metrics_of(data: TaskData) -> dict[str, Metrics]:
-    """Make the task's metrics for each validation set: name of the set -> (logits, labels) -> metric -> value.
+    """Make the task's metrics for each validation set: name of the set -> (outputs, examples) -> metric -> value.
 
     With several sets, as MNLI has, the name of a set is appended to the names of its metrics.
     """
 
     objective = objective_of(data.spec)
 
-    def compute(suffix: str, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        values = objective.metrics(data.spec.metrics, logits, labels)
+    def compute(suffix: str, outputs: Outputs, examples: Encoded) -> dict[str, float]:
+        values = objective.judge(data.spec.metrics, outputs, examples)
         return {f"{name}{suffix}": value for name, value in values.items()}
 
     many = len(data.evals) > 1

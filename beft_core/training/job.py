@@ -32,7 +32,9 @@ class Job:
 
     @property
     def steps(self) -> int:
-        """Number of optimizer steps of the whole run."""
+        """Number of optimizer steps of the whole run; 0 where nothing is trained."""
+        if not self.config.method.trains:
+            return 0
         assert self.config.epochs is not None
         return self.config.epochs * self.steps_per_epoch
 

@@ -5,7 +5,7 @@ What they read for it, the examples, is given on, so that nothing is read twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -48,8 +48,29 @@ def checked_data(config: RunConfig, observer: Observer) -> TaskData:
     observer.stage("load data")
     resolved = config.resolved()
     data = read_data(resolved)
+    require_something_to_train(resolved, data.spec)
     subsample(data.train, resolved.n_train, resolved.seed, resolved.sampler or "generator")
     return data
+
+
+def require_something_to_train(config: RunConfig, spec: TaskSpec) -> None:
+    """Check that a method trains what the task has: prompts are answered without a head, others not.
+
+    Raises:
+        UserError: a head that there is not, or an answer without one.
+    """
+    if spec.prompt is None and not config.method.trains:
+        raise UserError(
+            f"got --terms {config.mode} for {spec.name}, whose answers a head gives that must be trained",
+            "a task of prompts",
+            "--task prompt-sst2, or --terms head",
+        )
+    if spec.prompt is not None and config.mode == "head":
+        raise UserError(
+            f"got --terms head for {spec.name}, whose prompts a language model answers without a trained head",
+            "bias terms",
+            "--terms v, or --terms none for the model as it is",
+        )
 
 
 def require_data(configs: Iterable[RunConfig]) -> None:
@@ -115,15 +136,22 @@ def refuse_changed_weights(snapshot: Snapshot) -> None:
 def head_of(snapshot: Snapshot, task: str) -> dict[str, np.ndarray]:
     """Read what a snapshot keeps for a task besides its bias terms: part of a bank -> float32 of the part's shape.
 
+    Of a prompted task there is no head among them: the model's own language-model head is read.
+
     Raises:
         UserError: the snapshot has no head for the task.
     """
     prefix = f"extra.{task}."
     head = {name.removeprefix(prefix): value for name, value in snapshot.extra.items() if name.startswith(prefix)}
-    if "head.weight" not in head:
+    if "head.weight" not in head and not snapshot.meta.is_prompted(task):
         have = sorted(snapshot.meta.heads) or ["none"]
         raise UserError(f"got a snapshot without a head for {task}", f"one of its tasks: {', '.join(have)}")
     return head
+
+
+def outputs_of(head: Mapping[str, np.ndarray]) -> int | None:
+    """Count the outputs of a head that :func:`head_of` read; None: the model's own language-model head is read."""
+    return len(head["head.weight"]) if "head.weight" in head else None
 
 
 def require_labels(snapshot: Snapshot, spec: TaskSpec) -> None:

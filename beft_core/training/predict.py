@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from beft_core.training.batches.arrange import HostPass
-from beft_core.training.batches.encoded import Encoded
+from beft_core.training.batches.encoded import Encoded, Writing
 from beft_core.training.batches.plan import by_length, plan
 from beft_core.training.forward import arranged, logits_of, pass_arrays
 from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.objectives.base import Metrics
+from beft_core.training.objectives.free_text import Writer
 from beft_core.training.session import Session
 
 EVAL_TOKENS = {"cpu": 2048, "cuda": 65536, "mps": 8192}
@@ -40,7 +41,7 @@ class Predictor:
         self.bank, self.evals, self.metrics, self.session = bank, evals, metrics, session
         self.advance, self.validating = advance, validating
         self.last: dict[int, dict[str, np.ndarray]] = {}
-        """Logits of the last evaluation by run and validation set: float32 [examples, classes]."""
+        """Logits of the last evaluation by run and validation set: float32 [examples, classes]; none of free text."""
         self._done = self._total = 0
         self._passes: dict[tuple[int, str], tuple[Encoded, list[tuple[np.ndarray, HostPass]]]] = {}
 
@@ -50,10 +51,24 @@ class Predictor:
         self._done, self._total = 0, sum(map(len, self.evals.values()))
         self.last[run] = {}
         for name, encoded in self.evals.items():
+            if encoded.writing is not None:
+                out.update(self.metrics[name](self.write(encoded, encoded.writing, run), encoded))
+                continue
             logits = self.last[run][name] = self.predict(encoded, run)
-            out.update(self.metrics[name](logits, encoded.labels))
+            out.update(self.metrics[name](logits, encoded))
         self._total = 0
         return out
+
+    def write(self, encoded: Encoded, writing: Writing, run: int = 0) -> list[str]:
+        """Let a run's model write the answer to every prompt."""
+        return Writer(self.bank, writing, self._count).texts(encoded, run)
+
+    def _count(self, examples: int) -> None:
+        """Report examples that are done since."""
+        self.advance(examples)
+        if self._total:
+            self._done += examples
+            self.validating(self._done, self._total)
 
     @torch.no_grad()
     def predict(self, encoded: Encoded, run: int = 0) -> np.ndarray:
@@ -67,10 +82,7 @@ class Predictor:
             forward = partial(logits_of, self.bank, session, one.shape, tokens=encoded.tokens)
             with session.evaluating():
                 logits = session.run(("predict", one.shape), arrays, forward).float().cpu().numpy()
-            self.advance(len(group))
-            if self._total:
-                self._done += len(group)
-                self.validating(self._done, self._total)
+            self._count(len(group))
             if out is None:
                 out = np.empty((len(encoded), logits.shape[1]), np.float32)
             out[group[one.examples]] = logits

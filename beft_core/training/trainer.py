@@ -89,6 +89,7 @@ class Trainer:
         backbone.train(self.jobs[0].config.dropout)
         try:
             with self.bank.installed(), self.weights.installed(), self.session.training():
+                record.score_untrained()
                 while live := record.live():
                     if self.observer.should_stop():
                         stopped = True
@@ -118,7 +119,9 @@ class Trainer:
         parts = [self.jobs[run].batch(step) for run in live]
         runs = [run for run, part in zip(live, parts, strict=True) for _ in range(len(part))]
         longest = max(self.jobs[run].config.max_length for run in live)
-        shapes, arrays = passes_of_step(self.bank, self.session, join(parts), runs, self.pad, longest)
+        batch = join(parts)
+        weights = self.objective.weights(batch)
+        shapes, arrays = passes_of_step(self.bank, self.session, batch, runs, self.pad, longest, weights)
         arrays["lr"] = np.array([job.lr(step) for job in self.jobs], np.float32)
         arrays["active"] = np.isin(np.arange(len(self.jobs)), live)
         update = partial(self._update, shapes, float(arrays["lr"][0]))
@@ -135,7 +138,7 @@ class Trainer:
         for number, shape in enumerate(shapes):
             own = below(tensors, f"{number}.")
             logits = logits_of(self.bank, self.session, shape, own, self.tokens)
-            # The loss of each example, divided by the examples that its run has in the whole step.
+            # The loss of each example, times its share in the mean over all that its run has in the whole step.
             weighted = self.objective.loss(logits, own["labels"]) * own["share"]
             weighted.sum().backward()
             losses += self.bank.by_run(weighted.detach()).sum(1)

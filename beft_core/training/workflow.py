@@ -28,7 +28,7 @@ from beft_core.tasks.predictions import predictions_of
 from beft_core.terms import CANDIDATES
 from beft_core.training import inputs
 from beft_core.training.acceleration.session import session_for
-from beft_core.training.batches.encoded import Encoded, encode
+from beft_core.training.batches.encoded import Encoded
 from beft_core.training.batches.padding import padding_for
 from beft_core.training.evaluate import evaluate as evaluate  # notebooks import it from here, too
 from beft_core.training.fisher.of_runs import fisher_of_runs
@@ -41,6 +41,7 @@ from beft_core.training.methods.trained_slots import trained_slots
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
+from beft_core.training.preconditions import require_something_to_train
 from beft_core.training.progress.checkpoint import held
 from beft_core.training.progress.identity import checkpoint_for
 from beft_core.training.result import Start, snapshot_of
@@ -144,8 +145,8 @@ def train_bank(
     first = configs[0]
     samples = {inputs.drawn(config): inputs.sample(config, data.train) for config in configs}
     observer.stage("tokenise", sum(map(len, samples.values())) + sum(map(len, data.evals.values())))
-    tokenise = partial(encode, model.tokenizer, max_length=first.max_length, observer=observer)
-    encoded = {drawn: tokenise(sample) for drawn, sample in samples.items()}
+    tokenise = partial(objective_of(data.spec).encode, model, max_length=first.max_length, observer=observer)
+    encoded = {drawn: tokenise(sample, training=True) for drawn, sample in samples.items()}
     trained = fit_bank(
         model,
         data,
@@ -199,13 +200,15 @@ def fit_bank(
         reported.add(what)
     observer.message(data.in_words(map(len, trains)))
     objective = objective_of(data.spec)
+    for config in configs:
+        require_something_to_train(config, data.spec)
     methods = [method_for(config) for config in configs]
     union = [slot for slot in model.layout.slots if any(slot in slots for slots in chosen)]
     pad = padding_for(first, model, device, len(configs))
     session = session_for(
         model,
         precision,
-        plain=first.plain,
+        plain=first.plain or objective.head_outputs is None,  # its passes are trees, of which the tricks know nothing
         pad=pad,
         trains_weights=first.method.changes_weights,
         compile=first.compile,
@@ -215,7 +218,7 @@ def fit_bank(
         model,
         union,
         runs=len(configs),
-        classes=objective.outputs,
+        classes=objective.head_outputs,
         precision=precision,
         pooler_bias=methods[0].pooler_in_bank,
         outside_biases=any(method.outside_biases for method in methods),
@@ -230,7 +233,7 @@ def fit_bank(
     jobs = [
         Job(
             config,
-            encoded,
+            encoded if method.row.trains else encoded.take([]),
             {slot_name(slot) for slot in slots} | method.parts(bank),
             {} if config.train_null else start.null_parts(slots),
         )

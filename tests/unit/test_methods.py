@@ -9,7 +9,15 @@ from beft_core.methods import EVERY_BIAS, METHODS, NOT_TRAINED, ONE_BY_ONE, WITH
 
 @pytest.mark.parametrize(
     ("mode", "trained"),
-    [("terms", ("q",)), ("all", ("q", "k", "v")), ("head", ()), ("full", ()), ("random", ()), ("merged", ())],
+    [
+        ("terms", ("q",)),
+        ("all", ("q", "k", "v")),
+        ("head", ()),
+        ("full", ()),
+        ("random", ()),
+        ("none", ()),
+        ("merged", ()),
+    ],
 )
 def test_which_terms_a_method_trains(mode: str, trained: tuple[str, ...]) -> None:
     assert method_of(mode).terms(("q",), ("q", "k", "v")) == trained
@@ -31,3 +39,8 @@ def test_names_that_stand_for_a_method() -> None:
 def test_a_mode_that_is_not_known_trains_nothing(mode: object) -> None:
     one = method_of(mode)
     assert not one.trains_terms and not one.changes_weights and one.short == ""
+
+
+def test_one_method_trains_nothing() -> None:
+    assert [name for name, one in METHODS.items() if not one.trains] == ["none"]
+    assert METHODS["none"].terms(("q",), ("q", "v")) == () and METHODS["none"].counts(None, 100) == 0

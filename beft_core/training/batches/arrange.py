@@ -17,6 +17,7 @@ from torch import Tensor
 
 from beft_core.models.biases import LoadedModel
 from beft_core.models.packing import packed_forward_inputs
+from beft_core.training.batches.answers import Answers, answer_arrays
 from beft_core.training.batches.by_example import ByExample
 from beft_core.training.batches.encoded import Encoded, Tokens
 from beft_core.training.batches.plan import PassPlan
@@ -59,12 +60,15 @@ class HostPass:
     shape: PassShape
     arrays: dict[str, np.ndarray]
     """Arrays by name. ``tables`` int64 [3, rows * width]: of each token, where it is among all :class:`Tokens`, its
-    segment and its position; of padding -1, 0, 0. ``vector_at`` int64 [examples, n]: where the n vectors that an
+    segment and its position; of padding -1, 0, 0; where an example is a tree also its branch, [4, rows * width].
+    ``vector_at`` int64 [examples, n]: where the n vectors that an
     example's head reads stand in the flattened [rows * width] hidden states; its first or last token, or all its
     tokens, padded with rows * width. ``counts`` float32 [examples, 1]: how many of them are not padding. For a last
     layer that computes what is read, ``length`` int64 [examples]: the tokens of each. Unless row i is example i, also
     ``start`` int64 [examples]: where they begin in the flattened rows, and ``place`` int64 [rows * width]: of each
-    token, example * width + position, -1 for padding.
+    token, example * width + position, -1 for padding. Of prompted examples the vectors are the hidden states that
+    predict answer tokens, ``vector_at`` [states, 1], and there are the fields of :class:`Answers` as
+    ``answer.target`` and so on.
     """
     examples: list[int]
     """Positions in the batch, in the order of the rows."""
@@ -84,9 +88,14 @@ class DevicePass:
     """Number of tokens of each example, int64 [examples], for a last layer that computes only what is read."""
     by_example: ByExample | None = None
     """Map of tokens from rows to examples; None: row i is example i."""
+    answers: Answers | None = None
+    """Answer tokens, where a language-model head scores them; None where a head is trained."""
 
     def pool(self, hidden: Tensor) -> Tensor:
-        """Take the vector of each example (first, last or mean token): [rows, width, H] -> [examples, H]."""
+        """Take the vector of each example (first, last or mean token): [rows, width, H] -> [examples, H].
+
+        Of prompted examples it takes the hidden states that predict answer tokens, [states, H].
+        """
         flat = hidden.flatten(0, 1)
         if self.vector_at.shape[1] == 1:
             return flat.index_select(0, self.vector_at[:, 0])
@@ -132,25 +141,35 @@ def arrange(
     within = np.arange(lengths.sum()) - np.repeat(before, lengths)
     at = np.repeat(start, lengths) + within  # where each token stands in the flattened rows
 
-    tables = np.zeros((3, rows * width), dtype=np.int64)
+    source = np.repeat(batch.start[examples], lengths) + within
+    tree = None if batch.tokens.tree is None else batch.tokens.tree[:, source]
+    branches = tree is not None and tree[0].any()
+    tables = np.zeros((4 if branches else 3, rows * width), dtype=np.int64)
     tables[0] = -1
-    tables[0, at] = np.repeat(batch.start[examples], lengths) + within
+    tables[0, at] = source
     tables[1, at] = np.repeat(number + 1, lengths)
     tables[2, at] = within
-    offset, counts = _POOLED[model.layout.head.pooling](lengths)
-    column = np.arange(1 if counts.max() == 1 else width)
+    if branches:
+        tables[3, at], tables[2, at] = tree  # type: ignore[misc]
     run_of_row = [runs[row[0]] for row in plan.rows]
     packed = len(examples) > len(plan.rows)
     too_wide = mask == "segments" and widest is not None and width > widest
-    if too_wide or (mask == "tokens" and packed):
+    if too_wide or branches or (mask == "tokens" and packed):
         mask = "additive"
-    if not packed and len(at) == rows * width:  # a mask that hides nothing costs the model a look at the device
-        mask = "none"
-    arrays = {
-        "tables": tables,
-        "vector_at": np.where(column < counts[:, None], (start + offset)[:, None] + column, rows * width),
-        "counts": counts[:, None].astype(np.float32),
-    }
+    if not packed and not branches and len(at) == rows * width:
+        mask = "none"  # one that hides nothing costs the model a look at the device
+    if batch.answers is None:
+        offset, counts = _POOLED[model.layout.head.pooling](lengths)
+        column = np.arange(1 if counts.max() == 1 else width)
+        vector_at = np.where(column < counts[:, None], (start + offset)[:, None] + column, rows * width)
+        answers: dict[str, np.ndarray] = {}
+    else:
+        table = batch.tokens.answers
+        assert table is not None
+        places, answers = answer_arrays(table, batch.answers[examples], start, table.most)
+        vector_at, counts = places[:, None], np.ones(len(places))
+    arrays = {"tables": tables, "vector_at": vector_at, "counts": counts[:, None].astype(np.float32)}
+    arrays |= {f"answer.{name}": array for name, array in answers.items()}
     alone = len(examples) == len(plan.rows) == rows
     if by_example:
         arrays["length"] = lengths
@@ -178,15 +197,22 @@ def lay_out(
 
     ``tokens``: the table of all; ``dtype``: of masks, that of the backbone's activations.
     """
-    place, segments, positions = arrays["tables"].view(3, shape.rows, shape.width)
+    place, segments, positions, *branches = arrays["tables"].view(-1, shape.rows, shape.width)
     all_ids, all_types = tokens.on(place.device)
     inside, place = place >= 0, place.clamp(min=0)
     ids = torch.where(inside, all_ids[place].long(), getattr(model.config, "pad_token_id", None) or 0)
     if shape.mask in ("additive", "segments"):
-        inputs = packed_forward_inputs(model, ids, segments, positions, dtype, by_segments=shape.mask == "segments")
+        by_segments = shape.mask == "segments"
+        branch = branches[0] if branches else None
+        inputs = packed_forward_inputs(
+            model, ids, segments, positions, dtype, by_segments=by_segments, branch_ids=branch
+        )
     else:
         inputs = {"input_ids": ids, **({"attention_mask": segments} if shape.mask == "tokens" else {})}
     if all_types is not None:
         inputs["token_type_ids"] = torch.where(inside, all_types[place].long(), 0)
     by_example = ByExample(*(arrays[name] for name in ("start", "length", "place"))) if "place" in arrays else None
-    return DevicePass(inputs, arrays["vector_at"], arrays["counts"], arrays.get("length"), by_example)
+    answers = None
+    if "answer.target" in arrays:
+        answers = Answers(*(arrays[f"answer.{name}"] for name in ("target", "state", "of_candidate")))
+    return DevicePass(inputs, arrays["vector_at"], arrays["counts"], arrays.get("length"), by_example, answers)

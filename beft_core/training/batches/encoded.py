@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from beft_core.tasks.examples import Examples
+from beft_core.training.batches.answers import AnswerTokens
 from beft_core.training.batches.run_index import to_device
 from beft_core.training.observer import Observer
 
@@ -18,9 +19,19 @@ from beft_core.training.observer import Observer
 class Tokens:
     """Tokens of many examples, one after another; a copy on a device is made once."""
 
-    def __init__(self, ids: np.ndarray, types: np.ndarray | None) -> None:
-        """Keep ``ids``, int32 [tokens], and ``types``, int32 [tokens] (first or second text; None without them)."""
-        self.ids, self.types = ids, types
+    def __init__(
+        self,
+        ids: np.ndarray,
+        types: np.ndarray | None,
+        tree: np.ndarray | None = None,
+        answers: AnswerTokens | None = None,
+    ) -> None:
+        """Keep ``ids``, int32 [tokens], and ``types``, int32 [tokens] (first or second text; None without them).
+
+        Of prompted examples also ``tree``, int32 [2, tokens]: the branch of each token (0: the prompt, seen by all
+        branches) and its position on its path; and ``answers``, the tokens that are to be predicted.
+        """
+        self.ids, self.types, self.tree, self.answers = ids, types, tree, answers
         self._on: dict[torch.device, tuple[Tensor, Tensor | None]] = {}
 
     def on(self, device: torch.device) -> tuple[Tensor, Tensor | None]:
@@ -29,6 +40,16 @@ class Tokens:
             types = None if self.types is None else to_device(self.types, device)
             self._on[device] = to_device(self.ids, device), types
         return self._on[device]
+
+
+@dataclass(frozen=True)
+class Writing:
+    """Rule by which an answer in free text ends."""
+
+    max_new_tokens: int
+    """Most tokens that are written."""
+    ending: str
+    """Text at which it ends."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +64,14 @@ class Encoded:
     """Number of tokens of each example, int64 [examples]."""
     labels: np.ndarray
     """Labels, int64 classes or float32 values, [examples]."""
+    answers: np.ndarray | None = None
+    """Where the answer tokens of each example begin among those of the table, and how many they are, int64
+    [examples, 2]; None where a head is trained that reads vectors of examples.
+    """
+    source: Examples | None = None
+    """Examples that these were made of, where there is more to say of what is right than the labels."""
+    writing: Writing | None = None
+    """Rule of answers that the model writes after these examples, which are prompts; None: nothing is written."""
 
     @classmethod
     def of(cls, ids: Sequence[np.ndarray], types: Sequence[np.ndarray] | None, labels: np.ndarray) -> Encoded:
@@ -58,6 +87,16 @@ class Encoded:
         return len(self.lengths)
 
     @property
+    def branches(self) -> bool:
+        """Whether some example is a tree, in which several answers of more than one token follow a prompt."""
+        return self.tokens.tree is not None and bool(self.tokens.tree[0].any())
+
+    @property
+    def most_candidates(self) -> int:
+        """Largest number of candidates of a prompted example; 0 where examples are not prompted."""
+        return 0 if self.tokens.answers is None else self.tokens.answers.most
+
+    @property
     def ids(self) -> list[np.ndarray]:
         """Token ids of each example, int64."""
         rows = zip(self.start, self.lengths, strict=True)
@@ -66,7 +105,10 @@ class Encoded:
     def take(self, order: Sequence[int] | np.ndarray) -> Encoded:
         """Select the examples at ``order`` [n], in that order; the tokens are not copied."""
         order = np.asarray(order, dtype=np.int64)
-        return Encoded(self.tokens, self.start[order], self.lengths[order], self.labels[order])
+        answers = None if self.answers is None else self.answers[order]
+        source = None if self.source is None else self.source.take(order)
+        start, lengths, labels = self.start[order], self.lengths[order], self.labels[order]
+        return Encoded(self.tokens, start, lengths, labels, answers, source, self.writing)
 
 
 def over_one_table(sets: Sequence[Encoded]) -> list[Encoded]:
@@ -77,19 +119,43 @@ def over_one_table(sets: Sequence[Encoded]) -> list[Encoded]:
     tables = list({id(one.tokens): one.tokens for one in sets}.values())
     if len(tables) < 2:
         return list(sets)
-    ends = np.cumsum([len(table.ids) for table in tables])
-    before = {id(table): end - len(table.ids) for table, end in zip(tables, ends, strict=True)}
+    first = {id(table): at for table, at in zip(tables, _before([len(table.ids) for table in tables]), strict=True)}
     types = [table.types for table in tables if table.types is not None]
-    assert len(types) in (0, len(tables))
-    both = Tokens(np.concatenate([table.ids for table in tables]), np.concatenate(types) if types else None)
-    return [Encoded(both, one.start + before[id(one.tokens)], one.lengths, one.labels) for one in sets]
+    trees = [table.tree for table in tables if table.tree is not None]
+    answers = [table.answers for table in tables if table.answers is not None]
+    assert all(len(some) in (0, len(tables)) for some in (types, trees, answers))
+    both = Tokens(
+        np.concatenate([table.ids for table in tables]),
+        np.concatenate(types) if types else None,
+        np.concatenate(trees, axis=1) if trees else None,
+        AnswerTokens.join(answers) if answers else None,
+    )
+    counts = [len(table.answers.ids) if table.answers else 0 for table in tables]
+    shift = {id(table): np.array([at, 0]) for table, at in zip(tables, _before(counts), strict=True)}
+    return [
+        replace(
+            one,
+            tokens=both,
+            start=one.start + first[id(one.tokens)],
+            answers=None if one.answers is None else one.answers + shift[id(one.tokens)],
+        )
+        for one in sets
+    ]
+
+
+def _before(sizes: Sequence[int]) -> np.ndarray:
+    """Sum up the sizes of all that come before each."""
+    return np.cumsum(sizes) - sizes
 
 
 def join(parts: Sequence[Encoded]) -> Encoded:
     """Join the examples of all parts, whose tokens must be one table (see :func:`over_one_table`)."""
     assert len({id(part.tokens) for part in parts}) == 1
-    columns = (np.concatenate([getattr(part, name) for part in parts]) for name in ("start", "lengths", "labels"))
-    return Encoded(parts[0].tokens, *columns)
+    start, lengths, labels = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("start", "lengths", "labels")
+    )
+    answers = [part.answers for part in parts if part.answers is not None]
+    return Encoded(parts[0].tokens, start, lengths, labels, np.concatenate(answers) if answers else None)
 
 
 def encode(tokenizer: Any, examples: Examples, max_length: int, observer: Observer | None = None) -> Encoded:

@@ -125,6 +125,8 @@ def _rows_of(table: OwnTable) -> int:
 
 def count_steps(config: RunConfig, train_examples: int | None) -> int | None:
     """Count the optimizer steps of a resolved configuration; None where examples or epochs are not known yet."""
+    if not config.method.trains:
+        return 0
     if train_examples is None or config.epochs is None:
         return None
     return config.epochs * math.ceil(train_examples / config.batch_size)

@@ -27,9 +27,10 @@ from beft_core.models.biases import LoadedModel
 from beft_core.snapshots.snapshot import SnapshotMeta
 from beft_core.tasks.examples import Examples, TaskData
 from beft_core.training import inputs, workflow
-from beft_core.training.batches.encoded import Encoded, encode
+from beft_core.training.batches.encoded import Encoded
 from beft_core.training.fisher.of_snapshots import measure_tuned_fisher
 from beft_core.training.job import Job
+from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
 from beft_core.training.precision import pick_device
 from beft_core.training.result import device_name
@@ -92,6 +93,8 @@ def estimate(config: RunConfig, start_seconds: float) -> Estimate:
         UserError: wrong configuration, data or model, or a loss that is not finite within these steps.
     """
     config = config.resolved()
+    if not config.method.trains:
+        raise UserError(f"got --terms {config.mode}, which takes no steps", "a fine-tune, whose steps are timed")
     device = pick_device(config.device)
     load = psutil.getloadavg()[0] / (psutil.cpu_count() or 1)
     gc.collect()
@@ -146,8 +149,9 @@ def _fit(config: RunConfig, model: LoadedModel, data: TaskData, train: Examples,
     """Fine-tune `steps` steps and evaluate `few` examples of each validation set."""
     evals = {name: _draw(part, few, 2) for name, part in data.evals.items()} if config.evaluate != "never" else {}
     began = time.perf_counter()
-    encoded = encode(model.tokenizer, train, config.max_length)
-    coded = {name: encode(model.tokenizer, part, config.max_length) for name, part in evals.items()}
+    objective = objective_of(data.spec)
+    encoded = objective.encode(model, train, config.max_length, training=True)
+    coded = {name: objective.encode(model, part, config.max_length) for name, part in evals.items()}
     texts = len(encoded) + sum(map(len, coded.values()))
     speed = texts / max(time.perf_counter() - began, 1e-6)
     per_epoch = math.ceil(len(encoded) / config.batch_size)

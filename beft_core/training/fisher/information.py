@@ -74,13 +74,16 @@ def fisher_information(
     precision: Precision,
     observer: Observer | None = None,
     reader: Reader | None = None,
+    weights: Callable[[Encoded], np.ndarray] | None = None,
 ) -> FisherInformation:
     """Measure the Fisher information of ``slots`` at the current values of the model, dropout off (paper, section 2.2).
 
-    ``head``: the tensors of the head before fine-tuning, by part name (``head.weight`` [classes, hidden], ...).
-    ``reader``: how the bank gets its vectors; None: all hidden states are computed.
+    ``head``: the tensors of the head before fine-tuning, by part name (``head.weight`` [classes, hidden], ...); without
+    them the model's own language-model head scores answers. ``reader``: how the bank gets its vectors; None: all hidden
+    states are computed. ``weights``: factor of each example's log-likelihood, such as the tokens of an answer whose
+    log-probability is a mean over them; None: 1.
     """
-    classes = len(head["head.weight"])
+    classes = len(head["head.weight"]) if "head.weight" in head else None
 
     def pass_over(window: Encoded, members: np.ndarray) -> tuple[Bank, np.ndarray]:
         part = window.take(members)
@@ -92,14 +95,16 @@ def fisher_information(
         one = one_run_each(bank, part)
         labels = torch.as_tensor(part.labels, device=precision.device)
         with bank.installed(), precision.autocast():
-            logits = bank.logits(bank.vectors(one))
-            log_likelihood(logits, labels).sum().backward()
+            likelihoods = log_likelihood(bank.outputs(one), labels)
+            if weights is not None:
+                likelihoods = likelihoods * torch.as_tensor(weights(part), device=precision.device)
+            likelihoods.sum().backward()
         if observer is not None:
             observer.advance(len(part))
         return bank, members
 
-    weights = sum(value.size for value in head.values()) + sum(slot.width for slot in slots)
-    return _accumulate(slots, examples, pass_over, precision.device, weights)
+    values = sum(value.size for value in head.values()) + sum(slot.width for slot in slots)
+    return _accumulate(slots, examples, pass_over, precision.device, values)
 
 
 def causal_lm_fisher(

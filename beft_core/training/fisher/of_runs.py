@@ -47,6 +47,14 @@ def fisher_of_runs(
     for key, run in wanted.items():
         head = {name: bank.value(name, run) for name in bank.parts if name.startswith("head.")}
         measured[key] = fisher_information(
-            model, model.layout.slots, examples[key], head, objective.log_likelihood, exact, observer, reader
+            model,
+            model.layout.slots,
+            examples[key],
+            head,
+            objective.log_likelihood,
+            exact,
+            observer,
+            reader,
+            objective.weights,
         )
     return [measured[drawn(config), config.fisher_examples] if config.fisher else None for config in configs]

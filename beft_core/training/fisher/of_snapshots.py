@@ -22,7 +22,7 @@ from beft_core.tasks.examples import TaskData
 from beft_core.tasks.sources.user_files import OwnTable
 from beft_core.training import inputs
 from beft_core.training.acceleration.session import session_for
-from beft_core.training.batches.encoded import Encoded, encode
+from beft_core.training.batches.encoded import Encoded
 from beft_core.training.evaluate import load_base
 from beft_core.training.fisher.tuned import tuned_fisher
 from beft_core.training.methods.bias_bank import Bank
@@ -64,13 +64,13 @@ def measure_tuned_fisher(
     if config.fisher_examples is not None:
         examples = examples.take(range(min(config.fisher_examples, len(examples))))
     objective = objective_of(data.spec)
-    passes = len(objective.expectations())
+    passes = len(objective.expectations(examples.most_candidates or objective.outputs))
     observer.stage("measure Fisher information of the tuned model", passes * len(examples))
     exact = Precision("float32", pick_device(config.device))
     model.backbone.to(exact.device)
     with restored(model):
         write_biases(model, {key: snapshot.post(*key) for key in snapshot.keys()})  # noqa: SIM118
-        bank = Bank(model, [], runs=1, classes=objective.outputs, precision=exact, outside_biases=True)
+        bank = Bank(model, [], runs=1, classes=objective.head_outputs, precision=exact, outside_biases=True)
         put_head(head, bank)
         parts = {name: bank.value(name) for name in bank.parts}
         reader = session_for(model, exact, plain=config.plain).reader
@@ -131,9 +131,8 @@ def _tuned(snapshot: Snapshot, config: RunConfig, observer: Observer, table: Map
         observer.stage("load model")
         model = load_base(snapshot, run)
         observer.stage("tokenise", len(drawn))
-        return measure_tuned_fisher(
-            snapshot, model, data, encode(model.tokenizer, drawn, run.max_length, observer), run, observer
-        )
+        encoded = objective_of(data.spec).encode(model, drawn, run.max_length, observer, training=True)
+        return measure_tuned_fisher(snapshot, model, data, encoded, run, observer)
     except UserError as error:
         raise UserError(
             f"{snapshot.source} has no Fisher information at the fine-tuned model, and it cannot be measured here:"

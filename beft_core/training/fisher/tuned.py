@@ -44,7 +44,9 @@ def tuned_fisher(
     Returns (stack, term) -> float32 [layers in ``slots``, width]. The formula: https://arxiv.org/abs/2111.09832.
     """
     total: dict[tuple[str, str], np.ndarray] = {}
-    for one in objective.expectations():
-        found = fisher_information(model, slots, examples, dict(head), one, precision, observer, reader).exact
+    for one in objective.expectations(examples.most_candidates or objective.outputs):
+        found = fisher_information(
+            model, slots, examples, dict(head), one, precision, observer, reader, objective.weights
+        ).exact
         total = {key: total[key] + array if total else array for key, array in found.items()}
     return total

@@ -24,6 +24,7 @@ from transformers.pytorch_utils import Conv1D
 from beft_core.architectures.layout import BiasSlot, HeadSpec
 from beft_core.errors import UserError
 from beft_core.models.biases import LoadedModel, get_bias
+from beft_core.models.lm_head import LmHead
 from beft_core.terms import STACKS
 from beft_core.training.batches.arrange import DevicePass
 from beft_core.training.batches.reader import Reader
@@ -96,7 +97,7 @@ class Bank:
         slots: Sequence[BiasSlot],
         *,
         runs: int,
-        classes: int,
+        classes: int | None,
         precision: Precision,
         pooler_bias: bool = True,
         outside_biases: bool = False,
@@ -104,12 +105,14 @@ class Bank:
     ) -> None:
         """Lay out the parts and fill them, for every run, with the model's own values; :meth:`init_head` draws heads.
 
-        ``slots``: every bias term that some run trains. ``classes``: outputs of the head (1 for a regression).
+        ``slots``: every bias term that some run trains. ``classes``: outputs of the head (1 for a regression); None:
+        there is no head, and the model's own language-model head scores answers.
         ``outside_biases``: also the biases that belong to no term, as an all-bias fine-tune trains them. ``reader``:
         how vectors get out of the model; None: all hidden states are computed.
 
         Raises:
-            UserError: a term that is not the bias of a projection, or an activation that transformers does not know.
+            UserError: a term that is not the bias of a projection, an activation that transformers does not know, or a
+                model without a language-model head where that is to be read.
         """
         self.model = model
         self.reader = reader or Reader()
@@ -118,7 +121,7 @@ class Bank:
         self.runs = runs
         device = precision.device
         self.parts: dict[str, Part] = {}
-        initial: list[Tensor] = []
+        initial: list[Tensor] = [torch.zeros(0, device=device)]  # a bank may be without parts
 
         def add(name: str, value: Tensor, **where: object) -> None:
             start = sum(part.size for part in self.parts.values())
@@ -145,25 +148,10 @@ class Bank:
         if outside_biases:
             for number, module in enumerate(outside_modules(model)):
                 add(f"outside.{number}.bias", module.bias, module=module)  # type: ignore[arg-type]
-        if self.spec.pooler_module is not None:
-            self.pooler: nn.Module | None = model.backbone.get_submodule(self.spec.pooler_module)
-            if pooler_bias:
-                add("pooler.bias", self.pooler.bias, module=self.pooler, per_example=True)  # type: ignore[arg-type]
-        else:
-            self.pooler = None
-        hidden = model.layout.hidden_size
-        activation(self.spec.dense_activation)  # a name that leads nowhere is reported here
-        if self.spec.dense_activation is not None:
-            add("head.dense.weight", torch.zeros(hidden, hidden))
-            if self.spec.dense_bias:
-                add("head.dense.bias", torch.zeros(hidden))
-            if self.spec.norm_eps is not None:
-                add("head.norm.weight", torch.ones(hidden))
-                if self.spec.norm_bias:
-                    add("head.norm.bias", torch.zeros(hidden))
-        add("head.weight", torch.zeros(classes, hidden))
-        if self.spec.classifier_bias:
-            add("head.bias", torch.zeros(classes))
+        self.lm_head = LmHead.of(model) if classes is None else None
+        self.pooler: nn.Module | None = None
+        if classes is not None:
+            self._add_head(add, classes, pooler_bias)
 
         self.values = torch.cat(initial).repeat(runs, 1)  # (R, P)
         self.grads = torch.zeros_like(self.values)
@@ -177,6 +165,26 @@ class Bank:
         self.rows: RunIndex | None = None
         self.examples: RunIndex | None = None
         self._shared: list[SharedAffine] = []
+
+    def _add_head(self, add: Callable[..., None], classes: int, pooler_bias: bool) -> None:
+        """Add the parts of a trained head, and the pooler's bias, by ``add(name, value, ...)``."""
+        if self.spec.pooler_module is not None:
+            self.pooler = self.model.backbone.get_submodule(self.spec.pooler_module)
+            if pooler_bias:
+                add("pooler.bias", self.pooler.bias, module=self.pooler, per_example=True)
+        hidden = self.model.layout.hidden_size
+        activation(self.spec.dense_activation)  # a name that leads nowhere is reported here
+        if self.spec.dense_activation is not None:
+            add("head.dense.weight", torch.zeros(hidden, hidden))
+            if self.spec.dense_bias:
+                add("head.dense.bias", torch.zeros(hidden))
+            if self.spec.norm_eps is not None:
+                add("head.norm.weight", torch.ones(hidden))
+                if self.spec.norm_bias:
+                    add("head.norm.bias", torch.zeros(hidden))
+        add("head.weight", torch.zeros(classes, hidden))
+        if self.spec.classifier_bias:
+            add("head.bias", torch.zeros(classes))
 
     # -- forward ---------------------------------------------------------------------------------------------------
 
@@ -242,8 +250,24 @@ class Bank:
                 module.run_of, module.items_of = route.run_of, route.items_of
 
     def vectors(self, one: DevicePass) -> Tensor:
-        """Compute the vector of each example that its head reads, [examples, hidden]. The bank must be installed."""
+        """Compute the vector of each example that its head reads, [examples, hidden], or of prompted examples the
+        hidden states that predict answer tokens, [states, hidden]. The bank must be installed.
+        """
         return self.reader.vectors(self.model.backbone, one)
+
+    def outputs(self, one: DevicePass) -> Tensor:
+        """Compute the logits of a pass: of each run's trained head, or the language-model head's scores of candidates.
+
+        Returns float32 [examples, classes or candidates]. The bank must be installed.
+        """
+        if self.lm_head is not None and one.answers is None:
+            raise UserError("got a task of free text, whose answers are written", "one whose answers are chosen")
+        vectors = self.vectors(one)
+        if self.lm_head is None:
+            return self.logits(vectors)
+        assert one.answers is not None
+        with torch.autocast(self.precision.device.type, enabled=False):
+            return one.answers.scores(self.lm_head.log_probs(vectors, one.answers.target, one.answers.state))
 
     def logits(self, pooled: Tensor) -> Tensor:
         """Apply each run's head to ``pooled`` [examples, hidden], a vector per example: float32 [examples, classes]."""

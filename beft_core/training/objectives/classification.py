@@ -21,16 +21,16 @@ class Classification(Objective):
         """Compute the cross-entropy of each example: (logits [n, classes], labels [n]) -> [n]."""
         return F.cross_entropy(logits, labels, reduction="none")
 
-    def expectations(self) -> list[LogLikelihood]:
+    def expectations(self, outputs: int) -> list[LogLikelihood]:
         """Return one function per class: the expectation over labels is their exact sum."""
-        return [partial(_weighted, label=label) for label in range(self.outputs)]
+        return [partial(weighted, label=label) for label in range(outputs)]
 
     def predict(self, logits: np.ndarray) -> np.ndarray:
         """Take the number of the most probable class, [n]; of several equal ones the first."""
         return np.asarray(logits.argmax(1))
 
 
-def _weighted(logits: Tensor, labels: Tensor, *, label: int) -> Tensor:
+def weighted(logits: Tensor, labels: Tensor, *, label: int) -> Tensor:
     """Make a function whose squared gradient is ``p(label | x) (grad log p(label | x))^2``."""
     log_likelihood = F.log_softmax(logits, dim=1)[:, label]
     return log_likelihood * (0.5 * log_likelihood).exp().detach()

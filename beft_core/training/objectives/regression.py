@@ -20,7 +20,7 @@ class Regression(Objective):
         """Compute the squared error of each example: (logits [n, 1], labels [n]) -> [n]."""
         return (logits.squeeze(-1) - labels.to(logits.dtype)).square()
 
-    def expectations(self) -> list[LogLikelihood]:
+    def expectations(self, outputs: int) -> list[LogLikelihood]:
         """Return one function: at a variance of 1 the Fisher information is the squared gradient of the mean."""
         return [_mean]
 

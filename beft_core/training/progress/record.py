@@ -53,6 +53,15 @@ class Record:
         """Say whether an epoch of some run ends with so many steps."""
         return any(step <= job.steps and step % job.steps_per_epoch == 0 for job in self.jobs)
 
+    def score_untrained(self) -> None:
+        """Score the runs that train nothing, as the end of an epoch without steps."""
+        for run, job in enumerate(self.jobs):
+            if job.steps == 0 and not self.progress.history[run]:
+                scored = self.predictor.evaluate(run) if job.config.evaluate != "never" else {}
+                row = {"epoch": 0, "step": 0, **{name: _finite(value) for name, value in scored.items()}}
+                self.progress.history[run].append(row)
+                self.observer.epoch({name: value for name, value in row.items() if value is not None}, run)
+
     def read(self, all: bool = False) -> None:
         """Look at the losses of past steps that are due, or at ``all``: note failed runs, report to the observer."""
         for step, values in self.readings.due(all):

@@ -5,14 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from prompt_tools import VARIED, plain_scores, tiny_decoder
 from tiny_models import tiny
 from training_tools import examples
 
+from beft_core.models.biases import add_zero_bias, set_bias
+from beft_core.training.batches.answers import MISSING
 from beft_core.training.batches.arrange import Shaping
 from beft_core.training.batches.encoded import Encoded
-from beft_core.training.forward import below, logits_of, one_run_each, passes_of_step
-from beft_core.training.methods.bias_bank import Bank
+from beft_core.training.batches.plan import plan
+from beft_core.training.batches.prompted import encode_prompts
+from beft_core.training.forward import arranged, below, logits_of, one_run_each, pass_arrays, passes_of_step
+from beft_core.training.methods.bias_bank import Bank, slot_name
 from beft_core.training.precision import Precision
+from beft_core.training.predict import Predictor
 from beft_core.training.session import Session
 
 CPU = torch.device("cpu")
@@ -83,3 +89,35 @@ def test_a_run_for_each_example_keeps_their_gradients_apart() -> None:
             single.logits(single.vectors(one_run_each(single, batch.take([i]))))[:, 0].sum().backward()
         assert single.grads.abs().max() > 1e-3
         np.testing.assert_allclose(bank.grads[i], single.grads[0], atol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "name", ["opt", "gpt2", "gpt_neox", "qwen2", "qwen2-sliding", "llama", "gemma2", "gemma3_text"]
+)
+def test_candidates_score_as_their_whole_texts_one_by_one(name: str) -> None:
+    model, session = tiny_decoder(name), Session(CPU)
+    add_zero_bias(model, "v")
+    slots = model.layout.slots_of("v")
+    bank = Bank(model, slots, runs=2, classes=None, precision=Precision("float32", CPU))
+    bank.values += torch.randn(bank.values.shape, generator=torch.Generator().manual_seed(1)) * 0.3
+    batch = encode_prompts(model.tokenizer, VARIED, 64, model_type=model.layout.model_type)
+    found: dict[str, dict[int, torch.Tensor]] = {}
+    with bank.installed():
+        for pad in ("packed", "longest"):
+            (one,) = plan(batch.lengths.tolist(), RUNS, pad, 32)
+            host = arranged(bank, session, batch, RUNS, one)
+            arrays = pass_arrays(bank, session, host, host.run_of_row, host.run_of_example)
+            tensors = {key: torch.from_numpy(array) for key, array in arrays.items()}
+            scores = logits_of(bank, session, host.shape, tensors, batch.tokens)
+            found[pad] = dict(zip(host.examples, scores, strict=True))
+        predicted = [Predictor(bank, {}, {}, session).predict(batch, run) for run in (0, 1)]
+    found["predicted"] = {i: torch.from_numpy(predicted[run][i]) for i, run in enumerate(RUNS)}
+    for run in (0, 1):
+        for slot in slots:
+            set_bias(model.backbone, slot, bank.leaves[slot_name(slot)][run].detach())
+        for i, own in enumerate(plain_scores(model, VARIED)):
+            expected = torch.tensor([*own, *[MISSING] * (3 - len(own))])
+            for scores in found.values():
+                if RUNS[i] == run:
+                    torch.testing.assert_close(scores[i], expected, atol=1e-5, rtol=1e-5)

@@ -16,6 +16,7 @@ from beft_core.models import load as models
 from beft_core.tasks.examples import Examples, TaskData
 from beft_core.tasks.registry import get_task
 from beft_core.training import inputs
+from beft_core.training.batches.encoded import Encoded
 
 RUN = RunConfig(task="demo-sentiment", n_train=8, device="cpu").resolved()
 
@@ -26,8 +27,8 @@ def test_of_two_validation_sets_the_first_one_counts() -> None:
     two = TaskData(get_task("mnli"), empty, {"matched": empty, "mismatched": empty}, "made up")
     one = dataclasses.replace(two, evals={"matched": empty})
     assert inputs.primary_metric(two) == "accuracy_matched" and inputs.primary_metric(one) == "accuracy"
-    logits, labels = np.eye(3, dtype=np.float32), np.array([0, 1, 1])
-    tables = {name: compute(logits, labels) for name, compute in inputs.metrics_of(two).items()}
+    logits, examples = np.eye(3, dtype=np.float32), Encoded.of([np.ones(1)] * 3, None, np.array([0, 1, 1]))
+    tables = {name: compute(logits, examples) for name, compute in inputs.metrics_of(two).items()}
     assert list(tables["matched"]) == ["accuracy_matched"] and list(tables["mismatched"]) == ["accuracy_mismatched"]
 
 

@@ -42,7 +42,7 @@ def test_metrics_see_every_set_under_its_own_name() -> None:
     evals = {"matched": examples(4, 1), "mismatched": examples(3, 2)}
 
     def count(name: str):
-        return lambda logits, labels: {f"n_{name}": float(len(logits)), f"labels_{name}": float(labels.sum())}
+        return lambda logits, some: {f"n_{name}": float(len(logits)), f"labels_{name}": float(some.labels.sum())}
 
     told: list[tuple[int, int]] = []
     predictor = Predictor(

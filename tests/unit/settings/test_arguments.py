@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from beft_core.errors import UserError
 from beft_core.settings import arguments
+from beft_core.tasks.prompts.spec import PromptSpec
+from beft_core.tasks.registry import TASKS, get_task
 
 
 def test_several_words_after_one_flag() -> None:
@@ -68,3 +72,17 @@ def test_numbers_are_finite() -> None:
     for wrong in ("x", "nan", "inf", "-inf", ","):
         with pytest.raises(UserError, match="--weights"):
             arguments.numbers("--weights", [wrong])
+
+
+def test_a_task_of_prompts_says_how_long_they_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TASKS, "asked", dataclasses.replace(get_task("sst2"), prompt=PromptSpec("{a}", ("b", "c"))))
+    assert arguments.limited({"task": "asked"}) == {"task": "asked", "max_length": 2048}
+    for fields in (
+        {"task": "asked", "max_length": 64},
+        {"task": "SST-2"},
+        {},
+        {"task": "asked", "train_file": "a.csv"},
+    ):
+        assert arguments.limited(fields) == fields
+    with pytest.raises(UserError, match="got the task 'askt'"):
+        arguments.limited({"task": "askt"})

@@ -47,7 +47,7 @@ class Huber(Regression):
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.huber_loss(logits.squeeze(-1), labels.to(logits.dtype), reduction="none")
 
-    def expectations(self) -> list[LogLikelihood]:
+    def expectations(self, outputs: int) -> list[LogLikelihood]:
         return [lambda logits, labels: INFORMATION**0.5 * logits.squeeze(-1)]
 
 

@@ -106,3 +106,13 @@ def test_it_comes_back_from_a_checkpoint() -> None:
     ours, theirs = record.outcome(0, True), again.outcome(0, True)
     assert ours.trajectory_steps == theirs.trajectory_steps == [2, 4] and not ours.stopped
     assert all(np.array_equal(ours.trajectory[name], theirs.trajectory[name]) for name in ours.trajectory)
+
+
+def test_a_run_that_trains_nothing_is_scored_once_before_the_first_step() -> None:
+    record = record_of({"mode": "none", "terms": ()}, {"mode": "none", "terms": (), "evaluate": "never"}, {})
+    record.score_untrained()
+    record.score_untrained()  # a run that is resumed has it already
+    rows = [{"epoch": 0, "step": 0, "accuracy": 0.5}, {"epoch": 0, "step": 0}]
+    assert record.progress.history == [[rows[0]], [rows[1]], []]
+    assert record.live() == [2] and record.outcome(0, False).steps == 0
+    assert record.observer.epochs == list(enumerate(rows))  # type: ignore[attr-defined]

@@ -32,14 +32,14 @@ def test_classes_are_expected_as_the_model_predicts_them() -> None:
     objective = Classification(Classes(("a", "b", "c")))
     logits = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     labels = torch.zeros(5, dtype=torch.int64)
-    ours = sum(jacrev(one)(logits, labels).diagonal(dim1=0, dim2=1).square() for one in objective.expectations())
+    ours = sum(jacrev(one)(logits, labels).diagonal(dim1=0, dim2=1).square() for one in objective.expectations(3))
     p = logits.softmax(1)
     # grad_z log p_y = onehot(y) - p, so its expected square is p_k (1 - p_k)^2 + (1 - p_k) p_k^2 = p_k (1 - p_k).
     torch.testing.assert_close(ours.T, p * (1 - p))
 
 
 def test_a_gaussian_of_variance_1_has_unit_information_of_its_mean() -> None:
-    (mean,) = Regression(Number()).expectations()
+    (mean,) = Regression(Number()).expectations(1)
     logits = torch.tensor([[3.0], [-7.0]], requires_grad=True)
     (gradient,) = torch.autograd.grad(mean(logits, torch.zeros(2)).sum(), logits)
     assert gradient.square().tolist() == [[1], [1]]

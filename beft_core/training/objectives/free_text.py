@@ -1,0 +1,109 @@
+"""Free text by greedy generation: the text that a run's model writes after each prompt, with keys and values kept."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from beft_core.training.batches.encoded import Encoded, Writing
+from beft_core.training.batches.plan import by_length
+from beft_core.training.batches.run_index import RunIndex
+from beft_core.training.methods.bias_bank import Bank
+
+TOKENS = {"cpu": 8192, "cuda": 131072, "mps": 16384}
+"""Most tokens of prompts that are read at once, by device: their keys and values are kept."""
+
+
+class Writer:
+    """Writer of answers with a bank, which must be installed, and whose language-model head chooses the tokens."""
+
+    def __init__(self, bank: Bank, writing: Writing, advance: Callable[[int], None] = lambda prompts: None) -> None:
+        """``writing`` says when an answer ends; ``advance`` is called with the number of prompts answered since."""
+        self.bank, self.writing, self.advance = bank, writing, advance
+        self._texts: dict[int, str] = {}
+        """Text of single tokens, by token."""
+
+    @torch.no_grad()
+    def texts(self, prompts: Encoded, run: int = 0) -> list[str]:
+        """Write the answer to each prompt by the biases of a run: without the ending, without white space around it.
+
+        An answer ends at the first token whose text holds the ending, at the tokenizer's end of a text, or after so
+        many tokens as :class:`Writing` says.
+        """
+        out = [""] * len(prompts)
+        backbone = self.bank.model.backbone
+        was_training = backbone.training
+        backbone.eval()
+        tokenizer = self.bank.model.tokenizer
+        ids = prompts.ids
+        for group in by_length(prompts.lengths, TOKENS[self.bank.precision.device.type]):
+            for i, tokens in zip(group, self._write([ids[i] for i in group], run), strict=True):
+                text: str = tokenizer.decode(tokens, skip_special_tokens=True)
+                out[i] = text.partition(self.writing.ending)[0].strip()
+            self.advance(len(group))
+        backbone.train(was_training)
+        return out
+
+    def _write(self, prompts: list[np.ndarray], run: int) -> list[list[int]]:
+        """Write the tokens of answers to prompts of about the same length, in one batch that shrinks as they end."""
+        device, model = self.bank.precision.device, self.bank.model
+        pad = getattr(model.config, "pad_token_id", None) or 0
+        width = max(map(len, prompts))
+        # On the left, so that every prompt ends in the same column; the mask and the positions make up for it.
+        ids = torch.full((len(prompts), width), pad)
+        mask = torch.zeros(len(prompts), width, dtype=torch.int64)
+        for row, prompt in enumerate(prompts):
+            ids[row, width - len(prompt) :] = torch.from_numpy(prompt)
+            mask[row, width - len(prompt) :] = 1
+        ids, mask = ids.to(device), mask.to(device)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        cache = DynamicCache(config=model.config)
+        written: list[list[int]] = [[] for _ in prompts]
+        rows = list(range(len(prompts)))
+        for _ in range(self.writing.max_new_tokens):
+            state = self._states(ids, mask, positions, cache, run)
+            assert self.bank.lm_head is not None, "only a language-model head chooses tokens"
+            chosen = self.bank.lm_head.next(state)
+            for row, token in zip(rows, chosen.tolist(), strict=True):
+                written[row].append(token)
+            going = [at for at, row in enumerate(rows) if not self._ends(written[row][-1])]
+            if not going:
+                break
+            if len(going) < len(rows):
+                keep = torch.tensor(going, device=device)
+                cache.batch_select_indices(keep)
+                rows, chosen, mask, positions = [rows[at] for at in going], chosen[keep], mask[keep], positions[keep]
+            ids = chosen[:, None]
+            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+            positions = positions[:, -1:] + 1
+        return written
+
+    def _states(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache, run: int) -> Tensor:
+        """Compute the hidden state after the last token of each row, [rows, hidden], and keep keys and values."""
+        bank = self.bank
+        index = RunIndex.to(bank.precision.device, [run] * len(ids), bank.runs)
+        bank.route(index if bank.runs > 1 else None, index)
+        given = {"position_ids": positions + bank.model.layout.position_offset} if self._takes_positions else {}
+        with bank.precision.autocast():
+            hidden: Tensor = bank.model.backbone(
+                input_ids=ids, attention_mask=mask, cache=cache, use_cache=True, **given
+            )[0]
+        return hidden[:, -1]
+
+    @cached_property
+    def _takes_positions(self) -> bool:
+        return "position_ids" in inspect.signature(self.bank.model.backbone.forward).parameters
+
+    def _ends(self, token: int) -> bool:
+        tokenizer = self.bank.model.tokenizer
+        if token == tokenizer.eos_token_id:
+            return True
+        if token not in self._texts:
+            self._texts[token] = tokenizer.decode([token])
+        return self.writing.ending in self._texts[token]
