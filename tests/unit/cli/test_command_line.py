@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +31,26 @@ class Parsed(Exception):
     """Carries what the command line understood, before it does it."""
 
 
+@cache
+def parser() -> Any:
+    """All commands, as the application makes them for every line; that takes longer than to read one."""
+    return typer.main.get_command(app.build())
+
+
+def stopped(words: list[str], stops: dict[tuple[Any, str], Callable[..., Any]]) -> tuple[Any, ...]:
+    """What the real parser understood of a line, some functions behind it replaced by ones that raise it."""
+    assert words[0] == "beft"
+    commands = parser()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "build", lambda: None)
+        patch.setattr(typer.main, "get_command", lambda _: commands)
+        for (module, name), stop in stops.items():
+            patch.setattr(module, name, stop)
+        with pytest.raises(Parsed) as caught:
+            assert app.run(words[1:]) == 0  # a refusal ends here, with its status
+    return caught.value.args
+
+
 def parsed(line: str) -> tuple[str, RunConfig]:
     """(command, configuration) of a line, through the real parser."""
 
@@ -35,12 +58,8 @@ def parsed(line: str) -> tuple[str, RunConfig]:
         raise Parsed(flags.config_of(fields))
 
     words = shlex.split(line)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fine_tune, "config_of", stop)
-        with pytest.raises(Parsed) as caught:
-            assert app.run(words[1:]) == 0  # a refusal ends here, with its status
-    assert words[0] == "beft"
-    return words[1], caught.value.args[0]
+    (config,) = stopped(words, {(fine_tune, "config_of"): stop})
+    return words[1], config
 
 
 def some(values: Any) -> st.SearchStrategy[tuple[Any, ...]]:
@@ -171,13 +190,8 @@ def parsed_sweep(line: str) -> tuple[SweepSpec, str]:
     def stop(spec: SweepSpec, folder: Any, runs: Any) -> None:
         raise Parsed(spec, str(folder))
 
-    words = shlex.split(line)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweep, "SweepFolder", Folder)
-        patch.setattr(sweep, "_without_work", stop)
-        with pytest.raises(Parsed) as caught:
-            assert app.run(words[1:]) == 0
-    return caught.value.args
+    spec, folder = stopped(shlex.split(line), {(sweep, "SweepFolder"): Folder, (sweep, "_without_work"): stop})
+    return spec, folder
 
 
 RATES = some(st.floats(1e-12, 10))
