@@ -1,4 +1,4 @@
-"""What holds for every test: threads, Triton's interpreter, and how hypothesis searches."""
+"""What holds for every test: threads, Triton's interpreter, how hypothesis searches, which process begins with what."""
 
 import gc
 import os
@@ -6,8 +6,10 @@ import shutil
 import sys
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+from dealing import dealt
 from hypothesis import settings
 
 # One thread per process, workers and commands that tests start included: pytest runs one process per core.
@@ -41,6 +43,16 @@ def pytest_collection() -> Iterator[object]:
         gc.collect()
         gc.freeze()
         gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With -n: deal what takes longest among the processes. Each collects for itself and must come to one order."""
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    if processes > 1:
+        folder = Path(__file__).parent
+        modules = [item.path.relative_to(folder).as_posix() for item in items]
+        items[:] = [items[place] for place in dealt(modules, processes)]
 
 
 @pytest.fixture
