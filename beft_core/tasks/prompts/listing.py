@@ -1,17 +1,21 @@
-"""Table of the prompted tasks as Markdown, made from the registry, for the documentation."""
+"""Prompted tasks as Markdown, made from the registry, for the documentation: a table of them, and their prompts."""
 
 from __future__ import annotations
 
 from beft_core.tasks.prompts.tasks import PROMPTED
 from beft_core.tasks.spec import TaskSpec
 
-HEADINGS = ("task", "prompt", "answers", "trained by", "metric", "paper's rate")
+HEADINGS = ("task", "answers", "trained by", "metric", "paper's rate")
 
 
-def markdown_table() -> str:
-    """Write the table: a row for each task, with its prompt's newlines as ``\\n``."""
+def markdown() -> str:
+    """Write a table with a row for each task, and the prompts below it, their newlines as ``\\n``.
+
+    Prompts stand in lines of their own: a terminal would cut them in a column.
+    """
     rows = [HEADINGS, tuple("---" for _ in HEADINGS), *map(_row, PROMPTED)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+    table = [f"| {' | '.join(cells)} |" for cells in rows]
+    return "\n".join([*table, "", *map(_prompt, PROMPTED)])
 
 
 def _row(spec: TaskSpec) -> tuple[str, ...]:
@@ -19,6 +23,12 @@ def _row(spec: TaskSpec) -> tuple[str, ...]:
     assert prompt is not None
     own = " and ".join(prompt.candidate_columns)
     answers = ", ".join(prompt.candidates) or (f"those in {own}" if own else "free text")
-    text = prompt.template.replace("\n", "\\n").replace("|", "\\|")
-    trained_by = prompt.trained_by.replace("_", " ")
-    return f"`{spec.name}`", f"`{text}`", answers, trained_by, spec.metrics[0], f"{spec.lr:g}"
+    return spec.name, answers, prompt.trained_by.replace("_", " "), spec.metrics[0], f"{spec.lr:g}"
+
+
+def _prompt(spec: TaskSpec) -> str:
+    prompt = spec.prompt
+    assert prompt is not None
+    text = prompt.template.replace("\n", "\\n")
+    follows = "" if prompt.continuation == "{candidate}" else f", then `{prompt.continuation}`"
+    return f"- **{spec.name}**: `{text}`{follows}"

@@ -28,5 +28,11 @@ def test_a_page_is_rendered() -> None:
     assert document["markdown"].startswith("# How the scores are defined\n")
 
 
+def test_the_registry_fills_in_the_prompted_tasks() -> None:
+    document = json.loads(beft("docs", "language-models", "--json").out)["markdown"]
+    assert "<!--" not in document and "| prompt-wsc | No, Yes | candidates | accuracy | 0.01 |" in document
+    assert "I found this answer" in beft("docs", "language-models").out
+
+
 def test_an_unknown_topic_is_one_line() -> None:
     assert "got the topic score" in assert_refused(beft("docs", "score"))

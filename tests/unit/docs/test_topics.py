@@ -28,8 +28,8 @@ def test_pages_name_only_topics_that_there_are() -> None:
     names = {page.name for page in topics()}
     readme = (ROOT / "README.md").read_text()
     for text in (readme, *(page.text for page in topics())):
-        assert set(re.findall(r"`beft docs ([a-z]+)`", text)) <= names
-    assert set(re.findall(r"`beft docs ([a-z]+)`", readme)) == names
+        assert set(re.findall(r"`beft docs ([a-z-]+)`", text)) <= names
+    assert set(re.findall(r"`beft docs ([a-z-]+)`", readme)) == names
 
 
 def test_an_unknown_topic_proposes_the_closest_one() -> None:
