@@ -46,6 +46,10 @@ class Where(TypedDict, total=False):
 class Settings(Where, total=False):
     """Settings of a fine-tune beyond those that the functions name themselves."""
 
+    prompt: str | None
+    candidates: str | Iterable[str] | None
+    candidates_column: str | None
+    demonstrations: int
     train_null: bool
     rewrite_scale: float | None
     add_bias: str | Iterable[str]
@@ -165,5 +169,6 @@ _READ: dict[str, Any] = {
     "terms": _terms,
     "layers": _layers,
     "add_bias": lambda value: {"add_bias": arguments.words(listed("add_bias", value))},
+    "candidates": lambda value: {"candidates": None if value is None else tuple(listed("candidates", value))},
 }
 """Readers of keywords by field, where a keyword may be more than the field's own type."""

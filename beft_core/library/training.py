@@ -280,6 +280,10 @@ def _prepared(
         if "task" in given:
             raise UserError("got both a task and examples", "one of them", "name=..., to call the examples something")
         base = examples.fields()
+        if settings.get("prompt") is not None:
+            if in_memory:
+                raise UserError("got a prompt over examples in memory", "the path of a file", "data='films.jsonl'")
+            base["text"] = examples.text  # a prompt names its columns
         if not in_memory:
             base |= {field: value for field, value in (("name", name), ("problem", problem)) if value is not None}
     elif name is not None or problem is not None:

@@ -12,6 +12,7 @@ from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.runs.kinds import KINDS
 from beft_core.runs.run import Run
+from beft_core.tasks.registry import TASKS
 from dashboard.shared import page
 from dashboard.shared.hyperparameters import BY_PRESET
 from dashboard.shared.text import NO_COLUMN, plain
@@ -49,6 +50,10 @@ _NO_CONTROL = (
     "fisher_examples",
     "data_dir",
     "eval_file",
+    "prompt",
+    "candidates",
+    "candidates_column",
+    "demonstrations",
 )
 """Settings that only the command line and the library take."""
 
@@ -60,7 +65,9 @@ def link(run: Run) -> None:
         config = RunConfig.from_dict(dict(fields)) if run.kind.single else None
     except UserError:
         return
-    if config is not None:
+    if config is not None and is_prompted(config):
+        st.caption("A prompted task is set up by command: beft train, with --task or --prompt.")
+    elif config is not None:
         st.page_link(
             page.file_of("fine_tune"),
             label="Same again with changes",
@@ -70,6 +77,12 @@ def link(run: Run) -> None:
         )
         if lost := left_out(config):
             st.caption(f"The form has no place for {plain(', '.join(f'{n} {v}' for n, v in lost.items()))}.")
+
+
+def is_prompted(config: RunConfig) -> bool:
+    """Whether a run's task is a prompt for a language model, for which the form has no place."""
+    task = TASKS.get(config.task) if config.train_file is None else None
+    return config.prompt is not None or (task is not None and task.prompt is not None)
 
 
 def left_out(config: RunConfig) -> dict[str, Any]:

@@ -55,6 +55,10 @@ def test_what_is_wrong_is_told_and_what_is_odd_is_warned_of_before_the_work(
     (tmp_path / "films.csv").write_text("film,verdict\n" + "".join(f"text {n},{n % 2}\n" for n in range(20)))
     with pytest.raises(UserError, match="no column 'review'"):
         train(data=tmp_path / "films.csv", text="review", label="verdict")
+    with pytest.raises(UserError, match="got a prompt over examples in memory; expected the path of a file"):
+        train(texts=TEXTS, labels=LABELS, prompt="{text} It was")
+    with pytest.raises(UserError, match="no column 'review'"):
+        train(data=tmp_path / "films.csv", label="verdict", prompt="{review} It was", candidates=["bad", "good"])
     with pytest.raises(UserError, match="0 to 5, the layers of this model"):
         train(layers=[9])
     with pytest.raises(UserError, match=r"unknown keyword fp16.*float32 always"):

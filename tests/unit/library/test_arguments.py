@@ -30,6 +30,14 @@ def test_keywords_fill_fields_and_win_over_a_configuration() -> None:
     assert (made.lr, made.epochs, made.terms) == (1e-3, 5, ("q",))
 
 
+def test_candidates_are_a_list_of_texts() -> None:
+    table = {"train_file": "films.csv", "label": "y"}
+    made = run_config(None, {"prompt": "{film} It was", "candidates": ["so so", "0=bad"]}, table)
+    assert (made.prompt, made.candidates) == ("{film} It was", ("so so", "0=bad"))
+    with pytest.raises(UserError, match=r"got candidates = '\[1\]'"):
+        run_config(None, {"prompt": "{film}", "candidates": [1]}, table)
+
+
 @pytest.mark.parametrize(
     ("given", "mode", "terms"),
     [

@@ -78,6 +78,13 @@ def test_what_the_form_cannot_hold_is_said() -> None:
     assert {field.name for field in dataclasses.fields(RunConfig)} == known
 
 
+def test_prompted_tasks_have_no_place_in_the_form() -> None:
+    own = RunConfig(train_file="a.csv", label="y", prompt="{q}", candidates=("a", "b"))
+    for config in (RunConfig(task="prompt-sst2"), own):
+        assert again.is_prompted(config)
+    assert not any(again.is_prompted(config) for _, config in CONFIGS)
+
+
 def finished(kind: str = "select") -> Run:
     run = Run.create(kind, RunConfig(task="demo-sentiment", n_train=300).to_dict())
     write_snapshot(run.snapshot, small_snapshot(1))
