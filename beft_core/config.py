@@ -181,6 +181,8 @@ class RunConfig:
     """Layout of a batch, a key of :data:`PADDINGS`."""
     compile: bool = False
     """Compile the layers before the first step: about half a minute that long runs and banks on a GPU win back."""
+    gradient_checkpointing: bool = False
+    """Compute each layer again in the backward pass instead of keeping its states: less memory for more time."""
     plain: bool = False
     """Train without anything that merely makes it faster."""
     evaluate: str = "epoch"
@@ -224,6 +226,8 @@ class RunConfig:
             checked_name(self.name)
         if self.plain and self.compile:
             raise UserError("got --plain with --compile", "one of them: compiled layers only make training faster")
+        if self.gradient_checkpointing and self.compile:
+            raise UserError("got --gradient-checkpointing with --compile", "one of them")
         for term in (*self.terms, *self.add_bias):
             _one_of("--terms", term, TERM_KEYS)
         if self.fisher_tuned and not self.method.trains_terms:

@@ -62,6 +62,7 @@ BUILT_IN: dict[str, Any] = {name: value for name, value in asdict(PRESETS["quick
 """Settings that were built in, to these values, before they could be chosen: what a record without them means."""
 LATER: dict[str, Any] = {
     "plain": False,
+    "gradient_checkpointing": False,
     "name": None,
     "problem": None,
     "n_eval": None,

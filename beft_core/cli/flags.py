@@ -250,6 +250,11 @@ FLAGS: dict[str, Flag] = {
         ),
         Flag("pad", str, "How a batch is laid out; only the time differs. Default: auto.", metavar=_choice(PADDINGS)),
         Flag("compile", bool, "Compile the layers first, which long runs and sweeps on a GPU win back."),
+        Flag(
+            "gradient_checkpointing",
+            bool,
+            "Compute each layer again in the backward pass: less memory for more time.",
+        ),
         Flag("plain", bool, "Train without all that only makes it faster, to compare."),
         Flag("trajectory_every", int, "Keep the biases every so many steps.", metavar="STEPS", panel=OUTPUT),
         Flag("fisher", bool, "Measure the Fisher information before the fine-tune.", panel=OUTPUT),

@@ -66,6 +66,7 @@ class Settings(Where, total=False):
     clip: float
     pad: str
     compile: bool
+    gradient_checkpointing: bool
     plain: bool
     evaluate: Literal["epoch", "last", "never"]
     trajectory_every: int | None

@@ -26,7 +26,7 @@ class OutputLayer:
 
     weight: torch.Tensor
     """Weight [vocabulary, width]."""
-    bias: torch.Tensor | None
+    bias: torch.Tensor | None = None
     """Bias [vocabulary]; None: there is none."""
 
     def to(self, device: torch.device) -> None:

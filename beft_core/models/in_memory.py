@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from transformers import MODEL_MAPPING, PreTrainedModel
 
 from beft_core.errors import UserError
-from beft_core.models.biases import LoadedModel
+from beft_core.models.biases import LoadedModel, OutputLayer
 from beft_core.models.load import assembled, checked_tokenizer, wrap
 from beft_core.models.source import BUNDLED, bundled_path, locate
 
@@ -37,7 +38,8 @@ def backbone_of(model: object) -> PreTrainedModel:
 
 
 def copied(model: object, tokenizer: Any) -> LoadedModel:
-    """Copy a loaded model of transformers as a base model: its backbone in float32 on the CPU, without its head.
+    """Copy a loaded model of transformers as a base model: its backbone in float32 on the CPU; of its heads that of a
+    language model alone.
 
     Neither the model nor the tokenizer is changed. Raises UserError: no model of transformers, an architecture that is
     not known, weights that are not plain numbers (quantised ones, adapters), no tokenizer, or that of another model.
@@ -63,7 +65,22 @@ def copied(model: object, tokenizer: Any) -> LoadedModel:
         copy.deepcopy(tokenizer), getattr(made.config, "vocab_size", None), f"the tokenizer given with {where}"
     )
     found = origin(backbone)
-    return wrap(made, own, id=found.id, revision=found.revision, folder=found.folder)
+    loaded = wrap(made, own, id=found.id, revision=found.revision, folder=found.folder)
+    loaded.output = _own_head(model, backbone) if loaded.layout.lm is not None else None
+    return loaded
+
+
+def _own_head(model: Any, backbone: PreTrainedModel) -> OutputLayer | None:
+    """Copy the language-model head of a loaded model, in float32; None: it has none, or it is the embedding."""
+    head = model.get_output_embeddings()
+    if head is None or head.weight is backbone.get_input_embeddings().weight:
+        return None
+    bias = getattr(head, "bias", None)
+    return OutputLayer(_copy(head.weight), None if bias is None else _copy(bias))
+
+
+def _copy(value: torch.Tensor) -> torch.Tensor:
+    return value.detach().to("cpu", torch.float32, copy=True)
 
 
 class Origin(NamedTuple):

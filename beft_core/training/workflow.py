@@ -191,6 +191,8 @@ def fit_bank(
     start = Start.of(model, data)
     device = pick_device(first.device)
     precision = Precision(first.precision, device, frozen=not first.method.changes_weights)
+    if not any(config.fisher for config in configs):  # which is measured in float32, before weights are rounded
+        precision.prepare(model.backbone)  # here already: the device then never holds them in float32
     model.backbone.to(device)
     reported: set[tuple[str, tuple[str, ...]]] = set()  # what is said of one run is not said again of the next
     chosen = []
@@ -212,6 +214,7 @@ def fit_bank(
         pad=pad,
         trains_weights=first.method.changes_weights,
         compile=first.compile,
+        recompute=first.gradient_checkpointing,
         report=observer.message,
     )
     bank = Bank(

@@ -47,6 +47,7 @@ _NO_CONTROL = (
     "clip",
     "pad",
     "compile",
+    "gradient_checkpointing",
     "fisher_examples",
     "data_dir",
     "eval_file",

@@ -31,7 +31,7 @@ OLD_WAYS = {"adam_epsilon": 1e-8, "adam_epsilon_at": "after", "sampler": "genera
 
 def old(config: RunConfig) -> dict[str, Any]:
     """As it was written before."""
-    later = ("plain", "name", "problem", "n_eval", "table_sha256", "rewrite_scale")
+    later = ("plain", "gradient_checkpointing", "name", "problem", "n_eval", "table_sha256", "rewrite_scale")
     later += ("prompt", "candidates", "candidates_column", "demonstrations")
     return {name: value for name, value in config.to_dict().items() if name not in (*OLD_WAYS, *later)}
 

@@ -25,6 +25,7 @@ from beft_core.training.acceleration.fast_gelu import short_gelu
 from beft_core.training.acceleration.fused_qkv import one_product
 from beft_core.training.acceleration.hashed_dropout import hand_out_keys, hashed_dropout
 from beft_core.training.acceleration.last_layer import reader_of
+from beft_core.training.acceleration.recomputed_layers import recomputed_layers
 from beft_core.training.acceleration.segment_attention import MAX_TOKENS, attends_plainly, attention_by, is_supported
 from beft_core.training.batches.arrange import Shaping
 from beft_core.training.precision import Precision
@@ -47,13 +48,15 @@ class Accelerated(Session):
         pad: str = "longest",
         trains_weights: bool = False,
         compile: bool = False,
+        recompute: bool = False,
         record: bool = True,
         report: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Choose what makes these fine-tunes faster.
 
         ``pad``: how rows are laid out; ``trains_weights``: whether anything but biases is trained; ``compile``: run
-        the layers as compiled programs; ``record``: run steps as CUDA graphs where that can be. ``report``
+        the layers as compiled programs; ``recompute``: compute them again in the backward pass; ``record``: run steps
+        as CUDA graphs where that can be. ``report``
         receives what a user should know.
         """
         super().__init__(precision.device)
@@ -62,7 +65,8 @@ class Accelerated(Session):
         self.reader = reader_of(model)
         self.readings = DeferredReadings(self.device)
         self._replays = Replays(self.device, report)
-        self._records = record and can_replay(model, self.device, pad, trains_weights)
+        self.recompute = recompute
+        self._records = record and not recompute and can_replay(model, self.device, pad, trains_weights)
         self._keyed: list[nn.Module] = []
         """Modules that need a fresh key before each pass with dropout."""
 
@@ -91,6 +95,8 @@ class Accelerated(Session):
                 stack.enter_context(short_gelu(layers_of(model)))
             if self.compile:
                 stack.enter_context(compiled_layers(model))
+            if self.recompute:
+                stack.enter_context(recomputed_layers(model))
             if self._records:
                 stack.enter_context(self._replays.recording())
             yield
@@ -112,9 +118,27 @@ class Accelerated(Session):
         return uncompiled() if self.compile else nullcontext()
 
 
-def session_for(model: LoadedModel, precision: Precision, *, plain: bool = False, **how: Any) -> Session:
-    """Make the session of a model: :class:`Accelerated` with its settings, or the null session if ``plain``."""
-    return Session(precision.device) if plain else Accelerated(model, precision, **how)
+class Recomputing(Session):
+    """Null session in which layers are computed again in the backward pass."""
+
+    def __init__(self, model: LoadedModel, device: torch.device) -> None:
+        super().__init__(device)
+        self.model = model
+
+    def training(self) -> AbstractContextManager[None]:
+        """Make layers keep their inputs alone while the context is open."""
+        return recomputed_layers(self.model)
+
+
+def session_for(
+    model: LoadedModel, precision: Precision, *, plain: bool = False, recompute: bool = False, **how: Any
+) -> Session:
+    """Make the session of a model: :class:`Accelerated` with its settings, or a null session if ``plain``; with
+    ``recompute``, layers are computed again in the backward pass.
+    """
+    if plain:
+        return Recomputing(model, precision.device) if recompute else Session(precision.device)
+    return Accelerated(model, precision, recompute=recompute, **how)
 
 
 def can_replay(model: LoadedModel, device: torch.device, pad: str, trains_weights: bool) -> bool:

@@ -10,10 +10,18 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from tiny_models import tiny
-from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer, BertModel
+from transformers import (
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+)
 
 from beft_core.errors import UserError
 from beft_core.models.in_memory import backbone_of, copied
+from beft_core.models.lm_head import LmHead
 from beft_core.models.load import load_model
 
 
@@ -45,6 +53,20 @@ def test_a_missing_pooler_is_drawn_as_from_the_folder(folder: Path, tokenizer: A
     without.save_pretrained(folder)
     from_disk = load_model(str(folder))
     assert same(state(copied(without, tokenizer).backbone), state(from_disk.backbone))
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_head_of_a_language_model_comes_along(tied: bool, tokenizer: Any) -> None:
+    config = GPT2Config(vocab_size=30522, n_embd=16, n_layer=1, n_head=2, n_positions=32, tie_word_embeddings=tied)
+    model = GPT2LMHeadModel(config).eval()
+    loaded = copied(model, tokenizer)
+    ids = torch.arange(9)[None]
+    with torch.no_grad():
+        expected = model(input_ids=ids).logits[0]
+        head = LmHead.of(loaded)
+        found = head.logits(loaded.backbone(input_ids=ids).last_hidden_state[0])
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert (loaded.output is None) == tied and head.weight.data_ptr() != model.lm_head.weight.data_ptr()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

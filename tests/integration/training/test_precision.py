@@ -7,6 +7,7 @@ import pytest
 import torch
 from tiny_models import VOCABULARY, tiny
 from torch import Tensor, nn
+from training_tools import config, fit
 
 from beft_core.training.acceleration.last_layer import reader_of
 from beft_core.training.batches.arrange import DevicePass
@@ -74,3 +75,22 @@ def test_weights_are_rounded_once_unless_they_are_trained() -> None:
         for weight, exact in zip(weights, before, strict=True):
             expected = exact.to(torch.bfloat16).float() if rounds else exact
             assert torch.equal(weight.data.float(), expected)
+
+
+@pytest.mark.parametrize("fisher", [False, True])
+def test_weights_reach_the_device_rounded_unless_their_fisher_is_measured_first(
+    fisher: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny("bert", attn="sdpa", dtype=torch.float32)
+    weight = model.backbone.get_submodule(model.layout.slots_of("v")[0].module).weight
+    arrived: list[bool] = []
+    move = type(model.backbone).to
+
+    def moved(module: nn.Module, *where: object, **how: object) -> nn.Module:
+        if where == (CPU,):
+            arrived.append(torch.equal(weight.data.float(), weight.data.bfloat16().float()))
+        return move(module, *where, **how)
+
+    monkeypatch.setattr(type(model.backbone), "to", moved)
+    fit(model, config(precision="bfloat16", fisher=fisher, epochs=1, evaluate="never"))
+    assert arrived[:1] == [not fisher]
