@@ -90,17 +90,23 @@ def terms_and_mode(values: Iterable[str] | None) -> dict[str, object]:
 
 
 def limited(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the number of tokens that a task of prompts allows to the fields of a run that name a task and no number.
+    """Add to the fields of a run of a prompted task, or of a prompt over a table of the user's own, how many tokens it
+    may have, and under the ``paper`` preset the authors' number of examples per step. What is there stays.
 
     Raises UserError for a task that there is not.
     """
+    from beft_core.tasks.prompts.spec import PromptSpec
     from beft_core.tasks.registry import get_task
 
-    prompt = None
     task = fields.get("task")
-    if "max_length" not in fields and fields.get("train_file") is None and isinstance(task, str):
-        prompt = get_task(task).prompt
-    return dict(fields) if prompt is None else {**fields, "max_length": prompt.max_length}
+    if fields.get("train_file") is not None:
+        own = fields.get("prompt") is not None
+        return {"max_length": PromptSpec.max_length, **fields} if own else dict(fields)
+    prompt = get_task(task).prompt if isinstance(task, str) else None
+    if prompt is None:
+        return dict(fields)
+    of_paper = {"batch_size": prompt.batch_size} if fields.get("preset") == "paper" else {}
+    return {"max_length": prompt.max_length, **of_paper, **fields}
 
 
 def layers(values: Iterable[str] | None) -> tuple[int, ...] | None:

@@ -35,7 +35,8 @@ def test_every_setting_has_a_flag() -> None:
         (["--terms", "v+q"], {"terms": ("v", "q")}),
         (
             ["--train-file", "a.csv", "--label", "y", "--prompt", "{q}\\nA:", "--candidates", "0=terrible", "1=so so"],
-            {"train_file": "a.csv", "label": "y", "prompt": "{q}\nA:", "candidates": ("0=terrible", "1=so so")},
+            {"train_file": "a.csv", "label": "y", "prompt": "{q}\nA:", "candidates": ("0=terrible", "1=so so")}
+            | {"max_length": 2048},
         ),
         (
             [
@@ -49,7 +50,8 @@ def test_every_setting_has_a_flag() -> None:
                 "c",
                 "--demonstrations=4",
             ],
-            {"train_file": "a.json", "label": "y", "prompt": "{q}", "candidates_column": "c", "demonstrations": 4},
+            {"train_file": "a.json", "label": "y", "prompt": "{q}", "candidates_column": "c", "demonstrations": 4}
+            | {"max_length": 2048},
         ),
         (["--terms", "v", "--terms", "q"], {"terms": ("v", "q")}),
         (["--terms", "all"], {"mode": "all", "terms": ()}),

@@ -77,6 +77,11 @@ def test_numbers_are_finite() -> None:
 def test_a_task_of_prompts_says_how_long_they_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TASKS, "asked", dataclasses.replace(get_task("sst2"), prompt=PromptSpec("{a}", ("b", "c"))))
     assert arguments.limited({"task": "asked"}) == {"task": "asked", "max_length": 2048}
+    paper = {"task": "asked", "preset": "paper"}
+    assert arguments.limited(paper) == {**paper, "max_length": 2048, "batch_size": 8}
+    assert arguments.limited({**paper, "batch_size": 4})["batch_size"] == 4
+    own = {"train_file": "a.csv", "prompt": "{a}"}
+    assert arguments.limited(own) == {**own, "max_length": 2048}
     for fields in (
         {"task": "asked", "max_length": 64},
         {"task": "SST-2"},
