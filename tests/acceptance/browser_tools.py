@@ -150,7 +150,7 @@ def serving(folder: Path, samples: Path) -> Iterator[Lab]:
             **os.environ,
             "BEFT_HOME": str(folder / "home"),
             "BEFT_SAMPLES_DIR": str(samples),
-            "BEFT_DEMO": '{"n_train": 48, "epochs": 2, "device": "cpu"}',
+            "BEFT_DEMO": '{"n_train": 48, "epochs": 2, "n_eval": 48, "device": "cpu"}',
             "OMP_NUM_THREADS": "1",
         },
         cwd=folder,

@@ -18,9 +18,15 @@ from beft_core.runs import about
 from beft_core.runs.run import Run, list_runs
 
 pytestmark = pytest.mark.timeout(600)
-SMALL = {"ft_do": "train", "ft_regime": "number", "ft_n": "48", "ft_epochs": "2", "ft_device": "cpu"}
-ENDLESS = {**SMALL, "ft_epochs": "4000"}
-"""A real run that is still at work whenever a test looks."""
+ENDLESS = {
+    "ft_do": "train",
+    "ft_regime": "number",
+    "ft_n": "48",
+    "ft_epochs": "4000",
+    "ft_n_eval": "48",
+    "ft_device": "cpu",
+}
+"""A real run that is still at work whenever a test looks, and takes a step again soon after it scored an epoch."""
 COUNT = "svg => { svg.redrawn = 0; new MutationObserver(() => svg.redrawn++).observe(svg, { childList: true }); }"
 """Count in ``svg.redrawn`` how often a live curve takes in new points."""
 

@@ -24,6 +24,7 @@ SMALL = {
     "sw_terms": ["v", "head"],
     "sw_seeds": "1",
     "sw_epochs": "1",
+    "sw_n_eval": "48",
     "sw_device": "cpu",
 }
 

@@ -30,8 +30,9 @@ def test_its_lines_do_what_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     lines = notebook(README.read_text())
     assert lines.count("n_train=300") == 2
     last = lines.rstrip().splitlines()[-1]
-    assert last.startswith("merge(")
-    lines = lines.replace(last, f"merged = {last}").replace("n_train=300", "n_train=24, epochs=2, fisher_examples=8")
+    assert last.startswith("merge(") and last.count("evaluate=True") == 1
+    lines = lines.replace(last, f"merged = {last}").replace("evaluate=True", "evaluate=True, n_eval=24")
+    lines = lines.replace("n_train=300", "n_train=24, n_eval=24, epochs=2, fisher_examples=8")
     names: dict[str, Any] = {}
     exec(lines, names)
     found, tuned, mine, merged = (names[name] for name in ("found", "tuned", "mine", "merged"))

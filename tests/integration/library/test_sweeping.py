@@ -21,6 +21,7 @@ GRID: dict[str, Any] = {
     "seeds": [3],
     "num_train_epochs": 1,
     "max_length": 16,
+    "n_eval": 24,
 }
 
 
