@@ -23,7 +23,17 @@ def test_the_server_never_imports_torch() -> None:
     code = f"""
         import sys
         from streamlit.testing.v1 import AppTest
+        from beft_core.errors import UserError
+        from dashboard.shared import model_service
         from dashboard.shared.page import PLACES, file_of
+
+        class Elsewhere:  # PyTorch starts in a process of its own, which journeys in a browser do
+            running = True
+
+            def ask(self, question, *_, **fields):
+                raise UserError("not now")
+
+        model_service.service = Elsewhere
         at = AppTest.from_file({str(ROOT / "dashboard" / "app.py")!r}, default_timeout=60).run()
         for page in PLACES:
             at.switch_page(file_of(page)).run()

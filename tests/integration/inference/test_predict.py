@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,18 @@ def sample(name: str) -> Snapshot:
     return Snapshot.of(read_snapshot(SAMPLES / f"{name}.beft.safetensors"))
 
 
+@cache
+def classifier_of_transformers(outputs: int) -> Any:
+    """Read from the disk once: that takes longer than all else here."""
+    config = AutoConfig.from_pretrained(locate("bundled").folder)
+    config.num_labels = outputs
+    return AutoModelForSequenceClassification.from_pretrained(locate("bundled").folder, config=config).eval()
+
+
 def by_transformers(snapshot: Snapshot, texts: list[str], pairs: list[str] | None, *layers_back: int) -> np.ndarray:
     """The logits of transformers' classifier, each example by itself, with the biases of some layers put back."""
-    folder = locate("bundled").folder
-    config = AutoConfig.from_pretrained(folder)
-    config.num_labels = len(snapshot.extra[f"extra.{snapshot.meta.task}.head.weight"])
-    classifier: Any = AutoModelForSequenceClassification.from_pretrained(folder, config=config).eval()
+    outputs = len(snapshot.extra[f"extra.{snapshot.meta.task}.head.weight"])
+    classifier = copy.deepcopy(classifier_of_transformers(outputs))
     before = {name: value.clone() for name, value in classifier.state_dict().items()}
     snapshot.apply_to(classifier, head=True)
     outside = snapshot.extra.get(f"extra.{snapshot.meta.task}.outside.bias")
@@ -54,7 +61,7 @@ def by_transformers(snapshot: Snapshot, texts: list[str], pairs: list[str] | Non
         for name, value in classifier.state_dict().items():
             if name.endswith("bias") and any(f"encoder.layer.{layer}." in name for layer in layers_back):
                 value.copy_(before[name])
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(locate("bundled").folder)
         rows = []
         for at, text in enumerate(texts):
             inputs = tokenizer(text, None if pairs is None else pairs[at], return_tensors="pt")

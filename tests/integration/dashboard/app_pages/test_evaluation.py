@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from dashboard_tools import ROOT, charts, opened, sound
+from made_up_samples import write_samples
 from streamlit.testing.v1 import AppTest
 from sweep_tables import Run as FineTune
 from sweep_tables import make_results
@@ -34,6 +35,21 @@ TABS = {FIGURES: 1, "Table 1": 0, "Table 2": 0, "Table 3": 0, "Table 4": 0, RATE
 
 def put_sample(lab: Path, table: pd.DataFrame | None = None) -> None:
     (make_results(null="k") if table is None else table).to_parquet(lab / "samples" / SAMPLE, index=False)
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Samples with a table, for tests that only look: what pages work out from it is remembered under its path."""
+    folder = tmp_path_factory.mktemp("shelf")
+    write_samples(folder / "samples")
+    put_sample(folder)
+    return folder / "samples"
+
+
+@pytest.fixture
+def bundled(lab: Path, shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The samples of all such tests, and a home of its own."""
+    monkeypatch.setenv("BEFT_SAMPLES_DIR", str(shelf))
 
 
 def said(at: AppTest) -> str:
@@ -62,8 +78,8 @@ def test_without_a_table_the_page_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("tab", TABS)
-def test_every_tab_is_drawn_alone(lab: Path, tab: str) -> None:
-    put_sample(lab)
+@pytest.mark.usefixtures("bundled")
+def test_every_tab_is_drawn_alone(tab: str) -> None:
     at = opened("evaluation", part=tab)
     assert at.selectbox(key="results").value == "Bundled sweep" and charts(at) == TABS[tab]
     assert not at.error and not at.warning and len(at.expander) >= 1
@@ -91,8 +107,8 @@ def test_a_sweep_of_this_machine_is_offered_with_its_merges(lab: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
+@pytest.mark.usefixtures("bundled")
 def test_a_good_upload_is_shown_at_once(lab: Path, kind: str) -> None:
-    put_sample(lab)
     at = opened("evaluation", part=ANSWER)
     table = make_results(["stsb"], ["low"], [1e-3], [0, 1], null="k")
     name = "[x](http://x) $x$ ../../etc/passwd.txt"
@@ -119,8 +135,8 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.usefixtures("bundled")
 def test_a_broken_upload_loses_nothing(lab: Path, name: str) -> None:
-    put_sample(lab)
     at = opened("evaluation", part=ANSWER)
     before = said(at)
     data, words = BROKEN[name]
@@ -176,8 +192,8 @@ def test_the_claims_come_first_and_lead_to_what_shows_them(lab: Path) -> None:
     assert sound(at).query_params["part"] == "Table 2" and "paper-table" in html(at)
 
 
-def test_columns_without_a_number_of_ours_are_hidden_until_asked_for(lab: Path) -> None:
-    put_sample(lab)
+@pytest.mark.usefixtures("bundled")
+def test_columns_without_a_number_of_ours_are_hidden_until_asked_for() -> None:
     at = opened("evaluation", part="Table 1")
     assert "QQP" not in html(at) and "85.8†" in html(at)
     at.toggle(key="whole").set_value(True).run()
@@ -197,8 +213,8 @@ def test_names_of_strangers_stay_text(lab: Path) -> None:
         assert "[a](http" not in said(at), tab
 
 
-def test_a_link_restores_task_size_rate_and_measure(lab: Path) -> None:
-    put_sample(lab)
+@pytest.mark.usefixtures("bundled")
+def test_a_link_restores_task_size_rate_and_measure() -> None:
     at = opened("evaluation", part=RATES, on_task="RTE: does the first text entail the second", on_regime="medium")
     assert at.selectbox(key="on_task").value == "rte" and at.selectbox(key="on_regime").value == "medium"
     at = opened("evaluation", part="Table 1", rate="0.001")
@@ -207,8 +223,8 @@ def test_a_link_restores_task_size_rate_and_measure(lab: Path) -> None:
     assert at.selectbox(key="size").value == "low" and "Over 12 cases" in said(at)
 
 
-def test_choices_that_another_table_lacks_are_forgotten(lab: Path) -> None:
-    put_sample(lab)
+@pytest.mark.usefixtures("bundled")
+def test_choices_that_another_table_lacks_are_forgotten() -> None:
     at = opened("evaluation", part=RATES)
     at.selectbox(key="on_task").select("rte").run()
     at.selectbox(key="on_regime").select("medium").run()
@@ -274,8 +290,8 @@ def test_the_server_computes_it_all_without_torch_or_scipy(lab: Path) -> None:
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=120, cwd=ROOT)
 
 
-def test_a_null_term_is_explained(lab: Path) -> None:
-    put_sample(lab)
+@pytest.mark.usefixtures("bundled")
+def test_a_null_term_is_explained() -> None:
     for tab in (FIGURES, RATES, ANSWER):
         assert "$b_k$ is null in this model" in said(opened("evaluation", part=tab)), tab
 

@@ -39,7 +39,23 @@ class InProcess:
         self.asked.append(fields)
         if self.refusal is not None:
             raise self.refusal
-        return getattr(HELD, question)(**fields)
+        return scored(**fields) if question == "score" else getattr(HELD, question)(**fields)
+
+
+LOGITS: dict[tuple[Any, ...], Any] = {}
+"""What fine-tunes make of whole validation sets: several tests want those of the same two."""
+
+
+def scored(runs: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
+    """Each fine-tune is read once, wherever its file lies."""
+    found = []
+    for run in runs:
+        tensors = HELD.snapshot(run).tensors()
+        key = (*sorted((name, value.tobytes()) for name, value in tensors.items()), *sorted(map(repr, fields.items())))
+        if key not in LOGITS:
+            LOGITS[key] = HELD.score([run], **fields)["logits"][0]
+        found.append(LOGITS[key])
+    return {"logits": found, "seconds": 0.1}
 
 
 @pytest.fixture(autouse=True)

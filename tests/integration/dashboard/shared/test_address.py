@@ -6,15 +6,9 @@ from typing import Any
 
 import pytest
 from dashboard_tools import opened
-from made_up_samples import write_samples
 from streamlit.testing.v1 import AppTest
 
-
-@pytest.fixture(autouse=True)
-def places(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_samples(tmp_path / "samples")
-    monkeypatch.setenv("BEFT_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("BEFT_SAMPLES_DIR", str(tmp_path / "samples"))
+pytestmark = pytest.mark.usefixtures("lab")
 
 
 def said(at: AppTest, name: str) -> list[str]:
