@@ -198,6 +198,12 @@ class ScoredTable:
         nor this says which columns count.
         """
         if (own := own_prompt_of(head)) is not None:
+            if self.text is not None or self.text_pair is not None:
+                raise UserError(
+                    f"got a column of the text for {task}, whose prompt names its columns",
+                    f"a table with {', '.join(own.spec.columns)}",
+                    "renaming its columns",
+                )
             own = replace(own, label=self.label or own.label)
             return scored_prompts(own, prompt_rows(self.file, own), task)
         path = user_path(self.file, "--file")

@@ -70,6 +70,8 @@ def test_a_snapshot_records_a_prompt_so_that_other_rows_can_be_scored(tmp_path: 
     scored = scored_from({"file": more, "label": "stars"}, "films", head)
     assert scored.evals["validation"].text == ["new It was", "old It was"] and len(scored.train) == 0
     assert scored.evals["validation"].labels.tolist() == [1, 0]
+    with pytest.raises(UserError, match="got a column of the text for films, whose prompt names its columns"):
+        scored_from({"file": more, "text": "review"}, "films", head)
     assert OwnTable.from_dict(json.loads(json.dumps(table.to_dict()))) == table
     for other in (OwnPrompt("{q}", "a", ("x", "y")), OwnPrompt("{q}", "a", (), "choices"), OwnPrompt("{q}", "a")):
         assert own_prompt_of(record_of(other.task("t", "t", "t"))) == other
