@@ -54,15 +54,16 @@ class Predictions:
 
 
 def example_keys(examples: Examples) -> np.ndarray:
-    """Make the key of each example, int64 [examples]: a hash of its texts and label, and of how many like it came
-    before.
+    """Make the key of each example, int64 [examples]: a hash of its texts, candidates and label, and of how many like
+    it came before.
     """
     seen: Counter[tuple[str, ...]] = Counter()
     keys = []
     for at, text in enumerate(examples.text):
         pair = () if examples.text_pair is None else (examples.text_pair[at],)
         # The label too: of two examples that read alike but for it, either may be among a few that were drawn.
-        content = (text, *pair, f"{float(examples.labels[at]):.6g}")
+        answers = () if examples.candidates is None else examples.candidates[at]
+        content = (text, *pair, *answers, f"{float(examples.labels[at]):.6g}")
         digest = hashlib.blake2b(digest_size=8)
         for part in (*content, str(seen[content])):
             encoded = part.encode("utf-8", "surrogatepass")

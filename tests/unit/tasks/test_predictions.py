@@ -23,6 +23,13 @@ def test_keys_tell_texts_apart_and_repeat() -> None:
     assert example_keys(examples("ab", pairs=["c"])) != example_keys(examples("a", pairs=["bc"]))
 
 
+def test_prompts_that_read_alike_are_told_apart_by_their_candidates() -> None:
+    asked = Examples(["a", "a"], None, np.array([0, 0]), [(" x", " y"), (" x", " z")])
+    whole, last = example_keys(asked), example_keys(asked.take([1]))
+    assert whole[0] != whole[1] and whole[1] == last[0]  # whichever of them was drawn
+    assert example_keys(examples("a"))[0] not in whole
+
+
 def test_examples_are_selected_in_order() -> None:
     one = Predictions("t", np.array([5, 6, 7]), np.zeros(3), np.float32([[1], [2], [3]]), ("a", "b", "b"))
     part = one.take(np.array([2, 0]))
