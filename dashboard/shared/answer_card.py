@@ -7,8 +7,8 @@ import streamlit as st
 from beft_core.scores.approaches import APPROACHES, Question, of_probes, questions
 from dashboard.content.answers import contest, heading, noise
 from dashboard.content.samples import Opened
+from dashboard.figures.parts.style import CONFIG
 from dashboard.figures.ranking import ranking
-from dashboard.shared.figure import CONFIG
 
 
 def variants(question: Question) -> dict[str, str]:

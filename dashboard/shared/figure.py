@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from dashboard.figures.parts import style
+from dashboard.figures.parts.style import CONFIG
 from dashboard.shared import page
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-CONFIG: dict[str, Any] = {"displayModeBar": False, "showSendToCloud": False}
-"""Plotly's configuration of every chart of a page. Plotly 7 would offer to send the figure to a server."""
 CONFIG_OF_FILES: dict[str, Any] = {"displaylogo": False, "showSendToCloud": False}
 """Plotly's configuration of downloaded figures, which have its buttons."""
 PRESENTER_SCALE = 1.35

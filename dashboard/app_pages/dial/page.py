@@ -6,17 +6,14 @@ import streamlit as st
 
 from dashboard.app_pages.dial import evaluation, source
 from dashboard.app_pages.dial.results import results
+from dashboard.app_pages.dial.words import SENTENCE
 from dashboard.run_watch import card
 from dashboard.shared import explain, page
 from dashboard.shared.picker import DIAL_CHOICE, pick
 
 DARK = page.dark()
 
-page.begin(
-    "dial",
-    "Every bias is b + λ (b′ − b): λ = 0 is the pre-trained model under the trained head, λ = 1 the fine-tune. Turn "
-    "it and switch layers off: what a score calls important should cost most.",
-)
+page.begin("dial", SENTENCE)
 source.begin_with_a_dial()
 chosen = pick(DIAL_CHOICE)
 if chosen is not None:

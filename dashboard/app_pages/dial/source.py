@@ -13,6 +13,7 @@ from beft_core.errors import UserError
 from beft_core.merging.config import content
 from beft_core.runs.run import Run, find_run, list_runs
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
+from dashboard.app_pages.dial.words import FIRST
 from dashboard.run_watch.card import moment
 from dashboard.shared import page
 from dashboard.shared.picker import DIAL_CHOICE
@@ -20,8 +21,6 @@ from dashboard.shared.sources import Opened, shelf
 from dashboard.shared.text import plain
 
 TASK = "dial_task"
-FIRST = ("stsb-low-seed0-v-only", "sst2-low-seed0-v-only")
-"""Samples to begin with, by their files: the first one that has a dial beside it."""
 KIND, RUN = "dial", "dial_run"
 """Kind of the runs that measure dials, and the name in the URL of the one that is watched."""
 

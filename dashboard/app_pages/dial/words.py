@@ -10,6 +10,13 @@ from beft_core.dials.parts import Part
 from beft_core.dials.result import Dial
 from dashboard.shared.text import plain
 
+SENTENCE = (
+    "Every bias is b + λ (b′ − b): λ = 0 is the pre-trained model under the trained head, λ = 1 the fine-tune. Turn "
+    "it and switch layers off: what a score calls important should cost most."
+)
+"""Sentence below the title of the page."""
+FIRST = ("stsb-low-seed0-v-only", "sst2-low-seed0-v-only")
+"""Samples to begin with, by their files: the first one that has a dial beside it."""
 STEP = 0.05
 """Step of the slider of λ."""
 ABOUT_TAU = (

@@ -7,15 +7,13 @@ import streamlit as st
 from dashboard.app_pages.geometry import pairs
 from dashboard.app_pages.geometry import training as geometry_training
 from dashboard.app_pages.geometry.sandbox import sandbox
+from dashboard.app_pages.geometry.sandbox_scene import SENTENCE
 from dashboard.shared import page
 
 BY_HAND, LAYERS, TRAINING = "By hand", "Every layer", "Through training"
 TAB = "geo"
 
-page.begin(
-    "geometry",
-    "How far did a bias turn, and how much longer did it become? The projection ratio is made of just these two.",
-)
+page.begin("geometry", SENTENCE)
 linked = {pairs.LAYER, pairs.TERM} & set(st.query_params)
 if linked and TAB not in st.session_state and TAB not in st.query_params:
     # A link to a layer, such as a click on a heatmap, leads to that layer; a copy of the new link does so too.

@@ -12,10 +12,11 @@ import streamlit as st
 
 from beft_core.errors import UserError
 from beft_core.scores.approaches import APPROACHES, PAPER
-from beft_core.scores.plane import Pair, tips
+from beft_core.scores.plane import Pair
 from beft_core.scores.table import ScoreTable, TermScores
 from beft_core.terms import CANDIDATES, TERM_KEYS, TERMS
-from dashboard.figures.geometry import RIM, beyond_rim, one_pair, polar, without_length
+from dashboard.app_pages.geometry.every_layer import ALT, CLICK, legend, strongest
+from dashboard.figures.geometry import one_pair, polar
 from dashboard.figures.parts.numbers import one_minus, short
 from dashboard.figures.parts.style import latex, name_in_text
 from dashboard.shared import explain, page
@@ -54,11 +55,11 @@ def pairs() -> None:
         show(
             polar(picked, (row.term, layer), page.dark(), unrolled),
             FIGURE,
-            "Every layer of every term: angle from before to after, and length after relative to before",
+            ALT,
             data=lambda: table(picked),
             on_select=lambda: _clicked(rows),
         )
-        _legend(picked)
+        st.caption("  \n".join(legend(picked, CLICK)))
     with right:
         _taken_apart(opened, rows, row, layer)
     with page.control("details", "pairs"):
@@ -104,8 +105,7 @@ def legend_of_terms(terms: Sequence[str]) -> str:
 def _choose(rows: Sequence[TermScores]) -> tuple[TermScores, int]:
     """Draw the two lists of the chosen pair. At first: the layer of a candidate that scores highest."""
     terms = [row.term for row in rows]
-    contest = [row for row in rows if row.term in CANDIDATES] or list(rows)
-    best = max(contest, key=lambda row: float(row.scores[PAPER].mean()))
+    best = strongest(rows)
     layers = list(range(len(best.scores[PAPER])))
     with page.control("settings", "pair", horizontal=True):
         term = st.selectbox("Term", terms, terms.index(best.term), key=TERM, bind="query-params")
@@ -119,46 +119,6 @@ def _clicked(rows: Sequence[TermScores]) -> None:
     layers = {row.term: len(row.scores[PAPER]) for row in rows}
     if isinstance(data, list) and len(data) >= 2 and data[0] in layers and data[1] in range(layers[data[0]]):
         st.session_state[TERM], st.session_state[LAYER] = data[0], data[1]
-
-
-def _legend(rows: Sequence[TermScores]) -> None:
-    """Draw what the picture means, and what it cannot show."""
-    frozen = [row.term for row in rows if row.null and not row.trained]
-    notes = [
-        "Each point is one layer: its number is in it, its direction is the angle between before and after, its "
-        "distance from the origin is the length after, relative to before. Thin lines join points of one projection "
-        "ratio. Click a point to take it apart."
-    ]
-    if frozen:
-        notes.append(
-            f"■ {', '.join(latex(term) for term in frozen)}: null here and therefore frozen, so every layer lies at "
-            "(×1, 0°) and scores 0."
-        )
-    back = {row.term: int(row.movement.geometry()["reversed"].sum()) for row in rows}
-    if any(back.values()):
-        layers = ", ".join(f"{latex(term)} ({count})" for term, count in back.items() if count)
-        notes.append(f"◆ ↺ reversed, turned by more than 90°: {layers}. These layers score above 1.")
-    for term, count in without_length(rows).items():
-        notes.append(
-            f"{latex(term)}: before the fine-tune {'it is' if count == 1 else f'{count} layers are'} zero, so there is "
-            "neither angle nor length ratio (it is infinite). Not drawn; the projection ratio is 1 by definition."
-        )
-    if _sideways(rows):
-        notes.append(
-            "Most points lie straight above the tip of *before*: the bias was moved sideways, at right angles to what "
-            "it was. So it turned and grew at once."
-        )
-    if beyond_rim(rows):
-        notes.append(f"{beyond_rim(rows)} points are longer than ×{RIM:g} and drawn there; the hover text is exact.")
-    st.caption("  \n".join(notes))
-
-
-def _sideways(rows: Sequence[TermScores]) -> bool:
-    """Say whether most layers that moved did so at right angles to pre, within 15 degrees."""
-    x, y = (np.concatenate(axis) for axis in zip(*(tips(row.movement.geometry()) for row in rows), strict=True))
-    far = np.hypot(x - 1, y)
-    moved = np.isfinite(far) & (far > 1e-6)
-    return bool(moved.any()) and float(np.mean(np.abs(x[moved] - 1) < np.sin(np.radians(15)) * far[moved])) > 0.8
 
 
 def _taken_apart(opened: Opened, rows: Sequence[TermScores], row: TermScores, layer: int) -> None:

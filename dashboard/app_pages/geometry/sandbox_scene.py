@@ -8,6 +8,8 @@ from typing import Any
 from beft_core.scores.approaches import APPROACHES, PAPER
 from dashboard.app_pages.geometry.sandbox_jumps import Jump, Position
 
+SENTENCE = "How far did a bias turn, and how much longer did it become? The projection ratio is made of just these two."
+"""Sentence below the title of the page."""
 SLIDERS: dict[str, tuple[str, str, float, float, float, str]] = {
     # key in the URL: field of Position, words, least, most, step, unit
     "r": ("ratio", "Length of b′, relative to b", 0.0, 2.0, 0.01, ""),

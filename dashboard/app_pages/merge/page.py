@@ -10,17 +10,14 @@ from dashboard.app_pages.merge.choice import choose
 from dashboard.app_pages.merge.explain import explained
 from dashboard.app_pages.merge.method import method
 from dashboard.app_pages.merge.plane import plane
+from dashboard.app_pages.merge.plane_scene import SENTENCE
 from dashboard.app_pages.merge.results import along, answer, found, with_plane
 from dashboard.run_watch import card
 from dashboard.shared import page
 
 DARK = page.dark()
 
-page.begin(
-    "merge",
-    "Two tasks tuned the same biases from the same start. Add their changes up, and one model serves both: here one "
-    "sees how far the tasks agree, mixes them, and scores what is left of each.",
-)
+page.begin("merge", SENTENCE)
 top = st.container()  # the answer, above the choice that it is of
 choice = choose()
 with top:

@@ -16,6 +16,11 @@ from beft_core.snapshots.snapshot import Snapshot
 from dashboard.figures.merging import band_colours
 from dashboard.shared.text import plain
 
+SENTENCE = (
+    "Two tasks tuned the same biases from the same start. Add their changes up, and one model serves both: here one "
+    "sees how far the tasks agree, mixes them, and scores what is left of each."
+)
+"""Sentence below the title of the page."""
 TITLE = "The plane of the two changes"
 START = 0.5
 """Share of each change at first: their average."""
@@ -49,6 +54,15 @@ def here(found: Sequence[Surface], alpha: float, beta: float) -> str:
     """Write what a point is worth on each task."""
     words = ", ".join(f"**{plain(one.task)} {one.at(alpha, beta):.1f} %**" for one in found)
     return f"At {alpha:.2f} and {beta:.2f}: {words}, between the points that were scored."
+
+
+def examples(result: MergeResult) -> str:
+    """Write how many validation examples each task was scored on."""
+    sizes = ", ".join(
+        f"{plain(task)} {about.examples}" + (f" of {about.available}" if about.examples < about.available else "")
+        for task, about in result.tasks.items()
+    )
+    return f"Validation examples: {sizes}."
 
 
 def scene(

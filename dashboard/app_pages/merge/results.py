@@ -17,6 +17,7 @@ from beft_core.snapshots.snapshot import SUFFIX
 from beft_core.terms import TERM_KEYS
 from dashboard.app_pages.merge import evaluation
 from dashboard.app_pages.merge.choice import Choice
+from dashboard.app_pages.merge.plane_scene import examples
 from dashboard.content.samples import samples_folder
 from dashboard.figures.merging import along_the_line
 from dashboard.figures.parts import style
@@ -168,12 +169,8 @@ def _table(result: MergeResult) -> str:
 
 
 def _caption(result: MergeResult) -> str:
-    sizes = ", ".join(
-        f"{plain(task)} {about.examples}" + (f" of {about.available}" if about.examples < about.available else "")
-        for task, about in result.tasks.items()
-    )
     return (
-        f"In %, each row under each task's own head. Best of each column in bold. Validation examples: {sizes}. "
+        f"In %, each row under each task's own head. Best of each column in bold. {examples(result)} "
         f"{result.evaluations} evaluations in {card.duration(result.seconds)} on {plain(result.device)}."
     )
 

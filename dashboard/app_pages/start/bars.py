@@ -9,10 +9,16 @@ from pathlib import Path
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.figures.parts import style
 
-_STYLE = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
+STYLE = Path(__file__).with_suffix(".css")
+"""Style of the bars."""
 
 
 def bars(reached: Mapping[str, float], guess: str | None, what: str) -> str:
+    """Write the bars with their style, for a page that has it not."""
+    return f"<style>{STYLE.read_text(encoding='utf-8')}</style>{plain_bars(reached, guess, what)}"
+
+
+def plain_bars(reached: Mapping[str, float], guess: str | None, what: str) -> str:
     """Write a bar per candidate with its number in percent, the guess marked; ``what``: the metric, of a stranger.
 
     A negative metric has no bar, and its number.
@@ -30,4 +36,4 @@ def bars(reached: Mapping[str, float], guess: str | None, what: str) -> str:
         )
         said.append(f"{style.name(term)}: {100 * reached[term]:.1f}{' (your guess)' if term == guess else ''}")
     label = html.escape(f"{what}, trained alone. {'; '.join(said)}")
-    return f'<style>{_STYLE}</style><div class="beft-bars" role="img" aria-label="{label}">{"".join(rows)}</div>'
+    return f'<div class="beft-bars" role="img" aria-label="{label}">{"".join(rows)}</div>'

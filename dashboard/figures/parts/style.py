@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
@@ -66,6 +67,9 @@ _FORMS: tuple[tuple[Form, Form], ...] = (
 
 SCALE = "Viridis"
 """Colour scale of scores: even steps look even, also in grey and to the colour-blind."""
+
+CONFIG: dict[str, Any] = {"displayModeBar": False, "showSendToCloud": False}
+"""Plotly's configuration of every chart of a page. Plotly 7 would offer to send the figure to a server."""
 
 FONT = '"Source Sans", "Source Sans Pro", sans-serif'
 _INK = {False: "#10141d", True: "#e6e9ef"}
