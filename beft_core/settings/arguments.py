@@ -26,12 +26,17 @@ SEVERAL = {
     "--merges": _WORDS,
     "--candidates": _WORDS,
     "--lambdas": _NUMBERS,
+    "--snapshots": _WORDS,
 }
 """Patterns of a further word, by the flag that takes several; those of merge methods come from their registry."""
+PATHS: tuple[str, ...] = ("--snapshots",)
+"""Flags of several paths: a path may hold a comma or a space, so the flag is repeated instead of its words joined."""
 
 
 def join_values(arguments: Sequence[str]) -> list[str]:
-    """Join ``--terms v q`` to ``--terms v,q``, so that a parser of fixed numbers of values takes it."""
+    """Join ``--terms v q`` to ``--terms v,q``, so that a parser of fixed numbers of values takes it; paths are not
+    joined, ``--snapshots a b`` becomes ``--snapshots a --snapshots b``.
+    """
     several = SEVERAL | {parameter.flag: _NUMBERS for parameter, _ in flags().values() if parameter.is_list}
     joined: list[str] = []
     rest = list(arguments)
@@ -44,7 +49,9 @@ def join_values(arguments: Sequence[str]) -> list[str]:
             values = []
             while rest and several[option].fullmatch(rest[0]):
                 values.append(rest.pop(0))
-            if values:
+            if option in PATHS and values:
+                joined += [part for value in values for part in (word, value)][1:]
+            elif values:
                 joined.append(",".join(values))
     return joined
 

@@ -105,6 +105,7 @@ def test_every_command_works_or_says_what_is_missing(installed: Installed) -> No
         (["merge", one, other, "--out", "m.beft.safetensors"], ""),
         (["report", str(samples / "sweep-results.parquet")], ""),
         (["report", str(samples / "sweep-results.parquet"), "--out", "report"], ""),
+        (["lesson", "--snapshots", one, "--out", "talk"], ""),
         (["select"], MISSING),
         (["train"], MISSING),
         (["train", "--model", "org/model"], MISSING),
@@ -136,6 +137,7 @@ def test_every_command_works_or_says_what_is_missing(installed: Installed) -> No
             assert missing in result["err"] and len(result["err"].splitlines()) == 1 and not result["out"], words
     assert all(result["status"] == 0 and result["out"] for result in told[len(table) :])
     assert (installed.folder / "report" / "report.html").is_file()
+    assert (installed.folder / "talk" / "index.html").is_file()
 
 
 def test_the_command_itself_starts(installed: Installed) -> None:

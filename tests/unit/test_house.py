@@ -51,7 +51,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
             *("compare", "merge", "dial", "runs", "sweep", "evaluation", "try_it"),
         )
     ),
-    ("dashboard.app",),
+    ("dashboard.app", "dashboard.lesson"),
 )
 """Rooms from the ground up. A module imports its own room and the floors below: nothing above, nothing beside."""
 
@@ -71,6 +71,9 @@ UPWARD: dict[tuple[str, str], str] = {
         "sweep",
         "trajectory",
     )
+} | {
+    ("beft_core.cli.lesson.command", "dashboard.lesson.write"): "a lesson has the words and figures of the pages, and "
+    "needs no Streamlit; the command hands on what was asked"
 }
 """(importer, imported) that do not hold to the floors yet -> why."""
 
@@ -174,7 +177,9 @@ def test_the_numpy_half_never_imports_torch(tree: Tree) -> None:
     assert idle == [], "these never import torch: they belong to the numpy half"
 
 
-@pytest.mark.parametrize(("room", "least"), [("dashboard.figures", 10), ("dashboard.content", 4)])
+@pytest.mark.parametrize(
+    ("room", "least"), [("dashboard.figures", 10), ("dashboard.content", 4), ("dashboard.lesson", 10)]
+)
 def test_a_room_never_imports_streamlit(room: str, least: int, tree: Tree) -> None:
     modules = _modules(tree, room)
     assert len(modules) > least

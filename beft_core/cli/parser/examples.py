@@ -75,5 +75,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "beft dashboard",
         "beft dashboard --port 8600",
     ),
+    "lesson": (
+        "beft lesson --out lesson",
+        "beft lesson --out lesson --snapshots a.beft.safetensors b.beft.safetensors",
+    ),
 }
 """Lines of examples by the words after ``beft``."""
