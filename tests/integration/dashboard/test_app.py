@@ -5,10 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from dashboard_tools import ROOT, opened
+from sweep_tables import make_results
 
+from dashboard.result_tables.source import SAMPLE
 from dashboard.shared.page import PLACES
 
 pytestmark = pytest.mark.usefixtures("lab")
@@ -19,9 +22,21 @@ def test_every_page_opens(page: str) -> None:
     assert opened(page).title
 
 
-def test_the_server_never_imports_torch() -> None:
+TABS = {
+    "Figures 1 and 4": 1,
+    **{f"Table {number}": 0 for number in range(1, 5)},
+    "Learning rate and epochs": 3,
+    "Does the score predict?": 2,
+}
+"""Tab of the paper's evaluation, which computes all that it shows -> its figures."""
+
+
+def test_the_server_never_imports_torch(lab: Path) -> None:
+    make_results(null="k").to_parquet(lab / "samples" / SAMPLE, index=False)
     code = f"""
         import sys
+        sys.path.insert(0, {str(ROOT / "tests" / "integration")!r})
+        from dashboard_tools import charts, opened
         from streamlit.testing.v1 import AppTest
         from beft_core.errors import UserError
         from dashboard.shared import model_service
@@ -38,7 +53,9 @@ def test_the_server_never_imports_torch() -> None:
         for page in PLACES:
             at.switch_page(file_of(page)).run()
             assert not at.exception, page
+        for tab, count in {TABS!r}.items():
+            assert charts(opened("evaluation", part=tab)) == count, tab
         heavy = {{"torch", "transformers", "datasets", "scipy", "sklearn"}} & set(sys.modules)
         assert not heavy, heavy
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=240, cwd=ROOT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,18 @@ from beft_core.reports import report
 from beft_core.sweeps.table import write_table
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished sweep, which stays as it is."""
+    folder = tmp_path_factory.mktemp("sweep")
+    write_table(make_results(failed=lambda run: run[2] == "q" and run[4] == 2), folder)
+    return folder
+
+
 @pytest.fixture
-def sweep(tmp_path: Path) -> Path:
-    """The folder of a finished sweep."""
-    write_table(make_results(failed=lambda run: run[2] == "q" and run[4] == 2), tmp_path)
-    return tmp_path
+def sweep(written: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(written, tmp_path, dirs_exist_ok=True)
 
 
 def cells(line: str) -> list[str]:
