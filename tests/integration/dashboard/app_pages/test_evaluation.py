@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from dashboard_tools import charts, opened, sound
 from made_up_samples import write_samples
+from parquet_bombs import repeated_in
 from streamlit.testing.v1 import AppTest
 from sweep_tables import Run as FineTune
 from sweep_tables import make_results
@@ -151,8 +152,7 @@ def test_large_uploads_are_refused_before_they_are_unpacked(tmp_path: Path) -> N
     with pytest.raises(UserError, match="more than 100,000 rows"):
         read_upload(as_bytes(many, "parquet"))
     # A few kilobytes that stand for gigabytes: the failure of each row is the same long text.
-    told = rows.iloc[[0] * 2000].assign(failure="x" * 900_000)
-    bomb = as_bytes(told, "parquet")
+    bomb = repeated_in(tmp_path / "bomb.parquet", rows, "failure").read_bytes()
     assert len(bomb) < 2**20
     with pytest.raises(UserError, match="more than 256 MB when unpacked"):
         read_upload(bomb)
