@@ -124,6 +124,8 @@ class Layout:
     stack: str
     layers: int
     hidden_size: int
+    output_size: int
+    """Width of the final hidden states, which a head reads; OPT of 350 million parameters projects them."""
     heads: int
     kv_heads: int
     """Number of key and value heads; fewer than ``heads`` under grouped-query attention."""

@@ -80,6 +80,7 @@ def _layout(row: Row, config: Config) -> Layout:
         stack=row.stack,
         layers=len(paths),
         hidden_size=hidden,
+        output_size=size(config, (row.output_size,), default=hidden),
         heads=heads,
         kv_heads=kv_heads,
         head_dim=head_dim,

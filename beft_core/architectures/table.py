@@ -80,6 +80,8 @@ class Row:
     """Config key of a head's width, where it may differ from hidden_size / heads."""
     head_dim_default: int | None = None
     """Width of a head where the configuration does not say; None: hidden_size / heads."""
+    output_size: str = ""
+    """Config key of the width of the final hidden states, where it may differ from hidden_size."""
     mlp: str = "intermediate_size"
     """Config key of the MLP's width; 4 * hidden_size where it is not set."""
     mlp_fused: int = 1
@@ -326,6 +328,7 @@ ROWS: dict[str, Row] = {
             LAST_TOKEN,
             lm=TIED,
             stack="decoder",
+            output_size="word_embed_proj_dim",
             mlp="ffn_dim",
             flags=(
                 Flag("q k v o mlp_in mlp_out", "enable_bias", True),

@@ -172,7 +172,7 @@ class Bank:
             self.pooler = self.model.backbone.get_submodule(self.spec.pooler_module)
             if pooler_bias:
                 add("pooler.bias", self.pooler.bias, module=self.pooler, per_example=True)
-        hidden = self.model.layout.hidden_size
+        hidden = self.model.layout.output_size
         activation(self.spec.dense_activation)  # a name that leads nowhere is reported here
         if self.spec.dense_activation is not None:
             add("head.dense.weight", torch.zeros(hidden, hidden))

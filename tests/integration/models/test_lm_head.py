@@ -17,6 +17,7 @@ from beft_core.models.biases import LoadedModel
 from beft_core.models.lm_head import LmHead
 from beft_core.models.load import wrap
 
+ON_GPU = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"))
 DECODERS = [name for name in CONFIGS if tiny(name).layout.lm is not None]
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "opt-projected": ("opt", {"word_embed_proj_dim": 16}),
@@ -100,16 +101,17 @@ def test_a_trained_weight_gets_its_gradient(softcap: float | None, monkeypatch: 
     torch.testing.assert_close(trained.grad, plain.grad)
 
 
-def test_half_precision_weights_give_logits_in_float32() -> None:
+@pytest.mark.parametrize("device", ["cpu", ON_GPU])
+def test_half_precision_weights_give_logits_in_float32(device: str) -> None:
     torch.manual_seed(0)
-    weight, hidden = torch.randn(500, 32).bfloat16(), torch.randn(7, 32).bfloat16()
-    tokens = torch.arange(7)
+    weight, hidden = torch.randn(500, 32).bfloat16().to(device), torch.randn(7, 32).bfloat16().to(device)
+    tokens = torch.arange(7, device=device)
     found = LmHead(weight).log_probs(hidden.requires_grad_(), tokens)
     exact = (hidden.double() @ weight.double().T).log_softmax(-1)[tokens, tokens]
     torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-5)
     found.sum().backward()
     assert hidden.grad is not None and hidden.grad.dtype == torch.bfloat16
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(device, torch.bfloat16):
         inside = LmHead(weight.float()).log_probs(hidden.float(), tokens)
     torch.testing.assert_close(inside, found, rtol=0, atol=1e-5)
 

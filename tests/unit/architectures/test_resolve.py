@@ -50,6 +50,12 @@ def test_widths_come_from_the_keys_that_the_architecture_reads() -> None:
     assert [layout.slots_of(term)[0].width for term in ("q", "k", "v", "o")] == [32, 16, 16, 8]
 
 
+def test_only_opt_projects_its_final_states() -> None:
+    opt = {"model_type": "opt", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "ffn_dim": 20}
+    assert layout_for({**opt, "word_embed_proj_dim": 4}).output_size == 4
+    assert layout_for(opt).output_size == layout_for({**LLAMA, "word_embed_proj_dim": 4}).output_size == 8
+
+
 def test_albert_counts_distinct_layers() -> None:
     layout = layout_for(ALBERT)
     assert layout.layers == 6

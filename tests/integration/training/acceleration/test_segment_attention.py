@@ -34,9 +34,10 @@ PLAIN = {
     "gpt_neox-no-bias",
     "llama",
     "llama-bias",
+    "gemma",
 }
 """Architectures whose attention is softmax over what a mask shows, once per layer."""
-NO_BIAS = {"gpt_neox-no-bias", "llama"}
+NO_BIAS = {"gpt_neox-no-bias", "llama", "gemma"}
 
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -254,3 +254,13 @@ def test_what_lies_where() -> None:
     assert (fresh.value(slots[0], 1) == value).all() and not (fresh.value(slots[0], 0) == value).all()
     with pytest.raises(ValueError, match="expected"):
         fresh.set_value(slots[0], value[1:], 1)
+
+
+def test_a_head_reads_states_that_are_projected_to_another_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = with_config(monkeypatch, "opt", word_embed_proj_dim=16, do_layer_norm_before=False)
+    with torch.no_grad():
+        states = model.backbone(**inputs(model)).last_hidden_state
+    bank = Bank(model, [], runs=1, classes=3, precision=Precision("float32", CPU), reader=reader_of(model))
+    assert bank.parts["head.weight"].shape == (3, states.shape[-1]) == (3, 16)
+    (snapshot,) = fit(model, config(epochs=1))
+    assert np.abs(snapshot.post("decoder", "v")).max() > 0
