@@ -7,13 +7,13 @@ browser, a dashboard or PyTorch for it once), and ends with tests of which each 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 SECONDS: dict[str, float] = {
-    "acceptance/test_browser_importance.py": 120,
+    "acceptance/test_browser_importance.py": 100,
     "acceptance/test_browser_evaluation.py": 105,
-    "acceptance/test_browser_fine_tune.py": 90,
-    "acceptance/test_browser_readable.py": 75,
+    "acceptance/test_browser_fine_tune.py": 68,
+    "acceptance/test_browser_readable.py": 80,
     "acceptance/test_browser_address.py": 56,
     "acceptance/test_browser_merge.py": 55,
     "acceptance/test_browser_geometry.py": 42,
@@ -26,25 +26,32 @@ SECONDS: dict[str, float] = {
     "acceptance/test_browser_start.py": 12,
     "acceptance/test_browser_dial.py": 7,
     "acceptance/test_browser_readme.py": 6,
-    "acceptance/test_hostile_corpora.py": 60,
+    "acceptance/test_hostile_corpora.py": 50,
     "acceptance/test_wheel.py": 48,
-    "acceptance/test_kill_and_resume.py": 42,
-    "integration/dashboard/app_pages/test_evaluation.py": 70,
-    "integration/library/test_readme_notebook.py": 45,
-    "integration/merging/test_evaluate.py": 45,
+    "acceptance/test_kill_and_resume.py": 47,
+    "integration/dashboard/app_pages/test_evaluation.py": 36,
+    "integration/library/test_readme_notebook.py": 10,
+    "integration/merging/test_evaluate.py": 35,
     "integration/training/test_trainer.py": 36,
     "integration/dials/test_measure.py": 27,
     "integration/sweeps/test_runner.py": 24,
     "integration/library/test_training.py": 20,
     "integration/training/acceleration/test_compiled_layers.py": 18,
-    "unit/cli/test_report.py": 30,
+    "unit/cli/test_report.py": 13,
     "unit/files/test_parquet_child.py": 20,
 }
 """Dear modules -> seconds of processor time, those of all processes that they start included. Only which is dearer
-matters, and roughly; the others are dealt by the number of their tests."""
+matters, and roughly."""
+JOURNEY = 20.0
+"""Seconds of any other module with a browser."""
 
 
-def dealt(modules: Sequence[str], processes: int, seconds: Mapping[str, float] = SECONDS) -> list[int]:
+def seconds_of(module: str) -> float:
+    """Say how dear a module is; 0 for those that are dealt by the number of their tests."""
+    return SECONDS.get(module, JOURNEY if "/test_browser_" in module else 0.0)
+
+
+def dealt(modules: Sequence[str], processes: int, seconds: Callable[[str], float] = seconds_of) -> list[int]:
     """Give the order in which tests whose modules are named run best, as their places in that list."""
     tests: dict[str, list[int]] = {}
     for place, module in enumerate(modules):
@@ -52,13 +59,13 @@ def dealt(modules: Sequence[str], processes: int, seconds: Mapping[str, float] =
     room = [len(modules) // processes + (n >= processes - len(modules) % processes) for n in range(processes)]
     pieces: list[list[int]] = [[] for _ in room]
     taken = [0.0] * processes
-    for module in sorted(tests, key=lambda name: -seconds.get(name, 0)):
+    for module in sorted(tests, key=lambda name: -seconds(name)):
         waiting = tests[module]
         while waiting:
             free = [n for n in range(processes) if room[n]]
-            to = min(free, key=lambda n: taken[n]) if module in seconds else max(free, key=lambda n: room[n])
+            to = min(free, key=lambda n: taken[n]) if seconds(module) else max(free, key=lambda n: room[n])
             now, waiting = waiting[: room[to]], waiting[room[to] :]
             pieces[to] += now
             room[to] -= len(now)
-            taken[to] += seconds.get(module, 0)
+            taken[to] += seconds(module)
     return [place for piece in pieces for place in piece]
