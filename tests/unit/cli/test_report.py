@@ -33,9 +33,11 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.split("  ") if cell.strip()]
 
 
-def test_it_prints_table_1_and_the_prediction(sweep: Path) -> None:
-    result = beft("report", sweep)
-    assert (result.status, result.err) == (0, "")
+def test_it_prints_table_1_and_the_prediction_and_writes_the_report(sweep: Path) -> None:
+    result = beft("report", sweep, "--out", sweep / "report")
+    page = sweep / "report" / report.PAGE
+    assert result.status == 0 and result.err.split() == f"wrote {page} and 12 CSV files beside it".split()
+    assert page.read_text().startswith("<!doctype html>")
     assert result.out.startswith("These fine-tunes confirm ")
     lines = [cells(line) for line in result.out.splitlines()]
     assert ["It selects better than Magnitude", "3.2", "confirmed"] in lines
@@ -63,16 +65,10 @@ def test_it_prints_table_1_and_the_prediction(sweep: Path) -> None:
 
 
 def test_the_choice_of_the_learning_rate(sweep: Path) -> None:
-    assert "0.001" in beft("report", sweep, "--lr", "0.001").out
-    same = beft("report", sweep, "--lr", "same")
+    chosen = beft("report", sweep, "--lr", "0.001")
+    assert "0.001" in chosen.out and (chosen.status, chosen.err) == (0, "")
+    same = beft("report", sweep / "results.csv", "--lr", "same")
     assert "b_v has its best mean" in same.out
-
-
-def test_it_writes_the_report(sweep: Path) -> None:
-    result = beft("report", sweep / "results.csv", "--out", sweep / "report")
-    assert result.status == 0
-    assert (sweep / "report" / report.PAGE).read_text().startswith("<!doctype html>")
-    assert "12 CSV files" in result.err
 
 
 def test_json(sweep: Path) -> None:
