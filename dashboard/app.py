@@ -5,6 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard import door
+from dashboard.deck import bar
 from dashboard.shared import address, page, tour
 
 st.set_page_config(
@@ -17,8 +18,11 @@ admitted = door.admitted()
 chosen = st.navigation(page.navigation(), position="sidebar" if admitted else "hidden", expanded=True)
 door.draw(admitted)
 if admitted:
+    name = chosen.url_path or "start"
+    bar.arrive(name)
     with address.kept():
         tour.carry()
-        page.frame()
+        page.frame(name)
+        bar.draw(name)
         page.need_home()
         chosen.run()

@@ -103,6 +103,11 @@ def put(name: str, value: str | list[str] | None) -> None:
         known[name] = (page, [*earlier, before], after, 0)
 
 
+def follow() -> None:
+    """Take the address as it is: a link led here, and what :func:`put` wrote before is overtaken."""
+    st.session_state.pop(_PUT, None)
+
+
 # --- one run -------------------------------------------------------------------------------------------------------
 
 
@@ -157,10 +162,16 @@ def _written(context: Run) -> str:
 
 
 def _says(now: list[str], control: Control) -> bool:
-    """Say whether an address with these values stands for what the control holds. Defaults do not stand there."""
+    """Say whether an address with these values stands for what the control holds. Defaults do not stand there.
+
+    A control of one value stands there once: where a link to another page names what holds on all pages, the browser
+    adds it again.
+    """
     is_default = control.written == control.default
     if is_default or not now:
         return is_default == (not now)
+    if len(now) > 1 and not isinstance(control.written, list | tuple):
+        return False
     try:
         return bool(control.read(now) == control.written)
     except (ValueError, TypeError, IndexError):

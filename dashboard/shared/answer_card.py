@@ -9,6 +9,7 @@ from dashboard.content.answers import contest, heading, noise
 from dashboard.content.samples import Opened
 from dashboard.figures.parts.style import CONFIG
 from dashboard.figures.ranking import ranking
+from dashboard.shared.figure import for_the_room
 
 
 def variants(question: Question) -> dict[str, str]:
@@ -59,7 +60,7 @@ def _answer(opened: Opened, key: str, question: Question, stack: str, dark: bool
     if not opened.scores.contestants(key, stack):
         return
     st.plotly_chart(
-        ranking(opened.scores, key, term, stack, dark),
+        for_the_room(ranking(opened.scores, key, term, stack, dark)),
         theme=None,
         key=f"ranking-{question.key}",
         config=CONFIG,

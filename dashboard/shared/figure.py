@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 CONFIG_OF_FILES: dict[str, Any] = {"displaylogo": False, "showSendToCloud": False}
 """Plotly's configuration of downloaded figures, which have its buttons."""
-PRESENTER_SCALE = 1.35
+PRESENTER_SCALE = 1.2
+"""Factor of presenter mode's larger figures in a window of 1280 x 720."""
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 _MIME = {"png": "image/png", "svg": "image/svg+xml"}
 
@@ -41,8 +42,7 @@ def show(
     ``data``: the numbers behind it; ``on_select``: called when a point was clicked, see ``st.session_state[name]``.
     Returns the selection event, or None without ``on_select``.
     """
-    if page.presenting():
-        figure = _larger(figure)
+    figure = for_the_room(figure)
     look: dict[str, Any] = {"theme": None, "key": name, "alt": alt, "config": CONFIG}
     if on_select is not None:
         look |= {"on_select": on_select, "selection_mode": "points"}
@@ -131,18 +131,29 @@ def _opaque(figure: go.Figure, dark: bool) -> go.Figure:
     return copy
 
 
-def _larger(figure: go.Figure) -> go.Figure:
-    """Enlarge a figure for a room: every size of type and the height grow alike."""
+def for_the_room(figure: go.Figure) -> go.Figure:
+    """Enlarge a figure in presenter mode, as the window does the page; elsewhere return it as it is."""
+    return _larger(figure, PRESENTER_SCALE * page.scale()) if page.presenting() else figure
+
+
+def _larger(figure: go.Figure, factor: float) -> go.Figure:
+    """Enlarge a figure: every size of type, the height and the margins, which hold titles, grow alike."""
     copy = type(figure)(figure)
-    _scale_fonts(copy)
+    _scale_fonts(copy, factor)
     base = copy.layout.template.layout.font.size or 12
-    copy.update_layout(font_size=base * PRESENTER_SCALE)
+    copy.update_layout(font_size=base * factor)
     if copy.layout.height:
-        copy.update_layout(height=copy.layout.height * PRESENTER_SCALE)
+        copy.update_layout(height=copy.layout.height * factor)
+    for side in "tblr":
+        margin = copy.layout.margin[side]
+        if margin is None:
+            margin = copy.layout.template.layout.margin[side]
+        if margin is not None:
+            copy.update_layout({f"margin_{side}": margin * factor})
     return copy
 
 
-def _scale_fonts(figure: Any) -> None:
+def _scale_fonts(figure: Any, factor: float) -> None:
     """Scale type that has a size of its own; all other follows the size of the figure."""
     axes = [*figure.select_xaxes(), *figure.select_yaxes()]
     bars = [axis.colorbar for axis in figure.select_coloraxes()]
@@ -151,4 +162,4 @@ def _scale_fonts(figure: Any) -> None:
     fonts += [trace.textfont for trace in figure.data if "textfont" in trace]
     for font in fonts:
         if isinstance(font.size, int | float):
-            font.size *= PRESENTER_SCALE
+            font.size *= factor

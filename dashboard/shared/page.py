@@ -15,6 +15,7 @@ from beft_core.extras import training_missing
 from beft_core.models.source import BUNDLED
 from beft_core.runs.run import list_runs
 from dashboard.content.places import PLACES
+from dashboard.deck.stops import STOP, Stop, stop_at
 from dashboard.shared import tour
 from dashboard.shared.text import plain
 
@@ -22,6 +23,8 @@ STYLE = Path(__file__).with_name("page.css")
 """Style of all pages, where Streamlit's theme has no setting for it."""
 PRESENT, HIDE = "present", "hide"
 """Names in the URL: ``?present=true&hide=choose``."""
+EVERYWHERE = (tour.TOUR, PRESENT, HIDE)
+"""Names in the URL that hold on all pages."""
 
 CONTROLS: dict[str, str] = {
     "choose": "choosing and uploading snapshots",
@@ -31,6 +34,14 @@ CONTROLS: dict[str, str] = {
 }
 """Groups of controls that a presenter can hide: key in the URL -> words."""
 HIDDEN_AT_FIRST = ["choose", "downloads"]
+BAR, SLIDE = Path(__file__).with_name("bar.css"), Path(__file__).with_name("slide.css")
+"""Style of presenter mode's bar, and of a stop of the deck: what is no part of its one screen is not displayed."""
+ROOM_PIXELS = 17
+"""Size of type in presenter mode in a window of 1280 x 720; it grows with the window, to 25 in one of 1920 x 1080."""
+PIXELS = 16
+"""Size of type otherwise: the browser's own."""
+_WINDOW, _PAGE = "window", "page-name"
+"""Session state: how many screens of 1280 x 720 the window holds, and the page that is drawn."""
 
 
 def file_of(name: str) -> str:
@@ -40,8 +51,7 @@ def file_of(name: str) -> str:
 
 def kept(**more: str) -> dict[str, str | list[str]]:
     """Collect the parameters of a link to another page: what holds on all pages stays, `more` is added."""
-    names = (tour.TOUR, PRESENT, HIDE)
-    return {**{name: st.query_params.get_all(name) for name in names if name in st.query_params}, **more}
+    return {**{name: st.query_params.get_all(name) for name in EVERYWHERE if name in st.query_params}, **more}
 
 
 def navigation() -> Mapping[str, list[Any]]:
@@ -61,8 +71,12 @@ def navigation() -> Mapping[str, list[Any]]:
     return sections
 
 
-def frame() -> None:
-    """Draw the sidebar below the navigation, and the look of the page. Called once by app.py, before the page."""
+def frame(name: str) -> None:
+    """Draw the sidebar below the navigation, and the look of the page. Called once by app.py, before the page.
+
+    ``name``: the page's key in :data:`PLACES`.
+    """
+    st.session_state[_PAGE] = name
     # There is no earlier way: Streamlit fetches a script for this first, as it does for HTML in Markdown, and style
     # sheets that its theme names must have an absolute address.
     st.html(STYLE)
@@ -88,10 +102,14 @@ def frame() -> None:
     if presenting():
         hidden = ", ".join(f'[class*="st-key-control-{group}-"]' for group in st.session_state.get(HIDE) or [])
         st.html(
-            "<style>html { font-size: 20px; } .stMainBlockContainer { max-width: 100rem; padding-top: 3.2rem; } "
+            f"<style>html {{ font-size: {ROOM_PIXELS * scale():.4g}px; }} "
+            ".stMainBlockContainer { max-width: 100rem; padding-top: 2.6rem; } "
             + (f"{hidden} {{ display: none; }}" if hidden else "")
             + "</style>"
         )
+        st.html(BAR)
+        if stop() is not None:
+            st.html(SLIDE)
 
 
 def need_home() -> None:
@@ -104,7 +122,16 @@ def need_home() -> None:
 
 
 def begin(name: str, sentence: str = "", title: str | None = None) -> None:
-    """Draw the title of the page and, unless its answer follows at once, the sentence that says what one sees."""
+    """Draw the title of the page and, unless its answer follows at once, the sentence that says what one sees.
+
+    A stop of the deck has a title and a sentence of its own in their place.
+    """
+    at = stop()
+    if at is not None:
+        with st.container(key="stage-title"):
+            st.title(at.title, anchor=False)
+            st.markdown(at.says)
+        return
     st.title(title or PLACES[name].title, anchor=False)
     if sentence:
         st.markdown(sentence)
@@ -139,6 +166,45 @@ def presenting() -> bool:
     if PRESENT in st.session_state:
         return bool(st.session_state[PRESENT])
     return str(st.query_params.get(PRESENT, "")).lower() in ("true", "1")
+
+
+def stop() -> Stop | None:
+    """Find the stop of the deck that the page is shown at; None elsewhere."""
+    return stop_at(st.session_state.get(_PAGE, ""), st.query_params.get(STOP)) if presenting() else None
+
+
+def stage(part: str) -> AbstractContextManager[Any]:
+    """Open a container of what a stop of the deck shows of its page: its "answer", or its "picture". One of each."""
+    return st.container(key=f"stage-{part}")
+
+
+def aside(name: str) -> AbstractContextManager[Any]:
+    """Open a container of what a stop of the deck does not show, though it lies within a :func:`stage`."""
+    return st.container(key=f"aside-{name}")
+
+
+def window() -> float:
+    """Say how many screens of 1280 x 720 the visitor's window holds; 1 until the browser of a presenter said so."""
+    return float(st.session_state.get(_WINDOW, 1.0))
+
+
+def scale() -> float:
+    """Compute the factor of everything in presenter mode, 1 in a window of 1280 x 720 at no stop, and elsewhere."""
+    if not presenting():
+        return 1.0
+    at = stop()
+    return window() * (1.0 if at is None else at.larger)
+
+
+def scaled(sent: object) -> None:
+    """Note what the browser says of :func:`window`; what no browser of ours says is not taken."""
+    if isinstance(sent, int | float) and not isinstance(sent, bool) and 0.5 <= sent <= 8:
+        st.session_state[_WINDOW] = float(sent)
+
+
+def enlarged(pixels: float) -> int:
+    """Compute how many pixels something takes whose height goes with the size of type."""
+    return round(pixels * ROOM_PIXELS / PIXELS * scale()) if presenting() else round(pixels)
 
 
 def read_only() -> bool:

@@ -65,6 +65,12 @@ def completed() -> set[str]:
     return known & {*st.query_params.get(TOUR, "").split("."), *st.session_state.get(TOUR, ())}
 
 
+def following() -> Step | None:
+    """Find the step that comes next, the first that is not done; None once all of them are."""
+    known = completed()
+    return next((step for step in STEPS if step.key not in known), None)
+
+
 def done(key: str, moving: bool = False) -> None:
     """Note that the learner did a step; call it where it happens, in a callback or in the script.
 

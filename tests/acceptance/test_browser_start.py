@@ -52,7 +52,8 @@ def test_guess_and_reveal(visit: Visit) -> None:
     page.goto(visit.link("next=1"))
     expect(page.get_by_text("as good")).to_be_visible()
     page.get_by_role("button", name="The tour: 1 of 6 steps").click()
-    page.get_by_role("link", name="Click a cell of a heatmap").click()
+    expect(page.get_by_role("link", name="Tour, step 1 of 6, is done. Next: click a cell")).to_be_visible()
+    page.get_by_test_id("stPopoverBody").get_by_role("link", name="Click a cell of a heatmap").click()
     expect(page.get_by_role("heading", name="Which bias matters?")).to_be_visible()
     page.wait_for_url(re.compile(r"/importance\?(.*&)?tour=guess"))
 

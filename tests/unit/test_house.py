@@ -42,8 +42,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("dashboard.streamlit_private",),
     ("dashboard.shared.address",),
     ("dashboard.door",),
+    ("dashboard.deck.stops",),
     ("dashboard.shared",),
-    ("dashboard.run_watch", "dashboard.result_tables", "dashboard.own_tables"),
+    ("dashboard.run_watch", "dashboard.result_tables", "dashboard.own_tables", "dashboard.deck", "dashboard.tour_mark"),
     tuple(
         f"dashboard.app_pages.{page}"
         for page in (

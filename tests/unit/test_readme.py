@@ -51,6 +51,7 @@ def test_it_says_how_to_add_each_kind_of_thing(guide: str) -> None:
         "a claim of the paper",
         "a look",
         "a page",
+        "a stop of the deck",
         "a training method",
         "an objective",
         "a kind of run",

@@ -26,7 +26,8 @@ def results(found: Found, dark: bool) -> None:
     """Draw a dial, answer first."""
     dial = found.dial
     height, *more = in_words.sentences(dial)
-    st.markdown(f"#### {with_symbols(height)}")
+    with page.stage("answer"):
+        st.markdown(f"#### {with_symbols(height)}")
     if more:
         st.markdown(with_symbols(" ".join(more)))
     if len(dial.curves) > 1:
@@ -46,7 +47,9 @@ def _turning(dial: Dial, dark: bool) -> None:
         st.session_state[LAMBDA] = float(np.clip(held, low, high))
     if st.session_state.get(PART) not in (None, *names):
         del st.session_state[PART]
-    row = st.container(horizontal=True, gap="medium", vertical_alignment="center")
+    picture = page.stage("picture")
+    with picture:
+        row = st.container(horizontal=True, gap="medium", vertical_alignment="center")
     with row:
         number = st.container(width=310)  # beside what moves it; of one width, so that the slider stays under the hand
     with row, page.control("settings", "dial", horizontal=True, gap="medium", vertical_alignment="bottom"):
@@ -62,12 +65,13 @@ def _turning(dial: Dial, dark: bool) -> None:
     part = names[str(named)]
     with number:
         page.number(*number_at(dial, part, factor))
-    show(
-        over_lambda(dial, part, factor, dark),
-        "dial-curve",
-        f"{dial.metric} over λ for {in_words.part_words(part)}",
-        data=lambda: curve_table(dial),
-    )
+    with picture:
+        show(
+            over_lambda(dial, part, factor, dark),
+            "dial-curve",
+            f"{dial.metric} over λ for {in_words.part_words(part)}",
+            data=lambda: curve_table(dial),
+        )
 
 
 def _switched_off(dial: Dial, dark: bool) -> None:

@@ -41,7 +41,11 @@ def scorecard(opened: OpenTable) -> None:
     except UserError as error:
         page.report(error, "The claims cannot be judged")
         return
-    st.markdown(f"#### {in_words(headline(found))}")
+    with page.stage("answer"):
+        st.markdown(f"#### {in_words(headline(found))}")
+    if page.stop() is not None:
+        _at_a_glance(found)
+        return
     with st.container(gap=None):
         for one in found:
             if one.finding.verdict is not Verdict.UNTESTED:
@@ -57,6 +61,18 @@ def scorecard(opened: OpenTable) -> None:
             f"low regime, or at most {LOW:,} examples. A claim that a rule without a probe fulfils as well is still "
             "confirmed, and the rule stands beside it.\n\n" + in_words(paper.VERSIONS)
         )
+
+
+def _at_a_glance(found: Sequence[Judged]) -> None:
+    """Draw all verdicts on one screen: two columns of claims, without their numbers."""
+    with page.stage("picture"):
+        grid = st.grid(2, min_column_width=400, gap="medium")
+    half = -(-len(found) // 2)
+    for part in (found[:half], found[half:]):
+        with grid.cell(), st.container(gap="xsmall"):
+            for one in part:
+                badge = BADGES.get(one.finding.verdict, ":gray-badge[untested]")
+                st.markdown(f"{badge} {in_words(one.claim.says)}")
 
 
 def _row(one: Judged) -> None:

@@ -18,6 +18,7 @@ from dashboard.run_watch import card, fine_tunes
 from dashboard.shared import hyperparameters, page
 from dashboard.shared.model_service import ask
 from dashboard.shared.text import bytes_in_words, plain
+from dashboard.tour_mark import mark
 
 MEASURED = "ft_measured"
 """Session state: key of a setup -> its estimate, as the model service answered."""
@@ -34,6 +35,7 @@ def panel(setup: Setup) -> None:
             assert setup.problem is not None
             st.warning(plain(setup.problem, 900), title="Not ready to start", icon=":material/edit:")
         asked = _buttons(setup)
+        mark("run")
         if setup.config is None:
             return
         for doubt in setup.trained.doubts():

@@ -15,6 +15,7 @@ from dashboard.app_pages.geometry.sandbox_scene import HOW, IN_ONE, JUMP_TO, SLI
 from dashboard.figures.parts.numbers import NUMBERS_JS
 from dashboard.figures.parts.svg import SVG_JS, scripts
 from dashboard.shared import address, page, tour
+from dashboard.tour_mark import mark
 
 KEY = "sandbox"
 JUMP, OVERLAY = "jump", "overlay"
@@ -43,17 +44,18 @@ def sandbox() -> None:
             bind="query-params",
             help=HOW,
         )
-    with picture:
+    with picture, page.stage("picture"):
         _COMPONENT(
             key=KEY,
             data={
                 **scene(_position(), jump, overlay),
                 "seq": (_sent() or {}).get("seq", 0),
                 "large": page.presenting(),
-                "hidden": page.hides("settings"),
+                "hidden": page.hides("settings") or page.stop() is not None,
             },
             on_moved_change=_moved,
         )
+    mark("sandbox")
     if jump is not None:
         st.info(jump.lesson, title=jump.title, icon=":material/lightbulb:")
     with page.control("details", "sandbox"), st.expander("How was this computed?", icon=":material/function:"):

@@ -16,6 +16,7 @@ from dashboard.shared.picker import pick
 from dashboard.shared.regimes import on_shelf, over_data_sizes
 from dashboard.shared.sources import Opened
 from dashboard.shared.text import plain
+from dashboard.tour_mark import mark
 
 DARK = page.dark()
 THIS, RANKING, SIZES = "This snapshot", "Ranking by approach", "Over data sizes"
@@ -25,7 +26,8 @@ def this_snapshot(opened: Opened, stack: str) -> None:
     """Draw the tab about the chosen snapshot."""
     scores = opened.scores
     asked = questions([*of_probes(), *scores.approaches])
-    grid = st.grid(len(asked), min_column_width=270, border=True)
+    with page.stage("picture"):
+        grid = st.grid(len(asked), min_column_width=270, border=True)
     approaches = []
     for question in asked:
         with grid.cell():
@@ -36,7 +38,9 @@ def this_snapshot(opened: Opened, stack: str) -> None:
     if caveat:
         st.info(caveat, icon=":material/info:")
 
-    st.markdown("**Where in the model?** Click a cell: its two vectors are drawn below.")
+    with st.container(horizontal=True, vertical_alignment="center"):  # one line, done or not: no map moves at a click
+        st.markdown("**Where in the model?** Click a cell: its two vectors are drawn below.", width="content")
+        mark("cell")
     maps = st.container()  # above the lists that say which cell is marked
     with cell_box() as box:
         at = choose(opened, stack)
@@ -83,7 +87,7 @@ if len(chosen.scores.stacks) > 1:
     shown = st.segmented_control(
         "Stack", chosen.scores.stacks, default=shown, required=True, key="stack", bind="query-params"
     )
-with answer:
+with answer, page.stage("answer"):
     st.markdown(verdict(chosen, shown, on_shelf()))
 st.caption(explain.headline(chosen), help=plain(chosen.shows, 600) or None)
 tabs = dict(

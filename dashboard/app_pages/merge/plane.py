@@ -16,6 +16,7 @@ from dashboard.app_pages.merge.plane_scene import START, TITLE, answer, here, sc
 from dashboard.figures.parts.svg import SVG_JS, scripts
 from dashboard.shared import address, page, tour
 from dashboard.shared.figure import offer_table
+from dashboard.tour_mark import mark
 
 KEY = "merge-plane"
 ALPHA, BETA = "plane_a", "plane_b"
@@ -38,7 +39,8 @@ def plane(choice: Choice, result: MergeResult | None) -> DeltaGenerator | None:
         return None
     st.subheader(TITLE, anchor=False)
     found = surfaces(result) if result is not None else []
-    st.markdown(answer(choice.labels, found))
+    with page.stage("answer"):
+        st.markdown(answer(choice.labels, found))
     place = None if found else st.container(horizontal=True, vertical_alignment="center")
     _picture(choice, found, result)
     return place
@@ -46,7 +48,7 @@ def plane(choice: Choice, result: MergeResult | None) -> DeltaGenerator | None:
 
 @address.fragment()
 def _picture(choice: Choice, found: Sequence[Surface], result: MergeResult | None) -> None:
-    holder = st.container()
+    holder = page.stage("picture")
     with page.control("settings", "plane", horizontal=True, gap="large"):
         shares = [
             st.slider(share_of(letter, label), LOW, HIGH, START, 0.01, key=key, bind="query-params")
@@ -62,6 +64,7 @@ def _picture(choice: Choice, found: Sequence[Surface], result: MergeResult | Non
         st.markdown(here(found, *shares))
         with page.control("downloads", "plane", horizontal=True, horizontal_alignment="right"):
             offer_table("The plane (CSV)", lambda: frame(found), "merge-plane.csv", "merge-plane-csv")
+    mark("merge")
     tour.write_when_quiet()
 
 

@@ -34,7 +34,9 @@ SEEDS = range(20)
 def shift(opened: Opened) -> None:
     """Draw what a shift does to the scores: the verdict, the slider, the ratio over its length, the bars."""
     answer = st.container()  # above the controls that it depends on
-    rewriting = _chosen()
+    picture = page.stage("picture")
+    with picture:
+        rewriting = _chosen()
     assert opened.source is not None
     try:
         snapshot = opened.source.read()
@@ -46,20 +48,23 @@ def shift(opened: Opened) -> None:
         page.report(error, "This snapshot cannot be shifted")
         return
     with answer:
-        parts.verdict(result)
+        with page.stage("answer"):
+            parts.verdict(result)
         st.markdown(_why_outputs_stay(gap))
     r = np.linspace(0, LONGEST, 201)
     band = None
     if rewriting.direction == "random":
         every = np.array([Shifts(snapshot, "random", seed, result.before).scores(r) for seed in SEEDS])
         band = every.min(axis=0), every.max(axis=0)
-    show(
-        over_shift(r, shifts.scores(r), band, shifts.others, rewriting.shift, shifts.flip(), page.dark()),
-        "over-shift",
-        "Projection ratio of the value bias over the length of the shift, the level of its rivals, and the flip",
-        data=lambda: parts.table(result),
-    )
-    st.caption(_legend(rewriting))
+    with picture:
+        show(
+            over_shift(r, shifts.scores(r), band, shifts.others, rewriting.shift, shifts.flip(), page.dark()),
+            "over-shift",
+            "Projection ratio of the value bias over the length of the shift, the level of its rivals, and the flip",
+            data=lambda: parts.table(result),
+        )
+        with page.aside("legend"):
+            st.caption(_legend(rewriting))
     parts.bars(result, "shift")
     parts.without_a_probe(snapshot, result)
 
@@ -75,7 +80,7 @@ def _chosen() -> Rewriting:
             key=LENGTH,
             bind="query-params",
         )
-        with st.container(horizontal=True, vertical_alignment="bottom"):
+        with page.aside("direction"), st.container(horizontal=True, vertical_alignment="bottom"):
             direction = st.segmented_control(
                 "Direction",
                 list(DIRECTIONS),

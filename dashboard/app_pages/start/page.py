@@ -71,7 +71,7 @@ page.begin(
 with st.container():  # always there, so that what follows keeps its place when a run comes or goes
     card.draw(fine_tunes.ASIDE)
 grid = st.grid(2, min_column_width=380, gap="medium")
-for draw in (lambda: flow(DARK), ask):
-    with grid.cell():
+for part, draw in (("picture", lambda: flow(DARK)), ("answer", ask)):
+    with grid.cell(), page.stage(part):
         draw()
 ways_on()

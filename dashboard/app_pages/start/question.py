@@ -12,35 +12,36 @@ from dashboard.app_pages.start.answer import OFFERS, PICK, answered, asked, comp
 from dashboard.app_pages.start.bars import bars
 from dashboard.app_pages.start.cases import Case
 from dashboard.shared import address, explain, page, tour
+from dashboard.tour_mark import mark
 
 GUESS, NEXT = "guess", "next"
 """Names in the URL: the term that was guessed, and the number of the case after the first."""
+SEEN = "seen"
+"""Value of a guess in the URL where the answer is shown though nobody guessed, as a lecturer does."""
 
 ANSWER_PIXELS, WORDS_PIXELS = 142, 114
 """Height of the three choices, which their bars then take, and of the words below: nothing moves at the answer."""
-_ROOM = 1.25
-"""Factor of presenter mode's larger type."""
 
 
 def question(found: Sequence[Case], dark: bool) -> None:
     """Draw the question on the first case, or on the last once the first is answered and the learner went on."""
     guess = st.query_params.get(GUESS)
-    guess = guess if guess in CANDIDATES else None
+    guess = guess if guess in (*CANDIDATES, SEEN) else None
     went_on = guess is not None and len(found) > 1 and st.query_params.get(NEXT) == "1"
     case = found[-1] if went_on else found[0]
-    factor = _ROOM if page.presenting() else 1
     st.markdown(asked(case, went_on))
-    with st.container(height=round(ANSWER_PIXELS * factor), border=False, gap="xsmall"):
+    with st.container(height=page.enlarged(ANSWER_PIXELS), border=False, gap="xsmall"):
         if guess is None:
             _choices()
         else:
             reached = {term: m.mean for term, m in case.alone.items()}
             st.html(bars(reached, guess, str(case.probe.meta.metric)))
-    with st.container(height=round(WORDS_PIXELS * factor), border=False, gap="xsmall"):
+    with st.container(height=page.enlarged(WORDS_PIXELS), border=False, gap="xsmall"):
         if guess is None:
             st.caption(PICK)
         else:
             st.markdown(answered(case, guess))
+        mark("guess")
     with st.container(horizontal=True, gap="xsmall"):  # always there: two rows of buttons would push the page
         _ways_on(found, guess, went_on)
         if guess is not None:

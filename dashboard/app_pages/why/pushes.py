@@ -18,6 +18,7 @@ from dashboard.shared import page
 from dashboard.shared.figure import show
 from dashboard.shared.model_service import ask
 from dashboard.shared.text import plain
+from dashboard.tour_mark import mark
 
 COLUMNS: dict[str, str] = {
     "k": "Every answer grows by the same, and softmax ignores what is the same for all.",
@@ -39,10 +40,12 @@ def pushes(dark: bool) -> None:
     wanted, result = answered
     if result["cut"]:
         st.caption(f"Only the first {len(result['tokens'])} tokens were read; {result['cut']} were cut off.")
-    grid = st.grid(len(COLUMNS), min_column_width=230, gap="medium")
+    with page.stage("picture"):
+        grid = st.grid(len(COLUMNS), min_column_width=230, gap="medium")
     for term in COLUMNS:
         with grid.cell(), st.container(gap="xsmall"):
             _column(term, wanted, result, dark)
+    mark("proof")
     with page.control("details", "why"):
         more = st.expander(
             "Details: why it must be so, sizes down to rounding, whole maps, how it was computed",
@@ -58,6 +61,9 @@ def pushes(dark: bool) -> None:
 
 def _answered(wanted: Setup | None) -> tuple[Setup, dict[str, Any]] | None:
     """Ask the model; where it cannot answer, say why and take the example. None where there is nothing to show."""
+    shipped = example()
+    if page.stop() is not None and shipped is not None and shipped[0] == wanted:
+        return shipped  # the same experiment: a room does not wait until PyTorch has started
     if wanted is not None:
         try:
             return wanted, ask("prove", "Running the model with and without d", **wanted.asked())
@@ -65,7 +71,6 @@ def _answered(wanted: Setup | None) -> tuple[Setup, dict[str, Any]] | None:
             page.report(error, "The experiment could not be run")
     elif training_missing() is None:
         return None  # another model can be named
-    shipped = example()
     if shipped is not None:
         st.caption(
             f"Instead, an example that comes with the lab: layer {shipped[0].layer} of the {shipped[0].model} model, "

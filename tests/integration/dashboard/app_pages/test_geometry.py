@@ -82,8 +82,9 @@ def test_jumps_move_the_picture_and_tell_the_lesson(jump: Jump) -> None:
 
 
 def test_presenter_mode_can_hide_the_sliders() -> None:
-    assert not told(opened("geometry", present="true"))["hidden"]
-    assert told(opened("geometry", present="true", hide="settings"))["hidden"]
+    assert not told(opened("geometry", present="true", stop="off"))["hidden"]
+    assert told(opened("geometry", present="true", stop="off", hide="settings"))["hidden"]
+    assert told(opened("geometry", present="true"))["hidden"]  # a stop of the deck has the picture alone
 
 
 def test_what_the_picture_sends_is_checked_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -296,3 +296,15 @@ def test_the_live_run_is_locked(how: str, monkeypatch: pytest.MonkeyPatch) -> No
     if how == "read only":
         trap._launch()  # a click that was on its way
         assert not list_runs()
+
+
+def test_a_room_does_not_wait_for_what_comes_along_and_sees_what_the_model_says(
+    desk: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BEFT_SAMPLES_DIR")
+    shown = logits(opened("why", present="true", stop="pushes"))
+    assert "prove" not in desk.asked
+    live = logits(opened("why", present="true", stop="off"))
+    assert "prove" in desk.asked and np.allclose(shown, live, atol=1e-4)
+    moved = opened("why", present="true", stop="pushes", why_size="30")
+    assert not np.allclose(logits(moved), live, atol=1e-4)  # another push is asked for

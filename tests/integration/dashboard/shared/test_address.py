@@ -74,3 +74,8 @@ def test_what_no_control_holds_outlives_a_choice_that_was_made_before_the_browse
     at.run()
     forget(at, "guess")  # the browser had it, so this is somebody's will
     assert said(at.run(), "guess") == []
+
+
+def test_what_a_link_and_the_browser_both_say_is_said_once() -> None:
+    at = opened("start", present=["true", "true"], guess="v")
+    assert said(at, "present") == ["true"] and at.session_state["present"] is True

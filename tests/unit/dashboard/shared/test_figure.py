@@ -40,17 +40,20 @@ def test_without_the_package_there_are_no_pictures(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_room_sees_larger_type(plot: go.Figure) -> None:
-    larger = shown._larger(plot)
-    assert larger.layout.font.size == pytest.approx(13 * shown.PRESENTER_SCALE)
-    assert larger.layout.annotations[0].font.size == pytest.approx(10 * shown.PRESENTER_SCALE)
-    assert larger.layout.height == pytest.approx(200 * shown.PRESENTER_SCALE)
+    larger = shown._larger(plot, 1.2)
+    assert larger.layout.font.size == pytest.approx(13 * 1.2)
+    assert larger.layout.annotations[0].font.size == pytest.approx(10 * 1.2)
+    assert larger.layout.height == pytest.approx(200 * 1.2)
+    plot.update_layout(margin_t=20)
+    margins = shown._larger(plot, 1.5).layout.margin
+    assert margins.t == 30 and margins.b == pytest.approx(1.5 * plot.layout.template.layout.margin.b)
     assert plot.layout.annotations[0].font.size == 10 and plot.layout.height == 200
 
 
 def test_in_a_room_type_with_a_size_of_its_own_grows_too() -> None:
     figure = go.Figure(go.Bar(x=[1], y=["a"], text=["1"], textfont={"size": 12}))
     figure.update_yaxes(tickfont={"size": 15}).update_xaxes(title={"text": "x", "font": {"size": 12}})
-    larger = shown._larger(figure)
+    larger = shown._larger(figure, 1.2)
     grown = [larger.data[0].textfont.size, larger.layout.yaxis.tickfont.size, larger.layout.xaxis.title.font.size]
-    assert grown == pytest.approx([size * shown.PRESENTER_SCALE for size in (12, 15, 12)])
+    assert grown == pytest.approx([size * 1.2 for size in (12, 15, 12)])
     assert figure.data[0].textfont.size == 12
