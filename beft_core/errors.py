@@ -23,6 +23,16 @@ class UserError(ValueError):
         return (type(self), (self.got, self.expected, self.try_))
 
 
+class ModelNotHere(UserError):
+    """Error of a model that is not on this machine in a form that can be opened, and will be once a run asks for it: it
+    is downloaded or converted then.
+    """
+
+
+class NotConverted(ModelNotHere):
+    """Error of a model that is here as a file or in packages, and is converted when it is first opened."""
+
+
 def _one_line(text: str, limit: int = 400) -> str:
     """Collapse white space, drop control characters (names in files are hostile) and bound the length."""
     flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())

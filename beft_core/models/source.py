@@ -18,7 +18,7 @@ from typing import Any
 from beft_core.architectures.layout import Layout
 from beft_core.architectures.resolve import layout_for
 from beft_core.architectures.table import ROWS
-from beft_core.errors import UserError
+from beft_core.errors import ModelNotHere, UserError
 from beft_core.extras import install_command
 from beft_core.files.digest import sha256_of
 from beft_core.files.hub import hub_answers, offline_mode
@@ -239,7 +239,7 @@ def _from_hub(model_id: str, revision: str | None, local_only: bool) -> ModelSou
     except (LocalEntryNotFoundError, UserError):
         pass  # not in the cache, or only in part: ask the Hub
     if local_only or not hub_answers():
-        raise UserError(
+        raise ModelNotHere(
             f"got the Hub id {model_id}, which is not in the local cache, and "
             + ("downloads are off" if local_only or offline_mode() else "the Hub cannot be reached"),
             "a network, or a model on this computer",

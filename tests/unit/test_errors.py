@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beft_core.errors import UserError, out_of_memory
+from beft_core.errors import ModelNotHere, NotConverted, UserError, out_of_memory
 
 
 @given(st.text(), st.text(), st.text())
@@ -20,6 +20,11 @@ def test_parts_are_joined_and_survive_pickling() -> None:
     error = UserError("got 3 layers", "6 layers", "another base model")
     assert str(error) == "got 3 layers; expected 6 layers; try another base model"
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_kinds_survive_pickling_too() -> None:
+    error = pickle.loads(pickle.dumps(NotConverted("got a file", "a model")))
+    assert isinstance(error, ModelNotHere) and str(error) == "got a file; expected a model"
 
 
 @pytest.mark.parametrize(

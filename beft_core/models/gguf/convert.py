@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from beft_core.errors import UserError
+from beft_core.errors import NotConverted, UserError
 from beft_core.extras import install_command
 from beft_core.files.digest import sha256_of
 from beft_core.files.disk import NoRoom, free_bytes
@@ -89,7 +89,9 @@ def folder_of(digest: str) -> Path:
 
 def not_converted(name: str) -> UserError:
     """Make the error of a model that is converted when it is first opened, which was not yet."""
-    return UserError(f"got {name}, which is not converted yet", "a model that was opened once", "beft train or select")
+    return NotConverted(
+        f"got {name}, which is not converted yet", "a model that was opened once", "beft train or select"
+    )
 
 
 def require_reader(name: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from beft_core.cli.command_line import command_line
-from beft_core.errors import UserError
+from beft_core.errors import ModelNotHere, UserError
 from beft_core.tasks.sources import table_preview
 from beft_core.training.estimate.count import count_parameters
 from dashboard.app_pages.fine_tune import setup as setup_form
@@ -161,7 +161,7 @@ def _count(setup: Setup, answer: dict[str, Any] | None) -> tuple[int | None, int
     try:
         counted = count_parameters(setup.trained)
     except UserError as error:
-        if "not in the local cache" not in error.got:  # the form reports models that are not here
+        if not isinstance(error, ModelNotHere):  # the form reports models that are not here
             page.report(error, "This cannot be trained")
         return None, None
     return counted.trainable, counted.total

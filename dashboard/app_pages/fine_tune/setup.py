@@ -11,7 +11,7 @@ import streamlit as st
 
 from beft_core.architectures.layout import Layout
 from beft_core.config import SCHEDULES, RunConfig, table_fields
-from beft_core.errors import UserError
+from beft_core.errors import ModelNotHere, NotConverted, UserError
 from beft_core.files.hub import hub_answers
 from beft_core.methods import METHODS, method_of
 from beft_core.models.source import BUNDLED
@@ -217,13 +217,13 @@ def _model() -> Layout | None:
 
 
 def _model_problem(name: str, error: UserError) -> None:
-    if "not converted yet" in error.got:
+    if isinstance(error, NotConverted):
         st.info(
             f"{plain(name)} was not opened yet: it is converted, once, when the run is checked or starts, which takes "
             "about a minute.",
             icon=":material/swap_horiz:",
         )
-    elif "not in the local cache" not in error.got:
+    elif not isinstance(error, ModelNotHere):
         page.report(error, "This model cannot be used")
     elif _hub_answers():
         st.info(

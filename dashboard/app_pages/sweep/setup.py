@@ -12,7 +12,7 @@ from typing import Any
 import streamlit as st
 
 from beft_core.architectures.layout import Layout
-from beft_core.errors import UserError
+from beft_core.errors import ModelNotHere, UserError
 from beft_core.methods import METHODS
 from beft_core.models.source import BUNDLED
 from beft_core.sweeps.forecast import Forecast, forecast, most_at_once
@@ -125,13 +125,11 @@ def _model() -> str:
 
 
 def _layout(model: str) -> Layout | None:
-    """Find the layout of a model; None where the sweep has to download it first."""
+    """Find the layout of a model; None where the sweep has to download or convert it first."""
     try:
         return layout_of(page.model_of_page(model))
-    except UserError as error:
-        if "not in the local cache" in error.got:
-            return None
-        raise
+    except ModelNotHere:
+        return None
 
 
 def _spec(own: Sequence[OwnTable]) -> SweepSpec:

@@ -15,7 +15,7 @@ from beft_core.models.biases import LoadedModel, add_zero_bias, biases
 from beft_core.models.folding import fold_error, fold_value_bias, folded_change
 from beft_core.models.load import load_model
 
-FLOAT32_INSIDE = {"deberta": 1e-6, "bloom": 1e-6, "gptj": 1e-6}
+FLOAT32_INSIDE = {"deberta": 1e-6, "bloom": 1e-6, "gptj": 1e-6, "gemma2": 1e-6}
 """Architectures that compute a LayerNorm or a softmax in float32 even where the model is float64."""
 
 

@@ -23,7 +23,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import httpx
 
-from beft_core.errors import UserError
+from beft_core.errors import ModelNotHere, UserError
 from beft_core.models import source as model_source
 from beft_core.models.load import load_model
 from beft_core.models.source import bundled_path, known_models, locate
@@ -143,7 +143,7 @@ def test_without_an_answer_the_clients_own_retries_never_start(
     hub = _FakeHub("never returned")
     monkeypatch.setattr(huggingface_hub, "snapshot_download", hub)
     monkeypatch.setattr(model_source, "hub_answers", lambda: False)
-    with pytest.raises(UserError, match="not in the local cache"):
+    with pytest.raises(ModelNotHere, match="not in the local cache"):
         locate("org/model", local_only=local_only)
     assert hub.asked == ["cache"]
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from dashboard_tools import begin, button, charts, opened, sound, wait
+from gguf_files import whole
 from streamlit.testing.v1 import AppTest
 
 from beft_core import config
@@ -203,6 +204,14 @@ def test_a_model_of_the_hub_that_is_not_here_is_told(monkeypatch: pytest.MonkeyP
     at = opened("fine_tune", ft_model="somebody/something")
     assert not at.error and "is downloaded" in at.info[0].value
     setup._hub_answers.clear()
+
+
+def test_a_model_that_is_not_converted_yet_can_be_started(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(whole())
+    at = opened("fine_tune", ft_model=str(file), ft_do="train")
+    assert "it is converted, once" in at.info[0].value and not at.error
+    assert not button(at, "Start").disabled
 
 
 def test_the_null_term_is_explained() -> None:

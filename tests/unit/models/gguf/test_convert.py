@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from gguf_files import whole
 
-from beft_core.errors import UserError
+from beft_core.errors import NotConverted, UserError
 from beft_core.models.gguf import convert
 from beft_core.models.gguf.convert import DONE, converted
 
@@ -86,7 +86,7 @@ def test_not_a_number_is_no_loss(file: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_not_converted_and_must_not_be(file: Path, home: Path) -> None:
-    with pytest.raises(UserError, match=r"model\.gguf, which is not converted yet"):
+    with pytest.raises(NotConverted, match=r"model\.gguf, which is not converted yet"):
         converted(file, local_only=True)
     assert not home.exists()
 
