@@ -35,7 +35,7 @@ def demonstrations(train: Examples, evals: Examples, k: int, seed: int = 0) -> E
     Raises UserError for more demonstrations than there are training examples, and for texts that are no prompts.
     """
     if train.candidates is None or evals.candidates is None:
-        raise UserError("got examples that are no prompts", "a prompted task", "--task prompt-sst2")
+        raise UserError(f"got {k} demonstrations for a task without prompts", "a prompted task", "--task prompt-sst2")
     most = min(len(train), MAX_DEMONSTRATIONS)
     if not 0 <= k <= most:
         raise UserError(f"got {k} demonstrations", f"0 to {most:,}, the training examples that there are")

@@ -104,7 +104,8 @@ def _class(spec: TaskSpec, row: Row) -> int:
     try:
         return int(spec.target.read(text))
     except ValueError:
-        raise UserError(f"got the label {text!r}", spec.target.expected) from None
+        hint = "--candidates label=word for each, if labels are no candidates" if spec.source == "file" else ""
+        raise UserError(f"got the label {text!r}", spec.target.expected, hint) from None
 
 
 def _right_ones(row: Row, column: str, candidates: tuple[str, ...]) -> tuple[int, ...]:

@@ -114,8 +114,22 @@ class Encoded:
 def over_one_table(sets: Sequence[Encoded]) -> list[Encoded]:
     """Put the tokens of several sets side by side, so that examples of different sets can stand in one pass.
 
-    Returns the same examples, all over one table of tokens.
+    Returns the same examples, all over one table of tokens; but sets of different kinds never stand in one pass, such
+    as prompts with their answers and prompts after which a model writes: there is a table for each kind.
     """
+    kinds: dict[tuple[bool, ...], list[int]] = {}
+    for at, one in enumerate(sets):
+        parts = (one.tokens.types, one.tokens.tree, one.tokens.answers)
+        kinds.setdefault(tuple(part is not None for part in parts), []).append(at)
+    made = list(sets)
+    for positions in kinds.values():
+        for at, one in zip(positions, _over_one_table([sets[at] for at in positions]), strict=True):
+            made[at] = one
+    return made
+
+
+def _over_one_table(sets: Sequence[Encoded]) -> list[Encoded]:
+    """Put the tokens of sets of one kind side by side."""
     tables = list({id(one.tokens): one.tokens for one in sets}.values())
     if len(tables) < 2:
         return list(sets)
@@ -123,7 +137,6 @@ def over_one_table(sets: Sequence[Encoded]) -> list[Encoded]:
     types = [table.types for table in tables if table.types is not None]
     trees = [table.tree for table in tables if table.tree is not None]
     answers = [table.answers for table in tables if table.answers is not None]
-    assert all(len(some) in (0, len(tables)) for some in (types, trees, answers))
     both = Tokens(
         np.concatenate([table.ids for table in tables]),
         np.concatenate(types) if types else None,

@@ -8,8 +8,8 @@ from prompt_tools import VARIED, Prompts, prompted
 
 from beft_core.errors import UserError
 from beft_core.tasks.examples import Examples
-from beft_core.training.batches.encoded import Encoded, join, over_one_table
-from beft_core.training.batches.prompted import encode_prompts
+from beft_core.training.batches.encoded import Encoded, Writing, join, over_one_table
+from beft_core.training.batches.prompted import encode_prompts, encode_questions
 from beft_core.training.observer import Observer
 
 
@@ -130,3 +130,13 @@ def test_without_a_first_token_a_prompt_must_not_be_empty() -> None:
 
 def test_a_random_prompt_is_the_same_every_time() -> None:
     assert prompted([(" a",)], [0], 3).text == prompted([(" a",)], [0], 3).text
+
+
+def test_prompts_to_write_after_keep_a_table_of_their_own() -> None:
+    """Free text is trained on prompts with their answers and evaluated on prompts alone."""
+    train = encode_prompts(Prompts(), VARIED, 64, gold_only=True)
+    asked = encode_questions(Prompts(), VARIED, 64, Writing(8, "\n"))
+    first, second, third = over_one_table([train, asked, train.take([0])])
+    assert first.tokens is third.tokens is train.tokens and second.tokens is asked.tokens
+    for one, was in ((first, train), (second, asked)):
+        assert [row.tolist() for row in one.ids] == [row.tolist() for row in was.ids]

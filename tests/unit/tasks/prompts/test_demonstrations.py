@@ -61,7 +61,7 @@ def test_every_validation_set_of_a_task_gets_them() -> None:
 
 def test_what_cannot_be_demonstrated() -> None:
     plain = Examples(["a"], None, np.array([0]))
-    with pytest.raises(UserError, match="got examples that are no prompts"):
+    with pytest.raises(UserError, match="got 1 demonstrations for a task without prompts"):
         demonstrations(plain, plain, 1)
     for k in (21, -1):
         with pytest.raises(UserError, match=f"got {k} demonstrations; expected 0 to 20"):
