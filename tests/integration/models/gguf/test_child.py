@@ -9,18 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 from tiny_models import CONFIGS, HEADS, LAYERS
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from beft_core.errors import UserError
 from beft_core.models.bias_reader import ModelWeights
 from beft_core.models.biases import add_zero_bias
-from beft_core.models.gguf.convert import DONE
+from beft_core.models.gguf.convert import DONE, TRANSFORMERS
 from beft_core.models.lm_head import LmHead
 from beft_core.models.load import load_model
 from beft_core.models.source import locate
 
 gguf = pytest.importorskip("gguf")
+pytestmark = pytest.mark.skipif(
+    tuple(map(int, transformers.__version__.split(".")[:2])) < TRANSFORMERS, reason="this release is refused"
+)
 
 TOKENS = [
     "<pad>",
