@@ -59,21 +59,21 @@ def load(config: RunConfig, base: Base | None = None) -> LoadedModel:
 
 
 def sample(config: RunConfig, train: Examples) -> Examples:
-    """Draw the training examples of a resolved configuration.
+    """Draw the training examples of a resolved configuration; none where nothing is trained.
 
     Raises:
         UserError: there are fewer than it asks for.
     """
-    return subsample(train, config.n_train, config.seed, config.sampler or "generator")
+    return subsample(train, *drawn(config))
 
 
-Drawn = tuple[int | None, int, str | None]
+Drawn = tuple[int | None, int, str]
 """Key of the training examples of a run: (number, seed, sampler)."""
 
 
 def drawn(config: RunConfig) -> Drawn:
     """Name what the training examples of a run depend on: runs that agree in it share their examples."""
-    return config.n_train, config.seed, config.sampler
+    return config.n_train if config.method.trains else 0, config.seed, config.sampler or "generator"
 
 
 def metrics_of(data: TaskData) -> dict[str, Metrics]:

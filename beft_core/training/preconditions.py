@@ -49,7 +49,8 @@ def checked_data(config: RunConfig, observer: Observer) -> TaskData:
     resolved = config.resolved()
     data = read_data(resolved)
     require_something_to_train(resolved, data.spec)
-    subsample(data.train, resolved.n_train, resolved.seed, resolved.sampler or "generator")
+    if resolved.method.trains:
+        subsample(data.train, resolved.n_train, resolved.seed, resolved.sampler or "generator")
     return data
 
 
@@ -65,6 +66,8 @@ def require_something_to_train(config: RunConfig, spec: TaskSpec) -> None:
             "a task of prompts",
             "--task prompt-sst2, or --terms head",
         )
+    if config.fisher and not config.method.trains:
+        raise UserError(f"got --fisher with --terms {config.mode}", "a fine-tune, which draws training examples")
     if spec.prompt is not None and config.mode == "head":
         raise UserError(
             f"got --terms head for {spec.name}, whose prompts a language model answers without a trained head",
@@ -93,13 +96,31 @@ def require_data(configs: Iterable[RunConfig]) -> None:
 
 
 def require_model(config: RunConfig, observer: Observer) -> None:
-    """Find the model of a run, and check that it has the terms and the layers that the run trains.
+    """Find the model of a run, and check that it has the terms and the layers that the run trains, and that it can
+    answer prompts where the task has some.
 
     Raises:
-        UserError: no such model, terms or layers.
+        UserError: no such model, terms, layers or language-model head.
     """
     observer.stage("find the model")
-    wanted_terms(config, locate(config.model).layout.with_added(config.add_bias))
+    layout = locate(config.model).layout
+    wanted_terms(config, layout.with_added(config.add_bias))
+    if config.prompt is not None or (config.train_file is None and get_task(config.task).prompt is not None):
+        require_language_model(layout)
+
+
+def require_language_model(layout: Layout) -> None:
+    """Check that a model can answer prompts.
+
+    Raises:
+        UserError: it has no language-model head.
+    """
+    if layout.lm is None:
+        raise UserError(
+            f"got {layout.model_type}, which is no language model, for a task of prompts",
+            "a decoder, which goes on with a text",
+            "--model gemma-3-270m, or the task without prompt-",
+        )
 
 
 def wanted_terms(config: RunConfig, layout: Layout) -> tuple[str, ...]:

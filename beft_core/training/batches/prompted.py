@@ -161,11 +161,12 @@ class _Tree:
 def _joined(made: Sequence[_Tree], labels: np.ndarray, source: Examples | None) -> Encoded:
     lengths = np.array([len(one.ids) for one in made], np.int64)
     counts = np.array([len(one.answers.ids) for one in made], np.int64)
+    nothing = np.zeros(0, np.int32)  # of no examples, too, a table can be made
     tokens = Tokens(
-        np.concatenate([one.ids for one in made]),
+        np.concatenate([nothing, *(one.ids for one in made)]),
         None,
-        np.concatenate([one.tree for one in made], axis=1),
-        AnswerTokens.join([one.answers for one in made]),
+        np.concatenate([np.zeros((2, 0), np.int32), *(one.tree for one in made)], axis=1),
+        AnswerTokens.join([AnswerTokens(nothing, nothing, nothing), *(one.answers for one in made)]),
     )
     spans = np.stack([np.cumsum(counts) - counts, counts], axis=1)
     return Encoded(tokens, np.cumsum(lengths) - lengths, lengths, labels, spans, source)

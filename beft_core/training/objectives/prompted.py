@@ -18,6 +18,7 @@ from beft_core.training.batches.encoded import Encoded, Writing
 from beft_core.training.batches.prompted import encode_prompts, encode_questions
 from beft_core.training.objectives.base import Objective, Outputs
 from beft_core.training.observer import Observer
+from beft_core.training.preconditions import require_language_model
 
 
 class Prompted(Objective):
@@ -44,14 +45,10 @@ class Prompted(Objective):
         """Tokenise prompts with their candidates (:func:`beft_core.training.batches.prompted.encode_prompts`).
 
         Raises:
-            UserError: a model that is no decoder, examples without candidates, or candidates that cannot be scored.
+            UserError: a model without a language-model head, examples without candidates, or candidates that cannot be
+                scored.
         """
-        if not model.layout.causal:
-            raise UserError(
-                f"got {model.layout.model_type}, an encoder, for a task of prompts",
-                "a decoder, which goes on with a text",
-                "--model MODEL, or the task without prompt-",
-            )
+        require_language_model(model.layout)
         if examples.candidates is None:
             raise UserError("got examples without candidates", "a task of prompts", "beft tasks")
         positions = getattr(model.config, "max_position_embeddings", None)

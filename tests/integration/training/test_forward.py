@@ -121,3 +121,13 @@ def test_candidates_score_as_their_whole_texts_one_by_one(name: str) -> None:
             for scores in found.values():
                 if RUNS[i] == run:
                     torch.testing.assert_close(scores[i], expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_a_model_that_cannot_pack_scores_candidates_of_one_token() -> None:
+    model, session, few = tiny_decoder("bloom"), Session(CPU), VARIED.take([0, 3])
+    bank = Bank(model, [], runs=1, classes=None, precision=Precision("float32", CPU))
+    batch = encode_prompts(model.tokenizer, few, 64, model_type="bloom")
+    with bank.installed():
+        found = Predictor(bank, {}, {}, session).predict(batch)
+    np.testing.assert_allclose(found, plain_scores(model, few), atol=1e-5)

@@ -12,16 +12,19 @@ from example_snapshots import example
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
+from beft_core.tasks.registry import get_task
 from beft_core.training.observer import Observer
 from beft_core.training.preconditions import (
     checked_data,
     head_of,
     inputs_of,
+    outputs_of,
     read_data,
     refuse_changed_weights,
     require_data,
     require_labels,
     require_model,
+    require_something_to_train,
 )
 
 SILENT = Observer()
@@ -113,3 +116,26 @@ def test_none_of_it_starts_pytorch_or_takes_long(table: RunConfig) -> None:
     status, torch, seconds = done.stdout.split()
     assert "no column 'class'" in done.stderr and (status, torch) == ("2", "False")
     assert float(seconds) < 1.5
+
+
+def test_prompts_want_a_language_model_and_heads_a_fine_tune() -> None:
+    prompted, headed = get_task("prompt-sst2"), get_task("sst2")
+    with pytest.raises(UserError, match="got bert, which is no language model"):
+        require_model(RunConfig(task="prompt-sst2"), SILENT)
+    require_something_to_train(RunConfig(mode="none", terms=()), prompted)
+    require_something_to_train(RunConfig(mode="head", terms=()), headed)
+    for config, spec, said in (
+        (RunConfig(mode="none", terms=()), headed, "whose answers a head gives"),
+        (RunConfig(mode="head", terms=()), prompted, "without a trained head"),
+        (RunConfig(mode="none", terms=(), fisher=True), prompted, "got --fisher with --terms none"),
+    ):
+        with pytest.raises(UserError, match=said):
+            require_something_to_train(config, spec)
+
+
+def test_a_snapshot_of_a_prompted_task_has_no_head_and_others_need_one() -> None:
+    head = {"kind": "classification", "labels": ["a", "b"], "objective": "candidates"}
+    prompted = example(heads={"prompt-sst2": head, "sst2": {**head, "objective": None}})
+    assert head_of(prompted, "prompt-sst2") == {} and outputs_of({}) is None
+    with pytest.raises(UserError, match="without a head for sst2"):
+        head_of(prompted, "sst2")

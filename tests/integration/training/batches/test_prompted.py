@@ -68,6 +68,13 @@ def test_of_the_right_candidates_alone_there_are_no_branches() -> None:
         assert paths(encoded, i) == [paths(whole, i)[label]]
 
 
+def test_of_no_examples_there_is_a_table_too() -> None:
+    none = encode_prompts(Prompts(), VARIED.take([]), 64)
+    assert len(none) == 0 and none.most_candidates == 0 and not none.branches
+    both = over_one_table([none, encode_prompts(Prompts(), VARIED, 64)])
+    assert [len(one) for one in both] == [0, len(VARIED)] and paths(both[1], 0)[0][1] == [Prompts.number(" good")]
+
+
 class Heard(Observer):
     def __init__(self) -> None:
         self.done, self.said = 0, []

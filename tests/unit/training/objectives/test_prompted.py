@@ -55,7 +55,7 @@ def model(**layout: Any) -> Any:
             "input_ids": [[ord(word) for word in text.split()] for text in texts] if isinstance(texts, list) else []
         }
 
-    facts = {"causal": True, "packing": True, "model_type": "x", **layout}
+    facts = {"lm": "a head", "packing": True, "model_type": "x", **layout}
     config = SimpleNamespace(max_position_embeddings=5)
     return SimpleNamespace(tokenizer=tokenizer, layout=SimpleNamespace(**facts), config=config)
 
@@ -69,7 +69,7 @@ def test_no_text_is_longer_than_the_positions_of_the_model() -> None:
 @pytest.mark.parametrize(
     ("layout", "candidates", "told"),
     [
-        ({"causal": False, "model_type": "bert"}, [(" b",)], "got bert, an encoder, for a task of prompts"),
+        ({"lm": None, "model_type": "bert"}, [(" b",)], "got bert, which is no language model, for a task of prompts"),
         ({}, None, "got examples without candidates"),
         (
             {"packing": False, "model_type": "bloom"},
