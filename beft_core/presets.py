@@ -9,7 +9,8 @@ from typing import Any
 from beft_core.architectures.layout import Layout
 from beft_core.errors import UserError
 from beft_core.models.source import locate
-from beft_core.tasks.registry import TASKS
+from beft_core.tasks.prompts.spec import PromptSpec
+from beft_core.tasks.registry import TASKS, get_task
 from beft_core.tasks.spec import TaskSpec
 
 EPSILON_PLACES: dict[str, str] = {
@@ -94,6 +95,23 @@ def beyond_bert_base(layout: Layout) -> bool:
     """Whether the authors' longer training applies, which they use for RoBERTa-base and BERT-large: RoBERTa of any
     size, and every model that is deeper or wider than BERT-base."""
     return layout.model_type == "roberta" or layout.layers > 12 or layout.hidden_size > 768
+
+
+def limited(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Add to the fields of a run of a prompted task, or of a prompt over a table of the user's own, how many tokens it
+    may have, and under the ``paper`` preset the authors' number of examples per step. What is there stays.
+
+    Raises UserError for a task that there is not.
+    """
+    task = fields.get("task")
+    if fields.get("train_file") is not None:
+        own = fields.get("prompt") is not None
+        return {"max_length": PromptSpec.max_length, **fields} if own else dict(fields)
+    prompt = get_task(task).prompt if isinstance(task, str) else None
+    if prompt is None:
+        return dict(fields)
+    of_paper = {"batch_size": prompt.batch_size} if fields.get("preset") == "paper" else {}
+    return {"max_length": prompt.max_length, **of_paper, **fields}
 
 
 def layout_here(model: str) -> Layout | None:

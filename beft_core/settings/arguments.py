@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from beft_core.errors import UserError
 from beft_core.merging.methods import flags
+from beft_core.presets import limited as limited
 from beft_core.settings.aliases import canonical
 from beft_core.terms import TERM_KEYS
 
@@ -95,26 +95,6 @@ def terms_and_mode(values: Iterable[str] | None) -> dict[str, object]:
     if len(chosen) > 1:
         raise UserError(f"got --terms {' '.join(chosen)}", f"{modes[0]} alone, or bias terms", f"--terms {modes[0]}")
     return {"mode": modes[0], "terms": ()}
-
-
-def limited(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Add to the fields of a run of a prompted task, or of a prompt over a table of the user's own, how many tokens it
-    may have, and under the ``paper`` preset the authors' number of examples per step. What is there stays.
-
-    Raises UserError for a task that there is not.
-    """
-    from beft_core.tasks.prompts.spec import PromptSpec
-    from beft_core.tasks.registry import get_task
-
-    task = fields.get("task")
-    if fields.get("train_file") is not None:
-        own = fields.get("prompt") is not None
-        return {"max_length": PromptSpec.max_length, **fields} if own else dict(fields)
-    prompt = get_task(task).prompt if isinstance(task, str) else None
-    if prompt is None:
-        return dict(fields)
-    of_paper = {"batch_size": prompt.batch_size} if fields.get("preset") == "paper" else {}
-    return {"max_length": prompt.max_length, **of_paper, **fields}
 
 
 def layers(values: Iterable[str] | None) -> tuple[int, ...] | None:

@@ -17,7 +17,7 @@ from beft_core.errors import UserError
 from beft_core.files.safe_yaml import read_yaml
 from beft_core.methods import METHODS, WITHOUT_TERMS
 from beft_core.models.source import BUNDLED
-from beft_core.presets import chosen, layout_here
+from beft_core.presets import chosen, layout_here, limited
 from beft_core.tasks.registry import get_task
 from beft_core.tasks.sources.user_files import OwnTable
 from beft_core.terms import TERM_KEYS
@@ -208,7 +208,7 @@ class SweepSpec:
                 }
                 if values.get("epochs") is None and task in self.task_epochs:
                     values["epochs"] = self.task_epochs[task]
-                config = RunConfig.from_dict(values).resolved(layout)
+                config = RunConfig.from_dict(limited(values)).resolved(layout)
                 found.setdefault(identity(config), config)
         return list(found.values())
 

@@ -104,7 +104,14 @@ def require_model(config: RunConfig, observer: Observer) -> None:
     """
     observer.stage("find the model")
     layout = locate(config.model).layout
-    wanted_terms(config, layout.with_added(config.add_bias))
+    with_added = layout.with_added(config.add_bias)
+    wanted_terms(config, with_added)
+    if not config.method.trains and not with_added.terms:
+        raise UserError(
+            f"got --terms {config.mode} for a model without a bias term, whose snapshot would be empty",
+            "zero biases, which change nothing",
+            "--add-bias v",
+        )
     if config.prompt is not None or (config.train_file is None and get_task(config.task).prompt is not None):
         require_language_model(layout)
 

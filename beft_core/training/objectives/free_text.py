@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,16 +90,18 @@ class Writer:
         bank = self.bank
         index = RunIndex.to(bank.precision.device, [run] * len(ids), bank.runs)
         bank.route(index if bank.runs > 1 else None, index)
-        given = {"position_ids": positions + bank.model.layout.position_offset} if self._takes_positions else {}
+        named = self._names_of_arguments
+        given: dict[str, Any] = (
+            {"position_ids": positions + bank.model.layout.position_offset} if "position_ids" in named else {}
+        )
+        given |= {"cache" if "cache" in named else "past_key_values": cache}  # its name in earlier releases
         with bank.precision.autocast():
-            hidden: Tensor = bank.model.backbone(
-                input_ids=ids, attention_mask=mask, cache=cache, use_cache=True, **given
-            )[0]
+            hidden: Tensor = bank.model.backbone(input_ids=ids, attention_mask=mask, use_cache=True, **given)[0]
         return hidden[:, -1]
 
     @cached_property
-    def _takes_positions(self) -> bool:
-        return "position_ids" in inspect.signature(self.bank.model.backbone.forward).parameters
+    def _names_of_arguments(self) -> Collection[str]:
+        return inspect.signature(self.bank.model.backbone.forward).parameters
 
     def _ends(self, token: int) -> bool:
         tokenizer = self.bank.model.tokenizer

@@ -236,3 +236,12 @@ def test_a_table_that_is_not_there_is_told(tmp_path: Path) -> None:
     one = spec(tasks=[{"train_file": str(tmp_path / "a.csv"), "text": "t", "label": "l"}])
     with pytest.raises(UserError, match="does not exist"):
         one.runs()
+
+
+def test_prompts_are_as_long_in_a_sweep_as_alone() -> None:
+    lengths = {
+        run.task: run.max_length for run in SweepSpec(tasks=("prompt-cb", "cb"), terms=("v",), seeds=(0,)).runs()
+    }
+    assert lengths == {"prompt-cb": 2048, "cb": 128}
+    (short,) = SweepSpec(tasks=("prompt-cb",), terms=("v",), seeds=(0,), settings={"max_length": 64}).runs()
+    assert short.max_length == 64

@@ -6,6 +6,7 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from example_snapshots import example
@@ -13,6 +14,7 @@ from example_snapshots import example
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.tasks.registry import get_task
+from beft_core.training import preconditions
 from beft_core.training.observer import Observer
 from beft_core.training.preconditions import (
     checked_data,
@@ -139,3 +141,14 @@ def test_a_snapshot_of_a_prompted_task_has_no_head_and_others_need_one() -> None
     assert head_of(prompted, "prompt-sst2") == {} and outputs_of({}) is None
     with pytest.raises(UserError, match="without a head for sst2"):
         head_of(prompted, "sst2")
+
+
+def test_a_model_without_biases_is_scored_with_zero_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    def layout(*terms: str) -> SimpleNamespace:
+        return SimpleNamespace(lm="a head", terms=terms, with_added=lambda added: layout(*terms, *added))
+
+    monkeypatch.setattr(preconditions, "locate", lambda model: SimpleNamespace(layout=layout()))
+    config = RunConfig(mode="none", terms=(), task="prompt-sst2")
+    with pytest.raises(UserError, match="whose snapshot would be empty"):
+        require_model(config, SILENT)
+    require_model(dataclasses.replace(config, add_bias=("v",)), SILENT)
