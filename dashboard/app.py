@@ -6,6 +6,7 @@ import streamlit as st
 
 from dashboard import door
 from dashboard.deck import bar
+from dashboard.run_watch import bar as run_bar
 from dashboard.shared import address, page, tour
 
 st.set_page_config(
@@ -25,4 +26,5 @@ if admitted:
         page.frame(name)
         bar.draw(name)
         page.need_home()
+        run_bar.draw(name)
         chosen.run()

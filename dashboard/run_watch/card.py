@@ -25,6 +25,7 @@ from beft_core.runs.status import Status
 from dashboard.run_watch import stopped
 from dashboard.shared import address, in_view, page, tour
 from dashboard.shared.text import plain
+from dashboard.streamlit_private import current_run
 
 TICK_SECONDS = 1.0
 LIVE = "live-run"
@@ -85,6 +86,16 @@ class Card:
     """Function that draws what a run measured, below all else; its last argument: whether the run has ended."""
 
     @property
+    def begun(self) -> str:
+        """Key in the session of the page on which the watched run was started or found at work, and its id."""
+        return f"{self.link}_begun"
+
+    @property
+    def alive(self) -> str:
+        """Key in the session of the id of the watched run, if it was at work when it was drawn last."""
+        return f"{self.link}_alive"
+
+    @property
     def problem(self) -> str:
         """Key in the session of why a run could not be started."""
         return f"{self.link}_problem"
@@ -106,6 +117,31 @@ def watched(card: Card) -> Run | None:
     if not card.adopts:
         return None
     return next((run for run in list_runs() if run.status().active and run.kind.page == card.page), None)
+
+
+def is_opened(card: Card) -> bool:
+    """Say whether a link led to the run of the URL: its card is then what the page is about, and stands first.
+
+    The card of a run that was started, or found at work, on the page itself stands below what started it, so that
+    nothing moves away under the hand.
+    """
+    named = st.query_params.get(card.link)
+    return named is not None and st.session_state.get(card.begun) != (_page(), named)
+
+
+def _page() -> str:
+    context = current_run()
+    return context.page_script_hash if context is not None else ""
+
+
+def finished(card: Card) -> Run | None:
+    """Find the watched run if it is done, for pages that show what came of it; they are scrolled to here."""
+    run = watched(card)
+    if run is None or run.status().state != "done":
+        return None
+    if not st.session_state.get(card.problem):
+        in_view.here()
+    return run
 
 
 def at_work() -> list[Run]:
@@ -160,8 +196,10 @@ def begin(card: Card, action: Callable[[], Run]) -> Run | None:
     except UserError as error:
         could_not(card, error)
         return None
+    if st.query_params.get(card.link) != run.id:  # else it is gone on with where it stands
+        st.session_state[card.begun] = (_page(), run.id)
     address.put(card.link, run.id)
-    in_view.call(f"The {card.what} was started.")
+    in_view.say(f"The {card.what} was started.")
     if card.tour is not None:
         tour.done(card.tour)
     return run
@@ -199,26 +237,28 @@ def _again(card: Card, run: Run, action: Callable[[Run], None]) -> None:
 # --- drawing -------------------------------------------------------------------------------------------------------
 
 
-def draw(card: Card) -> Run | None:
-    """Draw the watched run, if there is one; while it is at work it is read again every second.
-
-    Returns it once it is done.
-    """
+def draw(card: Card) -> None:
+    """Draw the watched run, if there is one; while it is at work it is read again every second."""
     problem = st.session_state.get(card.problem)
     run = watched(card)
-    if problem or run is not None:
+    status = run.status() if run is not None else None
+    told = status is not None and not (status.state == "done" and card.outcome is None)  # else :func:`finished` is
+    if problem or told:
         in_view.here()
     if problem:
         st.error(problem, title=f"The {card.what} could not be started", icon=":material/error:")
-    if run is None:
-        return None
+    if run is None or status is None:
+        return
+    if card.link not in st.query_params:
+        st.session_state[card.begun] = (_page(), run.id)
     address.put(card.link, run.id)  # a reload finds it again, also when it has ended meanwhile
-    status = run.status()
     if status.active:
+        st.session_state[card.alive] = run.id
         _live(card)
-        return None
+        return
+    if _has_ended(card, run, status):
+        st.rerun()
     _ended(card, run, status)
-    return run if status.state == "done" else None
 
 
 @address.fragment(run_every=TICK_SECONDS)
@@ -227,8 +267,7 @@ def _live(card: Card) -> None:
     status = run.status() if run is not None else None
     if run is None or status is None or not status.active:
         if run is not None and status is not None:
-            if status.state == "done":
-                card.on_done(run)
+            _has_ended(card, run, status)
             address.put(card.link, run.id)
         st.rerun()
     if status.state == "cancelling" and not page.read_only():
@@ -252,6 +291,15 @@ def _live(card: Card) -> None:
         for record in [record for record in known if record["type"] == "message"][-MESSAGES:]:
             st.caption(plain(record["text"]))
         card.body(run, known, False)
+
+
+def _has_ended(card: Card, run: Run, status: Status) -> bool:
+    """Call ``on_done`` once where the run was seen at work and is done now; say whether that is so."""
+    if status.state != "done" or st.session_state.get(card.alive) != run.id:
+        return False
+    del st.session_state[card.alive]
+    card.on_done(run)
+    return True
 
 
 def _ended(card: Card, run: Run, status: Status) -> None:

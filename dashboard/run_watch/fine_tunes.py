@@ -240,5 +240,6 @@ FULL = card.Card(
     body=_everything,
 )
 """Card with every curve, for the page where runs are the matter."""
-ASIDE = replace(FULL, on_done=_open_next, actions=lambda run: _actions(run, elsewhere=False), body=_loss)
-"""Card of pages of which a run is a detail: when it is done, the page shows its snapshot."""
+ASIDE = replace(FULL, adopts=False, on_done=_open_next, actions=lambda run: _actions(run, elsewhere=False), body=_loss)
+"""Card of pages of which a run is a detail, of one that was started there: when it is done, the page shows its
+snapshot. The bar tells of all others."""

@@ -1,4 +1,4 @@
-// Scrolls to its place once for each call. Which calls were heard is known to the window, as long as it stands.
+// Says the words of each call once, and scrolls to its place where that is asked for. Which calls were heard is known to the window, as long as it stands.
 
 const GAP = 72; // pixels left free above: the header of the page covers them
 
@@ -7,6 +7,7 @@ export default function ({ parentElement, data }) {
   if (heard.has(data.call)) return;
   heard.add(data.call);
   parentElement.querySelector("span").textContent = data.words;
+  if (!data.scroll) return;
   const place = parentElement.host ?? parentElement;
   const frame = place.closest("[data-testid=stMain]");
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -1,4 +1,4 @@
-"""Scrolling to what a button has made: its place on the page may be far above or below the button."""
+"""Scrolling to what was asked for, and saying what a button did: its place on the page may be far from the button."""
 
 from __future__ import annotations
 
@@ -18,9 +18,18 @@ _COMPONENT = st.components.v2.component(
 
 def call(words: str) -> None:
     """Have the page scroll to :func:`here` once it is drawn, and screen readers say the words. For callbacks."""
-    st.session_state[_CALL] = {"call": time.time_ns(), "words": words}
+    st.session_state[_CALL] = {"call": time.time_ns(), "words": words, "scroll": True}
+
+
+def say(words: str) -> None:
+    """Have screen readers say the words at :func:`here`; the page stays where it is. For callbacks."""
+    st.session_state[_CALL] = {"call": time.time_ns(), "words": words, "scroll": False}
 
 
 def here() -> None:
     """Mark the place to scroll to, above what is to be seen."""
-    _COMPONENT(key="in-view-here", data=st.session_state.get(_CALL) or {"call": 0, "words": ""}, height="content")
+    _COMPONENT(
+        key="in-view-here",
+        data=st.session_state.get(_CALL) or {"call": 0, "words": "", "scroll": False},
+        height="content",
+    )

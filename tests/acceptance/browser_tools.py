@@ -23,7 +23,7 @@ from urllib.parse import urlencode, urlparse
 
 import pytest
 from made_up_samples import write_samples
-from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, TimeoutError, expect, sync_playwright
 
 from beft_core.runs.run import list_runs
 
@@ -185,6 +185,7 @@ class SlowLine:
 
     def __init__(self, page: Page) -> None:
         self._held: list[str | bytes] | None = None
+        self._answered = 0
         self._window: Any = None
         page.route_web_socket(re.compile("/_stcore/stream"), self._join)
 
@@ -203,20 +204,27 @@ class SlowLine:
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Hold back what comes meanwhile; let it through at the end."""
-        self._held = []
+        self._held, self._answered = [], 0
         yield
         held, self._held = self._held, None
         for message in held:
             self._window.send(message)
 
     def answered(self, page: Page) -> None:
-        """Wait until the server has said something that is held, and nothing more."""
+        """Wait until the server has said something since this was asked last, and nothing more: it may be faster than
+        who asks.
+        """
         assert self._held is not None
-        before = len(self._held)
-        while len(self._held) == before:
+        while len(self._held) == self._answered:
             page.wait_for_timeout(20)
-        while before != (before := len(self._held)):
+        while self._answered != len(self._held):
+            self._answered = len(self._held)
             page.wait_for_timeout(200)
+
+
+def bar(page: Page) -> Locator:
+    """The status bar of a run at work."""
+    return page.locator(".st-key-run-bar")
 
 
 @dataclass
@@ -275,7 +283,7 @@ class Visit:
         not: every change of width draws every chart twice.
         """
         if figure:
-            expect(self.page.locator(".js-plotly-plot .main-svg").first).to_be_visible()  # 5 MB of script
+            expect(self.page.locator(".js-plotly-plot .main-svg:visible").first).to_be_visible()  # 5 MB of script
         expect(self.page.locator('[data-stale="true"]')).to_have_count(0)
         expect(self.page.get_by_test_id("stException")).to_have_count(0)
         here = self.page.viewport_size["width"]  # type: ignore[index]
@@ -284,9 +292,9 @@ class Visit:
             self._shoot(name)
         assert not self.complaints, self.complaints
 
-    def resize(self, width: int) -> None:
+    def resize(self, width: int, height: int = HEIGHT) -> None:
         """Make the window as wide as that; the page and its charts must follow."""
-        self.page.set_viewport_size({"width": width, "height": HEIGHT})
+        self.page.set_viewport_size({"width": width, "height": height})
         try:
             self.page.wait_for_function(f"{MISFITS}.length === 0")
         except TimeoutError:

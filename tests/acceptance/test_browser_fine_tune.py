@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from browser_tools import Lab, Visit
+from browser_tools import Lab, Visit, bar
 from playwright.sync_api import Locator, Page, expect
 
 from beft_core.runs import about
@@ -45,10 +45,15 @@ def wait(condition: Callable[[], object], seconds: float = 90) -> None:
 def started(visit: Visit, **setup: str) -> Run:
     """Press Start, and wait for the first curve."""
     page = visit.open("fine_tune", **setup)
-    page.get_by_role("button", name="Start", exact=True).click()
-    expect(page.get_by_role("button", name="Cancel")).to_be_in_viewport()  # the card is above: the page scrolled there
+    start = page.get_by_role("button", name="Start", exact=True)
+    visit.settle()
+    start.scroll_into_view_if_needed()
+    before = start.bounding_box()
+    start.click()
+    expect(bar(page).get_by_role("button", name="Cancel")).to_be_in_viewport()
     expect(page.get_by_role("status").filter(has_text="The run was started.")).to_have_count(1)
     expect(curve(page)).to_be_visible()
+    assert start.bounding_box() == before  # neither the bar nor the card, which is below, moved what was pressed
     return newest(visit.lab)
 
 
@@ -106,19 +111,20 @@ def test_a_live_curve_keeps_its_zoom_and_the_run_outlives_reload_kill_and_restar
     process = run.recorded().process
     assert process is not None
     os.kill(process.pid, signal.SIGKILL)
-    expect(page.get_by_text("lost its worker")).to_be_visible()
+    expect(page.get_by_text("lost its worker").first).to_be_visible()
+    expect(bar(page)).to_contain_text("lost its worker")
     visit.check("fine-tune-killed")
     page.get_by_role("button", name="Resume from its checkpoint").click()
     expect(page.get_by_text("resumed after step")).to_be_visible()
     restart(visit.lab)
     page.goto(f"{visit.lab.url}/fine_tune")
     visit.complaints.clear()  # of the page that was open when its server went
-    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    expect(bar(page).get_by_role("button", name="Cancel")).to_be_visible()
     expect(curve(page)).to_be_visible()
     assert run.status().state == "running"
 
-    page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_text(f"{run.id[-6:]} b_v on demo-sentiment, seed 0 was cancelled")).to_be_visible()
+    bar(page).get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text(f"{run.id[-6:]} b_v on demo-sentiment, seed 0 was cancelled").last).to_be_visible()
     assert run.status().state == "cancelled"
     visit.check("fine-tune-cancelled", last=True)
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from browser_tools import Visit
+from browser_tools import Visit, bar
 from example_snapshots import base, example
 from hostile import hostile_snapshots
 from playwright.sync_api import Page, expect
@@ -143,10 +143,10 @@ def test_uploads_hostile_and_good(visit: Visit, tmp_path: Path) -> None:
 def test_a_real_run_is_watched_through_a_reload_to_its_result(visit: Visit) -> None:
     page = visit.open("importance")
     page.get_by_role("button", name="Run the one-minute experiment").click()
-    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    expect(bar(page).get_by_role("button", name="Cancel")).to_be_visible()
     expect(page.get_by_role("button", name="Run the one-minute experiment")).to_be_disabled()
     page.reload()  # a new session: the run is found on disk
-    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    expect(bar(page).get_by_role("button", name="Cancel")).to_be_visible()
     expect(page.get_by_text("is certified null in this model")).to_be_visible()
     visit.check("running")
     expect(page.get_by_text("is done after")).to_be_visible(timeout=120_000)
@@ -166,7 +166,7 @@ def test_the_experiment_leads_to_where_it_is_watched_and_is_cancelled_while_it_l
     expect(page.get_by_role("heading", name="Fine-tune", level=1)).to_be_visible()
     page.wait_for_url(re.compile(r"/fine_tune\?(.*&)?run="))
     visit.open("importance")
-    page.get_by_role("button", name="Cancel").click()
+    bar(page).get_by_role("button", name="Cancel").click()
     expect(page.get_by_text("seed 0 was cancelled")).to_be_visible()
     assert list_runs(visit.lab.home)[0].status().state == "cancelled"
     visit.check("cancelled")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from browser_tools import WIDTHS, Lab, Visit
+from browser_tools import WIDTHS, Lab, Visit, bar
 from playwright.sync_api import Page, expect
 from sweep_tables import make_results
 
@@ -67,9 +67,9 @@ def test_a_tiny_sweep_from_start_to_table(visit: Visit) -> None:
     expect(page.get_by_text("beft sweep --tasks demo-sentiment --n-train 16 --terms v head")).to_be_visible()
     visit.check("sweep-form", figure=False)
     page.get_by_role("button", name="Start the sweep").click()
-    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    expect(bar(page).get_by_role("button", name="Cancel")).to_be_visible()
     page.reload()  # a new session: the sweep stands in the link
-    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    expect(bar(page).get_by_role("button", name="Cancel")).to_be_visible()
     visit.check("sweep-running", figure=False)
     expect(page.get_by_text("is done after")).to_be_visible(timeout=200_000)
     (run,) = [run for run in list_runs(visit.lab.home) if run.id not in before]

@@ -25,9 +25,13 @@ st.html(
     )
     + "</style>"
 )
+opened = card.is_opened(fine_tunes.FULL)
 with st.container():  # always there, so that what follows keeps its place when a run comes or goes
-    card.draw(fine_tunes.FULL)
+    if opened:
+        card.draw(fine_tunes.FULL)
 page.need_training()
 with page.control("settings", "ft-setup"):
     setup.draw()
 check.panel(setup.current())
+if not opened:
+    card.draw(fine_tunes.FULL)

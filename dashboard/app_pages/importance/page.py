@@ -77,10 +77,9 @@ def ranking_by_approach(opened: Opened, stack: str) -> None:
 
 page.begin("importance", title="Which bias matters?")
 answer = st.container()  # the first thing to read; what it says depends on the snapshot, which is chosen below
-with st.container():  # always there, so that what follows keeps its place when a run comes or goes
-    card.draw(fine_tunes.ASIDE)
 chosen = pick(beside=fine_tunes.launcher)
 if chosen is None:
+    card.draw(fine_tunes.ASIDE)
     st.stop()
 shown = chosen.scores.stacks[0]
 if len(chosen.scores.stacks) > 1:
@@ -106,3 +105,4 @@ with tabs[RANKING]:
 with tabs[SIZES]:
     if tabs[SIZES].open:
         over_data_sizes(chosen, shown, DARK)
+card.draw(fine_tunes.ASIDE)

@@ -11,7 +11,7 @@ from dashboard.app_pages.start.flow import flow
 from dashboard.app_pages.start.question import question
 from dashboard.app_pages.start.tour_card import tour_card
 from dashboard.content.samples import samples
-from dashboard.run_watch import card, fine_tunes
+from dashboard.run_watch import fine_tunes
 from dashboard.run_watch.machine_card import status_card
 from dashboard.shared import page
 from dashboard.shared.regimes import on_shelf
@@ -68,8 +68,6 @@ page.begin(
     SENTENCE,
     title=TITLE,
 )
-with st.container():  # always there, so that what follows keeps its place when a run comes or goes
-    card.draw(fine_tunes.ASIDE)
 grid = st.grid(2, min_column_width=380, gap="medium")
 for part, draw in (("picture", lambda: flow(DARK)), ("answer", ask)):
     with grid.cell(), page.stage(part):

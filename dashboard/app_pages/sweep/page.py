@@ -16,9 +16,13 @@ page.begin(
 # The halves stand below each other where the page is too narrow. Not inside the live fragment: a style that a fragment
 # writes replaces those of the page.
 st.html(f"<style>.st-key-{setup.HALVES} > div > .stHorizontalBlock > .stColumn {{ min-width: 22rem; }}</style>")
+opened = card.is_opened(run.CARD)
 with st.container():  # always there, so that what follows keeps its place when a sweep comes or goes
-    card.draw(run.CARD)
+    if opened:
+        card.draw(run.CARD)
 page.need_training()
 with page.control("settings", "sw-setup"):
     setup.draw()
 run.panel(setup.current())
+if not opened:
+    card.draw(run.CARD)

@@ -61,7 +61,7 @@ def test_by_default_a_presenter_hides_choosing_and_downloads() -> None:
 
 
 def test_without_it_nothing_is_hidden() -> None:
-    assert "font-size" not in styles(opened("importance"))
+    assert "html {" not in styles(opened("importance"))
 
 
 @pytest.fixture

@@ -260,10 +260,9 @@ def test_launch_watch_and_show_the_result() -> None:
     assert (kind, config["task"], config["n_train"]) == ("select", "demo-sentiment", 300)
     assert sound(at).query_params["run"] == run.id
     wait(lambda: not run.status().active)
-    at.run()
-    at.run()
+    at.run()  # it was seen at work here: its snapshot is opened by itself, once
     assert "is done after" in " ".join(m.value for m in sound(at).markdown)
-    button(at, "Show it").click().run()
+    assert all(b.label != "Show it" for b in at.button)
     assert sound(at).selectbox(key="snapshot").value == f"Run {run.id[-6:]}: select on demo-sentiment"
     assert charts(at) == CHARTS and not at.error
 
@@ -272,9 +271,9 @@ def test_a_run_at_work_is_found_again_by_a_new_session_and_cancelled() -> None:
     run = begin("train", steps=10_000)
     wait(lambda: run.status().stage == "train")
     at = opened("importance")  # no ?run= in its URL
-    assert at.get("progress") and button(at, "Run the one-minute experiment").disabled
+    assert button(at, "Run the one-minute experiment").disabled
     button(at, "Cancel").click().run()
-    assert run.cancel_asked() is not None
+    assert run.cancel_asked()
     wait(lambda: not run.status().active)
     at = opened("importance", run=run.id)
     assert "what was trained until then is kept" in at.info[0].value
