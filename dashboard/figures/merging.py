@@ -14,7 +14,7 @@ from beft_core.merging.preview import Preview
 from beft_core.merging.result import BASE, MERGED, MergeResult
 from beft_core.snapshots.snapshot import Key
 from dashboard.figures.parts import style
-from dashboard.figures.parts.labels import in_figures, in_templates
+from dashboard.figures.parts.labels import as_written, in_figures, in_templates
 
 OPPOSITE, ALIGNED = style.DIVERGING
 """Colours at the ends of the scale of angles; its middle, 90 degrees, has the colour of an empty cell."""
@@ -241,7 +241,7 @@ def _draw_levels(
             opacity=0.8,
             name=_short(row),
             line={"color": style.ink(dark), "width": 1.3, "dash": "dot" if row == BASE else "dash"},
-            hovertemplate=f"{in_templates(row, MAX_CHARACTERS)}: %{{y:.1f}} %<extra></extra>",
+            hovertemplate=f"{in_templates(as_written(row), MAX_CHARACTERS)}: %{{y:.1f}} %<extra></extra>",
             **place,
         )
     taken: list[float] = []
@@ -269,7 +269,7 @@ def _cell(value: float, percent: bool) -> str:
 
 
 def _short(label: str) -> str:
-    return in_figures(label, MAX_CHARACTERS)
+    return in_figures(as_written(label), MAX_CHARACTERS)
 
 
 def _wrapped(label: str) -> str:

@@ -128,7 +128,7 @@ QUICK: dict[str, Hands] = {
         "evaluation",
         {"part": "Does the score predict?", "pairing": "each term at its best"},
         (press("tab", "Figures 1 and 4"), pick("Learning rate", "0.002"), word("score")),
-        {"part": [], "rate": ["0.002"], "height": ["score"], "pairing": []},
+        {"part": ["Figures 1 and 4"], "rate": ["0.002"], "height": ["score"], "pairing": []},
     ),
     "fine-tune": Hands(
         "fine_tune",

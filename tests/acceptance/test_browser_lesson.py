@@ -143,12 +143,12 @@ def test_a_merge_is_moved_by_hand(page: Page) -> None:
     outputs = page.locator(".plane output")
     expect(outputs).to_have_count(2)
     before = outputs.first.inner_text()
-    page.get_by_role("slider", name="The merge, sst2").press("Shift+ArrowRight")
+    page.get_by_role("slider", name="The merge, SST-2").press("Shift+ArrowRight")
     expect(outputs.first).not_to_have_text(before)
-    share = page.get_by_label("share of sst2's change")
+    share = page.get_by_label("share of SST-2's change")
     expect(share).to_have_value("0.6")
     share.press("ArrowLeft")
-    expect(page.get_by_text("base + 0.59 · change of sst2")).to_be_visible()
+    expect(page.get_by_text("base + 0.59 · change of SST-2")).to_be_visible()
 
 
 def test_every_page_fits_and_shuts_nobody_out(page: Page, lesson: Path) -> None:

@@ -34,10 +34,11 @@ def real_samples(lab: Lab) -> None:
 
 
 def test_two_tasks_are_compared_mixed_scored_and_found_again(visit: Visit, tmp_path: Path) -> None:
-    page = visit.open("merge", merge_examples="100", merge_points="5 points")
+    page = visit.open("merge", merge_examples="100", merge_points="5 points", merge_part="Do the tasks agree?")
     expect(page.get_by_text("nearly unrelated").first).to_be_visible()
     expect(page.locator(".js-plotly-plot")).to_have_count(4)
     visit.check("merge")
+    visit.choose_tab("The plane")
     handle = page.get_by_role("slider", name="The merge, metrics not scored yet")  # in the plane, by hand and by key
     start = handle.bounding_box()
     assert start is not None
@@ -48,6 +49,7 @@ def test_two_tasks_are_compared_mixed_scored_and_found_again(visit: Visit, tmp_p
     visit.link("plane_a=0.")
     handle.press("Shift+ArrowDown")
     visit.link("plane_b=0.")
+    visit.choose_tab("Mix and score")
     slider = page.locator(".st-key-merge_weighted_weights").get_by_role("slider")
     slider.focus()
     for _ in range(10):
@@ -96,7 +98,7 @@ def test_what_does_not_fit_is_told(visit: Visit) -> None:
 
 
 def test_dark_theme(dark_visit: Visit) -> None:
-    page = dark_visit.open("merge", merge_method="TIES", merge_of="sign conflicts")
+    page = dark_visit.open("merge", merge_method="TIES", merge_of="sign conflicts", merge_part="Do the tasks agree?")
     expect(page.locator(".js-plotly-plot")).to_have_count(4)
     tick = page.locator(".js-plotly-plot .ytick text").first
     expect(tick).to_have_css("fill", "rgb(230, 233, 239)")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from browser_tools import WIDTHS, Visit
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
 
 from dashboard.figures.parts.contrast import TEXT, contrast
 from dashboard.shared.page import PLACES
@@ -78,12 +78,35 @@ COLOURED = {"fine_tune": {"--regime"}, "importance": set[str](), "compare, where
 in a caption, which Streamlit fades."""
 
 
+TALLEST = 1440
+"""Pixels of two screens of a laptop: as much as a page shows before one asks for more."""
+TALLER = {"importance": 2100}
+"""The exception, in pixels: four scores, each as bars and as a map of layers and terms, two of them side by side."""
+PHONE, LAPTOP = (420, 800), (1280, 720)
+TALL = "document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight"
+COVERED = """() => {
+    const at = document.querySelector("h1").getBoundingClientRect();
+    return !document.querySelector("h1").contains(document.elementFromPoint(at.left + 4, at.top + at.height / 2));
+}"""
+"""Whether something lies over the title: on a phone the navigation would."""
+
+
 @pytest.mark.parametrize("look", LOOKS)
-def test_nobody_is_shut_out_and_all_words_stand_out_in_both_themes(visit: Visit, look: str) -> None:
-    """One page load for both: drawing a page, and again in the other theme, takes longer than looking at it."""
+def test_nobody_is_shut_out_in_any_window_or_theme_and_all_words_stand_out(visit: Visit, look: str) -> None:
+    """On a phone nothing sticks out or lies over a page, a laptop needs two screens at most, axe finds nothing, and all
+    words stand out. One load for all: drawing a page, and again in the other theme, takes longer than looking at it.
+    """
     name, query = LOOKS[look]
+    visit.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
     page = visit.open(name, **query)
     visit.settle()
+    assert not page.evaluate(COVERED)
+    visit.resize(*PHONE)  # nothing sticks out
+    visit.resize(*LAPTOP)
+    try:
+        page.wait_for_function(f"{TALL} <= {TALLER.get(look, TALLEST)}", timeout=10_000)
+    except TimeoutError:
+        pytest.fail(f"{look} is {page.evaluate(TALL)} pixels high")
     page.evaluate(AXE_SCRIPT)
     if look in COLOURED:
         expect(page.get_by_test_id("stCaptionContainer").first).to_have_css("opacity", "1")  # the page's style is there

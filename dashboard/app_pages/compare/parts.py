@@ -138,9 +138,9 @@ def choose_view(opened: Sequence[Opened]) -> tuple[str, tuple[str, ...], str]:
 
 def legend(all_: Compared) -> None:
     """Draw which snapshot is which letter and shape, and what one must know of them before comparing."""
-    with st.container(border=True):
+    with st.container(border=True, gap="xsmall"):
         for number, one in enumerate(all_.opened):
-            st.markdown(f"{all_.name(number)} **{plain(one.title, 120)}**  \n:small[:gray[{explain.headline(one)}]]")
+            st.markdown(f"{all_.name(number)} **{plain(one.title, 120)}** :small[:gray[{explain.headline(one)}]]")
     for caveat in caveats(all_):
         st.info(caveat, icon=":material/info:")
 

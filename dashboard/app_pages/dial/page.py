@@ -20,9 +20,10 @@ if chosen is not None:
     st.caption(explain.headline(chosen))
 task = source.choose_task(chosen) if chosen is not None else None
 with st.container():  # always there, so that what follows keeps its place
-    run = card.draw(evaluation.CARD)
+    run = card.finished(evaluation.CARD)
 if chosen is not None and task is not None:
     found = source.find(chosen, task, run)
     if found is not None:
         results(found, DARK)
     evaluation.launcher(chosen, task, found)
+card.draw(evaluation.CARD)

@@ -17,7 +17,8 @@ from dashboard.shared.figure import show
 from dashboard.shared.text import in_words as with_symbols
 from dashboard.shared.text import plain
 
-LAMBDA, PART, RULE = "dial_lambda", "dial_part", "dial_rule"
+LAMBDA, PART, RULE, VIEW = "dial_lambda", "dial_part", "dial_rule", "dial_view"
+TURN, OFF = "Turn it", "Switched off, one at a time"
 _BESIDE = 340
 """Width in pixels below which the two halves stand below each other."""
 
@@ -31,8 +32,11 @@ def results(found: Found, dark: bool) -> None:
     if more:
         st.markdown(with_symbols(" ".join(more)))
     if len(dial.curves) > 1:
-        _turning(dial, dark)
-        _switched_off(dial, dark)
+        turned, off = st.tabs([TURN, OFF], key=VIEW, bind="query-params")
+        with turned:
+            _turning(dial, dark)
+        with off:  # drawn too where it is not open, so that its choice stays in the address
+            _switched_off(dial, dark)
     with page.control("details", "dial"):
         _computed(found)
 
@@ -76,7 +80,6 @@ def _turning(dial: Dial, dark: bool) -> None:
 
 def _switched_off(dial: Dial, dark: bool) -> None:
     """Draw what each layer and term costs, beside the score that is chosen."""
-    st.subheader("Switched off, one at a time", anchor=False)
     rule_key = _choose_rule(dial)
     kinds = [kind for kind in ("terms", "layers") if dial.off_parts(kind)]
     grid = st.grid(len(kinds) + bool(dial.test("cells")), min_column_width=_BESIDE)

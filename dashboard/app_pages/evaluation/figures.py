@@ -25,8 +25,8 @@ from dashboard.shared.figure import show
 from dashboard.shared.regimes import draw, switches
 from dashboard.shared.text import plain
 
-APPROACH = "by_score"
-"""Key of the choice of a score, and its name in the URL."""
+APPROACH, NOTEBOOK = "by_score", "notebook"
+"""Keys of the choice of a score and of the switch for the authors' numbers, and their names in the URL."""
 _SHOWN = ["regime", "n_train", "approach", "term", "seeds", "probe_lr", "mean", "rank", "selected", "value", "lr"]
 
 
@@ -108,8 +108,10 @@ def figures_1_and_4(view: View) -> None:
         _say_null(null)
         st.dataframe(rows[_SHOWN], hide_index=True, alt="Numbers behind the figure")
     if task == "sst2":
-        st.subheader("Beside the authors' notebook", anchor=False)
-        reference(view)
+        with page.control("settings", "notebook"):
+            beside = st.toggle("Beside the authors' notebook", key=NOTEBOOK, bind="query-params")
+        if beside:
+            reference(view)
 
 
 def measured(view: View, task: str, null: Sequence[str]) -> tuple[list[Measured], list[Measured]]:

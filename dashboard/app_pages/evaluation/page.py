@@ -9,7 +9,7 @@ import streamlit as st
 from beft_core.errors import UserError
 from dashboard.app_pages.evaluation.figures import figures_1_and_4, rates_and_epochs
 from dashboard.app_pages.evaluation.prediction import does_the_score_predict
-from dashboard.app_pages.evaluation.scorecard import PART, scorecard
+from dashboard.app_pages.evaluation.scorecard import PART, answer, claims
 from dashboard.app_pages.evaluation.tables import table_1, table_2, table_3, table_4
 from dashboard.app_pages.evaluation.view import View, choose_view
 from dashboard.result_tables.source import pick_table
@@ -18,6 +18,7 @@ from dashboard.shared.text import plain
 
 # Title -> what draws it, and whether it stands at a chosen learning rate. Comments, because a page shows bare strings.
 TABS: dict[str, tuple[Callable[[View], None], bool]] = {
+    "Claims": (claims, False),
     "Figures 1 and 4": (figures_1_and_4, True),
     "Table 1": (table_1, True),
     "Table 2": (table_2, True),
@@ -29,15 +30,15 @@ TABS: dict[str, tuple[Callable[[View], None], bool]] = {
 
 page.begin(
     "evaluation",
-    "What the paper claims, judged by the fine-tunes of a sweep; below, its figures and tables with ours beside them.",
+    "What the paper claims, judged by the fine-tunes of a sweep, and its figures and tables with ours beside them.",
     title="The paper's evaluation, ours beside it",
 )
-answer = st.container()  # above the choice of the table that it is about
+above_choice = st.container()  # above the choice of the table that it is about
 opened = pick_table()
 if opened is None:
     st.stop()
-with answer:
-    scorecard(opened)
+with above_choice:
+    answer(opened)
 in_view.here()
 results = opened.results
 failed = int((results["state"] != "done").sum())

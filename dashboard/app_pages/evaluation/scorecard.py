@@ -14,12 +14,15 @@ from beft_core.reports.claims.table import Judged, headline, judge
 from beft_core.reports.claims.verdicts import RULE, Verdict
 from beft_core.reports.merges import Merge
 from beft_core.reports.selection.pretrained import with_norms
+from dashboard.app_pages.evaluation.view import View
 from dashboard.result_tables.source import OpenTable
 from dashboard.shared import in_view, page
 from dashboard.shared.text import in_words
 
 PART = "part"
 """Key of the tabs, and its name in the URL."""
+ROWS = "claims"
+"""Key of the container of all rows; on a phone page.css puts the button of a row below its words."""
 BADGES: dict[Verdict, str] = {
     Verdict.CONFIRMED: ":green-badge[:material/check: confirmed]",
     Verdict.CONTRADICTED: ":violet-badge[:material/close: contradicted]",
@@ -34,10 +37,14 @@ def _judged(token: str, merged: str, _results: pd.DataFrame, _merges: Sequence[M
     return judge(with_norms(_results)[0], _merges)
 
 
-def scorecard(opened: OpenTable) -> None:
-    """Draw the verdicts in a sentence, and a row for each claim that the table tests."""
+def _of(opened: OpenTable) -> tuple[Judged, ...]:
+    return _judged(opened.token, repr(opened.merges), opened.results, opened.merges)
+
+
+def answer(opened: OpenTable) -> None:
+    """Draw the verdicts in a sentence; why there are none, where the claims cannot be judged."""
     try:
-        found = _judged(opened.token, repr(opened.merges), opened.results, opened.merges)
+        found = _of(opened)
     except UserError as error:
         page.report(error, "The claims cannot be judged")
         return
@@ -45,8 +52,16 @@ def scorecard(opened: OpenTable) -> None:
         st.markdown(f"#### {in_words(headline(found))}")
     if page.stop() is not None:
         _at_a_glance(found)
-        return
-    with st.container(gap=None):
+
+
+def claims(view: View) -> None:
+    """Draw the tab "Claims": a row for each claim that the table tests.
+
+    Raises:
+        UserError: the claims cannot be judged.
+    """
+    found = _of(view.whole)
+    with st.container(gap=None, key=ROWS):
         for one in found:
             if one.finding.verdict is not Verdict.UNTESTED:
                 _row(one)
@@ -88,7 +103,7 @@ def _row(one: Judged) -> None:
             claim.place,
             key=f"claim-{claim.key}",
             type="tertiary",
-            icon=":material/arrow_downward:",
+            icon=":material/arrow_forward:",
             on_click=_go,
             args=(claim.place,),
             help=f"Our numbers on this; the paper: {claim.paper}",

@@ -19,6 +19,8 @@ from dashboard.shared import page
 
 MODEL, RATE, TASK, REGIME = "of_model", "rate", "on_task", "on_regime"
 """Keys of the controls, and their names in the URL."""
+UNRATED = "unrated"
+"""Key of the container of the list of learning rates where the open tab does not depend on it; page.css hides it."""
 RATES: dict[str, str] = {"best": "each at its best", "same": "the best for b_v"}
 """Choices of the learning rate, in words. Every learning rate of the table can be chosen too."""
 
@@ -53,7 +55,8 @@ class View:
 def choose_view(opened: OpenTable, rated: bool) -> View:
     """Draw the lists of models, where the table has several, and of learning rates.
 
-    ``rated``: whether the open tab depends on that; the list is there in any case, so that the URL keeps it.
+    ``rated``: whether the open tab depends on the learning rate; else the list is not to be seen, but there, so that
+    the URL keeps it.
 
     Raises:
         UserError: not a result table.
@@ -64,15 +67,15 @@ def choose_view(opened: OpenTable, rated: bool) -> View:
         model = models[0]
         if len(models) > 1:
             model = _list("Model", models, MODEL)
-        rate = _list(
-            "Learning rate",
-            rates,
-            RATE,
-            words=lambda rate: RATES.get(rate, rate),
-            disabled=not rated,
-            help="Which fine-tunes stand in the figures and tables of the first tabs. The best is chosen on the "
-            "validation set, so those numbers are a little too good, for all alike.",
-        )
+        with st.container(key="rated" if rated else UNRATED, width="content"):
+            rate = _list(
+                "Learning rate",
+                rates,
+                RATE,
+                words=lambda rate: RATES.get(rate, rate),
+                help="Which fine-tunes stand in the figures and tables of the first tabs. The best is chosen on the "
+                "validation set, so those numbers are a little too good, for all alike.",
+            )
     lr: LrChoice = "best" if rate == "best" else "same" if rate == "same" else float(rate)
     return View(opened, of_model(opened, model), model, lr, page.dark())
 
@@ -105,16 +108,11 @@ def _list(
     key: str,
     words: Callable[[str], str] = str,
     help: str | None = None,
-    disabled: bool = False,
     width: int = 230,
 ) -> str:
     if key in st.session_state and st.session_state[key] not in options:
         del st.session_state[key]  # what another table had
-    return str(
-        st.selectbox(
-            label, options, key=key, bind="query-params", width=width, help=help, format_func=words, disabled=disabled
-        )
-    )
+    return str(st.selectbox(label, options, key=key, bind="query-params", width=width, help=help, format_func=words))
 
 
 def in_html(text: str) -> str:

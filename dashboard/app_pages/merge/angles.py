@@ -59,7 +59,6 @@ VIEWS: dict[str, View] = {"angle of the change": CHANGE, "angle of the biases": 
 
 def angles(choice: Choice, dark: bool) -> None:
     """Draw the section on angles and sign conflicts."""
-    st.subheader("Do the tasks pull in the same direction?", anchor=False)
     st.markdown(_sentence(choice))
     with page.control("settings", "merge-of"):
         name = st.segmented_control(

@@ -15,6 +15,7 @@ from beft_core.terms import TERM_KEYS
 from beft_core.terms import TERMS as SYMBOLS
 from dashboard.app_pages.merge.defaults import default
 from dashboard.content.samples import Opened
+from dashboard.figures.parts.labels import as_written
 from dashboard.figures.parts.style import latex
 from dashboard.shared import page
 from dashboard.shared.picker import pick_many
@@ -38,8 +39,8 @@ class Choice:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Unique short names of the snapshots: their tasks where these differ."""
-        return self.comparison.labels
+        """Unique short names of the snapshots: their tasks, as the paper writes them, where these differ."""
+        return tuple(map(as_written, self.comparison.labels))
 
     @property
     def contents(self) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from beft_core.tasks.registry import TASKS
 from beft_core.tasks.sources.presence import presence
 from dashboard.app_pages.merge.choice import Choice
 from dashboard.app_pages.merge.method import Merge
+from dashboard.figures.parts.labels import as_written
 from dashboard.own_tables.form import Table, TableForm
 from dashboard.run_watch import card
 from dashboard.shared import page
@@ -98,7 +99,7 @@ def launcher(choice: Choice, made: Merge, plane: DeltaGenerator | None = None) -
     work = plan(choice.snapshots, config)
     count = len(work.values) * len(here)
     for task, why in missing.items():
-        st.caption(f":material/database_off: **{plain(task)}** will be left out: {why}")
+        st.caption(f":material/database_off: **{plain(as_written(task))}** will be left out: {why}")
     run = card.watched(CARD)
     busy = run is not None and run.status().active
     why_not = page.cannot_train() or ("One evaluation at a time: cancel the one at work first." if busy else None)
@@ -159,7 +160,7 @@ def _own_tables(choice: Choice) -> tuple[dict[str, dict[str, Any]], list[tuple[T
             continue
         with (
             page.control("settings", f"merge-table-{number}"),
-            st.expander(f"A table to score **{plain(task)}** on", icon=":material/table:"),
+            st.expander(f"A table to score **{plain(as_written(task))}** on", icon=":material/table:"),
         ):
             form = TableForm(f"merge_own{number}")
             drawn = form.draw_for(task, head)

@@ -45,7 +45,6 @@ class Merge:
 
 def method(choice: Choice, dark: bool) -> Merge | None:
     """Draw the controls of a method and what its merge keeps; None, after saying why, if there is no such merge."""
-    st.subheader("Merge", anchor=False)
     row = st.container(horizontal=True, gap="large")  # in a narrow window the pictures go below the controls
     controls, picture = row.container(width=CONTROLS), row.container()
     with controls, page.control("settings", "merge-method"):

@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from beft_core.merging.plane import HIGH, LOW, Surface, surfaces
 from beft_core.merging.result import MergeResult
 from dashboard.app_pages.merge.choice import Choice
-from dashboard.app_pages.merge.plane_scene import START, TITLE, answer, here, scene, share_of
+from dashboard.app_pages.merge.plane_scene import START, answer, here, scene, share_of
 from dashboard.figures.parts.svg import SVG_JS, scripts
 from dashboard.shared import address, page, tour
 from dashboard.shared.figure import offer_table
@@ -36,8 +36,8 @@ def plane(choice: Choice, result: MergeResult | None) -> DeltaGenerator | None:
     Returns the place of the button that scores them, where none did.
     """
     if len(choice.labels) != 2:
+        st.caption("Two changes span a plane; these are more. Choose two to see it.")
         return None
-    st.subheader(TITLE, anchor=False)
     found = surfaces(result) if result is not None else []
     with page.stage("answer"):
         st.markdown(answer(choice.labels, found))
@@ -61,9 +61,10 @@ def _picture(choice: Choice, found: Sequence[Surface], result: MergeResult | Non
             on_moved_change=_moved,
         )
     if found:
-        st.markdown(here(found, *shares))
-        with page.control("downloads", "plane", horizontal=True, horizontal_alignment="right"):
-            offer_table("The plane (CSV)", lambda: frame(found), "merge-plane.csv", "merge-plane-csv")
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            st.markdown(here(found, *shares))
+            with page.control("downloads", "plane", width="content"):
+                offer_table("The plane (CSV)", lambda: frame(found), "merge-plane.csv", "merge-plane-csv")
     mark("merge")
     tour.write_when_quiet()
 

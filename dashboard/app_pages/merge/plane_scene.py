@@ -14,6 +14,7 @@ from beft_core.merging.result import MergeResult
 from beft_core.merging.similarity import Comparison
 from beft_core.snapshots.snapshot import Snapshot
 from dashboard.figures.merging import band_colours
+from dashboard.figures.parts.labels import as_written
 from dashboard.shared.text import plain
 
 SENTENCE = (
@@ -28,7 +29,7 @@ START = 0.5
 
 def answer(labels: Sequence[str], found: Sequence[Surface]) -> str:
     """Say where the best compromise lies, or how one gets to see it."""
-    first, second = (plain(label) for label in labels)
+    first, second = (plain(as_written(label)) for label in labels)
     if not found:
         return (
             f"Every merge of **{first}** and **{second}** by shares is a point here; their average is the middle. "
@@ -37,8 +38,8 @@ def answer(labels: Sequence[str], found: Sequence[Surface]) -> str:
     best = balanced(found)
     if best is None:
         return "No point of the plane has a finite metric above zero on both tasks."
-    values = ", ".join(f"{plain(one.task)} {one.at(*best):.1f} %" for one in found)
-    middle = ", ".join(f"{plain(one.task)} {one.at(START, START):.1f} %" for one in found)
+    values = ", ".join(f"{plain(as_written(one.task))} {one.at(*best):.1f} %" for one in found)
+    middle = ", ".join(f"{plain(as_written(one.task))} {one.at(START, START):.1f} %" for one in found)
     return (
         f"The best compromise on this grid takes **{best[0]:g} of {first}'s change and {best[1]:g} of {second}'s**: "
         f"{values}. Their average, 0.5 and 0.5: {middle}."
@@ -47,19 +48,20 @@ def answer(labels: Sequence[str], found: Sequence[Surface]) -> str:
 
 def share_of(letter: str, label: str) -> str:
     """Write the label of the slider of a share."""
-    return f"{letter}, share of {plain(label)}'s change"
+    return f"{letter}, share of {plain(as_written(label))}'s change"
 
 
 def here(found: Sequence[Surface], alpha: float, beta: float) -> str:
     """Write what a point is worth on each task."""
-    words = ", ".join(f"**{plain(one.task)} {one.at(alpha, beta):.1f} %**" for one in found)
+    words = ", ".join(f"**{plain(as_written(one.task))} {one.at(alpha, beta):.1f} %**" for one in found)
     return f"At {alpha:.2f} and {beta:.2f}: {words}, between the points that were scored."
 
 
 def examples(result: MergeResult) -> str:
     """Write how many validation examples each task was scored on."""
     sizes = ", ".join(
-        f"{plain(task)} {about.examples}" + (f" of {about.available}" if about.examples < about.available else "")
+        f"{plain(as_written(task))} {about.examples}"
+        + (f" of {about.available}" if about.examples < about.available else "")
         for task, about in result.tasks.items()
     )
     return f"Validation examples: {sizes}."
@@ -80,7 +82,7 @@ def scene(
         "at": list(at),
         "low": LOW,
         "high": HIGH,
-        "labels": [str(label)[:24] for label in comparison.labels],
+        "labels": [as_written(label)[:24] for label in comparison.labels],
         "changes": _changes(snapshots, terms, comparison),
         "panels": _panels(result) or [{"title": "metrics not scored yet", "values": None}],
     }
@@ -92,12 +94,12 @@ def _panels(result: MergeResult | None) -> list[dict[str, Any]]:
     if result is None:
         return panels
     for one in surfaces(result):
-        metric = result.tasks[one.task].metric
+        metric, name = result.tasks[one.task].metric, as_written(one.task)[:40]
         finite = one.values[np.isfinite(one.values)]
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
         panels.append(
             {
-                "title": f"{one.task[:40]}, {metric.replace('_', ' ')}" + " × 100" * (metric in CORRELATIONS),
+                "title": f"{name}, {metric.replace('_', ' ')}" + " × 100" * (metric in CORRELATIONS),
                 "shares": one.alphas.tolist(),
                 "values": [[None if math.isnan(v) else round(v, 3) for v in row] for row in one.values.tolist()],
                 "range": [low, high],

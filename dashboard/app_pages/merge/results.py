@@ -21,6 +21,7 @@ from dashboard.app_pages.merge.plane_scene import examples
 from dashboard.content.samples import samples_folder
 from dashboard.figures.merging import along_the_line
 from dashboard.figures.parts import style
+from dashboard.figures.parts.labels import as_written
 from dashboard.run_watch import card
 from dashboard.shared import page, tour
 from dashboard.shared.figure import offer_table, show
@@ -82,26 +83,32 @@ def answer(shown: Shown, choice: Choice | None) -> None:
     if run is not None:
         tour.done("merge")
     shares = kept(result)
-    keeps = in_words(shares)
-    title = plain(evaluation.title(config))
+    keeps = as_written(in_words(shares))
+    title = plain(as_written(evaluation.title(config)))
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.markdown(f"#### {title} {plain(keeps)}" if keeps else f"#### {title}")
-        if run is not None:
-            st.button(
-                "Close this result",
-                key="merge-close",
-                icon=":material/close:",
-                on_click=card.dismiss,
-                args=(evaluation.CARD,),
-            )
+        st.markdown(f"#### {title} {plain(keeps)}" if keeps else f"#### {title}", width="content")
+        with st.container(horizontal=True, width="content"):
+            _downloads(result, run)
+            if run is not None:
+                st.button(
+                    "Close this result",
+                    key="merge-close",
+                    icon=":material/close:",
+                    type="tertiary",
+                    on_click=card.dismiss,
+                    args=(evaluation.CARD,),
+                )
     if not shown.is_of(choice):
         names = " and ".join(f"*{plain(title)}*" for title in config.titles)
         st.info(f"This evaluation is of {names}, not of what is chosen below.", icon=":material/info:")
     for task, why in result.left_out.items():
-        st.warning(f"**{plain(task)}** was left out: {plain(why)}", icon=":material/database_off:")
+        st.warning(f"**{plain(as_written(task))}** was left out: {plain(why)}", icon=":material/database_off:")
     st.markdown(_table(result))
-    st.caption(f"{plain(explained(shares), 900)} {_caption(result)}" if shares else _caption(result))
-    with page.control("downloads", "merge-table", horizontal=True, horizontal_alignment="right"):
+    st.caption(f"{plain(as_written(explained(shares)), 900)} {_caption(result)}" if shares else _caption(result))
+
+
+def _downloads(result: MergeResult, run: Run | None) -> None:
+    with page.control("downloads", "merge-table", horizontal=True, width="content"):
         offer_table("The table (CSV)", lambda: table(result), "merge-table.csv", "merge-table-csv")
         if run is not None:
             st.download_button(
@@ -116,12 +123,13 @@ def answer(shown: Shown, choice: Choice | None) -> None:
             )
 
 
-def along(shown: Shown, dark: bool) -> None:
-    """Draw the metric of each task along the parameter of the merge, where it was scored."""
-    result = shown.result
-    if not result.line:
+def along(shown: Shown | None, dark: bool) -> None:
+    """Draw the metric of each task along the parameter of the merge, or how to have it scored."""
+    if shown is None or not shown.result.line:
+        st.caption("No line was scored. Choose one under *Mix and score*, and evaluate the merge.")
         return
-    st.markdown(f"**{plain(_upper(result.parameter or ''))} against the metric of each task**")
+    result = shown.result
+    st.markdown(f"**{plain(as_written(_upper(result.parameter or '')))} against the metric of each task**")
     figure = along_the_line(result, sources(result), _colour(shown.config, dark), dark)
     show(figure, "merge-line", "Metric of each task along the parameter of the merge", data=lambda: line(result))
     st.caption(
@@ -148,7 +156,7 @@ def _colour(config: MergeConfig, dark: bool) -> str:
 def _table(result: MergeResult) -> str:
     """Write the Markdown table of a result; the best of each column, among all rows, is bold."""
     tasks = list(result.tasks)
-    head = ["", *(f"{plain(task)}  \n{plain(about.metric)}" for task, about in result.tasks.items())]
+    head = ["", *(f"{plain(as_written(task))}  \n{plain(about.metric)}" for task, about in result.tasks.items())]
     best = {
         task: max((v for row in result.rows.values() if (v := result.value(row, task)) is not None), default=None)
         for task in tasks
@@ -163,7 +171,9 @@ def _table(result: MergeResult) -> str:
 
     lines = [" | ".join(part.replace("  \n", " ") for part in head), " | ".join([":--", *["--:"] * len(tasks)])]
     for row in result.rows:
-        name = {BASE: "Base model, nothing tuned", MERGED: "**Merged**"}.get(row, f"Fine-tuned on {plain(row)}")
+        name = {BASE: "Base model, nothing tuned", MERGED: "**Merged**"}.get(
+            row, f"Fine-tuned on {plain(as_written(row))}"
+        )
         lines.append(" | ".join([name, *(cell(row, task) for task in tasks)]))
     return "\n".join(f"| {text} |" for text in lines)
 

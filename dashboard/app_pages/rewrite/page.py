@@ -18,10 +18,9 @@ page.begin(
     "One model can be written down in many ways that compute exactly the same. A score that measures what was learnt "
     "should not care which. Rewrite a model and see which scores do.",
 )
-with st.container():  # always there, so that what follows keeps its place when a run comes or goes
-    card.draw(CARD)
 chosen = pick(REWRITE_CHOICE)
 if chosen is None:
+    card.draw(CARD)
     st.stop()
 st.caption(explain.headline(chosen))
 shifted, scaled = st.tabs([SHIFT, SCALE], key="rw", bind="query-params")
@@ -31,3 +30,4 @@ if shifted.open:
 if scaled.open:
     with scaled:
         scale(chosen)
+card.draw(CARD)

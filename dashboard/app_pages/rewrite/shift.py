@@ -70,15 +70,17 @@ def shift(opened: Opened) -> None:
 
 
 def _chosen() -> Rewriting:
-    with page.control("settings", "shift"):
+    with page.control("settings", "shift", horizontal=True, vertical_alignment="bottom", gap="medium"):
         length = st.slider(
-            "Length of the constant that moves from the output bias into b_v, relative to b_v in each layer",
+            "Length of the constant, relative to b_v",
             0.0,
             LONGEST,
             FIRST,
             0.1,
             key=LENGTH,
             bind="query-params",
+            width=420,
+            help="It moves from the output bias into b_v; in each layer it is so many times as long as b_v there.",
         )
         with page.aside("direction"), st.container(horizontal=True, vertical_alignment="bottom"):
             direction = st.segmented_control(

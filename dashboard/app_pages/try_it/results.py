@@ -23,7 +23,7 @@ from dashboard.shared.text import in_words, plain
 if TYPE_CHECKING:
     import pandas as pd
 
-FOCUS, BASE = "try_which", "try_base"
+FOCUS, BASE, NUMBERS = "try_which", "try_base", "try_numbers"
 """Keys of the controls, and their names in the URL."""
 OWN = "its own head on the pre-trained biases"
 SCALES = {"stsb": (0.0, 5.0), "demo-similarity": (0.0, 5.0)}
@@ -46,10 +46,10 @@ def results(setup: Setup, texts: list[str], pairs: list[str] | None, above: Delt
     _side_by_side(setup, found, focus, against, dark)
     _layers(setup, found, focus, dark)
     table = _table(setup, found, texts, pairs, against)
-    st.subheader("Every number", anchor=False)
-    st.dataframe(table, hide_index=True, alt="Answers of every fine-tune to every sentence", height="content")
-    with page.control("downloads", "try-table", horizontal=True, horizontal_alignment="right"):
-        offer_table("These numbers (CSV)", lambda: table, "try-it.csv", "try-table-csv")
+    with st.expander("Every number", icon=":material/table:", key=NUMBERS, bind="query-params"):
+        st.dataframe(table, hide_index=True, alt="Answers of every fine-tune to every sentence", height="content")
+        with page.control("downloads", "try-table", horizontal=True, horizontal_alignment="right"):
+            offer_table("These numbers (CSV)", lambda: table, "try-it.csv", "try-table-csv")
     _computed(setup, seconds)
 
 
@@ -115,10 +115,7 @@ def _side_by_side(setup: Setup, found: Sequence[Answer], focus: int, against: st
         if against == OWN
         else f"Ring: {plain(against)}; dot: each fine-tune. The way between them is that of biases and head together."
     )
-    st.caption(
-        f"{start} Between the rows both differ: each fine-tune trained a head (and the pooler's bias) of its own "
-        "beside its biases."
-    )
+    st.caption(start)
 
 
 def _value(logits: np.ndarray, label: int) -> float:
@@ -165,8 +162,7 @@ def _layers(setup: Setup, found: Sequence[Answer], focus: int, dark: bool) -> No
     )
     st.caption(
         f"A bar is the {plain(unit)} minus what it is with that layer's biases put back to their pre-trained values, "
-        "computed exactly, one layer at a time. The hollow bar is the rest of the shift: layers act on what the layers "
-        "below made, so their changes need not add up."
+        "one layer at a time; the hollow bar is what layers do together."
     )
 
 
@@ -213,6 +209,8 @@ def _computed(setup: Setup, seconds: float) -> None:
             "**Shift**: how far the log-odds of the class that the first fine-tune names, or the value, moved.\n"
             "- **A layer's bar**: margin with all trained biases − margin with that layer's biases (all its terms) at "
             "their values before the fine-tune. **Rest**: the whole shift − the sum of the bars.\n"
+            "- Between two fine-tunes both differ: each trained a head (and the pooler's bias) of its own beside its "
+            "biases.\n"
             "- The head, the pooler's bias and, of a fine-tune of all biases, the LayerNorm of the embeddings stay as "
             "trained on both sides."
         )

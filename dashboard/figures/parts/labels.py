@@ -1,8 +1,19 @@
-"""Names out of files in a figure: Plotly reads tags, among them links, wherever it writes text."""
+"""Names in figures: those out of files, where Plotly would read tags, and tasks as the paper writes them."""
 
 from __future__ import annotations
 
 import html
+import re
+
+from beft_core.reports.paper import task_labels
+
+_WORD = re.compile(r"[\w-]+")
+
+
+def as_written(text: object) -> str:
+    """Write every task of the paper that a text names by its key as the paper does, ``SST-2`` for ``sst2``."""
+    known = task_labels()
+    return _WORD.sub(lambda word: known.get(word[0], word[0]), str(text))
 
 
 def in_figures(name: object, limit: int | None = None) -> str:

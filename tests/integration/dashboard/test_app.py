@@ -23,6 +23,7 @@ def test_every_page_opens(page: str) -> None:
 
 
 TABS = {
+    "Claims": 0,
     "Figures 1 and 4": 1,
     **{f"Table {number}": 0 for number in range(1, 5)},
     "Learning rate and epochs": 3,

@@ -204,6 +204,7 @@ def home(tmp_path: Path) -> dict[str, list[str]]:
 
 
 PARTS = [
+    "Claims",
     "Figures 1 and 4",
     "Table 1",
     "Table 2",
