@@ -100,7 +100,9 @@ class Answer:
                 change = f"kept {self._class(now)}, {surer}: {p[now]:.2f} became {q[now]:.2f}"
         if hardly:
             stays = f"{effect.after:.2f}" if self.labels is None else f"{self._class(now)} {q[now]:.2f}"
-            moved = f"The biases of {self.name} changed next to nothing" if self.without else "No bias moved here"
+            moved = (
+                f"The biases of {self.name} changed next to nothing" if self.without else f"{self.name} moved nothing"
+            )
             return f"{moved}: {stays} is what the head says by itself."
         return f"{self.name} {change}{_by_layer(effect)}."
 
@@ -170,13 +172,18 @@ def predicted(logits: np.ndarray) -> np.ndarray:
 
 
 def short_name(meta: SnapshotMeta) -> str:
-    """Name a fine-tune by what it trained, in few words: b_v, b_q and b_v, all biases, the head."""
+    """Name a fine-tune by what it trained, in few words: b_v, b_q and b_v, all biases, the head; of one whose terms
+    are all null, and were left as they are, ``b_k (null)``.
+    """
     terms = [TERMS[term].symbol for term in meta.trained_terms]
     row = method_of(meta.mode)
     if row.every_bias:
         return "all biases"
-    if not terms:  # also where all that was to be trained is null
-        return METHODS["head"].short if row.names_terms else row.short or meta.mode
+    if not terms and row.names_terms:
+        null = [TERMS[term].symbol for term in meta.null_terms]
+        return f"{_listed(null)} (null)" if null else METHODS["head"].short
+    if not terms:
+        return row.short or meta.mode
     return f"merged {_listed(terms)}" if meta.mode == "merged" else _listed(terms)
 
 

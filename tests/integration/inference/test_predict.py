@@ -104,8 +104,8 @@ def test_only_chosen_examples_are_taken_apart() -> None:
 def test_a_fine_tune_that_moved_nothing_is_its_head() -> None:
     (null,) = predict([sample("sst2-low-seed0-k-only")], TEXTS, loader=loader)
     np.testing.assert_allclose(null.logits, null.before, atol=1e-6)
-    assert null.without == {} and null.verdict(0).startswith("No bias moved here: ")
-    assert null.name == "the head only"
+    assert null.without == {} and null.verdict(0).startswith("b_k (null) moved nothing: ")
+    assert null.name == "b_k (null)"
 
 
 def test_texts_that_do_not_suit_are_refused() -> None:

@@ -88,7 +88,7 @@ def test_the_verdict_on_a_value_and_on_nothing() -> None:
     moved = answer(row(1.23), row(3.8), {0: row(3.7), 1: row(1.6)}, None)
     assert moved.verdict(0) == "b_v moved the value from 1.23 to 3.80; layer 1 made most of it."
     for still, what in (
-        (answer(row(2.0), row(2.0), {}, None), "No bias moved here: 2.00"),
+        (answer(row(2.0), row(2.0), {}, None), "b_v moved nothing: 2.00"),
         (
             answer(row(0, 1), row(0, 1.001), {0: row(0, 1)}),
             "The biases of b_v changed next to nothing: 'positive' 0.73",
@@ -123,6 +123,8 @@ def test_predictions() -> None:
         ({"mode": "merged", "trained_terms": ("v",)}, "merged b_v"),
         ({"mode": "head"}, "the head only"),
         ({"trained_terms": ()}, "the head only"),
+        ({"trained_terms": (), "null_terms": ("k",)}, "b_k (null)"),
+        ({"mode": "head", "null_terms": ("k",)}, "the head only"),
         ({"mode": "imported", "trained_terms": ("v",)}, "b_v"),
     ],
 )

@@ -76,10 +76,10 @@ def test_it_teaches_without_a_click(desk: InProcess) -> None:
     assert at.multiselect(key="try").value == list(DEFAULT)
     verdict = next(m.value for m in at.markdown if m.value.startswith("####"))
     assert "$b_v$ turned 'positive' 0\\.74 into 'negative' 0\\.86; layers 1 and 2 made most of it" in verdict
-    assert "No bias moved here" in words(at)  # b_k is null: the head alone
+    assert "$b_k$ \\(null\\) moved nothing" in words(at)  # the head alone
     assert charts(at) == 2
     table = at.dataframe[0].value
-    assert table["fine-tune"].tolist() == ["b_v", "b_q", "the head only"] and table["shift"][2] == 0
+    assert table["fine-tune"].tolist() == ["b_v", "b_q", "b_k (null)"] and table["shift"][2] == 0
     (asked,) = desk.asked
     assert asked["texts"] == [FIRST] and asked["text_pairs"] is None and asked["model"] == "bundled"
 
