@@ -71,8 +71,12 @@ def table_fields(table: OwnTable) -> dict[str, Any]:
     return {field: getattr(table, name) for name, field in TABLE_FIELDS.items()}
 
 
-PROBE: dict[str, Any] = {"mode": EVERY_BIAS, "fisher": True, "evaluate": "last"}
+PROBE: dict[str, Any] = {"mode": EVERY_BIAS, "fisher": True}
 """Fields that a probe sets itself: it trains every bias, with the Fisher information measured before."""
+PROBE_EVALUATES = "last"
+"""Time at which ``beft select`` and ``select`` score the validation set where they are not told: the scores need no
+curve, and it would take time. Other probes, such as those of the dashboard, are scored as their configuration says.
+"""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from beft_core.cli.flags import FLAGS, OF_SELECT, TABLE, Flag
 from beft_core.cli.parser import options_file
-from beft_core.config import RunConfig
+from beft_core.config import PROBE_EVALUATES, RunConfig
 from beft_core.errors import UserError
 from beft_core.imports import imported
 from beft_core.runs.kinds import KINDS
@@ -30,16 +30,18 @@ def command_line(kind: str, config: Any, out: str | None = None) -> str | None:
 
 def train_command(config: RunConfig, out: str | None = None) -> str:
     """Write the command of a fine-tune. ``out``: name of the snapshot to write."""
-    return _fine_tune_command("train", FLAGS, config, out)
+    return _fine_tune_command("train", FLAGS, config, out, RunConfig())
 
 
 def select_command(config: RunConfig, out: str | None = None) -> str:
     """Write the command of a probe. ``out``: name of the snapshot to write."""
-    return _fine_tune_command("select", OF_SELECT, config, out)
+    return _fine_tune_command("select", OF_SELECT, config, out, RunConfig(evaluate=PROBE_EVALUATES))
 
 
-def _fine_tune_command(command: str, fields: Iterable[str], config: RunConfig, out: str | None) -> str:
-    default = RunConfig()
+def _fine_tune_command(
+    command: str, fields: Iterable[str], config: RunConfig, out: str | None, default: RunConfig
+) -> str:
+    """``default``: what the command takes for flags that are not given."""
     words = ["beft", command]
     for name in fields:
         value = getattr(config, name)

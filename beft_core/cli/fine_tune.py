@@ -14,7 +14,7 @@ from beft_core.cli.flags import FLAGS, OF_SELECT, completed, config_of, takes
 from beft_core.cli.parser.command import OUTPUT, TRAINING, add
 from beft_core.cli.progress import Progress, progress
 from beft_core.cli.tables import RANK
-from beft_core.config import RunConfig
+from beft_core.config import PROBE_EVALUATES, RunConfig
 from beft_core.errors import UserError
 from beft_core.extras import require_training
 from beft_core.files.paths import user_path
@@ -75,7 +75,7 @@ def select(
     json: output.Json = False,
 ) -> int:
     """Fine-tune all bias terms, score them by every approach, select one."""
-    config = config_of(given)
+    config = config_of({"evaluate": PROBE_EVALUATES, **given})
     probe_path = output.out_path(out) if out else None
     if trained_out and not then_train:
         raise UserError("got --trained-out without --then-train", "both", "--then-train")
@@ -134,7 +134,8 @@ def select(
     if then_train and winner is not None and not stopped:
         with progress() as observer:
             # Not through workflow.select, so that the probe is on disk and on the screen before this begins.
-            alone = dataclasses.replace(config, mode=ONE_BY_ONE, terms=(winner,))
+            when = given.get("evaluate", RunConfig.evaluate)  # as beft train, which takes no probe's default
+            alone = dataclasses.replace(config, mode=ONE_BY_ONE, terms=(winner,), evaluate=when)
             trained = workflow.train(alone, observer, data=data)
         trained_path = (
             trained_paths[winner] if trained_out else output.default_path(default_name(config, [winner]), force)

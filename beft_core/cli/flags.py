@@ -268,7 +268,7 @@ FLAGS: dict[str, Flag] = {
         Flag(
             "evaluate",
             str,
-            "When to score the validation set. Default: epoch.",
+            "When to score the validation set. Default: epoch; of a probe: last.",
             metavar=_choice(EVALUATIONS),
             panel=OUTPUT,
         ),
@@ -276,10 +276,8 @@ FLAGS: dict[str, Flag] = {
 }
 """Flags by field, in the order of ``--help``."""
 
-OF_SELECT = tuple(name for name in FLAGS if name not in ("terms", "fisher", "evaluate"))
-"""Names of the flags of ``select``: a probe fine-tunes all terms, measures Fisher always and is scored after its last
-epoch.
-"""
+OF_SELECT = tuple(name for name in FLAGS if name not in ("terms", "fisher"))
+"""Names of the flags of ``select``: a probe fine-tunes all terms and measures Fisher always."""
 
 TABLE = (
     "name",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
-from beft_core.config import PROBE, RunConfig
+from beft_core.config import PROBE, PROBE_EVALUATES, RunConfig
 from beft_core.errors import UserError
 from beft_core.extras import require_training
 from beft_core.files.paths import user_path
@@ -170,7 +170,8 @@ def select(
         examples = _ready(watched, work, probe=True)
         from beft_core.training import workflow
 
-        found = workflow.select(work.config, watched, file, then_train, data=examples, base=work.base)
+        when = settings.get("evaluate", PROBE_EVALUATES if config is None else None)
+        found = workflow.select(work.config, watched, file, then_train, evaluate=when, data=examples, base=work.base)
     probe = work.kept(found.snapshot)
     return Selection(probe, Scores.of(probe), work.kept(found.trained) if found.trained is not None else None)
 

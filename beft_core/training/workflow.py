@@ -275,6 +275,7 @@ def select(
     checkpoint: Path | None = None,
     then_train: bool = False,
     *,
+    evaluate: str | None = None,
     data: TaskData | None = None,
     base: inputs.Base | None = None,
 ) -> Selection:
@@ -283,10 +284,14 @@ def select(
     Where the architecture lets it be measured, the probe also holds the relative output change of q, k and v.
 
     ``then_train``: fine-tune the selected term alone, too. The probe takes every setting of ``config`` except what it
-    trains. ``data``, ``base``: see :func:`train_bank`.
+    trains. ``evaluate``: when the probe is scored, if not when ``config`` says. ``data``, ``base``: see
+    :func:`train_bank`.
     """
     observer = observer or Observer()
-    probe = train(config.probe(), observer, checkpoint, data=data, base=base)
+    settings = config.probe()
+    if evaluate is not None:
+        settings = dataclasses.replace(settings, evaluate=evaluate)
+    probe = train(settings, observer, checkpoint, data=data, base=base)
     if not observer.should_stop():
         try:
             probe = with_output_change(probe, config, observer, data=data, base=base)

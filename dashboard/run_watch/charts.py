@@ -98,14 +98,14 @@ def everything(records: Sequence[Mapping[str, Any]], run_id: str, *, ended: bool
 
 
 def not_evaluated(records: Sequence[Mapping[str, Any]], ended: bool) -> str:
-    """Write why there is no curve of a metric: a probe is evaluated once, after its last epoch."""
+    """Write why there is no curve of a metric: a run may be evaluated once, after its last epoch, or never."""
     epochs = [record["epoch"] for record in records if record["type"] == "epoch"]
     if ended:
         return "Nothing was evaluated."
     if not epochs:
         return "No epoch has ended yet."
     count = f"{max(epochs)} epoch{'s have' if max(epochs) > 1 else ' has'} ended"
-    return f"{count}. A probe is evaluated once, after its last epoch."
+    return f"{count}. This run is scored after its last epoch only; one with `--evaluate epoch` has a curve here."
 
 
 def _table(records: Sequence[Mapping[str, Any]], kind: str, columns: Sequence[str]) -> pd.DataFrame:

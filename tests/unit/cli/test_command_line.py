@@ -148,7 +148,8 @@ def test_select_comes_back(fields: dict[str, Any], data: dict[str, Any]) -> None
 
 
 def test_only_what_differs_is_said() -> None:
-    assert command_line("select", RunConfig()) == "beft select"
+    assert command_line("select", RunConfig(evaluate="last")) == "beft select"
+    assert command_line("select", RunConfig()) == "beft select --evaluate epoch"  # the probe of the dashboard
     assert command_line("train", RunConfig()) == "beft train"
     config = RunConfig(task="sst2", terms=("q", "v"), layers=(0, 3, 4, 5), lr=4e-4, dropout=False)
     assert command_line("train", config, "my run.beft.safetensors") == (

@@ -39,7 +39,7 @@ def test_what_a_row_names_is_there(kind: Kind) -> None:
 
 def test_what_a_probe_sets_itself_is_what_the_engine_trains() -> None:
     config = RunConfig(terms=("v",), evaluate="epoch")
-    own = {name: getattr(config.probe(), name) for name in ("mode", "fisher", "evaluate")}
+    own = {name: getattr(config.probe(), name) for name in ("mode", "fisher")}
     assert own == {name: value for name, value in KINDS["select"].sets.items() if name != "terms"}
     assert single_fine_tunes() == ["select", "train"]
 

@@ -71,7 +71,7 @@ def test_opens_ready_to_start_and_counts_without_measuring() -> None:
     assert float(share.split(" % of ")[0]) == pytest.approx(100 * counted.trainable / counted.total, rel=5e-3)
     assert metrics(at)["Steps"] == "114" and metrics(at)["Time and memory"] == "not measured"
     assert not button(at, "Start").disabled and not at.error and not at.warning
-    assert command(at) == "beft select --regime low --trajectory-every 4"
+    assert command(at) == "beft select --regime low --trajectory-every 4 --evaluate epoch"
 
 
 def test_a_link_restores_every_choice() -> None:

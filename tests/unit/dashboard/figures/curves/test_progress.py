@@ -63,7 +63,9 @@ def test_a_probe_says_when_it_is_evaluated() -> None:
     steps = [record for record in RECORDS if record["type"] == "step"]
     epochs = [{"type": "epoch", "epoch": n, "step": 19 * n, "train_loss": 0.6} for n in range(1, 6)]
     assert not_evaluated(steps, ended=False) == "No epoch has ended yet."
-    assert not_evaluated([*steps, epochs[0]], ended=False).startswith("1 epoch has ended. A probe is evaluated once")
+    assert not_evaluated([*steps, epochs[0]], ended=False).startswith(
+        "1 epoch has ended. This run is scored after its last"
+    )
     assert not_evaluated([*steps, *epochs], ended=False).startswith("5 epochs have ended")
     assert not_evaluated([*steps, *epochs], ended=True) == "Nothing was evaluated."
 
