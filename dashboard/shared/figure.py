@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from dashboard.figures.parts import style
+from dashboard.figures.parts.alt import numbers
 from dashboard.figures.parts.style import CONFIG
 from dashboard.shared import page
 
@@ -38,12 +39,14 @@ def show(
 ) -> Any:
     """Draw a figure, and below it its downloads: HTML, the numbers as CSV, and pictures where a browser is there.
 
-    ``name``: key of the chart on the page and name of the files; ``alt``: what it shows, for those who cannot see it;
+    ``name``: key of the chart on the page and name of the files; ``alt``: what it shows, for those who cannot see it,
+    to which its numbers are added;
     ``data``: the numbers behind it; ``on_select``: called when a point was clicked, see ``st.session_state[name]``.
     Returns the selection event, or None without ``on_select``.
     """
     figure = for_the_room(figure)
-    look: dict[str, Any] = {"theme": None, "key": name, "alt": alt, "config": CONFIG}
+    said = numbers(figure)
+    look: dict[str, Any] = {"theme": None, "key": name, "alt": f"{alt}: {said}" if said else alt, "config": CONFIG}
     if on_select is not None:
         look |= {"on_select": on_select, "selection_mode": "points"}
     event = st.plotly_chart(figure, **look)
