@@ -1,5 +1,6 @@
 """The dashboard as a visitor feels it: first page after a cold start, page switches with 200 snapshots and 200 runs on
-disk, memory of the server, ten browser windows at once, and the dial: a press of a key on its slider, and a whole run.
+disk, memory of the server, ten browser windows at once; from an action to its answer on the dial, on a cell of the
+heatmaps and in the sandbox; and a whole run of the dial.
 
 Run: ``python tests/benchmarks/bench_dashboard.py`` (needs Chromium). Targets: first page under 3 s, a page switch under
 1 s of the server's time, server under 500 MB and without torch. The server's time is measured in its own process, by
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -203,22 +204,65 @@ def crowd(browser: Browser, url: str, pid: int) -> tuple[list[float], float]:
     return times, psutil.Process(pid).memory_info().rss / 1e6
 
 
-def dial_presses(browser: Browser, folder: Path) -> list[float]:
+def dial_presses(page: Page) -> Iterator[float]:
     """Seconds from a key pressed on the slider of a shipped dial until the page says the metric there."""
+    slider = page.locator(".st-key-dial_lambda").get_by_role("slider")
+    slider.focus()
+    for step in range(1, PRESSES + 1):
+        began = time.perf_counter()
+        slider.press("ArrowRight")
+        page.get_by_text(f"at λ = {1 + step * 0.05:g}", exact=False).first.wait_for(timeout=60_000)
+        yield time.perf_counter() - began
+
+
+def cells(page: Page) -> Iterator[float]:
+    """Seconds from the choice of a layer until its cell is taken apart below the heatmaps."""
+    page.get_by_text("One cell taken apart").click()
+    for step in range(PRESSES):
+        layer = (step * 5 + 1) % 6  # another one each time
+        page.get_by_role("combobox", name="Layer").click()
+        option = page.get_by_role("option", name=str(layer), exact=True)
+        option.wait_for()
+        began = time.perf_counter()
+        option.click()
+        page.get_by_text(f"in layer {layer}").first.wait_for(timeout=60_000)
+        yield time.perf_counter() - began
+
+
+def sandbox_presses(page: Page) -> Iterator[float]:
+    """Seconds from a key pressed on the tip of the tuned vector until the picture has another value: the browser
+    computes it by itself.
+    """
+    tip = page.get_by_role("slider", name="Tip of b′").first
+    tip.focus()
+    for _ in range(PRESSES):
+        before = tip.get_attribute("aria-valuetext")
+        began = time.perf_counter()
+        tip.press("ArrowUp")
+        while tip.get_attribute("aria-valuetext") == before:
+            page.wait_for_timeout(1)
+        yield time.perf_counter() - began
+
+
+REACTIONS: dict[str, tuple[str, Callable[[Page], Iterator[float]]]] = {
+    "dial, from a key to its answer": ("dial", dial_presses),
+    "a cell, from its choice to its numbers": ("importance", cells),
+    "sandbox, from a key to its picture": ("geometry", sandbox_presses),
+}
+"""What is measured -> the page, and what acts there, on the samples that are shipped."""
+
+
+def reactions(browser: Browser, folder: Path) -> dict[str, list[float]]:
+    """Seconds from each action of :data:`REACTIONS` to its answer."""
     shutil.copytree(ROOT / "sample_snapshots", folder / "samples", ignore=shutil.ignore_patterns("*.py"))
-    times = []
+    times = {}
     with server(folder) as (url, _, _):
-        page = browser.new_page()
-        page.goto(f"{url}/dial")
-        drawn(page, "dial")
-        slider = page.locator(".st-key-dial_lambda").get_by_role("slider")
-        slider.focus()
-        for step in range(1, PRESSES + 1):
-            began = time.perf_counter()
-            slider.press("ArrowRight")
-            page.get_by_text(f"at λ = {1 + step * 0.05:g}", exact=False).first.wait_for(timeout=60_000)
-            times.append(time.perf_counter() - began)
-        page.close()
+        for what, (name, act) in REACTIONS.items():
+            page = browser.new_page()
+            page.goto(f"{url}/{name}")
+            drawn(page, name)
+            times[what] = list(act(page))
+            page.close()
     return times
 
 
@@ -300,9 +344,9 @@ def main() -> None:
         print(f"\nserver after all pages: {memory:.0f} MB; torch loaded: {'yes' if loaded else 'no'}")
         print(f"{SESSIONS} windows at once: median {statistics.median(times):.1f} s, last {max(times):.1f} s", end="; ")
         print(f"{after:.0f} MB")
-        presses = dial_presses(browser, folder / "dial")
-        print(f"dial, from a key to its answer: median {1000 * statistics.median(presses):.0f} ms", end=", ")
-        print(f"slowest of {PRESSES} {1000 * max(presses):.0f} ms")
+        for what, taken in reactions(browser, folder / "shipped").items():
+            print(f"{what}: median {1000 * statistics.median(taken):.0f} ms", end=", ")
+            print(f"slowest of {len(taken)} {1000 * max(taken):.0f} ms")
         first, asked = answers(browser, folder)
         print(f"Try it: {first:.1f} s to the first answer (PyTorch starts), then ", end="")
         print(f"{1000 * statistics.median(asked):.0f} ms from a typed sentence to its answer")
