@@ -50,7 +50,7 @@ def test_the_selection_probes_all_terms_and_trains_the_winner_alone(monkeypatch:
 def test_a_probe_of_the_rewritten_model_ends_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """The two models compute the same, but biases ten times as long hardly turn, and those a tenth as long do."""
     monkeypatch.setattr(inputs, "load_data", few_validation_examples(24))
-    config = dataclasses.replace(BASE, n_train=32, epochs=4)
+    config = dataclasses.replace(BASE, n_train=32, epochs=4, evaluate="last")
     as_it_is, rewritten = (select(dataclasses.replace(config, rewrite_scale=scale)) for scale in (None, 10.0))
     was, now = (found.scores.mean_scores(PAPER) for found in (as_it_is, rewritten))
     assert now["v"] < was["v"] / 10 and now["q"] > 10 * was["q"]

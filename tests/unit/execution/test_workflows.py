@@ -35,8 +35,8 @@ def test_a_damaged_configuration_is_told_before_anything_is_loaded(kind: str, tm
 def test_of_a_probe_is_measured_what_a_probe_trains(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, Any]] = []
     monkeypatch.setattr(count, "answer", lambda config: asked.append(config) or {"seconds": 1.0})
-    config = RunConfig(task="sst2", terms=("q",))
+    config = RunConfig(task="sst2", terms=("q",), evaluate="never")
     assert estimated(config.to_dict(), "train") == estimated(config.to_dict(), "select") == {"seconds": 1.0}
     single, probe = map(RunConfig.from_dict, asked)
     assert single == config
-    assert (probe.mode, probe.fisher, probe.evaluate, probe.task) == ("all", True, "last", "sst2")
+    assert (probe.mode, probe.fisher, probe.evaluate, probe.task) == ("all", True, "never", "sst2")
