@@ -363,5 +363,5 @@ def tasks(json: output.Json = False) -> None:
         if not place.here:
             ways.setdefault(place.advice, []).append(name)
     output.say(*(f"not here ({', '.join(names)}): {way}" for way, names in ways.items()))
-    output.say("prompt-…: answered by a language model, without a head")
+    output.say("prompt-*: answered by a language model, without a head")
     output.say("Data is read from --data-dir, BEFT_GLUE_DIR, BEFT_SUPERGLUE_DIR, BEFT_QA_DIR, or the Hub.")
