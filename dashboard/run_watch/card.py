@@ -92,7 +92,7 @@ class Card:
 
     @property
     def alive(self) -> str:
-        """Key in the session of the id of the watched run, if it was at work when it was drawn last."""
+        """Key in the session of the id of the watched run, if it was started here or at work when it was drawn last."""
         return f"{self.link}_alive"
 
     @property
@@ -198,6 +198,7 @@ def begin(card: Card, action: Callable[[], Run]) -> Run | None:
         return None
     if st.query_params.get(card.link) != run.id:  # else it is gone on with where it stands
         st.session_state[card.begun] = (_page(), run.id)
+    st.session_state[card.alive] = run.id  # it may end before it is drawn
     address.put(card.link, run.id)
     in_view.say(f"The {card.what} was started.")
     if card.tour is not None:

@@ -53,7 +53,8 @@ def started(visit: Visit, **setup: str) -> Run:
     expect(bar(page).get_by_role("button", name="Cancel")).to_be_in_viewport()
     expect(page.get_by_role("status").filter(has_text="The run was started.")).to_have_count(1)
     expect(curve(page)).to_be_visible()
-    assert start.bounding_box() == before  # neither the bar nor the card, which is below, moved what was pressed
+    # Neither the bar nor the card, which is below, moves what was pressed, once what came and what goes is drawn.
+    wait(lambda: start.bounding_box() == before, seconds=5)
     return newest(visit.lab)
 
 
