@@ -34,6 +34,7 @@ from beft_core.tasks.examples import TaskData
 from beft_core.tasks.own_table import default_name
 from beft_core.tasks.registry import TASKS, get_task
 from beft_core.tasks.sources.user_files import ScoredTable, scored_from
+from beft_core.training.observer import Observer
 from beft_core.training.preconditions import (
     head_of,
     inputs_of,
@@ -114,14 +115,7 @@ def evaluate(
         config = config_of(recorded([snapshot]) | given | {"task": task})
     require_training()
     with progress() as observer:
-        # What is wrong with the data or the model is told before PyTorch takes its seconds.
-        observer.stage("load data")
-        if data is None:
-            data = read_data(dataclasses.replace(config, inputs=inputs_of(snapshot, task)))
-        require_labels(snapshot, data.spec)
-        observer.stage("find the model")
-        locate(config.model)
-        observer.stage("start PyTorch")
+        data = ready(snapshot, task, config, data, observer)
         from beft_core.training.evaluate import evaluate
 
         metrics = evaluate(snapshot, config, biases=biases, observer=observer, data=data)
@@ -164,6 +158,24 @@ def own_data(
         raise UserError(f"got no table for the head {task}", "a file to score it on", "--file FILE")
     data = known.load()
     return task, dataclasses.replace(data, source=f"{data.spec.evals['validation']}, as in the run's folder")
+
+
+def ready(snapshot: Snapshot, task: str, config: RunConfig, data: TaskData | None, observer: Observer) -> TaskData:
+    """Load the examples that a head is scored on, unless they are there, and check them and the model.
+
+    What is wrong with either is told before PyTorch takes its seconds, which are the stage that begins here last.
+
+    Raises:
+        UserError: data that cannot be read or have other labels than the head, or no such model.
+    """
+    observer.stage("load data")
+    if data is None:
+        data = read_data(dataclasses.replace(config, inputs=inputs_of(snapshot, task)))
+    require_labels(snapshot, data.spec)
+    observer.stage("find the model")
+    locate(config.model)
+    observer.stage("start PyTorch")
+    return data
 
 
 def _head_of_table(snapshot: Snapshot, train_file: str) -> str:

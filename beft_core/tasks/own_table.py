@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from beft_core.errors import UserError
+from beft_core.tasks.cells import kind_of, text_of
 from beft_core.tasks.examples import Examples, TaskData
 from beft_core.tasks.metrics import METRICS
 from beft_core.tasks.registry import REGIMES, TASKS
@@ -306,13 +307,7 @@ def split(where: str, examples: Examples) -> tuple[Examples, Examples]:
 def _text(where: str, row: int, column: str, value: Any) -> str:
     if value is None or (isinstance(value, str) and not value.strip()):
         raise UserError(f"{where}, row {row}: got an empty {column!r}", "text in every row", "removing the row")
-    if not isinstance(value, str):
-        raise UserError(f"{where}, row {row}: got {_kind(value)} in {column!r}", "text")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise UserError(f"{where}, row {row}: got half a character in {column!r}", "Unicode") from None
-    return value
+    return text_of(value, column, f"{where}, row {row}: ")
 
 
 def _label(where: str, row: int, column: str, value: Any) -> str:
@@ -326,18 +321,13 @@ def _label(where: str, row: int, column: str, value: Any) -> str:
     if isinstance(value, (int, float)):
         value = repr(value)
     if value is not None and not isinstance(value, str):
-        raise UserError(f"{where}, row {row}: got {_kind(value)} as {column!r}", "text or a number for each row")
+        raise UserError(f"{where}, row {row}: got {kind_of(value)} as {column!r}", "text or a number for each row")
     value = (value or "").strip()
     if value.lower() in ("", "nan"):
         raise UserError(f"{where}, row {row}: got no {column!r}", "a label in every row", "removing the row")
     if len(value) > MAX_NAME:
         raise UserError(f"{where}, row {row}: got {len(value):,} characters as {column!r}", f"at most {MAX_NAME}")
     return value
-
-
-def _kind(value: Any) -> str:
-    names = {int: "a number", float: "a number", bool: "true or false", list: "a list", dict: "an object"}
-    return names.get(type(value), f"a value of type {type(value).__name__}")
 
 
 # Labels

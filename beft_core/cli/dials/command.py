@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from beft_core.cli import output
-from beft_core.cli.evaluation import SCORED, WHERE, Table, own_data
+from beft_core.cli.evaluation import SCORED, WHERE, Table, own_data, ready
 from beft_core.cli.flags import DATA, config_of, takes
 from beft_core.cli.parser.command import OUTPUT, TRAINING, add
 from beft_core.cli.progress import progress
@@ -22,10 +21,9 @@ from beft_core.errors import UserError
 from beft_core.extras import require_training
 from beft_core.files.paths import user_path
 from beft_core.merging.config import recorded
-from beft_core.models.source import locate
 from beft_core.settings import arguments
 from beft_core.snapshots.snapshot import read_snapshot
-from beft_core.training.preconditions import head_of, inputs_of, read_data, refuse_changed_weights, require_labels
+from beft_core.training.preconditions import head_of, refuse_changed_weights
 
 Lambdas = Annotated[
     list[str] | None,
@@ -71,14 +69,7 @@ def dial(
     run = config_of(recorded([snapshot]) | known | ({"task": task} if data is None else {}))
     require_training()
     with progress() as observer:
-        # What is wrong with the data or the model is told before PyTorch takes its seconds.
-        observer.stage("load data")
-        if data is None:
-            data = read_data(dataclasses.replace(run, inputs=inputs_of(snapshot, task)))
-        require_labels(snapshot, data.spec)
-        observer.stage("find the model")
-        locate(run.model)
-        observer.stage("start PyTorch")
+        data = ready(snapshot, task, run, data, observer)
         from beft_core.dials.measure import measure
 
         found = measure(snapshot, config, observer, data=data)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from beft_core.errors import UserError
+from beft_core.tasks.cells import kind_of, text_of
 from beft_core.tasks.examples import Examples
 from beft_core.tasks.prompts.spec import PromptSpec
 from beft_core.tasks.spec import TaskSpec
@@ -51,7 +52,7 @@ def _example(
     spec: TaskSpec, prompt: PromptSpec, row: Row
 ) -> tuple[str, tuple[str, ...], tuple[int, ...], tuple[str, ...]]:
     """Write (prompt, continuations, numbers of the right ones, right texts) of a row."""
-    cells = {column: _text(row, column) for column in prompt.columns}
+    cells = {column: text_of(_cell(row, column), column) for column in prompt.columns}
     text = prompt.prompt_of(cells)
     if prompt.kind == "text":
         answers = _answers(row, spec.label)
@@ -67,23 +68,9 @@ def _cell(row: Row, column: str) -> Any:
     return row[column]
 
 
-def _text(row: Row, column: str) -> str:
-    return _is_text(_cell(row, column), column)
-
-
-def _is_text(value: Any, column: str) -> str:
-    if not isinstance(value, str):
-        raise UserError(f"got {kind_of(value)} in {column!r}", "text")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise UserError(f"got half a character in {column!r}", "Unicode") from None
-    return value
-
-
 def _texts(value: Any, column: str) -> list[str]:
     """Texts of a cell: one, or those of a list."""
-    return [_is_text(item, column) for item in (value if isinstance(value, list | tuple) else [value])]
+    return [text_of(item, column) for item in (value if isinstance(value, list | tuple) else [value])]
 
 
 def _own_candidates(prompt: PromptSpec, row: Row) -> tuple[str, ...]:
@@ -140,17 +127,3 @@ def _answers(row: Row, column: str) -> tuple[str, ...]:
     if not answers:
         raise UserError(f"got no answer in {column!r}", "one or more texts", "removing the row")
     return answers
-
-
-def kind_of(value: Any) -> str:
-    """Name the type of a JSON value in words."""
-    names: dict[type, str] = {
-        type(None): "nothing",
-        str: "text",
-        int: "a number",
-        float: "a number",
-        bool: "true or false",
-        list: "a list",
-        dict: "an object",
-    }
-    return names.get(type(value), f"a value of type {type(value).__name__}")

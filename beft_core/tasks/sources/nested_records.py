@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from beft_core.errors import UserError
-from beft_core.tasks.prompts.render import SPAN_SEPARATOR, kind_of
+from beft_core.tasks.cells import kind_of
+from beft_core.tasks.prompts.render import SPAN_SEPARATOR
 
 Flat = Iterator[tuple[str, Mapping[str, Any]]]
 """Rows of a record: (place, cells)."""

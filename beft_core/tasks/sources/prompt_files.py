@@ -15,8 +15,9 @@ import numpy as np
 
 from beft_core.errors import UserError
 from beft_core.files.plain_file import open_plain
+from beft_core.tasks.cells import kind_of
 from beft_core.tasks.examples import Examples
-from beft_core.tasks.prompts.render import examples_of, kind_of
+from beft_core.tasks.prompts.render import examples_of
 from beft_core.tasks.sources.nested_records import flat_rows
 from beft_core.tasks.sources.records import MAX_NESTED, jsonl_records
 from beft_core.tasks.spec import TaskSpec

@@ -34,8 +34,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[DialConfig]]:
         return example_dial(tuple(snapshot.meta.trained_terms), snapshot)
 
     monkeypatch.setattr("beft_core.dials.measure.measure", fake)
-    monkeypatch.setattr("beft_core.cli.dials.command.locate", lambda name: None)
-    monkeypatch.setattr("beft_core.cli.dials.command.read_data", lambda run: load_task("demo-sentiment"))
+    monkeypatch.setattr("beft_core.cli.evaluation.locate", lambda name: None)
+    monkeypatch.setattr("beft_core.cli.evaluation.read_data", lambda run: load_task("demo-sentiment"))
     return configs
 
 
