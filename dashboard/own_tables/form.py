@@ -18,11 +18,13 @@ import streamlit as st
 
 from beft_core.errors import UserError
 from beft_core.files.home import home
+from beft_core.tasks.own_prompts import OwnPrompt
 from beft_core.tasks.own_table import PROBLEMS, columns_of, default_name
 from beft_core.tasks.registry import TASKS
 from beft_core.tasks.sources import table_preview
 from beft_core.tasks.sources.table_preview import Checked, Columns, Preview
 from beft_core.tasks.sources.user_files import OwnTable
+from dashboard.own_tables import prompt_controls
 from dashboard.shared import page
 from dashboard.shared.text import NO_COLUMN, plain
 
@@ -52,8 +54,12 @@ class Table:
         """Check every row for a choice of columns and of what the labels are. Raises UserError, with the row."""
         return _check(self.digest, columns, problem, self.name, self.data)
 
-    def check_for(self, task: str, head: Mapping[str, Any], columns: Columns) -> int:
-        """Count the rows on which a snapshot's head can be scored. Raises UserError, with the row."""
+    def check_prompt(self, own: OwnPrompt) -> Checked:
+        """Check every row for a prompt over its columns. Raises UserError, with the row."""
+        return _check_prompt(self.digest, own, self.name, self.data)
+
+    def check_for(self, task: str, head: Mapping[str, Any], columns: Columns | None) -> int:
+        """Count the rows on which a snapshot's head, or prompt, can be scored. Raises UserError, with the row."""
         return table_preview.check_for(self.name, self.data, columns, task, head)
 
     def keep(self) -> None:
@@ -76,6 +82,11 @@ def _check(digest: str, columns: Columns, problem: str | None, name: str, _data:
     return table_preview.check(name, _data, columns, problem)
 
 
+@st.cache_data(max_entries=16, show_spinner="Reading every row of the table")
+def _check_prompt(digest: str, own: OwnPrompt, name: str, _data: bytes) -> Checked:
+    return table_preview.check_prompt(name, _data, own)
+
+
 @st.cache_data(max_entries=4, show_spinner=False)
 def _bytes(path: str, mtime: int, size: int) -> tuple[bytes, str]:
     data = Path(path).read_bytes()
@@ -88,6 +99,8 @@ class TableForm:
 
     prefix: str
     """Begin of the names of its controls, in the URL too."""
+    prompts: bool = False
+    """Whether a prompt over the columns is offered, too, which a language model answers."""
 
     def key(self, name: str) -> str:
         """Give the key of a control: ``table``, ``file``, ``text``, ``pair``, ``label``, ``name`` or ``problem``."""
@@ -122,20 +135,35 @@ class TableForm:
         said = st.session_state.get(self.key("problem"))
         return said if said in PROBLEMS else None
 
+    @property
+    def prompted(self) -> bool:
+        """Whether the form offers prompts, and one is chosen."""
+        return self.prompts and prompt_controls.is_prompt(self.key)
+
     def chosen(self) -> tuple[OwnTable, Table, Checked]:
         """Read the task that the form says, with its table and what that holds. Raises UserError."""
         table = self.current()
         if table is None:
             raise UserError("got no table yet", "a table of yours, or a task of the list")
+        named: dict[str, Any] = {
+            "train_file": str(table.stored),
+            "name": str(st.session_state.get(self.key("name")) or "").strip() or None,
+            "sha256": table.digest,
+        }
+        if self.prompted:
+            own = prompt_controls.prompt_of(self.key, table.preview)
+            words = {
+                "prompt": own.template,
+                "candidates": own.candidates or None,
+                "candidates_column": own.candidates_column,
+            }
+            return OwnTable(text=None, label=own.label, **words, **named), table, table.check_prompt(own)
         columns = self.columns(table)
-        own = OwnTable(
-            train_file=str(table.stored),
-            name=str(st.session_state.get(self.key("name")) or "").strip() or None,
-            problem=self.problem,
-            sha256=table.digest,
-            **asdict(columns),
+        return (
+            OwnTable(problem=self.problem, **named, **asdict(columns)),
+            table,
+            table.check(columns, self.problem),
         )
-        return own, table, table.check(columns, self.problem)
 
     def keep(self, table: Table) -> None:
         """Write a table to the home folder, and choose it, so that the URL names it. Raises UserError."""
@@ -145,6 +173,8 @@ class TableForm:
     def draw(self) -> None:
         """Draw the upload, the kept tables, the first rows, the lists of columns, the name and what the labels are."""
         table = self._draw_choice(None)
+        if self.prompts:
+            prompt_controls.choose_who_answers(self.key)
         if table is None or not self._draw_rows(table, None):
             return
         st.text_input(
@@ -154,20 +184,23 @@ class TableForm:
             placeholder=default_name(table.stored.stem),
             help="By this name snapshots keep the head, and merges and comparisons list it.",
         )
-        st.segmented_control(
-            "Its labels are",
-            [AS_THEY_LOOK, *PROBLEMS],
-            default=AS_THEY_LOOK,
-            key=self.key("problem"),
-            required=True,
-            bind="query-params",
-            help="as they look: fractions make a regression, text and whole numbers make classes.",
-        )
+        if not self.prompted:
+            st.segmented_control(
+                "Its labels are",
+                [AS_THEY_LOOK, *PROBLEMS],
+                default=AS_THEY_LOOK,
+                key=self.key("problem"),
+                required=True,
+                bind="query-params",
+                help="as they look: fractions make a regression, text and whole numbers make classes.",
+            )
         try:
-            checked = table.check(self.columns(table), self.problem)
+            checked = self.chosen()[2]
         except UserError as error:
             page.report(error, "The table does not fit yet")
             return
+        if checked.prompt is not None:
+            prompt_controls.shown(checked.prompt)
         st.caption(
             f"{checked.train:,} rows to train on, {checked.evaluated:,} held out for validation, always the same ones. "
             + _labels(checked)
@@ -181,16 +214,17 @@ class TableForm:
         """
         known = columns_of(head)
         table = self._draw_choice(known)
-        if table is None or not self._draw_rows(table, known):
+        asks = head.get("prompt") is not None  # its prompt names the columns
+        if table is None or not (asks or self._draw_rows(table, known)):
             return None
         try:
-            columns = self.columns(table, known)
+            columns = None if asks else self.columns(table, known)
             rows = table.check_for(task, head, columns)
         except UserError as error:
             page.report(error, "The table does not fit yet")
             return None
         st.caption(f"{rows:,} rows to score.")
-        named = {name: value for name, value in asdict(columns).items() if value is not None}
+        named = {} if columns is None else {k: value for k, value in asdict(columns).items() if value is not None}
         return table, {"file": str(table.stored), **named}
 
     def _draw_choice(self, known: Columns | None) -> Table | None:
@@ -215,7 +249,8 @@ class TableForm:
                 args=(known,),
                 max_upload_size=64,
                 type=[kind.removeprefix(".") for kind in table_preview.KINDS],
-                help="CSV, TSV, JSONL or Parquet, with named columns. It stays in memory until you launch a run on it.",
+                help="CSV, TSV, JSONL, JSON (a list of objects) or Parquet, with named columns. It stays in memory "
+                "until you launch a run on it.",
             )
         for text in filter(None, [st.session_state.get(self.key("upload_problem"))]):
             st.error(text, title="This table cannot be read", icon=":material/error:")
@@ -229,6 +264,9 @@ class TableForm:
             page.report(error, "This table cannot be read")
             return False
         table_of([dict(zip(shown.columns, row, strict=True)) for row in shown.rows], f"First rows of {table.name}")
+        if self.prompted:
+            prompt_controls.draw(self.key, shown, self._column)
+            return True
         likely = _likely(shown, known)
         self._column("Text", "text", list(shown.columns), likely.text)
         left, right = st.columns(2)
@@ -285,6 +323,8 @@ def table_of(rows: list[dict[str, str]], alt: str) -> None:
 
 
 def _labels(checked: Checked) -> str:
+    if checked.classes is None and checked.prompt is not None:
+        return "Each row has its own candidates." if checked.metric == "accuracy" else "The answers are free text."
     if checked.classes is None:
         return "The labels are numbers: a regression."
     named = ", ".join(f"{plain(label, 40)} ({count})" for label, count in checked.classes[:8])

@@ -15,7 +15,7 @@ from beft_core.runs.run import Run
 from beft_core.tasks.registry import TASKS
 from dashboard.shared import page
 from dashboard.shared.hyperparameters import BY_PRESET
-from dashboard.shared.text import NO_COLUMN, plain
+from dashboard.shared.text import A_PROMPT, NO_COLUMN, plain
 
 _SAME: dict[str, str] = {
     "model": "ft_model",
@@ -33,28 +33,26 @@ _SAME: dict[str, str] = {
     "plain": "ft_plain",
     "adam_epsilon": "ft_eps",
     "fisher_tuned": "ft_fisher_tuned",
+    "gradient_checkpointing": "ft_recompute",
+    "demonstrations": "ft_demos",
 }
 """Field of a configuration -> control of the form that holds it as it is."""
 _OF_PRESET: dict[str, str] = {"schedule": "ft_schedule", "adam_epsilon_at": "ft_eps_at"}
 """The same of those whose control leaves them to the preset where they are not set."""
+_BY_TASK = ("batch_size", "max_length")
+"""Fields that an empty control leaves to the task, which has others for prompts than for heads."""
 
 _NO_CONTROL = (
     "rewrite_scale",
-    "add_bias",
     "sampler",
     "inputs",
     "weight_decay",
     "clip",
     "pad",
     "compile",
-    "gradient_checkpointing",
     "fisher_examples",
     "data_dir",
     "eval_file",
-    "prompt",
-    "candidates",
-    "candidates_column",
-    "demonstrations",
 )
 """Settings that only the command line and the library take."""
 
@@ -66,9 +64,7 @@ def link(run: Run) -> None:
         config = RunConfig.from_dict(dict(fields)) if run.kind.single else None
     except UserError:
         return
-    if config is not None and is_prompted(config):
-        st.caption("A prompted task is set up by command: beft train, with --task or --prompt.")
-    elif config is not None:
+    if config is not None:
         st.page_link(
             page.file_of("fine_tune"),
             label="Same again with changes",
@@ -81,7 +77,7 @@ def link(run: Run) -> None:
 
 
 def is_prompted(config: RunConfig) -> bool:
-    """Whether a run's task is a prompt for a language model, for which the form has no place."""
+    """Whether a run's task is a prompt for a language model."""
     task = TASKS.get(config.task) if config.train_file is None else None
     return config.prompt is not None or (task is not None and task.prompt is not None)
 
@@ -90,6 +86,8 @@ def left_out(config: RunConfig) -> dict[str, Any]:
     """Find the settings of a run that the form has no control for, where they are not what it takes anyway."""
     default = RunConfig()
     values = {name: getattr(config, name) for name in _NO_CONTROL}
+    if config.method.names_terms:  # the form adds what is trained
+        values["add_bias"] = tuple(term for term in config.add_bias if term not in config.terms)
     return {name: value for name, value in values.items() if value != getattr(default, name)}
 
 
@@ -99,7 +97,7 @@ def parameters(kind: str, config: RunConfig) -> dict[str, str | list[str]]:
     found: dict[str, Any] = {"ft_do": kind}
     for name, control in _SAME.items():
         value = getattr(config, name)
-        if value != getattr(default, name):
+        if value != getattr(default, name) or (name in _BY_TASK and is_prompted(config)):
             found[control] = value
     for name, control in _OF_PRESET.items():
         found[control] = getattr(config, name) or BY_PRESET
@@ -107,6 +105,8 @@ def parameters(kind: str, config: RunConfig) -> dict[str, str | list[str]]:
         found |= {"ft_mode": config.mode, "ft_fisher": config.fisher or None}
         if config.method.names_terms:
             found["ft_terms"] = list(config.terms)
+    if config.add_bias and not (config.method.names_terms and not KINDS[kind].sets):
+        found["ft_add"] = list(config.add_bias)
     if config.layers is not None:
         found["ft_layers"] = ",".join(map(str, config.layers))
     if config.n_train is not None:
@@ -122,13 +122,19 @@ def _task(config: RunConfig) -> Mapping[str, Any]:
     """Write the task: one of the registry, or a kept table of the user's own with its columns."""
     if config.train_file is None:
         return {"ft_task": config.task}
-    return {
-        "ft_task": "own-table",
-        "ft_table": Path(config.train_file).name,
+    table = {"ft_task": "own-table", "ft_table": Path(config.train_file).name, "ft_name": config.name}
+    if config.prompt is not None:
+        return table | {
+            "ft_answered": A_PROMPT,
+            "ft_prompt": config.prompt.replace("\n", "\\n"),
+            "ft_label": config.label,
+            "ft_candidates": ", ".join(config.candidates or ()) or None,
+            "ft_own": config.candidates_column,
+        }
+    return table | {
         "ft_text": config.text,
         "ft_pair": config.text_pair or NO_COLUMN,
         "ft_label": config.label,
-        "ft_name": config.name,
         "ft_problem": config.problem,
     }
 

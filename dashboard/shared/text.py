@@ -9,6 +9,8 @@ from dashboard.figures.parts.style import latex
 
 NO_COLUMN = "–"
 """Choice, in forms of tables, of no column."""
+A_HEAD, A_PROMPT = "a trained head", "a prompt"
+"""Choices, in forms of tables, of who answers."""
 _SIGNS = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:])")
 
 

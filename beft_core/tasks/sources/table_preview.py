@@ -22,9 +22,11 @@ from beft_core.errors import UserError
 from beft_core.files import parquet
 from beft_core.files.safe_io import atomic_write
 from beft_core.files.scratch import put, scratch_folder
+from beft_core.tasks.own_prompts import OwnPrompt
 from beft_core.tasks.own_table import Columns
+from beft_core.tasks.sources.prompt_files import read_json
 from beft_core.tasks.sources.records import csv_records, jsonl_records, tsv_records
-from beft_core.tasks.sources.user_files import ScoredTable, load_files
+from beft_core.tasks.sources.user_files import OwnTable, ScoredTable, load_files
 
 ROWS = 5
 """Number of rows of a preview."""
@@ -68,6 +70,8 @@ class Checked:
     classes: tuple[tuple[str, int], ...] | None
     """Number of training examples of each class; None where the labels are numbers."""
     metric: str
+    prompt: str | None = None
+    """First prompt to train on, written out; None where a head answers."""
 
 
 def preview(name: str, data: bytes) -> Preview:
@@ -108,14 +112,38 @@ def check(name: str, data: bytes, columns: Columns, problem: str | None = None) 
     return Checked(len(task.train), len(task.evals["validation"]), counts, task.spec.metrics[0])
 
 
-def check_for(name: str, data: bytes, columns: Columns, task: str, head: Mapping[str, Any]) -> int:
-    """Read the whole table as the evaluation of a snapshot's head would, and count its rows.
+def check_prompt(name: str, data: bytes, own: OwnPrompt) -> Checked:
+    """Read the whole table as a fine-tune on a prompt over its columns would.
+
+    Raises:
+        UserError: as :meth:`beft_core.tasks.sources.user_files.OwnTable.load`, with the row.
+    """
+    with _on_disk(name, data) as path:
+        candidates = own.candidates or None
+        table = OwnTable(
+            str(path),
+            None,
+            own.label,
+            prompt=own.template,
+            candidates=candidates,
+            candidates_column=own.candidates_column,
+        )
+        task = table.load()
+    counts = task.spec.target.count(task.train.labels)
+    held = task.evals["validation"]
+    return Checked(len(task.train), len(held), counts, task.spec.metrics[0], task.train.text[0])
+
+
+def check_for(name: str, data: bytes, columns: Columns | None, task: str, head: Mapping[str, Any]) -> int:
+    """Read the whole table as the evaluation of a snapshot's head, or of its prompt, would, and count its rows.
+
+    ``columns``: None where a prompt names them.
 
     Raises:
         UserError: as :meth:`beft_core.tasks.sources.user_files.ScoredTable.load`, with the row.
     """
     with _on_disk(name, data) as path:
-        scored = ScoredTable(str(path), **asdict(columns)).load(task, head)
+        scored = ScoredTable(str(path), **({} if columns is None else asdict(columns))).load(task, head)
     return len(scored.evals["validation"])
 
 
@@ -207,7 +235,17 @@ def _head(path: Path, records: Iterator[tuple[int, list[str]]]) -> Head:
 
 
 def _jsonl(path: Path) -> Head:
-    rows = [row for _, row in itertools.islice(jsonl_records(path), ROWS)]
+    return _of_objects([row for _, row in itertools.islice(jsonl_records(path), ROWS)])
+
+
+def _json(path: Path) -> Head:
+    rows = read_json(path)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows[:ROWS]):
+        raise UserError(f"{path.name}: got no list of rows", "[{...}, ...], an object for each row")
+    return _of_objects(rows[:ROWS])
+
+
+def _of_objects(rows: list[dict[str, Any]]) -> Head:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     return columns, [[row.get(name) for name in columns] for row in rows]
 
@@ -222,7 +260,13 @@ def _parquet(path: Path) -> Head:
     return list(schema.names), rows[:ROWS]
 
 
-_PREVIEWS: dict[str, Callable[[Path], Head]] = {".csv": _csv, ".tsv": _tsv, ".jsonl": _jsonl, ".parquet": _parquet}
+_PREVIEWS: dict[str, Callable[[Path], Head]] = {
+    ".csv": _csv,
+    ".tsv": _tsv,
+    ".jsonl": _jsonl,
+    ".json": _json,
+    ".parquet": _parquet,
+}
 KINDS: tuple[str, ...] = tuple(_PREVIEWS)
 """Endings of the names of files that can be read."""
 _STORED = re.compile(rf"table-[0-9a-f]{{16}}({'|'.join(map(re.escape, KINDS))})")

@@ -30,7 +30,8 @@ from beft_core.training.preconditions import wanted_terms
 
 CHECKPOINTS = 30
 """Number of checkpoints of a trajectory: enough to be played smoothly, few enough to stay small."""
-
+SEVERAL_A_LINE = ("MultiRC", "ReCoRD")
+"""Folders of tasks whose files have several examples in a line."""
 
 _TIMED_IMPORT = (
     "import time; t = time.perf_counter(); import beft_core.training.workflow; print(time.perf_counter() - t)"
@@ -99,6 +100,8 @@ def count_examples(config: RunConfig, rows: int | None = None) -> int | None:
     Raises:
         UserError: what is wrong with that table.
     """
+    if not config.method.trains:
+        return 0
     if config.n_train is not None:
         return config.n_train
     if config.train_file is not None:
@@ -107,7 +110,7 @@ def count_examples(config: RunConfig, rows: int | None = None) -> int | None:
     if spec.source == "demo":
         return TRAIN_SIZE
     folder = official.find_folder(spec, config.data_dir)
-    if folder is None:
+    if folder is None or not folder.is_dir() or spec.folder in SEVERAL_A_LINE:
         return None
     file = next((path for path in sorted(folder.glob("train.*")) if path.suffix in (".tsv", ".jsonl")), None)
     if file is None:

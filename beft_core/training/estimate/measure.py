@@ -28,11 +28,13 @@ from beft_core.snapshots.snapshot import SnapshotMeta
 from beft_core.tasks.examples import Examples, TaskData
 from beft_core.training import inputs, workflow
 from beft_core.training.batches.encoded import Encoded
+from beft_core.training.estimate.prompt_lengths import PromptLengths, prompt_lengths
 from beft_core.training.fisher.of_snapshots import measure_tuned_fisher
 from beft_core.training.job import Job
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
 from beft_core.training.precision import pick_device
+from beft_core.training.preconditions import require_something_to_train
 from beft_core.training.result import device_name
 
 TIMED_SECONDS = 4.0
@@ -82,6 +84,8 @@ class Estimate:
     device: str
     how: str
     """Description of how this was measured."""
+    prompts: PromptLengths | None = None
+    """Lengths of the prompts; None for a task without prompts."""
 
 
 def estimate(config: RunConfig, start_seconds: float) -> Estimate:
@@ -93,8 +97,6 @@ def estimate(config: RunConfig, start_seconds: float) -> Estimate:
         UserError: wrong configuration, data or model, or a loss that is not finite within these steps.
     """
     config = config.resolved()
-    if not config.method.trains:
-        raise UserError(f"got --terms {config.mode}, which takes no steps", "a fine-tune, whose steps are timed")
     device = pick_device(config.device)
     load = psutil.getloadavg()[0] / (psutil.cpu_count() or 1)
     gc.collect()
@@ -102,25 +104,30 @@ def estimate(config: RunConfig, start_seconds: float) -> Estimate:
         took = {"start PyTorch": start_seconds}
         with _timed(took, "load data"):
             data = inputs.load_data(config)
+            require_something_to_train(config, data.spec)
             train = inputs.sample(config, data.train)
         with _timed(took, "load model"):
             model = inputs.load(config)
         config = config.resolved(model.layout)
         took["load model"] = max(took["load model"], _first.setdefault(f"load {config.model}", took["load model"]))
+        prompts = prompt_lengths(model, data, train, config.max_length)
         # On a GPU a shape is computed as it is once, then recorded in memory of its own, then replayed (see
         # acceleration/cuda_graphs.py). So there one batch is taken again and again, and what is timed begins
         # with the third.
         on_gpu = device.type == "cuda"
-        first = _fit(config, model, data, _longest(train, config.batch_size), steps=2 if on_gpu else 1, few=8)
+        steps = 0 if not config.method.trains else 2 if on_gpu else 1
+        first = _fit(config, model, data, _longest(train, config.batch_size), steps=steps, few=8)
         if config.precision != "float32" or config.method.changes_weights:
             model = inputs.load(config)  # the first pass rounded its weights, or trained them
-        count = _steps_to_time(first.step_seconds[0])
+        count = _steps_to_time(first.step_seconds[0]) if steps else 0
         batches = count
-        if on_gpu:
+        if on_gpu and steps:
             count, batches = max(count, 6), 1
-        second = _fit(config, model, data, _draw(train, batches * config.batch_size, 1), steps=count, few=EVALUATED)
+        few = _few_to_time(first) if data.spec.prompt is not None else EVALUATED
+        second = _fit(config, model, data, _draw(train, batches * config.batch_size, 1), steps=count, few=few)
         meta = second.meta
-    return _extrapolate(config, data, train, took, first, second, meta, memory, device, load)
+    measured = _extrapolate(config, data, train, took, first, second, meta, memory, device, load)
+    return dataclasses.replace(measured, prompts=prompts)
 
 
 @dataclass
@@ -146,7 +153,7 @@ class _Fit:
 
 
 def _fit(config: RunConfig, model: LoadedModel, data: TaskData, train: Examples, *, steps: int, few: int) -> _Fit:
-    """Fine-tune `steps` steps and evaluate `few` examples of each validation set."""
+    """Fine-tune `steps` steps, none where nothing is trained, and evaluate `few` examples of each validation set."""
     evals = {name: _draw(part, few, 2) for name, part in data.evals.items()} if config.evaluate != "never" else {}
     began = time.perf_counter()
     objective = objective_of(data.spec)
@@ -157,8 +164,8 @@ def _fit(config: RunConfig, model: LoadedModel, data: TaskData, train: Examples,
     per_epoch = math.ceil(len(encoded) / config.batch_size)
     short = dataclasses.replace(
         config,
-        n_train=len(encoded),
-        epochs=math.ceil(steps / per_epoch),
+        n_train=len(encoded) if steps else None,
+        epochs=math.ceil(steps / per_epoch) if steps else 1,
         trajectory_every=None,
         evaluate="last" if evals else "never",
         fisher_examples=min(config.fisher_examples or SCORED, SCORED),
@@ -225,15 +232,15 @@ def _extrapolate(
 ) -> Estimate:
     warming = 2 if device.type == "cuda" else 1
     times = second.step_seconds[warming:] or second.step_seconds
-    step = statistics.median(times)  # other programs interrupt single steps for long
+    step = statistics.median(times) if times else 0.0  # other programs interrupt single steps for long
     job = Job(config, Encoded.of([np.empty(0)] * len(train), None, np.empty(0)), set())
     evaluated = sum(map(len, data.evals.values()))
-    epochs = {"epoch": config.epochs or 1, "last": 1, "never": 0}[config.evaluate]
+    epochs = {"epoch": (config.epochs or 1) if job.steps else 1, "last": 1, "never": 0}[config.evaluate]
     if second.evaluation_seconds is not None and second.evaluated:
         per_example = second.evaluation_seconds / second.evaluated
     else:  # a forward pass alone is about a third of a step
         per_example = step / config.batch_size / 3
-    once = max(0.0, first.step_seconds[0] - step)
+    once = max(0.0, first.step_seconds[0] - step) if first.step_seconds else 0.0
     once += max(0.0, (first.evaluation_seconds or 0.0) - per_example * first.evaluated)
     took["first pass"] = _first.setdefault("pass", once)
     took["tokenise"] = (len(train) + evaluated) / second.tokenised_per_second
@@ -276,6 +283,7 @@ def _asked(config: RunConfig, term: str) -> bool:
 
 def _how(timed: int, config: RunConfig, fit: _Fit, device: torch.device) -> str:
     text = f"{timed} training step{'s' * (timed != 1)} of {config.batch_size} random examples were timed"
+    text = text if config.method.trains else "nothing is trained"
     text += f", {fit.evaluated} examples evaluated" if fit.evaluation_seconds is not None and fit.evaluated else ""
     text += f", the Fisher information of {fit.scored} measured" if fit.scored else ""
     where = "of the GPU" if device.type == "cuda" else "of the process"
@@ -285,6 +293,13 @@ def _how(timed: int, config: RunConfig, fit: _Fit, device: torch.device) -> str:
 def _steps_to_time(cold: float) -> int:
     """Number of steps that fit into the time, the first of which is not counted; at least one more."""
     return 1 + max(1, min(MAX_STEPS, int(TIMED_SECONDS / max(cold, 1e-3))))
+
+
+def _few_to_time(first: _Fit) -> int:
+    """Number of validation prompts to evaluate, which may be long: as many as fit into the time."""
+    if not first.evaluation_seconds or not first.evaluated:
+        return EVALUATED
+    return max(8, min(EVALUATED, int(TIMED_SECONDS * first.evaluated / first.evaluation_seconds)))
 
 
 def _longest(examples: Examples, count: int) -> Examples:

@@ -13,6 +13,7 @@ from beft_core.errors import ModelNotHere, UserError
 from beft_core.tasks.sources import table_preview
 from beft_core.training.estimate.count import count_parameters
 from dashboard.app_pages.fine_tune import setup as setup_form
+from dashboard.app_pages.fine_tune.prompts import lengths_in_words
 from dashboard.app_pages.fine_tune.setup import Setup
 from dashboard.run_watch import card, fine_tunes
 from dashboard.shared import hyperparameters, page
@@ -23,6 +24,8 @@ from dashboard.tour_mark import mark
 MEASURED = "ft_measured"
 """Session state: key of a setup -> its estimate, as the model service answered."""
 KEPT_ANSWERS = 32
+SECONDS = 600.0
+"""Seconds to wait for an estimate: a file of weights may have to be converted first, and prompts may be long."""
 BUSY, UNEVEN = 1.2, 0.3
 """Load per core, and spread of the timed steps, above which other programs disturbed the measurement."""
 
@@ -105,11 +108,11 @@ def _measure(setup: Setup) -> None:
     busy = len(card.at_work())
     try:
         if setup.table is None:
-            answer = ask("preflight", spinner, config=setup.config.to_dict(), kind=setup.kind)
+            answer = ask("preflight", spinner, SECONDS, config=setup.config.to_dict(), kind=setup.kind)
         else:
             with table_preview.on_disk(setup.table.name, setup.table.data) as path:
                 there = dataclasses.replace(setup.config, train_file=str(path))
-                answer = ask("preflight", spinner, config=there.to_dict(), kind=setup.kind)
+                answer = ask("preflight", spinner, SECONDS, config=there.to_dict(), kind=setup.kind)
     except UserError as error:
         page.report(error, "This could not be measured")
         return
@@ -122,11 +125,12 @@ def _numbers(setup: Setup) -> None:
     trained, total = _count(setup, answer)
     examples = answer["examples"] if answer else setup.examples
     steps = answer["steps"] if answer else setup.steps
+    trains = setup.trained.method.trains
     with st.container(horizontal=True, gap="medium"):
         if trained is not None and total:
             page.number(
                 "Trained parameters",
-                f"{trained:,}" if trained else "the head only",
+                f"{trained:,}" if trained else "the head only" if trains else "none",
                 f"{100 * trained / total:.3g} % of {_short(total)}",
                 help="Counted as in the paper (Table 2): without the classifier's head.",
             )
@@ -134,7 +138,9 @@ def _numbers(setup: Setup) -> None:
             page.number(
                 "Steps",
                 f"{steps:,}",
-                f"{examples:,} examples × {hyperparameters.epochs_in_words(setup.trained.epochs)}",
+                f"{examples:,} examples × {hyperparameters.epochs_in_words(setup.trained.epochs)}"
+                if trains
+                else "scores the model as it is",
             )
         if answer is None:
             page.number(
@@ -146,7 +152,7 @@ def _numbers(setup: Setup) -> None:
         page.number(
             "Time",
             f"about {card.duration(answer['seconds'])}",
-            f"{answer['step_ms']:.0f} ms a step on {plain(answer['device'])}",
+            f"{answer['step_ms']:.0f} ms a step on {plain(answer['device'])}" if trains else plain(answer["device"]),
         )
         page.number(
             "Memory",
@@ -173,6 +179,8 @@ def _details(answer: dict[str, Any]) -> None:
             "This needs more memory than is free. A smaller batch or fewer tokens per example help.",
             icon=":material/memory:",
         )
+    if answer.get("prompts") is not None:
+        st.caption(f":material/short_text: {lengths_in_words(answer['prompts'])}")
     if answer["busy"]:
         st.caption("Another run was at work while this was measured: alone it is faster.")
     elif answer["load"] > BUSY or answer["spread"] > UNEVEN:

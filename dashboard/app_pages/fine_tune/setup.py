@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from beft_core.methods import METHODS, method_of
 from beft_core.models.source import BUNDLED
 from beft_core.runs.kinds import KINDS, single_fine_tunes
 from beft_core.settings.arguments import layers as layer_numbers
+from beft_core.settings.arguments import limited
 from beft_core.tasks.registry import HEAD_TASKS, get_task
 from beft_core.tasks.sources import official
 from beft_core.tasks.sources.demo import load_demo
@@ -30,6 +32,8 @@ from beft_core.training.estimate.count import (
     layout_of,
     steps_between_checkpoints,
 )
+from beft_core.training.preconditions import require_language_model, require_something_to_train
+from dashboard.app_pages.fine_tune import prompts
 from dashboard.figures.parts.style import latex, name_in_text
 from dashboard.own_tables.form import Table, TableForm, table_of
 from dashboard.shared import hyperparameters, marked, page
@@ -37,7 +41,7 @@ from dashboard.shared.hyperparameters import BY_PRESET
 from dashboard.shared.text import plain
 
 OWN_TABLE, NUMBER = "own-table", "number"
-OWN = TableForm("ft")
+OWN = TableForm("ft", prompts=True)
 """Form of a table of the user's own."""
 HALVES = "ft-halves"
 """Key of the container of the form's two halves; the page lets them wrap."""
@@ -58,8 +62,8 @@ DEFAULTS: dict[str, Any] = {
     "ft_epochs": None,
     "ft_n_eval": None,
     "ft_schedule": BY_PRESET,
-    "ft_batch": 16,
-    "ft_length": 128,
+    "ft_batch": None,
+    "ft_length": None,
     "ft_seed": 0,
     "ft_precision": "float32",
     "ft_device": "auto",
@@ -71,6 +75,8 @@ DEFAULTS: dict[str, Any] = {
     "ft_play": True,
     "ft_fisher": False,
     "ft_fisher_tuned": False,
+    "ft_recompute": False,
+    prompts.DEMONSTRATIONS: 0,
 }
 """First values of the controls, by their names in the URL."""
 
@@ -126,8 +132,7 @@ def _config(kind: str, table: Table | None) -> tuple[RunConfig, int | None]:
         "lr": _get("ft_lr"),
         "epochs": _get("ft_epochs"),
         "n_eval": _get("ft_n_eval"),
-        "batch_size": _get("ft_batch"),
-        "max_length": _get("ft_length"),
+        "gradient_checkpointing": _get("ft_recompute"),
         "seed": _get("ft_seed"),
         "precision": _get("ft_precision"),
         "device": _get("ft_device"),
@@ -138,6 +143,7 @@ def _config(kind: str, table: Table | None) -> tuple[RunConfig, int | None]:
         "adam_epsilon": _get("ft_eps"),
         "adam_epsilon_at": None if _get("ft_eps_at") == BY_PRESET else _get("ft_eps_at"),
     }
+    fields |= {name: value for name, key in _BY_TASK.items() if (value := _get(key)) is not None}
     words = str(_get("ft_layers")).strip()
     fields["layers"] = layer_numbers([words]) if words else None
     if not KINDS[kind].sets:
@@ -145,29 +151,63 @@ def _config(kind: str, table: Table | None) -> tuple[RunConfig, int | None]:
         if method_of(fields["mode"]).names_terms:
             fields["terms"] = tuple(_get("ft_terms") or ())
     fields["fisher_tuned"] = _trains_biases() and _get("ft_fisher_tuned")
+    fields["add_bias"] = prompts.added(fields["model"], _wanted_terms(fields))
     rows = None
     if _get("ft_task") == OWN_TABLE:
         own, _, checked = OWN.chosen()
         rows = checked.train
         fields |= table_fields(own)
+        spec = None if own.own_prompt is None else own.own_prompt.task(own.task, own.task, own.task)
     else:
-        fields["task"] = get_task(str(_get("ft_task"))).name
+        spec = get_task(str(_get("ft_task")))
+        fields["task"] = spec.name
+    if spec is not None and spec.prompt is not None:
+        fields["demonstrations"] = _get(prompts.DEMONSTRATIONS)
     regime = _get("ft_regime")
     if regime == NUMBER:
         fields["n_train"] = _get("ft_n")
     elif regime is not None and not (table is not None and regime == "all"):
         fields["regime"] = regime
-    config = RunConfig(**fields)
+    config = RunConfig(**limited(fields))
+    if spec is not None:
+        _require_match(_fine_tune_of(kind, config), spec)
     examples = count_examples(config.resolved(), rows)
     if rows is not None and examples is not None and examples > rows:
         raise UserError(
             f"got {examples} training examples", f"at most {rows}, the rows that the table has for training"
         )
-    if _get("ft_play"):
+    if _get("ft_play") and config.method.trains:
         steps = count_steps(_fine_tune_of(kind, config).resolved(), examples)
         every = UNKNOWN_EVERY if steps is None else steps_between_checkpoints(steps)
         config = dataclasses.replace(config, trajectory_every=every)
     return config, examples
+
+
+_BY_TASK: dict[str, str] = {"batch_size": "ft_batch", "max_length": "ft_length"}
+"""Field of a configuration -> control which, where it is empty, leaves it to the task."""
+
+
+def _wanted_terms(fields: Mapping[str, Any]) -> Sequence[str]:
+    """List the terms that the model must have: those that are trained by name, else those that are to be added."""
+    if "terms" in fields:
+        return tuple(fields["terms"])
+    chosen = st.session_state.get(prompts.ADDED)
+    return prompts.wanted_by_default(_layout_of(str(fields["model"]))) if chosen is None else chosen
+
+
+def _layout_of(model: str) -> Layout | None:
+    try:
+        return layout_of(model)
+    except UserError:
+        return None
+
+
+def _require_match(config: RunConfig, spec: TaskSpec) -> None:
+    """Check that the model can do the task, and that there is something to train. Raises UserError."""
+    require_something_to_train(config, spec)
+    layout = _layout_of(config.model)
+    if spec.prompt is not None and layout is not None:
+        require_language_model(layout)
 
 
 # --- drawing -------------------------------------------------------------------------------------------------------
@@ -180,7 +220,7 @@ def draw() -> None:
     with left, st.container(border=True, height="stretch"):
         st.markdown("##### 1 · Model and task")
         layout = _model()
-        _task()
+        _task(layout)
     with right, st.container(border=True, height="stretch"):
         st.markdown("##### 2 · What to train")
         _what(layout)
@@ -244,25 +284,31 @@ def _hub_answers() -> bool:
     return hub_answers()
 
 
-def _task() -> None:
+def _task(layout: Layout | None) -> None:
     marked.choose_one(
         "Task",
-        [*HEAD_TASKS, OWN_TABLE],
+        [*HEAD_TASKS, *prompts.NAMES, OWN_TABLE],
         DEFAULTS["ft_task"],
         "ft_task",
-        marked.lacking(),
-        help="demo-…: generated by the lab, always there. The others are those of GLUE and SuperGLUE. own-table: a "
-        "CSV, TSV, JSONL or Parquet file of yours. Prompted tasks, for language models, are trained by the command "
-        "beft train --task prompt-sst2; beft tasks lists them.",
+        marked.lacking() | prompts.lacking(),
+        help="demo-…: generated by the lab, always there. prompt-…: a question in words to a language model, such as "
+        "gemma-3-270m, without a head. The others are those of GLUE and SuperGLUE. own-table: a CSV, TSV, JSONL, JSON "
+        "or Parquet file of yours, for a head or a prompt.",
     )
     if _get("ft_task") == OWN_TABLE:
         OWN.draw()
+        if OWN.prompted:
+            prompts.choose_demonstrations()
         _how_many({"all": None})
         return
     spec = get_task(str(_get("ft_task")))
+    if said := prompts.about_head(spec, layout):
+        st.caption(f":material/info: {said}")
     note = f" {spec.note[0].upper()}{spec.note[1:]}." if spec.note else ""
     st.caption(f"{spec.title}. Judged by {', '.join(spec.metrics)}.{note} {_where(spec)}")
     _how_many(spec.regimes)
+    if spec.prompt is not None:
+        prompts.choose_demonstrations()
     with st.expander("Some of its examples"):
         _examples(spec)
 
@@ -315,6 +361,8 @@ def _examples(spec: TaskSpec) -> None:
 def _rows(task: str, inputs: str) -> list[dict[str, str]]:
     """Read the first validation examples of a task; none where its data is not on this machine."""
     spec = get_task(task).reading(inputs)
+    if spec.prompt is not None:
+        return prompts.first_examples(spec)
     folder = official.find_folder(spec) if spec.source != "demo" else None
     if spec.source == "demo":
         found = load_demo(task)[1]
@@ -343,13 +391,17 @@ def _what(layout: Layout | None) -> None:
         captions=["all biases, then score every term", "the terms that you choose"],
         help="; ".join(f"{kind}: {KINDS[kind].does}" for kind in single_fine_tunes()),
     )
+    named = False
     if not KINDS[str(_get("ft_do"))].sets:
         _mode(layout)
+        named = method_of(_get("ft_mode")).names_terms
     else:
         st.caption(
             "The probe of the paper: the Fisher information of every bias is measured, then all biases and the head "
             f"are fine-tuned, then each approach selects one of {latex('q')}, {latex('k')} and {latex('v')}."
         )
+    if not named and (layout is None or prompts.addable(layout)):
+        prompts.choose_added(layout)
     st.text_input(
         "Layers",
         "",
@@ -372,7 +424,7 @@ def _mode(layout: Layout | None) -> None:
     if not method_of(_get("ft_mode")).names_terms:
         st.caption(f"{method_of(_get('ft_mode')).words.capitalize()}.")
         return
-    options = list(TERM_KEYS if layout is None else layout.terms)
+    options = list(prompts.trainable(layout))
     if "ft_terms" in st.session_state:  # another model may not have them all
         st.session_state["ft_terms"] = [term for term in _get("ft_terms") or [] if term in options]
     st.pills(
@@ -386,7 +438,8 @@ def _mode(layout: Layout | None) -> None:
     )
     terms = [term for term in _get("ft_terms") or [] if term in TERMS]
     if terms:
-        st.caption(", ".join(name_in_text(term) for term in terms) + " and the head.")
+        head = "" if _is_prompted() else " and the head"
+        st.caption(", ".join(name_in_text(term) for term in terms) + f"{head}.")
 
 
 def _consequences(layout: Layout | None) -> None:
@@ -402,8 +455,11 @@ def _consequences(layout: Layout | None) -> None:
     if said := hyperparameters.sample_in_words(filled):
         st.caption(f"Preset *paper*: {said}.")
     named = filled.method.terms(filled.terms, TERM_KEYS)
+    if filled.add_bias:
+        st.caption(prompts.added_in_words(filled.add_bias))
     if layout is None:
         return
+    layout = layout.with_added(filled.add_bias)
     if layout.key_rule.acting is not None and "k" in named and "k" in layout.terms:
         null = layout.null_elements("k")
         st.caption(
@@ -460,14 +516,25 @@ def _advanced() -> None:
         st.selectbox("Schedule of the learning rate", [BY_PRESET, *SCHEDULES], key="ft_schedule", **bound)
         hyperparameters.choose_n_eval("ft")
     with second:
-        st.number_input("Batch size", 1, 4096, DEFAULTS["ft_batch"], key="ft_batch", **bound)
+        st.number_input(
+            "Batch size",
+            1,
+            4096,
+            None,
+            key="ft_batch",
+            placeholder=str(filled.batch_size if filled else RunConfig.batch_size),
+            help="Examples per step. Empty: 16; of a prompted task under the preset paper 8, as the authors have it.",
+            **bound,
+        )
         st.number_input(
             "Tokens per example",
             4,
-            8192,
-            DEFAULTS["ft_length"],
+            2**17,
+            None,
             key="ft_length",
-            help="Longer examples are cut.",
+            placeholder=f"{filled.max_length if filled else RunConfig.max_length:,}",
+            help="Longer examples are cut, prompts at their left. Empty: 128, of prompts 2,048. *Check it first* "
+            "counts the prompts that are cut.",
             **bound,
         )
         st.number_input(
@@ -505,6 +572,14 @@ def _switches(layout: Layout | None) -> None:
             **bound,
         )
         hyperparameters.switch_acceleration_off("ft")
+        st.toggle(
+            "Gradient checkpointing",
+            False,
+            key="ft_recompute",
+            help="Compute each layer again in the backward pass: less memory for more time, for long prompts and large "
+            "models.",
+            **bound,
+        )
         if not KINDS[str(_get("ft_do"))].sets:
             st.toggle(
                 "Measure Fisher first",
@@ -523,6 +598,11 @@ def _switches(layout: Layout | None) -> None:
                 "lacks it, the page Merge measures it.",
                 **bound,
             )
+
+
+def _is_prompted() -> bool:
+    task = str(_get("ft_task"))
+    return task in prompts.NAMES or (task == OWN_TABLE and OWN.prompted)
 
 
 def _trains_biases() -> bool:

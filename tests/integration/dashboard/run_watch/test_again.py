@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 from dashboard_tools import opened, sound
+from example_decoder import write_decoder, write_reviews
 from fake_worker import small_snapshot
 
 from beft_core.config import RunConfig
@@ -16,7 +18,9 @@ from beft_core.runs.run import Run, list_runs
 from beft_core.runs.status import Status
 from beft_core.scores.verdict import Verdict
 from beft_core.snapshots.snapshot import write_snapshot
+from beft_core.tasks.sources import table_preview
 from dashboard.app_pages.fine_tune import setup
+from dashboard.own_tables import form
 from dashboard.run_watch import again
 
 pytestmark = pytest.mark.usefixtures("lab")
@@ -45,6 +49,21 @@ CONFIGS = [
     ),
     ("train", RunConfig(mode="head", regime="all")),
 ]
+PROMPTED = RunConfig(
+    task="prompt-sst2",
+    terms=("q", "v"),
+    add_bias=("q", "v"),
+    n_train=40,
+    demonstrations=3,
+    max_length=100,
+    gradient_checkpointing=True,
+)
+PROMPTS = [
+    ("train", PROMPTED),
+    ("train", dataclasses.replace(PROMPTED, mode="none", add_bias=("v",), terms=("v",))),
+    ("train", dataclasses.replace(PROMPTED, preset="paper", batch_size=16)),
+    ("select", dataclasses.replace(PROMPTED, add_bias=("v", "k"), demonstrations=0)),
+]
 
 
 @pytest.mark.parametrize(("kind", "config"), CONFIGS)
@@ -64,6 +83,32 @@ def test_the_form_stands_for_the_run(kind: str, config: RunConfig, monkeypatch: 
     assert dataclasses.replace(last.config, **played) == expected
 
 
+@pytest.mark.parametrize(("kind", "config"), PROMPTS)
+def test_the_form_stands_for_a_prompted_run(
+    kind: str, config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = str(write_decoder(tmp_path / "tiny"))
+    test_the_form_stands_for_the_run(kind, dataclasses.replace(config, model=folder), monkeypatch)
+
+
+def test_the_form_stands_for_a_prompt_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_reviews(tmp_path / "reviews.jsonl").read_bytes()
+    kept = table_preview.store("reviews.jsonl", data, form.folder())
+    own = RunConfig(
+        model=str(write_decoder(tmp_path / "tiny")),
+        add_bias=("v",),
+        train_file=str(kept),
+        table_sha256=hashlib.sha256(data).hexdigest(),
+        prompt="{review}\nIt was",
+        candidates=("neg=terrible", "pos=great"),
+        label="verdict",
+        name="reviews",
+        max_length=64,
+    )
+    for config in (own, dataclasses.replace(own, candidates=None, label="why")):
+        test_the_form_stands_for_the_run("train", config, monkeypatch)
+
+
 def test_what_the_form_cannot_hold_is_said() -> None:
     """Every field has a control, is set by one, or is named beside the link where it differs."""
     assert again.left_out(RunConfig(weight_decay=0.1, rewrite_scale=10.0)) == {
@@ -71,14 +116,17 @@ def test_what_the_form_cannot_hold_is_said() -> None:
         "rewrite_scale": 10.0,
     }
     assert again.left_out(CONFIGS[2][1]) == {}
+    assert again.left_out(PROMPTED) == {}
+    assert again.left_out(dataclasses.replace(PROMPTED, add_bias=("q", "k", "v"))) == {"add_bias": ("k",)}
     derived = {"task", "name", "train_file", "text", "text_pair", "label", "problem", "mode", "terms", "layers"}
-    derived |= {"regime", "n_train", "fisher", "trajectory_every"}
+    derived |= {"regime", "n_train", "fisher", "trajectory_every", "add_bias"}
+    derived |= {"prompt", "candidates", "candidates_column"}
     by_the_form = {"table_sha256", "evaluate", "record_wall_seconds"}
     known = {*again._SAME, *again._OF_PRESET, *again._NO_CONTROL, *derived, *by_the_form}
     assert {field.name for field in dataclasses.fields(RunConfig)} == known
 
 
-def test_prompted_tasks_have_no_place_in_the_form() -> None:
+def test_prompted_tasks_are_known_by_task_or_prompt() -> None:
     own = RunConfig(train_file="a.csv", label="y", prompt="{q}", candidates=("a", "b"))
     for config in (RunConfig(task="prompt-sst2"), own):
         assert again.is_prompted(config)

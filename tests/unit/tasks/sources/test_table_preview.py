@@ -11,6 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from beft_core.errors import UserError
+from beft_core.tasks.own_prompts import OwnPrompt
 from beft_core.tasks.sources import table_preview
 from beft_core.tasks.sources.table_preview import Columns
 
@@ -21,6 +22,8 @@ def written(kind: str, folder: Path) -> bytes:
     if kind == ".parquet":
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), folder / "x")
         return (folder / "x").read_bytes()
+    if kind == ".json":
+        return json.dumps(ROWS).encode()
     if kind == ".jsonl":
         return "".join(json.dumps(row) + "\n" for row in ROWS).encode()
     cut = "\t" if kind == ".tsv" else ","
@@ -69,6 +72,8 @@ def test_of_many_columns_the_longest_is_the_text() -> None:
         ("x.csv", b"a,b\n\xff,1\n", "not UTF-8"),
         ("x.jsonl", b"{}\n", "0 columns"),
         ("x.jsonl", b"[1]\n", "no JSON object"),
+        ("x.json", b"{}", "no list of rows"),
+        ("x.json", b"[1]", "no list of rows"),
         ("x.parquet", b"PAR1" * 9, "no readable Parquet"),
         ("x.csv", ",".join(f"c{i}" for i in range(300)).encode() + b"\n1\n", "300 columns"),
     ],
@@ -99,3 +104,15 @@ def test_the_table_that_was_kept_last_is_offered_first(tmp_path: Path) -> None:
     for path, written in zip(tables, (20.0, 30.0, 10.0), strict=True):
         os.utime(path, (written, written))
     assert table_preview.stored(tmp_path) == [tables[1], tables[0], tables[2]]
+
+
+def test_a_prompt_is_checked_on_every_row() -> None:
+    own = OwnPrompt("{sentence} It was", "label", ("n=bad", "y=good"))
+    found = table_preview.check_prompt("x.json", written(".json", Path()), own)
+    assert found.classes is not None and [name for name, _ in found.classes] == ["n", "y"]
+    assert found.train + found.evaluated == len(ROWS) and found.metric == "accuracy"
+    assert found.prompt is not None and found.prompt.endswith("of it, all It was")
+    free = table_preview.check_prompt("x.json", written(".json", Path()), OwnPrompt("{sentence} It was", "label"))
+    assert free.classes is None and free.metric == "answer_f1"
+    with pytest.raises(UserError, match=r"x\.json, row 1: got the label 'y'"):
+        table_preview.check_prompt("x.json", written(".json", Path()), OwnPrompt("{sentence}", "label", ("a", "b")))

@@ -1,0 +1,50 @@
+"""Folder of a tiny decoder with random weights and a tokenizer of bytes, as save_pretrained writes one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+BEGIN, END = "<s>", "</s>"
+SIZES: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": 256,
+    "tie_word_embeddings": True,
+    "initializer_range": 0.3,
+}
+
+
+def write_decoder(folder: Path, seed: int = 0) -> Path:
+    """A Llama, which has no biases: 2 layers of 32, one token for each byte; wide weights, so that texts differ."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    words = [BEGIN, END, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokens = Tokenizer(models.BPE({word: number for number, word in enumerate(words)}, []))
+    tokens.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
+    tokens.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    tokens.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
+        single=f"{BEGIN} $A", special_tokens=[(BEGIN, 0)]
+    )
+    PreTrainedTokenizerFast(tokenizer_object=tokens, bos_token=BEGIN, eos_token=END).save_pretrained(folder)
+    torch.manual_seed(seed)
+    config = LlamaConfig(vocab_size=len(words), bos_token_id=0, eos_token_id=1, pad_token_id=None, **SIZES)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def write_reviews(file: Path, rows: int = 40) -> Path:
+    """A table of short reviews with a verdict and a word of praise, as JSONL."""
+    lines = [
+        {"review": f"film {i} was {word}", "verdict": verdict, "why": "ok"}
+        for i in range(rows)
+        for word, verdict in [("so good", "pos") if i % 3 else ("too long", "neg")]
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return file
