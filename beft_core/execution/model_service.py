@@ -36,6 +36,8 @@ QUESTIONS: dict[str, str] = {
     "preflight": "beft_core.execution.workflows:estimated",
     "answer": "beft_core.inference.held:HeldFineTunes.answer",
     "score": "beft_core.inference.held:HeldFineTunes.score",
+    "ask": "beft_core.inference.held:HeldFineTunes.ask",
+    "write": "beft_core.inference.held:HeldFineTunes.write",
 }
 """Handlers by question: ``module:function`` or ``module:Class.method`` that answers it: fields as keywords -> a JSON
 value. May raise UserError. The process makes one object of a class, which may hold what the next question needs.

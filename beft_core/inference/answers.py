@@ -62,6 +62,8 @@ class Answer:
     """The same with the biases of one layer put back, by layer, of those that changed; NaN for an example that was not
     taken apart.
     """
+    prompted: bool = False
+    """Whether the labels are candidates after a prompt, and ``before`` is what the base model itself says."""
 
     @property
     def predicted(self) -> np.ndarray:
@@ -103,7 +105,8 @@ class Answer:
             moved = (
                 f"The biases of {self.name} changed next to nothing" if self.without else f"{self.name} moved nothing"
             )
-            return f"{moved}: {stays} is what the head says by itself."
+            by_itself = "the base model says" if self.prompted else "the head says by itself"
+            return f"{moved}: {stays} is what {by_itself}."
         return f"{self.name} {change}{_by_layer(effect)}."
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,7 +117,7 @@ class Answer:
         }
         labels = None if self.labels is None else list(self.labels)
         ends = {"logits": self.logits.tolist(), "before": self.before.tolist()}
-        return {"name": self.name, "labels": labels, **ends, "without": without}
+        return {"name": self.name, "labels": labels, **ends, "without": without, "prompted": self.prompted}
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Answer:
@@ -126,7 +129,8 @@ class Answer:
             for layer, rows in table["without"].items()
         }
         labels = None if table["labels"] is None else tuple(table["labels"])
-        return cls(table["name"], labels, logits, np.array(table["before"], np.float32), without)
+        before = np.array(table["before"], np.float32)
+        return cls(table["name"], labels, logits, before, without, bool(table.get("prompted")))
 
     def _class(self, number: int) -> str:
         assert self.labels is not None

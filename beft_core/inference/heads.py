@@ -1,4 +1,7 @@
-"""Heads of snapshots: which of them fine-tunes share, what their classes are called, and whether they read pairs."""
+"""Heads of snapshots: which of them fine-tunes share, what their classes are called, and whether they read pairs.
+
+A prompted task has no head: the model's own language-model head answers its prompt, which is found here, too.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,41 @@ from collections.abc import Sequence
 
 from beft_core.errors import UserError
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta
+from beft_core.tasks.own_prompts import own_prompt_of
 from beft_core.tasks.own_table import columns_of
+from beft_core.tasks.prompts.spec import PromptSpec
 from beft_core.tasks.registry import TASKS
+from beft_core.tasks.spec import TaskSpec
 
 
 def can_answer(snapshot: Snapshot) -> list[str]:
-    """List the tasks that a snapshot can be asked about: those whose head it holds."""
-    return [task for task in snapshot.meta.heads if f"extra.{task}.head.weight" in snapshot.extra]
+    """List the tasks that a snapshot can be asked about: those whose head it holds, and those whose prompt is known."""
+    return [
+        task
+        for task in snapshot.meta.heads
+        if f"extra.{task}.head.weight" in snapshot.extra or prompted_task(snapshot.meta, task) is not None
+    ]
+
+
+def prompted_task(meta: SnapshotMeta, task: str) -> TaskSpec | None:
+    """Find the prompted task of a snapshot, in the registry or as it records a prompt of the user's own; None of a task
+    with a head, and where nobody knows the prompt.
+    """
+    if not meta.is_prompted(task):
+        return None
+    if task in TASKS:
+        return TASKS[task]
+    try:
+        own = own_prompt_of(meta.heads[task])
+    except UserError:  # of a stranger's file: no prompt that could be asked
+        return None
+    return None if own is None else own.task(task, task, task)
+
+
+def prompt_of(meta: SnapshotMeta, task: str) -> PromptSpec | None:
+    """Find the prompt of a task; None of a task with a head."""
+    spec = prompted_task(meta, task)
+    return None if spec is None else spec.prompt
 
 
 def shared_task(snapshots: Sequence[Snapshot], task: str | None = None) -> str:
@@ -45,7 +76,9 @@ def labels_of(meta: SnapshotMeta, task: str, outputs: int) -> tuple[str, ...] | 
 
 
 def reads_pairs(meta: SnapshotMeta, task: str) -> bool | None:
-    """Say whether a head was trained on pairs of texts; None where nothing says it."""
+    """Say whether a head was trained on pairs of texts, or a prompt has two columns; None where nothing says it."""
+    if (prompt := prompt_of(meta, task)) is not None:
+        return len(prompt.columns) == 2
     if task in TASKS:
         return TASKS[task].text_pair is not None
     columns = columns_of(meta.heads.get(task, {}))

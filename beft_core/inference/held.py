@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 from beft_core.config import RunConfig
 from beft_core.inference.examples import scored_examples
 from beft_core.inference.logits import variant_logits
-from beft_core.inference.predict import predict
+from beft_core.inference.predict import ask_prompts, predict
 from beft_core.inference.sending import received
 from beft_core.inference.variants import Variant
+from beft_core.inference.writing import Draft, SideBySide
 from beft_core.merging.config import recorded
 from beft_core.models.biases import LoadedModel
 from beft_core.models.null_certificate import few_threads
@@ -37,6 +38,7 @@ class HeldFineTunes:
     def __init__(self) -> None:
         self._models: OrderedDict[Hashable, LoadedModel] = OrderedDict()
         self._snapshots: OrderedDict[Hashable, Snapshot] = OrderedDict()
+        self._writer: tuple[str, SideBySide] | None = None
 
     def answer(
         self,
@@ -71,6 +73,72 @@ class HeldFineTunes:
                 loader=self.model,
             )
         return {"answers": [one.to_dict() for one in answers], "seconds": time.perf_counter() - began}
+
+    def ask(
+        self,
+        runs: Sequence[Mapping[str, Any]],
+        prompts: list[str],
+        candidates: list[str],
+        task: str,
+        apart: list[int],
+        model: str,
+    ) -> dict[str, Any]:
+        """Ask fine-tunes of one base model which candidate follows prompts that are written out
+        (:func:`beft_core.inference.predict.ask_prompts`). Fields, result and errors are those of :meth:`answer`.
+        """
+        snapshots = [self.snapshot(run) for run in runs]
+        config = RunConfig(**{**recorded(snapshots), "model": model, "device": "cpu"})
+        loaded = self.model(config)
+        began = time.perf_counter()
+        with few_threads(loaded.backbone):
+            answers = ask_prompts(
+                snapshots,
+                prompts,
+                candidates,
+                task=task,
+                names=[run["name"] for run in runs],
+                apart=apart,
+                config=config,
+                loader=self.model,
+            )
+        return {"answers": [one.to_dict() for one in answers], "seconds": time.perf_counter() - began}
+
+    def write(
+        self,
+        runs: Sequence[Mapping[str, Any]],
+        prompt: str,
+        task: str,
+        model: str,
+        factors: list[float],
+        tokens: list[list[int]],
+        ended: list[int | None],
+        seconds: float,
+    ) -> dict[str, Any]:
+        """Go on with texts after one prompt, that of the base model first, for so many seconds.
+
+        ``factors``: how much of each fine-tune's change is there from now on; ``tokens``, ``ended``: what was written
+        until now (:class:`beft_core.inference.writing.Draft`), no rows to begin. Keys and values of the last text are
+        kept, so that the next call goes on at once. Returns ``tokens`` and ``ended``, ``texts`` of each row, ``done``.
+
+        Raises:
+            UserError: as :class:`beft_core.inference.writing.SideBySide`, or rows that are no such draft.
+        """
+        snapshots = [self.snapshot(run) for run in runs]
+        config = RunConfig(**{**recorded(snapshots), "model": model, "device": "cpu"})
+        loaded = self.model(config)
+        key = json.dumps([list(runs), task, prompt, model], sort_keys=True)
+        with few_threads(loaded.backbone):
+            if self._writer is None or self._writer[0] != key or self._writer[1].model is not loaded:
+                self._writer = key, SideBySide(loaded, snapshots, task, prompt, config.max_length)
+            writer = self._writer[1]
+            draft = Draft([list(row) for row in tokens], list(ended)) if tokens else writer.start()
+            writer.write(draft, factors, seconds)
+        return {
+            "tokens": draft.tokens,
+            "ended": draft.ended,
+            "texts": writer.texts(draft),
+            "done": draft.done or draft.length >= writer.most,
+        }
 
     def score(
         self,

@@ -59,7 +59,7 @@ def variant_logits(
         for _, term in variant.snapshot.keys():  # noqa: SIM118
             add_zero_bias(model, term)
     session = session_for(model, precision, plain=classes is None)
-    slots, values = _changed(model, variants)
+    slots, values = changed_slots(model, variants)
     out = np.empty((len(variants), len(encoded), classes or encoded.most_candidates), np.float32)
     start = 0
     while start < len(variants):
@@ -84,10 +84,14 @@ def _head(model: LoadedModel, variant: Variant) -> dict[str, np.ndarray]:
     return head_of(snapshot, variant.task)
 
 
-def _changed(
+def changed_slots(
     model: LoadedModel, variants: Sequence[Variant]
 ) -> tuple[list[BiasSlot], list[dict[tuple[str, str], np.ndarray]]]:
-    """Find the slots that some variant has otherwise than the model, and the values of all variants in their terms."""
+    """Find the slots that some variant has otherwise than the model, and the values of all variants in their terms.
+
+    Raises:
+        UserError: terms of another shape than the model's.
+    """
     own = {(slot.stack, slot.term, slot.layer): get_bias(model.backbone, slot) for slot in model.layout.slots}
     before = {key: value.float().cpu().numpy() for key, value in own.items()}
     values: list[dict[tuple[str, str], np.ndarray]] = []

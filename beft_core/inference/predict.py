@@ -9,15 +9,18 @@ import numpy as np
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.inference.answers import Answer, short_name
-from beft_core.inference.heads import labels_of, reads_pairs, shared_task
+from beft_core.inference.heads import labels_of, prompt_of, prompted_task, reads_pairs, shared_task
 from beft_core.inference.logits import variant_logits
 from beft_core.inference.variants import Variant, changed_layers
 from beft_core.merging.config import recorded
 from beft_core.models.biases import LoadedModel
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.examples import Examples
+from beft_core.tasks.prompts.spec import PromptSpec, continued
 from beft_core.training import inputs
-from beft_core.training.batches.encoded import encode
+from beft_core.training.batches.encoded import Encoded, encode
+from beft_core.training.objectives.candidates import Candidates
+from beft_core.training.objectives.registry import objective_of
 
 Loader = Callable[[RunConfig], LoadedModel]
 """Function that gives the base model of a configuration."""
@@ -36,6 +39,8 @@ def predict(
 ) -> list[Answer]:
     """Ask fine-tunes of one base model about texts, or pairs of texts.
 
+    Of a prompted task a text stands in the first column of its prompt, the second one of a pair in the other.
+
     Args:
         task: whose head is asked; by default the only one that all have.
         names: of the fine-tunes in the answers; by default what each trained.
@@ -50,8 +55,69 @@ def predict(
     examples = checked(snapshots, task, texts, text_pairs)
     config = config or RunConfig(**recorded(snapshots), device="cpu")
     model = loader(config)
-    encoded = encode(model.tokenizer, examples, config.max_length)
-    chosen = np.arange(len(examples)) if apart is None else np.unique(np.asarray(apart, dtype=np.int64))
+    spec = prompted_task(snapshots[0].meta, task)
+    labels: tuple[str, ...] | None = None
+    if spec is not None:
+        assert spec.prompt is not None
+        encoded = objective_of(spec).encode(model, examples, config.max_length)
+        labels = spec.prompt.candidates
+    else:
+        encoded = encode(model.tokenizer, examples, config.max_length)
+    return answers_of(snapshots, task, model, encoded, names=names, apart=apart, labels=labels)
+
+
+def ask_prompts(
+    snapshots: Sequence[Snapshot],
+    prompts: Sequence[str],
+    candidates: Sequence[str],
+    *,
+    task: str,
+    names: Sequence[str] | None = None,
+    apart: Sequence[int] | None = None,
+    config: RunConfig | None = None,
+    loader: Loader = inputs.load,
+) -> list[Answer]:
+    """Ask fine-tunes of one base model which of some candidates follows prompts that are written out.
+
+    ``candidates``: the same after each prompt, without the space before them. Everything else is as in :func:`predict`;
+    the labels of an answer are the candidates.
+
+    Raises:
+        UserError: a task with a head, or of free text; fewer than two candidates, or equal ones; an empty prompt; other
+            base models.
+    """
+    spec = prompted_task(snapshots[0].meta, task)
+    if spec is None or spec.prompt is None:
+        raise UserError(f"got a prompt for {task}, which a head answers", "a prompted task")
+    own = tuple(one.strip() for one in candidates if one.strip())
+    if len(own) < 2 or len(set(own)) < len(own):
+        raise UserError(f"got {len(own)} candidates, {len(set(own))} of them different", "two or more that differ")
+    texts = [prompt.strip(" ") for prompt in prompts]
+    if not texts or not all(map(str.strip, texts)):
+        raise UserError("got an empty prompt", "a text before the answer", "one with a word in it")
+    wholes = [tuple(continued(text, one) for one in own) for text in texts]
+    examples = Examples(texts, None, np.zeros(len(texts), np.int64), wholes)
+    config = config or RunConfig(**recorded(snapshots), device="cpu")
+    model = loader(config)
+    encoded = Candidates(spec.target).encode(model, examples, config.max_length)
+    return answers_of(snapshots, task, model, encoded, names=names, apart=apart, labels=own)
+
+
+def answers_of(
+    snapshots: Sequence[Snapshot],
+    task: str,
+    model: LoadedModel,
+    encoded: Encoded,
+    *,
+    names: Sequence[str] | None = None,
+    apart: Sequence[int] | None = None,
+    labels: tuple[str, ...] | None = None,
+) -> list[Answer]:
+    """Read tokenised examples under fine-tunes, under the same without their biases, and without each layer's.
+
+    ``names``, ``apart``: see :func:`predict`; ``labels``: names of the outputs, where the snapshots do not say them.
+    """
+    chosen = np.arange(len(encoded)) if apart is None else np.unique(np.asarray(apart, dtype=np.int64))
     layers = [changed_layers(one) if len(chosen) else [] for one in snapshots]
     ends = [end for one in snapshots for end in (Variant(one, task), Variant.before(one, task))]
     put_back = [
@@ -60,7 +126,7 @@ def predict(
         if len(own) > 1
         for layer in own
     ]
-    if len(chosen) == len(examples):
+    if len(chosen) == len(encoded):
         every = variant_logits(model, [*ends, *put_back], encoded)
         logits, taken = every[: len(ends)], every[len(ends) :]
     else:
@@ -75,14 +141,18 @@ def predict(
         # Without its only layer, a fine-tune is what it was before.
         without = {layer: next(rows) if len(own) > 1 else before for layer in own}
         name = names[at] if names is not None else short_name(one.meta)
-        answers.append(Answer(name, labels_of(one.meta, task, logits.shape[2]), after, before, without))
+        outputs = labels or labels_of(one.meta, task, logits.shape[2])
+        answers.append(Answer(name, outputs, after, before, without, one.meta.is_prompted(task)))
     return answers
 
 
 def checked(
     snapshots: Sequence[Snapshot], task: str, texts: Sequence[str], text_pairs: Sequence[str] | None
 ) -> Examples:
-    """Make examples without labels of texts. Raises UserError where they are empty, or do not suit the task."""
+    """Make examples without labels of texts, of a prompted task its prompts.
+
+    Raises UserError where they are empty, or do not suit the task.
+    """
     if not texts:
         raise UserError("got no text", "one sentence or more")
     pairs = next((known for one in snapshots if (known := reads_pairs(one.meta, task)) is not None), None)
@@ -94,4 +164,24 @@ def checked(
     for text in (*texts, *(text_pairs or ())):
         if not text.strip():
             raise UserError("got an empty text", "a sentence", "one with a word in it")
+    if (prompt := prompt_of(snapshots[0].meta, task)) is not None:
+        return _in_prompts(prompt, task, texts, text_pairs)
     return Examples(list(texts), None if text_pairs is None else list(text_pairs), np.zeros(len(texts)))
+
+
+def _in_prompts(prompt: PromptSpec, task: str, texts: Sequence[str], text_pairs: Sequence[str] | None) -> Examples:
+    """Put texts into the columns of a prompt whose candidates are always the same."""
+    if not prompt.candidates or len(prompt.columns) > 2:
+        what = f"{len(prompt.columns)} columns" if prompt.candidates else "no fixed candidates"
+        raise UserError(
+            f"got texts for {task}, whose prompt has {what}",
+            "a prompt of one or two columns with candidates",
+            "the page Try it, which takes the prompt as it is",
+        )
+    rows = [
+        dict(zip(prompt.columns, (text, *(() if text_pairs is None else (text_pairs[at],))), strict=True))
+        for at, text in enumerate(texts)
+    ]
+    written = [prompt.prompt_of(row) for row in rows]
+    candidates = [prompt.continuations(text, row, prompt.candidates) for text, row in zip(written, rows, strict=True)]
+    return Examples(written, None, np.zeros(len(texts), np.int64), candidates)

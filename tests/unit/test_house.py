@@ -88,6 +88,7 @@ TORCH_HALF: tuple[str, ...] = (
     "beft_core.merging.evaluate",
     "beft_core.inference.held",
     "beft_core.inference.logits",
+    "beft_core.inference.writing",
     "beft_core.inference.by_depth",
     "beft_core.dials.measure",
     "beft_core.inference.predict",
