@@ -43,6 +43,16 @@ def resampled(metric: str, predicted: np.ndarray, labels: np.ndarray, resamples:
     return np.concatenate(list(blocks), axis=1)
 
 
+def resampled_means(scores: np.ndarray, resamples: int = RESAMPLES) -> np.ndarray:
+    """Compute the mean score of every variant on every resample, of a metric that is a mean over examples.
+
+    ``scores``: of each variant on each example, float64 [variants, examples]. Returns float64 [variants, resamples],
+    on the resamples that :func:`resampled` takes.
+    """
+    blocks = [counts @ scores.T / counts.shape[1] for counts in _draws(scores.shape[1], resamples)]
+    return np.concatenate(blocks).T
+
+
 def interval(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compute the ends of the 95 % interval of draws [..., resamples]; draws that are NaN are left out.
 

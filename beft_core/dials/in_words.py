@@ -59,7 +59,7 @@ def height(dial: Dial) -> str:
     text = f"At λ = 1 {dial.metric} is {percent(dial.trained)}"
     if dial.trained_low is not None and dial.trained_high is not None:
         text += f" ({percent(dial.trained_low)} to {percent(dial.trained_high)})"
-    if len(dial.curves) == 1:
+    if not dial.terms:
         return f"{text}. No bias term moved, so there is nothing to turn."
     if top.factor == 1:
         return f"{text}, and no other λ of the grid is better."
@@ -88,6 +88,8 @@ def _costs(dial: Dial) -> list[str]:
 def causal(dial: Dial, test: CausalTest) -> str:
     """Write how the paper's score orders the parts, beside the first trivial rule."""
     paper = test.rule(PAPER)
+    if paper is not None and all(score == 1 for score in paper.scores):
+        return _beside_added(test)
     if paper is None or paper.tau is None:
         return f"What the {KINDS[test.over]} cost when switched off is in no order, or no score is there to compare."
     text = f"The projection ratio orders the {len(test.parts)} {KINDS[test.over]} by that cost with {tau(paper)}"
@@ -96,10 +98,26 @@ def causal(dial: Dial, test: CausalTest) -> str:
     return f"{text}; {name}, a rule that knows no score, with {tau(base)}{_against(paper)}."
 
 
-def _against(paper: Rule) -> str:
-    if paper.above is None:
+def _beside_added(test: CausalTest) -> str:
+    """Write how the first score that can rank added biases orders the parts: the projection ratio is 1 everywhere."""
+    what = KINDS[test.over]
+    text = (
+        f"The projection ratio is 1 in all {len(test.parts)} {what}, for these biases began at zero: it ranks nothing"
+    )
+    other = next((rule for rule in test.rules if not rule.baseline and rule.tau is not None), None)
+    if other is None:
+        return f"{text}, and no other score is there to compare."
+    base = test.baseline
+    name = base.label[:1].lower() + base.label[1:]
+    return (
+        f"{text}. {other.label} orders them by that cost with {tau(other)}; {name} with {tau(base)}{_against(other)}."
+    )
+
+
+def _against(score: Rule) -> str:
+    if score.above is None:
         return ""
-    _, low, high = paper.above
+    _, low, high = score.above
     if low > 0:
         return ", so the score does better"
     return ", so the score does worse" if high < 0 else ""
@@ -174,5 +192,5 @@ def settings_line(dial: Dial) -> str:
     of = f" of {dial.available:,}" if dial.examples < dial.available else ""
     return (
         f"{dial.variants} sets of biases on {dial.examples:,}{of} validation examples of {dial.task} ({dial.data}), "
-        f"head as trained; intervals: 95 %, {dial.resamples:,} paired resamples of the examples."
+        f"all else as trained; intervals: 95 %, {dial.resamples:,} paired resamples of the examples."
     )

@@ -12,20 +12,25 @@ import numpy as np
 
 from beft_core.config import RunConfig
 from beft_core.dials import causal
-from beft_core.dials.bootstrap import RESAMPLES, interval, resampled
+from beft_core.dials.bootstrap import RESAMPLES, interval, resampled, resampled_means
 from beft_core.dials.config import DialConfig
 from beft_core.dials.parts import ALL, Part, moved, turned
 from beft_core.dials.result import Curve, Dial, Off
 from beft_core.errors import UserError
 from beft_core.inference.by_depth import logits_by_depth
 from beft_core.inference.variants import Variant
+from beft_core.inference.written import written_by
 from beft_core.merging.config import content, recorded
+from beft_core.models.biases import LoadedModel
 from beft_core.snapshots.snapshot import Snapshot
+from beft_core.tasks.answer_metrics import ANSWER_METRICS
 from beft_core.tasks.examples import TaskData
 from beft_core.tasks.metrics import METRICS
 from beft_core.tasks.sources.user_files import scored_from
 from beft_core.training import inputs
+from beft_core.training.batches.encoded import Encoded
 from beft_core.training.evaluate import load_base
+from beft_core.training.objectives.base import Objective
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
@@ -47,6 +52,7 @@ def measure(
     """Turn a fine-tune through every factor of ``config``, whole, by layer and by term, and switch every part off.
 
     The head is that of the fine-tune throughout, and with it the pooler's bias and the biases outside of the layers.
+    A prompted task has no head; one of free text is written anew for each set of biases, and a layer only switched off.
     The metric is the task's first, on its first validation set. ``data``: what is scored instead of the task that
     ``config`` names; ``base``: the model, where it is in memory already.
 
@@ -78,28 +84,16 @@ def measure(
     observer.stage("tokenise", len(examples))
     encoded = objective.encode(model, examples, run.max_length, observer)
 
-    asked = [(ALL, 1.0), *((part, factor) for part in what.whole for factor in config.lambdas)]
-    asked += [(part, 0.0) for part in what.cells]
+    # Text is written one token after the other, which nothing shares: each layer is only switched off.
+    turning = tuple(part for part in what.whole if encoded.writing is None or part.layer is None)
+    asked = [(ALL, 1.0), *((part, factor) for part in turning for factor in config.lambdas)]
+    asked += [(part, 0.0) for part in (*what.whole, *what.cells) if part not in turning]
     variants, number_of = _distinct(snapshot, config.task, asked)
     observer.stage("evaluate", len(variants) * len(encoded))
-    logits = logits_by_depth(model, variants, encoded, precision=precision, advance=observer.advance)
-
-    finite = np.isfinite(logits).all(axis=(1, 2))
-    if not finite[0]:
-        raise UserError("got outputs that are not finite from the fine-tune as it was trained", "finite numbers")
-    predicted = np.stack(
-        [objective.predict(one) if ok else np.zeros(len(encoded)) for one, ok in zip(logits, finite, strict=True)]
-    )
-    observer.stage("intervals")
-    values = [
-        METRICS[metric](one, encoded.labels) if ok else math.nan for one, ok in zip(predicted, finite, strict=True)
-    ]
-    draws = resampled(metric, predicted, encoded.labels)
-    draws[~finite] = math.nan
-    scored = np.concatenate([np.array(values)[:, None], draws], axis=1)  # [variants, 1 + resamples]
+    scored = _scored(model, variants, encoded, objective, metric, precision, observer)
     of = {place: scored[number] for place, number in number_of.items()}
     losses = {part: scored[0] - of[part, 0.0] for part in (*what.whole, *what.cells)}
-    low, high = interval(draws[:1])
+    low, high = interval(scored[:1, 1:])
     return Dial(
         source=content(snapshot),
         terms=tuple(moved(snapshot)),
@@ -112,7 +106,7 @@ def measure(
         trained_low=_number(low[0]),
         trained_high=_number(high[0]),
         lambdas=config.lambdas,
-        curves=tuple(_curve(part, config.lambdas, of, scored[0]) for part in what.whole),
+        curves=tuple(_curve(part, config.lambdas, of, scored[0]) for part in turning),
         off=tuple(_off(part, of[part, 0.0], scored[0]) for part in (*what.whole, *what.cells) if part != ALL),
         tests=causal.tests(snapshot, what, {part: loss for part, loss in losses.items() if math.isfinite(loss[0])}),
         variants=len(variants),
@@ -121,6 +115,57 @@ def measure(
         device=device_name(precision.device),
         versions=software_versions(),
     )
+
+
+def _scored(
+    model: LoadedModel,
+    variants: Sequence[Variant],
+    encoded: Encoded,
+    objective: Objective,
+    metric: str,
+    precision: Precision,
+    observer: Observer,
+) -> np.ndarray:
+    """Score every variant on the examples and on resamples of them: float64 [variants, 1 + resamples].
+
+    NaN of a variant whose outputs are not finite. Raises UserError where they are not from the first.
+    """
+    source = encoded.source
+    if encoded.writing is not None:
+        assert source is not None and source.answers is not None, "examples without right texts"
+        texts = written_by(model, variants, encoded, precision=precision, advance=observer.advance)
+        observer.stage("intervals")
+        score = ANSWER_METRICS[metric]
+        per_example = np.array(
+            [
+                [score([one], [right]) for one, right in zip(of_variant, source.answers, strict=True)]
+                for of_variant in texts
+            ]
+        )
+        return _means(per_example)
+    logits = logits_by_depth(model, variants, encoded, precision=precision, advance=observer.advance)
+    finite = np.isfinite(logits).all(axis=(1, 2))
+    if not finite[0]:
+        raise UserError("got outputs that are not finite from the fine-tune as it was trained", "finite numbers")
+    predicted = np.stack(
+        [objective.predict(one) if ok else np.zeros(len(encoded)) for one, ok in zip(logits, finite, strict=True)]
+    )
+    observer.stage("intervals")
+    if metric == "accuracy" and source is not None and source.golds is not None:  # several may be right
+        right = [[one in golds for one, golds in zip(of, source.golds, strict=True)] for of in predicted]
+        scored = _means(np.array(right, np.float64))
+    else:
+        values = [
+            METRICS[metric](one, encoded.labels) if ok else math.nan for one, ok in zip(predicted, finite, strict=True)
+        ]
+        scored = np.concatenate([np.array(values)[:, None], resampled(metric, predicted, encoded.labels)], axis=1)
+    scored[~finite] = math.nan
+    return scored
+
+
+def _means(per_example: np.ndarray) -> np.ndarray:
+    """Average scores [variants, examples] over the examples and over each resample: [variants, 1 + resamples]."""
+    return np.concatenate([per_example.mean(axis=1, keepdims=True), resampled_means(per_example)], axis=1)
 
 
 def _loaded(snapshot: Snapshot, config: DialConfig, data: TaskData | None) -> tuple[RunConfig, TaskData]:

@@ -89,6 +89,7 @@ TORCH_HALF: tuple[str, ...] = (
     "beft_core.inference.held",
     "beft_core.inference.logits",
     "beft_core.inference.writing",
+    "beft_core.inference.written",
     "beft_core.inference.by_depth",
     "beft_core.dials.measure",
     "beft_core.inference.predict",

@@ -31,7 +31,7 @@ def results(found: Found, dark: bool) -> None:
         st.markdown(f"#### {with_symbols(height)}")
     if more:
         st.markdown(with_symbols(" ".join(more)))
-    if len(dial.curves) > 1:
+    if dial.terms:
         turned, off = st.tabs([TURN, OFF], key=VIEW, bind="query-params")
         with turned:
             _turning(dial, dark)

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from beft_core.errors import UserError
 from beft_core.inference.answers import Answer
 from beft_core.inference.sending import by_content, by_file
 from dashboard.app_pages.try_it.setup import Chosen, Setup
+from dashboard.shared import model_service, page
 from dashboard.shared.model_service import ask
 
 
-def answers(setup: Setup, texts: list[str], pairs: list[str] | None, apart: int) -> tuple[list[Answer], float]:
+def answers(
+    setup: Setup, texts: list[str], pairs: list[str] | None, apart: int, candidates: list[str] | None = None
+) -> tuple[list[Answer], float]:
     """Ask all fine-tunes about all sentences; of one, number ``apart``, also layer by layer.
+
+    ``candidates``: answers to texts that are prompts; None: a head answers.
 
     Returns the answers in the order of the fine-tunes, and the seconds that the model took (0 where it was asked
     before).
@@ -24,19 +30,54 @@ def answers(setup: Setup, texts: list[str], pairs: list[str] | None, apart: int)
     seconds = 0.0
     for model in dict.fromkeys(run.model for run in setup.runs):
         runs = [run for run in setup.runs if run.model == model]
+        about: dict[str, Any] = {"texts": texts, "text_pairs": pairs}
+        if candidates is not None:
+            about = {"prompts": texts, "candidates": candidates}
         result = ask(
-            "answer",
+            "answer" if candidates is None else "ask",
             "Asking the fine-tunes",
             runs=sent(runs),
-            texts=texts,
-            text_pairs=pairs,
             task=setup.task,
             apart=[apart],
             model=model,
+            **about,
         )
         seconds += result["seconds"]
         found |= {one["name"]: Answer.from_dict(one) for one in result["answers"]}
     return [found[run.name] for run in setup.runs], seconds
+
+
+def write_on(
+    setup: Setup,
+    prompt: str,
+    factors: list[float],
+    tokens: list[list[int]],
+    ended: list[int | None],
+    seconds: float,
+) -> dict[str, Any]:
+    """Go on with the texts of the base model and the fine-tunes after a prompt, for so many seconds.
+
+    Everything is as :meth:`beft_core.inference.held.HeldFineTunes.write` has it; nothing is remembered.
+
+    Raises:
+        UserError: fine-tunes of several base models, what the engine refuses, or no process to ask.
+    """
+    models = list(dict.fromkeys(run.model for run in setup.runs))
+    if len(models) > 1:
+        raise UserError("got fine-tunes of several base models", "those of one", "the others in another window")
+    page.model_of_page(models[0])
+    answer: dict[str, Any] = model_service.service().ask(
+        "write",
+        runs=sent(setup.runs),
+        prompt=prompt,
+        task=setup.task,
+        model=models[0],
+        factors=factors,
+        tokens=tokens,
+        ended=ended,
+        seconds=seconds,
+    )
+    return answer
 
 
 def sent(runs: Sequence[Chosen]) -> list[dict[str, Any]]:

@@ -26,8 +26,9 @@ from beft_core.tasks.own_table import PROBLEMS
 from beft_core.tasks.predictions import Predictions
 from beft_core.tasks.registry import TASKS
 from beft_core.tasks.sources.presence import presence
+from dashboard.app_pages.try_it.prompts import open_prompt
 from dashboard.app_pages.try_it.scored import LIMIT, Found, examples_of, read_now, stored, texts_of
-from dashboard.app_pages.try_it.setup import PAIR, TEXT, YOURS, Chosen, Setup, forget_unless
+from dashboard.app_pages.try_it.setup import CANDIDATES_TAB, PAIR, TEXT, YOURS, Chosen, Setup, forget_unless
 from dashboard.shared import page
 from dashboard.shared.figure import offer_table
 from dashboard.shared.picker import TRY_TAB
@@ -282,6 +283,10 @@ def _class(names: list[str] | None, number: float) -> str:
 def _open(setup: Setup, example: tuple[str, str | None] | None) -> None:
     """Put an example into the fields for sentences, and show them. For callbacks."""
     if example is None:
+        return
+    if setup.prompt is not None:
+        open_prompt(setup, *example)
+        st.session_state[TRY_TAB] = CANDIDATES_TAB
         return
     text, second = (" ".join(part.split()) if part else "" for part in example)
     st.session_state[f"{TEXT}_a" if setup.pairs else TEXT] = text

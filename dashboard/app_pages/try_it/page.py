@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard.app_pages.try_it.examples import examples, offer_one
+from dashboard.app_pages.try_it.in_words import ask_in_words
 from dashboard.app_pages.try_it.results import results
 from dashboard.app_pages.try_it.setup import YOURS, sentences, setup
 from dashboard.shared import page
@@ -22,6 +23,9 @@ page.need_training()
 above = st.container()
 chosen = setup(DARK)
 if chosen is None:
+    st.stop()
+if chosen.prompt is not None:
+    ask_in_words(chosen, above, DARK)
     st.stop()
 yours, task_examples = st.tabs([YOURS, TRY_EXAMPLES], key=TRY_TAB, bind="query-params")
 if yours.open:

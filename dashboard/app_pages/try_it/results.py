@@ -25,16 +25,27 @@ if TYPE_CHECKING:
 
 FOCUS, BASE, NUMBERS = "try_which", "try_base", "try_numbers"
 """Keys of the controls, and their names in the URL."""
-OWN = "its own head on the pre-trained biases"
+OWN, BASE_MODEL = "its own head on the pre-trained biases", "the base model"
+"""Choices of what a shift is measured from: the head alone; of a prompted task, which has none, the model as it was."""
 SCALES = {"stsb": (0.0, 5.0), "demo-similarity": (0.0, 5.0)}
 """Ends of the scale of the values that a task has."""
 
 
-def results(setup: Setup, texts: list[str], pairs: list[str] | None, above: DeltaGenerator, dark: bool) -> None:
-    """Ask, and draw the answers. ``above``: container at the top of the page, for the verdict."""
+def results(
+    setup: Setup,
+    texts: list[str],
+    pairs: list[str] | None,
+    above: DeltaGenerator,
+    dark: bool,
+    candidates: list[str] | None = None,
+) -> None:
+    """Ask, and draw the answers. ``above``: container at the top of the page, for the verdict.
+
+    ``candidates``: answers to texts that are prompts; None: a head answers.
+    """
     focus = _focus(texts)
     try:
-        found, seconds = answers(setup, texts, pairs, focus)
+        found, seconds = answers(setup, texts, pairs, focus, candidates)
     except UserError as error:
         page.report(error, "The fine-tunes could not be asked")
         return
@@ -42,6 +53,8 @@ def results(setup: Setup, texts: list[str], pairs: list[str] | None, above: Delt
         st.markdown(f"#### {in_words(found[0].verdict(focus))}")
         for other in found[1:]:
             st.markdown(in_words(other.verdict(focus)))
+    if candidates is not None:
+        _of_candidates(found, focus)
     against = _against(found)
     _side_by_side(setup, found, focus, against, dark)
     _layers(setup, found, focus, dark)
@@ -50,7 +63,7 @@ def results(setup: Setup, texts: list[str], pairs: list[str] | None, above: Delt
         st.dataframe(table, hide_index=True, alt="Answers of every fine-tune to every sentence", height="content")
         with page.control("downloads", "try-table", horizontal=True, horizontal_alignment="right"):
             offer_table("These numbers (CSV)", lambda: table, "try-it.csv", "try-table-csv")
-    _computed(setup, seconds)
+    _computed(setup, seconds, found[0].prompted)
 
 
 def _focus(texts: list[str]) -> int:
@@ -68,7 +81,8 @@ def _focus(texts: list[str]) -> int:
 
 def _against(found: Sequence[Answer]) -> str:
     """Draw what the shift is measured from."""
-    options = [OWN, *(one.name for one in found)]
+    itself = _itself(found)
+    options = [itself, *(one.name for one in found)]
     forget_unless(BASE, options)
     with page.control("settings", "try-base"):
         return str(
@@ -80,9 +94,33 @@ def _against(found: Sequence[Answer]) -> str:
                 width=420,
                 help="Every fine-tune trained a head of its own beside its biases. From its own head on the "
                 "pre-trained biases, the shift is the effect of the biases alone; from another fine-tune it is that of "
-                "biases and head together.",
+                "biases and head together."
+                if itself == OWN
+                else "No head was trained: from the base model, the shift is the effect of the biases.",
             )
         )
+
+
+def _itself(found: Sequence[Answer]) -> str:
+    """Name what each fine-tune is compared with by itself."""
+    return BASE_MODEL if found[0].prompted else OWN
+
+
+def _of_candidates(found: Sequence[Answer], focus: int) -> None:
+    """Draw the probability of every candidate by the base model and every fine-tune."""
+    labels = found[0].labels
+    assert labels is not None
+    rows = [(BASE_MODEL, found[0].before[focus]), *((one.name, one.logits[focus]) for one in found)]
+    table = [{"": name, **dict(zip(labels, probabilities(logits).tolist(), strict=True))} for name, logits in rows]
+    st.dataframe(
+        _frame(table),
+        hide_index=True,
+        height="content",
+        alt="Probability of each candidate by the base model and every fine-tune",
+        column_config={
+            label: st.column_config.ProgressColumn(format="%.3f", min_value=0, max_value=1) for label in labels
+        },
+    )
 
 
 def _base(answer: Answer, found: Sequence[Answer], against: str) -> np.ndarray:
@@ -113,6 +151,10 @@ def _side_by_side(setup: Setup, found: Sequence[Answer], focus: int, against: st
         "Ring: **the fine-tune's own head on the pre-trained biases**; dot: with its biases. The way between them is "
         "the biases' doing."
         if against == OWN
+        else "Ring: **the base model**; dot: the fine-tune. The way between them is the biases' doing."
+        if against == BASE_MODEL
+        else f"Ring: {plain(against)}; dot: each fine-tune."
+        if first.prompted
         else f"Ring: {plain(against)}; dot: each fine-tune. The way between them is that of biases and head together."
     )
     st.caption(start)
@@ -174,7 +216,7 @@ def _table(
         for one in found:
             logits, base = one.logits[example], _base(one, found, against)[example]
             label = int(found[0].logits[example].argmax())
-            row: dict[str, Any] = {"sentence": text}
+            row: dict[str, Any] = {"prompt" if one.prompted else "sentence": text}
             if pairs is not None:
                 row["second"] = pairs[example]
             row["fine-tune"] = one.name
@@ -198,22 +240,38 @@ def _frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(list(rows))
 
 
-def _computed(setup: Setup, seconds: float) -> None:
+_TOGETHER = (
+    "{what}, and every layer put back are read together: one pass through the frozen model, in which each row gets the "
+    "biases of its own variant ({milliseconds:.0f} ms when it was first asked, without loading). Float32, without "
+    "dropout"
+)
+_OF_HEADS = (
+    "; equal to transformers' own classifier with the biases written into it, up to rounding.\n"
+    "- **Log-odds** of a class: $\\log\\frac{p}{1-p}$; with two classes it is the difference of their logits. "
+    "**Shift**: how far the log-odds of the class that the first fine-tune names, or the value, moved.\n"
+    "- **A layer's bar**: margin with all trained biases − margin with that layer's biases (all its terms) at "
+    "their values before the fine-tune. **Rest**: the whole shift − the sum of the bars.\n"
+    "- Between two fine-tunes both differ: each trained a head (and the pooler's bias) of its own beside its "
+    "biases.\n"
+    "- The head, the pooler's bias and, of a fine-tune of all biases, the LayerNorm of the embeddings stay as "
+    "trained on both sides."
+)
+_OF_PROMPTS = (
+    ".\n"
+    "- **Probability**: softmax, over the candidates alone, of their mean log-probabilities per token, as in training "
+    "and in the metric.\n"
+    "- **Log-odds** of a candidate: $\\log\\frac{p}{1-p}$. **Shift**: how far the log-odds of the candidate that "
+    "the first fine-tune chooses moved.\n"
+    "- **A layer's bar**: log-odds with all trained biases − log-odds with that layer's biases (all its terms) at "
+    "their values before the fine-tune. **Rest**: the whole shift − the sum of the bars."
+)
+
+
+def _computed(setup: Setup, seconds: float, prompted: bool) -> None:
+    what = "The base model, all fine-tunes" if prompted else "All fine-tunes, their heads on the pre-trained biases"
     with page.control("details", "try"), st.expander("How was this computed?", icon=":material/function:"):
-        st.markdown(
-            "All fine-tunes, their heads on the pre-trained biases, and every layer put back are read together: one "
-            "pass through the frozen model, in which each row gets the biases of its own variant "
-            f"({1000 * seconds:.0f} ms when it was first asked, without loading). Float32, without dropout; equal to "
-            "transformers' own classifier with the biases written into it, up to rounding.\n"
-            "- **Log-odds** of a class: $\\log\\frac{p}{1-p}$; with two classes it is the difference of their logits. "
-            "**Shift**: how far the log-odds of the class that the first fine-tune names, or the value, moved.\n"
-            "- **A layer's bar**: margin with all trained biases − margin with that layer's biases (all its terms) at "
-            "their values before the fine-tune. **Rest**: the whole shift − the sum of the bars.\n"
-            "- Between two fine-tunes both differ: each trained a head (and the pooler's bias) of its own beside its "
-            "biases.\n"
-            "- The head, the pooler's bias and, of a fine-tune of all biases, the LayerNorm of the embeddings stay as "
-            "trained on both sides."
-        )
+        together = _TOGETHER.format(what=what, milliseconds=1000 * seconds)
+        st.markdown(together + (_OF_PROMPTS if prompted else _OF_HEADS))
         st.dataframe(
             [
                 {

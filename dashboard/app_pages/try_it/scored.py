@@ -129,5 +129,13 @@ def texts_of(run: Chosen, task: str, keys: np.ndarray) -> dict[int, tuple[str, s
 
 
 def _each(part: Examples) -> list[tuple[str, str | None]]:
-    pairs: Sequence[Any] = part.text_pair if part.text_pair is not None else [None] * len(part)
+    pairs: Sequence[Any] = part.text_pair if part.text_pair is not None else own_candidates(part)
     return list(zip(part.text, pairs, strict=True))
+
+
+def own_candidates(part: Examples) -> list[str | None]:
+    """List the candidates of each prompt, one a line; None where all prompts have the same, and of texts."""
+    several = part.candidates
+    if several is None or part.answers is not None or len(set(several)) == 1:
+        return [None] * len(part)
+    return ["\n".join(one.strip() for one in some) for some in several]

@@ -9,9 +9,10 @@ import streamlit as st
 
 from beft_core.errors import UserError
 from beft_core.inference.answers import short_name
-from beft_core.inference.heads import can_answer, reads_pairs
+from beft_core.inference.heads import can_answer, prompt_of, reads_pairs
 from beft_core.methods import method_of
 from beft_core.models.source import locate
+from beft_core.tasks.prompts.spec import PromptSpec
 from beft_core.tasks.registry import TASKS
 from dashboard.figures.parts import style
 from dashboard.shared import page
@@ -21,8 +22,8 @@ from dashboard.shared.text import plain
 
 TASK, TEXT, PAIR = "try_task", "try_text", "try_pair"
 """Keys of the controls, and their names in the URL."""
-YOURS = "Your sentences"
-"""Name of the first tab."""
+YOURS, CANDIDATES_TAB = "Your sentences", "Which candidate"
+"""Names of the first tab, of tasks with a head and of prompts."""
 MOST_RUNS, MOST_TEXTS, MOST_CHARACTERS = 6, 12, 4000
 FIRST = "The film was surprisingly good, but far too long."
 PAIRS = ("A man is playing a guitar.", "Someone plays an instrument.")
@@ -55,6 +56,8 @@ class Setup:
     runs: tuple[Chosen, ...]
     task: str
     pairs: bool
+    prompt: PromptSpec | None = None
+    """Prompt of a language model's task; None: a head answers."""
 
     @property
     def title(self) -> str:
@@ -93,7 +96,8 @@ def setup(dark: bool) -> Setup | None:
     if not runs:
         return None
     known = (reads_pairs(one.meta, task) for one in asked)
-    return Setup(tuple(runs), task, next((pair for pair in known if pair is not None), False))
+    pairs = next((pair for pair in known if pair is not None), False)
+    return Setup(tuple(runs), task, pairs, prompt_of(runs[0].opened.meta, task))
 
 
 def forget_unless(key: str, options: Sequence[str]) -> None:

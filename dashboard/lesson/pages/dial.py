@@ -68,7 +68,7 @@ def _dials(shelf: Shelf) -> Iterator[tuple[str, Dial]]:
     for path, title in files:
         if beside(path).is_file():
             dial = read_dial(beside(path))
-            if len(dial.curves) > 1:
+            if dial.terms:
                 yield title, dial
 
 

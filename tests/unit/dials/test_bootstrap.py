@@ -79,3 +79,9 @@ def test_intervals_leave_out_what_is_not_known() -> None:
     low, high = bootstrap.interval(draws)
     assert low[0] == pytest.approx(12.225) and high[0] == pytest.approx(96.775)
     assert np.isnan(low[1]) and np.isnan(high[1])
+
+
+def test_means_take_the_resamples_of_all_metrics() -> None:
+    rng = np.random.default_rng(0)
+    right = rng.integers(0, 2, (3, 40)).astype(np.float64)
+    assert (bootstrap.resampled_means(right) == bootstrap.resampled("accuracy", right, np.ones(40))).all()

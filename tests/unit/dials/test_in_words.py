@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 from example_dials import example_dial
 from example_snapshots import base, example
@@ -45,6 +46,13 @@ def test_nothing_moved() -> None:
 def test_several_terms() -> None:
     told = in_words.verdict(example_dial(("q", "k", "v")))
     assert "The value bias, b_v, costs most when switched off" in told and "9 terms in each layer" in told
+
+
+def test_added_biases_are_ranked_by_another_score() -> None:
+    zeros = {key: np.zeros_like(array) for key, array in base(terms=("v",), stack="decoder").items()}
+    told = in_words.verdict(example_dial(snapshot=example(pre=zeros, full=True)))
+    assert "The projection ratio is 1 in all 3 layers, for these biases began at zero: it ranks nothing." in told
+    assert "Magnitude (L1) orders them by that cost with tau " in told and "no order, or no score" not in told
 
 
 def test_the_score_against_the_trivial_rule() -> None:

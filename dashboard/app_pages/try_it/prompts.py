@@ -1,0 +1,101 @@
+"""Prompt that fine-tunes of a language model are asked, as the model reads it, and the candidates for its answer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import streamlit as st
+
+from beft_core.errors import UserError
+from beft_core.tasks.prompts.spec import PromptSpec
+from beft_core.tasks.registry import TASKS
+from beft_core.tasks.sources.presence import presence
+from dashboard.app_pages.try_it.scored import examples_of, own_candidates
+from dashboard.app_pages.try_it.setup import FIRST, MOST_CHARACTERS, Setup
+from dashboard.shared import page
+from dashboard.shared.text import plain
+
+PROMPT, CANDIDATES = "try_prompt", "try_candidates"
+"""Keys of the controls, and their names in the URL."""
+MOST_CANDIDATES = 50
+
+
+def prompt_and_candidates(setup: Setup) -> tuple[str, list[str]]:
+    """Draw the prompt, and the candidates where the task has some; return them, without candidates of free text."""
+    rule = setup.prompt
+    assert rule is not None
+    if PROMPT not in st.session_state and PROMPT not in st.query_params:
+        text, own = _beginning(setup, rule)
+        st.session_state[PROMPT] = text
+        if own and CANDIDATES not in st.session_state and CANDIDATES not in st.query_params:
+            st.session_state[CANDIDATES] = "\n".join(own)
+    found: list[str] = []
+    with page.control("choose", "try-prompt", horizontal=True):
+        prompt = st.text_area(
+            "Prompt, as the model reads it",
+            max_chars=MOST_CHARACTERS,
+            height=110,
+            key=PROMPT,
+            bind="query-params",
+            persist_state="page",
+            width=620,
+            help=f"The task asks: {plain(rule.template.replace(chr(10), ' ↵ '))}. Any other words may be asked, too.",
+        )
+        if rule.answered_by == "candidates":
+            if rule.candidates and CANDIDATES not in st.session_state and CANDIDATES not in st.query_params:
+                st.session_state[CANDIDATES] = "\n".join(rule.candidates)
+            written = st.text_area(
+                "Candidates, one a line",
+                height=110,
+                key=CANDIDATES,
+                bind="query-params",
+                persist_state="page",
+                width=240,
+            )
+            found = [line.strip() for line in (written or "").splitlines() if line.strip()][:MOST_CANDIDATES]
+    return prompt or "", found
+
+
+def offer_prompt(setup: Setup) -> None:
+    """Draw the button that takes a validation prompt into the fields, where the task is here."""
+    if setup.task in TASKS and presence(TASKS[setup.task]).here:
+        st.button(
+            "Take one of the task's prompts",
+            key="try-draw",
+            icon=":material/casino:",
+            type="tertiary",
+            on_click=_draw,
+            args=(setup,),
+        )
+
+
+def open_prompt(setup: Setup, text: str, candidates: str | None) -> None:
+    """Put a prompt, and its own candidates where it has some, into the fields. For callbacks."""
+    st.session_state[PROMPT] = text
+    assert setup.prompt is not None
+    own = candidates.splitlines() if candidates else list(setup.prompt.candidates)
+    st.session_state[CANDIDATES] = "\n".join(own)
+
+
+def _draw(setup: Setup) -> None:
+    """Take a validation prompt, drawn at random. For callbacks."""
+    try:
+        part = next(iter(examples_of(setup.runs[0], setup.task).evals.values()))
+    except UserError as error:
+        st.toast(plain(error))
+        return
+    at = random.randrange(len(part))
+    open_prompt(setup, part.text[at], own_candidates(part)[at])
+
+
+def _beginning(setup: Setup, rule: PromptSpec) -> tuple[str, Sequence[str]]:
+    """Write a prompt to begin with: a sentence in its one column, else the task's first, else the names of columns."""
+    if len(rule.columns) == 1 and rule.candidates:
+        return rule.prompt_of({rule.columns[0]: FIRST}), rule.candidates
+    try:
+        part = next(iter(examples_of(setup.runs[0], setup.task).evals.values()))
+    except UserError:
+        return rule.prompt_of(dict(zip(rule.columns, rule.columns, strict=True))), rule.candidates
+    own = own_candidates(part)[0]
+    return part.text[0], rule.candidates or (own or "").splitlines()
