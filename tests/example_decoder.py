@@ -6,6 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta
+
 BEGIN, END = "<s>", "</s>"
 SIZES: dict[str, Any] = {
     "hidden_size": 32,
@@ -48,3 +52,18 @@ def write_reviews(file: Path, rows: int = 40) -> Path:
     ]
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return file
+
+
+def writing_fine_tune(model: Any, term: str = "v", seed: int = 0) -> Snapshot:
+    """A fine-tune, that nobody trained, of a bias that is added to a loaded decoder, for a task "asks" of free text."""
+    from beft_core.models.biases import add_zero_bias
+
+    add_zero_bias(model, term)
+    slots = model.layout.slots_of(term)
+    pre = np.zeros((len(slots), slots[0].width), np.float32)
+    post = np.random.default_rng(seed).normal(0, 3, pre.shape).astype(np.float32)
+    prompt = {"template": "{x}", "label": "y"}
+    heads = {"asks": {"kind": "text", "labels": None, "objective": "generation", "prompt": prompt}}
+    settings = {"add_bias": [term], "max_length": 64}
+    meta = SnapshotMeta(model.info, "asks", trained_terms=(term,), heads=heads, hyperparameters=settings)
+    return Snapshot.build(meta, {("decoder", term): pre}, {("decoder", term): post})

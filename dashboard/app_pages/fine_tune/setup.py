@@ -448,9 +448,10 @@ def _consequences(layout: Layout | None) -> None:
     if setup.config is None:
         return
     filled = setup.trained
+    length = f", prompts of up to {filled.max_length:,} tokens" if _is_prompted() else ""
     st.caption(
-        f"Learning rate {filled.lr:g} ({filled.schedule}), {hyperparameters.epochs_in_words(filled.epochs)}, "
-        f"batches of {filled.batch_size}, {hyperparameters.optimizer_in_words(filled)}: to be changed under Advanced."
+        f"Learning rate {filled.lr:g} ({filled.schedule}), {hyperparameters.epochs_in_words(filled.epochs)}, batches "
+        f"of {filled.batch_size}{length}, {hyperparameters.optimizer_in_words(filled)}: to be changed under Advanced."
     )
     if said := hyperparameters.sample_in_words(filled):
         st.caption(f"Preset *paper*: {said}.")

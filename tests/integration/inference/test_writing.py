@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from example_decoder import write_decoder
+from example_decoder import write_decoder, writing_fine_tune
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.inference import writing
 from beft_core.inference.writing import Draft, SideBySide
-from beft_core.models.biases import LoadedModel, add_zero_bias
+from beft_core.models.biases import LoadedModel
 from beft_core.models.load import load_model
-from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta
+from beft_core.snapshots.snapshot import Snapshot
 from beft_core.training import inputs
 
 PROMPT = "a film of some length"
-ASKS = {"template": "{x}", "label": "y"}
-HEADS = {"asks": {"kind": "text", "labels": None, "objective": "generation", "prompt": ASKS}}
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +29,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def model(folder: Path) -> LoadedModel:
     return inputs.load(RunConfig(model=str(folder), add_bias=("v",)))
-
-
-def fine_tune(model: LoadedModel, term: str = "v", seed: int = 0) -> Snapshot:
-    add_zero_bias(model, term)
-    slots = model.layout.slots_of(term)
-    pre = np.zeros((len(slots), slots[0].width), np.float32)
-    post = np.random.default_rng(seed).normal(0, 3, pre.shape).astype(np.float32)
-    meta = SnapshotMeta(model.info, "asks", trained_terms=(term,), heads=HEADS)
-    return Snapshot.build(meta, {("decoder", term): pre}, {("decoder", term): post})
 
 
 def by_transformers(folder: Path, snapshot: Snapshot | None, factors: list[float]) -> list[int]:
@@ -60,7 +48,7 @@ def by_transformers(folder: Path, snapshot: Snapshot | None, factors: list[float
 
 
 def test_every_row_is_what_its_model_writes_while_the_factor_turns(folder: Path, model: LoadedModel) -> None:
-    first, second = fine_tune(model), fine_tune(model, seed=1)
+    first, second = writing_fine_tune(model), writing_fine_tune(model, seed=1)
     writer = SideBySide(model, [first, second], "asks", PROMPT, 64)
     draft = writer.start()
     turns = [(1.0, 1.0)] * 3 + [(0.25, -1.0)] * 3 + [(2.0, 0.0)] * 3
@@ -79,7 +67,7 @@ def test_every_row_is_what_its_model_writes_while_the_factor_turns(folder: Path,
 def test_a_text_ends_at_its_ending_and_at_its_greatest_length(
     model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer = SideBySide(model, [fine_tune(model)], "asks", PROMPT, 64)
+    writer = SideBySide(model, [writing_fine_tune(model)], "asks", PROMPT, 64)
     newline = model.tokenizer("\n", add_special_tokens=False)["input_ids"][0]
     letter = model.tokenizer("a", add_special_tokens=False)["input_ids"][0]
     script = iter([[letter, letter], [newline, letter], [letter, newline]])
@@ -94,7 +82,7 @@ def test_a_text_ends_at_its_ending_and_at_its_greatest_length(
 
 
 def test_what_cannot_write_says_so(model: LoadedModel) -> None:
-    snapshot = fine_tune(model)
+    snapshot = writing_fine_tune(model)
     with pytest.raises(UserError, match="empty prompt"):
         SideBySide(model, [snapshot], "asks", "  ", 64)
     with pytest.raises(UserError, match="is no language model"):

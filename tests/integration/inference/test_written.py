@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from example_decoder import write_decoder
-from test_writing import PROMPT, fine_tune
+from example_decoder import write_decoder, writing_fine_tune
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
@@ -21,12 +20,13 @@ from beft_core.training.batches.encoded import Writing
 from beft_core.training.batches.prompted import encode_questions
 from beft_core.training.precision import Precision
 
+PROMPT = "a film of some length"
 FLOAT = Precision("float32", torch.device("cpu"))
 
 
 def test_each_variant_writes_what_it_writes_by_itself(tmp_path: Path) -> None:
     model = inputs.load(RunConfig(model=str(write_decoder(tmp_path / "tiny")), add_bias=("v",)))
-    one, other = fine_tune(model), fine_tune(model, seed=1)
+    one, other = writing_fine_tune(model), writing_fine_tune(model, seed=1)
     asked = Examples([PROMPT, "another"], None, np.zeros(2, np.int64))
     prompts = encode_questions(model.tokenizer, asked, 64, Writing(8, "\n"))
     factors = (1.0, 0.0, -1.0, 0.5)
