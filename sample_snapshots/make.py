@@ -5,13 +5,15 @@
     python sample_snapshots/make.py --pushes
     BEFT_GLUE_DIR=... python sample_snapshots/make.py --dials
     BEFT_GLUE_DIR=... python sample_snapshots/make.py --evaluate
+    BEFT_GLUE_DIR=... python sample_snapshots/make.py --from FOLDER
 
 The second trains nothing: it adds to the files that are there what can be measured afterwards: the Fisher information
 at the fine-tuned models of one term, by which the page Merge can weigh them, the relative output change of probes, and
 what a constant answer gets. The third writes what the page Why shows where no model can be opened. The fourth writes
 ``*.dial.json``, what the page The dial shows of the samples in ``DIALS``, each on the whole validation set of its task,
-on the CPU. The last scores merges of the pairs in ``MERGED``, a line and a plane around them, into
-``evaluations.json``, so that the page Merge opens with numbers; half a minute on a GPU.
+on the CPU. The fifth scores merges of the pairs in ``MERGED``, a line and a plane around them, into
+``evaluations.json``, so that the page Merge opens with numbers; half a minute on a GPU. The last takes what is missing
+here from snapshots in a folder that were trained with the settings of their row, as those of Gemma were on a GPU.
 
 Every row of ``SAMPLES`` becomes one ``*.beft.safetensors`` beside this file; ``index.json`` says what each shows, in
 words that are derived from the numbers. On one GPU all of them take a few minutes, on two CPU cores about two hours.
@@ -24,12 +26,13 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from beft_core.models.gguf.packaged import GEMMA
 from beft_core.scores.table import score_snapshot
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot, read_snapshot, write_snapshot
 from beft_core.tasks.constant_answer import constant_answer, uncertainty
 from beft_core.tasks.load import load_task
 from beft_core.tasks.registry import get_task
-from beft_core.terms import TERMS
+from beft_core.terms import CANDIDATES, TERMS
 
 HERE = Path(__file__).parent
 CHECKPOINTS = 8
@@ -39,6 +42,7 @@ DIALS = (
     *(f"{task}-low-seed0-{term}-only" for task in ("stsb", "sst2") for term in "vqk"),
     *(f"demo-{task}-low-seed0-v-only" for task in ("sentiment", "similarity")),
     DEFAULT,
+    *(f"{GEMMA}-prompt-sst2-low-seed0-{term}-only" for term in "vqk"),
 )
 """Samples whose dials can be made; those whose file lies here are shipped."""
 LAMBDAS = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
@@ -65,6 +69,16 @@ class Sample:
     only the end counts, so it has no trajectory and no Fisher information."""
     rewrite_scale: float | None = None
     """Train on the model written down with W_v, b_v and W_k, b_k times this, which computes the same."""
+    model: str = "bundled"
+    max_length: int = 128
+
+    @property
+    def prompted(self) -> bool:
+        """Whether a language model is asked in words. Its biases are added ones, of all three candidates in a probe.
+
+        Such a sample is small: it has no trajectory, and nothing of it is measured that needs the model once more.
+        """
+        return get_task(self.task).prompt is not None
 
     @property
     def name(self) -> str:
@@ -73,7 +87,8 @@ class Sample:
         null = f"-null-{self.precision}" if self.train_null else ""
         scale = f"-scale{self.rewrite_scale:g}" if self.rewrite_scale else ""
         epsilon = "-authors-epsilon" * self.authors_epsilon
-        return f"{self.task}-{self.regime}-seed{self.seed}-{what}{null}{scale}{epsilon}"
+        model = "" if self.model == "bundled" else f"{self.model}-"
+        return f"{model}{self.task}-{self.regime}-seed{self.seed}-{what}{null}{scale}{epsilon}"
 
 
 SAMPLES = (
@@ -99,6 +114,12 @@ SAMPLES = (
         for authors in (False, True)
         for precision in ("float32", "bfloat16")
     ),
+    # A language model, which has no biases: those that are added begin at zero.
+    *(
+        Sample("prompt-sst2", "terms", 1e-2, 3, terms=(term,), model=GEMMA, max_length=512, precision="bfloat16")
+        for term in ("v", "q", "k")
+    ),
+    Sample("prompt-sst2", "all", 3e-3, 3, model=GEMMA, max_length=512, precision="bfloat16"),
 )
 
 
@@ -121,13 +142,19 @@ def main() -> None:
     parser.add_argument("--pushes", action="store_true", help="only write three-pushes.json")
     parser.add_argument("--dials", action="store_true", help="only turn the dials, of the files that are there")
     parser.add_argument("--evaluate", action="store_true", help="only score the merges of the files that are there")
+    parser.add_argument("--from", type=Path, dest="trained", metavar="FOLDER", help="take what is missing from there")
     args = parser.parse_args()
     if args.pushes:
         write_pushes(args.out)
         return
     if args.dials:
         for name in [name for name in DIALS if name in args.only]:
-            turn(args.out / f"{name}{SUFFIX}")
+            if (path := args.out / f"{name}{SUFFIX}").is_file():
+                turn(path, "cpu" if args.device == "auto" else args.device)
+        return
+    if args.trained is not None:
+        take(args.trained, args.out)
+        write_index(args.out)
         return
     if args.evaluate:
         evaluate(args.out, args.device)
@@ -140,6 +167,45 @@ def main() -> None:
             write_snapshot(path, snapshot)
             print(sample.name, snapshot.meta.metrics[-1], flush=True)
     write_index(args.out)
+
+
+def take(trained: Path, folder: Path) -> None:
+    """Take the samples that are missing from snapshots below a folder, such as those of runs, each with its row."""
+    found = [read_snapshot(path) for path in sorted(trained.rglob(f"*{SUFFIX}"))]
+    for sample in SAMPLES:
+        path = folder / f"{sample.name}{SUFFIX}"
+        fitting = [snapshot for snapshot in found if not path.exists() and is_of(sample, snapshot)]
+        if fitting:
+            snapshot = Snapshot.build(
+                fitting[0].meta,
+                {key: fitting[0].pre(*key) for key in fitting[0].keys()},  # noqa: SIM118
+                {key: fitting[0].post(*key) for key in fitting[0].keys()},  # noqa: SIM118
+                **measured(fitting[0]),
+                extra=dict(fitting[0].extra),
+            )
+            write_snapshot(path, completed(sample, snapshot, "cpu"))
+            print(sample.name, snapshot.meta.metrics[-1], flush=True)
+
+
+def is_of(sample: Sample, snapshot: Snapshot) -> bool:
+    """Whether a snapshot was trained with the settings of a sample."""
+    meta = snapshot.meta
+    settings = meta.hyperparameters
+    terms = CANDIDATES if sample.mode == "all" else sample.terms
+    return (
+        (meta.model.id, meta.task, meta.mode, meta.seed) == (sample.model, sample.task, sample.mode, sample.seed)
+        and set(meta.trained_terms) == set(terms)
+        and meta.n_train == get_task(sample.task).regimes[sample.regime]
+        and (settings.get("lr"), settings.get("epochs")) == (sample.lr, sample.epochs)
+        and settings.get("max_length") == sample.max_length
+        and meta.model.folder is None
+    )
+
+
+def measured(snapshot: Snapshot) -> dict[str, object]:
+    """The Fisher information of a snapshot, which a small copy without its trajectory keeps."""
+    fisher = {key: snapshot.fisher(*key) for key in snapshot.keys()}  # noqa: SIM118
+    return {"fisher": {key: values for key, values in fisher.items() if values is not None}}
 
 
 def write_pushes(folder: Path) -> None:
@@ -188,6 +254,8 @@ def completed(sample: Sample, snapshot: Snapshot, device: str) -> Snapshot:
     from beft_core.training.scores.output_change import with_output_change
 
     where = RunConfig(device=device)
+    if sample.prompted:
+        return snapshot.with_meta(replace(snapshot.meta, constant_answer=constant_of(load_task(sample.task))))
     if merges(sample):
         snapshot = with_tuned_fisher([snapshot], where)[0]
     if followed(sample):
@@ -200,7 +268,7 @@ def followed(sample: Sample) -> bool:
     return sample.mode == "all" and not sample.authors_epsilon
 
 
-def turn(path: Path) -> None:
+def turn(path: Path, device: str) -> None:
     """Measure the dial of a sample and write it beside the sample."""
     from beft_core.dials.config import DialConfig
     from beft_core.dials.in_words import verdict
@@ -208,7 +276,7 @@ def turn(path: Path) -> None:
     from beft_core.dials.result import beside
 
     snapshot = read_snapshot(path)
-    dial = measure(snapshot, DialConfig.of(snapshot, snapshot.meta.task, lambdas=LAMBDAS, device="cpu"))
+    dial = measure(snapshot, DialConfig.of(snapshot, snapshot.meta.task, lambdas=LAMBDAS, device=device))
     dial.write(beside(path))
     print(path.name, f"{dial.seconds:.0f} s:", verdict(dial), flush=True)
 
@@ -238,10 +306,13 @@ def run(sample: Sample, device: str) -> Snapshot:
             train_null=sample.train_null,
             precision=sample.precision,
             rewrite_scale=sample.rewrite_scale,
-            fisher_tuned=merges(sample),
+            fisher_tuned=merges(sample) and not sample.prompted,
+            model=sample.model,
+            add_bias=(CANDIDATES if sample.mode == "all" else sample.terms) if sample.prompted else (),
+            max_length=sample.max_length,
             adam_epsilon=optimizer.adam_epsilon,
             adam_epsilon_at=optimizer.adam_epsilon_at,
-            trajectory_every=-(-steps // CHECKPOINTS) if followed(sample) else None,
+            trajectory_every=-(-steps // CHECKPOINTS) if followed(sample) and not sample.prompted else None,
         )
     )
 
@@ -271,6 +342,7 @@ def title(sample: Sample) -> str:
     what = "all-bias probe" if sample.mode == "all" else f"{TERMS[sample.terms[0]].symbol} only"
     task = get_task(sample.task)
     name = task.name if task.source == "demo" else task.title.split(":")[0]
+    name = f"Gemma 3 270M, prompted {name}" if sample.model == GEMMA else name
     null = f", b_k trained in {sample.precision}" if sample.train_null else ""
     null += ", the authors' epsilon" if sample.authors_epsilon else ""
     null += f", value weights ×{sample.rewrite_scale:g}" if sample.rewrite_scale else ""
@@ -294,6 +366,12 @@ def shows(sample: Sample, snapshot: Snapshot) -> str:
             verdict = " b_k is null here and stays frozen: this is what the head and the pooler's bias do alone."
         return f"Fine-tuning {TERMS[sample.terms[0]].symbol} alone: {result} ({against}).{verdict}"
     table = score_snapshot(snapshot)
+    if sample.prompted:
+        picks = ", ".join(f"{name} {TERMS[term].symbol}" for name, term in table.selected().items() if term)
+        return (
+            "Biases that are added begin at zero, so every projection ratio is 1 and ranks nothing. Selected by "
+            f"{picks}. {result} ({against}).{verdict}"
+        )
     scores = table.mean_scores("projection_ratio")
     order = ", ".join(f"{TERMS[t].symbol} {scores[t]:.2f}" for t in sorted("qkv", key=lambda t: -scores[t]))
     picks = {name: table.selected().get(name) for name in ("projection_ratio", "magnitude", "fisher")}

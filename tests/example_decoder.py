@@ -54,16 +54,28 @@ def write_reviews(file: Path, rows: int = 40) -> Path:
     return file
 
 
-def writing_fine_tune(model: Any, term: str = "v", seed: int = 0) -> Snapshot:
-    """A fine-tune, that nobody trained, of a bias that is added to a loaded decoder, for a task "asks" of free text."""
+def asked_fine_tune(
+    model: Any, term: str = "v", seed: int = 0, candidates: tuple[str, ...] = (), size: float = 3.0
+) -> Snapshot:
+    """A fine-tune, that nobody trained, of a bias that is added to a loaded decoder.
+
+    Its task "asks" has the prompt "{x} It was", and free text as its answer unless there are candidates.
+    """
     from beft_core.models.biases import add_zero_bias
 
     add_zero_bias(model, term)
     slots = model.layout.slots_of(term)
     pre = np.zeros((len(slots), slots[0].width), np.float32)
-    post = np.random.default_rng(seed).normal(0, 3, pre.shape).astype(np.float32)
-    prompt = {"template": "{x}", "label": "y"}
-    heads = {"asks": {"kind": "text", "labels": None, "objective": "generation", "prompt": prompt}}
-    settings = {"add_bias": [term], "max_length": 64}
-    meta = SnapshotMeta(model.info, "asks", trained_terms=(term,), heads=heads, hyperparameters=settings)
+    post = np.random.default_rng(seed).normal(0, size, pre.shape).astype(np.float32)
+    prompt = {"template": "{x} It was", "label": "y", "candidates": list(candidates), "candidates_column": None}
+    head = {"kind": "text", "labels": None, "objective": "generation", "prompt": prompt}
+    if candidates:
+        head |= {"kind": "classification", "labels": list(candidates), "objective": "candidates"}
+    meta = SnapshotMeta(
+        model.info,
+        "asks",
+        trained_terms=(term,),
+        heads={"asks": head},
+        hyperparameters={"add_bias": [term], "max_length": 64},
+    )
     return Snapshot.build(meta, {("decoder", term): pre}, {("decoder", term): post})

@@ -133,7 +133,7 @@ def _bank(
     return Bank(
         model,
         slots,
-        runs=min(len(heads), max(1, MAX_VALUES // of_one)),
+        runs=min(len(heads), max(1, MAX_VALUES // max(1, of_one))),
         classes=outputs_of(heads[0]),
         precision=precision,
         outside_biases=any("outside.bias" in head for head in heads),

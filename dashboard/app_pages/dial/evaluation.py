@@ -13,6 +13,7 @@ from beft_core.dials.config import SOURCE, DialConfig
 from beft_core.dials.parts import LAMBDAS, turned
 from beft_core.errors import UserError
 from beft_core.execution.start import launch
+from beft_core.inference.heads import prompt_of
 from beft_core.methods import method_of
 from beft_core.runs.tables import recorded_table
 from beft_core.snapshots.snapshot import Snapshot
@@ -73,7 +74,10 @@ def _form(opened: Opened, task: str) -> None:
     run = card.watched(CARD)
     busy = run is not None and run.status().active
     why_not = page.cannot_train() or ("One dial at a time: cancel the one at work first." if busy else None)
-    sets = len(what.whole) * (len(LAMBDAS) - 1) + 1 + len(what.cells)
+    rule = prompt_of(snapshot.meta, task)
+    writes = rule is not None and rule.answered_by == "generation"
+    through = [part for part in what.whole if not writes or part.layer is None]
+    sets = len(through) * (len(LAMBDAS) - 1) + 1 + len(what.whole) - len(through) + len(what.cells)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Turn the dial",
@@ -85,7 +89,8 @@ def _form(opened: Opened, task: str) -> None:
             disabled=why_not is not None or bool(missing),
             help=why_not or card.IN_BACKGROUND,
         )
-        st.caption(f"Up to **{sets} sets of biases**, read in one pass that computes what they share once.")
+        how = "each writes its own answers" if writes else "read in one pass that computes what they share once"
+        st.caption(f"Up to **{sets} sets of biases**, {how}.")
 
 
 def _examples(

@@ -109,7 +109,7 @@ def writing(setup: Setup, prompt: str) -> None:
         return
     if going:  # its end was reached: the buttons say so
         st.session_state[GOES] = False
-        st.rerun(scope="fragment")
+        st.rerun()
 
 
 def _go(on: bool) -> None:

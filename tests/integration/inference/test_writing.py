@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from example_decoder import write_decoder, writing_fine_tune
+from example_decoder import asked_fine_tune, write_decoder
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from beft_core.config import RunConfig
@@ -48,7 +48,7 @@ def by_transformers(folder: Path, snapshot: Snapshot | None, factors: list[float
 
 
 def test_every_row_is_what_its_model_writes_while_the_factor_turns(folder: Path, model: LoadedModel) -> None:
-    first, second = writing_fine_tune(model), writing_fine_tune(model, seed=1)
+    first, second = asked_fine_tune(model), asked_fine_tune(model, seed=1)
     writer = SideBySide(model, [first, second], "asks", PROMPT, 64)
     draft = writer.start()
     turns = [(1.0, 1.0)] * 3 + [(0.25, -1.0)] * 3 + [(2.0, 0.0)] * 3
@@ -67,7 +67,7 @@ def test_every_row_is_what_its_model_writes_while_the_factor_turns(folder: Path,
 def test_a_text_ends_at_its_ending_and_at_its_greatest_length(
     model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer = SideBySide(model, [writing_fine_tune(model)], "asks", PROMPT, 64)
+    writer = SideBySide(model, [asked_fine_tune(model)], "asks", PROMPT, 64)
     newline = model.tokenizer("\n", add_special_tokens=False)["input_ids"][0]
     letter = model.tokenizer("a", add_special_tokens=False)["input_ids"][0]
     script = iter([[letter, letter], [newline, letter], [letter, newline]])
@@ -82,7 +82,7 @@ def test_a_text_ends_at_its_ending_and_at_its_greatest_length(
 
 
 def test_what_cannot_write_says_so(model: LoadedModel) -> None:
-    snapshot = writing_fine_tune(model)
+    snapshot = asked_fine_tune(model)
     with pytest.raises(UserError, match="empty prompt"):
         SideBySide(model, [snapshot], "asks", "  ", 64)
     with pytest.raises(UserError, match="is no language model"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from example_decoder import write_decoder, writing_fine_tune
+from example_decoder import asked_fine_tune, write_decoder
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
@@ -26,7 +26,7 @@ FLOAT = Precision("float32", torch.device("cpu"))
 
 def test_each_variant_writes_what_it_writes_by_itself(tmp_path: Path) -> None:
     model = inputs.load(RunConfig(model=str(write_decoder(tmp_path / "tiny")), add_bias=("v",)))
-    one, other = writing_fine_tune(model), writing_fine_tune(model, seed=1)
+    one, other = asked_fine_tune(model), asked_fine_tune(model, seed=1)
     asked = Examples([PROMPT, "another"], None, np.zeros(2, np.int64))
     prompts = encode_questions(model.tokenizer, asked, 64, Writing(8, "\n"))
     factors = (1.0, 0.0, -1.0, 0.5)
