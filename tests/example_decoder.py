@@ -23,8 +23,11 @@ SIZES: dict[str, Any] = {
 }
 
 
-def write_decoder(folder: Path, seed: int = 0) -> Path:
-    """A Llama, which has no biases: 2 layers of 32, one token for each byte; wide weights, so that texts differ."""
+def write_decoder(folder: Path, seed: int = 0, **sizes: int) -> Path:
+    """A Llama, which has no biases: 2 layers of 32, one token for each byte; wide weights, so that texts differ.
+
+    ``sizes``: fields of its configuration instead of :data:`SIZES`.
+    """
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -38,7 +41,7 @@ def write_decoder(folder: Path, seed: int = 0) -> Path:
     )
     PreTrainedTokenizerFast(tokenizer_object=tokens, bos_token=BEGIN, eos_token=END).save_pretrained(folder)
     torch.manual_seed(seed)
-    config = LlamaConfig(vocab_size=len(words), bos_token_id=0, eos_token_id=1, pad_token_id=None, **SIZES)
+    config = LlamaConfig(vocab_size=len(words), bos_token_id=0, eos_token_id=1, pad_token_id=None, **SIZES | sizes)
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
 

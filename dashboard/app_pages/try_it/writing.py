@@ -19,8 +19,8 @@ LAMBDA = "try_lambda"
 """Key of the slider, and its name in the URL."""
 TEXT, GOES = "try_written", "try_writes"
 """Session state: the text so far (:class:`Text`), and whether it is being gone on with."""
-CHUNK = 0.1
-"""Seconds of writing between two looks at the page: a token or some."""
+CHUNK = 0.0
+"""Seconds of writing between two looks at the page; 0: one token."""
 BASE = "the base model"
 LOW, HIGH, STEP = -1.0, 2.0, 0.05
 NARROWEST = 260

@@ -47,7 +47,6 @@ class InProcess:
 def desk(lab: Path, monkeypatch: pytest.MonkeyPatch) -> InProcess:
     played = InProcess()
     monkeypatch.setattr(model_service, "service", lambda: played)
-    monkeypatch.setattr(writing, "CHUNK", 0.0)  # one token at a time
     st.cache_data.clear()
     return played
 
