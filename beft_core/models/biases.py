@@ -40,7 +40,9 @@ class LoadedModel:
     """Base model: a frozen backbone with what is needed to use it."""
 
     backbone: nn.Module
-    """Backbone, the ``AutoModel`` of the checkpoint: float32, CPU, evaluation mode, no parameter requires a gradient.
+    """Backbone, the ``AutoModel`` of the checkpoint, in evaluation mode; no parameter requires a gradient.
+
+    In float32 on the CPU, unless it was placed elsewhere (:mod:`beft_core.models.placement`).
     """
     tokenizer: Any
     """Tokenizer, the ``AutoTokenizer`` of the checkpoint; ``None`` for image models."""
@@ -141,7 +143,7 @@ def add_zero_bias(model: LoadedModel, term: str) -> None:
         module: Any = model.backbone.get_submodule(slot.module)
         if module.bias is None:
             width = module.out_features if isinstance(module, nn.Linear) else module.normalized_shape
-            zeros = torch.zeros(width, dtype=like.dtype, device=like.device)
+            zeros = torch.zeros(width, dtype=like.dtype, device=module.weight.device)
             module.bias = nn.Parameter(zeros, requires_grad=False)
     model.layout = layout
 

@@ -1,4 +1,7 @@
-"""Loader of a base model: its backbone in float32 on the CPU, in evaluation mode, with its tokenizer and layout."""
+"""Loader of a base model: its backbone in evaluation mode, with its tokenizer and layout.
+
+It is in float32 on the CPU, unless a language model is to be placed elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from beft_core.errors import UserError
 from beft_core.models.biases import LoadedModel, read_biases
 from beft_core.models.model_fit import require_fit, require_known_tokens
 from beft_core.models.packing import accept_packed_masks
+from beft_core.models.placement import Placement, require_on_devices
 from beft_core.models.source import BUNDLED, ModelSource, locate
 from beft_core.snapshots.snapshot import ModelInfo, fingerprint
 
@@ -22,17 +26,22 @@ ATTENTION = ("sdpa", "eager")
 """Names of the implementations of attention that can be asked for."""
 
 
-def load_model(name: str = BUNDLED, *, attn: str = "sdpa", local_only: bool = False) -> LoadedModel:
+def load_model(
+    name: str = BUNDLED, *, attn: str = "sdpa", local_only: bool = False, placement: Placement | None = None
+) -> LoadedModel:
     """Load the ``bundled`` model, a Hub id with optional ``@revision``, or a folder.
 
-    ``attn`` is ``sdpa`` or ``eager``; an architecture without the former falls back to the latter. Raises
-    UserError as :func:`beft_core.models.source.locate` does, and for weights that are corrupt or belong to
-    another architecture.
+    ``attn`` is ``sdpa`` or ``eager``; an architecture without the former falls back to the latter. ``placement``: where
+    the weights of a language model go; other models are read as without it, into main memory.
+
+    Raises:
+        UserError: as :func:`beft_core.models.source.locate`, for weights that are corrupt or belong to another
+            architecture, and for a model that the devices of ``placement`` cannot hold.
     """
     if attn not in ATTENTION:
         raise UserError(f"got the attention implementation {attn!r}", f"one of {', '.join(ATTENTION)}")
     source = locate(name, local_only=local_only)
-    backbone = _load_backbone(source, attn)
+    backbone = _load_backbone(source, attn, placement if source.layout.lm is not None else None)
     tokenizer = None if source.layout.model_type == "vit" else _load_tokenizer(source)
     model = wrap(backbone, tokenizer, id=source.id, revision=source.revision, folder=source.own_folder)
     model.files = source.folder
@@ -71,16 +80,22 @@ def wrap(
 # ---- Loading -----------------------------------------------------------------------------------------------
 
 
-def _load_backbone(source: ModelSource, attn: str) -> nn.Module:
+def _load_backbone(source: ModelSource, attn: str, placement: Placement | None) -> nn.Module:
     from transformers import AutoConfig, AutoModel
 
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     with _told(source, "configuration"):
         config = AutoConfig.from_pretrained(source.folder, **local)
-        require_fit(source, config)
     read = partial(AutoModel.from_pretrained, source.folder, use_safetensors=True, **local)
-    with _told(source, "weights"):
-        return assembled(read, config, attn, f"weights in {source.folder}")
+    with placement.reading() if placement is not None else contextlib.nullcontext():
+        with _told(source, "configuration"):
+            shapes = require_fit(source, config)
+        if placement is not None:
+            read = partial(read, device_map=placement.device_map(shapes))
+        with _told(source, "weights"):
+            backbone = assembled(read, config, attn, f"weights in {source.folder}")
+    require_on_devices(backbone)
+    return backbone
 
 
 def assembled(read: Callable[..., Any], config: Any, attn: str, where: str) -> nn.Module:

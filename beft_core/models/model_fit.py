@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import torch
+from torch import nn
 
 from beft_core.errors import UserError
 from beft_core.models.bias_reader import ModelWeights
@@ -19,8 +20,9 @@ ROOM = 64_000_000
 """Number of parameters that a model may have besides those in its file: a pooler, tables of positions."""
 
 
-def require_fit(source: ModelSource, config: Any) -> None:
-    """Compare what ``config.json`` describes with the headers of the weights.
+def require_fit(source: ModelSource, config: Any) -> nn.Module:
+    """Compare what ``config.json`` describes with the headers of the weights; return the described model, without
+    values.
 
     Raises:
         UserError: the configuration describes a model that is far larger than its weights.
@@ -41,6 +43,7 @@ def require_fit(source: ModelSource, config: Any) -> None:
             f"got a config.json that describes {described:,} parameters over weights of {stored:,}",
             "the weights of the model that it describes",
         )
+    return backbone
 
 
 def require_known_tokens(tokenizer: Any, embeddings: object, where: str) -> None:

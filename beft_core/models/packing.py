@@ -19,6 +19,9 @@ from beft_core.errors import UserError
 if TYPE_CHECKING:
     from beft_core.models.biases import LoadedModel
 
+PER_LAYER = "per_layer_type"
+"""Form of the masks of models of which some layers see a window and others all tokens: a mask for each kind."""
+
 
 def packed_forward_inputs(
     model: LoadedModel,
@@ -50,18 +53,38 @@ def packed_forward_inputs(
             "an architecture with packing",
             "--pad buckets",
         )
-    accepted = inspect.signature(model.backbone.forward).parameters
     if by_segments:
         assert branch_ids is None, "an attention that reads segments knows no branches"
         mask: Any = segment_ids[:, None, None].int()
     else:
         mask = _prepared_mask(layout, segment_ids, dtype, None if branch_ids is None else (branch_ids, position_ids))
-    inputs: dict[str, Any] = {"input_ids": input_ids, "attention_mask": mask}
-    if "position_ids" in accepted:
-        inputs["position_ids"] = position_ids + layout.position_offset
+    inputs = _with_positions(model, {"input_ids": input_ids, "attention_mask": mask}, position_ids)
     # Decoders' token types, where they exist, are words of the vocabulary: zeros there are not neutral.
-    if token_type_ids is not None and "token_type_ids" in accepted and layout.stack == "encoder":
+    takes_types = "token_type_ids" in inspect.signature(model.backbone.forward).parameters
+    if token_type_ids is not None and takes_types and layout.stack == "encoder":
         inputs["token_type_ids"] = token_type_ids
+    return inputs
+
+
+def unmasked_forward_inputs(model: LoadedModel, input_ids: torch.Tensor, position_ids: torch.Tensor) -> dict[str, Any]:
+    """Build the keyword arguments for ``model.backbone(**inputs)`` on rows in which each token sees those before it.
+
+    The mask is an empty one, int32 [1, 1, 1, 0]: without any, models make one themselves. Only an attention that reads
+    it as none can be called so.
+
+    Args:
+        input_ids: int64 [rows, tokens].
+        position_ids: int64 [rows, tokens], starting at 0.
+    """
+    nothing = torch.zeros(1, 1, 1, 0, dtype=torch.int32, device=input_ids.device)
+    mask = {"full_attention": nothing, "sliding_attention": nothing} if model.layout.mask == PER_LAYER else nothing
+    return _with_positions(model, {"input_ids": input_ids, "attention_mask": mask}, position_ids)
+
+
+def _with_positions(model: LoadedModel, inputs: dict[str, Any], position_ids: torch.Tensor) -> dict[str, Any]:
+    """Add positions, from 0 on, where a model takes them, as it counts them."""
+    if "position_ids" in inspect.signature(model.backbone.forward).parameters:
+        inputs["position_ids"] = position_ids + model.layout.position_offset
     return inputs
 
 
@@ -121,6 +144,6 @@ def _prepared_mask(layout: Layout, segment_ids: torch.Tensor, dtype: torch.dtype
 
     if layout.mask == "boolean":
         return visible(segment_ids, causal=layout.causal, tree=tree)[:, None].long()
-    if layout.mask == "per_layer_type":
+    if layout.mask == PER_LAYER:
         return {"full_attention": additive(None), "sliding_attention": additive(layout.window)}
     return additive(layout.window)

@@ -73,6 +73,7 @@ def arranged(
         mask=shaping.mask,
         widest=shaping.widest,
         rows=rows,
+        rounded=shaping.rounded,
         by_example=bank.reader.by_example,
     )
 

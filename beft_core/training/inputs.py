@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from beft_core.config import RunConfig
@@ -10,12 +10,14 @@ from beft_core.errors import UserError
 from beft_core.models import biases
 from beft_core.models import load as models
 from beft_core.models.biases import LoadedModel
+from beft_core.models.placement import Placement
 from beft_core.scores.rewriting import Rewriting
 from beft_core.tasks.examples import Examples, TaskData, subsample
 from beft_core.tasks.prompts.demonstrations import demonstrated
 from beft_core.training.batches.encoded import Encoded
 from beft_core.training.objectives.base import Metrics, Outputs
 from beft_core.training.objectives.registry import objective_of
+from beft_core.training.precision import pick_device
 from beft_core.training.preconditions import read_data
 from beft_core.training.rewriting import rewrite_model
 
@@ -42,13 +44,15 @@ Base = Callable[[], LoadedModel]
 """Gives a base model that may be changed: a new one each time."""
 
 
-def load(config: RunConfig, base: Base | None = None) -> LoadedModel:
+def load(config: RunConfig, base: Base | None = None, placement: Placement | None = None) -> LoadedModel:
     """Load the base model of a run, or take it from ``base``, rewrite it and add the zero biases, as the run asks for.
+
+    ``placement``: where a language model is read to (see :func:`placement_for`); None: into main memory, in float32.
 
     Raises:
         UserError: no such model, one without a tokenizer, one that cannot be rewritten, or a bias that cannot be added.
     """
-    model = models.load_model(config.model) if base is None else base()
+    model = models.load_model(config.model, placement=placement) if base is None else base()
     if config.rewrite_scale is not None:
         rewrite_model(model, Rewriting(scale=config.rewrite_scale))
     for term in config.add_bias:
@@ -56,6 +60,19 @@ def load(config: RunConfig, base: Base | None = None) -> LoadedModel:
     if model.tokenizer is None:
         raise UserError(f"got {config.model}, which has no tokenizer", "a language model, because the tasks are texts")
     return model
+
+
+def placement_for(configs: Sequence[RunConfig]) -> Placement | None:
+    """Choose where the base model of a bank is read to: straight to a GPU, as the runs compute with it.
+
+    None where its float32 weights are wanted first: on a CPU, or because they are rewritten or trained.
+    """
+    first = configs[0]
+    device = pick_device(first.device)
+    if device.type != "cuda" or first.method.changes_weights or first.rewrite_scale is not None:
+        return None
+    measured = any(config.fisher for config in configs)  # in float32, before weights are rounded
+    return Placement(device, bfloat16=first.precision == "bfloat16" and not measured)
 
 
 def sample(config: RunConfig, train: Examples) -> Examples:

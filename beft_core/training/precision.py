@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from beft_core.errors import UserError
+from beft_core.models.placement import is_product
 
 Affine = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """Function that is the arithmetic of a kind of module: (input, weight, bias or None) -> output."""
@@ -70,7 +71,7 @@ class Precision:
         if not self.rounds:
             return
         for module in backbone.modules():
-            if isinstance(module, nn.Linear | Conv1D):
+            if is_product(module):
                 rounded = module.weight.data.to(torch.bfloat16)
                 module.weight.data = rounded.float() if self.emulated else rounded
 
@@ -100,7 +101,7 @@ class Precision:
         """Say whether even a module without a trained bias must be computed by :meth:`affine`."""
         if isinstance(module, nn.LayerNorm):
             return self.rounds and module.weight is not None
-        return self.emulated and isinstance(module, nn.Linear | Conv1D)
+        return self.emulated and is_product(module)
 
 
 def _layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None, *, shape: tuple[int, ...], eps: float) -> Tensor:

@@ -61,7 +61,8 @@ class Predictor:
 
     def write(self, encoded: Encoded, writing: Writing, run: int = 0) -> list[str]:
         """Let a run's model write the answer to every prompt."""
-        return Writer(self.bank, writing, self._count).texts(encoded, run)
+        with self.session.evaluating():
+            return Writer(self.bank, writing, self._count).texts(encoded, run)
 
     def _count(self, examples: int) -> None:
         """Report examples that are done since."""

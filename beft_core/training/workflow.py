@@ -19,6 +19,7 @@ from beft_core.config import PER_RUN, RunConfig
 from beft_core.errors import UserError
 from beft_core.methods import ONE_BY_ONE
 from beft_core.models.biases import LoadedModel, biases
+from beft_core.models.placement import is_spread
 from beft_core.scores.approaches import PAPER
 from beft_core.scores.table import ScoreTable, score_snapshot
 from beft_core.scores.verdict import Verdict
@@ -139,7 +140,7 @@ def train_bank(
     observer.stage("load data")
     data = inputs.load_data(first) if data is None else inputs.validated(first, data)
     observer.stage("load model")
-    model = inputs.load(first, base)
+    model = inputs.load(first, base, inputs.placement_for(configs))
     # What a preset makes of the model's size is known by now, also of a model that had to be downloaded.
     configs = [config.resolved(model.layout) for config in configs]
     first = configs[0]
@@ -161,6 +162,7 @@ def train_bank(
             sets = [(name, data.evals[name], logits) for name, logits in one.logits.items()]
             observer.predicted(predictions_of(data.spec.name, sets), run)
     if any(config.fisher_tuned for config in configs):
+        del model  # before it is read again
         model = inputs.load(first, base)  # its weights may have been rounded for the fine-tune
         for run, config in enumerate(configs):
             if config.fisher_tuned and trained[run].failure is None:
@@ -193,7 +195,9 @@ def fit_bank(
     precision = Precision(first.precision, device, frozen=not first.method.changes_weights)
     if not any(config.fisher for config in configs):  # which is measured in float32, before weights are rounded
         precision.prepare(model.backbone)  # here already: the device then never holds them in float32
-    model.backbone.to(device)
+    spread = is_spread(model.backbone)
+    if not spread:
+        model.backbone.to(device)
     reported: set[tuple[str, tuple[str, ...]]] = set()  # what is said of one run is not said again of the next
     chosen = []
     for config in configs:
@@ -210,7 +214,8 @@ def fit_bank(
     session = session_for(
         model,
         precision,
-        plain=first.plain or objective.head_outputs is None,  # its passes are trees, of which the tricks know nothing
+        # On a CPU prompts have nothing to gain but another dropout; over several GPUs nothing can be recorded.
+        plain=first.plain or spread or (objective.head_outputs is None and device.type == "cpu"),
         pad=pad,
         trains_weights=first.method.changes_weights,
         compile=first.compile,

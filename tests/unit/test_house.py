@@ -104,6 +104,7 @@ TORCH_HALF: tuple[str, ...] = (
     "beft_core.models.model_fit",
     "beft_core.models.null_certificate",
     "beft_core.models.packing",
+    "beft_core.models.placement",
     "beft_core.models.value_shift",
     "beft_core.models.weight_scale",
 )

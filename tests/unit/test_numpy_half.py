@@ -26,6 +26,7 @@ TORCH = {
     "beft_core.models.model_fit",
     "beft_core.models.null_certificate",
     "beft_core.models.packing",
+    "beft_core.models.placement",
     "beft_core.models.value_shift",
     "beft_core.models.weight_scale",
 }

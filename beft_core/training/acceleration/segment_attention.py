@@ -21,6 +21,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from beft_core.libraries.torch_private import has_triton
 from beft_core.models.biases import LoadedModel
+from beft_core.models.packing import PER_LAYER
 from beft_core.training.acceleration.compiled_layers import layers_run_once
 from beft_core.training.module_swap import attention_called, for_every_head, takes_attention
 from beft_core.training.precision import Precision
@@ -193,10 +194,14 @@ def _attention(
     is_causal: bool | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attention function as transformers calls it; a mask of integers holds segments, [rows, 1, 1, tokens]."""
+    """Attention function as transformers calls it; a mask of integers holds segments, [rows, 1, 1, tokens], and an
+    empty one is none.
+    """
     causal = is_causal if is_causal is not None else getattr(module, "is_causal", True)  # as in transformers
+    attention_mask = _unless_empty(attention_mask)
     segments = attention_mask is not None and attention_mask.dtype == torch.int32
-    if not segments and (attention_mask is not None or not fits(query.shape[2], query.shape[3])):
+    cached = query.shape[2] != key.shape[2]  # keys of tokens before: a model that writes
+    if not segments and (attention_mask is not None or cached or not fits(query.shape[2], query.shape[3])):
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, causal, **kwargs)
     key, value = for_every_head(query, key, value)
     query, key = query.to(value.dtype), key.to(value.dtype)  # rotated positions may come in float32
@@ -213,6 +218,18 @@ def _attention(
     return out, None
 
 
+def _by_masks(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """PyTorch's attention as transformers calls it; an empty mask is none."""
+    return sdpa_attention_forward(module, query, key, value, _unless_empty(attention_mask), **kwargs)
+
+
+def _unless_empty(mask: Tensor | None) -> Tensor | None:
+    """Drop the mask of :func:`beft_core.models.packing.unmasked_forward_inputs`."""
+    return None if mask is None or mask.shape[-1] == 0 else mask
+
+
 def _mask_or_none(*, attention_mask: Tensor | None = None, **kwargs: Any) -> Tensor | None:
     """Make the mask of a pass, and none of nothing: transformers makes one while a CUDA graph is recorded, since it
     then cannot look.
@@ -221,7 +238,7 @@ def _mask_or_none(*, attention_mask: Tensor | None = None, **kwargs: Any) -> Ten
 
 
 ALL_ATTENTION_FUNCTIONS.register(NAMES["segments"], _attention)
-ALL_ATTENTION_FUNCTIONS.register(NAMES["additive"], sdpa_attention_forward)
+ALL_ATTENTION_FUNCTIONS.register(NAMES["additive"], _by_masks)
 for _name in NAMES.values():
     ALL_MASK_ATTENTION_FUNCTIONS.register(_name, _mask_or_none)
 
@@ -242,6 +259,16 @@ def attends_plainly(model: LoadedModel) -> bool:
     plain = layout.packing and layout.mask == "additive" and layout.window is None
     once = layers_run_once(model) and len(set(attention_modules(model))) == layout.layers
     return plain and once and takes_attention(model.backbone)
+
+
+def masks_are_made_here(model: LoadedModel) -> bool:
+    """Whether each layer once calls transformers' SDPA with a mask that can be prepared: so it is in decoders with
+    sliding windows, too.
+    """
+    layout = model.layout
+    windows = layout.packing and layout.causal and layout.mask in ("additive", PER_LAYER)
+    once = layers_run_once(model) and len(set(attention_modules(model))) == layout.layers
+    return attends_plainly(model) or (windows and once and takes_attention(model.backbone))
 
 
 def is_supported(model: LoadedModel, precision: Precision) -> bool:

@@ -26,7 +26,12 @@ from beft_core.training.acceleration.fused_qkv import one_product
 from beft_core.training.acceleration.hashed_dropout import hand_out_keys, hashed_dropout
 from beft_core.training.acceleration.last_layer import reader_of
 from beft_core.training.acceleration.recomputed_layers import recomputed_layers
-from beft_core.training.acceleration.segment_attention import MAX_TOKENS, attends_plainly, attention_by, is_supported
+from beft_core.training.acceleration.segment_attention import (
+    MAX_TOKENS,
+    attention_by,
+    is_supported,
+    masks_are_made_here,
+)
 from beft_core.training.batches.arrange import Shaping
 from beft_core.training.precision import Precision
 from beft_core.training.session import Compute, Session
@@ -143,4 +148,4 @@ def session_for(
 
 def can_replay(model: LoadedModel, device: torch.device, pad: str, trains_weights: bool) -> bool:
     """Whether steps have few shapes and look at no number on the device, as a CUDA graph needs it."""
-    return device.type == "cuda" and not trains_weights and pad != "buckets" and attends_plainly(model)
+    return device.type == "cuda" and not trains_weights and pad != "buckets" and masks_are_made_here(model)

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from beft_core.training.batches.plan import rounded_rows
+
 MISSING = -1e9
 """Score of a candidate that an example does not have: no softmax gives it any weight, and it is finite."""
 
@@ -64,7 +66,7 @@ class Answers:
 
 
 def answer_arrays(
-    table: AnswerTokens, spans: np.ndarray, start: np.ndarray, most: int
+    table: AnswerTokens, spans: np.ndarray, start: np.ndarray, most: int, *, rounded: bool = False
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Arrange the answer tokens of the examples of one pass.
 
@@ -73,6 +75,8 @@ def answer_arrays(
         spans: int64 [examples, 2]: where those of each example of the pass begin in the table, and how many they are.
         start: int64 [examples]: where each example begins in the flattened rows.
         most: how many candidates each example gets a score for.
+        rounded: numbers of states, of answers and of tokens of a candidate are rounded up, so that fewer shapes occur;
+            what is added reads the first place and belongs to no candidate.
 
     Returns:
         The places of the hidden states that are read in the flattened rows, int64 [states], each once; and the fields
@@ -88,10 +92,13 @@ def answer_arrays(
     owner = example * most + table.candidate[source]
     first = np.r_[True, owner[1:] != owner[:-1]] if len(owner) else np.zeros(0, bool)
     rank = number - np.maximum.accumulate(np.where(first, number, 0))
-    of_candidate = np.full((len(counts) * most, int(rank.max(initial=0)) + 1), len(number), np.int64)
+    longest, answers, states = int(rank.max(initial=0)) + 1, len(number), len(places)
+    if rounded:
+        longest, answers, states = 1 << (longest - 1).bit_length(), rounded_rows(answers), rounded_rows(states)
+    of_candidate = np.full((len(counts) * most, longest), answers, np.int64)
     of_candidate[owner, rank] = number
-    return places, {
-        "target": table.ids[source].astype(np.int64),
-        "state": state.astype(np.int64),
+    return np.pad(places, (0, states - len(places))), {
+        "target": np.pad(table.ids[source].astype(np.int64), (0, answers - len(number))),
+        "state": np.pad(state.astype(np.int64), (0, answers - len(number))),
         "of_candidate": of_candidate.reshape(len(counts), most, -1),
     }

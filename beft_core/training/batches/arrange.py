@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from beft_core.models.biases import LoadedModel
-from beft_core.models.packing import packed_forward_inputs
+from beft_core.models.packing import packed_forward_inputs, unmasked_forward_inputs
 from beft_core.training.batches.answers import Answers, answer_arrays
 from beft_core.training.batches.by_example import ByExample
 from beft_core.training.batches.encoded import Encoded, Tokens
@@ -27,6 +27,7 @@ MASKS = {
     "tokens": "transformers makes a mask of which tokens are none",
     "additive": "a mask is made here, for packed rows or because transformers would look at the numbers",
     "segments": "no mask is made: the attention reads the number of each token's example",
+    "causal": "no mask is made: a row is one example, and what pads it stands after all that a token sees",
 }
 """Ways in which examples and padding are kept apart in a pass, each with its description."""
 
@@ -36,7 +37,10 @@ class Shaping:
     """Choices of how passes are shaped, where several ways give the same numbers."""
 
     mask: str = "tokens"
-    """Kind of mask that is made where one is needed: ``tokens``, ``additive`` or ``segments`` of :data:`MASKS`."""
+    """Kind of mask that is made where one is needed: ``tokens``, ``additive`` or ``segments`` of :data:`MASKS`. With
+    the last two the model attends by :mod:`beft_core.training.acceleration.segment_attention`, which also knows
+    ``causal``.
+    """
     widest: int | None = None
     """Width of the widest rows for which ``segments`` can be read; wider ones get ``additive``. None: any."""
     rounded: bool = False
@@ -123,12 +127,13 @@ def arrange(
     mask: str = "tokens",
     widest: int | None = None,
     rows: int | None = None,
+    rounded: bool = False,
     by_example: bool = False,
 ) -> HostPass:
     """Build the arrays of one pass.
 
-    ``runs``: the run of each example of ``batch``; ``mask``, ``widest``: see :class:`Shaping`; ``rows``: how many rows
-    there are, if more than the plan has; ``by_example``: also what brings tokens from rows to examples.
+    ``runs``: the run of each example of ``batch``; ``mask``, ``widest``, ``rounded``: see :class:`Shaping`; ``rows``:
+    how many rows there are, if more than the plan has; ``by_example``: also what brings tokens from rows to examples.
     """
     rows, width = rows or len(plan.rows), plan.width
     examples = [i for row in plan.rows for i in row]
@@ -153,11 +158,14 @@ def arrange(
         tables[3, at], tables[2, at] = tree  # type: ignore[misc]
     run_of_row = [runs[row[0]] for row in plan.rows]
     packed = len(examples) > len(plan.rows)
-    too_wide = mask == "segments" and widest is not None and width > widest
-    if too_wide or branches or (mask == "tokens" and packed):
-        mask = "additive"
-    if not packed and not branches and len(at) == rows * width:
+    one_each = not packed and not branches
+    window = model.layout.window
+    if one_each and mask != "tokens" and model.layout.causal and (window is None or width <= window):
+        mask = "causal"
+    elif one_each and len(at) == rows * width and (mask == "tokens" or window is None or width <= window):
         mask = "none"  # one that hides nothing costs the model a look at the device
+    elif (mask == "segments" and widest is not None and width > widest) or branches or (mask == "tokens" and packed):
+        mask = "additive"
     if batch.answers is None:
         offset, counts = _POOLED[model.layout.head.pooling](lengths)
         column = np.arange(1 if counts.max() == 1 else width)
@@ -166,7 +174,7 @@ def arrange(
     else:
         table = batch.tokens.answers
         assert table is not None
-        places, answers = answer_arrays(table, batch.answers[examples], start, table.most)
+        places, answers = answer_arrays(table, batch.answers[examples], start, table.most, rounded=rounded)
         vector_at, counts = places[:, None], np.ones(len(places))
     arrays = {"tables": tables, "vector_at": vector_at, "counts": counts[:, None].astype(np.float32)}
     arrays |= {f"answer.{name}": array for name, array in answers.items()}
@@ -207,6 +215,8 @@ def lay_out(
         inputs = packed_forward_inputs(
             model, ids, segments, positions, dtype, by_segments=by_segments, branch_ids=branch
         )
+    elif shape.mask == "causal":
+        inputs = unmasked_forward_inputs(model, ids, positions)
     else:
         inputs = {"input_ids": ids, **({"attention_mask": segments} if shape.mask == "tokens" else {})}
     if all_types is not None:

@@ -107,7 +107,8 @@ def estimate(config: RunConfig, start_seconds: float) -> Estimate:
             require_something_to_train(config, data.spec)
             train = inputs.sample(config, data.train)
         with _timed(took, "load model"):
-            model = inputs.load(config)
+            placement = inputs.placement_for([config])
+            model = inputs.load(config, placement=placement)
         config = config.resolved(model.layout)
         took["load model"] = max(took["load model"], _first.setdefault(f"load {config.model}", took["load model"]))
         prompts = prompt_lengths(model, data, train, config.max_length)
@@ -117,8 +118,10 @@ def estimate(config: RunConfig, start_seconds: float) -> Estimate:
         on_gpu = device.type == "cuda"
         steps = 0 if not config.method.trains else 2 if on_gpu else 1
         first = _fit(config, model, data, _longest(train, config.batch_size), steps=steps, few=8)
-        if config.precision != "float32" or config.method.changes_weights:
-            model = inputs.load(config)  # the first pass rounded its weights, or trained them
+        rounded = config.precision != "float32" and not (placement is not None and placement.bfloat16)
+        if rounded or config.method.changes_weights:
+            del model  # before it is read again, since the first pass rounded its weights, or trained them
+            model = inputs.load(config, placement=placement)
         count = _steps_to_time(first.step_seconds[0]) if steps else 0
         batches = count
         if on_gpu and steps:

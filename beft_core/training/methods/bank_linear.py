@@ -61,9 +61,9 @@ class SharedAffine(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute [rows, ..., in] -> [rows, ..., out]."""
         if self.runs == 1:
-            return self.affine(x, self.weight, self._of_runs()[0])
+            return self.affine(x, self.weight, self._of_runs()[0].to(x.device))
         out = self.affine(x, self.weight, None)
-        rows = self.biases().to(out.dtype)  # (rows, out)
+        rows = self.biases().to(out)  # (rows, out)
         if self.per_example:
             return out + rows
         # Some models (OPT) flatten rows and tokens before the MLP.

@@ -225,7 +225,8 @@ class Bank:
         if not parts:
             return OwnAffine(module, affine)
         own: Any = module.bias
-        base = None if own is None else own.detach()
+        # Of a model on several devices, biases are put together where the bank is.
+        base = None if own is None else own.detach().to(self.precision.device)
         pieces = [(self.leaves[part.name], self._index(part, base)) for part in parts]
         return SharedAffine(module, affine, base, pieces, self.runs, parts[0].per_example)
 

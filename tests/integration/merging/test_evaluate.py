@@ -113,7 +113,7 @@ def test_model_and_data_are_loaded_once_and_the_line_ends_in_the_sources(
 ) -> None:
     loads: list[str] = []
     real = models.load_model
-    monkeypatch.setattr(models, "load_model", lambda name: loads.append(name) or real(name))
+    monkeypatch.setattr(models, "load_model", lambda name, **_: loads.append(name) or real(name))
     result = evaluate_merge(pair, config(pair, points=5)).result
     assert len(loads) == 1
     assert [x for x, _ in result.line] == [0, 0.25, 0.5, 0.75, 1] and result.position == 0.5

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tiny_models import tiny, tiny_with_words
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.models import load as models
+from beft_core.models.placement import Placement
 from beft_core.tasks.examples import Examples, TaskData
 from beft_core.tasks.registry import get_task
 from beft_core.training import inputs
@@ -56,7 +58,7 @@ def test_files_of_the_user_come_before_the_named_task(tmp_path: Path) -> None:
 
 
 def test_a_model_gets_the_zero_biases_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "load_model", tiny_with_words)
+    monkeypatch.setattr(models, "load_model", lambda name, placement: tiny_with_words(name))
     bare = inputs.load(RunConfig(model="llama"))
     assert "v" not in bare.layout.terms
     added = inputs.load(RunConfig(model="llama", add_bias=("v",)))
@@ -65,7 +67,31 @@ def test_a_model_gets_the_zero_biases_that_are_asked_for(monkeypatch: pytest.Mon
     assert not any(added.backbone.get_parameter(slot.parameter).any() for slot in slots)
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, Placement(torch.device("cuda"))),
+        ({"precision": "bfloat16"}, Placement(torch.device("cuda"), bfloat16=True)),
+        ({"precision": "bfloat16", "fisher": True}, Placement(torch.device("cuda"))),
+        ({"device": "cpu"}, None),
+        ({"mode": "full", "terms": ()}, None),
+        ({"rewrite_scale": 2.0}, None),
+    ],
+)
+def test_a_gpu_gets_the_weights_as_they_are_computed_with(
+    changes: dict[str, Any], expected: Placement | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "pick_device", torch.device)
+    assert inputs.placement_for([RunConfig(**{"device": "cuda", **changes})]) == expected
+
+
+def test_one_run_that_measures_fisher_wants_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "pick_device", torch.device)
+    bank = [RunConfig(device="cuda", precision="bfloat16", fisher=fisher) for fisher in (False, True)]
+    assert inputs.placement_for(bank) == Placement(torch.device("cuda"))
+
+
 def test_a_model_without_a_tokenizer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "load_model", tiny)
+    monkeypatch.setattr(models, "load_model", lambda name, placement: tiny(name))
     with pytest.raises(UserError, match="no tokenizer"):
         inputs.load(RunConfig(model="vit"))

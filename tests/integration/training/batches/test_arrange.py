@@ -58,3 +58,26 @@ def test_the_mask_is_what_the_rows_need(
     width = max(sum(lengths[i] for i in row) for row in rows)
     one = arrange(tiny("bert"), batch, [0, 0], PassPlan(rows, width), mask=wanted, widest=128)
     assert one.shape.mask == mask and mask in MASKS
+
+
+@pytest.mark.parametrize(
+    ("name", "lengths", "rows", "wanted", "mask"),
+    [
+        ("opt", (4, 3), [[0], [1]], "additive", "causal"),
+        ("opt", (150, 4), [[0], [1]], "segments", "causal"),
+        ("opt", (4, 4), [[0], [1]], "tokens", "none"),
+        ("opt", (4, 3), [[0], [1]], "tokens", "tokens"),
+        ("opt", (2, 2), [[0, 1]], "additive", "additive"),
+        ("mistral", (4, 3), [[0], [1]], "additive", "causal"),  # its window is 4 tokens wide
+        ("mistral", (5, 3), [[0], [1]], "additive", "additive"),
+        ("mistral", (5, 5), [[0], [1]], "additive", "additive"),
+        ("mistral", (5, 5), [[0], [1]], "tokens", "none"),
+    ],
+)
+def test_a_decoders_rows_of_one_example_need_no_mask(
+    name: str, lengths: tuple[int, ...], rows: list[list[int]], wanted: str, mask: str
+) -> None:
+    batch = Encoded.of([np.full(n, 5) for n in lengths], None, np.zeros(2))
+    width = max(sum(lengths[i] for i in row) for row in rows)
+    one = arrange(tiny(name), batch, [0, 0], PassPlan(rows, width), mask=wanted, widest=128)
+    assert one.shape.mask == mask and mask in MASKS

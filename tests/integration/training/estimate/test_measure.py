@@ -37,7 +37,7 @@ def made_up(slow: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     slow.tokenizer = lambda *a, **k: {
         "input_ids": [[i % 5 + 3 for i in row][:9] for row in tokens(*a, **k)["input_ids"]]
     }
-    monkeypatch.setattr(inputs, "load", lambda config, base=None: slow)
+    monkeypatch.setattr(inputs, "load", lambda config, base=None, placement=None: slow)
     monkeypatch.setattr(inputs, "load_data", lambda config: data)
 
 

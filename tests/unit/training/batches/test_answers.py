@@ -30,6 +30,24 @@ def test_each_candidate_gets_the_mean_of_its_own_tokens() -> None:
     assert torch.equal(scores[0].softmax(0)[2], torch.tensor(0.0))  # a candidate that is missing weighs nothing
 
 
+def test_numbers_are_rounded_up_for_few_shapes_and_scores_stay() -> None:
+    many = 40  # examples of six answer tokens, in all 240: above 16 there are sixteen numbers between powers of two
+    table = AnswerTokens.join([TABLE] * many)
+    spans = np.array([span for n in range(many) for span in ([6 * n, 4], [6 * n + 4, 2])])
+    start = 4 * np.arange(2 * many)
+    exact, rounded = (answer_arrays(table, spans, start, table.most, rounded=one) for one in (False, True))
+    assert (len(exact[0]), len(rounded[0])) == (160, 160) and len(rounded[1]["target"]) == 240
+    short = answer_arrays(table, spans[:-5], start[:-5], table.most, rounded=True)
+    assert (len(short[0]), len(short[1]["target"])) == (152, 232)  # 150 and 226 of them
+    rng = np.random.default_rng(0)
+    log_probs = torch.from_numpy(rng.standard_normal(232))
+    scores = Answers(*(torch.from_numpy(short[1][name]) for name in ("target", "state", "of_candidate")))
+    alone = answer_arrays(table, spans[:-5], start[:-5], table.most)
+    own = Answers(*(torch.from_numpy(alone[1][name]) for name in ("target", "state", "of_candidate")))
+    assert torch.equal(scores.scores(log_probs), own.scores(log_probs[:226]))
+    np.testing.assert_array_equal(short[0][:150], alone[0])
+
+
 def test_tables_are_put_one_after_another() -> None:
     both = AnswerTokens.join([TABLE, TABLE])
     assert both.ids.tolist() == [*TABLE.ids, *TABLE.ids] and both.most == 3
