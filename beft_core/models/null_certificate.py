@@ -30,6 +30,8 @@ SIZE = 3.0
 the softmax.
 """
 TOKENS = 8
+AT_ONCE = 2**32
+"""Most bytes that a model may take in float64 to be turned as a whole; of a larger one, one layer at a time is."""
 SMALL = 200_000_000
 """Number of parameters up to which a model is checked in one thread."""
 SEED = 20250915
@@ -65,9 +67,10 @@ class NullReport:
 def null_certificate(model: LoadedModel) -> dict[str, NullReport]:
     """Report on each of q, k and v that the model has.
 
-    The backbone is turned to float64 in place and restored bit by bit: twice its memory for a moment, no
-    copy. All layers of a term are perturbed at once; a fixed random input of a few tokens shows whether
-    anything changes. Where the rule calls only some elements null, those are also perturbed alone.
+    The backbone computes in float64 and is restored bit by bit. A small one is turned as a whole: twice its memory for
+    a moment, no copy. Of one that takes more than :data:`AT_ONCE` each layer is turned only while it computes. All
+    layers of a term are perturbed at once; a fixed random input of a few tokens shows whether anything changes. Where
+    the rule calls only some elements null, those are also perturbed alone.
     """
     terms = [term for term in CANDIDATES if term in model.layout.terms]
     generator = torch.Generator().manual_seed(SEED)
@@ -75,7 +78,7 @@ def null_certificate(model: LoadedModel) -> dict[str, NullReport]:
         torch.inference_mode(False),
         torch.no_grad(),
         few_threads(model.backbone),
-        _float64(model.backbone),
+        _float64(model),
         restored(model),
     ):
         probe = probe_input(model, generator)
@@ -88,6 +91,7 @@ def null_certificate(model: LoadedModel) -> dict[str, NullReport]:
                     bias = get_bias(model.backbone, slot)
                     noise = torch.randn(slot.width, generator=generator, dtype=torch.float64)
                     noise[torch.from_numpy(~elements)] = 0
+                    # In the bias's own precision: of a layer that is not turned now it is float32.
                     set_bias(model.backbone, slot, bias + SIZE * noise.to(bias.device))
                 return float((hidden_states(model, probe) - base).abs().max() / base.abs().max())
 
@@ -150,18 +154,66 @@ def few_threads(module: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _float64(module: nn.Module) -> Iterator[None]:
-    """Make the module compute in float64 while the context is open (on the CPU if its device has none)."""
-    before = [(tensor.dtype, tensor.device) for tensor in _floating(module)]
-    home = next(module.parameters()).device
+def _float64(model: LoadedModel) -> Iterator[None]:
+    """Make a model compute in float64 while the context is open (on the CPU if its device has none)."""
+    backbone, layout = model.backbone, model.layout
+    home = next(backbone.parameters()).device
+    if home.type == "mps":
+        try:
+            backbone.to("cpu")
+            with _turned(_floating(backbone)):
+                yield
+        finally:
+            backbone.to(home)
+        return
+    everything = _floating(backbone)
+    if sum(8 * tensor.numel() for tensor in everything) <= AT_ONCE:
+        with _turned(everything):
+            yield
+        return
+    layers = [backbone.get_submodule(layout.layer_path(number)) for number in range(layout.layers)]
+    inside = {id(tensor) for layer in layers for tensor in _floating(layer)}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_turned([tensor for tensor in everything if id(tensor) not in inside]))
+        for layer in layers:
+            stack.enter_context(_turned_while_it_computes(layer))
+        yield
+
+
+@contextlib.contextmanager
+def _turned(tensors: list[torch.Tensor]) -> Iterator[None]:
+    """Turn tensors to float64 while the context is open; then they are as they were."""
+    before = [tensor.dtype for tensor in tensors]
     try:
-        module.to(device="cpu" if home.type == "mps" else home, dtype=torch.float64)
+        for tensor in tensors:
+            tensor.data = tensor.data.double()
         yield
     finally:
-        # Asked for again, because a conversion puts new tensors in the place of buffers.
-        for tensor, (dtype, device) in zip(_floating(module), before, strict=True):
-            tensor.data = tensor.data.to(device=device, dtype=dtype)
-        module.to(device=home)
+        for tensor, dtype in zip(tensors, before, strict=True):
+            tensor.data = tensor.data.to(dtype)
+
+
+@contextlib.contextmanager
+def _turned_while_it_computes(layer: nn.Module) -> Iterator[None]:
+    """Turn a layer to float64 in each of its calls while the context is open."""
+    kept: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def turn(*_: Any) -> None:
+        kept.extend((tensor, tensor.data) for tensor in _floating(layer))
+        for tensor, data in kept:
+            tensor.data = data.double()
+
+    def turn_back(*_: Any) -> None:
+        while kept:
+            tensor, data = kept.pop()
+            tensor.data = data
+
+    handles = [layer.register_forward_pre_hook(turn), layer.register_forward_hook(turn_back, always_call=True)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _floating(module: nn.Module) -> list[torch.Tensor]:

@@ -10,6 +10,7 @@ import torch
 from tiny_models import CONFIGS, KEY_ACTS, inputs, tiny
 
 from beft_core.architectures.layout import KeyRule
+from beft_core.models import null_certificate as certificate
 from beft_core.models.biases import add_zero_bias, biases, set_bias
 from beft_core.models.load import load_model
 from beft_core.models.null_certificate import TOLERANCE, null_certificate, null_terms
@@ -49,6 +50,44 @@ def test_parameters_and_buffers_are_restored_bit_by_bit() -> None:
     after = [*model.backbone.parameters(), *model.backbone.buffers()]
     assert all(a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(after, before, strict=True))
     assert identities == [id(parameter) for parameter in model.backbone.parameters()]
+
+
+@pytest.mark.parametrize("name", ["opt", "gpt_neox", "albert", "deberta-v2", "gemma3_text-bias"])
+def test_a_large_model_is_turned_one_layer_at_a_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny(name, dtype=torch.float32)
+    at_once = null_certificate(model)
+    monkeypatch.setattr(certificate, "AT_ONCE", 0)
+    before = [t.clone() for t in (*model.backbone.parameters(), *model.backbone.buffers())]
+    wide: list[int] = []
+    forward = torch.nn.Linear.forward
+
+    def watched(module: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
+        assert x.dtype == module.weight.dtype == torch.float64
+        weights = [p for name, p in model.backbone.named_parameters() if ".weight" in name and p.dim() == 2]
+        wide.append(sum(p.dtype == torch.float64 for p in weights) - len(weights))
+        return forward(module, x)
+
+    monkeypatch.setattr(torch.nn.Linear, "forward", watched)
+    one_by_one = null_certificate(model)
+    after = [*model.backbone.parameters(), *model.backbone.buffers()]
+    assert all(a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(after, before, strict=True))
+    assert wide and max(wide) < 0  # some layer is always as it was
+    assert one_by_one.keys() == at_once.keys()
+    for term, report in one_by_one.items():
+        assert report.null == at_once[term].null and report.agrees
+        np.testing.assert_array_equal(report.elements, at_once[term].elements)
+        assert report.max_change == pytest.approx(at_once[term].max_change, rel=1e-5, abs=TOLERANCE / 5)
+    layers = [model.backbone.get_submodule(model.layout.layer_path(n)) for n in range(model.layout.layers)]
+    assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers)
+
+
+def test_a_layer_that_fails_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificate, "AT_ONCE", 0)
+    model = tiny("opt", dtype=torch.float32)
+    model.backbone.decoder.layers[1].fc2.register_forward_hook(lambda *_: 1 / 0)  # type: ignore[union-attr, index]
+    with pytest.raises(ZeroDivisionError):
+        null_certificate(model)
+    assert {value.dtype for value in model.backbone.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize(("name", "claimed"), [("llama-bias", True), ("bert", False)])
