@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from beft_core.architectures.layout import Layout
 from beft_core.config import PER_RUN, RunConfig
@@ -19,9 +19,10 @@ SHARE_OF_MEMORY = 0.7
 """Share of the free memory that a bank may take when a sweep is planned."""
 
 
-def group(configs: Sequence[RunConfig], most: int) -> list[list[RunConfig]]:
-    """Split resolved runs into banks of at most ``most``. Runs of similar length share a bank, so that it does not
-    empty early; runs that train weights stand alone.
+def group(configs: Sequence[RunConfig], most: int | Callable[[RunConfig], int]) -> list[list[RunConfig]]:
+    """Split resolved runs into banks of at most ``most``, or of at most what each of its runs allows.
+
+    Runs of similar length share a bank, so that it does not empty early; runs that train weights stand alone.
     """
     groups: dict[str, list[RunConfig]] = {}
     for number, config in enumerate(configs):
@@ -31,31 +32,34 @@ def group(configs: Sequence[RunConfig], most: int) -> list[list[RunConfig]]:
     banks = []
     for members in groups.values():
         members = sorted(members, key=lambda c: (c.n_train is None, c.n_train or 0, c.epochs or 0), reverse=True)
-        count = -(-len(members) // most)
+        fit = most if isinstance(most, int) else min(map(most, members))
+        count = -(-len(members) // fit)
         size = -(-len(members) // count)  # banks of equal size: a remainder of one run costs a whole pass
         banks += [members[start : start + size] for start in range(0, len(members), size)]
     return banks
 
 
-def bytes_per_run(layout: Layout, config: RunConfig, device: str) -> int:
+def bytes_per_run(layout: Layout, config: RunConfig, device: str, longest: int | None = None) -> int:
     """Upper bound of the memory, in bytes, that one more run takes while it trains: activations of a batch of longest
     examples.
 
     Counted, not measured: about a dozen tensors of the hidden size and three of the MLP's per token and layer, and the
-    attention weights, which only a CPU stores.
+    attention weights, which only a CPU stores. ``longest``: tokens of the longest example; None: as many as the run
+    allows.
     """
     inner = next((slot.width for slot in layout.slots if slot.term == "mlp_in"), 4 * layout.hidden_size)
+    tokens = config.max_length if longest is None else min(longest, config.max_length)
     per_token = (12 * layout.hidden_size + 3 * inner) * 4
     if device == "cpu":
-        per_token += layout.heads * config.max_length * 12
-    activations = config.batch_size * config.max_length * layout.layers * per_token
+        per_token += layout.heads * tokens * 12
+    activations = config.batch_size * tokens * layout.layers * per_token
     trained = sum(slot.width for slot in layout.slots) * 4 * 8  # values, gradients, two moments, temporaries
     return activations + trained
 
 
-def most_runs(layout: Layout, config: RunConfig, device: str, free_bytes: int) -> int:
-    """Number of runs that fit into memory at once, at least one."""
-    fit = int(free_bytes * SHARE_OF_MEMORY) // bytes_per_run(layout, config, device)
+def most_runs(layout: Layout, config: RunConfig, device: str, free_bytes: int, longest: int | None = None) -> int:
+    """Number of runs that fit into memory at once, at least one. ``longest``: see :func:`bytes_per_run`."""
+    fit = int(free_bytes * SHARE_OF_MEMORY) // bytes_per_run(layout, config, device, longest)
     return max(1, min(MAX_AT_ONCE[device], fit))
 
 

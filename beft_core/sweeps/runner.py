@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,6 +25,7 @@ from beft_core.sweeps.spec import SweepSpec, identity, trains
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training import workflow
 from beft_core.training.estimate.count import count_examples, count_steps
+from beft_core.training.estimate.lengths import Lengths
 from beft_core.training.observer import Observer
 from beft_core.training.precision import pick_device
 
@@ -141,12 +142,13 @@ def _planned(
     return planned + (grouping.group(rest, bank_size or _most(rest)) if rest else [])
 
 
-def _most(pending: Sequence[RunConfig]) -> int:
+def _most(pending: Sequence[RunConfig]) -> Callable[[RunConfig], int]:
+    """Make a function that says how many runs like one fit into memory, by the lengths of what they train on."""
     device = pick_device(pending[0].device)
     on_gpu = device.type == "cuda"
     free = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
-    layout = locate(pending[0].model).layout
-    return min(grouping.most_runs(layout, config, device.type, free) for config in pending)
+    layout, lengths = locate(pending[0].model).layout, Lengths()
+    return lambda config: grouping.most_runs(layout, config, device.type, free, lengths.longest(config))
 
 
 def _steps(config: RunConfig) -> int | None:

@@ -112,8 +112,13 @@ def require_model(config: RunConfig, observer: Observer) -> None:
             "zero biases, which change nothing",
             "--add-bias v",
         )
-    if config.prompt is not None or (config.train_file is None and get_task(config.task).prompt is not None):
+    if answers_prompts(config):
         require_language_model(layout)
+
+
+def answers_prompts(config: RunConfig) -> bool:
+    """Say whether the task of a run is one of prompts; nothing of it is read."""
+    return config.prompt is not None or (config.train_file is None and get_task(config.task).prompt is not None)
 
 
 def require_language_model(layout: Layout) -> None:

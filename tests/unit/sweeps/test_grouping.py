@@ -34,6 +34,17 @@ def test_banks_are_of_equal_size_and_none_is_too_large() -> None:
     assert [len(bank) for bank in group(runs()[:4], most=3)] == [2, 2]  # not 3 and 1
 
 
+def test_each_task_has_banks_of_what_its_runs_allow() -> None:
+    ours, others = runs(), runs(task="demo-similarity")
+    banks = group([*ours, *others], most=lambda config: 8 if config.task == "demo-similarity" else 3 + config.seed)
+    assert [(bank[0].task, len(bank)) for bank in banks] == [
+        ("demo-sentiment", 3),
+        ("demo-sentiment", 3),
+        ("demo-sentiment", 2),
+        ("demo-similarity", 8),
+    ]
+
+
 def test_runs_of_one_length_stand_together() -> None:
     mixed = [dataclasses.replace(config, n_train=40 + 400 * (at % 2)) for at, config in enumerate(runs())]
     banks = group(mixed, most=4)

@@ -153,6 +153,14 @@ def test_less_memory_means_smaller_banks_but_never_none() -> None:
     assert 1e8 < need < 2e9
 
 
+def test_short_examples_leave_room_for_more_runs() -> None:
+    layout, run = layout_of("bundled"), RunConfig(max_length=128).resolved()
+    whole, half = (bytes_per_run(layout, run, "cuda", longest) for longest in (None, 64))
+    assert bytes_per_run(layout, run, "cuda", 500) == whole  # the bound
+    assert whole - half == run.batch_size * 64 * layout.layers * 4 * (12 * 384 + 3 * 1536)
+    assert most_runs(layout, run, "cuda", 40 * whole, 64) > 1.5 * most_runs(layout, run, "cuda", 40 * whole)
+
+
 def test_only_a_cpu_stores_attention_weights() -> None:
     """Scores, softmax and dropout of each layer and head, [batch, length, length] of 4 bytes each."""
     layout, run = layout_of("bundled"), RunConfig().resolved()

@@ -1,0 +1,52 @@
+"""Lengths of the prompts that fine-tunes train on, counted before a model is loaded.
+
+``--max-length`` bounds prompts, and few come near it: 2,048 tokens, where those of SST-2 have up to 70. How much memory
+a batch takes depends on what they have.
+"""
+
+from __future__ import annotations
+
+from beft_core.config import RunConfig
+from beft_core.models.load import load_tokenizer
+from beft_core.models.source import locate
+from beft_core.training import inputs
+from beft_core.training.batches.prompted import encode_prompts
+from beft_core.training.objectives.prompted import Prompted
+from beft_core.training.objectives.registry import objective_of
+from beft_core.training.preconditions import answers_prompts, read_data
+
+
+class Lengths:
+    """Counter of the longest training example of runs. What runs share is read and counted once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], int] = {}
+
+    def longest(self, config: RunConfig) -> int:
+        """Count the tokens of the longest example that a resolved run trains on, its candidates included.
+
+        Of a task without prompts, whose texts are not looked at, it is ``max_length``: they are cut there.
+
+        Raises:
+            UserError: no such task or model, or prompts that cannot be trained on.
+        """
+        if not answers_prompts(config):
+            return config.max_length
+        key = config.task, config.table, config.data_dir, config.model, config.max_length, *inputs.drawn(config)
+        if key not in self._known:
+            self._known[key] = _longest(config)
+        return self._known[key]
+
+
+def _longest(config: RunConfig) -> int:
+    data = read_data(config)
+    objective = objective_of(data.spec)
+    assert isinstance(objective, Prompted), "a task with a prompt has an objective for prompts"
+    encoded = encode_prompts(
+        load_tokenizer(config.model, local_only=True),
+        inputs.sample(config, data.train),
+        config.max_length,
+        model_type=locate(config.model, local_only=True).layout.model_type,
+        gold_only=objective.trains_on_gold_alone,
+    )
+    return int(encoded.lengths.max(initial=1))
