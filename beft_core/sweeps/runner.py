@@ -25,7 +25,7 @@ from beft_core.sweeps.spec import SweepSpec, identity, trains
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training import workflow
 from beft_core.training.estimate.count import count_examples, count_steps
-from beft_core.training.estimate.lengths import Lengths
+from beft_core.training.estimate.longest_examples import LongestExamples
 from beft_core.training.observer import Observer
 from beft_core.training.precision import pick_device
 
@@ -147,8 +147,8 @@ def _most(pending: Sequence[RunConfig]) -> Callable[[RunConfig], int]:
     device = pick_device(pending[0].device)
     on_gpu = device.type == "cuda"
     free = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
-    layout, lengths = locate(pending[0].model).layout, Lengths()
-    return lambda config: grouping.most_runs(layout, config, device.type, free, lengths.longest(config))
+    layout, examples = locate(pending[0].model).layout, LongestExamples()
+    return lambda config: grouping.most_runs(layout, config, device.type, free, examples.longest(config))
 
 
 def _steps(config: RunConfig) -> int | None:

@@ -62,7 +62,7 @@ def test_of_many_some_are_counted_and_a_model_bounds_the_length(monkeypatch: pyt
 @pytest.mark.parametrize("mode", ["terms", "none"])
 def test_an_estimate_of_a_prompted_run_counts_them(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_decoder("qwen2")
-    monkeypatch.setattr(inputs, "load", lambda config, base=None: model)
+    monkeypatch.setattr(inputs, "load", lambda config, base=None, placement=None: model)
     monkeypatch.setattr(inputs, "load_data", lambda config: DATA)
     config = RunConfig(task="prompt-sst2", mode=mode, n_train=12, epochs=2, batch_size=4, max_length=11, device="cpu")
     measured = measure.estimate(config, start_seconds=1.0)

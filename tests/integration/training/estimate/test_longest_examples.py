@@ -13,8 +13,8 @@ from beft_core.config import RunConfig
 from beft_core.tasks.examples import TaskData
 from beft_core.tasks.prompts.spec import PromptSpec
 from beft_core.training.batches.prompted import encode_prompts
-from beft_core.training.estimate import lengths
-from beft_core.training.estimate.lengths import Lengths
+from beft_core.training.estimate import longest_examples
+from beft_core.training.estimate.longest_examples import LongestExamples
 
 LONG = prompted([(" yes", " no and no")] * 40, [0] * 40, longest=30)
 
@@ -35,9 +35,9 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     class Source:
         layout: Any = type("layout", (), {"model_type": "llama"})
 
-    monkeypatch.setattr(lengths, "read_data", data)
-    monkeypatch.setattr(lengths, "load_tokenizer", lambda name, local_only: Prompts())
-    monkeypatch.setattr(lengths, "locate", lambda name, local_only: Source)
+    monkeypatch.setattr(longest_examples, "read_data", data)
+    monkeypatch.setattr(longest_examples, "load_tokenizer", lambda name, local_only: Prompts())
+    monkeypatch.setattr(longest_examples, "locate", lambda name, local_only: Source)
     return found
 
 
@@ -46,7 +46,7 @@ def config(task: str, **more: Any) -> RunConfig:
 
 
 def test_the_longest_example_counts_with_its_candidates(read: list[str]) -> None:
-    counter = Lengths()
+    counter = LongestExamples()
     longest = int(encode_prompts(Prompts(), LONG, 2048).lengths.max())
     assert counter.longest(config("prompt-sst2", n_train=40)) == longest < 64
     assert counter.longest(config("prompt-sst2", n_train=40, max_length=20)) == 19  # the last token predicts nothing
@@ -55,7 +55,7 @@ def test_the_longest_example_counts_with_its_candidates(read: list[str]) -> None
 
 
 def test_what_runs_share_is_read_once(read: list[str]) -> None:
-    counter = Lengths()
+    counter = LongestExamples()
     found = {counter.longest(config("prompt-sst2", n_train=3, seed=seed)) for seed in (0, 1, 2) for _ in range(3)}
     assert len(read) == 3 and len(found) > 1  # each seed draws its own three
     counter.longest(config("prompt-sst2", n_train=3, lr=1e-4, terms=("q",)))
@@ -63,4 +63,4 @@ def test_what_runs_share_is_read_once(read: list[str]) -> None:
 
 
 def test_texts_for_a_head_are_not_read(read: list[str]) -> None:
-    assert Lengths().longest(config("sst2", n_train=4)) == 128 and not read
+    assert LongestExamples().longest(config("sst2", n_train=4)) == 128 and not read

@@ -16,7 +16,7 @@ from beft_core.training.objectives.registry import objective_of
 from beft_core.training.preconditions import answers_prompts, read_data
 
 
-class Lengths:
+class LongestExamples:
     """Counter of the longest training example of runs. What runs share is read and counted once."""
 
     def __init__(self) -> None:
