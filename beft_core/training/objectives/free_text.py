@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import Cache
 
+from beft_core.models.key_value_cache import KeyValueCache
 from beft_core.training.batches.encoded import Encoded, Writing
 from beft_core.training.batches.plan import by_length
 from beft_core.training.batches.run_index import RunIndex
 from beft_core.training.methods.bias_bank import Bank
 
 TOKENS = {"cpu": 8192, "cuda": 131072, "mps": 16384}
-"""Most tokens of prompts that are read at once, by device: their keys and values are kept."""
+"""Most tokens of prompts whose answers are written at once, by device: their keys and values are kept."""
+READ_TOKENS = {"cpu": 2048, "cuda": 65536, "mps": 8192}
+"""Most tokens of prompts that are read at once, by device; few are of more equal length than many."""
 
 
 class Writer:
@@ -52,40 +55,55 @@ class Writer:
         return out
 
     def _write(self, prompts: list[np.ndarray], run: int) -> list[list[int]]:
-        """Write the tokens of answers to prompts of about the same length, in one batch that shrinks as they end."""
-        device, model = self.bank.precision.device, self.bank.model
-        pad = getattr(model.config, "pad_token_id", None) or 0
-        width = max(map(len, prompts))
-        # On the left, so that every prompt ends in the same column; the mask and the positions make up for it.
-        ids = torch.full((len(prompts), width), pad)
-        mask = torch.zeros(len(prompts), width, dtype=torch.int64)
-        for row, prompt in enumerate(prompts):
-            ids[row, width - len(prompt) :] = torch.from_numpy(prompt)
-            mask[row, width - len(prompt) :] = 1
-        ids, mask = ids.to(device), mask.to(device)
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        cache = DynamicCache(config=model.config)
+        """Write the tokens of answers to prompts, shortest first, in one batch that shrinks as they end."""
+        lengths = np.array([len(prompt) for prompt in prompts])
+        width, most = int(lengths.max()), self.writing.max_new_tokens
+        cache = KeyValueCache(self.bank.model.layout.layers, len(prompts), width + most, width)
+        # On the left of a prompt, so that every one ends in the same column; the mask and the positions make up for it.
+        device = self.bank.precision.device
+        mask = (
+            torch.arange(width + most, device=device) >= width - torch.from_numpy(lengths).to(device)[:, None]
+        ).long()
+        last = torch.from_numpy(lengths).to(device)[:, None] - 1  # position of the last token of each row
+        state = self._read(prompts, lengths, mask, cache, run)
         written: list[list[int]] = [[] for _ in prompts]
         rows = list(range(len(prompts)))
-        for _ in range(self.writing.max_new_tokens):
-            state = self._states(ids, mask, positions, cache, run)
-            assert self.bank.lm_head is not None, "only a language-model head chooses tokens"
+        assert self.bank.lm_head is not None, "only a language-model head chooses tokens"
+        while True:
             chosen = self.bank.lm_head.next(state)
             for row, token in zip(rows, chosen.tolist(), strict=True):
                 written[row].append(token)
-            going = [at for at, row in enumerate(rows) if not self._ends(written[row][-1])]
+            going = [at for at, row in enumerate(rows) if not self._ends(written[row])]
             if not going:
-                break
+                return written
             if len(going) < len(rows):
-                keep = torch.tensor(going, device=device)
-                cache.batch_select_indices(keep)
-                rows, chosen, mask, positions = [rows[at] for at in going], chosen[keep], mask[keep], positions[keep]
-            ids = chosen[:, None]
-            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-            positions = positions[:, -1:] + 1
-        return written
+                order = cache.keep(going)
+                rows, keep = [rows[at] for at in order], torch.tensor(order, device=device)
+                chosen, mask, last = chosen[keep], mask[keep], last[keep]
+            cache.write()
+            last = last + 1
+            state = self._states(chosen[:, None], mask[:, : cache.end], last, cache, run)
 
-    def _states(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache, run: int) -> Tensor:
+    def _read(
+        self, prompts: list[np.ndarray], lengths: np.ndarray, mask: Tensor, cache: KeyValueCache, run: int
+    ) -> Tensor:
+        """Read the prompts, a few of like length at a time: the hidden state after each, [rows, hidden]."""
+        pad = getattr(self.bank.model.config, "pad_token_id", None) or 0
+        end, states, first = cache.end, [], 0
+        for part in by_length(lengths, READ_TOKENS[mask.device.type]):
+            after = first + len(part)  # prompts come by length, so that these are neighbours
+            width = int(lengths[first:after].max())
+            ids = torch.full((len(part), width), pad)
+            for row, prompt in enumerate(prompts[first:after]):
+                ids[row, width - len(prompt) :] = torch.from_numpy(prompt)
+            own = mask[first:after, end - width : end]
+            cache.read(first, after)
+            positions = (own.cumsum(1) - 1).clamp(min=0)
+            states.append(self._states(ids.to(mask.device), own, positions, cache, run))
+            first = after
+        return torch.cat(states)
+
+    def _states(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache, run: int) -> Tensor:
         """Compute the hidden state after the last token of each row, [rows, hidden], and keep keys and values."""
         bank = self.bank
         index = RunIndex.to(bank.precision.device, [run] * len(ids), bank.runs)
@@ -103,9 +121,10 @@ class Writer:
     def _names_of_arguments(self) -> Collection[str]:
         return inspect.signature(self.bank.model.backbone.forward).parameters
 
-    def _ends(self, token: int) -> bool:
-        tokenizer = self.bank.model.tokenizer
-        if token == tokenizer.eos_token_id:
+    def _ends(self, written: list[int]) -> bool:
+        """Say whether an answer ends with its last token."""
+        tokenizer, token = self.bank.model.tokenizer, written[-1]
+        if token == tokenizer.eos_token_id or len(written) == self.writing.max_new_tokens:
             return True
         if token not in self._texts:
             self._texts[token] = tokenizer.decode([token])

@@ -56,6 +56,8 @@ def test_answers_are_those_of_transformers(name: str, monkeypatch: pytest.Monkey
     prompts, done = Encoded.of(ids, None, np.zeros(len(ids), int)), []
     with bank.installed():
         found = free_text.Writer(bank, WRITING, done.append).texts(prompts, 1)
+        monkeypatch.setitem(free_text.READ_TOKENS, "cpu", 10)
+        assert free_text.Writer(bank, WRITING).texts(prompts, 1) == found  # a few are read at a time
         monkeypatch.setitem(free_text.TOKENS, "cpu", 1)
         assert free_text.Writer(bank, WRITING).texts(prompts, 1) == found  # each prompt alone
     assert sum(done) == len(ids)
