@@ -58,11 +58,16 @@ def write_reviews(file: Path, rows: int = 40) -> Path:
 
 
 def asked_fine_tune(
-    model: Any, term: str = "v", seed: int = 0, candidates: tuple[str, ...] = (), size: float = 3.0
+    model: Any,
+    term: str = "v",
+    seed: int = 0,
+    candidates: tuple[str, ...] = (),
+    size: float = 3.0,
+    task: str = "asks",
 ) -> Snapshot:
     """A fine-tune, that nobody trained, of a bias that is added to a loaded decoder.
 
-    Its task "asks" has the prompt "{x} It was", and free text as its answer unless there are candidates.
+    Its task has the prompt "{x} It was", and free text as its answer unless there are candidates.
     """
     from beft_core.models.biases import add_zero_bias
 
@@ -76,9 +81,9 @@ def asked_fine_tune(
         head |= {"kind": "classification", "labels": list(candidates), "objective": "candidates"}
     meta = SnapshotMeta(
         model.info,
-        "asks",
+        task,
         trained_terms=(term,),
-        heads={"asks": head},
+        heads={task: head},
         hyperparameters={"add_bias": [term], "max_length": 64},
     )
     return Snapshot.build(meta, {("decoder", term): pre}, {("decoder", term): post})

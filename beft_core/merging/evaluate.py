@@ -137,7 +137,8 @@ def evaluate_merge(
             known.add(key, task, found)
             for row in (row for row, of_row in work.rows.items() if of_row == key):
                 of_sets = [(name, sets[task][name], values) for name, values in logits[task].items()]
-                observer.predicted(predictions_of(task, of_sets, row))
+                if of_sets:  # free text has none
+                    observer.predicted(predictions_of(task, of_sets, row))
             first = scored[task].metric
             observer.message(f"{names[key]} on {task}: {first} {100 * found[first]:.1f} %")
 
@@ -190,7 +191,10 @@ def _limited(data: TaskData, limit: int | None) -> dict[str, Examples]:
 def _own_rows(data: Mapping[str, TaskData], own: Collection[str]) -> list[str]:
     """Identify the rows of the user's own tables, tasks ``own``: another file is other work."""
     evals = [part for task in data if task in own for part in data[task].evals.values()]
-    rows = [json.dumps([part.text, part.text_pair, part.labels.tolist()]) for part in evals]
+    rows = [
+        json.dumps([part.text, part.text_pair, part.labels.tolist(), *([part.candidates] if part.candidates else [])])
+        for part in evals
+    ]
     return [hashlib.sha256(text.encode()).hexdigest() for text in rows]
 
 

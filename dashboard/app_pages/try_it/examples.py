@@ -233,7 +233,7 @@ def _table(setup: Setup, pair: tuple[Chosen, Chosen], both: Matched) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         one = texts.get(int(both.a.keys[rows[chosen[0]]])) if chosen else None
         st.button(
-            "Open it among your sentences",
+            "Open it among your sentences" if setup.prompt is None else "Open it as the prompt",
             key="try-open",
             icon=":material/open_in_new:",
             disabled=one is None,
