@@ -25,6 +25,7 @@ from beft_core.training.acceleration.fast_gelu import short_gelu
 from beft_core.training.acceleration.fused_qkv import one_product
 from beft_core.training.acceleration.hashed_dropout import hand_out_keys, hashed_dropout
 from beft_core.training.acceleration.last_layer import reader_of
+from beft_core.training.acceleration.read_tokens import ReadTokensReader, reads_tokens
 from beft_core.training.acceleration.recomputed_layers import recomputed_layers
 from beft_core.training.acceleration.segment_attention import (
     MAX_TOKENS,
@@ -68,6 +69,8 @@ class Accelerated(Session):
         self.model, self.precision = model, precision
         self.trains_weights, self.compile = trains_weights, compile
         self.reader = reader_of(model)
+        if self.device.type == "cuda" and reads_tokens(model.layout):
+            self.reader = ReadTokensReader(model)
         self.readings = DeferredReadings(self.device)
         self._replays = Replays(self.device, report)
         self.recompute = recompute
