@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._triton import has_triton
 
-__all__ = ["end_allocation_to_pool", "has_triton", "norms", "scale_", "uncompile"]
+__all__ = ["end_allocation_to_pool", "has_triton", "norms", "product_with_relu", "scale_", "uncompile"]
 # has_triton: whether Triton is installed and this machine's device is one that it compiles for. Publicly one can only
 # import Triton, which succeeds on GPUs that are too old for it.
 
@@ -33,6 +33,14 @@ def scale_(tensors: Sequence[Tensor], factor: float) -> None:
     alone; here it comes from everything that is clipped together. A loop starts one kernel for each tensor.
     """
     torch._foreach_mul_(list(tensors), factor)
+
+
+def product_with_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Compute ``relu(x @ weight.T + bias)``, [n, in] -> [n, out], on a GPU in one kernel.
+
+    ``torch.relu(torch.addmm(...))`` is public and reads and writes the product once more, compiled or not.
+    """
+    return torch._addmm_activation(bias, x, weight.t())
 
 
 def uncompile(module: nn.Module) -> None:

@@ -23,6 +23,7 @@ from beft_core.training.acceleration.cuda_graphs import Replays
 from beft_core.training.acceleration.deferred_reads import DeferredReadings
 from beft_core.training.acceleration.fast_gelu import short_gelu
 from beft_core.training.acceleration.fused_qkv import one_product
+from beft_core.training.acceleration.fused_relu import fused_relu
 from beft_core.training.acceleration.hashed_dropout import hand_out_keys, hashed_dropout
 from beft_core.training.acceleration.last_layer import reader_of
 from beft_core.training.acceleration.read_tokens import ReadTokensReader, reads_tokens
@@ -97,6 +98,8 @@ class Accelerated(Session):
                 self._keyed += stack.enter_context(attention_by(model, mask))
             if by_segments and not self.trains_weights:
                 stack.enter_context(one_product(model))
+            if self.device.type == "cuda" and self.precision.rounds:
+                stack.enter_context(fused_relu(model))
             if hashes and layers_run_once(model):
                 self._keyed += stack.enter_context(hashed_dropout(layers_of(model)))
             if hashes and self.precision.low:

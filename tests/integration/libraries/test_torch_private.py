@@ -7,7 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from beft_core.libraries.torch_private import end_allocation_to_pool, has_triton, norms, scale_, uncompile
+from beft_core.libraries.torch_private import (
+    end_allocation_to_pool,
+    has_triton,
+    norms,
+    product_with_relu,
+    scale_,
+    uncompile,
+)
 
 
 class Doubled(nn.Module):
@@ -26,6 +33,11 @@ def test_norms_and_scaling_of_many_tensors() -> None:
     assert [one.data_ptr() for one in tensors] == addresses
     for tensor, array in zip(tensors, arrays, strict=True):
         np.testing.assert_allclose(tensor.numpy(), 0.25 * array, rtol=1e-6)
+
+
+def test_a_product_has_its_relu() -> None:
+    x, weight, bias = torch.randn(5, 8), torch.randn(6, 8), torch.randn(6)
+    torch.testing.assert_close(product_with_relu(x, weight, bias), torch.relu(nn.functional.linear(x, weight, bias)))
 
 
 def test_a_module_that_was_compiled_runs_as_it_is_again() -> None:
