@@ -19,7 +19,9 @@ admitted = door.admitted()
 chosen = st.navigation(page.navigation(), position="sidebar" if admitted else "hidden", expanded=True)
 door.draw(admitted)
 if admitted:
-    name = chosen.url_path or "start"
+    if chosen.url_path == page.START:
+        chosen.run()  # leads to the first page, before a control is drawn that holds a part of the address
+    name = chosen.url_path or page.START
     bar.arrive(name)
     with address.kept():
         tour.carry()

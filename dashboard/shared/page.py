@@ -21,6 +21,8 @@ from dashboard.shared.text import plain
 
 STYLE = Path(__file__).with_name("page.css")
 """Style of all pages, where Streamlit's theme has no setting for it."""
+START = "start"
+"""Name of the first page."""
 PRESENT, HIDE = "present", "hide"
 """Names in the URL: ``?present=true&hide=choose``."""
 EVERYWHERE = (tour.TOUR, PRESENT, HIDE)
@@ -58,17 +60,26 @@ def navigation() -> Mapping[str, list[Any]]:
     """List all pages by section, for ``st.navigation``."""
     sections: dict[str, list[Any]] = {}
     for name, place in PLACES.items():
+        first = name == START
         sections.setdefault(place.section, []).append(
             st.Page(
                 file_of(name),
                 title=place.title,
                 icon=f":material/{place.icon}:",
                 help=place.help,
-                default=name == "start",
-                url_path=name,
+                default=first,
+                url_path="" if first else name,
             )
         )
+    # The first page is at the root of the server alone; who writes its name into the address is led there.
+    named = st.Page(_to_start, title=PLACES[START].title, url_path=START, visibility="hidden")
+    sections[PLACES[START].section].append(named)
     return sections
+
+
+def _to_start() -> None:
+    """Open the first page, with everything that the address says."""
+    st.switch_page(file_of(START), query_params={name: st.query_params.get_all(name) for name in st.query_params})
 
 
 def frame(name: str) -> None:
@@ -103,7 +114,7 @@ def frame(name: str) -> None:
         hidden = ", ".join(f'[class*="st-key-control-{group}-"]' for group in st.session_state.get(HIDE) or [])
         st.html(
             f"<style>html {{ font-size: {ROOM_PIXELS * scale():.4g}px; }} "
-            ".stMainBlockContainer { max-width: 100rem; padding-top: 2.6rem; } "
+            ".stMainBlockContainer { max-width: 100rem; padding-top: 0.6rem; } "
             + (f"{hidden} {{ display: none; }}" if hidden else "")
             + "</style>"
         )

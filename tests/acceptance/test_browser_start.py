@@ -79,8 +79,9 @@ def test_attention_on_words_of_ones_own_is_seen_and_stands_still_where_motion_is
 
 
 def test_the_navigation_keeps_the_progress_of_the_tour(visit: Visit) -> None:
-    page = visit.open(tour="guess.cell")
+    page = visit.open("start", tour="guess.cell")
     expect(page.get_by_text("2 of 6 steps")).to_be_visible()
+    page.wait_for_url(re.compile(r":\d+/\?tour=guess.cell$"))  # its name in the address leads to where it is
     page.get_by_test_id("stSidebarNav").get_by_role("link", name="Compare").click()
     expect(page.get_by_role("heading", name="Compare", level=1)).to_be_visible()
     page.wait_for_url(re.compile(r"/compare\?(.*&)?tour=guess.cell"))

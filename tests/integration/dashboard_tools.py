@@ -23,7 +23,7 @@ def app(page: str = "start") -> AppTest:
     what a browser would ask for.
     """
     at = AppTest.from_file(str(ROOT / "dashboard" / "app.py"), default_timeout=30)
-    at._page_hash = calc_hash(page)
+    at._page_hash = calc_hash("" if page == "start" else page)
     return at
 
 

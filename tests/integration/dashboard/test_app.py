@@ -8,11 +8,13 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from dashboard_tools import ROOT, opened
+from dashboard_tools import ROOT, app, opened, sound
+from streamlit.util import calc_hash
 from sweep_tables import make_results
 
+from dashboard.app_pages.start.answer import TITLE
 from dashboard.result_tables.source import SAMPLE
-from dashboard.shared.page import PLACES
+from dashboard.shared.page import PLACES, START
 
 pytestmark = pytest.mark.usefixtures("lab")
 
@@ -20,6 +22,16 @@ pytestmark = pytest.mark.usefixtures("lab")
 @pytest.mark.parametrize("page", PLACES)
 def test_every_page_opens(page: str) -> None:
     assert opened(page).title
+
+
+def test_the_name_of_the_first_page_leads_to_it_with_all_that_the_address_says() -> None:
+    at = app()
+    at._page_hash = calc_hash(START)
+    for name, value in {"present": "true", "guess": "v", "hide": ["choose", "details"]}.items():
+        at.query_params[name] = value
+    sound(at.run())
+    assert at.title[0].value == TITLE and at.toggle(key="present").value
+    assert at.query_params["guess"] in ("v", ["v"]) and at.query_params["hide"] == ["choose", "details"]
 
 
 TABS = {
