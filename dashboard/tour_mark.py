@@ -12,8 +12,12 @@ def mark(key: str) -> None:
 
     Once the step is done the line leads to the next one. ``key``: of a step in ``tour.STEPS``.
     """
-    if page.presenting():
-        return
+    with st.container():  # always there: what follows would be drawn anew, and the page be shorter for a moment
+        if not page.presenting():
+            _mark(key)
+
+
+def _mark(key: str) -> None:
     done, following = tour.completed(), tour.following()
     at, step = next((at, step) for at, step in enumerate(tour.STEPS, 1) if step.key == key)
     here = f"Tour, step {at} of {len(tour.STEPS)}"
