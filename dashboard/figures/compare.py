@@ -153,7 +153,7 @@ def by_layer(
         shared_yaxes="all",
         horizontal_spacing=0.025,
         vertical_spacing=min(0.32, 0.64 / down),
-        subplot_titles=[f"<b>{TERMS[term].label}</b><br>{style.symbol(term)}" for term in terms],
+        subplot_titles=[_on_two_lines(term) for term in terms],
     )
     top, deep = 0.0, 1
     for at, term in enumerate(terms):
@@ -185,6 +185,12 @@ def by_layer(
         template=style.template(dark), height=PANEL * down + LEGEND, margin={"t": TITLES + LEGEND, "b": 24}
     )
     return figure
+
+
+def _on_two_lines(term: str) -> str:
+    """Name a term as narrow as it can be, above a panel of a phone: "first", "LayerNorm b_LN1"."""
+    first, _, rest = TERMS[term].label.partition(" ")
+    return f"<b>{first}</b><br>{f'<b>{rest}</b> ' * bool(rest)}{style.symbol(term)}"
 
 
 def difference_map(found: Sequence[Difference], approach: str, dark: bool = False) -> go.Figure:

@@ -21,6 +21,10 @@ what both bind: names must differ.
 """
 TRY_CHOICE, TRY_TAB, TRY_EXAMPLES = "try", "try_tab", "Examples of the task"
 """Keys of the list and the tabs of the page Try it, and the tab where examples are compared one by one."""
+NAMES = (
+    "Low, medium and high: how many training examples, as in the paper. A probe trains all biases at once, for a score."
+)
+"""Explanation of the titles of samples."""
 OPEN_NEXT = "open_next"
 """Title to choose in the next run of the script; a widget's value can only be set before it is drawn."""
 
@@ -44,7 +48,7 @@ def pick(key: str = CHOICE, beside: Callable[[], None] = lambda: None) -> Opened
                 key=key,
                 bind="query-params",
                 width="stretch",
-                help="Bundled samples, finished runs of this machine, and what you upload.",
+                help=f"Bundled samples, finished runs of this machine, and what you upload. {NAMES}",
             )
         opener(key, _show_one)
         beside()
@@ -62,11 +66,18 @@ def pick_many(
     default: Callable[[list[Source]], list[str]],
     most: int = 8,
     help: str | None = None,
+    added: Callable[[list[str]], None] = lambda titles: None,
 ) -> list[Opened]:
     """Draw a list of several snapshots in the URL under `key`, with the upload beside it.
 
-    ``default``: titles to begin with, from what there is. Snapshots that cannot be read are reported and left out.
+    ``default``: titles to begin with, from what there is; ``added``: called with the titles of uploads that have
+    joined the list. Snapshots that cannot be read are reported and left out.
     """
+
+    def join(titles: list[str]) -> None:
+        add_to(key, titles, most)
+        added(titles)
+
     sources, problem = shelf()
     options = [source.title for source in sources]
     again = st.session_state.pop(f"{key}-again", None)
@@ -88,7 +99,7 @@ def pick_many(
             help=help,
             width="stretch",
         )
-        opener(key, lambda titles: add_to(key, titles, most))
+        opener(key, join)
     if found and chosen != found and not again:
         # A link comes before what is set here, and what it calls by an old name was dropped: once more, by the new one.
         st.session_state[f"{key}-again"] = found

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(600)
 def test_first_look(visit: Visit) -> None:
     page = visit.open("compare")
     expect(page.get_by_role("heading", name="What A and B learnt cannot be compared")).to_be_visible()
-    expect(page.locator(".js-plotly-plot")).to_have_count(1)
+    expect(page.locator(".js-plotly-plot")).to_have_count(2)
     visit.check("compare")
     visit.choose_tab("Where they differ")
     expect(page.get_by_text("Where they differ: A − B")).to_be_visible()
@@ -78,6 +78,7 @@ def test_three_good_and_three_hostile_files_at_once_and_one_is_kept(visit: Visit
 def test_a_link_restores_the_page(visit: Visit) -> None:
     page = visit.open("compare")
     expect(page.get_by_role("tab", name="Where they differ")).to_be_visible()
+    page.get_by_role("button", name="Which two, and by which score").click()
     page.get_by_text("mean", exact=True).first.click()
     expect(page.get_by_text("Magnitude (mean)").first).to_be_visible()
     page.get_by_role("radio", name="Fisher").click()
@@ -87,6 +88,6 @@ def test_a_link_restores_the_page(visit: Visit) -> None:
     page.goto("about:blank")
     page.goto(link)
     expect(page.get_by_text("Magnitude (mean)").first).to_be_visible()
-    expect(page.locator(".js-plotly-plot")).to_have_count(1)
+    expect(page.locator(".js-plotly-plot")).to_have_count(2)
     assert page.url == link
     visit.check("compare-link", last=True)

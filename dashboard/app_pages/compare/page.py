@@ -9,7 +9,7 @@ import streamlit as st
 from dashboard.app_pages.compare import parts
 from dashboard.figures.compare import MAX_COMPARED
 from dashboard.shared import page, uploads
-from dashboard.shared.picker import COMPARE_CHOICE, add_to, pick_many
+from dashboard.shared.picker import COMPARE_CHOICE, pick_many
 
 SECTION = "section"  # key of the tabs, and its name in the URL
 # Title -> what draws it, of all snapshots or of the two that are looked at. A tab computes only when it is open.
@@ -36,13 +36,15 @@ opened = pick_many(
     default=parts.default,
     most=MAX_COMPARED,
     help="Bundled samples, finished runs of this machine, and what you upload; the first is A, the next B.",
+    added=parts.look_at,
 )
+view = st.container(horizontal=True)  # what one looks at, on demand: it would push the pictures off the screen
 with page.control("choose", "compare-mine"), st.expander("Your own files", icon=":material/folder_open:"):
     mine, models = st.tabs(["Your uploads", "From two models"])
     with mine:
         uploads.shelf_of_mine(COMPARE_CHOICE)
     with models:
-        uploads.two_models(lambda titles: add_to(COMPARE_CHOICE, titles, MAX_COMPARED))
+        uploads.two_models(parts.join)
 if not opened:
     st.info(
         "Choose two or more snapshots above, or open your own: snapshot files, PEFT adapters, or a model before and "
@@ -51,9 +53,10 @@ if not opened:
     )
     st.stop()
 
-stack, approaches, approach = parts.choose_view(opened)
+with view, page.control("settings", "compare"), st.popover(parts.VIEW, icon=":material/tune:"):
+    two = parts.pair([one.title for one in opened]) if len(opened) > 1 else None
+    stack, approaches, approach = parts.choose_view(opened)
 shown = parts.Compared(tuple(opened), stack, approaches, approach, page.dark())
-two = parts.pair(shown) if len(opened) > 1 else None
 with answer:
     if two is not None:
         parts.answer(shown, two)

@@ -25,6 +25,7 @@ from dashboard.figures.parts.style import latex, name_in_text
 from dashboard.shared import explain, page
 from dashboard.shared.answer_card import variants
 from dashboard.shared.figure import show
+from dashboard.shared.picker import COMPARE_CHOICE, add_to
 from dashboard.shared.sources import Opened, Source, still_there
 from dashboard.shared.text import in_words, plain
 
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 FIRST, SECOND, BY, TERM, STACK = "minuend", "subtrahend", "by", "direction", "compare_stack"
 """Keys of the controls, and their names in the URL."""
 ALL = "all of them"
+BESIDE, PAIR = 2, 380
+"""Number of approaches in one figure, which a phone has room for, and pixels that it takes beside another one."""
+VIEW = "Which two, and by which score"
+"""Label of the button that opens :func:`choose_view` and :func:`pair`."""
 
 
 def default(sources: Sequence[Source]) -> list[str]:
@@ -97,7 +102,7 @@ class Compared:
 def choose_view(opened: Sequence[Opened]) -> tuple[str, tuple[str, ...], str]:
     """Choose the stack, the variant of each approach, and the approach that is looked at layer by layer."""
     stacks = list(dict.fromkeys(stack for one in opened for stack in one.scores.stacks))
-    with page.control("settings", "compare-view", horizontal=True):
+    with st.container(horizontal=True):
         stack = stacks[0]
         if len(stacks) > 1:
             stack = str(
@@ -183,12 +188,17 @@ def answer(all_: Compared, two: tuple[int, int]) -> None:
 def overlay(all_: Compared) -> None:
     """Draw the mean scores of all snapshots."""
     st.caption(_selections(all_))
-    show(
-        figures.overview(all_.tables, all_.titles, all_.approaches, all_.stack, all_.dark),
-        "compare-overview",
-        "Mean score of every bias term in each snapshot, by each approach",
-        data=lambda: means(all_),
-    )
+    pairs = [all_.approaches[at : at + BESIDE] for at in range(0, len(all_.approaches), BESIDE)]
+    grid = st.grid(len(pairs), min_column_width=PAIR)
+    for approaches in pairs:
+        labels = " and ".join(APPROACHES[key].label for key in approaches)
+        with grid.cell():
+            show(
+                figures.overview(all_.tables, all_.titles, approaches, all_.stack, all_.dark),
+                f"compare-overview-{approaches[0]}",
+                f"Mean score of every bias term in each snapshot, by {labels}",
+                data=lambda: means(all_),
+            )
 
 
 def layers(all_: Compared) -> None:
@@ -235,12 +245,23 @@ def _selections(all_: Compared) -> str:
     return "Selected among those of q, k and v that took part and are not null · " + " · ".join(parts)
 
 
-def pair(all_: Compared) -> tuple[int, int] | None:
+def join(titles: list[str]) -> None:
+    """Add snapshots to the page, from a callback, and look at them."""
+    add_to(COMPARE_CHOICE, titles, figures.MAX_COMPARED)
+    look_at(titles)
+
+
+def look_at(titles: Sequence[str]) -> None:
+    """Compare what was just added: the last two, or the only one with the first snapshot of the page."""
+    first, second = titles[-2:] if len(titles) > 1 else (titles[0], st.session_state[COMPARE_CHOICE][0])
+    st.session_state[FIRST], st.session_state[SECOND] = first, second
+
+
+def pair(titles: Sequence[str]) -> tuple[int, int] | None:
     """Draw the choice of the two snapshots that are compared, where there are more than two; return their numbers."""
-    titles = all_.titles
     if len(titles) == 2:
         return 0, 1
-    with page.control("settings", "compare-pair", horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = []
         for at, (key, label) in enumerate(((FIRST, "Look at"), (SECOND, "minus"))):
             _refit(key, titles)

@@ -26,6 +26,8 @@ from beft_core.snapshots.snapshot import Snapshot, write_snapshot
 from dashboard.app_pages.compare import parts
 from dashboard.shared import sources
 
+OVERVIEW = 2
+"""Figures of the first tab: three approaches, two of them in one figure."""
 pytestmark = pytest.mark.usefixtures("lab")
 
 
@@ -57,6 +59,11 @@ def upload(at: AppTest, *files: tuple[str, bytes]) -> AppTest:
     return sound(at.run())
 
 
+def looked_at(at: AppTest) -> list[str]:
+    """The two snapshots that are compared."""
+    return [str(at.selectbox(key=key).value) for key in ("minuend", "subtrahend")]
+
+
 def good(folder: Path, *seeds: int) -> list[tuple[str, bytes]]:
     return [(f"{n}.beft.safetensors", data_of(example(n, pre=base(), null_terms=("k",)), folder)) for n in seeds]
 
@@ -84,7 +91,7 @@ def zipped(files: dict[str, bytes]) -> bytes:
 
 def test_opens_on_two_samples_without_a_click() -> None:
     at = opened("compare")
-    assert chosen(at) == ["A probe", "Another probe"] and charts(at) == 1 and not at.error
+    assert chosen(at) == ["A probe", "Another probe"] and charts(at) == OVERVIEW and not at.error
     assert "started from different base models" in said(at)
     answer = at.markdown[1].value.replace("\\", "")
     assert answer.startswith("#### What A and B learnt cannot be compared (") and "another base model" in answer
@@ -163,7 +170,7 @@ def test_a_link_restores_every_choice(tmp_path: Path) -> None:
 
 def test_one_snapshot_asks_for_another_and_none_for_two() -> None:
     at = opened("compare", compare="A probe")
-    assert "Add another above" in said(at) and charts(at) == 1
+    assert "Add another above" in said(at) and charts(at) == OVERVIEW
     at.multiselect(key="compare").set_value([]).run()
     assert "Choose two or more snapshots" in sound(at).info[0].value and charts(at) == 0
 
@@ -172,7 +179,7 @@ def test_without_samples_uploads_still_compare(tmp_path: Path) -> None:
     (tmp_path / "samples" / "index.json").unlink()
     at = opened("compare")
     assert len(at.warning) == 1 and charts(at) == 0
-    assert charts(upload(at, *good(tmp_path, 1, 2))) == 1 and "#### A and B changed" in said(at)
+    assert charts(upload(at, *good(tmp_path, 1, 2))) == OVERVIEW and "#### A and B changed" in said(at)
 
 
 def test_snapshots_of_other_shapes_compare_as_far_as_they_go(tmp_path: Path) -> None:
@@ -183,6 +190,7 @@ def test_snapshots_of_other_shapes_compare_as_far_as_they_go(tmp_path: Path) -> 
     ]
     at = upload(opened("compare", compare="A probe", section=DIFFER), *files)
     assert not at.error and "different numbers of layers" in said(at)
+    at.selectbox(key="minuend").select("A probe").run()
     for other in ("Upload: deep", "Upload: decoder", "Upload: few"):
         at.selectbox(key="subtrahend").select(other).run()
         assert not sound(at).error, other
@@ -199,8 +207,10 @@ def test_good_files_are_taken_and_bad_ones_told_each_by_its_name(tmp_path: Path)
     assert chosen(at)[2:] == ["Upload: 1.beft.safetensors", "Upload: 2.beft.safetensors"]
     assert [f"bad{n}" in error.value for n, error in enumerate(at.error)] == [True] * len(hostile)
     assert uploader(at, "Snapshots").value == []  # the bytes are not held twice
+    assert looked_at(at) == ["Upload: 1.beft.safetensors", "Upload: 2.beft.safetensors"]  # what one came for
     upload(at, *good(tmp_path, 3))
     assert not at.error and len(chosen(at)) == 5
+    assert looked_at(at) == ["Upload: 3.beft.safetensors", "A probe"]
 
 
 @pytest.mark.parametrize("form", ["zip", "two files"])
@@ -208,8 +218,8 @@ def test_an_adapter_of_the_bundled_model(form: str, tmp_path: Path) -> None:
     files = adapter(tmp_path, base_model_name_or_path="sentence-transformers/all-MiniLM-L6-v2")
     at = opened("compare", compare="A probe")
     at = upload(at, *([("a.zip", zipped(files))] if form == "zip" else files.items()))
-    assert len(chosen(at)) == 2 and not at.error and "bundled · 6 layers · imported" in said(at)
-    assert charts(at) == 1
+    assert len(chosen(at)) == 2 and not at.error and "bundled model · 6 layers · imported" in said(at)
+    assert charts(at) == OVERVIEW
 
 
 def test_an_adapter_of_another_base_says_what_is_needed(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from fake_worker import small_snapshot
 
 from beft_core.scores.compare import Moves, alike, cosines, differences
 from beft_core.scores.table import score_snapshot
+from beft_core.terms import TERMS
 from dashboard.figures import compare as figures
 from dashboard.figures.parts import style
 
@@ -54,7 +55,9 @@ def test_by_layer_draws_each_term_once_per_snapshot_on_one_scale() -> None:
             np.testing.assert_array_equal(line.y, row.scores["projection_ratio"])
             assert line.line.color == style.TERM_COLOURS[row.term]
             panel = int(line.xaxis[1:] or 1)
-            assert figure.layout.annotations[panel - 1].text.endswith(f"<br>{style.symbol(row.term)}")
+            title = figure.layout.annotations[panel - 1].text
+            assert title.count("<br>") == 1 and title.endswith(style.symbol(row.term))
+            assert title.replace("<br>", " ").replace("<b>", "").replace("</b>", "").startswith(TERMS[row.term].label)
             assert line.yaxis == line.xaxis.replace("x", "y")
     axes = [figure.layout[name].range for name in figure.layout if name.startswith("yaxis")]
     assert len(set(axes)) == 1
