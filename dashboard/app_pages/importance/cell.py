@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -23,9 +23,6 @@ from dashboard.shared import page, tour
 from dashboard.shared.figure import show
 from dashboard.shared.sources import Opened
 from dashboard.shared.text import plain
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LAYER, TERM = "layer", "term"
 """Names of the cell in the URL, and keys of the two lists."""
@@ -89,25 +86,28 @@ def choose(opened: Opened, stack: str) -> Cell:
     return Cell(place if isinstance(place, int) and place < layers else int(np.argmax(ratios)), term)
 
 
-def cell_maps(
-    opened: Opened, stack: str, approaches: Sequence[str], at: Cell, data: Callable[[], pd.DataFrame], dark: bool
-) -> None:
+def cell_maps(opened: Opened, stack: str, approaches: Sequence[str], at: Cell, dark: bool) -> None:
     """Draw a heatmap per approach, side by side where there is room; their cells can be clicked."""
     rows = opened.scores.rows(stack)
     layers = len(rows[at.term].movement.magnitude())
     width = next(width for most, width in SIDE_BY_SIDE.items() if layers <= most)
     grid = st.grid(len(approaches), min_column_width=width)
     for key in approaches:
-        name = f"heatmap-{key}"
         with grid.cell():
-            show(
-                heatmaps(opened.scores, [key], opened.selected(stack), stack, dark, (at.layer, at.term)),
-                name,
-                f"{APPROACHES[key].label} of every bias term in every layer",
-                data=data,
-                on_select=partial(_on_click, name),
-            )
+            cell_map(opened, stack, key, at, dark)
     st.caption(" · ".join(name_in_text(term) for term in rows))
+
+
+def cell_map(opened: Opened, stack: str, key: str, at: Cell, dark: bool) -> None:
+    """Draw the heatmap of an approach; its cells can be clicked."""
+    name = f"heatmap-{key}"
+    show(
+        heatmaps(opened.scores, [key], opened.selected(stack), stack, dark, (at.layer, at.term)),
+        name,
+        f"{APPROACHES[key].label} of every bias term in every layer",
+        data=lambda: opened.scores.per_layer,
+        on_select=partial(_on_click, name),
+    )
 
 
 def _on_click(name: str) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from beft_core.scores.approaches import APPROACHES, of_probes, questions
-from dashboard.app_pages.importance.cell import cell_box, cell_card, cell_maps, choose
+from beft_core.scores.approaches import APPROACHES, Question, of_probes, questions
+from dashboard.app_pages.importance.cell import Cell, cell_box, cell_card, cell_map, cell_maps, choose
 from dashboard.app_pages.importance.verdict import verdict
+from dashboard.content.answers import heading
 from dashboard.figures.bumps import bumps
 from dashboard.run_watch import card, fine_tunes
 from dashboard.shared import explain, page
-from dashboard.shared.answer_card import answer_card
+from dashboard.shared.answer_card import answer_card, variants
 from dashboard.shared.figure import show
 from dashboard.shared.picker import pick
 from dashboard.shared.regimes import on_shelf, over_data_sizes
@@ -25,7 +26,9 @@ THIS, RANKING, SIZES = "This snapshot", "Ranking by approach", "Over data sizes"
 def this_snapshot(opened: Opened, stack: str) -> None:
     """Draw the tab about the chosen snapshot."""
     scores = opened.scores
-    asked = questions([*of_probes(), *scores.approaches])
+    every = questions([*of_probes(), *scores.approaches])
+    asked = list(every if page.stop() is not None else questions(of_probes()))
+    others = {question: next(iter(variants(question).values())) for question in every if question not in asked}
     with page.stage("picture"):
         grid = st.grid(len(asked), min_column_width=270, border=True)
     approaches = []
@@ -45,13 +48,32 @@ def this_snapshot(opened: Opened, stack: str) -> None:
     with cell_box() as box:
         at = choose(opened, stack)
         if box.open:
-            cell_card(opened, stack, at, approaches, DARK)
+            cell_card(opened, stack, at, [*approaches, *others.values()], DARK)
     with maps:
-        cell_maps(opened, stack, approaches, at, lambda: scores.per_layer, DARK)
+        cell_maps(opened, stack, approaches, at, DARK)
+        for question, key in others.items():
+            further(opened, stack, question, key, at)
     for note in scores.notes:
         st.caption(f":material/flag: {plain(note)}")
     with page.control("details", "snapshot"):
-        explain.computed(opened, approaches)
+        explain.computed(opened, [*approaches, *others.values()])
+
+
+def further(opened: Opened, stack: str, question: Question, key: str, at: Cell) -> None:
+    """Draw an approach that not every probe allows, in a box that opens on demand; its answer is on the box."""
+    with st.expander(
+        f"{heading(opened, key, stack)}. {question.words}",
+        key=f"more_{question.key}",
+        on_change="rerun",
+        bind="query-params",
+    ) as box:
+        if not box.open:
+            return
+        grid = st.grid(2, min_column_width=270)
+        with grid.cell():
+            answer_card(opened, question, stack, DARK)
+        with grid.cell():
+            cell_map(opened, stack, key, at, DARK)
 
 
 def ranking_by_approach(opened: Opened, stack: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from beft_core.scores.approaches import APPROACHES, of_probes, questions
 from beft_core.scores.regimes import Measured
 from beft_core.snapshots.meta import SnapshotMeta
+from beft_core.tasks.metrics import metric_in_words
 from beft_core.terms import CANDIDATES
 from dashboard.content.samples import Opened
 from dashboard.content.trained_alone import measured_alone
@@ -59,13 +60,16 @@ def _alone(named: Mapping[str, Sequence[str]], alone: Mapping[str, Measured], me
     right = [approach for term in best for approach in named.get(term, ())]
     right.sort(key=list(APPROACHES).index)
     who = _listed(map(label, right)) if right else "no approach"
+    if len(right) == sum(map(len, named.values())) > 1:
+        who = "each of these scores"
     if len(best) == 1:
         so = f"{who} named the best, {100 * (ranked[0].mean - ranked[1].mean):.1f} ahead"
     elif len(best) < len(CANDIDATES):
         so = f"{' and '.join(map(latex, best))} are level within {100 * LEVEL:.0f} points, and {who} named one of them"
     else:
         so = f"all are level within {100 * LEVEL:.0f} points, so nobody is proved right"
-    return f"**Training alone** gave {values} ({plain(metric)}, %, {seeds} seed{'s' * (seeds > 1)} each): {so}."
+    what = f"{plain(metric_in_words(metric))}, %, {seeds} seed{'s' * (seeds > 1)} each"
+    return f"**Training alone** gave {values} ({what}): {so}."
 
 
 def _listed(words: Iterable[str]) -> str:
