@@ -17,6 +17,9 @@ import dashboard
 pytestmark = pytest.mark.timeout(600)
 REAL = Path(str(dashboard.__file__)).parents[1] / "sample_snapshots"
 
+HIDDEN = "(m => m.scrollHeight - m.clientHeight)(document.querySelector('[data-testid=stMain]'))"
+"""Pixels of the page that one screen does not show."""
+
 
 def ready(page: Page, figures: int) -> None:
     expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
@@ -35,8 +38,7 @@ def test_three_pushes(visit: Visit) -> None:
         column = page.get_by_test_id("stMarkdown").filter(has_text=f"Push the {term} bias")
         expect(column).to_contain_text(f"Attention {attention}, output {output}.")
     visit.settle()
-    hidden = "(m => m.scrollHeight - m.clientHeight)(document.querySelector('[data-testid=stMain]'))"
-    assert page.evaluate(hidden) <= 0  # one screen
+    assert page.evaluate(HIDDEN) <= 0  # one screen
     visit.check("why")
     page.get_by_text("Details: why it must be so").click()
     ready(page, 5)
@@ -61,6 +63,9 @@ def test_dark_and_in_a_room(dark_visit: Visit) -> None:
     ready(page, 3)
     expect(page.get_by_text("Attention moves, output moves.")).to_be_visible()
     expect(page.get_by_label("Your sentence")).to_be_hidden()  # a presenter hides the choice at first
+    page.set_viewport_size({"width": 1280, "height": 720})
+    dark_visit.settle()
+    page.wait_for_function(f"{HIDDEN} <= 0")  # one screen
     dark_visit.check("why-dark", last=True)
 
 
