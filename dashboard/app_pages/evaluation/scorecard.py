@@ -15,6 +15,7 @@ from beft_core.reports.claims.verdicts import RULE, Verdict
 from beft_core.reports.merges import Merge
 from beft_core.reports.selection.pretrained import with_norms
 from dashboard.app_pages.evaluation.view import View
+from dashboard.figures.parts.labels import as_written
 from dashboard.result_tables.source import OpenTable
 from dashboard.shared import in_view, page
 from dashboard.shared.text import in_words
@@ -22,7 +23,7 @@ from dashboard.shared.text import in_words
 PART = "part"
 """Key of the tabs, and its name in the URL."""
 ROWS = "claims"
-"""Key of the container of all rows; on a phone page.css puts the button of a row below its words."""
+"""Key of the container of all rows: page.css rules lines between them, and on a phone puts the buttons below."""
 BADGES: dict[Verdict, str] = {
     Verdict.CONFIRMED: ":green-badge[:material/check: confirmed]",
     Verdict.CONTRADICTED: ":violet-badge[:material/close: contradicted]",
@@ -52,6 +53,13 @@ def answer(opened: OpenTable) -> None:
         st.markdown(f"#### {in_words(headline(found))}")
     if page.stop() is not None:
         _at_a_glance(found)
+        return
+    confirmed = [one.finding for one in found if one.finding.verdict is Verdict.CONFIRMED]
+    if plainer := sum(bool(finding.trivial) for finding in confirmed):
+        st.markdown(
+            f"{plainer} of the confirmed {'has' if plainer == 1 else 'have'} a simpler explanation, which stands in "
+            "brackets: it does as well without the score, or without what the claim says."
+        )
 
 
 def claims(view: View) -> None:
@@ -94,7 +102,7 @@ def _row(one: Judged) -> None:
     claim, finding = one.claim, one.finding
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         words = f"{BADGES[finding.verdict]} **{in_words(claim.says)}:** "
-        words += f":small[{in_words(finding.numbers)}]"
+        words += f":small[{in_words(as_written(finding.numbers))}]"
         if finding.trivial:
             words += f" :small[({in_words(finding.trivial)})]"
         with st.container(width="stretch"):
