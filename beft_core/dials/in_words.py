@@ -8,6 +8,7 @@ from beft_core.dials.causal import CausalTest, Rule
 from beft_core.dials.parts import ALL, Part
 from beft_core.dials.result import Dial, Off
 from beft_core.scores.approaches import APPROACHES, PAPER
+from beft_core.tasks.metrics import metric_in_words
 from beft_core.terms import TERMS
 
 KINDS: dict[str, str] = {"layers": "layers", "terms": "terms", "cells": "terms in each layer"}
@@ -56,7 +57,7 @@ def sentences(dial: Dial) -> list[str]:
 def height(dial: Dial) -> str:
     """Write the metric as trained, and whether another factor is better."""
     top = best(dial)
-    text = f"At λ = 1 {dial.metric} is {percent(dial.trained)}"
+    text = f"At λ = 1 {metric_in_words(dial.metric)} is {percent(dial.trained)}"
     if dial.trained_low is not None and dial.trained_high is not None:
         text += f" ({percent(dial.trained_low)} to {percent(dial.trained_high)})"
     if not dial.terms:

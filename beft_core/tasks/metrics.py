@@ -65,6 +65,19 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 }
 """Metrics by name: (predictions, labels) -> value, 0 to 1, correlations and MCC -1 to 1."""
 
+_IN_WORDS = {
+    "f1": "F1",
+    "f1_macro": "macro F1",
+    "mcc": "Matthews correlation",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+}
+
+
+def metric_in_words(metric: str) -> str:
+    """Name a metric for readers: "Spearman correlation" for ``spearman``; one that is not ours without underscores."""
+    return _IN_WORDS.get(metric, metric.replace("_", " "))
+
 
 def compute(names: Sequence[str], predicted: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Compute metrics by name. ``predicted``, ``labels``: [examples], numbers of classes or values."""

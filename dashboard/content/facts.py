@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 from beft_core.architectures.certified import certified
 from beft_core.methods import method_of
+from beft_core.models.source import BUNDLED
+from beft_core.tasks.metrics import metric_in_words
 from beft_core.tasks.own_table import columns_of, labels_in_words
 from beft_core.terms import CANDIDATES
 from dashboard.content.samples import Opened
+from dashboard.figures.parts.labels import as_written
 from dashboard.figures.parts.style import latex
 from dashboard.shared.text import plain
 
@@ -49,12 +52,13 @@ def headline(opened: Opened) -> str:
     meta = opened.meta
     head = meta.heads.get(meta.task, {})
     own = f" (own table, {labels_in_words(head)})" if columns_of(head) is not None else ""
-    parts = [plain(meta.model.id), f"{meta.model.layers} layers", f"{plain(meta.task)}{own}"]
+    model = "bundled model" if meta.model.id == BUNDLED else plain(meta.model.id)
+    parts = [model, f"{meta.model.layers} layers", f"{plain(as_written(meta.task))}{own}"]
     if meta.n_train:
         parts.append(f"{meta.n_train:,} training examples")
     if meta.seed is not None:
         parts.append(f"seed {meta.seed}")
     last = meta.metrics[-1] if meta.metrics else {}
     if meta.metric and last.get(meta.metric) is not None:
-        parts.append(f"{plain(meta.metric)} {last[meta.metric]:.3f} on the validation set")
+        parts.append(f"validation {plain(metric_in_words(meta.metric))} {last[meta.metric]:.3f}")
     return " · ".join(parts)

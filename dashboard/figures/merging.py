@@ -13,6 +13,7 @@ from plotly.subplots import make_subplots
 from beft_core.merging.preview import Preview
 from beft_core.merging.result import BASE, MERGED, MergeResult
 from beft_core.snapshots.snapshot import Key
+from beft_core.tasks.metrics import metric_in_words
 from dashboard.figures.parts import style
 from dashboard.figures.parts.labels import as_written, in_figures, in_templates
 
@@ -21,7 +22,8 @@ OPPOSITE, ALIGNED = style.DIVERGING
 DASHES = ("dash", "dot", "dashdot", "longdash", "longdashdot", "2px,6px", "8px,2px,2px,2px,2px,2px", "14px,4px")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "hexagon")
 """Forms of the sources, in their order: colours belong to bias terms."""
-PANEL = 300
+PANEL, LENGTHS = 300, 220
+"""Heights in pixels of a panel, and of the lengths of all layers."""
 MAX_COLUMNS = 3
 MAX_CHARACTERS = 40
 
@@ -120,7 +122,7 @@ def preview_lengths(labels: Sequence[str], preview: Preview, key: Key, dark: boo
     figure.update_yaxes(
         range=[0, max(*(float(line.max()) for line in sources), float(merged.max()), 1e-12) * 1.08], fixedrange=True
     )
-    figure.update_layout(template=style.template(dark), height=PANEL, showlegend=True, legend=_LEGEND)
+    figure.update_layout(template=style.template(dark), height=LENGTHS, showlegend=True, legend=_LEGEND)
     return figure
 
 
@@ -148,7 +150,7 @@ def preview_cosines(labels: Sequence[str], preview: Preview, colour: str, dark: 
         title={"text": "cosine with the merge", "standoff": 4, "font": {"size": 12}},
     )
     figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True)
-    figure.update_layout(template=style.template(dark), height=max(190, 44 * len(labels) + 70), bargap=0.35)
+    figure.update_layout(template=style.template(dark), height=40 * len(labels) + 60, bargap=0.35)
     return figure
 
 
@@ -165,7 +167,7 @@ def along_the_line(result: MergeResult, sources: Sequence[str], colour: str, dar
         columns,
         horizontal_spacing=0.09,
         vertical_spacing=0.28 / rows,
-        subplot_titles=[f"<b>{_short(task)}</b>: {result.tasks[task].metric.replace('_', ' ')}, %" for task in tasks],
+        subplot_titles=[f"<b>{_short(task)}</b>: {metric_in_words(result.tasks[task].metric)}, %" for task in tasks],
     )
     for at, task in enumerate(tasks):
         place = {"row": at // columns + 1, "col": at % columns + 1}

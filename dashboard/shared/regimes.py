@@ -22,6 +22,7 @@ from beft_core.scores.regimes import (
     same_task,
 )
 from beft_core.snapshots.snapshot import SnapshotMeta, read_snapshot
+from beft_core.tasks.metrics import metric_in_words
 from beft_core.terms import TERMS
 from dashboard.content.trained_alone import kept_alone, task_title
 from dashboard.figures.parts.labels import in_figures
@@ -99,7 +100,7 @@ def over_data_sizes(opened: Opened, stack: str, dark: bool) -> None:
         approaches, y = switches()
     probes, alone = metrics_of([probe.meta for probe in relatives.probes]), metrics_alone(relatives.alone)
     null = [term for term in opened.meta.null_terms if term in TERMS]
-    metric = in_figures(opened.meta.metric or "metric")
+    metric = in_figures(metric_in_words(opened.meta.metric or "metric"))
     draw("regimes", rows, approaches, y, metric, probes, alone, null, dark)
     if len(sizes) == 1:
         st.caption(
@@ -148,7 +149,7 @@ def _say_alone(alone: Sequence[Measured], metric: str) -> None:
     for size in sorted({m.n_train for m in alone}):
         here = sorted((m for m in alone if m.n_train == size), key=lambda m: -m.mean)
         values = ", ".join(f"{latex(m.term or '')} {short(m.mean)}{' (frozen)' * m.frozen}" for m in here)
-        st.caption(f"Trained alone on {size:,} examples, {plain(metric)}: {values}.")
+        st.caption(f"Trained alone on {size:,} examples, {plain(metric_in_words(metric))}: {values}.")
 
 
 def _computed(relatives: Family, null: Sequence[str]) -> None:

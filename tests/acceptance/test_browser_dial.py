@@ -27,7 +27,7 @@ def turned(lab: Lab) -> None:
 
 def test_the_slider_moves_the_metric_and_the_link_keeps_it(visit: Visit) -> None:
     page = visit.open("dial")
-    expect(page.get_by_text("At λ = 1 spearman is 71.0")).to_be_visible()
+    expect(page.get_by_text("At λ = 1 Spearman correlation is 71.0")).to_be_visible()
     expect(page.locator(".js-plotly-plot")).to_have_count(2)
     visit.check("dial")
     slider = page.locator(".st-key-dial_lambda").get_by_role("slider")
@@ -36,8 +36,8 @@ def test_the_slider_moves_the_metric_and_the_link_keeps_it(visit: Visit) -> None
     expect(page.get_by_text("not measured: on the line between λ = 0.75 and 1")).to_be_visible()
     for _ in range(4):
         slider.press("ArrowLeft")
-    expect(page.get_by_text("spearman at λ = 0.75")).to_be_visible()
+    expect(page.get_by_text("Spearman correlation at λ = 0.75")).to_be_visible()
     visit.link("dial_lambda=0.75")
     page.reload()
-    expect(page.get_by_text("spearman at λ = 0.75")).to_be_visible()
+    expect(page.get_by_text("Spearman correlation at λ = 0.75")).to_be_visible()
     assert not list_runs(visit.lab.home)  # nothing was measured

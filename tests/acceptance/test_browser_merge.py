@@ -50,6 +50,8 @@ def test_two_tasks_are_compared_mixed_scored_and_found_again(visit: Visit, tmp_p
     handle.press("Shift+ArrowDown")
     visit.link("plane_b=0.")
     visit.choose_tab("Mix and score")
+    visit.settle()
+    assert page.evaluate("document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight") <= 2 * 720
     slider = page.locator(".st-key-merge_weighted_weights").get_by_role("slider")
     slider.focus()
     for _ in range(10):

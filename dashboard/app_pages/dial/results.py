@@ -8,6 +8,7 @@ import streamlit as st
 
 from beft_core.dials import in_words
 from beft_core.dials.result import Dial
+from beft_core.tasks.metrics import metric_in_words
 from dashboard.app_pages.dial.source import Found
 from dashboard.app_pages.dial.words import ABOUT_PARTS, ABOUT_TAU, STEP, number_at, rules, rules_by_label, tau
 from dashboard.figures.curves.dial import costs_beside_scores, costs_over_scores, over_lambda
@@ -73,7 +74,7 @@ def _turning(dial: Dial, dark: bool) -> None:
         show(
             over_lambda(dial, part, factor, dark),
             "dial-curve",
-            f"{dial.metric} over λ for {in_words.part_words(part)}",
+            f"{metric_in_words(dial.metric)} over λ for {in_words.part_words(part)}",
             data=lambda: curve_table(dial),
         )
 

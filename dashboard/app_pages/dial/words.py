@@ -8,6 +8,7 @@ from beft_core.dials import in_words
 from beft_core.dials.causal import CausalTest, Rule
 from beft_core.dials.parts import Part
 from beft_core.dials.result import Dial
+from beft_core.tasks.metrics import metric_in_words
 from dashboard.shared.text import plain
 
 SENTENCE = (
@@ -45,7 +46,7 @@ def number_at(dial: Dial, part: Part, factor: float) -> tuple[str, str, str]:
         after = int(np.searchsorted(dial.lambdas, factor))
         near = f"{dial.lambdas[after - 1]:g} and {dial.lambdas[after]:g}"
         below = f"not measured: on the line between λ = {near}"
-    return f"{plain(dial.metric)} at λ = {factor:g}", in_words.percent(value), below
+    return f"{plain(metric_in_words(dial.metric))} at λ = {factor:g}", in_words.percent(value), below
 
 
 def rules_by_label(dial: Dial) -> dict[str, str]:

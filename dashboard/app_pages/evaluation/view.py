@@ -11,6 +11,7 @@ import streamlit as st
 
 from beft_core.reports import paper
 from beft_core.reports.seed_means import LrChoice, Runs
+from beft_core.tasks.metrics import metric_in_words
 from beft_core.terms import TERMS
 from dashboard.content.trained_alone import task_title
 from dashboard.figures.parts.style import symbol
@@ -49,7 +50,7 @@ class View:
 
     def metric(self, task: str) -> str:
         """Name the metric that counts for a task."""
-        return self.runs.metric(task).replace("_", " ") or "metric"
+        return metric_in_words(self.runs.metric(task)) or "metric"
 
 
 def choose_view(opened: OpenTable, rated: bool) -> View:

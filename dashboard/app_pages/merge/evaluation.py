@@ -5,7 +5,7 @@ Which evaluation is looked at stands in the URL (``?merge_run=ID``); everything 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -98,8 +98,10 @@ def launcher(choice: Choice, made: Merge, plane: DeltaGenerator | None = None) -
     here, missing = _data(choice, tables)
     work = plan(choice.snapshots, config)
     count = len(work.values) * len(here)
-    for task, why in missing.items():
-        st.caption(f":material/database_off: **{plain(as_written(task))}** will be left out: {why}")
+    for why, tasks in _by_reason(missing).items():
+        names = ", ".join(f"**{plain(as_written(task))}**" for task in tasks)
+        left = "" if set(tasks) & set(here) else " will be left out"
+        st.caption(f":material/database_off: {names}{left}: {why}")
     run = card.watched(CARD)
     busy = run is not None and run.status().active
     why_not = page.cannot_train() or ("One evaluation at a time: cancel the one at work first." if busy else None)
@@ -128,6 +130,14 @@ def launcher(choice: Choice, made: Merge, plane: DeltaGenerator | None = None) -
                 help=why_not or card.IN_BACKGROUND,
             )
             st.caption(f"{SIDES[0] ** 2} points on {len(here)} task{'s' * (len(here) != 1)}, and the merge below.")
+
+
+def _by_reason(missing: Mapping[str, str]) -> dict[str, list[str]]:
+    """Group tasks by why they cannot be scored: reason -> tasks."""
+    reasons: dict[str, list[str]] = {}
+    for task, why in missing.items():
+        reasons.setdefault(why, []).append(task)
+    return reasons
 
 
 def _estimate(count: int, merges: int, tasks: int, config: MergeConfig) -> str:
@@ -173,7 +183,7 @@ def _own_tables(choice: Choice) -> tuple[dict[str, dict[str, Any]], list[tuple[T
 def _data(choice: Choice, tables: Collection[str]) -> tuple[list[str], dict[str, str]]:
     """Find the tasks that can be scored, and those whose data is known not to be here, with what to do."""
     known, left_out = tasks_of(choice.snapshots, tables)
-    left_out = dict.fromkeys(left_out, "it is a table of your own, and none to score it on is chosen")
+    left_out = dict.fromkeys(left_out, "no table of your own to score it on is chosen")
     here = []
     for task in known:
         if task in tables:
@@ -181,7 +191,7 @@ def _data(choice: Choice, tables: Collection[str]) -> tuple[list[str], dict[str,
             continue
         place = presence(TASKS[task])
         if not place.here:
-            left_out[task] = f"its data is not here: {plain(place.advice, 200)}"
+            left_out[task] = f"no data is here: {plain(place.advice, 200)}"
         if place.here or not place.damaged:
             here.append(task)  # the run finds out whether the Hub answers
     return here, left_out

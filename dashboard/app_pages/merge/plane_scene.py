@@ -13,14 +13,12 @@ from beft_core.merging.plane import HIGH, LOW, Surface, balanced, surfaces
 from beft_core.merging.result import MergeResult
 from beft_core.merging.similarity import Comparison
 from beft_core.snapshots.snapshot import Snapshot
+from beft_core.tasks.metrics import metric_in_words
 from dashboard.figures.merging import band_colours
 from dashboard.figures.parts.labels import as_written
 from dashboard.shared.text import plain
 
-SENTENCE = (
-    "Two tasks tuned the same biases from the same start. Add their changes up, and one model serves both: here one "
-    "sees how far the tasks agree, mixes them, and scores what is left of each."
-)
+SENTENCE = "Two tasks tuned the same biases. Add up their changes, and one model serves both: how much of each is left?"
 """Sentence below the title of the page."""
 TITLE = "The plane of the two changes"
 START = 0.5
@@ -99,7 +97,7 @@ def _panels(result: MergeResult | None) -> list[dict[str, Any]]:
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
         panels.append(
             {
-                "title": f"{name}, {metric.replace('_', ' ')}" + " × 100" * (metric in CORRELATIONS),
+                "title": f"{name}, {metric_in_words(metric)}" + " × 100" * (metric in CORRELATIONS),
                 "shares": one.alphas.tolist(),
                 "values": [[None if math.isnan(v) else round(v, 3) for v in row] for row in one.values.tolist()],
                 "range": [low, high],

@@ -14,6 +14,7 @@ from beft_core.merging.result import BASE, MERGED, MergeResult, read_result
 from beft_core.merging.shipped import read_evaluations
 from beft_core.runs.run import Run
 from beft_core.snapshots.snapshot import SUFFIX
+from beft_core.tasks.metrics import metric_in_words
 from beft_core.terms import TERM_KEYS
 from dashboard.app_pages.merge import evaluation
 from dashboard.app_pages.merge.choice import Choice
@@ -156,7 +157,13 @@ def _colour(config: MergeConfig, dark: bool) -> str:
 def _table(result: MergeResult) -> str:
     """Write the Markdown table of a result; the best of each column, among all rows, is bold."""
     tasks = list(result.tasks)
-    head = ["", *(f"{plain(as_written(task))}  \n{plain(about.metric)}" for task, about in result.tasks.items())]
+    head = [
+        "",
+        *(
+            f"{plain(as_written(task))}  \n{plain(metric_in_words(about.metric))}"
+            for task, about in result.tasks.items()
+        ),
+    ]
     best = {
         task: max((v for row in result.rows.values() if (v := result.value(row, task)) is not None), default=None)
         for task in tasks

@@ -8,6 +8,8 @@ import streamlit as st
 
 from beft_core.runs.compare import Group, groups
 from beft_core.runs.overview import Overview
+from beft_core.tasks.metrics import metric_in_words
+from dashboard.figures.parts.labels import as_written
 from dashboard.figures.parts.style import latex, tinted
 from dashboard.shared.text import in_words, plain
 
@@ -56,12 +58,17 @@ def sentence(runs: Sequence[Overview], *, trained: bool = False) -> str:
 
 def _best_run(group: Group) -> str:
     mean = f" (mean of {len(group.runs)}: {group.mean:.3f})" if len(group.runs) > 1 else ""
-    return f"on {plain(group.task, 60)}: {_trains(group.best)} {group.best.value:.3f} {plain(group.metric, 40)}{mean}"
+    return f"{_on_task(group, group.best.value)}{mean}"
 
 
 def _best_term(group: Group) -> str:
     best = f" over {len(group.runs)}, best {group.best.value:.3f}" if len(group.runs) > 1 else ""
-    return f"on {plain(group.task, 60)}: {_trains(group.best)} {group.mean:.3f} {plain(group.metric, 40)}{best}"
+    return f"{_on_task(group, group.mean)}{best}"
+
+
+def _on_task(group: Group, value: float) -> str:
+    metric = plain(metric_in_words(group.metric), 40)
+    return f"on {plain(as_written(group.task), 60)}: {_trains(group.best)} {value:.3f} {metric}"
 
 
 def _trains(one: Overview) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from beft_core.architectures.certified import certified
 from beft_core.scores.approaches import PAPER
+from beft_core.tasks.metrics import metric_in_words
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.app_pages.start.cases import Case
 from dashboard.content.trained_alone import task_title
@@ -61,22 +62,24 @@ def answered(case: Case, guess: str) -> str:
         short(scores[term], 2) for term in (case.named, *(t for t in ranked if t != case.named and scores[t] > 0))
     )
     score = (
-        f"The **score** had said so, after one run of all biases: {latex(case.named)} turned furthest ({ratios})."
+        f"The **score** of one run of all biases had said so: {latex(case.named)} turned furthest ({ratios})."
         if best == case.named
         else f"Yet the **score** names {latex(case.named)} ({ratios}): it says how far a bias *turned*, not "
         "how much it helps."
     )
     numbers = f"{values[best]} against " + " and ".join(values[term] for term in others)
-    return f"{right}{won}: **{numbers}**. {score}"
+    metric = plain(metric_in_words(str(case.probe.meta.metric)))
+    return f"{right}{won}: **{numbers}** ({metric}, %). {score}"
 
 
 def computed(case: Case) -> str:
     """Write what the numbers are."""
     meta = case.probe.meta
+    metric = plain(metric_in_words(str(meta.metric)))
     seeds = min(len(m.values) for m in case.alone.values())
     null = [term for term in certified(meta).terms if term in CANDIDATES]
     return (
-        f"**Bars**: {plain(meta.metric)}, %, on the validation set after the last epoch, of fine-tunes of one term "
+        f"**Bars**: {metric}, %, on the validation set after the last epoch, of fine-tunes of one term "
         f"and the classification head on {meta.n_train:,} examples ({seeds} seed{'s' * (seeds > 1)} each), with a "
         "learning rate of their own. **Score**: projection ratio of a fine-tune of all biases, mean over layers."
         + "".join(

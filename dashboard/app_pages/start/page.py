@@ -46,8 +46,8 @@ def ways_on() -> None:
         with page.control("choose", "launch", width="content"):
             fine_tunes.launcher(strong=False)
         for name, label, icon in (
-            ("importance", "Open the samples", "leaderboard"),
-            ("compare", "Upload your snapshots", "upload_file"),
+            ("importance", "Which bias matters", "leaderboard"),
+            ("compare", "Compare your snapshots", "upload_file"),
         ):
             st.page_link(
                 page.file_of(name),

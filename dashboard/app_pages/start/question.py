@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from beft_core.scores.approaches import PAPER
+from beft_core.tasks.metrics import metric_in_words
 from beft_core.terms import CANDIDATES
 from dashboard.app_pages.start.answer import OFFERS, PICK, answered, asked, computed, offered, short_task
 from dashboard.app_pages.start.bars import bars
@@ -35,7 +36,7 @@ def question(found: Sequence[Case], dark: bool) -> None:
             _choices()
         else:
             reached = {term: m.mean for term, m in case.alone.items()}
-            st.html(bars(reached, guess, str(case.probe.meta.metric)))
+            st.html(bars(reached, guess, metric_in_words(str(case.probe.meta.metric))))
     with st.container(height=page.enlarged(WORDS_PIXELS), border=False, gap="xsmall"):
         if guess is None:
             st.caption(PICK)

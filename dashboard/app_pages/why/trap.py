@@ -14,6 +14,7 @@ from beft_core.scores.approaches import PAPER
 from beft_core.scores.plane import trajectory
 from beft_core.scores.table import rank_terms, select_term
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta
+from beft_core.tasks.metrics import metric_in_words
 from beft_core.terms import CANDIDATES, TERMS
 from dashboard.app_pages.why.epsilon import compared, epsilon, epsilon_in_words, precision
 from dashboard.app_pages.why.setup import SEEN
@@ -166,7 +167,7 @@ def _ranking(one: Opened) -> str:
         rows.append(f"{ranks[term]}. {latex(term)} {scores[term]:.2f}{remark}")
     last = one.meta.metrics[-1] if one.meta.metrics else {}
     value = last.get(one.meta.metric or "")
-    metric = f"\n\n:small[{plain(one.meta.metric)} {100 * value:.1f}]" if value is not None else ""
+    metric = f"\n\n:small[{plain(metric_in_words(one.meta.metric))} {100 * value:.1f}]" if value is not None else ""
     return "\n".join(rows) + metric
 
 

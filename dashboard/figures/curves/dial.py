@@ -12,6 +12,7 @@ from beft_core.dials.causal import CausalTest, Rule
 from beft_core.dials.in_words import change, percent, span
 from beft_core.dials.parts import Part
 from beft_core.dials.result import Curve, Dial, Off
+from beft_core.tasks.metrics import metric_in_words
 from beft_core.terms import TERMS
 from dashboard.figures.parts import style
 from dashboard.figures.parts.labels import in_figures
@@ -74,7 +75,9 @@ def over_lambda(dial: Dial, part: Part, at: float, dark: bool = False) -> go.Fig
         fixedrange=True,
         title={"text": "λ: pre-trained + λ (trained − pre-trained)", "standoff": 4},
     )
-    figure.update_yaxes(fixedrange=True, title={"text": f"{in_figures(dial.metric, 30)}, %", "standoff": 4})
+    figure.update_yaxes(
+        fixedrange=True, title={"text": f"{in_figures(metric_in_words(dial.metric), 30)}, %", "standoff": 4}
+    )
     figure.update_layout(template=style.template(dark), height=HEIGHT, margin={"t": 26}, hovermode="closest")
     return figure
 

@@ -13,6 +13,7 @@ from beft_core.dials import in_words
 from beft_core.dials.result import Curve, Dial, beside, read_dial
 from beft_core.errors import UserError
 from beft_core.snapshots.snapshot import SUFFIX
+from beft_core.tasks.metrics import metric_in_words
 from dashboard.app_pages.dial.words import (
     ABOUT_PARTS,
     ABOUT_TAU,
@@ -78,7 +79,11 @@ def _section(dial: Dial, key: str, charts: list[Chart]) -> dict[str, Any]:
     for at, curve in enumerate(dial.curves):
         words = in_words.part_words(curve.part)
         parts.append((f"curve-{key}-{at}", words))
-        charts.append(chart(f"curve-{key}-{at}", f"{dial.metric} over λ for {words}", partial(_curve, dial, curve)))
+        charts.append(
+            chart(
+                f"curve-{key}-{at}", f"{metric_in_words(dial.metric)} over λ for {words}", partial(_curve, dial, curve)
+            )
+        )
     known = rules_by_label(dial)
     costs = [
         {"label": label, "key": rule, "charts": [_costs(dial, kind, rule, key, charts) for kind in _kinds(dial)]}

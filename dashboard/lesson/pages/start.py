@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from beft_core.errors import UserError
+from beft_core.tasks.metrics import metric_in_words
 from beft_core.terms import CANDIDATES
 from dashboard.app_pages.start.answer import PICK, SENTENCE, TITLE, answered, asked, computed, offered, short_task
 from dashboard.app_pages.start.bars import plain_bars
@@ -48,7 +49,7 @@ def page(shelf: Shelf) -> Page:
 
 def _words(case: Case, went_on: bool) -> dict[str, Any]:
     reached = {term: m.mean for term, m in case.alone.items()}
-    metric = str(case.probe.meta.metric)
+    metric = metric_in_words(str(case.probe.meta.metric))
     return {
         "asked": asked(case, went_on),
         "task": short_task(case),

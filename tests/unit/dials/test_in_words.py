@@ -15,7 +15,9 @@ from beft_core.dials.parts import Part
 
 def test_the_verdict_has_height_costs_and_the_test_beside_a_trivial_rule() -> None:
     told = in_words.verdict(example_dial())
-    assert told.startswith("At λ = 1 spearman is 71.0 (69.0 to 73.0), and no other λ of the grid is better.")
+    assert told.startswith(
+        "At λ = 1 Spearman correlation is 71.0 (69.0 to 73.0), and no other λ of the grid is better."
+    )
     assert "Layer 2 costs most when switched off: −20.0 (−20.4 to −19.6)." in told
     assert "The projection ratio orders the 3 layers by that cost with tau " in told
     assert "layer index, a rule that knows no score, with tau 1.00 (p 0.33)" in told

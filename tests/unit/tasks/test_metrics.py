@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
-from beft_core.tasks.metrics import chance, compute
+from beft_core.tasks.metrics import METRICS, chance, compute, metric_in_words
 
 PREDICTED = np.array([1, 1, 1, 0, 0, 0, 1, 0])
 LABELS = np.array([1, 1, 0, 0, 0, 1, 1, 0])  # 3 true positives, 1 false positive, 1 false negative, 3 true negatives
@@ -30,6 +30,13 @@ def test_binary_metrics() -> None:
     assert values["f1"] == pytest.approx(2 * 3 / (2 * 3 + 1 + 1))
     assert values["mcc"] == pytest.approx((3 * 3 - 1 * 1) / math.sqrt(4 * 4 * 4 * 4))
     assert values["f1_macro"] == pytest.approx((6 / 8 + 6 / 8) / 2)
+
+
+def test_readers_get_names_without_underscores() -> None:
+    names = {metric: metric_in_words(metric) for metric in METRICS}
+    assert len(set(names.values())) == len(METRICS) and not any("_" in name for name in names.values())
+    assert (names["accuracy"], names["spearman"]) == ("accuracy", "Spearman correlation")
+    assert metric_in_words("of_a_stranger") == "of a stranger"
 
 
 def test_accuracy_is_that_of_scikit_learn() -> None:

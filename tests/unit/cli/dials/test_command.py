@@ -43,7 +43,7 @@ def test_the_answer_comes_first_and_tables_fit(folder: Path, asked: list[DialCon
     done = beft("dial", stored(folder, task="sst2", full=True), "--lambdas", "-1", 0, "0.5", "--n-eval", 50)
     assert done.status == 0, done.err
     first, *rest = done.out.splitlines()
-    assert first.startswith("At λ = 1 spearman is 71.0 (69.0 to 73.0)")
+    assert first.startswith("At λ = 1 Spearman correlation is 71.0 (69.0 to 73.0)")
     assert all(len(line) <= 80 for line in done.out.splitlines())
     text = "\n".join(rest)
     assert "all layers turned together, in %" in text and "one layer switched off, in %" in text

@@ -104,6 +104,7 @@ def test_nothing_needs_a_server_a_module_or_an_inline_script(lesson: dict[str, b
 
 def test_the_bars_are_the_metrics_of_the_samples(lesson: dict[str, bytes], samples: Path) -> None:
     text = lesson["start.html"].decode()
+    assert "<code>beft dashboard</code>" in text  # where a sentence of one's own can be tried
     for task, metric in (("stsb", "spearman"), ("sst2", "accuracy")):
         for term in "qkv":
             meta = read_snapshot(samples / f"{task}-low-seed0-{term}-only.beft.safetensors").meta

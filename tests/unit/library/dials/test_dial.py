@@ -38,7 +38,7 @@ def test_settings_reach_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_result_shows_tabulates_and_draws() -> None:
     result = DialResult(example_dial(("q", "k", "v")))
-    assert repr(result).startswith("At λ = 1 spearman is 71.0")
+    assert repr(result).startswith("At λ = 1 Spearman correlation is 71.0")
     assert "<table" in result._repr_html_()
     table = result.to_pandas()
     assert len(table) == 7 * 13 and set(table["part"]) >= {"all", "layer 2", "b_v"}
