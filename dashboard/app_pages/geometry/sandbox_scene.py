@@ -8,7 +8,10 @@ from typing import Any
 from beft_core.scores.approaches import APPROACHES, PAPER
 from dashboard.app_pages.geometry.sandbox_jumps import Jump, Position
 
-SENTENCE = "How far did a bias turn, and how much longer did it become? The projection ratio is made of just these two."
+SENTENCE = (
+    "How far did a bias turn, and how much longer did it become? The projection ratio is made of just these two. "
+    "b is the bias of a layer before the fine-tune, b′ after it."
+)
 """Sentence below the title of the page."""
 SLIDERS: dict[str, tuple[str, str, float, float, float, str]] = {
     # key in the URL: field of Position, words, least, most, step, unit

@@ -18,7 +18,7 @@ from beft_core.terms import TERMS
 from dashboard.figures.cell import cell as drawing
 from dashboard.figures.heatmaps import clicked, heatmaps
 from dashboard.figures.parts.numbers import one_minus, short
-from dashboard.figures.parts.style import latex, name_in_text
+from dashboard.figures.parts.style import latex
 from dashboard.shared import page, tour
 from dashboard.shared.figure import show
 from dashboard.shared.sources import Opened
@@ -95,7 +95,6 @@ def cell_maps(opened: Opened, stack: str, approaches: Sequence[str], at: Cell, d
     for key in approaches:
         with grid.cell():
             cell_map(opened, stack, key, at, dark)
-    st.caption(" · ".join(name_in_text(term) for term in rows))
 
 
 def cell_map(opened: Opened, stack: str, key: str, at: Cell, dark: bool) -> None:

@@ -9,6 +9,7 @@ from dashboard.app_pages.importance.cell import Cell, cell_box, cell_card, cell_
 from dashboard.app_pages.importance.verdict import verdict
 from dashboard.content.answers import heading
 from dashboard.figures.bumps import bumps
+from dashboard.figures.parts.style import name_in_text
 from dashboard.run_watch import card, fine_tunes
 from dashboard.shared import explain, page
 from dashboard.shared.answer_card import answer_card, variants
@@ -35,8 +36,8 @@ def this_snapshot(opened: Opened, stack: str) -> None:
     for question in asked:
         with grid.cell():
             approaches.append(answer_card(opened, question, stack, DARK))
-    if marks := explain.bars(opened, approaches, stack):
-        st.caption(marks)
+    names = " · ".join(name_in_text(term) for term in scores.rows(stack))
+    st.caption(f"{explain.bars(opened, approaches, stack)} {names}")
     caveat = explain.no_contest(opened)
     if caveat:
         st.info(caveat, icon=":material/info:")

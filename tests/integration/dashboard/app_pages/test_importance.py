@@ -47,6 +47,18 @@ def test_opens_on_the_default_sample_without_a_click() -> None:
     assert elements[0].startswith("● **Projection ratio**")  # the answer is what one reads first
 
 
+def test_a_score_that_few_probes_have_names_its_term_on_a_box_that_opens_on_demand(tmp_path: Path) -> None:
+    probe = small_snapshot(0)
+    layers = probe.pre("encoder", "q").shape[0]
+    change = {("encoder", term): np.full(layers, size) for term, size in (("q", 0.9), ("k", 0.0), ("v", 0.2))}
+    write_snapshot(tmp_path / "samples" / "probe.beft.safetensors", probe.with_output_change(change))
+    at = opened("importance")
+    (box,) = [one for one in at.expander if "Relative output change" in one.label]
+    assert ":blue[$b_q$]" in box.label and charts(at) == CHARTS and len(headings(at)) == 3
+    at = opened("importance", more_output="true")
+    assert charts(at) == CHARTS + 2 and "Relative output change: :blue[$b_q$]" in headings(at)[3]
+
+
 @pytest.mark.parametrize(
     ("reached", "said"),
     [
