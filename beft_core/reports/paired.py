@@ -120,10 +120,10 @@ def binomial_p(first: int, second: int) -> float:
 def difference(matched: Matched, metric: str, resamples: int = RESAMPLES, seed: int = SEED) -> Difference:
     """Compare two fine-tunes by a metric, a key of :data:`WEIGHTED`: each resample draws examples for both at once."""
     compute = WEIGHTED[metric]
-    labels, n = matched.a.labels, len(matched.a)
-    sides = matched.a.predicted, matched.b.predicted
+    n = len(matched.a)
+    sides = [(side.predicted, side.judged) for side in (matched.a, matched.b)]
     once = np.ones((1, n))
-    first, second = (float(compute(side, labels, once)[0]) for side in sides)
+    first, second = (float(compute(*side, once)[0]) for side in sides)
     rng = np.random.default_rng(seed)
     found: list[np.ndarray] = []
     left = resamples
@@ -131,7 +131,7 @@ def difference(matched: Matched, metric: str, resamples: int = RESAMPLES, seed: 
         some = min(left, max(1, BLOCK // n))
         drawn = rng.integers(0, n, (some, n)) + n * np.arange(some)[:, None]
         weights = np.bincount(drawn.ravel(), minlength=some * n).reshape(some, n).astype(np.float64)
-        found.append(compute(sides[0], labels, weights) - compute(sides[1], labels, weights))
+        found.append(compute(*sides[0], weights) - compute(*sides[1], weights))
         left -= some
     low, high = np.quantile(np.concatenate(found), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Difference(metric, first, second, float(low), float(high))
@@ -168,7 +168,7 @@ def _times(count: int) -> str:
 
 def _error(one: Predictions) -> np.ndarray:
     """Compute how far each prediction is from its label; of a class 0 or 1."""
-    away = np.abs(one.predicted - one.labels)
+    away = np.abs(one.predicted - one.judged)
     return away if one.regression else np.minimum(away, 1.0)
 
 

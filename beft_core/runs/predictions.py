@@ -26,6 +26,8 @@ MAX_ROWS, MAX_BYTES = 2_000_000, 256 * 2**20
 MAX_OUTPUTS = 1000
 """Most rows, bytes when unpacked, and outputs of a head that are read."""
 _KEYS = ("model", "task", "set", "key", "label")
+_GOLDS = "golds"
+"""Column of all right candidates, such as ``3 0 7``, in files of examples that have several; None: the label alone."""
 
 
 def write_predictions(path: Path, several: Sequence[Predictions]) -> None:
@@ -46,6 +48,10 @@ def write_predictions(path: Path, several: Sequence[Predictions]) -> None:
         return pa.array([text for text, count in zip(texts, counts, strict=True) for _ in range(count)], pa.string())
 
     counts = [len(one) for one in several]
+    golds = pa.array(
+        [" ".join(map(str, right)) if right else None for one in several for right in (one.golds or ((),) * len(one))],
+        pa.string(),
+    )
     table = pa.table(
         {
             "model": repeated([one.model for one in several], counts),
@@ -53,6 +59,7 @@ def write_predictions(path: Path, several: Sequence[Predictions]) -> None:
             "set": pa.array([name for one in several for name in (one.sets or ("",) * len(one))], pa.string()),
             "key": pa.array(np.concatenate([one.keys for one in several])),
             "label": pa.array(np.concatenate([one.labels for one in several])),
+            **({_GOLDS: golds} if golds.null_count < len(golds) else {}),
             **{f"logit_{at}": column(at) for at in range(outputs)},
         }
     )
@@ -69,12 +76,13 @@ def read_predictions(path: Path) -> list[Predictions]:
     """
     if not path.is_file():
         raise UserError(f"{path.name}: not there", "a run that stored its predictions")
-    limits = parquet.Limits(MAX_ROWS, MAX_BYTES, len(_KEYS) + MAX_OUTPUTS)
+    limits = parquet.Limits(MAX_ROWS, MAX_BYTES, len(_KEYS) + 1 + MAX_OUTPUTS)
     columns: dict[str, list[np.ndarray]] = {}
     with parquet.opened(path, None, limits) as (schema, batches):
         names = list(schema.names)
-        logits = [f"logit_{at}" for at in range(len(names) - len(_KEYS))]
-        if sorted(names) != sorted([*_KEYS, *logits]) or not logits:
+        known = (*_KEYS, _GOLDS) if _GOLDS in names else _KEYS
+        logits = [f"logit_{at}" for at in range(len(names) - len(known))]
+        if sorted(names) != sorted([*known, *logits]) or not logits:
             raise UserError(f"{path.name}: got the columns {', '.join(names)[:200]}", ", ".join((*_KEYS, "logit_0 …")))
         for batch in batches:
             for name, values in zip(names, batch.columns, strict=True):
@@ -89,6 +97,9 @@ def read_predictions(path: Path) -> list[Predictions]:
     except (TypeError, ValueError):
         raise UserError(f"{path.name}: got other kinds of columns", "numbers in key, label and logits") from None
     owner = [(str(model), str(task)) for model, task in zip(found["model"], found["task"], strict=True)]
+    right_of: list[tuple[int, ...]] = [()] * len(owner)
+    if _GOLDS in found:
+        right_of = _golds(found[_GOLDS], len(logits), path.name)
     groups: dict[tuple[str, str], list[int]] = {}
     for at, name in enumerate(owner):
         groups.setdefault(name, []).append(at)
@@ -98,7 +109,16 @@ def read_predictions(path: Path) -> list[Predictions]:
         used = np.asarray(~np.isnan(own).all(axis=0))
         outputs = int(used.sum())
         sets = tuple(str(found["set"][at]) for at in rows)
-        one = Predictions(task, keys[rows], labels[rows], own[:, :outputs], sets if any(sets) else (), model)
+        right = tuple(right_of[at] for at in rows)
+        one = Predictions(
+            task,
+            keys[rows],
+            labels[rows],
+            own[:, :outputs],
+            sets if any(sets) else (),
+            right if any(right) else None,
+            model,
+        )
         if (
             not used[:outputs].all()
             or not outputs
@@ -110,3 +130,17 @@ def read_predictions(path: Path) -> list[Predictions]:
             raise UserError(f"{path.name}: got an example twice", "each once")
         several.append(one)
     return several
+
+
+def _golds(column: np.ndarray, outputs: int, name: str) -> list[tuple[int, ...]]:
+    """Read the numbers of the right candidates of each row; empty where the label alone is right.
+
+    Raises UserError for anything else than numbers of outputs.
+    """
+    found: list[tuple[int, ...]] = []
+    for cell in column.tolist():
+        words = [] if cell is None else str(cell).split()
+        if not all(word.isascii() and word.isdigit() and len(word) < 5 and int(word) < outputs for word in words):
+            raise UserError(f"{name}: got the right candidates {str(cell)[:40]!r}", f"numbers below {outputs}")
+        found.append(tuple(map(int, words)))
+    return found

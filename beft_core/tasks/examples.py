@@ -30,12 +30,14 @@ class Examples:
     """Right answers of each prompt in free text; None where candidates are chosen from. One of several spans (DROP)
     has them in lines of their own.
     """
+    asked: list[str] | None = None
+    """Prompts without the demonstrations before them, by which examples are known; None: ``text`` has none."""
 
     def __post_init__(self) -> None:
         pairs = len(self.text) if self.text_pair is None else len(self.text_pair)
         if not len(self.text) == pairs == len(self.labels):
             raise ValueError(f"{len(self.text)} texts, {pairs} second texts, {len(self.labels)} labels")
-        for name in ("candidates", "golds", "answers"):
+        for name in ("candidates", "golds", "answers", "asked"):
             column = getattr(self, name)
             if column is not None and len(column) != len(self.text):
                 raise ValueError(f"{len(self.text)} texts, {len(column)} {name}")
@@ -46,11 +48,12 @@ class Examples:
     def take(self, order: Sequence[int] | np.ndarray) -> Examples:
         """Select the examples at the positions ``order``."""
         index = np.asarray(order, dtype=np.int64)
-        pair, candidates, golds, answers = (
+        pair, candidates, golds, answers, asked = (
             None if column is None else [column[i] for i in index]
-            for column in (self.text_pair, self.candidates, self.golds, self.answers)
+            for column in (self.text_pair, self.candidates, self.golds, self.answers, self.asked)
         )
-        return Examples([self.text[i] for i in index], pair, self.labels[index], candidates, golds, answers)
+        texts = [self.text[i] for i in index]
+        return Examples(texts, pair, self.labels[index], candidates, golds, answers, asked)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ class Predictions:
     """Outputs of the head, float32 [examples, outputs]; of a regression the value."""
     sets: tuple[str, ...] = ()
     """Name of the validation set of each example; empty: there is one."""
+    golds: tuple[tuple[int, ...], ...] | None = None
+    """Numbers of all right candidates of each example, empty: the label alone; None: no example has several."""
     model: str = ""
     """Row of a merge's table that made them, such as ``merged``; empty: the run's own fine-tune."""
 
@@ -41,6 +43,14 @@ class Predictions:
         return chosen.astype(np.float64)
 
     @property
+    def judged(self) -> np.ndarray:
+        """Labels that predictions are compared with, float64 [examples]: of several right ones the predicted one."""
+        if self.golds is None:
+            return self.labels
+        right = [one in golds for one, golds in zip(self.predicted.tolist(), self.golds, strict=True)]
+        return np.where(right, self.predicted, self.labels)
+
+    @property
     def regression(self) -> bool:
         """Whether a number is predicted, and no class."""
         return self.logits.shape[1] == 1
@@ -48,18 +58,19 @@ class Predictions:
     def take(self, positions: np.ndarray) -> Predictions:
         """Select examples, in that order."""
         sets = tuple(self.sets[at] for at in positions) if self.sets else ()
+        golds = None if self.golds is None else tuple(self.golds[at] for at in positions)
         return Predictions(
-            self.task, self.keys[positions], self.labels[positions], self.logits[positions], sets, self.model
+            self.task, self.keys[positions], self.labels[positions], self.logits[positions], sets, golds, self.model
         )
 
 
 def example_keys(examples: Examples) -> np.ndarray:
     """Make the key of each example, int64 [examples]: a hash of its texts, candidates and label, and of how many like
-    it came before.
+    it came before. Demonstrations before a prompt do not count: it is the same question with them and without.
     """
     seen: Counter[tuple[str, ...]] = Counter()
     keys = []
-    for at, text in enumerate(examples.text):
+    for at, text in enumerate(examples.asked or examples.text):
         pair = () if examples.text_pair is None else (examples.text_pair[at],)
         # The label too: of two examples that read alike but for it, either may be among a few that were drawn.
         answers = () if examples.candidates is None else examples.candidates[at]
@@ -76,11 +87,13 @@ def example_keys(examples: Examples) -> np.ndarray:
 def predictions_of(task: str, sets: Sequence[tuple[str, Examples, np.ndarray]], model: str = "") -> Predictions:
     """Put the outputs for a task's validation sets together: (name of the set, its examples, logits) of each."""
     many = len(sets) > 1
+    golds = tuple(right for _, examples, _ in sets for right in examples.golds or ())
     return Predictions(
         task,
         np.concatenate([example_keys(examples) for _, examples, _ in sets]),
         np.concatenate([examples.labels.astype(np.float64) for _, examples, _ in sets]),
         np.concatenate([logits.astype(np.float32) for _, _, logits in sets]),
         tuple(name for name, examples, _ in sets for _ in range(len(examples))) if many else (),
+        golds if any(len(right) > 1 for right in golds) else None,
         model,
     )

@@ -1,21 +1,27 @@
 """Candidates and free text of prompted tasks: trees of candidates and batches that shrink, against plain loops.
 
-python tests/benchmarks/bench_decoders.py [--model FOLDER] [--device cuda] [--prompts 48] [--only boolq generation]
+python tests/benchmarks/bench_decoders.py [--model FOLDER] [--device cuda] [--threads 1] [--only boolq generation]
 
 Without a model, random weights of a LLaMA shape (8 layers, 512 wide, 32,000 tokens) are used. Prompts are random tokens
 of the lengths that the tasks have. All ways give the same scores to 1e-3 and the same texts, which is checked.
+
+Beside each ratio that is measured stands that of the products that are computed, which is what a faster program could
+reach: tokens times the weights of the layers, and tokens whose logits are wanted times those of the head. On a CPU
+processor time is measured, so that other programs do not change the numbers much; of several threads it is the sum.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from bench_training import machine, now
-from transformers import AutoConfig, AutoModel
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from beft_core.models.biases import LoadedModel
 from beft_core.models.lm_head import LmHead
@@ -34,12 +40,16 @@ SHAPES = {"sst2": (12, 30, 2, 1), "boolq": (90, 200, 2, 1), "copa": (8, 14, 2, 8
 """Shape of a task by name: least and most tokens of a prompt, candidates, tokens of a candidate."""
 QUESTIONS = (100, 250)
 """Least and most tokens of a prompt whose answer is written."""
+ANSWER = 50
+"""Tokens of an answer."""
+ALONE = 4
+"""Prompts that the plain loops take: each is as slow as the next."""
 
 
 class Numbers:
     """Tokenizer of texts that are numbers of tokens."""
 
-    eos_token_id = 1
+    eos_token_id = None
 
     def __call__(self, texts: str | list[str], **_: Any) -> dict[str, Any]:
         """Read the numbers of one text or of several."""
@@ -57,7 +67,18 @@ def random_model() -> LoadedModel:
     torch.manual_seed(0)
     sizes = {"hidden_size": 512, "intermediate_size": 1376, "num_hidden_layers": 8, "num_attention_heads": 8}
     config = AutoConfig.for_model("llama", vocab_size=32000, tie_word_embeddings=True, **sizes)
-    return wrap(AutoModel.from_config(config, attn_implementation="sdpa"), id="random")
+    peer: Any = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
+    return wrap(peer.base_model, id="random")
+
+
+def in_transformers(model: LoadedModel) -> Any:
+    """The same weights as transformers' own causal language model."""
+    with torch.device("meta"):
+        peer: Any = AutoModelForCausalLM.from_config(model.config)
+    setattr(peer, peer.base_model_prefix, model.backbone)
+    head = LmHead.of(model)
+    peer.get_output_embeddings().weight = nn.Parameter(head.weight, requires_grad=False)
+    return peer.eval()
 
 
 def prompts_of(rng: np.random.Generator, count: int, vocabulary: int, shape: tuple[int, int, int, int]) -> Examples:
@@ -99,12 +120,109 @@ def one_row_each(model: LoadedModel, examples: Examples, everywhere: bool) -> li
     return scores
 
 
+@torch.no_grad()
+def plain_loop(peer: Any, model: LoadedModel, examples: Examples) -> list[float]:
+    """Score each candidate as transformers' users do: one whole text at a time, its logits everywhere."""
+    scores = []
+    for prompt, candidates in zip(examples.text, examples.candidates or [], strict=True):
+        for one in candidates:
+            ids = torch.tensor(model.tokenizer([prompt + one])["input_ids"], device=peer.device)
+            count = len(model.tokenizer([one])["input_ids"][0])
+            log_probs = peer(input_ids=ids).logits[0, -count - 1 : -1].float().log_softmax(-1)
+            scores.append(float(log_probs.gather(1, ids[0, -count:, None]).mean()))
+    return scores
+
+
+@torch.no_grad()
+def generated(peer: Any, prompts: Encoded) -> list[list[int]]:
+    """Answers of transformers' own greedy loop, one prompt at a time."""
+    found = []
+    for prompt in prompts.ids:
+        ids = torch.from_numpy(prompt.astype(np.int64))[None].to(peer.device)
+        whole = peer.generate(
+            ids, attention_mask=torch.ones_like(ids), min_new_tokens=ANSWER, max_new_tokens=ANSWER, do_sample=False
+        )
+        found.append(whole[0, len(prompt) :].tolist())
+    return found
+
+
 def timed(device: str, work: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds of the second call, and what it gave."""
-    work()
-    started = now(device)
+    """Seconds of a call, on a CPU of processor time, and what it gave. What is slow once was done before."""
+    clock = time.process_time if device == "cpu" else lambda: now(device)
+    started = clock()
     found = work()
-    return now(device) - started, found
+    return clock() - started, found
+
+
+def products(model: LoadedModel, tokens: int, logits: int, prompts: int) -> float:
+    """Multiplications of weights for each prompt: ``tokens`` go through the layers, ``logits`` through the head."""
+    head = LmHead.of(model).weight
+    layers = sum(p.numel() for p in model.backbone.parameters() if p.dim() == 2 and len(p) != len(head))
+    return (tokens * layers + logits * head.numel()) / prompts
+
+
+def time_candidates(name: str, model: LoadedModel, peer: Any, bank: Bank, count: int, device: str) -> None:
+    """Time the scores of a task's shape, and print a line of them."""
+    examples = prompts_of(np.random.default_rng(0), count, int(model.config.vocab_size), SHAPES[name])
+    few = examples.take(np.arange(min(ALONE, count)))
+    encoded = encode_prompts(model.tokenizer, examples, 2048)
+
+    def ours() -> np.ndarray:
+        with bank.installed():
+            return Predictor(bank, {}, {}, Session(bank.precision.device)).predict(encoded)
+
+    ours()
+    seconds, found = timed(device, ours)
+    batched, scores = timed(device, lambda: one_row_each(model, examples, everywhere=False))
+    everywhere, same = timed(device, lambda: one_row_each(model, examples, everywhere=True))
+    alone, first = timed(device, lambda: plain_loop(peer, model, few))
+    flat = found.reshape(-1)
+    for others in (scores, same, first):
+        assert np.abs(flat[: len(others)] - np.array(others)).max() < 1e-3
+    rates = [count / one for one in (seconds, batched, everywhere)] + [len(few) / alone]
+    wholes = sum(
+        len(model.tokenizer([text + one])["input_ids"][0])
+        for text, own in zip(examples.text, examples.candidates or [], strict=True)
+        for one in own
+    )
+    answers = encoded.tokens.answers
+    assert answers is not None
+    example = np.repeat(np.arange(count), [] if encoded.answers is None else encoded.answers[:, 1])
+    states = len(np.unique(np.stack([example, answers.at]), axis=1).T)
+    mine = products(model, int(encoded.lengths.sum()), states, count)
+    computed = [products(model, wholes, len(answers.ids), count)] + 2 * [products(model, wholes, wholes, count)]
+    line = "".join(f"{rates[0] / rate:8.1f} ({one / mine:4.1f})" for rate, one in zip(rates[1:], computed, strict=True))
+    print(f"{name:8} {rates[0]:9.2f} {line}", flush=True)
+
+
+def time_generation(model: LoadedModel, peer: Any, bank: Bank, count: int, device: str) -> None:
+    """Time written answers, and print a line of them."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(*QUESTIONS, count)
+    prompts = Encoded.of([rng.integers(10, int(model.config.vocab_size), n) for n in lengths], None, np.zeros(count))
+    few = prompts.take(np.arange(min(ALONE, count)))
+    together = dict(free_text.TOKENS)
+
+    def written(some: Encoded, most: int, tokens: int = ANSWER) -> list[str]:
+        free_text.TOKENS[bank.precision.device.type] = most
+        with bank.installed():
+            return free_text.Writer(bank, Writing(tokens, "\n")).texts(some)
+
+    most = together[bank.precision.device.type]
+    written(few, most)
+    seconds, texts = timed(device, lambda: written(prompts, most))
+    reading, _ = timed(device, lambda: written(prompts, most, 1))
+    alone, same = timed(device, lambda: written(few, 1))
+    reading_alone, _ = timed(device, lambda: written(few, 1, 1))
+    plain, tokens = timed(device, lambda: generated(peer, few))
+    equal = [a == b == " ".join(map(str, c)) for a, b, c in zip(texts, same, tokens, strict=False)]
+    each = [seconds / count, reading / count] + [one / len(few) for one in (alone, reading_alone, plain)]
+    print(
+        f"{ANSWER} tokens written, seconds per prompt: {each[0]:.3f} in batches, of which {each[1]:.3f} read the"
+        f" prompt; {each[2]:.3f} one by one, of which {each[3]:.3f}; {each[4]:.3f} by transformers' generate\n"
+        f"ratio {each[2] / each[0]:.1f} to one by one, {(each[2] - each[3]) / (each[0] - each[1]):.1f} of writing"
+        f" alone, {each[4] / each[0]:.1f} to generate; {sum(equal)} of {len(equal)} answers are the same by all three"
+    )
 
 
 def main() -> None:
@@ -112,51 +230,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int)
     parser.add_argument("--prompts", type=int, default=48)
     parser.add_argument("--only", nargs="*", default=[*SHAPES, "generation"])
     args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
     device = pick_device(args.device)
     model = random_model() if args.model is None else load_model(args.model)
     model.tokenizer = Numbers()  # type: ignore[assignment] - prompts are random tokens whatever the model
     model.backbone.to(device)
     bank = Bank(model, [], runs=1, classes=None, precision=Precision("float32", device))
-    rng = np.random.default_rng(0)
-    vocabulary = int(model.config.vocab_size)
+    peer = in_transformers(model)
     print(f"{args.model or 'random LLaMA shape'}, {args.prompts} prompts, float32; {machine(args)}")
-    print("prompts per second          ours  own rows, answers  own rows, all logits  ratio to each")
+    print("how many times as fast as each plain way (by the products that are computed)")
+    print("         prompts/s   rows, answers  rows, all logits  transformers, one text at a time")
     for name in [name for name in args.only if name in SHAPES]:
-        examples = prompts_of(rng, args.prompts, vocabulary, SHAPES[name])
-        encoded = encode_prompts(model.tokenizer, examples, 2048)
-
-        def ours(encoded: Encoded = encoded) -> np.ndarray:
-            with bank.installed():
-                return Predictor(bank, {}, {}, Session(device)).predict(encoded)
-
-        seconds, found = timed(args.device, ours)
-        others = []
-        for everywhere in (False, True):
-            took, scores = timed(args.device, lambda e=examples, all=everywhere: one_row_each(model, e, all))
-            others.append(took)
-            assert np.abs(found.reshape(-1) - np.array(scores)).max() < 1e-3
-        rates = [args.prompts / one for one in (seconds, *others)]
-        ratios = " ".join(f"{one / seconds:.1f}" for one in others)
-        print(f"{name:22} {rates[0]:9.1f} {rates[1]:18.1f} {rates[2]:21.1f}  {ratios}")
+        time_candidates(name, model, peer, bank, args.prompts, args.device)
     if "generation" in args.only:
-        lengths = rng.integers(*QUESTIONS, args.prompts)
-        prompts = Encoded.of([rng.integers(10, vocabulary, n) for n in lengths], None, np.zeros(args.prompts))
-
-        def written(most: int) -> list[str]:
-            free_text.TOKENS[device.type] = most
-            with bank.installed():
-                return free_text.Writer(bank, Writing(50, "\n")).texts(prompts)
-
-        together, texts = timed(args.device, lambda: written(8192))
-        alone, same = timed(args.device, lambda: written(1))
-        equal = sum(a == b for a, b in zip(texts, same, strict=True))
-        rates = f"{args.prompts / together:.2f} prompts per second in batches, {args.prompts / alone:.2f} one by one"
-        print(
-            f"generation of 50 tokens: {rates}, ratio {alone / together:.1f}; {equal} of {len(texts)} texts are equal"
-        )
+        time_generation(model, peer, bank, args.prompts, args.device)
 
 
 if __name__ == "__main__":

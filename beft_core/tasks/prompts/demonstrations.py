@@ -48,7 +48,7 @@ def demonstrations(train: Examples, evals: Examples, k: int, seed: int = 0) -> E
     for prompt, own in zip(evals.text, seeds, strict=True):
         chosen = np.random.RandomState(own).permutation(len(train))[:k]
         texts.append(SEPARATOR.join([*(_answered(train, at) for at in chosen), prompt]))
-    return dataclasses.replace(evals, text=texts)
+    return dataclasses.replace(evals, text=texts, asked=evals.text)
 
 
 def demonstrated(data: TaskData, k: int) -> TaskData:

@@ -157,7 +157,7 @@ def _kinds(both: Matched) -> dict[str, np.ndarray]:
     every = np.ones(len(better), dtype=bool)
     if both.a.regression:
         return {"all": every, "nearer": better > 0, "further": better < 0}
-    right = both.a.predicted == both.a.labels
+    right = both.a.predicted == both.a.judged
     return {
         "all": every,
         "fixed": better > 0,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -131,3 +133,15 @@ def test_the_words() -> None:
         "0.00001",
         "2e-12",
     ]
+
+
+def test_of_several_right_answers_either_counts() -> None:
+    labels = np.array([0, 0, 1])
+    a, b = (
+        dataclasses.replace(predictions(said, labels, classes=3), golds=((0, 2), (0,), (1, 2)))
+        for said in (np.array([2, 0, 2]), np.array([0, 2, 0]))
+    )
+    both = match(a, b)
+    assert both.better.tolist() == [0, 1, 1]
+    found = difference(both, "accuracy", resamples=10)
+    assert (found.first, found.second) == (1.0, pytest.approx(1 / 3))

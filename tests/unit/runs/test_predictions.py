@@ -40,6 +40,15 @@ def test_they_come_back_as_they_were(tmp_path: Path) -> None:
     assert b"sst2" in (tmp_path / FILE).read_bytes() and not list(tmp_path.glob("*.tmp*"))
 
 
+def test_right_candidates_come_back_too(tmp_path: Path) -> None:
+    several = Examples(["a", "b"], None, np.array([0, 1]), [(" x", " y", " z")] * 2, [(0, 2), (1,)])
+    chosen = predictions_of("prompt-record", [("validation", several, np.eye(3)[:2])])
+    plain = predictions_of("sst2", [("validation", examples("a", "b"), np.eye(2))])
+    write_predictions(tmp_path / FILE, [chosen, plain])
+    first, second = read_predictions(tmp_path / FILE)
+    assert first.golds == chosen.golds == ((0, 2), (1,)) and second.golds is None
+
+
 def _table(**changes: Any) -> pa.Table:
     columns: dict[str, Any] = {
         "model": ["", ""],
@@ -67,6 +76,8 @@ def _table(**changes: Any) -> pa.Table:
         ({"logit_0": [float("nan"), 1.0]}, "not finite"),
         ({"logit_0": [None, None]}, "not finite"),
         ({"label": [0.0, float("inf")]}, "not finite"),
+        ({"golds": ["0 1", "2"]}, "the right candidates '2'"),
+        ({"golds": ["0 1", "-1"]}, "the right candidates '-1'"),
         ({"logit_0": [[1.0], [2.0]]}, "other kinds of columns"),
     ],
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from beft_core.tasks.examples import Examples
-from beft_core.tasks.predictions import Predictions, example_keys
+from beft_core.tasks.predictions import Predictions, example_keys, predictions_of
+from beft_core.tasks.prompts.demonstrations import demonstrations
 
 
 def examples(*texts: str, pairs: list[str] | None = None) -> Examples:
@@ -28,6 +29,25 @@ def test_prompts_that_read_alike_are_told_apart_by_their_candidates() -> None:
     whole, last = example_keys(asked), example_keys(asked.take([1]))
     assert whole[0] != whole[1] and whole[1] == last[0]  # whichever of them was drawn
     assert example_keys(examples("a"))[0] not in whole
+
+
+def test_a_question_is_known_with_demonstrations_and_without() -> None:
+    train = Examples(["p", "q"], None, np.array([0, 1]), [(" x", " y")] * 2)
+    asked = Examples(["a", "b"], None, np.array([0, 1]), [(" x", " y")] * 2)
+    shown = demonstrations(train, asked, 2)
+    assert shown.text != asked.text
+    np.testing.assert_array_equal(example_keys(shown), example_keys(asked))
+    assert example_keys(shown.take([1])) == example_keys(asked)[1:]
+
+
+def test_any_right_candidate_counts() -> None:
+    asked = Examples(["a", "b", "c"], None, np.array([0, 1, 1]), [(" x", " y", " z")] * 3, [(0, 2), (1,), (1, 0)])
+    logits = np.float32([[0, 0, 1], [0, 0, 1], [0, 1, 0]])
+    one = predictions_of("t", [("validation", asked, logits)])
+    assert one.labels.tolist() == [0, 1, 1] and one.judged.tolist() == [2, 1, 1]
+    assert one.take(np.array([2, 0])).golds == ((1, 0), (0, 2))
+    alone = predictions_of("t", [("validation", asked.take([1]), logits[1:2])])
+    assert alone.golds is None and alone.judged.tolist() == [1]
 
 
 def test_examples_are_selected_in_order() -> None:
