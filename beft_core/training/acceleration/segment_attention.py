@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -198,7 +199,10 @@ def _attention(
     empty one is none.
     """
     causal = is_causal if is_causal is not None else getattr(module, "is_causal", True)  # as in transformers
-    attention_mask = _unless_empty(attention_mask)
+    if attention_mask is not None and attention_mask.shape[-1] == 0:
+        if not fits(query.shape[2], query.shape[3]):
+            return _unmasked(query, key, value, dropout, scaling)
+        attention_mask = None
     segments = attention_mask is not None and attention_mask.dtype == torch.int32
     cached = query.shape[2] != key.shape[2]  # keys of tokens before: a model that writes
     if not segments and (attention_mask is not None or cached or not fits(query.shape[2], query.shape[3])):
@@ -219,15 +223,34 @@ def _attention(
 
 
 def _by_masks(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """PyTorch's attention as transformers calls it; an empty mask is none."""
-    return sdpa_attention_forward(module, query, key, value, _unless_empty(attention_mask), **kwargs)
+    """PyTorch's attention as transformers calls it; of an empty mask it makes none."""
+    if attention_mask is not None and attention_mask.shape[-1] == 0:
+        return _unmasked(query, key, value, dropout, scaling)
+    return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
 
 
-def _unless_empty(mask: Tensor | None) -> Tensor | None:
-    """Drop the mask of :func:`beft_core.models.packing.unmasked_forward_inputs`."""
-    return None if mask is None or mask.shape[-1] == 0 else mask
+def _unmasked(query: Tensor, key: Tensor, value: Tensor, dropout: float, scaling: float | None) -> tuple[Tensor, None]:
+    """Attend to what stands before, of the empty mask of :func:`beft_core.models.packing.unmasked_forward_inputs`.
+
+    In float32 no kernel but the one that writes all weights lets several heads share their keys, so these are repeated.
+    """
+    query, key = query.to(value.dtype), key.to(value.dtype)  # rotated positions may come in float32
+    shared = value.dtype != torch.float32 and key.shape[1] != query.shape[1]
+    if not shared:
+        key, value = for_every_head(query, key, value)
+    out = F.scaled_dot_product_attention(
+        query, key, value, dropout_p=dropout, is_causal=True, scale=scaling, enable_gqa=shared
+    )
+    return out.transpose(1, 2).contiguous(), None
 
 
 def _mask_or_none(*, attention_mask: Tensor | None = None, **kwargs: Any) -> Tensor | None:
