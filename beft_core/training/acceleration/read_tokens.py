@@ -40,6 +40,14 @@ class ReadTokens:
     like: Tensor | None = None
     """Any tensor [rows, tokens] of the pass."""
 
+    def note(self, at: Tensor | None, like: Tensor | None) -> None:
+        """Take positions, ascending and then filled up with an earlier one, and a tensor [rows, tokens]; or nothing."""
+        self.at, self.like, self.once = at, like, None
+        if at is not None:
+            again = torch.zeros_like(at, dtype=torch.bool)
+            again[1:] = at[1:] <= at[:-1]
+            self.once = (~again)[:, None].float()
+
     def narrow(self, x: Tensor) -> Tensor:
         """Take the read tokens: [..., width] -> [states, width]."""
         assert self.at is not None
@@ -93,6 +101,8 @@ class ReadTokensReader(Reader):
     def __init__(self, model: LoadedModel) -> None:
         self._model = model
         self._tokens = ReadTokens()
+        self._reading = False
+        """Whether the backbone is called for what :meth:`vectors` reads."""
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -103,23 +113,33 @@ class ReadTokensReader(Reader):
             chain: list[ReadProduct] = []
             for module in map(backbone.get_submodule, paths):
                 stand_ins[module] = ReadProduct(module, self._tokens, chain)
-        with standing_in([backbone], stand_ins):
-            yield
+        forgetting = backbone.register_forward_pre_hook(self._forget_unless_reading)
+        try:
+            with standing_in([backbone], stand_ins):
+                yield
+        finally:
+            forgetting.remove()
+            self._tokens.note(None, None)
+
+    def _forget_unless_reading(self, *_: Any) -> None:
+        """Compute all tokens where somebody else calls the backbone: a writer, which reads other ones.
+
+        What is read is not forgotten sooner: a layer may be computed again in the backward pass.
+        """
+        if not self._reading:
+            self._tokens.note(None, None)
 
     def vectors(self, backbone: Any, one: DevicePass) -> Tensor:
         """Compute what heads read in a pass, [states, hidden]."""
         at = one.vector_at
         if at.shape[1] != 1:
             return super().vectors(backbone, one)
-        at = at[:, 0]
-        again = torch.zeros_like(at, dtype=torch.bool)
-        again[1:] = at[1:] <= at[:-1]  # places ascend, and then the first one fills up
-        tokens = self._tokens
-        tokens.at, tokens.once, tokens.like = at, (~again)[:, None].float(), one.inputs["input_ids"]
+        self._tokens.note(at[:, 0], one.inputs["input_ids"])
+        self._reading = True
         try:
             return super().vectors(backbone, one)
         finally:
-            tokens.at = tokens.once = tokens.like = None
+            self._reading = False
 
 
 def reads_tokens(layout: Layout) -> bool:

@@ -107,6 +107,25 @@ def test_a_model_in_parts_is_trained_where_they_are(
     assert {name: one.device for name, one in parts.backbone.named_parameters()} == where
 
 
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are not two GPUs")
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_a_model_is_read_onto_two_gpus_and_trained_there(tmp_path: Path, bfloat16: bool) -> None:
+    folder = saved("opt", tmp_path)
+    device = torch.device("cuda")
+    two = {"decoder.layers.1": 1, "decoder.layers.0": 0, "decoder.embed_tokens": 0, "decoder.embed_positions": 0}
+    placed = [
+        load_model(folder, placement=Placement(device, bfloat16=bfloat16, parts=parts))
+        for parts in ({**two, "decoder.final_layer_norm": 1}, None)
+    ]
+    assert [is_spread(model.backbone) for model in placed] == [True, False]
+    assert {str(one.device) for one in placed[0].backbone.parameters()} == {"cuda:0", "cuda:1"}
+    settings: dict[str, Any] = {"device": "cuda", "adam_epsilon": 1e-4}
+    settings["precision"] = "bfloat16" if bfloat16 else "float32"
+    runs = [config(terms=("v",), **settings), config(terms=("q", "mlp_in"), seed=1, lr=2e-3, **settings)]
+    for a, b in zip(*(fit(model, *runs) for model in placed), strict=True):
+        assert difference(a, b) < (2e-3 if bfloat16 else 2e-5)
+
+
 def test_a_bias_is_added_where_its_module_is() -> None:
     model = tiny("llama", dtype=torch.float32)
     model.backbone.get_submodule("layers.1").to("meta")

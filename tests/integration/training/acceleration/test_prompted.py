@@ -139,6 +139,12 @@ def test_prompts_are_recorded_on_a_gpu_and_end_at_the_same_values(
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_layers_of_a_gpu_are_computed_again() -> None:
+    how: dict[str, Any] = {"device": "cuda", "gradient_checkpointing": True}
+    require_equal(fit("opt", of(LONG), **how), fit("opt", of(LONG), device="cuda", plain=True))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_compiled_layers_of_a_gpu_end_at_the_same_values() -> None:
     how: dict[str, Any] = {"device": "cuda", "epochs": 2}
     for candidates in (SHORT, LONG):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 
 from beft_core.models.biases import LoadedModel, add_zero_bias
 from beft_core.training.acceleration.read_tokens import ReadProduct, ReadTokensReader, reads_tokens
-from beft_core.training.batches.arrange import Shaping
+from beft_core.training.acceleration.recomputed_layers import recomputed_layers
+from beft_core.training.batches.arrange import DevicePass, Shaping
 from beft_core.training.batches.prompted import encode_prompts
 from beft_core.training.batches.reader import Reader
 from beft_core.training.forward import below, logits_of, passes_of_step
@@ -36,7 +38,9 @@ class Shaped(Session):
         self.shaping = Shaping(rounded=True)
 
 
-def scored(model: LoadedModel, terms: tuple[str, ...], runs: int, reader: Reader) -> tuple[Tensor, Tensor, list[int]]:
+def scored(
+    model: LoadedModel, terms: tuple[str, ...], runs: int, reader: Reader, recompute: bool = False
+) -> tuple[Tensor, Tensor, list[int]]:
     """Scores of a pass, the gradients of the bank, and the rows that each product of the last layer computed."""
     slots = [slot for slot in model.layout.slots if slot.term in terms]
     bank = Bank(model, slots, runs=runs, classes=None, precision=Precision("float32", CPU), reader=reader)
@@ -52,7 +56,7 @@ def scored(model: LoadedModel, terms: tuple[str, ...], runs: int, reader: Reader
 
     last = model.backbone.get_submodule(model.layout.layer_path(model.layout.layers - 1))
     handles = [one.register_forward_hook(count) for one in last.modules() if isinstance(one, nn.Linear)]
-    with bank.installed():
+    with bank.installed(), recomputed_layers(model) if recompute else nullcontext():
         scores = logits_of(bank, session, shape, tensors, encoded.tokens)
         (scores.where(scores > -1e8, 0) * torch.arange(1, scores.numel() + 1).view_as(scores)).sum().backward()
     for handle in handles:
@@ -71,6 +75,13 @@ def test_scores_and_gradients_are_the_same(name: str, runs: int) -> None:
         torch.testing.assert_close(one[0], other[0], atol=2e-5, rtol=1e-5)
         torch.testing.assert_close(one[1], other[1], atol=2e-5 * float(one[1].abs().max()), rtol=1e-4)
         assert one[1].abs().max() > 0.1
+
+
+def test_a_layer_that_is_computed_again_computes_the_same_tokens() -> None:
+    model = tiny_decoder("opt")
+    found = [scored(model, ("v",), 2, ReadTokensReader(model), recompute) for recompute in (False, True)]
+    torch.testing.assert_close(found[0][:2], found[1][:2])
+    assert found[1][2] == 2 * found[0][2]
 
 
 @pytest.mark.parametrize("name", sorted(set(FEW) - {"gpt2"}))  # whose products are no Linear
@@ -99,6 +110,9 @@ def test_the_model_is_afterwards_as_it_was_and_computes_all_where_nothing_is_rea
         inside = [one for one in model.backbone.modules() if isinstance(one, ReadProduct)]
         assert len(inside) == 5 and inside[0].weight.shape == inside[0].module.weight.shape
         assert torch.equal(model.backbone(input_ids=ids)[0], before)  # as a writer calls it
+        one = DevicePass({"input_ids": ids}, torch.tensor([[8]]), torch.ones(1, 1))
+        torch.testing.assert_close(reader.vectors(model.backbone, one), before[0, 8:])
+        assert torch.equal(model.backbone(input_ids=ids)[0], before)  # and after something was read
     assert dict(model.backbone.named_modules()) == modules
 
 
