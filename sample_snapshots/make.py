@@ -366,12 +366,6 @@ def shows(sample: Sample, snapshot: Snapshot) -> str:
             verdict = " b_k is null here and stays frozen: this is what the head and the pooler's bias do alone."
         return f"Fine-tuning {TERMS[sample.terms[0]].symbol} alone: {result} ({against}).{verdict}"
     table = score_snapshot(snapshot)
-    if sample.prompted:
-        picks = ", ".join(f"{name} {TERMS[term].symbol}" for name, term in table.selected().items() if term)
-        return (
-            "Biases that are added begin at zero, so every projection ratio is 1 and ranks nothing. Selected by "
-            f"{picks}. {result} ({against}).{verdict}"
-        )
     scores = table.mean_scores("projection_ratio")
     order = ", ".join(f"{TERMS[t].symbol} {scores[t]:.2f}" for t in sorted("qkv", key=lambda t: -scores[t]))
     picks = {name: table.selected().get(name) for name in ("projection_ratio", "magnitude", "fisher")}
@@ -380,6 +374,11 @@ def shows(sample: Sample, snapshot: Snapshot) -> str:
         for label, term in zip(("projection ratio", "Magnitude", "Fisher"), picks.values(), strict=True)
         if term
     )
+    if sample.prompted:
+        return (
+            "Biases that are added begin at zero, so every projection ratio is 1 and ranks nothing. Selected by "
+            f"{chosen}. {result} ({against}).{verdict}"
+        )
     null = [t for t in snapshot.meta.null_terms if t in snapshot.meta.trained_terms]
     if null:
         names = " and ".join(TERMS[t].symbol for t in null)

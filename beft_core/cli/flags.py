@@ -95,7 +95,11 @@ FLAGS: dict[str, Flag] = {
             panel=DATA_PANEL,
         ),
         Flag(
-            "train_file", str, "Your own table instead: CSV, TSV, JSONL or Parquet.", metavar="FILE", panel=DATA_PANEL
+            "train_file",
+            str,
+            "Your own table instead: CSV, TSV, JSONL, JSON or Parquet.",
+            metavar="FILE",
+            panel=DATA_PANEL,
         ),
         Flag(
             "eval_file", str, "Its validation table; without it a fifth is held out.", metavar="FILE", panel=DATA_PANEL
@@ -230,7 +234,7 @@ FLAGS: dict[str, Flag] = {
             metavar=_choice(INPUTS),
             panel=DATA_PANEL,
         ),
-        Flag("max_length", int, "Tokens per example. Default: 128.", metavar="N", panel=DATA_PANEL),
+        Flag("max_length", int, "Tokens per example. Default: 128, of prompts 2,048.", metavar="N", panel=DATA_PANEL),
         Flag("dropout", bool, "Train without dropout.", name="--no-dropout", convert=lambda _: {"dropout": False}),
         Flag("weight_decay", float, "AdamW's decay. Default: 0.", metavar="RATE"),
         Flag("adam_epsilon", float, "AdamW's epsilon. Default: the preset's (paper 1e-6, quick 1e-8).", metavar="X"),
