@@ -120,13 +120,14 @@ def metrics_alone(metas: Sequence[SnapshotMeta]) -> list[Measured]:
     """Measure the metric of fine-tunes of one candidate alone, for each candidate and number of training examples.
 
     Terms are only comparable under the same settings: of several settings, the one that covers most terms counts,
-    then the one with most runs.
+    then the one with most runs. Which zero biases were added is no such setting: those that stay zero change nothing.
     """
     by_settings: dict[tuple[int | None, str], dict[str | None, list[SnapshotMeta]]] = {}
     for meta in metas:
         term = only_term(meta)
         if term is not None and last_metric(meta) is not None:
-            key = meta.n_train, json.dumps([meta.layers, _chosen(meta)], sort_keys=True)
+            settings = {name: value for name, value in _chosen(meta).items() if name != "add_bias"}
+            key = meta.n_train, json.dumps([meta.layers, settings], sort_keys=True)
             by_settings.setdefault(key, {}).setdefault(term, []).append(meta)
     found = []
     for size in {size for size, _ in by_settings if size is not None}:

@@ -10,7 +10,16 @@ from beft_core.dials import in_words
 from beft_core.dials.result import Dial
 from beft_core.tasks.metrics import metric_in_words
 from dashboard.app_pages.dial.source import Found
-from dashboard.app_pages.dial.words import ABOUT_PARTS, ABOUT_TAU, STEP, number_at, rules, rules_by_label, tau
+from dashboard.app_pages.dial.words import (
+    ABOUT_PARTS,
+    ABOUT_TAU,
+    STEP,
+    first_that_orders,
+    number_at,
+    rules,
+    rules_by_label,
+    tau,
+)
 from dashboard.figures.curves.dial import costs_beside_scores, costs_over_scores, over_lambda
 from dashboard.run_watch.card import duration
 from dashboard.shared import address, page
@@ -120,7 +129,7 @@ def _choose_rule(dial: Dial) -> str:
         chosen = st.segmented_control(
             "Score beside the cost",
             list(known),
-            default=next(iter(known)),
+            default=first_that_orders(dial),
             required=True,
             key=RULE,
             bind="query-params",

@@ -54,6 +54,12 @@ def rules_by_label(dial: Dial) -> dict[str, str]:
     return {rule.label: rule.key for test in dial.tests for rule in test.rules}
 
 
+def first_that_orders(dial: Dial) -> str:
+    """Name the rule to begin with: the first one whose scores differ; the projection ratio of added biases does not."""
+    rules = [rule for test in dial.tests for rule in test.rules]
+    return next((rule.label for rule in [*(one for one in rules if len(set(one.scores)) > 1), *rules]), "")
+
+
 def tau(test: CausalTest | None, rule: Rule | None) -> str:
     """Write how a rule orders the parts, to follow their name; empty where it has no tau."""
     if test is None or rule is None or rule.tau is None:

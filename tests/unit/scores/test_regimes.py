@@ -89,6 +89,14 @@ def test_metrics_alone_are_compared_under_the_same_settings() -> None:
     assert metrics_alone([replace(metas[0], metrics=())]) == []
 
 
+def test_each_may_add_the_bias_that_it_trains() -> None:
+    metas = [
+        replace(alone(term, value), hyperparameters={"lr": 1e-2, "add_bias": [term]})
+        for term, value in (("v", 0.9), ("q", 0.8), ("k", 0.7))
+    ]
+    assert [m.term for m in metrics_alone(metas)] == ["q", "k", "v"]
+
+
 def test_metrics_of_probes_by_size() -> None:
     metas = [probe(seed, n).meta for seed, n in ((0, 500), (0, 100), (1, 100))]
     assert [(m.n_train, m.term, m.values) for m in metrics_of(metas)] == [(100, None, (0.8, 0.8)), (500, None, (0.8,))]
