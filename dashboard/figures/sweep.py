@@ -9,10 +9,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from beft_core.sweeps.importance import Importance
-from beft_core.tasks.metrics import chance
+from beft_core.tasks.metrics import chance, metric_in_words
 from beft_core.tasks.registry import TASKS
 from beft_core.terms import TERMS
 from dashboard.figures.parts import style
+from dashboard.figures.parts.labels import as_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,10 +47,10 @@ def by_term_and_rate(rows: pd.DataFrame, dark: bool = False) -> go.Figure:
         vertical_spacing=(TITLE + FOOT) / (height - TITLE - FOOT) if down > 1 else 0,
     )
     for number, ((task, size), part) in enumerate(panels, 1):
-        metric = str(part["metric"].dropna().iloc[0]).replace("_", " ")
+        metric = metric_in_words(str(part["metric"].dropna().iloc[0]))
         _draw(figure, part, metric, number, dark)
         figure.add_annotation(
-            text=f"<b>{task}, {size}: {metric}, %</b>",
+            text=f"<b>{as_written(task)}, {size}: {metric}, %</b>",
             x=0,
             xref="x domain",
             xanchor="left",

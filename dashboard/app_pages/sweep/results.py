@@ -17,6 +17,8 @@ from beft_core.sweeps.rows import plan_columns
 from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import NAME
+from beft_core.tasks.metrics import metric_in_words
+from dashboard.figures.parts.labels import as_written
 from dashboard.figures.sweep import MAX_PANELS, by_setting, by_term_and_rate, setting_in_words
 from dashboard.result_tables.source import CHOICE, TableSource, open_table, tables
 from dashboard.shared import page
@@ -130,13 +132,13 @@ def _what_mattered(done: pd.DataFrame) -> None:
     own = [one for one in found if one.task == task]
     first = own[0]
     st.markdown(
-        f"On {plain(task, 60)}, **{setting_in_words(first.setting)}** explains {100 * first.share:.0f} % of the "
-        f"variance of {plain(first.metric.replace('_', ' '), 40)} over {first.runs:,} fine-tunes."
+        f"On {plain(as_written(task), 60)}, **{setting_in_words(first.setting)}** explains {100 * first.share:.0f} % "
+        f"of the variance of {plain(metric_in_words(first.metric), 40)} over {first.runs:,} fine-tunes."
     )
     show(
         by_setting(own, page.dark()),
         "sweep-settings",
-        f"Share of the variance of the final metric on {task} that each setting explains",
+        f"Share of the variance of the final metric on {as_written(task)} that each setting explains",
         data=lambda: pd.DataFrame([asdict(one) for one in own]),
     )
     st.caption(

@@ -66,7 +66,7 @@ def test_a_dot_per_seed_and_a_line_at_the_mean(dark: bool) -> None:
     assert [figure.layout.xaxis.ticktext[at] for at in (0, 1, -1)] == ["0.001", "0.01", "0.0001"]
     assert first.marker.color == style.TERM_COLOURS["v"] and traces(figure, "head")[0].marker.color == style.ink(dark)
     titles = [a.text for a in figure.layout.annotations if "accuracy" in a.text]
-    assert titles == ["<b>sst2, 300 examples: accuracy, %</b>", "<b>rte, 300 examples: accuracy, %</b>"]
+    assert titles == ["<b>SST-2, 300 examples: accuracy, %</b>", "<b>RTE, 300 examples: accuracy, %</b>"]
     seeds = [words.split("seed ")[1][0] for _, words in sorted(zip(first.x, first.customdata, strict=True))]
     assert seeds == ["0", "1", "2"] * 2  # beside each other from the left
     assert any("seed 2" in words and "52.0 %" in words for words in first.customdata)
