@@ -27,7 +27,7 @@ from beft_core.scores.table import score_snapshot
 from beft_core.snapshots.snapshot import Snapshot, write_snapshot
 from dashboard.app_pages.importance.verdict import label
 from dashboard.figures.parts.numbers import short
-from dashboard.figures.parts.style import tinted
+from dashboard.figures.parts.style import name_in_text, tinted
 from dashboard.shared.sources import accept
 from dashboard.shared.text import plain
 
@@ -224,7 +224,8 @@ def captions_of_bars(at: AppTest) -> list[str]:
 def test_a_probe_says_what_its_star_and_its_pale_bars_mean() -> None:
     at = opened("importance")
     said = "★ is the selected term. Pale bars are terms outside the contest, there for comparison."
-    assert captions_of_bars(at) == [said]
+    (caption,) = captions_of_bars(at)
+    assert caption.startswith(f"{said} {name_in_text('q')} · ")  # and names the terms, of which figures have symbols
     at = opened("importance", view="Ranking by approach")
     assert any("★ the one that the approach selects" in text.value for text in at.markdown)
 
