@@ -26,6 +26,7 @@ from beft_core.execution.workflows import AnyWorkflow, real_workflow
 from beft_core.files.disk import with_room
 from beft_core.files.locks import hold
 from beft_core.files.safe_io import atomic_write
+from beft_core.models.gguf.convert import Progress, told_to
 from beft_core.runs.failure import Terminated, explain
 from beft_core.runs.kinds import KINDS
 from beft_core.runs.predictions import write_predictions
@@ -72,13 +73,31 @@ def _work(run: Run, workflow: AnyWorkflow) -> int:
                 if not ours:
                     raise Cancelled
                 reporter.write(state="running", position=None, began=time.time())
-                snapshot, result = workflow(kind, fields, reporter, run.checkpoint)
+                with told_to(_conversion(reporter)):
+                    snapshot, result = workflow(kind, fields, reporter, run.checkpoint)
                 _save(run, snapshot, result, reporter)
                 return _end(reporter)
             except BaseException as error:
                 return _fail(run, reporter, error)
     except BaseException as error:
         return _fail(run, reporter, error)
+
+
+def _conversion(reporter: Reporter) -> Progress:
+    """Make a stage of the conversion of a GGUF file, which takes a minute and more before a model can be loaded."""
+    percent: list[int] = []
+
+    def tell(share: float) -> None:
+        if share >= 1:
+            reporter.stage("load model")
+            return
+        if not percent:
+            reporter.stage("convert the model, once", 100)
+            percent.append(0)
+        reporter.advance(round(100 * share) - percent[0])
+        percent[0] = round(100 * share)
+
+    return tell
 
 
 def _end(reporter: Reporter) -> int:

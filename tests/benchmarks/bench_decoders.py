@@ -140,7 +140,12 @@ def generated(peer: Any, prompts: Encoded) -> list[list[int]]:
     for prompt in prompts.ids:
         ids = torch.from_numpy(prompt.astype(np.int64))[None].to(peer.device)
         whole = peer.generate(
-            ids, attention_mask=torch.ones_like(ids), min_new_tokens=ANSWER, max_new_tokens=ANSWER, do_sample=False
+            ids,
+            attention_mask=torch.ones_like(ids),
+            min_new_tokens=ANSWER,
+            max_new_tokens=ANSWER,
+            do_sample=False,
+            use_cache=True,
         )
         found.append(whole[0, len(prompt) :].tolist())
     return found

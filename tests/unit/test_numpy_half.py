@@ -21,6 +21,7 @@ TORCH = {
     "beft_core.models.biases",
     "beft_core.models.folding",
     "beft_core.models.in_memory",
+    "beft_core.models.key_value_cache",
     "beft_core.models.lm_head",
     "beft_core.models.load",
     "beft_core.models.model_fit",

@@ -20,6 +20,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,18 @@ PARTS = {"reading": 0.0, "weights": 0.2, "tokenizer": 0.5, "writing": 0.9}
 
 Progress = Callable[[float], None]
 """Function that is told which share of a conversion is done, 0 to 1."""
+_LISTENER: ContextVar[Progress | None] = ContextVar("listener", default=None)
+"""Who is told of conversions that name nobody: a model is looked for in many places, of which few can show anything."""
+
+
+@contextmanager
+def told_to(progress: Progress) -> Iterator[None]:
+    """Tell ``progress`` of every conversion while the context is open, instead of showing it on stderr."""
+    before = _LISTENER.set(progress)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(before)
 
 
 def converted(
@@ -59,7 +72,7 @@ def converted(
     Args:
         file: a GGUF file.
         local_only: do not convert.
-        progress: is told of the conversion; None: it is shown on stderr.
+        progress: is told of the conversion; None: who listens by :func:`told_to` is, else it is shown on stderr.
         beside: files that are copied into the folder, such as a licence.
 
     Raises:
@@ -130,6 +143,7 @@ def _convert(
     free = free_bytes(folder.parent)
     if free is not None and free < need:
         raise NoRoom(folder, need, errno.ENOSPC)
+    progress = progress or _LISTENER.get()
     made = Path(tempfile.mkdtemp(prefix=".gguf-", dir=folder.parent))
     try:
         with _shown(file.name) if progress is None else _told(progress) as tell:

@@ -33,6 +33,9 @@ class RandomEntries(TrainedWeights):
     No mask and no dense gradient of a weight matrix is ever made: the gradient of entry (i, j) of a product is the sum
     over tokens of (gradient of output i) x (input j), and only the drawn entries are summed. The entries live in one
     vector; before each forward pass they are written into the weights.
+
+    An embedding that is the language-model head of a prompted task, too, is drawn from as any other matrix. Its entries
+    have the gradient of the look-up alone: what they do to the head's logits is computed, and is not followed back.
     """
 
     def __init__(self, backbone: nn.Module, count: int, seed: int, adam: Adam) -> None:

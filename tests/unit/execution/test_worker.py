@@ -1,5 +1,6 @@
 """Real worker processes with a played workflow: end, cancel, crash, kill, queue."""
 
+import importlib.metadata
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import psutil
 import pytest
 from fake_worker import small_snapshot
 from filelock import FileLock, Timeout
+from gguf_files import whole
 
 from beft_core.errors import UserError
 from beft_core.execution import cancel as cancel_module
@@ -22,6 +24,7 @@ from beft_core.execution import local, start, worker
 from beft_core.execution.cancel import cancel
 from beft_core.execution.queue import Queue
 from beft_core.files import disk
+from beft_core.models.gguf import convert
 from beft_core.process_id import ProcessId
 from beft_core.runs.predictions import read_predictions
 from beft_core.runs.run import Run, list_runs
@@ -414,6 +417,37 @@ def test_predictions_lie_beside_the_snapshot_that_made_them(
         np.testing.assert_array_equal(found.logits, made.logits)
     else:
         assert not run.predictions.exists()
+
+
+def test_a_conversion_is_a_stage_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEFT_HOME", str(tmp_path / "home"))
+    run = Run.create("train", {"device": "cpu"}, tmp_path)
+    monkeypatch.setattr(worker, "_listen_to_signals", lambda: None)
+    monkeypatch.setattr(worker, "_attend", lambda run: None)
+    monkeypatch.setattr(convert, "require_reader", lambda name: None)
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "9.9")
+    file, seen = tmp_path / "model.gguf", []
+    file.write_bytes(whole())
+
+    def convert_it(file: Path, made: Path, memory: int, tell: Callable[[float], None]) -> float:
+        for share in (0.2, 0.5):
+            tell(share)
+            monkeypatch.setattr("beft_core.execution.reporter.STATUS_SECONDS", 0.0)
+            seen.append(run.recorded())
+        return 3.0
+
+    def workflow(_kind: str, _fields: dict[str, Any], observer: Observer, _checkpoint: Path) -> Any:
+        convert.converted(file)
+        seen.append(run.recorded())
+        return small_snapshot(), None
+
+    monkeypatch.setattr(convert, "_run", convert_it)
+    assert worker.work(run, workflow) == 0
+    assert [(one.stage, one.done, one.total) for one in seen] == [
+        ("convert the model, once", 0, 100),
+        ("convert the model, once", 50, 100),
+        ("load model", 0, None),
+    ]
 
 
 def test_a_snapshot_that_cannot_be_read_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from training_tools import CLASSIFICATION, config, examples, toy_data
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.models.biases import LoadedModel
+from beft_core.models.biases import LoadedModel, get_bias
 from beft_core.models.lm_head import LmHead
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
 from beft_core.tasks.examples import Examples, TaskData
@@ -138,6 +138,31 @@ def test_a_bank_trains_what_each_run_alone_does(name: str, objective: str) -> No
             np.testing.assert_allclose(one.post(*key), alone.post(*key), atol=1e-5)
         (term,) = run.terms
         assert np.abs(alone.post("decoder", term) - alone.pre("decoder", term)).max() > 1e-3
+
+
+@pytest.mark.parametrize("objective", ["candidates", "generation"])
+def test_every_weight_is_trained_through_the_head_too(objective: str) -> None:
+    run = config(mode="full", terms=(), lr=1e-3, schedule="constant", adam_epsilon=1e-4)
+    (ours,) = fit(tiny_decoder("gpt2"), objective, run)
+    model = tiny_decoder("gpt2")
+    parameters = [parameter.requires_grad_() for parameter in model.backbone.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=run.lr, eps=run.adam_epsilon, weight_decay=0.0)  # type: ignore[arg-type]
+    losses = []
+    for epoch in range(run.epochs or 0):
+        order = np.random.default_rng([run.seed, 1, epoch]).permutation(len(TRAIN))
+        for start in range(0, len(TRAIN), run.batch_size):
+            loss = loss_of(model, objective, order[start : start + run.batch_size])
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, run.clip or float("inf"))
+            optimizer.step()
+            losses.append(float(loss.detach()))
+    for slot in model.layout.slots:
+        expected = get_bias(model.backbone, slot)
+        np.testing.assert_allclose(ours.post(slot.stack, slot.term)[slot.layer], expected, atol=1e-5)
+    assert ours.meta.metrics[1]["train_loss"] == pytest.approx(np.mean(losses[3:]), abs=1e-5)
+    assert np.mean(losses[3:]) < np.mean(losses[:3]) - 0.01
+    assert ours.meta.trained_parameters == sum(parameter.numel() for parameter in parameters)
 
 
 def test_zero_shot_is_a_run_that_trains_nothing() -> None:

@@ -14,7 +14,7 @@ from gguf_files import whole
 
 from beft_core.errors import NotConverted, UserError
 from beft_core.models.gguf import convert
-from beft_core.models.gguf.convert import DONE, converted
+from beft_core.models.gguf.convert import DONE, converted, told_to
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +66,19 @@ def test_once_for_each_content(file: Path, home: Path, monkeypatch: pytest.Monke
     assert converted(moved, local_only=True) == folder and child.runs == 1
     moved.write_bytes(whole(data=672 + 32))
     assert converted(moved) != folder and child.runs == 2
+
+
+def test_who_listens_is_told_where_nobody_is_named(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Child(monkeypatch)
+    heard: list[float] = []
+    with told_to(heard.append):
+        converted(file)
+    assert heard == [0.5, 1.0] and capsys.readouterr().err == ""
+    file.write_bytes(whole(data=672 + 32))
+    converted(file)  # nobody listens any more
+    assert len(heard) == 2 and "converting model.gguf, once" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [None, UserError("got x, which cannot be converted"), KeyboardInterrupt()])
