@@ -24,8 +24,8 @@ class OwnAffine(nn.Module):
         self.affine = affine
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute [..., in] -> [..., out]."""
-        return self.affine(x, self.weight, self.bias)  # type: ignore[arg-type]
+        """Compute [..., in] -> [..., out], on the device of the weight."""
+        return self.affine(x.to(self.weight.device), self.weight, self.bias)  # type: ignore[arg-type]
 
 
 class SharedAffine(nn.Module):
@@ -59,7 +59,8 @@ class SharedAffine(nn.Module):
         return self.base
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute [rows, ..., in] -> [rows, ..., out]."""
+        """Compute [rows, ..., in] -> [rows, ..., out], on the device of the weight."""
+        x = x.to(self.weight.device)
         if self.runs == 1:
             return self.affine(x, self.weight, self._of_runs()[0].to(x.device))
         out = self.affine(x, self.weight, None)
