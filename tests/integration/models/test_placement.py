@@ -116,7 +116,8 @@ def test_a_model_in_parts_is_trained_where_they_are(
 def test_a_model_is_read_onto_two_gpus_and_trained_there(tmp_path: Path, bfloat16: bool) -> None:
     folder = saved("opt", tmp_path)
     device = torch.device("cuda")
-    two = {"decoder": 0, "decoder.layers.1": 1}  # the norm after it is on the first again
+    two = {"embed_tokens": 0, "embed_positions": 0, "layers.0": 0, "layers.1": 1, "final_layer_norm": 1}
+    two = {f"decoder.{path}": number for path, number in two.items()}
     placed = [load_model(folder, placement=Placement(device, bfloat16=bfloat16, parts=parts)) for parts in (two, None)]
     assert [is_spread(model.backbone) for model in placed] == [True, False]
     assert {str(one.device) for one in placed[0].backbone.parameters()} == {"cuda:0", "cuda:1"}
