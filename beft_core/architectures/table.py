@@ -406,8 +406,6 @@ ROWS: dict[str, Row] = {
             stack="decoder",
             fused=grouped,
             key=ALIBI,
-            # BLOOM derives its ALiBi slopes from the two-dimensional padding mask and takes no prepared mask.
-            packing=lambda config: False,
         ),
         Row(
             "qwen2",

@@ -118,11 +118,30 @@ def visible(
 
 
 def accept_packed_masks(backbone: nn.Module, layout: Layout) -> None:
-    """Let a DeBERTa take a mask per query.
+    """Let a DeBERTa and a BLOOM take a mask per query.
 
-    Its attention does, but its embeddings multiply by the same mask as if it were one value per token. A hook
-    hands them the diagonal: whether a token sees itself.
+    Their attention does. But the embeddings of a DeBERTa multiply by the same mask as if it were one value per token: a
+    hook hands them the diagonal, whether a token sees itself. And BLOOM counts its positions (ALiBi,
+    https://arxiv.org/abs/2108.12409) in a mask of one value per token: of a mask per query a token's position is the
+    number of others that it sees, along its path where examples are trees.
     """
+    model: Any = backbone
+    own = getattr(model, "build_alibi_tensor", None)
+    if own is not None:
+
+        def by_position(attention_mask: torch.Tensor, num_heads: int, dtype: torch.dtype) -> torch.Tensor:
+            """Make the bias of each head and key, [rows * heads, 1, tokens]."""
+            if attention_mask.dim() == 2:
+                made: torch.Tensor = own(attention_mask, num_heads, dtype=dtype)
+                return made
+            rows, tokens = attention_mask.shape[0], attention_mask.shape[-1]
+            position = (attention_mask[:, 0] == 0).sum(2) - 1  # [rows, tokens]
+            # Of a row of two tokens, the second one has the slope of each head.
+            slopes = own(torch.ones(1, 2, device=position.device), num_heads, dtype=torch.float32)[:, :, 1:]
+            bias = slopes[None] * position[:, None, None, :]  # [rows, heads, 1, tokens]
+            return bias.reshape(rows * num_heads, 1, tokens).to(dtype)
+
+        model.build_alibi_tensor = by_position
     if layout.mask != "boolean":
         return
 

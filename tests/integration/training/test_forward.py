@@ -93,7 +93,7 @@ def test_a_run_for_each_example_keeps_their_gradients_apart() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    "name", ["opt", "gpt2", "gpt_neox", "qwen2", "qwen2-sliding", "llama", "gemma2", "gemma3_text"]
+    "name", ["opt", "gpt2", "gpt_neox", "bloom", "qwen2", "qwen2-sliding", "llama", "gemma2", "gemma3_text"]
 )
 def test_candidates_score_as_their_whole_texts_one_by_one(name: str) -> None:
     model, session = tiny_decoder(name), Session(CPU)
@@ -125,9 +125,9 @@ def test_candidates_score_as_their_whole_texts_one_by_one(name: str) -> None:
 
 @torch.no_grad()
 def test_a_model_that_cannot_pack_scores_candidates_of_one_token() -> None:
-    model, session, few = tiny_decoder("bloom"), Session(CPU), VARIED.take([0, 3])
+    model, session, few = tiny_decoder("falcon-heads"), Session(CPU), VARIED.take([0, 3])
     bank = Bank(model, [], runs=1, classes=None, precision=Precision("float32", CPU))
-    batch = encode_prompts(model.tokenizer, few, 64, model_type="bloom")
+    batch = encode_prompts(model.tokenizer, few, 64, model_type="falcon")
     with bank.installed():
         found = Predictor(bank, {}, {}, session).predict(batch)
     np.testing.assert_allclose(found, plain_scores(model, few), atol=1e-5)

@@ -72,9 +72,9 @@ def test_no_text_is_longer_than_the_positions_of_the_model() -> None:
         ({"lm": None, "model_type": "bert"}, [(" b",)], "got bert, which is no language model, for a task of prompts"),
         ({}, None, "got examples without candidates"),
         (
-            {"packing": False, "model_type": "bloom"},
+            {"packing": False, "model_type": "falcon"},
             [(" b c d", " b e f")],
-            "got bloom, which cannot score several answers",
+            "got falcon, which cannot score several answers",
         ),
     ],
 )
