@@ -7,12 +7,17 @@ import re
 
 from beft_core.reports.paper import task_labels
 
+PROMPTED = "prompt-"
+"""Beginning of the key of a task that is asked by prompts; what follows is the key of the task."""
 _WORD = re.compile(r"[\w-]+")
 
 
 def as_written(text: object) -> str:
-    """Write every task of the paper that a text names by its key as the paper does, ``SST-2`` for ``sst2``."""
+    """Write every task of the paper that a text names by its key as the paper does, ``SST-2`` for ``sst2`` and
+    ``prompted SST-2`` for ``prompt-sst2``.
+    """
     known = task_labels()
+    known |= {f"{PROMPTED}{task}": f"prompted {label}" for task, label in known.items()}
     return _WORD.sub(lambda word: known.get(word[0], word[0]), str(text))
 
 
