@@ -8,7 +8,7 @@ from pathlib import Path
 
 from beft_core.errors import UserError
 
-TRAINING: tuple[str, ...] = ("torch", "transformers", "datasets", "sklearn", "scipy")
+TRAINING: tuple[str, ...] = ("torch", "transformers", "accelerate", "datasets", "sklearn", "scipy")
 """Modules of the extra ``train``: all that a fine-tune or an evaluation may come to import."""
 CONSTRAINTS = Path(__file__).parents[1] / ".constraints.txt"
 """File with the tested versions of the libraries, which only a checkout has."""

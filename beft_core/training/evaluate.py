@@ -12,6 +12,7 @@ import numpy as np
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.models.biases import LoadedModel, write_biases
+from beft_core.models.placement import Placement, is_spread
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.examples import Examples, TaskData
 from beft_core.tasks.registry import get_task
@@ -57,25 +58,31 @@ def evaluate(
     head = head_of(snapshot, data.spec.name)
     require_labels(snapshot, data.spec)
     observer.stage("load model")
-    model = load_base(snapshot, config, base)
+    model = load_base(snapshot, config, base, inputs.placement_for([config]))
     get = snapshot.post if biases == "post" else snapshot.pre
     write_biases(model, {key: get(*key) for key in snapshot.keys()})  # noqa: SIM118
     examples = sum(map(len, data.evals.values()))
     observer.stage("tokenise", examples)
     precision = Precision(config.precision, pick_device(config.device))
-    precision.prepare(model.backbone.to(precision.device))
+    if not is_spread(model.backbone):
+        model.backbone.to(precision.device)
+    precision.prepare(model.backbone)
     score = scorer(model, head, data, data.evals, config.max_length, precision, observer)
     observer.stage("evaluate", examples)
     return score()
 
 
-def load_base(snapshot: Snapshot, config: RunConfig, base: inputs.Base | None = None) -> LoadedModel:
+def load_base(
+    snapshot: Snapshot, config: RunConfig, base: inputs.Base | None = None, placement: Placement | None = None
+) -> LoadedModel:
     """Load the model of ``config``, or take it from ``base``, as the base of a snapshot.
+
+    ``placement``: see :func:`beft_core.training.inputs.load`.
 
     Raises:
         UserError: it is not the model that the snapshot started from.
     """
-    model = inputs.load(config, base)
+    model = inputs.load(config, base, placement)
     if model.info.fingerprint != snapshot.meta.model.fingerprint:
         named = config.model if base is None else model.id
         raise UserError(

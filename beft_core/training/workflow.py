@@ -196,7 +196,9 @@ def fit_bank(
     if not any(config.fisher for config in configs):  # which is measured in float32, before weights are rounded
         precision.prepare(model.backbone)  # here already: the device then never holds them in float32
     spread = is_spread(model.backbone)
-    if not spread:
+    if spread:
+        observer.message("no GPU can hold this model alone: its layers are spread over several, which take turns")
+    else:
         model.backbone.to(device)
     reported: set[tuple[str, tuple[str, ...]]] = set()  # what is said of one run is not said again of the next
     chosen = []

@@ -3,7 +3,8 @@
 python tests/benchmarks/bench_decoders.py [--model FOLDER] [--device cuda] [--threads 1] [--only boolq generation]
 
 Without a model, random weights of a LLaMA shape (8 layers, 512 wide, 32,000 tokens) are used. Prompts are random tokens
-of the lengths that the tasks have. All ways give the same scores to 1e-3 and the same texts, which is checked.
+of the lengths that the tasks have. All ways give the same scores to 1e-3 and the same texts, which is checked. Steps of
+fine-tunes are timed by bench_decoder_steps.py.
 
 Beside each ratio that is measured stands that of the products that are computed, which is what a faster program could
 reach: tokens times the weights of the layers, and tokens whose logits are wanted times those of the head. On a CPU
