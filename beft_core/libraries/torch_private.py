@@ -40,7 +40,8 @@ def product_with_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
     ``torch.relu(torch.addmm(...))`` is public and reads and writes the product once more, compiled or not.
     """
-    return torch._addmm_activation(bias, x, weight.t())
+    out: Tensor = torch._addmm_activation(bias, x, weight.t())
+    return out
 
 
 def uncompile(module: nn.Module) -> None:

@@ -99,7 +99,8 @@ def is_spread(backbone: nn.Module) -> bool:
 
 def parts_of(backbone: nn.Module) -> Mapping[str, Any]:
     """Return devices by the path of a module, as transformers wrote them down; empty for a model read without."""
-    return getattr(backbone, "hf_device_map", {})
+    found: Mapping[str, Any] = getattr(backbone, "hf_device_map", {})
+    return found
 
 
 def is_product(module: nn.Module) -> bool:

@@ -69,9 +69,8 @@ class Accelerated(Session):
         super().__init__(precision.device)
         self.model, self.precision = model, precision
         self.trains_weights, self.compile = trains_weights, compile
-        self.reader = reader_of(model)
-        if self.device.type == "cuda" and reads_tokens(model.layout):
-            self.reader = ReadTokensReader(model)
+        few = self.device.type == "cuda" and not trains_weights and reads_tokens(model.layout)
+        self.reader = ReadTokensReader(model) if few else reader_of(model)
         self.readings = DeferredReadings(self.device)
         self._replays = Replays(self.device, report)
         self.recompute = recompute

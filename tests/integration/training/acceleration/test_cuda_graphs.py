@@ -336,6 +336,10 @@ def test_graphs_give_the_same_bits_as_their_operations(
         ("cpu", "packed", "bert", None, False),
         ("cuda", "buckets", "bert", None, False),
         ("cuda", "packed", "albert", None, False),
+        ("cuda", "packed", "gemma3_text", None, True),
+        ("cuda", "longest", "mistral", None, True),
+        ("cuda", "packed", "modernbert", None, False),
+        ("cuda", "packed", "bloom", None, False),
         ("cuda", "packed", "bert", "trained", False),
     ],
 )

@@ -18,8 +18,10 @@ from beft_core.errors import UserError
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.training.acceleration import session
 from beft_core.training.acceleration.last_layer import LastLayerReader
+from beft_core.training.acceleration.read_tokens import ReadTokensReader
 from beft_core.training.acceleration.session import Accelerated, session_for
 from beft_core.training.batches.arrange import Shaping
+from beft_core.training.batches.reader import Reader
 from beft_core.training.precision import Precision
 from beft_core.training.session import Session
 
@@ -104,6 +106,24 @@ def test_the_session_of_a_fine_tune_and_the_null_session() -> None:
     assert not any("forward" in vars(one) for one in model.backbone.modules())
     assert {name: id(one) for name, one in model.backbone.named_modules()} == before
     assert fast.shaping == Shaping()
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "weights", "expected"),
+    [
+        ("opt", "cuda", False, ReadTokensReader),
+        ("gemma3_text-bias", "cuda", False, ReadTokensReader),
+        ("opt", "cuda", True, Reader),
+        ("opt", "cpu", False, Reader),
+        ("bert", "cuda", False, LastLayerReader),
+        ("modernbert", "cuda", False, Reader),
+    ],
+)
+def test_which_tokens_of_the_last_layer_are_computed(
+    name: str, device: str, weights: bool, expected: type[Reader]
+) -> None:
+    precision = Precision("float32", torch.device(device))
+    assert type(session_for(tiny(name), precision, trains_weights=weights).reader) is expected
 
 
 def test_plain_is_recorded_only_where_it_was_chosen() -> None:
