@@ -63,15 +63,22 @@ def added(model: str, wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(term for term in wanted if term not in layout.terms)
 
 
-def wanted_by_default(layout: Layout | None) -> list[str]:
-    """Choose the terms that a model begins with: of one without b_q, b_k and b_v these three, to be compared."""
-    if layout is None or set(layout.terms) & set(CANDIDATES):
+def wanted_by_default(model: str) -> list[str]:
+    """Choose the terms that a model begins with: of one without b_q, b_k and b_v these three, to be compared.
+
+    So does a file that is not converted yet: most of those have no biases, and a bias that is there stays as it is.
+    """
+    try:
+        layout = layout_of(model)
+    except NotConverted:
+        return list(CANDIDATES)
+    except UserError:
         return []
-    return [term for term in CANDIDATES if term in addable(layout)]
+    return [] if set(layout.terms) & set(CANDIDATES) else [term for term in CANDIDATES if term in addable(layout)]
 
 
-def choose_added(layout: Layout | None) -> None:
-    """Draw which zero biases a model is given, where it lacks some."""
+def choose_added(layout: Layout | None, model: str) -> None:
+    """Draw which zero biases a model is given, where it lacks some. ``layout``: None where it is not known yet."""
     options = [*TERM_KEYS] if layout is None else [*addable(layout)]
     if not options:
         return
@@ -81,7 +88,7 @@ def choose_added(layout: Layout | None) -> None:
         "Added biases",
         options,
         selection_mode="multi",
-        default=wanted_by_default(layout),
+        default=wanted_by_default(model),
         key=ADDED,
         bind="query-params",
         help="Zero biases where the model has none, which change nothing until they are trained: "

@@ -125,9 +125,13 @@ def _get(key: str) -> Any:
     return st.session_state.get(key, DEFAULTS[key])
 
 
+def _model_name() -> str:
+    return str(_get("ft_model")).strip() or BUNDLED
+
+
 def _config(kind: str, table: Table | None) -> tuple[RunConfig, int | None]:
     fields: dict[str, Any] = {
-        "model": page.model_of_page(str(_get("ft_model")).strip() or BUNDLED),
+        "model": page.model_of_page(_model_name()),
         "preset": _get("ft_preset"),
         "lr": _get("ft_lr"),
         "epochs": _get("ft_epochs"),
@@ -192,7 +196,7 @@ def _wanted_terms(fields: Mapping[str, Any]) -> Sequence[str]:
     if "terms" in fields:
         return tuple(fields["terms"])
     chosen = st.session_state.get(prompts.ADDED)
-    return prompts.wanted_by_default(_layout_of(str(fields["model"]))) if chosen is None else chosen
+    return prompts.wanted_by_default(str(fields["model"])) if chosen is None else chosen
 
 
 def _layout_of(model: str) -> Layout | None:
@@ -245,7 +249,7 @@ def _model() -> Layout | None:
         "model.safetensors and the tokenizer, or of a GGUF file. gemma-3-270m: a language model for prompted tasks, "
         "which installs as an extra.",
     )
-    name = str(_get("ft_model")).strip() or BUNDLED
+    name = _model_name()
     try:
         layout = layout_of(page.model_of_page(name))
     except UserError as error:
@@ -401,7 +405,7 @@ def _what(layout: Layout | None) -> None:
             f"are fine-tuned, then each approach selects one of {latex('q')}, {latex('k')} and {latex('v')}."
         )
     if not named and (layout is None or prompts.addable(layout)):
-        prompts.choose_added(layout)
+        prompts.choose_added(layout, _model_name())
     st.text_input(
         "Layers",
         "",

@@ -211,7 +211,9 @@ def test_a_model_that_is_not_converted_yet_can_be_started(tmp_path: Path) -> Non
     file.write_bytes(whole())
     at = opened("fine_tune", ft_model=str(file), ft_do="train")
     assert "it is converted, once" in at.info[0].value and not at.error
-    assert not button(at, "Start").disabled
+    assert not button(at, "Start").disabled and "--add-bias v" in command(at)
+    at = sound(at.radio(key="ft_do").set_value("select").run())
+    assert "--add-bias q k v" in command(at)
 
 
 def test_the_null_term_is_explained() -> None:
