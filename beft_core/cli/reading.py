@@ -218,7 +218,7 @@ def _experiments(snapshots: list[Snapshot]) -> dict[tuple[Any, ...], list[int]]:
     groups: dict[tuple[Any, ...], list[int]] = {}
     for number, snapshot in enumerate(snapshots):
         meta = snapshot.meta
-        key = (meta.model.fingerprint, meta.trained_terms, *_experiment(snapshot).values())
+        key = (meta.model.base, meta.trained_terms, *_experiment(snapshot).values())
         groups.setdefault(key, []).append(number)
     return groups
 

@@ -76,7 +76,7 @@ def variant_logits(
 def _head(model: LoadedModel, variant: Variant) -> dict[str, np.ndarray]:
     snapshot = variant.snapshot
     refuse_changed_weights(snapshot)
-    if snapshot.meta.model.fingerprint != model.info.fingerprint:
+    if snapshot.meta.model.base != model.info.base:
         raise UserError(
             f"got a fine-tune of {snapshot.meta.model.id}, whose biases are not those of {model.id}",
             "fine-tunes of one base model",

@@ -80,7 +80,7 @@ class SideBySide:
             raise UserError("got an empty prompt", "a text to go on with", "one with a word in it")
         for snapshot in snapshots:
             refuse_changed_weights(snapshot)
-            if snapshot.meta.model.fingerprint != model.info.fingerprint:
+            if snapshot.meta.model.base != model.info.base:
                 raise UserError(
                     f"got a fine-tune of {snapshot.meta.model.id}, whose biases are not those of {model.id}",
                     "fine-tunes of one base model",

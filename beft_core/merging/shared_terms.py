@@ -21,7 +21,7 @@ def shared_keys(snapshots: Sequence[Snapshot], terms: Iterable[str] | None = Non
     keys = trained_keys(first, wanted)
     for snapshot in snapshots:
         names = f"{first.source} and {snapshot.source}"
-        if snapshot.meta.model.fingerprint != first.meta.model.fingerprint:
+        if snapshot.meta.model.base != first.meta.model.base:
             ids = f"{first.meta.model.id} and {snapshot.meta.model.id}"
             raise UserError(f"different base models ({names}: {ids})", "fine-tunes of one base")
         if trained_keys(snapshot, wanted) != keys:

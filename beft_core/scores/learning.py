@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from beft_core.methods import METHODS
 from beft_core.snapshots.meta import SnapshotMeta
 from beft_core.tasks.constant_answer import uncertainty
 
@@ -59,6 +60,13 @@ def of_probe(meta: SnapshotMeta) -> str:
 
 
 def of_fine_tune(meta: SnapshotMeta) -> str:
-    """Say that a fine-tune did not beat a constant answer; empty where it did, or where that is not known."""
+    """Say that a fine-tune did not beat a constant answer; empty where it did, or where that is not known.
+
+    Of a run that trains nothing it is said of the model.
+    """
     found = learning(meta)
-    return "" if found is None else found.sentence("the fine-tune", LEARNED_NOTHING)
+    if found is None:
+        return ""
+    if meta.mode in METHODS and not METHODS[meta.mode].trains:
+        return found.sentence("the model as it is", "nothing was trained")
+    return found.sentence("the fine-tune", LEARNED_NOTHING)

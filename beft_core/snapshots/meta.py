@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -171,6 +172,10 @@ def _check(values: Any, rules: Mapping[str, Rule], where: str) -> None:
             raise UserError(f"{where}: {name} is {str(value)[:60]!r}", expected)
 
 
+NO_BIASES = hashlib.sha256(b"").hexdigest()
+"""Fingerprint of every model that has no bias term."""
+
+
 @dataclass(frozen=True)
 class ModelInfo:
     """Base model that a snapshot belongs to."""
@@ -189,6 +194,15 @@ class ModelInfo:
 
     def __post_init__(self) -> None:
         _check(self, _MODEL_RULES, "model")
+
+    @property
+    def base(self) -> tuple[object, ...]:
+        """Key that fine-tunes of one base model share: the fingerprint of its biases; of a model that has none, whose
+        fingerprint is that of every such model, its architecture and size instead.
+        """
+        if self.fingerprint == NO_BIASES:
+            return self.architecture, self.layers, self.hidden_size
+        return (self.fingerprint,)
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def load_base(
         UserError: it is not the model that the snapshot started from.
     """
     model = inputs.load(config, base, placement)
-    if model.info.fingerprint != snapshot.meta.model.fingerprint:
+    if model.info.base != snapshot.meta.model.base:
         named = config.model if base is None else model.id
         raise UserError(
             f"got the base model {named}, whose biases differ from those the snapshot started from",

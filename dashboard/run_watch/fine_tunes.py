@@ -182,7 +182,8 @@ def _results(run: Run, records: Records) -> list[str]:
         if name not in ("type", "seconds", "run", "epoch", "step") and isinstance(value, float | int)
     ]
     if values:
-        lines.append(f"After epoch {last.get('epoch')}: " + ", ".join(values).replace("train\\_loss", "training loss"))
+        when = f"After epoch {last['epoch']}" if last.get("epoch") else "As it is"
+        lines.append(f"{when}: " + ", ".join(values).replace("train\\_loss", "training loss"))
     try:
         selected = run.read_result().get("selected")
     except UserError:  # none, or a damaged one

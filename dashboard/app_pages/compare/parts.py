@@ -154,7 +154,7 @@ def caveats(all_: Compared) -> list[str]:
     """Write sentences on what the differences between the models mean for the comparison."""
     found = []
     models = [meta.model for meta in all_.metas]
-    if len({model.fingerprint for model in models}) > 1:
+    if len({model.base for model in models}) > 1:
         found.append(
             "These fine-tunes started from different base models. Their scores can be compared, for each is about its "
             "own start; the directions in which they moved cannot, wherever the start differs."

@@ -186,7 +186,8 @@ def _layers(setup: Setup, found: Sequence[Answer], focus: int, dark: bool) -> No
     ]
     st.subheader("Which layer's bias made it", anchor=False)
     if not parts:
-        st.caption("No bias moved in these fine-tunes: what they say is their heads' alone.")
+        whose = "that of the base model" if found[0].prompted else "their heads' alone"
+        st.caption(f"No bias moved in these fine-tunes: what they say is {whose}.")
         return
     labels = found[0].labels
     unit = "value" if labels is None else f"log-odds of {labels[label]}"

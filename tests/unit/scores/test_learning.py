@@ -48,3 +48,9 @@ def test_it_is_said_plainly_with_the_scores_and_not_instead_of_them() -> None:
 def test_where_it_is_not_known_nothing_is_said(accuracy: float | None, constant: dict | None) -> None:
     meta = scored(accuracy, constant).meta
     assert learning(meta) is None and of_probe(meta) == ""
+
+
+def test_of_a_run_that_trains_nothing_it_is_said_of_the_model() -> None:
+    meta = scored(0.512, {"value": 0.509, "examples": 872}, "none").meta
+    assert of_fine_tune(meta).startswith("the model as it is did not beat a constant answer")
+    assert of_fine_tune(meta).endswith(": nothing was trained")

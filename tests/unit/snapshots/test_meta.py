@@ -10,7 +10,7 @@ import pytest
 from example_snapshots import example
 
 from beft_core.errors import UserError
-from beft_core.snapshots.snapshot import ModelInfo, SnapshotMeta
+from beft_core.snapshots.snapshot import ModelInfo, SnapshotMeta, fingerprint
 
 
 def test_metadata_round_trip_ignores_what_it_does_not_know() -> None:
@@ -137,3 +137,11 @@ def test_the_folder_of_a_model_comes_back_and_files_without_one_keep_their_text(
     for folder in (3, "a\nb", "x" * 4097):
         with pytest.raises(UserError, match="model: folder"):
             dataclasses.replace(meta.model, folder=folder)
+
+
+def test_models_without_biases_are_told_apart_by_their_size() -> None:
+    gemma = ModelInfo("gemma-3-270m", None, "gemma3_text", 18, 640, fingerprint({}))
+    assert gemma.base == dataclasses.replace(gemma, id="a folder", folder="/a/folder").base
+    for other in ({"architecture": "llama"}, {"layers": 2}, {"hidden_size": 32}):
+        assert dataclasses.replace(gemma, **other).base != gemma.base  # type: ignore[arg-type]
+    assert example().meta.model.base == (example().meta.model.fingerprint,)
