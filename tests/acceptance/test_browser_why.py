@@ -79,4 +79,5 @@ def test_the_trap_on_the_real_samples(visit: Visit) -> None:
     expect(page.get_by_text("In bfloat16 the naive ranking selects")).to_be_visible()
     expect(page.get_by_text("⚠ noise").first).to_be_visible()
     expect(page.get_by_role("button", name="Train b_k in bfloat16")).to_be_enabled()
+    visit.resize(420, 800)  # a table of six columns does not stick out of a phone
     visit.check("why-trap", last=True)

@@ -157,7 +157,8 @@ def _verdict(guess: str | None, winner: str, worst: Opened) -> None:
 
 
 def _ranking(one: Opened) -> str:
-    """Write the naive ranking as Markdown."""
+    """Write the naive ranking as Markdown, under what tells the run from the others: on a phone it has no panel."""
+    how = f"in {precision(one.meta)}" if _trained_null(one.meta) else "frozen"
     scores = one.scores.mean_scores(PAPER)
     ranks = rank_terms({term: scores[term] for term in CANDIDATES if term in scores})
     rows = []
@@ -168,7 +169,7 @@ def _ranking(one: Opened) -> str:
     last = one.meta.metrics[-1] if one.meta.metrics else {}
     value = last.get(one.meta.metric or "")
     metric = f"\n\n:small[{plain(metric_in_words(one.meta.metric))} {100 * value:.1f}]" if value is not None else ""
-    return "\n".join(rows) + metric
+    return "\n".join([f"**{latex('k')} {how}**\n", *rows]) + metric
 
 
 def _explained(runs: list[Opened], noisy: list[Opened]) -> None:
