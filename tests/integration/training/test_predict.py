@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from tiny_models import tiny
 from training_tools import examples
 
+from beft_core.training import predict
+from beft_core.training.batches.encoded import Encoded, Writing
 from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.precision import Precision
 from beft_core.training.predict import EVAL_TOKENS, Predictor
@@ -63,3 +69,26 @@ def test_nothing_drops_and_training_goes_on_afterwards() -> None:
     with bank.installed():
         twice = [Predictor(bank, {}, {}, Session(CPU)).predict(examples(5, 1)) for _ in range(2)]
     assert np.array_equal(*twice) and backbone.training
+
+
+def test_texts_are_written_as_in_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled layers would be compiled anew for every length that a text reaches."""
+    entered: list[str] = []
+
+    class Noted(Session):
+        @contextmanager
+        def evaluating(self) -> Iterator[None]:
+            entered.append("evaluation")
+            yield
+            entered.append("end")
+
+    class Fake:
+        def __init__(self, *_: Any) -> None: ...
+
+        def texts(self, encoded: Encoded, run: int) -> list[str]:
+            entered.append("texts")
+            return ["a"] * len(encoded)
+
+    monkeypatch.setattr(predict, "Writer", Fake)
+    written = Predictor(two_runs(), {}, {}, Noted(CPU)).write(examples(3, 1), Writing(4, "\n"), 1)
+    assert written == ["a"] * 3 and entered == ["evaluation", "texts", "end"]
