@@ -79,6 +79,7 @@ def _run(
     runs = spec.runs()
     folder.begin(spec)
     done = folder.finished(runs)
+    observer.stage("plan passes")
     pending = _planned(folder, runs, done, bank_size)
     folder.keep_plan(pending)
     steps = {identity(config): _steps(config) or 1 for config in runs}

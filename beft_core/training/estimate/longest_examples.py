@@ -6,6 +6,8 @@ a batch takes depends on what they have.
 
 from __future__ import annotations
 
+import numpy as np
+
 from beft_core.config import RunConfig
 from beft_core.models.load import load_tokenizer
 from beft_core.models.source import locate
@@ -14,6 +16,9 @@ from beft_core.training.batches.prompted import encode_prompts
 from beft_core.training.objectives.prompted import Prompted
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.preconditions import answers_prompts, read_data
+
+TOKENISED = 500
+"""Most examples of a run that are tokenised: of more, those with the most characters."""
 
 
 class LongestExamples:
@@ -42,9 +47,12 @@ def _longest(config: RunConfig) -> int:
     data = read_data(config)
     objective = objective_of(data.spec)
     assert isinstance(objective, Prompted), "a task with a prompt has an objective for prompts"
+    examples = inputs.sample(config, data.train)
+    assert examples.candidates is not None, "examples of prompts have candidates"
+    characters = [len(text) + sum(map(len, own)) for text, own in zip(examples.text, examples.candidates, strict=True)]
     encoded = encode_prompts(
         load_tokenizer(config.model, local_only=True),
-        inputs.sample(config, data.train),
+        examples.take(np.argsort(characters, kind="stable")[-TOKENISED:]),
         config.max_length,
         model_type=locate(config.model, local_only=True).layout.model_type,
         gold_only=objective.trains_on_gold_alone,

@@ -10,7 +10,7 @@ from prompt_tools import VARIED, Prompts, prompted
 from training_tools import CLASSIFICATION
 
 from beft_core.config import RunConfig
-from beft_core.tasks.examples import TaskData
+from beft_core.tasks.examples import Examples, TaskData
 from beft_core.tasks.prompts.spec import PromptSpec
 from beft_core.training.batches.prompted import encode_prompts
 from beft_core.training.estimate import longest_examples
@@ -52,6 +52,21 @@ def test_the_longest_example_counts_with_its_candidates(read: list[str]) -> None
     assert counter.longest(config("prompt-sst2", n_train=40, max_length=20)) == 19  # the last token predicts nothing
     assert counter.longest(config("prompt-copa", n_train=40)) == longest - 2  # the right answers alone: " yes"
     assert counter.longest(config("prompt-cb", n_train=5)) == encode_prompts(Prompts(), VARIED, 64).lengths.max()
+
+
+def test_of_many_examples_those_of_most_characters_are_tokenised(
+    read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+
+    def encode(tokenizer: Any, examples: Examples, *args: Any, **how: Any) -> Any:
+        counted.append(len(examples))
+        return encode_prompts(tokenizer, examples, *args, **how)
+
+    monkeypatch.setattr(longest_examples, "encode_prompts", encode)
+    every = LongestExamples().longest(config("prompt-sst2", n_train=40))
+    monkeypatch.setattr(longest_examples, "TOKENISED", 12)
+    assert LongestExamples().longest(config("prompt-sst2", n_train=40)) == every and counted == [40, 12]
 
 
 def test_what_runs_share_is_read_once(read: list[str]) -> None:
