@@ -219,7 +219,9 @@ def test_the_trap_names_noise_as_noise() -> None:
     assert "selects **$b_k$**: **rounding noise**" in words(at) and "you predicted b\\_v" in words(at)
     right = words(opened("why", why_tab="The trap", why_seen="trap", why_trap="b_k"))
     assert "as you predicted" in right and "you predicted b" not in right
-    rankings = [m.value for m in at.markdown if m.value.startswith("1. ")]
+    headed = [m.value.split("\n\n", 1) for m in at.markdown if "\n1. " in m.value]
+    assert [head for head, _ in headed] == [f"**$b_k$ {how}**" for how in ("frozen", "in float32", "in bfloat16")]
+    rankings = [ranking for _, ranking in headed]
     assert [r.split()[1] for r in rankings] == ["$b_v$", "$b_v$", "$b_k$"]
     assert "3. $b_k$ 0.00 frozen" in rankings[0] and "⚠ noise" in rankings[1] and "⚠ noise" in rankings[2]
     figure = json.loads(at.get("plotly_chart")[0].proto.spec)
