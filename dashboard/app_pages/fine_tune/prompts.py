@@ -20,6 +20,7 @@ from beft_core.tasks.spec import TaskSpec
 from beft_core.terms import CANDIDATES, TERM_KEYS, TERMS
 from beft_core.training.estimate.count import layout_of
 from dashboard.figures.parts.style import latex
+from dashboard.shared import page
 from dashboard.shared.text import plain
 
 ADDED, DEMONSTRATIONS = "ft_add", "ft_demos"
@@ -69,7 +70,7 @@ def wanted_by_default(model: str) -> list[str]:
     So does a file that is not converted yet: most of those have no biases, and a bias that is there stays as it is.
     """
     try:
-        layout = layout_of(model)
+        layout = layout_of(page.model_of_page(model))
     except NotConverted:
         return list(CANDIDATES)
     except UserError:
