@@ -18,6 +18,8 @@ OTHERS: dict[str, str] = {"all": "all biases", "head": "head only"}
 _DASHES = {"all": "dash", "head": "dot"}
 PANEL, TITLE, FOOT, BETWEEN = 240, 34, 78, 74
 """Heights in pixels: a panel, the titles on top, axis and legend below, from a panel to the one below it."""
+SLANTED = 22
+"""Pixels that learning rates take more below an axis where a phone has no room for them side by side."""
 MAX_DOTS = 20
 """Largest number of points that a curve marks with dots."""
 
@@ -38,7 +40,7 @@ def over_rates(metrics: pd.DataFrame, scores: pd.DataFrame, metric: str, label: 
         fixedrange=True,
         title={"text": "learning rate", "standoff": 4},
     )
-    return _laid_out(figure, 1, dark)
+    return _laid_out(figure, 1, dark, room=SLANTED)
 
 
 def over_epochs(rows: pd.DataFrame, metric: str, dark: bool = False) -> go.Figure:
@@ -104,21 +106,23 @@ def _draw_lines(figure: go.Figure, rows: pd.DataFrame, x: str, what: str, dark: 
         )
 
 
-def _laid_out(figure: go.Figure, down: int, dark: bool) -> go.Figure:
-    height = TITLE + down * PANEL + (down - 1) * BETWEEN + FOOT
+def _laid_out(figure: go.Figure, down: int, dark: bool, room: int = 0) -> go.Figure:
+    """Lay panels out, ``down`` below each other, with the legend below them, ``room`` pixels farther than usual."""
+    foot = FOOT + room
+    height = TITLE + down * PANEL + (down - 1) * BETWEEN + foot
     figure.update_yaxes(fixedrange=True)
     figure.update_annotations(selector={"yref": "paper"}, font_size=14)
     figure.update_layout(
         template=style.template(dark),
         height=height,
-        margin={"t": TITLE, "b": FOOT},
+        margin={"t": TITLE, "b": foot},
         hovermode="closest",
         showlegend=True,
         legend={
             "orientation": "h",
             "x": 0,
             "xanchor": "left",
-            "y": -46 / (height - TITLE - FOOT),
+            "y": -(46 + room) / (height - TITLE - foot),
             "yanchor": "top",
         },
     )
