@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 from prompt_tools import prompted, tiny_decoder
+from tiny_models import CONFIGS, tiny
 from training_tools import CLASSIFICATION, attend_by_segments, config, difference, trace_layers
 
+from beft_core.models.biases import add_zero_bias
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.examples import Examples, TaskData
 from beft_core.tasks.prompts.spec import PromptSpec
@@ -20,11 +22,14 @@ from beft_core.tasks.targets import Classes
 from beft_core.training import forward, workflow
 from beft_core.training.acceleration import session
 from beft_core.training.acceleration.cuda_graphs import Replays
+from beft_core.training.acceleration.segment_attention import masks_are_made_here
 from beft_core.training.objectives.candidates import Candidates
 from beft_core.training.session import Session
 
 SHORT, LONG = [(" good", " bad")], [(" good", " very bad one"), (" a b c", " d e"), (" yes", " no")]
 """Candidates of one token, which make no branches, and of several."""
+PLAIN = ("opt", "gpt2", "gpt_neox", "llama-bias")
+WINDOWED = ("qwen2", "qwen2-sliding", "mistral", "qwen3-bias", "gemma3_text-bias", "phi3")
 TOLERANCE = 2e-5
 """As for two layouts of the same batch: Adam turns rounding into steps."""
 
@@ -64,6 +69,8 @@ def fit(name: str, examples: Examples, *, plain: bool = False, **how: Any) -> li
         prompt=PromptSpec("{text}", candidates=("bad", "good")),
     )
     model = tiny_decoder(name)
+    for term in ("v", "q"):
+        add_zero_bias(model, term)
     encoded = Candidates(Classes(("bad", "good"))).encode(model, examples, 64, training=True)
     runs = [config(terms=(term,), seed=seed, lr=2e-3, **how) for seed, term in enumerate(("v", "q"))]
     with pytest.MonkeyPatch.context() as patch:
@@ -93,12 +100,19 @@ def require_equal(fast: list[Snapshot], plain: list[Snapshot]) -> None:
 
 
 @pytest.mark.parametrize("pad", ["packed", "longest"])
-@pytest.mark.parametrize("name", ["opt", "gpt2", "gpt_neox", "llama-bias", "qwen2-sliding", "gemma3_text-bias"])
+@pytest.mark.parametrize("name", [*PLAIN, *WINDOWED])
 def test_prompts_end_at_the_same_values(name: str, pad: str, masks: set[str]) -> None:
     for candidates in (SHORT, LONG):
         require_equal(*(fit(name, of(candidates), plain=plain, pad=pad) for plain in (False, True)))
-    windows = {"qwen2-sliding", "gemma3_text-bias"}  # too narrow for these prompts, so their masks are made
-    assert "additive" in masks and ("causal" in masks or name in windows or pad == "packed")
+    narrow = name in WINDOWED and tiny_decoder(name).layout.window is not None  # so their masks are made
+    assert "additive" in masks and ("causal" in masks or narrow or pad == "packed")
+
+
+def test_these_are_the_models_whose_steps_are_recorded() -> None:
+    decoders = [name for name in CONFIGS if name != "vit" and tiny(name).layout.causal]
+    found = {name for name in decoders if masks_are_made_here(tiny(name, attn="sdpa"))}
+    bare = {"gpt_neox-no-bias", "llama", "gemma", "qwen3", "gemma3_text"}  # as others of their type, without biases
+    assert found - bare == {*PLAIN, *WINDOWED}
 
 
 def test_prompts_are_trained_by_compiled_layers(masks: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
