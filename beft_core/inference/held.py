@@ -8,9 +8,11 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from beft_core.config import RunConfig
+from beft_core.inference.answers import Answer
 from beft_core.inference.examples import scored_examples
 from beft_core.inference.logits import variant_logits
 from beft_core.inference.predict import ask_prompts, predict
@@ -57,22 +59,8 @@ class HeldFineTunes:
         Raises:
             UserError: as :func:`beft_core.inference.predict.predict`, and for snapshots and models that cannot be read.
         """
-        snapshots = [self.snapshot(run) for run in runs]
-        config = RunConfig(**{**recorded(snapshots), "model": model, "device": "cpu"})
-        loaded = self.model(config)
-        began = time.perf_counter()
-        with few_threads(loaded.backbone):
-            answers = predict(
-                snapshots,
-                texts,
-                text_pairs,
-                task=task,
-                names=[run["name"] for run in runs],
-                apart=apart,
-                config=config,
-                loader=self.model,
-            )
-        return {"answers": [one.to_dict() for one in answers], "seconds": time.perf_counter() - began}
+        about = partial(predict, texts=texts, text_pairs=text_pairs, task=task, apart=apart)
+        return self._asked(runs, model, about)
 
     def ask(
         self,
@@ -86,21 +74,19 @@ class HeldFineTunes:
         """Ask fine-tunes of one base model which candidate follows prompts that are written out
         (:func:`beft_core.inference.predict.ask_prompts`). Fields, result and errors are those of :meth:`answer`.
         """
+        about = partial(ask_prompts, prompts=prompts, candidates=candidates, task=task, apart=apart)
+        return self._asked(runs, model, about)
+
+    def _asked(
+        self, runs: Sequence[Mapping[str, Any]], model: str, about: Callable[..., list[Answer]]
+    ) -> dict[str, Any]:
+        """Ask fine-tunes by a function that takes snapshots, their names, a configuration and a loader."""
         snapshots = [self.snapshot(run) for run in runs]
         config = RunConfig(**{**recorded(snapshots), "model": model, "device": "cpu"})
         loaded = self.model(config)
         began = time.perf_counter()
         with few_threads(loaded.backbone):
-            answers = ask_prompts(
-                snapshots,
-                prompts,
-                candidates,
-                task=task,
-                names=[run["name"] for run in runs],
-                apart=apart,
-                config=config,
-                loader=self.model,
-            )
+            answers = about(snapshots, names=[run["name"] for run in runs], config=config, loader=self.model)
         return {"answers": [one.to_dict() for one in answers], "seconds": time.perf_counter() - began}
 
     def write(

@@ -27,7 +27,7 @@ from beft_core.tasks.predictions import Predictions
 from beft_core.tasks.registry import TASKS
 from beft_core.tasks.sources.presence import presence
 from dashboard.app_pages.try_it.prompts import open_prompt
-from dashboard.app_pages.try_it.scored import LIMIT, Found, examples_of, read_now, stored, texts_of
+from dashboard.app_pages.try_it.scored import LIMIT, Found, examples_of, own_candidates, read_now, stored, texts_of
 from dashboard.app_pages.try_it.setup import CANDIDATES_TAB, PAIR, TEXT, YOURS, Chosen, Setup, forget_unless
 from dashboard.shared import page
 from dashboard.shared.figure import offer_table
@@ -69,7 +69,7 @@ def offer_one(setup: Setup) -> None:
     """Draw the button that takes a validation example into the fields for sentences, where the task is here."""
     if setup.task in TASKS and presence(TASKS[setup.task]).here:
         st.button(
-            "Take one of the task's examples",
+            f"Take one of the task's {'examples' if setup.prompt is None else 'prompts'}",
             key="try-draw",
             icon=":material/casino:",
             type="tertiary",
@@ -79,14 +79,18 @@ def offer_one(setup: Setup) -> None:
 
 
 def _draw(setup: Setup) -> None:
-    """Put a validation example, drawn at random, into the fields for sentences. For callbacks."""
+    """Put a validation example, drawn at random, into the fields. For callbacks."""
     try:
         part = next(iter(examples_of(setup.runs[0], setup.task).evals.values()))
     except UserError as error:
         st.toast(plain(error))
         return
     at = random.randrange(len(part))
-    _open(setup, (part.text[at], None if part.text_pair is None else part.text_pair[at]))
+    second = own_candidates(part)[at] if part.text_pair is None else part.text_pair[at]
+    if setup.prompt is not None:
+        open_prompt(setup, part.text[at], second)
+    else:
+        _open(setup, (part.text[at], second))
 
 
 def _pair(setup: Setup) -> tuple[Chosen, Chosen] | None:

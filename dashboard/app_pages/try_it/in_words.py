@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard.app_pages.try_it.examples import examples
-from dashboard.app_pages.try_it.prompts import offer_prompt, prompt_and_candidates
+from dashboard.app_pages.try_it.examples import examples, offer_one
+from dashboard.app_pages.try_it.prompts import prompt_and_candidates
 from dashboard.app_pages.try_it.results import results
 from dashboard.app_pages.try_it.setup import CANDIDATES_TAB, Setup
 from dashboard.app_pages.try_it.writing import writing
@@ -23,7 +23,7 @@ def ask_in_words(setup: Setup, above: DeltaGenerator, dark: bool) -> None:
     """
     assert setup.prompt is not None
     prompt, candidates = prompt_and_candidates(setup)
-    offer_prompt(setup)
+    offer_one(setup)
     if setup.prompt.answered_by == "generation":
         with above:
             st.caption("The answer is free text, which the base model and the fine-tunes write side by side.")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
 import streamlit as st
 
 from beft_core.errors import UserError
 from beft_core.tasks.prompts.spec import PromptSpec
-from beft_core.tasks.registry import TASKS
-from beft_core.tasks.sources.presence import presence
 from dashboard.app_pages.try_it.scored import examples_of, own_candidates
 from dashboard.app_pages.try_it.setup import FIRST, MOST_CHARACTERS, Setup
 from dashboard.shared import page
@@ -57,36 +54,12 @@ def prompt_and_candidates(setup: Setup) -> tuple[str, list[str]]:
     return prompt or "", found
 
 
-def offer_prompt(setup: Setup) -> None:
-    """Draw the button that takes a validation prompt into the fields, where the task is here."""
-    if setup.task in TASKS and presence(TASKS[setup.task]).here:
-        st.button(
-            "Take one of the task's prompts",
-            key="try-draw",
-            icon=":material/casino:",
-            type="tertiary",
-            on_click=_draw,
-            args=(setup,),
-        )
-
-
 def open_prompt(setup: Setup, text: str, candidates: str | None) -> None:
     """Put a prompt, and its own candidates where it has some, into the fields. For callbacks."""
     st.session_state[PROMPT] = text
     assert setup.prompt is not None
     own = candidates.splitlines() if candidates else list(setup.prompt.candidates)
     st.session_state[CANDIDATES] = "\n".join(own)
-
-
-def _draw(setup: Setup) -> None:
-    """Take a validation prompt, drawn at random. For callbacks."""
-    try:
-        part = next(iter(examples_of(setup.runs[0], setup.task).evals.values()))
-    except UserError as error:
-        st.toast(plain(error))
-        return
-    at = random.randrange(len(part))
-    open_prompt(setup, part.text[at], own_candidates(part)[at])
 
 
 def _beginning(setup: Setup, rule: PromptSpec) -> tuple[str, Sequence[str]]:
