@@ -19,15 +19,14 @@ import numpy as np
 from beft_core.architectures.layout import BiasSlot, Layout
 from beft_core.errors import UserError
 from beft_core.exchange.checkpoints import imported, model_info
-from beft_core.files.leftovers import temporary
 from beft_core.files.paths import user_path
-from beft_core.files.safe_io import atomic_write, read_json_file, sync_folder
-from beft_core.files.safetensors_file import SafetensorsFile, write_safetensors
+from beft_core.files.safe_io import read_json_file
+from beft_core.files.safetensors_file import SafetensorsFile
 from beft_core.models.bias_reader import ModelWeights, bound_elements, parameter_sizes
 from beft_core.models.source import BUNDLED
+from beft_core.snapshots.adapter_folder import CONFIG, WEIGHTS, write_adapter
 from beft_core.snapshots.snapshot import Key, Snapshot
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 ROOT = "base_model.model."
 VECTOR = ".beft_bias"
 BUNDLED_ID = "sentence-transformers/all-MiniLM-L6-v2"
@@ -39,7 +38,8 @@ HEADS: dict[str, tuple[str | None, ...]] = {
     **dict.fromkeys(("deberta", "deberta-v2"), ("pooler.dense", "classifier")),
     "distilbert": ("pre_classifier", "classifier"),
     "modernbert": ("head.dense", "classifier", "head.norm"),
-    **dict.fromkeys(("opt", "gpt2", "gptj", "gpt_neox", "bloom", "qwen2", "llama", "falcon", "phi3"), (None, "score")),
+    **dict.fromkeys(("opt", "gpt2", "gptj", "gpt_neox", "bloom", "qwen2", "qwen3", "llama"), (None, "score")),
+    **dict.fromkeys(("mistral", "falcon", "phi3", "gemma", "gemma2", "gemma3_text"), (None, "score")),
 }
 """Names, by model type, of the modules of transformers' classifier that are our head's hidden layer, its output and its
 LayerNorm.
@@ -170,27 +170,7 @@ def export_peft(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make {folder}: {error.strerror}", "a new or an existing folder") from None
-    _write_both(folder, tensors, json.dumps(config, indent=2, sort_keys=True).encode())
-
-
-def _write_both(folder: Path, tensors: dict[str, np.ndarray], config: bytes) -> None:
-    """Put an adapter into a folder that may hold another one; a crash never leaves the weights of one with the
-    configuration of the other: for the moment of the renames there is none, and no reader takes that for an adapter.
-    """
-    weights, table = (temporary(folder / name) for name in (WEIGHTS, CONFIG))
-    try:
-        write_safetensors(weights, tensors, {"format": "pt"})
-        atomic_write(table, [config])
-        (folder / CONFIG).unlink(missing_ok=True)
-        sync_folder(folder)
-        weights.replace(folder / WEIGHTS)
-        table.replace(folder / CONFIG)
-        sync_folder(folder)
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror}", "a folder that can be written") from None
-    finally:
-        weights.unlink(missing_ok=True)
-        table.unlink(missing_ok=True)
+    write_adapter(folder, tensors, json.dumps(config, indent=2, sort_keys=True).encode())
 
 
 def _adapter_config(folder: Path) -> dict:
@@ -232,13 +212,19 @@ def _vectors(snapshot: Snapshot, layout: Layout) -> dict[str, np.ndarray]:
     sizes = parameter_sizes(layout)
     moved: dict[Key, np.ndarray] = {}
     for stack, term in snapshot.keys():  # noqa: SIM118 - a method of Snapshot, not of a dict
-        delta = snapshot.post(stack, term) - snapshot.pre(stack, term)
+        delta = _difference(snapshot.pre(stack, term), snapshot.post(stack, term))
         if delta.any():
             moved[stack, term] = delta
     tensors: dict[str, np.ndarray] = {}
     for (stack, term), delta in moved.items():
         slots = [s for s in (*layout.slots, *layout.addable) if (s.stack, s.term) == (stack, term)]
-        if layout.model_type in CONV1D or not slots or not all(map(_is_linear, slots)):
+        if layout.model_type in CONV1D:
+            raise UserError(
+                f"{snapshot.source} moved {stack}.{term} in {layout.model_type}, whose projections are Conv1D",
+                "linear modules, the only ones that PEFT's BEFT wraps",
+                "beft export FILE --merged FOLDER, a plain model with the biases in place",
+            )
+        if not slots or not all(map(_is_linear, slots)):
             raise UserError(
                 f"{snapshot.source} moved {stack}.{term}, not a linear module's bias in {layout.model_type}",
                 "terms that PEFT's BEFT can hold (q, k, v, o, mlp_in, mlp_out of linear modules)",
@@ -252,6 +238,19 @@ def _vectors(snapshot: Snapshot, layout: Layout) -> dict[str, np.ndarray]:
     if not tensors:
         raise UserError(f"{snapshot.source} moved no bias term", "a snapshot of a fine-tune")
     return tensors
+
+
+def _difference(pre: np.ndarray, post: np.ndarray) -> np.ndarray:
+    """Compute the vector that gives ``post`` when it is added to ``pre`` in float32, as whoever imports it does.
+
+    Where the rounded difference misses by a last bit, a neighbour is taken that does not. Only where a value became
+    much smaller than it was is there none, and the last bits of the difference are lost.
+    """
+    vector = (post.astype(np.float64) - pre).astype(np.float32)
+    for end in (np.inf, -np.inf):
+        neighbour = np.nextafter(vector, np.float32(end))
+        vector = np.where((pre + vector != post) & (pre + neighbour == post), neighbour, vector)
+    return vector
 
 
 def head_names(layout: Layout) -> dict[str, str]:

@@ -18,12 +18,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from beft_core.errors import UserError
 from beft_core.files.safetensors_file import SafetensorsFile, write_safetensors
+from beft_core.snapshots.adapter_folder import AdapterFolder
 from beft_core.snapshots.meta import FORMAT_VERSION, HEAD_KINDS, MODES, ModelInfo, SnapshotMeta
 from beft_core.terms import STACKS, TERM_KEYS
 
@@ -37,6 +39,7 @@ __all__ = [
     "ModelInfo",
     "Snapshot",
     "SnapshotMeta",
+    "adapter_beside",
     "canonical",
     "fingerprint",
     "read_snapshot",
@@ -120,6 +123,10 @@ class Snapshot:
         self._load = load
         self._keys = _check_shapes(self._shapes, meta)
         self.extra: Mapping[str, np.ndarray] = _Extra(self)
+        self.adapter: AdapterFolder | None = None
+        """Adapter that the fine-tune trained instead of biases, in memory; :func:`write_snapshot` puts its folder
+        beside the file, and a file that is read does not have it.
+        """
 
     @classmethod
     def build(
@@ -206,12 +213,15 @@ class Snapshot:
 
     def with_meta(self, meta: SnapshotMeta) -> Snapshot:
         """Copy the snapshot with other metadata. Raises UserError where the tensors do not fit them."""
-        return Snapshot(meta, self._shapes, self._load, self.source)
+        snapshot = Snapshot(meta, self._shapes, self._load, self.source)
+        snapshot.adapter = self.adapter
+        return snapshot
 
     def _with(self, part: str, values: Mapping[Key, np.ndarray]) -> Snapshot:
         new = {f"{stack}.{term}.{part}": _frozen(array, np.float32) for (stack, term), array in values.items()}
         shapes = self._shapes | {name: array.shape for name, array in new.items()}
         snapshot = Snapshot(self.meta, shapes, lambda name: new[name] if name in new else self._load(name), self.source)
+        snapshot.adapter = self.adapter
         for name in new:
             snapshot._read(name)
         return snapshot
@@ -369,8 +379,16 @@ def read_snapshot(source: str | os.PathLike[str] | bytes) -> Snapshot:
         raise UserError(f"{file.name}: {error.got}", error.expected, error.try_) from None
 
 
+def adapter_beside(path: str | os.PathLike[str]) -> Path:
+    """Name the folder of the adapter that belongs to a snapshot's file: ``x.beft.safetensors`` has ``x.adapter``."""
+    file = Path(path)
+    return file.with_name(f"{file.name.removesuffix(SUFFIX)}.adapter")
+
+
 def write_snapshot(path: str | os.PathLike[str], snapshot: Snapshot) -> None:
     """Write a snapshot atomically; equal snapshots give equal bytes. What was computed in float64 is rounded.
+
+    The adapter that it has in memory is written first, beside it (:func:`adapter_beside`).
 
     Raises:
         UserError: the file cannot be written, or a tensor is not finite.
@@ -379,4 +397,6 @@ def write_snapshot(path: str | os.PathLike[str], snapshot: Snapshot) -> None:
         name: array.astype(np.float32) if array.dtype == np.float64 else array
         for name, array in snapshot.tensors().items()
     }
+    if snapshot.adapter is not None:
+        snapshot.adapter.write(adapter_beside(path))
     write_safetensors(path, tensors, {"beft": snapshot.meta.to_json()})

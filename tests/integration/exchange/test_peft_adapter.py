@@ -14,6 +14,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
     BloomConfig,
+    GPT2Config,
     LlamaConfig,
     ModernBertConfig,
     PretrainedConfig,
@@ -243,4 +244,15 @@ def test_the_bundled_model_by_name(tmp_path: Path) -> None:
     export_peft(snapshot, tmp_path / "adapter")
     back = import_peft(tmp_path / "adapter", "bundled", task="sst2")
     assert back.meta.model == snapshot.meta.model  # the same fingerprint, from disk and from the loaded model
-    np.testing.assert_allclose(back.post("encoder", "v"), snapshot.post("encoder", "v"), atol=1e-7)
+    np.testing.assert_array_equal(back.post("encoder", "v"), snapshot.post("encoder", "v"))
+
+
+def test_conv1d_is_refused_with_the_reason(tmp_path: Path) -> None:
+    base_model(tmp_path / "base", GPT2Config(n_embd=16, n_layer=2, n_head=4, vocab_size=50, num_labels=3))
+    model = load.load_model(str(tmp_path / "base"))
+    pre = biases.biases(model)
+    post = {key: array + (key[1] == "v") for key, array in pre.items()}
+    snapshot = Snapshot.build(SnapshotMeta(model=model.info, task="toy", trained_terms=("v",)), pre, post)
+    with pytest.raises(UserError, match=r"whose projections are Conv1D.*beft export FILE --merged FOLDER"):
+        export_peft(snapshot, tmp_path / "out", base=tmp_path / "base")
+    assert not (tmp_path / "out").exists()
