@@ -119,8 +119,18 @@ class RunConfig:
     """Method of the fine-tune: a key of :data:`beft_core.methods.METHODS`."""
     terms: tuple[str, ...] = ("v",)
     """Bias terms that mode ``terms`` trains together; ``q+v`` is both of them."""
+    targets: tuple[str, ...] | None = None
+    """Bias terms whose modules an adapter wraps: ``q`` stands for the projection to queries. Only methods that wrap
+    modules have them; ``None``: the method's own (:data:`beft_core.adapter_methods.ADAPTERS`).
+    """
+    rank: int | None = None
+    """Rank of LoRA, DoRA or VeRA; ``None``: the method's own."""
+    alpha: float | None = None
+    """Scale of LoRA and DoRA: the low-rank product counts ``alpha / rank`` times; ``None``: the method's own."""
+    virtual_tokens: int | None = None
+    """Number of vectors that prefix or prompt tuning puts before the text; ``None``: the method's own."""
     layers: tuple[int, ...] | None = None
-    """Layers whose terms are trained (0-based); ``None``: all."""
+    """Layers whose terms, or modules, are trained (0-based); ``None``: all."""
     train_null: bool = False
     """Train terms that are certified null too, instead of freezing them in an all-bias run."""
     add_bias: tuple[str, ...] = ()
@@ -204,7 +214,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         # JSON has lists where this record has tuples.
-        for name in ("terms", "layers", "add_bias", "candidates"):
+        for name in ("terms", "layers", "add_bias", "candidates", "targets"):
             value = getattr(self, name)
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
@@ -247,6 +257,7 @@ class RunConfig:
             if value is not None and not least <= value <= most:
                 expected = f"at least {least}" if not value > most else f"at most {most}"
                 raise UserError(f"got --{name.replace('_', '-')} {value}", expected)
+        self._check_settings_of_method()
         if self.lr is not None and not 0 < self.lr <= LARGEST_RATE:
             expected = f"at most {LARGEST_RATE:g}" if self.lr > 0 else "a positive number"
             raise UserError(f"got --lr {self.lr}", expected, "--lr 4e-4")
@@ -267,6 +278,38 @@ class RunConfig:
             )
         if self.train_file is None and self.eval_file is not None:
             raise UserError("got --eval-file without --train-file", "both, or a --task")
+
+    def _check_settings_of_method(self) -> None:
+        """Refuse settings that the method does not have, or that are out of its bounds."""
+        settings = {one.field: one for one in self.method.settings}
+        for name in SETTINGS_OF_METHODS:
+            value, flag = getattr(self, name), f"--{name.replace('_', '-')}"
+            if value is None:
+                continue
+            if name not in settings:
+                own = ", ".join(key for key, row in METHODS.items() if name in {one.field for one in row.settings})
+                raise UserError(f"got {flag} with --method {self.mode}, which has none", f"one of {own}")
+            one = settings[name]
+            if not one.least <= value <= one.most:
+                raise UserError(
+                    f"got {flag} {value:g}", f"{one.least:g} to {one.most:g}", f"{flag} {one.default:g}, {one.source}"
+                )
+        adapter = self.method.adapter
+        if self.targets is None:
+            return
+        if adapter is None or not adapter.wraps:
+            own = ", ".join(key for key, row in METHODS.items() if row.adapter is not None and row.adapter.wraps)
+            raise UserError(f"got --targets with --method {self.mode}, which wraps no modules", f"one of {own}")
+        known = [term for term in TERM_KEYS if (term in NORMS) == adapter.norms]
+        for target in self.targets:
+            if target not in known:
+                raise UserError(
+                    f"got --targets {target} with --method {self.mode}",
+                    f"some of {', '.join(known)}",
+                    f"--targets {' '.join(adapter.targets)}",
+                )
+        if not self.targets or len(set(self.targets)) != len(self.targets):
+            raise UserError(f"got --targets {' '.join(self.targets)}", "each target once, and at least one")
 
     @property
     def method(self) -> MethodRow:
@@ -312,7 +355,10 @@ class RunConfig:
         of_task = {"lr": _preset_lr(self), "epochs": self.epochs or self._preset_epochs(layout)}
         own = get_task(self.task).paper_preset if self.preset == "paper" and self.train_file is None else {}
         of_preset = dataclasses.asdict(PRESETS[self.preset]) | own | of_task
-        filled = {name: value for name, value in of_preset.items() if getattr(self, name) is None}
+        of_method: dict[str, Any] = {one.field: one.default for one in self.method.settings}
+        if self.method.adapter is not None and self.method.adapter.wraps:
+            of_method["targets"] = self.method.adapter.targets
+        filled = {name: value for name, value in (of_preset | of_method).items() if getattr(self, name) is None}
         if self.train_file is not None or get_task(self.task).paper_text is None:
             filled["inputs"] = "lab"  # there is only one way to read the others
         n_train = self.n_train if self.n_train is not None else self._regime_examples()
@@ -369,6 +415,12 @@ class RunConfig:
         return cls(**values)
 
 
+SETTINGS_OF_METHODS: tuple[str, ...] = tuple(
+    dict.fromkeys(one.field for row in METHODS.values() for one in row.settings)
+)
+"""Fields that only some methods have."""
+NORMS = ("ln1", "ln2")
+"""Terms whose modules are LayerNorms; the others are linear."""
 LARGEST_RATE = 1000.0
 BOUNDS: dict[str, tuple[int, int]] = {
     "n_train": (2, 10**9),

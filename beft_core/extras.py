@@ -10,6 +10,8 @@ from beft_core.errors import UserError
 
 TRAINING: tuple[str, ...] = ("torch", "transformers", "accelerate", "datasets", "sklearn", "scipy")
 """Modules of the extra ``train``: all that a fine-tune or an evaluation may come to import."""
+METHODS: tuple[str, ...] = ("peft",)
+"""Modules of the extra ``methods``: what trains adapters."""
 CONSTRAINTS = Path(__file__).parents[1] / ".constraints.txt"
 """File with the tested versions of the libraries, which only a checkout has."""
 
@@ -34,6 +36,21 @@ def require_training() -> None:
     """
     if (error := training_missing()) is not None:
         raise error
+
+
+def require_methods(method: str) -> None:
+    """Raise UserError where the library that trains adapters is not installed.
+
+    Raises:
+        UserError: it is missing; the error names the ``method`` that needs it.
+    """
+    missing = [name for name in METHODS if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"got --method {method} in an installation without {', '.join(missing)}",
+            "the extra methods",
+            install_command("methods"),
+        )
 
 
 def install_command(extra: str = "train") -> str:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from beft_core.adapter_methods import ADAPTERS, Adapter, Setting
+
 
 @dataclass(frozen=True)
 class MethodRow:
@@ -23,7 +25,11 @@ class MethodRow:
     every_bias: bool = False
     """Whether the method trains every bias, so that the terms can be compared: such a fine-tune is a probe."""
     changes_weights: bool = False
-    """Whether more than biases changes, so that a snapshot is not the whole result."""
+    """Whether weights of the base model change, which are kept nowhere."""
+    adapter: Adapter | None = None
+    """Adapter of the PEFT library that the method trains, whose folder is kept beside the snapshot; None: it trains
+    parameters of the model itself.
+    """
     trains: bool = True
     """Whether anything is trained; otherwise a run scores the model as it is."""
     shares_pass: bool = True
@@ -42,6 +48,21 @@ class MethodRow:
     """Share of the task's learning rate that the method takes, by preset; without an entry the whole."""
 
     @property
+    def beyond_biases(self) -> bool:
+        """Whether more than biases is trained, so that a snapshot is not the whole result."""
+        return self.changes_weights or self.adapter is not None
+
+    @property
+    def before_text(self) -> bool:
+        """Whether the method puts vectors before the text, so that its passes are not those of the model alone."""
+        return self.adapter is not None and not self.adapter.wraps
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """Numbers that the method has besides those of every fine-tune."""
+        return () if self.adapter is None else self.adapter.settings
+
+    @property
     def trains_terms(self) -> bool:
         """Whether the method trains bias terms of the layers, and so none that is certified null."""
         return self.names_terms or self.every_bias
@@ -49,6 +70,23 @@ class MethodRow:
     def terms(self, named: Sequence[str], available: Sequence[str]) -> tuple[str, ...]:
         """Select the bias terms that the method trains: those ``named``, all that are ``available``, or none."""
         return tuple(named if self.names_terms else available if self.every_bias else ())
+
+
+def _as_one_term(layout: Any, total: int) -> int:
+    """Count as many parameters as the value biases have, or all biases of a model without these."""
+    return sum(slot.width for slot in layout.slots_of("v") or layout.slots)
+
+
+def _adapter(name: str, words: str, short: str) -> MethodRow:
+    """Make the row of an adapter."""
+    return MethodRow(
+        words,
+        "beft_core.training.methods.adapters:AdapterMethod",
+        short=short,
+        adapter=ADAPTERS[name],
+        shares_pass=False,
+        usual_rates=(1e-5, math.inf),
+    )
 
 
 METHODS: dict[str, MethodRow] = {
@@ -87,7 +125,24 @@ METHODS: dict[str, MethodRow] = {
         short="random weights",
         changes_weights=True,
         shares_pass=False,
-        counts=lambda layout, total: sum(slot.width for slot in layout.slots_of("v") or layout.slots),
+        counts=_as_one_term,
+    ),
+    "fish": MethodRow(
+        "as many single parameters as one bias term has, those of the largest Fisher information, and the head "
+        "(FISH mask)",
+        "beft_core.training.methods.random_entries:FishMask",
+        short="FISH mask",
+        changes_weights=True,
+        shares_pass=False,
+        counts=_as_one_term,
+    ),
+    "fish-biases": MethodRow(
+        "as many single biases as one bias term has, those of the largest Fisher information, and the head",
+        "beft_core.training.methods.random_entries:FishMaskOfBiases",
+        short="FISH biases",
+        changes_weights=True,
+        shares_pass=False,
+        counts=_as_one_term,
     ),
     "none": MethodRow(
         "nothing: a language model as it is answers a task's prompts (zero-shot)",
@@ -96,6 +151,14 @@ METHODS: dict[str, MethodRow] = {
         trains=False,
         usual_rates=(0.0, math.inf),
     ),
+    "lora": _adapter("lora", "low-rank changes of weight matrices (LoRA)", "LoRA"),
+    "dora": _adapter("dora", "low-rank changes of the directions of weights, and their lengths (DoRA)", "DoRA"),
+    "vera": _adapter("vera", "vectors that scale random low-rank changes, shared by all layers (VeRA)", "VeRA"),
+    "ia3": _adapter("ia3", "vectors that scale keys, values and the inner states of the MLP (IA3)", "IA3"),
+    "prefix": _adapter("prefix", "keys and values before the text in every layer (prefix tuning)", "prefix"),
+    "prompt-tuning": _adapter("prompt-tuning", "embeddings before the text (prompt tuning)", "prompt tuning"),
+    "ln-tuning": _adapter("ln-tuning", "weights and biases of LayerNorms (LN-tuning)", "LayerNorms"),
+    "peft-beft": _adapter("peft-beft", "bias vectors as PEFT's own BEFT adds them", "PEFT's BEFT"),
 }
 """Methods by name, the ``mode`` of configurations and snapshots."""
 

@@ -73,6 +73,10 @@ LATER: dict[str, Any] = {
     "prompt": None,
     "candidates": None,
     "candidates_column": None,
+    "targets": None,
+    "rank": None,
+    "alpha": None,
+    "virtual_tokens": None,
 }
 """Settings that came later, with what a record without them means."""
 MAX_SCALE = 1000.0

@@ -46,8 +46,9 @@ def _fine_tune_command(
     for name in fields:
         value = getattr(config, name)
         ignored = name == "task" if config.train_file is not None else name in _OF_TABLES
-        if name == "terms" and not config.method.names_terms:
-            words += ["--terms", config.mode]
+        if name in ("mode", "terms") and not config.method.names_terms:
+            flag = "terms" if config.method.adapter is None else "mode"  # every method is a word of either
+            words += _option(FLAGS[flag].name or _flag(flag), config.mode) if name == flag else []
         elif value != getattr(default, name) and not ignored:
             words += _words(FLAGS[name], value)
     if out is not None:
@@ -55,7 +56,7 @@ def _fine_tune_command(
     return shlex.join(words)
 
 
-_OF_GRID: tuple[str, ...] = ("tasks", "regimes", "n_train", "terms", "lrs", "probe_lrs", "merges")
+_OF_GRID: tuple[str, ...] = ("tasks", "regimes", "n_train", "terms", "methods", "lrs", "probe_lrs", "merges")
 """Fields of a sweep that one flag each lists."""
 
 
@@ -65,16 +66,21 @@ def sweep_command(spec: SweepSpec, out: str | None = None) -> str:
     The grid stands in it completely, of the other settings what differs from the defaults.
 
     Raises:
-        UserError: seeds other than 0 to N - 1, or several tables, which only :func:`sweep_file` can say.
+        UserError: seeds other than 0 to N - 1, several tables, or settings of a method, which only :func:`sweep_file`
+            can say.
     """
     if spec.seeds != tuple(range(len(spec.seeds))):
         seeds = ", ".join(map(str, spec.seeds))
         raise UserError(f"got the seeds {seeds}", "those that --seeds N means, 0 to N - 1", f"seeds: [{seeds}] as YAML")
     if len(spec.tables) > 1:
         raise UserError(f"got the tables {', '.join(spec.tables)}", "one, as flags say it", "all of them as YAML")
+    if set_up := [entry["method"] for entry in spec.methods if len(entry) > 1]:
+        raise UserError(f"got settings of {', '.join(set_up)}", "methods by name, as flags say them", "the YAML file")
     words = ["beft", "sweep"]
     for name in _OF_GRID:
         values = getattr(spec, name)
+        if name == "methods":
+            values = [entry["method"] for entry in values]
         if name == "tasks":
             values = [task for task in values if task not in spec.tables]
         if values:

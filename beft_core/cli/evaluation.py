@@ -42,6 +42,7 @@ from beft_core.training.preconditions import (
     refuse_changed_weights,
     require_data,
     require_labels,
+    with_adapter,
 )
 
 Biases = Annotated[
@@ -103,8 +104,9 @@ def evaluate(
     if biases not in ("post", "pre"):
         raise UserError(f"got --biases {biases}", "post or pre")
     path = user_path(file, "the file")
-    snapshot = read_snapshot(path)
-    refuse_changed_weights(snapshot)
+    snapshot = with_adapter(read_snapshot(path), path)
+    if snapshot.adapter is None:
+        refuse_changed_weights(snapshot)
     task, data = own_data(snapshot, path, table, given)
     head_of(snapshot, task)
     own = data is not None

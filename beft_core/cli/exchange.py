@@ -1,4 +1,4 @@
-"""Snapshots from and to other programs: ``beft extract`` and ``beft peft``."""
+"""Snapshots from and to other programs: ``beft extract``, ``beft export`` and ``beft peft``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ import typer
 
 from beft_core.cli import output
 from beft_core.cli.parser.command import DATA, MODEL, OUTPUT, Group, add
+from beft_core.cli.progress import progress
+from beft_core.config import RunConfig
 from beft_core.errors import UserError
+from beft_core.extras import require_training
 from beft_core.files.paths import user_path
+from beft_core.merging.config import recorded
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
+from beft_core.training.preconditions import refuse_changed_weights
 
 RequiredOut = Annotated[
     str, typer.Option("--out", metavar="FILE", help="Snapshot to write.", show_default=False, rich_help_panel=OUTPUT)
@@ -43,6 +48,12 @@ OptionalModel = Annotated[
         "--base", metavar="MODEL", help="Base model. Default: what the snapshot names.", rich_help_panel=MODEL
     ),
 ]
+Merged = Annotated[
+    str,
+    typer.Option(
+        "--merged", metavar="FOLDER", help="New folder for the model.", show_default=False, rich_help_panel=OUTPUT
+    ),
+]
 HeadTask = Annotated[
     str | None,
     typer.Option(
@@ -54,6 +65,7 @@ HeadTask = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     add(app, "extract", extract)
+    add(app, "export", export)
     peft = typer.Typer(cls=Group, help="Adapters of the peft library: import and export.", rich_markup_mode=None)
     add(peft, "import", import_adapter)
     add(peft, "export", export_adapter)
@@ -105,6 +117,31 @@ def export_adapter(
         output.print_json({"folder": target, "files": names})
         return
     output.say(f"wrote {', '.join(names)} to {target}")
+
+
+def export(
+    file: output.File, merged: Merged, base: OptionalModel = None, task: HeadTask = None, json: output.Json = False
+) -> None:
+    """Write a fine-tune as a plain model folder, its biases in place, for whatever reads models of transformers."""
+    snapshot = read_snapshot(user_path(file, "the file"))
+    refuse_changed_weights(snapshot)
+    require_training()
+    with progress() as observer:
+        observer.stage("start PyTorch")
+        from beft_core.inference.merged_folder import write_merged
+
+        observer.stage("write the model")
+        fields = recorded([snapshot]) | ({} if base is None else {"model": base})
+        target = write_merged(snapshot, merged, RunConfig.from_dict(_listed(fields)), task=task)
+    names = sorted(entry.name for entry in target.iterdir())
+    if json:
+        output.print_json({"folder": target, "files": names})
+        return
+    output.say(f"wrote {', '.join(names)} to {target}")
+
+
+def _listed(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
 
 def _print_written(snapshot: Snapshot, path: Path, json: bool) -> None:

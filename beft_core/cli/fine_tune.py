@@ -22,7 +22,7 @@ from beft_core.methods import ONE_BY_ONE, method_of
 from beft_core.scores.approaches import APPROACHES, PAPER
 from beft_core.scores.learning import learning, of_fine_tune, of_probe
 from beft_core.scores.table import ScoreTable
-from beft_core.snapshots.snapshot import Snapshot
+from beft_core.snapshots.snapshot import Snapshot, adapter_beside
 from beft_core.tasks.registry import get_task
 from beft_core.terms import CANDIDATES
 from beft_core.training.observer import NOT_METRICS
@@ -166,7 +166,7 @@ def train(
     force: output.Force = False,
     json: output.Json = False,
 ) -> int:
-    """Fine-tune bias terms and save their snapshot."""
+    """Fine-tune bias terms, or by another method, and save the snapshot."""
     config = config_of(given)
     name = default_name(config, config.terms if config.method.names_terms else [config.mode])
     path = output.out_path(out) if out else output.default_path(name, force)
@@ -258,6 +258,7 @@ def _trained(snapshot: Snapshot, observer: Progress, path: Path) -> dict[str, An
         "constant_answer": constant_answer(snapshot),
         "hyperparameters": meta.hyperparameters,
         "file": path,
+        **({} if snapshot.adapter is None else {"adapter": adapter_beside(path)}),
         **_cost(snapshot, observer),
     }
 
@@ -284,6 +285,8 @@ def _print_training(snapshot: Snapshot, observer: Progress, path: Path) -> None:
         )
     besides = "" if meta.is_prompted(meta.task) else ", besides the head"
     output.say(f"trained {output.percentage(meta)}{besides}; {_seconds(observer)}", f"snapshot: {path}")
+    if snapshot.adapter is not None:
+        output.say(f"adapter: {adapter_beside(path)}, for PeftModel.from_pretrained")
     if method_of(meta.mode).trains:
         output.say(*filter(None, [of_probe(meta) if method_of(meta.mode).every_bias else of_fine_tune(meta)]))
 

@@ -14,9 +14,17 @@ import typer
 from beft_core.cli.parser.command import DATA as DATA_PANEL
 from beft_core.cli.parser.command import MODEL, OUTPUT, TRAINING
 from beft_core.cli.parser.options_file import FIELD
-from beft_core.config import DEVICES, EVALUATIONS, PADDINGS, PRECISIONS, SCHEDULES, RunConfig
+from beft_core.config import (
+    DEVICES,
+    EVALUATIONS,
+    PADDINGS,
+    PRECISIONS,
+    SCHEDULES,
+    SETTINGS_OF_METHODS,
+    RunConfig,
+)
 from beft_core.errors import UserError
-from beft_core.methods import WITHOUT_TERMS
+from beft_core.methods import METHODS, WITHOUT_TERMS
 from beft_core.presets import EPSILON_PLACES, INPUTS, PRESETS, SAMPLERS
 from beft_core.settings import arguments
 from beft_core.tasks.own_table import PROBLEMS
@@ -65,7 +73,8 @@ class Flag:
         """Values that a shell can complete to: the words of its metavar, tasks, or terms."""
         if self.metavar and self.metavar.startswith("["):
             return tuple(self.metavar.strip("[]").split("|"))
-        return {"task": tuple(TASKS), "terms": (*TERM_KEYS, *WITHOUT_TERMS), "add_bias": TERM_KEYS}.get(self.field, ())
+        of_terms = {"terms": (*TERM_KEYS, *WITHOUT_TERMS), "add_bias": TERM_KEYS, "targets": TERM_KEYS}
+        return {"task": tuple(TASKS), "mode": tuple(METHODS), **of_terms}.get(self.field, ())
 
     def _complete(self, incomplete: str) -> list[str]:
         return [choice for choice in self.choices if choice.startswith(incomplete)]
@@ -159,6 +168,34 @@ FLAGS: dict[str, Flag] = {
             f"Bias terms to train: some of {', '.join(TERM_KEYS)}; or one of {_MODES}. Default: v.",
             metavar="TERMS",
             convert=arguments.terms_and_mode,
+            panel=MODEL,
+        ),
+        Flag(
+            "mode",
+            str,
+            "What is trained: terms (default), or another method, see beft docs methods.",
+            name="--method",
+            metavar="NAME",
+            convert=arguments.method,
+            panel=MODEL,
+        ),
+        Flag(
+            "targets",
+            list[str],
+            "Of an adapter: the projections that it wraps, by their terms: q k v o mlp_in mlp_out. Default: its own.",
+            metavar="TERMS",
+            convert=lambda value: {"targets": arguments.joined_terms(value)},
+            panel=MODEL,
+        ),
+        Flag("rank", int, "Rank of lora, dora (8) or vera (256).", metavar="R", panel=MODEL),
+        Flag(
+            "alpha", float, "Scale of lora and dora: the product counts A / R times. Default: 16.", "", "A", panel=MODEL
+        ),
+        Flag(
+            "virtual_tokens",
+            int,
+            "Vectors before the text, of prefix (5) or prompt-tuning (20).",
+            metavar="N",
             panel=MODEL,
         ),
         Flag(
@@ -280,7 +317,9 @@ FLAGS: dict[str, Flag] = {
 }
 """Flags by field, in the order of ``--help``."""
 
-OF_SELECT = tuple(name for name in FLAGS if name not in ("terms", "fisher"))
+OF_METHODS = ("mode", "targets", *SETTINGS_OF_METHODS)
+"""Names of the flags that say another method than bias terms, and what only it has."""
+OF_SELECT = tuple(name for name in FLAGS if name not in ("terms", "fisher", *OF_METHODS))
 """Names of the flags of ``select``: a probe fine-tunes all terms and measures Fisher always."""
 
 TABLE = (
@@ -328,7 +367,11 @@ def takes(
         def wrapper(**values: Any) -> Any:
             given: dict[str, Any] = {}
             for flag in chosen:
-                given |= flag.fields(values.pop(f"{FIELD}{flag.field}"))
+                fields = flag.fields(values.pop(f"{FIELD}{flag.field}"))
+                if flag.field == "mode" and any(given.get(name, value) != value for name, value in fields.items()):
+                    what = given.get("mode") or " ".join(given["terms"])
+                    raise UserError(f"got --terms {what} with --method {fields['mode']}", "one of them")
+                given |= fields
             return command(given=given, **values)
 
         parameters = [p for p in own.parameters.values() if p.name != "given"]

@@ -51,6 +51,15 @@ Terms = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+Methods = Annotated[
+    Words,
+    typer.Option(
+        "--methods",
+        metavar="NAME...",
+        help="Methods besides terms, each alone: lora, ia3, ... (see beft docs methods). Settings of them: in YAML.",
+        rich_help_panel=MODEL,
+    ),
+]
 Rates = Annotated[
     Words,
     typer.Option("--lrs", metavar="RATE...", help="Learning rates. Default: the preset's.", rich_help_panel=TRAINING),
@@ -110,6 +119,7 @@ def sweep(
     regimes: Regimes = None,
     n_train: Counts = None,
     terms: Terms = None,
+    methods: Methods = None,
     lrs: Rates = None,
     probe_lrs: ProbeRates = None,
     seeds: Seeds = None,
@@ -130,6 +140,7 @@ def sweep(
         "regimes": arguments.words(regimes),
         "n_train": _whole("--n-train", n_train),
         "terms": arguments.words(terms),
+        "methods": arguments.words(methods),
         "lrs": arguments.numbers("--lrs", lrs),
         "probe_lrs": arguments.numbers("--probe-lrs", probe_lrs),
         "merges": arguments.words(merges),

@@ -46,6 +46,10 @@ class Where(TypedDict, total=False):
 class Settings(Where, total=False):
     """Settings of a fine-tune beyond those that the functions name themselves."""
 
+    targets: str | Iterable[str] | None
+    rank: int | None
+    alpha: float | None
+    virtual_tokens: int | None
     prompt: str | None
     candidates: str | Iterable[str] | None
     candidates_column: str | None
@@ -167,6 +171,7 @@ def _plain(value: object) -> object:
 
 
 _READ: dict[str, Any] = {
+    "targets": lambda value: {"targets": None if value is None else arguments.joined_terms(listed("targets", value))},
     "terms": _terms,
     "layers": _layers,
     "add_bias": lambda value: {"add_bias": arguments.words(listed("add_bias", value))},

@@ -42,7 +42,9 @@ class Snapshot(files.Snapshot, Result):
         """Make one of a snapshot of the engine; the arrays are shared, which nobody can write."""
         if isinstance(snapshot, cls):
             return snapshot
-        return cls(snapshot.meta, snapshot._shapes, snapshot._load, snapshot.source)
+        made = cls(snapshot.meta, snapshot._shapes, snapshot._load, snapshot.source)
+        made.adapter = snapshot.adapter
+        return made
 
     def with_source(self, source: str) -> Snapshot:
         """Copy the snapshot with words for the examples that it was trained on."""

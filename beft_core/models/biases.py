@@ -56,6 +56,9 @@ class LoadedModel:
     output: OutputLayer | None = None
     """Language-model head that is not the embedding, once it was read; :mod:`beft_core.models.lm_head` reads it."""
 
+    embeddings_ahead: int = 0
+    """Number of embeddings that a method puts before every text while it is installed; 0: none."""
+
     @property
     def id(self) -> str:
         """Id of the model: ``bundled``, a Hub id, or a folder's name."""

@@ -19,7 +19,8 @@ from beft_core.errors import UserError
 from beft_core.imports import imported
 from beft_core.presets import completed, completed_sweep
 from beft_core.scores.verdict import Verdict
-from beft_core.snapshots.snapshot import SUFFIX
+from beft_core.snapshots.adapter_folder import CONFIG, WEIGHTS
+from beft_core.snapshots.snapshot import SUFFIX, adapter_beside
 from beft_core.terms import CANDIDATES, TERMS
 
 Fields = Mapping[str, Any]
@@ -27,6 +28,8 @@ Fields = Mapping[str, Any]
 
 SNAPSHOT, RESULT, CHECKPOINT = f"snapshot{SUFFIX}", "result.json", "checkpoint.safetensors"
 PREDICTIONS = "predictions.parquet"
+ADAPTER = tuple(f"{adapter_beside(SNAPSHOT).name}/{name}" for name in (CONFIG, WEIGHTS))
+"""Names of the files of an adapter, of a run of another method than biases."""
 """Names of files in a run folder."""
 PROBE_COPY = f"probe{SUFFIX}"
 """Name of the copy of a probe's snapshot in the folder of the run that checks it."""
@@ -221,7 +224,7 @@ _ROWS = (
         workflow="beft_core.execution.workflows:fine_tune",
         command="beft_core.cli.command_line:train_command",
         trains=_fine_tune,
-        artifacts=(SNAPSHOT,),
+        artifacts=(SNAPSHOT, *ADAPTER),
         brief=_fine_tune_brief,
         terms=_terms,
         settings=_filled_in,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Sequence
 
@@ -17,6 +18,7 @@ _WORDS = re.compile(r"[^-].*")
 SEVERAL = {
     "--terms": _WORDS,
     "--add-bias": _WORDS,
+    "--targets": _WORDS,
     "--layers": _NUMBERS,
     "--tasks": _WORDS,
     "--regimes": _WORDS,
@@ -24,6 +26,7 @@ SEVERAL = {
     "--lrs": _NUMBERS,
     "--probe-lrs": _NUMBERS,
     "--merges": _WORDS,
+    "--methods": _WORDS,
     "--candidates": _WORDS,
     "--lambdas": _NUMBERS,
     "--snapshots": _WORDS,
@@ -95,6 +98,19 @@ def terms_and_mode(values: Iterable[str] | None) -> dict[str, object]:
     if len(chosen) > 1:
         raise UserError(f"got --terms {' '.join(chosen)}", f"{modes[0]} alone, or bias terms", f"--terms {modes[0]}")
     return {"mode": modes[0], "terms": ()}
+
+
+def method(name: str) -> dict[str, object]:
+    """Read ``--method``: of one that trains no named bias terms, there are no terms.
+
+    Raises UserError for a method that there is not.
+    """
+    from beft_core.methods import METHODS, WITHOUT_TERMS
+
+    if name not in METHODS:
+        close = difflib.get_close_matches(name.lower(), METHODS, n=1)
+        raise UserError(f"got --method {name}", f"one of {', '.join(METHODS)}", f"--method {close[0]}" if close else "")
+    return {"mode": name, "terms": ()} if name in WITHOUT_TERMS else {"mode": name}
 
 
 def layers(values: Iterable[str] | None) -> tuple[int, ...] | None:

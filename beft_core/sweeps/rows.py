@@ -141,7 +141,7 @@ def without_trajectory(snapshot: Snapshot) -> Snapshot:
     exact = {key: snapshot.fisher(*key) for key in keys}
     batch = {key: snapshot.fisher(*key, "batch") for key in keys}
     tuned = {key: snapshot.fisher(*key, "tuned") for key in keys}
-    return Snapshot.build(
+    made = Snapshot.build(
         snapshot.meta,
         {key: snapshot.pre(*key) for key in keys},
         {key: snapshot.post(*key) for key in keys},
@@ -150,3 +150,5 @@ def without_trajectory(snapshot: Snapshot) -> Snapshot:
         fisher_tuned={key: value for key, value in tuned.items() if value is not None},
         extra=dict(snapshot.extra),
     )
+    made.adapter = snapshot.adapter
+    return made

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from beft_core.config import RunConfig, table_fields
+from beft_core.config import SETTINGS_OF_METHODS, RunConfig, table_fields
 from beft_core.errors import UserError
 from beft_core.files.safe_yaml import read_yaml
 from beft_core.methods import METHODS, WITHOUT_TERMS
@@ -29,6 +29,9 @@ LARGEST = 2**53
 """Largest whole number that a grid may hold: what every reader of JSON holds exactly."""
 MODES_OF_SWEEPS = WITHOUT_TERMS
 """Names of the methods that ``terms`` of a sweep may hold besides bias terms."""
+
+OF_METHODS = ("targets", *SETTINGS_OF_METHODS)
+"""Fields of RunConfig that an entry of ``methods`` may say."""
 
 COMMON: tuple[str, ...] = (
     "model",
@@ -88,6 +91,10 @@ class SweepSpec:
     terms: tuple[str, ...] = ("v", "q", "k", "all", "head")
     """Terms that each run trains: a bias term, several joined by ``+``, or ``all`` (the probe), ``head``, ``random``,
     ``full``."""
+    methods: tuple[dict[str, Any], ...] = ()
+    """Methods besides ``terms``, each alone: ``{"method": "lora", "rank": 8, "targets": ["q", "v"], "lrs": [1e-3]}``,
+    of which only the first is needed, or its name alone. ``lrs`` are a method's own learning rates.
+    """
     lrs: tuple[float, ...] = ()
     """Peak learning rates; without them, the preset's."""
     probe_lrs: tuple[float, ...] = ()
@@ -111,6 +118,8 @@ class SweepSpec:
                 )
             object.__setattr__(self, "seeds", tuple(range(self.seeds)))
         self._keep_tables()
+        entries = self.methods if isinstance(self.methods, list | tuple) else (self.methods,)
+        object.__setattr__(self, "methods", tuple(map(_method_entry, entries)))
         for name, kind in _LISTS.items():
             value = getattr(self, name)
             values = tuple(value) if isinstance(value, list | tuple) else (value,)
@@ -126,7 +135,7 @@ class SweepSpec:
                 raise UserError(f"got {name} = {', '.join(map(str, values))}", "each once")
             object.__setattr__(self, name, values)
         for name in ("tasks", "terms", "seeds"):
-            if not getattr(self, name):
+            if not getattr(self, name) and not (name == "terms" and self.methods):
                 raise UserError(f"got a sweep without {name}", "at least one", f"--{name}")
         object.__setattr__(self, "tasks", tuple(map(self._name_of, self.tasks)))
         for value in self.terms:
@@ -150,7 +159,8 @@ class SweepSpec:
         if not isinstance(epochs, dict) or not all(type(n) is int and self._name_of(str(t)) for t, n in epochs.items()):
             raise UserError(f"got task_epochs = {str(epochs)[:80]}", "a table of tasks and whole numbers")
         count = len(self.tasks) * (len(self.regimes) + len(self.n_train) or 1) * len(self.seeds)
-        count *= len(self.terms) * max(1, len(self.lrs), len(self.probe_lrs))
+        rates = max(1, len(self.lrs), len(self.probe_lrs))
+        count *= len(self.terms) * rates + sum(len(entry.get("lrs", ())) or rates for entry in self.methods)
         if count > MAX_RUNS:
             raise UserError(f"got a sweep of {count:,} runs", f"at most {MAX_RUNS:,}", "fewer seeds or learning rates")
 
@@ -190,10 +200,12 @@ class SweepSpec:
         tables = {task: table_fields(table.pinned()) for task, table in self.tables.items()}
         found: dict[str, RunConfig] = {}
         layout = layout_here(str(self.settings.get("model", BUNDLED))) if self._looks_at_model() else None
-        for task, size, what in itertools.product(self.tasks, self._sizes(), self.terms):
-            mode, terms = _mode_and_terms(what)
+        trained = [*map(_of_terms, self.terms), *self.methods]
+        for task, size, what in itertools.product(self.tasks, self._sizes(), trained):
+            own = dict(what)
+            mode = own.pop("method")
             of_method = self.probe_lrs or self.lrs if METHODS[mode].every_bias else self.lrs
-            rates: Sequence[float | None] = of_method or (None,)
+            rates: Sequence[float | None] = own.pop("lrs", None) or of_method or (None,)
             for lr, seed in itertools.product(rates, self.seeds):
                 values = {
                     **self.settings,
@@ -201,7 +213,8 @@ class SweepSpec:
                     "task": task,
                     **tables.get(task, {}),
                     "mode": mode,
-                    "terms": terms,
+                    "terms": (),
+                    **own,
                     "lr": lr,
                     "seed": seed,
                     "fisher": METHODS[mode].every_bias,
@@ -235,6 +248,8 @@ class SweepSpec:
         }
         if not self.tables:
             del table["tables"]  # as before there were any
+        if not self.methods:
+            del table["methods"]
         return table
 
     @classmethod
@@ -327,9 +342,54 @@ def _mode_and_terms(what: str) -> tuple[str, tuple[str, ...]]:
     return "terms", terms
 
 
+def _of_terms(what: str) -> dict[str, Any]:
+    """Write what ``terms`` holds as ``methods`` would: the method with its fields of RunConfig."""
+    mode, terms = _mode_and_terms(what)
+    return {"method": mode, "terms": terms}
+
+
+def _method_entry(entry: Any) -> dict[str, Any]:
+    """Check an entry of ``methods``. Raises UserError for a method or a setting that there is not."""
+    if isinstance(entry, str):
+        entry = {"method": entry}
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("method"), str):
+        raise UserError(f"got the method {str(entry)[:80]}", "a name, or a table with the name as its method")
+    fields = dict(entry)
+    name = fields["method"]
+    if name not in MODES_OF_SWEEPS:
+        close = difflib.get_close_matches(name, MODES_OF_SWEEPS, n=1)
+        raise UserError(
+            f"got the method {name[:80]}", f"one of {', '.join(MODES_OF_SWEEPS)}", close[0] if close else ""
+        )
+    for key in fields:
+        if key not in ("method", "lrs", *OF_METHODS):
+            raise UserError(f"got {str(key)[:80]} of the method {name}", f"some of lrs, {', '.join(OF_METHODS)}")
+    for key in ("lrs", "targets"):
+        if key in fields:
+            value = fields[key].split("+") if isinstance(fields[key], str) and key == "targets" else fields[key]
+            fields[key] = list(value) if isinstance(value, list | tuple) else [value]
+    fields |= {"lrs": _numbers("lrs", fields["lrs"])} if "lrs" in fields else {}
+    if not all(isinstance(lr, int | float) and 0 < lr < float("inf") for lr in fields.get("lrs", ())):
+        raise UserError(
+            f"got the learning rates {str(fields['lrs'])[:80]} of {name}", "positive numbers", "lrs: [1e-3]"
+        )
+    RunConfig.from_dict({"mode": name, **{key: fields[key] for key in OF_METHODS if key in fields}})
+    return fields
+
+
 def trains(config: RunConfig) -> str:
-    """Name what a run trains in the words of a sweep, such as ``q+v``."""
-    return "+".join(config.terms) if config.method.names_terms else config.mode
+    """Name what a run trains in the words of a sweep, such as ``q+v`` or ``lora``; of settings that are not those of
+    the method, ``lora rank=4 targets=k``.
+    """
+    if config.method.names_terms:
+        return "+".join(config.terms)
+    usual = RunConfig(mode=config.mode, terms=()).resolved()
+    own = [
+        f"{name}={','.join(value) if isinstance(value, tuple) else f'{value:g}'}"
+        for name in OF_METHODS
+        if (value := getattr(config, name)) is not None and value != getattr(usual, name)
+    ]
+    return " ".join([config.mode, *own])
 
 
 def identity(config: RunConfig) -> str:

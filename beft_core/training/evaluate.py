@@ -18,6 +18,8 @@ from beft_core.tasks.examples import Examples, TaskData
 from beft_core.tasks.registry import get_task
 from beft_core.training import inputs
 from beft_core.training.acceleration.session import session_for
+from beft_core.training.methods.adapters import AdapterWeights
+from beft_core.training.methods.base import Weights
 from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
@@ -43,10 +45,14 @@ def evaluate(
     scored instead of the task of ``config``, such as that of :func:`beft_core.tasks.own_table.scored_task`. ``base``:
     the model, where it is in memory already.
 
+    An adapter that the snapshot has in memory (:func:`beft_core.training.preconditions.with_adapter`) is put into the
+    model too.
+
     Raises UserError when the base model differs, the task has no head or other labels, or weights were trained too.
     """
     observer = observer or Observer()
-    refuse_changed_weights(snapshot)
+    if snapshot.adapter is None:
+        refuse_changed_weights(snapshot)
     if data is None:
         observer.stage("load data")
         task = get_task(config.task).name if config.train_file is None else ""
@@ -67,7 +73,8 @@ def evaluate(
     if not is_spread(model.backbone):
         model.backbone.to(precision.device)
     precision.prepare(model.backbone)
-    score = scorer(model, head, data, data.evals, config.max_length, precision, observer)
+    adapter = None if snapshot.adapter is None or biases == "pre" else AdapterWeights.of(snapshot, model)
+    score = scorer(model, head, data, data.evals, config.max_length, precision, observer, adapter=adapter)
     observer.stage("evaluate", examples)
     return score()
 
@@ -102,19 +109,21 @@ def scorer(
     precision: Precision,
     observer: Observer,
     kept: dict[str, np.ndarray] | None = None,
+    adapter: Weights | None = None,
 ) -> Callable[[], dict[str, float]]:
     """Prepare the scoring of a model under a task's head; validation sets are tokenised once.
 
     ``head``: part of a bank -> values, as :func:`head_of` reads them. ``kept``: receives the logits of each set,
-    float32 [examples, outputs]. Returns a function without arguments that scores the model as its bias terms are when
-    it is called: metric -> value.
+    float32 [examples, outputs]. ``adapter``: one that was put into the model, which acts while it is scored. Returns a
+    function without arguments that scores the model as its bias terms are when it is called: metric -> value.
 
     Raises:
         UserError: the head does not fit the model.
     """
     objective = objective_of(data.spec)
     evals = {name: objective.encode(model, part, max_length, observer) for name, part in examples.items()}
-    session = session_for(model, precision, plain=objective.head_outputs is None)
+    session = session_for(model, precision, plain=objective.head_outputs is None or adapter is not None)
+    weights = adapter or Weights()
     bank = Bank(
         model,
         [],
@@ -128,7 +137,7 @@ def scorer(
     predictor = Predictor(bank, evals, inputs.metrics_of(data), session, observer.advance)
 
     def score() -> dict[str, float]:
-        with bank.installed():
+        with bank.installed(), weights.installed():
             metrics = predictor.evaluate()
         if kept is not None:
             kept.update(predictor.last[0])

@@ -6,16 +6,20 @@ What they read for it, the examples, is given on, so that nothing is read twice.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 
 from beft_core.architectures.layout import Layout
+from beft_core.architectures.targets import target_slots
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
+from beft_core.extras import require_methods
 from beft_core.methods import method_of
 from beft_core.models.source import locate
 from beft_core.presets import INPUTS
-from beft_core.snapshots.snapshot import Snapshot
+from beft_core.snapshots.adapter_folder import read_adapter
+from beft_core.snapshots.snapshot import Snapshot, adapter_beside
 from beft_core.tasks.examples import TaskData, subsample
 from beft_core.tasks.load import load_task
 from beft_core.tasks.registry import get_task
@@ -55,11 +59,14 @@ def checked_data(config: RunConfig, observer: Observer) -> TaskData:
 
 
 def require_something_to_train(config: RunConfig, spec: TaskSpec) -> None:
-    """Check that a method trains what the task has: prompts are answered without a head, others not.
+    """Check that a method can train here, and trains what the task has: prompts are answered without a head, others
+    not.
 
     Raises:
-        UserError: a head that there is not, or an answer without one.
+        UserError: a head that there is not, an answer without one, or a method whose library is not installed.
     """
+    if config.method.adapter is not None:
+        require_methods(config.mode)
     if spec.prompt is None and not config.method.trains:
         raise UserError(
             f"got --terms {config.mode} for {spec.name}, whose answers a head gives that must be trained",
@@ -106,9 +113,10 @@ def require_model(config: RunConfig, observer: Observer) -> None:
     layout = locate(config.model).layout
     with_added = layout.with_added(config.add_bias)
     wanted_terms(config, with_added)
-    if not config.method.trains and not with_added.terms:
+    require_targets(config, layout)
+    if (not config.method.trains or config.method.adapter is not None) and not with_added.terms:
         raise UserError(
-            f"got --terms {config.mode} for a model without a bias term, whose snapshot would be empty",
+            f"got --method {config.mode} for a model without a bias term, whose snapshot would be empty",
             "zero biases, which change nothing",
             "--add-bias v",
         )
@@ -119,6 +127,24 @@ def require_model(config: RunConfig, observer: Observer) -> None:
 def answers_prompts(config: RunConfig) -> bool:
     """Say whether the task of a run is one of prompts; nothing of it is read."""
     return config.prompt is not None or (config.train_file is None and get_task(config.task).prompt is not None)
+
+
+def require_targets(config: RunConfig, layout: Layout) -> None:
+    """Check that a model has the modules that an adapter wraps.
+
+    Raises:
+        UserError: it lacks some, has them in one matrix with others, or the PEFT library cannot wrap them.
+    """
+    adapter = config.method.adapter
+    if adapter is None or not adapter.wraps:
+        return
+    if layout.inputs_first and not adapter.conv1d:
+        raise UserError(
+            f"got --method {config.mode} for {layout.model_type}, whose projections are Conv1D",
+            "a model of linear modules, which are all that PEFT can wrap for it",
+            "--terms v, which trains the same biases",
+        )
+    target_slots(layout, config.targets or adapter.targets, config.layers, config.mode)
 
 
 def require_language_model(layout: Layout) -> None:
@@ -159,11 +185,31 @@ def refuse_changed_weights(snapshot: Snapshot) -> None:
     Raises:
         UserError: its weights changed too, and no snapshot holds those.
     """
-    if method_of(snapshot.meta.mode).changes_weights:
+    if method_of(snapshot.meta.mode).beyond_biases:
         raise UserError(
             f"got a snapshot of mode {snapshot.meta.mode}, whose weights changed too",
             "one of a fine-tune of biases, since a snapshot holds nothing else",
         )
+
+
+def with_adapter(snapshot: Snapshot, file: Path) -> Snapshot:
+    """Give a snapshot that was read from ``file`` the adapter that lies beside it, if its method left one.
+
+    Raises:
+        UserError: the adapter is not there, is damaged, or is that of another fine-tune.
+    """
+    if method_of(snapshot.meta.mode).adapter is None:
+        return snapshot
+    folder = adapter_beside(file)
+    adapter = read_adapter(folder)
+    if adapter.digest() != snapshot.meta.provenance.get("adapter"):
+        raise UserError(
+            f"got {folder}, which is not the adapter of {file.name}",
+            "the folder that the same fine-tune wrote",
+            "copying both together",
+        )
+    snapshot.adapter = adapter
+    return snapshot
 
 
 def head_of(snapshot: Snapshot, task: str) -> dict[str, np.ndarray]:

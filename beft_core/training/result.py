@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import torch
 
 from beft_core import __version__
 from beft_core.architectures.layout import BiasSlot
+from beft_core.config import SETTINGS_OF_METHODS
 from beft_core.errors import UserError
 from beft_core.models.biases import Biases, LoadedModel, biases
 from beft_core.models.null_certificate import null_certificate, null_elements
@@ -49,7 +51,7 @@ HYPERPARAMETERS = (
     "add_bias",
 )
 """Names of the fields of a configuration that a snapshot keeps under the same names."""
-LATER = ("plain", "n_eval", "rewrite_scale")
+LATER = ("plain", "n_eval", "rewrite_scale", "targets", *SETTINGS_OF_METHODS)
 """Names of others, which it keeps only where they are set."""
 
 
@@ -104,16 +106,23 @@ def snapshot_of(
     steps = trajectory_of(outcome, slots, start.biases)
     if measured is not None and not job.config.train_null:
         measured = measured.without(start.elements)
-    return Snapshot.build(
-        meta_of(start, bank, job, outcome, slots, weights, seconds),
+    head = head_tensors(start.data.spec.name, bank, run, job.owned)
+    adapter = weights.adapter({name.removeprefix(f"extra.{start.data.spec.name}."): head[name] for name in head})
+    meta = meta_of(start, bank, job, outcome, slots, weights, seconds)
+    if adapter is not None:
+        meta = dataclasses.replace(meta, provenance={**meta.provenance, "adapter": adapter.digest()})
+    snapshot = Snapshot.build(
+        meta,
         pre=start.biases,
         post=post,
         fisher=measured.exact if measured else {},
         fisher_batch=measured.batch if measured else {},
         steps=steps,
         trajectory_step=np.array(outcome.trajectory_steps) if steps else None,
-        extra=head_tensors(start.data.spec.name, bank, run, job.owned),
+        extra=head,
     )
+    snapshot.adapter = adapter
+    return snapshot
 
 
 def meta_of(
@@ -134,7 +143,7 @@ def meta_of(
     trained = sum(bank.parts[name].size for name in counted) + weights.count
     trained -= sum(int(mask.sum()) for mask in job.frozen.values())
     hyper: dict[str, Any] = {name: config.to_dict()[name] for name in HYPERPARAMETERS}
-    hyper |= {name: value for name in LATER if (value := getattr(config, name)) not in (None, False)}
+    hyper |= {name: value for name in LATER if (value := config.to_dict()[name]) not in (None, False)}
     hyper |= {"optimizer": "AdamW", "steps": outcome.steps, "stopped_early": outcome.stopped}
     spec = data.spec
     return SnapshotMeta(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from beft_core.config import PER_RUN, RunConfig
 from beft_core.errors import UserError
@@ -32,6 +33,7 @@ from beft_core.training.acceleration.session import session_for
 from beft_core.training.batches.encoded import Encoded
 from beft_core.training.batches.padding import padding_for
 from beft_core.training.evaluate import evaluate as evaluate  # notebooks import it from here, too
+from beft_core.training.fisher.of_parameters import squared_gradients
 from beft_core.training.fisher.of_runs import fisher_of_runs
 from beft_core.training.fisher.of_snapshots import measure_tuned_fisher
 from beft_core.training.inputs import primary_metric
@@ -39,6 +41,7 @@ from beft_core.training.job import Job
 from beft_core.training.methods.base import method_for
 from beft_core.training.methods.bias_bank import Bank, slot_name
 from beft_core.training.methods.trained_slots import trained_slots
+from beft_core.training.objectives.base import Objective
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
@@ -48,6 +51,9 @@ from beft_core.training.progress.identity import checkpoint_for
 from beft_core.training.result import Start, snapshot_of
 from beft_core.training.scores.output_change import with_output_change
 from beft_core.training.trainer import Trainer
+
+FISH_EXAMPLES = 128
+"""Number of training examples by which FISH mask chooses, unless ``fisher_examples`` says another."""
 
 
 @dataclass(frozen=True)
@@ -216,10 +222,14 @@ def fit_bank(
     session = session_for(
         model,
         precision,
-        # On a CPU prompts have nothing to gain but another dropout; over several GPUs nothing can be recorded.
-        plain=first.plain or spread or (objective.head_outputs is None and device.type == "cpu"),
+        # On a CPU prompts have nothing to gain but another dropout; over several GPUs nothing can be recorded; and of
+        # vectors before the text the tricks know nothing.
+        plain=first.plain
+        or spread
+        or first.method.before_text
+        or (objective.head_outputs is None and device.type == "cpu"),
         pad=pad,
-        trains_weights=first.method.changes_weights,
+        trains_weights=first.method.beyond_biases,
         compile=first.compile,
         recompute=first.gradient_checkpointing,
         report=observer.message,
@@ -238,7 +248,7 @@ def fit_bank(
         bank.init_head(run, config.seed)
     information = fisher_of_runs(configs, model, bank, objective, trains, precision, observer, session.reader)
     precision.prepare(model.backbone)
-    weights = methods[0].weights(model)
+    weights = methods[0].weights(model, partial(_information, model, bank, objective, first, trains[0], observer))
 
     jobs = [
         Job(
@@ -274,6 +284,31 @@ def fit_bank(
         )
         for run, (job, outcome, slots) in enumerate(zip(jobs, outcomes, chosen, strict=True))
     ]
+
+
+def _information(
+    model: LoadedModel,
+    bank: Bank,
+    objective: Objective,
+    config: RunConfig,
+    examples: Encoded,
+    observer: Observer,
+    parameters: Sequence[Tensor],
+) -> list[Tensor]:
+    """Measure the Fisher information of parameters for a run that chooses by it, in float32 under its drawn head."""
+    examples = examples.take(range(min(config.fisher_examples or FISH_EXAMPLES, len(examples))))
+    observer.stage("measure Fisher information", len(examples))
+    exact = Bank(
+        model,
+        [],
+        runs=1,
+        classes=objective.head_outputs,
+        precision=Precision("float32", bank.precision.device),
+        pooler_bias=False,
+    )
+    for name in exact.parts:
+        exact.set_value(name, bank.value(name))
+    return squared_gradients(parameters, exact, examples, objective, observer)
 
 
 def select(

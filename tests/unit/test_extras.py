@@ -32,6 +32,13 @@ def test_what_is_missing_is_named_with_the_command(monkeypatch: pytest.MonkeyPat
     assert told.value.try_ == f"pip install 'beft-lab[train]' -c {ROOT}/.constraints.txt"
 
 
+def test_a_method_names_the_extra_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    extras.require_methods("lora")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="got --method lora in an installation without peft"):
+        extras.require_methods("lora")
+
+
 def test_an_installation_without_the_checkout_has_no_pins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(extras, "CONSTRAINTS", tmp_path / ".constraints.txt")
     assert extras.install_command() == "pip install 'beft-lab[train]'"
@@ -58,7 +65,7 @@ def test_the_engine_imports_nothing_else_that_the_extra_brings() -> None:
                 used |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 used.add((node.module or "").partition(".")[0])
-    used -= {"beft_core", "dashboard", "sample_snapshots", *extras.TRAINING}
+    used -= {"beft_core", "dashboard", "sample_snapshots", *extras.TRAINING, *extras.METHODS}
     foreign = {re.sub(r"[-_.]+", "-", distributions[name]).lower() for name in used if name in distributions}
     # Jinja2 is written with markupsafe; where PyTorch's build brings no triton, its kernels are not used; gguf is asked
     # for before it is imported.

@@ -50,6 +50,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "beft extract bundled bundled --out base.beft.safetensors",
         "beft extract BASE TUNED --task sst2 --out tuned.beft.safetensors",
     ),
+    "export": (
+        "beft export v.beft.safetensors --merged MODEL",
+        "beft export v.beft.safetensors --merged MODEL --base bundled --task sst2",
+    ),
     "peft": (
         "beft peft import ADAPTER --base bundled --out adapter.beft.safetensors",
         "beft peft export v.beft.safetensors ADAPTER",

@@ -12,8 +12,13 @@ from beft_core.models.biases import LoadedModel
 def padding_for(config: RunConfig, model: LoadedModel, device: torch.device, runs: int) -> str:
     """Return packed, buckets, longest or max, for ``runs`` runs like ``config`` in one bank on ``device``.
 
-    Raises UserError where packing is asked for and the architecture does not allow it.
+    Raises UserError where packing is asked for and the architecture, or the method, does not allow it.
     """
+    adapter = config.method.adapter
+    if adapter is not None and adapter.alone_in_row:
+        if config.pad == "packed":
+            raise UserError(f"got --pad packed with --method {config.mode}", "buckets, longest, max or auto")
+        return "longest" if config.pad == "auto" else config.pad
     if config.pad == "auto":
         if device.type == "cuda" and runs == 1:
             # One small batch leaves a GPU idle, packed or not. Padded to the longest it has few shapes, and each is

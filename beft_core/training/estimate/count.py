@@ -18,7 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from beft_core.adapter_methods import Wrapped
 from beft_core.architectures.layout import Layout
+from beft_core.architectures.targets import target_slots
 from beft_core.config import RunConfig
 from beft_core.models.bias_reader import ModelWeights
 from beft_core.models.source import locate
@@ -26,7 +28,7 @@ from beft_core.tasks.registry import get_task
 from beft_core.tasks.sources import official
 from beft_core.tasks.sources.demo import TRAIN_SIZE
 from beft_core.tasks.sources.user_files import OwnTable
-from beft_core.training.preconditions import wanted_terms
+from beft_core.training.preconditions import require_targets, wanted_terms
 
 CHECKPOINTS = 30
 """Number of checkpoints of a trajectory: enough to be played smoothly, few enough to stay small."""
@@ -69,6 +71,8 @@ def count_parameters(config: RunConfig) -> ParameterCount:
     sizes = _sizes(source.folder, layout.prefix)
     total = sum(sizes.values())
     method = config.method
+    if method.adapter is not None:
+        return ParameterCount(_of_adapter(config, layout, source.folder), total)
     if not method.trains_terms:
         return ParameterCount(method.counts(layout, total), total)
     wanted = wanted_terms(config, layout)
@@ -82,6 +86,25 @@ def count_parameters(config: RunConfig) -> ParameterCount:
         inside = {name.removeprefix(f"{layout.prefix}.") for s in layout.slots for name in layout.checkpoint_names(s)}
         trained += sum(size for name, size in sizes.items() if name.endswith((".bias", ".beta")) and name not in inside)
     return ParameterCount(trained, total, frozen)
+
+
+def _of_adapter(config: RunConfig, layout: Layout, folder: Path) -> int:
+    """Count the values of an adapter, by the shapes of the weights that it wraps."""
+    adapter = config.method.adapter
+    assert adapter is not None
+    config = config.resolved(layout)
+    require_targets(config, layout)
+    wrapped = []
+    if adapter.wraps:
+        shapes = ModelWeights(folder).shapes()
+        for slot in target_slots(layout, config.targets or (), config.layers, config.mode):
+            biases = layout.checkpoint_names(slot)
+            names = [f"{name.removesuffix('.bias')}.weight" for name in biases]
+            names += [f"{name.removesuffix('.beta')}.gamma" for name in biases]
+            shape = next(shapes[name] for name in names if name in shapes)
+            outputs, inputs = (shape[0], 0) if adapter.norms else shape[::-1] if layout.inputs_first else shape
+            wrapped.append(Wrapped(slot.term, outputs, inputs))
+    return adapter.count(wrapped, config, layout)
 
 
 def _sizes(folder: Path, prefix: str) -> dict[str, int]:

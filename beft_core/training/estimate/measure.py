@@ -119,7 +119,7 @@ def estimate(config: RunConfig, start_seconds: float) -> Estimate:
         steps = 0 if not config.method.trains else 2 if on_gpu else 1
         first = _fit(config, model, data, _longest(train, config.batch_size), steps=steps, few=8)
         rounded = config.precision != "float32" and not (placement is not None and placement.bfloat16)
-        if rounded or config.method.changes_weights:
+        if rounded or config.method.beyond_biases:
             del model  # before it is read again, since the first pass rounded its weights, or trained them
             model = inputs.load(config, placement=placement)
         count = _steps_to_time(first.step_seconds[0]) if steps else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,8 +16,12 @@ from beft_core.architectures.layout import BiasSlot, Layout
 from beft_core.config import RunConfig
 from beft_core.libraries.torch_private import norms, scale_
 from beft_core.models.biases import LoadedModel
+from beft_core.snapshots.adapter_folder import AdapterFolder
 from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.optimizer import BETA1, BETA2
+
+Information = Callable[[Sequence[Tensor]], list[Tensor]]
+"""Function from parameters of a model to their Fisher information, each of the parameter's shape."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,10 @@ class Weights:
 
     def step(self, clip_factor: Tensor | float, lr: float) -> None:
         """Take one AdamW step. ``clip_factor`` [1] scales the gradient; where it is not finite, nothing changes."""
+
+    def adapter(self, head: Mapping[str, np.ndarray]) -> AdapterFolder | None:
+        """Give the adapter that was trained, with the run's ``head`` as a snapshot keeps it; None: there is none."""
+        return None
 
     def state(self) -> dict[str, np.ndarray]:
         """Return values and moments by name, for a checkpoint."""
@@ -163,8 +171,11 @@ class Method:
             names |= {name for name in bank.parts if name.startswith("outside.")}
         return names
 
-    def weights(self, model: LoadedModel) -> Weights:
-        """Make what the run trains outside of the bank, of a model on its device."""
+    def weights(self, model: LoadedModel, information: Information) -> Weights:
+        """Make what the run trains outside of the bank, of a model on its device.
+
+        ``information`` measures parameters of the model on the run's examples, for a method that chooses by it.
+        """
         return Weights()
 
     def counted(self, slots: set[str], owned: set[str]) -> set[str]:

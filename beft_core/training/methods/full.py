@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from beft_core.architectures.layout import BiasSlot, Layout
 from beft_core.models.biases import LoadedModel
-from beft_core.training.methods.base import Adam, Method, TrainedWeights
+from beft_core.training.methods.base import Adam, Information, Method, TrainedWeights
 
 
 class Full(Method):
@@ -17,7 +17,7 @@ class Full(Method):
 
     pooler_in_bank = False
 
-    def weights(self, model: LoadedModel) -> FullWeights:
+    def weights(self, model: LoadedModel, information: Information) -> FullWeights:
         """Make every parameter that takes part in the forward pass a leaf of the graph."""
         return FullWeights(model.backbone, Adam.of(self.config))
 

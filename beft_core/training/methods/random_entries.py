@@ -1,4 +1,6 @@
-"""Baseline that trains a few single entries drawn over the whole model (the paper's "rand uniform")."""
+"""Baselines that train a few single entries of the model: drawn at random (the paper's "rand uniform"), or those of the
+largest Fisher information (FISH mask).
+"""
 
 from __future__ import annotations
 
@@ -13,42 +15,81 @@ from torch.nn import functional as F
 from transformers.pytorch_utils import Conv1D
 
 from beft_core.models.biases import LoadedModel
-from beft_core.training.methods.base import Adam, Method, TrainedWeights
+from beft_core.training.methods.base import Adam, Information, Method, TrainedWeights
 
 
 class RandomUniform(Method):
     """Method that trains as many single parameters, drawn at random, as the value biases have."""
 
-    def weights(self, model: LoadedModel) -> RandomEntries:
+    def weights(self, model: LoadedModel, information: Information) -> SingleEntries:
         """Draw the entries, by the seed of the configuration."""
         total = sum(parameter.numel() for parameter in model.backbone.parameters())
-        return RandomEntries(
-            model.backbone, self.row.counts(model.layout, total), self.config.seed, Adam.of(self.config)
+        count = self.row.counts(model.layout, total)
+        return SingleEntries(model.backbone, drawn(model.backbone, count, self.config.seed), Adam.of(self.config))
+
+
+class FishMask(Method):
+    """Method that trains as many single parameters as the value biases have: those of the largest Fisher information.
+
+    Sung et al. 2021, https://arxiv.org/abs/2111.09839. The information is empirical, over the run's first training
+    examples at the pre-trained model, under the head as it was drawn.
+    """
+
+    def candidates(self, name: str) -> bool:
+        """Say whether entries of a parameter of this name may be chosen."""
+        return True
+
+    def weights(self, model: LoadedModel, information: Information) -> SingleEntries:
+        """Measure every candidate and choose."""
+        owners = list(_parameters(model.backbone))
+        measured = iter(information([p for _, name, p in owners if self.candidates(name)]))
+        values = torch.cat(
+            [(next(measured) if self.candidates(name) else torch.zeros_like(p)).flatten() for _, name, p in owners]
         )
+        total = sum(parameter.numel() for parameter in model.backbone.parameters())
+        count = min(self.row.counts(model.layout, total), int((values > 0).sum()))
+        chosen = values.topk(count).indices.sort().values.cpu().numpy()
+        return SingleEntries(model.backbone, chosen, Adam.of(self.config))
 
 
-class RandomEntries(TrainedWeights):
-    """Parameters that are ``count`` single entries, drawn uniformly over all parameters (the paper's "rand uniform").
+class FishMaskOfBiases(FishMask):
+    """Method that trains the single biases of the largest Fisher information, out of all biases of the model."""
+
+    def candidates(self, name: str) -> bool:
+        """Say whether a parameter of this name is a bias."""
+        return name == "bias"
+
+
+def drawn(backbone: nn.Module, count: int, seed: int) -> np.ndarray:
+    """Draw ``count`` entries uniformly over all parameters whose entries can be trained singly, int64, sorted.
+
+    An entry is numbered by its place among all of them, one parameter after another.
+    """
+    total = sum(p.numel() for _, _, p in _parameters(backbone))
+    return np.sort(np.random.default_rng([seed, 2]).choice(total, size=count, replace=False))
+
+
+class SingleEntries(TrainedWeights):
+    """Parameters that are single entries of the model's parameters.
 
     No mask and no dense gradient of a weight matrix is ever made: the gradient of entry (i, j) of a product is the sum
-    over tokens of (gradient of output i) x (input j), and only the drawn entries are summed. The entries live in one
+    over tokens of (gradient of output i) x (input j), and only the chosen entries are summed. The entries live in one
     vector; before each forward pass they are written into the weights.
 
     An embedding that is the language-model head of a prompted task, too, is drawn from as any other matrix. Its entries
     have the gradient of the look-up alone: what they do to the head's logits is computed, and is not followed back.
     """
 
-    def __init__(self, backbone: nn.Module, count: int, seed: int, adam: Adam) -> None:
+    def __init__(self, backbone: nn.Module, chosen: np.ndarray, adam: Adam) -> None:
+        """``chosen``: numbers of the entries, int64, sorted, as :func:`drawn` gives them."""
         self._backbone = backbone
         owners = [(module, name, p) for module, name, p in _parameters(backbone)]
         ends = np.cumsum([p.numel() for _, _, p in owners])
-        drawn = np.random.default_rng([seed, 2]).choice(int(ends[-1]), size=count, replace=False)
-        drawn.sort()
         self._leaves: list[Tensor] = []
         self._entries: dict[nn.Module, list[tuple[str, Tensor, Tensor]]] = {}
         for i, (module, name, p) in enumerate(owners):
             low = int(ends[i - 1]) if i else 0
-            flat = torch.from_numpy(drawn[(drawn >= low) & (drawn < ends[i])] - low).to(p.device)
+            flat = torch.from_numpy(chosen[(chosen >= low) & (chosen < ends[i])] - low).to(p.device)
             if len(flat):
                 leaf = p.detach().view(-1)[flat].clone().requires_grad_()
                 self._leaves.append(leaf)
@@ -57,7 +98,7 @@ class RandomEntries(TrainedWeights):
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Make the modules that own drawn entries compute with them while the context is open."""
+        """Make the modules that own chosen entries compute with them while the context is open."""
         for module, entries in self._entries.items():
             module.forward = _forward_with(module, entries)
         try:

@@ -57,7 +57,8 @@ class Writer:
     def _write(self, prompts: list[np.ndarray], run: int) -> list[list[int]]:
         """Write the tokens of answers to prompts, shortest first, in one batch that shrinks as they end."""
         lengths = np.array([len(prompt) for prompt in prompts])
-        width, most = int(lengths.max()), self.writing.max_new_tokens
+        ahead = self.bank.model.embeddings_ahead
+        width, most = ahead + int(lengths.max()), self.writing.max_new_tokens
         cache = KeyValueCache(self.bank.model.layout.layers, len(prompts), width + most, width)
         # On the left of a prompt, so that every one ends in the same column; the mask and the positions make up for it.
         device = self.bank.precision.device
@@ -100,6 +101,7 @@ class Writer:
             cache.read(first, after)
             positions = (own.cumsum(1) - 1).clamp(min=0)
             states.append(self._states(ids.to(mask.device), own, positions, cache, run))
+            mask[first:after, end - width - self.bank.model.embeddings_ahead : end - width] = 1
             first = after
         return torch.cat(states)
 

@@ -53,7 +53,7 @@ def launcher(opened: Opened, task: str, found: Found | None) -> None:
 def _form(opened: Opened, task: str) -> None:
     try:
         snapshot = snapshot_of(opened)
-        if method_of(snapshot.meta.mode).changes_weights:
+        if method_of(snapshot.meta.mode).beyond_biases:
             raise UserError("got a fine-tune that changed weights too", "one of biases, which a snapshot holds whole")
         what = turned(snapshot)
     except UserError as error:

@@ -161,7 +161,7 @@ def _named(opened: Sequence[Opened], dark: bool) -> list[Chosen]:
     runs = []
     names = [short_name(one.meta) for one in opened]
     for one, name in zip(opened, names, strict=True):
-        if method_of(one.meta.mode).changes_weights:
+        if method_of(one.meta.mode).beyond_biases:
             st.caption(f":material/block: {plain(one.title)}: its weights changed too, which no snapshot holds.")
             continue
         info = one.meta.model

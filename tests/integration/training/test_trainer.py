@@ -29,7 +29,7 @@ from beft_core.training.acceleration import session
 from beft_core.training.acceleration.fast_gelu import ShortGelu
 from beft_core.training.methods.base import Adam
 from beft_core.training.methods.bias_bank import slot_name
-from beft_core.training.methods.random_entries import RandomEntries
+from beft_core.training.methods.random_entries import SingleEntries, drawn
 from beft_core.training.observer import Observer
 from beft_core.training.progress.checkpoint import Checkpoint, CheckpointError
 
@@ -105,9 +105,10 @@ def test_clipping_counts_the_weights_outside_of_the_bank(mode: str, at: str) -> 
 def keep_drawn(seed: int) -> Callable[[Any], None]:
     """Sets every gradient to zero but those of the entries that mode ``random`` draws, the pooler's bias, the head."""
     model = tiny("bert", attn="sdpa", dtype=torch.float32)
-    drawn = RandomEntries(model.backbone, sum(slot.width for slot in model.layout.slots_of("v")), seed, Adam())
+    count = sum(slot.width for slot in model.layout.slots_of("v"))
+    chosen = SingleEntries(model.backbone, drawn(model.backbone, count, seed), Adam())
     paths = {module: path for path, module in model.backbone.named_modules()}
-    masks = {f"bert.{paths[module]}.{name}": flat for module, rows in drawn._entries.items() for name, flat, _ in rows}
+    masks = {f"bert.{paths[module]}.{name}": flat for module, rows in chosen._entries.items() for name, flat, _ in rows}
 
     def keep(peer: Any) -> None:
         for name, parameter in peer.named_parameters():

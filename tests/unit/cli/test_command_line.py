@@ -166,9 +166,9 @@ def test_what_a_run_ignores_is_not_said() -> None:
 
 
 def test_every_field_of_a_run_has_a_flag() -> None:
-    # `mode` is said by --terms; the wall clock in a snapshot is for benchmarks.
+    # The wall clock in a snapshot is for benchmarks.
     # What a table holds is noted by whoever sets a run up: a command reads the file as it is.
-    without = {"mode", "record_wall_seconds", "table_sha256"}
+    without = {"record_wall_seconds", "table_sha256"}
     assert {f.name for f in dataclasses.fields(RunConfig)} - set(flags.FLAGS) == without
 
 

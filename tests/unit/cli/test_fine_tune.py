@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cli_runner import assert_refused, beft, unchecked
 from example_snapshots import example
@@ -12,6 +14,7 @@ from beft_core.cli.fine_tune import default_name, metric_cell
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.scores.table import score_snapshot
+from beft_core.snapshots.adapter_folder import AdapterFolder, read_adapter
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
 
 
@@ -106,3 +109,22 @@ def test_counts_are_whole_and_gaps_are_dashes() -> None:
     assert metric_cell(12.0, "step") == "12"
     assert metric_cell(0.5, "accuracy") == "0.5000"
     assert metric_cell(None, "accuracy") == "–"
+
+
+def test_an_adapter_is_written_beside_its_snapshot(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter = AdapterFolder({"peft_type": "LORA"}, {"base_model.model.x": np.ones(3, np.float32)})
+
+    def fake(config: RunConfig, *_: object, **__: object) -> Snapshot:
+        snapshot = example()
+        snapshot.adapter = adapter
+        return snapshot
+
+    monkeypatch.setattr("beft_core.training.workflow.train", fake)
+    unchecked(monkeypatch)
+    result = beft("train", "--method", "lora", "--targets", "q", "v")
+    assert result.status == 0, result.err
+    assert "adapter: " in result.out and "PeftModel.from_pretrained" in result.out
+    assert read_adapter(folder / "demo-sentiment-lora-seed0.adapter").digest() == adapter.digest()
+    assert read_snapshot(folder / "demo-sentiment-lora-seed0.beft.safetensors").adapter is None
+    told = json.loads(beft("train", "--method", "lora", "--out", "one.beft.safetensors", "--json").out)
+    assert Path(told["adapter"]).name == "one.adapter"

@@ -19,9 +19,9 @@ from beft_core.snapshots.snapshot import Snapshot
 
 def test_every_setting_has_a_flag() -> None:
     fields = {field.name for field in dataclasses.fields(RunConfig)}
-    # The mode is said with --terms; the duration would make equal runs write different bytes; what a table holds is
-    # noted by whoever sets a run up, a command reads the file as it is.
-    assert fields - set(FLAGS) == {"mode", "record_wall_seconds", "table_sha256"}
+    # The duration would make equal runs write different bytes; what a table holds is noted by whoever sets a run up, a
+    # command reads the file as it is.
+    assert fields - set(FLAGS) == {"record_wall_seconds", "table_sha256"}
     help_ = beft("train", "--help").out
     for flag in FLAGS.values():
         assert (flag.name or f"--{flag.field.replace('_', '-')}") in help_
@@ -58,6 +58,13 @@ def test_every_setting_has_a_flag() -> None:
         (["--terms", "head"], {"mode": "head", "terms": ()}),
         (["--terms", "full"], {"mode": "full", "terms": ()}),
         (["--terms", "random"], {"mode": "random", "terms": ()}),
+        (["--method", "lora"], {"mode": "lora", "terms": ()}),
+        (["--method", "terms", "--terms", "q"], {"terms": ("q",)}),
+        (
+            ["--method", "dora", "--rank", "4", "--alpha", "8", "--targets", "q", "k", "--layers", "0"],
+            {"mode": "dora", "terms": (), "rank": 4, "alpha": 8.0, "targets": ("q", "k"), "layers": (0,)},
+        ),
+        (["--method", "prefix", "--virtual-tokens", "7"], {"mode": "prefix", "terms": (), "virtual_tokens": 7}),
         (["--layers", "3-5"], {"layers": (3, 4, 5)}),
         (["--layers", "0,2,5"], {"layers": (0, 2, 5)}),
         (["--add-bias", "q", "k"], {"add_bias": ("q", "k")}),
@@ -111,6 +118,27 @@ def test_what_was_not_given_says_nothing() -> None:
     assert FLAGS["dropout"].fields(False) == {}
     assert FLAGS["dropout"].fields(True) == {"dropout": False}
     assert FLAGS["terms"].fields([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--method", "lora", "--terms", "q"], "got --terms q with --method lora; expected one of them"),
+        (["--method", "lora", "--terms", "all"], "got --terms all with --method lora; expected one of them"),
+        (["--method", "lorra"], "got --method lorra"),
+        (["--method", "lora", "--rank", "0"], "got --rank 0; expected 1 to 4096; try --rank 8, as for RoBERTa"),
+        (["--rank", "4"], "got --rank with --method terms, which has none; expected one of lora, dora, vera"),
+        (["--method", "ia3", "--rank", "4"], "got --rank with --method ia3"),
+        (["--method", "lora", "--targets", "ln1"], "got --targets ln1 with --method lora"),
+        (["--method", "lora", "--targets", "x"], "got --targets x with --method lora"),
+        (["--method", "prefix", "--targets", "q"], "which wraps no modules"),
+        (["--terms", "v", "--targets", "q"], "which wraps no modules"),
+        (["--method", "lora", "--fisher-tuned"], "got --fisher-tuned"),
+    ],
+)
+def test_methods_and_their_settings_fit_together(words: list[str], said: str, folder: Path) -> None:
+    result = beft("train", *words, "--out", "v.beft.safetensors")
+    assert result.status == 2 and said in result.err and len(result.err.strip().splitlines()) == 1
 
 
 def test_a_table_and_its_columns_come_together() -> None:

@@ -253,3 +253,41 @@ def test_prompts_are_as_long_in_a_sweep_as_alone() -> None:
     assert lengths == {"prompt-cb": 2048, "cb": 128}
     (short,) = SweepSpec(tasks=("prompt-cb",), terms=("v",), seeds=(0,), settings={"max_length": 64}).runs()
     assert short.max_length == 64
+
+
+def test_methods_stand_beside_terms_with_settings_and_rates_of_their_own(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text(
+        "tasks: sst2\nterms: [v]\nlrs: 1e-2\nseeds: 2\nmethods:\n  - ia3\n"
+        "  - {method: lora, rank: 4, targets: q+k, lrs: [1e-3, 5e-4]}\n  - {method: lora, targets: [q, v]}\n"
+    )
+    made = SweepSpec.from_dict(read_spec(file))
+    runs = made.runs()
+    assert [(trains(run), run.lr) for run in runs if run.seed == 0] == [
+        ("v", 1e-2),
+        ("ia3", 1e-2),
+        ("lora targets=q,k rank=4", 1e-3),
+        ("lora targets=q,k rank=4", 5e-4),
+        ("lora", 1e-2),
+    ]
+    assert len(runs) == 10 and len(group(runs, 16)) == 9, "adapters stand alone"
+    assert SweepSpec.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+    assert "methods" not in spec(terms="v").to_dict()
+    assert [trains(run) for run in spec(terms=[], methods="lora").runs()] == ["lora"]
+
+
+@pytest.mark.parametrize(
+    ("methods", "words"),
+    [
+        ("lorra", "got the method lorra; expected one of .*; try lora"),
+        ([{"rank": 3}], "a name, or a table with the name as its method"),
+        ([{"method": "lora", "rank": 0}], "got --rank 0; expected 1 to 4096"),
+        ([{"method": "ia3", "rank": 2}], "got --rank with --method ia3"),
+        ([{"method": "lora", "epochs": 2}], "got epochs of the method lora"),
+        ([{"method": "lora", "lrs": [0]}], "positive numbers"),
+        ([{"method": "terms"}], "got the method terms"),
+    ],
+)
+def test_methods_that_are_none_are_told(methods: Any, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        spec(methods=methods)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from beft_core.adapter_methods import ADAPTERS
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.training import workflow
@@ -31,6 +32,9 @@ from beft_core.training.estimate.count import (
         {"mode": "head"},
         {"mode": "random"},
         {"mode": "full"},
+        {"mode": "fish-biases"},
+        *({"mode": name} for name in ADAPTERS),
+        {"mode": "dora", "rank": 3, "targets": ("k", "mlp_in"), "layers": (1, 2)},
     ],
     ids=str,
 )

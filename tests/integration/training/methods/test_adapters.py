@@ -1,0 +1,293 @@
+"""Adapters of the PEFT library against a plain loop of PEFT and PyTorch, without any code of the lab."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from plain_loop import TorchAdamW
+from tiny_models import HIDDEN, VOCABULARY, inputs, tiny
+from training_tools import config, difference, examples, fit, toy_data
+from transformers import AutoModelForSequenceClassification, DynamicCache
+
+from beft_core.adapter_methods import ADAPTERS
+from beft_core.config import RunConfig
+from beft_core.errors import UserError
+from beft_core.models.biases import LoadedModel
+from beft_core.snapshots.adapter_folder import AdapterFolder
+from beft_core.snapshots.snapshot import adapter_beside, read_snapshot, write_snapshot
+from beft_core.training.batches.encoded import Encoded
+from beft_core.training.evaluate import evaluate
+from beft_core.training.methods.adapters import AdapterWeights, peft_settings
+from beft_core.training.observer import Observer
+from beft_core.training.preconditions import with_adapter
+from beft_core.training.workflow import fit_bank, train
+
+peft = pytest.importorskip("peft")
+
+SIZES: dict[str, dict[str, Any]] = {
+    **{name: {"rank": 4} for name in ("lora", "dora", "vera")},
+    **{name: {"virtual_tokens": 3} for name in ("prefix", "prompt-tuning")},
+}
+
+
+def run(method: str, **changes: Any) -> RunConfig:
+    """A short fine-tune of a method, small enough for a tiny model."""
+    return config(mode=method, terms=(), **({"max_length": 32} | SIZES.get(method, {}) | changes))
+
+
+def even(n: int, seed: int) -> Encoded:
+    """Random rows of six tokens, of which none is padded."""
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(3, VOCABULARY, (n, 6))
+    return Encoded.of(list(ids), None, (ids.mean(1) > VOCABULARY / 2).astype(np.int64))
+
+
+def classifier(model: LoadedModel) -> Any:
+    """Transformers' own classifier around a copy of a tiny backbone, in evaluation mode."""
+    settings = copy.deepcopy(model.config)
+    settings.num_labels = 2
+    if settings.pad_token_id is None:
+        settings.pad_token_id = 0
+    whole = AutoModelForSequenceClassification.from_config(settings, attn_implementation="sdpa")
+    getattr(whole, whole.base_model_prefix).load_state_dict(model.backbone.state_dict(), strict=False)
+    return whole.eval()
+
+
+def own_config(whole: Any, model: LoadedModel, one: RunConfig) -> Any:
+    """PEFT's configuration of a run for a whole classifier, of which no module but the head is trained beside."""
+    settings = {**peft_settings(model, one), "task_type": "SEQ_CLS"}
+    return getattr(peft, ADAPTERS[one.mode].config_class)(**settings)
+
+
+def logits_of(wrapped: Any, one: RunConfig, rows: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Logits of PEFT's model. Its classifiers know no prefixes where a model's argument for them is called ``cache``,
+    so that here the vectors of its encoder are given to the backbone.
+    """
+    base = wrapped.get_base_model()
+    if one.mode != "prefix":
+        return wrapped(**rows).logits
+    size = base.config
+    vectors = wrapped.prompt_encoder["default"](torch.arange(3).expand(len(rows["input_ids"]), -1))
+    heads, count = size.num_attention_heads, size.num_hidden_layers
+    pairs = vectors.view(len(vectors), 3, 2 * count, heads, -1).permute(2, 0, 3, 1, 4)
+    cache = DynamicCache(config=size)
+    for layer in range(count):
+        cache.update(pairs[2 * layer], pairs[2 * layer + 1], layer)
+    mask = torch.nn.functional.pad(rows["attention_mask"], (3, 0), value=1)
+    if hasattr(base, "score"):
+        return base.score(base.model(input_ids=rows["input_ids"], attention_mask=mask, cache=cache)[0][:, -1])
+    hides = torch.zeros(mask.shape).masked_fill(mask == 0, -1e30)[:, None, None]
+    hides = hides.expand(-1, 1, rows["input_ids"].shape[1], -1)
+    return base.classifier(base.bert(input_ids=rows["input_ids"], attention_mask=hides, cache=cache)[1])
+
+
+def plain_loop(model: LoadedModel, one: RunConfig, data: Encoded) -> tuple[Any, dict[str, torch.Tensor]]:
+    """Fine-tune with PEFT and PyTorch alone. Returns PEFT's model and what it saves, by its names."""
+    whole = classifier(model)
+    head = whole.classifier if hasattr(whole, "classifier") else whole.score
+    torch.manual_seed(one.seed)
+    wrapped = peft.get_peft_model(whole, own_config(whole, model, one)).eval()
+    head = next(m for name, m in wrapped.named_modules() if name.endswith("modules_to_save.default"))
+    spread = float(getattr(model.config, "initializer_range", 0.02))
+    with torch.no_grad():
+        head.weight.copy_(
+            torch.normal(0.0, spread, head.weight.shape, generator=torch.Generator().manual_seed(one.seed))
+        )
+        if head.bias is not None:
+            head.bias.zero_()
+    trained = [p for p in wrapped.parameters() if p.requires_grad]
+    assert one.lr is not None and one.epochs is not None and one.adam_epsilon is not None
+    optimizer = TorchAdamW(trained, one.adam_epsilon)
+    per_epoch = math.ceil(len(data) / one.batch_size)
+    for step in range(one.epochs * per_epoch):
+        epoch, at = divmod(step, per_epoch)
+        order = np.random.default_rng([one.seed, 1, epoch]).permutation(len(data))
+        chosen = order[at * one.batch_size : (at + 1) * one.batch_size]
+        rows = [data.ids[i] for i in chosen]
+        width = max(map(len, rows))
+        ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+        given = {"input_ids": ids, "attention_mask": mask}
+        loss = torch.nn.functional.cross_entropy(logits_of(wrapped, one, given), torch.as_tensor(data.labels[chosen]))
+        wrapped.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, one.clip)
+        optimizer.step(one.lr * (1 - step / (one.epochs * per_epoch)))
+    return wrapped, peft.get_peft_model_state_dict(wrapped)
+
+
+def left(model: LoadedModel, one: RunConfig, data: Encoded, **more: Any) -> AdapterFolder:
+    """The adapter that a fine-tune of ours leaves."""
+    (snapshot,) = fit(model, one, trains=[data], validation=even(6, 7), **more)
+    assert snapshot.adapter is not None
+    assert snapshot.meta.provenance["adapter"] == snapshot.adapter.digest()
+    assert snapshot.meta.trained_parameters == sum(
+        value.size
+        for name, value in snapshot.adapter.tensors.items()
+        if "classifier" not in name and "score" not in name
+    ) - (2 * 4 * HIDDEN if one.mode == "vera" else 0)  # its random matrices are saved and not trained
+    return snapshot.adapter
+
+
+@pytest.mark.parametrize("method", ADAPTERS)
+@pytest.mark.parametrize("name", ["bert", "opt"])
+def test_a_fine_tune_ends_where_a_plain_loop_of_peft_ends(name: str, method: str) -> None:
+    one, data = run(method), examples(10, 3) if name == "bert" else even(10, 3)
+    ours = left(tiny(name, attn="sdpa", dtype=torch.float32), one, data)
+    model = tiny(name, attn="sdpa", dtype=torch.float32)
+    _, theirs = plain_loop(model, one, data)
+    assert set(ours.tensors) == set(theirs)
+    start = AdapterWeights(model, one).adapter({}).tensors
+    assert any(np.abs(ours.tensors[key] - value).max() > 0.02 for key, value in start.items()), "nothing was trained"
+    for key, value in theirs.items():
+        np.testing.assert_allclose(ours.tensors[key], value.detach().numpy(), atol=2e-4, err_msg=key)
+
+
+@pytest.mark.parametrize("method", ADAPTERS)
+@pytest.mark.parametrize("name", ["roberta", "distilbert", "opt", "llama"])
+def test_peft_itself_opens_the_folder_with_the_same_logits(name: str, method: str, tmp_path: Path) -> None:
+    one, data = run(method, add_bias=()), even(10, 3)
+    model = tiny(name, attn="sdpa", dtype=torch.float32)
+    whole = classifier(model)
+    if model.layout.terms == ():
+        from beft_core.models.biases import add_zero_bias
+
+        add_zero_bias(model, "v")
+    try:
+        trained = fit_bank(model, toy_data(), [one], trains=[data], evals={"validation": even(6, 7)})[0]
+    except UserError as error:  # what the architecture lacks is said
+        assert (name, method) in {("llama", "ln-tuning"), ("distilbert", "prefix")}, error
+        return
+    folder = trained.snapshot.adapter
+    assert folder is not None
+    folder.write(tmp_path)
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["inference_mode"]
+    ids = torch.tensor(np.array(even(6, 7).ids))
+    if method == "prefix":
+        return  # see test_virtual_tokens: PEFT's classifiers do not know what transformers calls cache
+    opened = peft.PeftModel.from_pretrained(whole, tmp_path).eval()
+    with torch.no_grad():
+        theirs = opened(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+    np.testing.assert_allclose(trained.logits["validation"], theirs.numpy(), atol=1e-4)
+
+
+class StopAfter(Observer):
+    """Asks to stop after some steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def should_stop(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+@pytest.mark.parametrize("method", ADAPTERS)
+def test_a_fine_tune_that_was_stopped_ends_with_the_same_bytes(method: str, tmp_path: Path) -> None:
+    one = run(method, dropout=True)
+    (whole,) = fit("bert", one)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    (part,) = fit("bert", one, checkpoint=checkpoint, observer=StopAfter(3))
+    (again,) = fit("bert", one, checkpoint=checkpoint)
+    assert whole.adapter is not None and part.adapter is not None and again.adapter is not None
+    assert whole.adapter.digest() == again.adapter.digest() != part.adapter.digest()
+    assert difference(whole, again) == 0 and whole.meta.to_json() == again.meta.to_json()
+
+
+@pytest.mark.parametrize("method", ADAPTERS)
+@pytest.mark.parametrize("name", ["bert", "gpt2"])
+def test_layout_and_acceleration_change_nothing(name: str, method: str) -> None:
+    if (name, method) == ("gpt2", "peft-beft"):
+        return  # refused below
+    wide = {"targets": ("q", "k", "v")} if name == "gpt2" and ADAPTERS[method].targets == ("q", "v") else {}
+    wide = {"targets": ("o", "mlp_out")} if (name, method) == ("gpt2", "ia3") else wide
+    plain, quick = run(method, plain=True, pad="longest", **wide), run(method, **wide)
+    if method == "vera" and name == "gpt2":
+        plain, quick = (run(method, plain=p, pad=pad, **wide) for p, pad in ((True, "longest"), (False, "auto")))
+    one, other = (fit(name, each)[0] for each in (plain, quick))
+    assert one.adapter is not None and other.adapter is not None and difference(one, other) < 1e-4
+    for key, value in one.adapter.tensors.items():
+        np.testing.assert_allclose(value, other.adapter.tensors[key], atol=1e-4, err_msg=key)
+
+
+@pytest.mark.parametrize("method", ADAPTERS)
+def test_frozen_products_may_be_short(method: str) -> None:
+    exact, short = (fit("bert", run(method, precision=name))[0] for name in ("float32", "bfloat16"))
+    assert exact.adapter is not None and short.adapter is not None
+    for key, value in exact.adapter.tensors.items():
+        other = short.adapter.tensors[key]
+        assert np.isfinite(other).all() and np.abs(value - other).max() < 0.1, key
+
+
+def test_chosen_projections_and_layers_alone_are_wrapped() -> None:
+    (one,) = fit("bert", run("lora", targets=("k",), layers=(1,)))
+    assert one.adapter is not None
+    wrapped = {name.rsplit(".lora", 1)[0] for name in one.adapter.tensors if "lora" in name}
+    assert wrapped == {"base_model.model.bert.encoder.layer.1.attention.self.key"}
+    assert one.meta.hyperparameters["targets"] == ["k"] and one.meta.hyperparameters["rank"] == 4
+    assert one.meta.layers == (1,) and one.meta.trained_terms == () and one.meta.mode == "lora"
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "changes", "said"),
+    [
+        ("gpt2", "peft-beft", {"targets": ("q", "k", "v")}, "Conv1D"),
+        ("gpt2", "lora", {"targets": ("q",)}, "q k v are one matrix"),
+        ("bloom", "peft-beft", {"targets": ("v",)}, "--terms v, which trains its part alone"),
+        ("llama", "ln-tuning", {}, "no ln1 to wrap"),
+        ("deberta-v2", "prefix", {}, "takes no keys and values from outside"),
+        ("bert", "prefix", {"max_length": 62}, "which are this model's positions"),
+        ("bert", "lora", {"layers": (7,)}, "got layer 7"),
+        ("bert", "prompt-tuning", {"pad": "packed"}, "--pad packed with --method prompt-tuning"),
+        ("deberta", "lora", {"targets": ("q", "v")}, "not one of a module"),
+    ],
+)
+def test_what_a_model_cannot_have_is_said_in_one_line(
+    name: str, method: str, changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        fit(name, run(method, **changes))
+
+
+def test_the_base_stays_as_it_was() -> None:
+    model = tiny("bert", attn="sdpa", dtype=torch.float32)
+    rows = inputs(model)
+    with torch.no_grad():
+        before = model.backbone(**rows)[0]
+    (one,) = fit(model, run("lora"))
+    fresh = tiny("bert", attn="sdpa", dtype=torch.float32)
+    with torch.no_grad():
+        assert torch.equal(before, fresh.backbone(**rows)[0])
+    assert all(np.array_equal(one.pre(*key), one.post(*key)) for key in one.keys())  # noqa: SIM118
+
+
+@pytest.mark.parametrize("method", ["lora", "vera", "ia3", "prefix", "prompt-tuning"])
+def test_a_fine_tune_is_scored_again_from_its_files(method: str, tmp_path: Path) -> None:
+    run = RunConfig(
+        mode=method, terms=(), n_train=24, n_eval=30, epochs=2, batch_size=8, max_length=16, lr=1e-2, device="cpu"
+    )
+    trained = train(run)
+    file = tmp_path / "one.beft.safetensors"
+    write_snapshot(file, trained)
+    again = with_adapter(read_snapshot(file), file)
+    metrics = evaluate(again, run)
+    assert metrics["accuracy"] == trained.meta.metrics[-1]["accuracy"]
+    other = with_adapter(read_snapshot(file), file)
+    assert other.adapter is not None
+    folder = adapter_beside(file)
+    AdapterFolder(other.adapter.config, {n: v + 1 for n, v in other.adapter.tensors.items()}).write(folder)
+    with pytest.raises(UserError, match=r"which is not the adapter of one\.beft"):
+        with_adapter(read_snapshot(file), file)
+    shutil.rmtree(folder)
+    with pytest.raises(UserError, match="got no adapter in"):
+        with_adapter(read_snapshot(file), file)
+    with pytest.raises(UserError, match="whose weights changed too"):
+        evaluate(read_snapshot(file), run)
