@@ -46,7 +46,8 @@ class VirtualTokens:
         embedded = model.backbone.get_input_embeddings().weight.shape[1]  # type: ignore[operator, union-attr, index]
         wanted = "inputs_embeds" if config.method.adapter and config.method.adapter.alone_in_row else None
         accepted = inspect.signature(model.backbone.forward).parameters
-        unfit = wanted is None and _cache_name(model) is None
+        # BLOOM counts positions in the mask, which has no place for keys without a token.
+        unfit = wanted is None and (_cache_name(model) is None or hasattr(model.backbone, "build_alibi_tensor"))
         if unfit or (wanted is not None and (wanted not in accepted or embedded != model.layout.hidden_size)):
             raise UserError(
                 f"got --method {config.mode} for {model.layout.model_type}, which takes no "

@@ -244,6 +244,7 @@ def test_chosen_projections_and_layers_alone_are_wrapped() -> None:
         ("bloom", "peft-beft", {"targets": ("v",)}, "--terms v, which trains its part alone"),
         ("llama", "ln-tuning", {}, "no ln1 to wrap"),
         ("deberta-v2", "prefix", {}, "takes no keys and values from outside"),
+        ("bloom", "prefix", {}, "takes no keys and values from outside"),
         ("bert", "prefix", {"max_length": 62}, "which are this model's positions"),
         ("bert", "lora", {"layers": (7,)}, "got layer 7"),
         ("bert", "prompt-tuning", {"pad": "packed"}, "--pad packed with --method prompt-tuning"),
