@@ -111,7 +111,7 @@ def _column(term: str, wanted: Setup, result: dict[str, Any], dark: bool) -> Non
         f"classes, which {'move' if part['moves']['output'] else 'stay'}",
         downloads=False,
     )
-    st.caption(_length(part["norm"], result["size"], term))
+    st.caption(_length(part["norm"], result["size"]))
 
 
 def _why(term: str, result: dict[str, Any]) -> str:
@@ -120,10 +120,10 @@ def _why(term: str, result: dict[str, Any]) -> str:
     return COLUMNS[term]
 
 
-def _length(norm: float, size: float, term: str) -> str:
-    """Write how long the push is beside the layer's own bias."""
+def _length(norm: float, size: float) -> str:
+    """Write how long the push is beside the layer's own bias, of the column's term."""
     if not norm:
-        return f"*d* has length {size:g}; the layer's own {latex(term)} is zero."
+        return f"*d* has length {size:g}; the layer's own bias is zero."
     times = size / norm
     digits = 0 if times >= 100 else 2 if times < 1 else 1
-    return f"*d* is {times:,.{digits}f} times as long as the layer's own {latex(term)}."
+    return f"*d* is {times:,.{digits}f} times as long as the layer's own bias."

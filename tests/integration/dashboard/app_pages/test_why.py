@@ -82,11 +82,11 @@ def test_three_columns_show_without_a_click_what_stays_and_what_moves(desk: InPr
     assert ":blue[Push the query bias, $b_q$]" in q and "Attention **moves**, output **moves**." in q
     assert ":orange[Push the value bias, $b_v$]" in v and "Attention **stays**, output **moves**." in v
     result = HELD.prove("bundled", "The film was surprisingly good, but far too long.", 2, 10.0, 0)
-    for (before, after), term in zip(logits(at), "kqv", strict=True):
+    lengths = [c.value for c in at.caption if "as long as the layer's own bias" in c.value]
+    for (before, after), length, term in zip(logits(at), lengths, "kqv", strict=True):
         part = result["terms"][term]
         assert before == pytest.approx(result["logits"]) and after == pytest.approx(part["logits_after"])
-        times = next(c.value for c in at.caption if f"own $b_{term}$" in c.value).split()[2].replace(",", "")
-        assert float(times) == pytest.approx(10 / part["norm"], rel=0.05)
+        assert float(length.split()[2].replace(",", "")) == pytest.approx(10 / part["norm"], rel=0.05)
     assert charts(at) == 3 and "10<sup>" not in str(at.get("plotly_chart"))  # details are not computed before one asks
 
 
