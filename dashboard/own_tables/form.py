@@ -301,6 +301,8 @@ class TableForm:
         for name, column in chosen.items():
             st.session_state[self.key(name)] = column
         st.session_state[self.key("name")] = _task_name(file.name)
+        if self.prompts:
+            st.session_state[self.key("prompt")] = prompt_controls.beginning(table.preview)
 
 
 def _likely(preview: Preview, known: Columns | None) -> Columns:

@@ -42,7 +42,7 @@ def prompt_of(key: Callable[[str], str], preview: Preview) -> OwnPrompt:
     label = st.session_state.get(key("label"))
     column = st.session_state.get(key("own"), NO_COLUMN)
     own = OwnPrompt(
-        _with_newlines(st.session_state.get(key("prompt")) or _first(preview)),
+        _with_newlines(st.session_state.get(key("prompt")) or beginning(preview)),
         label if label in preview.columns else guess.label,
         split_candidates([st.session_state.get(key("candidates")) or ""]) if column not in preview.columns else (),
         column if column in preview.columns else None,
@@ -61,7 +61,7 @@ def draw(key: Callable[[str], str], preview: Preview, column: Callable[[str, str
     """
     st.text_input(
         "Prompt",
-        _first(preview),
+        beginning(preview),
         key=key("prompt"),
         bind="query-params",
         help="A column in braces is its text: {review} It was. \\n is a newline. After a bar what is done to the text: "
@@ -89,7 +89,7 @@ def shown(prompt: str) -> None:
     st.caption(f"The first prompt: {plain(prompt.replace(chr(10), ' ↵ '), 300)}")
 
 
-def _first(preview: Preview) -> str:
+def beginning(preview: Preview) -> str:
     """Write a prompt to begin with: the likely text, and words after it."""
     text = preview.guess().text
     return f"{{{text}}} It was" if not set(text) & set("{}|") else ""

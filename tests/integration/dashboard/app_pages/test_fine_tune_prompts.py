@@ -102,6 +102,11 @@ def test_a_prompt_over_a_table_of_ones_own(tiny: str, tmp_path: Path) -> None:
     assert "The answers are free text. Judged by answer\\_f1" in captions(at)
     at = sound(at.text_input(key="ft_prompt").set_value("{nothing} It was").run())
     assert "no column 'nothing', which the prompt names" in at.warning[0].value
+    other = b'{"said": "a very long sentence", "y": "a"}\n{"said": "another long sentence", "y": "b"}\n'
+    at = sound(at.file_uploader(key="ft_file").upload("other.jsonl", other * 5).run())
+    assert at.text_input(key="ft_prompt").value == "{said} It was"
+    at = sound(at.file_uploader(key="ft_file").upload("reviews.jsonl", data).run())
+    at.selectbox(key="ft_label").select("verdict")
     at.text_input(key="ft_prompt").set_value("{review}\\nIt was")
     at = sound(at.text_input(key="ft_candidates").set_value("neg=terrible, pos=great").run())
     button(at, "Start").click().run()
