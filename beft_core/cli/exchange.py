@@ -108,9 +108,7 @@ def export_adapter(
     """Write a snapshot as a BEFT adapter that PeftModel.from_pretrained loads."""
     from beft_core.exchange.peft_adapter import export_peft
 
-    target = user_path(folder, "the folder")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"got {folder}, which exists", "a new or an empty folder")
+    target = _free_folder(folder)
     export_peft(read_snapshot(user_path(file, "the file")), target, base=base, task=task)
     names = sorted(entry.name for entry in target.iterdir())
     if json:
@@ -123,6 +121,7 @@ def export(
     file: output.File, merged: Merged, base: OptionalModel = None, task: HeadTask = None, json: output.Json = False
 ) -> None:
     """Write a fine-tune as a plain model folder, its biases in place, for whatever reads models of transformers."""
+    _free_folder(merged)
     snapshot = read_snapshot(user_path(file, "the file"))
     refuse_changed_weights(snapshot)
     require_training()
@@ -138,6 +137,14 @@ def export(
         output.print_json({"folder": target, "files": names})
         return
     output.say(f"wrote {', '.join(names)} to {target}")
+
+
+def _free_folder(folder: str) -> Path:
+    """Give the path of a folder to write. Raises UserError where something is there."""
+    target = user_path(folder, "the folder")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"got {folder}, which exists", "a new or an empty folder")
+    return target
 
 
 def _listed(fields: dict[str, Any]) -> dict[str, Any]:

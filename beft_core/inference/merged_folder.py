@@ -23,6 +23,7 @@ from beft_core.exchange.peft_adapter import head_names
 from beft_core.files.paths import user_path
 from beft_core.models.biases import LoadedModel, write_biases
 from beft_core.models.lm_head import LmHead
+from beft_core.models.load import quiet_transformers
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.training.evaluate import load_base
 from beft_core.training.inputs import Base
@@ -57,7 +58,7 @@ def write_merged(
     model = load_base(snapshot, config, base)
     whole = merged_model(snapshot, model, task)
     try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch, quiet_transformers():
             made = Path(scratch) / "model"
             whole.save_pretrained(made)
             if model.tokenizer is not None:
@@ -193,4 +194,4 @@ def _with_lm_head(settings: Any, model: LoadedModel) -> Any:
 
 
 def _set(parameter: Any, value: np.ndarray) -> None:
-    parameter.copy_(torch.as_tensor(np.asarray(value)).reshape(parameter.shape))
+    parameter.copy_(torch.tensor(value).reshape(parameter.shape))

@@ -106,7 +106,7 @@ def assembled(read: Callable[..., Any], config: Any, attn: str, where: str) -> n
     """
     # A checkpoint without a pooler gets a random one; the fork keeps that repeatable and the caller's stream
     # untouched.
-    with torch.random.fork_rng(devices=[]), _quiet_transformers():
+    with torch.random.fork_rng(devices=[]), quiet_transformers():
         torch.manual_seed(0)
         backbone, report = read(
             config=config,
@@ -161,8 +161,10 @@ def _told(source: ModelSource, part: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Silence warnings about an unused pre-training head; what matters is checked and raised instead."""
+def quiet_transformers() -> Iterator[None]:
+    """Silence transformers' warnings and progress bars while the context is open; what matters is checked and raised
+    instead.
+    """
     from transformers.utils import logging
 
     level = logging.get_verbosity()

@@ -185,6 +185,12 @@ def refuse_changed_weights(snapshot: Snapshot) -> None:
     Raises:
         UserError: its weights changed too, and no snapshot holds those.
     """
+    if method_of(snapshot.meta.mode).adapter is not None:
+        raise UserError(
+            f"got a snapshot of mode {snapshot.meta.mode}, whose result is the adapter beside it",
+            "one of a fine-tune of biases",
+            "beft evaluate, which scores the two together, or PEFT, which merges them",
+        )
     if method_of(snapshot.meta.mode).beyond_biases:
         raise UserError(
             f"got a snapshot of mode {snapshot.meta.mode}, whose weights changed too",

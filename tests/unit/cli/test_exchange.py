@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from cli_runner import assert_refused, beft
+from example_snapshots import example
 
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
 
@@ -30,3 +31,16 @@ def test_extract_and_peft_there_and_back(folder: Path) -> None:
     imported = read_snapshot("back.beft.safetensors")
     np.testing.assert_allclose(imported.post("encoder", "v"), moved, atol=1e-6)
     assert imported.meta.task == "rte"
+
+
+def test_what_cannot_be_exported_is_said_before_a_model_is_opened(folder: Path) -> None:
+    snapshot = example()
+    write_snapshot("v.beft.safetensors", snapshot)
+    (folder / "full").mkdir()
+    (folder / "full" / "notes.txt").write_text("mine")
+    assert "got full, which exists" in assert_refused(beft("export", "v.beft.safetensors", "--merged", "full"))
+    assert (folder / "full" / "notes.txt").read_text() == "mine"
+    for mode, said in (("lora", "whose result is the adapter beside it"), ("full", "whose weights changed too")):
+        write_snapshot("other.beft.safetensors", snapshot.with_meta(dataclasses.replace(snapshot.meta, mode=mode)))
+        assert said in assert_refused(beft("export", "other.beft.safetensors", "--merged", "new"))
+    assert not (folder / "new").exists()

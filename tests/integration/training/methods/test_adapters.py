@@ -290,5 +290,5 @@ def test_a_fine_tune_is_scored_again_from_its_files(method: str, tmp_path: Path)
     shutil.rmtree(folder)
     with pytest.raises(UserError, match="got no adapter in"):
         with_adapter(read_snapshot(file), file)
-    with pytest.raises(UserError, match="whose weights changed too"):
+    with pytest.raises(UserError, match="whose result is the adapter beside it"):
         evaluate(read_snapshot(file), run)
