@@ -111,7 +111,9 @@ def frame(name: str) -> None:
         if read_only():
             st.caption(":material/lock: Read only: nothing can be started, deleted or stored on this machine.")
     if presenting():
-        hidden = ", ".join(f'[class*="st-key-control-{group}-"]' for group in st.session_state.get(HIDE) or [])
+        groups = [f'[class*="st-key-control-{group}-"]' for group in st.session_state.get(HIDE) or []]
+        # With the wrapper, or what stands beside it would leave its place free.
+        hidden = ", ".join(f'{group}, [data-testid="stLayoutWrapper"]:has(> {group})' for group in groups)
         st.html(
             f"<style>html {{ font-size: {ROOM_PIXELS * scale():.4g}px; }} "
             ".stMainBlockContainer { max-width: 100rem; padding-top: 0.6rem; } "
