@@ -28,6 +28,7 @@ from beft_core.sweeps.table import COLUMNS, read_table
 from beft_core.tasks.examples import TaskData
 from beft_core.training import inputs, workflow
 from beft_core.training.observer import Observer
+from beft_core.training.preconditions import with_adapter
 
 TINY: dict[str, Any] = {
     "n_train": 8,
@@ -287,3 +288,23 @@ def test_merges_at_the_end(tmp_path: Path) -> None:
     table = read_table(folder.path).set_index("task")
     own = merge["rows"]["demo-sentiment"]["demo-sentiment"]
     assert own == pytest.approx(table.loc["demo-sentiment", "value"], abs=0.026)  # one of 40
+
+
+def test_other_methods_stand_in_the_table_with_their_adapters(tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    folder = SweepFolder(tmp_path)
+    grid = spec(
+        terms=["v"],
+        seeds=1,
+        methods=["fish-biases", {"method": "lora", "rank": 2, "targets": ["k"], "lrs": [1e-3]}, {"method": "lora"}],
+    )
+    result = run_sweep(grid, folder)
+    table = read_table(tmp_path)
+    names = ["v", "fish-biases", "lora targets=k rank=2", "lora"]
+    assert (result.trained, list(table["trains"])) == (4, names) and set(table["state"]) == {"done"}
+    for config in grid.runs():
+        file = folder.snapshot(identity(config))
+        adapter = with_adapter(read_snapshot(file), file).adapter
+        assert (adapter is not None) == (config.mode == "lora")
+        assert adapter is None or adapter.config["r"] == (2 if config.rank == 2 else 8)
+    assert run_sweep(grid, folder).trained == 0
