@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from beft_core.config import RunConfig
+from beft_core.config import SETTINGS_OF_METHODS, RunConfig
 from beft_core.errors import UserError
 from beft_core.runs.kinds import KINDS
 from beft_core.runs.run import Run
@@ -53,6 +53,8 @@ _NO_CONTROL = (
     "fisher_examples",
     "data_dir",
     "eval_file",
+    "targets",
+    *SETTINGS_OF_METHODS,
 )
 """Settings that only the command line and the library take."""
 
@@ -73,7 +75,8 @@ def link(run: Run) -> None:
             help="Opens the form of Fine-tune with the settings of this run.",
         )
         if lost := left_out(config):
-            st.caption(f"The form has no place for {plain(', '.join(f'{n} {v}' for n, v in lost.items()))}.")
+            said = (f"{name} {' '.join(one) if isinstance(one, tuple) else one}" for name, one in lost.items())
+            st.caption(f"The form has no place for {plain(', '.join(said))}.")
 
 
 def is_prompted(config: RunConfig) -> bool:
