@@ -10,7 +10,7 @@ import torch
 
 from beft_core.training.batches.arrange import HostPass
 from beft_core.training.batches.encoded import Encoded, Writing
-from beft_core.training.batches.plan import by_length, plan
+from beft_core.training.batches.plan import by_length, cheapest_by_length, plan
 from beft_core.training.forward import arranged, logits_of, pass_arrays
 from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.objectives.base import Metrics
@@ -96,7 +96,10 @@ class Predictor:
         key = id(encoded), self.session.shaping.mask
         if key not in self._passes:
             passes = []
-            for group in by_length(encoded.lengths, EVAL_TOKENS[self.bank.precision.device.type]):
+            device = self.bank.precision.device.type
+            # On a GPU a pass is recorded for each shape, so that few shapes are worth some padding.
+            split = cheapest_by_length if device == "cpu" else by_length
+            for group in split(encoded.lengths, EVAL_TOKENS[device]):
                 part = encoded.take(group)
                 runs = [0] * len(part)
                 one = plan(part.lengths.tolist(), runs, "longest", 0)[0]

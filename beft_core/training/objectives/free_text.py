@@ -14,7 +14,7 @@ from transformers import Cache
 
 from beft_core.models.key_value_cache import KeyValueCache
 from beft_core.training.batches.encoded import Encoded, Writing
-from beft_core.training.batches.plan import by_length
+from beft_core.training.batches.plan import by_length, cheapest_by_length
 from beft_core.training.batches.run_index import RunIndex
 from beft_core.training.methods.bias_bank import Bank
 
@@ -91,7 +91,7 @@ class Writer:
         """Read the prompts, a few of like length at a time: the hidden state after each, [rows, hidden]."""
         pad = getattr(self.bank.model.config, "pad_token_id", None) or 0
         end, states, first = cache.end, [], 0
-        for part in by_length(lengths, READ_TOKENS[mask.device.type]):
+        for part in cheapest_by_length(lengths, READ_TOKENS[mask.device.type]):
             after = first + len(part)  # prompts come by length, so that these are neighbours
             width = int(lengths[first:after].max())
             ids = torch.full((len(part), width), pad)

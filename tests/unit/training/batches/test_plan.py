@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beft_core.training.batches.plan import by_length, plan, rounded_rows
+from beft_core.training.batches.plan import PASS_COST_IN_TOKENS, by_length, cheapest_by_length, plan, rounded_rows
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=30)
 
@@ -33,6 +33,30 @@ def test_every_example_has_one_place(lengths: list[int], runs: int, pad: str, ro
             assert len({owners[i] for i in row}) == 1
     if rounded and pad in ("packed", "longest"):
         assert passes[0].width == -(-max(lengths) // 8) * 8
+
+
+def cost(lengths: list[int], groups: list[np.ndarray]) -> int:
+    """Computed tokens of groups, padding included, and what each pass costs besides."""
+    return sum(len(group) * max(lengths[i] for i in group) + PASS_COST_IN_TOKENS for group in groups)
+
+
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=9), st.integers(1, 400))
+def test_the_cheapest_groups_are_no_dearer_than_any_others(lengths: list[int], tokens: int) -> None:
+    found = cheapest_by_length(np.array(lengths), tokens)
+    assert sorted(i for group in found for i in group) == list(range(len(lengths)))
+    order = np.argsort(lengths, kind="stable")
+    assert np.concatenate(found).tolist() == order.tolist()  # neighbours by length stay neighbours
+    allowed = []
+    for cuts in itertools.product([False, True], repeat=len(lengths) - 1):
+        groups = np.split(order, np.flatnonzero(cuts) + 1)
+        if all(len(group) == 1 or len(group) * lengths[group[-1]] <= tokens for group in groups):
+            allowed.append(cost(lengths, groups))
+    assert cost(lengths, found) == min(allowed)
+
+
+def test_of_no_examples_there_is_one_empty_group() -> None:
+    for split in (by_length, cheapest_by_length):
+        assert [group.tolist() for group in split(np.zeros(0, np.int64), 9)] == [[]]
 
 
 @given(LENGTHS, st.integers(1, 200), st.none() | st.integers(1, 8))
