@@ -87,8 +87,8 @@ def merged_model(snapshot: Snapshot, model: LoadedModel, task: str | None = None
     if "pooler.bias" in parts and layout.head.pooler_module is not None:
         _set(model.backbone.get_submodule(layout.head.pooler_module).bias, parts["pooler.bias"])
     if "outside.bias" in parts:
-        modules = list(outside_modules(model))
-        ends = np.cumsum([module.bias.numel() for module in modules])  # type: ignore[union-attr, operator]
+        modules: list[Any] = list(outside_modules(model))
+        ends = np.cumsum([module.bias.numel() for module in modules])
         if len(parts["outside.bias"]) != ends[-1]:
             raise UserError(f"got {len(parts['outside.bias'])} biases outside of the layers", f"{ends[-1]}")
         for module, values in zip(modules, np.split(parts["outside.bias"], ends[:-1]), strict=True):

@@ -33,10 +33,10 @@ def squared_gradients(
         with bank.installed():
             for number in range(len(examples)):
                 example = examples.take([number])
-                one = one_run_each(bank, example)
+                laid_out = one_run_each(bank, example)
                 labels = torch.as_tensor(example.labels, device=bank.precision.device)
                 weight = float(objective.weights(example)[0])
-                likelihood = objective.log_likelihood(bank.outputs(one), labels).sum() * weight
+                likelihood = objective.log_likelihood(bank.outputs(laid_out), labels).sum() * weight
                 grads = torch.autograd.grad(likelihood, list(parameters), allow_unused=True)
                 for total, grad in zip(sums, grads, strict=True):
                     if grad is not None:

@@ -56,11 +56,12 @@ class AdapterWeights(TrainedWeights):
         from peft import get_peft_model
 
         self._model, self._config = model, config
+        backbone: Any = model.backbone
         self._settings = peft_settings(model, config)
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that a base without a bias cannot be merged, and the like
             torch.manual_seed(config.seed)
-            self.peft: Any = get_peft_model(model.backbone, peft_config(model, config))  # type: ignore[arg-type]
+            self.peft: Any = get_peft_model(backbone, peft_config(model, config))
         self._named: dict[str, torch.nn.Parameter] = {
             name: parameter for name, parameter in self.peft.named_parameters() if parameter.requires_grad
         }

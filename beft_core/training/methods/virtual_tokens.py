@@ -43,7 +43,8 @@ class VirtualTokens:
         Raises:
             UserError: it does not.
         """
-        embedded = model.backbone.get_input_embeddings().weight.shape[1]  # type: ignore[operator, union-attr, index]
+        backbone: Any = model.backbone
+        embedded = backbone.get_input_embeddings().weight.shape[1]
         wanted = "inputs_embeds" if config.method.adapter and config.method.adapter.alone_in_row else None
         accepted = inspect.signature(model.backbone.forward).parameters
         # BLOOM counts positions in the mask, which has no place for keys without a token.
