@@ -165,13 +165,21 @@ def _dial_summary(result: Fields) -> str:
     return ""
 
 
+def _swept(fields: Fields) -> list[str]:
+    """List what a sweep trains: terms, and the names of other methods."""
+    methods_of = fields.get("methods")
+    entries = methods_of if isinstance(methods_of, list | tuple) else []
+    names = [str(one.get("method")) if isinstance(one, Mapping) else str(one) for one in entries]
+    return [*map(str, fields.get("terms") or []), *names] or ["?"]
+
+
 def _sweep(fields: Fields) -> str:
-    return "sweep of " + ", ".join(map(str, fields.get("terms") or ["?"]))
+    return "sweep of " + ", ".join(_swept(fields))
 
 
 def _sweep_brief(fields: Fields) -> str:
     words = _sweep(fields)
-    return words if len(words) <= _MAX_CHARACTERS else f"sweep of {len(fields['terms'])} kinds"
+    return words if len(words) <= _MAX_CHARACTERS else f"sweep of {len(_swept(fields))} kinds"
 
 
 def _sweep_tasks(fields: Fields) -> tuple[str, ...]:

@@ -130,3 +130,12 @@ def test_a_new_kind_is_one_row_and_a_workflow(toy: Kind, tmp_path: Path) -> None
     about.delete(first)
     assert [other.id for other in overviews(tmp_path)] == [second.id]
     assert about.restore(first.id, tmp_path).read_result() == {"number": 16}
+
+
+def test_a_run_of_another_method_is_named_by_it() -> None:
+    assert KINDS["train"].trains({"mode": "lora", "terms": [], "rank": 4}) == "LoRA"
+    sweep = KINDS["sweep"]
+    methods = [{"method": "lora", "rank": 4}, "ia3"]
+    assert sweep.trains({"terms": ["v"], "methods": methods}) == "sweep of v, lora, ia3"
+    assert sweep.trains({"terms": [], "methods": methods}) == "sweep of lora, ia3"
+    assert sweep.brief({"terms": ["v", "q", "k", "all", "head"], "methods": methods}) == "sweep of 7 kinds"
