@@ -69,14 +69,15 @@ class _Layer(DynamicLayer):
         """Write keys and values into their place, and return all that the tokens of this pass may look at."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
+        keys, values = self._room()
         cache, end = self._cache, self._cache.end
         rows = cache.reading or slice(0, cache.rows)
         begin = end - key_states.shape[2]
-        self.keys[rows, :, begin:end] = key_states
-        self.values[rows, :, begin:end] = value_states
+        keys[rows, :, begin:end] = key_states
+        values[rows, :, begin:end] = value_states
         if cache.reading is not None:
             return key_states, value_states
-        return self.keys[rows, :, :end], self.values[rows, :, :end]
+        return keys[rows, :, :end], values[rows, :, :end]
 
     def get_seq_length(self) -> int:
         """Count the tokens before those of the coming pass: masks and positions are made of it."""
@@ -85,6 +86,11 @@ class _Layer(DynamicLayer):
     def move(self, rows: list[int], to: list[int]) -> None:
         """Copy rows into the places of others."""
         if rows:
-            where = torch.tensor(rows, device=self.device)
-            self.keys[to] = self.keys[where]
-            self.values[to] = self.values[where]
+            keys, values = self._room()
+            where = torch.tensor(rows, device=keys.device)
+            keys[to], values[to] = keys[where], values[where]
+
+    def _room(self) -> tuple[Tensor, Tensor]:
+        """Give the keys and values of all rows and columns, for which room was taken."""
+        assert self.keys is not None and self.values is not None
+        return self.keys, self.values
