@@ -66,7 +66,7 @@ def _best_term(group: Group) -> str:
     return f"{_on_task(group, group.mean)}{best}"
 
 
-def _on_task(group: Group, value: float) -> str:
+def _on_task(group: Group, value: float | None) -> str:
     metric = plain(metric_in_words(group.metric), 40)
     return f"on {plain(as_written(group.task), 60)}: {_trains(group.best)} {value:.3f} {metric}"
 
