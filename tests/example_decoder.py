@@ -84,6 +84,6 @@ def asked_fine_tune(
         task,
         trained_terms=(term,),
         heads={task: head},
-        hyperparameters={"add_bias": [term], "max_length": 64},
+        hyperparameters={"add_bias": [term], "max_length": 512},
     )
     return Snapshot.build(meta, {("decoder", term): pre}, {("decoder", term): post})

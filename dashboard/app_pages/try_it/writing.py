@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from beft_core.errors import UserError
 from dashboard.app_pages.try_it.asking import write_on
 from dashboard.app_pages.try_it.setup import Setup
-from dashboard.shared import address, page
+from dashboard.shared import page
 from dashboard.shared.text import plain
 
 LAMBDA = "try_lambda"
@@ -56,12 +56,11 @@ class Text:
         self.done = answer["done"]
 
 
-@address.fragment()
 def writing(setup: Setup, prompt: str) -> None:
-    """Draw the buttons, the dial and the texts, and write on while somebody wants it.
+    """Draw the buttons, the dial and the texts, and write on while somebody wants it. The last thing on a page.
 
-    The loop runs in this fragment alone: whoever moves the slider or presses a button ends it, and the next one begins
-    with the new value where this one was.
+    Whoever moves the slider or presses a button ends the loop, and the next run of the page goes on with the new value
+    where this one was. No fragment: a control of one waits until the run that is under way has ended.
     """
     asked = json.dumps([[run.name, run.opened.title] for run in setup.runs] + [prompt, setup.task])
     text = st.session_state.get(TEXT)
