@@ -152,7 +152,7 @@ class TableForm:
         }
         if self.prompted:
             own = prompt_controls.prompt_of(self.key, table.preview)
-            words = {
+            words: dict[str, Any] = {
                 "prompt": own.template,
                 "candidates": own.candidates or None,
                 "candidates_column": own.candidates_column,
