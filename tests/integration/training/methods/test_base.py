@@ -13,7 +13,7 @@ from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.methods import METHODS, MethodRow
 from beft_core.models.biases import LoadedModel
-from beft_core.training.methods.base import Adam, Method, TrainedWeights, Weights, method_for
+from beft_core.training.methods.base import Adam, Information, Method, TrainedWeights, Weights, method_for
 from beft_core.training.methods.bias_terms import BiasTerms, EveryBias
 from beft_core.training.methods.full import Full
 from beft_core.training.methods.random_entries import RandomUniform
@@ -35,7 +35,7 @@ class NormWeights(TrainedWeights):
 class Norms(Method):
     """The toy: scales outside of the bank, the head inside."""
 
-    def weights(self, model: LoadedModel) -> Weights:
+    def weights(self, model: LoadedModel, information: Information) -> Weights:
         return NormWeights(model.backbone, Adam.of(self.config))
 
 
