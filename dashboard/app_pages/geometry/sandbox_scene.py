@@ -10,7 +10,7 @@ from dashboard.app_pages.geometry.sandbox_jumps import Jump, Position
 
 SENTENCE = (
     "How far did a bias turn, and how much longer did it become? The projection ratio is made of just these two. "
-    "b is the bias of a layer before the fine-tune, b′ after it."
+    "b: before the fine-tune; b′: after."
 )
 """Sentence below the title of the page."""
 SLIDERS: dict[str, tuple[str, str, float, float, float, str]] = {
