@@ -248,11 +248,12 @@ def test_the_bundled_model_by_name(tmp_path: Path) -> None:
 
 
 def test_conv1d_is_refused_with_the_reason(tmp_path: Path) -> None:
-    base_model(tmp_path / "base", GPT2Config(n_embd=16, n_layer=2, n_head=4, vocab_size=50, num_labels=3))
-    model = load.load_model(str(tmp_path / "base"))
-    pre = biases.biases(model)
-    post = {key: array + (key[1] == "v") for key, array in pre.items()}
-    snapshot = Snapshot.build(SnapshotMeta(model=model.info, task="toy", trained_terms=("v",)), pre, post)
+    model: Any = base_model(tmp_path / "base", GPT2Config(n_embd=16, n_layer=2, n_head=4, vocab_size=50, num_labels=3))
+    with torch.no_grad():
+        model.transformer.h[0].attn.c_attn.bias[-16:] += 1
+    model.save_pretrained(tmp_path / "tuned")
+    snapshot = extract(tmp_path / "base", tmp_path / "tuned")
+    assert snapshot.meta.trained_terms == ("v",)
     with pytest.raises(UserError, match=r"whose projections are Conv1D.*beft export FILE --merged FOLDER"):
         export_peft(snapshot, tmp_path / "out", base=tmp_path / "base")
     assert not (tmp_path / "out").exists()
