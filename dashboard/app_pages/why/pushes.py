@@ -123,7 +123,7 @@ def _why(term: str, result: dict[str, Any]) -> str:
 def _length(norm: float, size: float) -> str:
     """Write how long the push is beside the layer's own bias, of the column's term."""
     if not norm:
-        return f"*d* has length {size:g}; the layer's own bias is zero."
+        return f"*d* has length {size:g}; this bias is zero."
     times = size / norm
     digits = 0 if times >= 100 else 2 if times < 1 else 1
-    return f"*d* is {times:,.{digits}f} times as long as the layer's own bias."
+    return f"*d* is {times:,.{digits}f} times as long as this bias is."

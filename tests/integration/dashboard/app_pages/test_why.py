@@ -82,7 +82,7 @@ def test_three_columns_show_without_a_click_what_stays_and_what_moves(desk: InPr
     assert ":blue[Push the query bias, $b_q$]" in q and "Attention **moves**, output **moves**." in q
     assert ":orange[Push the value bias, $b_v$]" in v and "Attention **stays**, output **moves**." in v
     result = HELD.prove("bundled", "The film was surprisingly good, but far too long.", 2, 10.0, 0)
-    lengths = [c.value for c in at.caption if "as long as the layer's own bias" in c.value]
+    lengths = [c.value for c in at.caption if "as long as this bias" in c.value]
     for (before, after), length, term in zip(logits(at), lengths, "kqv", strict=True):
         part = result["terms"][term]
         assert before == pytest.approx(result["logits"]) and after == pytest.approx(part["logits_after"])
