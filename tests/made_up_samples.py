@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from fake_worker import small_snapshot
@@ -17,8 +19,17 @@ def write_samples(folder: Path) -> None:
     """Two probes with their index."""
     folder.mkdir()
     for seed, name in enumerate(SAMPLES):
-        write_snapshot(folder / f"{name}.beft.safetensors", small_snapshot(seed))
+        (folder / f"{name}.beft.safetensors").write_bytes(_probe(seed))
     write_index(folder, SAMPLES)
+
+
+@cache
+def _probe(seed: int) -> bytes:
+    """Give the file of a small probe; made once, as hundreds of tests begin with these two."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "probe.beft.safetensors"
+        write_snapshot(file, small_snapshot(seed))
+        return file.read_bytes()
 
 
 def write_index(folder: Path, titles: Mapping[str, str]) -> None:

@@ -199,7 +199,7 @@ def test_a_worker_does_it_is_cancelled_and_resumed(
 ) -> None:
     monkeypatch.setenv("BEFT_HOME", str(tmp_path))
     monkeypatch.setattr(inputs, "load_data", LOAD_DATA)  # the worker has it, too
-    made = config(pair, limit=40)
+    made = config(pair, limit=24)
     run = launch("merge", made, tmp_path, dict(zip(made.files, pair, strict=True)))
     wait_for_first_score(run)
     cancel(run)
@@ -221,7 +221,7 @@ def wait_for_first_score(run: Run) -> None:
 
 
 def test_the_plane_holds_the_parents_and_their_average(pair: list[Snapshot]) -> None:
-    result = evaluate_merge(pair, config(pair, plane=7)).result
+    result = evaluate_merge(pair, config(pair, plane=7, limit=4)).result
     scores = {(alpha, beta): found for alpha, beta, found in result.plane}
     assert len(scores) == 49 and result.evaluations == 49 * 2
     rows = result.rows
