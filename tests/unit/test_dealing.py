@@ -45,5 +45,5 @@ def test_the_list_names_modules_that_are_there() -> None:
 
 def test_journeys_are_dear_also_where_nobody_measured_them() -> None:
     assert seconds_of("acceptance/test_browser_new.py") == JOURNEY
-    assert seconds_of("acceptance/test_cli.py") == seconds_of("unit/test_browser.py") == 0
+    assert seconds_of("acceptance/test_cli_dashboard.py") == seconds_of("unit/test_browser.py") == 0
     assert seconds_of("unit/cli/test_report.py") == SECONDS["unit/cli/test_report.py"]
