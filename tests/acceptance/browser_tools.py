@@ -41,7 +41,9 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
     "--renderer-process-limit=1",  # pages share a process, which keeps 5 MB of scripts compiled: half of a page's work
-    "--js-flags=--no-turbofan --no-maglev",  # the same scripts, unoptimized: no page lives long enough for that to pay
+    # The same scripts, unoptimized, as no page lives long enough for that to pay, and with room for their new objects:
+    # looking for garbage among them is a tenth of a page's work.
+    "--js-flags=--no-turbofan --no-maglev --min-semi-space-size=32 --semi-space-growth-factor=4",
 ]
 WIDTHS = [1400, 900]
 """Pixels of the windows in which every page is looked at."""
@@ -50,6 +52,16 @@ HEIGHT = 1000
 PATIENCE = 90_000
 """Milliseconds to wait for what must come: on a busy machine a page is drawn late, and PyTorch starts late."""
 expect.set_options(timeout=PATIENCE)
+
+
+def see(one: Locator, timeout: float = PATIENCE) -> None:
+    """Wait until something is visible, ``timeout`` in milliseconds.
+
+    As ``expect(one).to_be_visible()``, which writes down the whole page for its message whenever it looks in vain: in a
+    journey that waits for a run, a third of what the browser does.
+    """
+    one.wait_for(timeout=timeout)
+
 
 MISFITS = """(() => {
     const main = document.querySelector("[data-testid=stMain]");
@@ -241,17 +253,19 @@ class Visit:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", self._stay_at_home)
         self.page.goto(f"{self.lab.url}/{page}{'?' + urlencode(query, doseq=True) if query else ''}")
-        expect(self.page.get_by_role("heading", level=1)).to_be_visible()
+        see(self.page.get_by_role("heading", level=1))
         return self.page
 
     def settle(self) -> None:
         """Wait until nothing is being drawn: also before a download, whose file goes when its button is drawn anew."""
-        expect(self.page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]')).to_be_visible()
+        see(self.page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]'))
 
     def link(self, *parts: str) -> str:
         """The address, once it says all of that: it follows a click with the end of the run."""
         self.settle()
-        expect(self.page).to_have_url(re.compile("".join(f"(?=.*{re.escape(part)})" for part in parts) + ".*"))
+        self.page.wait_for_url(
+            re.compile("".join(f"(?=.*{re.escape(part)})" for part in parts) + ".*"), timeout=PATIENCE
+        )
         return self.page.url
 
     def choose_tab(self, name: str) -> None:
@@ -276,18 +290,18 @@ class Visit:
         if host not in (None, "127.0.0.1"):
             self.complaints.append(f"asked {host} for {request.url}")
 
-    def check(self, name: str, figure: bool = True, *, last: bool = False) -> None:
+    def check(self, name: str, figure: bool = True) -> None:
         """The page is whole: drawn, without exception boxes, errors and strangers, as wide as the window in all widths.
 
-        Leaves the window as wide as it was; with ``last``, after which a test does nothing more with the page, it does
-        not: every change of width draws every chart twice.
+        Leaves the window in the width that was looked at last, so that a journey goes on there: every change of width
+        draws every chart twice.
         """
         if figure:
-            expect(self.page.locator(".js-plotly-plot .main-svg:visible").first).to_be_visible()  # 5 MB of script
+            see(self.page.locator(".js-plotly-plot .main-svg:visible").first)  # 5 MB of script
         expect(self.page.locator('[data-stale="true"]')).to_have_count(0)
         expect(self.page.get_by_test_id("stException")).to_have_count(0)
         here = self.page.viewport_size["width"]  # type: ignore[index]
-        for width in sorted({here, *WIDTHS}, key=here.__ne__ if last else here.__eq__):
+        for width in sorted({here, *WIDTHS}, key=here.__ne__):
             self.resize(width)
             self._shoot(name)
         assert not self.complaints, self.complaints
@@ -296,7 +310,9 @@ class Visit:
         """Make the window as wide as that; the page and its charts must follow."""
         self.page.set_viewport_size({"width": width, "height": height})
         try:
-            self.page.wait_for_function(f"{MISFITS}.length === 0")
+            self.page.wait_for_function(
+                f"{MISFITS}.length === 0", polling=100
+            )  # not in every frame of what it disturbs
         except TimeoutError:
             pytest.fail(f"in a window of {width} pixels {'; '.join(self.page.evaluate(MISFITS))}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from browser_tools import Visit
+from browser_tools import Visit, see
 from example_snapshots import base, example
 from hostile import hostile_snapshots
 from playwright.sync_api import expect
@@ -18,13 +18,13 @@ pytestmark = pytest.mark.timeout(600)
 
 def test_first_look(visit: Visit) -> None:
     page = visit.open("compare")
-    expect(page.get_by_role("heading", name="What A and B learnt cannot be compared")).to_be_visible()
+    see(page.get_by_role("heading", name="What A and B learnt cannot be compared"))
     expect(page.locator(".js-plotly-plot")).to_have_count(2)
     visit.check("compare")
     visit.choose_tab("Where they differ")
-    expect(page.get_by_text("Where they differ: A − B")).to_be_visible()
+    see(page.get_by_text("Where they differ: A − B"))
     page.get_by_text("How was this computed?").click()
-    expect(page.get_by_text("concordant minus discordant")).to_be_visible()
+    see(page.get_by_text("concordant minus discordant"))
     visit.settle()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download everything (CSV)").click()
@@ -46,48 +46,48 @@ def test_three_good_and_three_hostile_files_at_once_and_one_is_kept(visit: Visit
     page.get_by_test_id("stPopoverBody").locator('input[type="file"]').set_input_files(files)
     expect(page.get_by_text("This file cannot be opened")).to_have_count(3)
     for number in range(3):
-        expect(page.get_by_text(f"bad{number}.beft.safetensors:")).to_be_visible()
-        expect(page.get_by_text(f"Upload: good{number}").first).to_be_visible()
+        see(page.get_by_text(f"bad{number}.beft.safetensors:"))
+        see(page.get_by_text(f"Upload: good{number}").first)
     page.keyboard.press("Escape")
     visit.check("compare-uploads")
     page.get_by_text("Your own files").click()
     visit.settle()
     page.get_by_role("button", name="Keep on this machine").nth(1).click()
     expect(page.get_by_role("button", name="Keep on this machine")).to_have_count(2)
-    expect(page.get_by_role("combobox", name="Kept on this machine")).to_be_visible()
+    see(page.get_by_role("combobox", name="Kept on this machine"))
     visit.check("compare-kept")
     (stored,) = kept(visit.lab.home)
     assert stored.name == "good1.beft.safetensors"
     page.goto(
         f"{visit.lab.url}/compare?compare=A+probe&compare=Kept+{stored.id[-6:]}%3A+by+an+old+name"
     )  # a new session
-    expect(page.get_by_role("tab", name="Where they differ")).to_be_visible()
-    expect(page.get_by_text(f"Kept {stored.id[-6:]}: good1.beft.safetensors").first).to_be_visible()
+    see(page.get_by_role("tab", name="Where they differ"))
+    see(page.get_by_text(f"Kept {stored.id[-6:]}: good1.beft.safetensors").first)
     expect(page.get_by_text("Upload: good0")).to_have_count(0)
     visit.check("compare-again")  # all of it is drawn: a button that is drawn again under the mouse takes no click
     page.get_by_text("Your own files").click()
-    expect(page.get_by_role("combobox", name="Kept on this machine")).to_be_visible()
+    see(page.get_by_role("combobox", name="Kept on this machine"))
     visit.settle()  # what opened may be drawn once more: a button takes no click then
     page.get_by_role("button", name="Forget").click()
     expect(page.get_by_role("combobox", name="Kept on this machine")).to_have_count(0)
-    expect(page.get_by_text("Upload: good1").first).to_be_visible()
+    see(page.get_by_text("Upload: good1").first)
     assert not kept(visit.lab.home)
 
 
 @pytest.mark.parametrize("visit", [900], indirect=True)
 def test_a_link_restores_the_page(visit: Visit) -> None:
     page = visit.open("compare")
-    expect(page.get_by_role("tab", name="Where they differ")).to_be_visible()
+    see(page.get_by_role("tab", name="Where they differ"))
     page.get_by_role("button", name="Which two, and by which score").click()
     page.get_by_text("mean", exact=True).first.click()
-    expect(page.get_by_text("Magnitude (mean)").first).to_be_visible()
+    see(page.get_by_text("Magnitude (mean)").first)
     page.get_by_role("radio", name="Fisher").click()
     page.wait_for_url("**by=Fisher**")
     link = page.url
     assert "compare_magnitude=mean" in link
     page.goto("about:blank")
     page.goto(link)
-    expect(page.get_by_text("Magnitude (mean)").first).to_be_visible()
+    see(page.get_by_text("Magnitude (mean)").first)
     expect(page.locator(".js-plotly-plot")).to_have_count(2)
-    assert page.url == link
-    visit.check("compare-link", last=True)
+    page.wait_for_url(lambda url: url == link)
+    visit.check("compare-link")

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from browser_tools import Visit
+from browser_tools import PATIENCE, Visit, see
 from playwright.sync_api import Page, expect
 
 from dashboard.deck.stops import STOPS, Stop
@@ -51,15 +51,13 @@ OUTSIDE = """() => {
 def arrived(visit: Visit, stop: Stop) -> None:
     """Wait until a stop is drawn whole."""
     page = visit.page
-    expect(page.get_by_role("heading", level=1, name=stop.title)).to_be_visible()
-    expect(
-        page.get_by_role("button", name=re.compile(f"^Stop {STOPS.index(stop) + 1} of {len(STOPS)}: "))
-    ).to_be_visible()
-    expect(page).to_have_url(re.compile(rf"[?&]stop={stop.key}\b"))
+    see(page.get_by_role("heading", level=1, name=stop.title))
+    see(page.get_by_role("button", name=re.compile(f"^Stop {STOPS.index(stop) + 1} of {len(STOPS)}: ")))
+    page.wait_for_url(re.compile(rf"[?&]stop={stop.key}\b"), timeout=PATIENCE)
     visit.settle()
     assert page.url.count("present=true") == 1
     if stop.key in DRAWN:
-        expect(page.locator(DRAWN[stop.key]).first).to_be_visible()
+        see(page.locator(DRAWN[stop.key]).first)
     expect(page.locator('[data-stale="true"]')).to_have_count(0)
 
 
@@ -109,30 +107,30 @@ def test_keys_are_left_to_who_writes_and_lead_to_both_ends_and_out(visit: Visit)
     for key in ("ArrowRight", "PageDown", "End", "Escape"):
         page.keyboard.press(key)
     visit.settle()
-    expect(page).to_have_url(re.compile("stop=guess"))
+    page.wait_for_url(re.compile("stop=guess"), timeout=PATIENCE)
     page.get_by_role("button", name="what a word looks for").click()  # the room has voted
     page.wait_for_url(re.compile("guess=q"))
     visit.settle()
     page.keyboard.press("PageDown")
     arrived(visit, STOPS[1])
-    expect(page.get_by_role("img", name=re.compile("query bias, b_q: .* \\(your guess\\)"))).to_be_visible()
+    see(page.get_by_role("img", name=re.compile("query bias, b_q: .* \\(your guess\\)")))
     page.keyboard.press("End")
     arrived(visit, STOPS[-1])
     page.keyboard.press("Home")
     arrived(visit, STOPS[0])
     page.get_by_role("button", name="Link", exact=True).click()
     dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_role("img", name="QR code of the link below")).to_be_visible()
-    expect(dialog.get_by_text("Phones cannot reach this address")).to_be_visible()
+    see(dialog.get_by_role("img", name="QR code of the link below"))
+    see(dialog.get_by_text("Phones cannot reach this address"))
     assert dialog.get_by_role("textbox", name="Link").input_value() == page.url
     dialog.get_by_role("button", name="Copy the link").click()
-    expect(dialog.get_by_role("status").filter(has_text=re.compile("Copied|Ctrl"))).to_be_visible()
+    see(dialog.get_by_role("status").filter(has_text=re.compile("Copied|Ctrl")))
     page.keyboard.press("End")  # has nothing to do with the deck while the dialog is open
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     arrived(visit, STOPS[0])
     page.keyboard.press("Escape")
-    expect(page.get_by_role("button", name=re.compile("^The tour: "))).to_be_visible()
+    see(page.get_by_role("button", name=re.compile("^The tour: ")))
     expect(page.locator(".st-key-deck-bar")).to_have_count(0)
     visit.settle()
     assert "stop=" not in page.url and "present=" not in page.url

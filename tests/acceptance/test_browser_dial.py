@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from browser_tools import Lab, Visit
+from browser_tools import Lab, Visit, see
 from example_dials import example_dial
 from made_up_samples import write_index
 from merge_samples import fine_tune
@@ -27,17 +27,17 @@ def turned(lab: Lab) -> None:
 
 def test_the_slider_moves_the_metric_and_the_link_keeps_it(visit: Visit) -> None:
     page = visit.open("dial")
-    expect(page.get_by_text("At λ = 1 Spearman correlation is 71.0")).to_be_visible()
+    see(page.get_by_text("At λ = 1 Spearman correlation is 71.0"))
     expect(page.locator(".js-plotly-plot")).to_have_count(2)
     visit.check("dial")
     slider = page.locator(".st-key-dial_lambda").get_by_role("slider")
     slider.focus()
     slider.press("ArrowLeft")
-    expect(page.get_by_text("not measured: on the line between λ = 0.75 and 1")).to_be_visible()
+    see(page.get_by_text("not measured: on the line between λ = 0.75 and 1"))
     for _ in range(4):
         slider.press("ArrowLeft")
-    expect(page.get_by_text("Spearman correlation at λ = 0.75")).to_be_visible()
+    see(page.get_by_text("Spearman correlation at λ = 0.75"))
     visit.link("dial_lambda=0.75")
     page.reload()
-    expect(page.get_by_text("Spearman correlation at λ = 0.75")).to_be_visible()
+    see(page.get_by_text("Spearman correlation at λ = 0.75"))
     assert not list_runs(visit.lab.home)  # nothing was measured

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from browser_tools import Lab, Visit
+from browser_tools import Lab, Visit, see
 from playwright.sync_api import Page, expect
 from sweep_tables import Run, make_results
 
@@ -92,35 +92,61 @@ def table(lab: Lab) -> Iterator[None]:
 
 def opened_tab(visit: Visit, tab: str, **query: str) -> Page:
     page = visit.open("evaluation", part=tab, **query)
-    expect(page.locator(".js-plotly-plot")).to_have_count(CHARTS[tab])
-    if tab.startswith("Table"):
-        expect(page.locator(".paper-table table").first).to_be_visible()
-        # Streamlit drops a style sheet that it does not trust, and the table then is a heap of numbers.
-        expect(page.locator(".paper-table tbody tr").first.locator("th.label").last).to_have_css("position", "sticky")
+    drawn(page, tab)
     return page
 
 
-@pytest.mark.parametrize("tab", CHARTS)
-def test_every_tab(visit: Visit, tab: str) -> None:
-    page = opened_tab(visit, tab)
+def drawn(page: Page, tab: str) -> None:
+    """Wait until a tab's figures or table are there."""
     expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
+    expect(page.locator(".js-plotly-plot")).to_have_count(CHARTS[tab])
+    if tab.startswith("Table"):
+        see(page.locator(".paper-table table").first)
+        # Streamlit drops a style sheet that it does not trust, and the table then is a heap of numbers.
+        expect(page.locator(".paper-table tbody tr").first.locator("th.label").last).to_have_css("position", "sticky")
+
+
+FIGURES = [tab for tab, charts in CHARTS.items() if charts]
+TABLES = [tab for tab, charts in CHARTS.items() if not charts]
+
+
+def picture(tab: str) -> str:
+    return f"evaluation-{tab.lower().replace(' ', '-').replace('?', '')}"
+
+
+@pytest.mark.parametrize("tab", FIGURES)
+def test_every_tab_of_figures(visit: Visit, tab: str) -> None:
+    page = opened_tab(visit, tab)
     page.get_by_text("How was this computed?").first.click()
-    if tab == "Table 1":
-        expect(page.get_by_text("85.8†").first).to_be_visible()
     if tab == "Does the score predict?":
-        expect(page.get_by_text("following the projection ratio loses")).to_be_visible()
-    visit.check(f"evaluation-{tab.lower().replace(' ', '-').replace('?', '')}", figure=CHARTS[tab] > 0, last=True)
+        see(page.get_by_text("following the projection ratio loses"))
+    visit.check(picture(tab))
 
 
-@pytest.mark.parametrize("tab", ["Figures 1 and 4", "Table 1", "Learning rate and epochs", "Does the score predict?"])
-def test_dark_theme(dark_visit: Visit, tab: str) -> None:
+@pytest.mark.parametrize("tab", FIGURES)
+def test_figures_in_the_dark(dark_visit: Visit, tab: str) -> None:
     page = opened_tab(dark_visit, tab)
-    if CHARTS[tab]:  # the server learns the theme from the browser: text on a dark page must be light
-        tick = page.locator(".js-plotly-plot .xtick text").first
-        expect(tick).to_have_css("fill", "rgb(230, 233, 239)")
-    dark_visit.check(
-        f"evaluation-dark-{tab.lower().replace(' ', '-').replace('?', '')}", figure=CHARTS[tab] > 0, last=True
-    )
+    # The server learns the theme from the browser: text on a dark page must be light.
+    tick = page.locator(".js-plotly-plot .xtick text").first
+    expect(tick).to_have_css("fill", "rgb(230, 233, 239)")
+    dark_visit.check(f"{picture(tab)}-dark")
+
+
+def test_every_table_and_one_in_the_dark(visit: Visit) -> None:
+    """One load for all: drawing a page takes longer than looking at a table."""
+    page = opened_tab(visit, TABLES[-1])
+    for tab in reversed(TABLES):
+        visit.choose_tab(tab)
+        drawn(page, tab)
+        visit.settle()
+        page.get_by_text("How was this computed?").first.click()
+        visit.check(picture(tab), figure=False)
+    see(page.get_by_text("85.8†").first)
+    page.emulate_media(color_scheme="dark")
+    expect(page.get_by_test_id("stApp")).to_have_css("color-scheme", "dark")
+    page.goto(visit.link("part=Table"))
+    drawn(page, TABLES[0])
+    visit.check(f"{picture(TABLES[0])}-dark", figure=False)
 
 
 @pytest.mark.parametrize("visit", [900], indirect=True)
@@ -140,10 +166,10 @@ def test_links_restore_what_was_chosen(visit: Visit) -> None:
     page.get_by_text("each term at its best", exact=True).click()
     expect(page.get_by_role("radio", name="each term at its best")).to_be_checked()
     page.get_by_text("Hit rate", exact=True).click()
-    expect(page.get_by_text("hits, % (more is better)")).to_be_visible()
+    see(page.get_by_text("hits, % (more is better)"))
     expect(page.locator('[data-stale="true"]')).to_have_count(0)
     page.goto(visit.link("part=Does", "measure=Hit", "pairing=each"))
-    expect(page.get_by_text("hits, % (more is better)")).to_be_visible()
+    see(page.get_by_text("hits, % (more is better)"))
     visit.check("evaluation-link")
     visit.choose_tab("Figures 1 and 4")
     page.get_by_role("combobox", name="Learning rate").click()
@@ -153,7 +179,7 @@ def test_links_restore_what_was_chosen(visit: Visit) -> None:
     page.goto(visit.link("rate=0.002", "height=score"))
     expect(page.get_by_role("combobox", name="Learning rate")).to_have_value("0.002")
     expect(page.locator(".js-plotly-plot .ytitle").first).to_have_text("score")
-    visit.check("evaluation-link-figures", last=True)
+    visit.check("evaluation-link-figures")
 
 
 def test_downloads(visit: Visit) -> None:
@@ -181,24 +207,24 @@ def test_uploads_broken_and_good(visit: Visit, tmp_path: Path) -> None:
     page.get_by_role("button", name="Open a table").click()
     uploader = page.locator('input[type="file"]')
     uploader.set_input_files({"name": "../x.parquet", "mimeType": "application/octet-stream", "buffer": b"PAR1 junk"})
-    expect(page.get_by_text("This file cannot be opened")).to_be_visible()
-    expect(page.get_by_text("following the projection ratio loses")).to_be_visible()
+    see(page.get_by_text("This file cannot be opened"))
+    see(page.get_by_text("following the projection ratio loses"))
     expect(uploader).to_have_count(1)  # a fresh one has taken the place of the old one
     make_results(("sst2",), ("low",)).to_csv(tmp_path / "mine.csv", index=False)
     uploader.set_input_files(tmp_path / "mine.csv")
     expect(page.get_by_text("This file cannot be opened")).to_have_count(0)
     expect(page.get_by_role("combobox", name="Result table")).to_have_value("Upload: mine.csv")
-    expect(page.get_by_text("Over 6 cases (1 task, 3 groups")).to_be_visible()
+    see(page.get_by_text("Over 6 cases (1 task, 3 groups"))
     page.keyboard.press("Escape")
-    visit.check("evaluation-upload", last=True)
+    visit.check("evaluation-upload")
 
 
 def test_presenter_mode(visit: Visit) -> None:
     page = opened_tab(visit, "Does the score predict?", present="true")
     expect(page.get_by_role("combobox", name="Result table")).to_be_hidden()
     expect(page.get_by_text("Download every case (CSV)")).to_be_hidden()
-    expect(page.get_by_text(re.compile("following the projection ratio loses"))).to_be_visible()
-    visit.check("evaluation-presenter", last=True)
+    see(page.get_by_text(re.compile("following the projection ratio loses")))
+    visit.check("evaluation-presenter")
 
 
 @pytest.mark.parametrize("visit", [900], indirect=True)
@@ -208,8 +234,8 @@ def test_without_a_table_the_page_says_what_to_do(visit: Visit) -> None:
     sample.rename(away)
     try:
         page = visit.open("evaluation")
-        expect(page.get_by_text("No result table yet.")).to_be_visible()
-        expect(page.get_by_text("beft sweep")).to_be_visible()
-        visit.check("evaluation-empty", figure=False, last=True)
+        see(page.get_by_text("No result table yet."))
+        see(page.get_by_text("beft sweep"))
+        visit.check("evaluation-empty", figure=False)
     finally:
         away.rename(sample)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from browser_tools import Lab, Visit, bar
+from browser_tools import Lab, Visit, bar, see
 from playwright.sync_api import Locator, Page, expect
 
 from beft_core.runs import about
@@ -62,7 +62,7 @@ def started(visit: Visit, **setup: str) -> Run:
     start.click()
     expect(bar(page).get_by_role("button", name="Cancel")).to_be_in_viewport()
     expect(page.get_by_role("status").filter(has_text="The run was started.")).to_have_count(1)
-    expect(curve(page)).to_be_visible()
+    see(curve(page))
     # Neither the bar nor the card, which is below, moves what was pressed, not for a moment.
     assert page.evaluate("window.stood") == []
     return newest(visit.lab)
@@ -83,11 +83,11 @@ def nothing_is_left_at_work(lab: Lab) -> Iterator[None]:
 
 def test_the_form(visit: Visit) -> None:
     page = visit.open("fine_tune", ft_do="train", ft_terms="k")
-    expect(page.get_by_text("adds the same number to every attention logit")).to_be_visible()
-    expect(page.get_by_text("beft train --terms k --regime low")).to_be_visible()
+    see(page.get_by_text("adds the same number to every attention logit"))
+    see(page.get_by_text("beft train --terms k --regime low"))
     page.get_by_text("Advanced").first.click()
     page.get_by_text("Some of its examples").click()
-    visit.check("fine-tune-form", figure=False, last=True)
+    visit.check("fine-tune-form", figure=False)
 
 
 @pytest.mark.parametrize("visit", [900], indirect=True)
@@ -116,28 +116,28 @@ def test_a_live_curve_keeps_its_zoom_and_the_run_outlives_reload_kill_and_restar
     assert curve(page).evaluate(ticks) == whole
     visit.check("fine-tune-live", figure=False)
     page.reload()  # a new session: the run is found on disk
-    expect(curve(page)).to_be_visible()
+    see(curve(page))
 
     wait(run.checkpoint.is_file)
     process = run.recorded().process
     assert process is not None
     os.kill(process.pid, signal.SIGKILL)
-    expect(page.get_by_text("lost its worker").first).to_be_visible()
+    see(page.get_by_text("lost its worker").first)
     expect(bar(page)).to_contain_text("lost its worker")
     visit.check("fine-tune-killed")
     page.get_by_role("button", name="Resume from its checkpoint").click()
-    expect(page.get_by_text("resumed after step")).to_be_visible()
+    see(page.get_by_text("resumed after step"))
     restart(visit.lab)
     page.goto(f"{visit.lab.url}/fine_tune")
     visit.complaints.clear()  # of the page that was open when its server went
-    expect(bar(page).get_by_role("button", name="Cancel")).to_be_visible()
-    expect(curve(page)).to_be_visible()
+    see(bar(page).get_by_role("button", name="Cancel"))
+    see(curve(page))
     assert run.status().state == "running"
 
     bar(page).get_by_role("button", name="Cancel").click()
-    expect(page.get_by_text(f"{run.id[-6:]} b_v on demo-sentiment, seed 0 was cancelled").last).to_be_visible()
+    see(page.get_by_text(f"{run.id[-6:]} b_v on demo-sentiment, seed 0 was cancelled").last)
     assert run.status().state == "cancelled"
-    visit.check("fine-tune-cancelled", last=True)
+    visit.check("fine-tune-cancelled")
 
 
 def restart(lab: Lab) -> None:
@@ -164,18 +164,18 @@ def test_a_table_of_ones_own_is_checked_started_watched_to_its_end_and_found_aga
     )
     page = visit.open("fine_tune", ft_task="own-table", ft_do="train", ft_epochs="1", ft_device="cpu")
     page.locator('input[type="file"]').set_input_files(table)
-    expect(page.get_by_text("48 rows to train on, 12 held out")).to_be_visible()
+    see(page.get_by_text("48 rows to train on, 12 held out"))
     visit.check("fine-tune-table", figure=False)
     page.get_by_role("button", name="Check it first").click()
-    expect(page.get_by_text("How was this measured?")).to_be_visible()
+    see(page.get_by_text("How was this measured?"))
     visit.check("fine-tune-checked", figure=False)
     page.get_by_role("button", name="Start", exact=True).click()
-    expect(page.get_by_text("is done after")).to_be_visible()
-    expect(page.get_by_text("Estimated")).to_be_visible()
+    see(page.get_by_text("is done after"))
+    see(page.get_by_text("Estimated"))
     run = newest(visit.lab)
     assert run.status().state == "done" and about.about(run).estimate and "ft_table=table-" in page.url
     expect(page.locator(".js-plotly-plot")).to_have_count(3)
     visit.check("fine-tune-done")
     page.reload()
-    expect(page.get_by_text("48 rows to train on, 12 held out")).to_be_visible()
-    visit.check("fine-tune-table-done", last=True)
+    see(page.get_by_text("48 rows to train on, 12 held out"))
+    visit.check("fine-tune-table-done")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from browser_tools import Visit
+from browser_tools import Visit, see
 from playwright.sync_api import Locator, Page, expect
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("bundled_samples")]
@@ -55,7 +55,7 @@ def test_a_control_of_ours_is_reached_shows_it_moves_and_stays_in_place(visit: V
     control = CONTROLS[name]
     page = visit.open(control.page, **control.query)
     one = control.find(page)
-    expect(one).to_be_visible()
+    see(one)
     visit.settle()
     unreached, before = one.evaluate(LOOK), one.get_attribute(control.attribute)
     one.focus()
@@ -79,7 +79,7 @@ def test_a_cell_of_the_heatmaps_is_chosen_by_the_lists_that_stand_for_it(visit: 
     place = below_the_title(page, cell)
     cell.focus()
     page.keyboard.type("3")
-    expect(page.get_by_role("option", name="3", exact=True)).to_be_visible()
+    see(page.get_by_role("option", name="3", exact=True))
     page.keyboard.press("Enter")
     visit.link("layer=3")
     assert below_the_title(page, cell) == place

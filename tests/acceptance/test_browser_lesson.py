@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from browser_tools import HEIGHT, PATIENCE, ROOT
+from browser_tools import HEIGHT, PATIENCE, ROOT, see
 from few_samples import write_few_samples
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
@@ -72,7 +72,7 @@ def page(offline: BrowserContext, lesson: Path) -> Iterator[Page]:
 def follow(page: Page, title: str) -> None:
     """Go to a page by its link, as a lecturer does."""
     page.get_by_role("navigation").get_by_role("link", name=title).click()
-    expect(page.get_by_role("heading", level=1, name=title)).to_be_visible()
+    see(page.get_by_role("heading", level=1, name=title))
 
 
 def test_a_guess_is_answered_in_its_place(page: Page) -> None:
@@ -83,21 +83,21 @@ def test_a_guess_is_answered_in_its_place(page: Page) -> None:
     expect(page.locator(".flow p")).to_contain_text("The sum joins the residual stream")
     assert not page.locator(".beft-bar").first.is_visible()
     page.get_by_role("button", name="value bias").press("Enter")
-    expect(page.get_by_role("img", name="value bias, b_v: 61.1 (your guess)")).to_be_visible()
-    expect(page.get_by_text("Right: the value bias")).to_be_visible()
+    see(page.get_by_role("img", name="value bias, b_v: 61.1 (your guess)"))
+    see(page.get_by_text("Right: the value bias"))
     expect(page.get_by_role("button", name="And now SST-2")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.get_by_role("img", name="value bias, b_v: 77.9 (your guess)")).to_be_visible()
+    see(page.get_by_role("img", name="value bias, b_v: 77.9 (your guess)"))
     expect(page.get_by_role("button", name="Back to STS-B")).to_be_focused()
 
 
 def test_one_snapshot_of_several_is_shown(page: Page) -> None:
     follow(page, "Which bias matters?")
     chart = page.get_by_role("img", name="Projection ratio of every bias term in every layer")
-    expect(chart.locator(".main-svg").first).to_be_visible()
+    see(chart.locator(".main-svg").first)
     page.get_by_label("Snapshot").select_option("STS-B, low, all-bias probe")
     expect(chart).to_have_count(1)  # of those that are shown
-    expect(chart.locator(".main-svg").first).to_be_visible()
+    see(chart.locator(".main-svg").first)
     expect(page.locator(".answered").filter(visible=True)).to_contain_text("61.1")
     assert page.url.endswith("#part-2")
 
@@ -118,7 +118,7 @@ def test_three_pictures_share_one_vector(page: Page) -> None:
     expect(magnitude).not_to_have_text(before)
     page.get_by_role("button", name="Reversed").click()
     expect(ratio).to_have_text("2.000")
-    expect(page.get_by_text("The lab marks such layers with")).to_be_visible()
+    see(page.get_by_text("The lab marks such layers with"))
     page.get_by_label("All in one picture").check()
     expect(page.locator(".sandbox .picture")).to_have_count(1)
 
@@ -131,9 +131,9 @@ def test_the_dial_turns(page: Page) -> None:
     page.get_by_label("λ", exact=True).press("ArrowRight")
     expect(number).not_to_have_text("61.1")
     expect(place).to_have_text(number.inner_text())
-    expect(page.get_by_text("not measured: on the line between λ = 1 and 1.5")).to_be_visible()
+    see(page.get_by_text("not measured: on the line between λ = 1 and 1.5"))
     page.get_by_label("What to turn").select_option("Layer 2")
-    expect(page.get_by_role("img", name="Layer 2")).to_be_visible()
+    see(page.get_by_role("img", name="Layer 2"))
     page.get_by_label("Layer index").check()
     expect(page.get_by_role("img", name="Cost of each layer")).to_have_count(1)
 
@@ -148,7 +148,7 @@ def test_a_merge_is_moved_by_hand(page: Page) -> None:
     share = page.get_by_label("share of SST-2's change")
     expect(share).to_have_value("0.6")
     share.press("ArrowLeft")
-    expect(page.get_by_text("base + 0.59 · change of SST-2")).to_be_visible()
+    see(page.get_by_text("base + 0.59 · change of SST-2"))
 
 
 def test_every_page_fits_and_shuts_nobody_out(page: Page, lesson: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser_tools import ROOT, Lab, Visit
+from browser_tools import ROOT, Lab, Visit, see
 from made_up_samples import write_index
 from merge_samples import PAIR, fine_tune
 from playwright.sync_api import expect
@@ -35,7 +35,7 @@ def real_samples(lab: Lab) -> None:
 
 def test_two_tasks_are_compared_mixed_scored_and_found_again(visit: Visit, tmp_path: Path) -> None:
     page = visit.open("merge", merge_examples="100", merge_points="5 points", merge_part="Do the tasks agree?")
-    expect(page.get_by_text("nearly unrelated").first).to_be_visible()
+    see(page.get_by_text("nearly unrelated").first)
     expect(page.locator(".js-plotly-plot")).to_have_count(4)
     visit.check("merge")
     visit.choose_tab("The plane")
@@ -51,21 +51,22 @@ def test_two_tasks_are_compared_mixed_scored_and_found_again(visit: Visit, tmp_p
     visit.link("plane_b=0.")
     visit.choose_tab("Mix and score")
     visit.settle()
+    visit.resize(1400)
     assert page.evaluate("document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight") <= 2 * 720
     slider = page.locator(".st-key-merge_weighted_weights").get_by_role("slider")
     slider.focus()
     for _ in range(10):
         slider.press("ArrowRight")
-    expect(page.get_by_text("0.60 of demo-sentiment + 0.40 of demo-similarity")).to_be_visible()
-    expect(page.get_by_text("14 evaluations")).to_be_visible()
+    see(page.get_by_text("0.60 of demo-sentiment + 0.40 of demo-similarity"))
+    see(page.get_by_text("14 evaluations"))
     visit.link("merge_weighted_weights=0.6", "tour=merge")
     page.get_by_role("button", name="Evaluate on all their tasks").click()
-    expect(page.get_by_text(AT_WORK)).to_be_visible()
+    see(page.get_by_text(AT_WORK))
     page.reload()  # a new session: the run stands in the link
-    expect(page.get_by_text(AT_WORK)).to_be_visible()
+    see(page.get_by_text(AT_WORK))
     expect(page.get_by_role("button", name="Evaluate on all their tasks")).to_be_disabled()
     visit.check("merge-running")
-    expect(page.get_by_text("Fine-tuned on demo-sentiment")).to_be_visible(timeout=200_000)
+    see(page.get_by_text("Fine-tuned on demo-sentiment"), timeout=200_000)
     expect(page.locator(".js-plotly-plot")).to_have_count(5)
     visit.check("merge-done")
     (run,) = list_runs(visit.lab.home)
@@ -84,19 +85,19 @@ def test_two_tasks_are_compared_mixed_scored_and_found_again(visit: Visit, tmp_p
     header, *lines = Path(csv.value.path()).read_text().splitlines()
     assert header == "model,task,metric,value" and len(lines) == 4 * 3
     page.get_by_text("How was this computed?").click()
-    expect(page.get_by_text("Heads are never averaged")).to_be_visible()
+    see(page.get_by_text("Heads are never averaged"))
 
 
 @pytest.mark.parametrize("visit", [900], indirect=True)
 def test_what_does_not_fit_is_told(visit: Visit) -> None:
     page = visit.open("merge", merge="Another base")
-    expect(page.get_by_text("two or more fine-tunes of one base model")).to_be_visible()
+    see(page.get_by_text("two or more fine-tunes of one base model"))
     visit.check("merge-empty", figure=False)
     page.get_by_role("combobox", name="Fine-tunes to merge").click()
     page.get_by_role("option", name="Sentiment, b_v").click()
-    expect(page.get_by_text("These cannot be merged")).to_be_visible()
+    see(page.get_by_text("These cannot be merged"))
     page.keyboard.press("Escape")
-    visit.check("merge-misfit", figure=False, last=True)
+    visit.check("merge-misfit", figure=False)
 
 
 def test_dark_theme(dark_visit: Visit) -> None:
@@ -104,4 +105,4 @@ def test_dark_theme(dark_visit: Visit) -> None:
     expect(page.locator(".js-plotly-plot")).to_have_count(4)
     tick = page.locator(".js-plotly-plot .ytick text").first
     expect(tick).to_have_css("fill", "rgb(230, 233, 239)")
-    dark_visit.check("merge-dark", last=True)
+    dark_visit.check("merge-dark")

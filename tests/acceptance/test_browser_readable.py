@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from browser_tools import WIDTHS, Visit
+from browser_tools import WIDTHS, Visit, see
 from playwright.sync_api import Page, TimeoutError, expect
 
 from dashboard.figures.parts.contrast import TEXT, contrast
@@ -109,7 +109,7 @@ def test_nobody_is_shut_out_in_any_window_or_theme_and_all_words_stand_out(visit
     if look in COLOURED:
         expect(page.get_by_test_id("stCaptionContainer").first).to_have_css("opacity", "1")  # the page's style is there
     if look == "fine_tune":
-        expect(page.locator(".token").first).to_be_visible()  # colours of a command come with a script of their own
+        see(page.locator(".token").first)  # colours of a command come with a script of their own
     for theme in THEMES:
         page.emulate_media(color_scheme=theme)
         expect(page.get_by_test_id("stApp")).to_have_css("color-scheme", theme)
@@ -144,9 +144,9 @@ def test_the_tables_of_the_explanation_are_read_whole(visit: Visit) -> None:
     tables = explanation.get_by_test_id("stTable")
     expect(tables).to_have_count(2)
     for table in tables.all():
-        expect(table).to_be_visible()
+        see(table)
     checksum = explanation.get_by_role("cell", name=re.compile("^[0-9a-f]{64}$"))
-    expect(checksum).to_be_visible()  # one word, to be copied as one
+    see(checksum)  # one word, to be copied as one
     expect(checksum.locator("p")).to_have_css("overflow-wrap", "anywhere")  # the page's style is there
     for width in WIDTHS:
         visit.resize(width)
@@ -154,4 +154,4 @@ def test_the_tables_of_the_explanation_are_read_whole(visit: Visit) -> None:
         assert not wider, wider
         ragged = "table => table.getBoundingClientRect().right > innerWidth"
         assert not any(table.evaluate(ragged) for table in tables.all())
-    visit.check("importance-computed", last=True)
+    visit.check("importance-computed")

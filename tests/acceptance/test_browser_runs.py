@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser_tools import Lab, Visit
+from browser_tools import Lab, Visit, see
 from fake_worker import small_snapshot
 from playwright.sync_api import Locator, Page, expect
 
@@ -72,7 +72,7 @@ def tick(page: Page, row: int) -> None:
 
 def charts(page: Page) -> None:
     """Loss and metric are drawn; the first figure of a window waits for the drawing library."""
-    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+    see(page.locator(".js-plotly-plot .main-svg").first)
     expect(page.locator(".js-plotly-plot")).to_have_count(2)
 
 
@@ -88,48 +88,48 @@ def chip(page: Page, run: Run) -> Locator:
 
 def test_empty(visit: Visit) -> None:
     page = visit.open("runs")
-    expect(page.get_by_text("No run yet.")).to_be_visible()
-    expect(page.get_by_role("link", name="Start a fine-tune")).to_be_visible()
-    visit.check("runs-empty", figure=False, last=True)
+    see(page.get_by_text("No run yet."))
+    see(page.get_by_role("link", name="Start a fine-tune"))
+    visit.check("runs-empty", figure=False)
 
 
 @pytest.mark.parametrize("visit", [900], indirect=True)
 def test_ticking_comparing_and_a_new_run_that_moves_nothing(visit: Visit, runs: list[Run]) -> None:
     page = visit.open("runs")
-    expect(page.get_by_test_id("stDataFrame").first).to_be_visible()
+    see(page.get_by_test_id("stDataFrame").first)
     tick(page, 0)
     charts(page)
     tick(page, 1)
     for run in runs[-2:]:
-        expect(chip(page, run)).to_be_visible()
-    expect(page.get_by_role("heading", name="What differs between them")).to_be_visible()
+        see(chip(page, run))
+    see(page.get_by_role("heading", name="What differs between them"))
     new = ended(visit.lab, name="arrived meanwhile", seed=9)
     expect(page.get_by_text("arrived meanwhile")).to_have_count(1)  # the table found it by itself
     for run in runs[-2:]:
-        expect(chip(page, run)).to_be_visible()
+        see(chip(page, run))
     ticked(page, 2)
     tick(page, 3)  # the second seed: one row further down than before
-    expect(chip(page, runs[2])).to_be_visible()
+    see(chip(page, runs[2]))
     tick(page, 2)  # takes the tick of the third seed away
     expect(chip(page, runs[3])).to_have_count(0)
     link = visit.link()
     page.goto(link)
-    expect(chip(page, runs[2])).to_be_visible()
-    expect(chip(page, runs[4])).to_be_visible()
+    see(chip(page, runs[2]))
+    see(chip(page, runs[4]))
     expect(chip(page, new)).to_have_count(0)
     charts(page)
     ticked(page, 2)
     visit.check("runs-compared")
     page.get_by_role("link", name="Compare snapshots").click()
-    expect(page.get_by_role("heading", level=1, name="Compare")).to_be_visible()
+    see(page.get_by_role("heading", level=1, name="Compare"))
     for run, name in ((runs[2], "train on sst2"), (runs[4], "queries only")):
-        expect(page.get_by_title(f"Run {run.id[-6:]}: {name}")).to_be_visible()
+        see(page.get_by_title(f"Run {run.id[-6:]}: {name}"))
 
 
 def test_seeds_failure_delete_undo_and_download(visit: Visit, runs: list[Run], tmp_path: Path) -> None:
     page = visit.open("runs", runs=[overview(run).label for run in runs])
-    expect(page.get_by_role("heading", name="Spread over seeds")).to_be_visible()
-    expect(page.get_by_text("Memory ran out.")).to_be_visible()
+    see(page.get_by_role("heading", name="Spread over seeds"))
+    see(page.get_by_text("Memory ran out."))
     charts(page)
     ticked(page, 5)
     visit.check("runs-all")
@@ -139,11 +139,11 @@ def test_seeds_failure_delete_undo_and_download(visit: Visit, runs: list[Run], t
     with zipfile.ZipFile(download.value.path()) as archive:
         assert sum(name.endswith(".safetensors") for name in archive.namelist()) == 5
     page.get_by_role("button", name="Delete", exact=True).click()
-    expect(page.get_by_text("5 runs were deleted.")).to_be_visible()
+    see(page.get_by_text("5 runs were deleted."))
     assert list_runs(visit.lab.home) == []
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("5 runs were deleted.")).to_have_count(0)
     charts(page)
     assert len(list_runs(visit.lab.home)) == 5
     ticked(page, 5)
-    visit.check("runs-undone", last=True)
+    visit.check("runs-undone")

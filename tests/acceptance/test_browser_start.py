@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from browser_tools import Visit
+from browser_tools import Visit, see
 from playwright.sync_api import Page, expect
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("bundled_samples")]
@@ -31,42 +31,42 @@ def places(page: Page) -> list[object]:
 def test_guess_and_reveal(visit: Visit) -> None:
     page = visit.open()
     page.set_viewport_size(SCREEN)  # type: ignore[arg-type]
-    expect(page.get_by_role("button", name="The tour: 0 of 6 steps")).to_be_visible()
-    expect(page.get_by_role("button", name="Let good ask")).to_be_visible()
+    see(page.get_by_role("button", name="The tour: 0 of 6 steps"))
+    see(page.get_by_role("button", name="Let good ask"))
     visit.settle()
     before = places(page)
     assert scrolled(page) <= 0
     page.get_by_role("button", name="what a word looks for").click()
     answer = page.get_by_role("img", name=re.compile("trained alone. query bias, b_q: .* \\(your guess\\)"))
-    expect(answer).to_be_visible()
-    expect(page.get_by_text("value bias, ").last).to_be_visible()
-    expect(page.get_by_text(", by far")).to_be_visible()
+    see(answer)
+    see(page.get_by_text("value bias, ").last)
+    see(page.get_by_text(", by far"))
     page.wait_for_url(re.compile(r"guess=q"))
     page.wait_for_url(re.compile(r"tour=guess"))
     visit.settle()
     assert places(page) == before and scrolled(page) <= 0
     page.get_by_role("button", name="And now SST-2").click()
-    expect(page.get_by_text("as good")).to_be_visible()
+    see(page.get_by_text("as good"))
     assert scrolled(page) <= 0
     visit.check("start-answer", figure=False)
     page.goto(visit.link("next=1"))
-    expect(page.get_by_text("as good")).to_be_visible()
+    see(page.get_by_text("as good"))
     page.get_by_role("button", name="The tour: 1 of 6 steps").click()
-    expect(page.get_by_role("link", name="Tour, step 1 of 6, is done. Next: click a cell")).to_be_visible()
+    see(page.get_by_role("link", name="Tour, step 1 of 6, is done. Next: click a cell"))
     page.get_by_test_id("stPopoverBody").get_by_role("link", name="Click a cell of a heatmap").click()
-    expect(page.get_by_role("heading", name="Which bias matters?")).to_be_visible()
+    see(page.get_by_role("heading", name="Which bias matters?"))
     page.wait_for_url(re.compile(r"/importance\?(.*&)?tour=guess"))
 
 
 def test_attention_on_words_of_ones_own_is_seen_and_stands_still_where_motion_is_unwanted(visit: Visit) -> None:
     page = visit.open(words="<b>Cats</b> sleep")
     token = page.get_by_role("button", name="Let Cats ask")
-    expect(token).to_be_visible()
+    see(token)
     assert page.locator(".flow b").count() == 0  # words, not tags
     expect(page.locator(".flow .line.on")).to_have_count(3 * 6 + 1)  # all steps at once
     token.focus()
     page.keyboard.press("Enter")
-    expect(page.get_by_text("“Cats” asks every word")).to_be_visible()
+    see(page.get_by_text("“Cats” asks every word"))
     assert page.locator(".pulse").count() == 0
     page.emulate_media(reduced_motion="no-preference")
     page.get_by_role("button", name="3 receives").click()
@@ -74,19 +74,19 @@ def test_attention_on_words_of_ones_own_is_seen_and_stands_still_where_motion_is
     expect(page.locator(".pulse")).to_have_count(0)  # it ends by itself
     page.get_by_role("textbox", name="Your sentence").fill("Dogs bark")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("button", name="Let bark ask")).to_be_visible()
-    visit.check("start-words", figure=False, last=True)
+    see(page.get_by_role("button", name="Let bark ask"))
+    visit.check("start-words", figure=False)
 
 
 def test_the_navigation_keeps_the_progress_of_the_tour(visit: Visit) -> None:
     page = visit.open("start", tour="guess.cell")
-    expect(page.get_by_text("2 of 6 steps")).to_be_visible()
+    see(page.get_by_text("2 of 6 steps"))
     page.wait_for_url(re.compile(r":\d+/\?tour=guess.cell$"))  # its name in the address leads to where it is
     page.get_by_test_id("stSidebarNav").get_by_role("link", name="Compare").click()
-    expect(page.get_by_role("heading", name="Compare", level=1)).to_be_visible()
+    see(page.get_by_role("heading", name="Compare", level=1))
     page.wait_for_url(re.compile(r"/compare\?(.*&)?tour=guess.cell"))
     page.get_by_test_id("stSidebarNav").get_by_role("link", name="Start").click()
-    expect(page.get_by_text("2 of 6 steps")).to_be_visible()
+    see(page.get_by_text("2 of 6 steps"))
 
 
 @pytest.mark.parametrize("visit", [390], indirect=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from browser_tools import WIDTHS, Lab, Visit, bar
+from browser_tools import WIDTHS, Lab, Visit, bar, see
 from playwright.sync_api import Page, expect
 from sweep_tables import make_results
 
@@ -64,19 +64,19 @@ def drawn(page: Page) -> None:
 def test_a_tiny_sweep_from_start_to_table(visit: Visit) -> None:
     before = {run.id for run in list_runs(visit.lab.home)}
     page = visit.open("sweep", **SMALL)
-    expect(page.get_by_text("beft sweep --tasks demo-sentiment --n-train 16 --terms v head")).to_be_visible()
+    see(page.get_by_text("beft sweep --tasks demo-sentiment --n-train 16 --terms v head"))
     visit.check("sweep-form", figure=False)
     page.get_by_role("button", name="Start the sweep").click()
-    expect(bar(page).get_by_role("button", name="Cancel")).to_be_visible()
+    see(bar(page).get_by_role("button", name="Cancel"))
     page.reload()  # a new session: the sweep stands in the link
-    expect(bar(page).get_by_role("button", name="Cancel")).to_be_visible()
+    see(bar(page).get_by_role("button", name="Cancel"))
     visit.check("sweep-running", figure=False)
-    expect(page.get_by_text("is done after")).to_be_visible(timeout=200_000)
+    see(page.get_by_text("is done after"), timeout=200_000)
     (run,) = [run for run in list_runs(visit.lab.home) if run.id not in before]
     assert f"sweep_run={run.id}" in page.url
-    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+    see(page.locator(".js-plotly-plot .main-svg").first)
     expect(page.get_by_test_id("stDataFrame")).to_have_count(1)  # that of the watched sweep has gone
-    expect(page.get_by_test_id("stDataFrame")).to_be_visible()
+    see(page.get_by_test_id("stDataFrame"))
     drawn(page)
     visit.check("sweep-done")
     visit.settle()
@@ -85,7 +85,7 @@ def test_a_tiny_sweep_from_start_to_table(visit: Visit) -> None:
     header, *rows = Path(download.value.path()).read_text().splitlines()
     assert header.startswith("run,model,task") and len(rows) == 2
     page.get_by_role("link", name="Beside the paper's").click()
-    expect(page.get_by_role("heading", level=1, name="The paper's evaluation")).to_be_visible()
+    see(page.get_by_role("heading", level=1, name="The paper's evaluation"))
     expect(page.get_by_role("combobox", name="Result table")).to_have_value(f"Run {run.id[-6:]}: sweep")
 
 
@@ -96,7 +96,7 @@ def test_a_large_one(visit: Visit, theme: Literal["light", "dark"]) -> None:
     page = visit.open("sweep", sweep_run=run.id, sw_regimes=["low", "high"])
     for width in WIDTHS:
         visit.resize(width)
-        expect(page.get_by_text("216 fine-tunes, 3 failed")).to_be_visible()
+        see(page.get_by_text("216 fine-tunes, 3 failed"))
         tick = page.locator(".js-plotly-plot .xtick text").first
         colour = "rgb(230, 233, 239)" if theme == "dark" else "rgb(16, 20, 29)"
         expect(tick).to_have_css("fill", colour)
@@ -107,14 +107,14 @@ def test_a_large_one(visit: Visit, theme: Literal["light", "dark"]) -> None:
         for filled in (page.get_by_role("button", name="Start the sweep"), page.locator("[data-tag]").first):
             expect(filled).to_have_css("color", text)
             expect(filled).to_have_css("background-color", fill)  # neutral, no term's: test_contrast.py
-    visit.check(f"sweep-large-{theme}", last=True)
+    visit.check(f"sweep-large-{theme}")
 
 
 def test_the_list_of_runs(visit: Visit) -> None:
     run = past(visit.lab)
     page = visit.open("runs", runs=f"{run.id[-6:]} sweep of v, q, k, o, head, all on sst2 + rte")
-    expect(page.get_by_role("heading", name="Results")).to_be_visible()
+    see(page.get_by_role("heading", name="Results"))
     drawn(page)
     visit.check("sweep-in-runs", figure=False)
     page.get_by_test_id("stMain").get_by_role("link", name="Sweep").click()
-    expect(page.get_by_text("is done after 3 min: 216 fine-tunes, 3 failed")).to_be_visible()
+    see(page.get_by_text("is done after 3 min: 216 fine-tunes, 3 failed"))

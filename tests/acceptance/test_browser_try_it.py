@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from browser_tools import Visit
+from browser_tools import Visit, see
 from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("bundled_samples")]
@@ -22,7 +22,7 @@ def test_a_typed_sentence_is_answered(visit: Visit) -> None:
     field.fill("a joy to watch\nutterly dull")
     field.press("Control+Enter")
     expect(verdict).to_contain_text("'positive'")
-    expect(page.get_by_text("Sentence that is taken apart")).to_be_visible()
+    see(page.get_by_text("Sentence that is taken apart"))
     visit.link("try_text=", "joy")
 
 
@@ -32,9 +32,9 @@ def test_an_example_that_was_fixed_opens_among_the_sentences(visit: Visit) -> No
     visit.check("try-it-examples", figure=False)
     page.get_by_role("radiogroup", name="Examples").get_by_text("broken").click()
     table = page.get_by_test_id("stDataFrame").first
-    expect(table).to_be_visible()
+    see(table)
     table.click(position={"x": 14, "y": 52})  # the tick of the first row
     page.get_by_role("button", name="Open it among your sentences").click()
     expect(page.get_by_label("Sentences, one a line")).not_to_have_value("")
     expect(page.locator("h4").first).to_contain_text(re.compile("b_v|bv|biases"))
-    expect(page.get_by_role("heading", name="Which layer's bias made it")).to_be_visible()
+    see(page.get_by_role("heading", name="Which layer's bias made it"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from browser_tools import Lab, Visit
+from browser_tools import Lab, Visit, see
 from example_decoder import asked_fine_tune, write_decoder
 from playwright.sync_api import expect
 
@@ -38,10 +38,10 @@ def test_candidates_and_text_while_the_dial_turns(visit: Visit, title: str) -> N
     visit.check("try-it-in-words")
     visit.choose_tab("Let it write")
     page.get_by_role("button", name="Write", exact=True).click()
-    expect(page.get_by_text("tokens: λ 1 for")).to_be_visible()
+    see(page.get_by_text("tokens: λ 1 for"))
     page.get_by_role("slider", name="λ of the biases").press("Home")
-    expect(page.get_by_text("then λ -1 for")).to_be_visible()
+    see(page.get_by_text("then λ -1 for"))
     visit.link("try_lambda=-1")
     expect(page.get_by_role("button", name="From the start")).to_be_enabled()
     page.get_by_role("button", name="From the start").click()
-    expect(page.get_by_text("Greedy: always the likeliest next token")).to_be_visible()
+    see(page.get_by_text("Greedy: always the likeliest next token"))

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from browser_tools import Visit
+from browser_tools import Visit, see
 from playwright.sync_api import Page, expect
 
 import dashboard
@@ -22,7 +22,7 @@ HIDDEN = "(m => m.scrollHeight - m.clientHeight)(document.querySelector('[data-t
 
 
 def ready(page: Page, figures: int) -> None:
-    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+    see(page.locator(".js-plotly-plot .main-svg").first)
     expect(page.locator(".js-plotly-plot")).to_have_count(figures)
 
 
@@ -42,16 +42,16 @@ def test_three_pushes(visit: Visit) -> None:
     visit.check("why")
     page.get_by_text("Details: why it must be so").click()
     ready(page, 5)
-    expect(page.get_by_text("no change")).to_be_visible()
+    see(page.get_by_text("no change"))
     page.get_by_role("radio", name="value bias").click()
     ready(page, 6)
-    expect(page.get_by_text("exactly 0").first).to_be_visible()
+    see(page.get_by_text("exactly 0").first)
     visit.link("why_more=true", "why_term=value")
     visit.check("why-details")
     began = time.monotonic()
     page.get_by_label("Your sentence").fill("Another sentence, please.")
     page.get_by_label("Your sentence").press("Enter")
-    expect(page.get_by_text("another").first).to_be_visible()
+    see(page.get_by_text("another").first)
     assert time.monotonic() - began < 20
     page.wait_for_url(re.compile("tour=proof"))
     if sys.platform == "linux":  # the page showed what torch worked out without loading it
@@ -61,12 +61,12 @@ def test_three_pushes(visit: Visit) -> None:
 def test_dark_and_in_a_room(dark_visit: Visit) -> None:
     page = dark_visit.open("why", why_layer="4", why_head="head 3", present="true")
     ready(page, 3)
-    expect(page.get_by_text("Attention moves, output moves.")).to_be_visible()
+    see(page.get_by_text("Attention moves, output moves."))
     expect(page.get_by_label("Your sentence")).to_be_hidden()  # a presenter hides the choice at first
     page.set_viewport_size({"width": 1280, "height": 720})
     dark_visit.settle()
     page.wait_for_function(f"{HIDDEN} <= 0")  # one screen
-    dark_visit.check("why-dark", last=True)
+    dark_visit.check("why-dark")
 
 
 def test_the_trap_on_the_real_samples(visit: Visit) -> None:
@@ -76,8 +76,8 @@ def test_the_trap_on_the_real_samples(visit: Visit) -> None:
     page = visit.open("why", why_tab="The trap")
     page.get_by_role("button", name="Show what happens").click()
     ready(page, 1)
-    expect(page.get_by_text("In bfloat16 the naive ranking selects")).to_be_visible()
-    expect(page.get_by_text("⚠ noise").first).to_be_visible()
+    see(page.get_by_text("In bfloat16 the naive ranking selects"))
+    see(page.get_by_text("⚠ noise").first)
     expect(page.get_by_role("button", name="Train b_k in bfloat16")).to_be_enabled()
     visit.resize(420, 800)  # a table of six columns does not stick out of a phone
-    visit.check("why-trap", last=True)
+    visit.check("why-trap")
