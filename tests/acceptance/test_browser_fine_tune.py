@@ -27,6 +27,18 @@ ENDLESS = {
     "ft_device": "cpu",
 }
 """A real run that is still at work whenever a test looks, and takes a step again soon after it scored an epoch."""
+WHOLE = """button => new Promise(whole => {
+    const main = document.querySelector("[data-testid=stMain]");
+    let before, since;
+    const look = now => {
+        const at = [button.getBoundingClientRect().top, main.scrollHeight].join();
+        if (at !== before) [before, since] = [at, now];
+        if (now - since > 1500) whole(); else requestAnimationFrame(look);
+    };
+    requestAnimationFrame(look);
+})"""
+"""Wait until a page is as high as it will be: Streamlit fetches the scripts of what it draws one by one, and each takes
+its place when it comes."""
 STAND = """button => {
     const at = () => Math.round(button.getBoundingClientRect().top), before = at();
     window.stood = [];
@@ -57,6 +69,7 @@ def started(visit: Visit, **setup: str) -> Run:
     page = visit.open("fine_tune", **setup)
     start = page.get_by_role("button", name="Start", exact=True)
     visit.settle()
+    start.evaluate(WHOLE)
     page.evaluate("document.querySelector('[data-testid=stMain]').scrollTop = 1e6")  # what gets shorter moves it there
     start.evaluate(STAND)
     start.click()
