@@ -18,7 +18,7 @@ from beft_core.training.batches.plan import by_length, cheapest_by_length
 from beft_core.training.batches.run_index import RunIndex
 from beft_core.training.methods.bias_bank import Bank
 
-TOKENS = {"cpu": 8192, "cuda": 131072, "mps": 16384}
+TOKENS = {"cpu": 12288, "cuda": 131072, "mps": 16384}
 """Most tokens of prompts whose answers are written at once, by device: their keys and values are kept."""
 READ_TOKENS = {"cpu": 2048, "cuda": 65536, "mps": 8192}
 """Most tokens of prompts that are read at once, by device; few are of more equal length than many."""
