@@ -56,7 +56,7 @@ def test_the_base_under_the_same_head_is_another_model(pair: list[Snapshot]) -> 
 def test_the_base_is_scored_with_its_own_biases(pair: list[Snapshot], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[biases.Biases] = []
 
-    def record(model: biases.LoadedModel, *_: object) -> Callable[[], dict[str, float]]:
+    def record(model: biases.LoadedModel, *_: object, **__: object) -> Callable[[], dict[str, float]]:
         seen.append(biases.biases(model))
         return dict
 
