@@ -200,12 +200,12 @@ class VirtualTokens:
         ``windowed``: a token sees those vectors that are less than the window away.
         """
         lowest = torch.finfo(mask.dtype).min
+        window = self.layout.window if windowed else None
         ahead = torch.arange(self.count, device=mask.device)
         columns = mask.new_zeros(*mask.shape[:3], self.count)
-        if windowed:
-            assert self.layout.window is not None
+        if window is not None:
             at = given["position_ids"][:, -mask.shape[2] :] - self.layout.position_offset
-            far = at[:, None, :, None] - ahead >= self.layout.window
+            far = at[:, None, :, None] - ahead >= window
             columns = columns.masked_fill(far, lowest)
         extended = torch.cat([columns, mask], dim=3)
         if not self._cut:
@@ -213,8 +213,8 @@ class VirtualTokens:
         every = torch.arange(extended.shape[3], device=mask.device)
         back = ahead[:, None] - every
         hidden = back < 0
-        if windowed:
-            hidden |= back >= self.layout.window
+        if window is not None:
+            hidden |= back >= window
         rows = mask.new_zeros(hidden.shape).masked_fill(hidden, lowest).expand(len(mask), 1, -1, -1)
         return torch.cat([rows, extended], dim=2)
 
