@@ -20,7 +20,8 @@ from beft_core.snapshots.snapshot import SUFFIX, Snapshot, read_snapshot
 from beft_core.sweeps.norms import pre_norms
 
 FOLDER = Path(__file__).parents[3] / "sample_snapshots"
-PROBES = sorted(FOLDER.glob(f"*-probe{SUFFIX}"))
+PROBES = [path for path in sorted(FOLDER.glob(f"*-probe{SUFFIX}")) if "-prompt-" not in path.name]
+"""Shipped probes of pre-trained biases; those that are added to a language model begin at zero."""
 V, Q = ("encoder", "v"), ("encoder", "q")
 
 

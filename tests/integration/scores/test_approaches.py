@@ -78,5 +78,5 @@ def test_the_page_compare_has_it() -> None:
     control = next(one for one in at.segmented_control if one.key == "by")
     assert "Toy score" in control.options and control.value == "Toy score"
     drawn = [json.loads(one.proto.spec) for one in at.get("plotly_chart") if "compare-overview" in one.proto.id]
-    titles = [note["text"] for note in drawn[0]["layout"]["annotations"]]
+    titles = [note["text"] for figure in drawn for note in figure["layout"]["annotations"]]
     assert any("Toy" in title for title in titles)

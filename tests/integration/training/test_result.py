@@ -47,7 +47,7 @@ def test_a_snapshot_takes_what_the_run_trained_from_the_bank_and_the_rest_from_t
     run = config(mode="all", terms=(), seed=3)
     job = Job(run, examples(6, 1), {slot_name(slot) for slot in slots} | method_for(run).parts(bank))
     outcome = Outcome([{"epoch": 1, "accuracy": 0.5}], 4, True, None)
-    weights = method_for(run).weights(bank.model)
+    weights = method_for(run).weights(bank.model, lambda _: [])
     found = snapshot_of(start, bank, 1, job, outcome, slots, start.biases, None, weights, 1.25)
     for slot in bank.model.layout.slots:
         post = found.post(slot.stack, slot.term)[slot.layer]

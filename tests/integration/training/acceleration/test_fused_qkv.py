@@ -64,7 +64,7 @@ def largest_difference(some: list[Snapshot], others: list[Snapshot]) -> float:
 @pytest.mark.parametrize("terms", [("v",), ("q",), ("q", "v", "o")])
 @pytest.mark.parametrize("name", ["bert", "roberta", "electra", "distilbert"])
 def test_the_same_whichever_biases_are_trained(name: str, terms: tuple[str, ...], entered: list[int]) -> None:
-    assert largest_difference(short(name, terms=terms), with_masks(name, terms=terms)) < 1e-5
+    assert largest_difference(short(name, terms=terms), with_masks(name, terms=terms)) < 2e-5
     assert entered == [1]  # the last of two layers computes only what is read
 
 
