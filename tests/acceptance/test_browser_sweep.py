@@ -33,7 +33,7 @@ def past(lab: Lab) -> Run:
     """A sweep of the past: two tasks, two sizes, seven kinds of fine-tunes, three learning rates, three seeds."""
     lrs = (4e-4, 2e-3, 1e-2)
     trains = ("v", "q", "k", "o", "head", "all")
-    spec = SweepSpec(("sst2", "rte"), ("low", "medium"), (), trains, lrs, (), (0, 1, 2))
+    spec = SweepSpec(("sst2", "rte"), ("low", "medium"), terms=trains, lrs=lrs, seeds=(0, 1, 2))
     run = Run.create("sweep", spec.to_dict(), lab.home)
     SweepFolder(run.sweep).begin(spec)
     rows = make_results(
