@@ -9,6 +9,7 @@ float32.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,9 +67,12 @@ class Placement:
         if self.device.type != "cuda":
             return {"": self.device}
         needed = ROOM * sum(value.nbytes for value in shapes.parameters())
-        free = [torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count())]
-        if needed <= free[self.device.index or 0]:
+        gc.collect()  # a model that was trained before, whose memory PyTorch keeps for later
+        torch.cuda.empty_cache()
+        if needed <= torch.cuda.mem_get_info(self.device.index or 0)[0]:
             return {"": self.device}
+        # Only now, because whoever asks a GPU takes some of its memory.
+        free = [torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count())]
         if needed > sum(free):
             raise UserError(
                 f"got a model that needs {needed / 1e9:.0f} GB to be trained",

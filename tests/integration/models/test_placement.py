@@ -162,6 +162,22 @@ def test_a_model_is_spread_only_where_one_gpu_cannot_hold_it(
     assert Placement(CPU).device_map(shapes) == {"": CPU}
 
 
+def test_memory_of_models_before_is_given_back_and_other_gpus_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    free, asked = [1e9], list[int]()
+
+    def info(number: int) -> tuple[int, int]:
+        asked.append(number)
+        return int(free[number]), 0
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", info)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: free.__setitem__(0, 10e9))
+    with torch.device("meta"):
+        shapes = nn.Linear(1000, 1_000_000, bias=False)  # 4 GB
+    device = torch.device("cuda")
+    assert Placement(device).device_map(shapes) == {"": device} and asked == [0]
+
+
 def test_what_no_gpu_holds_is_refused() -> None:
     backbone = nn.Linear(1, 1)
     backbone.hf_device_map = {"a": 0, "b": 1}  # type: ignore[assignment]
