@@ -18,8 +18,10 @@ from beft_core.training.batches.plan import by_length, cheapest_by_length
 from beft_core.training.batches.run_index import RunIndex
 from beft_core.training.methods.bias_bank import Bank
 
-TOKENS = {"cpu": 12288, "cuda": 131072, "mps": 16384}
-"""Most tokens of prompts whose answers are written at once, by device: their keys and values are kept."""
+TOKENS = {"cpu": 16384, "cuda": 131072, "mps": 16384}
+"""Most tokens of prompts and of the room for their answers that are written at once, by device."""
+ROOM = {"cpu": 2**31, "cuda": 2**33, "mps": 2**31}
+"""Most bytes that the keys and values of those tokens may take in float32, by device: of large models, fewer tokens."""
 READ_TOKENS = {"cpu": 2048, "cuda": 65536, "mps": 8192}
 """Most tokens of prompts that are read at once, by device; few are of more equal length than many."""
 
@@ -46,13 +48,20 @@ class Writer:
         backbone.eval()
         tokenizer = self.bank.model.tokenizer
         ids = prompts.ids
-        for group in by_length(prompts.lengths, TOKENS[self.bank.precision.device.type]):
+        room = prompts.lengths + self.bank.model.embeddings_ahead + self.writing.max_new_tokens
+        for group in by_length(room, self._at_once()):
             for i, tokens in zip(group, self._write([ids[i] for i in group], run), strict=True):
                 text: str = tokenizer.decode(tokens, skip_special_tokens=True)
                 out[i] = text.partition(self.writing.ending)[0].strip()
             self.advance(len(group))
         backbone.train(was_training)
         return out
+
+    def _at_once(self) -> int:
+        """Count the tokens whose keys and values there is room for."""
+        device, layout = self.bank.precision.device.type, self.bank.model.layout
+        of_token = 2 * 4 * layout.layers * layout.kv_heads * layout.head_dim
+        return min(TOKENS[device], ROOM[device] // of_token)
 
     def _write(self, prompts: list[np.ndarray], run: int) -> list[list[int]]:
         """Write the tokens of answers to prompts, shortest first, in one batch that shrinks as they end."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from prompt_tools import Prompts
+from prompt_tools import Prompts, tiny_decoder
 from tiny_models import CONFIGS, VOCABULARY
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -78,6 +78,29 @@ def test_answers_are_those_of_transformers(name: str, monkeypatch: pytest.Monkey
         lengths.append(len(own))
         assert text == model.tokenizer.decode(own, skip_special_tokens=True).partition("\n")[0].strip()
     assert len(set(lengths)) > 1, lengths  # some answers end before others
+
+
+def test_room_for_answers_is_bounded_as_that_for_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rooms: list[tuple[int, int]] = []
+    cache = free_text.KeyValueCache
+
+    def noted(layers: int, rows: int, columns: int, end: int) -> Any:
+        rooms.append((rows, columns))
+        return cache(layers, rows, columns, end)
+
+    model = tiny_decoder("llama-bias")
+    model.tokenizer = Written()
+    bank = Bank(model, [], runs=1, classes=None, precision=Precision("float32", CPU))
+    prompts = Encoded.of([np.full(3 + n % 2, 30) for n in range(8)], None, np.zeros(8, int))
+    monkeypatch.setattr(free_text, "KeyValueCache", noted)
+    layout = model.layout
+    of_token = 8 * layout.layers * layout.kv_heads * layout.head_dim  # keys and values in float32
+    for bound, most in (("TOKENS", 50), ("ROOM", 50 * of_token)):
+        rooms.clear()
+        with bank.installed(), pytest.MonkeyPatch.context() as patch:
+            patch.setitem(getattr(free_text, bound), "cpu", most)
+            free_text.Writer(bank, WRITING).texts(prompts)
+        assert rooms == [(3, 15), (3, 16), (2, 16)]  # the prompts alone, eight of four tokens, would all fit
 
 
 class Heard(Observer):
