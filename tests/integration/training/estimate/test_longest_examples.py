@@ -69,12 +69,27 @@ def test_of_many_examples_those_of_most_characters_are_tokenised(
     assert LongestExamples().longest(config("prompt-sst2", n_train=40)) == every and counted == [40, 12]
 
 
-def test_what_runs_share_is_read_once(read: list[str]) -> None:
+def test_what_runs_share_is_read_once(read: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizers: list[str] = []
+
+    def load(name: str, local_only: bool) -> Prompts:
+        tokenizers.append(name)
+        return Prompts()
+
+    monkeypatch.setattr(longest_examples, "load_tokenizer", load)
     counter = LongestExamples()
     found = {counter.longest(config("prompt-sst2", n_train=3, seed=seed)) for seed in (0, 1, 2) for _ in range(3)}
-    assert len(read) == 3 and len(found) > 1  # each seed draws its own three
-    counter.longest(config("prompt-sst2", n_train=3, lr=1e-4, terms=("q",)))
-    assert len(read) == 3
+    assert len(found) > 1  # each seed draws its own three
+    assert read == ["prompt-sst2"] and tokenizers == ["bundled"]
+    counter.longest(config("prompt-cb", n_train=5))
+    assert read == ["prompt-sst2", "prompt-cb"] and tokenizers == ["bundled"]
+
+
+def test_what_was_counted_is_known(read: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    counter = LongestExamples()
+    found = counter.longest(config("prompt-sst2", n_train=3))
+    monkeypatch.setattr(longest_examples, "encode_prompts", lambda *_, **how: pytest.fail("it was counted before"))
+    assert counter.longest(config("prompt-sst2", n_train=3, lr=1e-4, terms=("q",))) == found
 
 
 def test_texts_for_a_head_are_not_read(read: list[str]) -> None:
