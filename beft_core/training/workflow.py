@@ -201,8 +201,7 @@ def fit_bank(
     precision = Precision(first.precision, device, frozen=not first.method.changes_weights)
     if not any(config.fisher for config in configs):  # which is measured in float32, before weights are rounded
         precision.prepare(model.backbone)  # here already: the device then never holds them in float32
-    spread = is_spread(model.backbone)
-    if spread:
+    if is_spread(model.backbone):
         observer.message("no GPU can hold this model alone: its layers are spread over several, which take turns")
     else:
         model.backbone.to(device)
@@ -222,12 +221,9 @@ def fit_bank(
     session = session_for(
         model,
         precision,
-        # On a CPU prompts have nothing to gain but another dropout; over several GPUs nothing can be recorded; and of
-        # vectors before the text the tricks know nothing.
-        plain=first.plain
-        or spread
-        or first.method.before_text
-        or (objective.head_outputs is None and device.type == "cpu"),
+        # On a CPU prompts have nothing to gain but another dropout, and of vectors before the text the tricks know
+        # nothing.
+        plain=first.plain or first.method.before_text or (objective.head_outputs is None and device.type == "cpu"),
         pad=pad,
         trains_weights=first.method.beyond_biases,
         compile=first.compile,

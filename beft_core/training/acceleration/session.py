@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from beft_core.models.biases import LoadedModel
+from beft_core.models.placement import is_spread
 from beft_core.training.acceleration.compiled_layers import compiled_layers, layers_of, layers_run_once, uncompiled
 from beft_core.training.acceleration.cpu_dropout import cpu_dropout
 from beft_core.training.acceleration.cuda_graphs import Replays
@@ -63,8 +64,7 @@ class Accelerated(Session):
 
         ``pad``: how rows are laid out; ``trains_weights``: whether anything but biases is trained; ``compile``: run
         the layers as compiled programs; ``recompute``: compute them again in the backward pass; ``record``: run steps
-        as CUDA graphs where that can be. ``report``
-        receives what a user should know.
+        as CUDA graphs where that can be. ``report`` receives what a user should know.
         """
         super().__init__(precision.device)
         self.model, self.precision = model, precision
@@ -143,10 +143,11 @@ class Recomputing(Session):
 def session_for(
     model: LoadedModel, precision: Precision, *, plain: bool = False, recompute: bool = False, **how: Any
 ) -> Session:
-    """Make the session of a model: :class:`Accelerated` with its settings, or a null session if ``plain``; with
-    ``recompute``, layers are computed again in the backward pass.
+    """Make the session of a model: :class:`Accelerated` with its settings, or a null session if ``plain`` or where the
+    model lies on several devices, between which nothing is recorded or cut short; with ``recompute``, layers are
+    computed again in the backward pass.
     """
-    if plain:
+    if plain or is_spread(model.backbone):
         return Recomputing(model, precision.device) if recompute else Session(precision.device)
     return Accelerated(model, precision, recompute=recompute, **how)
 

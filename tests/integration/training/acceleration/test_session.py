@@ -126,6 +126,15 @@ def test_which_tokens_of_the_last_layer_are_computed(
     assert type(session_for(tiny(name), precision, trains_weights=weights).reader) is expected
 
 
+def test_over_several_devices_nothing_is_made_faster() -> None:
+    model = tiny("opt")
+    precision = Precision("float32", torch.device("cuda"))
+    model.backbone.hf_device_map = {"decoder": 0}  # type: ignore[assignment]
+    assert isinstance(session_for(model, precision), Accelerated)
+    model.backbone.hf_device_map = {"decoder.layers.0": 0, "decoder.layers.1": 1}  # type: ignore[assignment]
+    assert type(session_for(model, precision)) is Session
+
+
 def test_plain_is_recorded_only_where_it_was_chosen() -> None:
     fast, plain = (runs[0] for runs in both_ways("bert", "a bank of one", "cpu"))
     assert "plain" not in fast.meta.hyperparameters and plain.meta.hyperparameters["plain"] is True
