@@ -18,7 +18,6 @@ import gc
 import re
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from bench_decoders import Numbers, prompts_of
+from bench_training import now
 from torch import nn
 from torch.nn import functional as F
 from transformers import OPTConfig, OPTForCausalLM, OPTModel
@@ -101,13 +101,6 @@ class Clock(Observer):
     def seconds(self) -> float:
         """Seconds of a step."""
         return (self.ended - self.began) / TIMED
-
-
-def now(device: str) -> float:
-    """The time, once the device has caught up."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def shape_of(name: str, **more: Any) -> OPTConfig:
