@@ -30,6 +30,8 @@ MAX_MODELS = 2
 """Most base models in memory."""
 MAX_SNAPSHOTS = 24
 """Most snapshots in memory."""
+MAX_WRITERS = 3
+"""Most texts whose keys and values are in memory; another one reads what it has written so far once more."""
 
 _T = TypeVar("_T")
 
@@ -40,7 +42,7 @@ class HeldFineTunes:
     def __init__(self) -> None:
         self._models: OrderedDict[Hashable, LoadedModel] = OrderedDict()
         self._snapshots: OrderedDict[Hashable, Snapshot] = OrderedDict()
-        self._writer: tuple[str, SideBySide] | None = None
+        self._writers: OrderedDict[Hashable, SideBySide] = OrderedDict()
 
     def answer(
         self,
@@ -103,8 +105,9 @@ class HeldFineTunes:
         """Go on with texts after one prompt, that of the base model first, for so many seconds.
 
         ``factors``: how much of each fine-tune's change is there from now on; ``tokens``, ``ended``: what was written
-        until now (:class:`beft_core.inference.writing.Draft`), no rows to begin. Keys and values of the last text are
-        kept, so that the next call goes on at once. Returns ``tokens`` and ``ended``, ``texts`` of each row, ``done``.
+        until now (:class:`beft_core.inference.writing.Draft`), no rows to begin. Keys and values of the last
+        :data:`MAX_WRITERS` texts are kept, so that the next call goes on at once, also where several windows write in
+        turn. Returns ``tokens`` and ``ended``, ``texts`` of each row, ``done``.
 
         Raises:
             UserError: as :class:`beft_core.inference.writing.SideBySide`, or rows that are no such draft.
@@ -114,9 +117,8 @@ class HeldFineTunes:
         loaded = self.model(config)
         key = json.dumps([list(runs), task, prompt, model], sort_keys=True)
         with few_threads(loaded.backbone):
-            if self._writer is None or self._writer[0] != key or self._writer[1].model is not loaded:
-                self._writer = key, SideBySide(loaded, snapshots, task, prompt, config.max_length)
-            writer = self._writer[1]
+            begin = partial(SideBySide, loaded, snapshots, task, prompt, config.max_length)
+            writer = _kept(self._writers, key, begin, MAX_WRITERS)
             draft = Draft([list(row) for row in tokens], list(ended)) if tokens else writer.start()
             writer.write(draft, factors, seconds)
         return {
@@ -158,6 +160,8 @@ class HeldFineTunes:
     def model(self, config: RunConfig) -> LoadedModel:
         """Load the base model of a configuration, once. Raises UserError as :func:`beft_core.training.inputs.load`."""
         key = config.model, config.add_bias
+        if key not in self._models:
+            self._writers.clear()  # they hold their models, of which one may have to go
         return _kept(self._models, key, lambda: inputs.load(config), MAX_MODELS)
 
     def snapshot(self, sent: Mapping[str, Any]) -> Snapshot:

@@ -158,13 +158,14 @@ class SideBySide:
         """Set the biases of every fine-tune, and forget keys and values of others."""
         if self._factors == tuple(factors):
             return
+        self._factors = self._cache = None  # until all are set: a factor may be refused
         for run, (snapshot, factor) in enumerate(zip(self.snapshots, factors, strict=True), start=1):
             variant = Variant(snapshot, self.task, {term: factor for _, term in snapshot.keys()})  # noqa: SIM118
             values = {key: variant.values(key) for key in snapshot.keys()}  # noqa: SIM118
             for slot in self._slots:
                 if (slot.stack, slot.term) in values:
                     self._bank.set_value(slot_name(slot), values[slot.stack, slot.term][slot.layer], run)
-        self._factors, self._cache = tuple(factors), None
+        self._factors = tuple(factors)
 
     def _next(self, draft: Draft) -> list[int]:
         """Choose the likeliest next token of each row."""

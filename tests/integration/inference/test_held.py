@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from example_decoder import asked_fine_tune, write_decoder
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
@@ -18,6 +20,7 @@ from beft_core.inference.predict import predict
 from beft_core.inference.sending import by_content, by_file
 from beft_core.snapshots.snapshot import read_snapshot
 from beft_core.tasks.predictions import predictions_of
+from beft_core.training import inputs
 from beft_core.training.evaluate import evaluate
 
 SAMPLES = Path(__file__).parents[3] / "sample_snapshots"
@@ -72,3 +75,32 @@ def test_validation_sets_are_read_under_several_at_once() -> None:
 def test_a_model_that_is_not_the_base_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="folder not found"):
         HeldFineTunes().answer([by_file("v", V)], ["a"], None, "sst2", [], str(tmp_path / "none"))
+
+
+def test_windows_that_write_in_turn_keep_what_they_have_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_decoder(tmp_path / "tiny")
+    runs = [by_content("mine", asked_fine_tune(inputs.load(RunConfig(model=str(folder), add_bias=("v",)))))]
+    begun: list[str] = []
+    real = module.SideBySide
+    monkeypatch.setattr(module, "SideBySide", lambda *given: (begun.append(given[3]), real(*given))[1])
+    monkeypatch.setattr(module, "MAX_WRITERS", 2)
+
+    def go_on(process: HeldFineTunes, prompt: str, text: dict[str, Any] | None = None) -> dict[str, Any]:
+        tokens, ended = ([], []) if text is None else (text["tokens"], text["ended"])
+        return process.write(runs, prompt, "asks", str(folder), [1.0], tokens, ended, 0.0)
+
+    process, texts = HeldFineTunes(), dict[str, dict[str, Any]]()
+    prompts = ["a film", "the end of it"]
+    for _ in range(3):
+        for prompt in prompts:
+            texts[prompt] = go_on(process, prompt, texts.get(prompt))
+    assert begun == prompts
+    alone = HeldFineTunes()
+    assert go_on(alone, "a film", go_on(alone, "a film", go_on(alone, "a film"))) == texts["a film"]
+    begun.clear()
+    for prompt in ("a third", "the end of it", "a film"):  # only two are kept
+        go_on(process, prompt, texts.get(prompt))
+    assert begun == ["a third", "a film"]
+    process.model(RunConfig(device="cpu"))  # a text would keep a model that has to go
+    go_on(process, "a film", texts["a film"])
+    assert begun == ["a third", "a film", "a film"]

@@ -92,3 +92,15 @@ def test_what_cannot_write_says_so(model: LoadedModel) -> None:
         writer.write(writer.start(), [1.0, 1.0], 0.0)
     with pytest.raises(UserError, match="factor"):
         writer.write(writer.start(), [float("nan")], 0.0)
+
+
+def test_factors_of_which_one_is_refused_change_nothing(model: LoadedModel) -> None:
+    writer = SideBySide(model, [asked_fine_tune(model), asked_fine_tune(model, seed=1)], "asks", PROMPT, 64)
+    untouched, after = writer.start(), writer.start()
+    for _ in range(5):
+        writer.write(untouched, [0.0, 0.0], 0.0)
+    with pytest.raises(UserError, match="factor"):
+        writer.write(writer.start(), [2.0, float("nan")], 0.0)
+    for _ in range(5):
+        writer.write(after, [0.0, 0.0], 0.0)
+    assert after.tokens == untouched.tokens
