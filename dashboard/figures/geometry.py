@@ -96,6 +96,11 @@ def polar(
     return figure
 
 
+def has_points(rows: Sequence[TermScores]) -> bool:
+    """Say whether :func:`polar` has a point to draw: where every pre is zero, no layer has a place in the plane."""
+    return any(bool(np.isfinite(tips(row.movement.geometry())).all(axis=0).any()) for row in rows)
+
+
 def without_length(rows: Sequence[TermScores]) -> dict[str, int]:
     """Count the layers in which pre is zero and post is not: term -> number."""
     counts = {row.term: int(np.isinf(row.movement.geometry()["length_ratio"]).sum()) for row in rows}

@@ -55,6 +55,15 @@ def legend(rows: Sequence[TermScores], click: str = "") -> list[str]:
     return notes
 
 
+def no_points(rows: Sequence[TermScores]) -> str:
+    """Write why the picture would be empty, in Markdown: biases that were added began at zero in every layer."""
+    terms = ", ".join(latex(row.term) for row in rows)
+    return (
+        f"{terms}: zero before the fine-tune in every layer, so there is neither angle nor length ratio, and no point "
+        "to draw. Not to be ranked either: the projection ratio is 1 by definition."
+    )
+
+
 def _sideways(rows: Sequence[TermScores]) -> bool:
     """Say whether most layers that moved did so at right angles to pre, within 15 degrees."""
     x, y = (np.concatenate(axis) for axis in zip(*(tips(row.movement.geometry()) for row in rows), strict=True))

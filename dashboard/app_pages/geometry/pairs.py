@@ -15,12 +15,12 @@ from beft_core.scores.approaches import APPROACHES, PAPER
 from beft_core.scores.plane import Pair
 from beft_core.scores.table import ScoreTable, TermScores
 from beft_core.terms import CANDIDATES, TERM_KEYS, TERMS
-from dashboard.app_pages.geometry.every_layer import ALT, CLICK, legend, strongest
-from dashboard.figures.geometry import one_pair, polar
+from dashboard.app_pages.geometry.every_layer import ALT, CLICK, legend, no_points, strongest
+from dashboard.figures.geometry import has_points, one_pair, polar
 from dashboard.figures.parts.numbers import one_minus, short
 from dashboard.figures.parts.style import latex, name_in_text
 from dashboard.shared import explain, page
-from dashboard.shared.figure import show
+from dashboard.shared.figure import offer_table, show
 from dashboard.shared.picker import GEOMETRY_CHOICE, pick
 from dashboard.shared.sources import Opened
 
@@ -52,14 +52,19 @@ def pairs() -> None:
         row, layer = _choose(rows)
     picked = [one for one in rows if one.term in shown]
     with left:
-        show(
-            polar(picked, (row.term, layer), page.dark(), unrolled),
-            FIGURE,
-            ALT,
-            data=lambda: table(picked),
-            on_select=lambda: _clicked(rows),
-        )
-        st.caption("  \n".join(legend(picked, CLICK)))
+        if has_points(picked):
+            show(
+                polar(picked, (row.term, layer), page.dark(), unrolled),
+                FIGURE,
+                ALT,
+                data=lambda: table(picked),
+                on_select=lambda: _clicked(rows),
+            )
+            st.caption("  \n".join(legend(picked, CLICK)))
+        else:
+            st.info(no_points(picked), icon=":material/block:")
+            with page.control("downloads", "pairs"):
+                offer_table("These numbers (CSV)", lambda: table(picked), "layers.csv", "pairs-csv")
     with right:
         _taken_apart(opened, rows, row, layer)
     with page.control("details", "pairs"):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 from beft_core.terms import CANDIDATES
-from dashboard.app_pages.geometry.every_layer import ALT, legend, strongest
+from dashboard.app_pages.geometry.every_layer import ALT, legend, no_points, strongest
 from dashboard.app_pages.geometry.sandbox_jumps import JUMPS
 from dashboard.app_pages.geometry.sandbox_scene import HOW, IN_ONE, JUMP_TO, SENTENCE, START, computed, scene
 from dashboard.content import facts
 from dashboard.content.places import PLACES
-from dashboard.figures.geometry import polar
+from dashboard.figures.geometry import has_points, polar
 from dashboard.lesson.charts import Chart, chart
 from dashboard.lesson.page import Page
 from dashboard.lesson.shelf import Shelf
@@ -26,15 +26,17 @@ def page(shelf: Shelf) -> Page:
             contest = [row for row in rows if row.term in CANDIDATES] or rows
             row = strongest(rows)
             ring = row.term, int(row.movement.projection_ratio().argmax())
-            drawn = chart(f"layers-{number}-{stack}", ALT, partial(polar, contest, ring))
-            charts.append(drawn)
+            drawn: Chart | None = None
+            if has_points(contest):
+                drawn = chart(f"layers-{number}-{stack}", ALT, partial(polar, contest, ring))
+                charts.append(drawn)
             several = f", {stack}" if len(opened.scores.stacks) > 1 else ""
             sections.append(
                 {
                     "title": f"{opened.title}{several}",
                     "headline": facts.headline(opened),
                     "chart": drawn,
-                    "legend": "  \n".join(legend(contest)),
+                    "legend": no_points(contest) if drawn is None else "  \n".join(legend(contest)),
                 }
             )
     return Page(

@@ -40,7 +40,9 @@ def test_the_dial_turns_and_ranks_by_what_can_rank() -> None:
 
 
 def test_geometry_and_comparison_need_no_model() -> None:
-    assert "the projection ratio is 1 by definition" in words(opened("geometry", geo_snapshot=PROBE, geo="Every layer"))
+    at = opened("geometry", geo_snapshot=PROBE, geo="Every layer")
+    assert "the projection ratio is 1 by definition" in words(at)
+    assert charts(at) == 1  # the layer that is taken apart: an empty plane is not drawn
     assert "changed the same biases the same way" in words(opened("compare", compare=[VALUE, PROBE]))
     at = opened("try_it", **{"try": [VALUE]})
     if at.error:  # where the language model is not installed

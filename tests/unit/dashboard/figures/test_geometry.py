@@ -19,7 +19,7 @@ from beft_core.scores.table import ScoreTable, score_snapshot
 from beft_core.snapshots.snapshot import Snapshot
 from dashboard.app_pages.geometry.pairs import both_cases, pair_in_words, standing, table
 from dashboard.app_pages.geometry.training import film
-from dashboard.figures.geometry import RIM, Frame, beyond_rim, one_pair, polar, without_length
+from dashboard.figures.geometry import RIM, Frame, beyond_rim, has_points, one_pair, polar, without_length
 from dashboard.figures.parts import style
 from dashboard.figures.trajectory import level_labels, path_figure, path_frame, tables
 
@@ -106,6 +106,7 @@ def test_zero_pre_and_far_and_reversed_layers() -> None:
     json.loads(figure.to_json(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
     only = polar(rows[:1], ("q", 0), unrolled=True)
     assert np.isfinite(only.layout.xaxis.range).all()
+    assert has_points(rows) and not has_points(rows[:1])
 
 
 @pytest.mark.parametrize("unrolled", [False, True])
