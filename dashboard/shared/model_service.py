@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from typing import Any
 
 import streamlit as st
@@ -26,10 +27,15 @@ def ask(question: str, spinner: str, timeout: float = ANSWER_SECONDS, **fields: 
             does not open.
     """
     page.model_of_page(str(fields.get("model", BUNDLED)))
-    with st.spinner(
-        spinner if service().running else f"{spinner} (the first answer takes some seconds: PyTorch starts)"
-    ):
+    with waiting(spinner):
         return json.loads(_asked(question, timeout, json.dumps(fields, sort_keys=True)))
+
+
+def waiting(spinner: str) -> AbstractContextManager[None]:
+    """Show `spinner` while the context is open, and that PyTorch starts where the service has no process yet."""
+    return st.spinner(
+        spinner if service().running else f"{spinner} (the first answer takes some seconds: PyTorch starts)"
+    )
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from beft_core.errors import UserError
@@ -66,17 +67,20 @@ def write_on(
     if len(models) > 1:
         raise UserError("got fine-tunes of several base models", "those of one", "the others in another window")
     page.model_of_page(models[0])
-    answer: dict[str, Any] = model_service.service().ask(
-        "write",
-        runs=sent(setup.runs),
-        prompt=prompt,
-        task=setup.task,
-        model=models[0],
-        factors=factors,
-        tokens=tokens,
-        ended=ended,
-        seconds=seconds,
-    )
+    service = model_service.service()
+    opens = not tokens or not service.running
+    with model_service.waiting("Opening the model") if opens else nullcontext():
+        answer: dict[str, Any] = service.ask(
+            "write",
+            runs=sent(setup.runs),
+            prompt=prompt,
+            task=setup.task,
+            model=models[0],
+            factors=factors,
+            tokens=tokens,
+            ended=ended,
+            seconds=seconds,
+        )
     return answer
 
 

@@ -22,6 +22,7 @@ from beft_core.reports.paired import (
     match,
     sign_test,
 )
+from beft_core.tasks.examples import TaskData
 from beft_core.tasks.own_table import PROBLEMS
 from beft_core.tasks.predictions import Predictions
 from beft_core.tasks.registry import TASKS
@@ -115,7 +116,7 @@ def _found(setup: Setup, pair: tuple[Chosen, Chosen]) -> dict[str, Found] | None
     found = {name: Found(one, True) for name, one in kept.items()}
     if not lacking:
         return found
-    count = sum(map(len, examples_of(lacking[0], setup.task).evals.values()))
+    count = sum(map(len, _examples_here(setup, lacking[0]).evals.values()))
     generated = setup.task in TASKS and TASKS[setup.task].source == "demo"
     asked: set[str] = st.session_state.setdefault(READ, set())
     if not generated and not {run.opened.title for run in lacking} <= asked:
@@ -131,6 +132,15 @@ def _found(setup: Setup, pair: tuple[Chosen, Chosen]) -> dict[str, Found] | None
             st.rerun()
         return None
     return found | {name: Found(one, False) for name, one in read_now(setup, lacking).items()}
+
+
+def _examples_here(setup: Setup, run: Chosen) -> TaskData:
+    """Load the validation examples of a fine-tune; an error says what to do on this page without them."""
+    try:
+        return examples_of(run, setup.task)
+    except UserError as error:
+        instead = YOURS if setup.prompt is None else CANDIDATES_TAB
+        raise UserError(error.got, error.expected, f"the tab {instead}, which needs no data") from None
 
 
 def _metrics(setup: Setup, both: Matched) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ from dashboard.shared.text import plain
 
 PROMPT, CANDIDATES = "try_prompt", "try_candidates"
 """Keys of the controls, and their names in the URL."""
+OFFERED = "try_offered"
+"""Session state: task whose prompt the page itself put into the field, and that prompt."""
 MOST_CANDIDATES = 50
 
 
@@ -22,10 +24,11 @@ def prompt_and_candidates(setup: Setup) -> tuple[str, list[str]]:
     """Draw the prompt, and the candidates where the task has some; return them, without candidates of free text."""
     rule = setup.prompt
     assert rule is not None
-    if PROMPT not in st.session_state and PROMPT not in st.query_params:
+    if _is_to_begin(setup.task):
         text, own = _beginning(setup, rule)
-        st.session_state[PROMPT] = text
-        if own and CANDIDATES not in st.session_state and CANDIDATES not in st.query_params:
+        of_another = PROMPT in st.session_state
+        _put(setup, text)
+        if own and (of_another or (CANDIDATES not in st.session_state and CANDIDATES not in st.query_params)):
             st.session_state[CANDIDATES] = "\n".join(own)
     found: list[str] = []
     with page.control("choose", "try-prompt", horizontal=True):
@@ -56,10 +59,25 @@ def prompt_and_candidates(setup: Setup) -> tuple[str, list[str]]:
 
 def open_prompt(setup: Setup, text: str, candidates: str | None) -> None:
     """Put a prompt, and its own candidates where it has some, into the fields. For callbacks."""
-    st.session_state[PROMPT] = text
+    _put(setup, text)
     assert setup.prompt is not None
+    if setup.prompt.answered_by != "candidates":
+        return  # and the candidates of the next task are its own, not none
     own = candidates.splitlines() if candidates else list(setup.prompt.candidates)
     st.session_state[CANDIDATES] = "\n".join(own)
+
+
+def _put(setup: Setup, text: str) -> None:
+    st.session_state[PROMPT] = text
+    st.session_state[OFFERED] = setup.task, text
+
+
+def _is_to_begin(task: str) -> bool:
+    """Say whether there is no prompt yet, or the one that the page put there for another task."""
+    if PROMPT not in st.session_state:
+        return PROMPT not in st.query_params
+    of, text = st.session_state.get(OFFERED, (task, ""))
+    return bool(of != task and st.session_state[PROMPT] == text)
 
 
 def _beginning(setup: Setup, rule: PromptSpec) -> tuple[str, Sequence[str]]:

@@ -88,10 +88,11 @@ def setup(dark: bool) -> Setup | None:
         forget_unless(TASK, tasks)
         with page.control("choose", "try-task"):
             task = str(  # of files, so no control whose options are Markdown
-                st.selectbox("Whose head answers", tasks, key=TASK, bind="query-params", width=320)
+                st.selectbox("Task that they are asked about", tasks, key=TASK, bind="query-params", width=320)
             )
     asked = [one for one in opened if task in heads[one.title]]
-    report_gone([one.title for one in opened if one not in asked], f"They have no head for {plain(task)}.")
+    what = "head" if prompt_of(asked[0].meta, task) is None else "prompt"
+    report_gone([one.title for one in opened if one not in asked], f"They have no {what} for {plain(task)}.")
     runs = _named(asked, dark)
     if not runs:
         return None

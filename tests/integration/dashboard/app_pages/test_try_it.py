@@ -152,7 +152,8 @@ def test_predictions_of_a_run_are_read_once_and_kept(desk: InProcess) -> None:
 def test_what_nobody_stored_is_read_when_somebody_wants_it(desk: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BEFT_GLUE_DIR", str(SAMPLES))  # where no task is
     at = opened("try_it", try_tab=EXAMPLES)
-    assert at.error and not desk.asked
+    (error,) = at.error
+    assert "try the tab Your sentences, which needs no data" in error.value and not desk.asked
 
 
 def test_what_goes_wrong_is_told(desk: InProcess, lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,14 +55,17 @@ def desk(lab: Path, monkeypatch: pytest.MonkeyPatch) -> InProcess:
 def runs(lab: Path) -> dict[str, str]:
     """Titles of three finished runs of a tiny decoder: b_v and b_q on candidates, b_v on free text."""
     folder = write_decoder(lab / "tiny")
-    titles = {}
-    for name, term, words in (("v", "v", WORDS), ("q", "q", WORDS), ("writes", "v", ())):
-        model = inputs.load(RunConfig(model=str(folder)))
-        run = Run.create("train", RunConfig(model=str(folder), terms=(term,), add_bias=(term,)).to_dict())
-        write_snapshot(run.snapshot, asked_fine_tune(model, term, candidates=words))
-        run.write_status(Status("done", created=1.0, began=2.0, ended=3.0))
-        titles[name] = run_title(run)
-    return titles
+    answers: tuple[tuple[str, str, tuple[str, ...]], ...] = (("v", "v", WORDS), ("q", "q", WORDS), ("writes", "v", ()))
+    return {name: finished(folder, term, words, "asks") for name, term, words in answers}
+
+
+def finished(folder: Path, term: str, candidates: tuple[str, ...], task: str) -> str:
+    """Title of a run that has ended."""
+    model = inputs.load(RunConfig(model=str(folder)))
+    run = Run.create("train", RunConfig(model=str(folder), terms=(term,), add_bias=(term,)).to_dict())
+    write_snapshot(run.snapshot, asked_fine_tune(model, term, candidates=candidates, task=task))
+    run.write_status(Status("done", created=1.0, began=2.0, ended=3.0))
+    return run_title(run)
 
 
 def words(at: AppTest) -> str:
@@ -110,3 +113,20 @@ def test_turns_are_told_and_a_refusal_stops_it(desk: InProcess, runs: dict[str, 
     desk.refusal = UserError("no answer after 120 seconds", "a model that this machine can run at once")
     at = sound(button(opened("try_it", **{"try": [runs["writes"]]}), "Write").click().run(timeout=60))
     assert at.error and not at.session_state[writing.GOES]
+
+
+def test_a_prompt_of_the_page_goes_with_its_task_and_words_of_ones_own_stay(
+    desk: InProcess, runs: dict[str, str], lab: Path
+) -> None:
+    other = finished(lab / "tiny", "v", ("bad", "fine"), "rates")
+    at = opened("try_it", **{"try": [runs["v"]]})
+    assert at.text_area(key="try_candidates").value == "terrible\ngreat"
+    at = sound(at.multiselect(key="try").set_value([other]).run())
+    assert at.text_area(key="try_candidates").value == "bad\nfine" and desk.asked[-1][1]["candidates"] == [
+        "bad",
+        "fine",
+    ]
+    at = sound(at.text_area(key="try_prompt").set_value("words of mine").run())
+    at = sound(at.multiselect(key="try").set_value([runs["v"]]).run())
+    assert at.text_area(key="try_prompt").value == "words of mine"
+    assert at.text_area(key="try_candidates").value == "bad\nfine"
