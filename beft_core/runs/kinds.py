@@ -28,9 +28,9 @@ Fields = Mapping[str, Any]
 
 SNAPSHOT, RESULT, CHECKPOINT = f"snapshot{SUFFIX}", "result.json", "checkpoint.safetensors"
 PREDICTIONS = "predictions.parquet"
+"""Names of files in a run folder."""
 ADAPTER = tuple(f"{adapter_beside(SNAPSHOT).name}/{name}" for name in (CONFIG, WEIGHTS))
 """Names of the files of an adapter, of a run of another method than biases."""
-"""Names of files in a run folder."""
 PROBE_COPY = f"probe{SUFFIX}"
 """Name of the copy of a probe's snapshot in the folder of the run that checks it."""
 

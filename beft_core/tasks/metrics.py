@@ -66,6 +66,7 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 """Metrics by name: (predictions, labels) -> value, 0 to 1, correlations and MCC -1 to 1."""
 
 _IN_WORDS = {
+    "answer_f1": "answer F1",
     "f1": "F1",
     "f1_macro": "macro F1",
     "mcc": "Matthews correlation",

@@ -316,7 +316,7 @@ def _map(cells: Sequence[_Row], top: float, last: str, quantity: str, dark: bool
                 {
                     "x": (left + end) / 2,
                     "y": at,
-                    "text": f"<i>{row.reason}</i>",
+                    "text": f"<i>{style.symbol(row.term)}: {row.reason}</i>",
                     "showarrow": False,
                     "name": "reason",
                     "font": {"size": 12},

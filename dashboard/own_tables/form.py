@@ -18,6 +18,7 @@ import streamlit as st
 
 from beft_core.errors import UserError
 from beft_core.files.home import home
+from beft_core.tasks.metrics import metric_in_words
 from beft_core.tasks.own_prompts import OwnPrompt
 from beft_core.tasks.own_table import PROBLEMS, columns_of, default_name
 from beft_core.tasks.registry import TASKS
@@ -204,7 +205,7 @@ class TableForm:
         st.caption(
             f"{checked.train:,} rows to train on, {checked.evaluated:,} held out for validation, always the same ones. "
             + _labels(checked)
-            + f" Judged by {plain(checked.metric)}."
+            + f" Judged by {plain(metric_in_words(checked.metric))}."
         )
 
     def draw_for(self, task: str, head: Mapping[str, Any]) -> tuple[Table, dict[str, str]] | None:

@@ -253,7 +253,11 @@ def join(titles: list[str]) -> None:
 
 def look_at(titles: Sequence[str]) -> None:
     """Compare what was just added: the last two, or the only one with the first snapshot of the page."""
-    first, second = titles[-2:] if len(titles) > 1 else (titles[0], st.session_state[COMPARE_CHOICE][0])
+    if len(titles) > 1:
+        first, second = titles[-2:]
+    else:
+        first = titles[0]  # which may be the first of the page already
+        second = next((one for one in st.session_state[COMPARE_CHOICE] if one != first), first)
     st.session_state[FIRST], st.session_state[SECOND] = first, second
 
 

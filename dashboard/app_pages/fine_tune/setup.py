@@ -19,6 +19,7 @@ from beft_core.models.source import BUNDLED
 from beft_core.runs.kinds import KINDS, single_fine_tunes
 from beft_core.settings.arguments import layers as layer_numbers
 from beft_core.settings.arguments import limited
+from beft_core.tasks.metrics import metric_in_words
 from beft_core.tasks.registry import HEAD_TASKS, get_task
 from beft_core.tasks.sources import official
 from beft_core.tasks.sources.demo import load_demo
@@ -309,7 +310,7 @@ def _task(layout: Layout | None) -> None:
     if said := prompts.about_head(spec, layout):
         st.caption(f":material/info: {said}")
     note = f" {spec.note[0].upper()}{spec.note[1:]}." if spec.note else ""
-    st.caption(f"{spec.title}. Judged by {', '.join(spec.metrics)}.{note} {_where(spec)}")
+    st.caption(f"{spec.title}. Judged by {', '.join(map(metric_in_words, spec.metrics))}.{note} {_where(spec)}")
     _how_many(spec.regimes)
     if spec.prompt is not None:
         prompts.choose_demonstrations()
@@ -375,7 +376,7 @@ def _rows(task: str, inputs: str) -> list[dict[str, str]]:
     else:
         found = official.read_file(spec, folder / Path(next(iter(spec.evals.values()))))
     rows = []
-    for i in range(3):
+    for i in range(min(3, len(found))):
         label = found.labels[i]
         row = {"text": found.text[i]}
         if found.text_pair is not None:

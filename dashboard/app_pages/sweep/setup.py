@@ -219,8 +219,8 @@ def _tasks() -> None:
         "sw_tasks",
         missing,
         help="; ".join(f"{task}: {spec.title}" for task, spec in HEAD_TASKS.items())
-        + "; own-table: CSV, TSV, JSONL or Parquet files of yours. Prompted tasks, for language models, are trained by "
-        "command",
+        + "; own-table: CSV, TSV, JSONL or Parquet files of yours. Prompted tasks, for language models, are swept by "
+        "the command beft sweep",
     )
     if OWN_TABLE in chosen:
         _own_tables()

@@ -99,7 +99,7 @@ def test_a_prompt_over_a_table_of_ones_own(tiny: str, tmp_path: Path) -> None:
     assert "Judged by accuracy" in captions(at) and "value bias, $b_v$\\." not in captions(at)
     assert "--prompt '{review} It was'" in command(at) and "--candidates neg=terrible pos=great" in command(at)
     at = sound(at.text_input(key="ft_candidates").set_value("").run())
-    assert "The answers are free text. Judged by answer\\_f1" in captions(at)
+    assert "The answers are free text. Judged by answer F1" in captions(at)
     at = sound(at.text_input(key="ft_prompt").set_value("{nothing} It was").run())
     assert "no column 'nothing', which the prompt names" in at.warning[0].value
     other = b'{"said": "a very long sentence", "y": "a"}\n{"said": "another long sentence", "y": "b"}\n'

@@ -76,7 +76,7 @@ def test_difference_map_is_centred_and_says_why_a_row_is_empty() -> None:
         else:
             np.testing.assert_array_equal(cells.z[at], one.layers)
     (note,) = figure.layout.annotations
-    assert note.y == 1 and note.text == "<i>null and frozen in both</i>"
+    assert note.y == 1 and note.text == "<i>b<sub>k</sub>: null and frozen in both</i>"
 
 
 def test_equal_snapshots_differ_by_nothing_on_a_scale_that_stands() -> None:
