@@ -11,12 +11,11 @@ from beft_core.cli import output
 from beft_core.cli.parser.command import DATA, MODEL, OUTPUT, Group, add
 from beft_core.cli.progress import progress
 from beft_core.config import RunConfig
-from beft_core.errors import UserError
 from beft_core.extras import require_training
-from beft_core.files.paths import user_path
+from beft_core.files.paths import free_folder, user_path
 from beft_core.merging.config import recorded
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
-from beft_core.training.preconditions import refuse_changed_weights
+from beft_core.training.preconditions import head_of, refuse_changed_weights
 
 RequiredOut = Annotated[
     str, typer.Option("--out", metavar="FILE", help="Snapshot to write.", show_default=False, rich_help_panel=OUTPUT)
@@ -108,8 +107,8 @@ def export_adapter(
     """Write a snapshot as a BEFT adapter that PeftModel.from_pretrained loads."""
     from beft_core.exchange.peft_adapter import export_peft
 
-    target = _free_folder(folder)
-    export_peft(read_snapshot(user_path(file, "the file")), target, base=base, task=task)
+    target = free_folder(folder)
+    export_peft(_exported(file, task), target, base=base, task=task)
     names = sorted(entry.name for entry in target.iterdir())
     if json:
         output.print_json({"folder": target, "files": names})
@@ -121,9 +120,8 @@ def export(
     file: output.File, merged: Merged, base: OptionalModel = None, task: HeadTask = None, json: output.Json = False
 ) -> None:
     """Write a fine-tune as a plain model folder, its biases in place, for whatever reads models of transformers."""
-    _free_folder(merged)
-    snapshot = read_snapshot(user_path(file, "the file"))
-    refuse_changed_weights(snapshot)
+    free_folder(merged)
+    snapshot = _exported(file, task)
     require_training()
     with progress() as observer:
         observer.stage("start PyTorch")
@@ -131,7 +129,7 @@ def export(
 
         observer.stage("write the model")
         fields = recorded([snapshot]) | ({} if base is None else {"model": base})
-        target = write_merged(snapshot, merged, RunConfig.from_dict(_listed(fields)), task=task)
+        target = write_merged(snapshot, merged, RunConfig(**fields), task=task)
     names = sorted(entry.name for entry in target.iterdir())
     if json:
         output.print_json({"folder": target, "files": names})
@@ -139,16 +137,15 @@ def export(
     output.say(f"wrote {', '.join(names)} to {target}")
 
 
-def _free_folder(folder: str) -> Path:
-    """Give the path of a folder to write. Raises UserError where something is there."""
-    target = user_path(folder, "the folder")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"got {folder}, which exists", "a new or an empty folder")
-    return target
-
-
-def _listed(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+def _exported(file: str, task: str | None) -> Snapshot:
+    """Read a snapshot that is to be exported. Raises UserError where it is not the whole result, or has no head for a
+    task that is named.
+    """
+    snapshot = read_snapshot(user_path(file, "the file"))
+    refuse_changed_weights(snapshot)
+    if task is not None:
+        head_of(snapshot, task)
+    return snapshot
 
 
 def _print_written(snapshot: Snapshot, path: Path, json: bool) -> None:

@@ -51,3 +51,15 @@ def user_path(text: str | os.PathLike[str], what: str = "the path") -> Path:
             "a path",
             "its full path, from / on",
         ) from None
+
+
+def free_folder(text: str | os.PathLike[str]) -> Path:
+    """Read the path of a folder that is to be written: it does not exist, or is empty.
+
+    Raises:
+        UserError: as :func:`user_path`, or something is there.
+    """
+    folder = user_path(text, "the folder")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"got {text}, which exists", "a new or an empty folder")
+    return folder

@@ -20,7 +20,7 @@ from beft_core.architectures.table import ROWS
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.exchange.peft_adapter import head_names
-from beft_core.files.paths import user_path
+from beft_core.files.paths import free_folder
 from beft_core.models.biases import LoadedModel, write_biases
 from beft_core.models.lm_head import LmHead
 from beft_core.models.load import quiet_transformers
@@ -28,7 +28,7 @@ from beft_core.snapshots.snapshot import Snapshot
 from beft_core.training.evaluate import load_base
 from beft_core.training.inputs import Base
 from beft_core.training.methods.bias_bank import outside_modules
-from beft_core.training.preconditions import refuse_changed_weights
+from beft_core.training.preconditions import head_of, refuse_changed_weights
 
 
 def write_merged(
@@ -46,15 +46,16 @@ def write_merged(
     head and an encoder without any. The folder appears whole or not at all.
 
     Raises:
-        UserError: the folder exists and is not empty, another base model, more than biases was trained, a bias that
-            the architecture has no place for, or a head that transformers' classifier does not have.
+        UserError: the folder exists and is not empty, another base model, more than biases was trained, no head for a
+            ``task`` that is named, a bias that the architecture has no place for, or a head that is not that of
+            transformers' classifier.
     """
-    target = user_path(folder, "the folder")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"got {folder}, which exists", "a new or an empty folder")
+    target = free_folder(folder)
     if not target.parent.is_dir():
         raise UserError(f"got {folder}, whose own folder does not exist", "a folder in one that exists")
     refuse_changed_weights(snapshot)
+    if task is not None:
+        head_of(snapshot, task)
     model = load_base(snapshot, config, base)
     whole = merged_model(snapshot, model, task)
     try:
@@ -85,14 +86,14 @@ def merged_model(snapshot: Snapshot, model: LoadedModel, task: str | None = None
     prefix = f"extra.{task}."
     parts = {name.removeprefix(prefix): value for name, value in snapshot.extra.items() if name.startswith(prefix)}
     if "pooler.bias" in parts and layout.head.pooler_module is not None:
-        _set(model.backbone.get_submodule(layout.head.pooler_module).bias, parts["pooler.bias"])
+        _set(model.backbone.get_submodule(layout.head.pooler_module).bias, "pooler.bias", parts["pooler.bias"])
     if "outside.bias" in parts:
         modules: list[Any] = list(outside_modules(model))
-        ends = np.cumsum([module.bias.numel() for module in modules])
-        if len(parts["outside.bias"]) != ends[-1]:
-            raise UserError(f"got {len(parts['outside.bias'])} biases outside of the layers", f"{ends[-1]}")
-        for module, values in zip(modules, np.split(parts["outside.bias"], ends[:-1]), strict=True):
-            _set(module.bias, values)
+        sizes = [module.bias.numel() for module in modules]
+        if parts["outside.bias"].shape != (sum(sizes),):
+            raise UserError(f"got {parts['outside.bias'].size} biases outside of the layers", f"{sum(sizes)}")
+        for module, values in zip(modules, np.split(parts["outside.bias"], np.cumsum(sizes[:-1])), strict=True):
+            _set(module.bias, "outside.bias", values)
     settings = copy.deepcopy(model.config)
     settings.use_cache = True  # the lab keeps no keys and values, whoever serves the model does
     settings.dtype = "float32"
@@ -159,7 +160,11 @@ def _fill(backbone: Any, model: LoadedModel) -> None:
 
 
 def _with_head(settings: Any, model: LoadedModel, head: Mapping[str, np.ndarray], recorded: Mapping[str, Any]) -> Any:
-    """Make transformers' classifier with a trained head. ``recorded``: what the snapshot says about its labels."""
+    """Make transformers' classifier with a trained head. ``recorded``: what the snapshot says about its labels.
+
+    Raises:
+        UserError: parts that are not those of the classifier, or of other shapes.
+    """
     names = head_names(model.layout)
     settings.num_labels = len(head["head.weight"])
     labels = recorded.get("labels")
@@ -172,8 +177,14 @@ def _with_head(settings: Any, model: LoadedModel, head: Mapping[str, np.ndarray]
     whole = AutoModelForSequenceClassification.from_config(settings, dtype=torch.float32)
     _fill(getattr(whole, whole.base_model_prefix), model)
     own = dict(whole.named_parameters())
+    wanted = {part for part, name in names.items() if name in own}
+    if set(head) != wanted:
+        raise UserError(
+            f"got a head of {', '.join(sorted(head))}",
+            f"{', '.join(sorted(wanted))}, as transformers' {model.layout.model_type} classifier has",
+        )
     for part, value in head.items():
-        _set(own[names[part]], value)
+        _set(own[names[part]], part, value)
     return whole
 
 
@@ -193,5 +204,8 @@ def _with_lm_head(settings: Any, model: LoadedModel) -> Any:
     return whole
 
 
-def _set(parameter: Any, value: np.ndarray) -> None:
-    parameter.copy_(torch.tensor(value).reshape(parameter.shape))
+def _set(parameter: Any, part: str, value: np.ndarray) -> None:
+    """Copy a part of a snapshot into a parameter. Raises UserError where it has another shape."""
+    if value.shape != tuple(parameter.shape):
+        raise UserError(f"got {part} of shape {value.shape}", f"{tuple(parameter.shape)}, as the model has it")
+    parameter.copy_(torch.tensor(value))

@@ -202,10 +202,10 @@ def put_head(values: Mapping[str, np.ndarray], bank: Bank, run: int = 0) -> None
     outside = [name for name in bank.parts if name.startswith("outside.")]
     joined = values.pop("outside.bias", None)
     if joined is not None:
-        ends = np.cumsum([bank.parts[name].size for name in outside])
-        if len(joined) != ends[-1]:
-            raise UserError(f"got {len(joined)} biases outside of the layers", f"{ends[-1]}, as this model has")
-        values |= dict(zip(outside, np.split(joined, ends[:-1]), strict=True))
+        sizes = [bank.parts[name].size for name in outside]
+        if joined.shape != (sum(sizes),):
+            raise UserError(f"got {joined.size} biases outside of the layers", f"{sum(sizes)}, as this model has")
+        values |= dict(zip(outside, np.split(joined, np.cumsum(sizes[:-1])), strict=True))
     lost = [name for name in bank.parts if name.startswith("head.") and name not in values]
     if lost:
         have = ", ".join(name for name in values if name.startswith("head.")) or "none"

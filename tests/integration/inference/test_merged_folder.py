@@ -149,3 +149,24 @@ def test_the_folder_is_written_whole_and_only_where_nothing_is(tmp_path: Path) -
 
 def _of_another_base(snapshot: Snapshot) -> SnapshotMeta:
     return replace(snapshot.meta, model=replace(snapshot.meta.model, fingerprint="0" * 64))
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "said"),
+    [
+        ("head.dense.bias", np.zeros(3, np.float32), "got a head of head.bias, head.dense.bias, head.weight"),
+        ("head.bias", None, "got a head of head.weight; expected head.bias, head.weight"),
+        ("head.weight", np.zeros((3, 5), np.float32), r"got head.weight of shape \(3, 5\)"),
+        ("pooler.bias", np.zeros(5, np.float32), r"got pooler.bias of shape \(5,\)"),
+        ("outside.bias", np.zeros(1, np.float32), "got 1 biases outside of the layers"),
+    ],
+)
+def test_a_strangers_head_is_refused(part: str, value: np.ndarray | None, said: str) -> None:
+    model = tiny("bert", attn="sdpa", dtype=torch.float32)
+    whole = moved(model, ("v",), head=True)
+    extra = dict(whole.extra) | ({} if value is None else {f"extra.toy.{part}": value})
+    if value is None:
+        del extra[f"extra.toy.{part}"]
+    pre, post = ({key: read(*key) for key in whole.keys()} for read in (whole.pre, whole.post))  # noqa: SIM118
+    with pytest.raises(UserError, match=said):
+        merged_model(Snapshot.build(whole.meta, pre, post, extra=extra), model)

@@ -43,4 +43,7 @@ def test_what_cannot_be_exported_is_said_before_a_model_is_opened(folder: Path) 
     for mode, said in (("lora", "whose result is the adapter beside it"), ("full", "whose weights changed too")):
         write_snapshot("other.beft.safetensors", snapshot.with_meta(dataclasses.replace(snapshot.meta, mode=mode)))
         assert said in assert_refused(beft("export", "other.beft.safetensors", "--merged", "new"))
+        assert said in assert_refused(beft("peft", "export", "other.beft.safetensors", "new"))
+    for words in (("export", "v.beft.safetensors", "--merged", "new"), ("peft", "export", "v.beft.safetensors", "new")):
+        assert "got a snapshot without a head for rte" in assert_refused(beft(*words, "--task", "rte"))
     assert not (folder / "new").exists()

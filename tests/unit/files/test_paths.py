@@ -11,7 +11,7 @@ from beft_core.cli import app
 from beft_core.cli.output import out_path
 from beft_core.errors import UserError
 from beft_core.files.home import home
-from beft_core.files.paths import user_path
+from beft_core.files.paths import free_folder, user_path
 from beft_core.files.safe_io import atomic_write
 from beft_core.models.source import locate
 from beft_core.tasks.registry import get_task
@@ -45,6 +45,14 @@ def test_what_is_left_can_be_asked_anything(tmp_path: Path, monkeypatch: pytest.
     assert user_path("ä" * 127) == Path("ä" * 127)
     strange = os.fsdecode(b"caf\xe9")  # a name that is not UTF-8, as a folder may well have one
     assert user_path(strange) == Path(strange)
+
+
+def test_a_folder_to_write_holds_nothing(tmp_path: Path) -> None:
+    assert free_folder(tmp_path / "new") == tmp_path / "new" and free_folder(tmp_path) == tmp_path
+    (tmp_path / "file").write_text("mine")
+    for taken in (tmp_path, tmp_path / "file"):
+        with pytest.raises(UserError, match="which exists; expected a new or an empty folder"):
+            free_folder(taken)
 
 
 @pytest.mark.parametrize("text", [text for text in HOSTILE.values() if text.strip()])
@@ -88,6 +96,9 @@ COMMANDS: dict[str, list[str]] = {
     "extract --config": ["extract", "bundled", "bundled", "--config", "PATH", "--out", "o.beft.safetensors"],
     "peft import": ["peft", "import", "PATH", "--base", "bundled", "--out", "o.beft.safetensors"],
     "peft export": ["peft", "export", "PATH", "o"],
+    "peft export to": ["peft", "export", "o.beft.safetensors", "PATH"],
+    "export": ["export", "PATH", "--merged", "o"],
+    "export --merged": ["export", "o.beft.safetensors", "--merged", "PATH"],
     "sweep --config": ["sweep", "--config", "PATH"],
     "sweep --out": ["sweep", "--out", "PATH"],
     "report": ["report", "PATH"],
