@@ -295,6 +295,12 @@ class RunConfig:
                     f"got {flag} {value:g}", f"{one.least:g} to {one.most:g}", f"{flag} {one.default:g}, {one.source}"
                 )
         adapter = self.method.adapter
+        if self.layers is not None and self.method.before_text:
+            raise UserError(
+                f"got --layers with --method {self.mode}, whose vectors stand before the text in all of them",
+                "a method that wraps modules",
+                "--method lora",
+            )
         if self.targets is None:
             return
         if adapter is None or not adapter.wraps:

@@ -20,6 +20,8 @@ from beft_core.files.safe_io import atomic_write, read_json_file, sync_folder
 from beft_core.files.safetensors_file import SafetensorsFile, write_safetensors
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+MAX_BYTES = 8 * 2**30
+"""Most bytes of an adapter that is read: LoRA of rank 64 around every matrix of Llama 70B has 3.3 GB."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def read_adapter(folder: Path) -> AdapterFolder:
     """Read an adapter's folder.
 
     Raises:
-        UserError: no adapter in safetensors, or one that is damaged.
+        UserError: no adapter in safetensors, or one that is damaged, larger than :data:`MAX_BYTES` or not finite.
     """
     if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
         raise UserError(f"got no adapter in {folder}", f"a folder with {CONFIG} and {WEIGHTS}")
@@ -64,7 +66,13 @@ def read_adapter(folder: Path) -> AdapterFolder:
     file = SafetensorsFile(folder / WEIGHTS)
     if strange := [name for name, one in file.tensors.items() if one.dtype != "F32"]:
         raise UserError(f"{file.name}: tensor {strange[0]!r} is not float32", "an adapter of the lab")
-    return AdapterFolder(config, {name: file.read(name) for name in file.tensors})
+    size = sum(one.nbytes for one in file.tensors.values())
+    if size > MAX_BYTES:
+        raise UserError(f"{file.name}: {size:,} bytes of values", f"at most {MAX_BYTES:,}")
+    tensors = {name: file.read(name) for name in file.tensors}
+    if strange := [name for name, value in tensors.items() if not np.isfinite(value).all()]:
+        raise UserError(f"{file.name}: {strange[0]!r} holds a NaN or an infinite value", "finite numbers")
+    return AdapterFolder(config, tensors)
 
 
 def write_adapter(folder: Path, tensors: Mapping[str, np.ndarray], config: bytes) -> None:

@@ -73,7 +73,9 @@ def evaluate(
     if not is_spread(model.backbone):
         model.backbone.to(precision.device)
     precision.prepare(model.backbone)
-    adapter = None if snapshot.adapter is None or biases == "pre" else AdapterWeights.of(snapshot, model)
+    adapter = (
+        None if snapshot.adapter is None or biases == "pre" else AdapterWeights.of(snapshot, model, config.max_length)
+    )
     score = scorer(model, head, data, data.evals, config.max_length, precision, observer, adapter=adapter)
     observer.stage("evaluate", examples)
     return score()

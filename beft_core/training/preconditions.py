@@ -202,10 +202,12 @@ def with_adapter(snapshot: Snapshot, file: Path) -> Snapshot:
     """Give a snapshot that was read from ``file`` the adapter that lies beside it, if its method left one.
 
     Raises:
-        UserError: the adapter is not there, is damaged, or is that of another fine-tune.
+        UserError: the adapter is not there, is damaged, or is that of another fine-tune; or the library that puts it
+            into a model is not installed.
     """
     if method_of(snapshot.meta.mode).adapter is None:
         return snapshot
+    require_methods(snapshot.meta.mode)
     folder = adapter_beside(file)
     adapter = read_adapter(folder)
     if adapter.digest() != snapshot.meta.provenance.get("adapter"):

@@ -21,6 +21,7 @@ from beft_core.architectures.targets import target_slots
 from beft_core.config import SETTINGS_OF_METHODS, RunConfig
 from beft_core.errors import UserError
 from beft_core.exchange.peft_adapter import BUNDLED_ID, HEADS, ROOT, head_names
+from beft_core.extras import install_command
 from beft_core.models.biases import LoadedModel
 from beft_core.models.source import BUNDLED
 from beft_core.snapshots.adapter_folder import AdapterFolder
@@ -70,23 +71,26 @@ class AdapterWeights(TrainedWeights):
         super().__init__(Adam.of(config))
 
     @classmethod
-    def of(cls, snapshot: Snapshot, model: LoadedModel) -> AdapterWeights:
-        """Put the adapter that a snapshot has in memory into its base model.
+    def of(cls, snapshot: Snapshot, model: LoadedModel, max_length: int) -> AdapterWeights:
+        """Put the adapter that a snapshot has in memory into its base model, for texts of up to ``max_length`` tokens.
+
+        Its settings are those that the snapshot records; the adapter's own configuration is not read.
 
         Raises:
-            UserError: its settings are no method's, or its tensors do not fit the model.
+            UserError: its settings are no method's, or it does not fit the model or texts of that length.
         """
         from peft import set_peft_model_state_dict
 
         assert snapshot.adapter is not None, "with_adapter reads it"
-        fields = ("max_length", "targets", *SETTINGS_OF_METHODS)
+        fields = ("targets", *SETTINGS_OF_METHODS)
         settings = {name: value for name, value in snapshot.meta.hyperparameters.items() if name in fields}
         layers = {"layers": list(snapshot.meta.layers)} if snapshot.meta.layers is not None else {}
-        config = RunConfig.from_dict({"mode": snapshot.meta.mode, "terms": [], **settings, **layers}).resolved()
+        recorded = {"mode": snapshot.meta.mode, "terms": [], "max_length": max_length, **settings, **layers}
+        config = RunConfig.from_dict(recorded).resolved()
         weights = cls(model, config)
         shapes = {name: value.shape for name, value in weights.adapter({}).tensors.items()}
         found = {name: value for name, value in snapshot.adapter.tensors.items() if name in shapes}
-        if any(found[name].shape != shape if name in found else True for name, shape in shapes.items()):
+        if any(name not in found or found[name].shape != shape for name, shape in shapes.items()):
             raise UserError(
                 f"got an adapter whose tensors are not those of {snapshot.meta.mode} on {model.id}",
                 "the adapter that the fine-tune wrote",
@@ -163,15 +167,24 @@ def peft_settings(model: LoadedModel, config: RunConfig) -> dict[str, Any]:
 
 
 def peft_config(model: LoadedModel, config: RunConfig) -> Any:
-    """Make PEFT's configuration of a resolved configuration, for the model without its head."""
+    """Make PEFT's configuration of a resolved configuration, for the model without its head.
+
+    Raises:
+        UserError: as :func:`peft_settings`, or a release of PEFT that does not know the method or a setting of it.
+    """
     import peft
 
     adapter = config.method.adapter
     assert adapter is not None
+    settings = peft_settings(model, config)
     try:
-        return getattr(peft, adapter.config_class)(**peft_settings(model, config))
-    except TypeError as error:  # a setting that this release does not know
-        raise UserError(f"got {config.mode} in peft {peft.__version__}: {error}", "peft 0.21 or later") from None
+        return getattr(peft, adapter.config_class)(**settings)
+    except (AttributeError, TypeError) as error:  # a method, or a setting, that this release does not know
+        raise UserError(
+            f"got --method {config.mode} in peft {peft.__version__}: {error}",
+            "peft 0.21 or later",
+            install_command("methods"),
+        ) from None
 
 
 def _plain(value: Any) -> Any:

@@ -71,12 +71,14 @@ class VirtualTokens:
                 f"at most {window - 1}",
             )
         positions = getattr(model.config, "max_position_embeddings", None)
-        if type(positions) is int and config.virtual_tokens + config.max_length > positions:
-            raise UserError(
-                f"got {config.virtual_tokens} virtual tokens before texts of up to {config.max_length}",
-                f"at most {positions} together, which are this model's positions",
-                f"--max-length {max(4, positions - config.virtual_tokens)}",
-            )
+        if type(positions) is int:
+            positions -= model.layout.position_offset  # RoBERTa's first ones are never used
+            if config.virtual_tokens + config.max_length > positions:
+                raise UserError(
+                    f"got {config.virtual_tokens} virtual tokens before texts of up to {config.max_length}",
+                    f"at most {positions} together, which are this model's positions",
+                    f"--max-length {max(4, positions - config.virtual_tokens)}",
+                )
 
     @staticmethod
     def sizes(model: LoadedModel, embeds: bool) -> dict[str, int]:

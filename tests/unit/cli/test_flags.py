@@ -133,6 +133,7 @@ def test_what_was_not_given_says_nothing() -> None:
         (["--method", "lora", "--targets", "x"], "got --targets x with --method lora"),
         (["--method", "prefix", "--targets", "q"], "which wraps no modules"),
         (["--terms", "v", "--targets", "q"], "which wraps no modules"),
+        (["--method", "prefix", "--layers", "1"], "whose vectors stand before the text in all of them"),
         (["--method", "lora", "--fisher-tuned"], "got --fisher-tuned"),
     ],
 )

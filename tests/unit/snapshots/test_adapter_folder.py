@@ -11,7 +11,9 @@ from example_snapshots import example
 from safetensors.numpy import load_file
 
 from beft_core.errors import UserError
-from beft_core.snapshots.adapter_folder import CONFIG, WEIGHTS, AdapterFolder
+from beft_core.files.safetensors_file import write_safetensors
+from beft_core.snapshots import adapter_folder
+from beft_core.snapshots.adapter_folder import CONFIG, WEIGHTS, AdapterFolder, read_adapter
 from beft_core.snapshots.snapshot import adapter_beside, read_snapshot, write_snapshot
 
 ADAPTER = AdapterFolder({"peft_type": "LORA", "r": 4}, {"base_model.model.x": np.ones((2, 3), np.float32)})
@@ -48,3 +50,35 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot make"):
         ADAPTER.write(tmp_path / "file" / "adapter")
+
+
+def test_what_was_written_is_read_again(tmp_path: Path) -> None:
+    ADAPTER.write(tmp_path)
+    again = read_adapter(tmp_path)
+    assert again.config == ADAPTER.config and again.digest() == ADAPTER.digest()
+
+
+def test_a_strangers_folder_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(said: str) -> None:
+        with pytest.raises(UserError, match=said) as caught:
+            read_adapter(tmp_path)
+        assert "\n" not in str(caught.value)
+
+    (tmp_path / "adapter_model.bin").write_bytes(b"\x80\x04cos\nsystem\n.")
+    (tmp_path / CONFIG).write_text("{}")
+    refused("got no adapter in")  # a pickle is none
+    (tmp_path / WEIGHTS).write_bytes((tmp_path / "adapter_model.bin").read_bytes() * 10)
+    refused("safetensors file")
+    write_safetensors(tmp_path / WEIGHTS, {"x": np.ones(2, np.int64)}, {})
+    refused("'x' is not float32")
+    write_safetensors(tmp_path / WEIGHTS, {"x": np.array([1, np.nan], np.float32)}, {})
+    refused("'x' holds a NaN")
+    write_safetensors(tmp_path / WEIGHTS, {"x": np.ones(3, np.float32)}, {})
+    (tmp_path / CONFIG).write_text("[" * 100_000)
+    refused(CONFIG)
+    with (tmp_path / CONFIG).open("wb") as file:
+        file.truncate(2**34)
+    refused("at most")
+    (tmp_path / CONFIG).write_text("{}")
+    monkeypatch.setattr(adapter_folder, "MAX_BYTES", 11)
+    refused("12 bytes of values; expected at most 11")

@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from example_snapshots import example
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
+from beft_core.snapshots.adapter_folder import AdapterFolder
+from beft_core.snapshots.snapshot import read_snapshot, write_snapshot
 from beft_core.tasks.registry import get_task
 from beft_core.training import preconditions
 from beft_core.training.observer import Observer
@@ -27,6 +30,7 @@ from beft_core.training.preconditions import (
     require_labels,
     require_model,
     require_something_to_train,
+    with_adapter,
 )
 
 SILENT = Observer()
@@ -152,3 +156,16 @@ def test_a_model_without_biases_is_scored_with_zero_ones(monkeypatch: pytest.Mon
     with pytest.raises(UserError, match="whose snapshot would be empty"):
         require_model(config, SILENT)
     require_model(dataclasses.replace(config, add_bias=("v",)), SILENT)
+
+
+def test_an_adapter_is_taken_where_it_can_be_put_into_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter = AdapterFolder({}, {"x": np.ones(3, np.float32)})
+    snapshot = example(mode="lora", provenance={"adapter": adapter.digest()})
+    snapshot.adapter = adapter
+    file = tmp_path / "one.beft.safetensors"
+    write_snapshot(file, snapshot)
+    found = with_adapter(read_snapshot(file), file).adapter
+    assert found is not None and found.digest() == adapter.digest()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="got --method lora in an installation without peft"):
+        with_adapter(read_snapshot(file), file)

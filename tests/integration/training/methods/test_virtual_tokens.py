@@ -101,6 +101,19 @@ def test_packed_rows_change_nothing_under_prefixes(name: str) -> None:
         np.testing.assert_allclose(value, longest.adapter.tensors[key], atol=1e-4)
 
 
+@pytest.mark.parametrize("method", ["prefix", "prompt-tuning"])
+@pytest.mark.parametrize("name", ["bert", "opt"])
+def test_layers_that_are_computed_again_see_the_same_vectors(name: str, method: str) -> None:
+    runs = [
+        config(mode=method, terms=(), virtual_tokens=3, max_length=32, gradient_checkpointing=again)
+        for again in (False, True)
+    ]
+    kept, again = (fit(name, run)[0].adapter for run in runs)
+    assert kept is not None and again is not None
+    for key, value in kept.tensors.items():
+        np.testing.assert_allclose(value, again.tensors[key], atol=1e-6)
+
+
 @contextmanager
 def moved(model: LoadedModel, method: str) -> Iterator[AdapterWeights]:
     """An adapter whose values are far from their first ones, in a model."""
