@@ -75,8 +75,8 @@ def joined_terms(values: Iterable[str] | None) -> tuple[str, ...]:
 
 
 def terms_and_mode(values: Iterable[str] | None) -> dict[str, object]:
-    """Read ``--terms``: bias terms that are trained together, or alone one of ``all``, ``head``, ``full``, ``random``,
-    ``none``.
+    """Read ``--terms``: bias terms that are trained together, or alone the name of a method that needs none, such as
+    ``all`` or ``head``.
 
     Raises UserError for a mode among other words, and for terms that there are not.
     """

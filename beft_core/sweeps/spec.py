@@ -89,8 +89,9 @@ class SweepSpec:
     n_train: tuple[int, ...] = ()
     """Numbers of training examples, besides or instead of regimes."""
     terms: tuple[str, ...] = ("v", "q", "k", "all", "head")
-    """Terms that each run trains: a bias term, several joined by ``+``, or ``all`` (the probe), ``head``, ``random``,
-    ``full``."""
+    """Terms that each run trains: a bias term, several joined by ``+``, or the name of a method that needs none, such
+    as ``all`` (the probe) or ``head``.
+    """
     methods: tuple[dict[str, Any], ...] = ()
     """Methods besides ``terms``, each alone: ``{"method": "lora", "rank": 8, "targets": ["q", "v"], "lrs": [1e-3]}``,
     of which only the first is needed, or its name alone. ``lrs`` are a method's own learning rates.
