@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(600)
 def title(lab: Lab, tmp_path: Path) -> str:
     """Title of a finished run on a tiny decoder, whose prompts have candidates."""
     # So deep, and its texts so long, that the dial can be turned before they end.
-    folder = write_decoder(tmp_path / "tiny", num_hidden_layers=16, max_position_embeddings=1024)
+    folder = write_decoder(tmp_path / "tiny", num_hidden_layers=32, max_position_embeddings=1024)
     model = inputs.load(RunConfig(model=str(folder)))
     run = Run.create("train", RunConfig(model=str(folder), add_bias=("v",)).to_dict(), lab.home)
     write_snapshot(run.snapshot, asked_fine_tune(model, candidates=("terrible", "great")))
