@@ -47,7 +47,8 @@ def directions(moves: tuple[Moves, Moves], stack: str, names: Names) -> str:
     known = [one for one in found if one.whole is not None and math.isfinite(one.whole)]
     if not known:
         both = [one for one in found if one.term in a.trained & b.trained]
-        return f"What {names[0]} and {names[1]} learnt cannot be compared{_why(both or found)}."
+        either = [one for one in found if one.term in a.trained | b.trained]
+        return f"What {names[0]} and {names[1]} learnt cannot be compared{_why(both or either or found)}."
     whole = float(compare.cosines(moves, stack, [one.term for one in known])[0, 1])
     chance = compare.chance(sum(a.delta[stack, one.term].size for one in known))
     # Those that can be selected come first; then those that carry most of the change, by length, in both.
@@ -80,8 +81,14 @@ def _way(cosine: float, chance: float) -> str:
 
 
 def _why(found: Sequence[Alike]) -> str:
+    """Write the commonest reason in brackets, after the first terms that it holds for; empty where there is none."""
     reasons = Counter(one.reason for one in found if one.reason)
-    return f" ({reasons.most_common(1)[0][0]})" if reasons else ""
+    if not reasons:
+        return ""
+    reason, count = reasons.most_common(1)[0]
+    terms = [TERMS[one.term].symbol for one in found if one.reason == reason][:NAMED]
+    more = f" and {count - len(terms)} more" * (count > len(terms))
+    return f" ({', '.join(terms)}{more}: {reason})"
 
 
 def ranks(tables: tuple[ScoreTable, ScoreTable], approach: str, stack: str, names: Names) -> str:

@@ -60,7 +60,7 @@ def no_points(rows: Sequence[TermScores]) -> str:
     terms = ", ".join(latex(row.term) for row in rows)
     return (
         f"{terms}: zero before the fine-tune in every layer, so there is neither angle nor length ratio, and no point "
-        "to draw. Not to be ranked either: the projection ratio is 1 by definition."
+        "to draw. Nor does the score rank them: the projection ratio is 1 by definition."
     )
 
 
