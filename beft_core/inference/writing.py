@@ -8,7 +8,6 @@ prompt and are as long at any time, so that no row is padded.
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from beft_core.inference.heads import prompt_of
 from beft_core.inference.logits import changed_slots
 from beft_core.inference.variants import Variant
 from beft_core.models.biases import LoadedModel, add_zero_bias
+from beft_core.models.key_value_cache import with_cache
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.examples import Examples
 from beft_core.training.batches.encoded import Writing
@@ -175,24 +175,21 @@ class SideBySide:
             ids = torch.tensor([[*self.ids, *tokens] for tokens in draft.tokens])
         else:
             ids = torch.tensor([tokens[-1:] for tokens in draft.tokens])
-        before = self._cache.get_seq_length()
         index = RunIndex.to(self._bank.precision.device, list(range(rows)), rows)
         self._bank.route(index, index)
-        hidden = self._states(ids, before)
+        hidden = self._states(ids, self._cache)
         self._cached = [list(tokens) for tokens in draft.tokens]
         assert self._bank.lm_head is not None
         chosen: list[int] = self._bank.lm_head.next(hidden).tolist()
         return chosen
 
-    def _states(self, ids: Tensor, before: int) -> Tensor:
-        """Compute the hidden state after the last token of each row [rows, hidden]; ``before``: kept positions."""
+    def _states(self, ids: Tensor, cache: DynamicCache) -> Tensor:
+        """Compute the hidden state after the last token of each row [rows, hidden], and keep keys and values."""
         backbone: Any = self.model.backbone
-        named = inspect.signature(backbone.forward).parameters
+        before = cache.get_seq_length()
         end = before + ids.shape[1]
-        given: dict[str, Any] = {"cache" if "cache" in named else "past_key_values": self._cache}
-        if "position_ids" in named:
-            positions = torch.arange(before, end).expand(len(ids), -1)
-            given["position_ids"] = positions + self.model.layout.position_offset
+        positions = torch.arange(before, end).expand(len(ids), -1)
+        given = with_cache(self.model, positions, cache)
         mask = torch.ones(len(ids), end, dtype=torch.int64)
         hidden: Tensor = backbone(input_ids=ids, attention_mask=mask, use_cache=True, **given)[0]
         return hidden[:, -1]

@@ -8,11 +8,25 @@ are written for all together. An answer that ends leaves its row to the last one
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
+
+from beft_core.models.biases import LoadedModel
+
+
+def with_cache(model: LoadedModel, positions: Tensor, cache: Cache) -> dict[str, Any]:
+    """List what a model takes beside its tokens while it writes: their positions from 0, [rows, tokens], if its
+    architecture asks for them, and the keys and values of the tokens before.
+    """
+    named = inspect.signature(model.backbone.forward).parameters
+    given: dict[str, Any] = (
+        {"position_ids": positions + model.layout.position_offset} if "position_ids" in named else {}
+    )
+    return given | {"cache" if "cache" in named else "past_key_values": cache}  # its name in earlier releases
 
 
 class KeyValueCache(Cache):

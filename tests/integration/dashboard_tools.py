@@ -63,3 +63,18 @@ def begin(act: str, **config: Any) -> Run:
     run = Run.create("select", {"act": act, "task": "demo-sentiment", "device": "cpu", **config})
     start.start_worker(run)
     return run
+
+
+def command(at: AppTest) -> str:
+    """Find the command that a page shows for what its form says."""
+    return next(code.value for code in at.code if code.value.startswith("beft "))
+
+
+def captions(at: AppTest) -> str:
+    """Join all captions of a page."""
+    return " ".join(caption.value for caption in at.caption)
+
+
+def metrics(at: AppTest) -> dict[str, str]:
+    """List what a page measures, by label."""
+    return {metric.label: metric.value for metric in at.metric}

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Collection
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import Cache
 
-from beft_core.models.key_value_cache import KeyValueCache
+from beft_core.models.key_value_cache import KeyValueCache, with_cache
 from beft_core.training.batches.encoded import Encoded, Writing
 from beft_core.training.batches.plan import by_length, cheapest_by_length
 from beft_core.training.batches.run_index import RunIndex
@@ -119,18 +116,10 @@ class Writer:
         bank = self.bank
         index = RunIndex.to(bank.precision.device, [run] * len(ids), bank.runs)
         bank.route(index if bank.runs > 1 else None, index)
-        named = self._names_of_arguments
-        given: dict[str, Any] = (
-            {"position_ids": positions + bank.model.layout.position_offset} if "position_ids" in named else {}
-        )
-        given |= {"cache" if "cache" in named else "past_key_values": cache}  # its name in earlier releases
+        given = with_cache(bank.model, positions, cache)
         with bank.precision.autocast():
             hidden: Tensor = bank.model.backbone(input_ids=ids, attention_mask=mask, use_cache=True, **given)[0]
         return hidden[:, -1]
-
-    @cached_property
-    def _names_of_arguments(self) -> Collection[str]:
-        return inspect.signature(self.bank.model.backbone.forward).parameters
 
     def _ends(self, written: list[int]) -> bool:
         """Say whether an answer ends with its last token."""

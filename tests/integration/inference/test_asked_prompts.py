@@ -7,29 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from example_decoder import asked_fine_tune, write_decoder
+from example_decoder import asked_fine_tune
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.inference.answers import Answer
 from beft_core.inference.predict import ask_prompts, predict
 from beft_core.models.biases import LoadedModel
 from beft_core.snapshots.snapshot import Snapshot
-from beft_core.training import inputs
 
 WORDS = ("terrible", "so great")
 PROMPT = "a long film. It was"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_decoder(tmp_path_factory.mktemp("decoder") / "tiny")
-
-
-@pytest.fixture
-def model(folder: Path) -> LoadedModel:
-    return inputs.load(RunConfig(model=str(folder), add_bias=("v",)))
 
 
 def by_transformers(folder: Path, snapshot: Snapshot, share: list[float], prompt: str) -> list[float]:

@@ -6,29 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from example_decoder import asked_fine_tune, write_decoder
+from example_decoder import asked_fine_tune
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.inference import writing
 from beft_core.inference.writing import Draft, SideBySide
 from beft_core.models.biases import LoadedModel
 from beft_core.models.load import load_model
 from beft_core.snapshots.snapshot import Snapshot
-from beft_core.training import inputs
 
 PROMPT = "a film of some length"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_decoder(tmp_path_factory.mktemp("decoder") / "tiny")
-
-
-@pytest.fixture
-def model(folder: Path) -> LoadedModel:
-    return inputs.load(RunConfig(model=str(folder), add_bias=("v",)))
 
 
 def by_transformers(folder: Path, snapshot: Snapshot | None, factors: list[float]) -> list[int]:

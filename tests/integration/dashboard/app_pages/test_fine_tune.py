@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dashboard_tools import begin, button, charts, opened, sound, wait
+from dashboard_tools import begin, button, captions, charts, command, metrics, opened, sound, wait
 from gguf_files import whole
 from streamlit.testing.v1 import AppTest
 
@@ -49,18 +49,6 @@ ANSWER = {
     "device": "cpu",
     "how": "5 steps were timed",
 }
-
-
-def command(at: AppTest) -> str:
-    return next(code.value for code in at.code if code.value.startswith("beft "))
-
-
-def captions(at: AppTest) -> str:
-    return " ".join(caption.value for caption in at.caption)
-
-
-def metrics(at: AppTest) -> dict[str, str]:
-    return {metric.label: metric.value for metric in at.metric}
 
 
 def test_opens_ready_to_start_and_counts_without_measuring() -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dashboard_tools import button, opened, sound
+from dashboard_tools import button, captions, command, metrics, opened, sound
 from example_decoder import write_decoder, write_reviews
-from streamlit.testing.v1 import AppTest
 
 from beft_core.runs.run import list_runs
 from dashboard.app_pages.fine_tune import prompts
@@ -46,18 +45,6 @@ def tiny(lab: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         (copa / name).write_text(row * 5)
     monkeypatch.setenv("BEFT_SUPERGLUE_DIR", str(lab / "superglue"))
     return str(write_decoder(lab / "tiny"))
-
-
-def command(at: AppTest) -> str:
-    return next(code.value for code in at.code if code.value.startswith("beft "))
-
-
-def captions(at: AppTest) -> str:
-    return " ".join(caption.value for caption in at.caption)
-
-
-def metrics(at: AppTest) -> dict[str, str]:
-    return {metric.label: metric.value for metric in at.metric}
 
 
 def test_biases_are_added_where_the_model_has_none(tiny: str) -> None:

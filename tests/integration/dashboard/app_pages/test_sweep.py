@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from dashboard_tools import button, charts, opened, sound, wait
+from dashboard_tools import button, charts, command, metrics, opened, sound, wait
 from streamlit.testing.v1 import AppTest
 
 from beft_core.cli.command_line import sweep_command
@@ -31,14 +31,6 @@ pytestmark = pytest.mark.usefixtures("lab")
 START = "Start the sweep"
 DEFAULT = SweepSpec(terms=("v", "q", "k", "head", "all"), n_train=(200,), seeds=(0, 1))
 SMALL = SweepSpec(terms=("v", "head"), n_train=(16,), seeds=(0, 1))
-
-
-def command(at: AppTest) -> str:
-    return next(code.value for code in at.code if code.value.startswith("beft "))
-
-
-def metrics(at: AppTest) -> dict[str, str]:
-    return {metric.label: metric.value for metric in at.metric}
 
 
 def said(at: AppTest) -> str:
