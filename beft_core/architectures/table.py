@@ -534,7 +534,6 @@ ROWS: dict[str, Row] = {
             fused=grouped,
             kv_heads=_falcon_kv,
             key=lambda config, head_dim: ALIBI if config.get("alibi") else ROTARY,
-            packing=lambda config: not config.get("alibi"),
             absent={"ln2": "attention and MLP run in parallel after one LayerNorm"},
         ),
         Row(

@@ -118,10 +118,10 @@ def visible(
 
 
 def accept_packed_masks(backbone: nn.Module, layout: Layout) -> None:
-    """Let a DeBERTa and a BLOOM take a mask per query.
+    """Let a DeBERTa, a BLOOM and a Falcon with ALiBi take a mask per query.
 
     Their attention does. But the embeddings of a DeBERTa multiply by the same mask as if it were one value per token: a
-    hook hands them the diagonal, whether a token sees itself. And BLOOM counts its positions (ALiBi,
+    hook hands them the diagonal, whether a token sees itself. And BLOOM and such a Falcon count their positions (ALiBi,
     https://arxiv.org/abs/2108.12409) in a mask of one value per token: of a mask per query a token's position is the
     number of others that it sees, along its path where examples are trees.
     """
@@ -134,14 +134,15 @@ def accept_packed_masks(backbone: nn.Module, layout: Layout) -> None:
             if attention_mask.dim() == 2:
                 made: torch.Tensor = own(attention_mask, num_heads, dtype=dtype)
                 return made
-            rows, tokens = attention_mask.shape[0], attention_mask.shape[-1]
-            position = (attention_mask[:, 0] == 0).sum(2) - 1  # [rows, tokens]
+            position = _positions(attention_mask)
             # Of a row of two tokens, the second one has the slope of each head.
             slopes = own(torch.ones(1, 2, device=position.device), num_heads, dtype=torch.float32)[:, :, 1:]
             bias = slopes[None] * position[:, None, None, :]  # [rows, heads, 1, tokens]
-            return bias.reshape(rows * num_heads, 1, tokens).to(dtype)
+            return bias.flatten(0, 1).to(dtype)
 
         model.build_alibi_tensor = by_position
+    if getattr(model, "use_alibi", False):
+        _accept_in_falcon(model)
     if layout.mask != "boolean":
         return
 
@@ -152,6 +153,42 @@ def accept_packed_masks(backbone: nn.Module, layout: Layout) -> None:
         return args, kwargs
 
     backbone.get_submodule("embeddings").register_forward_pre_hook(one_value_per_token, with_kwargs=True)
+
+
+def _positions(mask: torch.Tensor) -> torch.Tensor:
+    """Count, for each token of an additive mask [rows, 1, tokens, tokens], the others that it sees: [rows, tokens]."""
+    return (mask[:, 0] == 0).sum(2) - 1
+
+
+def _accept_in_falcon(model: Any) -> None:
+    """Let a Falcon with ALiBi take a mask per query: without one it makes what its layers need of a row of tokens, and
+    hooks then hand them theirs, which holds the positions, too.
+    """
+    from transformers.models.falcon.modeling_falcon import build_alibi_tensor
+
+    of_pass: dict[str, torch.Tensor] = {}
+    """Arguments of the layers in a pass with a mask per query."""
+
+    def take(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        of_pass.clear()  # not after the pass: a layer may be computed again in the backward pass
+        mask = kwargs.get("attention_mask")
+        if mask is None or mask.dim() != 4:
+            return args, kwargs
+        position, heads = _positions(mask), model.num_heads
+        two = torch.ones(1, 2, device=mask.device, dtype=torch.long)
+        slopes = build_alibi_tensor(two, heads, dtype=torch.bfloat16)[:, :, 1:]  # which is how it is rounded, too
+        alibi = (slopes[None] * position[:, None, None, :]).to(mask.dtype)  # [rows, heads, 1, tokens]
+        scale = (model.config.hidden_size // heads) ** 0.5
+        of_pass["attention_mask"] = (alibi / scale).masked_fill(mask < -1, torch.finfo(mask.dtype).min)
+        of_pass["alibi"] = alibi.flatten(0, 1)
+        return args, kwargs | {"attention_mask": None}
+
+    def hand_out(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        return args, kwargs | of_pass
+
+    model.register_forward_pre_hook(take, with_kwargs=True)
+    for layer in model.h:
+        layer.register_forward_pre_hook(hand_out, with_kwargs=True)
 
 
 def _prepared_mask(layout: Layout, segment_ids: torch.Tensor, dtype: torch.dtype, tree: Tree | None = None) -> Any:

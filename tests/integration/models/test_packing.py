@@ -12,8 +12,8 @@ from beft_core.models.biases import LoadedModel
 from beft_core.models.load import load_model
 from beft_core.models.packing import packed_forward_inputs, visible
 
-NOT_PACKED = {"falcon-heads", "vit"}
-"""Falcon builds ALiBi from a two-dimensional mask; images have no rows of tokens."""
+NOT_PACKED = {"vit"}
+"""Images have no rows of tokens."""
 
 FLOAT32_INSIDE = {"deberta": 1e-6, "bloom": 1e-6, "gptj": 1e-5, "gemma2": 1e-5}
 ROWS = ((5, 9, 3), (12, 2))  # lengths of the examples in each row

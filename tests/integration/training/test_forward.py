@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -93,7 +95,8 @@ def test_a_run_for_each_example_keeps_their_gradients_apart() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    "name", ["opt", "gpt2", "gpt_neox", "bloom", "qwen2", "qwen2-sliding", "llama", "gemma2", "gemma3_text"]
+    "name",
+    ["opt", "gpt2", "gpt_neox", "bloom", "falcon-heads", "qwen2", "qwen2-sliding", "llama", "gemma2", "gemma3_text"],
 )
 def test_candidates_score_as_their_whole_texts_one_by_one(name: str) -> None:
     model, session = tiny_decoder(name), Session(CPU)
@@ -126,6 +129,7 @@ def test_candidates_score_as_their_whole_texts_one_by_one(name: str) -> None:
 @torch.no_grad()
 def test_a_model_that_cannot_pack_scores_candidates_of_one_token() -> None:
     model, session, few = tiny_decoder("falcon-heads"), Session(CPU), VARIED.take([0, 3])
+    model.layout = replace(model.layout, packing=False)
     bank = Bank(model, [], runs=1, classes=None, precision=Precision("float32", CPU))
     batch = encode_prompts(model.tokenizer, few, 64, model_type="falcon")
     with bank.installed():

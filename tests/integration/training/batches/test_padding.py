@@ -17,8 +17,8 @@ from beft_core.training.batches.padding import padding_for
         ("bert", "cpu", 1, "packed"),
         ("bert", "cuda", 1, "longest"),
         ("bert", "cuda", 2, "packed"),
-        ("falcon-heads", "cpu", 1, "buckets"),
-        ("falcon-heads", "cuda", 2, "buckets"),
+        ("vit", "cpu", 1, "buckets"),
+        ("vit", "cuda", 2, "buckets"),
     ],
 )
 def test_auto_depends_on_model_device_and_bank(model: str, device: str, runs: int, expected: str) -> None:
@@ -27,9 +27,9 @@ def test_auto_depends_on_model_device_and_bank(model: str, device: str, runs: in
 
 @pytest.mark.parametrize("pad", ["buckets", "longest", "max"])
 def test_what_is_asked_for_is_done(pad: str) -> None:
-    assert padding_for(config(pad=pad), tiny("falcon-heads"), torch.device("cpu"), 1) == pad
+    assert padding_for(config(pad=pad), tiny("vit"), torch.device("cpu"), 1) == pad
 
 
 def test_packing_where_the_model_cannot_is_refused() -> None:
-    with pytest.raises(UserError, match="got --pad packed for falcon"):
-        padding_for(config(pad="packed"), tiny("falcon-heads"), torch.device("cpu"), 1)
+    with pytest.raises(UserError, match="got --pad packed for vit"):
+        padding_for(config(pad="packed"), tiny("vit"), torch.device("cpu"), 1)
