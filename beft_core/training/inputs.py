@@ -62,17 +62,18 @@ def load(config: RunConfig, base: Base | None = None, placement: Placement | Non
     return model
 
 
-def placement_for(configs: Sequence[RunConfig]) -> Placement | None:
+def placement_for(configs: Sequence[RunConfig], exact: bool = False) -> Placement | None:
     """Choose where the base model of a bank is read to: straight to a GPU, as the runs compute with it.
 
-    None where its float32 weights are wanted first: on a CPU, or because they are rewritten or trained.
+    ``exact``: in float32 whatever they compute with, for what is measured beside the fine-tune. None where its float32
+    weights are wanted in main memory first: on a CPU, or because they are rewritten or trained.
     """
     first = configs[0]
     device = pick_device(first.device)
     if device.type != "cuda" or first.method.changes_weights or first.rewrite_scale is not None:
         return None
-    measured = any(config.fisher for config in configs)  # in float32, before weights are rounded
-    return Placement(device, bfloat16=first.precision == "bfloat16" and not measured)
+    exact = exact or any(config.fisher for config in configs)  # measured in float32, before weights are rounded
+    return Placement(device, bfloat16=first.precision == "bfloat16" and not exact)
 
 
 def sample(config: RunConfig, train: Examples) -> Examples:

@@ -168,8 +168,8 @@ def train_bank(
             sets = [(name, data.evals[name], logits) for name, logits in one.logits.items()]
             observer.predicted(predictions_of(data.spec.name, sets), run)
     if any(config.fisher_tuned for config in configs):
-        del model  # before it is read again
-        model = inputs.load(first, base)  # its weights may have been rounded for the fine-tune
+        del model, tokenise  # before it is read again, because its weights may have been rounded for the fine-tune
+        model = inputs.load(first, base, inputs.placement_for(configs, exact=True))
         for run, config in enumerate(configs):
             if config.fisher_tuned and trained[run].failure is None:
                 measured = measure_tuned_fisher(

@@ -181,7 +181,8 @@ def _fit(config: RunConfig, model: LoadedModel, data: TaskData, train: Examples,
         )
     if config.fisher_tuned:
         clock.stage(LOAD_AGAIN)  # as the run does: the fine-tune may have rounded the weights
-        measure_tuned_fisher(trained.snapshot, inputs.load(config), data, encoded, short, clock)
+        again = inputs.load(config, placement=inputs.placement_for([config], exact=True))
+        measure_tuned_fisher(trained.snapshot, again, data, encoded, short, clock)
         clock.stage("")
     tokens = float(np.mean(np.concatenate([encoded.lengths, *(part.lengths for part in coded.values())])))
     scored = min(SCORED, len(encoded)) if config.fisher or config.fisher_tuned else 0

@@ -15,6 +15,7 @@ from beft_core.errors import UserError
 from beft_core.merging.config import recorded
 from beft_core.merging.merge import has_tuned_fisher
 from beft_core.models.biases import LoadedModel, restored, write_biases
+from beft_core.models.placement import is_spread
 from beft_core.models.source import BUNDLED
 from beft_core.snapshots.null_elements import mask_of
 from beft_core.snapshots.snapshot import Snapshot
@@ -67,7 +68,8 @@ def measure_tuned_fisher(
     passes = len(objective.expectations(examples.most_candidates or objective.outputs))
     observer.stage("measure Fisher information of the tuned model", passes * len(examples))
     exact = Precision("float32", pick_device(config.device))
-    model.backbone.to(exact.device)
+    if not is_spread(model.backbone):
+        model.backbone.to(exact.device)
     with restored(model):
         write_biases(model, {key: snapshot.post(*key) for key in snapshot.keys()})  # noqa: SIM118
         bank = Bank(model, [], runs=1, classes=objective.head_outputs, precision=exact, outside_biases=True)
@@ -129,7 +131,7 @@ def _tuned(snapshot: Snapshot, config: RunConfig, observer: Observer, table: Map
         data = inputs.load_data(run)
         drawn = inputs.sample(run, data.train)
         observer.stage("load model")
-        model = load_base(snapshot, run)
+        model = load_base(snapshot, run, placement=inputs.placement_for([run], exact=True))
         observer.stage("tokenise", len(drawn))
         encoded = objective_of(data.spec).encode(model, drawn, run.max_length, observer, training=True)
         return measure_tuned_fisher(snapshot, model, data, encoded, run, observer)

@@ -35,6 +35,7 @@ from beft_core.errors import UserError
 from beft_core.merging.config import recorded
 from beft_core.models.biases import LoadedModel, get_bias, set_bias, write_biases
 from beft_core.models.folding import folded_change
+from beft_core.models.placement import is_spread
 from beft_core.models.source import BUNDLED
 from beft_core.snapshots.snapshot import Key, Snapshot
 from beft_core.tasks.examples import TaskData
@@ -160,7 +161,8 @@ class _Sums:
         def hook(module: nn.Module, args: Any, output: Tensor) -> None:
             if len(_listeners):  # a repetition with another bias
                 return
-            seen = output.reshape(*self._valid.shape, -1)[self._valid].double()  # type: ignore[union-attr]
+            valid = self._valid.to(output.device)  # type: ignore[union-attr] - of a model on several devices
+            seen = output.reshape(*valid.shape, -1)[valid].double()
             self._outputs[layer] += float(seen.square().sum())
             self._tokens[layer] += len(seen)
 
@@ -193,7 +195,7 @@ class _Sums:
         assert valid is not None
 
         def listen(logits: Tensor, visible: Tensor) -> None:
-            found.append((logits, visible & valid[:, None, :, None]))
+            found.append((logits, visible & valid[:, None, :, None].to(visible.device)))
 
         _listeners.append(listen)
         try:
@@ -277,10 +279,11 @@ def with_output_change(
         observer.stage("load data")
         data = inputs.load_data(run)
     observer.stage("load model")
-    model = load_base(snapshot, run, base)
+    model = load_base(snapshot, run, base, inputs.placement_for([run], exact=True))
     drawn = next(iter(data.limited(EXAMPLES).evals.values()))
     examples = encode(model.tokenizer, drawn, run.max_length)
-    model.backbone.to(pick_device(run.device))
+    if not is_spread(model.backbone):
+        model.backbone.to(pick_device(run.device))
     stack, null = model.layout.stack, certified(meta).terms
     keys: list[Key] = [(stack, term) for term in CANDIDATES if term in meta.trained_terms and term not in null]
     held = [key for key in snapshot.keys() if key[0] == stack]  # noqa: SIM118

@@ -89,6 +89,14 @@ def test_one_run_that_measures_fisher_wants_float32(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(inputs, "pick_device", torch.device)
     bank = [RunConfig(device="cuda", precision="bfloat16", fisher=fisher) for fisher in (False, True)]
     assert inputs.placement_for(bank) == Placement(torch.device("cuda"))
+    assert inputs.placement_for(bank[:1]) == Placement(torch.device("cuda"), bfloat16=True)
+
+
+def test_what_is_measured_after_a_fine_tune_is_read_to_its_gpu_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "pick_device", torch.device)
+    on_gpu = RunConfig(device="cuda", precision="bfloat16")
+    assert inputs.placement_for([on_gpu], exact=True) == Placement(torch.device("cuda"))
+    assert inputs.placement_for([dataclasses.replace(on_gpu, device="cpu")], exact=True) is None
 
 
 def test_a_model_without_a_tokenizer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,10 @@ def test_a_bank_trains_what_each_run_alone_does() -> None:
 
 def test_the_selection_probes_all_terms_and_trains_the_winner_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inputs, "load_data", few_validation_examples(24))
+    placed, place = [], inputs.placement_for  # type: ignore[var-annotated]
+    monkeypatch.setattr(inputs, "placement_for", lambda runs, exact=False: placed.append(exact) or place(runs, exact))
     found = select(BASE, then_train=True)
+    assert placed == [False, True, False]  # the probe, its output change, the winner
     assert found.snapshot.meta.mode == "all" and found.snapshot.fisher("encoder", "v") is not None
     winner = found.selected["projection_ratio"]
     assert winner in ("q", "v")  # the key bias is null in this model

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +19,9 @@ from beft_core.errors import UserError
 from beft_core.merging.config import MergeConfig
 from beft_core.merging.evaluate import evaluate_merge
 from beft_core.merging.merge import merge
+from beft_core.models.biases import LoadedModel
 from beft_core.snapshots.snapshot import read_snapshot, write_snapshot
+from beft_core.training import inputs
 from beft_core.training.fisher.of_snapshots import measure_tuned_fisher, with_tuned_fisher
 from beft_core.training.workflow import train
 
@@ -50,12 +55,27 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-def test_training_measures_it_on_its_own_examples_and_merging_measures_the_same(pair: list[Path]) -> None:
+def test_training_measures_it_on_its_own_examples_and_merging_measures_the_same(
+    pair: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     old = read_snapshot(pair[0])
     hyper = {"n_train": 8, "epochs": 1, "evaluate": "never", "fisher_tuned": True}
+    read, load, placed, place = [], inputs.load, [], inputs.placement_for  # type: ignore[var-annotated]
+
+    def loaded(*args: Any, **more: Any) -> LoadedModel:
+        gc.collect()
+        assert all(one() is None for one in read), "two models in memory at a time"
+        model = load(*args, **more)
+        read.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(inputs, "load", loaded)
+    monkeypatch.setattr(inputs, "placement_for", lambda runs, exact=False: placed.append(exact) or place(runs, exact))
     new = train(RunConfig(task="demo-sentiment", terms=("v",), device="cpu", **hyper))  # type: ignore[arg-type]
+    assert placed == [False, True] and len(read) == 2
     np.testing.assert_array_equal(new.post("encoder", "v"), old.post("encoder", "v"))
     (filled,) = with_tuned_fisher([old])
+    assert placed == [False, True, True]
     tuned = new.fisher("encoder", "v", "tuned")
     assert tuned is not None and (tuned > 0).all()
     np.testing.assert_allclose(filled.fisher("encoder", "v", "tuned"), tuned, rtol=1e-4)  # type: ignore[arg-type]
