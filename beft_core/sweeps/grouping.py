@@ -15,6 +15,11 @@ MAX_AT_ONCE = {"cpu": 16, "cuda": 128, "mps": 16}
 """Most runs of a bank, by device. A CPU has no idle cores to fill, and small banks leave finished work behind
 sooner.
 """
+KEPT = {"plain": (12, 3), "gated": (16, 5)}
+"""Tensors that a layer keeps for the backward pass, by its MLP: so many as wide as a hidden state, so many as the MLP.
+
+A gated MLP keeps gate, its activation, values and their product, and such layers normalise twice as often.
+"""
 SHARE_OF_MEMORY = 0.7
 """Share of the free memory that a bank may take when a sweep is planned."""
 
@@ -43,13 +48,15 @@ def bytes_per_run(layout: Layout, config: RunConfig, device: str, longest: int |
     """Upper bound of the memory, in bytes, that one more run takes while it trains: activations of a batch of longest
     examples.
 
-    Counted, not measured: about a dozen tensors of the hidden size and three of the MLP's per token and layer, and the
-    attention weights, which only a CPU stores. ``longest``: tokens of the longest example; None: as many as the run
-    allows.
+    Counted, not measured: tensors of the hidden size and of the MLP's per token and layer (:data:`KEPT`), at two bytes
+    a number in bfloat16, and the attention weights, which only a CPU stores. OPT's shapes took half of that on a GPU,
+    in bfloat16. ``longest``: tokens of the longest example; None: as many as the run allows.
     """
-    inner = next((slot.width for slot in layout.slots if slot.term == "mlp_in"), 4 * layout.hidden_size)
+    first = next((slot for slot in (*layout.slots, *layout.addable) if slot.term == "mlp_in"), None)
+    inner = 4 * layout.hidden_size if first is None else first.width
+    hidden, wide = KEPT["gated" if first is not None and "gate" in first.module else "plain"]
     tokens = config.max_length if longest is None else min(longest, config.max_length)
-    per_token = (12 * layout.hidden_size + 3 * inner) * 4
+    per_token = (hidden * layout.hidden_size + wide * inner) * (2 if config.precision == "bfloat16" else 4)
     if device == "cpu":
         per_token += layout.heads * tokens * 12
     activations = config.batch_size * tokens * layout.layers * per_token

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beft_core.architectures.layout import Layout
 from beft_core.config import PER_RUN, RunConfig
 from beft_core.errors import UserError
 from beft_core.sweeps.grouping import bytes_per_run, group, halves, most_runs
@@ -159,6 +160,24 @@ def test_short_examples_leave_room_for_more_runs() -> None:
     assert bytes_per_run(layout, run, "cuda", 500) == whole  # the bound
     assert whole - half == run.batch_size * 64 * layout.layers * 4 * (12 * 384 + 3 * 1536)
     assert most_runs(layout, run, "cuda", 40 * whole, 64) > 1.5 * most_runs(layout, run, "cuda", 40 * whole)
+
+
+def test_bfloat16_takes_half_and_a_gated_mlp_more() -> None:
+    """Without the bank's own values, which are float32 always."""
+    layout, run = layout_of("bundled"), RunConfig().resolved()
+
+    def activations(layout: Layout, run: RunConfig) -> int:
+        longer = dataclasses.replace(run, batch_size=2 * run.batch_size)
+        return bytes_per_run(layout, longer, "cuda") - bytes_per_run(layout, run, "cuda")
+
+    assert activations(layout, dataclasses.replace(run, precision="bfloat16")) * 2 == activations(layout, run)
+    gated = dataclasses.replace(
+        layout,
+        slots=tuple(
+            dataclasses.replace(s, module=s.module.replace("intermediate.dense", "gate")) for s in layout.slots
+        ),
+    )
+    assert activations(gated, run) == run.batch_size * run.max_length * layout.layers * 4 * (16 * 384 + 5 * 1536)
 
 
 def test_only_a_cpu_stores_attention_weights() -> None:
