@@ -86,6 +86,27 @@ class LmHead:
             found: Tensor = _LogProbs.apply(hidden, self, tokens, rows)
             return found
 
+    def chosen_logits(self, hidden: Tensor, tokens: Tensor, rows: Tensor) -> Tensor:
+        """Compute the logits of the given tokens alone, at the price of as many dot products.
+
+        Of tokens after one state they differ as log-probabilities do: the log-sum over the vocabulary is the same for
+        all. A softmax over such tokens, and its gradient to hidden states and weights, needs no more.
+
+        Args:
+            hidden: [n, width]: final hidden states.
+            tokens: int64 [m].
+            rows: int64 [m]: which hidden state each token follows.
+
+        Returns:
+            float32 [m], or float64 of a float64 head.
+        """
+        with torch.autocast(hidden.device.type, enabled=False):
+            wide = torch.promote_types(self.weight.dtype, torch.float32)
+            chosen = self.weight.index_select(0, tokens).to(wide)
+            raw = (hidden.to(wide).index_select(0, rows) * chosen).sum(-1)
+            raw = raw if self.bias is None else raw + self.bias[tokens]
+            return raw if self.softcap is None else self.softcap * torch.tanh(raw / self.softcap)
+
     @torch.no_grad()
     def next(self, hidden: Tensor) -> Tensor:
         """Find the likeliest token after each hidden state [n, width]: int64 [n]."""

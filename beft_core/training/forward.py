@@ -90,17 +90,25 @@ def pass_arrays(
     return arrays
 
 
-def logits_of(bank: Bank, session: Session, shape: PassShape, tensors: Mapping[str, Tensor], tokens: Tokens) -> Tensor:
+def logits_of(
+    bank: Bank,
+    session: Session,
+    shape: PassShape,
+    tensors: Mapping[str, Tensor],
+    tokens: Tokens,
+    relative: bool = False,
+) -> Tensor:
     """Compute the logits of one pass, float32 [examples, classes]. The bank must be installed.
 
-    ``tensors``: what :func:`pass_arrays` gave, on the device; ``tokens``: the table of all.
+    ``tensors``: what :func:`pass_arrays` gave, on the device; ``tokens``: the table of all; ``relative``: whether only
+    differences between the logits of an example matter, so that what they share may be left out.
     """
     bank.route(_run_index(tensors, "row") if bank.runs > 1 else None, _run_index(tensors, "example"))
     session.before_pass()
     dtype = torch.bfloat16 if bank.precision.low else torch.float32
     one = lay_out(bank.model, shape, tensors, tokens, dtype)
     with bank.precision.autocast():
-        return bank.outputs(one)
+        return bank.outputs(one, relative=relative and shape.siblings)
 
 
 def one_run_each(bank: Bank, examples: Encoded) -> DevicePass:

@@ -137,7 +137,7 @@ class Trainer:
         losses = torch.zeros(len(self.jobs), device=self.device)
         for number, shape in enumerate(shapes):
             own = below(tensors, f"{number}.")
-            logits = logits_of(self.bank, self.session, shape, own, self.tokens)
+            logits = logits_of(self.bank, self.session, shape, own, self.tokens, self.objective.relative)
             # The loss of each example, times its share in the mean over all that its run has in the whole step.
             weighted = self.objective.loss(logits, own["labels"]) * own["share"]
             weighted.sum().backward()

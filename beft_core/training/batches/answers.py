@@ -8,6 +8,7 @@ candidates of one token each need no branch at all.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +64,19 @@ class Answers:
         counts = (self.of_candidate < len(log_probs)).sum(2)  # (examples, candidates)
         means = padded[self.of_candidate].sum(2) / counts.clamp(min=1)
         return torch.where(counts > 0, means, MISSING)
+
+
+def are_siblings(arrays: Mapping[str, np.ndarray]) -> bool:
+    """Say whether all candidates of each example are one token after one state: their scores then differ as the logits
+    of these tokens do. ``arrays``: of :func:`answer_arrays`.
+    """
+    if arrays["of_candidate"].shape[2] != 1:
+        return False
+    answers = arrays["of_candidate"][:, :, 0]
+    there = answers < len(arrays["state"])
+    states = np.append(arrays["state"], 0)[np.where(there, answers, -1)]
+    first = np.take_along_axis(states, there.argmax(1)[:, None], 1)  # of the first candidate that is there
+    return bool(((states == first) | ~there).all())
 
 
 def answer_arrays(

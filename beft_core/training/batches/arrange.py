@@ -17,7 +17,7 @@ from torch import Tensor
 
 from beft_core.models.biases import LoadedModel
 from beft_core.models.packing import packed_forward_inputs, unmasked_forward_inputs
-from beft_core.training.batches.answers import Answers, answer_arrays
+from beft_core.training.batches.answers import Answers, answer_arrays, are_siblings
 from beft_core.training.batches.by_example import ByExample
 from beft_core.training.batches.encoded import Encoded, Tokens
 from beft_core.training.batches.plan import PassPlan
@@ -55,6 +55,10 @@ class PassShape:
     width: int
     mask: str
     """Kind of mask, a key of :data:`MASKS`."""
+    siblings: bool = False
+    """Whether the candidates of each prompted example are single tokens after one hidden state (see
+    :func:`beft_core.training.batches.answers.are_siblings`).
+    """
 
 
 @dataclass(frozen=True)
@@ -186,7 +190,7 @@ def arrange(
             place[at] = np.repeat(np.arange(len(examples)) * width, lengths) + within
             arrays |= {"start": start, "place": place}
     return HostPass(
-        PassShape(rows, width, mask),
+        PassShape(rows, width, mask, bool(answers) and are_siblings(answers)),
         arrays,
         examples,
         run_of_row + run_of_row[-1:] * (rows - len(run_of_row)),

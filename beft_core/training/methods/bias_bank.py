@@ -256,9 +256,10 @@ class Bank:
         """
         return self.reader.vectors(self.model.backbone, one)
 
-    def outputs(self, one: DevicePass) -> Tensor:
+    def outputs(self, one: DevicePass, relative: bool = False) -> Tensor:
         """Compute the logits of a pass: of each run's trained head, or the language-model head's scores of candidates.
 
+        ``relative``: give scores without what the candidates of an example, single tokens after one state, share.
         Returns float32 [examples, classes or candidates]. The bank must be installed.
         """
         if self.lm_head is not None and one.answers is None:
@@ -268,7 +269,8 @@ class Bank:
             return self.logits(vectors)
         assert one.answers is not None
         with torch.autocast(self.precision.device.type, enabled=False):
-            return one.answers.scores(self.lm_head.log_probs(vectors, one.answers.target, one.answers.state))
+            score = self.lm_head.chosen_logits if relative else self.lm_head.log_probs
+            return one.answers.scores(score(vectors, one.answers.target, one.answers.state))
 
     def logits(self, pooled: Tensor) -> Tensor:
         """Apply each run's head to ``pooled`` [examples, hidden], a vector per example: float32 [examples, classes]."""

@@ -37,6 +37,8 @@ class Objective(ABC):
     """Name of the objective in the registry and in :attr:`beft_core.tasks.registry.TaskSpec.objective`."""
     nats: ClassVar[float]
     """Negative log-likelihood in nats, up to a constant, of one unit of loss."""
+    relative: ClassVar[bool] = False
+    """Whether the loss depends on differences between the logits of an example alone, as a softmax over them does."""
 
     def __init__(self, target: Target, prompt: PromptSpec | None = None) -> None:
         """Bind the objective to ``target``, which says what the labels are, and to the prompt of a prompted task."""

@@ -17,6 +17,7 @@ class Candidates(Prompted):
 
     key = "candidates"
     nats = 1.0
+    relative = True
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Compute the cross-entropy of each example: (scores [n, candidates], right candidate [n]) -> [n]."""

@@ -69,6 +69,14 @@ def test_log_probabilities_and_gradients_are_those_of_transformers(
     torch.testing.assert_close(found, expected[rows, tokens], rtol=0, atol=1e-10)
     torch.testing.assert_close(head.next(hidden), expected.argmax(-1), rtol=0, atol=0)
 
+    chosen, whole = hidden.clone().requires_grad_(), hidden.clone().requires_grad_()
+    after = torch.zeros_like(rows)  # all after one state: the softmax over them needs no other token
+    for given_to, score in ((chosen, head.chosen_logits), (whole, head.log_probs)):
+        score(given_to, tokens, after).log_softmax(0)[3].backward()
+    torch.testing.assert_close(chosen.grad, whole.grad, rtol=0, atol=1e-10)
+    apart = head.chosen_logits(hidden, tokens, rows) - found
+    torch.testing.assert_close(apart[rows == 2].diff(), torch.zeros(1, dtype=torch.float64), rtol=0, atol=1e-10)
+
     weights = torch.randn(len(rows), dtype=torch.float64, generator=torch.Generator().manual_seed(6))
     ours, plain = hidden.clone().requires_grad_(), hidden.clone().requires_grad_()
     (head.log_probs(ours, tokens, rows) * weights).sum().backward()

@@ -127,6 +127,32 @@ def test_a_fine_tune_is_a_plain_loop_over_whole_texts(objective: str, tmp_path: 
         evaluate(again, config(), data=other, base=lambda: tiny_decoder("gpt2"))
 
 
+@pytest.mark.parametrize("mode", ["terms", "full"])
+def test_candidates_of_one_token_are_trained_without_the_rest_of_the_vocabulary(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    singles = prompted([(" good", " bad"), (" yes", " no"), (" a",)] * 4, [1, 0, 0] * 4, seed=5)
+    run = config(mode=mode, terms=("v",) * (mode == "terms"), lr=2e-3, adam_epsilon=1e-4, evaluate="never")
+
+    def trained(relative: bool) -> tuple[Snapshot, int]:
+        whole, log_probs = [], LmHead.log_probs
+        model = tiny_decoder("gpt2")
+        encoded = Candidates(Classes(("bad", "good"))).encode(model, singles, 64, training=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Candidates, "relative", relative)
+            patch.setattr(LmHead, "log_probs", lambda *args: whole.append(1) or log_probs(*args))  # type: ignore[func-returns-value]
+            (found,) = fit_bank(model, data_for("candidates"), [run], trains=[encoded], evals={})
+        return found.sound(), len(whole)
+
+    (few, none), (all_of_it, passes) = trained(True), trained(False)
+    assert (none, passes) == (0, 6)
+    key = ("decoder", "v")
+    assert np.abs(few.post(*key) - few.pre(*key)).max() > 1e-3
+    np.testing.assert_allclose(few.post(*key), all_of_it.post(*key), atol=1e-5)
+    losses = [one.meta.metrics[-1]["train_loss"] for one in (few, all_of_it)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
 @pytest.mark.parametrize("name", ["opt", "llama-bias"])
 @pytest.mark.parametrize("objective", ["candidates", "generation"])
 def test_a_bank_trains_what_each_run_alone_does(name: str, objective: str) -> None:

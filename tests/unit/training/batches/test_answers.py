@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from beft_core.training.batches.answers import MISSING, Answers, AnswerTokens, answer_arrays
+from beft_core.training.batches.answers import MISSING, Answers, AnswerTokens, answer_arrays, are_siblings
 
 TABLE = AnswerTokens(
     ids=np.array([7, 8, 9, 7, 5, 6], np.int32),
@@ -53,3 +53,28 @@ def test_tables_are_put_one_after_another() -> None:
     assert both.ids.tolist() == [*TABLE.ids, *TABLE.ids] and both.most == 3
     nothing = np.zeros(0, np.int32)
     assert AnswerTokens(nothing, nothing, nothing).most == 0
+
+
+def table_of(*candidates: tuple[int, int]) -> AnswerTokens:
+    """Answer tokens by the state that predicts them and the candidate."""
+    at, candidate = zip(*candidates, strict=True)
+    return AnswerTokens(np.arange(len(at), dtype=np.int32), np.array(at, np.int32), np.array(candidate, np.int32))
+
+
+def test_single_tokens_after_one_state_are_siblings() -> None:
+    two, one = table_of((3, 0), (3, 1)), table_of((5, 0))
+    both = AnswerTokens.join([two, one])  # the second example has one candidate less
+
+    def siblings(table: AnswerTokens, *spans: tuple[int, int]) -> bool:
+        start = 10 * np.arange(len(spans))
+        found = [
+            are_siblings(answer_arrays(table, np.array(spans), start, table.most, rounded=rounded)[1])
+            for rounded in (False, True)
+        ]
+        assert found[0] == found[1]
+        return found[0]
+
+    assert siblings(both, (0, 2), (2, 1)) and siblings(two, (0, 2))
+    assert not siblings(TABLE, (0, 4))  # candidates of several tokens
+    assert not siblings(TABLE, (4, 2))  # of one each, after different states
+    assert not siblings(AnswerTokens.join([two, table_of((5, 0), (6, 1))]), (0, 2), (2, 2))
