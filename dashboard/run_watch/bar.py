@@ -21,8 +21,9 @@ from dashboard.run_watch import card
 from dashboard.run_watch.stopped import HOW
 from dashboard.shared import address, in_view, page
 
-BAR = "run-bar"
-"""Key of the bar's container; page.css puts it at the edge of the window."""
+PLACE, BAR = "run-bar-place", "run-bar"
+"""Keys of what page.css puts at the edge of the window, and of the bar in it. What is around a fragment comes before
+what the fragment draws: in the flow of the page it moved the page by its gap."""
 _SHOWN, _PROBLEM, _OPEN = "run-bar-shown", "run-bar-problem", "run-bar-open"
 """Session state: id of the run that the bar shows; why it could not be cancelled; whether its card was asked for."""
 NAME_CHARACTERS = 80
@@ -35,7 +36,7 @@ def draw(here: str) -> None:
 
     ``here``: name of the page in the URL.
     """
-    with st.container():  # always there, so that what follows keeps its place
+    with st.container(key=PLACE):  # always there, so that what follows keeps its place
         if card.at_work():
             _live(here)
         elif st.session_state.get(_SHOWN) is not None:
