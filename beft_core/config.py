@@ -150,6 +150,10 @@ class RunConfig:
     where the task has one, else all."""
     n_eval: int | None = None
     """Most validation examples: the first of a permutation that is always the same; ``None``: all."""
+    hold_out: int | None = None
+    """Training examples that are set aside and scored instead of the validation set, always the same ones, whatever the
+    seed: what settings may be chosen by; ``None``: the validation set is scored.
+    """
     demonstrations: int = 0
     """Number of answered training examples before every validation prompt (in-context learning), drawn afresh for each;
     see :mod:`beft_core.tasks.prompts.demonstrations`.
@@ -342,6 +346,15 @@ class RunConfig:
             why = f"is one for bias terms; for {what} at most {most:g} is usual"
         return (f"a learning rate of {self.lr:g} {why} (presets: {presets})",)
 
+    def rate_source(self) -> str | None:
+        """Say where the learning rate is from, of a resolved configuration whose preset takes another for the method
+        than for single bias terms; None for those terms, and for a rate of the user's own.
+        """
+        rates = self.method.rates
+        if rates is None or not rates.reason or self.lr != _preset_lr(self):
+            return None
+        return f"preset {self.preset}: {rates.reason}" if self.preset in (*rates.usual, *rates.shares) else None
+
     def probe(self) -> RunConfig:
         """Give the probe of the paper's method with these settings, a run of kind "select"; see :data:`PROBE`."""
         return dataclasses.replace(self, **PROBE)
@@ -431,6 +444,7 @@ LARGEST_RATE = 1000.0
 BOUNDS: dict[str, tuple[int, int]] = {
     "n_train": (2, 10**9),
     "n_eval": (2, 10**9),
+    "hold_out": (2, 10**9),
     "demonstrations": (0, MAX_DEMONSTRATIONS),
     "epochs": (1, 10_000),
     "batch_size": (1, 2**16),
@@ -458,8 +472,8 @@ def _preset_lr(config: RunConfig) -> float:
     task = None if config.train_file is not None else get_task(config.task)
     own = OWN_TABLE_LR if config.prompt is None else OWN_PROMPT.lr
     lr = own if task is None else task.lr if config.preset == "paper" else task.quick.lr
-    method = config.method
-    return method.rates.get(config.preset, lr * method.rate_shares.get(config.preset, 1.0))
+    rates = config.method.rates
+    return lr if rates is None else rates.of_preset(config.preset, lr)
 
 
 def _one_of(flag: str, value: str, known: Any) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from beft_core.adapter_methods import ADAPTERS, Adapter, Setting
+from beft_core.learning_rates import RATES, Rates
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,8 @@ class MethodRow:
     """Learning rates between which a fine-tune is usual, both included: the authors' are 1e-4 to 1e-3 for biases and
     1e-5 for every weight, and small models want more.
     """
-    rates: Mapping[str, float] = field(default_factory=dict)
-    """Learning rate for every task by preset, where the method does not take the task's."""
-    rate_shares: Mapping[str, float] = field(default_factory=dict)
-    """Share of the task's learning rate that the method takes, by preset; without an entry the whole."""
+    rates: Rates | None = None
+    """Learning rates in which the method is searched, and what presets take of them; None: it trains nothing."""
 
     @property
     def beyond_biases(self) -> bool:
@@ -89,7 +88,7 @@ def _adapter(name: str, words: str, short: str) -> MethodRow:
     )
 
 
-METHODS: dict[str, MethodRow] = {
+_ROWS: dict[str, MethodRow] = {
     "terms": MethodRow(
         "the named bias terms, the pooler's bias and the head",
         "beft_core.training.methods.bias_terms:BiasTerms",
@@ -100,8 +99,6 @@ METHODS: dict[str, MethodRow] = {
         "beft_core.training.methods.bias_terms:EveryBias",
         short="all biases",
         every_bias=True,
-        # At the whole of a single term's rate, one SST-2 run in two of the bundled model ended at chance.
-        rate_shares={"quick": 0.2},
     ),
     "head": MethodRow(
         "only the pooler's bias and the head: what every bias mode trains besides its bias",
@@ -115,8 +112,6 @@ METHODS: dict[str, MethodRow] = {
         changes_weights=True,
         shares_pass=False,
         counts=lambda layout, total: total,
-        # The authors' rate for full fine-tuning; five times that is right for the bundled model.
-        rates={"paper": 1e-5, "quick": 5e-5},
         usual_rates=(0.0, 1e-4),
     ),
     "random": MethodRow(
@@ -160,6 +155,7 @@ METHODS: dict[str, MethodRow] = {
     "ln-tuning": _adapter("ln-tuning", "weights and biases of LayerNorms (LN-tuning)", "LayerNorms"),
     "peft-beft": _adapter("peft-beft", "bias vectors as PEFT's own BEFT adds them", "PEFT's BEFT"),
 }
+METHODS: dict[str, MethodRow] = {name: replace(row, rates=RATES.get(name)) for name, row in _ROWS.items()}
 """Methods by name, the ``mode`` of configurations and snapshots."""
 
 DEFAULT = "terms"

@@ -69,6 +69,7 @@ LATER: dict[str, Any] = {
     "n_eval": None,
     "table_sha256": None,
     "rewrite_scale": None,
+    "hold_out": None,
     "demonstrations": 0,
     "prompt": None,
     "candidates": None,

@@ -16,6 +16,7 @@ import typer
 from beft_core import environment
 from beft_core.cli import dashboard, docs, evaluation, exchange, fine_tune, output, reading, report, sweep
 from beft_core.cli.asking import command as asking
+from beft_core.cli.comparing import command as comparing
 from beft_core.cli.dials import command as dials
 from beft_core.cli.lesson import command as lesson
 from beft_core.cli.parser.command import Group, unknown_option
@@ -61,7 +62,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_whole)
-    for module in (fine_tune, reading, rewriting, evaluation, dials, asking, exchange, sweep, report):
+    for module in (fine_tune, reading, rewriting, evaluation, dials, asking, exchange, sweep, comparing, report):
         module.register(app)
     for module in (dashboard, lesson, docs):
         module.register(app)

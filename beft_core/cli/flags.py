@@ -238,6 +238,13 @@ FLAGS: dict[str, Flag] = {
             panel=DATA_PANEL,
         ),
         Flag(
+            "hold_out",
+            int,
+            "Set N training examples aside, always the same, and score them instead of the validation set.",
+            metavar="N",
+            panel=DATA_PANEL,
+        ),
+        Flag(
             "demonstrations",
             int,
             "Answered training examples before each validation prompt (in-context learning). Default: 0.",

@@ -14,7 +14,7 @@ from beft_core.files.paths import user_path
 if TYPE_CHECKING:
     from beft_core.reports.contents import Contents
     from beft_core.reports.seed_means import LrChoice
-    from beft_core.reports.tables import Row, Table
+    from beft_core.reports.tables import Cell, Column, Row, Table
 
 ResultsFile = Annotated[
     str,
@@ -35,6 +35,15 @@ AtLr = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+Compared = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--compared",
+        metavar="FOLDER",
+        help="A comparison of methods (beft compare-methods), for Table 5; may be repeated.",
+        rich_help_panel=DATA,
+    ),
+]
 LR_WORDS: dict[str, Literal["best", "same"]] = {"best": "best", "same": "same"}
 
 
@@ -43,13 +52,20 @@ def register(app: typer.Typer) -> None:
     add(app, "report", report)
 
 
-def report(results: ResultsFile, out: OutFolder = None, lr: AtLr = "best", json: output.Json = False) -> None:
+def report(
+    results: ResultsFile,
+    out: OutFolder = None,
+    lr: AtLr = "best",
+    compared: Compared = None,
+    json: output.Json = False,
+) -> None:
     """Put the results of a sweep beside the paper's tables, and judge whether the score predicts performance."""
     choice = _choice(lr)
     # Tables need pandas, which no other command should wait for.
     from beft_core.reports.report import read_contents, write_contents
 
-    found = read_contents(user_path(results, "the results"), choice)
+    methods = [user_path(one, "--compared") for one in compared or ()]
+    found = read_contents(user_path(results, "the results"), choice, methods)
     files = write_contents(found, user_path(out, "--out")) if out is not None else []
     if json:
         tables = {name: frame.to_dict("records") for name, frame in found.frames().items()}
@@ -59,6 +75,7 @@ def report(results: ResultsFile, out: OutFolder = None, lr: AtLr = "best", json:
     for table in found.tables["table1"]:
         _print_table1(table)
     _print_prediction(found)
+    _print_halves(found)
     if files:
         output.note(f"wrote {files[0]} and {len(files) - 1} CSV files beside it")
 
@@ -125,6 +142,40 @@ def _print_table1(table: Table) -> None:
         )
         output.say(f"not in the table: {', '.join(missing)} (why: --json)")
     output.say("")
+
+
+def _print_halves(found: Contents) -> None:
+    """Print both halves of Table 5, a line per task and method, ours beside both models of the paper."""
+    from beft_core.reports.cells import paper_text
+
+    for setting in ("same", "best"):
+        several = found.tables.get(f"table5-{setting}", [])
+        by_model: dict[str, list[Table]] = {}
+        for table in several:
+            by_model.setdefault(table.ours, []).append(table)
+        for ours, tables in by_model.items():
+            lines = [
+                (
+                    column.label,
+                    row.labels[0],
+                    *_ours(row.cells[at], column),
+                    *(paper_text(table.rows[number].cells[at], column) or "–" for table in tables),
+                )
+                for at, column in enumerate(tables[0].columns)
+                for number, row in enumerate(tables[0].rows)
+                if row.cells[at].ours is not None
+            ]
+            head = ["task", "method", "ours", "at lr", *(table.paper.split(",")[0] for table in tables)]
+            output.print_table(f"{tables[0].title}, in %. Ours: {ours}", head, lines, keys=2)
+            output.say(*tables[0].notes, "")
+    output.say(*found.collapse)
+
+
+def _ours(cell: Cell, column: Column) -> tuple[str, str]:
+    """Write our number with the mark of the best, and its learning rate."""
+    from beft_core.reports.cells import ours_text
+
+    return f"{ours_text(cell, column)}{'*' * cell.bold}", "–" if cell.lr is None else f"{cell.lr:g}"
 
 
 def _print_prediction(found: Contents) -> None:

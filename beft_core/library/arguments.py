@@ -53,6 +53,7 @@ class Settings(Where, total=False):
     prompt: str | None
     candidates: str | Iterable[str] | None
     candidates_column: str | None
+    hold_out: int | None
     demonstrations: int
     train_null: bool
     rewrite_scale: float | None

@@ -18,14 +18,18 @@ class Contents:
     """Facts about the sweep in words, by name."""
     tables: dict[str, list[Table]]
     """Tables by name: table1 (one for each model), table2 (task and regime), table3 (pair of tasks), table4, table5,
-    reference.
+    reference; of comparisons of methods table5-same and table5-best too.
     """
     series: dict[str, pd.DataFrame]
-    """Series by name: figure4, score_vs_lr, metric_vs_epoch, prediction and settling."""
+    """Series by name: figure4, score_vs_lr, metric_vs_epoch, prediction and settling; of comparisons of methods, their
+    tables: methods and methods-pairs.
+    """
     verdict: str
     """Answer, in two or three sentences, to whether the score predicts performance."""
     claims: tuple[Judged, ...] = ()
     """Verdict on each claim of the paper."""
+    collapse: tuple[str, ...] = ()
+    """Sentences on whether LoRA is at chance, one for each setting, model and task that was compared."""
 
     def frames(self) -> dict[str, pd.DataFrame]:
         """Give every table as data by name: one row per cell, or the series as it is."""

@@ -43,6 +43,8 @@ def html(found: Contents) -> str:
             ],
         },
         tables=found.tables,
+        halves=[*found.tables.get("table5-same", ()), *found.tables.get("table5-best", ())],
+        collapse=found.collapse,
         verdict=found.verdict,
         prediction=_prediction(found.series["prediction"]),
         settling=_settling(found.series["settling"]),

@@ -38,7 +38,7 @@ class Matched:
     @property
     def better(self) -> np.ndarray:
         """Which is right where the other is not, or nearer to the label: 1 the first, -1 the second, 0 both alike."""
-        return np.sign(_error(self.b) - _error(self.a)).astype(np.int64)
+        return np.sign(error_of(self.b) - error_of(self.a)).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _times(count: int) -> str:
     return f"{count:,} time{'s' * (count != 1)}"
 
 
-def _error(one: Predictions) -> np.ndarray:
+def error_of(one: Predictions) -> np.ndarray:
     """Compute how far each prediction is from its label; of a class 0 or 1."""
     away = np.abs(one.predicted - one.judged)
     return away if one.regression else np.minimum(away, 1.0)

@@ -13,9 +13,13 @@ import pandas as pd
 from beft_core.errors import UserError
 from beft_core.files.safe_io import atomic_write
 from beft_core.reports import html_page, tables
+from beft_core.reports.cells import Table
 from beft_core.reports.claims.table import judge
 from beft_core.reports.contents import Contents
 from beft_core.reports.merges import Merge, read_merges
+from beft_core.reports.methods.table import NAME as METHODS_NAME
+from beft_core.reports.methods.table import SETTINGS, Comparison, joined, read_comparison
+from beft_core.reports.methods.table5 import BESIDE, models_of, table5, verdicts
 from beft_core.reports.seed_means import LrChoice, Runs
 from beft_core.reports.selection import prediction
 from beft_core.reports.selection.pretrained import with_norms
@@ -26,8 +30,14 @@ NORMS = "Pre-trained norms"
 """Name of the fact that says where the norms of the pre-trained biases are from."""
 
 
-def contents(results: pd.DataFrame, merges: Sequence[Merge] | None = None, lr: LrChoice = "best") -> Contents:
+def contents(
+    results: pd.DataFrame,
+    merges: Sequence[Merge] | None = None,
+    lr: LrChoice = "best",
+    compared: Comparison | None = None,
+) -> Contents:
     """Make all tables and series of a result table. ``merges``: of ``read_merges``; None where there is no such file.
+    ``compared``: comparisons of methods, for Table 5 in two halves; None where there are none.
 
     Raises:
         UserError: a table without rows, or with something else than numbers where numbers belong.
@@ -49,28 +59,49 @@ def contents(results: pd.DataFrame, merges: Sequence[Merge] | None = None, lr: L
             "table4": [tables.table4(runs, lr)],
             "table5": [tables.table5(runs, lr)],
             "reference": [tables.reference(runs, model, lr) for model in runs.models],
-        },
+        }
+        | _halves(compared),
         series={
             "figure4": tables.figure4(runs, lr),
             "score_vs_lr": tables.score_vs_lr(runs),
             "metric_vs_epoch": tables.metric_vs_epoch(runs),
             "prediction": prediction.summary(runs.rows),
             "settling": prediction.settling(runs.rows),
-        },
+        }
+        | ({} if compared is None else {"methods": compared.rows, "methods-pairs": compared.pairs}),
         verdict=prediction.verdict(runs.rows),
         claims=judge(results, merges),
+        collapse=() if compared is None else tuple(one for name in SETTINGS for one in verdicts(compared, name)),
     )
 
 
-def read_contents(results_path: Path, lr: LrChoice = "best") -> Contents:
+def _halves(compared: Comparison | None) -> dict[str, list[Table]]:
+    """Make both halves of Table 5 for every model of ours, beside each of the paper's."""
+    if compared is None:
+        return {}
+    return {
+        f"table5-{setting}": [table5(compared, model, setting, one) for model in models_of(compared) for one in BESIDE]
+        for setting in SETTINGS
+    }
+
+
+def read_contents(results_path: Path, lr: LrChoice = "best", methods: Sequence[Path] = ()) -> Contents:
     """Make the `contents` of a sweep's folder, or of a ``.parquet`` or ``.csv`` file with ``merges.json`` beside it.
 
+    The folder of a comparison of methods is read as the sweep that it reports, and as a comparison. ``methods``:
+    further comparisons, see :func:`beft_core.reports.methods.table.read_comparison`.
+
     Raises:
-        UserError: no result table there, or merges.json is damaged.
+        UserError: no result table or no comparison there, or merges.json is damaged.
     """
     path = Path(results_path)
+    compared = [read_comparison(one) for one in methods]
+    if (path / f"{METHODS_NAME}.parquet").is_file():
+        compared.insert(0, read_comparison(path))
+        path = path / "finals"
     results = read_table(path)
-    return contents(results, read_merges(path if path.is_dir() else path.parent), lr)
+    merges = read_merges(path if path.is_dir() else path.parent)
+    return contents(results, merges, lr, joined(compared) if compared else None)
 
 
 def write_report(results_path: Path, out_folder: Path, lr: LrChoice = "best") -> list[Path]:

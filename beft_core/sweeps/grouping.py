@@ -78,6 +78,6 @@ def halves(bank: Sequence[RunConfig]) -> list[list[RunConfig]]:
 
 def as_trained(config: RunConfig, steps: int | None, checkpoints: int) -> RunConfig:
     """Configuration of a run as the sweep trains it: a probe is followed, to see when its selection settles."""
-    if not config.method.every_bias or steps is None:
+    if not (config.method.every_bias and config.fisher) or steps is None:
         return config
     return dataclasses.replace(config, trajectory_every=max(1, steps // checkpoints))

@@ -25,12 +25,14 @@ def row_of(
     *,
     seconds: float,
     bank_runs: int,
+    peak_bytes: int | None = None,
     failure: str | None = None,
     file: str | None = None,
 ) -> dict[str, Any]:
     """Make the row of a fine-tune: JSON values by column; columns without a value are left out.
 
-    ``seconds``: the run's share of its bank. ``file``: name of the snapshot where it was kept.
+    ``seconds``: the run's share of its bank. ``peak_bytes``: most memory of the bank. ``file``: name of the snapshot
+    where it was kept.
     """
     meta = snapshot.meta
     row = {
@@ -41,6 +43,7 @@ def row_of(
         "total_parameters": meta.total_parameters,
         "seconds": round(seconds, 4),
         "bank_runs": bank_runs,
+        "peak_bytes": peak_bytes,
         "device": meta.device,
         "null_terms": "+".join(meta.null_terms),
         "state": "done",

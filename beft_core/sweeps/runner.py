@@ -13,7 +13,7 @@ import psutil
 import torch
 
 from beft_core.config import RunConfig
-from beft_core.errors import out_of_memory
+from beft_core.errors import UserError, out_of_memory
 from beft_core.files.disk import with_room
 from beft_core.models.source import BUNDLED, locate
 from beft_core.snapshots.snapshot import Snapshot
@@ -23,9 +23,11 @@ from beft_core.sweeps.progress_line import Interim
 from beft_core.sweeps.rows import plan_columns, row_of, without_trajectory
 from beft_core.sweeps.spec import SweepSpec, identity, trains
 from beft_core.sweeps.store import SweepFolder
+from beft_core.tasks.predictions import Predictions
 from beft_core.training import workflow
 from beft_core.training.estimate.count import count_examples, count_steps
 from beft_core.training.estimate.longest_examples import LongestExamples
+from beft_core.training.estimate.peak_memory import PeakMemory
 from beft_core.training.observer import Observer
 from beft_core.training.precision import pick_device
 
@@ -50,6 +52,16 @@ class SweepResult:
     """Whether the call was asked to stop; what is finished is kept, and the bank in progress goes on from its state."""
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Choice of what a sweep keeps of each run besides its row."""
+
+    snapshots: bool = True
+    """Snapshots, which merges need of b_v."""
+    predictions: bool = False
+    """Predictions for the validation examples, by which fine-tunes are compared example by example."""
+
+
 def run_sweep(
     spec: SweepSpec,
     folder: SweepFolder,
@@ -57,20 +69,28 @@ def run_sweep(
     *,
     bank_size: int | None = None,
     snapshots: bool = True,
+    predictions: bool = False,
+    refused: dict[str, str] | None = None,
 ) -> SweepResult:
     """Train what the grid lacks, in as few passes as memory allows, and write the table.
 
-    ``bank_size``: most runs of a bank; None: from free memory. ``snapshots``: keep them (merges need those of b_v).
-    Where the disk is full, what is trained waits for room.
+    ``bank_size``: most runs of a bank; None: from free memory. ``snapshots``, ``predictions``: see :class:`Kept`.
+    ``refused``: receives, by the identity of a run, why it cannot be trained, and the sweep goes on without it; such a
+    run has no row. None: the first such run ends the sweep. Where the disk is full, what is trained waits for room.
 
     Raises UserError for everything that a user can put right; another sweep that is at work in the folder is that too.
     """
     with folder.held():
-        return _run(spec, folder, observer or Observer(), bank_size, snapshots)
+        return _run(spec, folder, observer or Observer(), bank_size, Kept(snapshots, predictions), refused)
 
 
 def _run(
-    spec: SweepSpec, folder: SweepFolder, observer: Observer, bank_size: int | None, snapshots: bool
+    spec: SweepSpec,
+    folder: SweepFolder,
+    observer: Observer,
+    bank_size: int | None,
+    keep: Kept,
+    refused: dict[str, str] | None,
 ) -> SweepResult:
     written = partial(with_room, tell=observer.message, give_up=observer.should_stop)
     began = time.monotonic()
@@ -92,7 +112,16 @@ def _run(
         inner = _BankObserver(observer, [steps[identity(config)] for config in bank], [trains(c) for c in bank])
         started = time.monotonic()
         try:
-            outcome = _train(bank, inner, folder)
+            with PeakMemory(pick_device(bank[0].device)) as memory:
+                outcome = _train(bank, inner, folder)
+        except UserError as error:
+            if refused is None:
+                raise
+            inner.rewind()
+            pending = _without_refused(bank, error, refused, observer) + pending
+            folder.checkpoint(bank).unlink(missing_ok=True)
+            written(partial(folder.keep_plan, pending))
+            continue
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
@@ -111,8 +140,9 @@ def _run(
             stopped = True
             break
         passes += 1
-        for row, kept in _results(folder, bank, outcome, time.monotonic() - started, snapshots):
-            written(partial(folder.save, row, kept))
+        took = time.monotonic() - started
+        for run, (row, kept) in enumerate(_results(folder, bank, outcome, took, memory.peak, keep.snapshots)):
+            written(partial(folder.save, row, kept, inner.predictions.get(run) if keep.predictions else None))
         trained += len(bank)
         folder.checkpoint(bank).unlink(missing_ok=True)
         written(partial(folder.keep_plan, pending))
@@ -162,15 +192,37 @@ def _train(bank: Sequence[RunConfig], observer: Observer, folder: SweepFolder) -
     return workflow.train_bank(configs, observer, folder.checkpoint(bank))
 
 
+def _without_refused(
+    bank: Sequence[RunConfig], error: UserError, refused: dict[str, str], observer: Observer
+) -> list[list[RunConfig]]:
+    """Take a run that cannot be trained out of a sweep; of several in a bank, each is tried alone first."""
+    if len(bank) > 1:
+        return [[config] for config in bank]
+    refused[identity(bank[0])] = str(error)
+    observer.message(f"left out {trains(bank[0])}: {error}")
+    return []
+
+
 def _results(
-    folder: SweepFolder, bank: Sequence[RunConfig], outcome: Sequence[workflow.Trained], seconds: float, keep: bool
+    folder: SweepFolder,
+    bank: Sequence[RunConfig],
+    outcome: Sequence[workflow.Trained],
+    seconds: float,
+    peak_bytes: int,
+    keep: bool,
 ) -> Iterator[tuple[dict[str, Any], Snapshot | None]]:
-    """Make the row and the snapshot of each run of a bank that took so many seconds."""
+    """Make the row and the snapshot of each run of a bank that took so many seconds and bytes of memory."""
     for config, one in zip(bank, outcome, strict=True):
         kept = without_trajectory(one.snapshot) if keep and one.failure is None else None
         name = folder.snapshot(identity(config)).name if kept is not None else None
         row = row_of(
-            config, one.snapshot, seconds=seconds / len(bank), bank_runs=len(bank), failure=one.failure, file=name
+            config,
+            one.snapshot,
+            seconds=seconds / len(bank),
+            bank_runs=len(bank),
+            peak_bytes=peak_bytes,
+            failure=one.failure,
+            file=name,
         )
         yield row, kept
 
@@ -204,6 +256,8 @@ class _BankObserver(Observer):
         self._interim = Interim(kinds, outer.message)
         self._training = False
         self._step = self._told = 0
+        self.predictions: dict[int, Predictions] = {}
+        """Predictions of the runs that ended, by their number in the bank."""
 
     def stage(self, name: str, total: int | None = None) -> None:
         self._training = name == "train"
@@ -229,6 +283,9 @@ class _BankObserver(Observer):
 
     def epoch(self, metrics: dict[str, float], run: int = 0) -> None:
         self._interim.epoch(metrics, run)
+
+    def predicted(self, predictions: Predictions, run: int = 0) -> None:
+        self.predictions[run] = predictions
 
     def validating(self, done: int, total: int) -> None:
         self._outer.validating(done, total)

@@ -30,8 +30,10 @@ LARGEST = 2**53
 MODES_OF_SWEEPS = WITHOUT_TERMS
 """Names of the methods that ``terms`` of a sweep may hold besides bias terms."""
 
-OF_METHODS = ("targets", *SETTINGS_OF_METHODS)
+OF_METHODS = ("targets", "demonstrations", *SETTINGS_OF_METHODS)
 """Fields of RunConfig that an entry of ``methods`` may say."""
+GRID_OF_METHODS = ("lrs", "seeds")
+"""Parts of the grid that an entry of ``methods`` may have of its own."""
 
 COMMON: tuple[str, ...] = (
     "model",
@@ -47,6 +49,7 @@ COMMON: tuple[str, ...] = (
     "sampler",
     "inputs",
     "n_eval",
+    "hold_out",
     "max_length",
     "dropout",
     "weight_decay",
@@ -94,7 +97,8 @@ class SweepSpec:
     """
     methods: tuple[dict[str, Any], ...] = ()
     """Methods besides ``terms``, each alone: ``{"method": "lora", "rank": 8, "targets": ["q", "v"], "lrs": [1e-3]}``,
-    of which only the first is needed, or its name alone. ``lrs`` are a method's own learning rates.
+    of which only the first is needed, or its name alone; the name may be of bias terms too, ``v`` or ``q+v``. ``lrs``
+    and ``seeds`` are a method's own learning rates and seeds.
     """
     lrs: tuple[float, ...] = ()
     """Peak learning rates; without them, the preset's."""
@@ -110,6 +114,8 @@ class SweepSpec:
     """Epochs of tasks, where the settings leave them open: of a sweep that began when its preset had other ones."""
     tables: dict[str, OwnTable] = field(default_factory=dict)
     """Tables of the user's own, by task."""
+    probes: bool = True
+    """Whether runs of ``all`` are probes: followed over their steps, with the Fisher information measured before."""
 
     def __post_init__(self) -> None:
         if type(self.seeds) is int:
@@ -140,7 +146,7 @@ class SweepSpec:
                 raise UserError(f"got a sweep without {name}", "at least one", f"--{name}")
         object.__setattr__(self, "tasks", tuple(map(self._name_of, self.tasks)))
         for value in self.terms:
-            _mode_and_terms(value)
+            mode_and_terms(value)
         for lr in (*self.lrs, *self.probe_lrs):
             if not 0 < lr < float("inf"):
                 raise UserError(f"got the learning rate {lr}", "positive numbers", "--lrs 2e-3 1e-2")
@@ -161,7 +167,8 @@ class SweepSpec:
             raise UserError(f"got task_epochs = {str(epochs)[:80]}", "a table of tasks and whole numbers")
         count = len(self.tasks) * (len(self.regimes) + len(self.n_train) or 1) * len(self.seeds)
         rates = max(1, len(self.lrs), len(self.probe_lrs))
-        count *= len(self.terms) * rates + sum(len(entry.get("lrs", ())) or rates for entry in self.methods)
+        own = sum((len(e.get("lrs", ())) or rates) * max(1, len(e.get("seeds", ()))) for e in self.methods)
+        count *= len(self.terms) * rates + own
         if count > MAX_RUNS:
             raise UserError(f"got a sweep of {count:,} runs", f"at most {MAX_RUNS:,}", "fewer seeds or learning rates")
 
@@ -201,24 +208,25 @@ class SweepSpec:
         tables = {task: table_fields(table.pinned()) for task, table in self.tables.items()}
         found: dict[str, RunConfig] = {}
         layout = layout_here(str(self.settings.get("model", BUNDLED))) if self._looks_at_model() else None
-        trained = [*map(_of_terms, self.terms), *self.methods]
+        trained = [{"method": name} for name in self.terms] + list(self.methods)
         for task, size, what in itertools.product(self.tasks, self._sizes(), trained):
             own = dict(what)
-            mode = own.pop("method")
+            mode, terms = mode_and_terms(own.pop("method"))
             of_method = self.probe_lrs or self.lrs if METHODS[mode].every_bias else self.lrs
             rates: Sequence[float | None] = own.pop("lrs", None) or of_method or (None,)
-            for lr, seed in itertools.product(rates, self.seeds):
+            seeds: Sequence[int] = own.pop("seeds", None) or self.seeds
+            for lr, seed in itertools.product(rates, seeds):
                 values = {
                     **self.settings,
                     **size,
                     "task": task,
                     **tables.get(task, {}),
                     "mode": mode,
-                    "terms": (),
+                    "terms": terms,
                     **own,
                     "lr": lr,
                     "seed": seed,
-                    "fisher": METHODS[mode].every_bias,
+                    "fisher": METHODS[mode].every_bias and self.probes,
                 }
                 if values.get("epochs") is None and task in self.task_epochs:
                     values["epochs"] = self.task_epochs[task]
@@ -251,6 +259,8 @@ class SweepSpec:
             del table["tables"]  # as before there were any
         if not self.methods:
             del table["methods"]
+        if self.probes:
+            del table["probes"]
         return table
 
     @classmethod
@@ -332,7 +342,7 @@ def _table(entry: Any) -> OwnTable:
     return OwnTable.from_dict(entry)
 
 
-def _mode_and_terms(what: str) -> tuple[str, tuple[str, ...]]:
+def mode_and_terms(what: str) -> tuple[str, tuple[str, ...]]:
     """Convert ``v``, ``q+v`` or a mode to (mode, terms). Raises UserError."""
     if what in MODES_OF_SWEEPS:
         return what, ()
@@ -343,12 +353,6 @@ def _mode_and_terms(what: str) -> tuple[str, tuple[str, ...]]:
     return "terms", terms
 
 
-def _of_terms(what: str) -> dict[str, Any]:
-    """Write what ``terms`` holds as ``methods`` would: the method with its fields of RunConfig."""
-    mode, terms = _mode_and_terms(what)
-    return {"method": mode, "terms": terms}
-
-
 def _method_entry(entry: Any) -> dict[str, Any]:
     """Check an entry of ``methods``. Raises UserError for a method or a setting that there is not."""
     if isinstance(entry, str):
@@ -357,15 +361,18 @@ def _method_entry(entry: Any) -> dict[str, Any]:
         raise UserError(f"got the method {str(entry)[:80]}", "a name, or a table with the name as its method")
     fields = dict(entry)
     name = fields["method"]
-    if name not in MODES_OF_SWEEPS:
+    if not _is_trained(name):
         close = difflib.get_close_matches(name, MODES_OF_SWEEPS, n=1)
         raise UserError(
-            f"got the method {name[:80]}", f"one of {', '.join(MODES_OF_SWEEPS)}", close[0] if close else ""
+            f"got the method {name[:80]}",
+            f"one of {', '.join(MODES_OF_SWEEPS)}, or bias terms",
+            close[0] if close else "",
         )
     for key in fields:
-        if key not in ("method", "lrs", *OF_METHODS):
-            raise UserError(f"got {str(key)[:80]} of the method {name}", f"some of lrs, {', '.join(OF_METHODS)}")
-    for key in ("lrs", "targets"):
+        if key not in ("method", *GRID_OF_METHODS, *OF_METHODS):
+            known = ", ".join((*GRID_OF_METHODS, *OF_METHODS))
+            raise UserError(f"got {str(key)[:80]} of the method {name}", f"some of {known}")
+    for key in (*GRID_OF_METHODS, "targets"):
         if key in fields:
             value = fields[key].split("+") if isinstance(fields[key], str) and key == "targets" else fields[key]
             fields[key] = list(value) if isinstance(value, list | tuple) else [value]
@@ -374,8 +381,16 @@ def _method_entry(entry: Any) -> dict[str, Any]:
         raise UserError(
             f"got the learning rates {str(fields['lrs'])[:80]} of {name}", "positive numbers", "lrs: [1e-3]"
         )
-    RunConfig.from_dict({"mode": name, **{key: fields[key] for key in OF_METHODS if key in fields}})
+    if not all(type(seed) is int and 0 <= seed <= LARGEST for seed in fields.get("seeds", ())):
+        raise UserError(f"got the seeds {str(fields['seeds'])[:80]} of {name}", "whole numbers from 0", "seeds: [0, 1]")
+    mode, terms = mode_and_terms(name)
+    RunConfig.from_dict({"mode": mode, "terms": terms, **{key: fields[key] for key in OF_METHODS if key in fields}})
     return fields
+
+
+def _is_trained(name: str) -> bool:
+    """Whether a name is one that ``terms`` of a sweep may hold."""
+    return name in MODES_OF_SWEEPS or set(name.split("+")) <= set(TERM_KEYS)
 
 
 def trains(config: RunConfig) -> str:

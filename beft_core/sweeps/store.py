@@ -2,6 +2,7 @@
 
 ``sweep.json``: the grid. ``plan.json``: which runs share a bank, kept so that a resumed sweep trains the same banks.
 ``rows/<run>.json``: one finished run each. ``snapshots/``, ``bank-*.safetensors``: the state of the bank in progress.
+``predictions/<run>.parquet``: what a run predicts for the validation examples, where that was asked for.
 ``results.parquet`` and ``.csv``: the table, ``merges.json``: the merges.
 """
 
@@ -21,10 +22,12 @@ from beft_core.errors import UserError
 from beft_core.files.locks import hold
 from beft_core.files.safe_io import atomic_write, read_json_file
 from beft_core.presets import BUILT_IN, RECORD_VERSION, completed_sweep
+from beft_core.runs.predictions import write_predictions
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot, write_snapshot
 from beft_core.sweeps.rows import plan_columns
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.table import COLUMNS, write_table
+from beft_core.tasks.predictions import Predictions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,15 +117,24 @@ class SweepFolder:
                 rows[name] = row
         return rows
 
-    def save(self, row: Mapping[str, Any], snapshot: Snapshot | None) -> None:
-        """Keep a finished run: first its snapshot, then the row that says that it is there."""
+    def save(self, row: Mapping[str, Any], snapshot: Snapshot | None, predictions: Predictions | None = None) -> None:
+        """Keep a finished run: first its snapshot and its predictions, then the row that says that it is there."""
         if snapshot is not None:
             write_snapshot(self.snapshot(str(row["run"])), snapshot)
+        if predictions is not None:
+            path = self.predictions(str(row["run"]))
+            with _telling(self.path):
+                path.parent.mkdir(exist_ok=True)
+            write_predictions(path, [predictions])
         self._write(f"rows/{row['run']}.json", row)
 
     def snapshot(self, run: str) -> Path:
         """Path of a run's snapshot."""
         return self.path / "snapshots" / f"{run}{SUFFIX}"
+
+    def predictions(self, run: str) -> Path:
+        """Path of a run's predictions for the validation examples."""
+        return self.path / "predictions" / f"{run}.parquet"
 
     def table(self, runs: Sequence[RunConfig]) -> pd.DataFrame:
         """Make the table of the finished runs in the order of the grid, all of ``COLUMNS``.

@@ -55,6 +55,7 @@ RUN_COLUMNS: dict[str, str] = {
     "total_parameters": "of the model without the head",
     "seconds": "wall seconds of the bank, divided by its runs",
     "bank_runs": "fine-tunes that were trained in the same pass",
+    "peak_bytes": "most memory while that pass was trained: of the GPU, or of the process",
     "device": "in words",
     "null_terms": "bias terms that are certified to change nothing, joined by +",
     "snapshot": "file name in the sweep's folder snapshots, where it was kept",
@@ -88,6 +89,7 @@ COLUMNS: tuple[str, ...] = (*RUN_COLUMNS, *SCORE_COLUMNS, *CHOICE_COLUMNS, *NORM
 _LATER: tuple[str, ...] = (*NORM_COLUMNS, *OPTIMIZER_COLUMNS)
 _OPTIONAL: tuple[str, ...] = (
     *_LATER,
+    "peak_bytes",
     *(name for name in (*SCORE_COLUMNS, *CHOICE_COLUMNS) if PAPER not in name.split(".")),
 )
 """Columns that a table may lack because it is older than they are; of the approaches only the paper's has always been
@@ -109,8 +111,8 @@ KEY: tuple[str, ...] = ("model", "task", "n_train", "lr", "seed")
 def read_table(path: Path) -> pd.DataFrame:
     """Read a result table: a ``.parquet`` or ``.csv`` file, or the folder of a sweep. All of :data:`COLUMNS`, in order.
 
-    Only :data:`NORM_COLUMNS` and the columns of an approach that is younger than the file, then empty, and
-    :data:`OPTIMIZER_COLUMNS` may be missing in the file.
+    Only :data:`NORM_COLUMNS`, ``peak_bytes`` and the columns of an approach that is younger than the file, then empty,
+    and :data:`OPTIMIZER_COLUMNS` may be missing in the file.
 
     Raises:
         UserError: no such file, not a table, larger than any sweep's, or columns missing.

@@ -56,6 +56,12 @@ class Examples:
         return Examples(texts, pair, self.labels[index], candidates, golds, answers, asked)
 
 
+HELD_OUT = "held out of training"
+"""Name of the validation set that :meth:`TaskData.held_out` makes."""
+_HOLD_OUT_SEED = 20250915
+"""Seed of that split, which no fine-tune's own draw has."""
+
+
 @dataclass(frozen=True)
 class TaskData:
     """Task with its examples."""
@@ -76,6 +82,21 @@ class TaskData:
             return self
         evals = {name: subsample(part, min(n_eval, len(part)), seed=0) for name, part in self.evals.items()}
         return replace(self, evals=evals)
+
+    def held_out(self, count: int | None) -> TaskData:
+        """Set ``count`` training examples aside as the only validation set: the first of a permutation that is always
+        the same, whatever the seed of a fine-tune. The others stay for training, in their order.
+
+        ``None``, and a task that is split so already: no change. Raises UserError where fewer than two would stay.
+        """
+        if count is None or list(self.evals) == [HELD_OUT]:
+            return self
+        if count > len(self.train) - 2:
+            most = max(0, len(self.train) - 2)
+            raise UserError(f"got {count:,} training examples to set aside", f"at most {most:,} of {len(self.train):,}")
+        order = np.random.default_rng([_HOLD_OUT_SEED, 0]).permutation(len(self.train))
+        kept = np.sort(order[count:])
+        return replace(self, train=self.train.take(kept), evals={HELD_OUT: self.train.take(order[:count])})
 
     def in_words(self, train: Iterable[int]) -> str:
         """Say what a fine-tune is about to learn, from how many rows, in one line.

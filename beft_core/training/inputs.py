@@ -28,15 +28,20 @@ def load_data(config: RunConfig) -> TaskData:
     Raises:
         UserError: no such task or file, or one that cannot be read as it should.
     """
-    return validated(config, read_data(config))
+    return _asked(config, read_data(config))
 
 
 def validated(config: RunConfig, data: TaskData) -> TaskData:
-    """Keep of a task the validation examples that a run wants, with its demonstrations before each prompt.
+    """Keep of a whole task the validation examples that a run wants, with its demonstrations before each prompt.
 
     Raises:
-        UserError: demonstrations for a task without prompts, or more than there are training examples.
+        UserError: demonstrations for a task without prompts, or more than there are training examples; too few of these
+            to set some aside.
     """
+    return _asked(config, data.held_out(config.hold_out))
+
+
+def _asked(config: RunConfig, data: TaskData) -> TaskData:
     return demonstrated(data.limited(config.n_eval), config.demonstrations)
 
 

@@ -32,15 +32,17 @@ from beft_core.training.observer import Observer
 
 
 def read_data(config: RunConfig) -> TaskData:
-    """Load the task of a run, one of the registry or the user's own files, with all its validation examples.
+    """Load the task of a run, one of the registry or the user's own files, with all its validation examples, or with
+    the training examples that the run sets aside instead.
 
     Raises:
-        UserError: no such task or file, or one that cannot be read as it should.
+        UserError: no such task or file, one that cannot be read as it should, or too few examples to set some aside.
     """
     table = config.table
-    if table is not None:
-        return table.load()
-    return load_task(config.task, folder=config.data_dir, inputs=config.inputs or "lab")
+    whole = table.load() if table is not None else None
+    if whole is None:
+        whole = load_task(config.task, folder=config.data_dir, inputs=config.inputs or "lab")
+    return whole.held_out(config.hold_out)
 
 
 def checked_data(config: RunConfig, observer: Observer) -> TaskData:

@@ -51,7 +51,7 @@ HYPERPARAMETERS = (
     "add_bias",
 )
 """Names of the fields of a configuration that a snapshot keeps under the same names."""
-LATER = ("plain", "n_eval", "rewrite_scale", "targets", *SETTINGS_OF_METHODS)
+LATER = ("plain", "n_eval", "hold_out", "rewrite_scale", "targets", *SETTINGS_OF_METHODS)
 """Names of others, which it keeps only where they are set."""
 
 
@@ -144,6 +144,8 @@ def meta_of(
     trained -= sum(int(mask.sum()) for mask in job.frozen.values())
     hyper: dict[str, Any] = {name: config.to_dict()[name] for name in HYPERPARAMETERS}
     hyper |= {name: value for name in LATER if (value := config.to_dict()[name]) not in (None, False)}
+    if (source := config.rate_source()) is not None:
+        hyper["lr_source"] = source
     hyper |= {"optimizer": "AdamW", "steps": outcome.steps, "stopped_early": outcome.stopped}
     spec = data.spec
     return SnapshotMeta(

@@ -32,7 +32,7 @@ OLD_WAYS = {"adam_epsilon": 1e-8, "adam_epsilon_at": "after", "sampler": "genera
 def old(config: RunConfig) -> dict[str, Any]:
     """As it was written before."""
     later = ("plain", "gradient_checkpointing", "name", "problem", "n_eval", "table_sha256", "rewrite_scale")
-    later += ("prompt", "candidates", "candidates_column", "demonstrations")
+    later += ("prompt", "candidates", "candidates_column", "demonstrations", "hold_out")
     later += ("targets", "rank", "alpha", "virtual_tokens")
     return {name: value for name, value in config.to_dict().items() if name not in (*OLD_WAYS, *later)}
 

@@ -70,6 +70,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "beft sweep --terms v q head --n-train 200 --seeds 3 --out sweep",
         "beft sweep --config sample_snapshots/sweep.yaml --out sweep",
     ),
+    "compare-methods": (
+        "beft compare-methods --methods v lora full --budget 3 --out compared",
+        "beft compare-methods --task rte --preset paper --same-lr 1e-3",
+    ),
     "docs": ("beft docs", "beft docs scores"),
     "report": (
         "beft report sweep",

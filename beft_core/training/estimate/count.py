@@ -116,7 +116,8 @@ def _sizes(folder: Path, prefix: str) -> dict[str, int]:
 
 
 def count_examples(config: RunConfig, rows: int | None = None) -> int | None:
-    """Count the training examples of a resolved configuration; None where only the Hub knows.
+    """Count the training examples of a resolved configuration, without those that it sets aside; None where only the
+    Hub knows.
 
     ``rows``: training examples of the user's own table, where they are known; else it is read.
 
@@ -127,6 +128,12 @@ def count_examples(config: RunConfig, rows: int | None = None) -> int | None:
         return 0
     if config.n_train is not None:
         return config.n_train
+    there = _rows_there(config, rows)
+    return None if there is None else there - (config.hold_out or 0)
+
+
+def _rows_there(config: RunConfig, rows: int | None) -> int | None:
+    """Count the training examples that a task has; see :func:`count_examples`."""
     if config.train_file is not None:
         return rows if rows is not None or config.table is None else _rows_of(config.table.pinned())
     spec = get_task(config.task)

@@ -11,11 +11,10 @@ import dataclasses
 import gc
 import math
 import statistics
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import psutil
@@ -28,6 +27,7 @@ from beft_core.snapshots.snapshot import SnapshotMeta
 from beft_core.tasks.examples import Examples, TaskData
 from beft_core.training import inputs, workflow
 from beft_core.training.batches.encoded import Encoded
+from beft_core.training.estimate.peak_memory import PeakMemory
 from beft_core.training.estimate.prompt_lengths import PromptLengths, prompt_lengths
 from beft_core.training.fisher.of_snapshots import measure_tuned_fisher
 from beft_core.training.job import Job
@@ -100,7 +100,7 @@ def estimate(config: RunConfig, start_seconds: float) -> Estimate:
     device = pick_device(config.device)
     load = psutil.getloadavg()[0] / (psutil.cpu_count() or 1)
     gc.collect()
-    with _Memory(device) as memory:
+    with PeakMemory(device) as memory:
         took = {"start PyTorch": start_seconds}
         with _timed(took, "load data"):
             data = inputs.load_data(config)
@@ -230,7 +230,7 @@ def _extrapolate(
     first: _Fit,
     second: _Fit,
     meta: SnapshotMeta,
-    memory: _Memory,
+    memory: PeakMemory,
     device: torch.device,
     load: float,
 ) -> Estimate:
@@ -323,38 +323,3 @@ def _timed(took: dict[str, float], name: str) -> Iterator[None]:
     began = time.perf_counter()
     yield
     took[name] = time.perf_counter() - began
-
-
-@dataclass
-class _Memory:
-    """Watch of the most memory that was in use inside the block: of the GPU, or of this process."""
-
-    device: torch.device
-    peak: int = 0
-    available: int = 0
-    _ended: threading.Event = field(default_factory=threading.Event)
-
-    def __enter__(self) -> _Memory:
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(self.device)
-            self.available = torch.cuda.mem_get_info(self.device)[0]
-        else:
-            process = psutil.Process()
-            self.available = psutil.virtual_memory().available + process.memory_info().rss
-            self._watcher = threading.Thread(target=self._watch, args=(process,), daemon=True)
-            self._watcher.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.device.type == "cuda":
-            self.peak = torch.cuda.max_memory_reserved(self.device)
-            return
-        self._ended.set()
-        self._watcher.join()
-
-    def _watch(self, process: psutil.Process) -> None:
-        while True:
-            self.peak = max(self.peak, process.memory_info().rss)
-            if self._ended.wait(0.01):
-                return

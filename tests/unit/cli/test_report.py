@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from cli_runner import assert_refused, beft
+from made_comparisons import comparison, row
 from sweep_tables import make_results
 
 from beft_core.reports import report
+from beft_core.reports.methods.table import write_comparison
 from beft_core.sweeps.table import write_table
 
 
@@ -113,3 +115,18 @@ def test_wrong_input(arguments: list[str], words: str, sweep: Path, monkeypatch:
 def test_damaged_merges(sweep: Path) -> None:
     (sweep / "merges.json").write_text(json.dumps({"tasks": []}))
     assert "merges.json" in assert_refused(beft("report", sweep))
+
+
+def test_methods_are_printed_beside_both_models_of_the_paper(sweep: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "compared"
+    folder.mkdir()
+    write_comparison(
+        comparison(row("lora", 0.5, setting="same"), row("v", 0.8, setting="same"), row("v", 0.8)), folder, {}
+    )
+    result = beft("report", sweep, "--compared", folder)
+    assert result.status == 0
+    lines = [cells(line) for line in result.out.splitlines()]
+    assert ["SST-2 (accuracy)", "LoRA", "50.0 ± 1.0", "0.001", "92.6", "50.5"] in lines
+    assert ["SST-2 (accuracy)", "b_v", "80.0 ± 1.0*", "0.001", "93.1", "95.2"] in lines
+    assert "collapse confirmed here" in result.out
+    assert "no comparison is" in assert_refused(beft("report", sweep, "--compared", tmp_path / "none"))

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from made_comparisons import comparison, row
 from sweep_tables import make_results
 
 from beft_core.errors import UserError
-from beft_core.reports import report
+from beft_core.reports import html_page, report
+from beft_core.reports.methods.table import write_comparison
 from beft_core.sweeps.table import write_table
 
 FILES = {
@@ -50,6 +52,31 @@ def test_what_is_written(tmp_path: Path) -> None:
         True,
     )
     assert one["paper_of"] == "BERT-base on GLUE (Table 1)"
+
+
+def test_a_comparison_of_methods_is_reported_with_its_own_sweep_or_beside_another(tmp_path: Path) -> None:
+    folder = tmp_path / "compared"
+    stored_in = folder / "finals"
+    stored_in.mkdir(parents=True)
+    write_comparison(
+        comparison(row("lora", 0.5, setting="same"), row("v", 0.8, setting="same"), row("v", 0.8)), folder, {}
+    )
+    stored(stored_in)
+    found = report.read_contents(folder)
+    assert len(found.tables["table5-same"]) == 2  # one model of ours, beside two of the paper's
+    assert found.tables["table5-best"][0].rows[0].cells[0].ours == 80
+    assert found.facts["Tasks"] == "rte" and len(found.collapse) == 1
+    page, *_ = report.write_contents(found, tmp_path / "report")
+    assert "collapse confirmed here" in page.read_text() and "Every method at its best" in page.read_text()
+    assert {file.name for file in (tmp_path / "report").iterdir()} - FILES == {
+        "table5-same.csv",
+        "table5-best.csv",
+        "methods.csv",
+        "methods-pairs.csv",
+    }
+    beside = report.read_contents(stored(tmp_path), methods=[folder, folder / "methods.parquet"])
+    assert len(beside.series["methods"]) == 6
+    assert "Every method" not in html_page.html(report.read_contents(tmp_path))
 
 
 def test_the_same_table_gives_the_same_bytes(tmp_path: Path) -> None:

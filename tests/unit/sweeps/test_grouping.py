@@ -64,8 +64,10 @@ def test_halves_keep_every_run_once() -> None:
 
 
 def test_only_probes_are_followed() -> None:
-    probe, single = RunConfig(mode="all", terms=()), RunConfig(terms=("v",))
+    probe, single = RunConfig(mode="all", terms=(), fisher=True), RunConfig(terms=("v",))
     assert as_trained(single, 100, 10) is single
+    measured_by_its_metric = dataclasses.replace(probe, fisher=False)
+    assert as_trained(measured_by_its_metric, 100, 10) is measured_by_its_metric
     assert as_trained(probe, None, 10) is probe
     assert as_trained(probe, 100, 10).trajectory_every == 10
     assert as_trained(probe, 5, 10).trajectory_every == 1

@@ -295,6 +295,21 @@ def test_methods_stand_beside_terms_with_settings_and_rates_of_their_own(tmp_pat
     assert [trains(run) for run in spec(terms=[], methods="lora").runs()] == ["lora"]
 
 
+def test_bias_terms_may_have_rates_and_seeds_of_their_own_too() -> None:
+    made = spec(terms=[], methods=[{"method": "q+v", "lrs": 3e-3}, {"method": "none", "seeds": 4}], seeds=2)
+    runs = made.runs()
+    assert [(trains(run), run.lr, run.seed) for run in runs[:2]] == [("q+v", 3e-3, 0), ("q+v", 3e-3, 1)]
+    assert [(trains(run), run.seed) for run in runs[2:]] == [("none", 4)]
+    assert identity(runs[0]) == identity(spec(terms=["q+v"], lrs=3e-3, seeds=2).runs()[0])
+    assert spec(methods=["v"], terms=["v"], lrs=1e-3, seeds=1).runs() == spec(terms=["v"], lrs=1e-3, seeds=1).runs()
+
+
+def test_without_probes_all_biases_are_a_fine_tune_like_others() -> None:
+    assert "probes" not in spec(terms="all").to_dict()
+    made = spec(terms="all", probes=False)
+    assert not any(run.fisher for run in made.runs()) and SweepSpec.from_dict(made.to_dict()) == made
+
+
 @pytest.mark.parametrize(
     ("methods", "words"),
     [

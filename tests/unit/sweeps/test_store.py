@@ -11,16 +11,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from example_snapshots import example
 
 from beft_core.errors import UserError
 from beft_core.files import safe_io
 from beft_core.files.disk import NoRoom
+from beft_core.runs.predictions import read_predictions
 from beft_core.snapshots.snapshot import read_snapshot
 from beft_core.sweeps.rows import plan_columns
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
+from beft_core.tasks.predictions import Predictions
 
 SPEC = SweepSpec.from_dict({"terms": ["v", "q"], "seeds": 2, "n_train": 8})
 RUNS = SPEC.runs()
@@ -142,6 +145,20 @@ with SweepFolder(Path(sys.argv[1])).held():
     print("held", flush=True)
     sys.stdin.readline()
 """
+
+
+def test_predictions_are_there_before_the_row(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Predictions("t", np.arange(4), np.zeros(4), np.eye(2, dtype=np.float32)[[0, 1, 0, 0]])
+    full_disk_for(monkeypatch, "rows")
+    with pytest.raises(NoRoom):
+        folder.save(row(0), None, one)
+    assert folder.finished(RUNS) == {}
+    monkeypatch.undo()
+    folder.save(row(0), None, one)
+    (read,) = read_predictions(folder.predictions(identity(RUNS[0])))
+    assert (read.logits == one.logits).all() and list(folder.finished(RUNS)) == [identity(RUNS[0])]
+    folder.save(row(1), None)
+    assert not folder.predictions(identity(RUNS[1])).exists()
 
 
 def test_one_sweep_at_a_time_and_the_second_learns_who(folder: SweepFolder) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from beft_core.errors import UserError
-from beft_core.tasks.examples import Examples, TaskData, subsample
+from beft_core.tasks.examples import HELD_OUT, Examples, TaskData, subsample
 from beft_core.tasks.registry import get_task
 
 
@@ -77,3 +77,19 @@ def test_a_task_in_words() -> None:
     assert one.in_words([300, 1000, 300]).startswith("classification, 2 classes, 300 or 1,000 train / 13 ")
     number = dataclasses.replace(one, spec=get_task("stsb"))
     assert number.in_words([3]).startswith("regression, 3 train / 13 validation rows of STS-B")
+
+
+def test_held_out_examples_are_always_the_same_and_never_trained_on() -> None:
+    whole = TaskData(get_task("demo-sentiment"), fifty(), {"validation": fifty(), "other": fifty()}, "made up")
+    split = whole.held_out(12)
+    ((name, scored),) = split.evals.items()
+    assert name == HELD_OUT and len(scored) == 12 and len(split.train) == 38
+    assert not set(scored.text) & set(split.train.text)
+    assert set(scored.text) | set(split.train.text) == set(whole.train.text)
+    assert [text for text in whole.train.text if text in set(split.train.text)] == split.train.text
+    assert whole.held_out(12).evals[HELD_OUT].text == scored.text
+    assert whole.held_out(20).evals[HELD_OUT].text[:12] == scored.text
+    assert split.held_out(5) is split and whole.held_out(None) is whole
+    for count in (49, 50):
+        with pytest.raises(UserError, match=f"got {count} training examples to set aside; expected at most 48 of 50"):
+            whole.held_out(count)

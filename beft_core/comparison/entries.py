@@ -1,0 +1,75 @@
+"""Methods of a comparison: what a name stands for, how it is called, and at which learning rates it is tried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from beft_core.config import RunConfig
+from beft_core.errors import UserError
+from beft_core.methods import METHODS
+from beft_core.sweeps.spec import OF_METHODS, SweepSpec, mode_and_terms, trains
+from beft_core.terms import TERMS
+
+DEMONSTRATIONS = 32
+"""Number of demonstrations in in-context learning, as MeZO's scripts and so the authors have it."""
+ICL, ZERO_SHOT = "icl", "zero-shot"
+UNTRAINED = next(name for name, row in METHODS.items() if not row.trains)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Method of a comparison."""
+
+    name: str
+    """Name as it was asked for."""
+    label: str
+    """Name to be read, such as ``b_v``, ``LoRA`` or ``in-context learning``."""
+    trains: str
+    """Name in a sweep's result table, with the settings that are not usual."""
+    fields: dict[str, Any] = field(default_factory=dict)
+    """Entry of ``methods`` of a sweep, without rates."""
+    lrs: tuple[float, ...] = ()
+    """Learning rates of its trials, ascending; empty where nothing is trained."""
+    source: str = ""
+    """Source of its range of learning rates, in words."""
+
+    def in_sweep(self, lrs: Sequence[float]) -> dict[str, Any]:
+        """Write the method as a sweep takes it, at these rates."""
+        return {**self.fields, "lrs": list(lrs)} if lrs else dict(self.fields)
+
+
+def entry_of(asked: Any, demonstrations: int, budget: int, lrs: Sequence[float]) -> Entry:
+    """Read one of the methods of a comparison. ``lrs``: the rates of all, instead of ``budget`` of its own range.
+
+    Raises:
+        UserError: a method or a setting that there is not.
+    """
+    table = dict(asked) if isinstance(asked, Mapping) else {"method": asked}
+    name = table.get("method")
+    if not isinstance(name, str):
+        raise UserError(f"got the method {str(asked)[:80]}", "a name, or a table with the name as its method")
+    if strange := [key for key in table if key != "method" and key not in OF_METHODS]:
+        raise UserError(f"got {str(strange[0])[:80]} of the method {name[:80]}", f"some of {', '.join(OF_METHODS)}")
+    if name in (ICL, ZERO_SHOT, UNTRAINED):
+        table["method"] = UNTRAINED
+        if name == ICL:
+            table.setdefault("demonstrations", demonstrations)
+    # What a sweep refuses is refused here, in its words.
+    config = SweepSpec(terms=(), methods=(table,)).methods[0]
+    mode, terms = mode_and_terms(config["method"])
+    row = METHODS[mode]
+    settings = {key: value for key, value in config.items() if key != "method"}
+    run = RunConfig.from_dict({"mode": mode, "terms": terms, **settings}).resolved()
+    if not row.trains:
+        label = "in-context learning" if run.demonstrations else "zero-shot"
+        return Entry(name if name != UNTRAINED else ZERO_SHOT, label, trains(run), config)
+    assert row.rates is not None, "what is trained has a range of rates"
+    rates, source = row.rates.grid(budget), row.rates.source
+    if lrs:
+        rates, source = tuple(sorted(dict.fromkeys(lrs))), "given"
+    if row.names_terms:
+        return Entry(name, "+".join(TERMS[term].symbol for term in terms), trains(run), config, rates, source)
+    unusual = trains(run).removeprefix(mode).strip()
+    return Entry(trains(run), f"{row.short} {unusual}".strip(), trains(run), config, rates, source)

@@ -1,0 +1,102 @@
+"""Runner of a comparison: the trials, the choice, what is reported, and the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from beft_core.comparison.choice import Choice, choose
+from beft_core.comparison.folder import VERSION, ComparisonFolder
+from beft_core.comparison.plan import Plan
+from beft_core.comparison.results import result_of, units
+from beft_core.comparison.spec import ComparisonSpec
+from beft_core.errors import UserError
+from beft_core.reports.methods.table import Comparison, write_comparison
+from beft_core.sweeps.runner import SweepResult, run_sweep
+from beft_core.sweeps.spec import SweepSpec, identity, trains
+from beft_core.training.observer import Observer
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Result of a call of :func:`compare`."""
+
+    found: Comparison | None
+    """Tables of the comparison; None where it was stopped before."""
+    choices: dict[str, Choice]
+    """Rate of each method that was tried, by its name in sweeps."""
+    trials: SweepResult
+    finals: SweepResult | None
+    """Sweep of what is reported; None where the call was stopped in the trials."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the call was asked to stop: the same call goes on from there."""
+        return self.found is None
+
+    @property
+    def trained(self) -> int:
+        """Fine-tunes that this call trained."""
+        return self.trials.trained + (0 if self.finals is None else self.finals.trained)
+
+
+def compare(
+    spec: ComparisonSpec,
+    plan: Plan,
+    folder: ComparisonFolder,
+    observer: Observer,
+    *,
+    bank_size: int | None = None,
+    snapshots: bool = True,
+) -> Compared:
+    """Compare methods: try each at its rates, train it at the best of them and at one for all, and put them side by
+    side. What is finished in the folder is not done again.
+
+    ``bank_size``, ``snapshots``: as of a sweep; snapshots are of what is reported.
+
+    Raises:
+        UserError: everything that a user can put right; another comparison that is at work in the folder is that too.
+    """
+    with folder.held():
+        folder.begin({"comparison": spec.to_dict()})
+        refused: dict[str, str] = {}
+        trials = spec.trials(plan.applying, plan.rows)
+        observer.message(f"trials: scored on {plan.held_out:,} training examples that are set aside, never trained on")
+        tried = run_sweep(trials, folder.trials, observer, bank_size=bank_size, snapshots=False, refused=refused)
+        table = folder.trials.table(folder.trials.spec().runs())
+        choices = {entry.trains: choose(entry, table) for entry in plan.applying if entry.lrs}
+        if tried.stopped:
+            return Compared(None, choices, tried, None)
+        for entry in plan.applying:
+            if entry.trains in choices and (said := choices[entry.trains].in_words(entry)):
+                observer.message(said)
+        names = _by_method(trials, refused)
+        left = [entry for entry in plan.applying if entry.trains not in names or choices[entry.trains].lr is not None]
+        if not left:
+            raise UserError(f"got no method that can be trained here: {next(iter(names.values()))}")
+        rates = {trains: choice.lr for trains, choice in choices.items() if choice.lr is not None}
+        finals = spec.finals(left, rates, plan.same_lr)
+        refused.clear()
+        reported = run_sweep(
+            finals,
+            folder.finals,
+            observer,
+            bank_size=bank_size,
+            snapshots=snapshots,
+            predictions=True,
+            refused=refused,
+        )
+        if reported.stopped:
+            return Compared(None, choices, tried, reported)
+        names |= _by_method(finals, refused)
+        observer.stage("compare", units(plan))
+        own = folder.finals.table(folder.finals.spec().runs())
+        found = result_of(spec, plan, choices, own, folder, names, observer.advance)
+        write_comparison(found, folder.path, {"version": VERSION, "comparison": spec.to_dict()})
+        return Compared(found, choices, tried, reported)
+
+
+def _by_method(sweep: SweepSpec, refused: Mapping[str, str]) -> dict[str, str]:
+    """Find why methods were refused, by their names in sweeps, from the reasons by the identities of runs."""
+    named = {identity(config): trains(config) for config in sweep.runs()} if refused else {}
+    return {named[run]: reason for run, reason in refused.items() if run in named}

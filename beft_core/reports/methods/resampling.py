@@ -1,0 +1,214 @@
+"""Intervals of methods and of their differences: a bootstrap over validation examples and seeds at once.
+
+Every resample draws examples and, among them, seeds, with replacement, and the same ones for every method: so a
+difference between methods is paired by example and by seed, and how hard the drawn examples are plays no part in it.
+With few seeds the interval is a little narrow, because three drawn of three vary less than three new ones would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from beft_core.errors import UserError
+from beft_core.reports.paired import BLOCK, LEVEL, RESAMPLES, SEED, WEIGHTED, SignTest, binomial_p, error_of
+from beft_core.tasks.constant_answer import PROPORTIONS
+from beft_core.tasks.predictions import Predictions
+
+ALIKE = 1e-9
+"""Largest difference between mean errors on an example that still counts as none."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def metric_in(metric: str) -> str | None:
+    """Find the metric of weighted examples that a fine-tune's metric is, such as ``accuracy`` for ``accuracy_matched``;
+    None where there is none, as for free text.
+    """
+    found = [name for name in WEIGHTED if metric == name or metric.startswith(f"{name}_")]
+    return max(found, key=len, default=None)
+
+
+class Resampled:
+    """Metrics of several methods, each with one fine-tune per seed, on the same resamples of examples.
+
+    Raises:
+        UserError: methods that have no example in common, or other labels for it.
+    """
+
+    def __init__(
+        self,
+        predictions: Mapping[str, Mapping[int, Predictions]],
+        metric: str,
+        resamples: int = RESAMPLES,
+        seed: int = SEED,
+    ) -> None:
+        """Resample. ``predictions``: method -> seed -> what it predicts; ``metric``: a key of ``paired.WEIGHTED``."""
+        self.metric = metric
+        self._runs = _on_the_same_examples(predictions)
+        first = next(one for runs in self._runs.values() for one in runs.values())
+        self.examples = len(first)
+        rng = np.random.default_rng([seed, self.examples])
+        compute = WEIGHTED[metric]
+        self._values: dict[str, dict[int, np.ndarray]] = {name: {} for name in self._runs}
+        self._whole: dict[str, dict[int, float]] = {name: {} for name in self._runs}
+        once = np.ones((1, self.examples))
+        constant = _best_constant(first, metric)
+        of_constant: list[np.ndarray] = []
+        parts: dict[tuple[str, int], list[np.ndarray]] = {}
+        left = resamples
+        while left:
+            some = min(left, max(1, BLOCK // self.examples))
+            drawn = rng.integers(0, self.examples, (some, self.examples)) + self.examples * np.arange(some)[:, None]
+            weights = np.bincount(drawn.ravel(), minlength=some * self.examples).reshape(some, -1).astype(np.float64)
+            for name, runs in self._runs.items():
+                for number, one in runs.items():
+                    parts.setdefault((name, number), []).append(compute(one.predicted, one.judged, weights))
+            of_constant.append(np.zeros(some) if constant is None else compute(constant, first.labels, weights))
+            left -= some
+        for (name, number), found in parts.items():
+            one = self._runs[name][number]
+            self._values[name][number] = np.concatenate(found)
+            self._whole[name][number] = float(compute(one.predicted, one.judged, once)[0])
+        self._constant = np.concatenate(of_constant)
+        self.constant = 0.0 if constant is None else float(compute(constant, first.labels, once)[0])
+        """Metric of the best constant answer; 0 for correlations."""
+        most = max(map(len, self._runs.values()))
+        self._draws = np.random.default_rng([seed, self.examples, 1]).random((resamples, most))
+        """Uniform numbers that draw the seeds of each resample: [resamples, most seeds]."""
+
+    @property
+    def methods(self) -> list[str]:
+        """Names of the methods that have predictions."""
+        return list(self._runs)
+
+    def interval(self, method: str) -> Interval:
+        """Compute the mean over a method's seeds, with its interval."""
+        whole = self._whole[method]
+        return Interval(float(np.mean(list(whole.values()))), *_ends(self._mean(method, sorted(whole))))
+
+    def above_constant(self, method: str) -> Interval:
+        """Compute how far the mean over a method's seeds is above the best constant answer."""
+        whole = self._whole[method]
+        value = float(np.mean(list(whole.values()))) - self.constant
+        return Interval(value, *_ends(self._mean(method, sorted(whole)) - self._constant))
+
+    def seeds_at_constant(self, method: str) -> int:
+        """Count the seeds whose own distance to the best constant answer has an interval that reaches 0 or below."""
+        return sum(_ends(values - self._constant)[0] <= 0 for values in self._values[method].values())
+
+    def seeds_of_both(self, first: str, second: str) -> list[int]:
+        """List the seeds by which two methods are paired: those that both have."""
+        return sorted(set(self._whole[first]) & set(self._whole[second]))
+
+    def difference(self, first: str, second: str) -> Interval:
+        """Compute the mean over seeds of one method minus that of another, with its paired interval.
+
+        A method with a single fine-tune, as one that trains nothing, stands beside every seed of the other.
+
+        Raises:
+            UserError: several seeds each, and none that both have.
+        """
+        seeds = self._paired_seeds(first, second)
+        both = [self._mean(name, own) for name, own in zip((first, second), seeds, strict=True)]
+        value = float(np.mean([self._whole[first][s] for s in seeds[0]]))
+        value -= float(np.mean([self._whole[second][s] for s in seeds[1]]))
+        return Interval(value, *_ends(both[0] - both[1]))
+
+    def sign_test(self, first: str, second: str) -> SignTest:
+        """Count the examples on which one method is right in more seeds, or nearer on average, and test the split.
+
+        With one seed and classes this is McNemar's exact test. Raises UserError as :meth:`difference`.
+        """
+        seeds = self._paired_seeds(first, second)
+        errors = [
+            np.mean([error_of(self._runs[name][number]) for number in own], axis=0)
+            for name, own in zip((first, second), seeds, strict=True)
+        ]
+        away = errors[1] - errors[0]
+        better, worse = int((away > ALIKE).sum()), int((away < -ALIKE).sum())
+        return SignTest(better, worse, self.examples - better - worse, binomial_p(better, worse))
+
+    def _paired_seeds(self, first: str, second: str) -> tuple[list[int], list[int]]:
+        own = sorted(self._whole[first]), sorted(self._whole[second])
+        if min(map(len, own)) == 1:
+            return own
+        both = self.seeds_of_both(first, second)
+        if not both:
+            raise UserError(f"got {first} and {second} without a seed in common", "fine-tunes of the same seeds")
+        return both, both
+
+    def _mean(self, method: str, seeds: Sequence[int]) -> np.ndarray:
+        """Average a method over drawn seeds: [resamples]. The k-th draw is the same for every method of as many."""
+        values = np.stack([self._values[method][number] for number in seeds])
+        picks = (self._draws[:, : len(seeds)] * len(seeds)).astype(np.int64)
+        return np.asarray(values[picks, np.arange(values.shape[1])[:, None]].mean(axis=1))
+
+
+def holm(probabilities: Sequence[float]) -> list[float]:
+    """Correct probabilities for how many they are, by Holm's step-down method, in their own order."""
+    order = np.argsort(probabilities, kind="stable")
+    corrected, largest = [0.0] * len(probabilities), 0.0
+    for rank, at in enumerate(order.tolist()):
+        largest = max(largest, min(1.0, (len(probabilities) - rank) * probabilities[at]))
+        corrected[at] = largest
+    return corrected
+
+
+def _ends(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def _best_constant(one: Predictions, metric: str) -> np.ndarray | None:
+    """Make the predictions of the best constant answer; None where any gets 0."""
+    if metric not in PROPORTIONS or one.regression:
+        return None
+    classes, counts = np.unique(one.labels, return_counts=True)
+    answers = {float(classes[counts.argmax()]), *({1.0} if metric == "f1" else ())}
+    once = np.ones((1, len(one)))
+    tried = [np.full(len(one), answer) for answer in sorted(answers)]
+    return max(tried, key=lambda said: float(WEIGHTED[metric](said, one.labels, once)[0]))
+
+
+def _on_the_same_examples(
+    predictions: Mapping[str, Mapping[int, Predictions]],
+) -> dict[str, dict[int, Predictions]]:
+    """Keep of every fine-tune the examples that all have, in one order; of several validation sets the first alone."""
+    runs = {name: dict(of_seed) for name, of_seed in predictions.items() if of_seed}
+    flat = [(name, number, _first_set(one)) for name, of_seed in runs.items() for number, one in of_seed.items()]
+    if not flat:
+        raise UserError("got no predictions", "some of at least one fine-tune")
+    common = flat[0][2].keys
+    for _, _, one in flat[1:]:
+        common = np.intersect1d(common, one.keys, assume_unique=True)
+    if not len(common):
+        raise UserError("got no example that all methods predicted", "fine-tunes that were scored on the same examples")
+    common = np.sort(common)
+    labels = None
+    found: dict[str, dict[int, Predictions]] = {}
+    for name, number, one in flat:
+        order = np.argsort(one.keys)
+        own = one.take(order[np.searchsorted(one.keys[order], common)])
+        labels = own.labels if labels is None else labels
+        if (own.labels != labels).any():
+            raise UserError(
+                "got other labels for the same examples", "fine-tunes that were scored on the same examples"
+            )
+        found.setdefault(name, {})[number] = own
+    return found
+
+
+def _first_set(one: Predictions) -> Predictions:
+    if not one.sets:
+        return one
+    return one.take(np.flatnonzero(np.array(one.sets) == one.sets[0]))

@@ -1,0 +1,89 @@
+"""Tables of a comparison: what is written is what is read, and what is not such a table is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from made_comparisons import comparison, row
+
+from beft_core.errors import UserError
+from beft_core.reports.methods.table import (
+    COLUMNS,
+    PAIR_COLUMNS,
+    SETTINGS,
+    comparison_of,
+    joined,
+    numbers_of,
+    read_comparison,
+    write_comparison,
+)
+
+PAIR = {"task": "sst2", "model": "bundled", "setting": "best", "first": "v", "second": "lora", "difference": 0.02}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = comparison(
+        row("v", 0.8), row("icl", float("nan"), state="refused", reason="no prompts", at_chance=None), pairs=(PAIR,)
+    )
+    write_comparison(made, tmp_path, {"version": 1})
+    return tmp_path
+
+
+def test_what_is_written_is_read(folder: Path) -> None:
+    found = read_comparison(folder)
+    assert list(found.rows) == list(COLUMNS) and list(found.pairs) == list(PAIR_COLUMNS)
+    assert list(found.rows["method"]) == ["v", "icl"] and list(found.done["method"]) == ["v"]
+    v, icl = found.rows.to_dict("records")
+    assert (v["value"], v["lr"], v["device"], icl["reason"], icl["at_chance"]) == (0.8, 1e-3, None, "no prompts", None)
+    assert found.rows["spread"].dtype == float and found.pairs["difference"][0] == 0.02
+    pd.testing.assert_frame_equal(read_comparison(folder / "methods.parquet").rows, found.rows)
+    said = json.loads((folder / "methods.json").read_text())
+    assert said["version"] == 1 and "value" not in said["rows"][1] and said["pairs"][0]["first"] == "v"
+    assert (folder / "methods.csv").read_text().count("\n") == 3
+
+
+def test_several_comparisons_are_one_table(folder: Path) -> None:
+    one = read_comparison(folder)
+    both = joined([one, comparison(row("v", 0.7, task="rte"))])
+    assert list(both.rows["task"]) == ["sst2", "sst2", "rte"] and len(both.pairs) == 1
+    write_comparison(both, folder, {})
+    pd.testing.assert_frame_equal(read_comparison(folder).rows, both.rows)
+
+
+def test_without_pairs_and_rows_it_still_has_its_columns(folder: Path) -> None:
+    (folder / "methods-pairs.parquet").unlink()
+    assert list(read_comparison(folder).pairs) == list(PAIR_COLUMNS)
+    assert comparison_of([], []).done.empty
+
+
+def test_what_is_no_comparison_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="where no comparison is"):
+        read_comparison(tmp_path / "elsewhere")
+    table = pd.read_parquet(folder / "methods.parquet")
+    for changed, words in (
+        (table.drop(columns="lr"), "without the column lr"),
+        (table.assign(setting="worst"), "setting worst"),
+        (table.assign(state="lost"), "state lost"),
+        (table.assign(value="high"), "value holds no number"),
+    ):
+        changed.to_parquet(folder / "methods.parquet", index=False)
+        with pytest.raises(UserError, match=words):
+            read_comparison(folder)
+    (folder / "methods.parquet").write_bytes(b"PAR1 is not all of it")
+    with pytest.raises(UserError, match=r"methods\.parquet"):
+        read_comparison(folder)
+
+
+@pytest.mark.parametrize(
+    ("cell", "found"), [("[[0.1, 0.5]]", [[0.1, 0.5]]), ("[", []), (None, []), ('{"a": 1}', []), (3.0, [])]
+)
+def test_lists_in_cells(cell: object, found: list[object]) -> None:
+    assert numbers_of(cell) == found
+
+
+def test_both_settings_are_described() -> None:
+    assert list(SETTINGS) == ["same", "best"]
