@@ -97,6 +97,7 @@ ANY = {
     "n_eval": st.none() | st.integers(2, 1000),
 }
 TRAINED = {
+    "hold_out": st.none() | st.integers(2, 1000),
     "mode": st.sampled_from(list(METHODS)),
     "terms": some(st.sampled_from(TERM_KEYS)),
     "evaluate": st.sampled_from(EVALUATIONS),
@@ -257,6 +258,10 @@ def test_a_sweep_comes_back_from_its_file(tmp_path: Path) -> None:
     read = SweepSpec.from_dict(read_spec(tmp_path / "sweep.yaml"))
     assert read == dataclasses.replace(spec, settings=spec.settings | {"layers": [3, 4]})
     assert "null" not in sweep_file(SweepSpec(tables)) and "settings" not in sweep_file(SweepSpec())
+    plain = SweepSpec(terms=("all",), probes=False)
+    assert "probes: false" in sweep_file(plain) and "probes" not in sweep_file(SweepSpec())
+    with pytest.raises(UserError, match="probes: false as YAML"):
+        sweep_command(plain)
 
 
 def test_seeds_and_tables_that_no_flag_says_are_refused() -> None:
