@@ -1,9 +1,9 @@
-"""Forecast of a sweep, counted before it starts and without torch: fine-tunes, steps, passes over the model."""
+"""Forecast of a sweep, counted before it starts and without torch: fine-tunes, steps, passes over the model, hours."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -13,9 +13,10 @@ from beft_core.architectures.layout import Layout
 from beft_core.config import RunConfig
 from beft_core.devices import queue_name
 from beft_core.errors import UserError
-from beft_core.sweeps import grouping
+from beft_core.presets import layout_here
+from beft_core.sweeps import grouping, rates, work
 from beft_core.sweeps.spec import SweepSpec
-from beft_core.training.estimate.count import count_examples, count_steps
+from beft_core.training.estimate.count import count_examples, count_steps, judge_estimate
 
 
 @dataclass(frozen=True)
@@ -73,3 +74,101 @@ def _examples(run: RunConfig, rows: int | None) -> int | None:
     if run.n_train is not None and there is not None and run.n_train > there:
         raise UserError(f"got {run.n_train:,} training examples of {run.task}", f"at most {there:,}", "regime all")
     return count_examples(run, rows)
+
+
+@dataclass(frozen=True)
+class Hours:
+    """Forecast of the time that fine-tunes take on this machine, one after another or in passes as they come."""
+
+    seconds: float | None
+    """Seconds of them all; None where no sweep has been finished here yet, or the work cannot be counted."""
+    source: str
+    """Sentence on where the rate is from, or why there is none."""
+    operations: float | None
+    """Work of them all (:mod:`beft_core.sweeps.work`)."""
+
+    def in_words(self, cost_per_hour: float | None = None) -> str:
+        """Write the forecast, with what it costs where an hour has a price."""
+        if self.seconds is None:
+            return self.source
+        price = "" if cost_per_hour is None else f", {cost_of(self.seconds, cost_per_hour)}"
+        return f"about {duration(self.seconds)}{price} ({self.source})"
+
+    def judged(self, took: float, cost_per_hour: float | None = None) -> str:
+        """Write how long it took in the end, beside the forecast where there was one."""
+        price = "" if cost_per_hour is None else f" ({cost_of(took, cost_per_hour)})"
+        if self.seconds is None:
+            return f"took {duration(took)}{price}"
+        return f"took {duration(took)}{price}, forecast {duration(self.seconds)}: {judge_estimate(self.seconds, took)}"
+
+
+def hours(runs: Iterable[RunConfig], workers: int = 1, model_weights: int | None = None) -> Hours:
+    """Forecast the time of resolved fine-tunes of one model by what sweeps took on this machine before.
+
+    ``workers``: how many work at once. ``model_weights``: of :func:`beft_core.sweeps.work.weights`, for a model that is
+    not on this machine.
+
+    Raises:
+        UserError: what is wrong with a table of the user's own.
+    """
+    configs = list(runs)
+    if not configs:
+        return Hours(0.0, "nothing to do", 0.0)
+    operations = operations_of(configs, model_weights)
+    if operations is None:
+        return Hours(None, "not known before the model is here and every task can be counted", None)
+    first = configs[0]
+    machine = rates.Machine.of(first.device, first.precision, first.model)
+    rate = rates.known(machine)
+    if rate is None:
+        return Hours(None, f"not known before a first sweep on this {machine.device} has ended", operations)
+    source = "as fast as sweeps before" if rate.model == first.model else f"as fast as {rate.model} before"
+    return Hours(operations / rate.per_second / max(1, workers), f"{source} on this {machine.device}", operations)
+
+
+def operations_of(configs: Iterable[RunConfig], model_weights: int | None = None) -> float | None:
+    """Count the work of resolved fine-tunes; None where something is not known.
+
+    ``model_weights``: as :func:`hours` takes them.
+    """
+    sizes: dict[str, int | None] = {}
+    examples: dict[tuple[object, ...], int | None] = {}
+    total = 0.0
+    for config in configs:
+        if config.model not in sizes:
+            layout = layout_here(config.model)
+            sizes[config.model] = model_weights if layout is None else work.weights(layout)
+        key = config.task, config.n_train, config.table, config.method.trains
+        if key not in examples:
+            examples[key] = count_examples(config)
+            if examples[key] is None and config.train_file is None:
+                examples[key] = work.text_size(config).train
+        of_model = sizes[config.model]
+        one = None if of_model is None else work.work(config, of_model, examples[key])
+        if one is None:
+            return None
+        total += one
+    return total
+
+
+def learned(configs: Iterable[RunConfig], seconds: float) -> None:
+    """Remember how long fine-tunes took that have just been trained, all of one model and device."""
+    trained = list(configs)
+    operations = operations_of(trained)
+    if trained and operations is not None:
+        first = trained[0]
+        rates.learn(rates.Machine.of(first.device, first.precision, first.model), operations, seconds)
+
+
+def duration(seconds: float) -> str:
+    """Write a duration: ``40 s``, ``12 min``, ``3.5 h``, ``4.1 days``."""
+    for limit, unit, words in ((90.0, 1.0, "s"), (5400.0, 60.0, "min"), (172_800.0, 3600.0, "h")):
+        if seconds < limit:
+            value = seconds / unit
+            return f"{value:.0f} {words}" if words != "h" or value >= 10 else f"{value:.1f} {words}"
+    return f"{seconds / 86_400:.1f} days"
+
+
+def cost_of(seconds: float, per_hour: float) -> str:
+    """Write what a time costs, in the unit in which an hour's price was given."""
+    return f"cost {seconds / 3600 * per_hour:,.2f}"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from beft_core.architectures.layout import Layout
 from beft_core.config import PER_RUN, RunConfig
+from beft_core.sweeps import work
 
 MAX_AT_ONCE = {"cpu": 16, "cuda": 128, "mps": 16}
 """Most runs of a bank, by device. A CPU has no idle cores to fill, and small banks leave finished work behind
@@ -27,7 +28,8 @@ SHARE_OF_MEMORY = 0.7
 def group(configs: Sequence[RunConfig], most: int | Callable[[RunConfig], int]) -> list[list[RunConfig]]:
     """Split resolved runs into banks of at most ``most``, or of at most what each of its runs allows.
 
-    Runs of similar length share a bank, so that it does not empty early; runs that train weights stand alone.
+    Runs of similar length share a bank, so that it does not empty early; runs that train weights stand alone. The bank
+    with most work comes first: whoever works beside others would else wait for it alone at the end.
     """
     groups: dict[str, list[RunConfig]] = {}
     for number, config in enumerate(configs):
@@ -41,7 +43,7 @@ def group(configs: Sequence[RunConfig], most: int | Callable[[RunConfig], int]) 
         count = -(-len(members) // fit)
         size = -(-len(members) // count)  # banks of equal size: a remainder of one run costs a whole pass
         banks += [members[start : start + size] for start in range(0, len(members), size)]
-    return banks
+    return sorted(banks, key=lambda bank: sum(map(work.order, bank)), reverse=True)
 
 
 def bytes_per_run(layout: Layout, config: RunConfig, device: str, longest: int | None = None) -> int:

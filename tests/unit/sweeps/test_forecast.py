@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sweep_tables import make_results
 
 from beft_core.errors import UserError
-from beft_core.sweeps import forecast, grouping
+from beft_core.sweeps import forecast, grouping, work
 from beft_core.sweeps.forecast import most_at_once
 from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.spec import SweepSpec
@@ -62,3 +64,42 @@ def test_means_over_seeds() -> None:
     assert means["selects"]["all"] == "v" and means[["selects"]].loc["v"].isna().all()
     unscored = over_seeds(table.assign(value=None)).set_index("trains")
     assert list(unscored["seeds"][:4]) == [3, 0, 2, 3] and unscored["mean"].isna().all()
+
+
+RUNS = SweepSpec(n_train=(160,), terms=("v", "q"), settings={"device": "cpu", "epochs": 2, "evaluate": "never"}).runs()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEFT_HOME", str(tmp_path))
+
+
+def test_hours_follow_from_what_sweeps_took_before(home: None) -> None:
+    before = forecast.hours(RUNS)
+    of_layers = work.weights(layout_of("bundled"))
+    assert before.operations == 2 * (2 * 10 * 16 * 14 * 4 * of_layers)
+    assert before.seconds is None and "first sweep" in before.in_words()
+    forecast.learned(RUNS[:1], 30.0)
+    after = forecast.hours(RUNS)
+    assert after.seconds == pytest.approx(60.0)
+    assert after.in_words(2.0) == "about 60 s, cost 0.03 (as fast as sweeps before on this cpu)"
+    assert forecast.hours(RUNS, workers=4).seconds == pytest.approx(15.0)
+    assert after.judged(120.0) == "took 2 min, forecast 60 s: 50% too short"
+    assert before.judged(120.0, 30.0) == "took 2 min (cost 1.00)"
+
+
+def test_a_model_that_is_not_here_needs_its_weights(home: None) -> None:
+    elsewhere = [dataclasses.replace(run, model="org/large") for run in RUNS]
+    assert forecast.hours(elsewhere).seconds is None and forecast.hours(elsewhere).operations is None
+    forecast.learned(RUNS, 60.0)
+    twice = forecast.hours(elsewhere, model_weights=2 * work.weights(layout_of("bundled")))
+    assert twice.seconds == pytest.approx(120.0) and "as fast as bundled before" in twice.source
+    assert forecast.hours([]).seconds == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.0, "0 s"), (89.0, "89 s"), (600.0, "10 min"), (6000.0, "1.7 h"), (90_000.0, "25 h"), (864_000.0, "10.0 days")],
+)
+def test_durations_in_words(seconds: float, words: str) -> None:
+    assert forecast.duration(seconds) == words

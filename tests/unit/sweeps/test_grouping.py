@@ -38,11 +38,22 @@ def test_each_task_has_banks_of_what_its_runs_allow() -> None:
     ours, others = runs(), runs(task="demo-similarity")
     banks = group([*ours, *others], most=lambda config: 8 if config.task == "demo-similarity" else 3 + config.seed)
     assert [(bank[0].task, len(bank)) for bank in banks] == [
+        ("demo-similarity", 8),
         ("demo-sentiment", 3),
         ("demo-sentiment", 3),
         ("demo-sentiment", 2),
-        ("demo-similarity", 8),
     ]
+
+
+def test_the_longest_bank_comes_first_and_equal_ones_stay_in_order() -> None:
+    one = runs()[0]
+    short, long, unknown = (dataclasses.replace(one, n_train=n) for n in (40, 3000, None))
+    seeds = [dataclasses.replace(short, seed=seed) for seed in range(3)]
+    banks = group([*seeds, long, unknown], most=1)
+    assert [bank[0].n_train for bank in banks] == [None, 3000, 40, 40, 40]
+    assert [bank[0].seed for bank in banks[2:]] == [0, 1, 2]
+    all_of_it = dataclasses.replace(short, regime="all", n_train=None, task="cb")
+    assert [bank[0].task for bank in group([all_of_it, long], most=1)] == ["demo-sentiment", "cb"]
 
 
 def test_runs_of_one_length_stand_together() -> None:
