@@ -19,8 +19,10 @@ from beft_core.cli.asking import command as asking
 from beft_core.cli.comparing import command as comparing
 from beft_core.cli.dials import command as dials
 from beft_core.cli.lesson import command as lesson
+from beft_core.cli.paper import command as paper
 from beft_core.cli.parser.command import Group, unknown_option
 from beft_core.cli.rewriting import command as rewriting
+from beft_core.cli.staging import command as staging
 from beft_core.errors import UserError
 from beft_core.files.disk import NO_ROOM, NoRoom
 from beft_core.runs.failure import explain
@@ -62,9 +64,9 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_whole)
-    for module in (fine_tune, reading, rewriting, evaluation, dials, asking, exchange, sweep, comparing, report):
+    for module in (fine_tune, reading, rewriting, evaluation, dials, asking, exchange, sweep, comparing, report, paper):
         module.register(app)
-    for module in (dashboard, lesson, docs):
+    for module in (staging, dashboard, lesson, docs):
         module.register(app)
     return app
 

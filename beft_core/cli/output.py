@@ -71,11 +71,16 @@ def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[Any]], 
 
     ``keys``: how many columns at the left say what a row is, and are repeated where a terminal is too narrow for all.
     """
+    say(title)
+    for line in table_lines(head, rows, keys):
+        sys.stdout.write(f"{line}\n")
+
+
+def table_lines(head: Sequence[str], rows: Iterable[Sequence[Any]], keys: int = 1) -> list[str]:
+    """Write the lines of :func:`print_table`, without its title."""
     # Names in a stranger's file are shown, never interpreted.
     texts = [[printable(number(cell) if isinstance(cell, float) else str(cell)) for cell in row] for row in rows]
-    say(title)
-    for line in (*tables.table([*map(printable, head)], texts, tables.width(), keys), ""):
-        sys.stdout.write(f"{line}\n")
+    return [*tables.table([*map(printable, head)], texts, tables.width(), keys), ""]
 
 
 def say(*lines: str) -> None:

@@ -21,7 +21,10 @@ from beft_core.errors import UserError
 from beft_core.extras import require_training
 from beft_core.files.paths import user_path
 from beft_core.models.source import locate
+from beft_core.presets import layout_here
 from beft_core.settings import arguments
+from beft_core.sweeps import grouping
+from beft_core.sweeps.forecast import Hours, hours, learned, most_at_once, require_price
 from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.spec import COMMON, MAX_SEEDS, SweepSpec, identity, read_spec
 from beft_core.sweeps.store import SweepFolder
@@ -102,6 +105,11 @@ BankSize = Annotated[
     ),
 ]
 NoSnapshots = Annotated[bool, typer.Option("--no-snapshots", help="Keep the table only.", rich_help_panel=OUTPUT)]
+Cost = Annotated[
+    float | None,
+    typer.Option("--cost-per-hour", metavar="PRICE", help="Price of an hour here.", rich_help_panel=TRAINING),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what it will take, and stop.", rich_help_panel=OUTPUT)]
 
 
 MAX_FOLDERS = 1000
@@ -128,6 +136,8 @@ def sweep(
     out: Folder = None,
     bank_size: BankSize = None,
     no_snapshots: NoSnapshots = False,
+    cost_per_hour: Cost = None,
+    dry_run: DryRun = False,
     json: output.Json = False,
     print_config: PrintConfig = False,
 ) -> int:
@@ -158,6 +168,7 @@ def sweep(
         fields["seeds"] = seeds
     if bank_size is not None and bank_size < 1:
         raise UserError(f"got --bank-size {bank_size}", "at least 1")
+    require_price(cost_per_hour)
     settings = fields.pop("settings", None) or {}
     spec = SweepSpec.from_dict({**fields, "settings": {**settings, **given}})
     if print_config:
@@ -169,10 +180,23 @@ def sweep(
     folder = SweepFolder(user_path(out if out is not None else _default_folder(spec), "--out"))
     if (continued := folder.continued(spec)) != spec:
         spec, runs = continued, continued.runs()
-    result = _without_work(spec, folder, runs) or _work(spec, folder, runs, bank_size, not no_snapshots)
+    done = folder.finished(runs)
+    to_do = [one for one in runs if identity(one) not in done]
+    expected = hours(to_do)
+    if dry_run:
+        _print_forecast(spec, len(runs), to_do, expected, cost_per_hour, json)
+        return 0
+    result = _without_work(spec, folder, runs)
+    if result is None:
+        says = f"{len(to_do):,} fine-tunes: {expected.in_words(cost_per_hour)}"
+        result = _work(spec, folder, runs, bank_size, not no_snapshots, says)
+        if result["trained"] == len(to_do):
+            learned(to_do, result["seconds"])
+            output.note(expected.judged(result["seconds"], cost_per_hour))
     table = folder.table(runs := spec.runs())  # of a model that came from the Hub meanwhile, the size is known now
     if json:
-        output.print_json({"folder": folder.path, **result, "results": _records(table)})
+        forecast = {"forecast_seconds": expected.seconds}
+        output.print_json({"folder": folder.path, **result, **forecast, "results": _records(table)})
     else:
         _print(table)
         already = result["runs"] - result["trained"] - (len(runs) - len(table))
@@ -187,6 +211,24 @@ def sweep(
         output.note("stopped early; the same command goes on from here")
         return output.INTERRUPTED
     return 0
+
+
+def _print_forecast(
+    spec: SweepSpec, whole: int, to_do: list[RunConfig], expected: Hours, cost_per_hour: float | None, json: bool
+) -> None:
+    """Print what a sweep will take: fine-tunes, passes, hours and cost."""
+    layout = layout_here(to_do[0].model) if to_do else None
+    banks = grouping.group(to_do, most_at_once(spec, layout)) if to_do else []
+    if json:
+        cost = None if expected.seconds is None or cost_per_hour is None else expected.seconds / 3600 * cost_per_hour
+        document = {"fine_tunes": whole, "to_do": len(to_do), "passes": len(banks), "seconds": expected.seconds}
+        output.print_json({**document, "cost": cost, "source": expected.source})
+        return
+    finished = f", of which {whole - len(to_do):,} are finished" if len(to_do) < whole else ""
+    output.say(
+        f"{whole:,} fine-tunes{finished}, in about {len(banks):,} pass{'es' * (len(banks) != 1)}",
+        expected.in_words(cost_per_hour),
+    )
 
 
 _OWN: dict[str, type] = {"out": str, "bank_size": int, "no_snapshots": bool, "json": bool}
@@ -216,7 +258,7 @@ def _without_work(spec: SweepSpec, folder: SweepFolder, runs: list[RunConfig]) -
 
 
 def _work(
-    spec: SweepSpec, folder: SweepFolder, runs: list[RunConfig], bank_size: int | None, snapshots: bool
+    spec: SweepSpec, folder: SweepFolder, runs: list[RunConfig], bank_size: int | None, snapshots: bool, forecast: str
 ) -> dict[str, Any]:
     require_training()
     with progress() as observer:
@@ -229,6 +271,7 @@ def _work(
             locate(name)
         warned(observer, *runs)
         folder.prepare()
+        observer.message(forecast)
         observer.stage("start PyTorch")
         from beft_core.sweeps.runner import run_sweep
 

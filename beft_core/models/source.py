@@ -243,7 +243,8 @@ def _from_hub(model_id: str, revision: str | None, local_only: bool) -> ModelSou
             f"got the Hub id {model_id}, which is not in the local cache, and "
             + ("downloads are off" if local_only or offline_mode() else "the Hub cannot be reached"),
             "a network, or a model on this computer",
-            "--model bundled, or --model FOLDER with config.json, model.safetensors and the tokenizer",
+            f"beft fetch --model {model_id} where there is a network, --model bundled, or --model FOLDER with "
+            "config.json, model.safetensors and the tokenizer",
         )
     try:
         folder = Path(download())

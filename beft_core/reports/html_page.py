@@ -48,9 +48,9 @@ def html(found: Contents) -> str:
         verdict=found.verdict,
         prediction=_prediction(found.series["prediction"]),
         settling=_settling(found.series["settling"]),
-        figures=_figures(found.series["figure4"]),
-        score_vs_lr=_score_vs_lr(found.series["score_vs_lr"]),
-        metric_vs_epoch=_metric_vs_epoch(found.series["metric_vs_epoch"]),
+        figures=rank_charts(found.series["figure4"]),
+        score_vs_lr=rate_tables(found.series["score_vs_lr"]),
+        metric_vs_epoch=epoch_tables(found.series["metric_vs_epoch"]),
     )
 
 
@@ -91,7 +91,7 @@ def _settling(table: pd.DataFrame) -> list[Texts]:
     ]
 
 
-def _figures(figure: pd.DataFrame) -> list[tuple[str, list[Markup]]]:
+def rank_charts(figure: pd.DataFrame) -> list[tuple[str, list[Markup]]]:
     """Draw the charts of ranks by approach, and last of what each term alone achieves, for each task and model."""
     found = []
     for (model, task), group in figure.groupby(["model", "task"], sort=False):
@@ -126,7 +126,7 @@ def _value(of: pd.DataFrame, at: tuple[str, str, str]) -> tuple[float, float, fl
     return value, value - spread, value + spread
 
 
-def _score_vs_lr(table: pd.DataFrame) -> list[Titled]:
+def rate_tables(table: pd.DataFrame) -> list[Titled]:
     """Make a table with the metric of a term at each learning rate, its scores, and a line over the learning rates."""
     found: list[Titled] = []
     for (model, task), group in table.groupby(["model", "task"], sort=False):
@@ -152,7 +152,7 @@ def _scores(scores: pd.Series) -> str:
     return f" ({', '.join(f'{score:.3f}' for score in scores)})" if len(scores) else ""
 
 
-def _metric_vs_epoch(table: pd.DataFrame) -> list[Titled]:
+def epoch_tables(table: pd.DataFrame) -> list[Titled]:
     """Make a table, per learning rate, of the metric after the last epoch and its gain since the first, with a line
     over epochs.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -158,6 +159,16 @@ def learned(configs: Iterable[RunConfig], seconds: float) -> None:
     if trained and operations is not None:
         first = trained[0]
         rates.learn(rates.Machine.of(first.device, first.precision, first.model), operations, seconds)
+
+
+def require_price(per_hour: float | None) -> None:
+    """Check the price of an hour.
+
+    Raises:
+        UserError: it is negative or no number.
+    """
+    if per_hour is not None and not (math.isfinite(per_hour) and per_hour >= 0):
+        raise UserError(f"got --cost-per-hour {per_hour:g}", "a price of 0 or more", "--cost-per-hour 2.5")
 
 
 def duration(seconds: float) -> str:

@@ -41,11 +41,11 @@ def eta_squared(values: np.ndarray, levels: Sequence[Hashable]) -> float | None:
     total = float(deviations @ deviations)
     if total <= len(values) * (1e-9 * max(1.0, float(np.abs(values).max()))) ** 2:  # equal but for rounding
         return None
-    groups: dict[Hashable, list[int]] = {}
-    for at, level in enumerate(levels):
-        groups.setdefault(level, []).append(at)
-    between = sum(len(own) * float(deviations[own].mean()) ** 2 for own in groups.values())
-    return min(between / total, 1.0)
+    import pandas as pd
+
+    groups, _ = pd.factorize(np.asarray(levels, dtype=object), use_na_sentinel=False)
+    sums, counts = np.bincount(groups, deviations), np.bincount(groups)
+    return min(float((sums**2 / counts).sum()) / total, 1.0)
 
 
 def importances(table: pd.DataFrame) -> list[Importance]:
@@ -63,11 +63,11 @@ def importances(table: pd.DataFrame) -> list[Importance]:
     for (task, metric), part in done.groupby(["task", "metric"], sort=False):
         own = []
         for setting in [name for name in SETTINGS if name in part]:
-            levels = ["" if pd.isna(level) else level for level in part[setting]]
-            count, runs = len(set(levels)), len(part)
+            levels, _ = pd.factorize(part[setting], use_na_sentinel=False)  # a gap is a level, too
+            count, runs = int(levels.max()) + 1, len(part)
             if not 1 < count < runs:
                 continue
-            share = eta_squared(part["value"].to_numpy(), levels)
+            share = eta_squared(part["value"].to_numpy(), levels.tolist())
             if share is not None:
                 own.append(Importance(str(task), str(metric), setting, share, (count - 1) / (runs - 1), count, runs))
         found += sorted(own, key=lambda one: -one.share)

@@ -20,19 +20,19 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = []
-    for key, part in table.groupby(list(CELL), sort=False, dropna=False):
-        done = part[part["state"] == "done"]
-        values = pd.to_numeric(done["value"]).dropna()
-        rows.append(
-            dict(zip(CELL, key, strict=True))
-            | {
-                "metric": next(iter(done["metric"].dropna()), None),
-                "mean": values.mean() if len(values) else None,
-                "std": values.std() if len(values) > 1 else None,
-                "seeds": len(done),
-                "failed": len(part) - len(done),
-                "selects": "/".join(dict.fromkeys(done[f"selected.{PAPER}"].dropna())) or None,
-            }
-        )
-    return pd.DataFrame(rows)
+    by = list(CELL)
+    done = table["state"] == "done"
+    narrow = table[by].assign(
+        metric=table["metric"].where(done),
+        value=pd.to_numeric(table["value"]).where(done),
+        is_done=done,
+        selects=table[f"selected.{PAPER}"].where(done),
+    )
+    groups = narrow.groupby(by, sort=False, dropna=False)
+    found = groups.agg(
+        metric=("metric", "first"), mean=("value", "mean"), std=("value", "std"), seeds=("is_done", "sum")
+    ).assign(failed=groups.size() - groups["is_done"].sum())
+    # Few rows are probes; of each cell what they select, in the order of the table.
+    votes = narrow.loc[narrow["selects"].notna(), [*by, "selects"]].drop_duplicates()
+    joined = votes.groupby(by, sort=False, dropna=False)["selects"].agg("/".join)
+    return found.assign(selects=joined.reindex(found.index)).reset_index()

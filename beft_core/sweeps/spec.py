@@ -165,12 +165,15 @@ class SweepSpec:
         epochs = self.task_epochs
         if not isinstance(epochs, dict) or not all(type(n) is int and self._name_of(str(t)) for t, n in epochs.items()):
             raise UserError(f"got task_epochs = {str(epochs)[:80]}", "a table of tasks and whole numbers")
+        if (count := self.at_most()) > MAX_RUNS:
+            raise UserError(f"got a sweep of {count:,} runs", f"at most {MAX_RUNS:,}", "fewer seeds or learning rates")
+
+    def at_most(self) -> int:
+        """Count the fine-tunes without listing them; a few fewer where some turn out to be the same."""
         count = len(self.tasks) * (len(self.regimes) + len(self.n_train) or 1) * len(self.seeds)
         rates = max(1, len(self.lrs), len(self.probe_lrs))
         own = sum((len(e.get("lrs", ())) or rates) * max(1, len(e.get("seeds", ()))) for e in self.methods)
-        count *= len(self.terms) * rates + own
-        if count > MAX_RUNS:
-            raise UserError(f"got a sweep of {count:,} runs", f"at most {MAX_RUNS:,}", "fewer seeds or learning rates")
+        return count * (len(self.terms) * rates + own)
 
     def _keep_tables(self) -> None:
         """Put the tables among ``tasks`` and ``tables`` into ``tables``, and their names into ``tasks``."""

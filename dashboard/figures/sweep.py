@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_PANELS = 8
 """Largest number of panels; more would be a page of their own."""
+MAX_SEEDS = 10
+"""Most seeds of one fine-tune that are drawn as dots; means are over all."""
 TITLE, PLOT, FOOT = 54, 190, 58
 """Heights in pixels of a panel's parts: its title and the names below it, the dots, learning rates and the gap to the
 next panel.
@@ -35,7 +37,7 @@ def by_term_and_rate(rows: pd.DataFrame, dark: bool = False) -> go.Figure:
 
     ``rows``: one per fine-tune of the grid with task, size (training examples in words), trains, lr, seed, metric and
     value (a fraction; NaN: not finished, or failed). Every fine-tune has its place from the start, so that nothing
-    moves when others finish. A dot is a seed, a line the mean over seeds.
+    moves when others finish. A dot is a seed (the first :data:`MAX_SEEDS`), a line the mean over all seeds.
     """
     panels = [(key, part) for key, part in rows.groupby(["task", "size"], sort=False) if part["value"].notna().any()]
     panels = panels[:MAX_PANELS]
@@ -82,9 +84,10 @@ def _draw(figure: go.Figure, rows: pd.DataFrame, metric: str, number: int, dark:
         ticks += where.values()
         labels += [f"{lr:g}" for lr in rates]
         colour, name = colour_of(str(trains), dark), name_of(str(trains))
-        seeds = sorted(set(own["seed"]))
+        seeds = sorted(set(own["seed"]))[:MAX_SEEDS]
         beside = min(_BESIDE, 0.5 / len(seeds))
-        done = own[own["value"].notna()]
+        finished = own[own["value"].notna()]
+        done = finished[finished["seed"].isin(seeds)]
         figure.add_scatter(
             x=[where[row.lr] + beside * (seeds.index(row.seed) - (len(seeds) - 1) / 2) for row in done.itertuples()],
             y=100 * done["value"],
@@ -99,7 +102,7 @@ def _draw(figure: go.Figure, rows: pd.DataFrame, metric: str, number: int, dark:
             hovertemplate="%{customdata}<extra></extra>",
             **place,
         )
-        means = done.groupby("lr")["value"].mean()
+        means = finished.groupby("lr")["value"].mean()
         figure.add_scatter(
             x=[where[lr] for lr in means.index],
             y=100 * means,

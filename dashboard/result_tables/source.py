@@ -145,8 +145,11 @@ def open_table(source: TableSource) -> OpenTable:
     return OpenTable(source.title, results, token, read_merges(source.path.parent), source.shows)
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
+@st.cache_resource(max_entries=4, show_spinner=False)
 def _read(path: str, mtime: int, size: int) -> pd.DataFrame:
+    """Read a table that all sessions share: a copy for each rerun would take longer than the page. Nobody may change
+    it; pandas copies what is taken from it before it is written to.
+    """
     return checked(read_table(Path(path)))
 
 

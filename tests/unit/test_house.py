@@ -33,6 +33,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("beft_core.sweeps", "beft_core.dials"),
     ("beft_core.reports",),
     ("beft_core.comparison",),
+    ("beft_core.reproduction",),
     ("beft_core.execution", "beft_core.settings"),
     ("beft_core.cli",),
     ("beft_core.__main__", "beft_core.library"),

@@ -79,6 +79,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "beft report sweep",
         "beft report sweep --lr same --out report",
     ),
+    "reproduce": (
+        "beft reproduce all --model bundled --small --dry-run",
+        "beft reproduce table1 --dry-run",
+    ),
+    "fetch": (
+        "beft fetch --model bundled --tasks demo-sentiment",
+        "beft fetch --reproduce table1",
+    ),
     "dashboard": (
         "beft dashboard",
         "beft dashboard --port 8600",

@@ -35,6 +35,14 @@ def load_hub(spec: TaskSpec) -> tuple[Examples, dict[str, Examples]]:
     return read["train"], {name: read[split] for name, split in _splits(spec).items()}
 
 
+def fetch_hub(spec: TaskSpec) -> Path:
+    """Bring the files of a task into the Hub's cache, if they are not there, and find their folder; nothing is read.
+
+    Raises UserError, within 5 s where there is no network.
+    """
+    return _download(spec, _patterns(spec))
+
+
 def has_all_splits(spec: TaskSpec, folder: Path) -> bool:
     """Whether a folder of the Hub's cache holds files of every split of a task."""
     return all(_files(folder, group) for group in _patterns(spec).values())
@@ -85,7 +93,7 @@ def _download(spec: TaskSpec, patterns: dict[str, list[str]]) -> Path:
             + (f"which {variable}={named} lacks, " if named else "")
             + "and the Hub cannot be reached",
             f"a network, or {variable} naming a folder with {spec.folder}/ of the official download",
-            "--task demo-sentiment, which needs no data",
+            f"beft fetch --tasks {spec.name} where there is a network, or --task demo-sentiment, which needs no data",
         )
     try:
         return fetch(local=False)

@@ -12,15 +12,15 @@ import streamlit as st
 from beft_core.errors import UserError
 from beft_core.runs.run import Run
 from beft_core.scores.approaches import PAPER
-from beft_core.sweeps.importance import importances
+from beft_core.sweeps.importance import Importance, importances
 from beft_core.sweeps.rows import plan_columns
 from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import NAME
 from beft_core.tasks.metrics import metric_in_words
 from dashboard.figures.parts.labels import as_written
-from dashboard.figures.sweep import MAX_PANELS, by_setting, by_term_and_rate, setting_in_words
-from dashboard.result_tables.source import CHOICE, TableSource, open_table, tables
+from dashboard.figures.sweep import MAX_PANELS, MAX_SEEDS, by_setting, by_term_and_rate, setting_in_words
+from dashboard.result_tables.source import CHOICE, OpenTable, TableSource, open_table, tables
 from dashboard.shared import page
 from dashboard.shared.figure import show
 from dashboard.shared.text import plain
@@ -28,6 +28,17 @@ from dashboard.shared.text import plain
 if TYPE_CHECKING:
     import pandas as pd
 
+LARGE = 5_000
+"""Number of fine-tunes above which a grid is not listed for the sake of a picture, which would take seconds."""
+ROWS_SENT = 1_000
+"""Most rows of a table that are sent to the browser; the files have all."""
+FILTERS: dict[str, tuple[str, str]] = {
+    "task": ("Task", "rows_task"),
+    "trains": ("Trained", "rows_trained"),
+    "lr": ("Learning rate", "rows_rate"),
+}
+"""Columns by which rows are filtered -> label and key, which is the name in the URL."""
+EVERY = "every"
 LOOK = "sweep_rows"
 """Key of the switch between means and fine-tunes, and its name in the URL."""
 MATTERED = "mattered_on"
@@ -40,15 +51,26 @@ _SAME = ["task", "examples", "metric"]
 _MIME = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
 
 
-def finished(run: Run) -> pd.DataFrame | None:
+def finished(run: Run) -> OpenTable | None:
     """Read the result table as far as it is; None before the first pass has ended."""
     path = run.sweep / f"{NAME}.parquet"
     if not path.is_file():
         return None
     try:
-        return open_table(TableSource(run.id, path)).results
+        return open_table(TableSource(run.id, path))
     except UserError:
         return None
+
+
+@lru_cache(maxsize=16)
+def _count(path: Path) -> int:
+    """Count the fine-tunes of the sweep of a folder, finished or not; how many never changes.
+
+    Raises:
+        UserError: it has not begun, or the folder is damaged.
+    """
+    most = SweepFolder(path).spec().at_most()
+    return most if most > LARGE else len(_grid(path))
 
 
 @lru_cache(maxsize=16)
@@ -70,41 +92,67 @@ def how_far(run: Run) -> str:
     """Write how far a sweep came that did not come to its end."""
     done = finished(run)
     try:
-        total = len(_grid(run.sweep))
+        total = _count(run.sweep)
     except UserError:
         return ""
-    return f"{0 if done is None else len(done):,} of {total:,} fine-tunes are finished; going on does only the rest."
+    count = 0 if done is None else len(done.results)
+    return f"{count:,} of {total:,} fine-tunes are finished; going on does only the rest."
 
 
 def show_results(run: Run, ended: bool) -> None:
     """Draw picture and table; nothing before the first pass has ended. ``ended``: whether the run has."""
-    done = finished(run)
-    if done is None:
+    opened = finished(run)
+    if opened is None:
         if not ended:
             st.caption("The first results come when the first pass is through: its fine-tunes end together.")
         return
     try:
-        grid = _grid(run.sweep)
+        total = _count(run.sweep)
+        grid = _grid(run.sweep) if total <= LARGE else _sizes(opened.results)
     except UserError as error:
         page.report(error, "The grid of this sweep cannot be read")
         return
-    if len(done) < len(grid):
+    done = opened.results
+    if len(done) < total:
         failed = int((done["state"] != "done").sum())
-        st.markdown(
-            f"**{len(done):,} of {len(grid):,} fine-tunes**" + (f", {failed:,} of them failed" if failed else "")
-        )
-    _picture(grid, done)
+        st.markdown(f"**{len(done):,} of {total:,} fine-tunes**" + (f", {failed:,} of them failed" if failed else ""))
+    chosen = _choose(done)
+    _picture(grid, chosen)
     if ended:  # before that some settings have hardly begun
-        _what_mattered(done)
-    _table(done)
+        _what_mattered(opened)
+    _table(chosen)
     if ended:
         _downloads(run)
+
+
+def _sizes(done: pd.DataFrame) -> pd.DataFrame:
+    """List what is finished of a large sweep as :func:`_grid` lists all of it: places of the others stay empty."""
+    sizes = done["n_train"].map({n: f"{n:,.0f} examples" for n in done["n_train"].dropna().unique()})
+    return done[["run", "task", "trains", "lr", "seed"]].assign(size=sizes.fillna("all examples"))
+
+
+def _choose(done: pd.DataFrame) -> pd.DataFrame:
+    """Draw lists to filter a large table by, and return the rows that are chosen: all of a small one."""
+    if len(done) <= ROWS_SENT:
+        return done
+    with page.control("settings", "sweep-filters", horizontal=True):
+        for column, (label, key) in FILTERS.items():
+            values = done[column].dropna().unique()
+            names = {f"{value:g}" if isinstance(value, float) else str(value): value for value in sorted(values)}
+            if st.session_state.get(key) not in (None, EVERY, *names):
+                del st.session_state[key]  # what another sweep had
+            name = str(st.selectbox(label, [EVERY, *names], key=key, bind="query-params", width=200))
+            if name != EVERY:
+                done = done[done[column] == names[name]]
+    return done
 
 
 def _picture(grid: pd.DataFrame, done: pd.DataFrame) -> None:
     if done["value"].notna().sum() == 0:
         return
     rows = grid.merge(done[["run", "metric", "value"]], on="run", how="left")
+    if len(grid) > LARGE:
+        rows = rows[rows["value"].notna()]
     show(
         by_term_and_rate(rows, page.dark()),
         "sweep-values",
@@ -113,14 +161,21 @@ def _picture(grid: pd.DataFrame, done: pd.DataFrame) -> None:
     )
     panels = len(rows.loc[rows["value"].notna(), ["task", "size"]].drop_duplicates())
     more = f" The first {MAX_PANELS} of {panels}; the evaluation shows all." if panels > MAX_PANELS else ""
+    if rows["seed"].nunique() > MAX_SEEDS:
+        more = f" Dots are the first {MAX_SEEDS} seeds, means are over all.{more}"
     st.caption(f"After the last epoch, by learning rate; a dot is a seed, a line the mean over seeds.{more}")
 
 
-def _what_mattered(done: pd.DataFrame) -> None:
+@st.cache_data(max_entries=16, show_spinner=False)
+def _importances(token: str, _results: pd.DataFrame) -> list[Importance]:
+    return importances(_results)
+
+
+def _what_mattered(opened: OpenTable) -> None:
     """Draw how much of the variance of the metric each setting explains, on one task."""
     import pandas as pd
 
-    found = importances(done)
+    found = _importances(opened.token, opened.results)
     if not found:
         return
     tasks = list(dict.fromkeys(one.task for one in found))
@@ -158,7 +213,9 @@ def _table(done: pd.DataFrame) -> None:
             bind="query-params",
             label_visibility="collapsed",
         )
-    table = _means(done) if look == MEANS else _fine_tunes(done)
+    whole = len(done)
+    table = _means(done) if look == MEANS else _fine_tunes(done.head(ROWS_SENT))
+    rows, table = len(table) if look == MEANS else whole, table.head(ROWS_SENT)
     same = [name for name in _SAME if table[name].nunique() <= 1]
     table = table.drop(columns=same).dropna(axis="columns", how="all")
     column = st.column_config
@@ -177,6 +234,8 @@ def _table(done: pd.DataFrame) -> None:
             "seconds": column.NumberColumn(format="%.2f", help="Of its pass, divided by the fine-tunes in it."),
         },
     )
+    if rows > len(table):
+        st.caption(f"The first {len(table):,} of {rows:,} rows: choose a task above, or take the file, which has all.")
 
 
 def _means(done: pd.DataFrame) -> pd.DataFrame:

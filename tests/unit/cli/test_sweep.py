@@ -26,6 +26,7 @@ from beft_core.sweeps.store import SweepFolder
         (["--n-train", "1.5"], "whole numbers"),
         (["--n-train", "1"], "whole numbers from 2"),
         (["--bank-size", "0"], "at least 1"),
+        (["--cost-per-hour", "-2"], "a price of 0 or more"),
         (["--regimes", "tiny"], "low"),
         (["--model", "nowhere/at-all-x"], "bundled"),
         (["--config", "/none.yaml"], "cannot read"),
@@ -99,3 +100,20 @@ def test_a_file_may_say_where_and_how_besides_the_grid(folder: Path) -> None:
     Path("s.yaml").write_text("bank_size: many\n")
     assert "bank_size" in assert_refused(beft("sweep", "--config", "s.yaml"))
     assert not Path("there").exists()
+
+
+def test_a_dry_run_says_what_it_will_take_and_makes_no_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEFT_HOME", str(folder / "home"))
+    words = ("sweep", "--n-train", "40", "--seeds", "2", "--terms", "v", "head", "--out", "here", "--dry-run")
+    before = beft(*words)
+    assert before.status == 0 and not (folder / "here").exists()
+    assert before.out.splitlines()[0] == "4 fine-tunes, in about 1 pass" and "not known before" in before.out
+    runs = SweepSpec(n_train=(40,), seeds=(0, 1), terms=("v", "head")).runs()
+    sweep.learned(runs, 7200.0)
+    after = beft(*words, "--cost-per-hour", "3", "--json").json
+    assert (after["fine_tunes"], after["to_do"], after["passes"]) == (4, 4, 1)
+    assert after["seconds"] == pytest.approx(7200.0) and after["cost"] == pytest.approx(6.0)
+    done = SweepFolder(folder / "here")
+    done.begin(SweepSpec(n_train=(40,), seeds=(0, 1), terms=("v", "head")))
+    done.save({"run": sweep.identity(runs[0])}, None)
+    assert "4 fine-tunes, of which 1 are finished" in beft(*words).out

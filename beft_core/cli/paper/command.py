@@ -1,0 +1,258 @@
+"""Command ``beft reproduce``: the paper's figures and tables, planned, trained and put beside the paper's."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from beft_core.cli import output
+from beft_core.cli.parser.command import DATA, MODEL, OUTPUT, TRAINING, add
+from beft_core.cli.progress import progress
+from beft_core.errors import UserError
+from beft_core.extras import require_training
+from beft_core.files.paths import user_path
+from beft_core.reproduction.experiments import ALL, EXPERIMENTS
+from beft_core.reproduction.plan import Line, Plan, plan
+from beft_core.sweeps.forecast import Hours, duration, hours, require_price
+from beft_core.sweeps.spec import MAX_SEEDS
+
+if TYPE_CHECKING:
+    from beft_core.reproduction.report import Report, Section
+    from beft_core.reproduction.run import Outcome
+
+Parts = Annotated[
+    list[str],
+    typer.Argument(metavar="PART", help=f"Some of {', '.join(EXPERIMENTS)}, or {ALL}.", show_default=False),
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="A model in the place of the paper's; repeatable. Default: the paper's.",
+        rich_help_panel=MODEL,
+    ),
+]
+Small = Annotated[
+    bool,
+    typer.Option("--small", help="A rehearsal: little data, short texts, few epochs.", rich_help_panel=DATA),
+]
+Seeds = Annotated[
+    int | None,
+    typer.Option(
+        "--seeds", metavar="N", help="Seeds of every fine-tune. Default: the part's.", rich_help_panel=TRAINING
+    ),
+]
+Device = Annotated[
+    str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=TRAINING)
+]
+Precision = Annotated[
+    str,
+    typer.Option("--precision", metavar="[float32|bfloat16]", help="Precision of passes.", rich_help_panel=TRAINING),
+]
+BankSize = Annotated[
+    int | None,
+    typer.Option(
+        "--bank-size", metavar="N", help="Most fine-tunes in one pass. Default: from memory.", rich_help_panel=TRAINING
+    ),
+]
+Cost = Annotated[
+    float | None,
+    typer.Option("--cost-per-hour", metavar="PRICE", help="Price of an hour here.", rich_help_panel=TRAINING),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the plan and what is missing, and stop.", rich_help_panel=OUTPUT)
+]
+OutFolder = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        metavar="FOLDER",
+        help="Folder of sweeps and report; what is finished there is not done again. Default: reproduction.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    add(app, "reproduce", reproduce)
+
+
+def reproduce(
+    parts: Parts,
+    model: Models = None,
+    small: Small = False,
+    seeds: Seeds = None,
+    device: Device = "auto",
+    precision: Precision = "float32",
+    bank_size: BankSize = None,
+    cost_per_hour: Cost = None,
+    dry_run: DryRun = False,
+    out: OutFolder = None,
+    json: output.Json = False,
+) -> int:
+    """Reproduce figures and tables of the paper: plan, train what is missing, and put ours beside the paper's."""
+    if seeds is not None and not 1 <= seeds <= MAX_SEEDS:
+        raise UserError(f"got --seeds {seeds}", f"how many seeds, from 1 to {MAX_SEEDS:,}", "--seeds 5")
+    if bank_size is not None and bank_size < 1:
+        raise UserError(f"got --bank-size {bank_size}", "at least 1")
+    require_price(cost_per_hour)
+    folder = user_path(out if out is not None else _default_folder(model or [], small), "--out")
+    settings = {"device": device, "precision": precision}
+    planned = plan(parts, folder, models=model or (), small=small, seeds=seeds, settings=settings)
+    lines = planned.lines()
+    ready = _sum_of(lines, waiting=False)
+    if dry_run:
+        if json:
+            output.print_json({"folder": folder, **_plan_json(planned, lines), "seconds": ready.seconds})
+        else:
+            _print_plan(planned, lines, output.say, cost_per_hour)
+        return 0
+    _print_plan(planned, lines, output.note, cost_per_hour)
+    if not any(step.spec for step in planned.steps):
+        raise UserError(
+            "got nothing that can run here",
+            "the models and data that are listed above",
+            planned.missing[0].command if planned.missing else "",
+        )
+    done = _work(planned, bank_size)
+    if done.seconds:
+        output.note(ready.judged(done.seconds, cost_per_hour) if not done.stopped else "stopped early")
+    return _show(planned, lines, done, json)
+
+
+def _default_folder(models: list[str], small: bool) -> str:
+    words = ["reproduction", *models, *(["small"] if small else [])]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(words)).strip("-.")[:80]
+
+
+def _work(planned: Plan, bank_size: int | None) -> Outcome:
+    require_training()
+    with progress() as observer:
+        from beft_core.reproduction.run import run
+
+        return run(planned, observer, bank_size=bank_size)
+
+
+def _show(planned: Plan, lines: list[Line], done: Outcome, json: bool) -> int:
+    # Tables need pandas, which a plan should not wait for.
+    from beft_core.reproduction.report import report, write
+
+    found = report(planned)
+    files = write(found, planned.folder)
+    if json:
+        tables = {name: frame.to_dict("records") for name, frame in found.frames().items()}
+        document = {"folder": planned.folder, **_plan_json(planned, lines), "trained": done.trained}
+        document |= {"failed": done.failed, "seconds": done.seconds, "errors": done.errors, "stopped": done.stopped}
+        output.print_json({**document, "summary": _summary(found), "tables": tables, "files": files})
+    else:
+        for section in found.sections:
+            _print_section(section)
+        output.say(
+            f"{done.trained:,} fine-tunes in {done.seconds:.0f} s"
+            + (f"; {done.failed:,} failed" if done.failed else ""),
+            f"report: {files[0]}",
+        )
+    for name, error in done.errors.items():
+        output.note(f"{name} did not run: {error}")
+    if done.stopped:
+        output.note("stopped early; the same command goes on from here")
+        return output.INTERRUPTED
+    return 0
+
+
+def _summary(found: Report) -> dict[str, str]:
+    return {section.name: section.summary() for section in found.sections}
+
+
+# --- the plan --------------------------------------------------------------------------------------------------------
+
+
+def _sum_of(lines: list[Line], waiting: bool) -> Hours:
+    """Add up the forecasts of what is ready, or also of what waits for models and data."""
+    each = [one.hours() if waiting else hours(one.ready) for one in lines]
+    unknown = next((one for one in each if one.seconds is None), None)
+    if unknown is not None:
+        return unknown
+    source = next((one.source for one in each if one.operations), "nothing to do")
+    return Hours(sum(one.seconds or 0.0 for one in each), source, sum(one.operations or 0.0 for one in each))
+
+
+def _print_plan(planned: Plan, lines: list[Line], say: Any, cost_per_hour: float | None) -> None:
+    rows = []
+    for line in lines:
+        step, forecast = line.step, line.hours()
+        time = "–" if forecast.seconds is None else duration(forecast.seconds)
+        nothing = "done" if line.finished else "shared"
+        state = "ready" if line.ready else "waits" if line.waiting else nothing
+        if line.ready and line.waiting:
+            state = f"{len(line.ready):,} ready"
+        rows.append(
+            [step.experiment, step.model, line.fine_tunes, line.shared, line.finished, time, state],
+        )
+    head = ["part", "model", "fine-tunes", "shared", "finished", "hours here", "state"]
+    title = f"Plan of {', '.join(planned.experiments)}{' (a rehearsal)' if planned.small else ''}"
+    say(title)
+    for text in output.table_lines(head, rows, keys=2):
+        say(text)
+    say("shared: trained by a part above it; hours: of what is not finished, also of what still waits")
+    total = _sum_of(lines, waiting=True)
+    say(f"all of it: {total.in_words(cost_per_hour)}")
+    for step in planned.steps:
+        for task, own in step.stand_ins.items():
+            say(f"{step.experiment}: {own} stands in for {task}, whose data are not here")
+    for one in planned.missing:
+        say(f"missing: {one.what}: {one.why}; try {one.command}")
+
+
+def _plan_json(planned: Plan, lines: list[Line]) -> dict[str, Any]:
+    return {
+        "plan": [
+            {
+                "part": line.step.experiment,
+                "model": line.step.model,
+                "folder": line.step.folder,
+                "fine_tunes": line.fine_tunes,
+                "shared": line.shared,
+                "finished": line.finished,
+                "ready": len(line.ready),
+                "waiting": len(line.waiting),
+                "seconds": line.hours().seconds,
+                "stand_ins": dict(line.step.stand_ins),
+            }
+            for line in lines
+        ],
+        "missing": [{"what": one.what, "why": one.why, "command": one.command} for one in planned.missing],
+    }
+
+
+# --- ours beside the paper's -----------------------------------------------------------------------------------------
+
+
+def _print_section(section: Section) -> None:
+    from beft_core.reproduction import deviations, statements
+
+    output.say(f"{section.title}: {section.says}")
+    output.say(section.summary() or "nothing was measured", *section.notes, "")
+    for table in section.tables:
+        names = list(dict.fromkeys(row.labels[-1] for row in table.rows))
+        blocks: dict[tuple[str, ...], dict[str, Any]] = {}
+        for row in table.rows:
+            blocks.setdefault(row.labels[:-1], {})[row.labels[-1]] = row
+        lines = []
+        for labels, rows in blocks.items():
+            for at, column in enumerate(table.columns):
+                if all(row.cells[at].ours is None for row in rows.values()):
+                    continue
+                cells = [deviations.cell_text(rows[name].cells[at], column) if name in rows else "" for name in names]
+                lines.append([*labels, column.label, *cells])
+        if lines:
+            head = [*table.heads[:-1], "of", *names]
+            output.print_table(f"{table.title}. Ours (paper's)", head, lines, keys=len(table.heads))
+    if section.statements:
+        output.print_table("What the text says", list(statements.HEAD), [one.row() for one in section.statements])
+    if section.tables or section.statements:
+        output.say("")

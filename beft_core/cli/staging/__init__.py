@@ -1,0 +1,1 @@
+"""Command that brings models and data to a machine."""

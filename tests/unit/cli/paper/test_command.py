@@ -1,0 +1,118 @@
+"""``beft reproduce``: the plan first, ours beside the paper's at the end, one line for wrong input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_runner import assert_refused, beft
+from reproduction_tools import finish_all, without_data
+
+from beft_core.reproduction import run as module
+from beft_core.reproduction.plan import Plan
+from beft_core.reproduction.run import Outcome
+from beft_core.sweeps import forecast
+
+
+@pytest.fixture(autouse=True)
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    without_data(monkeypatch, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    return tmp_path
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Plan, int | None]]]:
+    """What was asked of the engine, which finishes everything at once, in 60 seconds."""
+    calls: list[tuple[Plan, int | None]] = []
+
+    def fake(planned: Plan, observer: Any, *, bank_size: int | None = None) -> Outcome:
+        calls.append((planned, bank_size))
+        finish_all(planned)
+        return Outcome(4, 1, 60.0, {"table1-1-other": "got no room"}, observer.should_stop())
+
+    monkeypatch.setattr(module, "run", fake)
+    yield calls
+
+
+def test_the_plan_says_what_is_missing_with_its_commands_and_trains_nothing(asked: list[Any]) -> None:
+    result = beft("reproduce", "table4", "--dry-run")
+    assert result.status == 0 and not asked and result.err == ""
+    assert "FacebookAI/roberta-base" in result.out and "waits" in result.out
+    words = " ".join(result.out.split())
+    assert "missing: cb: its data are not on this machine; try beft fetch --tasks cb" in words
+    assert "not known before a first sweep" in words
+    assert not Path("reproduction").exists()
+
+
+def test_hours_and_cost_of_a_machine_that_is_known(asked: list[Any]) -> None:
+    words = ("reproduce", "figure1", "--model", "bundled", "--small")
+    planned = beft(*words, "--dry-run", "--json").json
+    (line,) = planned["plan"]
+    assert (line["part"], line["fine_tunes"], line["ready"], line["waiting"]) == ("figure1", 4, 4, 0)
+    assert planned["seconds"] is None and line["stand_ins"] == {"sst2": "demo-sentiment"} and planned["missing"] == []
+    beft(*words)
+    forecast.learned(asked[0][0].steps[0].runs, 1800.0)
+    again = beft(*words, "--out", "new", "--cost-per-hour", "4", "--dry-run")
+    assert "about 30 min, cost 2.00 (as fast as sweeps before on this cpu)" in " ".join(again.out.split())
+
+
+def test_it_ends_in_ours_beside_the_papers(asked: list[Any]) -> None:
+    result = beft("reproduce", "figure1", "--model", "bundled", "--small", "--bank-size", "3", "--seeds", "2")
+    assert result.status == 0
+    ((planned, bank_size),) = asked
+    assert bank_size == 3 and planned.folder == Path("reproduction-bundled-small")
+    assert {run.seed for run in planned.steps[0].runs} == {0, 1}
+    words = " ".join(result.out.split())
+    assert "Figure 1: On SST-2 in the low regime" in words and "demo-sentiment stands in for SST-2." in words
+    assert "3 of 3 statements that were measured hold here" in words
+    assert "report: reproduction-bundled-small/report.html" in words
+    assert (planned.folder / "report.html").is_file() and (planned.folder / "figure1.csv").is_file()
+    assert "Plan of figure1 (a rehearsal)" in result.err
+    assert "table1-1-other did not run: got no room" in " ".join(result.err.split())
+    assert "took 60 s" in result.err
+
+
+def test_as_json(asked: list[Any]) -> None:
+    document = beft("reproduce", "figure1", "--model", "bundled", "--small", "--json").json
+    assert document["trained"] == 4 and document["errors"] == {"table1-1-other": "got no room"}
+    assert document["summary"]["figure1"]
+    assert {row["agrees"] for row in document["tables"]["figure1-statements"]} == {True}
+    assert document["files"][0].endswith("report.html")
+
+
+def test_ctrl_c_reports_what_is_finished_and_how_to_go_on(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from beft_core.cli import progress
+
+    monkeypatch.setattr(progress.Progress, "should_stop", lambda self: True)
+    result = beft("reproduce", "figure1", "--model", "bundled", "--small")
+    assert result.status == 130 and "Figure 1" in result.out
+    assert "the same command goes on from here" in result.err
+
+
+def test_where_nothing_can_run_it_ends_with_what_to_do(asked: list[Any]) -> None:
+    result = beft("reproduce", "table4")
+    assert result.status == 2 and not asked and result.out == ""
+    assert result.err.splitlines()[-1].startswith("beft: got nothing that can run here; expected the models and data")
+    assert "try beft fetch --model google-bert/bert-base-cased" in result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("table9",), "expected some of figure1"),
+        (("table1", "--seeds", "0"), "from 1 to"),
+        (("table1", "--bank-size", "0"), "at least 1"),
+        (("table1", "--cost-per-hour", "-1"), "a price of 0 or more"),
+        (("table1", "--cost-per-hour", "nan"), "a price of 0 or more"),
+        (("table1", "--precision", "half", "--dry-run"), "float32"),
+        (("table1", "--device", "tpu", "--dry-run"), "cuda"),
+        ((), "PART"),
+    ],
+)
+def test_wrong_input_is_one_line(words: tuple[str, ...], says: str, asked: list[Any]) -> None:
+    assert says in assert_refused(beft("reproduce", *words))
+    assert not asked
