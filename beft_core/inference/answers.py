@@ -22,22 +22,24 @@ HARDLY = 0.005
 
 @dataclass(frozen=True)
 class Effect:
-    """Effect of a fine-tune's biases on one example, under its own head.
+    """Effect of a fine-tune's biases, or of its adapter, on one example, under its own head.
 
     Numbers are margins: the log-odds of one class, which are the difference of the two logits where there are two
     classes; or the predicted value itself of a regression.
     """
 
     before: float
-    """Margin with every bias term as before the fine-tune."""
+    """Margin with every bias term as before the fine-tune, or without the adapter."""
     after: float
-    """Margin with the biases as trained."""
+    """Margin with the biases as trained, or with the adapter."""
     layers: Mapping[int, float]
-    """What each layer makes of it: the margin minus the one with that layer's biases put back, by layer."""
+    """What each layer makes of it: the margin minus the one with that layer's biases put back, or without the adapter
+    there, by layer.
+    """
 
     @property
     def shift(self) -> float:
-        """Change of the margin by all biases together."""
+        """Change of the margin by all biases, or the whole adapter, together."""
         return self.after - self.before
 
     @property
@@ -55,12 +57,12 @@ class Answer:
     labels: tuple[str, ...] | None
     """Names of the classes in the order of the outputs; None: a number is predicted."""
     logits: np.ndarray
-    """Logits with the trained biases; of a regression the value."""
+    """Logits with the trained biases, or with the adapter; of a regression the value."""
     before: np.ndarray
-    """The same under the same head with every bias term as before the fine-tune."""
+    """The same under the same head with every bias term as before the fine-tune, or without the adapter."""
     without: Mapping[int, np.ndarray]
-    """The same with the biases of one layer put back, by layer, of those that changed; NaN for an example that was not
-    taken apart.
+    """The same with the biases of one layer put back, by layer, of those that changed, or without the adapter in one of
+    the layers that it wraps; NaN for an example that was not taken apart.
     """
     prompted: bool = False
     """Whether the labels are candidates after a prompt, and ``before`` is what the base model itself says."""
@@ -102,9 +104,7 @@ class Answer:
                 change = f"kept {self._class(now)}, {surer}: {p[now]:.2f} became {q[now]:.2f}"
         if hardly:
             stays = f"{effect.after:.2f}" if self.labels is None else f"{self._class(now)} {q[now]:.2f}"
-            moved = (
-                f"The biases of {self.name} changed next to nothing" if self.without else f"{self.name} moved nothing"
-            )
+            moved = f"{self.name} {'changed next to nothing' if self.without else 'moved nothing'}"
             by_itself = "the base model says" if self.prompted else "the head says by itself"
             return f"{moved}: {stays} is what {by_itself}."
         return f"{self.name} {change}{_by_layer(effect)}."

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from beft_core.config import RunConfig
+from beft_core.inference.adapters import adapter_logits
 from beft_core.inference.answers import Answer
 from beft_core.inference.examples import scored_examples
 from beft_core.inference.logits import variant_logits
@@ -136,7 +137,7 @@ class HeldFineTunes:
         limit: int | None = None,
         table: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Read the validation sets of a task under fine-tunes of one base model, all of them in the same passes.
+        """Read the validation sets of a task under fine-tunes of one base model, those of biases in the same passes.
 
         ``limit``: most examples of each set, always the same ones; ``table``: fields of the user's own table that the
         head was trained on. Returns ``logits``, for each fine-tune set -> [examples, outputs], and ``seconds``.
@@ -152,8 +153,10 @@ class HeldFineTunes:
         found: list[dict[str, Any]] = [{} for _ in runs]
         for name, examples in data.evals.items():
             encoded = objective_of(data.spec).encode(loaded, examples, config.max_length)
-            logits = variant_logits(loaded, [Variant(one, task) for one in snapshots], encoded)
-            for own, rows in zip(found, logits, strict=True):
+            biases = [Variant(one, task) for one in snapshots if one.adapter is None]
+            shared = iter(variant_logits(loaded, biases, encoded) if biases else [])
+            for own, one in zip(found, snapshots, strict=True):
+                rows = next(shared) if one.adapter is None else adapter_logits(loaded, one, task, encoded)
                 own[name] = rows.tolist()
         return {"logits": found, "seconds": time.perf_counter() - began}
 

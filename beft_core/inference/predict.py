@@ -8,6 +8,7 @@ import numpy as np
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
+from beft_core.inference.adapters import adapter_answer
 from beft_core.inference.answers import Answer, short_name
 from beft_core.inference.heads import labels_of, prompt_of, prompted_task, reads_pairs, shared_task
 from beft_core.inference.logits import variant_logits
@@ -113,11 +114,34 @@ def answers_of(
     apart: Sequence[int] | None = None,
     labels: tuple[str, ...] | None = None,
 ) -> list[Answer]:
-    """Read tokenised examples under fine-tunes, under the same without their biases, and without each layer's.
+    """Read tokenised examples under fine-tunes, under the same without what they trained, and without each layer's.
 
     ``names``, ``apart``: see :func:`predict`; ``labels``: names of the outputs, where the snapshots do not say them.
+    Fine-tunes of biases share their passes; one that left an adapter has passes of its own.
     """
     chosen = np.arange(len(encoded)) if apart is None else np.unique(np.asarray(apart, dtype=np.int64))
+    named = list(names) if names is not None else [short_name(one.meta) for one in snapshots]
+    adapted = [one.adapter is not None for one in snapshots]
+    biases = [(one, name) for one, name, own in zip(snapshots, named, adapted, strict=True) if not own]
+    shared = iter(_answers_of_biases(biases, task, model, encoded, chosen, labels) if biases else [])
+    return [
+        adapter_answer(model, one, task, encoded, name=name, labels=labels, apart=chosen) if own else next(shared)
+        for one, name, own in zip(snapshots, named, adapted, strict=True)
+    ]
+
+
+def _answers_of_biases(
+    named: Sequence[tuple[Snapshot, str]],
+    task: str,
+    model: LoadedModel,
+    encoded: Encoded,
+    chosen: np.ndarray,
+    labels: tuple[str, ...] | None,
+) -> list[Answer]:
+    """Read examples under fine-tunes of biases, each with its name, in the same passes; ``chosen``: those examples that
+    are taken apart.
+    """
+    snapshots = [one for one, _ in named]
     layers = [changed_layers(one) if len(chosen) else [] for one in snapshots]
     ends = [end for one in snapshots for end in (Variant(one, task), Variant.before(one, task))]
     put_back = [
@@ -136,11 +160,10 @@ def answers_of(
             taken[:, chosen] = variant_logits(model, put_back, encoded.take(chosen))
     rows = iter(taken)
     answers = []
-    for at, (one, own) in enumerate(zip(snapshots, layers, strict=True)):
+    for at, ((one, name), own) in enumerate(zip(named, layers, strict=True)):
         after, before = logits[2 * at], logits[2 * at + 1]
         # Without its only layer, a fine-tune is what it was before.
         without = {layer: next(rows) if len(own) > 1 else before for layer in own}
-        name = names[at] if names is not None else short_name(one.meta)
         outputs = labels or labels_of(one.meta, task, logits.shape[2])
         answers.append(Answer(name, outputs, after, before, without, one.meta.is_prompted(task)))
     return answers

@@ -10,6 +10,7 @@ from typing import Any
 from beft_core.errors import UserError
 from beft_core.files.safetensors_file import safetensors_parts
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
+from beft_core.training.preconditions import with_adapter
 
 
 def by_file(name: str, path: Path) -> dict[str, Any]:
@@ -35,10 +36,14 @@ def by_content(name: str, snapshot: Snapshot) -> dict[str, Any]:
 
 
 def received(sent: Mapping[str, Any]) -> Snapshot:
-    """Open what :func:`by_file` or :func:`by_content` described, all of it in memory. Raises UserError as
-    :func:`beft_core.snapshots.snapshot.read_snapshot`.
+    """Open what :func:`by_file` or :func:`by_content` described, all of it in memory, with the adapter beside the file.
+
+    Raises:
+        UserError: as :func:`beft_core.snapshots.snapshot.read_snapshot`, and as
+            :func:`beft_core.training.preconditions.with_adapter` where its method leaves an adapter.
     """
     snapshot = read_snapshot(Path(sent["file"]) if "file" in sent else base64.b64decode(sent["content"]))
     tensors = snapshot.tensors()
     shapes = {name: array.shape for name, array in tensors.items()}
-    return Snapshot(snapshot.meta, shapes, tensors.__getitem__, snapshot.source)
+    whole = Snapshot(snapshot.meta, shapes, tensors.__getitem__, snapshot.source)
+    return with_adapter(whole, Path(sent["file"])) if "file" in sent else whole

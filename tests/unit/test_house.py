@@ -89,6 +89,7 @@ TORCH_HALF: tuple[str, ...] = (
     "beft_core.libraries",
     "beft_core.training",
     "beft_core.merging.evaluate",
+    "beft_core.inference.adapters",
     "beft_core.inference.held",
     "beft_core.inference.logits",
     "beft_core.inference.writing",

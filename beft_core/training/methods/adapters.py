@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -91,6 +91,7 @@ class AdapterWeights(TrainedWeights):
         shapes = {name: value.shape for name, value in weights.adapter({}).tensors.items()}
         found = {name: value for name, value in snapshot.adapter.tensors.items() if name in shapes}
         if any(name not in found or found[name].shape != shape for name, shape in shapes.items()):
+            weights.take_out()
             raise UserError(
                 f"got an adapter whose tensors are not those of {snapshot.meta.mode} on {model.id}",
                 "the adapter that the fine-tune wrote",
@@ -112,6 +113,38 @@ class AdapterWeights(TrainedWeights):
     def installed(self) -> AbstractContextManager[None]:
         """Put vectors before the text while the context is open, if the method has such; wrapped modules stay."""
         return VirtualTokens(self._model, self.peft).installed() if self._config.method.before_text else nullcontext()
+
+    def take_out(self) -> None:
+        """Take the adapter out of the model, whose modules are then the very ones that it had before."""
+        if not self._config.method.before_text:  # vectors before the text are in no module
+            self.peft.unload()
+
+    def layers(self) -> list[int]:
+        """List the layers whose modules are wrapped, from 0; none where vectors stand before the text."""
+        return sorted(self._wrapped())
+
+    @contextmanager
+    def without(self, layer: int) -> Iterator[None]:
+        """Have the modules of one layer compute what they did without the adapter while the context is open."""
+        modules: list[Any] = [self._model.backbone.get_submodule(name) for name in self._wrapped()[layer]]
+        for module in modules:
+            module.enable_adapters(False)
+        try:
+            yield
+        finally:
+            for module in modules:
+                module.enable_adapters(True)
+
+    def _wrapped(self) -> dict[int, list[str]]:
+        """Name the modules that are wrapped, by layer."""
+        config, adapter = self._config, self._config.method.adapter
+        assert adapter is not None
+        found: dict[int, list[str]] = {}
+        if adapter.wraps:
+            targets = config.targets or adapter.targets
+            for slot in target_slots(self._model.layout, targets, config.layers, config.mode):
+                found.setdefault(slot.layer, []).append(slot.module)
+        return found
 
     def adapter(self, head: Mapping[str, np.ndarray]) -> AdapterFolder:
         """Give the adapter as PEFT saves it, for the model as transformers opens it with its head."""

@@ -91,7 +91,7 @@ def test_the_verdict_on_a_value_and_on_nothing() -> None:
         (answer(row(2.0), row(2.0), {}, None), "b_v moved nothing: 2.00"),
         (
             answer(row(0, 1), row(0, 1.001), {0: row(0, 1)}),
-            "The biases of b_v changed next to nothing: 'positive' 0.73",
+            "b_v changed next to nothing: 'positive' 0.73",
         ),
     ):
         assert still.verdict(0) == f"{what} is what the head says by itself."
