@@ -53,8 +53,6 @@ _NO_CONTROL = (
     "fisher_examples",
     "data_dir",
     "eval_file",
-    "targets",
-    *SETTINGS_OF_METHODS,
 )
 """Settings that only the command line and the library take."""
 
@@ -108,6 +106,8 @@ def parameters(kind: str, config: RunConfig) -> dict[str, str | list[str]]:
         found |= {"ft_mode": config.mode, "ft_fisher": config.fisher or None}
         if config.method.names_terms:
             found["ft_terms"] = list(config.terms)
+        found["ft_targets"] = list(config.targets) if config.targets else None
+        found |= {f"ft_{name}": getattr(config, name) for name in SETTINGS_OF_METHODS}
     if config.add_bias and not (config.method.names_terms and not KINDS[kind].sets):
         found["ft_add"] = list(config.add_bias)
     if config.layers is not None:

@@ -1,13 +1,14 @@
-"""Lists in the URL whose options may bear a mark, such as that their data is not on this machine.
+"""Lists in the URL whose options are shown in other words, or with a mark that their data is not on this machine.
 
 Streamlit writes a bound option into the URL as it is shown, so a mark would stand in links, and a machine that has the
-data would not know them. These lists write the plain option instead.
+data would not know them; nor would a release whose words are better. These lists write the plain option instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
@@ -27,28 +28,54 @@ def with_mark(option: str, marked: frozenset[str]) -> str:
     return f"{option} ({NOT_HERE})" if option in marked else option
 
 
+def marks(marked: frozenset[str]) -> Callable[[str], str]:
+    """Make the function that writes an option as a list shows it, with its mark."""
+    return partial(with_mark, marked=marked)
+
+
 def choose_one(
-    label: str, options: Sequence[str], default: str, key: str, marked: frozenset[str], help: str | None = None
+    label: str,
+    options: Sequence[str],
+    default: str,
+    key: str,
+    shown: Callable[[str], str],
+    help: str | None = None,
+    draw: Callable[..., str] = st.selectbox,
+    **look: Any,
 ) -> str:
-    """Draw a selectbox under `key`, which is also its name in the URL; the default does not stand there."""
+    """Draw a list under `key`, which is also its name in the URL; the default does not stand there.
+
+    ``shown``: writes an option as the list shows it; ``draw``: st.selectbox or st.radio, with its arguments ``look``.
+    """
     _follow_the_address(key, lambda found: found[-1] if found and found[-1] in options else default)
-    chosen: str = st.selectbox(label, options, key=key, format_func=partial(with_mark, marked=marked), help=help)
+    chosen: str = draw(label, options, key=key, format_func=shown, help=help, **look)
     address.put(key, None if chosen == default else chosen)
     return chosen
 
 
 def choose_some(
-    label: str, options: Sequence[str], default: list[str], key: str, marked: frozenset[str], help: str | None = None
+    label: str,
+    options: Sequence[str],
+    default: list[str],
+    key: str,
+    shown: Callable[[str], str],
+    help: str | None = None,
+    placeholder: str = "Choose tasks",
+    *,
+    new: bool = False,
 ) -> list[str]:
-    """Draw a multiselect under `key`, which is also its name in the URL; an emptied one is an empty value there."""
+    """Draw a multiselect under `key`, which is also its name in the URL; an emptied one is an empty value there.
+
+    ``shown``: as in :func:`choose_one`; ``new``: whether others than the ``options`` may be typed.
+    """
 
     def named(found: list[str]) -> list[str]:
-        known = [option for option in dict.fromkeys(found) if option in options]
+        known = [option for option in dict.fromkeys(found) if option in options or (new and option)]
         return known if known or found == [""] else default
 
     _follow_the_address(key, named)
     chosen = st.multiselect(
-        label, options, key=key, format_func=partial(with_mark, marked=marked), help=help, placeholder="Choose tasks"
+        label, options, key=key, format_func=shown, help=help, placeholder=placeholder, accept_new_options=new
     )
     address.put(key, None if chosen == default else chosen or "")
     return chosen

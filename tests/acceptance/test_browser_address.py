@@ -133,7 +133,7 @@ QUICK: dict[str, Hands] = {
     "fine-tune": Hands(
         "fine_tune",
         {"ft_regime": "number", "ft_n": "50", "ft_do": "train"},
-        (word("medium"), word("paper"), word("k"), fill("Layers", "2-4"), word("select"), PRESENT),
+        (word("medium"), word("paper"), word("k"), fill("Layers", "2-4"), word("Score the biases"), PRESENT),
         {"ft_regime": ["medium"], "ft_preset": ["paper"], "ft_layers": ["2-4"], "ft_do": [], "present": ["true"]},
     ),
 }

@@ -10,6 +10,7 @@ import streamlit as st
 
 from beft_core.cli.command_line import command_line
 from beft_core.errors import ModelNotHere, UserError
+from beft_core.runs.kinds import KINDS
 from beft_core.tasks.sources import table_preview
 from beft_core.training.estimate.count import count_parameters
 from dashboard.app_pages.fine_tune import setup as setup_form
@@ -98,7 +99,7 @@ def _start() -> None:
         except UserError as error:
             card.could_not(fine_tunes.FULL, error)
             return
-        name = f"{setup.kind} on {setup.table.name}"
+        name = f"{KINDS[setup.kind].trains(setup.config.to_dict())} on {setup.table.name}"
     fine_tunes.begin(setup.kind, setup.config, measured(setup), name)
 
 

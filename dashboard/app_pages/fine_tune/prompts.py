@@ -119,7 +119,7 @@ def choose_demonstrations() -> None:
         key=DEMONSTRATIONS,
         bind="query-params",
         help="Training examples with their right answers before each validation prompt (in-context learning), drawn "
-        "afresh for each. The authors take 32. To see what they do alone, train nothing: Which parameters: none.",
+        "afresh for each. The authors take 32. To see what they do alone, take the method nothing (zero-shot).",
     )
 
 

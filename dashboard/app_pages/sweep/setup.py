@@ -217,7 +217,7 @@ def _tasks() -> None:
         [*HEAD_TASKS, OWN_TABLE],
         DEFAULTS["sw_tasks"],
         "sw_tasks",
-        missing,
+        marked.marks(missing),
         help="; ".join(f"{task}: {spec.title}" for task, spec in HEAD_TASKS.items())
         + "; own-table: CSV, TSV, JSONL or Parquet files of yours. Prompted tasks, for language models, are swept by "
         "the command beft sweep",

@@ -16,13 +16,16 @@ from dashboard_tools import begin, button, captions, charts, command, metrics, o
 from gguf_files import whole
 from streamlit.testing.v1 import AppTest
 
-from beft_core import config
+from beft_core import config, extras
+from beft_core.adapter_methods import ADAPTERS
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
+from beft_core.methods import METHODS
 from beft_core.runs import about
 from beft_core.runs.run import Run, list_runs
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
 from beft_core.training.estimate.count import count_parameters, layout_of
+from dashboard.app_pages.fine_tune import methods
 from dashboard.shared import model_service
 
 pytestmark = pytest.mark.usefixtures("lab")
@@ -180,6 +183,43 @@ def test_a_learning_rate_of_full_fine_tuning_is_doubted_and_can_be_started() -> 
     assert not button(at, "Start").disabled and not opened("fine_tune", ft_do="train", ft_lr="0.003").warning
 
 
+def test_every_method_is_a_choice_with_its_own_numbers_and_is_counted() -> None:
+    at = opened("fine_tune", ft_do="train")
+    assert set(at.selectbox(key="ft_mode").options) == {methods.name_of(name) for name in METHODS}
+    for method in ADAPTERS:
+        at = opened("fine_tune", ft_do="train", ft_mode=method, ft_lr="0.003")
+        counted = count_parameters(RunConfig(mode=method, terms=()))
+        assert counted.trainable and metrics(at)["Trained parameters"] == f"{counted.trainable:,}", method
+        assert f"--method {method} " in command(at) and "--rank" not in command(at) and not at.warning
+        shown = {box.key for box in at.number_input if box.key in methods.NUMBERS.values()}
+        assert shown == {methods.NUMBERS[one.field] for one in ADAPTERS[method].settings}
+        assert ("ft_layers" in [box.key for box in at.text_input]) == ADAPTERS[method].wraps
+
+
+def test_numbers_and_modules_of_a_method_are_in_the_link_and_in_the_command() -> None:
+    link = {"ft_do": "train", "ft_mode": "lora", "ft_rank": "4", "ft_alpha": "0.5", "ft_targets": ["k", "o"]}
+    at = opened("fine_tune", **link)
+    for words in ("--method lora", "--targets k o", "--rank 4", "--alpha 0.5"):
+        assert words in command(at), words
+    assert metrics(at)["Trained parameters"] == f"{2 * 6 * 4 * (384 + 384):,}"
+    at = sound(at.selectbox(key="ft_mode").select("vera").run())  # which has a rank, and no alpha
+    assert "--rank 4" in command(at) and "--alpha" not in command(at)
+    at = sound(at.selectbox(key="ft_mode").select("ln-tuning").run())  # which wraps none of these modules
+    assert "--targets" not in command(at) and at.multiselect(key="ft_targets").value == []
+    assert "ft_rank" not in at.query_params and not at.error and not at.warning
+    at = opened("fine_tune", ft_do="train", ft_mode="prefix", ft_layers="3-5")  # its vectors are in every layer
+    assert not at.warning and "--layers" not in command(at)
+
+
+def test_a_method_whose_library_is_missing_is_one_line_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extras, "METHODS", ("a_library_that_nobody_has",))
+    at = opened("fine_tune", ft_do="train", ft_mode="lora")
+    (said,) = [box.value.replace("\\", "") for box in at.warning]
+    assert "without a_library_that_nobody_has" in said and "pip install 'beft-lab[methods]'" in said
+    assert button(at, "Start").disabled and at.selectbox(key="ft_mode").value == "lora"
+    assert not opened("fine_tune", ft_do="train", ft_mode="fish").warning
+
+
 def test_a_model_of_the_hub_that_is_not_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     from dashboard.app_pages.fine_tune import setup
 
@@ -233,7 +273,7 @@ def test_a_table_is_previewed_and_stored_only_when_a_run_on_it_starts(lab: Path)
     assert (config["text"], config["text_pair"], config["label"]) == ("review", None, "verdict")
     assert (config["name"], config["problem"]) == ("re-views", None)
     assert config["table_sha256"] == hashlib.sha256(REVIEWS.encode()).hexdigest()
-    assert about.about(run).name == "train on ../../re views.csv"
+    assert about.about(run).name == "b_v on ../../re views.csv"
     assert sound(at).selectbox(key="ft_table").value == table.name  # which the browser puts into the URL
     again = opened("fine_tune", ft_task="own-table", ft_do="train", ft_table=table.name, ft_label="verdict")
     assert str(table) in command(again) and "--label verdict" in command(again)

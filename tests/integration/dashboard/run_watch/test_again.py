@@ -12,7 +12,7 @@ from dashboard_tools import opened, sound
 from example_decoder import write_decoder, write_reviews
 from fake_worker import small_snapshot
 
-from beft_core.config import RunConfig
+from beft_core.config import SETTINGS_OF_METHODS, RunConfig
 from beft_core.runs.overview import overview
 from beft_core.runs.run import Run, list_runs
 from beft_core.runs.status import Status
@@ -48,6 +48,8 @@ CONFIGS = [
         ),
     ),
     ("train", RunConfig(mode="head", regime="all")),
+    ("train", RunConfig(mode="lora", targets=("k", "o"), rank=4, alpha=0.5, regime="all", layers=(1,))),
+    ("train", RunConfig(mode="prefix", virtual_tokens=7, regime="all", lr=5e-3)),
 ]
 PROMPTED = RunConfig(
     task="prompt-sst2",
@@ -120,7 +122,7 @@ def test_what_the_form_cannot_hold_is_said() -> None:
     assert again.left_out(dataclasses.replace(PROMPTED, add_bias=("q", "k", "v"))) == {"add_bias": ("k",)}
     derived = {"task", "name", "train_file", "text", "text_pair", "label", "problem", "mode", "terms", "layers"}
     derived |= {"regime", "n_train", "fisher", "trajectory_every", "add_bias"}
-    derived |= {"prompt", "candidates", "candidates_column"}
+    derived |= {"prompt", "candidates", "candidates_column", "targets", *SETTINGS_OF_METHODS}
     by_the_form = {"table_sha256", "evaluate", "record_wall_seconds"}
     known = {*again._SAME, *again._OF_PRESET, *again._NO_CONTROL, *derived, *by_the_form}
     assert {field.name for field in dataclasses.fields(RunConfig)} == known
