@@ -122,7 +122,7 @@ def _terms(fields: Fields) -> tuple[str, ...]:
     named = fields.get("terms")
     if not methods.method_of(fields.get("mode", methods.DEFAULT)).names_terms or not isinstance(named, list | tuple):
         return ()
-    return tuple(term for term in named if term in TERMS)
+    return tuple(term for term in named if isinstance(term, str) and term in TERMS)
 
 
 def _fine_tune(fields: Fields) -> str:
@@ -133,7 +133,22 @@ def _fine_tune(fields: Fields) -> str:
 
 def _fine_tune_brief(fields: Fields) -> str:
     terms = _terms(fields)
-    return f"{len(terms)} terms" if len(terms) > _MAX_TERMS else _fine_tune(fields)
+    return f"{len(terms)} terms" if len(terms) > _MAX_TERMS else ", ".join([_fine_tune(fields), *_set_up(fields)])
+
+
+def _set_up(fields: Fields) -> list[str]:
+    """Say which modules and numbers a fine-tune has that are not those of its method."""
+    adapter = methods.method_of(fields.get("mode")).adapter
+    if adapter is None:
+        return []
+    targets = fields.get("targets")
+    named = [term for term in TERMS if term in targets] if isinstance(targets, list | tuple) else []
+    said = [" ".join(named)] if named and set(named) != set(adapter.targets) else []
+    for one in adapter.settings:
+        value = fields.get(one.field)
+        if isinstance(value, int | float) and value != one.default:
+            said.append(f"{one.field.replace('_', ' ')} {value:g}")
+    return said
 
 
 def _filled_in(fields: Fields) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from beft_core.errors import UserError
 from beft_core.files.plain_file import open_plain
+from beft_core.methods import DEFAULT, method_of
 from beft_core.runs.about import About, about
 from beft_core.runs.damage import FILES, TAIL_BYTES, damage
 from beft_core.runs.kinds import Kind, kind_of
@@ -98,6 +99,13 @@ class Overview:
     def trains_briefly(self) -> str:
         """Description of what the run trains in the few words that a row of a table has room for."""
         return self.row.brief(self.config) if self.row.brief is not None else self.trains
+
+    @property
+    def method(self) -> str:
+        """Method of a fine-tune in words, such as "bias terms" or "LoRA"; of a run of another kind the kind."""
+        if not self.row.single:
+            return self.row.name
+        return "probe" if self.row.sets else method_of(self.config.get("mode", DEFAULT)).short or "bias terms"
 
     @property
     def metric(self) -> str | None:

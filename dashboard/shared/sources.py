@@ -103,7 +103,8 @@ def _described(run: Run, *versions: tuple[int, int, int]) -> Source:
     name = about(run).name
     try:
         kind, config = run.config()
-        does = f"{kind} on {' + '.join(KINDS[kind].tasks(config))}"
+        row = KINDS[kind]
+        does = f"{(row.brief or row.trains)(config)} on {' + '.join(row.tasks(config))}"
     except UserError:
         does = ""
     state = run.recorded().state

@@ -152,7 +152,7 @@ def test_a_real_run_is_watched_through_a_reload_to_its_result(visit: Visit) -> N
     see(page.get_by_text("is done after"), timeout=120_000)
     run = list_runs(visit.lab.home)[0]
     assert run.status().state == "done" and run.snapshot.is_file()
-    expect(page.get_by_role("combobox", name="Snapshot")).to_have_value(f"Run {run.id[-6:]}: select on demo-sentiment")
+    expect(page.get_by_role("combobox", name="Snapshot")).to_have_value(f"Run {run.id[-6:]}: probe on demo-sentiment")
     see(page.get_by_text("48 training examples"))
     visit.check("done")
     if sys.platform == "linux":  # the page watched torch work without loading it

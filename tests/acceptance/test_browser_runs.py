@@ -122,7 +122,7 @@ def test_ticking_comparing_and_a_new_run_that_moves_nothing(visit: Visit, runs: 
     visit.check("runs-compared")
     page.get_by_role("link", name="Compare snapshots").click()
     see(page.get_by_role("heading", level=1, name="Compare"))
-    for run, name in ((runs[2], "train on sst2"), (runs[4], "queries only")):
+    for run, name in ((runs[2], "b_v on sst2"), (runs[4], "queries only")):
         see(page.get_by_title(f"Run {run.id[-6:]}: {name}"))
 
 

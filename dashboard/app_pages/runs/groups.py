@@ -15,7 +15,7 @@ from dashboard.shared.text import in_words, plain
 
 GROUP = "group"
 """Key of the choice of groups, and its name in the URL."""
-TASK, TERM = "Task", "Trained term"
+TASK, TERM = "Task", "What is trained"
 """Values of the choice, on the page and in the URL."""
 MAX_SAID = 3
 """Most tasks that the sentence names; the table has all."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 CHOSEN = "runs"
 """Key of the list of ticked runs, and its name in the URL."""
+METHOD = "method"
+"""Key of the filter by method, and its name in the URL."""
 _TABLE, _DRAWN, _TICKED = "runs-table", "runs-drawn", "runs-ticked"
 BUSY_SECONDS, IDLE_SECONDS = 1.5, 5.0
 STATE_COLOURS = {
@@ -68,6 +70,7 @@ _CHARACTER_PIXELS, _CELL_PIXELS = 6.1, 16
 def filters(runs: Sequence[Overview]) -> None:
     """Draw the row of filters; they stand in the URL."""
     tasks = sorted({task for one in runs for task in one.tasks})
+    methods = sorted({one.method for one in runs})
     tags = sorted({tag for one in runs for tag in one.about.tags})
     with page.control("choose", "runs-filter", horizontal=True, vertical_alignment="bottom"):
         st.text_input(
@@ -76,26 +79,28 @@ def filters(runs: Sequence[Overview]) -> None:
             bind="query-params",
             placeholder="name, term, setting…",
             icon=":material/search:",
-            width=190,
+            width=170,
         )
         for label, key, options in (
             ("State", "state", (*STATES, DAMAGED)),
+            ("Method", METHOD, methods),
             ("Task", "on", tasks),
             ("Tag", "tag", tags),
         ):
             if options:
-                st.multiselect(label, options, key=key, bind="query-params", placeholder="all", width=150)
+                st.multiselect(label, options, key=key, bind="query-params", placeholder="all", width=140)
         groups.choose()
 
 
 def passing(runs: Sequence[Overview]) -> list[Overview]:
     """Find the runs that the filters let through. Words are looked for in names, tags, notes, ids and settings."""
     words = str(st.session_state.get("find") or "").lower().split()
-    states, tasks, tags = (set(st.session_state.get(key) or ()) for key in ("state", "on", "tag"))
+    states, methods, tasks, tags = (set(st.session_state.get(key) or ()) for key in ("state", METHOD, "on", "tag"))
     return [
         one
         for one in runs
         if (not states or states & set(states_of(one)))
+        and (not methods or one.method in methods)
         and (not tasks or tasks & set(one.tasks))
         and (not tags or tags & set(one.about.tags))
         and all(word in _text(one) for word in words)
@@ -110,7 +115,7 @@ def states_of(one: Overview) -> list[str]:
 def _text(one: Overview) -> str:
     settings = " ".join(f"{name}={value}" for name, value in one.config.items() if value is not None)
     written = f"{one.about.name} {' '.join(one.about.tags)} {one.about.note}"
-    return f"{written} {one.label} {one.id} {one.kind} {settings}".lower()
+    return f"{written} {one.label} {one.method} {one.id} {one.kind} {settings}".lower()
 
 
 def chosen(runs: Sequence[Overview]) -> list[Overview]:
@@ -201,6 +206,7 @@ def frame(runs: Sequence[Overview], now: float) -> pd.DataFrame:
         {
             "run": [f"{one.id[-6:]} {one.about.name}".rstrip() for one in runs],
             "trains": [_trains(one) for one in runs],
+            "method": [one.method for one in runs],
             "state": [_chips(one) for one in runs],
             "now": [_shortened(outcome(one, now), room) for one in runs],
             "seconds": pd.array([_round(one.seconds(now)) for one in runs], dtype="Float64"),
@@ -295,6 +301,7 @@ def _columns(runs: Sequence[Overview]) -> dict[str, Any]:
     return {
         "run": column.TextColumn("Run", pinned=True, width=wide["run"]),
         "trains": column.TextColumn("Trains", width=wide["trains"]),
+        "method": column.TextColumn("Method", help="Kind of what is trained; of other runs what they are."),
         "state": column.MultiselectColumn(
             "State", options=list(STATE_COLOURS), color=list(STATE_COLOURS.values()), width=wide["state"]
         ),

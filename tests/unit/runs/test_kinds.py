@@ -133,9 +133,18 @@ def test_a_new_kind_is_one_row_and_a_workflow(toy: Kind, tmp_path: Path) -> None
 
 
 def test_a_run_of_another_method_is_named_by_it() -> None:
-    assert KINDS["train"].trains({"mode": "lora", "terms": [], "rank": 4}) == "LoRA"
+    train = KINDS["train"]
+    assert train.trains({"mode": "lora", "terms": [], "rank": 4}) == "LoRA"
+    for fields, brief in (
+        ({"rank": 8, "alpha": 16.0, "targets": ["q", "v"]}, "LoRA"),
+        ({"rank": 4, "targets": ["k", "o"], "virtual_tokens": 3}, "LoRA, k o, rank 4"),
+        ({"alpha": 0.5}, "LoRA, alpha 0.5"),
+        ({"rank": "many", "targets": [["q"], "<b>"], "alpha": None}, "LoRA"),
+    ):
+        assert train.brief is not None and train.brief({"mode": "lora", "terms": [], **fields}) == brief
     sweep = KINDS["sweep"]
     methods = [{"method": "lora", "rank": 4}, "ia3"]
     assert sweep.trains({"terms": ["v"], "methods": methods}) == "sweep of v, lora, ia3"
     assert sweep.trains({"terms": [], "methods": methods}) == "sweep of lora, ia3"
+    assert sweep.brief is not None
     assert sweep.brief({"terms": ["v", "q", "k", "all", "head"], "methods": methods}) == "sweep of 7 kinds"

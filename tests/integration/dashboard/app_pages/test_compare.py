@@ -315,7 +315,7 @@ def test_a_read_only_server_opens_no_folders(tmp_path: Path, monkeypatch: pytest
 def test_a_renamed_run_is_found_by_an_old_link(tmp_path: Path) -> None:
     run = Run.create("select", {"task": "demo-sentiment"})
     write_snapshot(run.snapshot, small_snapshot(3))
-    old = f"Run {run.id[-6:]}: select on demo-sentiment"
+    old = f"Run {run.id[-6:]}: probe on demo-sentiment"
     assert sources.run_title(run) == old
     rename(run, "the good one")
     new = f"Run {run.id[-6:]}: the good one"

@@ -276,7 +276,7 @@ def test_launch_watch_and_show_the_result() -> None:
     at.run()  # it was seen at work here: its snapshot is opened by itself, once
     assert "is done after" in " ".join(m.value for m in sound(at).markdown)
     assert all(b.label != "Show it" for b in at.button)
-    assert sound(at).selectbox(key="snapshot").value == f"Run {run.id[-6:]}: select on demo-sentiment"
+    assert sound(at).selectbox(key="snapshot").value == f"Run {run.id[-6:]}: probe on demo-sentiment"
     assert charts(at) == CHARTS and not at.error
 
 

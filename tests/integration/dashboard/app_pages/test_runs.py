@@ -89,6 +89,11 @@ def test_filters_stand_in_the_link() -> None:
         ({"state": "dancing"}, [two, one]),
     ):
         assert list(listed(opened("runs", **query))["id"]) == [run.id for run in expected], query
+    lora = ended(mode="lora", terms=(), rank=4)
+    table = listed(opened("runs", method="LoRA"))
+    assert list(table["id"]) == [lora.id] and list(table["method"]) == ["LoRA"]
+    assert list(table["trains"]) == ["LoRA, rank 4 on demo-sentiment, seed 0"]
+    assert list(listed(opened("runs", method="bias terms"))["id"]) == [two.id, one.id]
     for words in ("nothing like it", "seed=1 demo-similarity"):  # each of these two is in one of the runs
         at = opened("runs", find=words)
         assert not at.dataframe and "No run passes" in at.info[0].value
@@ -119,7 +124,7 @@ def test_the_answer_is_first_and_groups_stand_in_the_link() -> None:
     assert said.startswith(r"**4 fine-tunes on 2 tasks.** Best on demo\-sentiment: :blue[$b_q$] 0.900 accuracy")
     assert "0.900 accuracy (mean of 3: 0.800); on demo\\-similarity: " in said
     assert len(at.dataframe) == 1
-    grouped = opened("runs", group="Trained term", on="demo-sentiment")
+    grouped = opened("runs", group="What is trained", on="demo-sentiment")
     said = next(m.value for m in grouped.markdown if m.value.startswith("**3 fine"))
     assert said.startswith("**3 fine-tunes of 2 kinds on 1 task.** Highest mean on demo") and "0.900 accuracy." in said
     table = grouped.dataframe[0].value

@@ -331,7 +331,7 @@ def test_deleted_and_taken_back_and_resumed_in_the_list_of_runs() -> None:
 
 def test_it_is_called_by_its_tasks() -> None:
     run = ended(SweepSpec(("demo-sentiment", "demo-similarity"), n_train=(16,), terms=("v",)))
-    assert run_title(run) == f"Run {run.id[-6:]}: sweep on demo-sentiment + demo-similarity"
+    assert run_title(run) == f"Run {run.id[-6:]}: sweep of v on demo-sentiment + demo-similarity"
 
 
 def test_launch_takes_a_spec() -> None:
