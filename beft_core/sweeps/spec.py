@@ -97,8 +97,8 @@ class SweepSpec:
     """
     methods: tuple[dict[str, Any], ...] = ()
     """Methods besides ``terms``, each alone: ``{"method": "lora", "rank": 8, "targets": ["q", "v"], "lrs": [1e-3]}``,
-    of which only the first is needed, or its name alone; the name may be of bias terms too, ``v`` or ``q+v``. ``lrs``
-    and ``seeds`` are a method's own learning rates and seeds.
+    of which only the first is needed, or as words, ``lora rank=8 targets=q,v lrs=1e-3``; the name may be of bias terms
+    too, ``v`` or ``q+v``. ``lrs`` and ``seeds`` are a method's own learning rates and seeds.
     """
     lrs: tuple[float, ...] = ()
     """Peak learning rates; without them, the preset's."""
@@ -359,7 +359,7 @@ def mode_and_terms(what: str) -> tuple[str, tuple[str, ...]]:
 def _method_entry(entry: Any) -> dict[str, Any]:
     """Check an entry of ``methods``. Raises UserError for a method or a setting that there is not."""
     if isinstance(entry, str):
-        entry = {"method": entry}
+        entry = _in_fields(entry)
     if not isinstance(entry, Mapping) or not isinstance(entry.get("method"), str):
         raise UserError(f"got the method {str(entry)[:80]}", "a name, or a table with the name as its method")
     fields = dict(entry)
@@ -394,6 +394,33 @@ def _method_entry(entry: Any) -> dict[str, Any]:
 def _is_trained(name: str) -> bool:
     """Whether a name is one that ``terms`` of a sweep may hold."""
     return name in MODES_OF_SWEEPS or set(name.split("+")) <= set(TERM_KEYS)
+
+
+def _in_fields(words: str) -> dict[str, Any]:
+    """Read an entry of ``methods`` that is written as :func:`trains` does, ``lora rank=4 targets=q,k``."""
+    name, *settings = words.split() or [""]
+    fields: dict[str, Any] = {"method": name}
+    for word in settings:
+        key, _, value = word.partition("=")
+        parts: list[Any] = [part for part in value.split(",") if part]
+        if not parts or key in fields:
+            raise UserError(
+                f"got {word[:40]!r} after the method {name[:40]}", "settings, each once", "lora rank=4 targets=q,k"
+            )
+        if key != "targets":
+            parts = [_number(part) for part in parts]
+        fields[key] = parts if key in (*GRID_OF_METHODS, "targets") or len(parts) > 1 else parts[0]
+    return fields
+
+
+def _number(word: str) -> Any:
+    """Convert a word to the number that it is; another word stays one, to be refused where a number is expected."""
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word
 
 
 def trains(config: RunConfig) -> str:

@@ -13,7 +13,7 @@ from beft_core.tasks.metrics import chance, metric_in_words
 from beft_core.tasks.registry import TASKS
 from beft_core.terms import TERMS
 from dashboard.figures.parts import style
-from dashboard.figures.parts.labels import as_written
+from dashboard.figures.parts.labels import as_written, in_figures, trained_in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,9 +156,9 @@ def _axis(letter: str, number: int) -> str:
 
 
 def name_of(trains: str) -> str:
-    """Write what a fine-tune trains, for plotly: symbols of bias terms, the words of the other modes."""
+    """Write what a fine-tune trains, for plotly: symbols of bias terms, the names of other methods."""
     terms = trains.split("+")
-    return " + ".join(map(style.symbol, terms)) if set(terms) <= set(TERMS) else trains
+    return " + ".join(map(style.symbol, terms)) if set(terms) <= set(TERMS) else in_figures(trained_in_words(trains))
 
 
 def colour_of(trains: str, dark: bool) -> str:

@@ -10,9 +10,10 @@ import streamlit as st
 from beft_core.adapter_methods import Adapter, Setting
 from beft_core.architectures.layout import Layout
 from beft_core.config import NORMS, SETTINGS_OF_METHODS
-from beft_core.methods import DEFAULT, METHODS, MethodRow, method_of
+from beft_core.methods import DEFAULT, METHODS, method_of
 from beft_core.terms import TERM_KEYS, TERMS
 from dashboard.app_pages.fine_tune import prompts
+from dashboard.figures.parts.labels import METHOD_ORDER, method_name
 from dashboard.figures.parts.style import name_in_text
 from dashboard.shared import marked
 
@@ -22,36 +23,12 @@ NUMBERS: dict[str, str] = {field: f"ft_{field}" for field in SETTINGS_OF_METHODS
 """Numbers that only some methods have: field of RunConfig -> key of its control, and its name in the URL."""
 DEFAULTS: dict[str, Any] = {METHOD: DEFAULT, BIASES: ["v"], TARGETS: [], **dict.fromkeys(NUMBERS.values())}
 """First values of the controls."""
-_WORDS: dict[str, str] = {
-    "terms": "bias terms of your choice",
-    "all": "all biases (BitFit)",
-    "full": "every weight (full fine-tuning)",
-    "none": "nothing (zero-shot)",
-    "prefix": "prefix tuning",
-    "ln-tuning": "LayerNorms (LN-tuning)",
-    "random": "random weights, as many as a bias term",
-}
-"""Names of methods in the list, where their short name says too little."""
 _NUMBER_WORDS: dict[str, str] = {
     "rank": "Rank",
     "alpha": "Alpha",
     "virtual_tokens": "Virtual tokens",
 }
 """Names of the numbers that only some methods have."""
-
-
-def _place(row: MethodRow) -> int:
-    """Place of a method in the list: biases first, then adapters, then what changes single weights or all of them."""
-    return 1 if row.adapter is not None else 0 if row.trains and not row.beyond_biases else 2
-
-
-ORDER: tuple[str, ...] = tuple(sorted(METHODS, key=lambda name: _place(METHODS[name])))
-"""Names of the methods as the list has them."""
-
-
-def name_of(method: str) -> str:
-    """Name a method in a list of choices."""
-    return _WORDS.get(method) or METHODS[method].short
 
 
 def fields(get: Callable[[str], Any]) -> dict[str, Any]:
@@ -75,11 +52,11 @@ def choose(layout: Layout | None, prompted: bool) -> None:
     """Draw the controls. ``layout``: None where it is not known yet; ``prompted``: the task has no head."""
     method = marked.choose_one(
         "Method",
-        ORDER,
+        METHOD_ORDER,
         DEFAULT,
         METHOD,
-        name_of,
-        help="; ".join(f"{name_of(name)}: {METHODS[name].words}" for name in ORDER),
+        method_name,
+        help="; ".join(f"{method_name(name)}: {METHODS[name].words}" for name in METHOD_ORDER),
     )
     row = METHODS[method]
     if row.names_terms:

@@ -13,16 +13,19 @@ import streamlit as st
 
 from beft_core.architectures.layout import Layout
 from beft_core.errors import ModelNotHere, UserError
+from beft_core.extras import require_methods
 from beft_core.methods import METHODS
 from beft_core.models.source import BUNDLED
 from beft_core.sweeps.forecast import Forecast, forecast, most_at_once
 from beft_core.sweeps.spec import MODES_OF_SWEEPS, SweepSpec
-from beft_core.tasks.registry import HEAD_TASKS, REGIMES, TASKS
+from beft_core.tasks.registry import HEAD_TASKS, REGIMES, TASKS, get_task
 from beft_core.tasks.sources.presence import presence
 from beft_core.tasks.sources.table_preview import Checked
 from beft_core.tasks.sources.user_files import OwnTable
 from beft_core.terms import TERM_KEYS
 from beft_core.training.estimate.count import layout_of
+from beft_core.training.preconditions import require_something_to_train, require_targets
+from dashboard.figures.parts.labels import METHOD_ORDER, method_name, trained_in_words
 from dashboard.figures.parts.style import latex
 from dashboard.own_tables.form import Table, TableForm
 from dashboard.shared import hyperparameters, marked, page
@@ -32,6 +35,9 @@ from dashboard.shared.text import plain
 OWN_TABLE = "own-table"
 MAX_TABLES = 8
 """Most tables of the user's own in a sweep that is set up here."""
+_OF_BIASES = tuple(mode for mode in MODES_OF_SWEEPS if METHODS[mode].trains and not METHODS[mode].beyond_biases)
+_OTHERS = tuple(mode for mode in METHOD_ORDER if mode in MODES_OF_SWEEPS and mode not in _OF_BIASES)
+"""Methods that need no bias terms, of biases and of other things."""
 HALVES = "sw-halves"
 """Key of the container of the form's two halves; the page lets them wrap."""
 MAX_RUNS = 5_000
@@ -43,6 +49,7 @@ DEFAULTS: dict[str, Any] = {
     "sw_regimes": [],
     "sw_n": "200",
     "sw_terms": ["v", "q", "k", "head", "all"],
+    "sw_methods": [],
     "sw_lrs": "",
     "sw_probe_lrs": "",
     "sw_seeds": 2,
@@ -94,6 +101,7 @@ def current() -> Setup:
         spec = _spec([task for task, _, _ in own])
         rows = tuple((task.task, checked.train) for task, _, checked in own)
         counted = _counted(json.dumps(spec.to_dict()), most_at_once(spec, layout), rows)
+        _require_methods(counted, layout)
     except UserError as error:
         return Setup(None, None, error, layout)
     return Setup(spec, counted, None, layout, tuple(zip(forms, [table for _, table, _ in own], strict=True)))
@@ -132,9 +140,20 @@ def _layout(model: str) -> Layout | None:
         return None
 
 
+def _require_methods(counted: Forecast, layout: Layout | None) -> None:
+    """Check that the methods of a sweep can train here, and find their modules in the model. Raises UserError."""
+    for run in {(run.mode, run.targets, run.task): run for run in counted.runs}.values():
+        if run.train_file is None:
+            require_something_to_train(run, get_task(run.task))
+        elif run.method.adapter is not None:
+            require_methods(run.mode)
+        if layout is not None:
+            require_targets(run, layout)
+
+
 def _spec(own: Sequence[OwnTable]) -> SweepSpec:
-    for key, what in (("sw_tasks", "task"), ("sw_terms", "kind of fine-tune")):
-        if not _get(key):
+    for keys, what in ((("sw_tasks",), "task"), (("sw_terms", "sw_methods"), "kind of fine-tune")):
+        if not any(_get(key) for key in keys):
             raise UserError(f"got no {what}", "at least one")
     settings = {field: _get(key) for key, field in _SETTINGS.items() if _get(key) != DEFAULTS[key]}
     if _model() != BUNDLED:
@@ -153,13 +172,15 @@ def _spec(own: Sequence[OwnTable]) -> SweepSpec:
         regimes=tuple(name for name in REGIMES if name in (_get("sw_regimes") or ())),
         n_train=tuple(map(int, counts)),
         terms=tuple(term.replace(" ", "+") for term in _get("sw_terms")),  # what + is in an address typed by hand
+        methods=tuple(_get("sw_methods")),
         lrs=_numbers("sw_lrs", "learning rate"),
         probe_lrs=_numbers("sw_probe_lrs", "learning rate"),
         seeds=tuple(range(int(_get("sw_seeds")))),
         settings=settings,
     )
     count = len(spec.tasks) * max(1, len(spec.regimes) + len(spec.n_train)) * len(spec.seeds)
-    count *= sum(len(spec.probe_lrs or spec.lrs if what == "all" else spec.lrs) or 1 for what in spec.terms)
+    kinds = sum(len(spec.probe_lrs or spec.lrs if what == "all" else spec.lrs) or 1 for what in spec.terms)
+    count *= kinds + sum(len(entry.get("lrs", spec.lrs)) or 1 for entry in spec.methods)
     if count > MAX_RUNS:
         raise UserError(f"got {count:,} fine-tunes", f"at most {MAX_RUNS:,} on this page", "the command beft sweep")
     return spec
@@ -287,15 +308,26 @@ def _sizes() -> str:
 def _what() -> None:
     st.multiselect(
         "What to train, each alone",
-        [*TERM_KEYS, *MODES_OF_SWEEPS],
+        [*TERM_KEYS, *_OF_BIASES],
         default=DEFAULTS["sw_terms"],
         key="sw_terms",
         bind="query-params",
         accept_new_options=True,
         placeholder="Choose bias terms",
         help="Bias terms, each a fine-tune of its own; type q+v for both together. "
-        + "; ".join(f"{mode}: {METHODS[mode].words}" for mode in MODES_OF_SWEEPS)
+        + "; ".join(f"{mode}: {METHODS[mode].words}" for mode in _OF_BIASES)
         + ".",
+    )
+    marked.choose_some(
+        "Other methods, each alone",
+        _OTHERS,
+        DEFAULTS["sw_methods"],
+        "sw_methods",
+        trained_in_words,
+        help="; ".join(f"{method_name(mode)}: {METHODS[mode].words}" for mode in _OTHERS)
+        + ". Settings of one are typed: lora rank=4 targets=q,k lrs=5e-4,2e-3.",
+        placeholder="None; or type lora rank=4",
+        new=True,
     )
     left, right = st.columns(2)
     left.text_input(

@@ -291,6 +291,10 @@ def test_methods_stand_beside_terms_with_settings_and_rates_of_their_own(tmp_pat
     ]
     assert len(runs) == 10 and len(group(runs, 16)) == 9, "adapters stand alone"
     assert SweepSpec.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+    words = ("ia3", "lora rank=4 targets=q,k lrs=1e-3,5e-4", "lora targets=q,v")
+    assert spec(tasks="sst2", terms="v", lrs=1e-2, seeds=2, methods=words) == made
+    again = [trains(run) for run in spec(terms=(), methods=tuple(trains(run) for run in runs[2::4])).runs()]
+    assert again == [trains(run) for run in runs[2::4]], "what a table says of a run can be said of a sweep"
     assert "methods" not in spec(terms="v").to_dict()
     assert [trains(run) for run in spec(terms=[], methods="lora").runs()] == ["lora"]
 
@@ -320,6 +324,13 @@ def test_without_probes_all_biases_are_a_fine_tune_like_others() -> None:
         ([{"method": "lora", "epochs": 2}], "got epochs of the method lora"),
         ([{"method": "lora", "lrs": [0]}], "positive numbers"),
         ([{"method": "terms"}], "got the method terms"),
+        ("", "got the method; expected one of"),
+        ("lora rank", "got 'rank' after the method lora"),
+        ("lora rank=3 rank=4", "got 'rank=4' after the method lora; expected settings, each once"),
+        ("lora rank=many", "got rank = 'many'; expected a whole number"),
+        ("lora rank=3,4", r"got rank = \[3, 4\]; expected a whole number"),
+        ("lora lrs=fast", "positive numbers"),
+        ("lora targets=head", "got --targets head"),
     ],
 )
 def test_methods_that_are_none_are_told(methods: Any, words: str) -> None:

@@ -26,6 +26,7 @@ from beft_core.runs.run import Run, list_runs
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
 from beft_core.training.estimate.count import count_parameters, layout_of
 from dashboard.app_pages.fine_tune import methods
+from dashboard.figures.parts.labels import method_name
 from dashboard.shared import model_service
 
 pytestmark = pytest.mark.usefixtures("lab")
@@ -185,7 +186,7 @@ def test_a_learning_rate_of_full_fine_tuning_is_doubted_and_can_be_started() -> 
 
 def test_every_method_is_a_choice_with_its_own_numbers_and_is_counted() -> None:
     at = opened("fine_tune", ft_do="train")
-    assert set(at.selectbox(key="ft_mode").options) == {methods.name_of(name) for name in METHODS}
+    assert set(at.selectbox(key="ft_mode").options) == {method_name(name) for name in METHODS}
     for method in ADAPTERS:
         at = opened("fine_tune", ft_do="train", ft_mode=method, ft_lr="0.003")
         counted = count_parameters(RunConfig(mode=method, terms=()))

@@ -12,9 +12,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 from dashboard_tools import button, charts, command, metrics, opened, sound, wait
 from streamlit.testing.v1 import AppTest
 
+from beft_core import extras
 from beft_core.cli.command_line import sweep_command
 from beft_core.config import RunConfig
 from beft_core.execution.start import launch, start_worker
@@ -93,6 +95,37 @@ def test_a_link_restores_every_choice() -> None:
     assert metrics(at)["Fine-tunes"] == f"{2 * 4 * (2 + 2 + 1) * 3}"
     assert "demo-sentiment: low 300, all" in said(at)
     assert "demo-sentiment 2 epochs; AdamW's epsilon 1e-07 after the bias correction" in said(at)
+
+
+def test_other_methods_stand_beside_terms_with_settings_that_are_typed() -> None:
+    at = opened("sweep", sw_terms=["v"], sw_methods=["ia3", "fish"])
+    assert command(at).startswith(
+        "beft sweep --tasks demo-sentiment --n-train 200 --terms v --methods ia3 fish --seeds"
+    )
+    assert metrics(at)["Fine-tunes"] == "6" and not at.warning
+    typed = "lora rank=4 targets=q,k lrs=5e-4,2e-3"
+    at = opened("sweep", sw_terms=[""], sw_methods=["ia3", typed])
+    assert at.multiselect(key="sw_methods").value == ["ia3", typed] and metrics(at)["Fine-tunes"] == "6"
+    (file,) = [code.value for code in at.code if not code.value.startswith("beft ")]
+    assert SweepSpec.from_dict(yaml.safe_load(file)).runs() == [
+        *SweepSpec(terms=(), methods=("ia3", typed), n_train=(200,), seeds=(0, 1)).runs()  # type: ignore[arg-type]
+    ]
+    for strange, words in (
+        ("lora rank=0", "got --rank 0"),
+        ("lorra", "try lora"),
+        ("ia3 targets=ln1", "--targets ln1"),
+    ):
+        at = opened("sweep", sw_methods=[strange])
+        assert words in at.warning[0].value.replace("\\", "") and button(at, START).disabled
+
+
+def test_methods_that_cannot_train_here_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = opened("sweep", sw_methods=["none"])
+    assert "whose answers a head gives that must be trained" in at.warning[0].value.replace("\\", "")
+    monkeypatch.setattr(extras, "METHODS", ("a_library_that_nobody_has",))
+    at = opened("sweep", sw_methods=["lora"])
+    assert "pip install 'beft-lab[methods]'" in at.warning[0].value.replace("\\", "") and button(at, START).disabled
+    assert not opened("sweep", sw_methods=["fish"]).warning
 
 
 def test_joined_terms_in_an_address_that_was_typed_by_hand() -> None:

@@ -1,0 +1,241 @@
+"""Methods of fine-tuning against each other: what each is worth, over how many values it trains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import plotly.graph_objects as go
+
+from beft_core.methods import METHODS
+from beft_core.terms import TERMS
+from dashboard.figures.parts import style
+from dashboard.figures.parts.labels import in_figures, trained_in_words
+from dashboard.figures.parts.numbers import apart
+
+PLOT, HEAD, FOOT = 300, 84, 74
+"""Heights in pixels: the marks, the names above them, and the axis with the legend below it."""
+WIDTH = 760
+"""Width of the marks in pixels, about; methods that train equally many values stand beside each other by it."""
+BESIDE = 27
+"""Least distance in pixels from a method to the next: as much as its slanted name takes."""
+LEAST = 10.0
+"""Least span of the y axis, in percentage points, so that small differences look small."""
+NOTHING = "none"
+"""Word at the axis for methods that train nothing."""
+PAPER, BEST = "the paper's settings", "each at its best"
+"""Names of the two halves: one learning rate for all, hollow; each at its own, filled."""
+
+
+@dataclass(frozen=True)
+class MethodMark:
+    """Result of one method at one of the two settings."""
+
+    trains: str
+    """What was trained, as a result table says it: ``v``, ``lora rank=4``, ``full``."""
+    trained: int
+    """Number of trained values, without the head."""
+    value: float
+    """Mean of the metric, a fraction."""
+    low: float | None = None
+    high: float | None = None
+    """Ends of its interval; None: there is none."""
+    paper: bool = False
+    """Whether it is at the paper's settings; else at its own best."""
+    about: str = ""
+    """More about it, for the pointer: its learning rate, its seeds."""
+
+
+def value_by_size(
+    marks: Sequence[MethodMark],
+    metric: str,
+    constant: float | None = None,
+    dark: bool = False,
+    *,
+    interval: str = "95 % interval",
+) -> go.Figure:
+    """Draw the metric of each method, in percent, over the number of values that it trains, on a logarithmic axis.
+
+    A method has one place, in which its mark at the paper's settings is hollow and that at its best filled; a line
+    joins the two. Methods with equally many values stand beside each other around their number. ``constant``: metric of
+    the best constant answer, a fraction; None: not known. ``interval``: what the bars are.
+    """
+    figure = go.Figure()
+    places = _places(marks)
+    for name, own in _by_method(marks).items():
+        _draw_method(figure, name, own, places[name], metric, interval, dark)
+    for half, paper in ((BEST, False), (PAPER, True)):
+        if any(mark.paper == paper for mark in marks):
+            figure.add_scatter(
+                x=[None],
+                y=[None],
+                name=half,
+                mode="markers",
+                showlegend=True,
+                marker={"symbol": "circle-open" if paper else "circle", "size": 11, "color": style.ink(dark)},
+            )
+    low, high = _span(marks, constant)
+    if constant is not None:
+        figure.add_hline(
+            y=100 * constant,
+            line={"color": style.ink(dark), "width": 1, "dash": "dot"},
+            name="constant answer",
+            annotation={"text": "always the commonest answer", "xanchor": "right", "yanchor": "top", "font_size": 12},
+        )
+    _scale(figure, marks, places)
+    figure.update_yaxes(range=[low, high], title={"text": f"{in_figures(metric)}, %", "standoff": 6}, fixedrange=True)
+    figure.update_layout(
+        template=style.template(dark),
+        height=HEAD + PLOT + FOOT,
+        margin={"t": HEAD, "b": FOOT},
+        hovermode="closest",
+        showlegend=True,
+        legend={"orientation": "h", "x": 0, "y": -52 / PLOT, "yanchor": "top"},
+    )
+    return figure
+
+
+def _by_method(marks: Sequence[MethodMark]) -> dict[str, list[MethodMark]]:
+    """Collect the marks of each method, methods with fewer trained values first."""
+    ordered = sorted(marks, key=lambda mark: (mark.trained, mark.trains, mark.paper))
+    return {name: list(own) for name, own in groupby(ordered, key=lambda mark: mark.trains)}
+
+
+def _draw_method(
+    figure: go.Figure, name: str, own: Sequence[MethodMark], place: float, metric: str, interval: str, dark: bool
+) -> None:
+    colour, words = _colour(name, dark), _name(name)
+    known = [mark for mark in own if mark.low is not None and mark.high is not None]
+    if len(own) > 1:
+        figure.add_scatter(
+            x=[10**place] * len(own),
+            y=[100 * mark.value for mark in own],
+            mode="lines",
+            line={"color": colour, "width": 1, "dash": "dot"},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    for mark in known:
+        assert mark.low is not None and mark.high is not None
+        figure.add_scatter(
+            x=[10**place] * 2,
+            y=[100 * mark.low, 100 * mark.high],
+            mode="lines",
+            name="interval",
+            line={"color": colour, "width": 1.5 if mark.paper else 3},
+            opacity=0.6,
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    for mark in own:
+        figure.add_scatter(
+            x=[10**place],
+            y=[100 * mark.value],
+            mode="markers",
+            name=f"{words}, {PAPER if mark.paper else BEST}",
+            showlegend=False,
+            cliponaxis=False,
+            marker={
+                "symbol": _symbol(name),
+                "size": 12,
+                "color": style.ground(dark) if mark.paper else colour,
+                "line": {"color": colour, "width": 2},
+            },
+            customdata=[_about(words, mark, metric, interval)],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+    top = max(100 * (mark.value if mark.high is None else mark.high) for mark in own)
+    figure.add_annotation(
+        x=place,  # of a logarithmic axis an annotation takes the logarithm
+        y=top,
+        text=words,
+        textangle=-50,
+        xanchor="left",
+        yanchor="bottom",
+        xshift=-4,
+        yshift=6,
+        showarrow=False,
+        name=name,
+        font={"color": style.readable(colour, dark), "size": 13},
+    )
+
+
+def _about(words: str, mark: MethodMark, metric: str, interval: str) -> str:
+    """Write what the pointer says of a mark."""
+    shown = f"<b>{words}</b>, {PAPER if mark.paper else BEST}<br>{in_figures(metric)} {100 * mark.value:.1f} %"
+    if mark.low is not None and mark.high is not None:
+        shown += f", {interval} {100 * mark.low:.1f} to {100 * mark.high:.1f}"
+    shown += f"<br>{mark.trained:,} trained values" if mark.trained else "<br>nothing is trained"
+    return shown + (f"<br>{in_figures(mark.about)}" if mark.about else "")
+
+
+def _places(marks: Sequence[MethodMark]) -> dict[str, float]:
+    """Place each method on the axis, as a logarithm to the base of ten; what trains nothing at the left end."""
+    least = min((mark.trained for mark in marks if mark.trained), default=10)
+    logs = {
+        name: math.log10(own[0].trained) if own[0].trained else math.log10(least) - 1
+        for name, own in _by_method(marks).items()
+    }
+    span = max(1.0, max(logs.values(), default=1.0) - min(logs.values(), default=0.0))
+    return apart(logs, BESIDE * span / WIDTH)
+
+
+def _scale(figure: go.Figure, marks: Sequence[MethodMark], places: dict[str, float]) -> None:
+    """Scale the axis of trained values, with a tick at every power of ten."""
+    low, high = min(places.values(), default=0.0), max(places.values(), default=1.0)
+    trained = [mark.trained for mark in marks if mark.trained]
+    powers = range(math.ceil(math.log10(min(trained, default=1)) - 1e-9), math.floor(high) + 1)
+    ticks = {float(10**power): _short(10**power) for power in powers}
+    if nothing := [places[mark.trains] for mark in marks if not mark.trained]:
+        ticks = {10 ** (sum(nothing) / len(nothing)): NOTHING, **ticks}
+    margin = 0.04 * max(1.0, high - low)
+    figure.update_xaxes(
+        type="log",
+        range=[low - margin, high + 2.5 * margin],
+        tickvals=list(ticks),
+        ticktext=list(ticks.values()),
+        title={"text": "trained values", "standoff": 4},
+        fixedrange=True,
+    )
+
+
+def _short(count: int) -> str:
+    """Write a power of ten: 1,000, 10 k, 1 M, 1 G."""
+    for size, sign in ((10**9, "G"), (10**6, "M"), (10**4, "k")):
+        if count >= size:
+            return f"{count // (1000 if sign == 'k' else size)} {sign}"
+    return f"{count:,}"
+
+
+def _span(marks: Sequence[MethodMark], constant: float | None) -> tuple[float, float]:
+    """Ends of the y axis in percent: all marks, their intervals and the constant answer."""
+    values = [100 * one for mark in marks for one in (mark.value, mark.low, mark.high) if one is not None]
+    values += [100 * constant] if constant is not None else []
+    low, high = min(values, default=0.0), max(values, default=100.0)
+    more = max(0.0, LEAST - (high - low)) / 2 + 0.05 * max(high - low, LEAST)
+    return low - more, high + more
+
+
+def _colour(trains: str, dark: bool) -> str:
+    """Colour of the one bias term that is trained; of every other method that of the text."""
+    return style.TERM_COLOURS.get(trains, style.ink(dark))
+
+
+def _symbol(trains: str) -> str:
+    """Symbol of a method by what it changes: biases, an adapter, single weights, every weight, or nothing."""
+    row = METHODS.get(trains.split()[0])
+    if row is None or (row.trains and not row.beyond_biases):
+        return "circle"
+    if row.adapter is not None:
+        return "diamond"
+    return "hexagon" if row.changes_weights and trains != "full" else "star" if row.changes_weights else "x"
+
+
+def _name(trains: str) -> str:
+    """Write what was trained, for plotly: symbols of bias terms, names of methods."""
+    terms = trains.split("+")
+    if set(terms) <= set(TERMS):
+        return " + ".join(map(style.symbol, terms))
+    return in_figures({"all": "all biases", "head": "head only"}.get(trains) or trained_in_words(trains))

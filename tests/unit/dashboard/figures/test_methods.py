@@ -1,0 +1,91 @@
+"""The picture of methods: a place for each by its trained values, hollow and filled marks, intervals, colours."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+
+from dashboard.figures.methods import BESIDE, BEST, PAPER, WIDTH, MethodMark, value_by_size
+from dashboard.figures.parts import style
+
+MARKS = [
+    MethodMark("v", 2304, 0.80, 0.78, 0.82),
+    MethodMark("v", 2304, 0.75, 0.70, 0.79, paper=True),
+    MethodMark("q", 2304, 0.79, 0.77, 0.81),
+    MethodMark("q+v", 4608, 0.81),
+    MethodMark("fish", 2304, 0.70),
+    MethodMark("lora", 73_728, 0.83, 0.81, 0.85, about="learning rate 0.0005"),
+    MethodMark("lora", 73_728, 0.505, 0.49, 0.53, paper=True),
+    MethodMark("full", 22_713_216, 0.86),
+    MethodMark("none", 0, 0.62),
+]
+
+
+def drawn(marks: list[MethodMark] = MARKS, **how: Any) -> tuple[go.Figure, dict[str, list[Any]]]:
+    """The figure, and its marks by name: x, y, marker."""
+    figure = value_by_size(marks, "accuracy", **how)
+    found: dict[str, list[Any]] = {}
+    for trace in figure.data:
+        if trace.mode == "markers" and trace.customdata is not None:
+            found[trace.name] = [trace.x[0], trace.y[0], trace.marker, trace.customdata[0]]
+    return figure, found
+
+
+def test_a_mark_for_each_method_and_setting_at_its_value() -> None:
+    _, found = drawn()
+    assert len(found) == len(MARKS)
+    assert found[f"LoRA, {BEST}"][1] == pytest.approx(83) and found[f"LoRA, {PAPER}"][1] == pytest.approx(50.5)
+    assert found[f"LoRA, {BEST}"][0] == found[f"LoRA, {PAPER}"][0], "one place for both"
+    words = found[f"LoRA, {BEST}"][3]
+    assert "83.0 %, 95 % interval 81.0 to 85.0" in words and "73,728 trained values" in words and "0.0005" in words
+    assert "nothing is trained" in found[f"zero-shot, {BEST}"][3]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_hollow_at_the_papers_settings_and_only_terms_have_a_terms_colour(dark: bool) -> None:
+    _, found = drawn(dark=dark)
+    v, paper = (found[f"b<sub>v</sub>, {half}"][2] for half in (BEST, PAPER))
+    assert v.color == v.line.color == paper.line.color == style.TERM_COLOURS["v"] and paper.color == style.ground(dark)
+    others = {name: one[2].line.color for name, one in found.items() if not name.startswith("b<sub>")}
+    assert set(others.values()) == {style.ink(dark)} and len(others) == 5
+    assert found[f"b<sub>q</sub> + b<sub>v</sub>, {BEST}"][2].line.color == style.ink(dark)
+    symbols = {name.split(",")[0]: one[2].symbol for name, one in found.items()}
+    assert (symbols["LoRA"], symbols["every weight"], symbols["FISH mask"]) == ("diamond", "star", "hexagon")
+    assert symbols["zero-shot"] == "x" and symbols["b<sub>v</sub>"] == "circle"
+
+
+def test_places_follow_the_logarithm_and_equal_numbers_stand_beside_each_other() -> None:
+    figure, found = drawn()
+    place = {name.split(", " + BEST)[0]: math.log10(one[0]) for name, one in found.items() if name.endswith(BEST)}
+    equal = [place[name] for name in ("b<sub>v</sub>", "b<sub>q</sub>", "FISH mask")]
+    span = math.log10(22_713_216) - math.log10(230.4)
+    least = BESIDE * span / WIDTH
+    assert min(abs(a - b) for a in equal for b in equal if a != b) >= least - 1e-9
+    assert abs(sum(equal) / 3 - math.log10(2304)) < 2 * least
+    assert place["LoRA"] == pytest.approx(math.log10(73_728)) and place["every weight"] > place["LoRA"]
+    assert place["zero-shot"] == min(place.values())
+    ticks = dict(zip(figure.layout.xaxis.ticktext, figure.layout.xaxis.tickvals, strict=True))
+    assert ticks["none"] == pytest.approx(10 ** place["zero-shot"]) and ticks["10 k"] == 1e4 and ticks["10 M"] == 1e7
+    names = {one.name: one.x for one in figure.layout.annotations if one.name}
+    assert names["lora"] == pytest.approx(place["LoRA"]), "annotations take logarithms"
+
+
+def test_intervals_reach_from_end_to_end_and_nothing_leaves_the_axis() -> None:
+    figure, _ = drawn(constant=0.509)
+    bars = [sorted(trace.y) for trace in figure.data if trace.name == "interval"]
+    assert len(bars) == sum(mark.low is not None for mark in MARKS) and [pytest.approx(81), pytest.approx(85)] in bars
+    low, high = figure.layout.yaxis.range
+    assert low < 49 and high > 86
+    (line,) = figure.layout.shapes
+    assert line.y0 == pytest.approx(50.9)
+
+
+def test_small_differences_look_small_and_strange_names_are_escaped() -> None:
+    figure, found = drawn([MethodMark("v", 10, 0.8), MethodMark("<b>x</b>", 10, 0.8001)])
+    low, high = figure.layout.yaxis.range
+    assert high - low >= 10 and any("&lt;b&gt;" in name for name in found)
+    assert value_by_size([], "accuracy").layout.height
+    assert value_by_size([MethodMark("none", 0, 0.5)], "accuracy").layout.height
