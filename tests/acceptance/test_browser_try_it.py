@@ -37,4 +37,4 @@ def test_an_example_that_was_fixed_opens_among_the_sentences(visit: Visit) -> No
     page.get_by_role("button", name="Open it among your sentences").click()
     expect(page.get_by_label("Sentences, one a line")).not_to_have_value("")
     expect(page.locator("h4").first).to_contain_text(re.compile("b_v|bv|biases"))
-    see(page.get_by_role("heading", name="Which layer's bias made it"))
+    see(page.get_by_role("heading", name="Which layer made it"))

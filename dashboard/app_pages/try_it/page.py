@@ -16,8 +16,8 @@ DARK = page.dark()
 
 page.begin(
     "try_it",
-    "Type a sentence: what each fine-tune says to it, how far its biases moved the answer, and which layer's bias did "
-    "it.",
+    "Type a sentence: what each fine-tune says to it, how far its biases, or its adapter, moved the answer, and which "
+    "layer did it.",
 )
 page.need_training()
 above = st.container()

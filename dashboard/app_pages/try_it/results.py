@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from beft_core.errors import UserError
-from beft_core.inference.answers import Answer, margin, probabilities
+from beft_core.inference.answers import Answer, margin, probabilities, short_name
 from dashboard.app_pages.try_it.asking import answers
 from dashboard.app_pages.try_it.setup import Setup, forget_unless
 from dashboard.figures.answers.layers import Apart, by_layer
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FOCUS, BASE, NUMBERS = "try_which", "try_base", "try_numbers"
 """Keys of the controls, and their names in the URL."""
-OWN, BASE_MODEL = "its own head on the pre-trained biases", "the base model"
+OWN, BASE_MODEL = "its own head on the pre-trained model", "the base model"
 """Choices of what a shift is measured from: the head alone; of a prompted task, which has none, the model as it was."""
 SCALES = {"stsb": (0.0, 5.0), "demo-similarity": (0.0, 5.0)}
 """Ends of the scale of the values that a task has."""
@@ -55,7 +55,7 @@ def results(
             st.markdown(in_words(other.verdict(focus)))
     if candidates is not None:
         _of_candidates(found, focus)
-    against = _against(found)
+    against = _against(setup, found)
     _side_by_side(setup, found, focus, against, dark)
     _layers(setup, found, focus, dark)
     table = _table(setup, found, texts, pairs, against)
@@ -79,7 +79,7 @@ def _focus(texts: list[str]) -> int:
     return int(chosen or 1) - 1
 
 
-def _against(found: Sequence[Answer]) -> str:
+def _against(setup: Setup, found: Sequence[Answer]) -> str:
     """Draw what the shift is measured from."""
     itself = _itself(found)
     options = [itself, *(one.name for one in found)]
@@ -92,11 +92,11 @@ def _against(found: Sequence[Answer]) -> str:
                 key=BASE,
                 bind="query-params",
                 width=420,
-                help="Every fine-tune trained a head of its own beside its biases. From its own head on the "
-                "pre-trained biases, the shift is the effect of the biases alone; from another fine-tune it is that of "
-                "biases and head together."
+                help=f"Every fine-tune trained a head of its own beside its {setup.trained}. From its own head on the "
+                f"pre-trained model, the shift is the effect of the {setup.trained} alone; from another fine-tune it "
+                "is that of both together."
                 if itself == OWN
-                else "No head was trained: from the base model, the shift is the effect of the biases.",
+                else f"No head was trained: from the base model, the shift is the effect of the {setup.trained}.",
             )
         )
 
@@ -147,15 +147,17 @@ def _side_by_side(setup: Setup, found: Sequence[Answer], focus: int, against: st
         f"{what} by each fine-tune, and what it is compared with",
         data=lambda: _frame([{"fine-tune": row.name, "compared with": row.before, what: row.after} for row in rows]),
     )
+    trained = setup.trained
     start = (
-        "Ring: **the fine-tune's own head on the pre-trained biases**; dot: with its biases. The way between them is "
-        "the biases' doing."
+        f"Ring: **the fine-tune's own head on the pre-trained model**; dot: with its {trained}. The way between them "
+        f"is the doing of the {trained}."
         if against == OWN
-        else "Ring: **the base model**; dot: the fine-tune. The way between them is the biases' doing."
+        else f"Ring: **the base model**; dot: the fine-tune. The way between them is the doing of the {trained}."
         if against == BASE_MODEL
         else f"Ring: {plain(against)}; dot: each fine-tune."
         if first.prompted
-        else f"Ring: {plain(against)}; dot: each fine-tune. The way between them is that of biases and head together."
+        else f"Ring: {plain(against)}; dot: each fine-tune. The way between them is that of {trained} and head "
+        "together."
     )
     st.caption(start)
 
@@ -176,7 +178,7 @@ def _reach(found: Sequence[Answer], focus: int) -> tuple[float, float]:
 
 
 def _layers(setup: Setup, found: Sequence[Answer], focus: int, dark: bool) -> None:
-    """Draw which layer made each shift, of those fine-tunes that moved a bias."""
+    """Draw which layer made each shift, of those fine-tunes that moved a bias or wrapped a module."""
     label = int(found[0].logits[focus].argmax())
     effects = [one.effect(focus, label) for one in found]
     parts = [
@@ -184,7 +186,7 @@ def _layers(setup: Setup, found: Sequence[Answer], focus: int, dark: bool) -> No
         for run, effect in zip(setup.runs, effects, strict=True)
         if effect.layers
     ]
-    st.subheader("Which layer's bias made it", anchor=False)
+    st.subheader("Which layer made it", anchor=False)
     if not parts:
         whose = "that of the base model" if found[0].prompted else "their heads' alone"
         st.caption(f"No bias moved in these fine-tunes: what they say is {whose}.")
@@ -194,7 +196,7 @@ def _layers(setup: Setup, found: Sequence[Answer], focus: int, dark: bool) -> No
     show(
         by_layer(parts, "change of the value" if labels is None else "change of the log-odds", dark=dark),
         "try-layers",
-        f"Change of the {unit} by each layer's bias",
+        f"Change of the {unit} by what each layer trained",
         data=lambda: _frame(
             [
                 {"fine-tune": part.name, "layer": layer, "change": change}
@@ -203,9 +205,14 @@ def _layers(setup: Setup, found: Sequence[Answer], focus: int, dark: bool) -> No
             ]
         ),
     )
+    put_back = {
+        "biases": "with that layer's biases put back to their pre-trained values",
+        "adapters": "with the adapter switched off in that layer",
+    }.get(setup.trained, "with that layer's biases put back, or its adapter switched off")
+    nowhere = [run.name for run, effect in zip(setup.runs, effects, strict=True) if run.adapted and not effect.layers]
     st.caption(
-        f"A bar is the {plain(unit)} minus what it is with that layer's biases put back to their pre-trained values, "
-        "one layer at a time; the hollow bar is what layers do together."
+        f"A bar is the {plain(unit)} minus what it is {put_back}, one layer at a time; the hollow bar is what layers "
+        "do together." + (f" {plain(', '.join(nowhere))} stands before the text, in no layer." if nowhere else "")
     )
 
 
@@ -246,6 +253,7 @@ _TOGETHER = (
     "biases of its own variant ({milliseconds:.0f} ms when it was first asked, without loading). Float32, without "
     "dropout"
 )
+_ADAPTERS = "; adapters are put into the model one after the other, and asked by themselves"
 _OF_HEADS = (
     "; equal to transformers' own classifier with the biases written into it, up to rounding.\n"
     "- **Log-odds** of a class: $\\log\\frac{p}{1-p}$; with two classes it is the difference of their logits. "
@@ -269,16 +277,17 @@ _OF_PROMPTS = (
 
 
 def _computed(setup: Setup, seconds: float, prompted: bool) -> None:
-    what = "The base model, all fine-tunes" if prompted else "All fine-tunes, their heads on the pre-trained biases"
+    what = "The base model, all fine-tunes" if prompted else "All fine-tunes, their heads on the pre-trained model"
     with page.control("details", "try"), st.expander("How was this computed?", icon=":material/function:"):
         together = _TOGETHER.format(what=what, milliseconds=1000 * seconds)
-        st.markdown(together + (_OF_PROMPTS if prompted else _OF_HEADS))
+        adapters = _ADAPTERS if any(run.adapted for run in setup.runs) else ""
+        st.markdown(together + adapters + (_OF_PROMPTS if prompted else _OF_HEADS))
         st.dataframe(
             [
                 {
                     "fine-tune": run.name,
                     "snapshot": run.opened.title,
-                    "trained": ", ".join(run.opened.meta.trained_terms) or run.opened.meta.mode,
+                    "trained": ", ".join(run.opened.meta.trained_terms) or short_name(run.opened.meta),
                     "examples": run.opened.meta.n_train,
                     "seed": run.opened.meta.seed,
                     "base model": run.model,

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import streamlit as st
 
 from beft_core.errors import UserError
+from beft_core.extras import require_methods
 from beft_core.inference.answers import short_name
 from beft_core.inference.heads import can_answer, prompt_of, reads_pairs
 from beft_core.methods import method_of
 from beft_core.models.source import locate
+from beft_core.snapshots.adapter_folder import CONFIG
+from beft_core.snapshots.snapshot import adapter_beside
 from beft_core.tasks.prompts.spec import PromptSpec
 from beft_core.tasks.registry import TASKS
 from dashboard.figures.parts import style
@@ -48,6 +51,11 @@ class Chosen:
         assert self.opened.source is not None
         return self.opened.source
 
+    @property
+    def adapted(self) -> bool:
+        """Whether it left an adapter instead of biases."""
+        return method_of(self.opened.meta.mode).adapter is not None
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -63,6 +71,12 @@ class Setup:
     def title(self) -> str:
         """Title of the task."""
         return TASKS[self.task].title if self.task in TASKS else self.task
+
+    @property
+    def trained(self) -> str:
+        """What these fine-tunes trained besides their heads, for sentences."""
+        adapted = {run.adapted for run in self.runs}
+        return "biases" if adapted == {False} else "adapters" if adapted == {True} else "biases or adapters"
 
 
 def setup(dark: bool) -> Setup | None:
@@ -162,8 +176,8 @@ def _named(opened: Sequence[Opened], dark: bool) -> list[Chosen]:
     runs = []
     names = [short_name(one.meta) for one in opened]
     for one, name in zip(opened, names, strict=True):
-        if method_of(one.meta.mode).beyond_biases:
-            st.caption(f":material/block: {plain(one.title)}: its weights changed too, which no snapshot holds.")
+        if (why_not := _not_whole(one)) is not None:
+            st.caption(f":material/block: {plain(one.title)}: {plain(why_not)}.")
             continue
         info = one.meta.model
         model = info.folder or (f"{info.id}@{info.revision}" if info.revision else info.id)
@@ -177,7 +191,22 @@ def _named(opened: Sequence[Opened], dark: bool) -> list[Chosen]:
     return runs
 
 
+def _not_whole(one: Opened) -> str | None:
+    """Say why a fine-tune cannot be put back on its base model; None if it can."""
+    row = method_of(one.meta.mode)
+    if row.adapter is None:
+        return "its weights changed too, which no snapshot holds" if row.beyond_biases else None
+    path = None if one.source is None else one.source.path
+    if path is None or not (adapter_beside(path) / CONFIG).is_file():
+        return "its adapter is not beside it, as that of a run of this machine is"
+    try:
+        require_methods(one.meta.mode)
+    except UserError as error:
+        return str(error)
+    return None
+
+
 def _colour(one: Opened, dark: bool) -> str:
-    """Colour of the term that it trained; of several the page's ink."""
+    """Colour of the term that it trained; of several, and of a method that trains no biases, the page's ink."""
     terms = one.meta.trained_terms
     return style.TERM_COLOURS[terms[0]] if len(terms) == 1 else style.ink(dark)

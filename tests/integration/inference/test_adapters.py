@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from example_adapters import SAMPLE, bundled, left
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from beft_core.adapter_methods import ADAPTERS
@@ -21,60 +23,21 @@ from beft_core.inference.predict import predict
 from beft_core.inference.sending import by_file
 from beft_core.methods import METHODS
 from beft_core.models.biases import LoadedModel
-from beft_core.models.load import load_model
 from beft_core.models.source import locate
 from beft_core.snapshots.adapter_folder import AdapterFolder
-from beft_core.snapshots.snapshot import Snapshot, adapter_beside, read_snapshot, write_snapshot
+from beft_core.snapshots.snapshot import Snapshot, adapter_beside, read_snapshot
 from beft_core.tasks.examples import Examples
 from beft_core.training.batches.encoded import encode
-from beft_core.training.methods.adapters import AdapterWeights
 from beft_core.training.preconditions import with_adapter
 
 peft = pytest.importorskip("peft")
 
-SAMPLE = Path(__file__).parents[3] / "sample_snapshots" / "sst2-low-seed0-v-only.beft.safetensors"
 TEXTS = ["The film was surprisingly good, but far too long.", "dull"]
-SIZES: dict[str, dict[str, Any]] = {
-    **{name: {"rank": 3} for name in ("lora", "dora", "vera")},
-    **{name: {"virtual_tokens": 3} for name in ("prefix", "prompt-tuning")},
-}
-
-
-@cache
-def model() -> LoadedModel:
-    return load_model()
 
 
 def loader(config: RunConfig) -> LoadedModel:
     assert config.model == "bundled"
-    return model()
-
-
-def left(method: str, folder: Path, **changes: Any) -> Path:
-    """Files of a fine-tune that nobody trained: random values of an adapter, the head of a sample."""
-    sample = read_snapshot(SAMPLE)
-    config = RunConfig(mode=method, terms=(), max_length=32, **SIZES.get(method, {}), **changes).resolved()
-    weights = AdapterWeights(model(), config)
-    draw = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in weights.parameters():
-            parameter += torch.normal(0.0, 0.2, parameter.shape, generator=draw)
-    head = {name.removeprefix("extra.sst2."): value for name, value in sample.extra.items() if ".head." in name}
-    adapter = weights.adapter(head)
-    weights.take_out()
-    values = {key: sample.pre(*key) for key in sample.keys()}  # noqa: SIM118
-    meta = dataclasses.replace(
-        sample.meta,
-        mode=method,
-        trained_terms=(),
-        hyperparameters={"max_length": 32, "targets": list(config.targets or ()) or None, **SIZES.get(method, {})},
-        provenance={"adapter": adapter.digest()},
-    )
-    snapshot = Snapshot.build(meta, values, values, extra={f"extra.sst2.{name}": value for name, value in head.items()})
-    snapshot.adapter = adapter
-    file = folder / f"{method}.beft.safetensors"
-    write_snapshot(file, snapshot)
-    return file
+    return bundled()
 
 
 def opened(file: Path) -> Snapshot:
@@ -89,15 +52,12 @@ def bare_classifier() -> Any:
 
 def by_peft(file: Path | None, snapshot: Snapshot) -> np.ndarray:
     """Logits of transformers' classifier with the head of a snapshot, and PEFT's own reading of an adapter's folder."""
-    classifier = bare_classifier()
+    classifier = copy.deepcopy(bare_classifier())
     with torch.no_grad():
         classifier.classifier.weight.copy_(torch.tensor(snapshot.extra["extra.sst2.head.weight"]))
         classifier.classifier.bias.copy_(torch.tensor(snapshot.extra["extra.sst2.head.bias"]))
         whole = classifier if file is None else peft.PeftModel.from_pretrained(classifier, adapter_beside(file)).eval()
-        rows = [whole(**model().tokenizer(text, return_tensors="pt")).logits[0].numpy() for text in TEXTS]
-        if file is not None and ADAPTERS[snapshot.meta.mode].wraps:
-            whole.unload()
-    return np.stack(rows)
+        return np.stack([whole(**bundled().tokenizer(text, return_tensors="pt")).logits[0].numpy() for text in TEXTS])
 
 
 @pytest.mark.parametrize("method", [name for name in ADAPTERS if name != "prefix"])
@@ -106,7 +66,7 @@ def test_an_adapter_answers_as_peft_does_beside_biases_and_leaves_the_model_as_i
 ) -> None:
     file, biases = left(method, tmp_path), read_snapshot(SAMPLE)
     snapshot = opened(file)
-    modules = list(model().backbone.modules())
+    modules = list(bundled().backbone.modules())
     (alone,) = predict([biases], TEXTS, apart=[], loader=loader)
     first, answer, last = predict([biases, snapshot, biases], TEXTS, apart=[1], loader=loader)
     for one in (first, last):
@@ -117,7 +77,7 @@ def test_an_adapter_answers_as_peft_does_beside_biases_and_leaves_the_model_as_i
     assert answer.name == METHODS[method].short
     layers = list(range(6)) if ADAPTERS[method].wraps else []
     assert sorted(answer.effect(1).layers) == layers and answer.effect(0).layers == {}
-    now = list(model().backbone.modules())
+    now = list(bundled().backbone.modules())
     assert len(now) == len(modules) and all(a is b for a, b in zip(now, modules, strict=True))
 
 
@@ -153,14 +113,14 @@ def test_vectors_before_the_text_are_asked_from_files_as_by_the_function(tmp_pat
 def test_what_does_not_fit_is_refused_and_the_model_stays_as_it_was(tmp_path: Path) -> None:
     file = left("lora", tmp_path)
     snapshot = opened(file)
-    encoded = encode(model().tokenizer, Examples(TEXTS, None, np.zeros(len(TEXTS))), 32)
-    modules = list(model().backbone.modules())
+    encoded = encode(bundled().tokenizer, Examples(TEXTS, None, np.zeros(len(TEXTS))), 32)
+    modules = list(bundled().backbone.modules())
     assert snapshot.adapter is not None
     whole = snapshot.adapter
     snapshot.adapter = AdapterFolder(whole.config, {name: value[:1] for name, value in whole.tensors.items()})
     with pytest.raises(UserError, match="whose tensors are not those of lora"):
-        adapter_logits(model(), snapshot, "sst2", encoded)
-    assert all(a is b for a, b in zip(model().backbone.modules(), modules, strict=True))
+        adapter_logits(bundled(), snapshot, "sst2", encoded)
+    assert all(a is b for a, b in zip(bundled().backbone.modules(), modules, strict=True))
     other = dataclasses.replace(snapshot.meta.model, fingerprint="0" * 64)
     strange = Snapshot.build(
         dataclasses.replace(snapshot.meta, model=other),
@@ -170,7 +130,7 @@ def test_what_does_not_fit_is_refused_and_the_model_stays_as_it_was(tmp_path: Pa
     )
     strange.adapter = whole
     with pytest.raises(UserError, match="fine-tunes of one base model"):
-        adapter_logits(model(), strange, "sst2", encoded)
+        adapter_logits(bundled(), strange, "sst2", encoded)
     (adapter_beside(file) / "adapter_model.safetensors").unlink()
     with pytest.raises(UserError, match="got no adapter in"):
         HeldFineTunes().answer([by_file("lora", file)], TEXTS, None, "sst2", [], "bundled")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import streamlit as st
 from dashboard_tools import button, charts, opened, sound
+from example_adapters import left
 from streamlit.testing.v1 import AppTest
 
 from beft_core.config import RunConfig
@@ -16,8 +19,10 @@ from beft_core.inference.held import HeldFineTunes
 from beft_core.runs.predictions import read_predictions
 from beft_core.runs.run import Run
 from beft_core.runs.status import Status
+from beft_core.snapshots.snapshot import adapter_beside
 from beft_core.tasks.load import load_task
 from dashboard.app_pages.try_it.setup import DEFAULT, FIRST
+from dashboard.figures.parts.style import TERM_COLOURS
 from dashboard.shared import model_service
 from dashboard.shared.picker import TRY_EXAMPLES as EXAMPLES
 from dashboard.shared.sources import run_title
@@ -100,6 +105,25 @@ def test_pairs_have_a_value_on_the_scale_of_the_task(desk: InProcess) -> None:
     assert "moved the value from" in words(at) and "value" in at.dataframe[0].value
     at = sound(at.text_area(key="try_pair").set_value("one\ntwo").run())
     assert "1 first and 2 second sentences" in words(at)
+
+
+def test_an_adapter_is_asked_beside_biases_and_says_when_it_is_lost(desk: InProcess) -> None:
+    run = Run.create("train", RunConfig(task="sst2", mode="lora", terms=(), rank=3, n_train=300).to_dict())
+    file = left("lora", run.path)
+    file.rename(run.snapshot)
+    adapter_beside(file).rename(adapter_beside(run.snapshot))
+    run.write_status(Status("done", created=1.0, began=2.0, ended=3.0))
+    title = run_title(run)
+    assert title.endswith(": LoRA, rank 3 on sst2")
+    at = opened("try_it", **{"try": [DEFAULT[0], title]})
+    table = at.dataframe[0].value
+    assert table["fine-tune"].tolist() == ["b_v", "LoRA"] and abs(table["shift"][1]) > 1e-3
+    assert "its adapter switched off" in words(at) and "put into the model one after the other" in words(at)
+    colours = json.loads(at.get("plotly_chart")[0].proto.spec)
+    assert TERM_COLOURS["v"] in json.dumps(colours) and TERM_COLOURS["q"] not in json.dumps(colours)
+    shutil.rmtree(adapter_beside(run.snapshot))
+    at = opened("try_it", **{"try": [DEFAULT[0], title]})
+    assert "its adapter is not beside it" in words(at) and at.dataframe[0].value["fine-tune"].tolist() == ["b_v"]
 
 
 def test_fine_tunes_of_two_tasks_answer_by_one_head() -> None:

@@ -79,7 +79,7 @@ def test_candidates_of_base_and_fine_tunes_side_by_side(desk: InProcess, runs: d
     table = at.dataframe[0].value
     assert table[""].tolist() == ["the base model", "b_v", "b_q"]
     assert table[["terrible", "great"]].sum(axis=1).tolist() == pytest.approx([1.0] * 3)
-    assert charts(at) == 2 and "Which layer's bias made it" in [heading.value for heading in at.subheader]
+    assert charts(at) == 2 and "Which layer made it" in [heading.value for heading in at.subheader]
     assert "Ring: **the base model**" in words(at) and "its own head" not in words(at)
     question, fields = desk.asked[-1]
     assert question == "ask" and fields["candidates"] == list(WORDS) and fields["apart"] == [0]
