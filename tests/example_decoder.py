@@ -57,6 +57,14 @@ def write_reviews(file: Path, rows: int = 40) -> Path:
     return file
 
 
+def write_copa(folder: Path, rows: int = 5) -> None:
+    """COPA below a folder, in its official layout: one made-up question, several times."""
+    (folder / "COPA").mkdir(parents=True)
+    row = '{"premise": "It rained.", "choice1": "We left.", "choice2": "I slept.", "question": "effect", "label": 0}\n'
+    for name in ("train.jsonl", "val.jsonl"):
+        (folder / "COPA" / name).write_text(row * rows)
+
+
 def asked_fine_tune(
     model: Any,
     term: str = "v",

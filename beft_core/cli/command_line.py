@@ -66,8 +66,8 @@ def sweep_command(spec: SweepSpec, out: str | None = None) -> str:
     The grid stands in it completely, of the other settings what differs from the defaults.
 
     Raises:
-        UserError: seeds other than 0 to N - 1, several tables, settings of a method, or all biases that are no probe,
-            which only :func:`sweep_file` can say.
+        UserError: seeds other than 0 to N - 1, several tables, settings of a method, methods without any term, or all
+            biases that are no probe, which only :func:`sweep_file` can say.
     """
     if spec.seeds != tuple(range(len(spec.seeds))):
         seeds = ", ".join(map(str, spec.seeds))
@@ -78,6 +78,8 @@ def sweep_command(spec: SweepSpec, out: str | None = None) -> str:
         raise UserError(f"got settings of {', '.join(set_up)}", "methods by name, as flags say them", "the YAML file")
     if not spec.probes:
         raise UserError("got all biases that are no probe", "probes, as flags say them", "probes: false as YAML")
+    if not spec.terms:  # without the flag the command takes its usual ones
+        raise UserError("got methods without terms", "some of both, as flags say them", "the YAML file")
     words = ["beft", "sweep"]
     for name in _OF_GRID:
         values = getattr(spec, name)
@@ -103,7 +105,7 @@ def sweep_command(spec: SweepSpec, out: str | None = None) -> str:
 
 def sweep_file(spec: SweepSpec) -> str:
     """Write the YAML file of a sweep, which ``beft sweep --config`` reads; it says what flags cannot, too."""
-    fields = {name: value for name, value in spec.to_dict().items() if value or value is False}
+    fields = {name: value for name, value in spec.to_dict().items() if value or value is False or name == "terms"}
     if spec.tables:
         fields["tables"] = {task: table.to_dict() for task, table in spec.tables.items()}
     return options_file.written(fields)

@@ -172,7 +172,7 @@ def sweep(
     settings = fields.pop("settings", None) or {}
     spec = SweepSpec.from_dict({**fields, "settings": {**settings, **given}})
     if print_config:
-        grid = {name: value for name, value in spec.to_dict().items() if value or value is False}
+        grid = {name: value for name, value in spec.to_dict().items() if value or value is False or name == "terms"}
         options_file.show(plain(grid | {name: value for name, value in own.items() if value}))
         return 0
     spec = spec.pinned()

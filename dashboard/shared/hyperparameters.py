@@ -5,12 +5,14 @@ Each control takes the ``prefix`` of its form and stands in the address, and in 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
 from beft_core.config import DEVICES, PRECISIONS, RunConfig
 from beft_core.presets import EPSILON_PLACES, PRESETS
+from dashboard.figures.parts.style import latex
 
 BY_PRESET = "preset"
 """Choice that leaves a value to the preset."""
@@ -39,6 +41,15 @@ def sample_in_words(config: RunConfig) -> str:
     if config.inputs == "paper":
         said.append("the two sentences are read without the word, as the authors have it")
     return "; ".join(said)
+
+
+def added_in_words(terms: Sequence[str]) -> str:
+    """Write what zero biases are added, and what follows for the scores, for Markdown."""
+    names = ", ".join(latex(term) for term in terms)
+    return (
+        f"This model has no {names}: zero biases are added, which change nothing until they are trained. Their "
+        "projection ratio is 1 wherever they end, so it ranks nothing here."
+    )
 
 
 # --- controls ------------------------------------------------------------------------------------------------------

@@ -13,14 +13,19 @@ from typing import Any
 import streamlit as st
 
 from beft_core.execution import machine
+from beft_core.tasks.prompts.tasks import PROMPTED
+from beft_core.tasks.sources.presence import presence
 from dashboard.shared import address
 
+PROMPT_NAMES: tuple[str, ...] = tuple(spec.name for spec in PROMPTED)
+"""Names of the prompted tasks."""
 NOT_HERE = "not on this machine"
 
 
 def lacking() -> frozenset[str]:
-    """Find the tasks whose data is not on this machine."""
-    return frozenset(task for one in machine.data() for task in one.lacking)
+    """Find the tasks whose data is not on this machine, those of prompts among them."""
+    heads = {task for one in machine.data() for task in one.lacking}
+    return frozenset(heads | {spec.name for spec in PROMPTED if not presence(spec).here})
 
 
 def with_mark(option: str, marked: frozenset[str]) -> str:

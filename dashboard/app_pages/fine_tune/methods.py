@@ -11,8 +11,8 @@ from beft_core.adapter_methods import Adapter, Setting
 from beft_core.architectures.layout import Layout
 from beft_core.config import NORMS, SETTINGS_OF_METHODS
 from beft_core.methods import DEFAULT, METHODS, method_of
+from beft_core.settings.added_biases import trainable
 from beft_core.terms import TERM_KEYS, TERMS
-from dashboard.app_pages.fine_tune import prompts
 from dashboard.figures.parts.labels import METHOD_ORDER, method_name
 from dashboard.figures.parts.style import name_in_text
 from dashboard.shared import marked
@@ -70,7 +70,7 @@ def choose(layout: Layout | None, prompted: bool) -> None:
 
 
 def _choose_terms(layout: Layout | None, prompted: bool) -> None:
-    options = list(prompts.trainable(layout))
+    options = list(trainable(layout))
     if BIASES in st.session_state:  # another model may not have them all
         st.session_state[BIASES] = [term for term in st.session_state[BIASES] or [] if term in options]
     chosen = st.pills(

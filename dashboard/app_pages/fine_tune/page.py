@@ -14,8 +14,8 @@ NARROWEST = {setup.HALVES: "24rem", charts.HALVES: "20rem"}
 
 page.begin(
     "fine_tune",
-    "Choose what is trained, bias terms, an adapter such as LoRA, or every weight; see how many values that are and "
-    "what it takes; start it, and watch loss, metric and scores grow. It goes on when this tab is closed.",
+    "Choose what is trained: bias terms, an adapter such as LoRA, or every weight. See how many values that is and "
+    "what it takes, start it, and watch loss, metric and scores grow. It goes on when this tab is closed.",
 )
 st.html(
     "<style>"

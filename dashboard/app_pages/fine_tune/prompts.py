@@ -2,80 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from beft_core.architectures.layout import Layout
-from beft_core.errors import NotConverted, UserError
+from beft_core.errors import UserError
+from beft_core.settings.added_biases import addable, usual
 from beft_core.tasks.examples import Examples
 from beft_core.tasks.prompts.demonstrations import MAX_DEMONSTRATIONS
-from beft_core.tasks.prompts.tasks import PROMPTED
 from beft_core.tasks.sources import official
-from beft_core.tasks.sources.presence import presence
 from beft_core.tasks.sources.prompt_files import FORMATS
 from beft_core.tasks.spec import TaskSpec
-from beft_core.terms import CANDIDATES, TERM_KEYS, TERMS
-from beft_core.training.estimate.count import layout_of
-from dashboard.figures.parts.style import latex
-from dashboard.shared import page
+from beft_core.terms import TERM_KEYS, TERMS
+from dashboard.shared import marked, page
 from dashboard.shared.text import plain
 
 ADDED, DEMONSTRATIONS = "ft_add", "ft_demos"
 """Keys of the controls, and their names in the URL."""
-NAMES: tuple[str, ...] = tuple(spec.name for spec in PROMPTED)
-"""Names of the prompted tasks."""
-
-
-def lacking() -> frozenset[str]:
-    """Find the prompted tasks whose data is not on this machine."""
-    return frozenset(spec.name for spec in PROMPTED if not presence(spec).here)
 
 
 # --- added biases --------------------------------------------------------------------------------------------------
 
 
-def addable(layout: Layout) -> tuple[str, ...]:
-    """List the terms that a model lacks and has a place for, in canonical order."""
-    found = {slot.term for slot in layout.addable}
-    return tuple(term for term in TERM_KEYS if term in found)
-
-
-def trainable(layout: Layout | None) -> tuple[str, ...]:
-    """List the terms that can be trained: those that a model has, and those that can be added."""
-    if layout is None:
-        return TERM_KEYS
-    return tuple(term for term in TERM_KEYS if term in layout.terms or term in addable(layout))
-
-
-def added(model: str, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Choose, of the terms that somebody wants, those that a model has to be given; none where it is not known yet.
-
-    Of a file that is not converted yet all: a term that it turns out to have stays as it is.
-    """
-    try:
-        layout = layout_of(model)
-    except NotConverted:
-        return tuple(wanted)
-    except UserError:
-        return ()
-    return tuple(term for term in wanted if term not in layout.terms)
-
-
 def wanted_by_default(model: str) -> list[str]:
-    """Choose the terms that a model begins with: of one without b_q, b_k and b_v these three, to be compared.
-
-    So does a file that is not converted yet: most of those have no biases, and a bias that is there stays as it is.
-    """
+    """Choose the terms that a model begins with; none of one that this server may not open."""
     try:
-        layout = layout_of(page.model_of_page(model))
-    except NotConverted:
-        return list(CANDIDATES)
+        return usual(page.model_of_page(model))
     except UserError:
         return []
-    return [] if set(layout.terms) & set(CANDIDATES) else [term for term in CANDIDATES if term in addable(layout)]
 
 
 def choose_added(layout: Layout | None, model: str) -> None:
@@ -94,15 +50,6 @@ def choose_added(layout: Layout | None, model: str) -> None:
         bind="query-params",
         help="Zero biases where the model has none, which change nothing until they are trained: "
         + "; ".join(f"{term}: {TERMS[term].label} bias" for term in options),
-    )
-
-
-def added_in_words(terms: Sequence[str]) -> str:
-    """Write what is added, and what follows for the scores, for Markdown."""
-    names = ", ".join(latex(term) for term in terms)
-    return (
-        f"This model has no {names}: zero biases are added, which change nothing until they are trained. Their "
-        "projection ratio is 1 wherever they end, so it ranks nothing here."
     )
 
 
@@ -139,7 +86,7 @@ def about_head(spec: TaskSpec, layout: Layout | None) -> str:
     if layout is None or layout.lm is None or spec.prompt is not None:
         return ""
     same = f"prompt-{spec.name}"
-    instead = f" Asked in words, without a head, it is the task {same}." if same in NAMES else ""
+    instead = f" Asked in words, without a head, it is the task {same}." if same in marked.PROMPT_NAMES else ""
     return f"{plain(layout.model_type)} is a language model; this task trains a classification head on it.{instead}"
 
 

@@ -98,7 +98,7 @@ def panel(setup: Setup) -> None:
 def _command(spec: SweepSpec) -> None:
     """Draw the command of a sweep; where flags cannot say it, with the file that does."""
     again = "started again, it does only what is missing:"
-    if len(spec.tables) > 1 or any(len(entry) > 1 for entry in spec.methods):
+    if len(spec.tables) > 1 or not spec.terms or any(len(entry) > 1 for entry in spec.methods):
         st.caption(f"The same from a terminal, with the file below as {FILE}; {again}")
         st.code(f"beft sweep --config {FILE} --out {shlex.quote(_folder(spec))}", language="bash", wrap_lines=True)
         st.code(sweep_file(spec), language="yaml", wrap_lines=True)

@@ -16,6 +16,7 @@ from beft_core.errors import ModelNotHere, UserError
 from beft_core.extras import require_methods
 from beft_core.methods import METHODS
 from beft_core.models.source import BUNDLED
+from beft_core.settings.added_biases import to_be_added, usual
 from beft_core.sweeps.forecast import Forecast, forecast, most_at_once
 from beft_core.sweeps.spec import MODES_OF_SWEEPS, SweepSpec
 from beft_core.tasks.registry import HEAD_TASKS, REGIMES, TASKS, get_task
@@ -24,7 +25,12 @@ from beft_core.tasks.sources.table_preview import Checked
 from beft_core.tasks.sources.user_files import OwnTable
 from beft_core.terms import TERM_KEYS
 from beft_core.training.estimate.count import layout_of
-from beft_core.training.preconditions import require_something_to_train, require_targets
+from beft_core.training.preconditions import (
+    answers_prompts,
+    require_language_model,
+    require_something_to_train,
+    require_targets,
+)
 from dashboard.figures.parts.labels import METHOD_ORDER, method_name, trained_in_words
 from dashboard.figures.parts.style import latex
 from dashboard.own_tables.form import Table, TableForm
@@ -149,6 +155,8 @@ def _require_methods(counted: Forecast, layout: Layout | None) -> None:
             require_methods(run.mode)
         if layout is not None:
             require_targets(run, layout)
+            if answers_prompts(run):
+                require_language_model(layout)
 
 
 def _spec(own: Sequence[OwnTable]) -> SweepSpec:
@@ -158,6 +166,10 @@ def _spec(own: Sequence[OwnTable]) -> SweepSpec:
     settings = {field: _get(key) for key, field in _SETTINGS.items() if _get(key) != DEFAULTS[key]}
     if _model() != BUNDLED:
         settings["model"] = _model()
+    named = [term for what in _get("sw_terms") for term in re.split(r"[+ ]", what) if term in TERM_KEYS]
+    model = page.model_of_page(_model())
+    if added := to_be_added(model, dict.fromkeys(named) or usual(model)):
+        settings["add_bias"] = list(added)
     counts = _numbers("sw_n", "number of examples")
     if strange := [count for count in counts if count != int(count) or count < 2]:
         raise UserError(f"got the number of examples {strange[0]:g}", "whole numbers from 2", "300, 1000")
@@ -235,13 +247,13 @@ def _tasks() -> None:
     missing = marked.lacking()
     chosen = marked.choose_some(
         "Tasks",
-        [*HEAD_TASKS, OWN_TABLE],
+        [*HEAD_TASKS, *marked.PROMPT_NAMES, OWN_TABLE],
         DEFAULTS["sw_tasks"],
         "sw_tasks",
         marked.marks(missing),
         help="; ".join(f"{task}: {spec.title}" for task, spec in HEAD_TASKS.items())
-        + "; own-table: CSV, TSV, JSONL or Parquet files of yours. Prompted tasks, for language models, are swept by "
-        "the command beft sweep",
+        + "; prompt-…: a question in words to a language model, such as gemma-3-270m (Advanced), without a head; "
+        "own-table: CSV, TSV, JSONL or Parquet files of yours",
     )
     if OWN_TABLE in chosen:
         _own_tables()
@@ -373,6 +385,8 @@ def _consequences() -> None:
     setup = current()
     if setup.counted is not None:
         st.caption(_filled(setup.counted))
+    if setup.spec is not None and (added := setup.spec.settings.get("add_bias")):
+        st.caption(hyperparameters.added_in_words(added))
     layout = setup.layout
     if layout is not None and (null := [term for term in _get("sw_terms") or () if term in layout.null_terms]):
         names = ", ".join(latex(term) for term in null)

@@ -264,6 +264,14 @@ def test_a_sweep_comes_back_from_its_file(tmp_path: Path) -> None:
         sweep_command(plain)
 
 
+def test_methods_without_terms_come_back_from_a_file_and_no_flag_says_them(tmp_path: Path) -> None:
+    spec = SweepSpec(terms=(), methods=("lora", "ia3"))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="got methods without terms"):
+        sweep_command(spec)
+    (tmp_path / "sweep.yaml").write_text(sweep_file(spec))
+    assert SweepSpec.from_dict(read_spec(tmp_path / "sweep.yaml")) == spec
+
+
 def test_seeds_and_tables_that_no_flag_says_are_refused() -> None:
     with pytest.raises(UserError, match="YAML"):
         sweep_command(SweepSpec(seeds=(3, 4)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from dashboard_tools import button, captions, command, metrics, opened, sound
-from example_decoder import write_decoder, write_reviews
+from example_decoder import write_copa, write_decoder, write_reviews
 
 from beft_core.runs.run import list_runs
 from dashboard.app_pages.fine_tune import prompts
@@ -38,11 +38,7 @@ ANSWER: dict[str, Any] = {
 @pytest.fixture
 def tiny(lab: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Folder of a tiny decoder, with made-up COPA beside it."""
-    copa = lab / "superglue" / "COPA"
-    copa.mkdir(parents=True)
-    row = '{"premise": "It rained.", "choice1": "We left.", "choice2": "I slept.", "question": "effect", "label": 0}\n'
-    for name in ("train.jsonl", "val.jsonl"):
-        (copa / name).write_text(row * 5)
+    write_copa(lab / "superglue")
     monkeypatch.setenv("BEFT_SUPERGLUE_DIR", str(lab / "superglue"))
     return str(write_decoder(lab / "tiny"))
 

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 from dashboard_tools import button, charts, command, metrics, opened, sound, wait
+from example_decoder import write_copa, write_decoder
 from streamlit.testing.v1 import AppTest
 
 from beft_core import extras
@@ -107,9 +108,8 @@ def test_other_methods_stand_beside_terms_with_settings_that_are_typed() -> None
     at = opened("sweep", sw_terms=[""], sw_methods=["ia3", typed])
     assert at.multiselect(key="sw_methods").value == ["ia3", typed] and metrics(at)["Fine-tunes"] == "6"
     (file,) = [code.value for code in at.code if not code.value.startswith("beft ")]
-    assert SweepSpec.from_dict(yaml.safe_load(file)).runs() == [
-        *SweepSpec(terms=(), methods=("ia3", typed), n_train=(200,), seeds=(0, 1)).runs()  # type: ignore[arg-type]
-    ]
+    wanted = {"terms": [], "methods": ["ia3", typed], "n_train": 200, "seeds": 2}
+    assert SweepSpec.from_dict(yaml.safe_load(file)) == SweepSpec.from_dict(wanted)
     for strange, words in (
         ("lora rank=0", "got --rank 0"),
         ("lorra", "try lora"),
@@ -117,6 +117,24 @@ def test_other_methods_stand_beside_terms_with_settings_that_are_typed() -> None
     ):
         at = opened("sweep", sw_methods=[strange])
         assert words in at.warning[0].value.replace("\\", "") and button(at, START).disabled
+
+
+def test_prompted_tasks_of_a_language_model_that_is_given_biases(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_copa(lab / "superglue")
+    monkeypatch.setenv("BEFT_SUPERGLUE_DIR", str(lab / "superglue"))
+    tiny = str(write_decoder(lab / "tiny"))
+    link = {"sw_model": tiny, "sw_tasks": ["prompt-copa"], "sw_n": "4"}
+    at = opened("sweep", **link, sw_terms=["v", "q+o"], sw_methods=["lora", "none"])
+    assert not at.warning and not at.error and metrics(at)["Fine-tunes"] == "8"
+    assert "--tasks prompt-copa" in command(at) and "--add-bias v q o" in command(at)
+    assert "This model has no $b_v$" in said(at)
+    at = opened("sweep", **link, sw_terms=[""], sw_methods=["lora"])
+    (file,) = [yaml.safe_load(code.value) for code in at.code if not code.value.startswith("beft ")]
+    assert file["settings"]["add_bias"] == ["q", "k", "v"] and file["terms"] == []
+    at = opened("sweep", **link)  # whose head cannot be trained
+    assert "without a trained head" in at.warning[0].value
+    at = opened("sweep", sw_tasks=["prompt-copa"], sw_n="4", sw_terms=["v"])
+    assert "bert, which is no language model" in at.warning[0].value and "--add-bias" not in str(at.code)
 
 
 def test_methods_that_cannot_train_here_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
