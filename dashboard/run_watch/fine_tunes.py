@@ -25,7 +25,7 @@ from dashboard.figures.parts.style import latex
 from dashboard.run_watch import again, card, charts, check
 from dashboard.run_watch.card import Records
 from dashboard.shared import address, page
-from dashboard.shared.picker import CHOICE, OPEN_NEXT
+from dashboard.shared.picker import CHOICE, OPEN_NEXT, TRY_CHOICE
 from dashboard.shared.sources import run_title
 from dashboard.shared.text import plain
 
@@ -133,11 +133,33 @@ def _estimated(run: Run, seconds: float) -> str:
 
 def _actions(run: Run, elsewhere: bool) -> None:
     """Draw what can be done with a run that has ended: show it, check its selection, set it up again."""
-    if run.kind.single:
+    if run.kind.single and _is_adapter(run):
+        _try_link(run)
+    elif run.kind.single:
         _show_button(run, elsewhere)
     if check.can_be_checked(run):
         check.button(run, lambda: card.begin(FULL, lambda: check.launched(run)))
     again.link(run)
+
+
+def _is_adapter(run: Run) -> bool:
+    """Say whether a run trains an adapter, so that no bias of its snapshot has moved."""
+    try:
+        return method_of(run.config()[1].get("mode")).adapter is not None
+    except UserError:  # damaged
+        return False
+
+
+def _try_link(run: Run) -> None:
+    """Draw the way to where an adapter can be asked; nothing before there is one."""
+    if run.snapshot.is_file():
+        st.page_link(
+            page.file_of("try_it"),
+            label="Try it",
+            icon=":material/chat_bubble:",
+            query_params={**page.kept(), TRY_CHOICE: [run_title(run)]},
+            help="Asks it about sentences of yours, beside fine-tunes of biases.",
+        )
 
 
 def _show_button(run: Run, elsewhere: bool) -> None:

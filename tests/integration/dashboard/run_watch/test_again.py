@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dashboard_tools import opened, sound
@@ -135,8 +136,8 @@ def test_prompted_tasks_are_known_by_task_or_prompt() -> None:
     assert not any(again.is_prompted(config) for _, config in CONFIGS)
 
 
-def finished(kind: str = "select") -> Run:
-    run = Run.create(kind, RunConfig(task="demo-sentiment", n_train=300).to_dict())
+def finished(kind: str = "select", **fields: Any) -> Run:
+    run = Run.create(kind, RunConfig(task="demo-sentiment", n_train=300, **fields).to_dict())
     write_snapshot(run.snapshot, small_snapshot(1))
     run.write_status(Status("done", created=1.0, began=2.0, ended=3.0))
     return run
@@ -161,6 +162,14 @@ def test_a_probe_can_be_checked_and_the_verdict_is_told(lab: Path) -> None:
     assert "The score was wrong here: it selects $b_q$, and $b_v$ is better by 0.1000 in accuracy" in said
     assert not [one for one in at.button if one.label in ("Was the score right?", "Show it")]
     assert overview(done).summary.startswith("the score was wrong here")
+
+
+def test_an_adapter_that_is_done_leads_to_where_it_can_be_asked() -> None:
+    at = opened("fine_tune", run=finished("train", mode="lora", terms=()).id)
+    assert "Try it" in [one.proto.label for one in at.get("page_link")]
+    assert not [one for one in at.button if one.label == "Show it"]
+    at = opened("fine_tune", run=finished("train").id)
+    assert "Try it" not in [one.proto.label for one in at.get("page_link")]
 
 
 def test_the_page_runs_offers_both() -> None:
