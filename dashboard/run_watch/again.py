@@ -53,6 +53,7 @@ _NO_CONTROL = (
     "fisher_examples",
     "data_dir",
     "eval_file",
+    "hold_out",
 )
 """Settings that only the command line and the library take."""
 
