@@ -54,9 +54,6 @@ def label(runs: Runs, task: str) -> str:
 
 def no_task(task: str) -> str:
     """Say why a task that the lab has not is without numbers."""
-    kinds = paper.table5().drop_duplicates("task").set_index("task")["kind"]
-    if kinds.get(task) in ("generation", "multiple choice"):
-        return "generation and multiple choice are not tasks of this lab"
     return f"{paper.task_labels().get(task, task)} is not a task of this lab"
 
 
@@ -92,7 +89,8 @@ def symbol(term: str) -> str:
     return TERMS[term].symbol if term in TERMS else term
 
 
-def needs(name: str, runs: Runs) -> str:
-    """Say why a model of the paper is without numbers, and how to get them."""
+def needs(name: str, runs: Runs, prompted: str = "") -> str:
+    """Say why a model of the paper is without numbers, and how to get them. ``prompted``: the task of a decoder."""
     have = "the bundled model only; " if runs.models == ["bundled"] else f"no run of {name}; "
-    return f"{have}needs {name} from the Hub: beft sweep --model {paper.models()[name]}"
+    command = f"beft compare-methods --task prompt-{prompted}" if prompted else "beft sweep"
+    return f"{have}needs {name} from the Hub: {command} --model {paper.models()[name]}"

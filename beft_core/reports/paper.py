@@ -42,7 +42,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "reference": ("term", PAPER, "magnitude_mean_abs", "accuracy", *ORIGIN),
 }
 """Names of each table's columns. ``dagger``: the paper's approach selected this term. ``trains``: as in a sweep's
-result table; None for techniques that the lab has not. ``adaptation``: base model, the task of a fine-tune, or merged.
+result table. ``adaptation``: base model, the task of a fine-tune, or merged.
 """
 
 

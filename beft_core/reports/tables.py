@@ -23,7 +23,6 @@ from beft_core.reports.captions import (
     lr_note,
     missing,
     needs,
-    no_task,
     ours_of,
     paper_of,
     symbol,
@@ -370,7 +369,8 @@ def table4(results: Results, lr: LrChoice = "best") -> Table:
 
 
 def table5(results: Results, lr: LrChoice = "best") -> Table:
-    """Make Table 5: OPT by all techniques, low regime; ours where such a model is in the table.
+    """Make Table 5: OPT by all techniques, low regime, prompted tasks; ours where such a model is in the table. Other
+    models, each method at its best, are in :mod:`beft_core.reports.methods.table5`.
 
     Raises:
         UserError: not a result table.
@@ -388,16 +388,20 @@ def table5(results: Results, lr: LrChoice = "best") -> Table:
             cells = []
             for task in tasks:
                 of_paper = float(values[task])
-                if not isinstance(trains, str):
-                    cells.append(Cell(reason=f"{technique} is not a technique of this lab", paper=of_paper))
-                elif task not in TASKS:
-                    cells.append(Cell(reason=no_task(task), paper=of_paper))
-                elif model is None:
-                    cells.append(Cell(reason=needs(str(name), runs), paper=of_paper))
-                else:
-                    cells.append(_task_cell(runs, model, task, "low", trains, lr, paper=of_paper))
+                if model is None:
+                    cells.append(Cell(reason=needs(str(name), runs, task), paper=of_paper))
+                    continue
+                ours = _as_prompt(runs, model, task)
+                regime = "low" if TASKS[ours].regimes.get("low") is not None else "all"
+                cells.append(_task_cell(runs, model, ours, regime, trains, lr, paper=of_paper))
             rows.append(Row((shown, str(technique)), tuple(cells)))
     return _over_models("table5", "Table 5: decoders, low regime", "technique", runs, rows, lr)
+
+
+def _as_prompt(runs: Runs, model: str, task: str) -> str:
+    """Find the lab's name of a task that the paper asks decoders: in words, unless only a head was trained on it."""
+    prompted = f"prompt-{task}"
+    return task if runs.has(model, task) and not runs.has(model, prompted) else prompted
 
 
 def _over_models(key: str, title: str, kind: str, runs: Runs, rows: list[Row], lr: LrChoice) -> Table:

@@ -86,7 +86,7 @@ def test_the_page_says_what_it_must(document: str, contents: Contents) -> None:
         "BERT-base on GLUE (Table 1)",
         "the lab's bundled all-MiniLM-L6-v2",
         "no run of qqp in the table",
-        "generation and multiple choice are not tasks of this lab",
+        "beft compare-methods --task prompt-copa --model facebook/opt-1.3b",
         "beft sweep --model FacebookAI/roberta-base",
         "b_k is certified null",
         "Projection ratio",

@@ -189,6 +189,19 @@ def test_table_5_with_a_run() -> None:
     assert (found.ours, found.paper, found.dagger) == (pytest.approx(81), 71.5, True)
 
 
+def test_table_5_takes_prompted_tasks_and_every_technique() -> None:
+    made = make_results(tasks=("rte",), regimes=("low",), trains=("v", "q"), model="facebook/opt-1.3b")
+    prompted = made.assign(task="prompt-rte", trains=made["trains"].map({"v": "lora", "q": "none"}))
+    without_regime = prompted.assign(task="prompt-cb", regime="all", n_train=None)
+    table = tables.table5(pd.concat([made, prompted, without_regime]))
+    model = "OPT-1.3B (facebook/opt-1.3b)"
+    for task, theirs in (("rte", 50.5), ("cb", 41.0)):
+        found = cell(table, model, "LoRA", column=task)
+        assert (found.ours, found.paper) == (pytest.approx(81), theirs)
+    assert cell(table, model, "zero-shot", column="rte").ours == pytest.approx(71)
+    assert cell(table, model, "b_v", column="rte").reason.startswith("no run that trains v on prompt-rte")
+
+
 # --- the notebook, the figures, section 3.4 ----------------------------------------------------------------
 
 
