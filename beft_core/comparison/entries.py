@@ -9,7 +9,7 @@ from typing import Any
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.methods import METHODS
-from beft_core.sweeps.spec import OF_METHODS, SweepSpec, mode_and_terms, trains
+from beft_core.sweeps.spec import GRID_OF_METHODS, SweepSpec, mode_and_terms, trains
 from beft_core.terms import TERMS
 
 DEMONSTRATIONS = 32
@@ -41,35 +41,32 @@ class Entry:
 
 
 def entry_of(asked: Any, demonstrations: int, budget: int, lrs: Sequence[float]) -> Entry:
-    """Read one of the methods of a comparison. ``lrs``: the rates of all, instead of ``budget`` of its own range.
+    """Read one of the methods of a comparison: a name, with settings behind it (``lora rank=4``), or a table of both.
+    ``lrs``: the rates of all, instead of ``budget`` of its own range.
 
     Raises:
         UserError: a method or a setting that there is not.
     """
-    table = dict(asked) if isinstance(asked, Mapping) else {"method": asked}
-    name = table.get("method")
-    if not isinstance(name, str):
-        raise UserError(f"got the method {str(asked)[:80]}", "a name, or a table with the name as its method")
-    if strange := [key for key in table if key != "method" and key not in OF_METHODS]:
-        raise UserError(f"got {str(strange[0])[:80]} of the method {name[:80]}", f"some of {', '.join(OF_METHODS)}")
+    name = asked.get("method") if isinstance(asked, Mapping) else asked
     if name in (ICL, ZERO_SHOT, UNTRAINED):
-        table["method"] = UNTRAINED
-        if name == ICL:
-            table.setdefault("demonstrations", demonstrations)
+        table = dict(asked) if isinstance(asked, Mapping) else {}
+        asked = ({"demonstrations": demonstrations} if name == ICL else {}) | table | {"method": UNTRAINED}
     # What a sweep refuses is refused here, in its words.
-    config = SweepSpec(terms=(), methods=(table,)).methods[0]
+    config = SweepSpec(terms=(), methods=(asked,)).methods[0]
+    if own := [key for key in GRID_OF_METHODS if key in config]:
+        raise UserError(f"got {own[0]} of the method {config['method']}", "those of all methods", "--lrs, --seeds")
     mode, terms = mode_and_terms(config["method"])
     row = METHODS[mode]
     settings = {key: value for key, value in config.items() if key != "method"}
     run = RunConfig.from_dict({"mode": mode, "terms": terms, **settings}).resolved()
     if not row.trains:
         label = "in-context learning" if run.demonstrations else "zero-shot"
-        return Entry(name if name != UNTRAINED else ZERO_SHOT, label, trains(run), config)
+        return Entry(ICL if run.demonstrations else ZERO_SHOT, label, trains(run), config)
     assert row.rates is not None, "what is trained has a range of rates"
     rates, source = row.rates.grid(budget), row.rates.source
     if lrs:
         rates, source = tuple(sorted(dict.fromkeys(lrs))), "given"
     if row.names_terms:
-        return Entry(name, "+".join(TERMS[term].symbol for term in terms), trains(run), config, rates, source)
+        return Entry(trains(run), "+".join(TERMS[term].symbol for term in terms), trains(run), config, rates, source)
     unusual = trains(run).removeprefix(mode).strip()
     return Entry(trains(run), f"{row.short} {unusual}".strip(), trains(run), config, rates, source)

@@ -33,8 +33,8 @@ class ComparisonSpec:
     task: Any = "demo-sentiment"
     """Name of a task in the registry, or a table of the user's own: an OwnTable or a mapping of its fields."""
     methods: tuple[Any, ...] = DEFAULT
-    """Methods: names as in ``terms`` and ``methods`` of a sweep, ``icl`` and ``zero-shot``, or tables of a name and
-    settings, ``{"method": "lora", "rank": 4}``.
+    """Methods: names as in ``terms`` and ``methods`` of a sweep, ``icl`` and ``zero-shot``, with settings behind a
+    name, ``lora rank=4``, or tables of both, ``{"method": "lora", "rank": 4}``.
     """
     budget: int = 5
     """Trials of each method, one for each learning rate."""

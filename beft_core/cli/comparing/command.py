@@ -35,8 +35,8 @@ Methods = Annotated[
     typer.Option(
         "--methods",
         metavar="NAME...",
-        help="Methods: bias terms (q+v: together), all, head, lora, full, icl, zero-shot, ... (see beft docs methods). "
-        f"Default: {' '.join(DEFAULT)}.",
+        help="Methods: bias terms (q+v: together), all, head, lora, full, icl, zero-shot, ... (see beft docs methods), "
+        f"each with its settings behind it: lora rank=4 targets=q+k. Default: {' '.join(DEFAULT)}.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -121,7 +121,7 @@ def compare_methods(
     spec = _spec(
         given,
         {
-            "methods": arguments.words(methods) or DEFAULT,
+            "methods": _methods(methods) or DEFAULT,
             "budget": budget,
             "seeds": seeds,
             "lrs": arguments.numbers("--lrs", lrs) or (),
@@ -148,6 +148,17 @@ def compare_methods(
     else:
         _print(done, done.found, folder.path)
     return 0
+
+
+def _methods(values: Words) -> tuple[str, ...]:
+    """Put settings behind the methods that they follow: ``v lora rank=4`` -> ``v`` and ``lora rank=4``."""
+    found: list[str] = []
+    for word in arguments.words(values):
+        if "=" in word and found:
+            found[-1] += f" {word.replace('+', ',')}"
+        else:
+            found.append(word)
+    return tuple(found)
 
 
 def _spec(given: dict[str, Any], own: dict[str, Any]) -> ComparisonSpec:

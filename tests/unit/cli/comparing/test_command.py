@@ -20,6 +20,8 @@ from beft_core.comparison.spec import ComparisonSpec
         (["--task", "sst9"], "sst2"),
         (["--methods", "v", "lorra"], "lora"),
         (["--methods", "v", "v"], "twice"),
+        (["--methods", "rank=4"], "one of"),
+        (["--methods", "lora", "rank=0"], "1 to 4096"),
         (["--methods", "icl"], "no method that applies"),
         (["--budget", "0"], "budget"),
         (["--seeds", "0"], "seeds"),
@@ -35,6 +37,12 @@ from beft_core.comparison.spec import ComparisonSpec
 def test_wrong_input_is_one_line(flags: list[str], words: str, tmp_path: Path) -> None:
     assert words in assert_refused(beft("compare-methods", "--out", tmp_path / "out", *flags))
     assert not (tmp_path / "out").exists(), "what was refused leaves no folder"
+
+
+def test_settings_stand_behind_their_method() -> None:
+    words = ["v,lora,rank=4,targets=q+k", "lora full"]
+    assert command._methods(words) == ("v", "lora rank=4 targets=q,k", "lora", "full")
+    assert command._methods(["rank=4"]) == ("rank=4",) and command._methods(None) == ()
 
 
 def test_a_default_name_goes_on_with_the_same_comparison_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
