@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 
+from beft_core.adapter_methods import ADAPTERS
 from beft_core.config import RunConfig
+from beft_core.docs.topics import topic
 from beft_core.learning_rates import DECADES, RATES, spaced
 from beft_core.methods import METHODS
 from beft_core.presets import PRESETS
@@ -47,3 +50,19 @@ def test_adapters_do_not_get_the_rate_of_single_bias_terms_and_say_where_theirs_
     assert RunConfig(task="sst2").resolved().rate_source() is None
     assert RunConfig(task="sst2", mode="all", preset="paper").resolved().rate_source() is None  # the task's
     assert RunConfig(task="sst2", mode="all").resolved().rate_source() is not None
+
+
+def test_the_documentation_has_the_ranges_and_the_usual_rates() -> None:
+    page = topic("methods").text
+    ranges = dict(re.findall(r"^\| (`[^|]*`|bias terms[^|]*) \| (\S+ to \S+) \|", page, re.M))
+    known = {name: span for names, span in ranges.items() for name in re.findall(r"`([^`]+)`|(bias terms)", names)}
+    spans = {single or "terms": span for (single, _), span in known.items()}
+    assert set(spans) == set(RATES)
+    for name, rates in RATES.items():
+        low, high = (float(number) for number in spans[name].split(" to "))
+        assert (low, high) == pytest.approx((rates.low, rates.high)), name
+    usual = dict(re.findall(r"^\| \[`([^`]+)`\].*\| (\S+|the task's) \|$", page, re.M))
+    assert set(usual) == set(ADAPTERS)
+    for name, said in usual.items():
+        of_preset = RATES[name].usual.get("quick")
+        assert said == "the task's" if of_preset is None else float(said) == of_preset, name
