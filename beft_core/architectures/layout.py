@@ -161,6 +161,10 @@ class Layout:
     """Language-model head of the architecture; None: it has none, as encoders and models that see later tokens."""
     inputs_first: bool = False
     """Whether weights lie as [inputs, outputs], as in GPT-2's ``Conv1D``; ``Linear`` has [outputs, inputs]."""
+    reads_positions: tuple[str, ...] = ()
+    """Terms whose projection is also applied to relative positions, once for all rows of a pass: rows cannot differ in
+    their bias.
+    """
 
     @property
     def terms(self) -> tuple[str, ...]:

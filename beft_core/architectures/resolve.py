@@ -99,6 +99,7 @@ def _layout(row: Row, config: Config) -> Layout:
         block=row.block,
         lm=_lm(row, config),
         inputs_first=row.inputs_first,
+        reads_positions=row.reads_positions(config),
     )
 
 

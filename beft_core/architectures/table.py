@@ -107,6 +107,8 @@ class Row:
     lm: LmSpec | Callable[[Config], LmSpec] | None = None
     """Language-model head, whose ``tied`` holds where the configuration does not say; None: the type has none."""
     inputs_first: bool = False
+    reads_positions: Callable[[Config], tuple[str, ...]] = lambda config: ()
+    """Terms of :attr:`~beft_core.architectures.layout.Layout.reads_positions`."""
     absent: Mapping[str, str] = field(default_factory=dict)
     """Reason, in words, why the architecture has no module for a term, by term, where the general reason is wrong."""
 
@@ -219,6 +221,11 @@ def _looks_back(config: Config) -> bool:
     return not config.get("use_bidirectional_attention")
 
 
+def _shared_with_positions(config: Config) -> tuple[str, ...]:
+    """Terms whose projection DeBERTa v2 and v3 also apply to relative positions: v3 has no others for these."""
+    return ("q", "k") if config.get("relative_attention") and config.get("share_att_key") else ()
+
+
 def _conv_free(config: Config) -> bool:
     # DeBERTa-v2 XLarge convolves over neighbouring tokens, which belong to other examples in a packed row.
     return not config.get("conv_kernel_size")
@@ -295,6 +302,7 @@ ROWS: dict[str, Row] = {
             key=_disentangled,
             packing=_conv_free,
             mask="boolean",
+            reads_positions=_shared_with_positions,
         ),
         Row(
             "deberta",

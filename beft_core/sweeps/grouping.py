@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from beft_core.architectures.layout import Layout
 from beft_core.config import PER_RUN, RunConfig
 from beft_core.sweeps import work
+from beft_core.training.preconditions import stands_alone
 
 MAX_AT_ONCE = {"cpu": 16, "cuda": 128, "mps": 16}
 """Most runs of a bank, by device. A CPU has no idle cores to fill, and small banks leave finished work behind
@@ -67,7 +68,12 @@ def bytes_per_run(layout: Layout, config: RunConfig, device: str, longest: int |
 
 
 def most_runs(layout: Layout, config: RunConfig, device: str, free_bytes: int, longest: int | None = None) -> int:
-    """Number of runs that fit into memory at once, at least one. ``longest``: see :func:`bytes_per_run`."""
+    """Number of runs that can share a bank: those that fit into memory at once, at least one.
+
+    A run that can share no pass with others is alone. ``longest``: see :func:`bytes_per_run`.
+    """
+    if stands_alone(config, layout):
+        return 1
     fit = int(free_bytes * SHARE_OF_MEMORY) // bytes_per_run(layout, config, device, longest)
     return max(1, min(MAX_AT_ONCE[device], fit))
 

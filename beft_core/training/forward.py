@@ -85,7 +85,8 @@ def pass_arrays(
     arrays = dict(one.arrays)
     indices = {"row": run_of_row, "example": run_of_example} if bank.runs > 1 else {"example": run_of_example}
     for items, run_of in indices.items():
-        made = run_index_arrays(run_of, bank.runs, rounded=session.shaping.rounded)
+        only_present = bank.runs > 1 and not bank.trains
+        made = run_index_arrays(run_of, bank.runs, rounded=session.shaping.rounded, only_present=only_present)
         arrays |= {f"{items}.{name}": array for name, array in made.items()}
     return arrays
 

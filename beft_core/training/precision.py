@@ -79,6 +79,11 @@ class Precision:
         """Open the context in which forward passes run."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.low)
 
+    @staticmethod
+    def knows(module: nn.Module) -> bool:
+        """Say whether :meth:`affine` knows the kind of a module."""
+        return isinstance(module, nn.LayerNorm | nn.Linear | Conv1D)
+
     def affine(self, module: nn.Module) -> Affine:
         """Return the arithmetic of a module, as a function of input, weight and bias.
 

@@ -178,6 +178,12 @@ def wanted_terms(config: RunConfig, layout: Layout) -> tuple[str, ...]:
     return wanted
 
 
+def stands_alone(config: RunConfig, layout: Layout) -> bool:
+    """Say whether a run can share no pass with others: it trains a bias in which rows of one pass cannot differ."""
+    trained = config.method.terms(config.terms, layout.terms) if config.method.trains_terms else ()
+    return not set(trained).isdisjoint(layout.reads_positions)
+
+
 # --- an evaluation -------------------------------------------------------------------------------------------------
 
 

@@ -45,7 +45,7 @@ from beft_core.training.objectives.base import Objective
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
-from beft_core.training.preconditions import require_something_to_train
+from beft_core.training.preconditions import require_something_to_train, stands_alone
 from beft_core.training.progress.checkpoint import held
 from beft_core.training.progress.identity import checkpoint_for
 from beft_core.training.result import Start, snapshot_of
@@ -124,6 +124,8 @@ def train_bank(
 ) -> list[Trained]:
     """Fine-tune one model on one task several times in one pass; the runs may differ in all that :data:`PER_RUN` names.
 
+    Where one of them can share no pass with others, the model trains them one after the other, without a checkpoint.
+
     ``data``, ``base``: examples and a base model that are in memory already, instead of those that the configurations
     name. A run whose loss is not finite is reported as its ``failure`` and leaves the others alone.
 
@@ -154,15 +156,19 @@ def train_bank(
     observer.stage("tokenise", sum(map(len, samples.values())) + sum(map(len, data.evals.values())))
     tokenise = partial(objective_of(data.spec).encode, model, max_length=first.max_length, observer=observer)
     encoded = {drawn: tokenise(sample, training=True) for drawn, sample in samples.items()}
-    trained = fit_bank(
-        model,
-        data,
-        configs,
-        trains=[encoded[inputs.drawn(config)] for config in configs],
-        evals={n: tokenise(e) for n, e in data.evals.items()} if first.evaluate != "never" else {},
-        observer=observer,
-        checkpoint=checkpoint,
-    )
+    evals = {n: tokenise(e) for n, e in data.evals.items()} if first.evaluate != "never" else {}
+    apart = any(stands_alone(config, model.layout) for config in configs)
+    trained: list[Trained] = []
+    for some in [[config] for config in configs] if apart else [configs]:
+        trained += fit_bank(
+            model,
+            data,
+            some,
+            trains=[encoded[inputs.drawn(config)] for config in some],
+            evals=evals,
+            observer=observer,
+            checkpoint=checkpoint if len(some) == len(configs) else None,
+        )
     for run, one in enumerate(trained):
         if one.logits and one.failure is None and not one.stopped:
             sets = [(name, data.evals[name], logits) for name, logits in one.logits.items()]

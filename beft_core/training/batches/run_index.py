@@ -18,10 +18,12 @@ class RunIndex:
     items of a run are a gather and a sum. Unlike an atomic scatter-add this gives the same bits every time on a GPU,
     and unlike a product with a one-hot matrix it keeps a NaN of one run away from the others (0 * NaN is NaN).
     ``place`` [items]: where each item stands in the flattened ``items_of``.
+    ``present`` [runs present]: the runs that own an item, where ``items_of`` has rows for these alone; None: it has one
+    for every run.
     """
 
-    def __init__(self, run_of: Tensor, items_of: Tensor, place: Tensor) -> None:
-        self.run_of, self.items_of, self.place = run_of, items_of, place
+    def __init__(self, run_of: Tensor, items_of: Tensor, place: Tensor, present: Tensor | None = None) -> None:
+        self.run_of, self.items_of, self.place, self.present = run_of, items_of, place, present
 
     @classmethod
     def to(cls, device: torch.device | str, run_of: Sequence[int], runs: int) -> RunIndex:
@@ -41,11 +43,19 @@ class RunIndex:
         return grouped.flatten(0, 1)[self.place]
 
 
-def run_index_arrays(run_of: Sequence[int], runs: int, rounded: bool = False) -> dict[str, np.ndarray]:
+def run_index_arrays(
+    run_of: Sequence[int] | np.ndarray, runs: int, rounded: bool = False, only_present: bool = False
+) -> dict[str, np.ndarray]:
     """Compute the arrays of a :class:`RunIndex` on the host, int64.
 
     ``rounded``: the most items of a run are rounded up to a power of two, so that fewer shapes occur.
+    ``only_present``: items are grouped by the runs that own some, so that thousands of others cost nothing; there are
+    no gradients then.
     """
+    if only_present:
+        every = np.asarray(run_of, dtype=np.int64)
+        present, own = np.unique(every, return_inverse=True)
+        return {**run_index_arrays(own, len(present), rounded), "run_of": every, "present": present}
     run_of_item = np.asarray(run_of, dtype=np.int64)
     counts = np.bincount(run_of_item, minlength=runs)
     most = max(1, int(counts.max(initial=0)))

@@ -104,7 +104,7 @@ def fisher_information(
         return bank, members
 
     values = sum(value.size for value in head.values()) + sum(slot.width for slot in slots)
-    return _accumulate(slots, examples, pass_over, precision.device, values)
+    return _accumulate(slots, examples, pass_over, precision.device, values, share_positions(model, slots))
 
 
 def causal_lm_fisher(
@@ -142,7 +142,13 @@ def causal_lm_fisher(
             observer.advance(len(part))
         return bank, members
 
-    return _accumulate(slots, texts, pass_over, precision.device, sum(slot.width for slot in slots))
+    values = sum(slot.width for slot in slots)
+    return _accumulate(slots, texts, pass_over, precision.device, values, share_positions(model, slots))
+
+
+def share_positions(model: LoadedModel, slots: Sequence[BiasSlot]) -> bool:
+    """Say whether rows of one pass cannot differ in some of these biases, which act on positions that they share."""
+    return any(slot.term in model.layout.reads_positions for slot in slots)
 
 
 def _accumulate(
@@ -151,9 +157,13 @@ def _accumulate(
     pass_over: Callable[[Encoded, np.ndarray], tuple[Bank, np.ndarray]],
     device: torch.device,
     weights: int,
+    one_by_one: bool,
 ) -> FisherInformation:
-    """Sum squared gradients over windows of examples; inside a window, passes go by length."""
-    most = max(1, _BANK_BYTES[device.type] // (3 * 4 * weights))
+    """Sum squared gradients over windows of examples; inside a window, passes go by length.
+
+    ``one_by_one``: one example a pass.
+    """
+    most = 1 if one_by_one else max(1, _BANK_BYTES[device.type] // (3 * 4 * weights))
     squares: Tensor | None = None
     batch_squares: Tensor | None = None
     batches = 0

@@ -79,6 +79,13 @@ def slot_name(slot: BiasSlot) -> str:
     return f"{slot.stack}.{slot.term}.{slot.layer}"
 
 
+def can_hold(model: LoadedModel, slot: BiasSlot) -> bool:
+    """Say whether a bank can hold a slot: the bias of a projection or norm that it knows, not a bare vector, as DeBERTa
+    v1 has them for q and v, and no norm of a model's own.
+    """
+    return slot.attribute == "bias" and Precision.knows(model.backbone.get_submodule(slot.module))
+
+
 def is_slot(name: str) -> bool:
     """Say whether a part of this name is a bias term of a layer."""
     return name.split(".")[0] in STACKS
@@ -88,7 +95,8 @@ class Bank:
     """Values and gradients of R runs, and the way they enter the forward pass.
 
     ``values``, ``grads``: float32 [runs, parameters]. ``owned``: bool [runs, parameters], the columns that a run
-    trains; the others keep their pre-trained value.
+    trains; the others keep their pre-trained value. A bank that is only read has ``values`` alone, and applies the
+    heads of those runs that a pass has examples of.
     """
 
     def __init__(
@@ -102,13 +110,15 @@ class Bank:
         pooler_bias: bool = True,
         outside_biases: bool = False,
         reader: Reader | None = None,
+        trains: bool = True,
     ) -> None:
         """Lay out the parts and fill them, for every run, with the model's own values; :meth:`init_head` draws heads.
 
         ``slots``: every bias term that some run trains. ``classes``: outputs of the head (1 for a regression); None:
         there is no head, and the model's own language-model head scores answers.
         ``outside_biases``: also the biases that belong to no term, as an all-bias fine-tune trains them. ``reader``:
-        how vectors get out of the model; None: all hidden states are computed.
+        how vectors get out of the model; None: all hidden states are computed. ``trains``: False for a bank that is
+        only read, of which only the values are held: ``grads`` and ``owned`` are empty.
 
         Raises:
             UserError: a term that is not the bias of a projection, an activation that transformers does not know, or a
@@ -119,6 +129,7 @@ class Bank:
         self.spec: HeadSpec = model.layout.head
         self.precision = precision
         self.runs = runs
+        self.trains = trains
         device = precision.device
         self.parts: dict[str, Part] = {}
         initial: list[Tensor] = [torch.zeros(0, device=device)]  # a bank may be without parts
@@ -129,10 +140,16 @@ class Bank:
             initial.append(value.detach().float().reshape(-1).to(device))
 
         for slot in slots:
-            if slot.attribute != "bias":
+            if not can_hold(model, slot):
                 raise UserError(
                     f"got {model.layout.model_type}, whose {slot.term} bias is not the bias of a projection",
                     "a model of another type for training (its snapshots can be scored)",
+                )
+            if runs > 1 and slot.term in model.layout.reads_positions:
+                raise UserError(
+                    f"got {runs} fine-tunes of {slot.term} at once in {model.layout.model_type}, which reads relative "
+                    "positions, the same for all rows, by the same projection",
+                    "one at a time",
                 )
             module = model.backbone.get_submodule(slot.module)
             add(
@@ -154,13 +171,15 @@ class Bank:
             self._add_head(add, classes, pooler_bias)
 
         self.values = torch.cat(initial).repeat(runs, 1)  # (R, P)
-        self.grads = torch.zeros_like(self.values)
-        self.owned = torch.ones_like(self.values, dtype=torch.bool)
+        trained = self.values if trains else self.values[:0]
+        self.grads = torch.zeros_like(trained)
+        self.owned = torch.ones_like(trained, dtype=torch.bool)
         # Leaves are views into one matrix, and so are their gradients: backward accumulates in place.
         self.leaves: dict[str, Tensor] = {}
         for name, part in self.parts.items():
-            leaf = self.values[:, part.columns].view(runs, *part.shape).detach().requires_grad_()
-            leaf.grad = self.grads[:, part.columns].view(runs, *part.shape)
+            leaf = self.values[:, part.columns].view(runs, *part.shape).detach().requires_grad_(trains)
+            if trains:
+                leaf.grad = self.grads[:, part.columns].view(runs, *part.shape)
             self.leaves[name] = leaf
         self.rows: RunIndex | None = None
         self.examples: RunIndex | None = None
@@ -280,13 +299,13 @@ class Bank:
         if self.pooler is not None:
             hidden = activation(self.spec.pooler_activation)(self.pooler(hidden))
         with torch.autocast(self.precision.device.type, enabled=False):
-            grouped = self.examples.group(hidden.float())  # (R, most, H)
+            grouped = self.examples.group(hidden.float())  # (R, most, H); of a bank that is read, R is those present
             if self.spec.dense_activation is not None:
                 grouped = self._dense(grouped, training)
             grouped = nn.functional.dropout(grouped, self.spec.dropout, training)
-            logits = torch.bmm(grouped, self.leaves["head.weight"].mT)  # (R, most, C)
+            logits = torch.bmm(grouped, self._of_present("head.weight").mT)  # (R, most, C)
             if "head.bias" in self.leaves:
-                logits = logits + self.leaves["head.bias"][:, None]
+                logits = logits + self._of_present("head.bias")[:, None]
             return self.examples.ungroup(logits)
 
     def _dense(self, grouped: Tensor, training: bool) -> Tensor:
@@ -294,16 +313,22 @@ class Bank:
         spec = self.spec
         if spec.dense_dropout:
             grouped = nn.functional.dropout(grouped, spec.dropout, training)
-        dense = torch.bmm(grouped, self.leaves["head.dense.weight"].mT)
+        dense = torch.bmm(grouped, self._of_present("head.dense.weight").mT)
         if spec.dense_bias:
-            dense = dense + self.leaves["head.dense.bias"][:, None]
+            dense = dense + self._of_present("head.dense.bias")[:, None]
         grouped = activation(spec.dense_activation)(dense)
         if spec.norm_eps is not None:
             normed = nn.functional.layer_norm(grouped, grouped.shape[-1:], eps=spec.norm_eps)
-            grouped = normed * self.leaves["head.norm.weight"][:, None]
+            grouped = normed * self._of_present("head.norm.weight")[:, None]
             if spec.norm_bias:
-                grouped = grouped + self.leaves["head.norm.bias"][:, None]
+                grouped = grouped + self._of_present("head.norm.bias")[:, None]
         return grouped
+
+    def _of_present(self, name: str) -> Tensor:
+        """Take a part of the heads of the runs that the pass has examples of, [runs present, ...]."""
+        assert self.examples is not None
+        present = self.examples.present
+        return self.leaves[name] if present is None else self.leaves[name].index_select(0, present)
 
     # -- values ----------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beft_core.architectures.layout import Layout
+from beft_core.architectures.resolve import layout_for
 from beft_core.config import PER_RUN, RunConfig
 from beft_core.errors import UserError
 from beft_core.sweeps.grouping import bytes_per_run, group, halves, most_runs
@@ -142,6 +143,20 @@ def test_banks_hold_every_run_once_and_only_what_can_share(most: int, seeds: int
 def test_halves_of_a_bank_are_all_of_it() -> None:
     runs = spec(seeds=5, terms="v").runs()
     assert [run for half in halves(runs) for run in half] == runs and all(halves(runs))
+
+
+def test_runs_whose_bias_rows_share_stand_alone() -> None:
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 20}
+    shared = {"model_type": "deberta-v2", **sizes, "relative_attention": True, "share_att_key": True}
+    layout = layout_for(shared)
+    assert layout.reads_positions == ("q", "k")
+    run = RunConfig().resolved()
+    for terms, alone in ((("q",), True), (("k", "v"), True), (("v", "o"), False)):
+        assert (most_runs(layout, dataclasses.replace(run, terms=terms), "cpu", 10**15) == 1) is alone
+    assert most_runs(layout, dataclasses.replace(run, mode="all", terms=()), "cpu", 10**15) == 1
+    assert most_runs(layout, dataclasses.replace(run, mode="head", terms=()), "cpu", 10**15) == 16
+    own = layout_for({**shared, "share_att_key": False})
+    assert own.reads_positions == () and most_runs(own, dataclasses.replace(run, terms=("q",)), "cpu", 10**15) == 16
 
 
 def test_less_memory_means_smaller_banks_but_never_none() -> None:

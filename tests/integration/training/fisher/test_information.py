@@ -79,7 +79,9 @@ def split(model: LoadedModel, flat: np.ndarray) -> dict[tuple[str, str], np.ndar
     return {key: np.stack(rows) for key, rows in out.items()}
 
 
-@pytest.mark.parametrize("name", ["bert", "roberta", "distilbert", "albert", "gpt2", "gpt_neox", "opt", "qwen2"])
+@pytest.mark.parametrize(
+    "name", ["bert", "roberta", "distilbert", "albert", "deberta-v2-shared", "gpt2", "gpt_neox", "opt", "qwen2"]
+)
 @pytest.mark.parametrize("regression", [False, True])
 def test_equals_the_loop_over_single_examples(name: str, regression: bool) -> None:
     model = tiny(name, attn="sdpa", dtype=torch.float32)

@@ -216,6 +216,19 @@ def test_each_row_is_computed_with_the_biases_of_its_run(name: str) -> None:
         torch.testing.assert_close(found[row : row + 1], expected, rtol=0, atol=2e-5)
 
 
+def test_what_rows_cannot_have_otherwise_is_refused() -> None:
+    precision = Precision("float32", CPU)
+    shared = tiny("deberta-v2-shared", dtype=torch.float32)
+    Bank(shared, shared.layout.slots, runs=1, classes=2, precision=precision)
+    Bank(shared, shared.layout.slots_of("v"), runs=2, classes=2, precision=precision)
+    with pytest.raises(UserError, match="got 2 fine-tunes of q at once in deberta-v2, which reads relative positions"):
+        Bank(shared, shared.layout.slots, runs=2, classes=2, precision=precision)
+    first = tiny("deberta", dtype=torch.float32)
+    for term in ("q", "ln1"):
+        with pytest.raises(UserError, match=f"whose {term} bias is not the bias of a projection"):
+            Bank(first, first.layout.slots_of(term), runs=1, classes=2, precision=precision)
+
+
 def test_gradients_are_those_of_each_run_and_of_what_it_owns() -> None:
     bank = two_runs("bert")
     names = [slot_name(slot) for slot in bank.model.layout.slots_of("v")]

@@ -55,3 +55,17 @@ def test_rounded_routes_are_the_least_power_of_two_wide_and_lead_to_the_same_ite
     np.testing.assert_array_equal(rounded["items_of"][:, :width], exact["items_of"])
     assert (rounded["items_of"][:, width:] == len(run_of)).all()
     np.testing.assert_array_equal(rounded["items_of"].ravel()[rounded["place"]], np.arange(len(run_of)))
+
+
+@given(ASSIGNMENTS)
+def test_only_runs_that_are_present_are_grouped(case: tuple[int, list[int]]) -> None:
+    runs, run_of = case
+    arrays = run_index_arrays([1000 * run for run in run_of], 1000 * runs, only_present=True)
+    route = RunIndex(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+    assert route.present is not None and route.present.tolist() == [1000 * run for run in sorted(set(run_of))]
+    assert route.run_of.tolist() == [1000 * run for run in run_of]
+    items = torch.randn(len(run_of), 2)
+    grouped = route.group(items)
+    assert len(grouped) == len(route.present) and torch.equal(route.ungroup(grouped), items)
+    for place, run in enumerate(sorted(set(run_of))):
+        assert torch.equal(grouped[place, : run_of.count(run)], items[torch.tensor(run_of) == run])
