@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from beft_core.config import RunConfig
     from beft_core.errors import UserError
     from beft_core.library.asking.predict import predict
+    from beft_core.library.asking.rows import predict_rows
     from beft_core.library.dials.dial import dial
     from beft_core.library.merging import merge
     from beft_core.library.reading import compare, load_snapshot, score
@@ -35,6 +36,7 @@ __all__ = [
     "load_snapshot",
     "merge",
     "predict",
+    "predict_rows",
     "score",
     "select",
     "sweep",
@@ -52,6 +54,7 @@ _HOMES = {
     "load_snapshot": "library.reading",
     "merge": "library.merging",
     "predict": "library.asking.predict",
+    "predict_rows": "library.asking.rows",
     "score": "library.reading",
     "select": "library.training",
     "sweep": "library.sweeping",

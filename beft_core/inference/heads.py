@@ -14,6 +14,7 @@ from beft_core.tasks.own_table import columns_of
 from beft_core.tasks.prompts.spec import PromptSpec
 from beft_core.tasks.registry import TASKS
 from beft_core.tasks.spec import TaskSpec
+from beft_core.training.preconditions import refuse_changed_weights
 
 
 def can_answer(snapshot: Snapshot) -> list[str]:
@@ -65,6 +66,50 @@ def shared_task(snapshots: Sequence[Snapshot], task: str | None = None) -> str:
         held = ", ".join(shared) if shared else "; ".join(", ".join(own) or "no head" for own in heads)
         raise UserError("got snapshots that share no single head", f"one of: {held}", "--task NAME")
     return shared[0]
+
+
+def of_different_tasks(snapshots: Sequence[Snapshot]) -> bool:
+    """Say whether all snapshots can be asked, but there is no task that all can be asked about."""
+    heads = [set(can_answer(snapshot)) for snapshot in snapshots]
+    return bool(heads) and all(heads) and not set.intersection(*heads)
+
+
+def own_task(snapshot: Snapshot, task: str | None = None) -> str:
+    """Find the task by whose head one snapshot answers: the only one that it holds, else the one that it was trained
+    on; or check that it holds that of ``task``.
+
+    Raises:
+        UserError: it cannot be asked about the task, or has several of which none is its own, as a merge may have.
+    """
+    held = can_answer(snapshot)
+    if task is None and len(held) != 1 and snapshot.meta.task in held:
+        return snapshot.meta.task
+    if (task is None and len(held) != 1) or (task is not None and task not in held):
+        got = f"{len(held)} heads" if task is None else f"no head for {task[:80]}"
+        raise UserError(
+            f"{snapshot.source}: got {got}", f"one of: {', '.join(held) or 'a snapshot with a head'}", "--task NAME"
+        )
+    return held[0] if task is None else task
+
+
+def require_one_base(snapshots: Sequence[Snapshot]) -> None:
+    """Check that snapshots can answer together: fine-tunes of the biases of one base model.
+
+    Raises:
+        UserError: one of them is of another model, or its weights changed too, as an adapter's do.
+    """
+    for snapshot in snapshots:
+        try:
+            refuse_changed_weights(snapshot)
+        except UserError as error:
+            raise UserError(f"{snapshot.source}: {error.got}", error.expected, error.try_) from None
+        if snapshot.meta.model.base != snapshots[0].meta.model.base:
+            raise UserError(
+                f"got {snapshot.source}, a fine-tune of {snapshot.meta.model.id}, beside {snapshots[0].source}, one of "
+                f"{snapshots[0].meta.model.id} with other biases",
+                "fine-tunes of one base model",
+                "a call for each base model",
+            )
 
 
 def labels_of(meta: SnapshotMeta, task: str, outputs: int) -> tuple[str, ...] | None:

@@ -11,17 +11,21 @@ from beft_core.errors import UserError
 from beft_core.inference.adapters import adapter_answer
 from beft_core.inference.answers import Answer, short_name
 from beft_core.inference.heads import labels_of, prompt_of, prompted_task, reads_pairs, shared_task
-from beft_core.inference.logits import variant_logits
+from beft_core.inference.logits import row_logits, variant_logits
+from beft_core.inference.rows import RowAnswer, Rows
 from beft_core.inference.variants import Variant, changed_layers
 from beft_core.merging.config import recorded
 from beft_core.models.biases import LoadedModel
+from beft_core.models.placement import is_spread
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.examples import Examples
 from beft_core.tasks.prompts.spec import PromptSpec, continued
 from beft_core.training import inputs
-from beft_core.training.batches.encoded import Encoded, encode
+from beft_core.training.batches.encoded import Encoded, encode, join, over_one_table
 from beft_core.training.objectives.candidates import Candidates
 from beft_core.training.objectives.registry import objective_of
+from beft_core.training.precision import Precision, pick_device
+from beft_core.training.preconditions import head_of, outputs_of
 
 Loader = Callable[[RunConfig], LoadedModel]
 """Function that gives the base model of a configuration."""
@@ -56,6 +60,7 @@ def predict(
     examples = checked(snapshots, task, texts, text_pairs)
     config = config or RunConfig(**recorded(snapshots), device="cpu")
     model = loader(config)
+    precision = placed(model, config)
     spec = prompted_task(snapshots[0].meta, task)
     labels: tuple[str, ...] | None = None
     if spec is not None:
@@ -64,7 +69,103 @@ def predict(
         labels = spec.prompt.candidates
     else:
         encoded = encode(model.tokenizer, examples, config.max_length)
-    return answers_of(snapshots, task, model, encoded, names=names, apart=apart, labels=labels)
+    return answers_of(snapshots, task, model, encoded, names=names, apart=apart, labels=labels, precision=precision)
+
+
+def predict_rows(
+    rows: Rows,
+    *,
+    max_length: int | None = None,
+    config: RunConfig | None = None,
+    loader: Loader = inputs.load,
+    advance: Callable[[int], None] = lambda rows: None,
+    report: Callable[[str], None] = lambda text: None,
+) -> list[RowAnswer]:
+    """Answer each row by its own fine-tune, rows of all fine-tunes in the same passes of their one base model.
+
+    A row is read under the biases that its fine-tune trained, whichever terms these are, and under its head, whatever
+    the task: the logits are those of asking one fine-tune after the other.
+
+    Args:
+        rows: texts with their snapshots, as :meth:`beft_core.inference.rows.Rows.checked` makes them.
+        max_length: most tokens of a row; by default as many as its own fine-tune had.
+        config: model, device and precision are read from it; by default the model is the one that the snapshots name.
+        loader: gives the base model.
+        advance: is called with the number of rows that were read since.
+        report: receives what a user should know: which fine-tunes could not share a pass.
+
+    Raises:
+        UserError: a base model with other biases, a prompted task without fixed candidates, or an answer that is not
+            finite.
+    """
+    config = config or RunConfig(**recorded(rows.snapshots), device="cpu")
+    model = loader(config)
+    precision = placed(model, config)
+    variants = [Variant(snapshot, task) for snapshot, task in zip(rows.snapshots, rows.tasks, strict=True)]
+    of = np.array(rows.of, np.int64)
+    found: dict[int, np.ndarray] = {}
+    for members, encoded in _in_sets(rows, model, config, max_length):
+        asked, numbers = np.unique(of[members], return_inverse=True)
+        here = [variants[number] for number in asked]
+        logits, alone = row_logits(model, here, encoded, numbers, precision=precision, advance=advance)
+        for number in alone:
+            report(f"{here[number].snapshot.source} was read by itself: its biases cannot stand beside those of others")
+        found |= dict(zip(members.tolist(), logits, strict=True))
+    return [_row_answer(rows, row, found[row]) for row in range(len(rows))]
+
+
+def placed(model: LoadedModel, config: RunConfig) -> Precision:
+    """Put a model on the device of a configuration, ready for its precision. Raises UserError where it is not there."""
+    precision = Precision(config.precision, pick_device(config.device))
+    if not is_spread(model.backbone):
+        model.backbone.to(precision.device)
+    precision.prepare(model.backbone)
+    return precision
+
+
+def _in_sets(
+    rows: Rows, model: LoadedModel, config: RunConfig, max_length: int | None
+) -> list[tuple[np.ndarray, Encoded]]:
+    """Tokenise rows, those that can share a pass as one set: the numbers of its rows, int64, and the examples."""
+    lengths = [max_length or recorded([snapshot]).get("max_length", config.max_length) for snapshot in rows.snapshots]
+    specs = [prompted_task(one.meta, task) for one, task in zip(rows.snapshots, rows.tasks, strict=True)]
+    alike: dict[tuple[int | None, int, bool], list[int]] = {}
+    for row, (number, pair) in enumerate(zip(rows.of, rows.pairs, strict=True)):
+        # A head's rows differ in how much of them is read; those of a prompt also in what is written around them.
+        own = None if specs[number] is None else number
+        alike.setdefault((own, lengths[number], pair is not None), []).append(row)
+    sets = []
+    for (number, length, paired), members in alike.items():
+        texts = [rows.texts[row] for row in members]
+        pairs = [rows.pairs[row] or "" for row in members] if paired else None
+        spec = None if number is None else specs[number]
+        if spec is None:
+            sets.append(encode(model.tokenizer, Examples(texts, pairs, np.zeros(len(texts))), length))
+        else:
+            assert spec.prompt is not None
+            sets.append(objective_of(spec).encode(model, _in_prompts(spec.prompt, spec.name, texts, pairs), length))
+    by_table: dict[int, tuple[list[int], list[Encoded]]] = {}
+    for members, encoded in zip(alike.values(), over_one_table(sets), strict=True):
+        numbers, parts = by_table.setdefault(id(encoded.tokens), ([], []))
+        numbers += members
+        parts.append(encoded)
+    return [(np.array(numbers, np.int64), join(parts)) for numbers, parts in by_table.values()]
+
+
+def _row_answer(rows: Rows, row: int, logits: np.ndarray) -> RowAnswer:
+    """Make the answer to a row of its logits, those of its own head among others' as NaN and of missing candidates."""
+    number = rows.of[row]
+    snapshot, task = rows.snapshots[number], rows.tasks[number]
+    prompt = prompt_of(snapshot.meta, task)
+    if prompt is not None:
+        labels: tuple[str, ...] | None = prompt.candidates
+        own = logits[: len(prompt.candidates)]
+    else:
+        own = logits[: outputs_of(head_of(snapshot, task))]
+        labels = labels_of(snapshot.meta, task, len(own))
+    if not np.isfinite(own).all():
+        raise UserError(f"row {row + 1}: got an answer of {snapshot.source} that is not finite", "finite numbers")
+    return RowAnswer(number, task, labels, own)
 
 
 def ask_prompts(
@@ -100,8 +201,9 @@ def ask_prompts(
     examples = Examples(texts, None, np.zeros(len(texts), np.int64), wholes)
     config = config or RunConfig(**recorded(snapshots), device="cpu")
     model = loader(config)
+    precision = placed(model, config)
     encoded = Candidates(spec.target).encode(model, examples, config.max_length)
-    return answers_of(snapshots, task, model, encoded, names=names, apart=apart, labels=own)
+    return answers_of(snapshots, task, model, encoded, names=names, apart=apart, labels=own, precision=precision)
 
 
 def answers_of(
@@ -113,17 +215,19 @@ def answers_of(
     names: Sequence[str] | None = None,
     apart: Sequence[int] | None = None,
     labels: tuple[str, ...] | None = None,
+    precision: Precision | None = None,
 ) -> list[Answer]:
     """Read tokenised examples under fine-tunes, under the same without what they trained, and without each layer's.
 
-    ``names``, ``apart``: see :func:`predict`; ``labels``: names of the outputs, where the snapshots do not say them.
+    ``names``, ``apart``: see :func:`predict`; ``labels``: names of the outputs, where the snapshots do not say them;
+    ``precision``: float32 on the CPU, or what the model was prepared for.
     Fine-tunes of biases share their passes; one that left an adapter has passes of its own.
     """
     chosen = np.arange(len(encoded)) if apart is None else np.unique(np.asarray(apart, dtype=np.int64))
     named = list(names) if names is not None else [short_name(one.meta) for one in snapshots]
     adapted = [one.adapter is not None for one in snapshots]
     biases = [(one, name) for one, name, own in zip(snapshots, named, adapted, strict=True) if not own]
-    shared = iter(_answers_of_biases(biases, task, model, encoded, chosen, labels) if biases else [])
+    shared = iter(_answers_of_biases(biases, task, model, encoded, chosen, labels, precision) if biases else [])
     return [
         adapter_answer(model, one, task, encoded, name=name, labels=labels, apart=chosen) if own else next(shared)
         for one, name, own in zip(snapshots, named, adapted, strict=True)
@@ -137,6 +241,7 @@ def _answers_of_biases(
     encoded: Encoded,
     chosen: np.ndarray,
     labels: tuple[str, ...] | None,
+    precision: Precision | None,
 ) -> list[Answer]:
     """Read examples under fine-tunes of biases, each with its name, in the same passes; ``chosen``: those examples that
     are taken apart.
@@ -151,13 +256,13 @@ def _answers_of_biases(
         for layer in own
     ]
     if len(chosen) == len(encoded):
-        every = variant_logits(model, [*ends, *put_back], encoded)
+        every = variant_logits(model, [*ends, *put_back], encoded, precision=precision)
         logits, taken = every[: len(ends)], every[len(ends) :]
     else:
-        logits = variant_logits(model, ends, encoded)
+        logits = variant_logits(model, ends, encoded, precision=precision)
         taken = np.full((len(put_back), *logits.shape[1:]), np.nan, np.float32)
         if put_back:
-            taken[:, chosen] = variant_logits(model, put_back, encoded.take(chosen))
+            taken[:, chosen] = variant_logits(model, put_back, encoded.take(chosen), precision=precision)
     rows = iter(taken)
     answers = []
     for at, ((one, name), own) in enumerate(zip(named, layers, strict=True)):

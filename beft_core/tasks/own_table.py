@@ -10,7 +10,7 @@ import re
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,16 +116,19 @@ def collect(where: str, columns: Columns, rows: Iterable[tuple[int, Sequence[Any
     return RawTable(where, texts, pairs if columns.text_pair is not None else None, raw, numbers)
 
 
-def collect_texts(where: str, columns: Sequence[str], rows: Iterable[tuple[int, Sequence[Any]]]) -> list[list[str]]:
+def collect_texts(
+    where: str, columns: Sequence[str], rows: Iterable[tuple[int, Sequence[Any]]], blank: Collection[str] = ()
+) -> list[list[str]]:
     """Check columns of texts without labels, row by row; returns the texts of each column.
 
-    Raises UserError as :func:`collect`.
+    ``blank``: columns whose cells may be empty. Raises UserError as :func:`collect`.
     """
     texts: list[list[str]] = [[] for _ in columns]
     memory = 0
     for number, cells in rows:
         for column, held, value in zip(columns, texts, cells, strict=True):
-            held.append(_text(where, number, column, value))
+            empty = column in blank and (value is None or not str(value).strip())
+            held.append("" if empty else _text(where, number, column, value))
             memory += sys.getsizeof(held[-1])
         if memory > MAX_MEMORY or len(texts[0]) > MAX_ROWS:
             got = f"more than {MAX_MEMORY // 2**20} MB of text" if memory > MAX_MEMORY else f"over {MAX_ROWS:,} rows"

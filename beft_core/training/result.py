@@ -200,6 +200,17 @@ def put_head(values: Mapping[str, np.ndarray], bank: Bank, run: int = 0) -> None
     Raises:
         UserError: tensors that do not fit the model.
     """
+    for name, value in head_parts(values, bank).items():
+        bank.set_value(name, value, run)
+
+
+def head_parts(values: Mapping[str, np.ndarray], bank: Bank) -> dict[str, np.ndarray]:
+    """Give what :func:`head_tensors` collected (names without their prefix) by the parts of a bank: name of the part ->
+    float32 of its shape.
+
+    Raises:
+        UserError: tensors that do not fit the model.
+    """
     values = dict(values)
     outside = [name for name in bank.parts if name.startswith("outside.")]
     joined = values.pop("outside.bias", None)
@@ -221,7 +232,7 @@ def put_head(values: Mapping[str, np.ndarray], bank: Bank, run: int = 0) -> None
             expected = bank.parts[name].shape if name in bank.parts else f"one of {', '.join(bank.parts)}"
             named = "task" if name in ("head.weight", "head.bias") else "model"
             raise UserError(f"got {name} of shape {value.shape}", f"{expected}", f"the {named} that the snapshot names")
-        bank.set_value(name, value, run)
+    return values
 
 
 def trajectory_of(

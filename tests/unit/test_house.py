@@ -92,6 +92,7 @@ TORCH_HALF: tuple[str, ...] = (
     "beft_core.inference.adapters",
     "beft_core.inference.held",
     "beft_core.inference.logits",
+    "beft_core.inference.resident",
     "beft_core.inference.writing",
     "beft_core.inference.written",
     "beft_core.inference.by_depth",
@@ -127,7 +128,7 @@ ACCELERATION = "beft_core.training.acceleration"
 SESSION = dict.fromkeys(
     (
         *("beft_core.training.workflow", "beft_core.training.evaluate", "beft_core.training.fisher.of_snapshots"),
-        *("beft_core.inference.logits", "beft_core.inference.by_depth"),
+        *("beft_core.inference.resident", "beft_core.inference.by_depth"),
     ),
     f"{ACCELERATION}.session",
 )

@@ -14,7 +14,10 @@ from beft_core import extras
 from beft_core.errors import UserError
 from beft_core.library.snapshot import Snapshot
 
-FUNCTIONS = ("select", "train", "evaluate", "predict", "score", "merge", "compare", "dial", "sweep", "load_snapshot")
+FUNCTIONS = (
+    *("select", "train", "evaluate", "predict", "predict_rows", "score", "merge", "compare", "dial", "sweep"),
+    "load_snapshot",
+)
 
 
 def test_every_name_is_there_and_documented() -> None:

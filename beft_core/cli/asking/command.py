@@ -15,10 +15,12 @@ from beft_core.cli.progress import progress
 from beft_core.errors import UserError
 from beft_core.extras import require_training
 from beft_core.inference.answers import Answer, margin, probabilities
-from beft_core.inference.heads import shared_task
+from beft_core.inference.heads import of_different_tasks, shared_task
+from beft_core.inference.rows import Rows
 from beft_core.merging.config import recorded
 from beft_core.models.source import locate
-from beft_core.tasks.sources.user_files import read_texts
+from beft_core.snapshots.snapshot import SUFFIX, Snapshot
+from beft_core.tasks.sources.user_files import read_columns, read_texts
 
 MAX_SHOWN = 20
 """Most texts whose verdicts are printed; the table and --json have all."""
@@ -41,12 +43,21 @@ Pair = Annotated[
         rich_help_panel=DATA_PANEL,
     ),
 ]
+By = Annotated[
+    str | None,
+    typer.Option(
+        "--snapshot",
+        metavar="COLUMN",
+        help="With --file, the column that names the snapshot (or its file's name) that answers the row.",
+        rich_help_panel=DATA_PANEL,
+    ),
+]
 Table = Annotated[
     str | None,
     typer.Option("--file", metavar="FILE", help="Read the texts of this table.", rich_help_panel=DATA_PANEL),
 ]
 _SAYS = {
-    "task": "Task whose head answers. Default: the only one that all snapshots hold.",
+    "task": "Task whose head answers. Default: the only one that all snapshots hold, else each one's own.",
     "model": "bundled, a Hub id with optional @revision, or a folder. Default: what the snapshots name.",
     "max_length": "Tokens per example. Default: as in the fine-tune.",
 }
@@ -63,11 +74,19 @@ def predict(
     text: Text = None,
     text_pair: Pair = None,
     table: Table = None,
+    by: By = None,
     json: output.Json = False,
 ) -> None:
-    """Ask fine-tunes about sentences: what each says, how far its biases moved it, and which layer did it."""
+    """Ask fine-tunes about sentences: what each says, how far its biases moved it, and which layer did it.
+
+    Those of different tasks, and rows that each name theirs, get their answers alone, all in the same passes.
+    """
     snapshots = output.read_all(files)
-    task = shared_task(snapshots, given.pop("task", None))
+    task = given.pop("task", None)
+    if by is not None or (task is None and of_different_tasks(snapshots)):
+        _answer_rows(files, _rows(files, snapshots, task, text, text_pair, table, by), given, json)
+        return
+    task = shared_task(snapshots, task)
     texts, pairs = _texts(text, text_pair, table)
     config = config_of(recorded(snapshots) | given)
     require_training()
@@ -92,17 +111,110 @@ def predict(
         output.say(*(answer.verdict(at) for answer in answers))
 
 
+def _rows(
+    files: Sequence[str],
+    snapshots: Sequence[Snapshot],
+    task: str | None,
+    text: Sequence[str] | None,
+    pair: Sequence[str] | None,
+    table: str | None,
+    by: str | None,
+) -> Rows:
+    """Read rows with the snapshot of each from a table; or ask every snapshot about every sentence of the flags."""
+    if by is None:
+        texts, pairs = _texts(text, pair, table)
+        several = range(len(snapshots))
+        return Rows.checked(
+            snapshots,
+            [one for one in texts for _ in several],
+            [number for _ in texts for number in several],
+            None if pairs is None else [one for one in pairs for _ in several],
+            task,
+        )
+    column, second = _columns(text, pair)
+    if table is None:
+        raise UserError("got --snapshot without a table", "the table whose column it names", "--file rows.csv")
+    texts, names, *pairs_of = read_columns(table, [column, by, *second], blank=second)
+    return Rows.checked(snapshots, texts, _numbers(files, names), pairs_of[0] if pairs_of else None, task)
+
+
+def _columns(text: Sequence[str] | None, pair: Sequence[str] | None) -> tuple[str, list[str]]:
+    """Read the names of the columns of a table: of the text, and of the second text if there is one."""
+    if not text:
+        raise UserError("got no --text", "the column of the text", '--text "..."')
+    if len(text) > 1 or (pair is not None and len(pair) > 1):
+        raise UserError("got several columns for one text", "one --text, and one --text-pair for pairs")
+    return text[0], list(pair or ())
+
+
+def _numbers(files: Sequence[str], names: Sequence[str]) -> list[int]:
+    """Find the snapshot that each row names: by its path as given, its file's name, or that without the ending."""
+    number_of: dict[str, set[int]] = {}
+    for number, file in enumerate(files):
+        for name in (file, _stem(file), _stem(file) + SUFFIX):
+            number_of.setdefault(name, set()).add(number)
+    for row, name in enumerate(names, start=1):
+        if len(number_of.get(name, ())) != 1:
+            why = "which is none of these snapshots" if name not in number_of else "a name of several snapshots"
+            raise UserError(f"row {row}: got {name[:80]}, {why}", f"one of: {', '.join(map(_stem, files))}")
+    return [next(iter(number_of[name])) for name in names]
+
+
+def _answer_rows(files: Sequence[str], rows: Rows, given: dict[str, Any], json: bool) -> None:
+    """Answer rows, each by its own snapshot, and print the answers."""
+    config = config_of(recorded(rows.snapshots) | given)
+    require_training()
+    with progress() as observer:
+        observer.stage("find the model")
+        locate(config.model)
+        observer.stage("start PyTorch")
+        from beft_core.inference.predict import predict_rows
+
+        observer.stage("predict", len(rows))
+        answers = predict_rows(
+            rows,
+            max_length=given.get("max_length"),
+            config=config,
+            advance=observer.advance,
+            report=observer.message,
+        )
+    names = [_stem(file) for file in files]
+    if json:
+        output.print_json(
+            {
+                "rows": [
+                    {
+                        "text": text,
+                        **({} if pair is None else {"text_pair": pair}),
+                        "fine_tune": names[one.snapshot],
+                        "task": one.task,
+                        **({} if one.labels is None else {"predicted": one.value, "probabilities": one.probabilities}),
+                        "logits": one.logits,
+                    }
+                    for text, pair, one in zip(rows.texts, rows.pairs, answers, strict=True)
+                ]
+            }
+        )
+        return
+    shown = [
+        [_short(text), names[one.snapshot], one.task, one.value, max(shares.values()) if shares else "–"]
+        for text, one in zip(rows.texts, answers, strict=True)
+        for shares in [one.probabilities]
+    ]
+    title = f"{len(rows)} rows, {len({one.snapshot for one in answers})} fine-tunes"
+    output.print_table(title, ["text", "fine-tune", "task", "says", "p"], shown, keys=2)
+
+
 def _texts(
     text: Sequence[str] | None, pair: Sequence[str] | None, table: str | None
 ) -> tuple[list[str], list[str] | None]:
     """Read the sentences of the flags, or the columns of a table that they name."""
-    if not text:
-        raise UserError("got no --text", "a sentence" if table is None else "the column of the text", '--text "..."')
     if table is None:
+        if not text:
+            raise UserError("got no --text", "a sentence", '--text "..."')
         return list(text), None if pair is None else list(pair)
-    if len(text) > 1 or (pair is not None and len(pair) > 1):
-        raise UserError("got several columns for one text", "one --text, and one --text-pair for pairs")
-    return read_texts(table, text[0], pair[0] if pair else None)
+    column, second = _columns(text, pair)
+    return read_texts(table, column, *second)
 
 
 def _row(answer: Answer, at: int) -> list[Any]:
@@ -150,7 +262,7 @@ def _told(answer: Answer, at: int) -> dict[str, Any]:
 
 
 def _stem(file: str) -> str:
-    return file.replace("\\", "/").rpartition("/")[2].removesuffix(".beft.safetensors")
+    return file.replace("\\", "/").rpartition("/")[2].removesuffix(SUFFIX)
 
 
 def _short(text: str, limit: int = 48) -> str:

@@ -40,7 +40,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "predict": (
         'beft predict v.beft.safetensors --text "a fine film" --text "dull"',
-        "beft predict v.beft.safetensors --file films.csv --text review",
+        "beft predict *.beft.safetensors --file rows.csv --text text --snapshot who",
     ),
     "merge": (
         "beft merge a.beft.safetensors b.beft.safetensors",

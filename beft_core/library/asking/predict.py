@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
+from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.extras import require_training
 from beft_core.inference.answers import Answer, margin, probabilities
@@ -14,6 +15,7 @@ from beft_core.library import arguments
 from beft_core.library.arguments import Where, run_config
 from beft_core.library.reading import Source, several_of
 from beft_core.library.result import Result, Shown, cell
+from beft_core.library.snapshot import Snapshot
 from beft_core.library.training import base_of
 from beft_core.library.words import in_python
 from beft_core.merging.config import recorded
@@ -43,7 +45,7 @@ class Predictions(Result):
 
     def shown(self) -> Shown:
         table = self.to_pandas()
-        rows = [[_cut(cell(value)) for value in row] for row in table.itertuples(index=False)]
+        rows = [[cut(cell(value)) for value in row] for row in table.itertuples(index=False)]
         return Shown(f"{self.task}: {len(self.texts)} texts", list(table.columns), rows, self.verdicts[:10])
 
     def to_pandas(self, layers: bool = False) -> pd.DataFrame:
@@ -92,14 +94,10 @@ def predict(
     """
     opened = several_of(snapshots if isinstance(snapshots, list | tuple) else [snapshots])
     task = shared_task(opened, task)
-    first, second = _texts("texts", texts), None if text_pairs is None else _texts("text_pairs", text_pairs)
+    first, second = texts_of("texts", texts), None if text_pairs is None else texts_of("text_pairs", text_pairs)
     if names is not None and len(names) != len(opened):
         raise UserError(f"got {len(names)} names for {len(opened)} snapshots", "as many")
-    given: dict[str, Any] = {**recorded(opened), "device": "cpu"}
-    if model is not None and not hasattr(model, "parameters"):
-        given["model"] = model
-    given |= arguments.named(settings, ("max_length", "precision", "device"))
-    config = run_config(None, given)
+    config = config_of(opened, model, settings)
     base = base_of(model, tokenizer)
     require_training()
     if base is None:
@@ -120,7 +118,17 @@ def predict(
     return Predictions(tuple(first), None if second is None else tuple(second), task, tuple(answers))
 
 
-def _texts(name: str, value: object) -> list[str]:
+def config_of(snapshots: Sequence[Snapshot], model: Model | None, settings: Mapping[str, Any]) -> RunConfig:
+    """Make the configuration under which snapshots answer, on the CPU unless ``settings`` say otherwise. Raises
+    UserError.
+    """
+    given: dict[str, Any] = {**recorded(snapshots), "device": "cpu"}
+    if model is not None and not hasattr(model, "parameters"):
+        given["model"] = model
+    return run_config(None, given | arguments.named(settings, ("max_length", "precision", "device")))
+
+
+def texts_of(name: str, value: object) -> list[str]:
     """Read one text, or several in a list, an array or a column. Raises UserError for anything else."""
     several = [value] if isinstance(value, str) else getattr(value, "tolist", lambda: value)()
     if not isinstance(several, list | tuple) or not all(isinstance(text, str) for text in several):
@@ -151,5 +159,6 @@ def _by_layer(one: Answer, example: int) -> list[dict[str, Any]]:
     ]
 
 
-def _cut(text: str, limit: int = 60) -> str:
+def cut(text: str, limit: int = 60) -> str:
+    """Shorten a text for a table."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

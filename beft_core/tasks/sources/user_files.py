@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -288,10 +288,15 @@ def read_rows(path: str | Path, columns: Columns) -> RawTable:
 
 def read_texts(path: str | Path, text: str, text_pair: str | None = None) -> tuple[list[str], list[str] | None]:
     """Read one column of a table, or two, whose cells are texts; labels are not looked at. Raises UserError."""
-    path = user_path(path, "the table")
-    wanted = [text] if text_pair is None else [text, text_pair]
-    first, *second = collect_texts(path.name, wanted, _reader(path)(path, wanted))
+    first, *second = read_columns(path, [text] if text_pair is None else [text, text_pair])
     return first, second[0] if second else None
+
+
+def read_columns(path: str | Path, columns: Sequence[str], blank: Collection[str] = ()) -> list[list[str]]:
+    """Read columns of a table whose cells are texts, those in ``blank`` maybe empty. Raises UserError."""
+    path = user_path(path, "the table")
+    wanted = list(columns)
+    return collect_texts(path.name, wanted, _reader(path)(path, wanted), blank)
 
 
 def prompt_rows(path: str | Path, own: OwnPrompt) -> PromptTable:

@@ -13,11 +13,12 @@ from transformers import AutoModelForSequenceClassification
 
 from beft_core.errors import UserError
 from beft_core.inference import logits as module
-from beft_core.inference.logits import variant_logits
+from beft_core.inference.logits import row_logits, variant_logits
 from beft_core.inference.variants import Variant
 from beft_core.models.biases import LoadedModel, add_zero_bias, biases, write_biases
 from beft_core.training.methods.bias_bank import outside_modules
 from beft_core.training.preconditions import head_of
+from beft_core.training.predict import EVAL_TOKENS
 
 TASK = "toy"
 ENCODED = examples(7, 3)
@@ -90,7 +91,7 @@ def test_variants_that_do_not_fit_one_bank_take_several(monkeypatch: pytest.Monk
     done: list[int] = []
     together = variant_logits(fresh("bert"), variants, ENCODED)
     monkeypatch.setattr(module, "MAX_VALUES", 700)  # three at a time
-    monkeypatch.setitem(module.EVAL_TOKENS, "cpu", 40)  # in many passes
+    monkeypatch.setitem(EVAL_TOKENS, "cpu", 40)  # in many passes
     np.testing.assert_allclose(
         variant_logits(fresh("bert"), variants, ENCODED, advance=done.append), together, atol=1e-5
     )
@@ -107,6 +108,17 @@ def test_a_bias_that_the_model_lacks_is_read_as_zero_by_the_others() -> None:
     for logits, variant in zip(found, variants, strict=True):
         np.testing.assert_allclose(logits, variant_logits(fresh("llama"), [variant], ENCODED)[0], atol=1e-5)
     assert np.abs(found[0] - found[1]).max() > 1e-3
+
+
+def test_examples_under_one_variant_each_in_several_banks(monkeypatch: pytest.MonkeyPatch) -> None:
+    (run,) = fit("bert", config(terms=("v", "ln2")))
+    variants = [Variant(run, TASK, {"v": factor}) for factor in (0.0, 0.5, 1.0, 2.0, 3.0)]
+    of = np.array([4, 0, 3, 0, 1, 4, 0])  # nobody asks the third
+    every = variant_logits(fresh("bert"), variants, ENCODED)
+    monkeypatch.setattr(module, "MAX_VALUES", 350)  # two at a time, or one
+    found, alone = row_logits(fresh("bert"), variants, ENCODED, of)
+    np.testing.assert_allclose(found, every[of, np.arange(7)], atol=1e-5)
+    assert alone == []
 
 
 def test_one_output_of_a_regression() -> None:

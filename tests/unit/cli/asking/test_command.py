@@ -33,6 +33,29 @@ def test_answers_side_by_side(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert "sst2: 1 texts" in shown and first["verdict"].replace("sst2-low-seed0-v-only", "b_v").split(";")[0] in shown
 
 
+def test_rows_that_each_name_their_snapshot(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    name = "stsb-low-seed0-v-only"
+    table.write_text(f"one,two,who\na fine film,,{V}\nA man plays.,Someone is playing.,{name}\ndull,,{Path(Q).name}\n")
+    asked = ["predict", V, Q, PAIRS, "--file", str(table), "--text", "one", "--text-pair", "two", "--snapshot", "who"]
+    assert run([*asked, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [one["task"] for one in rows] == ["sst2", "stsb", "sst2"] and rows[1]["fine_tune"] == name
+    assert "text_pair" not in rows[0] and rows[1]["text_pair"] == "Someone is playing." and len(rows[1]["logits"]) == 1
+    for row, file in ((0, V), (2, Q)):
+        assert run(["predict", file, "--text", rows[row]["text"], "--json"]) == 0
+        (alone,) = json.loads(capsys.readouterr().out)["texts"][0]["answers"]
+        assert rows[row]["logits"] == pytest.approx(alone["logits"], abs=1e-5)
+        assert rows[row]["predicted"] == alone["predicted"]
+    assert run(asked) == 0
+    shown = capsys.readouterr().out
+    assert "3 rows, 3 fine-tunes" in shown and "positive" in shown and f"{rows[1]['logits'][0]:.4f}" in shown
+    for who, says in (("nobody", "row 1: got nobody, which is none of these snapshots"), ("", "got an empty 'who'")):
+        table.write_text(f"one,two,who\na fine film,,{who}\n")
+        assert run(asked) == 2
+        assert says in capsys.readouterr().err.strip().splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -40,7 +63,9 @@ def test_answers_side_by_side(capsys: pytest.CaptureFixture[str], tmp_path: Path
         ([V, "--text", " "], "got an empty text"),
         ([V, "--text", "a", "--text-pair", "b"], "got pairs of texts for sst2"),
         ([PAIRS, "--text", "a"], "got one text each for stsb"),
-        ([V, PAIRS, "--text", "a"], "share no single head"),
+        ([V, PAIRS, "--text", "a"], "stsb-low-seed0-v-only.beft.safetensors answers: got one text for stsb"),
+        ([V, "--text", "a", "--snapshot", "who"], "got --snapshot without a table; expected the table whose column"),
+        ([V, "--file", "none.csv", "--snapshot", "who"], "got no --text; expected the column of the text"),
         ([V, "--task", "cola", "--text", "a"], "got the task cola"),
         ([V, "--file", "none.csv", "--text", "a"], "none.csv, which does not exist"),
         ([V, "--file", "none.csv", "--text", "a", "--text", "b"], "several columns for one text"),
