@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +30,25 @@ def test_a_bank_trains_what_each_run_alone_does() -> None:
         for key in alone.keys():  # noqa: SIM118
             np.testing.assert_array_equal(together.snapshot.pre(*key), alone.pre(*key))
             np.testing.assert_allclose(together.snapshot.post(*key), alone.post(*key), atol=1e-5)
+
+
+def test_a_run_that_shares_no_pass_makes_all_go_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(workflow, "stands_alone", lambda config, layout: config.terms == ("q",))
+    fitted: list[tuple[int, object]] = []
+    real = workflow.fit_bank
+
+    def fit(*given: Any, checkpoint: Path | None, **named: Any) -> list[Trained]:
+        fitted.append((len(given[2]), checkpoint))
+        return real(*given, checkpoint=checkpoint, **named)
+
+    monkeypatch.setattr(workflow, "fit_bank", fit)
+    other = dataclasses.replace(BASE, terms=("q",), seed=1)
+    v, q = train_bank([BASE, other], checkpoint=tmp_path / "checkpoint")
+    assert fitted == [(1, None)] * 2
+    assert (v.snapshot.meta.trained_terms, q.snapshot.meta.trained_terms) == (("v",), ("q",))
+    assert (v.snapshot.meta.seed, q.snapshot.meta.seed) == (0, 1)
 
 
 def test_the_selection_probes_all_terms_and_trains_the_winner_alone(monkeypatch: pytest.MonkeyPatch) -> None:
