@@ -111,7 +111,16 @@ def predict_rows(
         for number in alone:
             report(f"{here[number].snapshot.source} was read by itself: its biases cannot stand beside those of others")
         found |= dict(zip(members.tolist(), logits, strict=True))
-    return [_row_answer(rows, row, found[row]) for row in range(len(rows))]
+    about = [_labels_and_outputs(snapshot, task) for snapshot, task in zip(rows.snapshots, rows.tasks, strict=True)]
+    answers = []
+    for row, number in enumerate(rows.of):
+        labels, outputs = about[number]
+        own = found[row][:outputs]  # behind them is what other heads have more
+        if not np.isfinite(own).all():
+            source = rows.snapshots[number].source
+            raise UserError(f"row {row + 1}: got an answer of {source} that is not finite", "finite numbers")
+        answers.append(RowAnswer(number, rows.tasks[number], labels, own))
+    return answers
 
 
 def placed(model: LoadedModel, config: RunConfig) -> Precision:
@@ -152,20 +161,14 @@ def _in_sets(
     return [(np.array(numbers, np.int64), join(parts)) for numbers, parts in by_table.values()]
 
 
-def _row_answer(rows: Rows, row: int, logits: np.ndarray) -> RowAnswer:
-    """Make the answer to a row of its logits, those of its own head among others' as NaN and of missing candidates."""
-    number = rows.of[row]
-    snapshot, task = rows.snapshots[number], rows.tasks[number]
+def _labels_and_outputs(snapshot: Snapshot, task: str) -> tuple[tuple[str, ...] | None, int]:
+    """Name the outputs of a snapshot's answers, None of a regression, and count them."""
     prompt = prompt_of(snapshot.meta, task)
     if prompt is not None:
-        labels: tuple[str, ...] | None = prompt.candidates
-        own = logits[: len(prompt.candidates)]
-    else:
-        own = logits[: outputs_of(head_of(snapshot, task))]
-        labels = labels_of(snapshot.meta, task, len(own))
-    if not np.isfinite(own).all():
-        raise UserError(f"row {row + 1}: got an answer of {snapshot.source} that is not finite", "finite numbers")
-    return RowAnswer(number, task, labels, own)
+        return prompt.candidates, len(prompt.candidates)
+    outputs = outputs_of(head_of(snapshot, task))
+    assert outputs is not None
+    return labels_of(snapshot.meta, task, outputs), outputs
 
 
 def ask_prompts(

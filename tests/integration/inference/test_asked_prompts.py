@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from beft_core.errors import UserError
 from beft_core.inference.answers import Answer
-from beft_core.inference.predict import ask_prompts, predict
+from beft_core.inference.predict import ask_prompts, predict, predict_rows
+from beft_core.inference.rows import Rows
 from beft_core.models.biases import LoadedModel
 from beft_core.snapshots.snapshot import Snapshot
 
@@ -57,6 +58,20 @@ def test_texts_stand_in_the_column_of_the_prompt(folder: Path, model: LoadedMode
     told = predict([snapshot], ["a long film."], loader=lambda config: model)
     asked = ask_prompts([snapshot], [PROMPT], WORDS, task="asks", loader=lambda config: model)
     assert (told[0].logits == asked[0].logits).all() and told[0].labels == WORDS
+
+
+def test_rows_of_two_prompts_share_their_passes(model: LoadedModel) -> None:
+    two = asked_fine_tune(model, candidates=WORDS)
+    three = asked_fine_tune(model, seed=1, candidates=("bad", "good", "so so"), task="rates")
+    rows = Rows.checked([two, three], ["a long film.", "dull.", "a film that is fine."], [1, 0, 1])
+    found = predict_rows(rows, loader=lambda config: model)
+    assert [(one.task, len(one.logits)) for one in found] == [("rates", 3), ("asks", 2), ("rates", 3)]
+    for text, one in zip(rows.texts, found, strict=True):
+        (alone,) = predict([rows.snapshots[one.snapshot]], [text], apart=[], loader=lambda config: model)
+        np.testing.assert_allclose(one.logits, alone.logits[0], atol=1e-5)
+        assert one.labels == alone.labels and one.value == alone.labels[int(alone.predicted[0])]
+    with pytest.raises(UserError, match="no fixed candidates"):
+        predict_rows(Rows.checked([two, asked_fine_tune(model)], ["a"], [1]), loader=lambda config: model)
 
 
 def test_what_cannot_be_asked(model: LoadedModel) -> None:
