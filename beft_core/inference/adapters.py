@@ -55,17 +55,19 @@ def adapter_answer(
     name: str,
     labels: tuple[str, ...] | None = None,
     apart: Sequence[int] | np.ndarray = (),
+    precision: Precision | None = None,
 ) -> Answer:
     """Ask a fine-tune that left an adapter: with it, without it under the same head, and without it in each layer.
 
     ``name``: of the fine-tune in the answer; ``labels``: names of the outputs, where the snapshot does not say them;
     ``apart``: numbers of the examples that are taken apart layer by layer. An adapter whose vectors stand before the
-    text is in no layer. Model, snapshot and errors are as in :func:`adapter_logits`.
+    text is in no layer. ``precision``: float32 on the CPU, or what the model was prepared for. Model, snapshot and
+    errors are as in :func:`adapter_logits`.
     """
-    before = _reader(model, snapshot, task, Weights())(encoded)
+    before = _reader(model, snapshot, task, Weights(), precision)(encoded)
     without: dict[int, np.ndarray] = {}
     with _put_in(model, snapshot, encoded) as weights:
-        read = _reader(model, snapshot, task, weights)
+        read = _reader(model, snapshot, task, weights, precision)
         after = read(encoded)
         chosen = np.asarray(apart, np.int64)
         for layer in weights.layers() if len(chosen) else []:
@@ -90,9 +92,11 @@ def _put_in(model: LoadedModel, snapshot: Snapshot, encoded: Encoded) -> Iterato
         weights.take_out()
 
 
-def _reader(model: LoadedModel, snapshot: Snapshot, task: str, weights: Weights) -> Read:
+def _reader(
+    model: LoadedModel, snapshot: Snapshot, task: str, weights: Weights, precision: Precision | None = None
+) -> Read:
     """Make the function that reads examples under the head of a snapshot and the model as it is, with ``weights``."""
-    precision = Precision("float32", torch.device("cpu"))
+    precision = precision or Precision("float32", torch.device("cpu"))
     head = head_of(snapshot, task)
     session = Session(precision.device)
     bank = Bank(

@@ -232,7 +232,9 @@ def answers_of(
     biases = [(one, name) for one, name, own in zip(snapshots, named, adapted, strict=True) if not own]
     shared = iter(_answers_of_biases(biases, task, model, encoded, chosen, labels, precision) if biases else [])
     return [
-        adapter_answer(model, one, task, encoded, name=name, labels=labels, apart=chosen) if own else next(shared)
+        adapter_answer(model, one, task, encoded, name=name, labels=labels, apart=chosen, precision=precision)
+        if own
+        else next(shared)
         for one, name, own in zip(snapshots, named, adapted, strict=True)
     ]
 
