@@ -9,14 +9,16 @@ exact in float32 and both ways sum in float32, so the numbers agree up to the or
 
 Autocast leaves the result of a LayerNorm in float32, and with it the residual stream of a post-norm model. A GPU that
 trains a bank waits for memory more than half of the time, so here a LayerNorm computes in float32 and rounds its
-result: of the bytes that the operations between the products move in a layer of BERT, that saves a quarter.
+result: of the bytes that the operations between the products move in a layer of BERT, that saves a quarter. For the
+same reason a decoder whose norms are LayerNorms keeps its residual stream in bfloat16 there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -64,6 +66,8 @@ class Precision:
         self.device = device
         self.rounds = self.low and frozen
         """Whether frozen weights, and the results of LayerNorms, are rounded to bfloat16."""
+        self.narrow = self.rounds and device.type == "cuda"
+        """Whether a decoder with LayerNorms adds up its layers' outputs in bfloat16 (see :meth:`narrow_stream`)."""
         self.emulated = self.rounds and device.type == "cpu" and not cpu_has_bfloat16()
 
     def prepare(self, backbone: nn.Module) -> None:
@@ -84,6 +88,28 @@ class Precision:
         """Say whether :meth:`affine` knows the kind of a module."""
         return isinstance(module, nn.LayerNorm | nn.Linear | Conv1D)
 
+    @contextmanager
+    def narrow_stream(self, first: nn.Module) -> Iterator[None]:
+        """Round what enters a model's first layer while the context is open, if :attr:`narrow`.
+
+        Embeddings are float32, and a sum with one of them is, too: so would be what the layers add up, forward and
+        backward. Rounded at first, it is bfloat16 in all layers, as in a model that is bfloat16 itself.
+        """
+        if not self.narrow:
+            yield
+            return
+
+        def rounded(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+            if args:
+                return (args[0].to(torch.bfloat16), *args[1:]), kwargs
+            return args, kwargs | {"hidden_states": kwargs["hidden_states"].to(torch.bfloat16)}
+
+        handle = first.register_forward_pre_hook(rounded, with_kwargs=True)
+        try:
+            yield
+        finally:
+            handle.remove()
+
     def affine(self, module: nn.Module) -> Affine:
         """Return the arithmetic of a module, as a function of input, weight and bias.
 
@@ -93,7 +119,7 @@ class Precision:
             TypeError: a kind of module that it does not know.
         """
         if isinstance(module, nn.LayerNorm):
-            arithmetic = _rounded_layer_norm if self.rounds else _layer_norm
+            arithmetic = rounded_layer_norm if self.rounds else _layer_norm
             return partial(arithmetic, shape=tuple(module.normalized_shape), eps=module.eps)
         product = _emulated if self.emulated else F.linear
         if isinstance(module, nn.Linear):
@@ -113,9 +139,8 @@ def _layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None, *, shape: tuple[
     return F.layer_norm(x, shape, weight, bias, eps)
 
 
-def _rounded_layer_norm(
-    x: Tensor, weight: Tensor, bias: Tensor | None, *, shape: tuple[int, ...], eps: float
-) -> Tensor:
+def rounded_layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None, *, shape: tuple[int, ...], eps: float) -> Tensor:
+    """Normalise over the last axes, of ``shape``, in float32, and round the result to bfloat16."""
     with torch.autocast(x.device.type, enabled=False):
         return _layer_norm(x.float(), weight, bias, shape=shape, eps=eps).to(torch.bfloat16)
 

@@ -27,6 +27,16 @@ def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return x.new_empty(x.shape[0], weight.shape[0])
 
 
+@torch.library.custom_op("beft::relu_gradient", mutates_args=())
+def _relu_gradient(grad: Tensor, out: Tensor) -> Tensor:
+    return torch.ops.aten.threshold_backward(grad, out, 0)
+
+
+@_relu_gradient.register_fake
+def _(grad: Tensor, out: Tensor) -> Tensor:
+    return torch.empty_like(grad)
+
+
 class _ProductRelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -37,7 +47,8 @@ class _ProductRelu(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         out, weight = ctx.saved_tensors
-        return torch.where(out > 0, grads[0], 0) @ weight, None, None
+        # As an operator of our own: a compiler would write down the signs in the forward pass, one kernel more.
+        return _relu_gradient(grads[0], out) @ weight, None, None
 
 
 class ProductRelu(nn.Module):
@@ -45,12 +56,12 @@ class ProductRelu(nn.Module):
 
     def __init__(self, module: nn.Linear) -> None:
         super().__init__()
-        self.weight, self.bias = module.weight, module.bias
+        self.weight, self.bias = module.weight, module.bias.detach().to(module.weight.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute [..., in] -> [..., out], in the precision of the weight."""
         flat = x.flatten(0, -2).to(self.weight.dtype)
-        out: Tensor = _ProductRelu.apply(flat, self.weight, self.bias.to(self.weight.dtype))
+        out: Tensor = _ProductRelu.apply(flat, self.weight, self.bias)
         return out.view(*x.shape[:-1], out.shape[-1])
 
 

@@ -199,6 +199,7 @@ def _attention(
     empty one is none.
     """
     causal = is_causal if is_causal is not None else getattr(module, "is_causal", True)  # as in transformers
+    scaling = _scaling(module, scaling)
     if attention_mask is not None and attention_mask.shape[-1] == 0:
         if not fits(query.shape[2], query.shape[3]):
             return _unmasked(query, key, value, dropout, scaling)
@@ -233,9 +234,16 @@ def _by_masks(
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """PyTorch's attention as transformers calls it; of an empty mask it makes none."""
+    scaling = _scaling(module, scaling)
     if attention_mask is not None and attention_mask.shape[-1] == 0:
         return _unmasked(query, key, value, dropout, scaling)
     return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
+
+
+def _scaling(module: nn.Module, scaling: float | None) -> float | None:
+    """Find the factor of a layer's logits: under :func:`scaled_by_attention` the one that its queries would get."""
+    held: float | None = getattr(module, "logit_scale", None)
+    return scaling if held is None else held * (1.0 if scaling is None else scaling)
 
 
 def _unmasked(query: Tensor, key: Tensor, value: Tensor, dropout: float, scaling: float | None) -> tuple[Tensor, None]:
@@ -312,3 +320,20 @@ def attention_by(model: LoadedModel, mask: str) -> Iterator[list[nn.Module]]:
     finally:
         for module in modules:
             module.__dict__.pop("dropout_key", None)
+
+
+@contextmanager
+def scaled_by_attention(model: LoadedModel) -> Iterator[None]:
+    """Have attention scale the logits while the context is open, within :func:`attention_by`, where a layer scales its
+    queries before it (OPT).
+
+    A product with 1 is one that a compiler leaves out: forward and backward, a pass over all queries less.
+    """
+    modules: list[Any] = attention_modules(model) if model.layout.model_type == "opt" else []
+    for module in modules:
+        module.logit_scale, module.scaling = module.scaling, 1.0
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.scaling = module.__dict__.pop("logit_scale")

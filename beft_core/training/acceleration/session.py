@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from beft_core.libraries.torch_private import has_triton
 from beft_core.models.biases import LoadedModel
 from beft_core.models.placement import is_spread
 from beft_core.training.acceleration.compiled_layers import compiled_layers, layers_of, layers_run_once, uncompiled
@@ -23,6 +24,8 @@ from beft_core.training.acceleration.cpu_dropout import cpu_dropout
 from beft_core.training.acceleration.cuda_graphs import Replays
 from beft_core.training.acceleration.deferred_reads import DeferredReadings
 from beft_core.training.acceleration.fast_gelu import short_gelu
+from beft_core.training.acceleration.fused.frozen_product import frozen_products
+from beft_core.training.acceleration.fused.rounded_norm import rounded_norms
 from beft_core.training.acceleration.fused_qkv import one_product
 from beft_core.training.acceleration.fused_relu import fused_relu
 from beft_core.training.acceleration.hashed_dropout import hand_out_keys, hashed_dropout
@@ -34,6 +37,7 @@ from beft_core.training.acceleration.segment_attention import (
     attention_by,
     is_supported,
     masks_are_made_here,
+    scaled_by_attention,
 )
 from beft_core.training.batches.arrange import Shaping
 from beft_core.training.precision import Precision
@@ -89,16 +93,23 @@ class Accelerated(Session):
             if self.device.type == "cpu" and backbone.training:
                 stack.enter_context(cpu_dropout(backbone))
             if self.device.type == "cuda":
-                # cuDNN's attention builds a plan for every new shape: 100 ms a step where rows have many widths.
-                stack.enter_context(sdpa_kernel(KERNELS))
+                # cuDNN's attention builds a plan for every new shape: 100 ms a step where rows have many widths. Its
+                # kernels take two thirds of the time, so runs that are long enough for a compiler have them.
+                first = [SDPBackend.CUDNN_ATTENTION] if self.compile else []
+                stack.enter_context(sdpa_kernel([*first, *KERNELS], set_priority=True))
             mask = "segments" if by_segments else "additive" if self._records else "tokens"
             self.shaping = Shaping(mask, MAX_TOKENS, rounded=self._records)
             if mask != "tokens":
                 self._keyed += stack.enter_context(attention_by(model, mask))
+                if self.compile:
+                    stack.enter_context(scaled_by_attention(model))
+            if self.device.type == "cuda" and self.precision.rounds and has_triton() and not self.compile:
+                stack.enter_context(rounded_norms(model))
             if by_segments and not self.trains_weights:
                 stack.enter_context(one_product(model))
             if self.device.type == "cuda" and self.precision.rounds:
                 stack.enter_context(fused_relu(model))
+                stack.enter_context(frozen_products(model))
             if hashes and layers_run_once(model):
                 self._keyed += stack.enter_context(hashed_dropout(layers_of(model)))
             if hashes and self.precision.low:

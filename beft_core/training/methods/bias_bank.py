@@ -221,6 +221,7 @@ class Bank:
         self._shared = [one for one in stand_ins.values() if isinstance(one, SharedAffine)]
         self._hand_out_routes()
         backbone: Any = self.model.backbone
+        layout = self.model.layout
         own_pooler, pooler = self.pooler, getattr(backbone, "pooler", None)
         self.pooler = stand_ins.get(own_pooler, own_pooler)  # type: ignore[arg-type]
         # The backbone would pool the first token of each row; the bank pools the vector of each example.
@@ -230,6 +231,9 @@ class Bank:
             with ExitStack() as stack:
                 stack.enter_context(self.reader.installed())
                 stack.enter_context(standing_in([backbone], stand_ins))
+                if layout.lm is not None and "ln1" not in layout.absent:
+                    first = backbone.get_submodule(layout.layer_path(0))
+                    stack.enter_context(self.precision.narrow_stream(first))
                 stack.enter_context(warnings.catch_warnings())
                 # Gradients are views into one matrix on purpose; PyTorch would rather have them contiguous.
                 warnings.filterwarnings("ignore", message="grad and param do not obey")

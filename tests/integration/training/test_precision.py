@@ -94,3 +94,41 @@ def test_weights_reach_the_device_rounded_unless_their_fisher_is_measured_first(
     monkeypatch.setattr(type(model.backbone), "to", moved)
     fit(model, config(precision="bfloat16", fisher=fisher, epochs=1, evaluate="never"))
     assert arrived[:1] == [not fisher]
+
+
+@pytest.mark.parametrize("name", ["opt", "gpt2", "gpt_neox", "llama-bias"])
+def test_a_gpu_keeps_the_residual_stream_of_layer_norms_in_bfloat16(name: str) -> None:
+    """And the fine-tune ends near that in float32, as it does without."""
+    assert Precision("bfloat16", torch.device("cuda")).narrow
+    assert not Precision("float32", torch.device("cuda")).narrow
+    assert not Precision("bfloat16", torch.device("cuda"), frozen=False).narrow
+    model = tiny(name, attn="sdpa", dtype=torch.float32)
+    precision = Precision("bfloat16", CPU)
+    precision.emulated = False
+    precision.prepare(model.backbone)
+    bank = Bank(model, model.layout.slots_of("v"), runs=1, classes=2, precision=precision)
+    tokens = torch.from_numpy(np.random.default_rng(0).integers(3, VOCABULARY, (2, 9)))
+    layers = [model.backbone.get_submodule(model.layout.layer_path(n)) for n in range(model.layout.layers)]
+    streams, grads = [], []
+    for narrow in (False, True):
+        precision.narrow = narrow
+        seen: list[torch.dtype] = []
+        handles = [
+            layer.register_forward_hook(
+                lambda m, a, out, seen=seen: seen.append((out[0] if isinstance(out, tuple) else out).dtype)
+            )
+            for layer in layers
+        ]
+        bank.grads.zero_()
+        with bank.installed(), precision.autocast():
+            hidden = model.backbone(input_ids=tokens)[0]
+            hidden.float().square().sum().backward()
+        for handle in handles:
+            handle.remove()
+        streams.append(set(seen))
+        grads.append(bank.grads.clone())
+    rounds = name != "llama-bias"  # RMSNorms compute on as they are
+    assert streams == [{torch.float32}, {torch.bfloat16 if rounds else torch.float32}]
+    assert (grads[0] - grads[1]).norm() < 0.03 * grads[0].norm() and grads[0].norm() > 0
+    assert torch.equal(grads[0], grads[1]) is not rounds
+    assert not any(layer._forward_pre_hooks for layer in layers)

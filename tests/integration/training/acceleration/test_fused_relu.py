@@ -17,6 +17,8 @@ CPU = torch.device("cpu")
 def test_the_operator_is_what_compilers_expect() -> None:
     given = torch.randn(3, 8), torch.randn(6, 8), torch.randn(6)
     torch.library.opcheck(torch.ops.beft.product_relu, given, test_utils=("test_schema", "test_faketensor"))
+    back = torch.randn(3, 6), torch.randn(3, 6).relu()
+    torch.library.opcheck(torch.ops.beft.relu_gradient, back, test_utils=("test_schema", "test_faketensor"))
 
 
 @pytest.mark.parametrize("shape", [(7, 8), (2, 3, 8)])

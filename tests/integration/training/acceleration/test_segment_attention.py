@@ -13,12 +13,14 @@ import torch
 from tiny_models import CONFIGS, tiny
 from training_tools import attend_by_segments, difference, short, trace_layers
 
+from beft_core.models.packing import packed_forward_inputs
 from beft_core.training.acceleration import segment_attention, session
 from beft_core.training.acceleration.segment_attention import (
     attends_plainly,
     attention_by,
     fits,
     is_supported,
+    scaled_by_attention,
 )
 
 pytest.importorskip("triton", reason="comes with PyTorch's builds for GPUs, and with this project's dev extra on Linux")
@@ -129,3 +131,23 @@ def test_layers_can_be_compiled_around_it(everywhere: list[str], monkeypatch: py
     plain, compiled = (short("bert", n=4, longest=3, dropout=True, compile=compile) for compile in (False, True))
     assert traced == ["OneProductLayer", "LastLayer"]
     assert max(difference(a, b) for a, b in zip(plain, compiled, strict=True)) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["opt", "gpt2"])
+@pytest.mark.parametrize("mask", ["segments", "additive"])
+def test_attention_scales_the_logits_where_layers_would_scale_their_queries(name: str, mask: str) -> None:
+    model = tiny(name, attn="sdpa", dtype=torch.float32)
+    modules = segment_attention.attention_modules(model)
+    before = [getattr(module, "scaling", None) for module in modules]
+    tokens = torch.arange(3, 15).view(2, 6)
+    segments = torch.ones(2, 6, dtype=torch.long)
+    inputs = packed_forward_inputs(
+        model, tokens, segments, torch.arange(6).expand(2, -1), by_segments=mask == "segments"
+    )
+    with torch.no_grad(), attention_by(model, mask):
+        expected = model.backbone(**inputs)[0]
+        with scaled_by_attention(model):
+            assert {getattr(module, "scaling", None) for module in modules} == ({1.0} if name == "opt" else {*before})
+            torch.testing.assert_close(model.backbone(**inputs)[0], expected)
+    assert [getattr(module, "scaling", None) for module in modules] == before
+    assert not any(hasattr(module, "logit_scale") for module in modules)
