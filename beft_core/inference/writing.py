@@ -141,18 +141,15 @@ class SideBySide:
                 chosen = self._next(draft)
                 for row, token in enumerate(chosen):
                     draft.tokens[row].append(token)
-                    if draft.ended[row] is None and self._ends(token):
+                    if draft.ended[row] is None and self.writing.is_last(token, self.model.tokenizer):
                         draft.ended[row] = draft.length
                 if time.perf_counter() >= ends:
                     break
 
     def texts(self, draft: Draft) -> list[str]:
         """Write each row's text: without the ending, without white space around it."""
-        out = []
-        for tokens, end in zip(draft.tokens, draft.ended, strict=True):
-            text: str = self.model.tokenizer.decode(tokens[:end], skip_special_tokens=True)
-            out.append(text.partition(self.writing.ending)[0].strip())
-        return out
+        ends = zip(draft.tokens, draft.ended, strict=True)
+        return [self.writing.text_of(tokens[:end], self.model.tokenizer) for tokens, end in ends]
 
     def _turn(self, factors: Sequence[float]) -> None:
         """Set the biases of every fine-tune, and forget keys and values of others."""
@@ -193,7 +190,3 @@ class SideBySide:
         mask = torch.ones(len(ids), end, dtype=torch.int64)
         hidden: Tensor = backbone(input_ids=ids, attention_mask=mask, use_cache=True, **given)[0]
         return hidden[:, -1]
-
-    def _ends(self, token: int) -> bool:
-        tokenizer = self.model.tokenizer
-        return token == tokenizer.eos_token_id or self.writing.ending in tokenizer.decode([token])

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from beft_core.errors import UserError
-from beft_core.tasks.predictions import Predictions
+from beft_core.tasks.predictions import MISSING, Predictions
 
 RESAMPLES, SEED = 2000, 0
 """Number of resamples of the bootstrap, and the seed that draws them."""
@@ -83,16 +83,26 @@ class Difference:
 def match(a: Predictions, b: Predictions) -> Matched:
     """Find the examples that two fine-tunes share.
 
+    Where examples have candidates of their own, as many outputs are stored as the example with most has, so that runs
+    that were scored on fewer examples may have fewer; of those that both have the rest is
+    :data:`beft_core.tasks.predictions.MISSING`.
+
     Raises:
         UserError: other tasks, other kinds of outputs, no common example, or labels that disagree.
     """
-    if a.task != b.task or a.logits.shape[1] != b.logits.shape[1]:
+    if a.task != b.task or a.regression != b.regression:
         raise UserError(f"got predictions for {a.task} and for {b.task}", "two fine-tunes of one task")
     common, at_a, at_b = np.intersect1d(a.keys, b.keys, assume_unique=True, return_indices=True)
     if not len(common):
         raise UserError("got no example that both predicted", "fine-tunes that were scored on the same examples")
     order = np.argsort(at_a)
     first, second = a.take(at_a[order]), b.take(at_b[order])
+    least, most = sorted((first, second), key=lambda one: one.logits.shape[1])
+    outputs = least.logits.shape[1]
+    if (most.logits[:, outputs:] != np.float32(MISSING)).any():
+        found = " and ".join(str(one.logits.shape[1]) for one in (a, b))
+        raise UserError(f"got {found} outputs for the same examples of {a.task}", "two fine-tunes of one task")
+    first, second = (replace(one, logits=one.logits[:, :outputs]) for one in (first, second))
     if (first.labels != second.labels).any():
         raise UserError("got other labels for the same examples", "fine-tunes that were scored on the same examples")
     return Matched(first, second, len(a) + len(b) - 2 * len(common))

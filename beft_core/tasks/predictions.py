@@ -14,6 +14,9 @@ import numpy as np
 
 from beft_core.tasks.examples import Examples
 
+MISSING = -1e9
+"""Score of a candidate that an example does not have: no softmax gives it any weight, and it is finite."""
+
 
 @dataclass(frozen=True, eq=False)
 class Predictions:

@@ -15,10 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from beft_core.tasks.predictions import MISSING
 from beft_core.training.batches.plan import rounded_rows
-
-MISSING = -1e9
-"""Score of a candidate that an example does not have: no softmax gives it any weight, and it is finite."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Answers:
     def scores(self, log_probs: Tensor) -> Tensor:
         """Take the mean per candidate: log-probabilities [answers] -> [examples, most candidates].
 
-        A candidate that an example does not have gets :data:`MISSING`.
+        A candidate that an example does not have gets :data:`beft_core.tasks.predictions.MISSING`.
         """
         padded = torch.cat([log_probs, log_probs.new_zeros(1)])
         counts = (self.of_candidate < len(log_probs)).sum(2)  # (examples, candidates)

@@ -51,6 +51,18 @@ class Writing:
     ending: str
     """Text at which it ends."""
 
+    def is_last(self, token: int, tokenizer: Any) -> bool:
+        """Say whether an answer ends with a token: the tokenizer's end of a text, or one whose text holds the ending.
+
+        That an answer is as long as it may be is seen by who counts its tokens.
+        """
+        return bool(token == tokenizer.eos_token_id) or self.ending in tokenizer.decode([token])
+
+    def text_of(self, tokens: Sequence[int], tokenizer: Any) -> str:
+        """Write an answer's tokens as text: without the ending, without white space around it."""
+        text: str = tokenizer.decode(tokens, skip_special_tokens=True)
+        return text.partition(self.ending)[0].strip()
+
 
 @dataclass(frozen=True)
 class Encoded:

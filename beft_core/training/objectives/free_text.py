@@ -29,8 +29,8 @@ class Writer:
     def __init__(self, bank: Bank, writing: Writing, advance: Callable[[int], None] = lambda prompts: None) -> None:
         """``writing`` says when an answer ends; ``advance`` is called with the number of prompts answered since."""
         self.bank, self.writing, self.advance = bank, writing, advance
-        self._texts: dict[int, str] = {}
-        """Text of single tokens, by token."""
+        self._last: dict[int, bool] = {}
+        """Whether an answer ends with a token, by token: each is decoded once."""
 
     @torch.no_grad()
     def texts(self, prompts: Encoded, run: int = 0) -> list[str]:
@@ -48,8 +48,7 @@ class Writer:
         room = prompts.lengths + self.bank.model.embeddings_ahead + self.writing.max_new_tokens
         for group in by_length(room, self._at_once()):
             for i, tokens in zip(group, self._write([ids[i] for i in group], run), strict=True):
-                text: str = tokenizer.decode(tokens, skip_special_tokens=True)
-                out[i] = text.partition(self.writing.ending)[0].strip()
+                out[i] = self.writing.text_of(tokens, tokenizer)
             self.advance(len(group))
         backbone.train(was_training)
         return out
@@ -123,9 +122,7 @@ class Writer:
 
     def _ends(self, written: list[int]) -> bool:
         """Say whether an answer ends with its last token."""
-        tokenizer, token = self.bank.model.tokenizer, written[-1]
-        if token == tokenizer.eos_token_id or len(written) == self.writing.max_new_tokens:
-            return True
-        if token not in self._texts:
-            self._texts[token] = tokenizer.decode([token])
-        return self.writing.ending in self._texts[token]
+        token = written[-1]
+        if token not in self._last:
+            self._last[token] = self.writing.is_last(token, self.bank.model.tokenizer)
+        return self._last[token] or len(written) == self.writing.max_new_tokens

@@ -23,7 +23,7 @@ from beft_core.training.preconditions import require_language_model
 
 class Prompted(Objective):
     """Objective whose logits [n, candidates] are those of a language model; a candidate that an example does not have
-    is :data:`beft_core.training.batches.answers.MISSING`.
+    is :data:`beft_core.tasks.predictions.MISSING`.
     """
 
     trains_on_gold_alone = False

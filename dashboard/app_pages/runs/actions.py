@@ -10,7 +10,7 @@ import streamlit as st
 from beft_core.errors import UserError
 from beft_core.execution.cancel import cancel
 from beft_core.runs import about
-from beft_core.runs.archive import bytes_of, zip_of
+from beft_core.runs.archive import LEFT_OUT, MAX_BYTES, bytes_of, too_large, zip_of
 from beft_core.runs.overview import Overview, overview
 from beft_core.runs.run import Run
 from dashboard.app_pages.runs.table import CHOSEN
@@ -314,6 +314,8 @@ def _empty() -> None:
 
 def download(runs: Sequence[Overview], key: str, label: str) -> None:
     """Draw the button that makes a zip of runs when it is clicked."""
+    large = too_large(runs)
+    without = f" Without {large} file{'s' * (large != 1)} over {bytes_in_words(MAX_BYTES)}: {LEFT_OUT} names them."
     with page.control("downloads", f"runs-{key}", width="content"):
         st.download_button(
             label,
@@ -324,7 +326,7 @@ def download(runs: Sequence[Overview], key: str, label: str) -> None:
             key=f"zip-{key}",
             on_click="ignore",
             help="Snapshot, settings and result; measurements as CSV; of a sweep its table. About "
-            f"{bytes_in_words(bytes_of(runs))}.",
+            f"{bytes_in_words(bytes_of(runs))}." + (without if large else ""),
         )
 
 

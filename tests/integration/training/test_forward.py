@@ -12,7 +12,7 @@ from tiny_models import tiny
 from training_tools import examples
 
 from beft_core.models.biases import add_zero_bias, set_bias
-from beft_core.training.batches.answers import MISSING
+from beft_core.tasks.predictions import MISSING
 from beft_core.training.batches.arrange import Shaping
 from beft_core.training.batches.encoded import Encoded
 from beft_core.training.batches.plan import plan

@@ -12,7 +12,7 @@ from beft_core.errors import UserError
 from beft_core.reports import paired
 from beft_core.reports.paired import WEIGHTED, binomial_p, difference, difference_in_words, in_words, match, sign_test
 from beft_core.tasks.metrics import METRICS
-from beft_core.tasks.predictions import Predictions
+from beft_core.tasks.predictions import MISSING, Predictions
 
 
 def predictions(said: np.ndarray, labels: np.ndarray, keys: np.ndarray | None = None, classes: int = 2) -> Predictions:
@@ -61,10 +61,24 @@ def test_examples_are_matched_by_their_keys() -> None:
     for other, says in (
         (predictions(np.array([1]), np.array([1]), np.array([99])), "no example that both"),
         (predictions(np.array([1]), np.array([0]), np.array([40])), "other labels"),
-        (predictions(np.array([1]), np.array([1]), np.array([40]), classes=3), "two fine-tunes of one task"),
+        (predictions(np.array([1]), np.array([1]), np.array([40]), classes=3), "outputs for the same examples"),
     ):
         with pytest.raises(UserError, match=says):
             match(a, other)
+
+
+def test_runs_whose_examples_have_other_numbers_of_candidates_are_matched() -> None:
+    """ReCoRD: as many outputs are stored as the example with most candidates has, of those that a run was scored on."""
+    few = np.array([[0.5, 0.1], [0.2, 0.4]])
+    more = np.array([[0.1, 0.5, MISSING], [0.3, 0.4, MISSING], [0.0, 0.1, 0.7]])
+    a = Predictions("record", np.array([10, 20]), np.zeros(2), few.astype(np.float32))
+    b = Predictions("record", np.array([30, 10, 20]), np.zeros(3), more[[2, 0, 1]].astype(np.float32))
+    for both in (match(a, b), match(b, a)):
+        assert both.left_out == 1 and both.a.logits.shape == both.b.logits.shape == (2, 2)
+    assert match(a, b).better.tolist() == [1, 0]
+    other = dataclasses.replace(b, logits=np.where(b.logits < -1, np.float32(0.2), b.logits))
+    with pytest.raises(UserError, match="got 2 and 3 outputs for the same examples of record"):
+        match(a, other)
 
 
 @pytest.mark.parametrize("metric", METRICS)
