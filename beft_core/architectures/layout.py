@@ -241,12 +241,20 @@ class Layout:
 
     def checkpoint_names(self, slot: BiasSlot) -> tuple[str, ...]:
         """Names that the slot's parameter may have in a safetensors file, likeliest first."""
-        current = slot.parameter
+        return self.names_on_disk(slot.parameter)
+
+    def names_on_disk(self, parameter: str) -> tuple[str, ...]:
+        """Names that a parameter of the backbone may have in a safetensors file, likeliest first."""
+        current = parameter
         old = current
-        for new_name, old_name in (*self.disk, (".LayerNorm.bias", ".LayerNorm.beta")):
+        for new_name, old_name in (*self.disk, *_OLD_NORMS):
             old = old.replace(new_name, old_name, 1)
         names = [current, old]
         return tuple(dict.fromkeys([f"{self.prefix}.{name}" for name in names] + names))
+
+
+_OLD_NORMS = ((".LayerNorm.bias", ".LayerNorm.beta"), (".LayerNorm.weight", ".LayerNorm.gamma"))
+"""Pairs (name now, name in checkpoints that were converted from TensorFlow)."""
 
 
 # ---- How q, k and v lie in a fused projection --------------------------------------------------------------

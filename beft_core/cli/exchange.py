@@ -10,12 +10,14 @@ import typer
 from beft_core.cli import output
 from beft_core.cli.parser.command import DATA, MODEL, OUTPUT, Group, add
 from beft_core.cli.progress import progress
-from beft_core.config import RunConfig
+from beft_core.errors import UserError
 from beft_core.extras import require_training
+from beft_core.files.disk import size
 from beft_core.files.paths import free_folder, user_path
-from beft_core.merging.config import recorded
+from beft_core.methods import method_of
+from beft_core.models.source import BUNDLED
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
-from beft_core.training.preconditions import head_of, refuse_changed_weights
+from beft_core.training.preconditions import head_of, refuse_before_text, refuse_changed_weights, with_adapter
 
 RequiredOut = Annotated[
     str, typer.Option("--out", metavar="FILE", help="Snapshot to write.", show_default=False, rich_help_panel=OUTPUT)
@@ -61,6 +63,18 @@ HeadTask = Annotated[
 ]
 
 
+DTYPES = ("base", "float32")
+"""Types of the weights that are written: each tensor's own in the base, or float32."""
+DType = Annotated[
+    str,
+    typer.Option(
+        "--dtype", metavar="TYPE", help="base: each tensor as in the base; or float32.", rich_help_panel=OUTPUT
+    ),
+]
+SEEN = 0.001
+"""Share of a change from which on its loss is said."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     add(app, "extract", extract)
@@ -93,11 +107,15 @@ def import_adapter(
     folder: Folder, base: Model, out: RequiredOut, task: Task = "imported", json: output.Json = False
 ) -> None:
     """Make a snapshot of a BEFT adapter."""
-    from beft_core.exchange.peft_adapter import import_peft
+    from beft_core.exchange.peft_adapter import BUNDLED_ID, NAMED_BASE, import_peft
 
     path = output.out_path(out)
     snapshot = import_peft(folder, base, task=task)
     output.save(path, snapshot)
+    named, got = snapshot.meta.provenance.get(NAMED_BASE), snapshot.meta.model.id
+    if named is not None and Path(named).name != Path(BUNDLED_ID if got == BUNDLED else got).name:
+        # Shapes fit, and the adapter does not say more of its base: whoever imports it must know.
+        output.note(f"the adapter names {named} as its base, and was put on {got}: right only if the two are the same")
     _print_written(snapshot, path, json)
 
 
@@ -117,24 +135,49 @@ def export_adapter(
 
 
 def export(
-    file: output.File, merged: Merged, base: OptionalModel = None, task: HeadTask = None, json: output.Json = False
+    file: output.File,
+    merged: Merged,
+    base: OptionalModel = None,
+    task: HeadTask = None,
+    dtype: DType = "base",
+    json: output.Json = False,
 ) -> None:
     """Write a fine-tune as a plain model folder, its biases in place, for whatever reads models of transformers."""
     free_folder(merged)
-    snapshot = _exported(file, task)
+    if dtype not in DTYPES:
+        raise UserError(f"got --dtype {dtype}", f"one of {', '.join(DTYPES)}")
+    snapshot = _mergeable(file, task)
     require_training()
     with progress() as observer:
         observer.stage("start PyTorch")
         from beft_core.inference.merged_folder import write_merged
 
-        observer.stage("write the model")
-        fields = recorded([snapshot]) | ({} if base is None else {"model": base})
-        target = write_merged(snapshot, merged, RunConfig(**fields), task=task)
-    names = sorted(entry.name for entry in target.iterdir())
+        made = write_merged(snapshot, merged, base=base, task=task, dtype=dtype, observer=observer)
+    names = sorted(entry.name for entry in made.folder.iterdir())
+    if made.rounding > SEEN:
+        output.note(
+            f"biases are rounded to {made.dtype}, the base's own type: up to {made.rounding:.1%} of a bias's change is "
+            "lost; --dtype float32 keeps all of it"
+        )
     if json:
-        output.print_json({"folder": target, "files": names})
+        document = {"folder": made.folder, "files": names, "dtype": made.dtype, "rounding": made.rounding}
+        output.print_json(document | {"bytes": made.bytes})
         return
-    output.say(f"wrote {', '.join(names)} to {target}")
+    output.say(f"wrote {', '.join(names)} to {made.folder} ({made.dtype}, {size(made.bytes)} of weights)")
+
+
+def _mergeable(file: str, task: str | None) -> Snapshot:
+    """Read a snapshot that is to become a plain model, with its adapter where it has one. Raises UserError as
+    :func:`_exported`, or where what was trained has no place in a plain model.
+    """
+    path = user_path(file, "the file")
+    snapshot = read_snapshot(path)
+    if method_of(snapshot.meta.mode).adapter is None:
+        return _exported(file, task)
+    refuse_before_text(snapshot.meta.mode)
+    if task is not None:
+        head_of(snapshot, task)
+    return with_adapter(snapshot, path)
 
 
 def _exported(file: str, task: str | None) -> Snapshot:

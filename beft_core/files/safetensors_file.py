@@ -15,8 +15,9 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ MAX_HEADER = 16 * 2**20
 """Most bytes of a header. A checkpoint of 50 000 tensors needs 6 MB; parsed JSON takes up to twenty times its room."""
 
 MAX_RANK = 32
+
+BLOCK = 2**24
+"""Most bytes that are read at once of a tensor which is only copied; a multiple of every element's size."""
 
 DTYPE_BITS: dict[str, int] = {
     "F64": 64,
@@ -74,6 +78,22 @@ READABLE: dict[str, str] = {
 """Dtypes that numpy can hold (bfloat16 through its bit pattern), by their names in a header."""
 
 _WRITABLE = {"<f8": "F64", "<f4": "F32", "<i8": "I64"}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Tensor that is to be written, whose bytes are made when their turn comes."""
+
+    dtype: str
+    """Name in a header, a key of :data:`DTYPE_BITS`."""
+    shape: tuple[int, ...]
+    blocks: Callable[[], Iterable[bytes | memoryview]]
+    """Gives the bytes, in order, as many as dtype and shape say."""
+
+    @property
+    def nbytes(self) -> int:
+        """Number of bytes."""
+        return math.prod(self.shape) * DTYPE_BITS[self.dtype] // 8
 
 
 @dataclass(frozen=True)
@@ -128,6 +148,18 @@ class SafetensorsFile:
         elif info.dtype == "F16":
             values = values.astype("<f4")
         return values.reshape(info.shape)
+
+    def blocks(self, name: str) -> Iterator[bytes | memoryview]:
+        """Read the bytes of one tensor as they are, :data:`BLOCK` at most at a time.
+
+        Raises:
+            UserError: no such tensor, or the file has changed meanwhile.
+        """
+        info = self.tensors.get(name)
+        if info is None:
+            raise UserError(f"{self.name}: no tensor {name!r}", f"one of {', '.join(list(self.tensors)[:8])}")
+        for start in range(0, info.nbytes, BLOCK):
+            yield self._pread(info.offset + start, min(BLOCK, info.nbytes - start))
 
     def _read_header(self, max_header: int) -> bytes:
         if self._size < 8:
@@ -271,7 +303,7 @@ def write_safetensors(
 
 def safetensors_parts(
     tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], name: str = "tensors"
-) -> Iterator[bytes]:
+) -> Iterator[bytes | memoryview]:
     """Make the bytes of a safetensors file, part by part, as :func:`write_safetensors` writes them.
 
     Raises:
@@ -281,17 +313,25 @@ def safetensors_parts(
     for key, array in arrays.items():
         if array.dtype.str not in _WRITABLE:
             raise TypeError(f"tensor {key!r} is {array.dtype}; expected float32, float64 or int64")
+    pieces = {
+        key: Piece(_WRITABLE[array.dtype.str], array.shape, partial(_whole, array)) for key, array in arrays.items()
+    }
+    yield from parts_of(pieces, metadata, name)
+
+
+def parts_of(pieces: Mapping[str, Piece], metadata: Mapping[str, str], name: str) -> Iterator[bytes | memoryview]:
+    """Make the bytes of a safetensors file of any dtypes, block by block, so that no tensor need be in memory.
+
+    Raises:
+        UserError: a header larger than what would be read back; ``name`` names the file then.
+    """
     # Wide elements first, as the library does: every tensor is then aligned to its own element size.
-    order = sorted(arrays, key=lambda key: (-arrays[key].itemsize, key))
+    order = sorted(pieces, key=lambda key: (-DTYPE_BITS[pieces[key].dtype], key))
     rows: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
     end = 0
     for key in order:
-        begin, end = end, end + arrays[key].nbytes
-        rows[key] = {
-            "dtype": _WRITABLE[arrays[key].dtype.str],
-            "shape": list(arrays[key].shape),
-            "data_offsets": [begin, end],
-        }
+        begin, end = end, end + pieces[key].nbytes
+        rows[key] = {"dtype": pieces[key].dtype, "shape": list(pieces[key].shape), "data_offsets": [begin, end]}
     header = json.dumps(rows, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     header += b" " * (-len(header) % 8)
     if len(header) > MAX_HEADER:
@@ -299,4 +339,41 @@ def safetensors_parts(
     yield len(header).to_bytes(8, "little")
     yield header
     for key in order:
-        yield arrays[key].tobytes()
+        count = 0
+        for block in pieces[key].blocks():
+            count += len(block)
+            yield block
+        assert count == pieces[key].nbytes, f"{key} has {count} bytes"
+
+
+def _whole(array: np.ndarray) -> list[bytes]:
+    return [array.tobytes()]
+
+
+def as_float32(data: bytes | memoryview, dtype: str) -> np.ndarray:
+    """Read bytes of F64, F32, F16 or BF16 as float32 numbers, a flat array."""
+    values = np.frombuffer(data, READABLE[dtype])
+    if dtype == "BF16":  # bfloat16 is the upper half of a float32
+        return (values.astype("<u4") << 16).view("<f4")
+    return values.astype("<f4")
+
+
+def as_bytes(values: np.ndarray, dtype: str) -> bytes:
+    """Write float32 numbers as F64, F32, F16 or BF16, rounded to the nearest, ties to even.
+
+    Raises:
+        UserError: a finite number that is not finite in that type.
+    """
+    flat = np.ascontiguousarray(values, "<f4").ravel()
+    if dtype == "BF16":
+        bits = flat.view("<u4")
+        narrow = ((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> 16).astype("<u2")
+        finite = (narrow & 0x7F80) != 0x7F80
+    else:
+        with np.errstate(over="ignore"):
+            narrow = flat.astype(READABLE[dtype])
+        finite = np.isfinite(narrow)
+    if not (finite | ~np.isfinite(flat)).all():
+        largest = float(np.abs(flat[~finite]).max())
+        raise UserError(f"got {largest:g}, too large for {dtype}", "a wider type", "--dtype float32")
+    return narrow.tobytes()

@@ -1,7 +1,10 @@
-"""Temporary files and folders, such as copies of uploads for readers that take paths. A full disk is one line."""
+"""Temporary files and folders, such as copies of uploads for readers that take paths, and folders that get their name
+once they are whole. A full disk is one line.
+"""
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +12,8 @@ from pathlib import Path
 from typing import IO
 
 from beft_core.errors import UserError
-from beft_core.files.disk import NO_ROOM, NoRoom
+from beft_core.files.disk import NO_ROOM, NoRoom, free_bytes
+from beft_core.files.safe_io import sync_folder
 
 
 @contextmanager
@@ -23,6 +27,41 @@ def scratch_folder() -> Iterator[Path]:
         folder = tempfile.TemporaryDirectory(prefix="beft-", ignore_cleanup_errors=True)
     with folder as name:
         yield Path(name)
+
+
+@contextmanager
+def whole_folder(target: Path, needed: int) -> Iterator[Path]:
+    """Make a new folder to be filled inside the block, which is called ``target`` afterwards: it is there whole or not
+    at all. What is there must be an empty folder (:func:`beft_core.files.paths.free_folder`).
+
+    ``needed``: bytes that will be written; where the disk has fewer, that is said before the first of them.
+
+    Raises:
+        UserError: ``target`` lies in no folder, or cannot be written.
+        NoRoom: the disk is full.
+    """
+    beside = target.absolute().parent
+    if not beside.is_dir():
+        raise UserError(f"got {target}, whose own folder does not exist", "a folder in one that exists")
+    if needed > (free_bytes(beside) or needed):
+        raise NoRoom(target, needed, errno.ENOSPC)
+    try:
+        with tempfile.TemporaryDirectory(
+            dir=beside, prefix=f".{target.name[:80]}-", ignore_cleanup_errors=True
+        ) as scratch:
+            made = Path(scratch) / "made"
+            made.mkdir()
+            yield made
+            if target.exists():
+                target.rmdir()  # it is empty
+            made.rename(target)
+            sync_folder(beside)
+    except NoRoom as error:
+        raise NoRoom(target, needed, error.number) from None
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise NoRoom(target, needed, error.errno) from None
+        raise UserError(f"cannot write {target}: {error.strerror or error}", "a folder that can be written") from None
 
 
 def scratch_file() -> IO[bytes]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from beft_core.architectures.resolve import layout_for
 from beft_core.errors import UserError
 from beft_core.files.paths import user_path
 from beft_core.files.safe_io import read_json_file
-from beft_core.files.safetensors_file import SafetensorsFile
+from beft_core.files.safetensors_file import SafetensorsFile, TensorInfo
 from beft_core.models.source import BUNDLED, MAX_CONFIG, locate
 from beft_core.snapshots.snapshot import Key
 
@@ -73,6 +73,22 @@ class ModelWeights:
         """Shapes of all tensors of numbers that are not whole, by name; only headers are read."""
         found = {name: self._shard(file).tensors.get(name) for name, file in self._where.items()}
         return {name: info.shape for name, info in found.items() if info is not None and "F" in info.dtype}
+
+    def info(self, name: str) -> TensorInfo:
+        """Read the type and the shape of a tensor; only a header is read.
+
+        Raises:
+            UserError: an index that names the wrong file.
+        """
+        shard = self._shard(self._where[name])
+        if name not in shard.tensors:
+            raise UserError(f"{shard.name}: {name} is nothing", f"the tensor that {self.file.name} says is there")
+        return shard.tensors[name]
+
+    def blocks(self, name: str) -> Iterator[bytes | memoryview]:
+        """Read the bytes of a tensor as they are, a few at a time. Raises UserError as :meth:`info`."""
+        self.info(name)
+        return self._shard(self._where[name]).blocks(name)
 
     def vector(self, name: str, width: int) -> np.ndarray:
         """Read a bias: float32 or float64 [width]. Its shape is checked before it is read.

@@ -80,16 +80,33 @@ def wrap(
 # ---- Loading -----------------------------------------------------------------------------------------------
 
 
-def _load_backbone(source: ModelSource, attn: str, placement: Placement | None) -> nn.Module:
-    from transformers import AutoConfig, AutoModel
+LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+"""Arguments of everything that reads a model's files."""
 
-    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+
+def read_config(source: ModelSource) -> Any:
+    """Read a model's configuration as transformers does. Raises UserError where it cannot be read."""
+    from transformers import AutoConfig
+
     with _told(source, "configuration"):
-        config = AutoConfig.from_pretrained(source.folder, **local)
-    read = partial(AutoModel.from_pretrained, source.folder, use_safetensors=True, **local)
+        return AutoConfig.from_pretrained(source.folder, **LOCAL)
+
+
+def described(source: ModelSource, config: Any) -> nn.Module:
+    """Make the backbone that a configuration describes, without values. Raises UserError as
+    :func:`beft_core.models.model_fit.require_fit`.
+    """
+    with _told(source, "configuration"):
+        return require_fit(source, config)
+
+
+def _load_backbone(source: ModelSource, attn: str, placement: Placement | None) -> nn.Module:
+    from transformers import AutoModel
+
+    config = read_config(source)
+    read = partial(AutoModel.from_pretrained, source.folder, use_safetensors=True, **LOCAL)
     with placement.reading() if placement is not None else contextlib.nullcontext():
-        with _told(source, "configuration"):
-            shapes = require_fit(source, config)
+        shapes = described(source, config)
         if placement is not None:
             read = partial(read, device_map=placement.device_map(shapes))
         with _told(source, "weights"):

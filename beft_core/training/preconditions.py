@@ -18,7 +18,7 @@ from beft_core.extras import require_methods
 from beft_core.methods import method_of
 from beft_core.models.source import locate
 from beft_core.presets import INPUTS
-from beft_core.snapshots.adapter_folder import read_adapter
+from beft_core.snapshots.adapter_folder import CONFIG, AdapterFolder, read_adapter
 from beft_core.snapshots.snapshot import Snapshot, adapter_beside
 from beft_core.tasks.examples import TaskData, subsample
 from beft_core.tasks.load import load_task
@@ -197,12 +197,26 @@ def refuse_changed_weights(snapshot: Snapshot) -> None:
         raise UserError(
             f"got a snapshot of mode {snapshot.meta.mode}, whose result is the adapter beside it",
             "one of a fine-tune of biases",
-            "beft evaluate, which scores the two together, or PEFT, which merges them",
+            "beft evaluate, which scores the two together, or beft export --merged, which makes them one model",
         )
     if method_of(snapshot.meta.mode).beyond_biases:
         raise UserError(
             f"got a snapshot of mode {snapshot.meta.mode}, whose weights changed too",
             "one of a fine-tune of biases, since a snapshot holds nothing else",
+        )
+
+
+def refuse_before_text(mode: str) -> None:
+    """Refuse a method whose vectors stand before the text.
+
+    Raises:
+        UserError: it is one.
+    """
+    if method_of(mode).before_text:
+        raise UserError(
+            f"got a snapshot of mode {mode}, whose vectors stand before the text",
+            "a method that changes weights or biases, which a plain model has a place for",
+            "the adapter itself, which PeftModel.from_pretrained loads",
         )
 
 
@@ -216,7 +230,20 @@ def with_adapter(snapshot: Snapshot, file: Path) -> Snapshot:
     if method_of(snapshot.meta.mode).adapter is None:
         return snapshot
     require_methods(snapshot.meta.mode)
+    snapshot.adapter = own_adapter(snapshot, file)
+    return snapshot
+
+
+def own_adapter(snapshot: Snapshot, file: Path) -> AdapterFolder:
+    """Read the adapter of a snapshot that was read from ``file``: from the folder beside it, or, as ``beft push``
+    writes it for the Hub, from the folder in which both lie.
+
+    Raises:
+        UserError: the adapter is not there, is damaged, or is that of another fine-tune.
+    """
     folder = adapter_beside(file)
+    if not folder.exists() and (file.parent / CONFIG).is_file():
+        folder = file.parent
     adapter = read_adapter(folder)
     if adapter.digest() != snapshot.meta.provenance.get("adapter"):
         raise UserError(
@@ -224,8 +251,7 @@ def with_adapter(snapshot: Snapshot, file: Path) -> Snapshot:
             "the folder that the same fine-tune wrote",
             "copying both together",
         )
-    snapshot.adapter = adapter
-    return snapshot
+    return adapter
 
 
 def head_of(snapshot: Snapshot, task: str) -> dict[str, np.ndarray]:

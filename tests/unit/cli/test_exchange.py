@@ -27,7 +27,11 @@ def test_extract_and_peft_there_and_back(folder: Path) -> None:
     assert "exists" in assert_refused(beft("peft", "export", "v.beft.safetensors", "adapter"))
     words = ["--base", "bundled", "--task", "rte", "--out", "back.beft.safetensors", "--json"]
     back = beft("peft", "import", "adapter", *words)
-    assert back.json["changed_terms"] == ["v"]
+    assert back.json["changed_terms"] == ["v"] and "names" not in back.err
+    config = folder / "adapter" / "adapter_config.json"
+    config.write_text(config.read_text().replace("all-MiniLM-L6-v2", "another-of-its-shape"))
+    other = beft("peft", "import", "adapter", "--base", "bundled", "--out", "other.beft.safetensors")
+    assert "names sentence-transformers/another-of-its-shape as its base, and was put on bundled" in other.err
     imported = read_snapshot("back.beft.safetensors")
     np.testing.assert_allclose(imported.post("encoder", "v"), moved, atol=1e-6)
     assert imported.meta.task == "rte"
@@ -40,10 +44,17 @@ def test_what_cannot_be_exported_is_said_before_a_model_is_opened(folder: Path) 
     (folder / "full" / "notes.txt").write_text("mine")
     assert "got full, which exists" in assert_refused(beft("export", "v.beft.safetensors", "--merged", "full"))
     assert (folder / "full" / "notes.txt").read_text() == "mine"
-    for mode, said in (("lora", "whose result is the adapter beside it"), ("full", "whose weights changed too")):
+    beside, changed = "whose result is the adapter beside it", "whose weights changed too"
+    for mode, merged, exported in (
+        ("lora", "got no adapter in other.adapter", beside),
+        ("prefix", "whose vectors stand before the text", beside),
+        ("full", changed, changed),
+    ):
         write_snapshot("other.beft.safetensors", snapshot.with_meta(dataclasses.replace(snapshot.meta, mode=mode)))
-        assert said in assert_refused(beft("export", "other.beft.safetensors", "--merged", "new"))
-        assert said in assert_refused(beft("peft", "export", "other.beft.safetensors", "new"))
+        assert merged in assert_refused(beft("export", "other.beft.safetensors", "--merged", "new"))
+        assert exported in assert_refused(beft("peft", "export", "other.beft.safetensors", "new"))
+    wrong = beft("export", "v.beft.safetensors", "--merged", "new", "--dtype", "int4")
+    assert "got --dtype int4; expected one of base, float32" in assert_refused(wrong)
     for words in (("export", "v.beft.safetensors", "--merged", "new"), ("peft", "export", "v.beft.safetensors", "new")):
         assert "got a snapshot without a head for rte" in assert_refused(beft(*words, "--task", "rte"))
     assert not (folder / "new").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,16 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save, save_file
 
 from beft_core.errors import UserError
-from beft_core.files.safetensors_file import SafetensorsFile, write_safetensors
+from beft_core.files import safetensors_file
+from beft_core.files.safetensors_file import (
+    DTYPE_BITS,
+    Piece,
+    SafetensorsFile,
+    as_bytes,
+    as_float32,
+    parts_of,
+    write_safetensors,
+)
 
 TENSORS = {
     "b": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -162,3 +172,57 @@ def test_any_damage_to_a_sound_file_is_an_error_or_harmless(data: st.DataObject)
                 file.read(name)
         except UserError as error:
             assert str(error).isprintable()
+
+
+def test_pieces_of_any_type_are_written_block_by_block_and_read_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(safetensors_file, "BLOCK", 8)
+    contents = {
+        "a": ("BF16", (3, 2)),
+        "b": ("I64", (2,)),
+        "c": ("F8_E4M3", (5,)),
+        "d": ("F32", ()),
+        "e": ("BOOL", (0, 3)),
+    }
+    data = {
+        key: bytes(range(np.prod(shape, dtype=int) * DTYPE_BITS[dtype] // 8))
+        for key, (dtype, shape) in contents.items()
+    }
+
+    def halves(key: str) -> list[bytes]:
+        return [data[key][:3], data[key][3:]]
+
+    pieces = {key: Piece(dtype, shape, partial(halves, key)) for key, (dtype, shape) in contents.items()}
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(b"".join(parts_of(pieces, {"format": "pt"}, "x")))
+    file = SafetensorsFile(path)
+    assert file.metadata == {"format": "pt"}
+    for key, (dtype, shape) in contents.items():
+        assert (file.tensors[key].dtype, file.tensors[key].shape) == (dtype, shape)
+        blocks = list(file.blocks(key))
+        assert b"".join(blocks) == data[key] and all(len(block) <= 8 for block in blocks)
+    with pytest.raises(UserError, match="no tensor 'z'"):
+        list(file.blocks("z"))
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+def test_numbers_are_rounded_to_the_nearest_of_a_narrow_type(value: float) -> None:
+    wide = np.array([value], "<f4")
+    bits = int(wide.view("<u4")[0])
+    near = [np.array([(bits >> 16) + up], "<u4") << 16 for up in (0, 1)]
+    choices = [float(one.view("<f4")[0]) for one in near]
+    best = min(range(2), key=lambda at: (abs(choices[at] - value), ((bits >> 16) + at) & 1))
+    if np.isfinite(choices[best]):
+        assert float(as_float32(as_bytes(wide, "BF16"), "BF16")[0]) == choices[best]
+    if abs(value) < 60000:
+        assert as_float32(as_bytes(wide, "F16"), "F16")[0] == np.float32(np.float16(value))
+    for dtype in ("F32", "F64"):
+        assert as_float32(as_bytes(wide, dtype), dtype)[0] == wide[0]
+
+
+def test_a_number_that_a_type_cannot_hold_is_refused() -> None:
+    for value, dtype in ((70000.0, "F16"), (3.4e38, "BF16")):
+        with pytest.raises(UserError, match=f"too large for {dtype}"):
+            as_bytes(np.array([1.0, -value], np.float32), dtype)
+    assert as_float32(as_bytes(np.array([70000.0]), "BF16"), "BF16")[0] == 70144

@@ -11,8 +11,9 @@ import pytest
 
 from beft_core.errors import UserError
 from beft_core.exchange.uploads import Model, adapter, from_models
+from beft_core.files import scratch
 from beft_core.files.disk import NoRoom
-from beft_core.files.scratch import put, scratch_file, scratch_folder
+from beft_core.files.scratch import put, scratch_file, scratch_folder, whole_folder
 from beft_core.tasks.sources import table_preview
 from dashboard.result_tables.uploads import read_upload
 
@@ -77,3 +78,41 @@ def test_what_is_put_stands_there_while_it_is_needed() -> None:
 def test_it_says_how_much_room_is_missing(tmp_path: Path) -> None:
     with pytest.raises(NoRoom, match=r"expected room for 8\.0 kB"):
         put(tmp_path / "a", bytes(2 * LIMIT))
+
+
+def test_a_folder_gets_its_name_when_it_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "new"
+    target.mkdir()  # empty: it may be there
+    with whole_folder(target, 1) as made:
+        (made / "a").write_bytes(b"a")
+        assert list(target.iterdir()) == []
+    assert [path.name for path in target.iterdir()] == ["a"] and list(tmp_path.iterdir()) == [target]
+    (tmp_path / "plain").mkdir()
+    assert target.stat().st_mode == (tmp_path / "plain").stat().st_mode, "others may read it as any folder"
+
+
+@pytest.mark.parametrize(
+    "error", [UserError("x"), RuntimeError("x"), KeyboardInterrupt(), OSError(28, "No space left")]
+)
+def test_a_folder_that_is_not_finished_leaves_nothing(error: BaseException, tmp_path: Path) -> None:
+    expected = NoRoom if isinstance(error, OSError) else type(error)
+    with pytest.raises(expected), whole_folder(tmp_path / "new", 7) as made:
+        (made / "a").write_bytes(b"a")
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_does_not_fit_on_the_disk_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scratch, "free_bytes", lambda folder: 99)
+    with (
+        pytest.raises(NoRoom, match=r"cannot write .*new: the disk is full.*room for 100 bytes"),
+        whole_folder(tmp_path / "new", 100),
+    ):
+        raise AssertionError("it was begun")
+    with whole_folder(tmp_path / "new", 99):
+        pass
+    monkeypatch.setattr(scratch, "free_bytes", lambda folder: None)  # a system that does not say
+    with whole_folder(tmp_path / "other", 10**18):
+        pass
+    with pytest.raises(UserError, match="whose own folder does not exist"), whole_folder(tmp_path / "no" / "new", 1):
+        raise AssertionError("it was begun")
