@@ -21,6 +21,7 @@ from beft_core.cli.dials import command as dials
 from beft_core.cli.lesson import command as lesson
 from beft_core.cli.paper import command as paper
 from beft_core.cli.parser.command import Group, unknown_option
+from beft_core.cli.publishing import command as publishing
 from beft_core.cli.rewriting import command as rewriting
 from beft_core.cli.staging import command as staging
 from beft_core.errors import UserError
@@ -66,7 +67,7 @@ def build() -> typer.Typer:
     app.callback()(_whole)
     for module in (fine_tune, reading, rewriting, evaluation, dials, asking, exchange, sweep, comparing, report, paper):
         module.register(app)
-    for module in (staging, dashboard, lesson, docs):
+    for module in (publishing, staging, dashboard, lesson, docs):
         module.register(app)
     return app
 

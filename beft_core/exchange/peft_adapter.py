@@ -8,7 +8,6 @@ adapter folder is ``adapter_config.json`` and ``adapter_model.safetensors``, who
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterable
@@ -24,13 +23,16 @@ from beft_core.files.safe_io import read_json_file
 from beft_core.files.safetensors_file import SafetensorsFile
 from beft_core.models.bias_reader import ModelWeights, bound_elements, parameter_sizes
 from beft_core.models.source import BUNDLED
-from beft_core.snapshots.adapter_folder import CONFIG, WEIGHTS, write_adapter
+from beft_core.snapshots.adapter_folder import CONFIG, WEIGHTS, AdapterFolder
 from beft_core.snapshots.snapshot import Key, Snapshot
 
 ROOT = "base_model.model."
 VECTOR = ".beft_bias"
 BUNDLED_ID = "sentence-transformers/all-MiniLM-L6-v2"
 """Id under which others know the bundled model."""
+
+NAMED_BASE = "named_base"
+"""Key, in the provenance of an imported adapter, of the base model that its configuration names."""
 
 HEADS: dict[str, tuple[str | None, ...]] = {
     **dict.fromkeys(("bert", "albert", "vit"), (None, "classifier")),
@@ -62,7 +64,8 @@ def import_peft(folder: str | os.PathLike[str], base: str | os.PathLike[str], *,
         cannot hold.
     """
     folder = user_path(folder, "the adapter")
-    kind = _adapter_config(folder).get("peft_type")
+    config = _adapter_config(folder)
+    kind = config.get("peft_type")
     if kind != "BEFT":
         raise UserError(f"{folder.name} is a PEFT adapter of type {str(kind)[:40]}", "BEFT")
     adapter = SafetensorsFile(folder / WEIGHTS)
@@ -118,7 +121,13 @@ def import_peft(folder: str | os.PathLike[str], base: str | os.PathLike[str], *,
     kind = "regression" if weight is not None and len(weight) == 1 else "classification"
     heads = {task: {"kind": kind, "labels": None}} if weight is not None else {}
     origin = {"adapter": folder.resolve().name, "base": weights.id}
+    if isinstance(named := config.get("base_model_name_or_path"), str) and named.strip():
+        origin[NAMED_BASE] = "".join(char for char in named if char.isprintable())[:200]
     return imported(info, layout, pre, post, task, origin, extra=extra, heads=heads)
+
+
+class NoAdapter(UserError):
+    """Error of a fine-tune that PEFT's BEFT cannot hold, although nothing is wrong with it."""
 
 
 def export_peft(
@@ -134,11 +143,23 @@ def export_peft(
     default the snapshot's own task, if it has a head for it.
 
     Raises:
-        UserError: another base model, a moved term that is not a linear module's bias (LayerNorms), or a
-        head that
-            transformers' classifier does not have.
+        UserError: as :func:`adapter_of`, or the folder cannot be written.
     """
-    folder, task = user_path(folder), task or snapshot.meta.task
+    target = user_path(folder)
+    adapter_of(snapshot, base=base, task=task).write(target)
+
+
+def adapter_of(
+    snapshot: Snapshot, *, base: str | os.PathLike[str] | None = None, task: str | None = None
+) -> AdapterFolder:
+    """Make the PEFT BEFT adapter of a snapshot of biases; `base` and `task` as in :func:`export_peft`.
+
+    Raises:
+        NoAdapter: a moved term that is not a linear module's bias (LayerNorms), none that moved, or a head that
+            transformers' classifier does not have.
+        UserError: another base model, or one that is not here.
+    """
+    task = task or snapshot.meta.task
     named = snapshot.meta.model.folder or snapshot.meta.model.id
     weights = ModelWeights(base if base is not None else named)
     layout = _layout(weights)
@@ -164,13 +185,10 @@ def export_peft(
         "peft_type": "BEFT",
         "revision": snapshot.meta.model.revision,
         "target_modules": sorted(targets),
-        "task_type": "SEQ_CLS" if head else None,
+        # Of a prompt the model's own language-model head is read; else the class that takes the adapter is not known.
+        "task_type": "SEQ_CLS" if head else "CAUSAL_LM" if snapshot.meta.is_prompted(task) else None,
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make {folder}: {error.strerror}", "a new or an existing folder") from None
-    write_adapter(folder, tensors, json.dumps(config, indent=2, sort_keys=True).encode())
+    return AdapterFolder(config, tensors)
 
 
 def _adapter_config(folder: Path) -> dict:
@@ -219,13 +237,13 @@ def _vectors(snapshot: Snapshot, layout: Layout) -> dict[str, np.ndarray]:
     for (stack, term), delta in moved.items():
         slots = [s for s in (*layout.slots, *layout.addable) if (s.stack, s.term) == (stack, term)]
         if layout.model_type in CONV1D:
-            raise UserError(
+            raise NoAdapter(
                 f"{snapshot.source} moved {stack}.{term} in {layout.model_type}, whose projections are Conv1D",
                 "linear modules, the only ones that PEFT's BEFT wraps",
                 "beft export FILE --merged FOLDER, a plain model with the biases in place",
             )
         if not slots or not all(map(_is_linear, slots)):
-            raise UserError(
+            raise NoAdapter(
                 f"{snapshot.source} moved {stack}.{term}, not a linear module's bias in {layout.model_type}",
                 "terms that PEFT's BEFT can hold (q, k, v, o, mlp_in, mlp_out of linear modules)",
             )
@@ -236,7 +254,7 @@ def _vectors(snapshot: Snapshot, layout: Layout) -> dict[str, np.ndarray]:
             vector = tensors.setdefault(name, np.zeros((1, sizes[slot.parameter]), np.float32))
             vector[0, slot.index] = delta[slot.layer]
     if not tensors:
-        raise UserError(f"{snapshot.source} moved no bias term", "a snapshot of a fine-tune")
+        raise NoAdapter(f"{snapshot.source} moved no bias term", "a snapshot of a fine-tune")
     return tensors
 
 
@@ -256,7 +274,7 @@ def _difference(pre: np.ndarray, post: np.ndarray) -> np.ndarray:
 def head_names(layout: Layout) -> dict[str, str]:
     """Names of transformers' parameters, by the lab's parts of a head."""
     if layout.model_type not in HEADS:
-        raise UserError(f"a head of a {layout.model_type} model", f"a model out of {', '.join(HEADS)}")
+        raise NoAdapter(f"a head of a {layout.model_type} model", f"a model out of {', '.join(HEADS)}")
     names = zip(("head.dense", "head", "head.norm"), HEADS[layout.model_type], strict=False)
     modules = {part: module for part, module in names if module is not None}
     return {f"{part}.{kind}": f"{module}.{kind}" for part, module in modules.items() for kind in ("weight", "bias")}
@@ -301,5 +319,5 @@ def _pooler_bias(weights: ModelWeights, layout: Layout) -> np.ndarray:
     name = f"{layout.head.pooler_module}.bias"
     found = weights.find((f"{layout.prefix}.{name}", name))
     if found is None:
-        raise UserError(f"{weights.file.name} has no {name}, which the fine-tune trained", "a base with a pooler")
+        raise NoAdapter(f"{weights.file.name} has no {name}, which the fine-tune trained", "a base with a pooler")
     return weights.vector(found, layout.hidden_size).astype(np.float32)

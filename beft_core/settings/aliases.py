@@ -75,7 +75,7 @@ INSTEAD: dict[str, tuple[str, str]] = {
     "--gpu": ("the device has a name", "--device cuda"),
     "--target-modules": ("modules are chosen by the terms of their biases, in every architecture", "--targets q v"),
     "--torch-compile": ("layers are compiled on request", "--compile"),
-    "--push-to-hub": ("a snapshot becomes an adapter that PeftModel loads", "beft peft export FILE FOLDER"),
+    "--push-to-hub": ("a snapshot becomes a folder for the Hub, with an adapter and a card", "beft push FILE ORG/NAME"),
     "--trust-remote-code": ("code of a model is never run", "--model NAME, of an architecture in beft docs models"),
 }
 """Options of transformers' scripts that have no equal -> what the lab does instead, and what to try."""

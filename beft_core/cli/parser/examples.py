@@ -66,6 +66,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "beft peft export v.beft.safetensors ADAPTER",
         "beft peft export v.beft.safetensors ADAPTER --base MODEL --task sst2",
     ),
+    "push": (
+        "beft push v.beft.safetensors yourname/sst2-value-bias",
+        "beft push v.beft.safetensors yourname/sst2-value-bias --upload --license mit",
+    ),
     "sweep": (
         "beft sweep --terms v q head --n-train 200 --seeds 3 --out sweep",
         "beft sweep --config sample_snapshots/sweep.yaml --out sweep",

@@ -154,7 +154,10 @@ def test_exported_snapshot_gives_the_same_logits_in_peft(name: str, tmp_path: Pa
     back = import_peft(tmp_path / "again", tmp_path / "base", task="sst2")
     assert back.keys() == snapshot.keys() and set(back.extra) == set(snapshot.extra)
     for key in snapshot.keys():  # noqa: SIM118
-        np.testing.assert_allclose(back.post(*key), snapshot.post(*key), atol=1e-6)
+        pre, post = snapshot.pre(*key), snapshot.post(*key)
+        exact = np.abs(post - pre) <= np.abs(post)  # elsewhere float32 has no vector that leads to the last bit
+        np.testing.assert_array_equal(back.post(*key)[exact], post[exact])
+        np.testing.assert_allclose(back.post(*key), post, atol=1e-6)
 
 
 def test_terms_that_moved_are_the_trained_ones(tmp_path: Path) -> None:
