@@ -12,12 +12,13 @@ no place, and the adapter is the way (:mod:`beft_core.exchange.peft_adapter`).
 from __future__ import annotations
 
 import copy
+import errno
 import json
 import math
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -128,8 +129,7 @@ def write_merged(
         _write_weights(made, plan.pieces, observer)
         with quiet_transformers():
             plan.settings.save_pretrained(made)
-            if _has_tokenizer(weights.folder):
-                load_tokenizer(str(weights.folder), local_only=True).save_pretrained(made)
+            _write_tokenizer(weights.folder, made)
         _copy_beside(weights.folder, made)
     return Merged(target, plan.dtype, plan.rounding, plan.bytes)
 
@@ -237,14 +237,22 @@ def _pieces(sources: _Sources, settings: Any, whole: Any, given: Mapping[str, np
     sizes: Counter[str] = Counter()
     for info in infos.values():
         sizes[info.dtype] += math.prod(info.shape)
-    if not sizes:
-        raise UserError(f"{sources.weights.file.name} has none of the weights", f"a {sources.layout.model_type} model")
-    main = sources.out(max(sizes, key=sizes.__getitem__))
-    pooler, terms = None, parameter_sizes(sources.layout)
-    pieces, rounding = {}, 0.0
+    main = sources.out(max(sizes, key=sizes.__getitem__, default=""))
+    if main not in DTYPES:
+        found = f"weights of type {main}" if main else "none of the weights"
+        raise UserError(
+            f"got {sources.weights.file.name} with {found} of a {sources.layout.model_type} model",
+            f"weights of type {', '.join(DTYPES)}",
+            "the model before quantisation" if main else "",
+        )
+    terms = parameter_sizes(sources.layout)
+    pooler: Mapping[str, torch.Tensor] | None = None
+    pieces: dict[str, Piece] = {}
+    rounding = 0.0
     for name, shape in wanted.items():
         own = name.removeprefix(sources.inner)
         dtype = sources.out(infos[name].dtype) if name in infos else main
+        blocks: Callable[[], Iterable[bytes | memoryview]]
         if name in given:
             value = given[name]
             if value.shape != shape:
@@ -287,7 +295,8 @@ def _biases(
     Raises:
         UserError: terms that the model does not have, or of another shape.
     """
-    sizes, changed = parameter_sizes(layout), {}
+    sizes = parameter_sizes(layout)
+    changed: dict[str, np.ndarray] = {}
     slots = (*layout.slots, *layout.addable)
     for stack, term in snapshot.keys():  # noqa: SIM118 - a method of Snapshot
         own = [slot for slot in slots if (slot.stack, slot.term) == (stack, term)]
@@ -343,7 +352,8 @@ def _flags(layout: Layout, biases: Mapping[str, np.ndarray]) -> list[str]:
     Raises:
         UserError: a bias for which transformers' model has no place.
     """
-    row, found = ROWS[layout.model_type], []
+    row = ROWS[layout.model_type]
+    found: list[str] = []
     terms = dict.fromkeys(slot.term for slot in layout.addable if slot.parameter in biases)
     for term in terms:
         flag = next((one for one in row.flags if term in one.terms.split()), None)
@@ -499,8 +509,26 @@ def _has_tokenizer(folder: Path) -> bool:
     return any(any(folder.glob(pattern)) for pattern in TOKENIZER_FILES)
 
 
+def _write_tokenizer(source: Path, target: Path) -> None:
+    if not _has_tokenizer(source):
+        return
+    tokenizer = load_tokenizer(str(source.resolve()), local_only=True)
+    try:
+        tokenizer.save_pretrained(target)
+    except OSError:
+        raise
+    except Exception as error:  # the library's half in Rust has no other class, whatever the system said
+        number = errno.ENOSPC if "No space left" in str(error) else errno.EIO
+        raise OSError(number, str(error)) from None
+
+
 def _copy_beside(source: Path, target: Path) -> None:
-    """Copy the small files that belong to a model besides its weights, where the new folder has none of that name."""
+    """Copy the small files that belong to a model besides its weights, where the new folder has none of that name.
+
+    Links are followed only within the folder and into the Hub's cache: a stranger's folder names no file of ours.
+    """
+    own = (source.resolve(), source.resolve().parent.parent / "blobs")
     for file in sorted({file for pattern in BESIDE for file in source.glob(pattern)}):
-        if file.is_file() and file.stat().st_size <= MAX_BESIDE and not (target / file.name).exists():
+        fits = file.is_file() and file.resolve().parent in own and file.stat().st_size <= MAX_BESIDE
+        if fits and not (target / file.name).exists():
             shutil.copyfile(file, target / file.name)

@@ -168,6 +168,7 @@ def _front_matter(made: Publication) -> str:
         if (kind := _metric_id(name)) is not None
     ]
     terms = [f"bias-{term}" for term in meta.trained_terms]
+    more: dict[str, Any] = {"base_model_relation": "adapter"} if made.base.id and made.adapter is not None else {}
     data = ModelCardData(
         base_model=made.base.id,
         library_name=None if made.adapter is None else "peft",
@@ -178,7 +179,7 @@ def _front_matter(made: Publication) -> str:
         tags=["beft", "bias-efficient-fine-tuning", *([meta.mode] if method_of(meta.mode).adapter else terms)],
         model_name=made.repo.rpartition("/")[2],
         eval_results=results or None,
-        **({"base_model_relation": "adapter"} if made.base.id and made.adapter is not None else {}),
+        **more,
     )
     return str(data.to_yaml())
 

@@ -33,7 +33,8 @@ def zip_of(runs: Sequence[Overview]) -> bytes:
     """Write a zip with ``runs.csv``, one row a run, and a folder for each run. Files that a run does not have are left
     out; so are links, unreadable files and those over :data:`MAX_BYTES`, which :data:`LEFT_OUT` lists with the reason.
     """
-    memory, left_out = io.BytesIO(), []
+    memory = io.BytesIO()
+    left_out: list[str] = []
     with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("runs.csv", _table(runs))
         for one in runs:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_models import CONFIGS, VOCABULARY, tiny
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
@@ -202,6 +203,29 @@ def test_the_type_of_the_base_is_kept_unless_float32_is_asked_for(tmp_path: Path
     wider = opened(AutoModelForCausalLM, wide.folder)
     for name in was.tensors:
         np.testing.assert_array_equal(wider.state_dict()[name].numpy(), was.read(name))
+
+
+def test_what_the_licence_wants_goes_along_and_no_file_of_ours(tmp_path: Path) -> None:
+    model = tiny("roberta", attn="sdpa", dtype=torch.float32)
+    base = stored(model, tmp_path / "base")
+    (tmp_path / "secret").write_text("ours")
+    (base / "LICENSE.txt").write_text("theirs")
+    (base / "NOTICE.md").symlink_to(tmp_path / "secret")
+    (base / "GEMMA_TERMS.html").write_bytes(bytes(merged_folder.MAX_BESIDE + 1))
+    merged = write_merged(moved(model, ("v",)), tmp_path / "merged", base=str(base)).folder
+    assert {path.name for path in merged.iterdir()} == {"config.json", "model.safetensors", "LICENSE.txt"}
+
+
+def test_quantised_weights_are_refused(tmp_path: Path) -> None:
+    model = tiny("bert", attn="sdpa", dtype=torch.float32)
+    base = stored(model, tmp_path / "base")
+    tensors = {
+        name: torch.zeros(value.shape, dtype=torch.int8) if value.dim() == 2 else value
+        for name, value in load_file(base / "model.safetensors").items()
+    }
+    save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match="with weights of type I8 of a bert model"):
+        plan_of(moved(model, ("v",)), ModelWeights(base))
 
 
 def test_several_files_open_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
