@@ -21,6 +21,8 @@ class Setting:
 SETTINGS: dict[str, Setting] = {
     "BEFT_CHECKPOINT_SECONDS": Setting(0, 86_400, "seconds"),
     "BEFT_WAIT_FOR_ROOM": Setting(0, 30 * 86_400, "seconds"),
+    "BEFT_BEAT_SECONDS": Setting(0.05, 60, "seconds"),
+    "BEFT_CLAIM_SECONDS": Setting(1, 86_400, "seconds"),
     "BEFT_DESK_GB": Setting(0.1, 1_000_000, "GB"),
 }
 """Bounds of every environment variable of the lab that is a number, by its name."""

@@ -115,6 +115,56 @@ def atomic_write(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
         raise UserError(f"cannot write {path}: {error.strerror}", "a folder that exists and can be written") from None
 
 
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+"""Error numbers of a file system without hard links."""
+
+
+def create_once(path: Path, data: bytes) -> bool:
+    """Create a file with all of its content, unless one of its name is there; say whether it was created here.
+
+    Of any number of callers on any machines that share the file system, one succeeds: a hard link makes a name or
+    fails, also over NFS, where locks cannot be trusted and where a file that is opened is seen before it has its bytes.
+
+    Raises:
+        NoRoom: the disk is full.
+        UserError: the folder is missing or cannot be written.
+    """
+    remove_leftovers_once(path.parent)
+    temporary = temporary_of(path)
+    try:
+        try:
+            with temporary.open("xb") as file, being_written(file):
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+                return _linked(temporary, path, data)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise NoRoom(path, len(data), error.errno) from None
+        raise UserError(f"cannot write {path}: {error.strerror}", "a folder that exists and can be written") from None
+
+
+def _linked(temporary: Path, path: Path, data: bytes) -> bool:
+    """Give a file its name, unless that is taken; where there are no links, write it under its name."""
+    try:
+        os.link(temporary, path)
+        return True
+    except FileExistsError:
+        # A server whose answer was lost is asked again, and finds what it made the first time.
+        return temporary.stat().st_nlink > 1
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+    try:
+        with path.open("xb") as file:
+            file.write(data)
+        return True
+    except FileExistsError:
+        return False
+
+
 def sync_folder(folder: Path) -> None:
     """Flush the names in a folder to the disk: until then a power cut undoes a rename.
 

@@ -22,26 +22,37 @@ KEPT = {"plain": (12, 3), "gated": (16, 5)}
 
 A gated MLP keeps gate, its activation, values and their product, and such layers normalise twice as often.
 """
+LEAST_AT_ONCE = 4
+"""Fewest runs of a bank that is made smaller so that several workers have something to do."""
+ENOUGH_BANKS = 4
+"""Banks for each worker from which on none has to be made smaller: whoever is done first takes the next."""
 SHARE_OF_MEMORY = 0.7
 """Share of the free memory that a bank may take when a sweep is planned."""
 
 
-def group(configs: Sequence[RunConfig], most: int | Callable[[RunConfig], int]) -> list[list[RunConfig]]:
+def group(
+    configs: Sequence[RunConfig], most: int | Callable[[RunConfig], int], workers: int = 1
+) -> list[list[RunConfig]]:
     """Split resolved runs into banks of at most ``most``, or of at most what each of its runs allows.
 
-    Runs of similar length share a bank, so that it does not empty early; runs that train weights stand alone. The bank
-    with most work comes first: whoever works beside others would else wait for it alone at the end.
+    Runs of similar length share a bank, so that it does not empty early; runs that train weights stand alone. Where
+    there are few banks for so many ``workers``, each gets its part of every group of runs that could share one. The
+    bank with most work comes first: whoever works beside others would else wait for it alone at the end.
     """
     groups: dict[str, list[RunConfig]] = {}
     for number, config in enumerate(configs):
         table = {name: value for name, value in config.to_dict().items() if name not in PER_RUN}
         alone = None if config.method.shares_pass else number
         groups.setdefault(json.dumps([table, alone], sort_keys=True), []).append(config)
+    counts = [
+        -(-len(members) // (most if isinstance(most, int) else min(map(most, members)))) for members in groups.values()
+    ]
+    few = sum(counts) < ENOUGH_BANKS * workers
     banks = []
-    for members in groups.values():
+    for members, least in zip(groups.values(), counts, strict=True):
         members = sorted(members, key=lambda c: (c.n_train is None, c.n_train or 0, c.epochs or 0), reverse=True)
-        fit = most if isinstance(most, int) else min(map(most, members))
-        count = -(-len(members) // fit)
+        even = -(-least // workers) * workers
+        count = max(least, min(even, len(members) // LEAST_AT_ONCE)) if few else least
         size = -(-len(members) // count)  # banks of equal size: a remainder of one run costs a whole pass
         banks += [members[start : start + size] for start in range(0, len(members), size)]
     return sorted(banks, key=lambda bank: sum(map(work.order, bank)), reverse=True)
@@ -76,12 +87,6 @@ def most_runs(layout: Layout, config: RunConfig, device: str, free_bytes: int, l
         return 1
     fit = int(free_bytes * SHARE_OF_MEMORY) // bytes_per_run(layout, config, device, longest)
     return max(1, min(MAX_AT_ONCE[device], fit))
-
-
-def halves(bank: Sequence[RunConfig]) -> list[list[RunConfig]]:
-    """Split a bank for which memory did not suffice into two smaller ones."""
-    middle = -(-len(bank) // 2)
-    return [list(bank[:middle]), list(bank[middle:])]
 
 
 def as_trained(config: RunConfig, steps: int | None, checkpoints: int) -> RunConfig:

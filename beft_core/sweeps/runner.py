@@ -1,13 +1,17 @@
-"""Runner of a sweep: bank after bank, each run written as soon as its bank is done, and nothing done twice."""
+"""Runner of a sweep: bank after bank, each run written as soon as its bank is done, and nothing done twice.
+
+A sweep is done by one worker or by many at once: each calls :func:`run_sweep` in the same folder.
+"""
 
 from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 import torch
@@ -20,7 +24,11 @@ from beft_core.snapshots.snapshot import Snapshot
 from beft_core.sweeps import grouping
 from beft_core.sweeps.merges import merge_pairs
 from beft_core.sweeps.progress_line import Interim
+from beft_core.sweeps.result import SweepResult
 from beft_core.sweeps.rows import plan_columns, row_of, without_trajectory
+from beft_core.sweeps.sharing.plan import Bank, bank_id
+from beft_core.sweeps.sharing.share import ALONE, Share, Sharing
+from beft_core.sweeps.sharing.workers import Heart
 from beft_core.sweeps.spec import SweepSpec, identity, trains
 from beft_core.sweeps.store import SweepFolder
 from beft_core.tasks.predictions import Predictions
@@ -31,25 +39,16 @@ from beft_core.training.estimate.peak_memory import PeakMemory
 from beft_core.training.observer import Observer
 from beft_core.training.precision import pick_device
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+_T = TypeVar("_T")
+
 CHECKPOINTS = 50
 """Number of points at which a probe's selection is looked at, to see when it settled."""
 
-
-@dataclass(frozen=True)
-class SweepResult:
-    """Result of a call of :func:`run_sweep`, as numbers."""
-
-    runs: int
-    """Number of fine-tunes of the grid."""
-    trained: int
-    """Number of fine-tunes that this call trained."""
-    failed: int
-    """Number of fine-tunes of the grid that failed, because a value was not finite."""
-    banks: int
-    """Number of passes over the model that this call took."""
-    seconds: float
-    stopped: bool
-    """Whether the call was asked to stop; what is finished is kept, and the bank in progress goes on from its state."""
+TABLE_SHARE = 20
+"""Least time between two tables of what is finished so far, in times of what writing one took."""
 
 
 @dataclass(frozen=True)
@@ -71,106 +70,241 @@ def run_sweep(
     snapshots: bool = True,
     predictions: bool = False,
     refused: dict[str, str] | None = None,
+    sharing: Sharing = ALONE,
 ) -> SweepResult:
     """Train what the grid lacks, in as few passes as memory allows, and write the table.
 
-    ``bank_size``: most runs of a bank; None: from free memory. ``snapshots``, ``predictions``: see :class:`Kept`.
-    ``refused``: receives, by the identity of a run, why it cannot be trained, and the sweep goes on without it; such a
-    run has no row. None: the first such run ends the sweep. Where the disk is full, what is trained waits for room.
+    Others may do so in the same folder at once, here and on other machines: each bank is trained by one of them.
 
-    Raises UserError for everything that a user can put right; another sweep that is at work in the folder is that too.
+    Args:
+        spec: the grid.
+        folder: the folder of the sweep.
+        observer: hears about progress, and may ask for the end.
+        bank_size: most runs of a bank; None: from free memory.
+        snapshots: see :class:`Kept`.
+        predictions: see :class:`Kept`.
+        refused: receives, by the identity of a run, why it cannot be trained, and the sweep goes on without it; such a
+            run has no row. None: the first such run ends the sweep.
+        sharing: how this worker goes together with others.
+
+    Where the disk is full, what is trained waits for room.
+
+    Raises:
+        UserError: everything that a user can put right.
     """
-    with folder.held():
-        return _run(spec, folder, observer or Observer(), bank_size, Kept(snapshots, predictions), refused)
-
-
-def _run(
-    spec: SweepSpec,
-    folder: SweepFolder,
-    observer: Observer,
-    bank_size: int | None,
-    keep: Kept,
-    refused: dict[str, str] | None,
-) -> SweepResult:
-    written = partial(with_room, tell=observer.message, give_up=observer.should_stop)
-    began = time.monotonic()
+    observer = observer or Observer()
     spec = folder.continued(spec.pinned())
     locate(str(spec.settings.get("model", BUNDLED)))  # what the paper preset makes of its size names the runs
     runs = spec.runs()
     folder.begin(spec)
-    done = folder.finished(runs)
-    observer.stage("plan passes")
-    pending = _planned(folder, runs, done, bank_size)
-    folder.keep_plan(pending)
-    steps = {identity(config): _steps(config) or 1 for config in runs}
-    observer.stage("train", sum(steps[identity(config)] for bank in pending for config in bank))
-    passes = trained = 0
-    stopped = False
-    while pending and not stopped:
-        bank = pending.pop(0)
-        observer.message(_describe(bank, len(pending)))
-        inner = _BankObserver(observer, [steps[identity(config)] for config in bank], [trains(c) for c in bank])
-        started = time.monotonic()
+    with sharing.heart or Heart.of_this_process(folder.workers) as heart:
+        named = {identity(config): config for config in runs}
+        work = _Work(spec, folder, observer, Kept(snapshots, predictions), refused, sharing, heart, named)
+        return work.whole(bank_size)
+
+
+class _Work:
+    """Work of one worker in the folder of a sweep, from the plan to the table."""
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        folder: SweepFolder,
+        observer: Observer,
+        keep: Kept,
+        refused: dict[str, str] | None,
+        sharing: Sharing,
+        heart: Heart,
+        runs: Mapping[str, RunConfig],
+    ) -> None:
+        self.spec, self.folder, self.observer, self.keep, self.refused = spec, folder, observer, keep, refused
+        self.sharing, self.heart, self.runs = sharing, heart, runs
+        self.share = Share(folder, heart, list(runs))
+        self.steps: dict[str, int] = {}
+        """Steps of each run that was missing in the beginning, by identity."""
+        self.reported: set[str] = set()
+        """Runs whose steps the observer has heard of: those that others finish count, too."""
+        self.passes = self.trained = 0
+        self.stopped = False
+        self.table_due = 0.0
+
+    def whole(self, bank_size: int | None) -> SweepResult:
+        """Do all that is left for this worker. ``bank_size``: see :func:`run_sweep`."""
+        began = time.monotonic()
+        self.observer.stage("plan passes")
+        self.share.make_plan(partial(self._grouped, bank_size=bank_size), bank_size)
+        self.steps = {name: _steps(self.runs[name]) or 1 for bank in self._undone() for name in bank}
+        self.observer.stage("train", sum(self.steps.values()))
         try:
-            with PeakMemory(pick_device(bank[0].device)) as memory:
-                outcome = _train(bank, inner, folder)
+            self._train_banks()
+            table = self._written(partial(self.folder.write_table, list(self.runs.values())))
+            if self.spec.merges and not self.stopped and not self._undone():
+                self._merge(table)
+        finally:
+            self.share.release()
+        failed = int((table["state"] == "failed").sum())
+        seconds = time.monotonic() - began
+        return SweepResult(len(self.runs), self.trained, failed, self.passes, seconds, self.stopped)
+
+    def _undone(self) -> list[Bank]:
+        """List the banks that are not done, without those of runs that cannot be trained."""
+        refused = self.refused or {}
+        return [bank for bank in self.share.undone() if not set(bank) <= refused.keys()]
+
+    def _grouped(self, names: Sequence[str], bank_size: int | None) -> list[list[str]]:
+        """Group runs into banks, those first that take longest, so that no worker is left with one at the end."""
+        configs = [self.runs[name] for name in names]
+        banks = grouping.group(configs, bank_size or _most(configs), self.sharing.workers)
+        banks.sort(key=lambda bank: sum((_steps(one) or 1) * one.max_length for one in bank), reverse=True)
+        return [[identity(config) for config in bank] for bank in banks]
+
+    def _train_banks(self) -> None:
+        told = False
+        while undone := self._undone():
+            self._report_others(undone)
+            if self.observer.should_stop():
+                self.stopped = True
+                return
+            bank = self.share.take(undone)
+            if bank is not None:
+                told = False
+                self._train_bank(bank, len(undone) - 1)
+                if self.stopped:
+                    return
+                continue
+            if not self.sharing.wait and self.share.leaves():
+                return
+            if not told:
+                others = "another worker trains" if len(undone) == 1 else "other workers train"
+                self.observer.message(f"{others} what is left; waiting to take over what they leave")
+                told = True
+            self.share.wait()
+        self._report_others([])
+
+    def _train_bank(self, names: Bank, waiting: int) -> None:
+        """Train a bank that this worker owns, and give it back."""
+        bank = [self.runs[name] for name in names]
+        doing = _describe(bank, waiting)
+        self.observer.message(doing)
+        self.heart.tell(doing=doing)
+        self.heart.beat()
+        inner = _BankObserver(self, [self.steps.get(name, 1) for name in names], [trains(c) for c in bank])
+        started = time.monotonic()
+        done = False
+        memory = PeakMemory(pick_device(bank[0].device))
+        try:
+            with memory:
+                outcome = _train(bank, inner, self.folder.checkpoint(names))
         except UserError as error:
-            if refused is None:
+            if self.refused is None:
                 raise
             inner.rewind()
-            pending = _without_refused(bank, error, refused, observer) + pending
-            folder.checkpoint(bank).unlink(missing_ok=True)
-            written(partial(folder.keep_plan, pending))
-            continue
+            done = len(bank) > 1
+            self._written(partial(self._refuse, bank, error, self.refused))
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
             inner.rewind()
-            if len(bank) > 1:
-                observer.message(f"memory ran out with {len(bank)} runs in one pass: going on with half as many")
-                pending = [*grouping.halves(bank), *pending]
-            else:
-                _save_failure(folder, bank[0], "memory ran out with this run alone; try a smaller batch size")
-            folder.checkpoint(bank).unlink(missing_ok=True)
-            written(partial(folder.keep_plan, pending))
+            self._written(partial(self._make_smaller, bank))
+            done = True
             del error
             _free()
-            continue
-        if any(one.stopped for one in outcome):
-            stopped = True
-            break
-        passes += 1
-        took = time.monotonic() - started
-        for run, (row, kept) in enumerate(_results(folder, bank, outcome, took, memory.peak, keep.snapshots)):
-            written(partial(folder.save, row, kept, inner.predictions.get(run) if keep.predictions else None))
-        trained += len(bank)
-        folder.checkpoint(bank).unlink(missing_ok=True)
-        written(partial(folder.keep_plan, pending))
-        written(partial(folder.write_table, runs))
-        stopped = observer.should_stop()
-    table = written(partial(folder.write_table, runs))
-    if spec.merges and not stopped:
-        written(partial(folder.keep_merges, merge_pairs(spec, table, folder, observer)))
-    failed = int((table["state"] == "failed").sum())
-    return SweepResult(len(runs), trained, failed, passes, time.monotonic() - began, stopped)
+        else:
+            if any(one.stopped for one in outcome):
+                if self.share.lost:
+                    self.observer.message("another worker has taken this bank over: this one gave no sign of life")
+                    inner.rewind()
+                else:
+                    self.stopped = True
+                return
+            took = time.monotonic() - started
+            for run, (row, kept) in enumerate(self._results(bank, outcome, took, memory.peak)):
+                predictions = inner.predictions.get(run) if self.keep.predictions else None
+                self._written(partial(self.folder.save, row, kept, predictions))
+            done = True
+            self.passes += 1
+            self.trained += len(bank)
+            self.reported.update(names)
+            self._written(self._table_so_far)
+        finally:
+            before = self.heart.worker
+            busy, peak = before.busy + time.monotonic() - started, max(before.peak_bytes, memory.peak)
+            self.heart.tell(busy=busy, trained=self.trained, banks=self.passes, peak_bytes=peak)
+            if done:
+                self.folder.checkpoint(names).unlink(missing_ok=True)
+            self._written(partial(self.share.release, done=done))
 
+    def _make_smaller(self, bank: Sequence[RunConfig]) -> None:
+        """Put the halves of a bank for which memory did not suffice in its place; one run alone has failed."""
+        if len(bank) > 1:
+            self.observer.message(f"memory ran out with {len(bank)} runs in one pass: going on with half as many")
+            self.share.plan.split([identity(config) for config in bank])
+            return
+        failure = "memory ran out with this run alone; try a smaller batch size"
+        self.folder.save({**plan_columns(bank[0]), "state": "failed", "failure": failure, "bank_runs": 1}, None)
+        self.reported.add(identity(bank[0]))
 
-def _planned(
-    folder: SweepFolder, runs: Sequence[RunConfig], done: Container[str], bank_size: int | None
-) -> list[list[RunConfig]]:
-    """List the banks to train, those of an earlier call first and as they were: with dropout on, a run's numbers depend
-    on who shares its bank.
+    def _refuse(self, bank: Sequence[RunConfig], error: UserError, refused: dict[str, str]) -> None:
+        """Take a run that cannot be trained out of the sweep; of several in a bank, fewer are tried first."""
+        if len(bank) > 1:
+            self.share.plan.split([identity(config) for config in bank])
+            return
+        refused[identity(bank[0])] = str(error)
+        self.observer.message(f"left out {trains(bank[0])}: {error}")
 
-    So where a bank's rows were being written when the sweep was killed, all of it is trained again.
-    """
-    by_name = {identity(config): config for config in runs}
-    planned = []
-    for names in folder.planned():
-        known = all(name in by_name for name in names)
-        if known and not all(name in done for name in names) and len(names) <= (bank_size or len(names)):
-            planned.append([by_name.pop(name) for name in names])
-    rest = [config for name, config in by_name.items() if name not in done]
-    return planned + (grouping.group(rest, bank_size or _most(rest)) if rest else [])
+    def _results(
+        self, bank: Sequence[RunConfig], outcome: Sequence[workflow.Trained], seconds: float, peak_bytes: int
+    ) -> Iterator[tuple[dict[str, Any], Snapshot | None]]:
+        """Make the row and the snapshot of each run of a bank that took so many seconds and bytes of memory."""
+        for config, one in zip(bank, outcome, strict=True):
+            kept = without_trajectory(one.snapshot) if self.keep.snapshots and one.failure is None else None
+            name = self.folder.snapshot(identity(config)).name if kept is not None else None
+            row = row_of(
+                config,
+                one.snapshot,
+                seconds=seconds / len(bank),
+                bank_runs=len(bank),
+                peak_bytes=peak_bytes,
+                failure=one.failure,
+                file=name,
+            )
+            yield row, kept
+
+    def _report_others(self, undone: Sequence[Bank]) -> None:
+        """Count the steps of what others have finished."""
+        missing = {name for bank in undone for name in bank}
+        theirs = [name for name in self.steps if name not in missing and name not in self.reported]
+        if theirs:
+            self.reported.update(theirs)
+            self.observer.advance(sum(self.steps[name] for name in theirs))
+
+    def _table_so_far(self) -> None:
+        """Write the table of what is finished, unless that took a good part of the time."""
+        began = time.monotonic()
+        if began < self.table_due:
+            return
+        self.folder.write_table(list(self.runs.values()))
+        now = time.monotonic()
+        self.table_due = now + TABLE_SHARE * (now - began)
+
+    def _merge(self, table: pd.DataFrame) -> None:
+        """Merge and score what the grid says, unless another worker does."""
+        unit = f"merges{bank_id([*self.spec.merges, *self.runs])}"
+        while not (self.share.is_done(unit) and self.folder.merges.is_file()):
+            if self.observer.should_stop():
+                self.stopped = True
+                return
+            if self.share.take_unit(unit):
+                merges = merge_pairs(self.spec, table, self.folder, self.observer)
+                self._written(partial(self.folder.keep_merges, merges))
+                self.share.release(done=True)
+                return
+            if not self.sharing.wait and self.share.leaves():
+                return
+            self.share.wait()
+
+    def _written(self, write: Callable[[], _T]) -> _T:
+        return with_room(write, tell=self.observer.message, give_up=self.observer.should_stop)
 
 
 def _most(pending: Sequence[RunConfig]) -> Callable[[RunConfig], int]:
@@ -187,48 +321,9 @@ def _steps(config: RunConfig) -> int | None:
     return count_steps(config, count_examples(config))
 
 
-def _train(bank: Sequence[RunConfig], observer: Observer, folder: SweepFolder) -> list[workflow.Trained]:
+def _train(bank: Sequence[RunConfig], observer: Observer, checkpoint: Path) -> list[workflow.Trained]:
     configs = [grouping.as_trained(config, _steps(config), CHECKPOINTS) for config in bank]
-    return workflow.train_bank(configs, observer, folder.checkpoint(bank))
-
-
-def _without_refused(
-    bank: Sequence[RunConfig], error: UserError, refused: dict[str, str], observer: Observer
-) -> list[list[RunConfig]]:
-    """Take a run that cannot be trained out of a sweep; of several in a bank, each is tried alone first."""
-    if len(bank) > 1:
-        return [[config] for config in bank]
-    refused[identity(bank[0])] = str(error)
-    observer.message(f"left out {trains(bank[0])}: {error}")
-    return []
-
-
-def _results(
-    folder: SweepFolder,
-    bank: Sequence[RunConfig],
-    outcome: Sequence[workflow.Trained],
-    seconds: float,
-    peak_bytes: int,
-    keep: bool,
-) -> Iterator[tuple[dict[str, Any], Snapshot | None]]:
-    """Make the row and the snapshot of each run of a bank that took so many seconds and bytes of memory."""
-    for config, one in zip(bank, outcome, strict=True):
-        kept = without_trajectory(one.snapshot) if keep and one.failure is None else None
-        name = folder.snapshot(identity(config)).name if kept is not None else None
-        row = row_of(
-            config,
-            one.snapshot,
-            seconds=seconds / len(bank),
-            bank_runs=len(bank),
-            peak_bytes=peak_bytes,
-            failure=one.failure,
-            file=name,
-        )
-        yield row, kept
-
-
-def _save_failure(folder: SweepFolder, config: RunConfig, failure: str) -> None:
-    folder.save({**plan_columns(config), "state": "failed", "failure": failure, "bank_runs": 1}, None)
+    return workflow.train_bank(configs, observer, checkpoint)
 
 
 def _describe(bank: Sequence[RunConfig], waiting: int) -> str:
@@ -251,9 +346,10 @@ class _BankObserver(Observer):
     real.
     """
 
-    def __init__(self, outer: Observer, steps: Sequence[int], kinds: Sequence[str]) -> None:
-        self._outer, self._steps = outer, steps
-        self._interim = Interim(kinds, outer.message)
+    def __init__(self, work: _Work, steps: Sequence[int], kinds: Sequence[str]) -> None:
+        self._outer, self._steps = work.observer, steps
+        self._heart, self._share = work.heart, work.share
+        self._interim = Interim(kinds, self._outer.message)
         self._training = False
         self._step = self._told = 0
         self.predictions: dict[int, Predictions] = {}
@@ -269,11 +365,13 @@ class _BankObserver(Observer):
         reached = sum(min(self._step, steps) for steps in self._steps)
         self._outer.advance(reached - self._told)
         self._told = reached
+        self._heart.tell(done=reached)
 
     def rewind(self) -> None:
         """Take the bank's progress back, since it starts over."""
         self._outer.advance(-self._told)
         self._step = self._told = 0
+        self._heart.tell(done=0)
 
     def step(self, step: int, total: int, losses: Sequence[float]) -> None:
         pass
@@ -294,4 +392,4 @@ class _BankObserver(Observer):
         self._outer.message(text)
 
     def should_stop(self) -> bool:
-        return self._outer.should_stop()
+        return self._share.lost or self._outer.should_stop()

@@ -1,16 +1,20 @@
 """Folder of a sweep. Whatever is finished is a file there, so a sweep that was killed goes on where it was.
 
-``sweep.json``: the grid. ``plan.json``: which runs share a bank, kept so that a resumed sweep trains the same banks.
-``rows/<run>.json``: one finished run each. ``snapshots/``, ``bank-*.safetensors``: the state of the bank in progress.
-``predictions/<run>.parquet``: what a run predicts for the validation examples, where that was asked for.
-``results.parquet`` and ``.csv``: the table, ``merges.json``: the merges.
+``sweep.json``: the grid. ``plan/``: which runs share a bank, so that all workers, and a resumed sweep, train the same
+banks. ``claims/``: which worker has which bank; ``workers/``: their signs of life. ``rows/<run>.json``: one finished
+run each. ``snapshots/``, ``predictions/<run>.parquet``: what a run predicts for the validation examples, where that was
+asked for. ``bank-*.safetensors``: the state of a bank in progress. ``results.parquet`` and ``.csv``:
+the table, ``merges.json``: the merges.
+
+Any number of workers on any machines that share the folder may work in it at once: see
+:mod:`beft_core.sweeps.sharing.share`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,12 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.files.locks import hold
 from beft_core.files.safe_io import atomic_write, read_json_file
 from beft_core.presets import BUILT_IN, RECORD_VERSION, completed_sweep
 from beft_core.runs.predictions import write_predictions
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot, write_snapshot
 from beft_core.sweeps.rows import plan_columns
+from beft_core.sweeps.sharing.plan import bank_id
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.table import COLUMNS, write_table
 from beft_core.tasks.predictions import Predictions
@@ -52,26 +56,29 @@ class SweepFolder:
         if strange and not (self.path / "sweep.json").is_file():
             raise UserError(f"got {self.path}, which holds {strange[0]}", "an empty folder, or that of a sweep")
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Make the folder and hold it alone inside the block: two sweeps in it would train everything twice.
-
-        Raises UserError: another sweep is at work there (the message says which process), or as :meth:`prepare`.
-        """
-        self.prepare()
-        with hold(
-            self.path / "sweep", f"the sweep folder {self.path}", "another --out, or again when that one has ended"
-        ):
-            yield
-
     def begin(self, spec: SweepSpec) -> None:
         """Note the grid; a larger grid over an older one keeps the runs that both have. Raises UserError."""
         self.prepare()
         self._write("sweep.json", {"version": RECORD_VERSION, **spec.to_dict()})
         # After the file that says whose folder this is: a crash in between leaves nothing that looks strange.
         with _telling(self.path):
-            for name in ("rows", "snapshots"):
-                (self.path / name).mkdir(exist_ok=True)
+            for folder in (self.rows, self.path / "snapshots", self.claims, self.workers, self.path / "plan"):
+                folder.mkdir(exist_ok=True)
+
+    @property
+    def rows(self) -> Path:
+        """Folder of the rows of finished fine-tunes."""
+        return self.path / "rows"
+
+    @property
+    def claims(self) -> Path:
+        """Folder of the claims on banks, see :mod:`beft_core.sweeps.sharing.claims`."""
+        return self.path / "claims"
+
+    @property
+    def workers(self) -> Path:
+        """Folder of the workers' signs of life, see :mod:`beft_core.sweeps.sharing.workers`."""
+        return self.path / "workers"
 
     def continued(self, spec: SweepSpec) -> SweepSpec:
         """Complete a grid as the sweep that began here means it: a preset that has changed since is what it was then.
@@ -106,19 +113,33 @@ class SweepFolder:
 
     def finished(self, runs: Iterable[RunConfig]) -> dict[str, dict[str, Any]]:
         """Read the rows of finished runs by identity. A damaged row counts as not finished."""
-        rows = {}
-        for config in runs:
-            name = identity(config)
-            try:
-                row = read_json_file(self.path / "rows" / f"{name}.json")
-            except UserError:
-                continue
-            if row.get("run") == name and set(row) <= set(COLUMNS):
+        there, rows = self.rows_there(), {}
+        for name in map(identity, runs):
+            if name in there and (row := self.row(name)) is not None:
                 rows[name] = row
         return rows
 
+    def rows_there(self) -> set[str]:
+        """List the identities of the runs that have a row, sound or not: one look at a folder."""
+        try:
+            return {name.removesuffix(".json") for name in os.listdir(self.rows) if name.endswith(".json")}  # noqa: PTH208
+        except OSError:
+            return set()
+
+    def row(self, name: str) -> dict[str, Any] | None:
+        """Read the row of a run by its identity; None where there is no sound one."""
+        try:
+            row = read_json_file(self.rows / f"{name}.json")
+        except UserError:
+            return None
+        return row if row.get("run") == name and set(row) <= set(COLUMNS) else None
+
     def save(self, row: Mapping[str, Any], snapshot: Snapshot | None, predictions: Predictions | None = None) -> None:
-        """Keep a finished run: first its snapshot and its predictions, then the row that says that it is there."""
+        """Keep a finished run, unless it is there: first its snapshot and its predictions, then the row that says that
+        it is there.
+        """
+        if self.row(str(row["run"])) is not None:
+            return
         if snapshot is not None:
             write_snapshot(self.snapshot(str(row["run"])), snapshot)
         if predictions is not None:
@@ -156,25 +177,9 @@ class SweepFolder:
 
     # -- banks -----------------------------------------------------------------------------------------------------
 
-    def planned(self) -> list[list[str]]:
-        """Read the banks as they were planned before, by the identities of their runs."""
-        try:
-            banks = read_json_file(self.path / "plan.json").get("banks")
-        except UserError:
-            return []
-        sound = isinstance(banks, list) and all(
-            isinstance(bank, list) and all(isinstance(run, str) for run in bank) for bank in banks
-        )
-        return banks if sound else []  # type: ignore[return-value]
-
-    def keep_plan(self, banks: Iterable[Sequence[RunConfig]]) -> None:
-        """Remember which runs share a bank."""
-        self._write("plan.json", {"banks": [[identity(config) for config in bank] for bank in banks]})
-
-    def checkpoint(self, bank: Sequence[RunConfig]) -> Path:
-        """Path of the file for the state of a bank in progress."""
-        digest = hashlib.sha256("".join(map(identity, bank)).encode()).hexdigest()[:16]
-        return self.path / f"bank-{digest}.safetensors"
+    def checkpoint(self, bank: Sequence[str]) -> Path:
+        """Path of the file for the state of a bank in progress, by the identities of its runs."""
+        return self.path / f"bank-{bank_id(bank)}.safetensors"
 
     # -- merges ----------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from beft_core.config import RunConfig
-from beft_core.sweeps.grouping import as_trained, group, halves
+from beft_core.sweeps.grouping import as_trained, group
 
 
 def runs(**fields: object) -> list[RunConfig]:
@@ -67,11 +67,13 @@ def test_runs_that_train_weights_stand_alone() -> None:
     assert [len(bank) for bank in group(full, most=16)] == [1, 1]
 
 
-def test_halves_keep_every_run_once() -> None:
-    bank = runs()[:5]
-    one, other = halves(bank)
-    assert (len(one), len(other)) == (3, 2)
-    assert [*one, *other] == bank
+def test_few_banks_are_split_evenly_for_several_workers_and_many_are_left_alone() -> None:
+    ours, others = runs(), runs(task="demo-similarity")
+    assert [len(bank) for bank in group([*ours, *others], most=8, workers=2)] == [4, 4, 4, 4]
+    assert [len(bank) for bank in group(ours, most=8, workers=3)] == [4, 4]  # not smaller than that
+    assert [len(bank) for bank in group(ours, most=8, workers=1)] == [8]
+    assert [len(bank) for bank in group([*ours, *others], most=2, workers=2)] == [2] * 8  # enough as they are
+    assert [len(bank) for bank in group(ours[:3], most=8, workers=2)] == [3]
 
 
 def test_only_probes_are_followed() -> None:

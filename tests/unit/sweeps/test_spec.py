@@ -16,7 +16,8 @@ from beft_core.architectures.layout import Layout
 from beft_core.architectures.resolve import layout_for
 from beft_core.config import PER_RUN, RunConfig
 from beft_core.errors import UserError
-from beft_core.sweeps.grouping import bytes_per_run, group, halves, most_runs
+from beft_core.sweeps.grouping import bytes_per_run, group, most_runs
+from beft_core.sweeps.sharing.plan import halves
 from beft_core.sweeps.spec import COMMON, SweepSpec, identity, read_spec, trains
 from beft_core.tasks.sources.user_files import OwnTable
 from beft_core.training.estimate.count import layout_of

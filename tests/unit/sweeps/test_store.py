@@ -1,29 +1,23 @@
-"""The folder of a sweep: what is there after a crash between two writes, and one sweep at a time."""
+"""The folder of a sweep: what is there after a crash between two writes, and what is refused."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from example_snapshots import example
 
 from beft_core.errors import UserError
 from beft_core.files import safe_io
 from beft_core.files.disk import NoRoom
-from beft_core.runs.predictions import read_predictions
 from beft_core.snapshots.snapshot import read_snapshot
 from beft_core.sweeps.rows import plan_columns
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
-from beft_core.tasks.predictions import Predictions
 
 SPEC = SweepSpec.from_dict({"terms": ["v", "q"], "seeds": 2, "n_train": 8})
 RUNS = SPEC.runs()
@@ -105,7 +99,7 @@ def test_the_order_of_writing_is_that_of_the_files(folder: SweepFolder, monkeypa
     assert order == ["snapshots", "rows"]
 
 
-@pytest.mark.parametrize("survives", [0, 1, 2, 3])
+@pytest.mark.parametrize("survives", range(7))
 def test_a_folder_that_was_hardly_begun_is_begun_again(
     survives: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,54 +124,16 @@ def test_a_folder_that_was_hardly_begun_is_begun_again(
         patch.setattr(os, "mkdir", made)
         patch.setattr(Path, "replace", replaced)
         folder.begin(SPEC)
-    assert steps == ["sweep", "sweep.json", "rows", "snapshots"][:survives]
+    assert steps == ["sweep", "sweep.json", "rows", "snapshots", "claims", "workers", "plan"][:survives]
     folder.begin(SPEC)
     folder.save(row(0), example())
     assert list(folder.finished(RUNS)) == [identity(RUNS[0])]
 
 
-HOLD = """
-import sys, time
-from pathlib import Path
-from beft_core.sweeps.store import SweepFolder
-
-with SweepFolder(Path(sys.argv[1])).held():
-    print("held", flush=True)
-    sys.stdin.readline()
-"""
-
-
-def test_predictions_are_there_before_the_row(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = Predictions("t", np.arange(4), np.zeros(4), np.eye(2, dtype=np.float32)[[0, 1, 0, 0]])
-    full_disk_for(monkeypatch, "rows")
-    with pytest.raises(NoRoom):
-        folder.save(row(0), None, one)
-    assert folder.finished(RUNS) == {}
-    monkeypatch.undo()
-    folder.save(row(0), None, one)
-    (read,) = read_predictions(folder.predictions(identity(RUNS[0])))
-    assert (read.logits == one.logits).all() and list(folder.finished(RUNS)) == [identity(RUNS[0])]
-    folder.save(row(1), None)
-    assert not folder.predictions(identity(RUNS[1])).exists()
-
-
-def test_one_sweep_at_a_time_and_the_second_learns_who(folder: SweepFolder) -> None:
-    command = [sys.executable, "-c", HOLD, str(folder.path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None and other.stdout.readline() == "held\n"
-        words = rf"sweep folder .* in use by process {other.pid}, since {time.strftime('%Y')}.*another --out"
-        with pytest.raises(UserError, match=words), folder.held():
-            raise AssertionError("held twice")
-        other.kill()
-        other.wait()
-    with folder.held():  # the dead hold nothing
-        assert folder.spec() == SPEC
-
-
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(UserError, match=r"holds thesis\.tex"), SweepFolder(tmp_path).held():
-        raise AssertionError("held")
+    with pytest.raises(UserError, match=r"holds thesis\.tex"):
+        SweepFolder(tmp_path).begin(SPEC)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 

@@ -1,0 +1,160 @@
+"""Share of one worker in a sweep: which bank it takes next, when it waits, and when nothing is left for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from beft_core.sweeps.sharing.claims import DONE, HELD, Claim, Claims
+from beft_core.sweeps.sharing.plan import Bank, Plan, bank_id
+from beft_core.sweeps.sharing.workers import Heart, Watch, beat_seconds
+from beft_core.sweeps.store import SweepFolder
+
+WAIT_SECONDS = 2.0
+"""Most seconds between two looks for a bank that has become free."""
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How a worker shares a sweep with others."""
+
+    workers: int = 1
+    """Number of workers that banks are planned for, where this one is the first to plan."""
+    wait: bool = True
+    """Whether to wait until all is done, to take over what others leave; else a worker leaves when whatever is left is
+    in the hands of workers that it has seen alive.
+    """
+    heart: Heart | None = None
+    """Heart of this worker, where whoever starts it has made one; None: it gets one."""
+
+
+ALONE = Sharing()
+"""A worker that nobody was started with; others may still come."""
+
+
+class Share:
+    """Claims, plan and signs of life of a sweep, as one worker takes part in them."""
+
+    def __init__(self, folder: SweepFolder, heart: Heart, names: Sequence[str]) -> None:
+        """``names``: identities of the grid's fine-tunes; ``heart``: of this worker, which beats."""
+        self._folder, self._heart = folder, heart
+        self._names, self._grid = names, frozenset(names)
+        self._claims = Claims(folder.claims, heart.worker.identity)
+        self._watch = Watch(heart)
+        self._sound: set[str] = set()
+        self._held: Claim | None = None
+        self._others: list[Claim | None] = []
+        """Claims that were in the way at the last look; None: of somebody who was faster."""
+        self.lost = False
+        """Whether somebody has taken the bank that this worker holds."""
+        self.plan = Plan(folder.path)
+        heart.on_beat.append(self._look_after)
+
+    def done(self) -> set[str]:
+        """List the identities of finished fine-tunes of the grid. Each row is read once: it never changes."""
+        there = self._folder.rows_there().difference(self._sound).intersection(self._grid)
+        self._sound |= {name for name in there if self._folder.row(name) is not None}
+        return self._sound
+
+    def make_plan(self, more: Callable[[Sequence[str]], Sequence[Sequence[str]]], most: int | None = None) -> None:
+        """Plan the fine-tunes of this grid that nobody has planned yet.
+
+        Args:
+            more: function that groups the identities of fine-tunes into banks, in the order in which they are to be
+                trained. Of several workers that plan at once, the banks of one count.
+            most: most fine-tunes of a bank: larger ones that nobody has begun are split.
+
+        Raises:
+            UserError: the folder cannot be written, or ``more`` says why it cannot be planned.
+        """
+        while True:
+            banks = [bank for bank in self.plan.banks() if self._grid.issuperset(bank)]
+            done = self.done()
+            large = [bank for bank in banks if len(bank) > (most or len(bank)) and not done.issuperset(bank)]
+            if large:
+                held = {name for name, claim in self._claims.latest().items() if claim.state == HELD}
+                large = [bank for bank in large if bank_id(bank) not in held]
+            for bank in large:
+                self.plan.split(bank)
+            if large:
+                continue
+            covered = {name for bank in banks for name in bank}
+            rest = [name for name in self._names if name not in covered and name not in done]
+            if not rest:
+                return
+            self.plan.add(more(rest))
+
+    def undone(self) -> list[Bank]:
+        """List the planned banks of which a fine-tune is missing, as they are now: others finish and split them."""
+        done = self.done()
+        return [bank for bank in self.plan.banks() if self._grid.issuperset(bank) and not done.issuperset(bank)]
+
+    def take(self, banks: Sequence[Bank]) -> Bank | None:
+        """Become the owner of the first of some banks that nobody has, or whose owner is gone; None: there is none.
+
+        Raises:
+            UserError: the folder cannot be read or written.
+        """
+        latest = self._claims.latest()
+        self._others = []
+        for bank in banks:
+            if self._take(bank_id(bank), latest):
+                if not self.done().issuperset(bank):
+                    return bank
+                self.release(done=True)  # finished between the two looks
+        return None
+
+    def is_done(self, unit: str) -> bool:
+        """Say whether somebody has done a piece of work that is no bank."""
+        claim = self._claims.latest().get(unit)
+        return claim is not None and claim.state == DONE
+
+    def take_unit(self, unit: str) -> bool:
+        """Become the owner of a piece of work that is no bank, unless somebody has it."""
+        self._others = []
+        return self._take(unit, self._claims.latest())
+
+    def release(self, *, done: bool = False) -> None:
+        """Give back what this worker holds; ``done``: because all of it is there."""
+        if self._held is not None:
+            self._claims.release(self._held, done=done)
+            self._held = None
+            self._heart.tell(bank=None, done=0)
+
+    def leaves(self) -> bool:
+        """Say whether every bank that could not be taken is in the hands of a worker that was seen alive."""
+        return all(claim is not None and self._is_alive(claim) for claim in self._others)
+
+    def wait(self) -> None:
+        """Wait a little for what others do."""
+        began = time.monotonic()
+        self._heart.tell(state="waiting", doing="waits for what others train")
+        time.sleep(min(WAIT_SECONDS, beat_seconds()))
+        self._heart.tell(waited=self._heart.worker.waited + time.monotonic() - began, state="working", doing="")
+
+    def _take(self, name: str, latest: Mapping[str, Claim]) -> bool:
+        claim = latest.get(name)
+        if claim is not None and claim.state == HELD and not self._is_gone(claim):
+            self._others.append(claim)
+            return False
+        self._held = self._claims.take(name, claim)
+        if self._held is None:
+            self._others.append(None)
+            return False
+        self.lost = False
+        self._heart.tell(bank=name)
+        return True
+
+    def _is_alive(self, claim: Claim) -> bool:
+        return claim.owner is not None and self._watch.is_seen_alive(claim.owner)
+
+    def _is_gone(self, claim: Claim) -> bool:
+        if claim.owner is None:  # a record that cannot be read
+            return self._watch.is_silent(self._claims.file(claim))
+        return self._watch.is_gone(claim.owner)
+
+    def _look_after(self) -> None:
+        held = self._held
+        if held is not None and self._claims.is_lost(held):
+            self.lost = True
