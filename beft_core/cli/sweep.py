@@ -16,8 +16,10 @@ from beft_core.cli.output import plain
 from beft_core.cli.parser import options_file
 from beft_core.cli.parser.command import DATA, MODEL, OUTPUT, TRAINING, PrintConfig, add
 from beft_core.cli.progress import progress
+from beft_core.cli.workers.options import BankSize, Devices, NoSnapshots, Workers
 from beft_core.config import RunConfig, type_in_words
 from beft_core.errors import UserError
+from beft_core.execution.fleet import MAX_WORKERS, sweep_here
 from beft_core.extras import require_training
 from beft_core.files.paths import user_path
 from beft_core.models.source import locate
@@ -98,13 +100,6 @@ Folder = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-BankSize = Annotated[
-    int | None,
-    typer.Option(
-        "--bank-size", metavar="N", help="Most fine-tunes in one pass. Default: from memory.", rich_help_panel=TRAINING
-    ),
-]
-NoSnapshots = Annotated[bool, typer.Option("--no-snapshots", help="Keep the table only.", rich_help_panel=OUTPUT)]
 Cost = Annotated[
     float | None,
     typer.Option("--cost-per-hour", metavar="PRICE", help="Price of an hour here.", rich_help_panel=TRAINING),
@@ -138,13 +133,23 @@ def sweep(
     no_snapshots: NoSnapshots = False,
     cost_per_hour: Cost = None,
     dry_run: DryRun = False,
+    devices: Devices = None,
+    workers: Workers = None,
     json: output.Json = False,
     print_config: PrintConfig = False,
 ) -> int:
     """Fine-tune every task x size x term x learning rate x seed, many in one pass, into one table."""
     fields = read_spec(user_path(config, "--config")) if config is not None else {}
-    own = _own(fields, out=out, bank_size=bank_size, no_snapshots=no_snapshots, json=json)
-    out, bank_size, no_snapshots, json = own["out"], own["bank_size"], own["no_snapshots"], own["json"]
+    own = _own(
+        fields,
+        out=out,
+        bank_size=bank_size,
+        no_snapshots=no_snapshots,
+        json=json,
+        devices=list(arguments.words(devices) or ()) or None,
+        workers=workers,
+    )
+    out, bank_size, json = own["out"], own["bank_size"], own["json"]
     flags: dict[str, Any] = {
         "tasks": arguments.words(tasks),
         "regimes": arguments.words(regimes),
@@ -169,6 +174,8 @@ def sweep(
     if bank_size is not None and bank_size < 1:
         raise UserError(f"got --bank-size {bank_size}", "at least 1")
     require_price(cost_per_hour)
+    if own["workers"] is not None and not 1 <= own["workers"] <= MAX_WORKERS:
+        raise UserError(f"got --workers {own['workers']}", f"from 1 to {MAX_WORKERS}")
     settings = fields.pop("settings", None) or {}
     spec = SweepSpec.from_dict({**fields, "settings": {**settings, **given}})
     if print_config:
@@ -189,7 +196,7 @@ def sweep(
     result = _without_work(spec, folder, runs)
     if result is None:
         says = f"{len(to_do):,} fine-tunes: {expected.in_words(cost_per_hour)}"
-        result = _work(spec, folder, runs, bank_size, not no_snapshots, says)
+        result = _work(spec, folder, runs, own, says)
         if result["trained"] == len(to_do):
             learned(to_do, result["seconds"])
             output.note(expected.judged(result["seconds"], cost_per_hour))
@@ -231,7 +238,14 @@ def _print_forecast(
     )
 
 
-_OWN: dict[str, type] = {"out": str, "bank_size": int, "no_snapshots": bool, "json": bool}
+_OWN: dict[str, type] = {
+    "out": str,
+    "bank_size": int,
+    "no_snapshots": bool,
+    "json": bool,
+    "devices": list,
+    "workers": int,
+}
 """Types of what a file may say besides the grid and its settings, by name."""
 
 
@@ -250,15 +264,14 @@ def _without_work(spec: SweepSpec, folder: SweepFolder, runs: list[RunConfig]) -
     """Get the result where everything is there already; PyTorch is not started to find that out."""
     if len(folder.finished(runs)) < len(runs) or (spec.merges and not folder.merges.is_file()):
         return None
-    with folder.held():
-        folder.begin(spec)
-        table = folder.write_table(runs)
+    folder.begin(spec)
+    table = folder.write_table(runs)
     failed = int((table["state"] == "failed").sum())
     return {"runs": len(runs), "trained": 0, "failed": failed, "banks": 0, "seconds": 0.0, "stopped": False}
 
 
 def _work(
-    spec: SweepSpec, folder: SweepFolder, runs: list[RunConfig], bank_size: int | None, snapshots: bool, forecast: str
+    spec: SweepSpec, folder: SweepFolder, runs: list[RunConfig], own: dict[str, Any], forecast: str
 ) -> dict[str, Any]:
     require_training()
     with progress() as observer:
@@ -272,10 +285,17 @@ def _work(
         warned(observer, *runs)
         folder.prepare()
         observer.message(forecast)
-        observer.stage("start PyTorch")
-        from beft_core.sweeps.runner import run_sweep
-
-        return dataclasses.asdict(run_sweep(spec, folder, observer, bank_size=bank_size, snapshots=snapshots))
+        return dataclasses.asdict(
+            sweep_here(
+                spec,
+                folder,
+                observer,
+                bank_size=own["bank_size"],
+                snapshots=not own["no_snapshots"],
+                devices=own["devices"] or (),
+                workers=own["workers"],
+            )
+        )
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from beft_core import environment, extras
+from beft_core.execution.fleet import sweep_here
 from beft_core.imports import imported
 from beft_core.runs.kinds import KINDS, PROBE_COPY
 from beft_core.runs.run import Run
@@ -110,10 +111,7 @@ def sweep(fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outco
 
     spec = SweepSpec.from_dict(fields)
     folder = SweepFolder(Run(checkpoint.parent).sweep)
-    observer.stage("start PyTorch")
-    from beft_core.sweeps.runner import run_sweep
-
-    return None, dataclasses.asdict(run_sweep(spec, folder, observer))
+    return None, dataclasses.asdict(sweep_here(spec, folder, observer))
 
 
 def estimated(config: dict[str, Any], kind: str) -> dict[str, Any]:

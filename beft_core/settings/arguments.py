@@ -27,6 +27,7 @@ SEVERAL = {
     "--probe-lrs": _NUMBERS,
     "--merges": _WORDS,
     "--methods": _WORDS,
+    "--devices": _WORDS,
     "--candidates": _WORDS,
     "--lambdas": _NUMBERS,
     "--snapshots": _WORDS,

@@ -1,0 +1,296 @@
+"""Sweep on this machine by as many workers as it has GPUs, or as were asked for, each a process of its own.
+
+They share the sweep's folder as workers of any machines do (:mod:`beft_core.sweeps.sharing.share`): this module only
+starts them, watches how far they are, and passes the wish to stop on.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from beft_core.config import RunConfig
+from beft_core.devices import gpu_bytes, gpus, queue_name
+from beft_core.errors import UserError
+from beft_core.execution.leaving import UNFINISHED
+from beft_core.files.disk import with_room
+from beft_core.files.plain_file import open_plain
+from beft_core.models.source import BUNDLED, locate
+from beft_core.runs.reading import last_lines
+from beft_core.sweeps.result import SweepResult
+from beft_core.sweeps.sharing.workers import Worker, beat_seconds, workers_in
+from beft_core.sweeps.spec import SweepSpec, identity
+from beft_core.sweeps.store import SweepFolder
+from beft_core.training.estimate.count import count_examples, count_steps
+from beft_core.training.observer import Observer
+
+MAX_WORKERS = 256
+"""Most workers of one machine; more are a slip of the hand."""
+TIMES_THE_WEIGHTS = 1.25
+"""Factor between a model's weights and the memory that it needs at least, as in ``models/placement.py``."""
+WATCH_SECONDS = 0.5
+"""Seconds between two looks at the workers."""
+CHILD_BEAT_SECONDS = 1.0
+"""Most seconds between two signs of life of a worker, so that the bar moves."""
+KILL_AFTER = 60.0
+"""Seconds that workers have to end after they were asked to."""
+ROUNDS = 3
+"""Most times that workers are started: again where all have ended and some were killed before all was done."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Place of one worker: a GPU, several that hold a model together, or a part of the cores."""
+
+    name: str
+    """Words for the device, such as ``cuda:1``."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables that bind a process to it; empty: this process is there already."""
+
+
+def places(spec: SweepSpec, devices: Sequence[str] = (), workers: int | None = None) -> list[Place]:
+    """Choose the places of a sweep's workers on this machine.
+
+    Args:
+        spec: the sweep, whose settings name the device and the model.
+        devices: the GPUs to use, ``cuda:0`` and so on; none: all.
+        workers: number of workers; None: one for each GPU, or one on the CPU.
+
+    Raises:
+        UserError: devices that are not there, or a number that makes no sense.
+    """
+    if workers is not None and not 1 <= workers <= MAX_WORKERS:
+        raise UserError(f"got --workers {workers}", f"from 1 to {MAX_WORKERS}")
+    settings = RunConfig.from_dict(dict(spec.settings))
+    chosen = _chosen(settings, devices)
+    if not chosen:
+        count = workers or 1
+        if count == 1:
+            return [Place(queue_name(settings.device))]
+        threads = str(max(1, _cores() // count))
+        return [Place(f"cpu, part {part} of {count}", {"OMP_NUM_THREADS": threads}) for part in range(1, count + 1)]
+    together = _together(settings, len(chosen))
+    groups = [chosen[start : start + together] for start in range(0, len(chosen) - together + 1, together)]
+    if workers is None and len(groups) == 1 and not devices:
+        return [Place("cuda")]
+    count = workers or len(groups)
+    used = [groups[number % len(groups)] for number in range(count)]
+    return [
+        Place(" ".join(name for name, _ in group), {"CUDA_VISIBLE_DEVICES": ",".join(number for _, number in group)})
+        for group in used
+    ]
+
+
+def _chosen(settings: RunConfig, devices: Sequence[str]) -> list[tuple[str, str]]:
+    """Choose GPUs: (name, what ``CUDA_VISIBLE_DEVICES`` takes); none where the sweep does not compute on any."""
+    there = (
+        {f"cuda:{number}": word for number, word in enumerate(gpus())} if settings.device in ("auto", "cuda") else {}
+    )
+    if not devices:
+        return list(there.items())
+    if strange := [name for name in devices if name not in there]:
+        raise UserError(
+            f"got --devices {strange[0][:40]}",
+            f"some of {', '.join(there)}" if there else "no such flag where a sweep has no GPU to compute on",
+            "" if there else "--workers N",
+        )
+    if len(set(devices)) < len(devices):
+        raise UserError(f"got --devices {' '.join(devices)[:80]}", "each once", "--workers N for several on one GPU")
+    return [(name, there[name]) for name in devices]
+
+
+def _together(settings: RunConfig, count: int) -> int:
+    """Count the GPUs that hold the model together: one, unless its weights are larger than one has memory."""
+    memory = gpu_bytes()
+    if memory is None:
+        return 1
+    model = locate(settings.model)
+    stored = sum(file.stat().st_size for file in model.folder.glob("*.safetensors"))
+    kind = str(model.config.get("dtype", model.config.get("torch_dtype", "float32")))
+    per_parameter = 2 if kind in ("float16", "bfloat16") else 4
+    computed = 2 if settings.precision == "bfloat16" else 4
+    needed = TIMES_THE_WEIGHTS * stored / per_parameter * computed
+    return min(count, max(1, -(-int(needed) // memory)))
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 1
+
+
+def sweep_here(
+    spec: SweepSpec,
+    folder: SweepFolder,
+    observer: Observer,
+    *,
+    bank_size: int | None = None,
+    snapshots: bool = True,
+    devices: Sequence[str] = (),
+    workers: int | None = None,
+) -> SweepResult:
+    """Do a sweep on this machine: in this process, or by one worker for each place of :func:`places`.
+
+    Args: as :func:`beft_core.sweeps.runner.run_sweep` and :func:`places`.
+
+    Raises:
+        UserError: everything that a user can put right, also that workers ended before all was done.
+    """
+    where = places(spec, devices, workers)
+    if len(where) == 1 and not where[0].environment:
+        observer.stage("start PyTorch")
+        from beft_core.sweeps.runner import run_sweep
+
+        return run_sweep(spec, folder, observer, bank_size=bank_size, snapshots=snapshots)
+    observer.stage("count steps")
+    spec = folder.continued(spec.pinned())
+    locate(str(spec.settings.get("model", BUNDLED)))
+    runs = spec.runs()
+    folder.begin(spec)
+    options = [*(["--bank-size", str(bank_size)] if bank_size else []), *([] if snapshots else ["--no-snapshots"])]
+    return _Fleet(folder, runs, observer, options).run(where, merges=bool(spec.merges))
+
+
+def command_of(folder: SweepFolder, place: Place, count: int, options: Sequence[str]) -> list[str]:
+    """Make the command line of one of ``count`` workers."""
+    command = [sys.executable, "-m", "beft_core", "worker", str(folder.path), "--wait", "--workers", str(count)]
+    return [*command, "--device-name", place.name, "--parent", str(os.getpid()), *options]
+
+
+@dataclass
+class _Child:
+    """Process of a worker, and what was last seen of it."""
+
+    place: Place
+    process: subprocess.Popen[bytes]
+    log: Path
+    seen: Worker | None = None
+
+
+class _Fleet:
+    """Workers of one sweep on this machine."""
+
+    def __init__(
+        self, folder: SweepFolder, runs: Sequence[RunConfig], observer: Observer, options: Sequence[str]
+    ) -> None:
+        self.folder, self.runs, self.observer, self.options = folder, runs, observer, options
+        done = folder.finished(runs)
+        self.steps = {
+            name: count_steps(one, count_examples(one)) or 1 for one in runs if (name := identity(one)) not in done
+        }
+        """Steps of each fine-tune that is missing."""
+        self.children: list[_Child] = []
+        self.told = 0
+        self.asked: float | None = None
+        """When the workers were asked to stop, by the clock that nobody sets."""
+
+    def run(self, where: Sequence[Place], merges: bool) -> SweepResult:
+        """Start the workers and wait for their end."""
+        began = time.monotonic()
+        self.observer.stage("train", sum(self.steps.values()))
+        round_ = 0
+        try:
+            while (self.missing() or (round_ == 0 and merges)) and self.asked is None and round_ < ROUNDS:
+                ended = len(self.children)
+                for place in where:
+                    self.children.append(self._start(place, len(where)))
+                self._watch()
+                round_ += 1
+                if all(child.process.returncode >= 0 for child in self.children[ended:]):
+                    break  # none was killed: a further round would end as this one did
+        finally:
+            self._end_all()
+        stopped = self.asked is not None
+        if self.missing() and not stopped:
+            raise self._why()
+        table = with_room(partial(self.folder.write_table, self.runs), self.observer.message)
+        seen = [child.seen for child in self.children if child.seen is not None]
+        return SweepResult(
+            len(self.runs),
+            sum(one.trained for one in seen),
+            int((table["state"] == "failed").sum()),
+            sum(one.banks for one in seen),
+            time.monotonic() - began,
+            stopped,
+        )
+
+    def missing(self) -> bool:
+        """Say whether a fine-tune is missing."""
+        return not self.folder.rows_there().issuperset(self.steps)
+
+    def _start(self, place: Place, count: int) -> _Child:
+        command = command_of(self.folder, place, count, self.options)
+        log = self.folder.workers / f"log-{len(self.children) + 1}-{os.getpid()}.txt"
+        beat = str(min(beat_seconds(), CHILD_BEAT_SECONDS))
+        with open_plain(log, "ab", follow=False) as file:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                env={**os.environ, **place.environment, "BEFT_BEAT_SECONDS": beat, "PYTHONUNBUFFERED": "1"},
+                start_new_session=True,  # Ctrl-C is heard by this process, which asks them politely
+            )
+        return _Child(place, process, log)
+
+    def _watch(self) -> None:
+        while any(child.process.poll() is None for child in self.children):
+            self._look()
+            if self.asked is None and self.observer.should_stop():
+                self.asked = time.monotonic()
+                for child in self.children:
+                    child.process.terminate()
+            if self.asked is not None and time.monotonic() - self.asked > KILL_AFTER:
+                self._end_all()
+            time.sleep(WATCH_SECONDS)
+        self._look()
+        for child in self.children:
+            if child.process.returncode not in (0, UNFINISHED):
+                self.observer.message(f"the worker on {child.place.name} ended: {_last_word(child)}")
+
+    def _look(self) -> None:
+        """Report what the workers say of themselves."""
+        pids = {child.process.pid: child for child in self.children}
+        for worker in workers_in(self.folder.workers):
+            child = pids.get(worker.identity.process.pid)
+            if child is None or worker.identity.is_gone() is None:
+                continue
+            if worker.doing and (child.seen is None or worker.doing != child.seen.doing):
+                self.observer.message(f"{child.place.name}: {worker.doing}")
+            child.seen = worker
+        there = self.folder.rows_there()
+        done = sum(steps for name, steps in self.steps.items() if name in there)
+        under_way = sum(child.seen.done for child in self.children if child.seen and child.process.returncode is None)
+        reached = min(done + under_way, sum(self.steps.values()))
+        self.observer.advance(reached - self.told)
+        self.told = reached
+
+    def _end_all(self) -> None:
+        for child in self.children:
+            if child.process.poll() is None:
+                child.process.kill()
+        for child in self.children:
+            child.process.wait()
+
+    def _why(self) -> UserError:
+        """Make the error that says why workers ended before all was done."""
+        worst = max(self.children, key=lambda child: child.process.returncode not in (0, UNFINISHED))
+        return UserError(
+            f"the workers ended before all was done: {_last_word(worst)}",
+            "a worker that goes on",
+            f"the same again; the whole log is in {worst.log}",
+        )
+
+
+def _last_word(child: _Child) -> str:
+    code = child.process.returncode
+    if code < 0:
+        return f"killed by signal {-code}"
+    return (last_lines(child.log, 1) or [f"exit status {code}"])[0].removeprefix("beft: ")

@@ -1,0 +1,86 @@
+"""Worker of a sweep: takes banks of a sweep's folder until none is left, beside any number of others."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+from beft_core.execution.leaving import UNFINISHED, Leaving, Left, UntilLeft
+from beft_core.extras import require_training
+from beft_core.sweeps.sharing.share import Sharing
+from beft_core.sweeps.sharing.workers import Heart
+from beft_core.sweeps.store import SweepFolder
+from beft_core.training.observer import Observer
+
+JOB = "SLURM_JOB_ID"
+"""Variable in which Slurm tells a job its id."""
+REQUEUE_SECONDS = 30.0
+"""Seconds to wait for Slurm to queue a job again."""
+
+
+def work(
+    folder: SweepFolder,
+    observer: Observer,
+    *,
+    bank_size: int | None = None,
+    snapshots: bool = True,
+    workers: int = 1,
+    wait: bool = False,
+    device: str | None = None,
+    parent: int | None = None,
+    requeue: bool = False,
+) -> int:
+    """Take banks of a sweep that began in a folder, until all is done or whatever is left is in the hands of others.
+
+    Args:
+        folder: the folder of the sweep.
+        observer: hears about progress.
+        bank_size: most fine-tunes of a bank, where this worker is the first to plan; None: from free memory.
+        snapshots: whether to keep them.
+        workers: number of workers that banks are planned for.
+        wait: whether to wait until all is done, see :class:`beft_core.sweeps.sharing.share.Sharing`.
+        device: words for the device, for whoever watches.
+        parent: process that started this one and without which it leaves; None: it goes on alone.
+        requeue: whether to have Slurm queue the job again when its time is up.
+
+    Returns the exit status: 0, or :data:`beft_core.execution.leaving.UNFINISHED` where a signal came first.
+
+    Raises:
+        UserError: no sweep began there, or everything else that a user can put right.
+    """
+    spec = folder.spec()
+    require_training()
+    folder.begin(spec)
+    heart = Heart.of_this_process(folder.workers, device, os.environ.get(JOB))
+
+    def at_last() -> None:
+        heart.tell(state="stopped", bank=None, doing="")
+        heart.beat()
+        if requeue and leaving.wants_again:
+            _queue_again()
+
+    with Leaving(at_last) as leaving:
+        if parent is not None:
+            heart.on_beat.append(lambda: leaving.leave("its parent has ended") if os.getppid() != parent else None)
+        try:
+            observer.stage("start PyTorch")
+            from beft_core.sweeps.runner import run_sweep
+
+            sharing = Sharing(workers, wait, heart)
+            watched = UntilLeft(observer, leaving)
+            stopped = run_sweep(
+                spec, folder, watched, bank_size=bank_size, snapshots=snapshots, sharing=sharing
+            ).stopped
+        except Left:
+            stopped = True
+        if requeue and stopped and leaving.wants_again:
+            _queue_again()
+        return UNFINISHED if stopped else 0
+
+
+def _queue_again() -> None:
+    """Have Slurm queue this job again, with the same id; it ends the job at once."""
+    command, job = shutil.which("scontrol"), os.environ.get(JOB)
+    if command is not None and job is not None:
+        subprocess.run([command, "requeue", job], timeout=REQUEUE_SECONDS, check=False)

@@ -1,0 +1,54 @@
+"""Options that say where and by how many workers a sweep is done: on the command line and in a file, checked early."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cli_runner import assert_refused, beft
+
+from beft_core.cli import sweep
+from beft_core.cli.workers import options
+from beft_core.sweeps.result import SweepResult
+
+GRID = ["--terms", "v", "--n-train", "8", "--device", "cpu"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--workers", "0"], "got --workers 0; expected from 1 to 256"),
+        (["--workers", "many"], "--workers"),
+        (["--devices", "cuda:99"], "got --devices cuda:99"),
+    ],
+)
+def test_wrong_ones_are_one_line(flags: list[str], words: str, tmp_path: Path) -> None:
+    assert words in assert_refused(beft("sweep", *GRID, "--out", tmp_path / "out", *flags))
+
+
+def test_they_reach_the_workers_from_flags_and_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def here(spec: Any, folder: Any, observer: Any, **how: Any) -> SweepResult:
+        asked.append(how)
+        folder.begin(spec)
+        return SweepResult(1, 0, 0, 0, 0.0, False)
+
+    monkeypatch.setattr(sweep, "sweep_here", here)
+    flags = ["--devices", "cuda:1", "cuda:0", "--workers", "4", "--bank-size", "3", "--no-snapshots"]
+    assert beft("sweep", *GRID, "--out", tmp_path / "a", *flags).status == 0
+    file = tmp_path / "sweep.yaml"
+    file.write_text("terms: [v]\nn_train: 8\ndevice: cpu\nworkers: 2\ndevices: ['cuda:1', 'cuda:0']\n")
+    assert beft("sweep", "--config", file, "--out", tmp_path / "b", "--workers", "4").status == 0
+    assert asked[0] == {"bank_size": 3, "snapshots": False, "devices": ["cuda:1", "cuda:0"], "workers": 4}
+    assert (asked[1]["devices"], asked[1]["workers"]) == (["cuda:1", "cuda:0"], 4)
+    printed = yaml.safe_load(beft("sweep", "--config", file, "--print-config").out)
+    assert (printed["workers"], printed["devices"]) == (2, ["cuda:1", "cuda:0"])
+
+
+def test_help_groups_them() -> None:
+    said = beft("sweep", "--help").out
+    assert "--devices NAME..." in said and "--workers N" in said
+    assert options.Workers is not None

@@ -1,0 +1,219 @@
+"""Workers of one machine: where they are put; and played ones, how they are watched, stopped and started again."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from beft_core.errors import UserError
+from beft_core.execution import fleet
+from beft_core.execution.fleet import Place, places, sweep_here
+from beft_core.sweeps.spec import SweepSpec, identity
+from beft_core.sweeps.store import SweepFolder
+from beft_core.sweeps.table import read_table
+from beft_core.training.observer import Observer
+
+SPEC = SweepSpec.from_dict({"terms": ["v", "q"], "seeds": 2, "n_train": 8, "epochs": 1, "device": "cpu"})
+ON_GPU = SweepSpec.from_dict({"terms": ["v"]})
+
+
+@pytest.fixture
+def cards(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """A machine of so many GPUs of 80 GiB."""
+
+    def have(count: int) -> None:
+        monkeypatch.setattr(fleet, "gpus", lambda: tuple(f"GPU-{number}" for number in range(count)))
+        monkeypatch.setattr(fleet, "gpu_bytes", lambda: 80 * 2**30 if count else None)
+
+    have(0)
+    return have
+
+
+def bound(found: list[Place]) -> list[tuple[str, str]]:
+    return [(place.name, place.environment.get("CUDA_VISIBLE_DEVICES", "")) for place in found]
+
+
+def test_a_cpu_has_one_worker_or_as_many_as_are_asked_for(
+    cards: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "_cores", lambda: 8)
+    assert places(SPEC) == places(SPEC, workers=1) == [Place("cpu")]
+    three = places(SPEC, workers=3)
+    assert [place.environment for place in three] == [{"OMP_NUM_THREADS": "2"}] * 3
+    assert [place.name for place in three] == ["cpu, part 1 of 3", "cpu, part 2 of 3", "cpu, part 3 of 3"]
+    cards(2)
+    assert places(SPEC) == [Place("cpu")]  # it asks for the CPU
+
+
+def test_every_gpu_has_a_worker_without_being_told(cards: Callable[[int], None]) -> None:
+    cards(1)
+    assert places(ON_GPU) == [Place("cuda")]  # as before, in the process itself
+    assert bound(places(ON_GPU, workers=2)) == [("cuda:0", "GPU-0"), ("cuda:0", "GPU-0")]
+    cards(3)
+    assert bound(places(ON_GPU)) == [(f"cuda:{number}", f"GPU-{number}") for number in range(3)]
+    assert bound(places(ON_GPU, ["cuda:2", "cuda:0"])) == [("cuda:2", "GPU-2"), ("cuda:0", "GPU-0")]
+    assert bound(places(ON_GPU, ["cuda:1"])) == [("cuda:1", "GPU-1")]
+    assert len(places(ON_GPU, workers=4)) == 4
+
+
+def test_a_model_that_one_gpu_cannot_hold_gets_several(
+    cards: Callable[[int], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.truncate(60 * 2**30)  # 30 billion parameters in half precision, without a byte on the disk
+    found = SimpleNamespace(folder=tmp_path, config={"torch_dtype": "float16"})
+    monkeypatch.setattr(fleet, "locate", lambda name: found)
+    cards(5)
+    assert bound(places(ON_GPU)) == [("cuda:0 cuda:1", "GPU-0,GPU-1"), ("cuda:2 cuda:3", "GPU-2,GPU-3")]
+    half = SweepSpec.from_dict({"terms": ["v"], "precision": "bfloat16"})
+    assert len(places(half)) == 5
+    cards(2)
+    assert places(ON_GPU) == [Place("cuda")]
+
+
+@pytest.mark.parametrize(
+    ("devices", "workers", "words"),
+    [
+        (["cuda:7"], None, "got --devices cuda:7; expected some of cuda:0, cuda:1"),
+        (["cuda:0", "cuda:0"], None, "each once"),
+        (["cpu"], None, "got --devices cpu"),
+        ([], 0, "got --workers 0; expected from 1 to 256"),
+        ([], 257, "got --workers 257"),
+    ],
+)
+def test_what_is_not_there_is_refused(
+    devices: list[str], workers: int | None, words: str, cards: Callable[[int], None]
+) -> None:
+    cards(2)
+    with pytest.raises(UserError, match=words):
+        places(ON_GPU, devices, workers)
+    cards(0)
+    if devices:
+        with pytest.raises(UserError, match="no GPU to compute on"):
+            places(ON_GPU, devices)
+
+
+# --- with played workers -------------------------------------------------------------------------------------------
+
+PLAYED = """
+import os, signal, sys, time
+from pathlib import Path
+from beft_core.execution.leaving import UNFINISHED, Leaving
+from beft_core.sweeps.rows import plan_columns
+from beft_core.sweeps.sharing.share import Share
+from beft_core.sweeps.sharing.workers import Heart
+from beft_core.sweeps.spec import identity
+from beft_core.sweeps.store import SweepFolder
+
+folder, act = SweepFolder(Path(sys.argv[1])), sys.argv[2]
+runs = {identity(one): one for one in folder.spec().runs()}
+with Leaving() as leaving, Heart.of_this_process(folder.workers) as heart:
+    share = Share(folder, heart, list(runs))
+    share.make_plan(lambda names: [(name,) for name in names])
+    if act == "fails":
+        sys.exit("beft: got 3 layers; expected 6")
+    while undone := share.undone():
+        if leaving.signal is not None:
+            sys.exit(UNFINISHED)
+        bank = share.take(undone)
+        if bank is None:
+            share.wait()
+            continue
+        heart.tell(doing="trains " + bank[0])
+        heart.beat()
+        if act == "dies" and not (folder.path / "died").exists():
+            (folder.path / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        while act == "waits" and leaving.signal is None:
+            time.sleep(0.01)
+        folder.save({**plan_columns(runs[bank[0]]), "state": "done"}, None)
+        share.release(done=True)
+        heart.tell(trained=heart.worker.trained + 1, banks=heart.worker.banks + 1)
+"""
+
+
+class Hears(Observer):
+    """What a fleet says, and a wish to stop after so many words."""
+
+    def __init__(self, stop_after: int = 10**9) -> None:
+        self.told: list[str] = []
+        self.total: int | None = None
+        self.done = 0
+        self.stop_after = stop_after
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        self.total = total
+
+    def advance(self, n: int = 1) -> None:
+        self.done += n
+
+    def message(self, text: str) -> None:
+        self.told.append(text)
+
+    def should_stop(self) -> bool:
+        return len(self.told) >= self.stop_after
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let workers be played by an act."""
+    monkeypatch.setattr(fleet, "WATCH_SECONDS", 0.05)
+    monkeypatch.setattr(fleet, "CHILD_BEAT_SECONDS", 0.05)
+
+    def act(name: str) -> None:
+        monkeypatch.setattr(
+            fleet, "command_of", lambda folder, *_: [sys.executable, "-c", PLAYED, str(folder.path), name]
+        )
+
+    return act
+
+
+def test_they_share_the_sweep_and_their_numbers_are_added(played: Callable[[str], None], tmp_path: Path) -> None:
+    played("works")
+    folder, hears = SweepFolder(tmp_path / "sweep"), Hears()
+    result = sweep_here(SPEC, folder, hears, workers=2)
+    assert (result.runs, result.trained, result.banks, result.failed, result.stopped) == (4, 4, 4, 0, False)
+    assert hears.total == hears.done == 4  # a step each
+    assert list(read_table(folder.path)["run"]) == [identity(run) for run in SPEC.runs()]
+    again = sweep_here(SPEC, folder, Hears(), workers=2)
+    assert (again.runs, again.trained, again.stopped) == (4, 0, False)
+
+
+def test_one_that_is_killed_is_told_and_the_other_does_its_part(played: Callable[[str], None], tmp_path: Path) -> None:
+    played("dies")
+    hears = Hears()
+    result = sweep_here(SPEC, SweepFolder(tmp_path / "sweep"), hears, workers=2)
+    assert (result.trained, result.stopped) == (4, False)
+    assert any("ended: killed by signal 9" in text for text in hears.told)
+
+
+def test_where_all_were_killed_they_are_started_again(played: Callable[[str], None], tmp_path: Path) -> None:
+    played("dies")
+    place = [Place("cpu, part 1 of 1", {"OMP_NUM_THREADS": "1"})]
+    folder = SweepFolder(tmp_path / "sweep")
+    folder.begin(SPEC)
+    result = fleet._Fleet(folder, SPEC.runs(), Hears(), []).run(place, merges=False)
+    assert result.trained == 4 and len(list(folder.workers.glob("*.json"))) == 2
+
+
+def test_what_ends_them_is_the_error_in_one_line(played: Callable[[str], None], tmp_path: Path) -> None:
+    played("fails")
+    began = time.monotonic()
+    with pytest.raises(UserError, match=r"ended before all was done: got 3 layers; expected 6.*whole log is in"):
+        sweep_here(SPEC, SweepFolder(tmp_path / "sweep"), Hears(), workers=2)
+    assert time.monotonic() - began < 60
+
+
+def test_the_wish_to_stop_is_passed_on(played: Callable[[str], None], tmp_path: Path) -> None:
+    played("waits")
+    folder = SweepFolder(tmp_path / "sweep")
+    result = sweep_here(SPEC, folder, Hears(stop_after=1), workers=2)
+    assert result.stopped and result.trained <= 2
+    played("works")
+    assert sweep_here(SPEC, folder, Hears(), workers=2).stopped is False
+    assert len(read_table(folder.path)) == 4

@@ -1,0 +1,99 @@
+"""A worker of a sweep, its training played: it leaves by a signal, with its parent, and is queued again in time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from beft_core.errors import UserError
+from beft_core.execution import sweep_worker
+from beft_core.execution.leaving import UNFINISHED
+from beft_core.execution.sweep_worker import work
+from beft_core.sweeps.sharing.workers import workers_in
+from beft_core.sweeps.spec import SweepSpec
+from beft_core.sweeps.store import SweepFolder
+from beft_core.training.observer import Observer
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> SweepFolder:
+    made = SweepFolder(tmp_path / "sweep")
+    made.begin(SweepSpec.from_dict({"terms": ["v"], "n_train": 8}))
+    return made
+
+
+def play(monkeypatch: pytest.MonkeyPatch, act: Callable[[Observer], bool]) -> dict[str, Any]:
+    """Replace training by an act, which says whether it was stopped; returns what it was called with."""
+    called: dict[str, Any] = {}
+
+    def run_sweep(spec: Any, folder: Any, observer: Observer, **how: Any) -> Any:
+        called.update(how)
+        observer.stage("train", 10)
+        with how["sharing"].heart:
+            return SimpleNamespace(stopped=act(observer))
+
+    monkeypatch.setitem(sys.modules, "beft_core.sweeps.runner", SimpleNamespace(run_sweep=run_sweep))
+    return called
+
+
+def waits(observer: Observer) -> bool:
+    deadline = time.monotonic() + 60
+    while not observer.should_stop() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return True
+
+
+def test_it_does_its_share_and_says_who_it_is(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "42")
+    called = play(monkeypatch, lambda observer: False)
+    assert work(folder, Observer(), bank_size=3, snapshots=False, workers=7, device="cuda:1") == 0
+    assert (called["bank_size"], called["snapshots"]) == (3, False)
+    assert (called["sharing"].workers, called["sharing"].wait) == (7, False)
+    (seen,) = workers_in(folder.workers)
+    assert (seen.device, seen.job, seen.state) == ("cuda:1", "42", "ended")
+
+
+@pytest.mark.parametrize(("name", "again"), [("SIGTERM", False), ("SIGUSR1", True), ("SIGUSR2", True)])
+def test_a_signal_ends_it_and_its_time_being_up_queues_it_again(
+    name: str, again: bool, folder: SweepFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queued = tmp_path / "queued"
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {queued}\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "42")
+
+    def act(observer: Observer) -> bool:
+        os.kill(os.getpid(), getattr(signal, name))
+        return waits(observer)
+
+    play(monkeypatch, act)
+    assert work(folder, Observer(), requeue=True) == UNFINISHED
+    assert queued.exists() == again and (not again or queued.read_text() == "requeue 42\n")
+    queued.unlink(missing_ok=True)
+    assert work(folder, Observer()) == UNFINISHED and not queued.exists()  # only where it was asked for
+
+
+def test_it_leaves_when_its_parent_is_gone(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEFT_BEAT_SECONDS", "0.05")
+    play(monkeypatch, waits)
+    assert work(folder, Observer(), parent=os.getppid() + 1) == UNFINISHED
+
+
+def test_where_no_sweep_began_there_is_nothing_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"sweep\.json"):
+        work(SweepFolder(tmp_path), Observer())
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_slurm_does_not_answer_it_ends_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    sweep_worker._queue_again()
