@@ -19,7 +19,7 @@ from beft_core.cli.progress import progress
 from beft_core.cli.workers.options import BankSize, Devices, NoSnapshots, Workers
 from beft_core.config import RunConfig, type_in_words
 from beft_core.errors import UserError
-from beft_core.execution.fleet import MAX_WORKERS, sweep_here
+from beft_core.execution.fleet import MAX_WORKERS, places, sweep_here
 from beft_core.extras import require_training
 from beft_core.files.paths import user_path
 from beft_core.models.source import locate
@@ -282,6 +282,7 @@ def _work(
         observer.stage("find the model")
         for name in dict.fromkeys(one.model for one in runs):
             locate(name)
+        places(spec, own["devices"] or (), own["workers"])
         warned(observer, *runs)
         folder.prepare()
         observer.message(forecast)

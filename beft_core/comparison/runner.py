@@ -12,8 +12,8 @@ from beft_core.comparison.results import result_of, units
 from beft_core.comparison.spec import ComparisonSpec
 from beft_core.errors import UserError
 from beft_core.reports.methods.table import Comparison, write_comparison
-from beft_core.sweeps.result import SweepResult
 from beft_core.sweeps.runner import run_sweep
+from beft_core.sweeps.sharing.result import SweepResult
 from beft_core.sweeps.spec import SweepSpec, identity, trains
 from beft_core.training.observer import Observer
 

@@ -23,7 +23,7 @@ from beft_core.files.disk import with_room
 from beft_core.files.plain_file import open_plain
 from beft_core.models.source import BUNDLED, locate
 from beft_core.runs.reading import last_lines
-from beft_core.sweeps.result import SweepResult
+from beft_core.sweeps.sharing.result import SweepResult
 from beft_core.sweeps.sharing.workers import Worker, beat_seconds, workers_in
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder

@@ -24,9 +24,9 @@ from beft_core.snapshots.snapshot import Snapshot
 from beft_core.sweeps import grouping
 from beft_core.sweeps.merges import merge_pairs
 from beft_core.sweeps.progress_line import Interim
-from beft_core.sweeps.result import SweepResult
 from beft_core.sweeps.rows import plan_columns, row_of, without_trajectory
 from beft_core.sweeps.sharing.plan import Bank, bank_id
+from beft_core.sweeps.sharing.result import SweepResult
 from beft_core.sweeps.sharing.share import ALONE, Share, Sharing
 from beft_core.sweeps.sharing.workers import Heart
 from beft_core.sweeps.spec import SweepSpec, identity, trains
@@ -152,10 +152,9 @@ class _Work:
         return [bank for bank in self.share.undone() if not set(bank) <= refused.keys()]
 
     def _grouped(self, names: Sequence[str], bank_size: int | None) -> list[list[str]]:
-        """Group runs into banks, those first that take longest, so that no worker is left with one at the end."""
+        """Group runs into banks, in the order in which they are to be trained."""
         configs = [self.runs[name] for name in names]
         banks = grouping.group(configs, bank_size or _most(configs), self.sharing.workers)
-        banks.sort(key=lambda bank: sum((_steps(one) or 1) * one.max_length for one in bank), reverse=True)
         return [[identity(config) for config in bank] for bank in banks]
 
     def _train_banks(self) -> None:

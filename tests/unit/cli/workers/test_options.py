@@ -11,7 +11,7 @@ from cli_runner import assert_refused, beft
 
 from beft_core.cli import sweep
 from beft_core.cli.workers import options
-from beft_core.sweeps.result import SweepResult
+from beft_core.sweeps.sharing.result import SweepResult
 
 GRID = ["--terms", "v", "--n-train", "8", "--device", "cpu"]
 
@@ -37,6 +37,7 @@ def test_they_reach_the_workers_from_flags_and_from_a_file(tmp_path: Path, monke
         return SweepResult(1, 0, 0, 0, 0.0, False)
 
     monkeypatch.setattr(sweep, "sweep_here", here)
+    monkeypatch.setattr(sweep, "places", lambda *_: [])
     flags = ["--devices", "cuda:1", "cuda:0", "--workers", "4", "--bank-size", "3", "--no-snapshots"]
     assert beft("sweep", *GRID, "--out", tmp_path / "a", *flags).status == 0
     file = tmp_path / "sweep.yaml"

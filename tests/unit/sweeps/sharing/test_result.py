@@ -6,7 +6,7 @@ import dataclasses
 import json
 
 from beft_core.runs.kinds import KINDS
-from beft_core.sweeps.result import SweepResult
+from beft_core.sweeps.sharing.result import SweepResult
 
 
 def test_it_is_what_the_list_of_runs_sums_up() -> None:
