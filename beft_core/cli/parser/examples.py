@@ -78,6 +78,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "beft compare-methods --methods v lora full --budget 3 --out compared",
         "beft compare-methods --task rte --preset paper --same-lr 1e-3",
     ),
+    "worker": (
+        "beft worker /shared/sweep",
+        "beft worker sweep --wait --bank-size 8",
+    ),
     "docs": ("beft docs", "beft docs scores"),
     "report": (
         "beft report sweep",
