@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -16,9 +17,15 @@ if TYPE_CHECKING:
     from beft_core.reports.seed_means import LrChoice
     from beft_core.reports.tables import Cell, Column, Row, Table
 
+METHODS = "methods"
+"""Name of the table of a comparison, as in :mod:`beft_core.reports.methods.table`, which needs pandas."""
 ResultsFile = Annotated[
     str,
-    typer.Argument(metavar="RESULTS", help="Folder of a sweep, or its results.parquet or .csv.", show_default=False),
+    typer.Argument(
+        metavar="RESULTS",
+        help="Folder of a sweep, or its results.parquet or .csv; or a comparison of methods, or its methods.parquet.",
+        show_default=False,
+    ),
 ]
 OutFolder = Annotated[
     str | None,
@@ -65,7 +72,11 @@ def report(
     from beft_core.reports.report import read_contents, write_contents
 
     methods = [user_path(one, "--compared") for one in compared or ()]
-    found = read_contents(user_path(results, "the results"), choice, methods)
+    path = user_path(results, "the results")
+    if path.is_file() and path.name == f"{METHODS}.parquet":
+        _report_methods([path, *methods], out, json)
+        return
+    found = read_contents(path, choice, methods)
     files = write_contents(found, user_path(out, "--out")) if out is not None else []
     if json:
         tables = {name: frame.to_dict("records") for name, frame in found.frames().items()}
@@ -78,6 +89,21 @@ def report(
     _print_halves(found)
     if files:
         output.note(f"wrote {files[0]} and {len(files) - 1} CSV files beside it")
+
+
+def _report_methods(paths: list[Path], out: str | None, json: bool) -> None:
+    """Report on tables of comparisons alone, without the sweeps that they were made of."""
+    from beft_core.reports.report import contents_of_methods
+
+    if out is not None:
+        raise UserError(
+            "got --out for a table of methods without its sweep", "the folder of the comparison", "--compared FILE"
+        )
+    found = contents_of_methods(paths)
+    if json:
+        output.print_json({name: frame.to_dict("records") for name, frame in found.frames().items()})
+    else:
+        _print_halves(found)
 
 
 def _choice(lr: str) -> LrChoice:

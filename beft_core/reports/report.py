@@ -71,8 +71,28 @@ def contents(
         | ({} if compared is None else {"methods": compared.rows, "methods-pairs": compared.pairs}),
         verdict=prediction.verdict(runs.rows),
         claims=judge(results, merges),
-        collapse=() if compared is None else tuple(one for name in SETTINGS for one in verdicts(compared, name)),
+        collapse=_collapse(compared),
     )
+
+
+def contents_of_methods(paths: Sequence[Path]) -> Contents:
+    """Make the contents of comparisons of methods alone: both halves of Table 5, and their tables.
+
+    Raises:
+        UserError: no comparison there.
+    """
+    compared = joined([read_comparison(path) for path in paths])
+    return Contents(
+        facts={},
+        tables=_halves(compared),
+        series={"methods": compared.rows, "methods-pairs": compared.pairs},
+        verdict="",
+        collapse=_collapse(compared),
+    )
+
+
+def _collapse(compared: Comparison | None) -> tuple[str, ...]:
+    return () if compared is None else tuple(one for name in SETTINGS for one in verdicts(compared, name))
 
 
 def _halves(compared: Comparison | None) -> dict[str, list[Table]]:

@@ -11,8 +11,9 @@ from cli_runner import assert_refused, beft
 from made_comparisons import comparison, row
 from sweep_tables import make_results
 
+from beft_core.cli.report import METHODS
 from beft_core.reports import report
-from beft_core.reports.methods.table import write_comparison
+from beft_core.reports.methods.table import NAME, write_comparison
 from beft_core.sweeps.table import write_table
 
 
@@ -130,3 +131,14 @@ def test_methods_are_printed_beside_both_models_of_the_paper(sweep: Path, tmp_pa
     assert ["SST-2 (accuracy)", "b_v", "80.0 ± 1.0*", "0.001", "93.1", "95.2"] in lines
     assert "collapse confirmed here" in result.out
     assert "no comparison is" in assert_refused(beft("report", sweep, "--compared", tmp_path / "none"))
+
+
+def test_a_table_of_methods_is_reported_without_its_sweep(tmp_path: Path) -> None:
+    write_comparison(comparison(row("lora", 0.5), row("v", 0.8)), tmp_path, {})
+    result = beft("report", tmp_path / "methods.parquet")
+    assert result.status == 0 and "each method at its best" in result.out and "Which" not in result.out
+    document = beft("report", tmp_path / "methods.parquet", "--json").json
+    assert [one["method"] for one in document["methods"]] == ["lora", "v"] and document["table5-best"]
+    assert METHODS == NAME
+    line = assert_refused(beft("report", tmp_path / "methods.parquet", "--out", tmp_path / "page"))
+    assert "the folder of the comparison" in line
