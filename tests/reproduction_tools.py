@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_comparisons import comparison
+from made_comparisons import row as made_row
 
+from beft_core.comparison.folder import ComparisonFolder
 from beft_core.config import RunConfig
+from beft_core.reports.methods.table import write_comparison
 from beft_core.reproduction.plan import Plan, Step
 from beft_core.scores.approaches import of_probes
 from beft_core.scores.table import rank_terms, select_term
 from beft_core.sweeps.rows import plan_columns
+from beft_core.sweeps.spec import SweepSpec
 from beft_core.sweeps.store import SweepFolder
 from beft_core.tasks.registry import get_task
 from beft_core.terms import TERM_KEYS
@@ -63,7 +68,7 @@ def row_of(run: RunConfig, value: Callable[[RunConfig], float] = level) -> dict[
 
 def finish(step: Step, value: Callable[[RunConfig], float] = level) -> None:
     """Write the rows of a step as if its sweep had ended."""
-    assert step.spec is not None
+    assert isinstance(step.spec, SweepSpec)
     folder = SweepFolder(step.folder)
     folder.begin(step.spec)
     for run in step.runs:
@@ -72,7 +77,31 @@ def finish(step: Step, value: Callable[[RunConfig], float] = level) -> None:
 
 
 def finish_all(plan: Plan, value: Callable[[RunConfig], float] = level) -> None:
-    """Write the rows of every step that can run."""
+    """Write the rows of every step that can run, and the result of every comparison of methods."""
     for step in plan.steps:
-        if step.spec is not None:
+        if step.comparison is not None:
+            finish_comparison(step, value)
+        elif step.spec is not None:
             finish(step, value)
+
+
+def finish_comparison(step: Step, value: Callable[[RunConfig], float] = level) -> None:
+    """Write a comparison as if it had been made, each method at the first of its rates."""
+    spec = step.comparison
+    assert spec is not None
+    folder = ComparisonFolder(step.folder)
+    folder.prepare()
+    folder.begin({"comparison": spec.to_dict()})
+    entries = [entry for entry in spec.entries() if entry.lrs]
+    finals = spec.finals(entries, {entry.trains: entry.lrs[0] for entry in entries}, spec.usual_rate())
+    runs = finals.runs()
+    folder.finals.begin(finals)
+    for run in runs:
+        folder.finals.save(row_of(run, value), None)
+    folder.finals.write_table(runs)
+    rows = [
+        made_row(entry.trains, 0.5 if entry.trains == "lora" else 0.8, task=spec.task_name, setting=setting)
+        for entry in entries
+        for setting in ("same", "best")
+    ]
+    write_comparison(comparison(*rows), step.folder, {"comparison": spec.to_dict()})

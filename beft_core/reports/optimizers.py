@@ -16,11 +16,11 @@ UNKNOWN = "unknown"
 def optimizers(results: pd.DataFrame) -> pd.Series:
     """Name AdamW's epsilon and its place for each row of a result table: ``1e-06 before``, or ``unknown``."""
     columns = results.reindex(columns=list(OPTIMIZER_COLUMNS))
-    words = [
-        UNKNOWN if pd.isna(epsilon) or pd.isna(at) else f"{epsilon:g} {at}"
-        for epsilon, at in zip(pd.to_numeric(columns["adam_epsilon"]), columns["adam_epsilon_at"], strict=True)
-    ]
-    return pd.Series(words, index=results.index, dtype=object)
+    epsilons, places = pd.to_numeric(columns["adam_epsilon"]), columns["adam_epsilon_at"]
+    known = epsilons.notna() & places.notna()
+    written = {epsilon: f"{epsilon:g} " for epsilon in epsilons[known].unique()}  # a few, of any number of rows
+    words = epsilons.map(written).astype(object) + places.astype(object)
+    return words.where(known, UNKNOWN)
 
 
 def with_optimizer(results: pd.DataFrame) -> pd.DataFrame:

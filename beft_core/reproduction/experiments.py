@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from beft_core.comparison.spec import ComparisonSpec
 from beft_core.errors import UserError
 from beft_core.reports import paper
+from beft_core.reports.methods.table5 import TECHNIQUES
 from beft_core.sweeps.spec import SweepSpec
 from beft_core.tasks.registry import get_task
 
@@ -51,8 +53,19 @@ class Grid:
     """Settings other than those of all experiments."""
     alone: bool = False
     """Whether every fine-tune has the machine for itself, because its seconds are what is compared."""
-    shown_as: str | None = None
-    """Regime under which the paper shows what was trained on all examples, of which a task has few."""
+
+
+@dataclass(frozen=True)
+class Comparing:
+    """Comparisons of methods, as ``beft compare-methods`` makes them: one for each of some tasks and models."""
+
+    models: tuple[str, ...]
+    """As of a :class:`Grid`."""
+    tasks: tuple[str, ...]
+    methods: tuple[str, ...]
+    budget: int
+    """Trials of each method, one for each learning rate of its own range."""
+    seeds: int = 1
 
 
 @dataclass(frozen=True)
@@ -62,22 +75,18 @@ class Experiment:
     title: str
     says: str
     """Sentence on what the paper reads from it."""
-    grids: tuple[Grid, ...]
+    grids: tuple[Grid, ...] = ()
+    comparisons: tuple[Comparing, ...] = ()
 
 
 TERMS = ("v", "q", "k")
 PROBED = (*TERMS, "all")
 """The three terms alone, and the probe that scores them."""
 OPT = ("OPT-1.3B", "OPT-6.7B")
-OTHERS: tuple[Mapping[str, Any], ...] = ({"method": "lora"}, {"method": "prefix"})
-"""Methods of Table 5 besides single terms."""
-
-
-def _prompted(of_all: bool) -> tuple[str, ...]:
-    """List the tasks of Table 5 as prompts: those that the authors train on all examples, or the others."""
-    names = [f"prompt-{task}" for task in paper.tasks("table5")]
-    return tuple(name for name in names if (get_task(name).regimes["low"] is None) is of_all)
-
+PROMPT = "prompt-"
+"""Beginning of the names of prompted tasks."""
+BUDGET = 5
+"""Trials of each method of Table 5; the paper does not say how its learning rates were chosen."""
 
 EXPERIMENTS: dict[str, Experiment] = {
     "figure1": Experiment(
@@ -133,9 +142,13 @@ EXPERIMENTS: dict[str, Experiment] = {
     "table5": Experiment(
         "Table 5",
         "On decoders, b_v beats b_q and b_k and keeps up with LoRA and prefix tuning.",
-        (
-            Grid(OPT, _prompted(of_all=False), terms=(*TERMS, "none"), methods=OTHERS),
-            Grid(OPT, _prompted(of_all=True), ("all",), (*TERMS, "none"), OTHERS, shown_as="low"),
+        comparisons=(
+            Comparing(
+                OPT,
+                tuple(f"{PROMPT}{task}" for task in paper.tasks("table5")),
+                tuple(TECHNIQUES.values()),
+                BUDGET,
+            ),
         ),
     ),
 }
@@ -151,6 +164,10 @@ class Rehearsal:
     settings: Mapping[str, Any]
     of_prompts: Mapping[str, Any]
     """Settings of prompted tasks."""
+    compared: tuple[str, ...]
+    """Tasks of comparisons, without the beginning of prompted ones; an encoder answers them by a head."""
+    budget: int
+    """Most trials of a method."""
     rate_factor: float
     """Factor of the learning rates that an experiment names: a small model wants larger ones."""
     seeds: int
@@ -160,13 +177,15 @@ class Rehearsal:
 
     def sizes(self, grid: Grid) -> tuple[int, ...]:
         """Numbers of training examples of a grid, in the order of its regimes."""
-        return tuple(self.examples[grid.shown_as or regime] for regime in grid.regimes)
+        return tuple(self.examples[regime] for regime in grid.regimes)
 
 
 SMALL = Rehearsal(
     {"low": 48, "medium": 64, "high": 96, "all": 128},
     {"preset": "quick", "epochs": 6, "batch_size": 16, "max_length": 64, "n_eval": 200, "fisher_examples": 48},
     {"preset": "quick", "epochs": 1, "n_eval": 50},
+    ("sst2", "rte"),
+    2,
     10.0,
     2,
     {
@@ -218,8 +237,7 @@ def spec_of(
         lrs = grid.lrs
     else:
         sizes = {"n_train": small.sizes(grid)}
-        prompted = any(get_task(task).prompt is not None for task in tasks)
-        of_all |= {**(small.of_prompts if prompted else small.settings), **grid.settings}
+        of_all |= {**small.settings, **grid.settings}
         lrs = tuple(lr * small.rate_factor for lr in grid.lrs)
         seeds = seeds or min(grid.seeds, small.seeds)
     names = {**{task: task for task in tasks}, **({} if small is None else _replaced(grid, tasks, small))}
@@ -233,6 +251,39 @@ def spec_of(
         merges=tuple(pair for pair in merges if all(pair.split("+"))),
         settings={**of_all, **settings},
         **sizes,
+    )
+
+
+def comparison_of(
+    comparing: Comparing,
+    model: str,
+    task: str,
+    settings: Mapping[str, Any],
+    *,
+    small: Rehearsal | None = None,
+    seeds: int | None = None,
+) -> ComparisonSpec:
+    """Make the comparison of methods on one model and task; arguments as of :func:`spec_of`.
+
+    Raises:
+        UserError: settings that no run can have.
+    """
+    about = get_task(task)
+    if small is None:
+        of_all: dict[str, Any] = {"preset": "paper"}
+        regime, n_train = ("low" if about.regimes["low"] is not None else "all"), None
+    else:
+        of_all = dict(small.settings if about.prompt is None else small.of_prompts)
+        of_all.pop("fisher_examples", None)
+        regime, n_train = None, small.examples["low"]
+    return ComparisonSpec(
+        task=task,
+        methods=comparing.methods,
+        budget=comparing.budget if small is None else min(comparing.budget, small.budget),
+        seeds=seeds or comparing.seeds,
+        regime=regime,
+        n_train=n_train,
+        settings={"model": model, "evaluate": "last", **of_all, **settings},
     )
 
 

@@ -9,17 +9,35 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from beft_core.comparison.entries import Entry
+from beft_core.comparison.folder import ComparisonFolder
+from beft_core.comparison.spec import ComparisonSpec
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.extras import install_command, training_missing
+from beft_core.extras import install_command, require_methods, training_missing
+from beft_core.methods import METHODS
 from beft_core.models.source import locate
 from beft_core.reports import paper
-from beft_core.reproduction.experiments import EXPERIMENTS, SMALL, WEIGHTS, Grid, Rehearsal, chosen, spec_of
+from beft_core.reproduction.experiments import (
+    EXPERIMENTS,
+    PROMPT,
+    SMALL,
+    TERMS,
+    WEIGHTS,
+    Comparing,
+    Grid,
+    Rehearsal,
+    chosen,
+    comparison_of,
+    spec_of,
+)
+from beft_core.sweeps import work
 from beft_core.sweeps.forecast import Hours, hours
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.staging import Missing, missing_model, missing_task
 from beft_core.sweeps.store import SweepFolder
 from beft_core.tasks.registry import get_task
+from beft_core.training.estimate.count import count_examples
 
 SWEEPS = "sweeps"
 """Name of the folder below the reproduction's that holds one sweep's folder for each step."""
@@ -33,14 +51,14 @@ class Step:
 
     experiment: str
     """Name of the experiment, a key of :data:`beft_core.reproduction.experiments.EXPERIMENTS`."""
-    grid: Grid
+    grid: Grid | Comparing
     model: str
     """Name that ``--model`` takes."""
     paper_model: str
     """Model of the paper that it is, or stands in for."""
     folder: Path
-    spec: SweepSpec | None
-    """Grid of what can run here; None: nothing can."""
+    spec: SweepSpec | ComparisonSpec | None
+    """Sweep, or comparison of methods, of what can run here; None: nothing can."""
     runs: tuple[RunConfig, ...]
     """Fine-tunes of that grid, resolved."""
     wanted: tuple[RunConfig, ...]
@@ -50,6 +68,25 @@ class Step:
     """Task of the lab's own by the task of the paper whose data are not here."""
     regimes: Mapping[int, str] = field(default_factory=dict)
     """Regime that a number of training examples of a rehearsal stands for."""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether its fine-tunes are shared with no other step: they are timed, or of a comparison."""
+        return isinstance(self.grid, Comparing) or self.grid.alone
+
+    @property
+    def comparison(self) -> ComparisonSpec | None:
+        """Comparison of methods that it is; None: a sweep, or nothing that can run."""
+        return self.spec if isinstance(self.spec, ComparisonSpec) else None
+
+    def finished(self) -> int:
+        """Count its finished fine-tunes."""
+        if not isinstance(self.grid, Comparing):
+            return len(SweepFolder(self.folder).finished(self.wanted))
+        folder = ComparisonFolder(self.folder)
+        # Which rate is reported is not known before the trials have ended: what is there is what was planned.
+        there = sum(len(list((one.path / "rows").glob("*.json"))) for one in (folder.trials, folder.finals))
+        return min(there, len(self.wanted))
 
     @property
     def is_other_model(self) -> bool:
@@ -98,8 +135,14 @@ class Plan:
         found = []
         for step in self.steps:
             own = [(identity(run), run) for run in step.wanted]
-            new = [(name, run) for name, run in own if step.grid.alone or name not in seen]
-            if not step.grid.alone:
+            if isinstance(step.grid, Comparing):
+                count = step.finished()
+                left = step.wanted[count:]
+                runs: tuple[tuple[RunConfig, ...], tuple[RunConfig, ...]] = (left, ()) if step.spec else ((), left)
+                found.append(Line(step, len(own), 0, count, *runs))
+                continue
+            new = [(name, run) for name, run in own if step.is_alone or name not in seen]
+            if not step.is_alone:
                 seen |= {name for name, _ in own}
             done = SweepFolder(step.folder).finished(run for _, run in new)
             here = {identity(run) for run in step.runs}
@@ -141,10 +184,14 @@ def plan(
             for model, of_paper in _models(grid, models):
                 where = folder / SWEEPS / f"{name}-{number}-{_slug(model)}"
                 steps.append(_step(name, grid, model, of_paper, where, known, rehearsal, seeds, settings or {}))
+        for comparing in EXPERIMENTS[name].comparisons:
+            for model, of_paper in _models(comparing, models):
+                where = folder / SWEEPS / f"{name}-{_slug(model)}"
+                steps += _comparisons(name, comparing, model, of_paper, where, known, rehearsal, seeds, settings or {})
     return Plan(experiments, folder, tuple(steps), rehearsal)
 
 
-def _models(grid: Grid, given: Sequence[str]) -> list[tuple[str, str]]:
+def _models(grid: Grid | Comparing, given: Sequence[str]) -> list[tuple[str, str]]:
     """List the models of a grid, each with the paper's that it is or stands in for."""
     if not given:
         return [(paper.models()[name], name) for name in grid.models]
@@ -198,7 +245,7 @@ def _step(
             tasks.append(stand_ins[task])
         else:
             missing.append(lack)
-    lacks_model = known.model(model) or _unfit(grid, model)
+    lacks_model = known.model(model) or _without_terms(grid, model)
     if lacks_model is not None:
         missing.insert(0, lacks_model)
     if (error := training_missing()) is not None:
@@ -207,8 +254,7 @@ def _step(
     wanted = tuple(_with_epochs(run, of_paper) for run in whole.runs())
     can_run = bool(tasks) and lacks_model is None and error is None
     spec = spec_of(grid, model, tasks, settings, small=small, seeds=seeds) if can_run else None
-    shown = [grid.shown_as or regime for regime in grid.regimes]
-    regimes = {} if small is None else dict(zip(small.sizes(grid), shown, strict=True))
+    regimes = {} if small is None else dict(zip(small.sizes(grid), grid.regimes, strict=True))
     runs = () if spec is None else tuple(spec.runs())
     return Step(name, grid, model, of_paper, folder, spec, runs, wanted, tuple(missing), stand_ins, regimes)
 
@@ -231,13 +277,81 @@ def _most_examples(grid: Grid, task: str, small: Rehearsal | None) -> int | None
     return max((size for size in sizes if size is not None), default=None)
 
 
-def _unfit(grid: Grid, model: str) -> Missing | None:
-    """Say why a model that is here cannot answer a grid's prompts, or has not the biases that it trains."""
+def _without_terms(grid: Grid, model: str) -> Missing | None:
+    """Say why a model that is here has not the biases that a grid trains; None where it has."""
     layout = locate(model, local_only=True).layout
-    if any(get_task(task).prompt is not None for task in grid.tasks) and layout.lm is None:
-        return Missing(model, "it is no language model, which prompts need", "--model gemma-3-270m, or an OPT model")
     try:
-        layout.require(sorted({term for what in grid.terms for term in what.split("+") if term in ("v", "q", "k")}))
+        layout.require(sorted({term for what in grid.terms for term in what.split("+") if term in TERMS}))
     except UserError as lacking:
         return Missing(model, str(lacking), "another model")
     return None
+
+
+def _comparisons(
+    name: str,
+    comparing: Comparing,
+    model: str,
+    of_paper: str,
+    folder: Path,
+    known: _Known,
+    small: Rehearsal | None,
+    seeds: int | None,
+    settings: Mapping[str, Any],
+) -> list[Step]:
+    """Plan one comparison of methods for each task. In a rehearsal an encoder answers by heads instead of prompts."""
+    lacks_model = known.model(model)
+    answers = lacks_model is not None or locate(model, local_only=True).layout.lm is not None
+    steps = []
+    for asked in comparing.tasks:
+        task = asked
+        if small is not None and task.removeprefix(PROMPT) not in small.compared:
+            continue
+        missing = [] if lacks_model is None else [lacks_model]
+        stand_ins: dict[str, str] = {}
+        if not answers and small is None:
+            unfit = "it is no language model, which prompts need"
+            missing.append(Missing(model, unfit, "--model gemma-3-270m, or an OPT model"))
+        elif not answers:
+            task = task.removeprefix(PROMPT)
+            stand_ins[asked] = task
+        size = None if small is None else small.examples["low"]
+        lack = known.task(task, size or get_task(task).regimes.get("low"))
+        if lack is not None and small is not None and not answers:
+            stand_ins[asked] = task = small.stand_ins[task]
+        elif lack is not None:
+            missing.append(lack)
+        missing += [one for method in comparing.methods if (one := _without_methods(method)) is not None]
+        if (error := training_missing()) is not None:
+            missing.insert(0, Missing("the extra train", str(error), install_command()))
+        spec = comparison_of(comparing, model, task, settings, small=small, seeds=seeds)
+        wanted = tuple(_with_epochs(run, of_paper) for run in _fine_tunes(spec, task))
+        where = folder.with_name(f"{folder.name}-{_slug(asked)}")
+        can_run = spec if not missing else None
+        steps.append(Step(name, comparing, model, of_paper, where, can_run, (), wanted, tuple(missing), stand_ins))
+    return steps
+
+
+def _without_methods(method: str) -> Missing | None:
+    """Say that the library of a method is not installed; None where it is, or none is needed."""
+    row = METHODS.get(method)
+    if row is None or row.adapter is None:
+        return None
+    try:
+        require_methods(method)
+    except UserError:
+        return Missing("the extra methods", "it trains LoRA and prefix tuning", install_command("methods"))
+    return None
+
+
+def _fine_tunes(spec: ComparisonSpec, task: str) -> list[RunConfig]:
+    """List the fine-tunes of a comparison, as if the first rate of every method were its best."""
+    entries = [entry for entry in spec.entries() if _applies(entry, task)]
+    examples = count_examples(RunConfig(task=task, regime="all")) or work.SIZES[task.removeprefix(PROMPT)].train
+    trials = spec.trials(entries, examples or work.UNKNOWN.validation).runs()
+    first = {entry.trains: entry.lrs[0] for entry in entries if entry.lrs}
+    return [*trials, *spec.finals(entries, first, spec.usual_rate()).runs()]
+
+
+def _applies(entry: Entry, task: str) -> bool:
+    """Say whether a method can be compared on a task: without training only prompts are answered."""
+    return bool(entry.lrs) or get_task(task).prompt is not None

@@ -18,13 +18,16 @@ from beft_core.reports.claims.table import Judged, headline, judge
 from beft_core.reports.claims.verdicts import RULE as CLAIMS_RULE
 from beft_core.reports.html_parts import ENVIRONMENT
 from beft_core.reports.merges import Merge
+from beft_core.reports.methods.table import SETTINGS, Comparison, joined
+from beft_core.reports.methods.table5 import models_of, table5, verdicts
 from beft_core.reports.seed_means import Runs
 from beft_core.reports.selection.pretrained import with_norms
 from beft_core.reproduction import deviations, statements
-from beft_core.reproduction.experiments import EXPERIMENTS
+from beft_core.reproduction.experiments import EXPERIMENTS, PROMPT, Grid
 from beft_core.reproduction.plan import Plan, Step
-from beft_core.reproduction.results import merges_of, of_experiment, rows_of
+from beft_core.reproduction.results import comparisons_of, merges_of, of_experiment, rows_of
 from beft_core.reproduction.statements import Statement
+from beft_core.sweeps.spec import SweepSpec
 
 PAGE = "report.html"
 """Name of the page in the folder of a reproduction."""
@@ -104,7 +107,7 @@ SHOWN: dict[str, Callable[[Runs, Merges], list[Table]]] = {
     ],
     "table4": lambda runs, merges: [tables.table4(runs)],
     "section3.4": lambda runs, merges: [],
-    "table5": lambda runs, merges: [tables.table5(runs)],
+    "table5": lambda runs, merges: [],  # of comparisons, which have tables of their own
 }
 """Tables of an experiment, from its own fine-tunes and merges."""
 RANKED: tuple[str, ...] = ("figure1", "figure4")
@@ -135,9 +138,11 @@ def _section(plan: Plan, name: str) -> Section:
     if rows.empty:
         return Section(name, about.title, about.says, (), (), (), (), notes, 0)
     runs = Runs(rows)
-    regimes = tuple(dict.fromkeys(regime for step in steps for regime in step.grid.regimes))
+    grids = [step.grid for step in steps if isinstance(step.grid, Grid)]
+    regimes = tuple(dict.fromkeys(regime for grid in grids for regime in grid.regimes))
     stand_ins = {task: own for step in steps for task, own in step.stand_ins.items()}
-    tasks = tuple(dict.fromkeys(task for step in steps for task in (step.spec.tasks if step.spec else ())))
+    specs = [step.spec for step in steps if isinstance(step.spec, SweepSpec)]
+    tasks = tuple(dict.fromkeys(task for spec in specs for task in spec.tasks))
     said: list[Statement] = []
     charts: tuple[tuple[str, list[Markup]], ...] = ()
     curves: tuple[html_page.Titled, ...] = ()
@@ -154,8 +159,20 @@ def _section(plan: Plan, name: str) -> Section:
             *html_page.rate_tables(tables.score_vs_lr(runs)),
             *html_page.epoch_tables(tables.metric_vs_epoch(runs)),
         )
-    shown = tuple(SHOWN[name](runs, merges_of(steps)))
+    compared = comparisons_of(steps)
+    shown = (*SHOWN[name](runs, merges_of(steps)), *_halves(compared))
+    notes += tuple(one for _, found in compared for setting in SETTINGS for one in verdicts(found, setting))
     return Section(name, about.title, about.says, shown, tuple(said), charts, curves, notes, len(rows))
+
+
+def _halves(compared: list[tuple[Step, Comparison]]) -> list[Table]:
+    """Make both halves of Table 5 for each of our models, beside the paper's model that it stands in for."""
+    found = []
+    for model, beside in dict.fromkeys((step.model, step.paper_model) for step, _ in compared):
+        own = joined([one for step, one in compared if (step.model, step.paper_model) == (model, beside)])
+        for named in models_of(own):
+            found += [table5(own, named, setting, beside) for setting in SETTINGS]
+    return found
 
 
 def _notes(steps: list[Step], plan: Plan) -> tuple[str, ...]:
@@ -163,7 +180,13 @@ def _notes(steps: list[Step], plan: Plan) -> tuple[str, ...]:
     for step in steps:
         if step.is_other_model:
             notes.append(f"{step.model} stands in for {step.paper_model}: what deviates may be the model's doing.")
-        notes += [f"{own} stands in for {paper.task_labels().get(task, task)}." for task, own in step.stand_ins.items()]
+        named = {task: paper.task_labels().get(task.removeprefix(PROMPT), task) for task in step.stand_ins}
+        notes += [
+            f"{own}, answered by a head, stands in for prompts of {named[task]}."
+            if task.startswith(PROMPT)
+            else f"{own} stands in for {named[task]}."
+            for task, own in step.stand_ins.items()
+        ]
         notes += [f"Not run on {step.model}: {one.what} ({one.why}); {one.command}." for one in step.missing]
     if plan.small is not None:
         sizes = ", ".join(f"{regime} {count}" for regime, count in plan.small.examples.items())

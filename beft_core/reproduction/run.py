@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from beft_core.comparison.folder import RECORD, ComparisonFolder
+from beft_core.comparison.plan import plan as plan_comparison
+from beft_core.comparison.spec import ComparisonSpec
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
+from beft_core.files.safe_io import read_json_file
+from beft_core.reports.methods.table import NAME as METHODS_NAME
 from beft_core.reproduction.experiments import EXPERIMENTS
 from beft_core.reproduction.plan import Plan, Step
 from beft_core.snapshots.snapshot import SUFFIX
 from beft_core.sweeps.forecast import learned
-from beft_core.sweeps.spec import identity
+from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.observer import Observer
 from beft_core.training.preconditions import require_data
 
 if TYPE_CHECKING:
+    from beft_core.comparison.runner import Compared
     from beft_core.sweeps.runner import SweepResult
 
 
@@ -54,17 +61,27 @@ def run(plan: Plan, observer: Observer, *, bank_size: int | None = None) -> Outc
         if step.spec is None:
             continue
         folder = SweepFolder(step.folder)
-        title = f"{EXPERIMENTS[step.experiment].title} on {step.model}"
+        task = f", {step.comparison.task_name}" if step.comparison is not None else ""
+        title = f"{EXPERIMENTS[step.experiment].title} on {step.model}{task}"
         observer.message(f"{title} ({number} of {len(plan.steps)})")
         try:
-            if not step.grid.alone:
+            if isinstance(step.spec, ComparisonSpec):
+                if not _is_compared(step.spec, step.folder):
+                    began = time.monotonic()
+                    result = _compare(step.spec, step.folder, observer, bank_size)
+                    trained, stopped = trained + result.trained, result.stopped
+                    seconds += time.monotonic() - began
+                if stopped:
+                    break
+                continue
+            if not step.is_alone:
                 _adopt(step, plan.steps[: number - 1])
             to_do = _unfinished(step)
             if to_do or (step.spec.merges and not folder.merges.is_file()):
-                result = _sweep(step, folder, observer, 1 if step.grid.alone else bank_size)
-                trained, seconds, stopped = trained + result.trained, seconds + result.seconds, result.stopped
-                if not (stopped or step.grid.alone):
-                    learned(to_do, result.seconds)
+                swept = _sweep(step, folder, observer, 1 if step.is_alone else bank_size)
+                trained, seconds, stopped = trained + swept.trained, seconds + swept.seconds, swept.stopped
+                if not (stopped or step.is_alone):
+                    learned(to_do, swept.seconds)
             failed += sum(row.get("state") == "failed" for row in folder.finished(step.runs).values())
         except UserError as error:
             errors[step.folder.name] = str(error)
@@ -75,7 +92,7 @@ def run(plan: Plan, observer: Observer, *, bank_size: int | None = None) -> Outc
 
 
 def _sweep(step: Step, folder: SweepFolder, observer: Observer, bank_size: int | None) -> SweepResult:
-    assert step.spec is not None
+    assert isinstance(step.spec, SweepSpec)
     observer.stage("load data")
     require_data(_unfinished(step))
     folder.prepare()
@@ -83,6 +100,26 @@ def _sweep(step: Step, folder: SweepFolder, observer: Observer, bank_size: int |
     from beft_core.sweeps.runner import run_sweep
 
     return run_sweep(step.spec, folder, observer, bank_size=bank_size)
+
+
+def _is_compared(spec: ComparisonSpec, folder: Path) -> bool:
+    """Say whether a comparison has been made, of the same methods and settings."""
+    try:
+        began = read_json_file(folder / RECORD).get("comparison")
+    except UserError:
+        return False
+    return began == spec.to_dict() and (folder / f"{METHODS_NAME}.parquet").is_file()
+
+
+def _compare(spec: ComparisonSpec, folder: Path, observer: Observer, bank_size: int | None) -> Compared:
+    planned = plan_comparison(spec, observer)
+    where = ComparisonFolder(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    where.prepare()
+    observer.stage("start PyTorch")
+    from beft_core.comparison.runner import compare
+
+    return compare(spec, planned, where, observer, bank_size=bank_size)
 
 
 def _unfinished(step: Step) -> list[RunConfig]:
@@ -96,11 +133,11 @@ def _adopt(step: Step, before: Sequence[Step]) -> None:
     Those that leave an adapter beside their snapshot are trained again.
     """
     wanted = [one for one in _unfinished(step) if one.method.adapter is None]
-    if not wanted or step.spec is None:
+    if not wanted or not isinstance(step.spec, SweepSpec):
         return
     folder = SweepFolder(step.folder)
     for other in before:
-        if other.grid.alone or other.model != step.model:
+        if other.is_alone or other.model != step.model:
             continue
         theirs = SweepFolder(other.folder)
         found = {name: row for name, row in theirs.finished(wanted).items() if row.get("state") == "done"}

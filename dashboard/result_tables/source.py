@@ -192,6 +192,8 @@ def _accept(key: str) -> None:
 
 
 def of_model(opened: OpenTable, model: str) -> OpenTable:
-    """Keep only the rows of one model."""
+    """Keep only the rows of one model; a table that has no other is left as it is."""
+    if (opened.results["model"] == model).all():
+        return opened
     own = opened.results[opened.results["model"] == model].reset_index(drop=True)
     return replace(opened, results=own, token=f"{opened.token}:{model}")

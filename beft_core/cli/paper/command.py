@@ -181,18 +181,29 @@ def _sum_of(lines: list[Line], waiting: bool) -> Hours:
     return Hours(sum(one.seconds or 0.0 for one in each), source, sum(one.operations or 0.0 for one in each))
 
 
+COUNTED = ("fine_tunes", "shared", "finished")
+"""Counts of a line of a plan."""
+
+
+def _by_model(lines: list[Line]) -> dict[tuple[str, str], list[Line]]:
+    """Group the lines of a plan by part and model: a part may have several grids, or a comparison for each task."""
+    found: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        found.setdefault((line.step.experiment, line.step.model), []).append(line)
+    return found
+
+
 def _print_plan(planned: Plan, lines: list[Line], say: Any, cost_per_hour: float | None) -> None:
     rows = []
-    for line in lines:
-        step, forecast = line.step, line.hours()
+    for (part, model), own in _by_model(lines).items():
+        forecast = _sum_of(own, waiting=True)
         time = "–" if forecast.seconds is None else duration(forecast.seconds)
-        nothing = "done" if line.finished else "shared"
-        state = "ready" if line.ready else "waits" if line.waiting else nothing
-        if line.ready and line.waiting:
-            state = f"{len(line.ready):,} ready"
-        rows.append(
-            [step.experiment, step.model, line.fine_tunes, line.shared, line.finished, time, state],
-        )
+        fine_tunes, shared, finished = (sum(getattr(line, name) for line in own) for name in COUNTED)
+        ready, waiting = (sum(len(getattr(line, name)) for line in own) for name in ("ready", "waiting"))
+        state = "ready" if ready else "waits" if waiting else "done" if finished else "shared"
+        if ready and waiting:
+            state = f"{ready:,} ready"
+        rows.append([part, model, fine_tunes, shared, finished, time, state])
     head = ["part", "model", "fine-tunes", "shared", "finished", "hours here", "state"]
     title = f"Plan of {', '.join(planned.experiments)}{' (a rehearsal)' if planned.small else ''}"
     say(title)

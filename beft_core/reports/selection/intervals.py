@@ -9,6 +9,7 @@ narrow.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -39,13 +40,7 @@ class Bootstrap:
         tasks = int(self._task.max()) + 1
         self.draws: Literal["tasks", "seeds"] = "tasks" if tasks > 1 else "seeds"
         """Name of what the intervals of all rows together resample first."""
-        rng = np.random.default_rng(SEED)
-        times = rng.multinomial(tasks, np.full(tasks, 1 / tasks), size=RESAMPLES)  # [resamples, tasks]
-        self._drawn = np.zeros((RESAMPLES, len(self._task)), int)  # how often each group was drawn
-        for task in range(tasks):
-            own = np.flatnonzero(self._task == task)
-            # A task that was drawn twice has its groups drawn twice: together so many as one draw of double length.
-            self._drawn[:, own] = rng.multinomial(times[:, task] * len(own), np.full(len(own), 1 / len(own)))
+        self._drawn = _draws(tuple(map(int, self._task)))
 
     def mean(self, values: np.ndarray) -> tuple[float, float, float]:
         """Compute the mean of what is not NaN of [rows], and the ends of its 95 % interval (NaN: one group, nothing to
@@ -64,3 +59,21 @@ class Bootstrap:
             means = (self._drawn @ sums) / (self._drawn @ counts)
         low, high = np.nanpercentile(means, PERCENTILES)
         return mean, float(low), float(high)
+
+
+@lru_cache(maxsize=2)
+def _draws(task: tuple[int, ...]) -> np.ndarray:
+    """Draw groups, of which ``task`` says to which each belongs: how often each was drawn, int32 [resamples, groups].
+
+    Kept for the next table of the same groups: claims ask for many means over one.
+    """
+    of_group, tasks = np.array(task), max(task) + 1
+    rng = np.random.default_rng(SEED)
+    times = rng.multinomial(tasks, np.full(tasks, 1 / tasks), size=RESAMPLES)  # [resamples, tasks]
+    drawn = np.zeros((RESAMPLES, len(of_group)), np.int32)
+    for one in range(tasks):
+        own = np.flatnonzero(of_group == one)
+        # A task that was drawn twice has its groups drawn twice: together so many as one draw of double length.
+        drawn[:, own] = rng.multinomial(times[:, one] * len(own), np.full(len(own), 1 / len(own)))
+    drawn.flags.writeable = False
+    return drawn

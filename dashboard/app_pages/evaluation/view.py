@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
 
 import pandas as pd
 import streamlit as st
@@ -43,14 +42,20 @@ class View:
         """Rows of the chosen model."""
         return self.table.results
 
-    @cached_property
+    @property
     def runs(self) -> Runs:
         """Fine-tunes of the chosen model."""
-        return Runs(self.results)
+        return _runs(self.table.token, self.results)
 
     def metric(self, task: str) -> str:
         """Name the metric that counts for a task."""
         return metric_in_words(self.runs.metric(task)) or "metric"
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _runs(token: str, _results: pd.DataFrame) -> Runs:
+    """Make the means of a table once for all sessions and reruns; nobody changes them."""
+    return Runs(_results)
 
 
 def choose_view(opened: OpenTable, rated: bool) -> View:
@@ -62,7 +67,7 @@ def choose_view(opened: OpenTable, rated: bool) -> View:
     Raises:
         UserError: not a result table.
     """
-    models = Runs(opened.results).models
+    models = _runs(opened.token, opened.results).models
     rates = [*RATES, *(f"{lr:g}" for lr in sorted(set(opened.results["lr"])))]
     with page.control("settings", "evaluation", horizontal=True):
         model = models[0]

@@ -6,28 +6,30 @@ import pytest
 
 from beft_core.errors import UserError
 from beft_core.reports import paper
-from beft_core.reproduction.experiments import EXPERIMENTS, GLUE, SMALL, WEIGHTS, chosen, spec_of
+from beft_core.reports.methods.table5 import TECHNIQUES
+from beft_core.reproduction.experiments import EXPERIMENTS, GLUE, SMALL, WEIGHTS, chosen, comparison_of, spec_of
 from beft_core.tasks.registry import TASKS, get_task
 
 
 def test_every_number_of_the_paper_has_its_fine_tunes() -> None:
-    """Each (model, task, regime, term) of Tables 1, 2, 4 and 5 is in the grid of its experiment."""
-    for name in ("table1", "table4", "table5"):
+    """Each (model, task, regime, term) of Tables 1, 2, 4 and 5 is in its experiment."""
+    for name in ("table1", "table4"):
         table = getattr(paper, name)()
         for row in table.to_dict("records"):
             what = row["term"] if "term" in row else row["trains"]
             if row["task"] == paper.AVERAGE or not isinstance(what, str):
                 continue
             task = "mnli" if row["task"].startswith("mnli") else row["task"]
-            task = f"prompt-{task}" if name == "table5" else task
             regime = row.get("regime", "low")
             assert any(
-                row["model"] in grid.models
-                and task in grid.tasks
-                and regime in (grid.shown_as, *grid.regimes)
-                and what in grid.terms
+                row["model"] in grid.models and task in grid.tasks and regime in grid.regimes and what in grid.terms
                 for grid in EXPERIMENTS[name].grids
             ), row
+    (comparing,) = EXPERIMENTS["table5"].comparisons
+    whole = paper.table5()
+    assert set(comparing.models) == set(whole["model"])
+    assert set(comparing.tasks) == {f"prompt-{task}" for task in whole["task"]}
+    assert {TECHNIQUES[name] for name in whole["technique"]} == set(comparing.methods)
     (grid,) = EXPERIMENTS["table2"].grids
     trained = {*grid.terms, *(method["method"] for method in grid.methods)}
     assert trained == set(paper.table2()["trains"]) and grid.alone
@@ -67,6 +69,16 @@ def test_merges_follow_their_stand_ins_and_need_both_tasks() -> None:
     assert spec_of(grid, "bundled", ("sst2",), {}).merges == ()
 
 
+def test_a_comparison_takes_the_regime_that_the_paper_calls_low() -> None:
+    (comparing,) = EXPERIMENTS["table5"].comparisons
+    sst2, cb = (comparison_of(comparing, "bundled", f"prompt-{task}", {"device": "cpu"}) for task in ("sst2", "cb"))
+    assert (sst2.regime, sst2.examples(), sst2.budget) == ("low", 1000, 5)
+    assert (cb.regime, cb.examples()) == ("all", None), "the paper trains CB on all of its examples"
+    assert sst2.settings == {"model": "bundled", "evaluate": "last", "preset": "paper", "device": "cpu"}
+    small = comparison_of(comparing, "bundled", "prompt-sst2", {}, small=SMALL, seeds=2)
+    assert (small.budget, small.seeds, small.examples()) == (2, 2, 48) and small.settings["epochs"] == 1
+
+
 def test_names() -> None:
     assert chosen(["table2", "Figure1", "table2"]) == ("figure1", "table2")
     assert chosen(["all"]) == tuple(EXPERIMENTS)
@@ -80,6 +92,6 @@ def test_names() -> None:
 
 def test_what_is_named_exists() -> None:
     for about in EXPERIMENTS.values():
-        for grid in about.grids:
+        for grid in (*about.grids, *about.comparisons):
             assert set(grid.tasks) <= set(TASKS) and set(grid.models) <= set(paper.models()) == set(WEIGHTS)
     assert set(SMALL.stand_ins.values()) <= set(TASKS)

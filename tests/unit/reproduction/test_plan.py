@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from reproduction_tools import finish, without_data
 
+from beft_core.comparison.folder import ComparisonFolder
 from beft_core.errors import UserError
 from beft_core.reproduction.plan import plan
 from beft_core.sweeps import forecast
@@ -92,10 +93,31 @@ def test_the_paper_trains_larger_models_longer_and_the_plan_knows(tmp_path: Path
 
 def test_prompts_need_a_language_model(tmp_path: Path) -> None:
     steps = plan(["table5"], tmp_path, models=["bundled"]).steps
+    assert len(steps) == 11
     for step in steps:
         assert step.spec is None and step.missing[0].what == "bundled" and "language model" in step.missing[0].why
-    few = {run.task for run in steps[1].wanted}
-    assert few == {"prompt-cb", "prompt-wsc", "prompt-copa"} and {run.n_train for run in steps[1].wanted} == {None}
+    sst2 = steps[0]
+    # Five methods at five rates each, then at their best and at one for all, maybe the same; two train nothing.
+    assert 5 * 5 + 5 + 2 <= len(sst2.wanted) <= 5 * 5 + 5 * 2 + 2
+
+
+def test_an_encoder_rehearses_table_5_by_heads(tmp_path: Path) -> None:
+    sst2, rte = plan(["table5"], tmp_path, models=["bundled"], small=True).steps
+    assert sst2.stand_ins == {"prompt-sst2": "demo-sentiment"} and sst2.comparison is not None
+    assert sst2.comparison.task_name == "demo-sentiment" and rte.comparison is not None
+    line, _ = plan(["table5"], tmp_path, models=["bundled"], small=True).lines()
+    assert (line.fine_tunes, len(line.ready), line.finished) == (5 * 2 + 5 * 2, 20, 0)
+    rows = ComparisonFolder(sst2.folder).trials.path / "rows"
+    rows.mkdir(parents=True)
+    for number in range(4):
+        (rows / f"{number}.json").write_text("{}")
+    assert plan(["table5"], tmp_path, models=["bundled"], small=True).lines()[0].finished == 4
+
+
+def test_methods_of_others_need_their_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("beft_core.extras.METHODS", ("no_such_library",))
+    step, _ = plan(["table5"], tmp_path, models=["bundled"], small=True).steps
+    assert step.spec is None and {one.what for one in step.missing} == {"the extra methods"}
 
 
 def test_several_models_take_the_place_of_the_papers(tmp_path: Path) -> None:

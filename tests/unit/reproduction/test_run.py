@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from reproduction_tools import finish, row_of, without_data
+from reproduction_tools import finish, finish_comparison, row_of, without_data
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
@@ -95,6 +95,22 @@ def test_those_that_are_timed_alone_are_neither_given_nor_taken(tmp_path: Path, 
     run(planned, Observer(), bank_size=8)
     assert [(what, size) for what, size, _ in trained][:2] == [("table2", 1), ("table4", 8)]
     assert set(trained[0][2]) & set(trained[1][2])
+
+
+def test_a_comparison_is_made_once(tmp_path: Path, trained: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = small(tmp_path, "table5")
+    made: list[str] = []
+
+    def compare(spec: Any, folder: Path, observer: Observer, bank_size: int | None) -> Any:
+        made.append(spec.task_name)
+        finish_comparison(next(step for step in planned.steps if step.folder == folder))
+        return SimpleNamespace(trained=20, stopped=False)
+
+    monkeypatch.setattr(module, "_compare", compare)
+    assert run(planned, Observer()).trained == 40 and made == ["demo-sentiment", "demo-entailment"]
+    assert run(planned, Observer()).trained == 0 and len(made) == 2 and trained == []
+    run(small(tmp_path, "table5", seeds=2), Observer())
+    assert len(made) == 4, "other settings are another comparison"
 
 
 def test_a_failed_fine_tune_is_not_handed_on(tmp_path: Path, trained: list[Any]) -> None:
