@@ -24,6 +24,7 @@ from beft_core.cli.parser.command import Group, unknown_option
 from beft_core.cli.publishing import command as publishing
 from beft_core.cli.rewriting import command as rewriting
 from beft_core.cli.staging import command as staging
+from beft_core.cli.tracking import command as tracking
 from beft_core.cli.workers import command as workers
 from beft_core.errors import UserError
 from beft_core.files.disk import NO_ROOM, NoRoom
@@ -68,7 +69,7 @@ def build() -> typer.Typer:
     app.callback()(_whole)
     for module in (fine_tune, reading, rewriting, evaluation, dials, asking, exchange, sweep, comparing, report, paper):
         module.register(app)
-    for module in (publishing, workers, staging, dashboard, lesson, docs):
+    for module in (publishing, workers, staging, tracking, dashboard, lesson, docs):
         module.register(app)
     return app
 

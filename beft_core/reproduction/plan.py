@@ -31,10 +31,10 @@ from beft_core.reproduction.experiments import (
     comparison_of,
     spec_of,
 )
-from beft_core.sweeps import work
 from beft_core.sweeps.forecast import Hours, hours
+from beft_core.sweeps.planning import work
+from beft_core.sweeps.planning.staging import Missing, missing_model, missing_task
 from beft_core.sweeps.spec import SweepSpec, identity
-from beft_core.sweeps.staging import Missing, missing_model, missing_task
 from beft_core.sweeps.store import SweepFolder
 from beft_core.tasks.registry import get_task
 from beft_core.training.estimate.count import count_examples

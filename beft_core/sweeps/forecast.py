@@ -15,7 +15,8 @@ from beft_core.config import RunConfig
 from beft_core.devices import queue_name
 from beft_core.errors import UserError
 from beft_core.presets import layout_here
-from beft_core.sweeps import grouping, rates, work
+from beft_core.sweeps import grouping
+from beft_core.sweeps.planning import rates, work
 from beft_core.sweeps.spec import SweepSpec
 from beft_core.training.estimate.count import count_examples, count_steps, judge_estimate
 
@@ -86,7 +87,7 @@ class Hours:
     source: str
     """Sentence on where the rate is from, or why there is none."""
     operations: float | None
-    """Work of them all (:mod:`beft_core.sweeps.work`)."""
+    """Work of them all (:mod:`beft_core.sweeps.planning.work`)."""
 
     def in_words(self, cost_per_hour: float | None = None) -> str:
         """Write the forecast, with what it costs where an hour has a price."""
@@ -106,8 +107,8 @@ class Hours:
 def hours(runs: Iterable[RunConfig], workers: int = 1, model_weights: int | None = None) -> Hours:
     """Forecast the time of resolved fine-tunes of one model by what sweeps took on this machine before.
 
-    ``workers``: how many work at once. ``model_weights``: of :func:`beft_core.sweeps.work.weights`, for a model that is
-    not on this machine.
+    ``workers``: how many work at once. ``model_weights``: of :func:`beft_core.sweeps.planning.work.weights`, for a
+    model that is not on this machine.
 
     Raises:
         UserError: what is wrong with a table of the user's own.

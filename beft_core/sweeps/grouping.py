@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from beft_core.architectures.layout import Layout
 from beft_core.config import PER_RUN, RunConfig
-from beft_core.sweeps import work
+from beft_core.sweeps.planning import work
 from beft_core.training.preconditions import stands_alone
 
 MAX_AT_ONCE = {"cpu": 16, "cuda": 128, "mps": 16}

@@ -95,6 +95,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "beft fetch --model bundled --tasks demo-sentiment",
         "beft fetch --reproduce table1",
     ),
+    "export-results": (
+        "beft export-results sweep --project beft",
+        "beft export-results sweep/results.parquet --space ORG/NAME",
+    ),
     "dashboard": (
         "beft dashboard",
         "beft dashboard --port 8600",

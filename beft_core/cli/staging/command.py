@@ -14,7 +14,7 @@ from beft_core.files.paths import user_path
 from beft_core.reproduction.experiments import ALL, EXPERIMENTS
 from beft_core.reproduction.plan import plan
 from beft_core.settings import arguments
-from beft_core.sweeps import staging
+from beft_core.sweeps.planning import staging
 from beft_core.sweeps.spec import SweepSpec, read_spec
 
 Models = Annotated[

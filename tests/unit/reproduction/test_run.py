@@ -15,7 +15,7 @@ from beft_core.errors import UserError
 from beft_core.reproduction import run as module
 from beft_core.reproduction.plan import Plan, Step, plan
 from beft_core.reproduction.run import run
-from beft_core.sweeps import rates
+from beft_core.sweeps.planning import rates
 from beft_core.sweeps.spec import identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.observer import Observer

@@ -10,8 +10,9 @@ import pytest
 from sweep_tables import make_results
 
 from beft_core.errors import UserError
-from beft_core.sweeps import forecast, grouping, work
+from beft_core.sweeps import forecast, grouping
 from beft_core.sweeps.forecast import most_at_once
+from beft_core.sweeps.planning import work
 from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.spec import SweepSpec
 from beft_core.training.estimate.count import layout_of

@@ -10,7 +10,7 @@ from cli_runner import assert_refused, beft
 from reproduction_tools import without_data
 
 from beft_core.errors import UserError
-from beft_core.sweeps import staging
+from beft_core.sweeps.planning import staging
 
 
 @pytest.fixture(autouse=True)

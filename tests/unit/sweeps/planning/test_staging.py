@@ -9,7 +9,7 @@ from reproduction_tools import without_data
 
 from beft_core.errors import ModelNotHere, UserError
 from beft_core.models.source import BUNDLED
-from beft_core.sweeps import staging
+from beft_core.sweeps.planning import staging
 from beft_core.tasks.registry import get_task
 from beft_core.tasks.sources import presence as of_tasks
 

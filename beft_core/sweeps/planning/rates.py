@@ -1,7 +1,7 @@
 """Rates at which this machine does the work of fine-tunes, learned from every sweep that it has finished.
 
-``rates.json`` in the home folder: host, device, precision and model -> operations (of :mod:`beft_core.sweeps.work`) and
-the seconds that they took.
+``rates.json`` in the home folder: host, device, precision and model -> operations (of
+:mod:`beft_core.sweeps.planning.work`) and the seconds that they took.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 
 from beft_core.config import RunConfig
 from beft_core.models.source import locate
-from beft_core.sweeps import work
+from beft_core.sweeps.planning import work
 from beft_core.tasks.registry import TASKS
 
 RUN = RunConfig(task="sst2", n_train=100, epochs=3, batch_size=16, evaluate="last")

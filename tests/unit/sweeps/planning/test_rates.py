@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from beft_core.sweeps import rates
-from beft_core.sweeps.rates import Machine, Rate, known, learn
+from beft_core.sweeps.planning import rates
+from beft_core.sweeps.planning.rates import Machine, Rate, known, learn
 
 CPU = Machine("cpu", "float32", "bundled")
 

@@ -1,0 +1,1 @@
+"""Command that sends results to an experiment tracker."""

@@ -1,0 +1,134 @@
+"""Results of a sweep as runs of an experiment tracker, for groups that look at all of their training in one place.
+
+`trackio <https://github.com/gradio-app/trackio>`_ is the tracker: its API is that of wandb, and its data stay on this
+machine unless a Space is named.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from beft_core.errors import UserError
+from beft_core.extras import install_command
+from beft_core.sweeps.table import CHOICE_COLUMNS, SCORE_COLUMNS
+from beft_core.training.observer import Observer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONFIG: tuple[str, ...] = (
+    *("model", "task", "regime", "n_train", "trains", "lr", "epochs", "schedule", "adam_epsilon", "adam_epsilon_at"),
+    *("batch_size", "seed", "precision", "trained_parameters", "total_parameters", "device"),
+)
+"""Columns of a result table that are the configuration of a run."""
+SUMMARY: tuple[str, ...] = ("train_loss", "seconds", "best_value", "best_epoch", *SCORE_COLUMNS, *CHOICE_COLUMNS)
+"""Columns that are logged once, with the last epoch, where a fine-tune has them."""
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """Fine-tune as a tracker takes it."""
+
+    name: str
+    """Name that says what it is, and ends with its identity, so that it is the same whenever it is sent."""
+    group: str
+    config: dict[str, Any]
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    """Metrics after each epoch, the first one first."""
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+def tracked(results: pd.DataFrame) -> Iterator[TrackedRun]:
+    """Convert the finished fine-tunes of a result table (``sweeps.table``); those that failed have nothing to log.
+
+    Raises:
+        UserError: a curve that is no JSON list.
+    """
+    for row in results[results["state"] == "done"].to_dict("records"):
+        metric = row["metric"] if isinstance(row["metric"], str) else "metric"
+        yield TrackedRun(
+            f"{row['task']}-{row['trains']}-lr{row['lr']:g}-seed{row['seed']}-{str(row['run'])[:8]}",
+            f"{row['task']}-{row['trains']}",
+            {name: row[name] for name in CONFIG if _is_there(row[name])},
+            [{metric: value} for value in _curve(row["curve"])],
+            {name: row[name] for name in SUMMARY if _is_there(row[name])},
+        )
+
+
+def send(results: pd.DataFrame, project: str, observer: Observer, space: str | None = None) -> int:
+    """Send the finished fine-tunes of a result table to trackio; return how many.
+
+    ``space``: a Space on the Hugging Face Hub instead of this machine. A run that is there already is not sent again.
+
+    Raises:
+        UserError: trackio is not installed, or a name that it cannot take.
+    """
+    trackio = _trackio()
+    if not project.strip() or len(project) > 100 or any(sign in project for sign in "/\\\0"):
+        raise UserError(f"got the project {project[:100]!r}", "a name without slashes", "--project beft")
+    runs = list(tracked(results))
+    observer.stage("send", len(runs))
+    there = _names(trackio, project) if space is None else set()
+    sent = 0
+    for run in runs:
+        if observer.should_stop():
+            break
+        if run.name not in there:
+            _send(trackio, run, project, space)
+            sent += 1
+        observer.advance()
+    return sent
+
+
+def _send(trackio: ModuleType, run: TrackedRun, project: str, space: str | None) -> None:
+    target = {} if space is None else {"space_id": space}
+    made = trackio.init(
+        project,
+        name=run.name,
+        group=run.group,
+        config=run.config,
+        resume="never",
+        embed=False,
+        auto_log_gpu=False,
+        auto_log_cpu=False,
+        **target,
+    )
+    last = max(1, len(run.epochs))
+    for epoch, metrics in enumerate(run.epochs or [{}], 1):
+        made.log({**metrics, **(run.summary if epoch == last else {})}, step=epoch)
+    made.finish()
+
+
+def _names(trackio: ModuleType, project: str) -> set[str]:
+    """List the runs that a project on this machine has; none where there is no such project."""
+    try:
+        return {str(run.name) for run in trackio.Api().runs(project)}
+    except ValueError:  # no such project
+        return set()
+
+
+def _trackio() -> ModuleType:
+    if importlib.util.find_spec("trackio") is None:
+        raise UserError("got an installation without trackio", "the extra tracking", install_command("tracking"))
+    return importlib.import_module("trackio")
+
+
+def _curve(text: Any) -> list[float]:
+    if not isinstance(text, str):
+        return []
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = None
+    if not isinstance(values, list):
+        raise UserError(f"got the curve {text[:60]!r} in a result table", "a JSON list of numbers")
+    return [float(value) for value in values if isinstance(value, int | float)]
+
+
+def _is_there(value: Any) -> bool:
+    return value is not None and value == value

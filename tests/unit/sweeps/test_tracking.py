@@ -1,0 +1,86 @@
+"""Fine-tunes as runs of a tracker, with a tracker that only remembers."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from sweep_tables import EPOCHS, make_results
+
+from beft_core.errors import UserError
+from beft_core.sweeps import tracking
+from beft_core.training.observer import Observer
+
+RESULTS = make_results(
+    ("sst2",), ("low",), (1e-3,), (0, 1), trains=("v", "all"), failed=lambda run: run[2] == "v" and run[4] == 1
+)
+
+
+@pytest.fixture
+def tracker(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """trackio's functions, as far as they are used."""
+    runs: dict[str, dict[str, Any]] = {}
+
+    def init(project: str, **asked: Any) -> Any:
+        made = runs.setdefault(asked["name"], {"project": project, **asked, "logged": [], "finished": 0})
+
+        def finish() -> None:
+            made["finished"] += 1
+
+        return SimpleNamespace(log=lambda metrics, step: made["logged"].append((step, metrics)), finish=finish)
+
+    def of_project(project: str) -> list[SimpleNamespace]:
+        if not runs:
+            raise ValueError(project)
+        return [SimpleNamespace(name=name) for name in runs]
+
+    found = SimpleNamespace(init=init, Api=lambda: SimpleNamespace(runs=of_project), runs=runs)
+    monkeypatch.setattr(tracking, "_trackio", lambda: found)
+    return found
+
+
+def test_finished_fine_tunes_with_curve_and_scores(tracker: SimpleNamespace) -> None:
+    assert tracking.send(RESULTS, "group", Observer()) == 3
+    assert len(tracker.runs) == 3 and all(run["finished"] == 1 for run in tracker.runs.values())
+    name = next(name for name in tracker.runs if name.startswith("sst2-v-lr0.001-seed0-"))
+    single = tracker.runs[name]
+    assert single["config"]["lr"] == 1e-3 and single["config"]["n_train"] == 1000 and single["group"] == "sst2-v"
+    assert "adam_epsilon" not in single["config"], "what the table does not know is left out"
+    assert [step for step, _ in single["logged"]] == list(range(1, EPOCHS + 1))
+    row = RESULTS[(RESULTS["trains"] == "v") & (RESULTS["seed"] == 0)].iloc[0]
+    assert single["logged"][-1][1]["accuracy"] == pytest.approx(row["value"])
+    assert "projection_ratio.v" not in single["logged"][-1][1] and single["logged"][-1][1]["seconds"] == row["seconds"]
+    probe = next(run for name, run in tracker.runs.items() if "-all-" in name)
+    assert probe["logged"][-1][1]["projection_ratio.v"] == 0.9 and probe["logged"][0][1].keys() == {"accuracy"}
+    assert probe["logged"][-1][1]["selected.magnitude"] == "q"
+
+
+def test_what_is_there_is_not_sent_again(tracker: SimpleNamespace) -> None:
+    tracking.send(RESULTS, "group", Observer())
+    assert tracking.send(RESULTS, "group", Observer()) == 0
+    assert all(run["finished"] == 1 for run in tracker.runs.values())
+    other = make_results(("rte",), ("low",), (1e-3,), (0,), trains=("v",))
+    assert tracking.send(other, "group", Observer()) == 1
+
+
+def test_a_space_is_named(tracker: SimpleNamespace) -> None:
+    tracking.send(RESULTS, "group", Observer(), "org/space")
+    assert {run["space_id"] for run in tracker.runs.values()} == {"org/space"}
+
+
+def test_ctrl_c_ends_after_the_run(tracker: SimpleNamespace) -> None:
+    class Stopping(Observer):
+        def should_stop(self) -> bool:
+            return bool(tracker.runs)
+
+    assert tracking.send(RESULTS, "group", Stopping()) == 1
+
+
+def test_wrong_names_and_curves_are_refused(tracker: SimpleNamespace) -> None:
+    for project in ("", " ", "a/b", "x" * 101):
+        with pytest.raises(UserError, match="a name without slashes"):
+            tracking.send(RESULTS, project, Observer())
+    with pytest.raises(UserError, match="a JSON list"):
+        tracking.send(RESULTS.assign(curve="{"), "group", Observer())
+    assert not tracker.runs
