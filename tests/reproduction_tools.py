@@ -76,6 +76,11 @@ def finish(step: Step, value: Callable[[RunConfig], float] = level) -> None:
     folder.write_table(step.runs)
 
 
+def replace(step: Step, row: dict[str, Any]) -> None:
+    """Write a row in the place of one that is there, which a sweep never does."""
+    (SweepFolder(step.folder).rows / f"{row['run']}.json").write_text(json.dumps(row))
+
+
 def finish_all(plan: Plan, value: Callable[[RunConfig], float] = level) -> None:
     """Write the rows of every step that can run, and the result of every comparison of methods."""
     for step in plan.steps:

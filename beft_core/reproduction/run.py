@@ -16,6 +16,7 @@ from beft_core.comparison.plan import plan as plan_comparison
 from beft_core.comparison.spec import ComparisonSpec
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
+from beft_core.execution.fleet import sweep_here
 from beft_core.files.safe_io import read_json_file
 from beft_core.reports.methods.table import NAME as METHODS_NAME
 from beft_core.reproduction.experiments import EXPERIMENTS
@@ -29,7 +30,7 @@ from beft_core.training.preconditions import require_data
 
 if TYPE_CHECKING:
     from beft_core.comparison.runner import Compared
-    from beft_core.sweeps.runner import SweepResult
+    from beft_core.sweeps.sharing.result import SweepResult
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,8 @@ def _sweep(step: Step, folder: SweepFolder, observer: Observer, bank_size: int |
     observer.stage("load data")
     require_data(_unfinished(step))
     folder.prepare()
-    observer.stage("start PyTorch")
-    from beft_core.sweeps.runner import run_sweep
-
-    return run_sweep(step.spec, folder, observer, bank_size=bank_size)
+    # What is timed has one device for itself; all else takes every GPU of this machine.
+    return sweep_here(step.spec, folder, observer, bank_size=bank_size, workers=1 if step.is_alone else None)
 
 
 def _is_compared(spec: ComparisonSpec, folder: Path) -> bool:

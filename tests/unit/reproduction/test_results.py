@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 from report_tools import entry
-from reproduction_tools import finish, finish_all, row_of, without_data
+from reproduction_tools import finish, finish_all, replace, row_of, without_data
 
 from beft_core.reproduction.plan import Plan, plan
 from beft_core.reproduction.results import merges_of, of_experiment, rows_of
 from beft_core.sweeps.spec import identity
-from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import COLUMNS
 
 
@@ -42,7 +41,7 @@ def test_a_fine_tune_that_was_trained_twice_counts_once(planned: Plan, tmp_path:
     assert rows["run"].is_unique
     twice = {identity(run) for run in alone.runs} & {identity(run) for run in shared.runs}
     assert twice and set(rows[rows["run"].isin(twice)]["value"]) == {0.9}, "that of the pass with others"
-    SweepFolder(shared.folder).save({**row_of(shared.runs[0]), "state": "failed", "value": None}, None)
+    replace(shared, {**row_of(shared.runs[0]), "state": "failed", "value": None})
     lost = identity(shared.runs[0])
     kept = rows_of([alone, shared]).set_index("run")
     assert kept.loc[lost, "value"] == 0.1 if lost in twice else kept.loc[lost, "state"] == "failed"

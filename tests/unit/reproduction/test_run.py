@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from reproduction_tools import finish, finish_comparison, row_of, without_data
+from reproduction_tools import finish, finish_comparison, replace, row_of, without_data
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
@@ -116,10 +116,9 @@ def test_a_comparison_is_made_once(tmp_path: Path, trained: list[Any], monkeypat
 def test_a_failed_fine_tune_is_not_handed_on(tmp_path: Path, trained: list[Any]) -> None:
     planned = small(tmp_path, "figure1", "figure4")
     first = planned.steps[0]
-    folder = SweepFolder(first.folder)
     finish(first)
     bad = first.runs[0]
-    folder.save({**row_of(bad), "state": "failed", "failure": "the loss is not a number"}, None)
+    replace(first, {**row_of(bad), "state": "failed", "failure": "the loss is not a number"})
     done = run(planned, Observer())
     assert identity(bad) in trained[-1][2] and done.failed == 1
 
