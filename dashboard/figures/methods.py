@@ -46,6 +46,8 @@ class MethodMark:
     """Whether it is at the paper's settings; else at its own best."""
     about: str = ""
     """More about it, for the pointer: its learning rate, its seeds."""
+    label: str = ""
+    """Name of the method; empty: made of what was trained. A bias term has its symbol in any case."""
 
 
 def value_by_size(
@@ -106,7 +108,7 @@ def _by_method(marks: Sequence[MethodMark]) -> dict[str, list[MethodMark]]:
 def _draw_method(
     figure: go.Figure, name: str, own: Sequence[MethodMark], place: float, metric: str, interval: str, dark: bool
 ) -> None:
-    colour, words = _colour(name, dark), _name(name)
+    colour, words = _colour(name, dark), _name(own[0])
     known = [mark for mark in own if mark.low is not None and mark.high is not None]
     if len(own) > 1:
         figure.add_scatter(
@@ -138,7 +140,7 @@ def _draw_method(
             showlegend=False,
             cliponaxis=False,
             marker={
-                "symbol": _symbol(name),
+                "symbol": _symbol(mark),
                 "size": 12,
                 "color": style.ground(dark) if mark.paper else colour,
                 "line": {"color": colour, "width": 2},
@@ -223,19 +225,22 @@ def _colour(trains: str, dark: bool) -> str:
     return style.TERM_COLOURS.get(trains, style.ink(dark))
 
 
-def _symbol(trains: str) -> str:
+def _symbol(mark: MethodMark) -> str:
     """Symbol of a method by what it changes: biases, an adapter, single weights, every weight, or nothing."""
-    row = METHODS.get(trains.split()[0])
-    if row is None or (row.trains and not row.beyond_biases):
-        return "circle"
+    row = METHODS.get(mark.trains.split()[0])
+    if row is None:
+        return "circle" if mark.trained else "x"
     if row.adapter is not None:
         return "diamond"
-    return "hexagon" if row.changes_weights and trains != "full" else "star" if row.changes_weights else "x"
+    if row.changes_weights:
+        return "star" if mark.trains == "full" else "hexagon"
+    return "circle" if row.trains else "x"
 
 
-def _name(trains: str) -> str:
+def _name(mark: MethodMark) -> str:
     """Write what was trained, for plotly: symbols of bias terms, names of methods."""
-    terms = trains.split("+")
+    terms = mark.trains.split("+")
     if set(terms) <= set(TERMS):
         return " + ".join(map(style.symbol, terms))
-    return in_figures({"all": "all biases", "head": "head only"}.get(trains) or trained_in_words(trains))
+    short = {"all": "all biases", "head": "head only"}.get(mark.trains) or trained_in_words(mark.trains)
+    return in_figures(mark.label or short, 32)

@@ -24,6 +24,7 @@ CHARTS = {
     "Table 2": 0,
     "Table 3": 0,
     "Table 4": 0,
+    "Table 5": 0,
     "Learning rate and epochs": 3,
     "Does the score predict?": 2,
 }

@@ -87,7 +87,7 @@ CLAIMS: dict[str, Claim] = {
         Claim("merge", "Averaging b_v of two tasks keeps both", "Table 3", checks.merging_keeps_both, "Table 3"),
         Claim("epochs", "Little data wants many epochs", "3.4", checks.keeps_improving, RATES),
         Claim("encoders", "It holds on other encoders", "Table 4", partial(checks.holds_on, False), "Table 4"),
-        Claim("decoders", "It holds on decoders", "Table 5", partial(checks.holds_on, True), "Table 4"),
+        Claim("decoders", "It holds on decoders", "Table 5", partial(checks.holds_on, True), "Table 5"),
     )
 }
 """Claims by key, in the order in which they are read."""

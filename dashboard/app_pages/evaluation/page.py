@@ -8,6 +8,7 @@ import streamlit as st
 
 from beft_core.errors import UserError
 from dashboard.app_pages.evaluation.figures import figures_1_and_4, rates_and_epochs
+from dashboard.app_pages.evaluation.methods import table_5
 from dashboard.app_pages.evaluation.prediction import does_the_score_predict
 from dashboard.app_pages.evaluation.scorecard import PART, answer, claims
 from dashboard.app_pages.evaluation.tables import table_1, table_2, table_3, table_4
@@ -24,6 +25,7 @@ TABS: dict[str, tuple[Callable[[View], None], bool]] = {
     "Table 2": (table_2, True),
     "Table 3": (table_3, False),
     "Table 4": (table_4, True),
+    "Table 5": (table_5, True),
     "Learning rate and epochs": (rates_and_epochs, False),
     "Does the score predict?": (does_the_score_predict, False),
 }

@@ -46,7 +46,7 @@ def table_1(view: View) -> None:
         "Each bias term fine-tuned alone, on three amounts of data. Is ours in the same order as the paper's, and does "
         "the † of the probes stand at the best?"
     )
-    _show(tables.table1(view.runs, view.model, view.lr))
+    show_table(tables.table1(view.runs, view.model, view.lr))
 
 
 def table_2(view: View) -> None:
@@ -57,7 +57,7 @@ def table_2(view: View) -> None:
     )
     cases = {f"{task} {regime}": (task, regime) for task, regime in tables.table2_cases(view.runs, view.model)}
     task, regime = cases[_choose("Task and training examples", list(cases), CASE)]
-    _show(tables.table2(view.runs, task, regime, view.model, view.lr))
+    show_table(tables.table2(view.runs, task, regime, view.model, view.lr))
 
 
 def table_3(view: View) -> None:
@@ -69,7 +69,7 @@ def table_3(view: View) -> None:
         for tasks, term, method in tables.table3_cases(merges)
     }
     pair, term, method = cases[_choose("Merge", list(cases), MERGE)]
-    _show(tables.table3(merges, pair, term, method))
+    show_table(tables.table3(merges, pair, term, method))
     if merges is None:
         st.caption(
             f":material/info: Merges are read from the sweep's folder; a single {NAME} file has none. `beft sweep "
@@ -82,14 +82,12 @@ def table_4(view: View) -> None:
     st.markdown(
         "Does it hold for other models? The paper's models are in this table as soon as a sweep of them is opened."
     )
-    _show(tables.table4(view.whole.results, view.lr))
-    st.subheader("Decoders (Table 5)", anchor=False)
-    _show(tables.table5(view.whole.results, view.lr))
+    show_table(tables.table4(view.whole.results, view.lr))
 
 
 def reference(view: View) -> None:
     """Draw the paper's numbers of a table, to read beside ours."""
-    _show(tables.reference(view.runs, view.model, view.lr))
+    show_table(tables.reference(view.runs, view.model, view.lr))
 
 
 def _choose(label: str, options: list[str], key: str) -> str:
@@ -104,7 +102,8 @@ def _choose(label: str, options: list[str], key: str) -> str:
 # --- one table -----------------------------------------------------------------------------------------------------
 
 
-def _show(table: Table) -> None:
+def show_table(table: Table) -> None:
+    """Draw a table of the paper with ours in it, its reasons, its download and how it was computed."""
     shown, left_out = with_ours(table)
     if left_out:
         with page.control("settings", f"whole-{table.key}"):

@@ -18,6 +18,7 @@ import streamlit as st
 from dashboard_tools import app, sound
 from fake_worker import small_snapshot
 from google.protobuf.descriptor import FieldDescriptor
+from made_comparisons import comparison, row
 from made_up_samples import write_index
 from merge_samples import fine_tune
 from streamlit.testing.v1 import AppTest
@@ -27,6 +28,7 @@ from beft_core.config import RunConfig
 from beft_core.exchange import upload_library
 from beft_core.process_id import ProcessId
 from beft_core.reports.merges import NAME as MERGES
+from beft_core.reports.methods.table import write_comparison
 from beft_core.runs import about
 from beft_core.runs.overview import overview
 from beft_core.runs.run import Run
@@ -183,6 +185,9 @@ def home(tmp_path: Path) -> dict[str, list[str]]:
         for seed in range(3)
     ]
     (samples / MERGES).write_text(json.dumps(merged))
+    evil = {"task": EVIL, "model": EVIL, "label": EVIL, "trains": f"q{EVIL}", "metric": EVIL, "edge": EVIL}
+    methods = [row("v", 0.7, **evil), row("lora", 0.5, **evil, setting="same", state="failed", reason=EVIL)]
+    write_comparison(comparison(*methods), samples, {})
     upload_library.keep(hostile(small_snapshot(5)), EVIL[:60])
     runs = [run_of("select", "done"), run_of("train", "failed"), run_of("train", "running")]
     runs.append(run_of("train", "done", task=None, train_file=f"/data/{EVIL}", text=EVIL, label=EVIL))
@@ -210,6 +215,7 @@ PARTS = [
     "Table 2",
     "Table 3",
     "Table 4",
+    "Table 5",
     "Learning rate and epochs",
     "Does the score predict?",
 ]

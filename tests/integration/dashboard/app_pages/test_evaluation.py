@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from dashboard_tools import charts, opened, sound
+from made_comparisons import comparison, row
 from made_up_samples import write_samples
 from parquet_bombs import repeated_in
 from streamlit.testing.v1 import AppTest
@@ -17,6 +18,7 @@ from sweep_tables import make_results
 
 from beft_core.errors import UserError
 from beft_core.reports.merges import NAME as MERGES
+from beft_core.reports.methods.table import write_comparison
 from beft_core.reports.tables import table1
 from beft_core.runs.run import Run
 from beft_core.sweeps.table import write_table
@@ -27,7 +29,17 @@ from dashboard.result_tables.uploads import MEGABYTES, read_upload
 pytestmark = pytest.mark.usefixtures("lab")
 
 FIGURES, RATES, ANSWER = "Figures 1 and 4", "Learning rate and epochs", "Does the score predict?"
-TABS = {"Claims": 0, FIGURES: 1, "Table 1": 0, "Table 2": 0, "Table 3": 0, "Table 4": 0, RATES: 3, ANSWER: 2}
+TABS = {
+    "Claims": 0,
+    FIGURES: 1,
+    "Table 1": 0,
+    "Table 2": 0,
+    "Table 3": 0,
+    "Table 4": 0,
+    "Table 5": 0,
+    RATES: 3,
+    ANSWER: 2,
+}
 """Tab -> figures in it."""
 
 
@@ -105,6 +117,63 @@ def test_a_sweep_of_this_machine_is_offered_with_its_merges(lab: Path) -> None:
     assert at.selectbox(key="results").value == title
     at = opened("evaluation", results="Run 000000: gone")
     assert at.selectbox(key="results").value == "Bundled sweep" and "Not here any more" in said(at)
+
+
+# --- methods against each other ------------------------------------------------------------------------------------
+
+METHODS = [
+    row("v", 0.80),
+    row("v", 0.76, setting="same"),
+    row("lora", 0.83, trained_parameters=73_728),
+    row("lora", 0.51, setting="same", trained_parameters=73_728),
+    row("full", 0.86, trained_parameters=22_713_216, low=None, high=None),
+    row("prefix", 0.7, state="refused", value=None, reason="it takes no keys and values"),
+    row("v", 0.61, task="rte"),
+]
+
+
+def test_without_a_comparison_the_tab_says_how_to_make_one(bundled: None) -> None:
+    at = opened("evaluation", part="Table 5")
+    assert "`beft compare-methods --task sst2" in at.info[0].value and not at.error
+
+
+def test_methods_stand_against_each_other_and_beside_the_paper(lab: Path) -> None:
+    put_sample(lab)
+    write_comparison(comparison(*METHODS), lab / "samples", {})
+    at = opened("evaluation", part="Table 5")
+    assert at.selectbox(key="comparison").value == "Bundled comparison" and charts(at) == 2
+    text = said(at).replace("\\", "")
+    assert "LoRA on SST-2 (bundled), one learning rate for all, at 0.001: collapse confirmed here" in text
+    assert "each method at its best, at 0.001: collapse refuted here" in text
+    ours, theirs = (json.loads(one.proto.spec) for one in at.get("plotly_chart"))
+    marks = {one["name"]: one for one in ours["data"] if one.get("customdata")}
+    assert len(marks) == 5 and marks["LoRA, the paper's settings"]["y"] == [51.0]
+    assert marks["every weight, each at its best"]["x"] == [22_713_216]
+    lora = next(one for one in theirs["data"] if one["name"].startswith("LoRA"))
+    assert lora["y"] == [92.6] and lora["x"] == [pytest.approx(0.012 * 1.3e9)]
+    halves = [one.value for one in at.subheader]
+    assert halves[:2] == ["One learning rate for all", "Each method at its best"]
+    assert "83.0" in html(at) and "it takes no keys and values" in said(at)
+    at = sound(at.selectbox(key="methods_task").select("rte").run())
+    assert "RTE" in said(at) and not at.error
+
+
+def test_an_upload_of_a_comparison_is_checked_and_opened(lab: Path) -> None:
+    put_sample(lab)
+    at = opened("evaluation", part="Table 5")
+    for data, words in (
+        (b"junk", "no readable Parquet"),
+        (as_bytes(make_results(), "parquet"), "without the column"),
+        (as_bytes(comparison(row("v", float("inf"))).rows, "parquet"), "an infinite number in the column value"),
+        (as_bytes(comparison().rows, "parquet"), "got a comparison of 0 rows"),
+    ):
+        at.file_uploader[1].upload("methods.parquet", data).run()
+        assert words in sound(at).error[0].value.replace("\\", ""), words
+    evil = "<script>[x](http://x)"
+    data = as_bytes(comparison(row("v", 0.8), row("q", 0.7, label=evil, model="bundled")).rows, "parquet")
+    at.file_uploader[1].upload(evil, data).run()
+    assert sound(at).selectbox(key="comparison").value == f"Upload: {evil}" and not at.error and charts(at) == 2
+    assert "<script>" not in html(at) and not list(lab.rglob("*script*"))
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])

@@ -89,3 +89,10 @@ def test_small_differences_look_small_and_strange_names_are_escaped() -> None:
     assert high - low >= 10 and any("&lt;b&gt;" in name for name in found)
     assert value_by_size([], "accuracy").layout.height
     assert value_by_size([MethodMark("none", 0, 0.5)], "accuracy").layout.height
+
+
+def test_a_name_of_its_own_stands_in_place_of_what_was_trained_but_for_bias_terms() -> None:
+    named = [MethodMark("v", 10, 0.8, label="b_v"), MethodMark("icl", 0, 0.6, label="in-context learning")]
+    _, found = drawn(named)
+    assert set(found) == {f"b<sub>v</sub>, {BEST}", f"in-context learning, {BEST}"}
+    assert found[f"in-context learning, {BEST}"][2].symbol == "x"
