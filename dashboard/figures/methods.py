@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -15,12 +16,16 @@ from dashboard.figures.parts import style
 from dashboard.figures.parts.labels import in_figures, trained_in_words
 from dashboard.figures.parts.numbers import apart
 
-PLOT, HEAD, FOOT = 300, 84, 74
-"""Heights in pixels: the marks, the names above them, and the axis with the legend below it."""
-WIDTH = 760
-"""Width of the marks in pixels, about; methods that train equally many values stand beside each other by it."""
-BESIDE = 27
+PLOT, HEAD, FOOT, SIDE = 300, 112, 74, 56
+"""Sizes in pixels: the marks, the names above them, the axis with the legend below, and the room right of the last mark
+for its name.
+"""
+BESIDE = 20
 """Least distance in pixels from a method to the next: as much as its slanted name takes."""
+SLANT = -60
+"""Angle of the names in degrees, upwards."""
+MAX_NAME = 22
+"""Most characters of a name."""
 LEAST = 10.0
 """Least span of the y axis, in percentage points, so that small differences look small."""
 NOTHING = "none"
@@ -56,17 +61,21 @@ def value_by_size(
     constant: float | None = None,
     dark: bool = False,
     *,
+    width: float = 500,
     interval: str = "95 % interval",
 ) -> go.Figure:
     """Draw the metric of each method, in percent, over the number of values that it trains, on a logarithmic axis.
 
     A method has one place, in which its mark at the paper's settings is hollow and that at its best filled; a line
     joins the two. Methods with equally many values stand beside each other around their number. ``constant``: metric of
-    the best constant answer, a fraction; None: not known. ``interval``: what the bars are.
+    the best constant answer, a fraction; None: not known. ``width``: of the marks on the screen, in pixels, about;
+    ``interval``: what the bars are.
     """
     figure = go.Figure()
-    places = _places(marks)
+    places = _places(marks, width)
+    low, high = _span(marks, constant)
     for name, own in _by_method(marks).items():
+        _draw_name(figure, name, own, places[name], high, dark)
         _draw_method(figure, name, own, places[name], metric, interval, dark)
     for half, paper in ((BEST, False), (PAPER, True)):
         if any(mark.paper == paper for mark in marks):
@@ -78,7 +87,6 @@ def value_by_size(
                 showlegend=True,
                 marker={"symbol": "circle-open" if paper else "circle", "size": 11, "color": style.ink(dark)},
             )
-    low, high = _span(marks, constant)
     if constant is not None:
         figure.add_hline(
             y=100 * constant,
@@ -91,7 +99,7 @@ def value_by_size(
     figure.update_layout(
         template=style.template(dark),
         height=HEAD + PLOT + FOOT,
-        margin={"t": HEAD, "b": FOOT},
+        margin={"t": HEAD, "b": FOOT, "r": SIDE},
         hovermode="closest",
         showlegend=True,
         legend={"orientation": "h", "x": 0, "y": -52 / PLOT, "yanchor": "top"},
@@ -109,29 +117,11 @@ def _draw_method(
     figure: go.Figure, name: str, own: Sequence[MethodMark], place: float, metric: str, interval: str, dark: bool
 ) -> None:
     colour, words = _colour(name, dark), _name(own[0])
-    known = [mark for mark in own if mark.low is not None and mark.high is not None]
+    values = [100 * mark.value for mark in own]
     if len(own) > 1:
-        figure.add_scatter(
-            x=[10**place] * len(own),
-            y=[100 * mark.value for mark in own],
-            mode="lines",
-            line={"color": colour, "width": 1, "dash": "dot"},
-            hoverinfo="skip",
-            showlegend=False,
-        )
-    for mark in known:
-        assert mark.low is not None and mark.high is not None
-        figure.add_scatter(
-            x=[10**place] * 2,
-            y=[100 * mark.low, 100 * mark.high],
-            mode="lines",
-            name="interval",
-            line={"color": colour, "width": 1.5 if mark.paper else 3},
-            opacity=0.6,
-            hoverinfo="skip",
-            showlegend=False,
-        )
+        _draw_line(figure, place, (min(values), max(values)), {"color": colour, "width": 1, "dash": "dot"})
     for mark in own:
+        known = mark.low is not None and mark.high is not None
         figure.add_scatter(
             x=[10**place],
             y=[100 * mark.value],
@@ -145,22 +135,43 @@ def _draw_method(
                 "color": style.ground(dark) if mark.paper else colour,
                 "line": {"color": colour, "width": 2},
             },
+            error_y={
+                "visible": known,
+                "type": "data",
+                "symmetric": False,
+                "array": [100 * ((mark.high or 0.0) - mark.value)],
+                "arrayminus": [100 * (mark.value - (mark.low or 0.0))],
+                "color": colour,
+                "thickness": 1.5 if mark.paper else 3,
+                "width": 0,
+            },
             customdata=[_about(words, mark, metric, interval)],
             hovertemplate="%{customdata}<extra></extra>",
         )
-    top = max(100 * (mark.value if mark.high is None else mark.high) for mark in own)
+
+
+def _draw_line(figure: go.Figure, place: float, ends: tuple[float, float], line: dict[str, Any]) -> None:
+    """Draw an upright line at a method's place."""
+    figure.add_shape(type="line", x0=10**place, x1=10**place, y0=ends[0], y1=ends[1], line=line, layer="below")
+
+
+def _draw_name(figure: go.Figure, name: str, own: Sequence[MethodMark], place: float, top: float, dark: bool) -> None:
+    """Write the name of a method above the picture, with a thin line from it down to the highest mark."""
+    colour = _colour(name, dark)
+    highest = max(100 * mark.value for mark in own)
+    _draw_line(figure, place, (highest, top), {"color": style.shade(colour, 2, dark), "width": 1})
     figure.add_annotation(
         x=place,  # of a logarithmic axis an annotation takes the logarithm
-        y=top,
-        text=words,
-        textangle=-50,
+        y=1,
+        yref="y domain",
+        text=_name(own[0]),
+        textangle=SLANT,
         xanchor="left",
         yanchor="bottom",
         xshift=-4,
-        yshift=6,
         showarrow=False,
         name=name,
-        font={"color": style.readable(colour, dark), "size": 13},
+        font={"color": style.readable(colour, dark), "size": 12},
     )
 
 
@@ -173,7 +184,7 @@ def _about(words: str, mark: MethodMark, metric: str, interval: str) -> str:
     return shown + (f"<br>{in_figures(mark.about)}" if mark.about else "")
 
 
-def _places(marks: Sequence[MethodMark]) -> dict[str, float]:
+def _places(marks: Sequence[MethodMark], width: float) -> dict[str, float]:
     """Place each method on the axis, as a logarithm to the base of ten; what trains nothing at the left end."""
     least = min((mark.trained for mark in marks if mark.trained), default=10)
     logs = {
@@ -181,7 +192,7 @@ def _places(marks: Sequence[MethodMark]) -> dict[str, float]:
         for name, own in _by_method(marks).items()
     }
     span = max(1.0, max(logs.values(), default=1.0) - min(logs.values(), default=0.0))
-    return apart(logs, BESIDE * span / WIDTH)
+    return apart(logs, BESIDE * span / width)
 
 
 def _scale(figure: go.Figure, marks: Sequence[MethodMark], places: dict[str, float]) -> None:
@@ -195,7 +206,7 @@ def _scale(figure: go.Figure, marks: Sequence[MethodMark], places: dict[str, flo
     margin = 0.04 * max(1.0, high - low)
     figure.update_xaxes(
         type="log",
-        range=[low - margin, high + 2.5 * margin],
+        range=[low - margin, high + margin],
         tickvals=list(ticks),
         ticktext=list(ticks.values()),
         title={"text": "trained values", "standoff": 4},
@@ -243,4 +254,4 @@ def _name(mark: MethodMark) -> str:
     if set(terms) <= set(TERMS):
         return " + ".join(map(style.symbol, terms))
     short = {"all": "all biases", "head": "head only"}.get(mark.trains) or trained_in_words(mark.trains)
-    return in_figures(mark.label or short, 32)
+    return in_figures(mark.label or short, MAX_NAME)

@@ -162,8 +162,8 @@ def name_of(trains: str) -> str:
 
 
 def colour_of(trains: str, dark: bool) -> str:
-    """Colour of the bias term, of several the first one's; of everything else that of the text."""
-    return style.TERM_COLOURS.get(trains.split("+")[0], style.ink(dark))
+    """Colour of the bias term that is trained alone; of several, and of everything else, that of the text."""
+    return style.TERM_COLOURS.get(trains, style.ink(dark))
 
 
 _SETTING_WORDS = {

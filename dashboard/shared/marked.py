@@ -45,7 +45,7 @@ def choose_one(
     key: str,
     shown: Callable[[str], str],
     help: str | None = None,
-    draw: Callable[..., str] = st.selectbox,
+    draw: Callable[..., Any] = st.selectbox,
     **look: Any,
 ) -> str:
     """Draw a list under `key`, which is also its name in the URL; the default does not stand there.

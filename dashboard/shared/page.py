@@ -117,6 +117,7 @@ def frame(name: str) -> None:
         st.html(
             f"<style>html {{ font-size: {ROOM_PIXELS * scale():.4g}px; }} "
             ".stMainBlockContainer { max-width: 100rem; padding-top: 0.6rem; } "
+            '[data-testid="stMainBlockContainer"] > .stVerticalBlock { gap: 0.6rem; } '
             + (f"{hidden} {{ display: none; }}" if hidden else "")
             + "</style>"
         )

@@ -30,6 +30,8 @@ page.begin(
     "Several fine-tunes beside each other: did they learn the same, and do they rank the bias terms alike?",
 )
 answer = st.container()  # above the choice of the snapshots that it is about
+# Before a room the names have no frame, and the view stands beside them: the page is then one screen.
+names = st.container(horizontal=page.presenting(), vertical_alignment="center")
 opened = pick_many(
     "Snapshots",
     COMPARE_CHOICE,
@@ -38,7 +40,9 @@ opened = pick_many(
     help="Bundled samples, finished runs of this machine, and what you upload; the first is A, the next B.",
     added=parts.look_at,
 )
-view = st.container(horizontal=True)  # what one looks at, on demand: it would push the pictures off the screen
+legend = names.container(width="stretch")
+# What one looks at, on demand: it would push the pictures off the screen.
+view = (names if page.presenting() else st).container(horizontal=True, width="content")
 with page.control("choose", "compare-mine"), st.expander("Your own files", icon=":material/folder_open:"):
     mine, models = st.tabs(["Your uploads", "From two models"])
     with mine:
@@ -60,6 +64,7 @@ shown = parts.Compared(tuple(opened), stack, approaches, approach, page.dark())
 with answer:
     if two is not None:
         parts.answer(shown, two)
+with legend:
     parts.legend(shown)
 if len(opened) == 1:
     st.info("This is one snapshot. Add another above to compare it with.", icon=":material/add:")
@@ -73,5 +78,8 @@ for title, tab in zip(ORDER, st.tabs(ORDER, key=SECTION, on_change="rerun", bind
             OF_TWO[title](shown, two)
         else:
             st.caption("It takes two different snapshots.")
-parts.export(shown)
-parts.computed(shown)
+end = st.grid(2, min_column_width=400) if page.presenting() else None
+with st.container() if end is None else end.cell():
+    parts.export(shown)
+with st.container() if end is None else end.cell():
+    parts.computed(shown)

@@ -143,7 +143,7 @@ def choose_view(opened: Sequence[Opened]) -> tuple[str, tuple[str, ...], str]:
 
 def legend(all_: Compared) -> None:
     """Draw which snapshot is which letter and shape, and what one must know of them before comparing."""
-    with st.container(border=True, gap="xsmall"):
+    with st.container(border=not page.presenting(), gap="xsmall"):
         for number, one in enumerate(all_.opened):
             st.markdown(f"{all_.name(number)} **{plain(one.title, 120)}** :small[:gray[{explain.headline(one)}]]")
     for caveat in caveats(all_):

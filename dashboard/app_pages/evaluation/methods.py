@@ -23,7 +23,14 @@ from dashboard.shared.figure import show
 from dashboard.shared.text import in_words
 
 MODEL, TASK, SIZE, BESIDE = "methods_model", "methods_task", "methods_size", "methods_beside"
-"""Keys of the lists of models, tasks, training examples and the paper's models, and their names in the URL."""
+HALF = "methods_half"
+"""Keys of the lists of models, tasks, training examples and the paper's models, and of the choice of a half; and their
+names in the URL.
+"""
+PICTURES, NARROWEST = "methods-pictures", "17rem"
+"""Key of the container of both pictures, and the width below which they stand below each other."""
+PIXELS = (480, 190)
+"""Widths of the marks of our picture and of the paper's in a window of 1280 pixels."""
 SIZES: dict[str, float] = {"OPT-1.3B": 1.3e9, "OPT-6.7B": 6.7e9}
 """Parameters of the paper's models, of which it gives what each technique trains as a share."""
 
@@ -62,21 +69,36 @@ def _comparison(found: Comparison, dark: bool) -> None:
         for sentence in verdicts(Comparison(own.rows[own.rows["task"] == task], own.pairs), setting):
             st.markdown(f"- {in_words(as_written(sentence))}")
     rows = own.done[own.done["task"] == task]
-    grid = st.grid(2 if beside is not None else 1, min_column_width=420, gap="medium")
-    with grid.cell():
+    # Where there is no room for both they stand below each other.
+    st.html(f"<style>.st-key-{PICTURES} > div > .stHorizontalBlock > .stColumn {{ min-width: {NARROWEST}; }}</style>")
+    with st.container(key=PICTURES):
+        places = st.columns((2, 1) if beside is not None else 1)
+    with places[0]:
         _ours(rows, model, task, dark)
     if beside is not None:
-        with grid.cell():
+        with places[1]:
             _papers(theirs[(theirs["model"] == beside) & (theirs["task"] == plain(task))], beside, task, dark)
     st.caption(
         "Each method has one place along the axis; those with equally many trained values stand beside each other. ● "
         "biases, ◆ adapters, ⬢ single weights, ★ every weight, ✕ nothing is trained. Bars are 95 % intervals over "
         "seeds and validation examples."
     )
-    for setting, title in TITLES.items():
-        if (own.rows["setting"] == setting).any():
-            st.subheader(title[0].upper() + title[1:], anchor=False)
-            show_table(table5(own, model, setting, beside or next(iter(SIZES))))
+    halves = {title: setting for setting, title in TITLES.items() if (own.rows["setting"] == setting).any()}
+    with page.control("settings", "methods-half"):
+        half = _half(list(halves))
+    if half in halves:
+        show_table(table5(own, model, halves[half], beside or next(iter(SIZES))))
+
+
+def _half(titles: list[str]) -> str:
+    """Draw the choice of a half of the table, the last one first."""
+    if st.session_state.get(HALF) not in (None, *titles):
+        del st.session_state[HALF]  # what another comparison had
+    return str(
+        st.segmented_control(
+            "Table 5", titles, default=titles[-1] if titles else None, required=True, key=HALF, bind="query-params"
+        )
+    )
 
 
 def _of_size(rows: pd.DataFrame, task: str) -> pd.DataFrame:
@@ -98,13 +120,14 @@ def _ours(rows: pd.DataFrame, model: str, task: str, dark: bool) -> None:
         st.caption("No method has a number.")
         return
     constants = rows["constant"].dropna()
-    metric = metric_in_words(str(rows["metric"].dropna().iloc[0]))
+    metric = metric_in_words(str(next(iter(rows["metric"].dropna()), "metric")))
     show(
         value_by_size(
             [_mark(row) for row in rows.to_dict("records")],
             metric,
             float(constants.iloc[0]) if len(constants) else None,
             dark,
+            width=PIXELS[0],
         ),
         "methods",
         f"{metric} on {as_written(task)} of each method over the values that it trains",
@@ -142,7 +165,7 @@ def _papers(rows: pd.DataFrame, model: str, task: str, dark: bool) -> None:
         for row in rows.dropna(subset=["value"]).to_dict("records")
     ]
     show(
-        value_by_size(marks, "the paper's metric", None, dark),
+        value_by_size(marks, "the paper's metric", None, dark, width=PIXELS[1]),
         "methods-paper",
         f"The paper's results on {as_written(plain(task))} with {model}, over the values that each technique trains",
         data=lambda: rows,

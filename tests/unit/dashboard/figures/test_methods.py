@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from dashboard.figures.methods import BESIDE, BEST, PAPER, WIDTH, MethodMark, value_by_size
+from dashboard.figures.methods import BESIDE, BEST, PAPER, MethodMark, value_by_size
 from dashboard.figures.parts import style
 
 MARKS = [
@@ -58,13 +58,15 @@ def test_hollow_at_the_papers_settings_and_only_terms_have_a_terms_colour(dark: 
 
 
 def test_places_follow_the_logarithm_and_equal_numbers_stand_beside_each_other() -> None:
-    figure, found = drawn()
+    figure, found = drawn(width=400)
     place = {name.split(", " + BEST)[0]: math.log10(one[0]) for name, one in found.items() if name.endswith(BEST)}
     equal = [place[name] for name in ("b<sub>v</sub>", "b<sub>q</sub>", "FISH mask")]
     span = math.log10(22_713_216) - math.log10(230.4)
-    least = BESIDE * span / WIDTH
+    least = BESIDE * span / 400
     assert min(abs(a - b) for a in equal for b in equal if a != b) >= least - 1e-9
     assert abs(sum(equal) / 3 - math.log10(2304)) < 2 * least
+    wide, _ = drawn(width=4000)
+    assert wide.layout.xaxis.range != figure.layout.xaxis.range, "with more room they stand nearer to their number"
     assert place["LoRA"] == pytest.approx(math.log10(73_728)) and place["every weight"] > place["LoRA"]
     assert place["zero-shot"] == min(place.values())
     ticks = dict(zip(figure.layout.xaxis.ticktext, figure.layout.xaxis.tickvals, strict=True))
@@ -74,13 +76,19 @@ def test_places_follow_the_logarithm_and_equal_numbers_stand_beside_each_other()
 
 
 def test_intervals_reach_from_end_to_end_and_nothing_leaves_the_axis() -> None:
-    figure, _ = drawn(constant=0.509)
-    bars = [sorted(trace.y) for trace in figure.data if trace.name == "interval"]
-    assert len(bars) == sum(mark.low is not None for mark in MARKS) and [pytest.approx(81), pytest.approx(85)] in bars
+    figure, found = drawn(constant=0.509)
+    bars = {trace.name: trace.error_y for trace in figure.data if trace.error_y.visible}
+    assert len(bars) == sum(mark.low is not None for mark in MARKS)
+    lora, y = bars[f"LoRA, {BEST}"], found[f"LoRA, {BEST}"][1]
+    assert (y - lora.arrayminus[0], y + lora.array[0]) == (pytest.approx(81), pytest.approx(85))
     low, high = figure.layout.yaxis.range
     assert low < 49 and high > 86
-    (line,) = figure.layout.shapes
-    assert line.y0 == pytest.approx(50.9)
+    level = [line for line in figure.layout.shapes if line.y0 == line.y1]
+    assert [line.y0 for line in level] == [pytest.approx(50.9)]
+    joined = [
+        sorted((line.y0, line.y1)) for line in figure.layout.shapes if line.line.dash == "dot" and line.y0 != line.y1
+    ]
+    assert sorted(joined) == [[pytest.approx(50.5), pytest.approx(83)], [pytest.approx(75), pytest.approx(80)]]
 
 
 def test_small_differences_look_small_and_strange_names_are_escaped() -> None:

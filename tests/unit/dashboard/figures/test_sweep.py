@@ -94,7 +94,9 @@ def test_many_panels_are_bounded_and_none_is_empty() -> None:
 
 def test_names_and_colours() -> None:
     assert name_of("q+v") == "b<sub>q</sub> + b<sub>v</sub>" and name_of("head") == "head"
-    assert colour_of("q+v", False) == style.TERM_COLOURS["q"] and colour_of("all", True) == style.ink(True)
+    assert colour_of("q", False) == style.TERM_COLOURS["q"] and colour_of("q+v", False) == style.ink(False)
+    assert colour_of("all", True) == colour_of("lora rank=4", True) == style.ink(True)
+    assert name_of("lora rank=4") == "LoRA, rank 4"
 
 
 def test_small_differences_look_small_and_chance_is_drawn() -> None:
