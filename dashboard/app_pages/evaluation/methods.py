@@ -83,11 +83,19 @@ def _comparison(found: Comparison, dark: bool) -> None:
         "biases, ◆ adapters, ⬢ single weights, ★ every weight, ✕ nothing is trained. Bars are 95 % intervals over "
         "seeds and validation examples."
     )
+    if lost := _without_number(own.rows[own.rows["task"] == task]):
+        st.caption(f"Without a number: {in_words('; '.join(lost))}.")
     halves = {title: setting for setting, title in TITLES.items() if (own.rows["setting"] == setting).any()}
     with page.control("settings", "methods-half"):
         half = _half(list(halves))
     if half in halves:
         show_table(table5(own, model, halves[half], beside or next(iter(SIZES))))
+
+
+def _without_number(rows: pd.DataFrame) -> list[str]:
+    """List the methods that do not apply, or of which every fine-tune was lost, each with its reason."""
+    lost = rows[rows["state"] != "done"]
+    return list(dict.fromkeys(f"{row['label']}, {row['reason'] or 'no number'}" for row in lost.to_dict("records")))
 
 
 def _half(titles: list[str]) -> str:
