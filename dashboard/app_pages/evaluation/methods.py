@@ -23,10 +23,12 @@ from dashboard.shared.figure import show
 from dashboard.shared.text import in_words
 
 MODEL, TASK, SIZE, BESIDE = "methods_model", "methods_task", "methods_size", "methods_beside"
-HALF = "methods_half"
-"""Keys of the lists of models, tasks, training examples and the paper's models, and of the choice of a half; and their
-names in the URL.
+HALF, OPT = "methods_half", "methods_opt"
+"""Keys of the lists of models, tasks, training examples and the paper's models, of the choice of a half and of the
+switch for the sweep's own table; and their names in the URL.
 """
+WHOLE_OPT = "whole_opt"
+"""Key of the switch of that table for what only the paper has, and its name in the URL."""
 PICTURES, NARROWEST = "methods-pictures", "17rem"
 """Key of the container of both pictures, and the width below which they stand below each other."""
 PIXELS = (480, 190)
@@ -48,10 +50,13 @@ def table_5(view: View) -> None:
             "this tab opens: `beft compare-methods --task sst2 --methods v q all lora prefix full --out methods`.",
             icon=":material/balance:",
         )
-    else:
-        _comparison(opened.found, view.dark)
-    st.subheader("OPT in the chosen sweep", anchor=False)
-    show_table(of_sweeps.table5(view.whole.results, view.lr))
+        show_table(of_sweeps.table5(view.whole.results, view.lr))
+        return
+    _comparison(opened.found, view.dark)
+    with page.control("settings", "methods-opt"):
+        also = st.toggle("Also OPT in the chosen sweep", key=OPT, bind="query-params")
+    if also:
+        show_table(of_sweeps.table5(view.whole.results, view.lr), WHOLE_OPT)
 
 
 def _comparison(found: Comparison, dark: bool) -> None:

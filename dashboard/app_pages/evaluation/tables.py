@@ -102,14 +102,17 @@ def _choose(label: str, options: list[str], key: str) -> str:
 # --- one table -----------------------------------------------------------------------------------------------------
 
 
-def show_table(table: Table) -> None:
-    """Draw a table of the paper with ours in it, its reasons, its download and how it was computed."""
+def show_table(table: Table, whole_key: str = WHOLE) -> None:
+    """Draw a table of the paper with ours in it, its reasons, its download and how it was computed.
+
+    ``whole_key``: key of the switch for what only the paper has; each table of a tab needs its own.
+    """
     shown, left_out = with_ours(table)
     if left_out:
         with page.control("settings", f"whole-{table.key}"):
             whole = st.toggle(
                 "Also what only the paper has",
-                key=WHOLE,
+                key=whole_key,
                 bind="query-params",
                 help=f"Without a number of ours: {in_words(', '.join(left_out))}.",
             )
