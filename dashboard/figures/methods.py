@@ -170,7 +170,7 @@ def _draw_name(figure: go.Figure, name: str, own: Sequence[MethodMark], place: f
         yanchor="bottom",
         xshift=-4,
         showarrow=False,
-        name=name,
+        name=in_figures(name),
         font={"color": style.readable(colour, dark), "size": 12},
     )
 

@@ -60,7 +60,7 @@ def by_peft(file: Path | None, snapshot: Snapshot) -> np.ndarray:
         return np.stack([whole(**bundled().tokenizer(text, return_tensors="pt")).logits[0].numpy() for text in TEXTS])
 
 
-@pytest.mark.parametrize("method", [name for name in ADAPTERS if name != "prefix"])
+@pytest.mark.parametrize("method", ["lora", "vera", "ln-tuning", "prompt-tuning"])  # one of each way to be put in
 def test_an_adapter_answers_as_peft_does_beside_biases_and_leaves_the_model_as_it_was(
     method: str, tmp_path: Path
 ) -> None:
