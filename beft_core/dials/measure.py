@@ -18,8 +18,8 @@ from beft_core.dials.parts import ALL, Part, moved, turned
 from beft_core.dials.result import Curve, Dial, Off
 from beft_core.errors import UserError
 from beft_core.inference.by_depth import logits_by_depth
+from beft_core.inference.text.written import written_by
 from beft_core.inference.variants import Variant
-from beft_core.inference.written import written_by
 from beft_core.merging.config import content, recorded
 from beft_core.models.biases import LoadedModel
 from beft_core.snapshots.snapshot import Snapshot

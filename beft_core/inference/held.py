@@ -18,8 +18,8 @@ from beft_core.inference.examples import scored_examples
 from beft_core.inference.logits import variant_logits
 from beft_core.inference.predict import ask_prompts, predict
 from beft_core.inference.sending import received
+from beft_core.inference.text.writing import Draft, SideBySide
 from beft_core.inference.variants import Variant
-from beft_core.inference.writing import Draft, SideBySide
 from beft_core.merging.config import recorded
 from beft_core.models.biases import LoadedModel
 from beft_core.models.null_certificate import few_threads
@@ -106,12 +106,12 @@ class HeldFineTunes:
         """Go on with texts after one prompt, that of the base model first, for so many seconds.
 
         ``factors``: how much of each fine-tune's change is there from now on; ``tokens``, ``ended``: what was written
-        until now (:class:`beft_core.inference.writing.Draft`), no rows to begin. Keys and values of the last
+        until now (:class:`beft_core.inference.text.writing.Draft`), no rows to begin. Keys and values of the last
         :data:`MAX_WRITERS` texts are kept, so that the next call goes on at once, also where several windows write in
         turn. Returns ``tokens`` and ``ended``, ``texts`` of each row, ``done``.
 
         Raises:
-            UserError: as :class:`beft_core.inference.writing.SideBySide`, or rows that are no such draft.
+            UserError: as :class:`beft_core.inference.text.writing.SideBySide`, or rows that are no such draft.
         """
         snapshots = [self.snapshot(run) for run in runs]
         config = RunConfig(**{**recorded(snapshots), "model": model, "device": "cpu"})

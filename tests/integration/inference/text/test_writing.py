@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from beft_core.errors import UserError
 from beft_core.inference import writing
-from beft_core.inference.writing import Draft, SideBySide
+from beft_core.inference.text.writing import Draft, SideBySide
 from beft_core.models.biases import LoadedModel
 from beft_core.models.load import load_model
 from beft_core.snapshots.snapshot import Snapshot

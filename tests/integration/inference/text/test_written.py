@@ -11,9 +11,9 @@ from example_decoder import asked_fine_tune, write_decoder
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
+from beft_core.inference.text.writing import SideBySide
+from beft_core.inference.text.written import written_by
 from beft_core.inference.variants import Variant
-from beft_core.inference.writing import SideBySide
-from beft_core.inference.written import written_by
 from beft_core.tasks.examples import Examples
 from beft_core.training import inputs
 from beft_core.training.batches.encoded import Writing
