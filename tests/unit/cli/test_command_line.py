@@ -189,6 +189,9 @@ class Folder(PurePosixPath):
     def prepare(self) -> None:
         pass
 
+    def finished(self, runs: object) -> dict[str, object]:
+        return {}
+
     def continued(self, spec: SweepSpec) -> SweepSpec:
         return spec
 
