@@ -202,7 +202,8 @@ def parsed_sweep(line: str) -> tuple[SweepSpec, str]:
     def stop(spec: SweepSpec, folder: Any, runs: Any) -> None:
         raise Parsed(spec, str(folder))
 
-    spec, folder = stopped(shlex.split(line), {(sweep, "SweepFolder"): Folder, (sweep, "_without_work"): stop})
+    stops = {(sweep, "SweepFolder"): Folder, (sweep, "hours"): lambda runs: None, (sweep, "_without_work"): stop}
+    spec, folder = stopped(shlex.split(line), stops)
     return spec, folder
 
 
