@@ -52,6 +52,8 @@ class Variant:
         if factor.shape not in ((), (len(pre),)) or not np.isfinite(factor).all():
             got = f"got the factor {np.array2string(factor, threshold=8)} for {key[1]}"
             raise UserError(got, f"one finite number, or one for each of the {len(pre)} layers")
+        if (factor == 1).all():  # nothing to mix, as in most terms of most variants
+            return post
         share = np.broadcast_to(factor.reshape(-1, 1), (len(pre), 1))
         mixed = pre.astype(np.float64) + share * (post.astype(np.float64) - pre)
         values: np.ndarray = np.where(share == 1, post, np.where(share == 0, pre, mixed)).astype(np.float32)

@@ -48,7 +48,7 @@ By = Annotated[
     typer.Option(
         "--snapshot",
         metavar="COLUMN",
-        help="With --file, the column that names the snapshot (or its file's name) that answers the row.",
+        help="With --file, the column that names the snapshot by which a row is answered.",
         rich_help_panel=DATA_PANEL,
     ),
 ]
@@ -79,7 +79,8 @@ def predict(
 ) -> None:
     """Ask fine-tunes about sentences: what each says, how far its biases moved it, and which layer did it.
 
-    Those of different tasks, and rows that each name theirs, get their answers alone, all in the same passes.
+    Snapshots of different tasks each answer by their own head, and with --snapshot each row of a table is answered by
+    its own snapshot: only what they say, but all of it in the same passes.
     """
     snapshots = output.read_all(files)
     task = given.pop("task", None)

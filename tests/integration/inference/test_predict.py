@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.inference.predict import predict
+from beft_core.inference.predict import predict, predict_rows
+from beft_core.inference.rows import Rows
 from beft_core.library.snapshot import Snapshot
 from beft_core.models.biases import LoadedModel
 from beft_core.models.load import load_model
@@ -90,6 +92,20 @@ def test_samples_answer_as_transformers_does(task: str) -> None:
         assert abs(effect.shift) > 0.05 and effect.shift == pytest.approx(
             sum(effect.layers.values()) + effect.interaction
         )
+
+
+def test_rows_are_as_long_as_their_own_fine_tune_had_them() -> None:
+    whole = sample("sst2-low-seed0-v-only")
+    short = whole.with_meta(dataclasses.replace(whole.meta, hyperparameters={"max_length": 6}))
+    asked = [whole, short, sample("stsb-low-seed0-v-only")]
+    rows = Rows.checked(asked, TEXTS[:1] * 3, [0, 1, 2], [None, None, PAIRS[0]])
+    found = predict_rows(rows, loader=loader)
+    for number, one in enumerate(rows.snapshots[:2]):
+        (alone,) = predict([one], TEXTS[:1], apart=[], loader=loader)
+        np.testing.assert_allclose(found[number].logits, alone.logits[0], atol=1e-5)
+    assert np.abs(found[0].logits - found[1].logits).max() > 1e-2 and found[2].labels is None
+    cut = predict_rows(rows, max_length=6, loader=loader)
+    np.testing.assert_allclose(cut[0].logits, found[1].logits, atol=1e-5)
 
 
 def test_only_chosen_examples_are_taken_apart() -> None:
