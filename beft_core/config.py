@@ -38,6 +38,7 @@ PER_RUN = frozenset(
     {
         "mode",
         "terms",
+        "alpha",
         "layers",
         "train_null",
         "lr",
@@ -57,7 +58,7 @@ PER_RUN = frozenset(
         "trajectory_every",
     }
 )
-"""Fields of RunConfig in which runs of one bank may differ."""
+"""Fields of RunConfig in which runs of one bank may differ, but for those that their method wants alike."""
 
 
 TABLE_FIELDS: dict[str, str] = {
@@ -333,6 +334,11 @@ class RunConfig:
             return None
         return OwnTable(**{name: getattr(self, field) for name, field in TABLE_FIELDS.items()})
 
+    def shared(self) -> dict[str, Any]:
+        """Give what all runs of a bank with this one have in common: JSON values by field."""
+        alike = self.method.alike
+        return {name: value for name, value in self.to_dict().items() if name not in PER_RUN or name in alike}
+
     def doubts(self) -> tuple[str, ...]:
         """Say, in a line each, which settings are likely a slip of the hand although a run may have them."""
         least, most = self.method.usual_rates
@@ -432,6 +438,12 @@ class RunConfig:
             if not _fits(value, hints[key]):
                 raise UserError(f"got {key} = {value!r}", type_in_words(hints[key]))
         return cls(**values)
+
+
+def differing(one: RunConfig, other: RunConfig) -> list[str]:
+    """List the fields in which two runs differ although runs of one bank must not; empty: they may share one."""
+    ours, theirs = one.shared(), other.shared()
+    return sorted(n for n in ours.keys() | theirs.keys() if (n in ours, ours.get(n)) != (n in theirs, theirs.get(n)))
 
 
 SETTINGS_OF_METHODS: tuple[str, ...] = tuple(

@@ -35,6 +35,10 @@ class MethodRow:
     """Whether anything is trained; otherwise a run scores the model as it is."""
     shares_pass: bool = True
     """Whether runs of the method may share forward passes with other runs, as parts of one bank."""
+    alike: tuple[str, ...] = ()
+    """Fields of a configuration in which runs that share a pass must agree for this method, though runs of bias terms
+    need not.
+    """
     counts: Callable[[Any, int], int] = lambda layout, total: 0
     """Count of the parameters that the method trains besides bias terms, from the model's layout and the parameters of
     its backbone.
@@ -76,14 +80,15 @@ def _as_one_term(layout: Any, total: int) -> int:
     return sum(slot.width for slot in layout.slots_of("v") or layout.slots)
 
 
-def _adapter(name: str, words: str, short: str) -> MethodRow:
-    """Make the row of an adapter."""
+def _adapter(name: str, words: str, short: str, of_bank: str = "") -> MethodRow:
+    """Make the row of an adapter. ``of_bank``: its implementation where several of its runs can share a pass."""
     return MethodRow(
         words,
-        "beft_core.training.methods.adapters:AdapterMethod",
+        of_bank or "beft_core.training.methods.adapters:AdapterMethod",
         short=short,
         adapter=ADAPTERS[name],
-        shares_pass=False,
+        shares_pass=bool(of_bank),
+        alike=("mode", "layers"),
         usual_rates=(1e-5, math.inf),
     )
 
@@ -146,7 +151,12 @@ _ROWS: dict[str, MethodRow] = {
         trains=False,
         usual_rates=(0.0, math.inf),
     ),
-    "lora": _adapter("lora", "low-rank changes of weight matrices (LoRA)", "LoRA"),
+    "lora": _adapter(
+        "lora",
+        "low-rank changes of weight matrices (LoRA)",
+        "LoRA",
+        of_bank="beft_core.training.methods.lora_bank:Lora",
+    ),
     "dora": _adapter("dora", "low-rank changes of the directions of weights, and their lengths (DoRA)", "DoRA"),
     "vera": _adapter("vera", "vectors that scale random low-rank changes, shared by all layers (VeRA)", "VeRA"),
     "ia3": _adapter("ia3", "vectors that scale keys, values and the inner states of the MLP (IA3)", "IA3"),

@@ -17,8 +17,9 @@ from beft_core.errors import UserError
 from beft_core.presets import layout_here
 from beft_core.sweeps import grouping
 from beft_core.sweeps.planning import rates, work
-from beft_core.sweeps.spec import SweepSpec
+from beft_core.sweeps.spec import OF_METHODS, SweepSpec
 from beft_core.training.estimate.count import count_examples, count_steps, judge_estimate
+from beft_core.training.preconditions import stands_alone
 
 
 @dataclass(frozen=True)
@@ -61,14 +62,21 @@ def forecast(
 
 
 def most_at_once(spec: SweepSpec, layout: Layout | None) -> int:
-    """Count the fine-tunes that one pass will most likely train together: main memory is looked at, that of a GPU is
-    not.
+    """Count the fine-tunes that one pass will most likely train together, of the kind that takes most: main memory is
+    looked at, that of a GPU is not.
     """
     config = RunConfig.from_dict(dict(spec.settings))
     device = queue_name(config.device)
     if device != "cpu" or layout is None:
         return grouping.MAX_AT_ONCE[device]
-    return grouping.most_runs(layout, config, device, psutil.virtual_memory().available)
+    kinds = [config]
+    for entry in spec.methods:
+        own = {name: entry[name] for name in OF_METHODS if name in entry}
+        values = {**spec.settings, **own, "mode": entry["method"], "terms": ()}
+        kinds.append(RunConfig.from_dict(values).resolved(layout))
+    free = psutil.virtual_memory().available
+    together = [one for one in kinds if one.method.shares_pass and not stands_alone(one, layout)] or [config]
+    return min(grouping.most_runs(layout, one, device, free) for one in together)
 
 
 def _examples(run: RunConfig, rows: int | None) -> int | None:

@@ -8,8 +8,9 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 
+from beft_core.adapter_methods import Wrapped
 from beft_core.architectures.layout import Layout
-from beft_core.config import PER_RUN, RunConfig
+from beft_core.config import RunConfig
 from beft_core.sweeps.planning import work
 from beft_core.training.preconditions import stands_alone
 
@@ -35,15 +36,15 @@ def group(
 ) -> list[list[RunConfig]]:
     """Split resolved runs into banks of at most ``most``, or of at most what each of its runs allows.
 
-    Runs of similar length share a bank, so that it does not empty early; runs that train weights stand alone. Where
-    there are few banks for so many ``workers``, each gets its part of every group of runs that could share one. The
-    bank with most work comes first: whoever works beside others would else wait for it alone at the end.
+    Runs of similar length share a bank, so that it does not empty early; runs that train weights stand alone, and those
+    of LoRA with others of the same rank, targets and layers. Where there are few banks for so many ``workers``, each
+    gets its part of every group of runs that could share one. The bank with most work comes first: whoever works beside
+    others would else wait for it alone at the end.
     """
     groups: dict[str, list[RunConfig]] = {}
     for number, config in enumerate(configs):
-        table = {name: value for name, value in config.to_dict().items() if name not in PER_RUN}
         alone = None if config.method.shares_pass else number
-        groups.setdefault(json.dumps([table, alone], sort_keys=True), []).append(config)
+        groups.setdefault(json.dumps([config.shared(), alone], sort_keys=True), []).append(config)
     counts = [
         -(-len(members) // (most if isinstance(most, int) else min(map(most, members)))) for members in groups.values()
     ]
@@ -60,22 +61,44 @@ def group(
 
 def bytes_per_run(layout: Layout, config: RunConfig, device: str, longest: int | None = None) -> int:
     """Upper bound of the memory, in bytes, that one more run takes while it trains: activations of a batch of longest
-    examples.
+    examples, and what is trained.
 
     Counted, not measured: tensors of the hidden size and of the MLP's per token and layer (:data:`KEPT`), at two bytes
-    a number in bfloat16, and the attention weights, which only a CPU stores. OPT's shapes took half of that on a GPU,
-    in bfloat16. ``longest``: tokens of the longest example; None: as many as the run allows.
+    a number in bfloat16, the attention weights, which only a CPU stores, and what changed matrices are multiplied with.
+    OPT's shapes took half of that on a GPU, in bfloat16, with biases. ``longest``: tokens of the longest example; None:
+    as many as the run allows.
     """
     first = next((slot for slot in (*layout.slots, *layout.addable) if slot.term == "mlp_in"), None)
     inner = 4 * layout.hidden_size if first is None else first.width
     hidden, wide = KEPT["gated" if first is not None and "gate" in first.module else "plain"]
     tokens = config.max_length if longest is None else min(longest, config.max_length)
-    per_token = (hidden * layout.hidden_size + wide * inner) * (2 if config.precision == "bfloat16" else 4)
+    size = 2 if config.precision == "bfloat16" else 4
+    per_token = (hidden * layout.hidden_size + wide * inner) * size
     if device == "cpu":
         per_token += layout.heads * tokens * 12
+    wrapped = _wrapped(layout, config, inner)
     activations = config.batch_size * tokens * layout.layers * per_token
-    trained = sum(slot.width for slot in layout.slots) * 4 * 8  # values, gradients, two moments, temporaries
-    return activations + trained
+    activations += config.batch_size * tokens * sum(one.inputs + (config.rank or 0) for one in wrapped) * size
+    values = sum(slot.width for slot in layout.slots)
+    if config.method.adapter is not None:
+        values += config.method.adapter.count(wrapped, config, layout)
+    return activations + values * 4 * 8  # values, gradients, two moments, temporaries
+
+
+def _wrapped(layout: Layout, config: RunConfig, inner: int) -> list[Wrapped]:
+    """List the matrices that an adapter changes, none smaller than it is: what several terms share counts for each.
+
+    ``inner``: width of the MLP.
+    """
+    adapter = config.method.adapter
+    if adapter is None:
+        return []
+    widest = max(layout.hidden_size, layout.heads * layout.head_dim)
+    return [
+        Wrapped(slot.term, slot.width, inner if slot.term == "mlp_out" else widest)
+        for slot in (*layout.slots, *layout.addable)
+        if slot.term in (config.targets or adapter.targets) and (config.layers is None or slot.layer in config.layers)
+    ]
 
 
 def most_runs(layout: Layout, config: RunConfig, device: str, free_bytes: int, longest: int | None = None) -> int:

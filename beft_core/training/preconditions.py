@@ -179,8 +179,13 @@ def wanted_terms(config: RunConfig, layout: Layout) -> tuple[str, ...]:
 
 
 def stands_alone(config: RunConfig, layout: Layout) -> bool:
-    """Say whether a run can share no pass with others: it trains a bias in which rows of one pass cannot differ."""
-    trained = config.method.terms(config.terms, layout.terms) if config.method.trains_terms else ()
+    """Say whether a run can share no pass with others: it trains a bias, or a matrix, in which rows of one pass cannot
+    differ.
+    """
+    method = config.method
+    trained = method.terms(config.terms, layout.terms) if method.trains_terms else ()
+    if method.adapter is not None:
+        trained = config.targets or method.adapter.targets
     return not set(trained).isdisjoint(layout.reads_positions)
 
 

@@ -29,6 +29,7 @@ from beft_core.training.inputs import primary_metric
 from beft_core.training.job import Job, Outcome
 from beft_core.training.methods.base import Weights, method_for
 from beft_core.training.methods.bias_bank import Bank, is_slot, slot_name
+from beft_core.training.methods.low_rank import is_factor
 from beft_core.training.objectives.registry import objective_of
 
 HYPERPARAMETERS = (
@@ -107,7 +108,7 @@ def snapshot_of(
     if measured is not None and not job.config.train_null:
         measured = measured.without(start.elements)
     head = head_tensors(start.data.spec.name, bank, run, job.owned)
-    adapter = weights.adapter({name.removeprefix(f"extra.{start.data.spec.name}."): head[name] for name in head})
+    adapter = weights.adapter({name.removeprefix(f"extra.{start.data.spec.name}."): head[name] for name in head}, run)
     meta = meta_of(start, bank, job, outcome, slots, weights, seconds)
     if adapter is not None:
         meta = dataclasses.replace(meta, provenance={**meta.provenance, "adapter": adapter.digest()})
@@ -184,10 +185,11 @@ def constant_of(data: TaskData) -> dict[str, Any] | None:
 def head_tensors(task: str, bank: Bank, run: int, owned: set[str]) -> dict[str, np.ndarray]:
     """Collect what a snapshot keeps besides the bias terms, so that the run can be evaluated again.
 
-    ``owned``: the parts of the bank that the run trains. Returns name in the file -> float32; the biases outside of the
-    layers are joined into one.
+    ``owned``: the parts of the bank that the run trains; factors of an adapter are left out, which has a folder of its
+    own. Returns name in the file -> float32; the biases outside of the layers are joined into one.
     """
-    values = {name: bank.value(name, run) for name in bank.parts if name in owned and not is_slot(name)}
+    kept = (name for name in bank.parts if name in owned and not is_slot(name) and not is_factor(name))
+    values = {name: bank.value(name, run) for name in kept}
     outside = [values.pop(name) for name in list(values) if name.startswith("outside.")]
     if outside:
         values["outside.bias"] = np.concatenate(outside)

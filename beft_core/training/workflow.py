@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from beft_core.config import PER_RUN, RunConfig
+from beft_core.config import PER_RUN, RunConfig, differing
 from beft_core.errors import UserError
-from beft_core.methods import ONE_BY_ONE
+from beft_core.methods import METHODS, ONE_BY_ONE
 from beft_core.models.biases import LoadedModel, biases
 from beft_core.models.placement import is_spread
 from beft_core.scores.approaches import PAPER
@@ -122,7 +122,8 @@ def train_bank(
     data: TaskData | None = None,
     base: inputs.Base | None = None,
 ) -> list[Trained]:
-    """Fine-tune one model on one task several times in one pass; the runs may differ in all that :data:`PER_RUN` names.
+    """Fine-tune one model on one task several times in one pass; the runs may differ in all that :data:`PER_RUN` names,
+    those of an adapter not in the method and its layers.
 
     Where one of them can share no pass with others, the model trains them one after the other, without a checkpoint.
 
@@ -136,14 +137,16 @@ def train_bank(
     configs = [config.resolved() for config in configs]
     first = configs[0]
     for config in configs[1:]:
-        differ = [f.name for f in dataclasses.fields(config) if getattr(config, f.name) != getattr(first, f.name)]
-        if not set(differ) <= PER_RUN:
+        if alone := [one.mode for one in (first, config) if not one.method.shares_pass]:
+            together = ", ".join(name for name, row in METHODS.items() if row.shares_pass)
             raise UserError(
-                f"got runs that differ in {', '.join(sorted(set(differ) - PER_RUN))}",
-                f"runs of one bank that differ only in {', '.join(sorted(PER_RUN))}",
+                f"got {len(configs)} runs, one of mode {alone[0]}, which shares no model", f"runs of {together}"
             )
-    if len(configs) > 1 and not first.method.shares_pass:
-        raise UserError(f"got {len(configs)} runs of mode {first.mode}", "one: only bias runs share a model")
+        if differ := differing(first, config):
+            raise UserError(
+                f"got runs that differ in {', '.join(differ)}",
+                f"runs of one bank that differ only in {', '.join(sorted(PER_RUN - set(first.method.alike)))}",
+            )
 
     observer.stage("load data")
     data = inputs.load_data(first) if data is None else inputs.validated(first, data)
@@ -222,6 +225,7 @@ def fit_bank(
     for config in configs:
         require_something_to_train(config, data.spec)
     methods = [method_for(config) for config in configs]
+    several = len(configs) > 1
     union = [slot for slot in model.layout.slots if any(slot in slots for slots in chosen)]
     pad = padding_for(first, model, device, len(configs))
     session = session_for(
@@ -231,7 +235,7 @@ def fit_bank(
         # nothing.
         plain=first.plain or first.method.before_text or (objective.head_outputs is None and device.type == "cpu"),
         pad=pad,
-        trains_weights=first.method.beyond_biases,
+        trains_weights=first.method.beyond_biases and not several,
         compile=first.compile,
         recompute=first.gradient_checkpointing,
         report=observer.message,
@@ -244,13 +248,17 @@ def fit_bank(
         precision=precision,
         pooler_bias=methods[0].pooler_in_bank,
         outside_biases=any(method.outside_biases for method in methods),
+        low_rank=methods[0].low_rank(model, configs) if several else None,
         reader=session.reader,
     )
     for run, config in enumerate(configs):
         bank.init_head(run, config.seed)
     information = fisher_of_runs(configs, model, bank, objective, trains, precision, observer, session.reader)
     precision.prepare(model.backbone)
-    weights = methods[0].weights(model, partial(_information, model, bank, objective, first, trains[0], observer))
+    if several:
+        weights = methods[0].weights_of_bank(model, bank, configs)
+    else:
+        weights = methods[0].weights(model, partial(_information, model, bank, objective, first, trains[0], observer))
 
     jobs = [
         Job(

@@ -26,7 +26,9 @@ def test_which_terms_a_method_trains(mode: str, trained: tuple[str, ...]) -> Non
 
 def test_whoever_changes_weights_stands_alone() -> None:
     assert [name for name, one in METHODS.items() if one.changes_weights] == ["full", "random", "fish", "fish-biases"]
-    assert all(one.shares_pass != one.beyond_biases for one in METHODS.values())
+    assert [name for name, one in METHODS.items() if one.shares_pass and one.beyond_biases] == ["lora"]
+    assert all(one.shares_pass for one in METHODS.values() if not one.beyond_biases)
+    assert all("mode" in one.alike for one in METHODS.values() if one.shares_pass and one.beyond_biases)
 
 
 def test_names_that_stand_for_a_method() -> None:

@@ -20,6 +20,7 @@ from beft_core.training.acceleration.last_layer import LastLayer
 from beft_core.training.acceleration.post_norm_layer import PostNormLayer, is_post_norm
 from beft_core.training.acceleration.segment_attention import fits, product_attention
 from beft_core.training.methods.bank_linear import SharedAffine
+from beft_core.training.methods.low_rank import LowRankShared
 from beft_core.training.module_swap import standing_in
 
 _TERMS = ("q", "k", "v")
@@ -64,9 +65,20 @@ class OneProductLayer(PostNormLayer):
 
 
 def one_product(model: LoadedModel) -> AbstractContextManager[None]:
-    """Make layers compute by one product while the context is open, where they are post-norm and :class:`LastLayer`
-    does not stand there.
+    """Make layers compute by one product while the context is open, where they are post-norm, :class:`LastLayer` does
+    not stand there, and no run changes one of the three weights.
     """
     layers = enumerate(layers_of(model) if is_post_norm(model.layout) else [])
-    stand_ins = {one: OneProductLayer(model, number) for number, one in layers if not isinstance(one, LastLayer)}
+    stand_ins = {
+        one: OneProductLayer(model, number)
+        for number, one in layers
+        if not isinstance(one, LastLayer) and not _changes_weights(model, number)
+    }
     return standing_in([model.backbone], stand_ins)
+
+
+def _changes_weights(model: LoadedModel, number: int) -> bool:
+    """Whether runs change the weights of a layer's queries, keys or values."""
+    slots = (slot for slot in (*model.layout.slots, *model.layout.addable) if slot.layer == number)
+    modules = {slot.module for slot in slots if slot.term in _TERMS}
+    return any(isinstance(model.backbone.get_submodule(module), LowRankShared) for module in modules)

@@ -6,8 +6,8 @@ alone. Their products are computed for these; elsewhere the layer's hidden state
 give, and nobody reads them. That leaves out five sixths of one layer's products, forward and backward, and changes
 nothing but the order of sums and what dropout draws.
 
-The layer itself stays as transformers has it. A product that is trained is computed in full: its biases are those of
-rows.
+The layer itself stays as transformers has it. A product that is trained is computed in full: what is added to
+it is that of rows.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from beft_core.models.biases import LoadedModel
 from beft_core.models.placement import is_product
 from beft_core.training.batches.arrange import DevicePass
 from beft_core.training.batches.reader import Reader
-from beft_core.training.methods.bank_linear import SharedAffine
+from beft_core.training.methods.bank_linear import OfRuns
 from beft_core.training.module_swap import standing_in
 
 
@@ -78,7 +78,7 @@ class ReadProduct(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute [..., in] -> [..., out], or [states, in] -> [states, out] within a chain."""
-        if self.tokens.at is None or any(isinstance(one.module, SharedAffine) for one in self.chain):
+        if self.tokens.at is None or any(isinstance(one.module, OfRuns) for one in self.chain):
             return self.module(x)
         last = self.chain[-1]
         if self is not last or len(self.chain) == 1:

@@ -66,9 +66,9 @@ class Accelerated(Session):
     ) -> None:
         """Choose what makes these fine-tunes faster.
 
-        ``pad``: how rows are laid out; ``trains_weights``: whether anything but biases is trained; ``compile``: run
-        the layers as compiled programs; ``recompute``: compute them again in the backward pass; ``record``: run steps
-        as CUDA graphs where that can be. ``report`` receives what a user should know.
+        ``pad``: how rows are laid out; ``trains_weights``: whether anything is trained outside of the bank;
+        ``compile``: run the layers as compiled programs; ``recompute``: compute them again in the backward pass;
+        ``record``: run steps as CUDA graphs where that can be. ``report`` receives what a user should know.
         """
         super().__init__(precision.device)
         self.model, self.precision = model, precision

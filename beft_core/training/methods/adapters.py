@@ -2,7 +2,8 @@
 folder.
 
 PEFT makes the modules and their first values, in place; batches, loss, optimizer, checkpoints and evaluation are those
-of every other method. The head is trained in the bank, without the pooler's bias, which no adapter trains.
+of every other method. The head is trained in the bank, without the pooler's bias, which no adapter trains. Several runs
+of LoRA in one pass are those of :mod:`beft_core.training.methods.lora_bank`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from beft_core.models.source import BUNDLED
 from beft_core.snapshots.adapter_folder import AdapterFolder
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.training.methods.base import Adam, Information, Method, TrainedWeights
+from beft_core.training.methods.low_rank import factor_name
 from beft_core.training.methods.virtual_tokens import VirtualTokens
 from beft_core.training.preconditions import require_targets
 
@@ -146,7 +148,15 @@ class AdapterWeights(TrainedWeights):
                 found.setdefault(slot.layer, []).append(slot.module)
         return found
 
-    def adapter(self, head: Mapping[str, np.ndarray]) -> AdapterFolder:
+    def factors(self) -> dict[str, torch.nn.Parameter]:
+        """Find the low-rank factors, each by the name of the part of a bank that holds it."""
+        found = {}
+        for name, parameter in self._named.items():
+            path, factor, *_ = name.removeprefix(ROOT).rsplit(".", 3)  # of <module>.lora_A.default.weight
+            found[factor_name(path, factor)] = parameter
+        return found
+
+    def adapter(self, head: Mapping[str, np.ndarray], run: int = 0) -> AdapterFolder:
         """Give the adapter as PEFT saves it, for the model as transformers opens it with its head."""
         from peft import get_peft_model_state_dict
 
@@ -175,6 +185,20 @@ class AdapterWeights(TrainedWeights):
             "task_type": "SEQ_CLS" if head else "CAUSAL_LM",
         }
         return AdapterFolder(config, tensors)
+
+
+@contextmanager
+def put_in(model: LoadedModel, config: RunConfig) -> Iterator[AdapterWeights]:
+    """Put an adapter that wraps modules into a model while the context is open, with the first values of its seed.
+
+    Raises:
+        UserError: the model cannot have it.
+    """
+    weights = AdapterWeights(model, config)
+    try:
+        yield weights
+    finally:
+        weights.take_out()
 
 
 def peft_settings(model: LoadedModel, config: RunConfig) -> dict[str, Any]:

@@ -28,7 +28,18 @@ class OwnAffine(nn.Module):
         return self.affine(x.to(self.weight.device), self.weight, self.bias)  # type: ignore[arg-type]
 
 
-class SharedAffine(nn.Module):
+class OfRuns(nn.Module):
+    """Module that gives each row of a pass what the run that owns it trains."""
+
+    per_example = False
+    """Whether rows are examples (the pooler, most of the last layer) and not sequences of tokens."""
+    run_of: Tensor | None = None
+    """Run of each row, int64 [rows], set before each pass (see RunIndex)."""
+    items_of: Tensor | None = None
+    """Rows of each run, int64 [runs, most], set with it."""
+
+
+class SharedAffine(OfRuns):
     """Module whose product is computed once for all runs; each row then gets the bias of the run that owns it."""
 
     def __init__(
@@ -49,9 +60,6 @@ class SharedAffine(nn.Module):
         self.weight: Any = module.weight
         self.affine, self.base, self.pieces = affine, base, list(pieces)
         self.runs, self.per_example = runs, per_example
-        self.run_of: Tensor | None = None
-        """Runs of the rows, [rows], and rows of each run, [runs, most] (see RunIndex); set before each pass."""
-        self.items_of: Tensor | None = None
 
     @property
     def bias(self) -> Tensor | None:

@@ -18,6 +18,7 @@ from beft_core.libraries.torch_private import norms, scale_
 from beft_core.models.biases import LoadedModel
 from beft_core.snapshots.adapter_folder import AdapterFolder
 from beft_core.training.methods.bias_bank import Bank
+from beft_core.training.methods.low_rank import LowRank
 from beft_core.training.optimizer import BETA1, BETA2
 
 Information = Callable[[Sequence[Tensor]], list[Tensor]]
@@ -43,12 +44,12 @@ class Adam:
 class Weights:
     """Parameters that are trained outside of the bank; this base has none.
 
-    Such parameters belong to one run, so the bank then has one.
+    Such parameters belong to one run, so the bank then has one. What adapters of several runs train stands in the bank.
     """
 
     @property
     def count(self) -> int:
-        """Number of values that are trained."""
+        """Number of values that a run trains besides biases and head."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def parameters(self) -> list[Tensor]:
@@ -69,8 +70,8 @@ class Weights:
     def step(self, clip_factor: Tensor | float, lr: float) -> None:
         """Take one AdamW step. ``clip_factor`` [1] scales the gradient; where it is not finite, nothing changes."""
 
-    def adapter(self, head: Mapping[str, np.ndarray]) -> AdapterFolder | None:
-        """Give the adapter that was trained, with the run's ``head`` as a snapshot keeps it; None: there is none."""
+    def adapter(self, head: Mapping[str, np.ndarray], run: int = 0) -> AdapterFolder | None:
+        """Give the adapter that a run trained, with its ``head`` as a snapshot keeps it; None: there is none."""
         return None
 
     def state(self) -> dict[str, np.ndarray]:
@@ -176,6 +177,14 @@ class Method:
 
         ``information`` measures parameters of the model on the run's examples, for a method that chooses by it.
         """
+        return Weights()
+
+    def low_rank(self, model: LoadedModel, configs: Sequence[RunConfig]) -> LowRank | None:
+        """Say which matrices of a model the runs of a bank change, all of them runs of this method; None: none."""
+        return None
+
+    def weights_of_bank(self, model: LoadedModel, bank: Bank, configs: Sequence[RunConfig]) -> Weights:
+        """Make what the runs of a bank train together, two or more of this method, of a model on its device."""
         return Weights()
 
     def counted(self, slots: set[str], owned: set[str]) -> set[str]:

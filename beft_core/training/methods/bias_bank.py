@@ -1,4 +1,4 @@
-"""Bank of the trained biases and heads of R fine-tunes that share one frozen model.
+"""Bank of the trained biases (or low-rank factors) and heads of R fine-tunes that share one frozen model.
 
 All values stand in one matrix [runs, parameters], so that clipping, AdamW, checkpoints and snapshots are each one
 operation. A module whose bias is trained computes its product once for everybody and then adds the bias of the run
@@ -29,7 +29,8 @@ from beft_core.terms import STACKS
 from beft_core.training.batches.arrange import DevicePass
 from beft_core.training.batches.reader import Reader
 from beft_core.training.batches.run_index import RunIndex
-from beft_core.training.methods.bank_linear import OwnAffine, SharedAffine
+from beft_core.training.methods.bank_linear import OfRuns, OwnAffine, SharedAffine
+from beft_core.training.methods.low_rank import DOWN, UP, LowRank, LowRankShared, factor_name
 from beft_core.training.module_swap import standing_in
 from beft_core.training.precision import Precision
 
@@ -49,15 +50,17 @@ def activation(name: str | None) -> Callable[[Tensor], Tensor]:
 
 @dataclass(frozen=True)
 class Part:
-    """Named block of columns of the bank: one bias of one module, or one tensor of the head."""
+    """Named block of columns of the bank: one bias of one module, one low-rank factor, or one tensor of the head."""
 
     name: str
-    """Name of the part: ``{stack}.{term}.{layer}``, or ``pooler.bias``, ``outside.0.bias``, ``head.weight``, ..."""
+    """Name of the part: ``{stack}.{term}.{layer}``, or ``pooler.bias``, ``outside.0.bias``, ``head.weight``, ..., of a
+    factor as :func:`beft_core.training.methods.low_rank.factor_name` has it.
+    """
     start: int
     shape: tuple[int, ...]
     """Shape for one run."""
     module: nn.Module | None = None
-    """Module whose bias the part replaces; None for tensors of the head."""
+    """Module whose bias the part replaces; None for tensors of the head and factors."""
     index: slice | np.ndarray | None = None
     """Elements of the module's bias that the part holds; None: all of it."""
     per_example: bool = False
@@ -109,6 +112,7 @@ class Bank:
         precision: Precision,
         pooler_bias: bool = True,
         outside_biases: bool = False,
+        low_rank: LowRank | None = None,
         reader: Reader | None = None,
         trains: bool = True,
     ) -> None:
@@ -116,9 +120,10 @@ class Bank:
 
         ``slots``: every bias term that some run trains. ``classes``: outputs of the head (1 for a regression); None:
         there is no head, and the model's own language-model head scores answers.
-        ``outside_biases``: also the biases that belong to no term, as an all-bias fine-tune trains them. ``reader``:
-        how vectors get out of the model; None: all hidden states are computed. ``trains``: False for a bank that is
-        only read, of which only the values are held: ``grads`` and ``owned`` are empty.
+        ``outside_biases``: also the biases that belong to no term, as an all-bias fine-tune trains them. ``low_rank``:
+        changes of matrices that all runs train, of two runs or more; their factors begin at zero. ``reader``: how
+        vectors get out of the model; None: all hidden states are computed. ``trains``: False for a bank that is only
+        read, of which only the values are held: ``grads`` and ``owned`` are empty.
 
         Raises:
             UserError: a term that is not the bias of a projection, an activation that transformers does not know, or a
@@ -169,6 +174,11 @@ class Bank:
         self.pooler: nn.Module | None = None
         if classes is not None:
             self._add_head(add, classes, pooler_bias)
+        self.low_rank = low_rank
+        if low_rank is not None:
+            assert runs > 1, "of a single run no rows are told apart"
+            for name, shape in low_rank.shapes(model.backbone):
+                add(name, torch.zeros(shape))
 
         self.values = torch.cat(initial).repeat(runs, 1)  # (R, P)
         trained = self.values if trains else self.values[:0]
@@ -183,7 +193,7 @@ class Bank:
             self.leaves[name] = leaf
         self.rows: RunIndex | None = None
         self.examples: RunIndex | None = None
-        self._shared: list[SharedAffine] = []
+        self._of_runs: list[OfRuns] = []
 
     def _add_head(self, add: Callable[..., None], classes: int, pooler_bias: bool) -> None:
         """Add the parts of a trained head, and the pooler's bias, by ``add(name, value, ...)``."""
@@ -218,7 +228,10 @@ class Bank:
             if self.precision.computes(module):
                 by_module.setdefault(module, [])
         stand_ins = {module: self._stand_in(module, parts) for module, parts in by_module.items()}
-        self._shared = [one for one in stand_ins.values() if isinstance(one, SharedAffine)]
+        self._of_runs = [one for one in stand_ins.values() if isinstance(one, OfRuns)]
+        for module, changed in self._changed(stand_ins):
+            stand_ins[module] = changed
+            self._of_runs.append(changed)
         self._hand_out_routes()
         backbone: Any = self.model.backbone
         layout = self.model.layout
@@ -241,7 +254,7 @@ class Bank:
         finally:
             if pooler is not None:
                 backbone.pooler = pooler
-            self.pooler, self._shared = own_pooler, []
+            self.pooler, self._of_runs = own_pooler, []
 
     def _stand_in(self, module: nn.Module, parts: list[Part]) -> nn.Module:
         affine = self.precision.affine(module)
@@ -252,6 +265,19 @@ class Bank:
         base = None if own is None else own.detach().to(self.precision.device)
         pieces = [(self.leaves[part.name], self._index(part, base)) for part in parts]
         return SharedAffine(module, affine, base, pieces, self.runs, parts[0].per_example)
+
+    def _changed(self, stand_ins: Mapping[nn.Module, nn.Module]) -> list[tuple[nn.Module, LowRankShared]]:
+        """Pair each module whose matrix is changed with what computes it, on top of what stands in for it so far."""
+        if self.low_rank is None:
+            return []
+        scales = torch.tensor(self.low_rank.scales, dtype=torch.float32, device=self.precision.device)
+        found = []
+        for slot in self.low_rank.slots:
+            module = self.model.backbone.get_submodule(slot.module)
+            inner = stand_ins.get(module) or OwnAffine(module, self.precision.affine(module))
+            down, up = (self.leaves[factor_name(slot.module, factor)] for factor in (DOWN, UP))
+            found.append((module, LowRankShared(inner, down, up, scales, self.reader.sees_examples(slot))))
+        return found
 
     def _index(self, part: Part, base: Tensor | None) -> Tensor | None:
         if part.index is None or base is None:
@@ -268,7 +294,7 @@ class Bank:
         self._hand_out_routes()
 
     def _hand_out_routes(self) -> None:
-        for module in self._shared:
+        for module in self._of_runs:
             route = self.examples if module.per_example else self.rows
             if route is not None:
                 module.run_of, module.items_of = route.run_of, route.items_of

@@ -52,6 +52,17 @@ def test_memory_decides_how_many_share_a_pass(free: dict[str, float]) -> None:
     assert most_at_once(SweepSpec(settings={"device": "cuda"}), layout) == grouping.MAX_AT_ONCE["cuda"]
 
 
+def test_runs_of_lora_share_passes_and_take_memory_for_their_factors(free: dict[str, float]) -> None:
+    layout = layout_of("bundled")
+    entries = {"method": "lora", "lrs": [1e-3, 1e-2]}, {"method": "lora", "rank": 4}, "dora"
+    spec = SweepSpec(n_train=(200,), terms=("v",), methods=entries, seeds=3, settings={"device": "cpu"})  # type: ignore[arg-type]
+    assert sorted(forecast.forecast(spec, layout, 8).banks) == [1, 1, 1, 3, 3, 6]
+    free["available"] = 3e9
+    of_bias = most_at_once(SweepSpec(settings={"device": "cpu"}), layout)
+    large = SweepSpec(methods=({"method": "lora", "rank": 4096},), settings={"device": "cpu"})
+    assert 1 <= most_at_once(large, layout) < most_at_once(spec, layout) <= of_bias
+
+
 def test_means_over_seeds() -> None:
     table = make_results(
         ("sst2",), ("low",), (1e-3,), failed=lambda run: run[2] == "q" or (run[2] == "k" and run[4] == 0)

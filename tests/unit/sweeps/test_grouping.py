@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from beft_core.config import RunConfig
-from beft_core.sweeps.grouping import as_trained, group
+from beft_core.sweeps.grouping import as_trained, bytes_per_run, group
+from beft_core.training.estimate.count import layout_of
 
 
 def runs(**fields: object) -> list[RunConfig]:
@@ -74,6 +75,31 @@ def test_few_banks_are_split_evenly_for_several_workers_and_many_are_left_alone(
     assert [len(bank) for bank in group(ours, most=8, workers=1)] == [8]
     assert [len(bank) for bank in group([*ours, *others], most=2, workers=2)] == [2] * 8  # enough as they are
     assert [len(bank) for bank in group(ours[:3], most=8, workers=2)] == [3]
+
+
+def lora(**fields: object) -> RunConfig:
+    return RunConfig(mode="lora", terms=(), n_train=40, epochs=1, **fields).resolved()  # type: ignore[arg-type]
+
+
+def test_runs_of_lora_share_a_pass_with_those_of_their_shape() -> None:
+    """Rank, targets and layers make the shape; rate, seed and scale are a run's own."""
+    alike = [lora(lr=lr, seed=seed, alpha=alpha) for lr in (1e-3, 1e-2) for seed, alpha in ((0, 8.0), (1, 32.0))]
+    others = [lora(rank=4), lora(targets=("q", "k")), lora(layers=(1,))]
+    biases = [RunConfig(n_train=40, epochs=1, seed=seed).resolved() for seed in (0, 1)]
+    dora = [RunConfig(mode="dora", terms=(), n_train=40, epochs=1, seed=seed).resolved() for seed in (0, 1)]
+    banks = group([*alike, *others, *biases, *dora], most=16)
+    expected = [alike, biases, *([one] for one in (*others, *dora))]
+    assert len(banks) == len(expected) and all(bank in expected for bank in banks)
+
+
+def test_a_run_of_lora_takes_memory_for_its_factors() -> None:
+    """Values, gradients, moments and temporaries of each, and of each token what the factors are multiplied with."""
+    layout = layout_of("bundled")
+    bias = RunConfig(n_train=40, epochs=1).resolved()
+    small, large = (bytes_per_run(layout, lora(rank=rank), "cpu") for rank in (8, 256))
+    assert bytes_per_run(layout, bias, "cpu") < small < large
+    values = 12 * (384 + 384)  # of rank 1: q and v in six layers
+    assert large - small >= 248 * values * 4 * 8
 
 
 def test_only_probes_are_followed() -> None:

@@ -62,7 +62,7 @@ def test_a_toy_method_trains_through_the_workflow(toy: str) -> None:
     assert snapshot.meta.trained_parameters == sum(before[name].numel() for name in scales)
     assert np.abs(snapshot.extra["extra.toy.head.weight"]).max() > 0
     assert difference(snapshot, fit("bert", config(mode="head", lr=1e-2))[0]) > 1e-4
-    with pytest.raises(UserError, match="one: only bias runs share a model"):
+    with pytest.raises(UserError, match="one of mode norms, which shares no model; expected runs of terms, all, head"):
         from beft_core.training.workflow import train_bank
 
         train_bank([run, config(mode=toy, seed=1)])
