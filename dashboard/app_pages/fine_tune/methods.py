@@ -114,17 +114,16 @@ def _choose_targets(adapter: Adapter) -> None:
 
 
 def _choose_number(one: Setting) -> None:
-    kind: type[int] | type[float] = int if one.whole else float
+    kind: Any = int if one.whole else float  # all numbers of a control must be of one kind
+    look: dict[str, Any] = {"min_value": kind(one.least), "max_value": kind(one.most), "step": kind(1)}
     st.number_input(
         _NUMBER_WORDS[one.field],
-        kind(one.least),
-        kind(one.most),
-        None,
-        step=kind(1),
+        value=None,
         format="%d" if one.whole else "%g",
         key=NUMBERS[one.field],
         bind="query-params",
         placeholder=f"{one.default:g}",
         width=130,
         help=f"Empty: {one.default:g}, {one.source}.",
+        **look,
     )
