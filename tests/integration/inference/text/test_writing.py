@@ -10,7 +10,7 @@ from example_decoder import asked_fine_tune
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from beft_core.errors import UserError
-from beft_core.inference import writing
+from beft_core.inference.text import writing
 from beft_core.inference.text.writing import Draft, SideBySide
 from beft_core.models.biases import LoadedModel
 from beft_core.models.load import load_model
