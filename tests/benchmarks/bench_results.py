@@ -217,7 +217,9 @@ def main() -> None:
         if given.only in (None, "engine"):
             engine(folder)
         if given.only in (None, "sweep"):
-            page(folder, "sweep", {"run": run}, [])
+            filters = [("selectbox", "rows_task", ["sst2", "cola"]), ("selectbox", "rows_trained", ["v"])]
+            page(folder, "sweep", {"sweep_run": run}, filters)
+            page(folder, "sweep", {"sweep_run": run, "sweep_rows": "every fine-tune"}, filters)
         if given.only in (None, "evaluation"):
             title = f"Run {run[-6:]}: sweep"
             page(folder, "evaluation", {"results": title, "part": "Table 1"}, [])

@@ -161,7 +161,7 @@ def _show(planned: Plan, lines: list[Line], done: Outcome, json: bool) -> int:
     if done.stopped:
         output.note("stopped early; the same command goes on from here")
         return output.INTERRUPTED
-    return 0
+    return 1 if done.errors else 0
 
 
 def _summary(found: Report) -> dict[str, str]:

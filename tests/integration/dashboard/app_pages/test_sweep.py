@@ -27,6 +27,7 @@ from beft_core.runs.run import Run, list_runs
 from beft_core.runs.status import Status
 from beft_core.sweeps.spec import SweepSpec, read_spec
 from beft_core.sweeps.table import read_table, write_table
+from dashboard.app_pages.sweep import results
 from dashboard.shared.sources import run_title
 
 pytestmark = pytest.mark.usefixtures("lab")
@@ -252,6 +253,25 @@ def test_what_is_not_finished_has_its_place_in_the_picture() -> None:
     (v,), (head,) = (next(t["x"] for t in figure["data"] if t["name"] == name) for name in ("v", "head"))
     first, second = figure["layout"]["xaxis"]["tickvals"]
     assert v > first and head < second  # the second of two seeds stands right of its rate, the first left of it
+
+
+def test_a_large_table_is_filtered_before_it_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a thousandth of the limits: 4 fine-tunes are a large sweep, 2 rows all that the browser gets."""
+    run = ended()
+    monkeypatch.setattr(results, "LARGE", 3)
+    monkeypatch.setattr(results, "ROWS_SENT", 2)
+    at = opened("sweep", sweep_run=run.id, sweep_rows=results.ALL)
+    assert len(table(at)) == 2 and "The first 2 of 4 rows" in said(at)
+    sound(at.selectbox(key="rows_trained").select("head").run())
+    assert set(table(at)["trains"]) == {"head"} and "The first" not in said(at)
+    assert {trace["name"] for trace in json.loads(at.get("plotly_chart")[0].proto.spec)["data"]} == {
+        "head",
+        "mean head",
+    }
+    linked = opened("sweep", sweep_run=run.id, sweep_rows=results.ALL, rows_trained="v")
+    assert set(table(linked)["trains"]) == {"v"}
+    other = opened("sweep", sweep_run=run.id, rows_trained="none-such")
+    assert other.selectbox(key="rows_trained").value == results.EVERY, "what another sweep had"
 
 
 def test_a_second_one_waits_and_says_so() -> None:
