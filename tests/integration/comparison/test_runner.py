@@ -31,7 +31,12 @@ SETTINGS: dict[str, Any] = {
     "max_length": 16,
 }
 SPEC = ComparisonSpec(
-    methods=("v", "q", "full", "icl"), budget=2, seeds=2, n_train=8, hold_out=12, settings=SETTINGS | {"n_eval": 24}
+    methods=("v", "q", "full", "icl"),
+    lrs=(1e-3, 1e-2),
+    seeds=1,
+    n_train=8,
+    hold_out=12,
+    settings=SETTINGS | {"n_eval": 24},
 )
 
 
@@ -73,7 +78,7 @@ def test_trials_are_scored_on_the_split_and_finals_on_the_validation_set(
     folder = done[0]
     assert set(scored) == {(12, HELD_OUT, 12), (None, "validation", 24)}
     tried, reported = read_table(folder / "trials"), read_table(folder / "finals")
-    assert set(tried["seed"]) == {TRIAL_SEED} and set(reported["seed"]) == {0, 1}
+    assert set(tried["seed"]) == {TRIAL_SEED} and set(reported["seed"]) == {0}
     assert tried.groupby("trains")["lr"].nunique().to_dict() == {"v": 2, "q": 2, "full": 2}
     assert set(tried.loc[tried["trains"] != "full", "bank_runs"]) == {4}  # bias methods share a pass
     assert (reported["peak_bytes"] > 10**8).all()
@@ -87,7 +92,7 @@ def test_the_result_is_what_the_sweeps_say(done: tuple[Path, Compared]) -> None:
     assert list(found.rows["setting"]) == ["same"] * 4 + ["best"] * 4
     for row in found.done.to_dict("records"):
         own = reported[(reported["trains"] == row["trains"]) & (reported["lr"] == row["lr"])]
-        assert row["value"] == pytest.approx(own["value"].mean()) and row["seeds"] == 2
+        assert row["value"] == pytest.approx(own["value"].mean()) and row["seeds"] == 1
         choice = compared.choices[row["trains"]]
         assert row["lr"] == (1e-2 if row["setting"] == "same" else choice.lr)
         assert json.loads(row["trials"]) == [list(one) for one in choice.trials]
@@ -98,7 +103,7 @@ def test_the_result_is_what_the_sweeps_say(done: tuple[Path, Compared]) -> None:
 
 def test_predictions_are_of_the_reported_fine_tunes(done: tuple[Path, Compared]) -> None:
     folder = ComparisonFolder(done[0])
-    for row in read_table(folder.finals.path).to_dict("records"):
+    for row in read_table(folder.finals.path).to_dict("records")[:2]:
         (one,) = read_predictions(folder.finals.predictions(row["run"]))
         assert len(one) == 24 and (one.predicted == one.labels).mean() == pytest.approx(row["value"])
     assert not (folder.trials.path / "predictions").exists()
@@ -123,7 +128,7 @@ def test_it_goes_on_after_a_stop(tmp_path: Path) -> None:
         def should_stop(self) -> bool:
             return self.passes > 1
 
-    small = dataclasses.replace(SPEC, methods=("v", "full"), seeds=1)
+    small = dataclasses.replace(SPEC, methods=("v", "full"), lrs=(1e-2,))
     first = work(tmp_path / "c", small, Stops())
     assert first.stopped and first.found is None and not (tmp_path / "c" / "methods.parquet").exists()
     second = work(tmp_path / "c", small)
@@ -148,7 +153,7 @@ def test_a_method_that_is_refused_in_training_leaves_the_others(
 
     monkeypatch.setattr(sweeps.workflow, "train_bank", refuses)
     assert runner.run_sweep is real
-    small = dataclasses.replace(SPEC, methods=("v", "full"), seeds=1, budget=1)
+    small = dataclasses.replace(SPEC, methods=("v", "full"), lrs=(1e-2,))
     found = work(tmp_path / "c", small).found
     assert found is not None
     states = dict(zip(found.rows["method"], found.rows["state"], strict=True))
