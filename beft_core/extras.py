@@ -12,6 +12,8 @@ TRAINING: tuple[str, ...] = ("torch", "transformers", "accelerate", "datasets", 
 """Modules of the extra ``train``: all that a fine-tune or an evaluation may come to import."""
 METHODS: tuple[str, ...] = ("peft",)
 """Modules of the extra ``methods``: what trains adapters."""
+SLURM: tuple[str, ...] = ("submitit",)
+"""Modules of the extra ``slurm``: what writes and submits jobs for a cluster."""
 CONSTRAINTS = Path(__file__).parents[1] / ".constraints.txt"
 """File with the tested versions of the libraries, which only a checkout has."""
 
@@ -50,6 +52,21 @@ def require_methods(method: str) -> None:
             f"got --method {method} in an installation without {', '.join(missing)}",
             "the extra methods",
             install_command("methods"),
+        )
+
+
+def require_slurm() -> None:
+    """Raise UserError where the library that submits jobs is not installed.
+
+    Raises:
+        UserError: it is missing.
+    """
+    missing = [name for name in SLURM if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"got --executor slurm in an installation without {', '.join(missing)}",
+            "the extra slurm",
+            install_command("slurm"),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,9 +17,12 @@ from beft_core.cli.output import plain
 from beft_core.cli.parser import options_file
 from beft_core.cli.parser.command import DATA, MODEL, OUTPUT, TRAINING, PrintConfig, add
 from beft_core.cli.progress import progress
+from beft_core.cli.workers import options
 from beft_core.cli.workers.options import BankSize, Devices, NoSnapshots, Workers
 from beft_core.config import RunConfig, type_in_words
 from beft_core.errors import UserError
+from beft_core.execution.clusters.settings import Cluster
+from beft_core.execution.clusters.submission import Submission, wait
 from beft_core.execution.fleet import MAX_WORKERS, places, sweep_here
 from beft_core.extras import require_training
 from beft_core.files.paths import user_path
@@ -30,6 +34,7 @@ from beft_core.sweeps.forecast import Hours, hours, learned, most_at_once, requi
 from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.spec import COMMON, MAX_SEEDS, SweepSpec, identity, read_spec
 from beft_core.sweeps.store import SweepFolder
+from beft_core.training.observer import Observer
 from beft_core.training.preconditions import require_data
 
 if TYPE_CHECKING:
@@ -135,6 +140,21 @@ def sweep(
     dry_run: DryRun = False,
     devices: Devices = None,
     workers: Workers = None,
+    executor: options.Executor = None,
+    profile: options.Profile = None,
+    partition: options.Partition = None,
+    gpus: options.Gpus = None,
+    time: options.Time = None,
+    max_jobs: options.MaxJobs = None,
+    cpus: options.Cpus = None,
+    memory: options.Memory = None,
+    account: options.Account = None,
+    qos: options.Qos = None,
+    constraint: options.Constraint = None,
+    setup: options.Setup = None,
+    sbatch: options.Sbatch = None,
+    print_sbatch: options.PrintSbatch = False,
+    detach: options.Detach = False,
     json: output.Json = False,
     print_config: PrintConfig = False,
 ) -> int:
@@ -148,6 +168,21 @@ def sweep(
         json=json,
         devices=list(arguments.words(devices) or ()) or None,
         workers=workers,
+        executor=executor,
+        profile=profile,
+        partition=partition,
+        gpus=gpus,
+        time=time,
+        max_jobs=max_jobs,
+        cpus=cpus,
+        memory=memory,
+        account=account,
+        qos=qos,
+        constraint=constraint,
+        setup=setup or None,
+        sbatch=sbatch or None,
+        print_sbatch=print_sbatch,
+        detach=detach,
     )
     out, bank_size, json = own["out"], own["bank_size"], own["json"]
     flags: dict[str, Any] = {
@@ -182,6 +217,7 @@ def sweep(
         grid = {name: value for name, value in spec.to_dict().items() if value or value is False or name == "terms"}
         options_file.show(plain(grid | {name: value for name, value in own.items() if value}))
         return 0
+    cluster = options.cluster_of(own) if options.executor_of(own) != options.LOCAL else None
     spec = spec.pinned()
     runs = spec.runs()
     folder = SweepFolder(user_path(out if out is not None else _default_folder(spec), "--out"))
@@ -193,11 +229,16 @@ def sweep(
     if dry_run:
         _print_forecast(spec, len(runs), to_do, expected, cost_per_hour, json)
         return 0
+    if cluster is not None and own["print_sbatch"]:
+        sys.stdout.write(_submission(folder, runs, own, cluster).script())
+        return 0
+    if cluster is not None and own["detach"] and not _without_work(spec, folder, runs):
+        return _detached(spec, _submission(folder, runs, own, cluster))
     result = _without_work(spec, folder, runs)
     if result is None:
         says = f"{len(to_do):,} fine-tunes: {expected.in_words(cost_per_hour)}"
-        result = _work(spec, folder, runs, own, says)
-        if result["trained"] == len(to_do):
+        result = _work(spec, folder, runs, own, says, cluster)
+        if cluster is None and result["trained"] == len(to_do):
             learned(to_do, result["seconds"])
             output.note(expected.judged(result["seconds"], cost_per_hour))
     table = folder.table(runs := spec.runs())  # of a model that came from the Hub meanwhile, the size is known now
@@ -245,6 +286,21 @@ _OWN: dict[str, type] = {
     "json": bool,
     "devices": list,
     "workers": int,
+    "executor": str,
+    "profile": str,
+    "partition": str,
+    "gpus": int,
+    "time": str,
+    "max_jobs": int,
+    "cpus": int,
+    "memory": str,
+    "account": str,
+    "qos": str,
+    "constraint": str,
+    "setup": list,
+    "sbatch": list,
+    "print_sbatch": bool,
+    "detach": bool,
 }
 """Types of what a file may say besides the grid and its settings, by name."""
 
@@ -271,19 +327,23 @@ def _without_work(spec: SweepSpec, folder: SweepFolder, runs: list[RunConfig]) -
 
 
 def _work(
-    spec: SweepSpec, folder: SweepFolder, runs: list[RunConfig], own: dict[str, Any], forecast: str
+    spec: SweepSpec,
+    folder: SweepFolder,
+    runs: list[RunConfig],
+    own: dict[str, Any],
+    forecast: str,
+    cluster: Cluster | None,
 ) -> dict[str, Any]:
     require_training()
     with progress() as observer:
-        # What is wrong with the data or a model is told before PyTorch takes its seconds, and before there is a folder.
-        observer.stage("load data")
-        done = folder.finished(runs)
-        require_data(one for one in runs if identity(one) not in done)
-        observer.stage("find the model")
-        for name in dict.fromkeys(one.model for one in runs):
-            locate(name)
+        _check(folder, runs, observer)
+        if cluster is not None:
+            submission = _submission(folder, runs, own, cluster)
+            folder.begin(spec)
+            job = submission.submit()
+            observer.message(_submitted(submission, job))
+            return dataclasses.asdict(wait(submission, job, observer))
         places(spec, own["devices"] or (), own["workers"])
-        warned(observer, *runs)
         folder.prepare()
         observer.message(forecast)
         return dataclasses.asdict(
@@ -297,6 +357,39 @@ def _work(
                 workers=own["workers"],
             )
         )
+
+
+def _check(folder: SweepFolder, runs: list[RunConfig], observer: Observer) -> None:
+    """Tell what is wrong with the data or a model before PyTorch takes its seconds, and before there is a folder.
+
+    On a login node this also fetches them, for nodes that may see no network.
+    """
+    observer.stage("load data")
+    done = folder.finished(runs)
+    require_data(one for one in runs if identity(one) not in done)
+    observer.stage("find the model")
+    for name in dict.fromkeys(one.model for one in runs):
+        locate(name)
+    warned(observer, *runs)
+
+
+def _submission(folder: SweepFolder, runs: list[RunConfig], own: dict[str, Any], cluster: Cluster) -> Submission:
+    return Submission(folder, runs, cluster, own["bank_size"], not own["no_snapshots"])
+
+
+def _submitted(submission: Submission, job: str) -> str:
+    jobs = f"{submission.jobs} jobs" if submission.jobs > 1 else "1 job"
+    missing = len(submission.runs) - len(submission.folder.finished(submission.runs))
+    return f"submitted {jobs} for {missing} fine-tunes: {job}; they go on when this command ends"
+
+
+def _detached(spec: SweepSpec, submission: Submission) -> int:
+    with progress() as observer:
+        _check(submission.folder, list(submission.runs), observer)
+        submission.folder.begin(spec)
+        job = submission.submit()
+    output.say(_submitted(submission, job), f"the same command without --detach waits for {submission.folder.path}")
+    return 0
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

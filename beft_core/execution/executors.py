@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from beft_core.errors import UserError
 from beft_core.imports import imported
@@ -30,6 +31,15 @@ class Executor(ABC):
         Raises:
             UserError: it does not start, with the reason; or the run's files cannot be written.
         """
+
+    def configure(self, run: Run, values: dict[str, Any]) -> None:
+        """Keep settings of a run that only this executor knows, before it is started.
+
+        Raises:
+            UserError: it has none of this name or value.
+        """
+        if values:
+            raise UserError(f"got {', '.join(values)} for the executor {self.name}", "no settings of its own")
 
     @abstractmethod
     def is_alive(self, run: Run, status: Status) -> bool | None:

@@ -18,16 +18,16 @@ from pathlib import Path
 from beft_core.config import RunConfig
 from beft_core.devices import gpu_bytes, gpus, queue_name
 from beft_core.errors import UserError
+from beft_core.execution.clusters.following import Following
 from beft_core.execution.leaving import UNFINISHED
 from beft_core.files.disk import with_room
 from beft_core.files.plain_file import open_plain
 from beft_core.models.source import BUNDLED, locate
 from beft_core.runs.reading import last_lines
 from beft_core.sweeps.sharing.result import SweepResult
-from beft_core.sweeps.sharing.workers import Worker, beat_seconds, workers_in
-from beft_core.sweeps.spec import SweepSpec, identity
+from beft_core.sweeps.sharing.workers import Worker, beat_seconds
+from beft_core.sweeps.spec import SweepSpec
 from beft_core.sweeps.store import SweepFolder
-from beft_core.training.estimate.count import count_examples, count_steps
 from beft_core.training.observer import Observer
 
 MAX_WORKERS = 256
@@ -171,6 +171,7 @@ class _Child:
     place: Place
     process: subprocess.Popen[bytes]
     log: Path
+    started: float
     seen: Worker | None = None
 
 
@@ -181,23 +182,17 @@ class _Fleet:
         self, folder: SweepFolder, runs: Sequence[RunConfig], observer: Observer, options: Sequence[str]
     ) -> None:
         self.folder, self.runs, self.observer, self.options = folder, runs, observer, options
-        done = folder.finished(runs)
-        self.steps = {
-            name: count_steps(one, count_examples(one)) or 1 for one in runs if (name := identity(one)) not in done
-        }
-        """Steps of each fine-tune that is missing."""
+        self.follow = Following(folder, runs, observer)
         self.children: list[_Child] = []
-        self.told = 0
         self.asked: float | None = None
         """When the workers were asked to stop, by the clock that nobody sets."""
 
     def run(self, where: Sequence[Place], merges: bool) -> SweepResult:
         """Start the workers and wait for their end."""
         began = time.monotonic()
-        self.observer.stage("train", sum(self.steps.values()))
         round_ = 0
         try:
-            while (self.missing() or (round_ == 0 and merges)) and self.asked is None and round_ < ROUNDS:
+            while (self.follow.missing() or (round_ == 0 and merges)) and self.asked is None and round_ < ROUNDS:
                 ended = len(self.children)
                 for place in where:
                     self.children.append(self._start(place, len(where)))
@@ -208,7 +203,7 @@ class _Fleet:
         finally:
             self._end_all()
         stopped = self.asked is not None
-        if self.missing() and not stopped:
+        if self.follow.missing() and not stopped:
             raise self._why()
         table = with_room(partial(self.folder.write_table, self.runs), self.observer.message)
         seen = [child.seen for child in self.children if child.seen is not None]
@@ -221,13 +216,10 @@ class _Fleet:
             stopped,
         )
 
-    def missing(self) -> bool:
-        """Say whether a fine-tune is missing."""
-        return not self.folder.rows_there().issuperset(self.steps)
-
     def _start(self, place: Place, count: int) -> _Child:
         command = command_of(self.folder, place, count, self.options)
         log = self.folder.workers / f"log-{len(self.children) + 1}-{os.getpid()}.txt"
+        started = time.time()
         beat = str(min(beat_seconds(), CHILD_BEAT_SECONDS))
         with open_plain(log, "ab", follow=False) as file:
             process = subprocess.Popen(
@@ -238,7 +230,7 @@ class _Fleet:
                 env={**os.environ, **place.environment, "BEFT_BEAT_SECONDS": beat, "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,  # Ctrl-C is heard by this process, which asks them politely
             )
-        return _Child(place, process, log)
+        return _Child(place, process, log, started)
 
     def _watch(self) -> None:
         while any(child.process.poll() is None for child in self.children):
@@ -257,20 +249,15 @@ class _Fleet:
 
     def _look(self) -> None:
         """Report what the workers say of themselves."""
-        pids = {child.process.pid: child for child in self.children}
-        for worker in workers_in(self.folder.workers):
-            child = pids.get(worker.identity.process.pid)
-            if child is None or worker.identity.is_gone() is None:
-                continue
-            if worker.doing and (child.seen is None or worker.doing != child.seen.doing):
-                self.observer.message(f"{child.place.name}: {worker.doing}")
-            child.seen = worker
-        there = self.folder.rows_there()
-        done = sum(steps for name, steps in self.steps.items() if name in there)
-        under_way = sum(child.seen.done for child in self.children if child.seen and child.process.returncode is None)
-        reached = min(done + under_way, sum(self.steps.values()))
-        self.observer.advance(reached - self.told)
-        self.told = reached
+        children = {child.process.pid: child for child in self.children}
+
+        def name(worker: Worker) -> str | None:
+            child = children.get(worker.identity.process.pid)
+            ours = child is not None and worker.began >= child.started and worker.identity.is_gone() is not None
+            return child.place.name if child is not None and ours else None
+
+        for worker in self.follow.look(name).values():
+            children[worker.identity.process.pid].seen = worker
 
     def _end_all(self) -> None:
         for child in self.children:

@@ -50,6 +50,8 @@ class Reporter(Observer):
         self.run = run
         self.stopped = False
         """Whether the run was told to stop and could keep what it had."""
+        self.time_is_up = False
+        """Whether the worker's job is about to be ended by a scheduler: it keeps what it has, to be gone on with."""
         self.predictions: list[Predictions] = []
         """Predictions of the run at its end, which are written with its snapshot."""
         now = time.time()
@@ -132,7 +134,7 @@ class Reporter(Observer):
 
     def should_stop(self) -> bool:
         self.stopped = self.stopped or self.run.cancel_asked()
-        return self.stopped
+        return self.stopped or self.time_is_up
 
     # -- helpers ---------------------------------------------------------------------------------------------------
 
@@ -141,7 +143,7 @@ class Reporter(Observer):
         return max(STEP_SECONDS, (now - (self.status.began or now)) * STEP_SHARE)
 
     def _leave_if_cancelled(self) -> None:
-        if not self.stopped and self.run.cancel_asked():
+        if not self.stopped and (self.time_is_up or self.run.cancel_asked()):
             raise Cancelled
 
     def _append(self, kind: str, **values: Any) -> None:

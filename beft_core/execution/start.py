@@ -35,6 +35,7 @@ def launch(
     root: Path | None = None,
     snapshots: Mapping[str, Snapshot] = MappingProxyType({}),
     executor: str = "local",
+    settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> Run:
     """Create a run of a kind and start its worker.
 
@@ -44,10 +45,11 @@ def launch(
         root: the home folder; None: that of the environment.
         snapshots: what the run works on, by the names of their copies in its folder.
         executor: a key of :data:`beft_core.runs.status.EXECUTORS`.
+        settings: what only that executor knows, such as a cluster's partition.
 
     Raises:
-        UserError: the home folder cannot be written, the executor has no such device, PyTorch is missing, or the worker
-            does not start.
+        UserError: the home folder cannot be written, the executor has no such device or setting, PyTorch is missing,
+            or the worker does not start.
     """
     require_training()
     fields = config.to_dict()
@@ -57,6 +59,7 @@ def launch(
     run = Run.create(kind, fields, root, executor)
     with _alone(run):
         try:
+            place.configure(run, dict(settings))
             for name, snapshot in snapshots.items():
                 write_snapshot(run.path / name, snapshot)
         except UserError:

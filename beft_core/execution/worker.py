@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import faulthandler
 import json
+import os
 import signal
 import sys
 import threading
@@ -14,6 +15,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,9 @@ from beft_core.devices import queue_name
 from beft_core.errors import UserError
 from beft_core.execution.cancel import cancel
 from beft_core.execution.executors import executor_of
+from beft_core.execution.leaving import TIME_IS_UP, UNFINISHED
 from beft_core.execution.reporter import Cancelled, Reporter
+from beft_core.execution.sweep_worker import JOB, queue_again
 from beft_core.execution.workflows import AnyWorkflow, real_workflow
 from beft_core.files.disk import with_room
 from beft_core.files.locks import hold
@@ -67,6 +71,7 @@ def _work(run: Run, workflow: AnyWorkflow) -> int:
         device = KINDS[kind].device(fields)
         reporter = Reporter(run, queue_name(device))
         threading.Thread(target=_attend, args=(run,), daemon=True).start()
+        _listen_to_scheduler(reporter)
         turn = executor_of(run).turn(run, device, reporter.should_stop, lambda ahead: reporter.write(position=ahead))
         with turn as ours:
             try:  # inside, because the next run may begin once the turn is over: this one has ended before
@@ -75,9 +80,13 @@ def _work(run: Run, workflow: AnyWorkflow) -> int:
                 reporter.write(state="running", position=None, began=time.time())
                 with told_to(_conversion(reporter)):
                     snapshot, result = workflow(kind, fields, reporter, run.checkpoint)
+                if reporter.time_is_up and not reporter.stopped:
+                    return _go_on_later(reporter)
                 _save(run, snapshot, result, reporter)
                 return _end(reporter)
             except BaseException as error:
+                if isinstance(error, Cancelled) and reporter.time_is_up and not run.cancel_asked():
+                    return _go_on_later(reporter)
                 return _fail(run, reporter, error)
     except BaseException as error:
         return _fail(run, reporter, error)
@@ -98,6 +107,14 @@ def _conversion(reporter: Reporter) -> Progress:
         percent[0] = round(100 * share)
 
     return tell
+
+
+def _go_on_later(reporter: Reporter) -> int:
+    """Leave a run to a later job, which goes on from the checkpoint."""
+    status = replace(reporter.status, state="queued", process=None, message="The time of its job was up; it goes on.")
+    reporter.run.write_status(status)
+    queue_again()
+    return UNFINISHED
 
 
 def _end(reporter: Reporter) -> int:
@@ -168,6 +185,19 @@ def _listen_to_signals() -> None:
 
     for each in ending:
         signal.signal(each, end)
+
+
+def _listen_to_scheduler(reporter: Reporter) -> None:
+    """Let the signal by which Slurm says that a job's time is nearly up end the work with all of it kept."""
+    if JOB not in os.environ:
+        return
+
+    def hear(number: int, frame: object) -> None:
+        reporter.time_is_up = True
+
+    for name in TIME_IS_UP:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), hear)
 
 
 def _attend(run: Run) -> None:

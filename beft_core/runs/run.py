@@ -268,35 +268,36 @@ class Run:
         if self.cancel_asked() or not self.status().active:
             return
         try:
-            with open_plain(self._cancel, "ab", what="a folder to write to", follow=False) as file:
+            with open_plain(self.cancel_file, "ab", what="a folder to write to", follow=False) as file:
                 file.write(f"{boot_id()} {time.monotonic()}".encode())
         except OSError as error:
-            raise UserError(f"cannot write {self._cancel}: {error.strerror}", "a run that is still there") from None
+            raise UserError(f"cannot write {self.cancel_file}: {error.strerror}", "a run that is still there") from None
 
     def cancel_asked(self) -> bool:
         """Whether cancelling was asked for."""
-        return os.path.lexists(self._cancel)
+        return os.path.lexists(self.cancel_file)
 
     def cancel_age(self) -> float:
         """Seconds since cancelling was asked for, on the clock that nobody sets where the machine has one."""
         try:
-            boot, moment = read_bounded(self._cancel, 200, follow=False).decode().split()
+            boot, moment = read_bounded(self.cancel_file, 200, follow=False).decode().split()
             if boot == boot_id():
                 return max(0.0, time.monotonic() - float(moment))
         except (UserError, ValueError):  # of an earlier version, or being written
             pass
         try:
-            return max(0.0, time.time() - self._cancel.lstat().st_mtime)
+            return max(0.0, time.time() - self.cancel_file.lstat().st_mtime)
         except OSError:
             return 0.0
 
     def uncancel(self) -> None:
         """Take the request to cancel back."""
         with suppress(FileNotFoundError):
-            self._cancel.unlink()
+            self.cancel_file.unlink()
 
     @property
-    def _cancel(self) -> Path:
+    def cancel_file(self) -> Path:
+        """File that is there as soon as cancelling was asked for."""
         return self.path / "cancel"
 
     # -- measurements and log --------------------------------------------------------------------------------------

@@ -14,7 +14,10 @@ FINAL: tuple[str, ...] = ("done", "cancelled", "failed", "lost")
 STATES: tuple[str, ...] = ACTIVE + FINAL
 """Names of all states; ``lost`` is never written: it is what readers see of a run whose process vanished."""
 
-EXECUTORS: dict[str, str] = {"local": "beft_core.execution.local:LOCAL"}
+EXECUTORS: dict[str, str] = {
+    "local": "beft_core.execution.local:LOCAL",
+    "slurm": "beft_core.execution.clusters.slurm:SLURM",
+}
 """Executors by name: ``module:attribute`` of the :class:`beft_core.execution.executors.Executor`."""
 
 STATUS_BYTES = 2**16

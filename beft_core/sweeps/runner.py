@@ -38,6 +38,7 @@ from beft_core.training.estimate.longest_examples import LongestExamples
 from beft_core.training.estimate.peak_memory import PeakMemory
 from beft_core.training.observer import Observer
 from beft_core.training.precision import pick_device
+from beft_core.training.progress.checkpoint import CheckpointError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +97,10 @@ def run_sweep(
     spec = folder.continued(spec.pinned())
     locate(str(spec.settings.get("model", BUNDLED)))  # what the paper preset makes of its size names the runs
     runs = spec.runs()
-    folder.begin(spec)
+    if sharing.joins:
+        folder.join()
+    else:
+        folder.begin(spec)
     with sharing.heart or Heart.of_this_process(folder.workers) as heart:
         named = {identity(config): config for config in runs}
         work = _Work(spec, folder, observer, Kept(snapshots, predictions), refused, sharing, heart, named)
@@ -194,6 +198,10 @@ class _Work:
         try:
             with memory:
                 outcome = _train(bank, inner, self.folder.checkpoint(names))
+        except CheckpointError as error:
+            self.observer.message(f"{error.got}: this pass starts over")
+            inner.rewind()
+            self.folder.checkpoint(names).unlink(missing_ok=True)
         except UserError as error:
             if self.refused is None:
                 raise

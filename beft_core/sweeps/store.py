@@ -61,6 +61,10 @@ class SweepFolder:
         self.prepare()
         self._write("sweep.json", {"version": RECORD_VERSION, **spec.to_dict()})
         # After the file that says whose folder this is: a crash in between leaves nothing that looks strange.
+        self.join()
+
+    def join(self) -> None:
+        """Make the folders of a sweep that began here, which an earlier version did not have. Raises UserError."""
         with _telling(self.path):
             for folder in (self.rows, self.path / "snapshots", self.claims, self.workers, self.path / "plan"):
                 folder.mkdir(exist_ok=True)

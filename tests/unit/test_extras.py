@@ -65,7 +65,7 @@ def test_the_engine_imports_nothing_else_that_the_extra_brings() -> None:
                 used |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 used.add((node.module or "").partition(".")[0])
-    used -= {"beft_core", "dashboard", "sample_snapshots", *extras.TRAINING, *extras.METHODS}
+    used -= {"beft_core", "dashboard", "sample_snapshots", *extras.TRAINING, *extras.METHODS, *extras.SLURM}
     foreign = {re.sub(r"[-_.]+", "-", distributions[name]).lower() for name in used if name in distributions}
     # Jinja2 is written with markupsafe; where PyTorch's build brings no triton, its kernels are not used; gguf is asked
     # for before it is imported.

@@ -142,6 +142,7 @@ PAST_THE_DOOR: dict[str, str] = {}
 INTERNALS = ("streamlit.runtime", "streamlit.proto", "streamlit.auth_util")
 """Modules that their library does not document, whatever their names."""
 PRIVATE: dict[str, str] = {
+    "beft_core.libraries.submitit_private": "submitit",
     "beft_core.libraries.torch_private": "PyTorch",
     "beft_core.libraries.transformers_private": "transformers",
     "dashboard.streamlit_private": "Streamlit",

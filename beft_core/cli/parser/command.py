@@ -16,7 +16,8 @@ from beft_core.errors import UserError
 from beft_core.settings import aliases
 
 DATA, MODEL, MERGING, TRAINING, OUTPUT = "Data", "Model", "Merge method", "Training", "Output"
-PANELS = (DATA, MODEL, MERGING, TRAINING, OUTPUT)
+CLUSTER = "Cluster"
+PANELS = (DATA, MODEL, MERGING, TRAINING, CLUSTER, OUTPUT)
 """Names of the groups of options, in the order of ``--help``; options in none stand last."""
 
 FROM_FILE = "options_file"

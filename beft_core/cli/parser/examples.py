@@ -73,6 +73,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "sweep": (
         "beft sweep --terms v q head --n-train 200 --seeds 3 --out sweep",
         "beft sweep --config sample_snapshots/sweep.yaml --out sweep",
+        "beft sweep --terms v q --out sweep --executor slurm --partition gpu --time 2h",
     ),
     "compare-methods": (
         "beft compare-methods --methods v lora full --budget 3 --out compared",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,6 +37,7 @@ Requeue = Annotated[
     ),
 ]
 DeviceName = Annotated[str | None, typer.Option("--device-name", hidden=True, rich_help_panel=OUTPUT)]
+Unless = Annotated[str | None, typer.Option("--unless", hidden=True, rich_help_panel=OUTPUT)]
 Parent = Annotated[int | None, typer.Option("--parent", hidden=True, rich_help_panel=OUTPUT)]
 
 
@@ -53,6 +55,7 @@ def worker(
     requeue: Requeue = False,
     device_name: DeviceName = None,
     parent: Parent = None,
+    unless: Unless = None,
 ) -> int:
     """Take passes of a sweep that began in a folder, beside any number of other workers, until none is left."""
     for flag, value in (("--workers", workers), ("--bank-size", bank_size)):
@@ -68,6 +71,7 @@ def worker(
             wait=wait,
             device=device_name,
             parent=parent,
+            unless=Path(unless) if unless else None,
             requeue=requeue,
         )
     if status == UNFINISHED:

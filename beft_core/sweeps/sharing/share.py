@@ -25,6 +25,8 @@ class Sharing:
     """Whether to wait until all is done, to take over what others leave; else a worker leaves when whatever is left is
     in the hands of workers that it has seen alive.
     """
+    joins: bool = False
+    """Whether the grid is the one that the folder has: it is then not written again, for it may have grown since."""
     heart: Heart | None = None
     """Heart of this worker, where whoever starts it has made one; None: it gets one."""
 

@@ -22,6 +22,7 @@ from beft_core.snapshots.snapshot import read_snapshot
 from beft_core.sweeps import runner
 from beft_core.sweeps.runner import run_sweep
 from beft_core.sweeps.sharing.plan import Plan
+from beft_core.sweeps.sharing.share import Sharing
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import COLUMNS, read_table
@@ -29,6 +30,7 @@ from beft_core.tasks.examples import TaskData
 from beft_core.training import inputs, workflow
 from beft_core.training.observer import Observer
 from beft_core.training.preconditions import with_adapter
+from beft_core.training.progress.checkpoint import Checkpoint, Progress
 
 TINY: dict[str, Any] = {
     "n_train": 8,
@@ -138,6 +140,24 @@ def test_stopped_half_way_and_started_again_it_ends_with_the_same_table(tmp_path
         read_table(parts.path).drop(columns=["seconds", "peak_bytes"]),
         read_table(whole.path).drop(columns=["seconds", "peak_bytes"]),
     )
+
+
+def test_the_state_of_another_machines_software_is_not_gone_on_from(tmp_path: Path) -> None:
+    folder, one = SweepFolder(tmp_path / "other"), spec(terms="v", evaluate="never")
+    folder.begin(one)
+    names = [identity(config) for config in one.runs()]
+    Plan(folder.path).add([names])
+    Checkpoint(folder.checkpoint(names), "of another software").save({}, Progress(), print)
+    observer = Hears()
+    assert run_sweep(one, folder, observer).trained == 2
+    assert any("of another fine-tune: this pass starts over" in text for text in observer.told)
+
+
+def test_a_worker_of_a_grid_that_has_grown_since_does_not_write_it_over(tmp_path: Path) -> None:
+    folder, small = SweepFolder(tmp_path / "grown"), spec(terms="v", seeds=1, evaluate="never")
+    folder.begin(spec(terms="v", evaluate="never"))
+    assert run_sweep(small, folder, sharing=Sharing(joins=True)).runs == 1
+    assert len(folder.spec().runs()) == 2
 
 
 def test_killed_while_it_wrote_a_bank_the_whole_bank_is_trained_again(tmp_path: Path) -> None:

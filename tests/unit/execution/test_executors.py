@@ -126,7 +126,7 @@ def test_where_a_scheduler_cannot_be_asked_the_sign_of_life_counts(cluster: Sche
 def test_what_an_executor_does_not_have_is_refused(cluster: Scheduler, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="got --device cpu; expected one of cuda"):
         start.launch("train", RunConfig(device="cpu"), tmp_path, executor="played")
-    with pytest.raises(UserError, match="got the executor 'moon'; expected one of local, played"):
+    with pytest.raises(UserError, match="got the executor 'moon'; expected one of local, slurm, played"):
         executor_named("moon")
     assert not (tmp_path / "runs").exists()
 

@@ -57,6 +57,7 @@ def test_it_does_its_share_and_says_who_it_is(folder: SweepFolder, monkeypatch: 
     assert work(folder, Observer(), bank_size=3, snapshots=False, workers=7, device="cuda:1") == 0
     assert (called["bank_size"], called["snapshots"]) == (3, False)
     assert (called["sharing"].workers, called["sharing"].wait) == (7, False)
+    assert called["sharing"].joins, "a grid that has grown since is not written over"
     (seen,) = workers_in(folder.workers)
     assert (seen.device, seen.job, seen.state) == ("cuda:1", "42", "ended")
 
@@ -88,12 +89,35 @@ def test_it_leaves_when_its_parent_is_gone(folder: SweepFolder, monkeypatch: pyt
     assert work(folder, Observer(), parent=os.getppid() + 1) == UNFINISHED
 
 
+def test_it_leaves_when_it_is_not_wanted_any_more(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEFT_BEAT_SECONDS", "0.05")
+    cancelled = folder.path.parent / "cancel"
+
+    def act(observer: Observer) -> bool:
+        assert not observer.should_stop()
+        cancelled.touch()
+        return waits(observer)
+
+    play(monkeypatch, act)
+    assert work(folder, Observer(), unless=cancelled) == UNFINISHED
+
+
 def test_where_no_sweep_began_there_is_nothing_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"sweep\.json"):
         work(SweepFolder(tmp_path), Observer())
     assert not list(tmp_path.iterdir())
 
 
+def test_a_job_of_an_array_has_the_number_of_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert sweep_worker.job_id() is None
+    monkeypatch.setenv("SLURM_JOB_ID", "43")
+    assert sweep_worker.job_id() == "43"
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "41")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
+    assert sweep_worker.job_id() == "41_2"
+
+
 def test_where_slurm_does_not_answer_it_ends_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    sweep_worker._queue_again()
+    sweep_worker.queue_again()

@@ -41,6 +41,7 @@ def test_a_worker_that_left_says_so_and_how_to_go_on(tmp_path: Path, monkeypatch
             "wait": True,
             "device": None,
             "parent": None,
+            "unless": None,
             "requeue": True,
         }
     ]

@@ -1,0 +1,113 @@
+"""Submission of a sweep as jobs of a cluster, and the wait for its end.
+
+Jobs and whoever waits know each other by the sweep's folder alone: a terminal that is closed, or a controller that is
+started again, changes nothing, and a second submission of the same sweep helps the first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from beft_core.config import RunConfig
+from beft_core.errors import UserError
+from beft_core.execution.clusters.following import Following
+from beft_core.execution.clusters.settings import Cluster
+from beft_core.execution.clusters.slurm import JOBS, cancel, queued, script, submit, worker_command
+from beft_core.sweeps.sharing.result import SweepResult
+from beft_core.sweeps.sharing.workers import Worker, claim_seconds
+from beft_core.sweeps.store import SweepFolder
+from beft_core.training.observer import Observer
+
+LOOK_SECONDS = 5.0
+"""Seconds between two looks at a sweep's folder, which lies on a server that many ask."""
+FOR_ONE_JOB = 4
+"""Fewest fine-tunes of a job: starting one for fewer costs more than it brings."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Jobs of a sweep, about to be submitted."""
+
+    folder: SweepFolder
+    runs: Sequence[RunConfig]
+    """The grid's fine-tunes."""
+    cluster: Cluster
+    bank_size: int | None = None
+    snapshots: bool = True
+
+    @property
+    def jobs(self) -> int:
+        """Number of jobs: no more than are wanted, and none that finds nothing to do."""
+        missing = len(self.runs) - len(self.folder.finished(self.runs))
+        return max(1, min(self.cluster.max_jobs, -(-missing // FOR_ONE_JOB)))
+
+    @property
+    def command(self) -> list[str]:
+        """Command line of each job."""
+        options = ["--bank-size", str(self.bank_size)] if self.bank_size else []
+        return worker_command(self.folder, self.jobs, options + ([] if self.snapshots else ["--no-snapshots"]))
+
+    @property
+    def name(self) -> str:
+        """Name of the jobs."""
+        return f"beft-{self.folder.path.absolute().name}"[:60]
+
+    def script(self) -> str:
+        """Write the batch file. Raises UserError where submitit is missing."""
+        return script(self.command, self.name, self.cluster, self.folder.path / JOBS, self.jobs)
+
+    def submit(self) -> str:
+        """Submit the jobs of a sweep that began in the folder; returns their id.
+
+        Raises:
+            UserError: Slurm refuses them.
+        """
+        return submit(self.command, self.name, self.cluster, self.folder.path / JOBS, self.jobs)
+
+
+def wait(submission: Submission, job: str, observer: Observer) -> SweepResult:
+    """Wait until a sweep is done, by its jobs and any other workers, and write its table.
+
+    Where the observer asks for the end, the jobs go on.
+
+    Raises:
+        UserError: all jobs have ended, and nobody is at work, before all was done.
+    """
+    began, folder = time.monotonic(), submission.folder
+    before = len(folder.finished(submission.runs))
+    follow = Following(folder, submission.runs, observer)
+    alone = 0.0
+    last = time.monotonic()
+    seen: dict[str, Worker] = {}
+    while follow.missing() and not observer.should_stop():
+        seen = follow.look(_name)
+        now = time.monotonic()
+        at_work = any(worker.state in ("working", "waiting") for worker in seen.values())
+        alone = 0.0 if queued(job) is not False else alone + now - last
+        last = now
+        # Workers of a killed job say for ever that they work: their silence is waited for as workers wait for it.
+        if alone > (claim_seconds() if at_work else LOOK_SECONDS):
+            raise UserError(
+                f"job {job} has ended, and {follow.missing()} fine-tunes are missing",
+                "jobs that go on until all is done",
+                f"the same command again, which goes on from here; what jobs said is in {folder.path / JOBS}",
+            )
+        time.sleep(LOOK_SECONDS)
+    follow.look(_name)
+    if not follow.missing():
+        cancel(job, waiting=True)  # they would find nothing to do
+    table = folder.write_table(submission.runs)
+    return SweepResult(
+        len(submission.runs),
+        len(table) - before,
+        int((table["state"] == "failed").sum()),
+        sum(worker.banks for worker in seen.values() if (worker.job or "").partition("_")[0] == job),
+        time.monotonic() - began,
+        bool(follow.missing()),
+    )
+
+
+def _name(worker: Worker) -> str:
+    return f"{worker.identity.host}, job {worker.job}" if worker.job is not None else worker.identity.host

@@ -1,0 +1,83 @@
+"""Submission of a sweep and the wait for it: no more jobs than it needs, and no wait for jobs that are gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from beft_core.errors import UserError
+from beft_core.execution.clusters import submission as module
+from beft_core.execution.clusters.settings import Cluster
+from beft_core.execution.clusters.submission import Submission, wait
+from beft_core.sweeps.rows import plan_columns
+from beft_core.sweeps.sharing.workers import Heart
+from beft_core.sweeps.spec import SweepSpec
+from beft_core.sweeps.store import SweepFolder
+from beft_core.training.observer import Observer
+
+SPEC = SweepSpec.from_dict({"terms": ["v", "q"], "seeds": 5, "n_train": 8})
+RUNS = SPEC.runs()
+
+
+@pytest.fixture
+def submission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Submission:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    folder = SweepFolder(tmp_path / "a sweep")
+    folder.begin(SPEC)
+    return Submission(folder, RUNS, Cluster(max_jobs=8), bank_size=3, snapshots=False)
+
+
+def finish(folder: SweepFolder, count: int) -> None:
+    for config in RUNS[:count]:
+        folder.save({**plan_columns(config), "state": "done"}, None)
+
+
+def test_there_are_no_more_jobs_than_there_is_work(submission: Submission) -> None:
+    assert submission.jobs == 3  # of ten fine-tunes
+    finish(submission.folder, 7)
+    assert submission.jobs == 1
+    words = submission.command
+    assert str(submission.folder.path) in words and "--requeue" in words
+    assert words[words.index("--bank-size") + 1] == "3" and "--no-snapshots" in words
+
+
+def test_it_waits_until_all_is_done(submission: Submission, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish(submission.folder, 2)
+    looks: list[str] = []
+    ended: list[tuple[str, bool]] = []
+    monkeypatch.setattr(module, "cancel", lambda job, waiting: ended.append((job, waiting)))
+
+    def asked(job: str) -> bool:
+        looks.append(job)
+        finish(submission.folder, 2 + len(looks))
+        return True
+
+    monkeypatch.setattr(module, "queued", asked)
+    result = wait(submission, "41", Observer())
+    assert (result.runs, result.trained, result.failed, result.stopped) == (10, 8, 0, False)
+    assert ended == [("41", True)], "jobs that wait would find nothing to do"
+    assert set(looks) == {"41"} and (submission.folder.path / "results.csv").is_file()
+
+
+def test_jobs_that_are_gone_are_not_waited_for(submission: Submission, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "queued", lambda job: False)
+    with pytest.raises(UserError, match=r"job 41 has ended, and 10 fine-tunes are missing.*the same command again"):
+        wait(submission, "41", Observer())
+    monkeypatch.setenv("BEFT_CLAIM_SECONDS", "1")
+    with Heart.of_this_process(submission.folder.workers), pytest.raises(UserError, match="has ended"):
+        wait(submission, "41", Observer())
+
+
+def test_a_controller_without_an_answer_is_waited_for_and_so_is_whoever_asks_to_stop(
+    submission: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    class Impatient(Observer):
+        def should_stop(self) -> bool:
+            return len(asked) > 20
+
+    monkeypatch.setattr(module, "queued", asked.append)  # None: nobody knows
+    result = wait(submission, "41", Impatient())
+    assert result.stopped and result.trained == 0
