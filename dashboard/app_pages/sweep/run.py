@@ -12,6 +12,8 @@ import streamlit as st
 
 from beft_core.cli.command_line import sweep_command, sweep_file
 from beft_core.errors import UserError
+from beft_core.execution.clusters.settings import profiles
+from beft_core.execution.clusters.slurm import is_here
 from beft_core.execution.start import launch
 from beft_core.runs.overview import Overview, overview, overviews
 from beft_core.runs.run import Run
@@ -24,6 +26,8 @@ from dashboard.shared import page
 from dashboard.shared.text import plain
 
 EARLIER = "sweep_earlier"
+WHERE, HERE = "sweep_where", "this machine"
+"""Key of the choice where a sweep is done, and its first value."""
 FILE = "sweep.yaml"
 """Name under which a reader of the page may save the grid as YAML."""
 MAX_EARLIER = 50
@@ -78,6 +82,7 @@ def panel(setup: Setup) -> None:
         if setup.problem is not None:
             st.warning(plain(setup.problem, 900), title="Not ready to start", icon=":material/edit:")
         _numbers(setup)
+        _where()
         why_not = page.locked()
         with st.container(horizontal=True, vertical_alignment="center"):
             st.button(
@@ -147,6 +152,30 @@ def _product(spec: SweepSpec, count: int) -> str:
     return " × ".join(f"{number} {what}" for what, number in parts.items() if number > 1) or "alone"
 
 
+def _clusters() -> list[str]:
+    """List the profiles of clusters that this machine may submit to."""
+    return profiles() if is_here() else []
+
+
+def _where() -> None:
+    """Draw the choice between this machine and clusters; nothing where there is no profile of one."""
+    if names := _clusters():
+        st.selectbox(
+            "Where",
+            [HERE, *names],
+            key=WHERE,
+            help="On this machine, or by jobs of a cluster, as a profile in the folder clusters/ of BEFT_HOME says.",
+        )
+
+
+def _started(spec: SweepSpec) -> Run:
+    """Start a sweep where the page says."""
+    where = st.session_state.get(WHERE, HERE)
+    if where not in _clusters():
+        return launch("sweep", spec)
+    return launch("sweep", spec, executor="slurm", settings={"profile": where})
+
+
 def _folder(spec: SweepSpec) -> str:
     return "sweep-" + "-".join(spec.tasks)[:60]
 
@@ -163,4 +192,4 @@ def _start() -> None:
         except UserError as error:
             card.could_not(CARD, error)
             return
-    card.begin(CARD, lambda: launch("sweep", spec))
+    card.begin(CARD, lambda: _started(spec))

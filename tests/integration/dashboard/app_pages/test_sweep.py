@@ -8,6 +8,7 @@ import re
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -20,6 +21,7 @@ from streamlit.testing.v1 import AppTest
 from beft_core import extras
 from beft_core.cli.command_line import sweep_command
 from beft_core.config import RunConfig
+from beft_core.execution.clusters import slurm
 from beft_core.execution.start import launch, start_worker
 from beft_core.runs.archive import bytes_of, zip_of
 from beft_core.runs.overview import overview
@@ -485,3 +487,32 @@ def test_several_tables_are_a_task_each_by_their_own_names(lab: Path, tmp_path: 
 def test_fewer_validation_examples_are_a_setting_of_all() -> None:
     at = opened("sweep", sw_n_eval="50")
     assert at.number_input(key="sw_n_eval").value == 50 and "--n-eval 50" in command(at)
+
+
+def test_on_a_login_node_a_sweep_is_started_by_a_profile_of_the_cluster(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = opened("sweep")
+    assert "Where" not in [box.label for box in at.selectbox]
+    (lab / "home" / "clusters").mkdir(parents=True)
+    (lab / "home" / "clusters" / "lab.yaml").write_text("partition: gpu\nmax_jobs: 3\n")
+    monkeypatch.setattr("dashboard.app_pages.sweep.run.is_here", lambda: True)
+    submitted: list[tuple[list[str], int]] = []
+
+    def submit(words: list[str], name: str, cluster: Any, folder: Path, jobs: int = 1) -> str:
+        submitted.append((words, jobs))
+        assert cluster.partition == "gpu"
+        return str(40 + len(submitted))
+
+    monkeypatch.setattr(slurm, "submit", submit)
+    monkeypatch.setattr(slurm, "_answer", lambda words: SimpleNamespace(returncode=0, stdout="PENDING", stderr=""))
+    monkeypatch.setattr(slurm.shutil, "which", lambda name: f"/usr/bin/{name}")
+    at = opened("sweep")
+    where = next(box for box in at.selectbox if box.label == "Where")
+    assert list(where.options) == ["this machine", "lab"]
+    where.select("lab").run()
+    button(at, START).click().run()
+    assert sound(at)
+    (run,) = list_runs()
+    assert (run.recorded().executor, run.recorded().job) == ("slurm", "41 42")
+    assert run.status().state == "queued" and [jobs for _, jobs in submitted] == [1, 2]
