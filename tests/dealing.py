@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 SECONDS: dict[str, float] = {
     "acceptance/test_browser_importance.py": 74,
+    "acceptance/test_slurm.py": 60,
     "acceptance/test_browser_fine_tune.py": 55,
     "acceptance/test_browser_evaluation.py": 51,
     "acceptance/test_browser_readable.py": 48,

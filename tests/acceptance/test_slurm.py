@@ -1,0 +1,166 @@
+"""Sweeps on a real Slurm of one node: the table is that of this machine, whatever happens to the jobs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import prepared
+import pytest
+import slurm_cluster
+from slurm_cluster import Cluster
+
+from beft_core.process_id import ProcessId
+from beft_core.sweeps import grouping
+from beft_core.sweeps.sharing.share import Share
+from beft_core.sweeps.sharing.workers import Heart, Identity, Worker, workers_in
+from beft_core.sweeps.spec import SweepSpec, identity
+from beft_core.sweeps.store import SweepFolder
+from beft_core.sweeps.table import read_table
+
+GRID = [
+    *("sweep", "--tasks", "demo-sentiment", "--terms", "v", "q", "head", "--lrs", "2e-3", "5e-3", "1e-2", "2e-2"),
+    *("--seeds", "2", "--n-train", "48", "--epochs", "2", "--evaluate", "never", "--device", "cpu"),
+    *("--max-length", "16", "--batch-size", "4", "--bank-size", "3"),
+]
+SPEC = SweepSpec.from_dict(
+    {
+        "tasks": "demo-sentiment",
+        "terms": ["v", "q", "head"],
+        "lrs": [2e-3, 5e-3, 1e-2, 2e-2],
+        "seeds": 2,
+        "n_train": 48,
+        "epochs": 2,
+        "evaluate": "never",
+        "device": "cpu",
+        "max_length": 16,
+        "batch_size": 4,
+    }
+)
+RUNS, BANK = SPEC.runs(), 3
+JOBS = ["--executor", "slurm", "--partition", "cpu", "--gpus", "0", "--time", "10m"]
+OF_THE_MACHINE = ["seconds", "peak_bytes"]
+"""Columns that say what a fine-tune took."""
+PATIENCE = 200.0
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A Slurm for the tests of this module."""
+    if missing := slurm_cluster.missing():
+        assert not os.environ.get("BEFT_REQUIRE_SLURM"), f"no {', '.join(missing)} on this machine"
+        pytest.skip(f"needs Debian's slurm-wlm and munge, as root: no {', '.join(missing)}")
+    cluster = Cluster(tmp_path_factory.mktemp("slurm"))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """The table of the sweep on this machine alone."""
+    folder = tmp_path_factory.mktemp("local")
+    done = prepared.start([*GRID, "--out", str(folder / "sweep")], folder / "says")
+    assert done.wait(PATIENCE) == 0, done.said()
+    return read_table(folder / "sweep").drop(columns=OF_THE_MACHINE)
+
+
+def until(what: Callable[[], object], patience: float = PATIENCE) -> None:
+    deadline = time.monotonic() + patience
+    while not what():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.1)
+
+
+def one_at_work(folder: SweepFolder, *others: Worker) -> Worker:
+    """A worker of this machine that trains, other than some."""
+    known, found = {one.identity.id for one in others}, list[Worker]()
+
+    def look() -> bool:
+        at_work = [one for one in workers_in(folder.workers) if one.identity.is_gone() is False and one.done > 0]
+        found[:] = [one for one in at_work if one.identity.id not in known]
+        return bool(found)
+
+    until(look)
+    return found[0]
+
+
+def leave_a_claim_of_a_dead_host(folder: SweepFolder) -> None:
+    """A machine planned the sweep, took the first pass and was never heard of again."""
+    folder.begin(SPEC)
+    process = ProcessId(os.getpid(), 1.0, "another boot", 1)  # a number that a process of this machine has
+    dead = replace(Identity.of_this_process(), id="dead", host="gone", process=process)
+    heart = Heart(folder.workers, Worker(dead, 1.0))
+    heart.beat()
+    share = Share(folder, heart, [identity(run) for run in RUNS])
+    by_name = {identity(run): run for run in RUNS}
+    share.make_plan(
+        lambda names: [[identity(run) for run in bank] for bank in grouping.group([*map(by_name.get, names)], BANK)]
+    )
+    assert share.take(share.undone()) is not None
+    long_ago = time.time() - 3600
+    os.utime(heart.path, (long_ago, long_ago))
+
+
+@pytest.mark.timeout(600)
+def test_whatever_happens_to_the_jobs_the_table_is_the_local_one(
+    slurm: Cluster, local: pd.DataFrame, tmp_path: Path
+) -> None:
+    folder = SweepFolder(tmp_path / "sweep")
+    leave_a_claim_of_a_dead_host(folder)
+    settings = {
+        **slurm.environment,
+        "OMP_NUM_THREADS": "1",
+        "BEFT_BEAT_SECONDS": "0.2",
+        "BEFT_CLAIM_SECONDS": "3",
+        "BEFT_CHECKPOINT_SECONDS": "0.2",
+    }
+    words = [*GRID, *JOBS, "--max-jobs", "2", "--out", str(folder.path)]
+    both = [prepared.start([*words, "--detach"], tmp_path / f"submission {number}", **settings) for number in (1, 2)]
+    for one in both:
+        assert one.wait(PATIENCE) == 0, one.said()
+        assert "submitted 2 jobs for 24 fine-tunes" in one.stdout.read_text()
+    assert len(slurm.jobs()) == 4
+
+    # The time of a job is nearly up: it saves and queues itself again.
+    timed = one_at_work(folder)
+    slurm.run("scancel", "--signal=USR1", str(timed.job))
+    until(lambda: timed.identity.is_gone())
+    until(lambda: "Restarts=1" in slurm.run("scontrol", "show", "job", str(timed.job)))
+
+    # A worker is killed, and the controller is started anew.
+    killed = one_at_work(folder, timed)
+    os.kill(killed.identity.process.pid, signal.SIGKILL)
+    slurm.stop_controller()
+    slurm.start_controller()
+
+    # A job is cancelled.
+    cancelled = one_at_work(folder, timed, killed)
+    slurm.run("scancel", str(cancelled.job))
+
+    waits = prepared.start(words, tmp_path / "the same again", **settings)
+    assert waits.wait(PATIENCE) == 0, waits.said() + slurm.said()
+    table = read_table(folder.path).drop(columns=OF_THE_MACHINE)
+    pd.testing.assert_frame_equal(table, local)
+    workers = workers_in(folder.workers)
+    assert len(workers) > 4  # the dead one, those of the first jobs, and whoever took over
+    assert sum(one.trained for one in workers) <= len(RUNS) + BANK, "something was trained twice"
+    assert not list(folder.path.glob("bank-*"))
+    with suppress(AssertionError):
+        slurm.run("scancel", "--user=root")
+
+
+def test_what_slurm_does_not_take_is_one_line(slurm: Cluster, tmp_path: Path) -> None:
+    words = [*GRID, "--executor", "slurm", "--partition", "moon", "--gpus", "0", "--out", str(tmp_path / "sweep")]
+    refused = prepared.start([*words, "--detach"], tmp_path / "refused", **slurm.environment)
+    assert refused.wait(PATIENCE) == 2
+    (line,) = [line for line in refused.said().splitlines() if line.startswith("beft: ")]
+    assert "Slurm refuses the job" in line and "partition" in line

@@ -1,0 +1,123 @@
+"""Two workers of one sweep on this machine, killed (SIGKILL) at random moments: no row lost, none doubled, one table.
+
+    PYTHONPATH=.:tests python tests/benchmarks/bench_kills.py [--kills 50] [--seconds 100]
+
+Workers are real processes, forked from one that has PyTorch, so that a kill costs a second and not ten. A sweep that
+ends before all kills are done is followed by another one in a new folder; each table is held against that of an
+undisturbed sweep.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import prepared
+
+from beft_core.sweeps.sharing.plan import Plan
+from beft_core.sweeps.sharing.workers import workers_in
+from beft_core.sweeps.spec import SweepSpec
+from beft_core.sweeps.store import SweepFolder
+from beft_core.sweeps.table import read_table
+
+SEED = 20250915
+SPEC = {
+    "tasks": "demo-sentiment",
+    "terms": ["v", "q", "head"],
+    "lrs": [2e-3, 1e-2],
+    "seeds": 4,
+    "n_train": 48,
+    "epochs": 4,
+    "evaluate": "never",
+    "device": "cpu",
+    "max_length": 16,
+    "batch_size": 4,
+}
+BANK = 2
+OF_THE_MACHINE = ["seconds", "peak_bytes"]
+ENVIRONMENT = {"BEFT_CHECKPOINT_SECONDS": "0.1", "BEFT_BEAT_SECONDS": "0.2", "OMP_NUM_THREADS": "1"}
+
+
+def main() -> None:
+    """Kill and compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=600)
+    args = parser.parse_args()
+    rng, began = random.Random(SEED), time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        whole = table_of(run_to_end(root / "whole"))
+        print(f"undisturbed: {len(whole)} fine-tunes in {time.monotonic() - began:.0f} s", flush=True)
+        kills = sweeps = 0
+        trained = 0
+        claims: Counter[int] = Counter()
+        while kills < args.kills and time.monotonic() - began < args.seconds:
+            folder = SweepFolder(root / f"killed-{sweeps}")
+            kills += disturbed(folder, args.kills - kills, rng, began + args.seconds)
+            table = table_of(folder)
+            pd.testing.assert_frame_equal(table, whole)
+            assert len(list(folder.rows.glob("*.json"))) == len(whole) == table["run"].nunique()
+            assert not list(folder.path.glob("bank-*"))
+            trained += sum(one.trained for one in workers_in(folder.workers))
+            claims.update(held(folder))
+            sweeps += 1
+    share = trained / (sweeps * len(whole))
+    print(f"{kills} kills in {sweeps} sweeps of {len(whole)} fine-tunes, {time.monotonic() - began:.0f} s: same tables")
+    print(f"banks by how often they were taken: {dict(sorted(claims.items()))}")
+    print(f"fine-tunes that surviving workers finished, by those of the grids: {share:.2f}")
+
+
+def disturbed(folder: SweepFolder, kills: int, rng: random.Random, deadline: float) -> int:
+    """Run a sweep by two workers of which one is killed again and again; returns how often."""
+    folder.begin(SweepSpec.from_dict(SPEC))
+    words = ["worker", str(folder.path), "--wait", "--bank-size", str(BANK), "--workers", "2", "--no-snapshots"]
+    count = done = 0
+    at_work = []
+    while True:
+        while len(at_work) < 2:
+            count += 1
+            at_work.append(prepared.start(words, folder.path.parent / f"{folder.path.name}-{count}", **ENVIRONMENT))
+        time.sleep(rng.uniform(0.2, 1.6))
+        ended = [one for one in at_work if not one.running()]
+        if ended:
+            assert all(one.wait(1) == 0 for one in ended), ended[0].said()
+            for one in at_work:
+                assert one.wait(120) == 0, one.said()
+            return done
+        if done < kills and time.monotonic() < deadline:
+            one = at_work.pop(rng.randrange(2))
+            done += one.kill() == -9
+
+
+def run_to_end(path: Path) -> SweepFolder:
+    """Run the sweep by one worker that nobody disturbs."""
+    folder = SweepFolder(path)
+    folder.begin(SweepSpec.from_dict(SPEC))
+    words = ["worker", str(path), "--wait", "--bank-size", str(BANK), "--workers", "2", "--no-snapshots"]
+    one = prepared.start(words, path.parent / "whole-says", **ENVIRONMENT)
+    assert one.wait(600) == 0, one.said()
+    return folder
+
+
+def table_of(folder: SweepFolder) -> pd.DataFrame:
+    """Read a table without what depends on the machine."""
+    return read_table(folder.path).drop(columns=OF_THE_MACHINE)
+
+
+def held(folder: SweepFolder) -> list[int]:
+    """Count for each bank how often it was taken."""
+    records = [json.loads(path.read_text()) | {"bank": path.stem} for path in folder.claims.iterdir()]
+    taken = Counter(record["bank"] for record in records if record["state"] == "held")
+    assert len(taken) == len(Plan(folder.path).banks())
+    return list(taken.values())
+
+
+if __name__ == "__main__":
+    main()
