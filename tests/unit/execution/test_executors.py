@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,9 +17,11 @@ from beft_core.execution import cancel as cancel_module
 from beft_core.execution import start, worker
 from beft_core.execution.cancel import cancel
 from beft_core.execution.executors import Executor, executor_named, executor_of
+from beft_core.execution.leaving import TIME_IS_UP, UNFINISHED
 from beft_core.runs import about
 from beft_core.runs.run import Run
 from beft_core.runs.status import EXECUTORS, Status
+from beft_core.training.observer import Observer
 
 
 class Scheduler(Executor):
@@ -89,6 +92,42 @@ def test_its_worker_waits_for_no_device_and_keeps_the_job(
     assert worker.work(run, workflow) == 0
     assert (seen[0].state, seen[0].executor, seen[0].job) == ("running", "played", "job-1")
     assert run.status().state == "done" and not (tmp_path / "queue").exists()
+
+
+@pytest.mark.parametrize("stage", ["train", "tokenise"])
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_when_the_time_of_its_job_is_nearly_up_it_is_queued_again_unless_it_was_cancelled(
+    stage: str, cancelled: bool, cluster: Scheduler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = launched(tmp_path)
+    queued: list[str] = []
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setattr(worker, "_listen_to_signals", lambda: None)
+    monkeypatch.setattr(worker, "queue_again", lambda: queued.append(run.recorded().state))
+    before = {name: signal.getsignal(getattr(signal, name)) for name in TIME_IS_UP}
+
+    def workflow(kind: str, fields: object, observer: Observer, checkpoint: Path) -> tuple[None, dict[str, int]]:
+        observer.stage("train", 3)
+        assert not observer.should_stop()
+        os.kill(os.getpid(), signal.SIGUSR1)
+        if cancelled:
+            run.ask_cancel()
+        observer.stage(stage) if stage != "train" else None
+        assert observer.should_stop()
+        return None, {"runs": 1}
+
+    try:
+        status = worker.work(run, workflow)
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
+    after = run.recorded()
+    assert after.job == "job-1"
+    if cancelled:
+        assert (status, after.state, queued) == (1, "cancelled", [])
+    else:
+        assert (status, after.state, after.process, queued) == (UNFINISHED, "queued", None, ["queued"])
+        assert "its job was up" in str(after.message) and not run.result.exists()
 
 
 @pytest.mark.parametrize(("age", "state"), [(5.0, "pending"), (10.0, "terminated"), (20.0, "killed")])
