@@ -49,6 +49,7 @@ def test_it_says_how_to_add_each_kind_of_thing(guide: str) -> None:
         "a merge method",
         "a task",
         "a claim of the paper",
+        "a figure or table of the paper to reproduce",
         "a look",
         "a page",
         "a stop of the deck",
