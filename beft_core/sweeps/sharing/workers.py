@@ -221,7 +221,8 @@ class Heart:
         pause = beat_seconds()
         while not self._ended.wait(pause):
             for look in self.on_beat:
-                look()
+                with suppress(OSError):  # a server that does not answer ends no heart
+                    look()
             self.beat()
 
 
