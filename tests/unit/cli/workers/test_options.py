@@ -53,3 +53,46 @@ def test_help_groups_them() -> None:
     said = beft("sweep", "--help").out
     assert "--devices NAME..." in said and "--workers N" in said
     assert options.Workers is not None
+
+
+def test_a_batch_file_is_printed_from_flags_and_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("BEFT_HOME", str(tmp_path / "home"))
+    out, more = tmp_path / "out", ["--seeds", "12", "--executor", "slurm", "--print-sbatch"]
+    flags = ["--partition", "gpu", "--max-jobs", "3", "--time", "90m", "--setup", "module load cuda", "--setup", "a b"]
+    told = beft("sweep", *GRID, "--out", out, *more, *flags)
+    assert told.status == 0, told.err
+    lines = told.out.splitlines()
+    assert {"#SBATCH --partition=gpu", "#SBATCH --time=90", "#SBATCH --array=0-2%3", "module load cuda", "a b"} <= {
+        *lines
+    }
+    assert not out.exists(), "what is only printed leaves no folder"
+    file = tmp_path / "sweep.yaml"
+    file.write_text(
+        "terms: [v]\nn_train: 8\ndevice: cpu\nseeds: 12\nexecutor: slurm\npartition: gpu\nmax_jobs: 3\ntime: 90m\n"
+        "setup: [module load cuda, a b]\n"
+    )
+    assert beft("sweep", "--config", file, "--out", out, "--print-sbatch").out == told.out
+    (tmp_path / "home" / "clusters").mkdir(parents=True)
+    (tmp_path / "home" / "clusters" / "lab.yaml").write_text("partition: slow\nmax_jobs: 3\ntime: 90m\n")
+    by_profile = beft("sweep", *GRID, "--out", out, *more, "--profile", "lab", *flags[:2], *flags[-4:])
+    assert by_profile.out == told.out
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--partition", "gpu"], "got --partition without --executor slurm"),
+        (["--print-sbatch"], "got --print-sbatch without --executor slurm"),
+        (["--executor", "moon"], "got --executor moon; expected one of local, slurm"),
+        (["--executor", "slurm", "--workers", "2"], "got --workers with --executor slurm"),
+        (["--executor", "slurm", "--time", "soon"], "got --time"),
+        (["--executor", "slurm", "--profile", "none"], "got --profile none"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(
+    flags: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEFT_HOME", str(tmp_path / "home"))
+    assert words in assert_refused(beft("sweep", *GRID, "--out", tmp_path / "out", *flags))
+    assert not (tmp_path / "out").exists()
