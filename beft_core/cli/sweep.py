@@ -26,7 +26,6 @@ from beft_core.execution.clusters.submission import Submission, wait
 from beft_core.execution.fleet import MAX_WORKERS, places, sweep_here
 from beft_core.extras import require_training
 from beft_core.files.paths import user_path
-from beft_core.models.source import locate
 from beft_core.presets import layout_here
 from beft_core.settings import arguments
 from beft_core.sweeps import grouping
@@ -35,7 +34,7 @@ from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.spec import COMMON, MAX_SEEDS, SweepSpec, identity, read_spec
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.observer import Observer
-from beft_core.training.preconditions import require_data
+from beft_core.training.preconditions import require_data, require_models
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -367,9 +366,7 @@ def _check(folder: SweepFolder, runs: list[RunConfig], observer: Observer) -> No
     observer.stage("load data")
     done = folder.finished(runs)
     require_data(one for one in runs if identity(one) not in done)
-    observer.stage("find the model")
-    for name in dict.fromkeys(one.model for one in runs):
-        locate(name)
+    require_models(runs, observer)
     warned(observer, *runs)
 
 

@@ -17,12 +17,11 @@ from beft_core.library.progress import watching
 from beft_core.library.result import Result, Shown, cell
 from beft_core.library.snapshot import Snapshot, snapshot_of
 from beft_core.library.words import in_python
-from beft_core.models.source import BUNDLED, locate
 from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.observer import Observer
-from beft_core.training.preconditions import require_data
+from beft_core.training.preconditions import require_data, require_models
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,10 +132,9 @@ def sweep(
     folder = SweepFolder(user_path(out, "out"))
     done = folder.finished(runs)
     require_data(one for one in runs if identity(one) not in done)
-    folder.prepare()
     with watching(progress, observer) as watched:
-        watched.stage("find the model")
-        locate(str(made.settings.get("model", BUNDLED)))
+        require_models(runs, watched)
+        folder.prepare()
         watched.stage("start PyTorch")
         from beft_core.sweeps.runner import run_sweep
 

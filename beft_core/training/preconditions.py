@@ -126,6 +126,21 @@ def require_model(config: RunConfig, observer: Observer) -> None:
         require_language_model(layout)
 
 
+def require_models(configs: Iterable[RunConfig], observer: Observer) -> None:
+    """Check the models of many runs as :func:`require_model` does, once for all runs that train the same parts.
+
+    Raises:
+        UserError: as :func:`require_model`.
+    """
+    observer.stage("find the model")
+    first: dict[tuple[object, ...], RunConfig] = {}
+    for config in configs:
+        trained = (config.mode, config.terms, config.targets, config.layers, config.add_bias)
+        first.setdefault((config.model, answers_prompts(config), *trained), config)
+    for config in first.values():
+        require_model(config, Observer())
+
+
 def answers_prompts(config: RunConfig) -> bool:
     """Say whether the task of a run is one of prompts; nothing of it is read."""
     return config.prompt is not None or (config.train_file is None and get_task(config.task).prompt is not None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,9 +37,8 @@ class LowRank:
     def shapes(self, backbone: nn.Module) -> Iterator[tuple[str, tuple[int, int]]]:
         """Yield the part of a bank and the shape of each factor: [rank, in] and [out, rank]."""
         for slot in self.slots:
-            module = backbone.get_submodule(slot.module)
-            shape = tuple(module.weight.shape)  # type: ignore[union-attr, arg-type]
-            outputs, inputs = shape[::-1] if isinstance(module, Conv1D) else shape
+            module: Any = backbone.get_submodule(slot.module)
+            outputs, inputs = module.weight.shape[::-1] if isinstance(module, Conv1D) else module.weight.shape
             yield factor_name(slot.module, DOWN), (self.rank, inputs)
             yield factor_name(slot.module, UP), (outputs, self.rank)
 

@@ -71,6 +71,8 @@ def test_a_second_call_trains_nothing_again(done: Sweep) -> None:
         ({"spec": "grid.yaml"}, "got a str as the first argument"),
         ({"spec": SweepSpec(), "terms": "v"}, "got a SweepSpec and terms"),
         ({"progress": 1}, "got progress = '1'"),
+        ({"terms": "v", "layers": [1, 9]}, "got layer 9; expected 0 to 5"),
+        ({"terms": "head", "methods": ["lora"], "layers": [9]}, "got layer 9; expected 0 to 5"),
         ({"out": 5}, "got out = '5'"),
     ],
 )

@@ -310,13 +310,17 @@ def test_other_methods_stand_in_the_table_with_their_adapters(tmp_path: Path) ->
     folder = SweepFolder(tmp_path)
     grid = spec(
         terms=["v"],
-        seeds=1,
+        seeds=2,
+        evaluate="never",
         methods=["fish-biases", {"method": "lora", "rank": 2, "targets": ["k"], "lrs": [1e-3]}, {"method": "lora"}],
     )
     result = run_sweep(grid, folder)
     table = read_table(tmp_path)
-    names = ["v", "fish-biases", "lora targets=k rank=2", "lora"]
-    assert (result.trained, list(table["trains"])) == (4, names) and set(table["state"]) == {"done"}
+    together = {"v": 2, "fish-biases": 1, "lora targets=k rank=2": 2, "lora": 2}
+    assert (result.trained, result.banks, set(table["state"])) == (8, 5, {"done"})
+    assert list(zip(table["trains"], table["bank_runs"], strict=True)) == [
+        (name, runs) for name, runs in together.items() for _ in range(2)
+    ]
     for config in grid.runs():
         file = folder.snapshot(identity(config))
         adapter = with_adapter(read_snapshot(file), file).adapter

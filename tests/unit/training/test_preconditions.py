@@ -89,6 +89,15 @@ def test_what_is_wrong_with_a_model(fields: dict[str, object], said: str) -> Non
     require_model(RunConfig(mode="head", layers=(17,)), SILENT)  # which trains no layer
 
 
+def test_models_of_many_runs_are_checked_once_for_what_they_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[RunConfig] = []
+    monkeypatch.setattr(preconditions, "require_model", lambda config, observer: asked.append(config))
+    runs = [RunConfig(terms=(term,), seed=seed) for term in ("v", "q") for seed in range(3)]
+    lora = [RunConfig(mode="lora", terms=(), targets=targets) for targets in (("q",), ("q", "v"))]
+    preconditions.require_models([*runs, *lora], SILENT)
+    assert asked == [runs[0], runs[3], *lora]
+
+
 def test_heads_are_known_by_their_tensors() -> None:
     snapshot = example(task="sst2", full=True)
     assert set(head_of(snapshot, "sst2")) == {"head.weight", "head.bias", "pooler.bias"}
