@@ -33,6 +33,9 @@ def frozen_products(model: LoadedModel) -> AbstractContextManager[None]:
     stand_ins: dict[nn.Module, nn.Module] = {
         module: FrozenProduct(module)
         for module in model.backbone.modules()
-        if type(module) is nn.Linear and module.weight.dtype == torch.bfloat16 and module.bias is not None
+        if type(module) is nn.Linear
+        and module.weight.dtype == torch.bfloat16
+        and module.bias is not None
+        and not any(parameter.requires_grad for parameter in module.parameters())
     }
     return standing_in([model.backbone], stand_ins)

@@ -56,13 +56,14 @@ class RoundedNorm(nn.Module):
 def rounded_norms(model: LoadedModel) -> AbstractContextManager[None]:
     """Make a model's LayerNorms one kernel each while the context is open; the bank must be installed.
 
-    Those whose bias is trained, and those of a bank that does not round, stay as they are.
+    Those whose weight or bias is trained, and those of a bank that does not round, stay as they are.
     """
     from beft_core.training.acceleration.fused.norm_kernels import MAX_WIDTH
 
     stand_ins: dict[nn.Module, nn.Module] = {}
     for module in model.backbone.modules():
-        how = module.affine if isinstance(module, OwnAffine) else None
+        frozen = isinstance(module, OwnAffine) and not any(one.requires_grad for one in module.parameters())
+        how = module.affine if frozen else None
         if isinstance(how, partial) and how.func is rounded_layer_norm:
             (*axes, width), eps = how.keywords["shape"], how.keywords["eps"]
             if not axes and width <= MAX_WIDTH:

@@ -42,7 +42,9 @@ def test_frozen_products_give_the_numbers_of_autocast(name: str) -> None:
     assert found[0][1].abs().max() > 0
 
 
-def test_products_in_float32_stay() -> None:
+def test_products_in_float32_and_trained_ones_stay() -> None:
     model = tiny("opt", dtype=torch.float32)
+    trained = model.backbone.get_submodule("decoder.layers.0.fc1").bfloat16()
+    trained.weight.requires_grad_()
     with frozen_products(model):
         assert not any(isinstance(module, FrozenProduct) for module in model.backbone.modules())

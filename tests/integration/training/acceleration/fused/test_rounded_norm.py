@@ -8,7 +8,7 @@ from tiny_models import inputs, tiny
 from torch import nn
 
 from beft_core.training.acceleration.fused.rounded_norm import RoundedNorm, rounded_norms
-from beft_core.training.methods.bank_linear import SharedAffine
+from beft_core.training.methods.bank_linear import OwnAffine, SharedAffine
 from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.precision import Precision
 
@@ -51,6 +51,18 @@ def test_they_stand_for_frozen_norms_and_compute_the_same(narrow: bool) -> None:
     torch.testing.assert_close(found[1][0], found[0][0], rtol=0.02, atol=0.02)
     assert found[0][1].norm() > 1
     assert (found[1][1] - found[0][1]).norm() < 0.02 * found[0][1].norm()
+
+
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_norms_that_something_else_trains_stay(name: str) -> None:
+    model = tiny("opt", dtype=torch.float32)
+    precision = rounding()
+    bank = Bank(model, [], runs=1, classes=None, precision=precision)
+    trained = model.backbone.get_parameter(f"decoder.layers.0.self_attn_layer_norm.{name}")
+    trained.requires_grad_()
+    with bank.installed(), rounded_norms(model):
+        kinds = [type(one) for path, one in model.backbone.named_modules() if path.endswith("layer_norm")]
+    assert kinds.count(RoundedNorm) == 4 and kinds.count(OwnAffine) == 1
 
 
 def test_norms_that_are_not_rounded_stay() -> None:
