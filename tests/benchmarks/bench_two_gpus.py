@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--kill-epochs", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--bank-size", type=int, default=30)
+    parser.add_argument("--n-eval", type=int, help="validation examples that are scored; default: all")
     parser.add_argument("--no-dropout", action="store_true")
     parser.add_argument("--out", type=Path, help="folder that keeps the sweeps; without it they are removed")
     args = parser.parse_args()
@@ -84,6 +85,7 @@ def sweep(
     words += ["--n-train", str(args.n_train), "--epochs", str(epochs), "--precision", precision]
     words += ["--evaluate", "last", "--bank-size", str(args.bank_size), "--no-snapshots", "--out", str(folder)]
     words += ["--device", args.device, *(["--no-dropout"] if args.no_dropout else [])]
+    words += ["--n-eval", str(args.n_eval)] if args.n_eval else []
     places = [f"cuda:{number}" for number in range(workers)]
     words += ["--devices", *places] if args.device == "cuda" else ["--workers", str(workers)]
     began = time.monotonic()
