@@ -27,12 +27,14 @@ def variant_logits(
     variants: Sequence[Variant],
     encoded: Encoded,
     *,
+    reads: Sequence[np.ndarray] | None = None,
     precision: Precision | None = None,
     advance: Callable[[int], None] = lambda pairs: None,
 ) -> np.ndarray:
     """Compute the logits of every example under every variant: float32 [variants, examples, outputs].
 
     ``model``: the base model of all variants, which is afterwards as it was but for zero biases that it lacked.
+    ``reads``: numbers of the examples that each variant reads, int64 [n] each; those of others are NaN. None: all.
     ``precision``: float32 on the CPU, or what the model was prepared for. ``advance`` is called with the number of
     pairs of a variant and an example that were read since.
 
@@ -44,14 +46,16 @@ def variant_logits(
     if len(sizes) > 1:
         told = ", ".join(sorted("as many as candidates" if size is None else str(size) for size in sizes))
         raise UserError(f"got heads with {told} outputs", "heads of one task")
-    found = []
-    for _, some in in_banks(model, variants, precision):
-        count = len(some.variants)
-        example_of = np.repeat(np.arange(len(encoded)), count)  # of each pair; the variants of an example side by side
-        variant_of = np.tile(np.arange(count), len(encoded))
-        logits = some.logits(encoded, variant_of, example_of, advance=advance)
-        found.append(logits.reshape(len(encoded), count, -1).swapaxes(0, 1))
-    return np.concatenate(found)
+    (outputs,) = sizes
+    out = np.full((len(variants), len(encoded), outputs or encoded.most_candidates), np.nan, np.float32)
+    every = [np.arange(len(encoded))] * len(variants) if reads is None else reads
+    for start, some in in_banks(model, variants, precision):
+        here = every[start : start + len(some.variants)]
+        variant_of, example_of = np.repeat(np.arange(len(here)), list(map(len, here))), np.concatenate(here)
+        side_by_side = np.lexsort((variant_of, example_of))  # the variants of an example
+        of, examples = variant_of[side_by_side], example_of[side_by_side]
+        out[start + of, examples] = some.logits(encoded, of, examples, advance=advance)
+    return out
 
 
 def row_logits(

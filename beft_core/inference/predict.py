@@ -260,14 +260,9 @@ def _answers_of_biases(
         if len(own) > 1
         for layer in own
     ]
-    if len(chosen) == len(encoded):
-        every = variant_logits(model, [*ends, *put_back], encoded, precision=precision)
-        logits, taken = every[: len(ends)], every[len(ends) :]
-    else:
-        logits = variant_logits(model, ends, encoded, precision=precision)
-        taken = np.full((len(put_back), *logits.shape[1:]), np.nan, np.float32)
-        if put_back:
-            taken[:, chosen] = variant_logits(model, put_back, encoded.take(chosen), precision=precision)
+    reads = [*[np.arange(len(encoded))] * len(ends), *[chosen] * len(put_back)]
+    every = variant_logits(model, [*ends, *put_back], encoded, reads=reads, precision=precision)
+    logits, taken = every[: len(ends)], every[len(ends) :]
     rows = iter(taken)
     answers = []
     for at, ((one, name), own) in enumerate(zip(named, layers, strict=True)):

@@ -110,6 +110,19 @@ def test_a_bias_that_the_model_lacks_is_read_as_zero_by_the_others() -> None:
     assert np.abs(found[0] - found[1]).max() > 1e-3
 
 
+def test_a_variant_may_read_some_examples_only() -> None:
+    (run,) = fit("bert", config(terms=("v",)))
+    variants = [Variant(run, TASK), Variant.before(run, TASK), Variant(run, TASK, {"v": 3.0})]
+    every = variant_logits(fresh("bert"), variants, ENCODED)
+    reads = [np.arange(7), np.array([5, 1]), np.array([], np.int64)]
+    done: list[int] = []
+    found = variant_logits(fresh("bert"), variants, ENCODED, reads=reads, advance=done.append)
+    for number, own in enumerate(reads):
+        np.testing.assert_allclose(found[number, own], every[number, own], atol=1e-5)
+        assert np.isnan(np.delete(found[number], own, axis=0)).all()
+    assert sum(done) == 9
+
+
 def test_examples_under_one_variant_each_in_several_banks(monkeypatch: pytest.MonkeyPatch) -> None:
     (run,) = fit("bert", config(terms=("v", "ln2")))
     variants = [Variant(run, TASK, {"v": factor}) for factor in (0.0, 0.5, 1.0, 2.0, 3.0)]
