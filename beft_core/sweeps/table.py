@@ -131,7 +131,7 @@ def read_table(path: Path) -> pd.DataFrame:
     if size > most:
         raise UserError(f"got {path.name} of {size / 2**20:,.1f} MB", f"at most {most >> 20} MB", f"{NAME}.parquet")
     table = _read_csv(path) if is_csv else _read_parquet(path)
-    whole = table.reindex(columns=list(COLUMNS))
+    whole = table if list(table) == list(COLUMNS) else table.reindex(columns=list(COLUMNS))
     if not set(table) & set(_LATER):
         whole = whole.assign(**{name: BUILT_IN[name] for name in OPTIMIZER_COLUMNS})
     return whole
@@ -142,7 +142,11 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
     try:
         with parquet.opened(path, NEEDED, LIMITS, optional=_OPTIONAL) as (schema, batches):
-            return pyarrow.Table.from_batches(list(batches), schema.remove_metadata()).to_pandas()
+            whole = pyarrow.Table.from_batches(list(batches), schema.remove_metadata())
+            # In the order of the columns before it is pandas', and let go of column by column: of a large table, each
+            # copy is as large as all of it.
+            whole = whole.select([name for name in COLUMNS if name in whole.column_names])
+            return whole.to_pandas(split_blocks=True, self_destruct=True)
     except parquet.MissingColumn as missing:
         _require_columns(path, missing.columns)
         raise UserError(f"got {path.name} with a column twice", "a table that beft sweep wrote") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -32,15 +32,15 @@ _GAP, _BESIDE = 0.7, 0.12
 """Distances, in steps from a learning rate to the next: between two kinds of fine-tunes, from a seed to the next."""
 
 
-def by_term_and_rate(rows: pd.DataFrame, dark: bool = False) -> go.Figure:
-    """Draw a panel per task and number of examples that has a value; at most :data:`MAX_PANELS`.
+def by_term_and_rate(rows: pd.DataFrame, dark: bool = False, most: int = MAX_PANELS) -> go.Figure:
+    """Draw a panel per task and number of examples that has a value; at most ``most``.
 
     ``rows``: one per fine-tune of the grid with task, size (training examples in words), trains, lr, seed, metric and
     value (a fraction; NaN: not finished, or failed). Every fine-tune has its place from the start, so that nothing
     moves when others finish. A dot is a seed (the first :data:`MAX_SEEDS`), a line the mean over all seeds.
     """
     panels = [(key, part) for key, part in rows.groupby(["task", "size"], sort=False) if part["value"].notna().any()]
-    panels = panels[:MAX_PANELS]
+    panels = panels[:most]
     down = max(1, len(panels))
     height = down * (TITLE + PLOT + FOOT)
     figure = make_subplots(
@@ -48,31 +48,50 @@ def by_term_and_rate(rows: pd.DataFrame, dark: bool = False) -> go.Figure:
         1,
         vertical_spacing=(TITLE + FOOT) / (height - TITLE - FOOT) if down > 1 else 0,
     )
+    words: list[dict[str, Any]] = []  # set at once below: each that is added alone has plotly read all before it again
+    lines: list[dict[str, Any]] = []
     for number, ((task, size), part) in enumerate(panels, 1):
         metric = metric_in_words(str(part["metric"].dropna().iloc[0]))
-        _draw(figure, part, metric, number, dark)
-        figure.add_annotation(
-            text=f"<b>{as_written(task)}, {size}: {metric}, %</b>",
-            x=0,
-            xref="x domain",
-            xanchor="left",
-            yshift=24,
-            y=1,
-            yref=f"{_axis('y', number)} domain",
-            yanchor="bottom",
-            showarrow=False,
-            font_size=14,
+        words += _draw(figure, part, metric, number, dark)
+        words.append(
+            {
+                "text": f"<b>{as_written(task)}, {size}: {metric}, %</b>",
+                "x": 0,
+                "xref": "x domain",
+                "xanchor": "left",
+                "yshift": 24,
+                "y": 1,
+                "yref": f"{_axis('y', number)} domain",
+                "yanchor": "bottom",
+                "showarrow": False,
+                "font": {"size": 14},
+            }
         )
-        _scale(figure, part, str(task), number, dark)
+        guess = _scale(figure, part, str(task), number)
+        if guess is not None:
+            x, y = f"{_axis('x', number)} domain", _axis("y", number)
+            line = {"color": style.ink(dark), "width": 1, "dash": "dot"}
+            ends = {"x0": 0, "x1": 1, "xref": x, "y0": guess, "y1": guess, "yref": y}
+            lines.append({"type": "line", "name": "chance", "line": line, **ends})
+            said = {"text": "chance", "xanchor": "right", "yanchor": "top", "font": {"size": 12}, "showarrow": False}
+            words.append({**said, "x": 1, "xref": x, "y": guess, "yref": y})
     figure.update_yaxes(fixedrange=True)
     figure.update_layout(
-        template=style.template(dark), height=height, margin={"t": TITLE, "b": FOOT}, hovermode="closest"
+        template=style.template(dark),
+        height=height,
+        margin={"t": TITLE, "b": FOOT},
+        hovermode="closest",
+        annotations=words,
+        shapes=lines,
     )
     return figure
 
 
-def _draw(figure: go.Figure, rows: pd.DataFrame, metric: str, number: int, dark: bool) -> None:
-    """Draw one panel. Learning rates stand side by side, those of one thing that is trained together."""
+def _draw(figure: go.Figure, rows: pd.DataFrame, metric: str, number: int, dark: bool) -> list[dict[str, Any]]:
+    """Draw one panel, and return the annotations that name what is trained. Learning rates stand side by side, those of
+    one thing that is trained together.
+    """
+    names: list[dict[str, Any]] = []
     place = {"row": number, "col": 1}
     ticks: list[float] = []
     labels: list[str] = []
@@ -87,7 +106,7 @@ def _draw(figure: go.Figure, rows: pd.DataFrame, metric: str, number: int, dark:
         seeds = sorted(set(own["seed"]))[:MAX_SEEDS]
         beside = min(_BESIDE, 0.5 / len(seeds))
         finished = own[own["value"].notna()]
-        done = finished[finished["seed"].isin(seeds)]
+        done = finished.loc[finished["seed"].isin(seeds), ["lr", "seed", "value"]]
         figure.add_scatter(
             x=[where[row.lr] + beside * (seeds.index(row.seed) - (len(seeds) - 1) / 2) for row in done.itertuples()],
             y=100 * done["value"],
@@ -113,41 +132,39 @@ def _draw(figure: go.Figure, rows: pd.DataFrame, metric: str, number: int, dark:
             cliponaxis=False,
             **place,
         )
-        figure.add_annotation(
-            text=f"<b>{name}</b>",
-            x=(where[rates[0]] + where[rates[-1]]) / 2,
-            xref=_axis("x", number),
-            y=1,
-            yref=f"{_axis('y', number)} domain",
-            yanchor="bottom",
-            yshift=2,
-            showarrow=False,
-            name=str(trains),
-            font={"color": style.readable(colour, dark), "size": 14},
+        names.append(
+            {
+                "text": f"<b>{name}</b>",
+                "x": (where[rates[0]] + where[rates[-1]]) / 2,
+                "xref": _axis("x", number),
+                "y": 1,
+                "yref": f"{_axis('y', number)} domain",
+                "yanchor": "bottom",
+                "yshift": 2,
+                "showarrow": False,
+                "name": str(trains),
+                "font": {"color": style.readable(colour, dark), "size": 14},
+            }
         )
     figure.update_xaxes(
         range=[-0.7, at - _GAP - 0.3], tickvals=ticks, ticktext=labels, fixedrange=True, showgrid=False, **place
     )
+    return names
 
 
-def _scale(figure: go.Figure, rows: pd.DataFrame, task: str, number: int, dark: bool) -> None:
-    """Scale the y axis: chance is on it, and differences below :data:`LEAST` points look as small as they are."""
+def _scale(figure: go.Figure, rows: pd.DataFrame, task: str, number: int) -> float | None:
+    """Scale the y axis, and return chance in percent where there is one: it is on the axis, and differences below
+    :data:`LEAST` points look as small as they are.
+    """
     values = 100 * rows["value"].dropna()
     spec = TASKS.get(task)
     guess = chance(str(rows["metric"].dropna().iloc[0]), spec.target.classes if spec else None)
     low, high = float(values.min()), float(values.max())
     if guess is not None:
         low, high = min(low, 100 * guess), max(high, 100 * guess)
-        figure.add_hline(
-            y=100 * guess,
-            line={"color": style.ink(dark), "width": 1, "dash": "dot"},
-            row=number,
-            col=1,
-            name="chance",
-            annotation={"text": "chance", "xanchor": "right", "yanchor": "top", "font": {"size": 12}},
-        )
     more = max(0.0, LEAST - (high - low)) / 2 + 0.06 * max(high - low, LEAST)
     figure.update_yaxes(range=[low - more, high + more], row=number, col=1)
+    return None if guess is None else 100 * guess
 
 
 def _axis(letter: str, number: int) -> str:

@@ -79,24 +79,28 @@ def checked(results: pd.DataFrame) -> pd.DataFrame:
             columns[name] = _texts(results[name], most)
             continue
         try:
-            columns[name] = pd.to_numeric(results[name]).to_numpy()
+            columns[name] = results[name].to_numpy()
+            if columns[name].dtype.kind not in "if":
+                columns[name] = pd.to_numeric(results[name]).to_numpy()
         except (ValueError, TypeError):
             raise UserError(f"got text in the column {name}", "numbers", _meaning(name)) from None
         if columns[name].dtype.kind not in "iuf":
             raise UserError(f"got {columns[name].dtype} in the column {name}", "numbers", _meaning(name))
         if np.isinf(columns[name]).any():
             raise UserError(f"got an infinite number in the column {name}", "finite numbers or empty cells")
-    table = pd.DataFrame(columns)
+    table = pd.DataFrame(columns, copy=False)
     for name in _NEEDED:
         if table[name].isna().any():
             raise UserError(f"got empty cells in the column {name}", "a value in every row", _meaning(name))
     return table
 
 
-def _texts(column: pd.Series, most: int) -> np.ndarray:
-    """Cut the texts of a column [rows], None where there is none: each different one once, since most repeat."""
+def _texts(column: pd.Series, most: int) -> Any:
+    """Cut the texts of a column [rows]; what is none stays none. Of other things each different one is written once."""
     import pandas as pd
 
+    if isinstance(column.dtype, pd.StringDtype):
+        return column.str.slice(0, most)
     codes, values = pd.factorize(column)
     texts = np.empty(len(values) + 1, dtype=object)
     texts[:-1] = [str(value)[:most] for value in values]

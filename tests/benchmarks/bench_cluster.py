@@ -11,7 +11,7 @@ operations each; a row that one worker has read is counted for the others, and n
   minute. What it trained since its last checkpoint (every 10 seconds) is lost.
 - Every fiftieth worker hangs once, for longer than a claim lasts, and then goes on: somebody has taken its bank over,
   and what it does until it sees that is done twice.
-- Every twentieth worker is three times as slow.
+- Every twentieth machine is three times as slow.
 """
 
 from __future__ import annotations
@@ -97,6 +97,8 @@ class One:
     """Simulated worker."""
 
     share: Share
+    place: int
+    """Number of the machine; one that is slow stays so, whoever works there."""
     speed: float
     dies: float
     hangs: float
@@ -131,8 +133,8 @@ class Simulation:
         self._replace_clock_and_dates()
         sys.addaudithook(self.operations.hook)
         began = ended = self.clock.now
-        for _ in range(self.count):
-            self._later(self.random.uniform(0, 30), "look", self._worker())
+        for place in range(self.count):
+            self._later(self.random.uniform(0, 30), "look", self._worker(place))
         while self.events:
             self.clock.now, _, what, one = heapq.heappop(self.events)
             if what == "poke":
@@ -191,8 +193,8 @@ class Simulation:
         self._stop(one)
         self._later(REPLACED_AFTER, "replace", one)
 
-    def _replace(self, _: One) -> None:
-        self._later(0.0, "look", self._worker())
+    def _replace(self, one: One) -> None:
+        self._later(0.0, "look", self._worker(one.place))
 
     def _hang(self, one: One) -> None:
         self.found["hangs"] += 1
@@ -241,7 +243,7 @@ class Simulation:
         self.born += 1
         heapq.heappush(self.events, (self.clock.now + seconds, self.born, what, one))
 
-    def _worker(self) -> One:
+    def _worker(self, place: int) -> One:
         number = len(self.alive)
         process = ProcessId(pid=number + 1, started=self.clock.now, boot=f"boot-{number}")
         me = Identity(f"host-{number}-{number + 1}-0", f"host-{number}", process, None)
@@ -251,7 +253,8 @@ class Simulation:
         hangs = self.clock.now + self.random.uniform(60, 3600) if number % 50 == 49 else float("inf")
         one = One(
             Share(self.folder, heart, self.names),
-            1 / SLOW if number % 20 == 19 else 1.0,
+            place,
+            _speed(place),
             self.clock.now + lifetime,
             hangs,
         )
@@ -295,7 +298,7 @@ class Simulation:
     def _result(self, makespan: float) -> dict[str, float]:
         whole = sum(self.seconds.values())
         # A worker that is slow counts as what it is worth; the last bank bounds any number of workers.
-        worth = sum(1 / SLOW if number % 20 == 19 else 1.0 for number in range(self.count))
+        worth = sum(map(_speed, range(self.count)))
         beats = self.count * makespan / workers.beat_seconds()
         operations = sum(self.operations.counts.values()) + OF_A_BEAT * beats
         by_minute = max(self.operations.by_minute.values(), default=0) / 60
@@ -313,6 +316,11 @@ class Simulation:
             "operations_per_second": operations / makespan,
             "most_in_a_minute": by_minute + OF_A_BEAT * self.count / workers.beat_seconds(),
         }
+
+
+def _speed(place: int) -> float:
+    """Speed of a machine: every twentieth is slow."""
+    return 1 / SLOW if place % 20 == 19 else 1.0
 
 
 READ_ROW = SweepFolder.row

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 LARGE = 5_000
 """Number of fine-tunes above which a grid is not listed for the sake of a picture, which would take seconds."""
+LARGE_PANELS = 3
+"""Most panels of the picture of a large sweep: with each, an answer to a filter takes longer."""
 ROWS_SENT = 1_000
 """Most rows of a table that are sent to the browser; the files have all."""
 FILTERS: dict[str, tuple[str, str]] = {
@@ -151,16 +153,17 @@ def _picture(grid: pd.DataFrame, done: pd.DataFrame) -> None:
     if done["value"].notna().sum() == 0:
         return
     rows = grid.merge(done[["run", "metric", "value"]], on="run", how="left")
+    most = MAX_PANELS
     if len(grid) > LARGE:
-        rows = rows[rows["value"].notna()]
+        rows, most = rows[rows["value"].notna()], LARGE_PANELS
     show(
-        by_term_and_rate(rows, page.dark()),
+        by_term_and_rate(rows, page.dark(), most),
         "sweep-values",
         "Validation metric of everything that was trained, by learning rate: a dot per seed, a line at the mean",
         data=lambda: rows,
     )
     panels = len(rows.loc[rows["value"].notna(), ["task", "size"]].drop_duplicates())
-    more = f" The first {MAX_PANELS} of {panels}; the evaluation shows all." if panels > MAX_PANELS else ""
+    more = f" The first {most} of {panels}; the evaluation shows all." if panels > most else ""
     if rows["seed"].nunique() > MAX_SEEDS:
         more = f" Dots are the first {MAX_SEEDS} seeds, means are over all.{more}"
     st.caption(f"After the last epoch, by learning rate; a dot is a seed, a line the mean over seeds.{more}")

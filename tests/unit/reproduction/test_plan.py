@@ -73,6 +73,8 @@ def test_fine_tunes_that_must_be_alone_are_shared_with_nobody(tmp_path: Path) ->
     ids = {identity(run) for run in alone.ready}
     assert ids & {identity(run) for line in others for run in line.ready}, "the same configuration stands in both"
     assert all(line.shared == 0 for line in planned.lines()[:2])
+    after = plan(["table1", "table2"], tmp_path, models=["bundled"], small=True, seeds=1).lines()[1]
+    assert after.shared == 0 and len(after.ready) == 4, "what Table 1 has trained in a pass is trained alone again"
 
 
 def test_hours_follow_the_rate_of_this_machine(tmp_path: Path) -> None:

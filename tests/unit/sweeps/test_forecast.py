@@ -74,6 +74,8 @@ def test_means_over_seeds() -> None:
     assert list(means["seeds"][:4]) == [3, 0, 2, 3] and list(means["failed"][:4]) == [0, 3, 1, 0]
     assert means[["mean", "std", "metric"]].loc["q"].isna().all()
     assert means["selects"]["all"] == "v" and means[["selects"]].loc["v"].isna().all()
+    table.loc[table["trains"] == "q", "value"] = 1.0
+    assert over_seeds(table).set_index("trains")["mean"].isna()["q"], "what failed has no mean, whatever stands there"
     unscored = over_seeds(table.assign(value=None)).set_index("trains")
     assert list(unscored["seeds"][:4]) == [3, 0, 2, 3] and unscored["mean"].isna().all()
 
