@@ -181,8 +181,8 @@ class Rehearsal:
 
 
 SMALL = Rehearsal(
-    {"low": 48, "medium": 64, "high": 96, "all": 128},
-    {"preset": "quick", "epochs": 6, "batch_size": 16, "max_length": 64, "n_eval": 200, "fisher_examples": 48},
+    {"low": 32, "medium": 48, "high": 64, "all": 96},
+    {"preset": "quick", "epochs": 4, "batch_size": 16, "max_length": 64, "n_eval": 100, "fisher_examples": 32},
     {"preset": "quick", "epochs": 1, "n_eval": 50},
     ("sst2", "rte"),
     2,

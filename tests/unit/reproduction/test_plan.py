@@ -36,7 +36,7 @@ def test_a_rehearsal_without_data_runs_on_stand_ins(tmp_path: Path) -> None:
     assert step.stand_ins == {"sst2": "demo-sentiment", "cola": "demo-acceptability", "stsb": "demo-similarity"}
     assert step.spec is not None and step.is_other_model and not step.missing
     assert set(step.spec.tasks) == set(step.stand_ins.values())
-    assert step.regimes == {48: "low", 64: "medium", 96: "high", 128: "all"}
+    assert step.regimes == {32: "low", 48: "medium", 64: "high", 96: "all"}
 
 
 def test_without_small_nothing_stands_in(tmp_path: Path) -> None:

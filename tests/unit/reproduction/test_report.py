@@ -38,7 +38,7 @@ def test_every_experiment_has_a_section_and_says_what_is_not_the_papers(finished
     assert figure.fine_tunes == 4 and figure.charts and figure.statements
     assert "demo-sentiment stands in for SST-2." in figure.notes
     assert any(note.startswith("bundled stands in for BERT-base") for note in figure.notes)
-    assert any(note.startswith("A rehearsal: regimes of low 48") for note in figure.notes)
+    assert any(note.startswith("A rehearsal: regimes of low 32") for note in figure.notes)
     assert all("SST-2" in one.of for one in figure.statements)
     assert {one.of.split(",")[0].split(" for ")[-1] for one in by_name["figure4"].statements} == {
         "SST-2",

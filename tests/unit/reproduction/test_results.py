@@ -25,10 +25,10 @@ def test_sizes_of_a_rehearsal_are_named_after_what_they_stand_for(planned: Plan)
     rows = rows_of(planned.steps)
     assert list(rows.columns) == list(COLUMNS)
     assert {(row.n_train, row.regime) for row in rows.itertuples()} == {
-        (48, "low"),
-        (64, "medium"),
-        (96, "high"),
-        (128, "all"),
+        (32, "low"),
+        (48, "medium"),
+        (64, "high"),
+        (96, "all"),
     }
 
 
