@@ -42,7 +42,7 @@ from beft_core.merging.config import recorded
 from beft_core.models.bias_reader import ModelWeights, parameter_sizes
 from beft_core.models.biases import LoadedModel
 from beft_core.models.load import described, load_model, load_tokenizer, quiet_transformers, read_config
-from beft_core.models.source import MAX_CONFIG, TOKENIZER_FILES, ModelSource
+from beft_core.models.source import MAX_CONFIG, MAX_FILE, TOKENIZER_FILES, ModelSource
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.training.methods.bias_bank import outside_modules
 from beft_core.training.observer import Observer
@@ -56,10 +56,13 @@ KEPT, FLOAT32 = "base", "float32"
 MAX_SHARD = 5 * 10**9
 """Most bytes of one file of weights, as the Hub advises; a tensor that is larger has a file of its own."""
 
-BESIDE = ("generation_config.json", "chat_template.jinja", "LICENSE*", "LICENCE*", "NOTICE*", "*_TERMS*", "USE_POLICY*")
-"""Patterns of what is copied from the base's folder: how it writes, and what its licence wants beside the weights."""
-MAX_BESIDE = 2**21
-"""Most bytes of such a file; larger ones are something else."""
+BESIDE = (
+    *("LICENSE*", "LICENCE*", "NOTICE*", "*_TERMS*", "USE_POLICY*"),
+    *("generation_config.json", "chat_template.jinja", "*.model", "vocab.*", "merges.txt"),
+)
+"""Patterns of what is copied from the base's folder: what its licence wants beside the weights, how it writes, and its
+tokenizer in the forms that other programs read.
+"""
 
 
 @dataclass(frozen=True)
@@ -529,6 +532,6 @@ def _copy_beside(source: Path, target: Path) -> None:
     """
     own = (source.resolve(), source.resolve().parent.parent / "blobs")
     for file in sorted({file for pattern in BESIDE for file in source.glob(pattern)}):
-        fits = file.is_file() and file.resolve().parent in own and file.stat().st_size <= MAX_BESIDE
+        fits = file.is_file() and file.resolve().parent in own and file.stat().st_size <= MAX_FILE
         if fits and not (target / file.name).exists():
             shutil.copyfile(file, target / file.name)

@@ -118,6 +118,7 @@ def test_every_command_works_or_says_what_is_missing(installed: Installed) -> No
         (["extract", "bundled", "bundled", "--out", "x.beft.safetensors"], NO_MODEL),
         (["export", one, "--merged", "plain"], MISSING),
         (["peft", "export", one, "adapter"], NO_MODEL),
+        (["push", one, "me/v"], NO_MODEL),
         (["peft", "import", "adapter", "--base", "bundled", "--out", "y.beft.safetensors"], "no adapter_config.json"),
         (["dashboard", "--port", "0"], "got --port 0"),
         (["docs"], ""),

@@ -28,7 +28,7 @@ from beft_core.inference.merged_folder import plan_of, write_merged
 from beft_core.models.bias_reader import ModelWeights
 from beft_core.models.biases import LoadedModel, add_zero_bias, biases, write_biases
 from beft_core.models.lm_head import LmHead
-from beft_core.models.load import wrap
+from beft_core.models.load import load_model, wrap
 from beft_core.models.source import bundled_path
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta
 from beft_core.training.batches.encoded import Encoded
@@ -205,15 +205,50 @@ def test_the_type_of_the_base_is_kept_unless_float32_is_asked_for(tmp_path: Path
         np.testing.assert_array_equal(wider.state_dict()[name].numpy(), was.read(name))
 
 
-def test_what_the_licence_wants_goes_along_and_no_file_of_ours(tmp_path: Path) -> None:
+def test_names_of_other_checkpoints_lead_to_the_same_model(tmp_path: Path) -> None:
+    """As BERT's own on the Hub: with a prefix, LayerNorms named as in TensorFlow, and a head of pre-training."""
+    model = tiny("bert", attn="sdpa", dtype=torch.float32)
+    snapshot, base = moved(model, ("v", "ln1"), head=True), stored(model, tmp_path / "base")
+    plain = {name: b"".join(piece.blocks()) for name, piece in plan_of(snapshot, ModelWeights(base)).pieces.items()}
+    tensors = {
+        f"bert.{name}".replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
+        for name, value in load_file(base / "model.safetensors").items()
+    }
+    tensors["cls.predictions.bias"] = torch.zeros(VOCABULARY)
+    save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
+    old = plan_of(snapshot, ModelWeights(base)).pieces
+    assert old.keys() == plain.keys() and any("LayerNorm.weight" in name for name in old)
+    assert all(b"".join(old[name].blocks()) == plain[name] for name in old)
+
+
+def test_a_base_without_a_pooler_gets_the_one_that_it_was_tuned_with(tmp_path: Path) -> None:
+    model = tiny("bert", attn="sdpa", dtype=torch.float32)
+    snapshot, base = moved(model, ("v",), head=True), stored(model, tmp_path / "base")
+    tensors = {name: value for name, value in load_file(base / "model.safetensors").items() if "pooler" not in name}
+    save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (base / name).write_bytes((bundled_path() / name).read_bytes())
+    config = json.loads((base / "config.json").read_text()) | {"vocab_size": 30522}
+    (base / "config.json").write_text(json.dumps(config))
+    tensors["embeddings.word_embeddings.weight"] = torch.zeros(30522, 32)
+    save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
+    drawn = load_model(str(base)).backbone.state_dict()["pooler.dense.weight"]
+    pieces = plan_of(snapshot, ModelWeights(base)).pieces
+    assert b"".join(pieces["bert.pooler.dense.weight"].blocks()) == drawn.numpy().tobytes()
+    assert b"".join(pieces["bert.pooler.dense.bias"].blocks()) == snapshot.extra["extra.toy.pooler.bias"].tobytes()
+
+
+def test_what_the_licence_wants_goes_along_and_no_file_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny("roberta", attn="sdpa", dtype=torch.float32)
     base = stored(model, tmp_path / "base")
     (tmp_path / "secret").write_text("ours")
     (base / "LICENSE.txt").write_text("theirs")
     (base / "NOTICE.md").symlink_to(tmp_path / "secret")
-    (base / "GEMMA_TERMS.html").write_bytes(bytes(merged_folder.MAX_BESIDE + 1))
+    (base / "merges.txt").write_text("a b")
+    monkeypatch.setattr(merged_folder, "MAX_FILE", 1000)
+    (base / "GEMMA_TERMS.html").write_bytes(bytes(1001))
     merged = write_merged(moved(model, ("v",)), tmp_path / "merged", base=str(base)).folder
-    assert {path.name for path in merged.iterdir()} == {"config.json", "model.safetensors", "LICENSE.txt"}
+    assert {path.name for path in merged.iterdir()} == {"config.json", "model.safetensors", "LICENSE.txt", "merges.txt"}
 
 
 def test_quantised_weights_are_refused(tmp_path: Path) -> None:

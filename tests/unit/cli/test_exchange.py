@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pytest
 from cli_runner import assert_refused, beft
 from example_snapshots import example
 
@@ -58,3 +62,40 @@ def test_what_cannot_be_exported_is_said_before_a_model_is_opened(folder: Path) 
     for words in (("export", "v.beft.safetensors", "--merged", "new"), ("peft", "export", "v.beft.safetensors", "new")):
         assert "got a snapshot without a head for rte" in assert_refused(beft(*words, "--task", "rte"))
     assert not (folder / "new").exists()
+
+
+@pytest.mark.parametrize(("rounding", "noted"), [(0.0, False), (0.004, True)])
+def test_a_merged_folder_says_its_type_and_what_that_took(
+    rounding: float, noted: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def write(snapshot: Snapshot, target: str, **options: Any) -> SimpleNamespace:
+        asked.update(options, target=target)
+        Path(target).mkdir()
+        (Path(target) / "config.json").touch()
+        return SimpleNamespace(folder=Path(target), dtype="bfloat16", rounding=rounding, bytes=2_000_000)
+
+    # The module itself needs PyTorch, which takes seconds to start.
+    monkeypatch.setitem(sys.modules, "beft_core.inference.merged_folder", SimpleNamespace(write_merged=write))  # type: ignore[arg-type]
+    write_snapshot("v.beft.safetensors", example())
+    done = beft("export", "v.beft.safetensors", "--merged", "new", "--base", "bundled", "--dtype", "float32")
+    assert done.status == 0, done.err
+    assert "wrote config.json to new (bfloat16, 2.0 MB of weights)" in done.out
+    assert {name: asked[name] for name in ("target", "base", "task", "dtype")} == {
+        "target": "new",
+        "base": "bundled",
+        "task": None,
+        "dtype": "float32",
+    }
+    said = "up to 0.4% of a bias's change is lost; --dtype float32 keeps all of it" in done.err
+    assert said == noted
+    document = beft("export", "v.beft.safetensors", "--merged", "other", "--json").json
+    assert document == {
+        "folder": "other",
+        "files": ["config.json"],
+        "dtype": "bfloat16",
+        "rounding": rounding,
+        "bytes": 2_000_000,
+    }
+    assert asked["dtype"] == "base"
