@@ -26,7 +26,7 @@ from beft_core.models.source import BUNDLED, locate
 from beft_core.runs.reading import last_lines
 from beft_core.sweeps.sharing.result import SweepResult
 from beft_core.sweeps.sharing.workers import Worker, beat_seconds
-from beft_core.sweeps.spec import SweepSpec
+from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.observer import Observer
 
@@ -149,7 +149,7 @@ def sweep_here(
         from beft_core.sweeps.runner import run_sweep
 
         return run_sweep(spec, folder, observer, bank_size=bank_size, snapshots=snapshots)
-    observer.stage("count steps")
+    observer.stage("start workers")
     spec = folder.continued(spec.pinned())
     locate(str(spec.settings.get("model", BUNDLED)))
     runs = spec.runs()
@@ -182,7 +182,9 @@ class _Fleet:
         self, folder: SweepFolder, runs: Sequence[RunConfig], observer: Observer, options: Sequence[str]
     ) -> None:
         self.folder, self.runs, self.observer, self.options = folder, runs, observer, options
-        self.follow = Following(folder, runs, observer)
+        self.names = frozenset(map(identity, runs))
+        self.follow: Following | None = None
+        """Progress; its steps are counted while the first workers start, which takes them longer."""
         self.children: list[_Child] = []
         self.asked: float | None = None
         """When the workers were asked to stop, by the clock that nobody sets."""
@@ -192,18 +194,19 @@ class _Fleet:
         began = time.monotonic()
         round_ = 0
         try:
-            while (self.follow.missing() or (round_ == 0 and merges)) and self.asked is None and round_ < ROUNDS:
+            while (self.missing() or (round_ == 0 and merges)) and self.asked is None and round_ < ROUNDS:
                 ended = len(self.children)
                 for place in where:
                     self.children.append(self._start(place, len(where)))
-                self._watch()
+                self.follow = self.follow or Following(self.folder, self.runs, self.observer)
+                self._watch(self.follow)
                 round_ += 1
                 if all(child.process.returncode >= 0 for child in self.children[ended:]):
                     break  # none was killed: a further round would end as this one did
         finally:
             self._end_all()
         stopped = self.asked is not None
-        if self.follow.missing() and not stopped:
+        if self.missing() and not stopped:
             raise self._why()
         table = with_room(partial(self.folder.write_table, self.runs), self.observer.message)
         seen = [child.seen for child in self.children if child.seen is not None]
@@ -215,6 +218,10 @@ class _Fleet:
             time.monotonic() - began,
             stopped,
         )
+
+    def missing(self) -> bool:
+        """Say whether a fine-tune is missing."""
+        return not self.names <= self.folder.rows_there()
 
     def _start(self, place: Place, count: int) -> _Child:
         command = command_of(self.folder, place, count, self.options)
@@ -232,9 +239,9 @@ class _Fleet:
             )
         return _Child(place, process, log, started)
 
-    def _watch(self) -> None:
+    def _watch(self, follow: Following) -> None:
         while any(child.process.poll() is None for child in self.children):
-            self._look()
+            self._look(follow)
             if self.asked is None and self.observer.should_stop():
                 self.asked = time.monotonic()
                 for child in self.children:
@@ -242,12 +249,12 @@ class _Fleet:
             if self.asked is not None and time.monotonic() - self.asked > KILL_AFTER:
                 self._end_all()
             time.sleep(WATCH_SECONDS)
-        self._look()
+        self._look(follow)
         for child in self.children:
             if child.process.returncode not in (0, UNFINISHED):
                 self.observer.message(f"the worker on {child.place.name} ended: {_last_word(child)}")
 
-    def _look(self) -> None:
+    def _look(self, follow: Following) -> None:
         """Report what the workers say of themselves."""
         children = {child.process.pid: child for child in self.children}
 
@@ -256,7 +263,7 @@ class _Fleet:
             ours = child is not None and worker.began >= child.started and worker.identity.is_gone() is not None
             return child.place.name if child is not None and ours else None
 
-        for worker in self.follow.look(name).values():
+        for worker in follow.look(name).values():
             children[worker.identity.process.pid].seen = worker
 
     def _end_all(self) -> None:

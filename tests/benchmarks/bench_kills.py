@@ -1,6 +1,6 @@
 """Two workers of one sweep on this machine, killed (SIGKILL) at random moments: no row lost, none doubled, one table.
 
-    PYTHONPATH=.:tests python tests/benchmarks/bench_kills.py [--kills 50] [--seconds 100]
+    PYTHONPATH=.:tests python tests/benchmarks/bench_kills.py [--kills 50] [--seconds 100] [--seed N]
 
 Workers are real processes, forked from one that has PyTorch, so that a kill costs a second and not ten. A sweep that
 ends before all kills are done is followed by another one in a new folder; each table is held against that of an
@@ -32,7 +32,7 @@ SPEC = {
     "terms": ["v", "q", "head"],
     "lrs": [2e-3, 1e-2],
     "seeds": 4,
-    "n_train": 48,
+    "n_train": 16,
     "epochs": 4,
     "evaluate": "never",
     "device": "cpu",
@@ -49,8 +49,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seed", type=int, default=SEED)
     args = parser.parse_args()
-    rng, began = random.Random(SEED), time.monotonic()
+    rng, began = random.Random(args.seed), time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         whole = table_of(run_to_end(root / "whole"))
@@ -84,7 +85,7 @@ def disturbed(folder: SweepFolder, kills: int, rng: random.Random, deadline: flo
         while len(at_work) < 2:
             count += 1
             at_work.append(prepared.start(words, folder.path.parent / f"{folder.path.name}-{count}", **ENVIRONMENT))
-        time.sleep(rng.uniform(0.2, 1.6))
+        time.sleep(rng.uniform(0.1, 1.2))
         ended = [one for one in at_work if not one.running()]
         if ended:
             assert all(one.wait(1) == 0 for one in ended), ended[0].said()
