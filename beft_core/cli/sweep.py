@@ -16,7 +16,7 @@ from beft_core.cli.flags import TABLE, takes
 from beft_core.cli.output import plain
 from beft_core.cli.parser import options_file
 from beft_core.cli.parser.command import DATA, MODEL, OUTPUT, TRAINING, PrintConfig, add
-from beft_core.cli.progress import progress
+from beft_core.cli.progress import Progress, progress
 from beft_core.cli.workers import options
 from beft_core.cli.workers.options import BankSize, Devices, NoSnapshots, Workers
 from beft_core.config import RunConfig, type_in_words
@@ -33,7 +33,6 @@ from beft_core.sweeps.forecast import Hours, hours, learned, most_at_once, requi
 from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.spec import COMMON, MAX_SEEDS, SweepSpec, identity, read_spec
 from beft_core.sweeps.store import SweepFolder
-from beft_core.training.observer import Observer
 from beft_core.training.preconditions import require_data, require_models
 
 if TYPE_CHECKING:
@@ -358,7 +357,7 @@ def _work(
         )
 
 
-def _check(folder: SweepFolder, runs: list[RunConfig], observer: Observer) -> None:
+def _check(folder: SweepFolder, runs: list[RunConfig], observer: Progress) -> None:
     """Tell what is wrong with the data or a model before PyTorch takes its seconds, and before there is a folder.
 
     On a login node this also fetches them, for nodes that may see no network.

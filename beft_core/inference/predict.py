@@ -144,10 +144,10 @@ def _in_sets(
         own = None if specs[number] is None else number
         alike.setdefault((own, lengths[number], pair is not None), []).append(row)
     sets = []
-    for (number, length, paired), members in alike.items():
+    for (prompted, length, paired), members in alike.items():
         texts = [rows.texts[row] for row in members]
         pairs = [rows.pairs[row] or "" for row in members] if paired else None
-        spec = None if number is None else specs[number]
+        spec = None if prompted is None else specs[prompted]
         if spec is None:
             sets.append(encode(model.tokenizer, Examples(texts, pairs, np.zeros(len(texts))), length))
         else:

@@ -289,4 +289,5 @@ def comparison_of(
 
 def _replaced(grid: Grid, tasks: Sequence[str], small: Rehearsal) -> dict[str, str]:
     """Map the tasks of a grid to those that stand in for them among ``tasks``."""
-    return {task: own for task in grid.tasks if (own := small.stand_ins.get(task)) in tasks and task not in tasks}
+    own = {task: small.stand_ins.get(task, "") for task in grid.tasks if task not in tasks}
+    return {task: name for task, name in own.items() if name in tasks}

@@ -213,8 +213,8 @@ def _print_plan(planned: Plan, lines: list[Line], say: Any, cost_per_hour: float
     total = _sum_of(lines, waiting=True)
     say(f"all of it: {total.in_words(cost_per_hour)}")
     for step in planned.steps:
-        for task, own in step.stand_ins.items():
-            say(f"{step.experiment}: {own} stands in for {task}, whose data are not here")
+        for task, here in step.stand_ins.items():
+            say(f"{step.experiment}: {here} stands in for {task}, whose data are not here")
     for one in planned.missing:
         say(f"missing: {one.what}: {one.why}; try {one.command}")
 

@@ -161,7 +161,8 @@ class _Sums:
         def hook(module: nn.Module, args: Any, output: Tensor) -> None:
             if len(_listeners):  # a repetition with another bias
                 return
-            valid = self._valid.to(output.device)  # type: ignore[union-attr] - of a model on several devices
+            assert self._valid is not None
+            valid = self._valid.to(output.device)  # of a model on several devices
             seen = output.reshape(*valid.shape, -1)[valid].double()
             self._outputs[layer] += float(seen.square().sum())
             self._tokens[layer] += len(seen)

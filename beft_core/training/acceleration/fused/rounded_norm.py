@@ -67,5 +67,5 @@ def rounded_norms(model: LoadedModel) -> AbstractContextManager[None]:
         if isinstance(how, partial) and how.func is rounded_layer_norm:
             (*axes, width), eps = how.keywords["shape"], how.keywords["eps"]
             if not axes and width <= MAX_WIDTH:
-                stand_ins[module] = RoundedNorm(module, eps)  # type: ignore[arg-type]
+                stand_ins[module] = RoundedNorm(module, eps)
     return standing_in([model.backbone], stand_ins)
