@@ -136,6 +136,62 @@ class LmHead:
         return torch.stack(found).sum(0) if found else hidden.new_zeros(0)
 
 
+class Screen:
+    """Search for the likeliest token after many hidden states, which multiplies in bfloat16 first.
+
+    A CPU with instructions for it takes a third of the time for that product of a quarter of a million tokens. How far
+    a rounded score may be from the right one is bounded, so only the parts of the vocabulary where the largest logit
+    can be are computed in float32: the token found is that of :meth:`LmHead.next`.
+    """
+
+    PART = 1024
+    """Number of tokens of which the largest score is compared."""
+    FEWEST = 4
+    """Fewest hidden states for which it pays: of fewer, reading the weight takes most of the time."""
+    ERROR = 3.1 * 2**-8
+    """Bound of the error of a score, over the norms of state and weight: both are rounded to 8 bits, and so is the
+    score; what is added up in float32 hardly counts.
+    """
+
+    def __init__(self, head: LmHead) -> None:
+        """Round the weight of a head, which must stay as it is while the screen is used."""
+        self.head = head
+        self.weight = head.weight.detach().to(torch.bfloat16)
+        norms = torch.cat([part.norm(dim=1) for part in head.weight.detach().split(self.PART)])
+        self.reach = self.ERROR * torch.stack([part.max() for part in norms.split(self.PART)])
+        """Largest error of a score in each part, over the norm of the state, float32 [parts]."""
+
+    @classmethod
+    def serves(cls, head: LmHead) -> bool:
+        """Say whether a head is one that can be screened: in float32, and without a bias."""
+        return head.weight.dtype == torch.float32 and head.bias is None and len(head.weight) > cls.PART
+
+    @torch.no_grad()
+    def next(self, hidden: Tensor) -> Tensor:
+        """Find the likeliest token after each hidden state [n, width]: int64 [n]."""
+        if len(hidden) < self.FEWEST:
+            return self.head.next(hidden)
+        with torch.autocast(hidden.device.type, enabled=False):
+            hidden = hidden.float()
+            scores = hidden.to(torch.bfloat16) @ self.weight.T
+            whole = scores.shape[1] // self.PART * self.PART
+            parts = [scores[:, :whole].unflatten(1, (-1, self.PART)).amax(2), scores[:, whole:]]
+            best = torch.cat([parts[0], parts[1].amax(1, keepdim=True)] if parts[1].shape[1] else parts[:1], 1).float()
+            reach = hidden.norm(dim=1, keepdim=True) * self.reach  # (n, parts)
+            possible = best + reach >= (best - reach).amax(1, keepdim=True)
+            if not possible.any(1).all() or 4 * int(possible.sum()) > possible.numel():
+                return self.head.next(hidden)  # states that are not finite, or nothing is ruled out
+            most = hidden.new_full((len(hidden),), float("-inf"))
+            found = torch.zeros(len(hidden), dtype=torch.int64, device=hidden.device)
+            for part in possible.any(0).nonzero()[:, 0].tolist():
+                rows = possible[:, part].nonzero()[:, 0]
+                first = part * self.PART
+                logits, at = (hidden[rows] @ self.head.weight[first : first + self.PART].T).max(1)
+                better = logits > most[rows]  # of equal ones the first stays
+                most[rows[better]], found[rows[better]] = logits[better], first + at[better]
+            return found
+
+
 class _LogProbs(torch.autograd.Function):
     """Log-probabilities whose gradient to the hidden states needs no logits in the backward pass."""
 

@@ -10,10 +10,12 @@ from torch import Tensor
 from transformers import Cache
 
 from beft_core.models.key_value_cache import KeyValueCache, with_cache
+from beft_core.models.lm_head import LmHead, Screen
 from beft_core.training.batches.encoded import Encoded, Writing
 from beft_core.training.batches.plan import by_length, cheapest_by_length
 from beft_core.training.batches.run_index import RunIndex
 from beft_core.training.methods.bias_bank import Bank
+from beft_core.training.precision import cpu_has_bfloat16
 
 TOKENS = {"cpu": 16384, "cuda": 131072, "mps": 16384}
 """Most tokens of prompts and of the room for their answers that are written at once, by device."""
@@ -31,6 +33,8 @@ class Writer:
         self.bank, self.writing, self.advance = bank, writing, advance
         self._last: dict[int, bool] = {}
         """Whether an answer ends with a token, by token: each is decoded once."""
+        self._head: LmHead | Screen | None = None
+        """What finds the next tokens, while :meth:`texts` writes."""
 
     @torch.no_grad()
     def texts(self, prompts: Encoded, run: int = 0) -> list[str]:
@@ -40,6 +44,10 @@ class Writer:
         many tokens as :class:`Writing` says.
         """
         out = [""] * len(prompts)
+        head = self.bank.lm_head
+        assert head is not None, "only a language-model head chooses tokens"
+        screened = self.bank.precision.device.type == "cpu" and cpu_has_bfloat16() and Screen.serves(head)
+        self._head = Screen(head) if screened and len(prompts) >= Screen.FEWEST else head
         backbone = self.bank.model.backbone
         was_training = backbone.training
         backbone.eval()
@@ -74,9 +82,9 @@ class Writer:
         state = self._read(prompts, lengths, mask, cache, run)
         written: list[list[int]] = [[] for _ in prompts]
         rows = list(range(len(prompts)))
-        assert self.bank.lm_head is not None, "only a language-model head chooses tokens"
+        assert self._head is not None
         while True:
-            chosen = self.bank.lm_head.next(state)
+            chosen = self._head.next(state)
             for row, token in zip(rows, chosen.tolist(), strict=True):
                 written[row].append(token)
             going = [at for at, row in enumerate(rows) if not self._ends(written[row])]

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from beft_core.errors import UserError
 from beft_core.models import lm_head
 from beft_core.models.biases import LoadedModel
-from beft_core.models.lm_head import LmHead
+from beft_core.models.lm_head import LmHead, Screen
 from beft_core.models.load import wrap
 
 ON_GPU = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"))
@@ -174,3 +174,36 @@ def test_models_without_a_head(tmp_path: Path) -> None:
     wrapped.backbone.save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"without lm_head\.weight; expected weights with their language-model head"):
         LmHead.of(wrapped)
+
+
+@pytest.mark.parametrize("tokens", [4096, 4133])
+def test_a_screen_finds_the_likeliest_token_of_all(tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where tokens are so near to it that rounding would choose another, and the first of equal ones."""
+    monkeypatch.setattr(Screen, "PART", 64)
+    generator = torch.Generator().manual_seed(tokens)
+    weight = torch.randn(tokens, 64, generator=generator)
+    for near in (1, 70, 900, tokens - 2):
+        weight[near] = weight[0] * (1 + 1e-3 * torch.randn(64, generator=generator))
+    weight[-1] = weight[3]
+    hidden = torch.cat([weight[[0, 3]] + 0.3, torch.randn(60, 64, generator=generator)])
+    head = LmHead(weight)
+    assert Screen.serves(head)
+    monkeypatch.setattr(head, "next", lambda states: pytest.fail("everything was computed"))
+    found = Screen(head).next(hidden)
+    logits = hidden.double() @ weight.double().T
+    assert torch.equal(found, logits.argmax(1)) and found[1] == 3
+    rounded = (hidden.bfloat16() @ weight.bfloat16().T).argmax(1)
+    assert (rounded != found).any()  # it is not for nothing
+
+
+def test_a_screen_computes_all_where_it_rules_out_nothing() -> None:
+    weight = torch.randn(2 * Screen.PART, 8, generator=torch.Generator().manual_seed(0))
+    head = LmHead(weight)
+    few = torch.randn(Screen.FEWEST - 1, 8)
+    assert torch.equal(Screen(head).next(few), head.next(few))
+    many = torch.zeros(Screen.FEWEST, 8)
+    assert torch.equal(Screen(head).next(many), head.next(many))
+    many[0] = torch.nan
+    assert torch.equal(Screen(head).next(many), head.next(many))
+    assert not Screen.serves(LmHead(weight, bias=torch.zeros(len(weight))))
+    assert not Screen.serves(LmHead(weight.double())) and not Screen.serves(LmHead(weight[:100]))
