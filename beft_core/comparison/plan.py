@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from beft_core.comparison.entries import Entry
 from beft_core.comparison.spec import ComparisonSpec
 from beft_core.errors import UserError
 from beft_core.models.source import BUNDLED, locate
+from beft_core.tasks.constant_answer import constant_answer
 from beft_core.training.observer import Observer
 from beft_core.training.preconditions import read_data, require_model, require_something_to_train
 
@@ -31,6 +34,8 @@ class Plan:
     """Training examples of a reported fine-tune."""
     same_lr: float
     """The one rate for all."""
+    constant: float = 0.0
+    """Metric of the best constant answer on the validation examples."""
 
     @property
     def applying(self) -> list[Entry]:
@@ -68,6 +73,7 @@ def plan(spec: ComparisonSpec, observer: Observer) -> Plan:
     if len(refused) == len(entries):
         raise UserError(f"got no method that applies here: {refused[entries[0].trains]}")
     rows, wanted = len(data.train), spec.examples()
+    reported = next(iter(data.limited(first.n_eval).evals.values()))
     if wanted is not None and wanted > rows:
         raise UserError(f"got --n-train {wanted:,}", f"at most {rows:,}, the examples that there are")
     return Plan(
@@ -75,7 +81,8 @@ def plan(spec: ComparisonSpec, observer: Observer) -> Plan:
         refused,
         rows,
         spec.held_out(rows),
-        len(next(iter(data.limited(first.n_eval).evals.values()))),
+        len(reported),
         rows if wanted is None else wanted,
         spec.usual_rate() if spec.same_lr is None else spec.same_lr,
+        constant_answer(np.asarray(reported.labels), data.spec.metrics[0]),
     )

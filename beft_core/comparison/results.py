@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,9 @@ from beft_core.errors import UserError
 from beft_core.models.source import BUNDLED
 from beft_core.reports.methods.resampling import Resampled, holm, metric_in
 from beft_core.reports.methods.table import SETTINGS, Comparison, comparison_of
+from beft_core.reports.selection.contests import critical_t
 from beft_core.runs.predictions import read_predictions
+from beft_core.tasks.constant_answer import PROPORTIONS, uncertainty
 from beft_core.tasks.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ def result_of(
         for entry in plan.entries:
             reason = refused.get(entry.trains) or plan.refused.get(entry.trains) or ""
             shared = _shared(spec, plan, setting, entry, choices.get(entry.trains))
-            rows.append(shared | _measured(entry, own[entry.trains], resampled, reason))
+            rows.append(shared | _measured(entry, own[entry.trains], resampled, reason, plan))
             advance()
         if resampled is not None:
             shared = {name: rows[0][name] for name in ("task", "model", "n_train")}
@@ -135,7 +137,7 @@ def _shared(spec: ComparisonSpec, plan: Plan, setting: str, entry: Entry, choice
     }
 
 
-def _measured(entry: Entry, own: pd.DataFrame, resampled: Resampled | None, reason: str) -> dict[str, Any]:
+def _measured(entry: Entry, own: pd.DataFrame, resampled: Resampled | None, reason: str, plan: Plan) -> dict[str, Any]:
     """Make the columns of a method's metric and cost, or of why there are none."""
     done = _rows(own)
     failed = int((own["state"] == "failed").sum())
@@ -162,16 +164,44 @@ def _measured(entry: Entry, own: pd.DataFrame, resampled: Resampled | None, reas
         "device": done[0]["device"],
     }
     found["trained_bytes"] = None if found["trained_parameters"] is None else BYTES * found["trained_parameters"]
-    if resampled is not None and entry.trains in resampled.methods:
+    if resampled is None:
+        low, high = without_examples(values, done[0]["metric"], plan.reported_on)
+        found |= {
+            "low": low,
+            "high": high,
+            "interval": "normal",
+            "constant": plan.constant,
+            "at_chance": "yes" if low <= plan.constant else "no",
+            "seeds_at_chance": sum(
+                without_examples([value], done[0]["metric"], plan.reported_on)[0] <= plan.constant for value in values
+            ),
+        }
+    elif entry.trains in resampled.methods:
         interval, above = resampled.interval(entry.trains), resampled.above_constant(entry.trains)
         found |= {
             "low": interval.low,
             "high": interval.high,
+            "interval": "bootstrap",
             "constant": resampled.constant,
             "at_chance": "yes" if above.low <= 0 else "no",
             "seeds_at_chance": resampled.seeds_at_constant(entry.trains),
         }
     return found
+
+
+def without_examples(values: Sequence[float], metric: str, examples: int) -> tuple[float, float]:
+    """Compute a 95 % interval of a mean over seeds where no prediction was kept, as of free text.
+
+    Two parts whose squares add up: two standard errors of the metric on so many examples, which all seeds share, and
+    Student's interval of the mean over seeds. It is wider than a bootstrap's, mostly of few seeds.
+    """
+    mean = float(np.mean(values))
+    half = uncertainty(metric, min(max(mean, 0.0), 1.0), examples)
+    if len(values) > 1:
+        seeds = critical_t(len(values) - 1) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+        half = math.hypot(half, seeds)
+    least = 0.0 if any(metric == name or metric.startswith(f"{name}_") for name in PROPORTIONS) else -1.0
+    return max(least, mean - half), min(1.0, mean + half)
 
 
 def _pairs(resampled: Resampled, order: list[str], shared: dict[str, Any]) -> list[dict[str, Any]]:

@@ -26,7 +26,8 @@ class Compared:
     """Tables of the comparison; None where it was stopped before."""
     choices: dict[str, Choice]
     """Rate of each method that was tried, by its name in sweeps."""
-    trials: SweepResult
+    trials: SweepResult | None
+    """Sweep of the trials; None where nothing is trained."""
     finals: SweepResult | None
     """Sweep of what is reported; None where the call was stopped in the trials."""
 
@@ -38,7 +39,7 @@ class Compared:
     @property
     def trained(self) -> int:
         """Fine-tunes that this call trained."""
-        return self.trials.trained + (0 if self.finals is None else self.finals.trained)
+        return sum(sweep.trained for sweep in (self.trials, self.finals) if sweep is not None)
 
 
 def compare(
@@ -61,17 +62,20 @@ def compare(
     with folder.held():
         folder.begin({"comparison": spec.to_dict()})
         refused: dict[str, str] = {}
-        trials = spec.trials(plan.applying, plan.rows)
-        observer.message(f"trials: scored on {plan.held_out:,} training examples that are set aside, never trained on")
-        tried = run_sweep(trials, folder.trials, observer, bank_size=bank_size, snapshots=False, refused=refused)
-        table = folder.trials.table(folder.trials.spec().runs())
-        choices = {entry.trains: choose(entry, table) for entry in plan.applying if entry.lrs}
-        if tried.stopped:
-            return Compared(None, choices, tried, None)
-        for entry in plan.applying:
-            if entry.trains in choices and (said := choices[entry.trains].in_words(entry)):
+        names: dict[str, str] = {}
+        choices: dict[str, Choice] = {}
+        tried = None
+        if trained := [entry for entry in plan.applying if entry.lrs]:
+            trials = spec.trials(trained, plan.rows)
+            observer.message(f"trials: scored on {plan.held_out:,} training examples that no trial trains on")
+            tried = run_sweep(trials, folder.trials, observer, bank_size=bank_size, snapshots=False, refused=refused)
+            table = folder.trials.table(folder.trials.spec().runs())
+            choices = {entry.trains: choose(entry, table) for entry in trained}
+            if tried.stopped:
+                return Compared(None, choices, tried, None)
+            for said in filter(None, (choices[entry.trains].in_words(entry) for entry in trained)):
                 observer.message(said)
-        names = _by_method(trials, refused)
+            names = _by_method(trials, refused)
         left = [entry for entry in plan.applying if entry.trains not in names or choices[entry.trains].lr is not None]
         if not left:
             raise UserError(f"got no method that can be trained here: {next(iter(names.values()))}")

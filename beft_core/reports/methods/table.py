@@ -56,8 +56,9 @@ COLUMNS: dict[str, str] = {
     "metric": "name of the metric that counts for the task",
     "value": "that metric on the validation set, mean over seeds",
     "spread": "its standard deviation over seeds (n - 1); empty for one",
-    "low": "lower end of the 95 % interval, of a bootstrap over seeds and examples",
+    "low": "lower end of the 95 % interval",
     "high": "upper end",
+    "interval": "bootstrap (over seeds and examples), or normal (where no predictions were kept, wider); else empty",
     "seeds": "fine-tunes that the mean is over",
     "failed": "fine-tunes that failed and enter no mean",
     "values": "a JSON list of the metric of each seed",
@@ -97,7 +98,7 @@ PAIR_COLUMNS: dict[str, str] = {
 
 _TEXTS = frozenset(
     {"task", "model", "preset", "setting", "method", "label", "trains", "state", "reason", "lr_source", "edge"}
-    | {"trials", "metric", "values", "device", "first", "second", "at_chance"}
+    | {"trials", "metric", "values", "interval", "device", "first", "second", "at_chance"}
 )
 MAX_BYTES = 32 * 2**20
 LIMITS = parquet.Limits(rows=100_000, bytes=128 * 2**20)

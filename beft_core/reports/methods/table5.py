@@ -77,26 +77,31 @@ def table5(found: Comparison, model: str, setting: str, beside: str = "OPT-1.3B"
 def verdicts(found: Comparison, setting: str) -> list[str]:
     """Say in a sentence for each model and task whether LoRA is at chance, as the paper has it in places.
 
-    A collapse counts only where b_v, at the same setting, is above chance: where nothing is learned, nothing collapses.
+    It is judged seed by seed, by the error of so many examples. A collapse counts only where b_v, at the same setting,
+    is above chance with every seed: where nothing is learned, nothing collapses.
     """
     said = []
     here = found.rows[found.rows["setting"] == setting]
     for (model, task), group in here.groupby(["model", "task"], sort=False):
         of = {row["method"]: row for row in group.to_dict("records")}
-        lora, beft = of.get(LORA), of.get(BEFT)
+        lora = of.get(LORA)
         if lora is None or lora["at_chance"] is None:
             continue
-        numbers = (
-            f"{_percent(lora['value'])}{_interval(lora)} against {_percent(lora['constant'])} of a constant answer"
-        )
-        verdict = "collapse refuted here"
-        if lora["at_chance"] == "yes":
-            learned = beft is not None and beft["at_chance"] == "no"
-            verdict = "collapse confirmed here" if learned else "at chance, but b_v is not above it either"
-        elif lora["seeds_at_chance"] > 0:
-            verdict = f"collapse in {lora['seeds_at_chance']:.0f} of {lora['seeds']:.0f} seeds, and not on average"
-        said.append(f"LoRA on {task} ({model}), {TITLES[setting]}, at {lora['lr']:g}: {verdict}, {numbers}")
+        constant = f"{_percent(lora['constant'])} of a constant answer"
+        numbers = f"{_percent(lora['value'])}{_interval(lora)} against {constant}"
+        where = f"LoRA on {task} ({model}), {TITLES[setting]}, at {lora['lr']:g}"
+        said.append(f"{where}: {_verdict(lora, of.get(BEFT))}; {numbers}")
     return said
+
+
+def _verdict(lora: Mapping[str, Any], beft: Mapping[str, Any] | None) -> str:
+    low, seeds = _whole(lora["seeds_at_chance"]), _whole(lora["seeds"])
+    if not low:
+        sure = lora["at_chance"] == "no"
+        return "collapse refuted here" if sure else "no seed is at chance, but they are too few to be sure of the mean"
+    if beft is None or beft["at_chance"] != "no" or beft["seeds_at_chance"] > 0:
+        return f"at chance in {low} of {seeds} seeds, but b_v is not above it in all of its own"
+    return "collapse confirmed here" if low == seeds else f"at chance in {low} of {seeds} seeds, b_v in none"
 
 
 def plain(task: str) -> str:

@@ -12,13 +12,16 @@ import pytest
 
 from beft_core.comparison import runner
 from beft_core.comparison.folder import ComparisonFolder
-from beft_core.comparison.plan import plan
+from beft_core.comparison.plan import Plan, plan
 from beft_core.comparison.runner import Compared, compare
 from beft_core.comparison.spec import TRIAL_SEED, ComparisonSpec
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.reports.methods.table import read_comparison
 from beft_core.runs.predictions import read_predictions
+from beft_core.sweeps.sharing.result import SweepResult
+from beft_core.sweeps.spec import SweepSpec
+from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import read_table
 from beft_core.tasks.examples import HELD_OUT, TaskData
 from beft_core.training import inputs
@@ -135,6 +138,22 @@ def test_it_goes_on_after_a_stop(tmp_path: Path) -> None:
     assert not second.stopped and second.found is not None
     whole = len(read_table(tmp_path / "c" / "trials")) + len(read_table(tmp_path / "c" / "finals"))
     assert 0 < first.trained < whole and first.trained + second.trained == whole
+
+
+def test_what_trains_nothing_has_no_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    swept = []
+
+    def sweep(spec: SweepSpec, folder: SweepFolder, *_: Any, **__: Any) -> SweepResult:
+        swept.append(folder.path.name)
+        folder.begin(spec)
+        return SweepResult(1, 0, 0, 0, 0.0, False)
+
+    monkeypatch.setattr(runner, "run_sweep", sweep)
+    spec = ComparisonSpec(task="prompt-sst2", methods=("zero-shot", "icl"))
+    planned = Plan(tuple(spec.entries()), {}, 1000, 200, 100, 1000, 1e-2)
+    found = compare(spec, planned, ComparisonFolder(tmp_path / "c"), Observer())
+    assert swept == ["finals"] and found.trials is None and found.choices == {} and found.trained == 0
+    assert found.found is not None and set(found.found.rows["state"]) == {"failed"}
 
 
 def test_a_method_that_is_refused_in_training_leaves_the_others(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from beft_core.comparison.choice import Choice
 from beft_core.comparison.folder import ComparisonFolder
 from beft_core.comparison.plan import Plan
-from beft_core.comparison.results import result_of, units
+from beft_core.comparison.results import result_of, units, without_examples
 from beft_core.comparison.spec import ComparisonSpec
 from beft_core.reports.methods.table import Comparison
 from beft_core.runs.predictions import write_predictions
@@ -22,7 +23,7 @@ from beft_core.tasks.predictions import Predictions
 EXAMPLES = 80
 SPEC = ComparisonSpec(task="sst2", methods=("v", "lora", "full", "icl"), seeds=2, budget=3)
 ENTRIES = tuple(SPEC.entries())
-PLAN = Plan(ENTRIES, {"none demonstrations=32": "no prompts"}, 5000, 500, EXAMPLES, 1000, 1e-2)
+PLAN = Plan(ENTRIES, {"none demonstrations=32": "no prompts"}, 5000, 500, EXAMPLES, 1000, 1e-2, 0.5)
 CHOICES = {
     "v": Choice(1e-2, "", ((3e-4, 0.5), (1e-2, 0.8))),
     "lora": Choice(1e-3, "largest", ((1e-4, 0.6), (1e-3, 0.85))),
@@ -124,6 +125,20 @@ def test_methods_are_compared_on_the_same_examples(found: Comparison) -> None:
     assert (same["first"], same["second"], same["seeds"], same["examples"]) == ("v", "lora", 2, EXAMPLES)
     assert same["difference"] == pytest.approx(of(found, "same", "v")["value"] - of(found, "same", "lora")["value"])
     assert same["low"] > 0 > best["high"] and same["p"] < 0.05 and same["p_holm"] == same["p"]
+
+
+def test_without_predictions_the_interval_is_of_seeds_and_examples_and_nothing_is_paired(
+    finals: tuple[pd.DataFrame, ComparisonFolder], tmp_path: Path
+) -> None:
+    made = result_of(SPEC, PLAN, CHOICES, finals[0], ComparisonFolder(tmp_path), {})
+    row = of(made, "best", "lora")
+    values = json.loads(row["values"])
+    mean, spread = np.mean(values), np.std(values, ddof=1)
+    half = np.sqrt(4 * mean * (1 - mean) / EXAMPLES + (12.706 * spread) ** 2 / 2)  # t of one degree of freedom
+    assert (row["low"], row["high"]) == pytest.approx((mean - half, mean + half), rel=1e-3)
+    assert row["interval"] == "normal" and made.pairs.empty and row["constant"] == PLAN.constant == 0.5
+    assert row["at_chance"] == ("yes" if row["low"] <= 0.5 else "no")
+    assert without_examples([0.8], "spearman", 100) == pytest.approx((0.6, 1.0))
 
 
 def test_a_reason_that_training_gave_wins(finals: tuple[pd.DataFrame, ComparisonFolder]) -> None:

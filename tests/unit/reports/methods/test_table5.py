@@ -52,10 +52,16 @@ def test_a_prompted_task_stands_beside_the_papers() -> None:
 @pytest.mark.parametrize(
     ("lora", "beft", "words"),
     [
-        ({"value": 0.5}, {"value": 0.8}, "collapse confirmed here, 50.0 (47.0 to 53.0) against 50.9"),
-        ({"value": 0.8}, {"value": 0.5}, "collapse refuted here, 80.0"),
-        ({"value": 0.5}, {"value": 0.5}, "at chance, but b_v is not above it either"),
-        ({"value": 0.7, "seeds_at_chance": 1}, {"value": 0.8}, "collapse in 1 of 3 seeds"),
+        ({"value": 0.5, "seeds_at_chance": 3}, {"value": 0.8}, "collapse confirmed here; 50.0 (47.0 to 53.0) against"),
+        ({"value": 0.8}, {"value": 0.5}, "collapse refuted here; 80.0"),
+        ({"value": 0.5, "seeds_at_chance": 3}, {"value": 0.5}, "at chance in 3 of 3 seeds, but b_v is not above it"),
+        ({"value": 0.5, "seeds_at_chance": 2}, {"value": 0.7, "seeds_at_chance": 1}, "but b_v is not above it in all"),
+        ({"value": 0.7, "seeds_at_chance": 1}, {"value": 0.8}, "at chance in 1 of 3 seeds, b_v in none"),
+        (
+            {"value": 0.6, "at_chance": "yes", "seeds_at_chance": 0},
+            {"value": 0.8},
+            "too few to be sure of the mean; 60.0",
+        ),
     ],
 )
 def test_whether_lora_collapses(lora: dict[str, Any], beft: dict[str, Any], words: str) -> None:
