@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from made_comparisons import comparison, row
 
+from beft_core.docs.topics import topic
 from beft_core.errors import UserError
 from beft_core.reports.methods.table import (
     COLUMNS,
@@ -20,7 +21,9 @@ from beft_core.reports.methods.table import (
     read_comparison,
     write_comparison,
 )
+from beft_core.reports.methods.table5 import verdicts
 
+SAMPLE = Path(__file__).parents[4] / "sample_snapshots" / "methods.parquet"
 PAIR = {"task": "sst2", "model": "bundled", "setting": "best", "first": "v", "second": "lora", "difference": 0.02}
 
 
@@ -87,3 +90,22 @@ def test_lists_in_cells(cell: object, found: list[object]) -> None:
 
 def test_both_settings_are_described() -> None:
     assert list(SETTINGS) == ["same", "best"]
+
+
+def test_the_sample_is_what_the_documentation_says() -> None:
+    found = read_comparison(SAMPLE)
+    assert set(found.rows["model"]) == {"bundled", "gemma-3-270m"} and len(set(found.rows["task"])) == 8
+    page = topic("methods").text
+    for model, task in (("bundled", "sst2"), ("gemma-3-270m", "prompt-sst2")):
+        here = found.done[(found.done["model"] == model) & (found.done["task"] == task)]
+        for label in ("b_v", "LoRA"):
+            cells = []
+            for setting in SETTINGS:
+                (one,) = here[(here["label"] == label) & (here["setting"] == setting)].to_dict("records")
+                mark = "*" if one["at_chance"] == "yes" else ""
+                cells.append(f"{100 * one['value']:.1f}{mark}")
+            cells[1] += f" ({100 * one['low']:.0f} to {100 * one['high']:.0f})"
+            assert f"| {label} | {one['trained_parameters']:,.0f} | {cells[0]} | {cells[1]} |" in page
+    said = [*verdicts(found, "same"), *verdicts(found, "best")]
+    assert sum("collapse confirmed here" in one for one in said if "sst2" in one) == 1
+    assert sum("collapse refuted here" in one for one in said if "sst2" in one) == 2
