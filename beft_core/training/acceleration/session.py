@@ -93,8 +93,8 @@ class Accelerated(Session):
             if self.device.type == "cpu" and backbone.training:
                 stack.enter_context(cpu_dropout(backbone))
             if self.device.type == "cuda":
-                # cuDNN's attention builds a plan for every new shape: 100 ms a step where rows have many widths. Its
-                # kernels take two thirds of the time, so runs that are long enough for a compiler have them.
+                # cuDNN's attention builds a plan for every new shape, which takes 0.2 s. Its kernels take three
+                # quarters of the time, so runs that are long enough for a compiler have them.
                 first = [SDPBackend.CUDNN_ATTENTION] if self.compile else []
                 stack.enter_context(sdpa_kernel([*first, *KERNELS], set_priority=True))
             mask = "segments" if by_segments else "additive" if self._records else "tokens"
