@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -86,8 +86,19 @@ def _one_term(table: Callable[[Runs, str], Table]) -> Callable[[Runs, Merges], l
 
 
 def _figure_values(runs: Runs, merges: Merges) -> list[Table]:
-    """Take from Table 1 the rows and columns of what was trained: what the figures plot against the ranks."""
-    return [with_ours(tables.table1(runs, model))[0] for model in runs.models]
+    """Take from Table 1 the rows and tasks of what was trained: what the figures plot against the ranks."""
+    found = []
+    for model in runs.models:
+        table = tables.table1(runs, model)
+        tasks = [at for at, column in enumerate(table.columns) if column.key not in (tables.HERE, paper.AVERAGE)]
+        shown = replace(
+            table,
+            title="What each term alone achieves",
+            columns=tuple(table.columns[at] for at in tasks),
+            rows=tuple(replace(row, cells=tuple(row.cells[at] for at in tasks)) for row in table.rows),
+        )
+        found.append(with_ours(shown)[0])
+    return found
 
 
 SHOWN: dict[str, Callable[[Runs, Merges], list[Table]]] = {
@@ -134,7 +145,7 @@ def _section(plan: Plan, name: str) -> Section:
     steps = of_experiment(plan, name)
     about = EXPERIMENTS[name]
     rows = rows_of(steps)
-    notes = _notes(steps, plan)
+    notes = _notes(steps, plan if name == plan.experiments[0] else None)
     if rows.empty:
         return Section(name, about.title, about.says, (), (), (), (), notes, 0)
     runs = Runs(rows)
@@ -175,7 +186,8 @@ def _halves(compared: list[tuple[Step, Comparison]]) -> list[Table]:
     return found
 
 
-def _notes(steps: list[Step], plan: Plan) -> tuple[str, ...]:
+def _notes(steps: list[Step], plan: Plan | None) -> tuple[str, ...]:
+    """List what one must know of some steps, and of the whole ``plan``, which the first section says."""
     notes = []
     for step in steps:
         if step.is_other_model:
@@ -188,7 +200,7 @@ def _notes(steps: list[Step], plan: Plan) -> tuple[str, ...]:
             for task, own in step.stand_ins.items()
         ]
         notes += [f"Not run on {step.model}: {one.what} ({one.why}); {one.command}." for one in step.missing]
-    if plan.small is not None:
+    if plan is not None and plan.small is not None:
         sizes = ", ".join(f"{regime} {count}" for regime, count in plan.small.examples.items())
         notes.append(
             f"A rehearsal: regimes of {sizes} examples, {plan.small.settings['epochs']} epochs. It shows that "
