@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -145,7 +146,8 @@ class _Work:
             if self.spec.merges and not self.stopped and not self._undone():
                 self._merge(table)
         finally:
-            self.share.release()
+            with suppress(UserError):
+                self.share.release()
         failed = int((table["state"] == "failed").sum())
         seconds = time.monotonic() - began
         return SweepResult(len(self.runs), self.trained, failed, self.passes, seconds, self.stopped)
@@ -239,7 +241,10 @@ class _Work:
             self.heart.tell(busy=busy, trained=self.trained, banks=self.passes, peak_bytes=peak)
             if done:
                 self.folder.checkpoint(names).unlink(missing_ok=True)
-            self._written(partial(self.share.release, done=done))
+                self._written(partial(self.share.release, done=True))
+            else:
+                with suppress(UserError):  # on a full disk; that this worker has left is seen by its silence
+                    self.share.release()
 
     def _make_smaller(self, bank: Sequence[RunConfig]) -> None:
         """Put the halves of a bank for which memory did not suffice in its place; one run alone has failed."""

@@ -16,6 +16,8 @@ import pytest
 import slurm_cluster
 from slurm_cluster import Cluster
 
+from beft_core.execution.clusters import slurm as module
+from beft_core.execution.start import launch
 from beft_core.process_id import ProcessId
 from beft_core.sweeps import grouping
 from beft_core.sweeps.sharing.share import Share
@@ -156,6 +158,31 @@ def test_whatever_happens_to_the_jobs_the_table_is_the_local_one(
     assert not list(folder.path.glob("bank-*"))
     with suppress(AssertionError):
         slurm.run("scancel", "--user=root")
+
+
+@pytest.mark.timeout(600)
+def test_a_run_is_started_watched_and_ended_through_the_scheduler(
+    slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "KNOWN_SECONDS", 0.2)
+    for name, value in {**slurm.environment, "OMP_NUM_THREADS": "1", "BEFT_BEAT_SECONDS": "0.2"}.items():
+        monkeypatch.setenv(name, value)
+    jobs = {"partition": "cpu", "gpus": 0, "max_jobs": 2, "time": "10m"}
+    small = replace(SPEC, terms=("v", "q"), lrs=(1e-2,), settings={**SPEC.settings, "epochs": 1})
+    run = launch("sweep", small, tmp_path / "home", executor="slurm", settings=jobs)
+    assert run.status().state == "queued" and len(str(run.recorded().job).split()) == 2
+    until(lambda: not run.status().active)
+    assert run.status().state == "done", run.recorded().message
+    assert len(read_table(run.sweep)) == 4 and run.recorded().host is not None
+
+    endless = replace(small, settings={**SPEC.settings, "epochs": 10_000})
+    run = launch("sweep", endless, tmp_path / "home", executor="slurm", settings=jobs)
+    until(lambda: run.status().stage == "train" and run.status().done)
+    run.ask_cancel()
+    until(lambda: not run.status().active)
+    assert run.status().state == "cancelled" and list(run.sweep.glob("bank-*")), "it can be gone on with"
+    ids = str(run.recorded().job).split()
+    until(lambda: all(state not in ("PENDING", "RUNNING") for job, state in slurm.jobs().items() if job in ids))
 
 
 def test_what_slurm_does_not_take_is_one_line(slurm: Cluster, tmp_path: Path) -> None:
