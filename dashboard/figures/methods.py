@@ -180,7 +180,7 @@ def _about(words: str, mark: MethodMark, metric: str, interval: str) -> str:
     shown = f"<b>{words}</b>, {PAPER if mark.paper else BEST}<br>{in_figures(metric)} {100 * mark.value:.1f} %"
     if mark.low is not None and mark.high is not None:
         shown += f", {interval} {100 * mark.low:.1f} to {100 * mark.high:.1f}"
-    shown += f"<br>{mark.trained:,} trained values" if mark.trained else "<br>nothing is trained"
+    shown += f"<br>{mark.trained:,} trained values" if mark.trained else "<br>nothing is trained but a head"
     return shown + (f"<br>{in_figures(mark.about)}" if mark.about else "")
 
 
@@ -238,6 +238,8 @@ def _colour(trains: str, dark: bool) -> str:
 
 def _symbol(mark: MethodMark) -> str:
     """Symbol of a method by what it changes: biases, an adapter, single weights, every weight, or nothing."""
+    if set(mark.trains.split("+")) <= set(TERMS):  # one that is null stays frozen, and trains a head alone
+        return "circle"
     row = METHODS.get(mark.trains.split()[0])
     if row is None:
         return "circle" if mark.trained else "x"

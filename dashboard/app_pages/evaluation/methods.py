@@ -84,9 +84,9 @@ def _comparison(found: Comparison, dark: bool) -> None:
         with places[1]:
             _papers(theirs[(theirs["model"] == beside) & (theirs["task"] == plain(task))], beside, task, dark)
     st.caption(
-        "Each method has one place along the axis; those with equally many trained values stand beside each other. ● "
-        "biases, ◆ adapters, ⬢ single weights, ★ every weight, ✕ nothing is trained. Bars are 95 % intervals over "
-        "seeds and validation examples."
+        "Each method has one place along the axis; those with equally many trained values stand beside each other, and "
+        "at *none* what trains no more than a head. ● biases, ◆ adapters, ⬢ single weights, ★ every weight, ✕ nothing. "
+        "Bars are 95 % intervals over seeds and validation examples."
     )
     if lost := _without_number(own.rows[own.rows["task"] == task]):
         st.caption(f"Without a number: {in_words('; '.join(lost))}.")

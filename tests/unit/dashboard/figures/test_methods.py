@@ -103,4 +103,6 @@ def test_a_name_of_its_own_stands_in_place_of_what_was_trained_but_for_bias_term
     named = [MethodMark("v", 10, 0.8, label="b_v"), MethodMark("icl", 0, 0.6, label="in-context learning")]
     _, found = drawn(named)
     assert set(found) == {f"b<sub>v</sub>, {BEST}", f"in-context learning, {BEST}"}
+    _, null = drawn([MethodMark("k", 0, 0.6), MethodMark("v", 10, 0.8)])
+    assert null[f"b<sub>k</sub>, {BEST}"][2].symbol == "circle"  # frozen, and a term all the same
     assert found[f"in-context learning, {BEST}"][2].symbol == "x"
