@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from beft_core.errors import UserError
 from beft_core.models.biases import add_zero_bias, set_bias
+from beft_core.models.lm_head import Screen
 from beft_core.models.load import wrap
 from beft_core.tasks.examples import Examples
 from beft_core.training.batches.encoded import Encoded, Writing
@@ -58,6 +59,14 @@ def test_answers_are_those_of_transformers(name: str, monkeypatch: pytest.Monkey
         found = free_text.Writer(bank, WRITING, done.append).texts(prompts, 1)
         monkeypatch.setitem(free_text.READ_TOKENS, "cpu", 10)
         assert free_text.Writer(bank, WRITING).texts(prompts, 1) == found  # a few are read at a time
+        with pytest.MonkeyPatch.context() as patch:
+            screened: list[int] = []
+            patch.setattr(Screen, "PART", 4)  # of a vocabulary that has no quarter of a million tokens
+            patch.setattr(free_text, "cpu_has_bfloat16", lambda: True)
+            look = Screen.next
+            patch.setattr(Screen, "next", lambda self, state: screened.append(len(state)) or look(self, state))  # type: ignore[func-returns-value]
+            assert free_text.Writer(bank, WRITING).texts(prompts, 1) == found
+            assert screened and max(screened) == len(ids)
         monkeypatch.setitem(free_text.TOKENS, "cpu", 1)
         assert free_text.Writer(bank, WRITING).texts(prompts, 1) == found  # each prompt alone
     assert sum(done) == len(ids)
