@@ -168,6 +168,8 @@ class Rehearsal:
     """Tasks of comparisons, without the beginning of prompted ones; an encoder answers them by a head."""
     budget: int
     """Most trials of a method."""
+    hold_out: int
+    """Training examples that trials are scored on."""
     rate_factor: float
     """Factor of the learning rates that an experiment names: a small model wants larger ones."""
     seeds: int
@@ -186,6 +188,7 @@ SMALL = Rehearsal(
     {"preset": "quick", "epochs": 1, "n_eval": 50},
     ("sst2", "rte"),
     2,
+    64,
     10.0,
     2,
     {
@@ -281,6 +284,7 @@ def comparison_of(
         methods=comparing.methods,
         budget=comparing.budget if small is None else min(comparing.budget, small.budget),
         seeds=seeds or comparing.seeds,
+        hold_out=None if small is None else small.hold_out,
         regime=regime,
         n_train=n_train,
         settings={"model": model, "evaluate": "last", **of_all, **settings},

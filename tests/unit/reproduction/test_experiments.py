@@ -76,6 +76,7 @@ def test_a_comparison_takes_the_regime_that_the_paper_calls_low() -> None:
     assert (cb.regime, cb.examples()) == ("all", None), "the paper trains CB on all of its examples"
     assert sst2.settings == {"model": "bundled", "evaluate": "last", "preset": "paper", "device": "cpu"}
     small = comparison_of(comparing, "bundled", "prompt-sst2", {}, small=SMALL, seeds=2)
+    assert small.hold_out == 64 and sst2.hold_out is None
     assert (small.budget, small.seeds, small.examples()) == (2, 2, 32) and small.settings["epochs"] == 1
 
 
