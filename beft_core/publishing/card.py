@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
@@ -24,6 +24,7 @@ from beft_core.scores.approaches import APPROACHES, PAPER
 from beft_core.scores.learning import learning
 from beft_core.scores.table import ScoreTable, score_snapshot
 from beft_core.snapshots.adapter_folder import AdapterFolder
+from beft_core.snapshots.meta import NO_BIASES
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot
 from beft_core.tasks.metrics import metric_in_words
 from beft_core.tasks.registry import TASKS
@@ -69,6 +70,8 @@ class HubBase:
     revision: str | None = None
     license: str | None = None
     """Licence, as the Hub writes it; None: not known here."""
+    differs: str = ""
+    """How the weights that were fine-tuned differ from those of the id, in words; empty: they do not."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +87,13 @@ class Publication:
     no_adapter: str = ""
     """Reason why there is none, in words."""
     license: str = UNKNOWN
-    task_type: str = field(init=False, default="")
-    """Kind of model that takes the adapter, a key of :data:`CLASSES`."""
 
-    def __post_init__(self) -> None:
-        meta = self.snapshot.meta
+    @property
+    def task_type(self) -> str:
+        """Kind of model that takes the adapter, a key of :data:`CLASSES`."""
         decoder = any(stack == "decoder" for stack, _ in self.snapshot.keys())  # noqa: SIM118
-        language = meta.is_prompted(self.task) or (decoder and self.classes is None)
-        object.__setattr__(self, "task_type", "CAUSAL_LM" if language else "SEQ_CLS")
+        language = self.snapshot.meta.is_prompted(self.task) or (decoder and self.classes is None)
+        return "CAUSAL_LM" if language else "SEQ_CLS"
 
     @property
     def classes(self) -> int | None:
@@ -246,7 +248,7 @@ def _values(made: Publication, scores: ScoreTable | None, pictured: bool, words:
         "numbers": Plain(_NUMBERS.format(repo=made.repo, file=SNAPSHOT)),
         "settings": _settings(made),
         "base_line": _base_line(base),
-        "fingerprint": meta.model.fingerprint,
+        "fingerprint_line": _fingerprint_line(made),
         "data_line": _data_line(made),
         "license_line": "unknown; its author did not name one" if made.license == UNKNOWN else made.license,
         "base_license_line": base.license or "unknown here; see the base model",
@@ -427,7 +429,15 @@ def _plain_value(value: Any) -> Any:
 def _base_line(base: HubBase) -> str:
     if base.id is None:
         return f"{base.name}, a folder of its author's own, which the Hub does not have under a name that was given"
-    return f"{base.id}" + (f", revision {base.revision}" if base.revision else "")
+    differs = f"; the fine-tune started from {base.differs}" if base.differs else ""
+    return f"{base.id}" + (f", revision {base.revision}" if base.revision else "") + differs
+
+
+def _fingerprint_line(made: Publication) -> Plain:
+    found = made.snapshot.meta.model.fingerprint
+    if found == NO_BIASES:
+        return Plain("none, because the base has no biases; its type and size are compared")
+    return Plain(f"{code(found)} (SHA-256). A model whose biases differ is refused")
 
 
 def _data_line(made: Publication) -> str:

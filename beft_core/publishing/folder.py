@@ -32,11 +32,17 @@ FILES = (CARD, PICTURE, CONFIG, WEIGHTS, SNAPSHOT)
 MAX_CARD = 2**20
 """Most bytes of a card that was edited."""
 
-KNOWN: dict[str, tuple[str, str]] = {
-    BUNDLED: (BUNDLED_ID, "apache-2.0"),
-    GEMMA: ("google/gemma-3-270m", "gemma"),
+KNOWN: dict[str, HubBase] = {
+    BUNDLED: HubBase(BUNDLED, BUNDLED_ID, None, "apache-2.0"),
+    GEMMA: HubBase(
+        GEMMA,
+        "google/gemma-3-270m",
+        None,
+        "gemma",
+        "its weights at 4.5 bits (Q4_K_M), widened again, so that the original answers a little differently",
+    ),
 }
-"""Id on the Hub and licence of the models that install as packages."""
+"""Models that install as packages, as the Hub has them."""
 
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 _REPO = re.compile(rf"{_PART}/{_PART}")
@@ -116,8 +122,7 @@ def publication_of(
 def base_of(model: ModelInfo, named: str | None = None) -> HubBase:
     """Find out how others can find the base model. ``named``: its id on the Hub, in its user's words."""
     if model.id in KNOWN:
-        known, license = KNOWN[model.id]
-        return HubBase(model.id, known, None, license)
+        return KNOWN[model.id]
     if named is not None:
         return HubBase(model.id, named)
     commit = model.revision if model.revision and _COMMIT.fullmatch(model.revision) else None

@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 
 from beft_core.errors import UserError
 from beft_core.publishing.card import MAX_ROWS, METRICS, HubBase, Publication, card_of, check_card
+from beft_core.publishing.folder import base_of
 from beft_core.snapshots.adapter_folder import AdapterFolder
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
 from beft_core.tasks.answer_metrics import ANSWER_METRICS
@@ -73,8 +74,11 @@ def test_the_code_of_a_card_is_python() -> None:
 
 def test_a_prompted_decoder_is_a_language_model() -> None:
     snapshot = read_snapshot(SAMPLES / "gemma-3-270m-prompt-sst2-low-seed0-v-only.beft.safetensors")
-    data, words = read(card_of(publication(snapshot, base=HubBase("gemma-3-270m", "google/gemma-3-270m")))[0])
-    assert data["pipeline_tag"] == "text-generation"
+    data, words = read(card_of(publication(snapshot, base=base_of(snapshot.meta.model)))[0])
+    assert data["pipeline_tag"] == "text-generation" and data["base_model"] == "google/gemma-3-270m"
+    assert "- Base model: google/gemma-3-270m; the fine-tune started from its weights at 4.5 bits" in words
+    assert "- Fingerprint of the base's biases: none, because the base has no biases" in words
+    assert "undefined from zero" in words, "b_v began at zero, where the ratio says nothing"
     assert "AutoModelForCausalLM" in words and "num_labels" not in words
 
 
