@@ -19,7 +19,7 @@ from beft_core.tasks.prompts.tasks import QUICK_LR
 from beft_core.tasks.registry import REGIMES, get_task
 from beft_core.tasks.sources.user_files import OwnTable
 from beft_core.tasks.spec import Quick
-from beft_core.terms import TERM_KEYS
+from beft_core.terms import NORMS, TERM_KEYS
 
 SCHEDULES = ("constant", "linear")
 PRECISIONS = ("float32", "bfloat16")
@@ -450,8 +450,6 @@ SETTINGS_OF_METHODS: tuple[str, ...] = tuple(
     dict.fromkeys(one.field for row in METHODS.values() for one in row.settings)
 )
 """Fields that only some methods have."""
-NORMS = ("ln1", "ln2")
-"""Terms whose modules are LayerNorms; the others are linear."""
 LARGEST_RATE = 1000.0
 BOUNDS: dict[str, tuple[int, int]] = {
     "n_train": (2, 10**9),

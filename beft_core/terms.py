@@ -36,6 +36,9 @@ TERMS: dict[str, Term] = {
 TERM_KEYS: tuple[str, ...] = tuple(TERMS)
 """Keys of all terms, in the order in which tables and figures show them."""
 
+NORMS = ("ln1", "ln2")
+"""Terms whose modules are LayerNorms; the others are linear."""
+
 CANDIDATES: tuple[str, ...] = ("q", "k", "v")
 """Keys of the terms among which the paper selects (section 2.1, last equation)."""
 

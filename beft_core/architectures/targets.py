@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from beft_core.architectures.layout import BiasSlot, Layout
 from beft_core.errors import UserError
-from beft_core.terms import TERM_KEYS
+from beft_core.terms import NORMS, TERM_KEYS
 
 
 def target_slots(
@@ -34,7 +34,7 @@ def target_slots(
         if slot.attribute != "bias":
             raise UserError(
                 f"got --targets {slot.term} for {layout.model_type}, where that bias is not one of a module",
-                f"some of {_have(layout)}",
+                f"some of {_have(layout, terms)}",
             )
         if not together <= set(terms):
             every = " ".join(term for term in TERM_KEYS if term in together)
@@ -49,11 +49,13 @@ def target_slots(
         raise UserError(
             f"got --targets {' '.join(terms)} for {layout.model_type}, which has no {lost[0]} to wrap"
             f" ({layout.absent.get(lost[0], 'there is no such module')})",
-            f"some of {_have(layout)}",
+            f"some of {_have(layout, terms)}",
         )
     return list(found.values())
 
 
-def _have(layout: Layout) -> str:
+def _have(layout: Layout, terms: Sequence[str]) -> str:
+    """List the terms that have a module of the kind that ``terms`` name: LayerNorms, or others."""
+    norms = set(terms) <= set(NORMS)
     present = {slot.term for slot in (*layout.slots, *layout.addable) if slot.attribute == "bias"}
-    return ", ".join(term for term in TERM_KEYS if term in present)
+    return ", ".join(term for term in TERM_KEYS if term in present and (term in NORMS) == norms) or "none"

@@ -7,10 +7,10 @@ from dataclasses import fields
 import pytest
 
 from beft_core.adapter_methods import ADAPTERS
-from beft_core.config import NORMS, RunConfig
+from beft_core.config import RunConfig
 from beft_core.docs.topics import topic
 from beft_core.methods import METHODS
-from beft_core.terms import TERM_KEYS
+from beft_core.terms import NORMS, TERM_KEYS
 
 peft = pytest.importorskip("peft")
 

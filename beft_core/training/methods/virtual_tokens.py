@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from beft_core.config import RunConfig
+from beft_core.config import BOUNDS, RunConfig
 from beft_core.errors import UserError
 from beft_core.models.biases import LoadedModel
 
@@ -73,11 +73,14 @@ class VirtualTokens:
         positions = getattr(model.config, "max_position_embeddings", None)
         if type(positions) is int:
             positions -= model.layout.position_offset  # RoBERTa's first ones are never used
-            if config.virtual_tokens + config.max_length > positions:
+            left = positions - config.virtual_tokens
+            if config.max_length > left:
+                enough = BOUNDS["max_length"][0]
+                few = f"--virtual-tokens {max(1, positions - config.max_length)}"
                 raise UserError(
                     f"got {config.virtual_tokens} virtual tokens before texts of up to {config.max_length}",
                     f"at most {positions} together, which are this model's positions",
-                    f"--max-length {max(4, positions - config.virtual_tokens)}",
+                    f"--max-length {left}" if left >= enough else few,
                 )
 
     @staticmethod

@@ -9,10 +9,10 @@ import streamlit as st
 
 from beft_core.adapter_methods import Adapter, Setting
 from beft_core.architectures.layout import Layout
-from beft_core.config import NORMS, SETTINGS_OF_METHODS
+from beft_core.config import SETTINGS_OF_METHODS
 from beft_core.methods import DEFAULT, METHODS, method_of
 from beft_core.settings.added_biases import trainable
-from beft_core.terms import TERM_KEYS, TERMS
+from beft_core.terms import NORMS, TERM_KEYS, TERMS
 from dashboard.figures.parts.labels import METHOD_ORDER, method_name
 from dashboard.figures.parts.style import name_in_text
 from dashboard.shared import marked

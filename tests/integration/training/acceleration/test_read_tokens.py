@@ -12,6 +12,7 @@ from prompt_tools import prompted, tiny_decoder
 from tiny_models import tiny
 from torch import Tensor, nn
 
+from beft_core.architectures.targets import target_slots
 from beft_core.models.biases import LoadedModel, add_zero_bias
 from beft_core.training.acceleration.read_tokens import ReadProduct, ReadTokensReader, reads_tokens
 from beft_core.training.acceleration.recomputed_layers import recomputed_layers
@@ -20,6 +21,7 @@ from beft_core.training.batches.prompted import encode_prompts
 from beft_core.training.batches.reader import Reader
 from beft_core.training.forward import below, logits_of, passes_of_step
 from beft_core.training.methods.bias_bank import Bank
+from beft_core.training.methods.low_rank import LowRank
 from beft_core.training.precision import Precision
 from beft_core.training.session import Session
 
@@ -39,11 +41,21 @@ class Shaped(Session):
 
 
 def scored(
-    model: LoadedModel, terms: tuple[str, ...], runs: int, reader: Reader, recompute: bool = False
+    model: LoadedModel,
+    terms: tuple[str, ...],
+    runs: int,
+    reader: Reader,
+    recompute: bool = False,
+    changed: tuple[str, ...] = (),
 ) -> tuple[Tensor, Tensor, list[int]]:
-    """Scores of a pass, the gradients of the bank, and the rows that each product of the last layer computed."""
+    """Scores of a pass, the gradients of the bank, and the rows that each product of the last layer computed.
+
+    ``changed``: terms of matrices that are changed by low-rank products.
+    """
     slots = [slot for slot in model.layout.slots if slot.term in terms]
-    bank = Bank(model, slots, runs=runs, classes=None, precision=Precision("float32", CPU), reader=reader)
+    low_rank = LowRank(target_slots(model.layout, changed), 2, [0.5] * runs) if changed else None
+    exact = Precision("float32", CPU)
+    bank = Bank(model, slots, runs=runs, classes=None, precision=exact, low_rank=low_rank, reader=reader)
     bank.values.add_(torch.from_numpy(np.random.default_rng(1).standard_normal(bank.values.shape) * 0.3).float())
     encoded, session = encode_prompts(model.tokenizer, EXAMPLES, 64), Shaped()
     of = [i % runs for i in range(len(encoded))]
@@ -75,6 +87,16 @@ def test_scores_and_gradients_are_the_same(name: str, runs: int) -> None:
         torch.testing.assert_close(one[0], other[0], atol=2e-5, rtol=1e-5)
         torch.testing.assert_close(one[1], other[1], atol=2e-5 * float(one[1].abs().max()), rtol=1e-4)
         assert one[1].abs().max() > 0.1
+
+
+@pytest.mark.parametrize("changed", [("q", "v"), ("o", "v"), ("mlp_in",), ("mlp_out",)])
+@pytest.mark.parametrize("name", ["opt", "llama-bias"])
+def test_changed_matrices_act_and_learn_as_where_all_is_computed(name: str, changed: tuple[str, ...]) -> None:
+    model = tiny_decoder(name)
+    one, other = (scored(model, (), 2, reader, changed=changed) for reader in (Reader(), ReadTokensReader(model)))
+    torch.testing.assert_close(one[0], other[0], atol=2e-5, rtol=1e-5)
+    torch.testing.assert_close(one[1], other[1], atol=2e-5 * float(one[1].abs().max()), rtol=1e-4)
+    assert one[1].abs().max() > 0.1
 
 
 def test_a_layer_that_is_computed_again_computes_the_same_tokens() -> None:

@@ -20,7 +20,7 @@ from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.models.biases import LoadedModel
 from beft_core.snapshots.adapter_folder import AdapterFolder
-from beft_core.snapshots.snapshot import adapter_beside, read_snapshot, write_snapshot
+from beft_core.snapshots.snapshot import Snapshot, adapter_beside, read_snapshot, write_snapshot
 from beft_core.training.batches.encoded import Encoded
 from beft_core.training.evaluate import evaluate
 from beft_core.training.methods.adapters import AdapterWeights
@@ -153,7 +153,8 @@ def test_chosen_projections_and_layers_alone_are_wrapped() -> None:
         ("roberta", "prefix", {"max_length": 60}, "at most 62 together"),
         ("bert", "lora", {"layers": (7,)}, "got layer 7"),
         ("bert", "prompt-tuning", {"pad": "packed"}, "--pad packed with --method prompt-tuning"),
-        ("deberta", "lora", {"targets": ("q", "v")}, "not one of a module"),
+        ("bert", "prefix", {"virtual_tokens": 4096}, "at most 64 together.*; try --virtual-tokens 32"),
+        ("deberta", "lora", {"targets": ("q", "v")}, "not one of a module; expected some of o, mlp_in, mlp_out$"),
     ],
 )
 def test_what_a_model_cannot_have_is_said_in_one_line(
@@ -204,6 +205,42 @@ def test_a_fine_tune_is_scored_again_from_its_files(method: str, tmp_path: Path)
         with_adapter(read_snapshot(file), file)
     with pytest.raises(UserError, match="whose result is the adapter beside it"):
         evaluate(read_snapshot(file), run)
+
+
+@pytest.fixture(scope="module")
+def of_bert() -> Snapshot:
+    """A fine-tune of LoRA on a tiny BERT."""
+    return fit("bert", run("lora", epochs=1))[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "recorded", "said"),
+    [
+        ("bert", {"rank": 0}, "got --rank 0; expected 1 to 4096"),
+        ("bert", {"rank": "many"}, "got rank = 'many'"),
+        (
+            "bert",
+            {"rank": 2},
+            "whose tensors are not those of lora on .*; expected the adapter that the fine-tune wrote",
+        ),
+        ("bert", {"targets": ["x"]}, "got --targets x with --method lora"),
+        ("bert", {"targets": []}, "each target once, and at least one"),
+        ("bert", {"alpha": -1.0}, "got --alpha -1"),
+        ("opt", {}, "whose tensors are not those of lora on"),
+        ("gpt2", {}, "q k v are one matrix"),
+    ],
+)
+def test_an_adapter_of_another_model_or_of_settings_that_none_has_is_refused(
+    of_bert: Snapshot, name: str, recorded: dict[str, Any], said: str
+) -> None:
+    meta = dataclasses.replace(of_bert.meta, hyperparameters={**of_bert.meta.hyperparameters, **recorded})
+    one = of_bert.with_meta(meta)
+    one.adapter = of_bert.adapter
+    model = tiny(name, attn="sdpa", dtype=torch.float32)
+    before = dict(model.backbone.named_modules())
+    with pytest.raises(UserError, match=said):
+        AdapterWeights.of(one, model, 32)
+    assert dict(model.backbone.named_modules()) == before, "nothing is left in the model"
 
 
 def test_a_release_of_peft_without_the_method_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
