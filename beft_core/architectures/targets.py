@@ -34,7 +34,7 @@ def target_slots(
         if slot.attribute != "bias":
             raise UserError(
                 f"got --targets {slot.term} for {layout.model_type}, where that bias is not one of a module",
-                f"some of {_have(layout, terms)}",
+                _have(layout, terms),
             )
         if not together <= set(terms):
             every = " ".join(term for term in TERM_KEYS if term in together)
@@ -49,13 +49,14 @@ def target_slots(
         raise UserError(
             f"got --targets {' '.join(terms)} for {layout.model_type}, which has no {lost[0]} to wrap"
             f" ({layout.absent.get(lost[0], 'there is no such module')})",
-            f"some of {_have(layout, terms)}",
+            _have(layout, terms),
         )
     return list(found.values())
 
 
 def _have(layout: Layout, terms: Sequence[str]) -> str:
-    """List the terms that have a module of the kind that ``terms`` name: LayerNorms, or others."""
+    """Say which terms have a module of the kind that ``terms`` name, LayerNorms or others."""
     norms = set(terms) <= set(NORMS)
     present = {slot.term for slot in (*layout.slots, *layout.addable) if slot.attribute == "bias"}
-    return ", ".join(term for term in TERM_KEYS if term in present and (term in NORMS) == norms) or "none"
+    found = ", ".join(term for term in TERM_KEYS if term in present and (term in NORMS) == norms)
+    return f"some of {found}" if found else "a model with LayerNorms" if norms else "a model with linear projections"
