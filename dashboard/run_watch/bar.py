@@ -21,9 +21,9 @@ from dashboard.run_watch import card
 from dashboard.run_watch.stopped import HOW
 from dashboard.shared import address, in_view, page
 
-PLACE, EDGE, BAR = "run-bar-place", "run-bar-edge", "run-bar"
-"""Keys of what page.css puts at the edge of the window, of what is a pixel high until it does so, and of the bar in it.
-What is around a fragment comes before what the fragment draws: in the flow of the page it moved the page by its gap."""
+PLACE, BAR = "run-bar-place", "run-bar"
+"""Keys of what page.css puts at the edge of the window, and of the bar in it. What is around a fragment comes before
+what the fragment draws: in the flow of the page it moved the page by its gap."""
 _SHOWN, _PROBLEM, _OPEN = "run-bar-shown", "run-bar-problem", "run-bar-open"
 """Session state: id of the run that the bar shows; why it could not be cancelled; whether its card was asked for."""
 NAME_CHARACTERS = 80
@@ -88,9 +88,7 @@ def _over(here: str) -> None:
 
 
 def _container() -> st.delta_generator.DeltaGenerator:
-    """Make the bar's container. It is in one a pixel high, until the style arrives that takes it out of the flow."""
-    edge = st.container(key=EDGE, height=1, border=False)
-    return edge.container(key=BAR, horizontal=True, vertical_alignment="center", gap="small")
+    return st.container(key=BAR, horizontal=True, vertical_alignment="center", gap="small")
 
 
 # --- what it says --------------------------------------------------------------------------------------------------
