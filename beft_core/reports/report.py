@@ -99,10 +99,17 @@ def _halves(compared: Comparison | None) -> dict[str, list[Table]]:
     """Make both halves of Table 5 for every model of ours, beside each of the paper's."""
     if compared is None:
         return {}
-    return {
-        f"table5-{setting}": [table5(compared, model, setting, one) for model in models_of(compared) for one in BESIDE]
+    known = set(zip(compared.rows["model"], compared.rows["setting"], strict=True))
+    halves = {
+        f"table5-{setting}": [
+            table5(compared, model, setting, one)
+            for model in models_of(compared)
+            if (model, setting) in known
+            for one in BESIDE
+        ]
         for setting in SETTINGS
     }
+    return {name: tables for name, tables in halves.items() if tables}
 
 
 def read_contents(results_path: Path, lr: LrChoice = "best", methods: Sequence[Path] = ()) -> Contents:
