@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -86,6 +86,7 @@ class Table:
         """Make a tidy table of one row per cell: the heads, ``column``, ``unit``, all fields of `Cell`, ``ours_of`` and
         ``paper_of``.
         """
+        names = [*self.heads, "column", "unit", *(field.name for field in fields(Cell)), "ours_of", "paper_of"]
         frame = pd.DataFrame(
             [
                 dict(zip(self.heads, row.labels, strict=True))
@@ -94,7 +95,8 @@ class Table:
                 | {"ours_of": self.ours, "paper_of": self.paper if cell.paper is not None else ""}
                 for row in self.rows
                 for column, cell in zip(self.columns, row.cells, strict=True)
-            ]
+            ],
+            columns=names,  # also of a table without a cell
         )
         # A column of None alone would be one of objects.
         return frame.astype(dict.fromkeys(("ours", "spread", "lr", "paper", "paper_spread"), float))

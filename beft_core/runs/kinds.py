@@ -94,6 +94,8 @@ class Kind:
     """Name of the kind that checks what a run of this one selects; empty: it selects nothing."""
     single: bool = False
     """Whether a run is a single fine-tune, with a :class:`beft_core.config.RunConfig`."""
+    is_shared: bool = False
+    """Whether several workers can do a run together, by what stands in its sweep's folder."""
     has_curves: bool = True
     """Whether a run's own measurements are curves over steps."""
     page: str = "fine_tune"
@@ -310,6 +312,7 @@ _ROWS = (
         resources=_shared,
         completed=completed_sweep,
         summary=_sweep_summary,
+        is_shared=True,
         has_curves=False,
         page="sweep",
         link="sweep_run",

@@ -143,13 +143,13 @@ class Slurm(Executor):
             UserError: Slurm refuses them, or the run's files cannot be written.
         """
         cluster = _settings_of(run)
-        kind, fields = run.config()
+        _, fields = run.config()
         name, folder = f"beft-{run.id[-6:]}", run.path / JOBS
         command = [sys.executable, "-m", "beft_core.execution.worker", str(run.path)]
         # Held until the status has its id: only the worker may write that as soon as it works.
         jobs = [submit(command, name, replace(cluster, sbatch=(*cluster.sbatch, "hold")), folder)]
         try:
-            if kind == "sweep" and cluster.max_jobs > 1:
+            if run.kind.is_shared and cluster.max_jobs > 1:
                 sweep = SweepFolder(run.sweep)
                 sweep.begin(sweep.continued(SweepSpec.from_dict(fields).pinned()))
                 helper = worker_command(sweep, cluster.max_jobs, ["--unless", str(run.cancel_file)])
