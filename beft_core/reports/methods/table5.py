@@ -41,23 +41,33 @@ def models_of(found: Comparison) -> list[str]:
 
 
 def table5(found: Comparison, model: str, setting: str, beside: str = "OPT-1.3B") -> Table:
-    """Make one half of Table 5: every method that was compared on ``model``, a column per task.
+    """Make one half of Table 5: every method that was compared on ``model``, a column per task, and of a task that was
+    compared on several numbers of training examples one per number.
 
     ``setting``: a key of ``SETTINGS``; ``beside``: the paper's model whose numbers stand in the cells.
     """
     here = found.rows[(found.rows["model"] == model) & (found.rows["setting"] == setting)]
     theirs = paper.table5()
     theirs = theirs[theirs["model"] == beside].set_index(["technique", "task"])["value"].to_dict()
-    tasks = _tasks(here)
-    ours = {(row["method"], row["task"]): row for row in here.to_dict("records")}
+    asked = _asked(here)
+    ours = {(row["method"], row["task"], _whole(row["n_train"])): row for row in here.to_dict("records")}
     named = {method: technique for technique, method in TECHNIQUES.items()}
     labels = dict(zip(here["method"], here["label"], strict=True))
     order = [*TECHNIQUES.values(), *(name for name in labels if name not in named)]
-    columns = tuple(Column(task, _heading(task, here)) for task in tasks)
+    several = {task for task, _ in asked if [one for one, _ in asked].count(task) > 1}
+    columns = tuple(
+        Column(f"{task} {_examples(size)}", f"{_heading(task, here)}, {_examples(size)}")
+        if task in several
+        else Column(task, _heading(task, here))
+        for task, size in asked
+    )
     rows = [
         Row(
             (named.get(method) or str(labels[method]),),
-            tuple(_cell(ours.get((method, task)), theirs.get((named.get(method), plain(task)))) for task in tasks),
+            tuple(
+                _cell(ours.get((method, task, size)), theirs.get((named.get(method), plain(task))))
+                for task, size in asked
+            ),
         )
         for method in order
     ]
@@ -75,21 +85,24 @@ def table5(found: Comparison, model: str, setting: str, beside: str = "OPT-1.3B"
 
 
 def verdicts(found: Comparison, setting: str) -> list[str]:
-    """Say in a sentence for each model and task whether LoRA is at chance, as the paper has it in places.
+    """Say in a sentence for each model, task and number of training examples whether LoRA is at chance, as the paper
+    has it in places.
 
     It is judged seed by seed, by the error of so many examples. A collapse counts only where b_v, at the same setting,
     is above chance with every seed: where nothing is learned, nothing collapses.
     """
     said = []
     here = found.rows[found.rows["setting"] == setting]
-    for (model, task), group in here.groupby(["model", "task"], sort=False):
+    sizes = here.groupby(["model", "task"])["n_train"].nunique(dropna=False)
+    for (model, task, size), group in here.groupby(["model", "task", "n_train"], sort=False, dropna=False):
         of = {row["method"]: row for row in group.to_dict("records")}
         lora = of.get(LORA)
         if lora is None or lora["at_chance"] is None:
             continue
         constant = f"{_percent(lora['constant'])} of a constant answer"
         numbers = f"{_percent(lora['value'])}{_interval(lora)} against {constant}"
-        where = f"LoRA on {task} ({model}), {TITLES[setting]}, at {lora['lr']:g}"
+        of_several = f", {_examples(size)}" if sizes[model, task] > 1 else ""
+        where = f"LoRA on {task} ({model}{of_several}), {TITLES[setting]}, at {lora['lr']:g}"
         said.append(f"{where}: {_verdict(lora, of.get(BEFT))}; {numbers}")
     return said
 
@@ -109,11 +122,18 @@ def plain(task: str) -> str:
     return task.removeprefix("prompt-")
 
 
-def _tasks(here: pd.DataFrame) -> list[str]:
-    """List the tasks of rows: the paper's in its order, then the others."""
+def _asked(here: pd.DataFrame) -> list[tuple[str, int]]:
+    """List the tasks of rows with their training examples, 0 where unknown: the paper's in its order, then the others.
+
+    Comparisons of one task on few and on many examples are different ones.
+    """
     known = paper.tasks("table5")
-    own = list(dict.fromkeys(here["task"]))
-    return sorted(own, key=lambda task: known.index(plain(task)) if plain(task) in known else len(known))
+    own = list(dict.fromkeys(zip(here["task"], map(_whole, here["n_train"]), strict=True)))
+    return sorted(own, key=lambda one: known.index(plain(one[0])) if plain(one[0]) in known else len(known))
+
+
+def _examples(size: float) -> str:
+    return f"{_whole(size):,} examples" if _whole(size) else "an unknown number of examples"
 
 
 def _heading(task: str, here: pd.DataFrame) -> str:

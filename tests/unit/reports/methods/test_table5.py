@@ -49,6 +49,24 @@ def test_a_prompted_task_stands_beside_the_papers() -> None:
     assert (cell.ours, cell.paper) == (80.0, 77.0)
 
 
+def test_comparisons_on_several_numbers_of_examples_are_not_mixed() -> None:
+    few, many = {"n_train": 100, "setting": "same"}, {"n_train": 1000, "setting": "same"}
+    found = comparison(
+        row("v", 0.7, **few),
+        row("lora", 0.5, **few),
+        row("v", 0.8, **many),
+        row("lora", 0.82, **many),
+        row("v", 0.6, task="rte", **many),
+    )
+    table = table5(found, "bundled", "same")
+    assert [column.key for column in table.columns] == ["sst2 100 examples", "sst2 1,000 examples", "rte"]
+    rows = {one.labels[0]: [cell.ours for cell in one.cells] for one in table.rows}
+    assert rows["b_v"] == [70.0, 80.0, 60.0] and rows["LoRA"] == [50.0, 82.0, None]
+    said = verdicts(found, "same")
+    assert ["confirmed" in one for one in said] == [True, False] and "refuted" in said[1]
+    assert "(bundled, 100 examples)" in said[0] and "(bundled, 1,000 examples)" in said[1]
+
+
 @pytest.mark.parametrize(
     ("lora", "beft", "words"),
     [
