@@ -79,6 +79,9 @@ def bytes_per_run(layout: Layout, config: RunConfig, device: str, longest: int |
     wrapped = _wrapped(layout, config, inner)
     activations = config.batch_size * tokens * layout.layers * per_token
     activations += config.batch_size * tokens * sum(one.inputs + (config.rank or 0) for one in wrapped) * size
+    if config.method.shares_pass:  # of each row its run's own factors, whatever its length
+        factors = (config.rank or 0) * sum(one.inputs + one.outputs for one in wrapped)
+        activations += config.batch_size * factors * size
     values = sum(slot.width for slot in layout.slots)
     if config.method.adapter is not None:
         values += config.method.adapter.count(wrapped, config, layout)

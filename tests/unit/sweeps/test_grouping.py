@@ -93,13 +93,14 @@ def test_runs_of_lora_share_a_pass_with_those_of_their_shape() -> None:
 
 
 def test_a_run_of_lora_takes_memory_for_its_factors() -> None:
-    """Values, gradients, moments and temporaries of each, and of each token what the factors are multiplied with."""
+    """Values, gradients, moments and temporaries of each, what they are multiplied with, and a copy for each row."""
     layout = layout_of("bundled")
     bias = RunConfig(n_train=40, epochs=1).resolved()
     small, large = (bytes_per_run(layout, lora(rank=rank), "cpu") for rank in (8, 256))
     assert bytes_per_run(layout, bias, "cpu") < small < large
     values = 12 * (384 + 384)  # of rank 1: q and v in six layers
-    assert large - small >= 248 * values * 4 * 8
+    each_row = lora(rank=8).batch_size * values * 4  # a copy of its run's factors
+    assert large - small >= 248 * (values * 4 * 8 + each_row)
 
 
 def test_only_probes_are_followed() -> None:
