@@ -2,11 +2,13 @@
 
 Every resample draws examples and, among them, seeds, with replacement, and the same ones for every method: so a
 difference between methods is paired by example and by seed, and how hard the drawn examples are plays no part in it.
-With few seeds the interval is a little narrow, because three drawn of three vary less than three new ones would.
+Three drawn of three seeds vary much less than three new ones would: where seeds matter most, the interval would hold
+the mean in three cases of four. So how far drawn seeds are from all is widened until their part is Student's interval.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,9 +16,12 @@ import numpy as np
 
 from beft_core.errors import UserError
 from beft_core.reports.paired import BLOCK, LEVEL, RESAMPLES, SEED, WEIGHTED, SignTest, binomial_p, error_of
+from beft_core.reports.selection.contests import critical_t
 from beft_core.tasks.constant_answer import PROPORTIONS
 from beft_core.tasks.predictions import Predictions
 
+NORMAL = 1.959964
+"""Standard errors to either side of a mean that hold 95 % of a normal distribution."""
 ALIKE = 1e-9
 """Largest difference between mean errors on an example that still counts as none."""
 
@@ -94,7 +99,9 @@ class Resampled:
     def interval(self, method: str) -> Interval:
         """Compute the mean over a method's seeds, with its interval."""
         whole = self._whole[method]
-        return Interval(float(np.mean(list(whole.values()))), *_ends(self._mean(method, sorted(whole))))
+        low, high = _ends(self._mean(method, sorted(whole)))
+        least = 0.0 if self.metric in PROPORTIONS else -1.0
+        return Interval(float(np.mean(list(whole.values()))), max(least, low), min(1.0, high))
 
     def above_constant(self, method: str) -> Interval:
         """Compute how far the mean over a method's seeds is above the best constant answer."""
@@ -151,7 +158,19 @@ class Resampled:
         """Average a method over drawn seeds: [resamples]. The k-th draw is the same for every method of as many."""
         values = np.stack([self._values[method][number] for number in seeds])
         picks = (self._draws[:, : len(seeds)] * len(seeds)).astype(np.int64)
-        return np.asarray(values[picks, np.arange(values.shape[1])[:, None]].mean(axis=1))
+        whole = np.array([self._whole[method][number] for number in seeds])
+        # How far seeds are from their mean is taken from all examples: drawn ones would put their noise in once more.
+        away = (whole - whole.mean())[picks].mean(axis=1)
+        return np.asarray(values.mean(axis=0) + widening(len(seeds)) * away)
+
+
+def widening(seeds: int) -> float:
+    """Compute how many times as far from their mean a bootstrap's draws of so few seeds must lie, so that they spread
+    as Student's interval of the mean does.
+
+    Draws of n values have n - 1 instead of n in their variance, and ends that are a normal distribution's.
+    """
+    return 1.0 if seeds < 2 else critical_t(seeds - 1) / NORMAL * math.sqrt(seeds / (seeds - 1))
 
 
 def holm(probabilities: Sequence[float]) -> list[float]:

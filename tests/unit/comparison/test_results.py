@@ -124,7 +124,9 @@ def test_methods_are_compared_on_the_same_examples(found: Comparison) -> None:
     same, best = (found.pairs[found.pairs["setting"] == setting].iloc[0] for setting in ("same", "best"))
     assert (same["first"], same["second"], same["seeds"], same["examples"]) == ("v", "lora", 2, EXAMPLES)
     assert same["difference"] == pytest.approx(of(found, "same", "v")["value"] - of(found, "same", "lora")["value"])
-    assert same["low"] > 0 > best["high"] and same["p"] < 0.05 and same["p_holm"] == same["p"]
+    assert same["difference"] > 0 > best["difference"] and same["p"] < 0.05 and same["p_holm"] == same["p"]
+    for pair in (same, best):
+        assert pair["low"] < pair["difference"] < pair["high"]
 
 
 def test_without_predictions_the_interval_is_of_seeds_and_examples_and_nothing_is_paired(

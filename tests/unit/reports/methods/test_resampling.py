@@ -51,9 +51,24 @@ def test_resamples_of_one_seed_are_those_of_a_plain_bootstrap() -> None:
 
 
 def test_seeds_widen_the_interval_where_they_disagree() -> None:
-    alike = Resampled({"a": {0: made(0.75, 1), 1: made(0.75, 2)}}, "accuracy", resamples=500).interval("a")
+    alike = Resampled({"a": {0: made(0.75, 1), 1: made(0.75, 1)}}, "accuracy", resamples=500).interval("a")
     apart = Resampled({"a": {0: made(1.0, 1), 1: made(0.5, 2)}}, "accuracy", resamples=500).interval("a")
     assert apart.high - apart.low > 1.5 * (alike.high - alike.low)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_few_seeds_that_disagree_have_an_interval_like_students(seeds: int) -> None:
+    """Of many examples seeds alone matter: t of one, two and four degrees of freedom from a table."""
+    student = {2: 12.706, 3: 4.303, 5: 2.776}[seeds]
+    labels = np.arange(4000) % 2
+    shares = np.linspace(0.47, 0.53, seeds)
+    runs = {}
+    for number, share in enumerate(shares):
+        said = np.where(np.arange(4000) < share * 4000, labels, 1 - labels)
+        runs[number] = Predictions("t", np.arange(4000), labels.astype(float), np.eye(2, dtype=np.float32)[said])
+    found = Resampled({"a": runs}, "accuracy", resamples=2000).interval("a")
+    half = student * shares.std(ddof=1) / np.sqrt(seeds)
+    assert 0.7 * half < (found.high - found.low) / 2 < 1.3 * half
 
 
 def test_a_difference_is_paired_by_example_and_seed(several: Resampled) -> None:
