@@ -17,7 +17,7 @@ from beft_core.errors import UserError
 from beft_core.presets import layout_here
 from beft_core.sweeps import grouping
 from beft_core.sweeps.planning import rates, work
-from beft_core.sweeps.spec import OF_METHODS, SweepSpec
+from beft_core.sweeps.spec import OF_METHODS, SweepSpec, mode_and_terms
 from beft_core.training.estimate.count import count_examples, count_steps, judge_estimate
 from beft_core.training.preconditions import stands_alone
 
@@ -72,7 +72,8 @@ def most_at_once(spec: SweepSpec, layout: Layout | None) -> int:
     kinds = [config]
     for entry in spec.methods:
         own = {name: entry[name] for name in OF_METHODS if name in entry}
-        values = {**spec.settings, **own, "mode": entry["method"], "terms": ()}
+        mode, terms = mode_and_terms(entry["method"])
+        values = {**spec.settings, **own, "mode": mode, "terms": terms}
         kinds.append(RunConfig.from_dict(values).resolved(layout))
     free = psutil.virtual_memory().available
     together = [one for one in kinds if one.method.shares_pass and not stands_alone(one, layout)] or [config]

@@ -61,6 +61,8 @@ def test_runs_of_lora_share_passes_and_take_memory_for_their_factors(free: dict[
     of_bias = most_at_once(SweepSpec(settings={"device": "cpu"}), layout)
     large = SweepSpec(methods=({"method": "lora", "rank": 4096},), settings={"device": "cpu"})
     assert 1 <= most_at_once(large, layout) < most_at_once(spec, layout) <= of_bias
+    named = SweepSpec(terms=(), methods=("v lrs=1e-3", "q+k"), settings={"device": "cpu"})  # type: ignore[arg-type]
+    assert most_at_once(named, layout) == of_bias
 
 
 def test_means_over_seeds() -> None:
