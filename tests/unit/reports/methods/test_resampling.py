@@ -126,7 +126,9 @@ def test_other_metrics_of_classes(metric: str) -> None:
     expected = WEIGHTED[metric](one.predicted, one.labels, np.ones((1, EXAMPLES)))[0]
     assert found.interval("a").value == pytest.approx(expected)
     ones = WEIGHTED["f1"](np.ones(EXAMPLES), one.labels, np.ones((1, EXAMPLES)))[0]
-    assert found.constant == pytest.approx({"f1": ones, "mcc": 0.0}.get(metric, found.constant))
+    zeros = WEIGHTED["f1_macro"](np.zeros(EXAMPLES), one.labels, np.ones((1, EXAMPLES)))[0]
+    assert zeros == pytest.approx(0.4)  # two thirds are class 0: 2 * 40 / 100 of it, and 0 of the other
+    assert found.constant == pytest.approx({"f1": ones, "mcc": 0.0, "f1_macro": zeros}[metric])
 
 
 def test_numbers_have_correlations_and_no_constant_answer() -> None:
