@@ -92,8 +92,8 @@ def verdicts(found: Comparison, setting: str) -> list[str]:
     is above chance with every seed: where nothing is learned, nothing collapses.
     """
     said = []
-    here = found.rows[found.rows["setting"] == setting]
-    sizes = here.groupby(["model", "task"])["n_train"].nunique(dropna=False)
+    here = found.rows[found.rows["setting"] == setting].dropna(subset=["model", "task"])
+    sizes = here.groupby(["model", "task"])["n_train"].nunique(dropna=False).to_dict()
     for (model, task, size), group in here.groupby(["model", "task", "n_train"], sort=False, dropna=False):
         of = {row["method"]: row for row in group.to_dict("records")}
         lora = of.get(LORA)
