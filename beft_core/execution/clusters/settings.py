@@ -28,7 +28,10 @@ SIGNAL_SECONDS = 120
 _WORD = re.compile(r"[^\s'\"\\`$;|&<>()\x00-\x1f]{1,200}")
 """Pattern of a value for ``sbatch``: nothing that a shell or a second line could make something else of."""
 _FLAG = re.compile(r"[a-z][a-z-]{0,40}")
-_TIME = re.compile(r"(?:(\d+)-)?(\d{1,3}):(\d{2})(?::\d{2})?")
+_DAYS = re.compile(r"(\d+)-(\d{1,3}):(\d{2})(?::(\d{2}))?")
+"""Pattern of days-hours:minutes:seconds."""
+_CLOCK = re.compile(r"(?:(\d{1,3}):)?(\d{1,4}):(\d{2})")
+"""Pattern of hours:minutes:seconds, or of minutes:seconds, as Slurm reads one colon."""
 _UNITS = re.compile(r"(?=.)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m?)?")
 
 
@@ -76,7 +79,8 @@ class Cluster:
                 raise UserError(
                     f"got --sbatch {one[:80]!r}", "a flag of sbatch without its dashes", "--sbatch nice=100"
                 )
-        object.__setattr__(self, "time", str(self.time))
+        if not isinstance(self.time, str):  # YAML reads 2:00:00 without quotes as 7200
+            raise UserError(f"got time {str(self.time)[:40]}, a number", "a time with its unit or in quotes", "90m")
         minutes(self.time)
 
     @classmethod
@@ -132,9 +136,11 @@ def profiles() -> list[str]:
 
 
 def minutes(time: str) -> int:
-    """Convert the time of a job to minutes. Raises UserError for anything that is no time."""
-    if match := _TIME.fullmatch(time):
-        found = int(match[1] or 0) * 1440 + int(match[2]) * 60 + int(match[3])
+    """Convert the time of a job to minutes, seconds rounded up. Raises UserError for anything that is no time."""
+    if match := _DAYS.fullmatch(time):
+        found = int(match[1]) * 1440 + int(match[2]) * 60 + int(match[3]) + (int(match[4] or 0) > 0)
+    elif match := _CLOCK.fullmatch(time):
+        found = int(match[1] or 0) * 60 + int(match[2]) + (int(match[3]) > 0)
     elif match := _UNITS.fullmatch(time):
         found = int(match[1] or 0) * 1440 + int(match[2] or 0) * 60 + int(match[3] or 0)
     else:

@@ -13,7 +13,10 @@ from beft_core.execution.clusters.settings import Cluster, minutes, profiles, se
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("90m", 90), ("90", 90), ("2h", 120), ("1d12h", 2160), ("2h30m", 150), ("1-12:00:00", 2160), ("00:05", 5)],
+    [
+        *(("90m", 90), ("90", 90), ("2h", 120), ("1d12h", 2160), ("2h30m", 150)),
+        *(("1-12:00:00", 2160), ("1-12:30", 2190), ("2:00:00", 120), ("2:00:01", 121), ("30:00", 30), ("00:05", 1)),
+    ],
 )
 def test_times_are_read_as_people_and_slurm_write_them(text: str, expected: int) -> None:
     assert minutes(text) == expected
@@ -41,6 +44,7 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         ({"sbatch": ["nice=$(id)"]}, "got --sbatch"),
         ({"partitoin": "gpu"}, r"got the cluster's setting 'partitoin'.*try partition"),
         ({"time": "forever"}, "got --time"),
+        ({"time": 7200}, "got time 7200, a number; expected a time with its unit or in quotes"),
     ],
 )
 def test_what_the_cluster_cannot_have_is_one_clear_error(values: dict[str, Any], words: str) -> None:
