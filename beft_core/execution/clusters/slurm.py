@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -87,19 +88,20 @@ def submit(command: list[str], name: str, cluster: Cluster, folder: Path, jobs: 
 def cancel(jobs: str, *, waiting: bool = False) -> None:
     """End jobs, named as in a status; those that are gone are left alone. ``waiting``: only those that wait."""
     command = shutil.which("scancel")
-    if command is not None and jobs.split():
-        _answer([command, *(["--state=PENDING"] if waiting else []), *jobs.split()])
+    if command is not None and (ids := _ids(jobs)):
+        _answer([command, *(["--state=PENDING"] if waiting else []), *ids])
 
 
 def queued(jobs: str) -> bool | None:
     """Say whether a job waits or works; None where Slurm does not answer, or is not here."""
     command = shutil.which("squeue")
-    if command is None or not jobs.split():
+    ids = _ids(jobs)
+    if command is None or not ids:
         return None
     known = _KNOWN.get(jobs)
     if known is not None and time.monotonic() - known[0] < KNOWN_SECONDS:
         return known[1]
-    answer = _answer([command, "--noheader", "--states=all", "--format=%T", f"--jobs={','.join(jobs.split())}"])
+    answer = _answer([command, "--noheader", "--states=all", "--format=%T", f"--jobs={','.join(ids)}"])
     if answer is None:
         found = None
     elif answer.returncode == 0:
@@ -110,6 +112,12 @@ def queued(jobs: str) -> bool | None:
     return found
 
 
+def _ids(jobs: str) -> list[str]:
+    """Ids of jobs in a status, which a stranger may have written: a flag there would end jobs of somebody else."""
+    return [word for word in jobs.split() if _ID.fullmatch(word)]
+
+
+_ID = re.compile(r"[0-9]{1,12}(_[0-9]{1,12})?")
 _KNOWN: dict[str, tuple[float, bool | None]] = {}
 """Answers of ``squeue``: when, and what."""
 _OVER = {
@@ -164,11 +172,16 @@ class Slurm(Executor):
             raise UserError(f"Slurm does not release its job {jobs[0]}", "a controller that answers", "again later")
 
     def is_alive(self, run: Run, status: Status) -> bool | None:
-        """Whether the run has given a sign of life, or its first job waits or works."""
+        """Whether the run has given a sign of life, or its first job waits or works.
+
+        Where Slurm does not answer, a job that has not begun is taken to wait: of it there is no sign of life to miss.
+        """
         if status.process is not None and run.silence() < FRESH_SECONDS:
             return True
-        first = (status.job or "").split()[:1]
-        return queued(first[0]) if first else None
+        if not (first := (status.job or "").split()[:1]):
+            return None
+        found = queued(first[0])
+        return True if found is None and status.process is None else found
 
     def stop(self, run: Run, status: Status, *, force: bool) -> None:
         """End the jobs of a run, those that wait as well; Slurm itself kills what does not end."""

@@ -103,6 +103,13 @@ def test_squeue_is_asked_whether_a_job_waits_or_works(line: str, expected: bool 
     assert queued("41") is expected and len(played.calls) == 1  # for some seconds the answer is kept
 
 
+def test_a_status_of_a_stranger_gives_slurm_no_flags(played: Played) -> None:
+    slurm.cancel("--user=root")
+    assert queued("--user=root") is None and played.calls == []
+    slurm.cancel("--user=root 41 42_3")
+    assert played.calls == ["scancel 41 42_3"]
+
+
 def test_a_run_is_its_job_and_its_signs_of_life(
     played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +121,10 @@ def test_a_run_is_its_job_and_its_signs_of_life(
     assert "#SBATCH --hold" in batch.read_text() and str(run.path) in batch.read_text()
     run.write_status(replace(run.recorded(), created=1.0))  # it may wait for days
     assert run.status().state == "queued"
+    slurm._KNOWN.clear()
+    played.answer("squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")
+    os.utime(run.path / "status.json", (1.0, 1.0))
+    assert run.status().state == "queued", "a controller that is down has lost no job"
     slurm._KNOWN.clear()
     played.answer("squeue", "true")
     assert run.status().state == "lost"
