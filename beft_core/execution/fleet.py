@@ -27,7 +27,7 @@ from beft_core.runs.reading import last_lines
 from beft_core.sweeps.sharing.result import SweepResult
 from beft_core.sweeps.sharing.workers import Worker, beat_seconds
 from beft_core.sweeps.spec import SweepSpec, identity
-from beft_core.sweeps.store import SweepFolder
+from beft_core.sweeps.store import Finished, SweepFolder
 from beft_core.training.observer import Observer
 
 MAX_WORKERS = 256
@@ -182,7 +182,7 @@ class _Fleet:
         self, folder: SweepFolder, runs: Sequence[RunConfig], observer: Observer, options: Sequence[str]
     ) -> None:
         self.folder, self.runs, self.observer, self.options = folder, runs, observer, options
-        self.names = frozenset(map(identity, runs))
+        self.finished = Finished(folder, map(identity, runs))
         self.follow: Following | None = None
         """Progress; its steps are counted while the first workers start, which takes them longer."""
         self.children: list[_Child] = []
@@ -221,7 +221,7 @@ class _Fleet:
 
     def missing(self) -> bool:
         """Say whether a fine-tune is missing."""
-        return not self.names <= self.folder.rows_there()
+        return self.finished.missing() > 0
 
     def _start(self, place: Place, count: int) -> _Child:
         command = command_of(self.folder, place, count, self.options)

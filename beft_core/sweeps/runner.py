@@ -142,7 +142,8 @@ class _Work:
         self.observer.stage("train", sum(self.steps.values()))
         try:
             self._train_banks()
-            table = self._written(partial(self.folder.write_table, list(self.runs.values())))
+            write = self.folder.write_table if self.stopped else self.folder.write_last_table
+            table = self._written(partial(write, list(self.runs.values())))
             if self.spec.merges and not self.stopped and not self._undone():
                 self._merge(table)
         finally:

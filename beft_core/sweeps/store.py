@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MERGES = "merges.json"
+LAST_TABLES = 3
+"""Most tables that a worker writes when it leaves."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,18 @@ class SweepFolder:
         write_table(table, self.path)
         return table
 
+    def write_last_table(self, runs: Sequence[RunConfig]) -> pd.DataFrame:
+        """Write the table as a worker does that leaves: again, where others have finished runs while it read the rows.
+
+        Else the slower of two workers would leave its table, which lacks them, over that of the faster one.
+        """
+        for _ in range(LAST_TABLES):
+            there = self.rows_there()
+            table = self.write_table(runs)
+            if self.rows_there() == there:
+                break  # where others still work at this pace, they write it after this worker
+        return table
+
     # -- banks -----------------------------------------------------------------------------------------------------
 
     def checkpoint(self, bank: Sequence[str]) -> Path:
@@ -198,6 +212,25 @@ class SweepFolder:
 
     def _write(self, name: str, table: Mapping[str, Any]) -> None:
         atomic_write(self.path / name, [json.dumps(table, indent=1).encode()])
+
+
+class Finished:
+    """Watch over the fine-tunes of a grid that are finished. Each sound row is read once: it never changes."""
+
+    def __init__(self, folder: SweepFolder, names: Iterable[str]) -> None:
+        """``names``: identities of the grid's fine-tunes."""
+        self._folder, self._names = folder, frozenset(names)
+        self._sound: set[str] = set()
+
+    def look(self) -> set[str]:
+        """List the identities of those that are finished by now; one whose row is damaged is not."""
+        there = self._folder.rows_there().intersection(self._names).difference(self._sound)
+        self._sound |= {name for name in there if self._folder.row(name) is not None}
+        return self._sound
+
+    def missing(self) -> int:
+        """Count those that are not finished."""
+        return len(self._names) - len(self.look())
 
 
 @contextmanager

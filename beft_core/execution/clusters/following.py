@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from beft_core.config import RunConfig
 from beft_core.sweeps.sharing.workers import Worker, workers_in
 from beft_core.sweeps.spec import identity
-from beft_core.sweeps.store import SweepFolder
+from beft_core.sweeps.store import Finished, SweepFolder
 from beft_core.training.estimate.count import count_examples, count_steps
 from beft_core.training.observer import Observer
 
@@ -17,8 +17,9 @@ class Following:
 
     def __init__(self, folder: SweepFolder, runs: Sequence[RunConfig], observer: Observer) -> None:
         """Begin the stage in which the observer hears of all missing steps."""
-        done = folder.finished(runs)
         self._folder, self._observer = folder, observer
+        self._finished = Finished(folder, map(identity, runs))
+        done = frozenset(self._finished.look())
         self._steps = {
             name: count_steps(one, count_examples(one)) or 1 for one in runs if (name := identity(one)) not in done
         }
@@ -28,7 +29,7 @@ class Following:
 
     def missing(self) -> int:
         """Count the fine-tunes that are missing."""
-        return len(self._steps.keys() - self._folder.rows_there())
+        return self._finished.missing()
 
     def look(self, name_of: Callable[[Worker], str | None]) -> dict[str, Worker]:
         """Report what has changed; returns the workers that count, by name.
@@ -43,7 +44,7 @@ class Following:
             if worker.doing and worker.doing != self._doing.get(worker.identity.id):
                 self._observer.message(f"{name}: {worker.doing}")
             self._doing[worker.identity.id] = worker.doing
-        there = self._folder.rows_there()
+        there = self._finished.look()
         done = sum(steps for name, steps in self._steps.items() if name in there)
         alive = (one for one in found.values() if one.state == "working" and one.identity.is_gone() is not True)
         under_way = sum(one.done for one in alive)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from beft_core.sweeps.sharing.claims import DONE, HELD, Claim, Claims
 from beft_core.sweeps.sharing.plan import Bank, Plan, bank_id
 from beft_core.sweeps.sharing.workers import Heart, Watch, beat_seconds
-from beft_core.sweeps.store import SweepFolder
+from beft_core.sweeps.store import Finished, SweepFolder
 
 WAIT_SECONDS = 2.0
 """Most seconds between two looks for a bank that has become free."""
@@ -44,7 +44,7 @@ class Share:
         self._names, self._grid = names, frozenset(names)
         self._claims = Claims(folder.claims, heart.worker.identity)
         self._watch = Watch(heart)
-        self._sound: set[str] = set()
+        self._finished = Finished(folder, names)
         self._held: Claim | None = None
         self._others: list[Claim | None] = []
         """Claims that were in the way at the last look; None: of somebody who was faster."""
@@ -54,10 +54,8 @@ class Share:
         heart.on_beat.append(self._look_after)
 
     def done(self) -> set[str]:
-        """List the identities of finished fine-tunes of the grid. Each row is read once: it never changes."""
-        there = self._folder.rows_there().difference(self._sound).intersection(self._grid)
-        self._sound |= {name for name in there if self._folder.row(name) is not None}
-        return self._sound
+        """List the identities of finished fine-tunes of the grid."""
+        return self._finished.look()
 
     def make_plan(self, more: Callable[[Sequence[str]], Sequence[Sequence[str]]], most: int | None = None) -> None:
         """Plan the fine-tunes of this grid that nobody has planned yet.
@@ -158,5 +156,6 @@ class Share:
 
     def _look_after(self) -> None:
         held = self._held
-        if held is not None and self._claims.is_lost(held):
+        # A claim that was given back while its file was looked for has a record after it, too: that is this worker's.
+        if held is not None and self._claims.is_lost(held) and self._held is held:
             self.lost = True

@@ -182,6 +182,9 @@ def test_they_share_the_sweep_and_their_numbers_are_added(played: Callable[[str]
     assert list(read_table(folder.path)["run"]) == [identity(run) for run in SPEC.runs()]
     again = sweep_here(SPEC, folder, Hears(), workers=2)
     assert (again.runs, again.trained, again.stopped) == (4, 0, False)
+    next(folder.rows.glob("[!.]*.json")).write_text("{")
+    assert sweep_here(SPEC, folder, Hears(), workers=2).trained == 1, "a damaged row is no finished fine-tune"
+    assert len(read_table(folder.path)) == 4
 
 
 def test_one_that_is_killed_is_told_and_the_other_does_its_part(played: Callable[[str], None], tmp_path: Path) -> None:

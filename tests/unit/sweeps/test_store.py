@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from example_snapshots import example
 
@@ -15,9 +17,11 @@ from beft_core.errors import UserError
 from beft_core.files import safe_io
 from beft_core.files.disk import NoRoom
 from beft_core.snapshots.snapshot import read_snapshot
+from beft_core.sweeps import store
 from beft_core.sweeps.rows import plan_columns
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
+from beft_core.sweeps.table import read_table
 
 SPEC = SweepSpec.from_dict({"terms": ["v", "q"], "seeds": 2, "n_train": 8})
 RUNS = SPEC.runs()
@@ -69,6 +73,26 @@ def test_a_row_from_before_a_column_existed_is_completed_from_its_configuration(
     table = folder.table(RUNS)
     assert list(table["adam_epsilon"]) == [1e-8, 1e-8] and set(table["adam_epsilon_at"]) == {"after"}
     assert table["value"][0] == 0.5
+
+
+def test_a_worker_that_leaves_has_not_the_last_word_with_an_old_table(
+    folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.save(row(0), None)
+    write, calls = store.write_table, [0]
+
+    def slowly(table: pd.DataFrame, path: Path) -> None:
+        calls[0] += 1
+        if calls[0] == 1:
+            folder.save(row(1), None)
+            folder.write_table(RUNS)  # by another worker, which ends meanwhile
+        write(table, path)
+
+    monkeypatch.setattr(store, "write_table", slowly)
+    assert len(folder.write_last_table(RUNS)) == len(read_table(folder.path)) == 2
+    numbers = itertools.count()
+    monkeypatch.setattr(SweepFolder, "rows_there", lambda self: {str(next(numbers))})
+    folder.write_last_table(RUNS)  # ends also where rows come all the time
 
 
 def test_a_row_of_another_run_is_none_of_this_one(folder: SweepFolder) -> None:

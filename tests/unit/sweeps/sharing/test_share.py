@@ -13,6 +13,7 @@ import pytest
 from beft_core.process_id import ProcessId
 from beft_core.sweeps.rows import plan_columns
 from beft_core.sweeps.sharing import share as module
+from beft_core.sweeps.sharing.claims import Claim
 from beft_core.sweeps.sharing.plan import Bank, bank_id
 from beft_core.sweeps.sharing.share import Share
 from beft_core.sweeps.sharing.workers import Heart, Identity, Worker
@@ -120,6 +121,23 @@ def test_what_a_dead_worker_held_is_taken_over_and_it_would_learn_of_it(
     assert lost.lost
     lost.release()
     assert two[1].take(BANKS[:1]) is None
+
+
+def test_a_bank_that_was_given_back_during_a_look_is_not_lost(
+    two: tuple[Share, Share], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = two
+    assert one.take(BANKS) == BANKS[0]
+    look = one._claims.is_lost
+
+    def slowly(claim: Claim) -> bool:
+        one.release()
+        assert one.take(BANKS) == BANKS[0]
+        return look(claim)
+
+    monkeypatch.setattr(one._claims, "is_lost", slowly)
+    one._look_after()
+    assert not one.lost, "the record after the claim is this worker's own"
 
 
 def test_a_claim_that_cannot_be_read_is_waited_for_and_then_taken(
