@@ -213,7 +213,7 @@ def sweep(
     spec = SweepSpec.from_dict({**fields, "settings": {**settings, **given}})
     if print_config:
         grid = {name: value for name, value in spec.to_dict().items() if value or value is False or name == "terms"}
-        options_file.show(plain(grid | {name: value for name, value in own.items() if value}))
+        options_file.show(plain(grid | {name: value for name, value in own.items() if value or type(value) is int}))
         return 0
     cluster = options.cluster_of(own) if options.executor_of(own) != options.LOCAL else None
     spec = spec.pinned()
@@ -228,7 +228,10 @@ def sweep(
         _print_forecast(spec, len(runs), to_do, expected, cost_per_hour, json)
         return 0
     if cluster is not None and own["print_sbatch"]:
-        sys.stdout.write(_submission(folder, runs, own, cluster).script())
+        submission = _submission(folder, runs, own, cluster)
+        text = submission.script()
+        submission.begin(spec)
+        sys.stdout.write(text)
         return 0
     if cluster is not None and own["detach"] and not _without_work(spec, folder, runs):
         return _detached(spec, _submission(folder, runs, own, cluster))
@@ -375,8 +378,7 @@ def _submission(folder: SweepFolder, runs: list[RunConfig], own: dict[str, Any],
 
 def _submitted(submission: Submission, job: str) -> str:
     jobs = f"{submission.jobs} jobs" if submission.jobs > 1 else "1 job"
-    missing = len(submission.runs) - len(submission.folder.finished(submission.runs))
-    return f"submitted {jobs} for {missing} fine-tunes: {job}; they go on when this command ends"
+    return f"submitted {jobs} for {submission.missing} fine-tunes: {job}; they go on when this command ends"
 
 
 def _detached(spec: SweepSpec, submission: Submission) -> int:

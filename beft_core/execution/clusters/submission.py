@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
@@ -17,6 +18,7 @@ from beft_core.execution.clusters.settings import Cluster
 from beft_core.execution.clusters.slurm import JOBS, cancel, queued, script, submit, worker_command
 from beft_core.sweeps.sharing.result import SweepResult
 from beft_core.sweeps.sharing.workers import Worker, claim_seconds
+from beft_core.sweeps.spec import SweepSpec
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.observer import Observer
 
@@ -37,11 +39,15 @@ class Submission:
     bank_size: int | None = None
     snapshots: bool = True
 
+    @cached_property
+    def missing(self) -> int:
+        """Number of fine-tunes that were missing when this was first asked: its jobs have begun with them by then."""
+        return len(self.runs) - len(self.folder.finished(self.runs))
+
     @property
     def jobs(self) -> int:
         """Number of jobs: no more than are wanted, and none that finds nothing to do."""
-        missing = len(self.runs) - len(self.folder.finished(self.runs))
-        return max(1, min(self.cluster.max_jobs, -(-missing // FOR_ONE_JOB)))
+        return max(1, min(self.cluster.max_jobs, -(-self.missing // FOR_ONE_JOB)))
 
     @property
     def command(self) -> list[str]:
@@ -53,6 +59,20 @@ class Submission:
     def name(self) -> str:
         """Name of the jobs."""
         return f"beft-{self.folder.path.absolute().name}"[:60]
+
+    def begin(self, spec: SweepSpec) -> None:
+        """Make what jobs need that somebody else submits: they are workers of a sweep that began in the folder, and
+        Slurm ends a job that cannot write what it says.
+
+        Raises:
+            UserError: the folder cannot be made or written.
+        """
+        self.folder.begin(spec)
+        folder = self.folder.path / JOBS
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write {folder}: {error.strerror}", "a folder to write to") from None
 
     def script(self) -> str:
         """Write the batch file. Raises UserError where submitit is missing."""
@@ -76,27 +96,37 @@ def wait(submission: Submission, job: str, observer: Observer) -> SweepResult:
         UserError: all jobs have ended, and nobody is at work, before all was done.
     """
     began, folder = time.monotonic(), submission.folder
+    merges = bool(folder.spec().merges)
     before = len(folder.finished(submission.runs))
     follow = Following(folder, submission.runs, observer)
     alone = 0.0
     last = time.monotonic()
     seen: dict[str, Worker] = {}
-    while follow.missing() and not observer.should_stop():
+    beats: dict[str, float] = {}
+
+    def is_done() -> bool:
+        return not follow.missing() and (not merges or folder.merges.is_file())
+
+    while not is_done() and not observer.should_stop():
         seen = follow.look(_name)
         now = time.monotonic()
-        at_work = any(worker.state in ("working", "waiting") for worker in seen.values())
-        alone = 0.0 if queued(job) is not False else alone + now - last
+        at_work = {name: one.time for name, one in seen.items() if one.state in ("working", "waiting")}
+        # Jobs leave when workers of another submission train all that is left: those are waited for.
+        heard = any(beats.get(name, date) != date for name, date in at_work.items())
+        beats = at_work
+        alone = 0.0 if heard or queued(job) is not False else alone + now - last
         last = now
         # Workers of a killed job say for ever that they work: their silence is waited for as workers wait for it.
         if alone > (claim_seconds() if at_work else LOOK_SECONDS):
+            missing = follow.missing()
             raise UserError(
-                f"job {job} has ended, and {follow.missing()} fine-tunes are missing",
+                f"job {job} has ended, and {f'{missing} fine-tunes' if missing else 'the merges'} are missing",
                 "jobs that go on until all is done",
                 f"the same command again, which goes on from here; what jobs said is in {folder.path / JOBS}",
             )
         time.sleep(LOOK_SECONDS)
     follow.look(_name)
-    if not follow.missing():
+    if is_done():
         cancel(job, waiting=True)  # they would find nothing to do
     table = folder.write_table(submission.runs)
     return SweepResult(
@@ -105,7 +135,7 @@ def wait(submission: Submission, job: str, observer: Observer) -> SweepResult:
         int((table["state"] == "failed").sum()),
         sum(worker.banks for worker in seen.values() if (worker.job or "").partition("_")[0] == job),
         time.monotonic() - began,
-        bool(follow.missing()),
+        not is_done(),
     )
 
 

@@ -12,6 +12,7 @@ from cli_runner import assert_refused, beft
 from beft_core.cli import sweep
 from beft_core.cli.workers import options
 from beft_core.sweeps.sharing.result import SweepResult
+from beft_core.sweeps.store import SweepFolder
 
 GRID = ["--terms", "v", "--n-train", "8", "--device", "cpu"]
 
@@ -47,6 +48,8 @@ def test_they_reach_the_workers_from_flags_and_from_a_file(tmp_path: Path, monke
     assert (asked[1]["devices"], asked[1]["workers"]) == (["cuda:1", "cuda:0"], 4)
     printed = yaml.safe_load(beft("sweep", "--config", file, "--print-config").out)
     assert (printed["workers"], printed["devices"]) == (2, ["cuda:1", "cuda:0"])
+    on_cpus = beft("sweep", *GRID, "--executor", "slurm", "--gpus", "0", "--print-config")
+    assert yaml.safe_load(on_cpus.out)["gpus"] == 0, "without it a job asks for a GPU"
 
 
 def test_help_groups_them() -> None:
@@ -66,7 +69,9 @@ def test_a_batch_file_is_printed_from_flags_and_from_a_file(tmp_path: Path, monk
     assert {"#SBATCH --partition=gpu", "#SBATCH --time=90", "#SBATCH --array=0-2%3", "module load cuda", "a b"} <= {
         *lines
     }
-    assert not out.exists(), "what is only printed leaves no folder"
+    assert SweepFolder(out).spec().seeds == tuple(range(12)), "a job that somebody submits is a worker of this sweep"
+    output = next(line for line in lines if line.startswith("#SBATCH --output="))
+    assert Path(output.partition("=")[2].strip("'")).parent.is_dir(), "where a job cannot write, Slurm ends it"
     file = tmp_path / "sweep.yaml"
     file.write_text(
         "terms: [v]\nn_train: 8\ndevice: cpu\nseeds: 12\nexecutor: slurm\npartition: gpu\nmax_jobs: 3\ntime: 90m\n"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,7 +40,9 @@ def finish(folder: SweepFolder, count: int) -> None:
 def test_there_are_no_more_jobs_than_there_is_work(submission: Submission) -> None:
     assert submission.jobs == 3  # of ten fine-tunes
     finish(submission.folder, 7)
-    assert submission.jobs == 1
+    assert (submission.missing, submission.jobs) == (10, 3), "what is told of it is what was submitted"
+    submission = replace(submission)
+    assert (submission.missing, submission.jobs) == (3, 1)
     words = submission.command
     assert str(submission.folder.path) in words and "--requeue" in words
     assert words[words.index("--bank-size") + 1] == "3" and "--no-snapshots" in words
@@ -66,6 +72,59 @@ def test_jobs_that_are_gone_are_not_waited_for(submission: Submission, monkeypat
         wait(submission, "41", Observer())
     monkeypatch.setenv("BEFT_CLAIM_SECONDS", "1")
     with Heart.of_this_process(submission.folder.workers), pytest.raises(UserError, match="has ended"):
+        wait(submission, "41", Observer())
+
+
+def test_workers_of_another_submission_are_waited_for(submission: Submission, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEFT_CLAIM_SECONDS", "1")
+    monkeypatch.setenv("BEFT_BEAT_SECONDS", "0.05")
+    monkeypatch.setattr(module, "queued", lambda job: False)  # its jobs left, since others train all that is left
+
+    def train() -> None:
+        with Heart.of_this_process(submission.folder.workers):
+            began = time.monotonic()
+            while time.monotonic() - began < 2:
+                time.sleep(0.05)
+            finish(submission.folder, len(RUNS))
+
+    other = threading.Thread(target=train)
+    other.start()
+    until = time.monotonic() + 10
+    while not list(submission.folder.workers.glob("[!.]*.json")) and time.monotonic() < until:
+        time.sleep(0.01)
+    try:
+        assert wait(submission, "41", Observer()).stopped is False
+    finally:
+        other.join()
+
+
+def test_merges_and_rows_that_are_damaged_are_waited_for(
+    submission: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = submission.folder
+    pair = {"tasks": ["demo-sentiment", "rte"], "terms": ["v"], "merges": ["demo-sentiment+rte"], "n_train": 8}
+    folder.begin(SweepSpec.from_dict(pair))
+    finish(folder, len(RUNS))
+    row = next(folder.rows.glob("[!.]*.json"))
+    whole = row.read_text()
+    row.write_text("{")
+    ended: list[str] = []
+    monkeypatch.setattr(module, "cancel", lambda job, waiting: ended.append(job))
+    acts: Iterator[Callable[[], object]] = iter(
+        [lambda: None, lambda: row.write_text(whole), lambda: folder.keep_merges([])]
+    )
+
+    def asked(job: str) -> bool:
+        assert not ended, "they have something to do"
+        next(acts)()
+        return True
+
+    monkeypatch.setattr(module, "queued", asked)
+    assert wait(submission, "41", Observer()).stopped is False
+    assert ended == ["41"] and next(acts, None) is None
+    folder.merges.unlink()
+    monkeypatch.setattr(module, "queued", lambda job: False)
+    with pytest.raises(UserError, match="job 41 has ended, and the merges are missing"):
         wait(submission, "41", Observer())
 
 
