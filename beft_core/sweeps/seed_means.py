@@ -35,4 +35,7 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     # Few rows are probes; of each cell what they select, in the order of the table.
     votes = narrow.loc[narrow["selects"].notna(), [*by, "selects"]].drop_duplicates()
     joined = votes.groupby(by, sort=False, dropna=False)["selects"].agg("/".join)
-    return found.assign(selects=joined.reindex(found.index)).reset_index()
+    found = found.assign(selects=joined.reindex(found.index)).reset_index()
+    # None, as the rows of a cell without one always said: NaN would be written as a word.
+    words = {name: found[name].astype(object).where(found[name].notna(), None) for name in ("metric", "selects")}
+    return found.assign(**words)

@@ -170,10 +170,10 @@ class SweepSpec:
 
     def at_most(self) -> int:
         """Count the fine-tunes without listing them; a few fewer where some turn out to be the same."""
-        count = len(self.tasks) * (len(self.regimes) + len(self.n_train) or 1) * len(self.seeds)
-        rates = max(1, len(self.lrs), len(self.probe_lrs))
-        own = sum((len(e.get("lrs", ())) or rates) * max(1, len(e.get("seeds", ()))) for e in self.methods)
-        return count * (len(self.terms) * rates + own)
+        count = len(self.tasks) * (len(self.regimes) + len(self.n_train) or 1)
+        rates, seeds = max(1, len(self.lrs), len(self.probe_lrs)), len(self.seeds)
+        own = sum((len(e.get("lrs", ())) or rates) * (len(e.get("seeds", ())) or seeds) for e in self.methods)
+        return count * (len(self.terms) * rates * seeds + own)
 
     def _keep_tables(self) -> None:
         """Put the tables among ``tasks`` and ``tables`` into ``tables``, and their names into ``tasks``."""

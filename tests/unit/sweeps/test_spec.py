@@ -320,6 +320,7 @@ def test_methods_stand_beside_terms_with_settings_and_rates_of_their_own(tmp_pat
 
 def test_bias_terms_may_have_rates_and_seeds_of_their_own_too() -> None:
     made = spec(terms=[], methods=[{"method": "q+v", "lrs": 3e-3}, {"method": "none", "seeds": 4}], seeds=2)
+    assert made.at_most() == len(made.runs()) == 3
     runs = made.runs()
     assert [(trains(run), run.lr, run.seed) for run in runs[:2]] == [("q+v", 3e-3, 0), ("q+v", 3e-3, 1)]
     assert [(trains(run), run.seed) for run in runs[2:]] == [("none", 4)]
