@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from beft_core.execution.leaving import UNFINISHED, Leaving, Left, UntilLeft
@@ -53,6 +54,8 @@ def work(
         UserError: no sweep began there, or everything else that a user can put right.
     """
     spec = folder.spec()
+    if unless is not None and unless.exists():  # a job that waited in the queue
+        return UNFINISHED
     require_training()
     folder.join()
     heart = Heart.of_this_process(folder.workers, device, job_id())
@@ -91,7 +94,8 @@ def job_id() -> str | None:
 
 
 def queue_again() -> None:
-    """Have Slurm queue this job again, with the same id; it ends the job at once."""
+    """Have Slurm queue this job again, with the same id; it ends the job at once. Nothing where it does not answer."""
     command, job = shutil.which("scontrol"), job_id()
     if command is not None and job is not None:
-        subprocess.run([command, "requeue", job], timeout=REQUEUE_SECONDS, check=False)
+        with suppress(OSError, subprocess.SubprocessError):
+            subprocess.run([command, "requeue", job], timeout=REQUEUE_SECONDS, check=False)

@@ -37,6 +37,8 @@ SEEN_BEATS = 2.5
 """Beats that a worker is watched for at least before it is taken for gone: a clock that was set must not end it."""
 WORKER_BYTES = 2**14
 """Most bytes of a worker's file, or of a claim, that are read."""
+DOING_CHARACTERS = 400
+"""Most characters of what a worker says that it does: a pass may hold many kinds of fine-tunes."""
 STATES: tuple[str, ...] = ("working", "waiting", "stopped", "ended")
 """States of a worker: the last two are those of one that has left, before or after all was done."""
 
@@ -62,7 +64,7 @@ WORKER = Table(
         "device": Maybe(Text()),
         "job": Maybe(Text()),
         "bank": Maybe(Text(64)),
-        "doing": Text(400),
+        "doing": Text(DOING_CHARACTERS),
         "done": _COUNT,
         "trained": _COUNT,
         "banks": _COUNT,
@@ -196,7 +198,9 @@ class Heart:
         return self.folder / f"{self.worker.identity.id}.json"
 
     def tell(self, **changes: Any) -> None:
-        """Change what the next beat will say."""
+        """Change what the next beat will say; too many words of ``doing`` are cut, as a reader takes no more."""
+        if "doing" in changes:
+            changes["doing"] = changes["doing"][:DOING_CHARACTERS]
         with self._lock:
             self.worker = replace(self.worker, **changes)
 

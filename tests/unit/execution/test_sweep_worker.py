@@ -100,6 +100,8 @@ def test_it_leaves_when_it_is_not_wanted_any_more(folder: SweepFolder, monkeypat
 
     play(monkeypatch, act)
     assert work(folder, Observer(), unless=cancelled) == UNFINISHED
+    play(monkeypatch, lambda observer: pytest.fail("a job that waited in the queue meanwhile begins nothing"))
+    assert work(folder, Observer(), unless=cancelled) == UNFINISHED
 
 
 def test_where_no_sweep_began_there_is_nothing_to_do(tmp_path: Path) -> None:
@@ -118,6 +120,13 @@ def test_a_job_of_an_array_has_the_number_of_its_task(monkeypatch: pytest.Monkey
     assert sweep_worker.job_id() == "41_2"
 
 
-def test_where_slurm_does_not_answer_it_ends_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_slurm_does_not_answer_it_ends_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     sweep_worker.queue_again()
+    (tmp_path / "scontrol").write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\nexec sleep 60\n")
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "42")
+    monkeypatch.setattr(sweep_worker, "REQUEUE_SECONDS", 1.0)
+    sweep_worker.queue_again()
+    assert (tmp_path / "asked").exists()

@@ -164,6 +164,23 @@ def test_a_signal_from_outside_is_a_failure_with_its_name(tmp_path: Path) -> Non
     assert run.status().state == "failed" and "SIGTERM" in str(run.status().message)
 
 
+@pytest.mark.parametrize("act", ["train", "tokenise"])
+def test_a_job_whose_time_is_nearly_up_is_queued_again(
+    act: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/said\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "42")
+    run = begin(tmp_path, act, steps=10_000)
+    wait(in_stage(run, act))
+    os.kill(run.recorded().process.pid, signal.SIGUSR1)
+    wait(lambda: (tmp_path / "said").exists() and (tmp_path / "said").read_text())
+    status = run.recorded()
+    assert (status.state, status.process) == ("queued", None) and "goes on" in str(status.message)
+    assert (tmp_path / "said").read_text() == "requeue 42\n" and not run.snapshot.exists()
+
+
 def test_cancel_during_training_keeps_what_was_trained(tmp_path: Path) -> None:
     run = begin(tmp_path, "train", steps=10_000)
     wait(in_stage(run, "train"))

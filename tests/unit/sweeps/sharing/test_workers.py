@@ -93,6 +93,14 @@ def test_a_heart_beats_by_itself_and_says_when_it_ends(tmp_path: Path, monkeypat
     assert (seen.state, seen.bank) == ("ended", None)
 
 
+def test_what_it_does_may_take_many_words(tmp_path: Path) -> None:
+    heart = Heart.of_this_process(tmp_path)
+    heart.tell(doing="demo-sentiment: 128 fine-tunes in one pass (" + "q+v, " * 100)
+    heart.beat()
+    (seen,) = workers_in(tmp_path)
+    assert seen.doing.startswith("demo-sentiment: 128 fine-tunes")
+
+
 @pytest.mark.parametrize("text", ["", "{}", '{"identity": {"id": 3}, "began": 1}', '{"identity": null, "began": -1}'])
 def test_files_of_strangers_are_left_out(text: str, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(text)
