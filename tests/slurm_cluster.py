@@ -15,6 +15,7 @@ from pathlib import Path
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "setpriv")
 START_SECONDS = 30.0
+END_SECONDS = 30.0
 
 CONF = """ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -80,7 +81,7 @@ class Cluster:
                 node=first + 1,
                 first=first + 2,
                 last=first + 19,
-                cpus=os.cpu_count(),
+                cpus=len(os.sched_getaffinity(0)),  # a node that finds fewer than are configured takes no jobs
             )
         )
         self.start_controller()
@@ -96,10 +97,17 @@ class Cluster:
         self._end("slurmctld")
 
     def stop(self) -> None:
-        """End everything, jobs first."""
-        self.run("scancel", "--user=root", check=False)
-        for name in ("slurmd", "slurmctld", "munged"):
-            self._end(name)
+        """End everything, jobs first: a step that is left when its daemons are gone asks for them for minutes."""
+        try:
+            self.run("scancel", "--user=root", check=False)
+            deadline = time.monotonic() + END_SECONDS
+            while self.run("squeue", "-h", check=False).strip() and time.monotonic() < deadline:
+                time.sleep(0.2)
+        except subprocess.TimeoutExpired:
+            pass  # of a controller that a test stopped
+        finally:
+            for name in ("slurmd", "slurmctld", "munged"):
+                self._end(name)
 
     def run(self, command: str, *words: str, check: bool = True) -> str:
         """Run a command of Slurm; returns what it prints."""
