@@ -15,6 +15,8 @@ from beft_core.training.observer import NOT_METRICS, Observer
 
 LINE_SECONDS = 10.0
 """Seconds between two lines of a long stage, outside a terminal."""
+POLITE: tuple[str, ...] = ("train", "send")
+"""Names of the stages that end themselves at a first Ctrl-C, after what they are at: a step, or a run that is sent."""
 WORTH_A_LINE = 1.0
 """Seconds within which a stage that ends is not worth a line, outside a terminal."""
 
@@ -65,11 +67,12 @@ class Progress(Observer):
         return self.stopped
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        # Only the training loop asks whether to stop; anywhere else there is nothing to keep.
-        if self.stopped or self._name != "train":
+        # Only these stages ask whether to stop; anywhere else there is nothing to keep.
+        if self.stopped or self._name not in POLITE:
             raise KeyboardInterrupt
         self.stopped = True
-        self.message("stopping after this step; once more to stop at once")
+        what = "this step" if self._name == "train" else "this one"
+        self.message(f"stopping after {what}; once more to stop at once")
 
     def _end(self) -> None:
         if self._name:

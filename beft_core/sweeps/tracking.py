@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -28,6 +31,8 @@ CONFIG: tuple[str, ...] = (
 """Columns of a result table that are the configuration of a run."""
 SUMMARY: tuple[str, ...] = ("train_loss", "seconds", "best_value", "best_epoch", *SCORE_COLUMNS, *CHOICE_COLUMNS)
 """Columns that are logged once, with the last epoch, where a fine-tune has them."""
+ELSEWHERE: tuple[str, ...] = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
+"""Variables of the environment by which trackio sends runs away from this machine."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +68,18 @@ def tracked(results: pd.DataFrame) -> Iterator[TrackedRun]:
 def send(results: pd.DataFrame, project: str, observer: Observer, space: str | None = None) -> int:
     """Send the finished fine-tunes of a result table to trackio; return how many.
 
-    ``space``: a Space on the Hugging Face Hub instead of this machine. A run that is there already is not sent again.
+    ``space``: a Space on the Hugging Face Hub instead of this machine; a new one is private. A run that is on this
+    machine already is not sent again; to a Space all are. What trackio prints goes to standard error.
 
     Raises:
-        UserError: trackio is not installed, or a name that it cannot take.
+        UserError: trackio is not installed, a name that it cannot take, a run that it refuses, or a variable of
+            :data:`ELSEWHERE` where no Space is named.
     """
     trackio = _trackio()
+    if space is None and (found := [name for name in ELSEWHERE if os.environ.get(name)]):
+        raise UserError(
+            f"got {found[0]}, by which trackio sends runs away from this machine", "it unset", "--space ORG/NAME"
+        )
     if not project.strip() or len(project) > 100 or any(sign in project for sign in "/\\\0"):
         raise UserError(f"got the project {project[:100]!r}", "a name without slashes", "--project beft")
     runs = list(tracked(results))
@@ -79,14 +90,22 @@ def send(results: pd.DataFrame, project: str, observer: Observer, space: str | N
         if observer.should_stop():
             break
         if run.name not in there:
-            _send(trackio, run, project, space)
+            try:
+                with redirect_stdout(sys.stderr):
+                    _send(trackio, run, project, space)
+            except Exception as error:  # of its database, of the Hub's client, of the network: each has its own
+                raise UserError(
+                    f"trackio did not take {run.name} ({error}); {sent:,} of {len(runs):,} were sent",
+                    "runs that it takes",
+                ) from None
             sent += 1
         observer.advance()
     return sent
 
 
 def _send(trackio: ModuleType, run: TrackedRun, project: str, space: str | None) -> None:
-    target = {} if space is None else {"space_id": space}
+    # Without being told, a new Space is public.
+    target: dict[str, Any] = {} if space is None else {"space_id": space, "private": True}
     made = trackio.init(
         project,
         name=run.name,
@@ -123,7 +142,7 @@ def _curve(text: Any) -> list[float]:
         return []
     try:
         values = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         values = None
     if not isinstance(values, list):
         raise UserError(f"got the curve {text[:60]!r} in a result table", "a JSON list of numbers")

@@ -21,7 +21,10 @@ Project = Annotated[
 Space = Annotated[
     str | None,
     typer.Option(
-        "--space", metavar="ORG/NAME", help="A Space on the Hub instead of this machine.", rich_help_panel=OUTPUT
+        "--space",
+        metavar="ORG/NAME",
+        help="A Space on the Hub instead of this machine; a new one is private.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 

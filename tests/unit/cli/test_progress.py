@@ -45,6 +45,13 @@ def test_progress(stream: type[io.StringIO], monkeypatch: pytest.MonkeyPatch) ->
     assert isinstance(observer, progress.Bars if stream is Terminal else progress.Lines)
 
 
+def test_an_interruption_leaves_nothing_half_sent() -> None:
+    with progress.Lines() as observer:
+        observer.stage("send", 10)
+        signal.raise_signal(signal.SIGINT)
+        assert observer.should_stop()
+
+
 def test_an_interruption_outside_of_training_ends_at_once() -> None:
     with progress.Lines() as observer, pytest.raises(KeyboardInterrupt):
         observer.stage("tokenise", 10)

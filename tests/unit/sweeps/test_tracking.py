@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -66,7 +67,36 @@ def test_what_is_there_is_not_sent_again(tracker: SimpleNamespace) -> None:
 
 def test_a_space_is_named(tracker: SimpleNamespace) -> None:
     tracking.send(RESULTS, "group", Observer(), "org/space")
-    assert {run["space_id"] for run in tracker.runs.values()} == {"org/space"}
+    assert {(run["space_id"], run["private"]) for run in tracker.runs.values()} == {("org/space", True)}
+
+
+@pytest.mark.parametrize("name", tracking.ELSEWHERE)
+def test_nothing_leaves_this_machine_by_a_variable_alone(
+    tracker: SimpleNamespace, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "org/space")
+    with pytest.raises(UserError, match=name):
+        tracking.send(RESULTS, "group", Observer())
+    assert not tracker.runs
+    assert tracking.send(RESULTS, "group", Observer(), "org/space") == 3
+
+
+def test_what_the_tracker_prints_is_no_result_and_what_it_raises_one_line(
+    tracker: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = tracker.init
+
+    def init(project: str, **asked: Any) -> Any:
+        sys.stdout.write("* Trackio project initialized\n")
+        if tracker.runs:
+            raise OSError("no token")
+        return made(project, **asked)
+
+    monkeypatch.setattr(tracker, "init", init)
+    with pytest.raises(UserError, match=r"no token\); 1 of 3 were sent"):
+        tracking.send(RESULTS, "group", Observer())
+    told = capsys.readouterr()
+    assert told.out == "" and "initialized" in told.err
 
 
 def test_ctrl_c_ends_after_the_run(tracker: SimpleNamespace) -> None:
@@ -83,4 +113,6 @@ def test_wrong_names_and_curves_are_refused(tracker: SimpleNamespace) -> None:
             tracking.send(RESULTS, project, Observer())
     with pytest.raises(UserError, match="a JSON list"):
         tracking.send(RESULTS.assign(curve="{"), "group", Observer())
+    with pytest.raises(UserError, match="a JSON list"):
+        tracking.send(RESULTS.assign(curve="[" * 100_000), "group", Observer())
     assert not tracker.runs
