@@ -81,7 +81,8 @@ def run(plan: Plan, observer: Observer, *, bank_size: int | None = None) -> Outc
             if to_do or (step.spec.merges and not folder.merges.is_file()):
                 swept = _sweep(step, folder, observer, 1 if step.is_alone else bank_size)
                 trained, seconds, stopped = trained + swept.trained, seconds + swept.seconds, swept.stopped
-                if not (stopped or step.is_alone):
+                # What other workers trained meanwhile took none of these seconds.
+                if not (stopped or step.is_alone) and swept.trained == len(to_do):
                     learned(to_do, swept.seconds)
             failed += sum(row.get("state") == "failed" for row in folder.finished(step.runs).values())
         except UserError as error:

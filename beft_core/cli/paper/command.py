@@ -141,7 +141,17 @@ def _show(planned: Plan, lines: list[Line], done: Outcome, json: bool) -> int:
     # Tables need pandas, which a plan should not wait for.
     from beft_core.reproduction.report import report, write
 
-    found = report(planned)
+    for name, error in done.errors.items():
+        output.note(f"{name} did not run: {error}")
+    if done.stopped:
+        output.note("stopped early; the same command goes on from here")
+    status = output.INTERRUPTED if done.stopped else 1 if done.errors else 0
+    try:
+        found = report(planned)
+    except UserError:
+        if status:  # why nothing is finished stands above
+            return status
+        raise
     files = write(found, planned.folder)
     if json:
         tables = {name: frame.to_dict("records") for name, frame in found.frames().items()}
@@ -156,12 +166,7 @@ def _show(planned: Plan, lines: list[Line], done: Outcome, json: bool) -> int:
             + (f"; {done.failed:,} failed" if done.failed else ""),
             f"report: {files[0]}",
         )
-    for name, error in done.errors.items():
-        output.note(f"{name} did not run: {error}")
-    if done.stopped:
-        output.note("stopped early; the same command goes on from here")
-        return output.INTERRUPTED
-    return 1 if done.errors else 0
+    return status
 
 
 def _summary(found: Report) -> dict[str, str]:

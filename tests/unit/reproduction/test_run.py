@@ -158,3 +158,19 @@ def test_the_machine_is_remembered_but_not_of_fine_tunes_alone(tmp_path: Path, t
     run(planned, Observer())
     again = small(tmp_path / "again", "figure1").lines()[0].hours()
     assert again.seconds == pytest.approx(100.0)
+
+
+def test_nothing_is_learned_from_a_sweep_that_others_helped_with(
+    tmp_path: Path, trained: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = module._sweep
+
+    def helped(*given: Any) -> Any:
+        done = alone(*given)
+        done.trained -= 1
+        return done
+
+    monkeypatch.setattr(module, "_sweep", helped)
+    run(small(tmp_path, "figure1"), Observer())
+    config = RunConfig()
+    assert rates.known(rates.Machine.of(config.device, config.precision, "bundled")) is None

@@ -93,6 +93,17 @@ def test_ctrl_c_reports_what_is_finished_and_how_to_go_on(asked: list[Any], monk
     assert "the same command goes on from here" in result.err
 
 
+@pytest.mark.parametrize(("stopped", "status"), [(False, 1), (True, 130)])
+def test_where_nothing_was_finished_it_says_why(
+    asked: list[Any], stopped: bool, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "run", lambda *given, **how: Outcome(0, 0, 1.0, {"figure1-1": "got no room"}, stopped))
+    result = beft("reproduce", "figure1", "--model", "bundled", "--small")
+    told = " ".join(result.err.split())
+    assert result.status == status and "figure1-1 did not run: got no room" in told
+    assert "--dry-run" not in told and ("goes on from here" in told) == stopped
+
+
 def test_where_nothing_can_run_it_ends_with_what_to_do(asked: list[Any]) -> None:
     result = beft("reproduce", "table4")
     assert result.status == 2 and not asked and result.out == ""
