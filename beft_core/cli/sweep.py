@@ -280,7 +280,7 @@ def _print_forecast(
     )
 
 
-_OWN: dict[str, type] = {
+OWN: dict[str, type] = {
     "out": str,
     "bank_size": int,
     "no_snapshots": bool,
@@ -308,7 +308,7 @@ _OWN: dict[str, type] = {
 
 def _own(fields: dict[str, Any], **given: Any) -> dict[str, Any]:
     """Take the options that are no part of the sweep out of a file's fields; those that were given win."""
-    for name, kind in _OWN.items():
+    for name, kind in OWN.items():
         value = fields.pop(name, None)
         if value is not None and type(value) is not kind:
             raise UserError(f"got {name} = {str(value)[:80]}", type_in_words(kind))

@@ -9,6 +9,7 @@ import typer
 from beft_core.cli import output
 from beft_core.cli.parser.command import DATA, MODEL, add
 from beft_core.cli.progress import progress
+from beft_core.cli.sweep import OWN
 from beft_core.errors import UserError
 from beft_core.files.paths import user_path
 from beft_core.reproduction.experiments import ALL, EXPERIMENTS
@@ -83,4 +84,4 @@ def fetch(
 def _grid(file: str) -> dict[str, object]:
     """Read the grid of a sweep's file, without what is the command's own."""
     fields = read_spec(user_path(file, "--sweep"))
-    return {name: value for name, value in fields.items() if name not in ("out", "bank_size", "no_snapshots", "json")}
+    return {name: value for name, value in fields.items() if name not in OWN}

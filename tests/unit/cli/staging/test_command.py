@@ -52,7 +52,8 @@ def test_what_a_part_of_the_paper_needs(fetched: list[str]) -> None:
 
 
 def test_what_a_sweep_needs(fetched: list[str], tmp_path: Path) -> None:
-    (tmp_path / "sweep.yaml").write_text("tasks: [cola, qqp]\nmodel: org/model\nout: somewhere\nbank_size: 3\n")
+    of_command = "out: somewhere\nbank_size: 3\nexecutor: slurm\npartition: gpu\ntime: 2h\n"
+    (tmp_path / "sweep.yaml").write_text(f"tasks: [cola, qqp]\nmodel: org/model\n{of_command}")
     assert beft("fetch", "--sweep", "sweep.yaml").status == 0
     assert fetched == ["org/model", "cola", "qqp"]
 
