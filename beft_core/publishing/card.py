@@ -132,8 +132,8 @@ def card_of(made: Publication) -> tuple[str, Markup | None]:
     return whole, image
 
 
-def check_card(text: str) -> None:
-    """Read a card as the Hub's client does.
+def check_card(text: str) -> dict[str, Any]:
+    """Read a card as the Hub's client does; return its front matter.
 
     Raises:
         UserError: it has no front matter, or one that is not as the Hub wants it.
@@ -141,13 +141,14 @@ def check_card(text: str) -> None:
     from huggingface_hub import ModelCard
 
     try:
-        data = ModelCard(text).data.to_dict()
+        data: dict[str, Any] = ModelCard(text).data.to_dict()
     except Exception as error:  # of YAML, of the client's own checks: each has its own errors
         raise UserError(
             f"{CARD}: a front matter that the Hub does not read ({error})", "YAML between two lines ---"
         ) from None
     if not data:
         raise UserError(f"{CARD} without a front matter", "YAML between two lines ---, at the top")
+    return data
 
 
 def _front_matter(made: Publication) -> str:

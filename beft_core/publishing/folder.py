@@ -149,7 +149,7 @@ def write_hub_folder(made: Publication, folder: Path) -> HubFolder:
             raise UserError(f"got {folder}, which is not a folder", "a new folder", "--out FOLDER")
         there = folder.is_dir() and any(folder.iterdir())
         if there:
-            edited = _compare(folder, scratch, names)
+            edited = _compare(folder, scratch, names, made.license)
         else:
             edited = False
             sizes = [(scratch / name).stat().st_size for name in names]
@@ -170,11 +170,11 @@ def _adapter(snapshot: Snapshot, file: Path, base: str | None, task: str) -> tup
         return None, error.got.removeprefix(snapshot.source).strip()
 
 
-def _compare(folder: Path, fresh: Path, names: list[str]) -> bool:
+def _compare(folder: Path, fresh: Path, names: list[str], license: str) -> bool:
     """Compare what is there with what would be written; say whether the card was edited.
 
     Raises:
-        UserError: another file, or another content than a card's.
+        UserError: another file, another content than a card's, or a card of another licence than the one that is named.
     """
     found = sorted(entry.name for entry in folder.iterdir())
     for name in [*names, *found]:
@@ -184,8 +184,11 @@ def _compare(folder: Path, fresh: Path, names: list[str]) -> bool:
         elif not here.is_file() or here.is_symlink():
             why = f"has no file {name}"
         elif name == CARD:
-            check_card(read_bounded(here, MAX_CARD, follow=False).decode("utf-8", "replace"))
-            continue
+            card = check_card(read_bounded(here, MAX_CARD, follow=False).decode("utf-8", "replace"))
+            if license in (UNKNOWN, card.get("license")):
+                continue
+            # It may be the one of the same command without --license, which nobody edited.
+            why = f"has {name} with the licence {str(card.get('license'))[:64]!r} instead of {license!r}"
         elif here.stat().st_size != (fresh / name).stat().st_size or sha256_of(here) != sha256_of(fresh / name):
             why = f"has another {name}"
         else:

@@ -73,6 +73,17 @@ def test_what_is_there_is_taken_where_it_is_equal_but_for_the_card(model: Path, 
     assert not list(tmp_path.glob(".out*"))
 
 
+def test_a_licence_that_is_named_is_never_lost_to_the_card_that_is_there(model: Path, tmp_path: Path) -> None:
+    out, file = tmp_path / "out", tmp_path / "own.beft.safetensors"
+    written(moved(model), out)
+    licensed = publication_of(read_snapshot(file), file, "org/name", license="mit")
+    with pytest.raises(UserError, match="with the licence 'unknown' instead of 'mit'"):
+        write_hub_folder(licensed, out)
+    card = out / "README.md"
+    card.write_text(card.read_text().replace("license: unknown", "license: mit"))
+    assert write_hub_folder(licensed, out).edited and written(moved(model), out).edited
+
+
 def _other(out: Path) -> None:
     (out / "adapter_model.safetensors").write_bytes(b"other")
 
