@@ -240,7 +240,7 @@ def _symbol(mark: MethodMark) -> str:
     """Symbol of a method by what it changes: biases, an adapter, single weights, every weight, or nothing."""
     if set(mark.trains.split("+")) <= set(TERMS):  # one that is null stays frozen, and trains a head alone
         return "circle"
-    row = METHODS.get(mark.trains.split()[0])
+    row = METHODS.get(mark.trains.partition(" ")[0])
     if row is None:
         return "circle" if mark.trained else "x"
     if row.adapter is not None:

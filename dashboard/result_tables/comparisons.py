@@ -25,6 +25,8 @@ UPLOADS, ERRORS, ROUND = "comparison_uploads", "comparison_errors", "comparison_
 """Session state: title -> uploads of this tab; what was wrong with the last one; counts the uploads."""
 MAX_UPLOADS, MAX_ROWS = 5, 2000
 """Most uploads of a tab, and most rows of one: methods, settings, tasks and models."""
+MAX_TRAINED = 1e15
+"""Most trained parameters of a method: places on the picture's axis are powers of ten, which must stay numbers."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def checked(found: Comparison) -> Comparison:
     """Check a comparison so that no picture stumbles over a cell, and cut its texts.
 
     Raises:
-        UserError: no rows or too many, or an infinite number.
+        UserError: no rows or too many, or a number that no comparison has.
     """
     rows = found.rows
     if not 0 < len(rows) <= MAX_ROWS:
@@ -79,11 +81,9 @@ def checked(found: Comparison) -> Comparison:
     for name in rows:
         if rows[name].dtype.kind == "f" and np.isinf(rows[name]).any():
             raise UserError(f"got an infinite number in the column {name}", "finite numbers or empty cells")
-    if (negative := rows["trained_parameters"] < 0).any():
-        raise UserError(f"got {rows['trained_parameters'][negative].iloc[0]:g} trained parameters", "0 or more")
-    named = rows["task"].notna() & rows["model"].notna() & rows["method"].notna() & rows["trains"].notna()
-    if not named.all():
-        raise UserError("got a row without its task, model or method", "all of them in every row")
+    trained = rows["trained_parameters"]
+    if (strange := (trained < 0) | (trained > MAX_TRAINED)).any():
+        raise UserError(f"got {trained[strange].iloc[0]:g} trained parameters", f"0 to {MAX_TRAINED:g}")
     texts = {
         name: rows[name].map(lambda cell: cell[:MAX_CHARACTERS] if isinstance(cell, str) else None)
         for name in rows

@@ -159,6 +159,9 @@ def read_comparison(path: Path) -> Comparison:
             raise UserError(
                 f"got {path.name} with the {name} {str(strange[0])[:40]}", f"one of {', '.join(sorted(known))}"
             )
+    for name in ("task", "model", "method", "trains"):
+        if rows[name].isna().any():
+            raise UserError(f"got {path.name} with a row without its {name}", "one in every row")
     beside = path.with_name(f"{path.stem}-{PAIRS}.parquet")
     return Comparison(rows, _read(beside, PAIR_COLUMNS) if beside.is_file() else _framed([], PAIR_COLUMNS))
 
@@ -195,7 +198,8 @@ def _typed(table: pd.DataFrame, columns: dict[str, str], name: str) -> pd.DataFr
     typed = {}
     for column in columns:
         if column in _TEXTS:
-            typed[column] = table[column].astype(object).where(table[column].notna(), None)
+            cells = table[column].astype(object)  # of a stranger's file it may hold numbers
+            typed[column] = cells.map(str).astype(object).where(cells.notna(), None)
             continue
         try:
             typed[column] = pd.to_numeric(table[column]).astype(float)

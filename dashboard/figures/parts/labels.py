@@ -46,7 +46,7 @@ def trained_in_words(trains: str) -> str:
     """Write what a fine-tune of a sweep trained, ``LoRA, rank 4`` for ``lora rank=4``; terms, ``all`` and ``head`` stay
     as they are.
     """
-    name, *settings = trains.split()
+    name, *settings = trains.split() or [trains]
     row = METHODS.get(name)
     if row is None or name in TERMS or not (row.beyond_biases or not row.trains):
         return trains

@@ -165,6 +165,7 @@ def test_an_upload_of_a_comparison_is_checked_and_opened(lab: Path) -> None:
         (b"junk", "no readable Parquet"),
         (as_bytes(make_results(), "parquet"), "without the column"),
         (as_bytes(comparison(row("v", float("inf"))).rows, "parquet"), "an infinite number in the column value"),
+        (as_bytes(comparison(row("v", 0.8, trained_parameters=1e308)).rows, "parquet"), "1e+308 trained parameters"),
         (as_bytes(comparison().rows, "parquet"), "got a comparison of 0 rows"),
     ):
         at.file_uploader[1].upload("methods.parquet", data).run()

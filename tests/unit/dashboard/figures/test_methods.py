@@ -92,7 +92,7 @@ def test_intervals_reach_from_end_to_end_and_nothing_leaves_the_axis() -> None:
 
 
 def test_small_differences_look_small_and_strange_names_are_escaped() -> None:
-    figure, found = drawn([MethodMark("v", 10, 0.8), MethodMark("<b>x</b>", 10, 0.8001)])
+    figure, found = drawn([MethodMark("v", 10, 0.8), MethodMark("<b>x</b>", 10, 0.8001), MethodMark(" ", 10, 0.8)])
     low, high = figure.layout.yaxis.range
     assert high - low >= 10 and any("&lt;b&gt;" in name for name in found)
     assert value_by_size([], "accuracy").layout.height

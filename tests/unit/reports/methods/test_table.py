@@ -72,6 +72,7 @@ def test_what_is_no_comparison_is_refused(folder: Path, tmp_path: Path) -> None:
         (table.assign(setting="worst"), "setting worst"),
         (table.assign(state="lost"), "state lost"),
         (table.assign(value="high"), "value holds no number"),
+        (table.assign(task=None), "a row without its task"),
     ):
         changed.to_parquet(folder / "methods.parquet", index=False)
         with pytest.raises(UserError, match=words):
@@ -79,6 +80,13 @@ def test_what_is_no_comparison_is_refused(folder: Path, tmp_path: Path) -> None:
     (folder / "methods.parquet").write_bytes(b"PAR1 is not all of it")
     with pytest.raises(UserError, match=r"methods\.parquet"):
         read_comparison(folder)
+
+
+def test_numbers_in_the_place_of_names_are_names(folder: Path) -> None:
+    table = pd.read_parquet(folder / "methods.parquet")
+    table.assign(task=5, label=None).to_parquet(folder / "methods.parquet", index=False)
+    rows = read_comparison(folder).rows
+    assert set(rows["task"]) == {"5"} and set(rows["label"]) == {None}
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_methods_have_names_of_their_own_biases_first() -> None:
 @pytest.mark.parametrize(
     ("trains", "words"),
     [
-        *((same, same) for same in ("v", "q+v", "all", "head", "of a later version rank=3")),
+        *((same, same) for same in ("v", "q+v", "all", "head", "of a later version rank=3", "", " ")),
         ("lora", "LoRA"),
         ("lora targets=q,k rank=4", "LoRA, q k, rank 4"),
         ("prefix virtual_tokens=3", "prefix, virtual tokens 3"),
