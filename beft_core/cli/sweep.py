@@ -407,7 +407,7 @@ def _print(table: pd.DataFrame) -> None:
             row["metric"] or "",
             _percent(row["mean"]),
             _percent(row["std"]),
-            row["selects"] or "",
+            row["selects"] or "–",
         ]
         for row in over_seeds(table).to_dict("records")
     ]
