@@ -69,7 +69,7 @@ def test_numbers_are_what_the_user_says(folder: Path) -> None:
     again = beft("evaluate", "n.beft.safetensors", *REVIEWS, "--n-eval", "5", "--json")
     assert again.status == 0, again.err
     last = meta.metrics[-1]
-    assert again.json["metrics"] == pytest.approx({name: last[name] for name in ("spearman", "pearson")}, abs=1e-6)
+    assert again.json["metrics"] == pytest.approx({name: last[name] for name in ("spearman", "pearson")}, abs=1e-5)
     said = assert_refused(beft("evaluate", "n.beft.safetensors", *REVIEWS, "--problem", "classification"))
     assert "expected those of the head file-reviews: regression" in said
 

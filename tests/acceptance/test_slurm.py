@@ -167,16 +167,17 @@ def test_a_run_is_started_watched_and_ended_through_the_scheduler(
     monkeypatch.setattr(module, "KNOWN_SECONDS", 0.2)
     for name, value in {**slurm.environment, "OMP_NUM_THREADS": "1", "BEFT_BEAT_SECONDS": "0.2"}.items():
         monkeypatch.setenv(name, value)
-    jobs = {"partition": "cpu", "gpus": 0, "max_jobs": 2, "time": "10m"}
+    jobs = {"partition": "cpu", "gpus": 0, "max_jobs": 1, "time": "10m"}
     small = replace(SPEC, terms=("v", "q"), lrs=(1e-2,), settings={**SPEC.settings, "epochs": 1})
     run = launch("sweep", small, tmp_path / "home", executor="slurm", settings=jobs)
-    assert run.status().state == "queued" and len(str(run.recorded().job).split()) == 2
+    assert run.status().state == "queued" and len(str(run.recorded().job).split()) == 1
     until(lambda: not run.status().active)
     assert run.status().state == "done", run.recorded().message
     assert len(read_table(run.sweep)) == 4 and run.recorded().host is not None
 
     endless = replace(small, settings={**SPEC.settings, "epochs": 10_000})
-    run = launch("sweep", endless, tmp_path / "home", executor="slurm", settings=jobs)
+    run = launch("sweep", endless, tmp_path / "home", executor="slurm", settings={**jobs, "max_jobs": 2})
+    assert len(str(run.recorded().job).split()) == 2
     one_at_work(SweepFolder(run.sweep))  # the run's own job or the one that helps it: there is one pass
     until(lambda: run.status().stage == "train")
     run.ask_cancel()

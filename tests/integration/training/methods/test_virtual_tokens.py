@@ -134,6 +134,7 @@ def test_text_is_written_as_peft_generates_it(name: str, method: str, tmp_path: 
     with bank.installed(), moved(model, method) as weights, torch.no_grad():
         written = Writer(bank, Writing(5, "\n"))
         written._ends = lambda tokens: len(tokens) == 5  # type: ignore[method-assign]
+        written._head = bank.lm_head
         ours = written._write(prompts, 0)
         weights.adapter({}).write(tmp_path)
     opened = peft.PeftModel.from_pretrained(language_model(name), tmp_path).eval()
