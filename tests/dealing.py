@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 SECONDS: dict[str, float] = {
+    "acceptance/test_slurm.py": 105,
+    "acceptance/test_hostile_corpora.py": 87,
     "acceptance/test_browser_importance.py": 74,
-    "acceptance/test_slurm.py": 60,
     "acceptance/test_browser_fine_tune.py": 55,
     "acceptance/test_browser_evaluation.py": 51,
+    "acceptance/test_kill_and_resume.py": 50,
     "acceptance/test_browser_readable.py": 48,
-    "acceptance/test_hostile_corpora.py": 43,
     "acceptance/test_browser_merge.py": 39,
     "acceptance/test_browser_address.py": 34,
     "acceptance/test_browser_geometry.py": 30,
@@ -24,7 +25,6 @@ SECONDS: dict[str, float] = {
     "acceptance/test_browser_deck.py": 23,
     "integration/dashboard/app_pages/test_evaluation.py": 23,
     "acceptance/test_browser_why.py": 20,
-    "acceptance/test_kill_and_resume.py": 20,
     "acceptance/test_wheel.py": 18,
     "integration/training/acceleration/test_compiled_layers.py": 17,
     "integration/sweeps/test_runner.py": 16,
