@@ -83,6 +83,7 @@ def make(rows: int) -> pd.DataFrame:
         "total_parameters": 107_719_680,
         "seconds": rng.random(count) * 60,
         "bank_runs": 128,
+        "peak_bytes": 2_000_000_000.0,
         "device": "NVIDIA H200",
         "null_terms": "k",
         "snapshot": [f"{number:016x}.beft.safetensors" for number in range(count)],
