@@ -16,7 +16,7 @@ from dashboard.content.samples import samples_folder
 from dashboard.result_tables.uploads import MAX_CHARACTERS, MEGABYTES
 from dashboard.shared import page
 from dashboard.shared.text import plain
-from dashboard.shared.uploads import IN_MEMORY, forget_files
+from dashboard.shared.uploads import IN_MEMORY, forget_files, hold
 
 BUNDLED = "Bundled comparison"
 CHOICE = "comparison"
@@ -123,10 +123,6 @@ def _accept(key: str) -> None:
     finally:
         forget_files([file], ROUND)
     title = f"Upload: {file.name}"
-    held: dict[str, OpenComparison] = st.session_state.setdefault(UPLOADS, {})
-    held.pop(title, None)
-    while len(held) >= MAX_UPLOADS:
-        held.pop(next(iter(held)))  # the oldest
-    held[title] = OpenComparison(title, found, hashlib.sha256(data).hexdigest())
+    hold(UPLOADS, title, OpenComparison(title, found, hashlib.sha256(data).hexdigest()), MAX_UPLOADS)
     st.session_state[ERRORS] = None
     st.session_state[CHOICE] = title

@@ -18,7 +18,7 @@ from dashboard.result_tables.uploads import MEGABYTES, checked, read_upload
 from dashboard.shared import page
 from dashboard.shared.picker import follow_title, report_gone
 from dashboard.shared.text import plain
-from dashboard.shared.uploads import IN_MEMORY, forget_files
+from dashboard.shared.uploads import IN_MEMORY, forget_files, hold
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -182,11 +182,7 @@ def _accept(key: str) -> None:
     finally:
         forget_files([file], ROUND)
     source = TableSource(f"Upload: {file.name}", memory=results, token=token)
-    held: dict[str, TableSource] = st.session_state.setdefault(UPLOADS, {})
-    held.pop(source.title, None)
-    while len(held) >= MAX_UPLOADS:
-        held.pop(next(iter(held)))  # the oldest
-    held[source.title] = source
+    hold(UPLOADS, source.title, source, MAX_UPLOADS)
     st.session_state[ERRORS] = None
     st.session_state[CHOICE] = source.title
 

@@ -107,6 +107,18 @@ def shelve(answers: Sequence[Received], then: Then) -> None:
         then(titles)
 
 
+def hold(key: str, title: str, upload: Any, most: int) -> None:
+    """Hold an upload in this session under its title, as the newest of at most ``most``: the oldest makes room.
+
+    ``key``: of the session state, which holds a dictionary by title.
+    """
+    held: dict[str, Any] = st.session_state.setdefault(key, {})
+    held.pop(title, None)
+    while len(held) >= most:
+        held.pop(next(iter(held)))
+    held[title] = upload
+
+
 def forget_files(files: Sequence[Any], round_key: str) -> None:
     """Empty an uploader, whose files the server would hold until the tab is closed.
 
