@@ -6,6 +6,7 @@ import errno
 import os
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -83,12 +84,13 @@ def small_files() -> Any:
 
 
 class Clock:
-    """A clock that only sleeping moves on."""
+    """A clock that only sleeping moves on: a module of time that :mod:`beft_core.files.disk` alone sees, since
+    threads that earlier tests left sleep too.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        monkeypatch.setattr(disk.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(disk.time, "sleep", self.sleep)
+        monkeypatch.setattr(disk, "time", SimpleNamespace(monotonic=lambda: self.now, sleep=self.sleep))
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
