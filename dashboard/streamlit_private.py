@@ -92,6 +92,14 @@ def controls_in(run: Run, params: Any, drawn: frozenset[str] | None = None) -> I
             yield Control(name, state[binding.widget_id], widget)
 
 
+def gone_from(params: Any, drawn: frozenset[str]) -> list[str]:
+    """Name what is bound to controls that are not among the ``drawn``: at the end of a run of the whole script,
+    Streamlit takes those names out of the address, and forgets that they ever were.
+    """
+    bindings = {name: params.get_binding_for_param(name) for name in params._bindings_by_param}
+    return [name for name, binding in bindings.items() if binding is not None and binding.widget_id not in drawn]
+
+
 def drawn_in(run: Run) -> frozenset[str]:
     """Return the identifiers of the controls that this run has drawn."""
     return run.shared.widget_ids_this_run.snapshot()

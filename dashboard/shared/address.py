@@ -25,6 +25,7 @@ from dashboard.streamlit_private import (
     controls_in,
     current_run,
     drawn_in,
+    gone_from,
     send_address,
     set_silently,
     values_in,
@@ -33,7 +34,9 @@ from dashboard.streamlit_private import (
 _REPEATED = "address-repeated"
 """Key in the session of the address as the last run repeated it."""
 _PUT = "address-put"
-"""Session state: name -> (page, all that was there before, what is there now, runs that saw it) of :func:`put`."""
+"""Session state: name -> (page, all that was there before, what is there now, runs that saw it) of :func:`put`, and of
+names whose control went.
+"""
 _SEEN = 2
 """Number of runs that must see a value before the browser surely has it; the first may be the one that wrote it."""
 
@@ -98,14 +101,19 @@ def put(name: str, value: str | list[str] | None) -> None:
         st.query_params[name] = value
     context = current_run()
     if context is not None:
-        page, known = context.page_script_hash, st.session_state.setdefault(_PUT, {})
-        earlier = known[name][1] if name in known and known[name][0] == page else []
-        known[name] = (page, [*earlier, before], after, 0)
+        _remember(context, name, before, after)
 
 
 def follow() -> None:
     """Take the address as it is: a link led here, and what :func:`put` wrote before is overtaken."""
     st.session_state.pop(_PUT, None)
+
+
+def _remember(context: Run, name: str, before: list[str], after: list[str]) -> None:
+    """Remember for the next runs that the address says ``after`` now, and ``before`` only until the browser hears."""
+    page, known = context.page_script_hash, st.session_state.setdefault(_PUT, {})
+    earlier = known[name][1] if name in known and known[name][0] == page else []
+    known[name] = (page, [*earlier, before], after, 0)
 
 
 # --- one run -------------------------------------------------------------------------------------------------------
@@ -142,8 +150,28 @@ def _follow(context: Run, drawn: frozenset[str] | None) -> bool:
     return changed
 
 
+def _take_out(context: Run, drawn: frozenset[str]) -> bool:
+    """Take out what the controls said that this run of the whole page drew no more; return whether they said a thing.
+
+    The next run does so again where its request was made before the browser heard of it: no control is bound to the
+    name by then.
+    """
+    if context.fragment_ids_this_run:
+        return False
+    changed = False
+    with address_of(context) as params:
+        for name in gone_from(params, drawn):
+            if before := params.get_all(name):
+                set_silently(params, name, [])
+                _remember(context, name, before, [])
+                changed = True
+    return changed
+
+
 def _repeat(context: Run) -> None:
-    changed = _follow(context, drawn_in(context))
+    drawn = drawn_in(context)
+    gone = _take_out(context, drawn)
+    changed = _follow(context, drawn) or gone
     text = _written(context)
     if changed or text != st.session_state.get(_REPEATED):
         st.session_state[_REPEATED] = text

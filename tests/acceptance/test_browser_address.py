@@ -151,12 +151,13 @@ def test_quick_hands_lose_nothing(visit: Visit, hands: Hands) -> None:
 
 
 def _expect(visit: Visit, says: dict[str, list[str]]) -> None:
-    """The address comes to say all of that."""
-    visit.settle()
+    """The address comes to say all of that, and stays so when the server's last word has come."""
     deadline = time.monotonic() + PATIENCE / 1000
-    while time.monotonic() < deadline:
+    agreed = 0
+    while time.monotonic() < deadline and agreed < 2:
+        visit.settle()
         now = parse_qs(urlparse(visit.page.url).query)
-        if all(now.get(name, []) == values for name, values in says.items()):
-            return
-        visit.page.wait_for_timeout(50)
-    pytest.fail(f"{visit.page.url} does not say {says}")
+        agreed = agreed + 1 if all(now.get(name, []) == values for name, values in says.items()) else 0
+        visit.page.wait_for_timeout(250)
+    if agreed < 2:
+        pytest.fail(f"{visit.page.url} does not say {says}")

@@ -60,6 +60,19 @@ def test_defaults_leave_the_address() -> None:
     assert (said(at, "sw_seeds"), at.session_state["sw_seeds"]) == ([], 2)
 
 
+def test_what_a_control_said_that_went_does_not_come_back() -> None:
+    at = opened("fine_tune", ft_regime="number", ft_n="50")
+    assert said(at, "ft_n") == ["50"]
+    at.segmented_control(key="ft_regime").set_value("medium").run()
+    assert (said(at, "ft_regime"), said(at, "ft_n")) == (["medium"], [])
+    at.query_params["ft_n"] = "50"  # the browser had not heard of it when the next choice was made
+    at.text_input(key="ft_layers").input("2-4").run()
+    assert (said(at, "ft_layers"), said(at, "ft_n")) == (["2-4"], [])
+    at.segmented_control(key="ft_regime").set_value("number").run()
+    at.number_input(key="ft_n").set_value(50).run()
+    assert said(at, "ft_n") == ["50"] == said(at.run(), "ft_n")  # the control is there again, and has its say
+
+
 def test_what_no_control_holds_outlives_a_choice_that_was_made_before_the_browser_knew_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
