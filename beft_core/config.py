@@ -353,13 +353,15 @@ class RunConfig:
         return (f"a learning rate of {self.lr:g} {why} (presets: {presets})",)
 
     def rate_source(self) -> str | None:
-        """Say where the learning rate is from, of a resolved configuration whose preset takes another for the method
-        than for single bias terms; None for those terms, and for a rate of the user's own.
+        """Say what stands behind the learning rate of a resolved configuration whose preset has one of its own for the
+        method; None for single bias terms, and for another rate than the preset's. One that was typed and is the
+        preset's is not told from one that the preset filled in.
         """
         rates = self.method.rates
         if rates is None or not rates.reason or self.lr != _preset_lr(self):
             return None
-        return f"preset {self.preset}: {rates.reason}" if self.preset in (*rates.usual, *rates.shares) else None
+        has = self.preset in (*rates.usual, *rates.shares)
+        return f"as preset {self.preset} has it: {rates.reason}" if has else None
 
     def probe(self) -> RunConfig:
         """Give the probe of the paper's method with these settings, a run of kind "select"; see :data:`PROBE`."""

@@ -45,7 +45,7 @@ def test_what_a_preset_takes_lies_in_the_range(preset: str) -> None:
 def test_adapters_do_not_get_the_rate_of_single_bias_terms_and_say_where_theirs_is_from() -> None:
     lora = RunConfig(task="sst2", mode="lora").resolved()
     assert lora.lr == 1e-3 < RunConfig(task="sst2").resolved().lr  # type: ignore[operator]
-    assert "RoBERTa" in str(lora.rate_source()) and str(lora.rate_source()).startswith("preset quick: ")
+    assert "RoBERTa" in str(lora.rate_source()) and str(lora.rate_source()).startswith("as preset quick has it: ")
     assert RunConfig(task="sst2", mode="lora", lr=2e-3).resolved().rate_source() is None
     assert RunConfig(task="sst2").resolved().rate_source() is None
     assert RunConfig(task="sst2", mode="all", preset="paper").resolved().rate_source() is None  # the task's
