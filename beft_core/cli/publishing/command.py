@@ -19,7 +19,7 @@ from beft_core.snapshots.snapshot import read_snapshot
 Repo = Annotated[str, typer.Argument(metavar="ORG/NAME", help="Name on the Hub.", show_default=False)]
 Out = Annotated[
     str | None,
-    typer.Option("--out", metavar="FOLDER", help="Folder to write. Default: NAME, here.", rich_help_panel=OUTPUT),
+    typer.Option("--out", metavar="FOLDER", help="Folder to write. Default: ORG--NAME, here.", rich_help_panel=OUTPUT),
 ]
 Upload = Annotated[
     bool,
@@ -78,8 +78,8 @@ def push(
     json: output.Json = False,
 ) -> None:
     """Write a folder for the Hub: adapter, snapshot, model card; --upload sends it."""
-    name = repo_of(repo).rpartition("/")[2]
-    folder = user_path(out or name, "--out")
+    # No name on the Hub has two dashes in a row, so that each repository has a folder of its own.
+    folder = user_path(out or repo_of(repo).replace("/", "--"), "--out")
     path = user_path(file, "the file")
     with progress() as observer:
         observer.stage("write the folder")

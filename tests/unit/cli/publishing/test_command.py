@@ -25,7 +25,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_dry_run_writes_a_folder_and_says_what_uploads_it(folder: Path) -> None:
     done = beft("push", SAMPLE, "me/my-v")
     assert done.status == 0, done.err
-    names = {path.name for path in (folder / "my-v").iterdir()}
+    names = {path.name for path in (folder / "me--my-v").iterdir()}
     assert names == {
         *("README.md", "scores.svg", "adapter_config.json", "adapter_model.safetensors"),
         "snapshot.beft.safetensors",
@@ -39,6 +39,9 @@ def test_a_dry_run_writes_a_folder_and_says_what_uploads_it(folder: Path) -> Non
     assert "exists and has another" in assert_refused(
         beft("push", SAMPLE.with_name("sst2-low-seed0-q-only.beft.safetensors"), "me/my-v")
     )
+    (folder / "me--my-v" / "README.md").write_text((folder / "me--my-v" / "README.md").read_text() + "\nOurs.\n")
+    theirs = beft("push", SAMPLE, "you/my-v", "--json").json
+    assert theirs["folder"] == "you--my-v" and not theirs["card_edited"], "another's card is not taken"
 
 
 def test_the_command_repeats_what_was_given_and_uploads(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
