@@ -10,14 +10,16 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from beft_core.errors import UserError
 from beft_core.extras import install_command
+from beft_core.files.home import home
+from beft_core.files.safe_io import atomic_write, read_json_file
 from beft_core.sweeps.table import CHOICE_COLUMNS, SCORE_COLUMNS
 from beft_core.training.observer import Observer
 
@@ -33,6 +35,9 @@ SUMMARY: tuple[str, ...] = ("train_loss", "seconds", "best_value", "best_epoch",
 """Columns that are logged once, with the last epoch, where a fine-tune has them."""
 ELSEWHERE: tuple[str, ...] = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
 """Variables of the environment by which trackio sends runs away from this machine."""
+
+UNDER_WAY = "tracking.json"
+"""File in the home folder with the name of the run that is being sent, by project."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,8 @@ def send(results: pd.DataFrame, project: str, observer: Observer, space: str | N
     """Send the finished fine-tunes of a result table to trackio; return how many.
 
     ``space``: a Space on the Hugging Face Hub instead of this machine; a new one is private. A run that is on this
-    machine already is not sent again; to a Space all are. What trackio prints goes to standard error.
+    machine already is not sent again, unless a call before was killed in it: then it is sent anew. To a Space all are.
+    What trackio prints goes to standard error.
 
     Raises:
         UserError: trackio is not installed, a name that it cannot take, a run that it refuses, or a variable of
@@ -91,7 +97,7 @@ def send(results: pd.DataFrame, project: str, observer: Observer, space: str | N
             break
         if run.name not in there:
             try:
-                with redirect_stdout(sys.stderr):
+                with redirect_stdout(sys.stderr), _noted(project, run.name):
                     _send(trackio, run, project, space)
             except Exception as error:  # of its database, of the Hub's client, of the network: each has its own
                 raise UserError(
@@ -124,11 +130,43 @@ def _send(trackio: ModuleType, run: TrackedRun, project: str, space: str | None)
 
 
 def _names(trackio: ModuleType, project: str) -> set[str]:
-    """List the runs that a project on this machine has; none where there is no such project."""
+    """List the runs that a project on this machine has whole; none where there is no such project.
+
+    One that was being sent when its sender was killed is deleted there.
+    """
     try:
-        return {str(run.name) for run in trackio.Api().runs(project)}
+        runs = list(trackio.Api().runs(project))
     except ValueError:  # no such project
         return set()
+    half = _under_way().get(project)
+    for run in runs:
+        if run.name == half:
+            run.delete()
+    return {str(run.name) for run in runs if run.name != half}
+
+
+@contextmanager
+def _noted(project: str, name: str) -> Iterator[None]:
+    """Note which run is being sent, for whoever comes after a kill; one that was refused stays noted, too."""
+    _note({**_under_way(), project: name})
+    yield
+    _note({other: run for other, run in _under_way().items() if other != project})
+
+
+def _note(under_way: Mapping[str, str]) -> None:
+    """Write the note; a home folder that cannot be written stays as it is: only after a kill it is missed."""
+    with suppress(OSError, UserError):
+        home().mkdir(parents=True, exist_ok=True)
+        atomic_write(home() / UNDER_WAY, [json.dumps(dict(under_way)).encode()])
+
+
+def _under_way() -> dict[str, str]:
+    """Read the note; a damaged one counts as none."""
+    try:
+        table = read_json_file(home() / UNDER_WAY)
+    except UserError:
+        return {}
+    return {project: name for project, name in table.items() if isinstance(name, str)}
 
 
 def _trackio() -> ModuleType:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,8 +21,9 @@ RESULTS = make_results(
 
 
 @pytest.fixture
-def tracker(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def tracker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """trackio's functions, as far as they are used."""
+    monkeypatch.setenv("BEFT_HOME", str(tmp_path / "home"))
     runs: dict[str, dict[str, Any]] = {}
 
     def init(project: str, **asked: Any) -> Any:
@@ -34,7 +37,7 @@ def tracker(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     def of_project(project: str) -> list[SimpleNamespace]:
         if not runs:
             raise ValueError(project)
-        return [SimpleNamespace(name=name) for name in runs]
+        return [SimpleNamespace(name=name, delete=partial(runs.pop, name)) for name in runs]
 
     found = SimpleNamespace(init=init, Api=lambda: SimpleNamespace(runs=of_project), runs=runs)
     monkeypatch.setattr(tracking, "_trackio", lambda: found)
@@ -63,6 +66,34 @@ def test_what_is_there_is_not_sent_again(tracker: SimpleNamespace) -> None:
     assert all(run["finished"] == 1 for run in tracker.runs.values())
     other = make_results(("rte",), ("low",), (1e-3,), (0,), trains=("v",))
     assert tracking.send(other, "group", Observer()) == 1
+
+
+def test_a_run_in_which_the_sender_was_killed_is_sent_anew(
+    tracker: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tracker.init
+
+    class Killed(BaseException):
+        pass
+
+    def init(project: str, **asked: Any) -> Any:
+        run = made(project, **asked)
+        if len(tracker.runs) < 2:
+            return run
+
+        def log(metrics: object, step: int) -> None:
+            run.log(metrics, step)
+            raise Killed
+
+        return SimpleNamespace(log=log)
+
+    monkeypatch.setattr(tracker, "init", init)
+    with pytest.raises(Killed):
+        tracking.send(RESULTS, "group", Observer())
+    monkeypatch.setattr(tracker, "init", made)
+    assert tracking.send(RESULTS, "group", Observer()) == 2
+    assert [len(run["logged"]) for run in tracker.runs.values()] == [EPOCHS] * 3
+    assert tracking.send(RESULTS, "group", Observer()) == 0
 
 
 def test_a_space_is_named(tracker: SimpleNamespace) -> None:
