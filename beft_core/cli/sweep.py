@@ -22,8 +22,8 @@ from beft_core.cli.workers.options import BankSize, Devices, NoSnapshots, Worker
 from beft_core.config import RunConfig, type_in_words
 from beft_core.errors import UserError
 from beft_core.execution.clusters.settings import Cluster
-from beft_core.execution.clusters.submission import Submission, wait
-from beft_core.execution.fleet import MAX_WORKERS, places, sweep_here
+from beft_core.execution.clusters.submission import Submission, jobs_for, wait
+from beft_core.execution.fleet import MAX_WORKERS, at_once, places, sweep_here
 from beft_core.extras import require_training
 from beft_core.files.paths import user_path
 from beft_core.presets import layout_here
@@ -223,7 +223,11 @@ def sweep(
         spec, runs = continued, continued.runs()
     done = folder.finished(runs)
     to_do = [one for one in runs if identity(one) not in done]
-    expected = hours(to_do)
+    if cluster is None:
+        devices = at_once(runs[0], own["devices"] or (), own["workers"])
+    else:
+        devices = jobs_for(len(to_do), cluster) * cluster.places
+    expected = hours(to_do, devices)
     if dry_run:
         _print_forecast(spec, len(runs), to_do, expected, cost_per_hour, json)
         return 0
@@ -240,7 +244,7 @@ def sweep(
         says = f"{len(to_do):,} fine-tunes: {expected.in_words(cost_per_hour)}"
         result = _work(spec, folder, runs, own, says, cluster)
         if cluster is None and result["trained"] == len(to_do):
-            learned(to_do, result["seconds"])
+            learned(to_do, result["seconds"], devices)
             output.note(expected.judged(result["seconds"], cost_per_hour))
     table = folder.table(runs := spec.runs())  # of a model that came from the Hub meanwhile, the size is known now
     if json:

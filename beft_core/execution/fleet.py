@@ -23,6 +23,7 @@ from beft_core.execution.leaving import UNFINISHED
 from beft_core.files.disk import with_room
 from beft_core.files.plain_file import open_plain
 from beft_core.models.source import BUNDLED, locate
+from beft_core.presets import layout_here
 from beft_core.runs.reading import last_lines
 from beft_core.sweeps.sharing.result import SweepResult
 from beft_core.sweeps.sharing.workers import Worker, beat_seconds
@@ -65,9 +66,23 @@ def places(spec: SweepSpec, devices: Sequence[str] = (), workers: int | None = N
     Raises:
         UserError: devices that are not there, or a number that makes no sense.
     """
+    return _places(RunConfig.from_dict(dict(spec.settings)), devices, workers)
+
+
+def at_once(settings: RunConfig, devices: Sequence[str] = (), workers: int | None = None) -> int:
+    """Count the devices on which workers of :func:`places` compute at once, without fetching a model.
+
+    Parts of the cores are together as fast as all of them, and so are workers of one GPU. ``settings``: of the sweep;
+    the others, and errors, as of :func:`places`.
+    """
+    if layout_here(settings.model) is None:
+        return max(1, len(_chosen(settings, devices)))
+    return len({place.environment.get("CUDA_VISIBLE_DEVICES") for place in _places(settings, devices, workers)})
+
+
+def _places(settings: RunConfig, devices: Sequence[str], workers: int | None) -> list[Place]:
     if workers is not None and not 1 <= workers <= MAX_WORKERS:
         raise UserError(f"got --workers {workers}", f"from 1 to {MAX_WORKERS}")
-    settings = RunConfig.from_dict(dict(spec.settings))
     chosen = _chosen(settings, devices)
     if not chosen:
         count = workers or 1
@@ -154,13 +169,18 @@ def sweep_here(
     locate(str(spec.settings.get("model", BUNDLED)))
     runs = spec.runs()
     folder.begin(spec)
-    options = [*(["--bank-size", str(bank_size)] if bank_size else []), *([] if snapshots else ["--no-snapshots"])]
-    return _Fleet(folder, runs, observer, options).run(where, merges=bool(spec.merges))
+    options = ["--wait", *options_of(bank_size, snapshots)]
+    return Fleet(folder, runs, observer, options).run(where, merges=bool(spec.merges))
+
+
+def options_of(bank_size: int | None, snapshots: bool) -> list[str]:
+    """Write what :func:`sweep_here` takes as options of the command ``worker``."""
+    return [*(["--bank-size", str(bank_size)] if bank_size else []), *([] if snapshots else ["--no-snapshots"])]
 
 
 def command_of(folder: SweepFolder, place: Place, count: int, options: Sequence[str]) -> list[str]:
     """Make the command line of one of ``count`` workers."""
-    command = [sys.executable, "-m", "beft_core", "worker", str(folder.path), "--wait", "--workers", str(count)]
+    command = [sys.executable, "-m", "beft_core", "worker", str(folder.path), "--workers", str(count)]
     return [*command, "--device-name", place.name, "--parent", str(os.getpid()), *options]
 
 
@@ -175,13 +195,30 @@ class _Child:
     seen: Worker | None = None
 
 
-class _Fleet:
-    """Workers of one sweep on this machine."""
+class Fleet:
+    """Workers of one sweep on this machine, which began in its folder."""
 
     def __init__(
-        self, folder: SweepFolder, runs: Sequence[RunConfig], observer: Observer, options: Sequence[str]
+        self,
+        folder: SweepFolder,
+        runs: Sequence[RunConfig],
+        observer: Observer,
+        options: Sequence[str],
+        *,
+        others: int = 0,
     ) -> None:
+        """Watch over workers that are still to be started.
+
+        Args:
+            folder: the folder of the sweep.
+            runs: the grid's fine-tunes.
+            observer: hears about progress, and may ask for the end.
+            options: of the command ``worker``; without ``--wait`` they leave what others have in hand to them.
+            others: number of workers elsewhere that passes are planned for, too.
+        """
         self.folder, self.runs, self.observer, self.options = folder, runs, observer, options
+        self.others = others
+        self.waits = "--wait" in options
         self.finished = Finished(folder, map(identity, runs))
         self.follow: Following | None = None
         """Progress; its steps are counted while the first workers start, which takes them longer."""
@@ -190,14 +227,18 @@ class _Fleet:
         """When the workers were asked to stop, by the clock that nobody sets."""
 
     def run(self, where: Sequence[Place], merges: bool) -> SweepResult:
-        """Start the workers and wait for their end."""
+        """Start the workers and wait for their end. ``merges``: whether the grid has merges.
+
+        Raises:
+            UserError: they ended before all was done that they should do.
+        """
         began = time.monotonic()
         round_ = 0
         try:
             while (self.missing() or (round_ == 0 and merges)) and self.asked is None and round_ < ROUNDS:
                 ended = len(self.children)
                 for place in where:
-                    self.children.append(self._start(place, len(where)))
+                    self.children.append(self._start(place, len(where) + self.others))
                 self.follow = self.follow or Following(self.folder, self.runs, self.observer)
                 self._watch(self.follow)
                 round_ += 1
@@ -205,8 +246,9 @@ class _Fleet:
                     break  # none was killed: a further round would end as this one did
         finally:
             self._end_all()
-        stopped = self.asked is not None
-        if self.missing() and not stopped:
+        left = any(child.process.returncode == UNFINISHED for child in self.children)
+        stopped = self.asked is not None or (not self.waits and left and self.missing())
+        if self.missing() and not stopped and (self.waits or self._some_failed()):
             raise self._why()
         table = with_room(partial(self.folder.write_table, self.runs), self.observer.message)
         seen = [child.seen for child in self.children if child.seen is not None]
@@ -272,6 +314,9 @@ class _Fleet:
                 child.process.kill()
         for child in self.children:
             child.process.wait()
+
+    def _some_failed(self) -> bool:
+        return any(child.process.returncode not in (0, UNFINISHED) for child in self.children)
 
     def _why(self) -> UserError:
         """Make the error that says why workers ended before all was done."""

@@ -34,6 +34,8 @@ class Leaving:
     def __init__(self, at_last: Callable[[], None] = lambda: None) -> None:
         self.signal: str | None = None
         """Name of the signal that came first; None: none did."""
+        self.last_words: list[Callable[[], None]] = []
+        """Functions that are called first in that case."""
         self._at_last = at_last
         self._before: dict[signal.Signals, Any] = {}
         self._timer: threading.Timer | None = None
@@ -68,6 +70,8 @@ class Leaving:
 
     def _end(self) -> None:
         try:
+            for say in list(self.last_words):
+                say()
             self._at_last()
         finally:
             os._exit(UNFINISHED)

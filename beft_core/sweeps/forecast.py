@@ -108,7 +108,7 @@ class Hours:
     def judged(self, took: float, cost_per_hour: float | None = None) -> str:
         """Write how long it took in the end, beside the forecast where there was one."""
         price = "" if cost_per_hour is None else f" ({cost_of(took, cost_per_hour)})"
-        if self.seconds is None:
+        if not self.seconds:  # none, or nothing to train
             return f"took {duration(took)}{price}"
         return f"took {duration(took)}{price}, forecast {duration(self.seconds)}: {judge_estimate(self.seconds, took)}"
 
@@ -116,8 +116,8 @@ class Hours:
 def hours(runs: Iterable[RunConfig], workers: int = 1, model_weights: int | None = None) -> Hours:
     """Forecast the time of resolved fine-tunes of one model by what sweeps took on this machine before.
 
-    ``workers``: how many work at once. ``model_weights``: of :func:`beft_core.sweeps.planning.work.weights`, for a
-    model that is not on this machine.
+    ``workers``: how many devices work at once. ``model_weights``: of
+    :func:`beft_core.sweeps.planning.work.weights`, for a model that is not on this machine.
 
     Raises:
         UserError: what is wrong with a table of the user's own.
@@ -162,13 +162,16 @@ def operations_of(configs: Iterable[RunConfig], model_weights: int | None = None
     return total
 
 
-def learned(configs: Iterable[RunConfig], seconds: float) -> None:
-    """Remember how long fine-tunes took that have just been trained, all of one model and device."""
+def learned(configs: Iterable[RunConfig], seconds: float, workers: int = 1) -> None:
+    """Remember how long fine-tunes took that have just been trained, all of one model and device.
+
+    ``workers``: how many devices of its kind worked at once; a rate is that of one.
+    """
     trained = list(configs)
     operations = operations_of(trained)
     if trained and operations is not None:
         first = trained[0]
-        rates.learn(rates.Machine.of(first.device, first.precision, first.model), operations, seconds)
+        rates.learn(rates.Machine.of(first.device, first.precision, first.model), operations, seconds * workers)
 
 
 def require_price(per_hour: float | None) -> None:

@@ -13,7 +13,7 @@ from beft_core.cli.progress import progress
 from beft_core.cli.workers.options import BankSize, NoSnapshots
 from beft_core.errors import UserError
 from beft_core.execution.leaving import UNFINISHED
-from beft_core.execution.sweep_worker import work
+from beft_core.execution.sweep_worker import Assignment, work
 from beft_core.files.paths import user_path
 from beft_core.sweeps.store import SweepFolder
 
@@ -65,13 +65,15 @@ def worker(
         status = work(
             SweepFolder(user_path(folder, "the folder")),
             observer,
-            bank_size=bank_size,
-            snapshots=not no_snapshots,
-            workers=workers or 1,
-            wait=wait,
-            device=device_name,
-            parent=parent,
-            unless=Path(unless) if unless else None,
+            Assignment(
+                bank_size,
+                not no_snapshots,
+                workers or 1,
+                wait,
+                device_name,
+                parent,
+                Path(unless) if unless else None,
+            ),
             requeue=requeue,
         )
     if status == UNFINISHED:

@@ -83,6 +83,11 @@ class Cluster:
             raise UserError(f"got time {str(self.time)[:40]}, a number", "a time with its unit or in quotes", "90m")
         minutes(self.time)
 
+    @property
+    def places(self) -> int:
+        """Number of workers of a job: one for each of its GPUs, or one on the CPU."""
+        return max(1, self.gpus)
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Cluster:
         """Make settings from values by name. Raises UserError for names or values that there are not."""

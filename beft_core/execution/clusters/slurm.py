@@ -160,7 +160,8 @@ class Slurm(Executor):
             if run.kind.is_shared and cluster.max_jobs > 1:
                 sweep = SweepFolder(run.sweep)
                 sweep.begin(sweep.continued(SweepSpec.from_dict(fields).pinned()))
-                helper = worker_command(sweep, cluster.max_jobs, ["--unless", str(run.cancel_file)])
+                workers = cluster.max_jobs * cluster.places
+                helper = worker_command(sweep, workers, ["--unless", str(run.cancel_file)])
                 jobs.append(submit(helper, f"{name}-more", cluster, folder, cluster.max_jobs - 1))
             run.write_status(replace(run.recorded(), job=" ".join(jobs)))
         except UserError:

@@ -7,15 +7,17 @@ started again, changes nothing, and a second submission of the same sweep helps 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.execution.clusters.following import Following
 from beft_core.execution.clusters.settings import Cluster
 from beft_core.execution.clusters.slurm import JOBS, cancel, queued, script, submit, worker_command
+from beft_core.execution.fleet import options_of
 from beft_core.sweeps.sharing.result import SweepResult
 from beft_core.sweeps.sharing.workers import Worker, claim_seconds
 from beft_core.sweeps.spec import SweepSpec
@@ -24,8 +26,13 @@ from beft_core.training.observer import Observer
 
 LOOK_SECONDS = 5.0
 """Seconds between two looks at a sweep's folder, which lies on a server that many ask."""
-FOR_ONE_JOB = 4
-"""Fewest fine-tunes of a job: starting one for fewer costs more than it brings."""
+FOR_ONE_WORKER = 4
+"""Fewest fine-tunes of a worker: starting one for fewer costs more than it brings."""
+
+
+def jobs_for(missing: int, cluster: Cluster) -> int:
+    """Count the jobs for so many missing fine-tunes: no more than are wanted, and none that finds nothing to do."""
+    return max(1, min(cluster.max_jobs, -(-missing // (FOR_ONE_WORKER * cluster.places))))
 
 
 @dataclass(frozen=True)
@@ -46,14 +53,14 @@ class Submission:
 
     @property
     def jobs(self) -> int:
-        """Number of jobs: no more than are wanted, and none that finds nothing to do."""
-        return max(1, min(self.cluster.max_jobs, -(-self.missing // FOR_ONE_JOB)))
+        """Number of jobs, of :func:`jobs_for`."""
+        return jobs_for(self.missing, self.cluster)
 
     @property
     def command(self) -> list[str]:
         """Command line of each job."""
-        options = ["--bank-size", str(self.bank_size)] if self.bank_size else []
-        return worker_command(self.folder, self.jobs, options + ([] if self.snapshots else ["--no-snapshots"]))
+        options = options_of(self.bank_size, self.snapshots)
+        return worker_command(self.folder, self.jobs * self.cluster.places, options)
 
     @property
     def name(self) -> str:
@@ -87,6 +94,37 @@ class Submission:
         return submit(self.command, self.name, self.cluster, self.folder.path / JOBS, self.jobs)
 
 
+class Abandoned:
+    """Watch over whether the jobs of a submission and whoever worked beside them have left."""
+
+    def __init__(self, job: str) -> None:
+        """``job``: id of the jobs."""
+        self._job = job
+        self._beats: dict[str, float] = {}
+        self._alone, self._last = 0.0, time.monotonic()
+
+    def look(self, workers: Iterable[Worker]) -> bool:
+        """Say whether nobody has been at work for so long that nobody will come. ``workers``: all that are known."""
+        now = time.monotonic()
+        at_work = {one.identity.id: one.time for one in workers if one.state in ("working", "waiting")}
+        # Jobs leave when workers of another submission train all that is left: those are waited for.
+        heard = any(self._beats.get(name, date) != date for name, date in at_work.items())
+        self._beats = at_work
+        self._alone = 0.0 if heard or queued(self._job) is not False else self._alone + now - self._last
+        self._last = now
+        # Workers of a killed job say for ever that they work: their silence is waited for as workers wait for it.
+        return self._alone > (claim_seconds() if at_work else LOOK_SECONDS)
+
+
+def ended_early(job: str, missing: str, logs: Path) -> UserError:
+    """Make the error of jobs that ended before all was done. ``missing``: what is, in words; ``logs``: their folder."""
+    return UserError(
+        f"job {job} has ended, and {missing} are missing",
+        "jobs that go on until all is done",
+        f"the same command again, which goes on from here; what jobs said is in {logs}",
+    )
+
+
 def wait(submission: Submission, job: str, observer: Observer) -> SweepResult:
     """Wait until a sweep is done, by its jobs and any other workers, and write its table.
 
@@ -99,31 +137,17 @@ def wait(submission: Submission, job: str, observer: Observer) -> SweepResult:
     merges = bool(folder.spec().merges)
     before = len(folder.finished(submission.runs))
     follow = Following(folder, submission.runs, observer)
-    alone = 0.0
-    last = time.monotonic()
+    abandoned = Abandoned(job)
     seen: dict[str, Worker] = {}
-    beats: dict[str, float] = {}
 
     def is_done() -> bool:
         return not follow.missing() and (not merges or folder.merges.is_file())
 
     while not is_done() and not observer.should_stop():
         seen = follow.look(_name)
-        now = time.monotonic()
-        at_work = {name: one.time for name, one in seen.items() if one.state in ("working", "waiting")}
-        # Jobs leave when workers of another submission train all that is left: those are waited for.
-        heard = any(beats.get(name, date) != date for name, date in at_work.items())
-        beats = at_work
-        alone = 0.0 if heard or queued(job) is not False else alone + now - last
-        last = now
-        # Workers of a killed job say for ever that they work: their silence is waited for as workers wait for it.
-        if alone > (claim_seconds() if at_work else LOOK_SECONDS):
+        if abandoned.look(seen.values()):
             missing = follow.missing()
-            raise UserError(
-                f"job {job} has ended, and {f'{missing} fine-tunes' if missing else 'the merges'} are missing",
-                "jobs that go on until all is done",
-                f"the same command again, which goes on from here; what jobs said is in {folder.path / JOBS}",
-            )
+            raise ended_early(job, f"{missing} fine-tunes" if missing else "the merges", folder.path / JOBS)
         time.sleep(LOOK_SECONDS)
     follow.look(_name)
     if is_done():

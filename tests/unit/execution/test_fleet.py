@@ -12,7 +12,7 @@ import pytest
 
 from beft_core.errors import UserError
 from beft_core.execution import fleet
-from beft_core.execution.fleet import Place, places, sweep_here
+from beft_core.execution.fleet import Place, at_once, places, sweep_here
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import read_table
@@ -115,6 +115,8 @@ runs = {identity(one): one for one in folder.spec().runs()}
 with Leaving() as leaving, Heart.of_this_process(folder.workers) as heart:
     share = Share(folder, heart, list(runs))
     share.make_plan(lambda names: [(name,) for name in names])
+    if act == "leaves":
+        sys.exit(0)
     if act == "fails":
         sys.exit("beft: got 3 layers; expected 6")
     while undone := share.undone():
@@ -200,7 +202,7 @@ def test_where_all_were_killed_they_are_started_again(played: Callable[[str], No
     place = [Place("cpu, part 1 of 1", {"OMP_NUM_THREADS": "1"})]
     folder = SweepFolder(tmp_path / "sweep")
     folder.begin(SPEC)
-    result = fleet._Fleet(folder, SPEC.runs(), Hears(), []).run(place, merges=False)
+    result = fleet.Fleet(folder, SPEC.runs(), Hears(), ["--wait"]).run(place, merges=False)
     assert result.trained == 4 and len(list(folder.workers.glob("*.json"))) == 2
 
 
@@ -210,6 +212,31 @@ def test_what_ends_them_is_the_error_in_one_line(played: Callable[[str], None], 
     with pytest.raises(UserError, match=r"ended before all was done: got 3 layers; expected 6.*whole log is in"):
         sweep_here(SPEC, SweepFolder(tmp_path / "sweep"), Hears(), workers=2)
     assert time.monotonic() - began < 60
+
+
+def test_what_others_have_in_hand_is_left_to_them(played: Callable[[str], None], tmp_path: Path) -> None:
+    folder, where = SweepFolder(tmp_path / "sweep"), [Place("cuda:0", {"CUDA_VISIBLE_DEVICES": "0"})] * 2
+    folder.begin(SPEC)
+    played("leaves")
+    result = fleet.Fleet(folder, SPEC.runs(), Hears(), []).run(where, merges=False)
+    assert (result.trained, result.stopped) == (0, False)
+    with pytest.raises(UserError, match="ended before all was done"):
+        fleet.Fleet(folder, SPEC.runs(), Hears(), ["--wait"]).run(where, merges=False)
+    played("fails")
+    with pytest.raises(UserError, match="got 3 layers"):
+        fleet.Fleet(folder, SPEC.runs(), Hears(), []).run(where, merges=False)
+
+
+def test_workers_that_share_a_device_are_as_fast_as_one(
+    cards: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (on_cpu, *_), (on_gpu,) = SPEC.runs(), ON_GPU.runs()
+    assert at_once(on_cpu, workers=4) == at_once(on_cpu) == 1
+    cards(3)
+    assert (at_once(on_gpu), at_once(on_gpu, workers=6), at_once(on_gpu, ["cuda:2"])) == (3, 3, 1)
+    monkeypatch.setattr(fleet, "locate", lambda name: pytest.fail("a forecast fetches no model"))
+    monkeypatch.setattr(fleet, "layout_here", lambda name: None)
+    assert at_once(on_gpu) == 3
 
 
 def test_the_wish_to_stop_is_passed_on(played: Callable[[str], None], tmp_path: Path) -> None:

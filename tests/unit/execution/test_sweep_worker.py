@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from beft_core.errors import UserError
-from beft_core.execution import sweep_worker
+from beft_core.execution import fleet, sweep_worker
+from beft_core.execution.fleet import Place
 from beft_core.execution.leaving import UNFINISHED
-from beft_core.execution.sweep_worker import work
+from beft_core.execution.sweep_worker import Assignment, work
 from beft_core.sweeps.sharing.workers import workers_in
 from beft_core.sweeps.spec import SweepSpec
 from beft_core.sweeps.store import SweepFolder
@@ -54,7 +55,7 @@ def waits(observer: Observer) -> bool:
 def test_it_does_its_share_and_says_who_it_is(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "42")
     called = play(monkeypatch, lambda observer: False)
-    assert work(folder, Observer(), bank_size=3, snapshots=False, workers=7, device="cuda:1") == 0
+    assert work(folder, Observer(), Assignment(3, snapshots=False, workers=7, device="cuda:1")) == 0
     assert (called["bank_size"], called["snapshots"]) == (3, False)
     assert (called["sharing"].workers, called["sharing"].wait) == (7, False)
     assert called["sharing"].joins, "a grid that has grown since is not written over"
@@ -83,10 +84,34 @@ def test_a_signal_ends_it_and_its_time_being_up_queues_it_again(
     assert work(folder, Observer()) == UNFINISHED and not queued.exists()  # only where it was asked for
 
 
+def test_on_a_machine_of_several_gpus_it_is_one_worker_for_each(
+    folder: SweepFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = [Place(f"cuda:{number}", {"CUDA_VISIBLE_DEVICES": str(number)}) for number in range(2)]
+    monkeypatch.setattr(sweep_worker, "places", lambda spec: two)
+    monkeypatch.setattr(fleet, "WATCH_SECONDS", 0.05)
+    started: list[list[str]] = []
+    child = "import os, pathlib, sys; pathlib.Path(sys.argv[1], os.environ['CUDA_VISIBLE_DEVICES']).touch()"
+
+    def command_of(folder: SweepFolder, place: Place, count: int, options: list[str]) -> list[str]:
+        started.append([place.name, str(count), *options])
+        return [sys.executable, "-c", child, str(tmp_path)]
+
+    monkeypatch.setattr(fleet, "command_of", command_of)
+    play(monkeypatch, lambda observer: pytest.fail("each GPU has a process of its own"))
+    unless = tmp_path / "cancel"
+    assert work(folder, Observer(), Assignment(3, workers=6, unless=unless)) == 0
+    options = ["--bank-size", "3", "--unless", str(unless)]
+    assert started == [["cuda:0", "6", *options], ["cuda:1", "6", *options]], "those of other jobs count in the plan"
+    assert (tmp_path / "0").exists() and (tmp_path / "1").exists()
+    play(monkeypatch, lambda observer: False)
+    assert work(folder, Observer(), Assignment(parent=os.getppid())) == 0, "one of them starts no further ones"
+
+
 def test_it_leaves_when_its_parent_is_gone(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BEFT_BEAT_SECONDS", "0.05")
     play(monkeypatch, waits)
-    assert work(folder, Observer(), parent=os.getppid() + 1) == UNFINISHED
+    assert work(folder, Observer(), Assignment(parent=os.getppid() + 1)) == UNFINISHED
 
 
 def test_it_leaves_when_it_is_not_wanted_any_more(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,9 +124,9 @@ def test_it_leaves_when_it_is_not_wanted_any_more(folder: SweepFolder, monkeypat
         return waits(observer)
 
     play(monkeypatch, act)
-    assert work(folder, Observer(), unless=cancelled) == UNFINISHED
+    assert work(folder, Observer(), Assignment(unless=cancelled)) == UNFINISHED
     play(monkeypatch, lambda observer: pytest.fail("a job that waited in the queue meanwhile begins nothing"))
-    assert work(folder, Observer(), unless=cancelled) == UNFINISHED
+    assert work(folder, Observer(), Assignment(unless=cancelled)) == UNFINISHED
 
 
 def test_where_no_sweep_began_there_is_nothing_to_do(tmp_path: Path) -> None:

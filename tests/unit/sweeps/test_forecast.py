@@ -101,6 +101,10 @@ def test_hours_follow_from_what_sweeps_took_before(home: None) -> None:
     assert after.in_words(2.0) == "about 60 s, cost 0.03 (as fast as sweeps before on this cpu)"
     assert forecast.hours(RUNS, workers=4).seconds == pytest.approx(15.0)
     assert after.judged(120.0) == "took 2 min, forecast 60 s: 50% too short"
+    assert forecast.hours([]).judged(120.0) == "took 2 min", "merges alone are no forecast that was wrong"
+    forecast.learned(RUNS, 7.0, workers=2)
+    expected = (0.7 * 30.0 + 14.0) / (0.7 * 1 + 2) * 2  # a rate is that of one device
+    assert forecast.hours(RUNS).seconds == pytest.approx(expected)
     assert before.judged(120.0, 30.0) == "took 2 min (cost 1.00)"
 
 

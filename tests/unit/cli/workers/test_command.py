@@ -10,6 +10,7 @@ from cli_runner import assert_refused, beft
 
 from beft_core.cli.workers import command
 from beft_core.execution.leaving import UNFINISHED
+from beft_core.execution.sweep_worker import Assignment
 
 
 def test_a_folder_where_no_sweep_began_is_refused(tmp_path: Path) -> None:
@@ -25,8 +26,8 @@ def test_numbers_that_make_no_sense_are_refused(flag: str, tmp_path: Path) -> No
 def test_a_worker_that_left_says_so_and_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, Any]] = []
 
-    def work(folder: Any, observer: Any, **how: Any) -> int:
-        asked.append({"folder": folder.path, **how})
+    def work(folder: Any, observer: Any, given: Assignment, *, requeue: bool) -> int:
+        asked.append({"folder": folder.path, **vars(given), "requeue": requeue})
         return UNFINISHED
 
     monkeypatch.setattr(command, "work", work)

@@ -39,6 +39,7 @@ def test_they_reach_the_workers_from_flags_and_from_a_file(tmp_path: Path, monke
 
     monkeypatch.setattr(sweep, "sweep_here", here)
     monkeypatch.setattr(sweep, "places", lambda *_: [])
+    monkeypatch.setattr(sweep, "at_once", lambda *_: 2)
     flags = ["--devices", "cuda:1", "cuda:0", "--workers", "4", "--bank-size", "3", "--no-snapshots"]
     assert beft("sweep", *GRID, "--out", tmp_path / "a", *flags).status == 0
     file = tmp_path / "sweep.yaml"
