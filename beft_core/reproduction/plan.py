@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,8 @@ from beft_core.sweeps.store import SweepFolder
 from beft_core.tasks.registry import get_task
 from beft_core.training.estimate.count import count_examples
 
+MAX_SLUG = 60
+"""Most characters of a model's name in that of a folder: its last ones."""
 SWEEPS = "sweeps"
 """Name of the folder below the reproduction's that holds one sweep's folder for each step."""
 OWN_SETTINGS: tuple[str, ...] = ("device", "precision", "pad", "compile")
@@ -111,8 +114,9 @@ class Line:
     """Fine-tunes to do that lack a model or data."""
 
     def hours(self, workers: int = 1) -> Hours:
-        """Forecast the time of all that is to do, ready or not."""
-        return hours([*self.ready, *self.waiting], workers, WEIGHTS.get(self.step.paper_model))
+        """Forecast the time of all that is to do, ready or not. ``workers``: how many devices work at once."""
+        of_paper = None if self.step.is_other_model else WEIGHTS.get(self.step.paper_model)
+        return hours([*self.ready, *self.waiting], workers, of_paper)
 
 
 @dataclass(frozen=True)
@@ -182,11 +186,11 @@ def plan(
     for name in experiments:
         for number, grid in enumerate(EXPERIMENTS[name].grids, 1):
             for model, of_paper in _models(grid, models):
-                where = folder / SWEEPS / f"{name}-{number}-{_slug(model)}"
+                where = folder / SWEEPS / f"{name}-{number}-{_slug(model, models)}"
                 steps.append(_step(name, grid, model, of_paper, where, known, rehearsal, seeds, settings or {}))
         for comparing in EXPERIMENTS[name].comparisons:
             for model, of_paper in _models(comparing, models):
-                where = folder / SWEEPS / f"{name}-{_slug(model)}"
+                where = folder / SWEEPS / f"{name}-{_slug(model, models)}"
                 steps += _comparisons(name, comparing, model, of_paper, where, known, rehearsal, seeds, settings or {})
     return Plan(experiments, folder, tuple(steps), rehearsal)
 
@@ -199,8 +203,12 @@ def _models(grid: Grid | Comparing, given: Sequence[str]) -> list[tuple[str, str
     return [(model, of if of in grid.models else grid.models[0]) for model, of in named.items()]
 
 
-def _slug(model: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", model).strip("-")[-60:] or "model"
+def _slug(name: str, others: Iterable[str] = ()) -> str:
+    """Make a name for a folder. One that another name would have too gets a part of its digest."""
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name)[-MAX_SLUG:].strip("-") or "model"
+    if all(_slug(other) != plain for other in others if other != name):
+        return plain
+    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 class _Known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,23 @@ def test_hours_follow_the_rate_of_this_machine(tmp_path: Path) -> None:
     elsewhere = plan(["table4"], tmp_path).lines()
     times = [one.hours().seconds for one in elsewhere]
     assert None not in times and times[2] > 2 * times[0], "BERT-large, not here, takes longer than BERT-base"
+
+
+def test_a_model_that_only_stands_in_is_not_taken_to_be_as_large_as_the_papers(tmp_path: Path) -> None:
+    (here,) = plan(["figure1"], tmp_path, models=["bundled"], small=True).lines()
+    forecast.learned(here.ready, 100.0)
+    (line,) = plan(["figure1"], tmp_path, models=["org/a-large-one"]).lines()
+    assert line.waiting and line.hours().seconds is None
+    assert dataclasses.replace(line, waiting=()).hours().seconds == 0
+
+
+def test_models_of_nearly_the_same_name_have_folders_of_their_own(tmp_path: Path) -> None:
+    names = ["org/a.b", "org/a-b", "org/c", f"x/{'y' * 60}", f"z/{'y' * 60}"]
+    folders = [step.folder.name for step in plan(["figure1"], tmp_path, models=names).steps]
+    assert len(set(folders)) == 5 and folders[2] == "figure1-1-org-c"
+    assert folders[0] != "figure1-1-org-a-b" != folders[1], "neither depends on which is named first"
+    (alone,) = plan(["figure1"], tmp_path, models=["org/a.b"]).steps
+    assert alone.folder.name == "figure1-1-org-a-b"
 
 
 def test_the_paper_trains_larger_models_longer_and_the_plan_knows(tmp_path: Path) -> None:
