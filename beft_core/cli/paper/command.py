@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import re
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from beft_core.cli import output
 from beft_core.cli.parser.command import DATA, MODEL, OUTPUT, TRAINING, add
-from beft_core.cli.progress import progress
+from beft_core.cli.progress import Progress, progress
+from beft_core.cli.workers import options
+from beft_core.cli.workers.options import BankSize
 from beft_core.errors import UserError
+from beft_core.execution.fleet import at_once
 from beft_core.extras import require_training
 from beft_core.files.paths import user_path
-from beft_core.reproduction.experiments import ALL, EXPERIMENTS
+from beft_core.reproduction.experiments import ALL, EXPERIMENTS, Comparing
+from beft_core.reproduction.jobs import Jobs
 from beft_core.reproduction.plan import Line, Plan, plan
-from beft_core.sweeps.forecast import Hours, duration, hours, require_price
+from beft_core.reproduction.run import Outcome, run
+from beft_core.reproduction.share import share as take_share
+from beft_core.sweeps.forecast import Hours, duration, require_price
 from beft_core.sweeps.spec import MAX_SEEDS
 
 if TYPE_CHECKING:
     from beft_core.reproduction.report import Report, Section
-    from beft_core.reproduction.run import Outcome
 
 Parts = Annotated[
     list[str],
@@ -52,12 +59,6 @@ Precision = Annotated[
     str,
     typer.Option("--precision", metavar="[float32|bfloat16]", help="Precision of passes.", rich_help_panel=TRAINING),
 ]
-BankSize = Annotated[
-    int | None,
-    typer.Option(
-        "--bank-size", metavar="N", help="Most fine-tunes in one pass. Default: from memory.", rich_help_panel=TRAINING
-    ),
-]
 Cost = Annotated[
     float | None,
     typer.Option("--cost-per-hour", metavar="PRICE", help="Price of an hour here.", rich_help_panel=TRAINING),
@@ -76,6 +77,9 @@ OutFolder = Annotated[
 ]
 
 
+Share = Annotated[int | None, typer.Option("--share", hidden=True, rich_help_panel=OUTPUT)]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     add(app, "reproduce", reproduce)
@@ -91,8 +95,24 @@ def reproduce(
     bank_size: BankSize = None,
     cost_per_hour: Cost = None,
     dry_run: DryRun = False,
+    executor: options.Executor = None,
+    profile: options.Profile = None,
+    partition: options.Partition = None,
+    gpus: options.Gpus = None,
+    time: options.Time = None,
+    max_jobs: options.MaxJobs = None,
+    cpus: options.Cpus = None,
+    memory: options.Memory = None,
+    account: options.Account = None,
+    qos: options.Qos = None,
+    constraint: options.Constraint = None,
+    setup: options.Setup = None,
+    sbatch: options.Sbatch = None,
+    print_sbatch: options.PrintSbatch = False,
+    detach: options.Detach = False,
     out: OutFolder = None,
     json: output.Json = False,
+    share: Share = None,
 ) -> int:
     """Reproduce figures and tables of the paper: plan, train what is missing, and put ours beside the paper's."""
     if seeds is not None and not 1 <= seeds <= MAX_SEEDS:
@@ -100,28 +120,61 @@ def reproduce(
     if bank_size is not None and bank_size < 1:
         raise UserError(f"got --bank-size {bank_size}", "at least 1")
     require_price(cost_per_hour)
+    own = {
+        "executor": executor,
+        "profile": profile,
+        "partition": partition,
+        "gpus": gpus,
+        "time": time,
+        "max_jobs": max_jobs,
+        "cpus": cpus,
+        "memory": memory,
+        "account": account,
+        "qos": qos,
+        "constraint": constraint,
+        "setup": setup or None,
+        "sbatch": sbatch or None,
+        "print_sbatch": print_sbatch,
+        "detach": detach,
+    }
+    cluster = options.cluster_of(own) if options.executor_of(own) != options.LOCAL else None
     folder = user_path(out if out is not None else _default_folder(model or [], small), "--out")
     settings = {"device": device, "precision": precision}
     planned = plan(parts, folder, models=model or (), small=small, seeds=seeds, settings=settings)
+    if share is not None:
+        return _share(planned, share, bank_size)
+    jobs = None
+    if cluster is not None:
+        given = {"--model": model or [], "--seeds": [seeds], "--bank-size": [bank_size], "--out": [folder.absolute()]}
+        words = [str(word) for flag, values in given.items() for one in values if one for word in (flag, one)]
+        words += ["--device", device, "--precision", precision, *(["--small"] if small else [])]
+        jobs = Jobs(planned, cluster, ["reproduce", *parts, *words])
     lines = planned.lines()
-    ready = _sum_of(lines, waiting=False)
+    ready = _sum_of(lines, jobs, waiting=False)
     if dry_run:
         if json:
-            output.print_json({"folder": folder, **_plan_json(planned, lines), "seconds": ready.seconds})
+            output.print_json({"folder": folder, **_plan_json(planned, lines, jobs), "seconds": ready.seconds})
         else:
-            _print_plan(planned, lines, output.say, cost_per_hour)
+            _print_plan(planned, lines, jobs, output.say, cost_per_hour)
         return 0
-    _print_plan(planned, lines, output.note, cost_per_hour)
+    _print_plan(planned, lines, jobs, output.note, cost_per_hour)
     if not any(step.spec for step in planned.steps):
         raise UserError(
             "got nothing that can run here",
             "the models and data that are listed above",
             planned.missing[0].command if planned.missing else "",
         )
-    done = _work(planned, bank_size)
-    if done.seconds:
+    if jobs is not None and print_sbatch:
+        text = jobs.script()
+        jobs.begin()
+        sys.stdout.write(text)
+        return 0
+    if jobs is not None and detach:
+        return _detached(jobs)
+    done = _work(planned, bank_size) if jobs is None else _by_jobs(jobs)
+    if done.seconds and jobs is None:
         output.note(ready.judged(done.seconds, cost_per_hour) if not done.stopped else "stopped early")
-    return _show(planned, lines, done, json)
+    return _show(planned, lines, jobs, done, json)
 
 
 def _default_folder(models: list[str], small: bool) -> str:
@@ -132,12 +185,47 @@ def _default_folder(models: list[str], small: bool) -> str:
 def _work(planned: Plan, bank_size: int | None) -> Outcome:
     require_training()
     with progress() as observer:
-        from beft_core.reproduction.run import run
-
         return run(planned, observer, bank_size=bank_size)
 
 
-def _show(planned: Plan, lines: list[Line], done: Outcome, json: bool) -> int:
+def _by_jobs(jobs: Jobs) -> Outcome:
+    """Submit the jobs, if there is anything to do, and wait for them."""
+    if not jobs.left():
+        return Outcome(0, 0, 0.0, {}, False)
+    with progress() as observer:
+        job = _submitted(jobs, observer)
+        return jobs.wait(job, observer)
+
+
+def _detached(jobs: Jobs) -> int:
+    if not jobs.left():
+        output.say("everything is there: the same command without --detach writes the report")
+        return 0
+    with progress() as observer:
+        _submitted(jobs, observer)
+    output.say(f"the same command without --detach waits for {jobs.plan.folder} and writes the report")
+    return 0
+
+
+def _submitted(jobs: Jobs, observer: Progress) -> str:
+    require_training()
+    observer.stage("load data")
+    jobs.begin()
+    count, missing = jobs.jobs, jobs.missing
+    job = jobs.submit()
+    said = f"submitted {count} {'jobs' if count > 1 else 'job'} for {missing} fine-tunes: {job}"
+    observer.message(f"{said}; they go on when this command ends")
+    return job
+
+
+def _share(planned: Plan, workers: int, bank_size: int | None) -> int:
+    """Take the share of a job, whose end the command that submitted it reports."""
+    require_training()
+    with progress() as observer:
+        return take_share(planned, observer, workers, bank_size=bank_size)
+
+
+def _show(planned: Plan, lines: list[Line], jobs: Jobs | None, done: Outcome, json: bool) -> int:
     # Tables need pandas, which a plan should not wait for.
     from beft_core.reproduction.report import report, write
 
@@ -155,7 +243,7 @@ def _show(planned: Plan, lines: list[Line], done: Outcome, json: bool) -> int:
     files = write(found, planned.folder)
     if json:
         tables = {name: frame.to_dict("records") for name, frame in found.frames().items()}
-        document = {"folder": planned.folder, **_plan_json(planned, lines), "trained": done.trained}
+        document = {"folder": planned.folder, **_plan_json(planned, lines, jobs), "trained": done.trained}
         document |= {"failed": done.failed, "seconds": done.seconds, "errors": done.errors, "stopped": done.stopped}
         output.print_json({**document, "summary": _summary(found), "tables": tables, "files": files})
     else:
@@ -176,9 +264,19 @@ def _summary(found: Report) -> dict[str, str]:
 # --- the plan --------------------------------------------------------------------------------------------------------
 
 
-def _sum_of(lines: list[Line], waiting: bool) -> Hours:
+def _devices(line: Line, jobs: Jobs | None) -> int:
+    """Count the devices that train what a line has to do at once: a comparison is made on one."""
+    runs = line.ready or line.waiting
+    if not runs or isinstance(line.step.grid, Comparing):
+        return 1
+    if jobs is not None:
+        return jobs.jobs * jobs.cluster.places
+    return 1 if line.step.is_alone else at_once(runs[0])
+
+
+def _sum_of(lines: list[Line], jobs: Jobs | None, *, waiting: bool) -> Hours:
     """Add up the forecasts of what is ready, or also of what waits for models and data."""
-    each = [one.hours() if waiting else hours(one.ready) for one in lines]
+    each = [(one if waiting else replace(one, waiting=())).hours(_devices(one, jobs)) for one in lines]
     unknown = next((one for one in each if one.seconds is None), None)
     if unknown is not None:
         return unknown
@@ -198,10 +296,10 @@ def _by_model(lines: list[Line]) -> dict[tuple[str, str], list[Line]]:
     return found
 
 
-def _print_plan(planned: Plan, lines: list[Line], say: Any, cost_per_hour: float | None) -> None:
+def _print_plan(planned: Plan, lines: list[Line], jobs: Jobs | None, say: Any, cost_per_hour: float | None) -> None:
     rows = []
     for (part, model), own in _by_model(lines).items():
-        forecast = _sum_of(own, waiting=True)
+        forecast = _sum_of(own, jobs, waiting=True)
         time = "–" if forecast.seconds is None else duration(forecast.seconds)
         fine_tunes, shared, finished = (sum(getattr(line, name) for line in own) for name in COUNTED)
         ready, waiting = (sum(len(getattr(line, name)) for line in own) for name in ("ready", "waiting"))
@@ -215,7 +313,7 @@ def _print_plan(planned: Plan, lines: list[Line], say: Any, cost_per_hour: float
     for text in output.table_lines(head, rows, keys=2):
         say(text)
     say("shared: trained by a part above it; hours: of what is not finished, also of what still waits")
-    total = _sum_of(lines, waiting=True)
+    total = _sum_of(lines, jobs, waiting=True)
     say(f"all of it: {total.in_words(cost_per_hour)}")
     for step in planned.steps:
         for task, here in step.stand_ins.items():
@@ -224,7 +322,7 @@ def _print_plan(planned: Plan, lines: list[Line], say: Any, cost_per_hour: float
         say(f"missing: {one.what}: {one.why}; try {one.command}")
 
 
-def _plan_json(planned: Plan, lines: list[Line]) -> dict[str, Any]:
+def _plan_json(planned: Plan, lines: list[Line], jobs: Jobs | None) -> dict[str, Any]:
     return {
         "plan": [
             {
@@ -236,7 +334,7 @@ def _plan_json(planned: Plan, lines: list[Line]) -> dict[str, Any]:
                 "finished": line.finished,
                 "ready": len(line.ready),
                 "waiting": len(line.waiting),
-                "seconds": line.hours().seconds,
+                "seconds": line.hours(_devices(line, jobs)).seconds,
                 "stand_ins": dict(line.step.stand_ins),
             }
             for line in lines

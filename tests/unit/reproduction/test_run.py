@@ -106,7 +106,7 @@ def test_a_comparison_is_made_once(tmp_path: Path, trained: list[Any], monkeypat
         finish_comparison(next(step for step in planned.steps if step.folder == folder))
         return SimpleNamespace(trained=20, stopped=False)
 
-    monkeypatch.setattr(module, "_compare", compare)
+    monkeypatch.setattr(module, "compare_methods", compare)
     assert run(planned, Observer()).trained == 40 and made == ["demo-sentiment", "demo-entailment"]
     assert run(planned, Observer()).trained == 0 and len(made) == 2 and trained == []
     run(small(tmp_path, "table5", seeds=2), Observer())
@@ -147,6 +147,23 @@ def test_ctrl_c_ends_after_the_sweep_that_heard_it(tmp_path: Path, trained: list
 
     done = run(small(tmp_path, "figure1", "table3"), Stopping())
     assert done.stopped and [what for what, *_ in trained] == ["figure1"]
+
+
+def test_ctrl_c_before_anything_is_trained_is_a_stop_and_a_second_one_ends_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Asked(Observer):
+        def should_stop(self) -> bool:
+            return True
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_sweep", interrupted)
+    done = run(small(tmp_path, "figure1", "table3"), Observer())
+    assert done.stopped and done.trained == 0 and done.errors == {}
+    with pytest.raises(KeyboardInterrupt):
+        run(small(tmp_path, "figure1", "table3"), Asked())
 
 
 def test_the_machine_is_remembered_but_not_of_fine_tunes_alone(tmp_path: Path, trained: list[Any]) -> None:

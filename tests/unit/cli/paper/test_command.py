@@ -10,10 +10,12 @@ import pytest
 from cli_runner import assert_refused, beft
 from reproduction_tools import finish_all, without_data
 
-from beft_core.reproduction import run as module
+from beft_core.cli.paper import command as module
+from beft_core.reproduction.jobs import Jobs
 from beft_core.reproduction.plan import Plan
 from beft_core.reproduction.run import Outcome
 from beft_core.sweeps import forecast
+from beft_core.sweeps.store import SweepFolder
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +106,61 @@ def test_where_nothing_was_finished_it_says_why(
     assert "--dry-run" not in told and ("goes on from here" in told) == stopped
 
 
+ON_A_CLUSTER = ("reproduce", "figure1", "table3", "--model", "bundled", "--small", "--executor", "slurm", "--gpus", "0")
+
+
+def test_the_batch_file_makes_the_same_plan_on_a_node(asked: list[Any]) -> None:
+    pytest.importorskip("submitit")
+    more = ("--seeds", "9", "--bank-size", "3", "--partition", "cpu", "--max-jobs", "2", "--print-sbatch")
+    told = beft(*ON_A_CLUSTER, *more)
+    assert told.status == 0 and not asked, told.err
+    lines = told.out.splitlines()
+    assert {"#SBATCH --partition=cpu", "#SBATCH --array=0-1%2"} <= set(lines)
+    (command,) = (line for line in lines if line.startswith("srun"))
+    words = command[command.index("reproduce") :]
+    folder = Path("reproduction-bundled-small").absolute()
+    assert words == (
+        f"reproduce figure1 table3 --model bundled --seeds 9 --bank-size 3 --out {folder} "
+        "--device auto --precision float32 --small --share 2"
+    )
+    assert len(list(folder.glob("sweeps/*/sweep.json"))) == 2, "jobs are workers of sweeps that began"
+
+
+def test_jobs_are_submitted_once_and_the_report_follows(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    submitted: list[Jobs] = []
+
+    def wait(jobs: Jobs, job: str, observer: Any) -> Outcome:
+        finish_all(jobs.plan)
+        for step in jobs.plan.steps:
+            SweepFolder(step.folder).keep_merges([])
+        return Outcome(5, 0, 60.0, {}, False)
+
+    monkeypatch.setattr(Jobs, "submit", lambda jobs: submitted.append(jobs) or "41")
+    monkeypatch.setattr(Jobs, "wait", wait)
+    detached = beft(*ON_A_CLUSTER, "--detach")
+    assert "submitted 2 jobs for 5 fine-tunes: 41" in " ".join(detached.err.split())
+    assert detached.status == 0 and not Path("reproduction-bundled-small", "report.html").exists()
+    waited = beft(*ON_A_CLUSTER)
+    assert waited.status == 0 and "5 fine-tunes in 60 s" in waited.out and len(submitted) == 2
+    assert "forecast" not in waited.err, "what jobs took says nothing about this machine"
+    again = beft(*ON_A_CLUSTER)
+    assert again.status == 0 and "report: reproduction-bundled-small/report.html" in again.out and len(submitted) == 2
+    assert "everything is there" in beft(*ON_A_CLUSTER, "--detach").out and not asked
+
+
+def test_a_job_takes_its_share_and_writes_no_report(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[tuple[int, int | None]] = []
+
+    def share(planned: Plan, observer: Any, workers: int, *, bank_size: int | None) -> int:
+        shares.append((workers, bank_size))
+        return 75
+
+    monkeypatch.setattr(module, "take_share", share)
+    result = beft("reproduce", "figure1", "--model", "bundled", "--small", "--share", "6", "--bank-size", "3")
+    assert result.status == 75 and shares == [(6, 3)] and result.out == "" and not asked
+    assert "--share" not in beft("reproduce", "--help").out
+
+
 def test_where_nothing_can_run_it_ends_with_what_to_do(asked: list[Any]) -> None:
     result = beft("reproduce", "table4")
     assert result.status == 2 and not asked and result.out == ""
@@ -117,6 +174,7 @@ def test_where_nothing_can_run_it_ends_with_what_to_do(asked: list[Any]) -> None
         (("table9",), "expected some of figure1"),
         (("table1", "--seeds", "0"), "from 1 to"),
         (("table1", "--bank-size", "0"), "at least 1"),
+        (("table1", "--partition", "gpu"), "got --partition without --executor slurm"),
         (("table1", "--cost-per-hour", "-1"), "a price of 0 or more"),
         (("table1", "--cost-per-hour", "nan"), "a price of 0 or more"),
         (("table1", "--precision", "half", "--dry-run"), "float32"),

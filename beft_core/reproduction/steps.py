@@ -1,0 +1,126 @@
+"""What is left of a step of a reproduction, and what it takes over from the steps before it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from beft_core.comparison.folder import RECORD, ComparisonFolder
+from beft_core.comparison.plan import plan as plan_comparison
+from beft_core.comparison.spec import ComparisonSpec
+from beft_core.config import RunConfig
+from beft_core.errors import UserError
+from beft_core.files.safe_io import read_json_file
+from beft_core.reports.methods.table import NAME as METHODS_NAME
+from beft_core.reproduction.experiments import EXPERIMENTS
+from beft_core.reproduction.plan import Step
+from beft_core.snapshots.snapshot import SUFFIX
+from beft_core.sweeps.spec import SweepSpec, identity
+from beft_core.sweeps.store import SweepFolder
+from beft_core.training.observer import Observer
+
+if TYPE_CHECKING:
+    from beft_core.comparison.runner import Compared
+
+
+def title(step: Step) -> str:
+    """Say what a step is, in words."""
+    task = f", {step.comparison.task_name}" if step.comparison is not None else ""
+    return f"{EXPERIMENTS[step.experiment].title} on {step.model}{task}"
+
+
+def unfinished(step: Step) -> list[RunConfig]:
+    """List the fine-tunes of a step that can run and are not finished."""
+    done = SweepFolder(step.folder).finished(step.runs)
+    return [one for one in step.runs if identity(one) not in done]
+
+
+def is_done(step: Step) -> bool:
+    """Say whether nothing is left of a step that can run: fine-tunes, merges, or the comparison."""
+    if step.comparison is not None:
+        return _is_compared(step.comparison, step.folder)
+    return not unfinished(step) and (
+        step.spec is None or not step.spec.merges or SweepFolder(step.folder).merges.is_file()
+    )
+
+
+def adopt(step: Step, before: Sequence[Step]) -> None:
+    """Take over fine-tunes that an earlier step has finished: the same configuration is the same fine-tune.
+
+    Those that leave an adapter beside their snapshot are trained again.
+
+    Raises:
+        UserError: the step's folder cannot be written.
+    """
+    wanted = _adoptable(step)
+    if not wanted or not isinstance(step.spec, SweepSpec):
+        return
+    folder = SweepFolder(step.folder)
+    for other in _givers(step, before):
+        theirs = SweepFolder(other.folder)
+        found = {name: row for name, row in theirs.finished(wanted).items() if row.get("state") == "done"}
+        if not found:
+            continue
+        folder.begin(folder.continued(step.spec.pinned()))
+        for name, row in found.items():
+            _link(theirs.snapshot(name), folder.snapshot(name))
+            folder.save(row, None)
+        wanted = [one for one in wanted if identity(one) not in found]
+
+
+def waits_for(step: Step, before: Sequence[Step]) -> Step | None:
+    """Find an earlier step that still trains what this one can take over; None where nothing is to be waited for."""
+    wanted = set(map(identity, _adoptable(step)))
+    for other in _givers(step, before):
+        if wanted.intersection(map(identity, unfinished(other))):
+            return other
+    return None
+
+
+def compare_methods(spec: ComparisonSpec, folder: Path, observer: Observer, bank_size: int | None) -> Compared:
+    """Make a comparison of methods. Errors as of :func:`beft_core.comparison.runner.compare`."""
+    planned = plan_comparison(spec, observer)
+    where = ComparisonFolder(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    where.prepare()
+    observer.stage("start PyTorch")
+    from beft_core.comparison.runner import compare
+
+    return compare(spec, planned, where, observer, bank_size=bank_size)
+
+
+def _adoptable(step: Step) -> list[RunConfig]:
+    """List the unfinished fine-tunes of a step that another may give it."""
+    return [] if step.is_alone else [one for one in unfinished(step) if one.method.adapter is None]
+
+
+def _givers(step: Step, before: Sequence[Step]) -> list[Step]:
+    return [other for other in before if not other.is_alone and other.model == step.model]
+
+
+def _is_compared(spec: ComparisonSpec, folder: Path) -> bool:
+    """Say whether a comparison has been made, of the same methods and settings."""
+    try:
+        began = read_json_file(folder / RECORD).get("comparison")
+    except UserError:
+        return False
+    return began == spec.to_dict() and (folder / f"{METHODS_NAME}.parquet").is_file()
+
+
+def _link(source: Path, target: Path) -> None:
+    """Put a snapshot in a second place, without a copy where the file system can. One that is gone stays gone."""
+    assert target.name.endswith(SUFFIX)
+    with suppress(FileNotFoundError):
+        target.unlink(missing_ok=True)
+        try:
+            os.link(source, target)
+        except FileNotFoundError:
+            raise
+        except FileExistsError:
+            return  # another job was faster
+        except OSError:
+            shutil.copyfile(source, target)
