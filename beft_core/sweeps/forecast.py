@@ -17,8 +17,8 @@ from beft_core.errors import UserError
 from beft_core.presets import layout_here
 from beft_core.sweeps import grouping
 from beft_core.sweeps.planning import rates, work
-from beft_core.sweeps.spec import OF_METHODS, SweepSpec, mode_and_terms
-from beft_core.training.estimate.count import count_examples, count_steps, judge_estimate
+from beft_core.sweeps.spec import SweepSpec
+from beft_core.training.estimate.count import count_examples, count_steps, count_weights, judge_estimate
 from beft_core.training.preconditions import stands_alone
 
 
@@ -63,21 +63,19 @@ def forecast(
 
 def most_at_once(spec: SweepSpec, layout: Layout | None) -> int:
     """Count the fine-tunes that one pass will most likely train together, of the kind that takes most: main memory is
-    looked at, that of a GPU is not.
+    looked at, that of a GPU is not. Prompts count with all the tokens that they may have, so it may become more.
+
+    Raises:
+        UserError: settings that no run can have.
     """
-    config = RunConfig.from_dict(dict(spec.settings))
-    device = queue_name(config.device)
+    device = queue_name(RunConfig.from_dict(dict(spec.settings)).device)
     if device != "cpu" or layout is None:
         return grouping.MAX_AT_ONCE[device]
-    kinds = [config]
-    for entry in spec.methods:
-        own = {name: entry[name] for name in OF_METHODS if name in entry}
-        mode, terms = mode_and_terms(entry["method"])
-        values = {**spec.settings, **own, "mode": mode, "terms": terms}
-        kinds.append(RunConfig.from_dict(values).resolved(layout))
-    free = psutil.virtual_memory().available
-    together = [one for one in kinds if one.method.shares_pass and not stands_alone(one, layout)] or [config]
-    return min(grouping.most_runs(layout, one, device, free) for one in together)
+    kinds = spec.kinds()
+    available, weights = psutil.virtual_memory().available, count_weights(kinds[0].model)
+    free = grouping.beside_model(available, layout, kinds[0], device, weights)
+    together = (run for run in kinds if run.method.shares_pass and not stands_alone(run, layout))
+    return min((grouping.most_runs(layout, run, device, free) for run in together), default=1)
 
 
 def _examples(run: RunConfig, rows: int | None) -> int | None:

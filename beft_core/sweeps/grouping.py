@@ -104,6 +104,15 @@ def _wrapped(layout: Layout, config: RunConfig, inner: int) -> list[Wrapped]:
     ]
 
 
+def beside_model(free_bytes: int, layout: Layout, config: RunConfig, device: str, parameters: int) -> int:
+    """Compute how many bytes of the free memory are left once the model is loaded: a sweep is planned before that.
+
+    ``parameters``: of the model, at four bytes each, or two of a language model that a GPU holds in bfloat16.
+    """
+    halved = device == "cuda" and layout.lm is not None and config.precision == "bfloat16"
+    return max(0, free_bytes - parameters * (2 if halved else 4))
+
+
 def most_runs(layout: Layout, config: RunConfig, device: str, free_bytes: int, longest: int | None = None) -> int:
     """Number of runs that can share a bank: those that fit into memory at once, at least one.
 

@@ -34,7 +34,7 @@ from beft_core.sweeps.spec import SweepSpec, identity, trains
 from beft_core.sweeps.store import SweepFolder
 from beft_core.tasks.predictions import Predictions
 from beft_core.training import workflow
-from beft_core.training.estimate.count import count_examples, count_steps
+from beft_core.training.estimate.count import count_examples, count_steps, count_weights
 from beft_core.training.estimate.longest_examples import LongestExamples
 from beft_core.training.estimate.peak_memory import PeakMemory
 from beft_core.training.observer import Observer
@@ -321,11 +321,14 @@ class _Work:
 
 
 def _most(pending: Sequence[RunConfig]) -> Callable[[RunConfig], int]:
-    """Make a function that says how many runs like one fit into memory, by the lengths of what they train on."""
-    device = pick_device(pending[0].device)
+    """Make a function that says how many runs like one fit into memory beside the model, which is loaded later, by the
+    lengths of what they train on.
+    """
+    first, device = pending[0], pick_device(pending[0].device)
     on_gpu = device.type == "cuda"
     free = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
-    layout, examples = locate(pending[0].model).layout, LongestExamples()
+    layout, examples = locate(first.model).layout, LongestExamples()
+    free = grouping.beside_model(free, layout, first, device.type, count_weights(first.model))
     return lambda config: grouping.most_runs(layout, config, device.type, free, examples.longest(config))
 
 

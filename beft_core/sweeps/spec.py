@@ -237,6 +237,20 @@ class SweepSpec:
                 found.setdefault(identity(config), config)
         return list(found.values())
 
+    def kinds(self) -> list[RunConfig]:
+        """List one fine-tune, resolved, of each task and each thing that is trained; the others differ from it in size,
+        learning rate or seed alone.
+
+        Raises UserError as :meth:`runs`.
+        """
+        first = {name: getattr(self, name)[:1] for name in ("regimes", "lrs", "probe_lrs", "seeds")}
+        methods = tuple(
+            {name: value[:1] if name in GRID_OF_METHODS else value for name, value in entry.items()}
+            for entry in self.methods
+        )
+        n_train = () if self.regimes else self.n_train[:1]
+        return dataclasses.replace(self, **first, n_train=n_train, methods=methods).runs()
+
     def _looks_at_model(self) -> bool:
         """Whether what a preset fills in depends on the model."""
         authors = self.settings.get("preset") == "paper" and self.settings.get("epochs") is None

@@ -60,6 +60,14 @@ def layout_of(model: str) -> Layout:
     return locate(model, local_only=True).layout
 
 
+def count_weights(model: str) -> int:
+    """Count the parameters of a model's backbone, from the headers of its files. Raises UserError as ``locate`` does;
+    never downloads.
+    """
+    source = locate(model, local_only=True)
+    return sum(_sizes(source.folder, source.layout.prefix).values())
+
+
 def count_parameters(config: RunConfig) -> ParameterCount:
     """Count trained and all parameters, from the configuration and the headers of the model's files.
 

@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from beft_core.config import RunConfig
 from beft_core.files import disk
 from beft_core.files.disk import NoRoom
+from beft_core.models.source import locate
 from beft_core.scores.table import score_snapshot
 from beft_core.snapshots.snapshot import read_snapshot
-from beft_core.sweeps import runner
+from beft_core.sweeps import grouping, runner
 from beft_core.sweeps.runner import run_sweep
 from beft_core.sweeps.sharing.plan import Plan
 from beft_core.sweeps.sharing.share import Sharing
@@ -28,6 +30,7 @@ from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import COLUMNS, read_table
 from beft_core.tasks.examples import TaskData
 from beft_core.training import inputs, workflow
+from beft_core.training.estimate.count import count_weights
 from beft_core.training.observer import Observer
 from beft_core.training.preconditions import with_adapter
 from beft_core.training.progress.checkpoint import Checkpoint, Progress
@@ -263,6 +266,17 @@ def test_out_of_memory_means_smaller_banks(tmp_path: Path, monkeypatch: pytest.M
     assert planned == [[2], [1, 1], [1, 1]]  # a sweep that is killed here goes on with the halves
     assert sizes == [2, 1, 1] and (result.trained, result.failed) == (1, 1)
     assert "memory" in read_table(folder.path).query("trains == 'all'")["failure"].iloc[0]
+
+
+def test_passes_are_planned_for_the_memory_that_the_model_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, folder, layout = spec(terms="v", seeds=4), SweepFolder(tmp_path / "planned"), locate("bundled").layout
+    two = 2.5 * grouping.bytes_per_run(layout, one.runs()[0], "cpu") / grouping.SHARE_OF_MEMORY
+    here = psutil.virtual_memory()._replace(available=int(two) + 4 * count_weights("bundled"))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: here)
+    run_sweep(one, folder, Stopper(0))
+    assert list(map(len, Plan(folder.path).banks())) == [2, 2]
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from beft_core.sweeps.forecast import most_at_once
 from beft_core.sweeps.planning import work
 from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.spec import SweepSpec
-from beft_core.training.estimate.count import layout_of
+from beft_core.training.estimate.count import count_weights, layout_of
 
 SPEC = SweepSpec(("demo-sentiment", "demo-similarity"), n_train=(200,), terms=("v", "q", "all"), seeds=(0, 1, 2))
 
@@ -50,6 +50,23 @@ def test_memory_decides_how_many_share_a_pass(free: dict[str, float]) -> None:
     free["available"] = 1e12
     assert 1 <= few < most_at_once(spec, layout) == grouping.MAX_AT_ONCE["cpu"]
     assert most_at_once(SweepSpec(settings={"device": "cuda"}), layout) == grouping.MAX_AT_ONCE["cuda"]
+
+
+def test_prompts_count_with_the_tokens_that_their_runs_may_have(free: dict[str, float]) -> None:
+    free["available"] = 8e9
+    few, many = (
+        most_at_once(SweepSpec((task,), n_train=(40,), terms=("v",), settings={"device": "cpu"}), layout_of("bundled"))
+        for task in ("prompt-sst2", "sst2")
+    )
+    assert 1 <= few < many
+
+
+def test_the_model_is_taken_from_the_memory_that_is_free(free: dict[str, float]) -> None:
+    layout, spec = layout_of("bundled"), SweepSpec(terms=("v",), settings={"device": "cpu"})
+    config = spec.runs()[0]
+    three = 3.5 * grouping.bytes_per_run(layout, config, "cpu") / grouping.SHARE_OF_MEMORY
+    free["available"] = three + 4 * count_weights("bundled")
+    assert most_at_once(spec, layout) == 3
 
 
 def test_runs_of_lora_share_passes_and_take_memory_for_their_factors(free: dict[str, float]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+from beft_core.architectures.layout import LmSpec
 from beft_core.config import RunConfig
-from beft_core.sweeps.grouping import as_trained, bytes_per_run, group
+from beft_core.sweeps.grouping import as_trained, beside_model, bytes_per_run, group
 from beft_core.training.estimate.count import layout_of
 
 
@@ -101,6 +102,16 @@ def test_a_run_of_lora_takes_memory_for_its_factors() -> None:
     values = 12 * (384 + 384)  # of rank 1: q and v in six layers
     each_row = lora(rank=8).batch_size * values * 4  # a copy of its run's factors
     assert large - small >= 248 * (values * 4 * 8 + each_row)
+
+
+def test_the_model_takes_its_weights_from_what_is_free() -> None:
+    layout, half = layout_of("bundled"), RunConfig(precision="bfloat16")
+    assert beside_model(10_000, layout, RunConfig(), "cpu", 1_000) == 6_000
+    assert beside_model(10_000, layout, half, "cuda", 1_000) == 6_000  # a model with a head stays in float32
+    written = dataclasses.replace(layout, lm=LmSpec(tied=True))
+    assert beside_model(10_000, written, half, "cuda", 1_000) == 8_000
+    assert beside_model(10_000, written, half, "cpu", 1_000) == 6_000
+    assert beside_model(1_000, layout, RunConfig(), "cpu", 1_000) == 0
 
 
 def test_only_probes_are_followed() -> None:
