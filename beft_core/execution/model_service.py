@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -43,10 +43,25 @@ QUESTIONS: dict[str, str] = {
 value. May raise UserError. The process makes one object of a class, which may hold what the next question needs.
 """
 
+AT_WORK: dict[str, str] = {
+    "model": "opening a model",
+    "prove": "computing what a bias does to attention",
+    "preflight": "timing the steps of a fine-tune",
+    "answer": "answering sentences",
+    "score": "reading validation examples",
+    "ask": "answering prompts",
+    "write": "writing texts",
+}
+"""What the process does for each question, in words: "it has been reading validation examples for 40 s"."""
+
 IDLE_SECONDS = 600.0
 """Seconds without a question after which the process ends and gives its memory back."""
 ANSWER_SECONDS = 120.0
 """Seconds after which a question without an answer is given up, and the process with it."""
+WAIT_SECONDS = 90.0
+"""Seconds after which a question gives up waiting for those before it."""
+QUIET_SECONDS, TELL_SECONDS = 2.0, 1.0
+"""Seconds that a question waits before it is told for what, and from one time to the next."""
 MEMORY_SHARE = 0.6
 """Share of the machine's memory that the process may take; ``BEFT_DESK_GB`` names another bound."""
 WATCH_SECONDS = 0.25
@@ -82,7 +97,9 @@ class ModelService:
         into a file that nobody sees.
         """
         self._keeps_log = keeps_log
-        self._lock = threading.Lock()
+        self._turn = threading.RLock()
+        self._at_work: tuple[str, float] | None = None
+        """Question that is being answered, and since when."""
         self._process: subprocess.Popen[bytes] | None = None
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         atexit.register(self.close)
@@ -94,25 +111,58 @@ class ModelService:
         return process is not None and process.poll() is None
 
     def ask(self, question: str, timeout: float = ANSWER_SECONDS, **fields: Any) -> Any:
-        """Answer a question out of :data:`QUESTIONS`. Questions wait for each other.
+        """Answer a question out of :data:`QUESTIONS`. Questions wait for each other, as in :meth:`turn`.
 
         Raises:
-            UserError: what the answering function raised; or the process ended, ran out of its memory or of time, or
-                PyTorch is missing.
+            UserError: what the answering function raised; or the process ended, ran out of its memory or of time, those
+                before took too long, or PyTorch is missing.
         """
         assert question in QUESTIONS, question
         require_training()
         asked = json.dumps({"question": question, "fields": fields}).encode() + b"\n"
-        with self._lock:
-            line = self._put(asked, timeout)
-            if not line and self._status() == _IDLE:  # it left just when it was asked
+        with self.turn():
+            self._at_work = question, time.monotonic()
+            try:
                 line = self._put(asked, timeout)
-            if not line:
-                raise self._ended(self._status())
+                if not line and self._status() == _IDLE:  # it left just when it was asked
+                    line = self._put(asked, timeout)
+                if not line:
+                    raise self._ended(self._status())
+            finally:
+                self._at_work = None
         answer = json.loads(line)
         if "error" in answer:
             raise UserError(*answer["error"])
         return answer["answer"]
+
+    @contextlib.contextmanager
+    def turn(self, told: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Wait until no other thread asks, and let none ask while the context is open.
+
+        ``told``: hears what is waited for and how long that has taken, again and again once it is no short moment.
+
+        Raises:
+            UserError: it was still not free after :data:`WAIT_SECONDS`.
+        """
+        gives_up = time.monotonic() + WAIT_SECONDS
+        patience = QUIET_SECONDS
+        while not self._turn.acquire(timeout=patience):
+            doing = self._doing()
+            if time.monotonic() > gives_up:
+                raise UserError(f"{doing}, and others wait", "", "again when that is done")
+            if told is not None:
+                told(doing)
+            patience = TELL_SECONDS
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    def _doing(self) -> str:
+        question, since = self._at_work or ("", 0.0)
+        if not question:
+            return "the model is between two questions"
+        return f"the model has been {AT_WORK.get(question, question)} for {time.monotonic() - since:.0f} s"
 
     def close(self) -> None:
         """End the process, if it is there."""

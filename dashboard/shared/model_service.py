@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from beft_core.execution.model_service import ANSWER_SECONDS, ModelService
 from beft_core.models.source import BUNDLED
@@ -27,8 +29,14 @@ def ask(question: str, spinner: str, timeout: float = ANSWER_SECONDS, **fields: 
             does not open.
     """
     page.model_of_page(str(fields.get("model", BUNDLED)))
-    with waiting(spinner):
-        return json.loads(_asked(question, timeout, json.dumps(fields, sort_keys=True)))
+    asked = json.dumps(fields, sort_keys=True)
+    with suppress(KeyError):
+        return json.loads(_remembered(question, asked))
+    with waiting(spinner), turn() as own:
+        with suppress(KeyError):  # another visitor has asked the same meanwhile
+            return json.loads(_remembered(question, asked))
+        answer = json.dumps(own.ask(question, timeout, **fields))
+        return json.loads(_remembered(question, asked, answer))
 
 
 def waiting(spinner: str) -> AbstractContextManager[None]:
@@ -38,6 +46,30 @@ def waiting(spinner: str) -> AbstractContextManager[None]:
     )
 
 
+@contextmanager
+def turn() -> Iterator[ModelService]:
+    """Give the service to this visitor alone while the context is open; the page says what it waits for until then.
+
+    Raises:
+        UserError: others took too long.
+    """
+    lines: list[DeltaGenerator] = []  # one, once there is something to say: whoever writes a text takes many turns
+
+    def tell(doing: str) -> None:
+        if not lines:
+            lines.append(st.empty())
+        lines[0].caption(f":material/hourglass_top: Waiting for a turn: {doing}.")
+
+    own = service()
+    with own.turn(tell):
+        for line in lines:
+            line.empty()
+        yield own
+
+
 @st.cache_data(max_entries=64, show_spinner=False)
-def _asked(question: str, timeout: float, fields: str) -> str:
-    return json.dumps(service().ask(question, timeout, **json.loads(fields)))
+def _remembered(question: str, fields: str, _answer: str | None = None) -> str:
+    """Remember an answer, or, without one, return the one that is remembered. Raises KeyError if there is none."""
+    if _answer is None:
+        raise KeyError(question)
+    return _answer

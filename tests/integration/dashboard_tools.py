@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,15 @@ from beft_core.execution import start
 from beft_core.runs.run import Run
 
 ROOT = Path(__file__).parents[2]
+
+
+class PlayedService:
+    """Model service of a test, that of nobody else; what extends it says how it answers."""
+
+    running = True
+
+    def turn(self, told: object = None) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 def app(page: str = "start") -> AppTest:

@@ -67,10 +67,9 @@ def write_on(
     if len(models) > 1:
         raise UserError("got fine-tunes of several base models", "those of one", "the others in another window")
     page.model_of_page(models[0])
-    service = model_service.service()
-    opens = not tokens or not service.running
-    with model_service.waiting("Opening the model") if opens else nullcontext():
-        answer: dict[str, Any] = service.ask(
+    opens = not tokens or not model_service.service().running
+    with model_service.waiting("Opening the model") if opens else nullcontext(), model_service.turn() as own:
+        answer: dict[str, Any] = own.ask(
             "write",
             runs=sent(setup.runs),
             prompt=prompt,

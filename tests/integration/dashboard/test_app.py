@@ -49,15 +49,13 @@ def test_the_server_never_imports_torch(lab: Path) -> None:
     code = f"""
         import sys
         sys.path.insert(0, {str(ROOT / "tests" / "integration")!r})
-        from dashboard_tools import charts, opened
+        from dashboard_tools import PlayedService, charts, opened
         from streamlit.testing.v1 import AppTest
         from beft_core.errors import UserError
         from dashboard.shared import model_service
         from dashboard.shared.page import PLACES, file_of
 
-        class Elsewhere:  # PyTorch starts in a process of its own, which journeys in a browser do
-            running = True
-
+        class Elsewhere(PlayedService):  # PyTorch starts in a process of its own, which journeys in a browser do
             def ask(self, question, *_, **fields):
                 raise UserError("not now")
 

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 import streamlit as st
-from dashboard_tools import app, sound
+from dashboard_tools import PlayedService, app, sound
 from fake_worker import small_snapshot
 
 from beft_core.config import RunConfig
@@ -144,9 +144,7 @@ def test_pages_write_nothing_and_open_no_folder_of_a_link(
     before = everything(busy_home)
     asked: list[str] = []
 
-    class Desk:
-        running = True
-
+    class Desk(PlayedService):
         def ask(self, question: str, *_: Any, **fields: Any) -> Any:
             asked.append(json.dumps(fields))
             raise UserError("not now")

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -90,6 +91,37 @@ def test_closing_it_in_the_middle_of_an_answer_is_told(desk: ModelService) -> No
     desk.close()
     thread.join(10)
     assert len(told) == 1 and "was closed" in told[0]
+
+
+def test_who_waits_hears_for_what_and_for_how_long_and_not_for_ever(
+    desk: ModelService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in {"QUIET_SECONDS": 0.2, "TELL_SECONDS": 0.05, "WAIT_SECONDS": 0.5}.items():
+        monkeypatch.setattr(module, name, seconds)
+    desk.ask("prove")
+
+    def long_question() -> None:
+        with suppress(UserError):  # it is closed in the end
+            desk.ask("prove", act="slow")
+
+    thread = threading.Thread(target=long_question)
+    thread.start()
+    time.sleep(0.2)
+    told: list[str] = []
+    with pytest.raises(UserError, match="and others wait; try again"), desk.turn(told.append):
+        pass
+    assert set(told) <= {f"the model has been {module.AT_WORK['prove']} for {seconds} s" for seconds in (0, 1, 2)}
+    assert len(told) > 1
+    with pytest.raises(UserError, match="and others wait"):
+        desk.ask("prove")
+    desk.close()
+    thread.join(10)
+    with desk.turn(told.append):  # whose own questions do not wait for it
+        assert desk.ask("prove")["asked"] == 1
+
+
+def test_every_question_has_words_for_who_waits_for_it() -> None:
+    assert set(module.AT_WORK) == set(module.QUESTIONS)
 
 
 def test_the_memory_bound_is_held_and_named(desk: ModelService, monkeypatch: pytest.MonkeyPatch) -> None:

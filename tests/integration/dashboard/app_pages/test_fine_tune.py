@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dashboard_tools import begin, button, captions, charts, command, metrics, opened, sound, wait
+from dashboard_tools import PlayedService, begin, button, captions, charts, command, metrics, opened, sound, wait
 from gguf_files import whole
 from streamlit.testing.v1 import AppTest
 
@@ -312,14 +312,12 @@ def test_hostile_tables_are_told_and_lose_nothing(name: str, data: bytes) -> Non
 def test_check_first_and_the_estimate_stays_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, Any]] = []
 
-    class Played:
-        running = True
-
+    class Played(PlayedService):
         def ask(self, question: str, *timeout: float, **fields: Any) -> Any:
             asked.append({"question": question, **fields})
             return ANSWER
 
-    model_service._asked.clear()
+    model_service._remembered.clear()
     monkeypatch.setattr(model_service, "service", Played)
     at = opened("fine_tune", ft_do="train", ft_seed="11")
     button(at, "Check it first").click().run()
@@ -338,13 +336,11 @@ def test_check_first_and_the_estimate_stays_with_the_run(monkeypatch: pytest.Mon
 
 
 def test_a_check_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Played:
-        running = True
-
+    class Played(PlayedService):
         def ask(self, question: str, *timeout: float, **fields: Any) -> Any:
             raise UserError("got <b>nothing</b>", "something")
 
-    model_service._asked.clear()
+    model_service._remembered.clear()
     monkeypatch.setattr(model_service, "service", Played)
     at = opened("fine_tune", ft_seed="13")
     button(at, "Check it first").click().run()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dashboard_tools import button, captions, command, metrics, opened, sound
+from dashboard_tools import PlayedService, button, captions, command, metrics, opened, sound
 from example_decoder import write_copa, write_decoder, write_reviews
 
 from beft_core.runs.run import list_runs
@@ -100,9 +100,7 @@ def test_a_prompt_over_a_table_of_ones_own(tiny: str, tmp_path: Path) -> None:
 
 
 def test_a_check_counts_the_prompts_that_are_cut(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Desk:
-        running = True
-
+    class Desk(PlayedService):
         def ask(self, question: str, timeout: float = 0, **fields: Any) -> Any:
             assert question == "preflight" and fields["config"]["task"] == "prompt-copa"
             return ANSWER

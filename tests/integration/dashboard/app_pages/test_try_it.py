@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import streamlit as st
-from dashboard_tools import button, charts, opened, sound
+from dashboard_tools import PlayedService, button, charts, opened, sound
 from example_adapters import left
 from streamlit.testing.v1 import AppTest
 
@@ -31,10 +31,8 @@ SAMPLES = Path(__file__).parents[4] / "sample_snapshots"
 HELD = HeldFineTunes()
 
 
-class InProcess:
+class InProcess(PlayedService):
     """A desk that is this process."""
-
-    running = True
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import streamlit as st
-from dashboard_tools import button, charts, opened, sound
+from dashboard_tools import PlayedService, button, charts, opened, sound
 from example_decoder import asked_fine_tune, write_decoder
 from streamlit.testing.v1 import AppTest
 
@@ -26,10 +26,8 @@ from dashboard.shared.sources import run_title
 WORDS = ("terrible", "great")
 
 
-class InProcess:
+class InProcess(PlayedService):
     """A desk that is this process."""
-
-    running = True
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []

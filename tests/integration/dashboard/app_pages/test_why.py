@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import streamlit as st
-from dashboard_tools import ROOT, button, charts, opened, sound
+from dashboard_tools import ROOT, PlayedService, button, charts, opened, sound
 from fake_worker import small_snapshot
 from made_up_samples import write_index
 from streamlit.testing.v1 import AppTest
@@ -31,10 +31,8 @@ pytestmark = pytest.mark.usefixtures("lab")
 HELD = attention_experiments.HeldModel()
 
 
-class InProcess:
+class InProcess(PlayedService):
     """A desk that is this process: the tests have PyTorch already."""
-
-    running = True
 
     def __init__(self) -> None:
         self.asked: list[str] = []
