@@ -16,7 +16,7 @@ from dashboard.figures.parts import style
 from dashboard.figures.parts.labels import in_figures, trained_in_words
 from dashboard.figures.parts.numbers import apart
 
-PLOT, HEAD, FOOT, SIDE = 300, 112, 74, 56
+PLOT, HEAD, FOOT, SIDE = 240, 112, 74, 56
 """Sizes in pixels: the marks, the names above them, the axis with the legend below, and the room right of the last mark
 for its name.
 """

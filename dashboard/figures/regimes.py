@@ -18,7 +18,7 @@ from dashboard.figures.parts.marks import draw_band
 if TYPE_CHECKING:
     import pandas as pd
 
-PANEL, TITLE, BETWEEN = 250, 34, 84
+PANEL, TITLE, BETWEEN = 226, 34, 84
 """Heights in pixels: a panel, the titles on top, from a panel to the one below it."""
 
 ALT = "Rank or score of each bias term over the number of training examples, by each approach, and the metric"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from beft_core.errors import UserError
 from beft_core.files.scratch import put, scratch_folder
@@ -39,21 +40,22 @@ class OpenComparison:
     """Key under which what is computed from it is remembered; it changes with the content."""
 
 
-def pick_comparison() -> OpenComparison | None:
-    """Draw the list, where there are several, and the upload; below, what went wrong. None where there is none."""
+def pick_comparison(above: DeltaGenerator) -> OpenComparison | None:
+    """Draw what went wrong, and the list, where there are several, with the upload ``above``. None where there is no
+    comparison.
+    """
     sample = samples_folder() / f"{NAME}.parquet"
     held: dict[str, OpenComparison] = st.session_state.get(UPLOADS, {})
     options = [*([BUNDLED] if sample.is_file() else []), *held]
     if st.session_state.get(CHOICE) not in (None, *options):
         del st.session_state[CHOICE]  # an upload that is gone
-    choice = None
-    with page.control("choose", "comparison", horizontal=True, vertical_alignment="bottom"):
-        if options:
-            choice = st.selectbox("Comparison of methods", options, key=CHOICE, bind="query-params", width="stretch")
+    choice = options[0] if options else None
+    with above, page.control("choose", "comparison", horizontal=True, vertical_alignment="bottom"):
+        if len(options) > 1:
+            choice = st.selectbox("Comparison of methods", options, key=CHOICE, bind="query-params", width=230)
         _opener()
-    with st.container():  # always there, so that what follows keeps its place
-        if error := st.session_state.get(ERRORS):
-            st.error(error, title="This file cannot be opened", icon=":material/error:")
+    if error := st.session_state.get(ERRORS):
+        st.error(error, title="This file cannot be opened", icon=":material/error:")
     if choice is None or choice in held:
         return None if choice is None else held[choice]
     try:

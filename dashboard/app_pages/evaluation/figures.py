@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -14,7 +15,7 @@ from beft_core.scores.approaches import APPROACHES, PAPER, of_probes
 from beft_core.scores.regimes import Measured
 from beft_core.terms import CANDIDATES, TERM_KEYS
 from dashboard.app_pages.evaluation.tables import reference
-from dashboard.app_pages.evaluation.view import View, choose_regime, choose_task
+from dashboard.app_pages.evaluation.view import View, choose_regime, choose_task, on_demand
 from dashboard.content.trained_alone import task_title
 from dashboard.figures.curves.rates import over_epochs, over_rates
 from dashboard.figures.evaluation import score_and_metric
@@ -27,6 +28,10 @@ from dashboard.shared.text import plain
 
 APPROACH, NOTEBOOK = "by_score", "notebook"
 """Keys of the choice of a score and of the switch for the authors' numbers, and their names in the URL."""
+SCATTER, EPOCHS = "scores_and_results", "over_epochs"
+"""Keys of the boxes that open on demand, and their names in the URL."""
+NO_PAIRS = "It takes a probe and the three terms alone, on the same data and seed; this table has none here."
+"""Sentence on why no score stands beside a result."""
 _SHOWN = ["regime", "n_train", "approach", "term", "seeds", "probe_lr", "mean", "rank", "selected", "value", "lr"]
 
 
@@ -137,19 +142,19 @@ def measured(view: View, task: str, null: Sequence[str]) -> tuple[list[Measured]
 
 def rates_and_epochs(view: View) -> None:
     """Draw the tab "Learning rate and epochs"."""
-    st.markdown(
-        "The paper's section 3.4: a learning rate that moves a bias further gives it a higher score, and, so the "
-        "claim, a better result; and few examples want many epochs."
-    )
+    answer = st.container()  # above the lists that it depends on
     with page.control("settings", "rates", horizontal=True):
         task = choose_task(view)
         regime = choose_regime(view, task)
     metric, label = in_figures(view.metric(task)), APPROACHES[PAPER].label
+    rows = pairs(view.results).rows
+    rows = rows[(rows["task"] == task) & (rows["regime"] == regime)]
+    with answer:
+        st.markdown(_rates_in_words(rows, view.metric(task)))
     of_rates = _rates(view.table.token, view.results)
     of_rates = of_rates[(of_rates["task"] == task) & (of_rates["regime"] == regime)].rename(columns={"term": "trains"})
     scores = of_rates[["trains", "probe_lr", "score", "score_std", "probes"]].dropna(subset=["score"])
     scores = scores.set_axis(["trains", "lr", "value", "std", "seeds"], axis=1).drop_duplicates(["trains", "lr"])
-    st.subheader("Learning rate", anchor=False)
     show(
         over_rates(
             of_rates.rename(columns={"value_std": "std"})[["trains", "lr", "value", "std", "seeds"]],
@@ -162,38 +167,69 @@ def rates_and_epochs(view: View) -> None:
         "Metric of each term alone and of all biases, and projection ratio, over learning rates",
         data=lambda: of_rates,
     )
-    _scores_beside_metrics(view, task, regime, metric)
-    st.subheader("Epochs", anchor=False)
-    curves = _epochs(view.table.token, view.results)
-    curves = curves[(curves["task"] == task) & (curves["regime"] == regime)]
-    if curves.empty:
-        st.caption("No curve in this table.")
-    else:
-        show(
-            over_epochs(curves, metric, view.dark),
-            "epochs",
-            "Metric after each epoch, of each term alone and of all biases, at each learning rate",
-            data=lambda: curves,
-        )
+    scatter = partial(_scores_beside_metrics, view, rows, metric)
+    on_demand(SCATTER, "Does a higher score come with a better result?", scatter)
+    on_demand(EPOCHS, "Epochs: few examples want many", lambda: _over_epochs(view, task, regime, metric))
     with page.control("details", "rates"), st.expander("How was this computed?", icon=":material/function:"):
         st.markdown(
             "Lines are means over seeds, bands one standard deviation (n − 1) each way. Metrics are of the validation "
             "set; curves end at the last epoch, whose value all tables show. Scores are those of the probes (all "
-            "biases trained together), means over layers, at the probes' own learning rates. Below, a dot joins the "
-            "score and the metric that belong together: of the same learning rate, or, where probes have others, of "
-            "the same place in the two lists; the number beside it is that of the term alone."
+            "biases trained together), means over layers, at the probes' own learning rates. In the picture of scores "
+            "and results, a dot joins the score and the metric that belong together: of the same learning rate, or, "
+            "where probes have others, of the same place in the two lists; the number beside it is that of the term "
+            "alone. Correlations are over learning rates and seeds."
         )
         _say_null(null_terms(view.results))
 
 
-def _scores_beside_metrics(view: View, task: str, regime: str, metric: str) -> None:
-    rows = pairs(view.results).rows
-    rows = rows[(rows["task"] == task) & (rows["regime"] == regime)]
-    st.subheader("Does a higher score come with a better result?", anchor=False)
+def _rates_in_words(rows: pd.DataFrame, metric: str) -> str:
+    """Write whether a higher score comes with a better result, by the paper's approach, as Markdown.
+
+    ``rows``: pairs of probes and terms alone, of one task and regime.
+    """
+    claim = (
+        "The paper's section 3.4: a learning rate that moves a bias further gives it a higher score, and a better "
+        "result."
+    )
     if rows.empty:
-        st.caption("It takes a probe and the three terms alone, on the same data and seed; this table has none here.")
+        return f"{claim} {NO_PAIRS}"
+    if not (related := _correlations(rows, PAPER)):
+        return claim
+    label = APPROACHES[PAPER].label.lower()
+    return f"{claim} **Here Spearman's correlation of {label} and {plain(metric)} is {related}.**"
+
+
+def _correlations(rows: pd.DataFrame, approach: str) -> str:
+    """Write Spearman's correlation of a score and the metric for each term; empty where there is none."""
+    if rows.empty or not _has_scores(rows, approach):
+        return ""
+    related = score_with_metric(rows, approach)
+    return ", ".join(f"{latex(term)} {value:.2f}" for term, value in related.items() if value == value)
+
+
+def _has_scores(rows: pd.DataFrame, approach: str) -> bool:
+    return bool(rows[[f"{approach}.{term}" for term in CANDIDATES]].notna().all(axis=None))
+
+
+def _over_epochs(view: View, task: str, regime: str, metric: str) -> None:
+    curves = _epochs(view.table.token, view.results)
+    curves = curves[(curves["task"] == task) & (curves["regime"] == regime)]
+    if curves.empty:
+        st.caption("No curve in this table.")
         return
-    known = [key for key in of_probes() if rows[[f"{key}.{term}" for term in CANDIDATES]].notna().all(axis=None)]
+    show(
+        over_epochs(curves, metric, view.dark),
+        "epochs",
+        "Metric after each epoch, of each term alone and of all biases, at each learning rate",
+        data=lambda: curves,
+    )
+
+
+def _scores_beside_metrics(view: View, rows: pd.DataFrame, metric: str) -> None:
+    if rows.empty:
+        st.caption(NO_PAIRS)
+        return
+    known = [key for key in of_probes() if _has_scores(rows, key)]
     if not known:
         st.caption("The probes hold no scores.")
         return
@@ -211,8 +247,7 @@ def _scores_beside_metrics(view: View, task: str, regime: str, metric: str) -> N
                 format_func=lambda key: APPROACHES[key].label,
             )
         )
-    related = score_with_metric(rows, approach)
-    correlations = ", ".join(f"{latex(t)} {value:.2f}" for t, value in related.items() if value == value)
+    correlations = _correlations(rows, approach)
     st.markdown(
         "Along a line, from one learning rate to the next, the paper expects up and to the right. "
         + (f"Spearman's correlation over learning rates and seeds: {correlations}. " if correlations else "")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -10,7 +11,7 @@ import streamlit as st
 
 from beft_core.reports import paper
 from beft_core.reports import tables as of_sweeps
-from beft_core.reports.methods.table import Comparison
+from beft_core.reports.methods.table import SETTINGS, Comparison
 from beft_core.reports.methods.table5 import TECHNIQUES, TITLES, models_of, plain, table5, verdicts
 from beft_core.tasks.metrics import metric_in_words
 from dashboard.app_pages.evaluation.tables import show_table
@@ -23,12 +24,12 @@ from dashboard.shared.figure import show
 from dashboard.shared.text import in_words
 
 MODEL, TASK, SIZE, BESIDE = "methods_model", "methods_task", "methods_size", "methods_beside"
-HALF, OPT = "methods_half", "methods_opt"
-"""Keys of the lists of models, tasks, training examples and the paper's models, of the choice of a half and of the
-switch for the sweep's own table; and their names in the URL.
+SHOW = "methods_half"
+"""Keys of the lists of models, tasks, training examples and the paper's models, and of the choice of what is looked at;
+and their names in the URL.
 """
-WHOLE_OPT = "whole_opt"
-"""Key of the switch of that table for what only the paper has, and its name in the URL."""
+PICTURE, OF_SWEEP = "the picture", "OPT in the sweep"
+"""What can be looked at besides the halves of the table."""
 PICTURES, NARROWEST = "methods-pictures", "17rem"
 """Key of the container of both pictures, and the width below which they stand below each other."""
 PIXELS = (480, 190)
@@ -39,11 +40,12 @@ SIZES: dict[str, float] = {"OPT-1.3B": 1.3e9, "OPT-6.7B": 6.7e9}
 
 def table_5(view: View) -> None:
     """Draw the tab "Table 5"."""
-    st.markdown(
-        "What each method is worth over the values that it trains: all at one learning rate, as in the paper, and each "
-        "at its own best, chosen on examples held out of the training set."
-    )
-    opened = pick_comparison()
+    answer = st.container()  # above the lists that it depends on
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        lists = st.container(width="content")
+        opener = st.container(width="content")
+    with st.container():  # always there, so that what follows keeps its place
+        opened = pick_comparison(opener)
     if opened is None:
         st.info(
             "No comparison of methods is here. One trains each method as often as the others and writes the table that "
@@ -52,49 +54,83 @@ def table_5(view: View) -> None:
         )
         show_table(of_sweeps.table5(view.whole.results, view.lr))
         return
-    _comparison(opened.found, view.dark)
-    with page.control("settings", "methods-opt"):
-        also = st.toggle("Also OPT in the chosen sweep", key=OPT, bind="query-params")
-    if also:
-        show_table(of_sweeps.table5(view.whole.results, view.lr), WHOLE_OPT)
+    with lists, page.control("settings", "methods", horizontal=True):
+        chosen = _chosen(opened.found)
+    with answer:
+        _verdicts(chosen)
+    halves = {title: setting for setting, title in TITLES.items() if (chosen.own.rows["setting"] == setting).any()}
+    with page.control("settings", "methods-shown"):
+        shown = _shown([PICTURE, *halves, OF_SWEEP])
+    if shown == OF_SWEEP:
+        show_table(of_sweeps.table5(view.whole.results, view.lr))
+    elif shown in halves:
+        show_table(table5(chosen.own, chosen.model, halves[shown], chosen.beside or next(iter(SIZES))))
+    else:
+        _pictures(chosen, halves.values(), view.dark)
 
 
-def _comparison(found: Comparison, dark: bool) -> None:
-    models = models_of(found)
-    with page.control("settings", "methods", horizontal=True):
-        model = _choose("Model", models, MODEL, 230)
-        here = found.rows[found.rows["model"] == model]
-        task = _choose("Task", list(dict.fromkeys(here["task"])), TASK, 230)
-        here = _of_size(here, task)
-        theirs = paper.table5()
-        known = [one for one in SIZES if plain(task) in set(theirs.loc[theirs["model"] == one, "task"])]
-        beside = _choose("The paper's model", known, BESIDE, 170) if known else None
-    own = Comparison(here.reset_index(drop=True), found.pairs.iloc[:0])
-    for setting in TITLES:
-        for sentence in verdicts(Comparison(own.rows[own.rows["task"] == task], own.pairs), setting):
-            st.markdown(f"- {in_words(as_written(sentence))}")
-    rows = own.done[own.done["task"] == task]
+@dataclass(frozen=True)
+class _Chosen:
+    """Part of a comparison that is looked at."""
+
+    own: Comparison
+    """Rows of the model, and of one number of examples of the task."""
+    model: str
+    task: str
+    beside: str | None
+    """The paper's model; None where it has no number on the task."""
+
+    @property
+    def of_task(self) -> Comparison:
+        """Rows of the task."""
+        return Comparison(self.own.rows[self.own.rows["task"] == self.task], self.own.pairs)
+
+
+def _chosen(found: Comparison) -> _Chosen:
+    """Draw the lists of models, tasks, training examples and the paper's models, each where it has several."""
+    model = _choose("Model", models_of(found), MODEL, 200)
+    here = found.rows[found.rows["model"] == model]
+    task = _choose("Task", list(dict.fromkeys(here["task"])), TASK, 200)
+    own = Comparison(_of_size(here, task).reset_index(drop=True), found.pairs.iloc[:0])
+    theirs = paper.table5()
+    known = [one for one in SIZES if plain(task) in set(theirs.loc[theirs["model"] == one, "task"])]
+    return _Chosen(own, model, task, _choose("The paper's model", known, BESIDE, 170) if known else None)
+
+
+def _verdicts(chosen: _Chosen) -> None:
+    """Draw whether LoRA collapses on the task; what the tab is about, where it was not trained."""
+    said = [sentence for setting in TITLES for sentence in verdicts(chosen.of_task, setting)]
+    st.markdown(
+        "\n".join(f"- {in_words(as_written(sentence))}" for sentence in said)
+        or "What each method is worth over the values that it trains: all at one learning rate, as in the paper, and "
+        "each at its own best."
+    )
+
+
+def _pictures(chosen: _Chosen, settings: Iterable[str], dark: bool) -> None:
+    """Draw what each method is worth over the values that it trains, ours and beside it the paper's."""
+    theirs, task, beside = paper.table5(), chosen.task, chosen.beside
     # Where there is no room for both they stand below each other.
     st.html(f"<style>.st-key-{PICTURES} > div > .stHorizontalBlock > .stColumn {{ min-width: {NARROWEST}; }}</style>")
     with st.container(key=PICTURES):
         places = st.columns((2, 1) if beside is not None else 1)
     with places[0]:
-        _ours(rows, model, task, dark)
+        _ours(chosen.of_task.done, chosen.model, task, dark)
     if beside is not None:
         with places[1]:
             _papers(theirs[(theirs["model"] == beside) & (theirs["task"] == plain(task))], beside, task, dark)
     st.caption(
-        "Each method has one place along the axis; those with equally many trained values stand beside each other, and "
-        "at *none* what trains no more than a head. ● biases, ◆ adapters, ⬢ single weights, ★ every weight, ✕ nothing. "
-        "Bars are 95 % intervals over seeds and validation examples."
+        "● biases, ◆ adapters, ⬢ single weights, ★ every weight, ✕ nothing. Bars: 95 % intervals over seeds and "
+        "validation examples."
     )
-    if lost := _without_number(own.rows[own.rows["task"] == task]):
-        st.caption(f"Without a number: {in_words('; '.join(lost))}.")
-    halves = {title: setting for setting, title in TITLES.items() if (own.rows["setting"] == setting).any()}
-    with page.control("settings", "methods-half"):
-        half = _half(list(halves))
-    if half in halves:
-        show_table(table5(own, model, halves[half], beside or next(iter(SIZES))))
+    with page.control("details", "methods"), st.expander("How was this computed?", icon=":material/function:"):
+        notes = [SETTINGS[setting] for setting in settings]
+        notes.append(
+            "Each method has one place along the axis; those with equally many trained values stand beside each other, "
+            "and at *none* what trains no more than a head."
+        )
+        notes += [f"Without a number: {in_words(one)}." for one in _without_number(chosen.of_task.rows)]
+        st.markdown("\n".join(f"- {note}" for note in notes))
 
 
 def _without_number(rows: pd.DataFrame) -> list[str]:
@@ -103,15 +139,11 @@ def _without_number(rows: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(f"{row['label']}, {row['reason'] or 'no number'}" for row in lost.to_dict("records")))
 
 
-def _half(titles: list[str]) -> str:
-    """Draw the choice of a half of the table, the last one first."""
-    if st.session_state.get(HALF) not in (None, *titles):
-        del st.session_state[HALF]  # what another comparison had
-    return str(
-        st.segmented_control(
-            "Table 5", titles, default=titles[-1] if titles else None, required=True, key=HALF, bind="query-params"
-        )
-    )
+def _shown(titles: list[str]) -> str:
+    """Draw the choice of what is looked at, the picture first."""
+    if st.session_state.get(SHOW) not in (None, *titles):
+        del st.session_state[SHOW]  # what another comparison had
+    return str(st.segmented_control("Show", titles, default=titles[0], required=True, key=SHOW, bind="query-params"))
 
 
 def _of_size(rows: pd.DataFrame, task: str) -> pd.DataFrame:
@@ -188,4 +220,6 @@ def _papers(rows: pd.DataFrame, model: str, task: str, dark: bool) -> None:
 def _choose(label: str, options: list[str], key: str, width: int) -> str:
     if key in st.session_state and st.session_state[key] not in options:
         del st.session_state[key]  # what another comparison had
+    if len(options) == 1:
+        return options[0]
     return str(st.selectbox(label, options, key=key, bind="query-params", width=width))

@@ -36,7 +36,10 @@ page.begin(
     title="The paper's evaluation, ours beside it",
 )
 above_choice = st.container()  # above the choice of the table that it is about
-opened = pick_table()
+beside_each_other = st.container(horizontal=True)
+with beside_each_other.container(width="stretch"):
+    opened = pick_table()
+above = beside_each_other.container(width="content")
 if opened is None:
     st.stop()
 with above_choice:
@@ -53,7 +56,6 @@ st.caption(
     + f" · learning rates {', '.join(f'{lr:g}' for lr in sorted(set(results['lr'])))}"
     + (f"  \n{plain(opened.shows)}" if opened.shows else "")
 )
-above = st.container()
 tabs = st.tabs(list(TABS), key=PART, on_change="rerun", bind="query-params")
 for tab, (title, (draw, rated)) in zip(tabs, TABS.items(), strict=True):
     if not tab.open:

@@ -16,7 +16,7 @@ from beft_core.reports.selection.prediction import POOLED, RANDOM, RULES
 from beft_core.reports.selection.pretrained import with_norms
 from beft_core.terms import CANDIDATES
 from dashboard.app_pages.evaluation.figures import null_terms
-from dashboard.app_pages.evaluation.view import View, in_order, short_title
+from dashboard.app_pages.evaluation.view import View, in_order, on_demand, short_title
 from dashboard.figures.evaluation import MEASURES, rule_dots, settling_curves
 from dashboard.figures.parts.labels import in_figures
 from dashboard.figures.parts.style import latex
@@ -26,6 +26,8 @@ from dashboard.shared.text import in_words, plain
 
 PAIRING, MEASURE, SIZE = "pairing", "measure", "size"
 """Keys of the controls, and their names in the URL."""
+TASKS, SETTLED, NUMBERS = "by_task", "settled", "predicted"
+"""Keys of the boxes that open on demand, and their names in the URL."""
 PAIRINGS: dict[str, At] = {"same learning rate": "same", "each term at its best": "best"}
 EVERY = "all together"
 LITTLE = 3.0
@@ -115,18 +117,26 @@ def does_the_score_predict(view: View) -> None:
             st.caption(f":material/filter_alt: Left out: {in_words(counts)}.")
     if not shown.empty:
         panels = _panels(view.table.token, at, size, shown)
-        show(
-            rule_dots(panels, str(measure), view.dark),
-            "rules",
-            f"{MEASURES[str(measure)].label} of each rule, with 95 % intervals",
-            data=lambda: panels,
-        )
+        first_panel = panels[panels["panel"] == panels["panel"].iloc[0]]
+        _rules(first_panel, str(measure), view.dark, "rules")
         _say_shared(panels)
         _say_little(panels)
-    _settling(view, size)
+        if len(first_panel) < len(panels):
+            on_demand(TASKS, "Task by task", lambda: _rules(panels, str(measure), view.dark, "rules-by-task"))
+    on_demand(SETTLED, "How much of a probe does it take?", lambda: _settling(view, size))
     if not shown.empty:
-        _numbers(view, at, table, cells)
+        on_demand(NUMBERS, "In numbers", lambda: _numbers(view, at, table, cells))
     _computed(view, norms)
+
+
+def _rules(panels: pd.DataFrame, measure: str, dark: bool, name: str) -> None:
+    """Draw what each rule loses in some panels."""
+    show(
+        rule_dots(panels, measure, dark),
+        name,
+        f"{MEASURES[measure].label} of each rule, with 95 % intervals",
+        data=lambda: panels,
+    )
 
 
 def _say_shared(panels: pd.DataFrame) -> None:
@@ -155,7 +165,6 @@ def _say_little(panels: pd.DataFrame) -> None:
 def _settling(view: View, size: str) -> None:
     shares = prediction.settled_shares(view.results)
     shares = shares if size == EVERY else shares[shares["regime"] == size]
-    st.subheader("How much of a probe does it take?", anchor=False)
     if shares.empty:
         st.caption("The probes of this table did not keep when they settled.")
         return
@@ -172,7 +181,6 @@ def _settling(view: View, size: str) -> None:
 
 
 def _numbers(view: View, at: At, table: pd.DataFrame, cells: pd.DataFrame) -> None:
-    st.subheader("In numbers", anchor=False)
     rows = _summary(view.table.token, at, table)
     others = prediction.together(rows)
     rows = rows[rows["rule"].isin(others)].reset_index(drop=True)

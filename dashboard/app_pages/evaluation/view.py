@@ -25,6 +25,10 @@ RATES: dict[str, str] = {"best": "each at its best", "same": "the best for b_v"}
 """Choices of the learning rate, in words. Every learning rate of the table can be chosen too."""
 
 
+NARROW = 170
+"""Width in pixels of the lists beside that of the tables."""
+
+
 @dataclass(frozen=True)
 class View:
     """Result table, and the choices that the tabs show it by."""
@@ -72,7 +76,7 @@ def choose_view(opened: OpenTable, rated: bool) -> View:
     with page.control("settings", "evaluation", horizontal=True):
         model = models[0]
         if len(models) > 1:
-            model = _list("Model", models, MODEL)
+            model = _list("Model", models, MODEL, width=NARROW)
         with st.container(key="rated" if rated else UNRATED, width="content"):
             rate = _list(
                 "Learning rate",
@@ -81,6 +85,7 @@ def choose_view(opened: OpenTable, rated: bool) -> View:
                 words=lambda rate: RATES.get(rate, rate),
                 help="Which fine-tunes stand in the figures and tables of the first tabs. The best is chosen on the "
                 "validation set, so those numbers are a little too good, for all alike.",
+                width=NARROW,
             )
     lr: LrChoice = "best" if rate == "best" else "same" if rate == "same" else float(rate)
     return View(opened, of_model(opened, model), model, lr, page.dark())
@@ -119,6 +124,13 @@ def _list(
     if key in st.session_state and st.session_state[key] not in options:
         del st.session_state[key]  # what another table had
     return str(st.selectbox(label, options, key=key, bind="query-params", width=width, help=help, format_func=words))
+
+
+def on_demand(key: str, title: str, draw: Callable[[], None]) -> None:
+    """Draw a box with more of a tab, drawn once it is open. ``key``: of the box, and its name in the URL."""
+    with st.expander(title, key=key, on_change="rerun", bind="query-params") as box:
+        if box.open:
+            draw()
 
 
 def in_html(text: str) -> str:

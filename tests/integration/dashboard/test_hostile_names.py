@@ -219,6 +219,8 @@ PARTS = [
     "Learning rate and epochs",
     "Does the score predict?",
 ]
+BOXES = dict.fromkeys(("scores_and_results", "over_epochs", "by_task", "settled", "predicted"), "true")
+"""Boxes of the evaluation that open on demand, as a link opens them."""
 
 
 def links(name: str, home: dict[str, list[str]]) -> list[dict[str, Any]]:
@@ -230,7 +232,7 @@ def links(name: str, home: dict[str, list[str]]) -> list[dict[str, Any]]:
         "geometry": [{"geo_snapshot": shown[0], "geo": tab} for tab in ("Every layer", "Through training")],
         "rewrite": [{"rw_snapshot": shown[0], "rw": tab} for tab in ("Shift the values", "Scale the weights")],
         "why": [{"why_model": EVIL, "why_text": EVIL}],
-        "evaluation": [{"part": part, "of_model": EVIL} for part in PARTS] + [{"results": EVIL}],
+        "evaluation": [{"part": part, "of_model": EVIL, **BOXES} for part in PARTS] + [{"results": EVIL}],
         "fine_tune": [{"run": run} for run in home["run"]] + [{"ft_model": EVIL, "ft_layers": EVIL, "ft_table": EVIL}],
         "sweep": [{"sweep_run": run} for run in home["sweep_run"]] + [{"sw_n": EVIL, "sw_lrs": EVIL}],
         "runs": [{"runs": home["runs"][:1]}, {"runs": home["runs"]}, {"find": EVIL}],

@@ -37,10 +37,15 @@ TABS = {
     "Table 3": 0,
     "Table 4": 0,
     "Table 5": 0,
-    RATES: 3,
-    ANSWER: 2,
+    RATES: 1,
+    ANSWER: 1,
 }
 """Tab -> figures in it."""
+MORE = {
+    RATES: {"scores_and_results": "true", "over_epochs": "true"},
+    ANSWER: {"by_task": "true", "settled": "true", "predicted": "true"},
+}
+"""Tab -> boxes of it that open on demand, as a link opens them."""
 
 
 def put_sample(lab: Path, table: pd.DataFrame | None = None) -> None:
@@ -85,6 +90,14 @@ def test_without_a_table_the_page_says_what_to_do() -> None:
     at = opened("evaluation")
     assert "No result table yet" in said(at) and at.code[0].value.startswith("beft sweep --tasks")
     assert charts(at) == 0 and not at.error and not at.tabs
+
+
+@pytest.mark.usefixtures("bundled")
+def test_learning_rates_and_results_go_together_in_a_sentence_and_more_is_drawn_on_demand() -> None:
+    at = opened("evaluation", part=RATES)
+    assert "**Here Spearman's correlation of projection ratio and accuracy is $b_q$ " in said(at)
+    assert charts(opened("evaluation", part=RATES, **MORE[RATES])) == 3
+    assert charts(opened("evaluation", part=ANSWER, **MORE[ANSWER])) == 3
 
 
 @pytest.mark.parametrize("tab", TABS)
@@ -141,7 +154,7 @@ def test_methods_stand_against_each_other_and_beside_the_paper(lab: Path) -> Non
     put_sample(lab)
     write_comparison(comparison(*METHODS), lab / "samples", {})
     at = opened("evaluation", part="Table 5")
-    assert at.selectbox(key="comparison").value == "Bundled comparison" and charts(at) == 2
+    assert charts(at) == 2 and "paper-table" not in html(at)
     text = said(at).replace("\\", "")
     assert "LoRA on SST-2 (bundled), one learning rate for all, at 0.001: collapse confirmed here" in text
     assert "each method at its best, at 0.001: collapse refuted here" in text
@@ -151,11 +164,14 @@ def test_methods_stand_against_each_other_and_beside_the_paper(lab: Path) -> Non
     assert marks["every weight, each at its best"]["x"] == [pytest.approx(22_713_216)]
     lora = next(one for one in theirs["data"] if one["name"].startswith("LoRA"))
     assert lora["y"] == [92.6] and lora["x"] == [pytest.approx(0.012 * 1.3e9)]
-    assert "83.0 ± 1.0" in html(at) and "it takes no keys and values" in said(at)
+    assert "it takes no keys and values" in said(at)
+    at = sound(at.segmented_control(key="methods_half").set_value("each method at its best").run())
+    assert "83.0 ± 1.0" in html(at) and charts(at) == 0
     at = sound(at.segmented_control(key="methods_half").set_value("one learning rate for all").run())
     assert "51.0 ± 1.0" in html(at) and "83.0 ± 1.0" not in html(at)
     at = sound(at.selectbox(key="methods_task").select("rte").run())
-    assert "RTE" in said(at) and not at.error
+    at = sound(at.segmented_control(key="methods_half").set_value("the picture").run())
+    assert "**Ours: RTE, bundled**" in said(at) and "What each method is worth" in said(at) and not at.error
 
 
 def test_an_upload_of_a_comparison_is_checked_and_opened(lab: Path) -> None:
@@ -173,7 +189,10 @@ def test_an_upload_of_a_comparison_is_checked_and_opened(lab: Path) -> None:
     evil = "<script>[x](http://x)"
     data = as_bytes(comparison(row("v", 0.8), row("q", 0.7, label=evil, model="bundled")).rows, "parquet")
     at.file_uploader[1].upload(evil, data).run()
-    assert sound(at).selectbox(key="comparison").value == f"Upload: {evil}" and not at.error and charts(at) == 2
+    assert charts(sound(at)) == 2 and not at.error
+    at.file_uploader[1].upload("another", data).run()
+    assert sound(at).selectbox(key="comparison").options == [f"Upload: {evil}", "Upload: another"]
+    assert at.selectbox(key="comparison").value == "Upload: another"
     assert "<script>" not in html(at) and not list(lab.rglob("*script*"))
 
 
@@ -304,8 +323,8 @@ def test_choices_that_another_table_lacks_are_forgotten() -> None:
 
 def test_tasks_have_a_panel_each_and_stand_in_the_papers_order(lab: Path) -> None:
     put_sample(lab, make_results(["demo-sentiment", "demo-entailment", "rte", "sst2"], ["low"]))
-    at = opened("evaluation", part=ANSWER)
-    spec = str(at.get("plotly_chart")[0].proto.spec)
+    at = opened("evaluation", part=ANSWER, **MORE[ANSWER])
+    spec = str(at.get("plotly_chart")[1].proto.spec)
     titles = ["All tasks", "SST-2", "RTE", "demo-sentiment", "demo-entailment"]
     places = [spec.index(f"{title}\\u003c") for title in titles]
     assert places == sorted(places)
@@ -334,10 +353,10 @@ def test_several_models_are_told_apart(lab: Path) -> None:
 def test_what_is_missing_is_told_where_it_is_missing(lab: Path) -> None:
     put_sample(lab, make_results(trains=["v", "q"]))
     assert "no finished probe" in opened("evaluation", part=FIGURES).info[0].value
-    at = opened("evaluation", part=ANSWER)
+    at = opened("evaluation", part=ANSWER, **MORE[ANSWER])
     assert "There is no answer yet" in said(at) and "did not keep when they settled" in said(at)
-    at = opened("evaluation", part=RATES)
-    assert "this table has none here" in said(at) and charts(at) == 2
+    at = opened("evaluation", part=RATES, **MORE[RATES])
+    assert said(at).count("this table has none here") == 2 and charts(at) == 2
     put_sample(lab, make_results(failed=lambda run: run[4] == 1))
     assert "168 fine-tunes, 56 of them failed · bundled" in said(opened("evaluation"))
     put_sample(lab, make_results(failed=lambda run: True))
@@ -366,7 +385,7 @@ def test_our_tables_hold_both_numbers_and_reasons() -> None:
 
 def test_the_answer_names_rules_without_a_probe_and_what_tasks_can_tell(lab: Path) -> None:
     put_sample(lab, make_results(null="k", seeds=range(5)))
-    at = opened("evaluation", part=ANSWER)
+    at = opened("evaluation", part=ANSWER, **MORE[ANSWER])
     assert "beats $b_q$ in 8 of 8 and loses to it in none" in said(at)
     at.selectbox(key="size").select("low").run()
     assert "beats $b_q$ in 4 of 4 and loses to it in none" in said(sound(at))
