@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import pandas as pd
@@ -130,7 +131,7 @@ class Runs:
         """Make runs of a result table, or return what was made of one before."""
         return results if isinstance(results, Runs) else cls(results)
 
-    @property
+    @cached_property
     def models(self) -> list[str]:
         """List the models, those with most finished fine-tunes first."""
         done = (~self.rows["is_failed"]).groupby(self.rows["model"], sort=False).sum()

@@ -7,8 +7,10 @@ A standard deviation is over seeds (n - 1) and NaN for one seed.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from beft_core.errors import UserError
@@ -70,35 +72,29 @@ def figure4(results: Results, lr: LrChoice = "best") -> pd.DataFrame:
         for task in runs.tasks(model):
             for regime in runs.regimes(model, task):
                 probes, probe_lr = runs.probes(model, task, regime, lr)
+                size = probes["n_train"].max()
+                alone = {term: runs.at((model, task, regime, term), lr) for term in CANDIDATES}
                 for approach in of_probes():
-                    for term in TERM_KEYS:
-                        scores = pd.to_numeric(probes[f"{approach}.{term}"]).dropna()
-                        if scores.empty:
-                            continue
-                        ranks = pd.to_numeric(probes[f"rank.{approach}.{term}"])
-                        chosen = int((probes[f"selected.{approach}"] == term).sum())
-                        mean = runs.at((model, task, regime, term), lr) if term in CANDIDATES else None
-                        alone = (mean.value, mean.spread, mean.seeds, mean.lr) if mean else (None, None, 0, None)
-                        rows.append(
-                            (
-                                model,
-                                task,
-                                regime,
-                                probes["n_train"].max(),
-                                approach,
-                                term,
-                                len(scores),
-                                probe_lr,
-                                scores.mean(),
-                                scores.std(),
-                                ranks.mean(),
-                                ranks.min(),
-                                ranks.max(),
-                                chosen,
-                                *alone,
-                            )
-                        )
+                    for term, count, *scored in _scored(probes, approach):
+                        mean = alone.get(term)
+                        metric = (mean.value, mean.spread, mean.seeds, mean.lr) if mean else (None, None, 0, None)
+                        rows.append((model, task, regime, size, approach, term, count, probe_lr, *scored, *metric))
     return _numbers(rows, FIGURE_COLUMNS, ("probe_lr", "value", "value_std", "lr"))
+
+
+def _scored(probes: pd.DataFrame, approach: str) -> Iterator[tuple[Any, ...]]:
+    """Yield the terms that some probe scored: term, probes, score and its deviation, mean, least and largest rank, and
+    by how many probes it was selected.
+    """
+    scores, ranks = (
+        pd.DataFrame(probes[[f"{what}{approach}.{term}" for term in TERM_KEYS]].to_numpy(float, na_value=np.nan))
+        for what in ("", "rank.")
+    )
+    selected = probes[f"selected.{approach}"].tolist()
+    columns = (scores.count(), scores.mean(), scores.std(), ranks.mean(), ranks.min(), ranks.max())
+    for term, count, *numbers in zip(TERM_KEYS, *columns, strict=True):
+        if count:
+            yield term, count, *numbers, selected.count(term)
 
 
 def figure1(results: Results, lr: LrChoice = "best") -> pd.DataFrame:
@@ -183,7 +179,8 @@ def _in_order(table: pd.DataFrame, rows: pd.DataFrame, what: str) -> pd.DataFram
         "regime": {name: regime_order(str(name), size) for name, size in sizes.items()},
         what: {name: at for at, name in enumerate(dict.fromkeys(["v", "q", "k", *rows["trains"].unique()]))},
     }
-    order = sorted(range(len(table)), key=lambda at: tuple(of[table[name].iloc[at]] for name, of in places.items()))
+    keys = list(zip(*([of[value] for value in table[name]] for name, of in places.items()), strict=True))
+    order = sorted(range(len(table)), key=keys.__getitem__)
     return table.iloc[order].reset_index(drop=True)
 
 
