@@ -22,8 +22,10 @@ from beft_core.errors import UserError
 from beft_core.files.json_shape import Number, Table, Text, check
 from beft_core.files.safe_io import atomic_write, parse_json, read_bounded
 
-NOTE_SECONDS = 1.0
-"""Seconds to wait for the note of somebody who has taken a lock."""
+NOTE_SECONDS = 3.0
+"""Seconds to wait for the note of somebody who has taken a lock: a busy disk takes its time to keep it."""
+LOOK_SECONDS = 0.2
+"""Seconds for which everybody waits for a lock at least: whoever looks for its holder takes it for a moment."""
 _NOTE_BYTES = 4096
 _NOTE = Table({"pid": Number(1, 2**31 - 1, whole=True), "since": Number(0, 8e9), "host": Text()})
 
@@ -55,7 +57,7 @@ def hold(path: Path, what: str, try_: str = "", wait_seconds: float = 0.0) -> It
     Raises:
         UserError: somebody else holds it (the message says who and since when), or the folder cannot be written.
     """
-    lock = FileLock(_lock_file(path), timeout=wait_seconds, thread_local=False)
+    lock = FileLock(_lock_file(path), timeout=max(wait_seconds, LOOK_SECONDS), thread_local=False)
     note = _note_file(path)
     try:
         path.parent.stat()  # the library would make the folder

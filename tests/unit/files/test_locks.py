@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from beft_core.errors import UserError
 from beft_core.files import locks
@@ -75,6 +76,14 @@ def test_whoever_may_wait_gets_it_when_it_is_free(tmp_path: Path) -> None:
         threading.Timer(0.3, process.kill).start()
         with hold(tmp_path / "a", "a", wait_seconds=30):
             assert holder(tmp_path / "a").pid == os.getpid()  # type: ignore[union-attr]
+
+
+def test_who_only_looks_keeps_nobody_out(tmp_path: Path) -> None:
+    look = FileLock(tmp_path / ".a.lock", thread_local=False)  # as :func:`holder` takes it, for longer
+    look.acquire()
+    threading.Timer(0.05, look.release).start()
+    with hold(tmp_path / "a", "a"):
+        assert not look.is_locked
 
 
 def test_no_name_is_left_that_the_next_holder_could_be_taken_for(tmp_path: Path) -> None:
