@@ -224,10 +224,10 @@ def sweep(
     done = folder.finished(runs)
     to_do = [one for one in runs if identity(one) not in done]
     if cluster is None:
-        devices = at_once(runs[0], own["devices"] or (), own["workers"])
+        at_work = at_once(runs[0], own["devices"] or (), own["workers"])
     else:
-        devices = jobs_for(len(to_do), cluster) * cluster.places
-    expected = hours(to_do, devices)
+        at_work = jobs_for(len(to_do), cluster) * cluster.places
+    expected = hours(to_do, at_work)
     if dry_run:
         _print_forecast(spec, len(runs), to_do, expected, cost_per_hour, json)
         return 0
@@ -244,7 +244,7 @@ def sweep(
         says = f"{len(to_do):,} fine-tunes: {expected.in_words(cost_per_hour)}"
         result = _work(spec, folder, runs, own, says, cluster)
         if cluster is None and result["trained"] == len(to_do):
-            learned(to_do, result["seconds"], devices)
+            learned(to_do, result["seconds"], at_work)
             output.note(expected.judged(result["seconds"], cost_per_hour))
     table = folder.table(runs := spec.runs())  # of a model that came from the Hub meanwhile, the size is known now
     if json:

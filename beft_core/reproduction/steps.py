@@ -44,7 +44,7 @@ def is_done(step: Step) -> bool:
     if step.comparison is not None:
         return _is_compared(step.comparison, step.folder)
     return not unfinished(step) and (
-        step.spec is None or not step.spec.merges or SweepFolder(step.folder).merges.is_file()
+        not isinstance(step.spec, SweepSpec) or not step.spec.merges or SweepFolder(step.folder).merges.is_file()
     )
 
 

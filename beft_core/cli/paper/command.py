@@ -145,7 +145,12 @@ def reproduce(
         return _share(planned, share, bank_size)
     jobs = None
     if cluster is not None:
-        given = {"--model": model or [], "--seeds": [seeds], "--bank-size": [bank_size], "--out": [folder.absolute()]}
+        given: dict[str, list[Any]] = {
+            "--model": model or [],
+            "--seeds": [seeds],
+            "--bank-size": [bank_size],
+            "--out": [folder.absolute()],
+        }
         words = [str(word) for flag, values in given.items() for one in values if one for word in (flag, one)]
         words += ["--device", device, "--precision", precision, *(["--small"] if small else [])]
         jobs = Jobs(planned, cluster, ["reproduce", *parts, *words])
