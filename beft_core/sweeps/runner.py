@@ -171,7 +171,7 @@ class _Work:
             if self.observer.should_stop():
                 self.stopped = True
                 return
-            bank = self.share.take(undone)
+            bank = self._written(partial(self.share.take, undone))
             if bank is not None:
                 told = False
                 self._train_bank(bank, len(undone) - 1)
@@ -307,7 +307,7 @@ class _Work:
             if self.observer.should_stop():
                 self.stopped = True
                 return
-            if self.share.take_unit(unit):
+            if self._written(partial(self.share.take_unit, unit)):
                 merges = merge_pairs(self.spec, table, self.folder, self.observer)
                 self._written(partial(self.folder.keep_merges, merges))
                 self.share.release(done=True)

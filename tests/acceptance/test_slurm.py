@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,6 +18,7 @@ import slurm_cluster
 from slurm_cluster import Cluster
 
 from beft_core.execution.clusters import slurm as module
+from beft_core.execution.clusters.slurm import JOBS as JOBS_FOLDER
 from beft_core.execution.start import launch
 from beft_core.process_id import ProcessId
 from beft_core.sweeps import grouping
@@ -27,7 +29,7 @@ from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import read_table
 
 GRID = [
-    *("sweep", "--tasks", "demo-sentiment", "--terms", "v", "q", "head", "--lrs", "2e-3", "5e-3", "1e-2", "2e-2"),
+    *("sweep", "--tasks", "demo-sentiment", "--terms", "v", "q", "head", "--lrs", "2e-3", "5e-3", "1e-2"),
     *("--seeds", "2", "--n-train", "48", "--epochs", "2", "--evaluate", "never", "--device", "cpu"),
     *("--max-length", "16", "--batch-size", "4", "--bank-size", "3"),
 ]
@@ -35,7 +37,7 @@ SPEC = SweepSpec.from_dict(
     {
         "tasks": "demo-sentiment",
         "terms": ["v", "q", "head"],
-        "lrs": [2e-3, 5e-3, 1e-2, 2e-2],
+        "lrs": [2e-3, 5e-3, 1e-2],
         "seeds": 2,
         "n_train": 48,
         "epochs": 2,
@@ -73,6 +75,28 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     done = prepared.start([*GRID, "--out", str(folder / "sweep")], folder / "says")
     assert done.wait(PATIENCE) == 0, done.said()
     return read_table(folder / "sweep").drop(columns=OF_THE_MACHINE)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder that is a file system of its own, small enough to be filled, where root may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(folder)], check=False)
+    assert mounted.returncode == 0 or not os.environ.get("BEFT_REQUIRE_SLURM"), "root cannot mount a file system"
+    try:
+        yield folder
+    finally:
+        if folder.is_mount():  # lazily: a job that has not ended yet may still write there
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(filler: Path) -> bool:
+    """Let a file take all room that is left on its disk; always False."""
+    with suppress(OSError), filler.open("ab", buffering=0) as file:
+        while True:
+            file.write(bytes(2**12))
+    return False
 
 
 def until(what: Callable[[], object], patience: float = PATIENCE) -> None:
@@ -114,10 +138,11 @@ def leave_a_claim_of_a_dead_host(folder: SweepFolder) -> None:
 
 @pytest.mark.timeout(600)
 def test_whatever_happens_to_the_jobs_the_table_is_the_local_one(
-    slurm: Cluster, local: pd.DataFrame, tmp_path: Path
+    slurm: Cluster, local: pd.DataFrame, small_disk: Path, tmp_path: Path
 ) -> None:
-    folder = SweepFolder(tmp_path / "sweep")
+    folder = SweepFolder(small_disk / "sweep")
     leave_a_claim_of_a_dead_host(folder)
+    (folder.path / JOBS_FOLDER).symlink_to(tmp_path)  # what they say has room
     settings = {
         **slurm.environment,
         "OMP_NUM_THREADS": "1",
@@ -125,12 +150,15 @@ def test_whatever_happens_to_the_jobs_the_table_is_the_local_one(
         "BEFT_CLAIM_SECONDS": "3",
         "BEFT_CHECKPOINT_SECONDS": "0.2",
     }
-    words = [*GRID, *JOBS, "--max-jobs", "2", "--out", str(folder.path)]
-    both = [prepared.start([*words, "--detach"], tmp_path / f"submission {number}", **settings) for number in (1, 2)]
-    for one in both:
+    words = [*GRID, *JOBS, "--out", str(folder.path), "--max-jobs"]
+    both = {
+        jobs: prepared.start([*words, jobs, "--detach"], tmp_path / f"submission of {jobs}", **settings)
+        for jobs in ("2", "1")
+    }
+    for jobs, one in both.items():
         assert one.wait(PATIENCE) == 0, one.said()
-        assert "submitted 2 jobs for 24 fine-tunes" in one.stdout.read_text()
-    assert len(slurm.jobs()) == 4
+        assert f"submitted {jobs} job" in one.stdout.read_text() and "for 18 fine-tunes" in one.stdout.read_text()
+    assert len(slurm.jobs()) == 3
 
     # The time of a job is nearly up: it saves and queues itself again.
     timed = one_at_work(folder)
@@ -138,22 +166,28 @@ def test_whatever_happens_to_the_jobs_the_table_is_the_local_one(
     until(lambda: timed.identity.is_gone())
     until(lambda: "Restarts=1" in slurm.run("scontrol", "show", "job", str(timed.job)))
 
-    # A worker is killed, and the controller is started anew.
+    # A worker is killed, the disk is full, and the controller is started anew; the other waits for room.
     killed = one_at_work(folder, timed)
     os.kill(killed.identity.process.pid, signal.SIGKILL)
+    filler = small_disk / "filler"
+    if small_disk.is_mount():
+        fill(filler)
     slurm.stop_controller()
     slurm.start_controller()
+    if small_disk.is_mount():
+        until(lambda: fill(filler) or any("waiting up to" in log.read_text() for log in tmp_path.glob("*_log.out")))
+        filler.unlink()
 
     # A job is cancelled.
     cancelled = one_at_work(folder, timed, killed)
     slurm.run("scancel", str(cancelled.job))
 
-    waits = prepared.start(words, tmp_path / "the same again", **settings)
+    waits = prepared.start([*words, "1"], tmp_path / "the same again", **settings)
     assert waits.wait(PATIENCE) == 0, waits.said() + slurm.said()
     table = read_table(folder.path).drop(columns=OF_THE_MACHINE)
     pd.testing.assert_frame_equal(table, local)
     workers = workers_in(folder.workers)
-    assert len(workers) > 4  # the dead one, those of the first jobs, and whoever took over
+    assert len(workers) > 4  # the dead one, those of the first jobs, and the last one
     assert sum(one.trained for one in workers) <= len(RUNS) + BANK, "something was trained twice"
     assert not list(folder.path.glob("bank-*"))
     with suppress(AssertionError):

@@ -24,7 +24,7 @@ from beft_core.snapshots.snapshot import read_snapshot
 from beft_core.sweeps import grouping, runner
 from beft_core.sweeps.runner import run_sweep
 from beft_core.sweeps.sharing.plan import Plan
-from beft_core.sweeps.sharing.share import Sharing
+from beft_core.sweeps.sharing.share import Share, Sharing
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import COLUMNS, read_table
@@ -208,8 +208,8 @@ def test_where_the_disk_is_full_at_the_end_the_next_call_only_writes(
 
 def test_what_is_trained_waits_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "RETRY_SECONDS", 0.01)
-    failures = {"rows": 2, "results.csv": 1}
-    replace = Path.replace
+    failures = {"rows": 2, "results.csv": 1, "claim": 1}
+    replace, take = Path.replace, Share.take
 
     def full(self: Path, target: Path) -> Path:
         for part in (target.name, target.parent.name):
@@ -218,11 +218,18 @@ def test_what_is_trained_waits_for_room(tmp_path: Path, monkeypatch: pytest.Monk
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return replace(self, target)
 
+    def claim(self: Share, banks: Any) -> Any:
+        if failures["claim"]:
+            failures["claim"] -= 1
+            raise NoRoom(folder.claims / "a claim", 300, errno.ENOSPC)
+        return take(self, banks)
+
     monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(Share, "take", claim)
     folder, observer = SweepFolder(tmp_path / "waits"), Hears()
     assert run_sweep(spec(evaluate="never", terms=["v"], seeds=1), folder, observer).trained == 1
     assert not any(failures.values())
-    assert len([text for text in observer.told if "waiting up to" in text]) == 2
+    assert len([text for text in observer.told if "waiting up to" in text]) == 3
     assert len(read_table(folder.path)) == 1
 
 
