@@ -24,7 +24,7 @@ import pandas as pd
 
 from beft_core.reports.optimizers import told_apart, with_optimizer
 from beft_core.scores.approaches import of_probes
-from beft_core.sweeps.table import KEY
+from beft_core.sweeps.table import KEY, OPTIMIZER_COLUMNS
 from beft_core.terms import CANDIDATES
 
 At = Literal["same", "best"]
@@ -32,6 +32,8 @@ At = Literal["same", "best"]
 VALUES: tuple[str, ...] = tuple(f"value.{term}" for term in CANDIDATES)
 """Columns of :class:`Pairs` with the metrics of the three terms, fractions."""
 
+_OF_PROBES = [f"{name}.{term}" for name in (*of_probes(), "pre_norm") for term in CANDIDATES]
+"""Columns of scores and of norms that a probe has."""
 _KEY = [*KEY, "optimizer"]
 _GRID = [name for name in _KEY if name not in ("lr", "seed")]
 _GROUP = [name for name in _KEY if name != "lr"]
@@ -57,7 +59,8 @@ def pairs(results: pd.DataFrame, at: At = "same") -> Pairs:
     Of fine-tunes that repeat another (equal KEY, optimizer and ``trains``) the last row counts. A regime without a
     name is called by its number of examples.
     """
-    table = with_regimes(results)
+    read = [*KEY, *OPTIMIZER_COLUMNS, "regime", "trains", "state", "value", "null_terms", *_OF_PROBES]
+    table = with_regimes(results.loc[:, results.columns.isin(read)])
     table = with_optimizer(table[table["trains"].isin(["all", *CANDIDATES])])
     once = table.drop_duplicates([*_KEY, "trains"], keep="last")
     is_probe, done = once["trains"] == "all", once["state"] == "done"
@@ -68,9 +71,7 @@ def pairs(results: pd.DataFrame, at: At = "same") -> Pairs:
         "probes that failed": int((is_probe & ~done).sum()),
         "fine-tunes of one term that failed": int((~is_probe & ~measured).sum()),
     }
-    scores = [f"{key}.{term}" for key in of_probes() for term in CANDIDATES]
-    norms = [f"pre_norm.{term}" for term in CANDIDATES]
-    probes = probes[[*_KEY, "regime", *scores, *norms, "null_terms"]]
+    probes = probes[[*_KEY, "regime", *_OF_PROBES, "null_terms"]]
     if at == "same":
         probes = probes.merge(_counterparts(once), on=[*_GRID, "lr"], how="left")
         apart = probes["term_lr"].isna()
@@ -109,7 +110,8 @@ def _counterparts(table: pd.DataFrame) -> pd.DataFrame:
 
 def with_regimes(results: pd.DataFrame) -> pd.DataFrame:
     """Name every regime of a result table, "300 examples" where it has no name, those of unusual optimizers apart."""
-    sizes = results["n_train"].map(lambda n: f"{n:,.0f} examples" if pd.notna(n) else "")
+    words = {n: f"{n:,.0f} examples" for n in results["n_train"].dropna().unique()}  # a few, of any number of rows
+    sizes = results["n_train"].map(words).astype(object).where(results["n_train"].notna(), "")
     return told_apart(results.assign(regime=results["regime"].astype(object).where(results["regime"].notna(), sizes)))
 
 

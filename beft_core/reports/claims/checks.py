@@ -83,23 +83,20 @@ def higher_score_better_result(evidence: Evidence) -> Finding:
 
 
 def _advantage(evidence: Evidence, other: str) -> Estimate:
-    table = evidence.cases
-    both = table.pivot(index="case", columns="rule", values="regret").reindex(columns=[PAPER, other]).dropna()
-    if both.empty:
+    gain = (evidence.regret[other] - evidence.regret[PAPER]).to_numpy(float)
+    known = int((~np.isnan(gain)).sum())
+    if not known:
         return Estimate(math.nan, math.nan, math.nan, 0)
-    return Estimate(*prediction.advantage(table, PAPER, other), len(both))
+    return Estimate(*evidence.draws.mean(gain), known)
 
 
 def _loss(evidence: Evidence, rule: str) -> float:
     """Average what a rule loses, over the cases of the projection ratio."""
-    table = evidence.cases
-    own = table[(table["rule"] == rule) & table["case"].isin(table.loc[table["rule"] == PAPER, "case"])]
-    return float(own["regret"].mean())
+    return float(evidence.regret.loc[evidence.regret[PAPER].notna(), rule].mean())
 
 
 def _selections_agree(evidence: Evidence, other: str) -> bool:
-    table = evidence.cases
-    named = table.pivot(index="case", columns="rule", values="selected").reindex(columns=[PAPER, other]).dropna()
+    named = evidence.named[[PAPER, other]].dropna()
     return bool((named[PAPER] == named[other]).all())
 
 
@@ -148,7 +145,7 @@ def key_bias_is_idle(evidence: Evidence) -> Finding:
 
 def _is_null(rows: pd.DataFrame, term: str) -> bool:
     """Say whether every fine-tune of a table names a term as certified null."""
-    return len(rows) > 0 and all(term in str(terms).split("+") for terms in rows["null_terms"])
+    return len(rows) > 0 and all(term in str(terms).split("+") for terms in rows["null_terms"].unique())
 
 
 # --- cost and other methods --------------------------------------------------------------------------------

@@ -17,13 +17,15 @@ from beft_core.reports.pairing import pairs
 from beft_core.reports.seed_means import LrChoice
 from beft_core.reports.selection import prediction
 from beft_core.reports.selection.intervals import Bootstrap
-from beft_core.sweeps.table import KEY
+from beft_core.sweeps.table import KEY, OPTIMIZER_COLUMNS
 from beft_core.tasks.registry import TASKS
 
 LOW = max(size for task in TASKS.values() if task.source != "demo" and (size := task.regimes.get("low")))
 """Largest number of training examples that the paper calls low (CoLA's 1,710): sizes without a name of a regime are low
 up to it.
 """
+_READ = {*KEY, *OPTIMIZER_COLUMNS, "regime", "trains", "state", "value", "seconds", "curve", "null_terms", "bank_runs"}
+"""Columns that the checks read of a fine-tune: a copy of the others takes most of the memory of a large table."""
 _RUN = [*KEY, "optimizer", "trains"]
 """Columns that name a fine-tune."""
 _SIZE = ["model", "task", "regime", "n_train", "optimizer"]
@@ -40,7 +42,8 @@ class Evidence:
     @cached_property
     def measured(self) -> pd.DataFrame:
         """Fine-tunes that finished with a metric; with the columns ``optimizer`` and ``is_low``."""
-        rows = self.results[(self.results["state"] == "done") & self.results["value"].notna()]
+        done = (self.results["state"] == "done") & self.results["value"].notna()
+        rows = self.results.loc[done, self.results.columns.isin(_READ)]
         unnamed = rows["regime"].isna() & (rows["n_train"] <= LOW)
         is_low = ((rows["regime"] == "low") | unnamed).rename("is_low")
         # Joined as a whole: inserting into a table of a CSV file is slow.
@@ -54,7 +57,26 @@ class Evidence:
     @cached_property
     def cases(self) -> pd.DataFrame:
         """Cases of selection, as :func:`prediction.cases` lists them at the same learning rate."""
-        return prediction.cases(self.results)
+        return prediction.cases_of(self.paired)
+
+    @cached_property
+    def regret(self) -> pd.DataFrame:
+        """Points that each rule loses in each case: a row per case, a column per rule; NaN where it cannot tell."""
+        return self._by_rule("regret")
+
+    @cached_property
+    def named(self) -> pd.DataFrame:
+        """Term that each rule names in each case, laid out as :attr:`regret`."""
+        return self._by_rule("selected")
+
+    @cached_property
+    def draws(self) -> Bootstrap:
+        """Draws of the rows of :attr:`regret`, of which there must be one."""
+        return Bootstrap(self.cases.drop_duplicates("case").set_index("case").reindex(self.regret.index))
+
+    def _by_rule(self, column: str) -> pd.DataFrame:
+        wide = self.cases.pivot(index="case", columns="rule", values=column)
+        return wide.reindex(columns=list(prediction.RULES))
 
     @cached_property
     def paired(self) -> pd.DataFrame:
@@ -84,7 +106,7 @@ def difference(rows: pd.DataFrame, one: str, other: str, lr: LrChoice = "same", 
     own = rows[rows["trains"].isin([one, other])]
     if own.empty:
         return Estimate(np.nan, np.nan, np.nan, 0)
-    # A column that is missing throughout would not fit one of text, and drop out of an index.
+    # A column that is missing throughout would come out of a grouping as one of numbers, which fits none of text.
     own = own.assign(regime=own["regime"].astype(object).where(own["regime"].notna(), ""))
     if lr == "best":
         means = own.groupby([*_SIZE, "trains", "lr"], dropna=False, sort=False, as_index=False)["value"].mean()
@@ -92,12 +114,13 @@ def difference(rows: pd.DataFrame, one: str, other: str, lr: LrChoice = "same", 
         best = means.drop_duplicates([*_SIZE, "trains"], keep="last").drop(columns="value")
         own = own.merge(best, on=[*_SIZE, "trains", "lr"])
     index = [*_SIZE, "seed"] if lr == "best" else [*_SIZE, "seed", "lr"]
-    wide = own.pivot_table(index=index, columns="trains", values=column, aggfunc="mean", dropna=False, observed=True)
-    wide = wide.reindex(columns=[one, other]).reset_index()
+    means = own.groupby([*index, "trains"], dropna=False, sort=False, as_index=False)[column].mean()
+    ours, theirs = (means[means["trains"] == name].drop(columns="trains") for name in (one, other))
+    both = ours.merge(theirs, on=index, suffixes=("", ".other"))
     factor = 100.0 if column == "value" else 1.0
-    values = factor * (wide[one].to_numpy(float) - wide[other].to_numpy(float))
+    values = factor * (both[column].to_numpy(float) - both[f"{column}.other"].to_numpy(float))
     known = ~np.isnan(values)
-    return estimate(wide[known], values[known])
+    return estimate(both[known], values[known])
 
 
 def gaps_follow(paired: pd.DataFrame, approach: str) -> Estimate:
@@ -117,8 +140,10 @@ def gaps_follow(paired: pd.DataFrame, approach: str) -> Estimate:
 def score_and_metric(paired: pd.DataFrame, approach: str, term: str = "v") -> Estimate:
     """Average, over tasks and sizes of data, Spearman's correlation of a term's score and its metric alone."""
     rows: list[dict[str, Any]] = []
-    for (model, task, n_train), group in paired.groupby(["model", "task", "n_train"], sort=False, dropna=False):
-        value = prediction.score_with_metric(group, approach)[term]
+    of_size = ["model", "task", "n_train"]
+    read = paired[[*of_size, f"{approach}.{term}", f"value.{term}"]]
+    for (model, task, n_train), group in read.groupby(of_size, sort=False, dropna=False):
+        value = prediction.score_with_metric(group, approach, (term,))[term]
         rows.append({"model": model, "task": task, "n_train": n_train, "seed": 0, "value": value})
     table = pd.DataFrame(rows, columns=["model", "task", "n_train", "seed", "value"])
     table = table[table["value"].notna()]

@@ -61,11 +61,11 @@ class Bootstrap:
         return mean, float(low), float(high)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _draws(task: tuple[int, ...]) -> np.ndarray:
     """Draw groups, of which ``task`` says to which each belongs: how often each was drawn, int32 [resamples, groups].
 
-    Kept for the next table of the same groups: claims ask for many means over one.
+    Kept for the next tables of the same groups: claims ask for many means over all sizes of data, few and many.
     """
     of_group, tasks = np.array(task), max(task) + 1
     rng = np.random.default_rng(SEED)

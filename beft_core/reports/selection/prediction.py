@@ -10,6 +10,7 @@ Probes and fine-tunes are put together by :mod:`beft_core.reports.pairing`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ __all__ = [
     "advantage",
     "alike",
     "cases",
+    "cases_of",
     "match_grids",
     "pairs",
     "score_with_metric",
@@ -95,12 +97,17 @@ def cases(results: pd.DataFrame, at: At = "same") -> pd.DataFrame:
     rule that puts one term first and the other two level has at most 0.82. ``lr``: of the probe. A rule has no row
     where it cannot tell: a probe without its scores or with all three 0, a table without norms, a seed without others.
     """
-    rows = pairs(results, at).rows
+    return cases_of(pairs(results, at).rows)
+
+
+def cases_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """List the :func:`cases` of probes beside the three terms alone. ``rows``: of ``pairing.Pairs``."""
     values = rows[list(VALUES)].to_numpy(float)  # [cases, 3]
     top = values.max(axis=1, initial=-np.inf)
     is_best = values >= top[:, None] - TIE
     best = ["+".join(term for term, won in zip(CANDIDATES, line, strict=True) if won) for line in is_best]
-    shared = rows.assign(best=best, case=np.arange(len(rows)))
+    about = [name for name in CASE_COLUMNS if name in rows.columns]
+    shared = rows[about].assign(best=best, case=np.arange(len(rows)))
     frames = []
     for rule in RULES:
         chance, tau, selected = _follow(rule, rows, values)
@@ -162,16 +169,16 @@ def together(rows: pd.DataFrame) -> dict[str, list[str]]:
     return shared
 
 
-def score_with_metric(rows: pd.DataFrame, approach: str) -> dict[str, float]:
-    """Compute for each term Spearman's correlation of its score in the probe and its metric alone, over learning rates
-    and seeds.
+def score_with_metric(rows: pd.DataFrame, approach: str, terms: Sequence[str] = CANDIDATES) -> dict[str, float]:
+    """Compute for each of some terms Spearman's correlation of its score in the probe and its metric alone, over
+    learning rates and seeds.
 
     ``rows``: of ``pairing.Pairs``, of one task and size (section 3.4 of the paper). Both follow the learning rate, so
     this says how movement and result go together for one term, not which term to take. NaN for fewer than three pairs
     and where one side is constant, as that of a frozen null term.
     """
     found = {}
-    for term in CANDIDATES:
+    for term in terms:
         both = rows[[f"{approach}.{term}", f"value.{term}"]].astype(float).dropna()
         telling = len(both) > 2 and (both.nunique() > 1).all()
         ranks = both.rank()

@@ -50,8 +50,9 @@ class Rule:
 
 def _null(rows: pd.DataFrame) -> np.ndarray:
     """Find which of q, k and v are certified null: bool [cases, 3]."""
-    names = [str(joined).split("+") for joined in rows["null_terms"]]
-    return np.array([[term in null for term in CANDIDATES] for null in names], bool).reshape(len(rows), len(CANDIDATES))
+    kinds, words = pd.factorize(rows["null_terms"], use_na_sentinel=False)  # a few, of any number of rows
+    null = [[term in str(joined).split("+") for term in CANDIDATES] for joined in words]
+    return np.array(null, bool).reshape(-1, len(CANDIDATES))[kinds]
 
 
 def _probe(rows: pd.DataFrame, approach: str) -> np.ndarray:
