@@ -36,7 +36,8 @@ class Jobs:
     """A reproduction that began, and what its job trains."""
 
     def __init__(self, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.plan, self.act = plan, lambda step, given: False
+        self.plan = plan
+        self.act: Act = lambda step, given: False
         self.asked: list[tuple[str, bool]] = []
         """Sweeps that the job took its share of, and whether it waited for the others."""
         self.trained: list[str] = []

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from reproduction_tools import finish, finish_comparison, row_of, without_data
 
-from beft_core.reproduction import steps as module
 from beft_core.reproduction.plan import Step, plan
 from beft_core.reproduction.steps import adopt, is_done, title, unfinished, waits_for
 from beft_core.sweeps.spec import identity
@@ -67,7 +66,7 @@ def test_two_jobs_may_take_over_the_same_snapshot_at_once(tmp_path: Path, monkey
             link(source, target)  # the other job's, between this one's two calls
         link(source, target)
 
-    monkeypatch.setattr(module.os, "link", slow)
+    monkeypatch.setattr(os, "link", slow)
     adopt(table, [figure])
     (taken,) = set(map(identity, table.runs)) & set(map(identity, figure.runs))
     assert SweepFolder(table.folder).snapshot(taken).read_bytes() == b"a snapshot"

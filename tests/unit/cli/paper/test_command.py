@@ -135,7 +135,11 @@ def test_jobs_are_submitted_once_and_the_report_follows(asked: list[Any], monkey
             SweepFolder(step.folder).keep_merges([])
         return Outcome(5, 0, 60.0, {}, False)
 
-    monkeypatch.setattr(Jobs, "submit", lambda jobs: submitted.append(jobs) or "41")
+    def submit(jobs: Jobs) -> str:
+        submitted.append(jobs)
+        return "41"
+
+    monkeypatch.setattr(Jobs, "submit", submit)
     monkeypatch.setattr(Jobs, "wait", wait)
     detached = beft(*ON_A_CLUSTER, "--detach")
     assert "submitted 2 jobs for 5 fine-tunes: 41" in " ".join(detached.err.split())
