@@ -28,13 +28,15 @@ class Plan:
     """Training examples that there are."""
     held_out: int
     """Training examples that the trials are scored on."""
+    left: int
+    """Training examples that a trial may train on: those that share no text with the held-out ones."""
     reported_on: int
     """Validation examples that the result is of."""
     n_train: int
     """Training examples of a reported fine-tune."""
     same_lr: float
     """The one rate for all."""
-    constant: float = 0.0
+    constant: float
     """Metric of the best constant answer on the validation examples."""
 
     @property
@@ -76,11 +78,13 @@ def plan(spec: ComparisonSpec, observer: Observer) -> Plan:
     reported = next(iter(data.limited(first.n_eval).evals.values()))
     if wanted is not None and wanted > rows:
         raise UserError(f"got --n-train {wanted:,}", f"at most {rows:,}, the examples that there are")
+    held_out = spec.held_out(rows)
     return Plan(
         tuple(entries),
         refused,
         rows,
-        spec.held_out(rows),
+        held_out,
+        len(data.held_out(held_out).train),
         len(reported),
         rows if wanted is None else wanted,
         spec.usual_rate() if spec.same_lr is None else spec.same_lr,

@@ -66,7 +66,7 @@ def compare(
         choices: dict[str, Choice] = {}
         tried = None
         if trained := [entry for entry in plan.applying if entry.lrs]:
-            trials = spec.trials(trained, plan.rows)
+            trials = spec.trials(trained, plan.rows, plan.left)
             observer.message(f"trials: scored on {plan.held_out:,} training examples that no trial trains on")
             tried = run_sweep(trials, folder.trials, observer, bank_size=bank_size, snapshots=False, refused=refused)
             table = folder.trials.table(folder.trials.spec().runs())

@@ -18,7 +18,7 @@ from beft_core.sweeps.spec import COMMON, MAX_SEEDS, SweepSpec
 from beft_core.tasks.sources.user_files import OwnTable
 
 TRIAL_SEED = 1000
-"""Seed of the trials, which none of the reported fine-tunes has."""
+"""Seed of the trials; of a comparison with more seeds the first that none of its reported fine-tunes has."""
 MAX_BUDGET = 100
 HOLD_OUT, HOLD_OUT_SHARE = 500, 5
 """Most training examples that are set aside by default, and the divisor of the share of them that is."""
@@ -119,15 +119,23 @@ class ComparisonSpec:
             )
         return count
 
-    def trials(self, entries: Sequence[Entry], rows: int) -> SweepSpec:
-        """Make the sweep of the trials of methods, on ``rows`` training examples of which some are held out."""
+    @property
+    def trial_seed(self) -> int:
+        """Seed of the trials, which no reported fine-tune has."""
+        return max(TRIAL_SEED, self.seeds)
+
+    def trials(self, entries: Sequence[Entry], rows: int, left: int | None = None) -> SweepSpec:
+        """Make the sweep of the trials of methods, on ``rows`` training examples of which some are held out.
+
+        ``left``: those that a trial may train on; None: all the others.
+        """
         count = self.held_out(rows)
         wanted = self.examples()
         size: dict[str, Any] = {"regimes": ("all",)}
-        if wanted is not None and wanted < rows - count:
+        if wanted is not None and wanted < (rows - count if left is None else left):
             size = {"n_train": (wanted,)}
         methods = [entry.in_sweep(entry.lrs) for entry in entries if entry.lrs]
-        return self._sweep((TRIAL_SEED,), methods, hold_out=count, **size)
+        return self._sweep((self.trial_seed,), methods, hold_out=count, **size)
 
     def finals(self, entries: Sequence[Entry], chosen: Mapping[str, float], same: float) -> SweepSpec:
         """Make the sweep of what is reported of methods.

@@ -32,12 +32,16 @@ class Examples:
     """
     asked: list[str] | None = None
     """Prompts without the demonstrations before them, by which examples are known; None: ``text`` has none."""
+    groups: list[int] | None = None
+    """Number of the text that each example is about, such as a passage with several questions; None: each has its
+    own.
+    """
 
     def __post_init__(self) -> None:
         pairs = len(self.text) if self.text_pair is None else len(self.text_pair)
         if not len(self.text) == pairs == len(self.labels):
             raise ValueError(f"{len(self.text)} texts, {pairs} second texts, {len(self.labels)} labels")
-        for name in ("candidates", "golds", "answers", "asked"):
+        for name in ("candidates", "golds", "answers", "asked", "groups"):
             column = getattr(self, name)
             if column is not None and len(column) != len(self.text):
                 raise ValueError(f"{len(self.text)} texts, {len(column)} {name}")
@@ -48,12 +52,12 @@ class Examples:
     def take(self, order: Sequence[int] | np.ndarray) -> Examples:
         """Select the examples at the positions ``order``."""
         index = np.asarray(order, dtype=np.int64)
-        pair, candidates, golds, answers, asked = (
+        pair, candidates, golds, answers, asked, groups = (
             None if column is None else [column[i] for i in index]
-            for column in (self.text_pair, self.candidates, self.golds, self.answers, self.asked)
+            for column in (self.text_pair, self.candidates, self.golds, self.answers, self.asked, self.groups)
         )
         texts = [self.text[i] for i in index]
-        return Examples(texts, pair, self.labels[index], candidates, golds, answers, asked)
+        return Examples(texts, pair, self.labels[index], candidates, golds, answers, asked, groups)
 
 
 HELD_OUT = "held out of training"
@@ -87,6 +91,8 @@ class TaskData:
         """Set ``count`` training examples aside as the only validation set: the first of a permutation that is always
         the same, whatever the seed of a fine-tune. The others stay for training, in their order.
 
+        Examples that are about one text (``groups``) go together, and what is left of the last text is on neither side.
+
         ``None``, and a task that is split so already: no change. Raises UserError where fewer than two would stay.
         """
         if count is None or list(self.evals) == [HELD_OUT]:
@@ -96,6 +102,16 @@ class TaskData:
             raise UserError(f"got {count:,} training examples to set aside", f"at most {most:,} of {len(self.train):,}")
         order = np.random.default_rng([_HOLD_OUT_SEED, 0]).permutation(len(self.train))
         kept = np.sort(order[count:])
+        if self.train.groups is not None:
+            order = _by_group(order, np.asarray(self.train.groups))
+            seen = np.asarray(self.train.groups)[order[:count]]
+            kept = np.flatnonzero(~np.isin(self.train.groups, seen))
+            if len(kept) < 2:
+                texts = len(set(self.train.groups))
+                raise UserError(
+                    f"got {count:,} training examples to set aside, with which {len(kept)} stay to train on",
+                    f"fewer: all that are about one of the {texts:,} texts stay on one side",
+                )
         return replace(self, train=self.train.take(kept), evals={HELD_OUT: self.train.take(order[:count])})
 
     def in_words(self, train: Iterable[int]) -> str:
@@ -107,6 +123,13 @@ class TaskData:
         what = self.spec.target.kind + (f", {classes} classes" if classes is not None else "")
         drawn = " or ".join(f"{n:,}" for n in sorted(set(train)))
         return f"{what}, {drawn} train / {sum(map(len, self.evals.values())):,} validation rows of {self.spec.title}"
+
+
+def _by_group(order: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Move the examples of a group to its first one: int64 [examples]. ``groups``: the group of each example."""
+    own = groups[order]
+    _, first, number = np.unique(own, return_index=True, return_inverse=True)
+    return order[np.argsort(first[number], kind="stable")]
 
 
 def subsample(examples: Examples, n: int | None, seed: int, sampler: str = "generator") -> Examples:

@@ -31,6 +31,8 @@ def examples_of(spec: TaskSpec, rows: Iterable[tuple[str, Row]], title: str) -> 
     prompt = spec.prompt
     assert prompt is not None
     examples: list[tuple[str, tuple[str, ...], tuple[int, ...], tuple[str, ...]]] = []
+    about: dict[str, int] = {}
+    groups: list[int] = []
     held = 0
     for where, row in rows:
         try:
@@ -41,11 +43,14 @@ def examples_of(spec: TaskSpec, rows: Iterable[tuple[str, Row]], title: str) -> 
         if held > MAX_MEMORY:
             raise UserError(f"{where}: got more than {MAX_MEMORY:,} characters of prompts", "fewer", "a sample")
         examples.append(one)
+        if prompt.about:
+            groups.append(about.setdefault(text_of(_cell(row, prompt.about), prompt.about), len(about)))
     if not examples:
         raise UserError(f"{title}: got no examples", f"the examples of {spec.title}")
     texts, candidates, golds, answers = (list(column) for column in zip(*examples, strict=True))
     labels = spec.target.encode([gold[0] for gold in golds])
-    return Examples(texts, None, labels, candidates, golds, answers if prompt.kind == "text" else None)
+    right = answers if prompt.kind == "text" else None
+    return Examples(texts, None, labels, candidates, golds, right, groups=groups if prompt.about else None)
 
 
 def _example(

@@ -43,6 +43,10 @@ class PromptSpec:
     """Template of what follows the prompt for a candidate."""
     placeholder: str = ""
     """Text in a continuation that the candidate replaces, where it is no field there (ReCoRD's ``@placeholder``)."""
+    about: str = ""
+    """Column of a text that several rows are about, a passage with its questions: rows of one text stay on one side
+    where training examples are set aside. Empty: every row has its own.
+    """
     trained_by: str = "candidates"
     """Way to train, a key of :data:`TRAINED_BY`."""
     max_new_tokens: int = 50

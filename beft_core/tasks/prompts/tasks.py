@@ -142,7 +142,9 @@ PROMPTED: tuple[TaskSpec, ...] = (
         "MultiRC",
         (_SUPERGLUE, "multirc"),
         PromptSpec(
-            '{paragraph}\nQuestion: {question}\nI found this answer "{answer}". Is that correct? Yes or No?\n', _NO_YES
+            '{paragraph}\nQuestion: {question}\nI found this answer "{answer}". Is that correct? Yes or No?\n',
+            _NO_YES,
+            about="paragraph",
         ),
         labels=("false", "true"),
     ),
@@ -173,6 +175,7 @@ PROMPTED: tuple[TaskSpec, ...] = (
             candidate_columns=("entities",),
             continuation="{query}",
             placeholder="@placeholder",
+            about="passage",
             trained_by="language_model",
         ),
         label="answers",
@@ -186,7 +189,9 @@ PROMPTED: tuple[TaskSpec, ...] = (
         "SQuAD",
         ("rajpurkar/squad", "plain_text"),
         PromptSpec(
-            "Title: {title}\nContext: {context}\nQuestion: {question|strip}\nAnswer:", trained_by="language_model"
+            "Title: {title}\nContext: {context}\nQuestion: {question|strip}\nAnswer:",
+            about="context",
+            trained_by="language_model",
         ),
         label="answers",
         metrics=("answer_f1", "exact_match"),
@@ -200,7 +205,9 @@ PROMPTED: tuple[TaskSpec, ...] = (
         "qa",
         "DROP",
         ("EleutherAI/drop", "default"),
-        PromptSpec("Passage: {passage}\nQuestion: {question|strip}\nAnswer:", trained_by="language_model"),
+        PromptSpec(
+            "Passage: {passage}\nQuestion: {question|strip}\nAnswer:", about="passage", trained_by="language_model"
+        ),
         label="answers",
         metrics=("answer_f1", "exact_match", "drop_f1", "drop_exact_match"),
         quick_epochs=2,

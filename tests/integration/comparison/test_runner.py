@@ -150,7 +150,7 @@ def test_what_trains_nothing_has_no_trials(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(runner, "run_sweep", sweep)
     spec = ComparisonSpec(task="prompt-sst2", methods=("zero-shot", "icl"))
-    planned = Plan(tuple(spec.entries()), {}, 1000, 200, 100, 1000, 1e-2)
+    planned = Plan(tuple(spec.entries()), {}, 1000, 200, 800, 100, 1000, 1e-2, 0.0)
     found = compare(spec, planned, ComparisonFolder(tmp_path / "c"), Observer())
     assert swept == ["finals"] and found.trials is None and found.choices == {} and found.trained == 0
     assert found.found is not None and set(found.found.rows["state"]) == {"failed"}

@@ -42,6 +42,13 @@ def test_what_is_reported_never_sees_the_split() -> None:
     assert TRIAL_SEED not in {run.seed for run in runs}
 
 
+@pytest.mark.parametrize("seeds", [TRIAL_SEED, TRIAL_SEED + 1, 2 * TRIAL_SEED])
+def test_no_reported_fine_tune_has_the_seed_of_the_trials(seeds: int) -> None:
+    made = spec(methods=("v",), seeds=seeds)
+    (trial,) = {run.seed for run in made.trials(made.entries(), 5000).runs()}
+    assert trial not in range(seeds) and trial not in {run.seed for run in made.finals(made.entries(), {}, 1e-3).runs()}
+
+
 def test_a_method_without_a_choice_is_trained_at_the_one_rate() -> None:
     made = spec(methods=("v", "lora"))
     assert {run.lr for run in made.finals(made.entries(), {"v": 3e-3}, 1e-2).runs() if run.mode == "lora"} == {1e-2}
@@ -69,6 +76,12 @@ def test_the_size_of_the_split(rows: int, values: dict[str, Any], held_out: int,
     made = spec(**values)
     run = made.trials(made.entries(), rows).runs()[0]
     assert (run.hold_out, run.n_train) == (held_out, n_train)
+
+
+def test_a_trial_wants_no_more_examples_than_share_no_text_with_the_split() -> None:
+    made = spec()
+    assert made.trials(made.entries(), 1600, left=1001).runs()[0].n_train == 1000
+    assert made.trials(made.entries(), 1600, left=990).runs()[0].n_train is None
 
 
 def test_too_few_examples_to_choose_by_are_told() -> None:

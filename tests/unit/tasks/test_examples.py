@@ -28,8 +28,10 @@ def test_what_belongs_to_prompts_is_taken_with_them() -> None:
     prompts = Examples(
         ["a", "b"], None, np.array([1, 0]), [(" x", " y"), (" z",)], [(1, 0), (0,)], [("x",), ("z", "Z")]
     )
+    prompts = dataclasses.replace(prompts, groups=[0, 1])
     taken = prompts.take([1])
     assert (taken.candidates, taken.golds, taken.answers) == ([(" z",)], [(0,)], [("z", "Z")])
+    assert taken.groups == [1]
     with pytest.raises(ValueError, match="2 texts, 1 golds"):
         dataclasses.replace(prompts, golds=[(0,)])
 
@@ -93,3 +95,18 @@ def test_held_out_examples_are_always_the_same_and_never_trained_on() -> None:
     for count in (49, 50):
         with pytest.raises(UserError, match=f"got {count} training examples to set aside; expected at most 48 of 50"):
             whole.held_out(count)
+
+
+def test_examples_about_one_text_are_never_on_both_sides() -> None:
+    """Fifty rows about ten texts: as many are scored as were asked for, and the rest of the last text is left out."""
+    rows = dataclasses.replace(fifty(), groups=[at // 5 for at in range(50)])
+    whole = TaskData(get_task("prompt-multirc"), rows, {"validation": fifty()}, "made up")
+    split = whole.held_out(12)
+    scored = split.evals[HELD_OUT]
+    assert scored.groups is not None and split.train.groups is not None
+    assert len(scored) == 12 and len(set(scored.groups)) == 3 and len(split.train) == 35
+    assert not set(scored.groups) & set(split.train.groups)
+    assert whole.held_out(20).evals[HELD_OUT].text[:12] == scored.text
+    assert len(whole.held_out(45).train) == 5
+    with pytest.raises(UserError, match=r"with which 0 stay to train on; expected fewer: .* one of the 10 texts"):
+        whole.held_out(46)

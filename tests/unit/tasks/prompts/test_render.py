@@ -80,3 +80,12 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = dataclasses.replace(TASKS["prompt-sst2"])
     with pytest.raises(UserError, match="row 3: got more than 60 characters of prompts"):
         examples_of(spec, ((f"row {i}", GOOD["prompt-sst2"]) for i in range(1, 9)), "file")
+
+
+@pytest.mark.parametrize("task", ["prompt-record", "prompt-squad"])
+def test_rows_about_one_text_are_a_group(task: str) -> None:
+    """A passage with its questions, by its text: files nest them, the Hub does not."""
+    about = {"prompt-record": "passage", "prompt-squad": "context"}[task]
+    rows = [("row", {**GOOD[task], about: text}) for text in ("A and B", "B and A", "A and B")]
+    assert examples_of(TASKS[task], rows, "file").groups == [0, 1, 0]
+    assert examples_of(TASKS["prompt-sst2"], [("row", GOOD["prompt-sst2"])], "file").groups is None
