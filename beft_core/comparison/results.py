@@ -56,11 +56,12 @@ def result_of(
     pairs: list[dict[str, Any]] = []
     for setting in SETTINGS:
         own = {entry.trains: _own_runs(entry, setting, plan, choices, finals) for entry in plan.entries}
-        resampled = _resampled(own, predictions)
+        resampled, unpaired = _resampled(own, predictions)
         for entry in plan.entries:
             reason = refused.get(entry.trains) or plan.refused.get(entry.trains) or ""
             shared = _shared(spec, plan, setting, entry, choices.get(entry.trains))
-            rows.append(shared | _measured(entry, own[entry.trains], resampled, reason, plan))
+            measured = _measured(entry, own[entry.trains], resampled, reason, plan)
+            rows.append(shared | {"reason": unpaired.get(entry.trains, "")} | measured)
             advance()
         if resampled is not None:
             shared = {name: rows[0][name] for name in ("task", "model", "n_train")}
@@ -94,17 +95,28 @@ def _predictions(finals: pd.DataFrame, folder: ComparisonFolder) -> dict[str, Pr
         return {name: one[0] for name, one in zip(names, several, strict=True) if len(one) == 1}
 
 
-def _resampled(own: Mapping[str, pd.DataFrame], predictions: Mapping[str, Predictions]) -> Resampled | None:
-    """Resample what can be: None without predictions, or for a metric that no example has."""
+def _resampled(
+    own: Mapping[str, pd.DataFrame], predictions: Mapping[str, Predictions]
+) -> tuple[Resampled | None, dict[str, str]]:
+    """Resample the methods all of whose seeds have predictions, and say of the others why they are not: some of the
+    seeds would have an interval beside the mean of all.
+
+    None, for the first, where that is no method, or for a metric that no example has.
+    """
     metrics = [name for runs in own.values() for name in runs["metric"].dropna()]
     metric = metric_in(metrics[0]) if metrics else None
-    found = {
-        trains: {int(row["seed"]): predictions[row["run"]] for row in _rows(runs) if row["run"] in predictions}
-        for trains, runs in own.items()
-    }
-    if metric is None or not any(found.values()):
-        return None
-    return Resampled(found, metric)
+    if metric is None:
+        return None, {}
+    found: dict[str, dict[int, Predictions]] = {}
+    unpaired: dict[str, str] = {}
+    for trains, runs in own.items():
+        done = {int(row["seed"]): str(row["run"]) for row in _rows(runs)}
+        if lost := sorted(seed for seed, run in done.items() if run not in predictions):
+            seeds = f"seed{'s' * (len(lost) > 1)} {', '.join(map(str, lost))}"
+            unpaired[trains] = f"the predictions of {seeds} are missing: the wider interval, and no pairs"
+        elif done:
+            found[trains] = {seed: predictions[run] for seed, run in done.items()}
+    return Resampled(found, metric) if found else None, unpaired
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -149,7 +161,6 @@ def _measured(entry: Entry, own: pd.DataFrame, resampled: Resampled | None, reas
     spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1)) if len(values) > 1 else None
     found = {
         "state": "done",
-        "reason": "",
         "metric": done[0]["metric"],
         "value": mean,
         "spread": spread,
@@ -164,7 +175,7 @@ def _measured(entry: Entry, own: pd.DataFrame, resampled: Resampled | None, reas
         "device": done[0]["device"],
     }
     found["trained_bytes"] = None if found["trained_parameters"] is None else BYTES * found["trained_parameters"]
-    if resampled is None:
+    if resampled is None or entry.trains not in resampled.methods:
         low, high = without_examples(values, done[0]["metric"], plan.reported_on)
         found |= {
             "low": low,
@@ -176,7 +187,7 @@ def _measured(entry: Entry, own: pd.DataFrame, resampled: Resampled | None, reas
                 without_examples([value], done[0]["metric"], plan.reported_on)[0] <= plan.constant for value in values
             ),
         }
-    elif entry.trains in resampled.methods:
+    else:
         interval, above = resampled.interval(entry.trains), resampled.above_constant(entry.trains)
         found |= {
             "low": interval.low,
@@ -209,9 +220,10 @@ def _pairs(resampled: Resampled, order: list[str], shared: dict[str, Any]) -> li
     found = []
     for first, second in itertools.combinations([name for name in order if name in resampled.methods], 2):
         try:
-            difference, test = resampled.difference(first, second), resampled.sign_test(first, second)
+            difference = resampled.difference(first, second)
         except UserError:
             continue  # other seeds failed of each, and none is left that both have
+        better, worse, alike = resampled.split(first, second)
         found.append(
             shared
             | {
@@ -221,10 +233,10 @@ def _pairs(resampled: Resampled, order: list[str], shared: dict[str, Any]) -> li
                 "difference": difference.value,
                 "low": difference.low,
                 "high": difference.high,
-                "first_better": test.first,
-                "second_better": test.second,
-                "alike": test.alike,
-                "p": test.p,
+                "first_better": better,
+                "second_better": worse,
+                "alike": alike,
+                "p": resampled.p(first, second),
                 "seeds": len(resampled.seeds_of_both(first, second)),
                 "examples": resampled.examples,
             }

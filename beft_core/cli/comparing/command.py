@@ -211,9 +211,9 @@ def _print(done: Compared, found: Comparison, folder: Path) -> None:
         if (constant := numbers["constant"].dropna()).size:
             output.say(f"a constant answer gets {100 * constant.iloc[0]:.1f} %; * not above it, by the interval")
         output.say("")
+    reasons = found.rows[found.rows["reason"].fillna("") != ""]
+    output.say(*dict.fromkeys(f"{row['label']}: {row['reason']}" for row in reasons.to_dict("records")))
     best = found.rows[found.rows["setting"] == "best"]
-    for row in best[best["state"] != "done"].to_dict("records"):
-        output.say(f"{row['label']}: {row['reason']}")
     for row in best[best["edge"].isin(["smallest", "largest"])].to_dict("records"):
         output.say(f"{row['label']}: the best rate is the range's {row['edge']}, {row['lr']:g}: widen it (--lrs)")
     first = best.iloc[0]
@@ -264,6 +264,6 @@ def _print_pairs(pairs: pd.DataFrame, numbers: pd.DataFrame) -> None:
     head = ["than", "points", "95 % interval", "p"]
     output.print_table(f"{best['label']}, the best here, is better", head, lines)
     output.say(
-        "paired by example and seed; p: McNemar's test on the examples, or the sign test of several seeds, corrected "
-        "by Holm for all pairs"
+        "paired by example and seed; p: McNemar's test of one seed, of several Student's t by examples and seeds, "
+        "corrected by Holm for all pairs"
     )

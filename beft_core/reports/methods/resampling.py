@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from beft_core.errors import UserError
-from beft_core.reports.paired import BLOCK, LEVEL, RESAMPLES, SEED, WEIGHTED, SignTest, binomial_p, error_of
-from beft_core.reports.selection.contests import critical_t
+from beft_core.reports.paired import BLOCK, LEVEL, RESAMPLES, SEED, WEIGHTED, binomial_p, error_of
+from beft_core.reports.selection.contests import critical_t, two_sided_p
 from beft_core.tasks.constant_answer import PROPORTIONS
 from beft_core.tasks.predictions import Predictions
 
@@ -131,10 +131,9 @@ class Resampled:
         value -= float(np.mean([self._whole[second][s] for s in seeds[1]]))
         return Interval(value, *_ends(both[0] - both[1]))
 
-    def sign_test(self, first: str, second: str) -> SignTest:
-        """Count the examples on which one method is right in more seeds, or nearer on average, and test the split.
-
-        With one seed and classes this is McNemar's exact test. Raises UserError as :meth:`difference`.
+    def split(self, first: str, second: str) -> tuple[int, int, int]:
+        """Count the examples on which the first is right in more seeds, or nearer on average, on which the second is,
+        and on which they are alike. Raises UserError as :meth:`difference`.
         """
         seeds = self._paired_seeds(first, second)
         errors = [
@@ -143,7 +142,30 @@ class Resampled:
         ]
         away = errors[1] - errors[0]
         better, worse = int((away > ALIKE).sum()), int((away < -ALIKE).sum())
-        return SignTest(better, worse, self.examples - better - worse, binomial_p(better, worse))
+        return better, worse, self.examples - better - worse
+
+    def p(self, first: str, second: str) -> float:
+        """Compute the two-sided probability of as large a difference, were both methods as good.
+
+        Of one fine-tune each this is McNemar's exact test of :meth:`split` (of numbers, the sign test). That takes
+        examples for all that is drawn, and where there are several seeds, another three could turn out otherwise: so
+        then it is Student's t of the difference, over the root of two variances, those of the mean over seeds between
+        resamples of the examples and of that mean between seeds. What a seed does to a single example is in both, which
+        errs on the safe side. The degrees of freedom are Satterthwaite's, rounded down. Raises UserError as
+        :meth:`difference`.
+        """
+        seeds = self._paired_seeds(first, second)
+        if max(map(len, seeds)) == 1:
+            return binomial_p(*self.split(first, second)[:2])
+        names = (first, second)
+        means = [np.mean([self._values[name][s] for s in own], axis=0) for name, own in zip(names, seeds, strict=True)]
+        whole = [np.array([self._whole[name][s] for s in own]) for name, own in zip(names, seeds, strict=True)]
+        apart = whole[0] - whole[1]  # by seed; of a method with a single fine-tune, that one beside each seed
+        examples, between = float(np.var(means[0] - means[1], ddof=1)), float(np.var(apart, ddof=1)) / len(apart)
+        if (variance := examples + between) < ALIKE**2:
+            return 1.0 if abs(apart.mean()) < ALIKE else 0.0
+        freedom = variance**2 / (examples**2 / max(1, self.examples - 1) + between**2 / (len(apart) - 1))
+        return two_sided_p(float(apart.mean()) / math.sqrt(variance), int(freedom + ALIKE))
 
     def _paired_seeds(self, first: str, second: str) -> tuple[list[int], list[int]]:
         own = sorted(self._whole[first]), sorted(self._whole[second])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from beft_core.tasks.predictions import Predictions
 EXAMPLES = 80
 SPEC = ComparisonSpec(task="sst2", methods=("v", "lora", "full", "icl"), seeds=2, budget=3)
 ENTRIES = tuple(SPEC.entries())
-PLAN = Plan(ENTRIES, {"none demonstrations=32": "no prompts"}, 5000, 500, EXAMPLES, 1000, 1e-2, 0.5)
+PLAN = Plan(ENTRIES, {"none demonstrations=32": "no prompts"}, 5000, 500, 4500, EXAMPLES, 1000, 1e-2, 0.5)
 CHOICES = {
     "v": Choice(1e-2, "", ((3e-4, 0.5), (1e-2, 0.8))),
     "lora": Choice(1e-3, "largest", ((1e-4, 0.6), (1e-3, 0.85))),
@@ -142,6 +143,24 @@ def test_without_predictions_the_interval_is_of_seeds_and_examples_and_nothing_i
     assert row["interval"] == "normal" and made.pairs.empty and row["constant"] == PLAN.constant == 0.5
     assert row["at_chance"] == ("yes" if row["low"] <= 0.5 else "no")
     assert without_examples([0.8], "spearman", 100) == pytest.approx((0.6, 1.0))
+
+
+def test_a_method_with_predictions_of_some_seeds_is_not_paired_and_says_so(
+    finals: tuple[pd.DataFrame, ComparisonFolder], tmp_path: Path
+) -> None:
+    """An interval of the seed that is left beside the mean of both would be of another number."""
+    table, whole = finals
+    folder = ComparisonFolder(tmp_path)
+    kept = whole.finals.predictions("v-0.01-0").parent
+    shutil.copytree(kept, folder.finals.predictions("v-0.01-0").parent)
+    folder.finals.predictions("lora-0.001-1").unlink()
+    made = result_of(SPEC, PLAN, CHOICES, table, folder, {})
+    same, best, other = of(made, "same", "lora"), of(made, "best", "lora"), of(made, "best", "v")
+    assert (same["interval"], same["reason"]) == (other["interval"], other["reason"]) == ("bootstrap", "")
+    assert best["interval"] == "normal" and best["reason"].startswith("the predictions of seed 1 are missing")
+    ends = without_examples(json.loads(best["values"]), "accuracy", EXAMPLES)
+    assert (best["low"], best["high"]) == pytest.approx(ends)
+    assert list(made.pairs["setting"]) == ["same"]
 
 
 def test_a_reason_that_training_gave_wins(finals: tuple[pd.DataFrame, ComparisonFolder]) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
+from scipy import stats
 
 from beft_core.errors import UserError
 from beft_core.reports.methods.resampling import Resampled, holm, metric_in
@@ -85,16 +88,63 @@ def test_a_difference_is_paired_by_example_and_seed(several: Resampled) -> None:
 def test_what_trains_nothing_stands_beside_every_seed(several: Resampled) -> None:
     found = several.difference("good", "once")
     assert found.value == pytest.approx(several.interval("good").value - several.interval("once").value)
-    test = several.sign_test("good", "once")
-    assert test.first > test.second and test.first + test.second + test.alike == EXAMPLES
+    first, second, alike = several.split("good", "once")
+    assert first > second and first + second + alike == EXAMPLES
+    assert 0 < several.p("good", "once") < 0.01 and several.p("once", "once") == 1.0
 
 
-def test_the_sign_test_of_one_seed_is_mcnemars() -> None:
+def test_the_test_of_one_seed_is_mcnemars() -> None:
     a, b = made(0.9, 1), made(0.6, 2)
     right = [one.predicted == one.labels for one in (a, b)]
-    found = Resampled({"a": {0: a}, "b": {0: b}}, "accuracy", resamples=10).sign_test("a", "b")
+    found = Resampled({"a": {0: a}, "b": {0: b}}, "accuracy", resamples=10)
     only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    assert (found.first, found.second) == only and found.p == binomial_p(*only)
+    assert found.split("a", "b")[:2] == only and found.p("a", "b") == binomial_p(*only)
+
+
+def shares(shares_right: Sequence[float], examples: int = 2000) -> dict[int, Predictions]:
+    """Predictions of several seeds, each right on the first so many of the same examples."""
+    labels = np.arange(examples) % 2
+    return {
+        number: Predictions(
+            "t",
+            np.arange(examples),
+            labels.astype(float),
+            np.eye(2, dtype=np.float32)[np.where(np.arange(examples) < share * examples, labels, 1 - labels)],
+        )
+        for number, share in enumerate(shares_right)
+    }
+
+
+def test_the_test_of_several_seeds_is_students_by_both_variances() -> None:
+    """Beside the variance of a mean of examples, and scipy's t with the degrees of freedom of the two parts."""
+    a, b = [0.72, 0.80, 0.75], [0.70, 0.71, 0.69]
+    found = Resampled({"a": shares(a), "b": shares(b)}, "accuracy", resamples=4000)
+    right = [np.mean([one.predicted == one.labels for one in shares(each).values()], axis=0) for each in (a, b)]
+    examples = np.var(right[0] - right[1], ddof=1) / 2000
+    seeds = np.var(np.subtract(a, b), ddof=1) / 3
+    freedom = (examples + seeds) ** 2 / (examples**2 / 1999 + seeds**2 / 2)
+    expected = 2 * stats.t.sf(np.subtract(a, b).mean() / np.sqrt(examples + seeds), int(freedom))
+    assert found.p("a", "b") == pytest.approx(expected, rel=0.05) and found.p("b", "a") == found.p("a", "b")
+
+
+def test_seeds_that_disagree_are_no_proof_however_many_the_examples() -> None:
+    """Of 20,000 examples a sign test would be sure, though one of three seeds is the worse one."""
+    found = Resampled(
+        {"a": shares([0.8, 0.8, 0.65], 20_000), "b": shares([0.7, 0.7, 0.7], 20_000)}, "accuracy", resamples=200
+    )
+    first, second, _ = found.split("a", "b")
+    assert binomial_p(first, second) < 1e-9 and found.p("a", "b") > 0.3
+    low, high = (getattr(found.difference("a", "b"), end) for end in ("low", "high"))
+    assert low < 0 < high
+
+
+def test_seeds_that_agree_leave_examples_alone() -> None:
+    """The same predictions in every seed: Student's t of so many examples."""
+    found = Resampled({"a": shares([0.8, 0.8]), "b": shares([0.798, 0.798])}, "accuracy", resamples=4000)
+    expected = 2 * stats.norm.sf(0.002 / np.sqrt(0.002 * 0.998 / 2000))
+    assert found.p("a", "b") == pytest.approx(expected, rel=0.15)
+    always = Resampled({"a": shares([1.0, 1.0]), "b": shares([0.0, 0.0])}, "accuracy", resamples=10)
+    assert always.p("a", "b") == 0.0 and always.p("a", "a") == 1.0
 
 
 def test_an_example_counts_for_whoever_is_right_in_more_seeds() -> None:
@@ -105,10 +155,8 @@ def test_an_example_counts_for_whoever_is_right_in_more_seeds() -> None:
     def run(said: np.ndarray) -> Predictions:
         return Predictions("t", np.arange(3), labels.astype(float), np.eye(2, dtype=np.float32)[said])
 
-    found = Resampled(
-        {"a": dict(enumerate(map(run, a))), "b": dict(enumerate(map(run, b)))}, "accuracy", resamples=10
-    ).sign_test("a", "b")
-    assert (found.first, found.second, found.alike) == (1, 1, 1)  # 2 of 2 against 1 of 2; 1 against 1; 0 against 1
+    found = Resampled({"a": dict(enumerate(map(run, a))), "b": dict(enumerate(map(run, b)))}, "accuracy", resamples=10)
+    assert found.split("a", "b") == (1, 1, 1)  # 2 of 2 against 1 of 2; 1 against 1; 0 against 1
 
 
 def test_the_constant_answer(several: Resampled) -> None:
@@ -140,7 +188,7 @@ def test_numbers_have_correlations_and_no_constant_answer() -> None:
     )
     found = Resampled({"near": {0: near}, "far": {0: far}}, "spearman", resamples=200)
     assert found.constant == 0 and found.difference("near", "far").low > 0
-    assert found.sign_test("near", "far").first > 60
+    assert found.split("near", "far")[0] > 60
 
 
 def test_only_what_all_predicted_counts_and_of_several_sets_the_first() -> None:
