@@ -91,7 +91,7 @@ def checked(found: Comparison) -> Comparison:
         for name in rows
         if rows[name].dtype == object and name not in ("trials", "values")
     }
-    return Comparison(rows.assign(**texts), found.pairs)
+    return Comparison(rows.assign(**texts), found.pairs, found.left_out)
 
 
 # --- uploads -------------------------------------------------------------------------------------------------------

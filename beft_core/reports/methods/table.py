@@ -2,7 +2,8 @@
 
 The columns are a public contract: pages and reports read nothing else of a comparison. Metrics are fractions (accuracy
 0.79, correlations from -1 to 1). A cell is empty (NaN or None) where a method has no such value. Tables of several
-comparisons, one below the other, are a table again: task, model and n_train say which is which.
+comparisons, one below the other, are a table again: task, model and n_train say which is which, and of two rows that
+agree in them one is left out (:mod:`beft_core.reports.methods.repeats`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from beft_core.errors import UserError
 from beft_core.files import parquet
 from beft_core.files.paths import user_path
 from beft_core.files.safe_io import atomic_write
+from beft_core.reports.methods.repeats import KEY, key_of, without_repeats
 
 NAME = "methods"
 """Name, without its ending, of ``methods.parquet``, ``.csv`` and ``.json`` in the folder of a comparison."""
@@ -46,7 +48,7 @@ COLUMNS: dict[str, str] = {
     "label": "the same to be read: b_v, LoRA, in-context learning ...",
     "trains": "what a sweep calls it, with the settings that are not usual; one row per task, model, setting and this",
     "state": "done, failed (every fine-tune was lost), or refused (it does not apply here)",
-    "reason": "why there is no number, in words",
+    "reason": "why there is no number, in words; of a number, why it is not paired where others are; else empty",
     "lr": "peak learning rate; empty where nothing is trained",
     "lr_low": "smallest rate of the range",
     "lr_high": "largest rate of the range",
@@ -89,7 +91,8 @@ PAIR_COLUMNS: dict[str, str] = {
     "first_better": "examples on which the first is right in more seeds (of numbers: nearer on average)",
     "second_better": "examples on which the second is",
     "alike": "examples on which they are alike",
-    "p": "two-sided probability of a split as uneven, were both as good: McNemar's exact test where there is one seed",
+    "p": "two-sided probability of as large a difference, were both as good: McNemar's exact test where there is one "
+    "seed, else Student's t by the variances between examples and between seeds",
     "p_holm": "the same, corrected by Holm for all pairs of a task, model and setting",
     "seeds": "seeds that both have; fine-tunes of one seed share examples, their order and the head's first values",
     "examples": "validation examples that both predicted",
@@ -113,6 +116,8 @@ class Comparison:
     """Table of methods: all of :data:`COLUMNS`, in order."""
     pairs: pd.DataFrame
     """Table of pairs: all of :data:`PAIR_COLUMNS`, in order; empty where nothing could be compared."""
+    left_out: tuple[str, ...] = ()
+    """Sentences on rows that stood in the place of another and were left out."""
 
     @property
     def done(self) -> pd.DataFrame:
@@ -121,10 +126,21 @@ class Comparison:
 
 
 def joined(several: Sequence[Comparison]) -> Comparison:
-    """Put comparisons one below the other."""
+    """Put comparisons one below the other. Of several rows of one method, setting, task, model and number of training
+    examples one stays, with the pairs that its own comparison has of it; ``left_out`` says which others there were.
+    """
+    rows = [(at, row) for at, one in enumerate(several) for row in one.rows.to_dict("records")]
+    kept, left_out = without_repeats([row for _, row in rows])
+    source = {key_of(rows[number][1]): rows[number][0] for number in kept}
+    pairs: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for at, one in enumerate(several):
+        for pair in one.pairs.to_dict("records"):
+            sides = key_of(pair, "first"), key_of(pair, "second")
+            if all(source.get(side, at) == at for side in sides):
+                pairs.setdefault(sides, pair)
+    said = (*(word for one in several for word in one.left_out), *left_out)
     return Comparison(
-        _framed([row for one in several for row in one.rows.to_dict("records")], COLUMNS),
-        _framed([row for one in several for row in one.pairs.to_dict("records")], PAIR_COLUMNS),
+        _framed([rows[number][1] for number in kept], COLUMNS), _framed(list(pairs.values()), PAIR_COLUMNS), said
     )
 
 
@@ -163,7 +179,9 @@ def read_comparison(path: Path) -> Comparison:
         if rows[name].isna().any():
             raise UserError(f"got {path.name} with a row without its {name}", "one in every row")
     beside = path.with_name(f"{path.stem}-{PAIRS}.parquet")
-    return Comparison(rows, _read(beside, PAIR_COLUMNS) if beside.is_file() else _framed([], PAIR_COLUMNS))
+    pairs = _read(beside, PAIR_COLUMNS) if beside.is_file() else _framed([], PAIR_COLUMNS)
+    found = Comparison(rows, pairs)
+    return joined([found]) if rows.duplicated(list(KEY)).any() else found
 
 
 def numbers_of(cell: object) -> list[Any]:

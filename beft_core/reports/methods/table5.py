@@ -15,6 +15,7 @@ import pandas as pd
 from beft_core.reports import paper
 from beft_core.reports.captions import SPREAD
 from beft_core.reports.cells import Cell, Column, Row, Table, mark_best
+from beft_core.reports.methods.repeats import in_words
 from beft_core.reports.methods.table import SETTINGS, Comparison
 from beft_core.tasks.registry import TASKS
 
@@ -80,7 +81,7 @@ def table5(found: Comparison, model: str, setting: str, beside: str = "OPT-1.3B"
         mark_best(rows, columns, lambda row: None),
         f"{model}, {sizes} training examples; validation sets",
         f"{beside}, low regime (Table 5)",
-        (SETTINGS[setting], SPREAD, *_notes(here)),
+        (SETTINGS[setting], SPREAD, *_notes(here), *filter(None, [in_words(found.left_out)])),
     )
 
 
@@ -167,8 +168,11 @@ def _note(row: Mapping[str, Any]) -> str:
     if row["at_chance"] is not None:
         chance = "not above" if row["at_chance"] == "yes" else "above"
         parts.append(f"{chance} a constant answer, {_percent(row['constant'])}")
-    if row["edge"]:
-        parts.append(f"the best rate is the {row['edge']} of its range")
+    edge, reason = (cell if isinstance(cell := row[name], str) else "" for name in ("edge", "reason"))
+    if edge:
+        parts.append(f"the best rate is the {edge} of its range")
+    if reason:
+        parts.append(reason)
     return "; ".join(parts)
 
 

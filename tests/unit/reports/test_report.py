@@ -74,8 +74,11 @@ def test_a_comparison_of_methods_is_reported_with_its_own_sweep_or_beside_anothe
         "methods.csv",
         "methods-pairs.csv",
     }
-    beside = report.read_contents(stored(tmp_path), methods=[folder, folder / "methods.parquet"])
-    assert len(beside.series["methods"]) == 6
+    (tmp_path / "other").mkdir()
+    write_comparison(comparison(row("v", 0.6, task="rte"), row("v", 0.7)), tmp_path / "other", {})
+    beside = report.read_contents(stored(tmp_path), methods=[folder, tmp_path / "other" / "methods.parquet"])
+    assert len(beside.series["methods"]) == 4
+    assert any("80.0 of 3 seeds" in note and "70.0 of" in note for note in beside.tables["table5-best"][0].notes)
     assert "Every method" not in html_page.html(report.read_contents(tmp_path))
 
 

@@ -57,6 +57,22 @@ def test_several_comparisons_are_one_table(folder: Path) -> None:
     pd.testing.assert_frame_equal(read_comparison(folder).rows, both.rows)
 
 
+def test_of_two_rows_of_one_method_one_stays_with_the_pairs_of_its_own_comparison(folder: Path) -> None:
+    """A later comparison of the same task with other methods, and one that was merged before."""
+    first = read_comparison(folder)
+    pair = PAIR | {"n_train": 1000.0}
+    one = comparison(row("v", 0.8), row("lora", 0.7), pairs=(pair | {"difference": 0.1},))
+    two = comparison(row("v", 0.9, seeds=5), row("full", 0.6), pairs=(pair | {"second": "full", "difference": 0.3},))
+    both = joined([one, two])
+    assert dict(zip(both.rows["trains"], both.rows["value"], strict=True)) == {"v": 0.9, "lora": 0.7, "full": 0.6}
+    assert list(both.pairs["second"]) == ["full"] and len(both.left_out) == 1
+    assert joined([both, two]).left_out == both.left_out, "the same once more is nothing new"
+    assert joined([one, comparison(row("v", 0.9, n_train=287))]).left_out == ()
+    pd.concat([first.rows, one.rows]).to_parquet(folder / "methods.parquet", index=False)
+    found = read_comparison(folder)
+    assert not found.rows.duplicated(["task", "model", "n_train", "setting", "trains"]).any() and len(found.rows) == 3
+
+
 def test_without_pairs_and_rows_it_still_has_its_columns(folder: Path) -> None:
     (folder / "methods-pairs.parquet").unlink()
     assert list(read_comparison(folder).pairs) == list(PAIR_COLUMNS)
