@@ -15,7 +15,7 @@ from beft_core.runs.run import Run
 from beft_core.tasks.registry import TASKS
 from dashboard.shared import page
 from dashboard.shared.hyperparameters import BY_PRESET
-from dashboard.shared.text import A_PROMPT, NO_COLUMN, plain
+from dashboard.shared.text import A_PROMPT, NO_COLUMN, exact, plain
 
 _SAME: dict[str, str] = {
     "model": "ft_model",
@@ -149,4 +149,4 @@ def _text(value: Any) -> str | list[str]:
         return [str(one) for one in value]
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+    return exact(value) if isinstance(value, float) else str(value)

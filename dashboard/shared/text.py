@@ -20,6 +20,12 @@ def plain(text: object, limit: int = 400) -> str:
     return _SIGNS.sub(r"\\\1", line if len(line) <= limit else line[: limit - 1] + "…")
 
 
+def exact(value: float) -> str:
+    """Write a number so that it is read back as the same: 0.001, 1e-05, and all digits where six would be another."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))
+
+
 def bytes_in_words(count: float) -> str:
     """Write a number of bytes: 3 kB, 1.2 MB, 800 MB, 7.5 GB."""
     for size, sign in ((1e9, "GB"), (1e6, "MB")):

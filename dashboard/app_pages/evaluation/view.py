@@ -16,6 +16,7 @@ from dashboard.content.trained_alone import task_title
 from dashboard.figures.parts.style import symbol
 from dashboard.result_tables.source import OpenTable, of_model
 from dashboard.shared import page
+from dashboard.shared.text import exact
 
 MODEL, RATE, TASK, REGIME = "of_model", "rate", "on_task", "on_regime"
 """Keys of the controls, and their names in the URL."""
@@ -72,7 +73,7 @@ def choose_view(opened: OpenTable, rated: bool) -> View:
         UserError: not a result table.
     """
     models = _runs(opened.token, opened.results).models
-    rates = [*RATES, *(f"{lr:g}" for lr in sorted(set(opened.results["lr"])))]
+    rates = [*RATES, *map(exact, sorted(set(opened.results["lr"])))]
     with page.control("settings", "evaluation", horizontal=True):
         model = models[0]
         if len(models) > 1:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -23,7 +24,7 @@ from dashboard.figures.sweep import MAX_PANELS, MAX_SEEDS, by_setting, by_term_a
 from dashboard.result_tables.source import CHOICE, OpenTable, TableSource, open_table, tables
 from dashboard.shared import page
 from dashboard.shared.figure import show
-from dashboard.shared.text import plain
+from dashboard.shared.text import exact, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,14 +140,18 @@ def _choose(done: pd.DataFrame) -> pd.DataFrame:
         return done
     with page.control("settings", "sweep-filters", horizontal=True):
         for column, (label, key) in FILTERS.items():
-            values = done[column].dropna().unique()
-            names = {f"{value:g}" if isinstance(value, float) else str(value): value for value in sorted(values)}
+            names = values_by_name(done[column].dropna().unique())
             if st.session_state.get(key) not in (None, EVERY, *names):
                 del st.session_state[key]  # what another sweep had
             name = str(st.selectbox(label, [EVERY, *names], key=key, bind="query-params", width=200))
             if name != EVERY:
                 done = done[done[column] == names[name]]
     return done
+
+
+def values_by_name(values: Iterable[Any]) -> dict[str, Any]:
+    """Name the values that rows can be filtered by, in order: each has a name of its own, near rates too."""
+    return {exact(value) if isinstance(value, float) else str(value): value for value in sorted(values)}
 
 
 def _picture(grid: pd.DataFrame, done: pd.DataFrame) -> None:

@@ -379,6 +379,12 @@ def test_the_list_of_runs_shows_it_beside_others() -> None:
     assert {"kind", "tasks", "terms"} <= set(both.dataframe[2].value.columns)
 
 
+def test_two_near_rates_are_two_choices_of_the_filter() -> None:
+    rates = [1.0000001e-3, 1e-3, 0.1]
+    assert results.values_by_name(rates) == {"0.001": 1e-3, "0.0010000001": 1.0000001e-3, "0.1": 0.1}
+    assert list(results.values_by_name(["v", "q"])) == ["q", "v"]
+
+
 def test_the_download_holds_its_table() -> None:
     run = ended()
     with zipfile.ZipFile(io.BytesIO(zip_of([overview(run)]))) as archive:
