@@ -28,8 +28,14 @@ MAX_NAME = 22
 """Most characters of a name."""
 LEAST = 10.0
 """Least span of the y axis, in percentage points, so that small differences look small."""
+REACH = 0.5
+"""Most that the y axis goes beyond all values for the sake of intervals, in times of the values' span: two seeds that
+disagree have an interval of 0 to 100, beside which nothing else could be told apart.
+"""
 NOTHING = "none"
 """Word at the axis for methods that train nothing."""
+CUT = "goes on"
+"""Name of the triangles at intervals that leave the picture."""
 PAPER, BEST = "the paper's settings", "each at its best"
 """Names of the two halves: one learning rate for all, hollow; each at its own, filled."""
 
@@ -67,16 +73,18 @@ def value_by_size(
     """Draw the metric of each method, in percent, over the number of values that it trains, on a logarithmic axis.
 
     A method has one place, in which its mark at the paper's settings is hollow and that at its best filled; a line
-    joins the two. Methods with equally many values stand beside each other around their number. ``constant``: metric of
-    the best constant answer, a fraction; None: not known. ``width``: of the marks on the screen, in pixels, about;
-    ``interval``: what the bars are.
+    joins the two. Methods with equally many values stand beside each other around their number. An interval that is far
+    longer than all values are apart ends in a triangle where it leaves the picture. ``constant``: metric of the best
+    constant answer, a fraction; None: not known. ``width``: of the marks on the screen, in pixels, about; ``interval``:
+    what the bars are.
     """
     figure = go.Figure()
     places = _places(marks, width)
-    low, high = _span(marks, constant)
+    limits = _limits(marks, constant)
+    low, high = _span(marks, constant, limits)
     for name, own in _by_method(marks).items():
         _draw_name(figure, name, own, places[name], high, dark)
-        _draw_method(figure, name, own, places[name], metric, interval, dark)
+        _draw_method(figure, name, own, places[name], limits, metric, interval, dark)
     for half, paper in ((BEST, False), (PAPER, True)):
         if any(mark.paper == paper for mark in marks):
             figure.add_scatter(
@@ -114,14 +122,22 @@ def _by_method(marks: Sequence[MethodMark]) -> dict[str, list[MethodMark]]:
 
 
 def _draw_method(
-    figure: go.Figure, name: str, own: Sequence[MethodMark], place: float, metric: str, interval: str, dark: bool
+    figure: go.Figure,
+    name: str,
+    own: Sequence[MethodMark],
+    place: float,
+    limits: tuple[float, float],
+    metric: str,
+    interval: str,
+    dark: bool,
 ) -> None:
     colour, words = _colour(name, dark), _name(own[0])
     values = [100 * mark.value for mark in own]
     if len(own) > 1:
         _draw_line(figure, place, (min(values), max(values)), {"color": colour, "width": 1, "dash": "dot"})
     for mark in own:
-        known = mark.low is not None and mark.high is not None
+        ends = _ends(mark, limits)
+        below, above = (0.0, 0.0) if ends is None else (100 * mark.value - ends[0], ends[1] - 100 * mark.value)
         figure.add_scatter(
             x=[10**place],
             y=[100 * mark.value],
@@ -136,11 +152,11 @@ def _draw_method(
                 "line": {"color": colour, "width": 2},
             },
             error_y={
-                "visible": known,
+                "visible": ends is not None,
                 "type": "data",
                 "symmetric": False,
-                "array": [100 * ((mark.high or 0.0) - mark.value)],
-                "arrayminus": [100 * (mark.value - (mark.low or 0.0))],
+                "array": [above],
+                "arrayminus": [below],
                 "color": colour,
                 "thickness": 1.5 if mark.paper else 3,
                 "width": 0,
@@ -148,6 +164,26 @@ def _draw_method(
             customdata=[_about(words, mark, metric, interval)],
             hovertemplate="%{customdata}<extra></extra>",
         )
+        _draw_cuts(figure, place, mark, limits, colour)
+
+
+def _draw_cuts(figure: go.Figure, place: float, mark: MethodMark, limits: tuple[float, float], colour: str) -> None:
+    """Draw a triangle where an interval leaves the picture: it goes on."""
+    low, high = limits
+    beyond = {"triangle-down": low if mark.low is not None and 100 * mark.low < low else None}
+    beyond["triangle-up"] = high if mark.high is not None and 100 * mark.high > high else None
+    for symbol, at in beyond.items():
+        if at is not None:
+            figure.add_scatter(
+                x=[10**place],
+                y=[at],
+                mode="markers",
+                name=CUT,
+                showlegend=False,
+                hoverinfo="skip",
+                cliponaxis=False,
+                marker={"symbol": symbol, "size": 9, "color": colour},
+            )
 
 
 def _draw_line(figure: go.Figure, place: float, ends: tuple[float, float], line: dict[str, Any]) -> None:
@@ -222,10 +258,29 @@ def _short(count: int) -> str:
     return f"{count:,}"
 
 
-def _span(marks: Sequence[MethodMark], constant: float | None) -> tuple[float, float]:
-    """Ends of the y axis in percent: all marks, their intervals and the constant answer."""
-    values = [100 * one for mark in marks for one in (mark.value, mark.low, mark.high) if one is not None]
-    values += [100 * constant] if constant is not None else []
+def _values(marks: Sequence[MethodMark], constant: float | None) -> list[float]:
+    """List all that the picture must hold, in percent: the marks and the constant answer."""
+    return [100 * mark.value for mark in marks] + ([100 * constant] if constant is not None else [])
+
+
+def _limits(marks: Sequence[MethodMark], constant: float | None) -> tuple[float, float]:
+    """Compute how far intervals are drawn, in percent: :data:`REACH` beyond all values."""
+    values = _values(marks, constant)
+    low, high = min(values, default=0.0), max(values, default=100.0)
+    reach = REACH * max(high - low, LEAST)
+    return low - reach, high + reach
+
+
+def _ends(mark: MethodMark, limits: tuple[float, float]) -> tuple[float, float] | None:
+    """Compute the ends of an interval as far as it is drawn, in percent; None: there is none."""
+    if mark.low is None or mark.high is None:
+        return None
+    return max(limits[0], 100 * mark.low), min(limits[1], 100 * mark.high)
+
+
+def _span(marks: Sequence[MethodMark], constant: float | None, limits: tuple[float, float]) -> tuple[float, float]:
+    """Compute the ends of the y axis in percent: all marks, what is drawn of their intervals, the constant answer."""
+    values = _values(marks, constant) + [end for mark in marks for end in _ends(mark, limits) or ()]
     low, high = min(values, default=0.0), max(values, default=100.0)
     more = max(0.0, LEAST - (high - low)) / 2 + 0.05 * max(high - low, LEAST)
     return low - more, high + more

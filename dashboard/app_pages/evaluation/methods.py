@@ -11,6 +11,7 @@ import streamlit as st
 
 from beft_core.reports import paper
 from beft_core.reports import tables as of_sweeps
+from beft_core.reports.methods import repeats
 from beft_core.reports.methods.table import SETTINGS, Comparison
 from beft_core.reports.methods.table5 import TECHNIQUES, TITLES, models_of, plain, table5, verdicts
 from beft_core.tasks.metrics import metric_in_words
@@ -91,7 +92,7 @@ def _chosen(found: Comparison) -> _Chosen:
     model = _choose("Model", models_of(found), MODEL, 200)
     here = found.rows[found.rows["model"] == model]
     task = _choose("Task", list(dict.fromkeys(here["task"])), TASK, 200)
-    own = Comparison(_of_size(here, task).reset_index(drop=True), found.pairs.iloc[:0])
+    own = Comparison(_of_size(here, task).reset_index(drop=True), found.pairs.iloc[:0], found.left_out)
     theirs = paper.table5()
     known = [one for one in SIZES if plain(task) in set(theirs.loc[theirs["model"] == one, "task"])]
     return _Chosen(own, model, task, _choose("The paper's model", known, BESIDE, 170) if known else None)
@@ -121,7 +122,7 @@ def _pictures(chosen: _Chosen, settings: Iterable[str], dark: bool) -> None:
             _papers(theirs[(theirs["model"] == beside) & (theirs["task"] == plain(task))], beside, task, dark)
     st.caption(
         "● biases, ◆ adapters, ⬢ single weights, ★ every weight, ✕ nothing. Bars: 95 % intervals over seeds and "
-        "validation examples."
+        "validation examples; one that ends in a triangle goes on."
     )
     with page.control("details", "methods"), st.expander("How was this computed?", icon=":material/function:"):
         notes = [SETTINGS[setting] for setting in settings]
@@ -130,6 +131,8 @@ def _pictures(chosen: _Chosen, settings: Iterable[str], dark: bool) -> None:
             "and at *none* what trains no more than a head."
         )
         notes += [f"Without a number: {in_words(one)}." for one in _without_number(chosen.of_task.rows)]
+        if left_out := repeats.in_words(chosen.own.left_out):
+            notes.append(f"Left out: {in_words(left_out)}.")
         st.markdown("\n".join(f"- {note}" for note in notes))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from dashboard.figures.methods import BESIDE, BEST, PAPER, MethodMark, value_by_size
+from dashboard.figures.methods import BESIDE, BEST, CUT, PAPER, MethodMark, value_by_size
 from dashboard.figures.parts import style
 
 MARKS = [
@@ -89,6 +89,24 @@ def test_intervals_reach_from_end_to_end_and_nothing_leaves_the_axis() -> None:
         sorted((line.y0, line.y1)) for line in figure.layout.shapes if line.line.dash == "dot" and line.y0 != line.y1
     ]
     assert sorted(joined) == [[pytest.approx(50.5), pytest.approx(83)], [pytest.approx(75), pytest.approx(80)]]
+
+
+def test_an_interval_of_everything_does_not_flatten_the_others() -> None:
+    """Two seeds that disagree: what leaves the picture ends in a triangle, and the pointer has it all."""
+    wide = MethodMark("dora", 78_336, 0.63, 0.0, 1.0, paper=True)
+    near = [mark for mark in MARKS if mark.value > 0.7]
+    figure, found = drawn([*near, wide])
+    plain_span, span = (one[1] - one[0] for one in (drawn(near)[0].layout.yaxis.range, figure.layout.yaxis.range))
+    assert span < 3 * plain_span < 100
+    low, high = figure.layout.yaxis.range
+    cuts = {trace.marker.symbol: (trace.x[0], trace.y[0]) for trace in figure.data if trace.name == CUT}
+    assert set(cuts) == {"triangle-down", "triangle-up"}
+    name = f"DoRA, {PAPER}"
+    (bar,) = [trace.error_y for trace in figure.data if trace.name == name]
+    for symbol, end in (("triangle-down", 63 - bar.arrayminus[0]), ("triangle-up", 63 + bar.array[0])):
+        assert cuts[symbol] == (found[name][0], pytest.approx(end)) and low < end < high
+    assert "95 % interval 0.0 to 100.0" in found[name][3]
+    assert CUT not in [trace.name for trace in drawn(constant=0.509)[0].data]
 
 
 def test_small_differences_look_small_and_strange_names_are_escaped() -> None:
