@@ -40,6 +40,8 @@ LEGEND, TITLES, PANEL, ACROSS = 34, 44, 200, 4
 """Heights in pixels: the legend, titles of two lines (a narrow window has no room for long ones), a small panel with
 its title. Panels in a row.
 """
+CLOSE = 19
+"""Height in pixels of a row of the overview where that has no legend."""
 MAX_CHARACTERS = 80
 """Characters of a snapshot's title under the pointer."""
 
@@ -50,9 +52,18 @@ def shape(number: int) -> str:
 
 
 def overview(
-    tables: Sequence[ScoreTable], titles: Sequence[str], approaches: Sequence[str], stack: str, dark: bool = False
+    tables: Sequence[ScoreTable],
+    titles: Sequence[str],
+    approaches: Sequence[str],
+    stack: str,
+    dark: bool = False,
+    *,
+    legend: bool = True,
 ) -> go.Figure:
-    """Draw the mean score of every term (rows) by each approach (panels), with a shape for each snapshot."""
+    """Draw the mean score of every term (rows) by each approach (panels), with a shape for each snapshot.
+
+    ``legend``: of the shapes; without it, for where it stands nearby, rows are closer too, so that it fits one screen.
+    """
     terms = terms_of(tables, stack)
     figure = make_subplots(
         1,
@@ -126,11 +137,14 @@ def overview(
         showgrid=True,
     )
     figure.update_annotations({"font": {"size": 15}}, lambda note: note.name != "reason")
-    _legend(figure, len(tables), dark)
+    above = TITLES
+    if legend:
+        _legend(figure, len(tables), dark)
+        above += LEGEND
     figure.update_layout(
         template=style.template(dark),
-        height=ROW * len(terms) + TITLES + LEGEND + 40,
-        margin={"t": TITLES + LEGEND},
+        height=(ROW if legend else CLOSE) * len(terms) + above + 40,
+        margin={"t": above},
         shapes=spans,
     )
     return figure

@@ -42,6 +42,8 @@ ROOM_PIXELS = 17
 """Size of type in presenter mode in a window of 1280 x 720; it grows with the window, to 25 in one of 1920 x 1080."""
 PIXELS = 16
 """Size of type otherwise: the browser's own."""
+BESIDE_TITLE = "page-title"
+"""Key of the container of a page's title and sentence, which bar.css keeps on one line."""
 _WINDOW, _PAGE = "window", "page-name"
 """Session state: how many screens of 1280 x 720 the window holds, and the page that is drawn."""
 
@@ -145,6 +147,11 @@ def begin(name: str, sentence: str = "", title: str | None = None) -> None:
         with st.container(key="stage-title"):
             st.title(at.title, anchor=False)
             st.markdown(at.says)
+        return
+    if sentence and presenting():  # a room sees one screen
+        with st.container(horizontal=True, vertical_alignment="center", key=f"{BESIDE_TITLE}-{name}"):
+            st.title(title or PLACES[name].title, anchor=False, width="content")
+            st.markdown(sentence)
         return
     st.title(title or PLACES[name].title, anchor=False)
     if sentence:

@@ -143,9 +143,13 @@ def choose_view(opened: Sequence[Opened]) -> tuple[str, tuple[str, ...], str]:
 
 def legend(all_: Compared) -> None:
     """Draw which snapshot is which letter and shape, and what one must know of them before comparing."""
-    with st.container(border=not page.presenting(), gap="xsmall"):
-        for number, one in enumerate(all_.opened):
-            st.markdown(f"{all_.name(number)} **{plain(one.title, 120)}** :small[:gray[{explain.headline(one)}]]")
+    with st.container(border=not page.presenting()):
+        st.markdown(
+            "  \n".join(
+                f"{all_.name(number)} **{plain(one.title, 120)}** :small[:gray[{explain.headline(one)}]]"
+                for number, one in enumerate(all_.opened)
+            )
+        )
     for caveat in caveats(all_):
         st.info(caveat, icon=":material/info:")
 
@@ -194,7 +198,9 @@ def overlay(all_: Compared) -> None:
         labels = " and ".join(APPROACHES[key].label for key in approaches)
         with grid.cell():
             show(
-                figures.overview(all_.tables, all_.titles, approaches, all_.stack, all_.dark),
+                figures.overview(
+                    all_.tables, all_.titles, approaches, all_.stack, all_.dark, legend=not page.presenting()
+                ),
                 f"compare-overview-{approaches[0]}",
                 f"Mean score of every bias term in each snapshot, by {labels}",
                 data=lambda: means(all_),

@@ -15,7 +15,6 @@ const PANELS = [
 ];
 const OVERLAY = [["ratio magnitude l2 fisher", null, "", ""]];
 const WALK_MS = 1800, MOVE_MS = 350;
-const WIDE = 1.2; // a picture: width to height
 const LEAST = { left: -1.05, right: 2.2, up: 1.3 }; // what it always shows, in units of the plane
 const instances = new WeakMap();
 
@@ -151,8 +150,9 @@ class Picture {
 
   look(view) {
     const [middle, half] = [view.middle * UNIT, view.half * UNIT];
-    set(this.svg, { viewBox: `${middle - half * WIDE} ${-half} ${2 * half * WIDE} ${2 * half}` });
-    set(this.axisNames[0], { x: middle + half * WIDE - 12, y: -6 });
+    const across = half * this.owner.wide;
+    set(this.svg, { viewBox: `${middle - across} ${-half} ${2 * across} ${2 * half}` });
+    set(this.axisNames[0], { x: middle + across - 12, y: -6 });
     set(this.axisNames[1], { x: 6, y: 14 - half });
   }
 
@@ -343,7 +343,7 @@ class Sandbox {
     const tips = [this.position, ...(this.pair ?? []).map(one => ({ ...this.position, ...one }))].map(tip);
     const left = Math.min(LEAST.left, ...tips.map(([x]) => x - 0.3));
     const right = Math.max(LEAST.right, ...tips.map(([x]) => x + 0.3));
-    const half = Math.max(LEAST.up, (right - left) / 2 / WIDE, ...tips.map(([, y]) => Math.abs(y) + 0.25));
+    const half = Math.max(LEAST.up, (right - left) / 2 / this.wide, ...tips.map(([, y]) => Math.abs(y) + 0.25));
     const from = this.view, to = { middle: (left + right) / 2, half }, began = performance.now();
     const tick = now => {
       const t = calm() || !duration ? 1 : Math.min(1, Math.max(0, (now - began) / duration));
@@ -366,8 +366,10 @@ class Sandbox {
   }
 
   // What Python says: the position, unless it is older than what was sent from here.
-  receive({ position, pair, seq, large, sliders, hidden, overlay }) {
+  receive({ position, pair, seq, large, wide, sliders, hidden, overlay }) {
     this.pair = pair;
+    this.wide = wide;
+    this.root.style.setProperty("--wide", wide);
     this.arrange(overlay);
     if (!this.sliders) this.addSliders(sliders);
     this.root.querySelector(".sliders").classList.toggle("hidden", hidden);

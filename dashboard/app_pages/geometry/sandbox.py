@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from dashboard.shared import address, page, tour
 from dashboard.tour_mark import mark
 
 KEY = "sandbox"
+WIDE, WIDE_IN_A_ROOM = 1.2, 1.6
+"""Width of a picture to its height, and before a room, where all of the page is one screen."""
 JUMP, OVERLAY = "jump", "overlay"
 """Names in the URL: a pair to jump to, and whether all approaches are drawn in one picture."""
 _HERE = Path(__file__).parent
@@ -37,7 +40,8 @@ def sandbox() -> None:
     """
     jump = _jumps()
     picture = st.container()  # above the switch between one and three
-    with page.control("settings", "overlay"):
+    below = st.grid(2, min_column_width=400) if page.presenting() else None  # two lines in one: a room sees one screen
+    with nullcontext() if below is None else below.cell(), page.control("settings", "overlay"):
         overlay = st.toggle(
             IN_ONE,
             key=OVERLAY,
@@ -51,6 +55,7 @@ def sandbox() -> None:
                 **scene(_position(), jump, overlay),
                 "seq": (_sent() or {}).get("seq", 0),
                 "large": page.presenting(),
+                "wide": WIDE_IN_A_ROOM if page.presenting() and page.stop() is None else WIDE,
                 "hidden": page.hides("settings") or page.stop() is not None,
             },
             on_moved_change=_moved,
@@ -58,7 +63,8 @@ def sandbox() -> None:
     mark("sandbox")
     if jump is not None:
         st.info(jump.lesson, title=jump.title, icon=":material/lightbulb:")
-    with page.control("details", "sandbox"), st.expander("How was this computed?", icon=":material/function:"):
+    place = nullcontext() if below is None else below.cell()
+    with place, page.control("details", "sandbox"), st.expander("How was this computed?", icon=":material/function:"):
         for paragraph in computed():
             st.markdown(paragraph)
     tour.write_when_quiet()
@@ -72,6 +78,7 @@ def _jumps() -> Jump | None:
             key=JUMP,
             bind="query-params",
             on_change=_jumped,
+            label_visibility="collapsed" if page.presenting() else "visible",
         )
     return next((jump for jump in JUMPS if jump.title == title), None)
 

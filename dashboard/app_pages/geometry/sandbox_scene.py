@@ -19,7 +19,7 @@ SLIDERS: dict[str, tuple[str, str, float, float, float, str]] = {
     "angle": ("angle", "Angle from b to b′", -180.0, 180.0, 0.5, "°"),
     "len": ("length", "Length of b", 0.4, 1.0, 0.05, ""),
     "grad": ("gradient", "Length of the gradient at b", 0.0, 1.0, 0.05, ""),
-    "graddir": ("direction", "Direction of the negative gradient", -180.0, 180.0, 5.0, "°"),
+    "graddir": ("direction", "Direction of −∇", -180.0, 180.0, 5.0, "°"),
 }
 """Fields of a position: their names in the URL, and the sliders that the picture draws for them."""
 START = Position()
