@@ -37,12 +37,12 @@ def whole_folder(target: Path, needed: int) -> Iterator[Path]:
     ``needed``: bytes that will be written; where the disk has fewer, that is said before the first of them.
 
     Raises:
-        UserError: ``target`` lies in no folder, or cannot be written.
+        UserError: the folder that ``target`` is to be in does not exist, or ``target`` cannot be written.
         NoRoom: the disk is full.
     """
     beside = target.absolute().parent
     if not beside.is_dir():
-        raise UserError(f"got {target}, whose own folder does not exist", "a folder in one that exists")
+        raise UserError(f"got {target}, but there is no folder {beside}", "a new folder in one that exists")
     if needed > (free_bytes(beside) or needed):
         raise NoRoom(target, needed, errno.ENOSPC)
     try:

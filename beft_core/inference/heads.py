@@ -102,7 +102,8 @@ def require_one_base(snapshots: Sequence[Snapshot]) -> None:
         try:
             refuse_changed_weights(snapshot)
         except UserError as error:
-            raise UserError(f"{snapshot.source}: {error.got}", error.expected, error.try_) from None
+            alone = f"a call for it alone, or {error.try_}" if error.try_ else ""
+            raise UserError(f"{snapshot.source}: {error.got}", error.expected, alone) from None
         if snapshot.meta.model.base != snapshots[0].meta.model.base:
             raise UserError(
                 f"got {snapshot.source}, a fine-tune of {snapshot.meta.model.id}, beside {snapshots[0].source}, one of "

@@ -14,6 +14,7 @@ from beft_core.cli.parser.command import add
 from beft_core.cli.progress import progress
 from beft_core.errors import UserError
 from beft_core.extras import require_training
+from beft_core.files.paths import user_path
 from beft_core.inference.answers import Answer, margin, probabilities
 from beft_core.inference.heads import of_different_tasks, shared_task
 from beft_core.inference.rows import Rows
@@ -21,6 +22,7 @@ from beft_core.merging.config import recorded
 from beft_core.models.source import locate
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot
 from beft_core.tasks.sources.user_files import read_columns, read_texts
+from beft_core.training.preconditions import with_adapter
 
 MAX_SHOWN = 20
 """Most texts whose verdicts are printed; the table and --json have all."""
@@ -87,6 +89,7 @@ def predict(
     if by is not None or (task is None and of_different_tasks(snapshots)):
         _answer_rows(files, _rows(files, snapshots, task, text, text_pair, table, by), given, json)
         return
+    snapshots = [with_adapter(one, user_path(file, "the file")) for one, file in zip(snapshots, files, strict=True)]
     task = shared_task(snapshots, task)
     texts, pairs = _texts(text, text_pair, table)
     config = config_of(recorded(snapshots) | given)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cli_runner import assert_refused, beft
 from example_adapters import SAMPLE, bundled, left
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
@@ -79,6 +80,16 @@ def test_an_adapter_answers_as_peft_does_beside_biases_and_leaves_the_model_as_i
     assert sorted(answer.effect(1).layers) == layers and answer.effect(0).layers == {}
     now = list(bundled().backbone.modules())
     assert len(now) == len(modules) and all(a is b for a, b in zip(now, modules, strict=True))
+
+
+def test_the_command_asks_an_adapter_and_refuses_it_among_rows_of_others(tmp_path: Path) -> None:
+    file, table = left("lora", tmp_path), tmp_path / "rows.csv"
+    table.write_text("text,who\ndull,lora\n")
+    (answer,) = predict([opened(file)], TEXTS, apart=[], loader=loader)
+    asked = beft("predict", file, "--text", TEXTS[0], "--text", TEXTS[1], "--json").json
+    np.testing.assert_allclose([one["answers"][0]["logits"] for one in asked["texts"]], answer.logits, atol=2e-5)
+    refused = beft("predict", file, "--file", table, "--text", "text", "--snapshot", "who")
+    assert "a call for it alone, or beft evaluate" in assert_refused(refused)
 
 
 def test_without_a_layer_is_the_adapter_whose_values_there_do_nothing(tmp_path: Path) -> None:

@@ -114,5 +114,5 @@ def test_what_does_not_fit_on_the_disk_is_not_begun(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(scratch, "free_bytes", lambda folder: None)  # a system that does not say
     with whole_folder(tmp_path / "other", 10**18):
         pass
-    with pytest.raises(UserError, match="whose own folder does not exist"), whole_folder(tmp_path / "no" / "new", 1):
+    with pytest.raises(UserError, match="but there is no folder"), whole_folder(tmp_path / "no" / "new", 1):
         raise AssertionError("it was begun")
