@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import door
+from dashboard import door, theme_change
 from dashboard.deck import bar
 from dashboard.run_watch import bar as run_bar
 from dashboard.shared import address, page, tour
@@ -26,6 +26,7 @@ if admitted:
     with address.kept():
         tour.carry()
         page.frame(name)
+        theme_change.watch()
         bar.draw(name)
         page.need_home()
         run_bar.draw(name)

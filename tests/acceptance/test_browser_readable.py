@@ -12,7 +12,8 @@ from axe_playwright_python.base import AXE_SCRIPT
 from browser_tools import WIDTHS, Visit, see
 from playwright.sync_api import Page, TimeoutError, expect
 
-from dashboard.figures.parts.contrast import TEXT, contrast
+from dashboard.figures.parts.contrast import TEXT, contrast, rgb
+from dashboard.figures.parts.style import ink as ink_of
 from dashboard.shared.page import PLACES
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("bundled_samples")]
@@ -113,11 +114,19 @@ def test_nobody_is_shut_out_in_any_window_or_theme_and_all_words_stand_out(visit
     for theme in THEMES:
         page.emulate_media(color_scheme=theme)
         expect(page.get_by_test_id("stApp")).to_have_css("color-scheme", theme)
+        expect(page.get_by_test_id("stApp")).to_have_attribute("data-drawn", theme)  # the server has heard of it
         visit.settle()
+        expect(page.locator('[data-stale="true"]')).to_have_count(0)
+        if look == "importance":  # figures follow
+            ink = ", ".join(str(round(255 * part)) for part in rgb(ink_of(theme == "dark")))
+            expect(page.locator(".js-plotly-plot .xtick text").first).to_have_css("fill", f"rgb({ink})")
         violations = page.evaluate(AXE)
         assert not violations, (theme, violations)
         if look in COLOURED:
             all_stand_out(written(page), theme, COLOURED[look])
+    if look == "compare":  # before a room, all of it is one screen
+        page.get_by_text("Presenter mode").click()
+        page.wait_for_function(f"{TALL} <= {LAPTOP[1]}")
     assert not visit.complaints, visit.complaints
 
 

@@ -48,7 +48,14 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("dashboard.door",),
     ("dashboard.deck.stops",),
     ("dashboard.shared",),
-    ("dashboard.run_watch", "dashboard.result_tables", "dashboard.own_tables", "dashboard.deck", "dashboard.tour_mark"),
+    (
+        "dashboard.run_watch",
+        "dashboard.result_tables",
+        "dashboard.own_tables",
+        "dashboard.deck",
+        "dashboard.theme_change",
+        "dashboard.tour_mark",
+    ),
     tuple(
         f"dashboard.app_pages.{page}"
         for page in (
