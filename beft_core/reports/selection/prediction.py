@@ -10,7 +10,7 @@ Probes and fine-tunes are put together by :mod:`beft_core.reports.pairing`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -207,7 +207,15 @@ def summary_of(table: pd.DataFrame) -> pd.DataFrame:
         rows += _summarised(group, str(task), str(regime))
     if len(table):
         rows += _summarised(table, POOLED, POOLED)
-    first = alike(table)
+    return _framed(rows, alike(table))
+
+
+def pooled_of(table: pd.DataFrame, first: Mapping[str, str]) -> pd.DataFrame:
+    """Make of the `summary` of cases only the last rows, which pool them all. ``first``: of :func:`alike`."""
+    return _framed(_summarised(table, POOLED, POOLED) if len(table) else [], first)
+
+
+def _framed(rows: Sequence[dict[str, Any]], first: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame([row | {"same_as": first[row["rule"]]} for row in rows], columns=list(SUMMARY_COLUMNS))
 
 

@@ -12,7 +12,7 @@ from dashboard.app_pages.evaluation.methods import table_5
 from dashboard.app_pages.evaluation.prediction import does_the_score_predict
 from dashboard.app_pages.evaluation.scorecard import PART, answer, claims
 from dashboard.app_pages.evaluation.tables import table_1, table_2, table_3, table_4
-from dashboard.app_pages.evaluation.view import View, choose_view
+from dashboard.app_pages.evaluation.view import View, choose_view, model_in_words
 from dashboard.result_tables.source import pick_table
 from dashboard.shared import in_view, page
 from dashboard.shared.text import plain
@@ -50,7 +50,7 @@ failed = int((results["state"] != "done").sum())
 st.caption(
     f"{len(results):,} fine-tunes"
     + (f", {failed:,} of them failed" if failed else "")
-    + f" · {', '.join(plain(name, 60) for name in results['model'].unique()[:4])}"
+    + f" · {', '.join(map(model_in_words, results['model'].unique()[:4]))}"
     + f" · {results['task'].nunique()} task{'s' * (results['task'].nunique() > 1)}"
     + f" · {results['seed'].nunique()} seed{'s' * (results['seed'].nunique() > 1)}"
     + f" · learning rates {', '.join(f'{lr:g}' for lr in sorted(set(results['lr'])))}"

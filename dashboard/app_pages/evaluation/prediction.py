@@ -50,16 +50,18 @@ def _panels(token: str, at: At, size: str, _table: pd.DataFrame) -> pd.DataFrame
     parts = [(in_figures(short_title(task)), _table[_table["task"] == task]) for task in in_order(_table["task"])]
     if len(parts) > 1:
         parts.insert(0, ("All tasks", _table))
-    rows = pd.concat([_pooled(part).assign(panel=title) for title, part in parts], ignore_index=True)
-    rows["same_as"] = rows["rule"].map(prediction.alike(_table))
+    first = prediction.alike(_table)
+    rows = pd.concat(
+        [prediction.pooled_of(part, first).assign(panel=title) for title, part in parts], ignore_index=True
+    )
     others = prediction.together(rows)
     rows = rows[rows["rule"].isin(others)]
     return rows.assign(shared=rows["rule"].map({rule: "; ".join(labels) for rule, labels in others.items()}))
 
 
-def _pooled(table: pd.DataFrame) -> pd.DataFrame:
-    rows = prediction.summary_of(table)
-    return rows.iloc[-rows["rule"].nunique() :]  # the last ones: everything together
+@st.cache_data(max_entries=32, show_spinner=False)
+def _verdict(token: str, at: At, size: str, _table: pd.DataFrame) -> str:
+    return prediction.verdict_of(_table)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -110,7 +112,9 @@ def does_the_score_predict(view: View) -> None:
     shown = table if size == EVERY else table[table["regime"] == size]
     against, cells = _contests(view.table.token, size, view.results)
     with answer, st.container(border=True):
-        first, *rest = re.split(r"(?<=\.) (?=[A-Z])", f"{prediction.verdict_of(shown)} {against}".strip())
+        first, *rest = re.split(
+            r"(?<=\.) (?=[A-Z])", f"{_verdict(view.table.token, at, size, shown)} {against}".strip()
+        )
         st.markdown(f"**{in_words(first)}** {in_words(' '.join(rest))}")
         if left_out:
             counts = "; ".join(f"{count:,} {why}" for why, count in left_out.items())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
+from beft_core.models.source import BUNDLED
 from beft_core.reports import paper
 from beft_core.reports.seed_means import LrChoice, Runs
 from beft_core.tasks.metrics import metric_in_words
@@ -16,7 +17,7 @@ from dashboard.content.trained_alone import task_title
 from dashboard.figures.parts.style import symbol
 from dashboard.result_tables.source import OpenTable, of_model
 from dashboard.shared import page
-from dashboard.shared.text import exact
+from dashboard.shared.text import exact, plain
 
 MODEL, RATE, TASK, REGIME = "of_model", "rate", "on_task", "on_regime"
 """Keys of the controls, and their names in the URL."""
@@ -132,6 +133,11 @@ def on_demand(key: str, title: str, draw: Callable[[], None]) -> None:
     with st.expander(title, key=key, on_change="rerun", bind="query-params") as box:
         if box.open:
             draw()
+
+
+def model_in_words(name: str) -> str:
+    """Write the name of a model as Markdown; of the one that comes with the lab, that it is a model."""
+    return f"{plain(name, 60)}{' model' * (name == BUNDLED)}"
 
 
 def in_html(text: str) -> str:

@@ -31,7 +31,7 @@ def this_snapshot(opened: Opened, stack: str) -> None:
     asked = list(every if page.stop() is not None else questions(of_probes()))
     others = {question: next(iter(variants(question).values())) for question in every if question not in asked}
     with page.stage("picture"):
-        grid = st.grid(len(asked), min_column_width=270, border=True)
+        grid = st.grid(len(asked), min_column_width=250, border=True)
     approaches = []
     for question in asked:
         with grid.cell():

@@ -107,7 +107,7 @@ def test_every_tab_is_drawn_alone(tab: str) -> None:
     assert at.selectbox(key="results").value == "Bundled sweep" and charts(at) == TABS[tab]
     assert not at.error and not at.warning and len(at.expander) >= 1
     assert ("paper-table" in html(at)) == tab.startswith("Table")
-    assert "168 fine-tunes · bundled · 2 tasks · 3 seeds · learning rates 0.001, 0.01" in said(at)
+    assert "168 fine-tunes · bundled model · 2 tasks · 3 seeds · learning rates 0.001, 0.01" in said(at)
     if tab == "Claims":
         assert "Reproduced here is the first" in said(at) and "$b_v$ generally performs best" in said(at)
     if tab == FIGURES:

@@ -25,6 +25,7 @@ from beft_core.reports.selection.prediction import (
     advantage,
     alike,
     cases,
+    pooled_of,
     score_with_metric,
     settling,
     summary,
@@ -97,6 +98,9 @@ def test_one_row_for_rules_that_never_differ() -> None:
         "Fixed order b_v, b_q, b_k",
         "Smallest pre-trained norm",
     ]
+    whole = summary_of(table)
+    last = whole[whole["task"] == POOLED].reset_index(drop=True)
+    pd.testing.assert_frame_equal(pooled_of(table, found), last)
     one_seed = alike(table[table["seed"] == 0])
     assert one_seed["projection_ratio"] == one_seed["fisher"] == "projection_ratio"
 
