@@ -31,9 +31,10 @@ SEVERAL = {
     "--candidates": _WORDS,
     "--lambdas": _NUMBERS,
     "--snapshots": _WORDS,
+    "--join": _WORDS,
 }
 """Patterns of a further word, by the flag that takes several; those of merge methods come from their registry."""
-PATHS: tuple[str, ...] = ("--snapshots",)
+PATHS: tuple[str, ...] = ("--snapshots", "--join")
 """Flags of several paths: a path may hold a comma or a space, so the flag is repeated instead of its words joined."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from beft_core.cli.flags import TABLE, takes
 from beft_core.cli.output import plain
 from beft_core.cli.parser.command import MODEL, OUTPUT, TRAINING, add
 from beft_core.cli.progress import progress
-from beft_core.comparison.folder import RECORD, ComparisonFolder
+from beft_core.comparison.folder import RECORD, VERSION, ComparisonFolder
 from beft_core.comparison.spec import DEFAULT, ComparisonSpec
 from beft_core.errors import UserError
 from beft_core.extras import require_training
@@ -86,6 +87,15 @@ BankSize = Annotated[
         "--bank-size", metavar="N", help="Most fine-tunes in one pass. Default: from memory.", rich_help_panel=TRAINING
     ),
 ]
+Join = Annotated[
+    Words,
+    typer.Option(
+        "--join",
+        metavar="FOLDER...",
+        help="Compare nothing: write one table of several comparisons, folders or their methods.parquet, into --out.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 NoSnapshots = Annotated[bool, typer.Option("--no-snapshots", help="Keep the tables only.", rich_help_panel=OUTPUT)]
 
 MAX_FOLDERS = 1000
@@ -113,9 +123,15 @@ def compare_methods(
     out: Folder = None,
     bank_size: BankSize = None,
     no_snapshots: NoSnapshots = False,
+    join: Join = None,
     json: output.Json = False,
 ) -> int:
     """Compare methods on an equal number of trials: each at its best rate, and all at one."""
+    if join:
+        if given or methods or lrs or same_lr is not None or bank_size is not None or no_snapshots:
+            raise UserError("got --join beside flags of a new comparison", "comparisons and --out alone")
+        _join(join, out, json)
+        return 0
     if bank_size is not None and bank_size < 1:
         raise UserError(f"got --bank-size {bank_size}", "at least 1")
     spec = _spec(
@@ -148,6 +164,33 @@ def compare_methods(
     else:
         _print(done, done.found, folder.path)
     return 0
+
+
+def _join(comparisons: Sequence[str], out: str | None, json: bool) -> None:
+    """Write the table of several comparisons into a folder that is new, or has one that was joined before.
+
+    Raises:
+        UserError: no such comparison, no folder named, or one that holds something else.
+    """
+    from beft_core.reports.methods.table import NAME, joined, read_comparison, write_comparison
+
+    if out is None:
+        raise UserError("got --join without --out", "the folder of the table", "--out FOLDER")
+    paths = [user_path(one, "--join") for one in comparisons]
+    found = joined([read_comparison(path) for path in paths])
+    folder = user_path(out, "--out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_empty = not any(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror}", "a folder to write to", "--out") from None
+    if (not is_empty and not (folder / f"{NAME}.json").is_file()) or (folder / RECORD).is_file():
+        raise UserError(f"got --out {folder}, which holds something else", "a new folder, or one of --join")
+    write_comparison(found, folder, {"version": VERSION, "joined": [path.name for path in paths]})
+    if json:
+        output.print_json({"folder": folder, "left_out": list(found.left_out), **_document(folder)})
+        return
+    output.say(*found.left_out, f"{len(found.rows)} rows; tables: {folder / f'{NAME}.parquet'}, .csv and .json")
 
 
 def _methods(values: Words) -> tuple[str, ...]:

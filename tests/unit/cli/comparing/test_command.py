@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from cli_runner import assert_refused, beft
 from made_comparisons import comparison, row
@@ -12,6 +13,9 @@ from made_comparisons import comparison, row
 from beft_core.cli.comparing import command
 from beft_core.comparison.folder import ComparisonFolder
 from beft_core.comparison.spec import ComparisonSpec
+from beft_core.reports.methods.table import Comparison, read_comparison, write_comparison
+
+SAMPLE = Path(__file__).parents[4] / "sample_snapshots" / "methods.parquet"
 
 
 @pytest.mark.parametrize(
@@ -30,6 +34,8 @@ from beft_core.comparison.spec import ComparisonSpec
         (["--hold-out", "1"], "at least 2"),
         (["--bank-size", "0"], "at least 1"),
         (["--model", "nowhere-at-all"], "bundled"),
+        (["--join", "here", "--task", "rte"], "beside flags of a new comparison"),
+        (["--join", "nowhere-at-all"], "where no comparison is"),
         (["--text", "a"], "without --train-file"),
         (["--task", "rte", "--train-file", "a.csv", "--text", "a", "--label", "b"], "both"),
     ],
@@ -75,6 +81,32 @@ def test_a_comparison_is_printed(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert "collapse confirmed here" in said and "in-context learning: no prompts here" in said
     assert "LoRA: the best rate is the range's largest, 0.001: widen it" in said
     assert "500 training examples that no trial trained on" in " ".join(said.split())
+
+
+def test_the_sample_is_joined_of_its_parts(tmp_path: Path) -> None:
+    """A table for each model and task, as that many comparisons leave it, is the bundled table again."""
+    whole = read_comparison(SAMPLE)
+    parts = []
+    for number, (_, own) in enumerate(whole.rows.groupby(["model", "task"], sort=False)):
+        parts.append(tmp_path / f"part {number}, one")
+        parts[-1].mkdir()
+        write_comparison(Comparison(own, whole.pairs), parts[-1], {})
+    out = tmp_path / "joined"
+    for _ in range(2):  # the same again replaces it
+        made = beft("compare-methods", "--join", *parts, "--out", out)
+        assert made.status == 0 and f"{len(whole.rows)} rows" in made.out
+    pd.testing.assert_frame_equal(read_comparison(out).rows, whole.rows)
+    assert "without --out" in assert_refused(beft("compare-methods", "--join", *parts))
+    (tmp_path / "part 0, one" / "comparison.json").write_text("{}")
+    assert "holds something else" in assert_refused(beft("compare-methods", "--join", out, "--out", parts[0]))
+
+
+def test_what_a_joined_table_leaves_out_is_said(tmp_path: Path) -> None:
+    for name, value in (("a", 0.8), ("b", 0.7)):
+        (tmp_path / name).mkdir()
+        write_comparison(comparison(row("v", value)), tmp_path / name, {})
+    made = beft("compare-methods", "--join", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "c", "--json").json
+    assert len(made["rows"]) == 1 and made["joined"] == ["a", "b"] and "70.0 of 3 seeds" in made["left_out"][0]
 
 
 def test_options_are_printed_as_a_file() -> None:
