@@ -92,6 +92,19 @@ def test_names_of_others_links_and_files_that_have_only_just_begun_stay(tmp_path
     assert all((tmp_path / name).exists() for name in others)
 
 
+@pytest.mark.parametrize("machine", ["0123abcd-", ""])
+def test_a_file_of_another_machine_whose_locks_are_not_seen_here_stays_until_it_is_old(
+    machine: str, tmp_path: Path
+) -> None:
+    """``""``: the name that an earlier version gave, of any machine."""
+    theirs = tmp_path / f".x.{machine}12.abcdef01.tmp"
+    theirs.write_bytes(b"half")
+    assert remove_leftovers(tmp_path) == [] and theirs.exists()
+    long_ago = time.time() - leftovers.FOREIGN_SECONDS - 5
+    os.utime(theirs, (long_ago, long_ago))
+    assert remove_leftovers(tmp_path) == [theirs.name]
+
+
 def test_a_folder_that_cannot_be_looked_through_is_no_error(tmp_path: Path) -> None:
     assert remove_leftovers(tmp_path / "missing") == []
     (tmp_path / "file").write_bytes(b"")
