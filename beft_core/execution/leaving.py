@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, Self
 
@@ -29,6 +31,9 @@ class Leaving:
     """Context in which the first signal is a wish to leave, which whoever works asks for between two steps.
 
     Further signals change nothing. ``at_last``: what to do before the process is ended because it did not leave.
+
+    A signal may come while this thread holds any lock, also one of the module ``threading``. So the thread that ends
+    the process is there before, woken by a queue whose ``put`` may interrupt itself.
     """
 
     def __init__(self, at_last: Callable[[], None] = lambda: None) -> None:
@@ -38,7 +43,8 @@ class Leaving:
         """Functions that are called first in that case."""
         self._at_last = at_last
         self._before: dict[signal.Signals, Any] = {}
-        self._timer: threading.Timer | None = None
+        self._steps: SimpleQueue[bool] = SimpleQueue()
+        """True for each wish to leave, False once the block has been left."""
 
     @property
     def wants_again(self) -> bool:
@@ -46,6 +52,7 @@ class Leaving:
         return self.signal in TIME_IS_UP
 
     def __enter__(self) -> Self:
+        threading.Thread(target=self._watch, daemon=True, name="leaving").start()
         for name in SIGNALS:
             if (number := getattr(signal, name, None)) is not None:
                 self._before[number] = signal.signal(number, self._hear)
@@ -54,19 +61,27 @@ class Leaving:
     def __exit__(self, *_: object) -> None:
         for number, before in self._before.items():
             signal.signal(number, before)
-        if self._timer is not None:
-            self._timer.cancel()
+        self._steps.put(False)
 
     def leave(self, why: str) -> None:
         """Wish that the worker leaves, as a signal would; of several wishes the first counts."""
         if self.signal is None:
             self.signal = why
-            self._timer = threading.Timer(LEAVE_SECONDS, self._end)
-            self._timer.daemon = True
-            self._timer.start()
+            self._steps.put(True)
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
         self.leave(signal.Signals(number).name)
+
+    def _watch(self) -> None:
+        """Wait for a wish to leave, and end the process where the block goes on for too long after it."""
+        wished = self._steps.get()
+        until = time.monotonic() + LEAVE_SECONDS
+        while wished:
+            try:
+                wished = self._steps.get(timeout=max(0.0, until - time.monotonic()))
+            except Empty:
+                self._end()
+                return
 
     def _end(self) -> None:
         try:

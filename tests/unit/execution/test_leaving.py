@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -26,6 +27,19 @@ def test_the_first_signal_counts_and_the_others_change_nothing(name: str) -> Non
         time.sleep(0.01)
         assert leaving.signal == name and leaving.wants_again == name.startswith("SIGUSR")
     assert {one: signal.getsignal(getattr(signal, one)) for one in SIGNALS} == before
+
+
+def test_a_signal_starts_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have interrupted this thread while it held the locks that starting one takes."""
+
+    def locked(_: threading.Thread) -> None:
+        raise AssertionError("a thread was started by a signal")
+
+    with Leaving() as leaving:
+        monkeypatch.setattr(threading.Thread, "start", locked)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+        assert leaving.signal == "SIGTERM"
 
 
 def test_who_left_in_time_is_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
