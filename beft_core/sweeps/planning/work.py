@@ -24,7 +24,7 @@ class TextSize:
     validation: int
     """Number of validation examples."""
     train: int | None = None
-    """Number of all training examples."""
+    """Number of all training examples, without those that a run sets aside."""
 
 
 UNKNOWN = TextSize(40, 1_000)
@@ -72,12 +72,16 @@ def weights(layout: Layout) -> int:
 
 
 def text_size(config: RunConfig) -> TextSize:
-    """Look up how long the texts of a run are, cut at its longest length, and how many it is validated on."""
+    """Look up how long the texts of a run are, cut at its longest length, and how many it is validated on, which are
+    those that it sets aside where it does.
+    """
     own = config.train_file is not None
     size = UNKNOWN if own else SIZES.get(config.task.removeprefix("prompt-"), UNKNOWN)
     prompted = config.prompt is not None if own else get_task(config.task).prompt is not None
     tokens = size.tokens + PROMPT_TOKENS * prompted
-    return TextSize(min(tokens, config.max_length), min(size.validation, config.n_eval or size.validation), size.train)
+    validation = config.hold_out or size.validation
+    train = None if size.train is None else max(0, size.train - (config.hold_out or 0))
+    return TextSize(min(tokens, config.max_length), min(validation, config.n_eval or validation), train)
 
 
 def work(config: RunConfig, model_weights: int, train_examples: int | None) -> float | None:

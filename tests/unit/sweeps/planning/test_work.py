@@ -41,6 +41,15 @@ def test_evaluation_and_fisher_information_count() -> None:
     assert of_probe == last + 50 * 13 * 4 * 10
 
 
+def test_a_trial_is_validated_on_what_it_sets_aside() -> None:
+    trial = dataclasses.replace(RUN, hold_out=200)
+    assert work.text_size(trial) == work.TextSize(13, 200, 67_349 - 200)
+    assert work.text_size(dataclasses.replace(trial, n_eval=50)).validation == 50
+    never = work.work(dataclasses.replace(RUN, evaluate="never"), 10, 100)
+    of_trial = work.work(trial, 10, 100)
+    assert of_trial is not None and never is not None and of_trial - never == 200 * 13 * 2 * 10
+
+
 def test_texts_are_cut_and_prompts_longer() -> None:
     assert work.text_size(dataclasses.replace(RUN, task="rte")).tokens == 71
     assert work.text_size(dataclasses.replace(RUN, task="rte", max_length=32)).tokens == 32
