@@ -17,6 +17,7 @@ from pathlib import Path
 
 from beft_core.config import RunConfig
 from beft_core.devices import gpu_bytes, gpus, queue_name
+from beft_core.environment import beat_seconds
 from beft_core.errors import UserError
 from beft_core.execution.clusters.following import Following
 from beft_core.execution.leaving import UNFINISHED
@@ -26,7 +27,7 @@ from beft_core.models.source import BUNDLED, locate
 from beft_core.presets import layout_here
 from beft_core.runs.reading import last_lines
 from beft_core.sweeps.sharing.result import SweepResult
-from beft_core.sweeps.sharing.workers import Worker, beat_seconds
+from beft_core.sweeps.sharing.workers import Worker
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import Finished, SweepFolder
 from beft_core.training.observer import Observer

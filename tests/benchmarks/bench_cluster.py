@@ -32,6 +32,7 @@ ROOT = Path(__file__).parents[2]
 sys.path += [str(ROOT / "tests"), str(ROOT)]
 
 from beft_core.config import RunConfig  # noqa: E402 - after its path
+from beft_core.environment import beat_seconds  # noqa: E402
 from beft_core.process_id import ProcessId  # noqa: E402
 from beft_core.sweeps import grouping  # noqa: E402
 from beft_core.sweeps.planning import work  # noqa: E402
@@ -207,17 +208,17 @@ class Simulation:
         one.share._look_after()  # what the heart asks before its first beat
         if one.share.lost:
             self.found["lost_banks"] += 1
-            self.found["twice"] += workers.beat_seconds() * one.speed  # until it has looked
+            self.found["twice"] += beat_seconds() * one.speed  # until it has looked
             one.share.release()
             one.bank = None
-            self._later(workers.beat_seconds(), "look", one)
+            self._later(beat_seconds(), "look", one)
         elif one.bank is not None:
             one.began = self.clock.now
             self._go_on(one)
 
     def _stop(self, one: One) -> None:
         """A worker gives no more signs of life; its bank keeps what its last checkpoint holds."""
-        beat = workers.beat_seconds()
+        beat = beat_seconds()
         one.silent_since = self.clock.now - (self.clock.now % beat)
         if one.bank is not None:
             did = (self.clock.now - one.began) * one.speed
@@ -267,7 +268,7 @@ class Simulation:
         one = self.alive.get(path)
         if one is None:
             return None
-        beat = workers.beat_seconds()
+        beat = beat_seconds()
         at = self.clock.now - self.clock.now % beat if one.silent_since is None else one.silent_since
         return int(at * 1e9)
 
@@ -299,7 +300,7 @@ class Simulation:
         whole = sum(self.seconds.values())
         # A worker that is slow counts as what it is worth; the last bank bounds any number of workers.
         worth = sum(map(_speed, range(self.count)))
-        beats = self.count * makespan / workers.beat_seconds()
+        beats = self.count * makespan / beat_seconds()
         operations = sum(self.operations.counts.values()) + OF_A_BEAT * beats
         by_minute = max(self.operations.by_minute.values(), default=0) / 60
         return {
@@ -314,7 +315,7 @@ class Simulation:
             "deaths": self.found["deaths"],
             "takeovers": self.found["takeovers"],
             "operations_per_second": operations / makespan,
-            "most_in_a_minute": by_minute + OF_A_BEAT * self.count / workers.beat_seconds(),
+            "most_in_a_minute": by_minute + OF_A_BEAT * self.count / beat_seconds(),
         }
 
 

@@ -11,6 +11,7 @@ from beft_core import environment
 from beft_core.cli.app import run
 from beft_core.errors import UserError
 from beft_core.execution.workflows import real_workflow
+from beft_core.sweeps.sharing import workers
 from beft_core.training.observer import Observer
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +29,7 @@ def test_what_is_no_number_is_one_line(name: str, value: str, monkeypatch: pytes
 
 @pytest.mark.parametrize("name", environment.SETTINGS)
 def test_numbers_are_taken_and_nothing_is_the_default(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEFT_BEAT_SECONDS", "0.5")
     monkeypatch.setenv(name, " 2.5 ")
     assert environment.number(name, 5) == 2.5
     for empty in ("", " "):
@@ -36,6 +38,21 @@ def test_numbers_are_taken_and_nothing_is_the_default(name: str, monkeypatch: py
     monkeypatch.delenv(name)
     assert environment.number(name, 5) == 5
     environment.check()
+
+
+@pytest.mark.parametrize(("beat", "claim"), [(None, "29"), ("0.5", "1.4"), ("60", "179")])
+def test_nobody_is_taken_for_gone_before_three_signs_of_life(
+    beat: str | None, claim: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if beat is not None:
+        monkeypatch.setenv("BEFT_BEAT_SECONDS", beat)
+    assert workers.claim_seconds() >= 3 * environment.beat_seconds()
+    monkeypatch.setenv("BEFT_CLAIM_SECONDS", claim)
+    least = f"{3 * environment.beat_seconds():g}"
+    with pytest.raises(UserError, match=rf"from {least} \(3 times BEFT_BEAT_SECONDS\) to 86,400"):
+        environment.check()
+    monkeypatch.setenv("BEFT_CLAIM_SECONDS", least)
+    assert workers.claim_seconds() == 3 * environment.beat_seconds()
 
 
 @pytest.mark.parametrize("name", environment.SETTINGS)

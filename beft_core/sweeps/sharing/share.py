@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from beft_core.environment import beat_seconds
 from beft_core.sweeps.sharing.claims import DONE, HELD, Claim, Claims
 from beft_core.sweeps.sharing.plan import Bank, Plan, bank_id
-from beft_core.sweeps.sharing.workers import Heart, Watch, beat_seconds
+from beft_core.sweeps.sharing.workers import Heart, Watch
 from beft_core.sweeps.store import Finished, SweepFolder
 
 WAIT_SECONDS = 2.0

@@ -21,17 +21,16 @@ from typing import Any, Self
 
 import psutil
 
-from beft_core.environment import number
+from beft_core.environment import CLAIM_BEATS, beat_seconds, number
 from beft_core.errors import UserError
 from beft_core.files.json_shape import Maybe, Number, OneOf, Table, Text, check
 from beft_core.files.safe_io import atomic_write, parse_json, read_bounded
 from beft_core.process_id import ProcessId, boot_id, host_name
 
-BEAT_SECONDS = 10.0
-"""Seconds between two signs of life, unless ``BEFT_BEAT_SECONDS`` says otherwise."""
 CLAIM_SECONDS = 120.0
 """Seconds without a sign of life after which a worker of another machine is taken for gone, unless
-``BEFT_CLAIM_SECONDS`` says otherwise. Longer than NFS shows old attributes of a file, which is a minute.
+``BEFT_CLAIM_SECONDS`` says otherwise. Longer than NFS shows old attributes of a file, which is a minute; never less
+than :data:`beft_core.environment.CLAIM_BEATS` signs of life.
 """
 SEEN_BEATS = 2.5
 """Beats that a worker is watched for at least before it is taken for gone: a clock that was set must not end it."""
@@ -76,14 +75,9 @@ WORKER = Table(
 """Schema of a worker's file."""
 
 
-def beat_seconds() -> float:
-    """Seconds between two signs of life."""
-    return number("BEFT_BEAT_SECONDS", BEAT_SECONDS)
-
-
 def claim_seconds() -> float:
     """Seconds of silence after which a worker of another machine is taken for gone."""
-    return number("BEFT_CLAIM_SECONDS", CLAIM_SECONDS)
+    return number("BEFT_CLAIM_SECONDS", max(CLAIM_SECONDS, CLAIM_BEATS * beat_seconds()))
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,7 @@ def test_jobs_that_are_gone_are_not_waited_for(submission: Submission, monkeypat
     with pytest.raises(UserError, match=r"job 41 has ended, and 10 fine-tunes are missing.*the same command again"):
         wait(submission, "41", Observer())
     monkeypatch.setenv("BEFT_CLAIM_SECONDS", "1")
+    monkeypatch.setenv("BEFT_BEAT_SECONDS", "0.3")
     with Heart.of_this_process(submission.folder.workers), pytest.raises(UserError, match="has ended"):
         wait(submission, "41", Observer())
 

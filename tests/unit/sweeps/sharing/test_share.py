@@ -144,6 +144,7 @@ def test_a_claim_that_cannot_be_read_is_waited_for_and_then_taken(
     folder: SweepFolder, two: tuple[Share, Share], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BEFT_CLAIM_SECONDS", "1")
+    monkeypatch.setenv("BEFT_BEAT_SECONDS", "0.05")
     (folder.claims / f"{bank_id(BANKS[0])}.1").write_bytes(b"")
     one, _ = two
     assert one.take(BANKS[:1]) is None and not one.leaves()
