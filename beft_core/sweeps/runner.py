@@ -137,11 +137,18 @@ class _Work:
         """Do all that is left for this worker. ``bank_size``: see :func:`run_sweep`."""
         began = time.monotonic()
         self.observer.stage("plan passes")
-        self.share.make_plan(partial(self._grouped, bank_size=bank_size), bank_size)
+        begun = self.share.make_plan(partial(self._grouped, bank_size=bank_size), bank_size)
+        if begun:
+            self.observer.message(
+                f"passes that have begun stay as they are, with up to {max(map(len, begun))} fine-tunes: what is saved "
+                "of them is kept; to split them, remove bank-*.safetensors"
+            )
         self.steps = {name: _steps(self.runs[name]) or 1 for bank in self._undone() for name in bank}
         self.observer.stage("train", sum(self.steps.values()))
         try:
             self._train_banks()
+            if not self.stopped:
+                self.share.remove_saved()
             write = self.folder.write_table if self.stopped else self.folder.write_last_table
             table = self._written(partial(write, list(self.runs.values())))
             if self.spec.merges and not self.stopped and not self._undone():

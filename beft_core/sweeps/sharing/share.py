@@ -59,13 +59,18 @@ class Share:
         """List the identities of finished fine-tunes of the grid."""
         return self._finished.look()
 
-    def make_plan(self, more: Callable[[Sequence[str]], Sequence[Sequence[str]]], most: int | None = None) -> None:
+    def make_plan(
+        self, more: Callable[[Sequence[str]], Sequence[Sequence[str]]], most: int | None = None
+    ) -> list[Bank]:
         """Plan the fine-tunes of this grid that nobody has planned yet.
 
         Args:
             more: function that groups the identities of fine-tunes into banks, in the order in which they are to be
                 trained. Of several workers that plan at once, the banks of one count.
             most: most fine-tunes of a bank: larger ones that nobody has begun are split.
+
+        Returns the larger ones that stay as they are because they have been begun: a bank goes on from its saved state
+        only with those that it began with.
 
         Raises:
             UserError: the folder cannot be written, or ``more`` says why it cannot be planned.
@@ -74,23 +79,38 @@ class Share:
             banks = [bank for bank in self.plan.banks() if self._grid.issuperset(bank)]
             done = self.done()
             large = [bank for bank in banks if len(bank) > (most or len(bank)) and not done.issuperset(bank)]
-            if large:
-                held = {name for name, claim in self._claims.latest().items() if claim.state == HELD}
-                large = [bank for bank in large if bank_id(bank) not in held]
-            for bank in large:
-                self.plan.split(bank)
-            if large:
+            begun = self._begun(large)
+            if len(begun) < len(large):
+                for bank in large:
+                    if bank not in begun:
+                        self.plan.split(bank)
                 continue
             covered = {name for bank in banks for name in bank}
             rest = [name for name in self._names if name not in covered and name not in done]
             if not rest:
-                return
+                return begun
             self.plan.add(more(rest))
+
+    def _begun(self, banks: Sequence[Bank]) -> list[Bank]:
+        """Choose those of some banks that somebody has, or whose saved state is there."""
+        if not banks:
+            return []
+        held = {name for name, claim in self._claims.latest().items() if claim.state == HELD}
+        return [bank for bank in banks if bank_id(bank) in held or self._folder.checkpoint(bank).exists()]
 
     def undone(self) -> list[Bank]:
         """List the planned banks of which a fine-tune is missing, as they are now: others finish and split them."""
         done = self.done()
         return [bank for bank in self.plan.banks() if self._grid.issuperset(bank) and not done.issuperset(bank)]
+
+    def remove_saved(self) -> None:
+        """Remove the saved states of banks that are done or split: whoever is killed right after that leaves them."""
+        with suppress(OSError):
+            saved = list(self._folder.path.glob("bank-*.safetensors"))  # before the plan, to which others may add
+            there = self._folder.rows_there()
+            waiting = [*self.undone(), *(bank for bank in self.plan.banks() if not there.issuperset(bank))]
+            for path in set(saved).difference(map(self._folder.checkpoint, waiting)):
+                path.unlink(missing_ok=True)
 
     def take(self, banks: Sequence[Bank]) -> Bank | None:
         """Become the owner of the first of some banks that nobody has, or whose owner is gone; None: there is none.

@@ -137,8 +137,10 @@ def test_stopped_half_way_and_started_again_it_ends_with_the_same_table(tmp_path
     first = run_sweep(one, parts, Stopper(12), bank_size=2)
     assert first.stopped and first.trained == 2
     assert list(parts.path.glob("bank-*"))  # the state of the second bank
-    second = run_sweep(one, parts)  # the size of a bank is remembered
-    assert second.trained == 2 and not list(parts.path.glob("bank-*"))
+    observer = Hears()
+    second = run_sweep(one, parts, observer, bank_size=1)  # the bank that has begun stays what it was
+    assert second.trained == 2 and second.banks == 1 and not list(parts.path.glob("bank-*"))
+    assert any("stay as they are, with up to 2 fine-tunes" in text for text in observer.told)
     pd.testing.assert_frame_equal(
         read_table(parts.path).drop(columns=["seconds", "peak_bytes"]),
         read_table(whole.path).drop(columns=["seconds", "peak_bytes"]),

@@ -174,8 +174,32 @@ def test_a_larger_grid_plans_only_what_is_new(folder: SweepFolder, two: tuple[Sh
 def test_smaller_banks_split_those_that_nobody_has(folder: SweepFolder, two: tuple[Share, Share]) -> None:
     one, other = two
     assert one.take(one.undone()) == BANKS[0]
-    other.make_plan(pairs, most=1)
+    assert other.make_plan(pairs, most=1) == [BANKS[0]]
     assert other.undone() == [BANKS[0], *((name,) for bank in BANKS[1:] for name in bank)]
+
+
+def test_smaller_banks_leave_those_whose_saved_state_is_there(folder: SweepFolder, two: tuple[Share, Share]) -> None:
+    one, other = two
+    one.take(one.undone())
+    folder.checkpoint(BANKS[0]).write_bytes(b"of its first hour")
+    one.release()
+    assert other.make_plan(pairs, most=1) == [BANKS[0]]
+    assert other.take(other.undone()) == BANKS[0]
+    other.release()
+    folder.checkpoint(BANKS[0]).unlink()
+    assert other.make_plan(pairs, most=1) == [] and BANKS[0] not in other.undone()
+
+
+def test_saved_states_go_once_nobody_will_go_on_from_them(folder: SweepFolder, two: tuple[Share, Share]) -> None:
+    one, _ = two
+    of_another_grid, halved = ("x", "y"), BANKS[2]
+    one.plan.add([of_another_grid])
+    for bank in (*BANKS, of_another_grid):
+        folder.checkpoint(bank).touch()
+    finish(folder, BANKS[0])
+    one.plan.split(halved)
+    one.remove_saved()
+    assert set(folder.path.glob("bank-*")) == {folder.checkpoint(bank) for bank in (BANKS[1], of_another_grid)}
 
 
 def test_waiting_is_counted(two: tuple[Share, Share], monkeypatch: pytest.MonkeyPatch) -> None:
