@@ -234,7 +234,7 @@ def sweep(
     if cluster is not None and own["print_sbatch"]:
         submission = _submission(folder, runs, own, cluster)
         text = submission.script()
-        submission.begin(spec)
+        submission.begin(spec, output.note)
         sys.stdout.write(text)
         return 0
     if cluster is not None and own["detach"] and not _without_work(spec, folder, runs):
@@ -325,7 +325,7 @@ def _without_work(spec: SweepSpec, folder: SweepFolder, runs: list[RunConfig]) -
     """Get the result where everything is there already; PyTorch is not started to find that out."""
     if len(folder.finished(runs)) < len(runs) or (spec.merges and not folder.merges.is_file()):
         return None
-    folder.begin(spec)
+    folder.begin(spec, output.note)
     table = folder.write_table(runs)
     failed = int((table["state"] == "failed").sum())
     return {"runs": len(runs), "trained": 0, "failed": failed, "banks": 0, "seconds": 0.0, "stopped": False}
@@ -344,7 +344,7 @@ def _work(
         _check(folder, runs, observer)
         if cluster is not None:
             submission = _submission(folder, runs, own, cluster)
-            folder.begin(spec)
+            folder.begin(spec, observer.message)
             job = submission.submit()
             observer.message(_submitted(submission, job))
             return dataclasses.asdict(wait(submission, job, observer))
@@ -388,7 +388,7 @@ def _submitted(submission: Submission, job: str) -> str:
 def _detached(spec: SweepSpec, submission: Submission) -> int:
     with progress() as observer:
         _check(submission.folder, list(submission.runs), observer)
-        submission.folder.begin(spec)
+        submission.folder.begin(spec, observer.message)
         job = submission.submit()
     output.say(_submitted(submission, job), f"the same command without --detach waits for {submission.folder.path}")
     return 0

@@ -169,7 +169,7 @@ def sweep_here(
     spec = folder.continued(spec.pinned())
     locate(str(spec.settings.get("model", BUNDLED)))
     runs = spec.runs()
-    folder.begin(spec)
+    folder.begin(spec, observer.message)
     options = ["--wait", *options_of(bank_size, snapshots)]
     return Fleet(folder, runs, observer, options).run(where, merges=bool(spec.merges))
 

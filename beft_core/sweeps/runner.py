@@ -101,7 +101,7 @@ def run_sweep(
     if sharing.joins:
         folder.join()
     else:
-        folder.begin(spec)
+        folder.begin(spec, observer.message)
     with sharing.heart or Heart.of_this_process(folder.workers) as heart:
         named = {identity(config): config for config in runs}
         work = _Work(spec, folder, observer, Kept(snapshots, predictions), refused, sharing, heart, named)

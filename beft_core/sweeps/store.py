@@ -1,10 +1,10 @@
 """Folder of a sweep. Whatever is finished is a file there, so a sweep that was killed goes on where it was.
 
-``sweep.json``: the grid. ``plan/``: which runs share a bank, so that all workers, and a resumed sweep, train the same
-banks. ``claims/``: which worker has which bank; ``workers/``: their signs of life. ``rows/<run>.json``: one finished
-run each. ``snapshots/``, ``predictions/<run>.parquet``: what a run predicts for the validation examples, where that was
-asked for. ``bank-*.safetensors``: the state of a bank in progress. ``results.parquet`` and ``.csv``:
-the table, ``merges.json``: the merges.
+``sweep.json``: the grid; ``grids/``: earlier ones that had more. ``plan/``: which runs share a bank, so that all
+workers, and a resumed sweep, train the same banks. ``claims/``: which worker has which bank; ``workers/``: their
+signs of life. ``rows/<run>.json``: one finished run each. ``snapshots/``, ``predictions/<run>.parquet``: what a run
+predicts for the validation examples, where that was asked for. ``bank-*.safetensors``: the state of a bank in progress.
+``results.parquet`` and ``.csv``: the table, ``merges.json``: the merges.
 
 Any number of workers on any machines that share the folder may work in it at once: see
 :mod:`beft_core.sweeps.sharing.share`.
@@ -13,9 +13,10 @@ Any number of workers on any machines that share the folder may work in it at on
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.files.safe_io import atomic_write, read_json_file
+from beft_core.files.safe_io import atomic_write, read_bounded, read_json_file
 from beft_core.presets import BUILT_IN, RECORD_VERSION, completed_sweep
 from beft_core.runs.predictions import write_predictions
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot, write_snapshot
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MERGES = "merges.json"
+MAX_GRID_BYTES = 16 * 2**20
+"""Most bytes of a grid's file."""
 LAST_TABLES = 3
 """Most tables that a worker writes when it leaves."""
 
@@ -58,9 +61,16 @@ class SweepFolder:
         if strange and not (self.path / "sweep.json").is_file():
             raise UserError(f"got {self.path}, which holds {strange[0]}", "an empty folder, or that of a sweep")
 
-    def begin(self, spec: SweepSpec) -> None:
-        """Note the grid; a larger grid over an older one keeps the runs that both have. Raises UserError."""
+    def begin(self, spec: SweepSpec, tell: Callable[[str], object] = lambda _: None) -> None:
+        """Note the grid; a larger grid over an older one keeps the runs that both have, and all files of the others.
+
+        ``tell``: hears what the grid leaves out of the one that was here, which then lies in ``grids/``.
+
+        Raises UserError: the folder cannot be made or written, or holds files of something else.
+        """
         self.prepare()
+        if left_out := self._keep_grid(spec):
+            tell(left_out)
         self._write("sweep.json", {"version": RECORD_VERSION, **spec.to_dict()})
         # After the file that says whose folder this is: a crash in between leaves nothing that looks strange.
         self.join()
@@ -70,6 +80,26 @@ class SweepFolder:
         with _telling(self.path):
             for folder in (self.rows, self.path / "snapshots", self.claims, self.workers, self.path / "plan"):
                 folder.mkdir(exist_ok=True)
+
+    def _keep_grid(self, spec: SweepSpec) -> str | None:
+        """Keep the grid that is here where it has fine-tunes that another lacks; returns in words what these are."""
+        try:
+            before = self.spec()
+            missing = set() if before == spec else set(map(identity, before.runs())) - set(map(identity, spec.runs()))
+            text = read_bounded(self.path / "sweep.json", MAX_GRID_BYTES)
+        except UserError:
+            return None  # there is none that can be read
+        if not missing:
+            return None
+        kept = self.path / "grids" / f"{hashlib.sha256(text).hexdigest()[:16]}.json"
+        with _telling(self.path):
+            kept.parent.mkdir(exist_ok=True)
+        atomic_write(kept, [text])
+        return (
+            f"the grid that was in {self.path} has {len(missing):,} fine-tunes that this one lacks, "
+            f"{len(missing & self.rows_there()):,} of them finished: the table leaves them out. Their files stay, and "
+            f"that grid is now grids/{kept.name}"
+        )
 
     @property
     def rows(self) -> Path:
@@ -112,7 +142,7 @@ class SweepFolder:
 
     def spec(self) -> SweepSpec:
         """Read the grid. Raises UserError where there is none."""
-        table = read_json_file(self.path / "sweep.json")
+        table = read_json_file(self.path / "sweep.json", MAX_GRID_BYTES)
         return SweepSpec.from_dict(table if table.pop("version", None) is not None else completed_sweep(table))
 
     # -- runs ------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ started again, changes nothing, and a second submission of the same sweep helps 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -67,14 +67,14 @@ class Submission:
         """Name of the jobs."""
         return f"beft-{self.folder.path.absolute().name}"[:60]
 
-    def begin(self, spec: SweepSpec) -> None:
+    def begin(self, spec: SweepSpec, tell: Callable[[str], object]) -> None:
         """Make what jobs need that somebody else submits: they are workers of a sweep that began in the folder, and
-        Slurm ends a job that cannot write what it says.
+        Slurm ends a job that cannot write what it says. ``tell``: as :meth:`beft_core.sweeps.store.SweepFolder.begin`.
 
         Raises:
             UserError: the folder cannot be made or written.
         """
-        self.folder.begin(spec)
+        self.folder.begin(spec, tell)
         folder = self.folder.path / JOBS
         try:
             folder.mkdir(exist_ok=True)

@@ -154,6 +154,25 @@ def test_a_folder_that_was_hardly_begun_is_begun_again(
     assert list(folder.finished(RUNS)) == [identity(RUNS[0])]
 
 
+def test_what_a_smaller_grid_leaves_out_is_said_and_kept(folder: SweepFolder) -> None:
+    told: list[str] = []
+    before = (folder.path / "sweep.json").read_bytes()
+    folder.save(row(0), None)
+    folder.save(row(3), None)
+    for grid in (SPEC, SweepSpec.from_dict({"terms": ["v", "q"], "seeds": 3, "n_train": 8}), SPEC):
+        folder.begin(grid, told.append)  # the last has one seed less, of which nothing was done
+    assert len(told) == 1 and "2 fine-tunes that this one lacks, 0 of them finished" in told[0]
+    smaller = SweepSpec.from_dict({"terms": ["v"], "seeds": 2, "n_train": 8})
+    folder.begin(smaller, told.append)
+    folder.begin(smaller, told.append)
+    assert len(told) == 2 and "2 fine-tunes that this one lacks, 1 of them finished" in told[1]
+    assert list(folder.table(smaller.runs())["run"]) == [identity(RUNS[0])]
+    kept = folder.path / told[1].rpartition(" ")[2]
+    assert kept.read_bytes() == before and len(list(kept.parent.iterdir())) == 2
+    folder.begin(SPEC, told.append)
+    assert len(told) == 2 and len(folder.finished(RUNS)) == 2
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(UserError, match=r"holds thesis\.tex"):
