@@ -17,7 +17,7 @@ from beft_core.cli.output import plain
 from beft_core.cli.parser import options_file
 from beft_core.cli.parser.command import DATA, MODEL, OUTPUT, TRAINING, PrintConfig, add
 from beft_core.cli.progress import Progress, progress
-from beft_core.cli.workers import options
+from beft_core.cli.workers import job_lines, options
 from beft_core.cli.workers.options import BankSize, Devices, NoSnapshots, Workers
 from beft_core.config import RunConfig, type_in_words
 from beft_core.errors import UserError
@@ -152,12 +152,14 @@ def sweep(
     setup: options.Setup = None,
     sbatch: options.Sbatch = None,
     print_sbatch: options.PrintSbatch = False,
+    trust_file: options.TrustFile = False,
     detach: options.Detach = False,
     json: output.Json = False,
     print_config: PrintConfig = False,
 ) -> int:
     """Fine-tune every task x size x term x learning rate x seed, many in one pass, into one table."""
     fields = read_spec(user_path(config, "--config")) if config is not None else {}
+    strange = job_lines.of_file(fields, {"setup": setup, "sbatch": sbatch, "profile": profile})
     own = _own(
         fields,
         out=out,
@@ -237,9 +239,11 @@ def sweep(
         submission.begin(spec, output.note)
         sys.stdout.write(text)
         return 0
-    if cluster is not None and own["detach"] and not _without_work(spec, folder, runs):
-        return _detached(spec, _submission(folder, runs, own, cluster))
     result = _without_work(spec, folder, runs)
+    if result is None and cluster is not None:
+        job_lines.show(cluster, strange, trust_file)
+        if own["detach"]:
+            return _detached(spec, _submission(folder, runs, own, cluster))
     if result is None:
         says = f"{len(to_do):,} fine-tunes: {expected.in_words(cost_per_hour)}"
         result = _work(spec, folder, runs, own, says, cluster)

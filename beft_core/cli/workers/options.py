@@ -108,6 +108,14 @@ PrintSbatch = Annotated[
     bool,
     typer.Option("--print-sbatch", help="Print the batch file instead of submitting it.", rich_help_panel=CLUSTER),
 ]
+TrustFile = Annotated[
+    bool,
+    typer.Option(
+        "--trust-file",
+        help="Submit jobs that begin with shell lines or flags of sbatch which the file of --config has.",
+        rich_help_panel=CLUSTER,
+    ),
+]
 Detach = Annotated[bool, typer.Option("--detach", help="Submit, and do not wait for the end.", rich_help_panel=CLUSTER)]
 
 OF_CLUSTERS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Cluster))

@@ -140,6 +140,11 @@ def profiles() -> list[str]:
     return sorted(path.stem for path in (home() / "clusters").glob("*.yaml"))
 
 
+def is_path(profile: str) -> bool:
+    """Say whether a profile is named by its path, and not as one in the home folder."""
+    return profile.endswith((".yaml", ".yml")) or "/" in profile
+
+
 def minutes(time: str) -> int:
     """Convert the time of a job to minutes, seconds rounded up. Raises UserError for anything that is no time."""
     if match := _DAYS.fullmatch(time):
@@ -157,7 +162,7 @@ def minutes(time: str) -> int:
 
 def _profile(profile: str | None) -> dict[str, Any]:
     named = home() / "clusters" / f"{profile or DEFAULT_PROFILE}.yaml"
-    if profile is not None and (profile.endswith((".yaml", ".yml")) or "/" in profile):
+    if profile is not None and is_path(profile):
         return read_yaml(user_path(profile, "--profile"))
     if named.parent == home() / "clusters" and named.is_file():
         return read_yaml(named)
