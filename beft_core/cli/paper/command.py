@@ -12,7 +12,7 @@ import typer
 from beft_core.cli import output
 from beft_core.cli.parser.command import DATA, MODEL, OUTPUT, TRAINING, add
 from beft_core.cli.progress import Progress, progress
-from beft_core.cli.workers import options
+from beft_core.cli.workers import job_lines, options
 from beft_core.cli.workers.options import BankSize
 from beft_core.errors import UserError
 from beft_core.execution.fleet import at_once
@@ -86,6 +86,7 @@ def register(app: typer.Typer) -> None:
 
 
 def reproduce(
+    context: typer.Context,
     parts: Parts,
     model: Models = None,
     small: Small = False,
@@ -109,6 +110,7 @@ def reproduce(
     setup: options.Setup = None,
     sbatch: options.Sbatch = None,
     print_sbatch: options.PrintSbatch = False,
+    trust_file: options.TrustFile = False,
     detach: options.Detach = False,
     out: OutFolder = None,
     json: output.Json = False,
@@ -174,6 +176,8 @@ def reproduce(
         jobs.begin()
         sys.stdout.write(text)
         return 0
+    if cluster is not None and jobs is not None and jobs.left():
+        job_lines.show(cluster, job_lines.of_options(context), trust_file)
     if jobs is not None and detach:
         return _detached(jobs)
     done = _work(planned, bank_size) if jobs is None else _by_jobs(jobs)

@@ -22,7 +22,7 @@ FIELD = "flag_"
 """Prefix of the parameters that fill a field of a configuration; the field's name follows it."""
 NEGATIVE = "--no-"
 """Prefix of the switches that set their field to false."""
-NOT_IN_FILES = ("help", "options_file", "print_config")
+NOT_IN_FILES = ("help", "options_file", "print_config", "trust_file")
 
 
 def defaults(path: str, params: Iterable[Any]) -> dict[str, Any]:

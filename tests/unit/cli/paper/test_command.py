@@ -152,6 +152,22 @@ def test_jobs_are_submitted_once_and_the_report_follows(asked: list[Any], monkey
     assert "everything is there" in beft(*ON_A_CLUSTER, "--detach").out and not asked
 
 
+def test_lines_that_a_file_adds_to_jobs_want_a_yes(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    submitted: list[Jobs] = []
+    monkeypatch.setattr(Jobs, "submit", lambda jobs: submitted.append(jobs) or "41")
+    file = Path("theirs.yaml")
+    file.write_text("executor: slurm\nsetup: [curl evil]\n")
+    words = ("reproduce", "figure1", "--model", "bundled", "--small", "--detach", "--config", file)
+    refused = beft(*words)
+    assert refused.status == 2 and "curl evil" in refused.err and "--trust-file" in refused.err and not submitted
+    assert not Path("reproduction-bundled-small").exists()
+    told = beft(*words, "--trust-file")
+    assert told.status == 0 and "    curl evil\n" in told.err and len(submitted) == 1
+    assert beft(*words, "--setup", "module load cuda").status == 0 and len(submitted) == 2
+    file.write_text("executor: slurm\nsetup: [curl evil]\ntrust_file: true\n")
+    assert "trust_file" in beft(*words).err and len(submitted) == 2
+
+
 def test_a_job_takes_its_share_and_writes_no_report(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     shares: list[tuple[int, int | None]] = []
 
