@@ -1,6 +1,6 @@
 """Two workers of one sweep on this machine, killed (SIGKILL) at random moments: no row lost, none doubled, one table.
 
-    PYTHONPATH=.:tests python tests/benchmarks/bench_kills.py [--kills 50] [--seconds 100] [--seed N]
+    PYTHONPATH=.:tests python tests/benchmarks/bench_kills.py [--kills 50] [--seconds 600] [--seed N] [--played]
 
 Workers are real processes, forked from one that has PyTorch, so that a kill costs a second and not ten; with
 ``--played`` they take, hold and give back banks and write rows as real ones do, and sleep instead of training. A sweep
@@ -41,12 +41,15 @@ SPEC = {
     "seeds": 4,
     "n_train": 16,
     "epochs": 4,
-    "evaluate": "never",
+    "evaluate": "last",
+    "n_eval": 32,
     "device": "cpu",
     "max_length": 16,
     "batch_size": 4,
 }
 BANK = 2
+PAUSES = {"played": (0.1, 1.2), "real": (0.5, 6.0)}
+"""Least and most seconds between two kills: a worker that trains takes seconds to its first step."""
 Start = Callable[[SweepFolder, str], prepared.Command]
 """Way to start a worker, whose words go into a file of that name."""
 OF_THE_MACHINE = ["seconds", "peak_bytes"]
@@ -132,7 +135,7 @@ def disturbed(folder: SweepFolder, kills: int, rng: random.Random, deadline: flo
         while len(at_work) < 2:
             count += 1
             at_work.append(start(folder, f"{folder.path.name}-{count}"))
-        time.sleep(rng.uniform(0.1, 1.2))
+        time.sleep(rng.uniform(*PAUSES["played" if start is start_played else "real"]))
         ended = [one for one in at_work if not one.running()]
         if ended:
             assert all(one.wait(1) == 0 for one in ended), ended[0].said()
