@@ -77,7 +77,7 @@ def main() -> None:
             folder = SweepFolder(root / f"killed-{sweeps}")
             kills += disturbed(folder, args.kills - kills, rng, began + args.seconds, start)
             table = table_of(folder)
-            pd.testing.assert_frame_equal(table, whole)
+            pd.testing.assert_frame_equal(table, whole, check_exact=True)
             assert len(list(folder.rows.glob("*.json"))) == len(whole) == table["run"].nunique()
             assert not list(folder.path.glob("bank-*"))
             trained += sum(one.trained for one in workers_in(folder.workers))
