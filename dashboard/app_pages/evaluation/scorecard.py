@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import pandas as pd
@@ -20,6 +21,7 @@ from dashboard.result_tables.source import OpenTable
 from dashboard.shared import in_view, page
 from dashboard.shared.text import in_words
 
+_MINUS = re.compile(r"(?<![\w-])-(?=\d)")
 PART = "part"
 """Key of the tabs, and its name in the URL."""
 ROWS = "claims"
@@ -102,9 +104,9 @@ def _row(one: Judged) -> None:
     claim, finding = one.claim, one.finding
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         words = f"{BADGES[finding.verdict]} **{in_words(claim.says)}:** "
-        words += f":small[{in_words(as_written(finding.numbers))}]"
+        words += f":small[{_numbers(finding.numbers)}]"
         if finding.trivial:
-            words += f" :small[({in_words(finding.trivial)})]"
+            words += f" :small[({_numbers(finding.trivial)})]"
         with st.container(width="stretch"):
             st.markdown(words)
         st.button(
@@ -116,6 +118,11 @@ def _row(one: Judged) -> None:
             args=(claim.place,),
             help=f"Our numbers on this; the paper: {claim.paper}",
         )
+
+
+def _numbers(text: str) -> str:
+    """Set numbers of the engine in Markdown, with the minus of the other pages."""
+    return in_words(as_written(_MINUS.sub("−", text)))
 
 
 def _go(place: str) -> None:

@@ -23,7 +23,7 @@ def scale(opened: Opened) -> None:
     answer = st.container()  # above the slider that it depends on
     with page.control("settings", "scale"):
         factor = st.select_slider(
-            "Factor of W_v, b_v and of W_k, b_k; W_o and W_q, b_q are divided by it",
+            "Factor of $W_v$, $b_v$ and of $W_k$, $b_k$; $W_o$ and $W_q$, $b_q$ are divided by it",
             FACTORS,
             FIRST,
             format_func=lambda value: f"×{value:g}",

@@ -72,7 +72,7 @@ def shift(opened: Opened) -> None:
 def _chosen() -> Rewriting:
     with page.control("settings", "shift", horizontal=True, vertical_alignment="bottom", gap="medium"):
         length = st.slider(
-            "Length of the constant, relative to b_v",
+            "Length of the constant, relative to $b_v$",
             0.0,
             LONGEST,
             FIRST,

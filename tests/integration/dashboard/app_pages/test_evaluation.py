@@ -276,6 +276,7 @@ def test_the_claims_come_first_and_lead_to_what_shows_them(lab: Path) -> None:
     confirmed = ":green-badge[:material/check: confirmed] **It selects better than Magnitude:** :small[+"
     assert any(row.startswith(confirmed) for row in rows)
     assert any(":violet-badge[:material/close: contradicted] **It selects better than Fisher:**" in row for row in rows)
+    assert any("−" in row for row in rows) and not any(" -" in row or "(-" in row for row in rows)
     assert "Untested here" in said(at) and "needs a sweep of OPT" in said(at).replace("\\", "")
     at.button(key="claim-random").click().run()
     assert sound(at).query_params["part"] == "Table 2" and "paper-table" in html(at)
