@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,7 @@ def sandbox() -> None:
     jump = _jumps()
     picture = st.container()  # above the switch between one and three
     below = st.grid(2, min_column_width=400) if page.presenting() else None  # two lines in one: a room sees one screen
-    with nullcontext() if below is None else below.cell(), page.control("settings", "overlay"):
+    with st.container() if below is None else below.cell(), page.control("settings", "overlay"):
         overlay = st.toggle(
             IN_ONE,
             key=OVERLAY,
@@ -63,7 +62,7 @@ def sandbox() -> None:
     mark("sandbox")
     if jump is not None:
         st.info(jump.lesson, title=jump.title, icon=":material/lightbulb:")
-    place = nullcontext() if below is None else below.cell()
+    place = st.container() if below is None else below.cell()
     with place, page.control("details", "sandbox"), st.expander("How was this computed?", icon=":material/function:"):
         for paragraph in computed():
             st.markdown(paragraph)
