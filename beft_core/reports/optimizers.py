@@ -6,6 +6,7 @@ Every table, figure and case groups by regime, so this is the one place that has
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from beft_core.sweeps.table import OPTIMIZER_COLUMNS
@@ -16,11 +17,12 @@ UNKNOWN = "unknown"
 def optimizers(results: pd.DataFrame) -> pd.Series:
     """Name AdamW's epsilon and its place for each row of a result table: ``1e-06 before``, or ``unknown``."""
     columns = results.reindex(columns=list(OPTIMIZER_COLUMNS))
-    epsilons, places = pd.to_numeric(columns["adam_epsilon"]), columns["adam_epsilon_at"]
-    known = epsilons.notna() & places.notna()
-    written = {epsilon: f"{epsilon:g} " for epsilon in epsilons[known].unique()}  # a few, of any number of rows
-    words = epsilons.map(written).astype(object) + places.astype(object)
-    return words.where(known, UNKNOWN)
+    epsilon, epsilons = pd.factorize(pd.to_numeric(columns["adam_epsilon"]))
+    place, places = pd.factorize(columns["adam_epsilon_at"])
+    known = (epsilon >= 0) & (place >= 0)
+    # A few words, of any number of rows.
+    words = np.array([*(f"{one:g} {other}" for one in epsilons for other in places), UNKNOWN], object)
+    return pd.Series(words[np.where(known, epsilon * len(places) + place, -1)], results.index, object)
 
 
 def with_optimizer(results: pd.DataFrame) -> pd.DataFrame:

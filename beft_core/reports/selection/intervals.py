@@ -56,7 +56,8 @@ class Bootstrap:
         if (counts > 0).sum() < 2:
             return mean, np.nan, np.nan
         with np.errstate(invalid="ignore"):  # a draw of groups without such a value has no mean
-            means = (self._drawn @ sums) / (self._drawn @ counts)
+            drawn = self._drawn @ np.stack([sums, counts], axis=1)
+            means = drawn[:, 0] / drawn[:, 1]
         low, high = np.nanpercentile(means, PERCENTILES)
         return mean, float(low), float(high)
 
