@@ -202,7 +202,11 @@ def parsed_sweep(line: str) -> tuple[SweepSpec, str]:
     def stop(spec: SweepSpec, folder: Any, runs: Any) -> None:
         raise Parsed(spec, str(folder))
 
-    stops = {(sweep, "SweepFolder"): Folder, (sweep, "hours"): lambda runs, at_work: None, (sweep, "_without_work"): stop}
+    stops = {
+        (sweep, "SweepFolder"): Folder,
+        (sweep, "hours"): lambda runs, at_work: None,
+        (sweep, "_without_work"): stop,
+    }
     spec, folder = stopped(shlex.split(line), stops)
     return spec, folder
 
