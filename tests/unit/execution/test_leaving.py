@@ -87,7 +87,9 @@ from pathlib import Path
 from beft_core.execution import leaving
 
 leaving.LEAVE_SECONDS = 0.2
-with leaving.Leaving(lambda: Path(sys.argv[1]).write_text("goodbye")):
+word = Path(sys.argv[1])
+with leaving.Leaving(lambda: word.write_text(word.read_text() + "goodbye")) as one:
+    one.last_words.append(lambda: word.write_text("stopped, "))
     print("ready", flush=True)
     while True:
         time.sleep(0.01)
@@ -100,4 +102,4 @@ def test_who_does_not_hear_it_is_ended_with_a_last_word(tmp_path: Path) -> None:
         assert deaf.stdout is not None and deaf.stdout.readline() == "ready\n"
         deaf.terminate()
         assert deaf.wait(60) == UNFINISHED
-    assert word.read_text() == "goodbye"
+    assert word.read_text() == "stopped, goodbye"
