@@ -77,7 +77,8 @@ def at_once(settings: RunConfig, devices: Sequence[str] = (), workers: int | Non
     the others, and errors, as of :func:`places`.
     """
     if layout_here(settings.model) is None:
-        return max(1, len(_chosen(settings, devices)))
+        chosen = len(_chosen(settings, devices))
+        return max(1, min(chosen, workers or chosen))
     return len({place.environment.get("CUDA_VISIBLE_DEVICES") for place in _places(settings, devices, workers)})
 
 

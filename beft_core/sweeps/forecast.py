@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -12,7 +12,7 @@ import psutil
 
 from beft_core.architectures.layout import Layout
 from beft_core.config import RunConfig
-from beft_core.devices import queue_name
+from beft_core.devices import gpu_bytes, queue_name
 from beft_core.errors import UserError
 from beft_core.presets import layout_here
 from beft_core.sweeps import grouping
@@ -114,8 +114,8 @@ class Hours:
 def hours(runs: Iterable[RunConfig], workers: int = 1, model_weights: int | None = None) -> Hours:
     """Forecast the time of resolved fine-tunes of one model by what sweeps took on this machine before.
 
-    ``workers``: how many devices work at once. ``model_weights``: of
-    :func:`beft_core.sweeps.planning.work.weights`, for a model that is not on this machine.
+    ``workers``: how many devices are there for them; where there are fewer passes, the others are idle.
+    ``model_weights``: of :func:`beft_core.sweeps.planning.work.weights`, for a model that is not on this machine.
 
     Raises:
         UserError: what is wrong with a table of the user's own.
@@ -132,7 +132,22 @@ def hours(runs: Iterable[RunConfig], workers: int = 1, model_weights: int | None
     if rate is None:
         return Hours(None, f"not known before a first sweep on this {machine.device} has ended", operations)
     source = "as fast as sweeps before" if rate.model == first.model else f"as fast as {rate.model} before"
-    return Hours(operations / rate.per_second / max(1, workers), f"{source} on this {machine.device}", operations)
+    seconds = operations / rate.per_second / _at_work(configs, workers)
+    return Hours(seconds, f"{source} on this {machine.device}", operations)
+
+
+def _at_work(configs: Sequence[RunConfig], devices: int) -> int:
+    """Count the devices that get a pass, of so many: a few fine-tunes of one kind are one pass, whatever is idle."""
+    if devices <= 1:
+        return 1
+    first = configs[0]
+    device, layout, memory = queue_name(first.device).partition(":")[0], layout_here(first.model), gpu_bytes()
+    if device != "cuda" or layout is None or memory is None:
+        return min(devices, len(grouping.group(configs, grouping.MAX_AT_ONCE[device], devices)))
+    free = grouping.beside_model(memory, layout, first, device, count_weights(first.model))
+    return min(
+        devices, len(grouping.group(configs, lambda run: grouping.most_runs(layout, run, device, free), devices))
+    )
 
 
 def operations_of(configs: Iterable[RunConfig], model_weights: int | None = None) -> float | None:
@@ -163,13 +178,14 @@ def operations_of(configs: Iterable[RunConfig], model_weights: int | None = None
 def learned(configs: Iterable[RunConfig], seconds: float, workers: int = 1) -> None:
     """Remember how long fine-tunes took that have just been trained, all of one model and device.
 
-    ``workers``: how many devices of its kind worked at once; a rate is that of one.
+    ``workers``: how many devices of its kind were there for them, as of :func:`hours`; a rate is that of one.
     """
     trained = list(configs)
     operations = operations_of(trained)
     if trained and operations is not None:
         first = trained[0]
-        rates.learn(rates.Machine.of(first.device, first.precision, first.model), operations, seconds * workers)
+        machine = rates.Machine.of(first.device, first.precision, first.model)
+        rates.learn(machine, operations, seconds * _at_work(trained, workers))
 
 
 def require_price(per_hour: float | None) -> None:

@@ -236,7 +236,7 @@ def test_workers_that_share_a_device_are_as_fast_as_one(
     assert (at_once(on_gpu), at_once(on_gpu, workers=6), at_once(on_gpu, ["cuda:2"])) == (3, 3, 1)
     monkeypatch.setattr(fleet, "locate", lambda name: pytest.fail("a forecast fetches no model"))
     monkeypatch.setattr(fleet, "layout_here", lambda name: None)
-    assert at_once(on_gpu) == 3
+    assert (at_once(on_gpu), at_once(on_gpu, workers=2), at_once(on_gpu, workers=6)) == (3, 2, 3)
 
 
 def test_the_wish_to_stop_is_passed_on(played: Callable[[str], None], tmp_path: Path) -> None:

@@ -116,13 +116,26 @@ def test_hours_follow_from_what_sweeps_took_before(home: None) -> None:
     after = forecast.hours(RUNS)
     assert after.seconds == pytest.approx(60.0)
     assert after.in_words(2.0) == "about 60 s, cost 0.03 (as fast as sweeps before on this cpu)"
-    assert forecast.hours(RUNS, workers=4).seconds == pytest.approx(15.0)
     assert after.judged(120.0) == "took 2 min, forecast 60 s: 50% too short"
     assert forecast.hours([]).judged(120.0) == "took 2 min", "merges alone are no forecast that was wrong"
-    forecast.learned(RUNS, 7.0, workers=2)
-    expected = (0.7 * 30.0 + 14.0) / (0.7 * 1 + 2) * 2  # a rate is that of one device
-    assert forecast.hours(RUNS).seconds == pytest.approx(expected)
     assert before.judged(120.0, 30.0) == "took 2 min (cost 1.00)"
+
+
+def test_devices_without_a_pass_make_nothing_faster(home: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"device": "cuda", "epochs": 2, "evaluate": "never"}
+    eight = SweepSpec(n_train=(160,), terms=("v", "q"), seeds=4, settings=settings).runs()
+    monkeypatch.setattr(forecast, "gpu_bytes", lambda: None)
+    forecast.learned(eight[:1], 30.0)
+    assert forecast.hours(eight).seconds == pytest.approx(240.0)
+    assert forecast.hours(eight, workers=4).seconds == pytest.approx(120.0), "two passes of four"
+    assert forecast.hours(eight[:3], workers=4).seconds == pytest.approx(90.0), "one pass"
+    one = 4 * count_weights("bundled") + 2 * grouping.bytes_per_run(layout_of("bundled"), eight[0], "cuda")
+    monkeypatch.setattr(forecast, "gpu_bytes", lambda: one)
+    assert forecast.hours(eight, workers=4).seconds == pytest.approx(60.0), "eight passes, one on each at a time"
+    monkeypatch.setattr(forecast, "gpu_bytes", lambda: None)
+    forecast.learned(eight, 7.0, workers=4)
+    expected = (0.7 * 30.0 + 14.0) / (0.7 * 1 + 8) * 8  # a rate is that of one device, and two were at work
+    assert forecast.hours(eight).seconds == pytest.approx(expected)
 
 
 def test_a_model_that_is_not_here_needs_its_weights(home: None) -> None:
