@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,41 @@ class Columns:
         }
 
 
+@dataclass
+class Drawing:
+    """All that stands on the panels, as Plotly's dictionaries, to be handed over at once: whenever something is added
+    to a figure, Plotly checks everything of its kind that is there.
+    """
+
+    traces: list[dict[str, Any]] = field(default_factory=list)
+    shapes: list[dict[str, Any]] = field(default_factory=list)
+    annotations: list[dict[str, Any]] = field(default_factory=list)
+    scales: dict[str, Any] = field(default_factory=dict)
+    """Colour axes by their names in the layout."""
+
+    def trace(self, panel: int, kind: str, **look: Any) -> None:
+        """Draw a trace on a panel (from 1)."""
+        number = _number(panel)
+        self.traces.append({"type": kind, "xaxis": f"x{number}", "yaxis": f"y{number}", **look})
+
+    def rectangle(self, panel: int, **look: Any) -> None:
+        """Draw a rectangle on a panel, in the units of its axes."""
+        self.shapes.append({"type": "rect", **_on(panel), **look})
+
+    def words(self, panel: int, **look: Any) -> None:
+        """Write words on a panel, without an arrow."""
+        self.annotations.append({"showarrow": False, **_on(panel), **look})
+
+
+def _number(panel: int) -> str:
+    """Write the number of a panel as it stands in the names of its axes."""
+    return str(panel) if panel > 1 else ""
+
+
+def _on(panel: int) -> dict[str, str]:
+    return {"xref": f"x{_number(panel)}", "yref": f"y{_number(panel)}"}
+
+
 def heatmaps(
     table: ScoreTable,
     approaches: Sequence[str],
@@ -78,23 +113,35 @@ def heatmaps(
         horizontal_spacing=0.03,
         subplot_titles=[f"<b>{APPROACHES[key].label}</b>" for key in approaches],
     )
+    drawing = Drawing()
     for panel, key in enumerate(approaches, 1):
-        _draw_scores(figure, panel, rows, key, columns)
-        _draw_reasons(figure, panel, rows, key, columns, dark)
+        left, right = figure.get_subplot(1, panel).xaxis.domain
+        _draw_scores(drawing, panel, rows, key, columns, _bar(left, right, len(rows)))
+        _draw_reasons(drawing, panel, rows, key, columns, dark)
         terms = [row.term for row in rows]
-        _draw_frame(figure, panel, terms, selected.get(key), columns, dark)
-        _draw_mark(figure, panel, terms, marked, dark)
-        _draw_points(figure, panel, rows, key, columns)
-    figure.update_xaxes(showgrid=False, fixedrange=True, **columns.axis())
-    figure.update_yaxes(
-        range=[len(rows) - 0.45, -0.55],
-        showgrid=False,
-        fixedrange=True,
-        tickvals=list(range(len(rows))),
-        ticktext=[_row_label(row) for row in rows],
-    )
-    figure.update_annotations(font_size=15)
+        _draw_frame(drawing, panel, terms, selected.get(key), columns, dark)
+        _draw_mark(drawing, panel, terms, marked, dark)
+        _draw_points(drawing, panel, rows, key, columns)
+    x_axis = {"showgrid": False, "fixedrange": True, **columns.axis()}
+    y_axis = {
+        "range": [len(rows) - 0.45, -0.55],
+        "showgrid": False,
+        "fixedrange": True,
+        "tickvals": list(range(len(rows))),
+        "ticktext": [_row_label(row) for row in rows],
+    }
+    axes = {
+        f"{name}{_number(panel)}": axis
+        for panel in range(1, len(approaches) + 1)
+        for name, axis in (("xaxis", x_axis), ("yaxis", y_axis))
+    }
+    titles = [title.to_plotly_json() for title in figure.layout.annotations]
+    figure.layout.annotations = ()  # an update would leave those that are there as they are
+    figure.add_traces(drawing.traces)
     figure.update_layout(
+        {**axes, **drawing.scales},
+        shapes=drawing.shapes,
+        annotations=[{**words, "font": {"size": 15}} for words in (*titles, *drawing.annotations)],
         template=style.template(dark),
         height=ROW * len(rows) + TITLE + BELOW + BAR,
         margin={"t": TITLE, "b": BELOW + BAR},
@@ -124,33 +171,27 @@ def partly_null(row: TermScores) -> str:
     return f"{row.null_elements}/{row.width} null " if row.null_elements else ""
 
 
-def _draw_scores(figure: go.Figure, panel: int, rows: Sequence[TermScores], key: str, columns: Columns) -> None:
-    """Draw the cells of the layers and of the mean, on one colour scale."""
+def _draw_scores(
+    drawing: Drawing, panel: int, rows: Sequence[TermScores], key: str, columns: Columns, bar: dict[str, Any]
+) -> None:
+    """Draw the cells of the layers and of the mean, on one colour scale, whose ``bar`` has that look."""
     reasons = [why_grey(row, key) for row in rows]
     nothing = np.full(columns.layers, np.nan)
     z = np.array([nothing if why else row.scores[key] for row, why in zip(rows, reasons, strict=True)])
     turned = np.array([row.movement.geometry()["reversed"] for row in rows]) & np.isfinite(z)
     turned &= APPROACHES[key].needs == "movement"
     means = z.mean(axis=1, keepdims=True)
-    axis = f"coloraxis{panel if panel > 1 else ''}"
-    look: dict[str, Any] = {
-        "coloraxis": axis,
-        "ygap": 2,
-        "hoverinfo": "skip",
-    }
-    figure.add_heatmap(
-        z=without_nan(z),
-        xgap=1,
-        row=1,
-        col=panel,
-        **look,
-    )
-    figure.add_heatmap(z=without_nan(means), x0=columns.mean, dx=columns.mean_width, row=1, col=panel, **look)
+    axis = f"coloraxis{_number(panel)}"
+    look: dict[str, Any] = {"coloraxis": axis, "ygap": 2, "hoverinfo": "skip"}
+    drawing.trace(panel, "heatmap", z=without_nan(z), xgap=1, **look)
+    drawing.trace(panel, "heatmap", z=without_nan(means), x0=columns.mean, dx=columns.mean_width, **look)
     highest = float(np.nanmax(z)) if np.isfinite(z).any() else 0.0
     words = [(layer, at, "↺", z[at, layer]) for at, layer in np.argwhere(turned).tolist()] + [
         (columns.mean, at, shortest(mean), mean) for at, (mean,) in enumerate(means.tolist()) if np.isfinite(mean)
     ]
-    figure.add_scatter(
+    drawing.trace(
+        panel,
+        "scatter",
         x=[x for x, *_ in words],
         y=[at for _, at, *_ in words],
         text=[text for *_, text, _ in words],
@@ -159,86 +200,67 @@ def _draw_scores(figure: go.Figure, panel: int, rows: Sequence[TermScores], key:
         textfont={"color": [style.on_scale(value / (highest or 1.0)) for *_, value in words], "size": 12},
         hoverinfo="skip",
         name="words",
-        row=1,
-        col=panel,
     )
-    figure.update_layout(
-        {
-            axis: {
-                "colorscale": style.SCALE,
-                "cmin": 0,
-                "cmax": highest or 1.0,
-                "colorbar": _bar(figure, panel, len(rows)),
-            }
-        }
-    )
+    drawing.scales[axis] = {"colorscale": style.SCALE, "cmin": 0, "cmax": highest or 1.0, "colorbar": bar}
 
 
 def _draw_reasons(
-    figure: go.Figure, panel: int, rows: Sequence[TermScores], key: str, columns: Columns, dark: bool
+    drawing: Drawing, panel: int, rows: Sequence[TermScores], key: str, columns: Columns, dark: bool
 ) -> None:
     left, right = columns.ends
     for at, row in enumerate(rows):
         reason = why_grey(row, key)
         if reason is None:
             continue
-        figure.add_shape(
-            type="rect",
+        drawing.rectangle(
+            panel,
             x0=left,
             x1=right,
             y0=at - 0.45,
             y1=at + 0.45,
-            line_width=0,
+            line={"width": 0},
             fillcolor=style.void(dark),
             layer="below",
-            row=1,
-            col=panel,
         )
-        figure.add_annotation(
-            x=(left + right) / 2, y=at, text=f"<i>{reason}</i>", showarrow=False, row=1, col=panel, name="reason"
-        )
+        drawing.words(panel, x=(left + right) / 2, y=at, text=f"<i>{reason}</i>", name="reason")
 
 
 def _draw_frame(
-    figure: go.Figure, panel: int, terms: Sequence[str], selected: str | None, columns: Columns, dark: bool
+    drawing: Drawing, panel: int, terms: Sequence[str], selected: str | None, columns: Columns, dark: bool
 ) -> None:
     if selected is None:
         return
     left, right = columns.ends
     at = terms.index(selected)
-    figure.add_shape(
-        type="rect",
+    drawing.rectangle(
+        panel,
         x0=left,
         x1=right,
         y0=at - 0.5,
         y1=at + 0.5,
         line={"color": style.ink(dark), "width": 2},
-        row=1,
-        col=panel,
         name="selected",
     )
 
 
-def _draw_mark(figure: go.Figure, panel: int, terms: Sequence[str], marked: tuple[int, str] | None, dark: bool) -> None:
+def _draw_mark(drawing: Drawing, panel: int, terms: Sequence[str], marked: tuple[int, str] | None, dark: bool) -> None:
     """Frame the marked cell by two lines, one dark and one light: seen on every colour of the scale."""
     if marked is None or marked[1] not in terms:
         return
     layer, at = marked[0], terms.index(marked[1])
     for colour, width in ((style.ink(dark), 5), (style.ground(dark), 2)):
-        figure.add_shape(
-            type="rect",
+        drawing.rectangle(
+            panel,
             x0=layer - 0.46,
             x1=layer + 0.46,
             y0=at - 0.44,
             y1=at + 0.44,
             line={"color": colour, "width": width},
-            row=1,
-            col=panel,
             name="cell",
         )
 
 
-def _draw_points(figure: go.Figure, panel: int, rows: Sequence[TermScores], key: str, columns: Columns) -> None:
+def _draw_points(drawing: Drawing, panel: int, rows: Sequence[TermScores], key: str, columns: Columns) -> None:
     """Draw an invisible point on every cell for the pointer and the click, of which a heatmap reports none.
 
     customdata: layer (-1: the mean), term, what the pointer shows.
@@ -252,7 +274,9 @@ def _draw_points(figure: go.Figure, panel: int, rows: Sequence[TermScores], key:
         mean = reason or f"mean <b>{row.scores[key].mean():.4g}</b>, rank {ranks[row.term]}"
         data.append([-1, row.term, f"{name}: {mean}"])
     hidden = {"marker": {"opacity": 0}}
-    figure.add_scatter(
+    drawing.trace(
+        panel,
+        "scatter",
         x=[*range(columns.layers), columns.mean] * len(rows),
         y=np.repeat(range(len(rows)), columns.layers + 1),
         mode="markers",
@@ -262,8 +286,6 @@ def _draw_points(figure: go.Figure, panel: int, rows: Sequence[TermScores], key:
         customdata=data,
         hovertemplate="%{customdata[2]}<extra></extra>",
         name="cells",
-        row=1,
-        col=panel,
     )
 
 
@@ -292,9 +314,8 @@ def _row_label(row: TermScores) -> str:
     return f"{flag}{style.symbol(row.term)} {chip} "
 
 
-def _bar(figure: go.Figure, panel: int, rows: int) -> dict[str, Any]:
-    """Look of the colour bar below a panel."""
-    left, right = figure.get_subplot(1, panel).xaxis.domain
+def _bar(left: float, right: float, rows: int) -> dict[str, Any]:
+    """Look of the colour bar below a panel that stands between two places of the figure's width."""
     return {
         "orientation": "h",
         "x": (left + right) / 2,
