@@ -20,6 +20,7 @@ import torch
 from beft_core.config import RunConfig
 from beft_core.errors import UserError, out_of_memory
 from beft_core.files.disk import with_room
+from beft_core.models.placement import ROOM
 from beft_core.models.source import BUNDLED, locate
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.sweeps import grouping
@@ -332,10 +333,17 @@ def _most(pending: Sequence[RunConfig]) -> Callable[[RunConfig], int]:
     lengths of what they train on.
     """
     first, device = pending[0], pick_device(pending[0].device)
-    on_gpu = device.type == "cuda"
-    free = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
     layout, examples = locate(first.model).layout, LongestExamples()
-    free = grouping.beside_model(free, layout, first, device.type, count_weights(first.model))
+    about = layout, first, device.type, count_weights(first.model)
+    if device.type == "cuda":
+        _free()  # what PyTorch keeps of a sweep before this one
+        there = torch.cuda.mem_get_info(device)[0]
+        free = grouping.beside_model(there, *about)
+        if ROOM * (there - free) > there:  # all GPUs of this host hold the model together
+            there = sum(torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count()))
+            free = grouping.beside_model(there, *about)
+    else:
+        free = grouping.beside_model(psutil.virtual_memory().available, *about)
     return lambda config: grouping.most_runs(layout, config, device.type, free, examples.longest(config))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+import torch
 
 from beft_core.config import RunConfig
 from beft_core.files import disk
@@ -31,6 +32,7 @@ from beft_core.sweeps.table import COLUMNS, read_table
 from beft_core.tasks.examples import TaskData
 from beft_core.training import inputs, workflow
 from beft_core.training.estimate.count import count_weights
+from beft_core.training.estimate.longest_examples import LongestExamples
 from beft_core.training.observer import Observer
 from beft_core.training.preconditions import with_adapter
 from beft_core.training.progress.checkpoint import Checkpoint, Progress
@@ -286,6 +288,25 @@ def test_passes_are_planned_for_the_memory_that_the_model_leaves(
     monkeypatch.setattr(psutil, "virtual_memory", lambda: here)
     run_sweep(one, folder, Stopper(0))
     assert list(map(len, Plan(folder.path).banks())) == [2, 2]
+
+
+@pytest.mark.parametrize(("gpus", "kept"), [(1, 0), (1, 2**30), (4, 0)])
+def test_of_a_gpu_what_an_earlier_sweep_kept_is_free_and_a_model_may_lie_on_several(
+    gpus: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run,) = spec(terms="v", seeds=1).runs()
+    layout, longest = locate("bundled").layout, LongestExamples().longest(run)
+    two = 2.5 * grouping.bytes_per_run(layout, run, "cuda", longest) / grouping.SHARE_OF_MEMORY
+    weights = int(two)  # as large as that, so that a quarter of both does not hold it
+    held = [kept]
+    each = (int(two) + 4 * weights) // gpus
+    monkeypatch.setattr(runner, "count_weights", lambda model: weights)
+    monkeypatch.setattr(runner, "pick_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", held.clear)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda number: (max(0, each - sum(held)), 0))
+    assert runner._most([run])(run) == 2
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
