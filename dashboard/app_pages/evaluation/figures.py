@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from beft_core.reports.pairing import pairs
+from beft_core.reports.seed_means import LrChoice
 from beft_core.reports.selection.prediction import score_with_metric
 from beft_core.reports.series import figure4, metric_vs_epoch, score_vs_lr
 from beft_core.scores.approaches import APPROACHES, PAPER, of_probes
@@ -48,6 +49,12 @@ def _epochs(token: str, _results: pd.DataFrame) -> pd.DataFrame:
 @st.cache_data(max_entries=16, show_spinner=False)
 def _rates(token: str, _results: pd.DataFrame) -> pd.DataFrame:
     return score_vs_lr(_results)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _pairs(token: str, _results: pd.DataFrame) -> pd.DataFrame:
+    """Put probes beside the terms alone once for all sessions and reruns; nobody changes the rows."""
+    return pairs(_results).rows
 
 
 def null_terms(results: pd.DataFrame) -> list[str]:
@@ -101,7 +108,7 @@ def figures_1_and_4(view: View) -> None:
             icon=":material/info:",
         )
         return
-    probes, alone = measured(view, task, null)
+    probes, alone = _measured(view.table.token, task, view.lr, null, view)
     draw("figure4", rows, approaches, y, f"{in_figures(view.metric(task))} (%)", probes, alone, null, view.dark)
     with page.control("details", "figure4"), st.expander("How was this computed?", icon=":material/function:"):
         st.markdown(
@@ -119,13 +126,16 @@ def figures_1_and_4(view: View) -> None:
             reference(view)
 
 
-def measured(view: View, task: str, null: Sequence[str]) -> tuple[list[Measured], list[Measured]]:
+@st.cache_data(max_entries=16, show_spinner=False)
+def _measured(
+    token: str, task: str, lr: LrChoice, null: Sequence[str], _view: View
+) -> tuple[list[Measured], list[Measured]]:
     """Collect the metrics in percent at the chosen learning rate, per size: of all biases, and of each term alone."""
-    runs = view.runs
+    runs = _view.runs
     found: dict[str, list[Measured]] = {what: [] for what in (*CANDIDATES, "all")}
-    for regime in runs.regimes(view.model, task):
+    for regime in runs.regimes(_view.model, task):
         for what, points in found.items():
-            mean = runs.at((view.model, task, regime, what), view.lr)
+            mean = runs.at((_view.model, task, regime, what), lr)
             if mean is None:
                 continue
             rows = runs.rows
@@ -147,7 +157,7 @@ def rates_and_epochs(view: View) -> None:
         task = choose_task(view)
         regime = choose_regime(view, task)
     metric, label = in_figures(view.metric(task)), APPROACHES[PAPER].label
-    rows = pairs(view.results).rows
+    rows = _pairs(view.table.token, view.results)
     rows = rows[(rows["task"] == task) & (rows["regime"] == regime)]
     with answer:
         st.markdown(_rates_in_words(rows, view.metric(task)))
