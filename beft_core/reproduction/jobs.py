@@ -96,7 +96,7 @@ class Jobs:
         watched = [_Watched(step) for step in self.left()]
         abandoned = Abandoned(job)
         reached = sum(one.finished() for one in watched)
-        observer.stage("train", sum(len(one.step.wanted) for one in watched) - reached)
+        observer.stage("train", sum(one.total() for one in watched) - reached)
         errors: dict[str, str] = {}
         while left := [one for one in watched if not one.is_done()]:
             if observer.should_stop():
@@ -122,6 +122,9 @@ class _Watched:
         self.step = step
         self._comparison = ComparisonFolder(step.folder) if step.comparison is not None else None
         self._rows = Finished(SweepFolder(step.folder), map(identity, step.runs))
+
+    def total(self) -> int:
+        return len(self.step.wanted if self._comparison is not None else self.step.runs)
 
     def finished(self) -> int:
         return self.step.finished() if self._comparison is not None else len(self._rows.look())

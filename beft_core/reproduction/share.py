@@ -91,6 +91,8 @@ class _Share:
                 raise UserError(f"got {step.folder}, which ended before all was done")
             return stopped
         except UserError as error:
+            if step.comparison is not None and _is_held(step):
+                return False  # another job was faster
             self.errors[step.folder.name] = str(error)
             self.observer.message(f"{title(step)}: {error}")
             return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,12 +98,21 @@ def test_jobs_that_are_gone_are_not_waited_for(tmp_path: Path, monkeypatch: pyte
 
 
 def test_ctrl_c_leaves_the_jobs_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    totals: list[int | None] = []
+
     class Stopping(Observer):
+        def stage(self, name: str, total: int | None = None) -> None:
+            totals.append(total)
+
         def should_stop(self) -> bool:
             return True
 
     jobs = jobs_of(tmp_path, "figure1")
+    (step,) = jobs.plan.steps
+    here = replace(step, runs=step.runs[:3])  # the data of another task are not
+    jobs = replace(jobs, plan=replace(jobs.plan, steps=(here,)))
     jobs.begin()
     monkeypatch.setattr(module, "cancel", lambda *_, **__: pytest.fail("they go on"))
     done = jobs.wait("41", Stopping())
     assert done.stopped and done.errors == {} and done.trained == 0
+    assert totals == [3], "what nobody can train is not waited for"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -13,12 +14,12 @@ import pytest
 from reproduction_tools import finish_comparison, row_of, without_data
 
 from beft_core.errors import UserError
-from beft_core.execution.leaving import UNFINISHED
+from beft_core.execution.leaving import UNFINISHED, Leaving
 from beft_core.execution.sweep_worker import Assignment
 from beft_core.files.locks import hold
 from beft_core.reproduction import share as module
 from beft_core.reproduction.plan import Plan, Step, plan
-from beft_core.reproduction.share import FAILED, share
+from beft_core.reproduction.share import FAILED, _Share, share
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.observer import Observer
@@ -132,6 +133,29 @@ def test_a_comparison_is_made_by_one_job(tmp_path: Path, monkeypatch: pytest.Mon
     with hold(first.folder / "comparison", "the comparison"):
         assert share(jobs.plan, Observer()) == 0 and made == [second.folder]
     assert share(jobs.plan, Observer()) == 0 and made == [second.folder, first.folder]
+
+
+def test_a_job_that_comes_second_to_a_comparison_has_not_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = started(tmp_path, monkeypatch, "table5")
+    first, second = jobs.plan.steps
+    held = contextlib.ExitStack()
+
+    def compare(spec: Any, folder: Path, observer: Observer, bank_size: int | None) -> Any:
+        if folder == second.folder:
+            raise UserError("got 3 layers")
+        folder.mkdir(parents=True)
+        held.enter_context(hold(folder / "comparison", "the comparison"))  # another job, while this one read its data
+        with hold(folder / "comparison", "the comparison"):
+            pytest.fail("two jobs make it")
+
+    monkeypatch.setattr(module, "compare_methods", compare)
+    errors: dict[str, str] = {}
+    with held:
+        done = _Share(jobs.plan, Observer(), Leaving(), 1, None, errors).whole()
+    assert not done and list(errors) == [second.folder.name], "the other could not be made by anybody"
+    assert first.folder.is_dir()
 
 
 def test_a_signal_ends_it_and_its_time_being_up_queues_it_again(
