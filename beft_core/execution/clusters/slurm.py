@@ -117,6 +117,7 @@ def _ids(jobs: str) -> list[str]:
     return [word for word in jobs.split() if _ID.fullmatch(word)]
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ID = re.compile(r"[0-9]{1,12}(_[0-9]{1,12})?")
 _KNOWN: dict[str, tuple[float, bool | None]] = {}
 """Answers of ``squeue``: when, and what."""
@@ -204,6 +205,10 @@ def _settings_of(run: Run) -> Cluster:
 
 
 def _executor(name: str, cluster: Cluster, folder: Path, jobs: int) -> Any:
+    for text in (name, str(folder.absolute())):
+        # Both stand in comments of the batch file, which quotes do not carry over the end of a line.
+        if _CONTROL.search(text):
+            raise UserError(f"got {text[:80]!r} for a batch file", "a folder whose name has one line", "another --out")
     require_slurm()
     from beft_core.libraries.submitit_private import CommandExecutor
 

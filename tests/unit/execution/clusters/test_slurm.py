@@ -66,6 +66,13 @@ def test_a_batch_file_starts_our_command_and_pickles_nothing(played: Played, tmp
     assert played.calls == [] and not (tmp_path / "jobs").exists()
 
 
+@pytest.mark.parametrize(("name", "inside"), [("beft-x\ndate #", "jobs"), ("beft-x", "x\ndate #")])
+def test_the_name_of_a_folder_is_no_line_of_the_batch_file(name: str, inside: str, tmp_path: Path) -> None:
+    """A sweep's file, of which ``out`` may be a stranger's, names the folder."""
+    with pytest.raises(UserError, match="a folder whose name has one line"):
+        script(["beft"], name, Cluster(), tmp_path / inside)
+
+
 def test_a_refusal_is_told_in_slurms_words(played: Played, tmp_path: Path) -> None:
     assert submit(["beft"], "x", Cluster(), tmp_path / "jobs") == "41"
     played.answer("sbatch", "echo 'sbatch: error: invalid partition specified: gpu' >&2; exit 1")
