@@ -68,13 +68,17 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         cluster.stop()
 
 
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """The table of the sweep on this machine alone."""
-    folder = tmp_path_factory.mktemp("local")
-    done = prepared.start([*GRID, "--out", str(folder / "sweep")], folder / "says")
-    assert done.wait(PATIENCE) == 0, done.said()
-    return read_table(folder / "sweep").drop(columns=OF_THE_MACHINE)
+@pytest.fixture
+def local(tmp_path: Path) -> Callable[[], pd.DataFrame]:
+    """The table of the sweep on this machine alone, which is made while jobs start and wait."""
+    folder = tmp_path / "local"
+    done = prepared.start([*GRID, "--out", str(folder)], tmp_path / "local says")
+
+    def table() -> pd.DataFrame:
+        assert done.wait(PATIENCE) == 0, done.said()
+        return read_table(folder).drop(columns=OF_THE_MACHINE)
+
+    return table
 
 
 @pytest.fixture
@@ -138,7 +142,7 @@ def leave_a_claim_of_a_dead_host(folder: SweepFolder) -> None:
 
 @pytest.mark.timeout(600)
 def test_whatever_happens_to_the_jobs_the_table_is_the_local_one(
-    slurm: Cluster, local: pd.DataFrame, small_disk: Path, tmp_path: Path
+    slurm: Cluster, local: Callable[[], pd.DataFrame], small_disk: Path, tmp_path: Path
 ) -> None:
     folder = SweepFolder(small_disk / "sweep")
     leave_a_claim_of_a_dead_host(folder)
@@ -185,7 +189,7 @@ def test_whatever_happens_to_the_jobs_the_table_is_the_local_one(
     waits = prepared.start([*words, "1"], tmp_path / "the same again", **settings)
     assert waits.wait(PATIENCE) == 0, waits.said() + slurm.said()
     table = read_table(folder.path).drop(columns=OF_THE_MACHINE)
-    pd.testing.assert_frame_equal(table, local)
+    pd.testing.assert_frame_equal(table, local())
     workers = workers_in(folder.workers)
     assert len(workers) > 4  # the dead one, those of the first jobs, and the last one
     assert sum(one.trained for one in workers) <= len(RUNS) + BANK, "something was trained twice"
