@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from statistics import median
 from typing import Any
 
 import plotly.graph_objects as go
@@ -29,8 +30,10 @@ MAX_NAME = 22
 LEAST = 10.0
 """Least span of the y axis, in percentage points, so that small differences look small."""
 REACH = 0.5
-"""Most that the y axis goes beyond all values for the sake of intervals, in times of the values' span: two seeds that
-disagree have an interval of 0 to 100, beside which nothing else could be told apart.
+"""How far the y axis may go beyond all values for the sake of intervals, in times of the values' span."""
+USUAL = 2.0
+"""The same in times of half of the median interval, whichever is farther: two seeds that disagree have an interval of
+0 to 100, beside which nothing else could be told apart.
 """
 NOTHING = "none"
 """Word at the axis for methods that train nothing."""
@@ -74,7 +77,7 @@ def value_by_size(
 
     A method has one place, in which its mark at the paper's settings is hollow and that at its best filled; a line
     joins the two. Methods with equally many values stand beside each other around their number. An interval that is far
-    longer than all values are apart ends in a triangle where it leaves the picture. ``constant``: metric of the best
+    longer than the usual one ends in a triangle where it leaves the picture. ``constant``: metric of the best
     constant answer, a fraction; None: not known. ``width``: of the marks on the screen, in pixels, about; ``interval``:
     what the bars are.
     """
@@ -264,10 +267,11 @@ def _values(marks: Sequence[MethodMark], constant: float | None) -> list[float]:
 
 
 def _limits(marks: Sequence[MethodMark], constant: float | None) -> tuple[float, float]:
-    """Compute how far intervals are drawn, in percent: :data:`REACH` beyond all values."""
+    """Compute how far intervals are drawn, in percent: :data:`REACH` or :data:`USUAL` beyond all values."""
     values = _values(marks, constant)
     low, high = min(values, default=0.0), max(values, default=100.0)
-    reach = REACH * max(high - low, LEAST)
+    halves = [50 * (mark.high - mark.low) for mark in marks if mark.low is not None and mark.high is not None]
+    reach = max(REACH * max(high - low, LEAST), USUAL * median(halves or [0.0]))
     return low - reach, high + reach
 
 

@@ -107,6 +107,10 @@ def test_an_interval_of_everything_does_not_flatten_the_others() -> None:
         assert cuts[symbol] == (found[name][0], pytest.approx(end)) and low < end < high
     assert "95 % interval 0.0 to 100.0" in found[name][3]
     assert CUT not in [trace.name for trace in drawn(constant=0.509)[0].data]
+    alike = [MethodMark(method, 10, 0.5, 0.42, 0.58) for method in ("v", "q", "k", "fish")]
+    figure, _ = drawn([*alike, wide])
+    assert figure.layout.yaxis.range[0] < 42 and figure.layout.yaxis.range[1] > 63, "usual intervals are seen whole"
+    assert [trace.y[0] for trace in figure.data if trace.name == CUT] == pytest.approx([34, 79])
 
 
 def test_small_differences_look_small_and_strange_names_are_escaped() -> None:
