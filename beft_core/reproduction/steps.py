@@ -114,13 +114,15 @@ def _is_compared(spec: ComparisonSpec, folder: Path) -> bool:
 def _link(source: Path, target: Path) -> None:
     """Put a snapshot in a second place, without a copy where the file system can. One that is gone stays gone."""
     assert target.name.endswith(SUFFIX)
-    with suppress(FileNotFoundError):
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        with suppress(FileNotFoundError):
+            if not target.samefile(source):  # of a fine-tune that was killed before it had a row
+                target.unlink(missing_ok=True)
+                _link(source, target)
+    except FileNotFoundError:
         target.unlink(missing_ok=True)
-        try:
-            os.link(source, target)
-        except FileNotFoundError:
-            raise
-        except FileExistsError:
-            return  # another job was faster
-        except OSError:
+    except OSError:
+        with suppress(FileNotFoundError):
             shutil.copyfile(source, target)

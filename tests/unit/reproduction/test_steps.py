@@ -67,6 +67,28 @@ def test_two_jobs_may_take_over_the_same_snapshot_at_once(tmp_path: Path, monkey
         link(source, target)
 
     monkeypatch.setattr(os, "link", slow)
+    unlinked: list[str] = []
+    unlink = Path.unlink
+
+    def noted(self: Path, missing_ok: bool = False) -> None:
+        unlinked.append(self.name)
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", noted)
     adopt(table, [figure])
     (taken,) = set(map(identity, table.runs)) & set(map(identity, figure.runs))
-    assert SweepFolder(table.folder).snapshot(taken).read_bytes() == b"a snapshot"
+    ours = SweepFolder(table.folder).snapshot(taken)
+    assert ours.read_bytes() == b"a snapshot"
+    assert ours.name not in unlinked, "a kill right after that would leave the other's row without it"
+
+
+def test_what_a_killed_job_left_is_replaced(tmp_path: Path) -> None:
+    figure, table = steps_of(tmp_path, "figure1", "table3")
+    finish(figure)
+    (taken,) = set(map(identity, table.runs)) & set(map(identity, figure.runs))
+    theirs, ours = (SweepFolder(step.folder).snapshot(taken) for step in (figure, table))
+    theirs.write_bytes(b"a snapshot")
+    SweepFolder(table.folder).begin(table.spec)  # type: ignore[arg-type]
+    ours.write_bytes(b"one that has no row")
+    adopt(table, [figure])
+    assert ours.read_bytes() == b"a snapshot"
