@@ -44,8 +44,8 @@ class PromptSpec:
     placeholder: str = ""
     """Text in a continuation that the candidate replaces, where it is no field there (ReCoRD's ``@placeholder``)."""
     about: str = ""
-    """Column of a text that several rows are about, a passage with its questions: rows of one text stay on one side
-    where training examples are set aside. Empty: every row has its own.
+    """Column of a text that several rows are about, a passage with its questions or a sentence with its names: rows of
+    one text stay on one side where training examples are set aside. Empty: every row has its own.
     """
     trained_by: str = "candidates"
     """Way to train, a key of :data:`TRAINED_BY`."""

@@ -103,7 +103,7 @@ PROMPTED: tuple[TaskSpec, ...] = (
         "superglue",
         "BoolQ",
         (_SUPERGLUE, "boolq"),
-        PromptSpec("{passage} {question|question_mark|capital}\n", _NO_YES),
+        PromptSpec("{passage} {question|question_mark|capital}\n", _NO_YES, about="passage"),
         labels=("false", "true"),
     ),
     _task(
@@ -116,6 +116,7 @@ PROMPTED: tuple[TaskSpec, ...] = (
             '{text}\nIn the previous sentence, does the pronoun "{span2_text|lower}" refer to {span1_text}? '
             "Yes or No?\n",
             _NO_YES,
+            about="text",
         ),
         labels=("false", "true"),
         size=None,

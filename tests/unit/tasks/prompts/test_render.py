@@ -17,6 +17,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "prompt-copa": {"premise": "It fell.", "choice1": "A", "choice2": "B", "question": "cause", "label": 0},
     "prompt-record": {"passage": "A and B", "query": "@placeholder", "entities": ["A", "B"], "answers": ["A"]},
     "prompt-squad": {"title": "T", "context": "C", "question": "Q", "answers": ["a"]},
+    "prompt-boolq": {"passage": "P", "question": "q", "label": 1},
+    "prompt-wsc": {"text": "A saw B, who fell.", "span1_text": "B", "span2_text": "who", "label": 1},
 }
 
 
@@ -82,10 +84,17 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         examples_of(spec, ((f"row {i}", GOOD["prompt-sst2"]) for i in range(1, 9)), "file")
 
 
-@pytest.mark.parametrize("task", ["prompt-record", "prompt-squad"])
-def test_rows_about_one_text_are_a_group(task: str) -> None:
-    """A passage with its questions, by its text: files nest them, the Hub does not."""
-    about = {"prompt-record": "passage", "prompt-squad": "context"}[task]
+@pytest.mark.parametrize(
+    ("task", "about"),
+    [
+        ("prompt-boolq", "passage"),
+        ("prompt-wsc", "text"),
+        ("prompt-record", "passage"),
+        ("prompt-squad", "context"),
+    ],
+)
+def test_rows_about_one_text_are_a_group(task: str, about: str) -> None:
+    """A passage with its questions, or a sentence with its names, by its text: files nest them, the Hub does not."""
     rows = [("row", {**GOOD[task], about: text}) for text in ("A and B", "B and A", "A and B")]
     assert examples_of(TASKS[task], rows, "file").groups == [0, 1, 0]
     assert examples_of(TASKS["prompt-sst2"], [("row", GOOD["prompt-sst2"])], "file").groups is None
