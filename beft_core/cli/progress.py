@@ -15,8 +15,12 @@ from beft_core.training.observer import NOT_METRICS, Observer
 
 LINE_SECONDS = 10.0
 """Seconds between two lines of a long stage, outside a terminal."""
-POLITE: tuple[str, ...] = ("train", "send")
-"""Names of the stages that end themselves at a first Ctrl-C, after what they are at: a step, or a run that is sent."""
+POLITE: dict[str, str] = {
+    "train": "stopping after this step",
+    "send": "stopping after this one",
+    "fine-tunes of jobs": "leaving the jobs alone",
+}
+"""Stages that end themselves at a first Ctrl-C, after what they are at: what is said then, by the stage's name."""
 WORTH_A_LINE = 1.0
 """Seconds within which a stage that ends is not worth a line, outside a terminal."""
 
@@ -71,8 +75,7 @@ class Progress(Observer):
         if self.stopped or self._name not in POLITE:
             raise KeyboardInterrupt
         self.stopped = True
-        what = "this step" if self._name == "train" else "this one"
-        self.message(f"stopping after {what}; once more to stop at once")
+        self.message(f"{POLITE[self._name]}; once more to stop at once")
 
     def _end(self) -> None:
         if self._name:

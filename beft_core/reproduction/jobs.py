@@ -96,7 +96,7 @@ class Jobs:
         watched = [_Watched(step) for step in self.left()]
         abandoned = Abandoned(job)
         reached = sum(one.finished() for one in watched)
-        observer.stage("train", sum(one.total() for one in watched) - reached)
+        observer.stage("fine-tunes of jobs", sum(one.total() for one in watched) - reached)
         errors: dict[str, str] = {}
         while left := [one for one in watched if not one.is_done()]:
             if observer.should_stop():

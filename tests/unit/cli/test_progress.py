@@ -45,11 +45,16 @@ def test_progress(stream: type[io.StringIO], monkeypatch: pytest.MonkeyPatch) ->
     assert isinstance(observer, progress.Bars if stream is Terminal else progress.Lines)
 
 
-def test_an_interruption_leaves_nothing_half_sent() -> None:
+@pytest.mark.parametrize("stage", ["send", "fine-tunes of jobs"])
+def test_an_interruption_leaves_nothing_half_sent_and_jobs_alone(
+    stage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with progress.Lines() as observer:
-        observer.stage("send", 10)
+        observer.stage(stage, 10)
         signal.raise_signal(signal.SIGINT)
         assert observer.should_stop()
+    told = capsys.readouterr().err
+    assert progress.POLITE[stage] in told and "steps" not in told
 
 
 def test_an_interruption_outside_of_training_ends_at_once() -> None:

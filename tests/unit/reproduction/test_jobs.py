@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from reproduction_tools import finish, finish_comparison, row_of, without_data
 
+from beft_core.cli.progress import POLITE
 from beft_core.errors import UserError
 from beft_core.execution.clusters import submission
 from beft_core.execution.clusters.settings import Cluster
@@ -98,11 +99,11 @@ def test_jobs_that_are_gone_are_not_waited_for(tmp_path: Path, monkeypatch: pyte
 
 
 def test_ctrl_c_leaves_the_jobs_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    totals: list[int | None] = []
+    stages: list[tuple[str, int | None]] = []
 
     class Stopping(Observer):
         def stage(self, name: str, total: int | None = None) -> None:
-            totals.append(total)
+            stages.append((name, total))
 
         def should_stop(self) -> bool:
             return True
@@ -115,4 +116,6 @@ def test_ctrl_c_leaves_the_jobs_alone(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(module, "cancel", lambda *_, **__: pytest.fail("they go on"))
     done = jobs.wait("41", Stopping())
     assert done.stopped and done.errors == {} and done.trained == 0
-    assert totals == [3], "what nobody can train is not waited for"
+    ((name, total),) = stages
+    assert total == 3, "what nobody can train is not waited for"
+    assert name in POLITE, "a first Ctrl-C ends the wait and not the command"
