@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,15 +129,19 @@ class Comparison:
 def joined(several: Sequence[Comparison]) -> Comparison:
     """Put comparisons one below the other. Of several rows of one method, setting, task, model and number of training
     examples one stays, with the pairs that its own comparison has of it; ``left_out`` says which others there were.
+
+    A method that stands twice in one comparison, a table that was put together before, has no pairs: nothing says of
+    which row they are.
     """
     rows = [(at, row) for at, one in enumerate(several) for row in one.rows.to_dict("records")]
     kept, left_out = without_repeats([row for _, row in rows])
     source = {key_of(rows[number][1]): rows[number][0] for number in kept}
+    times = Counter((at, key_of(row)) for at, row in rows)
     pairs: dict[tuple[Any, ...], dict[str, Any]] = {}
     for at, one in enumerate(several):
         for pair in one.pairs.to_dict("records"):
             sides = key_of(pair, "first"), key_of(pair, "second")
-            if all(source.get(side, at) == at for side in sides):
+            if all(source.get(side, at) == at and times[at, side] < 2 for side in sides):
                 pairs.setdefault(sides, pair)
     said = (*(word for one in several for word in one.left_out), *left_out)
     return Comparison(

@@ -15,6 +15,7 @@ from beft_core.reports.methods.table import (
     COLUMNS,
     PAIR_COLUMNS,
     SETTINGS,
+    Comparison,
     comparison_of,
     joined,
     numbers_of,
@@ -68,6 +69,8 @@ def test_of_two_rows_of_one_method_one_stays_with_the_pairs_of_its_own_compariso
     assert list(both.pairs["second"]) == ["full"] and len(both.left_out) == 1
     assert joined([both, two]).left_out == both.left_out, "the same once more is nothing new"
     assert joined([one, comparison(row("v", 0.9, n_train=287))]).left_out == ()
+    merged = Comparison(pd.concat([one.rows, two.rows]), pd.concat([one.pairs, two.pairs]))
+    assert joined([merged]).pairs.empty, "v was 0.1 above lora as it was in the row that is left out"
     pd.concat([first.rows, one.rows]).to_parquet(folder / "methods.parquet", index=False)
     found = read_comparison(folder)
     assert not found.rows.duplicated(["task", "model", "n_train", "setting", "trains"]).any() and len(found.rows) == 3
