@@ -60,6 +60,10 @@ class Executor(ABC):
     def devices(self) -> tuple[str, ...]:
         """Names of the devices that a configuration may ask for."""
 
+    def helpers(self, run: Run) -> int:
+        """Count the workers beside that of the run, for which its passes are planned, too."""
+        return 0
+
     def output(self, run: Run) -> Path:
         """File that holds what the worker prints."""
         return run.log

@@ -27,6 +27,7 @@ from beft_core.models.source import BUNDLED, locate
 from beft_core.presets import layout_here
 from beft_core.runs.reading import last_lines
 from beft_core.sweeps.sharing.result import SweepResult
+from beft_core.sweeps.sharing.share import Sharing
 from beft_core.sweeps.sharing.workers import Worker
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import Finished, SweepFolder
@@ -152,10 +153,11 @@ def sweep_here(
     snapshots: bool = True,
     devices: Sequence[str] = (),
     workers: int | None = None,
+    others: int = 0,
 ) -> SweepResult:
     """Do a sweep on this machine: in this process, or by one worker for each place of :func:`places`.
 
-    Args: as :func:`beft_core.sweeps.runner.run_sweep` and :func:`places`.
+    Args: as :func:`beft_core.sweeps.runner.run_sweep` and :func:`places`; ``others`` as of :class:`Fleet`.
 
     Raises:
         UserError: everything that a user can put right, also that workers ended before all was done.
@@ -165,14 +167,15 @@ def sweep_here(
         observer.stage("start PyTorch")
         from beft_core.sweeps.runner import run_sweep
 
-        return run_sweep(spec, folder, observer, bank_size=bank_size, snapshots=snapshots)
+        sharing = Sharing(1 + others)
+        return run_sweep(spec, folder, observer, bank_size=bank_size, snapshots=snapshots, sharing=sharing)
     observer.stage("start workers")
     spec = folder.continued(spec.pinned())
     locate(str(spec.settings.get("model", BUNDLED)))
     runs = spec.runs()
     folder.begin(spec, observer.message)
     options = ["--wait", *options_of(bank_size, snapshots)]
-    return Fleet(folder, runs, observer, options).run(where, merges=bool(spec.merges))
+    return Fleet(folder, runs, observer, options, others=others).run(where, merges=bool(spec.merges))
 
 
 def options_of(bank_size: int | None, snapshots: bool) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from beft_core import environment, extras
+from beft_core.execution.executors import executor_of
 from beft_core.execution.fleet import sweep_here
 from beft_core.imports import imported
 from beft_core.runs.kinds import KINDS, PROBE_COPY
@@ -110,8 +111,9 @@ def sweep(fields: dict[str, Any], observer: Observer, checkpoint: Path) -> Outco
     from beft_core.sweeps.store import SweepFolder
 
     spec = SweepSpec.from_dict(fields)
-    folder = SweepFolder(Run(checkpoint.parent).sweep)
-    return None, dataclasses.asdict(sweep_here(spec, folder, observer))
+    run = Run(checkpoint.parent)
+    others = executor_of(run).helpers(run)
+    return None, dataclasses.asdict(sweep_here(spec, SweepFolder(run.sweep), observer, others=others))
 
 
 def estimated(config: dict[str, Any], kind: str) -> dict[str, Any]:

@@ -189,6 +189,11 @@ class Slurm(Executor):
         """End the jobs of a run, those that wait as well; Slurm itself kills what does not end."""
         cancel(status.job or "")
 
+    def helpers(self, run: Run) -> int:
+        """Count the workers of the jobs that a sweep has beside its first."""
+        cluster = _settings_of(run)
+        return (cluster.max_jobs - 1) * cluster.places if run.kind.is_shared else 0
+
     def devices(self) -> tuple[str, ...]:
         """Names of all devices: which ones a node has, its worker finds out."""
         return DEVICES

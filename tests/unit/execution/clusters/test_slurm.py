@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.execution import start
+from beft_core.execution import start, workflows
 from beft_core.execution.cancel import cancel as cancel_run
 from beft_core.execution.clusters import slurm
 from beft_core.execution.clusters.settings import Cluster
 from beft_core.execution.clusters.slurm import queued, script, submit
 from beft_core.runs.run import Run
+from beft_core.sweeps.sharing.result import SweepResult
+from beft_core.sweeps.sharing.share import Sharing
 from beft_core.sweeps.spec import SweepSpec
 from beft_core.sweeps.store import SweepFolder
+from beft_core.training.observer import Observer
 
 SPEC = SweepSpec.from_dict({"terms": ["v"], "seeds": 2, "n_train": 8, "device": "cpu"})
 
@@ -154,6 +159,15 @@ def test_a_sweep_has_helpers_that_leave_when_it_is_cancelled(
     texts = [path.read_text() for path in (run.path / "jobs").glob("[!.]*.sh")]
     (helper,) = (text for text in texts if "beft_core worker" in text)
     assert f"--unless {run.cancel_file}" in helper and "--array=0-1%2" in helper and "--hold" not in helper
+    planned: list[int] = []
+
+    def run_sweep(*_: object, sharing: Sharing, **__: object) -> SweepResult:
+        planned.append(sharing.workers)
+        return SweepResult(2, 2, 0, 1, 1.0, False)
+
+    monkeypatch.setitem(sys.modules, "beft_core.sweeps.runner", SimpleNamespace(run_sweep=run_sweep))
+    workflows.sweep(SPEC.to_dict(), Observer(), run.checkpoint)
+    assert planned == [3] and "--workers 3" in helper, "whoever is first plans for all"
     monkeypatch.setattr(Run, "cancel_age", lambda run: 9.0)
     cancel_run(run)
     assert played.calls[-1] == "scancel 41 42"
