@@ -29,7 +29,7 @@ from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import read_table
 
 GRID = [
-    *("sweep", "--tasks", "demo-sentiment", "--terms", "v", "q", "head", "--lrs", "2e-3", "5e-3", "1e-2"),
+    *("sweep", "--tasks", "demo-sentiment", "--terms", "v", "q", "head", "--lrs", "2e-3", "5e-3", "1e-2", "2e-2"),
     *("--seeds", "2", "--n-train", "48", "--epochs", "2", "--evaluate", "never", "--device", "cpu"),
     *("--max-length", "16", "--batch-size", "4", "--bank-size", "3"),
 ]
@@ -37,7 +37,7 @@ SPEC = SweepSpec.from_dict(
     {
         "tasks": "demo-sentiment",
         "terms": ["v", "q", "head"],
-        "lrs": [2e-3, 5e-3, 1e-2],
+        "lrs": [2e-3, 5e-3, 1e-2, 2e-2],
         "seeds": 2,
         "n_train": 48,
         "epochs": 2,
@@ -161,7 +161,7 @@ def test_whatever_happens_to_the_jobs_the_table_is_the_local_one(
     }
     for jobs, one in both.items():
         assert one.wait(PATIENCE) == 0, one.said()
-        assert f"submitted {jobs} job" in one.stdout.read_text() and "for 18 fine-tunes" in one.stdout.read_text()
+        assert f"submitted {jobs} job" in one.stdout.read_text() and "for 24 fine-tunes" in one.stdout.read_text()
     assert len(slurm.jobs()) == 3
 
     # The time of a job is nearly up: it saves and queues itself again.
