@@ -47,9 +47,10 @@ COLUMNS: dict[str, str] = {
     "setting": "same (one learning rate for all) or best (each at its best)",
     "method": "name as it was asked for: v, q+v, all, lora, full, icl, zero-shot ...",
     "label": "the same to be read: b_v, LoRA, in-context learning ...",
-    "trains": "what a sweep calls it, with the settings that are not usual; one row per task, model, setting and this",
+    "trains": "what a sweep calls it, with the settings that are not usual; one row per task, model, n_train, setting "
+    "and this",
     "state": "done, failed (every fine-tune was lost), or refused (it does not apply here)",
-    "reason": "why there is no number, in words; of a number, why it is not paired where others are; else empty",
+    "reason": "why there is no number, in words; of a number, why it is not paired; else empty",
     "lr": "peak learning rate; empty where nothing is trained",
     "lr_low": "smallest rate of the range",
     "lr_high": "largest rate of the range",
@@ -92,10 +93,11 @@ PAIR_COLUMNS: dict[str, str] = {
     "first_better": "examples on which the first is right in more seeds (of numbers: nearer on average)",
     "second_better": "examples on which the second is",
     "alike": "examples on which they are alike",
-    "p": "two-sided probability of as large a difference, were both as good: McNemar's exact test where there is one "
-    "seed, else Student's t by the variances between examples and between seeds",
+    "p": "two-sided probability of as large a difference, were both as good: McNemar's exact test of one fine-tune "
+    "each, else Student's t by the variances between examples and between seeds",
     "p_holm": "the same, corrected by Holm for all pairs of a task, model and setting",
-    "seeds": "seeds that both have; fine-tunes of one seed share examples, their order and the head's first values",
+    "seeds": "seeds that both have, 1 where one trains nothing and stands beside every seed of the other; fine-tunes "
+    "of one seed share examples, their order and the head's first values",
     "examples": "validation examples that both predicted",
 }
 """Columns of the table of pairs, each with its description."""

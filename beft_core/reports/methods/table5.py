@@ -51,7 +51,14 @@ def table5(found: Comparison, model: str, setting: str, beside: str = "OPT-1.3B"
     theirs = paper.table5()
     theirs = theirs[theirs["model"] == beside].set_index(["technique", "task"])["value"].to_dict()
     asked = _asked(here)
-    ours = {(row["method"], row["task"], _whole(row["n_train"])): row for row in here.to_dict("records")}
+    # In-context learning with few and with many demonstrations is one method that has two rows.
+    twice = here.loc[here.duplicated(["method", "task", "n_train"]), "method"]
+    kinds = here["trains"].where(here["method"].isin(twice), "")
+    kinds_of = {method: list(dict.fromkeys(own)) for method, own in kinds.groupby(here["method"], sort=False)}
+    ours = {
+        (row["method"], kind, row["task"], _whole(row["n_train"])): row
+        for kind, row in zip(kinds, here.to_dict("records"), strict=True)
+    }
     named = {method: technique for technique, method in TECHNIQUES.items()}
     labels = dict(zip(here["method"], here["label"], strict=True))
     order = [*TECHNIQUES.values(), *(name for name in labels if name not in named)]
@@ -64,13 +71,14 @@ def table5(found: Comparison, model: str, setting: str, beside: str = "OPT-1.3B"
     )
     rows = [
         Row(
-            (named.get(method) or str(labels[method]),),
+            (f"{named.get(method) or labels[method]} {kind.partition(' ')[2]}".rstrip(),),
             tuple(
-                _cell(ours.get((method, task, size)), theirs.get((named.get(method), plain(task))))
+                _cell(ours.get((method, kind, task, size)), theirs.get((named.get(method), plain(task))))
                 for task, size in asked
             ),
         )
         for method in order
+        for kind in kinds_of.get(method, [""])
     ]
     sizes = ", ".join(f"{n:,.0f}" for n in sorted(here["n_train"].dropna().unique())) or "an unknown number of"
     return Table(

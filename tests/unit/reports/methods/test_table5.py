@@ -49,6 +49,14 @@ def test_a_prompted_task_stands_beside_the_papers() -> None:
     assert (cell.ours, cell.paper) == (80.0, 77.0)
 
 
+def test_few_and_many_demonstrations_have_a_row_each() -> None:
+    few, many = ("none demonstrations=4", "none demonstrations=32")
+    found = comparison(row("icl", 0.6, trains=few), row("icl", 0.7, trains=many), row("v", 0.8))
+    rows = {one.labels[0]: one.cells[0].ours for one in table5(found, "bundled", "best").rows}
+    assert rows["in-context learning demonstrations=4"] == 60.0
+    assert rows["in-context learning demonstrations=32"] == 70.0 and "in-context learning" not in rows
+
+
 def test_comparisons_on_several_numbers_of_examples_are_not_mixed() -> None:
     few, many = {"n_train": 100, "setting": "same"}, {"n_train": 1000, "setting": "same"}
     found = comparison(
