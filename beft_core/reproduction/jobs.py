@@ -17,7 +17,7 @@ from beft_core.execution.clusters.slurm import JOBS, cancel, script, submit
 from beft_core.execution.clusters.submission import Abandoned, ended_early, jobs_for
 from beft_core.reproduction.plan import Plan, Step
 from beft_core.reproduction.run import Outcome
-from beft_core.reproduction.steps import is_done, unfinished
+from beft_core.reproduction.steps import count_failed, is_done, unfinished
 from beft_core.sweeps.sharing.workers import Worker, workers_in
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import Finished, SweepFolder
@@ -58,6 +58,10 @@ class Jobs:
     def left(self) -> list[Step]:
         """List the steps that can run and are not done."""
         return [step for step in self.plan.steps if step.spec is not None and not is_done(step)]
+
+    def failed(self) -> int:
+        """Count the fine-tunes of the plan that failed."""
+        return sum(map(count_failed, self.plan.steps))
 
     def begin(self) -> None:
         """Begin every sweep in its folder, so that jobs are workers of it, and read its data, which brings them here.
@@ -111,8 +115,7 @@ class Jobs:
         if not left:
             cancel(job, waiting=True)  # they would find nothing to do
         trained = before - sum(len(line.ready) for line in self.plan.lines())
-        failed = sum(one.failed() for one in watched)
-        return Outcome(trained, failed, time.monotonic() - began, errors, bool(left) and not errors)
+        return Outcome(trained, self.failed(), time.monotonic() - began, errors, bool(left) and not errors)
 
 
 class _Watched:
@@ -142,9 +145,3 @@ class _Watched:
         compared = self._comparison
         folders = [SweepFolder(self.step.folder)] if compared is None else [compared.trials, compared.finals]
         return [worker for folder in folders for worker in workers_in(folder.workers)]
-
-    def failed(self) -> int:
-        if self._comparison is not None:
-            return 0
-        rows = SweepFolder(self.step.folder).finished(self.step.runs)
-        return sum(row.get("state") == "failed" for row in rows.values())

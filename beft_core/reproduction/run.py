@@ -10,7 +10,7 @@ from beft_core.comparison.spec import ComparisonSpec
 from beft_core.errors import UserError
 from beft_core.execution.fleet import at_once, sweep_here
 from beft_core.reproduction.plan import Plan, Step
-from beft_core.reproduction.steps import adopt, compare_methods, is_done, title, unfinished
+from beft_core.reproduction.steps import adopt, compare_methods, count_failed, is_done, title, unfinished
 from beft_core.sweeps.forecast import learned
 from beft_core.sweeps.spec import SweepSpec
 from beft_core.sweeps.store import SweepFolder
@@ -69,7 +69,7 @@ def run(plan: Plan, observer: Observer, *, bank_size: int | None = None) -> Outc
                 # What other workers trained meanwhile took none of these seconds.
                 if to_do and not (stopped or step.is_alone) and swept.trained == len(to_do):
                     learned(to_do, swept.seconds, at_once(to_do[0]))
-            failed += sum(row.get("state") == "failed" for row in folder.finished(step.runs).values())
+            failed += count_failed(step)
         except UserError as error:
             errors[step.folder.name] = str(error)
             observer.message(f"{title(step)}: {error}")

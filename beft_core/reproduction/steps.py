@@ -39,6 +39,11 @@ def unfinished(step: Step) -> list[RunConfig]:
     return [one for one in step.runs if identity(one) not in done]
 
 
+def count_failed(step: Step) -> int:
+    """Count the fine-tunes of a step that failed, because a value was not finite or memory ran out."""
+    return sum(row.get("state") == "failed" for row in SweepFolder(step.folder).finished(step.runs).values())
+
+
 def is_done(step: Step) -> bool:
     """Say whether nothing is left of a step that can run: fine-tunes, merges, or the comparison."""
     if step.comparison is not None:

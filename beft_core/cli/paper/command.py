@@ -200,7 +200,7 @@ def _work(planned: Plan, bank_size: int | None) -> Outcome:
 def _by_jobs(jobs: Jobs) -> Outcome:
     """Submit the jobs, if there is anything to do, and wait for them."""
     if not jobs.left():
-        return Outcome(0, 0, 0.0, {}, False)
+        return Outcome(0, jobs.failed(), 0.0, {}, False)
     with progress() as observer:
         job = _submitted(jobs, observer)
         return jobs.wait(job, observer)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cli_runner import assert_refused, beft
-from reproduction_tools import finish_all, without_data
+from reproduction_tools import finish_all, row_of, without_data
 
 from beft_core.cli.paper import command as module
 from beft_core.reproduction.jobs import Jobs
@@ -130,10 +130,13 @@ def test_jobs_are_submitted_once_and_the_report_follows(asked: list[Any], monkey
     submitted: list[Jobs] = []
 
     def wait(jobs: Jobs, job: str, observer: Any) -> Outcome:
+        first = jobs.plan.steps[0]
+        bad = {**row_of(first.runs[0]), "state": "failed", "failure": "the loss is not a number"}
+        SweepFolder(first.folder).save(bad, None)
         finish_all(jobs.plan)
         for step in jobs.plan.steps:
             SweepFolder(step.folder).keep_merges([])
-        return Outcome(5, 0, 60.0, {}, False)
+        return Outcome(5, 1, 60.0, {}, False)
 
     def submit(jobs: Jobs) -> str:
         submitted.append(jobs)
@@ -149,6 +152,7 @@ def test_jobs_are_submitted_once_and_the_report_follows(asked: list[Any], monkey
     assert "forecast" not in waited.err, "what jobs took says nothing about this machine"
     again = beft(*ON_A_CLUSTER)
     assert again.status == 0 and "report: reproduction-bundled-small/report.html" in again.out and len(submitted) == 2
+    assert "0 fine-tunes in 0 s; 1 failed" in again.out, "as the same command says without a cluster"
     assert "everything is there" in beft(*ON_A_CLUSTER, "--detach").out and not asked
 
 
