@@ -36,6 +36,10 @@ def share(plan: Plan, observer: Observer, workers: int = 1, *, bank_size: int | 
     first; by the signal that a job's time is up it is queued again.
     """
     errors: dict[str, str] = {}
+    for step in plan.steps:
+        if step.spec is None and step.folder.is_dir():  # it began where the model and the data are
+            errors[step.folder.name] = "; ".join(f"{lacks.what}: {lacks.why}" for lacks in step.missing)
+            observer.message(f"{title(step)} cannot run on this node: {errors[step.folder.name]}")
 
     def task(leaving: Leaving) -> bool:
         return _Share(plan, UntilLeft(observer, leaving), leaving, workers, bank_size, errors).whole()

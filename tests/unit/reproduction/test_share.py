@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ from beft_core.files.locks import hold
 from beft_core.reproduction import share as module
 from beft_core.reproduction.plan import Plan, Step, plan
 from beft_core.reproduction.share import FAILED, _Share, share
+from beft_core.sweeps.planning.staging import Missing
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.observer import Observer
@@ -103,6 +105,27 @@ def test_one_that_cannot_run_stops_no_other_and_nobody_waits_for_it(
     assert share(jobs.plan, Observer()) == FAILED
     assert jobs.asked == [("figure1", False), ("figure4", False)]
     assert len(jobs.trained) == len(jobs.plan.steps[1].runs)
+
+
+def test_a_node_that_lacks_the_data_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = started(tmp_path, monkeypatch, "figure1", "figure4")
+    first, second = jobs.plan.steps
+    missing = Missing("sst2", "its data are not on this machine", "beft fetch")
+    here = replace(jobs.plan, steps=(replace(first, spec=None, runs=(), missing=(missing,)), second))
+
+    def act(step: Step, given: Assignment) -> bool:
+        jobs.finish(step)
+        return False
+
+    jobs.act = act
+    told: list[str] = []
+
+    class Hears(Observer):
+        def message(self, text: str) -> None:
+            told.append(text)
+
+    assert share(here, Hears()) == FAILED and jobs.asked == [("figure4", False)]
+    assert told[0].endswith("cannot run on this node: sst2: its data are not on this machine")
 
 
 def test_what_is_timed_is_trained_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
