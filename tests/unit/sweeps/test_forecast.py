@@ -123,7 +123,7 @@ def test_hours_follow_from_what_sweeps_took_before(home: None) -> None:
 
 def test_devices_without_a_pass_make_nothing_faster(home: None, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"device": "cuda", "epochs": 2, "evaluate": "never"}
-    eight = SweepSpec(n_train=(160,), terms=("v", "q"), seeds=4, settings=settings).runs()
+    eight = SweepSpec(n_train=(160,), terms=("v", "q"), seeds=(0, 1, 2, 3), settings=settings).runs()
     monkeypatch.setattr(forecast, "gpu_bytes", lambda: None)
     forecast.learned(eight[:1], 30.0)
     assert forecast.hours(eight).seconds == pytest.approx(240.0)
