@@ -15,7 +15,7 @@ from dashboard.app_pages.evaluation.tables import table_1, table_2, table_3, tab
 from dashboard.app_pages.evaluation.view import View, choose_view, model_in_words
 from dashboard.result_tables.source import pick_table
 from dashboard.shared import in_view, page
-from dashboard.shared.text import plain
+from dashboard.shared.text import exact, plain
 
 # Title -> what draws it, and whether it stands at a chosen learning rate. Comments, because a page shows bare strings.
 TABS: dict[str, tuple[Callable[[View], None], bool]] = {
@@ -53,7 +53,7 @@ st.caption(
     + f" · {', '.join(map(model_in_words, results['model'].unique()[:4]))}"
     + f" · {results['task'].nunique()} task{'s' * (results['task'].nunique() > 1)}"
     + f" · {results['seed'].nunique()} seed{'s' * (results['seed'].nunique() > 1)}"
-    + f" · learning rates {', '.join(f'{lr:g}' for lr in sorted(set(results['lr'])))}"
+    + f" · learning rates {', '.join(exact(lr) for lr in sorted(set(results['lr'])))}"
     + (f"  \n{plain(opened.shows)}" if opened.shows else "")
 )
 tabs = st.tabs(list(TABS), key=PART, on_change="rerun", bind="query-params")
