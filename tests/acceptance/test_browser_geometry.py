@@ -96,8 +96,11 @@ def test_the_drawing_stays_where_it_is_when_a_pair_or_a_place_is_picked(visit: V
     page = visit.open("geometry", overlay="true")
     picture = page.locator("svg.picture")
     expect(page.locator("td.now").first).not_to_be_empty()
+    pair = page.get_by_text("Opposite order").first
+    see(pair)  # the buttons are above, and their script may come later than the picture's
+    visit.settle()
     place = picture.bounding_box()
-    page.get_by_text("Opposite order").first.click()
+    pair.click()
     see(page.get_by_text("A only grew"))
     for mark in ("B", "A"):
         page.locator("g.mark", has_text=mark).dispatch_event("click")  # an arrow may lie over it

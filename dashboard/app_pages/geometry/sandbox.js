@@ -371,6 +371,7 @@ class Sandbox {
     this.wide = wide;
     this.root.style.setProperty("--wide", wide);
     this.arrange(overlay);
+    this.look(this.view); // of another shape, though nothing may move
     if (!this.sliders) this.addSliders(sliders);
     this.root.querySelector(".sliders").classList.toggle("hidden", hidden);
     this.root.classList.toggle("large", large);

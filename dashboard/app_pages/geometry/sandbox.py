@@ -11,15 +11,15 @@ from typing import Any
 import streamlit as st
 
 from dashboard.app_pages.geometry.sandbox_jumps import JUMPS, Jump, Position
-from dashboard.app_pages.geometry.sandbox_scene import HOW, IN_ONE, JUMP_TO, SLIDERS, START, computed, scene
+from dashboard.app_pages.geometry.sandbox_scene import HOW, IN_ONE, JUMP_TO, SLIDERS, START, WIDE, computed, scene
 from dashboard.figures.parts.numbers import NUMBERS_JS
 from dashboard.figures.parts.svg import SVG_JS, scripts
 from dashboard.shared import address, page, tour
 from dashboard.tour_mark import mark
 
 KEY = "sandbox"
-WIDE, WIDE_IN_A_ROOM = 1.2, 1.6
-"""Width of a picture to its height, and before a room, where all of the page is one screen."""
+WIDE_IN_A_ROOM = 1.6
+"""Width of a picture to its height before a room, where all of the page is one screen."""
 JUMP, OVERLAY = "jump", "overlay"
 """Names in the URL: a pair to jump to, and whether all approaches are drawn in one picture."""
 _HERE = Path(__file__).parent

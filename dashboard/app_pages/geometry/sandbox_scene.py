@@ -22,6 +22,8 @@ SLIDERS: dict[str, tuple[str, str, float, float, float, str]] = {
     "graddir": ("direction", "Direction of −∇", -180.0, 180.0, 5.0, "°"),
 }
 """Fields of a position: their names in the URL, and the sliders that the picture draws for them."""
+WIDE = 1.2
+"""Width of a picture to its height."""
 START = Position()
 IN_ONE = "All in one picture, with the formula"
 HOW = (
@@ -33,7 +35,9 @@ JUMP_TO = "Jump to a place where the approaches disagree"
 
 
 def scene(position: Position, jump: Jump | None, overlay: bool) -> dict[str, Any]:
-    """Describe the picture to the browser: the position, a pair to walk between, the sliders, one picture or three."""
+    """Describe the picture to the browser: the position, a pair to walk between, the sliders, one picture or three, and
+    their shape.
+    """
     return {
         "position": asdict(position),
         "pair": _pair(jump),
@@ -42,6 +46,7 @@ def scene(position: Position, jump: Jump | None, overlay: bool) -> dict[str, Any
             for name, words, least, most, step, unit in SLIDERS.values()
         ],
         "overlay": overlay,
+        "wide": WIDE,
     }
 
 

@@ -70,7 +70,7 @@ def test_the_list_of_runs_and_its_comparison() -> None:
         ("importance", {"run": RUNS["train"]}, "kept from November"),
         ("sweep", {"sweep_run": RUNS["sweep"]}, "2 fine-tunes"),
         ("merge", {"merge_run": RUNS["merge"]}, "16 of 500"),
-        ("evaluation", {"results": "Run ac82b3: sweep"}, "2 fine-tunes · bundled · 1 task · 2 seeds"),
+        ("evaluation", {"results": "Run ac82b3: sweep"}, "2 fine-tunes · bundled model · 1 task · 2 seeds"),
     ],
 )
 def test_links_of_then_open(page: str, link: dict[str, str], expected: str) -> None:
