@@ -31,6 +31,7 @@ from beft_core.settings import arguments
 from beft_core.sweeps import grouping
 from beft_core.sweeps.forecast import Hours, hours, learned, most_at_once, require_price
 from beft_core.sweeps.seed_means import over_seeds
+from beft_core.sweeps.sharing.kept import Kept
 from beft_core.sweeps.spec import COMMON, MAX_SEEDS, SweepSpec, identity, read_spec
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.preconditions import require_data, require_models
@@ -361,7 +362,7 @@ def _work(
                 folder,
                 observer,
                 bank_size=own["bank_size"],
-                snapshots=not own["no_snapshots"],
+                keep=Kept(snapshots=not own["no_snapshots"]),
                 devices=own["devices"] or (),
                 workers=own["workers"],
             )

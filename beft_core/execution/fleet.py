@@ -26,6 +26,7 @@ from beft_core.files.plain_file import open_plain
 from beft_core.models.source import BUNDLED, locate
 from beft_core.presets import layout_here
 from beft_core.runs.reading import last_lines
+from beft_core.sweeps.sharing.kept import Kept
 from beft_core.sweeps.sharing.result import SweepResult
 from beft_core.sweeps.sharing.share import Sharing
 from beft_core.sweeps.sharing.workers import Worker
@@ -43,6 +44,8 @@ CHILD_BEAT_SECONDS = 1.0
 """Most seconds between two signs of life of a worker, so that the bar moves."""
 KILL_AFTER = 60.0
 """Seconds that workers have to end after they were asked to."""
+PREDICTIONS, REFUSALS = "--predictions", "--refusals"
+"""Options of the command ``worker`` that nobody types: what :class:`Kept` has of these names."""
 ROUNDS = 3
 """Most times that workers are started: again where all have ended and some were killed before all was done."""
 
@@ -150,7 +153,7 @@ def sweep_here(
     observer: Observer,
     *,
     bank_size: int | None = None,
-    snapshots: bool = True,
+    keep: Kept = Kept(),
     devices: Sequence[str] = (),
     workers: int | None = None,
     others: int = 0,
@@ -168,19 +171,24 @@ def sweep_here(
         from beft_core.sweeps.runner import run_sweep
 
         sharing = Sharing(1 + others)
-        return run_sweep(spec, folder, observer, bank_size=bank_size, snapshots=snapshots, sharing=sharing)
+        return run_sweep(spec, folder, observer, bank_size=bank_size, keep=keep, sharing=sharing)
     observer.stage("start workers")
     spec = folder.continued(spec.pinned())
     locate(str(spec.settings.get("model", BUNDLED)))
     runs = spec.runs()
     folder.begin(spec, observer.message)
-    options = ["--wait", *options_of(bank_size, snapshots)]
+    folder.refusals().forget()
+    options = ["--wait", *options_of(bank_size, keep)]
     return Fleet(folder, runs, observer, options, others=others).run(where, merges=bool(spec.merges))
 
 
-def options_of(bank_size: int | None, snapshots: bool) -> list[str]:
+def options_of(bank_size: int | None, keep: Kept = Kept()) -> list[str]:
     """Write what :func:`sweep_here` takes as options of the command ``worker``."""
-    return [*(["--bank-size", str(bank_size)] if bank_size else []), *([] if snapshots else ["--no-snapshots"])]
+    chosen = {"--no-snapshots": not keep.snapshots, PREDICTIONS: keep.predictions, REFUSALS: keep.refusals}
+    return [
+        *(["--bank-size", str(bank_size)] if bank_size else []),
+        *(flag for flag, is_set in chosen.items() if is_set),
+    ]
 
 
 def command_of(folder: SweepFolder, place: Place, count: int, options: Sequence[str]) -> list[str]:
@@ -224,7 +232,9 @@ class Fleet:
         self.folder, self.runs, self.observer, self.options = folder, runs, observer, options
         self.others = others
         self.waits = "--wait" in options
-        self.finished = Finished(folder, map(identity, runs))
+        self.names = frozenset(map(identity, runs))
+        self.finished = Finished(folder, self.names)
+        self.refusals = folder.refusals() if REFUSALS in options else None
         self.follow: Following | None = None
         """Progress; its steps are counted while the first workers start, which takes them longer."""
         self.children: list[_Child] = []
@@ -267,8 +277,9 @@ class Fleet:
         )
 
     def missing(self) -> bool:
-        """Say whether a fine-tune is missing."""
-        return self.finished.missing() > 0
+        """Say whether a fine-tune is missing that can be trained, as far as anybody knows."""
+        refused = self.refusals.look().keys() if self.refusals is not None else set()
+        return not self.names - self.finished.look() <= refused
 
     def _start(self, place: Place, count: int) -> _Child:
         command = command_of(self.folder, place, count, self.options)

@@ -7,13 +7,14 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from beft_core.execution.fleet import Fleet, options_of, places
 from beft_core.execution.leaving import UNFINISHED, Leaving, Left, UntilLeft
 from beft_core.extras import require_training
 from beft_core.models.source import BUNDLED, locate
+from beft_core.sweeps.sharing.kept import Kept
 from beft_core.sweeps.sharing.result import SweepResult
 from beft_core.sweeps.sharing.share import Sharing
 from beft_core.sweeps.sharing.workers import Heart
@@ -32,8 +33,8 @@ class Assignment:
 
     bank_size: int | None = None
     """Most fine-tunes of a bank, where this worker is the first to plan; None: from free memory."""
-    snapshots: bool = True
-    """Whether to keep them."""
+    keep: Kept = field(default_factory=Kept)
+    """What to keep besides rows."""
     workers: int = 1
     """Number of workers that banks are planned for."""
     wait: bool = False
@@ -104,7 +105,7 @@ def take_share(folder: SweepFolder, observer: Observer, leaving: Leaving, given:
     folder.join()
     where = places(spec) if given.parent is None else []
     if len(where) > 1:
-        options = options_of(given.bank_size, given.snapshots) + (["--wait"] if given.wait else [])
+        options = options_of(given.bank_size, given.keep) + (["--wait"] if given.wait else [])
         options += ["--unless", str(given.unless)] if given.unless is not None else []
         locate(str(spec.settings.get("model", BUNDLED)))  # what the paper preset makes of its size names the runs
         fleet = Fleet(folder, spec.runs(), observer, options, others=max(0, given.workers - len(where)))
@@ -128,7 +129,7 @@ def take_share(folder: SweepFolder, observer: Observer, leaving: Leaving, given:
         from beft_core.sweeps.runner import run_sweep
 
         sharing = Sharing(given.workers, given.wait, joins=True, heart=heart)
-        return run_sweep(spec, folder, observer, bank_size=given.bank_size, snapshots=given.snapshots, sharing=sharing)
+        return run_sweep(spec, folder, observer, bank_size=given.bank_size, keep=given.keep, sharing=sharing)
     finally:
         leaving.last_words.remove(stop)
 

@@ -18,6 +18,7 @@ from beft_core.library.result import Result, Shown, cell
 from beft_core.library.snapshot import Snapshot, snapshot_of
 from beft_core.library.words import in_python
 from beft_core.sweeps.seed_means import over_seeds
+from beft_core.sweeps.sharing.kept import Kept
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.observer import Observer
@@ -138,7 +139,7 @@ def sweep(
         watched.stage("start PyTorch")
         from beft_core.sweeps.runner import run_sweep
 
-        run_sweep(made, folder, watched, bank_size=bank_size, snapshots=snapshots)
+        run_sweep(made, folder, watched, bank_size=bank_size, keep=Kept(snapshots))
     return Sweep(folder.path, folder.table(folder.spec().runs()))
 
 

@@ -7,13 +7,14 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from beft_core.comparison.folder import RECORD, ComparisonFolder
 from beft_core.comparison.plan import plan as plan_comparison
+from beft_core.comparison.runner import Compared, compare
 from beft_core.comparison.spec import ComparisonSpec
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
+from beft_core.execution.fleet import sweep_here
 from beft_core.files.safe_io import read_json_file
 from beft_core.reports.methods.table import NAME as METHODS_NAME
 from beft_core.reproduction.experiments import EXPERIMENTS
@@ -22,9 +23,6 @@ from beft_core.snapshots.snapshot import SUFFIX
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.observer import Observer
-
-if TYPE_CHECKING:
-    from beft_core.comparison.runner import Compared
 
 
 def title(step: Step) -> str:
@@ -87,15 +85,14 @@ def waits_for(step: Step, before: Sequence[Step]) -> Step | None:
 
 
 def compare_methods(spec: ComparisonSpec, folder: Path, observer: Observer, bank_size: int | None) -> Compared:
-    """Make a comparison of methods. Errors as of :func:`beft_core.comparison.runner.compare`."""
+    """Make a comparison of methods, by every GPU that is here. Errors as of
+    :func:`beft_core.comparison.runner.compare`.
+    """
     planned = plan_comparison(spec, observer)
     where = ComparisonFolder(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     where.prepare()
-    observer.stage("start PyTorch")
-    from beft_core.comparison.runner import compare
-
-    return compare(spec, planned, where, observer, bank_size=bank_size)
+    return compare(spec, planned, where, observer, sweep_here, bank_size=bank_size)
 
 
 def _adoptable(step: Step) -> list[RunConfig]:

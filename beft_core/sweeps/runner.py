@@ -9,7 +9,6 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +26,7 @@ from beft_core.sweeps import grouping
 from beft_core.sweeps.merges import merge_pairs
 from beft_core.sweeps.progress_line import Interim
 from beft_core.sweeps.rows import plan_columns, row_of, without_trajectory
+from beft_core.sweeps.sharing.kept import Kept
 from beft_core.sweeps.sharing.plan import Bank, bank_id
 from beft_core.sweeps.sharing.result import SweepResult
 from beft_core.sweeps.sharing.share import ALONE, Share, Sharing
@@ -54,25 +54,13 @@ TABLE_SHARE = 20
 """Least time between two tables of what is finished so far, in times of what writing one took."""
 
 
-@dataclass(frozen=True)
-class Kept:
-    """Choice of what a sweep keeps of each run besides its row."""
-
-    snapshots: bool = True
-    """Snapshots, which merges need of b_v."""
-    predictions: bool = False
-    """Predictions for the validation examples, by which fine-tunes are compared example by example."""
-
-
 def run_sweep(
     spec: SweepSpec,
     folder: SweepFolder,
     observer: Observer | None = None,
     *,
     bank_size: int | None = None,
-    snapshots: bool = True,
-    predictions: bool = False,
-    refused: dict[str, str] | None = None,
+    keep: Kept = Kept(),
     sharing: Sharing = ALONE,
 ) -> SweepResult:
     """Train what the grid lacks, in as few passes as memory allows, and write the table.
@@ -84,10 +72,7 @@ def run_sweep(
         folder: the folder of the sweep.
         observer: hears about progress, and may ask for the end.
         bank_size: most runs of a bank; None: from free memory.
-        snapshots: see :class:`Kept`.
-        predictions: see :class:`Kept`.
-        refused: receives, by the identity of a run, why it cannot be trained, and the sweep goes on without it; such a
-            run has no row. None: the first such run ends the sweep.
+        keep: what is kept of each run besides its row.
         sharing: how this worker goes together with others.
 
     Where the disk is full, what is trained waits for room.
@@ -103,9 +88,10 @@ def run_sweep(
         folder.join()
     else:
         folder.begin(spec, observer.message)
+        folder.refusals().forget()
     with sharing.heart or Heart.of_this_process(folder.workers) as heart:
         named = {identity(config): config for config in runs}
-        work = _Work(spec, folder, observer, Kept(snapshots, predictions), refused, sharing, heart, named)
+        work = _Work(spec, folder, observer, keep, sharing, heart, named)
         return work.whole(bank_size)
 
 
@@ -118,14 +104,14 @@ class _Work:
         folder: SweepFolder,
         observer: Observer,
         keep: Kept,
-        refused: dict[str, str] | None,
         sharing: Sharing,
         heart: Heart,
         runs: Mapping[str, RunConfig],
     ) -> None:
-        self.spec, self.folder, self.observer, self.keep, self.refused = spec, folder, observer, keep, refused
+        self.spec, self.folder, self.observer, self.keep = spec, folder, observer, keep
         self.sharing, self.heart, self.runs = sharing, heart, runs
         self.share = Share(folder, heart, list(runs))
+        self.refusals = folder.refusals()
         self.steps: dict[str, int] = {}
         """Steps of each run that was missing in the beginning, by identity."""
         self.reported: set[str] = set()
@@ -163,8 +149,8 @@ class _Work:
 
     def _undone(self) -> list[Bank]:
         """List the banks that are not done, without those of runs that cannot be trained."""
-        refused = self.refused or {}
-        return [bank for bank in self.share.undone() if not set(bank) <= refused.keys()]
+        refused = self.refusals.look().keys() if self.keep.refusals else set()
+        return [bank for bank in self.share.undone() if not refused >= set(bank)]
 
     def _grouped(self, names: Sequence[str], bank_size: int | None) -> list[list[str]]:
         """Group runs into banks, in the order in which they are to be trained."""
@@ -214,11 +200,11 @@ class _Work:
             inner.rewind()
             self.folder.checkpoint(names).unlink(missing_ok=True)
         except UserError as error:
-            if self.refused is None:
+            if not self.keep.refusals:
                 raise
             inner.rewind()
             done = len(bank) > 1
-            self._written(partial(self._refuse, bank, error, self.refused))
+            self._written(partial(self._refuse, bank, error))
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
@@ -265,12 +251,12 @@ class _Work:
         self.folder.save({**plan_columns(bank[0]), "state": "failed", "failure": failure, "bank_runs": 1}, None)
         self.reported.add(identity(bank[0]))
 
-    def _refuse(self, bank: Sequence[RunConfig], error: UserError, refused: dict[str, str]) -> None:
+    def _refuse(self, bank: Sequence[RunConfig], error: UserError) -> None:
         """Take a run that cannot be trained out of the sweep; of several in a bank, fewer are tried first."""
         if len(bank) > 1:
             self.share.plan.split([identity(config) for config in bank])
             return
-        refused[identity(bank[0])] = str(error)
+        self.refusals.add(identity(bank[0]), str(error))
         self.observer.message(f"left out {trains(bank[0])}: {error}")
 
     def _results(

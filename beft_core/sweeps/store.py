@@ -3,7 +3,8 @@
 ``sweep.json``: the grid; ``grids/``: earlier ones that had more. ``plan/``: which runs share a bank, so that all
 workers, and a resumed sweep, train the same banks. ``claims/``: which worker has which bank; ``workers/``: their
 signs of life. ``rows/<run>.json``: one finished run each. ``snapshots/``, ``predictions/<run>.parquet``: what a run
-predicts for the validation examples, where that was asked for. ``bank-*.safetensors``: the state of a bank in progress.
+predicts for the validation examples, and ``refused/``: why a run cannot be trained, where those were asked for.
+``bank-*.safetensors``: the state of a bank in progress.
 ``results.parquet`` and ``.csv``: the table, ``merges.json``: the merges.
 
 Any number of workers on any machines that share the folder may work in it at once: see
@@ -30,6 +31,7 @@ from beft_core.runs.predictions import write_predictions
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot, write_snapshot
 from beft_core.sweeps.rows import plan_columns
 from beft_core.sweeps.sharing.plan import bank_id
+from beft_core.sweeps.sharing.refusals import Refusals
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.table import COLUMNS, write_table
 from beft_core.tasks.predictions import Predictions
@@ -115,6 +117,10 @@ class SweepFolder:
     def workers(self) -> Path:
         """Folder of the workers' signs of life, see :mod:`beft_core.sweeps.sharing.workers`."""
         return self.path / "workers"
+
+    def refusals(self) -> Refusals:
+        """Open the reasons why runs cannot be trained, where those are kept."""
+        return Refusals(self.path / "refused")
 
     def continued(self, spec: SweepSpec) -> SweepSpec:
         """Complete a grid as the sweep that began here means it: a preset that has changed since is what it was then.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_format
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,9 +16,11 @@ from beft_core.cli.flags import TABLE, takes
 from beft_core.cli.output import plain
 from beft_core.cli.parser.command import MODEL, OUTPUT, TRAINING, add
 from beft_core.cli.progress import progress
+from beft_core.cli.workers.options import BankSize, Devices, NoSnapshots, Workers
 from beft_core.comparison.folder import RECORD, VERSION, ComparisonFolder
 from beft_core.comparison.spec import DEFAULT, ComparisonSpec
 from beft_core.errors import UserError
+from beft_core.execution.fleet import places, sweep_here
 from beft_core.extras import require_training
 from beft_core.files.paths import user_path
 from beft_core.files.safe_io import read_json_file
@@ -81,12 +84,6 @@ Folder = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-BankSize = Annotated[
-    int | None,
-    typer.Option(
-        "--bank-size", metavar="N", help="Most fine-tunes in one pass. Default: from memory.", rich_help_panel=TRAINING
-    ),
-]
 Join = Annotated[
     Words,
     typer.Option(
@@ -96,7 +93,6 @@ Join = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-NoSnapshots = Annotated[bool, typer.Option("--no-snapshots", help="Keep the tables only.", rich_help_panel=OUTPUT)]
 
 MAX_FOLDERS = 1000
 """Largest number in a default name: more folders of one stem are a slip of the hand."""
@@ -122,13 +118,15 @@ def compare_methods(
     same_lr: SameRate = None,
     out: Folder = None,
     bank_size: BankSize = None,
+    devices: Devices = None,
+    workers: Workers = None,
     no_snapshots: NoSnapshots = False,
     join: Join = None,
     json: output.Json = False,
 ) -> int:
     """Compare methods on an equal number of trials: each at its best rate, and all at one."""
     if join:
-        if given or methods or lrs or same_lr is not None or bank_size is not None or no_snapshots:
+        if given or methods or lrs or devices or no_snapshots or {same_lr, bank_size, workers} != {None}:
             raise UserError("got --join beside flags of a new comparison", "comparisons and --out alone")
         _join(join, out, json)
         return 0
@@ -151,11 +149,13 @@ def compare_methods(
         from beft_core.comparison.plan import plan
 
         planned = plan(spec, observer)
-        folder.prepare()
-        observer.stage("start PyTorch")
         from beft_core.comparison.runner import compare
 
-        done = compare(spec, planned, folder, observer, bank_size=bank_size, snapshots=not no_snapshots)
+        some = arguments.words(devices)
+        places(spec.finals(planned.applying[:1], {}, planned.same_lr), some, workers)
+        folder.prepare()
+        sweep = partial(sweep_here, devices=some, workers=workers)
+        done = compare(spec, planned, folder, observer, sweep, bank_size=bank_size, snapshots=not no_snapshots)
     if done.found is None:
         output.note("stopped early; the same command goes on from here")
         return output.INTERRUPTED

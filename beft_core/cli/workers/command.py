@@ -12,9 +12,11 @@ from beft_core.cli.parser.command import OUTPUT, TRAINING, add
 from beft_core.cli.progress import progress
 from beft_core.cli.workers.options import BankSize, NoSnapshots
 from beft_core.errors import UserError
+from beft_core.execution.fleet import PREDICTIONS, REFUSALS
 from beft_core.execution.leaving import UNFINISHED
 from beft_core.execution.sweep_worker import Assignment, work
 from beft_core.files.paths import user_path
+from beft_core.sweeps.sharing.kept import Kept
 from beft_core.sweeps.store import SweepFolder
 
 Folder = Annotated[str, typer.Argument(metavar="FOLDER", help="Folder of a sweep.", show_default=False)]
@@ -38,6 +40,8 @@ Requeue = Annotated[
 ]
 DeviceName = Annotated[str | None, typer.Option("--device-name", hidden=True, rich_help_panel=OUTPUT)]
 Unless = Annotated[str | None, typer.Option("--unless", hidden=True, rich_help_panel=OUTPUT)]
+Predictions = Annotated[bool, typer.Option(PREDICTIONS, hidden=True, rich_help_panel=OUTPUT)]
+Refusals = Annotated[bool, typer.Option(REFUSALS, hidden=True, rich_help_panel=OUTPUT)]
 Parent = Annotated[int | None, typer.Option("--parent", hidden=True, rich_help_panel=OUTPUT)]
 
 
@@ -56,6 +60,8 @@ def worker(
     device_name: DeviceName = None,
     parent: Parent = None,
     unless: Unless = None,
+    predictions: Predictions = False,
+    refusals: Refusals = False,
 ) -> int:
     """Take passes of a sweep that began in a folder, beside any number of other workers, until none is left."""
     for flag, value in (("--workers", workers), ("--bank-size", bank_size)):
@@ -67,7 +73,7 @@ def worker(
             observer,
             Assignment(
                 bank_size,
-                not no_snapshots,
+                Kept(not no_snapshots, predictions, refusals),
                 workers or 1,
                 wait,
                 device_name,

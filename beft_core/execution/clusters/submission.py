@@ -18,6 +18,7 @@ from beft_core.execution.clusters.following import Following
 from beft_core.execution.clusters.settings import Cluster
 from beft_core.execution.clusters.slurm import JOBS, cancel, queued, script, submit, worker_command
 from beft_core.execution.fleet import options_of
+from beft_core.sweeps.sharing.kept import Kept
 from beft_core.sweeps.sharing.result import SweepResult
 from beft_core.sweeps.sharing.workers import Worker, claim_seconds
 from beft_core.sweeps.spec import SweepSpec
@@ -59,7 +60,7 @@ class Submission:
     @property
     def command(self) -> list[str]:
         """Command line of each job."""
-        options = options_of(self.bank_size, self.snapshots)
+        options = options_of(self.bank_size, Kept(self.snapshots))
         return worker_command(self.folder, self.jobs * self.cluster.places, options)
 
     @property

@@ -5,20 +5,23 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from beft_core.comparison import runner
 from beft_core.comparison.folder import ComparisonFolder
 from beft_core.comparison.plan import Plan, plan
 from beft_core.comparison.runner import Compared, compare
 from beft_core.comparison.spec import TRIAL_SEED, ComparisonSpec
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
+from beft_core.execution.fleet import sweep_here
 from beft_core.reports.methods.table import read_comparison
 from beft_core.runs.predictions import read_predictions
+from beft_core.sweeps.runner import run_sweep
 from beft_core.sweeps.sharing.result import SweepResult
 from beft_core.sweeps.spec import SweepSpec
 from beft_core.sweeps.store import SweepFolder
@@ -45,7 +48,7 @@ SPEC = ComparisonSpec(
 
 def work(folder: Path, spec: ComparisonSpec = SPEC, observer: Observer | None = None) -> Compared:
     observer = observer or Observer()
-    return compare(spec, plan(spec, observer), ComparisonFolder(folder), observer, snapshots=False)
+    return compare(spec, plan(spec, observer), ComparisonFolder(folder), observer, run_sweep, snapshots=False)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +143,7 @@ def test_it_goes_on_after_a_stop(tmp_path: Path) -> None:
     assert 0 < first.trained < whole and first.trained + second.trained == whole
 
 
-def test_what_trains_nothing_has_no_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_trains_nothing_has_no_trials(tmp_path: Path) -> None:
     swept = []
 
     def sweep(spec: SweepSpec, folder: SweepFolder, *_: Any, **__: Any) -> SweepResult:
@@ -148,10 +151,9 @@ def test_what_trains_nothing_has_no_trials(tmp_path: Path, monkeypatch: pytest.M
         folder.begin(spec)
         return SweepResult(1, 0, 0, 0, 0.0, False)
 
-    monkeypatch.setattr(runner, "run_sweep", sweep)
     spec = ComparisonSpec(task="prompt-sst2", methods=("zero-shot", "icl"))
     planned = Plan(tuple(spec.entries()), {}, 1000, 200, 800, 100, 1000, 1e-2, 0.0)
-    found = compare(spec, planned, ComparisonFolder(tmp_path / "c"), Observer())
+    found = compare(spec, planned, ComparisonFolder(tmp_path / "c"), Observer(), sweep)
     assert swept == ["finals"] and found.trials is None and found.choices == {} and found.trained == 0
     assert found.found is not None and set(found.found.rows["state"]) == {"failed"}
 
@@ -159,7 +161,6 @@ def test_what_trains_nothing_has_no_trials(tmp_path: Path, monkeypatch: pytest.M
 def test_a_method_that_is_refused_in_training_leaves_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = runner.run_sweep
     from beft_core.sweeps import runner as sweeps
     from beft_core.training import workflow
 
@@ -171,10 +172,20 @@ def test_a_method_that_is_refused_in_training_leaves_the_others(
         return train(configs, *rest, **named)
 
     monkeypatch.setattr(sweeps.workflow, "train_bank", refuses)
-    assert runner.run_sweep is real
     small = dataclasses.replace(SPEC, methods=("v", "full"), lrs=(1e-2,))
     found = work(tmp_path / "c", small).found
     assert found is not None
     states = dict(zip(found.rows["method"], found.rows["state"], strict=True))
     assert states == {"v": "done", "full": "refused"}
     assert found.rows["reason"][found.rows["method"] == "full"].iloc[0] == "got a model that takes no such thing"
+
+
+def test_several_workers_make_the_same_comparison(done: tuple[Path, Compared], tmp_path: Path) -> None:
+    observer, folder = Observer(), ComparisonFolder(tmp_path / "c")
+    found = compare(SPEC, plan(SPEC, observer), folder, observer, partial(sweep_here, workers=2), snapshots=False)
+    assert found.trained == done[1].trained and len(list(folder.finals.workers.glob("*.json"))) == 2
+    alone, together = read_comparison(done[0]), read_comparison(folder.path)
+    measured = ["seconds", "peak_bytes", "bank_runs"]  # banks are smaller, so that each has one
+    pd.testing.assert_frame_equal(alone.rows.drop(columns=measured), together.rows.drop(columns=measured), rtol=1e-5)
+    pd.testing.assert_frame_equal(alone.pairs, together.pairs, rtol=1e-5)
+    assert len(list((folder.finals.path / "predictions").glob("*.parquet"))) == len(read_table(folder.finals.path))

@@ -9,10 +9,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from cli_runner import beft
 
+from beft_core.cli.workers import command as worker_command
 from beft_core.errors import UserError
-from beft_core.execution import fleet
-from beft_core.execution.fleet import Place, at_once, places, sweep_here
+from beft_core.execution import fleet, sweep_worker
+from beft_core.execution.fleet import Place, at_once, options_of, places, sweep_here
+from beft_core.sweeps.sharing.kept import Kept
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import read_table
@@ -98,6 +101,15 @@ def test_what_is_not_there_is_refused(
             places(ON_GPU, devices)
 
 
+@pytest.mark.parametrize("keep", [Kept(), Kept(snapshots=False), Kept(True, True, True), Kept(False, False, True)])
+def test_what_is_kept_reaches_the_workers(keep: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    SweepFolder(tmp_path).begin(SPEC)
+    asked: list[sweep_worker.Assignment] = []
+    monkeypatch.setattr(worker_command, "work", lambda _, __, given, **___: asked.append(given) or 0)
+    assert beft("worker", tmp_path, *options_of(3, keep)).status == 0
+    assert [(one.bank_size, one.keep) for one in asked] == [(3, keep)]
+
+
 # --- with played workers -------------------------------------------------------------------------------------------
 
 PLAYED = """
@@ -111,6 +123,7 @@ from beft_core.sweeps.spec import identity
 from beft_core.sweeps.store import SweepFolder
 
 folder, act = SweepFolder(Path(sys.argv[1])), sys.argv[2]
+refusals = folder.refusals()
 runs = {identity(one): one for one in folder.spec().runs()}
 with Leaving() as leaving, Heart.of_this_process(folder.workers) as heart:
     share = Share(folder, heart, list(runs))
@@ -119,7 +132,7 @@ with Leaving() as leaving, Heart.of_this_process(folder.workers) as heart:
         sys.exit(0)
     if act == "fails":
         sys.exit("beft: got 3 layers; expected 6")
-    while undone := share.undone():
+    while undone := [bank for bank in share.undone() if bank[0] not in refusals.look()]:
         if leaving.signal is not None:
             sys.exit(UNFINISHED)
         bank = share.take(undone)
@@ -133,6 +146,10 @@ with Leaving() as leaving, Heart.of_this_process(folder.workers) as heart:
             os.kill(os.getpid(), signal.SIGKILL)
         while act == "waits" and leaving.signal is None:
             time.sleep(0.01)
+        if act == "refuses" and runs[bank[0]].seed == 1:
+            refusals.add(bank[0], "got a seed of 1")
+            share.release()
+            continue
         folder.save({**plan_columns(runs[bank[0]]), "state": "done"}, None)
         share.release(done=True)
         heart.tell(trained=heart.worker.trained + 1, banks=heart.worker.banks + 1)
@@ -195,6 +212,19 @@ def test_one_that_is_killed_is_told_and_the_other_does_its_part(played: Callable
     result = sweep_here(SPEC, SweepFolder(tmp_path / "sweep"), hears, workers=2)
     assert (result.trained, result.stopped) == (4, False)
     assert any("ended: killed by signal 9" in text for text in hears.told)
+
+
+def test_what_cannot_be_trained_is_not_missing(played: Callable[[str], None], tmp_path: Path) -> None:
+    played("refuses")
+    folder = SweepFolder(tmp_path / "sweep")
+    result = sweep_here(SPEC, folder, Hears(), workers=2, keep=Kept(refusals=True))
+    refused = [identity(run) for run in SPEC.runs() if run.seed == 1]
+    assert 0 < len(refused) < 4 and (result.trained, result.stopped) == (4 - len(refused), False)
+    assert folder.refusals().look() == dict.fromkeys(refused, "got a seed of 1")
+    assert set(read_table(folder.path)["seed"]) == {0}
+    played("works")
+    assert sweep_here(SPEC, folder, Hears(), workers=2, keep=Kept(refusals=True)).trained == len(refused)
+    assert folder.refusals().look() == {}, "a later call tries them again"
 
 
 def test_where_all_were_killed_they_are_started_again(played: Callable[[str], None], tmp_path: Path) -> None:

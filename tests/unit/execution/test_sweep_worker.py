@@ -18,6 +18,7 @@ from beft_core.execution import fleet, sweep_worker
 from beft_core.execution.fleet import Place
 from beft_core.execution.leaving import UNFINISHED
 from beft_core.execution.sweep_worker import Assignment, work
+from beft_core.sweeps.sharing.kept import Kept
 from beft_core.sweeps.sharing.workers import workers_in
 from beft_core.sweeps.spec import SweepSpec
 from beft_core.sweeps.store import SweepFolder
@@ -55,8 +56,8 @@ def waits(observer: Observer) -> bool:
 def test_it_does_its_share_and_says_who_it_is(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "42")
     called = play(monkeypatch, lambda observer: False)
-    assert work(folder, Observer(), Assignment(3, snapshots=False, workers=7, device="cuda:1")) == 0
-    assert (called["bank_size"], called["snapshots"]) == (3, False)
+    assert work(folder, Observer(), Assignment(3, Kept(snapshots=False), workers=7, device="cuda:1")) == 0
+    assert (called["bank_size"], called["keep"]) == (3, Kept(snapshots=False))
     assert (called["sharing"].workers, called["sharing"].wait) == (7, False)
     assert called["sharing"].joins, "a grid that has grown since is not written over"
     (seen,) = workers_in(folder.workers)
@@ -100,8 +101,9 @@ def test_on_a_machine_of_several_gpus_it_is_one_worker_for_each(
     monkeypatch.setattr(fleet, "command_of", command_of)
     play(monkeypatch, lambda observer: pytest.fail("each GPU has a process of its own"))
     unless = tmp_path / "cancel"
-    assert work(folder, Observer(), Assignment(3, workers=6, unless=unless)) == 0
-    options = ["--bank-size", "3", "--unless", str(unless)]
+    kept = Kept(snapshots=False, predictions=True, refusals=True)
+    assert work(folder, Observer(), Assignment(3, kept, workers=6, unless=unless)) == 0
+    options = ["--bank-size", "3", "--no-snapshots", "--predictions", "--refusals", "--unless", str(unless)]
     assert started == [["cuda:0", "6", *options], ["cuda:1", "6", *options]], "those of other jobs count in the plan"
     assert (tmp_path / "0").exists() and (tmp_path / "1").exists()
     play(monkeypatch, lambda observer: False)

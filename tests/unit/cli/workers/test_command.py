@@ -37,7 +37,7 @@ def test_a_worker_that_left_says_so_and_how_to_go_on(tmp_path: Path, monkeypatch
         {
             "folder": tmp_path,
             "bank_size": 5,
-            "snapshots": False,
+            "keep": Kept(snapshots=False),
             "workers": 3,
             "wait": True,
             "device": None,

@@ -11,6 +11,7 @@ from cli_runner import assert_refused, beft
 
 from beft_core.cli import sweep
 from beft_core.cli.workers import options
+from beft_core.sweeps.sharing.kept import Kept
 from beft_core.sweeps.sharing.result import SweepResult
 from beft_core.sweeps.store import SweepFolder
 
@@ -45,7 +46,7 @@ def test_they_reach_the_workers_from_flags_and_from_a_file(tmp_path: Path, monke
     file = tmp_path / "sweep.yaml"
     file.write_text("terms: [v]\nn_train: 8\ndevice: cpu\nworkers: 2\ndevices: ['cuda:1', 'cuda:0']\n")
     assert beft("sweep", "--config", file, "--out", tmp_path / "b", "--workers", "4").status == 0
-    assert asked[0] == {"bank_size": 3, "snapshots": False, "devices": ["cuda:1", "cuda:0"], "workers": 4}
+    assert asked[0] == {"bank_size": 3, "keep": Kept(snapshots=False), "devices": ["cuda:1", "cuda:0"], "workers": 4}
     assert (asked[1]["devices"], asked[1]["workers"]) == (["cuda:1", "cuda:0"], 4)
     printed = yaml.safe_load(beft("sweep", "--config", file, "--print-config").out)
     assert (printed["workers"], printed["devices"]) == (2, ["cuda:1", "cuda:0"])
