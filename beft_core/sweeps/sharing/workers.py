@@ -1,8 +1,8 @@
 """Workers that share a sweep: who they are, and the signs of life by which one is told from one that is gone.
 
-A worker writes ``workers/<id>.json`` every few seconds: what it does, how far it is, and since when. Whether it is
-alive is never asked of a process id of another machine: on the same machine the process is looked for, from elsewhere
-only the file counts.
+A worker writes ``workers/<id>.json`` every few seconds: what it does, how far it is, and since when. Whoever says there
+that it has left is gone, even if its process goes on. Whether any other is alive is never asked of a process id of
+another machine: on the same machine the process is looked for, from elsewhere only the file counts.
 """
 
 from __future__ import annotations
@@ -38,8 +38,10 @@ WORKER_BYTES = 2**14
 """Most bytes of a worker's file, or of a claim, that are read."""
 DOING_CHARACTERS = 400
 """Most characters of what a worker says that it does: a pass may hold many kinds of fine-tunes."""
-STATES: tuple[str, ...] = ("working", "waiting", "stopped", "ended")
-"""States of a worker: the last two are those of one that has left, before or after all was done."""
+LEFT: tuple[str, ...] = ("stopped", "ended")
+"""States of a worker that has left: before and after all was done."""
+STATES: tuple[str, ...] = ("working", "waiting", *LEFT)
+"""States of a worker."""
 
 _TIME = Number(0, 8e9)
 _COUNT = Number(0, 2**53, whole=True)
@@ -237,16 +239,19 @@ class Watch:
 
     def is_gone(self, one: Identity) -> bool:
         """Say whether a worker is gone for good, as far as can be known from here."""
-        if (gone := one.is_gone()) is not None:
-            return gone
-        with suppress(UserError):
-            if Worker.read(self._file(one)).state in ("stopped", "ended"):
-                return True
-        return self.is_silent(self._file(one))
+        if (ended := one.is_gone()) or self._has_left(one):
+            return True
+        return ended is None and self.is_silent(self._file(one))
 
     def is_seen_alive(self, one: Identity) -> bool:
         """Say whether a worker has given a sign of life while this process looked, or its process is here."""
         return one.is_gone() is False or self._seen.get(self._file(one), (0, 0.0, 0))[2] > 0
+
+    def _has_left(self, one: Identity) -> bool:
+        """Say whether a worker has said that it left; its process may go on, as a notebook's does after a sweep."""
+        with suppress(UserError):
+            return Worker.read(self._file(one)).state in LEFT
+        return False
 
     def _file(self, one: Identity) -> Path:
         return self._heart.folder / f"{one.id}.json"

@@ -77,6 +77,14 @@ def test_who_said_goodbye_is_gone_at_once(tmp_path: Path) -> None:
         assert Watch(heart).is_gone(far())
 
 
+def test_a_worker_that_left_is_gone_though_its_process_goes_on(tmp_path: Path) -> None:
+    with Heart.of_this_process(tmp_path) as before:
+        pass  # a sweep in a notebook, whose next sweep is another worker of the same process
+    with Heart.of_this_process(tmp_path) as heart:
+        watch = Watch(heart)
+        assert watch.is_gone(before.worker.identity) and not watch.is_gone(heart.worker.identity)
+
+
 def test_a_heart_beats_by_itself_and_says_when_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BEFT_BEAT_SECONDS", "0.05")
     looked: list[int] = []
