@@ -11,6 +11,7 @@ from cli_runner import assert_refused, beft
 from beft_core.cli.workers import command
 from beft_core.execution.leaving import UNFINISHED
 from beft_core.execution.sweep_worker import Assignment
+from beft_core.sweeps.sharing.kept import Kept
 
 
 def test_a_folder_where_no_sweep_began_is_refused(tmp_path: Path) -> None:
