@@ -94,8 +94,7 @@ def _places(settings: RunConfig, devices: Sequence[str], workers: int | None) ->
         count = workers or 1
         if count == 1:
             return [Place(queue_name(settings.device))]
-        threads = str(max(1, _cores() // count))
-        return [Place(f"cpu, part {part} of {count}", {"OMP_NUM_THREADS": threads}) for part in range(1, count + 1)]
+        return [Place(f"cpu, part {part} of {count}", _threads(count)) for part in range(1, count + 1)]
     together = _together(settings, len(chosen))
     groups = [chosen[start : start + together] for start in range(0, len(chosen) - together + 1, together)]
     if workers is None and len(groups) == 1 and not devices:
@@ -103,9 +102,23 @@ def _places(settings: RunConfig, devices: Sequence[str], workers: int | None) ->
     count = workers or len(groups)
     used = [groups[number % len(groups)] for number in range(count)]
     return [
-        Place(" ".join(name for name, _ in group), {"CUDA_VISIBLE_DEVICES": ",".join(number for _, number in group)})
+        Place(
+            " ".join(name for name, _ in group),
+            {"CUDA_VISIBLE_DEVICES": ",".join(number for _, number in group), **_threads(count)},
+        )
         for group in used
     ]
+
+
+def _threads(count: int) -> dict[str, str]:
+    """Give each of ``count`` processes its share of the cores, or the fewer threads that the user wants.
+
+    Left alone, each starts a thread for every core, and threads that wait for their turn keep cores busy: on two H200s
+    of a host with 32 cores, banks of STS-B then took half as long again as one after the other.
+    """
+    share = max(1, _cores() // count)
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return {"OMP_NUM_THREADS": str(min(share, int(wanted)) if wanted.isdecimal() and int(wanted) else share)}
 
 
 def _chosen(settings: RunConfig, devices: Sequence[str]) -> list[tuple[str, str]]:

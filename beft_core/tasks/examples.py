@@ -133,13 +133,18 @@ def _by_group(order: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def subsample(examples: Examples, n: int | None, seed: int, sampler: str = "generator") -> Examples:
-    """Draw ``n`` examples: the first of a permutation by the seed; for ``None`` all of them, in their order.
+    """Draw ``n`` examples: those at the positions that :func:`draw` gives."""
+    return examples if n is None else examples.take(draw(examples, n, seed, sampler))
+
+
+def draw(examples: Examples, n: int | None, seed: int, sampler: str = "generator") -> np.ndarray:
+    """Draw the positions of ``n`` examples: the first of a permutation by the seed; for ``None`` all of them, in order.
 
     ``sampler``: a key of :data:`beft_core.presets.SAMPLERS`. Raises UserError when there are fewer than ``n``,
     or for a seed that the sampler cannot take.
     """
     if n is None:
-        return examples
+        return np.arange(len(examples))
     if n > len(examples):
         raise UserError(f"got --n-train {n}", f"at most {len(examples)}, the examples that there are", "--regime all")
     if sampler == "randomstate":
@@ -148,4 +153,4 @@ def subsample(examples: Examples, n: int | None, seed: int, sampler: str = "gene
         order = np.random.RandomState(seed).permutation(len(examples))
     else:
         order = np.random.default_rng([seed, 0]).permutation(len(examples))
-    return examples.take(order[:n])
+    return order[:n]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
+
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.models import biases
@@ -12,7 +14,7 @@ from beft_core.models import load as models
 from beft_core.models.biases import LoadedModel
 from beft_core.models.placement import Placement
 from beft_core.scores.rewriting import Rewriting
-from beft_core.tasks.examples import Examples, TaskData, subsample
+from beft_core.tasks.examples import Examples, TaskData, draw, subsample
 from beft_core.tasks.prompts.demonstrations import demonstrated
 from beft_core.training.batches.encoded import Encoded
 from beft_core.training.objectives.base import Metrics, Outputs
@@ -88,6 +90,11 @@ def sample(config: RunConfig, train: Examples) -> Examples:
         UserError: there are fewer than it asks for.
     """
     return subsample(train, *drawn(config))
+
+
+def draw_of(config: RunConfig, train: Examples) -> np.ndarray:
+    """Draw the positions of the examples of :func:`sample`, int64 [examples]. Raises as that does."""
+    return draw(train, *drawn(config))
 
 
 Drawn = tuple[int | None, int, str]

@@ -15,8 +15,12 @@ from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.merging.config import recorded
 from beft_core.scores.approaches import APPROACHES, PAPER
+from beft_core.tasks.examples import Examples
+from beft_core.tasks.load import load_task
 from beft_core.tasks.predictions import Predictions, example_keys
 from beft_core.training import evaluate, inputs, workflow
+from beft_core.training.batches.encoded import Encoded
+from beft_core.training.objectives.classification import Classification
 from beft_core.training.observer import Observer
 from beft_core.training.workflow import Trained, select, train, train_bank
 
@@ -30,6 +34,45 @@ def test_a_bank_trains_what_each_run_alone_does() -> None:
         for key in alone.keys():  # noqa: SIM118
             np.testing.assert_array_equal(together.snapshot.pre(*key), alone.pre(*key))
             np.testing.assert_allclose(together.snapshot.post(*key), alone.post(*key), atol=1e-5)
+
+
+def test_an_example_that_several_runs_draw_is_tokenised_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, list[str]]] = []
+    real = Classification.encode
+
+    def encode(self: Classification, model: Any, examples: Examples, *given: Any, **named: Any) -> Encoded:
+        told.append(("train" if named.get("training") else "validation", list(examples.text)))
+        return real(self, model, examples, *given, **named)
+
+    monkeypatch.setattr(Classification, "encode", encode)
+    runs = [dataclasses.replace(BASE, n_train=100, seed=seed) for seed in range(3)]
+    heard = Heard()
+    train_bank(runs, heard)
+    data = load_task("demo-sentiment")
+    drawn = {text for run in runs for text in inputs.sample(run.resolved(), data.train).text}
+    ((kind, texts),) = told
+    assert kind == "train" and len(texts) == len(drawn) < 300 and set(texts) == drawn
+    assert heard.tokenised == (len(drawn), len(drawn))
+
+
+class Heard(Observer):
+    """What is said of the stage in which texts are tokenised: how many there are, and how many were."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.tokenised: tuple[int | None, int] = (None, 0)
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        self.name = name
+        if name == "tokenise":
+            self.tokenised = total, 0
+
+    def advance(self, n: int = 1) -> None:
+        if self.name == "tokenise":
+            self.tokenised = self.tokenised[0], self.tokenised[1] + n
+
+    def should_stop(self) -> bool:
+        return True  # before the first step
 
 
 def test_a_run_that_shares_no_pass_makes_all_go_one_after_the_other(

@@ -45,6 +45,7 @@ def test_a_cpu_has_one_worker_or_as_many_as_are_asked_for(
     cards: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fleet, "_cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS")
     assert places(SPEC) == places(SPEC, workers=1) == [Place("cpu")]
     three = places(SPEC, workers=3)
     assert [place.environment for place in three] == [{"OMP_NUM_THREADS": "2"}] * 3
@@ -62,6 +63,19 @@ def test_every_gpu_has_a_worker_without_being_told(cards: Callable[[int], None])
     assert bound(places(ON_GPU, ["cuda:2", "cuda:0"])) == [("cuda:2", "GPU-2"), ("cuda:0", "GPU-0")]
     assert bound(places(ON_GPU, ["cuda:1"])) == [("cuda:1", "GPU-1")]
     assert len(places(ON_GPU, workers=4)) == 4
+
+
+@pytest.mark.parametrize(("wanted", "threads"), [(None, "16"), ("", "16"), ("4", "4"), ("64", "16"), ("0", "16")])
+def test_workers_share_the_cores_on_gpus_too(
+    wanted: str | None, threads: str, cards: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "_cores", lambda: 32)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    if wanted is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+    cards(2)
+    assert [place.environment["OMP_NUM_THREADS"] for place in places(ON_GPU)] == [threads] * 2
+    assert {place.environment["OMP_NUM_THREADS"] for place in places(ON_GPU, workers=64)} == {"1"}
 
 
 def test_a_model_that_one_gpu_cannot_hold_gets_several(
