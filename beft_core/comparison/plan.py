@@ -88,5 +88,5 @@ def plan(spec: ComparisonSpec, observer: Observer) -> Plan:
         len(reported),
         rows if wanted is None else wanted,
         spec.usual_rate() if spec.same_lr is None else spec.same_lr,
-        constant_answer(np.asarray(reported.labels), data.spec.metrics[0]),
+        constant_answer(np.asarray(reported.labels), data.spec.metrics[0], reported.golds),
     )

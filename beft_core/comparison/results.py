@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +56,7 @@ def result_of(
     pairs: list[dict[str, Any]] = []
     for setting in SETTINGS:
         own = {entry.trains: _own_runs(entry, setting, plan, choices, finals) for entry in plan.entries}
-        resampled, unpaired = _resampled(own, predictions)
+        resampled, unpaired = _resampled(own, predictions, [one.trains for one in plan.entries if not one.lrs])
         for entry in plan.entries:
             reason = refused.get(entry.trains) or plan.refused.get(entry.trains) or ""
             shared = _shared(spec, plan, setting, entry, choices.get(entry.trains))
@@ -96,7 +96,7 @@ def _predictions(finals: pd.DataFrame, folder: ComparisonFolder) -> dict[str, Pr
 
 
 def _resampled(
-    own: Mapping[str, pd.DataFrame], predictions: Mapping[str, Predictions]
+    own: Mapping[str, pd.DataFrame], predictions: Mapping[str, Predictions], untrained: Collection[str]
 ) -> tuple[Resampled | None, dict[str, str]]:
     """Resample the methods all of whose seeds have predictions, and say of the others why they are not: some of the
     seeds would have an interval beside the mean of all.
@@ -116,7 +116,7 @@ def _resampled(
             unpaired[trains] = f"the predictions of {seeds} are missing: the wider interval, and no pairs"
         elif done:
             found[trains] = {seed: predictions[run] for seed, run in done.items()}
-    return Resampled(found, metric) if found else None, unpaired
+    return Resampled(found, metric, untrained=untrained) if found else None, unpaired
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -237,7 +237,7 @@ def _pairs(resampled: Resampled, order: list[str], shared: dict[str, Any]) -> li
                 "second_better": worse,
                 "alike": alike,
                 "p": resampled.p(first, second),
-                "seeds": len(resampled.seeds_of_both(first, second)),
+                "seeds": resampled.count_pairs(first, second),
                 "examples": resampled.examples,
             }
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,17 +15,39 @@ PROPORTIONS = ("accuracy", "f1", "f1_macro", *ANSWER_METRICS)
 """Metrics from 0 to 1 that count right answers. All others are correlations: 0 for any constant answer."""
 
 
-def constant_answer(labels: np.ndarray, metric: str) -> float:
+def constant_answer(labels: np.ndarray, metric: str, golds: Sequence[Sequence[int]] | None = None) -> float:
     """Compute a metric of the best constant answer: 0 for correlations, and for labels that are numbers or free text.
 
-    ``labels``: encoded labels [examples]; ``metric``: a key of :data:`beft_core.tasks.metrics.METRICS`.
+    ``labels``: encoded labels [examples]; ``metric``: a key of :data:`beft_core.tasks.metrics.METRICS`; ``golds``:
+    numbers of all right answers of each example, empty where the label alone is; None: it always is.
     """
     if metric not in PROPORTIONS or metric in ANSWER_METRICS or labels.dtype.kind != "i" or not len(labels):
         return 0.0
-    # Right answers are counted, so the most frequent class is the best one; F1 counts those of class 1 alone.
-    values, counts = np.unique(labels, return_counts=True)
-    answers = {int(values[counts.argmax()]), *({1} if metric == "f1" else ())}
-    return max(METRICS[metric](np.full_like(labels, answer), labels) for answer in answers)
+    tried = (np.full_like(labels, answer) for answer in constant_answers(labels, metric, golds))
+    return max(METRICS[metric](said, judged(said, labels, golds)) for said in tried)
+
+
+def constant_answers(labels: np.ndarray, metric: str, golds: Sequence[Sequence[int]] | None = None) -> list[int]:
+    """List the constant answers of which one is the best by a metric of :data:`PROPORTIONS`.
+
+    ``labels``: numbers of classes or candidates [examples], at least one; ``golds``: as of :func:`constant_answer`.
+    """
+    # Right answers are counted, so that the one that is right most often is the best; F1 counts those of class 1 alone.
+    several = [()] * len(labels) if golds is None else golds
+    right = Counter(one for label, own in zip(labels.tolist(), several, strict=True) for one in {int(label), *own})
+    most = min(right, key=lambda answer: (-right[answer], answer))
+    return sorted({most, *({1} if metric == "f1" else ())})
+
+
+def judged(predicted: np.ndarray, labels: np.ndarray, golds: Sequence[Sequence[int]] | None) -> np.ndarray:
+    """Choose the labels that predictions are compared with: of several right answers the predicted one, [examples].
+
+    ``golds``: as of :func:`constant_answer`.
+    """
+    if golds is None:
+        return labels
+    right = [one in own for one, own in zip(predicted.tolist(), golds, strict=True)]
+    return np.where(right, predicted, labels)
 
 
 def uncertainty(metric: str, value: float, examples: int) -> float:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from beft_core.tasks.constant_answer import judged
 from beft_core.tasks.examples import Examples
 
 MISSING = -1e9
@@ -48,10 +49,7 @@ class Predictions:
     @property
     def judged(self) -> np.ndarray:
         """Labels that predictions are compared with, float64 [examples]: of several right ones the predicted one."""
-        if self.golds is None:
-            return self.labels
-        right = [one in golds for one, golds in zip(self.predicted.tolist(), self.golds, strict=True)]
-        return np.where(right, self.predicted, self.labels)
+        return judged(self.predicted, self.labels, self.golds)
 
     @property
     def regression(self) -> bool:

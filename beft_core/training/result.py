@@ -176,10 +176,11 @@ def meta_of(
 
 def constant_of(data: TaskData) -> dict[str, Any] | None:
     """Record what the best constant answer gets by the metric that counts; None without validation examples."""
-    labels = next(iter(data.evals.values())).labels if data.evals else ()
-    if not len(labels):
+    examples = next(iter(data.evals.values()), None)
+    if not examples:
         return None
-    return {"value": constant_answer(np.asarray(labels), data.spec.metrics[0]), "examples": len(labels)}
+    value = constant_answer(np.asarray(examples.labels), data.spec.metrics[0], examples.golds)
+    return {"value": value, "examples": len(examples)}
 
 
 def head_tensors(task: str, bank: Bank, run: int, owned: set[str]) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ the mean in three cases of four. So how far drawn seeds are from all is widened 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from beft_core.errors import UserError
 from beft_core.reports.paired import BLOCK, LEVEL, RESAMPLES, SEED, WEIGHTED, binomial_p, error_of
 from beft_core.reports.selection.contests import critical_t, two_sided_p
-from beft_core.tasks.constant_answer import PROPORTIONS
+from beft_core.tasks.constant_answer import PROPORTIONS, constant_answers, judged
 from beft_core.tasks.predictions import Predictions
 
 NORMAL = 1.959964
@@ -56,9 +56,15 @@ class Resampled:
         metric: str,
         resamples: int = RESAMPLES,
         seed: int = SEED,
+        untrained: Collection[str] = (),
     ) -> None:
-        """Resample. ``predictions``: method -> seed -> what it predicts; ``metric``: a key of ``paired.WEIGHTED``."""
+        """Resample.
+
+        ``predictions``: method -> seed -> what it predicts; ``metric``: a key of ``paired.WEIGHTED``; ``untrained``:
+        methods that train nothing, whose single run stands for every seed.
+        """
         self.metric = metric
+        self._untrained = frozenset(untrained)
         self._runs = _on_the_same_examples(predictions)
         first = next(one for runs in self._runs.values() for one in runs.values())
         self.examples = len(first)
@@ -78,14 +84,14 @@ class Resampled:
             for name, runs in self._runs.items():
                 for number, one in runs.items():
                     parts.setdefault((name, number), []).append(compute(one.predicted, one.judged, weights))
-            of_constant.append(np.zeros(some) if constant is None else compute(constant, first.labels, weights))
+            of_constant.append(np.zeros(some) if constant is None else compute(*constant, weights))
             left -= some
         for (name, number), found in parts.items():
             one = self._runs[name][number]
             self._values[name][number] = np.concatenate(found)
             self._whole[name][number] = float(compute(one.predicted, one.judged, once)[0])
         self._constant = np.concatenate(of_constant)
-        self.constant = 0.0 if constant is None else float(compute(constant, first.labels, once)[0])
+        self.constant = 0.0 if constant is None else float(compute(*constant, once)[0])
         """Metric of the best constant answer; 0 for correlations."""
         most = max(map(len, self._runs.values()))
         self._draws = np.random.default_rng([seed, self.examples, 1]).random((resamples, most))
@@ -113,17 +119,20 @@ class Resampled:
         """Count the seeds whose own distance to the best constant answer has an interval that reaches 0 or below."""
         return sum(_ends(values - self._constant)[0] <= 0 for values in self._values[method].values())
 
-    def seeds_of_both(self, first: str, second: str) -> list[int]:
-        """List the seeds by which two methods are paired: those that both have."""
-        return sorted(set(self._whole[first]) & set(self._whole[second]))
+    def count_pairs(self, first: str, second: str) -> int:
+        """Count the seeds by which two methods are paired: those that both have; 1 where one trains nothing. Raises
+        UserError as :meth:`difference`.
+        """
+        return min(map(len, self._paired_seeds(first, second)))
 
     def difference(self, first: str, second: str) -> Interval:
         """Compute the mean over seeds of one method minus that of another, with its paired interval.
 
-        A method with a single fine-tune, as one that trains nothing, stands beside every seed of the other.
+        A method that trains nothing stands beside every seed of the other. One of which a single seed did not fail is
+        compared by that seed alone: beside the mean of all of the other's it would be of other examples.
 
         Raises:
-            UserError: several seeds each, and none that both have.
+            UserError: two methods that are trained, without a seed that both have.
         """
         seeds = self._paired_seeds(first, second)
         both = [self._mean(name, own) for name, own in zip((first, second), seeds, strict=True)]
@@ -160,7 +169,7 @@ class Resampled:
         names = (first, second)
         means = [np.mean([self._values[name][s] for s in own], axis=0) for name, own in zip(names, seeds, strict=True)]
         whole = [np.array([self._whole[name][s] for s in own]) for name, own in zip(names, seeds, strict=True)]
-        apart = whole[0] - whole[1]  # by seed; of a method with a single fine-tune, that one beside each seed
+        apart = whole[0] - whole[1]  # by seed; of a method that trains nothing, its one run beside each seed
         examples, between = float(np.var(means[0] - means[1], ddof=1)), float(np.var(apart, ddof=1)) / len(apart)
         if (variance := examples + between) < ALIKE**2:
             return 1.0 if abs(apart.mean()) < ALIKE else 0.0
@@ -169,9 +178,9 @@ class Resampled:
 
     def _paired_seeds(self, first: str, second: str) -> tuple[list[int], list[int]]:
         own = sorted(self._whole[first]), sorted(self._whole[second])
-        if min(map(len, own)) == 1:
+        if any(len(seeds) == 1 for name, seeds in zip((first, second), own, strict=True) if name in self._untrained):
             return own
-        both = self.seeds_of_both(first, second)
+        both = sorted({*own[0]} & {*own[1]})
         if not both:
             raise UserError(f"got {first} and {second} without a seed in common", "fine-tunes of the same seeds")
         return both, both
@@ -210,15 +219,16 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _best_constant(one: Predictions, metric: str) -> np.ndarray | None:
-    """Make the predictions of the best constant answer; None where any gets 0."""
+def _best_constant(one: Predictions, metric: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Make the predictions of the best constant answer, and the labels that they are compared with; None where any
+    gets 0.
+    """
     if metric not in PROPORTIONS or one.regression:
         return None
-    classes, counts = np.unique(one.labels, return_counts=True)
-    answers = {float(classes[counts.argmax()]), *({1.0} if metric == "f1" else ())}
     once = np.ones((1, len(one)))
-    tried = [np.full(len(one), answer) for answer in sorted(answers)]
-    return max(tried, key=lambda said: float(WEIGHTED[metric](said, one.labels, once)[0]))
+    said = [np.full(len(one), float(answer)) for answer in constant_answers(one.labels, metric, one.golds)]
+    tried = [(constant, judged(constant, one.labels, one.golds)) for constant in said]
+    return max(tried, key=lambda both: float(WEIGHTED[metric](*both, once)[0]))
 
 
 def _on_the_same_examples(

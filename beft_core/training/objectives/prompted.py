@@ -13,6 +13,7 @@ import numpy as np
 from beft_core.errors import UserError
 from beft_core.models.biases import LoadedModel
 from beft_core.tasks.answer_metrics import compute_answers
+from beft_core.tasks.constant_answer import judged
 from beft_core.tasks.examples import Examples
 from beft_core.training.batches.encoded import Encoded, Writing
 from beft_core.training.batches.prompted import encode_prompts, encode_questions
@@ -86,9 +87,8 @@ class Prompted(Objective):
         if isinstance(outputs, list):
             assert source is not None and source.answers is not None, "examples without right texts"
             return compute_answers(names, outputs, source.answers)
-        if source is not None and source.golds is not None:
-            right = zip(self.predict(outputs), source.golds, labels, strict=True)
-            labels = np.array([one if one in golds else label for one, golds, label in right], np.int64)
+        if source is not None:
+            labels = judged(self.predict(outputs), labels, source.golds)
         return self.metrics(names, outputs, labels)
 
     def head(self) -> dict[str, Any]:

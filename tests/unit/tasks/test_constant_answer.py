@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from beft_core.tasks.constant_answer import constant_answer, uncertainty
+from beft_core.tasks.constant_answer import constant_answer, judged, uncertainty
 from beft_core.tasks.metrics import METRICS
 
 
@@ -17,6 +17,13 @@ def test_no_constant_answer_is_better(metric: str, labels: list[int]) -> None:
         pytest.skip("F1 is of two classes")
     tried = max(METRICS[metric](np.full_like(truth, answer), truth) for answer in {*labels, 1})
     assert constant_answer(truth, metric) == pytest.approx(0.0 if metric == "mcc" else tried)
+
+
+def test_of_several_right_answers_any_counts() -> None:
+    labels, golds = np.array([0, 1, 2, 0]), [(0, 3), (1, 3), (2, 3), ()]
+    assert constant_answer(labels, "accuracy") == 0.5
+    assert constant_answer(labels, "accuracy", golds) == 0.75
+    assert judged(np.array([3, 0, 3, 3]), labels, golds).tolist() == [3, 1, 3, 0]
 
 
 def test_numbers_have_no_constant_answer_but_zero() -> None:

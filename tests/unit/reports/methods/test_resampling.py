@@ -34,7 +34,7 @@ def several() -> Resampled:
         "constant": {0: made(1.0, 8, labels=np.zeros(EXAMPLES, int))},
     }
     runs["constant"] = {0: Predictions("t", runs["good"][0].keys, runs["good"][0].labels, runs["constant"][0].logits)}
-    return Resampled(runs, "accuracy", resamples=400)
+    return Resampled(runs, "accuracy", resamples=400, untrained=["once"])
 
 
 def test_the_mean_over_seeds_is_the_plain_one_and_lies_in_its_interval(several: Resampled) -> None:
@@ -91,6 +91,16 @@ def test_what_trains_nothing_stands_beside_every_seed(several: Resampled) -> Non
     first, second, alike = several.split("good", "once")
     assert first > second and first + second + alike == EXAMPLES
     assert 0 < several.p("good", "once") < 0.01 and several.p("once", "once") == 1.0
+    assert several.count_pairs("good", "once") == 1 and several.count_pairs("good", "fair") == 3
+
+
+def test_a_method_of_which_one_seed_is_left_is_compared_by_that_seed() -> None:
+    a = {0: made(0.95, 1), 1: made(0.6, 2), 2: made(0.95, 3)}
+    found = Resampled({"a": a, "b": {1: made(0.6, 2)}}, "accuracy", resamples=50)
+    assert found.difference("a", "b").value == 0 and found.split("a", "b")[:2] == (0, 0)
+    assert found.p("a", "b") == 1.0 and found.count_pairs("a", "b") == 1
+    with pytest.raises(UserError, match="seed in common"):
+        Resampled({"a": a, "b": {7: made(0.6, 2)}}, "accuracy", resamples=10).difference("a", "b")
 
 
 def test_the_test_of_one_seed_is_mcnemars() -> None:
@@ -165,6 +175,13 @@ def test_the_constant_answer(several: Resampled) -> None:
     assert several.above_constant("constant").value == several.above_constant("constant").high == 0
     assert several.seeds_at_constant("constant") == 1 and several.seeds_at_constant("good") == 0
     assert several.above_constant("good").low > 0
+
+
+def test_a_constant_answer_is_right_where_any_right_candidate_is_it() -> None:
+    labels, golds = np.array([0.0, 1.0, 2.0]), ((0, 3), (1, 3), (2,))
+    one = Predictions("t", np.arange(3), labels, np.eye(4, dtype=np.float32)[[3, 3, 3]], golds=golds)
+    found = Resampled({"a": {0: one}}, "accuracy", resamples=50)
+    assert found.constant == pytest.approx(2 / 3) and found.above_constant("a").high == 0
 
 
 @pytest.mark.parametrize("metric", ["f1", "f1_macro", "mcc"])
