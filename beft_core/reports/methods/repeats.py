@@ -1,7 +1,8 @@
 """Rows of one method that stand in a table of comparisons several times: which of them counts, and what is left out.
 
 Two comparisons of one task, model and number of training examples may share methods, such as a later one with more of
-them. Whoever reads a table by method would get whichever row came last.
+them. Whoever reads a table by method would get whichever row came last. Rows of other conditions
+(:mod:`beft_core.reports.methods.conditions`) stand in each other's place too, and what is said of them tells those.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from beft_core.reports.methods.conditions import conditions
+
 KEY = ("task", "model", "n_train", "setting", "trains")
 """Columns that no two rows agree in."""
 RULE = "a row with a number counts before one without, then the one of more seeds, then the first"
 """Rule by which one of several rows is chosen."""
-MAX_NAMED = 3
+MAX_NAMED = 20
 """Most rows that are named of those that were left out."""
 
 
@@ -36,11 +39,7 @@ def without_repeats(rows: Sequence[Mapping[str, Any]]) -> tuple[list[int], tuple
     for positions in found.values():
         best = max(positions, key=lambda at: (*_worth(rows[at]), -at))
         kept.append(best)
-        said += [
-            f"{_where(rows[at])}: {_number(rows[best])} counts, {_number(rows[at])} is left out"
-            for at in positions
-            if at != best and not _equal(rows[at], rows[best])
-        ]
+        said += [_sentence(rows[best], rows[at]) for at in positions if at != best and not _equal(rows[at], rows[best])]
     return sorted(kept), tuple(said)
 
 
@@ -60,6 +59,13 @@ def _worth(row: Mapping[str, Any]) -> tuple[bool, float]:
 def _where(row: Mapping[str, Any]) -> str:
     size = "" if _is_nan(row["n_train"]) or row["n_train"] is None else f", {row['n_train']:,.0f} examples"
     return f"{row['label'] or row['trains']} on {row['task']} ({row['model']}{size}), {row['setting']}"
+
+
+def _sentence(stays: Mapping[str, Any], leaves: Mapping[str, Any]) -> str:
+    """Say which of two rows counts; where they are of other conditions, of which."""
+    apart = conditions(stays) != conditions(leaves)
+    first, second = (_number(row) + f" ({conditions(row)})" * apart for row in (stays, leaves))
+    return f"{_where(leaves)}: {first} counts, {second} is left out"
 
 
 def _number(row: Mapping[str, Any]) -> str:

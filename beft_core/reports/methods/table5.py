@@ -15,6 +15,7 @@ import pandas as pd
 from beft_core.reports import paper
 from beft_core.reports.captions import SPREAD
 from beft_core.reports.cells import Cell, Column, Row, Table, mark_best
+from beft_core.reports.methods.conditions import mixed
 from beft_core.reports.methods.repeats import in_words
 from beft_core.reports.methods.table import SETTINGS, Comparison
 from beft_core.tasks.registry import TASKS
@@ -185,13 +186,13 @@ def _note(row: Mapping[str, Any]) -> str:
 
 
 def _notes(here: pd.DataFrame) -> tuple[str, ...]:
-    """List what holds for the whole table: chance, and what shares a pass."""
+    """List what holds for the whole table: chance, what is null, and which numbers are of other conditions."""
     notes = ["a cell says how sure it is, and whether it is above the best constant answer, where one points at it"]
     if "k" in set(here["method"]):
         notes.append(
             "b_k is certified null in most encoders: alone it moves nothing but the head and a bias of the pooler"
         )
-    return tuple(notes)
+    return (*notes, *mixed(here))
 
 
 def _interval(row: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ import streamlit as st
 from beft_core.reports import paper
 from beft_core.reports import tables as of_sweeps
 from beft_core.reports.methods import repeats
+from beft_core.reports.methods.conditions import mixed
 from beft_core.reports.methods.table import SETTINGS, Comparison
 from beft_core.reports.methods.table5 import TECHNIQUES, TITLES, models_of, plain, table5, verdicts
 from beft_core.tasks.metrics import metric_in_words
@@ -131,6 +132,9 @@ def _pictures(chosen: _Chosen, settings: Iterable[str], dark: bool) -> None:
             "and at *none* what trains no more than a head."
         )
         notes += [f"Without a number: {in_words(one)}." for one in _without_number(chosen.of_task.rows)]
+        for setting, title in TITLES.items():
+            own = chosen.of_task.rows
+            notes += [f"{in_words(one)}, {title}." for one in mixed(own[own["setting"] == setting])]
         if left_out := repeats.in_words(chosen.own.left_out):
             notes.append(f"Left out: {in_words(left_out)}.")
         st.markdown("\n".join(f"- {note}" for note in notes))

@@ -44,6 +44,13 @@ def test_what_is_left_out_is_named() -> None:
     assert said == (), "the same row once more loses nothing"
 
 
+def test_of_rows_of_other_conditions_those_are_named() -> None:
+    one, other = row("v", 0.8, preset="quick"), row("v", 0.7, preset="paper", seeds=2, n_eval=100)
+    _, said = without_repeats(rows(one, other))
+    assert "80.0 of 3 seeds at 0.001 (quick preset, accuracy on 872 validation examples) counts" in said[0]
+    assert said[0].endswith("(paper preset, accuracy on 100 validation examples) is left out")
+
+
 def test_only_the_first_are_named_in_a_sentence() -> None:
     said = in_words([f"row {number}" for number in range(MAX_NAMED + 2)])
-    assert RULE in said and said.endswith("row 0; row 1; row 2; and 2 more") and in_words(()) == ""
+    assert RULE in said and said.endswith(f"; row {MAX_NAMED - 1}; and 2 more") and in_words(()) == ""

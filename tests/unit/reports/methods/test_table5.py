@@ -75,6 +75,12 @@ def test_comparisons_on_several_numbers_of_examples_are_not_mixed() -> None:
     assert "(bundled, 100 examples)" in said[0] and "(bundled, 1,000 examples)" in said[1]
 
 
+def test_numbers_of_other_conditions_in_one_column_are_told() -> None:
+    apart = comparison(row("v", 0.8, preset="quick"), row("lora", 0.9, preset="paper"), row("v", 0.5, task="rte"))
+    (said,) = [note for note in table5(apart, "bundled", "best").notes if "conditions" in note]
+    assert said.startswith("sst2") and "b_v: quick preset" in said and "LoRA: paper preset" in said
+
+
 @pytest.mark.parametrize(
     ("lora", "beft", "words"),
     [
