@@ -108,7 +108,6 @@ TORCH_HALF: tuple[str, ...] = (
     "beft_core.inference.merged_weights",
     "beft_core.inference.predict",
     "beft_core.sweeps.runner",
-    "beft_core.comparison.runner",
     "beft_core.library.loaded_models",
     "beft_core.models.attention_experiments",
     "beft_core.models.biases",
