@@ -13,19 +13,25 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from beft_core.errors import UserError
+from beft_core.tasks.resamples import draws
 
 RESAMPLES, SEED, PERCENTILES = 1000, 0, (2.5, 97.5)
-BLOCK = 2**22
-"""Most counts that are held at once: 32 MB."""
 
 
-def resampled(metric: str, predicted: np.ndarray, labels: np.ndarray, resamples: int = RESAMPLES) -> np.ndarray:
+def resampled(
+    metric: str,
+    predicted: np.ndarray,
+    labels: np.ndarray,
+    resamples: int = RESAMPLES,
+    groups: np.ndarray | None = None,
+) -> np.ndarray:
     """Compute a metric of every variant on every resample.
 
     Args:
         metric: a key of :data:`beft_core.tasks.metrics.METRICS`.
         predicted: predictions [variants, examples], classes or finite values.
         labels: [examples].
+        groups: as of :func:`beft_core.tasks.resamples.draws`.
 
     Returns:
         float64 [variants, resamples].
@@ -38,18 +44,20 @@ def resampled(metric: str, predicted: np.ndarray, labels: np.ndarray, resamples:
     score = _METRICS[metric](predicted, labels)
     blocks = (
         np.stack([score(variant, counts) for variant in range(len(predicted))])
-        for counts in _draws(len(labels), resamples)
+        for counts in _draws(len(labels), resamples, groups)
     )
     return np.concatenate(list(blocks), axis=1)
 
 
-def resampled_means(scores: np.ndarray, resamples: int = RESAMPLES) -> np.ndarray:
+def resampled_means(scores: np.ndarray, resamples: int = RESAMPLES, groups: np.ndarray | None = None) -> np.ndarray:
     """Compute the mean score of every variant on every resample, of a metric that is a mean over examples.
 
     ``scores``: of each variant on each example, float64 [variants, examples]. Returns float64 [variants, resamples],
     on the resamples that :func:`resampled` takes.
     """
-    blocks = [counts @ scores.T / counts.shape[1] for counts in _draws(scores.shape[1], resamples)]
+    blocks = [
+        counts @ scores.T / counts.sum(axis=1, keepdims=True) for counts in _draws(scores.shape[1], resamples, groups)
+    ]
     return np.concatenate(blocks).T
 
 
@@ -66,15 +74,9 @@ def interval(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(few, np.nan, low), np.where(few, np.nan, high)
 
 
-def _draws(examples: int, resamples: int) -> Iterator[np.ndarray]:
-    """Yield how often each resample has each example, float64 [some resamples, examples]."""
-    rng = np.random.default_rng(SEED)
-    at_once = max(1, BLOCK // examples)
-    for start in range(0, resamples, at_once):
-        some = min(at_once, resamples - start)
-        drawn = rng.integers(0, examples, size=(some, examples))
-        drawn += examples * np.arange(some)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=some * examples).reshape(some, examples).astype(np.float64)
+def _draws(examples: int, resamples: int, groups: np.ndarray | None) -> Iterator[np.ndarray]:
+    """Yield the resamples that every variant and every metric is scored on."""
+    return draws(np.random.default_rng(SEED), examples, resamples, groups)
 
 
 _Score = Callable[[int, np.ndarray], np.ndarray]
@@ -83,7 +85,7 @@ _Score = Callable[[int, np.ndarray], np.ndarray]
 
 def _accuracy(predicted: np.ndarray, labels: np.ndarray) -> _Score:
     right = (predicted == labels).astype(np.float64)
-    return lambda variant, counts: counts @ right[variant] / counts.shape[1]
+    return lambda variant, counts: counts @ right[variant] / counts.sum(axis=1)
 
 
 def _counted(predicted: np.ndarray, labels: np.ndarray) -> Callable[[int, np.ndarray], tuple[np.ndarray, ...]]:
@@ -126,7 +128,7 @@ def _mcc(predicted: np.ndarray, labels: np.ndarray) -> _Score:
 
     def score(variant: int, counts: np.ndarray) -> np.ndarray:
         right, said, labelled = count(variant, counts)
-        total = float(counts.shape[1])
+        total = counts.sum(axis=1)
         together = total * right.sum(axis=1) - (said * labelled).sum(axis=1)
         spread = (total**2 - np.square(said).sum(axis=1)) * (total**2 - np.square(labelled).sum(axis=1))
         return _divided(together, np.sqrt(spread))
@@ -139,7 +141,7 @@ def _pearson(predicted: np.ndarray, labels: np.ndarray) -> _Score:
 
     def score(variant: int, counts: np.ndarray) -> np.ndarray:
         x = predicted[variant] - predicted[variant].mean()
-        total = counts.shape[1]
+        total = counts.sum(axis=1)
         mean_x, mean_y, xx, yy, xy = (counts @ values / total for values in (x, y, x * x, y * y, x * y))
         spread_x, spread_y = xx - np.square(mean_x), yy - np.square(mean_y)
         constant = (spread_x <= 1e-14 * xx) | (spread_y <= 1e-14 * yy)
@@ -174,7 +176,8 @@ class _Sorted:
     def ranks(self, counts: np.ndarray) -> np.ndarray:
         """Compute the mean rank of each value among all of its resample, less the mean of all: as ``counts``."""
         of_group = np.add.reduceat(counts[:, self.order], self.starts, axis=1)
-        ranks = np.cumsum(of_group, axis=1) - (of_group - 1) / 2 - (counts.shape[1] + 1) / 2
+        total = counts.sum(axis=1, keepdims=True)
+        ranks = np.cumsum(of_group, axis=1) - (of_group - 1) / 2 - (total + 1) / 2
         return np.asarray(ranks[:, self.group])
 
 

@@ -26,6 +26,7 @@ from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.answer_metrics import ANSWER_METRICS
 from beft_core.tasks.examples import TaskData
 from beft_core.tasks.metrics import METRICS
+from beft_core.tasks.resamples import numbered
 from beft_core.tasks.sources.user_files import scored_from
 from beft_core.training import inputs
 from beft_core.training.batches.encoded import Encoded
@@ -90,7 +91,8 @@ def measure(
     asked += [(part, 0.0) for part in (*what.whole, *what.cells) if part not in turning]
     variants, number_of = _distinct(snapshot, config.task, asked)
     observer.stage("evaluate", len(variants) * len(encoded))
-    scored = _scored(model, variants, encoded, objective, metric, precision, observer)
+    groups = None if examples.groups is None else numbered(np.asarray(examples.groups))
+    scored = _scored(model, variants, encoded, objective, metric, precision, observer, groups)
     of = {place: scored[number] for place, number in number_of.items()}
     losses = {part: scored[0] - of[part, 0.0] for part in (*what.whole, *what.cells)}
     low, high = interval(scored[:1, 1:])
@@ -125,9 +127,11 @@ def _scored(
     metric: str,
     precision: Precision,
     observer: Observer,
+    groups: np.ndarray | None,
 ) -> np.ndarray:
     """Score every variant on the examples and on resamples of them: float64 [variants, 1 + resamples].
 
+    ``groups``: number of the text that each example is about [examples]; those are drawn together.
     NaN of a variant whose outputs are not finite. Raises UserError where they are not from the first.
     """
     source = encoded.source
@@ -142,7 +146,7 @@ def _scored(
                 for of_variant in texts
             ]
         )
-        return _means(per_example)
+        return _means(per_example, groups)
     logits = logits_by_depth(model, variants, encoded, precision=precision, advance=observer.advance)
     finite = np.isfinite(logits).all(axis=(1, 2))
     if not finite[0]:
@@ -153,19 +157,21 @@ def _scored(
     observer.stage("intervals")
     if metric == "accuracy" and source is not None and source.golds is not None:  # several may be right
         right = [[one in golds for one, golds in zip(of, source.golds, strict=True)] for of in predicted]
-        scored = _means(np.array(right, np.float64))
+        scored = _means(np.array(right, np.float64), groups)
     else:
         values = [
             METRICS[metric](one, encoded.labels) if ok else math.nan for one, ok in zip(predicted, finite, strict=True)
         ]
-        scored = np.concatenate([np.array(values)[:, None], resampled(metric, predicted, encoded.labels)], axis=1)
+        drawn = resampled(metric, predicted, encoded.labels, groups=groups)
+        scored = np.concatenate([np.array(values)[:, None], drawn], axis=1)
     scored[~finite] = math.nan
     return scored
 
 
-def _means(per_example: np.ndarray) -> np.ndarray:
+def _means(per_example: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
     """Average scores [variants, examples] over the examples and over each resample: [variants, 1 + resamples]."""
-    return np.concatenate([per_example.mean(axis=1, keepdims=True), resampled_means(per_example)], axis=1)
+    drawn = resampled_means(per_example, groups=groups)
+    return np.concatenate([per_example.mean(axis=1, keepdims=True), drawn], axis=1)
 
 
 def _loaded(snapshot: Snapshot, config: DialConfig, data: TaskData | None) -> tuple[RunConfig, TaskData]:

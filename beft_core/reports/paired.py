@@ -15,6 +15,7 @@ import numpy as np
 
 from beft_core.errors import UserError
 from beft_core.tasks.predictions import MISSING, Predictions
+from beft_core.tasks.resamples import draws, numbered
 
 RESAMPLES, SEED = 2000, 0
 """Number of resamples of the bootstrap, and the seed that draws them."""
@@ -22,8 +23,10 @@ LEVEL = 0.95
 """Share of the resamples that an interval covers."""
 SURE = 0.05
 """Probability below which a difference is called more than chance."""
-BLOCK = 4_000_000
-"""Most weights in memory at once."""
+EXACT_STEPS = 2e8
+"""Most additions by which a probability is computed exactly, less than a second; beyond it is a normal
+distribution's.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +43,18 @@ class Matched:
         """Which is right where the other is not, or nearer to the label: 1 the first, -1 the second, 0 both alike."""
         return np.sign(error_of(self.b) - error_of(self.a)).astype(np.int64)
 
+    @property
+    def groups(self) -> np.ndarray | None:
+        """Number of the text that each example is about, from 0 on [examples]; None: each has its own."""
+        known = self.a.groups if self.a.groups is not None else self.b.groups
+        return None if known is None else numbered(known)
+
 
 @dataclass(frozen=True)
 class SignTest:
-    """Exact test of how often one of two is better: McNemar's, or of a regression the sign test of the errors."""
+    """Exact test of how often one of two is better: McNemar's, or of a regression the sign test of the errors; where
+    examples are about one text, :func:`flip_p`.
+    """
 
     first: int
     """Number of examples on which only the first is right, or on which it is nearer."""
@@ -51,7 +62,7 @@ class SignTest:
     alike: int
     """Number of examples on which they are alike."""
     p: float
-    """Probability of a split at least as uneven, were both as good: two-sided, binomial."""
+    """Probability of a split at least as uneven, were both as good: two-sided."""
 
     @property
     def sure(self) -> bool:
@@ -112,7 +123,7 @@ def sign_test(matched: Matched) -> SignTest:
     """Compare two fine-tunes by how often one is better: McNemar's exact test, for classes."""
     better = matched.better
     first, second = int((better > 0).sum()), int((better < 0).sum())
-    return SignTest(first, second, len(better) - first - second, binomial_p(first, second))
+    return SignTest(first, second, len(better) - first - second, flip_p(better, matched.groups))
 
 
 def binomial_p(first: int, second: int) -> float:
@@ -127,22 +138,42 @@ def binomial_p(first: int, second: int) -> float:
     return min(1.0, 2 * total / 2**n)
 
 
+def flip_p(better: np.ndarray, groups: np.ndarray | None = None) -> float:
+    """Compute the two-sided probability of a split at least as uneven, were it a coin for each text which of the two is
+    the better one on its examples: they are easy or hard together, so that they are no independent coins.
+
+    Exact: where each example has a text of its own, that of :func:`binomial_p`.
+
+    Args:
+        better: 1 where the first is better, -1 the second, 0 both alike [examples].
+        groups: as of :func:`beft_core.tasks.resamples.draws`.
+    """
+    if groups is None:
+        return binomial_p(int((better > 0).sum()), int((better < 0).sum()))
+    by_text = np.abs(np.bincount(groups, better)).astype(np.int64)
+    by_text = by_text[by_text > 0]
+    found, most = abs(int(better.sum())), int(by_text.sum())
+    if len(by_text) * most > EXACT_STEPS:
+        return math.erfc(found / math.sqrt(2 * float(np.square(by_text).sum())))
+    ways = np.ones(1)  # probability of each sum, from the least to the most
+    for one in by_text.tolist():
+        ways = (np.pad(ways, (2 * one, 0)) + np.pad(ways, (0, 2 * one))) / 2
+    return min(1.0, float(ways[np.abs(np.arange(-most, most + 1)) >= found].sum()))
+
+
 def difference(matched: Matched, metric: str, resamples: int = RESAMPLES, seed: int = SEED) -> Difference:
-    """Compare two fine-tunes by a metric, a key of :data:`WEIGHTED`: each resample draws examples for both at once."""
+    """Compare two fine-tunes by a metric, a key of :data:`WEIGHTED`: each resample draws examples for both at once, and
+    those that are about one text together.
+    """
     compute = WEIGHTED[metric]
     n = len(matched.a)
     sides = [(side.predicted, side.judged) for side in (matched.a, matched.b)]
     once = np.ones((1, n))
     first, second = (float(compute(*side, once)[0]) for side in sides)
-    rng = np.random.default_rng(seed)
-    found: list[np.ndarray] = []
-    left = resamples
-    while left:
-        some = min(left, max(1, BLOCK // n))
-        drawn = rng.integers(0, n, (some, n)) + n * np.arange(some)[:, None]
-        weights = np.bincount(drawn.ravel(), minlength=some * n).reshape(some, n).astype(np.float64)
-        found.append(compute(*sides[0], weights) - compute(*sides[1], weights))
-        left -= some
+    found = [
+        compute(*sides[0], weights) - compute(*sides[1], weights)
+        for weights in draws(np.random.default_rng(seed), n, resamples, matched.groups)
+    ]
     low, high = np.quantile(np.concatenate(found), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Difference(metric, first, second, float(low), float(high))
 

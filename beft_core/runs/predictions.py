@@ -28,6 +28,10 @@ MAX_OUTPUTS = 1000
 _KEYS = ("model", "task", "set", "key", "label")
 _GOLDS = "golds"
 """Column of all right candidates, such as ``3 0 7``, in files of examples that have several; None: the label alone."""
+_GROUP = "group"
+"""Column of the number of the text that each example is about, in files where several are about one; None: of a task
+where each has its own.
+"""
 
 
 def write_predictions(path: Path, several: Sequence[Predictions]) -> None:
@@ -52,6 +56,9 @@ def write_predictions(path: Path, several: Sequence[Predictions]) -> None:
         [" ".join(map(str, right)) if right else None for one in several for right in (one.golds or ((),) * len(one))],
         pa.string(),
     )
+    groups = pa.concat_arrays(
+        [pa.nulls(len(one), pa.int64()) if one.groups is None else pa.array(one.groups) for one in several]
+    )
     table = pa.table(
         {
             "model": repeated([one.model for one in several], counts),
@@ -60,6 +67,7 @@ def write_predictions(path: Path, several: Sequence[Predictions]) -> None:
             "key": pa.array(np.concatenate([one.keys for one in several])),
             "label": pa.array(np.concatenate([one.labels for one in several])),
             **({_GOLDS: golds} if golds.null_count < len(golds) else {}),
+            **({_GROUP: groups} if groups.null_count < len(groups) else {}),
             **{f"logit_{at}": column(at) for at in range(outputs)},
         }
     )
@@ -76,11 +84,11 @@ def read_predictions(path: Path) -> list[Predictions]:
     """
     if not path.is_file():
         raise UserError(f"{path.name}: not there", "a run that stored its predictions")
-    limits = parquet.Limits(MAX_ROWS, MAX_BYTES, len(_KEYS) + 1 + MAX_OUTPUTS)
+    limits = parquet.Limits(MAX_ROWS, MAX_BYTES, len(_KEYS) + 2 + MAX_OUTPUTS)
     columns: dict[str, list[np.ndarray]] = {}
     with parquet.opened(path, None, limits) as (schema, batches):
         names = list(schema.names)
-        known = (*_KEYS, _GOLDS) if _GOLDS in names else _KEYS
+        known = (*_KEYS, *(name for name in (_GOLDS, _GROUP) if name in names))
         logits = [f"logit_{at}" for at in range(len(names) - len(known))]
         if sorted(names) != sorted([*known, *logits]) or not logits:
             raise UserError(f"{path.name}: got the columns {', '.join(names)[:200]}", ", ".join((*_KEYS, "logit_0 …")))
@@ -93,9 +101,10 @@ def read_predictions(path: Path) -> list[Predictions]:
     try:
         keys = found["key"].astype(np.int64, casting="same_kind")
         labels = found["label"].astype(np.float64)
+        group = np.full(len(keys), np.nan) if _GROUP not in found else found[_GROUP].astype(np.float64)
         matrix = np.stack([found[name].astype(np.float32) for name in logits], axis=1)
     except (TypeError, ValueError):
-        raise UserError(f"{path.name}: got other kinds of columns", "numbers in key, label and logits") from None
+        raise UserError(f"{path.name}: got other kinds of columns", "numbers in key, label, group and logits") from None
     owner = [(str(model), str(task)) for model, task in zip(found["model"], found["task"], strict=True)]
     right_of: list[tuple[int, ...]] = [()] * len(owner)
     if _GOLDS in found:
@@ -117,6 +126,7 @@ def read_predictions(path: Path) -> list[Predictions]:
             own[:, :outputs],
             sets if any(sets) else (),
             right if any(right) else None,
+            _groups(group[rows], path.name),
             model,
         )
         if (
@@ -130,6 +140,18 @@ def read_predictions(path: Path) -> list[Predictions]:
             raise UserError(f"{path.name}: got an example twice", "each once")
         several.append(one)
     return several
+
+
+def _groups(column: np.ndarray, name: str) -> np.ndarray | None:
+    """Read the numbers of the texts that a task's examples are about; None where there are none.
+
+    Raises UserError for anything else than whole numbers.
+    """
+    if np.isnan(column).all():
+        return None
+    if not (np.abs(column) < 2**53).all() or (column % 1 != 0).any():
+        raise UserError(f"{name}: got texts without a number, or by a fraction", "whole numbers")
+    return column.astype(np.int64)
 
 
 def _golds(column: np.ndarray, outputs: int, name: str) -> list[tuple[int, ...]]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from beft_core.tasks.constant_answer import judged
 from beft_core.tasks.examples import Examples
+from beft_core.tasks.resamples import numbered
 
 MISSING = -1e9
 """Score of a candidate that an example does not have: no softmax gives it any weight, and it is finite."""
@@ -34,6 +35,10 @@ class Predictions:
     """Name of the validation set of each example; empty: there is one."""
     golds: tuple[tuple[int, ...], ...] | None = None
     """Numbers of all right candidates of each example, empty: the label alone; None: no example has several."""
+    groups: np.ndarray | None = None
+    """Number of the text that each example is about, int64 [examples]; None: each has its own, or a run of an earlier
+    version did not say.
+    """
     model: str = ""
     """Row of a merge's table that made them, such as ``merged``; empty: the run's own fine-tune."""
 
@@ -60,8 +65,16 @@ class Predictions:
         """Select examples, in that order."""
         sets = tuple(self.sets[at] for at in positions) if self.sets else ()
         golds = None if self.golds is None else tuple(self.golds[at] for at in positions)
+        groups = None if self.groups is None else self.groups[positions]
         return Predictions(
-            self.task, self.keys[positions], self.labels[positions], self.logits[positions], sets, golds, self.model
+            self.task,
+            self.keys[positions],
+            self.labels[positions],
+            self.logits[positions],
+            sets,
+            golds,
+            groups,
+            self.model,
         )
 
 
@@ -96,5 +109,15 @@ def predictions_of(task: str, sets: Sequence[tuple[str, Examples, np.ndarray]], 
         np.concatenate([logits.astype(np.float32) for _, _, logits in sets]),
         tuple(name for name, examples, _ in sets for _ in range(len(examples))) if many else (),
         golds if any(len(right) > 1 for right in golds) else None,
+        _groups([examples for _, examples, _ in sets]),
         model,
     )
+
+
+def _groups(several: Sequence[Examples]) -> np.ndarray | None:
+    """Number the texts that the examples of several validation sets are about; None where each has its own."""
+    if not several or any(one.groups is None for one in several):
+        return None
+    named = [(at, group) for at, one in enumerate(several) for group in one.groups or ()]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(named))}
+    return numbered(np.array([numbers[name] for name in named], np.int64))

@@ -2,6 +2,7 @@
 
 Every resample draws examples and, among them, seeds, with replacement, and the same ones for every method: so a
 difference between methods is paired by example and by seed, and how hard the drawn examples are plays no part in it.
+Examples that are about one text are drawn together (:mod:`beft_core.tasks.resamples`).
 Three drawn of three seeds vary much less than three new ones would: where seeds matter most, the interval would hold
 the mean in three cases of four. So how far drawn seeds are from all is widened until their part is Student's interval.
 """
@@ -15,10 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from beft_core.errors import UserError
-from beft_core.reports.paired import BLOCK, LEVEL, RESAMPLES, SEED, WEIGHTED, binomial_p, error_of
+from beft_core.reports.paired import LEVEL, RESAMPLES, SEED, WEIGHTED, error_of, flip_p
 from beft_core.reports.selection.contests import critical_t, two_sided_p
 from beft_core.tasks.constant_answer import PROPORTIONS, constant_answers, judged
 from beft_core.tasks.predictions import Predictions
+from beft_core.tasks.resamples import draws, numbered
 
 NORMAL = 1.959964
 """Standard errors to either side of a mean that hold 95 % of a normal distribution."""
@@ -68,6 +70,9 @@ class Resampled:
         self._runs = _on_the_same_examples(predictions)
         first = next(one for runs in self._runs.values() for one in runs.values())
         self.examples = len(first)
+        self._groups = _groups_of(self._runs)
+        self._units = self.examples if self._groups is None else int(self._groups.max()) + 1
+        """Number of what is drawn: examples, or the texts that they are about."""
         rng = np.random.default_rng([seed, self.examples])
         compute = WEIGHTED[metric]
         self._values: dict[str, dict[int, np.ndarray]] = {name: {} for name in self._runs}
@@ -76,16 +81,11 @@ class Resampled:
         constant = _best_constant(first, metric)
         of_constant: list[np.ndarray] = []
         parts: dict[tuple[str, int], list[np.ndarray]] = {}
-        left = resamples
-        while left:
-            some = min(left, max(1, BLOCK // self.examples))
-            drawn = rng.integers(0, self.examples, (some, self.examples)) + self.examples * np.arange(some)[:, None]
-            weights = np.bincount(drawn.ravel(), minlength=some * self.examples).reshape(some, -1).astype(np.float64)
+        for weights in draws(rng, self.examples, resamples, self._groups):
             for name, runs in self._runs.items():
                 for number, one in runs.items():
                     parts.setdefault((name, number), []).append(compute(one.predicted, one.judged, weights))
-            of_constant.append(np.zeros(some) if constant is None else compute(*constant, weights))
-            left -= some
+            of_constant.append(np.zeros(len(weights)) if constant is None else compute(*constant, weights))
         for (name, number), found in parts.items():
             one = self._runs[name][number]
             self._values[name][number] = np.concatenate(found)
@@ -144,28 +144,33 @@ class Resampled:
         """Count the examples on which the first is right in more seeds, or nearer on average, on which the second is,
         and on which they are alike. Raises UserError as :meth:`difference`.
         """
+        better = self._better(first, second)
+        more, less = int((better > 0).sum()), int((better < 0).sum())
+        return more, less, self.examples - more - less
+
+    def _better(self, first: str, second: str) -> np.ndarray:
+        """Find which is the better one on each example: 1 the first, -1 the second, 0 both alike, [examples]."""
         seeds = self._paired_seeds(first, second)
         errors = [
             np.mean([error_of(self._runs[name][number]) for number in own], axis=0)
             for name, own in zip((first, second), seeds, strict=True)
         ]
         away = errors[1] - errors[0]
-        better, worse = int((away > ALIKE).sum()), int((away < -ALIKE).sum())
-        return better, worse, self.examples - better - worse
+        return np.sign(np.where(np.abs(away) > ALIKE, away, 0.0)).astype(np.int64)
 
     def p(self, first: str, second: str) -> float:
         """Compute the two-sided probability of as large a difference, were both methods as good.
 
-        Of one fine-tune each this is McNemar's exact test of :meth:`split` (of numbers, the sign test). That takes
-        examples for all that is drawn, and where there are several seeds, another three could turn out otherwise: so
-        then it is Student's t of the difference, over the root of two variances, those of the mean over seeds between
-        resamples of the examples and of that mean between seeds. What a seed does to a single example is in both, which
-        errs on the safe side. The degrees of freedom are Satterthwaite's, rounded down. Raises UserError as
-        :meth:`difference`.
+        Of one fine-tune each this is McNemar's exact test of :meth:`split` (of numbers, the sign test; where examples
+        are about one text, :func:`beft_core.reports.paired.flip_p`). That takes examples for all that is drawn, and
+        where there are several seeds, another three could turn out otherwise: so then it is Student's t of the
+        difference, over the root of two variances, those of the mean over seeds between resamples of the examples and
+        of that mean between seeds. What a seed does to a single example is in both, which errs on the safe side. The
+        degrees of freedom are Satterthwaite's, rounded down. Raises UserError as :meth:`difference`.
         """
         seeds = self._paired_seeds(first, second)
         if max(map(len, seeds)) == 1:
-            return binomial_p(*self.split(first, second)[:2])
+            return flip_p(self._better(first, second), self._groups)
         names = (first, second)
         means = [np.mean([self._values[name][s] for s in own], axis=0) for name, own in zip(names, seeds, strict=True)]
         whole = [np.array([self._whole[name][s] for s in own]) for name, own in zip(names, seeds, strict=True)]
@@ -173,7 +178,7 @@ class Resampled:
         examples, between = float(np.var(means[0] - means[1], ddof=1)), float(np.var(apart, ddof=1)) / len(apart)
         if (variance := examples + between) < ALIKE**2:
             return 1.0 if abs(apart.mean()) < ALIKE else 0.0
-        freedom = variance**2 / (examples**2 / max(1, self.examples - 1) + between**2 / (len(apart) - 1))
+        freedom = variance**2 / (examples**2 / max(1, self._units - 1) + between**2 / (len(apart) - 1))
         return two_sided_p(float(apart.mean()) / math.sqrt(variance), int(freedom + ALIKE))
 
     def _paired_seeds(self, first: str, second: str) -> tuple[list[int], list[int]]:
@@ -257,6 +262,13 @@ def _on_the_same_examples(
             )
         found.setdefault(name, {})[number] = own
     return found
+
+
+def _groups_of(runs: Mapping[str, Mapping[int, Predictions]]) -> np.ndarray | None:
+    """Number the texts that examples are about, by the first run that says; None where each has its own."""
+    known = (one.groups for of_seed in runs.values() for one in of_seed.values() if one.groups is not None)
+    groups = next(known, None)
+    return None if groups is None else numbered(groups)
 
 
 def _first_set(one: Predictions) -> Predictions:

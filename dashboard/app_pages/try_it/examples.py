@@ -316,11 +316,13 @@ def _computed(setup: Setup, pair: tuple[Chosen, Chosen], both: Matched, found: d
             if both.a.regression
             else "McNemar's exact test: only examples that exactly one of the two gets right count"
         )
+        together = "- Examples about one text, such as a passage, share a coin and are drawn together.\n"
         st.markdown(
             f"- **Test**: {which}. Were both as good, each such example would be a fair coin; p is the two-sided "
             "binomial probability of a split at least as uneven.\n"
             f"- **Interval**: paired bootstrap, {RESAMPLES:,} resamples of the examples (seed 0), the same for both; "
             " the 2.5th and the 97.5th percentile of the difference.\n"
+            f"{together if both.groups is not None else ''}"
             "- **Shift**: log-odds of the right class by the first minus by the second; of a regression the difference "
             "of the values.\n"
             "- Examples are matched by a hash of their texts. Runs store their outputs for the validation examples "

@@ -7,14 +7,15 @@ import pytest
 
 from beft_core.dials import bootstrap
 from beft_core.errors import UserError
+from beft_core.tasks import resamples
 from beft_core.tasks.metrics import METRICS
 
 EXAMPLES, VARIANTS, RESAMPLES = 23, 3, 12
 
 
-def drawn_out(metric: str, predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def drawn_out(metric: str, predicted: np.ndarray, labels: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
     """Every resample written out, and scored by the metric itself."""
-    (counts,) = bootstrap._draws(len(labels), RESAMPLES)
+    (counts,) = bootstrap._draws(len(labels), RESAMPLES, groups)
     at = [np.repeat(np.arange(len(labels)), row.astype(int)) for row in counts]
     return np.array([[METRICS[metric](one[rows], labels[rows]) for rows in at] for one in predicted])
 
@@ -48,11 +49,24 @@ def test_numbers(metric: str) -> None:
     np.testing.assert_allclose(found, drawn_out(metric, predicted, labels), atol=1e-9)
 
 
+@pytest.mark.parametrize("metric", list(METRICS))
+def test_examples_about_one_text_are_drawn_together(metric: str) -> None:
+    """So that resamples have more and fewer examples than there are."""
+    rng = np.random.default_rng(6)
+    labels, predicted = rng.integers(0, 2, EXAMPLES), rng.integers(0, 2, (VARIANTS, EXAMPLES))
+    groups = np.sort(rng.integers(0, 9, EXAMPLES))
+    found = bootstrap.resampled(metric, predicted, labels, RESAMPLES, groups)
+    np.testing.assert_allclose(found, drawn_out(metric, predicted, labels, groups), atol=1e-9)
+    if metric == "accuracy":
+        means = bootstrap.resampled_means((predicted == labels).astype(np.float64), RESAMPLES, groups)
+        np.testing.assert_allclose(means, found, atol=1e-12)
+
+
 def test_draws_are_the_same_every_time_and_in_blocks_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(4)
     labels, predicted = rng.random(EXAMPLES), rng.random((2, EXAMPLES))
     whole = bootstrap.resampled("spearman", predicted, labels, RESAMPLES)
-    monkeypatch.setattr(bootstrap, "BLOCK", 5 * EXAMPLES)
+    monkeypatch.setattr(resamples, "BLOCK", 5 * EXAMPLES)
     np.testing.assert_array_equal(bootstrap.resampled("spearman", predicted, labels, RESAMPLES), whole)
     assert whole.std() > 0
 

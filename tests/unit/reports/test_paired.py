@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -10,7 +11,17 @@ from scipy.stats import binomtest
 
 from beft_core.errors import UserError
 from beft_core.reports import paired
-from beft_core.reports.paired import WEIGHTED, binomial_p, difference, difference_in_words, in_words, match, sign_test
+from beft_core.reports.paired import (
+    WEIGHTED,
+    binomial_p,
+    difference,
+    difference_in_words,
+    flip_p,
+    in_words,
+    match,
+    sign_test,
+)
+from beft_core.tasks import resamples
 from beft_core.tasks.metrics import METRICS
 from beft_core.tasks.predictions import MISSING, Predictions
 
@@ -32,6 +43,40 @@ def test_the_probability_is_the_binomial_one(first: int, second: int) -> None:
 def test_the_published_example_of_mcnemar() -> None:
     # Fagerland, Lydersen, Laake 2013, table 1: 1 and 7 discordant pairs of 21, exact conditional p = 0.0703.
     assert binomial_p(1, 7) == pytest.approx(0.0703, abs=5e-5)
+
+
+def test_examples_about_one_text_share_a_coin() -> None:
+    """Every way in which the coins may fall, written out."""
+    rng = np.random.default_rng(3)
+    better, groups = rng.integers(-1, 2, 40), rng.integers(0, 9, 40)
+    by_text = np.bincount(groups, better)
+    sums = [np.dot(by_text, signs) for signs in itertools.product((-1, 1), repeat=9)]
+    expected = np.mean(np.abs(sums) >= abs(better.sum()))
+    assert flip_p(better, groups) == pytest.approx(expected)
+    assert flip_p(better, np.arange(40)) == pytest.approx(flip_p(better))
+    assert flip_p(np.zeros(4, int), np.array([0, 0, 1, 1])) == 1.0
+
+
+def test_of_very_many_texts_the_probability_is_nearly_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    better, groups = rng.choice([-1, 1], 3000, p=[0.49, 0.51]), np.arange(3000) // 2
+    exact = flip_p(better, groups)
+    monkeypatch.setattr(paired, "EXACT_STEPS", 0)
+    assert 0.05 < exact < 0.9 and flip_p(better, groups) == pytest.approx(exact, abs=0.02)
+
+
+def test_intervals_and_tests_draw_passages_and_not_questions() -> None:
+    """Ten questions on each of 30 passages, which are all answered alike: as sure as of 30 questions."""
+    rng = np.random.default_rng(7)
+    one, other = (np.repeat((rng.random(30) < share).astype(int), 10) for share in (0.8, 0.6))
+    labels, groups = np.ones(300), np.repeat(np.arange(30), 10)
+    a, b = predictions(one, labels), predictions(other, labels)
+    few = match(predictions(one[::10], labels[::10]), predictions(other[::10], labels[::10]))
+    apart = match(a, b)
+    together = match(dataclasses.replace(a, groups=groups), b)
+    assert sign_test(together).p == pytest.approx(sign_test(few).p) and sign_test(together).p > sign_test(apart).p
+    widths = [found.high - found.low for found in (difference(each, "accuracy") for each in (together, few, apart))]
+    assert widths[0] == pytest.approx(widths[1]) and widths[0] > 2.5 * widths[2]
 
 
 def test_who_is_right_where_the_other_is_wrong() -> None:
@@ -107,7 +152,7 @@ def test_the_interval_is_that_of_a_bootstrap_done_one_by_one(monkeypatch: pytest
     a, b = (predictions(labels + noise * rng.normal(size=80), labels, classes=1) for noise in (0.5, 1.5))
     both = match(a, b)
     found = difference(both, "spearman")
-    monkeypatch.setattr(paired, "BLOCK", 80 * 7)  # in blocks of other resamples, whose quantiles are near
+    monkeypatch.setattr(resamples, "BLOCK", 80 * 7)  # in blocks of other resamples, whose quantiles are near
     again = difference(both, "spearman")
     assert found.low == pytest.approx(again.low, abs=0.02) and found.high == pytest.approx(again.high, abs=0.02)
     drawn = np.random.default_rng(9).integers(0, 80, (600, 80))

@@ -49,6 +49,15 @@ def test_right_candidates_come_back_too(tmp_path: Path) -> None:
     assert first.golds == chosen.golds == ((0, 2), (1,)) and second.golds is None
 
 
+def test_what_examples_are_about_comes_back_too(tmp_path: Path) -> None:
+    asked = Examples(["a", "b", "c"], None, np.array([0, 1, 0]), groups=[7, 7, 9])
+    about = predictions_of("boolq", [("validation", asked, np.eye(3)[:, :2])])
+    plain = predictions_of("sst2", [("validation", examples("a", "b"), np.eye(2))])
+    write_predictions(tmp_path / FILE, [about, plain])
+    first, second = read_predictions(tmp_path / FILE)
+    assert first.groups is not None and first.groups.tolist() == [0, 0, 1] and second.groups is None
+
+
 def _table(**changes: Any) -> pa.Table:
     columns: dict[str, Any] = {
         "model": ["", ""],
@@ -76,6 +85,10 @@ def _table(**changes: Any) -> pa.Table:
         ({"logit_0": [float("nan"), 1.0]}, "not finite"),
         ({"logit_0": [None, None]}, "not finite"),
         ({"label": [0.0, float("inf")]}, "not finite"),
+        ({"group": [0.5, 1.0]}, "by a fraction"),
+        ({"group": [1, None]}, "without a number"),
+        ({"group": [1.0, float("inf")]}, "without a number"),
+        ({"group": ["a", "b"]}, "other kinds of columns"),
         ({"golds": ["0 1", "2"]}, "the right candidates '2'"),
         ({"golds": ["0 1", "-1"]}, "the right candidates '-1'"),
         ({"logit_0": [[1.0], [2.0]]}, "other kinds of columns"),

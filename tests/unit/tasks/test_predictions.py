@@ -50,6 +50,15 @@ def test_any_right_candidate_counts() -> None:
     assert alone.golds is None and alone.judged.tolist() == [1]
 
 
+def test_what_examples_are_about_is_numbered_over_all_sets() -> None:
+    one = Examples(["a", "b", "c"], None, np.zeros(3, int), groups=[4, 4, 2])
+    two = predictions_of("t", [("matched", one, np.eye(3)), ("mismatched", one.take([0, 2]), np.eye(3)[:2])])
+    assert two.groups is not None and two.groups.tolist() == [0, 0, 1, 2, 3]
+    assert two.take(np.array([3, 1])).groups.tolist() == [2, 0]  # type: ignore[union-attr]
+    alone = predictions_of("t", [("validation", one.take([0, 2]), np.eye(3)[:2])])
+    assert alone.groups is None, "each has its own"
+
+
 def test_examples_are_selected_in_order() -> None:
     one = Predictions("t", np.array([5, 6, 7]), np.zeros(3), np.float32([[1], [2], [3]]), ("a", "b", "b"))
     part = one.take(np.array([2, 0]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -155,6 +156,25 @@ def test_seeds_that_agree_leave_examples_alone() -> None:
     assert found.p("a", "b") == pytest.approx(expected, rel=0.15)
     always = Resampled({"a": shares([1.0, 1.0]), "b": shares([0.0, 0.0])}, "accuracy", resamples=10)
     assert always.p("a", "b") == 0.0 and always.p("a", "a") == 1.0
+
+
+def test_questions_on_one_passage_are_drawn_together() -> None:
+    """Five questions on each of 12 passages, all answered alike: intervals and p are those of 12 questions."""
+    groups = np.repeat(np.arange(12), 5)
+
+    def runs(share: float, seed: int) -> dict[int, Predictions]:
+        one = made(share, seed, labels=np.arange(12) % 2)
+        return {0: dataclasses.replace(one.take(np.repeat(np.arange(12), 5)), keys=np.arange(60), groups=groups)}
+
+    def of(whole: bool) -> Resampled:
+        both = {"a": runs(0.9, 1), "b": runs(0.5, 2)}
+        if not whole:
+            both = {name: {0: run[0].take(np.arange(0, 60, 5))} for name, run in both.items()}
+        return Resampled(both, "accuracy", resamples=2000)
+
+    many, few = of(True), of(False)
+    assert many.p("a", "b") == pytest.approx(few.p("a", "b")) and many.split("a", "b")[0] == 5 * few.split("a", "b")[0]
+    assert many.difference("a", "b").low == pytest.approx(few.difference("a", "b").low, abs=0.05)
 
 
 def test_an_example_counts_for_whoever_is_right_in_more_seeds() -> None:
