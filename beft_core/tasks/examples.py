@@ -60,6 +60,14 @@ class Examples:
         return Examples(texts, pair, self.labels[index], candidates, golds, answers, asked, groups)
 
 
+def head_examples(spec: TaskSpec, text: list[str], text_pair: list[str] | None, labels: np.ndarray) -> Examples:
+    """Make the examples of a task that a head answers, with the number of the text that each is about."""
+    about = {spec.text: text, spec.text_pair: text_pair}.get(spec.about)
+    numbers: dict[str, int] = {}
+    groups = None if about is None else [numbers.setdefault(one, len(numbers)) for one in about]
+    return Examples(text, text_pair, labels, groups=groups)
+
+
 HELD_OUT = "held out of training"
 """Name of the validation set that :meth:`TaskData.held_out` makes."""
 _HOLD_OUT_SEED = 20250915

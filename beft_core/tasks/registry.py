@@ -140,6 +140,7 @@ _SPECS = (
         Quick(5e-3, 6),
         "QNLI",
         hub=(_GLUE, "qnli"),
+        about="sentence",
     ),
     TaskSpec(
         "rte",
@@ -156,6 +157,7 @@ _SPECS = (
         Quick(5e-3, 15),
         "RTE",
         hub=(_GLUE, "rte"),
+        about="sentence1",
     ),
     TaskSpec(
         "mnli",
@@ -175,6 +177,7 @@ _SPECS = (
         # The columns between the sentences and the label differ: train has one annotator's label, dev five.
         hub=(_GLUE, "mnli"),
         hub_columns={"sentence1": "premise", "sentence2": "hypothesis", "gold_label": "label"},
+        about="sentence1",
     ),
     TaskSpec(
         "wnli",
@@ -191,6 +194,7 @@ _SPECS = (
         Quick(5e-3, 10),
         "WNLI",
         hub=(_GLUE, "wnli"),
+        about="sentence1",
     ),
     TaskSpec(
         "cb",
@@ -208,6 +212,7 @@ _SPECS = (
         "CB",
         _JSONL,
         hub=(_SUPERGLUE, "cb"),
+        about="premise",
     ),
     TaskSpec(
         "wic",
@@ -244,6 +249,7 @@ _SPECS = (
         "BoolQ",
         _JSONL,
         hub=(_SUPERGLUE, "boolq"),
+        about="passage",
     ),
     TaskSpec(
         "demo-sentiment",

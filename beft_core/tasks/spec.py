@@ -63,6 +63,11 @@ class TaskSpec:
     """Number of the authors' epochs for RoBERTa-base and BERT-large, where it differs (the authors train RTE, SST-2,
     WiC and CB on those).
     """
+    about: str = ""
+    """Column, one of the two texts, of what several rows are about, such as a premise: rows of one text stay on one
+    side where training examples are set aside, and are drawn together where the error of a metric is told. Empty: every
+    row has its own, or a prompt says.
+    """
     paper_text: str | None = None
     """Columns that the authors feed instead of ``text``, where those differ."""
     objective: str | None = None

@@ -80,7 +80,9 @@ PROMPTED: tuple[TaskSpec, ...] = (
         "glue",
         "RTE",
         (_GLUE, "rte"),
-        PromptSpec('{sentence1}\nDoes this mean that "{sentence2}" is true? Yes or No?\n', ("Yes", "No")),
+        PromptSpec(
+            '{sentence1}\nDoes this mean that "{sentence2}" is true? Yes or No?\n', ("Yes", "No"), about="sentence1"
+        ),
         labels=("entailment", "not_entailment"),
         quick_epochs=5,
         evals={"validation": "dev.tsv"},
@@ -91,7 +93,11 @@ PROMPTED: tuple[TaskSpec, ...] = (
         "superglue",
         "CB",
         (_SUPERGLUE, "cb"),
-        PromptSpec('Suppose {premise} Can we infer that "{hypothesis}"? Yes, No, or Maybe?\n', ("Yes", "No", "Maybe")),
+        PromptSpec(
+            'Suppose {premise} Can we infer that "{hypothesis}"? Yes, No, or Maybe?\n',
+            ("Yes", "No", "Maybe"),
+            about="premise",
+        ),
         labels=("entailment", "contradiction", "neutral"),
         size=None,
         lr=1e-2,

@@ -15,7 +15,7 @@ from typing import Any
 from beft_core.errors import UserError
 from beft_core.files.hub import hub_answers
 from beft_core.files.scratch import scratch_folder
-from beft_core.tasks.examples import Examples
+from beft_core.tasks.examples import Examples, head_examples
 from beft_core.tasks.prompts.render import examples_of
 from beft_core.tasks.registry import HUB_REVISIONS
 from beft_core.tasks.sources.nested_records import hub_rows
@@ -148,7 +148,8 @@ def _read(spec: TaskSpec, folder: Path, patterns: list[str]) -> Examples:
         except ValueError:
             raise UserError(f"{spec.name}, row {row}: got the label {value!r}", spec.title) from None
     parts = [list(table[columns[name]]) for name in spec.text.split("+")]
-    return Examples(
+    return head_examples(
+        spec,
         [": ".join(words) for words in zip(*parts, strict=True)],
         list(table[columns[spec.text_pair]]) if spec.text_pair else None,
         target.encode(labels),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from beft_core.errors import UserError
 from beft_core.files.paths import user_path
-from beft_core.tasks.examples import Examples
+from beft_core.tasks.examples import Examples, head_examples
 from beft_core.tasks.prompts.render import examples_of
 from beft_core.tasks.sources.prompt_files import FORMATS, read_split, read_whole
 from beft_core.tasks.sources.text_lines import numbered_lines
@@ -93,7 +93,7 @@ def read_file(spec: TaskSpec, path: Path) -> Examples:
             raise UserError(f"{path.name}, row {number}: got the label {row[spec.label]!r}", target.expected) from None
     if not texts:
         raise UserError(f"{path.name}: got no examples", f"the examples of {spec.title}")
-    return Examples(texts, pairs if spec.text_pair is not None else None, target.encode(labels))
+    return head_examples(spec, texts, pairs if spec.text_pair is not None else None, target.encode(labels))
 
 
 def _validation_file(spec: TaskSpec) -> str:

@@ -24,6 +24,12 @@ PAPER = {
 }
 
 
+def test_what_rows_are_about_is_one_of_their_texts() -> None:
+    shared = {name: spec for name, spec in HEAD_TASKS.items() if spec.about}
+    assert list(shared) == ["qnli", "rte", "mnli", "wnli", "cb", "boolq"]
+    assert all(spec.about in (spec.text, spec.text_pair) for spec in shared.values())
+
+
 @pytest.mark.parametrize("name", PAPER)
 def test_the_papers_settings(name: str) -> None:
     spec = TASKS[name]

@@ -98,3 +98,11 @@ def test_rows_about_one_text_are_a_group(task: str, about: str) -> None:
     rows = [("row", {**GOOD[task], about: text}) for text in ("A and B", "B and A", "A and B")]
     assert examples_of(TASKS[task], rows, "file").groups == [0, 1, 0]
     assert examples_of(TASKS["prompt-sst2"], [("row", GOOD["prompt-sst2"])], "file").groups is None
+
+
+@pytest.mark.parametrize(
+    ("task", "premise", "other"), [("rte", "sentence1", "sentence2"), ("cb", "premise", "hypothesis")]
+)
+def test_pairs_that_share_a_premise_are_a_group(task: str, premise: str, other: str) -> None:
+    rows = [("row", {premise: one, other: "C", "label": "entailment"}) for one in ("A", "B", "A")]
+    assert examples_of(TASKS[f"prompt-{task}"], rows, "file").groups == [0, 1, 0]

@@ -61,6 +61,21 @@ def test_glue_layouts(tmp_path: Path, task: str) -> None:
     assert (data.train.text_pair is None) == (task in ("sst2", "cola"))
 
 
+@pytest.mark.parametrize(
+    ("task", "rows", "groups"),
+    [
+        ("rte", ["0\tA\tB\tnot_entailment", "1\tC\tB\tentailment", "2\tA\tD\tentailment"], [0, 1, 0]),
+        ("qnli", ["0\tWho?\tHe.\tentailment", "1\tWhen?\tHe.\tentailment", "2\tWho?\tC\tentailment"], [0, 0, 1]),
+        ("mrpc", ["1\t7\t8\tA\tB", "0\t9\t3\tA\tC"], None),
+    ],
+)
+def test_pairs_that_share_a_premise_are_a_group(
+    tmp_path: Path, task: str, rows: list[str], groups: list[int] | None
+) -> None:
+    data = load_task(task, folder=write(tmp_path, task, rows))
+    assert data.train.groups == groups == data.evals["validation"].groups
+
+
 def test_quotes_stay_in_the_text(tmp_path: Path) -> None:
     train = load_task("mrpc", folder=write(tmp_path, "mrpc")).train
     assert (train.text[0], train.text_pair[0]) == ('" He left .', 'He " left "')
