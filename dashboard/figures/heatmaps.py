@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.table import FROZEN, ScoreTable, TermScores, rank_rows, reason_without_score
 from beft_core.terms import TERMS
 from dashboard.figures.parts import style
+from dashboard.figures.parts.drawing import Drawing
 from dashboard.figures.parts.numbers import shortest, without_nan
 
 ROW, TITLE, BELOW, BAR = 26, 34, 44, 40
@@ -55,41 +55,6 @@ class Columns:
         }
 
 
-@dataclass
-class Drawing:
-    """All that stands on the panels, as Plotly's dictionaries, to be handed over at once: whenever something is added
-    to a figure, Plotly checks everything of its kind that is there.
-    """
-
-    traces: list[dict[str, Any]] = field(default_factory=list)
-    shapes: list[dict[str, Any]] = field(default_factory=list)
-    annotations: list[dict[str, Any]] = field(default_factory=list)
-    scales: dict[str, Any] = field(default_factory=dict)
-    """Colour axes by their names in the layout."""
-
-    def trace(self, panel: int, kind: str, **look: Any) -> None:
-        """Draw a trace on a panel (from 1)."""
-        number = _number(panel)
-        self.traces.append({"type": kind, "xaxis": f"x{number}", "yaxis": f"y{number}", **look})
-
-    def rectangle(self, panel: int, **look: Any) -> None:
-        """Draw a rectangle on a panel, in the units of its axes."""
-        self.shapes.append({"type": "rect", **_on(panel), **look})
-
-    def words(self, panel: int, **look: Any) -> None:
-        """Write words on a panel, without an arrow."""
-        self.annotations.append({"showarrow": False, **_on(panel), **look})
-
-
-def _number(panel: int) -> str:
-    """Write the number of a panel as it stands in the names of its axes."""
-    return str(panel) if panel > 1 else ""
-
-
-def _on(panel: int) -> dict[str, str]:
-    return {"xref": f"x{_number(panel)}", "yref": f"y{_number(panel)}"}
-
-
 def heatmaps(
     table: ScoreTable,
     approaches: Sequence[str],
@@ -106,49 +71,25 @@ def heatmaps(
     """
     rows = list(table.rows(stack).values())
     columns = Columns(len(next(iter(rows[0].scores.values()))))
-    figure = make_subplots(
-        1,
-        len(approaches),
-        shared_yaxes=True,
-        horizontal_spacing=0.03,
-        subplot_titles=[f"<b>{APPROACHES[key].label}</b>" for key in approaches],
-    )
-    drawing = Drawing()
+    titles = [f"<b>{APPROACHES[key].label}</b>" for key in approaches]
+    drawing = Drawing.of_panels(titles, len(titles), gap_x=0.03, title_size=15)
     for panel, key in enumerate(approaches, 1):
-        left, right = figure.get_subplot(1, panel).xaxis.domain
-        _draw_scores(drawing, panel, rows, key, columns, _bar(left, right, len(rows)))
+        _draw_scores(drawing, panel, rows, key, columns, _bar(*drawing.grid.x(panel), len(rows)))
         _draw_reasons(drawing, panel, rows, key, columns, dark)
         terms = [row.term for row in rows]
         _draw_frame(drawing, panel, terms, selected.get(key), columns, dark)
         _draw_mark(drawing, panel, terms, marked, dark)
         _draw_points(drawing, panel, rows, key, columns)
-    x_axis = {"showgrid": False, "fixedrange": True, **columns.axis()}
-    y_axis = {
-        "range": [len(rows) - 0.45, -0.55],
-        "showgrid": False,
-        "fixedrange": True,
-        "tickvals": list(range(len(rows))),
-        "ticktext": [_row_label(row) for row in rows],
-    }
-    axes = {
-        f"{name}{_number(panel)}": axis
-        for panel in range(1, len(approaches) + 1)
-        for name, axis in (("xaxis", x_axis), ("yaxis", y_axis))
-    }
-    titles = [title.to_plotly_json() for title in figure.layout.annotations]
-    figure.layout.annotations = ()  # an update would leave those that are there as they are
-    figure.add_traces(drawing.traces)
-    figure.update_layout(
-        {**axes, **drawing.scales},
-        shapes=drawing.shapes,
-        annotations=[{**words, "font": {"size": 15}} for words in (*titles, *drawing.annotations)],
-        template=style.template(dark),
+    drawing.axes("x", showgrid=False, fixedrange=True, **columns.axis())
+    drawing.axes("y", showgrid=False, fixedrange=True, range=[len(rows) - 0.45, -0.55])
+    drawing.axes("y", tickvals=list(range(len(rows))), ticktext=[_row_label(row) for row in rows])
+    return drawing.figure(
+        dark,
         height=ROW * len(rows) + TITLE + BELOW + BAR,
         margin={"t": TITLE, "b": BELOW + BAR},
         hovermode="closest",
         hoverdistance=-1,  # the whole cell hears the pointer, not only its centre
     )
-    return figure
 
 
 def clicked(event: Any) -> tuple[int | None, str] | None:
@@ -181,17 +122,17 @@ def _draw_scores(
     turned = np.array([row.movement.geometry()["reversed"] for row in rows]) & np.isfinite(z)
     turned &= APPROACHES[key].needs == "movement"
     means = z.mean(axis=1, keepdims=True)
-    axis = f"coloraxis{_number(panel)}"
+    axis = f"coloraxis{panel if panel > 1 else ''}"
     look: dict[str, Any] = {"coloraxis": axis, "ygap": 2, "hoverinfo": "skip"}
-    drawing.trace(panel, "heatmap", z=without_nan(z), xgap=1, **look)
-    drawing.trace(panel, "heatmap", z=without_nan(means), x0=columns.mean, dx=columns.mean_width, **look)
+    drawing.trace("heatmap", panel, z=without_nan(z), xgap=1, **look)
+    drawing.trace("heatmap", panel, z=without_nan(means), x0=columns.mean, dx=columns.mean_width, **look)
     highest = float(np.nanmax(z)) if np.isfinite(z).any() else 0.0
     words = [(layer, at, "↺", z[at, layer]) for at, layer in np.argwhere(turned).tolist()] + [
         (columns.mean, at, shortest(mean), mean) for at, (mean,) in enumerate(means.tolist()) if np.isfinite(mean)
     ]
     drawing.trace(
-        panel,
         "scatter",
+        panel,
         x=[x for x, *_ in words],
         y=[at for _, at, *_ in words],
         text=[text for *_, text, _ in words],
@@ -201,7 +142,7 @@ def _draw_scores(
         hoverinfo="skip",
         name="words",
     )
-    drawing.scales[axis] = {"colorscale": style.SCALE, "cmin": 0, "cmax": highest or 1.0, "colorbar": bar}
+    drawing.layout[axis] = {"colorscale": style.SCALE, "cmin": 0, "cmax": highest or 1.0, "colorbar": bar}
 
 
 def _draw_reasons(
@@ -222,7 +163,8 @@ def _draw_reasons(
             fillcolor=style.void(dark),
             layer="below",
         )
-        drawing.words(panel, x=(left + right) / 2, y=at, text=f"<i>{reason}</i>", name="reason")
+        words = {"name": "reason", "font": {"size": 15}}
+        drawing.words(f"<i>{reason}</i>", panel, x=(left + right) / 2, y=at, **words)
 
 
 def _draw_frame(
@@ -275,8 +217,8 @@ def _draw_points(drawing: Drawing, panel: int, rows: Sequence[TermScores], key: 
         data.append([-1, row.term, f"{name}: {mean}"])
     hidden = {"marker": {"opacity": 0}}
     drawing.trace(
-        panel,
         "scatter",
+        panel,
         x=[*range(columns.layers), columns.mean] * len(rows),
         y=np.repeat(range(len(rows)), columns.layers + 1),
         mode="markers",

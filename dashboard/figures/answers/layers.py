@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from dashboard.figures.parts import style
+from dashboard.figures.parts.drawing import Drawing
 from dashboard.figures.parts.labels import in_figures
 
 TOGETHER = "rest"
@@ -36,25 +36,17 @@ def by_layer(parts: Sequence[Apart], what: str, columns: int = 2, dark: bool = F
     """
     columns = max(1, min(columns, len(parts)))
     rows = math.ceil(len(parts) / columns)
-    figure = make_subplots(
-        rows,
-        columns,
-        shared_yaxes=True,
-        horizontal_spacing=0.05,
-        vertical_spacing=min(0.32, 0.62 / rows),
-        subplot_titles=[f"<b>{in_figures(part.name, 40)}</b>" for part in parts],
-    )
+    titles = [f"<b>{in_figures(part.name, 40)}</b>" for part in parts]
+    drawing = Drawing.of_panels(titles, columns, gap_x=0.05, gap_y=min(0.32, 0.62 / rows))
     values = [value for part in parts for value in (*part.layers.values(), part.rest)]
     low, high = min(0.0, *values), max(0.0, *values)
     room = 0.12 * (high - low or 1.0)
-    for at, part in enumerate(parts):
-        row, column = divmod(at, columns)
-        place = {"row": row + 1, "col": column + 1}
-        names = [*map(str, part.layers), TOGETHER]
-        heights = [*part.layers.values(), part.rest]
-        figure.add_bar(
-            x=names,
-            y=heights,
+    for panel, part in enumerate(parts, 1):
+        drawing.trace(
+            "bar",
+            panel,
+            x=[*map(str, part.layers), TOGETHER],
+            y=[*part.layers.values(), part.rest],
             marker={
                 "color": [*[part.colour] * len(part.layers), "rgba(0,0,0,0)"],
                 "line": {"color": part.colour, "width": [*[0] * len(part.layers), 1.5]},
@@ -63,12 +55,10 @@ def by_layer(parts: Sequence[Apart], what: str, columns: int = 2, dark: bool = F
                 *[f"layer {layer}: %{{y:+.3f}}<extra></extra>" for layer in part.layers],
                 "what the layers do together: %{y:+.3f}<extra></extra>",
             ],
-            **place,
         )
-        figure.update_xaxes(type="category", fixedrange=True, tickfont={"size": 11}, showgrid=False, **place)
-    figure.update_yaxes(range=[low - room, high + room], fixedrange=True, nticks=5, zeroline=True)
-    figure.update_yaxes(zerolinecolor=style.ink(dark), zerolinewidth=1)
-    figure.update_yaxes(title={"text": what, "standoff": 4, "font": {"size": 12}}, col=1)
-    figure.update_layout(template=style.template(dark), height=PANEL_PIXELS * rows + 20, margin={"t": 28}, bargap=0.25)
-    figure.update_annotations(font_size=13)
-    return figure
+        if panel == drawing.grid.first_of_row(panel):
+            drawing.axis("y", panel, title={"text": what, "standoff": 4, "font": {"size": 12}})
+    drawing.axes("x", type="category", fixedrange=True, tickfont={"size": 11}, showgrid=False)
+    drawing.axes("y", range=[low - room, high + room], fixedrange=True, nticks=5)
+    drawing.axes("y", zeroline=True, zerolinecolor=style.ink(dark), zerolinewidth=1)
+    return drawing.figure(dark, height=PANEL_PIXELS * rows + 20, margin={"t": 28}, bargap=0.25)

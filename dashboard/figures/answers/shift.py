@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from dashboard.figures.parts import style
+from dashboard.figures.parts.drawing import Drawing
 from dashboard.figures.parts.labels import in_figures
 
 ROW_PIXELS = 46
@@ -29,10 +30,11 @@ def shifts(rows: Sequence[Shifted], scale: tuple[float, float], what: str, dark:
 
     ``scale``: ends of the axis; ``what``: its title, escaped here.
     """
-    figure = go.Figure()
+    drawing = Drawing()
     names = [in_figures(row.name, 44) for row in rows]
     for at, row in enumerate(rows):
-        figure.add_scatter(
+        drawing.trace(
+            "scatter",
             x=[row.before, row.after],
             y=[at, at],
             mode="lines",
@@ -41,7 +43,8 @@ def shifts(rows: Sequence[Shifted], scale: tuple[float, float], what: str, dark:
             hoverinfo="skip",
         )
     for end, symbol, words in (("before", "circle-open", "compared with"), ("after", "circle", "with its biases")):
-        figure.add_scatter(
+        drawing.trace(
+            "scatter",
             x=[getattr(row, end) for row in rows],
             y=list(range(len(rows))),
             mode="markers",
@@ -53,27 +56,27 @@ def shifts(rows: Sequence[Shifted], scale: tuple[float, float], what: str, dark:
     room = 0.06 * (scale[1] - scale[0])
     for at, row in enumerate(rows):
         right = row.after >= row.before
-        figure.add_annotation(
+        drawing.words(
+            f"<b>{row.after:.2f}</b>",
             x=row.after,
             y=at,
-            text=f"<b>{row.after:.2f}</b>",
-            showarrow=False,
             xanchor="left" if right else "right",
             xshift=11 if right else -11,
             font={"color": style.readable(row.colour, dark)},
             name="after",
         )
-    figure.update_xaxes(
+    drawing.axis(
+        "x",
         range=[scale[0] - room, scale[1] + 1.5 * room],
         fixedrange=True,
         title={"text": in_figures(what, 80), "standoff": 6, "font": {"size": 12}},
     )
-    figure.update_yaxes(
+    drawing.axis(
+        "y",
         range=[len(rows) - 0.5, -0.5],
         fixedrange=True,
         tickvals=list(range(len(rows))),
         ticktext=names,
         showgrid=False,
     )
-    figure.update_layout(template=style.template(dark), height=58 + ROW_PIXELS * len(rows))
-    return figure
+    return drawing.figure(dark, height=58 + ROW_PIXELS * len(rows))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from beft_core.dials.causal import CausalTest, Rule
 from beft_core.dials.in_words import change, percent, span
@@ -15,8 +14,9 @@ from beft_core.dials.result import Curve, Dial, Off
 from beft_core.tasks.metrics import metric_in_words
 from beft_core.terms import TERMS
 from dashboard.figures.parts import style
+from dashboard.figures.parts.drawing import Drawing
 from dashboard.figures.parts.labels import in_figures
-from dashboard.figures.parts.marks import draw_band
+from dashboard.figures.parts.marks import band
 from dashboard.figures.parts.numbers import short
 
 HEIGHT, ROW, FRAME = 310, 34, 96
@@ -41,18 +41,18 @@ def over_lambda(dial: Dial, part: Part, at: float, dark: bool = False) -> go.Fig
         if value is not None
     ]
     xs, ys = [row[0] for row in known], [row[1] for row in known]
-    figure = go.Figure()
+    drawing = Drawing()
     ends = [
         (x, 100 * (dial.trained + low), 100 * (dial.trained + high))
         for x, _, low, high in known
         if low is not None and high is not None
     ]
     if len(ends) > 1:
-        draw_band(
-            figure, [x for x, _, _ in ends], [low for _, low, _ in ends], [high for _, _, high in ends], colour, {}
-        )
-    figure.add_hline(y=100 * dial.trained, line={"color": style.ink(dark), "width": 1, "dash": "dot"}, opacity=0.6)
-    figure.add_scatter(
+        place, low, high = zip(*ends, strict=True)
+        drawing.trace("scatter", **band(place, low, high, colour))
+    drawing.across(100 * dial.trained, line={"color": style.ink(dark), "width": 1, "dash": "dot"}, opacity=0.6)
+    drawing.trace(
+        "scatter",
         x=xs,
         y=ys,
         mode="lines+markers",
@@ -62,24 +62,21 @@ def over_lambda(dial: Dial, part: Part, at: float, dark: bool = False) -> go.Fig
         customdata=[f"λ = {x:g}: {y:.1f} %<br>against λ = 1: {span(low, high)}" for x, y, low, high in known],
         hovertemplate="%{customdata}<extra></extra>",
     )
-    if (place := here(dial, curve, at, dark)) is not None:
-        figure.add_scatter(**place)
+    if (point := here(dial, curve, at, dark)) is not None:
+        drawing.trace("scatter", **point)
     for x, words in ((0.0, "off"), (1.0, "as trained")):
-        figure.add_vline(x=x, line={"color": style.ink(dark), "width": 1, "dash": "dash"}, opacity=0.35)
-        figure.add_annotation(
-            x=x, y=1, yref="paper", yanchor="bottom", text=words, showarrow=False, font={"size": 12}, name="place"
-        )
+        drawing.upward(x, line={"color": style.ink(dark), "width": 1, "dash": "dash"}, opacity=0.35)
+        drawing.words(words, x=x, y=1, yref="paper", yanchor="bottom", font={"size": 12}, name="place")
     margin = 0.03 * (dial.lambdas[-1] - dial.lambdas[0])
-    figure.update_xaxes(
+    drawing.axis(
+        "x",
         range=[dial.lambdas[0] - margin, dial.lambdas[-1] + margin],
         fixedrange=True,
         title={"text": "λ: pre-trained + λ (trained − pre-trained)", "standoff": 4},
     )
-    figure.update_yaxes(
-        fixedrange=True, title={"text": f"{in_figures(metric_in_words(dial.metric), 30)}, %", "standoff": 4}
-    )
-    figure.update_layout(template=style.template(dark), height=HEIGHT, margin={"t": 26}, hovermode="closest")
-    return figure
+    metric = in_figures(metric_in_words(dial.metric), 30)
+    drawing.axis("y", fixedrange=True, title={"text": f"{metric}, %", "standoff": 4})
+    return drawing.figure(dark, height=HEIGHT, margin={"t": 26}, hovermode="closest")
 
 
 def here(dial: Dial, curve: Curve, at: float, dark: bool = False) -> dict[str, Any] | None:
@@ -115,21 +112,14 @@ def costs_beside_scores(
     ``parts``: layers or terms. ``test`` and ``rule``: None where no score can be compared.
     """
     scored = test is not None and rule is not None
-    figure = make_subplots(
-        1,
-        2 if scored else 1,
-        shared_yaxes=True,
-        horizontal_spacing=0.06,
-        subplot_titles=[
-            "<b>cost when off</b>, points",
-            *([f"<b>{in_figures(rule.label, 26)}</b>"] if rule and scored else []),
-        ],
-    )
+    titles = ["<b>cost when off</b>, points", *([f"<b>{in_figures(rule.label, 26)}</b>"] if rule and scored else [])]
+    drawing = Drawing.of_panels(titles, len(titles), gap_x=0.06)
     known = [one for one in parts if one.loss is not None]
     names = [_name(one.part) for one in known]
     colours = [colour_of(dial, one.part, dark) for one in known]
     losses = [100 * (one.loss or 0.0) for one in known]
-    figure.add_bar(
+    drawing.trace(
+        "bar",
         x=losses,
         y=names,
         orientation="h",
@@ -151,13 +141,13 @@ def costs_beside_scores(
             for one in known
         ],
         hovertemplate="%{customdata}<extra></extra>",
-        row=1,
-        col=1,
     )
     if scored and test is not None and rule is not None:
         of = dict(zip(test.parts, rule.scores, strict=True))
         values = [of.get(one.part) for one in known]
-        figure.add_bar(
+        drawing.trace(
+            "bar",
+            2,
             x=values,
             y=names,
             orientation="h",
@@ -168,28 +158,23 @@ def costs_beside_scores(
             textfont={"color": style.ink(dark)},
             cliponaxis=False,
             hovertemplate="%{y}: %{x:.4g}<extra></extra>",
-            row=1,
-            col=2,
         )
         top, bottom = max([0.0, *filter(None, values)]), min([0.0, *filter(None, values)])
         room = 0.35 * ((top - bottom) or 1.0)  # for the numbers beside the bars
-        figure.update_xaxes(range=[bottom - room * (bottom < 0), top + room], nticks=4, row=1, col=2)
-    figure.update_xaxes(fixedrange=True, zeroline=True, zerolinecolor=style.ink(dark), zerolinewidth=1)
-    figure.update_yaxes(autorange="reversed", fixedrange=True, showgrid=False, type="category")
-    figure.update_annotations(font_size=13)
-    figure.update_layout(
-        template=style.template(dark), height=FRAME + ROW * max(2, len(known)), margin={"t": 34}, bargap=0.3
-    )
-    return figure
+        drawing.axis("x", 2, range=[bottom - room * (bottom < 0), top + room], nticks=4)
+    drawing.axes("x", fixedrange=True, zeroline=True, zerolinecolor=style.ink(dark), zerolinewidth=1)
+    drawing.axes("y", autorange="reversed", fixedrange=True, showgrid=False, type="category")
+    return drawing.figure(dark, height=FRAME + ROW * max(2, len(known)), margin={"t": 34}, bargap=0.3)
 
 
 def costs_over_scores(test: CausalTest, rule: Rule, dark: bool = False) -> go.Figure:
     """Draw each term in each layer: its score by a rule across, what it costs when it is switched off upward."""
-    figure = go.Figure()
+    drawing = Drawing()
     for term in dict.fromkeys(part.term for part in test.parts):
         at = [number for number, part in enumerate(test.parts) if part.term == term]
         name = _name(Part(term))
-        figure.add_scatter(
+        drawing.trace(
+            "scatter",
             x=[rule.scores[number] for number in at],
             y=[100 * test.losses[number] for number in at],
             mode="markers",
@@ -202,16 +187,15 @@ def costs_over_scores(test: CausalTest, rule: Rule, dark: bool = False) -> go.Fi
             customdata=[f"{name}, layer {test.parts[number].layer}" for number in at],
             hovertemplate="%{customdata}: score %{x:.4g}, cost %{y:.2f} points<extra></extra>",
         )
-    figure.add_hline(y=0, line={"color": style.ink(dark), "width": 1, "dash": "dot"}, opacity=0.6)
-    figure.update_xaxes(fixedrange=True, title={"text": in_figures(rule.label, 40), "standoff": 4})
-    figure.update_yaxes(fixedrange=True, title={"text": "cost when off, points", "standoff": 4})
-    figure.update_layout(
-        template=style.template(dark),
+    drawing.across(0, line={"color": style.ink(dark), "width": 1, "dash": "dot"}, opacity=0.6)
+    drawing.axis("x", fixedrange=True, title={"text": in_figures(rule.label, 40), "standoff": 4})
+    drawing.axis("y", fixedrange=True, title={"text": "cost when off, points", "standoff": 4})
+    return drawing.figure(
+        dark,
         height=HEIGHT,
         showlegend=True,
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}},
     )
-    return figure
 
 
 def _pattern(rule: Rule) -> str:

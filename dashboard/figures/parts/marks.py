@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,15 +46,19 @@ def draw_band(
     place: Mapping[str, int],
 ) -> None:
     """Fill the area between ``low`` and ``high`` over ``xs``; ``place``: row and col of a subplot."""
-    figure.add_scatter(
-        x=[*xs, *reversed(xs)],
-        y=[*low, *reversed(high)],
-        fill="toself",
-        mode="none",
-        fillcolor=colour,
-        opacity=0.17,
-        hoverinfo="skip",
-        name="band",
-        showlegend=False,
-        **place,
-    )
+    figure.add_scatter(**band(xs, low, high, colour), **place)
+
+
+def band(xs: Sequence[float], low: Sequence[float], high: Sequence[float], colour: str) -> dict[str, Any]:
+    """Describe the filled area between ``low`` and ``high`` over ``xs``, as a scatter trace."""
+    return {
+        "x": [*xs, *reversed(xs)],
+        "y": [*low, *reversed(high)],
+        "fill": "toself",
+        "mode": "none",
+        "fillcolor": colour,
+        "opacity": 0.17,
+        "hoverinfo": "skip",
+        "name": "band",
+        "showlegend": False,
+    }
