@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 from beft_core.comparison.folder import ComparisonFolder
 from beft_core.errors import UserError
@@ -17,7 +18,7 @@ from beft_core.execution.clusters.slurm import JOBS, cancel, script, submit
 from beft_core.execution.clusters.submission import Abandoned, ended_early, jobs_for
 from beft_core.reproduction.plan import Plan, Step
 from beft_core.reproduction.run import Outcome
-from beft_core.reproduction.steps import count_failed, is_done, unfinished
+from beft_core.reproduction.steps import count_failed, is_done, title, unfinished
 from beft_core.sweeps.sharing.workers import Worker, workers_in
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import Finished, SweepFolder
@@ -63,21 +64,29 @@ class Jobs:
         """Count the fine-tunes of the plan that failed."""
         return sum(map(count_failed, self.plan.steps))
 
-    def begin(self) -> None:
-        """Begin every sweep in its folder, so that jobs are workers of it, and read its data, which brings them here.
+    def begin(self, observer: Observer) -> dict[str, str]:
+        """Begin every sweep in its folder, so that jobs are workers of it, and look for its data.
+
+        Returns why steps cannot begin, by the name of their folder: that is said, and jobs leave them out.
 
         Raises:
-            UserError: data that cannot be read, or a folder that cannot be written.
+            UserError: none can begin, or the folder cannot be written.
         """
-        for step in self.left():
-            require_data(unfinished(step))
-            if isinstance(step.spec, SweepSpec):
-                folder = SweepFolder(step.folder)
-                folder.begin(folder.continued(step.spec.pinned()))
+        left = self.left()
+        errors: dict[str, str] = {}
+        for number, step in enumerate(left, 1):
+            try:
+                _begin(step)
+            except UserError as error:
+                if number == len(left) == len(errors) + 1:
+                    raise
+                errors[step.folder.name] = str(error)
+                observer.message(f"{title(step)}: {error}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot write {self.folder}: {error.strerror}", "a folder to write to", "--out") from None
+        return errors
 
     def script(self) -> str:
         """Write the batch file. Raises UserError where submitit is missing."""
@@ -91,13 +100,14 @@ class Jobs:
     def _name(self) -> str:
         return f"beft-{self.plan.folder.absolute().name}"[:60]
 
-    def wait(self, job: str, observer: Observer) -> Outcome:
+    def wait(self, job: str, observer: Observer, left_out: Mapping[str, str] = MappingProxyType({})) -> Outcome:
         """Wait until every step is done, by these jobs and any other workers, or until nobody is at work any more.
 
-        Where the observer asks for the end, the jobs go on. Steps that nobody goes on with stand among the errors.
+        Where the observer asks for the end, the jobs go on. Steps that nobody goes on with stand among the errors, as
+        do those that did not begin: ``left_out``, of :meth:`begin`.
         """
         began, before = time.monotonic(), self.missing
-        watched = [_Watched(step) for step in self.left()]
+        watched = [_Watched(step) for step in self.left() if step.folder.name not in left_out]
         abandoned = Abandoned(job)
         reached = sum(one.finished() for one in watched)
         observer.stage("fine-tunes of jobs", sum(one.total() for one in watched) - reached)
@@ -115,7 +125,16 @@ class Jobs:
         if not left:
             cancel(job, waiting=True)  # they would find nothing to do
         trained = before - sum(len(line.ready) for line in self.plan.lines())
-        return Outcome(trained, self.failed(), time.monotonic() - began, errors, bool(left) and not errors)
+        seconds, stopped = time.monotonic() - began, bool(left) and not errors
+        return Outcome(trained, self.failed(), seconds, {**left_out, **errors}, stopped)
+
+
+def _begin(step: Step) -> None:
+    """Look for the data of a step, and begin its sweep. Raises UserError where it cannot."""
+    require_data(unfinished(step))
+    if isinstance(step.spec, SweepSpec):
+        folder = SweepFolder(step.folder)
+        folder.begin(folder.continued(step.spec.pinned()))
 
 
 class _Watched:

@@ -40,6 +40,8 @@ def share(plan: Plan, observer: Observer, workers: int = 1, *, bank_size: int | 
         if step.spec is None and step.folder.is_dir():  # it began where the model and the data are
             errors[step.folder.name] = "; ".join(f"{lacks.what}: {lacks.why}" for lacks in step.missing)
             observer.message(f"{title(step)} cannot run on this node: {errors[step.folder.name]}")
+        elif step.spec is not None and not _began(step):
+            observer.message(f"{title(step)} did not begin where its command was given, which said why")
 
     def task(leaving: Leaving) -> bool:
         return _Share(plan, UntilLeft(observer, leaving), leaving, workers, bank_size, errors).whole()
@@ -77,7 +79,9 @@ class _Share:
 
     def _left(self) -> list[tuple[Step, Sequence[Step]]]:
         """List the steps that can run and are not done, each with those before it that can give it fine-tunes."""
-        can_run = [step for step in self.plan.steps if step.spec and step.folder.name not in self.errors]
+        can_run = [
+            step for step in self.plan.steps if step.spec and _began(step) and step.folder.name not in self.errors
+        ]
         return [(step, can_run[:number]) for number, step in enumerate(can_run) if not is_done(step)]
 
     def _do(self, step: Step, before: Sequence[Step], *, wait: bool = False) -> bool:
@@ -104,6 +108,11 @@ class _Share:
     def _compare(self, spec: ComparisonSpec, step: Step) -> bool:
         self.observer.message(title(step))
         return compare_methods(spec, step.folder, self.observer, self.bank_size).stopped
+
+
+def _began(step: Step) -> bool:
+    """Say whether jobs may take their share of a step: a comparison begins with the first of them."""
+    return step.comparison is not None or SweepFolder(step.folder).began
 
 
 def _is_held(step: Step) -> bool:

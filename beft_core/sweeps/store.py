@@ -52,6 +52,11 @@ class SweepFolder:
 
     path: Path
 
+    @property
+    def began(self) -> bool:
+        """Whether a sweep began in the folder."""
+        return (self.path / "sweep.json").is_file()
+
     def prepare(self) -> None:
         """Make the folder.
 
@@ -60,7 +65,7 @@ class SweepFolder:
         with _telling(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             strange = [p.name for p in self.path.iterdir() if not p.name.startswith(".")]
-        if strange and not (self.path / "sweep.json").is_file():
+        if strange and not self.began:
             raise UserError(f"got {self.path}, which holds {strange[0]}", "an empty folder, or that of a sweep")
 
     def begin(self, spec: SweepSpec, tell: Callable[[str], object] = lambda _: None) -> None:

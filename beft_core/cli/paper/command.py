@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,7 @@ from beft_core.reproduction.run import Outcome, run
 from beft_core.reproduction.share import share as take_share
 from beft_core.sweeps.forecast import Hours, duration, require_price
 from beft_core.sweeps.spec import MAX_SEEDS
+from beft_core.training.observer import Observer
 
 if TYPE_CHECKING:
     from beft_core.reproduction.report import Report, Section
@@ -173,9 +175,9 @@ def reproduce(
         )
     if jobs is not None and print_sbatch:
         text = jobs.script()
-        jobs.begin()
+        left_out = jobs.begin(Observer())
         sys.stdout.write(text)
-        return 0
+        return _left_out(left_out)
     if cluster is not None and jobs is not None and jobs.left():
         job_lines.show(cluster, job_lines.of_options(context), trust_file)
     if jobs is not None and detach:
@@ -202,8 +204,8 @@ def _by_jobs(jobs: Jobs) -> Outcome:
     if not jobs.left():
         return Outcome(0, jobs.failed(), 0.0, {}, False)
     with progress() as observer:
-        job = _submitted(jobs, observer)
-        return jobs.wait(job, observer)
+        job, left_out = _submitted(jobs, observer)
+        return jobs.wait(job, observer, left_out)
 
 
 def _detached(jobs: Jobs) -> int:
@@ -211,20 +213,28 @@ def _detached(jobs: Jobs) -> int:
         output.say("everything is there: the same command without --detach writes the report")
         return 0
     with progress() as observer:
-        _submitted(jobs, observer)
+        _, left_out = _submitted(jobs, observer)
     output.say(f"the same command without --detach waits for {jobs.plan.folder} and writes the report")
-    return 0
+    return _left_out(left_out)
 
 
-def _submitted(jobs: Jobs, observer: Progress) -> str:
+def _left_out(errors: Mapping[str, str]) -> int:
+    """Note the steps that did not begin; returns the exit status."""
+    for name, error in errors.items():
+        output.note(f"{name} did not begin: {error}")
+    return 1 if errors else 0
+
+
+def _submitted(jobs: Jobs, observer: Progress) -> tuple[str, dict[str, str]]:
+    """Submit the jobs; returns their id, and why steps were left out by the name of their folder."""
     require_training()
     observer.stage("load data")
-    jobs.begin()
+    left_out = jobs.begin(observer)
     count, missing = jobs.jobs, jobs.missing
     job = jobs.submit()
     said = f"submitted {count} {'jobs' if count > 1 else 'job'} for {missing} fine-tunes: {job}"
     observer.message(f"{said}; they go on when this command ends")
-    return job
+    return job, left_out
 
 
 def _share(planned: Plan, workers: int, bank_size: int | None) -> int:

@@ -44,19 +44,47 @@ def test_there_are_as_many_jobs_as_there_is_work_and_each_says_for_how_many_it_p
 
 def test_every_sweep_begins_where_the_command_is_given(tmp_path: Path) -> None:
     jobs = jobs_of(tmp_path, "figure1", "table3", "table5")
-    jobs.begin()
+    jobs.begin(Observer())
     for step in jobs.plan.steps:
         assert (step.folder / "sweep.json").is_file() == (step.comparison is None)
     assert jobs.folder.is_dir(), "where a job cannot write, Slurm ends it"
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write"):
-        Jobs(plan(["figure1"], tmp_path / "file", models=["bundled"], small=True), jobs.cluster, WORDS).begin()
+        Jobs(plan(["figure1"], tmp_path / "file", models=["bundled"], small=True), jobs.cluster, WORDS).begin(
+            Observer()
+        )
+
+
+def test_a_step_that_cannot_begin_is_left_out_and_the_others_are_submitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = jobs_of(tmp_path, "figure1", "figure4")
+    first, second = jobs.plan.steps
+    first.folder.mkdir(parents=True)
+    (first.folder / "notes.txt").touch()
+    told: list[str] = []
+
+    class Hears(Observer):
+        def message(self, text: str) -> None:
+            told.append(text)
+
+    left_out = jobs.begin(Hears())
+    assert list(left_out) == [first.folder.name] and "notes.txt" in told[0]
+    assert SweepFolder(second.folder).began and not SweepFolder(first.folder).began
+    monkeypatch.setattr(submission, "queued", lambda job: True)
+    monkeypatch.setattr(module, "cancel", lambda job, waiting: None)
+    finish(second)
+    done = jobs.wait("41", Observer(), left_out)
+    assert done.errors == left_out and not done.stopped, "what did not begin is not waited for"
+    (second.folder / "sweep.json").unlink()
+    with pytest.raises(UserError):
+        jobs_of(tmp_path, "figure1").begin(Observer())
 
 
 def test_it_waits_for_rows_merges_and_comparisons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = jobs_of(tmp_path, "table3", "table5")
     merged, *compared = jobs.plan.steps
-    jobs.begin()
+    jobs.begin(Observer())
     missing = jobs.missing
     bad = {**row_of(merged.runs[0]), "state": "failed", "failure": "the loss is not a number"}
     acts: Iterator[Callable[[], object]] = iter(
@@ -87,7 +115,7 @@ def test_it_waits_for_rows_merges_and_comparisons(tmp_path: Path, monkeypatch: p
 
 def test_jobs_that_are_gone_are_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = jobs_of(tmp_path, "figure1", "table3", "table5")
-    jobs.begin()
+    jobs.begin(Observer())
     finish(jobs.plan.steps[1])
     monkeypatch.setattr(submission, "queued", lambda job: False)
     done = jobs.wait("41", Observer())
@@ -112,7 +140,7 @@ def test_ctrl_c_leaves_the_jobs_alone(tmp_path: Path, monkeypatch: pytest.Monkey
     (step,) = jobs.plan.steps
     here = replace(step, runs=step.runs[:3])  # the data of another task are not
     jobs = replace(jobs, plan=replace(jobs.plan, steps=(here,)))
-    jobs.begin()
+    jobs.begin(Observer())
     monkeypatch.setattr(module, "cancel", lambda *_, **__: pytest.fail("they go on"))
     done = jobs.wait("41", Stopping())
     assert done.stopped and done.errors == {} and done.trained == 0

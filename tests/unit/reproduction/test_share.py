@@ -128,6 +128,18 @@ def test_a_node_that_lacks_the_data_says_so(tmp_path: Path, monkeypatch: pytest.
     assert told[0].endswith("cannot run on this node: sst2: its data are not on this machine")
 
 
+def test_a_sweep_that_did_not_begin_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = started(tmp_path, monkeypatch, "figure1", "figure4")
+    (jobs.plan.steps[0].folder / "sweep.json").unlink()
+
+    def act(step: Step, given: Assignment) -> bool:
+        jobs.finish(step)
+        return False
+
+    jobs.act = act
+    assert share(jobs.plan, Observer()) == 0 and jobs.asked == [("figure4", False)]
+
+
 def test_what_is_timed_is_trained_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = started(tmp_path, monkeypatch, "table2")
     sizes: list[int | None] = []

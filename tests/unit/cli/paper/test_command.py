@@ -129,7 +129,7 @@ def test_the_batch_file_makes_the_same_plan_on_a_node(asked: list[Any]) -> None:
 def test_jobs_are_submitted_once_and_the_report_follows(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     submitted: list[Jobs] = []
 
-    def wait(jobs: Jobs, job: str, observer: Any) -> Outcome:
+    def wait(jobs: Jobs, job: str, observer: Any, left_out: dict[str, str]) -> Outcome:
         first = jobs.plan.steps[0]
         bad = {**row_of(first.runs[0]), "state": "failed", "failure": "the loss is not a number"}
         SweepFolder(first.folder).save(bad, None)
@@ -154,6 +154,16 @@ def test_jobs_are_submitted_once_and_the_report_follows(asked: list[Any], monkey
     assert again.status == 0 and "report: reproduction-bundled-small/report.html" in again.out and len(submitted) == 2
     assert "0 fine-tunes in 0 s; 1 failed" in again.out, "as the same command says without a cluster"
     assert "everything is there" in beft(*ON_A_CLUSTER, "--detach").out and not asked
+
+
+def test_a_step_that_cannot_begin_is_named_and_the_others_are_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Jobs, "submit", lambda jobs: "41")
+    strange = Path("reproduction-bundled-small", "sweeps", "figure1-1-bundled")
+    strange.mkdir(parents=True)
+    (strange / "notes.txt").touch()
+    detached = beft(*ON_A_CLUSTER, "--detach")
+    told = " ".join(detached.err.split())
+    assert detached.status == 1 and "figure1-1-bundled did not begin: got" in told and "fine-tunes: 41" in told
 
 
 def test_lines_that_a_file_adds_to_jobs_want_a_yes(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
