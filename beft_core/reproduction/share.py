@@ -1,24 +1,30 @@
 """Share of one job in a reproduction: it goes from step to step, beside any number of others, each fine-tune once.
 
-A job leaves a step when whatever is left of it is in the hands of others. A step that can take over what another still
-trains is put off until then.
+A job leaves a step when whatever is left of it is in the hands of others that it sees alive. A step that can take over
+what another still trains is put off until then, and so is a comparison whose job gives no sign of life.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from beft_core.comparison.folder import ComparisonFolder
 from beft_core.comparison.spec import ComparisonSpec
+from beft_core.environment import beat_seconds
 from beft_core.errors import UserError
 from beft_core.execution.leaving import Leaving, UntilLeft
 from beft_core.execution.sweep_worker import Assignment, take_share, until_told
 from beft_core.files.locks import holder
 from beft_core.reproduction.plan import Plan, Step
 from beft_core.reproduction.steps import adopt, compare_methods, is_done, title, waits_for
+from beft_core.sweeps.sharing.workers import claim_seconds, workers_in
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.observer import Observer
 
+LOOK_SECONDS = 2.0
+"""Most seconds between two looks at who holds a comparison."""
 FAILED = 1
 """Exit status of a job in which a step could not run; the others were done."""
 
@@ -71,7 +77,7 @@ class _Share:
                 elif self._do(step, before):
                     return True
             if not put_off:
-                return False
+                return self._take_over()
             # The first that others wait for waits for none itself.
             first = next((pair for pair in self._left() if pair[0] == put_off[0]), None)
             if first is not None and self._do(*first, wait=True):
@@ -105,6 +111,30 @@ class _Share:
             self.observer.message(f"{title(step)}: {error}")
             return False
 
+    def _take_over(self) -> bool:
+        """Make the comparisons that jobs without a sign of life held until now; say whether this one was stopped."""
+        for step, before in self._left():
+            if step.comparison is None:
+                continue
+            if self._becomes_free(step) and not is_done(step) and self._do(step, before):
+                return True
+            if self.observer.should_stop():
+                return True
+        return False
+
+    def _becomes_free(self, step: Step) -> bool:
+        """Wait for the job that holds a comparison, no longer than for the bank of a worker that is silent, and not
+        where it is seen alive; say whether the comparison is free.
+
+        The lock of a job that was killed is gone at once, that of a node that died when the file server notices.
+        """
+        beats, until = _beats(step), time.monotonic() + claim_seconds()
+        while _is_held(step):
+            if _beats(step) != beats or time.monotonic() > until or self.observer.should_stop():
+                return False
+            time.sleep(min(LOOK_SECONDS, beat_seconds()))
+        return True
+
     def _compare(self, spec: ComparisonSpec, step: Step) -> bool:
         self.observer.message(title(step))
         return compare_methods(spec, step.folder, self.observer, self.bank_size).stopped
@@ -113,6 +143,13 @@ class _Share:
 def _began(step: Step) -> bool:
     """Say whether jobs may take their share of a step: a comparison begins with the first of them."""
     return step.comparison is not None or SweepFolder(step.folder).began
+
+
+def _beats(step: Step) -> dict[str, float]:
+    """Read when the workers of a comparison gave their last signs of life, by their names."""
+    folder = ComparisonFolder(step.folder)
+    found = [*workers_in(folder.trials.workers), *workers_in(folder.finals.workers)]
+    return {worker.identity.id: worker.time for worker in found}
 
 
 def _is_held(step: Step) -> bool:

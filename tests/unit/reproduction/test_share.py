@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from reproduction_tools import finish_comparison, row_of, without_data
 
+from beft_core.comparison.folder import ComparisonFolder
 from beft_core.errors import UserError
 from beft_core.execution.leaving import UNFINISHED, Leaving
 from beft_core.execution.sweep_worker import Assignment
@@ -22,6 +23,7 @@ from beft_core.reproduction import share as module
 from beft_core.reproduction.plan import Plan, Step, plan
 from beft_core.reproduction.share import FAILED, _Share, share
 from beft_core.sweeps.planning.staging import Missing
+from beft_core.sweeps.sharing.workers import Heart
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.observer import Observer
@@ -30,6 +32,8 @@ from beft_core.training.observer import Observer
 @pytest.fixture(autouse=True)
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without_data(monkeypatch, tmp_path)
+    monkeypatch.setenv("BEFT_CLAIM_SECONDS", "1")
+    monkeypatch.setenv("BEFT_BEAT_SECONDS", "0.05")
 
 
 Act = Callable[[Step, Assignment], bool]
@@ -168,6 +172,33 @@ def test_a_comparison_is_made_by_one_job(tmp_path: Path, monkeypatch: pytest.Mon
     with hold(first.folder / "comparison", "the comparison"):
         assert share(jobs.plan, Observer()) == 0 and made == [second.folder]
     assert share(jobs.plan, Observer()) == 0 and made == [second.folder, first.folder]
+
+
+@pytest.mark.parametrize("alive", [False, True])
+def test_a_comparison_of_a_node_that_died_is_taken_over_once_its_lock_is_gone(
+    alive: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEFT_CLAIM_SECONDS", "60")
+    jobs = started(tmp_path, monkeypatch, "table5")
+    first, second = jobs.plan.steps
+    finish_comparison(second)
+    made: list[Path] = []
+
+    def compare(spec: Any, folder: Path, observer: Observer, bank_size: int | None) -> Any:
+        made.append(folder)
+        finish_comparison(first)
+        return SimpleNamespace(stopped=False)
+
+    monkeypatch.setattr(module, "compare_methods", compare)
+    workers = ComparisonFolder(first.folder).trials.workers
+    workers.mkdir(parents=True)
+    heart = Heart.of_this_process(workers)
+    heart.beat()
+    with contextlib.ExitStack() as other:
+        other.enter_context(hold(first.folder / "comparison", "the comparison"))
+        monkeypatch.setattr(module.time, "sleep", lambda seconds: heart.beat() if alive else other.close())
+        assert share(jobs.plan, Observer()) == 0
+        assert made == ([] if alive else [first.folder])
 
 
 def test_a_job_that_comes_second_to_a_comparison_has_not_failed(
