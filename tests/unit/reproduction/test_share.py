@@ -190,9 +190,11 @@ def test_a_comparison_of_a_node_that_died_is_taken_over_once_its_lock_is_gone(
         return SimpleNamespace(stopped=False)
 
     monkeypatch.setattr(module, "compare_methods", compare)
-    workers = ComparisonFolder(first.folder).trials.workers
-    workers.mkdir(parents=True)
-    heart = Heart.of_this_process(workers)
+    folder = ComparisonFolder(first.folder)
+    folder.prepare()
+    folder.begin({})
+    folder.trials.workers.mkdir(parents=True)
+    heart = Heart.of_this_process(folder.trials.workers)
     heart.beat()
     with contextlib.ExitStack() as other:
         other.enter_context(hold(first.folder / "comparison", "the comparison"))
