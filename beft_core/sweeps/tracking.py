@@ -6,6 +6,7 @@ machine unless a Space is named.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from beft_core.errors import UserError
 from beft_core.extras import install_command
 from beft_core.files.home import home
+from beft_core.files.locks import hold
 from beft_core.files.safe_io import atomic_write, read_json_file
 from beft_core.sweeps.table import CHOICE_COLUMNS, SCORE_COLUMNS
 from beft_core.training.observer import Observer
@@ -78,8 +80,8 @@ def send(results: pd.DataFrame, project: str, observer: Observer, space: str | N
     What trackio prints goes to standard error.
 
     Raises:
-        UserError: trackio is not installed, a name that it cannot take, a run that it refuses, or a variable of
-            :data:`ELSEWHERE` where no Space is named.
+        UserError: trackio is not installed, a name that it cannot take, a run that it refuses, a project that somebody
+            else sends to, or a variable of :data:`ELSEWHERE` where no Space is named.
     """
     trackio = _trackio()
     if space is None and (found := [name for name in ELSEWHERE if os.environ.get(name)]):
@@ -90,23 +92,41 @@ def send(results: pd.DataFrame, project: str, observer: Observer, space: str | N
         raise UserError(f"got the project {project[:100]!r}", "a name without slashes", "--project beft")
     runs = list(tracked(results))
     observer.stage("send", len(runs))
-    there = _names(trackio, project) if space is None else set()
     sent = 0
-    for run in runs:
-        if observer.should_stop():
-            break
-        if run.name not in there:
-            try:
-                with redirect_stdout(sys.stderr), _noted(project, run.name):
-                    _send(trackio, run, project, space)
-            except Exception as error:  # of its database, of the Hub's client, of the network: each has its own
-                raise UserError(
-                    f"trackio did not take {run.name} ({error}); {sent:,} of {len(runs):,} were sent",
-                    "runs that it takes",
-                ) from None
-            sent += 1
-        observer.advance()
+    with _alone(project):
+        there = _names(trackio, project) if space is None else set()
+        for run in runs:
+            if observer.should_stop():
+                break
+            if run.name not in there:
+                try:
+                    with redirect_stdout(sys.stderr), _noted(project, run.name):
+                        _send(trackio, run, project, space)
+                except Exception as error:  # of its database, of the Hub's client, of the network: each has its own
+                    raise UserError(
+                        f"trackio did not take {run.name} ({error}); {sent:,} of {len(runs):,} were sent",
+                        "runs that it takes",
+                    ) from None
+                sent += 1
+            observer.advance()
     return sent
+
+
+@contextmanager
+def _alone(project: str) -> Iterator[None]:
+    """Hold a project against other senders, who would send what is there a moment later, and take a run that is being
+    sent for one that was left half. Raises UserError where somebody else holds it.
+
+    A home folder that cannot be written holds nothing, as it notes nothing.
+    """
+    name = hashlib.sha256(project.encode()).hexdigest()[:16]  # of a name that no file may have
+    with suppress(OSError):
+        home().mkdir(parents=True, exist_ok=True)
+    if not os.access(home(), os.W_OK):
+        yield
+        return
+    with hold(home() / f"tracking-{name}", f"the project {project}", "again when that one has ended"):
+        yield
 
 
 def _send(trackio: ModuleType, run: TrackedRun, project: str, space: str | None) -> None:

@@ -96,6 +96,29 @@ def test_a_run_in_which_the_sender_was_killed_is_sent_anew(
     assert tracking.send(RESULTS, "group", Observer()) == 0
 
 
+def test_two_do_not_send_to_a_project_at_once(tracker: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, refused = tracker.init, []
+
+    def init(project: str, **asked: Any) -> Any:
+        if not refused:
+            with pytest.raises(UserError) as error:
+                tracking.send(RESULTS, project, Observer())
+            refused.append(str(error.value))
+        return made(project, **asked)
+
+    monkeypatch.setattr(tracker, "init", init)
+    assert tracking.send(RESULTS, "group", Observer()) == 3
+    assert "the project group is in use by process" in refused[0]
+    assert [run["finished"] for run in tracker.runs.values()] == [1] * 3
+
+
+def test_a_home_that_cannot_be_written_is_no_reason_not_to_send(
+    tracker: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEFT_HOME", "/proc/no home")
+    assert tracking.send(RESULTS, "group", Observer()) == 3
+
+
 def test_a_space_is_named(tracker: SimpleNamespace) -> None:
     tracking.send(RESULTS, "group", Observer(), "org/space")
     assert {(run["space_id"], run["private"]) for run in tracker.runs.values()} == {("org/space", True)}
