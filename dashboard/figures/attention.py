@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from dashboard.figures.parts import style
+from dashboard.figures.parts.drawing import Box, Drawing, grid
 from dashboard.figures.parts.labels import in_figures
 from dashboard.figures.parts.numbers import short
 
@@ -25,13 +25,8 @@ ZERO = 1e-19
 
 def maps(before: np.ndarray, after: np.ndarray, tokens: Sequence[str], dark: bool = False) -> go.Figure:
     """Draw attention [queries, keys] before and after, and the difference on a scale of its own."""
-    figure = make_subplots(
-        1,
-        3,
-        shared_yaxes=True,
-        horizontal_spacing=0.03,
-        subplot_titles=["<b>Before</b>", "<b>After</b>", "<b>After − before</b>"],
-    )
+    titles = ["<b>Before</b>", "<b>After</b>", "<b>After − before</b>"]
+    drawing = Drawing.of_panels(titles, grid(3, 3, 0.03), title_size=15)
     difference = after - before
     most = float(np.abs(difference).max())
     reach = 1.001 * most or 1.0  # a tick at the very end of a scale is not drawn
@@ -40,35 +35,27 @@ def maps(before: np.ndarray, after: np.ndarray, tokens: Sequence[str], dark: boo
     for panel, (values, axis) in enumerate(
         ((before, "coloraxis"), (after, "coloraxis"), (difference, "coloraxis2")), 1
     ):
-        figure.add_heatmap(
+        drawing.trace(
+            "heatmap",
+            panel,
             z=values.round(6).tolist(),
             coloraxis=axis,
             customdata=hover,
             xgap=1,
             ygap=1,
             hovertemplate="%{customdata}: %{z:.4f}<extra></extra>",
-            row=1,
-            col=panel,
         )
     if not most:
-        figure.add_annotation(
-            x=(len(tokens) - 1) / 2,
-            y=(len(tokens) - 1) / 2,
-            text="<b>no change</b>",
-            showarrow=False,
-            row=1,
-            col=3,
-            font={"size": 15},
-            name="no change",
-        )
+        middle = (len(tokens) - 1) / 2
+        drawing.words("<b>no change</b>", 3, x=middle, y=middle, font={"size": 15}, name="no change")
     ticks = {"tickvals": list(range(len(names))), "ticktext": names, "tickfont": {"size": 11 if len(names) < 18 else 9}}
-    figure.update_xaxes(tickangle=-90, showgrid=False, fixedrange=True, constrain="domain", **ticks)
-    figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True, constrain="domain", **ticks)
-    figure.update_xaxes(title={"text": "looked at (key)", "standoff": 4, "font": {"size": 12}})
-    figure.update_yaxes(title={"text": "looking (query)", "standoff": 4, "font": {"size": 12}}, row=1, col=1)
+    drawing.axes("x", tickangle=-90, showgrid=False, fixedrange=True, constrain="domain", **ticks)
+    drawing.axes("y", autorange="reversed", showgrid=False, fixedrange=True, constrain="domain", **ticks)
+    drawing.axes("x", title={"text": "looked at (key)", "standoff": 4, "font": {"size": 12}})
+    drawing.axis("y", title={"text": "looking (query)", "standoff": 4, "font": {"size": 12}})
     bar: dict[str, Any] = {"orientation": "h", "y": 1.13, "yanchor": "bottom", "thickness": 8, "outlinewidth": 0}
-    figure.update_layout(
-        template=style.template(dark),
+    return drawing.figure(
+        dark,
         height=430 if len(tokens) < 18 else 520,
         margin={"t": 92},
         coloraxis={
@@ -90,10 +77,10 @@ def maps(before: np.ndarray, after: np.ndarray, tokens: Sequence[str], dark: boo
             },
         },
     )
-    figure.update_annotations(font_size=15)
-    return figure
 
 
+PUSH = (Box((0.0, 0.475), (0.422, 1.0)), Box((0.525, 1.0), (0.422, 1.0)), Box(y=(0.0, 0.272)))
+"""Panels of :func:`push`: attention before and after, below them the logits."""
 CLASSES = ("class A", "class B")
 """Names of the classes whose logits are shown: of a head that nobody trained."""
 
@@ -120,17 +107,12 @@ def push(
     """
     names = [in_figures(token) for token in tokens]
     hover = [[f"from <b>{a}</b> to <b>{b}</b>" for b in names] for a in names]
-    figure = make_subplots(
-        2,
-        2,
-        specs=[[{}, {}], [{"colspan": 2}, None]],
-        row_heights=[0.68, 0.32],
-        vertical_spacing=0.15,
-        horizontal_spacing=0.05,
-        subplot_titles=["attention before", "after", "output: logits, ○ before, ● after"],
-    )
-    for col, values in enumerate(maps_, 1):
-        figure.add_heatmap(
+    titles = ["attention before", "after", "output: logits, ○ before, ● after"]
+    drawing = Drawing.of_panels(titles, PUSH, shared=False)
+    for panel, values in enumerate(maps_, 1):
+        drawing.trace(
+            "heatmap",
+            panel,
             z=np.sqrt(values).tolist(),  # or one token that all look at would leave the rest dark
             text=[
                 [f"{label}: {value:.4f}" for label, value in zip(*row, strict=True)]
@@ -138,20 +120,18 @@ def push(
             ],
             coloraxis="coloraxis",
             hovertemplate="%{text}<extra></extra>",
-            row=1,
-            col=col,
         )
     for at, (before, after) in enumerate(zip(*logits, strict=True)):
-        figure.add_scatter(
-            x=[before, after], y=[at, at], mode="lines", hoverinfo="skip", name="way",
-            line={"color": style.TERM_COLOURS[term], "width": 3}, row=2, col=1,
-        )  # fmt: skip
+        look = {"line": {"color": style.TERM_COLOURS[term], "width": 3}, "hoverinfo": "skip", "name": "way"}
+        drawing.trace("scatter", 3, x=[before, after], y=[at, at], mode="lines", **look)
     marks: tuple[tuple[str, Sequence[float], dict[str, Any]], ...] = (
         ("before", logits[0], {"symbol": "circle-open", "size": 19, "color": style.ink(dark), "line": {"width": 2}}),
         ("after", logits[1], {"symbol": "circle", "size": 11, "color": style.TERM_COLOURS[term]}),
     )
     for when, of_classes, mark in marks:
-        figure.add_scatter(
+        drawing.trace(
+            "scatter",
+            3,
             x=list(of_classes),
             y=list(range(len(of_classes))),
             mode="markers",
@@ -159,19 +139,15 @@ def push(
             marker=mark,
             cliponaxis=False,
             hovertemplate=f"%{{y}}, {when}: %{{x:.4f}}<extra></extra>",
-            row=2,
-            col=1,
         )
-    figure.update_xaxes(showticklabels=False, showgrid=False, fixedrange=True, row=1)
-    figure.update_yaxes(showticklabels=False, showgrid=False, fixedrange=True, autorange="reversed", row=1)
-    figure.update_xaxes(range=range_, fixedrange=True, nticks=5, row=2, col=1)
-    figure.update_yaxes(
-        range=[len(CLASSES) - 0.4, -0.6], tickvals=list(range(len(CLASSES))), ticktext=CLASSES, fixedrange=True,
-        showgrid=False, row=2, col=1,
-    )  # fmt: skip
-    figure.update_annotations(font_size=13)
-    figure.update_layout(
-        template=style.template(dark),
+    for panel in (1, 2):
+        drawing.axis("x", panel, showticklabels=False, showgrid=False, fixedrange=True)
+        drawing.axis("y", panel, showticklabels=False, showgrid=False, fixedrange=True, autorange="reversed")
+    drawing.axis("x", 3, range=range_, fixedrange=True, nticks=5)
+    ticks = {"tickvals": list(range(len(CLASSES))), "ticktext": CLASSES}
+    drawing.axis("y", 3, range=[len(CLASSES) - 0.4, -0.6], fixedrange=True, showgrid=False, **ticks)
+    return drawing.figure(
+        dark,
         height=227,
         margin={"t": 20, "b": 20, "l": 0, "r": 0},
         coloraxis={
@@ -181,7 +157,6 @@ def push(
             "showscale": False,
         },
     )
-    return figure
 
 
 def changes(rows: Mapping[str, Mapping[str, float]], term: str, dark: bool = False) -> go.Figure:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.compare import Alike, Difference
@@ -17,6 +16,7 @@ from beft_core.scores.table import ABSENT, ScoreTable, reason_without_score
 from beft_core.terms import TERM_KEYS, TERMS
 from dashboard.figures.heatmaps import BAR, BELOW, ROW, Columns
 from dashboard.figures.parts import style
+from dashboard.figures.parts.drawing import Drawing, grid
 from dashboard.figures.parts.labels import in_templates
 from dashboard.figures.parts.numbers import shortest, without_nan
 
@@ -65,14 +65,8 @@ def overview(
     ``legend``: of the shapes; without it, for where it stands nearby, rows are closer too, so that it fits one screen.
     """
     terms = terms_of(tables, stack)
-    figure = make_subplots(
-        1,
-        len(approaches),
-        shared_yaxes=True,
-        horizontal_spacing=0.03,
-        subplot_titles=[f"<b>{APPROACHES[key].label.replace(' ', '<br>', 1)}</b>" for key in approaches],
-    )
-    spans: list[dict[str, Any]] = []  # put in together: add_shape checks all that are there once more
+    headings = [f"<b>{APPROACHES[key].label.replace(' ', '<br>', 1)}</b>" for key in approaches]
+    drawing = Drawing.of_panels(headings, grid(len(headings), len(headings), 0.03), title_size=15)
     for panel, key in enumerate(approaches, 1):
         reach: dict[str, list[float]] = {term: [] for term in terms}
         for number, table in enumerate(tables):
@@ -80,7 +74,9 @@ def overview(
             means = {term: float(row.scores[key].mean()) for term, row in here.items()}
             for term, mean in means.items():
                 reach[term].append(mean)
-            figure.add_scatter(
+            drawing.trace(
+                "scatter",
+                panel,
                 x=list(means.values()),
                 y=[terms.index(term) for term in means],
                 mode="markers",
@@ -91,63 +87,46 @@ def overview(
                 ],
                 hovertemplate="%{customdata}<extra></extra>",
                 showlegend=False,
-                row=1,
-                col=panel,
             )
-        trace = next(figure.select_traces(row=1, col=panel))
         for at, term in enumerate(terms):
             if reach[term]:
-                spans.append(
-                    {
-                        "type": "line",
-                        "x0": min(reach[term]),
-                        "x1": max(reach[term]),
-                        "y0": at,
-                        "y1": at,
-                        "layer": "below",
-                        "line": {"color": style.TERM_COLOURS[term], "width": 3},
-                        "opacity": 0.35,
-                        "xref": trace.xaxis,
-                        "yref": trace.yaxis,
-                    }
+                drawing.line(
+                    (min(reach[term]), at),
+                    (max(reach[term]), at),
+                    panel,
+                    layer="below",
+                    line={"color": style.TERM_COLOURS[term], "width": 3},
+                    opacity=0.35,
                 )
             else:
                 why = {reason_without_score(table.rows(stack).get(term), key) for table in tables} - {ABSENT}
-                figure.add_annotation(
+                drawing.words(
+                    f"<i>{' or '.join(sorted(filter(None, why)))}</i>",
+                    panel,
                     x=0,
                     y=at,
-                    text=f"<i>{' or '.join(sorted(filter(None, why)))}</i>",
-                    showarrow=False,
                     xanchor="left",
                     xshift=6,
                     font={"size": 12},
                     opacity=0.7,
-                    row=1,
-                    col=panel,
                     name="reason",
                 )
         top = max((max(values) for values in reach.values() if values), default=1.0) or 1.0
-        figure.update_xaxes(range=[-0.05 * top, 1.08 * top], nticks=4, row=1, col=panel)
-    figure.update_xaxes(fixedrange=True, rangemode="tozero")
-    figure.update_yaxes(
+        drawing.axis("x", panel, range=[-0.05 * top, 1.08 * top], nticks=4)
+    drawing.axes("x", fixedrange=True, rangemode="tozero")
+    drawing.axes(
+        "y",
         range=[len(terms) - 0.5, -0.5],
         tickvals=list(range(len(terms))),
         ticktext=[style.row_in_figures(term) for term in terms],
         fixedrange=True,
         showgrid=True,
     )
-    figure.update_annotations({"font": {"size": 15}}, lambda note: note.name != "reason")
     above = TITLES
     if legend:
-        _legend(figure, len(tables), dark)
+        _draw_legend(drawing, len(tables), dark)
         above += LEGEND
-    figure.update_layout(
-        template=style.template(dark),
-        height=(ROW if legend else CLOSE) * len(terms) + above + 40,
-        margin={"t": above},
-        shapes=spans,
-    )
-    return figure
+    return drawing.figure(dark, height=(ROW if legend else CLOSE) * len(terms) + above + 40, margin={"t": above})
 
 
 def by_layer(
@@ -160,17 +139,11 @@ def by_layer(
         if any(reason_without_score(table.rows(stack).get(term), approach) is None for table in tables)
     ]
     down = -(-len(terms) // ACROSS) or 1
-    figure = make_subplots(
-        down,
-        min(ACROSS, len(terms) or 1),
-        shared_xaxes=False,
-        shared_yaxes="all",
-        horizontal_spacing=0.025,
-        vertical_spacing=min(0.32, 0.64 / down),
-        subplot_titles=[_on_two_lines(term) for term in terms],
-    )
+    across = min(ACROSS, len(terms) or 1)
+    boxes = grid(len(terms), across, 0.025, min(0.32, 0.64 / down))
+    drawing = Drawing.of_panels([*map(_on_two_lines, terms)], boxes)
     top, deep = 0.0, 1
-    for at, term in enumerate(terms):
+    for panel, term in enumerate(terms, 1):
         for number, table in enumerate(tables):
             row = table.rows(stack).get(term)
             if row is None or reason_without_score(row, approach) is not None:
@@ -178,7 +151,9 @@ def by_layer(
             values = row.scores[approach]
             top, deep = max(top, float(values.max())), max(deep, len(values))
             colour = style.TERM_COLOURS[term]
-            figure.add_scatter(
+            drawing.trace(
+                "scatter",
+                panel,
                 x=list(range(len(values))),
                 y=values.tolist(),
                 mode="lines+markers",
@@ -187,18 +162,12 @@ def by_layer(
                 hovertemplate=f"{_named(number, titles[number])}<br>{style.symbol(term)}, layer "
                 "%{x}: <b>%{y:.4g}</b><extra></extra>",
                 showlegend=False,
-                row=at // ACROSS + 1,
-                col=at % ACROSS + 1,
             )
     ticks = list(range(0, deep, max(1, -(-deep // 6))))
-    figure.update_xaxes(tickvals=ticks, range=[-0.4, deep - 0.6], fixedrange=True, showgrid=False)
-    figure.update_yaxes(range=[-0.04 * (top or 1), 1.08 * (top or 1)], fixedrange=True, nticks=5)
-    figure.update_annotations(font_size=13)
-    _legend(figure, len(tables), dark)
-    figure.update_layout(
-        template=style.template(dark), height=PANEL * down + LEGEND, margin={"t": TITLES + LEGEND, "b": 24}
-    )
-    return figure
+    drawing.axes("x", tickvals=ticks, range=[-0.4, deep - 0.6], fixedrange=True, showgrid=False)
+    drawing.axes("y", range=[-0.04 * (top or 1), 1.08 * (top or 1)], fixedrange=True, nticks=5)
+    _draw_legend(drawing, len(tables), dark)
+    return drawing.figure(dark, height=PANEL * down + LEGEND, margin={"t": TITLES + LEGEND, "b": 24})
 
 
 def _on_two_lines(term: str) -> str:
@@ -428,10 +397,11 @@ def _marker(number: int, colour: str | list[str], dark: bool, size: int) -> dict
     }
 
 
-def _legend(figure: go.Figure, count: int, dark: bool) -> None:
+def _draw_legend(drawing: Drawing, count: int, dark: bool) -> None:
     """Draw the legend, shapes with letters: the titles are too long for a figure."""
     for number in range(count):
-        figure.add_scatter(
+        drawing.trace(
+            "scatter",
             x=[None],
             y=[None],
             mode="markers",
@@ -440,9 +410,9 @@ def _legend(figure: go.Figure, count: int, dark: bool) -> None:
             hoverinfo="skip",
             marker=_marker(number, style.ink(dark), dark, 10),
         )
-    figure.update_layout(
-        showlegend=True,
-        legend={
+    drawing.layout |= {
+        "showlegend": True,
+        "legend": {
             "orientation": "h",
             "x": 0,
             "xanchor": "left",
@@ -453,7 +423,7 @@ def _legend(figure: go.Figure, count: int, dark: bool) -> None:
             "itemdoubleclick": False,
             "font": {"size": 14},
         },
-    )
+    }
 
 
 def _named(number: int, title: str) -> str:

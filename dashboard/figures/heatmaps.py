@@ -13,7 +13,7 @@ from beft_core.scores.approaches import APPROACHES
 from beft_core.scores.table import FROZEN, ScoreTable, TermScores, rank_rows, reason_without_score
 from beft_core.terms import TERMS
 from dashboard.figures.parts import style
-from dashboard.figures.parts.drawing import Drawing
+from dashboard.figures.parts.drawing import Drawing, grid
 from dashboard.figures.parts.numbers import shortest, without_nan
 
 ROW, TITLE, BELOW, BAR = 26, 34, 44, 40
@@ -72,9 +72,9 @@ def heatmaps(
     rows = list(table.rows(stack).values())
     columns = Columns(len(next(iter(rows[0].scores.values()))))
     titles = [f"<b>{APPROACHES[key].label}</b>" for key in approaches]
-    drawing = Drawing.of_panels(titles, len(titles), gap_x=0.03, title_size=15)
+    drawing = Drawing.of_panels(titles, grid(len(titles), len(titles), 0.03), title_size=15)
     for panel, key in enumerate(approaches, 1):
-        _draw_scores(drawing, panel, rows, key, columns, _bar(*drawing.grid.x(panel), len(rows)))
+        _draw_scores(drawing, panel, rows, key, columns, _bar(*drawing.boxes[panel - 1].x, len(rows)))
         _draw_reasons(drawing, panel, rows, key, columns, dark)
         terms = [row.term for row in rows]
         _draw_frame(drawing, panel, terms, selected.get(key), columns, dark)

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
-from plotly.subplots import make_subplots
 
 from beft_core.merging.preview import Preview
 from beft_core.merging.result import BASE, MERGED, MergeResult
 from beft_core.snapshots.snapshot import Key
 from beft_core.tasks.metrics import metric_in_words
 from dashboard.figures.parts import style
+from dashboard.figures.parts.drawing import Drawing, grid
 from dashboard.figures.parts.labels import as_written, in_figures, in_templates
 
 OPPOSITE, ALIGNED = style.DIVERGING
@@ -162,18 +162,14 @@ def along_the_line(result: MergeResult, sources: Sequence[str], colour: str, dar
     tasks, parameter = list(result.tasks), _short(result.parameter or "")
     columns = min(len(tasks), MAX_COLUMNS)
     rows = math.ceil(len(tasks) / columns)
-    figure = make_subplots(
-        rows,
-        columns,
-        horizontal_spacing=0.09,
-        vertical_spacing=0.28 / rows,
-        subplot_titles=[f"<b>{_short(task)}</b>: {metric_in_words(result.tasks[task].metric)}, %" for task in tasks],
-    )
-    for at, task in enumerate(tasks):
-        place = {"row": at // columns + 1, "col": at % columns + 1}
-        _draw_levels(figure, result, task, [BASE, *sources], place, dark)
+    titles = [f"<b>{_short(task)}</b>: {metric_in_words(result.tasks[task].metric)}, %" for task in tasks]
+    drawing = Drawing.of_panels(titles, grid(len(tasks), columns, 0.09, 0.28 / rows), shared=False)
+    for panel, task in enumerate(tasks, 1):
+        _draw_levels(drawing, panel, result, task, [BASE, *sources], dark)
         points = [(x, result.value(scores, task)) for x, scores in result.line]
-        figure.add_scatter(
+        drawing.trace(
+            "scatter",
+            panel,
             x=[x for x, _ in points],
             y=[_percent(value) for _, value in points],
             mode="lines+markers",
@@ -181,11 +177,12 @@ def along_the_line(result: MergeResult, sources: Sequence[str], colour: str, dar
             marker={"size": 6},
             name="merged",
             hovertemplate=f"{parameter} %{{x:.3g}}: %{{y:.1f}} %<extra></extra>",
-            **place,
         )
         value = _percent(result.value(result.rows[MERGED], task))
         if result.position is not None and value is not None:
-            figure.add_scatter(
+            drawing.trace(
+                "scatter",
+                panel,
                 x=[result.position],
                 y=[value],
                 mode="markers+text",
@@ -195,20 +192,14 @@ def along_the_line(result: MergeResult, sources: Sequence[str], colour: str, dar
                 cliponaxis=False,
                 marker={"size": 14, "color": colour, "line": {"color": style.ink(dark), "width": 2}},
                 hovertemplate=f"the merge, {parameter} %{{x:.3g}}: %{{y:.1f}} %<extra></extra>",
-                **place,
             )
     positions = [x for x, _ in result.line]
     low, high = min(positions), max(positions)
     margin = 0.04 * (high - low)
-    figure.update_xaxes(
-        range=[low - margin, high + margin],
-        fixedrange=True,
-        title={"text": parameter, "standoff": 4, "font": {"size": 12}},
-    )
-    figure.update_yaxes(fixedrange=True)
-    figure.update_annotations(font_size=13)
-    figure.update_layout(template=style.template(dark), height=PANEL * rows + 20, margin={"t": 36})
-    return figure
+    title = {"text": parameter, "standoff": 4, "font": {"size": 12}}
+    drawing.axes("x", range=[low - margin, high + margin], fixedrange=True, title=title)
+    drawing.axes("y", fixedrange=True)
+    return drawing.figure(dark, height=PANEL * rows + 20, margin={"t": 36})
 
 
 def band_colours(bands: int = 10) -> list[str]:
@@ -216,14 +207,7 @@ def band_colours(bands: int = 10) -> list[str]:
     return list(sample_colorscale(style.SCALE, [at / (bands - 1) for at in range(bands)]))
 
 
-def _draw_levels(
-    figure: go.Figure,
-    result: MergeResult,
-    task: str,
-    rows: Sequence[str],
-    place: dict[str, int],
-    dark: bool,
-) -> None:
+def _draw_levels(drawing: Drawing, panel: int, result: MergeResult, task: str, rows: Sequence[str], dark: bool) -> None:
     """Draw a level for each row that is no merge; names stand at its right end, of two close levels the lower
     name below, and a third at the left."""
     levels = [(value, row) for row in rows if (value := _percent(result.value(result.rows[row], task))) is not None]
@@ -233,10 +217,12 @@ def _draw_levels(
         return
     low, high = min(span), max(span)
     pad = max(high - low, 1.0)
-    figure.update_yaxes(range=[low - 0.16 * pad, high + 0.2 * pad], **place)
+    drawing.axis("y", panel, range=[low - 0.16 * pad, high + 0.2 * pad])
     ends = [result.line[0][0], result.line[-1][0]]
     for value, row in levels:
-        figure.add_scatter(
+        drawing.trace(
+            "scatter",
+            panel,
             x=ends,
             y=[value, value],
             mode="lines",
@@ -244,21 +230,19 @@ def _draw_levels(
             name=_short(row),
             line={"color": style.ink(dark), "width": 1.3, "dash": "dot" if row == BASE else "dash"},
             hovertemplate=f"{in_templates(as_written(row), MAX_CHARACTERS)}: %{{y:.1f}} %<extra></extra>",
-            **place,
         )
     taken: list[float] = []
     for value, row in sorted(levels, reverse=True):
         close = sum(abs(value - other) < 0.09 * pad for other in taken)
         taken.append(value)
-        figure.add_annotation(
+        drawing.words(
+            _short(row),
+            panel,
             x=ends[close < 2],
             y=value,
-            text=_short(row),
-            showarrow=False,
-            font={"size": 11},
+            font={"size": 13},
             xanchor="right" if close < 2 else "left",
             yanchor="top" if close else "bottom",
-            **place,
         )
 
 

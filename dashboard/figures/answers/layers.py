@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from dashboard.figures.parts import style
-from dashboard.figures.parts.drawing import Drawing
+from dashboard.figures.parts.drawing import Drawing, grid
 from dashboard.figures.parts.labels import in_figures
 
 TOGETHER = "rest"
@@ -37,7 +37,7 @@ def by_layer(parts: Sequence[Apart], what: str, columns: int = 2, dark: bool = F
     columns = max(1, min(columns, len(parts)))
     rows = math.ceil(len(parts) / columns)
     titles = [f"<b>{in_figures(part.name, 40)}</b>" for part in parts]
-    drawing = Drawing.of_panels(titles, columns, gap_x=0.05, gap_y=min(0.32, 0.62 / rows))
+    drawing = Drawing.of_panels(titles, grid(len(parts), columns, 0.05, min(0.32, 0.62 / rows)))
     values = [value for part in parts for value in (*part.layers.values(), part.rest)]
     low, high = min(0.0, *values), max(0.0, *values)
     room = 0.12 * (high - low or 1.0)
@@ -56,7 +56,7 @@ def by_layer(parts: Sequence[Apart], what: str, columns: int = 2, dark: bool = F
                 "what the layers do together: %{y:+.3f}<extra></extra>",
             ],
         )
-        if panel == drawing.grid.first_of_row(panel):
+        if panel == drawing.first_of_row(panel):
             drawing.axis("y", panel, title={"text": what, "standoff": 4, "font": {"size": 12}})
     drawing.axes("x", type="category", fixedrange=True, tickfont={"size": 11}, showgrid=False)
     drawing.axes("y", range=[low - room, high + room], fixedrange=True, nticks=5)

@@ -14,7 +14,7 @@ from beft_core.dials.result import Curve, Dial, Off
 from beft_core.tasks.metrics import metric_in_words
 from beft_core.terms import TERMS
 from dashboard.figures.parts import style
-from dashboard.figures.parts.drawing import Drawing
+from dashboard.figures.parts.drawing import Drawing, grid
 from dashboard.figures.parts.labels import in_figures
 from dashboard.figures.parts.marks import band
 from dashboard.figures.parts.numbers import short
@@ -113,7 +113,7 @@ def costs_beside_scores(
     """
     scored = test is not None and rule is not None
     titles = ["<b>cost when off</b>, points", *([f"<b>{in_figures(rule.label, 26)}</b>"] if rule and scored else [])]
-    drawing = Drawing.of_panels(titles, len(titles), gap_x=0.06)
+    drawing = Drawing.of_panels(titles, grid(len(titles), len(titles), 0.06))
     known = [one for one in parts if one.loss is not None]
     names = [_name(one.part) for one in known]
     colours = [colour_of(dial, one.part, dark) for one in known]

@@ -15,38 +15,34 @@ from dashboard.figures.parts import style
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Panels of a figure in rows and columns, numbered from 1 row by row, from the top."""
+class Box:
+    """Place of a panel, as parts of the figure's width and height."""
 
-    rows: int = 1
-    columns: int = 1
-    gap_x: float = 0.0
-    gap_y: float = 0.0
-    """Space between two panels beside and above each other, as a part of the figure's."""
+    x: tuple[float, float] = (0.0, 1.0)
+    """Left and right end."""
+    y: tuple[float, float] = (0.0, 1.0)
+    """Lower and upper end."""
 
-    def x(self, panel: int) -> tuple[float, float]:
-        """Left and right end of a panel, as parts of the figure's width."""
-        return _span((panel - 1) % self.columns, self.columns, self.gap_x)
 
-    def y(self, panel: int) -> tuple[float, float]:
-        """Lower and upper end of a panel, as parts of the figure's height."""
-        return _span(self.rows - 1 - (panel - 1) // self.columns, self.rows, self.gap_y)
-
-    def first_of_row(self, panel: int) -> int:
-        """Number of the leftmost panel of a panel's row, whose scale the others share."""
-        return panel - (panel - 1) % self.columns
+def grid(count: int, columns: int, gap_x: float = 0.0, gap_y: float = 0.0) -> list[Box]:
+    """Place panels of one size row by row, from the top. ``gap_x``, ``gap_y``: space between two, as a part of the
+    figure's.
+    """
+    rows = -(-count // columns)
+    places = [divmod(number, columns) for number in range(count)]
+    return [Box(_span(column, columns, gap_x), _span(rows - 1 - row, rows, gap_y)) for row, column in places]
 
 
 def _span(place: int, count: int, gap: float) -> tuple[float, float]:
     size = (1.0 - gap * (count - 1)) / count
-    return place * (size + gap), place * (size + gap) + size
+    return place * (size + gap), min(1.0, place * (size + gap) + size)
 
 
 @dataclass
 class Drawing:
-    """All that stands in a figure, as Plotly's dictionaries."""
+    """All that stands in a figure, as Plotly's dictionaries. Panels are numbered from 1."""
 
-    grid: Grid = field(default_factory=Grid)
+    boxes: Sequence[Box] = (Box(),)
     traces: list[dict[str, Any]] = field(default_factory=list)
     shapes: list[dict[str, Any]] = field(default_factory=list)
     annotations: list[dict[str, Any]] = field(default_factory=list)
@@ -55,21 +51,25 @@ class Drawing:
 
     @classmethod
     def of_panels(
-        cls, titles: Sequence[str], columns: int, *, gap_x: float = 0.0, gap_y: float = 0.0, title_size: int = 13
+        cls, titles: Sequence[str], boxes: Sequence[Box], *, shared: bool = True, title_size: int = 13
     ) -> Drawing:
-        """Begin a drawing of as many panels as there are ``titles``, markup that stands above them; those of a row
-        share their y axis, whose numbers stand at the first.
+        """Begin a drawing of several panels. ``titles``: markup that stands above each; ``shared``: whether those of a
+        row have one y axis, whose numbers stand at the first.
         """
-        drawing = cls(Grid(-(-len(titles) // columns), columns, gap_x, gap_y))
-        grid = drawing.grid
-        for panel, title in enumerate(titles, 1):
-            first = grid.first_of_row(panel)
-            shared = {"matches": f"y{_number(first)}", "showticklabels": False} if panel != first else {}
-            drawing.axis("x", panel, anchor=f"y{_number(panel)}", domain=grid.x(panel))
-            drawing.axis("y", panel, anchor=f"x{_number(panel)}", domain=grid.y(panel), **shared)
-            place = {"x": sum(grid.x(panel)) / 2, "y": grid.y(panel)[1], "xref": "paper", "yref": "paper"}
+        drawing = cls(boxes)
+        for panel, (title, box) in enumerate(zip(titles, boxes, strict=True), 1):
+            first = drawing.first_of_row(panel)
+            is_shared = shared and panel != first
+            of_first = {"matches": f"y{_number(first)}", "showticklabels": False} if is_shared else {}
+            drawing.axis("x", panel, anchor=f"y{_number(panel)}", domain=box.x)
+            drawing.axis("y", panel, anchor=f"x{_number(panel)}", domain=box.y, **of_first)
+            place = {"x": sum(box.x) / 2, "y": box.y[1], "xref": "paper", "yref": "paper"}
             drawing.words(title, font={"size": title_size}, xanchor="center", yanchor="bottom", **place)
         return drawing
+
+    def first_of_row(self, panel: int) -> int:
+        """Find the leftmost panel of a panel's row."""
+        return 1 + next(at for at, box in enumerate(self.boxes) if box.y == self.boxes[panel - 1].y)
 
     def axis(self, letter: str, panel: int = 1, **look: Any) -> None:
         """Set what an axis, ``x`` or ``y``, of a panel looks like, beside what was set before."""
@@ -87,6 +87,11 @@ class Drawing:
     def rectangle(self, panel: int = 1, **look: Any) -> None:
         """Draw a rectangle in the units of a panel's axes."""
         self.shapes.append({"type": "rect", **_on(panel), **look})
+
+    def line(self, start: tuple[float, float], end: tuple[float, float], panel: int = 1, **look: Any) -> None:
+        """Draw a line between two points (x, y) in the units of a panel's axes."""
+        (x0, y0), (x1, y1) = start, end
+        self.shapes.append({"type": "line", **_on(panel), "x0": x0, "x1": x1, "y0": y0, "y1": y1, **look})
 
     def across(self, y: float, panel: int = 1, **look: Any) -> None:
         """Draw a line across a panel at the height ``y``."""

@@ -6,17 +6,17 @@ import pytest
 from plotly.subplots import make_subplots
 
 from dashboard.figures.parts import style
-from dashboard.figures.parts.drawing import Drawing, Grid
+from dashboard.figures.parts.drawing import Drawing, grid
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 3), (2, 2), (3, 2)])
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 3), (2, 2), (3, 2), (2, 7)])
 def test_panels_stand_where_plotly_puts_its_own(rows: int, columns: int) -> None:
     titles = [f"<b>{number}</b>" for number in range(rows * columns)]
     theirs = make_subplots(
         rows, columns, shared_yaxes=True, horizontal_spacing=0.05, vertical_spacing=0.2, subplot_titles=titles
     )
     theirs.update_annotations(font_size=13)
-    ours = Drawing.of_panels(titles, columns, gap_x=0.05, gap_y=0.2).figure(dark=False)
+    ours = Drawing.of_panels(titles, grid(rows * columns, columns, 0.05, 0.2)).figure(dark=False)
     for name in [name for name in theirs.layout if name[:5] in ("xaxis", "yaxis")]:
         their, our = theirs.layout[name].to_plotly_json(), ours.layout[name].to_plotly_json()
         assert our.pop("domain") == pytest.approx(their.pop("domain")) and our == their
@@ -27,14 +27,21 @@ def test_panels_stand_where_plotly_puts_its_own(rows: int, columns: int) -> None
         assert our == their
 
 
+@pytest.mark.parametrize("gap", [0.0, 0.025, 0.09, 0.3 / 7])
+def test_rounding_leads_beyond_no_edge(gap: float) -> None:
+    for columns in range(1, 12):
+        assert all(0 <= box.x[0] < box.x[1] <= 1 for box in grid(columns, columns, gap if columns < 8 else 0.0))
+
+
 def test_a_row_that_is_not_full_has_no_empty_panel() -> None:
-    figure = Drawing.of_panels(["a", "b", "c"], 2).figure(dark=True)
-    assert [name for name in figure.layout if name.startswith("xaxis")] == ["xaxis", "xaxis2", "xaxis3"]
-    assert [Grid(2, 2).first_of_row(panel) for panel in (1, 2, 3, 4)] == [1, 1, 3, 3]
+    drawing = Drawing.of_panels(["a", "b", "c"], grid(3, 2))
+    figure = drawing.figure(dark=True)
+    assert sorted(name for name in figure.layout if name.startswith("xaxis")) == ["xaxis", "xaxis2", "xaxis3"]
+    assert [drawing.first_of_row(panel) for panel in (1, 2, 3)] == [1, 1, 3]
 
 
 def test_what_is_drawn_stands_on_its_panel_in_the_look_of_all_figures() -> None:
-    drawing = Drawing.of_panels(["a", "b"], 2)
+    drawing = Drawing.of_panels(["a", "b"], grid(2, 2), shared=False)
     drawing.trace("bar", 2, x=[1], y=[2])
     drawing.rectangle(2, x0=0, x1=1, y0=2, y1=3)
     drawing.across(5, 2, line={"width": 3})
@@ -45,6 +52,7 @@ def test_what_is_drawn_stands_on_its_panel_in_the_look_of_all_figures() -> None:
     figure = drawing.figure(dark=True, height=123)
     assert (figure.data[0].type, figure.data[0].xaxis, figure.data[0].yaxis) == ("bar", "x2", "y2")
     box, across, upward = figure.layout.shapes
+    assert figure.layout.yaxis2.matches is None and figure.layout.yaxis2.showticklabels is None
     assert (box.type, box.xref, box.yref, box.y1) == ("rect", "x2", "y2", 3)
     assert (across.xref, across.x1, across.yref, across.y0, across.y1) == ("x2 domain", 1, "y2", 5, 5)
     assert (upward.yref, upward.y1, upward.xref, upward.x0, upward.x1) == ("y domain", 1, "x", 7, 7)
