@@ -233,7 +233,7 @@ def _best_constant(one: Predictions, metric: str) -> tuple[np.ndarray, np.ndarra
     once = np.ones((1, len(one)))
     said = [np.full(len(one), float(answer)) for answer in constant_answers(one.labels, metric, one.golds)]
     tried = [(constant, judged(constant, one.labels, one.golds)) for constant in said]
-    return max(tried, key=lambda both: float(WEIGHTED[metric](*both, once)[0]))
+    return max(tried, key=lambda one: float(WEIGHTED[metric](one[0], one[1], once)[0]))
 
 
 def _on_the_same_examples(

@@ -63,8 +63,8 @@ class Drawing:
             of_first = {"matches": f"y{_number(first)}", "showticklabels": False} if is_shared else {}
             drawing.axis("x", panel, anchor=f"y{_number(panel)}", domain=box.x)
             drawing.axis("y", panel, anchor=f"x{_number(panel)}", domain=box.y, **of_first)
-            place = {"x": sum(box.x) / 2, "y": box.y[1], "xref": "paper", "yref": "paper"}
-            drawing.words(title, font={"size": title_size}, xanchor="center", yanchor="bottom", **place)
+            font, middle = {"size": title_size}, sum(box.x) / 2
+            drawing.words(title, x=middle, y=box.y[1], font=font, xanchor="center", yanchor="bottom", **_ON_PAPER)
         return drawing
 
     def first_of_row(self, panel: int) -> int:
@@ -113,6 +113,9 @@ class Drawing:
         there = {name: part for name, part in parts.items() if part}
         template = style.template(dark)
         return go.Figure({"data": self.traces, "layout": {"template": template, **self.layout, **there, **layout}})
+
+
+_ON_PAPER: dict[str, Any] = {"xref": "paper", "yref": "paper"}
 
 
 def _number(panel: int) -> str:
