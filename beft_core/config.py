@@ -353,14 +353,16 @@ class RunConfig:
         return (f"a learning rate of {self.lr:g} {why} (presets: {presets})",)
 
     def rate_source(self) -> str | None:
-        """Say what stands behind the learning rate of a resolved configuration whose preset has one of its own for the
-        method; None for single bias terms, and for another rate than the preset's. One that was typed and is the
-        preset's is not told from one that the preset filled in.
+        """Say what stands behind the learning rate of a resolved configuration: that it was given, or why the preset
+        has one of its own for the method; None for the task's rate of the preset, and where nothing is trained. One
+        that was given and is the preset's is not told from one that the preset filled in.
         """
         rates = self.method.rates
-        if rates is None or not rates.reason or self.lr != _preset_lr(self):
+        if rates is None:
             return None
-        has = self.preset in (*rates.usual, *rates.shares)
+        if self.lr != (of_preset := _preset_lr(self)):
+            return f"given; preset {self.preset} has {of_preset:g}"
+        has = rates.reason and self.preset in (*rates.usual, *rates.shares)
         return f"as preset {self.preset} has it: {rates.reason}" if has else None
 
     def probe(self) -> RunConfig:

@@ -46,7 +46,9 @@ def test_adapters_do_not_get_the_rate_of_single_bias_terms_and_say_where_theirs_
     lora = RunConfig(task="sst2", mode="lora").resolved()
     assert lora.lr == 1e-3 < RunConfig(task="sst2").resolved().lr  # type: ignore[operator]
     assert "RoBERTa" in str(lora.rate_source()) and str(lora.rate_source()).startswith("as preset quick has it: ")
-    assert RunConfig(task="sst2", mode="lora", lr=2e-3).resolved().rate_source() is None
+    given = RunConfig(task="sst2", mode="lora", lr=2e-3).resolved()
+    assert given.rate_source() == "given; preset quick has 0.001"
+    assert RunConfig(task="sst2", lr=2e-3).resolved().rate_source() == "given; preset quick has 0.01"
     assert RunConfig(task="sst2").resolved().rate_source() is None
     assert RunConfig(task="sst2", mode="all", preset="paper").resolved().rate_source() is None  # the task's
     assert RunConfig(task="sst2", mode="all").resolved().rate_source() is not None

@@ -61,7 +61,7 @@ def test_a_snapshot_takes_what_the_run_trained_from_the_bank_and_the_rest_from_t
     assert set(HYPERPARAMETERS) < set(meta.hyperparameters) and "plain" not in meta.hyperparameters
     assert meta.total_parameters == sum(p.numel() for p in bank.model.backbone.parameters())
     assert meta.wall_seconds is None
-    assert "lr_source" not in meta.hyperparameters  # a rate of the user's own
+    assert meta.hyperparameters["lr_source"].startswith("given; preset quick has ")
     usual = replace(run, lr=replace(run, lr=None).resolved().lr)
     again = snapshot_of(start, bank, 1, replace(job, config=usual), outcome, slots, start.biases, None, weights, 1.25)
     assert "a fifth of a single term's" in again.meta.hyperparameters["lr_source"]
