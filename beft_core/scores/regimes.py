@@ -20,9 +20,9 @@ from beft_core.terms import CANDIDATES
 if TYPE_CHECKING:
     import pandas as pd
 
-OUTCOMES: tuple[str, ...] = ("steps", "stopped_early")
+OUTCOMES: tuple[str, ...] = ("steps", "stopped_early", "lr_source")
 """Hyper-parameters that may differ between regimes, since they follow from the amount of data or the course of
-the run.
+the run, or say no more than where another is from.
 """
 
 

@@ -37,7 +37,7 @@ def alone(term: str, value: float, lr: float = 1e-2, **more: Any) -> SnapshotMet
 
 def test_seed_and_data_size_may_differ_and_nothing_else() -> None:
     one = probe(0, 100).meta
-    steps = {"lr": 1e-3, "steps": 7}
+    steps = {"lr": 1e-3, "steps": 7, "lr_source": "given"}
     assert same_experiment(one, probe(1, 500, hyperparameters=steps).meta)
     for other in ({"task": "rte"}, {"mode": "full"}, {"hyperparameters": {"lr": 2e-3}}, {"layers": (0,)}):
         assert not same_experiment(one, probe(0, 100, **other).meta), other
