@@ -19,8 +19,7 @@ MISMATCHED = "a result table has one metric per fine-tune, here that on the matc
 
 def ours_of(runs: Runs, model: str) -> str:
     """Name the model and data of our numbers."""
-    here = runs.rows[runs.rows["model"] == model]
-    size = here["total_parameters"].max()
+    size = runs.rows.loc[runs.rows["model"] == model, "total_parameters"].max()
     about = f" ({size / 1e6:,.1f} million parameters)" if pd.notna(size) else ""
     name = f"{model}, the lab's bundled all-MiniLM-L6-v2" if model == "bundled" else model
     return f"{name}{about}; validation sets"

@@ -101,17 +101,22 @@ def _side_by_side(terms: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 def _counterparts(table: pd.DataFrame) -> pd.DataFrame:
     """Find the learning rates that belong together, as in the module's "same": columns of ``_GRID``, lr, term_lr."""
     rows: list[tuple[object, ...]] = []
-    for grid, group in table.groupby(_GRID, sort=False):
-        is_probe = group["trains"] == "all"
-        of_probe, of_terms = (sorted(set(group.loc[kind, "lr"])) for kind in (is_probe, ~is_probe))
+    few = table[[*_GRID, "lr"]].assign(is_probe=table["trains"] == "all").drop_duplicates()
+    for grid, group in few.groupby(_GRID, sort=False):
+        of_probe, of_terms = (sorted(group.loc[group["is_probe"] == kind, "lr"]) for kind in (True, False))
         rows += [(*grid, *pair) for pair in match_grids(of_probe, of_terms)]
     return pd.DataFrame(rows, columns=[*_GRID, "lr", "term_lr"]).astype({"lr": float, "term_lr": float})
 
 
-def with_regimes(results: pd.DataFrame) -> pd.DataFrame:
-    """Name every regime of a result table, "300 examples" where it has no name, those of unusual optimizers apart."""
+def with_regimes(results: pd.DataFrame, unknown: str = "") -> pd.DataFrame:
+    """Name every regime of a result table, "300 examples" where it has no name, those of unusual optimizers apart.
+
+    ``unknown``: name of a regime without a number of examples.
+    """
+    if results["regime"].notna().all():
+        return told_apart(results)
     words = {n: f"{n:,.0f} examples" for n in results["n_train"].dropna().unique()}  # a few, of any number of rows
-    sizes = results["n_train"].map(words).astype(object).where(results["n_train"].notna(), "")
+    sizes = results["n_train"].map(words).astype(object).where(results["n_train"].notna(), unknown)
     return told_apart(results.assign(regime=results["regime"].astype(object).where(results["regime"].notna(), sizes)))
 
 

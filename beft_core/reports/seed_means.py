@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from beft_core.errors import UserError
-from beft_core.reports.optimizers import optimizers, told_apart, usual
+from beft_core.reports.optimizers import optimizers, usual
+from beft_core.reports.pairing import with_regimes
 from beft_core.scores.approaches import PAPER
+from beft_core.sweeps.table import OPTIMIZER_COLUMNS
 from beft_core.tasks.registry import REGIMES
 from beft_core.terms import CANDIDATES
 
@@ -43,6 +46,8 @@ _NUMBERS = (
     "adam_epsilon",
 )
 _CELL = ["model", "task", "regime", "trains"]
+_REMARKED = {*_CELL, "lr", "value", "is_failed", "failure", "null_terms", *SETTINGS, *OPTIMIZER_COLUMNS}
+"""Columns that remarks are about."""
 
 Key = tuple[str, str, str, str]
 """Key of a fine-tune: (model, task, regime, what is trained)."""
@@ -115,16 +120,17 @@ class Runs:
                     float(row.together),
                 )
             )
-        counts = self.rows.groupby(_CELL, sort=False).agg(
-            fine_tunes=("state", "size"), failed=("is_failed", "sum"), failure=("failure", "first")
+        narrow = self.rows[[*_CELL, "is_failed", "failure", "metric"]]
+        counts = narrow.groupby(_CELL, sort=False).agg(
+            fine_tunes=("is_failed", "size"), failed=("is_failed", "sum"), failure=("failure", "first")
         )
         self._counts = {
             key: tuple(row) for key, *row in zip(counts.index, *(counts[name] for name in counts), strict=True)
         }
-        self._metrics = dict(self.rows.groupby("task", sort=False)["metric"].first())
-        probes = self.rows[(self.rows["trains"] == "all") & ~self.rows["is_failed"]]
-        self._probes = {tuple(cell): group for cell, group in probes.groupby(_CELL[:3], sort=False)}
-        self._no_probes = probes.head(0)
+        self._metrics = dict(narrow.groupby("task", sort=False)["metric"].first())
+        at = np.flatnonzero((narrow["trains"] == "all") & ~narrow["is_failed"])
+        cells = narrow[_CELL[:3]].iloc[at].groupby(_CELL[:3], sort=False).indices
+        self._probes: dict[Any, np.ndarray] = {cell: at[places] for cell, places in cells.items()}
 
     @classmethod
     def of(cls, results: pd.DataFrame | Runs) -> Runs:
@@ -143,7 +149,7 @@ class Runs:
 
     def regimes(self, model: str, task: str | None = None) -> list[str]:
         """List the regimes: low to all, then those that are called by their number of examples."""
-        here = self.rows[self.rows["model"] == model]
+        here = self.rows[["task", "regime", "n_train"]][self.rows["model"] == model]
         here = here if task is None else here[here["task"] == task]
         sizes = here.groupby("regime", sort=False)["n_train"].min().to_dict()
         return [str(name) for name in sorted(sizes, key=lambda name: regime_order(str(name), sizes[name]))]
@@ -191,20 +197,26 @@ class Runs:
 
         Where the choice names one that no probe has, those of all learning rates, and None.
         """
-        here = self._probes.get((model, task, regime), self._no_probes)
+        places, lr = self._probes_at(model, task, regime, choice)
+        return self.rows.iloc[places], lr
+
+    def _probes_at(self, model: str, task: str, regime: str, choice: LrChoice) -> tuple[np.ndarray, float | None]:
+        """Find the :meth:`probes` by their places in the table: a row of it has more than a hundred columns."""
+        here = self._probes.get((model, task, regime), np.empty(0, np.intp))
         mean = self.at((model, task, regime, "all"), choice)
-        return (here, None) if mean is None else (here[here["lr"] == mean.lr], mean.lr)
+        return (here, None) if mean is None else (here[self.rows["lr"].to_numpy()[here] == mean.lr], mean.lr)
 
     def votes(self, model: str, task: str, regime: str, choice: LrChoice) -> Votes:
         """Count what the probes select by projection ratio."""
-        probes, lr = self.probes(model, task, regime, choice)
+        places, lr = self._probes_at(model, task, regime, choice)
         # A table without a single probe may hold the column as numbers (all of them missing).
-        selected = ["none" if pd.isna(term) else str(term) for term in probes[f"selected.{PAPER}"]]
+        of_probes = self.rows[f"selected.{PAPER}"].iloc[places]
+        selected = ["none" if pd.isna(term) else str(term) for term in of_probes]
         return Votes({term: selected.count(term) for term in dict.fromkeys(selected)}, lr)
 
     def remarks(self, model: str) -> tuple[str, ...]:
         """List what a reader of any table of a model must know: failures, null terms, settings that differ."""
-        here = self.rows[self.rows["model"] == model]
+        here = self.rows.loc[:, self.rows.columns.isin(_REMARKED)][self.rows["model"] == model]
         remarks = []
         if failed := int(here["is_failed"].sum()):
             why = "; ".join(str(reason) for reason in here.loc[here["is_failed"], "failure"].dropna().unique()[:3])
@@ -213,16 +225,18 @@ class Runs:
             )
         if len(here) > failed and (empty := int((~here["is_failed"] & here["value"].isna()).sum())):
             remarks.append(f"{empty:,} finished without a metric and enter no mean")
-        null = {term for terms in here["null_terms"].dropna() for term in str(terms).split("+")}
+        null = {term for terms in here["null_terms"].dropna().unique() for term in str(terms).split("+")}
         remarks += [
             f"b_{term} is certified null on this model: alone it moves nothing but the head and a bias of the pooler"
             for term in CANDIDATES
             if term in null
         ]
-        for name in SETTINGS:
-            values = here.groupby([*_CELL, "lr"])[name].nunique()
-            if (values > 1).any():
-                remarks.append(f"some means are over fine-tunes that differ in {name.replace('_', ' ')}")
+        values = here.groupby([*_CELL, "lr"], sort=False)[list(SETTINGS)].nunique()
+        remarks += [
+            f"some means are over fine-tunes that differ in {name.replace('_', ' ')}"
+            for name in SETTINGS
+            if (values[name] > 1).any()
+        ]
         if optimizers(here).nunique() > 1:
             remarks.append(
                 f"fine-tunes differ in AdamW's epsilon and are never averaged together: it is {usual(here)} where the "
@@ -236,24 +250,23 @@ Results = pd.DataFrame | Runs
 
 
 def checked(results: pd.DataFrame) -> pd.DataFrame:
-    """Copy a result table with numbers as such, a name for every regime ("300 examples" where it has none), optimizers
-    told apart by it, and the column ``is_failed``.
+    """Return a result table with numbers as such, a name for every regime ("300 examples" where it has none), which
+    tells optimizers apart, and the column ``is_failed``. It shares all other columns with the table that was given.
 
     Raises:
         UserError: no rows, or a column of numbers that holds something else.
     """
     if results.empty:
         raise UserError("got a result table without rows", "at least one fine-tune", "beft sweep")
-    rows = results.copy()
+    numbers = {}
     for name in _NUMBERS:
         try:
-            rows[name] = pd.to_numeric(rows[name])
+            numbers[name] = pd.to_numeric(results[name])
         except (ValueError, TypeError) as error:
             raise UserError(f"got a result table whose column {name} holds no number ({error})", "numbers") from None
-    sizes = rows["n_train"].map(lambda n: "unknown" if math.isnan(n) else f"{n:,.0f} examples")
-    rows["regime"] = rows["regime"].astype(object).where(rows["regime"].notna(), sizes)
-    rows["is_failed"] = rows["state"] != "done"
-    return told_apart(rows)
+    is_failed = (results["state"] != "done").rename("is_failed")
+    # Joined as a whole: inserting into a table of a block per column is slow.
+    return with_regimes(pd.concat([results.assign(**numbers), is_failed], axis=1), unknown="unknown")
 
 
 def regime_order(regime: str, size: float) -> tuple[int, float]:
@@ -263,8 +276,9 @@ def regime_order(regime: str, size: float) -> tuple[int, float]:
 
 def _over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     """Make one row per fine-tune and learning rate. A seed that stands several times counts once, with its mean."""
-    done = rows[~rows["is_failed"] & rows["value"].notna()]
     by: Sequence[Hashable] = [*_CELL, "lr"]
+    read = [*by, "seed", "value", "seconds", "trained_parameters", "total_parameters", "bank_runs"]
+    done = rows[read][~rows["is_failed"] & rows["value"].notna()]
     seeds = done.groupby([*by, "seed"], sort=False, as_index=False).agg(
         value=("value", "mean"),
         seconds=("seconds", "mean"),
