@@ -33,6 +33,5 @@ def spearman_rho(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _mean_ranks(values: np.ndarray) -> np.ndarray:
-    below = (values[:, None] > values[None, :]).sum(axis=1)
-    same = (values[:, None] == values[None, :]).sum(axis=1)
-    return np.asarray(below + (same + 1) / 2, dtype=np.float64)
+    _, kind, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[kind], dtype=np.float64)

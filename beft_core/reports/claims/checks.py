@@ -36,12 +36,12 @@ def selects_the_best(evidence: Evidence) -> Finding:
         f"names the best of the three in {hit.words('%', 0, sign=False)} of {len(own):,} cases and loses "
         f"{_loss(evidence, PAPER):.2f} points; a random choice loses {_loss(evidence, RANDOM):.2f}"
     )
-    return Finding(judged(_advantage(evidence, RANDOM)), numbers, _as_good(evidence))
+    return Finding(judged(evidence.advantage[RANDOM]), numbers, _as_good(evidence))
 
 
 def selects_better_than(other: str, evidence: Evidence) -> Finding:
     """Judge whether the projection ratio loses fewer points than another approach, case by case."""
-    gain = _advantage(evidence, other)
+    gain = evidence.advantage[other]
     label = APPROACHES[other].label.split(" (")[0]
     if not gain.count:
         return untested(f"no case has both the projection ratio's and {label}'s scores")
@@ -82,14 +82,6 @@ def higher_score_better_result(evidence: Evidence) -> Finding:
     return Finding(judged(found), numbers, "both follow the learning rate, so this says nothing on which term to take")
 
 
-def _advantage(evidence: Evidence, other: str) -> Estimate:
-    gain = (evidence.regret[other] - evidence.regret[PAPER]).to_numpy(float)
-    known = int((~np.isnan(gain)).sum())
-    if not known:
-        return Estimate(math.nan, math.nan, math.nan, 0)
-    return Estimate(*evidence.draws.mean(gain), known)
-
-
 def _loss(evidence: Evidence, rule: str) -> float:
     """Average what a rule loses, over the cases of the projection ratio."""
     return float(evidence.regret.loc[evidence.regret[PAPER].notna(), rule].mean())
@@ -105,7 +97,7 @@ def _as_good(evidence: Evidence) -> str:
     found = [
         f"{RULES[rule].label} ({_loss(evidence, rule):.2f})"
         for rule in (ALWAYS_V, SMALLEST_NORM)
-        if (gain := _advantage(evidence, rule)).count and gain.mean <= 100 * prediction.TIE
+        if (gain := evidence.advantage[rule]).count and gain.mean <= 100 * prediction.TIE
     ]
     return f"as good without a probe: {', '.join(found)}" if found else ""
 
@@ -198,7 +190,7 @@ def _curve(text: object) -> list[float]:
         values = json.loads(text) if isinstance(text, str) else None
     except ValueError:
         return []
-    fit = isinstance(values, list) and all(type(v) in (int, float) and math.isfinite(v) for v in values)
+    fit = isinstance(values, list) and {*map(type, values)} <= {int, float} and all(map(math.isfinite, values))
     return values if fit and values is not None else []
 
 

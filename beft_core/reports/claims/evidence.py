@@ -17,6 +17,7 @@ from beft_core.reports.pairing import pairs
 from beft_core.reports.seed_means import LrChoice
 from beft_core.reports.selection import prediction
 from beft_core.reports.selection.intervals import Bootstrap
+from beft_core.scores.approaches import PAPER
 from beft_core.sweeps.table import KEY, OPTIMIZER_COLUMNS
 from beft_core.tasks.registry import TASKS
 
@@ -28,6 +29,8 @@ _READ = {*KEY, *OPTIMIZER_COLUMNS, "regime", "trains", "state", "value", "second
 """Columns that the checks read of a fine-tune: a copy of the others takes most of the memory of a large table."""
 _RUN = [*KEY, "optimizer", "trains"]
 """Columns that name a fine-tune."""
+_NAMES = ["model", "task", "regime", "optimizer", "trains", "null_terms"]
+"""Columns of a few names each, which :attr:`Evidence.measured` holds as categories: texts group ten times as slowly."""
 _SIZE = ["model", "task", "regime", "n_train", "optimizer"]
 """Columns that name a size of data, within which learning rates and seeds vary."""
 
@@ -43,11 +46,12 @@ class Evidence:
     def measured(self) -> pd.DataFrame:
         """Fine-tunes that finished with a metric; with the columns ``optimizer`` and ``is_low``."""
         done = (self.results["state"] == "done") & self.results["value"].notna()
-        rows = self.results.loc[done, self.results.columns.isin(_READ)]
+        rows = self.results.loc[:, self.results.columns.isin(_READ)][done]
         unnamed = rows["regime"].isna() & (rows["n_train"] <= LOW)
         is_low = ((rows["regime"] == "low") | unnamed).rename("is_low")
         # Joined as a whole: inserting into a table of a CSV file is slow.
-        return with_optimizer(pd.concat([rows.astype({"value": float}), is_low], axis=1))
+        rows = with_optimizer(pd.concat([rows.astype({"value": float}), is_low], axis=1))
+        return rows.astype(dict.fromkeys(_NAMES, "category"))
 
     @cached_property
     def done(self) -> pd.DataFrame:
@@ -70,9 +74,15 @@ class Evidence:
         return self._by_rule("selected")
 
     @cached_property
-    def draws(self) -> Bootstrap:
-        """Draws of the rows of :attr:`regret`, of which there must be one."""
-        return Bootstrap(self.cases.drop_duplicates("case").set_index("case").reindex(self.regret.index))
+    def advantage(self) -> dict[str, Estimate]:
+        """Points that each rule loses more than the projection ratio, over the cases where both can tell."""
+        gains = [(self.regret[rule] - self.regret[PAPER]).to_numpy(float) for rule in prediction.RULES]
+        counts = [int((~np.isnan(gain)).sum()) for gain in gains]
+        if not any(counts):
+            return dict.fromkeys(prediction.RULES, Estimate(np.nan, np.nan, np.nan, 0))
+        draws = Bootstrap(self.cases.drop_duplicates("case").set_index("case").reindex(self.regret.index))
+        found = zip(prediction.RULES, draws.means(gains), counts, strict=True)
+        return {rule: Estimate(*interval, count) for rule, interval, count in found}
 
     def _by_rule(self, column: str) -> pd.DataFrame:
         wide = self.cases.pivot(index="case", columns="rule", values=column)
@@ -106,21 +116,24 @@ def difference(rows: pd.DataFrame, one: str, other: str, lr: LrChoice = "same", 
     own = rows[rows["trains"].isin([one, other])]
     if own.empty:
         return Estimate(np.nan, np.nan, np.nan, 0)
-    # A column that is missing throughout would come out of a grouping as one of numbers, which fits none of text.
-    own = own.assign(regime=own["regime"].astype(object).where(own["regime"].notna(), ""))
     if lr == "best":
-        means = own.groupby([*_SIZE, "trains", "lr"], dropna=False, sort=False, as_index=False)["value"].mean()
+        means = _means(own, [*_SIZE, "trains", "lr"], "value")
         means = means.sort_values(["value", "lr"], ascending=[True, False])
         best = means.drop_duplicates([*_SIZE, "trains"], keep="last").drop(columns="value")
         own = own.merge(best, on=[*_SIZE, "trains", "lr"])
     index = [*_SIZE, "seed"] if lr == "best" else [*_SIZE, "seed", "lr"]
-    means = own.groupby([*index, "trains"], dropna=False, sort=False, as_index=False)[column].mean()
+    means = _means(own, [*index, "trains"], column)
     ours, theirs = (means[means["trains"] == name].drop(columns="trains") for name in (one, other))
     both = ours.merge(theirs, on=index, suffixes=("", ".other"))
     factor = 100.0 if column == "value" else 1.0
     values = factor * (both[column].to_numpy(float) - both[f"{column}.other"].to_numpy(float))
     known = ~np.isnan(values)
     return estimate(both[known], values[known])
+
+
+def _means(rows: pd.DataFrame, by: list[str], column: str) -> pd.DataFrame:
+    """Average a column over rows that agree in others, gaps among them."""
+    return rows.groupby(by, dropna=False, sort=False, observed=True, as_index=False)[column].mean()
 
 
 def gaps_follow(paired: pd.DataFrame, approach: str) -> Estimate:

@@ -9,17 +9,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from beft_core.reports.optimizers import with_optimizer
 from beft_core.reports.pairing import with_regimes
-from beft_core.sweeps.table import KEY
+from beft_core.sweeps.table import KEY, OPTIMIZER_COLUMNS
 from beft_core.terms import CANDIDATES
 
 LEVEL = 0.05
 """Level of the two-sided test: with five seeds, |t| above 2.78."""
 _CELL = [name for name in KEY if name != "seed"]
+_READ = {*KEY, *OPTIMIZER_COLUMNS, "regime", "trains", "state", "value"}
+"""Columns that tests read of a fine-tune."""
 COLUMNS = (*_CELL, "regime", "one", "other", "seeds", "difference", "t", "p")
 
 
@@ -44,18 +45,20 @@ def paired(results: pd.DataFrame, one: str = "v", other: str = "q") -> pd.DataFr
     ``results``: see ``sweeps.table``. ``difference``: mean of one minus other, percentage points. ``t`` of the paired
     test over ``seeds`` (NaN where all seeds tie, infinite where all differ by the same), ``p``: two-sided.
     """
-    named = with_regimes(results)
+    named = with_regimes(results.loc[:, results.columns.isin(_READ)])
     both = named[named["trains"].isin([one, other]) & (named["state"] == "done")]
-    both = with_optimizer(both).dropna(subset=["value"])
+    both = with_optimizer(both).dropna(subset=["value"]).astype({"value": float})
     both = both.drop_duplicates([*KEY, "optimizer", "trains"], keep="last")
-    wide = both.pivot(index=[*_CELL, "regime", "seed"], columns="trains", values="value").reindex(columns=[one, other])
-    difference = 100 * (wide[one].astype(float) - wide[other].astype(float)).dropna()
-    rows = []
-    for cell, values in difference.groupby(level=[*_CELL, "regime"], sort=False):
-        if len(values) > 1:
-            t = _t(values.to_numpy())
-            p = two_sided_p(t, len(values) - 1)
-            rows.append((*cell, one, other, len(values), float(values.mean()), t, p))
+    cell = [*_CELL, "regime"]
+    ours, theirs = (both.loc[both["trains"] == term, [*cell, "seed", "value"]] for term in (one, other))
+    pairs = ours.merge(theirs, on=[*cell, "seed"], suffixes=("", ".other"))
+    pairs["difference"] = 100 * (pairs["value"] - pairs["value.other"])
+    found = pairs.groupby(cell, observed=True)["difference"].agg(["size", "mean", "std"])
+    rows = [
+        (*at, one, other, seeds, mean, t := _t(mean, spread, seeds), two_sided_p(t, seeds - 1))
+        for at, seeds, mean, spread in found.itertuples()
+        if seeds > 1
+    ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -67,12 +70,12 @@ def contest(results: pd.DataFrame, one: str = "v", other: str = "q") -> Contest:
     return Contest(one, other, len(rows), wins, losses, int(rows["seeds"].max()) if len(rows) else 0)
 
 
-def _t(differences: np.ndarray) -> float:
-    mean, spread = float(differences.mean()), float(differences.std(ddof=1))
+def _t(mean: float, spread: float, seeds: int) -> float:
+    """Compute t of differences over seeds from their mean and standard deviation (n - 1)."""
     # Differences of equal metrics are rounding, about 1e-14 points.
     if spread < 1e-9:
         return math.nan if abs(mean) < 1e-9 else math.copysign(math.inf, mean)
-    return mean / (spread / math.sqrt(len(differences)))
+    return mean / (spread / math.sqrt(seeds))
 
 
 def two_sided_p(t: float, freedom: int) -> float:

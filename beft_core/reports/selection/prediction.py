@@ -21,7 +21,7 @@ from beft_core.reports.selection import contests
 from beft_core.reports.selection.intervals import GROUP, Bootstrap
 from beft_core.reports.selection.rules import ALWAYS_V, FIXED_ORDER, RANDOM, RULES, SMALLEST_NORM, YARDSTICKS
 from beft_core.scores.approaches import PAPER, of_probes
-from beft_core.scores.rank_correlation import kendall_tau
+from beft_core.scores.rank_correlation import kendall_tau, spearman_rho
 from beft_core.terms import CANDIDATES
 
 __all__ = [
@@ -83,6 +83,11 @@ SUMMARY_COLUMNS = (
     "draws",
     "same_as",
 )
+NAMED = (*CANDIDATES, "any")
+"""Words for what a rule names, the last for one that draws."""
+_BITS = 2 ** np.arange(len(CANDIDATES))
+_BEST = ["+".join(term for term, bit in zip(CANDIDATES, _BITS, strict=True) if at & bit) for at in range(2 * _BITS[-1])]
+"""Words for the terms that are best, where the sum of their :data:`_BITS` says."""
 SETTLING_COLUMNS = ("task", "regime", "approach", "n", "median", "q90")
 
 # --- what rules lose -----------------------------------------------------------------------------------------------
@@ -105,41 +110,34 @@ def cases_of(rows: pd.DataFrame) -> pd.DataFrame:
     values = rows[list(VALUES)].to_numpy(float)  # [cases, 3]
     top = values.max(axis=1, initial=-np.inf)
     is_best = values >= top[:, None] - TIE
-    best = ["+".join(term for term, won in zip(CANDIDATES, line, strict=True) if won) for line in is_best]
-    about = [name for name in CASE_COLUMNS if name in rows.columns]
-    shared = rows[about].assign(best=best, case=np.arange(len(rows)))
-    frames = []
-    for rule in RULES:
-        chance, tau, selected = _follow(rule, rows, values)
-        known = ~np.isnan(chance).any(axis=1)
-        frames.append(
-            shared.assign(
-                rule=rule,
-                selected=selected,
-                regret=100 * (top - (chance * values).sum(axis=1)).clip(0),
-                hit=(chance * is_best).sum(axis=1),
-                tau=tau,
-            )[known]
-        )
-    return pd.concat(frames, ignore_index=True)[list(CASE_COLUMNS)]
+    followed = [_follow(rule, rows, values) for rule in RULES]
+    chance, tau, selected = (np.stack(of_rules) for of_rules in zip(*followed, strict=True))  # [rules, cases, ...]
+    rule, case = np.nonzero(~np.isnan(chance).any(axis=2))
+    table = rows[[name for name in CASE_COLUMNS if name in rows.columns]].iloc[case].reset_index(drop=True)
+    of_case = {
+        "case": case,
+        "rule": pd.Series(list(RULES)).take(rule).array,
+        "selected": pd.Series(NAMED).take(selected[rule, case]).array,
+        "best": pd.Series(_BEST).take(is_best[case] @ _BITS).array,
+        "regret": 100 * (top - (chance * values).sum(axis=2)).clip(0)[rule, case],
+        "hit": (chance * is_best).sum(axis=2)[rule, case],
+        "tau": tau[rule, case],
+    }
+    return table.assign(**of_case)[list(CASE_COLUMNS)]
 
 
-def _follow(rule: str, rows: pd.DataFrame, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Compute how likely a rule takes each term (float64 [cases, 3]; NaN: it cannot tell), tau, and the term in
-    words.
+def _follow(rule: str, rows: pd.DataFrame, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Compute how likely a rule takes each term (float64 [cases, 3]; NaN: it cannot tell), tau, and where in
+    :data:`NAMED` the term is.
     """
     read = RULES[rule].scores
     if read is None:
         # A random order agrees with any other as often as not; with no order at all tau stays undefined.
-        return np.full(values.shape, 1 / 3), 0 * kendall_tau(values, values), ["any"] * len(rows)
+        return np.full(values.shape, 1 / 3), 0 * kendall_tau(values, values), np.full(len(rows), len(CANDIDATES))
     scores = read(rows)
     known = ~np.isnan(scores).any(axis=1)
     at = np.where(known, np.nan_to_num(scores).argmax(axis=1), 0)  # of equal scores the first
-    return (
-        np.where(known[:, None], np.eye(3)[at], np.nan),
-        kendall_tau(scores, values),
-        [CANDIDATES[index] for index in at],
-    )
+    return np.where(known[:, None], np.eye(3)[at], np.nan), kendall_tau(scores, values), at
 
 
 def alike(table: pd.DataFrame) -> dict[str, str]:
@@ -179,10 +177,9 @@ def score_with_metric(rows: pd.DataFrame, approach: str, terms: Sequence[str] = 
     """
     found = {}
     for term in terms:
-        both = rows[[f"{approach}.{term}", f"value.{term}"]].astype(float).dropna()
-        telling = len(both) > 2 and (both.nunique() > 1).all()
-        ranks = both.rank()
-        found[term] = float(ranks.iloc[:, 0].corr(ranks.iloc[:, 1])) if telling else np.nan
+        both = rows[[f"{approach}.{term}", f"value.{term}"]].to_numpy(float)
+        both = both[~np.isnan(both).any(axis=1)]
+        found[term] = spearman_rho(*both.T) if len(both) > 2 else np.nan  # NaN too where one side is constant
     return found
 
 
@@ -221,13 +218,15 @@ def _framed(rows: Sequence[dict[str, Any]], first: Mapping[str, str]) -> pd.Data
 
 def _summarised(table: pd.DataFrame, task: str, regime: str) -> list[dict[str, Any]]:
     draw = Bootstrap(table)
+    of_rule = table["rule"].to_numpy()
+    measured = [table[measure].to_numpy(float) for measure in MEASURES]
     rows = []
-    for rule in (rule for rule in RULES if (table["rule"] == rule).any()):
-        here = (table["rule"] == rule).to_numpy()
+    for rule in (rule for rule in RULES if (of_rule == rule).any()):
+        here = of_rule == rule
         row: dict[str, Any] = {"task": task, "regime": regime, "rule": rule, "n": int(here.sum())}
-        for measure, mean in MEASURES.items():
-            values = np.where(here, table[measure].to_numpy(float), np.nan)
-            row |= dict(zip((mean, f"{measure}_low", f"{measure}_high"), draw.mean(values), strict=True))
+        means = draw.means([np.where(here, values, np.nan) for values in measured])
+        for (measure, mean), found in zip(MEASURES.items(), means, strict=True):
+            row |= dict(zip((mean, f"{measure}_low", f"{measure}_high"), found, strict=True))
         rows.append(row | {"tau_n": int(table.loc[here, "tau"].notna().sum()), "draws": draw.draws})
     return rows
 

@@ -82,8 +82,11 @@ def _smallest_norm(rows: pd.DataFrame) -> np.ndarray:
     norms = rows[[f"pre_norm.{term}" for term in CANDIDATES]].to_numpy(float)
     scores = np.where(_null(rows), _LAST, -norms)
     # Biases that were added to a model without any are all zero: their norms tell nothing.
-    alike = [len(set(line[line > _LAST])) == 1 and (line > _LAST).sum() > 1 for line in scores]
-    known = ~np.isnan(scores).any(axis=1) & ~np.array(alike, bool)
+    rivals = scores > _LAST
+    lowest = np.min(scores, axis=1, where=rivals, initial=np.inf)
+    highest = np.max(scores, axis=1, where=rivals, initial=-np.inf)
+    alike = (rivals.sum(axis=1) > 1) & (lowest == highest)
+    known = ~np.isnan(scores).any(axis=1) & ~alike
     return np.where(known[:, None], scores, np.nan)
 
 

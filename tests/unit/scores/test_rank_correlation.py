@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,3 +33,14 @@ def test_tau_is_scipys(lines: list[tuple[int, ...]]) -> None:
     ours = kendall_tau(array[:, :3], array[:, 3:])
     theirs = [kendalltau(line[:3], line[3:], variant="b").statistic for line in array]
     np.testing.assert_allclose(ours, theirs, atol=1e-12)  # NaN where scipy says NaN
+
+
+def test_memory_grows_with_the_number_of_values() -> None:
+    """Not with its square: a table has tens of thousands of pairs of a score and a metric."""
+    values = np.random.default_rng(0).random((2, 4000))
+    tracemalloc.start()
+    found = spearman_rho(*values)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(found, spearmanr(*values).statistic, atol=1e-12)
+    assert peak < 2**20

@@ -12,6 +12,7 @@ import pytest
 from report_tools import noisy, of_rule, one_case
 from sweep_tables import make_results
 
+from beft_core.reports.selection.intervals import Bootstrap, _draws
 from beft_core.reports.selection.prediction import (
     MEASURES,
     POOLED,
@@ -103,3 +104,20 @@ def test_results_repeat_and_one_seed_has_no_interval() -> None:
     alone = summary(one_case({"q": 0.75, "k": 0.6, "v": 0.7}))
     assert alone["regret_low"].isna().all() and alone["hit_high"].isna().all() and alone["regret"].notna().all()
     assert "one group, no interval" in verdict(one_case({"q": 0.75, "k": 0.6, "v": 0.7}))
+
+
+def test_means_of_many_columns_are_those_of_each() -> None:
+    table = cases(make_results(["sst2", "rte"], ["low"], seeds=range(3), add=noisy))
+    regret = table["regret"].to_numpy()
+    one_group = np.where((table["task"] == "rte") & (table["seed"] == 0), regret, np.nan)
+    columns = [regret, table["tau"].to_numpy(), one_group, np.full(len(table), np.nan)]
+    draw = Bootstrap(table)
+    found = draw.means(columns)
+    np.testing.assert_allclose(found, [draw.mean(values) for values in columns])
+    assert np.isnan(found[2]).tolist() == [False, True, True] and np.isnan(found[3]).all()
+
+
+def test_draws_that_are_remembered_take_a_byte_each() -> None:
+    """A table of 100,000 fine-tunes has 1,664 groups, and claims draw over six choices of them."""
+    drawn = _draws((0, 0, 1))
+    assert drawn.dtype == np.uint8 and not drawn.flags.writeable
