@@ -17,7 +17,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -262,11 +262,19 @@ class Finished:
         """``names``: identities of the grid's fine-tunes."""
         self._folder, self._names = folder, frozenset(names)
         self._sound: set[str] = set()
+        self._damaged: set[str] = set()
 
-    def look(self) -> set[str]:
-        """List the identities of those that are finished by now; one whose row is damaged is not."""
+    def look(self, vouched: Collection[str] = ()) -> set[str]:
+        """List the identities of those that are finished by now; one whose row is damaged is not.
+
+        ``vouched``: those whose rows somebody has written who says so; they are not read, unless one was damaged at an
+        earlier look.
+        """
         there = self._folder.rows_there().intersection(self._names).difference(self._sound)
-        self._sound |= {name for name in there if self._folder.row(name) is not None}
+        trusted = there.intersection(vouched) - self._damaged
+        sound = {name for name in there - trusted if self._folder.row(name) is not None}
+        self._damaged = there - trusted - sound
+        self._sound |= trusted | sound
         return self._sound
 
     def missing(self) -> int:

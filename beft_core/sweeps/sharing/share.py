@@ -47,6 +47,7 @@ class Share:
         self._claims = Claims(folder.claims, heart.worker.identity)
         self._watch = Watch(heart)
         self._finished = Finished(folder, names)
+        self._has_looked = False
         self._held: Claim | None = None
         self._others: list[Claim | None] = []
         """Claims that were in the way at the last look; None: of somebody who was faster."""
@@ -56,8 +57,18 @@ class Share:
         heart.on_beat.append(self._look_after)
 
     def done(self) -> set[str]:
-        """List the identities of finished fine-tunes of the grid."""
-        return self._finished.look()
+        """List the identities of finished fine-tunes of the grid.
+
+        Rows that are there when this worker comes are read, which finds damaged ones; of those that come later, only
+        rows of banks that nobody has said to be done: else each of 256 workers would read each of 10,000 rows.
+        """
+        vouched = self._in_banks_that_are_done() if self._has_looked else set()
+        self._has_looked = True
+        return self._finished.look(vouched)
+
+    def _in_banks_that_are_done(self) -> set[str]:
+        done = {name for name, claim in self._claims.latest().items() if claim.state == DONE}
+        return {name for bank in self.plan.banks() if bank_id(bank) in done for name in bank}
 
     def make_plan(
         self, more: Callable[[Sequence[str]], Sequence[Sequence[str]]], most: int | None = None

@@ -94,6 +94,31 @@ def test_a_row_that_was_deleted_or_damaged_is_trained_again(folder: SweepFolder,
         assert again.undone() == BANKS and again.take(again.undone()) == BANKS[0]
 
 
+def test_rows_of_a_bank_that_is_said_to_be_done_are_not_read_by_everybody(
+    folder: SweepFolder, two: tuple[Share, Share], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    real = SweepFolder.row
+
+    def row(self: SweepFolder, name: str) -> dict[str, object] | None:
+        read.append(name)
+        return real(self, name)
+
+    one, other = two
+    assert one.take(one.undone()) == BANKS[0]
+    finish(folder, BANKS[0])
+    one.release(done=True)
+    finish(folder, BANKS[1])  # nobody says so yet
+    (folder.rows / f"{BANKS[1][0]}.json").write_text("{")
+    monkeypatch.setattr(SweepFolder, "row", row)
+    assert other.undone() == BANKS[1:] and sorted(read) == sorted(BANKS[1])
+    read.clear()
+    with Heart.of_this_process(folder.workers) as heart:
+        third = Share(folder, heart, NAMES)
+        (folder.rows / f"{BANKS[0][1]}.json").write_text("{")
+        assert third.undone() == BANKS and set(read) == {*BANKS[0], *BANKS[1]}, "whoever comes reads what is there"
+
+
 @pytest.mark.parametrize("place", ["here", "elsewhere"])
 def test_what_a_dead_worker_held_is_taken_over_and_it_would_learn_of_it(
     place: str, folder: SweepFolder, two: tuple[Share, Share], monkeypatch: pytest.MonkeyPatch
