@@ -336,8 +336,13 @@ class RunConfig:
 
     def shared(self) -> dict[str, Any]:
         """Give what all runs of a bank with this one have in common: JSON values by field."""
-        alike = self.method.alike
-        return {name: value for name, value in self.to_dict().items() if name not in PER_RUN or name in alike}
+        shared = _shared_fields(self.method.alike)
+        return {name: value for name, value in self.to_dict().items() if name in shared}
+
+    def shared_key(self) -> tuple[object, ...]:
+        """Give what :meth:`shared` says as a key: a hundred thousand runs are grouped by it."""
+        alike, values = self.method.alike, vars(self)
+        return alike, *map(values.__getitem__, _shared_fields(alike))
 
     def doubts(self) -> tuple[str, ...]:
         """Say, in a line each, which settings are likely a slip of the hand although a run may have them."""
@@ -494,6 +499,12 @@ def _one_of(flag: str, value: str, known: Any) -> None:
     if value not in known:
         close = difflib.get_close_matches(str(value), list(known), n=1)
         raise UserError(f"got {flag} {value}", f"one of {', '.join(known)}", close[0] if close else "")
+
+
+@functools.cache
+def _shared_fields(alike: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the fields in which runs of a bank agree. ``alike``: of the method."""
+    return tuple(name for name in _hints() if name not in PER_RUN or name in alike)
 
 
 @functools.cache

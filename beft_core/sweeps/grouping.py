@@ -5,7 +5,6 @@ a run owns.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 
 from beft_core.adapter_methods import Wrapped
@@ -41,10 +40,10 @@ def group(
     gets its part of every group of runs that could share one. The bank with most work comes first: whoever works beside
     others would else wait for it alone at the end.
     """
-    groups: dict[str, list[RunConfig]] = {}
+    groups: dict[tuple[object, ...], list[RunConfig]] = {}
     for number, config in enumerate(configs):
         alone = None if config.method.shares_pass else number
-        groups.setdefault(json.dumps([config.shared(), alone], sort_keys=True), []).append(config)
+        groups.setdefault((config.shared_key(), alone), []).append(config)
     counts = [
         -(-len(members) // (most if isinstance(most, int) else min(map(most, members)))) for members in groups.values()
     ]

@@ -198,3 +198,23 @@ def test_a_probe_trains_every_bias_after_its_fisher_information() -> None:
     probe = RunConfig(task="rte", mode="terms", terms=("q",), evaluate="never", seed=3).probe()
     assert (probe.mode, probe.fisher, probe.evaluate) == ("all", True, "never")
     assert (probe.task, probe.seed) == ("rte", 3)
+
+
+def test_the_key_of_what_is_shared_tells_the_same_runs_apart() -> None:
+    """Also of runs that were read from JSON, whose lists have no hash."""
+    varied: tuple[dict[str, Any], ...] = (
+        {},
+        {"lr": 1e-2, "seed": 3, "terms": ("q",), "epochs": 2},
+        {"task": "demo-topics"},
+        {"batch_size": 8},
+        {"add_bias": ("v",)},
+        {"mode": "full"},
+        {"mode": "lora"},
+        {"mode": "lora", "layers": (0,)},
+        {"mode": "lora", "rank": 2},
+    )
+    configs = [RunConfig(**one) for one in varied]
+    configs += [RunConfig.from_dict(json.loads(json.dumps(one.to_dict()))) for one in configs]
+    for one, other in itertools.product(configs, repeat=2):
+        assert (one.shared_key() == other.shared_key()) == (one.shared() == other.shared())
+    assert len({one.shared_key() for one in configs}) == len(varied) - 1
