@@ -63,7 +63,8 @@ def forecast(
 
 def most_at_once(spec: SweepSpec, layout: Layout | None) -> int:
     """Count the fine-tunes that one pass will most likely train together, of the kind that takes most: main memory is
-    looked at, that of a GPU is not. Prompts count with all the tokens that they may have, so it may become more.
+    looked at, that of a GPU is not. How long prompts are is an estimate by their task
+    (:func:`beft_core.sweeps.planning.work.longest`): whoever trains them counts the tokens that they have.
 
     Raises:
         UserError: settings that no run can have.
@@ -75,7 +76,7 @@ def most_at_once(spec: SweepSpec, layout: Layout | None) -> int:
     available, weights = psutil.virtual_memory().available, count_weights(kinds[0].model)
     free = grouping.beside_model(available, layout, kinds[0], device, weights)
     together = (run for run in kinds if run.method.shares_pass and not stands_alone(run, layout))
-    return min((grouping.most_runs(layout, run, device, free) for run in together), default=1)
+    return min((grouping.most_runs(layout, run, device, free, work.longest(run)) for run in together), default=1)
 
 
 def _examples(run: RunConfig, rows: int | None) -> int | None:
@@ -145,9 +146,10 @@ def _at_work(configs: Sequence[RunConfig], devices: int) -> int:
     if device != "cuda" or layout is None or memory is None:
         return min(devices, len(grouping.group(configs, grouping.MAX_AT_ONCE[device], devices)))
     free = grouping.beside_model(memory, layout, first, device, count_weights(first.model))
-    return min(
-        devices, len(grouping.group(configs, lambda run: grouping.most_runs(layout, run, device, free), devices))
+    banks = grouping.group(
+        configs, lambda run: grouping.most_runs(layout, run, device, free, work.longest(run)), devices
     )
+    return min(devices, len(banks))
 
 
 def operations_of(configs: Iterable[RunConfig], model_weights: int | None = None) -> float | None:

@@ -68,3 +68,12 @@ def test_what_is_not_known_is_not_counted() -> None:
     assert work.order(dataclasses.replace(RUN, n_train=None)) == work.work(RUN, 1, 67349)
     nothing = dataclasses.replace(RUN, mode="none", terms=(), task="prompt-sst2")
     assert work.work(nothing, 10, 0) == 872 * 28 * 2 * 10
+
+
+def test_the_longest_prompt_is_estimated_and_texts_are_cut() -> None:
+    prompted = RunConfig(task="prompt-sst2", n_train=100, max_length=2048)
+    assert work.longest(prompted) == 140
+    assert work.longest(dataclasses.replace(prompted, max_length=60)) == 60
+    assert work.longest(dataclasses.replace(RUN, max_length=64)) == 64
+    table = {"train_file": "own.jsonl", "prompt": "{text}", "label": "answer", "name": "own", "max_length": 300}
+    assert work.longest(RunConfig(**table)) == 300
