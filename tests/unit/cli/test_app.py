@@ -34,6 +34,15 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     monkeypatch.setattr(app, "build", build)
 
 
+@pytest.mark.parametrize("name", ["score", "peft", "nothing-like-it", "--version"])
+def test_a_command_is_parsed_without_the_others(name: str) -> None:
+    every = typer.main.get_command(app.build())
+    found = app.parser([name, "rest"])
+    alone = name == "score"
+    assert list(found.commands) == (["score"] if alone else list(every.commands))  # type: ignore[attr-defined]
+    assert found.name == every.name and len(found.params) == len(every.params)
+
+
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [

@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,18 +31,17 @@ class Parsed(Exception):
 
 
 @cache
-def parser() -> Any:
-    """All commands, as the application makes them for every line; that takes longer than to read one."""
-    return typer.main.get_command(app.build())
+def parser(command: str) -> Any:
+    """The command's parser as the application makes it for every line; that takes longer than to read one."""
+    return app.parser([command])
 
 
 def stopped(words: list[str], stops: dict[tuple[Any, str], Callable[..., Any]]) -> tuple[Any, ...]:
     """What the real parser understood of a line, some functions behind it replaced by ones that raise it."""
     assert words[0] == "beft"
-    commands = parser()
+    made = parser(words[1])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app, "build", lambda: None)
-        patch.setattr(typer.main, "get_command", lambda _: commands)
+        patch.setattr(app, "parser", lambda _: made)
         for (module, name), stop in stops.items():
             patch.setattr(module, name, stop)
         with pytest.raises(Parsed) as caught:

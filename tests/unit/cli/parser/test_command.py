@@ -30,6 +30,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
 
     def build() -> typer.Typer:
         application = typer.Typer(rich_markup_mode=None, cls=command.Group)
+        application.callback()(lambda: None)  # else a single command is no group
         command.add(application, "one", one)
         command.add(application, "two", lambda: None)
         return application
