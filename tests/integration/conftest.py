@@ -19,8 +19,10 @@ from streamlit.components.v2 import manifest_scanner
 from beft_core.errors import UserError
 from beft_core.execution import cancel as cancel_module
 from beft_core.execution import local
+from beft_core.models import load
 from beft_core.models.biases import LoadedModel
 from beft_core.models.null_certificate import NullReport, null_certificate
+from beft_core.models.source import BUNDLED, ModelSource
 from beft_core.runs.run import list_runs
 from beft_core.training import result
 from dashboard.shared import model_service
@@ -57,6 +59,24 @@ def models_certified_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(result, "null_certificate", certificate)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bundled_tokenizer_read_once() -> Iterator[None]:
+    """Every whole fine-tune or command reads the bundled model, and its tokenizer is a third of that time."""
+    known: dict[Path, Any] = {}
+    read = load._load_tokenizer
+
+    def tokenizer(source: ModelSource) -> Any:
+        if source.id != BUNDLED:
+            return read(source)
+        if source.folder not in known:
+            known[source.folder] = read(source)
+        return known[source.folder]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(load, "_load_tokenizer", tokenizer)
         yield
 
 
