@@ -17,10 +17,8 @@ import numpy as np
 import pandas as pd
 
 RESAMPLES, SEED, PERCENTILES = 2000, 0, (2.5, 97.5)
-BLOCKS = 8
-"""Parts into which resamples are split where draws become float64 to be multiplied: as a whole they take most memory of
-all.
-"""
+PARTS = 32
+"""Number of parts in which draws become float64 to be multiplied: eight times as large, all at once take longer."""
 
 TASK = ("model", "task")
 """Columns of what is drawn first, a task of a model."""
@@ -62,7 +60,7 @@ class Bootstrap:
         )
         both = np.concatenate([sums, counts])
         # [sums and counts, resamples]
-        drawn = np.concatenate([both @ block.T for block in np.array_split(self._drawn, BLOCKS)], axis=1)
+        drawn = np.concatenate([both @ part.astype(float).T for part in np.array_split(self._drawn, PARTS)], axis=1)
         found = []
         for at, (total, count) in enumerate(zip(sums, counts, strict=True)):
             mean = float(total.sum() / count.sum()) if count.any() else np.nan
