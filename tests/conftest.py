@@ -5,12 +5,14 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from dealing import dealt
 from hypothesis import settings
+from parquet_here import unpacked_here
 
 # One thread per process, workers and commands that tests start included: pytest runs one process per core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -53,6 +55,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         folder = Path(__file__).parent
         modules = [item.path.relative_to(folder).as_posix() for item in items]
         items[:] = [items[place] for place in dealt(modules, processes)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tables_unpacked_here(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Read Parquet files in this process, but where it is about the process that reads a stranger's."""
+    module = request.path.relative_to(Path(__file__).parent).as_posix()
+    with nullcontext() if module.startswith(("unit/files/", "acceptance/")) else unpacked_here():
+        yield
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -43,14 +43,12 @@ class Refused(Exception):
     """Exception that ends the program with a JSON object on stderr."""
 
 
-def main(request: dict[str, Any]) -> None:
-    """Write the wanted columns of ``request["path"]`` to stdout, at most ``rows`` rows and ``bytes`` decoded bytes.
+def main(request: dict[str, Any], out: IO[bytes]) -> None:
+    """Write the wanted columns of ``request["path"]`` to ``out``, at most ``rows`` rows and ``bytes`` decoded bytes.
 
     ``columns``: those wanted, None: all. ``optional``: also wanted where they are there. ``head``: stop after so many
     rows. ``most_columns``, ``value``: most columns of a file that is wanted as a whole, and most bytes of one text.
-    ``memory``, ``seconds``: limits of this process.
     """
-    _limit(request["memory"], request["seconds"])
     with pq.ParquetFile(request["path"]) as file:
         schema = file.schema_arrow
     names, wanted = list(schema.names), request["columns"]
@@ -72,7 +70,7 @@ def main(request: dict[str, Any]) -> None:
     texts = [name for name in read if _is_text(types[name])]
     with (
         pq.ParquetFile(request["path"], read_dictionary=texts) as file,
-        pa.ipc.new_stream(sys.stdout.buffer, target) as stream,
+        pa.ipc.new_stream(out, target) as stream,
     ):
         for batch in _counted(file, read, request):
             columns = dict(zip(read, map(_decoded, batch.columns), strict=True))
@@ -156,19 +154,25 @@ def _decoded(column: pa.Array) -> pa.Array:
     return column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
 
 
-if __name__ == "__main__":
+def answer(request: dict[str, Any], out: IO[bytes], err: IO[bytes]) -> int:
+    """Do the work, write a refusal to ``err``, and return the exit status."""
     try:
-        main(json.loads(sys.argv[1]))
+        main(request, out)
+        return 0
     except Refused as refused:
-        sys.stderr.write(json.dumps(refused.args[0]))
-        sys.exit(REFUSED)
+        said = refused.args[0]
     except MemoryError:  # also Arrow's own
-        sys.stderr.write(json.dumps({"memory": True}))
-        sys.exit(REFUSED)
+        said = {"memory": True}
     except BrokenPipeError:
-        sys.exit(REFUSED)  # the parent has what it wanted
+        return REFUSED  # the parent has what it wanted
     except Exception as error:  # a damaged file raises any of a dozen types
-        sys.stderr.write(
-            json.dumps({"got": f"got no readable Parquet ({str(error)[:300]})", "expected": "a Parquet file"})
-        )
-        sys.exit(REFUSED)
+        said = {"got": f"got no readable Parquet ({str(error)[:300]})", "expected": "a Parquet file"}
+    err.write(json.dumps(said).encode())
+    err.flush()
+    return REFUSED
+
+
+if __name__ == "__main__":
+    asked = json.loads(sys.argv[1])
+    _limit(asked["memory"], asked["seconds"])
+    sys.exit(answer(asked, sys.stdout.buffer, sys.stderr.buffer))
