@@ -117,20 +117,18 @@ def test_labels_of_a_table_are_those_of_its_head(table: RunConfig) -> None:
         require_labels(example(task=name, heads={name: {"kind": "classification", "labels": ["1", "0"]}}), data.spec)
 
 
-def test_none_of_it_starts_pytorch_or_takes_long(table: RunConfig) -> None:
-    """The whole command, in a process of its own: its processor time is that of everything until the error."""
+def test_none_of_it_imports_what_takes_long(table: RunConfig) -> None:
+    """The whole command until the error, in a process of its own."""
     script = (
-        "import resource, sys\n"
+        "import sys\n"
         "from beft_core.cli.app import run\n"
         "status = run(sys.argv[1:])\n"
-        "used = resource.getrusage(resource.RUSAGE_SELF)\n"
-        "print(status, 'torch' in sys.modules, used.ru_utime + used.ru_stime)\n"
+        "slow = {'torch', 'transformers', 'datasets', 'sklearn', 'scipy', 'peft', 'accelerate', 'streamlit'}\n"
+        "print(status, *sorted(slow & set(sys.modules)))\n"
     )
     words = ["train", "--train-file", str(table.train_file), "--text", "words", "--label", "class"]
     done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
-    status, torch, seconds = done.stdout.split()
-    assert "no column 'class'" in done.stderr and (status, torch) == ("2", "False")
-    assert float(seconds) < 1.5
+    assert "no column 'class'" in done.stderr and done.stdout.split() == ["2"]
 
 
 def test_prompts_want_a_language_model_and_heads_a_fine_tune() -> None:

@@ -48,7 +48,8 @@ def test_they_stand_for_frozen_norms_and_compute_the_same(narrow: bool) -> None:
     assert norms.pop("decoder.layers.1.final_layer_norm") is SharedAffine
     assert len(norms) == 4 and set(norms.values()) == {RoundedNorm}
     assert dict(model.backbone.named_modules()) == before
-    torch.testing.assert_close(found[1][0], found[0][0], rtol=0.02, atol=0.02)
+    # Two steps of bfloat16 between 2 and 4: processors without its products round at other places.
+    torch.testing.assert_close(found[1][0], found[0][0], rtol=0.02, atol=0.04)
     assert found[0][1].norm() > 1
     assert (found[1][1] - found[0][1]).norm() < 0.02 * found[0][1].norm()
 
