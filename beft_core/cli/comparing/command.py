@@ -304,8 +304,8 @@ def _print_pairs(pairs: pd.DataFrame, numbers: pd.DataFrame) -> None:
                 f"{pair['p_holm']:.2g}",
             ]
         )
-    head = ["than", "points", "95 % interval", "p"]
-    output.print_table(f"{best['label']}, the best here, is better", head, lines)
+    head = ["against", "points", "95 % interval", "p"]
+    output.print_table(f"{best['label']} has the highest mean", head, lines)
     output.say(
         "paired by example and seed; p: McNemar's test of one seed, of several Student's t by examples and seeds, "
         "corrected by Holm for all pairs"
