@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,8 +15,9 @@ from beft_core.config import RunConfig
 from beft_core.inference.adapters import adapter_logits
 from beft_core.inference.answers import Answer
 from beft_core.inference.examples import scored_examples
-from beft_core.inference.logits import variant_logits
+from beft_core.inference.logits import in_banks, variant_logits
 from beft_core.inference.predict import ask_prompts, predict
+from beft_core.inference.resident import Resident, add_zero_biases
 from beft_core.inference.sending import received
 from beft_core.inference.text.writing import Draft, SideBySide
 from beft_core.inference.variants import Variant
@@ -26,6 +27,7 @@ from beft_core.models.null_certificate import few_threads
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.training import inputs
 from beft_core.training.objectives.registry import objective_of
+from beft_core.training.precision import Precision
 
 MAX_MODELS = 2
 """Most base models in memory."""
@@ -33,6 +35,9 @@ MAX_SNAPSHOTS = 24
 """Most snapshots in memory."""
 MAX_WRITERS = 3
 """Most texts whose keys and values are in memory; another one reads what it has written so far once more."""
+MAX_BANKS = 2
+"""Most banks in memory: what lies beside a model is half of what a question costs, and the next one is mostly about the
+same fine-tunes."""
 
 _T = TypeVar("_T")
 
@@ -44,6 +49,7 @@ class HeldFineTunes:
         self._models: OrderedDict[Hashable, LoadedModel] = OrderedDict()
         self._snapshots: OrderedDict[Hashable, Snapshot] = OrderedDict()
         self._writers: OrderedDict[Hashable, SideBySide] = OrderedDict()
+        self._banks: OrderedDict[Hashable, Resident] = OrderedDict()
 
     def answer(
         self,
@@ -88,8 +94,9 @@ class HeldFineTunes:
         config = RunConfig(**{**recorded(snapshots), "model": model, "device": "cpu"})
         loaded = self.model(config)
         began = time.perf_counter()
+        names = [run["name"] for run in runs]
         with few_threads(loaded.backbone):
-            answers = about(snapshots, names=[run["name"] for run in runs], config=config, loader=self.model)
+            answers = about(snapshots, names=names, config=config, loader=self.model, banks=self._in_banks)
         return {"answers": [one.to_dict() for one in answers], "seconds": time.perf_counter() - began}
 
     def write(
@@ -165,7 +172,26 @@ class HeldFineTunes:
         key = config.model, config.add_bias
         if key not in self._models:
             self._writers.clear()  # they hold their models, of which one may have to go
+            self._banks.clear()
         return _kept(self._models, key, lambda: inputs.load(config), MAX_MODELS)
+
+    def _in_banks(
+        self, model: LoadedModel, variants: Sequence[Variant], precision: Precision | None = None
+    ) -> Iterator[tuple[int, Resident]]:
+        """Do what :func:`beft_core.inference.logits.in_banks` does, with what all lay in for the last questions."""
+        add_zero_biases(model, variants)  # a bank is of the biases that the model had then
+        arithmetic = None if precision is None else (precision.low, str(precision.device))
+        key = (id(model), len(model.layout.slots), arithmetic, *(one.identity for one in variants))
+        if key in self._banks:
+            self._banks.move_to_end(key)
+            yield 0, self._banks[key]
+            return
+        made = in_banks(model, variants, precision)
+        start, first = next(made)
+        if len(first.variants) == len(variants):
+            _kept(self._banks, key, lambda: first, MAX_BANKS)
+        yield start, first
+        yield from made
 
     def snapshot(self, sent: Mapping[str, Any]) -> Snapshot:
         """Open a snapshot as :func:`beft_core.inference.sending.received`, once."""

@@ -20,6 +20,23 @@ from beft_core.training.preconditions import outputs_of
 
 MAX_VALUES = 2**24
 """Most numbers that the variants of one bank hold together: 64 MB; more variants take several passes."""
+Banks = Callable[[LoadedModel, Sequence[Variant], Precision | None], Iterator[tuple[int, Resident]]]
+"""Function that puts variants beside their model, as :func:`in_banks` does."""
+
+
+def in_banks(
+    model: LoadedModel, variants: Sequence[Variant], precision: Precision | None = None
+) -> Iterator[tuple[int, Resident]]:
+    """Put variants beside their model, as many at a time as :data:`MAX_VALUES` allows and at least one.
+
+    Yields the number of the first of them, and these.
+    """
+    add_zero_biases(model, variants)
+    of_one = sum(slot.width for slot in union(model, changed_by_each(model, variants)))
+    of_one += max(sum(part.size for part in head_of_base(model, variant).values()) for variant in variants)
+    many = max(1, MAX_VALUES // max(1, of_one))
+    for start in range(0, len(variants), many):
+        yield start, Resident(model, variants[start : start + many], precision=precision)
 
 
 def variant_logits(
@@ -29,14 +46,15 @@ def variant_logits(
     *,
     reads: Sequence[np.ndarray] | None = None,
     precision: Precision | None = None,
+    banks: Banks = in_banks,
     advance: Callable[[int], None] = lambda pairs: None,
 ) -> np.ndarray:
     """Compute the logits of every example under every variant: float32 [variants, examples, outputs].
 
     ``model``: the base model of all variants, which is afterwards as it was but for zero biases that it lacked.
     ``reads``: numbers of the examples that each variant reads, int64 [n] each; those of others are NaN. None: all.
-    ``precision``: float32 on the CPU, or what the model was prepared for. ``advance`` is called with the number of
-    pairs of a variant and an example that were read since.
+    ``precision``: float32 on the CPU, or what the model was prepared for. ``banks``: puts variants beside the model.
+    ``advance`` is called with the number of pairs of a variant and an example that were read since.
 
     Raises:
         UserError: variants of another base model, without the head, with heads of different sizes, or whose weights
@@ -49,7 +67,7 @@ def variant_logits(
     (outputs,) = sizes
     out = np.full((len(variants), len(encoded), outputs or encoded.most_candidates), np.nan, np.float32)
     every = [np.arange(len(encoded))] * len(variants) if reads is None else reads
-    for start, some in in_banks(model, variants, precision):
+    for start, some in banks(model, variants, precision):
         here = every[start : start + len(some.variants)]
         variant_of, example_of = np.repeat(np.arange(len(here)), list(map(len, here))), np.concatenate(here)
         side_by_side = np.lexsort((variant_of, example_of))  # the variants of an example
@@ -83,21 +101,6 @@ def row_logits(
     for rows, logits in found:
         out[rows, : logits.shape[1]] = logits
     return out, alone
-
-
-def in_banks(
-    model: LoadedModel, variants: Sequence[Variant], precision: Precision | None = None
-) -> Iterator[tuple[int, Resident]]:
-    """Put variants beside their model, as many at a time as :data:`MAX_VALUES` allows and at least one.
-
-    Yields the number of the first of them, and these.
-    """
-    add_zero_biases(model, variants)
-    of_one = sum(slot.width for slot in union(model, changed_by_each(model, variants)))
-    of_one += max(sum(part.size for part in head_of_base(model, variant).values()) for variant in variants)
-    many = max(1, MAX_VALUES // max(1, of_one))
-    for start in range(0, len(variants), many):
-        yield start, Resident(model, variants[start : start + many], precision=precision)
 
 
 def changed_slots(

@@ -11,7 +11,7 @@ from beft_core.errors import UserError
 from beft_core.inference.adapters import adapter_answer
 from beft_core.inference.answers import Answer, short_name
 from beft_core.inference.heads import labels_of, prompt_of, prompted_task, reads_pairs, shared_task
-from beft_core.inference.logits import row_logits, variant_logits
+from beft_core.inference.logits import Banks, in_banks, row_logits, variant_logits
 from beft_core.inference.rows import RowAnswer, Rows
 from beft_core.inference.variants import Variant, changed_layers
 from beft_core.merging.config import recorded
@@ -41,6 +41,7 @@ def predict(
     apart: Sequence[int] | None = None,
     config: RunConfig | None = None,
     loader: Loader = inputs.load,
+    banks: Banks = in_banks,
 ) -> list[Answer]:
     """Ask fine-tunes of one base model about texts, or pairs of texts.
 
@@ -52,6 +53,7 @@ def predict(
         apart: numbers of the examples that are taken apart layer by layer; by default all.
         config: model, device and precision are read from it; by default the model is the one that the snapshots name.
         loader: gives the base model.
+        banks: puts the fine-tunes beside it.
 
     Raises:
         UserError: no head that all have, texts that do not suit it, other base models, or changed weights.
@@ -69,7 +71,9 @@ def predict(
         labels = spec.prompt.candidates
     else:
         encoded = encode(model.tokenizer, examples, config.max_length)
-    return answers_of(snapshots, task, model, encoded, names=names, apart=apart, labels=labels, precision=precision)
+    return answers_of(
+        snapshots, task, model, encoded, names=names, apart=apart, labels=labels, precision=precision, banks=banks
+    )
 
 
 def predict_rows(
@@ -126,7 +130,8 @@ def predict_rows(
 def placed(model: LoadedModel, config: RunConfig) -> Precision:
     """Put a model on the device of a configuration, ready for its precision. Raises UserError where it is not there."""
     precision = Precision(config.precision, pick_device(config.device))
-    if not is_spread(model.backbone):
+    here = next(model.backbone.parameters()).device  # going through a model that is there takes as long as a layer
+    if here != precision.device and not is_spread(model.backbone):
         model.backbone.to(precision.device)
     precision.prepare(model.backbone)
     return precision
@@ -181,6 +186,7 @@ def ask_prompts(
     apart: Sequence[int] | None = None,
     config: RunConfig | None = None,
     loader: Loader = inputs.load,
+    banks: Banks = in_banks,
 ) -> list[Answer]:
     """Ask fine-tunes of one base model which of some candidates follows prompts that are written out.
 
@@ -206,7 +212,9 @@ def ask_prompts(
     model = loader(config)
     precision = placed(model, config)
     encoded = Candidates(spec.target).encode(model, examples, config.max_length)
-    return answers_of(snapshots, task, model, encoded, names=names, apart=apart, labels=own, precision=precision)
+    return answers_of(
+        snapshots, task, model, encoded, names=names, apart=apart, labels=own, precision=precision, banks=banks
+    )
 
 
 def answers_of(
@@ -219,18 +227,20 @@ def answers_of(
     apart: Sequence[int] | None = None,
     labels: tuple[str, ...] | None = None,
     precision: Precision | None = None,
+    banks: Banks = in_banks,
 ) -> list[Answer]:
     """Read tokenised examples under fine-tunes, under the same without what they trained, and without each layer's.
 
     ``names``, ``apart``: see :func:`predict`; ``labels``: names of the outputs, where the snapshots do not say them;
-    ``precision``: float32 on the CPU, or what the model was prepared for.
+    ``precision``: float32 on the CPU, or what the model was prepared for; ``banks``: puts fine-tunes beside the model.
     Fine-tunes of biases share their passes; one that left an adapter has passes of its own.
     """
     chosen = np.arange(len(encoded)) if apart is None else np.unique(np.asarray(apart, dtype=np.int64))
     named = list(names) if names is not None else [short_name(one.meta) for one in snapshots]
     adapted = [one.adapter is not None for one in snapshots]
     biases = [(one, name) for one, name, own in zip(snapshots, named, adapted, strict=True) if not own]
-    shared = iter(_answers_of_biases(biases, task, model, encoded, chosen, labels, precision) if biases else [])
+    own_biases = _answers_of_biases(biases, task, model, encoded, chosen, labels, precision, banks) if biases else []
+    shared = iter(own_biases)
     return [
         adapter_answer(model, one, task, encoded, name=name, labels=labels, apart=chosen, precision=precision)
         if own
@@ -247,6 +257,7 @@ def _answers_of_biases(
     chosen: np.ndarray,
     labels: tuple[str, ...] | None,
     precision: Precision | None,
+    banks: Banks,
 ) -> list[Answer]:
     """Read examples under fine-tunes of biases, each with its name, in the same passes; ``chosen``: those examples that
     are taken apart.
@@ -261,7 +272,7 @@ def _answers_of_biases(
         for layer in own
     ]
     reads = [*[np.arange(len(encoded))] * len(ends), *[chosen] * len(put_back)]
-    every = variant_logits(model, [*ends, *put_back], encoded, reads=reads, precision=precision)
+    every = variant_logits(model, [*ends, *put_back], encoded, reads=reads, precision=precision, banks=banks)
     logits, taken = every[: len(ends)], every[len(ends) :]
     rows = iter(taken)
     answers = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,6 +27,12 @@ class Variant:
     task: str
     """Name of the task whose head of the snapshot is used."""
     factors: Factors = field(default_factory=dict)
+
+    @property
+    def identity(self) -> Hashable:
+        """What tells variants apart, as long as their snapshots are in memory."""
+        factors = sorted((term, np.asarray(factor, np.float64).tobytes()) for term, factor in self.factors.items())
+        return id(self.snapshot), self.task, tuple(factors)
 
     @classmethod
     def before(cls, snapshot: Snapshot, task: str) -> Variant:

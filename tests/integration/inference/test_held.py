@@ -13,11 +13,13 @@ from example_decoder import asked_fine_tune, write_decoder
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.inference import held as module
+from beft_core.inference import logits
 from beft_core.inference.answers import Answer
 from beft_core.inference.examples import scored_examples
 from beft_core.inference.held import HeldFineTunes
 from beft_core.inference.predict import predict
 from beft_core.inference.sending import by_content, by_file
+from beft_core.inference.variants import Variant
 from beft_core.snapshots.snapshot import read_snapshot
 from beft_core.tasks.predictions import predictions_of
 from beft_core.training import inputs
@@ -45,6 +47,49 @@ def test_answers_are_those_of_the_function(monkeypatch: pytest.MonkeyPatch) -> N
     before = process.snapshot(runs[0])
     process.answer(runs[:1], **asked)
     assert len(loads) == 1 and process.snapshot({**runs[0], "name": "other"}) is before
+
+
+def test_fine_tunes_that_are_asked_again_lie_beside_their_model_already(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshots, texts = [read_snapshot(V), read_snapshot(Q)], ("a fine film", "dull, and longer than the other")
+    expected = {text: predict(snapshots, [text], apart=[]) for text in texts}
+    made: list[int] = []
+    real = logits.Resident
+    monkeypatch.setattr(logits, "Resident", lambda *a, **k: (made.append(len(a[1])), real(*a, **k))[1])
+    process = HeldFineTunes()
+    runs = [by_file("v", V), by_file("q", Q)]
+
+    def ask(text: str, order: int = 1, apart: tuple[int, ...] = (0,)) -> None:
+        found = process.answer(runs[::order], [text], None, "sst2", list(apart), "bundled")["answers"]
+        for sent, own in zip(found, expected[text][::order], strict=True):
+            np.testing.assert_allclose(sent["logits"], own.logits, atol=1e-5)
+            np.testing.assert_allclose(sent["before"], own.before, atol=1e-5)
+
+    for text in (*texts, *texts):
+        ask(text)
+    assert made == [16], "two fine-tunes, each with all, without any and without each of six layers"
+    ask(texts[0], order=-1)
+    for text in texts:
+        ask(text, apart=())
+    assert made == [16, 16, 4]
+    ask(texts[1])  # two are kept
+    assert made == [16, 16, 4, 16]
+    process.model(RunConfig(model=str(folder), device="cpu"))  # a bank would keep a model that has to go
+    ask(texts[1])
+    assert len(made) == 5
+
+
+def test_a_bank_is_of_the_biases_that_the_model_had(folder: Path) -> None:
+    process = HeldFineTunes()
+    model = process.model(RunConfig(model=str(folder), device="cpu"))
+    v = Variant(asked_fine_tune(model, "v"), "asks")
+    ((_, first),) = process._in_banks(model, [v])
+    ((_, again),) = process._in_banks(model, [v])
+    assert again is first
+    asked_fine_tune(model, "q")  # which the model gets, too
+    ((_, last),) = process._in_banks(model, [v])
+    assert last is not first
 
 
 def test_what_was_asked_for_longest_ago_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

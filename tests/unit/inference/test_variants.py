@@ -50,3 +50,19 @@ def test_other_factors_are_refused(snapshot: Snapshot, factor: float | np.ndarra
 def test_layers_that_changed(snapshot: Snapshot) -> None:
     assert changed_layers(snapshot) == [0, 2]
     assert changed_layers(Snapshot.build(snapshot.meta, PRE, PRE)) == []
+
+
+def test_variants_are_told_apart_by_all_that_they_are_of(snapshot: Snapshot) -> None:
+    half = Variant(snapshot, "t", {"v": 0.5, "q": np.ones(3)})
+    assert half.identity == Variant(snapshot, "t", {"q": np.ones(3), "v": 0.5}).identity
+    other = Snapshot.build(snapshot.meta, PRE, POST)
+    different = [
+        Variant(snapshot, "u", half.factors),
+        Variant(other, "t", half.factors),
+        Variant(snapshot, "t", {"v": 0.5, "q": np.array([1, 1, 0.9])}),
+        Variant(snapshot, "t", {"v": 0.5}),
+        Variant.before(snapshot, "t"),
+        Variant.without_layer(snapshot, "t", 0),
+        Variant.without_layer(snapshot, "t", 1),
+    ]
+    assert len({one.identity for one in (half, *different)}) == 8
