@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from beft_core.sweeps.importance import Importance
 from beft_core.tasks.metrics import chance, metric_in_words
 from beft_core.tasks.registry import TASKS
 from beft_core.terms import TERMS
 from dashboard.figures.parts import style
+from dashboard.figures.parts.drawing import Drawing, grid
 from dashboard.figures.parts.labels import as_written, in_figures, trained_in_words
 
 if TYPE_CHECKING:
@@ -43,56 +43,27 @@ def by_term_and_rate(rows: pd.DataFrame, dark: bool = False, most: int = MAX_PAN
     panels = panels[:most]
     down = max(1, len(panels))
     height = down * (TITLE + PLOT + FOOT)
-    figure = make_subplots(
-        down,
-        1,
-        vertical_spacing=(TITLE + FOOT) / (height - TITLE - FOOT) if down > 1 else 0,
-    )
-    words: list[dict[str, Any]] = []  # set at once below: each that is added alone has plotly read all before it again
-    lines: list[dict[str, Any]] = []
-    for number, ((task, size), part) in enumerate(panels, 1):
+    boxes = grid(down, 1, gap_y=(TITLE + FOOT) / (height - TITLE - FOOT) if down > 1 else 0)
+    drawing = Drawing.of_panels([""] * down, boxes, shared=False)
+    for panel, ((task, size), part) in enumerate(panels, 1):
         metric = metric_in_words(str(part["metric"].dropna().iloc[0]))
-        words += _draw(figure, part, metric, number, dark)
-        words.append(
-            {
-                "text": f"<b>{as_written(task)}, {size}: {metric}, %</b>",
-                "x": 0,
-                "xref": "x domain",
-                "xanchor": "left",
-                "yshift": 24,
-                "y": 1,
-                "yref": f"{_axis('y', number)} domain",
-                "yanchor": "bottom",
-                "showarrow": False,
-                "font": {"size": 14},
-            }
-        )
-        guess = _scale(figure, part, str(task), number)
+        _draw(drawing, part, metric, panel, dark)
+        title = f"<b>{as_written(task)}, {size}: {metric}, %</b>"
+        corner = {"x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "yshift": 24}
+        drawing.words(title, panel, within="xy", font={"size": 14}, **corner)
+        guess = _scale(drawing, part, str(task), panel)
         if guess is not None:
-            x, y = f"{_axis('x', number)} domain", _axis("y", number)
-            line = {"color": style.ink(dark), "width": 1, "dash": "dot"}
-            ends = {"x0": 0, "x1": 1, "xref": x, "y0": guess, "y1": guess, "yref": y}
-            lines.append({"type": "line", "name": "chance", "line": line, **ends})
-            said = {"text": "chance", "xanchor": "right", "yanchor": "top", "font": {"size": 12}, "showarrow": False}
-            words.append({**said, "x": 1, "xref": x, "y": guess, "yref": y})
-    figure.update_yaxes(fixedrange=True)
-    figure.update_layout(
-        template=style.template(dark),
-        height=height,
-        margin={"t": TITLE, "b": FOOT},
-        hovermode="closest",
-        annotations=words,
-        shapes=lines,
-    )
-    return figure
+            drawing.across(guess, panel, name="chance", line={"color": style.ink(dark), "width": 1, "dash": "dot"})
+            below = {"x": 1, "xanchor": "right", "y": guess, "yanchor": "top"}
+            drawing.words("chance", panel, within="x", font={"size": 12}, **below)
+    drawing.axes("y", fixedrange=True)
+    return drawing.figure(dark, height=height, margin={"t": TITLE, "b": FOOT}, hovermode="closest")
 
 
-def _draw(figure: go.Figure, rows: pd.DataFrame, metric: str, number: int, dark: bool) -> list[dict[str, Any]]:
-    """Draw one panel, and return the annotations that name what is trained. Learning rates stand side by side, those of
-    one thing that is trained together.
+def _draw(drawing: Drawing, rows: pd.DataFrame, metric: str, panel: int, dark: bool) -> None:
+    """Draw the dots, means and names of one panel. Learning rates stand side by side, those of one thing that is
+    trained together.
     """
-    names: list[dict[str, Any]] = []
-    place = {"row": number, "col": 1}
     ticks: list[float] = []
     labels: list[str] = []
     at = 0.0
@@ -107,7 +78,9 @@ def _draw(figure: go.Figure, rows: pd.DataFrame, metric: str, number: int, dark:
         beside = min(_BESIDE, 0.5 / len(seeds))
         finished = own[own["value"].notna()]
         done = finished.loc[finished["seed"].isin(seeds), ["lr", "seed", "value"]]
-        figure.add_scatter(
+        drawing.trace(
+            "scatter",
+            panel,
             x=[where[row.lr] + beside * (seeds.index(row.seed) - (len(seeds) - 1) / 2) for row in done.itertuples()],
             y=100 * done["value"],
             mode="markers",
@@ -119,10 +92,11 @@ def _draw(figure: go.Figure, rows: pd.DataFrame, metric: str, number: int, dark:
                 for row in done.itertuples()
             ],
             hovertemplate="%{customdata}<extra></extra>",
-            **place,
         )
         means = finished.groupby("lr")["value"].mean()
-        figure.add_scatter(
+        drawing.trace(
+            "scatter",
+            panel,
             x=[where[lr] for lr in means.index],
             y=100 * means,
             mode="markers",
@@ -130,29 +104,15 @@ def _draw(figure: go.Figure, rows: pd.DataFrame, metric: str, number: int, dark:
             hoverinfo="skip",
             marker={"symbol": "line-ew", "size": 14, "line": {"color": colour, "width": 3}},
             cliponaxis=False,
-            **place,
         )
-        names.append(
-            {
-                "text": f"<b>{name}</b>",
-                "x": (where[rates[0]] + where[rates[-1]]) / 2,
-                "xref": _axis("x", number),
-                "y": 1,
-                "yref": f"{_axis('y', number)} domain",
-                "yanchor": "bottom",
-                "yshift": 2,
-                "showarrow": False,
-                "name": str(trains),
-                "font": {"color": style.readable(colour, dark), "size": 14},
-            }
-        )
-    figure.update_xaxes(
-        range=[-0.7, at - _GAP - 0.3], tickvals=ticks, ticktext=labels, fixedrange=True, showgrid=False, **place
-    )
-    return names
+        above = {"x": (where[rates[0]] + where[rates[-1]]) / 2, "y": 1, "yanchor": "bottom", "yshift": 2}
+        font = {"color": style.readable(colour, dark), "size": 14}
+        drawing.words(f"<b>{name}</b>", panel, within="y", name=str(trains), font=font, **above)
+    span = [-0.7, at - _GAP - 0.3]
+    drawing.axis("x", panel, range=span, tickvals=ticks, ticktext=labels, fixedrange=True, showgrid=False)
 
 
-def _scale(figure: go.Figure, rows: pd.DataFrame, task: str, number: int) -> float | None:
+def _scale(drawing: Drawing, rows: pd.DataFrame, task: str, panel: int) -> float | None:
     """Scale the y axis, and return chance in percent where there is one: it is on the axis, and differences below
     :data:`LEAST` points look as small as they are.
     """
@@ -163,13 +123,8 @@ def _scale(figure: go.Figure, rows: pd.DataFrame, task: str, number: int) -> flo
     if guess is not None:
         low, high = min(low, 100 * guess), max(high, 100 * guess)
     more = max(0.0, LEAST - (high - low)) / 2 + 0.06 * max(high - low, LEAST)
-    figure.update_yaxes(range=[low - more, high + more], row=number, col=1)
+    drawing.axis("y", panel, range=[low - more, high + more])
     return None if guess is None else 100 * guess
-
-
-def _axis(letter: str, number: int) -> str:
-    """Name a panel's axis as Plotly does: x, x2, x3."""
-    return letter if number == 1 else f"{letter}{number}"
 
 
 def name_of(trains: str) -> str:
@@ -205,28 +160,26 @@ def by_setting(found: Sequence[Importance], dark: bool = False) -> go.Figure:
     rows = [setting_in_words(one.setting) for one in found][::-1]
     shares = [100 * one.share for one in found][::-1]
     chances = [100 * one.by_chance for one in found][::-1]
-    figure = go.Figure(
-        go.Bar(
-            x=shares,
-            y=rows,
-            orientation="h",
-            marker={"color": style.shade(style.neutral(dark), 1, dark)},
-            customdata=[one.levels for one in found][::-1],
-            hovertemplate="%{y}: %{x:.1f} % of the variance, %{customdata} values<extra></extra>",
-        )
+    drawing = Drawing()
+    drawing.trace(
+        "bar",
+        x=shares,
+        y=rows,
+        orientation="h",
+        marker={"color": style.shade(style.neutral(dark), 1, dark)},
+        customdata=[one.levels for one in found][::-1],
+        hovertemplate="%{y}: %{x:.1f} % of the variance, %{customdata} values<extra></extra>",
     )
-    figure.add_scatter(
+    drawing.trace(
+        "scatter",
         x=chances,
         y=rows,
         mode="markers",
-        marker={
-            "symbol": "line-ns",
-            "size": 20,
-            "line": {"width": 2, "color": style.ink(dark)},
-        },
+        marker={"symbol": "line-ns", "size": 20, "line": {"width": 2, "color": style.ink(dark)}},
         hovertemplate="%{y}: %{x:.1f} % by chance alone<extra></extra>",
     )
-    figure.add_scatter(  # beyond bar and mark
+    drawing.trace(  # beyond bar and mark
+        "scatter",
         x=[max(pair) for pair in zip(shares, chances, strict=True)],
         y=rows,
         mode="text",
@@ -236,7 +189,6 @@ def by_setting(found: Sequence[Importance], dark: bool = False) -> go.Figure:
         hoverinfo="skip",
     )
     ticks = [0, 25, 50, 75, 100]
-    figure.update_xaxes(range=[0, 112], tickvals=ticks, ticktext=[f"{at} %" for at in ticks], fixedrange=True)
-    figure.update_yaxes(fixedrange=True)
-    figure.update_layout(template=style.template(dark), height=34 * len(rows) + 44, bargap=0.4)
-    return figure
+    drawing.axis("x", range=[0, 112], tickvals=ticks, ticktext=[f"{at} %" for at in ticks], fixedrange=True)
+    drawing.axis("y", fixedrange=True)
+    return drawing.figure(dark, height=34 * len(rows) + 44, bargap=0.4)

@@ -111,7 +111,7 @@ def show_results(run: Run, ended: bool) -> None:
         return
     try:
         total = _count(run.sweep)
-        grid = _grid(run.sweep) if total <= LARGE else _sizes(opened.results)
+        grid = _grid(run.sweep) if total <= LARGE else None
     except UserError as error:
         page.report(error, "The grid of this sweep cannot be read")
         return
@@ -128,10 +128,18 @@ def show_results(run: Run, ended: bool) -> None:
         _downloads(run)
 
 
-def _sizes(done: pd.DataFrame) -> pd.DataFrame:
-    """List what is finished of a large sweep as :func:`_grid` lists all of it: places of the others stay empty."""
-    sizes = done["n_train"].map({n: f"{n:,.0f} examples" for n in done["n_train"].dropna().unique()})
-    return done[["run", "task", "trains", "lr", "seed"]].assign(size=sizes.fillna("all examples"))
+def _in_places(grid: pd.DataFrame | None, done: pd.DataFrame) -> pd.DataFrame:
+    """Put metrics of finished fine-tunes beside the places of the grid; None, of a large sweep: only where there is
+    one, and places of the others stay empty.
+    """
+    values = done[["run", "metric", "value"]]
+    if grid is not None:
+        return grid.merge(values, on="run", how="left")
+    has_value = done["value"].notna()
+    own = done[["run", "task", "trains", "lr", "seed", "n_train"]][has_value]
+    sizes = own.pop("n_train").map({n: f"{n:,.0f} examples" for n in done["n_train"].dropna().unique()})
+    values = values.loc[has_value, ["metric", "value"]]
+    return own.assign(size=sizes.fillna("all examples"), metric=values["metric"], value=values["value"])
 
 
 def _choose(done: pd.DataFrame) -> pd.DataFrame:
@@ -154,13 +162,11 @@ def values_by_name(values: Iterable[Any]) -> dict[str, Any]:
     return {exact(value) if isinstance(value, float) else str(value): value for value in sorted(values)}
 
 
-def _picture(grid: pd.DataFrame, done: pd.DataFrame) -> None:
+def _picture(grid: pd.DataFrame | None, done: pd.DataFrame) -> None:
+    """Draw every metric; ``grid``: as of :func:`_in_places`."""
     if done["value"].notna().sum() == 0:
         return
-    rows = grid.merge(done[["run", "metric", "value"]], on="run", how="left")
-    most = MAX_PANELS
-    if len(grid) > LARGE:
-        rows, most = rows[rows["value"].notna()], LARGE_PANELS
+    rows, most = _in_places(grid, done), MAX_PANELS if grid is not None else LARGE_PANELS
     show(
         by_term_and_rate(rows, page.dark(), most),
         "sweep-values",

@@ -53,8 +53,8 @@ class Drawing:
     def of_panels(
         cls, titles: Sequence[str], boxes: Sequence[Box], *, shared: bool = True, title_size: int = 13
     ) -> Drawing:
-        """Begin a drawing of several panels. ``titles``: markup that stands above each; ``shared``: whether those of a
-        row have one y axis, whose numbers stand at the first.
+        """Begin a drawing of several panels. ``titles``: markup that stands above each, "" for none; ``shared``:
+        whether those of a row have one y axis, whose numbers stand at the first.
         """
         drawing = cls(boxes)
         for panel, (title, box) in enumerate(zip(titles, boxes, strict=True), 1):
@@ -64,7 +64,8 @@ class Drawing:
             drawing.axis("x", panel, anchor=f"y{_number(panel)}", domain=box.x)
             drawing.axis("y", panel, anchor=f"x{_number(panel)}", domain=box.y, **of_first)
             font, middle = {"size": title_size}, sum(box.x) / 2
-            drawing.words(title, x=middle, y=box.y[1], font=font, xanchor="center", yanchor="bottom", **_ON_PAPER)
+            if title:
+                drawing.words(title, x=middle, y=box.y[1], font=font, xanchor="center", yanchor="bottom", **_ON_PAPER)
         return drawing
 
     def first_of_row(self, panel: int) -> int:
@@ -103,9 +104,12 @@ class Drawing:
         on = {"xref": f"x{_number(panel)}", "yref": f"y{_number(panel)} domain"}
         self.shapes.append({"type": "line", **on, "x0": x, "x1": x, "y0": 0, "y1": 1, **look})
 
-    def words(self, text: str, panel: int = 1, **look: Any) -> None:
-        """Write markup on a panel, without an arrow."""
-        self.annotations.append({"text": text, "showarrow": False, **_on(panel), **look})
+    def words(self, text: str, panel: int = 1, *, within: str = "", **look: Any) -> None:
+        """Write markup on a panel, without an arrow. ``within``: letters of the axes along which its place is a part of
+        the panel, from 0 to 1, and not in their units.
+        """
+        on = {f"{letter}ref": f"{letter}{_number(panel)} domain" for letter in within}
+        self.annotations.append({"text": text, "showarrow": False, **_on(panel), **on, **look})
 
     def figure(self, dark: bool, **layout: Any) -> go.Figure:
         """Make the figure, in the look of all figures; ``layout``: what else it has."""

@@ -47,6 +47,7 @@ def test_what_is_drawn_stands_on_its_panel_in_the_look_of_all_figures() -> None:
     drawing.across(5, 2, line={"width": 3})
     drawing.upward(7)
     drawing.words("here", 2, x=1, y=2)
+    drawing.words("at the top", 2, within="y", x=1, y=1)
     drawing.axis("x", 2, nticks=3)
     drawing.axes("x", fixedrange=True)
     figure = drawing.figure(dark=True, height=123)
@@ -56,7 +57,10 @@ def test_what_is_drawn_stands_on_its_panel_in_the_look_of_all_figures() -> None:
     assert (box.type, box.xref, box.yref, box.y1) == ("rect", "x2", "y2", 3)
     assert (across.xref, across.x1, across.yref, across.y0, across.y1) == ("x2 domain", 1, "y2", 5, 5)
     assert (upward.yref, upward.y1, upward.xref, upward.x0, upward.x1) == ("y domain", 1, "x", 7, 7)
-    assert (figure.layout.annotations[2].text, figure.layout.annotations[2].xref) == ("here", "x2")
+    here, top = figure.layout.annotations[2:]
+    assert (here.text, here.xref, here.yref) == ("here", "x2", "y2")
+    assert (top.text, top.xref, top.yref, top.y) == ("at the top", "x2", "y2 domain", 1)
+    assert not Drawing.of_panels([""], grid(1, 1)).annotations
     assert figure.layout.xaxis.fixedrange and figure.layout.xaxis2.fixedrange
     assert (figure.layout.xaxis.nticks, figure.layout.xaxis2.nticks, figure.layout.height) == (None, 3, 123)
     assert figure.layout.template.layout.font.color == style.ink(True)
