@@ -62,6 +62,27 @@ def test_seeds_are_a_number_or_a_list() -> None:
         SweepSpec(seeds=0)
 
 
+@pytest.mark.parametrize("preset", ["quick", "paper"])
+def test_a_run_of_a_grid_is_what_it_is_alone(preset: str) -> None:
+    runs = spec(tasks=["sst2", "rte"], terms=["v", "full"], lrs=[1e-3, 1e-2], seeds=[7, 0, 3], preset=preset).runs()
+    alone = [
+        RunConfig(task=task, mode=mode, terms=terms, lr=lr, seed=seed, preset=preset).resolved()
+        for task in ("sst2", "rte")
+        for mode, terms in (("terms", ("v",)), ("full", ()))
+        for lr in (1e-3, 1e-2)
+        for seed in (7, 0, 3)
+    ]
+    differ = [one for one, other in zip(runs, alone, strict=True) if one != other]
+    assert not differ
+
+
+def test_a_seed_that_the_sampler_does_not_take_is_refused_wherever_it_stands() -> None:
+    assert len(spec(terms="v", sampler="randomstate", seeds=[5, 2**32 - 1]).runs()) == 2
+    for seeds in ([2**32, 0], [0, 2**32]):
+        with pytest.raises(UserError, match="got --seed 4294967296"):
+            spec(terms="v", sampler="randomstate", seeds=seeds).runs()
+
+
 def test_a_size_by_regime_and_by_number_is_one_run() -> None:
     runs = spec(tasks="sst2", terms="v", regimes="low", n_train=1000).runs()
     assert len(runs) == 1
