@@ -163,8 +163,8 @@ def _draw_reasons(
             fillcolor=style.void(dark),
             layer="below",
         )
-        words = {"name": "reason", "font": {"size": 15}}
-        drawing.words(f"<i>{reason}</i>", panel, x=(left + right) / 2, y=at, **words)
+        x = (left + right) / 2
+        drawing.words(f"<i>{reason}</i>", panel, x=x, y=at, name="reason", font={"size": 15})
 
 
 def _draw_frame(
