@@ -96,20 +96,17 @@ class Drawing:
 
     def across(self, y: float, panel: int = 1, **look: Any) -> None:
         """Draw a line across a panel at the height ``y``."""
-        on = {"xref": f"x{_number(panel)} domain", "yref": f"y{_number(panel)}"}
-        self.shapes.append({"type": "line", **on, "x0": 0, "x1": 1, "y0": y, "y1": y, **look})
+        self.shapes.append({"type": "line", **_on(panel, "x"), "x0": 0, "x1": 1, "y0": y, "y1": y, **look})
 
     def upward(self, x: float, panel: int = 1, **look: Any) -> None:
         """Draw a line from the lower to the upper edge of a panel at the place ``x``."""
-        on = {"xref": f"x{_number(panel)}", "yref": f"y{_number(panel)} domain"}
-        self.shapes.append({"type": "line", **on, "x0": x, "x1": x, "y0": 0, "y1": 1, **look})
+        self.shapes.append({"type": "line", **_on(panel, "y"), "x0": x, "x1": x, "y0": 0, "y1": 1, **look})
 
     def words(self, text: str, panel: int = 1, *, within: str = "", **look: Any) -> None:
         """Write markup on a panel, without an arrow. ``within``: letters of the axes along which its place is a part of
         the panel, from 0 to 1, and not in their units.
         """
-        on = {f"{letter}ref": f"{letter}{_number(panel)} domain" for letter in within}
-        self.annotations.append({"text": text, "showarrow": False, **_on(panel), **on, **look})
+        self.annotations.append({"text": text, "showarrow": False, **_on(panel, within), **look})
 
     def figure(self, dark: bool, **layout: Any) -> go.Figure:
         """Make the figure, in the look of all figures; ``layout``: what else it has."""
@@ -127,5 +124,6 @@ def _number(panel: int) -> str:
     return str(panel) if panel > 1 else ""
 
 
-def _on(panel: int) -> dict[str, str]:
-    return {"xref": f"x{_number(panel)}", "yref": f"y{_number(panel)}"}
+def _on(panel: int, within: str = "") -> dict[str, str]:
+    """Say what places on a panel are measured by; ``within``: as of :meth:`Drawing.words`."""
+    return {f"{axis}ref": f"{axis}{_number(panel)}{' domain' if axis in within else ''}" for axis in "xy"}
