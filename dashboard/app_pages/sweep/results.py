@@ -132,14 +132,12 @@ def _in_places(grid: pd.DataFrame | None, done: pd.DataFrame) -> pd.DataFrame:
     """Put metrics of finished fine-tunes beside the places of the grid; None, of a large sweep: only where there is
     one, and places of the others stay empty.
     """
-    values = done[["run", "metric", "value"]]
     if grid is not None:
-        return grid.merge(values, on="run", how="left")
-    has_value = done["value"].notna()
-    own = done[["run", "task", "trains", "lr", "seed", "n_train"]][has_value]
-    sizes = own.pop("n_train").map({n: f"{n:,.0f} examples" for n in done["n_train"].dropna().unique()})
-    values = values.loc[has_value, ["metric", "value"]]
-    return own.assign(size=sizes.fillna("all examples"), metric=values["metric"], value=values["value"])
+        return grid.merge(done[["run", "metric", "value"]], on="run", how="left")
+    own = done[["run", "task", "trains", "lr", "seed", "n_train", "metric", "value"]][done["value"].notna()]
+    words = {n: f"{n:,.0f} examples" for n in own["n_train"].dropna().unique()}
+    own.insert(5, "size", own.pop("n_train").map(words).fillna("all examples"))
+    return own
 
 
 def _choose(done: pd.DataFrame) -> pd.DataFrame:
