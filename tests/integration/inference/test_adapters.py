@@ -116,6 +116,9 @@ def test_vectors_before_the_text_are_asked_from_files_as_by_the_function(tmp_pat
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(np.array(one["logits"]), other.logits, atol=1e-5)
     assert expected[0].without == {} and sorted(expected[1].without) == list(range(6))
+    # What lies beside the model since the first question is as good after adapters were in it.
+    for one, other in zip(held.answer(runs, **asked)["answers"], found, strict=True):
+        assert one == other
     # Without its vectors, prefix tuning is the model alone; with them it is not.
     np.testing.assert_allclose(expected[0].before, by_peft(None, opened(files[0])), atol=2e-5)
     assert np.abs(expected[0].logits - expected[0].before).max() > 0.01
