@@ -178,6 +178,7 @@ def visitor():
         app.query_params[name] = value
     return app
 run(visitor())  # all is imported then, as in a server that has run for a while
+print("memory with the table once read: %.0f MB" % memory())
 app = visitor()
 streamlit.cache_resource.clear()
 streamlit.cache_data.clear()
@@ -192,7 +193,8 @@ for name, key, values in {filters!r}:
 if times:
     said("another filter", times)
 said("the next visitor", [run(visitor())])
-print("memory: %.0f MB, at most %.0f MB" % (memory(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print("memory with the table read again: %.0f MB, at most %.0f MB" % (memory(), peak))
 """
 """Program of the process that is one page's server."""
 
