@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
 import pytest
@@ -30,8 +32,11 @@ def test_every_page_tells_of_a_run_at_work_and_one_of_them_ends_it() -> None:
         assert run.id[-6:] in said(at) and "of 10,000" in said(at) and "<progress" in said(at), name
         here = name == "fine_tune"  # the page of its card scrolls to it, the others lead there
         assert any(one.key == "run-bar-show" for one in at.button) == here, name
+    worker = run.recorded().process.pid
+    os.kill(worker, signal.SIGSTOP)  # else it may have ended before the page is drawn
     at.button(key="run-bar-cancel").click().run()
     assert run.cancel_asked() and "cancelling" in said(sound(at))
+    os.kill(worker, signal.SIGCONT)
     wait(lambda: not run.status().active)
     assert "was cancelled" in said(sound(at.run())) and "<progress" not in said(at)
     button(at, "Dismiss").click().run()
