@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -360,7 +361,9 @@ def test_four_that_resume_a_run_at_once_start_one_worker(tmp_path: Path) -> None
         process.stdin.flush()
     said = sorted(process.communicate(timeout=60)[0].strip() for process in four)
     assert said.count("started") == 1, said
-    assert all("process" in words and "since 20" in words for words in said if words != "started"), said
+    # Who comes while the run is being started waits for that, and on a busy machine not long enough.
+    told = re.compile(r"process \d+, since 20|just being started, is in use by another process")
+    assert all(told.search(words) for words in said if words != "started"), said
     wait(in_stage(run, "train"))
     stages = [record for record in run.read_metrics()[0] if record.get("name") == "load model"]
     assert len(stages) == len(began) + 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save, save_file
 
@@ -207,14 +207,19 @@ def test_pieces_of_any_type_are_written_block_by_block_and_read_as_they_were(
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+@example(float.fromhex("0x1.ffp127"))
+@example(float.fromhex("-0x1.fefffep127"))
 def test_numbers_are_rounded_to_the_nearest_of_a_narrow_type(value: float) -> None:
     wide = np.array([value], "<f4")
     bits = int(wide.view("<u4")[0])
     near = [np.array([(bits >> 16) + up], "<u4") << 16 for up in (0, 1)]
-    choices = [float(one.view("<f4")[0]) for one in near]
+    choices = [max(-(2.0**128), min(2.0**128, float(one.view("<f4")[0]))) for one in near]
     best = min(range(2), key=lambda at: (abs(choices[at] - value), ((bits >> 16) + at) & 1))
-    if np.isfinite(choices[best]):
+    if abs(choices[best]) < 2.0**128:
         assert float(as_float32(as_bytes(wide, "BF16"), "BF16")[0]) == choices[best]
+    else:  # half way to what would be the next number, or beyond
+        with pytest.raises(UserError, match="too large for BF16"):
+            as_bytes(wide, "BF16")
     if abs(value) < 60000:
         assert as_float32(as_bytes(wide, "F16"), "F16")[0] == np.float32(np.float16(value))
     for dtype in ("F32", "F64"):
