@@ -23,6 +23,10 @@ class MethodRow:
     """Short name of what the method trains, for lists of runs; empty: the bias terms are named."""
     names_terms: bool = False
     """Whether the configuration says with ``terms`` which bias terms of the layers it trains."""
+    needs_biases: bool = True
+    """Whether a model without a bias term leaves the method nothing to train, or nothing for its snapshot to hold, even
+    where a head is trained.
+    """
     every_bias: bool = False
     """Whether the method trains every bias, so that the terms can be compared: such a fine-tune is a probe."""
     changes_weights: bool = False
@@ -109,11 +113,13 @@ _ROWS: dict[str, MethodRow] = {
         "only the pooler's bias and the head: what every bias mode trains besides its bias",
         "beft_core.training.methods.bias_terms:BiasTerms",
         short="the head only",
+        needs_biases=False,
     ),
     "full": MethodRow(
         "every parameter",
         "beft_core.training.methods.full:Full",
         short="every weight",
+        needs_biases=False,
         changes_weights=True,
         shares_pass=False,
         counts=lambda layout, total: total,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from beft_core.errors import UserError
-from beft_core.terms import TERM_KEYS
+from beft_core.terms import CANDIDATES, TERM_KEYS
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,6 +226,12 @@ class Layout:
             absent={term: why for term, why in self.absent.items() if term not in new},
             added=(*self.added, *new),
         )
+
+    def candidates_to_add(self) -> tuple[str, ...]:
+        """List those of b_q, b_k and b_v that the model has a place for; none where it has one of the three."""
+        if set(self.terms) & set(CANDIDATES):
+            return ()
+        return tuple(term for term in CANDIDATES if any(slot.term == term for slot in self.addable))
 
     def require(self, terms: Iterable[str]) -> None:
         """Raise UserError, listing what the model has, unless it has all ``terms``."""

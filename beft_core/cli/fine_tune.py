@@ -26,7 +26,7 @@ from beft_core.snapshots.snapshot import Snapshot, adapter_beside
 from beft_core.tasks.registry import get_task
 from beft_core.terms import CANDIDATES
 from beft_core.training.observer import NOT_METRICS
-from beft_core.training.preconditions import checked_data, require_model
+from beft_core.training.preconditions import checked_data, require_model, with_candidates
 
 Resume = Annotated[
     str | None,
@@ -96,6 +96,7 @@ def select(
     with progress() as observer:
         # What is wrong with the data or the model is told before PyTorch takes its seconds.
         data = checked_data(config.probe(), observer)
+        config = with_candidates(config, observer)
         require_model(config.probe(), observer)
         doubts = warned(observer, config.probe())
         observer.stage("start PyTorch")

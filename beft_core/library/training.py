@@ -9,7 +9,7 @@ import inspect
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from beft_core.config import PROBE, PROBE_EVALUATES, RunConfig
@@ -30,7 +30,7 @@ from beft_core.models.source import locate
 from beft_core.tasks.examples import TaskData
 from beft_core.tasks.registry import TASKS
 from beft_core.training.observer import Observer
-from beft_core.training.preconditions import checked_data, require_model
+from beft_core.training.preconditions import checked_data, require_model, with_candidates
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,7 +105,7 @@ def train(
     )
     file = _file(checkpoint)
     with watching(progress, observer) as watched:
-        examples = _ready(watched, work)
+        _, examples = _ready(watched, work)
         from beft_core.training import workflow
 
         return work.kept(workflow.train(work.config, watched, file, data=examples, base=work.base))
@@ -167,7 +167,7 @@ def select(
     )
     file = _file(checkpoint)
     with watching(progress, observer) as watched:
-        examples = _ready(watched, work, probe=True)
+        work, examples = _ready(watched, work, probe=True)
         from beft_core.training import workflow
 
         when = settings.get("evaluate", PROBE_EVALUATES if config is None else None)
@@ -322,10 +322,10 @@ def _file(checkpoint: str | os.PathLike[str] | None) -> Path | None:
     return path
 
 
-def _ready(observer: Observer, work: _Work, probe: bool = False) -> TaskData:
+def _ready(observer: Observer, work: _Work, probe: bool = False) -> tuple[_Work, TaskData]:
     """Read the examples, and check them and the model: what is wrong is told before torch takes its seconds.
 
-    ``probe``: the work is that of a selection.
+    ``probe``: the work is that of a selection, which is returned with the biases that it adds.
     """
     require_training()
     config = work.config.probe() if probe else work.config
@@ -333,9 +333,12 @@ def _ready(observer: Observer, work: _Work, probe: bool = False) -> TaskData:
         warnings.warn(keywords(doubt), stacklevel=4)  # at the line that called train or select
     data = checked_data(config, observer) if work.data is None else work.data
     if work.base is None:
+        if probe:
+            work = replace(work, config=with_candidates(work.config, observer))
+            config = work.config.probe()
         require_model(config, observer)
     observer.stage("start PyTorch")
-    return data
+    return work, data
 
 
 def only_task(snapshot: Snapshot) -> str:

@@ -45,9 +45,8 @@ def usual(model: str) -> list[str]:
     So is a file that is not converted yet: most of those have no biases, and a bias that is there stays as it is.
     """
     try:
-        layout = layout_of(model)
+        return list(layout_of(model).candidates_to_add())
     except NotConverted:
         return list(CANDIDATES)
     except UserError:
         return []
-    return [] if set(layout.terms) & set(CANDIDATES) else [term for term in CANDIDATES if term in addable(layout)]

@@ -5,6 +5,7 @@ What they read for it, the examples, is given on, so that nothing is read twice.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -116,14 +117,28 @@ def require_model(config: RunConfig, observer: Observer) -> None:
     with_added = layout.with_added(config.add_bias)
     wanted_terms(config, with_added)
     require_targets(config, layout)
-    if (not config.method.trains or config.method.adapter is not None) and not with_added.terms:
-        raise UserError(
-            f"got --method {config.mode} for a model without a bias term, whose snapshot would be empty",
-            "zero biases, which change nothing",
-            "--add-bias v",
-        )
+    require_biases(config, with_added)
     if answers_prompts(config):
         require_language_model(layout)
+
+
+def with_candidates(config: RunConfig, observer: Observer) -> RunConfig:
+    """Let a selection add zero biases b_q, b_k and b_v to a model that has none of them, unless it says what it adds.
+
+    Raises:
+        UserError: no such model.
+    """
+    if config.add_bias:
+        return config
+    observer.stage("find the model")
+    layout = locate(config.model).layout
+    added = layout.candidates_to_add()
+    if added:
+        observer.message(
+            f"this {layout.model_type} model has none of b_q, b_k and b_v: zero ones are added and trained "
+            f"(--add-bias {' '.join(added)})"
+        )
+    return dataclasses.replace(config, add_bias=added)
 
 
 def require_models(configs: Iterable[RunConfig], observer: Observer) -> None:
@@ -144,6 +159,24 @@ def require_models(configs: Iterable[RunConfig], observer: Observer) -> None:
 def answers_prompts(config: RunConfig) -> bool:
     """Say whether the task of a run is one of prompts; nothing of it is read."""
     return config.prompt is not None or (config.train_file is None and get_task(config.task).prompt is not None)
+
+
+def require_biases(config: RunConfig, layout: Layout) -> None:
+    """Check that a model has bias terms, if without one there is nothing to train or a snapshot would hold nothing.
+
+    ``layout``: of the model, with the biases that the run adds.
+
+    Raises:
+        UserError: it has none.
+    """
+    if not layout.terms and (config.method.needs_biases or answers_prompts(config)):
+        addable = layout.candidates_to_add()
+        raise UserError(
+            f"got a {layout.model_type} model without a bias term for --method {config.mode}, which leaves nothing to "
+            "train or to keep",
+            "a model with biases, or zero ones, which change nothing before they are trained",
+            f"--add-bias {' '.join(addable)}" if addable else "",
+        )
 
 
 def require_targets(config: RunConfig, layout: Layout) -> None:

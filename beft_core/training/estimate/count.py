@@ -28,7 +28,7 @@ from beft_core.tasks.registry import get_task
 from beft_core.tasks.sources import official
 from beft_core.tasks.sources.demo import TRAIN_SIZE
 from beft_core.tasks.sources.user_files import OwnTable
-from beft_core.training.preconditions import require_targets, wanted_terms
+from beft_core.training.preconditions import require_biases, require_targets, wanted_terms
 
 CHECKPOINTS = 30
 """Number of checkpoints of a trajectory: enough to be played smoothly, few enough to stay small."""
@@ -72,10 +72,12 @@ def count_parameters(config: RunConfig) -> ParameterCount:
     """Count trained and all parameters, from the configuration and the headers of the model's files.
 
     Raises:
-        UserError: no such model on this machine, terms or layers that it does not have.
+        UserError: no such model on this machine, terms or layers that it does not have, or no bias term where the run
+            needs one.
     """
     source = locate(config.model, local_only=True)
     layout = source.layout.with_added(config.add_bias)
+    require_biases(config, layout)
     sizes = _sizes(source.folder, layout.prefix)
     total = sum(sizes.values())
     method = config.method

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from example_decoder import write_decoder
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from beft_core import Observer, RunConfig, Snapshot, evaluate, merge, select, train
@@ -154,6 +155,14 @@ def test_a_selection_says_which_term_and_trains_it(loaded: dict[str, Any]) -> No
     assert "given in Python" in found.probe.meta.provenance["data"]
     assert f"Projection ratio selects {found.term}" in repr(found) and "probe: all, accuracy" in repr(found)
     assert len(found.plot().data) > 0 and len(found.to_pandas()) > 8
+
+
+def test_a_selection_adds_the_biases_that_a_model_lacks(tmp_path: Path) -> None:
+    """And compares them by what is defined for biases that began at zero."""
+    folder = write_decoder(tmp_path / "tiny")
+    found = select(model=str(folder), texts=TEXTS, labels=LABELS, epochs=1, lr=1e-2)
+    assert found.probe.meta.trained_terms == ("q", "k", "v") and found.selected["projection_ratio"] is None
+    assert found.selected["magnitude"] in ("q", "k", "v")
 
 
 def test_a_task_of_the_lab_is_found_in_the_snapshot(tmp_path: Path) -> None:

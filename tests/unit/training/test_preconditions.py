@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from example_snapshots import example
 
+from beft_core.architectures.resolve import layout_for
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
+from beft_core.methods import METHODS
 from beft_core.snapshots.adapter_folder import AdapterFolder
 from beft_core.snapshots.snapshot import read_snapshot, write_snapshot
 from beft_core.tasks.registry import get_task
@@ -31,6 +33,7 @@ from beft_core.training.preconditions import (
     require_model,
     require_something_to_train,
     with_adapter,
+    with_candidates,
 )
 
 SILENT = Observer()
@@ -154,15 +157,45 @@ def test_a_snapshot_of_a_prompted_task_has_no_head_and_others_need_one() -> None
         head_of(prompted, "sst2")
 
 
-def test_a_model_without_biases_is_scored_with_zero_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    def layout(*terms: str) -> SimpleNamespace:
-        return SimpleNamespace(lm="a head", terms=terms, with_added=lambda added: layout(*terms, *added))
+LLAMA = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+LLAMA |= {"num_key_value_heads": 2, "intermediate_size": 128}
 
-    monkeypatch.setattr(preconditions, "locate", lambda model: SimpleNamespace(layout=layout()))
-    config = RunConfig(mode="none", terms=(), task="prompt-sst2")
-    with pytest.raises(UserError, match="whose snapshot would be empty"):
-        require_model(config, SILENT)
-    require_model(dataclasses.replace(config, add_bias=("v",)), SILENT)
+
+@pytest.mark.parametrize("mode", [name for name, row in METHODS.items() if not row.names_terms and name != "ln-tuning"])
+def test_a_model_without_biases_needs_zero_ones(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But where a head or every weight is trained, and a snapshot has the head to hold."""
+    monkeypatch.setattr(preconditions, "locate", lambda model: SimpleNamespace(layout=layout_for(LLAMA)))
+    kept = []
+    for task in ("prompt-sst2", "sst2"):
+        config = RunConfig(mode=mode, terms=(), task=task)
+        try:
+            require_model(config, SILENT)
+            kept.append(task)
+        except UserError as error:
+            said = (
+                f"got a llama model without a bias term for --method {mode}, which leaves nothing to train or to keep"
+            )
+            assert str(error).startswith(said) and str(error).endswith("try --add-bias q k v")
+        require_model(dataclasses.replace(config, add_bias=("v",)), SILENT)
+    assert kept == (["sst2"] if mode in ("head", "full") else [])
+    probe = RunConfig(task="sst2").probe()
+    with pytest.raises(UserError, match="without a bias term for --method all"):
+        require_model(probe, SILENT)
+
+
+def test_a_selection_adds_the_biases_that_it_compares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preconditions, "locate", lambda model: SimpleNamespace(layout=layout_for(LLAMA)))
+    said: list[str] = []
+    heard = Observer()
+    heard.message = said.append  # type: ignore[method-assign]
+    added = with_candidates(RunConfig(task="prompt-sst2"), heard)
+    assert added.add_bias == ("q", "k", "v") and len(said) == 1 and "--add-bias q k v" in said[0]
+    require_model(added.probe(), SILENT)
+    mine = RunConfig(task="prompt-sst2", add_bias=("v",))
+    assert with_candidates(mine, heard) == mine
+    biased = {**LLAMA, "attention_bias": True}
+    monkeypatch.setattr(preconditions, "locate", lambda model: SimpleNamespace(layout=layout_for(biased)))
+    assert with_candidates(RunConfig(), heard) == RunConfig() and len(said) == 1
 
 
 def test_an_adapter_is_taken_where_it_can_be_put_into_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
