@@ -133,6 +133,6 @@ def test_the_sample_is_what_the_documentation_says() -> None:
                 cells.append(f"{100 * one['value']:.1f}{mark}")
             cells[1] += f" ({100 * one['low']:.0f} to {100 * one['high']:.0f})"
             assert f"| {label} | {one['trained_parameters']:,.0f} | {cells[0]} | {cells[1]} |" in page
-    gemma, bundled = (one for one in verdicts(found, "same") if "sst2" in one)
+    bundled, gemma = (one for one in verdicts(found, "same") if "sst2" in one)
     assert "at chance in 2 of 3 seeds, b_v in none" in bundled and "no seed is at chance, but they are too few" in gemma
     assert sum("collapse refuted here" in one for one in verdicts(found, "best") if "sst2" in one) == 2
