@@ -19,6 +19,7 @@ from beft_core.errors import UserError
 from beft_core.extras import require_training
 from beft_core.files.paths import user_path
 from beft_core.methods import ONE_BY_ONE, method_of
+from beft_core.models.source import locate
 from beft_core.scores.approaches import APPROACHES, PAPER
 from beft_core.scores.learning import learning, of_fine_tune, of_probe
 from beft_core.scores.table import ScoreTable
@@ -96,7 +97,8 @@ def select(
     with progress() as observer:
         # What is wrong with the data or the model is told before PyTorch takes its seconds.
         data = checked_data(config.probe(), observer)
-        config = with_candidates(config, observer)
+        observer.stage("find the model")
+        config = with_candidates(config, locate(config.model).layout, observer)
         require_model(config.probe(), observer)
         doubts = warned(observer, config.probe())
         observer.stage("start PyTorch")

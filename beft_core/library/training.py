@@ -332,13 +332,26 @@ def _ready(observer: Observer, work: _Work, probe: bool = False) -> tuple[_Work,
     for doubt in config.doubts():
         warnings.warn(keywords(doubt), stacklevel=4)  # at the line that called train or select
     data = checked_data(config, observer) if work.data is None else work.data
+    if probe:
+        work = _with_candidates(work, observer)
+        config = work.config.probe()
     if work.base is None:
-        if probe:
-            work = replace(work, config=with_candidates(work.config, observer))
-            config = work.config.probe()
         require_model(config, observer)
     observer.stage("start PyTorch")
     return work, data
+
+
+def _with_candidates(work: _Work, observer: Observer) -> _Work:
+    """Add the biases that a selection compares where the model has none of them."""
+    base = work.base
+    if base is None:
+        observer.stage("find the model")
+        layout = locate(work.config.model).layout
+    else:
+        copies = [base()]
+        layout = copies[0].layout
+        work = replace(work, base=lambda: copies.pop() if copies else base())
+    return replace(work, config=with_candidates(work.config, layout, observer))
 
 
 def only_task(snapshot: Snapshot) -> str:

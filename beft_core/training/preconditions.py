@@ -122,22 +122,18 @@ def require_model(config: RunConfig, observer: Observer) -> None:
         require_language_model(layout)
 
 
-def with_candidates(config: RunConfig, observer: Observer) -> RunConfig:
+def with_candidates(config: RunConfig, layout: Layout, observer: Observer) -> RunConfig:
     """Let a selection add zero biases b_q, b_k and b_v to a model that has none of them, unless it says what it adds.
 
-    Raises:
-        UserError: no such model.
+    ``observer`` hears of it.
     """
-    if config.add_bias:
+    added = () if config.add_bias else layout.candidates_to_add()
+    if not added:
         return config
-    observer.stage("find the model")
-    layout = locate(config.model).layout
-    added = layout.candidates_to_add()
-    if added:
-        observer.message(
-            f"this {layout.model_type} model has none of b_q, b_k and b_v: zero ones are added and trained "
-            f"(--add-bias {' '.join(added)})"
-        )
+    observer.message(
+        f"this {layout.model_type} model has none of b_q, b_k and b_v: zero ones are added and trained "
+        f"(--add-bias {' '.join(added)})"
+    )
     return dataclasses.replace(config, add_bias=added)
 
 

@@ -29,8 +29,8 @@ def trained_slots(
         UserError: terms or layers that the model does not have, or no bias term where the run needs one.
     """
     layout = model.layout
-    require_biases(config, layout)
     wanted = wanted_terms(config, layout)
+    require_biases(config, layout)
     frozen = () if config.train_null else tuple(term for term in wanted if term in null)
     if frozen and observer is not None:
         observer.message(

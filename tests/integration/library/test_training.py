@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from example_decoder import write_decoder
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 from beft_core import Observer, RunConfig, Snapshot, evaluate, merge, select, train
 from beft_core.errors import UserError
@@ -163,6 +163,10 @@ def test_a_selection_adds_the_biases_that_a_model_lacks(tmp_path: Path) -> None:
     found = select(model=str(folder), texts=TEXTS, labels=LABELS, epochs=1, lr=1e-2)
     assert found.probe.meta.trained_terms == ("q", "k", "v") and found.selected["projection_ratio"] is None
     assert found.selected["magnitude"] in ("q", "k", "v")
+    loaded = {"model": AutoModel.from_pretrained(folder), "tokenizer": AutoTokenizer.from_pretrained(folder)}
+    assert same(found.probe, select(**loaded, texts=TEXTS, labels=LABELS, epochs=1, lr=1e-2).probe)
+    with pytest.raises(UserError, match="got the term v, which this llama model does not have"):
+        train(**loaded, texts=TEXTS, labels=LABELS, terms="v")
 
 
 def test_a_task_of_the_lab_is_found_in_the_snapshot(tmp_path: Path) -> None:

@@ -183,19 +183,16 @@ def test_a_model_without_biases_needs_zero_ones(mode: str, monkeypatch: pytest.M
         require_model(probe, SILENT)
 
 
-def test_a_selection_adds_the_biases_that_it_compares(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preconditions, "locate", lambda model: SimpleNamespace(layout=layout_for(LLAMA)))
+def test_a_selection_adds_the_biases_that_it_compares() -> None:
     said: list[str] = []
     heard = Observer()
     heard.message = said.append  # type: ignore[method-assign]
-    added = with_candidates(RunConfig(task="prompt-sst2"), heard)
+    added = with_candidates(RunConfig(task="prompt-sst2"), layout_for(LLAMA), heard)
     assert added.add_bias == ("q", "k", "v") and len(said) == 1 and "--add-bias q k v" in said[0]
-    require_model(added.probe(), SILENT)
     mine = RunConfig(task="prompt-sst2", add_bias=("v",))
-    assert with_candidates(mine, heard) == mine
-    biased = {**LLAMA, "attention_bias": True}
-    monkeypatch.setattr(preconditions, "locate", lambda model: SimpleNamespace(layout=layout_for(biased)))
-    assert with_candidates(RunConfig(), heard) == RunConfig() and len(said) == 1
+    assert with_candidates(mine, layout_for(LLAMA), heard) == mine
+    assert with_candidates(RunConfig(), layout_for({**LLAMA, "attention_bias": True}), heard) == RunConfig()
+    assert len(said) == 1
 
 
 def test_an_adapter_is_taken_where_it_can_be_put_into_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
