@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
@@ -28,6 +29,10 @@ next panel.
 """
 LEAST = 10.0
 """Least span of the y axis of a panel, in percentage points."""
+NARROW, LINE = 560, 14
+"""Pixels: width of the plot in the narrowest window that is looked at, and of a learning rate that stands upright, as
+plotly turns them where they are crowded.
+"""
 _GAP, _BESIDE = 0.7, 0.12
 """Distances, in steps from a learning rate to the next: between two kinds of fine-tunes, from a seed to the next."""
 
@@ -64,15 +69,13 @@ def _draw(drawing: Drawing, rows: pd.DataFrame, metric: str, panel: int, dark: b
     """Draw the dots, means and names of one panel. Learning rates stand side by side, those of one thing that is
     trained together.
     """
-    ticks: list[float] = []
-    labels: list[str] = []
+    ticks: list[dict[float, str]] = []
     at = 0.0
     for trains, own in rows.groupby("trains", sort=False):
         rates = sorted(set(own["lr"]))
         where = {lr: at + step for step, lr in enumerate(rates)}
         at += len(rates) + _GAP
-        ticks += where.values()
-        labels += [f"{lr:g}" for lr in rates]
+        ticks.append({where[lr]: f"{lr:g}" for lr in rates})
         colour, name = colour_of(str(trains), dark), name_of(str(trains))
         seeds = sorted(set(own["seed"]))[:MAX_SEEDS]
         beside = min(_BESIDE, 0.5 / len(seeds))
@@ -109,7 +112,24 @@ def _draw(drawing: Drawing, rows: pd.DataFrame, metric: str, panel: int, dark: b
         font = {"color": style.readable(colour, dark), "size": 14}
         drawing.words(f"<b>{name}</b>", panel, within="y", name=str(trains), font=font, **above)
     span = [-0.7, at - _GAP - 0.3]
-    drawing.axis("x", panel, range=span, tickvals=ticks, ticktext=labels, fixedrange=True, showgrid=False)
+    written = _room_for(ticks, span[1] - span[0])
+    look = {"tickvals": list(written), "ticktext": list(written.values())}
+    drawing.axis("x", panel, range=span, **look, fixedrange=True, showgrid=False)
+
+
+def _room_for(ticks: Sequence[Mapping[float, str]], span: float) -> dict[float, str]:
+    """Choose the learning rates that are written: all, or every second, third, ... of each kind of fine-tune, so that
+    none runs into the next in a narrow window. ``ticks``: place -> words, of each kind; ``span``: of the axis.
+    """
+    apart = LINE * span / NARROW
+    every = max(1, math.ceil(apart))
+    written: dict[float, str] = {}
+    end = math.inf
+    for own in reversed(ticks):
+        places = [*own][::every]
+        written |= {place: own[place] for place in places if place == places[0] or end - place >= apart}
+        end = places[0]
+    return dict(sorted(written.items()))
 
 
 def _scale(drawing: Drawing, rows: pd.DataFrame, task: str, panel: int) -> float | None:

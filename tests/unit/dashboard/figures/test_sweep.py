@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import plotly.graph_objects as go
@@ -9,8 +10,9 @@ import pytest
 
 from beft_core.sweeps.importance import Importance
 from beft_core.sweeps.spec import SweepSpec, trains
+from beft_core.terms import TERMS
 from dashboard.figures.parts import style
-from dashboard.figures.sweep import MAX_PANELS, by_setting, by_term_and_rate, colour_of, name_of
+from dashboard.figures.sweep import LINE, MAX_PANELS, NARROW, by_setting, by_term_and_rate, colour_of, name_of
 
 pd = pytest.importorskip("pandas")
 
@@ -28,16 +30,27 @@ BY_RATE = {1e-3: 0.0, 1e-2: 0.3, 1e-4: 0.1}
 """What a learning rate adds: no two are alike, so that a dot or a mean at the place of another is seen."""
 
 
-def rows(finished: Any = lambda row: True, spec: SweepSpec = SPEC) -> Any:
+def rows(finished: Any = lambda row: True, spec: SweepSpec = SPEC, added: dict[float, float] = BY_RATE) -> Any:
     """The grid; for what is finished 0.5, a hundredth more per seed, and what its learning rate adds."""
     table = [
         {"task": c.task, "size": f"{c.n_train} examples", "trains": trains(c), "lr": c.lr, "seed": c.seed}
         for c in spec.runs()
     ]
     for row in table:
-        value = 0.5 + row["seed"] / 100 + BY_RATE[row["lr"]]
+        value = 0.5 + row["seed"] / 100 + added[row["lr"]]
         row |= {"metric": "accuracy", "value": value} if finished(row) else {"metric": None}
     return pd.DataFrame(table, columns=["task", "size", "trains", "lr", "seed", "metric", "value"])
+
+
+@pytest.mark.parametrize(("terms", "rates", "whole"), [(6, 3, True), (6, 10, False), (3, 40, False), (8, 15, False)])
+def test_learning_rates_do_not_run_into_each_other(terms: int, rates: int, whole: bool) -> None:
+    lrs = tuple(float(f"{1e-4 * 1.2**step:.3g}") for step in range(rates))
+    spec = SweepSpec(("sst2",), terms=tuple(TERMS)[:terms], lrs=lrs, seeds=(0,))
+    axis = by_term_and_rate(rows(spec=spec, added=dict.fromkeys(lrs, 0.0))).layout.xaxis
+    pixels = NARROW / (axis.range[1] - axis.range[0])
+    assert min(b - a for a, b in pairwise(axis.tickvals)) * pixels >= LINE
+    assert (len(axis.tickvals) == terms * rates) == whole
+    assert list(axis.ticktext).count(f"{lrs[0]:g}") == terms  # the first of each
 
 
 def traces(figure: go.Figure, name: str) -> list[Any]:
