@@ -337,8 +337,13 @@ def print_scores(title: str, scores: ScoreTable, last: str = "") -> None:
     marks |= {term: f"{term} null*" for term in null}
     for stack in scores.stacks:
         means = scores.means[scores.means["stack"] == stack]
+        terms = scores.rows(stack)
         cells = {
-            (row.term, row.approach): (output.number(row.score), str(row.rank)) for row in means.itertuples(index=False)
+            (row.term, row.approach): (
+                output.number(row.score),
+                "–" if terms[row.term].undefined_from_zero(row.approach) else str(row.rank),
+            )
+            for row in means.itertuples(index=False)
         }
         output.print_table(
             f"{title} ({stack}): mean over layers, rank {RANK}",

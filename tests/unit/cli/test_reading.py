@@ -13,6 +13,8 @@ from scipy.stats import t as student
 from beft_core.scores.formulas import projection_ratio
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
 
+SAMPLES = Path(__file__).parents[3] / "sample_snapshots"
+
 
 def test_score_of_several_seeds(folder: Path) -> None:
     files = [stored(folder, name=str(seed), seed=seed, task="sst2", full=True) for seed in (1, 2, 3)]
@@ -34,6 +36,15 @@ def test_score_of_several_seeds(folder: Path) -> None:
     text = beft("score", *files, "--per-layer").out
     assert "3 snapshots together" in text
     assert "length ratio" in text
+
+
+def test_a_score_that_has_no_meaning_has_no_rank() -> None:
+    """Biases that began at zero have a projection ratio of 1 wherever they end."""
+    probe = SAMPLES / "gemma-3-270m-prompt-sst2-low-seed0-probe.beft.safetensors"
+    lines = beft("score", probe).out.splitlines()
+    rows = [line.split() for line in lines if line.split()[:1] in (["q"], ["k"], ["v"])]
+    assert [row[:3] for row in rows] == [[term, "1.0000", "–"] for term in ("q", "k", "v")]
+    assert sorted(row[4] for row in rows) == ["1", "2", "3"]
 
 
 def test_several_seeds_are_summed_up_first_and_in_short(folder: Path) -> None:
