@@ -159,6 +159,9 @@ def select(
         output.print_json(result)
     elif probe_path is None:
         output.note("the probe is not written: no --out FILE")
+    if then_train and winner is None and not stopped:
+        flags = "--add-bias TERM --terms TERM" if config.add_bias else "--terms TERM"
+        output.note(f"nothing was trained afterwards: the projection ratio selects no term; try beft train {flags}")
     return _stopped(stopped, then_train and result["trained"] is None)
 
 

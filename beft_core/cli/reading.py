@@ -203,6 +203,12 @@ def _measured(snapshots: list[Snapshot], files: list[str], given: dict[str, Any]
         found = []
         for snapshot, file in zip(snapshots, files, strict=True):
             table = recorded_table(user_path(file), snapshot.meta.task)
+            if table is None and snapshot.meta.task not in TASKS:
+                raise UserError(
+                    f"got {file}, a fine-tune of a table of your own, which is not beside it",
+                    "a task of the lab, or a snapshot in its run's folder",
+                    "beft select on the table, which measures it",
+                )
             own = {} if table is None else table.to_dict()
             found.append(with_output_change(snapshot, config_of(given), observer, table=own))
     return found

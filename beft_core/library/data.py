@@ -23,7 +23,7 @@ from beft_core.tasks.own_table import (
     make_task,
     scored_task,
 )
-from beft_core.tasks.sources.user_files import read_rows
+from beft_core.tasks.sources.user_files import ScoredTable, own_prompt_of, read_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,6 +132,14 @@ class Given:
         if called not in heads:
             raise UserError(f"got the head {str(called)[:80]!r}", f"one of {', '.join(heads) or 'none'}")
         head = heads[called]
+        if own_prompt_of(head) is not None:
+            if not _is_path(self.data):
+                raise UserError(
+                    f"got examples in memory for {called}, which answers prompts",
+                    "the path of a file",
+                    "data='films.jsonl'",
+                )
+            return ScoredTable(str(self.data), self.text, self.text_pair, self.label).load(called, head)
         given = self
         if self.data is not None and self.text is None and self.label is None:
             recorded = columns_of(head)

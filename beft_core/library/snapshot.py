@@ -109,7 +109,8 @@ class Snapshot(files.Snapshot, Result):
         notes = []
         if meta.trained_parameters is not None:
             of = f" of {meta.total_parameters:,}" if meta.total_parameters else ""
-            notes.append(f"trained {meta.trained_parameters:,}{of} parameters, besides the head")
+            besides = "" if meta.is_prompted(meta.task) else ", besides the head"
+            notes.append(f"trained {meta.trained_parameters:,}{of} parameters{besides}")
         head = self._columns()
         if not head:
             return Shown(title, ["holds"], [[f"{stack}.{term}"] for stack, term in self.keys()], notes)

@@ -25,11 +25,13 @@ def shared_keys(snapshots: Sequence[Snapshot], terms: Iterable[str] | None = Non
             ids = f"{first.meta.model.id} and {snapshot.meta.model.id}"
             raise UserError(f"different base models ({names}: {ids})", "fine-tunes of one base")
         if trained_keys(snapshot, wanted) != keys:
+            either = [[term for _, term in trained_keys(s, wanted)] for s in (first, snapshot)]
+            shared = [term for term in either[0] if term in either[1]]
             both = [", ".join(term for _, term in trained_keys(s, wanted)) or "none" for s in (first, snapshot)]
             raise UserError(
                 f"different trained terms ({names}: {both[0]} and {both[1]})",
                 "the same",
-                "only those they share",
+                f"--terms {' '.join(shared)}" if shared else "",
             )
         if snapshot.meta.layers != first.meta.layers:
             raise UserError(f"different trained layers ({names})", "the same layers")

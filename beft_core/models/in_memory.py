@@ -61,6 +61,13 @@ def copied(model: object, tokenizer: Any) -> LoadedModel:
     read = partial(type(backbone).from_pretrained, None, state_dict=state)
     config = backbone.config.from_dict(backbone.config.to_dict())  # without how the model computes attention
     made = assembled(read, config, "sdpa", where)
+    left = [name for name in state if name.endswith(".bias") and name not in made.state_dict() and state[name].any()]
+    if left:
+        raise UserError(
+            f"got {where} with {left[0]}, which its configuration has no place for: a fine-tune's bias that was added",
+            "the model as it was before apply_to",
+            "from_pretrained again, or a folder of beft export",
+        )
     own = checked_tokenizer(
         copy.deepcopy(tokenizer), getattr(made.config, "vocab_size", None), f"the tokenizer given with {where}"
     )

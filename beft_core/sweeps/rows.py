@@ -92,6 +92,8 @@ def _metrics(snapshot: Snapshot) -> dict[str, Any]:
 
 def _scores(snapshot: Snapshot) -> dict[str, Any]:
     row: dict[str, Any] = {}
+    if not snapshot.keys():  # the head, or every weight, of a model without biases
+        return row
     table = score_snapshot(snapshot)
     for approach in table.approaches:
         scores = table.mean_scores(approach)

@@ -78,9 +78,14 @@ def require_something_to_train(config: RunConfig, spec: TaskSpec) -> None:
         )
     if config.fisher and not config.method.trains:
         raise UserError(f"got --fisher with --terms {config.mode}", "a fine-tune, which draws training examples")
-    if spec.prompt is not None and config.mode == "head":
+    if spec.prompt is not None:
+        _require_no_head(config, spec.name)
+
+
+def _require_no_head(config: RunConfig, task: str) -> None:
+    if config.mode == "head":
         raise UserError(
-            f"got --terms head for {spec.name}, whose prompts a language model answers without a trained head",
+            f"got --terms head for {task}, whose prompts a language model answers without a trained head",
             "bias terms",
             "--terms v, or --terms none for the model as it is",
         )
@@ -149,6 +154,8 @@ def require_models(configs: Iterable[RunConfig], observer: Observer) -> None:
         trained = (config.mode, config.terms, config.targets, config.layers, config.add_bias)
         first.setdefault((config.model, answers_prompts(config), *trained), config)
     for config in first.values():
+        if answers_prompts(config):
+            _require_no_head(config, config.task)
         require_model(config, Observer())
 
 

@@ -383,6 +383,8 @@ def check(
     """
     observer = observer or Observer()
     terms = [term for term in CANDIDATES if any(key[1] == term for key in probe.keys())]  # noqa: SIM118
+    if not terms:
+        raise UserError("got a probe without b_q, b_k and b_v to check", "at least one of them", "--add-bias q k v")
     of_one: dict[str, Any] = {
         "mode": ONE_BY_ONE,
         "fisher": False,

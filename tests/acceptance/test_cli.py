@@ -15,6 +15,7 @@ import numpy as np
 import prepared
 import pytest
 from cli_runner import assert_refused, beft, stored
+from example_decoder import write_decoder, write_reviews
 from example_snapshots import base, example
 from hostile_data import GOOD
 
@@ -94,6 +95,23 @@ def test_select_then_train(table: list[str], folder: Path) -> None:
     scored = beft("score", "probe.beft.safetensors", "--json").json["files"][0]
     assert scored["means"] == document["means"]
     assert scored["selected"]["encoder"] == document["selected"]
+
+
+def test_select_on_a_language_model_without_biases(folder: Path) -> None:
+    """It adds the three that it compares; the paper's score is 1 wherever they end, so nothing is trained then."""
+    write_decoder(folder / "tiny")
+    write_reviews(folder / "films.jsonl")
+    asked = ["--train-file", "films.jsonl", "--prompt", "{review} It was", "--candidates", "pos", "neg"]
+    words = ["--model", "tiny", *asked, "--label", "verdict", "--epochs", "1", "--device", "cpu", "--then-train"]
+    result = beft("select", *words, "--out", "probe.beft.safetensors", "--json")
+    assert result.status == 0, result.err
+    assert "zero ones are added and trained (--add-bias q k v)" in result.err
+    assert "nothing was trained afterwards: the projection ratio selects no term; try beft train --add-" in result.err
+    selected = result.json["selected"]
+    assert selected["projection_ratio"] is None and selected["magnitude"] in ("q", "k", "v")
+    assert read_snapshot(folder / "probe.beft.safetensors").meta.trained_terms == ("q", "k", "v")
+    refused = assert_refused(beft("train", *words[:-1], "--terms", "all"))
+    assert "without a bias term" in refused and "--add-bias q k v" in refused
 
 
 def test_select_prints_the_ranking(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

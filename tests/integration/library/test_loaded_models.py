@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from beft_core import Snapshot
 from beft_core.errors import UserError
 from beft_core.exchange.peft_adapter import head_names
 from beft_core.models.biases import LoadedModel, read_biases
+from beft_core.models.in_memory import copied
 from beft_core.training.methods.bias_bank import outside_modules
 from beft_core.training.workflow import fit_bank
 
@@ -85,6 +87,8 @@ def test_a_bias_that_was_added_is_added() -> None:
     assert snapshot.meta.trained_terms == ("v",) and snapshot.meta.seed == 3 and not snapshot.pre("decoder", "v").any()
     snapshot.apply_to(model.backbone)
     assert model.backbone.layers[1].self_attn.v_proj.bias.tolist() == after.layers[1].self_attn.v_proj.bias.tolist()
+    with pytest.raises(UserError, match=r"with layers\.0\.self_attn\.v_proj\.bias, which its configuration has no pla"):
+        copied(model.backbone, SimpleNamespace(get_vocab=dict))  # it would be trained without
 
 
 def test_what_does_not_fit_is_refused_and_nothing_is_written() -> None:

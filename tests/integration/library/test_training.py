@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from example_decoder import write_decoder
+from example_decoder import write_decoder, write_reviews
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 from beft_core import Observer, RunConfig, Snapshot, evaluate, merge, select, train
@@ -167,6 +167,16 @@ def test_a_selection_adds_the_biases_that_a_model_lacks(tmp_path: Path) -> None:
     assert same(found.probe, select(**loaded, texts=TEXTS, labels=LABELS, epochs=1, lr=1e-2).probe)
     with pytest.raises(UserError, match="got the term v, which this llama model does not have"):
         train(**loaded, texts=TEXTS, labels=LABELS, terms="v")
+
+
+def test_a_prompt_over_a_table_of_ones_own_is_scored_again(tmp_path: Path) -> None:
+    folder, file = write_decoder(tmp_path / "tiny"), write_reviews(tmp_path / "films.jsonl")
+    asked = {"prompt": "{review} It was", "candidates": ["pos", "neg"], "label": "verdict"}
+    tuned = train(model=str(folder), data=file, eval_data=file, **asked, terms="v", add_bias="v", epochs=1)
+    assert evaluate(tuned, data=file)["accuracy"] == pytest.approx(tuned.meta.metrics[-1]["accuracy"])
+    assert "besides the head" not in repr(tuned)
+    with pytest.raises(UserError, match="in memory for file-films, which answers prompts; expected the path of a file"):
+        evaluate(tuned, data=pd.read_json(file, lines=True))
 
 
 def test_a_task_of_the_lab_is_found_in_the_snapshot(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,11 @@ def test_the_selection_probes_all_terms_and_trains_the_winner_alone(monkeypatch:
     verdict = workflow.check(found.snapshot, BASE)
     assert set(verdict.values) == {"q", "k", "v"} and verdict.null == ("k",) and verdict.examples == 24
     assert verdict.selected == found.selected and verdict.is_right() is (winner in verdict.best)
+
+
+def test_a_probe_without_candidates_cannot_be_checked() -> None:
+    with pytest.raises(UserError, match="a probe without b_q, b_k and b_v to check"):
+        workflow.check(SimpleNamespace(keys=lambda: [("encoder", "o")]), BASE)  # type: ignore[arg-type]
 
 
 def test_a_probe_of_the_rewritten_model_ends_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,24 @@ def test_heads_are_kept_per_task_and_never_averaged() -> None:
     assert [source["task"] for source in merged.meta.provenance["sources"]] == ["task1", "task2", "task1"]
 
 
+def test_two_heads_of_one_name_answer_the_same_question() -> None:
+    """The name of a table is that of its file, whatever of its columns was learned."""
+    one = example(1, full=True)
+    (name,) = one.meta.heads
+
+    def other(**fields: object) -> Snapshot:
+        return example(3, full=True, task=name, heads={name: {**one.meta.heads[name], **fields}})
+
+    assert merge([one, other()]).meta.heads == one.meta.heads
+    columns = {"text": "review", "text_pair": None, "label": "stars"}
+    assert merge([one, other(columns=columns)]).meta.heads == one.meta.heads  # what the first learned is not recorded
+    for fields in ({"kind": "regression"}, {"labels": ["other", "names"]}, {"prompt": "{review} It was"}):
+        with pytest.raises(UserError, match=f"two heads called {name} that answer different questions"):
+            merge([one, other(**fields)])
+    with pytest.raises(UserError, match="try beft train --name NAME"):
+        merge([other(columns={**columns, "label": "verdict"}), other(columns=columns)])
+
+
 def test_only_trained_terms_are_merged() -> None:
     sources = [example(seed, trained_terms=("v",)) for seed in (1, 2)]
     assert merge(sources).keys() == [V]
@@ -124,6 +142,7 @@ def _forged() -> Snapshot:
         (_other_base(), {}, "different base models"),
         (_forged(), {"terms": ["v"]}, "different encoder.v before the fine-tune"),
         (example(2, trained_terms=("q",)), {}, "different trained terms"),
+        (example(2, trained_terms=("q",)), {}, "expected the same; try --terms q"),
         (example(2, layers=(1,)), {}, "different trained layers"),
         (example(2), {"terms": ["o"]}, "no trained o"),
         (example(2), {"method": "sum"}, "merge method 'sum'; expected one of mean"),

@@ -52,6 +52,14 @@ def test_a_selection_has_settled_after_its_last_change(leader: list[str], share:
     assert found["fisher"] == 0.0 and "fisher_batch" not in found  # one was measured, before; the other was not
 
 
+def test_a_model_without_biases_has_a_row_without_scores() -> None:
+    """Its head, or every weight, can be trained."""
+    trained = example(full=True, mode="head")
+    headed = Snapshot.build(trained.meta, {}, {}, extra=trained.extra)
+    row = row_of(RunConfig(task="sst2", mode="head", terms=()).resolved(), headed, seconds=2.0, bank_runs=1)
+    assert not any("projection_ratio" in name for name in row) and row["trains"] == "head"
+
+
 def test_only_probes_that_were_followed_have_settled() -> None:
     assert settled(example(mode="all")) == {} and settled(example(full=True, mode="terms")) == {}
 

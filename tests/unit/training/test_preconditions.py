@@ -99,6 +99,9 @@ def test_models_of_many_runs_are_checked_once_for_what_they_train(monkeypatch: p
     lora = [RunConfig(mode="lora", terms=(), targets=targets) for targets in (("q",), ("q", "v"))]
     preconditions.require_models([*runs, *lora], SILENT)
     assert asked == [runs[0], runs[3], *lora]
+    prompted = [RunConfig(mode=mode, terms=(), task="prompt-sst2") for mode in ("all", "head")]
+    with pytest.raises(UserError, match="got --terms head for prompt-sst2"):
+        preconditions.require_models(prompted, SILENT)
 
 
 def test_heads_are_known_by_their_tensors() -> None:
