@@ -77,6 +77,7 @@ def count_parameters(config: RunConfig) -> ParameterCount:
     """
     source = locate(config.model, local_only=True)
     layout = source.layout.with_added(config.add_bias)
+    require_targets(config, layout)
     require_biases(config, layout)
     sizes = _sizes(source.folder, layout.prefix)
     total = sum(sizes.values())
@@ -103,7 +104,6 @@ def _of_adapter(config: RunConfig, layout: Layout, folder: Path) -> int:
     adapter = config.method.adapter
     assert adapter is not None
     config = config.resolved(layout)
-    require_targets(config, layout)
     wrapped = []
     if adapter.wraps:
         shapes = ModelWeights(folder).shapes()

@@ -10,7 +10,7 @@ from beft_core.architectures.layout import BiasSlot
 from beft_core.config import RunConfig
 from beft_core.models.biases import LoadedModel
 from beft_core.training.observer import Observer
-from beft_core.training.preconditions import require_biases, wanted_terms
+from beft_core.training.preconditions import require_biases, require_targets, wanted_terms
 
 
 def trained_slots(
@@ -26,10 +26,12 @@ def trained_slots(
     elements. ``observer`` hears what stays frozen.
 
     Raises:
-        UserError: terms or layers that the model does not have, or no bias term where the run needs one.
+        UserError: terms, layers or modules to wrap that the model does not have, or no bias term where the run needs
+            one.
     """
     layout = model.layout
     wanted = wanted_terms(config, layout)
+    require_targets(config, layout)
     require_biases(config, layout)
     frozen = () if config.train_null else tuple(term for term in wanted if term in null)
     if frozen and observer is not None:
