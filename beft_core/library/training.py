@@ -252,7 +252,7 @@ class _Work:
     config: RunConfig
     data: TaskData | None
     """Examples in memory."""
-    base: Callable[[], LoadedModel] | None
+    base: Copies | None
     """Copies a model in memory."""
 
     def kept(self, snapshot: Any) -> Snapshot:
@@ -298,17 +298,29 @@ def _prepared(
     return _Work(made, data, base_of(*model))
 
 
-def base_of(model: Any, tokenizer: Any) -> Callable[[], LoadedModel] | None:
+class Copies:
+    """Makes copies of a loaded model, the first of them at once: what is wrong with it is told then."""
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        from beft_core.models.in_memory import copied
+
+        self._copy = lambda: copied(model, tokenizer)
+        self._first = [self._copy()]
+        self.layout = self._first[0].layout
+
+    def __call__(self) -> LoadedModel:
+        """Give the next copy."""
+        return self._first.pop() if self._first else self._copy()
+
+
+def base_of(model: Any, tokenizer: Any) -> Copies | None:
     """Make what copies a loaded model; None for one that is named. Raises UserError for what is neither."""
     if model is None or isinstance(model, str | os.PathLike):
         if tokenizer is not None:
             raise UserError("got a tokenizer without a loaded model", "both", "model=AutoModel.from_pretrained(NAME)")
         return None
     require_training()
-    from beft_core.models.in_memory import copied
-
-    first: list[LoadedModel] = [copied(model, tokenizer)]  # what is wrong with it is told now
-    return lambda: first.pop() if first else copied(model, tokenizer)
+    return Copies(model, tokenizer)
 
 
 def _file(checkpoint: str | os.PathLike[str] | None) -> Path | None:
@@ -343,14 +355,11 @@ def _ready(observer: Observer, work: _Work, probe: bool = False) -> tuple[_Work,
 
 def _with_candidates(work: _Work, observer: Observer) -> _Work:
     """Add the biases that a selection compares where the model has none of them."""
-    base = work.base
-    if base is None:
+    if work.base is None:
         observer.stage("find the model")
         layout = locate(work.config.model).layout
     else:
-        copies = [base()]
-        layout = copies[0].layout
-        work = replace(work, base=lambda: copies.pop() if copies else base())
+        layout = work.base.layout
     return replace(work, config=with_candidates(work.config, layout, observer))
 
 

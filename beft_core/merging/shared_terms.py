@@ -27,7 +27,7 @@ def shared_keys(snapshots: Sequence[Snapshot], terms: Iterable[str] | None = Non
         if trained_keys(snapshot, wanted) != keys:
             either = [[term for _, term in trained_keys(s, wanted)] for s in (first, snapshot)]
             shared = [term for term in either[0] if term in either[1]]
-            both = [", ".join(term for _, term in trained_keys(s, wanted)) or "none" for s in (first, snapshot)]
+            both = [", ".join(terms) or "none" for terms in either]
             raise UserError(
                 f"different trained terms ({names}: {both[0]} and {both[1]})",
                 "the same",
