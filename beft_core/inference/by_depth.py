@@ -84,8 +84,8 @@ def logits_by_depth(
     with bank.installed(), shared.installed(model):
         for group in by_length(encoded.lengths, _most_tokens(model, precision)):
             part = encoded.take(group)
-            runs = [0] * len(part)
-            one = plan(part.lengths.tolist(), runs, "longest", 0)[0]
+            runs = np.zeros(len(part), np.int64)
+            one = plan(part.lengths, runs, "longest", 0)[0]
             host = arranged(bank, session, part, runs, one)
             arrays = pass_arrays(bank, session, host, host.run_of_row, host.run_of_example)
             compute = partial(logits_of, bank, session, host.shape, tokens=encoded.tokens)

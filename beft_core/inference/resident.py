@@ -137,8 +137,8 @@ class Resident:
         with bank.installed():
             for group in split(encoded.lengths[examples[chosen]], EVAL_TOKENS[device]):
                 rows = chosen[group]
-                part, runs = encoded.take(examples[rows]), seats[rows].tolist()
-                one = plan(part.lengths.tolist(), runs, "longest", 0)[0]
+                part, runs = encoded.take(examples[rows]), seats[rows]
+                one = plan(part.lengths, runs, "longest", 0)[0]
                 host = arranged(bank, session, part, runs, one)
                 arrays = pass_arrays(bank, session, host, host.run_of_row, host.run_of_example)
                 forward = partial(logits_of, bank, session, host.shape, tokens=encoded.tokens)

@@ -6,7 +6,8 @@ example.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ def passes_of_step(
     bank: Bank,
     session: Session,
     batch: Encoded,
-    runs: list[int],
+    runs: np.ndarray,
     pad: str,
     longest: int,
     weights: np.ndarray | None = None,
@@ -34,7 +35,7 @@ def passes_of_step(
     """Arrange a step in one or two passes.
 
     Args:
-        runs: the run of each example of ``batch``.
+        runs: the run of each example of ``batch``, int64 [examples].
         pad: how rows are laid out (see :func:`plan`).
         longest: tokens that rows have under ``max``.
         weights: how much each example counts in the mean of its run, float32 [examples]; None: all the same.
@@ -49,8 +50,8 @@ def passes_of_step(
     arrays: Arrays = {}
     counts = np.ones(len(batch)) if weights is None else weights.astype(np.float64)
     share = counts / np.bincount(runs, counts, minlength=bank.runs)[runs]
-    for number, one in enumerate(plan(batch.lengths.tolist(), runs, pad, longest, rounded=shaping.rounded)):
-        rows = rounded_rows(len(one.rows)) if shaping.rounded and pad == "packed" else None
+    for number, one in enumerate(plan(batch.lengths, runs, pad, longest, rounded=shaping.rounded)):
+        rows = rounded_rows(len(one.sizes)) if shaping.rounded and pad == "packed" else None
         host = arranged(bank, session, batch, runs, one, rows)
         own = pass_arrays(bank, session, host, host.run_of_row, host.run_of_example)
         own["labels"] = batch.labels[host.examples]
@@ -61,7 +62,7 @@ def passes_of_step(
 
 
 def arranged(
-    bank: Bank, session: Session, batch: Encoded, runs: Sequence[int], one: PassPlan, rows: int | None = None
+    bank: Bank, session: Session, batch: Encoded, runs: np.ndarray, one: PassPlan, rows: int | None = None
 ) -> HostPass:
     """Arrange one pass as the session shapes it and the reader of the bank wants it."""
     shaping = session.shaping
@@ -79,16 +80,18 @@ def arranged(
 
 
 def pass_arrays(
-    bank: Bank, session: Session, one: HostPass, run_of_row: Sequence[int], run_of_example: Sequence[int]
+    bank: Bank, session: Session, one: HostPass, run_of_row: np.ndarray, run_of_example: np.ndarray
 ) -> Arrays:
     """Collect everything that :func:`logits_of` needs on the device, by name."""
-    arrays = dict(one.arrays)
-    indices = {"row": run_of_row, "example": run_of_example} if bank.runs > 1 else {"example": run_of_example}
-    for items, run_of in indices.items():
-        only_present = bank.runs > 1 and not bank.trains
-        made = run_index_arrays(run_of, bank.runs, rounded=session.shaping.rounded, only_present=only_present)
-        arrays |= {f"{items}.{name}": array for name, array in made.items()}
-    return arrays
+    rounded = session.shaping.rounded
+    index = partial(run_index_arrays, runs=bank.runs, rounded=rounded, only_present=bank.runs > 1 and not bank.trains)
+    indices = {"example": index(run_of_example)}
+    if bank.runs > 1:
+        # As many rows as examples of a run, where shapes are rounded: how well examples share rows makes no shape.
+        least = indices["example"]["items_of"].shape[1] if rounded else 1
+        indices["row"] = index(run_of_row, least=least)
+    made = {f"{items}.{name}": array for items, arrays in indices.items() for name, array in arrays.items()}
+    return {**one.arrays, **made}
 
 
 def logits_of(
@@ -115,8 +118,8 @@ def logits_of(
 def one_run_each(bank: Bank, examples: Encoded) -> DevicePass:
     """Lay examples out so that each is a row and belongs to a run of its own: example i to run i."""
     device = bank.precision.device
-    owners = list(range(len(examples)))
-    one = PassPlan([[i] for i in owners], int(examples.lengths.max()))
+    owners = np.arange(len(examples))
+    one = PassPlan.one_each(owners, int(examples.lengths.max()))
     host = arrange(bank.model, examples, owners, one, by_example=bank.reader.by_example)
     index = RunIndex.to(device, owners, bank.runs)
     bank.route(index, index)

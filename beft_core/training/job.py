@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -25,12 +25,12 @@ class Job:
     part.
     """
 
-    @property
+    @cached_property
     def steps_per_epoch(self) -> int:
         """Number of optimizer steps of an epoch; the last one may have fewer examples."""
         return math.ceil(len(self.train) / self.config.batch_size)
 
-    @property
+    @cached_property
     def steps(self) -> int:
         """Number of optimizer steps of the whole run; 0 where nothing is trained."""
         if not self.config.method.trains:
@@ -38,11 +38,14 @@ class Job:
         assert self.config.epochs is not None
         return self.config.epochs * self.steps_per_epoch
 
-    def batch(self, step: int) -> Encoded:
-        """Take the examples of a step. The order of an epoch depends on the seed and the epoch alone."""
+    def batch(self, step: int) -> np.ndarray:
+        """Choose the examples of a step: positions in ``train``, int64 [at most a batch].
+
+        The order of an epoch depends on the seed and the epoch alone.
+        """
         epoch, at = divmod(step, self.steps_per_epoch)
         order = _order(self.config.seed, epoch, len(self.train))
-        return self.train.take(order[at * self.config.batch_size : (at + 1) * self.config.batch_size])
+        return order[at * self.config.batch_size : (at + 1) * self.config.batch_size]
 
     def lr(self, step: int) -> float:
         """Compute the learning rate of a step: constant, or falling linearly to 0; 0 after the last step."""

@@ -79,7 +79,8 @@ class Predictor:
         backbone.eval()
         out: np.ndarray | None = None
         for group, one in self._arranged(encoded):
-            arrays = pass_arrays(self.bank, session, one, [run] * len(one.run_of_row), [run] * len(one.run_of_example))
+            owners = [np.full_like(run_of, run) for run_of in (one.run_of_row, one.run_of_example)]
+            arrays = pass_arrays(self.bank, session, one, *owners)
             forward = partial(logits_of, self.bank, session, one.shape, tokens=encoded.tokens)
             with session.evaluating():
                 logits = session.run(("predict", one.shape), arrays, forward).float().cpu().numpy()
@@ -101,8 +102,8 @@ class Predictor:
             split = cheapest_by_length if device == "cpu" else by_length
             for group in split(encoded.lengths, EVAL_TOKENS[device]):
                 part = encoded.take(group)
-                runs = [0] * len(part)
-                one = plan(part.lengths.tolist(), runs, "longest", 0)[0]
+                runs = np.zeros(len(part), np.int64)
+                one = plan(part.lengths, runs, "longest", 0)[0]
                 passes.append((group, arranged(self.bank, self.session, part, runs, one)))
             self._passes[key] = encoded, passes
         return self._passes[key][1]

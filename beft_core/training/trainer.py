@@ -51,6 +51,10 @@ class Trainer:
         sets = over_one_table([*(job.train for job in jobs), *evals.values()])
         self.tokens = sets[0].tokens
         self.jobs = [replace(job, train=train) for job, train in zip(jobs, sets, strict=False)]
+        self.examples = join(sets[: len(jobs)])
+        """Training examples of all jobs, one job after the other."""
+        counts = np.array([len(job.train) for job in jobs])
+        self._first = np.cumsum(counts) - counts
         self.bank, self.pad, self.objective = bank, pad, objective
         self.device = bank.precision.device
         self.session, self.weights = session or Session(self.device), weights or Weights()
@@ -116,14 +120,14 @@ class Trainer:
     def _step(self, step: int, live: list[int]) -> None:
         """Take the batch of every live run, arrange all examples in passes, and update the runs."""
         torch.manual_seed(step_seed([self.jobs[run].config.seed for run in live], step))
-        parts = [self.jobs[run].batch(step) for run in live]
-        runs = [run for run, part in zip(live, parts, strict=True) for _ in range(len(part))]
+        chosen = [self.jobs[run].batch(step) for run in live]
+        runs = np.repeat(live, list(map(len, chosen)))
+        batch = self.examples.take(np.concatenate(chosen) + self._first[runs])
         longest = max(self.jobs[run].config.max_length for run in live)
-        batch = join(parts)
         weights = self.objective.weights(batch)
         shapes, arrays = passes_of_step(self.bank, self.session, batch, runs, self.pad, longest, weights)
         arrays["lr"] = np.array([job.lr(step) for job in self.jobs], np.float32)
-        arrays["active"] = np.isin(np.arange(len(self.jobs)), live)
+        arrays["active"] = np.bincount(live, minlength=len(self.jobs)) > 0
         update = partial(self._update, shapes, float(arrays["lr"][0]))
         self.session.readings.add(step, self.session.run(shapes, arrays, update))
 

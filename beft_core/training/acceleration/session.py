@@ -21,8 +21,6 @@ from beft_core.models.biases import LoadedModel
 from beft_core.models.placement import is_spread
 from beft_core.training.acceleration.compiled_layers import compiled_layers, layers_of, layers_run_once, uncompiled
 from beft_core.training.acceleration.cpu_dropout import cpu_dropout
-from beft_core.training.acceleration.cuda_graphs import Replays
-from beft_core.training.acceleration.deferred_reads import DeferredReadings
 from beft_core.training.acceleration.fast_gelu import short_gelu
 from beft_core.training.acceleration.fused.frozen_product import frozen_products
 from beft_core.training.acceleration.fused.rounded_norm import rounded_norms
@@ -32,6 +30,8 @@ from beft_core.training.acceleration.hashed_dropout import hand_out_keys, hashed
 from beft_core.training.acceleration.last_layer import reader_of
 from beft_core.training.acceleration.read_tokens import ReadTokensReader, reads_tokens
 from beft_core.training.acceleration.recomputed_layers import recomputed_layers
+from beft_core.training.acceleration.replay.cuda_graphs import Replays
+from beft_core.training.acceleration.replay.deferred_reads import DeferredReadings
 from beft_core.training.acceleration.segment_attention import (
     MAX_TOKENS,
     attention_by,

@@ -7,7 +7,7 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,10 +78,10 @@ class HostPass:
     predict answer tokens, ``vector_at`` [states, 1], and there are the fields of :class:`Answers` as
     ``answer.target`` and so on.
     """
-    examples: list[int]
-    """Positions in the batch, in the order of the rows."""
-    run_of_row: list[int]
-    run_of_example: list[int]
+    examples: np.ndarray
+    """Positions in the batch, in the order of the rows, int64 [examples]."""
+    run_of_row: np.ndarray
+    run_of_example: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ first, and how many.
 def arrange(
     model: LoadedModel,
     batch: Encoded,
-    runs: Sequence[int],
+    runs: np.ndarray,
     plan: PassPlan,
     *,
     mask: str = "tokens",
@@ -136,17 +136,18 @@ def arrange(
 ) -> HostPass:
     """Build the arrays of one pass.
 
-    ``runs``: the run of each example of ``batch``; ``mask``, ``widest``, ``rounded``: see :class:`Shaping`; ``rows``:
-    how many rows there are, if more than the plan has; ``by_example``: also what brings tokens from rows to examples.
+    ``runs`` int64 [examples]: the run of each example of ``batch``; ``mask``, ``widest``, ``rounded``: see
+    :class:`Shaping`; ``rows``: how many rows there are, if more than the plan has; ``by_example``: also what brings
+    tokens from rows to examples.
     """
-    rows, width = rows or len(plan.rows), plan.width
-    examples = [i for row in plan.rows for i in row]
+    planned, width, examples = len(plan.sizes), plan.width, plan.examples
+    rows = rows or planned
     lengths = batch.lengths[examples]
-    row_of = np.repeat(np.arange(len(plan.rows)), [len(row) for row in plan.rows])  # of each example, by row
-    first = np.r_[True, row_of[1:] != row_of[:-1]]
+    row_of = np.repeat(np.arange(planned), plan.sizes)  # of each example, by row
+    first = np.cumsum(plan.sizes) - plan.sizes  # example of each row
     before = np.cumsum(lengths) - lengths  # tokens of all examples before it
-    number = np.arange(len(examples)) - np.maximum.accumulate(np.where(first, np.arange(len(examples)), 0))
-    start = row_of * width + before - np.maximum.accumulate(np.where(first, before, 0))
+    number = np.arange(len(examples)) - first[row_of]
+    start = row_of * width + before - before[first][row_of]
     within = np.arange(lengths.sum()) - np.repeat(before, lengths)
     at = np.repeat(start, lengths) + within  # where each token stands in the flattened rows
 
@@ -160,8 +161,8 @@ def arrange(
     tables[2, at] = within
     if branches:
         tables[3, at], tables[2, at] = tree  # type: ignore[misc]
-    run_of_row = [runs[row[0]] for row in plan.rows]
-    packed = len(examples) > len(plan.rows)
+    run_of_row = runs[examples[first]]
+    packed = len(examples) > planned
     one_each = not packed and not branches
     window = model.layout.window
     if one_each and mask != "tokens" and model.layout.causal and (window is None or width <= window):
@@ -182,7 +183,7 @@ def arrange(
         vector_at, counts = places[:, None], np.ones(len(places))
     arrays = {"tables": tables, "vector_at": vector_at, "counts": counts[:, None].astype(np.float32)}
     arrays |= {f"answer.{name}": array for name, array in answers.items()}
-    alone = len(examples) == len(plan.rows) == rows
+    alone = len(examples) == planned == rows
     if by_example:
         arrays["length"] = lengths
         if not alone:
@@ -193,8 +194,8 @@ def arrange(
         PassShape(rows, width, mask, bool(answers) and are_siblings(answers)),
         arrays,
         examples,
-        run_of_row + run_of_row[-1:] * (rows - len(run_of_row)),
-        [runs[i] for i in examples],
+        np.concatenate([run_of_row, np.repeat(run_of_row[-1:], rows - planned)]),
+        runs[examples],
     )
 
 

@@ -22,9 +22,9 @@ def padding_for(config: RunConfig, model: LoadedModel, device: torch.device, run
     if config.pad == "auto":
         if device.type == "cuda" and runs == 1:
             # One small batch leaves a GPU idle, packed or not. Padded to the longest it has few shapes, and each is
-            # recorded (see acceleration/cuda_graphs.py); and where operations are launched one by one, a prepared mask
-            # only adds to them: on an H200, BERT-base's shape and batch 16, 13.9 ms per step padded to the longest,
-            # 18.1 ms packed.
+            # recorded (see acceleration/replay/cuda_graphs.py); and where operations are launched one by one, a
+            # prepared mask only adds to them: on an H200, BERT-base's shape and batch 16, 13.9 ms per step padded to
+            # the longest, 18.1 ms packed.
             return "longest"
         return "packed" if model.layout.packing else "buckets"
     if config.pad == "packed" and not model.layout.packing:

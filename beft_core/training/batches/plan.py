@@ -7,7 +7,7 @@ does not allow it, two micro-batches by length save part of the padding. The los
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,40 +20,45 @@ PASS_COST_IN_TOKENS = 57
 class PassPlan:
     """Plan of one forward pass: which examples stand in which row, and how wide the rows are."""
 
-    rows: list[list[int]]
+    examples: np.ndarray
+    """Positions of the examples in the batch, row after row, int64 [examples]."""
+    sizes: np.ndarray
+    """Number of examples of each row, at least one, int64 [rows]."""
     width: int
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]], width: int) -> PassPlan:
+        """Make it of the positions of each row's examples."""
+        return cls(np.array([i for row in rows for i in row], np.int64), np.array([len(row) for row in rows]), width)
+
+    @classmethod
+    def one_each(cls, examples: np.ndarray, width: int) -> PassPlan:
+        """Give each of the examples at these positions a row of its own."""
+        return cls(examples, np.ones(len(examples), np.int64), width)
 
     @property
     def tokens(self) -> int:
         """Number of computed tokens, padding included."""
-        return len(self.rows) * self.width
+        return len(self.sizes) * self.width
 
 
-def plan(
-    lengths: Sequence[int], runs: Sequence[int], pad: str, max_length: int, *, rounded: bool = False
-) -> list[PassPlan]:
+def plan(lengths: np.ndarray, runs: np.ndarray, pad: str, max_length: int, *, rounded: bool = False) -> list[PassPlan]:
     """Lay examples out in rows, and rows in passes.
 
-    ``lengths``, ``runs`` [examples]: tokens and run of each; a row never holds examples of two runs. ``pad``:
+    ``lengths``, ``runs`` int64 [examples]: tokens and run of each; a row never holds examples of two runs. ``pad``:
     ``packed``, ``buckets``, ``longest`` or ``max``. ``rounded``: rows are a multiple of 8 tokens wide, so that fewer
     shapes occur.
     """
-    everyone = range(len(lengths))
-    longest = max(lengths)
+    longest = int(lengths.max())
     if rounded:
         longest = -(-longest // 8) * 8
     if pad == "packed":
-        rows: list[list[int]] = []
-        members: dict[int, list[int]] = {}
-        for i, run in enumerate(runs):
-            members.setdefault(run, []).append(i)
-        for own in members.values():
-            rows.extend(_first_fit(own, lengths, longest))
-        return [PassPlan(rows, longest if rounded else max(sum(lengths[i] for i in row) for row in rows))]
+        examples, row_of = _first_fit(lengths, runs, longest)
+        tokens = np.bincount(row_of, lengths[examples])
+        return [PassPlan(examples, np.bincount(row_of), longest if rounded else int(tokens.max()))]
     if pad == "buckets":
-        return _buckets(lengths)
-    width = max_length if pad == "max" else longest
-    return [PassPlan([[i] for i in everyone], max(width, longest))]
+        return _buckets(lengths.tolist())
+    return [PassPlan.one_each(np.arange(len(lengths)), max(max_length if pad == "max" else 0, longest))]
 
 
 def rounded_rows(rows: int) -> int:
@@ -62,20 +67,31 @@ def rounded_rows(rows: int) -> int:
     return -(-rows // step) * step
 
 
-def _first_fit(members: Iterable[int], lengths: Sequence[int], width: int) -> list[list[int]]:
-    """Pack examples into rows by first-fit decreasing; ties by position, so that the layout is the same every time."""
-    rows: list[list[int]] = []
-    room: list[int] = []
-    for i in sorted(members, key=lambda i: (-lengths[i], i)):
-        for r, free in enumerate(room):
-            if lengths[i] <= free:
-                rows[r].append(i)
-                room[r] -= lengths[i]
-                break
-        else:
-            rows.append([i])
-            room.append(width - lengths[i])
-    return rows
+def _first_fit(lengths: np.ndarray, runs: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pack the examples of each run into rows by first-fit decreasing; ties by position, so that the layout is the same
+    every time.
+
+    All runs are packed side by side: each example in its turn takes the first row of its run that has room for it.
+    Returns (the examples, row after row; the row of each), int64 [examples].
+    """
+    order = np.lexsort((-lengths, runs))
+    counts = np.bincount(runs)
+    run = runs[order]
+    turn = np.arange(len(order)) - (np.cumsum(counts) - counts)[run]
+    size = np.zeros((len(counts), counts.max()), np.int64)  # of the example of each run and turn; 0: there is none
+    size[run, turn] = lengths[order]
+    room = np.full_like(size, width)
+    row = np.empty_like(size)
+    everyone = np.arange(len(counts))
+    for number, wanted in enumerate(size.T):
+        # Of the first n + 1 rows, n examples have left at least one empty.
+        first = (room[:, : number + 1] >= wanted[:, None]).argmax(axis=1)
+        row[:, number] = first
+        room[everyone, first] -= wanted
+    rows = (room < width).sum(axis=1)
+    row_of = row[run, turn] + (np.cumsum(rows) - rows)[run]
+    by_row = np.argsort(row_of, kind="stable")
+    return order[by_row], row_of[by_row]
 
 
 def _buckets(lengths: Sequence[int]) -> list[PassPlan]:
@@ -87,7 +103,7 @@ def _buckets(lengths: Sequence[int]) -> list[PassPlan]:
         cost[cut] = cut * lengths[order[cut - 1]] + (n - cut) * lengths[order[-1]] + PASS_COST_IN_TOKENS
     best = min(cost, key=lambda cut: (cost[cut], cut))
     groups = [order] if best == 0 else [order[:best], order[best:]]
-    return [PassPlan([[i] for i in sorted(group)], max(lengths[i] for i in group)) for group in groups]
+    return [PassPlan.one_each(np.sort(group), max(lengths[i] for i in group)) for group in groups]
 
 
 def by_length(lengths: np.ndarray, tokens: int, most: int | None = None) -> list[np.ndarray]:

@@ -26,7 +26,7 @@ class RunIndex:
         self.run_of, self.items_of, self.place, self.present = run_of, items_of, place, present
 
     @classmethod
-    def to(cls, device: torch.device | str, run_of: Sequence[int], runs: int) -> RunIndex:
+    def to(cls, device: torch.device | str, run_of: Sequence[int] | np.ndarray, runs: int) -> RunIndex:
         """Copy the index to a device."""
         return cls(**{name: to_device(array, device) for name, array in run_index_arrays(run_of, runs).items()})
 
@@ -44,21 +44,26 @@ class RunIndex:
 
 
 def run_index_arrays(
-    run_of: Sequence[int] | np.ndarray, runs: int, rounded: bool = False, only_present: bool = False
+    run_of: Sequence[int] | np.ndarray,
+    runs: int,
+    rounded: bool = False,
+    only_present: bool = False,
+    least: int = 1,
 ) -> dict[str, np.ndarray]:
     """Compute the arrays of a :class:`RunIndex` on the host, int64.
 
-    ``rounded``: the most items of a run are rounded up to a power of two, so that fewer shapes occur.
+    ``rounded``: the most items of a run are rounded up to a power of two, so that fewer shapes occur; ``least``: they
+    are taken for so many at least.
     ``only_present``: items are grouped by the runs that own some, so that thousands of others cost nothing; there are
     no gradients then.
     """
     if only_present:
         every = np.asarray(run_of, dtype=np.int64)
         present, own = np.unique(every, return_inverse=True)
-        return {**run_index_arrays(own, len(present), rounded), "run_of": every, "present": present}
+        return {**run_index_arrays(own, len(present), rounded, least=least), "run_of": every, "present": present}
     run_of_item = np.asarray(run_of, dtype=np.int64)
     counts = np.bincount(run_of_item, minlength=runs)
-    most = max(1, int(counts.max(initial=0)))
+    most = max(least, int(counts.max(initial=0)))
     if rounded:
         most = 1 << (most - 1).bit_length()
     order = np.argsort(run_of_item, kind="stable")  # items by run, in their order within each run
@@ -81,18 +86,8 @@ def to_device(array: np.ndarray, device: torch.device | str) -> Tensor:
 
     From ordinary memory a copy would make the host wait, so it goes through pinned memory.
     """
-    device = torch.device(device)
-    return _on_host(array, device).to(device, non_blocking=device.type == "cuda")
-
-
-def put(array: np.ndarray, tensor: Tensor) -> None:
-    """Copy an array into a tensor that is on the device already, without waiting (see :func:`to_device`)."""
-    tensor.copy_(_on_host(array, tensor.device), non_blocking=tensor.device.type == "cuda")
-
-
-def _on_host(array: np.ndarray, device: torch.device) -> Tensor:
-    tensor = torch.from_numpy(array)
-    return tensor.pin_memory() if device.type == "cuda" else tensor
+    device, tensor = torch.device(device), torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _group(items: Tensor, items_of: Tensor) -> Tensor:

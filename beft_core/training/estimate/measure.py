@@ -113,7 +113,7 @@ def estimate(config: RunConfig, start_seconds: float) -> Estimate:
         took["load model"] = max(took["load model"], _first.setdefault(f"load {config.model}", took["load model"]))
         prompts = prompt_lengths(model, data, train, config.max_length)
         # On a GPU a shape is computed as it is once, then recorded in memory of its own, then replayed (see
-        # acceleration/cuda_graphs.py). So there one batch is taken again and again, and what is timed begins
+        # acceleration/replay/cuda_graphs.py). So there one batch is taken again and again, and what is timed begins
         # with the third.
         on_gpu = device.type == "cuda"
         steps = 0 if not config.method.trains else 2 if on_gpu else 1

@@ -82,7 +82,7 @@ def alone(model: LoadedModel, variant: Variant, one: Encoded) -> np.ndarray:
         put_head(head, bank)
         session = Session(PRECISION.device)
         with bank.installed():
-            host = arranged(bank, session, one, [0], PassPlan([[0]], int(one.lengths[0])))
+            host = arranged(bank, session, one, np.zeros(1, np.int64), PassPlan.of([[0]], int(one.lengths[0])))
             arrays = pass_arrays(bank, session, host, [0], [0])
             logits = session.run("one", arrays, partial(logits_of, bank, session, host.shape, tokens=one.tokens))
     return np.asarray(logits[0].numpy())

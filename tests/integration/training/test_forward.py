@@ -24,7 +24,7 @@ from beft_core.training.predict import Predictor
 from beft_core.training.session import Session
 
 CPU = torch.device("cpu")
-RUNS = [0, 0, 0, 1, 1]
+RUNS = np.array([0, 0, 0, 1, 1])
 
 
 def two_runs(name: str) -> Bank:
@@ -64,7 +64,7 @@ def test_each_example_gets_the_logits_of_its_run(pad: str, rounded: bool) -> Non
         nearest = min(left, key=lambda i: float((left[i] - logits).abs().max()))
         torch.testing.assert_close(logits, left.pop(nearest), atol=2e-6, rtol=2e-6)
         assert RUNS[nearest] == run
-        assert share == pytest.approx(1 / RUNS.count(int(run)))
+        assert share == pytest.approx(1 / np.count_nonzero(run == RUNS))
 
 
 def test_names_below_another() -> None:
@@ -108,7 +108,7 @@ def test_candidates_score_as_their_whole_texts_one_by_one(name: str) -> None:
     found: dict[str, dict[int, torch.Tensor]] = {}
     with bank.installed():
         for pad in ("packed", "longest"):
-            (one,) = plan(batch.lengths.tolist(), RUNS, pad, 32)
+            (one,) = plan(batch.lengths, RUNS, pad, 32)
             host = arranged(bank, session, batch, RUNS, one)
             arrays = pass_arrays(bank, session, host, host.run_of_row, host.run_of_example)
             tensors = {key: torch.from_numpy(array) for key, array in arrays.items()}

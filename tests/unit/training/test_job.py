@@ -20,7 +20,7 @@ def job(examples: int = 10, **changes: object) -> Job:
 def order(one: Job, epoch: int) -> list[int]:
     """The examples of an epoch, in the order in which its steps take them."""
     steps = range(epoch * one.steps_per_epoch, (epoch + 1) * one.steps_per_epoch)
-    return [int(number) for step in steps for number in one.batch(step).labels]
+    return [int(number) for step in steps for number in one.batch(step)]
 
 
 def test_a_linear_schedule_decays_to_zero_over_the_whole_run_and_a_constant_one_stays() -> None:
@@ -40,6 +40,7 @@ def test_every_epoch_takes_every_example_once_in_an_order_of_its_own() -> None:
     assert order(job(examples=30, epochs=9, seed=0, schedule="constant"), 2) == orders[2]  # by seed and epoch alone
 
 
-def test_a_batch_is_its_examples() -> None:
-    batch = job(examples=9).batch(1)
-    assert [row.tolist() for row in batch.ids] == [[label] for label in batch.labels]
+def test_the_batches_of_an_epoch_are_its_order_cut_into_pieces() -> None:
+    one = job(examples=9)
+    whole = np.random.default_rng([0, 1, 0]).permutation(9)
+    assert [one.batch(step).tolist() for step in range(3)] == [whole[:4].tolist(), whole[4:8].tolist(), [whole[8]]]

@@ -41,7 +41,7 @@ def pass_over(model: LoadedModel, rows: Sequence[Sequence[int]], seed: int = 3) 
     with torch.no_grad():
         bank.values += torch.randn(bank.values.shape, generator=torch.Generator().manual_seed(1)) * 0.1
     width = max(sum(len(batch.ids[i]) for i in row) for row in rows)
-    one = arrange(model, batch, RUNS, PassPlan([list(row) for row in rows], width), by_example=reader.by_example)
+    one = arrange(model, batch, np.array(RUNS), PassPlan.of(rows, width), by_example=reader.by_example)
     arrays = {name: to_device(array, CPU) for name, array in one.arrays.items()}
     bank.route(RunIndex.to(CPU, one.run_of_row, 2), RunIndex.to(CPU, one.run_of_example, 2))
     return bank, lay_out(model, one.shape, arrays, batch.tokens)

@@ -21,7 +21,7 @@ from beft_core.tasks.prompts.spec import PromptSpec
 from beft_core.tasks.targets import Classes
 from beft_core.training import forward, workflow
 from beft_core.training.acceleration import session
-from beft_core.training.acceleration.cuda_graphs import Replays
+from beft_core.training.acceleration.replay.cuda_graphs import Replays
 from beft_core.training.acceleration.segment_attention import masks_are_made_here
 from beft_core.training.objectives.candidates import Candidates
 from beft_core.training.session import Session

@@ -58,7 +58,7 @@ def scored(
     bank = Bank(model, slots, runs=runs, classes=None, precision=exact, low_rank=low_rank, reader=reader)
     bank.values.add_(torch.from_numpy(np.random.default_rng(1).standard_normal(bank.values.shape) * 0.3).float())
     encoded, session = encode_prompts(model.tokenizer, EXAMPLES, 64), Shaped()
-    of = [i % runs for i in range(len(encoded))]
+    of = np.arange(len(encoded)) % runs
     (shape,), arrays = passes_of_step(bank, session, encoded, of, "packed", 64)
     tensors = {name: torch.from_numpy(array) for name, array in below(arrays, "0.").items()}  # type: ignore[arg-type]
     rows: list[int] = []

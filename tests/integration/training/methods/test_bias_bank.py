@@ -64,8 +64,9 @@ def twins(model: LoadedModel) -> tuple[Bank, torch.nn.Module]:
 def ours(bank: Bank, batch: Encoded, pad: str) -> torch.Tensor:
     """[examples, classes]"""
     model, logits = bank.model, torch.zeros(len(batch), 3)
-    for one in plan(batch.lengths.tolist(), [0] * len(batch), pad, 16):
-        arranged = arrange(model, batch, [0] * len(batch), one, by_example=bank.reader.by_example)
+    runs = np.zeros(len(batch), np.int64)
+    for one in plan(batch.lengths, runs, pad, 16):
+        arranged = arrange(model, batch, runs, one, by_example=bank.reader.by_example)
         bank.route(None, RunIndex.to(CPU, arranged.run_of_example, 1))
         arrays = {name: to_device(array, CPU) for name, array in arranged.arrays.items()}
         with bank.installed():

@@ -8,7 +8,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beft_core.training.batches.plan import PASS_COST_IN_TOKENS, by_length, cheapest_by_length, plan, rounded_rows
+from beft_core.training.batches.plan import (
+    PASS_COST_IN_TOKENS,
+    PassPlan,
+    by_length,
+    cheapest_by_length,
+    plan,
+    rounded_rows,
+)
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=30)
 
@@ -22,17 +29,41 @@ def test_rows_are_rounded_up_by_little_to_few_numbers(rows: int) -> None:
     assert len({rounded_rows(n) for n in range(octave, 2 * octave, max(1, octave // 64))}) <= 17
 
 
+def rows_of(one: PassPlan) -> list[list[int]]:
+    """Examples of each row."""
+    return [row.tolist() for row in np.split(one.examples, np.cumsum(one.sizes)[:-1])]
+
+
 @given(LENGTHS, st.integers(1, 4), st.sampled_from(["packed", "longest", "max", "buckets"]), st.booleans())
 def test_every_example_has_one_place(lengths: list[int], runs: int, pad: str, rounded: bool) -> None:
     owners = [i % runs for i in range(len(lengths))]
-    passes = plan(lengths, owners, pad, 48, rounded=rounded)
-    assert sorted(i for one in passes for row in one.rows for i in row) == list(range(len(lengths)))
+    passes = plan(np.array(lengths), np.array(owners), pad, 48, rounded=rounded)
+    assert sorted(i for one in passes for i in one.examples.tolist()) == list(range(len(lengths)))
     for one in passes:
-        for row in one.rows:
+        for row in rows_of(one):
             assert sum(lengths[i] for i in row) <= one.width
             assert len({owners[i] for i in row}) == 1
     if rounded and pad in ("packed", "longest"):
         assert passes[0].width == -(-max(lengths) // 8) * 8
+
+
+@given(LENGTHS, st.integers(1, 4))
+def test_packed_examples_take_the_first_row_of_their_run_with_room_the_longest_first(
+    lengths: list[int], runs: int
+) -> None:
+    owners = [(7 * i) % runs for i in range(len(lengths))]
+    (packed,) = plan(np.array(lengths), np.array(owners), "packed", 48, rounded=True)
+    expected: list[list[int]] = []
+    for run in range(runs):
+        own: list[list[int]] = []
+        for i in sorted((i for i in range(len(lengths)) if owners[i] == run), key=lambda i: -lengths[i]):
+            fits = (row for row in own if sum(lengths[j] for j in row) + lengths[i] <= packed.width)
+            if (row := next(fits, None)) is not None:
+                row.append(i)
+            else:
+                own.append([i])
+        expected += own
+    assert rows_of(packed) == expected
 
 
 def cost(lengths: list[int], groups: list[np.ndarray]) -> int:

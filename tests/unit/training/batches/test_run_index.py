@@ -57,6 +57,14 @@ def test_rounded_routes_are_the_least_power_of_two_wide_and_lead_to_the_same_ite
     np.testing.assert_array_equal(rounded["items_of"].ravel()[rounded["place"]], np.arange(len(run_of)))
 
 
+def test_a_run_has_as_many_places_as_are_wanted_at_least() -> None:
+    for least, wide in ((1, 2), (2, 2), (3, 4), (8, 8)):
+        arrays = run_index_arrays([0, 1, 1], 2, rounded=True, least=least)
+        assert arrays["items_of"].shape == (2, wide)
+        assert arrays["items_of"].ravel()[arrays["place"]].tolist() == [0, 1, 2]
+    assert run_index_arrays([0, 1, 1], 2, least=5)["items_of"].shape == (2, 5)
+
+
 @given(ASSIGNMENTS)
 def test_only_runs_that_are_present_are_grouped(case: tuple[int, list[int]]) -> None:
     runs, run_of = case

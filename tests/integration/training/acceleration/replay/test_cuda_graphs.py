@@ -17,9 +17,11 @@ from tiny_models import tiny
 from torch import Tensor
 from training_tools import config, difference, examples, fit
 
-from beft_core.training.acceleration import cuda_graphs, session
-from beft_core.training.acceleration.cuda_graphs import Recording, Replays
-from beft_core.training.acceleration.deferred_reads import RHYTHMS, Rhythm
+from beft_core.training.acceleration import session
+from beft_core.training.acceleration.replay import cuda_graphs
+from beft_core.training.acceleration.replay.cuda_graphs import Recording, Replays
+from beft_core.training.acceleration.replay.deferred_reads import RHYTHMS, Rhythm
+from beft_core.training.acceleration.replay.packed_arrays import PackedArrays
 from beft_core.training.observer import Observer
 from beft_core.training.progress.checkpoint import Checkpoint
 
@@ -46,10 +48,9 @@ def played(monkeypatch: pytest.MonkeyPatch) -> list[Played]:
     """Recordings on a CPU; returns all that were made."""
     made: list[Played] = []
 
-    def record(self: Replays, inputs: dict[str, Tensor], compute: Any) -> Recording:
-        own = {name: tensor.clone() for name, tensor in inputs.items()}
-        made.append(Played(own, compute, torch.empty(0)))
-        return Recording(own, made[-1], made[-1].output)
+    def record(self: Replays, inputs: PackedArrays, compute: Any) -> Recording:
+        made.append(Played(inputs.tensors, compute, torch.empty(0)))
+        return Recording(inputs, made[-1], made[-1].output)
 
     @contextmanager
     def recording(self: Replays) -> Iterator[None]:

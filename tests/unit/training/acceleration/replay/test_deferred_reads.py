@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from beft_core.training.acceleration.deferred_reads import RHYTHMS, DeferredReadings, Rhythm
+from beft_core.training.acceleration.replay.deferred_reads import RHYTHMS, DeferredReadings, Rhythm
 
 
 @pytest.mark.parametrize("rhythm", [Rhythm(1, 0), Rhythm(1, 3), Rhythm(4, 0), Rhythm(3, 2)])

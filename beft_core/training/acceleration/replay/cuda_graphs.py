@@ -19,17 +19,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from beft_core.libraries.torch_private import end_allocation_to_pool
-from beft_core.training.batches.run_index import put, to_device
+from beft_core.training.acceleration.replay.packed_arrays import Arrays, PackedArrays
+from beft_core.training.batches.run_index import to_device
 
 MAX_RECORDINGS = 64
 """Most shapes whose recordings are kept; the one that was used longest ago makes room."""
 
-Arrays = Mapping[str, np.ndarray]
 Compute = Callable[[Mapping[str, Tensor]], Tensor]
 """Function from tensors on the device, by the names of the arrays, to one tensor. It sends nothing to the device and
 reads nothing. If memory runs out in it, it is done again.
@@ -40,7 +39,7 @@ reads nothing. If memory runs out in it, it is done again.
 class Recording:
     """Recording of one CUDA graph, and where it reads and writes."""
 
-    inputs: dict[str, Tensor]
+    inputs: PackedArrays
     graph: Any
     output: Tensor
 
@@ -86,16 +85,15 @@ class Replays:
         recording = self._recordings.get(shapes)
         if recording is not None:
             self._recordings.move_to_end(shapes)
-            for name, array in arrays.items():
-                put(array, recording.inputs[name])
+            recording.inputs.put(arrays)
+        elif not self.records:
+            return compute({name: to_device(array, self.device) for name, array in arrays.items()})
         else:
-            inputs = {name: to_device(array, self.device) for name, array in arrays.items()}
-            if not self.records:
-                return compute(inputs)
+            inputs = PackedArrays.of(arrays, self.device)
             recording = self._record(inputs, compute) if shapes in self._seen else None
             if recording is None:
                 self._seen.add(shapes)
-                return self._compute(inputs, compute)
+                return self._compute(inputs.tensors, compute)
             self._recordings[shapes] = recording
             if len(self._recordings) > MAX_RECORDINGS:
                 self._recordings.popitem(last=False)
@@ -114,7 +112,7 @@ class Replays:
         self._most_bytes = max(self._most_bytes, torch.cuda.max_memory_allocated() - before)
         return out
 
-    def _record(self, inputs: dict[str, Tensor], compute: Compute) -> Recording | None:
+    def _record(self, inputs: PackedArrays, compute: Compute) -> Recording | None:
         """Record a computation; None where that cannot be: then the operations are started one by one."""
         if not self._has_room():
             self._report_once("memory is short, so steps run without CUDA graphs, which is slower for small ones")
@@ -124,7 +122,7 @@ class Replays:
         try:
             graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
             try:
-                output = compute(inputs)
+                output = compute(inputs.tensors)
             except BaseException:
                 with suppress(RuntimeError):  # it says only that something went wrong before
                     graph.capture_end()
