@@ -6,6 +6,7 @@
 
 ``sweep``: 240 fine-tunes of the bundled model on SST-2 and STS-B (v, q, k, all; three learning rates), by the command
 ``beft sweep`` on one GPU and on two, start-up counted, in the same banks; the two tables are compared row by row.
+One epoch of them goes before, on two GPUs, so that neither side compiles kernels.
 ``kill``: the same in short on two GPUs, undisturbed and with one worker killed (SIGKILL) half way.
 ``split``: a step of OPT-6.7B's shape with random weights, v, 8 x 256 tokens, all on one GPU and its layers on two.
 On a CPU (``--device cpu``, few examples) the parts but the last do the same with two processes, to try them out.
@@ -111,7 +112,8 @@ def scale(args: argparse.Namespace, out: Path, precision: str) -> None:
     )
     print(f"{'workers':8}{'seconds':>9}{'a minute':>10}{'waiting':>9}  peak MB per GPU", flush=True)
     took: dict[int, float] = {}
-    for workers in (2, 1):  # two first: what the first command warms up (files, compiled kernels) helps the other side
+    sweep(args, out / f"{precision}-first", 2, precision, 1)
+    for workers in (2, 1):  # two first: what the first command warms up helps the other side
         folder = out / f"{precision}-{workers}"
         took[workers] = sweep(args, folder, workers, precision, args.epochs)
         seen = workers_in(folder / "workers")
