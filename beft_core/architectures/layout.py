@@ -245,6 +245,12 @@ class Layout:
                     f"--add-bias {term} to give it a zero bias" if can_add else "",
                 )
 
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """Names of the weights beside the linear modules' biases that the architecture can do without, each once."""
+        biases = [slot.module for slot in self.addable if slot.attribute == "bias"]
+        return tuple(dict.fromkeys(f"{module}.weight" for module in biases))
+
     def checkpoint_names(self, slot: BiasSlot) -> tuple[str, ...]:
         """Names that the slot's parameter may have in a safetensors file, likeliest first."""
         return self.names_on_disk(slot.parameter)

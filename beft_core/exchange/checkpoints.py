@@ -49,10 +49,15 @@ def extract(
 
 
 def model_info(base: ModelWeights, layout: Layout, pre: Mapping[Key, np.ndarray]) -> ModelInfo:
-    """Name a base model by its biases on disk; its fingerprint is over those that the architecture has."""
+    """Name a base model by its biases on disk; its fingerprint is over those that the architecture has.
+
+    Raises:
+        UserError: as :meth:`ModelWeights.weights_fingerprint`.
+    """
     own = {key: array for key, array in pre.items() if key[1] in layout.terms}
     sizes = (layout.layers, layout.hidden_size)
-    return ModelInfo(base.id, base.revision, layout.model_type, *sizes, fingerprint(own))
+    weights = base.weights_fingerprint(layout)
+    return ModelInfo(base.id, base.revision, layout.model_type, *sizes, fingerprint(own), weights=weights)
 
 
 def imported(

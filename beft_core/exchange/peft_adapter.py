@@ -163,7 +163,7 @@ def adapter_of(
     named = snapshot.meta.model.folder or snapshot.meta.model.id
     weights = ModelWeights(base if base is not None else named)
     layout = _layout(weights)
-    if model_info(weights, layout, weights.biases(layout)).fingerprint != snapshot.meta.model.fingerprint:
+    if not model_info(weights, layout, weights.biases(layout)).shares_base(snapshot.meta.model):
         expected = snapshot.meta.model.id
         raise UserError(f"{weights.id} is not the base model of {snapshot.source}", expected, "--base FOLDER")
     tensors = _vectors(snapshot, layout)

@@ -137,17 +137,34 @@ class SafetensorsFile:
         Raises:
             UserError: no such tensor, a dtype that numpy cannot hold, or the file has changed meanwhile.
         """
+        info = self._info(name)
+        return self._numbers(name, info, info.nbytes).reshape(info.shape)
+
+    def first_row(self, name: str) -> np.ndarray:
+        """Read the first row of a matrix, and only its bytes: its type as :meth:`read` has it, [columns].
+
+        Raises:
+            UserError: no matrix, or as :meth:`read`.
+        """
+        info = self._info(name)
+        if len(info.shape) != 2 or not info.shape[0]:
+            raise UserError(f"{self.name}: {name} is {list(info.shape)}", "a matrix")
+        return self._numbers(name, info, info.nbytes // info.shape[0])
+
+    def _info(self, name: str) -> TensorInfo:
         info = self.tensors.get(name)
         if info is None:
             raise UserError(f"{self.name}: no tensor {name!r}", f"one of {', '.join(list(self.tensors)[:8])}")
+        return info
+
+    def _numbers(self, name: str, info: TensorInfo, nbytes: int) -> np.ndarray:
+        """Read the first bytes of a tensor as numbers, one after another."""
         if info.dtype not in READABLE:
             raise UserError(f"{self.name}: {name} has dtype {info.dtype}", f"one of {', '.join(READABLE)}")
-        values = np.frombuffer(self._pread(info.offset, info.nbytes), dtype=READABLE[info.dtype])
+        values = np.frombuffer(self._pread(info.offset, nbytes), dtype=READABLE[info.dtype])
         if info.dtype == "BF16":  # bfloat16 is the upper half of a float32
-            values = (values.astype("<u4") << 16).view("<f4")
-        elif info.dtype == "F16":
-            values = values.astype("<f4")
-        return values.reshape(info.shape)
+            return (values.astype("<u4") << 16).view("<f4")
+        return values.astype("<f4") if info.dtype == "F16" else values
 
     def blocks(self, name: str) -> Iterator[bytes | memoryview]:
         """Read the bytes of one tensor as they are, :data:`BLOCK` at most at a time.
@@ -155,9 +172,7 @@ class SafetensorsFile:
         Raises:
             UserError: no such tensor, or the file has changed meanwhile.
         """
-        info = self.tensors.get(name)
-        if info is None:
-            raise UserError(f"{self.name}: no tensor {name!r}", f"one of {', '.join(list(self.tensors)[:8])}")
+        info = self._info(name)
         for start in range(0, info.nbytes, BLOCK):
             yield self._pread(info.offset + start, min(BLOCK, info.nbytes - start))
 

@@ -81,7 +81,7 @@ def adapter_answer(
 @contextmanager
 def _put_in(model: LoadedModel, snapshot: Snapshot, encoded: Encoded) -> Iterator[AdapterWeights]:
     """Have the adapter of a snapshot in the model, for these examples, while the context is open."""
-    if snapshot.meta.model.base != model.info.base:
+    if not model.info.shares_base(snapshot.meta.model):
         raise UserError(
             f"got a fine-tune of {snapshot.meta.model.id}, whose base is not {model.id}", "fine-tunes of one base model"
         )

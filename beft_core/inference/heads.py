@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from beft_core.errors import UserError
+from beft_core.snapshots.meta import of_two_bases
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta
 from beft_core.tasks.own_prompts import own_prompt_of
 from beft_core.tasks.own_table import columns_of
@@ -104,13 +105,14 @@ def require_one_base(snapshots: Sequence[Snapshot]) -> None:
         except UserError as error:
             alone = f"a call for it alone, or {error.try_}" if error.try_ else ""
             raise UserError(f"{snapshot.source}: {error.got}", error.expected, alone) from None
-        if snapshot.meta.model.base != snapshots[0].meta.model.base:
-            raise UserError(
-                f"got {snapshot.source}, a fine-tune of {snapshot.meta.model.id}, beside {snapshots[0].source}, one of "
-                f"{snapshots[0].meta.model.id} with other biases",
-                "fine-tunes of one base model",
-                "a call for each base model",
-            )
+    if two := of_two_bases([snapshot.meta.model for snapshot in snapshots]):
+        one, other = (snapshots[number] for number in two)
+        raise UserError(
+            f"got {other.source}, a fine-tune of {other.meta.model.id}, beside {one.source}, one of "
+            f"{one.meta.model.id} with other {one.meta.model.told_by}",
+            "fine-tunes of one base model",
+            "a call for each base model",
+        )
 
 
 def labels_of(meta: SnapshotMeta, task: str, outputs: int) -> tuple[str, ...] | None:

@@ -150,9 +150,9 @@ def plan_of(snapshot: Snapshot, weights: ModelWeights, task: str | None = None, 
         raise UserError(f"no config.json beside {weights.file.name}", "the folder of the base model")
     info = model_info(weights, layout, weights.biases(layout))
     memory = merged_weights(snapshot, str(weights.folder.resolve()))  # of the base that it checks itself
-    if memory is None and info.base != snapshot.meta.model.base:
+    if memory is None and not info.shares_base(snapshot.meta.model):
         raise UserError(
-            f"got the base model {weights.id}, whose biases differ from those the snapshot started from",
+            f"got the base model {weights.id}, whose {info.told_by} differ from those the snapshot started from",
             snapshot.meta.model.id,
             f"--base {snapshot.meta.model.id}",
         )

@@ -183,9 +183,9 @@ def head_of_base(model: LoadedModel, variant: Variant) -> Head:
     """
     snapshot = variant.snapshot
     refuse_changed_weights(snapshot)
-    if snapshot.meta.model.base != model.info.base:
+    if not model.info.shares_base(snapshot.meta.model):
         raise UserError(
-            f"got a fine-tune of {snapshot.meta.model.id}, whose biases are not those of {model.id}",
+            f"got a fine-tune of {snapshot.meta.model.id}, whose {model.info.told_by} are not those of {model.id}",
             "fine-tunes of one base model",
         )
     return head_of(snapshot, variant.task)

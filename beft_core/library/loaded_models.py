@@ -16,8 +16,9 @@ from beft_core.architectures.resolve import layout_for
 from beft_core.errors import UserError
 from beft_core.exchange.checkpoints import imported
 from beft_core.exchange.peft_adapter import head_names
-from beft_core.models.biases import LoadedModel, add_zero_bias, get_bias, read_biases, write_biases
+from beft_core.models.biases import LoadedModel, add_zero_bias, get_bias, read_biases, weights_of, write_biases
 from beft_core.models.in_memory import backbone_of, origin
+from beft_core.snapshots.meta import NO_BIASES
 from beft_core.snapshots.snapshot import Key, ModelInfo, Snapshot, SnapshotMeta, fingerprint
 from beft_core.training.methods.bias_bank import outside_modules
 from beft_core.training.preconditions import head_of, refuse_changed_weights
@@ -55,6 +56,12 @@ def apply_snapshot(snapshot: Snapshot, model: object, head: bool | str) -> None:
     """
     refuse_changed_weights(snapshot)
     loaded = _loaded(model)
+    if loaded.info.fingerprint == NO_BIASES and not loaded.info.shares_base(snapshot.meta.model):
+        raise UserError(
+            f"got a {type(model).__name__} whose weights are not those that the fine-tune started from",
+            f"the base model of the snapshot, {snapshot.meta.model.id}",
+            "loading that one",
+        )
     added = [key for key in snapshot.keys() if key[1] not in loaded.layout.terms]  # noqa: SIM118
     layout = loaded.layout.with_added(term for _, term in added)
     for key in snapshot.keys():  # noqa: SIM118 - a method of Snapshot, not of a dict
@@ -92,10 +99,16 @@ def _loaded(model: object) -> LoadedModel:
             if slot.term == term
         )
     ]
-    own = fingerprint(read_biases(backbone, layout))
     found = origin(backbone)
     info = ModelInfo(
-        found.id, found.revision, layout.model_type, layout.layers, layout.hidden_size, own, folder=found.folder
+        found.id,
+        found.revision,
+        layout.model_type,
+        layout.layers,
+        layout.hidden_size,
+        fingerprint(read_biases(backbone, layout)),
+        folder=found.folder,
+        weights=weights_of(backbone, layout),
     )
     return LoadedModel(backbone, None, layout.with_added(there), backbone.config, info)
 

@@ -118,7 +118,7 @@ def evaluate_merge(
             *work.values,
             *data,
             str(config.limit),
-            work.merged.meta.model.fingerprint,
+            *map(str, work.merged.meta.model.base),
             *_own_rows(data, {*config.tables, *rows}),
         ],
     )

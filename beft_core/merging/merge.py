@@ -51,8 +51,10 @@ def merge(
     post = {key: pre[key] + delta for key, delta in merged.items()}
     heads, extra = _heads(snapshots)
     first = snapshots[0].meta
+    weights = next((s.meta.model.weights for s in snapshots if s.meta.model.weights is not None), None)
     meta = replace(
         first,
+        model=replace(first.model, weights=weights),  # of one base, whichever of its fine-tunes records what it is
         task=" + ".join(dict.fromkeys(s.meta.task for s in snapshots))[:300],
         regime=None,
         n_train=None,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from beft_core.errors import UserError
+from beft_core.snapshots.meta import of_two_bases
 from beft_core.snapshots.snapshot import Key, Snapshot
 
 
@@ -19,11 +20,12 @@ def shared_keys(snapshots: Sequence[Snapshot], terms: Iterable[str] | None = Non
     first = snapshots[0]
     wanted = set(terms) if terms is not None else None
     keys = trained_keys(first, wanted)
+    if two := of_two_bases([snapshot.meta.model for snapshot in snapshots]):
+        one, other = (snapshots[number] for number in two)
+        ids = f"{one.meta.model.id} and {other.meta.model.id}"
+        raise UserError(f"different base models ({one.source} and {other.source}: {ids})", "fine-tunes of one base")
     for snapshot in snapshots:
         names = f"{first.source} and {snapshot.source}"
-        if snapshot.meta.model.base != first.meta.model.base:
-            ids = f"{first.meta.model.id} and {snapshot.meta.model.id}"
-            raise UserError(f"different base models ({names}: {ids})", "fine-tunes of one base")
         if trained_keys(snapshot, wanted) != keys:
             either = [[term for _, term in trained_keys(s, wanted)] for s in (first, snapshot)]
             shared = [term for term in either[0] if term in either[1]]

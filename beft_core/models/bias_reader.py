@@ -22,7 +22,7 @@ from beft_core.files.paths import user_path
 from beft_core.files.safe_io import read_json_file
 from beft_core.files.safetensors_file import SafetensorsFile, TensorInfo
 from beft_core.models.source import BUNDLED, MAX_CONFIG, locate
-from beft_core.snapshots.snapshot import Key
+from beft_core.snapshots.snapshot import Key, weights_fingerprint
 
 WEIGHTS = ("model.safetensors.index.json", "model.safetensors")
 MAX_ELEMENTS = 2**24
@@ -145,6 +145,23 @@ class ModelWeights:
                     f"the biases of a {layout.model_type} model of {layout.layers} layers",
                 )
         return {key: np.stack(values) for key, values in rows.items() if len(values) == layout.layers}
+
+    def weights_fingerprint(self, layout: Layout) -> str | None:
+        """Name a model without biases by its weights (see `beft_core.snapshots.snapshot.weights_fingerprint`): of each
+        matrix, its first row is read. None: the model has biases, or matrices that cannot be compared.
+
+        Raises:
+            UserError: an index that names the wrong file, or a file that has changed.
+        """
+        if layout.terms:
+            return None
+        rows = []
+        for parameter in layout.matrices:
+            name = self.find(layout.names_on_disk(parameter))
+            if name is None or len(self.info(name).shape) != 2 or self.info(name).dtype not in ("F32", "BF16", "F16"):
+                return None
+            rows.append(self._shard(self._where[name]).first_row(name))
+        return weights_fingerprint(rows) if rows else None
 
     def output_change(self, layout: Layout, change: np.ndarray) -> np.ndarray:
         """Compute ``W_o c``, what a change c of the value bias adds to the attention's output at every token.

@@ -14,7 +14,7 @@ from torch import nn
 
 from beft_core.architectures.layout import BiasSlot, Layout
 from beft_core.errors import UserError
-from beft_core.snapshots.snapshot import ModelInfo
+from beft_core.snapshots.snapshot import ModelInfo, weights_fingerprint
 
 Biases = Mapping[tuple[str, str], np.ndarray]
 """Values of bias terms: (stack, term) -> float32 [layers, width]."""
@@ -158,6 +158,26 @@ def read_biases(backbone: nn.Module, layout: Layout) -> dict[tuple[str, str], np
         )
         for term in layout.terms
     }
+
+
+def weights_of(backbone: nn.Module, layout: Layout) -> str | None:
+    """Name a model without biases by its weights, as :meth:`ModelWeights.weights_fingerprint` does by its files.
+
+    None: the model has biases, or matrices that cannot be compared, because they are on no device or in a type that
+    rounds what the files hold.
+    """
+    if layout.terms:
+        return None
+    rows = []
+    for parameter in layout.matrices:
+        module = backbone.get_submodule(parameter.removesuffix(".weight"))
+        weight: Any = getattr(module, "weight", None)
+        if not isinstance(weight, torch.Tensor) or weight.dtype not in (torch.float32, torch.bfloat16):
+            return None
+        if weight.is_meta or weight.ndim != 2:
+            return None
+        rows.append(weight[0].detach().float().cpu().numpy())
+    return weights_fingerprint(rows) if rows else None
 
 
 def _parameter(backbone: nn.Module, slot: BiasSlot) -> nn.Parameter:

@@ -15,7 +15,7 @@ from torch import nn
 
 from beft_core.architectures.resolve import layout_for
 from beft_core.errors import UserError
-from beft_core.models.biases import LoadedModel, read_biases
+from beft_core.models.biases import LoadedModel, read_biases, weights_of
 from beft_core.models.model_fit import require_fit, require_known_tokens
 from beft_core.models.packing import accept_packed_masks
 from beft_core.models.placement import Placement, require_on_devices
@@ -73,6 +73,7 @@ def wrap(
         hidden_size=layout.hidden_size,
         fingerprint=fingerprint(read_biases(backbone, layout)),
         folder=folder,
+        weights=weights_of(backbone, layout),
     )
     return LoadedModel(backbone, tokenizer, layout, config, info)
 

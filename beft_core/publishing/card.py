@@ -435,10 +435,12 @@ def _base_line(base: HubBase) -> str:
 
 
 def _fingerprint_line(made: Publication) -> Plain:
-    found = made.snapshot.meta.model.fingerprint
-    if found == NO_BIASES:
+    model = made.snapshot.meta.model
+    if model.fingerprint != NO_BIASES:
+        return Plain(f"{code(model.fingerprint)} (SHA-256). A model whose biases differ is refused")
+    if model.weights is None:
         return Plain("none, because the base has no biases; its type and size are compared")
-    return Plain(f"{code(found)} (SHA-256). A model whose biases differ is refused")
+    return Plain(f"{code(model.weights)} (SHA-256 of rows of its weights: it has no biases). Another is refused")
 
 
 def _data_line(made: Publication) -> str:

@@ -28,7 +28,7 @@ the run, or say no more than where another is from.
 
 def same_task(one: SnapshotMeta, other: SnapshotMeta) -> bool:
     """Whether two fine-tunes are of the same base model on the same task, so that their metrics can be compared."""
-    return (one.model.base, one.task, one.metric) == (other.model.base, other.task, other.metric)
+    return one.model.shares_base(other.model) and (one.task, one.metric) == (other.task, other.metric)
 
 
 def same_experiment(one: SnapshotMeta, other: SnapshotMeta) -> bool:

@@ -6,8 +6,9 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from itertools import combinations
 from typing import Any
 
 from beft_core.errors import UserError
@@ -110,16 +111,18 @@ def _are_columns(value: Any) -> bool:
 _TABLE: Rule = ("a table of plain JSON values", lambda v: isinstance(v, dict) and _is_plain(v))
 _TERMS = _distinct(f"terms out of {', '.join(TERM_KEYS)}", _among(TERM_KEYS))
 
+_HASH: Rule = (
+    "64 hexadecimal digits",
+    lambda v: isinstance(v, str) and re.fullmatch("[0-9a-f]{64}", v) is not None,
+)
 _MODEL_RULES: dict[str, Rule] = {
     "id": _text(),
     "revision": _or_none(_text()),
     "architecture": _text(),
     "layers": _count(1),
     "hidden_size": _count(1),
-    "fingerprint": (
-        "64 hexadecimal digits",
-        lambda v: isinstance(v, str) and re.fullmatch("[0-9a-f]{64}", v) is not None,
-    ),
+    "fingerprint": _HASH,
+    "weights": _or_none(_HASH),
     "folder": _or_none(_text(4096)),
 }
 
@@ -173,7 +176,7 @@ def _check(values: Any, rules: Mapping[str, Rule], where: str) -> None:
 
 
 NO_BIASES = hashlib.sha256(b"").hexdigest()
-"""Fingerprint of every model that has no bias term."""
+"""Fingerprint of every model that has no bias term: such models are told apart by their weights."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,10 @@ class ModelInfo:
     """Hash, by `fingerprint`, of all bias terms that the base model has."""
     folder: str | None = None
     """Absolute path of the folder that held the model, on the machine of the fine-tune."""
+    weights: str | None = None
+    """Hash, by `weights_fingerprint`, of rows of the matrices of a base model that has no biases; None: it has some, or
+    nobody has looked, as in files of before the field.
+    """
 
     def __post_init__(self) -> None:
         _check(self, _MODEL_RULES, "model")
@@ -198,11 +205,36 @@ class ModelInfo:
     @property
     def base(self) -> tuple[object, ...]:
         """Key that fine-tunes of one base model share: the fingerprint of its biases; of a model that has none, whose
-        fingerprint is that of every such model, its architecture and size instead.
+        fingerprint is that of every such model, its architecture, its size and what is known of its weights.
+
+        Whether two are of one base, as far as is known, says `shares_base`.
         """
         if self.fingerprint == NO_BIASES:
-            return self.architecture, self.layers, self.hidden_size
+            return self.architecture, self.layers, self.hidden_size, self.weights
         return (self.fingerprint,)
+
+    def shares_base(self, other: ModelInfo) -> bool:
+        """Say whether two name one base model, as far as is known: of models without biases whose weights nobody has
+        looked at, whether their architecture and size are the same.
+        """
+        unknown = self.fingerprint == NO_BIASES and None in (self.weights, other.weights)
+        if unknown and other.fingerprint == NO_BIASES:
+            return self.base[:-1] == other.base[:-1]
+        return self.base == other.base
+
+    @property
+    def told_by(self) -> str:
+        """Name, in the plural, what this base model is told from others by."""
+        return "weights" if self.fingerprint == NO_BIASES else "biases"
+
+
+def of_two_bases(models: Sequence[ModelInfo]) -> tuple[int, int] | None:
+    """Find the positions of two models that do not share a base; None: any two of them do, as far as is known."""
+    first_of: dict[object, int] = {}
+    for number, model in enumerate(models):
+        first_of.setdefault(model.base, number)
+    pairs = combinations(first_of.values(), 2)
+    return next(((one, other) for one, other in pairs if not models[one].shares_base(models[other])), None)
 
 
 @dataclass(frozen=True)
@@ -267,8 +299,9 @@ class SnapshotMeta:
             del table["null_elements"]  # a file of before the field keeps its text, by which merges know it
         if self.constant_answer is None:
             del table["constant_answer"]
-        if self.model.folder is None:
-            del table["model"]["folder"]
+        for name in ("folder", "weights"):
+            if table["model"][name] is None:
+                del table["model"][name]
         return json.dumps(table, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @classmethod

@@ -97,6 +97,21 @@ def fingerprint(pre: Mapping[Key, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
+def weights_fingerprint(rows: Iterable[np.ndarray]) -> str:
+    """Compute the SHA-256 over rows of a model's matrices, float32 each: names a base model that has no biases.
+
+    They are rounded to bfloat16, to the nearest and halves to even, so that it is the same in whichever of the two
+    types the model is read. Of each matrix one row is enough: a fine-tune of the model, and also what an adapter of
+    low rank adds, changes all of them.
+    """
+    digest = hashlib.sha256()
+    for row in rows:
+        bits = np.ascontiguousarray(row, "<f4").view("<u4")
+        rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+        digest.update(rounded.astype("<u2").tobytes())
+    return digest.hexdigest()
+
+
 class Snapshot:
     """Bias terms before and after a fine-tune, from a file (`read_snapshot`) or from memory (`build`).
 

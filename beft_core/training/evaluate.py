@@ -92,10 +92,10 @@ def load_base(
         UserError: it is not the model that the snapshot started from.
     """
     model = inputs.load(config, base, placement)
-    if model.info.base != snapshot.meta.model.base:
+    if not model.info.shares_base(snapshot.meta.model):
         named = config.model if base is None else model.id
         raise UserError(
-            f"got the base model {named}, whose biases differ from those the snapshot started from",
+            f"got the base model {named}, whose {model.info.told_by} differ from those the snapshot started from",
             snapshot.meta.model.id,
             f"--model {snapshot.meta.model.id}",
         )

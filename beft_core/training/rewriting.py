@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from beft_core.errors import UserError
-from beft_core.models.biases import LoadedModel, biases, require_terms
+from beft_core.models.biases import LoadedModel, biases, require_terms, weights_of
 from beft_core.models.value_shift import shift_values
 from beft_core.models.weight_scale import scale_weights
 from beft_core.scores.rewriting import Rewriting
@@ -16,7 +16,7 @@ from beft_core.snapshots.snapshot import fingerprint
 def rewrite_model(model: LoadedModel, rewriting: Rewriting) -> None:
     """Write a model down differently, in place: a shift of the values, then a scale. Its outputs stay.
 
-    Its fingerprint is afterwards that of the rewritten biases: no snapshot of the model as it was fits it by mistake.
+    It is named by the rewritten biases, or weights, afterwards: no snapshot of the model as it was fits it by mistake.
 
     Raises:
         UserError: a shift of a model without value and output bias, or what :func:`scale_weights` refuses.
@@ -32,7 +32,9 @@ def rewrite_model(model: LoadedModel, rewriting: Rewriting) -> None:
         shift_values(model, rewriting.constant(pre))
     if rewriting.scale != 1:
         scale_weights(model, rewriting.scale, rewriting.scale)
-    model.info = dataclasses.replace(model.info, fingerprint=fingerprint(biases(model)))
+    model.info = dataclasses.replace(
+        model.info, fingerprint=fingerprint(biases(model)), weights=weights_of(model.backbone, model.layout)
+    )
 
 
 def save_model(model: LoadedModel, folder: Path) -> None:

@@ -80,9 +80,10 @@ class SideBySide:
             raise UserError("got an empty prompt", "a text to go on with", "one with a word in it")
         for snapshot in snapshots:
             refuse_changed_weights(snapshot)
-            if snapshot.meta.model.base != model.info.base:
+            if not model.info.shares_base(snapshot.meta.model):
+                told_by = model.info.told_by
                 raise UserError(
-                    f"got a fine-tune of {snapshot.meta.model.id}, whose biases are not those of {model.id}",
+                    f"got a fine-tune of {snapshot.meta.model.id}, whose {told_by} are not those of {model.id}",
                     "fine-tunes of one base model",
                 )
         rule = prompt_of(snapshots[0].meta, task)

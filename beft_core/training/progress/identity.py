@@ -35,7 +35,7 @@ def identity_of(configs: Sequence[RunConfig], model: LoadedModel, trains: Sequen
     """
     digest = hashlib.sha256()
     digest.update(json.dumps([chosen(config.to_dict()) for config in configs], sort_keys=True).encode())
-    digest.update(model.info.fingerprint.encode())
+    digest.update(f"{model.info.fingerprint}{model.info.weights or ''}".encode())
     digest.update(json.dumps(software_versions(), sort_keys=True).encode())
     for encoded in trains:
         for row in encoded.ids:

@@ -18,6 +18,7 @@ from beft_core.scores.approaches import APPROACHES, of_probes, questions
 from beft_core.scores.compare_words import verdict
 from beft_core.scores.no_selection import Why
 from beft_core.scores.table import ScoreTable
+from beft_core.snapshots.meta import of_two_bases
 from beft_core.snapshots.snapshot import SnapshotMeta
 from beft_core.terms import TERM_KEYS, TERMS
 from dashboard.figures import compare as figures
@@ -158,7 +159,7 @@ def caveats(all_: Compared) -> list[str]:
     """Write sentences on what the differences between the models mean for the comparison."""
     found = []
     models = [meta.model for meta in all_.metas]
-    if len({model.base for model in models}) > 1:
+    if of_two_bases(models):
         found.append(
             "These fine-tunes started from different base models. Their scores can be compared, for each is about its "
             "own start; the directions in which they moved cannot, wherever the start differs."

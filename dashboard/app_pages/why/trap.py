@@ -86,7 +86,7 @@ def _kin(of: Opened, probes: list[Opened]) -> list[Opened]:
 
 
 def _experiment(meta: SnapshotMeta) -> tuple[object, ...]:
-    return meta.model.fingerprint, meta.task, meta.n_train, meta.seed, meta.hyperparameters.get("steps")
+    return meta.model.base, meta.task, meta.n_train, meta.seed, meta.hyperparameters.get("steps")
 
 
 def _trained_null(meta: SnapshotMeta) -> bool:

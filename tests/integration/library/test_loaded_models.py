@@ -85,7 +85,12 @@ def test_a_bias_that_was_added_is_added() -> None:
         layer.self_attn.v_proj.bias = torch.nn.Parameter(torch.ones(layer.self_attn.v_proj.out_features))
     snapshot = Snapshot.from_models(model.backbone, after, task="t", seed=3)
     assert snapshot.meta.trained_terms == ("v",) and snapshot.meta.seed == 3 and not snapshot.pre("decoder", "v").any()
+    another = tiny("llama", attn="sdpa", dtype=torch.float32, seed=1).backbone
+    with pytest.raises(UserError, match="got a LlamaModel whose weights are not those that the fine-tune started from"):
+        snapshot.apply_to(another)
+    assert all(layer.self_attn.v_proj.bias is None for layer in another.layers)
     snapshot.apply_to(model.backbone)
+    snapshot.apply_to(model.backbone)  # once more: it is the same model, with the bias that it has by now
     assert model.backbone.layers[1].self_attn.v_proj.bias.tolist() == after.layers[1].self_attn.v_proj.bias.tolist()
     with pytest.raises(UserError, match=r"with layers\.0\.self_attn\.v_proj\.bias, which its configuration has no pla"):
         copied(model.backbone, SimpleNamespace(get_vocab=dict))  # it would be trained without

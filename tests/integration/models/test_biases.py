@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from example_decoder import write_decoder
 from tiny_models import CONFIGS, inputs, tiny
+from transformers import AutoModelForCausalLM
 
+from beft_core.architectures.resolve import layout_for
 from beft_core.errors import UserError
-from beft_core.models.biases import add_zero_bias, biases, require_terms, restored, write_biases
+from beft_core.exchange.checkpoints import model_info
+from beft_core.models.bias_reader import ModelWeights
+from beft_core.models.biases import add_zero_bias, biases, require_terms, restored, weights_of, write_biases
+from beft_core.models.load import load_model
 from beft_core.models.null_certificate import null_terms
+from beft_core.models.placement import Placement
+from beft_core.snapshots.meta import NO_BIASES
 from beft_core.snapshots.snapshot import fingerprint
 
 
@@ -78,3 +88,37 @@ def test_a_model_without_any_bias_has_a_fingerprint_too() -> None:
     model = tiny("phi3")
     assert biases(model) == {} and len(model.info.fingerprint) == 64
     assert null_terms(model) == ()
+
+
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_model_without_biases_has_one_name_in_its_files_and_in_memory(tmp_path: Path, stored: torch.dtype) -> None:
+    folder = write_decoder(tmp_path / "m")
+    AutoModelForCausalLM.from_pretrained(folder, dtype=stored).save_pretrained(folder)
+    on_disk = ModelWeights(folder)
+    layout = on_disk.layout()
+    assert layout is not None and not layout.terms
+    name = on_disk.weights_fingerprint(layout)
+    for placement in (None, Placement(torch.device("cpu"), bfloat16=True), Placement(torch.device("cpu"))):
+        info = load_model(str(folder), placement=placement).info
+        assert name is not None and (info.fingerprint, info.weights) == (NO_BIASES, name)
+    assert model_info(on_disk, layout, {}).weights == name
+
+
+def test_what_a_model_without_biases_became_has_another_name(tmp_path: Path) -> None:
+    model = load_model(str(write_decoder(tmp_path / "m")))
+    own = model.info.weights
+    add_zero_bias(model, "v")
+    assert weights_of(model.backbone, layout_for(model.config)) == own  # an added bias changes no weight
+    assert load_model(str(write_decoder(tmp_path / "other", seed=1))).info.weights != own
+    projection = model.backbone.layers[1].self_attn.v_proj
+    with torch.no_grad():  # what an adapter of rank 1 adds once it is merged
+        projection.weight += 0.02 * torch.outer(torch.randn(16), torch.randn(32))
+    assert weights_of(model.backbone, layout_for(model.config)) not in (own, None)
+
+
+def test_weights_that_cannot_be_compared_have_no_name(tmp_path: Path) -> None:
+    model = load_model(str(write_decoder(tmp_path / "m")))
+    assert weights_of(model.backbone.half(), model.layout) is None
+    assert weights_of(model.backbone.to("meta"), model.layout) is None
+    bert = tiny("bert", dtype=torch.float32)
+    assert bert.info.weights is None and weights_of(bert.backbone, bert.layout) is None

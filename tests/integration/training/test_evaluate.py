@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+from example_decoder import asked_fine_tune, write_decoder
 from training_tools import few_validation_examples
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.merging.merge import merge
 from beft_core.models import biases
+from beft_core.models.load import load_model
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.training import inputs
-from beft_core.training.evaluate import evaluate
+from beft_core.training.evaluate import evaluate, load_base
 from beft_core.training.workflow import train, train_bank
 
 BASE = RunConfig(task="demo-sentiment", n_train=16, epochs=2, device="cpu", evaluate="last")
+V = ("decoder", "v")
 EXAMPLES = 48
 """Of the validation set."""
 
@@ -93,3 +97,15 @@ def test_refusals(pair: list[Snapshot]) -> None:
     )
     with pytest.raises(UserError, match="weights changed too"):
         evaluate(full, BASE)
+
+
+def test_a_fine_tune_of_another_model_of_its_type_and_size_is_refused(tmp_path: Path) -> None:
+    own, other = (write_decoder(tmp_path / name, seed) for seed, name in enumerate(("own", "other")))
+    snapshot = asked_fine_tune(load_model(str(own)), candidates=("a", "b"))
+    run = RunConfig(task="demo-sentiment", device="cpu", add_bias=("v",))
+    assert load_base(snapshot, dataclasses.replace(run, model=str(own))).info.weights == snapshot.meta.model.weights
+    with pytest.raises(UserError, match=r"got the base model .*other, whose weights differ from those the snapshot"):
+        load_base(snapshot, dataclasses.replace(run, model=str(other)))
+    before = dataclasses.replace(snapshot.meta, model=dataclasses.replace(snapshot.meta.model, weights=None))
+    old = Snapshot.build(before, {V: snapshot.pre(*V)}, {V: snapshot.post(*V)})
+    load_base(old, dataclasses.replace(run, model=str(other)))  # a file of before the field: nobody can tell

@@ -231,3 +231,17 @@ def test_a_number_that_a_type_cannot_hold_is_refused() -> None:
         with pytest.raises(UserError, match=f"too large for {dtype}"):
             as_bytes(np.array([1.0, -value], np.float32), dtype)
     assert as_float32(as_bytes(np.array([70000.0]), "BF16"), "BF16")[0] == 70144
+
+
+@pytest.mark.parametrize("dtype", ["<f4", "<f2", "<f8", "<i8"])
+def test_the_first_row_of_a_matrix_alone(tmp_path: Path, dtype: str) -> None:
+    matrix = np.arange(12).reshape(3, 4).astype(dtype)
+    save_file({"first": matrix + matrix.dtype.type(1), "m": matrix, "v": matrix[0]}, tmp_path / "x.safetensors")
+    file = SafetensorsFile(tmp_path / "x.safetensors")
+    row = file.first_row("m")
+    np.testing.assert_array_equal(row, file.read("m")[0])
+    assert row.dtype == file.read("m").dtype and row.shape == (4,)
+    with pytest.raises(UserError, match=r"v is \[4\]; expected a matrix"):
+        file.first_row("v")
+    with pytest.raises(UserError, match="no tensor 'w'"):
+        file.first_row("w")

@@ -10,6 +10,7 @@ import pytest
 from example_snapshots import example
 
 from beft_core.errors import UserError
+from beft_core.snapshots.meta import of_two_bases
 from beft_core.snapshots.snapshot import ModelInfo, SnapshotMeta, fingerprint
 
 
@@ -139,9 +140,40 @@ def test_the_folder_of_a_model_comes_back_and_files_without_one_keep_their_text(
             dataclasses.replace(meta.model, folder=folder)
 
 
-def test_models_without_biases_are_told_apart_by_their_size() -> None:
-    gemma = ModelInfo("gemma-3-270m", None, "gemma3_text", 18, 640, fingerprint({}))
-    assert gemma.base == dataclasses.replace(gemma, id="a folder", folder="/a/folder").base
-    for other in ({"architecture": "llama"}, {"layers": 2}, {"hidden_size": 32}):
-        assert dataclasses.replace(gemma, **other).base != gemma.base  # type: ignore[arg-type]
-    assert example().meta.model.base == (example().meta.model.fingerprint,)
+GEMMA = ModelInfo("gemma-3-270m", None, "gemma3_text", 18, 640, fingerprint({}))
+"""A model without biases, as files describe it that do not say what its weights are."""
+
+
+def test_models_without_biases_are_told_apart_by_their_size_and_weights() -> None:
+    first, second = (dataclasses.replace(GEMMA, weights=digit * 64) for digit in "ab")
+    for known in (GEMMA, first):
+        same = dataclasses.replace(known, id="a folder", folder="/a/folder")
+        assert same.base == known.base and same.shares_base(known)
+        for other in ({"architecture": "llama"}, {"layers": 2}, {"hidden_size": 32}):
+            changed = dataclasses.replace(known, **other)  # type: ignore[arg-type]
+            assert changed.base != known.base
+            assert not changed.shares_base(known) and not known.shares_base(changed)
+    assert first.base != second.base and not first.shares_base(second)
+    for known in (first, second):  # of one whose weights are not known nothing speaks against it
+        assert GEMMA.shares_base(known) and known.shares_base(GEMMA)
+    bert = example().meta.model
+    assert bert.base == (bert.fingerprint,) and bert.shares_base(dataclasses.replace(bert, id="another name"))
+    alike = dataclasses.replace(GEMMA, fingerprint="c" * 64)
+    assert not GEMMA.shares_base(alike) and not alike.shares_base(GEMMA)
+    assert (bert.told_by, GEMMA.told_by) == ("biases", "weights")
+
+
+def test_two_that_differ_are_found_behind_one_that_nobody_looked_at() -> None:
+    first, second = (dataclasses.replace(GEMMA, weights=digit * 64) for digit in "ab")
+    assert of_two_bases([]) is None and of_two_bases([GEMMA, first, first]) is None
+    assert of_two_bases([GEMMA, first, GEMMA, first, second]) == (1, 4)
+    assert of_two_bases([second, dataclasses.replace(GEMMA, layers=2)]) == (0, 1)
+
+
+def test_weights_come_back_and_files_without_them_keep_their_text() -> None:
+    meta = dataclasses.replace(example().meta, model=dataclasses.replace(GEMMA, weights="a" * 64))
+    assert SnapshotMeta.from_json(meta.to_json()) == meta
+    assert '"weights"' not in dataclasses.replace(meta, model=GEMMA).to_json()
+    for weights in (3, "A" * 64, "a" * 63):
+        with pytest.raises(UserError, match="model: weights"):
+            dataclasses.replace(GEMMA, weights=weights)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from hostile import file_bytes, hostile_snapshots, parts
 from safetensors import safe_open
 
 from beft_core.errors import UserError
-from beft_core.snapshots.snapshot import Snapshot, fingerprint, read_snapshot, write_snapshot
+from beft_core.snapshots.snapshot import Snapshot, fingerprint, read_snapshot, weights_fingerprint, write_snapshot
 
 HOSTILE = dict(hostile_snapshots())
 
@@ -147,3 +147,13 @@ def test_other_metadata_go_with_the_same_arrays_and_must_fit_them() -> None:
     model = dataclasses.replace(snapshot.meta.model, layers=snapshot.meta.model.layers + 1)
     with pytest.raises(UserError, match=r"layers|shape"):
         snapshot.with_meta(dataclasses.replace(snapshot.meta, model=model))
+
+
+def test_weights_are_named_by_their_values_in_bfloat16_halves_to_even() -> None:
+    # 1 + n / 256 lies half way between two bfloat16 for odd n; 0x3F80 is 1.0, and each next one 1 / 128 more.
+    row = np.float32([1, 1 + 1 / 256, 1 + 3 / 256, 1 + 3 / 256 + 2**-20, -1 - 1 / 256 - 2**-20, 0, -0.0])
+    bits = np.array([0x3F80, 0x3F80, 0x3F82, 0x3F82, 0xBF81, 0, 0x8000], "<u2")
+    assert weights_fingerprint([row]) == hashlib.sha256(bits.tobytes()).hexdigest()
+    rounded = (bits.astype("<u4") << 16).view("<f4")
+    assert weights_fingerprint([rounded[:3], rounded[3:]]) == weights_fingerprint([row])  # read in bfloat16
+    assert weights_fingerprint([row[::-1]]) != weights_fingerprint([row])
