@@ -29,6 +29,10 @@ MAX_ELEMENTS = 2**24
 """Most elements of all bias terms together. BLOOM has 11 million, OPT of 175 billion parameters 13."""
 MAX_MATRIX = 2**30
 """Most elements of a matrix that is read."""
+MAX_ROW = 2**20
+"""Most elements of a row that is read of a matrix."""
+COMPARED = ("F32", "BF16", "F16")
+"""Types of weights by which a model can be told from others: quantised ones are not the model's own."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -158,7 +162,10 @@ class ModelWeights:
         rows = []
         for parameter in layout.matrices:
             name = self.find(layout.names_on_disk(parameter))
-            if name is None or len(self.info(name).shape) != 2 or self.info(name).dtype not in ("F32", "BF16", "F16"):
+            info = self.info(name) if name is not None else None
+            if name is None or info is None or info.dtype not in COMPARED:
+                return None
+            if len(info.shape) != 2 or info.shape[1] > MAX_ROW:
                 return None
             rows.append(self._shard(self._where[name]).first_row(name))
         return weights_fingerprint(rows) if rows else None

@@ -1,6 +1,6 @@
 """Arrays of a step in one block of bytes, so that one copy brings all of them to a device.
 
-Each copy costs the host some 30 microseconds, whatever its size, and a step of a bank has sixteen arrays.
+What a copy costs the host hardly depends on its size, and a step of a bank has sixteen arrays.
 """
 
 from __future__ import annotations
