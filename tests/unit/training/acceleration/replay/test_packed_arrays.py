@@ -30,7 +30,7 @@ def test_arrays_come_out_of_the_block_as_they_went_in(device: str) -> None:
         here = packed.tensors[name].cpu().numpy()
         assert here.dtype == array.dtype and here.shape == array.shape
         np.testing.assert_array_equal(here, array)
-        assert (packed.tensors[name].data_ptr() - packed.block.data_ptr()) % ALIGNMENT == 0
+        assert packed.tensors[name].storage_offset() * packed.tensors[name].itemsize % ALIGNMENT == 0
 
 
 @pytest.mark.parametrize("device", DEVICES)
