@@ -13,6 +13,7 @@ from transformers import MODEL_MAPPING, PreTrainedModel
 from beft_core.errors import UserError
 from beft_core.models.biases import LoadedModel, OutputLayer
 from beft_core.models.load import assembled, checked_tokenizer, wrap
+from beft_core.models.model_fit import without_place
 from beft_core.models.source import BUNDLED, bundled_path, locate
 
 
@@ -63,11 +64,7 @@ def copied(model: object, tokenizer: Any) -> LoadedModel:
     made = assembled(read, config, "sdpa", where)
     left = [name for name in state if name.endswith(".bias") and name not in made.state_dict() and state[name].any()]
     if left:
-        raise UserError(
-            f"got {where} with {left[0]}, which its configuration has no place for: a fine-tune's bias that was added",
-            "the model as it was before apply_to",
-            "from_pretrained again, or a folder of beft export",
-        )
+        raise without_place(where, left[0], "from_pretrained again, or a folder of beft export --merged")
     own = checked_tokenizer(
         copy.deepcopy(tokenizer), getattr(made.config, "vocab_size", None), f"the tokenizer given with {where}"
     )

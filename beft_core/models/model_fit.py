@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from beft_core.errors import UserError
-from beft_core.models.bias_reader import ModelWeights
+from beft_core.models.bias_reader import ModelWeights, parameter_sizes
 from beft_core.models.source import ModelSource
 
 ROOM = 64_000_000
@@ -25,11 +25,13 @@ def require_fit(source: ModelSource, config: Any) -> nn.Module:
     values.
 
     Raises:
-        UserError: the configuration describes a model that is far larger than its weights.
+        UserError: the configuration describes a model that is far larger than its weights, or has no place for a bias
+            among them.
     """
     from transformers import AutoModel
 
-    shapes = ModelWeights(source.folder).shapes()
+    weights = ModelWeights(source.folder)
+    shapes = weights.shapes()
     if source.layout.layers > max(1, len(shapes)):
         raise UserError(
             f"got a config.json with {source.layout.layers} layers over {len(shapes)} tensors", "its own weights"
@@ -43,7 +45,33 @@ def require_fit(source: ModelSource, config: Any) -> nn.Module:
             f"got a config.json that describes {described:,} parameters over weights of {stored:,}",
             "the weights of the model that it describes",
         )
+    _require_places(weights, source, backbone)
     return backbone
+
+
+def _require_places(weights: ModelWeights, source: ModelSource, backbone: nn.Module) -> None:
+    """Raises UserError where a folder holds a bias for which the described model has no place: transformers would leave
+    it out without a word. One of zeros, as some quantisers write it, is no loss.
+    """
+    sizes = parameter_sizes(source.layout)
+    places = {name for name, _ in backbone.named_parameters()}
+    for slot in source.layout.addable:
+        name = None if slot.parameter in places else weights.find(source.layout.checkpoint_names(slot))
+        if name is not None and weights.vector(name, sizes[slot.parameter]).any():
+            raise without_place(
+                f"weights in {source.folder}",
+                name,
+                f"beft extract BASE {source.folder}, which makes a snapshot of it, or a folder of beft export --merged",
+            )
+
+
+def without_place(where: str, bias: str, try_: str) -> UserError:
+    """Describe a bias that a model holds and its configuration does not know. ``where``: the model, in words."""
+    return UserError(
+        f"got {where} with {bias}, which its configuration has no place for: a fine-tune's bias that was added",
+        "the model as it was before apply_to",
+        try_,
+    )
 
 
 def require_known_tokens(tokenizer: Any, embeddings: object, where: str) -> None:

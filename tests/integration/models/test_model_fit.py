@@ -6,7 +6,10 @@ import json
 from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
+from example_decoder import write_decoder
+from safetensors.numpy import load_file, save_file
 
 from beft_core.errors import UserError
 from beft_core.models.load import load_model, load_tokenizer
@@ -51,3 +54,15 @@ def test_a_tokenizer_gives_no_number_that_has_no_embedding(folder: Path) -> None
     (folder / "tokenizer.json").write_text(json.dumps(table))
     with pytest.raises(UserError, match="1000000000; expected numbers below the model's"):
         load_tokenizer(str(folder))
+
+
+def test_a_bias_that_the_configuration_has_no_place_for_is_not_left_out_without_a_word(tmp_path: Path) -> None:
+    """Such a folder is what save_pretrained makes of a model on which apply_to put biases."""
+    folder = write_decoder(tmp_path / "tuned")
+    name = "model.layers.1.self_attn.v_proj.bias"
+    tensors = load_file(folder / "model.safetensors")
+    save_file(tensors | {name: np.ones(16, np.float32)}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match=f"with {name}, which its configuration has no place for.*try beft extract"):
+        load_model(str(folder))
+    save_file(tensors | {name: np.zeros(16, np.float32)}, folder / "model.safetensors", {"format": "pt"})
+    load_model(str(folder))  # zeros, as GPTQ writes them, are no loss
