@@ -29,6 +29,7 @@ from beft_core.merging.similarity import Comparison, compare
 from beft_core.models.source import locate
 from beft_core.runs.tables import recorded_table, recorded_tables
 from beft_core.settings import arguments
+from beft_core.snapshots.changed_weights import refuse_changed_weights
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
 from beft_core.tasks.examples import TaskData
 from beft_core.tasks.own_table import default_name
@@ -39,7 +40,6 @@ from beft_core.training.preconditions import (
     head_of,
     inputs_of,
     read_data,
-    refuse_changed_weights,
     require_data,
     require_labels,
     with_adapter,

@@ -16,8 +16,9 @@ from beft_core.files.disk import size
 from beft_core.files.paths import free_folder, user_path
 from beft_core.methods import method_of
 from beft_core.models.source import BUNDLED
+from beft_core.snapshots.changed_weights import refuse_changed_weights
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
-from beft_core.training.preconditions import head_of, refuse_before_text, refuse_changed_weights, with_adapter
+from beft_core.training.preconditions import head_of, refuse_before_text, with_adapter
 
 RequiredOut = Annotated[
     str, typer.Option("--out", metavar="FILE", help="Snapshot to write.", show_default=False, rich_help_panel=OUTPUT)

@@ -22,6 +22,7 @@ from beft_core.inference.text.written import written_by
 from beft_core.inference.variants import Variant
 from beft_core.merging.config import content, recorded
 from beft_core.models.biases import LoadedModel
+from beft_core.snapshots.changed_weights import refuse_changed_weights
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.answer_metrics import ANSWER_METRICS
 from beft_core.tasks.examples import TaskData
@@ -35,7 +36,7 @@ from beft_core.training.objectives.base import Objective
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
-from beft_core.training.preconditions import head_of, inputs_of, outputs_of, refuse_changed_weights, require_labels
+from beft_core.training.preconditions import head_of, inputs_of, outputs_of, require_labels
 from beft_core.training.result import device_name, software_versions
 
 MAX_VARIANTS = 4000

@@ -21,6 +21,7 @@ from beft_core.architectures.layout import BiasSlot
 from beft_core.errors import UserError
 from beft_core.inference.variants import Variant
 from beft_core.models.biases import LoadedModel
+from beft_core.snapshots.changed_weights import refuse_changed_weights
 from beft_core.training.acceleration.session import session_for
 from beft_core.training.batches.encoded import Encoded
 from beft_core.training.batches.plan import by_length, plan
@@ -28,7 +29,7 @@ from beft_core.training.forward import arranged, logits_of, pass_arrays
 from beft_core.training.methods.bias_bank import Bank, slot_name
 from beft_core.training.module_swap import standing_in
 from beft_core.training.precision import Precision
-from beft_core.training.preconditions import head_of, outputs_of, refuse_changed_weights
+from beft_core.training.preconditions import head_of, outputs_of
 from beft_core.training.predict import EVAL_TOKENS
 from beft_core.training.result import put_head
 

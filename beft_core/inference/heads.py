@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from beft_core.errors import UserError
+from beft_core.snapshots.changed_weights import refuse_changed_weights
 from beft_core.snapshots.meta import of_two_bases
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta
 from beft_core.tasks.own_prompts import own_prompt_of
@@ -15,7 +16,6 @@ from beft_core.tasks.own_table import columns_of
 from beft_core.tasks.prompts.spec import PromptSpec
 from beft_core.tasks.registry import TASKS
 from beft_core.tasks.spec import TaskSpec
-from beft_core.training.preconditions import refuse_changed_weights
 
 
 def can_answer(snapshot: Snapshot) -> list[str]:

@@ -43,10 +43,11 @@ from beft_core.models.bias_reader import ModelWeights, parameter_sizes
 from beft_core.models.biases import LoadedModel
 from beft_core.models.load import described, load_model, load_tokenizer, quiet_transformers, read_config
 from beft_core.models.source import MAX_CONFIG, MAX_FILE, TOKENIZER_FILES, ModelSource
+from beft_core.snapshots.changed_weights import refuse_changed_weights
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.training.methods.bias_bank import outside_modules
 from beft_core.training.observer import Observer
-from beft_core.training.preconditions import head_of, refuse_changed_weights
+from beft_core.training.preconditions import head_of
 
 DTYPES: dict[str, str] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
 """Types of weights that can be written, by their names in a file: their names in a configuration."""

@@ -18,6 +18,7 @@ from beft_core.architectures.layout import BiasSlot
 from beft_core.errors import UserError
 from beft_core.inference.variants import Variant
 from beft_core.models.biases import LoadedModel, add_zero_bias, biases, restored, write_biases
+from beft_core.snapshots.changed_weights import refuse_changed_weights
 from beft_core.snapshots.snapshot import Key
 from beft_core.training.acceleration.session import session_for
 from beft_core.training.batches.encoded import Encoded
@@ -25,7 +26,7 @@ from beft_core.training.batches.plan import by_length, cheapest_by_length, plan
 from beft_core.training.forward import arranged, logits_of, pass_arrays
 from beft_core.training.methods.bias_bank import Bank, can_hold, slot_name
 from beft_core.training.precision import Precision
-from beft_core.training.preconditions import head_of, outputs_of, refuse_changed_weights
+from beft_core.training.preconditions import head_of, outputs_of
 from beft_core.training.predict import EVAL_TOKENS
 from beft_core.training.result import head_parts
 

@@ -18,10 +18,11 @@ from beft_core.exchange.checkpoints import imported
 from beft_core.exchange.peft_adapter import head_names
 from beft_core.models.biases import LoadedModel, add_zero_bias, get_bias, read_biases, weights_of, write_biases
 from beft_core.models.in_memory import backbone_of, origin
+from beft_core.snapshots.changed_weights import refuse_changed_weights
 from beft_core.snapshots.meta import NO_BIASES
 from beft_core.snapshots.snapshot import Key, ModelInfo, Snapshot, SnapshotMeta, fingerprint
 from beft_core.training.methods.bias_bank import outside_modules
-from beft_core.training.preconditions import head_of, refuse_changed_weights
+from beft_core.training.preconditions import head_of
 
 
 def snapshot_from_models(before: object, after: object, task: str, details: Mapping[str, Any]) -> Snapshot:

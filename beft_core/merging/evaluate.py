@@ -24,6 +24,7 @@ from beft_core.merging.methods import METHODS
 from beft_core.merging.plan import plan, tasks_of
 from beft_core.merging.result import BASE, MergeResult, Scores, TaskScored
 from beft_core.models.biases import LoadedModel, write_biases
+from beft_core.snapshots.changed_weights import refuse_changed_weights
 from beft_core.snapshots.snapshot import MAX_HEADER, Snapshot
 from beft_core.tasks.examples import Examples, TaskData, subsample
 from beft_core.tasks.predictions import predictions_of
@@ -33,7 +34,7 @@ from beft_core.training.evaluate import load_base, scorer
 from beft_core.training.fisher.of_snapshots import with_tuned_fisher
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
-from beft_core.training.preconditions import head_of, inputs_of, refuse_changed_weights, require_labels
+from beft_core.training.preconditions import head_of, inputs_of, require_labels
 from beft_core.training.result import device_name, software_versions
 
 Score = Callable[[], dict[str, float]]

@@ -17,6 +17,7 @@ from beft_core import __version__
 from beft_core.errors import UserError
 from beft_core.merging.methods import METHODS, Method
 from beft_core.merging.shared_terms import changes, shared_keys, trained_keys
+from beft_core.snapshots.changed_weights import refuse_changed_weights
 from beft_core.snapshots.snapshot import Key, Snapshot
 from beft_core.tasks.own_table import columns_of
 from beft_core.terms import TERM_KEYS
@@ -36,7 +37,8 @@ def merge(
 
     Raises:
         UserError: an unknown method or parameter; fewer than two snapshots or more than the method takes;
-            different bases, terms or layers; no Fisher information at the fine-tuned model where the method needs it.
+            different bases, terms or layers; one whose weights changed too; no Fisher information at the fine-tuned
+            model where the method needs it.
     """
     if method not in METHODS:
         raise UserError(f"merge method {method!r}", f"one of {', '.join(METHODS)}")
@@ -45,6 +47,8 @@ def merge(
         expected = f"exactly 2 for {method}" if spec.max_tasks == 2 else "at least 2"
         raise UserError(f"{len(snapshots)} snapshot(s) to merge", expected)
     settings = spec.settings(parameters, len(snapshots))
+    for snapshot in snapshots:
+        refuse_changed_weights(snapshot)
     keys = shared_keys(snapshots, terms)
     merged = _apply(spec, snapshots, keys, settings)
     pre = {key: snapshots[0].pre(*key) for key in keys}

@@ -23,9 +23,10 @@ from beft_core.models.gguf.packaged import GEMMA
 from beft_core.models.source import BUNDLED
 from beft_core.publishing.card import CARD, PICTURE, SNAPSHOT, UNKNOWN, HubBase, Publication, card_of, check_card
 from beft_core.snapshots.adapter_folder import CONFIG, WEIGHTS, AdapterFolder
+from beft_core.snapshots.changed_weights import refuse_changed_weights
 from beft_core.snapshots.meta import ModelInfo
 from beft_core.snapshots.snapshot import Snapshot, write_snapshot
-from beft_core.training.preconditions import head_of, own_adapter, refuse_changed_weights
+from beft_core.training.preconditions import head_of, own_adapter
 
 FILES = (CARD, PICTURE, CONFIG, WEIGHTS, SNAPSHOT)
 """Names of all files that such a folder may have, in the order in which they are listed."""

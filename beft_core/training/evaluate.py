@@ -13,6 +13,7 @@ from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.models.biases import LoadedModel, write_biases
 from beft_core.models.placement import Placement, is_spread
+from beft_core.snapshots.changed_weights import refuse_changed_weights
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.examples import Examples, TaskData
 from beft_core.tasks.registry import get_task
@@ -24,7 +25,7 @@ from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
-from beft_core.training.preconditions import head_of, inputs_of, refuse_changed_weights, require_labels
+from beft_core.training.preconditions import head_of, inputs_of, require_labels
 from beft_core.training.predict import Predictor
 from beft_core.training.result import put_head
 

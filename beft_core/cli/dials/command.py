@@ -22,8 +22,9 @@ from beft_core.extras import require_training
 from beft_core.files.paths import user_path
 from beft_core.merging.config import recorded
 from beft_core.settings import arguments
+from beft_core.snapshots.changed_weights import refuse_changed_weights
 from beft_core.snapshots.snapshot import read_snapshot
-from beft_core.training.preconditions import head_of, refuse_changed_weights
+from beft_core.training.preconditions import head_of
 
 Lambdas = Annotated[
     list[str] | None,

@@ -23,6 +23,7 @@ from beft_core.inference.logits import changed_slots
 from beft_core.inference.variants import Variant
 from beft_core.models.biases import LoadedModel, add_zero_bias
 from beft_core.models.key_value_cache import with_cache
+from beft_core.snapshots.changed_weights import refuse_changed_weights
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.examples import Examples
 from beft_core.training.batches.encoded import Writing
@@ -30,7 +31,7 @@ from beft_core.training.batches.prompted import encode_questions
 from beft_core.training.batches.run_index import RunIndex
 from beft_core.training.methods.bias_bank import Bank, slot_name
 from beft_core.training.precision import Precision
-from beft_core.training.preconditions import refuse_changed_weights, require_language_model
+from beft_core.training.preconditions import require_language_model
 
 MAX_NEW_TOKENS = 200
 """Most tokens of a text."""

@@ -8,11 +8,11 @@ from beft_core.errors import UserError
 from beft_core.inference.logits import changed_slots
 from beft_core.inference.variants import Variant
 from beft_core.models.biases import LoadedModel, add_zero_bias
+from beft_core.snapshots.changed_weights import refuse_changed_weights
 from beft_core.training.batches.encoded import Encoded
 from beft_core.training.methods.bias_bank import Bank, slot_name
 from beft_core.training.objectives.free_text import Writer
 from beft_core.training.precision import Precision
-from beft_core.training.preconditions import refuse_changed_weights
 
 
 def written_by(

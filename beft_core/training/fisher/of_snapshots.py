@@ -17,6 +17,7 @@ from beft_core.merging.merge import has_tuned_fisher
 from beft_core.models.biases import LoadedModel, restored, write_biases
 from beft_core.models.placement import is_spread
 from beft_core.models.source import BUNDLED
+from beft_core.snapshots.changed_weights import refuse_changed_weights
 from beft_core.snapshots.null_elements import mask_of
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.examples import TaskData
@@ -30,7 +31,7 @@ from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
-from beft_core.training.preconditions import head_of, inputs_of, refuse_changed_weights
+from beft_core.training.preconditions import head_of, inputs_of
 from beft_core.training.result import put_head
 
 

@@ -37,13 +37,14 @@ from beft_core.models.biases import LoadedModel, get_bias, set_bias, write_biase
 from beft_core.models.folding import folded_change
 from beft_core.models.placement import is_spread
 from beft_core.models.source import BUNDLED
+from beft_core.snapshots.changed_weights import refuse_changed_weights
 from beft_core.snapshots.snapshot import Key, Snapshot
 from beft_core.tasks.examples import TaskData
 from beft_core.tasks.sources.user_files import OwnTable
 from beft_core.terms import CANDIDATES
 from beft_core.training import inputs
 from beft_core.training.batches.encoded import Encoded, encode
-from beft_core.training.evaluate import inputs_of, load_base, refuse_changed_weights
+from beft_core.training.evaluate import inputs_of, load_base
 from beft_core.training.module_swap import attention_called, for_every_head, takes_attention
 from beft_core.training.observer import Observer
 from beft_core.training.precision import pick_device

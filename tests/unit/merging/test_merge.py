@@ -145,6 +145,7 @@ def _forged() -> Snapshot:
         (example(2, trained_terms=("q",)), {}, "expected the same; try --terms q"),
         (example(2, layers=(1,)), {}, "different trained layers"),
         (example(2), {"terms": ["o"]}, "no trained o"),
+        (example(2, mode="full"), {}, "got a snapshot of mode full, whose weights changed too"),
         (example(2), {"method": "sum"}, "merge method 'sum'; expected one of mean"),
         (example(2), {"method": "fisher"}, "no Fisher information"),
         (example(2), {"method": "mean", "scale": 1}, "mean has no parameter scale; expected none"),
@@ -161,6 +162,13 @@ def _forged() -> Snapshot:
 def test_what_cannot_be_merged_is_refused(other: Snapshot, options: dict, reason: str) -> None:
     with pytest.raises(UserError, match=reason.replace("(", r"\(")):
         merge([example(1), other], **options)
+
+
+def test_fine_tunes_of_the_head_alone_have_nothing_to_merge() -> None:
+    heads = [example(seed, mode="head", trained_terms=()) for seed in (1, 2)]
+    for terms in (None, ["v"]):
+        with pytest.raises(UserError, match="which trained no bias term; expected fine-tunes of one or more; try beft"):
+            merge(heads, terms=terms)
 
 
 def test_how_many_snapshots() -> None:
