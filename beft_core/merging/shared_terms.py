@@ -40,11 +40,14 @@ def shared_keys(snapshots: Sequence[Snapshot], terms: Iterable[str] | None = Non
         for key in keys:
             if not np.array_equal(snapshot.pre(*key), first.pre(*key)):
                 raise UserError(f"different {'.'.join(key)} before the fine-tune ({names})", "one base")
+    if not first.meta.trained_terms:
+        raise UserError(
+            f"got {first.source}, which trained no bias term", "fine-tunes of one or more", "beft train --terms v"
+        )
     missing = (wanted or set()) - {term for _, term in keys}
     if missing or not keys:
         lacking = ", ".join(sorted(missing)) or "terms"
-        trained = ", ".join(first.meta.trained_terms) or "none"
-        raise UserError(f"no trained {lacking} in {first.source}", f"one of {trained}")
+        raise UserError(f"no trained {lacking} in {first.source}", f"one of {', '.join(first.meta.trained_terms)}")
     return keys
 
 
