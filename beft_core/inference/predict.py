@@ -290,10 +290,16 @@ def checked(
 ) -> Examples:
     """Make examples without labels of texts, of a prompted task its prompts.
 
-    Raises UserError where they are empty, or do not suit the task.
+    Raises UserError where they are empty, or do not suit the task, or the task is not the same for all snapshots.
     """
     if not texts:
         raise UserError("got no text", "one sentence or more")
+    if len({(prompt_of(one.meta, task), outputs_of(head_of(one, task))) for one in snapshots}) > 1:
+        raise UserError(
+            f"got fine-tunes whose {task} is not one question: other prompts, or heads with other outputs",
+            "fine-tunes that answer the same",
+            "a call for each, or beft train --name NAME for one of them",
+        )
     pairs = next((known for one in snapshots if (known := reads_pairs(one.meta, task)) is not None), None)
     if pairs is not None and pairs != (text_pairs is not None):
         got, expected = ("one text each", "a pair of texts") if pairs else ("pairs of texts", "one text each")

@@ -124,6 +124,18 @@ def test_a_fine_tune_that_moved_nothing_is_its_head() -> None:
     assert null.name == "b_k (null)"
 
 
+def test_one_name_is_one_question() -> None:
+    """The name of a table is that of its file, whatever is asked of it."""
+    one = sample("sst2-low-seed0-v-only")
+    wide = {name: np.concatenate([value, value]) for name, value in one.tensors().items() if ".head." in name}
+    tensors = {**one.tensors(), **wide}
+    head = one.meta.heads["sst2"] | {"labels": ["bad", "poor", "fair", "good"]}
+    meta = dataclasses.replace(one.meta, heads={"sst2": head})
+    other = Snapshot(meta, {name: value.shape for name, value in tensors.items()}, tensors.__getitem__)
+    with pytest.raises(UserError, match=r"fine-tunes whose sst2 is not one question.* try .*beft train --name NAME"):
+        predict([one, other], TEXTS, loader=loader)
+
+
 def test_texts_that_do_not_suit_are_refused() -> None:
     one, two = sample("sst2-low-seed0-v-only"), sample("stsb-low-seed0-v-only")
     for snapshots, texts, pairs, says in (
