@@ -21,6 +21,7 @@ from beft_core.snapshots.changed_weights import refuse_changed_weights
 from beft_core.snapshots.null_elements import mask_of
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.examples import TaskData
+from beft_core.tasks.registry import TASKS
 from beft_core.tasks.sources.user_files import OwnTable
 from beft_core.training import inputs
 from beft_core.training.acceleration.session import session_for
@@ -113,6 +114,11 @@ def with_tuned_fisher(
 def _tuned(snapshot: Snapshot, config: RunConfig, observer: Observer, table: Mapping[str, Any]) -> Snapshot:
     meta = snapshot.meta
     try:
+        if meta.task not in TASKS and "train_file" not in table:
+            raise UserError(
+                f"got {meta.task}, a table of your own that no run's folder beside the snapshot records",
+                "the rows that it was trained on",
+            )
         hyper, fields = meta.hyperparameters, recorded([snapshot])
         if config.model != BUNDLED:
             fields["model"] = config.model

@@ -95,6 +95,7 @@ def test_what_is_missing_to_measure_it_is_one_line(pair: list[Path]) -> None:
     snapshot.meta = dataclasses.replace(
         snapshot.meta, task="my table", heads={"my table": snapshot.meta.heads["demo-sentiment"]}
     )
-    with pytest.raises(UserError, match="cannot be measured here") as caught:
+    with pytest.raises(UserError, match="cannot be measured here: got my table, a table of your own") as caught:
         with_tuned_fisher([snapshot])
-    assert "\n" not in str(caught.value) and "my table" in str(caught.value)
+    assert "\n" not in str(caught.value) and "prompt-squad" not in str(caught.value)
+    assert caught.value.try_.startswith("that, beft train --fisher-tuned")
