@@ -188,6 +188,20 @@ def part_words(part: Part) -> str:
     return text[:1].upper() + text[1:]
 
 
+def rows(dial: Dial) -> list[list[str]]:
+    """Write the metric of the whole at each λ, with the interval of its difference to λ = 1.
+
+    Of a fine-tune that moved no bias there are none: all would be equal.
+    """
+    if not dial.terms:
+        return []
+    whole = dial.curves[0]
+    return [
+        [f"{factor:g}", percent(value), span(low, high)]
+        for factor, value, low, high in zip(dial.lambdas, whole.values, whole.low, whole.high, strict=True)
+    ]
+
+
 def settings_line(dial: Dial) -> str:
     """Write how a dial was measured, in one line."""
     of = f" of {dial.available:,}" if dial.examples < dial.available else ""

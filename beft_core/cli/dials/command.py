@@ -99,12 +99,8 @@ def _target(out: str | None) -> Path | None:
 
 def _print_tables(found: Dial) -> None:
     """Print the metric over λ, what each layer and term costs, and how each rule orders them."""
-    whole = found.curves[0]
-    rows = [
-        [f"{factor:g}", in_words.percent(value), in_words.span(low, high)]
-        for factor, value, low, high in zip(found.lambdas, whole.values, whole.low, whole.high, strict=True)
-    ]
-    output.print_table("all layers turned together, in %", ["λ", found.metric, "against λ = 1"], rows)
+    if rows := in_words.rows(found):
+        output.print_table("all layers turned together, in %", ["λ", found.metric, "against λ = 1"], rows)
     for kind in ("terms", "layers"):
         parts = found.off_parts(kind)
         if not parts:

@@ -48,13 +48,8 @@ class DialResult(Result):
         return in_words.verdict(self.result)
 
     def shown(self) -> Shown:
-        whole = self.result.curves[0]
-        rows = [
-            [f"{factor:g}", in_words.percent(value), in_words.span(low, high)]
-            for factor, value, low, high in zip(self.result.lambdas, whole.values, whole.low, whole.high, strict=True)
-        ]
         head = ["λ", f"{self.result.metric}, %", "against λ = 1"]
-        return Shown(self.verdict, head, rows, [in_words.settings_line(self.result)])
+        return Shown(self.verdict, head, in_words.rows(self.result), [in_words.settings_line(self.result)])
 
     def to_pandas(self) -> pd.DataFrame:
         """Give one row per part and λ: the metric, and the interval of its difference to λ = 1."""

@@ -43,6 +43,8 @@ def test_nothing_moved() -> None:
     still = example(pre=base(terms=("k",)), size=0.0, full=True)
     dial = example_dial(snapshot=still)
     assert in_words.verdict(dial).endswith("No bias term moved, so there is nothing to turn.")
+    assert in_words.rows(dial) == [], "thirteen equal rows say nothing"
+    assert len(in_words.rows(example_dial())) == 13
 
 
 def test_several_terms() -> None:
