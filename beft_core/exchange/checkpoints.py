@@ -29,7 +29,7 @@ def extract(
     any element changed count as trained. `details` are fields of `SnapshotMeta`, such as ``seed=1``.
 
     Raises:
-        UserError: unreadable files, an unknown architecture, or models that do not fit each other.
+        UserError: unreadable files, an unknown architecture, models without biases, or ones that do not fit each other.
     """
     before, after = ModelWeights(base), ModelWeights(tuned)
     layout = before.layout(config) or after.layout()
@@ -40,6 +40,12 @@ def extract(
     if own is not None and own.model_type != layout.model_type:
         raise UserError(f"a {own.model_type} model tuned from a {layout.model_type} model", "models of one type")
     pre, post = before.biases(layout), after.biases(layout)
+    if not pre and not post:
+        raise UserError(
+            f"got {before.id} and {after.id}, {layout.model_type} models without a bias term",
+            "a fine-tune that changed or added biases",
+            "beft train --add-bias v, which adds some of zeros and trains them",
+        )
     info = model_info(before, layout, pre)
     lost = [f"{stack}.{term}" for stack, term in pre if (stack, term) not in post]
     if lost:

@@ -31,6 +31,8 @@ def test_a_bias_that_the_fine_tune_added_starts_at_zero(tmp_path: Path) -> None:
     base = write_model(tmp_path / "base", {"model.norm.weight": np.ones(HIDDEN, np.float32)}, config)
     moved = np.arange(1, 1 + HIDDEN // 2, dtype=np.float32)  # one of two heads: grouped-query width
     tuned = write_model(tmp_path / "tuned", {"model.layers.0.self_attn.v_proj.bias": moved}, config)
+    with pytest.raises(UserError, match=r"got base and base, llama models without a bias term.*--add-bias v"):
+        extract(base, base)
     snapshot = extract(base, tuned)
     assert snapshot.keys() == [("decoder", "v")]
     np.testing.assert_array_equal(snapshot.pre("decoder", "v"), [np.zeros(HIDDEN // 2)])
