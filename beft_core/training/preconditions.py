@@ -87,7 +87,7 @@ def _require_no_head(config: RunConfig, task: str) -> None:
         raise UserError(
             f"got --terms head for {task}, whose prompts a language model answers without a trained head",
             "bias terms",
-            "--terms v, or --terms none for the model as it is",
+            "--terms v (with --add-bias v for a model without biases), or --terms none for the model as it is",
         )
 
 

@@ -141,7 +141,7 @@ def test_prompts_want_a_language_model_and_heads_a_fine_tune() -> None:
     require_something_to_train(RunConfig(mode="head", terms=()), headed)
     for config, spec, said in (
         (RunConfig(mode="none", terms=()), headed, "whose answers a head gives"),
-        (RunConfig(mode="head", terms=()), prompted, "without a trained head"),
+        (RunConfig(mode="head", terms=()), prompted, "without a trained head.*try --terms v .with --add-bias v"),
         (RunConfig(mode="none", terms=(), fisher=True), prompted, "got --fisher with --terms none"),
     ):
         with pytest.raises(UserError, match=said):
