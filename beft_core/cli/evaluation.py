@@ -17,6 +17,7 @@ from beft_core.cli.parser.command import DATA as DATA_PANEL
 from beft_core.cli.parser.command import MODEL, OUTPUT, add
 from beft_core.cli.progress import progress
 from beft_core.config import RunConfig
+from beft_core.counted import counted
 from beft_core.errors import UserError
 from beft_core.extras import require_training
 from beft_core.files.paths import user_path
@@ -122,11 +123,12 @@ def evaluate(
 
         metrics = evaluate(snapshot, config, biases=biases, observer=observer, data=data)
     scored = data.limited(config.n_eval)
-    rows = {"data": data.source, "examples": len(scored.evals["validation"])} if own else {}
+    count = len(scored.evals["validation"])
+    rows = {"data": data.source, "examples": count} if own else {}
     if json:
         output.print_json({"file": file, "task": task, "biases": biases, **rows, "metrics": metrics})
         return
-    where = f": {rows['examples']:,} rows of {rows['data']}" if rows else ""
+    where = f": {counted(count, 'row')} of {data.source}" if own else ""
     output.print_table(f"{file} on {task}{where}", ["metric", "value"], list(metrics.items()))
 
 

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any, Self
 
 from beft_core.cli.output import note, number
+from beft_core.counted import counted
 from beft_core.training.observer import NOT_METRICS, Observer
 
 LINE_SECONDS = 10.0
@@ -127,10 +128,10 @@ class Lines(Progress):
             for line in self._held:
                 note(line)
             self._held = None
-        if self._name == "train":
-            note(f"train: {self._total} steps")
+        if self._name == "train" and self._total is not None:
+            note(f"train: {counted(self._total, 'step')}")
         elif self._name == "evaluate" and self._total:
-            note(f"evaluate: {self._total} examples")
+            note(f"evaluate: {counted(self._total, 'example')}")
 
     def _show(self) -> None:
         if time.monotonic() - self._told >= LINE_SECONDS:

@@ -20,6 +20,7 @@ from beft_core.cli.progress import Progress, progress
 from beft_core.cli.workers import job_lines, options
 from beft_core.cli.workers.options import BankSize, Devices, NoSnapshots, Workers
 from beft_core.config import RunConfig, type_in_words
+from beft_core.counted import counted
 from beft_core.errors import UserError
 from beft_core.execution.clusters.settings import Cluster
 from beft_core.execution.clusters.submission import Submission, jobs_for, wait
@@ -246,7 +247,7 @@ def sweep(
         if own["detach"]:
             return _detached(spec, _submission(folder, runs, own, cluster))
     if result is None:
-        says = f"{len(to_do):,} fine-tunes: {expected.in_words(cost_per_hour)}"
+        says = f"{counted(len(to_do), 'fine-tune')}: {expected.in_words(cost_per_hour)}"
         result = _work(spec, folder, runs, own, says, cluster)
         if cluster is None and result["trained"] == len(to_do):
             learned(to_do, result["seconds"], at_work)
@@ -258,9 +259,9 @@ def sweep(
     else:
         _print(table)
         already = result["runs"] - result["trained"] - (len(runs) - len(table))
-        passes = f"{result['banks']} pass{'es' * (result['banks'] != 1)}"
+        passes = counted(result["banks"], "pass")
         output.say(
-            f"{result['trained']} fine-tunes in {passes}, {result['seconds']:.1f} s"
+            f"{counted(result['trained'], 'fine-tune')} in {passes}, {result['seconds']:.1f} s"
             + (f"; {already} were there already" if already else "")
             + (f"; {result['failed']} failed" if result["failed"] else ""),
             f"table: {folder.path / 'results.parquet'} and results.csv",
@@ -284,7 +285,7 @@ def _print_forecast(
         return
     finished = f", of which {whole - len(to_do):,} are finished" if len(to_do) < whole else ""
     output.say(
-        f"{whole:,} fine-tunes{finished}, in about {len(banks):,} pass{'es' * (len(banks) != 1)}",
+        f"{counted(whole, 'fine-tune')}{finished}, in about {counted(len(banks), 'pass')}",
         expected.in_words(cost_per_hour),
     )
 
@@ -386,8 +387,8 @@ def _submission(folder: SweepFolder, runs: list[RunConfig], own: dict[str, Any],
 
 
 def _submitted(submission: Submission, job: str) -> str:
-    jobs = f"{submission.jobs} jobs" if submission.jobs > 1 else "1 job"
-    return f"submitted {jobs} for {submission.missing} fine-tunes: {job}; they go on when this command ends"
+    jobs, missing = counted(submission.jobs, "job"), counted(submission.missing, "fine-tune")
+    return f"submitted {jobs} for {missing}: {job}; they go on when this command ends"
 
 
 def _detached(spec: SweepSpec, submission: Submission) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from beft_core.counted import counted
 from beft_core.dials.causal import CausalTest, Rule
 from beft_core.dials.parts import ALL, Part
 from beft_core.dials.result import Dial, Off
@@ -206,6 +207,6 @@ def settings_line(dial: Dial) -> str:
     """Write how a dial was measured, in one line."""
     of = f" of {dial.available:,}" if dial.examples < dial.available else ""
     return (
-        f"{dial.variants} sets of biases on {dial.examples:,}{of} validation examples of {dial.task} ({dial.data}), "
-        f"all else as trained; intervals: 95 %, {dial.resamples:,} paired resamples of the examples."
+        f"{counted(dial.variants, 'set')} of biases on {dial.examples:,}{of} validation examples of {dial.task} "
+        f"({dial.data}), all else as trained; intervals: 95 %, {dial.resamples:,} paired resamples of the examples."
     )

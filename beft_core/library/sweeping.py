@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from beft_core.counted import counted
 from beft_core.errors import UserError
 from beft_core.extras import require_training
 from beft_core.files.paths import user_path
@@ -59,8 +60,8 @@ class Sweep(Result):
         ]
         head = ["task", "examples", "trains", "lr", "seeds", "metric", "mean", "spread", "selects"]
         failed = int((self.table["state"] == "failed").sum())
-        title = f"{len(self.table)} fine-tunes{f', {failed} failed' if failed else ''}: validation metric over seeds"
-        return Shown(title, head, rows, [f"folder: {self.folder}"])
+        count = counted(len(self.table), "fine-tune") + (f", {failed} failed" if failed else "")
+        return Shown(f"{count}: validation metric over seeds", head, rows, [f"folder: {self.folder}"])
 
     def to_pandas(self) -> pd.DataFrame:
         """Give one row per fine-tune."""

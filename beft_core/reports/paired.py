@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from beft_core.counted import counted
 from beft_core.errors import UserError
 from beft_core.tasks.predictions import MISSING, Predictions
 from beft_core.tasks.resamples import draws, numbered
@@ -204,7 +205,7 @@ def p_in_words(p: float) -> str:
 
 
 def _times(count: int) -> str:
-    return f"{count:,} time{'s' * (count != 1)}"
+    return counted(count, "time")
 
 
 def error_of(one: Predictions) -> np.ndarray:

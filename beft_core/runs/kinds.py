@@ -15,6 +15,7 @@ from typing import Any
 
 from beft_core import methods
 from beft_core.config import PROBE, RunConfig
+from beft_core.counted import counted
 from beft_core.errors import UserError
 from beft_core.imports import imported
 from beft_core.presets import completed, completed_sweep
@@ -213,7 +214,7 @@ def _sweep_summary(result: Fields) -> str:
     count, failed = (result.get(name) for name in ("runs", "failed"))
     if count is None or failed is None or result.get("stopped"):
         return ""
-    return f"{count:,} fine-tune{'s' * (count != 1)}" + (f", {failed:,} failed" if failed else "")
+    return counted(count, "fine-tune") + (f", {failed:,} failed" if failed else "")
 
 
 def _check_summary(result: Fields) -> str:

@@ -17,7 +17,14 @@ ROOT = Path(__file__).parents[2]
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("beft_core.errors", "beft_core.terms", "beft_core.process_id"),
-    ("beft_core.environment", "beft_core.devices", "beft_core.extras", "beft_core.imports", "beft_core.libraries"),
+    (
+        "beft_core.counted",
+        "beft_core.environment",
+        "beft_core.devices",
+        "beft_core.extras",
+        "beft_core.imports",
+        "beft_core.libraries",
+    ),
     ("beft_core.files", "beft_core.docs"),
     ("beft_core.adapter_methods", "beft_core.learning_rates"),
     ("beft_core.methods",),

@@ -12,6 +12,7 @@ from beft_core.cli.flags import config_of, takes
 from beft_core.cli.parser.command import DATA as DATA_PANEL
 from beft_core.cli.parser.command import add
 from beft_core.cli.progress import progress
+from beft_core.counted import counted
 from beft_core.errors import UserError
 from beft_core.extras import require_training
 from beft_core.files.paths import user_path
@@ -110,7 +111,7 @@ def predict(
         return
     head = ["text", "fine-tune", "says", "p", "shift"] if answers[0].labels else ["text", "fine-tune", "value", "shift"]
     rows = [[_short(one), *_row(answer, at)] for at, one in enumerate(texts) for answer in answers]
-    output.print_table(f"{task}: {len(texts)} texts", head, rows, keys=2)
+    output.print_table(f"{task}: {counted(len(texts), 'text')}", head, rows, keys=2)
     for at in range(min(len(texts), MAX_SHOWN)):
         output.say(*(answer.verdict(at) for answer in answers))
 
@@ -205,7 +206,7 @@ def _answer_rows(files: Sequence[str], rows: Rows, given: dict[str, Any], json: 
         for text, one in zip(rows.texts, answers, strict=True)
         for shares in [one.probabilities]
     ]
-    title = f"{len(rows)} rows, {len({one.snapshot for one in answers})} fine-tunes"
+    title = f"{counted(len(rows), 'row')}, {counted(len({one.snapshot for one in answers}), 'fine-tune')}"
     output.print_table(title, ["text", "fine-tune", "task", "says", "p"], shown, keys=2)
 
 

@@ -19,6 +19,7 @@ from beft_core.cli.progress import progress
 from beft_core.cli.workers.options import BankSize, Devices, NoSnapshots, Workers
 from beft_core.comparison.folder import RECORD, VERSION, ComparisonFolder
 from beft_core.comparison.spec import DEFAULT, ComparisonSpec
+from beft_core.counted import counted
 from beft_core.errors import UserError
 from beft_core.execution.fleet import places, sweep_here
 from beft_core.extras import require_training
@@ -190,7 +191,9 @@ def _join(comparisons: Sequence[str], out: str | None, json: bool) -> None:
     if json:
         output.print_json({"folder": folder, "left_out": list(found.left_out), **_document(folder)})
         return
-    output.say(*found.left_out, f"{len(found.rows)} rows; tables: {folder / f'{NAME}.parquet'}, .csv and .json")
+    output.say(
+        *found.left_out, f"{counted(len(found.rows), 'row')}; tables: {folder / f'{NAME}.parquet'}, .csv and .json"
+    )
 
 
 def _methods(values: Words) -> tuple[str, ...]:
@@ -263,7 +266,7 @@ def _print(done: Compared, found: Comparison, folder: Path) -> None:
     output.say(
         f"rates were chosen on {first['hold_out']:,.0f} training examples that no trial trained on; the metric is of "
         f"{first['n_eval']:,.0f} validation examples, {first['n_train']:,.0f} were trained on",
-        f"{done.trained} fine-tunes trained; tables: {folder / f'{NAME}.parquet'}, .csv and .json",
+        f"{counted(done.trained, 'fine-tune')} trained; tables: {folder / f'{NAME}.parquet'}, .csv and .json",
     )
 
 

@@ -15,6 +15,7 @@ from beft_core.cli.parser.command import DATA, MODEL, OUTPUT, TRAINING, add
 from beft_core.cli.progress import Progress, progress
 from beft_core.cli.workers import job_lines, options
 from beft_core.cli.workers.options import BankSize
+from beft_core.counted import counted
 from beft_core.errors import UserError
 from beft_core.execution.fleet import at_once
 from beft_core.extras import require_training
@@ -232,7 +233,7 @@ def _submitted(jobs: Jobs, observer: Progress) -> tuple[str, dict[str, str]]:
     left_out = jobs.begin(observer)
     count, missing = jobs.jobs, jobs.missing
     job = jobs.submit()
-    said = f"submitted {count} {'jobs' if count > 1 else 'job'} for {missing} fine-tunes: {job}"
+    said = f"submitted {counted(count, 'job')} for {counted(missing, 'fine-tune')}: {job}"
     observer.message(f"{said}; they go on when this command ends")
     return job, left_out
 
@@ -269,7 +270,7 @@ def _show(planned: Plan, lines: list[Line], jobs: Jobs | None, done: Outcome, js
         for section in found.sections:
             _print_section(section)
         output.say(
-            f"{done.trained:,} fine-tunes in {done.seconds:.0f} s"
+            f"{counted(done.trained, 'fine-tune')} in {done.seconds:.0f} s"
             + (f"; {done.failed:,} failed" if done.failed else ""),
             f"report: {files[0]}",
         )

@@ -9,6 +9,7 @@ import typer
 from beft_core.cli import output
 from beft_core.cli.parser.command import OUTPUT, add
 from beft_core.cli.progress import progress
+from beft_core.counted import counted
 from beft_core.files.paths import user_path
 
 Results = Annotated[
@@ -49,7 +50,7 @@ def export_results(results: Results, project: Project = "beft", space: Space = N
         output.print_json({"project": project, "sent": sent, "finished": done, "stopped": stopped})
     else:
         already = "" if stopped or sent == done else f"; {done - sent:,} were there already"
-        output.say(f"{sent:,} fine-tunes sent to the project {project}{already}")
+        output.say(f"{counted(sent, 'fine-tune')} sent to the project {project}{already}")
         if space is None:
             output.say(f"look at them: trackio show --project {project}")
     return output.INTERRUPTED if stopped else 0

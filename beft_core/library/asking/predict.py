@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
 from beft_core.config import RunConfig
+from beft_core.counted import counted
 from beft_core.errors import UserError
 from beft_core.extras import require_training
 from beft_core.inference.answers import Answer, margin, probabilities
@@ -46,7 +47,7 @@ class Predictions(Result):
     def shown(self) -> Shown:
         table = self.to_pandas()
         rows = [[cut(cell(value)) for value in row] for row in table.itertuples(index=False)]
-        return Shown(f"{self.task}: {len(self.texts)} texts", list(table.columns), rows, self.verdicts[:10])
+        return Shown(f"{self.task}: {counted(len(self.texts), 'text')}", list(table.columns), rows, self.verdicts[:10])
 
     def to_pandas(self, layers: bool = False) -> pd.DataFrame:
         """Give one row per text and fine-tune: probabilities or value, logits, and the shift of the margin by the

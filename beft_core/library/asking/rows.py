@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack
 
+from beft_core.counted import counted
 from beft_core.errors import UserError
 from beft_core.extras import require_training
 from beft_core.inference.answers import short_name
@@ -41,7 +42,7 @@ class RowPredictions(Result):
         table = self.to_pandas()
         rows = [[cut(cell(value)) for value in row] for row in table.itertuples(index=False)]
         asked = len({one.snapshot for one in self.answers})
-        return Shown(f"{len(self.rows)} rows, {asked} fine-tunes", list(table.columns), rows)
+        return Shown(f"{counted(len(self.rows), 'row')}, {counted(asked, 'fine-tune')}", list(table.columns), rows)
 
     def to_pandas(self) -> pd.DataFrame:
         """Give one row per text: who answers by which task's head, what it says and how probable that is; of a

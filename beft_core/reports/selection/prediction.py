@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from beft_core.counted import counted
 from beft_core.reports.pairing import VALUES, At, match_grids, pairs, with_regimes
 from beft_core.reports.selection import contests
 from beft_core.reports.selection.intervals import GROUP, Bootstrap
@@ -295,8 +296,8 @@ def verdict_of(table: pd.DataFrame) -> str:
     ours, theirs = draw[PAPER], draw[ALWAYS_V]
     seeds = len(ratio.drop_duplicates(list(GROUP)))
     first = (
-        f"Over {_count(len(ratio), 'case')} ({_count(ratio['task'].nunique(), 'task')}, "
-        f"{_count(seeds, 'group')} of data size and seed), following the projection ratio loses {_points(ours)} "
+        f"Over {counted(len(ratio), 'case')} ({counted(ratio['task'].nunique(), 'task')}, "
+        f"{counted(seeds, 'group')} of data size and seed), following the projection ratio loses {_points(ours)} "
         f"against the best of b_q, b_k and b_v; always taking b_v loses {_points(theirs)}."
     )
     same = (ratio.set_index("case")["selected"] == "v").all()
@@ -307,7 +308,7 @@ def verdict_of(table: pd.DataFrame) -> str:
         else _compared(both, ours, theirs)
     )
     tied = int((trivial["best"] == "+".join(CANDIDATES)).sum())
-    third = f" In {_count(tied, 'case')} all three terms end equal, so that no rule can lose." if tied else ""
+    third = f" In {counted(tied, 'case')} all three terms end equal, so that no rule can lose." if tied else ""
     return first + second + third
 
 
@@ -347,7 +348,3 @@ def _points(row: dict[str, Any]) -> str:
     low, high = row["regret_low"], row["regret_high"]
     interval = "one group, no interval" if np.isnan(low) else f"95 % interval {low:.2f} to {high:.2f}"
     return f"{row['regret']:.2f} points on average ({interval})"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"

@@ -30,7 +30,7 @@ def test_answers_side_by_side(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert json.loads(capsys.readouterr().out) == document
     assert run(["predict", V, "--text", "a fine film"]) == 0
     shown = capsys.readouterr().out
-    assert "sst2: 1 texts" in shown and first["verdict"].replace("sst2-low-seed0-v-only", "b_v").split(";")[0] in shown
+    assert "sst2: 1 text\n" in shown and first["verdict"].replace("sst2-low-seed0-v-only", "b_v").split(";")[0] in shown
 
 
 def test_rows_that_each_name_their_snapshot(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
