@@ -57,7 +57,7 @@ Terms = Annotated[
         "--terms",
         metavar="TERM...",
         help="What to train, each alone: bias terms (q+v: together), all (the probe), head, random, full. "
-        "Default: v q k all head.",
+        "Default: v q k all head; of prompts without head.",
         rich_help_panel=MODEL,
     ),
 ]

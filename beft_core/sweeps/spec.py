@@ -253,6 +253,11 @@ class SweepSpec:
         n_train = () if self.regimes else self.n_train[:1]
         return dataclasses.replace(self, **first, n_train=n_train, methods=methods).runs()
 
+    def _asks_prompts(self) -> bool:
+        """Whether any task is one of prompts."""
+        own = self.tables
+        return any((own[name].prompt if name in own else get_task(name).prompt) is not None for name in self.tasks)
+
     def _looks_at_model(self) -> bool:
         """Whether what a preset fills in depends on the model."""
         authors = self.settings.get("preset") == "paper" and self.settings.get("epochs") is None
@@ -286,7 +291,8 @@ class SweepSpec:
     def from_dict(cls, values: Mapping[str, Any]) -> SweepSpec:
         """Read the fields of :meth:`to_dict`, or what a YAML file may say: single values for lists.
 
-        Fields of RunConfig may stand beside the grid or under ``settings``. Raises UserError for unknown ones.
+        Fields of RunConfig may stand beside the grid or under ``settings``. Without ``terms`` a sweep of prompts has
+        the default ones but ``head``, for prompts are answered without one. Raises UserError for unknown fields.
         """
         names = [f.name for f in dataclasses.fields(cls)]
         grid: dict[str, Any] = {}
@@ -307,7 +313,10 @@ class SweepSpec:
                     f"one of {', '.join([*names, *COMMON])}",
                     close[0] if close else "",
                 )
-        return cls(**grid, settings=settings)
+        made = cls(**grid, settings=settings)
+        if "terms" in grid or not made._asks_prompts():
+            return made
+        return dataclasses.replace(made, terms=tuple(what for what in made.terms if what != "head"))
 
 
 _LISTS: dict[str, type] = {

@@ -88,6 +88,15 @@ def test_a_size_by_regime_and_by_number_is_one_run() -> None:
     assert len(runs) == 1
 
 
+def test_prompts_have_no_head_unless_one_is_asked_for() -> None:
+    """Which a run then refuses: by default a sweep of prompts could not begin."""
+    assert spec(tasks="sst2").terms == ("v", "q", "k", "all", "head")
+    table = {"prompt": "{text} It was", "label": "y", "candidates": ["good", "bad"], "train_file": "a.csv"}
+    for tasks in ("prompt-sst2", ["sst2", "prompt-copa"], [{**table, "name": "own"}]):
+        assert spec(tasks=tasks).terms == ("v", "q", "k", "all")
+    assert spec(tasks="prompt-sst2", terms=["v", "head"]).terms == ("v", "head")
+
+
 def test_a_spec_is_the_same_after_a_round_trip() -> None:
     one = spec(tasks=["sst2"], lrs=[1e-3], seeds=2, epochs=3, settings={"layers": [1, 2]}, terms=["v", "k"])
     assert SweepSpec.from_dict(one.to_dict()) == one
