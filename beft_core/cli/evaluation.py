@@ -42,7 +42,7 @@ from beft_core.training.preconditions import (
     inputs_of,
     read_data,
     require_data,
-    require_labels,
+    require_suited,
     with_adapter,
 )
 
@@ -175,7 +175,7 @@ def ready(snapshot: Snapshot, task: str, config: RunConfig, data: TaskData | Non
     observer.stage("load data")
     if data is None:
         data = read_data(dataclasses.replace(config, inputs=inputs_of(snapshot, task)))
-    require_labels(snapshot, data.spec)
+    require_suited(snapshot, data.spec)
     observer.stage("find the model")
     locate(config.model)
     observer.stage("start PyTorch")

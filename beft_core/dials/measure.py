@@ -36,7 +36,7 @@ from beft_core.training.objectives.base import Objective
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
-from beft_core.training.preconditions import head_of, inputs_of, outputs_of, require_labels
+from beft_core.training.preconditions import head_of, inputs_of, outputs_of, require_suited
 from beft_core.training.result import device_name, software_versions
 
 MAX_VARIANTS = 4000
@@ -70,7 +70,7 @@ def measure(
     what = turned(snapshot)
     observer.stage("load data")
     run, data = _loaded(snapshot, config, data)
-    require_labels(snapshot, data.spec)
+    require_suited(snapshot, data.spec)
     name, examples = next(iter(data.evals.items()))
     available = len(examples)
     examples = data.limited(config.limit).evals[name]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from beft_core.errors import UserError
@@ -140,11 +140,14 @@ class Given:
                     "data='films.jsonl'",
                 )
             return ScoredTable(str(self.data), self.text, self.text_pair, self.label).load(called, head)
-        given = self
-        if self.data is not None and self.text is None and self.label is None:
-            recorded = columns_of(head)
-            if recorded is not None:
-                given = Given(self.data, text=recorded.text, text_pair=recorded.text_pair, label=recorded.label)
+        given, recorded = self, columns_of(head)
+        if self.data is not None and recorded is not None:  # whichever is not named is as it was in the training
+            given = replace(
+                self,
+                text=self.text or recorded.text,
+                text_pair=self.text_pair or recorded.text_pair,
+                label=self.label or recorded.label,
+            )
         labels = head.get("labels")
         if head.get("kind") == "classification" and labels is None:
             raise UserError(f"got the head {called}, which does not say what its classes are called", "one that does")

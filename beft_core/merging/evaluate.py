@@ -34,7 +34,7 @@ from beft_core.training.evaluate import load_base, scorer
 from beft_core.training.fisher.of_snapshots import with_tuned_fisher
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
-from beft_core.training.preconditions import head_of, inputs_of, require_labels
+from beft_core.training.preconditions import head_of, inputs_of, require_suited
 from beft_core.training.result import device_name, software_versions
 
 Score = Callable[[], dict[str, float]]
@@ -87,7 +87,7 @@ def evaluate_merge(
         try:
             if task in rows or task in config.tables:
                 own = rows.get(task) or scored_from(config.tables[task], task, work.merged.meta.heads[task])
-                require_labels(work.merged, own.spec)
+                require_suited(work.merged, own.spec)
                 data[task] = own
             else:
                 data[task] = inputs.load_data(RunConfig(**fields, task=task, inputs=inputs_of(work.merged, task)))

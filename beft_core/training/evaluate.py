@@ -25,7 +25,7 @@ from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.observer import Observer
 from beft_core.training.precision import Precision, pick_device
-from beft_core.training.preconditions import head_of, inputs_of, require_labels
+from beft_core.training.preconditions import head_of, inputs_of, require_suited
 from beft_core.training.predict import Predictor
 from beft_core.training.result import put_head
 
@@ -63,7 +63,7 @@ def evaluate(
     else:
         data = inputs.validated(config, data)
     head = head_of(snapshot, data.spec.name)
-    require_labels(snapshot, data.spec)
+    require_suited(snapshot, data.spec)
     observer.stage("load model")
     model = load_base(snapshot, config, base, inputs.placement_for([config]))
     get = snapshot.post if biases == "post" else snapshot.pre

@@ -23,6 +23,7 @@ from beft_core.snapshots.adapter_folder import CONFIG, AdapterFolder, read_adapt
 from beft_core.snapshots.snapshot import Snapshot, adapter_beside
 from beft_core.tasks.examples import TaskData, subsample
 from beft_core.tasks.load import load_task
+from beft_core.tasks.own_table import columns_of
 from beft_core.tasks.registry import get_task
 from beft_core.tasks.sources.official import find_folder
 from beft_core.tasks.sources.user_files import OwnTable
@@ -312,11 +313,21 @@ def outputs_of(head: Mapping[str, np.ndarray]) -> int | None:
     return len(head["head.weight"]) if "head.weight" in head else None
 
 
-def require_labels(snapshot: Snapshot, spec: TaskSpec) -> None:
-    """Raises UserError where a table of the user's own has other labels than its head, or the same in another order."""
+def require_suited(snapshot: Snapshot, spec: TaskSpec) -> None:
+    """Raises UserError where a table of the user's own does not suit its head: one text for a head that was trained on
+    pairs, or pairs for one that was not, other labels, or the same in another order.
+    """
     recorded = snapshot.meta.heads.get(spec.name)
     if spec.source != "file" or recorded is None:
         return
+    columns = columns_of(recorded)
+    if columns is not None and (columns.text_pair is None) != (spec.text_pair is None):
+        got, expected = ("pairs of texts", "one text each") if columns.text_pair is None else ("one text each", "pairs")
+        raise UserError(
+            f"got {spec.title} with {got} for the head {spec.name}",
+            f"{expected}, as it was trained",
+            "--text-pair COLUMN" if columns.text_pair is not None else "the same without a second text",
+        )
     labels = recorded.get("labels")
     known = None if labels is None else tuple(labels)
     if (recorded["kind"], known) != (spec.target.kind, spec.labels):

@@ -165,6 +165,24 @@ def test_a_head_is_scored_by_its_own_classes_in_its_own_columns() -> None:
             Given(**given).scored(snapshot, name)  # type: ignore[arg-type]
 
 
+def test_a_column_that_is_not_named_is_the_one_of_the_training() -> None:
+    head = {"kind": "classification", "labels": ["no", "yes"]}
+    columns = {"columns": {"text": "first", "text_pair": "second", "label": "verdict"}}
+    snapshot = example(full=True, task="pairs", heads={"pairs": {**head, **columns}})
+    table = {"first": ["a", "b"], "second": ["c", "d"], "other": ["e", "f"], "verdict": ["no", "yes"]}
+    frame = pd.DataFrame({**table, "label": ["yes", "no"], "text": ["g", "h"], "judged": ["yes", "yes"]})
+    for named, text, pair, labels in [
+        ({}, "a", "c", [0, 1]),
+        ({"text": "other"}, "e", "c", [0, 1]),
+        ({"text_pair": "other"}, "a", "e", [0, 1]),
+        ({"label": "judged"}, "a", "c", [1, 1]),
+        ({"text": "first", "text_pair": "text"}, "a", "g", [0, 1]),
+    ]:
+        scored = Given(data=frame, **named).scored(snapshot, None).evals["validation"]
+        assert scored.text_pair is not None
+        assert (scored.text[0], scored.text_pair[0], scored.labels.tolist()) == (text, pair, labels)
+
+
 def test_without_one_head_it_must_be_named() -> None:
     kinds = {name: {"kind": "regression", "labels": None} for name in ("a", "b")}
     with pytest.raises(UserError, match="got a snapshot with 2 heads; expected one of a, b"):

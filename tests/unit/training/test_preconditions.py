@@ -28,9 +28,9 @@ from beft_core.training.preconditions import (
     outputs_of,
     read_data,
     require_data,
-    require_labels,
     require_model,
     require_something_to_train,
+    require_suited,
     with_adapter,
     with_candidates,
 )
@@ -114,9 +114,26 @@ def test_heads_are_known_by_their_tensors() -> None:
 def test_labels_of_a_table_are_those_of_its_head(table: RunConfig) -> None:
     data = checked_data(table, SILENT)
     name = data.spec.name
-    require_labels(example(task=name, heads={name: {"kind": "classification", "labels": ["0", "1"]}}), data.spec)
+    require_suited(example(task=name, heads={name: {"kind": "classification", "labels": ["0", "1"]}}), data.spec)
     with pytest.raises(UserError, match="those of the head"):
-        require_labels(example(task=name, heads={name: {"kind": "classification", "labels": ["1", "0"]}}), data.spec)
+        require_suited(example(task=name, heads={name: {"kind": "classification", "labels": ["1", "0"]}}), data.spec)
+
+
+def test_a_table_of_pairs_is_not_scored_by_one_text_nor_the_other_way_round(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.csv"
+    file.write_text("a,b,label\n" + "x,y,0\nz,w,1\n" * 10)
+    run = RunConfig(train_file=str(file), text="a", label="label")
+    specs = {pair: checked_data(dataclasses.replace(run, text_pair=pair), SILENT).spec for pair in (None, "b")}
+    name = specs[None].name
+    for trained, spec in specs.items():
+        columns = {"columns": {"text": "a", "text_pair": trained, "label": "label"}}
+        head = {"kind": "classification", "labels": ["0", "1"], **columns}
+        snapshot = example(task=name, heads={name: head})
+        require_suited(snapshot, spec)
+        (other,) = [one for pair, one in specs.items() if pair != trained]
+        got, expected = ("pairs of texts", "one text each") if trained is None else ("one text each", "pairs")
+        with pytest.raises(UserError, match=f"with {got} for the head {name}; expected {expected}, as it was trained"):
+            require_suited(snapshot, other)
 
 
 def test_none_of_it_imports_what_takes_long(table: RunConfig) -> None:
