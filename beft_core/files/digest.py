@@ -20,7 +20,7 @@ def sha256_of(file: Path) -> str:
     return _digest(file, status.st_mtime_ns, status.st_size)
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=64)
 def _digest(file: Path, mtime_ns: int, size: int) -> str:
     with open_plain(file) as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()  # type: ignore[arg-type]

@@ -5,7 +5,8 @@ workers, and a resumed sweep, train the same banks. ``claims/``: which worker ha
 signs of life. ``rows/<run>.json``: one finished run each. ``snapshots/``, ``predictions/<run>.parquet``: what a run
 predicts for the validation examples, and ``refused/``: why a run cannot be trained, where those were asked for.
 ``bank-*.safetensors``: the state of a bank in progress.
-``results.parquet`` and ``.csv``: the table, ``merges.json``: the merges.
+``results.parquet`` and ``.csv``: the table, ``merges.json``: the merges. ``sources.json``: what the base model and the
+data hold.
 
 Any number of workers on any machines that share the folder may work in it at once: see
 :mod:`beft_core.sweeps.sharing.share`.
@@ -32,6 +33,7 @@ from beft_core.snapshots.snapshot import SUFFIX, Snapshot, write_snapshot
 from beft_core.sweeps.rows import plan_columns
 from beft_core.sweeps.sharing.plan import bank_id
 from beft_core.sweeps.sharing.refusals import Refusals
+from beft_core.sweeps.sources import sources_of
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.table import COLUMNS, write_table
 from beft_core.tasks.predictions import Predictions
@@ -39,7 +41,7 @@ from beft_core.tasks.predictions import Predictions
 if TYPE_CHECKING:
     import pandas as pd
 
-MERGES = "merges.json"
+MERGES, SOURCES = "merges.json", "sources.json"
 MAX_GRID_BYTES = 16 * 2**20
 """Most bytes of a grid's file."""
 LAST_TABLES = 3
@@ -73,12 +75,15 @@ class SweepFolder:
 
         ``tell``: hears what the grid leaves out of the one that was here, which then lies in ``grids/``.
 
-        Raises UserError: the folder cannot be made or written, or holds files of something else.
+        Raises UserError: the folder cannot be made or written, or holds files of something else; a model or data that
+        cannot be read.
         """
         self.prepare()
         if left_out := self._keep_grid(spec):
             tell(left_out)
         self._write("sweep.json", {"version": RECORD_VERSION, **spec.to_dict()})
+        if found := sources_of(spec):
+            self._write(SOURCES, {**self._sources(), **found})
         # After the file that says whose folder this is: a crash in between leaves nothing that looks strange.
         self.join()
 
@@ -132,12 +137,20 @@ class SweepFolder:
 
         Only where the settings are those that the sweep began with; others are a sweep of their own in this folder.
 
-        Raises UserError where a table of the user's own has changed since.
+        Raises UserError where a table of the user's own, the data of a task, or the base model has changed since.
         """
         try:
             began = self.spec()
         except UserError:
             return spec
+        recorded = self._sources()
+        for what, digest in (sources_of(spec) if recorded else {}).items():
+            if recorded.get(what, digest) != digest:
+                raise UserError(
+                    f"got {what}, which is not what it was when the sweep in {self.path} began",
+                    "the same files",
+                    "another --out for these",
+                )
         for name, table in spec.tables.items():
             before = began.tables.get(name, table)
             if before.sha256 is not None and before.sha256 != table.pinned().sha256:
@@ -150,6 +163,13 @@ class SweepFolder:
         built_in = BUILT_IN if began.settings.get("preset") == "paper" else {}
         same = began.settings in (spec.settings, {**built_in, **spec.settings})
         return dataclasses.replace(spec, settings=began.settings, task_epochs=began.task_epochs) if same else spec
+
+    def _sources(self) -> dict[str, Any]:
+        """Read what the sweep is trained on, as :func:`sources_of` says it; nothing of an earlier version's folder."""
+        try:
+            return read_json_file(self.path / SOURCES)
+        except UserError:
+            return {}
 
     def spec(self) -> SweepSpec:
         """Read the grid. Raises UserError where there is none."""

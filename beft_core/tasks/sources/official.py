@@ -59,6 +59,14 @@ def find_folder(spec: TaskSpec, explicit: str | Path | None = None) -> Path | No
     return found
 
 
+def files_of(spec: TaskSpec, folder: Path) -> list[Path]:
+    """List the files of a task in its folder, those that are there; of a prompted task's one file, that file."""
+    if folder.suffix.lower() in FORMATS:
+        return [folder]
+    names = [spec.train_file or f"train{Path(_validation_file(spec)).suffix}", *spec.evals.values()]
+    return [path for name in dict.fromkeys(names) if (path := folder / name).is_file()]
+
+
 def read_task(spec: TaskSpec, folder: Path) -> tuple[Examples, dict[str, Examples]]:
     """Read the training and validation examples of a task. Raises UserError with file and row."""
     if folder.suffix.lower() in FORMATS:
