@@ -127,7 +127,7 @@ def _common_settings(snapshots: Sequence[Snapshot]) -> dict[str, Any]:
     tables = [snapshot.meta.hyperparameters for snapshot in snapshots]
     return {
         name: tables[0][name]
-        for name in ("max_length", "add_bias")
+        for name in ("max_length", "add_bias", "rewrite_scale")
         if all(name in table and table[name] == tables[0][name] for table in tables)
     }
 

@@ -102,8 +102,8 @@ def test_only_trained_terms_are_merged() -> None:
 
 def test_what_an_evaluation_must_repeat_is_kept_where_all_agree() -> None:
     recorded = [
-        {"max_length": 64, "add_bias": ["v"], "lr": 0.1},
-        {"max_length": 64, "add_bias": [], "lr": 0.1},
+        {"max_length": 64, "add_bias": ["v"], "lr": 0.1, "rewrite_scale": 10.0},
+        {"max_length": 64, "add_bias": [], "lr": 0.1, "rewrite_scale": 10.0},
     ]
     merged = merge([example(n, hyperparameters=table) for n, table in enumerate(recorded, 1)], "ties", scale=2)
     assert merged.meta.hyperparameters == {
@@ -112,6 +112,7 @@ def test_what_an_evaluation_must_repeat_is_kept_where_all_agree() -> None:
         "scale": 2.0,
         "scope": "global",
         "max_length": 64,
+        "rewrite_scale": 10.0,
     }
 
 
