@@ -112,6 +112,8 @@ Cost = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what it will take, and stop.", rich_help_panel=OUTPUT)]
 
 
+MOST_REASONS = 3
+"""Most reasons of failures that are written below a table."""
 MAX_FOLDERS = 1000
 """Largest number in a default name: more folders of one stem are a slip of the hand."""
 
@@ -266,6 +268,8 @@ def sweep(
             + (f"; {result['failed']} failed" if result["failed"] else ""),
             f"table: {folder.path / 'results.parquet'} and results.csv",
         )
+    for line in _failures(table, folder):
+        output.note(line)
     if result["stopped"]:
         output.note("stopped early; the same command goes on from here")
         return output.INTERRUPTED
@@ -424,6 +428,18 @@ def _print(table: pd.DataFrame) -> None:
     head = ["task", "n", "trains", "lr", "seeds", "metric", "mean", "spread", "selects"]
     output.print_table("validation metric after the last epoch, over seeds, in %", head, rows, keys=3)
     output.say("n: training examples; spread: standard deviation over seeds; selects: by the projection ratio")
+
+
+def _failures(table: pd.DataFrame, folder: SweepFolder) -> list[str]:
+    """Write why fine-tunes failed, of the most frequent reasons :data:`MOST_REASONS`, and how each is tried again."""
+    failed = table[table["state"] == "failed"]
+    said = []
+    for reason, count in failed["failure"].value_counts().head(MOST_REASONS).items():
+        first = failed[failed["failure"] == reason].iloc[0]
+        row = folder.rows / f"{first['run']}.json"
+        of = f"{first['task']}, {first['trains']}, seed {first['seed']}"
+        said.append(f"{counted(count, 'fine-tune')} failed, as {of}: {reason}. Tried again once {row} is removed")
+    return said
 
 
 def _percent(value: float | None) -> str:

@@ -65,6 +65,23 @@ def test_a_table_over_seeds_is_printed(capsys: pytest.CaptureFixture[str]) -> No
     assert rows["all"][-1] == "v"
 
 
+def test_why_fine_tunes_failed_and_how_they_are_tried_again_is_said(tmp_path: Path) -> None:
+    table = make_results(tasks=("rte",), regimes=("low",), lrs=(1e-2,), trains=("v", "q", "all"))
+    assert sweep._failures(table, SweepFolder(tmp_path)) == []
+    table["failure"] = table["failure"].astype(object)
+    for trains, reason in (("q", "memory ran out"), ("v", "the loss was not finite")):
+        table.loc[table["trains"] == trains, ["state", "failure"]] = ["failed", reason]
+    table.loc[(table["trains"] == "v") & (table["seed"] == 0), ["state", "failure"]] = ["done", None]
+    first, second = sweep._failures(table, SweepFolder(tmp_path))
+    run = table[table["trains"] == "q"]["run"].iloc[0]
+    assert first.startswith("3 fine-tunes failed, as rte, q, seed 0: memory ran out. Tried again once")
+    assert f"{tmp_path / 'rows' / run}.json is removed" in first
+    assert second.startswith("2 fine-tunes failed, as rte, v, seed 1: the loss was not finite.")
+    table.loc[table["trains"] == "all", "state"] = "failed"
+    table.loc[table["trains"] == "all", "failure"] = ["one", "two", "three"]
+    assert len(sweep._failures(table, SweepFolder(tmp_path))) == sweep.MOST_REASONS
+
+
 def test_records_leave_out_what_is_empty() -> None:
     table = make_results(tasks=("rte",), regimes=("low",), lrs=(1e-2,), seeds=(0,), trains=("v",))
     (record,) = sweep._records(table)
