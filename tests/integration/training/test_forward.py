@@ -67,6 +67,17 @@ def test_each_example_gets_the_logits_of_its_run(pad: str, rounded: bool) -> Non
         assert share == pytest.approx(1 / np.count_nonzero(run == RUNS))
 
 
+def test_how_examples_share_rows_makes_no_shape_where_shapes_are_rounded() -> None:
+    bank, session = two_runs("bert"), Session(CPU)
+    session.shaping = Shaping(rounded=True)
+    wide = {}
+    for lengths in ([7, 7, 7, 7, 7], [3, 3, 3, 3, 7]):  # three rows of a run, or one
+        batch = Encoded.of([np.ones(length, np.int64) for length in lengths], None, np.zeros(5, np.int64))
+        (shape,), arrays = passes_of_step(bank, session, batch, RUNS, "packed", 16)
+        wide[shape.rows] = arrays["0.row.items_of"].shape
+    assert len(wide) == 2 and set(wide.values()) == {(2, 4)}
+
+
 def test_names_below_another() -> None:
     tensors = {"0.lr": torch.zeros(1), "10.lr": torch.ones(1), "0.row.place": torch.ones(2)}
     assert list(below(tensors, "0.")) == ["lr", "row.place"]
