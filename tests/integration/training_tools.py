@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -21,6 +21,7 @@ from beft_core.training import inputs
 from beft_core.training.acceleration import session
 from beft_core.training.acceleration.segment_attention import attends_plainly
 from beft_core.training.batches.encoded import Encoded
+from beft_core.training.batches.plan import PassPlan
 from beft_core.training.workflow import fit_bank
 
 GROUPED = {"llama-bias"}
@@ -131,3 +132,8 @@ def difference(a: Snapshot, b: Snapshot) -> float:
     pairs = [(a.post(*key), b.post(*key)) for key in a.keys()]  # noqa: SIM118
     pairs += [(a.extra[name], b.extra[name]) for name in a.extra]
     return max(float(np.abs(x - y).max()) for x, y in pairs)
+
+
+def planned(rows: Sequence[Sequence[int]], width: int) -> PassPlan:
+    """A pass with these examples in its rows."""
+    return PassPlan(np.array([i for row in rows for i in row], np.int64), np.array([len(row) for row in rows]), width)

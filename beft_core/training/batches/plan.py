@@ -27,11 +27,6 @@ class PassPlan:
     width: int
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[int]], width: int) -> PassPlan:
-        """Make it of the positions of each row's examples."""
-        return cls(np.array([i for row in rows for i in row], np.int64), np.array([len(row) for row in rows]), width)
-
-    @classmethod
     def one_each(cls, examples: np.ndarray, width: int) -> PassPlan:
         """Give each of the examples at these positions a row of its own."""
         return cls(examples, np.ones(len(examples), np.int64), width)

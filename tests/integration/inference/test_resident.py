@@ -9,7 +9,7 @@ import pytest
 import torch
 from example_decoder import asked_fine_tune
 from tiny_models import CONFIGS, tiny
-from training_tools import examples
+from training_tools import examples, planned
 
 from beft_core.errors import UserError
 from beft_core.inference.heads import prompted_task
@@ -19,7 +19,6 @@ from beft_core.models.biases import LoadedModel, add_zero_bias, biases, restored
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta
 from beft_core.tasks.examples import Examples
 from beft_core.training.batches.encoded import Encoded
-from beft_core.training.batches.plan import PassPlan
 from beft_core.training.forward import arranged, logits_of, pass_arrays
 from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.objectives.candidates import Candidates
@@ -82,7 +81,7 @@ def alone(model: LoadedModel, variant: Variant, one: Encoded) -> np.ndarray:
         put_head(head, bank)
         session = Session(PRECISION.device)
         with bank.installed():
-            host = arranged(bank, session, one, np.zeros(1, np.int64), PassPlan.of([[0]], int(one.lengths[0])))
+            host = arranged(bank, session, one, np.zeros(1, np.int64), planned([[0]], int(one.lengths[0])))
             arrays = pass_arrays(bank, session, host, [0], [0])
             logits = session.run("one", arrays, partial(logits_of, bank, session, host.shape, tokens=one.tokens))
     return np.asarray(logits[0].numpy())

@@ -30,10 +30,11 @@ class PackedArrays:
     @classmethod
     def of(cls, arrays: Arrays, device: torch.device) -> PackedArrays:
         """Copy arrays to a device, without waiting for a GPU."""
-        block = torch.empty(_starts(arrays)[-1], dtype=torch.uint8, device=device)
+        *starts, end = _starts(arrays)
+        block = torch.empty(end, dtype=torch.uint8, device=device)
         tensors = {
             name: block[start : start + array.nbytes].view(_dtype(array)).view(array.shape)
-            for (name, array), start in zip(arrays.items(), _starts(arrays), strict=False)
+            for (name, array), start in zip(arrays.items(), starts, strict=True)
         }
         packed = cls(block, tensors)
         packed.put(arrays)

@@ -11,12 +11,11 @@ import pytest
 import torch
 from tiny_models import CONFIGS, HIDDEN, LAYERS, tiny
 from torch import Tensor, nn
-from training_tools import config, examples, fit
+from training_tools import config, examples, fit, planned
 
 from beft_core.models.biases import LoadedModel
 from beft_core.training.acceleration.last_layer import LastLayer, reader_of, reads_few
 from beft_core.training.batches.arrange import DevicePass, arrange, lay_out
-from beft_core.training.batches.plan import PassPlan
 from beft_core.training.batches.run_index import RunIndex, to_device
 from beft_core.training.methods.bias_bank import Bank
 from beft_core.training.precision import Precision
@@ -41,7 +40,7 @@ def pass_over(model: LoadedModel, rows: Sequence[Sequence[int]], seed: int = 3) 
     with torch.no_grad():
         bank.values += torch.randn(bank.values.shape, generator=torch.Generator().manual_seed(1)) * 0.1
     width = max(sum(len(batch.ids[i]) for i in row) for row in rows)
-    one = arrange(model, batch, np.array(RUNS), PassPlan.of(rows, width), by_example=reader.by_example)
+    one = arrange(model, batch, np.array(RUNS), planned(rows, width), by_example=reader.by_example)
     arrays = {name: to_device(array, CPU) for name, array in one.arrays.items()}
     bank.route(RunIndex.to(CPU, one.run_of_row, 2), RunIndex.to(CPU, one.run_of_example, 2))
     return bank, lay_out(model, one.shape, arrays, batch.tokens)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from tiny_models import VOCABULARY, tiny
+from training_tools import planned
 
 from beft_core.training.batches.arrange import MASKS, arrange, lay_out
 from beft_core.training.batches.encoded import Encoded, over_one_table
-from beft_core.training.batches.plan import PassPlan
 
 
 @pytest.mark.parametrize("rows", [None, 4])
@@ -20,7 +20,7 @@ def test_tokens_stand_where_the_plan_says(rows: int | None) -> None:
     more = Encoded.of([np.array([7])], [np.array([1])], np.zeros(1))
     _, batch = over_one_table([more, batch])  # the tokens begin somewhere else then
     model = tiny("bert")
-    one = arrange(model, batch, np.array([0, 0, 1]), PassPlan.of([[1, 0], [2]], 6), mask="additive", rows=rows)
+    one = arrange(model, batch, np.array([0, 0, 1]), planned([[1, 0], [2]], 6), mask="additive", rows=rows)
     count = rows or 2
     expected = np.zeros((4, count, 6), np.int64)
     expected[0] = model.config.pad_token_id
@@ -56,7 +56,7 @@ def test_the_mask_is_what_the_rows_need(
 ) -> None:
     batch = Encoded.of([np.full(n, 5) for n in lengths], None, np.zeros(2))
     width = max(sum(lengths[i] for i in row) for row in rows)
-    one = arrange(tiny("bert"), batch, np.zeros(2, np.int64), PassPlan.of(rows, width), mask=wanted, widest=128)
+    one = arrange(tiny("bert"), batch, np.zeros(2, np.int64), planned(rows, width), mask=wanted, widest=128)
     assert one.shape.mask == mask and mask in MASKS
 
 
@@ -79,5 +79,5 @@ def test_a_decoders_rows_of_one_example_need_no_mask(
 ) -> None:
     batch = Encoded.of([np.full(n, 5) for n in lengths], None, np.zeros(2))
     width = max(sum(lengths[i] for i in row) for row in rows)
-    one = arrange(tiny(name), batch, np.zeros(2, np.int64), PassPlan.of(rows, width), mask=wanted, widest=128)
+    one = arrange(tiny(name), batch, np.zeros(2, np.int64), planned(rows, width), mask=wanted, widest=128)
     assert one.shape.mask == mask and mask in MASKS
