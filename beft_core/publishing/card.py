@@ -24,7 +24,6 @@ from beft_core.scores.approaches import APPROACHES, PAPER
 from beft_core.scores.learning import learning
 from beft_core.scores.table import ScoreTable, score_snapshot
 from beft_core.snapshots.adapter_folder import AdapterFolder
-from beft_core.snapshots.meta import NO_BIASES
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot
 from beft_core.tasks.metrics import metric_in_words
 from beft_core.tasks.registry import TASKS
@@ -436,11 +435,12 @@ def _base_line(base: HubBase) -> str:
 
 def _fingerprint_line(made: Publication) -> Plain:
     model = made.snapshot.meta.model
-    if model.fingerprint != NO_BIASES:
-        return Plain(f"{code(model.fingerprint)} (SHA-256). A model whose biases differ is refused")
-    if model.weights is None:
+    _, digest = model.digest
+    if digest is None:
         return Plain("none, because the base has no biases; its type and size are compared")
-    return Plain(f"{code(model.weights)} (SHA-256 of rows of its weights: it has no biases). Another is refused")
+    if model.told_by == "weights":
+        return Plain(f"{code(digest)} (SHA-256 of rows of its weights: it has no biases). Another is refused")
+    return Plain(f"{code(digest)} (SHA-256). A model whose biases differ is refused")
 
 
 def _data_line(made: Publication) -> str:

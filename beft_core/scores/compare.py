@@ -217,13 +217,14 @@ def settings(meta: SnapshotMeta) -> dict[str, str]:
     """Settings to repeat a fine-tune by, as text: its model, data, hyper-parameters, seed and versions."""
     model, known = meta.model, certified(meta)
     last = meta.metrics[-1] if meta.metrics else {}
+    digest_of, digest = model.digest
     table: dict[str, Any] = {
         "base model": model.id,
         "revision": model.revision,
         "architecture": model.architecture,
         "layers": model.layers,
         "hidden size": model.hidden_size,
-        "base biases (SHA-256)": model.fingerprint[:12],
+        digest_of: digest and digest[:12],
         "task": meta.task,
         **_own_table(meta),
         "regime": meta.regime,

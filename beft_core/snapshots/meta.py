@@ -223,6 +223,13 @@ class ModelInfo:
         return self.base == other.base
 
     @property
+    def digest(self) -> tuple[str, str | None]:
+        """What the hash is of that tells this base model from others, in words, and the hash; None: nobody took one."""
+        if self.fingerprint == NO_BIASES:
+            return "base weights (SHA-256 of rows)", self.weights
+        return "base biases (SHA-256)", self.fingerprint
+
+    @property
     def told_by(self) -> str:
         """Name, in the plural, what this base model is told from others by."""
         return "weights" if self.fingerprint == NO_BIASES else "biases"

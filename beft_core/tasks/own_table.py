@@ -356,6 +356,11 @@ def _values(table: RawTable) -> np.ndarray:
     return values
 
 
+def _are_bools(labels: Sequence[str]) -> bool:
+    """Whether these are the two truth values, in whatever case they are written."""
+    return sorted(label.lower() for label in labels) == ["false", "true"]
+
+
 def _classes(table: RawTable, labels: tuple[str, ...] | None, whose: str) -> tuple[np.ndarray, tuple[str, ...]]:
     raw = table.label
     whole = all(_INTEGER.fullmatch(value) for value in labels or raw)
@@ -371,7 +376,12 @@ def _classes(table: RawTable, labels: tuple[str, ...] | None, whose: str) -> tup
                 f"up to {MAX_CLASSES} classes with several examples each",
                 "another label column",
             )
-    index = {name: i for i, name in enumerate(labels)}
+    if _are_bools(labels):
+        # Python and JSON give them as values, pandas writes them into a CSV as True and False: the same two classes.
+        names, known = [name.lower() for name in names], tuple(label.lower() for label in labels)
+    else:
+        known = labels
+    index = {name: i for i, name in enumerate(known)}
     for row, name in zip(table.rows, names, strict=True):
         if name not in index:
             shown = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")

@@ -66,11 +66,12 @@ def computed(opened: Opened, approaches: Sequence[str]) -> None:
 
 def _facts(opened: Opened) -> dict[str, str]:
     meta = opened.meta
+    digest_of, digest = meta.model.digest
     facts = {
         "snapshot": opened.title,
         "model": f"{meta.model.id}{'@' + meta.model.revision if meta.model.revision else ''}",
         "architecture": f"{meta.model.architecture}, {meta.model.layers} layers × {meta.model.hidden_size}",
-        "base biases (SHA-256)": meta.model.fingerprint,
+        digest_of: digest,
         "task": meta.task,
         "training examples": f"{meta.n_train}{f' ({meta.regime})' if meta.regime else ''}",
         "trained": f"{meta.mode}: {', '.join(TERMS[t].symbol for t in meta.trained_terms) or 'no bias term'}",

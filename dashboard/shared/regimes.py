@@ -159,8 +159,8 @@ def _computed(relatives: Family, null: Sequence[str]) -> None:
             "among all terms that were scored, as in Fig. 1 and Fig. 4 of the paper. Bars and bands reach from the "
             "best to the worst rank of a seed; with *Score*, one standard deviation over seeds (n − 1) each way; for "
             "the metric, from the lowest to the highest seed. Metrics are those after the last epoch. Probes belong "
-            "together when base biases (SHA-256), task, mode, trained terms and all settings but the seed and the "
-            "amount of data agree. A term trained alone may have a learning rate of its own."
+            "together when base model, task, mode, trained terms and all settings but the seed and the amount of data "
+            "agree. A term trained alone may have a learning rate of its own."
         )
         if null:
             names = ", ".join(latex(term) for term in null)

@@ -38,7 +38,8 @@ def explained(choice: Choice, made: Merge | None, result: MergeResult | None) ->
             meta = snapshot.meta
             heads = ", ".join(meta.heads) or "none"
             facts[label] = f"{title}: {meta.n_train} examples, seed {meta.seed}, head for {heads}"
-        facts["biases before (SHA-256)"] = choice.snapshots[0].meta.model.fingerprint
+        digests = [snapshot.meta.model.digest for snapshot in choice.snapshots]
+        facts |= {what: digest for what, digest in digests if digest is not None}
         versions = {"beft-lab": version("beft-lab"), "numpy": version("numpy")}
         if made is not None:
             facts |= {name: str(value) for name, value in made.settings.items()}

@@ -22,6 +22,7 @@ from beft_core.scores.compare import (
     settings,
 )
 from beft_core.scores.table import score_snapshot
+from beft_core.snapshots.meta import NO_BIASES
 from beft_core.snapshots.snapshot import Snapshot
 
 SIX = ("q", "k", "v", "o", "mlp_in", "ln1")
@@ -148,6 +149,11 @@ def test_only_what_differs_is_told() -> None:
     b = replace(a, hyperparameters={"lr": 2e-3, "epochs": 2}, seed=1)
     assert differing([a, b]) == {"lr": ["0.001", "0.002"], "seed": ["0", "1"]}
     assert differing([a, a]) == {} and "base model" in settings(a)
+    assert settings(a)["base biases (SHA-256)"] == a.model.fingerprint[:12]
+    unlooked = replace(a, model=replace(a.model, fingerprint=NO_BIASES))
+    assert not [name for name in settings(unlooked) if "SHA-256" in name]
+    looked = replace(unlooked, model=replace(unlooked.model, weights="b" * 64))
+    assert settings(looked)["base weights (SHA-256 of rows)"] == "b" * 12
     c = replace(a, hyperparameters={"epochs": 2})
     assert differing([a, c]) == {"lr": ["0.001", "–"]}
 

@@ -161,6 +161,9 @@ def test_models_without_biases_are_told_apart_by_their_size_and_weights() -> Non
     alike = dataclasses.replace(GEMMA, fingerprint="c" * 64)
     assert not GEMMA.shares_base(alike) and not alike.shares_base(GEMMA)
     assert (bert.told_by, GEMMA.told_by) == ("biases", "weights")
+    assert bert.digest == ("base biases (SHA-256)", bert.fingerprint)
+    words = "base weights (SHA-256 of rows)"  # the hash of no biases is that of nothing, and names no model
+    assert GEMMA.digest == (words, None) and first.digest == (words, "a" * 64)
 
 
 def test_two_that_differ_are_found_behind_one_that_nobody_looked_at() -> None:

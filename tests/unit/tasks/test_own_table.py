@@ -97,6 +97,20 @@ def test_a_head_is_scored_on_all_rows_by_the_classes_that_it_knows() -> None:
         scored_task(rows(["bad", "good"]), COLUMNS, name="films", labels=None)
 
 
+@pytest.mark.parametrize("known", [("false", "true"), ("False", "True"), ("TRUE", "FALSE")])
+def test_truth_values_are_two_classes_however_a_file_writes_them(known: tuple[str, str]) -> None:
+    """A head trained on bools in memory is scored on the CSV that pandas makes of such, and the other way round."""
+    yes = [label.lower() for label in known].index("true")
+    for table in (rows([True, False, True]), rows(["True", "False", "True"]), rows(["true", "FALSE", "true"])):
+        task = scored_task(table, COLUMNS, name="films", labels=known)
+        assert task.evals["validation"].labels.tolist() == [yes, 1 - yes, yes]
+        assert task.spec.labels == known
+    with pytest.raises(UserError, match="got the label 'maybe'"):
+        scored_task(rows([True, "maybe"]), COLUMNS, name="films", labels=known)
+    with pytest.raises(UserError, match="got the label 'GOOD'"):
+        scored_task(rows(["good", "GOOD"]), COLUMNS, name="films", labels=("bad", "good"))
+
+
 def test_names() -> None:
     assert default_name("My films (2)") == "file-my-films-2" and default_name("電影") == "file-table"
     assert checked_name("Reviews_2") == "Reviews_2"
