@@ -220,6 +220,15 @@ def test_nobody_imports_the_dashboard(tree: Tree) -> None:
     assert all(one.later for one in house.outsiders(tree, "dashboard", {})), "the library imports figures when it draws"
 
 
+def test_tests_of_the_engine_need_no_streamlit() -> None:
+    """A machine that has a GPU often has no Streamlit, and its tests are to run there."""
+    tests = house.read(ROOT, "tests")
+    engine = [name for name in _modules(tests, "tests.integration") if "dashboard" not in name]
+    assert len(engine) > 100
+    shown = ["streamlit", "dashboard", "dashboard_tools"]
+    assert [str(one) for one in tests.imports if one.source in engine and house.within(one.target, shown)] == []
+
+
 def test_acceleration_has_one_door(tree: Tree) -> None:
     no_more_than({one.source for one in house.outsiders(tree, ACCELERATION, SESSION)}, PAST_THE_DOOR)
 
