@@ -14,7 +14,7 @@ MAX_WIDTH = 2**14
 
 
 @triton.jit
-def _forward(x, weight, bias, out, mean, scale, width, eps, BIAS: tl.constexpr, BLOCK: tl.constexpr):
+def _forward(x, weight, bias, out, mean, scale, width, eps, per_bias, BIAS: tl.constexpr, BLOCK: tl.constexpr):
     row = tl.program_id(0)
     at = tl.arange(0, BLOCK)
     inside = at < width
@@ -26,7 +26,8 @@ def _forward(x, weight, bias, out, mean, scale, width, eps, BIAS: tl.constexpr, 
     value *= factor
     value *= tl.load(weight + at, mask=inside, other=0.0).to(tl.float32)
     if BIAS:
-        value += tl.load(bias + at, mask=inside, other=0.0).to(tl.float32)
+        own = (row // per_bias).to(tl.int64) * width
+        value += tl.load(bias + own + at, mask=inside, other=0.0).to(tl.float32)
     tl.store(out + start + at, value.to(out.dtype.element_ty), mask=inside)
     tl.store(mean + row, middle)
     tl.store(scale + row, factor)
@@ -52,14 +53,16 @@ def _backward(grad, x, weight, mean, scale, out, width, BLOCK: tl.constexpr):
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """Normalise in float32 and round: [n, width] -> bfloat16 [n, width], and float32 [n] each the mean and the factor.
 
-    ``x`` is contiguous; ``weight`` and ``bias`` are [width].
+    ``x`` is contiguous; ``weight`` is [width], and ``bias`` [width] or [groups, width], contiguous: one for each of so
+    many equal parts of the rows.
     """
     rows, width = x.shape
+    per_bias = rows if bias is None else rows * width // bias.numel()
     out = torch.empty_like(x, dtype=torch.bfloat16)
     mean, scale = (torch.empty(rows, dtype=torch.float32, device=x.device) for _ in range(2))
     block = triton.next_power_of_2(width)
     _forward[(rows,)](
-        *(x, weight, weight if bias is None else bias, out, mean, scale, width, eps),
+        *(x, weight, weight if bias is None else bias, out, mean, scale, width, eps, per_bias),
         BIAS=bias is not None,
         BLOCK=block,
         num_warps=_warps(block),

@@ -137,13 +137,12 @@ def test_layers_can_be_compiled_around_it(everywhere: list[str], monkeypatch: py
 @pytest.mark.parametrize("mask", ["segments", "additive"])
 def test_attention_scales_the_logits_where_layers_would_scale_their_queries(name: str, mask: str) -> None:
     model = tiny(name, attn="sdpa", dtype=torch.float32)
+    model.backbone.to(DEVICE)
     modules = segment_attention.attention_modules(model)
     before = [getattr(module, "scaling", None) for module in modules]
-    tokens = torch.arange(3, 15).view(2, 6)
-    segments = torch.ones(2, 6, dtype=torch.long)
-    inputs = packed_forward_inputs(
-        model, tokens, segments, torch.arange(6).expand(2, -1), by_segments=mask == "segments"
-    )
+    tokens = torch.arange(3, 15, device=DEVICE).view(2, 6)
+    segments, positions = torch.ones_like(tokens), torch.arange(6, device=DEVICE).expand(2, -1)
+    inputs = packed_forward_inputs(model, tokens, segments, positions, by_segments=mask == "segments")
     with torch.no_grad(), attention_by(model, mask):
         expected = model.backbone(**inputs)[0]
         with scaled_by_attention(model):

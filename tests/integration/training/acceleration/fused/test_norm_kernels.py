@@ -41,6 +41,15 @@ def test_values_and_gradients_are_those_of_the_formula(width: int, dtype: torch.
     torch.testing.assert_close(found.double(), exact.grad, rtol=rounding, atol=1e-5)
 
 
+def test_each_part_of_the_rows_has_a_bias_of_its_own() -> None:
+    x, _, weight, bias = made(6, 48, torch.bfloat16)
+    biases = torch.stack([bias, 2 * bias, bias - 1])
+    out, _, _ = norm_kernels.forward(x, weight, biases, EPS)
+    normal = torch.nn.functional.layer_norm(x.double(), (48,), weight.double(), None, EPS)
+    expected = normal + biases.double().repeat_interleave(2, 0)
+    torch.testing.assert_close(out.double(), expected, rtol=ROUNDING, atol=1e-5)
+
+
 def test_a_state_without_spread_has_no_gradient_that_is_not_finite() -> None:
     x, grad, weight, bias = made(2, 64, torch.float32)
     x = torch.full_like(x, 7.0)
