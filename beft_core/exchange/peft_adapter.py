@@ -155,11 +155,18 @@ def adapter_of(
     """Make the PEFT BEFT adapter of a snapshot of biases; `base` and `task` as in :func:`export_peft`.
 
     Raises:
-        NoAdapter: a moved term that is not a linear module's bias (LayerNorms), none that moved, or a head that
-            transformers' classifier does not have.
+        NoAdapter: a moved term that is not a linear module's bias (LayerNorms), none that moved, a head that
+            transformers' classifier does not have, or a base that was rewritten, which no file holds.
         UserError: another base model, or one that is not here.
     """
     task = task or snapshot.meta.task
+    scale = snapshot.meta.hyperparameters.get("rewrite_scale")
+    if scale is not None:
+        raise NoAdapter(
+            f"{snapshot.source} started from a model that was rewritten (--rewrite-scale {scale}), which no file holds",
+            "a fine-tune of a model as its files have it: PEFT puts an adapter on that",
+            "beft export FILE --merged FOLDER, a plain model with weights and biases in place",
+        )
     named = snapshot.meta.model.folder or snapshot.meta.model.id
     weights = ModelWeights(base if base is not None else named)
     layout = _layout(weights)

@@ -24,6 +24,10 @@ def shared_keys(snapshots: Sequence[Snapshot], terms: Iterable[str] | None = Non
         one, other = (snapshots[number] for number in two)
         ids = f"{one.meta.model.id} and {other.meta.model.id}"
         raise UserError(f"different base models ({one.source} and {other.source}: {ids})", "fine-tunes of one base")
+    if idle := next((snapshot for snapshot in snapshots if not snapshot.meta.trained_terms), None):
+        raise UserError(
+            f"got {idle.source}, which trained no bias term", "fine-tunes of one or more", "beft train --terms v"
+        )
     for snapshot in snapshots:
         names = f"{first.source} and {snapshot.source}"
         if trained_keys(snapshot, wanted) != keys:
@@ -40,10 +44,6 @@ def shared_keys(snapshots: Sequence[Snapshot], terms: Iterable[str] | None = Non
         for key in keys:
             if not np.array_equal(snapshot.pre(*key), first.pre(*key)):
                 raise UserError(f"different {'.'.join(key)} before the fine-tune ({names})", "one base")
-    if not first.meta.trained_terms:
-        raise UserError(
-            f"got {first.source}, which trained no bias term", "fine-tunes of one or more", "beft train --terms v"
-        )
     missing = (wanted or set()) - {term for _, term in keys}
     if missing or not keys:
         lacking = ", ".join(sorted(missing)) or "terms"

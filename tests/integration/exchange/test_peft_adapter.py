@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,12 @@ def test_what_peft_cannot_hold_is_refused(adapter: Path, tmp_path: Path) -> None
         export_peft(Snapshot.build(snapshot.meta, pre, post), tmp_path / "out", base=base)
     with pytest.raises(UserError, match="moved no bias term"):
         export_peft(Snapshot.build(snapshot.meta, pre, pre), tmp_path / "out", base=base)
+    rewritten = dataclasses.replace(snapshot.meta, hyperparameters={"rewrite_scale": 10.0})
+    with pytest.raises(
+        UserError, match=r"was rewritten \(--rewrite-scale 10\.0\).*try beft export FILE --merged"
+    ):
+        moved = {key: snapshot.post(*key) for key in pre}
+        export_peft(Snapshot.build(rewritten, pre, moved), tmp_path / "out", base=base)
     other = base_model(tmp_path / "other", BertConfig(**SIZES))
     with torch.no_grad():
         other.bert.encoder.layer[0].output.dense.bias.add_(1)  # type: ignore[union-attr]

@@ -170,6 +170,9 @@ def test_fine_tunes_of_the_head_alone_have_nothing_to_merge() -> None:
     for terms in (None, ["v"]):
         with pytest.raises(UserError, match="which trained no bias term; expected fine-tunes of one or more; try beft"):
             merge(heads, terms=terms)
+    for pair in ([example(3), heads[0]], [heads[0], example(3)]):  # not that it trained other terms than the other
+        with pytest.raises(UserError, match="which trained no bias term"):
+            merge(pair)
 
 
 def test_how_many_snapshots() -> None:
