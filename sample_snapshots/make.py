@@ -249,18 +249,22 @@ def merges(sample: Sample) -> bool:
 def completed(sample: Sample, snapshot: Snapshot, device: str) -> Snapshot:
     """The same fine-tune with everything that can be measured once it has ended, where it is missing."""
     from beft_core.config import RunConfig
+    from beft_core.models.bias_reader import ModelWeights
     from beft_core.training.fisher.of_snapshots import with_tuned_fisher
     from beft_core.training.result import constant_of
     from beft_core.training.scores.output_change import with_output_change
 
     where = RunConfig(device=device)
-    if sample.prompted:
-        return snapshot.with_meta(replace(snapshot.meta, constant_answer=constant_of(load_task(sample.task))))
-    if merges(sample):
+    if merges(sample) and not sample.prompted:
         snapshot = with_tuned_fisher([snapshot], where)[0]
-    if followed(sample):
+    if followed(sample) and not sample.prompted:
         snapshot = with_output_change(snapshot, where)
-    return snapshot.with_meta(replace(snapshot.meta, constant_answer=constant_of(load_task(sample.task))))
+    weights = ModelWeights(sample.model)
+    layout = weights.layout()
+    assert layout is not None
+    model = replace(snapshot.meta.model, weights=weights.weights_fingerprint(layout))
+    constant = constant_of(load_task(sample.task))
+    return snapshot.with_meta(replace(snapshot.meta, model=model, constant_answer=constant))
 
 
 def followed(sample: Sample) -> bool:

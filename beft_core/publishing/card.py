@@ -438,9 +438,8 @@ def _fingerprint_line(made: Publication) -> Plain:
     _, digest = model.digest
     if digest is None:
         return Plain("none, because the base has no biases; its type and size are compared")
-    if model.told_by == "weights":
-        return Plain(f"{code(digest)} (SHA-256 of rows of its weights: it has no biases). Another is refused")
-    return Plain(f"{code(digest)} (SHA-256). A model whose biases differ is refused")
+    of = "rows of its weights: it has no biases" if model.told_by == "weights" else "its biases"
+    return Plain(f"{code(digest)} (SHA-256 of {of}). A model where these differ is refused")
 
 
 def _data_line(made: Publication) -> str:

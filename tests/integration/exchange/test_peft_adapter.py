@@ -230,9 +230,7 @@ def test_what_peft_cannot_hold_is_refused(adapter: Path, tmp_path: Path) -> None
     with pytest.raises(UserError, match="moved no bias term"):
         export_peft(Snapshot.build(snapshot.meta, pre, pre), tmp_path / "out", base=base)
     rewritten = dataclasses.replace(snapshot.meta, hyperparameters={"rewrite_scale": 10.0})
-    with pytest.raises(
-        UserError, match=r"was rewritten \(--rewrite-scale 10\.0\).*try beft export FILE --merged"
-    ):
+    with pytest.raises(UserError, match=r"was rewritten \(--rewrite-scale 10\.0\).*try beft export FILE --merged"):
         moved = {key: snapshot.post(*key) for key in pre}
         export_peft(Snapshot.build(rewritten, pre, moved), tmp_path / "out", base=base)
     other = base_model(tmp_path / "other", BertConfig(**SIZES))

@@ -16,6 +16,7 @@ from beft_core.errors import UserError
 from beft_core.publishing.card import MAX_ROWS, METRICS, HubBase, Publication, card_of, check_card
 from beft_core.publishing.folder import base_of
 from beft_core.snapshots.adapter_folder import AdapterFolder
+from beft_core.snapshots.meta import NO_BIASES
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot
 from beft_core.tasks.answer_metrics import ANSWER_METRICS
 from beft_core.tasks.metrics import METRICS as OURS
@@ -77,9 +78,19 @@ def test_a_prompted_decoder_is_a_language_model() -> None:
     data, words = read(card_of(publication(snapshot, base=base_of(snapshot.meta.model)))[0])
     assert data["pipeline_tag"] == "text-generation" and data["base_model"] == "google/gemma-3-270m"
     assert "- Base model: google/gemma-3-270m; the fine-tune started from its weights at 4.5 bits" in words
-    assert "- Fingerprint of the base's biases: none, because the base has no biases" in words
+    assert f"- Fingerprint of the base: `{snapshot.meta.model.weights}` (SHA-256 of rows of its weights" in words
     assert "undefined from zero" in words, "b_v began at zero, where the ratio says nothing"
     assert "AutoModelForCausalLM" in words and "num_labels" not in words
+
+
+def test_a_base_is_named_by_what_tells_it_from_others() -> None:
+    meta = example(task="sst2", full=True).meta
+    unknown = dataclasses.replace(meta.model, fingerprint=NO_BIASES)
+    told = f"`{meta.model.fingerprint}` (SHA-256 of its biases). A model where these differ is refused."
+    for model, line in ((meta.model, told), (unknown, "none, because the base has no biases")):
+        own = example(task="sst2", full=True).with_meta(dataclasses.replace(meta, model=model))
+        _, words = read(card_of(publication(own, adapter=None, no_adapter="moved ln1"))[0])
+        assert f"- Fingerprint of the base: {line}" in words
 
 
 def test_without_an_adapter_the_reason_stands_there_and_peft_does_not() -> None:
