@@ -253,10 +253,16 @@ class SweepSpec:
         n_train = () if self.regimes else self.n_train[:1]
         return dataclasses.replace(self, **first, n_train=n_train, methods=methods).runs()
 
-    def _asks_prompts(self) -> bool:
-        """Whether any task is one of prompts."""
+    def asks_prompts(self) -> bool:
+        """Say whether any task is one of prompts."""
         own = self.tables
         return any((own[name].prompt if name in own else get_task(name).prompt) is not None for name in self.tasks)
+
+    def without_heads_of_prompts(self) -> SweepSpec:
+        """Leave fine-tunes of a head alone out where prompts are asked, which are answered without one."""
+        if not self.asks_prompts():
+            return self
+        return dataclasses.replace(self, terms=tuple(what for what in self.terms if what != "head"))
 
     def _looks_at_model(self) -> bool:
         """Whether what a preset fills in depends on the model."""
@@ -314,9 +320,7 @@ class SweepSpec:
                     close[0] if close else "",
                 )
         made = cls(**grid, settings=settings)
-        if "terms" in grid or not made._asks_prompts():
-            return made
-        return dataclasses.replace(made, terms=tuple(what for what in made.terms if what != "head"))
+        return made if "terms" in grid else made.without_heads_of_prompts()
 
 
 _LISTS: dict[str, type] = {

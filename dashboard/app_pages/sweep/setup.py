@@ -190,12 +190,18 @@ def _spec(own: Sequence[OwnTable]) -> SweepSpec:
         seeds=tuple(range(int(_get("sw_seeds")))),
         settings=settings,
     )
+    if _usual_terms():
+        spec = spec.without_heads_of_prompts()
     count = len(spec.tasks) * max(1, len(spec.regimes) + len(spec.n_train)) * len(spec.seeds)
     kinds = sum(len(spec.probe_lrs or spec.lrs if what == "all" else spec.lrs) or 1 for what in spec.terms)
     count *= kinds + sum(len(entry.get("lrs", spec.lrs)) or 1 for entry in spec.methods)
     if count > MAX_RUNS:
         raise UserError(f"got {count:,} fine-tunes", f"at most {MAX_RUNS:,} on this page", "the command beft sweep")
     return spec
+
+
+def _usual_terms() -> bool:
+    return list(_get("sw_terms")) == DEFAULTS["sw_terms"]
 
 
 def _numbers(key: str, what: str) -> tuple[float, ...]:
@@ -387,6 +393,8 @@ def _consequences() -> None:
         st.caption(_filled(setup.counted))
     if setup.spec is not None and (added := setup.spec.settings.get("add_bias")):
         st.caption(hyperparameters.added_in_words(added))
+    if setup.spec is not None and _usual_terms() and setup.spec.asks_prompts():
+        st.caption("*head* is left out: prompts are answered without one.")
     layout = setup.layout
     if layout is not None and (null := [term for term in _get("sw_terms") or () if term in layout.null_terms]):
         names = ", ".join(latex(term) for term in null)

@@ -134,8 +134,11 @@ def test_prompted_tasks_of_a_language_model_that_is_given_biases(lab: Path, monk
     at = opened("sweep", **link, sw_terms=[""], sw_methods=["lora"])
     (file,) = [yaml.safe_load(code.value) for code in at.code if not code.value.startswith("beft ")]
     assert file["settings"]["add_bias"] == ["q", "k", "v"] and file["terms"] == []
-    at = opened("sweep", **link)  # whose head cannot be trained
-    assert "without a trained head" in at.warning[0].value
+    at = opened("sweep", **link)  # the first choice, of which a head is left out
+    assert not at.warning and metrics(at)["Fine-tunes"] == "8" and "*head* is left out" in said(at)
+    assert "--terms v q k all " in command(at)
+    at = opened("sweep", **link, sw_terms=["v", "head"])  # which is asked for, and cannot be trained
+    assert "without a trained head" in at.warning[0].value and "left out" not in said(at)
     at = opened("sweep", sw_tasks=["prompt-copa"], sw_n="4", sw_terms=["v"])
     assert "bert, which is no language model" in at.warning[0].value and "--add-bias" not in str(at.code)
 
