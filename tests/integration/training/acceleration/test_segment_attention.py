@@ -147,6 +147,9 @@ def test_attention_scales_the_logits_where_layers_would_scale_their_queries(name
         expected = model.backbone(**inputs)[0]
         with scaled_by_attention(model):
             assert {getattr(module, "scaling", None) for module in modules} == ({1.0} if name == "opt" else {*before})
-            torch.testing.assert_close(model.backbone(**inputs)[0], expected)
+            scaled = model.backbone(**inputs)[0]
+    # On a GPU the kernel, which is for bfloat16, multiplies float32 numbers that are rounded to ten bits.
+    rounding = 2e-3 if DEVICE == "cuda" and mask == "segments" else 1e-5
+    torch.testing.assert_close(scaled, expected, rtol=rounding, atol=rounding)
     assert [getattr(module, "scaling", None) for module in modules] == before
     assert not any(hasattr(module, "logit_scale") for module in modules)
