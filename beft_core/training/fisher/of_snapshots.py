@@ -129,6 +129,7 @@ def _tuned(snapshot: Snapshot, config: RunConfig, observer: Observer, table: Map
             n_train=meta.n_train,
             regime=None if meta.n_train is not None else "all",
             seed=meta.seed or 0,
+            hold_out=hyper["hold_out"] if type(hyper.get("hold_out")) is int else None,
             train_null=hyper.get("train_null") is True,
             sampler=hyper["sampler"] if isinstance(hyper.get("sampler"), str) else None,
             inputs=inputs_of(snapshot, meta.task),

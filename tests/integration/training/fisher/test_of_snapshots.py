@@ -82,6 +82,17 @@ def test_training_measures_it_on_its_own_examples_and_merging_measures_the_same(
     assert with_tuned_fisher([new])[0] is new
 
 
+def test_of_a_fine_tune_that_held_examples_out_it_is_measured_on_those_that_it_drew() -> None:
+    hyper: dict[str, Any] = {"n_train": 8, "epochs": 1, "evaluate": "never", "hold_out": 2000}
+    one, other = (
+        train(RunConfig(task="demo-sentiment", terms=("v",), device="cpu", fisher_tuned=measured, **hyper))
+        for measured in (True, False)
+    )
+    (filled,) = with_tuned_fisher([other])
+    expected, found = (of.fisher("encoder", "v", "tuned") for of in (one, filled))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)  # type: ignore[arg-type]
+
+
 def test_a_merge_by_it_is_scored_where_the_files_lack_it(pair: list[Path]) -> None:
     snapshots = [read_snapshot(path) for path in pair]
     found = evaluate_merge(snapshots, MergeConfig.of(snapshots, ["a", "b"], method="fisher", limit=8))
