@@ -66,7 +66,6 @@ def entry_of(asked: Any, demonstrations: int, budget: int, lrs: Sequence[float])
     rates, source = row.rates.grid(budget), row.rates.source
     if lrs:
         rates, source = tuple(sorted(dict.fromkeys(lrs))), "given"
-    if row.names_terms:
-        return Entry(trains(run), "+".join(TERMS[term].symbol for term in terms), trains(run), config, rates, source)
-    unusual = trains(run).removeprefix(mode).strip()
-    return Entry(trains(run), f"{row.short} {unusual}".strip(), trains(run), config, rates, source)
+    short = "+".join(TERMS[term].symbol for term in terms) if row.names_terms else row.short
+    unusual = trains(run).removeprefix("+".join(terms) if row.names_terms else mode).strip()
+    return Entry(trains(run), f"{short} {unusual}".strip(), trains(run), config, rates, source)

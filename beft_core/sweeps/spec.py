@@ -454,10 +454,10 @@ def _number(word: str) -> Any:
 
 def trains(config: RunConfig) -> str:
     """Name what a run trains in the words of a sweep, such as ``q+v`` or ``lora``; of settings that are not those of
-    the method, ``lora rank=4 targets=k``.
+    the method, ``lora rank=4 targets=k`` or ``v demonstrations=4``.
     """
-    if config.method.names_terms:
-        return "+".join(config.terms)
+    if config.method.names_terms:  # of the settings they have this one alone; grids are large
+        return "+".join(config.terms) + (f" demonstrations={config.demonstrations}" if config.demonstrations else "")
     usual = RunConfig(mode=config.mode, terms=()).resolved()
     own = [
         f"{name}={','.join(value) if isinstance(value, tuple) else f'{value:g}'}"

@@ -20,6 +20,7 @@ def made(asked: Any, budget: int = 5, lrs: tuple[float, ...] = ()) -> Entry:
     [
         ("v", "b_v", "v"),
         ("q+v", "b_q+b_v", "q+v"),
+        ("v demonstrations=4", "b_v demonstrations=4", "v demonstrations=4"),
         ("all", "all biases", "all"),
         ("lora", "LoRA", "lora"),
         ({"method": "lora", "rank": 4, "targets": ["k"]}, "LoRA targets=k rank=4", "lora targets=k rank=4"),

@@ -358,6 +358,13 @@ def test_bias_terms_may_have_rates_and_seeds_of_their_own_too() -> None:
     assert spec(methods=["v"], terms=["v"], lrs=1e-3, seeds=1).runs() == spec(terms=["v"], lrs=1e-3, seeds=1).runs()
 
 
+def test_a_term_that_is_scored_with_demonstrations_has_a_name_of_its_own() -> None:
+    words = ("v", "v demonstrations=4")
+    runs = spec(tasks="prompt-sst2", terms=[], methods=words, lrs=1e-3, seeds=1).runs()
+    assert [run.demonstrations for run in runs] == [0, 4]
+    assert tuple(map(trains, runs)) == words, "a table's mean over seeds would be one over both"
+
+
 def test_without_probes_all_biases_are_a_fine_tune_like_others() -> None:
     assert "probes" not in spec(terms="all").to_dict()
     made = spec(terms="all", probes=False)
