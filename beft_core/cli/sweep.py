@@ -31,6 +31,7 @@ from beft_core.presets import layout_here
 from beft_core.settings import arguments
 from beft_core.sweeps import grouping
 from beft_core.sweeps.forecast import Hours, hours, learned, most_at_once, require_price
+from beft_core.sweeps.merges import are_merged
 from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.sharing.kept import Kept
 from beft_core.sweeps.spec import COMMON, MAX_SEEDS, SweepSpec, identity, read_spec
@@ -333,7 +334,7 @@ def _own(fields: dict[str, Any], **given: Any) -> dict[str, Any]:
 
 def _without_work(spec: SweepSpec, folder: SweepFolder, runs: list[RunConfig]) -> dict[str, Any] | None:
     """Get the result where everything is there already; PyTorch is not started to find that out."""
-    if len(folder.finished(runs)) < len(runs) or (spec.merges and not folder.merges.is_file()):
+    if len(folder.finished(runs)) < len(runs) or not are_merged(spec, runs, folder):
         return None
     folder.begin(spec, output.note)
     table = folder.write_table(runs)

@@ -20,6 +20,7 @@ from beft_core.reports.methods.table import NAME as METHODS_NAME
 from beft_core.reproduction.experiments import EXPERIMENTS
 from beft_core.reproduction.plan import Step
 from beft_core.snapshots.snapshot import SUFFIX
+from beft_core.sweeps.merges import are_merged
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.observer import Observer
@@ -46,9 +47,9 @@ def is_done(step: Step) -> bool:
     """Say whether nothing is left of a step that can run: fine-tunes, merges, or the comparison."""
     if step.comparison is not None:
         return _is_compared(step.comparison, step.folder)
-    return not unfinished(step) and (
-        not isinstance(step.spec, SweepSpec) or not step.spec.merges or SweepFolder(step.folder).merges.is_file()
-    )
+    if unfinished(step):
+        return False
+    return not isinstance(step.spec, SweepSpec) or are_merged(step.spec, step.runs, SweepFolder(step.folder))
 
 
 def adopt(step: Step, before: Sequence[Step]) -> None:

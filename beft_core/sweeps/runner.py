@@ -23,7 +23,7 @@ from beft_core.models.placement import ROOM
 from beft_core.models.source import BUNDLED, locate
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.sweeps import grouping
-from beft_core.sweeps.merges import merge_pairs
+from beft_core.sweeps.merges import are_merged, merge_pairs
 from beft_core.sweeps.progress_line import Interim
 from beft_core.sweeps.rows import plan_columns, row_of, without_trajectory
 from beft_core.sweeps.sharing.kept import Kept
@@ -297,7 +297,7 @@ class _Work:
     def _merge(self, table: pd.DataFrame) -> None:
         """Merge and score what the grid says, unless another worker does."""
         unit = f"merges{bank_id([*self.spec.merges, *self.runs])}"
-        while not (self.share.is_done(unit) and self.folder.merges.is_file()):
+        while not are_merged(self.spec, list(self.runs.values()), self.folder):
             if self.observer.should_stop():
                 self.stopped = True
                 return

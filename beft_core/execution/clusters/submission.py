@@ -18,6 +18,7 @@ from beft_core.execution.clusters.following import Following
 from beft_core.execution.clusters.settings import Cluster
 from beft_core.execution.clusters.slurm import JOBS, cancel, queued, script, submit, worker_command
 from beft_core.execution.fleet import options_of
+from beft_core.sweeps.merges import are_merged
 from beft_core.sweeps.sharing.kept import Kept
 from beft_core.sweeps.sharing.result import SweepResult
 from beft_core.sweeps.sharing.workers import Worker, claim_seconds
@@ -135,14 +136,14 @@ def wait(submission: Submission, job: str, observer: Observer) -> SweepResult:
         UserError: all jobs have ended, and nobody is at work, before all was done.
     """
     began, folder = time.monotonic(), submission.folder
-    merges = bool(folder.spec().merges)
+    spec = folder.spec()
     before = len(folder.finished(submission.runs))
     follow = Following(folder, submission.runs, observer)
     abandoned = Abandoned(job)
     seen: dict[str, Worker] = {}
 
     def is_done() -> bool:
-        return not follow.missing() and (not merges or folder.merges.is_file())
+        return not follow.missing() and are_merged(spec, submission.runs, folder)
 
     while not is_done() and not observer.should_stop():
         seen = follow.look(_name)

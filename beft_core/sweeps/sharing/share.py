@@ -138,11 +138,6 @@ class Share:
                 self.release(done=True)  # finished between the two looks
         return None
 
-    def is_done(self, unit: str) -> bool:
-        """Say whether somebody has done a piece of work that is no bank."""
-        claim = self._claims.latest().get(unit)
-        return claim is not None and claim.state == DONE
-
     def take_unit(self, unit: str) -> bool:
         """Become the owner of a piece of work that is no bank, unless somebody has it."""
         self._others = []

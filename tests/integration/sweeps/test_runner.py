@@ -23,6 +23,7 @@ from beft_core.models.source import locate
 from beft_core.scores.table import score_snapshot
 from beft_core.snapshots.snapshot import read_snapshot
 from beft_core.sweeps import grouping, runner
+from beft_core.sweeps.merges import are_merged
 from beft_core.sweeps.runner import run_sweep
 from beft_core.sweeps.sharing.plan import Plan
 from beft_core.sweeps.sharing.share import Share, Sharing
@@ -58,7 +59,9 @@ def few_validation_examples() -> Iterator[None]:
 
     def load(config: RunConfig) -> TaskData:
         data = real(config)
-        return dataclasses.replace(data, evals={name: part.take(range(24)) for name, part in data.evals.items()})
+        return dataclasses.replace(
+            data, evals={name: part.take(range(min(24, len(part)))) for name, part in data.evals.items()}
+        )
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inputs, "load_data", load)
@@ -347,6 +350,41 @@ def test_merges_at_the_end(tmp_path: Path) -> None:
     table = read_table(folder.path).set_index("task")
     own = merge["rows"]["demo-sentiment"]["demo-sentiment"]
     assert own == pytest.approx(table.loc["demo-sentiment", "value"], abs=0.026)  # one of 40
+
+
+def test_merges_are_scored_on_the_examples_of_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, second in (("named", 1), ("of the environment", 0)):  # where all answers are the other way round
+        (tmp_path / name / "SST-2").mkdir(parents=True)
+        for part, count in (("train", 60), ("dev", 30)):
+            rows = [
+                f"film number {n} is {'good' if n % 3 else 'bad'}\t{second if n % 3 else 1 - second}"
+                for n in range(count)
+            ]
+            (tmp_path / name / "SST-2" / f"{part}.tsv").write_text("\n".join(["sentence\tlabel", *rows]) + "\n")
+    monkeypatch.setenv("BEFT_GLUE_DIR", str(tmp_path / "of the environment"))
+    grid = {"tasks": ["sst2", "demo-sentiment"], "terms": "v", "seeds": 1, "merges": "sst2+demo-sentiment"}
+    for number, own in enumerate(({"n_eval": 9}, {"hold_out": 11})):
+        folder = SweepFolder(tmp_path / str(number))
+        run_sweep(spec(**grid, data_dir=str(tmp_path / "named"), precision="float32", **own), folder)
+        (merge,) = json.loads(folder.merges.read_text())
+        table = read_table(folder.path).set_index("task")
+        for task in grid["tasks"]:
+            assert merge["rows"][task][task] == pytest.approx(table.loc[task, "value"], abs=1e-6)
+
+
+def test_other_merges_take_the_place_of_those_that_are_there(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path)
+    tasks = ["demo-sentiment", "demo-similarity", "demo-entailment"]
+    first, second = "demo-sentiment+demo-similarity", "demo-sentiment+demo-entailment"
+    for pair in (first, second, first):
+        one = spec(tasks=tasks, terms="v", seeds=1, merges=pair)
+        assert not are_merged(one, one.runs(), folder)
+        run_sweep(one, folder)
+        assert ["+".join(merge["tasks"]) for merge in json.loads(folder.merges.read_text())] == [pair]
+        assert are_merged(one, one.runs(), folder)
+    folder.merges.write_text("{")
+    assert not are_merged(one, one.runs(), folder)
+    assert are_merged(spec(tasks=tasks, terms="v", seeds=1), [], folder), "it asks for none"
 
 
 def test_other_methods_stand_in_the_table_with_their_adapters(tmp_path: Path) -> None:
