@@ -138,7 +138,12 @@ class _Work:
                 self.share.remove_saved()
             write = self.folder.write_table if self.stopped else self.folder.write_last_table
             table = self._written(partial(write, list(self.runs.values())))
-            if self.spec.merges and not self.stopped and not self._undone():
+            if self.folder.is_of_another(list(self.runs.values())):
+                self.observer.message(
+                    f"another grid was begun in {self.folder.path} meanwhile: the table and the merges there are of "
+                    "that one; the same command again, or another --out, makes those of this one"
+                )
+            elif self.spec.merges and not self.stopped and not self._undone():
                 self._merge(table)
         finally:
             with suppress(UserError):

@@ -21,12 +21,13 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
-from beft_core.files.safe_io import atomic_write, read_bounded, read_json_file
+from beft_core.files.safe_io import atomic_write, parse_json, read_bounded, read_json_file
 from beft_core.presets import BUILT_IN, RECORD_VERSION, completed_sweep
 from beft_core.runs.predictions import write_predictions
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot, write_snapshot
@@ -173,8 +174,8 @@ class SweepFolder:
 
     def spec(self) -> SweepSpec:
         """Read the grid. Raises UserError where there is none."""
-        table = read_json_file(self.path / "sweep.json", MAX_GRID_BYTES)
-        return SweepSpec.from_dict(table if table.pop("version", None) is not None else completed_sweep(table))
+        path = self.path / "sweep.json"
+        return _spec_of(read_bounded(path, MAX_GRID_BYTES, "a readable JSON file"), str(path))
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
@@ -237,10 +238,22 @@ class SweepFolder:
         return pd.DataFrame(whole, columns=list(COLUMNS))
 
     def write_table(self, runs: Sequence[RunConfig]) -> pd.DataFrame:
-        """Write the table of what is finished, and return it."""
+        """Write the table of what is finished, and return it.
+
+        Where another command has begun another grid here meanwhile, what is written is the table of that grid: a reader
+        would take these runs for its.
+        """
         table = self.table(runs)
-        write_table(table, self.path)
+        write_table(self.table(self.spec().runs()) if self.is_of_another(runs) else table, self.path)
         return table
+
+    def is_of_another(self, runs: Sequence[RunConfig]) -> bool:
+        """Say whether the grid of the folder is not the one that has these runs."""
+        try:
+            names = _names_of(read_bounded(self.path / "sweep.json", MAX_GRID_BYTES))
+        except UserError:
+            return False  # there is none that can be read, or its tables are gone
+        return names != frozenset(map(identity, runs))
 
     def write_last_table(self, runs: Sequence[RunConfig]) -> pd.DataFrame:
         """Write the table as a worker does that leaves: again, where others have finished runs while it read the rows.
@@ -273,6 +286,18 @@ class SweepFolder:
 
     def _write(self, name: str, table: Mapping[str, Any]) -> None:
         atomic_write(self.path / name, [json.dumps(table, indent=1).encode()])
+
+
+def _spec_of(text: bytes, file: str) -> SweepSpec:
+    """Read the grid of a file, of this name in messages. Raises UserError."""
+    table = parse_json(text, file)
+    return SweepSpec.from_dict(table if table.pop("version", None) is not None else completed_sweep(table))
+
+
+@lru_cache(maxsize=1)
+def _names_of(text: bytes) -> frozenset[str]:
+    """List the identities of the fine-tunes of a grid, whose file is read each time that a table is written."""
+    return frozenset(map(identity, _spec_of(text, "sweep.json").runs()))
 
 
 class Finished:

@@ -387,6 +387,23 @@ def test_other_merges_take_the_place_of_those_that_are_there(tmp_path: Path) -> 
     assert are_merged(spec(tasks=tasks, terms="v", seeds=1), [], folder), "it asks for none"
 
 
+def test_of_two_sweeps_that_work_in_one_folder_the_later_one_has_the_table(tmp_path: Path) -> None:
+    folder, heard = SweepFolder(tmp_path), []
+    early, late = (spec(terms="v", seeds=1, layers=layers) for layers in ([0, 1], [4, 5]))
+
+    class Meanwhile(Observer):
+        def stage(self, name: str, total: int | None = None) -> None:
+            if name == "train" and folder.spec() == early:
+                run_sweep(late, folder)
+
+        def message(self, text: str) -> None:
+            heard.append(text)
+
+    run_sweep(early, folder, Meanwhile())
+    assert list(read_table(tmp_path)["run"]) == [identity(late.runs()[0])], "no column says which layers were trained"
+    assert heard[-1].startswith(f"another grid was begun in {tmp_path} meanwhile")
+
+
 def test_other_methods_stand_in_the_table_with_their_adapters(tmp_path: Path) -> None:
     pytest.importorskip("peft")
     folder = SweepFolder(tmp_path)

@@ -95,6 +95,19 @@ def test_a_worker_that_leaves_has_not_the_last_word_with_an_old_table(
     folder.write_last_table(RUNS)  # ends also where rows come all the time
 
 
+def test_a_worker_of_another_grid_leaves_the_table_to_the_one_that_was_begun_last(folder: SweepFolder) -> None:
+    folder.save(row(0), None)
+    folder.save(row(1), None)
+    first, second = (SweepSpec(terms=("v",), seeds=(seed,), n_train=(8,)) for seed in (0, 1))
+    assert [identity(one.runs()[0]) for one in (first, second)] == [row(0)["run"], row(1)["run"]]
+    folder.begin(first)
+    assert not folder.is_of_another(first.runs())
+    folder.begin(second)  # with other flags, while somebody still works on the first
+    assert folder.is_of_another(first.runs()) and not folder.is_of_another(second.runs())
+    assert list(folder.write_table(first.runs())["run"]) == [row(0)["run"]], "what its own command shows"
+    assert list(read_table(folder.path)["run"]) == [row(1)["run"]]
+
+
 def test_a_row_of_another_run_is_none_of_this_one(folder: SweepFolder) -> None:
     folder.save(row(0), None)
     rows = folder.path / "rows"
