@@ -33,6 +33,7 @@ from beft_core.models.source import known_models
 from beft_core.runs.tables import recorded_table
 from beft_core.scores.approaches import APPROACHES, Approach
 from beft_core.scores.no_selection import NoSelection
+from beft_core.scores.regimes import chosen_settings, settings_key
 from beft_core.scores.table import ScoreTable, aggregate_seeds, score_snapshot
 from beft_core.snapshots.null_elements import count_of
 from beft_core.snapshots.snapshot import Key, Snapshot, read_snapshot
@@ -95,6 +96,7 @@ def score(
     tables = [score_snapshot(snapshot) for snapshot in snapshots]
     groups = [group for group in _experiments(snapshots).values() if len(group) > 1]
     aggregates = [(group, aggregate_seeds([tables[n] for n in group])) for group in groups]
+    apart = _told_apart([snapshots[group[0]] for group in groups])
     if json:
         output.print_json(
             {
@@ -106,15 +108,16 @@ def score(
                     {
                         "files": [files[n] for n in group],
                         **_experiment(snapshots[group[0]]),
+                        "settings": own,
                         "terms": frame.to_dict("records"),
                     }
-                    for group, frame in aggregates
+                    for (group, frame), own in zip(aggregates, apart, strict=True)
                 ],
             }
         )
         return
-    for group, frame in aggregates:
-        about = ", ".join(f"{key} {value}" for key, value in _experiment(snapshots[group[0]]).items())
+    for (group, frame), own in zip(aggregates, apart, strict=True):
+        about = ", ".join(f"{key} {_words(value)}" for key, value in (_experiment(snapshots[group[0]]) | own).items())
         _print_together(f"{len(group)} snapshots together: {about}", [tables[n] for n in group], frame)
     whole = per_layer or verbose
     told = set() if whole else {n for group, _ in aggregates for n in group}
@@ -135,9 +138,6 @@ def _print_together(title: str, tables: list[ScoreTable], frame: pd.DataFrame) -
     """Print what seeds of one experiment say together: which term each approach selects how often, and the scores of
     the candidates as mean ± half of its 95 % interval.
     """
-    from beft_core.reports.selection.contests import critical_t  # it takes pandas, which other commands do without
-
-    margin = critical_t(len(tables) - 1) / math.sqrt(len(tables))
     stacks = tables[0].stacks
     several = len(stacks) > 1
     candidates = [term for term in CANDIDATES if term in set(frame["term"])]
@@ -147,12 +147,13 @@ def _print_together(title: str, tables: list[ScoreTable], frame: pd.DataFrame) -
             of_terms = group.set_index("term")
             votes = Counter(table.selected(stack).get(str(approach)) for table in tables)
             said = ", ".join(f"{term or 'none'} in {count} of {len(tables)}" for term, count in votes.most_common())
-            means = [_with_margin(of_terms, term, margin) for term in candidates]
+            means = [_with_margin(of_terms, term) for term in candidates]
             rows.append([*[stack] * several, APPROACHES[str(approach)].label, said, *means])
     null = {row.term for table in tables for row in table.terms if row.null}
     names = [f"{term} null*" if term in null else term for term in candidates]
     output.print_table(title, [*["stack"] * several, "approach", "selects", *names], rows, keys=1 + several)
-    output.say(f"mean over layers and seeds ± its 95 % interval (Student's t over {len(tables)} seeds)")
+    fewer = ", or those that have the score" if (frame["seeds"] < len(tables)).any() else ""
+    output.say(f"mean over layers and seeds ± its 95 % interval (Student's t over {len(tables)} seeds{fewer})")
     if null:
         output.say(f"* cannot change any output of this model ({ABSOLUTE.why})")
     reasons = {(one.label, str(why)) for table in tables for one, why in _reasons(table)}
@@ -160,11 +161,15 @@ def _print_together(title: str, tables: list[ScoreTable], frame: pd.DataFrame) -
     output.say(*dict.fromkeys(f"note: {text}" for table in tables for text in table.notes), "")
 
 
-def _with_margin(of_terms: pd.DataFrame, term: str, margin: float) -> str:
+def _with_margin(of_terms: pd.DataFrame, term: str) -> str:
+    from beft_core.reports.selection.contests import critical_t  # it takes pandas, which other commands do without
+
     if term not in of_terms.index:
         return "–"
-    mean, spread = (float(of_terms.loc[term, name]) for name in ("mean", "std"))
-    return output.number(mean) + (f" ± {output.number(margin * spread)}" if spread else "")
+    mean, spread, seeds = (float(of_terms.loc[term, name]) for name in ("mean", "std", "seeds"))
+    if seeds < 2 or not spread:
+        return output.number(mean)
+    return f"{output.number(mean)} ± {output.number(critical_t(int(seeds) - 1) / math.sqrt(seeds) * spread)}"
 
 
 def _reasons(table: ScoreTable) -> list[tuple[Approach, NoSelection]]:
@@ -221,12 +226,29 @@ def _experiment(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _experiments(snapshots: list[Snapshot]) -> dict[tuple[Any, ...], list[int]]:
+    """Group snapshots that differ only in their seed, by their places. One that repeats a seed is in a group of its
+    own.
+    """
     groups: dict[tuple[Any, ...], list[int]] = {}
+    times: Counter[tuple[Any, ...]] = Counter()
     for number, snapshot in enumerate(snapshots):
         meta = snapshot.meta
-        key = (meta.model.base, meta.trained_terms, *_experiment(snapshot).values())
-        groups.setdefault(key, []).append(number)
+        key = (meta.model.base, settings_key(meta), *_experiment(snapshot).values())
+        repeats = times[*key, meta.seed] if meta.seed is not None else 0
+        times[*key, meta.seed] += 1
+        groups.setdefault((*key, repeats), []).append(number)
     return groups
+
+
+def _told_apart(snapshots: list[Snapshot]) -> list[dict[str, Any]]:
+    """List the settings of each of some experiments in which another of the same task, model and size differs."""
+    several = [{"layers": one.meta.layers, **chosen_settings(one.meta)} for one in snapshots]
+    found = []
+    for one, own in zip(snapshots, several, strict=True):
+        alike = [of for other, of in zip(snapshots, several, strict=True) if _experiment(other) == _experiment(one)]
+        names = dict.fromkeys(name for of in alike for name in of)
+        found.append({name: own.get(name) for name in names if any(of.get(name) != own.get(name) for of in alike)})
+    return found
 
 
 def _scored(file: str, snapshot: Snapshot, table: ScoreTable, per_layer: bool) -> dict[str, Any]:

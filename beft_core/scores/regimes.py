@@ -33,14 +33,16 @@ def same_task(one: SnapshotMeta, other: SnapshotMeta) -> bool:
 
 def same_experiment(one: SnapshotMeta, other: SnapshotMeta) -> bool:
     """Whether two fine-tunes differ in nothing but the seed and the number of training examples."""
-    return same_task(one, other) and _settings(one) == _settings(other)
+    return same_task(one, other) and settings_key(one) == settings_key(other)
 
 
-def _settings(meta: SnapshotMeta) -> str:
-    return json.dumps([meta.mode, sorted(meta.trained_terms), meta.layers, _chosen(meta)], sort_keys=True)
+def settings_key(meta: SnapshotMeta) -> str:
+    """Write what was trained and how, without seed and data: fine-tunes that differ in it are no seeds of one."""
+    return json.dumps([meta.mode, sorted(meta.trained_terms), meta.layers, chosen_settings(meta)], sort_keys=True)
 
 
-def _chosen(meta: SnapshotMeta) -> dict[str, Any]:
+def chosen_settings(meta: SnapshotMeta) -> dict[str, Any]:
+    """List the hyper-parameters that somebody chose, by name; without those that follow from them."""
     return {name: value for name, value in hyperparameters(meta.hyperparameters).items() if name not in OUTCOMES}
 
 
@@ -48,7 +50,7 @@ def one_per_seed(metas: Iterable[SnapshotMeta]) -> list[int]:
     """Positions of the fine-tunes to keep, so that one that was repeated with its seed is not counted as two."""
     kept: dict[tuple[object, ...], int] = {}
     for at, meta in enumerate(metas):
-        kept.setdefault((meta.n_train, _settings(meta), at if meta.seed is None else meta.seed), at)
+        kept.setdefault((meta.n_train, settings_key(meta), at if meta.seed is None else meta.seed), at)
     return list(kept.values())
 
 
@@ -126,7 +128,7 @@ def metrics_alone(metas: Sequence[SnapshotMeta]) -> list[Measured]:
     for meta in metas:
         term = only_term(meta)
         if term is not None and last_metric(meta) is not None:
-            settings = {name: value for name, value in _chosen(meta).items() if name != "add_bias"}
+            settings = {name: value for name, value in chosen_settings(meta).items() if name != "add_bias"}
             key = meta.n_train, json.dumps([meta.layers, settings], sort_keys=True)
             by_settings.setdefault(key, {}).setdefault(term, []).append(meta)
     found = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from example_snapshots import LAYERS, base, example
 from scipy.stats import t as student
 
 from beft_core.scores.formulas import projection_ratio
+from beft_core.scores.table import score_snapshot
 from beft_core.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
 
 SAMPLES = Path(__file__).parents[3] / "sample_snapshots"
@@ -68,6 +70,41 @@ def test_several_seeds_are_summed_up_first_and_in_short(folder: Path) -> None:
 def test_seeds_of_different_experiments_are_not_mixed(folder: Path) -> None:
     files = [stored(folder, name=task, seed=1, task=task) for task in ("sst2", "rte")]
     assert beft("score", *files, "--json").json["aggregates"] == []
+
+
+def test_other_settings_and_repeated_seeds_are_no_further_seeds(folder: Path) -> None:
+    files = []
+    for seed, lr, layers in (
+        (0, 1e-2, None),
+        (1, 1e-2, None),
+        (0, 1e-3, None),
+        (1, 1e-3, None),
+        (0, 1e-2, None),
+        (2, 1e-2, (0, 1)),
+    ):
+        made = example(seed + 1, task="sst2", layers=layers, hyperparameters={"lr": lr})
+        files.append(folder / f"{len(files)}.beft.safetensors")
+        write_snapshot(files[-1], made.with_meta(replace(made.meta, seed=seed)))
+    groups = beft("score", *files, "--json").json["aggregates"]
+    assert [group["files"] for group in groups] == [list(map(str, files[:2])), list(map(str, files[2:4]))]
+    assert [group["settings"] for group in groups] == [{"lr": 1e-2}, {"lr": 1e-3}]
+    said = [line for line in beft("score", *files).out.splitlines() if "together" in line]
+    assert [line.rpartition(", ")[2] for line in said] == ["lr 0.01", "lr 0.001"]
+
+
+def test_an_interval_is_over_the_seeds_that_have_the_score(folder: Path) -> None:
+    files = [stored(folder, name=str(seed), seed=seed, task="sst2", full=seed < 3) for seed in (1, 2, 3)]
+    values = [
+        score_snapshot(read_snapshot(file)).mean_scores("fisher")["v"] for file in files[:2]
+    ]  # the third was not measured
+    low, high = student.interval(0.95, 1, loc=np.mean(values), scale=np.std(values, ddof=1) / np.sqrt(2))
+    out = beft("score", *files).out
+    (row,) = (line for line in out.splitlines() if line.strip().startswith("Fisher  "))
+    assert f"{np.mean(values):.4f} ± {(high - low) / 2:.4f}" in row
+    assert "over 3 seeds, or those that have the score" in out
+    lone = beft("score", files[0], files[2]).out  # of one there is no interval
+    (row,) = (line for line in lone.splitlines() if line.strip().startswith("Fisher  "))
+    assert "±" not in row and f"{values[0]:.4f}" in row
 
 
 def test_fine_tunes_of_other_terms_are_no_seeds_of_one_experiment(folder: Path) -> None:
