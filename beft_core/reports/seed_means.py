@@ -46,7 +46,7 @@ _NUMBERS = (
     "adam_epsilon",
 )
 _CELL = ["model", "task", "regime", "trains"]
-_REMARKED = {*_CELL, "lr", "value", "is_failed", "failure", "null_terms", *SETTINGS, *OPTIMIZER_COLUMNS}
+_REMARKED = {*_CELL, "run", "lr", "seed", "value", "is_failed", "failure", "null_terms", *SETTINGS, *OPTIMIZER_COLUMNS}
 """Columns that remarks are about."""
 
 Key = tuple[str, str, str, str]
@@ -237,6 +237,12 @@ class Runs:
             for name in SETTINGS
             if (values[name] > 1).any()
         ]
+        seeds = here[~here["is_failed"] & here["value"].notna()].groupby([*_CELL, "lr", "seed"], sort=False)["run"]
+        if several := int((seeds.nunique() > 1).sum()):
+            remarks.append(
+                f"{several:,} seeds stand for several fine-tunes of other settings each, such as other layers, and "
+                "count with the mean of these: are these the tables of two sweeps?"
+            )
         if optimizers(here).nunique() > 1:
             remarks.append(
                 f"fine-tunes differ in AdamW's epsilon and are never averaged together: it is {usual(here)} where the "
