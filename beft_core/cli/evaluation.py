@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from beft_core.cli import output
-from beft_core.cli.flags import DATA, config_of, takes
+from beft_core.cli.flags import DATA, TABLE, config_of, takes
 from beft_core.cli.merge_flags import takes_parameters
 from beft_core.cli.parser.command import DATA as DATA_PANEL
 from beft_core.cli.parser.command import MODEL, OUTPUT, add
@@ -153,6 +153,10 @@ def own_data(
         raise UserError("got both --file and --eval-file", "--file")
     table = table if table is not None else given.get("eval_file")
     task = _head_named(snapshot, given, own=table is not None)
+    unread = [name for name in ("data_dir", *TABLE) if name in given and name not in ("name", "eval_file", *columns)]
+    if unread and (table is not None or task not in TASKS):
+        flag = f"--{unread[0].replace('_', '-')}"
+        raise UserError(f"got {flag} for the head {task}, whose rows and labels come from its table", f"no {flag}")
     if table is not None:
         return task, ScoredTable(table, **columns).load(task, snapshot.meta.heads[task])
     if task in TASKS:
@@ -160,6 +164,9 @@ def own_data(
     known = recorded_table(path, task)
     if known is None:
         raise UserError(f"got no table for the head {task}", "a file to score it on", "--file FILE")
+    if columns:
+        flag = f"--{next(iter(columns)).replace('_', '-')}"
+        raise UserError(f"got {flag} without --file", "the table that it belongs to", "--file FILE")
     data = known.load()
     return task, dataclasses.replace(data, source=f"{data.spec.evals['validation']}, as in the run's folder")
 
@@ -195,6 +202,8 @@ def _head_named(snapshot: Snapshot, given: Mapping[str, Any], own: bool) -> str:
     """Find the task of the head that flags name, else the only one there is. ``own``: of a table that is given."""
     heads = snapshot.meta.heads
     named = given.get("name", given.get("task"))
+    if named != given.get("task", named):
+        raise UserError(f"got both --name {named} and --task {given['task']}", "one of them")
     if named is not None:
         try:
             task = named if named in heads else get_task(named).name
@@ -227,12 +236,17 @@ def merge(
     path = output.out_path(out) if out else None
     snapshots = output.read_all(files)
     only = arguments.joined_terms(terms) or None
+    lacks_fisher = method in METHODS and METHODS[method].needs_fisher and not all(map(has_tuned_fisher, snapshots))
+    read = ("model", "device", "data_dir") if lacks_fisher else ()  # by what measures it
+    unread = [name for name in (*given, *(["file"] if table else [])) if name not in read]
+    if unread and not evaluate:
+        raise UserError(f"got --{unread[0].replace('_', '-')} without --evaluate", "both", "--evaluate")
     tables = _tables(snapshots, files, table)
     if evaluate:
         require_training()
         _require_data(snapshots, tables, given.get("data_dir"))
         locate(config_of(recorded(snapshots) | given).model)
-    if method in METHODS and METHODS[method].needs_fisher and not all(map(has_tuned_fisher, snapshots)):
+    if lacks_fisher:
         snapshots = _measured(snapshots, files, given, tables)
     merged = merge_snapshots(snapshots, method, terms=only, **settings)
     comparison = compare(snapshots, terms=only)

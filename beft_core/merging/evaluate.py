@@ -87,10 +87,10 @@ def evaluate_merge(
         try:
             if task in rows or task in config.tables:
                 own = rows.get(task) or scored_from(config.tables[task], task, work.merged.meta.heads[task])
-                require_suited(work.merged, own.spec)
-                data[task] = own
             else:
-                data[task] = inputs.load_data(RunConfig(**fields, task=task, inputs=inputs_of(work.merged, task)))
+                own = inputs.load_data(RunConfig(**fields, task=task, inputs=inputs_of(work.merged, task)))
+            require_suited(work.merged, own.spec)
+            data[task] = own
         except UserError as error:
             left_out[task] = str(error)
     if not data:

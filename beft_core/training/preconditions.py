@@ -314,12 +314,14 @@ def outputs_of(head: Mapping[str, np.ndarray]) -> int | None:
 
 
 def require_suited(snapshot: Snapshot, spec: TaskSpec) -> None:
-    """Raises UserError where a table of the user's own does not suit its head: one text for a head that was trained on
-    pairs, or pairs for one that was not, other labels, or the same in another order.
+    """Raises UserError where a task does not suit the head of its name: other labels, or the same in another order; of
+    a table of the user's own also one text for a head that was trained on pairs, or pairs for one that was not.
     """
     recorded = snapshot.meta.heads.get(spec.name)
-    if spec.source != "file" or recorded is None:
+    if recorded is None:
         return
+    if spec.source != "file" and sorted(recorded.get("labels") or ()) != sorted(spec.labels or ()):
+        return  # of the lab's tasks a head from elsewhere may know the classes by other names, or by none
     columns = columns_of(recorded)
     if columns is not None and (columns.text_pair is None) != (spec.text_pair is None):
         got, expected = ("pairs of texts", "one text each") if columns.text_pair is None else ("one text each", "pairs")

@@ -64,3 +64,27 @@ def test_merge_writes_the_average_and_compares(folder: Path) -> None:
     overall = next(line for line in text.splitlines() if "overall" in line)
     assert f"{np.degrees(np.arccos(cosine)):.1f}°" in overall and f"{100 * (da * db < 0).mean():.1f} %" in overall
     assert f"encoder.v layer {LAYERS - 1}" in text
+
+
+@pytest.mark.parametrize("flags", [["--max-length", "8"], ["--data-dir", "."], ["--file", "task1=rows.csv"]])
+def test_a_merge_that_is_not_scored_takes_no_flags_of_scoring(flags: list[str], folder: Path) -> None:
+    files = [stored(folder, name=str(n), seed=n, trained_terms=("v",), full=True) for n in (1, 2)]
+    result = beft("merge", *files, *flags)
+    assert result.status == 2 and f"got {flags[0]} without --evaluate" in result.err
+    # These snapshots hold what a Fisher average weighs by, so there is nothing to measure either.
+    assert beft("merge", *files, *flags, "--method", "fisher").status == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--file", "rows.csv", "--problem", "regression"], "got --problem for the head films"),
+        (["--file", "rows.csv", "--prompt", "{text}"], "got --prompt for the head films"),
+        (["--task", "films", "--data-dir", "."], "got --data-dir for the head films"),
+        (["--file", "rows.csv", "--name", "films", "--task", "rte"], "got both --name films and --task rte"),
+    ],
+)
+def test_flags_that_a_head_of_a_table_has_no_use_for_are_refused(flags: list[str], said: str, folder: Path) -> None:
+    (folder / "rows.csv").write_text("text,label\na,no\nb,yes\n")
+    result = beft("evaluate", stored(folder, task="films", full=True), *flags)
+    assert result.status == 2 and said in result.err

@@ -18,7 +18,7 @@ from beft_core.errors import UserError
 from beft_core.methods import METHODS
 from beft_core.snapshots.adapter_folder import AdapterFolder
 from beft_core.snapshots.snapshot import read_snapshot, write_snapshot
-from beft_core.tasks.registry import get_task
+from beft_core.tasks.registry import TASKS, get_task
 from beft_core.training import preconditions
 from beft_core.training.observer import Observer
 from beft_core.training.preconditions import (
@@ -117,6 +117,19 @@ def test_labels_of_a_table_are_those_of_its_head(table: RunConfig) -> None:
     require_suited(example(task=name, heads={name: {"kind": "classification", "labels": ["0", "1"]}}), data.spec)
     with pytest.raises(UserError, match="those of the head"):
         require_suited(example(task=name, heads={name: {"kind": "classification", "labels": ["1", "0"]}}), data.spec)
+
+
+@pytest.mark.parametrize("task", ["rte", "wnli"])
+def test_a_task_of_the_lab_suits_no_head_whose_classes_are_in_another_order(task: str) -> None:
+    spec = TASKS[task]
+    assert spec.labels is not None
+    for labels, suits in ((list(spec.labels), True), (None, True), (list(spec.labels[::-1]), False)):
+        snapshot = example(task=task, heads={task: {"kind": "classification", "labels": labels}})
+        if suits:  # of an import nobody knows
+            require_suited(snapshot, spec)
+        else:
+            with pytest.raises(UserError, match="with the labels"):
+                require_suited(snapshot, spec)
 
 
 def test_a_table_of_pairs_is_not_scored_by_one_text_nor_the_other_way_round(tmp_path: Path) -> None:
