@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,8 +33,10 @@ from beft_core.settings import arguments
 from beft_core.sweeps import grouping
 from beft_core.sweeps.forecast import Hours, hours, learned, most_at_once, require_price
 from beft_core.sweeps.merges import are_merged
+from beft_core.sweeps.rows import lacked_memory
 from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.sharing.kept import Kept
+from beft_core.sweeps.sharing.renewal import Renewal, renewal_of
 from beft_core.sweeps.spec import COMMON, MAX_SEEDS, SweepSpec, identity, read_spec
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.preconditions import require_data, require_models
@@ -228,30 +231,32 @@ def sweep(
     folder = SweepFolder(user_path(out if out is not None else _default_folder(spec), "--out"))
     if (continued := folder.continued(spec)) != spec:
         spec, runs = continued, continued.runs()
-    done = folder.finished(runs)
-    to_do = [one for one in runs if identity(one) not in done]
+    again = renewal_of(folder, runs, Kept(snapshots=not own["no_snapshots"]))
+    to_do = [one for one in runs if identity(one) not in again.stays]
     if cluster is None:
         at_work = at_once(runs[0], own["devices"] or (), own["workers"])
     else:
         at_work = jobs_for(len(to_do), cluster) * cluster.places
     expected = hours(to_do, at_work)
     if dry_run:
+        if said := again.in_words():
+            output.note(said)
         _print_forecast(spec, len(runs), to_do, expected, cost_per_hour, json)
         return 0
     if cluster is not None and own["print_sbatch"]:
-        submission = _submission(folder, runs, own, cluster)
+        submission = _submission(folder, runs, own, cluster, again)
         text = submission.script()
         submission.begin(spec, output.note)
         sys.stdout.write(text)
         return 0
-    result = _without_work(spec, folder, runs)
+    result = _without_work(spec, folder, runs, to_do)
     if result is None and cluster is not None:
         job_lines.show(cluster, strange, trust_file)
         if own["detach"]:
-            return _detached(spec, _submission(folder, runs, own, cluster))
+            return _detached(spec, _submission(folder, runs, own, cluster, again))
     if result is None:
         says = f"{counted(len(to_do), 'fine-tune')}: {expected.in_words(cost_per_hour)}"
-        result = _work(spec, folder, runs, own, says, cluster)
+        result = _work(spec, folder, runs, own, says, cluster, again)
         if cluster is None and result["trained"] == len(to_do):
             learned(to_do, result["seconds"], at_work)
             output.note(expected.judged(result["seconds"], cost_per_hour))
@@ -332,11 +337,14 @@ def _own(fields: dict[str, Any], **given: Any) -> dict[str, Any]:
     return given
 
 
-def _without_work(spec: SweepSpec, folder: SweepFolder, runs: list[RunConfig]) -> dict[str, Any] | None:
+def _without_work(
+    spec: SweepSpec, folder: SweepFolder, runs: list[RunConfig], to_do: Sequence[RunConfig]
+) -> dict[str, Any] | None:
     """Get the result where everything is there already; PyTorch is not started to find that out."""
-    if len(folder.finished(runs)) < len(runs) or not are_merged(spec, runs, folder):
+    if to_do or not are_merged(spec, runs, folder):
         return None
     folder.begin(spec, output.note)
+    folder.mark_again(())
     table = folder.write_table(runs)
     failed = int((table["state"] == "failed").sum())
     return {"runs": len(runs), "trained": 0, "failed": failed, "banks": 0, "seconds": 0.0, "stopped": False}
@@ -349,13 +357,14 @@ def _work(
     own: dict[str, Any],
     forecast: str,
     cluster: Cluster | None,
+    again: Renewal,
 ) -> dict[str, Any]:
     require_training()
     with progress() as observer:
-        _check(folder, runs, observer)
+        _check(runs, again, observer)
         if cluster is not None:
-            submission = _submission(folder, runs, own, cluster)
-            folder.begin(spec, observer.message)
+            submission = _submission(folder, runs, own, cluster, again)
+            submission.begin(spec, observer.message)
             job = submission.submit()
             observer.message(_submitted(submission, job))
             return dataclasses.asdict(wait(submission, job, observer))
@@ -375,20 +384,21 @@ def _work(
         )
 
 
-def _check(folder: SweepFolder, runs: list[RunConfig], observer: Progress) -> None:
+def _check(runs: Sequence[RunConfig], again: Renewal, observer: Progress) -> None:
     """Tell what is wrong with the data or a model before PyTorch takes its seconds, and before there is a folder.
 
     On a login node this also fetches them, for nodes that may see no network.
     """
     observer.stage("load data")
-    done = folder.finished(runs)
-    require_data(one for one in runs if identity(one) not in done)
+    require_data(one for one in runs if identity(one) not in again.stays)
     require_models(runs, observer)
     warned(observer, *runs)
 
 
-def _submission(folder: SweepFolder, runs: list[RunConfig], own: dict[str, Any], cluster: Cluster) -> Submission:
-    return Submission(folder, runs, cluster, own["bank_size"], not own["no_snapshots"])
+def _submission(
+    folder: SweepFolder, runs: list[RunConfig], own: dict[str, Any], cluster: Cluster, again: Renewal
+) -> Submission:
+    return Submission(folder, runs, cluster, own["bank_size"], not own["no_snapshots"], again)
 
 
 def _submitted(submission: Submission, job: str) -> str:
@@ -398,8 +408,8 @@ def _submitted(submission: Submission, job: str) -> str:
 
 def _detached(spec: SweepSpec, submission: Submission) -> int:
     with progress() as observer:
-        _check(submission.folder, list(submission.runs), observer)
-        submission.folder.begin(spec, observer.message)
+        _check(submission.runs, submission.again, observer)
+        submission.begin(spec, observer.message)
         job = submission.submit()
     output.say(_submitted(submission, job), f"the same command without --detach waits for {submission.folder.path}")
     return 0
@@ -437,9 +447,12 @@ def _failures(table: pd.DataFrame, folder: SweepFolder) -> list[str]:
     said = []
     for reason, count in failed["failure"].value_counts().head(MOST_REASONS).items():
         first = failed[failed["failure"] == reason].iloc[0]
-        row = folder.rows / f"{first['run']}.json"
         of = f"{first['task']}, {first['trains']}, seed {first['seed']}"
-        said.append(f"{counted(count, 'fine-tune')} failed, as {of}: {reason}. Tried again once {row} is removed")
+        if lacked_memory(first):
+            again = "by the same command, with more memory free or with --gradient-checkpointing"
+        else:
+            again = f"once {folder.rows / str(first['run'])}.json is removed, and would fail as before"
+        said.append(f"{counted(count, 'fine-tune')} failed, as {of}: {reason}. Tried again {again}")
     return said
 
 

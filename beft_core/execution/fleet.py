@@ -27,6 +27,7 @@ from beft_core.models.source import BUNDLED, locate
 from beft_core.presets import layout_here
 from beft_core.runs.reading import last_lines
 from beft_core.sweeps.sharing.kept import Kept
+from beft_core.sweeps.sharing.renewal import renew
 from beft_core.sweeps.sharing.result import SweepResult
 from beft_core.sweeps.sharing.share import Sharing
 from beft_core.sweeps.sharing.workers import Worker
@@ -194,6 +195,7 @@ def sweep_here(
     runs = spec.runs()
     folder.begin(spec, observer.message)
     folder.refusals().forget()
+    renew(folder, runs, keep, observer.message)
     options = ["--wait", *options_of(bank_size, keep)]
     return Fleet(folder, runs, observer, options, others=others).run(where, merges=bool(spec.merges))
 

@@ -20,6 +20,7 @@ from beft_core.library.snapshot import Snapshot, snapshot_of
 from beft_core.library.words import in_python
 from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.sharing.kept import Kept
+from beft_core.sweeps.sharing.renewal import renewal_of
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.observer import Observer
@@ -102,7 +103,8 @@ def sweep(
     ``tables``: name -> the files and columns of a table of your own (``train_file``, ``text``, ``label``, ...).
     ``terms``: each alone; ``q+v`` for both together. ``seeds``: how many (3: 0, 1 and 2), or a list of them. ``spec``:
     a grid that was made before, instead of these. ``settings``: what all fine-tunes share, as in `train`.
-    ``bank_size``: most fine-tunes in one pass.
+    ``bank_size``: most fine-tunes in one pass. ``snapshots``: whether they are kept; finished fine-tunes that lack
+    theirs are then trained again.
 
     Raises:
         UserError: everything that a user can put right, told in one line.
@@ -132,15 +134,16 @@ def sweep(
     runs = made.runs()  # what no run can have is told before anything begins
     require_training()
     folder = SweepFolder(user_path(out, "out"))
-    done = folder.finished(runs)
-    require_data(one for one in runs if identity(one) not in done)
+    keep = Kept(snapshots)
+    stays = renewal_of(folder, runs, keep).stays
+    require_data(one for one in runs if identity(one) not in stays)
     with watching(progress, observer) as watched:
         require_models(runs, watched)
         folder.prepare()
         watched.stage("start PyTorch")
         from beft_core.sweeps.runner import run_sweep
 
-        run_sweep(made, folder, watched, bank_size=bank_size, keep=Kept(snapshots))
+        run_sweep(made, folder, watched, bank_size=bank_size, keep=keep)
     return Sweep(folder.path, folder.table(folder.spec().runs()))
 
 

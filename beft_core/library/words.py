@@ -14,7 +14,13 @@ from beft_core.terms import TERM_KEYS
 P = ParamSpec("P")
 R = TypeVar("R")
 
-KEYWORDS = {"train-file": "data", "eval-file": "eval_data", "no-dropout": "dropout=False", "out": "path"}
+KEYWORDS = {
+    "train-file": "data",
+    "eval-file": "eval_data",
+    "no-dropout": "dropout=False",
+    "no-snapshots": "snapshots=False",
+    "out": "path",
+}
 """Keywords by flag, where the keyword is not the flag with underscores."""
 
 _FLAG = re.compile(

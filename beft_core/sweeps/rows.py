@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -17,6 +18,25 @@ from beft_core.snapshots.snapshot import Snapshot
 from beft_core.sweeps.norms import pre_norms
 from beft_core.sweeps.spec import identity, trains
 from beft_core.terms import CANDIDATES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEMORY_RAN_OUT = "memory ran out"
+"""First words of the failure of a fine-tune for which memory did not suffice; of every other kind, the reason lies in
+the fine-tune itself, which would fail again.
+"""
+
+
+def lacked_memory(row: Mapping[str, Any]) -> bool:
+    """Say whether the fine-tune of a row failed because memory ran out: it may go well elsewhere, or later."""
+    return row.get("state") == "failed" and str(row.get("failure")).startswith(MEMORY_RAN_OUT)
+
+
+def count_lacking_memory(table: pd.DataFrame) -> int:
+    """Count the rows of a result table whose fine-tune :func:`lacked_memory`."""
+    failed = table.loc[table["state"] == "failed", ["state", "failure"]]
+    return sum(map(lacked_memory, failed.to_dict("records")))
 
 
 def row_of(

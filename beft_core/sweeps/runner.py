@@ -25,9 +25,10 @@ from beft_core.snapshots.snapshot import Snapshot
 from beft_core.sweeps import grouping
 from beft_core.sweeps.merges import are_merged, merge_pairs
 from beft_core.sweeps.progress_line import Interim
-from beft_core.sweeps.rows import plan_columns, row_of, without_trajectory
+from beft_core.sweeps.rows import MEMORY_RAN_OUT, lacked_memory, plan_columns, row_of, without_trajectory
 from beft_core.sweeps.sharing.kept import Kept
 from beft_core.sweeps.sharing.plan import Bank, bank_id
+from beft_core.sweeps.sharing.renewal import renew
 from beft_core.sweeps.sharing.result import SweepResult
 from beft_core.sweeps.sharing.share import ALONE, Share, Sharing
 from beft_core.sweeps.sharing.workers import Heart
@@ -63,7 +64,8 @@ def run_sweep(
     keep: Kept = Kept(),
     sharing: Sharing = ALONE,
 ) -> SweepResult:
-    """Train what the grid lacks, in as few passes as memory allows, and write the table.
+    """Train what the grid lacks, in as few passes as memory allows, and write the table. What lacked memory before, and
+    what lacks a snapshot that is wanted, is trained again, once (:mod:`beft_core.sweeps.sharing.renewal`).
 
     Others may do so in the same folder at once, here and on other machines: each bank is trained by one of them.
 
@@ -89,6 +91,7 @@ def run_sweep(
     else:
         folder.begin(spec, observer.message)
         folder.refusals().forget()
+        renew(folder, runs, keep, observer.message)
     with sharing.heart or Heart.of_this_process(folder.workers) as heart:
         named = {identity(config): config for config in runs}
         work = _Work(spec, folder, observer, keep, sharing, heart, named)
@@ -252,9 +255,13 @@ class _Work:
             self.observer.message(f"memory ran out with {len(bank)} runs in one pass: going on with half as many")
             self.share.plan.split([identity(config) for config in bank])
             return
-        failure = "memory ran out with this run alone; try a smaller batch size"
+        name = identity(bank[0])
+        before = self.folder.row(name)
+        if before is not None and not lacked_memory(before):
+            self.observer.message(f"memory ran out for {trains(bank[0])} alone: its row from before stays")
+        failure = f"{MEMORY_RAN_OUT} with this run alone; try a smaller batch size"
         self.folder.save({**plan_columns(bank[0]), "state": "failed", "failure": failure, "bank_runs": 1}, None)
-        self.reported.add(identity(bank[0]))
+        self.reported.add(name)
 
     def _refuse(self, bank: Sequence[RunConfig], error: UserError) -> None:
         """Take a run that cannot be trained out of the sweep; of several in a bank, fewer are tried first."""
@@ -267,10 +274,15 @@ class _Work:
     def _results(
         self, bank: Sequence[RunConfig], outcome: Sequence[workflow.Trained], seconds: float, peak_bytes: int
     ) -> Iterator[tuple[dict[str, Any], Snapshot | None]]:
-        """Make the row and the snapshot of each run of a bank that took so many seconds and bytes of memory."""
+        """Make the row and the snapshot of each run of a bank that took so many seconds and bytes of memory.
+
+        A snapshot that is there is replaced even where none is wanted: it would be of another fine-tune than its row.
+        """
         for config, one in zip(bank, outcome, strict=True):
-            kept = without_trajectory(one.snapshot) if self.keep.snapshots and one.failure is None else None
-            name = self.folder.snapshot(identity(config)).name if kept is not None else None
+            path = self.folder.snapshot(identity(config))
+            wanted = one.failure is None and (self.keep.snapshots or path.is_file())
+            kept = without_trajectory(one.snapshot) if wanted else None
+            name = path.name if wanted else None
             row = row_of(
                 config,
                 one.snapshot,

@@ -2,8 +2,10 @@
 
 ``sweep.json``: the grid; ``grids/``: earlier ones that had more. ``plan/``: which runs share a bank, so that all
 workers, and a resumed sweep, train the same banks. ``claims/``: which worker has which bank; ``workers/``: their
-signs of life. ``rows/<run>.json``: one finished run each. ``snapshots/``, ``predictions/<run>.parquet``: what a run
-predicts for the validation examples, and ``refused/``: why a run cannot be trained, where those were asked for.
+signs of life. ``rows/<run>.json``: one finished run each. ``rows/<run>.again``: beside a row that stays until a new one
+takes its place, whose run counts as not finished until then (:mod:`beft_core.sweeps.sharing.renewal`). ``snapshots/``,
+``predictions/<run>.parquet``: what a run predicts for the validation examples, and ``refused/``: why a run cannot be
+trained, where those were asked for.
 ``bank-*.safetensors``: the state of a bank in progress.
 ``results.parquet`` and ``.csv``: the table, ``merges.json``: the merges. ``sources.json``: what the base model and the
 data hold.
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 MERGES, SOURCES = "merges.json", "sources.json"
 MAX_GRID_BYTES = 16 * 2**20
 """Most bytes of a grid's file."""
+ROW, AGAIN = ".json", ".again"
+"""Endings of a row and of the mark beside it that says that its run is trained again."""
 LAST_TABLES = 3
 """Most tables that a worker writes when it leaves."""
 
@@ -180,24 +184,59 @@ class SweepFolder:
     # -- runs ------------------------------------------------------------------------------------------------------
 
     def finished(self, runs: Iterable[RunConfig]) -> dict[str, dict[str, Any]]:
-        """Read the rows of finished runs by identity. A damaged row counts as not finished."""
-        there, rows = self.rows_there(), {}
-        for name in map(identity, runs):
-            if name in there and (row := self.row(name)) is not None:
-                rows[name] = row
-        return rows
+        """Read the rows of finished runs by identity. A damaged row counts as not finished, and so does one that waits
+        for the one that takes its place.
+        """
+        return self._sound(runs, self.rows_there())
+
+    def all_rows(self, runs: Iterable[RunConfig]) -> dict[str, dict[str, Any]]:
+        """Read the rows of runs by identity, also those that are to be replaced; without damaged ones."""
+        return self._sound(runs, self._listed()[0])
+
+    def _sound(self, runs: Iterable[RunConfig], names: Collection[str]) -> dict[str, dict[str, Any]]:
+        found = ((name, self.row(name)) for name in map(identity, runs) if name in names)
+        return {name: row for name, row in found if row is not None}
 
     def rows_there(self) -> set[str]:
-        """List the identities of the runs that have a row, sound or not: one look at a folder."""
+        """List the identities of the runs that have a row, sound or not, which nothing is to replace: one look at a
+        folder.
+        """
+        rows, again = self._listed()
+        return rows - again
+
+    def marked_again(self) -> set[str]:
+        """List the identities of the runs whose row is to be replaced."""
+        rows, again = self._listed()
+        return rows & again
+
+    def _listed(self) -> tuple[set[str], set[str]]:
+        """List the identities of the runs that have a row, and of those that have a mark beside it."""
         try:
-            return {name.removesuffix(".json") for name in os.listdir(self.rows) if name.endswith(".json")}  # noqa: PTH208
+            names = os.listdir(self.rows)  # noqa: PTH208 - one call to the server, not one for each file
         except OSError:
-            return set()
+            return set(), set()
+        rows, again = ({n.removesuffix(end) for n in names if n.endswith(end)} for end in (ROW, AGAIN))
+        return rows, again
+
+    def mark_again(self, names: Collection[str]) -> None:
+        """Have these runs trained again, and none of those that an earlier call named. Their rows stay until then.
+
+        Raises UserError: the folder cannot be written.
+        """
+        rows, again = self._listed()
+        with _telling(self.path):
+            for name in again.difference(names):
+                self._mark(name).unlink(missing_ok=True)
+            for name in rows.intersection(names) - again:
+                self._mark(name).touch()
+
+    def _mark(self, name: str) -> Path:
+        return self.rows / f"{name}{AGAIN}"
 
     def row(self, name: str) -> dict[str, Any] | None:
         """Read the row of a run by its identity; None where there is no sound one."""
         try:
-            row = read_json_file(self.rows / f"{name}.json")
+            row = read_json_file(self.rows / f"{name}{ROW}")
         except UserError:
             return None
         return row if row.get("run") == name and set(row) <= set(COLUMNS) else None
@@ -205,17 +244,27 @@ class SweepFolder:
     def save(self, row: Mapping[str, Any], snapshot: Snapshot | None, predictions: Predictions | None = None) -> None:
         """Keep a finished run, unless it is there: first its snapshot and its predictions, then the row that says that
         it is there.
+
+        The row of a run that was to be trained again is replaced. Where it failed this time, and had not before, the
+        row from before stays.
         """
-        if self.row(str(row["run"])) is not None:
+        name = str(row["run"])
+        before = self.row(name)
+        replaces = self._mark(name).exists()
+        if before is not None and not replaces:
             return
-        if snapshot is not None:
-            write_snapshot(self.snapshot(str(row["run"])), snapshot)
-        if predictions is not None:
-            path = self.predictions(str(row["run"]))
+        if before is None or row.get("state") != "failed" or before.get("state") == "failed":
+            if snapshot is not None:
+                write_snapshot(self.snapshot(name), snapshot)
+            if predictions is not None:
+                path = self.predictions(name)
+                with _telling(self.path):
+                    path.parent.mkdir(exist_ok=True)
+                write_predictions(path, [predictions])
+            self._write(f"rows/{name}{ROW}", row)
+        if replaces:  # last: whoever is killed before that leaves a run that is trained once more
             with _telling(self.path):
-                path.parent.mkdir(exist_ok=True)
-            write_predictions(path, [predictions])
-        self._write(f"rows/{row['run']}.json", row)
+                self._mark(name).unlink(missing_ok=True)
 
     def snapshot(self, run: str) -> Path:
         """Path of a run's snapshot."""
@@ -228,11 +277,12 @@ class SweepFolder:
     def table(self, runs: Sequence[RunConfig]) -> pd.DataFrame:
         """Make the table of the finished runs in the order of the grid, all of ``COLUMNS``.
 
-        A row that was written before a column existed is completed from its configuration.
+        Rows that are to be replaced stand in it until they are. One that was written before a column existed is
+        completed from its configuration.
         """
         import pandas as pd
 
-        rows = self.finished(runs)
+        rows = self.all_rows(runs)
         named = [(identity(config), config) for config in runs]
         whole = [{**plan_columns(config), **rows[name]} for name, config in named if name in rows]
         return pd.DataFrame(whole, columns=list(COLUMNS))
@@ -301,7 +351,9 @@ def _names_of(text: bytes) -> frozenset[str]:
 
 
 class Finished:
-    """Watch over the fine-tunes of a grid that are finished. Each sound row is read once: it never changes."""
+    """Watch over the fine-tunes of a grid that are finished. Each sound row is read once: it changes only where a sweep
+    is started anew (:mod:`beft_core.sweeps.sharing.renewal`), which whoever began before leaves to others.
+    """
 
     def __init__(self, folder: SweepFolder, names: Iterable[str]) -> None:
         """``names``: identities of the grid's fine-tunes."""
@@ -310,7 +362,7 @@ class Finished:
         self._damaged: set[str] = set()
 
     def look(self, vouched: Collection[str] = ()) -> set[str]:
-        """List the identities of those that are finished by now; one whose row is damaged is not.
+        """List the identities of those that are finished by now; one whose row is damaged or to be replaced is not.
 
         ``vouched``: those whose rows somebody has written who says so; they are not read, unless one was damaged at an
         earlier look.

@@ -22,7 +22,14 @@ BankSize = Annotated[
         "--bank-size", metavar="N", help="Most fine-tunes in one pass. Default: from memory.", rich_help_panel=TRAINING
     ),
 ]
-NoSnapshots = Annotated[bool, typer.Option("--no-snapshots", help="Keep the table only.", rich_help_panel=OUTPUT)]
+NoSnapshots = Annotated[
+    bool,
+    typer.Option(
+        "--no-snapshots",
+        help="Keep the table only; a finished fine-tune may lack its snapshot.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Devices = Annotated[
     list[str] | None,
     typer.Option(

@@ -26,6 +26,8 @@ from beft_core.extras import require_slurm
 from beft_core.files.safe_io import atomic_write, read_json_file
 from beft_core.runs.run import Run
 from beft_core.runs.status import Status
+from beft_core.sweeps.sharing.kept import Kept
+from beft_core.sweeps.sharing.renewal import renew
 from beft_core.sweeps.spec import SweepSpec
 from beft_core.sweeps.store import SweepFolder
 
@@ -160,7 +162,9 @@ class Slurm(Executor):
         try:
             if run.kind.is_shared and cluster.max_jobs > 1:
                 sweep = SweepFolder(run.sweep)
-                sweep.begin(sweep.continued(SweepSpec.from_dict(fields).pinned()))
+                spec = sweep.continued(SweepSpec.from_dict(fields).pinned())
+                sweep.begin(spec)
+                renew(sweep, spec.runs(), Kept())
                 workers = cluster.max_jobs * cluster.places
                 helper = worker_command(sweep, workers, ["--unless", str(run.cancel_file)])
                 jobs.append(submit(helper, f"{name}-more", cluster, folder, cluster.max_jobs - 1))

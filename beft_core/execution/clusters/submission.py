@@ -20,6 +20,7 @@ from beft_core.execution.clusters.slurm import JOBS, cancel, queued, script, sub
 from beft_core.execution.fleet import options_of
 from beft_core.sweeps.merges import are_merged
 from beft_core.sweeps.sharing.kept import Kept
+from beft_core.sweeps.sharing.renewal import Renewal, mark, renewal_of
 from beft_core.sweeps.sharing.result import SweepResult
 from beft_core.sweeps.sharing.workers import Worker, claim_seconds
 from beft_core.sweeps.spec import SweepSpec
@@ -47,11 +48,21 @@ class Submission:
     cluster: Cluster
     bank_size: int | None = None
     snapshots: bool = True
+    found: Renewal | None = None
+    """What is trained again of that which is finished, where whoever submits has looked for it; None: it is looked for.
+    """
 
     @cached_property
+    def again(self) -> Renewal:
+        """What was finished when this was first asked, and what of it is trained again."""
+        return renewal_of(self.folder, self.runs, Kept(self.snapshots)) if self.found is None else self.found
+
+    @property
     def missing(self) -> int:
-        """Number of fine-tunes that were missing when this was first asked: its jobs have begun with them by then."""
-        return len(self.runs) - len(self.folder.finished(self.runs))
+        """Number of fine-tunes that were missing when this was first asked, or are trained again: its jobs have begun
+        with them by then.
+        """
+        return len(self.runs) - len(self.again.stays)
 
     @property
     def jobs(self) -> int:
@@ -70,13 +81,17 @@ class Submission:
         return f"beft-{self.folder.path.absolute().name}"[:60]
 
     def begin(self, spec: SweepSpec, tell: Callable[[str], object]) -> None:
-        """Make what jobs need that somebody else submits: they are workers of a sweep that began in the folder, and
-        Slurm ends a job that cannot write what it says. ``tell``: as :meth:`beft_core.sweeps.store.SweepFolder.begin`.
+        """Make what jobs need, also of somebody else who submits them: they are workers of a sweep that began in the
+        folder, they train what is marked there to be trained again, and Slurm ends a job that cannot write what it
+        says. ``tell``: as :meth:`beft_core.sweeps.store.SweepFolder.begin`, and hears what is trained again.
 
         Raises:
             UserError: the folder cannot be made or written.
         """
         self.folder.begin(spec, tell)
+        mark(self.folder, self.runs, self.again)
+        if said := self.again.in_words():
+            tell(said)
         folder = self.folder.path / JOBS
         try:
             folder.mkdir(exist_ok=True)
@@ -157,7 +172,7 @@ def wait(submission: Submission, job: str, observer: Observer) -> SweepResult:
     table = folder.write_table(submission.runs)
     return SweepResult(
         len(submission.runs),
-        len(table) - before,
+        len(folder.finished(submission.runs)) - before,
         int((table["state"] == "failed").sum()),
         sum(worker.banks for worker in seen.values() if (worker.job or "").partition("_")[0] == job),
         time.monotonic() - began,

@@ -17,3 +17,7 @@ class Kept:
     """Why a run cannot be trained (:mod:`beft_core.sweeps.sharing.refusals`): such a run has no row, and the sweep goes
     on without it. Else the first one ends the sweep.
     """
+    made_again: bool = True
+    """Whether whoever starts the sweep looks for snapshots and predictions that are wanted and that finished fine-tunes
+    lack, and has these trained again (:mod:`beft_core.sweeps.sharing.renewal`).
+    """

@@ -122,6 +122,31 @@ def test_what_is_there_is_not_done_again(done: tuple[Path, Compared], tmp_path: 
     assert again.trained == 0 and (folder / "methods.csv").read_bytes() == before
 
 
+def test_what_is_lost_of_what_is_reported_is_made_again(tmp_path: Path) -> None:
+    small = dataclasses.replace(SPEC, methods=("v", "full", "icl"), lrs=(1e-2,))
+
+    def again(snapshots: bool) -> Compared:
+        observer = Observer()
+        there = ComparisonFolder(tmp_path / "c")
+        return compare(small, plan(small, observer), there, observer, run_sweep, snapshots=snapshots)
+
+    finals = ComparisonFolder(tmp_path / "c").finals
+    first = again(snapshots=True)
+    tables = (tmp_path / "c" / "methods.csv").read_bytes()
+    runs = list(read_table(finals.path)["run"])
+    assert all(finals.snapshot(run).is_file() for run in runs) and again(snapshots=True).trained == 0
+    finals.snapshot(runs[0]).unlink()
+    assert again(snapshots=False).trained == 0 and again(snapshots=True).trained == 1
+    cut = finals.predictions(runs[1])
+    cut.write_bytes(cut.read_bytes()[:-20])
+    assert again(snapshots=False).trained == 1, "a cut file would end the comparison"
+    assert all(finals.snapshot(run).is_file() for run in runs) and again(snapshots=True).trained == 0
+    assert first.found is not None
+    columns = read_comparison(tmp_path / "c").rows[["label", "value", "low", "high"]]
+    pd.testing.assert_frame_equal(columns, first.found.rows[["label", "value", "low", "high"]])
+    assert tables.splitlines()[0] == (tmp_path / "c" / "methods.csv").read_bytes().splitlines()[0]
+
+
 def test_it_goes_on_after_a_stop(tmp_path: Path) -> None:
     class Stops(Observer):
         """Stops as soon as the first pass is done."""

@@ -57,6 +57,15 @@ def test_a_second_call_trains_nothing_again(done: Sweep) -> None:
     assert times == {path: path.stat().st_mtime_ns for path in (done.folder / "rows").iterdir()}
 
 
+def test_a_snapshot_that_is_gone_is_made_again_where_it_is_wanted(tmp_path: Path) -> None:
+    grid = {**GRID, "terms": ["head"], "out": tmp_path / "s"}
+    run = str(sweep(snapshots=False, **grid).table["run"][0])
+    assert sweep(**grid).snapshot(run).meta.task == "demo-sentiment"
+    SweepFolder(tmp_path / "s").snapshot(run).unlink()
+    with pytest.raises(UserError):
+        sweep(snapshots=False, **grid).snapshot(run)
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,12 @@ from beft_core.files import disk
 from beft_core.files.disk import NoRoom
 from beft_core.models.source import locate
 from beft_core.scores.table import score_snapshot
-from beft_core.snapshots.snapshot import read_snapshot
+from beft_core.snapshots.adapter_folder import WEIGHTS
+from beft_core.snapshots.snapshot import adapter_beside, read_snapshot
 from beft_core.sweeps import grouping, runner
 from beft_core.sweeps.merges import are_merged
 from beft_core.sweeps.runner import run_sweep
+from beft_core.sweeps.sharing.kept import Kept
 from beft_core.sweeps.sharing.plan import Plan
 from beft_core.sweeps.sharing.share import Share, Sharing
 from beft_core.sweeps.spec import SweepSpec, identity
@@ -282,6 +285,121 @@ def test_out_of_memory_means_smaller_banks(tmp_path: Path, monkeypatch: pytest.M
     assert "memory" in read_table(folder.path).query("trains == 'all'")["failure"].iloc[0]
 
 
+class SmallMachine:
+    """A machine that has memory for one b_v alone, and soon for more."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.tries: list[int] = []
+        self.has_room = False
+        real = workflow.train_bank
+
+        def train(configs: Any, *rest: Any) -> Any:
+            self.tries.append(len(configs))
+            if not self.has_room and (len(configs) > 1 or configs[0].mode == "all"):
+                raise RuntimeError("CUDA out of memory. Tried to allocate a lot")
+            return real(configs, *rest)
+
+        monkeypatch.setattr(runner.workflow, "train_bank", train)
+
+
+def test_what_lacked_memory_is_tried_again_once_by_every_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, folder = SmallMachine(monkeypatch), SweepFolder(tmp_path / "small")
+    one = spec(seeds=1, evaluate="never")
+    assert run_sweep(one, folder).failed == 1
+    del machine.tries[:]
+    observer = Hears()
+    assert (run_sweep(one, folder, observer).failed, machine.tries) == (1, [1]), "once, and not for ever"
+    assert any("1 finished fine-tune will be trained again: memory had run out (1)" in t for t in observer.told)
+    assert run_sweep(one, folder, sharing=Sharing(joins=True)).failed == 1 and machine.tries == [1], "who helps, not"
+    again = spec(seeds=1, evaluate="never", gradient_checkpointing=True)
+    assert [identity(run) for run in again.runs()] == [identity(run) for run in one.runs()]
+    machine.has_room = True
+    result = run_sweep(again, folder)
+    assert (result.trained, result.failed, machine.tries) == (1, 0, [1, 1])
+    table = read_table(folder.path)
+    assert set(table["state"]) == {"done"} and table["failure"].isna().all() and table["snapshot"].notna().all()
+    assert folder.spec().settings["gradient_checkpointing"] and run_sweep(again, folder).trained == 0
+
+
+def test_stopped_while_it_tries_again_the_table_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, folder = SmallMachine(monkeypatch), SweepFolder(tmp_path / "small")
+    one = spec(seeds=1, evaluate="never")
+    run_sweep(one, folder)
+    machine.has_room = True
+    assert run_sweep(one, folder, Stopper(2)).stopped
+    assert sorted(read_table(folder.path)["state"]) == ["done", "failed"]
+    assert run_sweep(one, folder).trained == 1 and set(read_table(folder.path)["state"]) == {"done"}
+
+
+@pytest.mark.usefixtures("any_rate")
+def test_what_failed_by_itself_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = SweepFolder(tmp_path / "absurd")
+    one = spec(terms="v", lrs=[1e38], seeds=1, clip=0, schedule="constant", epochs=3)
+    assert run_sweep(one, folder).failed == 1
+    machine = SmallMachine(monkeypatch)
+    assert run_sweep(one, folder).failed == 1 and not machine.tries
+
+
+NOT_EQUAL = ["seconds", "peak_bytes"]
+"""Columns in which a fine-tune that is trained again may differ."""
+
+
+def test_snapshots_that_are_wanted_and_not_there_are_made_again(tmp_path: Path) -> None:
+    """With dropout: those with whom it shares its pass are trained as well, so that its numbers stay."""
+    folder, one = SweepFolder(tmp_path / "harmed"), spec()
+    run_sweep(one, folder)
+    before = read_table(folder.path)
+    files = [folder.snapshot(name) for name in before["run"]]
+    whole = [read_snapshot(file).tensors() for file in files]
+    files[0].unlink()
+    files[1].write_bytes(files[1].read_bytes()[:-100])
+    untouched = (folder.rows / f"{before['run'][2]}.json").stat().st_mtime_ns
+    assert run_sweep(one, folder, keep=Kept(snapshots=False)).trained == 0, "removed on purpose"
+    observer = Hears()
+    result = run_sweep(one, folder, observer)
+    assert (result.runs, result.trained, result.banks, result.failed) == (4, 4, 1, 0)
+    (said,) = [text for text in observer.told if "again" in text]
+    assert said.startswith(
+        "2 finished fine-tunes will be trained again: its snapshot is missing (1), its snapshot cannot"
+    )
+    after = read_table(folder.path)
+    pd.testing.assert_frame_equal(after.drop(columns=NOT_EQUAL), before.drop(columns=NOT_EQUAL))
+    for file, tensors in zip(files, whole, strict=True):
+        again = read_snapshot(file).tensors()
+        assert again.keys() == tensors.keys() and all(np.array_equal(again[name], tensors[name]) for name in tensors)
+    assert (folder.rows / f"{before['run'][2]}.json").stat().st_mtime_ns == untouched
+    assert run_sweep(one, folder).trained == 0
+
+
+def test_snapshots_that_were_not_wanted_at_first_and_their_merges(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path / "merges")
+    tasks = ["demo-sentiment", "demo-similarity"]
+    one = spec(tasks=tasks, terms="v", seeds=1, merges="+".join(tasks), evaluate="last")
+    run_sweep(one, folder, keep=Kept(snapshots=False))
+    assert json.loads(folder.merges.read_text()) == [] and read_table(folder.path)["snapshot"].isna().all()
+    before = read_table(folder.path)
+    assert run_sweep(one, folder).trained == 2
+    table = read_table(folder.path)
+    assert list(table["value"]) == list(before["value"]) and table["snapshot"].notna().all()
+    assert all(folder.snapshot(name).is_file() for name in table["run"])
+    (merge,) = json.loads(folder.merges.read_text())
+    assert merge["tasks"] == tasks
+
+
+def test_memory_that_runs_out_for_a_snapshot_loses_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, one = SweepFolder(tmp_path / "lost"), spec(terms="all", seeds=1, evaluate="never")
+    run_sweep(one, folder)
+    before = (folder.path / "results.csv").read_bytes()
+    (run,) = one.runs()
+    folder.snapshot(identity(run)).unlink()
+    machine, observer = SmallMachine(monkeypatch), Hears()
+    assert run_sweep(one, folder, observer).failed == 0 and machine.tries == [1]
+    assert (folder.path / "results.csv").read_bytes() == before
+    assert any("its row from before stays" in text for text in observer.told)
+    machine.has_room = True
+    assert run_sweep(one, folder).trained == 1 and folder.snapshot(identity(run)).is_file()
+
+
 def test_passes_are_planned_for_the_memory_that_the_model_leaves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -426,3 +544,7 @@ def test_other_methods_stand_in_the_table_with_their_adapters(tmp_path: Path) ->
         assert (adapter is not None) == (config.mode == "lora")
         assert adapter is None or adapter.config["r"] == (2 if config.rank == 2 else 8)
     assert run_sweep(grid, folder).trained == 0
+    lora = next(config for config in grid.runs() if config.mode == "lora")
+    shutil.rmtree(adapter_beside(folder.snapshot(identity(lora))))
+    assert run_sweep(grid, folder).trained == 2, "and the other seed, in the same pass"
+    assert (adapter_beside(folder.snapshot(identity(lora))) / WEIGHTS).is_file()

@@ -187,7 +187,7 @@ class Folder(PurePosixPath):
     def prepare(self) -> None:
         pass
 
-    def finished(self, runs: object) -> dict[str, object]:
+    def all_rows(self, runs: object) -> dict[str, object]:
         return {}
 
     def continued(self, spec: SweepSpec) -> SweepSpec:
@@ -197,7 +197,7 @@ class Folder(PurePosixPath):
 def parsed_sweep(line: str) -> tuple[SweepSpec, str]:
     """(spec, folder) of a line, through the real parser."""
 
-    def stop(spec: SweepSpec, folder: Any, runs: Any) -> None:
+    def stop(spec: SweepSpec, folder: Any, *_: Any) -> None:
         raise Parsed(spec, str(folder))
 
     stops = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -11,6 +12,8 @@ from sweep_tables import make_results
 
 from beft_core.cli import sweep
 from beft_core.errors import UserError
+from beft_core.sweeps.rows import MEMORY_RAN_OUT, plan_columns
+from beft_core.sweeps.sharing.renewal import NOT_KEPT
 from beft_core.sweeps.spec import SweepSpec
 from beft_core.sweeps.store import SweepFolder
 
@@ -73,10 +76,11 @@ def test_why_fine_tunes_failed_and_how_they_are_tried_again_is_said(tmp_path: Pa
         table.loc[table["trains"] == trains, ["state", "failure"]] = ["failed", reason]
     table.loc[(table["trains"] == "v") & (table["seed"] == 0), ["state", "failure"]] = ["done", None]
     first, second = sweep._failures(table, SweepFolder(tmp_path))
-    run = table[table["trains"] == "q"]["run"].iloc[0]
-    assert first.startswith("3 fine-tunes failed, as rte, q, seed 0: memory ran out. Tried again once")
-    assert f"{tmp_path / 'rows' / run}.json is removed" in first
-    assert second.startswith("2 fine-tunes failed, as rte, v, seed 1: the loss was not finite.")
+    assert first.startswith("3 fine-tunes failed, as rte, q, seed 0: memory ran out. Tried again by the same command")
+    assert "--gradient-checkpointing" in first and "removed" not in first
+    run = table[(table["trains"] == "v") & (table["seed"] == 1)]["run"].iloc[0]
+    assert second.startswith("2 fine-tunes failed, as rte, v, seed 1: the loss was not finite. Tried again once")
+    assert f"{tmp_path / 'rows' / run}.json is removed" in second
     table.loc[table["trains"] == "all", "state"] = "failed"
     table.loc[table["trains"] == "all", "failure"] = ["one", "two", "three"]
     assert len(sweep._failures(table, SweepFolder(tmp_path))) == sweep.MOST_REASONS
@@ -133,4 +137,34 @@ def test_a_dry_run_says_what_it_will_take_and_makes_no_folder(folder: Path, monk
     done = SweepFolder(folder / "here")
     done.begin(SweepSpec(n_train=(40,), seeds=(0, 1), terms=("v", "head")))
     done.save({"run": sweep.identity(runs[0])}, None)
-    assert "4 fine-tunes, of which 1 are finished" in beft(*words).out
+    kept = beft(*words, "--no-snapshots")
+    assert "4 fine-tunes, of which 1 are finished" in kept.out and "again" not in kept.err
+    wanted = beft(*words)
+    assert wanted.out.splitlines()[0] == "4 fine-tunes, in about 1 pass"
+    assert "1 finished fine-tune will be trained again: its snapshot was not kept (1); with --no-snapsh" in wanted.err
+    assert not done.marked_again(), "nothing is written"
+    failed = {**plan_columns(runs[1]), "state": "failed", "failure": MEMORY_RAN_OUT}
+    done.save(failed, None)
+    assert beft(*words, "--no-snapshots", "--json").json["to_do"] == 3
+
+
+def test_a_finished_sweep_is_told_without_work_and_what_is_missing_of_it_is_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, folder = SweepSpec(n_train=(40,), terms=("v", "q")), SweepFolder(tmp_path / "here")
+    folder.begin(spec)
+    for run in spec.runs():
+        folder.save({**plan_columns(run), "state": "done"}, None)
+    asked: list[list[str]] = []
+
+    def work(_: object, there: SweepFolder, *rest: Any) -> dict[str, Any]:
+        asked.append(list(rest[-1].reasons.values()))
+        return {"runs": 2, "trained": 0, "failed": 0, "banks": 0, "seconds": 0.0, "stopped": True}
+
+    monkeypatch.setattr(sweep, "_work", work)
+    words = ("sweep", "--n-train", "40", "--terms", "v", "q", "--out", str(folder.path))
+    assert "2 were there already" in beft(*words, "--no-snapshots").out and not asked
+    folder.mark_again([sweep.identity(run) for run in spec.runs()])  # by a start that wanted snapshots
+    assert "2 were there already" in beft(*words, "--no-snapshots").out and not asked and not folder.marked_again()
+    beft(*words)
+    assert asked == [[NOT_KEPT, NOT_KEPT]]

@@ -22,6 +22,8 @@ from beft_core.sweeps.table import read_table
 from beft_core.training.observer import Observer
 
 SPEC = SweepSpec.from_dict({"terms": ["v", "q"], "seeds": 2, "n_train": 8, "epochs": 1, "device": "cpu"})
+ROWS = Kept(snapshots=False)
+"""What played workers keep."""
 ON_GPU = SweepSpec.from_dict({"terms": ["v"]})
 
 
@@ -130,7 +132,7 @@ PLAYED = """
 import os, signal, sys, time
 from pathlib import Path
 from beft_core.execution.leaving import UNFINISHED, Leaving
-from beft_core.sweeps.rows import plan_columns
+from beft_core.sweeps.rows import MEMORY_RAN_OUT, plan_columns
 from beft_core.sweeps.sharing.share import Share
 from beft_core.sweeps.sharing.workers import Heart
 from beft_core.sweeps.spec import identity
@@ -164,7 +166,10 @@ with Leaving() as leaving, Heart.of_this_process(folder.workers) as heart:
             refusals.add(bank[0], "got a seed of 1")
             share.release()
             continue
-        folder.save({**plan_columns(runs[bank[0]]), "state": "done"}, None)
+        row = {**plan_columns(runs[bank[0]]), "state": "done"}
+        if act == "lacks" and runs[bank[0]].seed == 1:
+            row |= {"state": "failed", "failure": MEMORY_RAN_OUT}
+        folder.save(row, None)
         share.release(done=True)
         heart.tell(trained=heart.worker.trained + 1, banks=heart.worker.banks + 1)
 """
@@ -209,15 +214,35 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 def test_they_share_the_sweep_and_their_numbers_are_added(played: Callable[[str], None], tmp_path: Path) -> None:
     played("works")
     folder, hears = SweepFolder(tmp_path / "sweep"), Hears()
-    result = sweep_here(SPEC, folder, hears, workers=2)
+    result = sweep_here(SPEC, folder, hears, workers=2, keep=ROWS)
     assert (result.runs, result.trained, result.banks, result.failed, result.stopped) == (4, 4, 4, 0, False)
     assert hears.total == hears.done == 4  # a step each
     assert list(read_table(folder.path)["run"]) == [identity(run) for run in SPEC.runs()]
-    again = sweep_here(SPEC, folder, Hears(), workers=2)
+    again = sweep_here(SPEC, folder, Hears(), workers=2, keep=ROWS)
     assert (again.runs, again.trained, again.stopped) == (4, 0, False)
     next(folder.rows.glob("[!.]*.json")).write_text("{")
-    assert sweep_here(SPEC, folder, Hears(), workers=2).trained == 1, "a damaged row is no finished fine-tune"
+    assert sweep_here(SPEC, folder, Hears(), workers=2, keep=ROWS).trained == 1, (
+        "a damaged row is no finished fine-tune"
+    )
     assert len(read_table(folder.path)) == 4
+
+
+def test_what_lacks_memory_is_tried_once_by_each_start_and_snapshots_are_wanted_or_not(
+    played: Callable[[str], None], tmp_path: Path
+) -> None:
+    folder = SweepFolder(tmp_path / "sweep")
+    for start in range(3):
+        played("lacks")
+        hears = Hears()
+        result = sweep_here(SPEC, folder, hears, workers=2, keep=ROWS)
+        assert (result.trained, result.failed) == (4 if start == 0 else 2, 2)
+        said = [text for text in hears.told if "again" in text]
+        assert said == (["2 finished fine-tunes will be trained again: memory had run out (2)"] if start else [])
+        assert len(read_table(folder.path)) == 4
+    played("works")
+    assert sweep_here(SPEC, folder, Hears(), workers=2, keep=ROWS).failed == 0
+    assert sweep_here(SPEC, folder, Hears(), workers=2, keep=ROWS).trained == 0
+    assert sweep_here(SPEC, folder, Hears(), workers=2).trained == 4, "none has a snapshot"
 
 
 def test_one_that_is_killed_is_told_and_the_other_does_its_part(played: Callable[[str], None], tmp_path: Path) -> None:
@@ -231,13 +256,15 @@ def test_one_that_is_killed_is_told_and_the_other_does_its_part(played: Callable
 def test_what_cannot_be_trained_is_not_missing(played: Callable[[str], None], tmp_path: Path) -> None:
     played("refuses")
     folder = SweepFolder(tmp_path / "sweep")
-    result = sweep_here(SPEC, folder, Hears(), workers=2, keep=Kept(refusals=True))
+    result = sweep_here(SPEC, folder, Hears(), workers=2, keep=Kept(snapshots=False, refusals=True))
     refused = [identity(run) for run in SPEC.runs() if run.seed == 1]
     assert 0 < len(refused) < 4 and (result.trained, result.stopped) == (4 - len(refused), False)
     assert folder.refusals().look() == dict.fromkeys(refused, "got a seed of 1")
     assert set(read_table(folder.path)["seed"]) == {0}
     played("works")
-    assert sweep_here(SPEC, folder, Hears(), workers=2, keep=Kept(refusals=True)).trained == len(refused)
+    assert sweep_here(SPEC, folder, Hears(), workers=2, keep=Kept(snapshots=False, refusals=True)).trained == len(
+        refused
+    )
     assert folder.refusals().look() == {}, "a later call tries them again"
 
 

@@ -21,6 +21,7 @@ from beft_core.library.words import in_python, keywords
         ("below 2**32 with --sampler randomstate", "below 2**32 with sampler randomstate"),
         ("name a file, --file my-films=FILE", "name a file, data={'my-films': table}"),
         ("--layers 3-5", "layers 3-5"),
+        ("with --no-snapshots, those stay", "with snapshots=False, those stay"),
         ("no flag – at all", "no flag – at all"),
         ("try pip install --no-deps a-model==1.0", "try pip install --no-deps a-model==1.0"),
     ],

@@ -12,7 +12,14 @@ from example_snapshots import base, example
 
 from beft_core.config import RunConfig
 from beft_core.snapshots.snapshot import Snapshot
-from beft_core.sweeps.rows import row_of, settled, without_trajectory
+from beft_core.sweeps.rows import (
+    MEMORY_RAN_OUT,
+    count_lacking_memory,
+    lacked_memory,
+    row_of,
+    settled,
+    without_trajectory,
+)
 from beft_core.sweeps.table import COLUMNS, read_table, write_table
 
 STEPS = np.array([10, 20, 30, 40, 50])
@@ -124,3 +131,16 @@ def test_csv_gives_back_every_digit(tmp_path: Path) -> None:
     write_table(table, tmp_path)
     again = read_table(tmp_path / "results.csv")
     assert again["lr"].tolist() == drawn.tolist() and again["value"].tolist() == (drawn / 7).tolist()
+
+
+def test_a_lack_of_memory_is_told_from_other_failures() -> None:
+    rows = [
+        {"state": "failed", "failure": f"{MEMORY_RAN_OUT} with this run alone; try a smaller batch size"},
+        {"state": "failed", "failure": "the loss is not finite"},
+        {"state": "failed", "failure": None},
+        {"state": "done"},
+        {},
+    ]
+    assert list(map(lacked_memory, rows)) == [True, False, False, False, False]
+    assert count_lacking_memory(pd.DataFrame(rows)) == 1
+    assert count_lacking_memory(pd.DataFrame(rows[3:4], columns=["state", "failure"])) == 0

@@ -122,6 +122,67 @@ def test_a_row_of_another_run_is_none_of_this_one(folder: SweepFolder) -> None:
     assert list(folder.finished(RUNS)) == [identity(RUNS[0])]
 
 
+def test_a_row_that_is_to_be_replaced_stays_until_the_new_one_is_there(
+    folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (identity(run) for run in RUNS[:2])
+    folder.save(row(0, value=0.5), None)
+    folder.save(row(1), None)
+    folder.save(row(0, value=0.7), None)
+    assert folder.finished(RUNS)[first]["value"] == 0.5, "what is there is not written again"
+    folder.mark_again([first, "0123456789abcdef"])
+    assert folder.marked_again() == {first} and list(folder.finished(RUNS)) == [second]
+    assert folder.rows_there() == {second} and set(folder.all_rows(RUNS)) == {first, second}
+    assert list(folder.write_table(RUNS)["run"]) == list(read_table(folder.path)["run"]) == [first, second]
+    with monkeypatch.context() as patch:  # killed before the new row is there
+        full_disk_for(patch, "/rows/")
+        with pytest.raises(NoRoom):
+            folder.save(row(0, value=0.7), example())
+    assert folder.table(RUNS)["value"][0] == 0.5 and list(folder.finished(RUNS)) == [second]
+    unlink = Path.unlink
+
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == store.AGAIN:
+            raise KeyboardInterrupt
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patch:  # killed right after it
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            folder.save(row(0, value=0.6), example())
+    assert folder.table(RUNS)["value"][0] == 0.6 and list(folder.finished(RUNS)) == [second]
+    folder.save(row(0, value=0.7), example())
+    assert folder.finished(RUNS)[first]["value"] == 0.7 and not folder.marked_again()
+    folder.save(row(0, value=0.9), None)
+    assert folder.finished(RUNS)[first]["value"] == 0.7
+
+
+def test_a_new_row_that_failed_takes_the_place_of_none_that_did_not(folder: SweepFolder) -> None:
+    name = identity(RUNS[0])
+    for before, after, stays in (("done", "failed", True), ("failed", "failed", False), ("failed", "done", False)):
+        (folder.rows / f"{name}.json").unlink(missing_ok=True)
+        folder.save(row(0) | {"state": before, "steps": 1}, None)
+        folder.mark_again([name])
+        folder.save(row(0) | {"state": after, "steps": 2}, None)
+        found = folder.finished(RUNS)[name]  # not marked any more: nobody tries it for ever
+        assert (found["state"], found["steps"]) == ((before, 1) if stays else (after, 2))
+
+
+def test_marks_are_those_of_the_last_start(folder: SweepFolder) -> None:
+    names = [identity(run) for run in RUNS[:3]]
+    for number in range(3):
+        folder.save(row(number), None)
+    folder.mark_again(names[:2])
+    folder.mark_again(names[1:])
+    assert folder.marked_again() == set(names[1:])
+    (folder.rows / f"{names[1]}.json").unlink()
+    assert folder.marked_again() == {names[2]} and folder.rows_there() == {names[0]}
+    folder.save(row(1), None)
+    assert names[1] in folder.finished(RUNS), "a row that was removed by hand meanwhile"
+    folder.mark_again(())
+    assert folder.rows_there() == set(names)
+
+
 def test_the_order_of_writing_is_that_of_the_files(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is on the disk, name and all, before the next begins."""
     order: list[str] = []

@@ -19,9 +19,10 @@ from beft_core.execution.clusters import slurm
 from beft_core.execution.clusters.settings import Cluster
 from beft_core.execution.clusters.slurm import queued, script, submit
 from beft_core.runs.run import Run
+from beft_core.sweeps.rows import MEMORY_RAN_OUT, plan_columns
 from beft_core.sweeps.sharing.result import SweepResult
 from beft_core.sweeps.sharing.share import Sharing
-from beft_core.sweeps.spec import SweepSpec
+from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.observer import Observer
 
@@ -147,6 +148,19 @@ def test_a_run_is_its_job_and_its_signs_of_life(
     then = time.time() - 3600
     os.utime(run.path / "status.json", (then, then))
     assert run.status().state == "lost" and len(played.calls) == calls + 1
+
+
+def test_a_sweep_that_is_started_again_has_jobs_for_what_lacked_memory(
+    played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "require_training", lambda: None)
+    run = start.launch("sweep", SPEC, tmp_path / "home", executor="slurm", settings={"max_jobs": 3, "gpus": 0})
+    folder, config = SweepFolder(run.sweep), SPEC.runs()[0]
+    folder.save({**plan_columns(config), "state": "failed", "failure": MEMORY_RAN_OUT}, None)
+    folder.write_table(SPEC.runs())
+    run.write_status(replace(run.recorded(), state="done", ended=2.0))
+    start.resume(run)
+    assert folder.marked_again() == {identity(config)} and len(folder.table(SPEC.runs())) == 1
 
 
 def test_a_sweep_has_helpers_that_leave_when_it_is_cancelled(

@@ -14,7 +14,9 @@ from beft_core.errors import UserError
 from beft_core.execution.clusters import submission as module
 from beft_core.execution.clusters.settings import Cluster
 from beft_core.execution.clusters.submission import Submission, wait
-from beft_core.sweeps.rows import plan_columns
+from beft_core.sweeps.rows import MEMORY_RAN_OUT, plan_columns
+from beft_core.sweeps.sharing.kept import Kept
+from beft_core.sweeps.sharing.renewal import renewal_of
 from beft_core.sweeps.sharing.workers import Heart
 from beft_core.sweeps.spec import SweepSpec
 from beft_core.sweeps.store import SweepFolder
@@ -46,6 +48,35 @@ def test_there_are_no_more_jobs_than_there_is_work(submission: Submission) -> No
     words = submission.command
     assert str(submission.folder.path) in words and "--requeue" in words
     assert words[words.index("--bank-size") + 1] == "3" and "--no-snapshots" in words
+
+
+def test_what_is_tried_again_is_work_of_its_jobs(submission: Submission) -> None:
+    finish(submission.folder, 9)
+    failed = {**plan_columns(RUNS[9]), "state": "failed", "failure": MEMORY_RAN_OUT}
+    submission.folder.save(failed, None)
+    assert submission.missing == 1 and replace(submission, snapshots=True).missing == 10
+    assert len(submission.folder.finished(RUNS)) == 10, "nothing is written yet"
+    said: list[str] = []
+    submission.begin(SPEC, said.append)
+    assert said == ["1 finished fine-tune will be trained again: memory had run out (1)"]
+    assert len(submission.folder.finished(RUNS)) == 9 and replace(submission).missing == 1
+    known = replace(submission, found=renewal_of(submission.folder, RUNS, Kept()))
+    assert known.missing == 10, "as whoever submits has found"
+
+
+def test_the_wait_counts_what_was_trained_again(submission: Submission, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish(submission.folder, 9)
+    submission.folder.save({**plan_columns(RUNS[9]), "state": "failed", "failure": MEMORY_RAN_OUT}, None)
+    submission.begin(SPEC, lambda _: None)
+
+    def asked(job: str) -> bool:
+        finish(submission.folder, 10)
+        return True
+
+    monkeypatch.setattr(module, "queued", asked)
+    monkeypatch.setattr(module, "cancel", lambda job, waiting: None)
+    result = wait(submission, "7", Observer())
+    assert (result.trained, result.failed, result.stopped) == (1, 0, False)
 
 
 def test_it_waits_until_all_is_done(submission: Submission, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,31 @@ def test_a_row_that_was_deleted_or_damaged_is_trained_again(folder: SweepFolder,
         assert again.undone() == BANKS and again.take(again.undone()) == BANKS[0]
 
 
+def test_a_fine_tune_that_is_to_be_trained_again_is_trained_by_one_worker_once(
+    folder: SweepFolder, two: tuple[Share, Share]
+) -> None:
+    one, _ = two
+    for bank in BANKS:
+        assert one.take(one.undone()) == bank
+        finish(folder, bank)
+        one.release(done=True)
+    folder.mark_again([BANKS[1][0]])
+    saved = folder.checkpoint(BANKS[1])
+    saved.touch()
+    assert one.undone() == [], "who began before leaves it to others"
+    one.remove_saved()
+    assert saved.exists(), "what another worker goes on from"
+    with Heart.of_this_process(folder.workers) as third, Heart.of_this_process(folder.workers) as fourth:
+        new, other = (Share(folder, heart, NAMES) for heart in (third, fourth))
+        assert new.undone() == other.undone() == [BANKS[1]], "with whom it shares its pass, for equal numbers"
+        assert new.take(new.undone()) == BANKS[1] and other.take(other.undone()) is None
+        finish(folder, BANKS[1])
+        new.release(done=True)
+        assert new.undone() == other.undone() == [] and not folder.marked_again()
+        new.remove_saved()
+    assert not saved.exists()
+
+
 def test_rows_of_a_bank_that_is_said_to_be_done_are_not_read_by_everybody(
     folder: SweepFolder, two: tuple[Share, Share], monkeypatch: pytest.MonkeyPatch
 ) -> None:
