@@ -88,7 +88,7 @@ class Step:
             return len(SweepFolder(self.folder).finished(self.wanted))
         folder = ComparisonFolder(self.folder)
         # Which rate is reported is not known before the trials have ended: what is there is what was planned.
-        there = sum(len(list((one.path / "rows").glob("*.json"))) for one in (folder.trials, folder.finals))
+        there = sum(len(one.rows_there()) for one in (folder.trials, folder.finals))
         return min(there, len(self.wanted))
 
     @property

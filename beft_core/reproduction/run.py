@@ -12,6 +12,7 @@ from beft_core.execution.fleet import at_once, sweep_here
 from beft_core.reproduction.plan import Plan, Step
 from beft_core.reproduction.steps import adopt, compare_methods, count_failed, is_done, title, unfinished
 from beft_core.sweeps.forecast import learned
+from beft_core.sweeps.sharing.kept import Kept
 from beft_core.sweeps.spec import SweepSpec
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.observer import Observer
@@ -88,4 +89,6 @@ def _sweep(step: Step, folder: SweepFolder, observer: Observer, bank_size: int |
     require_data(unfinished(step))
     folder.prepare()
     # What is timed has one device for itself; all else takes every GPU of this machine.
-    return sweep_here(step.spec, folder, observer, bank_size=bank_size, workers=1 if step.is_alone else None)
+    keep = Kept(made_again=False)
+    workers = 1 if step.is_alone else None
+    return sweep_here(step.spec, folder, observer, bank_size=bank_size, keep=keep, workers=workers)

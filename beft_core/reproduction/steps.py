@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from beft_core.reproduction.experiments import EXPERIMENTS
 from beft_core.reproduction.plan import Step
 from beft_core.snapshots.snapshot import SUFFIX
 from beft_core.sweeps.merges import are_merged
+from beft_core.sweeps.sharing.kept import Kept
+from beft_core.sweeps.sharing.renewal import renew
 from beft_core.sweeps.spec import SweepSpec, identity
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.observer import Observer
@@ -50,6 +52,23 @@ def is_done(step: Step) -> bool:
     if unfinished(step):
         return False
     return not isinstance(step.spec, SweepSpec) or are_merged(step.spec, step.runs, SweepFolder(step.folder))
+
+
+def try_again(steps: Sequence[Step], tell: Callable[[str], object]) -> None:
+    """Have the fine-tunes of steps that can run tried again for which memory had run out: once, when a reproduction is
+    started. What else is finished stays, also without its snapshot. ``tell``: hears how many, in words.
+
+    Raises:
+        UserError: the folder of a step cannot be written.
+    """
+    for step in steps:
+        compared = ComparisonFolder(step.folder)
+        folders = [SweepFolder(step.folder)] if step.comparison is None else [compared.trials, compared.finals]
+        for folder in folders:
+            if step.spec is not None and folder.began:
+                runs = step.runs or folder.spec().runs()
+                if said := renew(folder, runs, Kept(made_again=False)).in_words():
+                    tell(f"{title(step)}: {said}")
 
 
 def adopt(step: Step, before: Sequence[Step]) -> None:
@@ -106,12 +125,13 @@ def _givers(step: Step, before: Sequence[Step]) -> list[Step]:
 
 
 def _is_compared(spec: ComparisonSpec, folder: Path) -> bool:
-    """Say whether a comparison has been made, of the same methods and settings."""
+    """Say whether a comparison has been made, of the same methods and settings, and nothing of it is tried again."""
     try:
         began = read_json_file(folder / RECORD).get("comparison")
     except UserError:
         return False
-    return began == spec.to_dict() and (folder / f"{METHODS_NAME}.parquet").is_file()
+    waits = any(one.marked_again() for one in (ComparisonFolder(folder).trials, ComparisonFolder(folder).finals))
+    return began == spec.to_dict() and (folder / f"{METHODS_NAME}.parquet").is_file() and not waits
 
 
 def _link(source: Path, target: Path) -> None:

@@ -25,6 +25,7 @@ from beft_core.reproduction.jobs import Jobs
 from beft_core.reproduction.plan import Line, Plan, plan
 from beft_core.reproduction.run import Outcome, run
 from beft_core.reproduction.share import share as take_share
+from beft_core.reproduction.steps import try_again
 from beft_core.sweeps.forecast import Hours, duration, require_price
 from beft_core.sweeps.spec import MAX_SEEDS
 from beft_core.training.observer import Observer
@@ -159,6 +160,8 @@ def reproduce(
         words = [str(word) for flag, values in given.items() for one in values if one for word in (flag, one)]
         words += ["--device", device, "--precision", precision, *(["--small"] if small else [])]
         jobs = Jobs(planned, cluster, ["reproduce", *parts, *words])
+    if not dry_run:
+        try_again(planned.steps, output.note)
     lines = planned.lines()
     ready = _sum_of(lines, jobs, waiting=False)
     if dry_run:

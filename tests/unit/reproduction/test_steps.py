@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from reproduction_tools import finish, finish_comparison, row_of, without_data
 
+from beft_core.comparison.folder import ComparisonFolder
 from beft_core.reproduction.plan import Step, plan
-from beft_core.reproduction.steps import adopt, is_done, title, unfinished, waits_for
+from beft_core.reproduction.steps import adopt, count_failed, is_done, title, try_again, unfinished, waits_for
+from beft_core.sweeps.rows import MEMORY_RAN_OUT, plan_columns
 from beft_core.sweeps.spec import identity
 from beft_core.sweeps.store import SweepFolder
 
@@ -35,6 +37,32 @@ def test_a_step_is_done_with_its_merges_and_a_comparison_with_its_result(tmp_pat
     assert title(compared) == "Table 5 on bundled, demo-sentiment"
     other = next(step for step in steps_of(tmp_path, "table5", seeds=2) if step.folder == compared.folder)
     assert not is_done(other), "other settings are another comparison"
+
+
+def test_a_lack_of_memory_is_tried_again_by_a_new_start_and_lost_snapshots_are_not(tmp_path: Path) -> None:
+    figure, merged, compared, *_ = steps_of(tmp_path, "figure1", "table3", "table5")
+    said: list[str] = []
+    try_again((figure, merged, compared), said.append)
+    assert not said and not figure.folder.exists(), "nothing began"
+    finish(figure)
+    finish_comparison(compared)
+    finals = ComparisonFolder(compared.folder).finals
+    assert is_done(figure) and is_done(compared), "no fine-tune has a snapshot"
+    lacking = {"state": "failed", "failure": MEMORY_RAN_OUT}
+    for folder, run in ((SweepFolder(figure.folder), figure.runs[0]), (finals, finals.spec().runs()[0])):
+        (folder.rows / f"{identity(run)}.json").unlink()
+        folder.save(plan_columns(run) | lacking, None)
+    assert is_done(figure) and is_done(compared) and count_failed(figure) == 1
+    count = compared.finished()
+    try_again((figure, merged, compared), said.append)
+    assert [one.partition(": 1 finished fine-tune will be trained again: memory")[1] != "" for one in said] == [
+        True
+    ] * 2
+    assert not is_done(figure) and [identity(run) for run in unfinished(figure)] == [identity(figure.runs[0])]
+    assert not is_done(compared) and compared.finished() == count - 1
+    for folder, run in ((SweepFolder(figure.folder), figure.runs[0]), (finals, finals.spec().runs()[0])):
+        folder.save(plan_columns(run) | lacking, None)
+    assert is_done(figure) and is_done(compared), "tried once"
 
 
 def test_what_another_step_still_trains_is_waited_for(tmp_path: Path) -> None:
