@@ -24,7 +24,9 @@ from beft_core.merging.result import MergeResult, TaskScored
 from beft_core.runs.run import Run
 from beft_core.snapshots.snapshot import ModelInfo, Snapshot, SnapshotMeta, fingerprint
 from beft_core.sweeps import grouping
-from beft_core.sweeps.rows import plan_columns
+from beft_core.sweeps.rows import MEMORY_RAN_OUT, plan_columns
+from beft_core.sweeps.sharing.kept import Kept
+from beft_core.sweeps.sharing.renewal import renew
 from beft_core.sweeps.spec import SweepSpec, identity, trains
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.observer import Observer
@@ -93,11 +95,13 @@ def played_merge(config: dict[str, Any], observer: Observer, folder: Path) -> tu
 def played_sweep(config: dict[str, Any], observer: Observer, folder: Path) -> dict[str, Any]:
     """A sweep of made-up numbers, in banks of 4: of b_v 0.8, of everything else 0.6, and 0.01 more for every seed.
 
-    ``fails``: what is trained in fine-tunes that fail.
+    ``fails``: what is trained in fine-tunes that fail. ``lacks``: for what there is no memory when it is first tried.
     """
-    spec = SweepSpec.from_dict({k: v for k, v in config.items() if k not in ("act", "pause", "fails")})
+    own = ("act", "pause", "fails", "lacks")
+    spec = SweepSpec.from_dict({k: v for k, v in config.items() if k not in own})
     runs, store = spec.runs(), SweepFolder(Run(folder).sweep)
     store.begin(spec)
+    renew(store, runs, Kept(snapshots=False), observer.message)
     done = store.finished(runs)
     pending = [run for run in runs if identity(run) not in done]
     observer.stage("train", 10 * len(pending))
@@ -114,6 +118,8 @@ def played_sweep(config: dict[str, Any], observer: Observer, folder: Path) -> di
             row = {**plan_columns(run), "state": "done", "metric": "accuracy", "seconds": 1.0}
             if trains(run) in config.get("fails", ()):
                 row |= {"state": "failed", "failure": "the loss is not a number"}
+            elif trains(run) in config.get("lacks", ()) and identity(run) not in store.all_rows([run]):
+                row |= {"state": "failed", "failure": MEMORY_RAN_OUT}
             else:
                 row["value"] = row["best_value"] = 0.6 + 0.2 * (trains(run) == "v") + run.seed / 100
             if run.mode == "all":

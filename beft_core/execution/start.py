@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +17,8 @@ from beft_core.files.locks import hold, holder
 from beft_core.runs.kinds import KINDS
 from beft_core.runs.run import Run
 from beft_core.snapshots.snapshot import Snapshot, write_snapshot
+from beft_core.sweeps.rows import count_lacking_memory
+from beft_core.sweeps.table import read_table
 
 LAST_SECONDS = 5.0
 """Seconds that a worker may take from its final report to its end."""
@@ -70,7 +72,8 @@ def launch(
 
 
 def resume(run: Run) -> None:
-    """Start the worker of an ended run again; it goes on from its checkpoint if there is one.
+    """Start the worker of an ended run again; it goes on from its checkpoint if there is one. Of those that are done
+    only one is started again that :func:`has_more_to_try`.
 
     Raises:
         UserError: the run is still active or being started (by whom and since when), is done, or its configuration is
@@ -78,7 +81,7 @@ def resume(run: Run) -> None:
     """
     require_training()
     with _alone(run):
-        _must_be_over(run)
+        _must_be_over(run, has_more_to_try)
         run.config()
         run.uncancel()
         run.requeue()
@@ -110,8 +113,20 @@ def _alone(run: Run) -> AbstractContextManager[None]:
     return hold(run.starting, f"run {run.id}, which is just being started,", "again in a few seconds")
 
 
-def _must_be_over(run: Run) -> None:
-    """Raise UserError unless the run has ended otherwise than by being done."""
+def has_more_to_try(run: Run) -> bool:
+    """Say whether a sweep has fine-tunes for which memory ran out: they are tried again when it is started again."""
+    if not run.kind.is_shared:
+        return False
+    try:
+        return count_lacking_memory(read_table(run.sweep)) > 0
+    except UserError:
+        return False  # there is none yet, or it is damaged
+
+
+def _must_be_over(run: Run, unless: Callable[[Run], bool] = lambda run: False) -> None:
+    """Raise UserError unless the run has ended otherwise than by being done. ``unless``: says whether one that is done
+    may be started again.
+    """
     deadline = time.monotonic() + LAST_SECONDS
     while (worker := holder(run.working)) is not None and not run.status().active and time.monotonic() < deadline:
         time.sleep(0.05)  # it has said its last word and is about to end
@@ -121,7 +136,7 @@ def _must_be_over(run: Run) -> None:
             f"run {run.id} is {status.state if status.active else 'in use'}{f' ({worker})' if worker else ''}",
             "a run that was cancelled, failed or lost",
         )
-    if status.state == "done":
+    if status.state == "done" and not unless(run):
         raise UserError(f"run {run.id} is done", "a run that was cancelled, failed or lost")
 
 

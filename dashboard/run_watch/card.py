@@ -74,6 +74,8 @@ class Card:
     outcome: Callable[[Run, float], str] | None = None
     """Words on a run that is done, after the seconds that it took. None: the page itself shows
     what came of it."""
+    retry: Callable[[Run], str] = lambda run: ""
+    """Label of the button that starts one that is done again; empty: it has nothing more to try."""
     on_done: Callable[[Run], None] = lambda run: None
     """Function that is called once when a watched run comes to its end."""
     so_far: Callable[[Run], str] = lambda run: ""
@@ -314,6 +316,8 @@ def _ended(card: Card, run: Run, status: Status) -> None:
                     f":material/check_circle: **{card.title(run)}** is done after {duration(seconds)}"
                     f"{card.outcome(run, seconds)}"
                 )
+                if label := card.retry(run):
+                    stopped.again_button(run, status, lambda action: _again(card, run, action), label)
                 _buttons(card, run)
         else:
             stopped.report(run, status, card.so_far(run))

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from beft_core.counted import counted
 from beft_core.errors import UserError
 from beft_core.runs.run import Run
 from beft_core.scores.approaches import PAPER
 from beft_core.sweeps.importance import Importance, importances
-from beft_core.sweeps.rows import plan_columns
+from beft_core.sweeps.rows import count_lacking_memory, plan_columns
 from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.store import SweepFolder
 from beft_core.sweeps.table import NAME
@@ -98,8 +99,15 @@ def how_far(run: Run) -> str:
         total = _count(run.sweep)
     except UserError:
         return ""
-    count = 0 if done is None else len(done.results)
+    count = 0 if done is None else len(done.results) - count_lacking_memory(done.results)
     return f"{count:,} of {total:,} fine-tunes are finished; going on does only the rest."
+
+
+def retry(run: Run) -> str:
+    """Label the button that starts a finished sweep again; empty where memory ran out for none of its fine-tunes."""
+    done = finished(run)
+    count = 0 if done is None else count_lacking_memory(done.results)
+    return f"Try {counted(count, 'fine-tune')} again that lacked memory" if count else ""
 
 
 def show_results(run: Run, ended: bool) -> None:

@@ -44,6 +44,7 @@ CARD = card.Card(
     cancel_help="Stops after the current step; what is finished is kept and can be gone on from.",
     units=" steps",
     again="Resume",
+    retry=results.retry,
     tour="run",
     outcome=_outcome,
     so_far=results.how_far,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from fake_worker import small_snapshot
 
@@ -14,6 +15,9 @@ from beft_core.execution import local, start
 from beft_core.files.locks import hold
 from beft_core.runs.run import Run, list_runs
 from beft_core.snapshots.snapshot import read_snapshot
+from beft_core.sweeps.rows import MEMORY_RAN_OUT, plan_columns
+from beft_core.sweeps.spec import SweepSpec
+from beft_core.sweeps.table import write_table
 
 
 @pytest.fixture
@@ -65,6 +69,23 @@ def test_a_run_that_is_done_or_being_started_is_not_started_again(started: list[
         with hold(failed.starting, "it"), pytest.raises(UserError, match="just being started"):
             again(failed)
     assert started == []
+
+
+def test_a_sweep_that_is_done_is_started_again_where_memory_ran_out(started: list[Run], tmp_path: Path) -> None:
+    run = ended(tmp_path, "done", "sweep")
+    run.sweep.mkdir()
+    for failure, has_more in (("the loss is not finite", False), (f"{MEMORY_RAN_OUT} with this run alone", True)):
+        row = {**plan_columns(SweepSpec().runs()[0]), "state": "failed", "failure": failure}
+        write_table(pd.DataFrame([row]), run.sweep)
+        assert start.has_more_to_try(run) is has_more
+        if not has_more:
+            with pytest.raises(UserError, match="is done"):
+                start.resume(run)
+    start.resume(run)
+    assert started == [run] and run.recorded().state == "queued"
+    assert not start.has_more_to_try(ended(tmp_path, "done")) and not start.has_more_to_try(
+        ended(tmp_path, "done", "sweep")
+    )
 
 
 def test_starting_over_puts_aside_the_checkpoints_of_its_kind_and_no_finished_part(

@@ -301,6 +301,18 @@ def test_a_fine_tune_that_failed_is_counted_and_told() -> None:
     assert not charts(at) and "4 fine-tunes, 4 failed" in said(at)
 
 
+def test_a_sweep_that_is_done_tries_again_what_lacked_memory() -> None:
+    run = ended(lacks=["head"])
+    at = opened("sweep", sweep_run=run.id)
+    assert "4 fine-tunes, 2 failed" in said(at)
+    button(at, "Try 2 fine-tunes again that lacked memory").click().run()
+    assert not sound(at).error
+    wait(lambda: run.status().state == "done")
+    assert set(read_table(run.sweep)["state"]) == {"done"}
+    at = opened("sweep", sweep_run=run.id)
+    assert "4 fine-tunes" in said(at) and not [one for one in at.button if "lacked memory" in one.label]
+
+
 @pytest.mark.parametrize(("act", "words"), [("crash", "ZeroDivisionError"), ("memory", "Memory ran out")])
 def test_why_a_sweep_failed_is_told(act: str, words: str) -> None:
     run = ended(act=act)
