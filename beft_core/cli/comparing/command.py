@@ -255,7 +255,8 @@ def _print(done: Compared, found: Comparison, folder: Path) -> None:
         _print_pairs(found.pairs[found.pairs["setting"] == setting], numbers)
         output.say(*verdicts(found, setting))
         if (constant := numbers["constant"].dropna()).size:
-            output.say(f"a constant answer gets {100 * constant.iloc[0]:.1f} %; * not above it, by the interval")
+            always = f"{100 * constant.iloc[0]:.1f}"
+            output.say(f"a constant answer gets {always} %; * the interval of the distance to it reaches 0")
         output.say("")
     reasons = found.rows[found.rows["reason"].fillna("") != ""]
     output.say(*dict.fromkeys(f"{row['label']}: {row['reason']}" for row in reasons.to_dict("records")))
