@@ -113,9 +113,9 @@ def evaluate(
     own = data is not None
     if own:
         fields = {name: value for name, value in given.items() if name in WHERE or name == "n_eval"}
-        config = config_of(recorded([snapshot]) | fields)
+        config = config_of(recorded([snapshot], task) | fields)
     else:
-        config = config_of(recorded([snapshot]) | given | {"task": task})
+        config = config_of(recorded([snapshot], task) | given | {"task": task})
     require_training()
     with progress() as observer:
         data = ready(snapshot, task, config, data, observer)

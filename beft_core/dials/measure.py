@@ -182,7 +182,7 @@ def _loaded(snapshot: Snapshot, config: DialConfig, data: TaskData | None) -> tu
         for name in ("model", "data_dir", "max_length", "device", "precision")
         if getattr(config, name) is not None
     }
-    fields = recorded([snapshot]) | given
+    fields = recorded([snapshot], config.task) | given
     if data is not None:
         return RunConfig(**fields), data
     if config.table is not None:

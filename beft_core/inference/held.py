@@ -121,7 +121,7 @@ class HeldFineTunes:
             UserError: as :class:`beft_core.inference.text.writing.SideBySide`, or rows that are no such draft.
         """
         snapshots = [self.snapshot(run) for run in runs]
-        config = RunConfig(**{**recorded(snapshots), "model": model, "device": "cpu"})
+        config = RunConfig(**{**recorded(snapshots, task), "model": model, "device": "cpu"})
         loaded = self.model(config)
         key = json.dumps([list(runs), task, prompt, model], sort_keys=True)
         with few_threads(loaded.backbone):
@@ -153,7 +153,7 @@ class HeldFineTunes:
             UserError: the task's data, a snapshot or the model is not here, or they do not fit each other.
         """
         snapshots = [self.snapshot(run) for run in runs]
-        config = RunConfig(**{**recorded(snapshots), "model": model, "device": "cpu"})
+        config = RunConfig(**{**recorded(snapshots, task), "model": model, "device": "cpu"})
         data = scored_examples(snapshots[0], task, limit, table)
         loaded = self.model(config)
         began = time.perf_counter()

@@ -60,7 +60,7 @@ def predict(
     """
     task = shared_task(snapshots, task)
     examples = checked(snapshots, task, texts, text_pairs)
-    config = config or RunConfig(**recorded(snapshots), device="cpu")
+    config = config or RunConfig(**recorded(snapshots, task), device="cpu")
     model = loader(config)
     precision = placed(model, config)
     spec = prompted_task(snapshots[0].meta, task)
@@ -141,7 +141,10 @@ def _in_sets(
     rows: Rows, model: LoadedModel, config: RunConfig, max_length: int | None
 ) -> list[tuple[np.ndarray, Encoded]]:
     """Tokenise rows, those that can share a pass as one set: the numbers of its rows, int64, and the examples."""
-    lengths = [max_length or recorded([snapshot]).get("max_length", config.max_length) for snapshot in rows.snapshots]
+    lengths = [
+        max_length or recorded([snapshot], task).get("max_length", config.max_length)
+        for snapshot, task in zip(rows.snapshots, rows.tasks, strict=True)
+    ]
     specs = [prompted_task(one.meta, task) for one, task in zip(rows.snapshots, rows.tasks, strict=True)]
     alike: dict[tuple[int | None, int, bool], list[int]] = {}
     for row, (number, pair) in enumerate(zip(rows.of, rows.pairs, strict=True)):

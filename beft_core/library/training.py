@@ -212,13 +212,14 @@ def evaluate(
     examples = Given(data, None, texts, text_pairs, labels, text=text, text_pair=text_pair, label=label)
     if examples.any and task is not None:
         raise UserError("got both a task and examples", "one of them", "name=..., for the head that they are of")
-    given: dict[str, Any] = recorded([opened])
     scored = None
     if examples.any:
         scored = examples.scored(opened, name)
         about = f"{scored.source}, {len(scored.evals['validation'])} examples"
+        given = recorded([opened], scored.spec.name)
     else:
-        given["task"] = about = task if task is not None else only_task(opened)
+        about = task if task is not None else only_task(opened)
+        given = recorded([opened], about) | {"task": about}
     if isinstance(model, str | os.PathLike):
         given["model"] = model
     placed = arguments.named(settings, Where.__annotations__, keywords_of(evaluate))

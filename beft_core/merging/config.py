@@ -174,9 +174,11 @@ def read_sources(config: MergeConfig, folder: Path) -> list[Snapshot]:
     return snapshots
 
 
-def recorded(snapshots: Sequence[Snapshot]) -> dict[str, Any]:
+def recorded(snapshots: Sequence[Snapshot], task: str | None = None) -> dict[str, Any]:
     """Fields of a RunConfig that scoring the snapshots again must repeat, as they record them: base model, token
     limit, added biases, how it was rewritten.
+
+    ``task``: whose head is scored; a merge of fine-tunes with different token limits has one for each head.
     """
     model = snapshots[0].meta.model
     name = f"{model.id}@{model.revision}" if model.revision else model.id
@@ -187,7 +189,8 @@ def recorded(snapshots: Sequence[Snapshot]) -> dict[str, Any]:
         scale = settings.get("rewrite_scale")
         if type(scale) is float and 1 / MAX_SCALE <= scale <= MAX_SCALE:
             fields["rewrite_scale"] = scale
-        length, added = settings.get("max_length"), settings.get("add_bias")
+        head = {} if task is None else snapshot.meta.heads.get(task, {})
+        length, added = head.get("max_length", settings.get("max_length")), settings.get("add_bias")
         if type(length) is int and 4 <= length <= 2**20:
             fields["max_length"] = max(length, fields.get("max_length", 0))
         if isinstance(added, list) and all(isinstance(term, str) for term in added):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -110,7 +111,15 @@ def evaluate_merge(
     for task, loaded in data.items():
         sets[task] = _limited(loaded, config.limit)
         scorers[task], scored[task] = _scorer(
-            work.merged, task, loaded, sets[task], model, run, precision, observer, logits[task]
+            work.merged,
+            task,
+            loaded,
+            sets[task],
+            model,
+            dataclasses.replace(run, **(recorded([work.merged], task) | given)),
+            precision,
+            observer,
+            logits[task],
         )
 
     known = _Known(

@@ -123,20 +123,25 @@ def has_tuned_fisher(snapshot: Snapshot) -> bool:
 
 
 def _common_settings(snapshots: Sequence[Snapshot]) -> dict[str, Any]:
-    """Settings that an evaluation of the merge must repeat, where all sources agree on them."""
+    """Settings that an evaluation of the merge must repeat, where all sources agree on them; of token limits that
+    differ the largest, beside which each head has its own.
+    """
     tables = [snapshot.meta.hyperparameters for snapshot in snapshots]
-    return {
+    common = {
         name: tables[0][name]
         for name in ("max_length", "add_bias", "rewrite_scale")
         if all(name in table and table[name] == tables[0][name] for table in tables)
     }
+    lengths = [table.get("max_length") for table in tables]
+    return common | ({"max_length": max(known)} if (known := [n for n in lengths if type(n) is int]) else {})
 
 
 def _heads(snapshots: Sequence[Snapshot]) -> tuple[dict[str, dict[str, Any]], dict[str, np.ndarray]]:
     """Heads and extra tensors of every task, from the first snapshot that has them."""
     heads: dict[str, dict[str, Any]] = {}
     extra: dict[str, np.ndarray] = {}
-    for snapshot in snapshots:
+    lengths = [snapshot.meta.hyperparameters.get("max_length") for snapshot in snapshots]
+    for snapshot, length in zip(snapshots, lengths, strict=True):
         for task, head in snapshot.meta.heads.items():
             if task in heads and not _answers_the_same(heads[task], head):
                 raise UserError(
@@ -145,7 +150,7 @@ def _heads(snapshots: Sequence[Snapshot]) -> tuple[dict[str, dict[str, Any]], di
                     "beft train --name NAME for one of them",
                 )
             if task not in heads:
-                heads[task] = head
+                heads[task] = head if len(set(lengths)) == 1 else {"max_length": length, **head}
                 extra |= {n: a for n, a in snapshot.extra.items() if n.startswith(f"extra.{task}.")}
     return heads, extra
 

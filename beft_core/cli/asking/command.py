@@ -93,7 +93,7 @@ def predict(
     snapshots = [with_adapter(one, user_path(file, "the file")) for one, file in zip(snapshots, files, strict=True)]
     task = shared_task(snapshots, task)
     texts, pairs = _texts(text, text_pair, table)
-    config = config_of(recorded(snapshots) | given)
+    config = config_of(recorded(snapshots, task) | given)
     require_training()
     with progress() as observer:
         observer.stage("find the model")

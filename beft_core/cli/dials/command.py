@@ -67,7 +67,7 @@ def dial(
     factors = arguments.numbers("--lambdas", lambdas) or LAMBDAS
     config = DialConfig.of(snapshot, task, file[-400:], lambdas=tuple(factors), **settings)
     known = {name: value for name, value in given.items() if name in (*WHERE, "data_dir")}
-    run = config_of(recorded([snapshot]) | known | ({"task": task} if data is None else {}))
+    run = config_of(recorded([snapshot], task) | known | ({"task": task} if data is None else {}))
     require_training()
     with progress() as observer:
         data = ready(snapshot, task, run, data, observer)

@@ -98,7 +98,7 @@ def predict(
     first, second = texts_of("texts", texts), None if text_pairs is None else texts_of("text_pairs", text_pairs)
     if names is not None and len(names) != len(opened):
         raise UserError(f"got {len(names)} names for {len(opened)} snapshots", "as many")
-    config = config_of(opened, model, settings)
+    config = config_of(opened, model, settings, task)
     base = base_of(model, tokenizer)
     require_training()
     if base is None:
@@ -119,11 +119,13 @@ def predict(
     return Predictions(tuple(first), None if second is None else tuple(second), task, tuple(answers))
 
 
-def config_of(snapshots: Sequence[Snapshot], model: Model | None, settings: Mapping[str, Any]) -> RunConfig:
-    """Make the configuration under which snapshots answer, on the CPU unless ``settings`` say otherwise. Raises
-    UserError.
+def config_of(
+    snapshots: Sequence[Snapshot], model: Model | None, settings: Mapping[str, Any], task: str | None = None
+) -> RunConfig:
+    """Make the configuration under which snapshots answer, on the CPU unless ``settings`` say otherwise; ``task``:
+    whose heads all of them use. Raises UserError.
     """
-    given: dict[str, Any] = {**recorded(snapshots), "device": "cpu"}
+    given: dict[str, Any] = {**recorded(snapshots, task), "device": "cpu"}
     if model is not None and not hasattr(model, "parameters"):
         given["model"] = model
     return run_config(None, given | arguments.named(settings, ("max_length", "precision", "device")))

@@ -154,7 +154,7 @@ def dial(
         raise UserError("got both a task and examples", "one of them", "name=..., for the head that they are of")
     scored = examples.scored(opened, name) if examples.any else None
     head = scored.spec.name if scored is not None else task if task is not None else only_task(opened)
-    given: dict[str, Any] = recorded([opened])
+    given: dict[str, Any] = recorded([opened], head)
     if isinstance(model, str | os.PathLike):
         given["model"] = model
     placed = arguments.named(settings, Where.__annotations__, keywords_of(dial))

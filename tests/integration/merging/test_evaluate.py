@@ -73,6 +73,21 @@ class Told(Observer):
         self.words.append(text)
 
 
+def test_each_task_is_read_to_the_length_of_its_own_fine_tune(pair: list[Snapshot]) -> None:
+    lengths = dict(zip(TASKS, (48, 5), strict=True))
+    cut = pair[1].with_meta(
+        dataclasses.replace(pair[1].meta, hyperparameters=pair[1].meta.hyperparameters | {"max_length": 5})
+    )
+    result = evaluate_merge([pair[0], cut], config(pair, limit=None)).result
+    for task in TASKS:
+        single = RunConfig(task=task, device="cpu", max_length=lengths[task])
+        for name, biases in (("base model", "pre"), (task, "post")):
+            source = pair[0] if task == TASKS[0] else cut
+            assert result.rows[name][task] == evaluate(source, single, biases=biases)
+    named = evaluate_merge([pair[0], cut], config(pair, limit=None, max_length=48)).result
+    assert named.rows[TASKS[1]][TASKS[1]] != result.rows[TASKS[1]][TASKS[1]], "one that is named counts for all"
+
+
 def test_the_table_is_what_single_evaluations_give(pair: list[Snapshot]) -> None:
     told = Told()
     result = evaluate_merge(pair, config(pair, limit=None), told).result

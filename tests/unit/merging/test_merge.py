@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beft_core.errors import UserError
+from beft_core.merging.config import recorded
 from beft_core.merging.merge import merge
 from beft_core.merging.methods import METHODS
 from beft_core.merging.similarity import compare
@@ -114,6 +115,19 @@ def test_what_an_evaluation_must_repeat_is_kept_where_all_agree() -> None:
         "max_length": 64,
         "rewrite_scale": 10.0,
     }
+
+
+def test_every_head_keeps_the_token_limit_that_it_was_trained_with() -> None:
+    sources = [example(n, full=True, hyperparameters={"max_length": n * 100}) for n in (1, 2)]
+    merged = merge(sources)
+    assert merged.meta.hyperparameters["max_length"] == recorded([merged])["max_length"] == 200, "of no text less"
+    assert [recorded([merged], task)["max_length"] for task in ("task1", "task2")] == [100, 200]
+    again = merge([merged, merged.with_meta(dataclasses.replace(merged.meta, hyperparameters={"max_length": 300}))])
+    assert [recorded([again], task)["max_length"] for task in ("task1", "task2")] == [100, 200]
+    alike = merge([example(n, full=True, hyperparameters={"max_length": 64}) for n in (1, 2)])
+    assert all("max_length" not in head for head in alike.meta.heads.values())
+    some = merge([example(1, full=True), sources[1]])  # the first does not say: as alone, the default counts
+    assert "max_length" not in recorded([some], "task1") and recorded([some], "task2")["max_length"] == 200
 
 
 def test_sources_are_named_without_their_folders(tmp_path) -> None:  # type: ignore[no-untyped-def]
