@@ -16,6 +16,7 @@ from beft_core.errors import UserError
 from beft_core.files.paths import user_path
 from beft_core.tasks.examples import Examples, head_examples
 from beft_core.tasks.prompts.render import examples_of
+from beft_core.tasks.registry import TASKS
 from beft_core.tasks.sources.prompt_files import FORMATS, read_split, read_whole
 from beft_core.tasks.sources.text_lines import numbered_lines
 from beft_core.tasks.spec import TaskSpec
@@ -47,6 +48,13 @@ def find_folder(spec: TaskSpec, explicit: str | Path | None = None) -> Path | No
         raise UserError(f"got {how}={named}, which is no folder", f"a folder with {example}", f"unsetting {how}")
     if (root / spec.folder).is_dir():
         found = root / spec.folder
+    elif explicit is not None and (other := _folder_of_another(root, spec)) is not None:
+        # Its files may have the same columns and labels: RTE would be trained as WNLI.
+        raise UserError(
+            f"got {how}={named}, the folder of {other.title}, for {spec.name}",
+            f"a folder with {example}",
+            f"{how} {root.parent}",
+        )
     elif explicit is not None or root.name.lower() == spec.folder.lower():
         found = root
     else:
@@ -57,6 +65,13 @@ def find_folder(spec: TaskSpec, explicit: str | Path | None = None) -> Path | No
             "the official download layout, such as GLUE/SST-2/train.tsv",
         )
     return found
+
+
+def _folder_of_another(folder: Path, spec: TaskSpec) -> TaskSpec | None:
+    """Find the task whose folder one is by its name, if that is not the folder of ``spec`` too."""
+    name = folder.absolute().name.lower()
+    named = [one for one in TASKS.values() if one.folder is not None and one.folder.lower() == name]
+    return None if any(one.folder == spec.folder for one in named) else next(iter(named), None)
 
 
 def files_of(spec: TaskSpec, folder: Path) -> list[Path]:

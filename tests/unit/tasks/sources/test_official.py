@@ -171,3 +171,13 @@ def test_wrong_headers_and_encodings_are_named(tmp_path: Path) -> None:
         load_task("sst2", folder=tmp_path)
     with pytest.raises(UserError, match=r"is no folder"):
         load_task("sst2", folder=tmp_path / "nowhere")
+
+
+def test_the_folder_of_another_task_with_the_same_columns_is_refused(tmp_path: Path) -> None:
+    write(write(tmp_path, "rte"), "wnli")
+    assert len(load_task("rte", folder=tmp_path / "RTE").train) == 2
+    for task, folder in (("wnli", "RTE"), ("rte", "WNLI")):  # both have premises, hypotheses and the same labels
+        with pytest.raises(UserError, match=f"{folder}, the folder of {folder}: .* for {task}; .* try --data-dir "):
+            load_task(task, folder=tmp_path / folder)
+    (tmp_path / "RTE").rename(tmp_path / "mine")
+    assert len(load_task("rte", folder=tmp_path / "mine").train) == 2
