@@ -169,7 +169,7 @@ class HeldFineTunes:
 
     def model(self, config: RunConfig) -> LoadedModel:
         """Load the base model of a configuration, once. Raises UserError as :func:`beft_core.training.inputs.load`."""
-        key = config.model, config.add_bias
+        key = config.model, config.add_bias, config.rewrite_scale
         if key not in self._models:
             self._writers.clear()  # they hold their models, of which one may have to go
             self._banks.clear()

@@ -24,6 +24,7 @@ from beft_core.snapshots.snapshot import read_snapshot
 from beft_core.tasks.predictions import predictions_of
 from beft_core.training import inputs
 from beft_core.training.evaluate import evaluate
+from beft_core.training.workflow import train
 
 SAMPLES = Path(__file__).parents[3] / "sample_snapshots"
 V, Q = (SAMPLES / f"sst2-low-seed0-{term}-only.beft.safetensors" for term in "vq")
@@ -47,6 +48,17 @@ def test_answers_are_those_of_the_function(monkeypatch: pytest.MonkeyPatch) -> N
     before = process.snapshot(runs[0])
     process.answer(runs[:1], **asked)
     assert len(loads) == 1 and process.snapshot({**runs[0], "name": "other"}) is before
+
+
+def test_a_model_that_was_rewritten_is_another_one() -> None:
+    process = HeldFineTunes()
+    settings: dict[str, Any] = {"n_train": 8, "epochs": 1, "evaluate": "never", "device": "cpu"}
+    tuned = [train(RunConfig(task="demo-sentiment", rewrite_scale=scale, **settings)) for scale in (None, 10.0)]
+    for one in (*tuned, *tuned):
+        found = process.answer([by_content("mine", one)], ["dull"], None, "demo-sentiment", [], "bundled")
+        np.testing.assert_allclose(
+            found["answers"][0]["logits"], predict([one], ["dull"], apart=[])[0].logits, atol=1e-5
+        )
 
 
 def test_fine_tunes_that_are_asked_again_lie_beside_their_model_already(
