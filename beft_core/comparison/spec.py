@@ -164,6 +164,7 @@ class ComparisonSpec:
             raise UserError("got --evaluate-when never", "a metric to compare methods by", "--evaluate-when last")
         if hold_out is not None:
             settings["hold_out"] = hold_out
+            settings.pop("n_eval", None)  # of the validation set; what is held out is scored whole
         return SweepSpec(
             tasks=(self.task,),
             terms=(),

@@ -30,6 +30,13 @@ def test_every_method_gets_as_many_trials_on_examples_that_are_set_aside() -> No
     assert {(run.hold_out, run.n_train, run.seed, run.evaluate) for run in runs} == {(500, 1000, TRIAL_SEED, "last")}
 
 
+def test_all_that_is_set_aside_is_scored_also_where_few_validation_examples_are() -> None:
+    made = spec(settings={"n_eval": 20})
+    assert {run.n_eval for run in made.finals(made.entries(), {}, 1e-3).runs()} == {20}
+    for run in made.trials(made.entries(), 67_349).runs():
+        assert run.hold_out == 500 and run.n_eval is None, "rates are said to be chosen on 500 examples"
+
+
 def test_what_is_reported_never_sees_the_split() -> None:
     made = spec(settings={"epochs": 2})
     runs = made.finals(made.entries(), {"v": 3e-3, "lora": 1e-3}, 1e-3).runs()
