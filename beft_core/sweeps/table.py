@@ -98,6 +98,11 @@ there.
 NEEDED: tuple[str, ...] = tuple(name for name in COLUMNS if name not in _OPTIONAL)
 """Columns that every table has."""
 
+_NAMES = ("run", "model", "task", "trains")
+"""Columns of names, which stay as they are where a CSV file is read: a table of the user's own may be called NA."""
+_EMPTY = ["", "NA", "N/A", "n/a", "NaN", "nan", "None", "NULL", "null", "<NA>"]
+"""Words for an empty cell of the other columns, as whatever reads and writes tables has them."""
+
 MAX_CSV, MAX_PARQUET = 32 * 2**20, 64 * 2**20
 """Most bytes of a file: as CSV a sweep of 1,000 fine-tunes takes three million."""
 MAX_COLUMNS = 1000
@@ -171,7 +176,9 @@ def _read_csv(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(
             path,
-            dtype={"run": str},
+            dtype=dict.fromkeys(_NAMES, str),
+            na_values={name: _EMPTY for name in COLUMNS if name not in _NAMES},
+            keep_default_na=False,
             usecols=lambda name: name in COLUMNS,
             low_memory=False,
             **_exact_floats(),

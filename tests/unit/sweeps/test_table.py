@@ -30,6 +30,13 @@ def test_what_is_written_is_read_from_folder_and_files(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("name", ["NA", "null", "nan", "1e3", "007"])
+def test_names_of_a_csv_stay_text(name: str, tmp_path: Path) -> None:
+    write_table(small().assign(task=name, model=name), tmp_path)
+    found = read_table(tmp_path / "results.csv")
+    assert set(found["task"]) == set(found["model"]) == {name}, "rows without a name would be in no mean"
+
+
 def test_columns_come_in_order_and_others_are_left_out(tmp_path: Path) -> None:
     mixed = small()[list(COLUMNS[::-1])].assign(other="x")
     mixed.to_csv(tmp_path / "results.csv", index=False)
