@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -54,14 +55,22 @@ def kept(result: MergeResult, scores: Scores | None = None) -> list[Kept]:
     rows = [row for row in result.rows if row not in (BASE, MERGED)]
     found = []
     for task, about in result.tasks.items():
-        # Rows are in the order of the snapshots, each on a task or several; its own is where it does best.
-        alone = [value for row in rows if (value := result.value(result.rows[row], task)) is not None]
+        own = [row for row in rows if _is_of(row, task)] or rows
+        # Of several of its own fine-tunes the best; where none is known by its label, whichever row does best.
+        alone = [value for row in own if (value := result.value(result.rows[row], task)) is not None]
         merged = result.value(result.rows[MERGED] if scores is None else scores, task)
         base = result.value(result.rows[BASE], task)
         known = share(base, max(alone, default=None), merged, noise(about.metric, about.examples))
         if known is not None:
             found.append(Kept(task, known[0], "gain" if known[1] else "metric"))
     return found
+
+
+def _is_of(row: str, task: str) -> bool:
+    """Say whether a row is of a fine-tune on a task, by its label as :func:`beft_core.merging.similarity.compare` makes
+    it: ``sst2``, ``sst2, seed 1`` or ``2: sst2, seed 1``.
+    """
+    return re.fullmatch(rf"([0-9]+: )?{re.escape(task)}(, seed [^,]*)?", row) is not None
 
 
 def in_words(shares: Sequence[Kept]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from beft_core.merging.kept import Kept, explained, in_words, kept, noise, share
@@ -52,6 +54,14 @@ def result(**tasks: tuple[float | None, float, float, float]) -> MergeResult:
         device="cpu",
         versions={},
     )
+
+
+@pytest.mark.parametrize("labels", [("sst2", "rte"), ("sst2, seed 0", "rte, seed 0"), ("1: sst2, seed 0", "2: rte")])
+def test_the_share_is_of_what_the_own_fine_tune_gained_although_another_does_better(labels: tuple[str, str]) -> None:
+    made = result(sst2=(0.5, 0.7, 0.8, 0.6), rte=(0.5, 0.9, 0.7, 0.6))
+    names = dict(zip(("first", "second"), labels, strict=True))
+    made = dataclasses.replace(made, rows={names.get(row, row): scores for row, scores in made.rows.items()})
+    assert [one.share for one in kept(made)] == [pytest.approx(0.5), pytest.approx(0.5)]
 
 
 def test_a_merge_in_words() -> None:
