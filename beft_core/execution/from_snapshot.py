@@ -13,6 +13,13 @@ from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta
 from beft_core.tasks.registry import TASKS
 
 _SETTINGS = frozenset(field.name for field in dataclasses.fields(RunConfig))
+_DEFAULTS: dict[str, Any] = {
+    field.name: field.default
+    for field in dataclasses.fields(RunConfig)
+    if field.name not in ("model", "task", "mode", "terms", "layers", "seed", "n_train", "regime", "device")
+    and field.name not in ("preset", "pad")  # what a preset filled in is recorded, and a layout is no part of a result
+}
+"""Settings that tell fine-tunes apart, as they are where nobody says them."""
 
 
 def config_of_snapshot(snapshot: Snapshot) -> RunConfig:
@@ -31,6 +38,7 @@ def config_of_snapshot(snapshot: Snapshot) -> RunConfig:
     }
     size = {"n_train": meta.n_train} if meta.n_train is not None else {"regime": "all"}
     fields = {**settings, **recorded([snapshot]), "task": meta.task, **size, "seed": meta.seed or 0}
+    fields["layers"] = meta.layers
     return RunConfig.from_dict({name: list(v) if isinstance(v, tuple) else v for name, v in fields.items()})
 
 
@@ -38,9 +46,11 @@ def is_again(one: SnapshotMeta, other: SnapshotMeta, ignoring: str) -> bool:
     """Whether two snapshots are of one fine-tune, but for one hyper-parameter."""
 
     def facts(meta: SnapshotMeta) -> tuple[Any, ...]:
-        settings = hyperparameters(meta.hyperparameters)
-        compared = ("lr", "epochs", "schedule", "batch_size", "precision", "train_null", "add_bias", ignoring)
-        kept = [str(settings.get(name)) for name in compared if name != ignoring]
-        return (meta.model.id, meta.model.folder, meta.task, meta.n_train, meta.seed, meta.mode, *kept)
+        known = hyperparameters(meta.hyperparameters)
+        # What a file does not record was not set; JSON has lists where there were tuples.
+        kept = {name: known.get(name, default) for name, default in _DEFAULTS.items() if name != ignoring}
+        said = [str(list(value) if isinstance(value, tuple) else value) for value in kept.values()]
+        where = (meta.model.id, meta.model.folder, meta.task, meta.n_train, meta.seed, meta.mode, meta.layers)
+        return (*where, bool(known.get("stopped_early")), *said)
 
     return facts(one) == facts(other)
