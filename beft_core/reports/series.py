@@ -16,7 +16,7 @@ import pandas as pd
 from beft_core.errors import UserError
 from beft_core.reports.seed_means import LrChoice, Results, Runs, regime_order
 from beft_core.reports.selection.prediction import match_grids
-from beft_core.scores.approaches import PAPER, of_probes
+from beft_core.scores.approaches import APPROACHES, PAPER, of_probes
 from beft_core.terms import CANDIDATES, TERM_KEYS
 
 FIGURE_COLUMNS: tuple[str, ...] = (
@@ -84,7 +84,8 @@ def figure4(results: Results, lr: LrChoice = "best") -> pd.DataFrame:
 
 def _scored(probes: pd.DataFrame, approach: str) -> Iterator[tuple[Any, ...]]:
     """Yield the terms that some probe scored: term, probes, score and its deviation, mean, least and largest rank, and
-    by how many probes it was selected.
+    by how many probes it was selected. A term that started at zero has no score that compares with its start, and so
+    no rank by it.
     """
     scores, ranks = (
         pd.DataFrame(probes[[f"{what}{approach}.{term}" for term in TERM_KEYS]].to_numpy(float, na_value=np.nan))
@@ -92,8 +93,10 @@ def _scored(probes: pd.DataFrame, approach: str) -> Iterator[tuple[Any, ...]]:
     )
     selected = probes[f"selected.{approach}"].tolist()
     columns = (scores.count(), scores.mean(), scores.std(), ranks.mean(), ranks.min(), ranks.max())
-    for term, count, *numbers in zip(TERM_KEYS, *columns, strict=True):
-        if count:
+    from_zero = (probes[[f"pre_norm.{term}" for term in TERM_KEYS]].to_numpy(float, na_value=np.nan) == 0).any(axis=0)
+    null = {term for terms in probes["null_terms"].dropna() for term in str(terms).split("+")}  # frozen: they score 0
+    for term, zero, count, *numbers in zip(TERM_KEYS, from_zero, *columns, strict=True):
+        if count and not (APPROACHES[approach].from_start and zero and term not in null):
             yield term, count, *numbers, selected.count(term)
 
 

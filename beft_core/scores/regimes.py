@@ -59,7 +59,8 @@ def over_regimes(probes: Sequence[tuple[SnapshotMeta, ScoreTable]], stack: str) 
 
     ``probes``: fine-tunes of one experiment (:func:`same_experiment`). One row per n_train, approach and term, in
     increasing n_train: regime (its name, if it has one), seeds, mean and std of the score over seeds (n - 1; NaN for
-    one seed), rank of the mean score, best and worst rank of a seed. Probes that do not say n_train are left out.
+    one seed), rank of the mean score, best and worst rank of a seed. Probes that do not say n_train are left out, and
+    so are terms whose score by an approach has no meaning, since they started at zero.
     """
     import pandas as pd
 
@@ -69,12 +70,19 @@ def over_regimes(probes: Sequence[tuple[SnapshotMeta, ScoreTable]], stack: str) 
         if not here:
             continue
         rows = aggregate_seeds([table for _, table in here])
-        rows = rows[rows["stack"] == stack].copy()
+        rows = rows[rows["stack"] == stack]
+        of_terms = [table.rows(stack) for _, table in here]
+        meant = [
+            not any(term in of and of[term].undefined_from_zero(approach) for of in of_terms)
+            for term, approach in zip(rows["term"], rows["approach"], strict=True)
+        ]
+        rows = rows[meant].copy()
         rows["rank"] = 0
         for approach, group in rows.groupby("approach"):
             ranks = rank_terms(dict(zip(group["term"], group["mean"], strict=True)))
             rows.loc[group.index, "rank"] = group["term"].map(ranks)
-            of_seeds = [rank_terms(table.mean_scores(str(approach), stack)) for _, table in here]
+            scores = [table.mean_scores(str(approach), stack) for _, table in here]
+            of_seeds = [rank_terms({term: one[term] for term in group["term"] if term in one}) for one in scores]
             for name, choose in (("rank_best", min), ("rank_worst", max)):
                 rows.loc[group.index, name] = [choose(r[t] for r in of_seeds if t in r) for t in group["term"]]
         rows.insert(0, "n_train", size)

@@ -21,6 +21,7 @@ from beft_core.scores.regimes import (
     same_experiment,
     same_task,
 )
+from beft_core.scores.table import FROM_ZERO
 from beft_core.snapshots.snapshot import SnapshotMeta, read_snapshot
 from beft_core.tasks.metrics import metric_in_words
 from beft_core.terms import TERMS
@@ -112,6 +113,9 @@ def over_data_sizes(opened: Opened, stack: str, dark: bool) -> None:
             f":material/filter_alt: {relatives.others} more of this task left out: their settings differ in more than "
             "seed and data size."
         )
+    notes = (note for probe in relatives.probes for note in probe.scores.notes if FROM_ZERO in note)
+    for note in dict.fromkeys(notes):
+        st.caption(f":material/info: Not drawn: {plain(note, 300)}.")
     _say_alone(alone, opened.meta.metric or "metric")
     _computed(relatives, null)
 

@@ -24,6 +24,14 @@ def test_figure_4() -> None:
     assert set(tables.figure1(results)["task"]) == {"sst2"}
 
 
+def test_a_term_that_started_at_zero_has_no_rank_by_a_score_that_compares_with_the_start() -> None:
+    results = make_results(null="k").assign(**{f"pre_norm.{term}": 0.0 for term in "qkv"})
+    table = tables.figure4(results)
+    for approach, here in table.groupby("approach"):
+        missing = {"q", "v"} if approach == "projection_ratio" else set()  # b_k is null: it stays frozen and scores 0
+        assert {"q", "k", "v"} - set(here["term"]) == missing, approach
+
+
 def test_score_vs_lr() -> None:
     table = tables.score_vs_lr(make_results(lrs=LRS))
     v = table.query("task == 'rte' and regime == 'low' and term == 'v'")

@@ -66,6 +66,17 @@ def test_rows_are_means_and_ranks_over_seeds() -> None:
     assert np.isnan(rows[rows["n_train"] == 500]["std"]).all() and not np.isnan(rows["std"][0])
 
 
+def test_a_score_that_compares_with_a_start_at_zero_has_no_rank_to_draw() -> None:
+    pre = base()
+    for term in "qk":
+        pre["encoder", term] = np.zeros_like(pre["encoder", term])
+    snapshots = [probe(seed, 100, pre=pre) for seed in (0, 1)]
+    rows = over_regimes([(one.meta, score_snapshot(one)) for one in snapshots], "encoder")
+    ratio, moved = (rows[rows["approach"] == key] for key in ("projection_ratio", "magnitude"))
+    assert list(ratio["term"]) == ["v"] and set(ratio["rank"]) == set(ratio["rank_worst"]) == {1}
+    assert sorted(moved["term"]) == ["k", "q", "v"], "what moved farthest is told of all"
+
+
 def test_nothing_to_draw_is_an_empty_table() -> None:
     assert over_regimes([], "encoder").empty
     lonely = probe(0, 100)
