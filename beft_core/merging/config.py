@@ -19,6 +19,8 @@ from beft_core.merging.methods import METHODS
 from beft_core.merging.plane import SIDES
 from beft_core.presets import MAX_SCALE
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot, read_snapshot
+from beft_core.tasks.prompts.demonstrations import MAX_DEMONSTRATIONS
+from beft_core.tasks.registry import TASKS
 from beft_core.terms import TERM_KEYS
 
 MAX_POINTS = 51
@@ -178,7 +180,8 @@ def recorded(snapshots: Sequence[Snapshot], task: str | None = None) -> dict[str
     """Fields of a RunConfig that scoring the snapshots again must repeat, as they record them: base model, token
     limit, added biases, how it was rewritten.
 
-    ``task``: whose head is scored; a merge of fine-tunes with different token limits has one for each head.
+    ``task``: the one that is scored; a merge of fine-tunes with different token limits has one for each head, and a
+    fine-tune whose prompts had demonstrations before them has so on its own task of the registry.
     """
     model = snapshots[0].meta.model
     name = f"{model.id}@{model.revision}" if model.revision else model.id
@@ -189,6 +192,9 @@ def recorded(snapshots: Sequence[Snapshot], task: str | None = None) -> dict[str
         scale = settings.get("rewrite_scale")
         if type(scale) is float and 1 / MAX_SCALE <= scale <= MAX_SCALE:
             fields["rewrite_scale"] = scale
+        shown = settings.get("demonstrations")
+        if task in TASKS and task == snapshot.meta.task and type(shown) is int and 0 < shown <= MAX_DEMONSTRATIONS:
+            fields["demonstrations"] = shown
         head = {} if task is None else snapshot.meta.heads.get(task, {})
         length, added = head.get("max_length", settings.get("max_length")), settings.get("add_bias")
         if type(length) is int and 4 <= length <= 2**20:

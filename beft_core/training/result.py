@@ -52,7 +52,7 @@ HYPERPARAMETERS = (
     "add_bias",
 )
 """Names of the fields of a configuration that a snapshot keeps under the same names."""
-LATER = ("plain", "n_eval", "hold_out", "rewrite_scale", "targets", *SETTINGS_OF_METHODS)
+LATER = ("plain", "n_eval", "hold_out", "rewrite_scale", "demonstrations", "targets", *SETTINGS_OF_METHODS)
 """Names of others, which it keeps only where they are set."""
 
 

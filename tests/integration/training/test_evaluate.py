@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from training_tools import few_validation_examples
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
+from beft_core.merging.config import recorded
 from beft_core.merging.merge import merge
 from beft_core.models import biases
 from beft_core.models.load import load_model
@@ -49,6 +51,32 @@ def test_putting_a_snapshot_back_gives_the_metric_that_training_reported(pair: l
         assert again["accuracy"] == pytest.approx(
             snapshot.meta.metrics[-1]["accuracy"], abs=1.05 / EXAMPLES
         )  # one of them
+
+
+def test_demonstrations_before_the_prompts_are_put_there_again(tmp_path: Path) -> None:
+    (tmp_path / "COPA").mkdir()
+    for name in ("train", "val"):
+        rows = [
+            {
+                "premise": f"It rained {n} times.",
+                "choice1": f"We left {7 * n}.",
+                "choice2": f"I slept {n}.",
+                "label": n % 2,
+            }
+            for n in range(100)
+        ]
+        text = "".join(json.dumps({**row, "question": "effect"}) + "\n" for row in rows)
+        (tmp_path / "COPA" / f"{name}.jsonl").write_text(text)
+    given = {"data_dir": str(tmp_path), "device": "cpu", "task": "prompt-copa"}
+    model = write_decoder(tmp_path / "decoder")
+    two, none = (
+        train(RunConfig(model=str(model), mode="none", add_bias=("v",), demonstrations=count, max_length=256, **given))
+        for count in (2, 0)
+    )
+    assert two.meta.metrics[-1]["accuracy"] != none.meta.metrics[-1]["accuracy"]
+    for one in (two, none):
+        found = evaluate(one, RunConfig(**recorded([one], "prompt-copa") | given))
+        assert found["accuracy"] == one.meta.metrics[-1]["accuracy"]
 
 
 def test_the_base_under_the_same_head_is_another_model(pair: list[Snapshot]) -> None:

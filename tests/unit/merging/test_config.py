@@ -93,6 +93,17 @@ def test_a_merge_is_scored_with_the_longest_limit_and_every_added_bias_of_its_so
     assert recorded(sources[3:]) == {"model": "bundled"}
 
 
+def test_demonstrations_are_repeated_on_the_own_task_alone() -> None:
+    one = example(1, task="prompt-copa", hyperparameters={"demonstrations": 2})
+    assert recorded([one], "prompt-copa") == {"model": "bundled", "demonstrations": 2}
+    assert recorded([one], "prompt-sst2") == recorded([one]) == {"model": "bundled"}
+    mine = example(1, task="films", hyperparameters={"demonstrations": 2})
+    assert recorded([mine], "films") == {"model": "bundled"}, "its own rows are not at hand"
+    for wrong in (0, -1, 10**9, "2", True):
+        odd = example(1, task="prompt-copa", hyperparameters={"demonstrations": wrong})
+        assert "demonstrations" not in recorded([odd], "prompt-copa")
+
+
 def test_a_model_in_a_folder_is_looked_for_under_its_full_path() -> None:
     one = example(1)
     one.meta = dataclasses.replace(
