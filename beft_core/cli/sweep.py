@@ -28,6 +28,7 @@ from beft_core.execution.clusters.submission import Submission, jobs_for, wait
 from beft_core.execution.fleet import MAX_WORKERS, at_once, places, sweep_here
 from beft_core.extras import require_training
 from beft_core.files.paths import user_path
+from beft_core.methods import METHODS
 from beft_core.presets import layout_here
 from beft_core.settings import arguments
 from beft_core.sweeps import grouping
@@ -37,7 +38,7 @@ from beft_core.sweeps.rows import lacked_memory
 from beft_core.sweeps.seed_means import over_seeds
 from beft_core.sweeps.sharing.kept import Kept
 from beft_core.sweeps.sharing.renewal import Renewal, renewal_of
-from beft_core.sweeps.spec import COMMON, MAX_SEEDS, SweepSpec, identity, read_spec
+from beft_core.sweeps.spec import COMMON, MAX_SEEDS, SweepSpec, identity, mode_and_terms, read_spec
 from beft_core.sweeps.store import SweepFolder
 from beft_core.training.preconditions import require_data, require_models
 
@@ -221,6 +222,9 @@ def sweep(
         raise UserError(f"got --workers {own['workers']}", f"from 1 to {MAX_WORKERS}")
     settings = fields.pop("settings", None) or {}
     spec = SweepSpec.from_dict({**fields, "settings": {**settings, **given}})
+    trained = [*spec.terms, *(entry["method"] for entry in spec.methods)]
+    if flags["probe_lrs"] and not any(METHODS[mode_and_terms(name)[0]].every_bias for name in trained):
+        raise UserError("got --probe-lrs in a sweep without probes", "all among the terms", "--terms v q k all")
     if print_config:
         grid = {name: value for name, value in spec.to_dict().items() if value or value is False or name == "terms"}
         options_file.show(plain(grid | {name: value for name, value in own.items() if value or type(value) is int}))

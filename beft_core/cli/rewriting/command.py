@@ -97,6 +97,10 @@ def rewrite(
     """Write the same model down differently: no output changes, but do its scores?"""
     if shift is None and scale is None:
         raise UserError("got neither --shift nor --scale", "one of them", "--shift 5")
+    if shift is None and (direction, seed) != ("random", 0):
+        raise UserError("got --direction or --seed without --shift", "the constant that they are of", "--shift 5")
+    if shift is not None and direction != "random" and seed != 0:
+        raise UserError(f"got --seed with --direction {direction}", "one of them", "--direction random")
     folder = _new_folder(out, model)
     path = output.out_path(out) if out and folder is None else None
     snapshot = read_snapshot(user_path(file, "the file"))

@@ -35,6 +35,7 @@ from beft_core.sweeps.store import SweepFolder
         (["--config", "/none.yaml"], "cannot read"),
         (["--epochs", "0"], "at least 1"),
         (["--merges", "sst2+rte"], "tasks of the sweep"),
+        (["--terms", "v", "q", "--probe-lrs", "1e-3"], "got --probe-lrs in a sweep without probes"),
     ],
 )
 def test_wrong_input_is_one_line(flags: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,11 @@ def test_without_the_weights_b_o_is_left_out(folder: Path) -> None:
 def test_wrong_input_is_told(folder: Path) -> None:
     assert "--shift 5" in assert_refused(beft("rewrite", PROBE))
     assert "0 to 100" in assert_refused(beft("rewrite", PROBE, "--shift", 1000))
+    for flags in (["--seed", 3], ["--direction", "along"]):
+        assert "without --shift" in assert_refused(beft("rewrite", PROBE, "--scale", 2, *flags))
+    assert "got --seed with --direction along" in assert_refused(
+        beft("rewrite", PROBE, "--shift", 1, "--direction", "along", "--seed", 3)
+    )
     assert "random, along, against" in assert_refused(beft("rewrite", PROBE, "--shift", 1, "--direction", "up"))
     assert "differ from those" in assert_refused(
         beft("rewrite", stored(folder, null_terms=("k",)), "--shift", 1, "--model", "bundled")
