@@ -224,7 +224,7 @@ def sweep(
     spec = SweepSpec.from_dict({**fields, "settings": {**settings, **given}})
     trained = [*spec.terms, *(entry["method"] for entry in spec.methods)]
     if flags["probe_lrs"] and not any(METHODS[mode_and_terms(name)[0]].every_bias for name in trained):
-        raise UserError("got --probe-lrs in a sweep without probes", "all among the terms", "--terms v q k all")
+        output.note("--probe-lrs counts for nothing here: no probe is among the terms (all)")
     if print_config:
         grid = {name: value for name, value in spec.to_dict().items() if value or value is False or name == "terms"}
         options_file.show(plain(grid | {name: value for name, value in own.items() if value or type(value) is int}))

@@ -35,7 +35,6 @@ from beft_core.sweeps.store import SweepFolder
         (["--config", "/none.yaml"], "cannot read"),
         (["--epochs", "0"], "at least 1"),
         (["--merges", "sst2+rte"], "tasks of the sweep"),
-        (["--terms", "v", "q", "--probe-lrs", "1e-3"], "got --probe-lrs in a sweep without probes"),
     ],
 )
 def test_wrong_input_is_one_line(flags: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,6 +42,12 @@ def test_wrong_input_is_one_line(flags: list[str], words: str, tmp_path: Path, m
     line = assert_refused(beft("sweep", "--out", tmp_path / "out", *flags))
     assert words in line
     assert not (tmp_path / "out").exists(), "what was refused leaves no folder"
+
+
+def test_rates_of_probes_without_a_probe_are_told() -> None:
+    flags = ["--probe-lrs", "1e-3", "--dry-run"]
+    assert "--probe-lrs counts for nothing here" in beft("sweep", "--terms", "v", "q", *flags).err
+    assert "counts for nothing" not in beft("sweep", "--terms", "v", "all", *flags).err
 
 
 def test_without_pytorch_no_folder_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
