@@ -240,8 +240,8 @@ class Runs:
         seeds = here[~here["is_failed"] & here["value"].notna()].groupby([*_CELL, "lr", "seed"], sort=False)["run"]
         if several := int((seeds.nunique() > 1).sum()):
             remarks.append(
-                f"{several:,} seeds stand for several fine-tunes of other settings each, such as other layers, and "
-                "count with the mean of these: are these the tables of two sweeps?"
+                f"{several:,} seeds stand for several fine-tunes each, which differ in a setting that has no column, "
+                "and count with the mean of these"
             )
         if optimizers(here).nunique() > 1:
             remarks.append(

@@ -127,11 +127,11 @@ def test_regimes_without_a_name_are_called_by_their_size() -> None:
 def test_tables_of_two_sweeps_that_are_put_together_are_told() -> None:
     one = make_results()
     other = one.assign(run=[f"{run[:-1]}x" for run in one["run"]])  # of other layers, which no column says
-    (said,) = (note for note in tables.table1(pd.concat([one, other])).notes if "two sweeps" in note)
+    (said,) = (note for note in tables.table1(pd.concat([one, other])).notes if "seeds stand for" in note)
     count = len(one[one["state"] == "done"])
-    assert said.startswith(f"{count:,} seeds stand for several fine-tunes of other settings each")
+    assert said.startswith(f"{count:,} seeds stand for several fine-tunes each")
     for alone in (one, pd.concat([one, one])):  # the same fine-tunes twice are still the same
-        assert not any("two sweeps" in note for note in tables.table1(alone).notes)
+        assert not any("seeds stand for" in note for note in tables.table1(alone).notes)
 
 
 def test_what_a_reader_must_know() -> None:
