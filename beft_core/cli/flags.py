@@ -415,8 +415,9 @@ def completed(given: dict[str, Any]) -> dict[str, Any]:
 
 def config_of(given: dict[str, Any]) -> RunConfig:
     """Make the configuration of the flags, checked as far as possible without data and model. Raises UserError."""
-    if "train_file" in given and "task" in given:
-        raise UserError("got both --task and --train-file", "one of them")
+    for field in ("task", "data_dir"):
+        if "train_file" in given and field in given:
+            raise UserError(f"got both --{field.replace('_', '-')} and --train-file", "one of them")
     if "train_file" not in given:
         for field in TABLE:
             if field in given and field != "eval_file":  # of that, RunConfig says it

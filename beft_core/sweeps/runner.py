@@ -259,7 +259,8 @@ class _Work:
         before = self.folder.row(name)
         if before is not None and not lacked_memory(before):
             self.observer.message(f"memory ran out for {trains(bank[0])} alone: its row from before stays")
-        failure = f"{MEMORY_RAN_OUT} with this run alone; try a smaller batch size"
+        fewer = ", or fewer workers on one GPU" if self.sharing.workers > 1 else ""
+        failure = f"{MEMORY_RAN_OUT} with this run alone; try a smaller batch size{fewer}"
         self.folder.save({**plan_columns(bank[0]), "state": "failed", "failure": failure, "bank_runs": 1}, None)
         self.reported.add(name)
 

@@ -145,6 +145,7 @@ def test_methods_and_their_settings_fit_together(words: list[str], said: str, fo
 def test_a_table_and_its_columns_come_together() -> None:
     for given, said in (
         ({"task": "sst2", "train_file": "a.csv"}, "both --task and --train-file"),
+        ({"data_dir": "glue", "train_file": "a.csv"}, "both --data-dir and --train-file"),
         ({"text_pair": "b"}, "--text-pair without --train-file"),
         ({"label": "l"}, "--label without --train-file"),
     ):
