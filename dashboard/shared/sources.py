@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import streamlit as st
 
 from beft_core.errors import UserError
@@ -147,14 +149,16 @@ def accept(name: str, data: bytes) -> Source:
 
 
 def add_upload(name: str, snapshot: Snapshot) -> Source:
-    """Put a checked snapshot on the shelf of this tab; one of the same name is replaced.
+    """Put a checked snapshot on the shelf of this tab.
+
+    The same one again takes its own place. Another of the same name, as the files of all runs have it, gets a number.
 
     Raises:
         UserError: this tab holds as many uploads, or bytes, as it may.
     """
     size = sum(array.nbytes for array in snapshot.tensors().values())
-    source = Source(f"Upload: {name}", None, group="upload", memory=snapshot, size=size)
     held: dict[str, Source] = st.session_state.setdefault(UPLOADS, {})
+    source = Source(_free_title(f"Upload: {name}", snapshot, held), None, group="upload", memory=snapshot, size=size)
     others = [other for other in held.values() if other.title != source.title]
     room = MAX_UPLOAD_BYTES - sum(other.size for other in others)
     if len(others) >= MAX_UPLOADS or size > room:
@@ -165,6 +169,19 @@ def add_upload(name: str, snapshot: Snapshot) -> Source:
         )
     held[source.title] = source
     return source
+
+
+def _free_title(title: str, snapshot: Snapshot, held: Mapping[str, Source]) -> str:
+    """Find the title of an upload: the first, numbered from 2 on, that no other snapshot has."""
+    titles = (title if number == 1 else f"{title} ({number})" for number in itertools.count(1))
+    return next(one for one in titles if one not in held or _alike(held[one].read(), snapshot))
+
+
+def _alike(one: Snapshot, other: Snapshot) -> bool:
+    """Say whether two snapshots hold the same: what they say of themselves, and every tensor."""
+    mine, theirs = one.tensors(), other.tensors()
+    same = one.meta == other.meta and mine.keys() == theirs.keys()
+    return same and all(np.array_equal(array, theirs[name], equal_nan=True) for name, array in mine.items())
 
 
 def remove_upload(title: str) -> None:

@@ -119,6 +119,18 @@ def test_fine_tunes_of_one_base_show_their_angles(tmp_path: Path) -> None:
     assert "two different snapshots" in said(sound(at)) and charts(at) == 0
 
 
+def test_files_of_one_name_stand_beside_each_other(tmp_path: Path) -> None:
+    (_, one), (_, other), (_, third) = good(tmp_path, 1, 2, 3)
+    name = "snapshot.beft.safetensors"  # as every run calls its own
+    at = upload(opened("compare", compare="A probe"), (name, one), (name, other))
+    assert chosen(at) == ["A probe", f"Upload: {name}", f"Upload: {name} (2)"] and not at.error
+    assert chosen(upload(at, (name, other))) == chosen(at), "the same file again is no other one"
+    assert chosen(upload(at, (name, third)))[2:] == [f"Upload: {name} (2)", f"Upload: {name} (3)"]
+    held = [source.read() for source in at.session_state["uploads"].values()]
+    for found, seed in zip(held, (1, 2, 3), strict=True):
+        assert np.array_equal(found.post("encoder", "v"), example(seed, pre=base()).post("encoder", "v"))
+
+
 def test_fine_tunes_on_own_tables_say_how_their_rows_were_read(tmp_path: Path) -> None:
     columns = {"text": "review", "text_pair": None, "label": "stars"}
     heads = {
