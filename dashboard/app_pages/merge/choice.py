@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,11 @@ class Choice:
     """File of each snapshot; None: one that was uploaded."""
 
     @property
+    def common(self) -> tuple[str, ...]:
+        """Terms that all of the snapshots trained, of which :attr:`terms` are chosen."""
+        return common_terms(self.snapshots)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Unique short names of the snapshots: their tasks, as the paper writes them, where these differ."""
         return tuple(map(as_written, self.comparison.labels))
@@ -46,6 +52,11 @@ class Choice:
     def contents(self) -> tuple[str, ...]:
         """Hashes by which evaluations of the same snapshots are found again."""
         return tuple(map(content, self.snapshots))
+
+
+def common_terms(snapshots: Sequence[Snapshot]) -> tuple[str, ...]:
+    """List the terms that all of the snapshots trained."""
+    return tuple(term for term in TERM_KEYS if all(term in one.meta.trained_terms for one in snapshots))
 
 
 def choose() -> Choice | None:
@@ -82,12 +93,11 @@ def _named(opened: Opened) -> Snapshot:
 
 
 def _fitting(titles: tuple[str, ...], snapshots: tuple[Snapshot, ...], paths: tuple[Path | None, ...]) -> Choice:
-    trained = [set(snapshot.meta.trained_terms) for snapshot in snapshots]
-    common = [term for term in TERM_KEYS if all(term in terms for terms in trained)]
+    common = common_terms(snapshots)
     if not common:
         compare(snapshots)  # raises, and says which two do not fit
     if len(common) == 1:
-        terms: tuple[str, ...] = tuple(common)
+        terms = common
     else:
         with page.control("settings", "merge-terms"):
             names = {SYMBOLS[term].symbol: term for term in common}
@@ -104,7 +114,8 @@ def _fitting(titles: tuple[str, ...], snapshots: tuple[Snapshot, ...], paths: tu
         if not terms:
             raise UserError("got no bias terms to merge", f"some of {', '.join(common)}")
     choice = Choice(titles, snapshots, terms, compare(snapshots, terms=terms), paths)
-    left = sorted(set.union(*trained) - set(common), key=TERM_KEYS.index)
+    trained = {term for snapshot in snapshots for term in snapshot.meta.trained_terms}
+    left = sorted(trained - set(common), key=TERM_KEYS.index)
     if left:
         st.caption(
             f":material/info: Not all of them trained {', '.join(latex(term) for term in left)}: only what they share "

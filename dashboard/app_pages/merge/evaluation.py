@@ -230,7 +230,8 @@ def _earlier(choice: Choice) -> None:
         ):
             config = config_of(run)
             if config is not None:
-                found[f"{title(config)} · {card.moment(run.recorded().created)}"] = run.id
+                terms = f" of {', '.join(config.terms)}" if config.terms and len(choice.common) > 1 else ""
+                found[f"{title(config)}{terms} · {card.moment(run.recorded().created)}"] = run.id
         if len(found) == MAX_EARLIER:
             break
     card.choose_other(CARD, EARLIER, "Earlier evaluations of these", found)

@@ -23,6 +23,7 @@ from dashboard.content.samples import samples_folder
 from dashboard.figures.merging import along_the_line
 from dashboard.figures.parts import style
 from dashboard.figures.parts.labels import as_written
+from dashboard.figures.parts.style import latex
 from dashboard.run_watch import card
 from dashboard.shared import page, tour
 from dashboard.shared.figure import offer_table, show
@@ -38,8 +39,15 @@ class Shown:
     run: Run | None = None
 
     def is_of(self, choice: Choice | None) -> bool:
-        """Say whether it is of the chosen fine-tunes."""
-        return choice is not None and self.config.sources == choice.contents
+        """Say whether it is of the chosen fine-tunes, and of the chosen terms of them."""
+        return self.is_of_others(choice) == ""
+
+    def is_of_others(self, choice: Choice | None) -> str:
+        """Write, as Markdown, what it is of, where that is not what is chosen; else empty."""
+        if choice is None or self.config.sources != choice.contents:
+            return " and ".join(f"*{plain(title)}*" for title in self.config.titles)
+        merged = self.config.terms or choice.common
+        return "" if set(merged) == set(choice.terms) else ", ".join(latex(term) for term in merged)
 
 
 def found(run: Run | None, choice: Choice | None) -> Shown | None:
@@ -99,9 +107,8 @@ def answer(shown: Shown, choice: Choice | None) -> None:
                     on_click=card.dismiss,
                     args=(evaluation.CARD,),
                 )
-    if not shown.is_of(choice):
-        names = " and ".join(f"*{plain(title)}*" for title in config.titles)
-        st.info(f"This evaluation is of {names}, not of what is chosen below.", icon=":material/info:")
+    if others := shown.is_of_others(choice):
+        st.info(f"This evaluation is of {others}, not of what is chosen below.", icon=":material/info:")
     for task, why in result.left_out.items():
         st.warning(f"**{plain(as_written(task))}** was left out: {plain(why)}", icon=":material/database_off:")
     st.markdown(_table(result))

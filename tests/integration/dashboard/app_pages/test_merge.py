@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from dashboard_tools import button, charts, opened, sound, wait
+from made_up_samples import write_index
 from merge_samples import MORE, PAIR, fine_tune, write_pair
 
 from beft_core.execution.start import launch
@@ -93,6 +94,24 @@ def test_an_evaluation_of_the_samples_is_the_first_thing_one_sees(lab: Path) -> 
     (lab / "samples" / SHIPPED).write_text('{"evaluations": [{}]}')
     at = opened("merge")
     assert "entry 1" in at.error[0].value and charts(at) == 4
+
+
+def test_an_evaluation_of_other_terms_is_not_that_of_the_choice(lab: Path) -> None:
+    both = [fine_tune(task, seed, ("q", "v")) for seed, task in enumerate(("demo-sentiment", "demo-similarity"), 1)]
+    for name, one in zip(PAIR, both, strict=True):
+        write_snapshot(lab / "samples" / f"{name}.beft.safetensors", one)
+    write_index(lab / "samples", PAIR)
+    made = scored_beforehand()  # of b_v alone
+    config = MergeConfig.of(both, TITLES, plane=7)
+    for scored, others in ((("q", "v"), ["b_v"]), (("v",), ["b_q", "b_v"]), (None, ["b_v"])):
+        write_evaluations(lab / "samples", [replace(made, config=replace(config, terms=scored))])
+        merged = ["b_q", "b_v"] if scored != ("v",) else ["b_v"]
+        at = opened("merge", merge_terms=merged, plane_a="1.0")
+        assert "At 1.00 and 0.50: **demo-sentiment 80.0 %**" in words(at).replace("\\", "") and not at.info, scored
+        at = opened("merge", merge_terms=others, plane_a="1.0")
+        assert "not of what is chosen below" in at.info[0].value, scored
+        assert all(f"${name}$" in at.info[0].value for name in merged)
+        assert "At 1.00" not in words(at) and "Score the plane to see" in words(at), "that plane is of other terms"
 
 
 @pytest.mark.usefixtures("pair")
