@@ -70,7 +70,7 @@ def drop_f1(predicted: str, gold: str) -> float:
     ours, theirs = ([set(span.split()) for span in _spans(text)] for text in (predicted, gold))
     scores = np.array([[_bag_f1(bag, right) for bag in ours] for right in theirs])
     aligned = scores[linear_sum_assignment(scores, maximize=True)]
-    return round(float(aligned.sum()) / max(scores.shape), 2)
+    return float(np.round(aligned.sum() / max(scores.shape), 2))
 
 
 def _drop_exact(predicted: str, gold: str) -> float:

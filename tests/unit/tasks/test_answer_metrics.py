@@ -69,6 +69,11 @@ def test_drops_f1(predicted: str, gold: str, f1: float) -> None:
     assert drop_f1(predicted, gold) == f1
 
 
+def test_a_half_is_rounded_as_the_script_rounds_it() -> None:
+    predicted, gold = "bush cox\ntate young", "bush dunn ely\ntate park quin ross stone unger"  # spans of 0.4 and 0.25
+    assert drop_f1(predicted, gold) == 0.32  # numpy's, of 0.325; Python's would be 0.33
+
+
 def test_drops_metrics_keep_spans_together_and_the_authors_take_each_alone() -> None:
     predicted, answers = ["Jones"], [("Smith\nJones", "12")]
     assert compute_answers(tuple(ANSWER_METRICS), predicted, answers) == {
