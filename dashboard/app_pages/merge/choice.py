@@ -97,7 +97,7 @@ def _fitting(titles: tuple[str, ...], snapshots: tuple[Snapshot, ...], paths: tu
     if not common:
         compare(snapshots)  # raises, and says which two do not fit
     if len(common) == 1:
-        terms = common
+        terms: tuple[str, ...] = common
     else:
         with page.control("settings", "merge-terms"):
             names = {SYMBOLS[term].symbol: term for term in common}
