@@ -51,4 +51,4 @@ def told_apart(results: pd.DataFrame) -> pd.DataFrame:
     main = results["model"].map({name: usual(rows) for name, rows in results.groupby("model", dropna=False)})
     apart = (said != main) & main.notna()
     regimes = [f"{name}, epsilon {of}" for name, of in zip(results["regime"], said, strict=True)]
-    return results.assign(regime=results["regime"].where(~apart, regimes))
+    return results.assign(regime=results["regime"].astype(object).where(~apart, regimes))
