@@ -17,7 +17,7 @@ from beft_core.tasks.prompts.render import Row, examples_of
 from beft_core.tasks.prompts.spec import PromptSpec
 from beft_core.tasks.spec import TaskSpec
 
-_METRICS: dict[str, tuple[str, ...]] = {
+METRICS_OF_KIND: dict[str, tuple[str, ...]] = {
     "classification": PROBLEMS["classification"],
     "choice": ("accuracy",),
     "text": ("answer_f1", "exact_match"),
@@ -88,7 +88,7 @@ class OwnPrompt:
             text_pair=None,
             label=self.label,
             labels=self.labels,
-            metrics=_METRICS[prompt.kind],
+            metrics=METRICS_OF_KIND[prompt.kind],
             regimes=dict.fromkeys(("low", "medium", "high", "all")),
             evals={"validation": evaluated},
             objective="candidates" if prompt.trained_by == "candidates" else "generation",

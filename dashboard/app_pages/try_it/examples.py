@@ -23,6 +23,7 @@ from beft_core.reports.paired import (
     sign_test,
 )
 from beft_core.tasks.examples import TaskData
+from beft_core.tasks.own_prompts import METRICS_OF_KIND
 from beft_core.tasks.own_table import PROBLEMS
 from beft_core.tasks.predictions import Predictions
 from beft_core.tasks.registry import TASKS
@@ -146,6 +147,8 @@ def _examples_here(setup: Setup, run: Chosen) -> TaskData:
 def _metrics(setup: Setup, both: Matched) -> tuple[str, ...]:
     if setup.task in TASKS:
         return TASKS[setup.task].metrics
+    if setup.prompt is not None:
+        return METRICS_OF_KIND[setup.prompt.kind]
     return PROBLEMS["regression" if both.a.regression else "classification"]
 
 

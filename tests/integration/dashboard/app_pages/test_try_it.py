@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import streamlit as st
 from dashboard_tools import PlayedService, button, charts, opened, sound
@@ -16,12 +17,16 @@ from streamlit.testing.v1 import AppTest
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
 from beft_core.inference.held import HeldFineTunes
+from beft_core.reports.paired import match
 from beft_core.runs.predictions import read_predictions
 from beft_core.runs.run import Run
 from beft_core.runs.status import Status
 from beft_core.snapshots.snapshot import adapter_beside
 from beft_core.tasks.load import load_task
-from dashboard.app_pages.try_it.setup import DEFAULT, FIRST
+from beft_core.tasks.predictions import Predictions
+from beft_core.tasks.prompts.spec import PromptSpec
+from dashboard.app_pages.try_it import examples
+from dashboard.app_pages.try_it.setup import DEFAULT, FIRST, Setup
 from dashboard.figures.parts.style import TERM_COLOURS
 from dashboard.shared import model_service
 from dashboard.shared.picker import TRY_EXAMPLES as EXAMPLES
@@ -145,6 +150,21 @@ def test_examples_of_a_task_one_by_one(desk: InProcess) -> None:
     broken = at.dataframe[0].value
     assert (broken["gold"] != broken["b_v"]).all() and (broken["gold"] == broken["all biases"]).all()
     assert f"{len(fixed):,} time" in verdict and f"{len(broken):,} time" in verdict
+
+
+@pytest.mark.parametrize(
+    ("prompt", "metrics"),
+    [
+        (PromptSpec("{text} It was", ("bad", "good")), ("accuracy", "f1_macro")),
+        (PromptSpec("{ask}", candidate_columns=("answers",)), ("accuracy",)),  # the second of these is no class
+        (None, ("accuracy", "f1_macro")),
+    ],
+)
+def test_two_are_compared_by_the_metrics_that_their_own_task_has(
+    prompt: PromptSpec | None, metrics: tuple[str, ...]
+) -> None:
+    one = Predictions("mine", np.arange(3), np.zeros(3), np.eye(3, 2, dtype=np.float32))
+    assert examples._metrics(Setup((), "mine", False, prompt), match(one, one)) == metrics
 
 
 def test_an_example_of_the_task_is_taken_into_the_field(desk: InProcess) -> None:
