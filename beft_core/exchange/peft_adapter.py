@@ -155,8 +155,9 @@ def adapter_of(
     """Make the PEFT BEFT adapter of a snapshot of biases; `base` and `task` as in :func:`export_peft`.
 
     Raises:
-        NoAdapter: a moved term that is not a linear module's bias (LayerNorms), none that moved, a head that
-            transformers' classifier does not have, or a base that was rewritten, which no file holds.
+        NoAdapter: a moved term that is not a linear module's bias (LayerNorms), none that moved, biases outside of the
+            layers that moved, a head that transformers' classifier does not have, or a base that was rewritten, which
+            no file holds.
         UserError: another base model, or one that is not here.
     """
     task = task or snapshot.meta.task
@@ -176,6 +177,12 @@ def adapter_of(
     tensors = _vectors(snapshot, layout)
     prefix = f"extra.{task}."
     extra = {name.removeprefix(prefix): array for name, array in snapshot.extra.items() if name.startswith(prefix)}
+    if "outside.bias" in extra:
+        raise NoAdapter(
+            f"{snapshot.source} moved biases outside of the layers, too, with the head of {task}",
+            "the biases of linear modules alone, all that PEFT's BEFT can hold",
+            "beft export FILE --merged FOLDER, a plain model with the biases in place",
+        )
     if "pooler.bias" in extra:
         vector = extra["pooler.bias"] - _pooler_bias(weights, layout)
         tensors[f"{ROOT}{layout.prefix}.{layout.head.pooler_module}{VECTOR}"] = vector[None]

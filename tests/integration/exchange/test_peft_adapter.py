@@ -24,11 +24,14 @@ from transformers import (
 
 from beft_core.errors import UserError
 from beft_core.exchange.checkpoints import extract
-from beft_core.exchange.peft_adapter import CONFIG, WEIGHTS, export_peft, import_peft
+from beft_core.exchange.peft_adapter import CONFIG, WEIGHTS, NoAdapter, export_peft, import_peft
+from beft_core.merging.merge import merge
 from beft_core.models import biases, load
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta, read_snapshot, write_snapshot
 
 peft = pytest.importorskip("peft")
+
+SAMPLES = Path(__file__).parents[3] / "sample_snapshots"
 
 SIZES: dict[str, Any] = {
     "vocab_size": 50,
@@ -240,6 +243,14 @@ def test_what_peft_cannot_hold_is_refused(adapter: Path, tmp_path: Path) -> None
     with pytest.raises(UserError, match="other is not the base model"):
         export_peft(snapshot, tmp_path / "out", base=tmp_path / "other")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_head_that_was_trained_with_biases_outside_of_the_layers_is_no_adapter(tmp_path: Path) -> None:
+    probes = [read_snapshot(SAMPLES / f"{task}-low-seed0-probe.beft.safetensors") for task in ("sst2", "stsb")]
+    merged = merge(probes, "mean", terms=["v"])  # LayerNorms are left out, but not that of the embeddings
+    assert "extra.sst2.outside.bias" in merged.extra
+    with pytest.raises(NoAdapter, match=r"biases outside of the layers.*beft export FILE --merged FOLDER"):
+        export_peft(merged, tmp_path / "adapter", base="bundled", task="sst2")
 
 
 def test_the_bundled_model_by_name(tmp_path: Path) -> None:
