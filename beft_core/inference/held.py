@@ -24,6 +24,7 @@ from beft_core.inference.variants import Variant
 from beft_core.merging.config import recorded
 from beft_core.models.biases import LoadedModel
 from beft_core.models.null_certificate import few_threads
+from beft_core.models.source import version_of
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.training import inputs
 from beft_core.training.objectives.registry import objective_of
@@ -168,8 +169,10 @@ class HeldFineTunes:
         return {"logits": found, "seconds": time.perf_counter() - began}
 
     def model(self, config: RunConfig) -> LoadedModel:
-        """Load the base model of a configuration, once. Raises UserError as :func:`beft_core.training.inputs.load`."""
-        key = config.model, config.add_bias, config.rewrite_scale
+        """Load the base model of a configuration, once while its files stay as they are. Raises UserError as
+        :func:`beft_core.training.inputs.load`.
+        """
+        key = config.model, version_of(config.model), config.add_bias, config.rewrite_scale
         if key not in self._models:
             self._writers.clear()  # they hold their models, of which one may have to go
             self._banks.clear()

@@ -28,6 +28,7 @@ from beft_core.models.biases import LoadedModel, add_zero_bias, get_bias, restor
 from beft_core.models.folding import folded_change
 from beft_core.models.load import load_model
 from beft_core.models.null_certificate import TOLERANCE, NullReport, few_threads, null_certificate
+from beft_core.models.source import version_of
 from beft_core.terms import CANDIDATES
 
 MAX_CHARACTERS = 400
@@ -111,6 +112,8 @@ class HeldModel:
 
     def __init__(self) -> None:
         self._bench: Bench | None = None
+        self._version = ""
+        """State of the model's files when it was loaded."""
 
     def describe(self, model: str) -> dict[str, Any]:
         """Load a model, or have it loaded, and tell what it is (:meth:`Bench.facts`).
@@ -129,8 +132,9 @@ class HeldModel:
         return prove(self._loaded(model), sentence, layer, size, seed, pair)
 
     def _loaded(self, name: str) -> Bench:
-        if self._bench is None or self._bench.name != name:
-            self._bench = None  # the memory of the old one first
+        state = version_of(name)
+        if self._bench is None or (self._bench.name, self._version) != (name, state):
+            self._bench, self._version = None, state  # the memory of the old one first
             loaded = load_model(name, attn="eager")
             if loaded.tokenizer is None:
                 raise UserError(f"got {name}, which reads pictures", "a model that reads text", "bundled")

@@ -138,6 +138,21 @@ def locate(name: str = BUNDLED, *, local_only: bool = False) -> ModelSource:
     return _from_hub(match["id"], match["revision"], local_only)
 
 
+def version_of(name: str) -> str:
+    """Tell the state of a folder or GGUF file: other words once any of the model's files was replaced. Empty where a
+    name is none of them, such as that of a model of the Hub.
+
+    Whoever keeps what a model answered, or the model itself, keeps it by its name and by this.
+    """
+    path = Path(name).expanduser()
+    try:
+        files = {file for pattern in FILES for file in path.glob(pattern)} if path.is_dir() else {path}
+        states = [(file.name, status.st_mtime_ns, status.st_size) for file in sorted(files) if (status := file.stat())]
+    except (OSError, ValueError):  # no file of that name, or none that can be
+        return ""
+    return repr(states)
+
+
 def bundled_path() -> Path:
     """Folder of the bundled model (sentence-transformers/all-MiniLM-L6-v2), its weights verified by SHA-256.
 

@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from beft_core.execution.model_service import ANSWER_SECONDS, ModelService
-from beft_core.models.source import BUNDLED
+from beft_core.models.source import BUNDLED, version_of
 from dashboard.shared import page
 
 
@@ -22,14 +22,16 @@ def service() -> ModelService:
 
 
 def ask(question: str, spinner: str, timeout: float = ANSWER_SECONDS, **fields: Any) -> Any:
-    """Ask the model service; answers are remembered. While one is worked out, the page shows `spinner`.
+    """Ask the model service; answers are remembered, those of a model in a folder until its files are replaced. While
+    one is worked out, the page shows `spinner`.
 
     Raises:
         UserError: as :meth:`beft_core.execution.model_service.ModelService.ask`; or a model that a read-only server
             does not open.
     """
-    page.model_of_page(str(fields.get("model", BUNDLED)))
-    asked = json.dumps(fields, sort_keys=True)
+    model = str(fields.get("model", BUNDLED))
+    page.model_of_page(model)
+    asked = json.dumps([fields, version_of(model)], sort_keys=True)
     with suppress(KeyError):
         return json.loads(_remembered(question, asked))
     with waiting(spinner), turn() as own:

@@ -134,6 +134,16 @@ def test_a_model_that_is_not_the_base_is_refused(tmp_path: Path) -> None:
         HeldFineTunes().answer([by_file("v", V)], ["a"], None, "sst2", [], str(tmp_path / "none"))
 
 
+def test_a_model_whose_files_were_replaced_is_loaded_again(tmp_path: Path) -> None:
+    config = RunConfig(model=str(write_decoder(tmp_path / "mine", seed=0)), device="cpu")
+    process = HeldFineTunes()
+    first = process.model(config)
+    assert process.model(config) is first
+    write_decoder(tmp_path / "mine", seed=1)
+    now = process.model(config)
+    assert now.info.weights != first.info.weights and now.info.weights == inputs.load(config).info.weights
+
+
 def test_windows_that_write_in_turn_keep_what_they_have_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_decoder(tmp_path / "tiny")
     runs = [by_content("mine", asked_fine_tune(inputs.load(RunConfig(model=str(folder), add_bias=("v",)))))]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from example_decoder import write_decoder
 from tiny_models import CONFIGS, HEAD_DIM, HEADS, KEY_ACTS, LAYERS, Words, tiny, tiny_with_words
 
 from beft_core.errors import UserError
@@ -209,3 +211,13 @@ def test_one_model_is_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
         held.describe("a picture model")
     monkeypatch.setattr(attention_experiments, "load_model", load_model)
     assert held.describe("bundled")["layers"] == 6
+
+
+def test_a_model_whose_files_were_replaced_is_loaded_again(tmp_path: Path) -> None:
+    held, asked = HeldModel(), {"sentence": "a film", "layer": 0, "size": 1.0, "seed": 0}
+    folder = str(write_decoder(tmp_path / "mine", seed=0))
+    first = held.prove(folder, **asked)
+    assert held.prove(folder, **asked)["logits"] == first["logits"]
+    write_decoder(tmp_path / "mine", seed=1)
+    now = held.prove(folder, **asked)["logits"]
+    assert now == HeldModel().prove(folder, **asked)["logits"] != first["logits"]

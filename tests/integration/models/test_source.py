@@ -26,7 +26,7 @@ from huggingface_hub.utils import httpx
 from beft_core.errors import ModelNotHere, UserError
 from beft_core.models import source as model_source
 from beft_core.models.load import load_model
-from beft_core.models.source import bundled_path, known_models, locate
+from beft_core.models.source import bundled_path, known_models, locate, version_of
 
 
 def test_bundled_weights_are_verified(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -218,3 +218,21 @@ def test_of_two_commits_in_the_cache_the_named_one_is_taken(
     monkeypatch.setattr(huggingface_hub, "snapshot_download", functools.partial(real, cache_dir=cache))
     for name, commit in (("org/tiny", new), ("org/tiny@v1", old), (f"org/tiny@{old}", old)):
         assert locate(name, local_only=True).revision == commit
+
+
+def test_a_version_changes_with_any_file_of_a_model(tmp_path: Path) -> None:
+    assert version_of("bundled") == version_of("org/model@main") == version_of(str(tmp_path / "none")) == ""
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "notes.md").write_text("mine")
+    seen = [version_of(str(tmp_path))]
+    (tmp_path / "notes.md").write_text("mine, too")
+    assert version_of(str(tmp_path)) == seen[0] != ""
+    for name in ("config.json", "model-00001-of-00002.safetensors", "tokenizer.json"):
+        (tmp_path / name).write_text(name)
+        seen.append(version_of(str(tmp_path)))
+    assert len(set(seen)) == len(seen)
+    file = tmp_path / "small.gguf"
+    file.write_text("one")
+    first = version_of(str(file))
+    file.write_text("another")
+    assert version_of(str(file)) != first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock, call
 
@@ -49,3 +50,20 @@ def test_a_visitor_reads_what_is_waited_for_and_waits_for_no_answer_that_is_know
     ]
     assert line.method_calls == 2 * [*said, call.empty()]
     assert len(lines) == 2
+
+
+def test_a_model_whose_files_were_replaced_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_service, "service", Busy)
+    monkeypatch.setattr(model_service, "waiting", lambda spinner: nullcontext())
+    monkeypatch.setattr(model_service, "turn", lambda: nullcontext(busy))
+    model_service._remembered.clear()
+    busy, weights = Busy(), tmp_path / "model.safetensors"
+    weights.write_bytes(b"one")
+    assert [model_service.ask("prove", "Asking", model=str(tmp_path)) for _ in range(2)] == [1, 1]
+    weights.write_bytes(b"another")
+    assert [model_service.ask("prove", "Asking", model=str(tmp_path)) for _ in range(2)] == [2, 2]
+    assert [model_service.ask("prove", "Asking", model=name) for name in ("bundled", "org/model", "bundled")] == [
+        3,
+        4,
+        3,
+    ]
