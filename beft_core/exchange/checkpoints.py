@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,15 @@ import numpy as np
 from beft_core import __version__
 from beft_core.architectures.layout import Layout
 from beft_core.errors import UserError
+from beft_core.files.safetensors_file import as_bytes, as_float32
 from beft_core.models.bias_reader import ModelWeights
 from beft_core.snapshots.null_elements import ranges_of
 from beft_core.snapshots.snapshot import Key, ModelInfo, Snapshot, SnapshotMeta, fingerprint
 from beft_core.terms import TERM_KEYS
 
 Source = str | os.PathLike[str]
+NARROW = ("F16", "BF16")
+"""Types of a file that hold fewer digits than float32."""
 
 
 def extract(
@@ -26,7 +30,8 @@ def extract(
 
     Both are a folder, a safetensors file, the index of a sharded one, "bundled" or a Hub id. `config` is a
     ``config.json``; by default the one beside the base, or else beside the tuned model. Terms of which
-    any element changed count as trained. `details` are fields of `SnapshotMeta`, such as ``seed=1``.
+    any element changed count as trained; what is only rounded, because the tuned model is stored in a narrower type
+    than its base, did not change. `details` are fields of `SnapshotMeta`, such as ``seed=1``.
 
     Raises:
         UserError: unreadable files, an unknown architecture, models without biases, or ones that do not fit each other.
@@ -50,8 +55,28 @@ def extract(
     lost = [f"{stack}.{term}" for stack, term in pre if (stack, term) not in post]
     if lost:
         raise UserError(f"{after.file.name} lacks {', '.join(lost)}, which the base has", "a fine-tune of that base")
+    post = _without_rounding(pre, post, after, layout)
     pre |= {key: np.zeros_like(array) for key, array in post.items() if key not in pre}  # a bias that it added
     return imported(info, layout, pre, post, task, {"base": before.id, "tuned": after.id}, **details)
+
+
+def _without_rounding(
+    pre: Mapping[Key, np.ndarray], post: Mapping[Key, np.ndarray], after: ModelWeights, layout: Layout
+) -> dict[Key, np.ndarray]:
+    """Take back what only rounding changed: elements of ``post`` that are those of ``pre`` in the type of their file.
+
+    A model that was saved in bfloat16 has other values than its base of float32 in every bias, trained or not, and
+    scores would compare rounding.
+    """
+    found = {key: array.copy() for key, array in post.items()}
+    for slot in (*layout.slots, *layout.addable):
+        key, name = (slot.stack, slot.term), after.find(layout.checkpoint_names(slot))
+        if name is None or key not in pre or key not in found or (dtype := after.info(name).dtype) not in NARROW:
+            continue
+        was, row = pre[key][slot.layer], found[key][slot.layer]
+        with suppress(UserError):  # too large for the type, so it is not in the file like that
+            np.copyto(row, was, where=as_float32(as_bytes(was, dtype), dtype) == row)
+    return found
 
 
 def model_info(base: ModelWeights, layout: Layout, pre: Mapping[Key, np.ndarray]) -> ModelInfo:

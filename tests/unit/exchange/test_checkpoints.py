@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from example_models import BERT, HIDDEN, MLP, bert_tensors, write_model
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as torch_save
 
 from beft_core.errors import UserError
 from beft_core.exchange.checkpoints import extract
@@ -19,6 +21,26 @@ def test_only_terms_that_moved_count_as_trained(tmp_path: Path) -> None:
     after["bert.encoder.layer.1.attention.self.value.bias"][0] += 1
     base = write_model(tmp_path / "base", bert_tensors(0))
     assert extract(base, write_model(tmp_path / "tuned", after)).meta.trained_terms == ("v",)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_what_a_narrower_type_rounds_did_not_move(dtype: torch.dtype, tmp_path: Path) -> None:
+    before = {name: torch.from_numpy(array) for name, array in bert_tensors(0).items()}
+    base = write_model(tmp_path / "base", bert_tensors(0))
+    tuned = write_model(tmp_path / "tuned", bert_tensors(0))
+    after = {name: tensor.clone() for name, tensor in before.items()}
+    value = "bert.encoder.layer.1.attention.self.value.bias"
+    after[value][0] += 1
+    for one, trained in ((before, ()), (after, ("v",))):
+        torch_save({name: tensor.to(dtype) for name, tensor in one.items()}, tuned / "model.safetensors")
+        snapshot = extract(base, tuned)
+        assert snapshot.meta.trained_terms == trained
+        assert any((tensor.to(dtype).float() != tensor).any() for tensor in one.values()), "as plain values all moved"
+    moved = snapshot.post("encoder", "v") != snapshot.pre("encoder", "v")
+    assert np.argwhere(moved).tolist() == [[1, 0]]
+    assert snapshot.post("encoder", "v")[1, 0] == after[value].to(dtype)[0].float()
+    narrow, wide = extract(tuned, base), extract(tuned, tuned)  # a base in the narrower type is what it is
+    assert narrow.meta.trained_terms and not wide.meta.trained_terms
 
 
 def test_a_bias_that_the_fine_tune_added_starts_at_zero(tmp_path: Path) -> None:
