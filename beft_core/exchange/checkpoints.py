@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from beft_core import __version__
-from beft_core.architectures.layout import Layout
+from beft_core.architectures.layout import BiasSlot, Layout
 from beft_core.errors import UserError
 from beft_core.files.safetensors_file import as_bytes, as_float32
 from beft_core.models.bias_reader import ModelWeights
@@ -55,28 +56,36 @@ def extract(
     lost = [f"{stack}.{term}" for stack, term in pre if (stack, term) not in post]
     if lost:
         raise UserError(f"{after.file.name} lacks {', '.join(lost)}, which the base has", "a fine-tune of that base")
-    post = _without_rounding(pre, post, after, layout)
+    post = without_rounding(pre, post, layout, partial(_type_on_disk, after, layout))
     pre |= {key: np.zeros_like(array) for key, array in post.items() if key not in pre}  # a bias that it added
     return imported(info, layout, pre, post, task, {"base": before.id, "tuned": after.id}, **details)
 
 
-def _without_rounding(
-    pre: Mapping[Key, np.ndarray], post: Mapping[Key, np.ndarray], after: ModelWeights, layout: Layout
+def without_rounding(
+    pre: Mapping[Key, np.ndarray],
+    post: Mapping[Key, np.ndarray],
+    layout: Layout,
+    type_of: Callable[[BiasSlot], str | None],
 ) -> dict[Key, np.ndarray]:
-    """Take back what only rounding changed: elements of ``post`` that are those of ``pre`` in the type of their file.
+    """Take back what only rounding changed: elements of ``post`` that are those of ``pre`` in the type of their tensor.
 
     A model that was saved in bfloat16 has other values than its base of float32 in every bias, trained or not, and
-    scores would compare rounding.
+    scores would compare rounding. ``type_of``: name of the type of a bias after the fine-tune, as files call it.
     """
     found = {key: array.copy() for key, array in post.items()}
     for slot in (*layout.slots, *layout.addable):
-        key, name = (slot.stack, slot.term), after.find(layout.checkpoint_names(slot))
-        if name is None or key not in pre or key not in found or (dtype := after.info(name).dtype) not in NARROW:
+        key = slot.stack, slot.term
+        if key not in pre or key not in found or (dtype := type_of(slot)) not in NARROW:
             continue
         was, row = pre[key][slot.layer], found[key][slot.layer]
-        with suppress(UserError):  # too large for the type, so it is not in the file like that
+        with suppress(UserError):  # too large for the type, so it is not there like that
             np.copyto(row, was, where=as_float32(as_bytes(was, dtype), dtype) == row)
     return found
+
+
+def _type_on_disk(weights: ModelWeights, layout: Layout, slot: BiasSlot) -> str | None:
+    name = weights.find(layout.checkpoint_names(slot))
+    return None if name is None else weights.info(name).dtype
 
 
 def model_info(base: ModelWeights, layout: Layout, pre: Mapping[Key, np.ndarray]) -> ModelInfo:

@@ -14,7 +14,7 @@ from torch import nn
 from beft_core.architectures.layout import Layout
 from beft_core.architectures.resolve import layout_for
 from beft_core.errors import UserError
-from beft_core.exchange.checkpoints import imported
+from beft_core.exchange.checkpoints import imported, without_rounding
 from beft_core.exchange.peft_adapter import head_names
 from beft_core.models.biases import LoadedModel, add_zero_bias, get_bias, read_biases, weights_of, write_biases
 from beft_core.models.in_memory import backbone_of, origin
@@ -23,6 +23,9 @@ from beft_core.snapshots.meta import NO_BIASES
 from beft_core.snapshots.snapshot import Key, ModelInfo, Snapshot, SnapshotMeta, fingerprint
 from beft_core.training.methods.bias_bank import outside_modules
 from beft_core.training.preconditions import head_of
+
+_NARROW = {torch.float16: "F16", torch.bfloat16: "BF16"}
+"""Types of tensors that hold fewer digits than float32, by the names that files have for them."""
 
 
 def snapshot_from_models(before: object, after: object, task: str, details: Mapping[str, Any]) -> Snapshot:
@@ -45,6 +48,7 @@ def snapshot_from_models(before: object, after: object, task: str, details: Mapp
         if key not in post or post[key].shape != value.shape:
             got = "nothing" if key not in post else f"shape {post[key].shape}"
             raise UserError(f"got {got} as {'.'.join(key)} after the fine-tune", f"shape {value.shape}, as before it")
+    post = without_rounding(pre, post, tuned.layout, lambda slot: _NARROW.get(get_bias(tuned.backbone, slot).dtype))
     pre |= {key: np.zeros_like(value) for key, value in post.items() if key not in pre}  # a bias that it added
     sources = {"base": base.id, "tuned": tuned.id}
     return imported(base.info, tuned.layout, pre, post, task, sources, **details)

@@ -17,7 +17,7 @@ from transformers import AutoModelForSequenceClassification
 from beft_core import Snapshot
 from beft_core.errors import UserError
 from beft_core.exchange.peft_adapter import head_names
-from beft_core.models.biases import LoadedModel, read_biases
+from beft_core.models.biases import LoadedModel, biases, read_biases, write_biases
 from beft_core.models.in_memory import copied
 from beft_core.training.methods.bias_bank import outside_modules
 from beft_core.training.workflow import fit_bank
@@ -76,6 +76,22 @@ def test_a_model_in_half_precision_is_known_by_rounded_values() -> None:
     read = read_biases(classifier.bert, model.layout)["encoder", "v"]
     rounded = torch.tensor(snapshot.post("encoder", "v")).bfloat16().float().numpy()
     assert np.array_equal(read, rounded)
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2"])  # whose projections are three, and one
+def test_of_a_model_in_half_precision_only_what_was_trained_moved(name: str) -> None:
+    before = tiny(name, attn="sdpa", dtype=torch.float32)
+    rng = np.random.default_rng(0)  # biases that bfloat16 rounds
+    write_biases(before, {key: rng.normal(size=value.shape) for key, value in biases(before).items()})
+    tuned = tiny(name, attn="sdpa", dtype=torch.float32)
+    moved = {key: value + (key[1] == "v") for key, value in biases(before).items()}
+    write_biases(tuned, moved)
+    snapshot = Snapshot.from_models(before.backbone, tuned.backbone.to(torch.bfloat16))
+    assert snapshot.meta.trained_terms == ("v",)
+    stack = before.layout.stack
+    assert np.array_equal(snapshot.post(stack, "q"), snapshot.pre(stack, "q"))
+    rounded = torch.tensor(moved[stack, "v"]).to(torch.bfloat16).float().numpy()
+    assert np.array_equal(snapshot.post(stack, "v"), rounded)
 
 
 def test_a_bias_that_was_added_is_added() -> None:
