@@ -8,6 +8,7 @@ part. Numpy alone computes them.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -191,17 +192,26 @@ def in_words(test: SignTest, a: str, b: str, regression: bool = False) -> str:
 def difference_in_words(found: Difference, a: str, b: str) -> str:
     """Say how far a metric differs, and whether that is more than the choice of examples may do."""
     name = found.metric.replace("_", " ")
-    ends = f"{name} {found.first:.3f} against {found.second:.3f}, a difference of {found.value:+.3f}"
-    interval = f"95 % interval {found.low:+.3f} to {found.high:+.3f}"
+    # Nothing is shown as 0 that is not, but for rounding; the verdict says whether the interval holds it.
+    shown = [0.0 if abs(one) < 1e-9 else one for one in (found.value, found.low, found.high)]
+    digits = next((at for at in range(3, 7) if all(round(one, at) or not one for one in shown)), 7)
+    value, low, high = (f"{one:+.{digits}f}" for one in shown)
+    ends = f"{name} {found.first:.{digits}f} against {found.second:.{digits}f}, a difference of {value}"
+    interval = f"95 % interval {low} to {high}"
     return f"{a} against {b}: {ends} ({interval}: {'0 is outside' if found.sure else '0 is inside'})."
 
 
 def p_in_words(p: float) -> str:
-    """Write a probability without an exponent while that can be read: 0.31, 0.00001, 2e-12."""
+    """Write a probability without an exponent while that can be read: 0.31, 0.00001, 2e-12.
+
+    One near :data:`SURE` has as many digits as tell it from that: 0.049 is more than chance, 0.054 is not.
+    """
+    if p == 0:
+        return f"{sys.float_info.min:.0e} or less"
     if p >= 0.01:
-        return f"{p:.2f}"
-    digits = -math.floor(math.log10(p)) if p else 0
-    return f"{p:.{digits}f}" if 0 < digits <= 6 else f"{p:.0e}"
+        return f"{p:.{next(digits for digits in range(2, 20) if round(p, digits) != SURE or p == SURE)}f}"
+    digits = -math.floor(math.log10(p))
+    return f"{p:.{digits}f}" if digits <= 6 else f"{p:.0e}"
 
 
 def _times(count: int) -> str:

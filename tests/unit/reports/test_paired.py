@@ -194,6 +194,23 @@ def test_the_words() -> None:
     ]
 
 
+def test_what_is_rounded_says_nothing_else_than_the_verdict() -> None:
+    """Of two splits whose p is 0.05 rounded, one is more than chance and the other is not."""
+    verdicts = {}
+    for first, second in ((21, 37), (26, 13), (0, 0), (4000, 1000)):
+        test = paired.SignTest(first, second, 10, paired.binomial_p(first, second))
+        verdicts[first] = in_words(test, "A", "B")
+    assert verdicts[21].endswith("more than chance, p = 0.048.")
+    assert verdicts[26].endswith("no more than chance may do, p = 0.053.")
+    assert verdicts[4000].endswith("more than chance, p = 2e-308 or less.")
+    assert [paired.p_in_words(p) for p in (0.0496, 0.05, 0.0504, 0.0449)] == ["0.0496", "0.05", "0.0504", "0.04"]
+    found = paired.Difference("accuracy", 0.8012, 0.8, 0.0002, 0.0022)
+    said = difference_in_words(found, "A", "B")
+    assert "accuracy 0.8012 against 0.8000, a difference of +0.0012 (95 % interval +0.0002 to +0.0022: 0 is out" in said
+    same = difference_in_words(paired.Difference("accuracy", 0.1 + 0.2, 0.3, -0.01, 1e-17), "A", "B")
+    assert "a difference of +0.000 (95 % interval -0.010 to +0.000: 0 is inside" in same
+
+
 def test_of_several_right_answers_either_counts() -> None:
     labels = np.array([0, 0, 1])
     a, b = (
