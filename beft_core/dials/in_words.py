@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from beft_core.counted import counted
+from beft_core.counted import counted, unsigned_zero
 from beft_core.dials.causal import CausalTest, Rule
 from beft_core.dials.parts import ALL, Part
 from beft_core.dials.result import Dial, Off
@@ -129,7 +129,7 @@ def tau(rule: Rule) -> str:
     """Write a rule's tau with its p-value, or that it has none."""
     if rule.tau is None or rule.p is None:
         return "no tau (no order)"
-    return f"tau {rule.tau:.2f} ({p_value(rule.p)})".replace("-", "−")
+    return f"tau {unsigned_zero(rule.tau, 2):.2f} ({p_value(rule.p)})".replace("-", "−")
 
 
 def p_value(p: float) -> str:
@@ -170,7 +170,9 @@ def span_of(low: float | None, high: float | None) -> str:
 
 def tau_span(low: float | None, high: float | None) -> str:
     """Write the interval of a tau."""
-    return "–" if low is None or high is None else f"{low:.2f} to {high:.2f}".replace("-", "−")
+    if low is None or high is None:
+        return "–"
+    return " to ".join(f"{unsigned_zero(end, 2):.2f}" for end in (low, high)).replace("-", "−")
 
 
 def short_label(rule: Rule) -> str:

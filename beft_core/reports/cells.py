@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from beft_core.counted import unsigned_zero
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -143,7 +145,7 @@ def with_ours(table: Table) -> tuple[Table, tuple[str, ...]]:
 
 def number(value: float, column: Column) -> str:
     """Write a number of a column as it is printed."""
-    return f"{value:,.{column.decimals}f}"
+    return f"{unsigned_zero(value, column.decimals):,.{column.decimals}f}"
 
 
 def ours_text(cell: Cell, column: Column) -> str:

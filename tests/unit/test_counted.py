@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from beft_core.counted import counted
+from beft_core.counted import counted, unsigned_zero
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,12 @@ from beft_core.counted import counted
 )
 def test_one_thing_is_singular(number: int, what: str, said: str) -> None:
     assert counted(number, what) == said
+
+
+def test_no_zero_has_a_sign() -> None:
+    assert [f"{unsigned_zero(value, 2):+.2f}" for value in (-0.004, 0.004, -0.006, 1.0)] == [
+        "+0.00",
+        "+0.00",
+        "-0.01",
+        "+1.00",
+    ]

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from beft_core.counted import unsigned_zero
+
 
 class Verdict(StrEnum):
     """Verdict of our numbers on a claim of the paper."""
@@ -36,16 +38,11 @@ class Estimate:
     def words(self, unit: str = "", decimals: int = 1, sign: bool = True) -> str:
         """Write it as ``+6.8 points (+2.5 to +11.9)``, without the interval where there is none."""
         form = f"{'+' if sign else ''}.{decimals}f"
-        text = f"{_unsigned_zero(self.mean, decimals):{form}}{unit and ' '}{unit}"
+        text = f"{unsigned_zero(self.mean, decimals):{form}}{unit and ' '}{unit}"
         if math.isnan(self.low) or math.isnan(self.high):
             return text
-        low, high = (_unsigned_zero(end, decimals) for end in (self.low, self.high))
+        low, high = (unsigned_zero(end, decimals) for end in (self.low, self.high))
         return f"{text} ({low:{form}} to {high:{form}})"
-
-
-def _unsigned_zero(value: float, decimals: int) -> float:
-    """Write a mean that rounds to zero as 0, not as −0."""
-    return value if round(value, decimals) else 0.0
 
 
 @dataclass(frozen=True)

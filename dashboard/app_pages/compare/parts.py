@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
+from beft_core.counted import unsigned_zero
 from beft_core.errors import UserError
 from beft_core.scores import compare
 from beft_core.scores.approaches import APPROACHES, of_probes, questions
@@ -380,8 +381,8 @@ def _direction_words(cosine: float, names: compare.Names, a: compare.Moves, b: c
     )
     return (
         f"What {names[0]} and {names[1]} learnt points in directions **{np.degrees(np.arccos(cosine)):.0f}° apart** "
-        f"(cosine {cosine:.2f}): {words} two random directions, which in so many dimensions are 90° ± "
-        f"{np.degrees(np.arcsin(min(1.0, chance))):.1f}° apart. The same direction would be 0°."
+        f"(cosine {unsigned_zero(cosine, 2):.2f}): {words} two random directions, which in so many dimensions are "
+        f"90° ± {np.degrees(np.arcsin(min(1.0, chance))):.1f}° apart. The same direction would be 0°."
     )
 
 
@@ -419,7 +420,7 @@ def _change(first: int, second: int) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−") if np.isfinite(value) else "–"
+    return f"{unsigned_zero(value, 2):.2f}".replace("-", "−") if np.isfinite(value) else "–"
 
 
 def made(all_: Compared) -> None:

@@ -31,6 +31,11 @@ def test_cells_that_tie_are_all_bold() -> None:
     ]
 
 
+def test_no_zero_has_a_sign() -> None:
+    column = Column("mcc", "MCC")
+    assert [ours_text(Cell(value), column) for value in (-0.04, 0.04, -0.06)] == ["0.0", "0.0", "-0.1"]
+
+
 def test_texts() -> None:
     column = Column("share", "Share", decimals=3, paper_decimals=2)
     found = Cell(0.1048, 0.0004, 3, paper=0.09, paper_spread=0.011, paper_dagger=True)

@@ -108,6 +108,10 @@ def test_a_rank_that_becomes_smaller_is_a_rise() -> None:
     assert [parts._change(*ranks) for ranks in ((3, 1), (1, 3), (2, 2))] == ["▲\u00a02", "▼\u00a02", ""]
 
 
+def test_no_zero_has_a_sign() -> None:
+    assert [parts._number(value) for value in (-0.004, -0.006, 0.0, np.nan)] == ["0.00", "−0.01", "0.00", "–"]
+
+
 def test_fine_tunes_of_one_base_show_their_angles(tmp_path: Path) -> None:
     at = upload(opened("compare", compare="A probe", section=ALIKE), *good(tmp_path, 1, 2, 3))
     assert len(chosen(at)) == 4
