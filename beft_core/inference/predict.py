@@ -297,7 +297,10 @@ def checked(
     """
     if not texts:
         raise UserError("got no text", "one sentence or more")
-    if len({(prompt_of(one.meta, task), outputs_of(head_of(one, task))) for one in snapshots}) > 1:
+    asked = {(prompt_of(one.meta, task), outputs_of(head_of(one, task))) for one in snapshots}
+    # An output is one class by the names of the first: with others, or in another order, it would be called wrongly.
+    classes = {tuple(labels) for one in snapshots if (labels := one.meta.heads.get(task, {}).get("labels"))}
+    if len(asked) > 1 or len(classes) > 1:
         raise UserError(
             f"got fine-tunes whose {task} is not one question: other prompts, or heads with other outputs",
             "fine-tunes that answer the same",

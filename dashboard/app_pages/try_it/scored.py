@@ -13,6 +13,7 @@ import streamlit as st
 
 from beft_core.errors import UserError
 from beft_core.inference.examples import scored_examples
+from beft_core.merging.config import recorded
 from beft_core.merging.result import MERGED
 from beft_core.runs.predictions import FILE, read_predictions, write_predictions
 from beft_core.runs.tables import recorded_table
@@ -61,8 +62,10 @@ def read_now(setup: Setup, runs: Sequence[Chosen]) -> dict[str, Predictions]:
     Returns name of the fine-tune -> predictions. Raises UserError.
     """
     found: dict[str, Predictions] = {}
-    for model in dict.fromkeys(run.model for run in runs):
-        own = [run for run in runs if run.model == model]
+    # As long as its own fine-tune had them: several that are read together are read as long as one of them had it.
+    lengths = {run.name: recorded([run.source.read()]).get("max_length") for run in runs}
+    for model, length in dict.fromkeys((run.model, lengths[run.name]) for run in runs):
+        own = [run for run in runs if (run.model, lengths[run.name]) == (model, length)]
         table = table_of(own[0], setup.task)
         result = ask(
             "score",

@@ -134,6 +134,13 @@ def test_one_name_is_one_question() -> None:
     other = Snapshot(meta, {name: value.shape for name, value in tensors.items()}, tensors.__getitem__)
     with pytest.raises(UserError, match=r"fine-tunes whose sst2 is not one question.* try .*beft train --name NAME"):
         predict([one, other], TEXTS, loader=loader)
+    for labels in (["positive", "negative"], ["good", "bad"]):
+        head = one.meta.heads["sst2"] | {"labels": labels}
+        named = one.with_meta(dataclasses.replace(one.meta, heads={"sst2": head}))
+        with pytest.raises(UserError, match="fine-tunes whose sst2 is not one question"):
+            predict([one, named], TEXTS, loader=loader)
+    unnamed = one.with_meta(dataclasses.replace(one.meta, heads={"sst2": one.meta.heads["sst2"] | {"labels": None}}))
+    assert len(predict([one, unnamed], TEXTS, loader=loader)) == 2, "of an imported head nobody knows the names"
 
 
 def test_texts_that_do_not_suit_are_refused() -> None:

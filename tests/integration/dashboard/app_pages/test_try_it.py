@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -21,10 +22,11 @@ from beft_core.reports.paired import match
 from beft_core.runs.predictions import read_predictions
 from beft_core.runs.run import Run
 from beft_core.runs.status import Status
-from beft_core.snapshots.snapshot import adapter_beside
+from beft_core.snapshots.snapshot import adapter_beside, read_snapshot, write_snapshot
 from beft_core.tasks.load import load_task
 from beft_core.tasks.predictions import Predictions
 from beft_core.tasks.prompts.spec import PromptSpec
+from beft_core.training.evaluate import evaluate
 from dashboard.app_pages.try_it import examples
 from dashboard.app_pages.try_it.setup import DEFAULT, FIRST, Setup
 from dashboard.figures.parts.style import TERM_COLOURS
@@ -58,8 +60,9 @@ def scored(runs: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
     """Each fine-tune is read once, wherever its file lies."""
     found = []
     for run in runs:
-        tensors = HELD.snapshot(run).tensors()
-        key = (*sorted((name, value.tobytes()) for name, value in tensors.items()), *sorted(map(repr, fields.items())))
+        snapshot = HELD.snapshot(run)
+        tensors = sorted((name, value.tobytes()) for name, value in snapshot.tensors().items())
+        key = (*tensors, *sorted(map(repr, fields.items())), snapshot.meta.hyperparameters.get("max_length"))
         if key not in LOGITS:
             LOGITS[key] = HELD.score([run], **fields)["logits"][0]
         found.append(LOGITS[key])
@@ -189,6 +192,23 @@ def test_predictions_of_a_run_are_read_once_and_kept(desk: InProcess) -> None:
     (asked,) = desk.asked
     assert [one["name"] for one in asked["runs"]] == ["all biases"]  # the other's lie beside its snapshot
     assert "is right where all biases is wrong" in words(at)
+
+
+def test_each_is_read_as_long_as_its_own_training_had_it(desk: InProcess) -> None:
+    """What is kept beside a run is what it would be scored by, whichever stood beside it on the page."""
+    snapshot = read_snapshot(SAMPLES / "demo-sentiment-low-seed0-v-only.beft.safetensors")
+    settings = {**snapshot.meta.hyperparameters, "max_length": 6}
+    run = Run.create("train", RunConfig(task="demo-sentiment", n_train=300, max_length=6).to_dict())
+    write_snapshot(run.snapshot, snapshot.with_meta(dataclasses.replace(snapshot.meta, hyperparameters=settings)))
+    run.write_status(Status("done", created=1.0, began=2.0, ended=3.0))
+    at = opened("try_it", **{"try": [run_title(run), DEMOS[1]], "try_tab": EXAMPLES})
+    assert not at.error and [[one["name"] for one in asked["runs"]] for asked in desk.asked] == [
+        ["b_v"],
+        ["all biases"],
+    ]
+    (kept,) = read_predictions(run.predictions)
+    accuracy = evaluate(read_snapshot(run.snapshot), RunConfig(task="demo-sentiment", max_length=6, device="cpu"))
+    assert float((kept.predicted == kept.judged).mean()) == accuracy["accuracy"]
 
 
 def test_what_nobody_stored_is_read_when_somebody_wants_it(desk: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
