@@ -124,7 +124,6 @@ def _accept(key: str) -> None:
         return
     finally:
         forget_files([file], ROUND)
-    title = f"Upload: {file.name}"
-    hold(UPLOADS, title, OpenComparison(title, found, hashlib.sha256(data).hexdigest()), MAX_UPLOADS)
+    upload = OpenComparison(f"Upload: {file.name}", found, hashlib.sha256(data).hexdigest())
+    st.session_state[CHOICE] = hold(UPLOADS, upload, MAX_UPLOADS)
     st.session_state[ERRORS] = None
-    st.session_state[CHOICE] = title

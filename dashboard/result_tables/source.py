@@ -181,10 +181,9 @@ def _accept(key: str) -> None:
         return
     finally:
         forget_files([file], ROUND)
-    source = TableSource(f"Upload: {file.name}", memory=results, token=token)
-    hold(UPLOADS, source.title, source, MAX_UPLOADS)
+    upload = TableSource(f"Upload: {file.name}", memory=results, token=token)
+    st.session_state[CHOICE] = hold(UPLOADS, upload, MAX_UPLOADS)
     st.session_state[ERRORS] = None
-    st.session_state[CHOICE] = source.title
 
 
 def of_model(opened: OpenTable, model: str) -> OpenTable:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import streamlit as st
@@ -21,6 +22,7 @@ from beft_core.scores.table import ScoreTable, score_snapshot
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta, read_snapshot
 from dashboard.content.samples import Opened, Source, samples
 
+_Held = TypeVar("_Held")
 UPLOADS = "uploads"
 """Session state: title -> the uploads of this tab, as :class:`Source`."""
 MAX_UPLOADS = 50
@@ -158,7 +160,8 @@ def add_upload(name: str, snapshot: Snapshot) -> Source:
     """
     size = sum(array.nbytes for array in snapshot.tensors().values())
     held: dict[str, Source] = st.session_state.setdefault(UPLOADS, {})
-    source = Source(_free_title(f"Upload: {name}", snapshot, held), None, group="upload", memory=snapshot, size=size)
+    title = free_title(f"Upload: {name}", held, lambda other: _alike(other.read(), snapshot))
+    source = Source(title, None, group="upload", memory=snapshot, size=size)
     others = [other for other in held.values() if other.title != source.title]
     room = MAX_UPLOAD_BYTES - sum(other.size for other in others)
     if len(others) >= MAX_UPLOADS or size > room:
@@ -171,10 +174,10 @@ def add_upload(name: str, snapshot: Snapshot) -> Source:
     return source
 
 
-def _free_title(title: str, snapshot: Snapshot, held: Mapping[str, Source]) -> str:
-    """Find the title of an upload: the first, numbered from 2 on, that no other snapshot has."""
+def free_title(title: str, held: Mapping[str, _Held], is_same: Callable[[_Held], bool]) -> str:
+    """Find the title of an upload: the first, numbered from 2 on, that no other one has."""
     titles = (title if number == 1 else f"{title} ({number})" for number in itertools.count(1))
-    return next(one for one in titles if one not in held or _alike(held[one].read(), snapshot))
+    return next(one for one in titles if one not in held or is_same(held[one]))
 
 
 def _alike(one: Snapshot, other: Snapshot) -> bool:

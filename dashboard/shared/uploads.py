@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -17,6 +18,7 @@ from dashboard.shared.sources import (
     MAX_UPLOAD_BYTES,
     Source,
     add_upload,
+    free_title,
     kept,
     kept_source,
     remove_upload,
@@ -107,16 +109,20 @@ def shelve(answers: Sequence[Received], then: Then) -> None:
         then(titles)
 
 
-def hold(key: str, title: str, upload: Any, most: int) -> None:
-    """Hold an upload in this session under its title, as the newest of at most ``most``: the oldest makes room.
+def hold(key: str, upload: Any, most: int) -> str:
+    """Hold an upload in this session, as the newest of at most ``most``: the oldest makes room. Returns its title.
 
-    ``key``: of the session state, which holds a dictionary by title.
+    The same one again takes its own place; another of the same name, as the tables of all sweeps have it, gets a
+    number. ``key``: of the session state, which holds a dictionary by title; ``upload``: a dataclass with ``title`` and
+    ``token``, which says what is in it.
     """
     held: dict[str, Any] = st.session_state.setdefault(key, {})
+    title = free_title(upload.title, held, lambda other: other.token == upload.token)
     held.pop(title, None)
     while len(held) >= most:
         held.pop(next(iter(held)))
-    held[title] = upload
+    held[title] = replace(upload, title=title)
+    return title
 
 
 def forget_files(files: Sequence[Any], round_key: str) -> None:

@@ -258,6 +258,28 @@ def test_only_so_many_uploads_are_held() -> None:
     assert sound(at).selectbox(key="results").options == [f"Upload: {n}.csv" for n in range(2, MAX_UPLOADS + 2)]
 
 
+def test_tables_of_one_name_stand_beside_each_other(lab: Path) -> None:
+    """Every sweep calls its table the same, and so does every comparison."""
+    put_sample(lab)
+    at = opened("evaluation", part=ANSWER)
+    tables = [make_results([task], ["low"], [1e-3], [0, 1]) for task in ("stsb", "sst2")]
+    names = ["Upload: sweep-results.parquet", "Upload: sweep-results.parquet (2)"]
+    for table, title in zip([*tables, tables[0]], [*names, names[0]], strict=True):
+        at.file_uploader[0].upload("sweep-results.parquet", as_bytes(table, "parquet")).run()
+        assert sound(at).selectbox(key="results").value == title
+    assert [source.memory["task"].unique().tolist() for source in at.session_state["table_uploads"].values()] == [
+        ["sst2"],
+        ["stsb"],  # opened last, once more
+    ]
+    at = opened("evaluation", part="Table 5")
+    for value in (0.8, 0.7):
+        data = as_bytes(comparison(row("v", value), row("q", 0.6)).rows, "parquet")
+        at.file_uploader[1].upload("methods.parquet", data).run()
+    held = sound(at).session_state["comparison_uploads"]
+    assert [one.found.rows["value"].tolist() for one in held.values()] == [[0.8, 0.6], [0.7, 0.6]]
+    assert at.selectbox(key="comparison").value == "Upload: methods.parquet (2)"
+
+
 def test_a_damaged_sample_is_told(lab: Path) -> None:
     (lab / "samples" / SAMPLE).write_bytes(b"PAR1")
     at = opened("evaluation")
