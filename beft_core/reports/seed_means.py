@@ -32,8 +32,16 @@ LR_CHOICES: dict[str, str] = {
 }
 """Ways to choose a learning rate, per model, task and regime, each with its description."""
 
-SETTINGS: tuple[str, ...] = ("epochs", "schedule", "batch_size", "precision")
-"""Columns that should not differ between fine-tunes that are compared."""
+SETTINGS: dict[str, str] = {
+    "n_train": "the number of training examples",
+    "epochs": "epochs",
+    "schedule": "schedule",
+    "batch_size": "batch size",
+    "precision": "precision",
+}
+"""Columns that should not differ between fine-tunes that are compared -> words. A table that was put together may call
+two amounts of data by the name of one regime.
+"""
 _NUMBERS = (
     "n_train",
     "lr",
@@ -233,8 +241,8 @@ class Runs:
         ]
         values = here.groupby([*_CELL, "lr"], sort=False)[list(SETTINGS)].nunique()
         remarks += [
-            f"some means are over fine-tunes that differ in {name.replace('_', ' ')}"
-            for name in SETTINGS
+            f"some means are over fine-tunes that differ in {words}"
+            for name, words in SETTINGS.items()
             if (values[name] > 1).any()
         ]
         seeds = here[~here["is_failed"] & here["value"].notna()].groupby([*_CELL, "lr", "seed"], sort=False)["run"]

@@ -141,6 +141,8 @@ def test_what_a_reader_must_know() -> None:
     assert "b_k is certified null on this model: alone it moves nothing but the head and a bias of the pooler" in notes
     assert "some means are over fine-tunes that differ in epochs" in notes
     assert not any("null" in note or "differ in" in note for note in tables.table1(make_results()).notes)
+    both = pd.concat([make_results(), make_results().assign(n_train=64)])  # of a rehearsal, under the same name
+    assert "some means are over fine-tunes that differ in the number of training examples" in tables.table1(both).notes
 
 
 def test_the_model_with_most_runs_comes_first() -> None:
