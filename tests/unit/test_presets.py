@@ -110,7 +110,19 @@ def test_the_command_of_an_old_paper_sweep_finds_what_is_there(
     (then,) = folder.spec().runs()
     assert identity(then) != identity(grid.runs()[0])
     folder.save({**plan_columns(then), "state": "done", "value": 0.5}, None)
-    command = ["sweep", "--tasks", "rte", "--regimes", "low", "--terms", "v", "--preset", "paper", "--out"]
+    command = [
+        "sweep",
+        "--tasks",
+        "rte",
+        "--regimes",
+        "low",
+        "--terms",
+        "v",
+        "--preset",
+        "paper",
+        "--no-snapshots",
+        "--out",
+    ]
     for _ in range(2):
         assert run([*command, str(folder.path), "--json"]) == 0
         said = json.loads(capsys.readouterr().out)
