@@ -6,7 +6,7 @@ The methods are those of :mod:`beft_core.merging.methods`. Heads are never avera
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from beft_core.merging.methods import METHODS, Method
 from beft_core.merging.shared_terms import changes, shared_keys, trained_keys
 from beft_core.snapshots.changed_weights import refuse_changed_weights
 from beft_core.snapshots.snapshot import Key, Snapshot
-from beft_core.tasks.own_table import columns_of
+from beft_core.tasks.own_table import answers_the_same
 from beft_core.terms import TERM_KEYS
 
 
@@ -143,7 +143,7 @@ def _heads(snapshots: Sequence[Snapshot]) -> tuple[dict[str, dict[str, Any]], di
     lengths = [snapshot.meta.hyperparameters.get("max_length") for snapshot in snapshots]
     for snapshot, length in zip(snapshots, lengths, strict=True):
         for task, head in snapshot.meta.heads.items():
-            if task in heads and not _answers_the_same(heads[task], head):
+            if task in heads and not answers_the_same(heads[task], head):
                 raise UserError(
                     f"got two heads called {task} that answer different questions",
                     "a name for each task",
@@ -153,14 +153,6 @@ def _heads(snapshots: Sequence[Snapshot]) -> tuple[dict[str, dict[str, Any]], di
                 heads[task] = head if len(set(lengths)) == 1 else {"max_length": length, **head}
                 extra |= {n: a for n, a in snapshot.extra.items() if n.startswith(f"extra.{task}.")}
     return heads, extra
-
-
-def _answers_the_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Say whether two heads of one name are of one task: a table has the name of its file, whatever is asked of it."""
-    if any(one.get(name) != other.get(name) for name in ("kind", "labels", "objective", "prompt")):
-        return False
-    columns = [found for found in (columns_of(one), columns_of(other)) if found is not None]
-    return len(set(columns)) < 2  # of heads that were trained before columns were recorded nothing is known
 
 
 def _origin(snapshot: Snapshot) -> dict[str, Any]:

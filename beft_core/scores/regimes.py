@@ -15,6 +15,7 @@ from beft_core.methods import method_of
 from beft_core.presets import hyperparameters
 from beft_core.scores.table import ScoreTable, aggregate_seeds, rank_terms
 from beft_core.snapshots.meta import SnapshotMeta
+from beft_core.tasks.own_table import answers_the_same
 from beft_core.terms import CANDIDATES
 
 if TYPE_CHECKING:
@@ -27,8 +28,14 @@ the run, or say no more than where another is from.
 
 
 def same_task(one: SnapshotMeta, other: SnapshotMeta) -> bool:
-    """Whether two fine-tunes are of the same base model on the same task, so that their metrics can be compared."""
-    return one.model.shares_base(other.model) and (one.task, one.metric) == (other.task, other.metric)
+    """Whether two fine-tunes are of the same base model on the same task, so that their metrics can be compared.
+
+    Tables of the user's own may share a name, such as that of their files; then what their heads predict tells them.
+    """
+    if not one.model.shares_base(other.model) or (one.task, one.metric) != (other.task, other.metric):
+        return False
+    heads = [meta.heads[meta.task] for meta in (one, other) if meta.task in meta.heads]
+    return len(heads) < 2 or answers_the_same(*heads)
 
 
 def same_experiment(one: SnapshotMeta, other: SnapshotMeta) -> bool:

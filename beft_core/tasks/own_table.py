@@ -232,6 +232,14 @@ def columns_of(head: Mapping[str, Any]) -> Columns | None:
     return None if columns is None else Columns(columns["text"], columns["text_pair"], columns["label"])
 
 
+def answers_the_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Say whether two heads of one name are of one task: a table has the name of its file, whatever is asked of it."""
+    if any(one.get(name) != other.get(name) for name in ("kind", "labels", "objective", "prompt")):
+        return False
+    columns = [found for found in (columns_of(one), columns_of(other)) if found is not None]
+    return len(set(columns)) < 2  # of heads that were trained before columns were recorded nothing is known
+
+
 def labels_in_words(head: Mapping[str, Any]) -> str:
     """Write what a head predicts: ``5 classes``, or ``a number``."""
     if head["kind"] == "regression":

@@ -17,6 +17,7 @@ from beft_core.scores.regimes import (
     only_term,
     over_regimes,
     same_experiment,
+    same_task,
 )
 from beft_core.scores.table import score_snapshot
 from beft_core.snapshots.snapshot import Snapshot, SnapshotMeta
@@ -42,6 +43,17 @@ def test_seed_and_data_size_may_differ_and_nothing_else() -> None:
     for other in ({"task": "rte"}, {"mode": "full"}, {"hyperparameters": {"lr": 2e-3}}, {"layers": (0,)}):
         assert not same_experiment(one, probe(0, 100, **other).meta), other
     assert not same_experiment(one, probe(0, 100, pre=base(5)).meta)
+
+
+def test_tables_of_one_name_are_one_task_only_if_their_heads_predict_the_same() -> None:
+    columns = {"text": "review", "text_pair": None, "label": "stars"}
+    head = {"kind": "classification", "labels": ["bad", "good"], "columns": columns}
+    films = replace(alone("v", 0.9), task="file-train", heads={"file-train": head})
+    assert same_task(films, replace(films, seed=1))
+    others: list[dict[str, Any]] = [{"labels": ["ham", "spam"]}, {"columns": {**columns, "text": "mail"}}]
+    for other in others:
+        assert not same_task(films, replace(films, heads={"file-train": head | other})), other
+    assert same_task(films, replace(films, heads={})), "of an import nothing is known"
 
 
 def test_a_repeated_seed_counts_once() -> None:
