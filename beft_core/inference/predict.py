@@ -45,7 +45,8 @@ def predict(
 ) -> list[Answer]:
     """Ask fine-tunes of one base model about texts, or pairs of texts.
 
-    Of a prompted task a text stands in the first column of its prompt, the second one of a pair in the other.
+    Of a prompted task a text stands in the first column of its prompt, the second one of a pair in the other. Each
+    fine-tune reads as much of a text as its training had it.
 
     Args:
         task: whose head is asked; by default the only one that all have.
@@ -64,16 +65,43 @@ def predict(
     model = loader(config)
     precision = placed(model, config)
     spec = prompted_task(snapshots[0].meta, task)
-    labels: tuple[str, ...] | None = None
-    if spec is not None:
-        assert spec.prompt is not None
-        encoded = objective_of(spec).encode(model, examples, config.max_length)
-        labels = spec.prompt.candidates
-    else:
-        encoded = encode(model.tokenizer, examples, config.max_length)
-    return answers_of(
-        snapshots, task, model, encoded, names=names, apart=apart, labels=labels, precision=precision, banks=banks
-    )
+    labels = None if spec is None or spec.prompt is None else spec.prompt.candidates
+
+    def encoded_to(length: int) -> Encoded:
+        if spec is None:
+            return encode(model.tokenizer, examples, length)
+        return objective_of(spec).encode(model, examples, length)
+
+    named = list(names) if names is not None else [short_name(one.meta) for one in snapshots]
+    whole = encoded_to(config.max_length)
+    lengths = _own_lengths(snapshots, config)
+    if int(whole.lengths.max()) <= min(lengths):  # as nearly always: nothing is cut for any of them
+        lengths = [config.max_length] * len(lengths)
+    found: dict[int, Answer] = {}
+    for length in dict.fromkeys(lengths):
+        own = [at for at, one in enumerate(lengths) if one == length]
+        answers = answers_of(
+            [snapshots[at] for at in own],
+            task,
+            model,
+            whole if length == config.max_length else encoded_to(length),
+            names=[named[at] for at in own],
+            apart=apart,
+            labels=labels,
+            precision=precision,
+            banks=banks,
+        )
+        found |= zip(own, answers, strict=True)
+    return [found[at] for at in range(len(snapshots))]
+
+
+def _own_lengths(snapshots: Sequence[Snapshot], config: RunConfig) -> list[int]:
+    """List the most tokens that each fine-tune reads of a text: as many as its training had, unless the configuration
+    names another number than the snapshots do together.
+    """
+    if config.max_length != recorded(snapshots).get("max_length"):
+        return [config.max_length] * len(snapshots)
+    return [recorded([one]).get("max_length", config.max_length) for one in snapshots]
 
 
 def predict_rows(

@@ -108,6 +108,21 @@ def test_rows_are_as_long_as_their_own_fine_tune_had_them() -> None:
     np.testing.assert_allclose(cut[0].logits, found[1].logits, atol=1e-5)
 
 
+def test_each_reads_as_much_as_its_own_training_had_whoever_is_asked_beside_it() -> None:
+    whole = sample("sst2-low-seed0-v-only")
+    short = whole.with_meta(dataclasses.replace(whole.meta, hyperparameters={"max_length": 6}))
+    both = predict([whole, short, whole], TEXTS, names=["one", "short", "two"], loader=loader)
+    assert [answer.name for answer in both] == ["one", "short", "two"]
+    for answer, snapshot in zip(both, (whole, short, whole), strict=True):
+        (alone,) = predict([snapshot], TEXTS, loader=loader)
+        np.testing.assert_allclose(answer.logits, alone.logits, atol=1e-5)
+        assert answer.effect(0).layers == pytest.approx(alone.effect(0).layers, abs=1e-4)
+    assert np.abs(both[0].logits[0] - both[1].logits[0]).max() > 1e-2, "the first text is longer than 6 tokens"
+    config = RunConfig(max_length=7, device="cpu")
+    asked = predict([whole, short], TEXTS, apart=[], config=config, loader=loader)
+    np.testing.assert_allclose(asked[0].logits, asked[1].logits, atol=1e-5)  # whoever names a length gets it
+
+
 def test_only_chosen_examples_are_taken_apart() -> None:
     (whole,) = predict([sample("sst2-low-seed0-v-only")], TEXTS, loader=loader)
     (part,) = predict([sample("sst2-low-seed0-v-only")], TEXTS, apart=[1], names=["mine"], loader=loader)
